@@ -1,0 +1,1 @@
+//! An HTTP admin API generated from entity schemas.

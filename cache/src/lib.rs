@@ -1,0 +1,1 @@
+//! A two-level cache whose fenced loads never fill it with stale values.

@@ -1,0 +1,86 @@
+//! The cause of what a thread is doing: the change whose handlers are running.
+//!
+//! While a node handles a change, an `invalidate` made by a handler must evict what began to load before the
+//! change and leave what was reloaded since (G14). The bus enters the change's [`Cause`] around each handler;
+//! the cache looks it up. Neither knows the other, so the hand-over lives here.
+//!
+//! The cause is a thread-local: it covers synchronous code. A future that should run under one re-enters it
+//! at each poll ([`Cause::enter`] is two thread-local writes).
+
+use std::{cell::Cell, marker::PhantomData};
+
+thread_local! {
+    static CURRENT: Cell<Option<Cause>> = const { Cell::new(None) };
+}
+
+/// The change that is being handled on this thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cause {
+    /// The number that the node's sequence gave the change's own invalidation.
+    pub number: u64,
+    /// Whether the change was made on this node or arrived from another.
+    pub origin: Origin,
+}
+
+/// Where a change was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// On this node.
+    Local,
+    /// On another node: what its handlers do acts on this node only, since every node handles it itself.
+    Remote,
+}
+
+impl Cause {
+    /// The cause this thread runs under, if any.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.get()
+    }
+
+    /// Runs the rest of the scope under this cause; the guard restores the previous one.
+    pub fn enter(self) -> CauseGuard {
+        CauseGuard {
+            previous: CURRENT.replace(Some(self)),
+            not_send: PhantomData,
+        }
+    }
+}
+
+/// Restores the previous cause of the thread when dropped.
+#[derive(Debug)]
+#[must_use = "the cause lasts as long as the guard"]
+pub struct CauseGuard {
+    previous: Option<Cause>,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Drop for CauseGuard {
+    fn drop(&mut self) {
+        CURRENT.set(self.previous);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_causes_are_restored() {
+        let outer = Cause {
+            number: 1,
+            origin: Origin::Local,
+        };
+        let inner = Cause {
+            number: 2,
+            origin: Origin::Remote,
+        };
+        let _outer = outer.enter();
+        {
+            let _inner = inner.enter();
+            assert_eq!(Cause::current(), Some(inner));
+        }
+        assert_eq!(Cause::current(), Some(outer));
+    }
+}

@@ -1,0 +1,123 @@
+//! [`CrudEvent`]: what happened to one row.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
+use crate::{Entity, Schema};
+
+/// What was done to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Operation {
+    /// The row is new.
+    Create,
+    /// The row was there and has other fields now.
+    Update,
+    /// The row is gone.
+    Delete,
+}
+
+impl Operation {
+    /// All three, in the order of a row's life.
+    pub const ALL: [Self; 3] = [Self::Create, Self::Update, Self::Delete];
+
+    /// The word used in channel names, as in `"consumers:update"`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Operation {
+    type Err = UnknownOperation;
+
+    fn from_str(text: &str) -> Result<Self, UnknownOperation> {
+        Self::ALL
+            .into_iter()
+            .find(|operation| operation.as_str() == text)
+            .ok_or(UnknownOperation)
+    }
+}
+
+impl Serialize for Operation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// The text names no [`Operation`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such operation: expected create, update or delete")]
+pub struct UnknownOperation;
+
+/// A change of one row, as its handlers see it.
+#[derive(Clone, Debug)]
+pub struct CrudEvent<E> {
+    /// What was done.
+    pub operation: Operation,
+    /// The row after the change; for a delete, the row as it was last.
+    pub entity: E,
+    /// The true predecessor of [`entity`](Self::entity); for updates only.
+    pub old_entity: Option<E>,
+    /// The schema of the entity.
+    pub schema: &'static Schema,
+}
+
+impl<E: Entity> CrudEvent<E> {
+    /// A row was created.
+    #[must_use]
+    pub fn created(entity: E) -> Self {
+        Self {
+            operation: Operation::Create,
+            entity,
+            old_entity: None,
+            schema: E::schema(),
+        }
+    }
+
+    /// A row was updated.
+    #[must_use]
+    pub fn updated(old_entity: E, entity: E) -> Self {
+        let old_entity = Some(old_entity);
+        Self {
+            operation: Operation::Update,
+            entity,
+            old_entity,
+            schema: E::schema(),
+        }
+    }
+
+    /// A row was deleted.
+    #[must_use]
+    pub fn deleted(entity: E) -> Self {
+        Self {
+            operation: Operation::Delete,
+            entity,
+            old_entity: None,
+            schema: E::schema(),
+        }
+    }
+}
+
+impl<E: Serialize> Serialize for CrudEvent<E> {
+    /// The dynamic form that wildcard handlers get: `{operation, entity, old_entity, schema}`, the schema
+    /// by its name.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut event = serializer.serialize_struct("CrudEvent", 4)?;
+        event.serialize_field("operation", &self.operation)?;
+        event.serialize_field("entity", &self.entity)?;
+        event.serialize_field("old_entity", &self.old_entity)?;
+        event.serialize_field("schema", self.schema.name())?;
+        event.end()
+    }
+}

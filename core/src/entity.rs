@@ -1,0 +1,73 @@
+//! [`Entity`]: a Rust struct whose rows are stored, cached and announced.
+
+use std::{fmt, hash::Hash};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{CacheKey, FieldValue, Row, RowError, Schema};
+
+/// A struct with a schema. Derive it: `#[derive(Entity)]`.
+///
+/// # Examples
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use tidings_core::{Entity, Timestamp};
+/// use uuid::Uuid;
+///
+/// #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+/// #[entity(name = "consumers", endpoint_key = "username")]
+/// struct Consumer {
+///     #[entity(primary_key, auto)]
+///     id: Uuid,
+///     #[entity(unique)]
+///     username: Option<String>,
+///     #[entity(auto_create_time)]
+///     created_at: Timestamp,
+/// }
+///
+/// assert_eq!(Consumer::schema().name(), "consumers");
+/// ```
+pub trait Entity:
+    Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + Sized + 'static
+{
+    /// The type of the primary key.
+    type Id: FieldValue
+        + Clone
+        + fmt::Debug
+        + PartialEq
+        + Eq
+        + Hash
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static;
+
+    /// The entity's name, and that of its table and its channel.
+    const NAME: &'static str;
+    /// The name of the field that is the primary key.
+    const PRIMARY_KEY: &'static str;
+
+    /// The schema, made once. Its faults are found by [`Schema::check`], which a node calls when it starts.
+    fn schema() -> &'static Schema;
+
+    /// The primary key of this row.
+    fn id(&self) -> &Self::Id;
+
+    /// The row without its type, fields in the order of the schema.
+    fn to_row(&self) -> Row;
+
+    /// Takes a row back.
+    ///
+    /// # Errors
+    ///
+    /// A field is missing or of another kind.
+    fn from_row(row: Row) -> Result<Self, RowError>;
+
+    /// The key that this row is cached under: the schema's cache key, or the primary key where the schema
+    /// names none or no part of it is set.
+    fn cache_key(&self) -> CacheKey {
+        Self::schema().cache_key_of(&self.to_row())
+    }
+}

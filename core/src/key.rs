@@ -1,0 +1,379 @@
+//! [`CacheKey`]: the name of one cached thing, injective and hashed once.
+//!
+//! The text of a key is `name`, then one `:part` for each part. Within the name and the parts the
+//! bytes that carry structure (`:`, `%`, `~`, `@`) and control bytes are percent-encoded, and an absent part
+//! is a lone `~`. So different tuples never share a text, whatever their parts hold (G13), and an
+//! absent part differs from an empty one. The key of a row by its primary key is `name@part`, which no
+//! tuple of parts can spell.
+//!
+//! A key of up to [`INLINE`] bytes lives on the stack: building one does not allocate. The
+//! hash is SipHash-1-3 under a secret drawn once per process, so keys cannot be chosen to collide (G12);
+//! it is computed when the key is built, and every level of the cache reuses it.
+
+use std::{
+    fmt::{self, Write as _},
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::LazyLock,
+};
+
+use uuid::Uuid;
+
+/// The longest key, in bytes of text, that is stored without an allocation.
+pub const INLINE: usize = 94;
+
+/// The secret of this process; two processes hash the same key differently.
+static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// The name of one cached thing: an injective text and its hash.
+///
+/// Cloning costs a copy of [`INLINE`] bytes, or an allocation for a longer key.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_core::CacheKey;
+///
+/// let key = CacheKey::new("permissions", &["alice", "read"]);
+/// assert_eq!(key.as_str(), "permissions:alice:read");
+/// assert_ne!(CacheKey::new("k", &["a:b", "c"]), CacheKey::new("k", &["a", "b:c"]));
+/// assert_ne!(CacheKey::new("k", &[None::<&str>]), CacheKey::new("k", &[""]));
+/// ```
+#[derive(Clone)]
+pub struct CacheKey {
+    hash: u64,
+    text: Text,
+}
+
+#[derive(Clone)]
+enum Text {
+    /// The first `len` bytes are UTF-8: only [`KeyBuilder`] writes them, and only from `char`s and `str`s.
+    Inline {
+        len: u8,
+        bytes: [u8; INLINE],
+    },
+    Heap(Box<str>),
+}
+
+impl CacheKey {
+    /// The key of a tuple of parts under a name.
+    ///
+    /// Allocates only when the text is longer than [`INLINE`] bytes.
+    pub fn new<P: KeyPart>(name: &str, parts: &[P]) -> Self {
+        let mut builder = KeyBuilder::new(name);
+        for part in parts {
+            builder.push(part);
+        }
+        builder.finish()
+    }
+
+    /// The key of a row by its primary key: `name@part`.
+    pub fn primary<P: KeyPart>(name: &str, part: P) -> Self {
+        let mut builder = KeyBuilder::new(name);
+        builder.text.write_char('@').unwrap_or_default();
+        part.write(&mut builder);
+        builder.finish()
+    }
+
+    /// Starts a key whose parts are of different types.
+    #[must_use]
+    pub fn builder(name: &str) -> KeyBuilder {
+        KeyBuilder::new(name)
+    }
+
+    /// Takes a key's text as it was printed, for example from the path of a request.
+    ///
+    /// The text is not checked: one that no builder makes is simply a key that nothing is cached under.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        let mut buffer = Buffer::new();
+        buffer.write_str(text).unwrap_or_default();
+        buffer.finish()
+    }
+
+    /// The key's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match &self.text {
+            Text::Inline { len, bytes } => {
+                std::str::from_utf8(&bytes[..usize::from(*len)]).unwrap_or_default()
+            }
+            Text::Heap(text) => text,
+        }
+    }
+
+    /// The key's text as bytes; cheaper than [`as_str`](Self::as_str).
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.text {
+            Text::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Text::Heap(text) => text.as_bytes(),
+        }
+    }
+
+    /// The hash under this process's secret.
+    #[must_use]
+    pub fn hash_value(&self) -> u64 {
+        self.hash
+    }
+}
+
+impl PartialEq for CacheKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for CacheKey {}
+
+impl Hash for CacheKey {
+    /// Writes the stored hash, one `u64`: a map of keys wants a hasher that passes it through.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CacheKey({})", self.as_str())
+    }
+}
+
+impl fmt::Display for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Builds a [`CacheKey`] part by part.
+#[derive(Debug)]
+#[must_use]
+pub struct KeyBuilder {
+    text: Buffer,
+}
+
+impl KeyBuilder {
+    fn new(name: &str) -> Self {
+        let mut builder = Self {
+            text: Buffer::new(),
+        };
+        builder.escaped(name);
+        builder
+    }
+
+    /// Adds one part.
+    pub fn push<P: KeyPart + ?Sized>(&mut self, part: &P) {
+        self.text.write_char(':').unwrap_or_default();
+        part.write(self);
+    }
+
+    /// Adds one part, for chaining.
+    pub fn part<P: KeyPart + ?Sized>(mut self, part: &P) -> Self {
+        self.push(part);
+        self
+    }
+
+    /// Hashes the text and gives the key.
+    pub fn finish(self) -> CacheKey {
+        self.text.finish()
+    }
+
+    /// Writes text with the structural bytes percent-encoded. A run of plain bytes is copied whole.
+    fn escaped(&mut self, text: &str) {
+        let mut rest = text;
+        while let Some(at) = rest.bytes().position(structural) {
+            let (plain, tail) = rest.split_at(at);
+            self.text.write_str(plain).unwrap_or_default();
+            write!(self.text, "%{:02X}", tail.as_bytes()[0]).unwrap_or_default();
+            rest = &tail[1..];
+        }
+        self.text.write_str(rest).unwrap_or_default();
+    }
+}
+
+fn structural(byte: u8) -> bool {
+    matches!(byte, b':' | b'%' | b'~' | b'@') || byte.is_ascii_control()
+}
+
+/// What can be a part of a [`CacheKey`].
+///
+/// `None` is an absent part. Bytes that are not UTF-8 are percent-encoded.
+pub trait KeyPart {
+    /// Writes the part, escaped, into a key that is being built.
+    fn write(&self, key: &mut KeyBuilder);
+}
+
+impl KeyPart for str {
+    fn write(&self, key: &mut KeyBuilder) {
+        key.escaped(self);
+    }
+}
+
+impl KeyPart for String {
+    fn write(&self, key: &mut KeyBuilder) {
+        key.escaped(self);
+    }
+}
+
+impl KeyPart for [u8] {
+    fn write(&self, key: &mut KeyBuilder) {
+        for chunk in self.utf8_chunks() {
+            key.escaped(chunk.valid());
+            for byte in chunk.invalid() {
+                write!(key.text, "%{byte:02X}").unwrap_or_default();
+            }
+        }
+    }
+}
+
+impl KeyPart for Uuid {
+    fn write(&self, key: &mut KeyBuilder) {
+        let mut buffer = Uuid::encode_buffer();
+        key.text
+            .write_str(self.hyphenated().encode_lower(&mut buffer))
+            .unwrap_or_default();
+    }
+}
+
+impl KeyPart for i64 {
+    fn write(&self, key: &mut KeyBuilder) {
+        write!(key.text, "{self}").unwrap_or_default();
+    }
+}
+
+impl KeyPart for bool {
+    fn write(&self, key: &mut KeyBuilder) {
+        key.escaped(if *self { "true" } else { "false" });
+    }
+}
+
+impl<P: KeyPart> KeyPart for Option<P> {
+    fn write(&self, key: &mut KeyBuilder) {
+        match self {
+            Some(part) => part.write(key),
+            None => key.text.write_char('~').unwrap_or_default(),
+        }
+    }
+}
+
+impl<P: KeyPart + ?Sized> KeyPart for &P {
+    fn write(&self, key: &mut KeyBuilder) {
+        (**self).write(key);
+    }
+}
+
+/// Text that spills to the heap when it outgrows [`INLINE`]. Writing to it cannot fail, which is why the
+/// `fmt::Result`s above are discarded with `unwrap_or_default`.
+#[derive(Debug)]
+struct Buffer {
+    len: usize,
+    inline: [u8; INLINE],
+    spilled: String,
+}
+
+impl Buffer {
+    fn new() -> Self {
+        Self {
+            len: 0,
+            inline: [0; INLINE],
+            spilled: String::new(),
+        }
+    }
+
+    fn finish(self) -> CacheKey {
+        if self.spilled.is_empty() {
+            let hash = SECRET.hash_one(&self.inline[..self.len]);
+            // `len <= INLINE < 256`, so the cast keeps it whole.
+            CacheKey {
+                hash,
+                text: Text::Inline {
+                    len: self.len as u8,
+                    bytes: self.inline,
+                },
+            }
+        } else {
+            let hash = SECRET.hash_one(self.spilled.as_bytes());
+            CacheKey {
+                hash,
+                text: Text::Heap(self.spilled.into_boxed_str()),
+            }
+        }
+    }
+}
+
+impl fmt::Write for Buffer {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.spilled.is_empty() {
+            if let Some(room) = self.inline[self.len..].get_mut(..text.len()) {
+                room.copy_from_slice(text.as_bytes());
+                self.len += text.len();
+                return Ok(());
+            }
+            self.spilled = std::str::from_utf8(&self.inline[..self.len])
+                .unwrap_or_default()
+                .into();
+        }
+        self.spilled.push_str(text);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn different_tuples_make_different_keys(
+            a in prop::collection::vec(prop::option::of("[:%~@a\u{0}é]{0,4}"), 0..4),
+            b in prop::collection::vec(prop::option::of("[:%~@a\u{0}é]{0,4}"), 0..4),
+        ) {
+            prop_assert_eq!(a == b, CacheKey::new("k", &a) == CacheKey::new("k", &b));
+        }
+
+        #[test]
+        fn different_bytes_make_different_keys(
+            a in prop::collection::vec(any::<u8>(), 0..120),
+            b in prop::collection::vec(any::<u8>(), 0..120),
+        ) {
+            let key = |bytes: &[u8]| CacheKey::builder("k").part(bytes).finish();
+            prop_assert_eq!(a == b, key(&a) == key(&b));
+        }
+
+        #[test]
+        fn text_round_trips(parts in prop::collection::vec(".{0,60}", 0..4)) {
+            let key = CacheKey::new("name", &parts);
+            let again = CacheKey::from_text(key.as_str());
+            prop_assert_eq!(key.hash_value(), again.hash_value());
+            prop_assert_eq!(key, again);
+        }
+    }
+
+    #[test]
+    fn primary_key_form_differs_from_every_tuple() {
+        assert_eq!(CacheKey::primary("k", "a").as_str(), "k@a");
+        assert_ne!(CacheKey::primary("k", "a"), CacheKey::new("k", &["a"]));
+        assert_ne!(
+            CacheKey::primary("k", "a"),
+            CacheKey::new::<&str>("k@a", &[])
+        );
+    }
+
+    #[test]
+    fn absent_empty_and_literal_parts_differ() {
+        let keys = [None, Some(""), Some("~"), Some("%7E")].map(|part| CacheKey::new("k", &[part]));
+        let distinct: HashMap<_, ()> = keys.iter().map(|key| (key.as_str(), ())).collect();
+        assert_eq!(distinct.len(), 4, "{keys:?}");
+    }
+
+    #[test]
+    fn a_key_longer_than_the_inline_buffer_is_whole() {
+        for len in INLINE - 4..INLINE + 4 {
+            let text = "x".repeat(len);
+            assert_eq!(CacheKey::from_text(&text).as_str(), text);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The words that every part of Tidings shares: entities and their schemas, changes, cache keys, the clock.
+//!
+//! No I/O happens here and nothing is spawned; tokio is used for its timer alone
+//! ([`clock::SystemClock::sleep_until`](clock::Clock::sleep_until)).
+
+mod cause;
+mod change;
+pub mod clock;
+mod entity;
+mod key;
+mod row;
+mod schema;
+mod value;
+
+pub use tidings_derive::Entity;
+
+pub use self::{
+    cause::{Cause, CauseGuard, Origin},
+    change::{CrudEvent, Operation, UnknownOperation},
+    entity::Entity,
+    key::{CacheKey, INLINE, KeyBuilder, KeyPart},
+    row::{Patch, Row, RowError, Violation, Violations},
+    schema::{
+        AdminApi, Auto, Field, Foreign, OnDelete, Schema, SchemaBuilder, SchemaFaults, check_all,
+    },
+    value::{FieldKind, FieldValue, Ref, Timestamp, Value},
+};
+
+#[doc(hidden)]
+pub mod derive {
+    //! What the derive macro's output names.
+    pub use std::sync::OnceLock;
+}

@@ -1,0 +1,215 @@
+//! [`Schema`]: what is known of an entity at run time.
+//!
+//! A schema is plain data, made by `#[derive(Entity)]` or by hand with [`Schema::builder`]. Making one never
+//! fails; [`check_all`] finds every fault of every schema at once, when a node starts.
+
+mod check;
+mod field;
+mod input;
+
+use crate::{CacheKey, Row, Value};
+
+pub use self::{
+    check::{SchemaFaults, check_all},
+    field::{Auto, Field, Foreign, OnDelete},
+};
+
+/// The fields and keys of an entity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schema {
+    name: String,
+    fields: Vec<Field>,
+    endpoint_key: Option<String>,
+    cache_key: Vec<String>,
+    unique_together: Vec<Vec<String>>,
+    at_least_one_of: Vec<Vec<String>>,
+    admin_api: Option<AdminApi>,
+}
+
+/// Under which paths the admin API shows an entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminApi {
+    /// The collection's path, as in `/key-auths`.
+    pub name: String,
+    /// The path under the entity that a foreign field refers to, as in `/consumers/{id}/key-auth`.
+    pub nested: Option<String>,
+}
+
+/// Builds a [`Schema`] by hand.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SchemaBuilder {
+    schema: Schema,
+}
+
+impl Schema {
+    /// Starts the schema of an entity of this name.
+    pub fn builder(name: &str) -> SchemaBuilder {
+        SchemaBuilder {
+            schema: Self {
+                name: name.to_owned(),
+                fields: Vec::new(),
+                endpoint_key: None,
+                cache_key: Vec::new(),
+                unique_together: Vec::new(),
+                at_least_one_of: Vec::new(),
+                admin_api: None,
+            },
+        }
+    }
+
+    /// The entity's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The fields, in the order of the struct.
+    #[must_use]
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// A field and its index, by name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<(usize, &Field)> {
+        self.fields
+            .iter()
+            .enumerate()
+            .find(|(_, field)| field.name() == name)
+    }
+
+    /// The index of the primary key; zero in a schema that lacks one, which [`check_all`] refuses.
+    #[must_use]
+    pub fn primary_key(&self) -> usize {
+        self.fields
+            .iter()
+            .position(Field::is_primary_key)
+            .unwrap_or_default()
+    }
+
+    /// The index of the unique field that may stand for the primary key in a path.
+    #[must_use]
+    pub fn endpoint_key(&self) -> Option<usize> {
+        self.endpoint_key
+            .as_deref()
+            .and_then(|name| self.field(name))
+            .map(|(index, _)| index)
+    }
+
+    /// The names of the fields that make the cache key; empty where the primary key does.
+    #[must_use]
+    pub fn cache_key_fields(&self) -> &[String] {
+        &self.cache_key
+    }
+
+    /// Sets of fields that are unique together.
+    #[must_use]
+    pub fn unique_together(&self) -> &[Vec<String>] {
+        &self.unique_together
+    }
+
+    /// Sets of fields of which at least one must be set.
+    #[must_use]
+    pub fn at_least_one_of(&self) -> &[Vec<String>] {
+        &self.at_least_one_of
+    }
+
+    /// Where the admin API shows the entity.
+    #[must_use]
+    pub fn admin_api(&self) -> Option<&AdminApi> {
+        self.admin_api.as_ref()
+    }
+
+    /// The cache key of a row: of the schema's cache key fields, or of the primary key where the schema names
+    /// none or the row sets none of them.
+    #[must_use]
+    pub fn cache_key_of(&self, row: &Row) -> CacheKey {
+        let mut key = CacheKey::builder(&self.name);
+        let mut any_set = false;
+        for name in &self.cache_key {
+            let value = self.field(name).and_then(|(index, _)| row.0.get(index));
+            any_set |= value.is_some_and(|value| !value.is_null());
+            key.push(value.unwrap_or(&Value::Null));
+        }
+        if any_set {
+            key.finish()
+        } else {
+            self.primary_cache_key(row)
+        }
+    }
+
+    /// The cache key of a row by its primary key.
+    #[must_use]
+    pub fn primary_cache_key(&self, row: &Row) -> CacheKey {
+        CacheKey::primary(
+            &self.name,
+            row.0.get(self.primary_key()).unwrap_or(&Value::Null),
+        )
+    }
+
+    /// Every key that a change of this row evicts: [`cache_key_of`](Self::cache_key_of) and
+    /// [`primary_cache_key`](Self::primary_cache_key), without repetition.
+    #[must_use]
+    pub fn cache_keys_of(&self, row: &Row) -> Vec<CacheKey> {
+        let primary = self.primary_cache_key(row);
+        let declared = self.cache_key_of(row);
+        if declared == primary {
+            vec![primary]
+        } else {
+            vec![declared, primary]
+        }
+    }
+}
+
+impl SchemaBuilder {
+    /// Adds a field.
+    pub fn field(mut self, field: Field) -> Self {
+        self.schema.fields.push(field);
+        self
+    }
+
+    /// Names the unique field that may stand for the primary key in a path.
+    pub fn endpoint_key(mut self, field: &str) -> Self {
+        self.schema.endpoint_key = Some(field.to_owned());
+        self
+    }
+
+    /// Names the fields that make the cache key.
+    pub fn cache_key(mut self, fields: &[&str]) -> Self {
+        self.schema.cache_key = owned(fields);
+        self
+    }
+
+    /// Names fields that are unique together.
+    pub fn unique_together(mut self, fields: &[&str]) -> Self {
+        self.schema.unique_together.push(owned(fields));
+        self
+    }
+
+    /// Names fields of which at least one must be set.
+    pub fn at_least_one_of(mut self, fields: &[&str]) -> Self {
+        self.schema.at_least_one_of.push(owned(fields));
+        self
+    }
+
+    /// Shows the entity in the admin API.
+    pub fn admin_api(mut self, name: &str, nested: Option<&str>) -> Self {
+        let nested = nested.map(str::to_owned);
+        self.schema.admin_api = Some(AdminApi {
+            name: name.to_owned(),
+            nested,
+        });
+        self
+    }
+
+    /// The schema, unchecked.
+    #[must_use]
+    pub fn build(self) -> Schema {
+        self.schema
+    }
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}

@@ -1,0 +1,137 @@
+//! From what people send to rows: reading JSON by a schema, making absent values, checking the whole.
+
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use super::{Auto, Field, Schema};
+use crate::{FieldKind, Patch, Row, Timestamp, Value, Violations};
+
+/// What a text made by [`Auto::Random`] is made of.
+const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+/// The length of such a text; 62^32 is more than 2^190.
+const RANDOM_TEXT: usize = 32;
+
+impl Schema {
+    /// Reads the fields that a JSON object names; `null` clears one.
+    ///
+    /// # Errors
+    ///
+    /// One violation for each unknown field and each value of a wrong kind.
+    pub fn patch_from_json(&self, object: &Map<String, Json>) -> Result<Patch, Violations> {
+        let mut violations = Violations::default();
+        let mut patch = Patch::default();
+        for (name, json) in object {
+            let Some((index, field)) = self.field(name) else {
+                violations.add(name, "unknown field");
+                continue;
+            };
+            match field.from_json(json) {
+                Ok(value) => patch.0.push((index, value)),
+                Err(message) => violations.add(name, message),
+            }
+        }
+        violations.or(patch)
+    }
+
+    /// Makes the absent values of a row that is about to be inserted, and checks it.
+    ///
+    /// A nil UUID and a zero timestamp in a field whose values are made count as absent.
+    ///
+    /// # Errors
+    ///
+    /// One violation for each required field without a value and each rule that is broken.
+    pub fn complete_insert(&self, mut row: Row, now: Timestamp) -> Result<Row, Violations> {
+        row.0.resize(self.fields.len(), Value::Null);
+        for (field, value) in self.fields.iter().zip(&mut row.0) {
+            match field.auto_value() {
+                Some(Auto::UpdateTime) => *value = Value::Integer(now.as_unix()),
+                Some(Auto::CreateTime) if unset(value) => *value = Value::Integer(now.as_unix()),
+                Some(Auto::Random) if unset(value) => *value = random(field.kind()),
+                _ => {}
+            }
+        }
+        self.checked(row)
+    }
+
+    /// Notes the time of an update in a row that is about to be stored over another, and checks it.
+    ///
+    /// # Errors
+    ///
+    /// As [`complete_insert`](Self::complete_insert).
+    pub fn complete_update(&self, mut row: Row, now: Timestamp) -> Result<Row, Violations> {
+        for (field, value) in self.fields.iter().zip(&mut row.0) {
+            if field.auto_value() == Some(Auto::UpdateTime) {
+                *value = Value::Integer(now.as_unix());
+            }
+        }
+        self.checked(row)
+    }
+
+    fn checked(&self, row: Row) -> Result<Row, Violations> {
+        let mut violations = Violations::default();
+        for (field, value) in self.fields.iter().zip(&row.0) {
+            if value.is_null() && !field.is_optional() {
+                violations.add(field.name(), "required field missing");
+            } else if !value.is(field.kind()) {
+                violations.add(field.name(), format!("expected a {}", field.kind().name()));
+            }
+        }
+        for names in &self.at_least_one_of {
+            let is_set = |name: &String| {
+                self.field(name)
+                    .is_some_and(|(index, _)| !row.0[index].is_null())
+            };
+            if !names.iter().any(is_set) {
+                let names: Vec<_> = names.iter().map(|name| format!("'{name}'")).collect();
+                violations.add(
+                    "@entity",
+                    format!(
+                        "at least one of these fields must be non-empty: {}",
+                        names.join(", ")
+                    ),
+                );
+            }
+        }
+        violations.or(row)
+    }
+}
+
+fn unset(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Integer(0) => true,
+        Value::Uuid(uuid) => uuid.is_nil(),
+        _ => false,
+    }
+}
+
+fn random(kind: FieldKind) -> Value {
+    match kind {
+        FieldKind::Uuid => Value::Uuid(Uuid::new_v4()),
+        FieldKind::Text => Value::Text(random_text()),
+        // `check_all` refuses `auto` on other kinds.
+        _ => Value::Null,
+    }
+}
+
+/// Letters and digits, each equally likely: a byte that would favour the first ones is thrown away.
+fn random_text() -> String {
+    let fair = u8::MAX - u8::MAX % LETTERS.len() as u8;
+    // Bytes 6 and 8 of a version 4 UUID hold fixed bits; the others are random.
+    let bytes = std::iter::repeat_with(|| *Uuid::new_v4().as_bytes())
+        .flat_map(|bytes| bytes.into_iter().enumerate())
+        .filter(|(index, _)| !matches!(index, 6 | 8))
+        .map(|(_, byte)| byte);
+    bytes
+        .filter(|byte| *byte < fair)
+        .map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()]))
+        .take(RANDOM_TEXT)
+        .collect()
+}
+
+impl Field {
+    /// Whether a value that the user left out is made on insert.
+    #[must_use]
+    pub fn is_made(&self) -> bool {
+        self.auto_value().is_some()
+    }
+}

@@ -1,0 +1,1 @@
+//! Typed worker events: named channels, three ways to listen, explicit overflow.

@@ -1,0 +1,1 @@
+//! The runnable program: a key-auth gateway built on Tidings.
