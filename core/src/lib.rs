@@ -3,13 +3,18 @@
 //! No I/O happens here and nothing is spawned; tokio is used for its timer alone
 //! ([`clock::SystemClock::sleep_until`](clock::Clock::sleep_until)).
 
+// So that derived code finds this crate by its own name in its unit tests too.
+extern crate self as tidings_core;
+
 mod cause;
 mod change;
 pub mod clock;
 mod entity;
 mod key;
+mod reference;
 mod row;
 mod schema;
+mod timestamp;
 mod value;
 
 pub use tidings_derive::Entity;
@@ -19,15 +24,19 @@ pub use self::{
     change::{CrudEvent, Operation, UnknownOperation},
     entity::Entity,
     key::{CacheKey, INLINE, KeyBuilder, KeyPart},
+    reference::Ref,
     row::{Patch, Row, RowError, Violation, Violations},
     schema::{
         AdminApi, Auto, Field, Foreign, OnDelete, Schema, SchemaBuilder, SchemaFaults, check_all,
     },
-    value::{FieldKind, FieldValue, Ref, Timestamp, Value},
+    timestamp::Timestamp,
+    value::{FieldKind, FieldValue, Value},
 };
 
 #[doc(hidden)]
 pub mod derive {
-    //! What the derive macro's output names.
+    //! What the derive macro's output names; the facade re-exports it under the same name.
     pub use std::sync::OnceLock;
+
+    pub use crate::{Auto, Entity, Field, FieldValue, OnDelete, Row, RowError, Schema};
 }
