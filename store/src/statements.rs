@@ -62,9 +62,7 @@ impl Statements {
             for name in cache_key {
                 statement.and_where(is(name));
             }
-            statement
-                .order_by(primary_key(schema), Order::Asc)
-                .limit(1);
+            statement.order_by(primary_key(schema), Order::Asc).limit(1);
             text(&statement)
         });
         Self {
@@ -146,9 +144,7 @@ pub(crate) fn page(schema: &Schema, shape: &Shape) -> Sql {
     if shape.after {
         statement.and_where(Expr::col(primary_key(schema)).gt(PARAMETER));
     }
-    statement
-        .order_by(primary_key(schema), Order::Asc)
-        .limit(1);
+    statement.order_by(primary_key(schema), Order::Asc).limit(1);
     text(&statement)
 }
 
@@ -172,7 +168,11 @@ fn insert(schema: &Schema) -> Sql {
 fn update(schema: &Schema) -> Sql {
     let mut statement = UpdateStatement::new();
     statement.table(Alias::new(schema.name()));
-    for field in schema.fields().iter().filter(|field| !field.is_primary_key()) {
+    for field in schema
+        .fields()
+        .iter()
+        .filter(|field| !field.is_primary_key())
+    {
         statement.value(Alias::new(field.name()), Expr::val(PARAMETER));
     }
     if schema.fields().len() == 1 {
@@ -194,10 +194,9 @@ fn delete(schema: &Schema) -> Sql {
 /// The values of a list that is one parameter.
 fn listed() -> SelectStatement {
     let mut statement = Query::select();
-    statement.column(("listed", "value")).from_function(
-        Func::cust("json_each").arg(Expr::val(PARAMETER)),
-        "listed",
-    );
+    statement
+        .column(("listed", "value"))
+        .from_function(Func::cust("json_each").arg(Expr::val(PARAMETER)), "listed");
     statement
 }
 

@@ -166,9 +166,7 @@ impl Table {
         patch: Patch,
         options: WriteOptions,
     ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
-        let edit = self
-            .check_patch(&patch)
-            .map(|()| Edit::Patch(patch));
+        let edit = self.check_patch(&patch).map(|()| Edit::Patch(patch));
         self.update_with(selector, edit, options)
     }
 
@@ -289,7 +287,10 @@ impl Table {
 
     fn check_patch(&self, patch: &Patch) -> Result<(), Error> {
         let schema = self.schema();
-        let unknown = patch.0.iter().find(|(field, _)| schema.fields().get(*field).is_none());
+        let unknown = patch
+            .0
+            .iter()
+            .find(|(field, _)| schema.fields().get(*field).is_none());
         match unknown {
             Some((field, _)) => Err(unknown_field(schema, *field)),
             None => Ok(()),

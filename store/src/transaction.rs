@@ -152,12 +152,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Stores a row over its predecessor. One that changes nothing is an update like any other.
-    pub(crate) async fn update(
-        &mut self,
-        entity: usize,
-        old: Row,
-        new: Row,
-    ) -> Result<Row, Error> {
+    pub(crate) async fn update(&mut self, entity: usize, old: Row, new: Row) -> Result<Row, Error> {
         let stored = self.catalog.get(entity);
         let new = stored
             .schema
@@ -199,7 +194,11 @@ impl<'a> Transaction<'a> {
                 slot.clone_from(value);
             }
         }
-        for (index, value) in selector.and.iter().chain([&(selector.field, selector.value.clone())]) {
+        for (index, value) in selector
+            .and
+            .iter()
+            .chain([&(selector.field, selector.value.clone())])
+        {
             row.0[*index].clone_from(value);
         }
         let Some(old) = old else {
@@ -334,11 +333,19 @@ impl<'a> Transaction<'a> {
         row: &Row,
         is_update: bool,
     ) -> Result<Option<Error>, Error> {
-        let own = if is_update { stored.id(row) } else { &Value::Null };
+        let own = if is_update {
+            stored.id(row)
+        } else {
+            &Value::Null
+        };
         for unique in &stored.statements.unique {
             let values: Vec<_> = unique.fields.iter().map(|&field| &row.0[field]).collect();
             let parameters = values.iter().copied().chain([own]);
-            if !self.rows(stored, &unique.other, parameters).await?.is_empty() {
+            if !self
+                .rows(stored, &unique.other, parameters)
+                .await?
+                .is_empty()
+            {
                 let names = unique.fields.iter();
                 return Ok(Some(Error::Unique {
                     entity: stored.schema.name().to_owned(),
