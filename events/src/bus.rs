@@ -123,7 +123,12 @@ impl WorkerEvents {
     /// # Errors
     ///
     /// The event comes back with the [`Refusal`](crate::Refusal); nobody heard of it.
-    pub fn post<T: Event>(&self, source: &str, event: &str, payload: T) -> Result<(), PostError<T>> {
+    pub fn post<T: Event>(
+        &self,
+        source: &str,
+        event: &str,
+        payload: T,
+    ) -> Result<(), PostError<T>> {
         match self.channel_of::<T>(source, event) {
             Ok(channel) => ChannelCore::post(&channel, payload),
             Err(refusal) => {
@@ -169,7 +174,11 @@ impl WorkerEvents {
                 .values()
                 .map(|handler| handler.info.stats(handler.worker))
                 .collect(),
-            mailboxes: hub.mailboxes.iter().map(|mailbox| mailbox.stats()).collect(),
+            mailboxes: hub
+                .mailboxes
+                .iter()
+                .map(|mailbox| mailbox.stats())
+                .collect(),
             sequencer: hub.sequencer.stats(),
             refused: hub.counts.refused.load(crate::sync::Ordering::Relaxed),
             dropped: hub.counts.dropped.load(crate::sync::Ordering::Relaxed),
@@ -189,7 +198,11 @@ impl fmt::Debug for WorkerEvents {
 impl Bus {
     pub(crate) fn add_dynamic(&self, pattern: &Pattern, entry: Arc<Dynamic>) {
         let mut patterns = self.hub.patterns.lock();
-        patterns.dynamic.entry(pattern.clone()).or_default().push(entry);
+        patterns
+            .dynamic
+            .entry(pattern.clone())
+            .or_default()
+            .push(entry);
         drop(patterns);
         self.invalidate(pattern);
     }
@@ -230,7 +243,9 @@ impl Bus {
                 let Some(entries) = patterns.dynamic.get_mut(pattern) else {
                     continue;
                 };
-                let removed = entries.extract_if(.., |entry| entry.serial == info.serial).collect();
+                let removed = entries
+                    .extract_if(.., |entry| entry.serial == info.serial)
+                    .collect();
                 if entries.is_empty() {
                     patterns.dynamic.remove(pattern);
                 }
@@ -261,11 +276,9 @@ impl Bus {
     fn covered(&self, pattern: &Pattern) -> Vec<Arc<dyn AnyChannel>> {
         let channels = self.channels.lock();
         match pattern {
-            Pattern::Event(source, event) | Pattern::Operation(source, event, _) => channels
-                .find(source, event)
-                .into_iter()
-                .cloned()
-                .collect(),
+            Pattern::Event(source, event) | Pattern::Operation(source, event, _) => {
+                channels.find(source, event).into_iter().cloned().collect()
+            }
             Pattern::Everything | Pattern::Source(_) => channels
                 .list
                 .iter()

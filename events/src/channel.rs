@@ -166,7 +166,8 @@ impl<T: Event> ChannelCore<T> {
                 return self.post_nested(frame, event);
             }
             if self.operation_of.is_some() {
-                let posted = self.envelope(event, Addressee::All, Trail::default(), Cause::current());
+                let posted =
+                    self.envelope(event, Addressee::All, Trail::default(), Cause::current());
                 self.enqueue_now(posted);
                 return Ok(());
             }
@@ -180,8 +181,12 @@ impl<T: Event> ChannelCore<T> {
                 };
                 self.run_inline(frame, &route, Trail::default(), posted, &event, &scene);
             } else {
-                let event =
-                    Arc::new(self.envelope(event, Addressee::All, Trail::default(), Cause::current()));
+                let event = Arc::new(self.envelope(
+                    event,
+                    Addressee::All,
+                    Trail::default(),
+                    Cause::current(),
+                ));
                 Self::dispatch_by(frame, &route, posted, &event);
             }
             drop(route);
@@ -256,7 +261,8 @@ impl<T: Event> ChannelCore<T> {
 
     #[inline]
     fn route(&self, frame: &Frame) -> (Arc<Route<T>>, u64) {
-        self.shards.read(frame.shard, || Arc::new(self.make_route()))
+        self.shards
+            .read(frame.shard, || Arc::new(self.make_route()))
     }
 
     #[inline]
@@ -312,7 +318,11 @@ impl<T: Event> ChannelCore<T> {
         let erased: Arc<dyn Posted> = Arc::clone(event) as _;
         {
             let _order = self.order.lock();
-            for worker in route.workers.iter().filter(|worker| worker.wants(operation)) {
+            for worker in route
+                .workers
+                .iter()
+                .filter(|worker| worker.wants(operation))
+            {
                 // A gap or a closed mailbox is the mailbox's own account.
                 let _: Offer = worker.mailbox.offer(&erased);
             }

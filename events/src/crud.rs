@@ -125,4 +125,3 @@ impl fmt::Debug for Ticket {
             .finish()
     }
 }
-

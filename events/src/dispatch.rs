@@ -20,8 +20,7 @@ pub(crate) struct Scene<'a> {
 }
 
 /// A handler in the form that dispatch calls.
-pub(crate) type Inline<T> =
-    Entry<dyn Fn(&T, &Scene<'_>) -> Result<(), BoxError> + Send + Sync>;
+pub(crate) type Inline<T> = Entry<dyn Fn(&T, &Scene<'_>) -> Result<(), BoxError> + Send + Sync>;
 
 /// One dispatch in this many has its handlers timed.
 pub(crate) const SAMPLED: u64 = 128;

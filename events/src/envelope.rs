@@ -8,7 +8,10 @@ use std::{
 use serde_json::Value as Json;
 use tidings_core::{Cause, Operation};
 
-use crate::{channel::ChannelCore, completion::Completion, error::Refusal, event::Event, hub::Hub, trail::Trail};
+use crate::{
+    channel::ChannelCore, completion::Completion, error::Refusal, event::Event, hub::Hub,
+    trail::Trail,
+};
 
 /// Which channel an event came by.
 #[derive(Debug)]

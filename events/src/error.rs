@@ -123,7 +123,9 @@ pub enum RegisterError {
         most: usize,
     },
     /// An async handler was registered where no tokio runtime is to be found.
-    #[error("an async handler needs a tokio runtime: register it inside one, or give the bus a handle")]
+    #[error(
+        "an async handler needs a tokio runtime: register it inside one, or give the bus a handle"
+    )]
     NoRuntime,
     /// The bus was shut down.
     #[error("the bus was shut down")]

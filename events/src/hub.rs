@@ -29,8 +29,7 @@ use crate::{
 static NEXT_SERIAL: Serial = Serial::new(1);
 
 /// A handler that takes any event.
-pub(crate) type Dynamic =
-    Entry<dyn Fn(&DynamicEvent<'_>) -> Result<(), BoxError> + Send + Sync>;
+pub(crate) type Dynamic = Entry<dyn Fn(&DynamicEvent<'_>) -> Result<(), BoxError> + Send + Sync>;
 
 pub(crate) struct Hub {
     pub(crate) settings: Settings,
@@ -175,7 +174,11 @@ impl Hub {
             })
             .collect();
         drop(names);
-        tracing::error!(cycle = cycle.join(" -> "), limit, "handlers post in a cycle");
+        tracing::error!(
+            cycle = cycle.join(" -> "),
+            limit,
+            "handlers post in a cycle"
+        );
         Err(Refusal::TooDeep { cycle, limit })
     }
 
@@ -185,7 +188,9 @@ impl Hub {
         let mut found = Listeners::default();
         for pattern in covering(source, event, crud) {
             if let Some(entries) = patterns.dynamic.get(&pattern) {
-                let entries = entries.iter().map(|entry| (pattern.clone(), Arc::clone(entry)));
+                let entries = entries
+                    .iter()
+                    .map(|entry| (pattern.clone(), Arc::clone(entry)));
                 found.dynamic.extend(entries);
             }
             if let Some(workers) = patterns.interest.get(&pattern) {
@@ -229,4 +234,3 @@ fn covering(source: &Arc<str>, event: &Arc<str>, crud: bool) -> impl Iterator<It
     .into_iter()
     .chain(operations)
 }
-

@@ -72,7 +72,10 @@ impl<'a> Listen<'a> {
             .collect::<Result<Vec<_>, _>>()?;
         let info = self.info(
             type_name_of(&handler),
-            resolved.iter().map(|(pattern, _)| pattern.clone()).collect(),
+            resolved
+                .iter()
+                .map(|(pattern, _)| pattern.clone())
+                .collect(),
         );
         let removal = Removal::new(self.bus, &info, self.owner.clone());
         let entry = Arc::new(Entry::new(
@@ -122,11 +125,7 @@ impl<'a> Listen<'a> {
                 .add_dynamic(pattern, Arc::clone(&entry) as Arc<Dynamic>);
         }
         let handler: Arc<dyn Mortal + Send + Sync> = entry;
-        Ok(Registration::new(
-            handler,
-            Vec::new(),
-            self.bus.downgrade(),
-        ))
+        Ok(Registration::new(handler, Vec::new(), self.bus.downgrade()))
     }
 
     fn info(&self, type_name: &str, patterns: Box<[crate::name::Pattern]>) -> Arc<HandlerInfo> {

@@ -9,13 +9,7 @@ use std::sync::Arc;
 
 use tidings_core::Operation;
 
-use crate::{
-    dispatch::Inline,
-    event::Event,
-    hub::interest_bit,
-    mailbox::Mailbox,
-    sync::Mutex,
-};
+use crate::{dispatch::Inline, event::Event, hub::interest_bit, mailbox::Mailbox, sync::Mutex};
 
 pub(crate) struct Route<T: Event> {
     /// Handlers of every operation, in order of level, then of registration.

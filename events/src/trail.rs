@@ -49,7 +49,12 @@ mod tests {
 
     #[test]
     fn a_cycle_is_cut_to_one_round() {
-        let trail = Trail::default().after(5).after(1).after(2).after(1).after(2);
+        let trail = Trail::default()
+            .after(5)
+            .after(1)
+            .after(2)
+            .after(1)
+            .after(2);
         assert_eq!(trail.cycle(1), [1, 2, 1]);
         assert_eq!(trail.depth(), 5);
     }

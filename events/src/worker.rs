@@ -1,7 +1,7 @@
 //! [`LocalWorkerEvents`]: a worker's own face of the bus, on the worker's own thread.
 
-mod local;
 mod listen;
+mod local;
 
 use std::{fmt, future::poll_fn, ops::Deref, rc::Rc, task::Poll};
 
@@ -14,8 +14,8 @@ use crate::{
     registration::LocalRegistration,
 };
 
-pub(crate) use self::local::LocalInner;
 pub use self::listen::LocalListen;
+pub(crate) use self::local::LocalInner;
 
 /// So many events are handled before the worker's other tasks get a turn.
 const TURN: usize = 64;
@@ -112,7 +112,10 @@ impl LocalWorkerEvents {
     /// Cancel safe: no event is lost; handling goes on with the next call.
     pub async fn run(&self) {
         let Some(_running) = self.inner.claim() else {
-            tracing::warn!(worker = self.worker(), "the worker's mailbox is being run already");
+            tracing::warn!(
+                worker = self.worker(),
+                "the worker's mailbox is being run already"
+            );
             return;
         };
         while poll_fn(|context| self.inner.poll_mail(context)).await {

@@ -83,7 +83,10 @@ impl WorkerEvents {
             .names
             .lock()
             .push((Arc::clone(&info.source), Arc::clone(&info.event)));
-        let by_event = channels.by_name.entry(Arc::clone(&info.source)).or_default();
+        let by_event = channels
+            .by_name
+            .entry(Arc::clone(&info.source))
+            .or_default();
         by_event.insert(Arc::clone(&info.event), position);
         let core = Arc::new(ChannelCore::new(
             info,

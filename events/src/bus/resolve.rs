@@ -79,15 +79,12 @@ impl WorkerEvents {
             }
         };
         let declared = found.info().type_name;
-        found
-            .as_any()
-            .downcast()
-            .map_err(|_| Refusal::OtherType {
-                source_name: source.to_owned(),
-                event: event.to_owned(),
-                declared,
-                asked: type_name::<T>(),
-            })
+        found.as_any().downcast().map_err(|_| Refusal::OtherType {
+            source_name: source.to_owned(),
+            event: event.to_owned(),
+            declared,
+            asked: type_name::<T>(),
+        })
     }
 }
 

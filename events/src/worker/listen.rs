@@ -15,10 +15,7 @@ use crate::{
     hub::Hub,
     name::Pattern,
     registration::LocalRegistration,
-    worker::{
-        LocalInner, LocalWorkerEvents,
-        local::LocalEntry,
-    },
+    worker::{LocalInner, LocalWorkerEvents, local::LocalEntry},
 };
 
 /// A registration on a worker in the making; see [`LocalWorkerEvents::on`].
