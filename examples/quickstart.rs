@@ -25,18 +25,34 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .init_worker(|worker| {
             let id = worker.id();
             let handler = move |change: &CrudEvent<Flag>| {
-                println!("worker {id} hears: {} {:?}", change.operation, change.entity);
+                println!(
+                    "worker {id} hears: {} {:?}",
+                    change.operation, change.entity
+                );
             };
-            worker.worker_events().register(handler, "crud", "flags")?.keep();
+            worker
+                .worker_events()
+                .register(handler, "crud", "flags")?
+                .keep();
             Ok(())
         })
         .start()
         .await?;
 
     let flags = node.dao::<Flag>()?;
-    let flag = flags.insert(Flag { id: Uuid::nil(), name: "beta".into(), on: false }).await?;
+    let flag = flags
+        .insert(Flag {
+            id: Uuid::nil(),
+            name: "beta".into(),
+            on: false,
+        })
+        .await?;
     let key = flags.cache_key(&["beta"])?;
-    let look_up = || node.cache().get(&key, GetOptions::default(), || flags.select_by("name", "beta"));
+    let look_up = || {
+        node.cache().get(&key, GetOptions::default(), || {
+            flags.select_by("name", "beta")
+        })
+    };
 
     println!("before: {:?}", look_up().await?);
     flags.update(flag.id, |flag| flag.on = true).await?; // returns when every worker has heard
