@@ -215,6 +215,16 @@ async fn run(
 
 fn init(node: Node, id: usize, hooks: &[Arc<InitWorker>]) -> Result<Worker, BoxError> {
     let events = node.worker_events().attach_worker(id)?;
+    let cache = node.cache().clone();
+    // What the handlers of the lost events would have invalidated by hand is unknown.
+    events.on_gap(move |gap| {
+        tracing::warn!(
+            worker = id,
+            ?gap,
+            "a worker missed events; the cache is purged"
+        );
+        cache.purge_local();
+    });
     let tasks = TaskTracker::new();
     let shared = Rc::new(Local {
         id,
