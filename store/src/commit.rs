@@ -57,15 +57,12 @@ async fn run(
     options: WriteOptions,
     cause: Option<Cause>,
 ) -> Result<Written, Error> {
-    let hooks = &table.stored().hooks;
-    let (method, selector, row) = described(&write);
-    let call = Call {
-        method,
-        schema: table.schema(),
-        selector: selector.as_ref(),
-        row: row.as_ref(),
-    };
-    hooks.before(&call)?;
+    let hooks = table.stored().hooks.current();
+    // Only hooks want to know, and a row may be long.
+    let seen = (!hooks.is_empty()).then(|| Seen::of(&write));
+    if let Some(seen) = &seen {
+        hooks.before(&seen.call(&table, seen.row.as_ref()))?;
+    }
 
     let mut writer = table.shared.writer.lock().await;
     let staged = AssertUnwindSafe(stage(&table, &mut writer, write, options, cause));
@@ -104,10 +101,9 @@ async fn run(
             log_panic(&*payload);
         }
     }
-    hooks.after(&Call {
-        row: written.row.as_ref(),
-        ..call
-    });
+    if let Some(seen) = &seen {
+        hooks.after(&seen.call(&table, written.row.as_ref()));
+    }
     Ok(written)
 }
 
@@ -164,12 +160,34 @@ fn log_panic(payload: &(dyn std::any::Any + Send)) {
     tracing::error!(%error, "the row was changed all the same");
 }
 
-/// What hooks see of a write before it is done.
-fn described(write: &Write) -> (Method, Option<Selector>, Option<Row>) {
-    match write {
-        Write::Insert(row) => (Method::Insert, None, Some(row.clone())),
-        Write::Update { selector, .. } => (Method::Update, Some(selector.clone()), None),
-        Write::Upsert { selector, .. } => (Method::Upsert, Some(selector.clone()), None),
-        Write::Delete { selector } => (Method::Delete, Some(selector.clone()), None),
+/// What hooks see of a write.
+struct Seen {
+    method: Method,
+    selector: Option<Selector>,
+    row: Option<Row>,
+}
+
+impl Seen {
+    fn of(write: &Write) -> Self {
+        let (method, selector, row) = match write {
+            Write::Insert(row) => (Method::Insert, None, Some(row)),
+            Write::Update { selector, .. } => (Method::Update, Some(selector), None),
+            Write::Upsert { selector, .. } => (Method::Upsert, Some(selector), None),
+            Write::Delete { selector } => (Method::Delete, Some(selector), None),
+        };
+        Self {
+            method,
+            selector: selector.cloned(),
+            row: row.cloned(),
+        }
+    }
+
+    fn call<'a>(&'a self, table: &Table, row: Option<&'a Row>) -> Call<'a> {
+        Call {
+            method: self.method,
+            schema: table.schema(),
+            selector: self.selector.as_ref(),
+            row,
+        }
     }
 }

@@ -3,5 +3,9 @@
 mod cascades;
 mod entities;
 mod events;
+mod hooks;
+mod opening;
+mod pages;
 mod rows;
 mod support;
+mod writes;
