@@ -58,6 +58,7 @@ impl CacheKey {
     /// The key of a tuple of parts under a name.
     ///
     /// Allocates only when the text is longer than [`INLINE`] bytes.
+    #[inline]
     pub fn new<P: KeyPart>(name: &str, parts: &[P]) -> Self {
         let mut builder = KeyBuilder::new(name);
         for part in parts {
@@ -69,7 +70,7 @@ impl CacheKey {
     /// The key of a row by its primary key: `name@part`.
     pub fn primary<P: KeyPart>(name: &str, part: P) -> Self {
         let mut builder = KeyBuilder::new(name);
-        builder.text.write_char('@').unwrap_or_default();
+        builder.text.push("@");
         part.write(&mut builder);
         builder.finish()
     }
@@ -85,7 +86,7 @@ impl CacheKey {
     #[must_use]
     pub fn from_text(text: &str) -> Self {
         let mut buffer = Buffer::new();
-        buffer.write_str(text).unwrap_or_default();
+        buffer.push(text);
         buffer.finish()
     }
 
@@ -150,7 +151,10 @@ pub struct KeyBuilder {
     text: Buffer,
 }
 
+// What builds a plain key is inlined into the caller, whose buffer then becomes the key without being
+// copied from frame to frame: that, and not the hash, was most of the cost of a key.
 impl KeyBuilder {
+    #[inline]
     fn new(name: &str) -> Self {
         let mut builder = Self {
             text: Buffer::new(),
@@ -160,8 +164,9 @@ impl KeyBuilder {
     }
 
     /// Adds one part.
+    #[inline]
     pub fn push<P: KeyPart + ?Sized>(&mut self, part: &P) {
-        self.text.write_char(':').unwrap_or_default();
+        self.text.push(":");
         part.write(self);
     }
 
@@ -172,25 +177,41 @@ impl KeyBuilder {
     }
 
     /// Hashes the text and gives the key.
+    #[inline]
     pub fn finish(self) -> CacheKey {
         self.text.finish()
     }
 
-    /// Writes text with the structural bytes percent-encoded. A run of plain bytes is copied whole.
+    /// Writes text with the structural bytes percent-encoded.
+    #[inline]
     fn escaped(&mut self, text: &str) {
+        // Without a branch in the loop, so that it looks at many bytes at once.
+        let plain = !text.bytes().fold(false, |any, byte| any | structural(byte));
+        if plain {
+            self.text.push(text);
+        } else {
+            self.percent_encoded(text);
+        }
+    }
+
+    /// The slow path of [`escaped`](Self::escaped). A run of plain bytes is copied whole.
+    #[cold]
+    fn percent_encoded(&mut self, text: &str) {
         let mut rest = text;
         while let Some(at) = rest.bytes().position(structural) {
             let (plain, tail) = rest.split_at(at);
-            self.text.write_str(plain).unwrap_or_default();
+            self.text.push(plain);
             write!(self.text, "%{:02X}", tail.as_bytes()[0]).unwrap_or_default();
             rest = &tail[1..];
         }
-        self.text.write_str(rest).unwrap_or_default();
+        self.text.push(rest);
     }
 }
 
+#[inline]
 fn structural(byte: u8) -> bool {
-    matches!(byte, b':' | b'%' | b'~' | b'@') || byte.is_ascii_control()
+    // Bitwise and not short-circuiting, for the loop in `escaped`.
+    (byte == b':') | (byte == b'%') | (byte == b'~') | (byte == b'@') | byte.is_ascii_control()
 }
 
 /// What can be a part of a [`CacheKey`].
@@ -202,12 +223,14 @@ pub trait KeyPart {
 }
 
 impl KeyPart for str {
+    #[inline]
     fn write(&self, key: &mut KeyBuilder) {
         key.escaped(self);
     }
 }
 
 impl KeyPart for String {
+    #[inline]
     fn write(&self, key: &mut KeyBuilder) {
         key.escaped(self);
     }
@@ -227,9 +250,7 @@ impl KeyPart for [u8] {
 impl KeyPart for Uuid {
     fn write(&self, key: &mut KeyBuilder) {
         let mut buffer = Uuid::encode_buffer();
-        key.text
-            .write_str(self.hyphenated().encode_lower(&mut buffer))
-            .unwrap_or_default();
+        key.text.push(self.hyphenated().encode_lower(&mut buffer));
     }
 }
 
@@ -246,15 +267,17 @@ impl KeyPart for bool {
 }
 
 impl<P: KeyPart> KeyPart for Option<P> {
+    #[inline]
     fn write(&self, key: &mut KeyBuilder) {
         match self {
             Some(part) => part.write(key),
-            None => key.text.write_char('~').unwrap_or_default(),
+            None => key.text.push("~"),
         }
     }
 }
 
 impl<P: KeyPart + ?Sized> KeyPart for &P {
+    #[inline]
     fn write(&self, key: &mut KeyBuilder) {
         (**self).write(key);
     }
@@ -270,6 +293,7 @@ struct Buffer {
 }
 
 impl Buffer {
+    #[inline]
     fn new() -> Self {
         Self {
             len: 0,
@@ -278,40 +302,58 @@ impl Buffer {
         }
     }
 
+    #[inline]
+    fn push(&mut self, text: &str) {
+        match self.inline.get_mut(self.len..self.len + text.len()) {
+            Some(room) if self.spilled.is_empty() => {
+                room.copy_from_slice(text.as_bytes());
+                self.len += text.len();
+            }
+            _ => self.spill(text),
+        }
+    }
+
+    /// Goes on on the heap, where everything is from the first text that did not fit.
+    #[cold]
+    fn spill(&mut self, text: &str) {
+        if self.spilled.is_empty() {
+            self.spilled = std::str::from_utf8(&self.inline[..self.len])
+                .unwrap_or_default()
+                .into();
+        }
+        self.spilled.push_str(text);
+    }
+
+    #[inline]
     fn finish(self) -> CacheKey {
         if self.spilled.is_empty() {
-            let hash = SECRET.hash_one(&self.inline[..self.len]);
             // `len <= INLINE < 256`, so the cast keeps it whole.
             CacheKey {
-                hash,
+                hash: hash(&self.inline[..self.len]),
                 text: Text::Inline {
                     len: self.len as u8,
                     bytes: self.inline,
                 },
             }
         } else {
-            let hash = SECRET.hash_one(self.spilled.as_bytes());
             CacheKey {
-                hash,
+                hash: hash(self.spilled.as_bytes()),
                 text: Text::Heap(self.spilled.into_boxed_str()),
             }
         }
     }
 }
 
+/// The text alone and not its length: SipHash ends with the length anyhow.
+fn hash(text: &[u8]) -> u64 {
+    let mut hasher = SECRET.build_hasher();
+    hasher.write(text);
+    hasher.finish()
+}
+
 impl fmt::Write for Buffer {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.spilled.is_empty() {
-            if let Some(room) = self.inline[self.len..].get_mut(..text.len()) {
-                room.copy_from_slice(text.as_bytes());
-                self.len += text.len();
-                return Ok(());
-            }
-            self.spilled = std::str::from_utf8(&self.inline[..self.len])
-                .unwrap_or_default()
-                .into();
-        }
-        self.spilled.push_str(text);
+        self.push(text);
         Ok(())
     }
 }
