@@ -137,13 +137,19 @@ impl Table {
             for (field, part) in fields.iter().zip(&parts) {
                 check_kind(stored.schema, *field, part)?;
             }
+            let mut parameters = parts;
             let by_id = stored.statements.by_field(stored.schema.primary_key());
-            let Some(sql) = stored.statements.by_cache_key.as_ref().or(by_id) else {
-                return Ok(None);
+            let sql = match (&stored.statements.by_cache_key, by_id) {
+                (Some(sql), _) => {
+                    parameters.push(Value::Integer(1));
+                    sql
+                }
+                (None, Some(by_id)) => by_id,
+                (None, None) => return Ok(None),
             };
             let call = table.call(Method::Select, None);
             stored.hooks.before(&call)?;
-            let row = table.read(sql, &parts).await?.pop();
+            let row = table.read(sql, &parameters).await?.pop();
             stored.hooks.after(&Call {
                 row: row.as_ref(),
                 ..call
