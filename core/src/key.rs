@@ -75,7 +75,6 @@ impl CacheKey {
     }
 
     /// Starts a key whose parts are of different types.
-    #[must_use]
     pub fn builder(name: &str) -> KeyBuilder {
         KeyBuilder::new(name)
     }
