@@ -109,9 +109,9 @@ async fn read(
     match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if is_limit(error.as_ref()) => Err(too_large()),
-        Ok(Err(error)) => Err(
-            Problem::new(Kind::InvalidBody, "the body ended before its end").because(error),
-        ),
+        Ok(Err(error)) => {
+            Err(Problem::new(Kind::InvalidBody, "the body ended before its end").because(error))
+        }
         Err(_) => Err(Problem::new(
             Kind::RequestTimeout,
             "the body took too long to arrive",
@@ -119,9 +119,9 @@ async fn read(
     }
 }
 
+/// Whether the limit lies somewhere under an error: axum wraps what its bodies report.
 fn is_limit(error: &(dyn StdError + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source())
-        .any(|error| error.is::<LengthLimitError>())
+    error.is::<LengthLimitError>() || error.source().is_some_and(is_limit)
 }
 
 #[cfg(test)]
@@ -140,10 +140,7 @@ mod tests {
     }
 
     fn headers(content_type: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static(content_type),
-        )])
+        HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))])
     }
 
     async fn parsed(headers: &HeaderMap, body: impl Into<Body>) -> Result<Json, Kind> {
@@ -189,10 +186,7 @@ mod tests {
         assert_eq!(untyped, Err(Kind::UnsupportedMediaType));
         let mut zipped = headers("application/json");
         zipped.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        assert_eq!(
-            parsed(&zipped, "{}").await,
-            Err(Kind::UnsupportedMediaType)
-        );
+        assert_eq!(parsed(&zipped, "{}").await, Err(Kind::UnsupportedMediaType));
         let mut twice = headers("application/json");
         twice.append(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         assert_eq!(parsed(&twice, "{}").await, Err(Kind::UnsupportedMediaType));

@@ -99,7 +99,14 @@ mod tests {
     #[test]
     fn one_trailing_slash_is_ignored_and_empty_segments_are_not() {
         assert_eq!(split("/consumers/"), ["consumers"]);
-        for path in ["/", "//", "", "/consumers//", "//consumers", "/consumers//acls"] {
+        for path in [
+            "/",
+            "//",
+            "",
+            "/consumers//",
+            "//consumers",
+            "/consumers//acls",
+        ] {
             assert_eq!(segments(path), Ok(None), "{path}");
         }
     }

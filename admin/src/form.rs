@@ -49,7 +49,10 @@ pub(crate) fn object(
 
 /// `consumer.id` as its parts; `tags[]` and `tags[2]` without the brackets.
 fn parsed_name(name: &str) -> Result<(Vec<&str>, bool), String> {
-    let (base, list) = match name.strip_suffix(']').and_then(|name| name.rsplit_once('[')) {
+    let (base, list) = match name
+        .strip_suffix(']')
+        .and_then(|name| name.rsplit_once('['))
+    {
         Some((base, index)) if index.bytes().all(|byte| byte.is_ascii_digit()) => (base, true),
         _ => (name, false),
     };
@@ -101,7 +104,13 @@ fn of_field(field: &Field, slot: Slot) -> Json {
         }
         (Slot::Values { list, values }, None) => of_kind(field.kind(), list, values),
         // A bare `consumer=..`: an empty one clears; otherwise the schema says what a reference looks like.
-        (Slot::Values { list: false, values }, Some(_)) if values == [""] => Json::Null,
+        (
+            Slot::Values {
+                list: false,
+                values,
+            },
+            Some(_),
+        ) if values == [""] => Json::Null,
         (slot, _) => untyped(slot),
     }
 }
@@ -163,7 +172,9 @@ mod tests {
             .field(Field::of::<Option<String>>("name"))
             .field(Field::of::<Option<bool>>("on"))
             .field(Field::of::<Option<f64>>("weight"))
-            .field(Field::of::<Option<std::collections::BTreeSet<String>>>("tags"))
+            .field(Field::of::<Option<std::collections::BTreeSet<String>>>(
+                "tags",
+            ))
             .field(Field::of::<Option<Json>>("extra"))
             .field(Field::of::<Option<i64>>("parent").refers_to(foreign))
             .build()
@@ -198,7 +209,8 @@ mod tests {
     #[test]
     fn an_empty_value_is_null() {
         let form = "name=&tags=&on=&extra=&parent.id=";
-        let nulls = json!({ "name": null, "tags": null, "on": null, "extra": null, "parent": null });
+        let nulls =
+            json!({ "name": null, "tags": null, "on": null, "extra": null, "parent": null });
         assert_eq!(read(form).unwrap(), nulls);
         assert_eq!(read("parent=").unwrap(), json!({ "parent": null }));
     }
@@ -222,7 +234,11 @@ mod tests {
 
     #[test]
     fn names_that_contradict_each_other_are_refused() {
-        for form in ["parent=3&parent.id=3", "parent.id=3&parent=3", "a.b=1&a.b.c=2"] {
+        for form in [
+            "parent=3&parent.id=3",
+            "parent.id=3&parent=3",
+            "a.b=1&a.b.c=2",
+        ] {
             assert!(read(form).unwrap_err().contains("contradicts"), "{form}");
         }
         for form in ["=1", "[]=1", ".=1", "a..b=1", "a.b.c.d.e.f.g.h.i=1"] {

@@ -70,9 +70,11 @@ impl Kind {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, 23, "method not allowed"),
             Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, 24, "request timeout"),
             Self::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 25, "payload too large"),
-            Self::UnsupportedMediaType => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, 26, "unsupported media type")
-            }
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                26,
+                "unsupported media type",
+            ),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, 0, "internal error"),
         }
     }

@@ -93,7 +93,11 @@ impl Query {
         if tags.iter().any(String::is_empty) {
             return Err(invalid_option(TAGS, "a tag cannot be empty"));
         }
-        Ok(Some(if any { Tags::Any(tags) } else { Tags::All(tags) }))
+        Ok(Some(if any {
+            Tags::Any(tags)
+        } else {
+            Tags::All(tags)
+        }))
     }
 
     /// The value of an argument that may stand once.
@@ -133,8 +137,11 @@ fn parsed_size(text: &str) -> Result<usize, Problem> {
 
 fn invalid_option(name: &str, message: &str) -> Problem {
     let fields = [(name.to_owned(), message.into())];
-    Problem::new(Kind::InvalidOptions, format!("invalid option ({name}: {message})"))
-        .with_fields(fields.into_iter().collect())
+    Problem::new(
+        Kind::InvalidOptions,
+        format!("invalid option ({name}: {message})"),
+    )
+    .with_fields(fields.into_iter().collect())
 }
 
 impl Paging {
@@ -180,7 +187,17 @@ mod tests {
         assert_eq!(paging("").unwrap().size, 100);
         assert_eq!(paging("size=1").unwrap().size, 1);
         assert_eq!(paging("size=1000").unwrap().size, 1_000);
-        for wrong in ["0", "1001", "-1", "+1", "1.5", "x", "", "99999999999999999999", "1&size=2"] {
+        for wrong in [
+            "0",
+            "1001",
+            "-1",
+            "+1",
+            "1.5",
+            "x",
+            "",
+            "99999999999999999999",
+            "1&size=2",
+        ] {
             let refused = paging(&format!("size={wrong}"));
             assert_eq!(refused, Err(Kind::InvalidSize), "{wrong}");
         }
@@ -198,7 +215,10 @@ mod tests {
     #[test]
     fn tags_are_all_or_any() {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
-        assert_eq!(paging("tags=a").unwrap().tags, Some(Tags::All(words(&["a"]))));
+        assert_eq!(
+            paging("tags=a").unwrap().tags,
+            Some(Tags::All(words(&["a"])))
+        );
         assert_eq!(
             paging("tags=a,b").unwrap().tags,
             Some(Tags::All(words(&["a", "b"])))
@@ -207,7 +227,13 @@ mod tests {
             paging("tags=a/b%20c").unwrap().tags,
             Some(Tags::Any(words(&["a", "b c"])))
         );
-        for wrong in ["tags=", "tags=a,,b", "tags=/", "tags=a,b/c", "tags=a&tags=b"] {
+        for wrong in [
+            "tags=",
+            "tags=a,,b",
+            "tags=/",
+            "tags=a,b/c",
+            "tags=a&tags=b",
+        ] {
             assert_eq!(paging(wrong), Err(Kind::InvalidOptions), "{wrong}");
         }
         let untagged = Query::parse(Some("tags=a")).unwrap().paging(&schema(false));
@@ -230,7 +256,10 @@ mod tests {
         );
         let any = Query::parse(Some("tags=a/b")).unwrap();
         let paging = any.paging(&schema(true)).unwrap();
-        assert_eq!(paging.next("/things", &any, "o"), "/things?offset=o&tags=a/b");
+        assert_eq!(
+            paging.next("/things", &any, "o"),
+            "/things?offset=o&tags=a/b"
+        );
     }
 
     #[test]
@@ -239,7 +268,12 @@ mod tests {
         assert_eq!(cluster(None), Some(false));
         assert_eq!(cluster(Some("cluster=false")), Some(false));
         assert_eq!(cluster(Some("cluster=true")), Some(true));
-        for wrong in ["cluster", "cluster=1", "cluster=yes", "cluster=true&cluster=true"] {
+        for wrong in [
+            "cluster",
+            "cluster=1",
+            "cluster=yes",
+            "cluster=true&cluster=true",
+        ] {
             assert_eq!(cluster(Some(wrong)), None, "{wrong}");
         }
     }

@@ -52,7 +52,15 @@ mod tests {
     fn only_the_token_itself_opens_the_api() {
         assert!(allowed("s3cret", &["Bearer s3cret"]));
         assert!(allowed("s3cret", &["bearer  s3cret"]));
-        for wrong in ["", "Bearer", "Bearer ", "s3cret", "Basic s3cret", "Bearer s3cre", "Bearer s3cretx"] {
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "s3cret",
+            "Basic s3cret",
+            "Bearer s3cre",
+            "Bearer s3cretx",
+        ] {
             assert!(!allowed("s3cret", &[wrong]), "{wrong}");
         }
         assert!(!allowed("s3cret", &[]));
