@@ -1,4 +1,4 @@
-//! Percent-decoding of paths, queries and forms, strict about UTF-8.
+//! Percent-decoding of paths, queries and forms, strict about UTF-8 and NUL.
 //!
 //! The well-known decoders replace bytes that are not UTF-8, so that two different names could read the same;
 //! here such input is refused.
@@ -21,6 +21,8 @@ pub(crate) enum DecodeError {
     Escape,
     #[error("expected UTF-8")]
     Utf8,
+    #[error("a NUL has no place here")]
+    Nul,
 }
 
 /// The segments of a path, decoded one by one, so that `%2F` does not part two of them. One trailing slash is
@@ -78,6 +80,9 @@ fn decoded(text: &[u8]) -> Result<String, DecodeError> {
         rest = &rest[at + 3..];
     }
     let bytes: Vec<u8> = percent_decode(text).collect();
+    if bytes.contains(&0) {
+        return Err(DecodeError::Nul);
+    }
     String::from_utf8(bytes).map_err(|_| DecodeError::Utf8)
 }
 
@@ -114,6 +119,7 @@ mod tests {
     #[test]
     fn what_is_not_utf8_or_not_an_escape_is_refused() {
         assert_eq!(segments("/consumers/%FF"), Err(DecodeError::Utf8));
+        assert_eq!(segments("/consumers/a%00b"), Err(DecodeError::Nul));
         for path in ["/%", "/%4", "/%zz", "/a%2"] {
             assert_eq!(segments(path), Err(DecodeError::Escape), "{path}");
         }

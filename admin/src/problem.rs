@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Unavailable,
     InvalidSize,
     InvalidOptions,
+    /// A hook of the application said no.
+    Refused,
     InvalidBody,
     InvalidPath,
     Unauthorized,
@@ -34,7 +36,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::SchemaViolation,
         Self::ForeignKeyViolation,
         Self::UniqueViolation,
@@ -43,6 +45,7 @@ impl Kind {
         Self::Unavailable,
         Self::InvalidSize,
         Self::InvalidOptions,
+        Self::Refused,
         Self::InvalidBody,
         Self::InvalidPath,
         Self::Unauthorized,
@@ -64,6 +67,7 @@ impl Kind {
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, 8, "database unavailable"),
             Self::InvalidSize => (StatusCode::BAD_REQUEST, 9, "invalid size"),
             Self::InvalidOptions => (StatusCode::BAD_REQUEST, 11, "invalid options"),
+            Self::Refused => (StatusCode::BAD_REQUEST, 27, "refused"),
             Self::InvalidBody => (StatusCode::BAD_REQUEST, 20, "invalid body"),
             Self::InvalidPath => (StatusCode::BAD_REQUEST, 21, "invalid path"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, 22, "unauthorized"),
