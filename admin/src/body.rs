@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value as Json};
-use tidings::Schema;
+use tidings::core::Schema;
 
 use crate::{
     decode, form, json,
@@ -127,7 +127,7 @@ fn is_limit(error: &(dyn StdError + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
-    use tidings::Field;
+    use tidings::core::Field;
 
     use super::*;
 

@@ -3,12 +3,11 @@
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;
-use tidings::{CacheKey, Node, Row, Schema, Value, Violations};
+use tidings::core::{CacheKey, Node, Row, Schema, Value, Violations};
 
 use crate::{answer, problem::Problem, query::Query};
 
-/// The cache key of the field values in a query. A field that is left out is absent, and an empty value is the
-/// empty text.
+/// The cache key of the field values in a query. A field that is left out is absent.
 pub(crate) fn key_of(schema: &Schema, query: &Query) -> Result<Response, Problem> {
     let mut row = Row::empty(schema);
     let mut violations = Violations::default();
@@ -52,7 +51,7 @@ fn parsed(schema: &Schema, name: &str, text: &str) -> Result<(usize, Value), Str
     if key.is_some() && key != field.reference().map(|foreign| foreign.key.as_str()) {
         return Err("unknown field".to_owned());
     }
-    Ok((index, Value::from_text(field.kind(), text)?))
+    Ok((index, field.from_text(text)?))
 }
 
 /// What is cached under a key; a cached absence is `{}`.
@@ -64,4 +63,25 @@ pub(crate) fn show(node: &Node, key: &str) -> Result<Response, Problem> {
         .ok_or_else(Problem::not_found)?;
     let value = probe.value.unwrap_or_else(|| json!({}));
     Ok(answer::json(StatusCode::OK, &value))
+}
+
+/// Forgets what is cached under a key, whether or not something is.
+pub(crate) fn invalidate(node: &Node, key: &str, query: &Query) -> Result<Response, Problem> {
+    let key = CacheKey::from_text(key);
+    if query.cluster()? {
+        node.cache().invalidate(&key);
+    } else {
+        node.cache().invalidate_local(&key);
+    }
+    Ok(answer::no_content())
+}
+
+/// Forgets everything.
+pub(crate) fn purge(node: &Node, query: &Query) -> Result<Response, Problem> {
+    if query.cluster()? {
+        node.cache().purge();
+    } else {
+        node.cache().purge_local();
+    }
+    Ok(answer::no_content())
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
-use tidings::{Field, FieldKind, Schema, Value};
+use tidings::core::{Field, FieldKind, Schema, Value};
 
 /// How deep names may be dotted.
 const DEPTH: usize = 8;
@@ -127,12 +127,7 @@ fn of_kind(kind: FieldKind, list: bool, mut values: Vec<String>) -> Json {
         }
         _ if single => {
             let text = values.swap_remove(0);
-            match Value::from_text(kind, &text).map(|value| value.to_json()) {
-                // JSON has no word for `NaN` and `inf`, which read as numbers.
-                Ok(Json::Null) if kind != FieldKind::Json => text.into(),
-                Ok(json) => json,
-                Err(_) => text.into(),
-            }
+            Value::from_text(kind, &text).map_or_else(|_| text.as_str().into(), |value| value.to_json())
         }
         _ => values.into(),
     }
@@ -155,7 +150,7 @@ fn untyped(slot: Slot) -> Json {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tidings::{Foreign, OnDelete};
+    use tidings::core::{Foreign, OnDelete};
 
     use super::*;
     use crate::decode;

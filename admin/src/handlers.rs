@@ -2,8 +2,11 @@
 
 use axum::{body::Body, response::Response};
 use http::{HeaderMap, Method, StatusCode};
-use serde_json::json;
-use tidings::{Node, Patch, Row, Schema, Value};
+use serde_json::{Value as Json, json};
+use tidings::{
+    Node,
+    core::{Patch, Row, Schema, Value},
+};
 
 use crate::{
     AdminOptions, answer, body,
@@ -51,7 +54,7 @@ pub(crate) async fn collection(
     input: Input<'_>,
 ) -> Result<Response, Problem> {
     if *method == Method::POST {
-        let patch = patch(rows, input).await?;
+        let patch = patch(rows, input, |_| true).await?;
         let row = rows.insert(patch).await?;
         return Ok(answer::json(
             StatusCode::CREATED,
@@ -82,11 +85,11 @@ pub(crate) async fn item(
 ) -> Result<Response, Problem> {
     let row = match *method {
         Method::PUT => {
-            let patch = patch(rows, input).await?;
+            let patch = patch(rows, input, |field| !rows.names_by(item, field)).await?;
             rows.put(item, patch).await?
         }
         Method::PATCH => {
-            let patch = patch(rows, input).await?;
+            let patch = patch(rows, input, |_| false).await?;
             rows.patch(item, patch).await?
         }
         Method::DELETE => {
@@ -117,13 +120,25 @@ pub(crate) async fn referred(
     ))
 }
 
-/// What the body of a request says of a row.
-async fn patch(rows: &Rows, input: Input<'_>) -> Result<Patch, Problem> {
+/// What the body of a request says of a row. `demands` tells which required fields it must hold, by index; they are
+/// looked for here only to name them beside whatever else is wrong.
+async fn patch(
+    rows: &Rows,
+    input: Input<'_>,
+    demands: impl Fn(usize) -> bool,
+) -> Result<Patch, Problem> {
     let (limit, patience) = (input.options.body_limit, input.options.body_patience);
-    let object = body::object(rows.schema(), input.headers, input.body, limit, patience).await?;
-    rows.schema()
-        .patch_from_json(&object)
-        .map_err(|violations| Problem::violations(&violations))
+    let schema = rows.schema();
+    let object = body::object(schema, input.headers, input.body, limit, patience).await?;
+    schema.patch_from_json(&object).map_err(|mut violations| {
+        for (index, field) in schema.fields().iter().enumerate() {
+            let absent = object.get(field.name()).is_none_or(Json::is_null);
+            if absent && field.is_required() && demands(index) && !rows.sets(index) {
+                violations.add(field.name(), "required field missing");
+            }
+        }
+        Problem::violations(&violations)
+    })
 }
 
 fn found(found: Found) -> Result<Row, Problem> {

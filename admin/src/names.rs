@@ -1,7 +1,7 @@
 //! How the last segment of a path names a row.
 
-use tidings::{FieldKind, Schema, Value};
-use uuid::Uuid;
+use tidings::core::{Field, Schema, Value};
+use uuid::fmt::Hyphenated;
 
 /// One way to read a segment: a field and the value that the row must have there.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +23,7 @@ pub(crate) fn names(schema: &Schema, unique_within: &[usize], segment: &str) -> 
         if names.iter().any(|name| name.field == field) {
             continue;
         }
-        if let Some(value) = read(schema.fields()[field].kind(), segment) {
+        if let Some(value) = read(&schema.fields()[field], segment) {
             names.push(Name {
                 field,
                 value,
@@ -34,19 +34,18 @@ pub(crate) fn names(schema: &Schema, unique_within: &[usize], segment: &str) -> 
     names
 }
 
-/// A segment as a value of a kind. A UUID counts only as it is printed, with hyphens: 32 hexadecimal digits are
+/// A segment as a value of a field. A UUID counts only as it is printed, with hyphens: 32 hexadecimal digits are
 /// more likely someone's API key.
-fn read(kind: FieldKind, segment: &str) -> Option<Value> {
-    match Value::from_text(kind, segment).ok()? {
-        Value::Uuid(_) if segment.len() != Uuid::nil().hyphenated().to_string().len() => None,
-        Value::Number(number) if !number.is_finite() => None,
+fn read(field: &Field, segment: &str) -> Option<Value> {
+    match field.from_text(segment).ok()? {
+        Value::Uuid(_) if segment.len() != Hyphenated::LENGTH => None,
         value => Some(value),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tidings::Field;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -90,15 +89,5 @@ mod tests {
             .endpoint_key("id")
             .build();
         assert_eq!(names(&schema, &[0], "a").len(), 1);
-    }
-
-    #[test]
-    fn numbers_that_equal_nothing_name_nothing() {
-        let schema = Schema::builder("things")
-            .field(Field::of::<f64>("id").primary_key())
-            .build();
-        assert_eq!(names(&schema, &[], "NaN"), []);
-        assert_eq!(names(&schema, &[], "inf"), []);
-        assert_eq!(names(&schema, &[], "1.5").len(), 1);
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value as Json, json};
-use tidings::Violations;
+use tidings::core::Violations;
 
 /// What kind of refusal it is. The codes below 20 are those that users of the model know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

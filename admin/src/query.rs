@@ -1,6 +1,6 @@
 //! Query arguments: paging, tags, `cluster`. Arguments that a path does not know are ignored.
 
-use tidings::{FieldKind, Schema};
+use tidings::core::{FieldKind, Schema};
 
 use crate::{
     decode,
@@ -162,7 +162,7 @@ impl Paging {
 mod tests {
     use std::collections::BTreeSet;
 
-    use tidings::Field;
+    use tidings::core::Field;
 
     use super::*;
 

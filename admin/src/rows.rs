@@ -6,7 +6,7 @@
 //! is looked up again.
 
 use tidings::{
-    Patch, Row, Schema, Value,
+    core::{Patch, Row, Schema, Value},
     store::{Error, Page, PageQuery, Selector, Table, TagFilter, WriteOptions},
 };
 
@@ -67,6 +67,16 @@ impl Rows {
 
     pub(crate) fn schema(&self) -> &'static Schema {
         self.schema
+    }
+
+    /// Whether a segment may give a new row its value of a field.
+    pub(crate) fn names_by(&self, segment: &str, field: usize) -> bool {
+        self.names(segment).first().is_some_and(|name| name.field == field)
+    }
+
+    /// Whether the path gives each of these rows its value of a field.
+    pub(crate) fn sets(&self, field: usize) -> bool {
+        self.owner.as_ref().is_some_and(|owner| owner.field == field)
     }
 
     /// The row that a name means.
@@ -134,7 +144,9 @@ impl Rows {
 
     /// Replaces the row that a name means, or makes it.
     pub(crate) async fn put(&self, segment: &str, patch: Patch) -> Result<Row, Problem> {
-        let patch = self.under_owner(patch)?;
+        let mut patch = self.under_owner(patch)?;
+        let primary = self.schema.primary_key();
+        patch.0.retain(|(field, value)| *field != primary || !value.is_null());
         let mut attempt = 1;
         loop {
             let found = self.find(segment).await?;
@@ -180,15 +192,15 @@ impl Rows {
 
     /// Whether one of these fields is what a segment would name a new row by.
     fn is_named_by(&self, segment: &str, fields: &[String]) -> bool {
-        let names = self.names(segment);
-        let field = names.first().map(|name| self.schema.fields()[name.field].name());
-        fields.iter().any(|other| Some(other.as_str()) == field)
+        fields
+            .iter()
+            .filter_map(|field| self.schema.field(field))
+            .any(|(field, _)| self.names_by(segment, field))
     }
 
     async fn look_up(&self, name: &Name) -> Result<Option<Row>, Problem> {
         if name.unique {
-            let field = self.schema.fields()[name.field].name();
-            return Ok(self.table.select_by(field, name.value.clone()).await?);
+            return Ok(self.table.select_by(name.field, name.value.clone()).await?);
         }
         let mut filter = self.conditions();
         filter.push((name.field, name.value.clone()));
