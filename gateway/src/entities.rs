@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use tidings_core::{Entity, Ref, Timestamp};
+use tidings::{Entity, Ref, Timestamp};
 use uuid::Uuid;
 
 /// Someone who may use the service.

@@ -6,13 +6,17 @@
 
 mod entities;
 mod front;
+mod gateway;
 mod plugin;
+mod plugins;
 mod proxy;
 mod server;
 mod settings;
 
 pub use self::{
     entities::{Acl, Consumer, KeyAuthCredential},
+    gateway::{Gateway, GatewayBuilder, StartError},
+    plugin::Plugin,
     proxy::{BodyError, ProxyBody, ProxyRequest, Response, refuse},
     settings::{
         Fault, Limits, LogFormat, PluginSwitches, Secret, Settings, SettingsError, Source,
