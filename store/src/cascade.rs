@@ -208,7 +208,9 @@ fn children_first(
             }
         }
     }
-    let mut ready: VecDeque<_> = (0..doomed.len()).filter(|&row| waiting_for[row] == 0).collect();
+    let mut ready: VecDeque<_> = (0..doomed.len())
+        .filter(|&row| waiting_for[row] == 0)
+        .collect();
     let mut placed = vec![false; doomed.len()];
     let mut order = Vec::with_capacity(doomed.len());
     let mut last = doomed.len();

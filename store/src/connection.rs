@@ -121,10 +121,7 @@ impl Writer {
     ///
     /// [`rollback`]: Self::rollback
     pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
-        let connection = self
-            .connection
-            .as_mut()
-            .ok_or(sqlx::Error::WorkerCrashed)?;
+        let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
         execute(connection, "COMMIT").await?;
         self.open_ended = false;
         Ok(())

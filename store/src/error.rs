@@ -138,7 +138,9 @@ pub enum Error {
         reason: String,
     },
     /// Another engine than the ones there are.
-    #[error("databases of the kind {scheme}:// are not yet supported: use sqlite://PATH or sqlite::memory:")]
+    #[error(
+        "databases of the kind {scheme}:// are not yet supported: use sqlite://PATH or sqlite::memory:"
+    )]
     Unsupported {
         /// The URL's scheme.
         scheme: String,

@@ -125,7 +125,9 @@ async fn complete(
             if field.is_optional() && !field.is_primary_key() {
                 run(connection, add_column(schema, field)).await?;
             } else {
-                differences.push(format!("{table} lacks the column {name}, which is required"));
+                differences.push(format!(
+                    "{table} lacks the column {name}, which is required"
+                ));
             }
             continue;
         };
@@ -242,7 +244,9 @@ async fn holds_null(
 ) -> Result<bool, sqlx::Error> {
     // `check_all` lets only a-z, 0-9 and _ into names.
     let sql = format!("SELECT EXISTS (SELECT 1 FROM \"{table}\" WHERE \"{column}\" IS NULL)");
-    let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(connection).await?;
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .fetch_one(connection)
+        .await?;
     row.try_get(0)
 }
 
@@ -335,11 +339,19 @@ fn indexes(schema: &Schema) -> BTreeMap<String, IndexCreateStatement> {
     for fields in uniques.iter().filter(|fields| **fields != [primary_key]) {
         add("unique", fields, true);
     }
-    for field in schema.fields().iter().filter(|field| field.reference().is_some()) {
+    for field in schema
+        .fields()
+        .iter()
+        .filter(|field| field.reference().is_some())
+    {
         // With the primary key behind it, so that a nested list comes out in order.
         add("foreign", &[field.name(), primary_key], false);
     }
-    let cache_key: Vec<_> = schema.cache_key_fields().iter().map(String::as_str).collect();
+    let cache_key: Vec<_> = schema
+        .cache_key_fields()
+        .iter()
+        .map(String::as_str)
+        .collect();
     if cache_key.len() > 1 && !uniques.contains(&cache_key) {
         add("key", &cache_key, false);
     }

@@ -30,7 +30,7 @@ pub(crate) struct Statements {
     pub(crate) delete: Sql,
     /// For each unique field, the row with a value of it.
     by_field: Vec<Option<Sql>>,
-    /// Parameters: the fields of the cache key. None where the primary key makes it.
+    /// Parameters: the fields of the cache key, the number of rows. None where the primary key makes it.
     pub(crate) by_cache_key: Option<Sql>,
     /// What must not be there twice, in the order of the schema: the primary key, unique fields, sets of them.
     pub(crate) unique: Vec<Unique>,
@@ -62,9 +62,7 @@ impl Statements {
             for name in cache_key {
                 statement.and_where(is(name));
             }
-            statement
-                .order_by(primary_key(schema), Order::Asc)
-                .limit(1);
+            statement.order_by(primary_key(schema), Order::Asc).limit(1);
             text(&statement)
         });
         Self {
@@ -93,9 +91,7 @@ impl Unique {
             // `=` and not `IS`: absent values never clash.
             statement.and_where(Expr::col(column(schema, field)).eq(PARAMETER));
         }
-        statement
-            .and_where(Expr::col(primary_key(schema)).is_not(PARAMETER))
-            .limit(1);
+        statement.and_where(Expr::col(primary_key(schema)).is_not(PARAMETER));
         Self {
             fields,
             other: text(&statement),
@@ -146,9 +142,7 @@ pub(crate) fn page(schema: &Schema, shape: &Shape) -> Sql {
     if shape.after {
         statement.and_where(Expr::col(primary_key(schema)).gt(PARAMETER));
     }
-    statement
-        .order_by(primary_key(schema), Order::Asc)
-        .limit(1);
+    statement.order_by(primary_key(schema), Order::Asc).limit(1);
     text(&statement)
 }
 
@@ -172,7 +166,11 @@ fn insert(schema: &Schema) -> Sql {
 fn update(schema: &Schema) -> Sql {
     let mut statement = UpdateStatement::new();
     statement.table(Alias::new(schema.name()));
-    for field in schema.fields().iter().filter(|field| !field.is_primary_key()) {
+    for field in schema
+        .fields()
+        .iter()
+        .filter(|field| !field.is_primary_key())
+    {
         statement.value(Alias::new(field.name()), Expr::val(PARAMETER));
     }
     if schema.fields().len() == 1 {
@@ -194,10 +192,9 @@ fn delete(schema: &Schema) -> Sql {
 /// The values of a list that is one parameter.
 fn listed() -> SelectStatement {
     let mut statement = Query::select();
-    statement.column(("listed", "value")).from_function(
-        Func::cust("json_each").arg(Expr::val(PARAMETER)),
-        "listed",
-    );
+    statement
+        .column(("listed", "value"))
+        .from_function(Func::cust("json_each").arg(Expr::val(PARAMETER)), "listed");
     statement
 }
 

@@ -265,7 +265,11 @@ impl Shared {
     async fn ping(&self) -> Result<(), Error> {
         self.check_open()?;
         let mut reader = self.readers.acquire().await?;
-        Ok(execute(reader.connection().await?, "SELECT count(*) FROM sqlite_schema").await?)
+        Ok(execute(
+            reader.connection().await?,
+            "SELECT count(*) FROM sqlite_schema",
+        )
+        .await?)
     }
 }
 

@@ -137,13 +137,19 @@ impl Table {
             for (field, part) in fields.iter().zip(&parts) {
                 check_kind(stored.schema, *field, part)?;
             }
+            let mut parameters = parts;
             let by_id = stored.statements.by_field(stored.schema.primary_key());
-            let Some(sql) = stored.statements.by_cache_key.as_ref().or(by_id) else {
-                return Ok(None);
+            let sql = match (&stored.statements.by_cache_key, by_id) {
+                (Some(sql), _) => {
+                    parameters.push(Value::Integer(1));
+                    sql
+                }
+                (None, Some(by_id)) => by_id,
+                (None, None) => return Ok(None),
             };
             let call = table.call(Method::Select, None);
             stored.hooks.before(&call)?;
-            let row = table.read(sql, &parts).await?.pop();
+            let row = table.read(sql, &parameters).await?.pop();
             stored.hooks.after(&Call {
                 row: row.as_ref(),
                 ..call
@@ -166,9 +172,7 @@ impl Table {
         patch: Patch,
         options: WriteOptions,
     ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
-        let edit = self
-            .check_patch(&patch)
-            .map(|()| Edit::Patch(patch));
+        let edit = self.check_patch(&patch).map(|()| Edit::Patch(patch));
         self.update_with(selector, edit, options)
     }
 
@@ -289,7 +293,10 @@ impl Table {
 
     fn check_patch(&self, patch: &Patch) -> Result<(), Error> {
         let schema = self.schema();
-        let unknown = patch.0.iter().find(|(field, _)| schema.fields().get(*field).is_none());
+        let unknown = patch
+            .0
+            .iter()
+            .find(|(field, _)| schema.fields().get(*field).is_none());
         match unknown {
             Some((field, _)) => Err(unknown_field(schema, *field)),
             None => Ok(()),

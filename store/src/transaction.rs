@@ -11,7 +11,7 @@ use crate::{
     catalog::{Catalog, Stored},
     connection::{change, rows},
     statements::Sql,
-    values::{arguments, bind, check_storable, decode, list},
+    values::{arguments, bind, decode, list},
 };
 
 /// How many primary keys go into one statement's list.
@@ -131,7 +131,6 @@ impl<'a> Transaction<'a> {
         let row = stored
             .schema
             .complete_insert(row, self.now)
-            .and_then(|row| check_storable(stored.schema, row))
             .map_err(|violations| Error::violations(stored.schema.name(), violations))?;
         let inserted = change(
             self.connection,
@@ -152,12 +151,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Stores a row over its predecessor. One that changes nothing is an update like any other.
-    pub(crate) async fn update(
-        &mut self,
-        entity: usize,
-        old: Row,
-        new: Row,
-    ) -> Result<Row, Error> {
+    pub(crate) async fn update(&mut self, entity: usize, old: Row, new: Row) -> Result<Row, Error> {
         let stored = self.catalog.get(entity);
         let new = stored
             .schema
@@ -199,7 +193,11 @@ impl<'a> Transaction<'a> {
                 slot.clone_from(value);
             }
         }
-        for (index, value) in selector.and.iter().chain([&(selector.field, selector.value.clone())]) {
+        for (index, value) in selector
+            .and
+            .iter()
+            .chain([&(selector.field, selector.value.clone())])
+        {
             row.0[*index].clone_from(value);
         }
         let Some(old) = old else {
@@ -215,17 +213,12 @@ impl<'a> Transaction<'a> {
     async fn replace(&mut self, entity: usize, old: Row, new: Row) -> Result<Row, Error> {
         let stored = self.catalog.get(entity);
         let schema = stored.schema;
-        let refused = |violations| Err(Error::violations(schema.name(), violations));
         if stored.id(&old) != stored.id(&new) {
             let mut violations = Violations::default();
             let id = &schema.fields()[schema.primary_key()];
             violations.add(id.name(), "the primary key cannot be changed");
-            return refused(violations);
+            return Err(Error::violations(schema.name(), violations));
         }
-        let new = match check_storable(schema, new) {
-            Ok(new) => new,
-            Err(violations) => return refused(violations),
-        };
         let mut values = arguments(
             new.0
                 .iter()
@@ -334,11 +327,19 @@ impl<'a> Transaction<'a> {
         row: &Row,
         is_update: bool,
     ) -> Result<Option<Error>, Error> {
-        let own = if is_update { stored.id(row) } else { &Value::Null };
+        let own = if is_update {
+            stored.id(row)
+        } else {
+            &Value::Null
+        };
         for unique in &stored.statements.unique {
             let values: Vec<_> = unique.fields.iter().map(|&field| &row.0[field]).collect();
             let parameters = values.iter().copied().chain([own]);
-            if !self.rows(stored, &unique.other, parameters).await?.is_empty() {
+            if !self
+                .rows(stored, &unique.other, parameters)
+                .await?
+                .is_empty()
+            {
                 let names = unique.fields.iter();
                 return Ok(Some(Error::Unique {
                     entity: stored.schema.name().to_owned(),
@@ -393,6 +394,7 @@ fn is_unset(value: &Value) -> bool {
     match value {
         Value::Null | Value::Integer(0) => true,
         Value::Uuid(uuid) => uuid.is_nil(),
+        Value::Text(text) => text.is_empty(),
         _ => false,
     }
 }

@@ -1,0 +1,7 @@
+//! What the store promises, through its public face.
+
+mod cascades;
+mod entities;
+mod events;
+mod rows;
+mod support;
