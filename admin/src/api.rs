@@ -79,7 +79,13 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     let id = Uuid::new_v4().to_string();
     let method = request.method().clone();
     // A path may hold a secret, such as an API key; its first segment names no row.
-    let collection = request.uri().path().split('/').nth(1).unwrap_or_default().to_owned();
+    let collection = request
+        .uri()
+        .path()
+        .split('/')
+        .nth(1)
+        .unwrap_or_default()
+        .to_owned();
     // The guard may drop state that a panic left half done; nothing is shared but the node, whose locks heal.
     let responded = AssertUnwindSafe(api.respond(request)).catch_unwind().await;
     let outcome = responded.unwrap_or_else(|panic| Err(Problem::internal(panic_message(&*panic))));
@@ -182,5 +188,8 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("with a value that is not text"))
+    format!(
+        "panicked: {}",
+        text.unwrap_or("with a value that is not text")
+    )
 }

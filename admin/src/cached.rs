@@ -3,7 +3,10 @@
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;
-use tidings::core::{CacheKey, Node, Row, Schema, Value, Violations};
+use tidings::{
+    CacheKey, Node,
+    core::{Row, Schema, Value, Violations},
+};
 
 use crate::{answer, problem::Problem, query::Query};
 
@@ -29,7 +32,11 @@ pub(crate) fn key_of(schema: &Schema, query: &Query) -> Result<Response, Problem
     let primary = schema.fields()[schema.primary_key()].name();
     let mut parts = schema.cache_key_fields().iter().map(String::as_str);
     if !parts.any(is_set) && !is_set(primary) {
-        let mut names: Vec<&str> = schema.cache_key_fields().iter().map(String::as_str).collect();
+        let mut names: Vec<&str> = schema
+            .cache_key_fields()
+            .iter()
+            .map(String::as_str)
+            .collect();
         names.push(primary);
         let message = format!("one of these is needed: {}", names.join(", "));
         return Err(Problem::field("@entity", message));

@@ -127,7 +127,8 @@ fn of_kind(kind: FieldKind, list: bool, mut values: Vec<String>) -> Json {
         }
         _ if single => {
             let text = values.swap_remove(0);
-            Value::from_text(kind, &text).map_or_else(|_| text.as_str().into(), |value| value.to_json())
+            Value::from_text(kind, &text)
+                .map_or_else(|_| text.as_str().into(), |value| value.to_json())
         }
         _ => values.into(),
     }

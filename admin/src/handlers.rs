@@ -111,7 +111,11 @@ pub(crate) async fn referred(
     let row = found(rows(node, schema)?.find(item).await?)?;
     let parent = match &row.0[referred.field] {
         Value::Null => None,
-        id => node.table(referred.parent.name())?.select(id.clone()).await?,
+        id => {
+            node.table(referred.parent.name())?
+                .select(id.clone())
+                .await?
+        }
     };
     let parent = parent.ok_or_else(Problem::not_found)?;
     Ok(answer::json(

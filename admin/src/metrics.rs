@@ -47,21 +47,61 @@ fn record_cache(stats: &CacheStats) {
     counter!("tidings_cache_hits_total", "level" => "l1").absolute(stats.l1_hits);
     counter!("tidings_cache_hits_total", "level" => "l2").absolute(stats.l2_hits);
     let counts = [
-        ("absence_hits", stats.absence_hits, "Of all hits, those of a cached absence"),
+        (
+            "absence_hits",
+            stats.absence_hits,
+            "Of all hits, those of a cached absence",
+        ),
         ("misses", stats.misses, "Calls that waited for a load"),
         ("loads", stats.loads, "Loads that were started"),
-        ("joined", stats.joined, "Calls that waited for a load that another had started"),
-        ("load_errors", stats.load_errors, "Loads that returned an error"),
+        (
+            "joined",
+            stats.joined,
+            "Calls that waited for a load that another had started",
+        ),
+        (
+            "load_errors",
+            stats.load_errors,
+            "Loads that returned an error",
+        ),
         ("load_panics", stats.load_panics, "Loads that panicked"),
-        ("load_deadlines", stats.load_deadlines, "Loads that were past their deadline"),
-        ("refused_void", stats.refused_void, "Fills refused because their key was invalidated since"),
-        ("refused_heavy", stats.refused_heavy, "Fills refused because they are too heavy"),
-        ("invalidations", stats.invalidations, "Keys that were invalidated"),
+        (
+            "load_deadlines",
+            stats.load_deadlines,
+            "Loads that were past their deadline",
+        ),
+        (
+            "refused_void",
+            stats.refused_void,
+            "Fills refused because their key was invalidated since",
+        ),
+        (
+            "refused_heavy",
+            stats.refused_heavy,
+            "Fills refused because they are too heavy",
+        ),
+        (
+            "invalidations",
+            stats.invalidations,
+            "Keys that were invalidated",
+        ),
         ("purges", stats.purges, "Purges of the whole cache"),
         ("sets", stats.sets, "Values that were set"),
-        ("evicted_for_space", stats.evicted_for_space, "Entries given up for want of room"),
-        ("evicted_by_invalidation", stats.evicted_by_invalidation, "Entries that were invalidated"),
-        ("evicted_by_expiry", stats.evicted_by_expiry, "Entries that had expired"),
+        (
+            "evicted_for_space",
+            stats.evicted_for_space,
+            "Entries given up for want of room",
+        ),
+        (
+            "evicted_by_invalidation",
+            stats.evicted_by_invalidation,
+            "Entries that were invalidated",
+        ),
+        (
+            "evicted_by_expiry",
+            stats.evicted_by_expiry,
+            "Entries that had expired",
+        ),
     ];
     for (name, count, description) in counts {
         let name = format!("tidings_cache_{name}_total");
@@ -72,7 +112,11 @@ fn record_cache(stats: &CacheStats) {
         ("entries", stats.entries, "Values in L2"),
         ("absences", stats.absences, "Absences in L2"),
         ("bytes", stats.bytes, "What L2 holds, in bytes"),
-        ("capacity_bytes", stats.capacity, "What L2 may hold, in bytes"),
+        (
+            "capacity_bytes",
+            stats.capacity,
+            "What L2 may hold, in bytes",
+        ),
         ("loads_in_flight", stats.in_flight, "Loads in progress"),
     ];
     for (name, level, description) in levels {
@@ -92,9 +136,7 @@ fn record_workers(node: &Node) {
         "Calls on a worker that waited for a load"
     );
     for (id, stats) in status::workers(node) {
-        let hits = |level: &'static str| {
-            counter!("tidings_worker_cache_hits_total", "worker" => id.to_string(), "level" => level)
-        };
+        let hits = |level: &'static str| counter!("tidings_worker_cache_hits_total", "worker" => id.to_string(), "level" => level);
         hits("l1").absolute(stats.l1_hits);
         hits("l2").absolute(stats.l2_hits);
         let misses = counter!("tidings_worker_cache_misses_total", "worker" => id.to_string());
@@ -103,7 +145,10 @@ fn record_workers(node: &Node) {
 }
 
 fn record_bus(stats: &BusStats) {
-    describe_counter!("tidings_events_posted_total", "Events dispatched, by channel");
+    describe_counter!(
+        "tidings_events_posted_total",
+        "Events dispatched, by channel"
+    );
     for channel in &stats.channels {
         counter!(
             "tidings_events_posted_total",
@@ -113,10 +158,16 @@ fn record_bus(stats: &BusStats) {
     }
     describe_counter!("tidings_events_refused_total", "Posts that were refused");
     counter!("tidings_events_refused_total").absolute(stats.refused);
-    describe_counter!("tidings_events_dropped_total", "Changes that nobody heard of");
+    describe_counter!(
+        "tidings_events_dropped_total",
+        "Changes that nobody heard of"
+    );
     counter!("tidings_events_dropped_total").absolute(stats.dropped);
     record_handlers(stats);
-    describe_gauge!("tidings_mailbox_depth", "Events waiting in a worker's mailbox");
+    describe_gauge!(
+        "tidings_mailbox_depth",
+        "Events waiting in a worker's mailbox"
+    );
     describe_counter!(
         "tidings_mailbox_missed_total",
         "Events that a worker's mailbox turned away because it was full"

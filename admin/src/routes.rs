@@ -349,12 +349,17 @@ mod tests {
             routes.listing(),
             refusals()
         );
-        assert_eq!(CONTRACT, now, "the contract has changed; it should be\n{now}");
+        assert_eq!(
+            CONTRACT, now,
+            "the contract has changed; it should be\n{now}"
+        );
     }
 
     fn resolved(routes: &Routes, path: &str) -> Option<String> {
         let segments: Vec<_> = path.split('/').map(str::to_owned).collect();
-        routes.resolve(&segments).map(|resource| format!("{resource:?}"))
+        routes
+            .resolve(&segments)
+            .map(|resource| format!("{resource:?}"))
     }
 
     #[test]

@@ -71,12 +71,16 @@ impl Rows {
 
     /// Whether a segment may give a new row its value of a field.
     pub(crate) fn names_by(&self, segment: &str, field: usize) -> bool {
-        self.names(segment).first().is_some_and(|name| name.field == field)
+        self.names(segment)
+            .first()
+            .is_some_and(|name| name.field == field)
     }
 
     /// Whether the path gives each of these rows its value of a field.
     pub(crate) fn sets(&self, field: usize) -> bool {
-        self.owner.as_ref().is_some_and(|owner| owner.field == field)
+        self.owner
+            .as_ref()
+            .is_some_and(|owner| owner.field == field)
     }
 
     /// The row that a name means.
@@ -146,7 +150,9 @@ impl Rows {
     pub(crate) async fn put(&self, segment: &str, patch: Patch) -> Result<Row, Problem> {
         let mut patch = self.under_owner(patch)?;
         let primary = self.schema.primary_key();
-        patch.0.retain(|(field, value)| *field != primary || !value.is_null());
+        patch
+            .0
+            .retain(|(field, value)| *field != primary || !value.is_null());
         let mut attempt = 1;
         loop {
             let found = self.find(segment).await?;
@@ -246,9 +252,8 @@ impl Rows {
     /// The patch with the parent set; one that names another parent is refused.
     fn under_owner(&self, mut patch: Patch) -> Result<Patch, Problem> {
         if let Some(owner) = &self.owner {
-            let agrees = |(field, value): &(usize, Value)| {
-                *field != owner.field || *value == owner.value
-            };
+            let agrees =
+                |(field, value): &(usize, Value)| *field != owner.field || *value == owner.value;
             if !patch.0.iter().all(agrees) {
                 return Err(self.disagrees(owner.field));
             }
@@ -260,8 +265,7 @@ impl Rows {
     /// Refuses a patch that would change a row's primary key.
     fn keep_primary_key(&self, patch: &mut Patch, row: &Row) -> Result<(), Problem> {
         let primary = self.schema.primary_key();
-        let keeps =
-            |(field, value): &(usize, Value)| *field != primary || *value == row.0[primary];
+        let keeps = |(field, value): &(usize, Value)| *field != primary || *value == row.0[primary];
         if !patch.0.iter().all(keeps) {
             return Err(self.disagrees(primary));
         }
@@ -286,11 +290,7 @@ impl Rows {
     }
 
     /// Makes the row that a name would mean: the first way of reading the name that can make one.
-    async fn make(
-        &self,
-        segment: &str,
-        mut patch: Patch,
-    ) -> Result<Result<Row, Error>, Problem> {
+    async fn make(&self, segment: &str, mut patch: Patch) -> Result<Result<Row, Error>, Problem> {
         let Some(name) = self.names(segment).into_iter().next() else {
             return Err(Problem::not_found());
         };

@@ -10,7 +10,9 @@ pub(crate) async fn of(node: &Node) -> Json {
         tracing::warn!(error, "the database gave no sign of life");
     }
     let stats = node.cache().stats();
-    let workers: Vec<_> = workers(node).map(|(id, stats)| worker(id, &stats)).collect();
+    let workers: Vec<_> = workers(node)
+        .map(|(id, stats)| worker(id, &stats))
+        .collect();
     json!({
         "node_id": node.id(),
         "version": env!("CARGO_PKG_VERSION"),

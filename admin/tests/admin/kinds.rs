@@ -14,7 +14,11 @@ async fn a_primary_key_may_be_a_number_that_is_not_made() {
     let made = admin.json("POST", "/shelves", shelf).await.created();
     assert_eq!(admin.get("/shelves/-7").await.ok(), made);
     assert_eq!(made["extra"], json!({ "a": [1, null] }));
-    assert_eq!(admin.get("/shelves/3").await.ok(), made, "by its endpoint key, a number too");
+    assert_eq!(
+        admin.get("/shelves/3").await.ok(),
+        made,
+        "by its endpoint key, a number too"
+    );
     let form = "place=4&height=2.5&fragile=true&checked_at=5&extra={\"b\":1}";
     let patched = admin.form("PATCH", "/shelves/-7", form).await.ok();
     assert_eq!(
@@ -43,13 +47,27 @@ async fn each_field_of_a_wrong_kind_is_named() {
         "checked_at": 1.5, "nonsense": {},
     });
     let mut expected = [
-        "number", "place", "shop", "height", "fragile", "checked_at", "nonsense",
+        "number",
+        "place",
+        "shop",
+        "height",
+        "fragile",
+        "checked_at",
+        "nonsense",
     ];
     expected.sort_unstable();
     let refused = admin.json("POST", "/shelves", wrong).await;
     assert_eq!(refused.wrong_fields(), expected);
-    for shop in [json!({}), json!({ "id": null }), json!({ "id": 7 }), json!([]), json!({ "id": "x" })] {
-        let refused = admin.json("POST", "/shelves", json!({ "number": 1, "shop": shop })).await;
+    for shop in [
+        json!({}),
+        json!({ "id": null }),
+        json!({ "id": 7 }),
+        json!([]),
+        json!({ "id": "x" }),
+    ] {
+        let refused = admin
+            .json("POST", "/shelves", json!({ "number": 1, "shop": shop }))
+            .await;
         assert_eq!(refused.wrong_fields(), ["shop"]);
     }
     assert_eq!(admin.get("/shelves").await.ok()["data"], json!([]));
@@ -58,11 +76,26 @@ async fn each_field_of_a_wrong_kind_is_named() {
 #[tokio::test]
 async fn a_primary_key_may_be_a_text_with_anything_in_it() {
     let admin = Admin::new().await;
-    admin.json("POST", "/shelves", json!({ "number": 1 })).await.created();
-    for label in ["a%2Fb", "..", "%25", "%3F%23", "%E2%98%83", "a+b", "%22%27--"] {
+    admin
+        .json("POST", "/shelves", json!({ "number": 1 }))
+        .await
+        .created();
+    for label in [
+        "a%2Fb",
+        "..",
+        "%25",
+        "%3F%23",
+        "%E2%98%83",
+        "a+b",
+        "%22%27--",
+    ] {
         let path = format!("/shelves/1/boxes/{label}");
         let put = admin.json("PUT", &path, json!({})).await.ok();
-        assert_eq!(admin.get(&format!("/boxes/{label}")).await.ok(), put, "{label}");
+        assert_eq!(
+            admin.get(&format!("/boxes/{label}")).await.ok(),
+            put,
+            "{label}"
+        );
         assert_eq!(admin.get(&path).await.ok(), put, "{label}");
         admin.delete(&path).await.no_content();
         admin.get(&path).await.not_found();
@@ -73,8 +106,14 @@ async fn a_primary_key_may_be_a_text_with_anything_in_it() {
 #[tokio::test]
 async fn a_parent_that_is_still_referred_to_is_not_deleted() {
     let admin = Admin::new().await;
-    admin.json("POST", "/shelves", json!({ "number": 1 })).await.created();
-    admin.json("PUT", "/shelves/1/boxes/a", json!({})).await.ok();
+    admin
+        .json("POST", "/shelves", json!({ "number": 1 }))
+        .await
+        .created();
+    admin
+        .json("PUT", "/shelves/1/boxes/a", json!({}))
+        .await
+        .ok();
     let before = admin.everything().await;
     let refused = admin.delete("/shelves/1").await;
     refused.refused(400, 4, "foreign key violation");
@@ -86,15 +125,27 @@ async fn a_parent_that_is_still_referred_to_is_not_deleted() {
 #[tokio::test]
 async fn a_child_may_have_two_parents_one_of_them_its_like() {
     let admin = Admin::new().await;
-    admin.json("POST", "/shelves", json!({ "number": 1 })).await.created();
+    admin
+        .json("POST", "/shelves", json!({ "number": 1 }))
+        .await
+        .created();
     let outer = json!({ "label": "outer" });
-    admin.json("POST", "/shelves/1/boxes", outer).await.created();
+    admin
+        .json("POST", "/shelves/1/boxes", outer)
+        .await
+        .created();
     let inner = json!({ "label": "inner", "shelf": { "number": 1 } });
-    admin.json("POST", "/boxes/outer/boxes", inner).await.created();
+    admin
+        .json("POST", "/boxes/outer/boxes", inner)
+        .await
+        .created();
     let below = |list: Json| list["data"].as_array().unwrap().len();
     assert_eq!(below(admin.get("/boxes/outer/boxes").await.ok()), 1);
     assert_eq!(below(admin.get("/shelves/1/boxes").await.ok()), 2);
-    assert_eq!(admin.get("/boxes/inner/within").await.ok()["label"], "outer");
+    assert_eq!(
+        admin.get("/boxes/inner/within").await.ok()["label"],
+        "outer"
+    );
     admin.get("/boxes/outer/boxes/outer").await.not_found();
     let missing = json!({ "label": "x" });
     let refused = admin.json("POST", "/boxes/outer/boxes", missing).await;
@@ -117,7 +168,11 @@ async fn a_schema_tells_fields_keys_and_relations() {
     assert_eq!(schema["cache_key"], json!(["key"]));
     let field = |name: &str| {
         let fields = schema["fields"].as_array().unwrap();
-        fields.iter().find(|field| field["name"] == name).unwrap().clone()
+        fields
+            .iter()
+            .find(|field| field["name"] == name)
+            .unwrap()
+            .clone()
     };
     assert_eq!(field("shop")["reference"]["entity"], "shops");
     assert_eq!(field("shop")["reference"]["on_delete"], "cascade");

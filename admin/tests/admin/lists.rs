@@ -22,7 +22,9 @@ async fn with_shops(number: usize) -> Admin {
 
 fn names(list: &Json) -> Vec<String> {
     let rows = list["data"].as_array().unwrap();
-    rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+    rows.iter()
+        .map(|row| row["name"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// Follows `next` from a path to the last page.
@@ -69,7 +71,7 @@ async fn a_page_has_a_hundred_rows_unless_told_otherwise() {
 #[tokio::test]
 async fn a_bad_size_or_token_is_refused() {
     let admin = with_shops(2).await;
-    for size in ["0", "1001", "-1", "x", "", "1e2", "%20" ] {
+    for size in ["0", "1001", "-1", "x", "", "1e2", "%20"] {
         let refused = admin.get(&format!("/shops?size={size}")).await;
         refused.refused(400, 9, "invalid size");
     }
@@ -114,7 +116,10 @@ async fn a_nested_list_holds_the_rows_of_its_parent_alone() {
         admin.shop(shop).await;
         for role in ["x", "y", "z"] {
             let path = format!("/shops/{shop}/roles/{role}");
-            admin.json("PUT", &path, json!({ "tags": [role] })).await.ok();
+            admin
+                .json("PUT", &path, json!({ "tags": [role] }))
+                .await
+                .ok();
         }
     }
     let mut seen = Vec::new();

@@ -80,7 +80,7 @@ impl Admin {
 
     /// Sends a JSON body.
     pub(crate) async fn json(&self, method: &str, path: &str, body: Json) -> Answer {
-        self.text(method, path, "application/json", &body.to_string())
+        self.text(method, path, "application/json", body.to_string())
             .await
     }
 

@@ -16,25 +16,41 @@ async fn what_is_wrong_is_said_by_field() {
     let cases = [
         ("/shops", json!({}), vec!["@entity"]),
         ("/shops", json!({ "name": null }), vec!["@entity"]),
-        ("/shops", json!({ "name": 7, "nmae": "x" }), vec!["name", "nmae"]),
+        (
+            "/shops",
+            json!({ "name": 7, "nmae": "x" }),
+            vec!["name", "nmae"],
+        ),
         ("/shops", json!({ "name": "" }), vec!["name"]),
         ("/shops", json!({ "name": "a\u{0}b" }), vec!["name"]),
         ("/shops", json!({ "name": "b", "tags": "x" }), vec!["tags"]),
         ("/shops", json!({ "name": "b", "tags": [1] }), vec!["tags"]),
         ("/shops", json!({ "name": "b", "id": "x" }), vec!["id"]),
         ("/shop-keys", json!({}), vec!["shop"]),
-        ("/roles", json!({ "bogus": 1 }), vec!["bogus", "role", "shop"]),
+        (
+            "/roles",
+            json!({ "bogus": 1 }),
+            vec!["bogus", "role", "shop"],
+        ),
         ("/shops/a/roles", json!({}), vec!["role"]),
-        ("/shops/a/roles", json!({ "bogus": 1 }), vec!["bogus", "role"]),
+        (
+            "/shops/a/roles",
+            json!({ "bogus": 1 }),
+            vec!["bogus", "role"],
+        ),
         ("/boxes", json!({}), vec!["label", "shelf"]),
     ];
     for (path, body, fields) in cases {
         let refused = admin.json("POST", path, body.clone()).await;
         assert_eq!(refused.wrong_fields(), fields, "{path} {body}");
     }
-    let put = admin.json("PUT", "/shops/a/roles/r", json!({ "bogus": 1 })).await;
+    let put = admin
+        .json("PUT", "/shops/a/roles/r", json!({ "bogus": 1 }))
+        .await;
     assert_eq!(put.wrong_fields(), ["bogus"]);
-    let cleared = admin.json("PATCH", "/shops/a", json!({ "name": null })).await;
+    let cleared = admin
+        .json("PATCH", "/shops/a", json!({ "name": null }))
+        .await;
     assert_eq!(cleared.wrong_fields(), ["@entity"]);
     assert_eq!(admin.everything().await, before);
 }
@@ -43,12 +59,20 @@ async fn what_is_wrong_is_said_by_field() {
 #[tokio::test]
 async fn a_unique_conflict_is_a_409_that_names_the_field() {
     let admin = Admin::new().await;
-    admin.json("POST", "/shops", json!({ "name": "a", "code": "c" })).await.created();
+    admin
+        .json("POST", "/shops", json!({ "name": "a", "code": "c" }))
+        .await
+        .created();
     let id = admin.shop("b").await;
     let before = admin.everything().await;
     let conflicts = [
         ("POST", "/shops", json!({ "name": "a" }), "name"),
-        ("POST", "/shops", json!({ "name": "x", "code": "c" }), "code"),
+        (
+            "POST",
+            "/shops",
+            json!({ "name": "x", "code": "c" }),
+            "code",
+        ),
         ("POST", "/shops", json!({ "name": "x", "id": id }), "id"),
         ("PATCH", "/shops/b", json!({ "name": "a" }), "name"),
         ("PUT", "/shops/b", json!({ "code": "c" }), "code"),
@@ -111,7 +135,15 @@ async fn unknown_paths_are_a_404() {
 #[tokio::test]
 async fn a_path_that_is_not_text_is_a_400() {
     let admin = Admin::new().await;
-    for path in ["/%FF", "/shops/%C3", "/shops/%00", "/shops/a%00b/keys", "/shops/%", "/shops/%zz", "/cache/%FF"] {
+    for path in [
+        "/%FF",
+        "/shops/%C3",
+        "/shops/%00",
+        "/shops/a%00b/keys",
+        "/shops/%",
+        "/shops/%zz",
+        "/cache/%FF",
+    ] {
         admin.get(path).await.refused(400, 21, "invalid path");
     }
 }
@@ -123,15 +155,39 @@ async fn a_wrong_method_is_told_the_right_ones() {
     admin.shop("a").await;
     let before = admin.everything().await;
     let cases = [
-        ("/shops", "GET, HEAD, POST", vec!["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]),
-        ("/shops/a", "GET, HEAD, PUT, PATCH, DELETE", vec!["POST", "OPTIONS"]),
-        ("/shops/a/keys", "GET, HEAD, POST", vec!["PUT", "PATCH", "DELETE"]),
-        ("/shops/a/keys/k", "GET, HEAD, PUT, PATCH, DELETE", vec!["POST"]),
-        ("/shop-keys/k/shop", "GET, HEAD", vec!["PUT", "POST", "PATCH", "DELETE"]),
+        (
+            "/shops",
+            "GET, HEAD, POST",
+            vec!["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"],
+        ),
+        (
+            "/shops/a",
+            "GET, HEAD, PUT, PATCH, DELETE",
+            vec!["POST", "OPTIONS"],
+        ),
+        (
+            "/shops/a/keys",
+            "GET, HEAD, POST",
+            vec!["PUT", "PATCH", "DELETE"],
+        ),
+        (
+            "/shops/a/keys/k",
+            "GET, HEAD, PUT, PATCH, DELETE",
+            vec!["POST"],
+        ),
+        (
+            "/shop-keys/k/shop",
+            "GET, HEAD",
+            vec!["PUT", "POST", "PATCH", "DELETE"],
+        ),
         ("/schemas/shops", "GET, HEAD", vec!["POST", "DELETE"]),
         ("/schemas/shops/cache-key", "GET, HEAD", vec!["POST"]),
         ("/cache", "DELETE", vec!["GET", "HEAD", "POST", "PUT"]),
-        ("/cache/k", "GET, HEAD, DELETE", vec!["POST", "PUT", "PATCH"]),
+        (
+            "/cache/k",
+            "GET, HEAD, DELETE",
+            vec!["POST", "PUT", "PATCH"],
+        ),
         ("/status", "GET, HEAD", vec!["POST", "DELETE"]),
         ("/metrics/", "GET, HEAD", vec!["POST", "DELETE"]),
     ];
@@ -177,13 +233,25 @@ async fn nonsense_in_a_body_is_a_400_and_changes_nothing() {
         deep_object.as_bytes(),
     ];
     for body in bodies {
-        for (method, path) in [("POST", "/shops"), ("PUT", "/shops/a"), ("PATCH", "/shops/a"), ("POST", "/shops/a/keys")] {
+        for (method, path) in [
+            ("POST", "/shops"),
+            ("PUT", "/shops/a"),
+            ("PATCH", "/shops/a"),
+            ("POST", "/shops/a/keys"),
+        ] {
             let refused = admin.text(method, path, "application/json", body).await;
             refused.refused(400, 20, "invalid body");
         }
     }
     let form = "application/x-www-form-urlencoded";
-    for body in [&b"name=%FF"[..], b"name=\xff", b"name=%zz", b"=x", b"name=a&name.b=c", b"a.b.c.d.e.f.g.h.i.j=1"] {
+    for body in [
+        &b"name=%FF"[..],
+        b"name=\xff",
+        b"name=%zz",
+        b"=x",
+        b"name=a&name.b=c",
+        b"a.b.c.d.e.f.g.h.i.j=1",
+    ] {
         let refused = admin.text("POST", "/shops", form, body).await;
         refused.refused(400, 20, "invalid body");
     }
@@ -194,8 +262,16 @@ async fn nonsense_in_a_body_is_a_400_and_changes_nothing() {
 #[tokio::test]
 async fn a_body_of_another_type_is_a_415() {
     let admin = Admin::new().await;
-    for content_type in ["text/plain", "multipart/form-data; boundary=x", "application/xml", "nonsense", ""] {
-        let refused = admin.text("POST", "/shops", content_type, "{\"name\":\"x\"}").await;
+    for content_type in [
+        "text/plain",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+        "nonsense",
+        "",
+    ] {
+        let refused = admin
+            .text("POST", "/shops", content_type, "{\"name\":\"x\"}")
+            .await;
         refused.refused(415, 26, "unsupported media type");
     }
     let untyped = Request::post("/shops").body(Body::from("{\"name\":\"x\"}"));
@@ -238,7 +314,12 @@ async fn without_the_token_there_is_nothing_to_see() {
 async fn an_unavailable_database_is_a_503() {
     let admin = Admin::new().await;
     admin.node.store().close().await;
-    for (method, path) in [("GET", "/shops"), ("GET", "/shops/a"), ("DELETE", "/shops/a"), ("POST", "/shops")] {
+    for (method, path) in [
+        ("GET", "/shops"),
+        ("GET", "/shops/a"),
+        ("DELETE", "/shops/a"),
+        ("POST", "/shops"),
+    ] {
         let refused = match method {
             "POST" => admin.json(method, path, json!({ "name": "a" })).await,
             _ => admin.call(method, path).await,
@@ -246,5 +327,8 @@ async fn an_unavailable_database_is_a_503() {
         refused.refused(503, 8, "database unavailable");
         assert!(refused.headers.contains_key("x-tidings-request"));
     }
-    assert_eq!(admin.get("/status").await.ok()["database"]["reachable"], false);
+    assert_eq!(
+        admin.get("/status").await.ok()["database"]["reachable"],
+        false
+    );
 }
