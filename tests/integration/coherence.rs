@@ -210,7 +210,7 @@ async fn a_moved_acl_row_closes_the_old_consumer_at_once() {
 async fn served_with_groups(workers: usize) -> Served {
     crate::gateway::served_with(|settings| {
         settings.workers = workers;
-        settings.allow_groups = vec!["staff".to_owned()];
+        settings.allow_groups = Some(vec!["staff".to_owned()]);
     })
     .await
 }

@@ -185,7 +185,7 @@ async fn a_key_is_missing_duplicate_or_unknown_each_with_its_message() {
 
 #[tokio::test]
 async fn groups_open_the_proxy_to_their_members_only() {
-    let served = served_with(|settings| settings.allow_groups = vec!["staff".into()]).await;
+    let served = served_with(|settings| settings.allow_groups = Some(vec!["staff".into()])).await;
     let (mut admin, mut proxy) = (served.admin().await, served.proxy().await);
     admin
         .post("/consumers", json!({"username": "bob"}))
@@ -220,7 +220,7 @@ async fn groups_open_the_proxy_to_their_members_only() {
 async fn an_invalidation_by_every_worker_costs_one_load() {
     let served = served_with(|settings| {
         settings.workers = 4;
-        settings.allow_groups = vec!["staff".into()];
+        settings.allow_groups = Some(vec!["staff".into()]);
     })
     .await;
     let (mut admin, mut proxy) = (served.admin().await, served.proxy().await);
