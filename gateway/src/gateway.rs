@@ -11,7 +11,7 @@ use tidings_admin::AdminOptions;
 
 use crate::{
     Acl, Consumer, KeyAuthCredential, Plugin, Settings,
-    front::{self, Cue, Director},
+    front::{self, Cues, Director},
     plugin::Plugins,
     plugins::{self, AllowedGroups, KeyAuth},
     proxy::Proxy,
@@ -212,8 +212,8 @@ impl GatewayBuilder {
             .map_err(|error| StartError::new("the database cannot be opened", error))?;
 
         let addresses = (proxy.address(), admin.address());
-        let (director, cue) = front::direction();
-        let init = init_worker(Arc::new(settings.clone()), plugins, proxy, cue.clone());
+        let (director, cues) = front::direction();
+        let init = init_worker(Arc::new(settings.clone()), plugins, proxy, cues.clone());
         let mut node = node
             .store(store)
             .workers(settings.workers)
@@ -238,13 +238,10 @@ impl GatewayBuilder {
         let acceptor = Acceptor::new(&admin, Seats::new(1), 0)
             .map_err(|error| StartError::new("the admin side cannot accept", error))?;
         let imprint = admin_imprint(node.id());
-        tokio::spawn(front::serve_admin(
-            acceptor,
-            router,
-            imprint,
-            settings.limits,
-            cue,
-        ));
+        // The director has not begun to drain, so there is a cue.
+        if let Some(cue) = cues.cue() {
+            tokio::spawn(front::serve_admin(acceptor, router, imprint, settings.limits, cue));
+        }
         director.serve();
         Ok(Gateway {
             node,
@@ -260,11 +257,12 @@ fn init_worker(
     settings: Arc<Settings>,
     plugins: Plugins,
     listener: Listener,
-    cue: Cue,
+    cues: Cues,
 ) -> impl Fn(&Worker) -> Result<(), BoxError> + Send + Sync + 'static {
     let seats = Seats::new(settings.workers);
     move |worker: &Worker| {
         let acceptor = Acceptor::new(&listener, Arc::clone(&seats), worker.id())?;
+        let cue = cues.cue().ok_or("the gateway has stopped")?;
         let plugins = plugins.init_worker(worker)?;
         let proxy = Rc::new(Proxy::new(
             worker.node().id(),
@@ -276,7 +274,7 @@ fn init_worker(
             acceptor,
             proxy,
             settings.limits.clone(),
-            cue.clone(),
+            cue,
         ));
         Ok(())
     }
