@@ -29,6 +29,15 @@ pub(crate) struct Director {
     phase: watch::Sender<Phase>,
     /// Never carries anything: it ends when the last task has dropped its sender.
     ended: mpsc::Receiver<Infallible>,
+    /// Lets tasks join until the end begins.
+    running: Option<mpsc::Sender<Infallible>>,
+}
+
+/// Gives tasks their [`Cue`]. Holding one keeps no drain waiting: `init_worker` hooks live as long as their node.
+#[derive(Clone, Debug)]
+pub(crate) struct Cues {
+    phase: watch::Receiver<Phase>,
+    running: mpsc::WeakSender<Infallible>,
 }
 
 /// A task's end of the [`Director`].
@@ -38,20 +47,30 @@ pub(crate) struct Cue {
     _running: mpsc::Sender<Infallible>,
 }
 
-/// A director and the cue for its tasks.
-pub(crate) fn direction() -> (Director, Cue) {
+/// A director and what its tasks get their cues from.
+pub(crate) fn direction() -> (Director, Cues) {
     let (director, phase) = watch::channel(Phase::Starting);
     let (running, ended) = mpsc::channel(1);
-    (
-        Director {
-            phase: director,
-            ended,
-        },
-        Cue {
-            phase,
-            _running: running,
-        },
-    )
+    let cues = Cues {
+        phase,
+        running: running.downgrade(),
+    };
+    let director = Director {
+        phase: director,
+        ended,
+        running: Some(running),
+    };
+    (director, cues)
+}
+
+impl Cues {
+    /// A task's cue; none once the end has begun.
+    pub(crate) fn cue(&self) -> Option<Cue> {
+        Some(Cue {
+            phase: self.phase.clone(),
+            _running: self.running.upgrade()?,
+        })
+    }
 }
 
 impl Director {
@@ -67,6 +86,7 @@ impl Director {
     /// Dropping the future leaves the tasks draining on their own.
     pub(crate) async fn drain(&mut self) {
         self.phase.send_replace(Phase::Draining);
+        self.running = None;
         self.ended.recv().await;
     }
 }

@@ -11,7 +11,7 @@ use tidings_admin::AdminOptions;
 
 use crate::{
     Acl, Consumer, KeyAuthCredential, Plugin, Settings,
-    front::{self, Cue, Director},
+    front::{self, Cues, Director},
     plugin::Plugins,
     plugins::{self, AllowedGroups, KeyAuth},
     proxy::Proxy,
@@ -68,7 +68,10 @@ pub struct StartError {
 
 impl StartError {
     fn new(what: &'static str, source: impl Into<BoxError>) -> Self {
-        Self { what, source: source.into() }
+        Self {
+            what,
+            source: source.into(),
+        }
     }
 }
 
@@ -111,10 +114,18 @@ impl Gateway {
         if settings.plugins.key_auth {
             plugins.add::<KeyAuth>(());
         }
-        if let Some(groups) = settings.allow_groups.clone().filter(|_| settings.plugins.acl) {
+        if let Some(groups) = settings
+            .allow_groups
+            .clone()
+            .filter(|_| settings.plugins.acl)
+        {
             plugins.add::<plugins::Acl>(AllowedGroups::new(groups));
         }
-        GatewayBuilder { settings, plugins, node: Node::builder() }
+        GatewayBuilder {
+            settings,
+            plugins,
+            node: Node::builder(),
+        }
     }
 
     /// Where clients come in, with the real port.
@@ -141,8 +152,17 @@ impl Gateway {
     ///
     /// The store cannot be read.
     pub async fn is_empty(&self) -> Result<bool, tidings::store::Error> {
-        let query = PageQuery { size: 1, ..PageQuery::default() };
-        Ok(self.node.dao::<Consumer>()?.page(query).await?.data.is_empty())
+        let query = PageQuery {
+            size: 1,
+            ..PageQuery::default()
+        };
+        Ok(self
+            .node
+            .dao::<Consumer>()?
+            .page(query)
+            .await?
+            .data
+            .is_empty())
     }
 
     /// Stops accepting, finishes the requests that run (for at most [`drain_timeout`](crate::Limits::drain_timeout))
@@ -179,7 +199,11 @@ impl GatewayBuilder {
     ///
     /// See [`Gateway::start`].
     pub async fn start(self) -> Result<Gateway, StartError> {
-        let Self { settings, plugins, node } = self;
+        let Self {
+            settings,
+            plugins,
+            node,
+        } = self;
         // Ports first: a gateway that cannot listen should not touch a database.
         let proxy = Listener::bind("proxy", settings.proxy_listen)?;
         let admin = Listener::bind("admin", settings.admin_listen)?;
@@ -188,8 +212,8 @@ impl GatewayBuilder {
             .map_err(|error| StartError::new("the database cannot be opened", error))?;
 
         let addresses = (proxy.address(), admin.address());
-        let (director, cue) = front::direction();
-        let init = init_worker(Arc::new(settings.clone()), plugins, proxy, cue.clone());
+        let (director, cues) = front::direction();
+        let init = init_worker(Arc::new(settings.clone()), plugins, proxy, cues.clone());
         let mut node = node
             .store(store)
             .workers(settings.workers)
@@ -201,7 +225,10 @@ impl GatewayBuilder {
         if let Some(node_id) = &settings.node_id {
             node = node.node_id(node_id);
         }
-        let node = node.start().await.map_err(|error| StartError::new("the node did not start", error))?;
+        let node = node
+            .start()
+            .await
+            .map_err(|error| StartError::new("the node did not start", error))?;
 
         let mut options = AdminOptions::new();
         if let Some(token) = &settings.admin_token {
@@ -211,9 +238,17 @@ impl GatewayBuilder {
         let acceptor = Acceptor::new(&admin, Seats::new(1), 0)
             .map_err(|error| StartError::new("the admin side cannot accept", error))?;
         let imprint = admin_imprint(node.id());
-        tokio::spawn(front::serve_admin(acceptor, router, imprint, settings.limits, cue));
+        // The director has not begun to drain, so there is a cue.
+        if let Some(cue) = cues.cue() {
+            tokio::spawn(front::serve_admin(acceptor, router, imprint, settings.limits, cue));
+        }
         director.serve();
-        Ok(Gateway { node, proxy: addresses.0, admin: addresses.1, director })
+        Ok(Gateway {
+            node,
+            proxy: addresses.0,
+            admin: addresses.1,
+            director,
+        })
     }
 }
 
@@ -222,14 +257,25 @@ fn init_worker(
     settings: Arc<Settings>,
     plugins: Plugins,
     listener: Listener,
-    cue: Cue,
+    cues: Cues,
 ) -> impl Fn(&Worker) -> Result<(), BoxError> + Send + Sync + 'static {
     let seats = Seats::new(settings.workers);
     move |worker: &Worker| {
         let acceptor = Acceptor::new(&listener, Arc::clone(&seats), worker.id())?;
+        let cue = cues.cue().ok_or("the gateway has stopped")?;
         let plugins = plugins.init_worker(worker)?;
-        let proxy = Rc::new(Proxy::new(worker.node().id(), worker.id(), plugins, &settings));
-        worker.spawn_local(front::serve_proxy(acceptor, proxy, settings.limits.clone(), cue.clone()));
+        let proxy = Rc::new(Proxy::new(
+            worker.node().id(),
+            worker.id(),
+            plugins,
+            &settings,
+        ));
+        worker.spawn_local(front::serve_proxy(
+            acceptor,
+            proxy,
+            settings.limits.clone(),
+            cue,
+        ));
         Ok(())
     }
 }
@@ -248,7 +294,12 @@ fn admin_imprint(node_id: &str) -> Imprint {
     let body = |status: StatusCode, message: &str| {
         // The shape of the admin API's errors; no code of theirs fits a request that is not HTTP.
         let name = status.canonical_reason().unwrap_or("error").to_lowercase();
-        serde_json::json!({ "name": name, "message": message }).to_string().into_bytes()
+        serde_json::json!({ "name": name, "message": message })
+            .to_string()
+            .into_bytes()
     };
-    Imprint { lines: format!("x-tidings-node: {node_id}\r\n").into(), body }
+    Imprint {
+        lines: format!("x-tidings-node: {node_id}\r\n").into(),
+        body,
+    }
 }

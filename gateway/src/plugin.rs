@@ -80,7 +80,9 @@ type Make = dyn Fn(&Worker) -> Result<Box<dyn DynPlugin>, BoxError> + Send + Syn
 
 impl Plugins {
     pub(crate) fn add<P: Plugin>(&mut self, config: P::Config) {
-        self.make.push(Arc::new(move |worker| Ok(Box::new(P::init_worker(&config, worker)?))));
+        self.make.push(Arc::new(move |worker| {
+            Ok(Box::new(P::init_worker(&config, worker)?))
+        }));
     }
 
     /// Makes a worker's instances.
@@ -91,6 +93,8 @@ impl Plugins {
 
 impl fmt::Debug for Plugins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plugins").field("count", &self.make.len()).finish()
+        f.debug_struct("Plugins")
+            .field("count", &self.make.len())
+            .finish()
     }
 }

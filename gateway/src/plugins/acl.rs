@@ -43,7 +43,9 @@ impl AllowedGroups {
     }
 
     fn contains(&self, group: &str) -> bool {
-        self.0.binary_search_by(|allowed| allowed.as_str().cmp(group)).is_ok()
+        self.0
+            .binary_search_by(|allowed| allowed.as_str().cmp(group))
+            .is_ok()
     }
 }
 
@@ -68,21 +70,40 @@ impl Plugin for Acl {
                 let _ = evict.invalidate(&groups_key(before));
             }
         };
-        worker.worker_events().register(changed, "crud", "acls")?.keep();
-        let (consumer, _) = entities::Acl::schema().field("consumer").ok_or("acls have no consumer")?;
-        Ok(Self { allowed: config.clone(), cache, rows: worker.dao()?, consumer })
+        worker
+            .worker_events()
+            .register(changed, "crud", "acls")?
+            .keep();
+        let (consumer, _) = entities::Acl::schema()
+            .field("consumer")
+            .ok_or("acls have no consumer")?;
+        Ok(Self {
+            allowed: config.clone(),
+            cache,
+            rows: worker.dao()?,
+            consumer,
+        })
     }
 
     async fn access(&self, request: &mut ProxyRequest) -> Result<(), Response> {
-        let Some(consumer) = request.consumer() else { return Err(forbidden()) };
+        let Some(consumer) = request.consumer() else {
+            return Err(forbidden());
+        };
         let id = consumer.id;
         let load = || groups(self.rows.clone(), self.consumer, id);
-        let groups = self.cache.get(&groups_key(id), GetOptions::default(), load).await;
+        let groups = self
+            .cache
+            .get(&groups_key(id), GetOptions::default(), load)
+            .await;
         let groups = groups.map_err(|error| {
-            tracing::error!(error = &error as &dyn StdError, "a consumer's groups could not be loaded");
+            tracing::error!(
+                error = &error as &dyn StdError,
+                "a consumer's groups could not be loaded"
+            );
             refuse(StatusCode::INTERNAL_SERVER_ERROR, "Unexpected error")
         })?;
-        let member = groups.is_some_and(|groups| groups.iter().any(|group| self.allowed.contains(group)));
+        let member =
+            groups.is_some_and(|groups| groups.iter().any(|group| self.allowed.contains(group)));
         if member { Ok(()) } else { Err(forbidden()) }
     }
 }
@@ -97,7 +118,14 @@ async fn groups(
     let mut offset = None;
     loop {
         let filter = vec![(field, Value::Uuid(consumer))];
-        let page = rows.page(PageQuery { size: PAGE, offset, filter, tags: None }).await?;
+        let page = rows
+            .page(PageQuery {
+                size: PAGE,
+                offset,
+                filter,
+                tags: None,
+            })
+            .await?;
         groups.extend(page.data.into_iter().map(|row| row.group));
         offset = page.offset;
         if offset.is_none() {
@@ -112,7 +140,9 @@ fn forbidden() -> Response {
 
 impl fmt::Debug for Acl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acl").field("allowed", &self.allowed).finish_non_exhaustive()
+        f.debug_struct("Acl")
+            .field("allowed", &self.allowed)
+            .finish_non_exhaustive()
     }
 }
 

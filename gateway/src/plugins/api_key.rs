@@ -38,7 +38,11 @@ pub(super) fn api_key(head: &Parts) -> ApiKey<'_> {
 impl<'a> ApiKey<'a> {
     fn add(&mut self, key: Cow<'a, [u8]>) {
         if !key.is_empty() {
-            *self = if *self == Self::Missing { Self::One(key) } else { Self::Several };
+            *self = if *self == Self::Missing {
+                Self::One(key)
+            } else {
+                Self::Several
+            };
         }
     }
 }

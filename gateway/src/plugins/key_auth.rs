@@ -10,9 +10,7 @@
 use std::{error::Error as StdError, fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use tidings::{
-    BoxError, Cache, CacheKey, Dao, Entity, GetOptions, Worker, cache::GetError,
-};
+use tidings::{BoxError, Cache, CacheKey, Dao, Entity, GetOptions, Worker, cache::GetError};
 
 use super::api_key::{APIKEY, ApiKey, api_key};
 use crate::{Consumer, KeyAuthCredential, Plugin, ProxyRequest, Response, refuse};
@@ -54,9 +52,10 @@ impl Credential {
         Self {
             id: text(&row.id.to_string()).unwrap_or_else(|| HeaderValue::from_static("")),
             key: row.key.as_deref().and_then(text),
-            consumer: row.consumer.as_ref().map(|consumer| {
-                (consumer.id, CacheKey::primary(Consumer::NAME, consumer.id))
-            }),
+            consumer: row
+                .consumer
+                .as_ref()
+                .map(|consumer| (consumer.id, CacheKey::primary(Consumer::NAME, consumer.id))),
         }
     }
 }
@@ -82,14 +81,24 @@ impl KeyAuth {
         let cache_key = CacheKey::new(KeyAuthCredential::NAME, &[key]);
         let decode = |row: &KeyAuthCredential| Ok::<_, BoxError>(Credential::of(row));
         let load = || self.credentials.select_by("key", key);
-        let entry = self.cache.get_decoded(&cache_key, GetOptions::default(), decode, load).await?;
+        let entry = self
+            .cache
+            .get_decoded(&cache_key, GetOptions::default(), decode, load)
+            .await?;
         Ok(entry.value)
     }
 
-    async fn identity(&self, id: uuid::Uuid, key: &CacheKey) -> Result<Option<Arc<Identity>>, GetError> {
+    async fn identity(
+        &self,
+        id: uuid::Uuid,
+        key: &CacheKey,
+    ) -> Result<Option<Arc<Identity>>, GetError> {
         let decode = |row: &Consumer| Ok::<_, BoxError>(Identity::of(row));
         let load = || self.consumers.select(id);
-        let entry = self.cache.get_decoded(key, GetOptions::default(), decode, load).await?;
+        let entry = self
+            .cache
+            .get_decoded(key, GetOptions::default(), decode, load)
+            .await?;
         Ok(entry.value)
     }
 
@@ -98,8 +107,13 @@ impl KeyAuth {
         let key = std::str::from_utf8(key).map_err(|_| invalid())?;
         let credential = self.credential(key).await.map_err(|error| failed(&error))?;
         let credential = credential.ok_or_else(invalid)?;
-        let Some((id, cache_key)) = &credential.consumer else { return Err(invalid()) };
-        let identity = self.identity(*id, cache_key).await.map_err(|error| failed(&error))?;
+        let Some((id, cache_key)) = &credential.consumer else {
+            return Err(invalid());
+        };
+        let identity = self
+            .identity(*id, cache_key)
+            .await
+            .map_err(|error| failed(&error))?;
         // Gone between the two look-ups: its credentials went with it.
         let identity = identity.ok_or_else(invalid)?;
         Ok((credential, identity))
@@ -149,7 +163,9 @@ fn introduce(headers: &mut HeaderMap, credential: &Credential, identity: &Identi
 
 fn unauthorized(message: &str) -> Response {
     let mut refusal = refuse(StatusCode::UNAUTHORIZED, message);
-    refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Key"));
+    refusal
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Key"));
     refusal
 }
 
@@ -158,13 +174,18 @@ fn invalid() -> Response {
 }
 
 fn failed(error: &GetError) -> Response {
-    tracing::error!(error = error as &dyn StdError, "a credential or its consumer could not be loaded");
+    tracing::error!(
+        error = error as &dyn StdError,
+        "a credential or its consumer could not be loaded"
+    );
     refuse(StatusCode::INTERNAL_SERVER_ERROR, "Unexpected error")
 }
 
 impl fmt::Debug for KeyAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyAuth").field("header", &APIKEY).finish_non_exhaustive()
+        f.debug_struct("KeyAuth")
+            .field("header", &APIKEY)
+            .finish_non_exhaustive()
     }
 }
 
@@ -193,15 +214,28 @@ mod tests {
             tags: None,
         };
         let mut headers = HeaderMap::new();
-        for name in [CONSUMER_ID, CONSUMER_USERNAME, CONSUMER_CUSTOM_ID, CREDENTIAL_IDENTIFIER, API_KEY] {
+        for name in [
+            CONSUMER_ID,
+            CONSUMER_USERNAME,
+            CONSUMER_CUSTOM_ID,
+            CREDENTIAL_IDENTIFIER,
+            API_KEY,
+        ] {
             headers.append(name.clone(), HeaderValue::from_static("forged"));
             headers.append(name, HeaderValue::from_static("twice"));
         }
-        introduce(&mut headers, &Credential::of(&credential), &Identity::of(&consumer));
+        introduce(
+            &mut headers,
+            &Credential::of(&credential),
+            &Identity::of(&consumer),
+        );
         assert_eq!(headers.len(), 4);
         assert_eq!(headers[CONSUMER_ID], consumer.id.to_string().as_str());
         assert_eq!(headers[CONSUMER_USERNAME], "bob");
-        assert_eq!(headers[CREDENTIAL_IDENTIFIER], credential.id.to_string().as_str());
+        assert_eq!(
+            headers[CREDENTIAL_IDENTIFIER],
+            credential.id.to_string().as_str()
+        );
         assert_eq!(headers[API_KEY], "abcd");
     }
 
