@@ -5,6 +5,7 @@
 
 mod cache;
 mod entities;
+mod guards;
 mod items;
 mod kinds;
 mod lists;

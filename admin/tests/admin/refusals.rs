@@ -313,7 +313,7 @@ async fn without_the_token_there_is_nothing_to_see() {
 #[tokio::test]
 async fn an_unavailable_database_is_a_503() {
     let admin = Admin::new().await;
-    admin.node.store().close().await;
+    admin.node.store().close().await.unwrap();
     for (method, path) in [
         ("GET", "/shops"),
         ("GET", "/shops/a"),
