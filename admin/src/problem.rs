@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     InvalidOptions,
     /// A hook of the application said no.
     Refused,
+    /// Others keep changing the row.
+    Contended,
     InvalidBody,
     InvalidPath,
     Unauthorized,
@@ -36,7 +38,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::SchemaViolation,
         Self::ForeignKeyViolation,
         Self::UniqueViolation,
@@ -46,6 +48,7 @@ impl Kind {
         Self::InvalidSize,
         Self::InvalidOptions,
         Self::Refused,
+        Self::Contended,
         Self::InvalidBody,
         Self::InvalidPath,
         Self::Unauthorized,
@@ -68,6 +71,7 @@ impl Kind {
             Self::InvalidSize => (StatusCode::BAD_REQUEST, 9, "invalid size"),
             Self::InvalidOptions => (StatusCode::BAD_REQUEST, 11, "invalid options"),
             Self::Refused => (StatusCode::BAD_REQUEST, 27, "refused"),
+            Self::Contended => (StatusCode::CONFLICT, 28, "contended"),
             Self::InvalidBody => (StatusCode::BAD_REQUEST, 20, "invalid body"),
             Self::InvalidPath => (StatusCode::BAD_REQUEST, 21, "invalid path"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, 22, "unauthorized"),
@@ -109,6 +113,11 @@ impl Problem {
     /// Nothing is there.
     pub(crate) fn not_found() -> Self {
         Self::new(Kind::NotFound, "not found")
+    }
+
+    /// Others changed the row each time it was looked up.
+    pub(crate) fn contended() -> Self {
+        Self::new(Kind::Contended, "others keep changing this row; try again")
     }
 
     /// One field of the body is wrong.

@@ -11,4 +11,5 @@ mod kinds;
 mod lists;
 mod nested;
 mod node;
+mod races;
 mod refusals;
