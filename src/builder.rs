@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The most workers a node can have.
-pub(crate) const MAX_WORKERS: usize = 1024;
+pub(crate) const MAX_WORKERS: usize = tidings_events::MAX_WORKERS;
 /// How long a write waits for the handlers of its change unless told otherwise.
 const HANDLER_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -158,9 +158,13 @@ impl NodeBuilder {
             .clock(Arc::clone(&self.clock))
             .build()
             .map_err(|error| StartError::Events(error.into()))?;
-        let changes =
-            Changes::declare(&self.entities, &events, cache.clone(), self.handler_deadline)
-                .map_err(|error| StartError::Events(error.into()))?;
+        let changes = Changes::declare(
+            &self.entities,
+            &events,
+            cache.clone(),
+            self.handler_deadline,
+        )
+        .map_err(|error| StartError::Events(error.into()))?;
         let attachment = Attachment {
             schemas: schemas.clone(),
             sink: Arc::new(changes),
@@ -170,7 +174,15 @@ impl NodeBuilder {
         store.attach(attachment).await.map_err(StartError::Store)?;
 
         let node_id = self.node_id.unwrap_or_else(|| Uuid::new_v4().to_string());
-        let shared = Shared::new(node_id, self.workers, cache, events, store, schemas, self.clock);
+        let shared = Shared::new(
+            node_id,
+            self.workers,
+            cache,
+            events,
+            store,
+            schemas,
+            self.clock,
+        );
         let node = Node::starting(Arc::new(shared));
         worker::start_all(&node, &self.hooks).await?;
         Ok(node)

@@ -29,7 +29,10 @@ impl EntityType {
         let declare = |bus: &WorkerEvents| -> Result<Arc<dyn Announce>, DeclareError> {
             Ok(Arc::new(bus.declare_crud::<E>()?))
         };
-        Self { schema: E::schema(), declare }
+        Self {
+            schema: E::schema(),
+            declare,
+        }
     }
 }
 
@@ -44,9 +47,12 @@ impl<E: Entity> Announce for CrudChannel<E> {
         let entity = E::from_row(change.row)?;
         let event = match (change.operation, change.old_row) {
             (Operation::Update, Some(old)) => CrudEvent::updated(E::from_row(old)?, entity),
-            (operation, _) => {
-                CrudEvent { operation, entity, old_entity: None, schema: E::schema() }
-            }
+            (operation, _) => CrudEvent {
+                operation,
+                entity,
+                old_entity: None,
+                schema: E::schema(),
+            },
         };
         Ok(CrudChannel::enqueue(self, event, cause))
     }
@@ -71,7 +77,11 @@ impl Changes {
             .iter()
             .map(|entity| Ok((entity.schema.name(), (entity.declare)(events)?)))
             .collect::<Result<_, DeclareError>>()?;
-        Ok(Self { cache, channels, deadline })
+        Ok(Self {
+            cache,
+            channels,
+            deadline,
+        })
     }
 
     /// Queues one change; one that cannot be announced is logged and counted, never a reason to fail a write
@@ -94,9 +104,15 @@ impl ChangeSink for Changes {
         if set.no_event {
             return std::future::ready(()).boxed();
         }
-        let cause = Cause { number, origin: Origin::Local };
-        let tickets: Vec<_> =
-            set.changes.into_iter().filter_map(|change| self.enqueue(change, cause)).collect();
+        let cause = Cause {
+            number,
+            origin: Origin::Local,
+        };
+        let tickets: Vec<_> = set
+            .changes
+            .into_iter()
+            .filter_map(|change| self.enqueue(change, cause))
+            .collect();
         // A write made inside a handler must not wait for handlers that run after it.
         let waits = set.cause.is_none();
         let deadline = self.deadline;
@@ -105,11 +121,15 @@ impl ChangeSink for Changes {
             if !waits {
                 return;
             }
-            let handled =
-                futures_util::future::join_all(deliveries.into_iter().map(|it| it.handled(deadline)));
+            let handled = futures_util::future::join_all(
+                deliveries.into_iter().map(|it| it.handled(deadline)),
+            );
             for handled in handled.await {
                 if !handled.is_complete() {
-                    tracing::warn!(?handled, "a write returns before all of its handlers have run");
+                    tracing::warn!(
+                        ?handled,
+                        "a write returns before all of its handlers have run"
+                    );
                 }
             }
         }

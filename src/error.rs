@@ -16,7 +16,9 @@ pub enum StartError {
     #[error("workers is {0}; it must be 1 to {max}", max = crate::builder::MAX_WORKERS)]
     Workers(usize),
     /// The node was started outside a tokio runtime and given none.
-    #[error("a node needs a tokio runtime for its loads and its store: start it inside one, or call NodeBuilder::runtime")]
+    #[error(
+        "a node needs a tokio runtime for its loads and its store: start it inside one, or call NodeBuilder::runtime"
+    )]
     NoRuntime,
     /// The schemas are faulty; all faults are listed.
     #[error(transparent)]

@@ -62,6 +62,9 @@
 //! # }
 //! ```
 
+// The derive macro names this crate as its users do, in our own tests too.
+extern crate self as tidings;
+
 mod builder;
 mod changes;
 mod error;

@@ -47,11 +47,11 @@ pub(crate) struct Shared {
 }
 
 /// What a shutdown could not finish in time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct ShutdownReport {
-    /// Whether every accepted event was handled.
-    pub events_drained: bool,
+    /// What became of the events that the bus had accepted.
+    pub events: tidings_events::ShutdownReport,
     /// How many workers were still running something at the deadline.
     pub workers_left: usize,
 }
@@ -60,7 +60,7 @@ impl ShutdownReport {
     /// Whether everything ended in time.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.events_drained && self.workers_left == 0
+        self.events.drained && self.workers_left == 0
     }
 }
 
@@ -72,12 +72,18 @@ impl Node {
 
     pub(crate) fn starting(shared: Arc<Shared>) -> Self {
         let last = Arc::new(shared.stop.clone().drop_guard());
-        Self { shared, _last: Some(last) }
+        Self {
+            shared,
+            _last: Some(last),
+        }
     }
 
     /// A handle that does not keep the node running.
     pub(crate) fn for_worker(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), _last: None }
+        Self {
+            shared: Arc::clone(&self.shared),
+            _last: None,
+        }
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -159,17 +165,26 @@ impl Node {
     /// Dropping the future leaves the workers stopping on their own.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let until = self.shared.clock.now().plus(deadline);
-        let events_drained = self.shared.events.shutdown(deadline).await.is_clean();
+        let events = self.shared.events.shutdown(deadline).await;
         let workers_left = self.stop_workers(until).await;
-        self.shared.store.close().await;
-        ShutdownReport { events_drained, workers_left }
+        if let Err(error) = self.shared.store.close().await {
+            tracing::error!(%error, "the store did not close in order");
+        }
+        ShutdownReport {
+            events,
+            workers_left,
+        }
     }
 
     /// Stops and joins the workers; those that are not done by `until` drop what they run. Gives their number.
     pub(crate) async fn stop_workers(&self, until: Tick) -> usize {
         self.shared.stop.cancel();
         let threads = std::mem::take(
-            &mut *self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner),
+            &mut *self
+                .shared
+                .threads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
         );
         let mut left = 0;
         for mut thread in threads {

@@ -12,13 +12,14 @@ use std::{
     fmt,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     rc::Rc,
     sync::{Arc, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select};
 use tidings_cache::Cache;
 use tidings_core::Entity;
 use tidings_events::LocalWorkerEvents;
@@ -116,7 +117,9 @@ impl Worker {
 
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("id", &self.id()).finish_non_exhaustive()
+        f.debug_struct("Worker")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,8 +141,11 @@ pub(crate) async fn start_all(node: &Node, hooks: &[Arc<InitWorker>]) -> Result<
             failed.get_or_insert((id, error));
         }
     }
-    let Some((worker, source)) = failed else { return Ok(()) };
-    node.stop_workers(node.clock().now().plus(FAILED_START)).await;
+    let Some((worker, source)) = failed else {
+        return Ok(());
+    };
+    node.stop_workers(node.clock().now().plus(FAILED_START))
+        .await;
     Err(StartError::Worker { worker, source })
 }
 
@@ -149,19 +155,31 @@ fn start(
     id: usize,
     hooks: Vec<Arc<InitWorker>>,
 ) -> Result<impl Future<Output = Result<(), BoxError>>, BoxError> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let (ready, is_ready) = oneshot::channel();
     let (ends, ended) = oneshot::channel();
     let own = node.for_worker();
-    let handle = thread::Builder::new().name(format!("tidings-worker-{id}")).spawn(move || {
-        let _ends: oneshot::Sender<()> = ends; // dropped when the thread is done, by a panic too
-        let tasks = LocalSet::new();
-        runtime.block_on(tasks.run_until(run(own, id, hooks, ready)));
-        drop(tasks); // what is left of them must not outlive the worker's L1 and handlers
-    })?;
+    let handle = thread::Builder::new()
+        .name(format!("tidings-worker-{id}"))
+        .spawn(move || {
+            let _ends: oneshot::Sender<()> = ends; // dropped when the thread is done, by a panic too
+            let tasks = LocalSet::new();
+            runtime.block_on(tasks.run_until(run(own, id, hooks, ready)));
+            drop(tasks); // what is left of them must not outlive the worker's L1 and handlers
+        })?;
     let thread = WorkerThread { id, handle, ended };
-    node.shared().threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
-    Ok(async move { is_ready.await.unwrap_or_else(|_| Err("its thread ended early".into())) })
+    node.shared()
+        .threads
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(thread);
+    Ok(async move {
+        is_ready
+            .await
+            .unwrap_or_else(|_| Err("its thread ended early".into()))
+    })
 }
 
 /// The life of a worker, on its own thread.
@@ -189,18 +207,31 @@ async fn run(
     stop.cancelled().await;
     worker.shared.tasks.close();
     let abandon: &CancellationToken = &node.shared().abandon;
-    tokio::select! {
-        () = worker.shared.tasks.wait() => {}
-        () = abandon.cancelled() => {}
-    }
+    let finished = pin!(worker.shared.tasks.wait());
+    let _ = select(finished, pin!(abandon.cancelled())).await;
     mailbox.abort();
     sweep.abort();
 }
 
 fn init(node: Node, id: usize, hooks: &[Arc<InitWorker>]) -> Result<Worker, BoxError> {
     let events = node.worker_events().attach_worker(id)?;
+    let cache = node.cache().clone();
+    // What the handlers of the lost events would have invalidated by hand is unknown.
+    events.on_gap(move |gap| {
+        tracing::warn!(
+            worker = id,
+            ?gap,
+            "a worker missed events; the cache is purged"
+        );
+        cache.purge_local();
+    });
     let tasks = TaskTracker::new();
-    let shared = Rc::new(Local { id, node, events, tasks });
+    let shared = Rc::new(Local {
+        id,
+        node,
+        events,
+        tasks,
+    });
     let worker = Worker { shared };
     for hook in hooks {
         catch_unwind(AssertUnwindSafe(|| hook(&worker)))
@@ -212,7 +243,10 @@ fn init(node: Node, id: usize, hooks: &[Arc<InitWorker>]) -> Result<Worker, BoxE
 fn panicked(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("an init_worker hook panicked: {}", text.unwrap_or("(no message)"))
+    format!(
+        "an init_worker hook panicked: {}",
+        text.unwrap_or("(no message)")
+    )
 }
 
 async fn sweep(node: Node, stop: CancellationToken) {

@@ -18,6 +18,8 @@ mod level1;
 mod level2;
 mod load;
 mod loaded;
+#[cfg(all(test, shuttle))]
+mod models;
 mod node;
 mod options;
 mod policy;

@@ -103,13 +103,14 @@ impl Table {
         async move {
             let sql = Sql::clone(table.statement_for(&selector)?);
             let call = table.call(Method::Select, Some(&selector));
-            table.stored().hooks.before(&call)?;
+            let hooks = table.stored().hooks.current();
+            hooks.before(&call)?;
             let row = match &selector.value {
                 Value::Null => None,
                 value => table.read(&sql, [value]).await?.pop(),
             };
             let row = row.filter(|row| mismatch(&selector, row).is_none());
-            table.stored().hooks.after(&Call {
+            hooks.after(&Call {
                 row: row.as_ref(),
                 ..call
             });
@@ -148,9 +149,10 @@ impl Table {
                 (None, None) => return Ok(None),
             };
             let call = table.call(Method::Select, None);
-            stored.hooks.before(&call)?;
+            let hooks = stored.hooks.current();
+            hooks.before(&call)?;
             let row = table.read(sql, &parameters).await?.pop();
-            stored.hooks.after(&Call {
+            hooks.after(&Call {
                 row: row.as_ref(),
                 ..call
             });
@@ -258,7 +260,8 @@ impl Table {
             let size = query.size;
             let (shape, parameters) = query.prepare(stored.schema)?;
             let call = table.call(Method::Page, None);
-            stored.hooks.before(&call)?;
+            let hooks = stored.hooks.current();
+            hooks.before(&call)?;
             let sql = stored.page(shape);
             let mut data = table.read(&sql, &parameters).await?;
             let is_last = data.len() <= size;
@@ -267,7 +270,7 @@ impl Table {
                 .last()
                 .filter(|_| !is_last)
                 .map(|row| page::token(stored.schema, stored.id(row)));
-            stored.hooks.after(&call);
+            hooks.after(&call);
             Ok(Page { data, offset })
         }
     }

@@ -64,30 +64,69 @@ async fn an_entity_of_the_users_own_has_every_route() {
     let (node, address) = library().await;
     let mut admin = Client::connect(address).await;
 
-    let shelf = admin.post("/shelves", json!({"label": "A", "height": 3})).await.expect(201).json();
+    let shelf = admin
+        .post("/shelves", json!({"label": "A", "height": 3}))
+        .await
+        .expect(201)
+        .json();
     let id = shelf["id"].as_str().expect("made").to_owned();
     admin.get(&format!("/shelves/{id}")).await.expect(200);
     assert_eq!(admin.get("/shelves/A").await.expect(200).json(), shelf);
     admin.put("/shelves/B", json!({})).await.expect(200);
-    assert_eq!(admin.get("/shelves").await.expect(200).json()["data"].as_array().unwrap().len(), 2);
-    let cleared = admin.patch("/shelves/A", json!({"height": null})).await.expect(200).json();
+    assert_eq!(
+        admin.get("/shelves").await.expect(200).json()["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    let cleared = admin
+        .patch("/shelves/A", json!({"height": null}))
+        .await
+        .expect(200)
+        .json();
     assert!(cleared["height"].is_null());
 
     let book = json!({"isbn": "1", "place": 7, "weight": 1.5, "lent": false, "tags": ["new"]});
-    let book = admin.post("/shelves/A/books", book).await.expect(201).json();
+    let book = admin
+        .post("/shelves/A/books", book)
+        .await
+        .expect(201)
+        .json();
     assert_eq!(book["shelf"]["id"], shelf["id"]);
     let taken = json!({"isbn": "2", "place": 7, "shelf": {"id": shelf["id"]}});
     admin.post("/books", taken).await.expect(409);
     assert_eq!(admin.get("/books/1").await.expect(200).json(), book);
-    assert_eq!(admin.get("/shelves/A/books/1").await.expect(200).json(), book);
+    assert_eq!(
+        admin.get("/shelves/A/books/1").await.expect(200).json(),
+        book
+    );
     admin.get("/shelves/B/books/1").await.expect(404);
-    assert_eq!(admin.get("/books/1/shelf").await.expect(200).json()["label"], "A");
-    assert_eq!(admin.get("/books?tags=new").await.expect(200).json()["data"], json!([book]));
-    admin.put("/books/1", json!({"place": 8, "shelf": {"id": shelf["id"]}})).await.expect(200);
+    assert_eq!(
+        admin.get("/books/1/shelf").await.expect(200).json()["label"],
+        "A"
+    );
+    assert_eq!(
+        admin.get("/books?tags=new").await.expect(200).json()["data"],
+        json!([book])
+    );
+    admin
+        .put(
+            "/books/1",
+            json!({"place": 8, "shelf": {"id": shelf["id"]}}),
+        )
+        .await
+        .expect(200);
     let replaced = admin.get("/books/1").await.expect(200).json();
-    assert_eq!((&replaced["id"], &replaced["place"]), (&book["id"], &json!(8)));
+    assert_eq!(
+        (&replaced["id"], &replaced["place"]),
+        (&book["id"], &json!(8))
+    );
     assert!(replaced["weight"].is_null(), "a PUT replaces the whole row");
-    admin.patch("/shelves/A/books/1", json!({"place": 9})).await.expect(200);
+    admin
+        .patch("/shelves/A/books/1", json!({"place": 9}))
+        .await
+        .expect(200);
 
     let schema = admin.get("/schemas/books").await.expect(200).json();
     assert!(schema.to_string().contains("isbn"));

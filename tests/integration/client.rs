@@ -26,10 +26,15 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the server listens");
-        stream.set_nodelay(true).expect("loopback takes socket options");
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.expect("a fresh connection takes requests");
+        let stream = TcpStream::connect(address)
+            .await
+            .expect("the server listens");
+        stream
+            .set_nodelay(true)
+            .expect("loopback takes socket options");
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .expect("a fresh connection takes requests");
         tokio::spawn(connection);
         Self { address, sender }
     }
@@ -56,7 +61,8 @@ impl Client {
 
     pub(crate) async fn json(&mut self, method: Method, path: &str, body: Json) -> Answer {
         let headers = [("content-type", "application/json")];
-        self.send(method, path, &headers, Some(body.to_string())).await
+        self.send(method, path, &headers, Some(body.to_string()))
+            .await
     }
 
     /// Asks the proxy side with a key.
@@ -83,10 +89,22 @@ impl Client {
         if self.sender.ready().await.is_err() {
             *self = Self::connect(self.address).await; // the server closed it, as it may after an error
         }
-        let response = self.sender.send_request(request).await.expect("the server answers");
+        let response = self
+            .sender
+            .send_request(request)
+            .await
+            .expect("the server answers");
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("the answer is whole").to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body }
+        let body = body
+            .collect()
+            .await
+            .expect("the answer is whole")
+            .to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
     }
 }
 
@@ -106,11 +124,16 @@ impl Answer {
 
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     #[track_caller]
     pub(crate) fn worker(&self) -> usize {
-        self.header("x-tidings-worker").parse().expect("every answer names its worker")
+        self.header("x-tidings-worker")
+            .parse()
+            .expect("every answer names its worker")
     }
 }

@@ -31,7 +31,11 @@ async fn one_for_each_worker(served: &Served) -> Vec<Client> {
         let worker = client.get("/").await.worker();
         clients.entry(worker).or_insert(client);
         tried += 1;
-        assert!(tried < 1_000, "only these workers accept: {:?}", clients.keys());
+        assert!(
+            tried < 1_000,
+            "only these workers accept: {:?}",
+            clients.keys()
+        );
     }
     clients.into_values().collect()
 }
@@ -61,7 +65,11 @@ impl Hammer {
             }
             (client, stale)
         });
-        Self { revoked, stop, task }
+        Self {
+            revoked,
+            stop,
+            task,
+        }
     }
 
     fn revoked(&self) {
@@ -84,8 +92,14 @@ async fn warm(clients: &mut [Client], key: &str) {
 
 async fn l1_hits(served: &Served) -> Vec<u64> {
     let status = served.admin().await.get("/status").await.expect(200).json();
-    let workers = status["workers"].as_array().expect("/status lists the workers").clone();
-    workers.iter().map(|worker| worker["l1_hits"].as_u64().expect("a count")).collect()
+    let workers = status["workers"]
+        .as_array()
+        .expect("/status lists the workers")
+        .clone();
+    workers
+        .iter()
+        .map(|worker| worker["l1_hits"].as_u64().expect("a count"))
+        .collect()
 }
 
 /// G2, PL2: 1,000 rounds of create, warm everywhere, delete under load.
@@ -96,13 +110,19 @@ async fn a_deleted_credential_passes_no_worker_again() {
     let mut clients = one_for_each_worker(&served).await;
     let mut hammers = vec![served.proxy().await, served.proxy().await];
     assert_eq!(hammers.len(), HAMMERS);
-    admin.post("/consumers", json!({"username": "bob"})).await.expect(201);
+    admin
+        .post("/consumers", json!({"username": "bob"}))
+        .await
+        .expect(201);
     let before = l1_hits(&served).await;
     let sent = Arc::new(AtomicU64::new(0));
 
     for round in 0..ROUNDS {
         let key = format!("key-{round}");
-        admin.post("/consumers/bob/key-auth", json!({"key": key})).await.expect(201);
+        admin
+            .post("/consumers/bob/key-auth", json!({"key": key}))
+            .await
+            .expect(201);
         warm(&mut clients, &key).await;
         let running: Vec<_> = hammers
             .drain(..)
@@ -115,14 +135,20 @@ async fn a_deleted_credential_passes_no_worker_again() {
         }
         for hammer in running {
             let (client, stale) = hammer.stop().await;
-            assert_eq!(stale, 0, "round {round}: requests sent after the 204 passed");
+            assert_eq!(
+                stale, 0,
+                "round {round}: requests sent after the 204 passed"
+            );
             hammers.push(client);
         }
     }
 
     let after = l1_hits(&served).await;
     for (worker, (before, after)) in before.iter().zip(&after).enumerate() {
-        assert!(after - before >= ROUNDS as u64, "worker {worker} was not warm: {before} {after}");
+        assert!(
+            after - before >= ROUNDS as u64,
+            "worker {worker} was not warm: {before} {after}"
+        );
     }
     println!("{} requests under load", sent.load(Ordering::Relaxed));
     served.stop().await;
@@ -136,10 +162,17 @@ async fn a_moved_acl_row_closes_the_old_consumer_at_once() {
     let mut clients = one_for_each_worker(&served).await;
     let mut ids = Vec::new();
     for name in ["alice", "bob"] {
-        let consumer = admin.post("/consumers", json!({"username": name})).await.expect(201).json();
+        let consumer = admin
+            .post("/consumers", json!({"username": name}))
+            .await
+            .expect(201)
+            .json();
         ids.push(consumer["id"].clone());
         let path = format!("/consumers/{name}/key-auth");
-        admin.post(&path, json!({"key": format!("{name}-key")})).await.expect(201);
+        admin
+            .post(&path, json!({"key": format!("{name}-key")}))
+            .await
+            .expect(201);
     }
     let acl = json!({"group": "staff", "consumer": {"id": ids[0]}});
     let acl = admin.post("/acls", acl).await.expect(201).json();
@@ -155,14 +188,20 @@ async fn a_moved_acl_row_closes_the_old_consumer_at_once() {
             client.with_key(&key(closed)).await.expect(403);
         }
         let running = Hammer::start(hammer, key(open), Arc::clone(&sent));
-        admin.patch(&path, json!({"consumer": {"id": ids[closed]}})).await.expect(200);
+        admin
+            .patch(&path, json!({"consumer": {"id": ids[closed]}}))
+            .await
+            .expect(200);
         running.revoked();
         for client in &mut clients {
             client.with_key(&key(open)).await.expect(403);
             client.with_key(&key(closed)).await.expect(200);
         }
         let (client, stale) = running.stop().await;
-        assert_eq!(stale, 0, "round {round}: requests sent after the 200 passed");
+        assert_eq!(
+            stale, 0,
+            "round {round}: requests sent after the 200 passed"
+        );
         hammer = client;
     }
     served.stop().await;
@@ -182,21 +221,38 @@ async fn a_write_whose_client_hangs_up_still_evicts() {
     let served = served(WORKERS).await;
     let mut admin = served.admin().await;
     let mut clients = one_for_each_worker(&served).await;
-    admin.post("/consumers", json!({"username": "bob"})).await.expect(201);
+    admin
+        .post("/consumers", json!({"username": "bob"}))
+        .await
+        .expect(201);
     let mut made = 0;
 
     for round in 0..ROUNDS / 4 {
         let key = format!("key-{round}");
-        admin.post("/consumers/bob/key-auth", json!({"key": key})).await.expect(201);
+        admin
+            .post("/consumers/bob/key-auth", json!({"key": key}))
+            .await
+            .expect(201);
         warm(&mut clients, &key).await;
 
-        let mut stream = TcpStream::connect(served.admin_address()).await.expect("it listens");
+        let mut stream = TcpStream::connect(served.admin_address())
+            .await
+            .expect("it listens");
         let request = format!("DELETE /key-auths/{key} HTTP/1.1\r\nhost: admin\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("loopback takes it");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("loopback takes it");
         drop(stream); // before the answer, and perhaps before the request was read
 
         // A write through the same door and the one writer: it returns after whatever the first did.
-        admin.patch("/consumers/bob", json!({"tags": [format!("round-{round}")]})).await.expect(200);
+        admin
+            .patch(
+                "/consumers/bob",
+                json!({"tags": [format!("round-{round}")]}),
+            )
+            .await
+            .expect(200);
         let gone = admin.get(&format!("/key-auths/{key}")).await.status == 404;
         if gone {
             made += 1;
@@ -209,6 +265,9 @@ async fn a_write_whose_client_hangs_up_still_evicts() {
             client.with_key(&key).await.expect(401);
         }
     }
-    assert!(made > 0, "not one of the cut-off writes was made, so nothing was shown");
+    assert!(
+        made > 0,
+        "not one of the cut-off writes was made, so nothing was shown"
+    );
     served.stop().await;
 }

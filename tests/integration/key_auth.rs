@@ -12,15 +12,27 @@ use crate::{
 async fn with_bob() -> (Served, Client, Client) {
     let served = served(2).await;
     let (mut admin, proxy) = (served.admin().await, served.proxy().await);
-    admin.post("/consumers", json!({"username": "bob", "custom_id": "b-1"})).await.expect(201);
-    admin.post("/consumers/bob/key-auth", json!({"key": "abcd"})).await.expect(201);
+    admin
+        .post("/consumers", json!({"username": "bob", "custom_id": "b-1"}))
+        .await
+        .expect(201);
+    admin
+        .post("/consumers/bob/key-auth", json!({"key": "abcd"}))
+        .await
+        .expect(201);
     (served, admin, proxy)
 }
 
 async fn cache_path(admin: &mut Client, key: &str) -> String {
     let path = format!("/schemas/keyauth_credentials/cache-key?key={key}");
     let cache_key = admin.get(&path).await.expect(200).json()["cache_key"].clone();
-    format!("/cache/{}", cache_key.as_str().expect("a cache key is a string").replace(':', "%3A"))
+    format!(
+        "/cache/{}",
+        cache_key
+            .as_str()
+            .expect("a cache key is a string")
+            .replace(':', "%3A")
+    )
 }
 
 fn message(answer: &crate::client::Answer) -> Json {
@@ -49,7 +61,10 @@ async fn deleting_the_consumer_revokes_its_warm_key() {
 async fn deleting_the_credential_revokes_it() {
     let (served, mut admin, mut proxy) = with_bob().await;
     proxy.with_key("abcd").await.expect(200);
-    admin.delete("/consumers/bob/key-auth/abcd").await.expect(204);
+    admin
+        .delete("/consumers/bob/key-auth/abcd")
+        .await
+        .expect(204);
     proxy.with_key("abcd").await.expect(401);
     served.stop().await;
 }
@@ -60,7 +75,10 @@ async fn changing_the_key_refuses_the_old_one_and_takes_the_new_one() {
     let (served, mut admin, mut proxy) = with_bob().await;
     proxy.with_key("abcd").await.expect(200);
     proxy.with_key("efgh").await.expect(401);
-    admin.patch("/key-auths/abcd", json!({"key": "efgh"})).await.expect(200);
+    admin
+        .patch("/key-auths/abcd", json!({"key": "efgh"}))
+        .await
+        .expect(200);
     proxy.with_key("abcd").await.expect(401);
     proxy.with_key("efgh").await.expect(200);
     served.stop().await;
@@ -72,8 +90,15 @@ async fn creating_a_key_evicts_its_cached_absence() {
     let (served, mut admin, mut proxy) = with_bob().await;
     proxy.with_key("late").await.expect(401);
     let cached = cache_path(&mut admin, "late").await;
-    assert_eq!(admin.get(&cached).await.expect(200).json(), json!({}), "an absence is cached");
-    admin.post("/consumers/bob/key-auth", json!({"key": "late"})).await.expect(201);
+    assert_eq!(
+        admin.get(&cached).await.expect(200).json(),
+        json!({}),
+        "an absence is cached"
+    );
+    admin
+        .post("/consumers/bob/key-auth", json!({"key": "late"}))
+        .await
+        .expect(201);
     proxy.with_key("late").await.expect(200);
     served.stop().await;
 }
@@ -91,14 +116,21 @@ async fn a_known_key_is_passed_on_with_its_consumer_and_nothing_forged() {
         ("x-credential-identifier", "forged"),
         ("x-api-key", "forged"),
     ];
-    let echo = proxy.send(Method::GET, "/path?a=1", &forged, None).await.expect(200).json();
+    let echo = proxy
+        .send(Method::GET, "/path?a=1", &forged, None)
+        .await
+        .expect(200)
+        .json();
     let headers = &echo["headers"];
     assert_eq!(headers["x-consumer-id"], bob["id"]);
     assert_eq!(headers["x-consumer-username"], "bob");
     assert_eq!(headers["x-consumer-custom-id"], "b-1");
     assert_eq!(headers["x-credential-identifier"], credential["id"]);
     assert_eq!(headers["x-api-key"], "abcd");
-    assert_eq!((&echo["method"], &echo["path"]), (&json!("GET"), &json!("/path")));
+    assert_eq!(
+        (&echo["method"], &echo["path"]),
+        (&json!("GET"), &json!("/path"))
+    );
     assert_eq!(echo["node_id"], served.node().id());
     served.stop().await;
 }
@@ -106,9 +138,16 @@ async fn a_known_key_is_passed_on_with_its_consumer_and_nothing_forged() {
 #[tokio::test]
 async fn a_custom_id_that_is_not_set_is_not_passed_on_even_if_the_client_sent_one() {
     let (served, mut admin, mut proxy) = with_bob().await;
-    admin.patch("/consumers/bob", json!({"custom_id": null})).await.expect(200);
+    admin
+        .patch("/consumers/bob", json!({"custom_id": null}))
+        .await
+        .expect(200);
     let headers = [("apikey", "abcd"), ("x-consumer-custom-id", "forged")];
-    let echo = proxy.send(Method::GET, "/", &headers, None).await.expect(200).json();
+    let echo = proxy
+        .send(Method::GET, "/", &headers, None)
+        .await
+        .expect(200)
+        .json();
     assert_eq!(echo["headers"].get("x-consumer-custom-id"), None);
     served.stop().await;
 }
@@ -127,8 +166,15 @@ async fn a_key_is_missing_duplicate_or_unknown_each_with_its_message() {
         (&[], "/?apikey=abcd&apikey=abcd"),
     ];
     for (headers, path) in twice {
-        let refused = proxy.send(Method::GET, path, headers, None).await.expect(401);
-        assert_eq!(message(&refused), "Duplicate API key found", "{headers:?} {path}");
+        let refused = proxy
+            .send(Method::GET, path, headers, None)
+            .await
+            .expect(401);
+        assert_eq!(
+            message(&refused),
+            "Duplicate API key found",
+            "{headers:?} {path}"
+        );
     }
     proxy.get("/?apikey=abcd").await.expect(200);
     proxy.get("/?apikey=%61bcd").await.expect(200);
@@ -141,13 +187,28 @@ async fn a_key_is_missing_duplicate_or_unknown_each_with_its_message() {
 async fn groups_open_the_proxy_to_their_members_only() {
     let served = served_with(|settings| settings.allow_groups = vec!["staff".into()]).await;
     let (mut admin, mut proxy) = (served.admin().await, served.proxy().await);
-    admin.post("/consumers", json!({"username": "bob"})).await.expect(201);
-    admin.post("/consumers/bob/key-auth", json!({"key": "abcd"})).await.expect(201);
+    admin
+        .post("/consumers", json!({"username": "bob"}))
+        .await
+        .expect(201);
+    admin
+        .post("/consumers/bob/key-auth", json!({"key": "abcd"}))
+        .await
+        .expect(201);
     let refused = proxy.with_key("abcd").await.expect(403);
-    assert_eq!(refused.json(), json!({"message": "You cannot consume this service"}));
-    admin.post("/consumers/bob/acls", json!({"group": "guests"})).await.expect(201);
+    assert_eq!(
+        refused.json(),
+        json!({"message": "You cannot consume this service"})
+    );
+    admin
+        .post("/consumers/bob/acls", json!({"group": "guests"}))
+        .await
+        .expect(201);
     proxy.with_key("abcd").await.expect(403);
-    admin.post("/consumers/bob/acls", json!({"group": "staff"})).await.expect(201);
+    admin
+        .post("/consumers/bob/acls", json!({"group": "staff"}))
+        .await
+        .expect(201);
     proxy.with_key("abcd").await.expect(200);
     admin.delete("/consumers/bob/acls/staff").await.expect(204);
     proxy.with_key("abcd").await.expect(403);
@@ -163,12 +224,24 @@ async fn an_invalidation_by_every_worker_costs_one_load() {
     })
     .await;
     let (mut admin, mut proxy) = (served.admin().await, served.proxy().await);
-    admin.post("/consumers", json!({"username": "bob"})).await.expect(201);
-    admin.post("/consumers/bob/key-auth", json!({"key": "abcd"})).await.expect(201);
-    admin.post("/consumers/bob/acls", json!({"group": "staff"})).await.expect(201);
+    admin
+        .post("/consumers", json!({"username": "bob"}))
+        .await
+        .expect(201);
+    admin
+        .post("/consumers/bob/key-auth", json!({"key": "abcd"}))
+        .await
+        .expect(201);
+    admin
+        .post("/consumers/bob/acls", json!({"group": "staff"}))
+        .await
+        .expect(201);
     proxy.with_key("abcd").await.expect(200);
     let loads = served.node().cache().stats().loads;
-    admin.post("/consumers/bob/acls", json!({"group": "more"})).await.expect(201);
+    admin
+        .post("/consumers/bob/acls", json!({"group": "more"}))
+        .await
+        .expect(201);
     for _ in 0..10 {
         proxy.with_key("abcd").await.expect(200);
     }

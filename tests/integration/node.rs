@@ -40,11 +40,19 @@ const LONG: Duration = Duration::from_secs(30);
 
 async fn builder(workers: usize) -> NodeBuilder {
     let store = Store::open("sqlite::memory:").await.expect("memory opens");
-    Node::builder().store(store).workers(workers).entity::<Team>().entity::<Member>()
+    Node::builder()
+        .store(store)
+        .workers(workers)
+        .entity::<Team>()
+        .entity::<Member>()
 }
 
 fn team(name: &str) -> Team {
-    Team { id: Uuid::nil(), name: name.to_owned(), motto: None }
+    Team {
+        id: Uuid::nil(),
+        name: name.to_owned(),
+        motto: None,
+    }
 }
 
 type Heard = Arc<Mutex<Vec<(usize, Operation, Team, Option<Team>)>>>;
@@ -61,7 +69,10 @@ async fn listening(workers: usize) -> (Node, Heard) {
                 let row = (id, change.operation, change.entity, change.old_entity);
                 hears.lock().expect("no handler panics").push(row);
             };
-            worker.worker_events().register(handler, "crud", "teams")?.keep();
+            worker
+                .worker_events()
+                .register(handler, "crud", "teams")?
+                .keep();
             Ok(())
         })
         .start()
@@ -77,7 +88,10 @@ async fn every_worker_has_heard_of_a_write_when_it_returns() {
     let teams = node.dao::<Team>().expect("declared");
 
     let made = teams.insert(team("a")).await.expect("inserted");
-    let new = teams.update(made.id, |team| team.motto = Some("go".into())).await.expect("updated");
+    let new = teams
+        .update(made.id, |team| team.motto = Some("go".into()))
+        .await
+        .expect("updated");
     let new = new.expect("the row is there");
     teams.delete(made.id).await.expect("deleted");
 
@@ -104,11 +118,20 @@ async fn a_silent_write_posts_nothing_and_evicts_all_the_same() {
     let get = || async {
         let teams = teams.clone();
         let load = move || teams.select_by("name", "a");
-        node.cache().get(&key, GetOptions::default(), load).await.expect("loaded")
+        node.cache()
+            .get(&key, GetOptions::default(), load)
+            .await
+            .expect("loaded")
     };
     assert!(get().await.is_none(), "the absence is cached");
-    let silent = WriteOptions { no_event: true, ..WriteOptions::default() };
-    teams.insert_with(team("a"), silent).await.expect("inserted");
+    let silent = WriteOptions {
+        no_event: true,
+        ..WriteOptions::default()
+    };
+    teams
+        .insert_with(team("a"), silent)
+        .await
+        .expect("inserted");
     assert!(get().await.is_some(), "and evicted");
     assert!(heard.lock().expect("no handler panics").is_empty());
     assert!(node.shutdown(LONG).await.is_clean());
@@ -128,9 +151,15 @@ async fn wide_handlers_come_before_narrow_ones_and_other_entities_hear_nothing()
             };
             let (narrow, wide, other) = (note("narrow"), note("wide"), note("other"));
             let events = worker.worker_events();
-            events.register(move |_: &CrudEvent<Team>| narrow(), "crud", "teams:update")?.keep();
-            events.register(move |_: &CrudEvent<Team>| wide(), "crud", "teams")?.keep();
-            events.register(move |_: &CrudEvent<Member>| other(), "crud", "members")?.keep();
+            events
+                .register(move |_: &CrudEvent<Team>| narrow(), "crud", "teams:update")?
+                .keep();
+            events
+                .register(move |_: &CrudEvent<Team>| wide(), "crud", "teams")?
+                .keep();
+            events
+                .register(move |_: &CrudEvent<Member>| other(), "crud", "members")?
+                .keep();
             Ok(())
         })
         .start()
@@ -138,8 +167,14 @@ async fn wide_handlers_come_before_narrow_ones_and_other_entities_hear_nothing()
         .expect("the node starts");
     let teams = node.dao::<Team>().expect("declared");
     let made = teams.insert(team("a")).await.expect("inserted");
-    teams.update(made.id, |team| team.motto = Some("go".into())).await.expect("updated");
-    assert_eq!(*heard.lock().expect("no handler panics"), ["wide", "wide", "narrow"]);
+    teams
+        .update(made.id, |team| team.motto = Some("go".into()))
+        .await
+        .expect("updated");
+    assert_eq!(
+        *heard.lock().expect("no handler panics"),
+        ["wide", "wide", "narrow"]
+    );
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
@@ -159,11 +194,16 @@ async fn a_cascade_posts_the_deletes_of_the_children() {
         )
         .expect("declared")
         .keep();
-    let (teams, members) =
-        (node.dao::<Team>().expect("declared"), node.dao::<Member>().expect("declared"));
+    let (teams, members) = (
+        node.dao::<Team>().expect("declared"),
+        node.dao::<Member>().expect("declared"),
+    );
     let made = teams.insert(team("a")).await.expect("inserted");
     for _ in 0..3 {
-        let member = Member { id: Uuid::nil(), team: Ref::to(&made) };
+        let member = Member {
+            id: Uuid::nil(),
+            team: Ref::to(&made),
+        };
         members.insert(member).await.expect("inserted");
     }
     teams.delete(made.id).await.expect("deleted");
@@ -183,7 +223,10 @@ async fn a_write_includes_what_handlers_invalidate_by_hand() {
             let handler = move |_: &CrudEvent<Team>| {
                 let _ = cache.invalidate(&key);
             };
-            worker.worker_events().register(handler, "crud", "teams")?.keep();
+            worker
+                .worker_events()
+                .register(handler, "crud", "teams")?
+                .keep();
             Ok(())
         })
         .start()
@@ -195,12 +238,16 @@ async fn a_write_includes_what_handlers_invalidate_by_hand() {
         let load = move || async move {
             Ok::<_, std::convert::Infallible>(Some(loads.fetch_add(1, Ordering::SeqCst)))
         };
-        node.cache().get::<usize, _, _, _, _>(&key, GetOptions::default(), load)
+        node.cache()
+            .get::<usize, _, _, _, _>(&key, GetOptions::default(), load)
     };
     let teams = node.dao::<Team>().expect("declared");
     for round in 0..100 {
         assert_eq!(get().await.expect("loaded").as_deref(), Some(&round));
-        teams.insert(team(&format!("t{round}"))).await.expect("inserted");
+        teams
+            .insert(team(&format!("t{round}")))
+            .await
+            .expect("inserted");
     }
     assert_eq!(loads.load(Ordering::SeqCst), 100);
     assert!(node.shutdown(LONG).await.is_clean());
@@ -219,18 +266,31 @@ async fn a_workers_handler_runs_on_its_thread_and_need_not_be_send() {
             let handler = move |_: &CrudEvent<Team>| {
                 *local.borrow_mut() += 1;
                 let name = std::thread::current().name().unwrap_or_default().to_owned();
-                collected.lock().expect("no handler panics").push((name, *local.borrow()));
+                collected
+                    .lock()
+                    .expect("no handler panics")
+                    .push((name, *local.borrow()));
             };
-            worker.worker_events().register(handler, "crud", "teams")?.keep();
+            worker
+                .worker_events()
+                .register(handler, "crud", "teams")?
+                .keep();
             Ok(())
         })
         .start()
         .await
         .expect("the node starts");
-    node.dao::<Team>().expect("declared").insert(team("a")).await.expect("inserted");
+    node.dao::<Team>()
+        .expect("declared")
+        .insert(team("a"))
+        .await
+        .expect("inserted");
     let mut names = names.lock().expect("no handler panics").clone();
     names.sort();
-    let expected = [("tidings-worker-0".to_owned(), 1), ("tidings-worker-1".to_owned(), 1)];
+    let expected = [
+        ("tidings-worker-0".to_owned(), 1),
+        ("tidings-worker-1".to_owned(), 1),
+    ];
     assert_eq!(names, expected);
     assert!(node.shutdown(LONG).await.is_clean());
 }
@@ -238,10 +298,17 @@ async fn a_workers_handler_runs_on_its_thread_and_need_not_be_send() {
 #[tokio::test]
 async fn a_hook_that_fails_or_panics_ends_the_start_and_names_the_worker() {
     let failing = builder(3).await.init_worker(|worker| {
-        if worker.id() == 1 { Err("no such plugin".into()) } else { Ok(()) }
+        if worker.id() == 1 {
+            Err("no such plugin".into())
+        } else {
+            Ok(())
+        }
     });
     let error = failing.start().await.expect_err("a hook failed");
-    assert!(matches!(error, StartError::Worker { worker: 1, .. }), "{error:?}");
+    assert!(
+        matches!(error, StartError::Worker { worker: 1, .. }),
+        "{error:?}"
+    );
     let panicking = builder(2).await.init_worker(|_| panic!("out of cheese"));
     let StartError::Worker { source, .. } = panicking.start().await.expect_err("a hook panicked")
     else {
@@ -257,9 +324,16 @@ async fn bad_settings_are_refused_with_what_would_be_right() {
     let error = builder(0).await.start().await.expect_err("no worker");
     assert!(error.to_string().contains("1 to"), "{error}");
     let store = Store::open("sqlite::memory:").await.expect("memory opens");
-    let error = Node::builder().store(store).entity::<Member>().start().await;
+    let error = Node::builder()
+        .store(store)
+        .entity::<Member>()
+        .start()
+        .await;
     let error = error.expect_err("teams is not declared").to_string();
-    assert!(error.contains("teams") && error.contains("members"), "{error}");
+    assert!(
+        error.contains("teams") && error.contains("members"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -268,9 +342,15 @@ async fn a_stopped_node_refuses_writes_and_ends_its_workers() {
     let teams = node.dao::<Team>().expect("declared");
     teams.insert(team("a")).await.expect("inserted");
     assert!(node.shutdown(LONG).await.is_clean());
-    teams.insert(team("b")).await.expect_err("the store is closed");
+    teams
+        .insert(team("b"))
+        .await
+        .expect_err("the store is closed");
     assert_eq!(heard.lock().expect("no handler panics").len(), 2);
-    assert!(node.shutdown(LONG).await.is_clean(), "a second shutdown waits for nothing");
+    assert!(
+        node.shutdown(LONG).await.is_clean(),
+        "a second shutdown waits for nothing"
+    );
 }
 
 #[tokio::test]

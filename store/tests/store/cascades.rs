@@ -1,7 +1,9 @@
 //! Deletes and what goes with the row.
 
-use tidings_core::{Operation, Ref};
-use tidings_store::Error;
+use std::sync::LazyLock;
+
+use tidings_core::{Field, Foreign, OnDelete, Operation, Patch, Ref, Row, Schema, Value};
+use tidings_store::{Error, Selector, Table, WriteOptions};
 
 use crate::{
     entities::{Acl, Consumer, Credential, Grant, Invoice, Note, acl, consumer, credential},
@@ -126,4 +128,160 @@ async fn set_null_is_one_update_of_each_row_however_many_references_it_loses() {
         assert_eq!(row.updated_at.as_unix(), 1_700_000_003);
         assert_eq!(old.unwrap().author, Some(Ref::to(&bob)));
     }
+}
+
+/// Rows that refer to rows of their own kind in three ways.
+static KNOTS: LazyLock<Schema> = LazyLock::new(|| {
+    let refers = |name: &str, on_delete| {
+        let field = Field::of::<Option<i64>>(name);
+        field.refers_to(Foreign {
+            entity: "knots".to_owned(),
+            key: "id".to_owned(),
+            on_delete,
+            evict_on_update: name == "cascades",
+        })
+    };
+    Schema::builder("knots")
+        .field(Field::of::<i64>("id").primary_key())
+        .field(refers("cascades", OnDelete::Cascade))
+        .field(refers("also_cascades", OnDelete::Cascade))
+        .field(refers("restricts", OnDelete::Restrict))
+        .build()
+});
+
+async fn knots() -> (Fixture, Table) {
+    let fixture = Fixture::with(&[&KNOTS]).await;
+    let table = fixture.store.table("knots").unwrap();
+    (fixture, table)
+}
+
+/// Stores knots, and ties them afterwards, since they may refer to each other in any order.
+async fn tie(table: &Table, knots: &[(i64, [Option<i64>; 3])]) {
+    for (id, _) in knots {
+        let row = Row(vec![Value::Integer(*id)]);
+        table.insert(row, WriteOptions::default()).await.unwrap();
+    }
+    for (id, references) in knots {
+        let values = references.map(|to| to.map_or(Value::Null, Value::Integer));
+        let patch = Patch((1..).zip(values).collect());
+        let selector = Selector::primary(table.schema(), Value::Integer(*id));
+        let tied = table.update(selector, patch, WriteOptions::default());
+        tied.await.unwrap().unwrap();
+    }
+}
+
+async fn delete(table: &Table, id: i64) -> Result<Option<Row>, Error> {
+    let selector = Selector::primary(table.schema(), Value::Integer(id));
+    table.delete(selector, WriteOptions::default()).await
+}
+
+fn ids(changes: &tidings_store::ChangeSet) -> Vec<i64> {
+    let deletes = changes.changes.iter();
+    deletes
+        .map(|change| {
+            assert_eq!(change.operation, Operation::Delete);
+            match change.row.0[0] {
+                Value::Integer(id) => id,
+                ref value => panic!("{value:?}"),
+            }
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_diamond_is_deleted_once_and_each_row_before_all_that_it_refers_to() {
+    let (fixture, table) = knots().await;
+    // 4 hangs on 1 directly, and again below 2 and 3; it is found before 5, which it refers to as well.
+    tie(
+        &table,
+        &[
+            (1, [None, None, None]),
+            (2, [Some(1), None, None]),
+            (3, [Some(1), None, None]),
+            (4, [Some(1), Some(5), None]),
+            (5, [Some(2), Some(3), None]),
+        ],
+    )
+    .await;
+    fixture.sink.take();
+    delete(&table, 1).await.unwrap().unwrap();
+    let order = ids(&fixture.sink.take_one());
+    assert_eq!(order, [4, 5, 2, 3, 1]);
+}
+
+#[tokio::test]
+async fn circles_and_rows_that_refer_to_themselves_are_deleted_once() {
+    let (fixture, table) = knots().await;
+    tie(
+        &table,
+        &[
+            (1, [Some(3), None, None]),
+            (2, [Some(1), None, None]),
+            (3, [Some(2), Some(3), None]),
+            (4, [Some(4), None, Some(4)]),
+            (5, [Some(3), None, Some(1)]),
+        ],
+    )
+    .await;
+    fixture.sink.take();
+    delete(&table, 4).await.unwrap().unwrap();
+    assert_eq!(ids(&fixture.sink.take_one()), [4]);
+    // 5 restricts the delete of 1, but goes along.
+    delete(&table, 1).await.unwrap().unwrap();
+    let mut order = ids(&fixture.sink.take_one());
+    assert_eq!(order[0], 5, "nothing refers to it: {order:?}");
+    order.sort_unstable();
+    assert_eq!(order, [1, 2, 3, 5]);
+    assert_eq!(table.page(Default::default()).await.unwrap().data, []);
+}
+
+#[tokio::test]
+async fn a_restriction_far_below_forbids_the_whole_delete() {
+    let (fixture, table) = knots().await;
+    tie(
+        &table,
+        &[
+            (1, [None, None, None]),
+            (2, [Some(1), None, None]),
+            (3, [Some(2), None, None]),
+            (9, [None, None, Some(3)]),
+        ],
+    )
+    .await;
+    fixture.sink.take();
+    let error = delete(&table, 1).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "knots is still referenced by knots through its field restricts"
+    );
+    assert_eq!(fixture.sink.take(), []);
+    assert_eq!(table.page(Default::default()).await.unwrap().data.len(), 4);
+    // The refused delete left nothing behind that would bend the rules for the next write.
+    let dangling = Row(vec![Value::Integer(10), Value::Integer(77)]);
+    let error = table.insert(dangling, WriteOptions::default()).await;
+    assert!(matches!(error, Err(Error::ForeignKey { .. })), "{error:?}");
+}
+
+/// More rows than one statement takes, wide and deep.
+#[tokio::test]
+async fn a_large_tree_is_deleted_whole() {
+    let (fixture, table) = knots().await;
+    let mut knots = vec![(0, [None; 3])];
+    knots.extend((1..=1200).map(|id| (id, [Some(0), None, None])));
+    knots.extend((1201..=1300).map(|id| (id, [Some(id - 1), None, None])));
+    tie(&table, &knots).await;
+    fixture.sink.take();
+    let evicting = Selector::primary(table.schema(), Value::Integer(0));
+    let updated = table.update(evicting, Patch::new(), WriteOptions::default());
+    updated.await.unwrap().unwrap();
+    assert_eq!(fixture.sink.take_one().evict.len(), knots.len());
+    delete(&table, 0).await.unwrap().unwrap();
+    let heard = fixture.sink.take_one();
+    let mut order = ids(&heard);
+    assert_eq!(order.last(), Some(&0));
+    let position = |id| order.iter().position(|&other| other == id);
+    assert!(position(1300) < position(1299) && position(1201) < position(1200));
+    assert_eq!(heard.evict.len(), knots.len());
+    order.sort_unstable();
+    assert_eq!(order, (0..=1300).collect::<Vec<_>>());
 }
