@@ -1,7 +1,7 @@
 //! From a request to its answer: token, path, method, then the resource's own handler.
 //!
-//! Around all of it: a panic becomes a 500, every answer carries `X-Tidings-Node`, `HEAD` is `GET` without its
-//! body, and what only the log may know goes there under the request's id.
+//! Around all of it: a panic becomes a 500, every answer carries `X-Tidings-Node`, and what only the log may
+//! know goes there under the request's id. `HEAD` is handled as `GET`; axum leaves out the body and keeps its length.
 
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
@@ -99,9 +99,6 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     headers.insert(NODE, api.name.clone());
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST, id);
-    }
-    if method == Method::HEAD {
-        response = answer::without_body(response);
     }
     response
 }
