@@ -125,7 +125,7 @@ impl Api {
         if !resource.methods().contains(&method) {
             return Err(Problem::method_not_allowed(resource.allow()));
         }
-        let query = Query::parse(parts.uri.query())?;
+        let query = Query::parse(parts.uri.query());
         let original = parts.extensions.get::<OriginalUri>();
         let input = Input {
             path: original.map_or(parts.uri.path(), |uri| uri.0.path()),
