@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures_util::FutureExt as _;
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tidings::Node;
 use uuid::Uuid;
 
@@ -105,6 +105,7 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
 
 impl Api {
     async fn respond(&self, request: Request) -> Result<Response, Problem> {
+        refuse_cross_site(request.headers())?;
         if let Some(token) = &self.options.token {
             token::check(token, request.headers())?;
         }
@@ -178,6 +179,17 @@ impl Api {
             Resource::Metrics => Ok(metrics::of(node)),
         }
     }
+}
+
+/// Refuses what a browser sends for a page of another site: such a page can post a form without being asked, and
+/// an API on a loopback address may have no token. Other clients do not send the header.
+fn refuse_cross_site(headers: &HeaderMap) -> Result<(), Problem> {
+    let site = headers.get("sec-fetch-site");
+    if site.is_some_and(|site| site.as_bytes() == b"cross-site") {
+        let message = "this API takes no requests from pages of other sites";
+        return Err(Problem::new(Kind::CrossSite, message));
+    }
+    Ok(())
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     InvalidBody,
     InvalidPath,
     Unauthorized,
+    /// A page of another site sent its visitor's browser here.
+    CrossSite,
     MethodNotAllowed,
     RequestTimeout,
     PayloadTooLarge,
@@ -38,7 +40,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::SchemaViolation,
         Self::ForeignKeyViolation,
         Self::UniqueViolation,
@@ -52,6 +54,7 @@ impl Kind {
         Self::InvalidBody,
         Self::InvalidPath,
         Self::Unauthorized,
+        Self::CrossSite,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::PayloadTooLarge,
@@ -75,6 +78,7 @@ impl Kind {
             Self::InvalidBody => (StatusCode::BAD_REQUEST, 20, "invalid body"),
             Self::InvalidPath => (StatusCode::BAD_REQUEST, 21, "invalid path"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, 22, "unauthorized"),
+            Self::CrossSite => (StatusCode::FORBIDDEN, 29, "cross-site request"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, 23, "method not allowed"),
             Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, 24, "request timeout"),
             Self::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 25, "payload too large"),

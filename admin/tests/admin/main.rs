@@ -11,5 +11,6 @@ mod kinds;
 mod lists;
 mod nested;
 mod node;
+mod nonsense;
 mod races;
 mod refusals;
