@@ -24,17 +24,3 @@ pub(crate) fn with_type(status: StatusCode, content_type: &'static str, body: St
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
-
-/// The answer to `HEAD`: that of `GET` without its body, and with the body's length.
-pub(crate) fn without_body(response: Response) -> Response {
-    let length = axum::body::HttpBody::size_hint(response.body()).exact();
-    let (mut parts, _) = response.into_parts();
-    if let Some(length) = length
-        && parts.status != StatusCode::NO_CONTENT
-    {
-        parts
-            .headers
-            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    Response::from_parts(parts, Body::empty())
-}

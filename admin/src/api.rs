@@ -1,7 +1,7 @@
 //! From a request to its answer: token, path, method, then the resource's own handler.
 //!
-//! Around all of it: a panic becomes a 500, every answer carries `X-Tidings-Node`, `HEAD` is `GET` without its
-//! body, and what only the log may know goes there under the request's id.
+//! Around all of it: a panic becomes a 500, every answer carries `X-Tidings-Node`, and what only the log may
+//! know goes there under the request's id. `HEAD` is handled as `GET`; axum leaves out the body and keeps its length.
 
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures_util::FutureExt as _;
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tidings::Node;
 use uuid::Uuid;
 
@@ -100,14 +100,12 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST, id);
     }
-    if method == Method::HEAD {
-        response = answer::without_body(response);
-    }
     response
 }
 
 impl Api {
     async fn respond(&self, request: Request) -> Result<Response, Problem> {
+        refuse_cross_site(request.headers())?;
         if let Some(token) = &self.options.token {
             token::check(token, request.headers())?;
         }
@@ -128,7 +126,7 @@ impl Api {
         if !resource.methods().contains(&method) {
             return Err(Problem::method_not_allowed(resource.allow()));
         }
-        let query = Query::parse(parts.uri.query())?;
+        let query = Query::parse(parts.uri.query());
         let original = parts.extensions.get::<OriginalUri>();
         let input = Input {
             path: original.map_or(parts.uri.path(), |uri| uri.0.path()),
@@ -181,6 +179,17 @@ impl Api {
             Resource::Metrics => Ok(metrics::of(node)),
         }
     }
+}
+
+/// Refuses what a browser sends for a page of another site: such a page can post a form without being asked, and
+/// an API on a loopback address may have no token. Other clients do not send the header.
+fn refuse_cross_site(headers: &HeaderMap) -> Result<(), Problem> {
+    let site = headers.get("sec-fetch-site");
+    if site.is_some_and(|site| site.as_bytes() == b"cross-site") {
+        let message = "this API takes no requests from pages of other sites";
+        return Err(Problem::new(Kind::CrossSite, message));
+    }
+    Ok(())
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -14,8 +14,9 @@ use crate::{answer, problem::Problem, query::Query};
 pub(crate) fn key_of(schema: &Schema, query: &Query) -> Result<Response, Problem> {
     let mut row = Row::empty(schema);
     let mut violations = Violations::default();
-    for (name, text) in query.pairs() {
-        match parsed(schema, name, text) {
+    for (name, text) in query.arguments() {
+        let text = text.as_ref().map_err(ToString::to_string);
+        match text.and_then(|text| parsed(schema, name, text)) {
             Ok((index, value)) if row.0[index].is_null() => row.0[index] = value,
             Ok(_) => violations.add(name, "stands twice"),
             Err(message) => violations.add(name, message),

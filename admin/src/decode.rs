@@ -3,8 +3,6 @@
 //! The well-known decoders replace bytes that are not UTF-8, so that two different names could read the same;
 //! here such input is refused.
 
-use std::borrow::Cow;
-
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
 /// What need not be escaped in a query.
@@ -40,29 +38,43 @@ pub(crate) fn segments(path: &str) -> Result<Option<Vec<String>>, DecodeError> {
     Ok(Some(segments))
 }
 
-/// The `name=value` pairs of a query or a form, in order. A name without `=` has an empty value.
+/// The `name=value` pairs of a form, in order. A name without `=` has an empty value.
 pub(crate) fn pairs(input: &[u8]) -> Result<Vec<(String, String)>, DecodeError> {
-    let plain = |text: &[u8]| {
-        let spaced: Cow<'_, [u8]> = if text.contains(&b'+') {
-            let spaces = |&byte: &u8| if byte == b'+' { b' ' } else { byte };
-            text.iter().map(spaces).collect::<Vec<_>>().into()
-        } else {
-            text.into()
-        };
-        decoded(&spaced)
+    split_pairs(input)
+        .map(|(name, value)| Ok((unplussed(name)?, unplussed(value)?)))
+        .collect()
+}
+
+/// One argument of a query: its name, and its value if that can be decoded.
+pub(crate) type Argument = (String, Result<String, DecodeError>);
+
+/// The arguments of a query, in order. It is for the one who asks for an argument to refuse a value that cannot be
+/// decoded; a name that cannot be keeps its percent signs, and so is nobody's.
+pub(crate) fn arguments(query: &str) -> Vec<Argument> {
+    let argument = |(name, value): (&[u8], &[u8])| {
+        let raw = || String::from_utf8_lossy(name).into_owned();
+        (unplussed(name).unwrap_or_else(|_| raw()), unplussed(value))
     };
+    split_pairs(query.as_bytes()).map(argument).collect()
+}
+
+fn split_pairs(input: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     input
         .split(|&byte| byte == b'&')
         .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let at = pair.iter().position(|&byte| byte == b'=');
-            let (name, value) = match at {
-                Some(at) => (&pair[..at], &pair[at + 1..]),
-                None => (pair, &[][..]),
-            };
-            Ok((plain(name)?, plain(value)?))
+        .map(|pair| match pair.iter().position(|&byte| byte == b'=') {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &[][..]),
         })
-        .collect()
+}
+
+/// Decodes what may have pluses for spaces.
+fn unplussed(text: &[u8]) -> Result<String, DecodeError> {
+    if !text.contains(&b'+') {
+        return decoded(text);
+    }
+    let spaces = |&byte: &u8| if byte == b'+' { b' ' } else { byte };
+    decoded(&text.iter().map(spaces).collect::<Vec<_>>())
 }
 
 /// Text as the value of a query argument.
@@ -134,6 +146,20 @@ mod tests {
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(pairs(b"a=1&b%5B%5D=x+y&&a=%3D&c&=z").unwrap(), expected);
         assert_eq!(pairs(b"").unwrap(), []);
+    }
+
+    #[test]
+    fn an_argument_that_cannot_be_decoded_spoils_no_other() {
+        let read = arguments("a=1&%FF=2&b=%00&c=%zz&d=x+y");
+        let name = |name: &str| name.to_owned();
+        let expected = [
+            (name("a"), Ok(name("1"))),
+            (name("%FF"), Ok(name("2"))),
+            (name("b"), Err(DecodeError::Nul)),
+            (name("c"), Err(DecodeError::Escape)),
+            (name("d"), Ok(name("x y"))),
+        ];
+        assert_eq!(read, expected);
     }
 
     #[test]

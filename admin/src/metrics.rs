@@ -46,67 +46,14 @@ fn record_cache(stats: &CacheStats) {
     );
     counter!("tidings_cache_hits_total", "level" => "l1").absolute(stats.l1_hits);
     counter!("tidings_cache_hits_total", "level" => "l2").absolute(stats.l2_hits);
-    let counts = [
-        (
-            "absence_hits",
-            stats.absence_hits,
-            "Of all hits, those of a cached absence",
-        ),
-        ("misses", stats.misses, "Calls that waited for a load"),
-        ("loads", stats.loads, "Loads that were started"),
-        (
-            "joined",
-            stats.joined,
-            "Calls that waited for a load that another had started",
-        ),
-        (
-            "load_errors",
-            stats.load_errors,
-            "Loads that returned an error",
-        ),
-        ("load_panics", stats.load_panics, "Loads that panicked"),
-        (
-            "load_deadlines",
-            stats.load_deadlines,
-            "Loads that were past their deadline",
-        ),
-        (
-            "refused_void",
-            stats.refused_void,
-            "Fills refused because their key was invalidated since",
-        ),
-        (
-            "refused_heavy",
-            stats.refused_heavy,
-            "Fills refused because they are too heavy",
-        ),
-        (
-            "invalidations",
-            stats.invalidations,
-            "Keys that were invalidated",
-        ),
-        ("purges", stats.purges, "Purges of the whole cache"),
-        ("sets", stats.sets, "Values that were set"),
-        (
-            "evicted_for_space",
-            stats.evicted_for_space,
-            "Entries given up for want of room",
-        ),
-        (
-            "evicted_by_invalidation",
-            stats.evicted_by_invalidation,
-            "Entries that were invalidated",
-        ),
-        (
-            "evicted_by_expiry",
-            stats.evicted_by_expiry,
-            "Entries that had expired",
-        ),
-    ];
-    for (name, count, description) in counts {
-        let name = format!("tidings_cache_{name}_total");
-        describe_counter!(name.clone(), description);
-        counter!(name).absolute(count);
+    for (name, count) in stats.counters() {
+        if matches!(name, "l1_hits" | "l2_hits") {
+            continue; // told by level above
+        }
+        // Every counter there is, also those that are added later; `CacheStats` explains each.
+        let exported = format!("tidings_cache_{name}_total");
+        describe_counter!(exported.clone(), format!("CacheStats::{name}"));
+        counter!(exported).absolute(count);
     }
     let levels = [
         ("entries", stats.entries, "Values in L2"),

@@ -23,9 +23,13 @@ pub(crate) enum Kind {
     InvalidOptions,
     /// A hook of the application said no.
     Refused,
+    /// Others keep changing the row.
+    Contended,
     InvalidBody,
     InvalidPath,
     Unauthorized,
+    /// A page of another site sent its visitor's browser here.
+    CrossSite,
     MethodNotAllowed,
     RequestTimeout,
     PayloadTooLarge,
@@ -36,7 +40,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::SchemaViolation,
         Self::ForeignKeyViolation,
         Self::UniqueViolation,
@@ -46,9 +50,11 @@ impl Kind {
         Self::InvalidSize,
         Self::InvalidOptions,
         Self::Refused,
+        Self::Contended,
         Self::InvalidBody,
         Self::InvalidPath,
         Self::Unauthorized,
+        Self::CrossSite,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::PayloadTooLarge,
@@ -68,9 +74,11 @@ impl Kind {
             Self::InvalidSize => (StatusCode::BAD_REQUEST, 9, "invalid size"),
             Self::InvalidOptions => (StatusCode::BAD_REQUEST, 11, "invalid options"),
             Self::Refused => (StatusCode::BAD_REQUEST, 27, "refused"),
+            Self::Contended => (StatusCode::CONFLICT, 28, "contended"),
             Self::InvalidBody => (StatusCode::BAD_REQUEST, 20, "invalid body"),
             Self::InvalidPath => (StatusCode::BAD_REQUEST, 21, "invalid path"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, 22, "unauthorized"),
+            Self::CrossSite => (StatusCode::FORBIDDEN, 29, "cross-site request"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, 23, "method not allowed"),
             Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, 24, "request timeout"),
             Self::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 25, "payload too large"),
@@ -109,6 +117,11 @@ impl Problem {
     /// Nothing is there.
     pub(crate) fn not_found() -> Self {
         Self::new(Kind::NotFound, "not found")
+    }
+
+    /// Others changed the row each time it was looked up.
+    pub(crate) fn contended() -> Self {
+        Self::new(Kind::Contended, "others keep changing this row; try again")
     }
 
     /// One field of the body is wrong.

@@ -3,7 +3,7 @@
 use tidings::core::{FieldKind, Schema};
 
 use crate::{
-    decode,
+    decode::{self, Argument},
     problem::{Kind, Problem},
 };
 
@@ -16,7 +16,7 @@ const TAGS: &str = "tags";
 
 /// The arguments of a query, in order.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Query(Vec<(String, String)>);
+pub(crate) struct Query(Vec<Argument>);
 
 /// What a list is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,19 +37,12 @@ pub(crate) enum Tags {
 
 impl Query {
     /// Reads the query of a request.
-    pub(crate) fn parse(query: Option<&str>) -> Result<Self, Problem> {
-        decode::pairs(query.unwrap_or_default().as_bytes())
-            .map(Self)
-            .map_err(|error| {
-                Problem::new(
-                    Kind::InvalidOptions,
-                    format!("cannot parse the query: {error}"),
-                )
-            })
+    pub(crate) fn parse(query: Option<&str>) -> Self {
+        Self(decode::arguments(query.unwrap_or_default()))
     }
 
     /// All arguments, in order.
-    pub(crate) fn pairs(&self) -> &[(String, String)] {
+    pub(crate) fn arguments(&self) -> &[Argument] {
         &self.0
     }
 
@@ -104,14 +97,19 @@ impl Query {
     fn single(&self, name: &str, otherwise: Kind) -> Result<Option<&str>, Problem> {
         let mut values = self.0.iter().filter(|(other, _)| other == name);
         match (values.next(), values.next()) {
-            (value, None) => Ok(value.map(|(_, value)| value.as_str())),
-            _ => Err(Problem::new(otherwise, format!("{name} stands twice"))),
+            (None, _) => Ok(None),
+            (Some((_, Ok(value))), None) => Ok(Some(value)),
+            (Some((_, Err(error))), None) => Err(Problem::new(
+                otherwise,
+                format!("cannot read {name}: {error}"),
+            )),
+            (Some(_), Some(_)) => Err(Problem::new(otherwise, format!("{name} stands twice"))),
         }
     }
 }
 
 /// The index of the field that `?tags=` looks at.
-pub(crate) fn tags_field(schema: &Schema) -> Option<usize> {
+fn tags_field(schema: &Schema) -> Option<usize> {
     schema
         .field(TAGS)
         .filter(|(_, field)| field.kind() == FieldKind::Set)
@@ -148,8 +146,11 @@ impl Paging {
     /// The path of the page after this one, with this one's size and tags.
     pub(crate) fn next(&self, path: &str, query: &Query, offset: &str) -> String {
         let mut next = format!("{path}?offset={}", decode::query_escaped(offset));
-        let kept = |(name, _): &&(String, String)| name == "size" || name == TAGS;
-        for (name, value) in query.0.iter().filter(kept) {
+        let kept = query.0.iter().filter_map(|(name, value)| {
+            let is_kept = name == "size" || name == TAGS;
+            Some((name, value.as_ref().ok()?)).filter(|_| is_kept)
+        });
+        for (name, value) in kept {
             // Commas and slashes part tags, and a query may hold both as they are.
             let value: Vec<_> = value.split(',').map(decode::query_escaped).collect();
             next.push_str(&format!("&{name}={}", value.join(",").replace("%2F", "/")));
@@ -177,7 +178,7 @@ mod tests {
 
     fn paging(query: &str) -> Result<Paging, Kind> {
         Query::parse(Some(query))
-            .and_then(|query| query.paging(&schema(true)))
+            .paging(&schema(true))
             .map_err(|problem| problem.kind())
     }
 
@@ -236,25 +237,27 @@ mod tests {
         ] {
             assert_eq!(paging(wrong), Err(Kind::InvalidOptions), "{wrong}");
         }
-        let untagged = Query::parse(Some("tags=a")).unwrap().paging(&schema(false));
+        let untagged = Query::parse(Some("tags=a")).paging(&schema(false));
         assert_eq!(untagged.unwrap_err().kind(), Kind::InvalidOptions);
     }
 
     #[test]
-    fn unknown_arguments_are_ignored_and_undecodable_ones_refused() {
-        assert!(paging("colour=blue&size=5&=&&").is_ok());
-        assert_eq!(paging("colour=%FF"), Err(Kind::InvalidOptions));
+    fn unknown_arguments_are_ignored_and_known_ones_must_be_readable() {
+        assert!(paging("colour=blue&size=5&=&&colour=%FF&%FF=1").is_ok());
+        assert_eq!(paging("size=%FF"), Err(Kind::InvalidSize));
+        assert_eq!(paging("offset=%00"), Err(Kind::InvalidOffset));
+        assert_eq!(paging("tags=%zz"), Err(Kind::InvalidOptions));
     }
 
     #[test]
     fn the_next_page_keeps_size_and_tags() {
-        let query = Query::parse(Some("tags=a%26,b&offset=o&size=2&colour=blue")).unwrap();
+        let query = Query::parse(Some("tags=a%26,b&offset=o&size=2&colour=blue"));
         let paging = query.paging(&schema(true)).unwrap();
         assert_eq!(
             paging.next("/things", &query, "x=/y"),
             "/things?offset=x%3D%2Fy&tags=a%26,b&size=2"
         );
-        let any = Query::parse(Some("tags=a/b")).unwrap();
+        let any = Query::parse(Some("tags=a/b"));
         let paging = any.paging(&schema(true)).unwrap();
         assert_eq!(
             paging.next("/things", &any, "o"),
@@ -264,7 +267,7 @@ mod tests {
 
     #[test]
     fn cluster_is_true_or_false() {
-        let cluster = |query| Query::parse(query).unwrap().cluster().ok();
+        let cluster = |query| Query::parse(query).cluster().ok();
         assert_eq!(cluster(None), Some(false));
         assert_eq!(cluster(Some("cluster=false")), Some(false));
         assert_eq!(cluster(Some("cluster=true")), Some(true));

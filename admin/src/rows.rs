@@ -143,7 +143,7 @@ impl Rows {
                 return Ok(row);
             }
         }
-        Err(Problem::not_found())
+        Err(Problem::contended())
     }
 
     /// Replaces the row that a name means, or makes it.
@@ -176,17 +176,19 @@ impl Rows {
 
     /// Deletes the row that a name means, if there is one.
     pub(crate) async fn delete(&self, segment: &str) -> Result<(), Problem> {
-        match self.find(segment).await? {
-            Found::Nothing => Ok(()),
-            Found::Elsewhere => Err(Problem::not_found()),
-            Found::Row(row, name) => {
-                let selector = self.selector(&row, &name);
-                let deleted = self.table.delete(selector, WriteOptions::default()).await;
-                // Without a row, it went, or was renamed or moved, since it was looked up: what the path
-                // names is not there.
-                deleted.map(drop).map_err(|error| self.problem(error))
+        for _ in 0..ATTEMPTS {
+            let (row, name) = match self.find(segment).await? {
+                Found::Nothing => return Ok(()),
+                Found::Elsewhere => return Err(Problem::not_found()),
+                Found::Row(row, name) => (row, name),
+            };
+            let selector = self.selector(&row, &name);
+            let deleted = self.table.delete(selector, WriteOptions::default()).await;
+            if deleted.map_err(|error| self.problem(error))?.is_some() {
+                return Ok(());
             }
         }
+        Err(Problem::contended())
     }
 }
 

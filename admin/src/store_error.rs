@@ -29,7 +29,7 @@ impl From<Error> for Problem {
             Error::InvalidOffset => query::invalid_offset(),
             Error::InvalidSize { .. } => Self::new(Kind::InvalidSize, error.to_string()),
             // The row was changed by others each time it was looked up.
-            Error::Condition { .. } => Self::not_found(),
+            Error::Condition { .. } => Self::contended(),
             Error::Commit(_)
             | Error::Interrupted
             | Error::Busy(_)

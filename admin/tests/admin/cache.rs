@@ -136,6 +136,8 @@ async fn a_cache_key_is_made_of_field_values() {
         ("roles/cache-key?shop.name=x", "shop.name"),
         ("roles/cache-key?role=x&role=y", "role"),
         ("roles/cache-key?role=", "role"),
+        ("roles/cache-key?role=%FF", "role"),
+        ("roles/cache-key?role=x&%FF=1", "%FF"),
     ];
     for (path, field) in wrong {
         let refused = admin.get(&format!("/schemas/{path}")).await;

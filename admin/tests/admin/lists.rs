@@ -78,10 +78,7 @@ async fn a_bad_size_or_token_is_refused() {
     for offset in ["x", "", "%00", "%FF", "AAAA", "null", "../..", "🙂"] {
         let offset = offset.replace('🙂', "%F0%9F%99%82");
         let refused = admin.get(&format!("/shops?offset={offset}")).await;
-        assert_eq!(refused.status, 400, "{offset}: {refused:?}");
-        if !["%00", "%FF"].contains(&offset.as_str()) {
-            refused.refused(400, 7, "invalid offset");
-        }
+        refused.refused(400, 7, "invalid offset");
     }
     let list = admin.get("/shops?size=1").await.ok();
     let foreign = list["offset"].as_str().unwrap();

@@ -5,9 +5,12 @@
 
 mod cache;
 mod entities;
+mod guards;
 mod items;
 mod kinds;
 mod lists;
 mod nested;
 mod node;
+mod nonsense;
+mod races;
 mod refusals;

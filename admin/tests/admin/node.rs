@@ -50,6 +50,10 @@ impl Admin {
         Self { node, router }
     }
 
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// Sends a request as it is.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let head = request.method() == Method::HEAD;

@@ -313,7 +313,7 @@ async fn without_the_token_there_is_nothing_to_see() {
 #[tokio::test]
 async fn an_unavailable_database_is_a_503() {
     let admin = Admin::new().await;
-    admin.node.store().close().await;
+    admin.node.store().close().await.unwrap();
     for (method, path) in [
         ("GET", "/shops"),
         ("GET", "/shops/a"),
@@ -331,4 +331,20 @@ async fn an_unavailable_database_is_a_503() {
         admin.get("/status").await.ok()["database"]["reachable"],
         false
     );
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_cannot_write_through_its_visitors_browser() {
+    let admin = Admin::new().await;
+    let form = |site| {
+        Request::post("/shops")
+            .header("sec-fetch-site", site)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from("name=x"))
+            .unwrap()
+    };
+    let refused = admin.send(form("cross-site")).await;
+    refused.refused(403, 29, "cross-site request");
+    assert_eq!(admin.get("/shops").await.ok()["data"], json!([]));
+    admin.send(form("same-origin")).await.created();
 }
