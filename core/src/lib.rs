@@ -3,6 +3,9 @@
 //! No I/O happens here and nothing is spawned; tokio is used for its timer alone
 //! ([`clock::SystemClock::sleep_until`](clock::Clock::sleep_until)).
 
+// So that derived code finds this crate by its own name in its unit tests too.
+extern crate self as tidings_core;
+
 mod cause;
 mod change;
 pub mod clock;
@@ -28,6 +31,8 @@ pub use self::{
 
 #[doc(hidden)]
 pub mod derive {
-    //! What the derive macro's output names.
+    //! What the derive macro's output names; the facade re-exports it under the same name.
     pub use std::sync::OnceLock;
+
+    pub use crate::{Auto, Entity, Field, FieldValue, OnDelete, Row, RowError, Schema};
 }

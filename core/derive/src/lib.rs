@@ -1,7 +1,61 @@
-//! The derive macro for `tidings_core::Entity`.
+//! `#[derive(Entity)]`: from a struct with attributes to a schema and the way to rows and back.
+//!
+//! The macro reads the attributes into a [`model`], checks them against each other, and writes the
+//! implementation. Every fault of a struct is reported in one go, each at the tokens that are wrong, and the
+//! message says what would be right. What cannot be seen in the tokens (whether an alias stands for a
+//! composite type, whether another entity is declared) is left to `check_all` when a node starts.
 
-/// Derives `Entity` for a struct with named fields.
+mod attributes;
+mod check;
+mod expand;
+mod faults;
+mod field;
+mod home;
+mod model;
+mod serde_names;
+mod shape;
+
+use proc_macro::TokenStream;
+use syn::{DeriveInput, parse_macro_input};
+
+/// Implements `Entity` for a struct with named fields.
+///
+/// # On the struct: `#[entity(..)]`
+///
+/// | attribute | meaning |
+/// |---|---|
+/// | `name = ".."` | the name of the entity, its table and its channel; demanded |
+/// | `endpoint_key = "field"` | the unique field that may stand for the primary key in a path |
+/// | `cache_key("a", "b")` | the fields that make the cache key; a single one must be unique |
+/// | `unique("a", "b")` | fields that are unique together; may be repeated |
+/// | `at_least_one_of("a", "b")` | fields of which one must be set; may be repeated |
+/// | `admin_api(name = "..", nested = "..")` | where the admin API shows the entity |
+/// | `crate = "path"` | where the names of Tidings are; by default the dependency `tidings`, or else `tidings-core` |
+///
+/// # On a field: `#[entity(..)]`
+///
+/// | attribute | meaning |
+/// |---|---|
+/// | `primary_key` | identifies the row; demanded on one field, which is no `Option` |
+/// | `unique` | no two rows have the same value |
+/// | `required` | an insert must bring a value although the type is an `Option` |
+/// | `auto` | made on insert where absent: a random UUID, or 32 random letters and digits |
+/// | `auto_create_time`, `auto_update_time` | the time of the insert, of the latest write |
+/// | `foreign` | refers to another entity; the type is `Ref<X>` or `Option<Ref<X>>` |
+/// | `on_delete = ".."` | with `foreign`: `restrict` (the default), `cascade` or `set_null` |
+/// | `on_update = "evict"` | with `foreign`: a change of that row evicts this one from the cache |
+///
+/// Serde attributes that change a field's name or form (`rename`, `skip`, `flatten`, `with` and their like)
+/// are refused: the schema, the stored row and the JSON of an entity use one set of names.
+///
+/// # Errors
+///
+/// Anything else is a compile error at the attribute or field at fault.
 #[proc_macro_derive(Entity, attributes(entity))]
-pub fn derive_entity(_input: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    proc_macro::TokenStream::new()
+pub fn derive_entity(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    model::Entity::read(&input)
+        .map(|entity| expand::expand(&entity))
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
 }

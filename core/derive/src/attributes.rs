@@ -1,0 +1,159 @@
+//! The grammar of `#[entity(..)]`: flags, `key = "text"`, `key("text", ..)`.
+
+use quote::ToTokens;
+use syn::{
+    Attribute, Expr, ExprLit, Lit, LitStr, Meta, MetaNameValue, Token, punctuated::Punctuated,
+};
+
+use crate::faults::{Faults, did_you_mean, listed};
+
+/// What may stand on the struct.
+pub(crate) const ON_STRUCT: &[&str] = &[
+    "name",
+    "endpoint_key",
+    "cache_key",
+    "unique",
+    "at_least_one_of",
+    "admin_api",
+    "crate",
+];
+
+/// What may stand on a field.
+pub(crate) const ON_FIELD: &[&str] = &[
+    "primary_key",
+    "auto",
+    "unique",
+    "required",
+    "auto_create_time",
+    "auto_update_time",
+    "foreign",
+    "on_delete",
+    "on_update",
+];
+
+/// The items of all attributes of this name, with those that cannot be read as faults.
+///
+/// The flag says whether all could be read: where not, something that seems missing may only be unreadable.
+pub(crate) fn items(
+    attributes: &[Attribute],
+    name: &str,
+    faults: &mut Faults,
+) -> (Vec<Meta>, bool) {
+    let mut items = Vec::new();
+    let mut all_read = true;
+    for attribute in attributes.iter().filter(|a| a.path().is_ident(name)) {
+        match attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) {
+            Ok(found) => items.extend(found),
+            Err(error) => {
+                all_read = false;
+                faults.push(error);
+            }
+        }
+    }
+    (items, all_read)
+}
+
+/// The first word of an item: `on_delete` in `on_delete = "cascade"`.
+pub(crate) fn word(item: &Meta) -> String {
+    item.path().to_token_stream().to_string().replace(' ', "")
+}
+
+/// Refuses a word that is not allowed here.
+pub(crate) fn unknown(
+    item: &Meta,
+    place: &str,
+    here: &[&str],
+    elsewhere: &[&str],
+    faults: &mut Faults,
+) {
+    let word = word(item);
+    let hint = if elsewhere.contains(&word.as_str()) {
+        let other = if place == "struct" {
+            "a field"
+        } else {
+            "the struct"
+        };
+        format!("; `{word}` belongs on {other}")
+    } else {
+        did_you_mean(&word, here.iter().copied())
+    };
+    faults.add(
+        item.path(),
+        format!(
+            "unknown attribute `{word}`{hint}; allowed on a {place}: {}",
+            listed(here.iter().copied())
+        ),
+    );
+}
+
+/// Whether an item is the bare word that it should be.
+pub(crate) fn flag(item: &Meta, faults: &mut Faults) -> bool {
+    let bare = matches!(item, Meta::Path(_));
+    if !bare {
+        faults.add(item, format!("`{}` takes no value", word(item)));
+    }
+    bare
+}
+
+/// The text of `word = "text"`.
+pub(crate) fn text(item: &Meta, faults: &mut Faults) -> Option<LitStr> {
+    if let Meta::NameValue(MetaNameValue {
+        value: Expr::Lit(ExprLit {
+            lit: Lit::Str(text),
+            ..
+        }),
+        ..
+    }) = item
+    {
+        return Some(text.clone());
+    }
+    let word = word(item);
+    faults.add(item, format!("expected a text: `{word} = \"..\"`"));
+    None
+}
+
+/// The texts of `word("a", "b")`, at least `least` of them and none twice.
+pub(crate) fn texts(
+    item: &Meta,
+    least: usize,
+    too_few: &str,
+    faults: &mut Faults,
+) -> Option<Vec<LitStr>> {
+    let parsed = match item {
+        Meta::List(list) => list
+            .parse_args_with(Punctuated::<LitStr, Token![,]>::parse_terminated)
+            .ok(),
+        _ => None,
+    };
+    let Some(texts) = parsed else {
+        let word = word(item);
+        faults.add(
+            item,
+            format!("expected names of fields: `{word}(\"a\", \"b\")`"),
+        );
+        return None;
+    };
+    let texts: Vec<_> = texts.into_iter().collect();
+    if texts.len() < least {
+        faults.add(item, too_few);
+        return None;
+    }
+    for (index, text) in texts.iter().enumerate() {
+        if texts[..index]
+            .iter()
+            .any(|earlier| earlier.value() == text.value())
+        {
+            faults.add(text, format!("`{}` is named twice", text.value()));
+        }
+    }
+    Some(texts)
+}
+
+/// Fills a slot that may be filled once.
+pub(crate) fn set<T>(slot: &mut Option<T>, value: Option<T>, item: &Meta, faults: &mut Faults) {
+    if slot.is_some() {
+        faults.add(item, format!("`{}` is given twice", word(item)));
+    } else if value.is_some() {
+        *slot = value;
+    }
+}

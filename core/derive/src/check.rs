@@ -1,0 +1,101 @@
+//! Checks that need the whole struct.
+
+use syn::{Ident, LitStr};
+
+use crate::{
+    faults::{Faults, did_you_mean, listed},
+    field::Field,
+    model::OnStruct,
+};
+
+/// The index of the one primary key.
+pub(crate) fn primary_key(ident: &Ident, fields: &[Field], faults: &mut Faults) -> Option<usize> {
+    let mut marked = fields
+        .iter()
+        .enumerate()
+        .filter_map(|(index, field)| Some((index, field.primary_key.as_ref()?)));
+    let Some((first, _)) = marked.next() else {
+        faults.add(
+            ident,
+            "an entity needs a primary key: mark one field `#[entity(primary_key)]`",
+        );
+        return None;
+    };
+    for (_, item) in marked {
+        let name = &fields[first].name;
+        faults.add(
+            item,
+            format!("an entity has one primary key, and `{name}` is it already"),
+        );
+    }
+    Some(first)
+}
+
+/// Whether the names that the struct's attributes give are fields fit for their use.
+pub(crate) fn names(on_struct: &OnStruct, fields: &[Field], faults: &mut Faults) {
+    if let Some(name) = &on_struct.endpoint_key {
+        unique_field("endpoint_key", name, fields, faults);
+    }
+    match on_struct.cache_key.as_deref() {
+        Some([single]) => unique_field("a single `cache_key` part", single, fields, faults),
+        Some(parts) => each_a_field("cache_key", parts, fields, faults),
+        None => {}
+    }
+    for names in &on_struct.unique {
+        each_a_field("unique", names, fields, faults);
+    }
+    for names in &on_struct.at_least_one_of {
+        each_a_field("at_least_one_of", names, fields, faults);
+    }
+    if let Some(nested) = on_struct
+        .admin_api
+        .as_ref()
+        .and_then(|api| api.nested.as_ref())
+        && !fields.iter().any(|field| field.foreign.is_some())
+    {
+        faults.add(
+            nested,
+            "`nested` is a path under the entity that a `foreign` field refers to, and there is no such field",
+        );
+    }
+}
+
+fn each_a_field(what: &str, names: &[LitStr], fields: &[Field], faults: &mut Faults) {
+    for name in names {
+        field(what, name, fields, faults);
+    }
+}
+
+fn unique_field(what: &str, name: &LitStr, fields: &[Field], faults: &mut Faults) {
+    if let Some(field) = field(what, name, fields, faults)
+        && !field.identifies()
+    {
+        let text = name.value();
+        faults.add(
+            name,
+            format!("{what} must be a unique field: mark `{text}` with `#[entity(unique)]`"),
+        );
+    }
+}
+
+fn field<'a>(
+    what: &str,
+    name: &LitStr,
+    fields: &'a [Field],
+    faults: &mut Faults,
+) -> Option<&'a Field> {
+    let text = name.value();
+    let found = fields.iter().find(|field| field.name == text);
+    if found.is_none() {
+        let names = || fields.iter().map(|field| field.name.as_str());
+        faults.add(
+            name,
+            format!(
+                "{what} names {text:?}, which is no field{}; the fields are: {}",
+                did_you_mean(&text, names()),
+                listed(names())
+            ),
+        );
+    }
+    found
+}

@@ -1,0 +1,111 @@
+//! Writing the implementation. Everything is named through the doc-hidden module `derive` of the core, which
+//! the facade re-exports, and through `::core` and `::std`, so that nothing in the user's scope matters.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::LitStr;
+
+use crate::{
+    field::{Auto, Field, OnDelete},
+    model::Entity,
+    shape::Shape,
+};
+
+pub(crate) fn expand(entity: &Entity) -> TokenStream {
+    let (ident, name) = (&entity.ident, &entity.name);
+    let home = &entity.home;
+    let home = quote!(#home::derive);
+    let primary_key = &entity.fields[entity.primary_key];
+    let (id, id_ty, id_name) = (&primary_key.ident, &primary_key.ty, &primary_key.name);
+    let schema = schema(entity, &home);
+    let idents: Vec<_> = entity.fields.iter().map(|field| &field.ident).collect();
+    let indices = 0..idents.len();
+    quote! {
+        #[automatically_derived]
+        impl #home::Entity for #ident {
+            type Id = #id_ty;
+
+            const NAME: &'static str = #name;
+            const PRIMARY_KEY: &'static str = #id_name;
+
+            fn schema() -> &'static #home::Schema {
+                static SCHEMA: #home::OnceLock<#home::Schema> = #home::OnceLock::new();
+                SCHEMA.get_or_init(|| #schema)
+            }
+
+            fn id(&self) -> &#id_ty {
+                &self.#id
+            }
+
+            fn to_row(&self) -> #home::Row {
+                #home::Row(::std::vec![#(#home::FieldValue::to_value(&self.#idents)),*])
+            }
+
+            fn from_row(mut row: #home::Row) -> ::core::result::Result<Self, #home::RowError> {
+                let schema = <Self as #home::Entity>::schema();
+                ::core::result::Result::Ok(Self {
+                    #(#idents: row.take(#indices, schema)?,)*
+                })
+            }
+        }
+    }
+}
+
+fn schema(entity: &Entity, home: &TokenStream) -> TokenStream {
+    let (name, on_struct) = (&entity.name, &entity.on_struct);
+    let fields = entity.fields.iter().map(|field| self::field(field, home));
+    let endpoint_key = on_struct.endpoint_key.iter();
+    let cache_key = on_struct.cache_key.iter().map(|names| list(names));
+    let unique = on_struct.unique.iter().map(|names| list(names));
+    let at_least_one_of = on_struct.at_least_one_of.iter().map(|names| list(names));
+    let admin_api = on_struct.admin_api.iter().map(|api| {
+        let name = &api.name;
+        let nested = match &api.nested {
+            Some(nested) => quote!(::core::option::Option::Some(#nested)),
+            None => quote!(::core::option::Option::None),
+        };
+        quote!(#name, #nested)
+    });
+    quote! {
+        #home::Schema::builder(#name)
+            #(.field(#fields))*
+            #(.endpoint_key(#endpoint_key))*
+            #(.cache_key(#cache_key))*
+            #(.unique_together(#unique))*
+            #(.at_least_one_of(#at_least_one_of))*
+            #(.admin_api(#admin_api))*
+            .build()
+    }
+}
+
+fn list(names: &[LitStr]) -> TokenStream {
+    quote!(&[#(#names),*])
+}
+
+fn field(field: &Field, home: &TokenStream) -> TokenStream {
+    let (name, ty) = (&field.name, &field.ty);
+    let primary_key = field.primary_key.as_ref().map(|_| quote!(.primary_key()));
+    let unique = field.unique.as_ref().map(|_| quote!(.unique()));
+    let required = field.required.as_ref().map(|_| quote!(.required()));
+    let auto = field.auto.as_ref().map(|(auto, _)| {
+        let auto = match auto {
+            Auto::Random => quote!(Random),
+            Auto::CreateTime => quote!(CreateTime),
+            Auto::UpdateTime => quote!(UpdateTime),
+        };
+        quote!(.auto(#home::Auto::#auto))
+    });
+    let foreign = match &field.look.shape {
+        Shape::Ref(target) if field.foreign.is_some() => {
+            let on_delete = match field.on_delete {
+                Some((OnDelete::Cascade, _)) => quote!(Cascade),
+                Some((OnDelete::SetNull, _)) => quote!(SetNull),
+                Some((OnDelete::Restrict, _)) | None => quote!(Restrict),
+            };
+            let evict = field.on_update.is_some();
+            Some(quote!(.foreign::<#target>(#home::OnDelete::#on_delete, #evict)))
+        }
+        _ => None,
+    };
+    quote!(#home::Field::of::<#ty>(#name) #primary_key #unique #required #auto #foreign)
+}

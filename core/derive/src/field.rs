@@ -1,0 +1,236 @@
+//! One field of the struct and its attributes.
+
+use quote::ToTokens;
+use syn::{LitStr, Meta, Type, ext::IdentExt};
+
+use crate::{
+    attributes::{self, ON_FIELD, ON_STRUCT},
+    faults::{Faults, did_you_mean, listed},
+    model::is_identifier,
+    serde_names,
+    shape::{Look, Shape},
+};
+
+/// One field, its attributes each with the tokens that gave it.
+pub(crate) struct Field {
+    pub(crate) ident: syn::Ident,
+    pub(crate) name: String,
+    pub(crate) ty: Type,
+    pub(crate) look: Look,
+    pub(crate) primary_key: Option<Meta>,
+    pub(crate) unique: Option<Meta>,
+    pub(crate) required: Option<Meta>,
+    pub(crate) auto: Option<(Auto, Meta)>,
+    pub(crate) foreign: Option<Meta>,
+    pub(crate) on_delete: Option<(OnDelete, Meta)>,
+    pub(crate) on_update: Option<Meta>,
+}
+
+/// How an absent value is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Auto {
+    Random,
+    CreateTime,
+    UpdateTime,
+}
+
+/// What becomes of the row when the one that it refers to is deleted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnDelete {
+    Restrict,
+    Cascade,
+    SetNull,
+}
+
+impl Field {
+    /// Reads one field and checks what can be said of it alone.
+    pub(crate) fn read(ident: &syn::Ident, field: &syn::Field, faults: &mut Faults) -> Self {
+        let mut this = Self {
+            ident: ident.clone(),
+            name: ident.unraw().to_string(),
+            ty: field.ty.clone(),
+            look: Look::at(&field.ty),
+            primary_key: None,
+            unique: None,
+            required: None,
+            auto: None,
+            foreign: None,
+            on_delete: None,
+            on_update: None,
+        };
+        serde_names::check(&field.attrs, faults);
+        for item in attributes::items(&field.attrs, "entity", faults).0 {
+            this.take(&item, faults);
+        }
+        this.check(faults);
+        this
+    }
+
+    /// Whether its value identifies a row.
+    pub(crate) fn identifies(&self) -> bool {
+        self.unique.is_some() || self.primary_key.is_some()
+    }
+
+    fn take(&mut self, item: &Meta, faults: &mut Faults) {
+        let word = attributes::word(item);
+        let auto = match word.as_str() {
+            "auto" => Some(Auto::Random),
+            "auto_create_time" => Some(Auto::CreateTime),
+            "auto_update_time" => Some(Auto::UpdateTime),
+            _ => None,
+        };
+        if let Some(auto) = auto {
+            let value = attributes::flag(item, faults).then(|| (auto, item.clone()));
+            match &self.auto {
+                Some((earlier, _)) if *earlier != auto => faults.add(
+                    item,
+                    "a field is made in one way: `auto`, `auto_create_time` or `auto_update_time`",
+                ),
+                _ => attributes::set(&mut self.auto, value, item, faults),
+            }
+            return;
+        }
+        let flag = match word.as_str() {
+            "primary_key" => &mut self.primary_key,
+            "unique" => &mut self.unique,
+            "required" => &mut self.required,
+            "foreign" => &mut self.foreign,
+            "on_delete" => {
+                let value = OnDelete::read(item, faults).map(|value| (value, item.clone()));
+                return attributes::set(&mut self.on_delete, value, item, faults);
+            }
+            "on_update" => {
+                let value = choice(item, &["evict"], faults).map(|_| item.clone());
+                return attributes::set(&mut self.on_update, value, item, faults);
+            }
+            _ => return attributes::unknown(item, "field", ON_FIELD, ON_STRUCT, faults),
+        };
+        let value = attributes::flag(item, faults).then(|| item.clone());
+        attributes::set(flag, value, item, faults);
+    }
+
+    fn check(&self, faults: &mut Faults) {
+        if !is_identifier(&self.name) {
+            faults.add(
+                &self.ident,
+                "the name of an entity's field is made of a-z, 0-9 and _, and begins with a letter",
+            );
+        }
+        if self.look.twice_optional {
+            faults.add(
+                &self.ty,
+                "an `Option` of an `Option`: a field is absent in one way only",
+            );
+        }
+        self.check_primary_key(faults);
+        self.check_auto(faults);
+        self.check_foreign(faults);
+    }
+
+    fn check_primary_key(&self, faults: &mut Faults) {
+        let Some(item) = &self.primary_key else {
+            return;
+        };
+        if self.look.optional {
+            faults.add(
+                &self.ty,
+                "the primary key cannot be an `Option`: every row has one",
+            );
+        }
+        if let Some(foreign) = &self.foreign {
+            faults.add(
+                foreign,
+                "the primary key cannot be `foreign`: give the row a key of its own",
+            );
+        }
+        if matches!(self.auto, Some((Auto::CreateTime | Auto::UpdateTime, _))) {
+            faults.add(
+                item,
+                "the primary key cannot be a time: two rows may be written in one second",
+            );
+        }
+    }
+
+    fn check_auto(&self, faults: &mut Faults) {
+        use Shape::{Other, Ref, Text, Timestamp, Uuid};
+        match (&self.auto, &self.look.shape) {
+            (Some((Auto::Random, item)), Timestamp) => faults.add(
+                item,
+                "`auto` makes a `Uuid` or a `String`; for a time say `auto_create_time` or `auto_update_time`",
+            ),
+            (Some((Auto::Random, item)), Other | Ref(_)) => {
+                faults.add(item, "`auto` makes a `Uuid` or a `String`, and this field is neither");
+            }
+            (Some((Auto::CreateTime | Auto::UpdateTime, item)), Text | Uuid | Other | Ref(_)) => {
+                let word = attributes::word(item);
+                faults.add(item, format!("`{word}` needs a field of type `Timestamp`"));
+            }
+            _ => {}
+        }
+    }
+
+    fn check_foreign(&self, faults: &mut Faults) {
+        let reference = matches!(self.look.shape, Shape::Ref(_));
+        match &self.foreign {
+            Some(_) if !reference => faults.add(
+                &self.ty,
+                "a `foreign` field has the type `Ref<X>` or `Option<Ref<X>>`, where `X` is the entity that it \
+                 refers to",
+            ),
+            None if reference => {
+                faults.add(&self.ty, "a `Ref` is a foreign key: mark the field `#[entity(foreign)]`");
+            }
+            _ => {}
+        }
+        if self.foreign.is_none() && !reference {
+            let without = [
+                self.on_delete.as_ref().map(|(_, item)| item),
+                self.on_update.as_ref(),
+            ];
+            for item in without.into_iter().flatten() {
+                let word = attributes::word(item);
+                faults.add(item, format!("`{word}` is for a field that is `foreign`"));
+            }
+        }
+        if let Some((OnDelete::SetNull, item)) = &self.on_delete {
+            if reference && !self.look.optional {
+                faults.add(
+                    item,
+                    "`set_null` needs a field that can be cleared: `Option<Ref<X>>`",
+                );
+            } else if self.required.is_some() {
+                faults.add(item, "`set_null` clears the field, and it is `required`");
+            }
+        }
+    }
+}
+
+impl OnDelete {
+    fn read(item: &Meta, faults: &mut Faults) -> Option<Self> {
+        let text = choice(item, &["cascade", "restrict", "set_null"], faults)?;
+        Some(match text.value().as_str() {
+            "cascade" => Self::Cascade,
+            "set_null" => Self::SetNull,
+            _ => Self::Restrict,
+        })
+    }
+}
+
+/// The text of an item, if it is an allowed one.
+fn choice(item: &Meta, allowed: &[&str], faults: &mut Faults) -> Option<LitStr> {
+    let text = attributes::text(item, faults)?;
+    let value = text.value();
+    if allowed.contains(&value.as_str()) {
+        return Some(text);
+    }
+    let hint = did_you_mean(&value, allowed.iter().copied());
+    let word = attributes::word(item);
+    faults.add(
+        text.to_token_stream(),
+        format!(
+            "`{word}` cannot be {value:?}{hint}; allowed: {}",
+            listed(allowed.iter().copied())
+        ),
+    );
+    None
+}

@@ -1,0 +1,37 @@
+//! Refusing serde attributes under which an entity's JSON would differ from its schema.
+
+use syn::{Attribute, Meta, Token, punctuated::Punctuated};
+
+use crate::{attributes::word, faults::Faults};
+
+/// Those that change neither the names nor the form of what is written.
+const HARMLESS: [&str; 5] = [
+    "default",
+    "crate",
+    "bound",
+    "deny_unknown_fields",
+    "expecting",
+];
+
+/// Notes each serde attribute that is not harmless.
+pub(crate) fn check(attributes: &[Attribute], faults: &mut Faults) {
+    for attribute in attributes.iter().filter(|a| a.path().is_ident("serde")) {
+        // One that cannot be read is serde's to complain about.
+        let Ok(items) = attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
+        else {
+            continue;
+        };
+        for item in items {
+            let word = word(&item);
+            if !HARMLESS.contains(&word.as_str()) {
+                faults.add(
+                    item,
+                    format!(
+                        "an entity cannot have `#[serde({word})]`: its schema, its rows and its JSON use the \
+                         names and types of the struct"
+                    ),
+                );
+            }
+        }
+    }
+}
