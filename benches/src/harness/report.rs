@@ -318,11 +318,24 @@ impl Bench {
     ///
     /// When that fails.
     pub fn write(&self, directory: &Path) -> Result<(), BenchError> {
-        let json = serde_json::to_string_pretty(&self.rows).map_err(io::Error::other);
-        fs::create_dir_all(directory)
-            .and_then(|()| fs::write(directory.join(format!("{}.json", self.name)), json? + "\n"))
-            .map_err(BenchError::Write)
+        write_json(directory, &self.name, &self.rows)
     }
+}
+
+/// Writes `NAME.json` into a directory, which is made when it is missing.
+///
+/// # Errors
+///
+/// When that fails.
+pub fn write_json<T: Serialize>(
+    directory: &Path,
+    name: &str,
+    rows: &[T],
+) -> Result<(), BenchError> {
+    let json = serde_json::to_string_pretty(rows).map_err(io::Error::other);
+    fs::create_dir_all(directory)
+        .and_then(|()| fs::write(directory.join(format!("{name}.json")), json? + "\n"))
+        .map_err(BenchError::Write)
 }
 
 /// Three significant digits, and whole numbers from 100 on.
