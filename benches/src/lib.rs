@@ -8,4 +8,5 @@
 pub mod conformance;
 pub mod harness;
 pub mod hit;
+pub mod miss;
 pub mod workload;

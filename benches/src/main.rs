@@ -10,7 +10,7 @@ use clap::{Parser, ValueEnum};
 use tidings_benches::{
     conformance,
     harness::{BenchError, Settings},
-    hit,
+    hit, miss,
 };
 
 /// Ours beside the peers, in one run.
@@ -44,6 +44,8 @@ struct Options {
 enum Group {
     /// A look-up of what is cached.
     Hit,
+    /// Loads, promotions and invalidations.
+    Miss,
     /// Loads that began before a change: is their value served afterwards?
     Conformance,
 }
@@ -52,6 +54,7 @@ impl Group {
     fn run(self, settings: Settings, out: &Path) -> Result<(), BenchError> {
         let bench = match self {
             Self::Hit => hit::run(settings)?,
+            Self::Miss => miss::run(settings)?,
             Self::Conformance => return conform(out),
         };
         println!("{}", bench.table());

@@ -273,7 +273,7 @@ impl Bench {
                 row.contestant.clone(),
                 match row.unit {
                     Some(unit) => format!("{} {unit}", number(row.value)),
-                    None => format!("{} ns", number(row.median_ns)),
+                    None => time(row.median_ns),
                 },
                 row.ratio_to_ours
                     .map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}")),
@@ -336,6 +336,15 @@ pub fn write_json<T: Serialize>(
     fs::create_dir_all(directory)
         .and_then(|()| fs::write(directory.join(format!("{name}.json")), json? + "\n"))
         .map_err(BenchError::Write)
+}
+
+/// A time in the unit that fits.
+fn time(nanoseconds: Option<f64>) -> String {
+    match nanoseconds {
+        Some(time) if time >= 1e6 => format!("{} ms", number(Some(time / 1e6))),
+        Some(time) if time >= 1e4 => format!("{} us", number(Some(time / 1e3))),
+        _ => format!("{} ns", number(nanoseconds)),
+    }
 }
 
 /// Three significant digits, and whole numbers from 100 on.
@@ -416,6 +425,12 @@ mod tests {
         for part in ["moka 0.12.", "seed 0x", "| s ", "cores"] {
             assert!(table.contains(part), "{part:?} is missing from\n{table}");
         }
+    }
+
+    #[test]
+    fn times_are_printed_in_the_unit_that_fits() {
+        let times = [9_999.0, 10_000.0, 2_500_000.0].map(|nanoseconds| time(Some(nanoseconds)));
+        assert_eq!(times, ["9999 ns", "10.0 us", "2.50 ms"]);
     }
 
     #[test]
