@@ -92,7 +92,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), BenchError> {
     let quick_cache = Entrant::new(peers::quick_cache());
     let moka = Entrant::new(peers::moka());
     let foyer = Entrant::new(peers::foyer());
-    bench.subject(
+    bench.subject_with_own_threads(
         "cold_key_10000_tasks",
         2,
         vec![

@@ -132,7 +132,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), BenchError> {
     let quick_cache = Entrant::new(peers::quick_cache(), &input);
     let moka = Entrant::new(peers::moka(), &input);
     let foyer = Entrant::new(peers::foyer(), &input);
-    bench.subject(
+    bench.subject_with_own_threads(
         "mixed_zipf_10000",
         2,
         vec![
