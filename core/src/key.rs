@@ -18,6 +18,8 @@ use std::{
 
 use uuid::Uuid;
 
+use crate::{Entity, FieldValue as _, Ref, Timestamp};
+
 /// The longest key, in bytes of text, that is stored without an allocation.
 pub const INLINE: usize = 94;
 
@@ -58,6 +60,7 @@ impl CacheKey {
     /// The key of a tuple of parts under a name.
     ///
     /// Allocates only when the text is longer than [`INLINE`] bytes.
+    #[must_use]
     #[inline]
     pub fn new<P: KeyPart>(name: &str, parts: &[P]) -> Self {
         let mut builder = KeyBuilder::new(name);
@@ -68,6 +71,7 @@ impl CacheKey {
     }
 
     /// The key of a row by its primary key: `name@part`.
+    #[must_use]
     pub fn primary<P: KeyPart>(name: &str, part: P) -> Self {
         let mut builder = KeyBuilder::new(name);
         builder.text.push("@");
@@ -95,7 +99,8 @@ impl CacheKey {
     pub fn as_str(&self) -> &str {
         match &self.text {
             Text::Inline { len, bytes } => {
-                std::str::from_utf8(&bytes[..usize::from(*len)]).unwrap_or_default()
+                // As the field says, they are UTF-8; forbidding unsafe code costs this check.
+                std::str::from_utf8(&bytes[..usize::from(*len)]).expect("a key is made of strs")
             }
             Text::Heap(text) => text,
         }
@@ -145,6 +150,15 @@ impl fmt::Display for CacheKey {
 }
 
 /// Builds a [`CacheKey`] part by part.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_core::CacheKey;
+///
+/// let key = CacheKey::builder("quotas").part("alice").part(&7_i64).part(&None::<bool>).finish();
+/// assert_eq!(key.as_str(), "quotas:alice:7:~");
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct KeyBuilder {
@@ -201,10 +215,21 @@ impl KeyBuilder {
         while let Some(at) = rest.bytes().position(structural) {
             let (plain, tail) = rest.split_at(at);
             self.text.push(plain);
-            write!(self.text, "%{:02X}", tail.as_bytes()[0]).unwrap_or_default();
+            self.encoded(tail.as_bytes()[0]);
             rest = &tail[1..];
         }
         self.text.push(rest);
+    }
+
+    /// Writes a byte as `%` and two hexadecimal digits.
+    fn encoded(&mut self, byte: u8) {
+        self.shown(format_args!("%{byte:02X}"));
+    }
+
+    fn shown(&mut self, text: fmt::Arguments<'_>) {
+        self.text
+            .write_fmt(text)
+            .expect("a buffer takes all that is written to it");
     }
 }
 
@@ -216,7 +241,9 @@ fn structural(byte: u8) -> bool {
 
 /// What can be a part of a [`CacheKey`].
 ///
-/// `None` is an absent part. Bytes that are not UTF-8 are percent-encoded.
+/// `None` is an absent part. Bytes that are not UTF-8 are percent-encoded. A part says what it holds and not of
+/// which type it is: `7` and `"7"` are the same part, so that a key found in a path is that of the typed value.
+/// Give each place in a key one type.
 pub trait KeyPart {
     /// Writes the part, escaped, into a key that is being built.
     fn write(&self, key: &mut KeyBuilder);
@@ -241,7 +268,7 @@ impl KeyPart for [u8] {
         for chunk in self.utf8_chunks() {
             key.escaped(chunk.valid());
             for byte in chunk.invalid() {
-                write!(key.text, "%{byte:02X}").unwrap_or_default();
+                key.encoded(*byte);
             }
         }
     }
@@ -254,9 +281,27 @@ impl KeyPart for Uuid {
     }
 }
 
-impl KeyPart for i64 {
+macro_rules! integer_part {
+    ($($type:ty)*) => {$(
+        impl KeyPart for $type {
+            fn write(&self, key: &mut KeyBuilder) {
+                key.shown(format_args!("{self}"));
+            }
+        }
+    )*};
+}
+
+integer_part!(i64 i32 u64 u32 usize);
+
+impl KeyPart for Timestamp {
     fn write(&self, key: &mut KeyBuilder) {
-        write!(key.text, "{self}").unwrap_or_default();
+        self.as_unix().write(key);
+    }
+}
+
+impl<E: Entity> KeyPart for Ref<E> {
+    fn write(&self, key: &mut KeyBuilder) {
+        self.to_value().write(key);
     }
 }
 
@@ -283,8 +328,7 @@ impl<P: KeyPart + ?Sized> KeyPart for &P {
     }
 }
 
-/// Text that spills to the heap when it outgrows [`INLINE`]. Writing to it cannot fail, which is why the
-/// `fmt::Result`s above are discarded with `unwrap_or_default`.
+/// Text that spills to the heap when it outgrows [`INLINE`].
 #[derive(Debug)]
 struct Buffer {
     len: usize,
@@ -317,9 +361,10 @@ impl Buffer {
     #[cold]
     fn spill(&mut self, text: &str) {
         if self.spilled.is_empty() {
-            self.spilled = std::str::from_utf8(&self.inline[..self.len])
-                .unwrap_or_default()
-                .into();
+            // Whole strs were copied in, so what is there is UTF-8.
+            let inline = std::str::from_utf8(&self.inline[..self.len]);
+            self.spilled
+                .push_str(inline.expect("a key is made of strs"));
         }
         self.spilled.push_str(text);
     }
@@ -352,6 +397,7 @@ fn hash(text: &[u8]) -> u64 {
 }
 
 impl fmt::Write for Buffer {
+    /// Never fails.
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.push(text);
         Ok(())
