@@ -15,6 +15,7 @@
 //! A peer is driven by the single-load call that its documentation names, and told of the change by the
 //! call that its documentation has for it; where it has none, the cell says so.
 
+mod ours;
 mod peers;
 
 use std::{
@@ -298,6 +299,8 @@ struct JsonRow {
 pub fn run() -> Conformance {
     Conformance {
         columns: vec![
+            ("tidings", play_all(|| ours::Tidings::new(true))),
+            ("tidings (L2 alone)", play_all(|| ours::Tidings::new(false))),
             ("moka", play_all(peers::Moka::new)),
             ("quick_cache", play_all(peers::QuickCache::new)),
             ("foyer-memory", play_all(peers::Foyer::new)),
@@ -306,12 +309,12 @@ pub fn run() -> Conformance {
 }
 
 impl Conformance {
-    /// The cells in which a contestant was neither clean nor excused: stale answers, errors, hangs, missing calls.
+    /// What is not clean in the columns of one crate: stale answers, errors, hangs, missing calls.
     #[must_use]
     pub fn faults(&self, contestant: &str) -> Vec<String> {
         self.columns
             .iter()
-            .filter(|(name, _)| *name == contestant)
+            .filter(|(name, _)| name.split(' ').next() == Some(contestant))
             .flat_map(|(_, findings)| Cell::all().zip(findings))
             .filter(|(_, finding)| {
                 !matches!(
@@ -477,6 +480,22 @@ mod tests {
                 }
                 Finding::Hung => panic!("{cell:?} hung"),
             }
+        }
+    }
+
+    /// G1, G11, ML25, ML26
+    #[test]
+    fn ours_serves_nothing_stale_and_loads_no_more_than_it_must() {
+        let conformance = run();
+        assert_eq!(conformance.faults("tidings"), Vec::<String>::new());
+        let ours = conformance.columns.iter().take(2);
+        for (cell, finding) in ours.flat_map(|(_, findings)| Cell::all().zip(findings)) {
+            // The old load, and one more unless the new value was set.
+            let expected = if cell.change == Change::Set { 1 } else { 2 };
+            assert!(
+                matches!(finding, Finding::Ended { loads, .. } if *loads == expected),
+                "{cell:?}: {finding}"
+            );
         }
     }
 

@@ -11,13 +11,13 @@
 
 mod cold;
 mod mixed;
+mod ours;
 mod peers;
 mod single;
 
-use std::{future::Future, ops::Deref, sync::Arc};
+use std::{future::Future, ops::Deref};
 
 use tidings_core::CacheKey;
-use tokio::runtime::{self, Runtime};
 
 use crate::{
     harness::{Bench, BenchError, Settings},
@@ -52,16 +52,6 @@ trait Loading: Send + Sync + 'static {
 
 /// Room for every key of the group's subjects.
 const ROOM: usize = 1 << 16;
-
-/// What callers and loads run on: two workers, as the machine that the figures are for has cores.
-fn two_workers() -> Arc<Runtime> {
-    runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .map(Arc::new)
-        .expect("a runtime needs two threads and a timer, which the system does not refuse")
-}
 
 #[cfg(test)]
 mod tests {

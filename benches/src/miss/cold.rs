@@ -11,7 +11,7 @@ use std::{
 use tidings_core::CacheKey;
 use tokio::{runtime::Runtime, task, time};
 
-use super::{Loading, peers, two_workers};
+use super::{Loading, ours, peers};
 use crate::{
     harness::{Bench, BenchError, Contestant, Sample, Turn},
     workload::{self, Credential},
@@ -86,9 +86,10 @@ impl<C: Loading> Entrant<C> {
 }
 
 pub(super) fn run(bench: &mut Bench) -> Result<(), BenchError> {
-    let runtime = two_workers();
+    let (runtime, ours) = ours::attached();
     let tasks = bench.settings().scaled(TASKS);
     let credentials = workload::credentials(64, bench.settings().seed);
+    let ours = Entrant::new(ours);
     let quick_cache = Entrant::new(peers::quick_cache());
     let moka = Entrant::new(peers::moka());
     let foyer = Entrant::new(peers::foyer());
@@ -96,6 +97,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), BenchError> {
         "cold_key_10000_tasks",
         2,
         vec![
+            ours.contestant("tidings", &runtime, &credentials, tasks),
             quick_cache.contestant("quick_cache", &runtime, &credentials, tasks),
             moka.contestant("moka", &runtime, &credentials, tasks),
             foyer.contestant("foyer-memory", &runtime, &credentials, tasks),
@@ -106,6 +108,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), BenchError> {
         2,
         "loads",
         &[
+            ("tidings", ours.loads_per_turn()),
             ("quick_cache", quick_cache.loads_per_turn()),
             ("moka", moka.loads_per_turn()),
             ("foyer-memory", foyer.loads_per_turn()),

@@ -8,7 +8,7 @@ use std::sync::{
 use tidings_core::CacheKey;
 use tokio::{runtime::Runtime, task};
 
-use super::{Loading, peers, two_workers};
+use super::{Loading, ours, peers};
 use crate::{
     harness::{Bench, BenchError, Contestant, Sample, Turn},
     workload::{self, Credential},
@@ -121,7 +121,7 @@ impl<C: Loading> Entrant<C> {
 }
 
 pub(super) fn run(bench: &mut Bench) -> Result<(), BenchError> {
-    let runtime = two_workers();
+    let (runtime, ours) = ours::attached();
     let seed = bench.settings().seed;
     let credentials = workload::credentials(POPULATION, seed);
     let input = Arc::new(Input {
@@ -129,6 +129,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), BenchError> {
         credentials,
         picks: workload::zipf(POPULATION, 0.99, bench.settings().scaled(OPERATIONS), seed),
     });
+    let ours = Entrant::new(ours, &input);
     let quick_cache = Entrant::new(peers::quick_cache(), &input);
     let moka = Entrant::new(peers::moka(), &input);
     let foyer = Entrant::new(peers::foyer(), &input);
@@ -136,6 +137,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), BenchError> {
         "mixed_zipf_10000",
         2,
         vec![
+            ours.contestant("tidings", &runtime),
             quick_cache.contestant("quick_cache", &runtime),
             moka.contestant("moka", &runtime),
             foyer.contestant("foyer-memory", &runtime),
@@ -146,6 +148,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), BenchError> {
         2,
         "per million gets",
         &[
+            ("tidings", ours.per_million(&ours.stale)),
             ("quick_cache", quick_cache.per_million(&quick_cache.stale)),
             ("moka", moka.per_million(&moka.stale)),
             ("foyer-memory", foyer.per_million(&foyer.stale)),
@@ -156,6 +159,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), BenchError> {
         2,
         "per million gets",
         &[
+            ("tidings", ours.per_million(&ours.loads)),
             ("quick_cache", quick_cache.per_million(&quick_cache.loads)),
             ("moka", moka.per_million(&moka.loads)),
             ("foyer-memory", foyer.per_million(&foyer.loads)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidings_core::CacheKey;
 
-use super::peers;
+use super::{ours, peers};
 use crate::{
     harness::{Bench, BenchError, Contestant, Sample, Turn},
     workload::{self, Credential},
@@ -57,8 +57,37 @@ impl Input {
 
 pub(super) fn run(bench: &mut Bench) -> Result<(), BenchError> {
     let input = Input::new(bench);
-    bench.subject("level2_hit", 1, vec![get_and_clone(&input)])?;
+    bench.subject(
+        "level2_hit",
+        1,
+        vec![promotion(&input), get_and_clone(&input)],
+    )?;
     bench.subject("invalidate", 1, removals(&input))
+}
+
+/// Ours, with an L1 that holds a hundredth of what is asked for in turn: every `get` is answered by L2, copies the value
+/// into L1 and drops what was there.
+fn promotion(input: &Input) -> Contestant<'_> {
+    Contestant::new("tidings", move |_| {
+        let (runtime, cache) = ours::on_this_thread((input.entries.len() / 100).max(1));
+        for (key, credential) in &input.entries {
+            ours::set(&cache, key, credential);
+        }
+        let attached = cache.attach_thread("bench");
+        move |_: Turn| {
+            let _ = &attached;
+            Sample::time(input.entries.len() as u64, || {
+                runtime.block_on(async {
+                    let mut sum = 0_u64;
+                    for (key, _) in &input.entries {
+                        let own = ours::cached(&cache, key).await;
+                        sum = sum.wrapping_add(own.map_or(0, |own| own.digest()));
+                    }
+                    sum
+                })
+            })
+        }
+    })
 }
 
 /// quick_cache's `get`, and a copy of the value for the caller's thread alone.
@@ -81,6 +110,21 @@ fn get_and_clone(input: &Input) -> Contestant<'_> {
 
 fn removals(input: &Input) -> Vec<Contestant<'_>> {
     vec![
+        Contestant::new("tidings", move |_| {
+            let (runtime, cache) = ours::on_this_thread(input.entries.len());
+            move |_: Turn| {
+                let _ = &runtime;
+                input.removal(
+                    |key, credential| ours::set(&cache, key, credential),
+                    |key| drop(cache.invalidate(key)),
+                    |key| {
+                        cache
+                            .probe::<Credential>(key)
+                            .is_ok_and(|probe| probe.is_some())
+                    },
+                )
+            }
+        }),
         Contestant::new("quick_cache", move |_| {
             let cache = peers::quick_cache();
             move |_: Turn| {
