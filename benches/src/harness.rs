@@ -41,6 +41,6 @@ mod statistics;
 pub use self::{
     contestant::{Contestant, Sample, Turn},
     machine::{Machine, peer_version},
-    report::{Bench, BenchError, Row, Settings},
+    report::{Bench, BenchError, Row, Settings, write_json},
     statistics::{median, percentile},
 };

@@ -10,6 +10,7 @@
 //! Every contestant answers with an owned handle that may cross an `.await`, and is asked within an
 //! async block on a current-thread runtime, as a handler of requests would.
 
+mod ours;
 mod peers;
 
 use std::{hint::black_box, ops::Deref};
@@ -148,8 +149,9 @@ fn group(
 ) -> Result<(), BenchError> {
     let input = Input::new(bench.settings(), population, ask);
     let peers = peers::Peers::new(&input);
-    let mut contestants = peers.contestants(&input);
-    contestants.insert(0, peers::bare_map(&input));
+    let ours = ours::Ours::new(&input);
+    let mut contestants = vec![ours.contestant(&input), peers::bare_map(&input)];
+    contestants.extend(peers.contestants(&input));
     bench.subject(subject, threads, contestants)
 }
 

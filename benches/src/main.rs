@@ -1,11 +1,16 @@
 //! Runs a group of subjects, prints its table and writes its JSON.
 
-use std::{error::Error, path::PathBuf, process::ExitCode};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, ValueEnum};
 use tidings_benches::{
-    harness::{Bench, BenchError, Settings},
-    hit,
+    conformance,
+    harness::{BenchError, Settings},
+    hit, miss,
 };
 
 /// Ours beside the peers, in one run.
@@ -39,14 +44,36 @@ struct Options {
 enum Group {
     /// A look-up of what is cached.
     Hit,
+    /// Loads, promotions and invalidations.
+    Miss,
+    /// Loads that began before a change: is their value served afterwards?
+    Conformance,
 }
 
 impl Group {
-    fn run(self, settings: Settings) -> Result<Bench, BenchError> {
-        match self {
-            Self::Hit => hit::run(settings),
-        }
+    fn run(self, settings: Settings, out: &Path) -> Result<(), BenchError> {
+        let bench = match self {
+            Self::Hit => hit::run(settings)?,
+            Self::Miss => miss::run(settings)?,
+            Self::Conformance => return conform(out),
+        };
+        println!("{}", bench.table());
+        bench.write(out)
     }
+}
+
+fn conform(out: &Path) -> Result<(), BenchError> {
+    let conformance = conformance::run();
+    println!("{}", conformance.table());
+    conformance.write(out)?;
+    let faults = conformance.faults("tidings");
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(BenchError::Failed(format!(
+        "ours is not clean: {}",
+        faults.join("; ")
+    )))
 }
 
 impl Options {
@@ -63,14 +90,9 @@ impl Options {
     }
 }
 
-fn run(options: &Options) -> Result<(), BenchError> {
-    let bench = options.group.run(options.settings())?;
-    println!("{}", bench.table());
-    bench.write(&options.out)
-}
-
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    let options = Options::parse();
+    match options.group.run(options.settings(), &options.out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

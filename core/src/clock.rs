@@ -87,6 +87,10 @@ impl Clock for SystemClock {
         Tick::default().plus(self.start.elapsed())
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that others shall ask"
+    )]
     fn wall(&self) -> Timestamp {
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)

@@ -25,7 +25,7 @@ pub struct Settings {
     pub slices: usize,
     /// Seeds every random choice.
     pub seed: u64,
-    /// The part of each workload's usual size that is run, in per cent.
+    /// The part of each workload's usual size that is run, in parts per thousand.
     pub scale: usize,
 }
 
@@ -37,7 +37,7 @@ impl Settings {
             rounds: 9,
             slices: 9,
             seed: 0x71D1_1165,
-            scale: 100,
+            scale: 1_000,
         }
     }
 
@@ -47,7 +47,7 @@ impl Settings {
         Self {
             rounds: 1,
             slices: 2,
-            scale: 2,
+            scale: 20,
             ..Self::full()
         }
     }
@@ -55,7 +55,7 @@ impl Settings {
     /// A workload's size under [`scale`](Self::scale), at least 1.
     #[must_use]
     pub fn scaled(&self, usual: usize) -> usize {
-        (usual * self.scale / 100).max(1)
+        (usual * self.scale / 1_000).max(1)
     }
 }
 
@@ -189,8 +189,37 @@ impl Bench {
         threads: usize,
         contestants: Vec<Contestant<'_>>,
     ) -> Result<(), BenchError> {
+        self.run(subject, threads, threads, contestants)
+    }
+
+    /// Runs one subject whose contestants bring threads of their own: each turn is called once, and the rows
+    /// say `threads`.
+    ///
+    /// # Errors
+    ///
+    /// When two contestants get different results from the same input.
+    ///
+    /// # Panics
+    ///
+    /// When a contestant does.
+    pub fn subject_with_own_threads(
+        &mut self,
+        subject: &str,
+        threads: usize,
+        contestants: Vec<Contestant<'_>>,
+    ) -> Result<(), BenchError> {
+        self.run(subject, threads, 1, contestants)
+    }
+
+    fn run(
+        &mut self,
+        subject: &str,
+        threads: usize,
+        callers: usize,
+        contestants: Vec<Contestant<'_>>,
+    ) -> Result<(), BenchError> {
         eprintln!("{}: {subject}, threads: {threads}", self.name);
-        let rounds = rounds::run(subject, threads, &self.settings, &contestants)?;
+        let rounds = rounds::run(subject, callers, &self.settings, &contestants)?;
         let rows = contestants
             .iter()
             .zip(rounds)
@@ -273,7 +302,7 @@ impl Bench {
                 row.contestant.clone(),
                 match row.unit {
                     Some(unit) => format!("{} {unit}", number(row.value)),
-                    None => format!("{} ns", number(row.median_ns)),
+                    None => time(row.median_ns),
                 },
                 row.ratio_to_ours
                     .map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}")),
@@ -318,10 +347,32 @@ impl Bench {
     ///
     /// When that fails.
     pub fn write(&self, directory: &Path) -> Result<(), BenchError> {
-        let json = serde_json::to_string_pretty(&self.rows).map_err(io::Error::other);
-        fs::create_dir_all(directory)
-            .and_then(|()| fs::write(directory.join(format!("{}.json", self.name)), json? + "\n"))
-            .map_err(BenchError::Write)
+        write_json(directory, &self.name, &self.rows)
+    }
+}
+
+/// Writes `NAME.json` into a directory, which is made when it is missing.
+///
+/// # Errors
+///
+/// When that fails.
+pub fn write_json<T: Serialize>(
+    directory: &Path,
+    name: &str,
+    rows: &[T],
+) -> Result<(), BenchError> {
+    let json = serde_json::to_string_pretty(rows).map_err(io::Error::other);
+    fs::create_dir_all(directory)
+        .and_then(|()| fs::write(directory.join(format!("{name}.json")), json? + "\n"))
+        .map_err(BenchError::Write)
+}
+
+/// A time in the unit that fits.
+fn time(nanoseconds: Option<f64>) -> String {
+    match nanoseconds {
+        Some(time) if time >= 1e6 => format!("{} ms", number(Some(time / 1e6))),
+        Some(time) if time >= 1e4 => format!("{} us", number(Some(time / 1e3))),
+        _ => format!("{} ns", number(nanoseconds)),
     }
 }
 
@@ -399,6 +450,10 @@ mod tests {
             .subject("s", 2, vec![contestant("tidings"), contestant("moka")])
             .expect("checksums agree");
         assert_eq!(bench.rows().len(), 2);
+        bench
+            .subject_with_own_threads("t", 4, vec![contestant("tidings")])
+            .expect("checksums agree");
+        assert_eq!(bench.rows().last().map(|row| row.threads), Some(4));
         let table = bench.table();
         for part in ["moka 0.12.", "seed 0x", "| s ", "cores"] {
             assert!(table.contains(part), "{part:?} is missing from\n{table}");
@@ -406,9 +461,15 @@ mod tests {
     }
 
     #[test]
+    fn times_are_printed_in_the_unit_that_fits() {
+        let times = [9_999.0, 10_000.0, 2_500_000.0].map(|nanoseconds| time(Some(nanoseconds)));
+        assert_eq!(times, ["9999 ns", "10.0 us", "2.50 ms"]);
+    }
+
+    #[test]
     fn scaled_sizes_never_vanish() {
         let settings = Settings {
-            scale: 2,
+            scale: 20,
             ..Settings::full()
         };
         assert_eq!(settings.scaled(1_000), 20);
