@@ -112,7 +112,7 @@ impl Cache {
             if !flights.is_empty() {
                 let asked: Vec<_> = flights.iter().map(|flight| flight.key.clone()).collect();
                 let terms = self.terms(options);
-                self.spawn(flights, terms, options.tags.clone(), background, || {
+                self.spawn(flights, terms, options.tag_list().cloned(), background, || {
                     let loading = load(asked.clone());
                     async move {
                         let found = loading.await.map_err(Into::into)?;

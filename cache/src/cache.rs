@@ -309,7 +309,7 @@ impl Cache {
     #[inline]
     pub(crate) fn level1<W: Any + Send + Sync>(&self, key: &CacheKey) -> Found<W> {
         level1::get(
-            self.named.place(&self.node),
+            self.named.place,
             key,
             &self.named.slots,
             &*self.node.clock,
@@ -463,7 +463,7 @@ impl Cache {
     pub fn sweep(&self) {
         let now = self.node.now();
         drop(level1::sweep(
-            self.named.place(&self.node),
+            self.named.place,
             &self.named.slots,
             now,
         ));

@@ -229,7 +229,7 @@ fn check(
     })
 }
 
-fn next_id() -> u64 {
+pub(crate) fn next_id() -> u64 {
     // Of the process, not of a model: only that it is unique matters.
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)

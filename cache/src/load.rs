@@ -77,7 +77,7 @@ impl Cache {
                     self.spawn(
                         vec![Arc::clone(&flight)],
                         terms,
-                        options.tags.clone(),
+                        options.tag_list().cloned(),
                         false,
                         || single(load()),
                     );
@@ -255,17 +255,16 @@ impl Cache {
         if let Ok(Start::Flight { flight, own: true }) = self.start::<V>(key, false, true) {
             self.named.counters.refreshes.add(1);
             let terms = self.terms(options);
-            self.spawn(vec![flight], terms, options.tags.clone(), true, || {
+            self.spawn(vec![flight], terms, options.tag_list().cloned(), true, || {
                 single(load())
             });
         }
     }
 
     pub(crate) fn terms(&self, options: &GetOptions) -> Terms {
-        if options.set {
-            Terms::resolve(&options.terms, &self.named.settings.terms)
-        } else {
-            self.named.terms
+        match options.terms() {
+            Some(terms) => Terms::resolve(terms, &self.named.settings.terms),
+            None => self.named.terms,
         }
     }
 
