@@ -1,6 +1,6 @@
 //! `#[derive(Entity)]`: from a struct with attributes to a schema and the way to rows and back.
 //!
-//! The macro reads the attributes into a [`model`], checks them against each other, and writes the
+//! The macro reads the attributes into a model, checks them against each other, and writes the
 //! implementation. Every fault of a struct is reported in one go, each at the tokens that are wrong, and the
 //! message says what would be right. What cannot be seen in the tokens (whether an alias stands for a
 //! composite type, whether another entity is declared) is left to `check_all` when a node starts.
@@ -17,6 +17,8 @@ mod shape;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
+
+use crate::faults::Faults;
 
 /// Implements `Entity` for a struct with named fields.
 ///
@@ -54,8 +56,9 @@ use syn::{DeriveInput, parse_macro_input};
 #[proc_macro_derive(Entity, attributes(entity))]
 pub fn derive_entity(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    model::Entity::read(&input)
-        .map(|entity| expand::expand(&entity))
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    let mut faults = Faults::default();
+    let entity = model::Entity::read(&input, &mut faults);
+    let mut output = faults.into_tokens();
+    output.extend(entity.as_ref().map(expand::expand));
+    output.into()
 }

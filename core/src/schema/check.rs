@@ -77,7 +77,7 @@ fn check_reference(
         && field.kind() != key.kind()
     {
         found(format!(
-            "field {name} is a {}, and the primary key of {entity} is a {}",
+            "field {name} is of kind {}, and the primary key of {entity} of kind {}",
             field.kind().name(),
             key.kind().name()
         ));

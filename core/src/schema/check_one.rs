@@ -84,7 +84,7 @@ impl Schema {
             match self.field(name) {
                 None => found(format!("{what} names {name}, which is not a field")),
                 Some((_, field)) if !field.kind().can_be_key() => found(format!(
-                    "{what} names {name}, which is a {} and cannot be part of a key",
+                    "{what} names {name}, which is of kind {} and cannot be part of a key",
                     field.kind().name()
                 )),
                 Some(_) => {}
@@ -129,20 +129,20 @@ fn check_field(field: &Field, found: &mut dyn FnMut(String)) {
     }
     if field.is_unique() && !kind.can_be_key() {
         found(format!(
-            "field {name} is a {} and cannot be unique",
+            "field {name} is of kind {} and cannot be unique",
             kind.name()
         ));
     }
     match field.auto_value() {
         Some(Auto::Random) if !matches!(kind, FieldKind::Uuid | FieldKind::Text) => {
             found(format!(
-                "field {name} is a {}; auto makes a uuid or a string",
+                "field {name} is of kind {}; auto makes a uuid or a string",
                 kind.name()
             ));
         }
         Some(Auto::CreateTime | Auto::UpdateTime) if kind != FieldKind::Timestamp => {
             found(format!(
-                "field {name} is a {}; a time needs a timestamp",
+                "field {name} is of kind {}; a time needs a timestamp",
                 kind.name()
             ));
         }

@@ -22,6 +22,12 @@ use crate::{Entity, Ref, Timestamp};
 /// assert_eq!(Some(7_u32).to_value(), Value::Integer(7));
 /// assert_eq!(u32::from_value(Value::Integer(-1)), None);
 /// ```
+///
+/// A field is absent in one way only:
+///
+/// ```compile_fail,E0080
+/// tidings_core::Field::of::<Option<Option<i64>>>("number");
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of an entity's field",
     label = "not a type that a field can have",
