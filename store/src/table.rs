@@ -119,6 +119,7 @@ impl Table {
     }
 
     /// The row with these values of the cache key's fields; where the schema names none, of the primary key.
+    /// There is none where all of them are absent: such a row is cached by its primary key.
     ///
     /// Where several rows have them, which a schema avoids by making them unique together, it is the one with
     /// the lowest primary key.
@@ -138,6 +139,7 @@ impl Table {
             for (field, part) in fields.iter().zip(&parts) {
                 check_kind(stored.schema, *field, part)?;
             }
+            let is_absent = parts.iter().all(Value::is_null);
             let mut parameters = parts;
             let by_id = stored.statements.by_field(stored.schema.primary_key());
             let sql = match (&stored.statements.by_cache_key, by_id) {
@@ -151,7 +153,11 @@ impl Table {
             let call = table.call(Method::Select, None);
             let hooks = stored.hooks.current();
             hooks.before(&call)?;
-            let row = table.read(sql, &parameters).await?.pop();
+            let row = if is_absent {
+                None
+            } else {
+                table.read(sql, &parameters).await?.pop()
+            };
             hooks.after(&Call {
                 row: row.as_ref(),
                 ..call

@@ -2,8 +2,9 @@
 
 use std::sync::LazyLock;
 
-use tidings_core::{Field, Foreign, OnDelete, Operation, Patch, Ref, Row, Schema, Value};
-use tidings_store::{Error, Selector, Table, WriteOptions};
+use serde::{Deserialize, Serialize};
+use tidings_core::{Entity, Field, Foreign, OnDelete, Operation, Patch, Ref, Row, Schema, Value};
+use tidings_store::{Error, Selector, Store, Table, WriteOptions};
 
 use crate::{
     entities::{Acl, Consumer, Credential, Grant, Invoice, Note, acl, consumer, credential},
@@ -127,6 +128,44 @@ async fn set_null_is_one_update_of_each_row_however_many_references_it_loses() {
         assert_eq!((row.author, row.reader), (None, reader));
         assert_eq!(row.updated_at.as_unix(), 1_700_000_003);
         assert_eq!(old.unwrap().author, Some(Ref::to(&bob)));
+    }
+}
+
+/// Must have an author or a title.
+#[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[entity(name = "memos", at_least_one_of("author", "title"))]
+struct Memo {
+    #[entity(primary_key)]
+    id: i64,
+    #[entity(foreign, on_delete = "set_null")]
+    author: Option<Ref<Consumer>>,
+    title: Option<String>,
+}
+
+#[tokio::test]
+async fn a_delete_that_fails_half_way_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = format!("sqlite://{}/tidings.db", directory.path().display());
+    for url in ["sqlite::memory:", &file] {
+        let store = Store::open(url).await.unwrap();
+        let schemas = [Consumer::schema(), Memo::schema()];
+        let fixture = Fixture::attach(store, &schemas).await.unwrap();
+        let bob: Consumer = fixture.dao().insert(consumer("bob")).await.unwrap();
+        let memos = fixture.dao::<Memo>();
+        for (id, title) in [(1, Some("kept")), (2, None)] {
+            let memo = Memo {
+                id,
+                author: Some(Ref::to(&bob)),
+                title: title.map(str::to_owned),
+            };
+            memos.insert(memo).await.unwrap();
+        }
+        let before = memos.page(Default::default()).await.unwrap();
+        fixture.sink.take();
+        let error = fixture.dao::<Consumer>().delete(bob.id).await.unwrap_err();
+        assert!(matches!(error, Error::Violations { ref entity, .. } if entity == "memos"));
+        assert_eq!(memos.page(Default::default()).await.unwrap(), before);
+        assert_eq!(fixture.sink.take(), []);
     }
 }
 

@@ -1,8 +1,10 @@
 //! Reading and writing rows.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use tidings_core::{Ref, Timestamp, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use tidings_core::{Entity, Ref, Timestamp, Value};
 use tidings_store::{Error, Selector, Upserted, WriteOptions};
 use uuid::Uuid;
 
@@ -251,6 +253,8 @@ async fn a_row_is_selected_by_a_composite_cache_key_with_a_foreign_part() {
     let key = acls.cache_key(&[id.as_str(), "admins"]).unwrap();
     assert_eq!(key, acls.cache_key_of(&row));
     assert_eq!(key.as_str(), format!("acls:{id}:admins"));
+    let none = acls.select_by_cache_key(&[Value::Null, Value::Null]).await;
+    assert_eq!(none.unwrap(), None);
     let too_few = acls.cache_key(&["admins"]).unwrap_err();
     assert!(matches!(
         too_few,
@@ -295,7 +299,7 @@ async fn a_selectors_further_conditions_are_met_or_the_row_is_as_good_as_absent(
     let eve: Consumer = fixture.dao().insert(consumer("eve")).await.unwrap();
     let credentials = fixture.dao::<Credential>();
     let row = credentials.insert(credential(&bob, "k")).await.unwrap();
-    let (owner, _) = Consumer::schema_of(&credentials, "consumer");
+    let (owner, _) = credentials.schema().field("consumer").unwrap();
     let of = |consumer: &Consumer| {
         let selector = credentials.selector("key", "k").unwrap();
         selector.and(owner, Value::Uuid(consumer.id))
@@ -328,22 +332,6 @@ async fn a_selectors_further_conditions_are_met_or_the_row_is_as_good_as_absent(
     assert_eq!(created.consumer, Some(Ref::to(&eve)));
     assert_eq!(created.key.as_deref(), Some("new"));
     assert_eq!(credentials.select(row.id).await.unwrap(), Some(row));
-}
-
-trait SchemaOf {
-    fn schema_of<E: tidings_core::Entity>(
-        dao: &tidings_store::Dao<E>,
-        field: &str,
-    ) -> (usize, &'static tidings_core::Field);
-}
-
-impl SchemaOf for Consumer {
-    fn schema_of<E: tidings_core::Entity>(
-        dao: &tidings_store::Dao<E>,
-        field: &str,
-    ) -> (usize, &'static tidings_core::Field) {
-        dao.schema().field(field).unwrap()
-    }
 }
 
 #[tokio::test]
@@ -396,4 +384,58 @@ async fn text_of_any_content_comes_back_as_it_was() {
         assert!(invoices.delete(text.to_owned()).await.unwrap().is_some());
         assert!(invoices.select(text.to_owned()).await.unwrap().is_none());
     }
+}
+
+#[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[entity(name = "kinds")]
+struct Kinds {
+    #[entity(primary_key)]
+    id: i64,
+    boolean: bool,
+    narrow: i32,
+    wide: Option<i64>,
+    number: f64,
+    uuid: Option<Uuid>,
+    time: Timestamp,
+    set: BTreeSet<String>,
+    json: Option<Json>,
+}
+
+#[tokio::test]
+async fn values_of_every_kind_come_back_as_they_were() {
+    let fixture = Fixture::with(&[Kinds::schema()]).await;
+    let kinds = fixture.dao::<Kinds>();
+    let bare = Kinds {
+        id: i64::MIN,
+        boolean: false,
+        narrow: i32::MIN,
+        wide: None,
+        number: 5.0,
+        uuid: None,
+        time: Timestamp::from_unix(i64::MAX),
+        set: BTreeSet::new(),
+        json: None,
+    };
+    let full = Kinds {
+        id: i64::MAX,
+        boolean: true,
+        narrow: i32::MAX,
+        wide: Some(i64::MIN),
+        number: 0.1 + 0.2,
+        uuid: Some(Uuid::max()),
+        time: Timestamp::from_unix(-1),
+        set: ["a".to_owned(), "[\"b\", ".to_owned()].into(),
+        json: Some(json!({"a": [1, 0.1, -3.402_823_466e38, null, true], "": "\u{1F980}\""})),
+    };
+    for row in [bare, full] {
+        assert_eq!(kinds.insert(row.clone()).await.unwrap(), row);
+        assert_eq!(kinds.select(row.id).await.unwrap(), Some(row.clone()));
+        let page = kinds.page(Default::default()).await.unwrap();
+        assert_eq!(page.data.last(), Some(&row));
+    }
+    let infinite = kinds.update(i64::MAX, |row| row.number = f64::NAN).await;
+    assert!(
+        matches!(infinite, Err(Error::Violations { .. })),
+        "{infinite:?}"
+    );
 }
