@@ -308,12 +308,7 @@ impl Cache {
 
     #[inline]
     pub(crate) fn level1<W: Any + Send + Sync>(&self, key: &CacheKey) -> Found<W> {
-        level1::get(
-            self.named.place,
-            key,
-            &self.named.slots,
-            &*self.node.clock,
-        )
+        level1::get(self.named.place, key, &self.named.slots, &*self.node.clock)
     }
 
     /// Tells L2 that a key is hot, which it cannot see while L1 answers.
@@ -462,11 +457,7 @@ impl Cache {
     /// linger in the memory of an idle worker. Costs a look at each entry.
     pub fn sweep(&self) {
         let now = self.node.now();
-        drop(level1::sweep(
-            self.named.place,
-            &self.named.slots,
-            now,
-        ));
+        drop(level1::sweep(self.named.place, &self.named.slots, now));
     }
 
     /// Drops what has expired from L2, for all named caches of the node, and tells how many entries that were.

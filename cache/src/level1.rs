@@ -182,7 +182,9 @@ impl Thread {
     fn take_detached(&mut self) -> Vec<Table> {
         let Self { tables, nodes } = self;
         tables
-            .extract_if(.., |table| !nodes.iter().any(|node| node.node == table.node))
+            .extract_if(.., |table| {
+                !nodes.iter().any(|node| node.node == table.node)
+            })
             .collect()
     }
 }
