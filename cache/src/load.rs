@@ -255,9 +255,13 @@ impl Cache {
         if let Ok(Start::Flight { flight, own: true }) = self.start::<V>(key, false, true) {
             self.named.counters.refreshes.add(1);
             let terms = self.terms(options);
-            self.spawn(vec![flight], terms, options.tag_list().cloned(), true, || {
-                single(load())
-            });
+            self.spawn(
+                vec![flight],
+                terms,
+                options.tag_list().cloned(),
+                true,
+                || single(load()),
+            );
         }
     }
 
