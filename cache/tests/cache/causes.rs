@@ -144,14 +144,13 @@ async fn what_is_invalidated_by_hand_leaves_the_node_and_a_handlers_does_not() {
             Some(Ok(()))
         );
     }
-    let sent = others.0.lock().unwrap();
+    let sent = std::mem::take(&mut *others.0.lock().unwrap());
     assert_eq!(sent.len(), 3, "{sent:?}");
     assert!(
         matches!(&sent[0], Invalidation::Keys { cache, keys } if &**cache == "default" && **keys == [key("a"), key("b")])
     );
     assert!(matches!(&sent[1], Invalidation::Tag { tag, .. } if &**tag == "tag"));
     assert!(matches!(&sent[2], Invalidation::All { .. }));
-    drop(sent);
     let unconfirmed = receipt.confirmed(Duration::from_secs(1)).await.unwrap_err();
     assert_eq!(unconfirmed.to_string(), "not confirmed by b");
 }
