@@ -154,11 +154,13 @@ impl Cache {
         E: Into<BoxError>,
     {
         options.check(&self.named.settings.terms)?;
-        if let Found::Hit { value, touch } = self.level1::<V>(key) {
-            if touch {
+        match self.level1::<V>(key) {
+            Found::Hit(value) => return Ok(value),
+            Found::Touch(value) => {
                 self.touch(key);
+                return Ok(value);
             }
-            return Ok(value);
+            Found::Miss => {}
         }
         Ok(self.below_level1(key, options, Own, load).await?.value)
     }
@@ -296,12 +298,14 @@ impl Cache {
     }
 
     fn look_level1<W: Any + Send + Sync>(&self, key: &CacheKey) -> Option<Entry<W>> {
-        let Found::Hit { value, touch } = self.level1(key) else {
-            return None;
+        let value = match self.level1(key) {
+            Found::Hit(value) => value,
+            Found::Touch(value) => {
+                self.touch(key);
+                value
+            }
+            Found::Miss => return None,
         };
-        if touch {
-            self.touch(key);
-        }
         let outcome = Outcome::L1;
         Some(Entry { value, outcome })
     }

@@ -134,6 +134,8 @@ impl CacheBuilder {
     }
 
     /// What loads run on: the runtime in which [`build`](Self::build) is called, by default.
+    ///
+    /// With the machine's clock the runtime's timer must be on, unless no load has a deadline.
     #[cfg(not(shuttle))]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
         self.executor = Some(Executor(runtime));

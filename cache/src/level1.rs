@@ -56,12 +56,12 @@ pub(crate) struct Fitting<'a> {
     pub(crate) threads: &'a Arc<Threads>,
 }
 
+/// Two words, which travel in registers: a wider answer was seen to cost as much as the look-up.
 pub(crate) enum Found<T> {
-    Hit {
-        value: Option<Arc<T>>,
-        /// It is this hit's turn to tell L2.
-        touch: bool,
-    },
+    /// A value, or a cached absence.
+    Hit(Option<Arc<T>>),
+    /// The same, and it is this hit's turn to tell L2.
+    Touch(Option<Arc<T>>),
     /// Nothing that is valid and of this type; or no table.
     Miss,
 }
@@ -100,7 +100,7 @@ pub(crate) fn get<T: Any + Send + Sync>(
         let tables = &mut thread.tables;
         let index = tables.iter().position(|table| table.place == place)?;
         let found = tables[index].get(key, slots, clock);
-        if let Found::Hit { touch: true, .. } = found {
+        if let Found::Touch(_) = found {
             tables.swap(0, index);
         }
         Some(found)
@@ -242,9 +242,10 @@ impl Table {
             entry.visited = true;
         }
         let hits = self.counters.l1_hit(value.is_none());
-        Found::Hit {
-            value,
-            touch: hits.is_multiple_of(TOUCH_EVERY),
+        if hits.is_multiple_of(TOUCH_EVERY) {
+            Found::Touch(value)
+        } else {
+            Found::Hit(value)
         }
     }
 

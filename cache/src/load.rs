@@ -352,7 +352,7 @@ impl Task {
     fn land(mut self, result: Result<Vec<Cargo>, GetError>) {
         let counters = &self.cache.named.counters;
         let took = self.cache.node.now().saturating_sub(self.began);
-        counters.load_time.record(Duration::from_nanos(took));
+        self.cache.record_load_time(Duration::from_nanos(took));
         match &result {
             Err(GetError::Load(error)) => {
                 counters.load_errors.add(1);
