@@ -10,6 +10,7 @@ mod dispatch;
 mod envelope;
 mod error;
 mod event;
+mod feed;
 mod frame;
 mod gap;
 mod handler;
@@ -17,13 +18,17 @@ mod hub;
 mod limit;
 mod listen;
 mod mailbox;
+mod metered;
 mod name;
+mod park;
+mod queue;
 mod registration;
 mod route;
 mod sequencer;
 mod stats;
 mod sync;
 mod trail;
+mod unique;
 mod watchdog;
 mod worker;
 
@@ -33,20 +38,26 @@ mod tests;
 pub use self::{
     builder::WorkerEventsBuilder,
     bus::{ShutdownReport, WorkerEvents},
-    channel::Channel,
+    channel::{Channel, UniquePost},
     completion::MAX_WORKERS,
     crud::{CrudChannel, Ticket},
     delivery::{Delivery, Handled, Late},
     error::{AttachError, BoxError, BuildError, DeclareError, PostError, Refusal, RegisterError},
     event::{DynamicEvent, Event},
+    feed::{FeedEvent, FeedItem, Lifecycle, LifecycleFeed, LifecycleItem, LiveFeed},
     frame::in_handler,
     gap::Gap,
     handler::{HandlerStats, Outcome},
-    listen::Listen,
+    listen::{AsyncOptions, Listen},
     mailbox::MailboxStats,
     name::CRUD,
+    queue::{
+        BlockingSubscriber, Heard, Overflow, Received, SubscribeOptions, Subscriber, SubscriberStats,
+        TryRecvError,
+    },
     registration::{LocalRegistration, Registration},
     sequencer::SequencerStats,
     stats::{BusStats, ChannelStats},
+    watchdog::{SlowHandler, Watchdog},
     worker::{LocalListen, LocalWorkerEvents},
 };

@@ -6,6 +6,10 @@ mod crud;
 mod handlers;
 mod lifecycle;
 mod nesting;
+mod queues;
+mod targets;
+mod tasks;
+mod watching;
 mod workers;
 
 use std::sync::{Arc, Mutex, PoisonError};

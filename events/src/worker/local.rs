@@ -14,8 +14,10 @@ use std::{
 use tidings_core::Operation;
 
 use crate::{
+    hub::Hub,
+    feed::Lifecycle,
     bus::WorkerEvents,
-    dispatch::{SAMPLED, failed, panicked},
+    dispatch::{SAMPLED, failed, handler_span, panicked},
     envelope::{Addressee, ChannelInfo, Posted},
     error::BoxError,
     frame::{Frame, under},
@@ -69,6 +71,19 @@ impl Drop for Place {
     }
 }
 
+/// The worker of this bus that the thread is.
+pub(crate) fn current(hub: &Arc<Hub>) -> Option<usize> {
+    let place = |place: &Place| {
+        let inner = place.0.upgrade()?;
+        Arc::ptr_eq(&inner.bus.inner.hub, hub).then_some(inner.mailbox.index)
+    };
+    // While the thread is torn down it is no worker any more.
+    PLACES
+        .try_with(|places| places.borrow().iter().find_map(place))
+        .ok()
+        .flatten()
+}
+
 impl LocalInner {
     pub(crate) fn new(bus: WorkerEvents, mailbox: &Arc<Mailbox>) -> Rc<Self> {
         let inner = Rc::new(Self {
@@ -85,6 +100,8 @@ impl LocalInner {
             places.retain(|place| place.0.strong_count() > 0);
             places.push(Place(Rc::downgrade(&inner)));
         });
+        let hub = &inner.bus.inner.hub;
+        hub.signal(Lifecycle::WorkerAttached(mailbox.index));
         inner
     }
 
@@ -180,6 +197,7 @@ impl LocalInner {
                 for entry in route.of(meta.operation) {
                     if entry.is_alive() {
                         frame.record.begin(entry.serial);
+                        let _span = handler_span(&entry.info, info).entered();
                         let begun = timed.then(Instant::now);
                         call(entry, event);
                         if let Some(begun) = begun {
@@ -253,6 +271,10 @@ impl LocalInner {
     /// go.
     fn leave(&self) {
         let in_hand = mem::take(&mut *self.in_hand.borrow_mut());
+        if self.mailbox.is_open() {
+            let hub = &self.bus.inner.hub;
+            hub.signal(Lifecycle::WorkerLeft(self.mailbox.index));
+        }
         for event in self.mailbox.close(in_hand) {
             let meta = event.meta();
             let passed_on = matches!(meta.route, Addressee::Unique(_));
