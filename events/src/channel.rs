@@ -8,9 +8,7 @@ mod post;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{
-    delivery::Delivery, error::PostError, event::Event, park::block_on,
-};
+use crate::{delivery::Delivery, error::PostError, event::Event, park::block_on};
 
 pub(crate) use self::core::{AnyChannel, ChannelCore};
 pub use self::direct::UniquePost;

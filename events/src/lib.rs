@@ -52,8 +52,8 @@ pub use self::{
     mailbox::MailboxStats,
     name::CRUD,
     queue::{
-        BlockingSubscriber, Heard, Overflow, Received, SubscribeOptions, Subscriber, SubscriberStats,
-        TryRecvError,
+        BlockingSubscriber, Heard, Overflow, Received, SubscribeOptions, Subscriber,
+        SubscriberStats, TryRecvError,
     },
     registration::{LocalRegistration, Registration},
     sequencer::SequencerStats,

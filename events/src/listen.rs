@@ -132,7 +132,11 @@ impl<'a> Listen<'a> {
         Ok(Registration::new(handler, Vec::new(), self.bus.downgrade()))
     }
 
-    pub(super) fn info(&self, type_name: &str, patterns: Box<[crate::name::Pattern]>) -> Arc<HandlerInfo> {
+    pub(super) fn info(
+        &self,
+        type_name: &str,
+        patterns: Box<[crate::name::Pattern]>,
+    ) -> Arc<HandlerInfo> {
         let name = self.name.as_deref().unwrap_or(type_name).into();
         Arc::new(HandlerInfo::new(name, patterns, Hub::next_serial()))
     }

@@ -26,7 +26,9 @@ impl WorkerEvents {
             }
         }
         for handler in stats.handlers {
-            let worker = handler.worker.map_or_else(String::new, |worker| worker.to_string());
+            let worker = handler
+                .worker
+                .map_or_else(String::new, |worker| worker.to_string());
             let names = [("handler", handler.name), ("worker", worker)];
             counter!("tidings_events_handler_panics", &names).absolute(handler.panics);
             counter!("tidings_events_handler_errors", &names).absolute(handler.errors);

@@ -1,6 +1,8 @@
 //! What can be seen of a bus from outside.
 
-use crate::{handler::HandlerStats, mailbox::MailboxStats, queue::SubscriberStats, sequencer::SequencerStats};
+use crate::{
+    handler::HandlerStats, mailbox::MailboxStats, queue::SubscriberStats, sequencer::SequencerStats,
+};
 
 /// The counts of a bus.
 #[derive(Clone, Debug)]

@@ -101,7 +101,9 @@ impl Watchdog {
     pub async fn watch(mut self) {
         loop {
             let sleep = {
-                let Some(hub) = self.hub.upgrade() else { return };
+                let Some(hub) = self.hub.upgrade() else {
+                    return;
+                };
                 if hub.is_closed() {
                     return;
                 }
@@ -142,7 +144,12 @@ impl Watchdog {
                 sighting.reported = true;
                 slow.push(SlowHandler {
                     handler: handler.info.name.to_string(),
-                    listens_to: handler.info.patterns.iter().map(ToString::to_string).collect(),
+                    listens_to: handler
+                        .info
+                        .patterns
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect(),
                     worker: handler.worker,
                     running_for,
                 });

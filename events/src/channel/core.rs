@@ -72,7 +72,10 @@ impl<T: Event> AnyChannel for ChannelCore<T> {
     }
 
     fn subscribers(&self) -> Vec<SubscriberStats> {
-        self.outlets().iter().flat_map(|outlet| outlet.stats()).collect()
+        self.outlets()
+            .iter()
+            .flat_map(|outlet| outlet.stats())
+            .collect()
     }
 
     fn close_queues(&self) {

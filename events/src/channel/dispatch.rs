@@ -124,11 +124,19 @@ impl<T: Event> ChannelCore<T> {
         let erased: Arc<dyn Posted> = Arc::clone(event) as _;
         let replaced = {
             let _order = self.order.lock();
-            for worker in route.workers.iter().filter(|worker| worker.wants(operation)) {
+            for worker in route
+                .workers
+                .iter()
+                .filter(|worker| worker.wants(operation))
+            {
                 // A gap or a closed mailbox is the mailbox's own account.
                 let _: Offer = worker.mailbox.offer(&erased);
             }
-            for outlet in route.outlets.iter().filter(|outlet| outlet.wants(operation)) {
+            for outlet in route
+                .outlets
+                .iter()
+                .filter(|outlet| outlet.wants(operation))
+            {
                 let reserved = outlet.is_strict() && outlet.serial() <= event.meta.reserved_until;
                 outlet.push(event, reserved);
             }
@@ -158,7 +166,10 @@ impl<T: Event> ChannelCore<T> {
                 continue;
             }
             if let Err(full) = outlet.reserve() {
-                for earlier in route.outlets[..index].iter().filter(|other| other.is_strict()) {
+                for earlier in route.outlets[..index]
+                    .iter()
+                    .filter(|other| other.is_strict())
+                {
                     earlier.release();
                 }
                 return Err(full);

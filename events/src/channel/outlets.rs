@@ -99,9 +99,10 @@ impl<T: Event> ChannelCore<T> {
     fn join_log(&self, operation: Option<Operation>, options: SubscribeOptions) -> Queue<T> {
         let name = name_of::<T>(&options);
         let mut outlets = self.outlets.lock();
-        let shared = outlets.logs.iter().find(|log| {
-            log.capacity == options.capacity as u64 && log.operation() == operation
-        });
+        let shared = outlets
+            .logs
+            .iter()
+            .find(|log| log.capacity == options.capacity as u64 && log.operation() == operation);
         if let Some(log) = shared {
             return Queue::Log(log.reader(name));
         }

@@ -113,7 +113,9 @@ impl<T: Event> ChannelCore<T> {
         }
         Frame::with(|frame| {
             if frame.is_running() {
-                let posted = self.post_nested(frame, event).map_err(|error| (error, None))?;
+                let posted = self
+                    .post_nested(frame, event)
+                    .map_err(|error| (error, None))?;
                 return Ok(Delivery::new(posted));
             }
             if self.operation_of.is_some() {

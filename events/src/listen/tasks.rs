@@ -136,7 +136,10 @@ impl Listen<'_> {
         };
         let info = self.info(
             type_name_of(&handler),
-            resolved.iter().map(|(pattern, _)| pattern.clone()).collect(),
+            resolved
+                .iter()
+                .map(|(pattern, _)| pattern.clone())
+                .collect(),
         );
         self.bus.inner.hub.describe(Arc::clone(&info), None);
         let handler: Handler<T> = Arc::new(move |event| {
@@ -240,7 +243,11 @@ impl<T: Event> Driver<T> {
             match self.queue.0.next() {
                 Next::Event(event) => self.start_or_wait(Awaited(event)),
                 Next::Missed(missed) => {
-                    tracing::warn!(handler = &*self.info.name, missed, "an async handler's queue was full");
+                    tracing::warn!(
+                        handler = &*self.info.name,
+                        missed,
+                        "an async handler's queue was full"
+                    );
                 }
                 Next::Closed => return true,
                 Next::Empty => {
@@ -294,7 +301,11 @@ impl<T: Event> Driver<T> {
         let info = Arc::clone(&self.info);
         let received = Received::new(Arc::clone(&event.0));
         let cause = event.0.meta.cause;
-        let span = event.0.meta.span.in_scope(|| handler_span(&info, &event.0.core.info));
+        let span = event
+            .0
+            .meta
+            .span
+            .in_scope(|| handler_span(&info, &event.0.core.info));
         let call = async move {
             // Made inside, so that a panic before the first await is caught too.
             let call = AssertUnwindSafe(async move { handler(received).await }).catch_unwind();
@@ -306,7 +317,8 @@ impl<T: Event> Driver<T> {
             drop((owner, event));
             key
         };
-        self.running.push(Box::pin(under(cause, call.instrument(span))));
+        self.running
+            .push(Box::pin(under(cause, call.instrument(span))));
     }
 }
 

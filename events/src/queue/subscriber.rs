@@ -152,4 +152,3 @@ impl<T: Event> fmt::Debug for Subscriber<T> {
         f.debug_struct("Subscriber").finish_non_exhaustive()
     }
 }
-

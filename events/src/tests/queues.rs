@@ -30,11 +30,15 @@ fn show(heard: Heard<Note>) -> String {
 }
 
 fn drain(subscriber: &mut Subscriber<Note>) -> Vec<String> {
-    std::iter::from_fn(|| subscriber.try_recv().ok()).map(show).collect()
+    std::iter::from_fn(|| subscriber.try_recv().ok())
+        .map(show)
+        .collect()
 }
 
 fn drain_blocking(subscriber: &mut BlockingSubscriber<Note>) -> Vec<String> {
-    std::iter::from_fn(|| subscriber.try_recv().ok()).map(show).collect()
+    std::iter::from_fn(|| subscriber.try_recv().ok())
+        .map(show)
+        .collect()
 }
 
 /// WE9
@@ -90,7 +94,10 @@ fn a_strict_queue_refuses_the_post_before_anybody_hears_of_it() {
     let bus = bus(1);
     let channel = notes(&bus);
     let worker = bus.attach_worker(0).expect("free");
-    worker.register(|_: &Note| (), "jobs", "done").expect("declared").keep();
+    worker
+        .register(|_: &Note| (), "jobs", "done")
+        .expect("declared")
+        .keep();
     let mut lenient = bus
         .subscribe("jobs", "done", with(8, Overflow::DropNewest))
         .expect("declared");
@@ -98,18 +105,30 @@ fn a_strict_queue_refuses_the_post_before_anybody_hears_of_it() {
         .subscribe("jobs", "done", with(2, Overflow::Error))
         .expect("declared");
     for strict in [Overflow::Error, Overflow::Wait] {
-        let mut subscriber = bus.subscribe("jobs", "done", with(1, strict)).expect("declared");
+        let mut subscriber = bus
+            .subscribe("jobs", "done", with(1, strict))
+            .expect("declared");
         let mut blocking = bus
             .subscribe_blocking("jobs", "done", with(1, strict))
             .expect("declared");
         channel.post(Note(1)).expect("room for one");
         let refused = channel.post(Note(2)).expect_err("full");
         assert_eq!(refused.event, Note(2));
-        assert_eq!(refused.refusal, Refusal::Full { subscriber: "test".to_owned() });
+        assert_eq!(
+            refused.refusal,
+            Refusal::Full {
+                subscriber: "test".to_owned()
+            }
+        );
         assert_eq!(drain(&mut subscriber), ["1"]);
-        assert!(channel.post(Note(2)).is_err(), "the blocking one is still full");
+        assert!(
+            channel.post(Note(2)).is_err(),
+            "the blocking one is still full"
+        );
         assert_eq!(drain_blocking(&mut blocking), ["1"]);
-        channel.post(Note(3)).expect("room again, and none was kept by the refused posts");
+        channel
+            .post(Note(3))
+            .expect("room again, and none was kept by the refused posts");
         assert_eq!(drain(&mut subscriber), ["3"]);
         assert_eq!(drain_blocking(&mut blocking), ["3"]);
         assert_eq!(drain(&mut roomy), ["1", "3"]);
@@ -127,11 +146,22 @@ fn a_change_that_finds_a_strict_queue_full_is_a_gap_there() {
         .subscribe::<CrudEvent<Consumer>>("crud", "consumers:create", with(1, Overflow::Error))
         .expect("declared");
     for id in ["1", "2"] {
-        let _ = consumers.enqueue(CrudEvent::created(consumer(id)), cause(1)).dispatch();
-        let _ = consumers.enqueue(CrudEvent::deleted(consumer(id)), cause(1)).dispatch();
+        let _ = consumers
+            .enqueue(CrudEvent::created(consumer(id)), cause(1))
+            .dispatch();
+        let _ = consumers
+            .enqueue(CrudEvent::deleted(consumer(id)), cause(1))
+            .dispatch();
     }
-    let first = subscriber.try_recv().expect("one").event().expect("an event");
-    assert_eq!((first.entity.id.as_str(), first.cause()), ("1", Some(cause(1))));
+    let first = subscriber
+        .try_recv()
+        .expect("one")
+        .event()
+        .expect("an event");
+    assert_eq!(
+        (first.entity.id.as_str(), first.cause()),
+        ("1", Some(cause(1)))
+    );
     assert!(matches!(subscriber.try_recv(), Ok(Heard::Gap(gap)) if gap.missed == 1));
     assert!(matches!(subscriber.try_recv(), Err(TryRecvError::Empty)));
 }
@@ -146,13 +176,15 @@ fn received_and_missed_make_posted_for_every_policy_under_concurrent_posters() {
         .into_iter()
         .flat_map(|capacity| {
             [Overflow::DropOldest, Overflow::DropNewest].map(|overflow| {
-                bus.subscribe::<Note>("jobs", "done", with(capacity, overflow)).expect("declared")
+                bus.subscribe::<Note>("jobs", "done", with(capacity, overflow))
+                    .expect("declared")
             })
         })
         .collect();
     let mut blocking: Vec<_> = [Overflow::DropOldest, Overflow::DropNewest]
         .map(|overflow| {
-            bus.subscribe_blocking::<Note>("jobs", "done", with(5, overflow)).expect("declared")
+            bus.subscribe_blocking::<Note>("jobs", "done", with(5, overflow))
+                .expect("declared")
         })
         .into();
     fn count(heard: Heard<Note>, received: &mut u64, missed: &mut u64, last: &mut [u64; 2]) {
@@ -160,7 +192,10 @@ fn received_and_missed_make_posted_for_every_policy_under_concurrent_posters() {
             Heard::Event(note) => {
                 *received += 1;
                 let [poster, number] = [note.0 / POSTS, note.0 % POSTS + 1];
-                assert!(number > last[poster as usize], "each poster's events stay in order");
+                assert!(
+                    number > last[poster as usize],
+                    "each poster's events stay in order"
+                );
                 last[poster as usize] = number;
             }
             Heard::Gap(gap) => *missed += gap.missed,
@@ -210,18 +245,28 @@ async fn recv_wakes_for_an_event_and_ends_with_the_bus() {
     let bus = bus(0);
     let channel = notes(&bus);
     for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
-        let mut subscriber = bus.subscribe::<Note>("jobs", "done", with(4, overflow)).expect("declared");
+        let mut subscriber = bus
+            .subscribe::<Note>("jobs", "done", with(4, overflow))
+            .expect("declared");
         let (heard, ()) = tokio::join!(subscriber.recv(), async {
             tokio::task::yield_now().await;
             channel.post(Note(7)).expect("open");
         });
         assert_eq!(heard.map(show), Some("7".to_owned()));
     }
-    let mut left = bus.subscribe::<Note>("jobs", "done", with(4, Overflow::DropOldest)).expect("declared");
-    let mut stream = bus.subscribe::<Note>("jobs", "done", with(4, Overflow::DropNewest)).expect("declared");
+    let mut left = bus
+        .subscribe::<Note>("jobs", "done", with(4, Overflow::DropOldest))
+        .expect("declared");
+    let mut stream = bus
+        .subscribe::<Note>("jobs", "done", with(4, Overflow::DropNewest))
+        .expect("declared");
     channel.post(Note(8)).expect("open");
     let (next, _report) = tokio::join!(left.recv(), bus.shutdown(Duration::ZERO));
-    assert_eq!(next.map(show), Some("8".to_owned()), "what is in the queue is still received");
+    assert_eq!(
+        next.map(show),
+        Some("8".to_owned()),
+        "what is in the queue is still received"
+    );
     assert!(left.recv().await.is_none());
     assert_eq!(stream.next().await.map(show), Some("8".to_owned()));
     assert!(stream.next().await.is_none());
@@ -271,7 +316,9 @@ fn what_was_missed_at_the_very_end_is_reported_too() {
 async fn post_async_waits_for_room_and_goes_on_when_there_is_some() {
     let bus = bus(0);
     let channel = notes(&bus);
-    let mut subscriber = bus.subscribe::<Note>("jobs", "done", with(1, Overflow::Wait)).expect("declared");
+    let mut subscriber = bus
+        .subscribe::<Note>("jobs", "done", with(1, Overflow::Wait))
+        .expect("declared");
     channel.post(Note(1)).expect("room");
     let (posted, first) = tokio::join!(
         channel.post_async(Note(2), Duration::from_secs(60)),
@@ -292,7 +339,9 @@ async fn post_async_gives_the_event_back_at_its_deadline() {
         .build()
         .expect("in range");
     let channel = notes(&bus);
-    let mut subscriber = bus.subscribe::<Note>("jobs", "done", with(1, Overflow::Wait)).expect("declared");
+    let mut subscriber = bus
+        .subscribe::<Note>("jobs", "done", with(1, Overflow::Wait))
+        .expect("declared");
     channel.post(Note(1)).expect("room");
     let late = async {
         while clock.sleepers() == 0 {
@@ -335,11 +384,15 @@ fn post_blocking_waits_on_a_plain_thread() {
 fn a_dropped_subscriber_costs_nothing_more_and_keeps_nobody_waiting() {
     let bus = bus(0);
     let channel = notes(&bus);
-    let strict = bus.subscribe::<Note>("jobs", "done", with(1, Overflow::Error)).expect("declared");
+    let strict = bus
+        .subscribe::<Note>("jobs", "done", with(1, Overflow::Error))
+        .expect("declared");
     let blocking = bus
         .subscribe_blocking::<Note>("jobs", "done", with(1, Overflow::Error))
         .expect("declared");
-    let log = bus.subscribe::<Note>("jobs", "done", with(1, Overflow::DropOldest)).expect("declared");
+    let log = bus
+        .subscribe::<Note>("jobs", "done", with(1, Overflow::DropOldest))
+        .expect("declared");
     channel.post(Note(1)).expect("room");
     assert!(channel.post(Note(2)).is_err());
     drop((strict, blocking, log));
@@ -354,8 +407,12 @@ fn a_queue_lets_go_of_events_that_all_have_received() {
     let bus = bus(0);
     let channel = bus.declare::<Held>("jobs", "held").expect("free");
     let count = Arc::new(());
-    let mut fast = bus.subscribe::<Held>("jobs", "held", with(1000, Overflow::DropOldest)).expect("declared");
-    let slow = bus.subscribe::<Held>("jobs", "held", with(1000, Overflow::DropOldest)).expect("declared");
+    let mut fast = bus
+        .subscribe::<Held>("jobs", "held", with(1000, Overflow::DropOldest))
+        .expect("declared");
+    let slow = bus
+        .subscribe::<Held>("jobs", "held", with(1000, Overflow::DropOldest))
+        .expect("declared");
     for _ in 0..5000 {
         channel.post(Held(Arc::clone(&count))).expect("open");
         assert!(fast.try_recv().is_ok());
@@ -387,7 +444,9 @@ async fn the_live_feed_hears_every_channel_and_reports_its_gap() {
     let other = bus.declare::<Note>("jobs", "other").expect("free");
     let mut feed = bus.feed(2).expect("in range");
     channel.post(Note(1)).expect("open");
-    let Some(FeedItem::Event(event)) = feed.recv().await else { panic!("an event") };
+    let Some(FeedItem::Event(event)) = feed.recv().await else {
+        panic!("an event")
+    };
     assert_eq!((event.source(), event.event()), ("jobs", "done"));
     assert_eq!(event.read(|event| event.entity().as_u64()), Some(1));
     for number in 0..3 {
@@ -395,9 +454,13 @@ async fn the_live_feed_hears_every_channel_and_reports_its_gap() {
     }
     other.post(Note(9)).expect("open");
     assert!(matches!(feed.recv().await, Some(FeedItem::Gap(gap)) if gap.missed == 2));
-    let Some(FeedItem::Event(event)) = feed.recv().await else { panic!("an event") };
+    let Some(FeedItem::Event(event)) = feed.recv().await else {
+        panic!("an event")
+    };
     assert_eq!(event.event(), "done");
-    let Some(FeedItem::Event(event)) = feed.recv().await else { panic!("an event") };
+    let Some(FeedItem::Event(event)) = feed.recv().await else {
+        panic!("an event")
+    };
     assert_eq!(event.event(), "other");
     let _report = bus.shutdown(Duration::ZERO).await;
     assert!(feed.recv().await.is_none());

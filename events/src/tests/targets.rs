@@ -5,7 +5,9 @@ use std::{cell::Cell, rc::Rc, sync::Arc, thread, time::Duration};
 use tidings_core::{CrudEvent, clock::ManualClock};
 
 use super::{Consumer, Journal, Note, bus, consumer};
-use crate::{Channel, LocalWorkerEvents, Overflow, Refusal, SubscribeOptions, UniquePost, WorkerEvents};
+use crate::{
+    Channel, LocalWorkerEvents, Overflow, Refusal, SubscribeOptions, UniquePost, WorkerEvents,
+};
 
 fn workers(bus: &WorkerEvents, journal: &Journal<String>) -> Vec<LocalWorkerEvents> {
     (0..bus.workers())
@@ -40,7 +42,10 @@ fn a_post_to_the_current_worker_reaches_that_one_alone() {
         .expect("declared")
         .keep();
     assert_eq!(
-        channel.post_to_current(Note(0)).expect_err("no worker").refusal,
+        channel
+            .post_to_current(Note(0))
+            .expect_err("no worker")
+            .refusal,
         Refusal::NotAWorker
     );
     let first = thread::scope(|scope| {
@@ -49,7 +54,11 @@ fn a_post_to_the_current_worker_reaches_that_one_alone() {
                 let worker = bus.attach_worker(1).expect("free");
                 let heard = journal.clone();
                 worker
-                    .register(move |note: &Note| heard.write(format!("1 {}", note.0)), "jobs", "done")
+                    .register(
+                        move |note: &Note| heard.write(format!("1 {}", note.0)),
+                        "jobs",
+                        "done",
+                    )
                     .expect("declared")
                     .keep();
                 channel.post_to_current(Note(7)).expect("a worker");
@@ -81,14 +90,26 @@ fn a_unique_post_runs_on_one_worker_and_once_within_its_window() {
     let journal = Journal::new();
     let workers = workers(&bus, &journal);
     let window = Duration::from_secs(10);
-    let run = || workers.iter().map(LocalWorkerEvents::run_pending).sum::<usize>();
-    let UniquePost::Posted { worker } = channel.post_unique(Note(1), "k", window).expect("workers") else {
+    let run = || {
+        workers
+            .iter()
+            .map(LocalWorkerEvents::run_pending)
+            .sum::<usize>()
+    };
+    let UniquePost::Posted { worker } = channel.post_unique(Note(1), "k", window).expect("workers")
+    else {
         panic!("the key is free");
     };
-    assert_eq!(channel.post_unique(Note(2), "k", window).expect("open"), UniquePost::Duplicate);
+    assert_eq!(
+        channel.post_unique(Note(2), "k", window).expect("open"),
+        UniquePost::Duplicate
+    );
     assert_eq!(run(), 1);
     clock.advance(Duration::from_secs(9));
-    assert_eq!(channel.post_unique(Note(3), "k", window).expect("open"), UniquePost::Duplicate);
+    assert_eq!(
+        channel.post_unique(Note(3), "k", window).expect("open"),
+        UniquePost::Duplicate
+    );
     clock.advance(Duration::from_secs(1));
     assert_eq!(
         channel.post_unique(Note(4), "k", window).expect("open"),
@@ -96,7 +117,10 @@ fn a_unique_post_runs_on_one_worker_and_once_within_its_window() {
         "the same key goes to the same worker"
     );
     assert_eq!(run(), 1);
-    assert_eq!(journal.read(), [format!("{worker} 1"), format!("{worker} 4")]);
+    assert_eq!(
+        journal.read(),
+        [format!("{worker} 1"), format!("{worker} 4")]
+    );
 }
 
 #[test]
@@ -120,7 +144,10 @@ fn another_worker_takes_over_from_one_that_died() {
     let refused = channel
         .post_unique(Note(2), "other", Duration::from_secs(10))
         .expect_err("nobody left");
-    assert_eq!((refused.event, refused.refusal), (Note(2), Refusal::NoWorker));
+    assert_eq!(
+        (refused.event, refused.refusal),
+        (Note(2), Refusal::NoWorker)
+    );
 }
 
 #[test]
@@ -138,7 +165,9 @@ fn a_unique_post_that_nobody_had_room_for_may_be_tried_again() {
     let refused = channel.post_unique(Note(1), "k", window).expect_err("full");
     assert!(matches!(refused.refusal, Refusal::Full { .. }));
     workers[0].run_pending();
-    let posted = channel.post_unique(refused.event, "k", window).expect("room");
+    let posted = channel
+        .post_unique(refused.event, "k", window)
+        .expect("room");
     assert_eq!(posted, UniquePost::Posted { worker: 0 });
     assert_eq!(workers[0].run_pending(), 1);
     assert_eq!(bus.stats().mailboxes[0].missed, 0, "a refusal is no gap");
@@ -155,7 +184,9 @@ fn a_batch_is_heard_in_order_and_stops_where_it_is_refused() {
     bus.register(move |note: &Note| heard.write(note.0), "jobs", "done")
         .expect("declared")
         .keep();
-    channel.post_batch((0..3).map(Note).collect()).expect("open");
+    channel
+        .post_batch((0..3).map(Note).collect())
+        .expect("open");
     assert_eq!(inline.take(), [0, 1, 2]);
     workers[0].run_pending();
     assert_eq!(journal.take(), ["0 0", "0 1", "0 2"]);
@@ -163,10 +194,14 @@ fn a_batch_is_heard_in_order_and_stops_where_it_is_refused() {
         .subscribe::<Note>(
             "jobs",
             "done",
-            SubscribeOptions::new().capacity(2).overflow(Overflow::Error),
+            SubscribeOptions::new()
+                .capacity(2)
+                .overflow(Overflow::Error),
         )
         .expect("declared");
-    let refused = channel.post_batch((0..4).map(Note).collect()).expect_err("full");
+    let refused = channel
+        .post_batch((0..4).map(Note).collect())
+        .expect_err("full");
     assert_eq!(refused.event, [Note(2), Note(3)]);
     assert_eq!(inline.take(), [0, 1]);
 }

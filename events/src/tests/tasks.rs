@@ -34,7 +34,9 @@ async fn concurrency_is_bounded_and_events_of_one_key_stay_in_order() {
     let (now, peak, heard) = (Arc::clone(&running), Arc::clone(&most), journal.clone());
     bus.on("jobs", "done")
         .register_async(
-            AsyncOptions::new().concurrency(3).ordered_by(|note: &Note| note.0 % 5),
+            AsyncOptions::new()
+                .concurrency(3)
+                .ordered_by(|note: &Note| note.0 % 5),
             move |note: Received<Note>| {
                 let (now, peak, heard) = (Arc::clone(&now), Arc::clone(&peak), heard.clone());
                 async move {
@@ -77,14 +79,17 @@ async fn a_delivery_waits_for_async_handlers_and_counts_those_that_are_late() {
     let journal = Journal::<Option<Cause>>::new();
     let (opened, heard) = (Arc::clone(&gate), journal.clone());
     bus.on("crud", "consumers")
-        .register_async(AsyncOptions::new(), move |_: Received<CrudEvent<Consumer>>| {
-            let (opened, heard) = (Arc::clone(&opened), heard.clone());
-            async move {
-                let permit = opened.acquire().await;
-                heard.write(Cause::current());
-                drop(permit);
-            }
-        })
+        .register_async(
+            AsyncOptions::new(),
+            move |_: Received<CrudEvent<Consumer>>| {
+                let (opened, heard) = (Arc::clone(&opened), heard.clone());
+                async move {
+                    let permit = opened.acquire().await;
+                    heard.write(Cause::current());
+                    drop(permit);
+                }
+            },
+        )
         .expect("in a runtime")
         .keep();
     let enqueue = |number| consumers.enqueue(CrudEvent::created(consumer("1")), cause(number));
@@ -96,11 +101,16 @@ async fn a_delivery_waits_for_async_handlers_and_counts_those_that_are_late() {
         clock.advance(Duration::from_secs(1));
     };
     let (handled, ()) = tokio::join!(first.handled(Duration::from_secs(1)), late);
-    let Handled::Late(late) = handled else { panic!("{handled:?}") };
+    let Handled::Late(late) = handled else {
+        panic!("{handled:?}")
+    };
     assert_eq!((late.inline, late.workers.len(), late.tasks), (false, 0, 1));
     let second = enqueue(2).dispatch();
     gate.add_permits(1);
-    assert_eq!(second.handled(Duration::from_secs(1)).await, Handled::Everywhere);
+    assert_eq!(
+        second.handled(Duration::from_secs(1)).await,
+        Handled::Everywhere
+    );
     assert_eq!(journal.read(), [Some(cause(1)), Some(cause(2))]);
 }
 
@@ -120,8 +130,16 @@ async fn an_async_handler_that_panics_or_fails_is_counted_and_goes_on() {
         .expect("in a runtime")
         .keep();
     for number in 0..3 {
-        let delivery = channel.post_async(Note(number), Duration::ZERO).await.expect("open");
-        assert!(delivery.handled(Duration::from_secs(60)).await.is_complete());
+        let delivery = channel
+            .post_async(Note(number), Duration::ZERO)
+            .await
+            .expect("open");
+        assert!(
+            delivery
+                .handled(Duration::from_secs(60))
+                .await
+                .is_complete()
+        );
     }
     let handler = &bus.stats().handlers[0];
     assert_eq!((handler.panics, handler.errors), (1, 1));
@@ -140,9 +158,15 @@ async fn a_dropped_registration_begins_no_call_and_leaves_nobody_waiting() {
             async {}
         })
         .expect("in a runtime");
-    let delivery = channel.post_async(Note(1), Duration::ZERO).await.expect("open");
+    let delivery = channel
+        .post_async(Note(1), Duration::ZERO)
+        .await
+        .expect("open");
     drop(guard); // before the task had a turn
-    assert_eq!(delivery.handled(Duration::from_secs(60)).await, Handled::Everywhere);
+    assert_eq!(
+        delivery.handled(Duration::from_secs(60)).await,
+        Handled::Everywhere
+    );
     channel.post(Note(2)).expect("open");
     let report = bus.shutdown(Duration::from_secs(60)).await;
     assert!(report.drained, "{report:?}");
@@ -165,10 +189,16 @@ async fn an_async_handler_vanishes_with_its_owner() {
         })
         .expect("in a runtime")
         .keep();
-    let first = channel.post_async(Note(1), Duration::ZERO).await.expect("open");
+    let first = channel
+        .post_async(Note(1), Duration::ZERO)
+        .await
+        .expect("open");
     assert!(first.handled(Duration::from_secs(60)).await.is_complete());
     drop(owner);
-    let second = channel.post_async(Note(2), Duration::ZERO).await.expect("open");
+    let second = channel
+        .post_async(Note(2), Duration::ZERO)
+        .await
+        .expect("open");
     assert!(second.handled(Duration::from_secs(60)).await.is_complete());
     assert_eq!(journal.read(), [1]);
 }

@@ -62,7 +62,8 @@ fn a_handler_that_runs_too_long_is_named_while_it_runs_and_once() {
 #[derive(Clone, Default)]
 struct Recorder {
     lines: Journal<String>,
-    open: Arc<std::sync::Mutex<Vec<(u64, String)>>>,
+    open: Arc<std::sync::Mutex<Vec<(&'static Metadata<'static>, String)>>>,
+    stack: Arc<std::sync::Mutex<Vec<u64>>>,
 }
 
 struct Text(String);
@@ -81,9 +82,8 @@ impl tracing::Subscriber for Recorder {
         let mut text = Text(attributes.metadata().name().to_owned());
         attributes.record(&mut text);
         let mut open = self.open.lock().expect("no panic");
-        let id = open.len() as u64 + 1;
-        open.push((id, text.0));
-        span::Id::from_u64(id)
+        open.push((attributes.metadata(), text.0));
+        span::Id::from_u64(open.len() as u64)
     }
     fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
@@ -94,10 +94,22 @@ impl tracing::Subscriber for Recorder {
     }
     fn enter(&self, id: &span::Id) {
         let open = self.open.lock().expect("no panic");
-        let name = open.iter().find(|(known, _)| *known == id.into_u64());
-        self.lines.write(format!("enter {}", name.map_or("", |(_, name)| name)));
+        self.lines
+            .write(format!("enter {}", open[id.into_u64() as usize - 1].1));
+        self.stack.lock().expect("no panic").push(id.into_u64());
     }
-    fn exit(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {
+        self.stack.lock().expect("no panic").pop();
+    }
+    fn current_span(&self) -> tracing_core::span::Current {
+        match self.stack.lock().expect("no panic").last() {
+            Some(&id) => {
+                let metadata = self.open.lock().expect("no panic")[id as usize - 1].0;
+                tracing_core::span::Current::new(span::Id::from_u64(id), metadata)
+            }
+            None => tracing_core::span::Current::none(),
+        }
+    }
 }
 
 /// WE8
@@ -131,7 +143,10 @@ fn a_workers_handler_runs_in_the_posters_span_and_its_failure_is_logged_with_all
         lines[1],
         r#"enter handle source="jobs" event="done" handler="failing""#
     );
-    let logged: BTreeSet<_> = lines.iter().filter(|line| line.starts_with("log")).collect();
+    let logged: BTreeSet<_> = lines
+        .iter()
+        .filter(|line| line.starts_with("log"))
+        .collect();
     let names = r#"source="jobs" event="done" handler="#;
     for (name, what) in [("failing", "on purpose"), ("panicking", "aghast")] {
         assert!(

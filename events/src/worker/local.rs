@@ -14,15 +14,15 @@ use std::{
 use tidings_core::Operation;
 
 use crate::{
-    hub::Hub,
-    feed::Lifecycle,
     bus::WorkerEvents,
     dispatch::{SAMPLED, failed, handler_span, panicked},
     envelope::{Addressee, ChannelInfo, Posted},
     error::BoxError,
+    feed::Lifecycle,
     frame::{Frame, under},
     gap::Gap,
     handler::{Entry, Mortal},
+    hub::Hub,
     mailbox::{Mail, Mailbox},
     name::Pattern,
 };
