@@ -61,7 +61,27 @@ impl Serialize for Operation {
 pub struct UnknownOperation;
 
 /// A change of one row, as its handlers see it.
-#[derive(Clone, Debug)]
+///
+/// # Examples
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use tidings_core::{CrudEvent, Entity, Operation};
+///
+/// #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+/// #[entity(name = "flags")]
+/// struct Flag {
+///     #[entity(primary_key)]
+///     id: i64,
+///     on: bool,
+/// }
+///
+/// let change = CrudEvent::updated(Flag { id: 7, on: false }, Flag { id: 7, on: true });
+/// assert_eq!(change.operation, Operation::Update);
+/// assert!(change.old_entity.is_some_and(|old| !old.on));
+/// assert_eq!(change.schema.name(), "flags");
+/// ```
+#[derive(Clone, Debug, PartialEq)]
 pub struct CrudEvent<E> {
     /// What was done.
     pub operation: Operation,

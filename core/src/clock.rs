@@ -4,16 +4,18 @@
 //! whose time has come. Durations inside the workspace are measured on [`Clock::now`], a monotonic tick; only
 //! what people see (`created_at`) comes from [`Clock::wall`].
 
+mod manual;
+
 use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::Timestamp;
+
+pub use self::manual::ManualClock;
 
 /// Nanoseconds on a clock of its own; only differences mean anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +87,10 @@ impl Clock for SystemClock {
         Tick::default().plus(self.start.elapsed())
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that others shall ask"
+    )]
     fn wall(&self) -> Timestamp {
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -93,152 +99,15 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, deadline: Tick) -> Sleep {
-        let left = deadline.since(self.now());
-        // The timer is looked up when polled, so that making a sleep needs no runtime.
-        Box::pin(async move { tokio::time::sleep(left).await })
-    }
-}
-
-/// A clock that stands still until it is moved. Clones share one time.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use tidings_core::clock::{Clock, ManualClock};
-///
-/// let clock = ManualClock::new();
-/// let before = clock.now();
-/// clock.advance(Duration::from_secs(5));
-/// assert_eq!(clock.now().since(before), Duration::from_secs(5));
-/// ```
-#[derive(Clone, Default)]
-pub struct ManualClock {
-    shared: Arc<Mutex<ManualState>>,
-}
-
-#[derive(Default)]
-struct ManualState {
-    now: Tick,
-    wall: i64,
-    next_sleeper: u64,
-    sleepers: Vec<Sleeper>,
-}
-
-struct Sleeper {
-    id: u64,
-    deadline: Tick,
-    waker: Waker,
-}
-
-impl ManualClock {
-    /// A clock at tick one second and at the Unix second 1,700,000,000.
-    #[must_use]
-    pub fn new() -> Self {
-        let state = ManualState {
-            now: Tick(1_000_000_000),
-            wall: 1_700_000_000,
-            next_sleeper: 0,
-            sleepers: Vec::new(),
-        };
-        Self {
-            shared: Arc::new(Mutex::new(state)),
-        }
-    }
-
-    /// Moves time forward and wakes every sleeper whose deadline was reached.
-    pub fn advance(&self, by: Duration) {
-        let mut state = self.state();
-        state.now = state.now.plus(by);
-        state.wall = state
-            .wall
-            .saturating_add(i64::try_from(by.as_secs()).unwrap_or(i64::MAX));
-        let now = state.now;
-        let due: Vec<_> = state
-            .sleepers
-            .extract_if(.., |sleeper| sleeper.deadline <= now)
-            .collect();
-        drop(state); // a waker may run code that asks this clock for the time
-        for sleeper in due {
-            sleeper.waker.wake();
-        }
-    }
-
-    /// How many sleeps are waiting: lets a test await that something has gone to sleep.
-    #[must_use]
-    pub fn sleepers(&self) -> usize {
-        self.state().sleepers.len()
-    }
-
-    fn state(&self) -> MutexGuard<'_, ManualState> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for ManualClock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManualClock")
-            .field("now", &self.now())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Tick {
-        self.state().now
-    }
-
-    fn wall(&self) -> Timestamp {
-        Timestamp::from_unix(self.state().wall)
-    }
-
-    fn sleep_until(&self, deadline: Tick) -> Sleep {
-        Box::pin(ManualSleep {
-            clock: self.clone(),
-            deadline,
-            id: None,
+        // The deadline is fixed here, not at the first poll; the timer is looked up when polled, so that making a
+        // sleep needs no runtime.
+        let deadline = self.start.checked_add(Duration::from_nanos(deadline.0));
+        Box::pin(async move {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await, // past what the machine's clock can say
+            }
         })
-    }
-}
-
-struct ManualSleep {
-    clock: ManualClock,
-    deadline: Tick,
-    /// The entry in the clock's list of sleepers, while there is one.
-    id: Option<u64>,
-}
-
-impl Future for ManualSleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let shared = Arc::clone(&self.clock.shared);
-        let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = self.id.take();
-        state.sleepers.retain(|sleeper| Some(sleeper.id) != id);
-        if state.now >= self.deadline {
-            return Poll::Ready(());
-        }
-        let id = state.next_sleeper;
-        state.next_sleeper += 1;
-        let waker = context.waker().clone();
-        state.sleepers.push(Sleeper {
-            id,
-            deadline: self.deadline,
-            waker,
-        });
-        self.id = Some(id);
-        Poll::Pending
-    }
-}
-
-impl Drop for ManualSleep {
-    fn drop(&mut self) {
-        let id = self.id.take();
-        self.clock
-            .state()
-            .sleepers
-            .retain(|sleeper| Some(sleeper.id) != id);
     }
 }
 
@@ -247,29 +116,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sleeper_wakes_when_its_time_has_come_and_not_before() {
-        let clock = ManualClock::new();
-        let mut sleep = clock.sleep(Duration::from_secs(2));
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(sleep.as_mut().poll(&mut context).is_pending());
-        clock.advance(Duration::from_secs(1));
-        assert!(sleep.as_mut().poll(&mut context).is_pending());
-        clock.advance(Duration::from_secs(1));
-        assert!(sleep.as_mut().poll(&mut context).is_ready());
+    fn ticks_saturate() {
+        let last = Tick::default().plus(Duration::MAX);
+        assert_eq!(last, Tick(u64::MAX));
+        assert_eq!(last.plus(Duration::from_secs(1)), last);
+        assert_eq!(Tick(1).since(Tick(2)), Duration::ZERO);
     }
 
     #[test]
-    fn a_dropped_sleep_is_forgotten() {
-        let clock = ManualClock::new();
-        let mut sleep = clock.sleep(Duration::from_secs(2));
-        assert!(
-            sleep
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()))
-                .is_pending()
-        );
-        assert_eq!(clock.sleepers(), 1);
-        drop(sleep);
-        assert_eq!(clock.sleepers(), 0);
+    fn a_sleep_of_the_machines_clock_can_be_made_without_a_runtime() {
+        let clock = SystemClock::new();
+        drop(clock.sleep_until(Tick(u64::MAX)));
+        drop(clock.sleep(Duration::MAX));
     }
 }

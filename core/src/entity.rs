@@ -6,7 +6,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{CacheKey, FieldValue, Row, RowError, Schema};
 
-/// A struct with a schema. Derive it: `#[derive(Entity)]`.
+/// A struct with a schema. Derive it: `#[derive(Entity)]`; the attributes stand at
+/// [the macro](macro@crate::Entity).
 ///
 /// # Examples
 ///
@@ -28,6 +29,10 @@ use crate::{CacheKey, FieldValue, Row, RowError, Schema};
 ///
 /// assert_eq!(Consumer::schema().name(), "consumers");
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an entity",
+    note = "put `#[derive(Entity)]` on it"
+)]
 pub trait Entity:
     Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + Sized + 'static
 {
@@ -49,24 +54,27 @@ pub trait Entity:
     /// The name of the field that is the primary key.
     const PRIMARY_KEY: &'static str;
 
-    /// The schema, made once. Its faults are found by [`Schema::check`], which a node calls when it starts.
+    /// The schema, made at the first call; later ones cost one atomic load. Its faults are found by [`Schema::check`], which a node calls when it starts.
     fn schema() -> &'static Schema;
 
     /// The primary key of this row.
     fn id(&self) -> &Self::Id;
 
-    /// The row without its type, fields in the order of the schema.
+    /// The row without its type, fields in the order of the schema. Clones every field.
     fn to_row(&self) -> Row;
 
     /// Takes a row back.
     ///
     /// # Errors
     ///
-    /// A field is missing or of another kind.
+    /// A field is absent, of another kind or out of range.
     fn from_row(row: Row) -> Result<Self, RowError>;
 
     /// The key that this row is cached under: the schema's cache key, or the primary key where the schema
     /// names none or no part of it is set.
+    ///
+    /// Makes a row to take it from. To look up by a value at hand, build the key from that value:
+    /// [`CacheKey::new`] with the entity's name.
     fn cache_key(&self) -> CacheKey {
         Self::schema().cache_key_of(&self.to_row())
     }

@@ -18,6 +18,8 @@ use std::{
 
 use uuid::Uuid;
 
+use crate::{Entity, FieldValue as _, Ref, Timestamp};
+
 /// The longest key, in bytes of text, that is stored without an allocation.
 pub const INLINE: usize = 94;
 
@@ -58,6 +60,8 @@ impl CacheKey {
     /// The key of a tuple of parts under a name.
     ///
     /// Allocates only when the text is longer than [`INLINE`] bytes.
+    #[must_use]
+    #[inline]
     pub fn new<P: KeyPart>(name: &str, parts: &[P]) -> Self {
         let mut builder = KeyBuilder::new(name);
         for part in parts {
@@ -67,9 +71,10 @@ impl CacheKey {
     }
 
     /// The key of a row by its primary key: `name@part`.
+    #[must_use]
     pub fn primary<P: KeyPart>(name: &str, part: P) -> Self {
         let mut builder = KeyBuilder::new(name);
-        builder.text.write_char('@').unwrap_or_default();
+        builder.text.push("@");
         part.write(&mut builder);
         builder.finish()
     }
@@ -85,7 +90,7 @@ impl CacheKey {
     #[must_use]
     pub fn from_text(text: &str) -> Self {
         let mut buffer = Buffer::new();
-        buffer.write_str(text).unwrap_or_default();
+        buffer.push(text);
         buffer.finish()
     }
 
@@ -94,7 +99,8 @@ impl CacheKey {
     pub fn as_str(&self) -> &str {
         match &self.text {
             Text::Inline { len, bytes } => {
-                std::str::from_utf8(&bytes[..usize::from(*len)]).unwrap_or_default()
+                // As the field says, they are UTF-8; forbidding unsafe code costs this check.
+                std::str::from_utf8(&bytes[..usize::from(*len)]).expect("a key is made of strs")
             }
             Text::Heap(text) => text,
         }
@@ -144,13 +150,25 @@ impl fmt::Display for CacheKey {
 }
 
 /// Builds a [`CacheKey`] part by part.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_core::CacheKey;
+///
+/// let key = CacheKey::builder("quotas").part("alice").part(&7_i64).part(&None::<bool>).finish();
+/// assert_eq!(key.as_str(), "quotas:alice:7:~");
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct KeyBuilder {
     text: Buffer,
 }
 
+// What builds a plain key is inlined into the caller, whose buffer then becomes the key without being
+// copied from frame to frame: that, and not the hash, was most of the cost of a key.
 impl KeyBuilder {
+    #[inline]
     fn new(name: &str) -> Self {
         let mut builder = Self {
             text: Buffer::new(),
@@ -160,8 +178,9 @@ impl KeyBuilder {
     }
 
     /// Adds one part.
+    #[inline]
     pub fn push<P: KeyPart + ?Sized>(&mut self, part: &P) {
-        self.text.write_char(':').unwrap_or_default();
+        self.text.push(":");
         part.write(self);
     }
 
@@ -172,42 +191,73 @@ impl KeyBuilder {
     }
 
     /// Hashes the text and gives the key.
+    #[inline]
     pub fn finish(self) -> CacheKey {
         self.text.finish()
     }
 
-    /// Writes text with the structural bytes percent-encoded. A run of plain bytes is copied whole.
+    /// Writes text with the structural bytes percent-encoded.
+    #[inline]
     fn escaped(&mut self, text: &str) {
+        // Without a branch in the loop, so that it looks at many bytes at once.
+        let plain = !text.bytes().fold(false, |any, byte| any | structural(byte));
+        if plain {
+            self.text.push(text);
+        } else {
+            self.percent_encoded(text);
+        }
+    }
+
+    /// The slow path of [`escaped`](Self::escaped). A run of plain bytes is copied whole.
+    #[cold]
+    fn percent_encoded(&mut self, text: &str) {
         let mut rest = text;
         while let Some(at) = rest.bytes().position(structural) {
             let (plain, tail) = rest.split_at(at);
-            self.text.write_str(plain).unwrap_or_default();
-            write!(self.text, "%{:02X}", tail.as_bytes()[0]).unwrap_or_default();
+            self.text.push(plain);
+            self.encoded(tail.as_bytes()[0]);
             rest = &tail[1..];
         }
-        self.text.write_str(rest).unwrap_or_default();
+        self.text.push(rest);
+    }
+
+    /// Writes a byte as `%` and two hexadecimal digits.
+    fn encoded(&mut self, byte: u8) {
+        self.shown(format_args!("%{byte:02X}"));
+    }
+
+    fn shown(&mut self, text: fmt::Arguments<'_>) {
+        self.text
+            .write_fmt(text)
+            .expect("a buffer takes all that is written to it");
     }
 }
 
+#[inline]
 fn structural(byte: u8) -> bool {
-    matches!(byte, b':' | b'%' | b'~' | b'@') || byte.is_ascii_control()
+    // Bitwise and not short-circuiting, for the loop in `escaped`.
+    (byte == b':') | (byte == b'%') | (byte == b'~') | (byte == b'@') | byte.is_ascii_control()
 }
 
 /// What can be a part of a [`CacheKey`].
 ///
-/// `None` is an absent part. Bytes that are not UTF-8 are percent-encoded.
+/// `None` is an absent part. Bytes that are not UTF-8 are percent-encoded. A part says what it holds and not of
+/// which type it is: `7` and `"7"` are the same part, so that a key found in a path is that of the typed value.
+/// Give each place in a key one type.
 pub trait KeyPart {
     /// Writes the part, escaped, into a key that is being built.
     fn write(&self, key: &mut KeyBuilder);
 }
 
 impl KeyPart for str {
+    #[inline]
     fn write(&self, key: &mut KeyBuilder) {
         key.escaped(self);
     }
 }
 
 impl KeyPart for String {
+    #[inline]
     fn write(&self, key: &mut KeyBuilder) {
         key.escaped(self);
     }
@@ -218,7 +268,7 @@ impl KeyPart for [u8] {
         for chunk in self.utf8_chunks() {
             key.escaped(chunk.valid());
             for byte in chunk.invalid() {
-                write!(key.text, "%{byte:02X}").unwrap_or_default();
+                key.encoded(*byte);
             }
         }
     }
@@ -227,15 +277,31 @@ impl KeyPart for [u8] {
 impl KeyPart for Uuid {
     fn write(&self, key: &mut KeyBuilder) {
         let mut buffer = Uuid::encode_buffer();
-        key.text
-            .write_str(self.hyphenated().encode_lower(&mut buffer))
-            .unwrap_or_default();
+        key.text.push(self.hyphenated().encode_lower(&mut buffer));
     }
 }
 
-impl KeyPart for i64 {
+macro_rules! integer_part {
+    ($($type:ty)*) => {$(
+        impl KeyPart for $type {
+            fn write(&self, key: &mut KeyBuilder) {
+                key.shown(format_args!("{self}"));
+            }
+        }
+    )*};
+}
+
+integer_part!(i64 i32 u64 u32 usize);
+
+impl KeyPart for Timestamp {
     fn write(&self, key: &mut KeyBuilder) {
-        write!(key.text, "{self}").unwrap_or_default();
+        self.as_unix().write(key);
+    }
+}
+
+impl<E: Entity> KeyPart for Ref<E> {
+    fn write(&self, key: &mut KeyBuilder) {
+        self.to_value().write(key);
     }
 }
 
@@ -246,22 +312,23 @@ impl KeyPart for bool {
 }
 
 impl<P: KeyPart> KeyPart for Option<P> {
+    #[inline]
     fn write(&self, key: &mut KeyBuilder) {
         match self {
             Some(part) => part.write(key),
-            None => key.text.write_char('~').unwrap_or_default(),
+            None => key.text.push("~"),
         }
     }
 }
 
 impl<P: KeyPart + ?Sized> KeyPart for &P {
+    #[inline]
     fn write(&self, key: &mut KeyBuilder) {
         (**self).write(key);
     }
 }
 
-/// Text that spills to the heap when it outgrows [`INLINE`]. Writing to it cannot fail, which is why the
-/// `fmt::Result`s above are discarded with `unwrap_or_default`.
+/// Text that spills to the heap when it outgrows [`INLINE`].
 #[derive(Debug)]
 struct Buffer {
     len: usize,
@@ -270,6 +337,7 @@ struct Buffer {
 }
 
 impl Buffer {
+    #[inline]
     fn new() -> Self {
         Self {
             len: 0,
@@ -278,40 +346,60 @@ impl Buffer {
         }
     }
 
+    #[inline]
+    fn push(&mut self, text: &str) {
+        match self.inline.get_mut(self.len..self.len + text.len()) {
+            Some(room) if self.spilled.is_empty() => {
+                room.copy_from_slice(text.as_bytes());
+                self.len += text.len();
+            }
+            _ => self.spill(text),
+        }
+    }
+
+    /// Goes on on the heap, where everything is from the first text that did not fit.
+    #[cold]
+    fn spill(&mut self, text: &str) {
+        if self.spilled.is_empty() {
+            // Whole strs were copied in, so what is there is UTF-8.
+            let inline = std::str::from_utf8(&self.inline[..self.len]);
+            self.spilled
+                .push_str(inline.expect("a key is made of strs"));
+        }
+        self.spilled.push_str(text);
+    }
+
+    #[inline]
     fn finish(self) -> CacheKey {
         if self.spilled.is_empty() {
-            let hash = SECRET.hash_one(&self.inline[..self.len]);
             // `len <= INLINE < 256`, so the cast keeps it whole.
             CacheKey {
-                hash,
+                hash: hash(&self.inline[..self.len]),
                 text: Text::Inline {
                     len: self.len as u8,
                     bytes: self.inline,
                 },
             }
         } else {
-            let hash = SECRET.hash_one(self.spilled.as_bytes());
             CacheKey {
-                hash,
+                hash: hash(self.spilled.as_bytes()),
                 text: Text::Heap(self.spilled.into_boxed_str()),
             }
         }
     }
 }
 
+/// The text alone and not its length: SipHash ends with the length anyhow.
+fn hash(text: &[u8]) -> u64 {
+    let mut hasher = SECRET.build_hasher();
+    hasher.write(text);
+    hasher.finish()
+}
+
 impl fmt::Write for Buffer {
+    /// Never fails.
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.spilled.is_empty() {
-            if let Some(room) = self.inline[self.len..].get_mut(..text.len()) {
-                room.copy_from_slice(text.as_bytes());
-                self.len += text.len();
-                return Ok(());
-            }
-            self.spilled = std::str::from_utf8(&self.inline[..self.len])
-                .unwrap_or_default()
-                .into();
-        }
-        self.spilled.push_str(text);
+        self.push(text);
         Ok(())
     }
 }

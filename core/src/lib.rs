@@ -11,8 +11,10 @@ mod change;
 pub mod clock;
 mod entity;
 mod key;
+mod reference;
 mod row;
 mod schema;
+mod timestamp;
 mod value;
 
 pub use tidings_derive::Entity;
@@ -22,11 +24,13 @@ pub use self::{
     change::{CrudEvent, Operation, UnknownOperation},
     entity::Entity,
     key::{CacheKey, INLINE, KeyBuilder, KeyPart},
+    reference::Ref,
     row::{Patch, Row, RowError, Violation, Violations},
     schema::{
         AdminApi, Auto, Field, Foreign, OnDelete, Schema, SchemaBuilder, SchemaFaults, check_all,
     },
-    value::{FieldKind, FieldValue, Ref, Timestamp, Value},
+    timestamp::Timestamp,
+    value::{FieldKind, FieldValue, Value},
 };
 
 #[doc(hidden)]

@@ -7,6 +7,8 @@ use serde_json::{Map, Value as Json};
 use crate::{FieldValue, Schema, Value};
 
 /// A row: one value per field, in the order of its schema's fields.
+///
+/// A missing value at the end counts as absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row(pub Vec<Value>);
 
@@ -29,7 +31,7 @@ impl Row {
         Json::Object(object)
     }
 
-    /// The row with a patch laid over it.
+    /// The row with a patch laid over it; an index that the row does not have is passed over.
     #[must_use]
     pub fn patched(&self, patch: &Patch) -> Self {
         let mut row = self.clone();
@@ -41,23 +43,19 @@ impl Row {
         row
     }
 
-    /// Takes one field's value out as its Rust type; what derived code calls.
+    /// Takes one field's value out as its Rust type and leaves it absent; what derived code calls.
     ///
     /// # Errors
     ///
-    /// The value is missing or of another kind.
+    /// The value is absent where the type cannot be, of another kind, or out of range.
     pub fn take<T: FieldValue>(&mut self, index: usize, schema: &Schema) -> Result<T, RowError> {
-        let value = self
-            .0
-            .get_mut(index)
-            .map(std::mem::take)
-            .unwrap_or_default();
-        T::from_value(value).ok_or_else(|| RowError {
-            entity: schema.name().to_owned(),
-            field: schema
-                .fields()
-                .get(index)
-                .map_or_else(String::new, |f| f.name().to_owned()),
+        let value = self.0.get_mut(index).map_or(Value::Null, std::mem::take);
+        T::from_value(value).ok_or_else(|| {
+            let field = schema.fields().get(index);
+            RowError {
+                entity: schema.name().to_owned(),
+                field: field.map_or_else(|| format!("#{index}"), |field| field.name().to_owned()),
+            }
         })
     }
 }
@@ -76,7 +74,9 @@ impl Patch {
 
 /// A stored row does not fit its struct: the table was written by another version, or by hand.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a row of {entity} does not fit its struct: field {field} is missing or of another kind")]
+#[error(
+    "a row of {entity} does not fit its struct: field {field} is absent, of another kind or out of range"
+)]
 pub struct RowError {
     /// The entity.
     pub entity: String,
@@ -94,10 +94,30 @@ pub struct Violation {
 }
 
 /// All that is wrong with a row.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_core::Violations;
+///
+/// let mut violations = Violations::default();
+/// violations.add("username", "required field missing");
+/// violations.add("tags", "expected a set of strings");
+/// assert_eq!(
+///     violations.or("a row").unwrap_err().to_string(),
+///     "username: required field missing; tags: expected a set of strings"
+/// );
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Violations(pub Vec<Violation>);
 
 impl Violations {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Notes one more.
     pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
         self.0.push(Violation {
@@ -112,7 +132,7 @@ impl Violations {
     ///
     /// These violations, unless there are none.
     pub fn or<T>(self, value: T) -> Result<T, Self> {
-        if self.0.is_empty() {
+        if self.is_empty() {
             Ok(value)
         } else {
             Err(self)

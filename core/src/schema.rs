@@ -1,13 +1,15 @@
 //! [`Schema`]: what is known of an entity at run time.
 //!
 //! A schema is plain data, made by `#[derive(Entity)]` or by hand with [`Schema::builder`]. Making one never
-//! fails; [`check_all`] finds every fault of every schema at once, when a node starts.
+//! fails; [`check_all`] finds every fault of every schema at once, when a node starts. What is built on schemas
+//! (stores, caches, the admin API) relies on that check and need not repeat it.
 
 mod check;
+mod check_one;
+mod describe;
 mod field;
 mod input;
-
-use crate::{CacheKey, Row, Value};
+mod keys;
 
 pub use self::{
     check::{SchemaFaults, check_all},
@@ -15,7 +17,23 @@ pub use self::{
 };
 
 /// The fields and keys of an entity.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// # Examples
+///
+/// ```
+/// use tidings_core::{Auto, Field, Schema, check_all};
+/// use uuid::Uuid;
+///
+/// let schema = Schema::builder("consumers")
+///     .field(Field::of::<Uuid>("id").primary_key().auto(Auto::Random))
+///     .field(Field::of::<Option<String>>("username").unique())
+///     .endpoint_key("username")
+///     .build();
+/// check_all(&[&schema])?;
+/// assert_eq!(schema.endpoint_key(), Some(1));
+/// # Ok::<(), tidings_core::SchemaFaults>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schema {
     name: String,
     fields: Vec<Field>,
@@ -65,12 +83,11 @@ impl Schema {
     }
 
     /// The fields, in the order of the struct.
-    #[must_use]
     pub fn fields(&self) -> &[Field] {
         &self.fields
     }
 
-    /// A field and its index, by name.
+    /// A field and its index, by name. Costs a walk over the fields, of which there are few.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<(usize, &Field)> {
         self.fields
@@ -85,7 +102,7 @@ impl Schema {
         self.fields
             .iter()
             .position(Field::is_primary_key)
-            .unwrap_or_default()
+            .unwrap_or(0)
     }
 
     /// The index of the unique field that may stand for the primary key in a path.
@@ -119,46 +136,6 @@ impl Schema {
     #[must_use]
     pub fn admin_api(&self) -> Option<&AdminApi> {
         self.admin_api.as_ref()
-    }
-
-    /// The cache key of a row: of the schema's cache key fields, or of the primary key where the schema names
-    /// none or the row sets none of them.
-    #[must_use]
-    pub fn cache_key_of(&self, row: &Row) -> CacheKey {
-        let mut key = CacheKey::builder(&self.name);
-        let mut any_set = false;
-        for name in &self.cache_key {
-            let value = self.field(name).and_then(|(index, _)| row.0.get(index));
-            any_set |= value.is_some_and(|value| !value.is_null());
-            key.push(value.unwrap_or(&Value::Null));
-        }
-        if any_set {
-            key.finish()
-        } else {
-            self.primary_cache_key(row)
-        }
-    }
-
-    /// The cache key of a row by its primary key.
-    #[must_use]
-    pub fn primary_cache_key(&self, row: &Row) -> CacheKey {
-        CacheKey::primary(
-            &self.name,
-            row.0.get(self.primary_key()).unwrap_or(&Value::Null),
-        )
-    }
-
-    /// Every key that a change of this row evicts: [`cache_key_of`](Self::cache_key_of) and
-    /// [`primary_cache_key`](Self::primary_cache_key), without repetition.
-    #[must_use]
-    pub fn cache_keys_of(&self, row: &Row) -> Vec<CacheKey> {
-        let primary = self.primary_cache_key(row);
-        let declared = self.cache_key_of(row);
-        if declared == primary {
-            vec![primary]
-        } else {
-            vec![declared, primary]
-        }
     }
 }
 

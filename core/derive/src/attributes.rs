@@ -5,7 +5,7 @@ use syn::{
     Attribute, Expr, ExprLit, Lit, LitStr, Meta, MetaNameValue, Token, punctuated::Punctuated,
 };
 
-use crate::faults::{Faults, did_you_mean, listed};
+use crate::faults::{Faults, listed, nearest};
 
 /// What may stand on the struct.
 pub(crate) const ON_STRUCT: &[&str] = &[
@@ -58,58 +58,91 @@ pub(crate) fn word(item: &Meta) -> String {
     item.path().to_token_stream().to_string().replace(' ', "")
 }
 
-/// Refuses a word that is not allowed here.
-pub(crate) fn unknown(
+/// Which of the words allowed here an item begins with.
+///
+/// Another word is a fault, and is then taken for the nearest one, so that one misspelling makes one message.
+pub(crate) fn known(
     item: &Meta,
-    place: &str,
-    here: &[&str],
+    here: &[&'static str],
     elsewhere: &[&str],
     faults: &mut Faults,
-) {
+) -> Option<&'static str> {
     let word = word(item);
-    let hint = if elsewhere.contains(&word.as_str()) {
-        let other = if place == "struct" {
-            "a field"
-        } else {
+    let exact = here.iter().copied().find(|known| *known == word);
+    if exact.is_some() {
+        return exact;
+    }
+    let allowed = listed(&word, here.iter().copied());
+    if elsewhere.contains(&word.as_str()) {
+        let other = if here == ON_FIELD {
             "the struct"
+        } else {
+            "a field"
         };
-        format!("; `{word}` belongs on {other}")
-    } else {
-        did_you_mean(&word, here.iter().copied())
-    };
+        faults.add(
+            item.path(),
+            format!("`{word}` belongs on {other}; allowed here: {allowed}"),
+        );
+        return None;
+    }
     faults.add(
         item.path(),
-        format!(
-            "unknown attribute `{word}`{hint}; allowed on a {place}: {}",
-            listed(here.iter().copied())
-        ),
+        format!("unknown attribute `{word}`; allowed here: {allowed}"),
     );
+    nearest(&word, here.iter().copied())
 }
 
-/// Whether an item is the bare word that it should be.
-pub(crate) fn flag(item: &Meta, faults: &mut Faults) -> bool {
-    let bare = matches!(item, Meta::Path(_));
-    if !bare {
+/// An item that should be a bare word; one with a value is a fault, and meant all the same.
+pub(crate) fn flag(item: &Meta, faults: &mut Faults) -> Option<Meta> {
+    if !matches!(item, Meta::Path(_)) {
         faults.add(item, format!("`{}` takes no value", word(item)));
     }
-    bare
+    Some(item.clone())
 }
 
 /// The text of `word = "text"`.
 pub(crate) fn text(item: &Meta, faults: &mut Faults) -> Option<LitStr> {
-    if let Meta::NameValue(MetaNameValue {
-        value: Expr::Lit(ExprLit {
-            lit: Lit::Str(text),
-            ..
-        }),
-        ..
-    }) = item
-    {
-        return Some(text.clone());
+    let text = literal(item);
+    if text.is_none() {
+        let word = word(item);
+        faults.add(item, format!("expected a text: `{word} = \"..\"`"));
     }
+    text
+}
+
+/// The text of `word = "text"` where it is one of a few.
+pub(crate) fn choice(item: &Meta, allowed: &[&str], faults: &mut Faults) -> Option<LitStr> {
     let word = word(item);
-    faults.add(item, format!("expected a text: `{word} = \"..\"`"));
+    let Some(text) = literal(item) else {
+        let allowed = allowed.iter().map(|text| format!("`{word} = \"{text}\"`"));
+        let allowed = allowed.collect::<Vec<_>>().join(" or ");
+        faults.add(item, format!("expected {allowed}"));
+        return None;
+    };
+    let value = text.value();
+    if allowed.contains(&value.as_str()) {
+        return Some(text);
+    }
+    let allowed = listed(&value, allowed.iter().copied());
+    faults.add(
+        &text,
+        format!("`{word}` cannot be {value:?}; allowed: {allowed}"),
+    );
     None
+}
+
+fn literal(item: &Meta) -> Option<LitStr> {
+    match item {
+        Meta::NameValue(MetaNameValue {
+            value:
+                Expr::Lit(ExprLit {
+                    lit: Lit::Str(text),
+                    ..
+                }),
+            ..
+        }) => Some(text.clone()),
+        _ => None,
+    }
 }
 
 /// The texts of `word("a", "b")`, at least `least` of them and none twice.

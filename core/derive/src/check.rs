@@ -3,7 +3,7 @@
 use syn::{Ident, LitStr};
 
 use crate::{
-    faults::{Faults, did_you_mean, listed},
+    faults::{Faults, listed},
     field::Field,
     model::OnStruct,
 };
@@ -87,13 +87,12 @@ fn field<'a>(
     let text = name.value();
     let found = fields.iter().find(|field| field.name == text);
     if found.is_none() {
-        let names = || fields.iter().map(|field| field.name.as_str());
+        let names = fields.iter().map(|field| field.name.as_str());
         faults.add(
             name,
             format!(
-                "{what} names {text:?}, which is no field{}; the fields are: {}",
-                did_you_mean(&text, names()),
-                listed(names())
+                "{what} names {text:?}, which is no field; the fields are: {}",
+                listed(&text, names)
             ),
         );
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use proc_macro2::TokenStream;
 use quote::ToTokens;
 
 /// What is wrong with the input so far.
@@ -22,28 +23,36 @@ impl Faults {
         }
     }
 
-    /// The value, unless something was wrong.
-    pub(crate) fn or<T>(self, value: T) -> syn::Result<T> {
-        self.0.map_or(Ok(value), Err)
+    /// All that was noted, as tokens that make the compiler say it; none if nothing was.
+    pub(crate) fn into_tokens(self) -> TokenStream {
+        self.0
+            .map(syn::Error::into_compile_error)
+            .unwrap_or_default()
     }
 }
 
-/// ``; did you mean `x`?``, or nothing where no allowed word is near.
-pub(crate) fn did_you_mean<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>) -> String {
-    /// Below this two words look unrelated to a reader (1 is equality).
+/// The allowed word that a reader would take `word` for.
+pub(crate) fn nearest<'a>(
+    word: &str,
+    allowed: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    /// Below this two words look unrelated (1 is equality).
     const NEAR: f64 = 0.8;
     allowed
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= NEAR)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map_or_else(String::new, |(_, nearest)| {
-            format!("; did you mean `{nearest}`?")
-        })
+        .map(|(_, candidate)| candidate)
 }
 
-/// `` `a`, `b`, `c` ``
-pub(crate) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let words: Vec<_> = words.into_iter().map(|word| format!("`{word}`")).collect();
-    words.join(", ")
+/// `` `a`, `b`, `c` ``, and which of them `word` may have meant.
+pub(crate) fn listed<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    let quoted: Vec<_> = allowed
+        .clone()
+        .into_iter()
+        .map(|word| format!("`{word}`"))
+        .collect();
+    let hint = nearest(word, allowed).map(|nearest| format!("; did you mean `{nearest}`?"));
+    quoted.join(", ") + &hint.unwrap_or_default()
 }

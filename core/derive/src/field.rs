@@ -1,11 +1,10 @@
 //! One field of the struct and its attributes.
 
-use quote::ToTokens;
-use syn::{LitStr, Meta, Type, ext::IdentExt};
+use syn::{Meta, Type, ext::IdentExt};
 
 use crate::{
     attributes::{self, ON_FIELD, ON_STRUCT},
-    faults::{Faults, did_you_mean, listed},
+    faults::Faults,
     model::is_identifier,
     serde_names,
     shape::{Look, Shape},
@@ -72,25 +71,10 @@ impl Field {
     }
 
     fn take(&mut self, item: &Meta, faults: &mut Faults) {
-        let word = attributes::word(item);
-        let auto = match word.as_str() {
-            "auto" => Some(Auto::Random),
-            "auto_create_time" => Some(Auto::CreateTime),
-            "auto_update_time" => Some(Auto::UpdateTime),
-            _ => None,
-        };
-        if let Some(auto) = auto {
-            let value = attributes::flag(item, faults).then(|| (auto, item.clone()));
-            match &self.auto {
-                Some((earlier, _)) if *earlier != auto => faults.add(
-                    item,
-                    "a field is made in one way: `auto`, `auto_create_time` or `auto_update_time`",
-                ),
-                _ => attributes::set(&mut self.auto, value, item, faults),
-            }
+        let Some(word) = attributes::known(item, ON_FIELD, ON_STRUCT, faults) else {
             return;
-        }
-        let flag = match word.as_str() {
+        };
+        let flag = match word {
             "primary_key" => &mut self.primary_key,
             "unique" => &mut self.unique,
             "required" => &mut self.required,
@@ -100,13 +84,26 @@ impl Field {
                 return attributes::set(&mut self.on_delete, value, item, faults);
             }
             "on_update" => {
-                let value = choice(item, &["evict"], faults).map(|_| item.clone());
+                let value = attributes::choice(item, &["evict"], faults).map(|_| item.clone());
                 return attributes::set(&mut self.on_update, value, item, faults);
             }
-            _ => return attributes::unknown(item, "field", ON_FIELD, ON_STRUCT, faults),
+            "auto_create_time" => return self.take_auto(Auto::CreateTime, item, faults),
+            "auto_update_time" => return self.take_auto(Auto::UpdateTime, item, faults),
+            _ => return self.take_auto(Auto::Random, item, faults),
         };
-        let value = attributes::flag(item, faults).then(|| item.clone());
+        let value = attributes::flag(item, faults);
         attributes::set(flag, value, item, faults);
+    }
+
+    fn take_auto(&mut self, auto: Auto, item: &Meta, faults: &mut Faults) {
+        let value = attributes::flag(item, faults).map(|item| (auto, item));
+        match &self.auto {
+            Some((earlier, _)) if *earlier != auto => faults.add(
+                item,
+                "a field is made in one way: `auto`, `auto_create_time` or `auto_update_time`",
+            ),
+            _ => attributes::set(&mut self.auto, value, item, faults),
+        }
     }
 
     fn check(&self, faults: &mut Faults) {
@@ -207,30 +204,11 @@ impl Field {
 
 impl OnDelete {
     fn read(item: &Meta, faults: &mut Faults) -> Option<Self> {
-        let text = choice(item, &["cascade", "restrict", "set_null"], faults)?;
+        let text = attributes::choice(item, &["cascade", "restrict", "set_null"], faults)?;
         Some(match text.value().as_str() {
             "cascade" => Self::Cascade,
             "set_null" => Self::SetNull,
             _ => Self::Restrict,
         })
     }
-}
-
-/// The text of an item, if it is an allowed one.
-fn choice(item: &Meta, allowed: &[&str], faults: &mut Faults) -> Option<LitStr> {
-    let text = attributes::text(item, faults)?;
-    let value = text.value();
-    if allowed.contains(&value.as_str()) {
-        return Some(text);
-    }
-    let hint = did_you_mean(&value, allowed.iter().copied());
-    let word = attributes::word(item);
-    faults.add(
-        text.to_token_stream(),
-        format!(
-            "`{word}` cannot be {value:?}{hint}; allowed: {}",
-            listed(allowed.iter().copied())
-        ),
-    );
-    None
 }

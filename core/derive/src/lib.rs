@@ -18,6 +18,8 @@ mod shape;
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
 
+use crate::faults::Faults;
+
 /// Implements `Entity` for a struct with named fields.
 ///
 /// # On the struct: `#[entity(..)]`
@@ -54,8 +56,9 @@ use syn::{DeriveInput, parse_macro_input};
 #[proc_macro_derive(Entity, attributes(entity))]
 pub fn derive_entity(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    model::Entity::read(&input)
-        .map(|entity| expand::expand(&entity))
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    let mut faults = Faults::default();
+    let entity = model::Entity::read(&input, &mut faults);
+    let mut output = faults.into_tokens();
+    output.extend(entity.as_ref().map(expand::expand));
+    output.into()
 }

@@ -12,7 +12,7 @@ use crate::{
     home, serde_names,
 };
 
-/// An entity without faults.
+/// An entity, as far as it could be read.
 pub(crate) struct Entity {
     pub(crate) ident: syn::Ident,
     pub(crate) home: TokenStream,
@@ -33,6 +33,8 @@ pub(crate) struct OnStruct {
     pub(crate) at_least_one_of: Vec<Vec<LitStr>>,
     pub(crate) admin_api: Option<AdminApi>,
     home: Option<TokenStream>,
+    /// Whether a name was given, be it a faulty one.
+    named: bool,
 }
 
 /// `admin_api(name = "..", nested = "..")`
@@ -42,27 +44,25 @@ pub(crate) struct AdminApi {
 }
 
 impl Entity {
-    /// Reads a struct.
+    /// Reads a struct and notes its faults.
     ///
-    /// # Errors
-    ///
-    /// All its faults.
-    pub(crate) fn read(input: &DeriveInput) -> syn::Result<Self> {
-        let mut faults = Faults::default();
-        if !input.generics.params.is_empty() {
+    /// What is readable is given also where there are faults: writing the implementation all the same keeps the
+    /// compiler from complaining, wherever the entity is used, that it is none.
+    pub(crate) fn read(input: &DeriveInput, faults: &mut Faults) -> Option<Self> {
+        let generic = !input.generics.params.is_empty() || input.generics.where_clause.is_some();
+        if generic {
             faults.add(
                 &input.generics,
                 "an entity has no type parameters: its schema is made once",
             );
         }
-        serde_names::check(&input.attrs, &mut faults);
-        let (items, all_read) = attributes::items(&input.attrs, "entity", &mut faults);
+        serde_names::check(&input.attrs, faults);
+        let (items, all_read) = attributes::items(&input.attrs, "entity", faults);
         let mut on_struct = OnStruct::default();
         for item in &items {
-            on_struct.take(item, &mut faults);
+            on_struct.take(item, faults);
         }
-        let given = items.iter().any(|item| attributes::word(item) == "name");
-        if all_read && !given {
+        if all_read && !on_struct.named {
             faults.add(
                 &input.ident,
                 "an entity needs a name: `#[entity(name = \"..\")]` above the struct",
@@ -73,30 +73,22 @@ impl Entity {
                 .map_err(|message| faults.add(&input.ident, message))
                 .ok()
         });
-        let Some(fields) = fields(input, &mut faults) else {
-            return faults.or(()).and_then(|()| Err(unreadable(input)));
-        };
-        let primary_key = check::primary_key(&input.ident, &fields, &mut faults);
-        check::names(&on_struct, &fields, &mut faults);
-        let found = (on_struct.name.clone(), primary_key, home);
-        faults.or(())?;
-        let (Some(name), Some(primary_key), Some(home)) = found else {
-            return Err(unreadable(input));
-        };
-        Ok(Self {
+        let fields = fields(input, faults)?;
+        let primary_key = check::primary_key(&input.ident, &fields, faults);
+        check::names(&on_struct, &fields, faults);
+        if generic {
+            return None;
+        }
+        let name = on_struct.name.clone();
+        Some(Self {
             ident: input.ident.clone(),
-            home,
-            name,
-            primary_key,
+            home: home?,
+            name: name.unwrap_or_else(|| LitStr::new("", input.ident.span())),
+            primary_key: primary_key?,
             on_struct,
             fields,
         })
     }
-}
-
-/// For a fault that got away: a macro that writes nothing would leave the user without any message.
-fn unreadable(input: &DeriveInput) -> syn::Error {
-    syn::Error::new_spanned(&input.ident, "the entity's attributes cannot be read")
 }
 
 /// The fields of a struct with named ones.
@@ -123,8 +115,12 @@ fn fields(input: &DeriveInput, faults: &mut Faults) -> Option<Vec<Field>> {
 
 impl OnStruct {
     fn take(&mut self, item: &Meta, faults: &mut Faults) {
-        match attributes::word(item).as_str() {
+        let Some(word) = attributes::known(item, ON_STRUCT, ON_FIELD, faults) else {
+            return;
+        };
+        match word {
             "name" => {
+                self.named = true;
                 let name = attributes::text(item, faults);
                 if let Some(name) = name.as_ref().filter(|name| !is_identifier(&name.value())) {
                     faults.add(
@@ -157,7 +153,7 @@ impl OnStruct {
                 let api = AdminApi::read(item, faults);
                 attributes::set(&mut self.admin_api, api, item, faults);
             }
-            "crate" => {
+            _ => {
                 let home = attributes::text(item, faults).and_then(|path| {
                     let parsed = path.parse_with(syn::Path::parse_mod_style);
                     parsed.map_err(|error| faults.push(error)).ok()
@@ -165,7 +161,6 @@ impl OnStruct {
                 let home = home.map(ToTokens::into_token_stream);
                 attributes::set(&mut self.home, home, item, faults);
             }
-            _ => attributes::unknown(item, "struct", ON_STRUCT, ON_FIELD, faults),
         }
     }
 }
@@ -182,16 +177,15 @@ impl AdminApi {
             .parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
             .map_err(|error| faults.push(error))
             .ok()?;
-        let (mut name, mut nested) = (None, None);
-        let named = items.iter().any(|item| item.path().is_ident("name"));
+        let (mut name, mut nested, mut named) = (None, None, false);
         for item in &items {
-            let slot = match attributes::word(item).as_str() {
-                "name" => &mut name,
-                "nested" => &mut nested,
-                _ => {
-                    attributes::unknown(item, "admin_api", &["name", "nested"], &[], faults);
-                    continue;
+            let slot = match attributes::known(item, &["name", "nested"], &[], faults) {
+                Some("name") => {
+                    named = true;
+                    &mut name
                 }
+                Some(_) => &mut nested,
+                None => continue,
             };
             let path = attributes::text(item, faults);
             if let Some(path) = path.as_ref().filter(|path| !is_path(&path.value())) {

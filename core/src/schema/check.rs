@@ -1,9 +1,11 @@
 //! Finding every fault of a set of schemas at once.
 
-use std::{collections::HashSet, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
-use super::{Auto, Field, OnDelete, Schema};
-use crate::FieldKind;
+use super::{Foreign, Schema};
 
 /// Everything that is wrong with a set of schemas, one line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,7 @@ impl std::error::Error for SchemaFaults {}
 pub fn check_all(schemas: &[&Schema]) -> Result<(), SchemaFaults> {
     let mut faults = Vec::new();
     let mut names = HashSet::new();
+    let mut paths = HashMap::new();
     for schema in schemas {
         let mut found = |fault: String| faults.push(format!("{}: {fault}", schema.name()));
         if !names.insert(schema.name()) {
@@ -32,18 +35,11 @@ pub fn check_all(schemas: &[&Schema]) -> Result<(), SchemaFaults> {
         }
         schema.check_itself(&mut found);
         for (field, foreign) in schema.references() {
-            match schemas.iter().find(|other| other.name() == foreign.entity) {
-                None => found(format!(
-                    "field {field} refers to {}, which is not among the node's entities",
-                    foreign.entity
-                )),
-                Some(other) if other.fields()[other.primary_key()].name() != foreign.key => {
-                    found(format!(
-                        "field {field} refers to {} by another key",
-                        foreign.entity
-                    ));
-                }
-                Some(_) => {}
+            check_reference(schema, field, foreign, schemas, &mut found);
+        }
+        for path in schema.admin_paths() {
+            if let Some(other) = paths.insert(path.clone(), schema.name()) {
+                found(format!("the admin path {path} is that of {other} already"));
             }
         }
     }
@@ -54,151 +50,64 @@ pub fn check_all(schemas: &[&Schema]) -> Result<(), SchemaFaults> {
     }
 }
 
+fn check_reference(
+    schema: &Schema,
+    name: &str,
+    foreign: &Foreign,
+    schemas: &[&Schema],
+    found: &mut dyn FnMut(String),
+) {
+    let entity = &foreign.entity;
+    let Some(parent) = schemas.iter().find(|other| other.name() == entity) else {
+        return found(format!(
+            "field {name} refers to {entity}, which is not among the node's entities"
+        ));
+    };
+    let Some(key) = parent.fields().get(parent.primary_key()) else {
+        return; // a fault of the parent's own
+    };
+    if key.name() != foreign.key {
+        found(format!(
+            "field {name} refers to {entity} by {}, and its primary key is {}",
+            foreign.key,
+            key.name()
+        ));
+    }
+    if let Some((_, field)) = schema.field(name)
+        && field.kind() != key.kind()
+    {
+        found(format!(
+            "field {name} is of kind {}, and the primary key of {entity} of kind {}",
+            field.kind().name(),
+            key.kind().name()
+        ));
+    }
+}
+
 impl Schema {
-    fn references(&self) -> impl Iterator<Item = (&str, &super::Foreign)> {
+    /// The names of the fields that refer to another entity, and what they refer to.
+    pub(super) fn references(&self) -> impl Iterator<Item = (&str, &Foreign)> {
         self.fields
             .iter()
             .filter_map(|field| Some((field.name(), field.reference()?)))
     }
 
-    fn check_itself(&self, found: &mut dyn FnMut(String)) {
-        if !is_identifier(&self.name) {
-            found(format!(
-                "a name is made of a-z, 0-9 and _, and {:?} is not",
-                self.name
-            ));
-        }
-        match self
-            .fields
-            .iter()
-            .filter(|field| field.is_primary_key())
-            .count()
-        {
-            1 => {}
-            0 => found("a primary key is missing: mark one field as primary_key".to_owned()),
-            n => found(format!("one field is the primary key, and {n} are marked")),
-        }
-        let mut seen = HashSet::new();
-        for field in &self.fields {
-            if !seen.insert(field.name()) {
-                found(format!("field {} is declared twice", field.name()));
-            }
-            check_field(field, found);
-        }
-        self.check_endpoint_key(found);
-        self.check_cache_key(found);
-        for names in &self.unique_together {
-            self.check_parts("unique", names, found);
-        }
-        for names in &self.at_least_one_of {
-            for name in names.iter().filter(|name| self.field(name).is_none()) {
-                found(format!(
-                    "at_least_one_of names {name}, which is not a field"
-                ));
-            }
-        }
-        self.check_admin_api(found);
-    }
-
-    fn check_endpoint_key(&self, found: &mut dyn FnMut(String)) {
-        let Some(name) = &self.endpoint_key else {
-            return;
+    /// Which paths of the admin API the entity takes: its own, one under each entity that it refers to, and
+    /// under its own rows one for each reference.
+    fn admin_paths(&self) -> Vec<String> {
+        let Some(api) = &self.admin_api else {
+            return Vec::new();
         };
-        match self.field(name) {
-            None => found(format!("the endpoint key {name} is not a field")),
-            Some((_, field)) if !field.is_unique() => {
-                found(format!("the endpoint key {name} must be unique"));
-            }
-            Some(_) => {}
-        }
+        let nested = api.nested.iter().flat_map(|nested| {
+            self.references()
+                .map(move |(_, foreign)| format!("/{}/{{..}}/{nested}", foreign.entity))
+        });
+        let references = self
+            .references()
+            .map(|(field, _)| format!("/{}/{{..}}/{field}", self.name));
+        std::iter::once(format!("/{}", api.name))
+            .chain(nested)
+            .chain(references)
+            .collect()
     }
-
-    fn check_cache_key(&self, found: &mut dyn FnMut(String)) {
-        self.check_parts("cache_key", &self.cache_key, found);
-        if let [single] = self.cache_key.as_slice()
-            && self
-                .field(single)
-                .is_some_and(|(_, field)| !field.is_unique())
-        {
-            found(format!("the cache key's only part {single} must be unique"));
-        }
-    }
-
-    fn check_parts(&self, what: &str, names: &[String], found: &mut dyn FnMut(String)) {
-        let mut seen = HashSet::new();
-        for name in names {
-            if !seen.insert(name) {
-                found(format!("{what} names {name} twice"));
-            }
-            match self.field(name) {
-                None => found(format!("{what} names {name}, which is not a field")),
-                Some((_, field)) if field.kind().is_composite() => found(format!(
-                    "{what} names {name}, which is a {} and cannot be part of a key",
-                    field.kind().name()
-                )),
-                Some(_) => {}
-            }
-        }
-    }
-
-    fn check_admin_api(&self, found: &mut dyn FnMut(String)) {
-        let Some(api) = &self.admin_api else { return };
-        for path in std::iter::once(&api.name).chain(&api.nested) {
-            let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
-            if path.is_empty() || !path.chars().all(fits) {
-                found(format!(
-                    "an admin path is made of a-z, 0-9, - and _, and {path:?} is not"
-                ));
-            }
-        }
-        if api.nested.is_some() && self.references().next().is_none() {
-            found("admin_api names a nested path, and no field is foreign".to_owned());
-        }
-    }
-}
-
-fn check_field(field: &Field, found: &mut dyn FnMut(String)) {
-    let (name, kind) = (field.name(), field.kind());
-    if !is_identifier(name) {
-        found(format!(
-            "a field's name is made of a-z, 0-9 and _, and {name:?} is not"
-        ));
-    }
-    if field.is_unique() && kind.is_composite() {
-        found(format!(
-            "field {name} is a {} and cannot be unique",
-            kind.name()
-        ));
-    }
-    match field.auto_value() {
-        Some(Auto::Random) if !matches!(kind, FieldKind::Uuid | FieldKind::Text) => {
-            found(format!(
-                "field {name} is a {}; auto makes a uuid or a string",
-                kind.name()
-            ));
-        }
-        Some(Auto::CreateTime | Auto::UpdateTime) if kind != FieldKind::Timestamp => {
-            found(format!(
-                "field {name} is a {}; a time needs a timestamp",
-                kind.name()
-            ));
-        }
-        _ => {}
-    }
-    if let Some(foreign) = field.reference()
-        && foreign.on_delete == OnDelete::SetNull
-        && !field.is_optional()
-    {
-        found(format!(
-            "field {name} is required, so on_delete cannot be set_null"
-        ));
-    }
-    if field.is_primary_key() && field.is_optional() {
-        found(format!("the primary key {name} cannot be optional"));
-    }
-}
-
-fn is_identifier(name: &str) -> bool {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(fits)
 }

@@ -1,14 +1,28 @@
 //! One field of a schema.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Value as Json, json};
 
 use crate::{Entity, FieldKind, FieldValue, Value};
 
 /// What is known of one field.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// # Examples
+///
+/// ```
+/// use tidings_core::{Field, Value};
+///
+/// let field = Field::of::<Option<u32>>("port");
+/// assert_eq!(field.from_text("8000"), Ok(Value::Integer(8000)));
+/// assert_eq!(field.from_text("-1"), Err("must be between 0 and 4294967295".to_owned()));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct Field {
     name: String,
     kind: FieldKind,
+    range: Option<RangeInclusive<i64>>,
     optional: bool,
     primary_key: bool,
     unique: bool,
@@ -54,50 +68,53 @@ pub enum OnDelete {
 }
 
 impl Field {
-    /// A field whose kind, and whether it may be absent, are those of a Rust type.
-    #[must_use]
+    /// A field whose kind and range, and whether it may be absent, are those of a Rust type.
+    ///
+    /// That of a [`Ref`](crate::Ref) refers to its entity, with [`OnDelete::Restrict`] until
+    /// [`foreign`](Self::foreign) says otherwise.
     pub fn of<T: FieldValue>(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             kind: T::KIND,
+            range: T::RANGE,
             optional: T::OPTIONAL,
             primary_key: false,
             unique: false,
             auto: None,
-            foreign: None,
+            foreign: T::refers_to().map(|(entity, key)| Foreign {
+                entity: entity.to_owned(),
+                key: key.to_owned(),
+                on_delete: OnDelete::Restrict,
+                evict_on_update: false,
+            }),
         }
     }
 
     /// Makes it the primary key.
-    #[must_use]
     pub fn primary_key(mut self) -> Self {
         self.primary_key = true;
         self
     }
 
     /// Makes its values unique.
-    #[must_use]
     pub fn unique(mut self) -> Self {
         self.unique = true;
         self
     }
 
     /// Demands a value on insert, also where the Rust type is an `Option`.
-    #[must_use]
     pub fn required(mut self) -> Self {
         self.optional = false;
         self
     }
 
     /// Has absent values made.
-    #[must_use]
     pub fn auto(mut self, auto: Auto) -> Self {
         self.auto = Some(auto);
         self
     }
 
     /// Makes it a reference to the rows of an entity.
-    #[must_use]
     pub fn foreign<E: Entity>(self, on_delete: OnDelete, evict_on_update: bool) -> Self {
         let (entity, key) = (E::NAME.to_owned(), E::PRIMARY_KEY.to_owned());
         self.refers_to(Foreign {
@@ -109,7 +126,6 @@ impl Field {
     }
 
     /// Makes it a reference to the rows of an entity that is known by name.
-    #[must_use]
     pub fn refers_to(mut self, foreign: Foreign) -> Self {
         self.foreign = Some(foreign);
         self
@@ -125,6 +141,12 @@ impl Field {
     #[must_use]
     pub fn kind(&self) -> FieldKind {
         self.kind
+    }
+
+    /// The whole numbers that it can hold, where these are fewer than an `i64` can.
+    #[must_use]
+    pub fn range(&self) -> Option<&RangeInclusive<i64>> {
+        self.range.as_ref()
     }
 
     /// Whether an insert must bring a value: it is neither optional nor made.
@@ -157,6 +179,12 @@ impl Field {
         self.auto
     }
 
+    /// Whether a value that the user left out is made on insert.
+    #[must_use]
+    pub fn is_made(&self) -> bool {
+        self.auto.is_some()
+    }
+
     /// What it refers to.
     #[must_use]
     pub fn reference(&self) -> Option<&Foreign> {
@@ -172,33 +200,119 @@ impl Field {
         }
     }
 
-    /// Reads a value of this field from JSON; a reference from `{"id": ..}`.
+    /// Reads a value of this field from JSON, and checks it; a reference from `{"id": ..}`.
+    ///
+    /// `null` is read as absent whether or not the field may be absent: that is for the whole row to say, where
+    /// an absent value may yet be made.
     ///
     /// # Errors
     ///
     /// A message that says what was expected.
     pub fn from_json(&self, json: &Json) -> Result<Value, String> {
-        let value = match (&self.foreign, json) {
-            (Some(foreign), Json::Object(object)) => match object.get(&foreign.key) {
-                Some(key) if object.len() == 1 && !key.is_null() => {
-                    Value::from_json(self.kind, key)?
-                }
-                _ => return Err(reference_expected(foreign)),
-            },
-            (Some(foreign), json) if !json.is_null() => return Err(reference_expected(foreign)),
-            _ => Value::from_json(self.kind, json)?,
+        let json = match (&self.foreign, json) {
+            (None, json) | (Some(_), json @ Json::Null) => json,
+            (Some(foreign), Json::Object(object)) if object.len() == 1 => object
+                .get(&foreign.key)
+                .filter(|key| !key.is_null())
+                .ok_or_else(|| foreign.expectation())?,
+            (Some(foreign), _) => return Err(foreign.expectation()),
         };
-        match &value {
-            Value::Text(text) if text.is_empty() => Err("length must be at least 1".to_owned()),
-            Value::Text(text) if text.contains('\0') => Err("must not hold a NUL".to_owned()),
-            _ => Ok(value),
+        // An integer past what an `i64` can hold is an integer all the same: say what is wrong with it.
+        if self.kind == FieldKind::Integer && json.is_u64() && !json.is_i64() {
+            return Err(outside(
+                self.range.as_ref().unwrap_or(&(i64::MIN..=i64::MAX)),
+            ));
+        }
+        self.checked(Value::from_json(self.kind, json)?)
+    }
+
+    /// Reads a value of this field from text, and checks it; a reference from the bare key.
+    ///
+    /// # Errors
+    ///
+    /// A message that says what was expected.
+    pub fn from_text(&self, text: &str) -> Result<Value, String> {
+        self.checked(Value::from_text(self.kind, text)?)
+    }
+
+    /// Checks a value against what this field can hold: its kind, its range, text that is neither empty nor
+    /// holds a NUL (nor do the members of a set), and numbers that are finite.
+    ///
+    /// An absent value passes: whether one is demanded depends on what is done with the row.
+    ///
+    /// # Errors
+    ///
+    /// A message that says what was expected.
+    pub fn check(&self, value: &Value) -> Result<(), String> {
+        if !value.is(self.kind) {
+            return Err(self.kind.expectation().to_owned());
+        }
+        match (value, &self.range) {
+            (Value::Integer(integer), Some(range)) if !range.contains(integer) => {
+                Err(outside(range))
+            }
+            (Value::Number(number), _) if !number.is_finite() => {
+                Err("must be a finite number".to_owned())
+            }
+            (Value::Text(text), _) => check_text(text),
+            (Value::Set(members), _) => members
+                .iter()
+                .try_for_each(|member| check_text(member))
+                .map_err(|message| format!("each member: {message}")),
+            // JSON's `null` is the absent value; another form of it would make the two unequal.
+            (Value::Json(Json::Null), _) => Err(self.kind.expectation().to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn checked(&self, value: Value) -> Result<Value, String> {
+        self.check(&value).map(|()| value)
+    }
+}
+
+impl Foreign {
+    fn expectation(&self) -> String {
+        format!(
+            "expected a reference to {} as {{\"{}\": ..}}",
+            self.entity, self.key
+        )
+    }
+}
+
+impl OnDelete {
+    /// The word for it in the derive attribute and in schemas.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Restrict => "restrict",
+            Self::Cascade => "cascade",
+            Self::SetNull => "set_null",
         }
     }
 }
 
-fn reference_expected(foreign: &Foreign) -> String {
-    format!(
-        "expected a reference to {} as {{\"{}\": ..}}",
-        foreign.entity, foreign.key
-    )
+impl Auto {
+    /// The word for it in schemas.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::CreateTime => "create_time",
+            Self::UpdateTime => "update_time",
+        }
+    }
+}
+
+fn outside(range: &RangeInclusive<i64>) -> String {
+    format!("must be between {} and {}", range.start(), range.end())
+}
+
+fn check_text(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        Err("length must be at least 1".to_owned())
+    } else if text.contains('\0') {
+        Err("must not hold a NUL".to_owned())
+    } else {
+        Ok(())
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::{Auto, Field, Schema};
+use super::{Auto, Schema};
 use crate::{FieldKind, Patch, Row, Timestamp, Value, Violations};
 
 /// What a text made by [`Auto::Random`] is made of.
@@ -14,9 +14,28 @@ const RANDOM_TEXT: usize = 32;
 impl Schema {
     /// Reads the fields that a JSON object names; `null` clears one.
     ///
+    /// Whether the fields that it does not name are demanded is for [`complete_insert`](Self::complete_insert)
+    /// to say.
+    ///
     /// # Errors
     ///
-    /// One violation for each unknown field and each value of a wrong kind.
+    /// One violation for each unknown field and each value that its field cannot hold.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tidings_core::{Field, Schema, Timestamp};
+    /// use uuid::Uuid;
+    ///
+    /// let schema = Schema::builder("consumers")
+    ///     .field(Field::of::<Uuid>("id").primary_key())
+    ///     .field(Field::of::<String>("username").unique())
+    ///     .build();
+    /// let body = json!({"nmae": "bob", "username": 7});
+    /// let violations = schema.patch_from_json(body.as_object().unwrap()).unwrap_err();
+    /// assert_eq!(violations.to_string(), "nmae: unknown field; username: expected a string");
+    /// ```
     pub fn patch_from_json(&self, object: &Map<String, Json>) -> Result<Patch, Violations> {
         let mut violations = Violations::default();
         let mut patch = Patch::default();
@@ -35,7 +54,9 @@ impl Schema {
 
     /// Makes the absent values of a row that is about to be inserted, and checks it.
     ///
-    /// A nil UUID and a zero timestamp in a field whose values are made count as absent.
+    /// A nil UUID, an empty text and a zero timestamp in a field whose values are made count as absent, since
+    /// that is how a struct whose field is no `Option` leaves it to be made. A time of update is always made.
+    /// A row of fewer values than the schema has fields lacks the last ones.
     ///
     /// # Errors
     ///
@@ -55,10 +76,13 @@ impl Schema {
 
     /// Notes the time of an update in a row that is about to be stored over another, and checks it.
     ///
+    /// Nothing else is made: a field that the update clears is absent afterwards, or refused where it must be set.
+    ///
     /// # Errors
     ///
     /// As [`complete_insert`](Self::complete_insert).
     pub fn complete_update(&self, mut row: Row, now: Timestamp) -> Result<Row, Violations> {
+        row.0.resize(self.fields.len(), Value::Null);
         for (field, value) in self.fields.iter().zip(&mut row.0) {
             if field.auto_value() == Some(Auto::UpdateTime) {
                 *value = Value::Integer(now.as_unix());
@@ -72,14 +96,15 @@ impl Schema {
         for (field, value) in self.fields.iter().zip(&row.0) {
             if value.is_null() && !field.is_optional() {
                 violations.add(field.name(), "required field missing");
-            } else if !value.is(field.kind()) {
-                violations.add(field.name(), format!("expected a {}", field.kind().name()));
+            } else if let Err(message) = field.check(value) {
+                violations.add(field.name(), message);
             }
         }
         for names in &self.at_least_one_of {
             let is_set = |name: &String| {
                 self.field(name)
-                    .is_some_and(|(index, _)| !row.0[index].is_null())
+                    .and_then(|(index, _)| row.0.get(index))
+                    .is_some_and(|value| !value.is_null())
             };
             if !names.iter().any(is_set) {
                 let names: Vec<_> = names.iter().map(|name| format!("'{name}'")).collect();
@@ -100,6 +125,7 @@ fn unset(value: &Value) -> bool {
     match value {
         Value::Null | Value::Integer(0) => true,
         Value::Uuid(uuid) => uuid.is_nil(),
+        Value::Text(text) => text.is_empty(),
         _ => false,
     }
 }
@@ -126,12 +152,4 @@ fn random_text() -> String {
         .map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()]))
         .take(RANDOM_TEXT)
         .collect()
-}
-
-impl Field {
-    /// Whether a value that the user left out is made on insert.
-    #[must_use]
-    pub fn is_made(&self) -> bool {
-        self.auto_value().is_some()
-    }
 }

@@ -66,7 +66,7 @@ fn a_row_comes_back_as_it_went() {
 #[test]
 fn the_rows_json_is_that_of_the_struct() {
     let mut credential = credential();
-    for consumer in [credential.consumer.clone(), None] {
+    for consumer in [credential.consumer, None] {
         credential.consumer = consumer;
         let json = serde_json::to_value(&credential).expect("JSON");
         assert_eq!(

@@ -1,4 +1,10 @@
-//! Entities through the public face of the crate: what the derive macro writes, and what schemas do with it.
+//! Entities through the public face of the crate: what the derive macro writes and refuses, and what schemas do
+//! with rows.
 
 mod derived;
 mod entities;
+mod faults;
+mod forms;
+mod input;
+mod keys;
+mod ui;

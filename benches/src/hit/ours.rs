@@ -1,0 +1,63 @@
+//! Ours on a hit: [`Cache::get`] as its users call it, with a load that would answer "absent".
+
+use std::{convert::Infallible, sync::Arc};
+
+use tidings_cache::{Cache, GetOptions};
+use tidings_core::CacheKey;
+use tokio::runtime::Runtime;
+
+use super::{Input, LookUp, current_thread};
+use crate::{
+    harness::{Contestant, Turn},
+    workload::Credential,
+};
+
+/// The node's cache; each thread that asks is attached, and holds what it asks for after the warm-up.
+pub(super) struct Ours {
+    cache: Cache,
+    /// What loads would run on.
+    _loads: Runtime,
+}
+
+impl Ours {
+    pub(super) fn new(input: &Input) -> Self {
+        let loads = current_thread();
+        let cache = Cache::builder()
+            .runtime(loads.handle().clone())
+            .capacity(1 << 30)
+            .l1_entries(4 * input.keys.len())
+            .build()
+            .expect("the settings are allowed");
+        for (key, credential) in input.entries() {
+            cache
+                .set(key, Some(credential.clone()), GetOptions::default())
+                .expect("a credential is smaller than the cache");
+        }
+        Self {
+            cache,
+            _loads: loads,
+        }
+    }
+
+    pub(super) fn contestant<'a>(&'a self, input: &'a Input) -> Contestant<'a> {
+        Contestant::new("tidings", move |thread| {
+            let attached = self.cache.attach_thread(format!("bench {thread}"));
+            let runtime = current_thread();
+            move |_: Turn| {
+                // The thread stays attached for as long as the runner lives.
+                let _ = &attached;
+                input.turn(&runtime, self)
+            }
+        })
+    }
+}
+
+impl LookUp for Ours {
+    type Handle = Arc<Credential>;
+
+    async fn get(&self, key: &CacheKey) -> Option<Self::Handle> {
+        let load = || async { Ok::<Option<Credential>, Infallible>(None) };
+        let found = self.cache.get(key, GetOptions::default(), load).await;
+        found.ok().flatten()
+    }
+}

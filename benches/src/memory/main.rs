@@ -1,0 +1,89 @@
+//! Subject group `memory`: what an entry costs, what a bound is worth, and what survives a flood.
+//!
+//! - `bytes_per_entry_N`: live bytes after N credentials were put in, over N. Key, value, and everything that
+//!   the cache keeps for them; the crate `allocation-counter` counts on the thread that fills.
+//! - `api_key_to_credential_allocations`: allocations per look-up that builds its key and hits.
+//! - `flood_hit_ratio`: 10,000 credentials are cached, in a cache with room for twice as many. Then ten million
+//!   keys that do not exist are asked for, and their absence is cached; after every tenth of them a
+//!   credential is asked for, Zipf 0.99. The figure is how many of these were hits.
+//! - `hit_ratio_zipf_S_at_P`: 100,000 keys, a million look-ups, room for P per cent of the keys.
+//!
+//! A program of its own: its allocator counts, and a counting allocator has no place under a clock.
+
+mod caches;
+mod entries;
+mod ratios;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use tidings_benches::harness::{Bench, BenchError, Settings};
+
+/// What an entry costs, what a bound is worth, and what survives a flood.
+#[derive(Debug, Parser)]
+struct Options {
+    /// As little as shows that everything runs; the figures mean nothing.
+    #[arg(long)]
+    quick: bool,
+
+    /// Seeds every random choice.
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Where the JSON goes.
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+}
+
+fn measure(settings: Settings) -> Result<Bench, BenchError> {
+    let mut bench = Bench::new("memory", settings);
+    entries::run(&mut bench)?;
+    ratios::run(&mut bench);
+    Ok(bench)
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let mut settings = if options.quick {
+        Settings::quick()
+    } else {
+        Settings::full()
+    };
+    // Counts do not scatter: once is enough.
+    (settings.rounds, settings.slices) = (1, 1);
+    settings.seed = options.seed.unwrap_or(settings.seed);
+    let done = measure(settings).and_then(|bench| {
+        println!("{}", bench.table());
+        bench.write(&options.out)
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_figure_is_plausible() {
+        let settings = Settings {
+            scale: 2,
+            ..Settings::quick()
+        };
+        let bench = measure(settings).expect("every entry is found again");
+        for row in bench.rows() {
+            let figure = row.value.expect("no row is a time");
+            let plausible = match row.unit {
+                Some("bytes") => (150.0..3_000.0).contains(&figure),
+                Some("%") => (0.0..=105.0).contains(&figure),
+                _ => figure >= 0.0,
+            };
+            assert!(plausible, "{row:?}");
+        }
+    }
+}

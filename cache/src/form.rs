@@ -1,0 +1,51 @@
+//! The form in which a worker holds a value: its own clone, or what an L1 serializer makes of it.
+
+use std::sync::Arc;
+
+use crate::{
+    error::{BoxError, GetError, LoadError},
+    stored::Cacheable,
+};
+
+/// Makes what L1 holds (`W`) of what L2 holds (`V`).
+pub(crate) trait Form<V, W>: Send + Sync {
+    /// For a thread with an L1: a value that shares nothing with other threads.
+    fn own(&self, shared: &V) -> Result<Arc<W>, GetError>;
+
+    /// For a thread without.
+    fn shared(&self, shared: Arc<V>) -> Result<Arc<W>, GetError>;
+}
+
+/// The value as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Own;
+
+impl<V: Cacheable> Form<V, V> for Own {
+    /// A clone, so that no reference count is shared with other cores.
+    fn own(&self, shared: &V) -> Result<Arc<V>, GetError> {
+        Ok(Arc::new(shared.clone()))
+    }
+
+    fn shared(&self, shared: Arc<V>) -> Result<Arc<V>, GetError> {
+        Ok(shared)
+    }
+}
+
+/// What an L1 serializer makes.
+pub(crate) struct Decoded<D>(pub(crate) D);
+
+impl<V, W, D> Form<V, W> for Decoded<D>
+where
+    V: Cacheable,
+    D: Fn(&V) -> Result<W, BoxError> + Send + Sync,
+{
+    fn own(&self, shared: &V) -> Result<Arc<W>, GetError> {
+        (self.0)(shared)
+            .map(Arc::new)
+            .map_err(|error| GetError::L1Serializer(LoadError::new(error)))
+    }
+
+    fn shared(&self, shared: Arc<V>) -> Result<Arc<W>, GetError> {
+        self.own(&shared)
+    }
+}

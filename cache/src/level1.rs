@@ -1,0 +1,333 @@
+//! L1: a worker's own cache, one table per named cache on each attached thread.
+//!
+//! A hit takes no lock and writes nothing that another core reads: the table is a thread-local, the value is this
+//! thread's own clone, and the only thing shared is one read of the key's slot. An entry is valid while its number is
+//! not below its slot; its ttl, if it has one, costs a look at the clock.
+//!
+//! Bounded in entries; the hand of a clock evicts what was not hit since it came by last. What leaves is handed to the
+//! caller, who drops it once the table is no longer borrowed: a value's `Drop` may use the cache.
+
+use std::{any::Any, cell::RefCell, marker::PhantomData, sync::Weak};
+
+use hashbrown::HashTable;
+use tidings_core::{CacheKey, clock::Clock};
+
+use crate::{
+    fence::Slots,
+    level2::NEVER,
+    node::{Named, Node},
+    stats::{ThreadCounters, Threads},
+    sync::{Arc, thread_local},
+};
+
+thread_local! {
+    static THREAD: RefCell<Vec<Attached>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One hit in this many touches L2, so that L2 does not take the hottest keys for cold ones.
+const TOUCH_EVERY: u64 = 64;
+
+/// A node that this thread is attached to.
+struct Attached {
+    node: u64,
+    /// Whether any handle is left.
+    alive: Weak<Node>,
+    label: Arc<str>,
+    guards: usize,
+    /// By the index of the named cache.
+    tables: Vec<Option<Table>>,
+}
+
+/// Which table: a node's number in the process, and a cache's index within the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) node: u64,
+    pub(crate) cache: u32,
+}
+
+/// What a thread's table needs when it is made.
+pub(crate) struct Fitting<'a> {
+    pub(crate) place: Place,
+    pub(crate) capacity: usize,
+    pub(crate) threads: &'a Arc<Threads>,
+}
+
+pub(crate) enum Found<T> {
+    Hit {
+        value: Option<Arc<T>>,
+        /// It is this hit's turn to tell L2.
+        touch: bool,
+    },
+    /// Nothing that is valid and of this type.
+    Miss,
+    /// This thread has no L1.
+    Unattached,
+}
+
+struct Table {
+    entries: HashTable<Entry>,
+    capacity: usize,
+    hand: usize,
+    counters: Arc<ThreadCounters>,
+    threads: Arc<Threads>,
+}
+
+pub(crate) struct Entry {
+    key: CacheKey,
+    /// The sequence before L2 was read.
+    number: u64,
+    expires: u64,
+    value: Option<Arc<dyn Any + Send + Sync>>,
+    visited: bool,
+}
+
+/// Looks a key up in this thread's own table.
+#[inline]
+pub(crate) fn get<T: Any + Send + Sync>(
+    place: Place,
+    key: &CacheKey,
+    slots: &Slots,
+    clock: &dyn Clock,
+) -> Found<T> {
+    // Gone when a value is dropped with its thread, and borrowed when a value's `Drop` uses the cache meanwhile: such a
+    // call goes without L1.
+    let found = THREAD.try_with(|thread| {
+        let mut thread = thread.try_borrow_mut().ok()?;
+        let attached = thread.iter_mut().find(|other| other.node == place.node)?;
+        let Some(Some(table)) = attached.tables.get_mut(place.cache as usize) else {
+            return Some(Found::Miss);
+        };
+        Some(table.get(key, slots, clock))
+    });
+    found.ok().flatten().unwrap_or(Found::Unattached)
+}
+
+/// Keeps a value on this thread, if it is attached. Gives what had to leave.
+pub(crate) fn put(
+    fitting: &Fitting<'_>,
+    key: &CacheKey,
+    number: u64,
+    expires: u64,
+    value: Option<Arc<dyn Any + Send + Sync>>,
+    slots: &Slots,
+) -> Option<Entry> {
+    with_table(fitting, |table| {
+        table.put(key, number, expires, value, slots)
+    })?
+}
+
+/// Counts for this thread; `None` if it is not attached.
+pub(crate) fn count<R>(
+    fitting: &Fitting<'_>,
+    count: impl FnOnce(&ThreadCounters) -> R,
+) -> Option<R> {
+    with_table(fitting, |table| count(&table.counters))
+}
+
+/// Takes out what is no longer valid.
+pub(crate) fn sweep(place: Place, slots: &Slots, now: u64) -> Vec<Entry> {
+    let gone = THREAD.try_with(|thread| {
+        let mut thread = thread.try_borrow_mut().ok()?;
+        let attached = thread.iter_mut().find(|other| other.node == place.node)?;
+        let table = attached.tables.get_mut(place.cache as usize)?.as_mut()?;
+        let gone: Vec<_> = table
+            .entries
+            .extract_if(|entry| {
+                entry.expires <= now || entry.number < slots.floor(entry.key.hash_value())
+            })
+            .collect();
+        table.entries_changed();
+        if table.entries.len() * 4 < table.entries.capacity() {
+            table.entries.shrink_to_fit(|entry| entry.key.hash_value());
+        }
+        Some(gone)
+    });
+    gone.ok().flatten().unwrap_or_default()
+}
+
+/// Gives this thread an L1 for a node.
+pub(crate) fn attach(node: &Arc<Node>, named: &Named, label: &str) -> ThreadGuard {
+    let ended = THREAD.try_with(|thread| {
+        let mut thread = thread.try_borrow_mut().ok()?;
+        match thread.iter_mut().find(|other| other.node == node.id) {
+            Some(attached) => attached.guards += 1,
+            None => thread.push(Attached {
+                node: node.id,
+                alive: Arc::downgrade(node),
+                label: label.into(),
+                guards: 1,
+                tables: Vec::new(),
+            }),
+        }
+        Some(take_ended(&mut thread))
+    });
+    drop(ended);
+    // So that the thread shows up in the statistics at once.
+    count(&named.fitting(node), |_| ());
+    ThreadGuard {
+        node: node.id,
+        not_send: PhantomData,
+    }
+}
+
+/// Nodes whose last handle has gone, to be dropped once the list is no longer borrowed. Only guards that were kept leave
+/// any.
+fn take_ended(thread: &mut Vec<Attached>) -> Vec<Attached> {
+    thread
+        .extract_if(.., |attached| attached.alive.strong_count() == 0)
+        .collect()
+}
+
+fn with_table<R>(fitting: &Fitting<'_>, run: impl FnOnce(&mut Table) -> R) -> Option<R> {
+    let result = THREAD.try_with(|thread| {
+        let mut thread = thread.try_borrow_mut().ok()?;
+        let attached = thread
+            .iter_mut()
+            .find(|other| other.node == fitting.place.node)?;
+        let index = fitting.place.cache as usize;
+        if attached.tables.len() <= index {
+            attached.tables.resize_with(index + 1, || None);
+        }
+        let label = &attached.label;
+        let table = attached.tables[index].get_or_insert_with(|| Table {
+            entries: HashTable::new(),
+            capacity: fitting.capacity,
+            hand: 0,
+            counters: fitting.threads.join(label),
+            threads: Arc::clone(fitting.threads),
+        });
+        Some(run(table))
+    });
+    result.ok().flatten()
+}
+
+impl Table {
+    #[inline]
+    fn get<T: Any + Send + Sync>(
+        &mut self,
+        key: &CacheKey,
+        slots: &Slots,
+        clock: &dyn Clock,
+    ) -> Found<T> {
+        let hash = key.hash_value();
+        let Some(entry) = self.entries.find_mut(hash, |entry| entry.key == *key) else {
+            return Found::Miss;
+        };
+        let expired = entry.expires != NEVER && clock.now().0 >= entry.expires;
+        if expired || below_floor(entry.number, slots.floor(hash)) {
+            return Found::Miss;
+        }
+        let value = match &entry.value {
+            None => None,
+            Some(value) => match Arc::clone(value).downcast() {
+                Ok(value) => Some(value),
+                // L2 knows whether the caller or this entry's form is the odd one.
+                Err(_) => return Found::Miss,
+            },
+        };
+        entry.visited = true;
+        let hits = self.counters.l1_hit(value.is_none());
+        Found::Hit {
+            value,
+            touch: hits.is_multiple_of(TOUCH_EVERY),
+        }
+    }
+
+    fn put(
+        &mut self,
+        key: &CacheKey,
+        number: u64,
+        expires: u64,
+        value: Option<Arc<dyn Any + Send + Sync>>,
+        slots: &Slots,
+    ) -> Option<Entry> {
+        let hash = key.hash_value();
+        let entry = Entry {
+            key: key.clone(),
+            number,
+            expires,
+            value,
+            visited: false,
+        };
+        if let Some(old) = self.entries.find_mut(hash, |entry| entry.key == *key) {
+            return Some(std::mem::replace(old, entry));
+        }
+        if self.capacity == 0 {
+            return Some(entry);
+        }
+        let gone = (self.entries.len() >= self.capacity).then(|| self.evict(slots));
+        self.entries
+            .insert_unique(hash, entry, |entry| entry.key.hash_value());
+        self.entries_changed();
+        gone.flatten()
+    }
+
+    /// Turns the hand until it meets an entry that was not hit since last time, or is no longer valid.
+    fn evict(&mut self, slots: &Slots) -> Option<Entry> {
+        // Twice round at most: the first round clears every mark.
+        for _ in 0..2 * self.entries.num_buckets() {
+            let index = self.hand;
+            self.hand = (index + 1) % self.entries.num_buckets();
+            let Some(entry) = self.entries.get_bucket_mut(index) else {
+                continue;
+            };
+            let valid = !below_floor(entry.number, slots.floor(entry.key.hash_value()));
+            if entry.visited && valid {
+                entry.visited = false;
+                continue;
+            }
+            let entry = self.entries.get_bucket_entry(index).ok()?;
+            return Some(entry.remove().0);
+        }
+        None
+    }
+
+    fn entries_changed(&self) {
+        self.counters.entries(self.entries.len() as u64);
+    }
+}
+
+/// The whole of an L1 entry's validity.
+#[inline]
+fn below_floor(number: u64, floor: u64) -> bool {
+    #[cfg(shuttle)]
+    if crate::faults::removed(crate::faults::Step::Level1ComparesSlot) {
+        return false;
+    }
+    number < floor
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.threads.leave(&self.counters);
+    }
+}
+
+/// A thread's L1. It dies with this guard, or with the thread.
+#[derive(Debug)]
+#[must_use = "the thread's L1 lasts as long as the guard"]
+pub struct ThreadGuard {
+    node: u64,
+    /// The table is a thread-local: only its thread can take it down.
+    not_send: PhantomData<*const ()>,
+}
+
+impl ThreadGuard {
+    /// Keeps the L1 until the thread ends: for a runtime's `on_thread_start` hook, which has no place for a guard.
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for ThreadGuard {
+    fn drop(&mut self) {
+        // A thread that is ending may have lost its thread-locals already; then there is nothing to do.
+        let gone = THREAD.try_with(|thread| {
+            let mut thread = thread.try_borrow_mut().ok()?;
+            let index = thread.iter().position(|other| other.node == self.node)?;
+            thread[index].guards -= 1;
+            (thread[index].guards == 0).then(|| thread.swap_remove(index))
+        });
+        drop(gone);
+    }
+}

@@ -1,0 +1,54 @@
+//! Named policies, rather than dozens of knobs.
+
+use std::time::Duration;
+
+use crate::options::Overrides;
+
+/// A named set of options. Whatever is set beside it wins over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Revocable,
+    Reference,
+}
+
+impl Policy {
+    /// For what may be revoked: credentials, permissions.
+    ///
+    /// An absence is served for five seconds; nothing is ever served after its time, and a call that asks for that
+    /// ([`resurrect_ttl`](crate::GetOptions::resurrect_ttl)) is refused.
+    #[must_use]
+    pub const fn revocable() -> Self {
+        Self(Kind::Revocable)
+    }
+
+    /// For what may lag: settings, catalogues, routes.
+    ///
+    /// When a load fails, the expired value is served for thirty seconds more; an entry with a ttl is loaded anew in
+    /// the background once four fifths of it have passed, and each ttl is up to a tenth shorter.
+    #[must_use]
+    pub const fn reference() -> Self {
+        Self(Kind::Reference)
+    }
+
+    pub(crate) fn never_stale(self) -> bool {
+        self.0 == Kind::Revocable
+    }
+
+    pub(crate) fn overrides(self) -> Overrides {
+        match self.0 {
+            Kind::Revocable => Overrides {
+                neg_ttl: Some(Duration::from_secs(5)),
+                ..Overrides::default()
+            },
+            Kind::Reference => Overrides {
+                resurrect_ttl: Some(Duration::from_secs(30)),
+                refresh_early: Some(0.8),
+                jitter: Some(0.1),
+                ..Overrides::default()
+            },
+        }
+    }
+}

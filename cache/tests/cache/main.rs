@@ -1,0 +1,5 @@
+//! The promises of the cache, through its public face.
+#![cfg(not(shuttle))]
+
+mod answers;
+mod kit;

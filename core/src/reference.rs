@@ -1,0 +1,127 @@
+//! [`Ref`]: a foreign key with the type of what it refers to.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    marker::PhantomData,
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
+
+use crate::Entity;
+
+/// A reference to a row of another entity, by its primary key. In JSON: `{"id": ..}`, where `id` is the name of
+/// that entity's primary key.
+///
+/// It costs what the primary key costs, and says nothing about whether the row exists.
+///
+/// # Examples
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use tidings_core::{Entity, Ref};
+/// use uuid::Uuid;
+///
+/// #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+/// #[entity(name = "consumers")]
+/// struct Consumer {
+///     #[entity(primary_key, auto)]
+///     id: Uuid,
+/// }
+///
+/// let consumer = Consumer { id: Uuid::nil() };
+/// let json = serde_json::to_string(&Ref::to(&consumer))?;
+/// assert_eq!(json, r#"{"id":"00000000-0000-0000-0000-000000000000"}"#);
+/// assert_eq!(serde_json::from_str::<Ref<Consumer>>(&json)?.id, consumer.id);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+pub struct Ref<E: Entity> {
+    /// The primary key of the row that is meant.
+    pub id: E::Id,
+    entity: PhantomData<fn() -> E>,
+}
+
+impl<E: Entity> Ref<E> {
+    /// A reference by primary key.
+    #[must_use]
+    pub fn new(id: E::Id) -> Self {
+        Self {
+            id,
+            entity: PhantomData,
+        }
+    }
+
+    /// A reference to a row at hand.
+    #[must_use]
+    pub fn to(entity: &E) -> Self {
+        Self::new(entity.id().clone())
+    }
+}
+
+// By hand, because derives would demand the traits of `E` and not of `E::Id`.
+
+impl<E: Entity> Clone for Ref<E> {
+    fn clone(&self) -> Self {
+        Self::new(self.id.clone())
+    }
+}
+
+impl<E: Entity> Copy for Ref<E> where E::Id: Copy {}
+
+impl<E: Entity> fmt::Debug for Ref<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ref({} {:?})", E::NAME, self.id)
+    }
+}
+
+impl<E: Entity> PartialEq for Ref<E> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl<E: Entity> Eq for Ref<E> {}
+
+impl<E: Entity> Hash for Ref<E> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl<E: Entity> Serialize for Ref<E> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(E::PRIMARY_KEY, &self.id)?;
+        map.end()
+    }
+}
+
+impl<'de, E: Entity> Deserialize<'de> for Ref<E> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Visitor(PhantomData))
+    }
+}
+
+struct Visitor<E>(PhantomData<fn() -> E>);
+
+impl<'de, E: Entity> de::Visitor<'de> for Visitor<E> {
+    type Value = Ref<E>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a map with the one entry `{}`", E::PRIMARY_KEY)
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Ref<E>, A::Error> {
+        let mut id = None;
+        while let Some(key) = map.next_key::<String>()? {
+            if key != E::PRIMARY_KEY {
+                return Err(de::Error::unknown_field(&key, &[E::PRIMARY_KEY]));
+            }
+            if id.replace(map.next_value()?).is_some() {
+                return Err(de::Error::duplicate_field(E::PRIMARY_KEY));
+            }
+        }
+        id.map(Ref::new)
+            .ok_or_else(|| de::Error::missing_field(E::PRIMARY_KEY))
+    }
+}

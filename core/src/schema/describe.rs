@@ -1,0 +1,83 @@
+//! A schema as JSON, for people and programs that meet it over HTTP.
+
+use serde_json::{Value as Json, json};
+
+use super::{Field, Schema};
+
+impl Schema {
+    /// The schema as JSON: what `GET /schemas/{entity}` answers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tidings_core::{Field, Schema};
+    ///
+    /// let schema = Schema::builder("tenants")
+    ///     .field(Field::of::<i64>("id").primary_key())
+    ///     .admin_api("tenants", None)
+    ///     .build();
+    /// assert_eq!(
+    ///     schema.to_json(),
+    ///     json!({
+    ///         "name": "tenants",
+    ///         "primary_key": "id",
+    ///         "endpoint_key": null,
+    ///         "cache_key": ["id"],
+    ///         "fields": [{
+    ///             "name": "id", "type": "integer", "required": true, "unique": true, "auto": null,
+    ///             "reference": null,
+    ///         }],
+    ///         "unique": [],
+    ///         "at_least_one_of": [],
+    ///         "admin_api": {"name": "tenants", "nested": null},
+    ///     })
+    /// );
+    /// ```
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        let primary_key = self.fields.get(self.primary_key()).map(Field::name);
+        let cache_key: Vec<_> = if self.cache_key.is_empty() {
+            primary_key.into_iter().collect()
+        } else {
+            self.cache_key.iter().map(String::as_str).collect()
+        };
+        let fields: Vec<_> = self.fields.iter().map(Field::describe).collect();
+        json!({
+            "name": self.name,
+            "primary_key": primary_key,
+            "endpoint_key": self.endpoint_key,
+            "cache_key": cache_key,
+            "fields": fields,
+            "unique": self.unique_together,
+            "at_least_one_of": self.at_least_one_of,
+            "admin_api": self.admin_api.as_ref().map(|api| json!({
+                "name": api.name,
+                "nested": api.nested,
+            })),
+        })
+    }
+}
+
+impl Field {
+    /// The field as JSON; `between` only where an integer is narrower than 64 bits.
+    fn describe(&self) -> Json {
+        let mut json = json!({
+            "name": self.name(),
+            "type": self.kind().name(),
+            "required": self.is_required(),
+            "unique": self.is_unique(),
+            "auto": self.auto_value().map(super::Auto::as_str),
+            "reference": self.reference().map(|foreign| json!({
+                "entity": foreign.entity,
+                "key": foreign.key,
+                "on_delete": foreign.on_delete.as_str(),
+                "on_update": foreign.evict_on_update.then_some("evict"),
+            })),
+        });
+        if let Some(range) = self.range() {
+            json["between"] = json!([range.start(), range.end()]);
+        }
+        json
+    }
+}

@@ -1,0 +1,238 @@
+//! Deletes, and what hangs on the deleted row.
+//!
+//! All rows that a delete takes along are found first, level by level, each once however many ways lead to it
+//! (diamonds, cycles, rows that refer to themselves). Then it is checked that no row with `restrict` that
+//! would stay refers to one of them (one that goes along does no harm); only then is anything
+//! changed. References to be cleared are cleared first, each row by one update of its own; then rows are
+//! deleted, and announced, children before their parents. Where rows refer to each other in a circle, the one
+//! that was found last goes first.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use tidings_core::{CacheKey, OnDelete, Row, Value};
+
+use crate::{
+    Error,
+    catalog::{Catalog, Child},
+    connection::{change, execute, first},
+    transaction::{CHUNK, Transaction},
+    values::{arguments, decode, list},
+};
+
+/// The rows that a delete is going to touch.
+#[derive(Default)]
+struct Plan {
+    /// In the order in which they were found: the deleted row first.
+    doomed: Vec<Touched>,
+    /// Where in `doomed` a row is.
+    positions: HashMap<CacheKey, usize>,
+    /// Rows whose reference is cleared, unless they turn out to be doomed.
+    cleared: Vec<(Touched, Vec<usize>)>,
+    clearings: HashMap<CacheKey, usize>,
+}
+
+struct Touched {
+    entity: usize,
+    identity: CacheKey,
+    row: Row,
+}
+
+impl Transaction<'_> {
+    /// Deletes a row and all that goes with it.
+    pub(crate) async fn delete(&mut self, entity: usize, row: Row) -> Result<(), Error> {
+        let plan = self.plan(entity, row).await?;
+        self.refuse_restricted(&plan).await?;
+        let Plan {
+            doomed,
+            positions,
+            cleared,
+            ..
+        } = plan;
+        for (touched, fields) in cleared {
+            if positions.contains_key(&touched.identity) {
+                continue;
+            }
+            let mut new = touched.row.clone();
+            for field in fields {
+                new.0[field] = Value::Null;
+            }
+            self.update(touched.entity, touched.row, new).await?;
+        }
+        if doomed.len() > 1 {
+            // The order of statements cannot satisfy rows that refer to each other; the commit checks all.
+            execute(self.connection, "PRAGMA defer_foreign_keys = ON").await?;
+        }
+        for (entity, ids) in by_entity(self.catalog, &doomed) {
+            let sql = &self.catalog.get(entity).statements.delete;
+            for ids in ids.chunks(CHUNK) {
+                let ids = list(ids.iter().copied());
+                change(self.connection, sql, arguments([&ids])?).await?;
+            }
+        }
+        let order = children_first(self.catalog, &doomed, &positions);
+        let mut doomed: Vec<_> = doomed.into_iter().map(Some).collect();
+        for index in order {
+            if let Some(touched) = doomed[index].take() {
+                self.deleted(touched.entity, touched.row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds every row that goes, or loses a reference, with a row.
+    async fn plan(&mut self, entity: usize, row: Row) -> Result<Plan, Error> {
+        let catalog = self.catalog;
+        let mut plan = Plan::default();
+        plan.doom(catalog, entity, row);
+        let mut expanded = 0;
+        while expanded < plan.doomed.len() {
+            let level: Vec<_> = by_entity(catalog, &plan.doomed[expanded..])
+                .into_iter()
+                .map(|(entity, ids)| (entity, ids.into_iter().cloned().collect::<Vec<_>>()))
+                .collect();
+            expanded = plan.doomed.len();
+            for (parent, ids) in level {
+                for child in &catalog.get(parent).children {
+                    if child.on_delete == OnDelete::Restrict {
+                        continue;
+                    }
+                    let stored = catalog.get(child.entity);
+                    for ids in ids.chunks(CHUNK) {
+                        let found = self.rows(stored, &child.referring, [&list(ids)]).await?;
+                        for row in found {
+                            match child.on_delete {
+                                OnDelete::SetNull => plan.clear(catalog, child, row),
+                                _ => plan.doom(catalog, child.entity, row),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Refuses the delete if a row that would stay refers to one that would go.
+    async fn refuse_restricted(&mut self, plan: &Plan) -> Result<(), Error> {
+        let catalog = self.catalog;
+        for (entity, ids) in by_entity(catalog, &plan.doomed) {
+            let parent = catalog.get(entity);
+            let restricting = parent.children.iter();
+            for child in restricting.filter(|child| child.on_delete == OnDelete::Restrict) {
+                let stored = catalog.get(child.entity);
+                for ids in ids.chunks(CHUNK) {
+                    let ids = list(ids.iter().copied());
+                    let stays = first(
+                        self.connection,
+                        &child.referring,
+                        arguments([&ids])?,
+                        |row| {
+                            let identity = stored.identity(&decode(stored.schema, &row)?);
+                            Ok((!plan.positions.contains_key(&identity)).then_some(()))
+                        },
+                    );
+                    if stays.await?.is_some() {
+                        return Err(Error::Restricted {
+                            entity: parent.schema.name().to_owned(),
+                            by: stored.schema.name().to_owned(),
+                            field: stored.schema.fields()[child.field].name().to_owned(),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    fn doom(&mut self, catalog: &Catalog, entity: usize, row: Row) {
+        let identity = catalog.get(entity).identity(&row);
+        if self.positions.contains_key(&identity) {
+            return;
+        }
+        self.positions.insert(identity.clone(), self.doomed.len());
+        self.doomed.push(Touched {
+            entity,
+            identity,
+            row,
+        });
+    }
+
+    fn clear(&mut self, catalog: &Catalog, child: &Child, row: Row) {
+        let identity = catalog.get(child.entity).identity(&row);
+        if let Some(&known) = self.clearings.get(&identity) {
+            let fields = &mut self.cleared[known].1;
+            if !fields.contains(&child.field) {
+                fields.push(child.field);
+            }
+            return;
+        }
+        self.clearings.insert(identity.clone(), self.cleared.len());
+        let touched = Touched {
+            entity: child.entity,
+            identity,
+            row,
+        };
+        self.cleared.push((touched, vec![child.field]));
+    }
+}
+
+/// The primary keys of rows, by entity.
+fn by_entity<'a>(catalog: &Catalog, rows: &'a [Touched]) -> BTreeMap<usize, Vec<&'a Value>> {
+    let mut ids = BTreeMap::<_, Vec<_>>::new();
+    for touched in rows {
+        let id = catalog.get(touched.entity).id(&touched.row);
+        ids.entry(touched.entity).or_default().push(id);
+    }
+    ids
+}
+
+/// The order in which rows are announced: each after all that refer to it, as far as there is such an order.
+fn children_first(
+    catalog: &Catalog,
+    doomed: &[Touched],
+    positions: &HashMap<CacheKey, usize>,
+) -> Vec<usize> {
+    let mut parents = vec![Vec::new(); doomed.len()];
+    let mut waiting_for = vec![0_usize; doomed.len()];
+    for (index, touched) in doomed.iter().enumerate() {
+        for reference in &catalog.get(touched.entity).parents {
+            let parent = catalog.get(reference.entity).schema.name();
+            let identity = CacheKey::primary(parent, &touched.row.0[reference.field]);
+            if let Some(&parent) = positions.get(&identity)
+                && parent != index
+            {
+                parents[index].push(parent);
+                waiting_for[parent] += 1;
+            }
+        }
+    }
+    let mut ready: VecDeque<_> = (0..doomed.len())
+        .filter(|&row| waiting_for[row] == 0)
+        .collect();
+    let mut placed = vec![false; doomed.len()];
+    let mut order = Vec::with_capacity(doomed.len());
+    let mut last = doomed.len();
+    while order.len() < doomed.len() {
+        let Some(next) = ready.pop_front() else {
+            // Only circles are left: open one.
+            last -= 1;
+            if !placed[last] {
+                ready.push_back(last);
+            }
+            continue;
+        };
+        if std::mem::replace(&mut placed[next], true) {
+            continue;
+        }
+        order.push(next);
+        for &parent in &parents[next] {
+            waiting_for[parent] -= 1;
+            if waiting_for[parent] == 0 {
+                ready.push_back(parent);
+            }
+        }
+    }
+    order
+}

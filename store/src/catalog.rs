@@ -1,0 +1,138 @@
+//! What a store knows of its entities once it is attached: their statements, and who refers to whom.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use tidings_core::{CacheKey, OnDelete, Row, Schema, Value};
+
+use crate::{
+    hook::Hooks,
+    page::Shape,
+    statements::{self, Sql, Statements},
+};
+
+/// How many different statements for pages are kept; another one is built for each call.
+const PAGES_KEPT: usize = 64;
+
+/// The attached entities.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    entities: Vec<Stored>,
+    by_name: HashMap<&'static str, usize>,
+}
+
+/// One entity.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) schema: &'static Schema,
+    pub(crate) statements: Statements,
+    pub(crate) parents: Vec<Parent>,
+    pub(crate) children: Vec<Child>,
+    pub(crate) hooks: Hooks,
+    pages: Mutex<HashMap<Shape, Sql>>,
+}
+
+/// A reference of this entity to another, or to itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parent {
+    pub(crate) field: usize,
+    pub(crate) entity: usize,
+}
+
+/// A reference of another entity, or of the same one, to this.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) entity: usize,
+    pub(crate) field: usize,
+    pub(crate) on_delete: OnDelete,
+    pub(crate) evict_on_update: bool,
+    /// The rows that refer to one of a list of this entity's primary keys.
+    pub(crate) referring: Sql,
+}
+
+impl Catalog {
+    /// Of schemas that `check_all` has passed.
+    pub(crate) fn of(schemas: &[&'static Schema]) -> Self {
+        let by_name: HashMap<_, _> = schemas
+            .iter()
+            .enumerate()
+            .map(|(index, schema)| (schema.name(), index))
+            .collect();
+        let mut entities: Vec<_> = schemas.iter().map(|schema| Stored::of(schema)).collect();
+        for (index, schema) in schemas.iter().enumerate() {
+            for (field, declared) in schema.fields().iter().enumerate() {
+                let Some(foreign) = declared.reference() else {
+                    continue;
+                };
+                let Some(&parent) = by_name.get(foreign.entity.as_str()) else {
+                    continue;
+                };
+                entities[index].parents.push(Parent {
+                    field,
+                    entity: parent,
+                });
+                entities[parent].children.push(Child {
+                    entity: index,
+                    field,
+                    on_delete: foreign.on_delete,
+                    evict_on_update: foreign.evict_on_update,
+                    referring: statements::rows_referring(schema, field),
+                });
+            }
+        }
+        Self { entities, by_name }
+    }
+
+    pub(crate) fn get(&self, entity: usize) -> &Stored {
+        &self.entities[entity]
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.entities
+            .iter()
+            .map(|entity| entity.schema.name().to_owned())
+            .collect()
+    }
+}
+
+impl Stored {
+    fn of(schema: &'static Schema) -> Self {
+        Self {
+            schema,
+            statements: Statements::of(schema),
+            parents: Vec::new(),
+            children: Vec::new(),
+            hooks: Hooks::default(),
+            pages: Mutex::default(),
+        }
+    }
+
+    /// The row's primary key.
+    pub(crate) fn id<'a>(&self, row: &'a Row) -> &'a Value {
+        &row.0[self.schema.primary_key()]
+    }
+
+    /// What tells the row from every other of every entity.
+    pub(crate) fn identity(&self, row: &Row) -> CacheKey {
+        self.schema.primary_cache_key(row)
+    }
+
+    /// The statement for pages of a shape.
+    pub(crate) fn page(&self, shape: Shape) -> Sql {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sql) = pages.get(&shape) {
+            return Sql::clone(sql);
+        }
+        let sql = statements::page(self.schema, &shape);
+        if pages.len() < PAGES_KEPT {
+            pages.insert(shape, Sql::clone(&sql));
+        }
+        sql
+    }
+}

@@ -1,0 +1,352 @@
+//! Connections to SQLite: how they are opened, the pool of those that read, the one that writes.
+//!
+//! A database file has one connection that writes and a few beside it that read; in WAL mode neither holds
+//! up the other, and a statement that begins after a commit sees it. An in-memory database has one connection
+//! for both, taken in turns: SQLite's shared cache would let readers fail with `SQLITE_LOCKED` while a write
+//! is open, and its private one would give each connection a database of its own.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::TryStreamExt as _;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection,
+    sqlite::{
+        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous,
+    },
+};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+
+use crate::{BoxError, Error, error, location::Location, statements::Sql};
+
+/// How long a statement waits for another program that holds the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The most connections that read. Each is a thread and a page cache.
+const MAX_READERS: usize = 8;
+
+impl Location {
+    fn options(&self) -> SqliteConnectOptions {
+        let options = SqliteConnectOptions::new()
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true);
+        match self {
+            Self::Memory => options.in_memory(true),
+            // With FULL, an acknowledged commit survives a loss of power; NORMAL would be faster and would
+            // not, although a killed process loses nothing either way.
+            Self::File(path) => options
+                .filename(path)
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full),
+        }
+    }
+
+    /// Opens the connection that writes, and looks at the file to see whether it is a database.
+    pub(crate) async fn connect(&self) -> Result<SqliteConnection, Error> {
+        let opened = async {
+            let mut connection = self.options().connect().await?;
+            execute(&mut connection, "SELECT count(*) FROM sqlite_schema").await?;
+            Ok(connection)
+        };
+        opened.await.map_err(|failure: sqlx::Error| {
+            let Self::File(path) = self else {
+                return failure.into();
+            };
+            match error::primary_code(&failure) {
+                Some(error::code::NOT_A_DATABASE) => Error::NotADatabase { path: path.clone() },
+                Some(error::code::CORRUPT) => Error::Corrupt(failure),
+                _ => Error::Open {
+                    path: path.clone(),
+                    reason: failure.to_string(),
+                    source: Some(BoxError::from(failure)),
+                },
+            }
+        })
+    }
+
+    /// Opens a connection that cannot write.
+    async fn connect_reader(&self) -> Result<SqliteConnection, sqlx::Error> {
+        self.options().pragma("query_only", "ON").connect().await
+    }
+}
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    location: Location,
+    /// None once the store was closed, or while it could not be opened again.
+    connection: Option<SqliteConnection>,
+    /// A transaction may be open: set before one begins and cleared when its end is known, so that one that
+    /// was abandoned half-way (its task was dropped) is seen by whoever takes the writer next.
+    open_ended: bool,
+    closed: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(location: Location, connection: SqliteConnection) -> Self {
+        Self {
+            location,
+            connection: Some(connection),
+            open_ended: false,
+            closed: false,
+        }
+    }
+
+    /// The connection, with no transaction open.
+    pub(crate) async fn connection(&mut self) -> Result<&mut SqliteConnection, Error> {
+        if self.closed {
+            return Err(Error::Closed);
+        }
+        if self.open_ended {
+            self.settle().await;
+        }
+        if self.connection.is_none() {
+            self.connection = Some(self.location.connect().await?);
+        }
+        self.connection.as_mut().ok_or(Error::Closed)
+    }
+
+    /// Begins a transaction that no other program's write can come into.
+    pub(crate) async fn begin(&mut self) -> Result<&mut SqliteConnection, Error> {
+        self.connection().await?;
+        self.open_ended = true;
+        let connection = self.connection.as_mut().ok_or(Error::Closed)?;
+        execute(connection, "BEGIN IMMEDIATE").await?;
+        Ok(connection)
+    }
+
+    /// Commits. After an error the transaction may or may not have been committed; [`rollback`] is due.
+    ///
+    /// [`rollback`]: Self::rollback
+    pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
+        execute(connection, "COMMIT").await?;
+        self.open_ended = false;
+        Ok(())
+    }
+
+    /// Ends the transaction without committing it, whatever state the connection is in.
+    pub(crate) async fn rollback(&mut self) {
+        if self.open_ended {
+            self.settle().await;
+        }
+    }
+
+    /// Rolls back, or gives the connection up for a new one.
+    async fn settle(&mut self) {
+        if let Some(connection) = self.connection.as_mut()
+            && let Err(error) = execute(connection, "ROLLBACK").await
+        {
+            // SQLite has rolled back by itself after some errors, and says so by failing here. An in-memory
+            // database would be lost with its connection; if a transaction should still be open, its next
+            // BEGIN is refused.
+            if let Location::File(path) = &self.location {
+                tracing::warn!(path = %path.display(), %error, "the writer's connection is opened again");
+                self.connection = None;
+            }
+        }
+        self.open_ended = false;
+    }
+
+    /// Closes the connection and refuses to open another.
+    pub(crate) async fn close(&mut self) -> Result<(), sqlx::Error> {
+        self.rollback().await;
+        self.closed = true;
+        match self.connection.take() {
+            Some(connection) => connection.close().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where reads take their connection from.
+#[derive(Debug)]
+pub(crate) enum Readers {
+    /// The in-memory database's only connection.
+    Writer(Arc<tokio::sync::Mutex<Writer>>),
+    /// Connections of their own, opened when they are first needed.
+    Pool(Arc<Pool>),
+}
+
+/// Idle connections, and permits for as many as there may be.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    location: Location,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<SqliteConnection>>,
+    size: usize,
+}
+
+impl Readers {
+    pub(crate) fn new(location: &Location, writer: &Arc<tokio::sync::Mutex<Writer>>) -> Self {
+        if *location == Location::Memory {
+            return Self::Writer(Arc::clone(writer));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let size = cores.clamp(2, MAX_READERS);
+        Self::Pool(Arc::new(Pool {
+            location: location.clone(),
+            permits: Arc::new(Semaphore::new(size)),
+            idle: Mutex::default(),
+            size,
+        }))
+    }
+
+    /// Waits for a connection. Cancel safe.
+    pub(crate) async fn acquire(&self) -> Result<Reader, Error> {
+        match self {
+            Self::Writer(writer) => {
+                let mut guard = Arc::clone(writer).lock_owned().await;
+                // Settles a transaction that was abandoned: it must not be read from.
+                guard.connection().await?;
+                Ok(Reader::Writer(guard))
+            }
+            Self::Pool(pool) => {
+                let permit = Arc::clone(&pool.permits)
+                    .acquire_owned()
+                    .await
+                    .map_err(|_| Error::Closed)?;
+                let idle = pool.idle().pop();
+                let connection = match idle {
+                    Some(connection) => connection,
+                    None => pool.location.connect_reader().await?,
+                };
+                Ok(Reader::Pooled {
+                    connection: Some(connection),
+                    pool: Arc::clone(pool),
+                    _permit: permit,
+                })
+            }
+        }
+    }
+
+    /// Waits for the reads that run, and closes every connection of the pool.
+    pub(crate) async fn close(&self) -> Result<(), sqlx::Error> {
+        let Self::Pool(pool) = self else {
+            return Ok(());
+        };
+        // All permits: nobody holds a connection any more. A closed semaphore was closed by another `close`.
+        let all = u32::try_from(pool.size).unwrap_or(u32::MAX);
+        let Ok(_all) = pool.permits.acquire_many(all).await else {
+            return Ok(());
+        };
+        pool.permits.close();
+        let idle = std::mem::take(&mut *pool.idle());
+        for connection in idle {
+            connection.close().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Pool {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<SqliteConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that is lent for one read.
+#[derive(Debug)]
+pub(crate) enum Reader {
+    Writer(OwnedMutexGuard<Writer>),
+    Pooled {
+        /// None once it turned out to be broken.
+        connection: Option<SqliteConnection>,
+        pool: Arc<Pool>,
+        _permit: OwnedSemaphorePermit,
+    },
+}
+
+impl Reader {
+    /// The connection itself.
+    pub(crate) async fn connection(&mut self) -> Result<&mut SqliteConnection, Error> {
+        match self {
+            Self::Writer(writer) => writer.connection().await,
+            Self::Pooled { connection, .. } => connection.as_mut().ok_or(Error::Closed),
+        }
+    }
+
+    /// Runs a statement and gives its rows.
+    pub(crate) async fn rows(
+        &mut self,
+        sql: &Sql,
+        arguments: SqliteArguments,
+    ) -> Result<Vec<SqliteRow>, Error> {
+        match self {
+            Self::Writer(writer) => Ok(rows(writer.connection().await?, sql, arguments).await?),
+            Self::Pooled { connection, .. } => {
+                let lent = connection.as_mut().ok_or(Error::Closed)?;
+                let result = rows(lent, sql, arguments).await;
+                if result.is_err() {
+                    // It is cheap to open another, and this one may not recover.
+                    *connection = None;
+                }
+                Ok(result?)
+            }
+        }
+    }
+}
+
+impl Drop for Reader {
+    /// Gives the connection back. A read that was cancelled leaves nothing behind: the connection's thread
+    /// drops the statement before it takes the next one.
+    fn drop(&mut self) {
+        if let Self::Pooled {
+            connection, pool, ..
+        } = self
+            && let Some(connection) = connection.take()
+        {
+            pool.idle().push(connection);
+        }
+    }
+}
+
+/// Runs a statement without parameters or rows.
+pub(crate) async fn execute(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(sql).execute(connection).await.map(drop)
+}
+
+/// Runs a statement and gives the number of rows it changed.
+pub(crate) async fn change(
+    connection: &mut SqliteConnection,
+    sql: &Sql,
+    arguments: SqliteArguments,
+) -> Result<u64, sqlx::Error> {
+    let query = sqlx::query_with(AssertSqlSafe(Sql::clone(sql)), arguments);
+    query
+        .execute(connection)
+        .await
+        .map(|result| result.rows_affected())
+}
+
+/// Runs a statement and gives its rows.
+pub(crate) async fn rows(
+    connection: &mut SqliteConnection,
+    sql: &Sql,
+    arguments: SqliteArguments,
+) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    let query = sqlx::query_with(AssertSqlSafe(Sql::clone(sql)), arguments);
+    query.fetch_all(connection).await
+}
+
+/// Runs a statement until a row passes the test, and gives that row.
+pub(crate) async fn first<T>(
+    connection: &mut SqliteConnection,
+    sql: &Sql,
+    arguments: SqliteArguments,
+    mut test: impl FnMut(SqliteRow) -> Result<Option<T>, Error>,
+) -> Result<Option<T>, Error> {
+    let query = sqlx::query_with(AssertSqlSafe(Sql::clone(sql)), arguments);
+    let mut stream = query.fetch(connection);
+    while let Some(row) = stream.try_next().await? {
+        if let Some(found) = test(row)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}

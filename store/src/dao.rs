@@ -1,0 +1,353 @@
+//! [`Dao`]: the typed face of a [`Table`].
+
+use std::{marker::PhantomData, sync::Arc};
+
+use tidings_core::{CacheKey, Entity, FieldValue as _, KeyPart, Patch, Row, Schema};
+
+use crate::{
+    Error, FieldInput, Hook, Page, PageQuery, Selector, Table, Upserted, WriteOptions,
+    table::{cache_key_fields, check_parts},
+    transaction::Edit,
+};
+
+/// Reads and writes the rows of an entity. Cheap to clone.
+///
+/// What holds of [`Table`]'s methods holds of these: their futures are owned and lazy, a write that was begun
+/// is done whole whoever goes away, and "not found" is `Ok(None)`. Fields are named as the struct names
+/// them.
+///
+/// # Examples
+///
+/// See the [crate](crate)'s.
+#[derive(Debug)]
+pub struct Dao<E> {
+    table: Table,
+    entity: PhantomData<fn() -> E>,
+}
+
+impl<E> Clone for Dao<E> {
+    fn clone(&self) -> Self {
+        Self {
+            table: self.table.clone(),
+            entity: PhantomData,
+        }
+    }
+}
+
+impl<E: Entity> Dao<E> {
+    pub(crate) fn new(table: Table) -> Self {
+        Self {
+            table,
+            entity: PhantomData,
+        }
+    }
+
+    /// The same rows without their type.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The entity's schema.
+    #[must_use]
+    pub fn schema(&self) -> &'static Schema {
+        self.table.schema()
+    }
+
+    /// Adds a hook; see [`Table::hook`].
+    pub fn hook(&self, hook: Arc<dyn Hook>) {
+        self.table.hook(hook);
+    }
+
+    /// Inserts a row and gives it as it is stored. A nil UUID, a zero time and an absent text are made, where
+    /// the field is declared so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::insert`].
+    pub fn insert(
+        &self,
+        entity: E,
+    ) -> impl Future<Output = Result<E, Error>> + Send + 'static + use<E> {
+        self.insert_with(entity, WriteOptions::default())
+    }
+
+    /// [`insert`](Self::insert) with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::insert`].
+    pub fn insert_with(
+        &self,
+        entity: E,
+        options: WriteOptions,
+    ) -> impl Future<Output = Result<E, Error>> + Send + 'static + use<E> {
+        let inserted = self.table.insert(entity.to_row(), options);
+        async move { Ok(E::from_row(inserted.await?)?) }
+    }
+
+    /// The row with this primary key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::select_where`].
+    pub fn select(
+        &self,
+        id: E::Id,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
+        let selected = self.table.select(id.to_value());
+        async move { typed(selected.await?) }
+    }
+
+    /// The row with this value of a unique field.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::select_where`].
+    pub fn select_by<V: Into<FieldInput>>(
+        &self,
+        field: &str,
+        value: V,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, V> {
+        let selected = self
+            .selector(field, value.into())
+            .map(|selector| self.table.select_where(&selector));
+        async move { typed(selected?.await?) }
+    }
+
+    /// The row with these values of the cache key's fields, in the schema's order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::select_by_cache_key`].
+    pub fn select_by_cache_key<V: Into<FieldInput> + Clone>(
+        &self,
+        parts: &[V],
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, V> {
+        let schema = self.schema();
+        let fields = cache_key_fields(schema);
+        let values: Result<Vec<_>, _> = check_parts(schema, parts.len()).and_then(|()| {
+            let parts = fields.iter().zip(parts);
+            parts
+                .map(|(&field, part)| part.clone().into().of(schema, &schema.fields()[field]))
+                .collect()
+        });
+        let selected = values.map(|values| self.table.select_by_cache_key(values));
+        async move { typed(selected?.await?) }
+    }
+
+    /// Changes the row with this primary key, in one transaction with reading it; gives it as it is stored, or
+    /// none if it is not there.
+    ///
+    /// The closure runs on the store's runtime with the writer held: it should be quick. If it panics, nothing
+    /// is changed and the error says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::update`]; [`Error::Panicked`].
+    pub fn update<F>(
+        &self,
+        id: E::Id,
+        edit: F,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, F>
+    where
+        F: FnOnce(&mut E) + Send + 'static,
+    {
+        let selector = Selector::primary(self.schema(), id.to_value());
+        self.update_with(Ok(selector), edit, WriteOptions::default())
+    }
+
+    /// Changes the row with this value of a unique field; see [`update`](Self::update).
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Self::update).
+    pub fn update_by<V, F>(
+        &self,
+        field: &str,
+        value: V,
+        edit: F,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, V, F>
+    where
+        V: Into<FieldInput>,
+        F: FnOnce(&mut E) + Send + 'static,
+    {
+        let selector = self.selector(field, value.into());
+        self.update_with(selector, edit, WriteOptions::default())
+    }
+
+    /// [`update`](Self::update) by whatever [`selector`](Self::selector) gives, with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Self::update), and the selector's own.
+    pub fn update_with<F>(
+        &self,
+        selector: Result<Selector, Error>,
+        edit: F,
+        options: WriteOptions,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, F>
+    where
+        F: FnOnce(&mut E) + Send + 'static,
+    {
+        let edit = move |row: Row| {
+            let mut entity = E::from_row(row)?;
+            edit(&mut entity);
+            Ok(entity.to_row())
+        };
+        let updated = selector.map(|selector| {
+            let edit = Edit::With(Box::new(edit));
+            self.table.update_with(selector, Ok(edit), options)
+        });
+        async move { typed(updated?.await?) }
+    }
+
+    /// Replaces the row with this entity's primary key, or creates it; see [`Table::upsert`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::upsert`].
+    pub fn upsert(
+        &self,
+        entity: E,
+    ) -> impl Future<Output = Result<(E, Upserted), Error>> + Send + 'static + use<E> {
+        let selector = Selector::primary(self.schema(), entity.id().to_value());
+        self.upsert_with(Ok(selector), entity, WriteOptions::default())
+    }
+
+    /// Replaces the row with this value of a unique field, or creates it. The entity's own primary key is
+    /// that of the row, or nil; its value of the field is the one given here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::upsert`].
+    pub fn upsert_by<V: Into<FieldInput>>(
+        &self,
+        field: &str,
+        value: V,
+        entity: E,
+    ) -> impl Future<Output = Result<(E, Upserted), Error>> + Send + 'static + use<E, V> {
+        let selector = self.selector(field, value.into());
+        self.upsert_with(selector, entity, WriteOptions::default())
+    }
+
+    /// [`upsert`](Self::upsert) by whatever [`selector`](Self::selector) gives, with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::upsert`], and the selector's own.
+    pub fn upsert_with(
+        &self,
+        selector: Result<Selector, Error>,
+        entity: E,
+        options: WriteOptions,
+    ) -> impl Future<Output = Result<(E, Upserted), Error>> + Send + 'static + use<E> {
+        let row = Patch(entity.to_row().0.into_iter().enumerate().collect());
+        let upserted = selector.map(|selector| self.table.upsert(selector, row, options));
+        async move {
+            let (row, upserted) = upserted?.await?;
+            Ok((E::from_row(row)?, upserted))
+        }
+    }
+
+    /// Deletes the row with this primary key and what goes with it; see [`Table::delete`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::delete`].
+    pub fn delete(
+        &self,
+        id: E::Id,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
+        let selector = Selector::primary(self.schema(), id.to_value());
+        self.delete_with(Ok(selector), WriteOptions::default())
+    }
+
+    /// Deletes the row with this value of a unique field and what goes with it; see [`Table::delete`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::delete`].
+    pub fn delete_by<V: Into<FieldInput>>(
+        &self,
+        field: &str,
+        value: V,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, V> {
+        let selector = self.selector(field, value.into());
+        self.delete_with(selector, WriteOptions::default())
+    }
+
+    /// [`delete`](Self::delete) by whatever [`selector`](Self::selector) gives, with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::delete`], and the selector's own.
+    pub fn delete_with(
+        &self,
+        selector: Result<Selector, Error>,
+        options: WriteOptions,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
+        let deleted = selector.map(|selector| self.table.delete(selector, options));
+        async move { typed(deleted?.await?) }
+    }
+
+    /// Lists rows, a page at a time; see [`PageQuery`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::page`].
+    pub fn page(
+        &self,
+        query: PageQuery,
+    ) -> impl Future<Output = Result<Page<E>, Error>> + Send + 'static + use<E> {
+        let page = self.table.page(query);
+        async move {
+            let Page { data, offset } = page.await?;
+            let data = data.into_iter().map(E::from_row);
+            let data = data.collect::<Result<_, _>>()?;
+            Ok(Page { data, offset })
+        }
+    }
+
+    /// Selects a row by a field's name, for the methods that take a selector.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownField`], [`Error::WrongKind`].
+    pub fn selector(&self, field: &str, value: impl Into<FieldInput>) -> Result<Selector, Error> {
+        let schema = self.schema();
+        let Some((index, declared)) = schema.field(field) else {
+            return Err(Error::UnknownField {
+                entity: schema.name().to_owned(),
+                field: field.to_owned(),
+            });
+        };
+        Ok(Selector::by(index, value.into().of(schema, declared)?))
+    }
+
+    /// The cache key of a row with these values of the cache key's fields, in the schema's order; where the
+    /// schema names none, of the primary key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyParts`] if their number is not the schema's.
+    pub fn cache_key<P: KeyPart>(&self, parts: &[P]) -> Result<CacheKey, Error> {
+        let schema = self.schema();
+        check_parts(schema, parts.len())?;
+        match parts {
+            [id] if schema.cache_key_fields().is_empty() => {
+                Ok(CacheKey::primary(schema.name(), id))
+            }
+            parts => Ok(CacheKey::new(schema.name(), parts)),
+        }
+    }
+
+    /// The cache key of a row; see [`Entity::cache_key`].
+    pub fn cache_key_of(&self, entity: &E) -> CacheKey {
+        entity.cache_key()
+    }
+}
+
+fn typed<E: Entity>(row: Option<Row>) -> Result<Option<E>, Error> {
+    Ok(row.map(E::from_row).transpose()?)
+}

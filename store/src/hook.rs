@@ -1,0 +1,134 @@
+//! Hooks: code that runs before and after the methods of an entity's DAO.
+//!
+//! Hooks are for what belongs to a write and must be able to refuse it: quotas, checks against other systems,
+//! audit. To hear of changes, register for their events instead: those of cascades and of other nodes pass
+//! no hook.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use tidings_core::{Row, Schema};
+
+use crate::{BoxError, Error, Selector};
+
+/// A method of a DAO, by what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Method {
+    /// Inserts a row.
+    Insert,
+    /// Selects one row, by whatever key.
+    Select,
+    /// Updates a row.
+    Update,
+    /// Replaces or creates a row.
+    Upsert,
+    /// Deletes a row.
+    Delete,
+    /// Lists rows.
+    Page,
+}
+
+impl Method {
+    /// The method's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Select => "select",
+            Self::Update => "update",
+            Self::Upsert => "upsert",
+            Self::Delete => "delete",
+            Self::Page => "page",
+        }
+    }
+}
+
+/// A call of a method, as hooks see it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Call<'a> {
+    /// The method.
+    pub method: Method,
+    /// The entity.
+    pub schema: &'static Schema,
+    /// Which row is meant; none for an insert, a page and a select by cache key.
+    pub selector: Option<&'a Selector>,
+    /// The row: before an insert, as it was given; after a call, as it is now (for a delete, as it was last).
+    /// None where nothing was found, and for a page.
+    pub row: Option<&'a Row>,
+}
+
+/// Runs around each call of each method, typed or not, once.
+///
+/// Hooks are synchronous and hold up the call that they belong to, nothing else: before a write the writer is
+/// not held yet, and after a write it has been released.
+pub trait Hook: Send + Sync + 'static {
+    /// Runs before the call; an error refuses it, and nothing is read or written.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the hook objects to.
+    fn before(&self, call: &Call<'_>) -> Result<(), BoxError> {
+        let _ = call;
+        Ok(())
+    }
+
+    /// Runs after a call that succeeded, also one that found nothing; a write's after its change was
+    /// announced, whether or not the caller still waits. A panic is logged and changes nothing.
+    fn after(&self, call: &Call<'_>) {
+        let _ = call;
+    }
+}
+
+/// The hooks of one entity, in the order in which they were added.
+#[derive(Default)]
+pub(crate) struct Hooks(RwLock<Arc<[Arc<dyn Hook>]>>);
+
+impl Hooks {
+    pub(crate) fn add(&self, hook: Arc<dyn Hook>) {
+        let mut hooks = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *hooks = hooks.iter().cloned().chain([hook]).collect();
+    }
+
+    /// Runs what was added so far, stopping at the first refusal.
+    pub(crate) fn before(&self, call: &Call<'_>) -> Result<(), Error> {
+        for hook in self.current().iter() {
+            match catch_unwind(AssertUnwindSafe(|| hook.before(call))) {
+                Ok(Ok(())) => {}
+                Ok(Err(source)) => {
+                    return Err(Error::Hook {
+                        entity: call.schema.name().to_owned(),
+                        method: call.method,
+                        source,
+                    });
+                }
+                Err(payload) => return Err(Error::panicked("a hook", &*payload)),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn after(&self, call: &Call<'_>) {
+        for hook in self.current().iter() {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| hook.after(call))) {
+                let error = Error::panicked("a hook", &*payload);
+                tracing::error!(entity = call.schema.name(), method = %call.method, %error, "after the call");
+            }
+        }
+    }
+
+    /// A snapshot, so that a hook may add hooks.
+    fn current(&self) -> Arc<[Arc<dyn Hook>]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hooks").field(&self.current().len()).finish()
+    }
+}

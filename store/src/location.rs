@@ -1,0 +1,197 @@
+//! Where a database is, and the lock that keeps a second store away from it.
+//!
+//! The lock is an advisory lock of the operating system on a file beside the database, `NAME.lock`. It is
+//! bound to the open file and not to the process, so that a second store of the same process is refused too,
+//! and it ends with the process however that ends (`kill -9`). The lock file itself stays: removing it
+//! would let two processes lock two files of one name.
+//!
+//! The database file is never opened but by SQLite: POSIX drops all of a process's locks on a file when *any*
+//! descriptor of it is closed, and with them those of SQLite.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use percent_encoding::percent_decode_str;
+
+use crate::{BoxError, Error};
+
+/// What a database URL names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    Memory,
+    File(PathBuf),
+}
+
+impl Location {
+    /// Reads `sqlite://PATH` or `sqlite::memory:`; the path may be percent-encoded.
+    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+        let invalid = |reason: &str| {
+            Err(Error::Url {
+                reason: reason.to_owned(),
+            })
+        };
+        let Some((scheme, rest)) = url.split_once(':') else {
+            return invalid("expected sqlite://PATH or sqlite::memory:");
+        };
+        // Of another URL nothing but the scheme is repeated: it may hold a password.
+        if !scheme.eq_ignore_ascii_case("sqlite") {
+            return Err(Error::Unsupported {
+                scheme: scheme.to_ascii_lowercase(),
+            });
+        }
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if path == ":memory:" {
+            return Ok(Self::Memory);
+        }
+        if path.contains('?') {
+            return invalid("parameters after ? are not supported");
+        }
+        let Ok(path) = percent_decode_str(path).decode_utf8() else {
+            return invalid("the path is not UTF-8");
+        };
+        if path.is_empty() {
+            return invalid("the path is empty: expected sqlite://PATH or sqlite::memory:");
+        }
+        if path.contains('\0') {
+            return invalid("the path holds a NUL");
+        }
+        Ok(Self::File(PathBuf::from(path.as_ref())))
+    }
+}
+
+/// The one name of a database file, links resolved; the file itself need not be there yet.
+pub(crate) fn canonical(path: &Path) -> Result<PathBuf, Error> {
+    let refused = |reason: &str, source: Option<io::Error>| Error::Open {
+        path: path.to_owned(),
+        reason: source
+            .as_ref()
+            .map_or_else(|| reason.to_owned(), |error| format!("{reason} ({error})")),
+        source: source.map(BoxError::from),
+    };
+    let found = match path.canonicalize() {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if path.is_symlink() {
+                return Err(refused("it is a symbolic link to nothing", None));
+            }
+            let Some(name) = path.file_name() else {
+                return Err(refused("it is not the name of a file", None));
+            };
+            let parent = match path.parent() {
+                Some(parent) if parent != Path::new("") => parent,
+                _ => Path::new("."),
+            };
+            let parent = parent
+                .canonicalize()
+                .map_err(|error| refused("its directory cannot be used", Some(error)))?;
+            parent.join(name)
+        }
+        Err(error) => return Err(refused("its path cannot be resolved", Some(error))),
+    };
+    if found.to_str().is_none() {
+        return Err(refused("its path is not UTF-8", None));
+    }
+    match found.metadata() {
+        Ok(metadata) if metadata.is_dir() => Err(refused("it is a directory", None)),
+        Ok(metadata) if !metadata.is_file() => Err(refused("it is not a regular file", None)),
+        Ok(metadata) if has_other_names(&metadata) => Err(refused(
+            "it has a second name (a hard link), through which it could be opened twice",
+            None,
+        )),
+        _ => Ok(found),
+    }
+}
+
+#[cfg(unix)]
+fn has_other_names(metadata: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(metadata) > 1
+}
+
+#[cfg(not(unix))]
+fn has_other_names(_: &std::fs::Metadata) -> bool {
+    false
+}
+
+/// The lock on a database file, held until dropped.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    /// Never read: the lock lives as long as the open file.
+    _file: File,
+}
+
+impl Lock {
+    pub(crate) fn take(database: &Path) -> Result<Self, Error> {
+        let mut name = database.as_os_str().to_owned();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        let refused = |error: io::Error| Error::Open {
+            path: database.to_owned(),
+            reason: format!("its lock file {} cannot be used ({error})", path.display()),
+            source: Some(error.into()),
+        };
+        // Not truncated: what stands in it belongs to whoever holds the lock.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(refused)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::InUse {
+                    path: database.to_owned(),
+                    process: process_named_in(&mut file),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(refused(error)),
+        }
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(refused)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// The holder's process id, for the message alone: it may not have been written yet.
+fn process_named_in(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_and_the_wrong_ones_refused_by_name() {
+        let file = |path: &str| Location::File(PathBuf::from(path));
+        for (url, expected) in [
+            ("sqlite::memory:", Location::Memory),
+            ("sqlite://:memory:", Location::Memory),
+            ("sqlite://tidings.db", file("tidings.db")),
+            ("sqlite:tidings.db", file("tidings.db")),
+            ("sqlite:///var/lib/a%20b%3F.db", file("/var/lib/a b?.db")),
+        ] {
+            assert_eq!(Location::parse(url).unwrap(), expected, "{url}");
+        }
+        for (url, expected) in [
+            ("tidings.db", "expected sqlite://PATH"),
+            ("sqlite://", "the path is empty"),
+            ("sqlite://a.db?mode=ro", "parameters"),
+            ("sqlite://a%00b", "NUL"),
+            ("sqlite://a%ff", "UTF-8"),
+            ("postgres://user:secret@host/db", "not yet supported"),
+        ] {
+            let message = Location::parse(url).unwrap_err().to_string();
+            assert!(message.contains(expected), "{url}: {message}");
+            assert!(!message.contains("secret"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Pages: what is asked for, the tokens that lead from one to the next.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use tidings_core::{FieldKind, Schema, Value};
+
+use crate::Error;
+
+/// The most rows that a page can have.
+pub const MAX_SIZE: usize = 1000;
+/// How many rows a page has unless told otherwise.
+pub const DEFAULT_SIZE: usize = 100;
+/// The set field that a [`TagFilter`] looks at.
+const TAGS: &str = "tags";
+
+/// Which rows to list, and from where.
+///
+/// Rows come in the order of their primary keys, which a change of other rows does not disturb: a row that is
+/// there while all pages are read appears exactly once.
+///
+/// A filter on a foreign or unique field is answered from an index; on other fields, and by tags, rows are
+/// looked through.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PageQuery {
+    /// How many rows at most, 1 to [`MAX_SIZE`].
+    pub size: usize,
+    /// The token of the page before; none for the first page.
+    pub offset: Option<String>,
+    /// Only rows with these values, by index in the schema; `Null` means that the field is absent.
+    pub filter: Vec<(usize, Value)>,
+    /// Only rows with these tags.
+    pub tags: Option<TagFilter>,
+}
+
+impl Default for PageQuery {
+    /// The first [`DEFAULT_SIZE`] rows.
+    fn default() -> Self {
+        Self {
+            size: DEFAULT_SIZE,
+            offset: None,
+            filter: Vec::new(),
+            tags: None,
+        }
+    }
+}
+
+/// Which tags a row must have, in its set field `tags`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TagFilter {
+    /// All of these.
+    All(Vec<String>),
+    /// At least one of these.
+    Any(Vec<String>),
+}
+
+/// Some rows, and where to go on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page<T> {
+    /// The rows.
+    pub data: Vec<T>,
+    /// The token of the next page, made of letters, digits, `-` and `_`; none on the last page.
+    pub offset: Option<String>,
+}
+
+/// What the text of a page's statement depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Shape {
+    pub(crate) filter: Vec<usize>,
+    pub(crate) tags: Option<TagShape>,
+    pub(crate) after: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TagShape {
+    pub(crate) field: usize,
+    pub(crate) all: bool,
+}
+
+impl PageQuery {
+    /// Checks the query; gives its statement's shape and parameters, the number of rows last.
+    ///
+    /// One row more than asked for is read, to know whether there is a next page.
+    pub(crate) fn prepare(self, schema: &Schema) -> Result<(Shape, Vec<Value>), Error> {
+        if !(1..=MAX_SIZE).contains(&self.size) {
+            return Err(Error::InvalidSize { size: self.size });
+        }
+        let mut shape = Shape {
+            filter: Vec::new(),
+            tags: None,
+            after: self.offset.is_some(),
+        };
+        let mut values = Vec::new();
+        for (index, value) in self.filter {
+            crate::table::check_kind(schema, index, &value)?;
+            shape.filter.push(index);
+            values.push(value);
+        }
+        if let Some(tags) = self.tags {
+            let (all, tags) = match tags {
+                TagFilter::All(tags) => (true, tags),
+                TagFilter::Any(tags) => (false, tags),
+            };
+            let field = tags_field(schema)?;
+            shape.tags = Some(TagShape { field, all });
+            let tags: std::collections::BTreeSet<_> = tags.into_iter().collect();
+            let number = i64::try_from(tags.len()).unwrap_or(i64::MAX);
+            values.push(Value::Set(tags));
+            if all {
+                values.push(Value::Integer(number));
+            }
+        }
+        if let Some(token) = self.offset {
+            values.push(read_token(schema, &token).ok_or(Error::InvalidOffset)?);
+        }
+        values.push(Value::Integer(
+            i64::try_from(self.size + 1).unwrap_or(i64::MAX),
+        ));
+        Ok((shape, values))
+    }
+}
+
+fn tags_field(schema: &Schema) -> Result<usize, Error> {
+    match schema.field(TAGS) {
+        Some((index, field)) if field.kind() == FieldKind::Set => Ok(index),
+        Some(_) => Err(Error::WrongKind {
+            entity: schema.name().to_owned(),
+            field: TAGS.to_owned(),
+            message: "it is not a set, so rows cannot be chosen by tags".to_owned(),
+        }),
+        None => Err(Error::UnknownField {
+            entity: schema.name().to_owned(),
+            field: TAGS.to_owned(),
+        }),
+    }
+}
+
+/// The token that leads to what follows a primary key.
+pub(crate) fn token(schema: &Schema, last: &Value) -> String {
+    let last = match last {
+        Value::Text(text) => text.clone(),
+        value => value.to_json().to_string().trim_matches('"').to_owned(),
+    };
+    BASE64.encode(format!("{}:{last}", schema.name()))
+}
+
+/// The primary key that a token was made of; none if it was made otherwise or for another entity.
+fn read_token(schema: &Schema, token: &str) -> Option<Value> {
+    let text = String::from_utf8(BASE64.decode(token).ok()?).ok()?;
+    let last = text.strip_prefix(schema.name())?.strip_prefix(':')?;
+    let kind = schema.fields()[schema.primary_key()].kind();
+    Value::from_text(kind, last).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_core::Field;
+
+    use super::*;
+
+    fn schema(name: &str) -> Schema {
+        Schema::builder(name)
+            .field(Field::of::<String>("id").primary_key())
+            .build()
+    }
+
+    #[test]
+    fn a_token_leads_back_to_its_key_and_serves_no_other_entity() {
+        let schema_a = schema("a");
+        for text in ["x", "a:b", "\"quoted\"", "\u{1F980} /?&=", "%00"] {
+            let last = Value::Text(text.to_owned());
+            let token = token(&schema_a, &last);
+            let safe = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            assert!(token.chars().all(safe), "{token}");
+            assert_eq!(read_token(&schema_a, &token), Some(last));
+            assert_eq!(read_token(&schema("b"), &token), None);
+            assert_eq!(read_token(&schema_a, &token[1..]), None);
+        }
+        for token in ["", "!", "Yg", "\u{0}"] {
+            let read = read_token(&schema_a, token);
+            assert!(read.is_none(), "{token:?} is {read:?}");
+        }
+    }
+}

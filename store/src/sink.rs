@@ -1,0 +1,71 @@
+//! [`ChangeSink`]: where the store tells of what was committed. The node makes it evict and announce.
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+use tidings_core::{CacheKey, Cause, Operation, Row, Schema};
+
+/// Hears of every commit.
+///
+/// # Order
+///
+/// [`committed`](Self::committed) is called once for each commit, one commit after the other in the order
+/// they were made, because the store's only writer is held meanwhile. So it must not wait, and must
+/// not write to the store itself (handlers that do are run by the future that it returns).
+///
+/// # Failure
+///
+/// Neither method should panic: a panic is caught and logged, but what the call would have evicted may then
+/// stay in a cache.
+pub trait ChangeSink: Send + Sync + 'static {
+    /// Evicts what the changes touch and puts them in line for their handlers; called right after the
+    /// commit, with the writer still held.
+    ///
+    /// The future that it returns is awaited once the writer was released and before the write's caller
+    /// hears of its end: it runs the handlers.
+    fn committed(&self, changes: ChangeSet) -> BoxFuture<'static, ()>;
+
+    /// Evicts what the changes may have touched: whether they were committed is not known.
+    ///
+    /// Called in place of [`committed`](Self::committed), not beside it.
+    fn in_doubt(&self, changes: &ChangeSet);
+}
+
+/// The rows that one commit changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChangeSet {
+    /// One for each row, in the order in which its handlers should hear of it: rows whose reference was
+    /// cleared, then deleted rows, children before their parents.
+    pub changes: Vec<RowChange>,
+    /// Every cache key that may hold one of the rows, as it was or as it is, and those of the children that
+    /// a changed parent takes along (`evict_on_update`); each once.
+    pub evict: Vec<CacheKey>,
+    /// The write asked that no handler hear of it. What is cached is evicted all the same.
+    pub no_event: bool,
+    /// The cause under which the write was asked for: a handler's, or none.
+    pub cause: Option<Cause>,
+}
+
+/// What happened to one row.
+#[derive(Clone, PartialEq)]
+pub struct RowChange {
+    /// The schema of the row.
+    pub schema: &'static Schema,
+    /// What was done.
+    pub operation: Operation,
+    /// The row after the change; for a delete, the row as it was last.
+    pub row: Row,
+    /// The true predecessor of `row`, read in the same transaction; for updates only.
+    pub old_row: Option<Row>,
+}
+
+impl fmt::Debug for RowChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowChange")
+            .field("entity", &self.schema.name())
+            .field("operation", &self.operation)
+            .field("row", &self.row)
+            .field("old_row", &self.old_row)
+            .finish()
+    }
+}

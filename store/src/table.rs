@@ -1,0 +1,371 @@
+//! [`Table`]: the rows of one entity, without their type. All that a DAO does is done here.
+
+use std::sync::Arc;
+
+use tidings_core::{Patch, Row, Schema, Value};
+
+use crate::{
+    Error, Hook, Method, Page, PageQuery, Selector, Upserted, WriteOptions,
+    catalog::Stored,
+    hook::Call,
+    page,
+    statements::Sql,
+    store::{Attached, Shared},
+    transaction::{Edit, Write, Written, mismatch},
+    values::{arguments, decode},
+};
+
+/// The rows of one entity, without their type; what [`Dao`](crate::Dao) and the admin API have in common.
+/// Cheap to clone.
+///
+/// Every method gives a future that owns what it needs and does nothing before it is polled.
+///
+/// # Cancel safety
+///
+/// Dropping the future of a read stops it. A write, once its future was polled, is done whole in a task of its
+/// own, whether or not anybody waits: dropping its future only means not to hear of its end.
+///
+/// # Cost
+///
+/// A read is one statement on a connection of the pool, found in the connection's cache of prepared ones. A
+/// write is a transaction: of some three statements, and one flush of the disk.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) attached: Arc<Attached>,
+    pub(crate) entity: usize,
+}
+
+impl Table {
+    /// The entity's schema.
+    #[must_use]
+    pub fn schema(&self) -> &'static Schema {
+        self.stored().schema
+    }
+
+    /// Adds a hook, which runs around every call that begins from now on; for the store's life.
+    pub fn hook(&self, hook: Arc<dyn Hook>) {
+        self.stored().hooks.add(hook);
+    }
+
+    /// Inserts a row, making what is absent (see [`Schema::complete_insert`]); gives it as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Violations`], [`Error::Unique`], [`Error::ForeignKey`], [`Error::Hook`], or the database
+    /// fails.
+    pub fn insert(
+        &self,
+        row: Row,
+        options: WriteOptions,
+    ) -> impl Future<Output = Result<Row, Error>> + Send + 'static + use<> {
+        let written = self.write(Ok(Write::Insert(row)), options);
+        async move { Ok(written.await?.row.unwrap_or_default()) }
+    }
+
+    /// The row with this primary key.
+    ///
+    /// # Errors
+    ///
+    /// As [`select_where`](Self::select_where).
+    pub fn select(
+        &self,
+        id: Value,
+    ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
+        self.select_where(&Selector::primary(self.schema(), id))
+    }
+
+    /// The row with this value of a unique field, by index in the schema.
+    ///
+    /// # Errors
+    ///
+    /// As [`select_where`](Self::select_where).
+    pub fn select_by(
+        &self,
+        field: usize,
+        value: Value,
+    ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
+        self.select_where(&Selector::by(field, value))
+    }
+
+    /// The row that a selector means.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownField`], [`Error::NotUnique`], [`Error::WrongKind`] for a faulty selector;
+    /// [`Error::Hook`]; or the database fails.
+    pub fn select_where(
+        &self,
+        selector: &Selector,
+    ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
+        let table = self.clone();
+        let selector = selector.clone();
+        async move {
+            let sql = Sql::clone(table.statement_for(&selector)?);
+            let call = table.call(Method::Select, Some(&selector));
+            table.stored().hooks.before(&call)?;
+            let row = match &selector.value {
+                Value::Null => None,
+                value => table.read(&sql, [value]).await?.pop(),
+            };
+            let row = row.filter(|row| mismatch(&selector, row).is_none());
+            table.stored().hooks.after(&Call {
+                row: row.as_ref(),
+                ..call
+            });
+            Ok(row)
+        }
+    }
+
+    /// The row with these values of the cache key's fields; where the schema names none, of the primary key.
+    ///
+    /// Where several rows have them, which a schema avoids by making them unique together, it is the one with
+    /// the lowest primary key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyParts`], [`Error::WrongKind`], [`Error::Hook`], or the database fails.
+    pub fn select_by_cache_key(
+        &self,
+        parts: Vec<Value>,
+    ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
+        let table = self.clone();
+        async move {
+            let stored = table.stored();
+            let fields = cache_key_fields(stored.schema);
+            check_parts(stored.schema, parts.len())?;
+            for (field, part) in fields.iter().zip(&parts) {
+                check_kind(stored.schema, *field, part)?;
+            }
+            let by_id = stored.statements.by_field(stored.schema.primary_key());
+            let Some(sql) = stored.statements.by_cache_key.as_ref().or(by_id) else {
+                return Ok(None);
+            };
+            let call = table.call(Method::Select, None);
+            stored.hooks.before(&call)?;
+            let row = table.read(sql, &parts).await?.pop();
+            stored.hooks.after(&Call {
+                row: row.as_ref(),
+                ..call
+            });
+            Ok(row)
+        }
+    }
+
+    /// Lays new values over the selected row; gives it as it is stored, or none if it is not there.
+    ///
+    /// An update that changes no value is an update all the same: it sets the time of update and is announced.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert) and for a faulty selector as [`select_where`](Self::select_where). A primary
+    /// key cannot be changed.
+    pub fn update(
+        &self,
+        selector: Selector,
+        patch: Patch,
+        options: WriteOptions,
+    ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
+        let edit = self.check_patch(&patch).map(|()| Edit::Patch(patch));
+        self.update_with(selector, edit, options)
+    }
+
+    /// As [`update`](Self::update), by whatever means the new row is made.
+    pub(crate) fn update_with(
+        &self,
+        selector: Selector,
+        edit: Result<Edit, Error>,
+        options: WriteOptions,
+    ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
+        let checked = self.statement_for(&selector).map(drop);
+        let write = checked
+            .and(edit)
+            .map(|edit| Write::Update { selector, edit });
+        let written = self.write(write, options);
+        async move { Ok(written.await?.row) }
+    }
+
+    /// Replaces the selected row, or creates it.
+    ///
+    /// The row becomes what is given: fields that are not given are cleared, or made anew where the schema makes
+    /// them; a replaced row keeps its primary key, and its time of creation unless one is given. The selector's
+    /// values, those of its further conditions too, win over given ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Self::update); [`Error::Condition`] if the row is there and does not meet the
+    /// selector's further conditions.
+    pub fn upsert(
+        &self,
+        selector: Selector,
+        row: Patch,
+        options: WriteOptions,
+    ) -> impl Future<Output = Result<(Row, Upserted), Error>> + Send + 'static + use<> {
+        let checked = self.statement_for(&selector).map(drop);
+        let write = checked
+            .and(self.check_patch(&row))
+            .map(|()| Write::Upsert { selector, row });
+        let written = self.write(write, options);
+        async move {
+            let Written { row, upserted } = written.await?;
+            Ok((
+                row.unwrap_or_default(),
+                upserted.unwrap_or(Upserted::Created),
+            ))
+        }
+    }
+
+    /// Deletes the selected row and what goes with it; gives the row as it was, or none if it was not there.
+    ///
+    /// Rows that refer to it are deleted too (`cascade`, at any depth), cleared of their reference
+    /// (`set_null`), or forbid the delete (`restrict`, unless they are deleted with it). Each has its own
+    /// event; children are deleted before their parents.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Restricted`] ; [`Error::Violations`] if clearing a reference breaks a rule of its row; for a
+    /// faulty selector as [`select_where`](Self::select_where); [`Error::Hook`]; or the database fails. Nothing
+    /// is changed then.
+    pub fn delete(
+        &self,
+        selector: Selector,
+        options: WriteOptions,
+    ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
+        let checked = self.statement_for(&selector).map(drop);
+        let written = self.write(checked.map(|()| Write::Delete { selector }), options);
+        async move { Ok(written.await?.row) }
+    }
+
+    /// Lists rows, a page at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidSize`], [`Error::InvalidOffset`], [`Error::UnknownField`], [`Error::WrongKind`],
+    /// [`Error::Hook`], or the database fails.
+    pub fn page(
+        &self,
+        query: PageQuery,
+    ) -> impl Future<Output = Result<Page<Row>, Error>> + Send + 'static + use<> {
+        let table = self.clone();
+        async move {
+            let stored = table.stored();
+            let size = query.size;
+            let (shape, parameters) = query.prepare(stored.schema)?;
+            let call = table.call(Method::Page, None);
+            stored.hooks.before(&call)?;
+            let sql = stored.page(shape);
+            let mut data = table.read(&sql, &parameters).await?;
+            let is_last = data.len() <= size;
+            data.truncate(size);
+            let offset = data
+                .last()
+                .filter(|_| !is_last)
+                .map(|row| page::token(stored.schema, stored.id(row)));
+            stored.hooks.after(&call);
+            Ok(Page { data, offset })
+        }
+    }
+
+    pub(crate) fn stored(&self) -> &Stored {
+        self.attached.catalog.get(self.entity)
+    }
+
+    /// The statement that selects by the selector's field, if the selector is one.
+    fn statement_for(&self, selector: &Selector) -> Result<&Sql, Error> {
+        let schema = self.schema();
+        let named = [(selector.field, &selector.value)].into_iter();
+        let further = selector.and.iter().map(|(field, value)| (*field, value));
+        for (field, value) in named.chain(further) {
+            check_kind(schema, field, value)?;
+        }
+        let statement = self.stored().statements.by_field(selector.field);
+        statement.ok_or_else(|| Error::NotUnique {
+            entity: schema.name().to_owned(),
+            field: schema.fields()[selector.field].name().to_owned(),
+        })
+    }
+
+    fn check_patch(&self, patch: &Patch) -> Result<(), Error> {
+        let schema = self.schema();
+        let unknown = patch
+            .0
+            .iter()
+            .find(|(field, _)| schema.fields().get(*field).is_none());
+        match unknown {
+            Some((field, _)) => Err(unknown_field(schema, *field)),
+            None => Ok(()),
+        }
+    }
+
+    fn call<'a>(&self, method: Method, selector: Option<&'a Selector>) -> Call<'a> {
+        Call {
+            method,
+            schema: self.schema(),
+            selector,
+            row: None,
+        }
+    }
+
+    async fn read(
+        &self,
+        sql: &Sql,
+        parameters: impl IntoIterator<Item = &Value> + Send,
+    ) -> Result<Vec<Row>, Error> {
+        self.shared.check_open()?;
+        let parameters = arguments(parameters)?;
+        let mut reader = self.shared.readers.acquire().await?;
+        let rows = reader.rows(sql, parameters).await?;
+        let decoded = rows.iter().map(|row| decode(self.schema(), row));
+        Ok(decoded.collect::<Result<_, _>>()?)
+    }
+}
+
+/// The fields of the cache key; the primary key where the schema names none.
+pub(crate) fn cache_key_fields(schema: &Schema) -> Vec<usize> {
+    let names = schema.cache_key_fields().iter();
+    let fields: Vec<_> = names
+        .filter_map(|name| Some(schema.field(name)?.0))
+        .collect();
+    if fields.is_empty() {
+        vec![schema.primary_key()]
+    } else {
+        fields
+    }
+}
+
+/// Refuses a number of cache key parts that the schema does not name.
+pub(crate) fn check_parts(schema: &Schema, given: usize) -> Result<(), Error> {
+    let expected = schema.cache_key_fields().len().max(1);
+    if given == expected {
+        Ok(())
+    } else {
+        Err(Error::KeyParts {
+            entity: schema.name().to_owned(),
+            expected,
+            given,
+        })
+    }
+}
+
+/// Refuses a field that is not there, and a value that cannot be one of its.
+pub(crate) fn check_kind(schema: &Schema, field: usize, value: &Value) -> Result<(), Error> {
+    let Some(declared) = schema.fields().get(field) else {
+        return Err(unknown_field(schema, field));
+    };
+    if value.is(declared.kind()) {
+        Ok(())
+    } else {
+        Err(Error::WrongKind {
+            entity: schema.name().to_owned(),
+            field: declared.name().to_owned(),
+            message: format!("expected a {}", declared.kind().name()),
+        })
+    }
+}
+
+fn unknown_field(schema: &Schema, field: usize) -> Error {
+    Error::UnknownField {
+        entity: schema.name().to_owned(),
+        field: format!("number {field}"),
+    }
+}

@@ -1,0 +1,134 @@
+//! Between [`Value`]s and SQLite's storage classes.
+//!
+//! | kind | column |
+//! |---|---|
+//! | boolean, integer, timestamp | INTEGER |
+//! | number | REAL |
+//! | string | TEXT |
+//! | uuid | TEXT, hyphenated and lower case |
+//! | set, json | TEXT that holds JSON |
+
+use std::collections::BTreeSet;
+
+use serde_json::Value as Json;
+use sqlx::{
+    Arguments as _, Row as _,
+    sqlite::{SqliteArguments, SqliteRow},
+};
+use tidings_core::{FieldKind, Row, RowError, Schema, Value, Violations};
+use uuid::Uuid;
+
+/// The declared type of a column.
+pub(crate) fn column_type(kind: FieldKind) -> &'static str {
+    match kind {
+        FieldKind::Boolean | FieldKind::Integer | FieldKind::Timestamp => "INTEGER",
+        FieldKind::Number => "REAL",
+        // Text, uuid, set, json, and any kind that core may add: JSON can say it.
+        _ => "TEXT",
+    }
+}
+
+/// Adds one value to the arguments of a statement.
+pub(crate) fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), sqlx::Error> {
+    let added = match value {
+        Value::Null => arguments.add(None::<i64>),
+        Value::Boolean(value) => arguments.add(i64::from(*value)),
+        Value::Integer(value) => arguments.add(*value),
+        Value::Number(value) => arguments.add(*value),
+        Value::Text(value) => arguments.add(value.clone()),
+        Value::Uuid(value) => arguments.add(value.to_string()),
+        Value::Set(_) | Value::Json(_) => arguments.add(value.to_json().to_string()),
+    };
+    added.map_err(sqlx::Error::Encode)
+}
+
+/// The arguments of a statement, in order.
+pub(crate) fn arguments<'a>(
+    values: impl IntoIterator<Item = &'a Value>,
+) -> Result<SqliteArguments, sqlx::Error> {
+    let mut arguments = SqliteArguments::default();
+    for value in values {
+        bind(&mut arguments, value)?;
+    }
+    Ok(arguments)
+}
+
+/// Values as one JSON array, for `IN (SELECT value FROM json_each(?))`: one parameter, however many they are.
+pub(crate) fn list<'a>(values: impl IntoIterator<Item = &'a Value>) -> Value {
+    let stored = |value: &Value| match value {
+        Value::Boolean(value) => Json::from(i64::from(*value)),
+        value => value.to_json(),
+    };
+    Value::Json(values.into_iter().map(stored).collect())
+}
+
+/// Reads a row whose columns are the schema's fields in order.
+pub(crate) fn decode(schema: &Schema, stored: &SqliteRow) -> Result<Row, RowError> {
+    let fields = schema.fields().iter().enumerate();
+    let values = fields.map(|(index, field)| {
+        value_at(stored, index, field.kind()).ok_or_else(|| RowError {
+            entity: schema.name().to_owned(),
+            field: field.name().to_owned(),
+        })
+    });
+    values.collect::<Result<_, _>>().map(Row)
+}
+
+/// A column's value; `None` if it does not hold what the kind says.
+fn value_at(stored: &SqliteRow, index: usize, kind: FieldKind) -> Option<Value> {
+    fn text(stored: &SqliteRow, index: usize) -> Option<Option<String>> {
+        stored.try_get(index).ok()
+    }
+    let value = match kind {
+        FieldKind::Boolean => stored
+            .try_get::<Option<i64>, _>(index)
+            .ok()?
+            .map(|value| Value::Boolean(value != 0)),
+        FieldKind::Integer | FieldKind::Timestamp => stored
+            .try_get::<Option<i64>, _>(index)
+            .ok()?
+            .map(Value::Integer),
+        FieldKind::Number => stored
+            .try_get::<Option<f64>, _>(index)
+            .ok()?
+            .map(Value::Number),
+        FieldKind::Text => text(stored, index)?.map(Value::Text),
+        FieldKind::Uuid => match text(stored, index)? {
+            Some(text) => Some(Value::Uuid(Uuid::try_parse(&text).ok()?)),
+            None => None,
+        },
+        FieldKind::Set => match text(stored, index)? {
+            Some(text) => Some(Value::Set(
+                serde_json::from_str::<BTreeSet<String>>(&text).ok()?,
+            )),
+            None => None,
+        },
+        FieldKind::Json => match text(stored, index)? {
+            Some(text) => Some(Value::Json(serde_json::from_str(&text).ok()?)),
+            None => None,
+        },
+        _ => return None,
+    };
+    Some(value.unwrap_or_default())
+}
+
+/// Refuses what SQLite would not give back as it was: numbers that are not finite (NaN is stored as NULL),
+/// and NUL in text (its functions stop there).
+pub(crate) fn check_storable(schema: &Schema, row: Row) -> Result<Row, Violations> {
+    let mut violations = Violations::default();
+    for (field, value) in schema.fields().iter().zip(&row.0) {
+        match value {
+            Value::Number(number) if !number.is_finite() => {
+                violations.add(field.name(), "must be a finite number");
+            }
+            Value::Text(text) if text.contains('\0') => {
+                violations.add(field.name(), "must not hold a NUL");
+            }
+            Value::Set(texts) if texts.iter().any(|text| text.contains('\0')) => {
+                violations.add(field.name(), "must not hold a NUL");
+            }
+            _ => {}
+        }
+    }
+    violations.or(row)
+}
