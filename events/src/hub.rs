@@ -149,6 +149,14 @@ impl Hub {
         self.counts.refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A listener's queue was closed under a post that had been accepted: by a shutdown, that is a drop; by the
+    /// listener's own end it is nobody's loss.
+    pub(crate) fn count_if_closing(&self) {
+        if self.is_closed() {
+            self.count_dropped();
+        }
+    }
+
     pub(crate) fn count_dropped(&self) {
         self.counts.dropped.fetch_add(1, Ordering::Relaxed);
     }

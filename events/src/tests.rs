@@ -7,6 +7,7 @@ mod handlers;
 mod lifecycle;
 mod nesting;
 mod queues;
+mod stress;
 mod targets;
 mod tasks;
 mod watching;

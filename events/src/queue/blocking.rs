@@ -106,7 +106,10 @@ impl<T: Event> Outlet<T> for Blocking<T> {
         if reserved {
             self.reserved.fetch_sub(1, Ordering::AcqRel);
         }
-        let Some(sender) = &*sender else { return };
+        let Some(sender) = &*sender else {
+            event.core.hub.count_if_closing();
+            return;
+        };
         let number = self.posted.load(Ordering::Relaxed);
         let kept_for_others = self.oldest.len() + self.reserved.load(Ordering::Acquire);
         if !reserved && self.is_strict() && kept_for_others >= self.capacity {

@@ -119,6 +119,8 @@ impl<T: Event> Bounded<T> {
         if !state.queue.is_empty() || state.missing > 0 || state.closed {
             return Poll::Ready(());
         }
+        #[cfg(shuttle)]
+        let mut state = crate::faults::relock(&self.state, state);
         state.waker = Some(waker.clone());
         self.asleep.store(true, Ordering::Release);
         Poll::Pending
@@ -158,6 +160,7 @@ impl<T: Event> Outlet<T> for Bounded<T> {
             state.reserved -= 1;
         }
         if state.closed {
+            event.core.hub.count_if_closing();
             return;
         }
         state.posted += 1;

@@ -25,6 +25,7 @@ use crate::{
     hub::Hub,
     mailbox::{Mail, Mailbox},
     name::Pattern,
+    sync,
 };
 
 /// A worker's handler: it takes the payload out of the event itself.
@@ -55,10 +56,10 @@ struct LocalRoute {
     narrow: [Box<[Rc<LocalEntry>]>; 3],
 }
 
-thread_local! {
+sync::thread_local! {
     /// The places that this thread has taken, given up when it ends. Handlers may hold clones of their worker's
     /// handle, in a circle that nothing else would break.
-    static PLACES: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
+    static PLACES: RefCell<Vec<Place>> = RefCell::new(Vec::new());
 }
 
 struct Place(rc::Weak<LocalInner>);
@@ -96,7 +97,8 @@ impl LocalInner {
             running: Cell::new(false),
             turns: Cell::new(0),
         });
-        PLACES.with_borrow_mut(|places| {
+        PLACES.with(|places| {
+            let mut places = places.borrow_mut();
             places.retain(|place| place.0.strong_count() > 0);
             places.push(Place(Rc::downgrade(&inner)));
         });
