@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tidings_core::clock::{Clock, Sleep, Tick};
+use tidings_core::clock::{Sleep, Tick};
 
 use crate::{envelope::Posted, error::Refusal};
 

@@ -39,6 +39,8 @@ pub(crate) struct Meta {
     /// Why nobody heard of it, where that is so.
     pub(crate) refusal: OnceLock<Refusal>,
     pub(crate) route: Addressee,
+    /// Strict queues up to this serial kept a place for the event.
+    pub(crate) reserved_until: u64,
 }
 
 /// Whom an event is for.
@@ -46,8 +48,8 @@ pub(crate) struct Meta {
 pub(crate) enum Addressee {
     /// Everybody who listens.
     All,
-    /// One worker, chosen by the post.
-    Worker(usize),
+    /// The worker that posted it.
+    Worker,
     /// One worker that a key chose; another takes over if it dies.
     Unique(u64),
 }
