@@ -112,19 +112,25 @@ impl Cache {
             if !flights.is_empty() {
                 let asked: Vec<_> = flights.iter().map(|flight| flight.key.clone()).collect();
                 let terms = self.terms(options);
-                self.spawn(flights, terms, options.tags.clone(), background, || {
-                    let loading = load(asked.clone());
-                    async move {
-                        let found = loading.await.map_err(Into::into)?;
-                        let mut found: HashMap<_, _> = found.into_iter().collect();
-                        let cargo = |key: &CacheKey| match found.remove(key) {
-                            Some(loaded) => Cargo::new::<V>(loaded.into()),
-                            None => Cargo::new::<V>(Loaded::absent()),
-                        };
-                        Ok(asked.iter().map(cargo).collect())
-                    }
-                    .boxed()
-                });
+                self.spawn(
+                    flights,
+                    terms,
+                    options.tag_list().cloned(),
+                    background,
+                    || {
+                        let loading = load(asked.clone());
+                        async move {
+                            let found = loading.await.map_err(Into::into)?;
+                            let mut found: HashMap<_, _> = found.into_iter().collect();
+                            let cargo = |key: &CacheKey| match found.remove(key) {
+                                Some(loaded) => Cargo::new::<V>(loaded.into()),
+                                None => Cargo::new::<V>(Loaded::absent()),
+                            };
+                            Ok(asked.iter().map(cargo).collect())
+                        }
+                        .boxed()
+                    },
+                );
             }
         }
         error.map_or(Ok(wanted), Err)

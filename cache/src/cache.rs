@@ -154,11 +154,13 @@ impl Cache {
         E: Into<BoxError>,
     {
         options.check(&self.named.settings.terms)?;
-        if let Found::Hit { value, touch } = self.level1::<V>(key) {
-            if touch {
+        match self.level1::<V>(key) {
+            Found::Hit(value) => return Ok(value),
+            Found::Touch(value) => {
                 self.touch(key);
+                return Ok(value);
             }
-            return Ok(value);
+            Found::Miss => {}
         }
         Ok(self.below_level1(key, options, Own, load).await?.value)
     }
@@ -296,24 +298,21 @@ impl Cache {
     }
 
     fn look_level1<W: Any + Send + Sync>(&self, key: &CacheKey) -> Option<Entry<W>> {
-        let Found::Hit { value, touch } = self.level1(key) else {
-            return None;
+        let value = match self.level1(key) {
+            Found::Hit(value) => value,
+            Found::Touch(value) => {
+                self.touch(key);
+                value
+            }
+            Found::Miss => return None,
         };
-        if touch {
-            self.touch(key);
-        }
         let outcome = Outcome::L1;
         Some(Entry { value, outcome })
     }
 
     #[inline]
     pub(crate) fn level1<W: Any + Send + Sync>(&self, key: &CacheKey) -> Found<W> {
-        level1::get(
-            self.named.place(&self.node),
-            key,
-            &self.named.slots,
-            &*self.node.clock,
-        )
+        level1::get(self.named.place, key, &self.named.slots, &*self.node.clock)
     }
 
     /// Tells L2 that a key is hot, which it cannot see while L1 answers.
@@ -462,11 +461,7 @@ impl Cache {
     /// linger in the memory of an idle worker. Costs a look at each entry.
     pub fn sweep(&self) {
         let now = self.node.now();
-        drop(level1::sweep(
-            self.named.place(&self.node),
-            &self.named.slots,
-            now,
-        ));
+        drop(level1::sweep(self.named.place, &self.named.slots, now));
     }
 
     /// Drops what has expired from L2, for all named caches of the node, and tells how many entries that were.

@@ -134,6 +134,8 @@ impl CacheBuilder {
     }
 
     /// What loads run on: the runtime in which [`build`](Self::build) is called, by default.
+    ///
+    /// With the machine's clock the runtime's timer must be on, unless no load has a deadline.
     #[cfg(not(shuttle))]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
         self.executor = Some(Executor(runtime));
@@ -229,7 +231,7 @@ fn check(
     })
 }
 
-fn next_id() -> u64 {
+pub(crate) fn next_id() -> u64 {
     // Of the process, not of a model: only that it is unique matters.
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)

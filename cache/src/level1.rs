@@ -21,11 +21,20 @@ use crate::{
 };
 
 thread_local! {
-    static THREAD: RefCell<Vec<Attached>> = const { RefCell::new(Vec::new()) };
+    static THREAD: RefCell<Thread> = const {
+        RefCell::new(Thread { tables: Vec::new(), nodes: Vec::new() })
+    };
 }
 
 /// One hit in this many touches L2, so that L2 does not take the hottest keys for cold ones.
 const TOUCH_EVERY: u64 = 64;
+
+/// What a thread has.
+struct Thread {
+    /// The tables of all nodes, few; the one that is hit moves to the front now and then.
+    tables: Vec<Table>,
+    nodes: Vec<Attached>,
+}
 
 /// A node that this thread is attached to.
 struct Attached {
@@ -34,37 +43,32 @@ struct Attached {
     alive: Weak<Node>,
     label: Arc<str>,
     guards: usize,
-    /// By the index of the named cache.
-    tables: Vec<Option<Table>>,
 }
 
-/// Which table: a node's number in the process, and a cache's index within the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) node: u64,
-    pub(crate) cache: u32,
-}
+/// A named cache's number in the process.
+pub(crate) type Place = u64;
 
 /// What a thread's table needs when it is made.
 pub(crate) struct Fitting<'a> {
     pub(crate) place: Place,
+    pub(crate) node: u64,
     pub(crate) capacity: usize,
     pub(crate) threads: &'a Arc<Threads>,
 }
 
+/// Two words, which travel in registers: a wider answer was seen to cost as much as the look-up.
 pub(crate) enum Found<T> {
-    Hit {
-        value: Option<Arc<T>>,
-        /// It is this hit's turn to tell L2.
-        touch: bool,
-    },
-    /// Nothing that is valid and of this type.
+    /// A value, or a cached absence.
+    Hit(Option<Arc<T>>),
+    /// The same, and it is this hit's turn to tell L2.
+    Touch(Option<Arc<T>>),
+    /// Nothing that is valid and of this type; or no table.
     Miss,
-    /// This thread has no L1.
-    Unattached,
 }
 
 struct Table {
+    place: Place,
+    node: u64,
     entries: HashTable<Entry>,
     capacity: usize,
     hand: usize,
@@ -93,13 +97,15 @@ pub(crate) fn get<T: Any + Send + Sync>(
     // call goes without L1.
     let found = THREAD.try_with(|thread| {
         let mut thread = thread.try_borrow_mut().ok()?;
-        let attached = thread.iter_mut().find(|other| other.node == place.node)?;
-        let Some(Some(table)) = attached.tables.get_mut(place.cache as usize) else {
-            return Some(Found::Miss);
-        };
-        Some(table.get(key, slots, clock))
+        let tables = &mut thread.tables;
+        let index = tables.iter().position(|table| table.place == place)?;
+        let found = tables[index].get(key, slots, clock);
+        if let Found::Touch(_) = found {
+            tables.swap(0, index);
+        }
+        Some(found)
     });
-    found.ok().flatten().unwrap_or(Found::Unattached)
+    found.ok().flatten().unwrap_or(Found::Miss)
 }
 
 /// Keeps a value on this thread, if it is attached. Gives what had to leave.
@@ -128,8 +134,8 @@ pub(crate) fn count<R>(
 pub(crate) fn sweep(place: Place, slots: &Slots, now: u64) -> Vec<Entry> {
     let gone = THREAD.try_with(|thread| {
         let mut thread = thread.try_borrow_mut().ok()?;
-        let attached = thread.iter_mut().find(|other| other.node == place.node)?;
-        let table = attached.tables.get_mut(place.cache as usize)?.as_mut()?;
+        let mut tables = thread.tables.iter_mut();
+        let table = tables.find(|table| table.place == place)?;
         let gone: Vec<_> = table
             .entries
             .extract_if(|entry| {
@@ -149,17 +155,18 @@ pub(crate) fn sweep(place: Place, slots: &Slots, now: u64) -> Vec<Entry> {
 pub(crate) fn attach(node: &Arc<Node>, named: &Named, label: &str) -> ThreadGuard {
     let ended = THREAD.try_with(|thread| {
         let mut thread = thread.try_borrow_mut().ok()?;
-        match thread.iter_mut().find(|other| other.node == node.id) {
+        match thread.nodes.iter_mut().find(|other| other.node == node.id) {
             Some(attached) => attached.guards += 1,
-            None => thread.push(Attached {
+            None => thread.nodes.push(Attached {
                 node: node.id,
                 alive: Arc::downgrade(node),
                 label: label.into(),
                 guards: 1,
-                tables: Vec::new(),
             }),
         }
-        Some(take_ended(&mut thread))
+        // Nodes whose last handle has gone. Only guards that were kept leave any.
+        thread.nodes.retain(|other| other.alive.strong_count() > 0);
+        Some(thread.take_detached())
     });
     drop(ended);
     // So that the thread shows up in the statistics at once.
@@ -170,33 +177,39 @@ pub(crate) fn attach(node: &Arc<Node>, named: &Named, label: &str) -> ThreadGuar
     }
 }
 
-/// Nodes whose last handle has gone, to be dropped once the list is no longer borrowed. Only guards that were kept leave
-/// any.
-fn take_ended(thread: &mut Vec<Attached>) -> Vec<Attached> {
-    thread
-        .extract_if(.., |attached| attached.alive.strong_count() == 0)
-        .collect()
+impl Thread {
+    /// The tables of nodes that the thread is no longer attached to, to be dropped once it is no longer borrowed.
+    fn take_detached(&mut self) -> Vec<Table> {
+        let Self { tables, nodes } = self;
+        tables
+            .extract_if(.., |table| {
+                !nodes.iter().any(|node| node.node == table.node)
+            })
+            .collect()
+    }
 }
 
 fn with_table<R>(fitting: &Fitting<'_>, run: impl FnOnce(&mut Table) -> R) -> Option<R> {
     let result = THREAD.try_with(|thread| {
         let mut thread = thread.try_borrow_mut().ok()?;
-        let attached = thread
-            .iter_mut()
-            .find(|other| other.node == fitting.place.node)?;
-        let index = fitting.place.cache as usize;
-        if attached.tables.len() <= index {
-            attached.tables.resize_with(index + 1, || None);
-        }
-        let label = &attached.label;
-        let table = attached.tables[index].get_or_insert_with(|| Table {
-            entries: HashTable::new(),
-            capacity: fitting.capacity,
-            hand: 0,
-            counters: fitting.threads.join(label),
-            threads: Arc::clone(fitting.threads),
-        });
-        Some(run(table))
+        let Thread { tables, nodes } = &mut *thread;
+        let index = match tables.iter().position(|table| table.place == fitting.place) {
+            Some(index) => index,
+            None => {
+                let node = nodes.iter().find(|other| other.node == fitting.node)?;
+                tables.push(Table {
+                    place: fitting.place,
+                    node: fitting.node,
+                    entries: HashTable::new(),
+                    capacity: fitting.capacity,
+                    hand: 0,
+                    counters: fitting.threads.join(&node.label),
+                    threads: Arc::clone(fitting.threads),
+                });
+                tables.len() - 1
+            }
+        };
+        Some(run(&mut tables[index]))
     });
     result.ok().flatten()
 }
@@ -225,11 +238,14 @@ impl Table {
                 Err(_) => return Found::Miss,
             },
         };
-        entry.visited = true;
+        if !entry.visited {
+            entry.visited = true;
+        }
         let hits = self.counters.l1_hit(value.is_none());
-        Found::Hit {
-            value,
-            touch: hits.is_multiple_of(TOUCH_EVERY),
+        if hits.is_multiple_of(TOUCH_EVERY) {
+            Found::Touch(value)
+        } else {
+            Found::Hit(value)
         }
     }
 
@@ -324,9 +340,13 @@ impl Drop for ThreadGuard {
         // A thread that is ending may have lost its thread-locals already; then there is nothing to do.
         let gone = THREAD.try_with(|thread| {
             let mut thread = thread.try_borrow_mut().ok()?;
-            let index = thread.iter().position(|other| other.node == self.node)?;
-            thread[index].guards -= 1;
-            (thread[index].guards == 0).then(|| thread.swap_remove(index))
+            let nodes = &mut thread.nodes;
+            let index = nodes.iter().position(|other| other.node == self.node)?;
+            nodes[index].guards -= 1;
+            if nodes[index].guards == 0 {
+                nodes.swap_remove(index);
+            }
+            Some(thread.take_detached())
         });
         drop(gone);
     }

@@ -1,4 +1,65 @@
 //! A two-level cache whose fenced loads never fill it with stale values.
+//!
+//! ```
+//! use tidings_cache::{Cache, CacheKey, GetOptions, Policy};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cache = Cache::builder().capacity(64 << 20).policy(Policy::revocable()).build()?;
+//! let _l1 = cache.attach_thread("worker 0"); // this thread's own level
+//!
+//! let key = CacheKey::new("api-keys", &["abcd"]);
+//! let load = || async { Ok::<_, std::io::Error>(Some("alice".to_owned())) }; // asks the source; `None` is cached too
+//! let owner = cache.get(&key, GetOptions::default(), load).await?;
+//! assert_eq!(owner.as_deref().map(String::as_str), Some("alice"));
+//!
+//! // The source has changed. From here on no thread sees the old value, whatever is being loaded meanwhile.
+//! cache.invalidate(&key);
+//! # Ok(()) }
+//! ```
+//!
+//! # What it promises
+//!
+//! - A load that began before an invalidation of its key, of one of its tags, or of everything, never fills the cache, and
+//!   callers that arrive afterwards do not wait for it. That holds for background loads and bulk loads too.
+//! - When `invalidate`, `invalidate_tag`, `purge` or `set` returns, no `get` that begins afterwards on any thread of this
+//!   node sees the old value.
+//! - However many callers miss a key at once, one load runs. It belongs to the node, not to its first caller. Its value,
+//!   absence, error or panic reaches all who waited; an error is not cached, absence is.
+//! - Memory is bounded, in bytes, and keys that do not exist push out none that do.
+//!
+//! # How
+//!
+//! A node has one sequence of numbers. A load, and an L1 fill, notes it before it reads anything; an invalidation takes the
+//! next number after it has removed what it found, and raises the key's slot to it. An L1 entry below its slot is not
+//! valid. Loads in progress stand in a table of our own, and fill under the lock under which an invalidation takes them
+//! out. The whole of this is model-checked: the crate's own source runs under shuttle's schedulers, with each step left
+//! out in turn (`scripts/model`).
+//!
+//! # Two levels
+//!
+//! *L1* belongs to a thread that was [attached](Cache::attach_thread). A hit takes no lock, shares no reference count, and
+//! writes nothing that another core reads; each thread holds its own clone of a value, so memory grows with the number of
+//! threads, bounded by [`l1_entries`](CacheBuilder::l1_entries). *L2* belongs to the node; a thread without an L1 goes
+//! there, and gets the shared value.
+//!
+//! # Prices
+//!
+//! | what | costs |
+//! |---|---|
+//! | hit in L1 | a look-up in a thread-local table and one shared read; with a ttl also a look at the clock |
+//! | hit in L2 | one lock that is seldom contended, and a clone of the value on an attached thread |
+//! | miss | a task on the runtime, and whatever the load does |
+//! | `invalidate` | two locks; keys that share the slot (one in 16,384) look into L2 once more |
+//! | `invalidate_tag` | the tag's entries, and every L1 entry of the cache looks into L2 once more |
+//! | `purge` | a look at every entry of L2 |
+//! | options per call | an allocation; options of the cache cost nothing |
+//! | an entry in L2 | [its size as serde sees it](Cacheable) and some 290 bytes |
+//!
+//! # What it does not do
+//!
+//! It knows neither a store nor other nodes. Callers pass a load; a [`Propagate`] carries invalidations away. It does not
+//! write through, and nothing refuses an entry for being new: a fresh value is always admitted. A value that a `get` handed
+//! out before an invalidation stays what it was, for whoever holds it.
 
 #[macro_use]
 mod step;
@@ -18,10 +79,13 @@ mod level1;
 mod level2;
 mod load;
 mod loaded;
+#[cfg(all(test, shuttle))]
+mod models;
 mod node;
 mod options;
 mod policy;
 mod probe;
+mod publish;
 mod receipt;
 mod set;
 mod size;
@@ -50,3 +114,9 @@ pub use self::{
     stored::Cacheable,
     tags::Tag,
 };
+
+/// The examples of the README are compiled and run.
+#[cfg(all(doctest, not(shuttle)))]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;

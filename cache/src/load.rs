@@ -77,7 +77,7 @@ impl Cache {
                     self.spawn(
                         vec![Arc::clone(&flight)],
                         terms,
-                        options.tags.clone(),
+                        options.tag_list().cloned(),
                         false,
                         || single(load()),
                     );
@@ -255,17 +255,20 @@ impl Cache {
         if let Ok(Start::Flight { flight, own: true }) = self.start::<V>(key, false, true) {
             self.named.counters.refreshes.add(1);
             let terms = self.terms(options);
-            self.spawn(vec![flight], terms, options.tags.clone(), true, || {
-                single(load())
-            });
+            self.spawn(
+                vec![flight],
+                terms,
+                options.tag_list().cloned(),
+                true,
+                || single(load()),
+            );
         }
     }
 
     pub(crate) fn terms(&self, options: &GetOptions) -> Terms {
-        if options.set {
-            Terms::resolve(&options.terms, &self.named.settings.terms)
-        } else {
-            self.named.terms
+        match options.terms() {
+            Some(terms) => Terms::resolve(terms, &self.named.settings.terms),
+            None => self.named.terms,
         }
     }
 
@@ -349,7 +352,7 @@ impl Task {
     fn land(mut self, result: Result<Vec<Cargo>, GetError>) {
         let counters = &self.cache.named.counters;
         let took = self.cache.node.now().saturating_sub(self.began);
-        counters.load_time.record(Duration::from_nanos(took));
+        self.cache.record_load_time(Duration::from_nanos(took));
         match &result {
             Err(GetError::Load(error)) => {
                 counters.load_errors.add(1);

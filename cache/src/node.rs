@@ -4,7 +4,7 @@ use tidings_core::{CacheKey, clock::Clock};
 use tokio::sync::Semaphore;
 
 use crate::{
-    config::CacheSettings,
+    config::{CacheSettings, next_id},
     fence::{Sequence, Slots},
     flight::Flights,
     level1::{Fitting, Place},
@@ -49,6 +49,8 @@ impl Node {
 pub(crate) struct Named {
     pub(crate) name: Arc<str>,
     pub(crate) index: u32,
+    /// Names its tables in the L1 of threads.
+    pub(crate) place: Place,
     pub(crate) settings: CacheSettings,
     /// The settings, resolved for a call that sets nothing.
     pub(crate) terms: Terms,
@@ -64,6 +66,7 @@ impl Named {
         Self {
             name: name.into(),
             index,
+            place: next_id(),
             terms: Terms::resolve(&Default::default(), &settings.terms),
             slots: Slots::new(node.slots),
             flights: Flights::new(node.flight_shards),
@@ -84,16 +87,10 @@ impl Named {
 
     pub(crate) fn fitting(&self, node: &Node) -> Fitting<'_> {
         Fitting {
-            place: self.place(node),
+            place: self.place,
+            node: node.id,
             capacity: self.settings.l1_entries,
             threads: &self.threads,
-        }
-    }
-
-    pub(crate) fn place(&self, node: &Node) -> Place {
-        Place {
-            node: node.id,
-            cache: self.index,
         }
     }
 }

@@ -13,6 +13,10 @@ pub(crate) const MOST_TAGS: usize = 32;
 
 /// What a single `get` asks for. Whatever is not set comes from the cache, and then from the default.
 ///
+/// Options that say nothing take eight bytes, so that a hit does not pay for what others may set; the first one that is
+/// set costs an allocation. What all calls share is better set on the cache
+/// ([`Cache::named_with`](crate::Cache::named_with)).
+///
 /// # Examples
 ///
 /// ```
@@ -25,11 +29,12 @@ pub(crate) const MOST_TAGS: usize = 32;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use]
-pub struct GetOptions {
-    pub(crate) terms: Overrides,
-    pub(crate) tags: Option<Arc<[Tag]>>,
-    /// Whether anything was set, so that a plain call checks one byte.
-    pub(crate) set: bool,
+pub struct GetOptions(Option<Box<Set>>);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Set {
+    terms: Overrides,
+    tags: Option<Arc<[Tag]>>,
 }
 
 macro_rules! setters {
@@ -84,28 +89,36 @@ impl GetOptions {
 
     /// Tags of whatever this call loads, besides those that the load itself gives.
     pub fn tags<T: Into<Tag>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        self.set = true;
-        self.tags = Some(tags.into_iter().map(Into::into).collect());
+        let tags = tags.into_iter().map(Into::into).collect();
+        self.0.get_or_insert_default().tags = Some(tags);
         self
     }
 
     fn overrides(&mut self) -> &mut Overrides {
-        self.set = true;
-        &mut self.terms
+        &mut self.0.get_or_insert_default().terms
     }
 
     /// Checks what was set, against the cache's settings too.
     #[inline]
     pub(crate) fn check(&self, cache: &Overrides) -> Result<(), OptionError> {
-        if self.set {
-            self.check_set(cache)
-        } else {
-            Ok(())
+        match &self.0 {
+            None => Ok(()),
+            Some(set) => set.check(cache),
         }
     }
 
+    pub(crate) fn terms(&self) -> Option<&Overrides> {
+        self.0.as_ref().map(|set| &set.terms)
+    }
+
+    pub(crate) fn tag_list(&self) -> Option<&Arc<[Tag]>> {
+        self.0.as_ref()?.tags.as_ref()
+    }
+}
+
+impl Set {
     #[cold]
-    fn check_set(&self, cache: &Overrides) -> Result<(), OptionError> {
+    fn check(&self, cache: &Overrides) -> Result<(), OptionError> {
         self.terms.check()?;
         self.terms
             .check_resurrect(self.terms.policy.or(cache.policy))?;
@@ -260,14 +273,14 @@ mod tests {
         let plain = Terms::resolve(&Overrides::default(), &cache);
         assert_eq!((plain.ttl, plain.neg_ttl), (SECOND, 2 * SECOND));
         assert!(plain.resurrect_ttl > Duration::ZERO && plain.jitter > 0.0);
-        let call = GetOptions::default().ttl(5 * SECOND).jitter(0.0).terms;
-        let terms = Terms::resolve(&call, &cache);
+        let call = GetOptions::default().ttl(5 * SECOND).jitter(0.0);
+        let terms = Terms::resolve(call.terms().unwrap(), &cache);
         assert_eq!(
             (terms.ttl, terms.neg_ttl, terms.jitter),
             (5 * SECOND, 2 * SECOND, 0.0)
         );
-        let call = GetOptions::default().policy(Policy::revocable()).terms;
-        let terms = Terms::resolve(&call, &cache);
+        let call = GetOptions::default().policy(Policy::revocable());
+        let terms = Terms::resolve(call.terms().unwrap(), &cache);
         assert_eq!(terms.resurrect_ttl, Duration::ZERO);
         assert_eq!(
             terms.neg_ttl,

@@ -1,6 +1,6 @@
 //! What `invalidate` gives back, and the seam through which an invalidation leaves the node.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, time::Duration};
 
 use futures_util::future::BoxFuture;
 use tidings_core::CacheKey;
@@ -82,15 +82,10 @@ impl Receipt {
     /// Names the nodes that did not confirm in time.
     ///
     /// Cancel safe: dropping the future takes nothing back.
-    pub fn confirmed(
-        self,
-        timeout: Duration,
-    ) -> impl Future<Output = Result<(), Unconfirmed>> + Send + 'static {
-        async move {
-            match self.others {
-                None => Ok(()),
-                Some(others) => others(timeout).await,
-            }
+    pub async fn confirmed(self, timeout: Duration) -> Result<(), Unconfirmed> {
+        match self.others {
+            None => Ok(()),
+            Some(others) => others(timeout).await,
         }
     }
 }

@@ -42,7 +42,13 @@ impl Cache {
                 .slots
                 .raise(key.hash_value(), self.node.sequence.next());
         }
-        let removed = self.replace(key, cargo, number, &terms, options.tags.as_deref());
+        let removed = self.replace(
+            key,
+            cargo,
+            number,
+            &terms,
+            options.tag_list().map(|tags| &**tags),
+        );
         #[cfg(shuttle)]
         if crate::faults::removed(crate::faults::Step::SetNumbersLast) {
             return Ok(());

@@ -2,7 +2,7 @@
 
 use tidings_cache::{Cache, Entry, GetError, GetOptions, Outcome};
 
-use crate::kit::{Failure, Source, key};
+use crate::kit::{Failure, Source, k, key};
 
 /// ML2
 #[tokio::test]
@@ -74,18 +74,15 @@ async fn an_error_of_the_load_reaches_the_caller_as_it_was_and_is_not_cached() {
     let cache = Cache::builder().build().unwrap();
     let load = || async { Err::<Option<u64>, _>(Failure::other("down")) };
     let error = cache
-        .get(&key("k"), GetOptions::default(), load)
+        .get(k(), GetOptions::default(), load)
         .await
         .unwrap_err();
     assert_eq!(error.load_error::<Failure>().unwrap().to_string(), "down");
     let source = std::error::Error::source(&error).unwrap();
     assert!(source.downcast_ref::<Failure>().is_some(), "{source:?}");
-    assert!(cache.cached::<u64>(&key("k")).unwrap().is_none());
+    assert!(cache.cached::<u64>(k()).unwrap().is_none());
     let load = Source::default().give(Some(1_u64));
-    let value = cache
-        .get(&key("k"), GetOptions::default(), load)
-        .await
-        .unwrap();
+    let value = cache.get(k(), GetOptions::default(), load).await.unwrap();
     assert_eq!(value.as_deref(), Some(&1));
     assert_eq!(cache.stats().load_errors, 1);
 }
@@ -108,7 +105,7 @@ async fn a_load_that_panics_is_an_error_and_the_next_call_loads_again() {
         async { Ok::<_, Failure>(Some(1_u64)) }
     };
     let error = cache
-        .get(&key("k"), GetOptions::default(), in_future)
+        .get(k(), GetOptions::default(), in_future)
         .await
         .unwrap_err();
     assert!(
@@ -116,7 +113,7 @@ async fn a_load_that_panics_is_an_error_and_the_next_call_loads_again() {
         "{error}"
     );
     let error = cache
-        .get(&key("k"), GetOptions::default(), in_call)
+        .get(k(), GetOptions::default(), in_call)
         .await
         .unwrap_err();
     assert!(
@@ -124,10 +121,7 @@ async fn a_load_that_panics_is_an_error_and_the_next_call_loads_again() {
         "{error}"
     );
     let load = Source::default().give(Some(1_u64));
-    let value = cache
-        .get(&key("k"), GetOptions::default(), load)
-        .await
-        .unwrap();
+    let value = cache.get(k(), GetOptions::default(), load).await.unwrap();
     assert_eq!(value.as_deref(), Some(&1));
     assert_eq!(cache.stats().load_panics, 2);
 }
@@ -157,13 +151,11 @@ async fn without_a_load_a_hit_an_absence_and_a_miss_can_be_told_apart() {
 async fn asking_for_another_type_names_both() {
     let cache = Cache::builder().build().unwrap();
     let _guard = cache.attach_thread("worker");
-    cache
-        .set(&key("k"), Some(1_u64), GetOptions::default())
-        .unwrap();
+    cache.set(k(), Some(1_u64), GetOptions::default()).unwrap();
     for _ in 0..2 {
         let load = Source::default().give(Some("text".to_owned()));
         let error = cache
-            .get(&key("k"), GetOptions::default(), load)
+            .get(k(), GetOptions::default(), load)
             .await
             .unwrap_err();
         let text = error.to_string();
@@ -173,21 +165,12 @@ async fn asking_for_another_type_names_both() {
         );
         // In L1 the second time.
         assert_eq!(
-            cache
-                .cached::<u64>(&key("k"))
-                .unwrap()
-                .unwrap()
-                .value
-                .as_deref(),
+            cache.cached::<u64>(k()).unwrap().unwrap().value.as_deref(),
             Some(&1)
         );
     }
-    assert!(cache.probe::<String>(&key("k")).is_err());
-    assert!(
-        cache
-            .set(&key("k"), Some(1_i8), GetOptions::default())
-            .is_err()
-    );
+    assert!(cache.probe::<String>(k()).is_err());
+    assert!(cache.set(k(), Some(1_i8), GetOptions::default()).is_err());
 }
 
 /// ML29
@@ -195,13 +178,13 @@ async fn asking_for_another_type_names_both() {
 async fn what_get_hands_out_cannot_be_changed_under_another_caller() {
     let cache = Cache::builder().build().unwrap();
     cache
-        .set(&key("k"), Some(vec![1_u8]), GetOptions::default())
+        .set(k(), Some(vec![1_u8]), GetOptions::default())
         .unwrap();
     for attached in [false, true] {
         let _guard = attached.then(|| cache.attach_thread("worker"));
         let ask = || {
             cache
-                .cached::<Vec<u8>>(&key("k"))
+                .cached::<Vec<u8>>(k())
                 .unwrap()
                 .unwrap()
                 .value

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     io,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -17,6 +17,12 @@ pub(crate) type Failure = io::Error;
 
 pub(crate) fn key(name: &str) -> CacheKey {
     CacheKey::new("test", &[name])
+}
+
+/// The key that most tests need.
+pub(crate) fn k() -> &'static CacheKey {
+    static KEY: LazyLock<CacheKey> = LazyLock::new(|| key("k"));
+    &KEY
 }
 
 /// A builder on a clock of its own.

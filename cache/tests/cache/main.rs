@@ -2,4 +2,13 @@
 #![cfg(not(shuttle))]
 
 mod answers;
+mod bounds;
+mod causes;
+mod checker;
+mod fences;
 mod kit;
+mod loads;
+mod names;
+mod stale;
+mod times;
+mod walker;

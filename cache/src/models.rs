@@ -1,0 +1,385 @@
+//! Models of the fence: the production source under shuttle's schedulers.
+//!
+//! Each model is a few threads over one key. A source holds a version; a writer changes it, invalidates in one of the
+//! ways there are, and then says so. A reader looks what the writer has said, gets, and must not see an older version.
+//! Loads read the source and then take their time.
+//!
+//! The locks inside quick_cache are invisible to shuttle: a call of L2 is one step. Its atomics are sequentially
+//! consistent, so a model finds a wrong order and not a wrong `Ordering`.
+//!
+//! The last test removes each step of the order, or swaps it, and demands that a model fails.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize};
+
+use futures_util::FutureExt;
+use shuttle::{
+    Config, FailurePersistence, Runner,
+    scheduler::{PctScheduler, RandomScheduler},
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+use tidings_core::clock::ManualClock;
+
+use crate::{
+    Cache, CacheKey, GetOptions, Loaded, Tag,
+    faults::{self, Step},
+};
+
+/// Schedules of each model under each of the two schedulers; the environment may ask for more.
+fn budget() -> usize {
+    let asked = std::env::var("TIDINGS_SCHEDULES").ok();
+    asked.and_then(|asked| asked.parse().ok()).unwrap_or(6_000)
+}
+
+/// Schedules within which a removed step must be found, under each scheduler.
+const FAULT_BUDGET: usize = 60_000;
+
+/// Threads of the test harness share what a removed step is told through only if they are one: so tests take turns.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a model has found. Noted rather than panicked with: a panic in one of shuttle's threads ends in the others' too.
+static FOUND: Mutex<Option<String>> = Mutex::new(None);
+
+fn found() -> MutexGuard<'static, Option<String>> {
+    FOUND.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn demand(holds: bool, otherwise: impl FnOnce() -> String) {
+    if !holds {
+        found().get_or_insert_with(otherwise);
+    }
+}
+
+/// What the threads of a model share.
+#[derive(Clone)]
+struct Scene {
+    cache: Cache,
+    key: CacheKey,
+    /// What a load reads.
+    source: Arc<AtomicU64>,
+    /// The version below which no get that begins now may see anything.
+    said: Arc<AtomicU64>,
+    loads: Arc<AtomicU64>,
+    tagged: bool,
+}
+
+const TAG: &str = "all";
+
+impl Scene {
+    fn new(tagged: bool) -> Self {
+        let cache = Cache::builder()
+            .small(1)
+            .deadline(std::time::Duration::ZERO)
+            .clock(Arc::new(ManualClock::new()))
+            .build()
+            .unwrap();
+        Self {
+            cache,
+            key: CacheKey::new("k", &["1"]),
+            source: Arc::new(AtomicU64::new(1)),
+            said: Arc::new(AtomicU64::new(0)),
+            loads: Arc::new(AtomicU64::new(0)),
+            tagged,
+        }
+    }
+
+    fn load(
+        &self,
+    ) -> impl Future<Output = Result<Loaded<u64>, std::io::Error>> + Send + 'static + use<> {
+        let (source, loads, tagged) = (self.source.clone(), self.loads.clone(), self.tagged);
+        async move {
+            loads.fetch_add(1, Ordering::SeqCst);
+            let version = source.load(Ordering::SeqCst);
+            shuttle::future::yield_now().await;
+            let loaded = Loaded::new(version);
+            Ok(if tagged { loaded.tag(TAG) } else { loaded })
+        }
+    }
+
+    fn get(&self) -> u64 {
+        let get = self
+            .cache
+            .get(&self.key, GetOptions::default(), || self.load());
+        let version = shuttle::future::block_on(get).unwrap();
+        *version.expect("a load always gives a value")
+    }
+
+    /// A get whose caller goes away after a few polls.
+    fn get_and_leave(&self, polls: usize) {
+        let get = self
+            .cache
+            .get(&self.key, GetOptions::default(), || self.load());
+        let mut get = Box::pin(get);
+        shuttle::future::block_on(async {
+            for _ in 0..polls {
+                if (&mut get).now_or_never().is_some() {
+                    break;
+                }
+                shuttle::future::yield_now().await;
+            }
+        });
+    }
+
+    fn read(&self) {
+        let said = self.said.load(Ordering::SeqCst);
+        let seen = self.get();
+        demand(seen >= said, || {
+            format!("stale: saw version {seen} after {said} was said")
+        });
+    }
+
+    /// A thread with an L1 that gets some times.
+    fn reader(&self, gets: usize) -> thread::JoinHandle<()> {
+        let scene = self.clone();
+        thread::spawn(move || {
+            let _guard = scene.cache.attach_thread("reader");
+            for _ in 0..gets {
+                scene.read();
+            }
+        })
+    }
+
+    fn writer(&self, write: impl FnOnce(&Scene) + Send + 'static) -> thread::JoinHandle<()> {
+        let scene = self.clone();
+        thread::spawn(move || {
+            write(&scene);
+        })
+    }
+
+    fn change(&self) {
+        self.source.store(2, Ordering::SeqCst);
+    }
+
+    fn say(&self) {
+        self.said.store(2, Ordering::SeqCst);
+    }
+}
+
+fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+/// Two readers with warm or cold levels, a caller that goes away, and one write.
+fn race(tagged: bool, warm: bool, write: fn(&Scene)) {
+    let scene = Scene::new(tagged);
+    if warm {
+        scene.get();
+    }
+    let mut threads = vec![scene.reader(3), scene.writer(write), scene.reader(2)];
+    if !warm {
+        let leaver = scene.clone();
+        threads.push(thread::spawn(move || leaver.get_and_leave(2)));
+    }
+    join(threads);
+    scene.read();
+}
+
+fn invalidate(scene: &Scene) {
+    scene.change();
+    scene.cache.invalidate_under(&[scene.key.clone()], None);
+    scene.say();
+}
+
+fn purge(scene: &Scene) {
+    scene.change();
+    scene.cache.purge_under(None);
+    scene.say();
+}
+
+fn invalidate_tag(scene: &Scene) {
+    scene.change();
+    scene.cache.invalidate_tag_under(&Tag::from(TAG), None);
+    scene.say();
+}
+
+/// The source stays as it was: a set is ahead of it.
+fn set(scene: &Scene) {
+    let value = Loaded::new(2_u64);
+    scene
+        .cache
+        .set(&scene.key, value, GetOptions::default())
+        .unwrap();
+    scene.say();
+}
+
+/// A handler of a change of another entity invalidates by hand; and does so again, as a second worker's would.
+fn handle_change(scene: &Scene) {
+    scene.change();
+    let cause = scene
+        .cache
+        .apply_change(&[CacheKey::new("other", &["1"])], &[]);
+    for _ in 0..2 {
+        scene
+            .cache
+            .invalidate_under(&[scene.key.clone()], Some(cause));
+    }
+    scene.say();
+}
+
+fn handle_change_of_tag(scene: &Scene) {
+    scene.change();
+    let cause = scene.cache.apply_change(&[], &[]);
+    for _ in 0..2 {
+        scene
+            .cache
+            .invalidate_tag_under(&Tag::from(TAG), Some(cause));
+    }
+    scene.say();
+}
+
+fn handle_change_of_all(scene: &Scene) {
+    scene.change();
+    let cause = scene.cache.apply_change(&[], &[]);
+    scene.cache.purge_under(Some(cause));
+    scene.say();
+}
+
+fn renew(scene: &Scene) {
+    scene.change();
+    let renewed = scene
+        .cache
+        .renew(&scene.key, GetOptions::default(), || scene.load());
+    let version = shuttle::future::block_on(renewed).unwrap().unwrap();
+    // A renewal that joined an older load knows no better; nothing was invalidated.
+    scene.said.store(*version, Ordering::SeqCst);
+}
+
+/// Without a write, any number of callers cause one load.
+fn one_load() {
+    let scene = Scene::new(false);
+    join([scene.reader(2), scene.reader(1), scene.reader(1)]);
+    let loads = scene.loads.load(Ordering::SeqCst);
+    demand(loads == 1, || format!("{loads} loads"));
+}
+
+type Model = (&'static str, fn());
+
+const MODELS: [Model; 15] = [
+    ("invalidate, cold", || race(false, false, invalidate)),
+    ("invalidate, warm", || race(false, true, invalidate)),
+    ("invalidate, tagged", || race(true, true, invalidate)),
+    ("purge, cold", || race(false, false, purge)),
+    ("purge, warm", || race(true, true, purge)),
+    ("tag, cold", || race(true, false, invalidate_tag)),
+    ("tag, warm", || race(true, true, invalidate_tag)),
+    ("set, cold", || race(false, false, set)),
+    ("set, warm", || race(false, true, set)),
+    ("cause, cold", || race(false, false, handle_change)),
+    ("cause, warm", || race(false, true, handle_change)),
+    ("cause of a tag, warm", || {
+        race(true, true, handle_change_of_tag)
+    }),
+    ("cause of all, warm", || {
+        race(true, true, handle_change_of_all)
+    }),
+    ("renew, warm", || race(false, true, renew)),
+    ("one load", one_load),
+];
+
+fn model(name: &str) -> fn() {
+    MODELS.iter().find(|(other, _)| *other == name).unwrap().1
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config.failure_persistence = FailurePersistence::None;
+    config.silence_warnings = true;
+    config
+}
+
+/// Runs a model until it finds something; gives the number of schedules that were run, and what was found.
+fn run(model: fn(), schedules: usize, pct: bool) -> (usize, Option<String>) {
+    *found() = None;
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let body = move || {
+        let none = found().is_none();
+        if none {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            model();
+        }
+    };
+    if pct {
+        Runner::new(PctScheduler::new(3, schedules), config()).run(body);
+    } else {
+        Runner::new(RandomScheduler::new(schedules), config()).run(body);
+    }
+    let count = count.load(std::sync::atomic::Ordering::Relaxed);
+    (count, found().take())
+}
+
+/// G1, G2, G11, G14, ML25, ML26
+#[test]
+fn no_schedule_serves_a_stale_value() {
+    let _turn = turn();
+    faults::remove(None);
+    let mut total = 0;
+    for (name, model) in MODELS {
+        for pct in [false, true] {
+            let (schedules, found) = run(model, budget(), pct);
+            assert_eq!(found, None, "{name}, PCT {pct}, schedule {schedules}");
+            total += schedules;
+        }
+    }
+    println!("{total} schedules in {} models", MODELS.len());
+    assert!(total >= 100_000 || budget() < 4_000);
+}
+
+/// Which model notices which step's absence.
+const STEPS: [(Step, &str); 28] = [
+    (Step::FillChecksFlight, "invalidate, cold"),
+    (Step::FillHoldsLock, "invalidate, cold"),
+    (Step::FillChecksTag, "tag, cold"),
+    (Step::FillHoldsTagLock, "tag, cold"),
+    (Step::RenewRaisesSlot, "renew, warm"),
+    (Step::StartLooksAgain, "one load"),
+    (Step::NumberNotedFirst, "invalidate, warm"),
+    (Step::Level1ComparesSlot, "invalidate, warm"),
+    (Step::InvalidateVoids, "invalidate, cold"),
+    (Step::InvalidateRemoves, "invalidate, warm"),
+    (Step::InvalidateRaisesSlot, "invalidate, warm"),
+    (Step::InvalidateNumbersLast, "invalidate, warm"),
+    (Step::CauseTakesOwnNumber, "cause, warm"),
+    (Step::CauseVoids, "cause, cold"),
+    (Step::PurgeVoids, "purge, cold"),
+    (Step::PurgeRemoves, "purge, warm"),
+    (Step::PurgeRaisesSlots, "purge, warm"),
+    (Step::PurgeNumbersLast, "purge, warm"),
+    (Step::TagNumberIsNoted, "tag, cold"),
+    (Step::TagRemoves, "tag, warm"),
+    (Step::TagRaisesSlots, "tag, warm"),
+    (Step::TagNumbersLast, "tag, warm"),
+    (Step::LateCallersAskAgain, "tag, cold"),
+    (Step::SetVoids, "set, cold"),
+    (Step::SetInserts, "set, warm"),
+    (Step::SetRaisesSlot, "set, warm"),
+    (Step::SetNumbersLast, "set, warm"),
+    (Step::SetHoldsLock, "set, cold"),
+];
+
+#[test]
+fn every_step_that_is_left_out_or_swapped_is_noticed() {
+    let _turn = turn();
+    let mut missed = Vec::new();
+    for (step, name) in STEPS {
+        faults::remove(Some(step));
+        let noticed = [true, false].into_iter().find_map(|pct| {
+            let (schedules, found) = run(model(name), FAULT_BUDGET, pct);
+            Some((schedules, pct, found?))
+        });
+        match noticed {
+            Some((schedules, pct, how)) => {
+                let scheduler = if pct { "PCT" } else { "random" };
+                println!("| {step:?} | {name} | {how} | {schedules} ({scheduler}) |");
+            }
+            None => missed.push(step),
+        }
+    }
+    faults::remove(None);
+    assert!(missed.is_empty(), "not noticed: {missed:?}");
+}

@@ -1,0 +1,167 @@
+//! G14: one eviction per cause; and what leaves the node.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use tidings_cache::{
+    Cache, Cause, Confirmation, GetOptions, Invalidation, Origin, Outcome, Propagate, Unconfirmed,
+};
+
+use crate::kit::{Source, k, key};
+
+/// G14
+#[tokio::test]
+async fn the_handler_of_a_second_worker_evicts_nothing() {
+    let cache = Cache::builder().build().unwrap();
+    let _guard = cache.attach_thread("worker");
+    let source = Source::default();
+    let ask = || cache.get_entry(k(), GetOptions::default(), source.give(Some(1_u8)));
+    ask().await.unwrap();
+    let number = cache.apply_change(&[key("changed")], &[]);
+    let cause = Cause {
+        number,
+        origin: Origin::Local,
+    };
+    let handler = || {
+        let _cause = cause.enter();
+        drop(cache.invalidate(k()));
+        drop(cache.invalidate(&key("changed")));
+        drop(cache.invalidate_tag("tag"));
+    };
+    handler();
+    assert_eq!(cache.stats().evicted_by_invalidation, 1);
+    assert_eq!(
+        ask().await.unwrap().outcome,
+        Outcome::Loaded,
+        "older than the change"
+    );
+    handler();
+    assert_eq!(
+        ask().await.unwrap().outcome,
+        Outcome::L1,
+        "nothing is looked up again either"
+    );
+    assert_eq!(
+        (source.loads(), cache.stats().evicted_by_invalidation),
+        (2, 1)
+    );
+    // A later change is another cause.
+    let number = cache.apply_change(&[], &[]);
+    let _cause = Cause {
+        number,
+        origin: Origin::Local,
+    }
+    .enter();
+    drop(cache.invalidate(k()));
+    assert_eq!(ask().await.unwrap().outcome, Outcome::Loaded);
+}
+
+/// G14: what was reloaded since the change stays, though the handler was the first.
+#[tokio::test]
+async fn what_was_loaded_since_the_change_stays() {
+    let cache = Cache::builder().build().unwrap();
+    let _guard = cache.attach_thread("worker");
+    let number = cache.apply_change(&[], &[]);
+    cache
+        .set(k(), Some(1_u8), GetOptions::default().tags(["tag"]))
+        .unwrap();
+    let _cause = Cause {
+        number,
+        origin: Origin::Remote,
+    }
+    .enter();
+    drop(cache.invalidate(k()));
+    drop(cache.invalidate_tag("tag"));
+    drop(cache.purge());
+    assert!(cache.cached::<u8>(k()).unwrap().is_some());
+    // The built-in subscriber acts whatever the thread runs under.
+    cache.apply_change(&[key("k")], &[]);
+    assert!(cache.cached::<u8>(k()).unwrap().is_none());
+}
+
+/// An old value that a worker promoted after the change took its number goes too.
+#[tokio::test]
+async fn an_old_value_promoted_after_the_change_goes() {
+    let cache = Cache::builder().build().unwrap();
+    cache
+        .set(k(), Some(1_u8), GetOptions::default().tags(["tag"]))
+        .unwrap();
+    for take in [
+        (|cache| drop(cache.invalidate(k()))) as fn(&Cache),
+        |cache| drop(cache.invalidate_tag("tag")),
+        |cache| drop(cache.purge()),
+    ] {
+        let _guard = cache.attach_thread("worker");
+        let value = GetOptions::default().tags(["tag"]);
+        cache.set(k(), Some(1_u8), value).unwrap();
+        let number = cache.apply_change(&[], &[]);
+        assert_eq!(
+            cache.cached::<u8>(k()).unwrap().unwrap().outcome,
+            Outcome::L2
+        );
+        let _cause = Cause {
+            number,
+            origin: Origin::Local,
+        }
+        .enter();
+        take(&cache);
+        assert!(cache.cached::<u8>(k()).unwrap().is_none());
+    }
+}
+
+#[derive(Debug, Default)]
+struct Others(Mutex<Vec<Invalidation>>);
+
+impl Propagate for Others {
+    fn propagate(&self, invalidation: Invalidation) -> Confirmation {
+        self.0.lock().unwrap().push(invalidation);
+        Box::new(|_| {
+            let nodes = vec!["b".to_owned()];
+            async move { Err(Unconfirmed { nodes }) }.boxed()
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_is_invalidated_by_hand_leaves_the_node_and_a_handlers_does_not() {
+    let others = Arc::new(Others::default());
+    let cache = Cache::builder().propagate(others.clone()).build().unwrap();
+    let receipt = cache.invalidate(&[key("a"), key("b")]);
+    drop(cache.invalidate_tag("tag"));
+    drop(cache.purge());
+    cache.invalidate_local(&key("a"));
+    cache.invalidate_tag_local("tag");
+    cache.purge_local();
+    let number = cache.apply_change(&[key("a")], &[]);
+    for origin in [Origin::Local, Origin::Remote] {
+        let _cause = Cause { number, origin }.enter();
+        let receipt = cache.invalidate(&key("a"));
+        assert_eq!(
+            receipt.confirmed(Duration::ZERO).now_or_never(),
+            Some(Ok(()))
+        );
+    }
+    let sent = std::mem::take(&mut *others.0.lock().unwrap());
+    assert_eq!(sent.len(), 3, "{sent:?}");
+    assert!(
+        matches!(&sent[0], Invalidation::Keys { cache, keys } if &**cache == "default" && **keys == [key("a"), key("b")])
+    );
+    assert!(matches!(&sent[1], Invalidation::Tag { tag, .. } if &**tag == "tag"));
+    assert!(matches!(&sent[2], Invalidation::All { .. }));
+    let unconfirmed = receipt.confirmed(Duration::from_secs(1)).await.unwrap_err();
+    assert_eq!(unconfirmed.to_string(), "not confirmed by b");
+}
+
+#[tokio::test]
+async fn a_receipt_of_a_lone_node_is_confirmed_at_once() {
+    let cache = Cache::builder().build().unwrap();
+    let receipt = cache.invalidate(k());
+    assert_eq!(receipt.number(), cache.number());
+    assert_eq!(
+        receipt.confirmed(Duration::ZERO).now_or_never(),
+        Some(Ok(()))
+    );
+}

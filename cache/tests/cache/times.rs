@@ -1,0 +1,183 @@
+//! Times to live, of values and absences, in both levels.
+
+use std::time::Duration;
+
+use tidings_cache::{Cache, GetOptions, Loaded, ManualClock, Outcome};
+
+use crate::kit::{Source, k, key, timed};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// ML5, PL6
+#[tokio::test]
+async fn times_to_live_are_honoured_in_both_levels() {
+    for attached in [false, true] {
+        for value in [Some(1_u8), None] {
+            let (builder, clock) = timed();
+            let cache = builder
+                .ttl(10 * SECOND)
+                .neg_ttl(4 * SECOND)
+                .build()
+                .unwrap();
+            let _guard = attached.then(|| cache.attach_thread("worker"));
+            let left = if value.is_some() { 10 } else { 4 };
+            lives_for(&cache, &clock, GetOptions::default(), value, left * SECOND).await;
+            // Per call beats per cache, and the load beats both.
+            let call = GetOptions::default().ttl(3 * SECOND).neg_ttl(2 * SECOND);
+            let left = if value.is_some() { 3 } else { 2 };
+            lives_for(&cache, &clock, call, value, left * SECOND).await;
+            let own = Loaded::from(value).ttl(SECOND);
+            lives_for(&cache, &clock, GetOptions::default(), own, SECOND).await;
+        }
+    }
+}
+
+async fn lives_for(
+    cache: &Cache,
+    clock: &ManualClock,
+    options: GetOptions,
+    value: impl Into<Loaded<u8>>,
+    time: Duration,
+) {
+    cache.invalidate_local(k());
+    let load = Source::default().give(value.into());
+    cache.get(k(), options, load).await.unwrap();
+    assert_eq!(
+        cache.probe::<u8>(k()).unwrap().unwrap().remaining,
+        Some(time)
+    );
+    let json = cache.probe_json(k()).unwrap();
+    assert_eq!(json.remaining, Some(time));
+    clock.advance(time - Duration::from_nanos(1));
+    for _ in 0..2 {
+        assert!(
+            cache.cached::<u8>(k()).unwrap().is_some(),
+            "promotion keeps the time that is left"
+        );
+    }
+    clock.advance(Duration::from_nanos(1));
+    for _ in 0..2 {
+        assert!(cache.cached::<u8>(k()).unwrap().is_none());
+    }
+    assert!(cache.probe::<u8>(k()).unwrap().is_none());
+    assert!(cache.probe_json(k()).is_none());
+}
+
+/// ML6
+#[tokio::test]
+async fn no_time_means_for_ever_also_for_absence() {
+    for options in [
+        GetOptions::default(),
+        GetOptions::default()
+            .ttl(Duration::ZERO)
+            .neg_ttl(Duration::ZERO),
+    ] {
+        let (builder, clock) = timed();
+        let cache = builder.build().unwrap();
+        let _guard = cache.attach_thread("worker");
+        for (name, value) in [("value", Some(1_u8)), ("absence", None)] {
+            let load = Source::default().give(value);
+            cache.get(&key(name), options.clone(), load).await.unwrap();
+            clock.advance(Duration::from_secs(1 << 30));
+            assert!(cache.cached::<u8>(&key(name)).unwrap().is_some());
+            assert_eq!(
+                cache.probe::<u8>(&key(name)).unwrap().unwrap().remaining,
+                None
+            );
+        }
+    }
+}
+
+/// ML15, PL6
+#[tokio::test]
+async fn probe_tells_what_is_cached_and_touches_nothing() {
+    let (builder, _clock) = timed();
+    let cache = builder.build().unwrap();
+    let _guard = cache.attach_thread("worker");
+    assert_eq!(cache.probe::<String>(&key("never")).unwrap(), None);
+    assert_eq!(cache.probe_json(&key("never")), None);
+    let options = || GetOptions::default().ttl(SECOND).neg_ttl(2 * SECOND);
+    cache
+        .set(&key("value"), Some("text".to_owned()), options())
+        .unwrap();
+    cache
+        .set::<String>(&key("absence"), None, options())
+        .unwrap();
+    let value = cache.probe::<String>(&key("value")).unwrap().unwrap();
+    assert_eq!(
+        (value.value.as_deref().unwrap().as_str(), value.remaining),
+        ("text", Some(SECOND))
+    );
+    let absence = cache.probe::<String>(&key("absence")).unwrap().unwrap();
+    assert_eq!((absence.value, absence.remaining), (None, Some(2 * SECOND)));
+    let json = cache.probe_json(&key("value")).unwrap();
+    assert_eq!(json.value, Some("text".into()));
+    assert_eq!(json.type_name, Some("alloc::string::String"));
+    assert_eq!(cache.probe_json(&key("absence")).unwrap().value, None);
+    // Neither promoted nor counted.
+    assert_eq!(cache.thread_stats()[0].l1_entries, 0);
+    assert_eq!(cache.stats().l2_hits, 0);
+    assert_eq!(
+        cache
+            .cached::<String>(&key("value"))
+            .unwrap()
+            .unwrap()
+            .outcome,
+        Outcome::L2
+    );
+}
+
+#[tokio::test]
+async fn jitter_shortens_each_time_by_another_share() {
+    let (builder, _clock) = timed();
+    let cache = builder.ttl(100 * SECOND).jitter(0.5).build().unwrap();
+    let times: std::collections::BTreeSet<_> = (0..100)
+        .map(|index| {
+            let key = key(&index.to_string());
+            cache.set(&key, Some(index), GetOptions::default()).unwrap();
+            cache
+                .probe::<i32>(&key)
+                .unwrap()
+                .unwrap()
+                .remaining
+                .unwrap()
+        })
+        .collect();
+    assert!(times.len() > 90);
+    assert!(*times.first().unwrap() >= 50 * SECOND && *times.last().unwrap() <= 100 * SECOND);
+    assert!(*times.first().unwrap() < 60 * SECOND && *times.last().unwrap() > 90 * SECOND);
+}
+
+/// What was revoked or has expired does not linger in the memory of an idle worker.
+#[tokio::test]
+async fn sweep_drops_what_is_no_longer_valid() {
+    let (builder, clock) = timed();
+    let cache = builder.build().unwrap();
+    let _guard = cache.attach_thread("worker");
+    for (name, ttl) in [
+        ("short", SECOND),
+        ("revoked", Duration::ZERO),
+        ("good", Duration::ZERO),
+    ] {
+        cache
+            .set(&key(name), Some(1_u8), GetOptions::default().ttl(ttl))
+            .unwrap();
+        cache.cached::<u8>(&key(name)).unwrap().unwrap();
+    }
+    assert_eq!(cache.thread_stats()[0].l1_entries, 3);
+    drop(cache.invalidate(&key("revoked")));
+    clock.advance(SECOND);
+    cache.sweep();
+    assert_eq!(cache.thread_stats()[0].l1_entries, 1);
+    assert_eq!(cache.stats().entries, 2);
+    assert_eq!(
+        cache.sweep_level2(SECOND),
+        0,
+        "spared for who may serve it stale"
+    );
+    assert_eq!(cache.sweep_level2(Duration::ZERO), 1);
+    assert_eq!(
+        (cache.stats().entries, cache.stats().evicted_by_expiry),
+        (1, 1)
+    );
+}
