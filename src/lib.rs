@@ -1,1 +1,95 @@
-//! The tidings facade.
+//! Typed worker events, and entity caches that stay coherent because of them.
+//!
+//! A row changes; every worker hears of it, with the old and the new entity; no stale read survives. A
+//! [`Node`] ties the parts together: a store whose writes end in typed changes, a bus that carries them to
+//! handlers, a two-level cache that evicts before anyone can read again, and workers that each have an L1 and
+//! handlers of their own.
+//!
+//! # A write, from end to end
+//!
+//! 1. The DAO validates the row, reads its true predecessor and commits, in one owned task.
+//! 2. Before the writer is released the cache evicts what the change touches ([`Cache::apply_change`]): from
+//!    here on no `get` on any worker sees the old value.
+//! 3. The change is queued in commit order; handlers run inline, then on every worker's own thread.
+//! 4. The write returns once they have run, or [`NodeBuilder::handler_deadline`] has passed.
+//!
+//! # Examples
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use tidings::{CrudEvent, Entity, GetOptions, Node, Store};
+//! use uuid::Uuid;
+//!
+//! #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+//! #[entity(name = "flags", endpoint_key = "name", cache_key("name"))]
+//! struct Flag {
+//!     #[entity(primary_key, auto)]
+//!     id: Uuid,
+//!     #[entity(unique)]
+//!     name: String,
+//!     on: bool,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let node = Node::builder()
+//!     .store(Store::open("sqlite::memory:").await?)
+//!     .workers(2)
+//!     .entity::<Flag>()
+//!     .init_worker(|worker| {
+//!         let id = worker.id();
+//!         worker
+//!             .worker_events()
+//!             .register(move |change: &CrudEvent<Flag>| println!("worker {id}: {change:?}"), "crud", "flags")?
+//!             .keep();
+//!         Ok(())
+//!     })
+//!     .start()
+//!     .await?;
+//!
+//! let flags = node.dao::<Flag>()?;
+//! let flag = flags.insert(Flag { id: Uuid::nil(), name: "beta".into(), on: false }).await?;
+//! let key = flags.cache_key(&["beta"])?;
+//!
+//! let cached = node.cache().get(&key, GetOptions::default(), || flags.select_by("name", "beta")).await?;
+//! assert!(cached.is_some_and(|flag| !flag.on));
+//!
+//! flags.update(flag.id, |flag| flag.on = true).await?;
+//! let cached = node.cache().get(&key, GetOptions::default(), || flags.select_by("name", "beta")).await?;
+//! assert!(cached.is_some_and(|flag| flag.on));
+//! # node.shutdown(std::time::Duration::from_secs(5)).await;
+//! # Ok(())
+//! # }
+//! ```
+
+// The derive macro names this crate as its users do, in our own tests too.
+extern crate self as tidings;
+
+mod builder;
+mod changes;
+mod error;
+mod node;
+mod worker;
+
+pub use tidings_cache as cache;
+pub use tidings_core as core;
+pub use tidings_events as events;
+pub use tidings_store as store;
+
+#[doc(hidden)]
+pub use tidings_core::derive;
+
+pub use tidings_cache::{Cache, GetOptions, Outcome, Receipt};
+pub use tidings_core::{
+    CacheKey, CrudEvent, Entity, Field, FieldKind, FieldValue, KeyPart, Operation, Patch, Ref, Row,
+    RowError, Schema, Timestamp, Value, clock,
+};
+pub use tidings_events::{LocalWorkerEvents, WorkerEvents};
+pub use tidings_store::{Dao, PageQuery, Store, Table, WriteOptions};
+
+pub use self::{
+    builder::NodeBuilder,
+    error::{BoxError, StartError},
+    node::{Node, ShutdownReport},
+    worker::Worker,
+};

@@ -129,4 +129,23 @@ mod tests {
         drop(clock.sleep_until(Tick(u64::MAX)));
         drop(clock.sleep(Duration::MAX));
     }
+
+    #[test]
+    fn a_sleep_whose_deadline_passed_before_it_was_polled_ends_at_once() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        let clock = SystemClock::new();
+        let passed = clock.sleep_until(clock.now());
+        runtime.block_on(async {
+            // The timer stands still, so a sleep that lies ahead would be pending at its first poll.
+            let first_poll = std::future::poll_fn(|context| {
+                std::task::Poll::Ready(clock.sleep(Duration::from_secs(60)).as_mut().poll(context))
+            });
+            assert!(first_poll.await.is_pending());
+            passed.await;
+        });
+    }
 }

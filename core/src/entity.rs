@@ -54,7 +54,7 @@ pub trait Entity:
     /// The name of the field that is the primary key.
     const PRIMARY_KEY: &'static str;
 
-    /// The schema, made at the first call; later ones cost one atomic load. Its faults are found by [`Schema::check`], which a node calls when it starts.
+    /// The schema, made at the first call; later ones cost one atomic load. Its faults are found by [`check_all`](crate::check_all), which a node calls when it starts.
     fn schema() -> &'static Schema;
 
     /// The primary key of this row.

@@ -418,6 +418,7 @@ mod tests {
     use super::*;
 
     proptest! {
+        /// G13
         #[test]
         fn different_tuples_make_different_keys(
             a in prop::collection::vec(prop::option::of("[:%~@a\u{0}é]{0,4}"), 0..4),
@@ -426,6 +427,7 @@ mod tests {
             prop_assert_eq!(a == b, CacheKey::new("k", &a) == CacheKey::new("k", &b));
         }
 
+        /// G13
         #[test]
         fn different_bytes_make_different_keys(
             a in prop::collection::vec(any::<u8>(), 0..120),
@@ -459,6 +461,35 @@ mod tests {
         let keys = [None, Some(""), Some("~"), Some("%7E")].map(|part| CacheKey::new("k", &[part]));
         let distinct: HashMap<_, ()> = keys.iter().map(|key| (key.as_str(), ())).collect();
         assert_eq!(distinct.len(), 4, "{keys:?}");
+    }
+
+    /// G13, of every tuple of up to three parts that are made of what carries structure.
+    #[test]
+    fn no_two_of_the_likeliest_tuples_collide() {
+        let pool = ["", "~", ":", "%", "@", "%7E", "~:", "k", "\0", "\u{ff}"];
+        let parts: Vec<_> = pool.into_iter().map(Some).chain([None]).collect();
+        let mut tuples = vec![Vec::new()];
+        let mut last = 0;
+        for _ in 0..3 {
+            let longer: Vec<_> = tuples[last..]
+                .iter()
+                .flat_map(|tuple| {
+                    parts
+                        .iter()
+                        .map(move |part| [&tuple[..], &[*part]].concat())
+                })
+                .collect();
+            last = tuples.len();
+            tuples.extend(longer);
+        }
+        let mut texts = HashMap::new();
+        for tuple in &tuples {
+            let key = CacheKey::new("k", tuple);
+            if let Some(other) = texts.insert(key.as_str().to_owned(), tuple) {
+                panic!("{tuple:?} and {other:?} make the same key {key}");
+            }
+        }
+        assert_eq!(texts.len(), 1 + 11 + 121 + 1_331);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::TryStreamExt as _;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, SqliteConnection,
     sqlite::{
         SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous,
     },
@@ -23,6 +23,10 @@ use crate::{BoxError, Error, error, location::Location, statements::Sql};
 
 /// How long a statement waits for another program that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many prepared statements a connection keeps: some ten for each of some fifty entities.
+const STATEMENTS: usize = 512;
+/// How many rows a connection's thread reads ahead: a page at once, rather than by hand-overs.
+const ROWS: usize = 1024;
 /// The most connections that read. Each is a thread and a page cache.
 const MAX_READERS: usize = 8;
 
@@ -30,6 +34,8 @@ impl Location {
     fn options(&self) -> SqliteConnectOptions {
         let options = SqliteConnectOptions::new()
             .busy_timeout(BUSY_TIMEOUT)
+            .statement_cache_capacity(STATEMENTS)
+            .row_buffer_size(ROWS)
             .foreign_keys(true);
         match self {
             Self::Memory => options.in_memory(true),
@@ -48,9 +54,14 @@ impl Location {
         let opened = async {
             let mut connection = self.options().connect().await?;
             execute(&mut connection, "SELECT count(*) FROM sqlite_schema").await?;
-            Ok(connection)
+            // A file that may only be read is opened all the same, and would fail at the first write.
+            execute(&mut connection, "BEGIN IMMEDIATE").await?;
+            execute(&mut connection, "ROLLBACK").await?;
+            let mode = sqlx::query("PRAGMA journal_mode").fetch_one(&mut connection);
+            let mode: String = mode.await?.try_get(0)?;
+            Ok((connection, mode))
         };
-        opened.await.map_err(|failure: sqlx::Error| {
+        let opened = opened.await.map_err(|failure: sqlx::Error| {
             let Self::File(path) = self else {
                 return failure.into();
             };
@@ -63,7 +74,15 @@ impl Location {
                     source: Some(BoxError::from(failure)),
                 },
             }
-        })
+        });
+        match (self, opened?) {
+            (Self::File(path), (_, mode)) if mode != "wal" => Err(Error::Open {
+                path: path.clone(),
+                reason: format!("it needs the journal mode wal, and stays in {mode}"),
+                source: None,
+            }),
+            (_, (connection, _)) => Ok(connection),
+        }
     }
 
     /// Opens a connection that cannot write.

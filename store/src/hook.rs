@@ -88,15 +88,30 @@ pub trait Hook: Send + Sync + 'static {
 #[derive(Default)]
 pub(crate) struct Hooks(RwLock<Arc<[Arc<dyn Hook>]>>);
 
+/// The hooks there were when a call began: those that run before it are those that run after it.
+pub(crate) struct Current(Arc<[Arc<dyn Hook>]>);
+
 impl Hooks {
     pub(crate) fn add(&self, hook: Arc<dyn Hook>) {
         let mut hooks = self.0.write().unwrap_or_else(PoisonError::into_inner);
         *hooks = hooks.iter().cloned().chain([hook]).collect();
     }
 
-    /// Runs what was added so far, stopping at the first refusal.
+    pub(crate) fn current(&self) -> Current {
+        Current(Arc::clone(
+            &self.0.read().unwrap_or_else(PoisonError::into_inner),
+        ))
+    }
+}
+
+impl Current {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Stops at the first that refuses.
     pub(crate) fn before(&self, call: &Call<'_>) -> Result<(), Error> {
-        for hook in self.current().iter() {
+        for hook in self.0.iter() {
             match catch_unwind(AssertUnwindSafe(|| hook.before(call))) {
                 Ok(Ok(())) => {}
                 Ok(Err(source)) => {
@@ -113,22 +128,19 @@ impl Hooks {
     }
 
     pub(crate) fn after(&self, call: &Call<'_>) {
-        for hook in self.current().iter() {
+        for hook in self.0.iter() {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| hook.after(call))) {
                 let error = Error::panicked("a hook", &*payload);
                 tracing::error!(entity = call.schema.name(), method = %call.method, %error, "after the call");
             }
         }
     }
-
-    /// A snapshot, so that a hook may add hooks.
-    fn current(&self) -> Arc<[Arc<dyn Hook>]> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Hooks").field(&self.current().len()).finish()
+        f.debug_tuple("Hooks")
+            .field(&self.current().0.len())
+            .finish()
     }
 }

@@ -364,3 +364,6 @@ async fn run(connection: &mut SqliteConnection, sql: String) -> Result<(), sqlx:
         .await
         .map(drop)
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,8 @@ pub trait ChangeSink: Send + Sync + 'static {
 
     /// Evicts what the changes may have touched: whether they were committed is not known.
     ///
-    /// Called in place of [`committed`](Self::committed), not beside it.
+    /// Called in place of [`committed`](Self::committed), not beside it. Where a write is torn off in the middle
+    /// of its commit (its runtime is shut down) it is called twice, at once and when the database is done.
     fn in_doubt(&self, changes: &ChangeSet);
 }
 

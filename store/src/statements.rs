@@ -30,7 +30,7 @@ pub(crate) struct Statements {
     pub(crate) delete: Sql,
     /// For each unique field, the row with a value of it.
     by_field: Vec<Option<Sql>>,
-    /// Parameters: the fields of the cache key. None where the primary key makes it.
+    /// Parameters: the fields of the cache key, the number of rows. None where the primary key makes it.
     pub(crate) by_cache_key: Option<Sql>,
     /// What must not be there twice, in the order of the schema: the primary key, unique fields, sets of them.
     pub(crate) unique: Vec<Unique>,
@@ -91,9 +91,7 @@ impl Unique {
             // `=` and not `IS`: absent values never clash.
             statement.and_where(Expr::col(column(schema, field)).eq(PARAMETER));
         }
-        statement
-            .and_where(Expr::col(primary_key(schema)).is_not(PARAMETER))
-            .limit(1);
+        statement.and_where(Expr::col(primary_key(schema)).is_not(PARAMETER));
         Self {
             fields,
             other: text(&statement),

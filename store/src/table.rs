@@ -103,13 +103,14 @@ impl Table {
         async move {
             let sql = Sql::clone(table.statement_for(&selector)?);
             let call = table.call(Method::Select, Some(&selector));
-            table.stored().hooks.before(&call)?;
+            let hooks = table.stored().hooks.current();
+            hooks.before(&call)?;
             let row = match &selector.value {
                 Value::Null => None,
                 value => table.read(&sql, [value]).await?.pop(),
             };
             let row = row.filter(|row| mismatch(&selector, row).is_none());
-            table.stored().hooks.after(&Call {
+            hooks.after(&Call {
                 row: row.as_ref(),
                 ..call
             });
@@ -118,6 +119,7 @@ impl Table {
     }
 
     /// The row with these values of the cache key's fields; where the schema names none, of the primary key.
+    /// There is none where all of them are absent: such a row is cached by its primary key.
     ///
     /// Where several rows have them, which a schema avoids by making them unique together, it is the one with
     /// the lowest primary key.
@@ -137,14 +139,26 @@ impl Table {
             for (field, part) in fields.iter().zip(&parts) {
                 check_kind(stored.schema, *field, part)?;
             }
+            let is_absent = parts.iter().all(Value::is_null);
+            let mut parameters = parts;
             let by_id = stored.statements.by_field(stored.schema.primary_key());
-            let Some(sql) = stored.statements.by_cache_key.as_ref().or(by_id) else {
-                return Ok(None);
+            let sql = match (&stored.statements.by_cache_key, by_id) {
+                (Some(sql), _) => {
+                    parameters.push(Value::Integer(1));
+                    sql
+                }
+                (None, Some(by_id)) => by_id,
+                (None, None) => return Ok(None),
             };
             let call = table.call(Method::Select, None);
-            stored.hooks.before(&call)?;
-            let row = table.read(sql, &parts).await?.pop();
-            stored.hooks.after(&Call {
+            let hooks = stored.hooks.current();
+            hooks.before(&call)?;
+            let row = if is_absent {
+                None
+            } else {
+                table.read(sql, &parameters).await?.pop()
+            };
+            hooks.after(&Call {
                 row: row.as_ref(),
                 ..call
             });
@@ -252,7 +266,8 @@ impl Table {
             let size = query.size;
             let (shape, parameters) = query.prepare(stored.schema)?;
             let call = table.call(Method::Page, None);
-            stored.hooks.before(&call)?;
+            let hooks = stored.hooks.current();
+            hooks.before(&call)?;
             let sql = stored.page(shape);
             let mut data = table.read(&sql, &parameters).await?;
             let is_last = data.len() <= size;
@@ -261,7 +276,7 @@ impl Table {
                 .last()
                 .filter(|_| !is_last)
                 .map(|row| page::token(stored.schema, stored.id(row)));
-            stored.hooks.after(&call);
+            hooks.after(&call);
             Ok(Page { data, offset })
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     catalog::{Catalog, Stored},
     connection::{change, rows},
     statements::Sql,
-    values::{arguments, bind, check_storable, decode, list},
+    values::{arguments, bind, decode, list},
 };
 
 /// How many primary keys go into one statement's list.
@@ -131,7 +131,6 @@ impl<'a> Transaction<'a> {
         let row = stored
             .schema
             .complete_insert(row, self.now)
-            .and_then(|row| check_storable(stored.schema, row))
             .map_err(|violations| Error::violations(stored.schema.name(), violations))?;
         let inserted = change(
             self.connection,
@@ -214,17 +213,12 @@ impl<'a> Transaction<'a> {
     async fn replace(&mut self, entity: usize, old: Row, new: Row) -> Result<Row, Error> {
         let stored = self.catalog.get(entity);
         let schema = stored.schema;
-        let refused = |violations| Err(Error::violations(schema.name(), violations));
         if stored.id(&old) != stored.id(&new) {
             let mut violations = Violations::default();
             let id = &schema.fields()[schema.primary_key()];
             violations.add(id.name(), "the primary key cannot be changed");
-            return refused(violations);
+            return Err(Error::violations(schema.name(), violations));
         }
-        let new = match check_storable(schema, new) {
-            Ok(new) => new,
-            Err(violations) => return refused(violations),
-        };
         let mut values = arguments(
             new.0
                 .iter()
@@ -400,6 +394,7 @@ fn is_unset(value: &Value) -> bool {
     match value {
         Value::Null | Value::Integer(0) => true,
         Value::Uuid(uuid) => uuid.is_nil(),
+        Value::Text(text) => text.is_empty(),
         _ => false,
     }
 }

@@ -15,7 +15,7 @@ use sqlx::{
     Arguments as _, Row as _,
     sqlite::{SqliteArguments, SqliteRow},
 };
-use tidings_core::{FieldKind, Row, RowError, Schema, Value, Violations};
+use tidings_core::{FieldKind, Row, RowError, Schema, Value};
 use uuid::Uuid;
 
 /// The declared type of a column.
@@ -110,25 +110,4 @@ fn value_at(stored: &SqliteRow, index: usize, kind: FieldKind) -> Option<Value> 
         _ => return None,
     };
     Some(value.unwrap_or_default())
-}
-
-/// Refuses what SQLite would not give back as it was: numbers that are not finite (NaN is stored as NULL),
-/// and NUL in text (its functions stop there).
-pub(crate) fn check_storable(schema: &Schema, row: Row) -> Result<Row, Violations> {
-    let mut violations = Violations::default();
-    for (field, value) in schema.fields().iter().zip(&row.0) {
-        match value {
-            Value::Number(number) if !number.is_finite() => {
-                violations.add(field.name(), "must be a finite number");
-            }
-            Value::Text(text) if text.contains('\0') => {
-                violations.add(field.name(), "must not hold a NUL");
-            }
-            Value::Set(texts) if texts.iter().any(|text| text.contains('\0')) => {
-                violations.add(field.name(), "must not hold a NUL");
-            }
-            _ => {}
-        }
-    }
-    violations.or(row)
 }

@@ -1,6 +1,6 @@
 //! `#[derive(Entity)]`: from a struct with attributes to a schema and the way to rows and back.
 //!
-//! The macro reads the attributes into a [`model`], checks them against each other, and writes the
+//! The macro reads the attributes into a model, checks them against each other, and writes the
 //! implementation. Every fault of a struct is reported in one go, each at the tokens that are wrong, and the
 //! message says what would be right. What cannot be seen in the tokens (whether an alias stands for a
 //! composite type, whether another entity is declared) is left to `check_all` when a node starts.

@@ -96,7 +96,7 @@ impl Field {
         self
     }
 
-    /// Makes its values unique.
+    /// Makes its values unique; rows in which it is absent are not compared.
     pub fn unique(mut self) -> Self {
         self.unique = true;
         self

@@ -1,0 +1,95 @@
+//! `/cache`: what the node has cached, and making it forget; `/schemas/{entity}/cache-key`: under which key.
+
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::json;
+use tidings::{
+    CacheKey, Node,
+    core::{Row, Schema, Value, Violations},
+};
+
+use crate::{answer, problem::Problem, query::Query};
+
+/// The cache key of the field values in a query. A field that is left out is absent.
+pub(crate) fn key_of(schema: &Schema, query: &Query) -> Result<Response, Problem> {
+    let mut row = Row::empty(schema);
+    let mut violations = Violations::default();
+    for (name, text) in query.arguments() {
+        let text = text.as_ref().map_err(ToString::to_string);
+        match text.and_then(|text| parsed(schema, name, text)) {
+            Ok((index, value)) if row.0[index].is_null() => row.0[index] = value,
+            Ok(_) => violations.add(name, "stands twice"),
+            Err(message) => violations.add(name, message),
+        }
+    }
+    if !violations.0.is_empty() {
+        return Err(Problem::violations(&violations));
+    }
+    let is_set = |name: &str| {
+        schema
+            .field(name)
+            .is_some_and(|(index, _)| !row.0[index].is_null())
+    };
+    let primary = schema.fields()[schema.primary_key()].name();
+    let mut parts = schema.cache_key_fields().iter().map(String::as_str);
+    if !parts.any(is_set) && !is_set(primary) {
+        let mut names: Vec<&str> = schema
+            .cache_key_fields()
+            .iter()
+            .map(String::as_str)
+            .collect();
+        names.push(primary);
+        let message = format!("one of these is needed: {}", names.join(", "));
+        return Err(Problem::field("@entity", message));
+    }
+    let key = schema.cache_key_of(&row);
+    Ok(answer::json(
+        StatusCode::OK,
+        &json!({ "cache_key": key.as_str() }),
+    ))
+}
+
+/// A field's value from the query; a reference as `consumer=..` or `consumer.id=..`.
+fn parsed(schema: &Schema, name: &str, text: &str) -> Result<(usize, Value), String> {
+    let (base, key) = match name.split_once('.') {
+        Some((base, key)) => (base, Some(key)),
+        None => (name, None),
+    };
+    let (index, field) = schema.field(base).ok_or("unknown field")?;
+    if key.is_some() && key != field.reference().map(|foreign| foreign.key.as_str()) {
+        return Err("unknown field".to_owned());
+    }
+    Ok((index, field.from_text(text)?))
+}
+
+/// What is cached under a key; a cached absence is `{}`.
+pub(crate) fn show(node: &Node, key: &str) -> Result<Response, Problem> {
+    let key = CacheKey::from_text(key);
+    let probe = node
+        .cache()
+        .probe_json(&key)
+        .ok_or_else(Problem::not_found)?;
+    let value = probe.value.unwrap_or_else(|| json!({}));
+    Ok(answer::json(StatusCode::OK, &value))
+}
+
+/// Forgets what is cached under a key, whether or not something is.
+pub(crate) fn invalidate(node: &Node, key: &str, query: &Query) -> Result<Response, Problem> {
+    let key = CacheKey::from_text(key);
+    if query.cluster()? {
+        node.cache().invalidate(&key);
+    } else {
+        node.cache().invalidate_local(&key);
+    }
+    Ok(answer::no_content())
+}
+
+/// Forgets everything.
+pub(crate) fn purge(node: &Node, query: &Query) -> Result<Response, Problem> {
+    if query.cluster()? {
+        node.cache().purge();
+    } else {
+        node.cache().purge_local();
+    }
+    Ok(answer::no_content())
+}

@@ -1,0 +1,244 @@
+//! Form-encoded bodies: `consumer.id=..` for what lies inside an object, `tags[]=a` or a repeated name for a set.
+//!
+//! A form holds text alone, so the schema says what each value is. Text that does not read as its field's kind
+//! is left as text, and the schema's own check then names the field. An empty value is `null`: a form has no
+//! other word for it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json};
+use tidings::core::{Field, FieldKind, Schema, Value};
+
+/// How deep names may be dotted.
+const DEPTH: usize = 8;
+
+/// What a form says about one name.
+enum Slot {
+    /// Values in order; `list` if a name had brackets, which makes one value a list too.
+    Values { list: bool, values: Vec<String> },
+    /// Dotted names below this one.
+    Nested(Slots),
+}
+
+type Slots = BTreeMap<String, Slot>;
+
+/// Makes the JSON object that a form means for an entity.
+///
+/// # Errors
+///
+/// A message for the client: a name is malformed, or two names contradict each other.
+pub(crate) fn object(
+    schema: &Schema,
+    pairs: Vec<(String, String)>,
+) -> Result<Map<String, Json>, String> {
+    let mut slots = Slots::new();
+    for (name, value) in pairs {
+        let (path, list) = parsed_name(&name)?;
+        insert(&mut slots, &path, list, value)
+            .ok_or_else(|| format!("{name:?} contradicts another name in the form"))?;
+    }
+    let typed = |(name, slot): (String, Slot)| {
+        let json = match schema.field(&name) {
+            Some((_, field)) => of_field(field, slot),
+            None => untyped(slot),
+        };
+        (name, json)
+    };
+    Ok(slots.into_iter().map(typed).collect())
+}
+
+/// `consumer.id` as its parts; `tags[]` and `tags[2]` without the brackets.
+fn parsed_name(name: &str) -> Result<(Vec<&str>, bool), String> {
+    let (base, list) = match name
+        .strip_suffix(']')
+        .and_then(|name| name.rsplit_once('['))
+    {
+        Some((base, index)) if index.bytes().all(|byte| byte.is_ascii_digit()) => (base, true),
+        _ => (name, false),
+    };
+    let path: Vec<_> = base.split('.').collect();
+    if path.len() > DEPTH || path.iter().any(|part| part.is_empty()) {
+        return Err(format!("{name:?} is not the name of a form field"));
+    }
+    Ok((path, list))
+}
+
+/// `None` if the place is taken by the other sort of slot.
+fn insert(slots: &mut Slots, path: &[&str], is_list: bool, value: String) -> Option<()> {
+    let (first, rest) = path.split_first()?;
+    let fresh = || match rest.is_empty() {
+        true => Slot::Values {
+            list: false,
+            values: Vec::new(),
+        },
+        false => Slot::Nested(Slots::new()),
+    };
+    match slots.entry((*first).to_owned()).or_insert_with(fresh) {
+        Slot::Values { list, values } if rest.is_empty() => {
+            *list |= is_list;
+            values.push(value);
+            Some(())
+        }
+        Slot::Nested(slots) if !rest.is_empty() => insert(slots, rest, is_list, value),
+        _ => None,
+    }
+}
+
+fn of_field(field: &Field, slot: Slot) -> Json {
+    match (slot, field.reference()) {
+        (Slot::Nested(slots), Some(foreign)) => {
+            let typed = |(name, slot): (String, Slot)| {
+                let json = match slot {
+                    Slot::Values { list, values } if name == foreign.key => {
+                        of_kind(field.kind(), list, values)
+                    }
+                    slot => untyped(slot),
+                };
+                (name, json)
+            };
+            let object: Map<_, _> = slots.into_iter().map(typed).collect();
+            if object.len() == 1 && object.get(&foreign.key).is_some_and(Json::is_null) {
+                return Json::Null; // `consumer.id=` clears the reference
+            }
+            Json::Object(object)
+        }
+        (Slot::Values { list, values }, None) => of_kind(field.kind(), list, values),
+        // A bare `consumer=..`: an empty one clears; otherwise the schema says what a reference looks like.
+        (
+            Slot::Values {
+                list: false,
+                values,
+            },
+            Some(_),
+        ) if values == [""] => Json::Null,
+        (slot, _) => untyped(slot),
+    }
+}
+
+fn of_kind(kind: FieldKind, list: bool, mut values: Vec<String>) -> Json {
+    let single = !list && values.len() == 1;
+    match kind {
+        _ if single && values[0].is_empty() => Json::Null,
+        FieldKind::Set => {
+            if list && values == [""] {
+                values.clear(); // `tags[]=` is the empty set
+            }
+            values.into()
+        }
+        _ if single => {
+            let text = values.swap_remove(0);
+            Value::from_text(kind, &text)
+                .map_or_else(|_| text.as_str().into(), |value| value.to_json())
+        }
+        _ => values.into(),
+    }
+}
+
+fn untyped(slot: Slot) -> Json {
+    match slot {
+        Slot::Values { list, mut values } if !list && values.len() == 1 => {
+            values.swap_remove(0).into()
+        }
+        Slot::Values { values, .. } => values.into(),
+        Slot::Nested(slots) => slots
+            .into_iter()
+            .map(|(name, slot)| (name, untyped(slot)))
+            .collect::<Map<_, _>>()
+            .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tidings::core::{Foreign, OnDelete};
+
+    use super::*;
+    use crate::decode;
+
+    fn schema() -> Schema {
+        let foreign = Foreign {
+            entity: "parents".to_owned(),
+            key: "id".to_owned(),
+            on_delete: OnDelete::Cascade,
+            evict_on_update: false,
+        };
+        Schema::builder("things")
+            .field(Field::of::<i64>("id").primary_key())
+            .field(Field::of::<Option<String>>("name"))
+            .field(Field::of::<Option<bool>>("on"))
+            .field(Field::of::<Option<f64>>("weight"))
+            .field(Field::of::<Option<std::collections::BTreeSet<String>>>(
+                "tags",
+            ))
+            .field(Field::of::<Option<Json>>("extra"))
+            .field(Field::of::<Option<i64>>("parent").refers_to(foreign))
+            .build()
+    }
+
+    fn read(form: &str) -> Result<Json, String> {
+        object(&schema(), decode::pairs(form.as_bytes()).unwrap()).map(Json::Object)
+    }
+
+    #[test]
+    fn the_schema_says_what_each_text_is() {
+        let form = "id=7&name=12&on=true&weight=1.5&tags=a&extra={\"a\":[1]}&parent.id=3";
+        assert_eq!(
+            read(form).unwrap(),
+            json!({
+                "id": 7, "name": "12", "on": true, "weight": 1.5, "tags": ["a"],
+                "extra": { "a": [1] }, "parent": { "id": 3 }
+            })
+        );
+    }
+
+    #[test]
+    fn sets_are_bracketed_numbered_or_repeated() {
+        for form in ["tags[]=b&tags[]=a", "tags[1]=b&tags[2]=a", "tags=b&tags=a"] {
+            assert_eq!(read(form).unwrap(), json!({ "tags": ["b", "a"] }), "{form}");
+        }
+        assert_eq!(read("tags[]=a").unwrap(), json!({ "tags": ["a"] }));
+        assert_eq!(read("tags=a,b").unwrap(), json!({ "tags": ["a,b"] }));
+        assert_eq!(read("tags[]=").unwrap(), json!({ "tags": [] }));
+    }
+
+    #[test]
+    fn an_empty_value_is_null() {
+        let form = "name=&tags=&on=&extra=&parent.id=";
+        let nulls =
+            json!({ "name": null, "tags": null, "on": null, "extra": null, "parent": null });
+        assert_eq!(read(form).unwrap(), nulls);
+        assert_eq!(read("parent=").unwrap(), json!({ "parent": null }));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_for_the_schema_to_refuse() {
+        let form = "id=x&on=1&weight=NaN&name=a&name=b&parent=3&other.deep=1";
+        let object = read(form).unwrap();
+        assert_eq!(
+            object,
+            json!({
+                "id": "x", "on": "1", "weight": "NaN", "name": ["a", "b"], "parent": "3",
+                "other": { "deep": "1" }
+            })
+        );
+        let violations = schema()
+            .patch_from_json(object.as_object().unwrap())
+            .unwrap_err();
+        assert_eq!(violations.0.len(), 6, "{violations}");
+    }
+
+    #[test]
+    fn names_that_contradict_each_other_are_refused() {
+        for form in [
+            "parent=3&parent.id=3",
+            "parent.id=3&parent=3",
+            "a.b=1&a.b.c=2",
+        ] {
+            assert!(read(form).unwrap_err().contains("contradicts"), "{form}");
+        }
+        for form in ["=1", "[]=1", ".=1", "a..b=1", "a.b.c.d.e.f.g.h.i=1"] {
+            assert!(read(form).unwrap_err().contains("not the name"), "{form}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! [`AdminOptions`]: what can be said about an admin API.
+
+use std::{fmt, time::Duration};
+
+/// How an admin API behaves.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_admin::AdminOptions;
+///
+/// let options = AdminOptions::new().token("s3cret").body_limit(64 * 1024);
+/// assert!(!format!("{options:?}").contains("s3cret"));
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+#[must_use]
+pub struct AdminOptions {
+    pub(crate) token: Option<String>,
+    pub(crate) body_limit: usize,
+    pub(crate) body_patience: Duration,
+}
+
+impl AdminOptions {
+    /// No token, bodies of up to 1 MiB that arrive within 30 seconds.
+    pub fn new() -> Self {
+        Self {
+            token: None,
+            body_limit: 1024 * 1024,
+            body_patience: Duration::from_secs(30),
+        }
+    }
+
+    /// Asks every request for `Authorization: Bearer` and this token. An empty token is never matched, so it
+    /// shuts the API.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// The most bytes of a body; a longer one is answered 413.
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = bytes;
+        self
+    }
+
+    /// How long a body may take to arrive; a slower one is answered 408.
+    pub fn body_patience(mut self, patience: Duration) -> Self {
+        self.body_patience = patience;
+        self
+    }
+}
+
+impl Default for AdminOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for AdminOptions {
+    /// Shows whether there is a token, and not the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminOptions")
+            .field("token", &self.token.as_ref().map(|_| "..."))
+            .field("body_limit", &self.body_limit)
+            .field("body_patience", &self.body_patience)
+            .finish()
+    }
+}

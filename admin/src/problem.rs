@@ -1,0 +1,269 @@
+//! [`Problem`]: an answer that refuses a request.
+//!
+//! A problem has a public side, `{"code", "name", "message", "fields"?}`, and may have an internal one. The
+//! internal side is for the log alone, where it stands beside the id of the request; it never reaches the client.
+
+use std::fmt;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Map, Value as Json, json};
+use tidings::core::Violations;
+
+/// What kind of refusal it is. The codes below 20 are those that users of the model know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    SchemaViolation,
+    ForeignKeyViolation,
+    UniqueViolation,
+    NotFound,
+    InvalidOffset,
+    Unavailable,
+    InvalidSize,
+    InvalidOptions,
+    /// A hook of the application said no.
+    Refused,
+    /// Others keep changing the row.
+    Contended,
+    InvalidBody,
+    InvalidPath,
+    Unauthorized,
+    /// A page of another site sent its visitor's browser here.
+    CrossSite,
+    MethodNotAllowed,
+    RequestTimeout,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    /// Says nothing but that it is one.
+    Internal,
+}
+
+impl Kind {
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 19] = [
+        Self::SchemaViolation,
+        Self::ForeignKeyViolation,
+        Self::UniqueViolation,
+        Self::NotFound,
+        Self::InvalidOffset,
+        Self::Unavailable,
+        Self::InvalidSize,
+        Self::InvalidOptions,
+        Self::Refused,
+        Self::Contended,
+        Self::InvalidBody,
+        Self::InvalidPath,
+        Self::Unauthorized,
+        Self::CrossSite,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::PayloadTooLarge,
+        Self::UnsupportedMediaType,
+        Self::Internal,
+    ];
+
+    /// Status, code and name.
+    pub(crate) fn facts(self) -> (StatusCode, u16, &'static str) {
+        match self {
+            Self::SchemaViolation => (StatusCode::BAD_REQUEST, 2, "schema violation"),
+            Self::ForeignKeyViolation => (StatusCode::BAD_REQUEST, 4, "foreign key violation"),
+            Self::UniqueViolation => (StatusCode::CONFLICT, 5, "unique constraint violation"),
+            Self::NotFound => (StatusCode::NOT_FOUND, 6, "not found"),
+            Self::InvalidOffset => (StatusCode::BAD_REQUEST, 7, "invalid offset"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, 8, "database unavailable"),
+            Self::InvalidSize => (StatusCode::BAD_REQUEST, 9, "invalid size"),
+            Self::InvalidOptions => (StatusCode::BAD_REQUEST, 11, "invalid options"),
+            Self::Refused => (StatusCode::BAD_REQUEST, 27, "refused"),
+            Self::Contended => (StatusCode::CONFLICT, 28, "contended"),
+            Self::InvalidBody => (StatusCode::BAD_REQUEST, 20, "invalid body"),
+            Self::InvalidPath => (StatusCode::BAD_REQUEST, 21, "invalid path"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, 22, "unauthorized"),
+            Self::CrossSite => (StatusCode::FORBIDDEN, 29, "cross-site request"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, 23, "method not allowed"),
+            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, 24, "request timeout"),
+            Self::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 25, "payload too large"),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                26,
+                "unsupported media type",
+            ),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, 0, "internal error"),
+        }
+    }
+}
+
+/// A refusal: what the client is told, and what is logged.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Problem {
+    kind: Kind,
+    message: String,
+    fields: Map<String, Json>,
+    allow: Option<String>,
+    internal: Option<String>,
+}
+
+impl Problem {
+    /// A refusal with a message for the client.
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            fields: Map::new(),
+            allow: None,
+            internal: None,
+        }
+    }
+
+    /// Nothing is there.
+    pub(crate) fn not_found() -> Self {
+        Self::new(Kind::NotFound, "not found")
+    }
+
+    /// Others changed the row each time it was looked up.
+    pub(crate) fn contended() -> Self {
+        Self::new(Kind::Contended, "others keep changing this row; try again")
+    }
+
+    /// One field of the body is wrong.
+    pub(crate) fn field(field: &str, message: impl Into<String>) -> Self {
+        let mut violations = Violations::default();
+        violations.add(field, message);
+        Self::violations(&violations)
+    }
+
+    /// Fields of the body are wrong. Several messages about one field are joined.
+    pub(crate) fn violations(violations: &Violations) -> Self {
+        let mut fields: Map<String, Json> = Map::new();
+        for violation in &violations.0 {
+            match fields.get_mut(&violation.field) {
+                Some(Json::String(message)) => {
+                    message.push_str("; ");
+                    message.push_str(&violation.message);
+                }
+                _ => {
+                    fields.insert(violation.field.clone(), violation.message.as_str().into());
+                }
+            }
+        }
+        let message = format!("schema violation ({violations})");
+        Self::new(Kind::SchemaViolation, message).with_fields(fields)
+    }
+
+    /// Something went wrong that is not the client's concern.
+    pub(crate) fn internal(cause: impl fmt::Display) -> Self {
+        Self::new(Kind::Internal, "An unexpected error occurred").because(cause)
+    }
+
+    /// The method does not fit the path.
+    pub(crate) fn method_not_allowed(allow: String) -> Self {
+        let message = format!("this path allows {allow}");
+        Self {
+            allow: Some(allow),
+            ..Self::new(Kind::MethodNotAllowed, message)
+        }
+    }
+
+    /// Names the fields that are concerned.
+    pub(crate) fn with_fields(mut self, fields: Map<String, Json>) -> Self {
+        self.fields = fields;
+        self
+    }
+
+    /// Notes what the log should say.
+    pub(crate) fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.internal = Some(cause.to_string());
+        self
+    }
+
+    /// What the log should say, where that is more than the client is told.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.internal.as_deref()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What the client reads.
+    pub(crate) fn to_json(&self) -> Json {
+        if self.kind == Kind::Internal {
+            return json!({ "message": self.message });
+        }
+        let (_, code, name) = self.kind.facts();
+        let mut body = json!({ "code": code, "name": name, "message": self.message });
+        if !self.fields.is_empty() {
+            body["fields"] = Json::Object(self.fields.clone());
+        }
+        body
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, ..) = self.kind.facts();
+        let mut response = crate::answer::json(status, &self.to_json());
+        let headers = response.headers_mut();
+        if let Some(Ok(allow)) = self.allow.as_deref().map(HeaderValue::from_str) {
+            headers.insert(header::ALLOW, allow);
+        }
+        if self.kind == Kind::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if matches!(self.kind, Kind::PayloadTooLarge | Kind::RequestTimeout) {
+            // The rest of the body was not read, so the connection cannot carry another request.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// AD5
+    #[test]
+    fn violations_name_each_field_once() {
+        let mut violations = Violations::default();
+        violations.add("username", "expected a string");
+        violations.add("consumer", "one");
+        violations.add("consumer", "two");
+        let body = Problem::violations(&violations).to_json();
+        assert_eq!(body["code"], 2);
+        assert_eq!(body["name"], "schema violation");
+        assert_eq!(
+            body["fields"],
+            json!({ "username": "expected a string", "consumer": "one; two" })
+        );
+    }
+
+    #[test]
+    fn internal_causes_stay_inside() {
+        let problem = Problem::internal("disk 7 of /srv is on fire");
+        assert_eq!(
+            problem.to_json(),
+            json!({ "message": "An unexpected error occurred" })
+        );
+        assert_eq!(problem.cause(), Some("disk 7 of /srv is on fire"));
+        let response = problem.into_response();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    #[test]
+    fn codes_and_names_are_told_apart() {
+        let mut seen = std::collections::HashSet::new();
+        for kind in Kind::ALL {
+            let (_, code, name) = kind.facts();
+            assert!(seen.insert(code.to_string()), "{code}");
+            assert!(seen.insert(name.to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_the_right_ones() {
+        let response = Problem::method_not_allowed("GET, HEAD".to_owned()).into_response();
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()[header::ALLOW], "GET, HEAD");
+    }
+}

@@ -1,0 +1,402 @@
+//! The routing table: which paths exist and what each means, made from the schemas alone.
+//!
+//! Paths are matched here and not by axum's router, because names in paths are data: a name may hold an encoded
+//! slash, a trailing slash means nothing, a segment that is not UTF-8 is the client's mistake, and every refusal,
+//! 404 and 405 too, has the one JSON shape. A path of the API itself (`/status`, ..) wins over a collection of
+//! that name, an earlier collection over a later one, and a nested collection over a foreign field of its name.
+
+use http::Method;
+use tidings::core::Schema;
+
+/// The first segments that are the API's own.
+const RESERVED: [&str; 4] = ["cache", "metrics", "schemas", "status"];
+
+/// Every path, by its first segment.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    schemas: Vec<&'static Schema>,
+    collections: Vec<Collection>,
+}
+
+/// An entity that has paths, and what lies below its rows.
+#[derive(Debug)]
+pub(crate) struct Collection {
+    pub(crate) schema: &'static Schema,
+    name: &'static str,
+    nested: Vec<Nested>,
+    referred: Vec<Referred>,
+}
+
+/// The rows of a child entity that refer to one row of a parent.
+#[derive(Clone, Debug)]
+pub(crate) struct Nested {
+    name: &'static str,
+    pub(crate) parent: &'static Schema,
+    pub(crate) child: &'static Schema,
+    /// The child's field that refers to the parent.
+    pub(crate) foreign: usize,
+    /// The child's fields that name a row among those of one parent.
+    pub(crate) unique_within: Vec<usize>,
+}
+
+/// The row that a field of an item refers to.
+#[derive(Clone, Debug)]
+pub(crate) struct Referred {
+    pub(crate) field: usize,
+    pub(crate) parent: &'static Schema,
+}
+
+/// What a path means.
+#[derive(Debug)]
+pub(crate) enum Resource<'a> {
+    Collection(&'static Schema),
+    Item(&'static Schema, &'a str),
+    NestedCollection(&'a Nested, &'a str),
+    NestedItem(&'a Nested, &'a str, &'a str),
+    Referred(&'static Schema, &'a Referred, &'a str),
+    Schema(&'static Schema),
+    SchemaCacheKey(&'static Schema),
+    Cache,
+    CacheEntry(&'a str),
+    Status,
+    Metrics,
+}
+
+impl Routes {
+    /// The table for a node's schemas. A collection that cannot be reached is logged and left out.
+    pub(crate) fn new(schemas: &[&'static Schema]) -> Self {
+        let mut collections: Vec<Collection> = Vec::new();
+        for &schema in schemas {
+            let Some(api) = schema.admin_api() else {
+                continue;
+            };
+            let taken = collections.iter().any(|other| other.name == api.name);
+            if taken || RESERVED.contains(&api.name.as_str()) {
+                tracing::error!(
+                    entity = schema.name(),
+                    path = api.name,
+                    "the path of this entity is taken; the admin API does not show it"
+                );
+                continue;
+            }
+            collections.push(Collection {
+                schema,
+                name: &api.name,
+                nested: nested_below(schema, schemas),
+                referred: references_of(schema, schemas),
+            });
+        }
+        Self {
+            schemas: schemas.to_vec(),
+            collections,
+        }
+    }
+
+    /// What a path means, if anything.
+    pub(crate) fn resolve<'a>(&'a self, segments: &'a [String]) -> Option<Resource<'a>> {
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        match segments.as_slice() {
+            ["status"] => Some(Resource::Status),
+            ["metrics"] => Some(Resource::Metrics),
+            ["cache"] => Some(Resource::Cache),
+            ["cache", key] => Some(Resource::CacheEntry(key)),
+            ["schemas", entity] => self.schema(entity).map(Resource::Schema),
+            ["schemas", entity, "cache-key"] => self.schema(entity).map(Resource::SchemaCacheKey),
+            [name, path @ ..] => {
+                let collection = self.collections.iter().find(|other| other.name == *name)?;
+                collection.resolve(path)
+            }
+            [] => None,
+        }
+    }
+
+    /// Every path with its methods, one a line: the contract.
+    #[cfg(test)]
+    pub(crate) fn listing(&self) -> String {
+        let mut lines = Vec::new();
+        let mut line = |path: String, resource: Resource<'_>| {
+            lines.push(format!("{path}  {}", resource.allow()));
+        };
+        for collection in &self.collections {
+            let (schema, name) = (collection.schema, collection.name);
+            let item = format!("/{name}/{}", placeholder(schema, &[]));
+            line(format!("/{name}"), Resource::Collection(schema));
+            line(item.clone(), Resource::Item(schema, ""));
+            for referred in &collection.referred {
+                let field = schema.fields()[referred.field].name();
+                let path = format!("{item}/{field}");
+                line(path, Resource::Referred(schema, referred, ""));
+            }
+            for nested in &collection.nested {
+                let path = format!("{item}/{}", nested.name);
+                let child = placeholder(nested.child, &nested.unique_within);
+                line(path.clone(), Resource::NestedCollection(nested, ""));
+                line(
+                    format!("{path}/{child}"),
+                    Resource::NestedItem(nested, "", ""),
+                );
+            }
+        }
+        for schema in &self.schemas {
+            let path = format!("/schemas/{}", schema.name());
+            line(path.clone(), Resource::Schema(schema));
+            line(
+                format!("{path}/cache-key"),
+                Resource::SchemaCacheKey(schema),
+            );
+        }
+        line("/cache".to_owned(), Resource::Cache);
+        line("/cache/{cache key}".to_owned(), Resource::CacheEntry(""));
+        line("/status".to_owned(), Resource::Status);
+        line("/metrics".to_owned(), Resource::Metrics);
+        lines.join("\n") + "\n"
+    }
+
+    fn schema(&self, entity: &str) -> Option<&'static Schema> {
+        self.schemas
+            .iter()
+            .find(|schema| schema.name() == entity)
+            .copied()
+    }
+}
+
+impl Collection {
+    fn resolve<'a>(&'a self, path: &[&'a str]) -> Option<Resource<'a>> {
+        let nested = |name: &str| self.nested.iter().find(|nested| nested.name == name);
+        match *path {
+            [] => Some(Resource::Collection(self.schema)),
+            [item] => Some(Resource::Item(self.schema, item)),
+            [parent, name] => {
+                if let Some(nested) = nested(name) {
+                    return Some(Resource::NestedCollection(nested, parent));
+                }
+                let refers = |other: &&Referred| self.schema.fields()[other.field].name() == name;
+                let referred = self.referred.iter().find(refers)?;
+                Some(Resource::Referred(self.schema, referred, parent))
+            }
+            [parent, name, item] => Some(Resource::NestedItem(nested(name)?, parent, item)),
+            _ => None,
+        }
+    }
+}
+
+impl Resource<'_> {
+    /// The methods that fit, besides `HEAD`, which goes where `GET` goes.
+    pub(crate) fn methods(&self) -> &'static [Method] {
+        const LIST: [Method; 2] = [Method::GET, Method::POST];
+        const ITEM: [Method; 4] = [Method::GET, Method::PUT, Method::PATCH, Method::DELETE];
+        const READ: [Method; 1] = [Method::GET];
+        const DROP: [Method; 1] = [Method::DELETE];
+        const READ_OR_DROP: [Method; 2] = [Method::GET, Method::DELETE];
+        match self {
+            Self::Collection(..) | Self::NestedCollection(..) => &LIST,
+            Self::Item(..) | Self::NestedItem(..) => &ITEM,
+            Self::Cache => &DROP,
+            Self::CacheEntry(..) => &READ_OR_DROP,
+            Self::Referred(..)
+            | Self::Schema(..)
+            | Self::SchemaCacheKey(..)
+            | Self::Status
+            | Self::Metrics => &READ,
+        }
+    }
+
+    /// The value of the header `Allow`.
+    pub(crate) fn allow(&self) -> String {
+        let mut words: Vec<&str> = self.methods().iter().map(Method::as_str).collect();
+        if words.first() == Some(&"GET") {
+            words.insert(1, "HEAD");
+        }
+        words.join(", ")
+    }
+}
+
+fn nested_below(parent: &'static Schema, schemas: &[&'static Schema]) -> Vec<Nested> {
+    let mut all: Vec<Nested> = Vec::new();
+    for &child in schemas {
+        let Some(name) = child.admin_api().and_then(|api| api.nested.as_deref()) else {
+            continue;
+        };
+        // With two fields that refer to one entity, the first makes the path.
+        let refers = |field: &tidings::core::Field| {
+            field
+                .reference()
+                .is_some_and(|foreign| foreign.entity == parent.name())
+        };
+        let Some(foreign) = child.fields().iter().position(refers) else {
+            continue;
+        };
+        if all.iter().any(|other| other.name == name) {
+            tracing::error!(
+                entity = child.name(),
+                parent = parent.name(),
+                path = name,
+                "the nested path of this entity is taken; the admin API does not show it there"
+            );
+            continue;
+        }
+        all.push(Nested {
+            name,
+            parent,
+            child,
+            foreign,
+            unique_within: unique_within(child, foreign),
+        });
+    }
+    all
+}
+
+/// The fields that are unique together with the foreign one alone.
+fn unique_within(child: &Schema, foreign: usize) -> Vec<usize> {
+    let foreign = child.fields()[foreign].name();
+    child
+        .unique_together()
+        .iter()
+        .filter_map(|names| match names.as_slice() {
+            [a, b] if a == foreign => Some(b),
+            [a, b] if b == foreign => Some(a),
+            _ => None,
+        })
+        .filter_map(|name| child.field(name).map(|(index, _)| index))
+        .collect()
+}
+
+fn references_of(schema: &'static Schema, schemas: &[&'static Schema]) -> Vec<Referred> {
+    let referred = |(field, reference): (usize, &tidings::core::Foreign)| {
+        let parent = schemas
+            .iter()
+            .find(|other| other.name() == reference.entity)?;
+        Some(Referred { field, parent })
+    };
+    schema
+        .fields()
+        .iter()
+        .enumerate()
+        .filter_map(|(index, field)| Some((index, field.reference()?)))
+        .filter_map(referred)
+        .collect()
+}
+
+/// `{id or key}`
+#[cfg(test)]
+fn placeholder(schema: &Schema, unique_within: &[usize]) -> String {
+    let name = |index: usize| schema.fields()[index].name();
+    let indexes = std::iter::once(schema.primary_key())
+        .chain(schema.endpoint_key())
+        .chain(unique_within.iter().copied());
+    let names: Vec<_> = indexes.map(name).collect();
+    format!("{{{}}}", names.join(" or "))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings::core::{Field, Foreign, OnDelete};
+
+    use super::*;
+    use crate::problem::Kind;
+
+    /// The contract as it is committed; to accept a change, write what the test shows there.
+    const CONTRACT: &str = include_str!("../contract.txt");
+
+    fn reference(entity: &str) -> Foreign {
+        Foreign {
+            entity: entity.to_owned(),
+            key: "id".to_owned(),
+            on_delete: OnDelete::Cascade,
+            evict_on_update: false,
+        }
+    }
+
+    /// The entities of a small gateway.
+    fn gateway() -> Vec<&'static Schema> {
+        let consumers = Schema::builder("consumers")
+            .field(Field::of::<i64>("id").primary_key())
+            .field(Field::of::<String>("username").unique())
+            .endpoint_key("username")
+            .admin_api("consumers", None);
+        let credentials = Schema::builder("keyauth_credentials")
+            .field(Field::of::<i64>("id").primary_key())
+            .field(Field::of::<String>("key").unique())
+            .field(Field::of::<i64>("consumer").refers_to(reference("consumers")))
+            .endpoint_key("key")
+            .admin_api("key-auths", Some("key-auth"));
+        let acls = Schema::builder("acls")
+            .field(Field::of::<i64>("id").primary_key())
+            .field(Field::of::<i64>("consumer").refers_to(reference("consumers")))
+            .field(Field::of::<String>("group"))
+            .unique_together(&["consumer", "group"])
+            .admin_api("acls", Some("acls"));
+        [consumers, credentials, acls]
+            .map(|schema| &*Box::leak(Box::new(schema.build())))
+            .to_vec()
+    }
+
+    fn refusals() -> String {
+        let line = |kind: &Kind| {
+            let (status, code, name) = kind.facts();
+            format!("{} {code} {name}", status.as_u16())
+        };
+        let lines: Vec<_> = Kind::ALL.iter().map(line).collect();
+        lines.join("\n") + "\n"
+    }
+
+    /// AD5
+    #[test]
+    fn the_contract_is_the_committed_one() {
+        let routes = Routes::new(&gateway());
+        let now = format!(
+            "# Paths and their methods\n\n{}\n# Refusals: status, code, name\n\n{}",
+            routes.listing(),
+            refusals()
+        );
+        assert_eq!(
+            CONTRACT, now,
+            "the contract has changed; it should be\n{now}"
+        );
+    }
+
+    fn resolved(routes: &Routes, path: &str) -> Option<String> {
+        let segments: Vec<_> = path.split('/').map(str::to_owned).collect();
+        routes
+            .resolve(&segments)
+            .map(|resource| format!("{resource:?}"))
+    }
+
+    #[test]
+    fn an_item_may_be_called_like_anything() {
+        let routes = Routes::new(&gateway());
+        for item in ["key-auth", "acls", "status", "consumers", "..", "a/b"] {
+            let segments = ["consumers".to_owned(), item.to_owned()];
+            let resource = routes.resolve(&segments);
+            assert!(matches!(resource, Some(Resource::Item(_, name)) if name == item));
+        }
+    }
+
+    #[test]
+    fn a_path_of_the_api_itself_is_not_given_away() {
+        let named = |name: &str| -> &'static Schema {
+            let schema = Schema::builder(name)
+                .field(Field::of::<i64>("id").primary_key())
+                .admin_api(name, None);
+            Box::leak(Box::new(schema.build()))
+        };
+        let routes = Routes::new(&[named("status"), named("things")]);
+        assert!(resolved(&routes, "status").unwrap().starts_with("Status"));
+        assert_eq!(resolved(&routes, "status/1"), None);
+        assert!(resolved(&routes, "things/1").is_some());
+    }
+
+    #[test]
+    fn of_two_entities_with_one_path_the_first_has_it() {
+        let named = |name: &str| -> &'static Schema {
+            let schema = Schema::builder(name)
+                .field(Field::of::<i64>("id").primary_key())
+                .admin_api("things", None);
+            Box::leak(Box::new(schema.build()))
+        };
+        let routes = Routes::new(&[named("a"), named("b")]);
+        let segments = ["things".to_owned()];
+        let resource = routes.resolve(&segments);
+        assert!(matches!(resource, Some(Resource::Collection(schema)) if schema.name() == "a"));
+    }
+}

@@ -1,0 +1,65 @@
+//! `/status`: how the node is, in JSON.
+
+use serde_json::{Value as Json, json};
+use tidings::{Node, cache::ThreadStats};
+
+/// How the node is. Asks the database for a sign of life; everything else is read from counters.
+pub(crate) async fn of(node: &Node) -> Json {
+    let health = node.store().health().await;
+    if let Some(error) = &health.error {
+        tracing::warn!(error, "the database gave no sign of life");
+    }
+    let stats = node.cache().stats();
+    let workers: Vec<_> = workers(node)
+        .map(|(id, stats)| worker(id, &stats))
+        .collect();
+    json!({
+        "node_id": node.id(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime": node.uptime().as_secs(),
+        "workers": workers,
+        "database": {
+            "reachable": health.reachable,
+            "engine": health.engine,
+            "writer_busy": health.writer_busy,
+        },
+        "cluster": { "mode": "none" },
+        "cache": {
+            "l1_hits": stats.l1_hits,
+            "l2_hits": stats.l2_hits,
+            "absence_hits": stats.absence_hits,
+            "misses": stats.misses,
+            "loads": stats.loads,
+            "load_errors": stats.load_errors,
+            "in_flight": stats.in_flight,
+            "invalidations": stats.invalidations,
+            "purges": stats.purges,
+            "entries": stats.entries,
+            "absences": stats.absences,
+            "bytes": stats.bytes,
+            "capacity": stats.capacity,
+        },
+    })
+}
+
+/// Each worker with what its thread has done, in the order of their ids. One whose thread is not attached to the
+/// cache, because the node is stopping, is left out.
+pub(crate) fn workers(node: &Node) -> impl Iterator<Item = (usize, ThreadStats)> {
+    let threads = node.cache().thread_stats();
+    (0..node.workers()).filter_map(move |id| {
+        let label = format!("worker-{id}");
+        let stats = threads.iter().find(|stats| stats.label == label)?;
+        Some((id, stats.clone()))
+    })
+}
+
+fn worker(id: usize, stats: &ThreadStats) -> Json {
+    json!({
+        "id": id,
+        "l1_hits": stats.l1_hits,
+        "l2_hits": stats.l2_hits,
+        "absence_hits": stats.absence_hits,
+        "misses": stats.misses,
+        "l1_entries": stats.l1_entries,
+    })
+}

@@ -1,0 +1,99 @@
+//! What a client hears of the store's errors: all of what it can correct, and nothing of the rest.
+
+use serde_json::{Map, Value as Json};
+use tidings::store::Error;
+
+use crate::{
+    problem::{Kind, Problem},
+    query,
+};
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Violations { violations, .. } => Self::violations(violations),
+            Error::Unique { fields, .. } => Self::new(Kind::UniqueViolation, error.to_string())
+                .with_fields(each(fields, "another row has this value")),
+            Error::ForeignKey {
+                field, references, ..
+            } => {
+                let message = format!("there is no such row in {references}");
+                Self::new(Kind::ForeignKeyViolation, error.to_string())
+                    .with_fields(each(std::slice::from_ref(field), &message))
+            }
+            Error::Restricted { .. } => Self::new(Kind::ForeignKeyViolation, error.to_string()),
+            Error::Hook { source, .. } => {
+                let cause = source.to_string();
+                Self::new(Kind::Refused, error.to_string()).because(cause)
+            }
+            Error::InvalidOffset => query::invalid_offset(),
+            Error::InvalidSize { .. } => Self::new(Kind::InvalidSize, error.to_string()),
+            // The row was changed by others each time it was looked up.
+            Error::Condition { .. } => Self::contended(),
+            Error::Commit(_)
+            | Error::Interrupted
+            | Error::Busy(_)
+            | Error::Corrupt(_)
+            | Error::Database(_)
+            | Error::Closed
+            | Error::NotAttached => {
+                let message = "the database is unavailable; try again later";
+                Self::new(Kind::Unavailable, message).because(chain(&error))
+            }
+            _ => Self::internal(chain(&error)),
+        }
+    }
+}
+
+fn each(fields: &[String], message: &str) -> Map<String, Json> {
+    fields
+        .iter()
+        .map(|field| (field.clone(), message.into()))
+        .collect()
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes: Vec<_> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn an_unavailable_database_is_a_503_that_tells_nothing_of_it() {
+        let problem = Problem::from(Error::Closed);
+        assert_eq!(problem.kind().facts().0, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(problem.cause(), Some("the store is closed"));
+        let body = problem.to_json();
+        assert_eq!(body["code"], 8);
+        assert!(!body.to_string().contains("closed"), "{body}");
+    }
+
+    #[test]
+    fn what_a_hook_says_stays_inside() {
+        let problem = Problem::from(Error::Hook {
+            entity: "consumers".to_owned(),
+            method: tidings::store::Method::Insert,
+            source: "quota 7 of tenant x is used up".into(),
+        });
+        assert_eq!(problem.kind(), Kind::Refused);
+        assert_eq!(problem.cause(), Some("quota 7 of tenant x is used up"));
+        assert!(!problem.to_json().to_string().contains("tenant"));
+    }
+
+    #[test]
+    fn what_is_not_the_clients_concern_is_a_500() {
+        let problem = Problem::from(Error::Panicked {
+            what: "a hook",
+            message: "index out of bounds".to_owned(),
+        });
+        assert_eq!(problem.kind(), Kind::Internal);
+        assert!(problem.cause().is_some());
+    }
+}

@@ -1,0 +1,16 @@
+//! The admin API through its router, on a real node over an SQLite database in memory.
+//!
+//! The entities are this test's own: a small gateway's under other names, and a warehouse with the kinds and
+//! relations that a gateway lacks. Nothing of the API is written for either.
+
+mod cache;
+mod entities;
+mod guards;
+mod items;
+mod kinds;
+mod lists;
+mod nested;
+mod node;
+mod nonsense;
+mod races;
+mod refusals;

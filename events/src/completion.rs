@@ -1,0 +1,102 @@
+//! [`Completion`]: who still has to handle an event. It lives inside the event, so it costs no allocation.
+
+use std::task::Waker;
+
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
+
+/// The most workers that a bus can have: one bit each in every event.
+pub const MAX_WORKERS: usize = 128;
+
+/// Counts down from the moment an event is accepted until all its handlers have run.
+///
+/// `left` starts at one for the dispatch itself, which adds one per worker and async handler *before* the event
+/// is handed over and takes its own away last; so it reaches zero once, when nobody is left.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    left: AtomicU32,
+    dispatched: AtomicBool,
+    workers: [AtomicU64; MAX_WORKERS / 64],
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Completion {
+    pub(crate) fn new() -> Self {
+        Self {
+            left: AtomicU32::new(1),
+            dispatched: AtomicBool::new(false),
+            workers: [const { AtomicU64::new(0) }; MAX_WORKERS / 64],
+            waker: Mutex::new(None),
+        }
+    }
+
+    /// Before the event goes into worker `index`'s mailbox.
+    pub(crate) fn expect_worker(&self, index: usize) {
+        self.workers[index / 64].fetch_or(1 << (index % 64), Ordering::Relaxed);
+        self.left.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn worker_done(&self, index: usize) {
+        self.workers[index / 64].fetch_and(!(1 << (index % 64)), Ordering::Release);
+        self.one_done();
+    }
+
+    /// Before the event goes to an async handler.
+    pub(crate) fn expect_task(&self) {
+        self.left.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn task_done(&self) {
+        self.one_done();
+    }
+
+    /// The inline handlers have run, and the rest was handed out.
+    pub(crate) fn dispatched(&self) {
+        self.dispatched.store(true, Ordering::Release);
+        self.one_done();
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.left.load(Ordering::Acquire) == 0
+    }
+
+    /// Notes who is to be woken; whether everything was done already.
+    pub(crate) fn wake_when_done(&self, waker: &Waker) -> bool {
+        let mut slot = self.waker.lock();
+        // Read under the lock: who counts to zero takes the lock afterwards, and finds the waker.
+        if self.is_done() {
+            return true;
+        }
+        match &*slot {
+            Some(known) if known.will_wake(waker) => {}
+            _ => *slot = Some(waker.clone()),
+        }
+        false
+    }
+
+    pub(crate) fn was_dispatched(&self) -> bool {
+        self.dispatched.load(Ordering::Acquire)
+    }
+
+    /// The workers that have not answered, and how many others.
+    pub(crate) fn missing(&self) -> (Vec<usize>, usize) {
+        let workers: Vec<_> = (0..MAX_WORKERS)
+            .filter(|index| {
+                let mask = self.workers[index / 64].load(Ordering::Acquire);
+                mask & (1 << (index % 64)) != 0
+            })
+            .collect();
+        let left = self.left.load(Ordering::Acquire) as usize;
+        let known = workers.len() + usize::from(!self.was_dispatched());
+        (workers, left.saturating_sub(known))
+    }
+
+    fn one_done(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // Taken out first: the lock is not held while somebody is woken.
+            let waker = self.waker.lock().take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}

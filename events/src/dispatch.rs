@@ -1,0 +1,118 @@
+//! Runs a list of inline handlers over one event, each isolated from the others.
+
+use std::{any::Any, cell::Cell, panic, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use tidings_core::Operation;
+
+use crate::{
+    envelope::{ChannelInfo, LazyJson},
+    error::BoxError,
+    event::Event,
+    frame::Frame,
+    handler::{Entry, HandlerInfo, OwnerGone},
+};
+
+/// What a handler may want to know beside the payload.
+pub(crate) struct Scene<'a> {
+    pub(crate) info: &'a ChannelInfo,
+    pub(crate) operation: Option<Operation>,
+    pub(crate) json: &'a LazyJson,
+}
+
+/// A handler in the form that dispatch calls.
+pub(crate) type Inline<T> = Entry<dyn Fn(&T, &Scene<'_>) -> Result<(), BoxError> + Send + Sync>;
+
+/// One dispatch in this many has its handlers timed.
+pub(crate) const SAMPLED: u64 = 128;
+
+/// Runs the living handlers of `list` in order.
+///
+/// One `catch_unwind` covers as many handlers as run without a panic; after a panic the rest goes on under a
+/// new one. So isolation costs per list, not per handler.
+#[inline]
+pub(crate) fn run<T: Event>(
+    frame: &Frame,
+    list: &[Arc<Inline<T>>],
+    payload: &T,
+    scene: &Scene<'_>,
+) {
+    let next = Cell::new(0);
+    while next.get() < list.len() {
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+            for entry in &list[next.get()..] {
+                next.set(next.get() + 1);
+                // Read right before the call: an unregistered handler in an older list is passed over.
+                if entry.is_alive() {
+                    frame.record.begin(entry.serial);
+                    if let Err(error) = (entry.call)(payload, scene) {
+                        failed(&entry.info, scene.info, &*error);
+                    }
+                }
+            }
+        }));
+        if let Err(panic) = outcome {
+            panicked(&list[next.get() - 1].info, scene.info, panic);
+        }
+    }
+    frame.record.end();
+}
+
+/// The same with a time taken for each handler; every so many dispatches.
+#[cold]
+pub(crate) fn run_timed<T: Event>(
+    frame: &Frame,
+    list: &[Arc<Inline<T>>],
+    payload: &T,
+    scene: &Scene<'_>,
+) {
+    for index in 0..list.len() {
+        let begun = Instant::now();
+        run(frame, &list[index..=index], payload, scene);
+        list[index].info.took(begun.elapsed());
+    }
+}
+
+/// Logs and counts a handler's error.
+#[cold]
+pub(crate) fn failed(
+    handler: &HandlerInfo,
+    channel: &ChannelInfo,
+    error: &(dyn std::error::Error + Send + Sync + 'static),
+) {
+    if error.is::<OwnerGone>() {
+        return;
+    }
+    handler.failed();
+    tracing::error!(
+        source = &*channel.source,
+        event = &*channel.event,
+        handler = &*handler.name,
+        error,
+        "a handler failed"
+    );
+}
+
+/// Logs and counts a handler's panic.
+#[cold]
+pub(crate) fn panicked(handler: &HandlerInfo, channel: &ChannelInfo, panic: Box<dyn Any + Send>) {
+    handler.panicked();
+    tracing::error!(
+        source = &*channel.source,
+        event = &*channel.event,
+        handler = &*handler.name,
+        panic = panic_text(&*panic),
+        "a handler panicked"
+    );
+    // A payload whose own drop panics must not take the dispatch down.
+    if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(second);
+    }
+}
+
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no message)")
+}

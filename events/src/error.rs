@@ -1,0 +1,270 @@
+//! One small error per operation of the bus. A refused post gives its event back.
+
+use std::fmt;
+
+/// What a handler may fail with; anything that is an error, or text, converts into it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A bus was asked for with settings that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The number of workers is above the bus's limit.
+    #[error("{asked} workers were asked for; a bus has at most {limit}")]
+    TooManyWorkers {
+        /// What was asked for.
+        asked: usize,
+        /// The most there can be.
+        limit: usize,
+    },
+    /// A setting lies outside its range.
+    #[error("{setting} is {value}; it must be from {least} to {most}")]
+    OutOfRange {
+        /// The builder's method.
+        setting: &'static str,
+        /// What was asked for.
+        value: usize,
+        /// The least that works.
+        least: usize,
+        /// The most that works.
+        most: usize,
+    },
+}
+
+/// A channel could not be declared.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeclareError {
+    /// The channel carries another type.
+    #[error(
+        "channel ({source_name:?}, {event:?}) carries {declared} and cannot be declared for {asked}"
+    )]
+    OtherType {
+        /// The channel's source.
+        source_name: String,
+        /// The channel's event.
+        event: String,
+        /// The type that it was declared with.
+        declared: &'static str,
+        /// The type asked for now.
+        asked: &'static str,
+    },
+    /// The name is empty, is or holds a `*`, or ends in an operation (`:create`, `:update`, `:delete`).
+    #[error("({source_name:?}, {event:?}) cannot name a channel: {reason}")]
+    BadName {
+        /// The source asked for.
+        source_name: String,
+        /// The event asked for.
+        event: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+/// A handler or subscriber could not be registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// No such channel was declared.
+    #[error("no channel ({source_name:?}, {event:?}) was declared{}", hint(near))]
+    UnknownChannel {
+        /// The source asked for.
+        source_name: String,
+        /// The event asked for.
+        event: String,
+        /// Declared channels with names like it.
+        near: Vec<String>,
+    },
+    /// The channel carries another type.
+    #[error(
+        "channel ({source_name:?}, {event:?}) carries {declared}, but the handler takes {asked}"
+    )]
+    OtherType {
+        /// The channel's source.
+        source_name: String,
+        /// The channel's event.
+        event: String,
+        /// The type that it was declared with.
+        declared: &'static str,
+        /// The type that the handler takes.
+        asked: &'static str,
+    },
+    /// A typed handler asked for a wildcard.
+    #[error(
+        "a handler of {asked} cannot listen to ({source_name:?}, {event:?}): wildcards take the dynamic form, \
+         see register_dynamic"
+    )]
+    TypedWildcard {
+        /// The source asked for.
+        source_name: String,
+        /// The event asked for.
+        event: String,
+        /// The type that the handler takes.
+        asked: &'static str,
+    },
+    /// A wildcard in the place of the source asks for all events: `("*", "*")`.
+    #[error(
+        "(\"*\", {event:?}) cannot be listened to: name the source, or use (\"*\", \"*\") for everything"
+    )]
+    SourceMissing {
+        /// The event asked for.
+        event: String,
+    },
+    /// An option lies outside its range.
+    #[error("{option} is {value}; it must be from {least} to {most}")]
+    OutOfRange {
+        /// The option.
+        option: &'static str,
+        /// What was asked for.
+        value: usize,
+        /// The least that works.
+        least: usize,
+        /// The most that works.
+        most: usize,
+    },
+    /// An async handler was registered where no tokio runtime is to be found.
+    #[error(
+        "an async handler needs a tokio runtime: register it inside one, or give the bus a handle"
+    )]
+    NoRuntime,
+    /// The bus was shut down.
+    #[error("the bus was shut down")]
+    Closed,
+}
+
+/// A worker could not be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// The bus was built for fewer workers.
+    #[error("there is no worker {index}: the bus was built for {workers}")]
+    NoSuchWorker {
+        /// The index asked for.
+        index: usize,
+        /// How many workers there are.
+        workers: usize,
+    },
+    /// A thread has this place, or had it.
+    #[error("worker {index} was attached before")]
+    Taken {
+        /// The index asked for.
+        index: usize,
+    },
+    /// The bus was shut down.
+    #[error("the bus was shut down")]
+    Closed,
+}
+
+/// Why a post was refused. Nobody heard of the event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The bus was shut down.
+    #[error("the bus was shut down")]
+    Closed,
+    /// No such channel was declared.
+    #[error("no channel ({source_name:?}, {event:?}) was declared{}", hint(near))]
+    UnknownChannel {
+        /// The source asked for.
+        source_name: String,
+        /// The event asked for.
+        event: String,
+        /// Declared channels with names like it.
+        near: Vec<String>,
+    },
+    /// The channel carries another type.
+    #[error("channel ({source_name:?}, {event:?}) carries {declared}, not {asked}")]
+    OtherType {
+        /// The channel's source.
+        source_name: String,
+        /// The channel's event.
+        event: String,
+        /// The type that it was declared with.
+        declared: &'static str,
+        /// The type that was posted.
+        asked: &'static str,
+    },
+    /// Handlers post to each other without end.
+    #[error("handlers post in a cycle: {} (limit {limit})", cycle.join(" -> "))]
+    TooDeep {
+        /// The channels of the cycle, the last being the one refused.
+        cycle: Vec<String>,
+        /// How deep posts may nest.
+        limit: u32,
+    },
+    /// The payload is larger than the bus allows.
+    #[error("the payload is over the limit of {limit} bytes")]
+    Oversized {
+        /// The limit, in bytes of JSON.
+        limit: usize,
+    },
+    /// The payload's size could not be taken, since it does not serialize.
+    #[error("the payload does not serialize, so its size is unknown: {reason}")]
+    Unmeasurable {
+        /// What serde said.
+        reason: String,
+    },
+    /// A subscriber that drops nothing has no room.
+    #[error("the queue of subscriber {subscriber:?} is full")]
+    Full {
+        /// The subscriber's name.
+        subscriber: String,
+    },
+    /// A handler posted more than the bus keeps for after it.
+    #[error("a handler has {limit} posts pending")]
+    TooManyPending {
+        /// How many one thread keeps.
+        limit: usize,
+    },
+    /// A post to the current worker was made on a thread that is none.
+    #[error("this thread is no worker of the bus")]
+    NotAWorker,
+    /// A post to one worker found none alive that listens.
+    #[error("no worker listens to the channel")]
+    NoWorker,
+    /// The target suits plain channels only; a change of a row concerns every worker.
+    #[error("a CRUD channel can be posted to all workers only")]
+    CrudTarget,
+}
+
+/// A post was refused; the event comes back.
+pub struct PostError<T> {
+    /// The event, untouched.
+    pub event: T,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+impl<T> PostError<T> {
+    pub(crate) fn new(event: T, refusal: Refusal) -> Self {
+        Self { event, refusal }
+    }
+}
+
+impl<T> fmt::Debug for PostError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostError")
+            .field("refusal", &self.refusal)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for PostError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the event was not posted: {}", self.refusal)
+    }
+}
+
+impl<T> std::error::Error for PostError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.refusal)
+    }
+}
+
+fn hint(near: &[String]) -> String {
+    if near.is_empty() {
+        String::new()
+    } else {
+        format!("; near: {}", near.join(", "))
+    }
+}

@@ -1,0 +1,84 @@
+//! Promises of the bus, through its public face. What each test shows is its name; codes are those of the
+//! acceptance list.
+
+mod channels;
+mod crud;
+mod handlers;
+mod lifecycle;
+mod nesting;
+mod workers;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tidings_core::{Cause, Entity, Origin};
+
+use crate::WorkerEvents;
+
+/// A payload for plain channels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Note(pub(crate) u64);
+
+#[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[entity(name = "consumers")]
+pub(crate) struct Consumer {
+    #[entity(primary_key)]
+    pub(crate) id: String,
+    pub(crate) username: Option<String>,
+}
+
+#[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[entity(name = "acls")]
+pub(crate) struct Acl {
+    #[entity(primary_key)]
+    pub(crate) id: String,
+}
+
+pub(crate) fn consumer(id: &str) -> Consumer {
+    Consumer {
+        id: id.to_owned(),
+        username: None,
+    }
+}
+
+pub(crate) fn cause(number: u64) -> Cause {
+    Cause {
+        number,
+        origin: Origin::Local,
+    }
+}
+
+pub(crate) fn bus(workers: usize) -> WorkerEvents {
+    WorkerEvents::builder()
+        .workers(workers)
+        .build()
+        .expect("these settings are within range")
+}
+
+/// What handlers wrote down, in order.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Journal<T = String>(Arc<Mutex<Vec<T>>>);
+
+impl<T: Clone> Journal<T> {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Vec::new())))
+    }
+
+    pub(crate) fn write(&self, entry: impl Into<T>) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(entry.into());
+    }
+
+    pub(crate) fn read(&self) -> Vec<T> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn take(&self) -> Vec<T> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,72 @@
+//! [`Trail`]: which events led to this one, so that a cycle of posts can be named when it is cut off.
+
+/// How many of the latest ancestors are remembered. A cycle of more channels than that is still cut off by
+/// its depth, but named by its end only.
+const REMEMBERED: usize = 7;
+
+/// The way from the post that no handler made to the event at hand: its length, and the channels last passed.
+///
+/// It is copied into every event, so it is 32 bytes and allocates nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trail {
+    depth: u32,
+    /// Channel indices, the latest first; only the first `depth` mean anything.
+    latest: [u32; REMEMBERED],
+}
+
+impl Trail {
+    /// How many handlers lie between the first post and this event.
+    pub(crate) fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    /// The trail of an event that is posted by a handler of an event on `channel`.
+    #[must_use]
+    pub(crate) fn after(mut self, channel: u32) -> Self {
+        self.latest.rotate_right(1);
+        self.latest[0] = channel;
+        self.depth += 1;
+        self
+    }
+
+    /// The channels that repeat, oldest first and closed by `channel` itself: `[a, b, a]` for two channels that
+    /// post to each other. All that is remembered where nothing repeats.
+    pub(crate) fn cycle(&self, channel: u32) -> Vec<u32> {
+        let known = REMEMBERED.min(self.depth as usize);
+        let period = self.latest[..known]
+            .iter()
+            .position(|&ancestor| ancestor == channel)
+            .map_or(known, |found| found + 1);
+        let mut path: Vec<_> = self.latest[..period].iter().rev().copied().collect();
+        path.push(channel);
+        path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cycle_is_cut_to_one_round() {
+        let trail = Trail::default()
+            .after(5)
+            .after(1)
+            .after(2)
+            .after(1)
+            .after(2);
+        assert_eq!(trail.cycle(1), [1, 2, 1]);
+        assert_eq!(trail.depth(), 5);
+    }
+
+    #[test]
+    fn a_self_post_is_named_as_one() {
+        assert_eq!(Trail::default().after(3).after(3).cycle(3), [3, 3]);
+    }
+
+    #[test]
+    fn a_path_longer_than_memory_ends_at_the_channel() {
+        let trail = (0..20).fold(Trail::default(), Trail::after);
+        assert_eq!(trail.cycle(99), [13, 14, 15, 16, 17, 18, 19, 99]);
+    }
+}

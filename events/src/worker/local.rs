@@ -1,0 +1,307 @@
+//! The state behind a worker's face: its handlers, and the mail in its hands.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{HashMap, VecDeque},
+    mem,
+    panic::{self, AssertUnwindSafe},
+    rc::{self, Rc},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use tidings_core::Operation;
+
+use crate::{
+    bus::WorkerEvents,
+    dispatch::{SAMPLED, failed, panicked},
+    envelope::{Addressee, ChannelInfo, Posted},
+    error::BoxError,
+    frame::{Frame, under},
+    gap::Gap,
+    handler::{Entry, Mortal},
+    mailbox::{Mail, Mailbox},
+    name::Pattern,
+};
+
+/// A worker's handler: it takes the payload out of the event itself.
+pub(crate) type LocalEntry = Entry<dyn Fn(&dyn Posted) -> Result<(), BoxError>>;
+
+pub(crate) struct LocalInner {
+    pub(crate) bus: WorkerEvents,
+    pub(crate) mailbox: Arc<Mailbox>,
+    handlers: RefCell<Vec<Handler>>,
+    /// The handlers of each channel seen so far, in order; emptied when a registration comes or goes.
+    routes: RefCell<HashMap<u32, Rc<LocalRoute>>>,
+    /// Mail taken out of the mailbox and not handled yet. Here, and not on the stack of `run`, so that a `run`
+    /// that is dropped loses nothing.
+    in_hand: RefCell<VecDeque<Mail>>,
+    pub(crate) on_gap: RefCell<Vec<Rc<dyn Fn(&Gap)>>>,
+    running: Cell<bool>,
+    turns: Cell<u64>,
+}
+
+struct Handler {
+    pattern: Pattern,
+    entry: Rc<LocalEntry>,
+    mortal: Rc<dyn Mortal>,
+}
+
+struct LocalRoute {
+    wide: Box<[Rc<LocalEntry>]>,
+    narrow: [Box<[Rc<LocalEntry>]>; 3],
+}
+
+thread_local! {
+    /// The places that this thread has taken, given up when it ends. Handlers may hold clones of their worker's
+    /// handle, in a circle that nothing else would break.
+    static PLACES: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Place(rc::Weak<LocalInner>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.leave();
+        }
+    }
+}
+
+impl LocalInner {
+    pub(crate) fn new(bus: WorkerEvents, mailbox: &Arc<Mailbox>) -> Rc<Self> {
+        let inner = Rc::new(Self {
+            bus,
+            mailbox: Arc::clone(mailbox),
+            handlers: RefCell::new(Vec::new()),
+            routes: RefCell::new(HashMap::new()),
+            in_hand: RefCell::new(VecDeque::new()),
+            on_gap: RefCell::new(Vec::new()),
+            running: Cell::new(false),
+            turns: Cell::new(0),
+        });
+        PLACES.with_borrow_mut(|places| {
+            places.retain(|place| place.0.strong_count() > 0);
+            places.push(Place(Rc::downgrade(&inner)));
+        });
+        inner
+    }
+
+    pub(crate) fn add(&self, patterns: &[Pattern], entry: Rc<LocalEntry>, mortal: &Rc<dyn Mortal>) {
+        let info = Arc::clone(&entry.info);
+        for pattern in patterns {
+            self.handlers.borrow_mut().push(Handler {
+                pattern: pattern.clone(),
+                entry: Rc::clone(&entry),
+                mortal: Rc::clone(mortal),
+            });
+        }
+        self.routes.borrow_mut().clear();
+        self.bus.inner.hub.describe(info, Some(self.mailbox.index));
+        for pattern in patterns {
+            self.bus
+                .inner
+                .change_interest(pattern, self.mailbox.index, true);
+        }
+    }
+
+    pub(crate) fn remove(&self, serial: u64) {
+        let removed: Vec<_> = self
+            .handlers
+            .borrow_mut()
+            .extract_if(.., |handler| handler.entry.serial == serial)
+            .collect();
+        let stale = mem::take(&mut *self.routes.borrow_mut());
+        self.forget(&removed);
+        // Last, with nothing borrowed: closures run their captures' drops, and those may come back here.
+        drop(stale);
+        drop(removed);
+    }
+
+    fn forget(&self, removed: &[Handler]) {
+        for handler in removed {
+            handler.mortal.kill();
+            self.bus.inner.hub.forget(handler.entry.serial);
+            self.bus
+                .inner
+                .change_interest(&handler.pattern, self.mailbox.index, false);
+        }
+    }
+
+    /// The right to run the mailbox, unless somebody has it.
+    pub(crate) fn claim(&self) -> Option<Running<'_>> {
+        (!self.running.replace(true)).then(|| Running(self))
+    }
+
+    /// Ready with true when there is mail in hand, with false when none can come any more.
+    pub(crate) fn poll_mail(&self, context: &mut Context<'_>) -> Poll<bool> {
+        let mut in_hand = self.in_hand.borrow_mut();
+        if in_hand.is_empty() {
+            self.mailbox.poll_batch(context, &mut in_hand)
+        } else {
+            Poll::Ready(true)
+        }
+    }
+
+    pub(crate) fn next_mail(&self) -> Option<Mail> {
+        self.in_hand.borrow_mut().pop_front()
+    }
+
+    /// Runs the handlers; whether it was an event (and no gap).
+    pub(crate) fn handle(&self, mail: Mail) -> bool {
+        match mail {
+            Mail::Event(event) => {
+                Frame::with(|frame| {
+                    self.run_handlers(frame, &*event);
+                    self.mailbox.finished(&*event);
+                    drop(event);
+                    frame.settle();
+                });
+                true
+            }
+            Mail::Gap { channel, missed } => {
+                self.report_gap(channel, missed);
+                false
+            }
+        }
+    }
+
+    fn run_handlers(&self, frame: &Frame, event: &dyn Posted) {
+        let info = event.info();
+        let meta = event.meta();
+        let route = self.route(info);
+        let turn = self.turns.get() + 1;
+        self.turns.set(turn);
+        let timed = turn.is_multiple_of(SAMPLED);
+        let _span = meta.span.enter();
+        under(meta.cause, || {
+            frame.run(info.index, meta.trail, || {
+                for entry in route.of(meta.operation) {
+                    if entry.is_alive() {
+                        frame.record.begin(entry.serial);
+                        let begun = timed.then(Instant::now);
+                        call(entry, event);
+                        if let Some(begun) = begun {
+                            entry.info.took(begun.elapsed());
+                        }
+                    }
+                }
+                frame.record.end();
+            });
+        });
+    }
+
+    fn route(&self, info: &ChannelInfo) -> Rc<LocalRoute> {
+        if let Some(route) = self.routes.borrow().get(&info.index) {
+            return Rc::clone(route);
+        }
+        let route = Rc::new(self.make_route(info));
+        self.routes
+            .borrow_mut()
+            .insert(info.index, Rc::clone(&route));
+        route
+    }
+
+    fn make_route(&self, info: &ChannelInfo) -> LocalRoute {
+        let handlers = self.handlers.borrow();
+        let mut covering: Vec<_> = handlers
+            .iter()
+            .filter(|handler| handler.pattern.covers(&info.source, &info.event))
+            .collect();
+        covering.sort_by_key(|handler| (handler.pattern.level(), handler.entry.serial));
+        let of = |operation: Option<Operation>| {
+            covering
+                .iter()
+                .filter(|handler| handler.pattern.operation() == operation)
+                .map(|handler| Rc::clone(&handler.entry))
+                .collect()
+        };
+        LocalRoute {
+            wide: of(None),
+            narrow: Operation::ALL.map(|operation| of(Some(operation))),
+        }
+    }
+
+    fn report_gap(&self, channel: u32, missed: u64) {
+        let (source, event) = self.bus.inner.hub.channel_name(channel);
+        let gap = Gap {
+            source,
+            event,
+            missed,
+        };
+        tracing::warn!(
+            source = &*gap.source,
+            event = &*gap.event,
+            worker = self.mailbox.index,
+            missed,
+            "a worker's mailbox was full"
+        );
+        let handlers = self.on_gap.borrow().clone();
+        for handler in handlers {
+            if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| handler(&gap))) {
+                tracing::error!(
+                    worker = self.mailbox.index,
+                    panic = crate::dispatch::panic_text(&*panic),
+                    "a gap handler panicked"
+                );
+            }
+        }
+    }
+
+    /// Gives the place up: the mailbox closes, what was not handled is counted or passed on, and the handlers
+    /// go.
+    fn leave(&self) {
+        let in_hand = mem::take(&mut *self.in_hand.borrow_mut());
+        for event in self.mailbox.close(in_hand) {
+            let meta = event.meta();
+            let passed_on = matches!(meta.route, Addressee::Unique(_));
+            if passed_on {
+                Arc::clone(&event).reassign();
+            }
+            meta.completion.worker_done(self.mailbox.index);
+        }
+        let handlers = mem::take(&mut *self.handlers.borrow_mut());
+        let routes = mem::take(&mut *self.routes.borrow_mut());
+        let on_gap = mem::take(&mut *self.on_gap.borrow_mut());
+        self.forget(&handlers);
+        self.bus.inner.hub.maybe_quiet();
+        drop((handlers, routes, on_gap));
+    }
+}
+
+impl Drop for LocalInner {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// Calls one handler, isolated.
+fn call(entry: &LocalEntry, event: &dyn Posted) {
+    match panic::catch_unwind(AssertUnwindSafe(|| (entry.call)(event))) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => failed(&entry.info, event.info(), &*error),
+        Err(panic) => panicked(&entry.info, event.info(), panic),
+    }
+}
+
+impl LocalRoute {
+    fn of(&self, operation: Option<Operation>) -> impl Iterator<Item = &Rc<LocalEntry>> {
+        let narrow = match operation {
+            None => None,
+            Some(Operation::Create) => Some(&self.narrow[0]),
+            Some(Operation::Update) => Some(&self.narrow[1]),
+            Some(Operation::Delete) => Some(&self.narrow[2]),
+        };
+        self.wide.iter().chain(narrow.into_iter().flatten())
+    }
+}
+
+/// Gives the right to run the mailbox back.
+pub(crate) struct Running<'a>(&'a LocalInner);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.set(false);
+    }
+}

@@ -1,0 +1,63 @@
+//! Declare an entity, register a handler, cache a look-up, change the row, see both.
+//!
+//! Run: `cargo run --example quickstart`
+
+use serde::{Deserialize, Serialize};
+use tidings::{CrudEvent, Entity, GetOptions, Node, Store};
+use uuid::Uuid;
+
+#[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+#[entity(name = "flags", cache_key("name"))]
+struct Flag {
+    #[entity(primary_key, auto)]
+    id: Uuid,
+    #[entity(unique)]
+    name: String,
+    on: bool,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let node = Node::builder()
+        .store(Store::open("sqlite::memory:").await?)
+        .workers(2)
+        .entity::<Flag>()
+        .init_worker(|worker| {
+            let id = worker.id();
+            let handler = move |change: &CrudEvent<Flag>| {
+                println!(
+                    "worker {id} hears: {} {:?}",
+                    change.operation, change.entity
+                );
+            };
+            worker
+                .worker_events()
+                .register(handler, "crud", "flags")?
+                .keep();
+            Ok(())
+        })
+        .start()
+        .await?;
+
+    let flags = node.dao::<Flag>()?;
+    let flag = flags
+        .insert(Flag {
+            id: Uuid::nil(),
+            name: "beta".into(),
+            on: false,
+        })
+        .await?;
+    let key = flags.cache_key(&["beta"])?;
+    let look_up = || {
+        node.cache().get(&key, GetOptions::default(), || {
+            flags.select_by("name", "beta")
+        })
+    };
+
+    println!("before: {:?}", look_up().await?);
+    flags.update(flag.id, |flag| flag.on = true).await?; // returns when every worker has heard
+    println!("after:  {:?}", look_up().await?);
+
+    let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    Ok(())
+}

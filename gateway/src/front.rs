@@ -1,0 +1,191 @@
+//! The two sides of the program as tasks: accept, serve, and end in good order.
+
+use std::{cell::Cell, convert::Infallible, future::Future, rc::Rc, sync::Arc};
+
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use crate::{
+    proxy::{Peer, Proxy},
+    server::{Acceptor, Connections, GuardedIo, Imprint, serve},
+    settings::Limits,
+};
+
+/// What the tasks of a gateway are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Serving,
+    Draining,
+}
+
+/// The one who says what phase it is; dropped, it is the last.
+#[derive(Debug)]
+pub(crate) struct Director {
+    phase: watch::Sender<Phase>,
+    /// Never carries anything: it ends when the last task has dropped its sender.
+    ended: mpsc::Receiver<Infallible>,
+    /// Lets tasks join until the end begins.
+    running: Option<mpsc::Sender<Infallible>>,
+}
+
+/// Gives tasks their [`Cue`]. Holding one keeps no drain waiting: `init_worker` hooks live as long as their node.
+#[derive(Clone, Debug)]
+pub(crate) struct Cues {
+    phase: watch::Receiver<Phase>,
+    running: mpsc::WeakSender<Infallible>,
+}
+
+/// A task's end of the [`Director`].
+#[derive(Clone, Debug)]
+pub(crate) struct Cue {
+    phase: watch::Receiver<Phase>,
+    _running: mpsc::Sender<Infallible>,
+}
+
+/// A director and what its tasks get their cues from.
+pub(crate) fn direction() -> (Director, Cues) {
+    let (director, phase) = watch::channel(Phase::Starting);
+    let (running, ended) = mpsc::channel(1);
+    let cues = Cues {
+        phase,
+        running: running.downgrade(),
+    };
+    let director = Director {
+        phase: director,
+        ended,
+        running: Some(running),
+    };
+    (director, cues)
+}
+
+impl Cues {
+    /// A task's cue; none once the end has begun.
+    pub(crate) fn cue(&self) -> Option<Cue> {
+        Some(Cue {
+            phase: self.phase.clone(),
+            _running: self.running.upgrade()?,
+        })
+    }
+}
+
+impl Director {
+    /// Everything has started: accept.
+    pub(crate) fn serve(&self) {
+        self.phase.send_replace(Phase::Serving);
+    }
+
+    /// Tells all tasks to accept no more and finish what runs, and waits until they have.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the tasks draining on their own.
+    pub(crate) async fn drain(&mut self) {
+        self.phase.send_replace(Phase::Draining);
+        self.running = None;
+        self.ended.recv().await;
+    }
+}
+
+impl Cue {
+    /// Resolves when everything has started; `false` if it never will.
+    async fn started(&mut self) -> bool {
+        let phase = self.phase.wait_for(|phase| *phase != Phase::Starting).await;
+        phase.is_ok_and(|phase| *phase == Phase::Serving)
+    }
+
+    async fn stopped(&mut self) {
+        // An error is a director that is gone, which says the same.
+        let _ = self.phase.wait_for(|phase| *phase == Phase::Draining).await;
+    }
+}
+
+/// A worker's part of the proxy side, from its own thread.
+pub(crate) async fn serve_proxy(
+    acceptor: Acceptor,
+    proxy: Rc<Proxy>,
+    limits: Limits,
+    mut cue: Cue,
+) {
+    if !cue.started().await {
+        return;
+    }
+    let connections = Connections::new(limits.clone());
+    let swept = Rc::clone(&proxy);
+    // A pool is swept at every eighth look: its limits are longer than the clients'.
+    let looks = Cell::new(0_u8);
+    let watch = Arc::clone(&connections).watch(move || {
+        looks.set(looks.get().wrapping_add(1));
+        if looks.get() % 8 == 0 {
+            swept.sweep();
+        }
+    });
+    let watch = tokio::task::spawn_local(watch);
+    let imprint = proxy.imprint();
+    let accepting = acceptor.run(cue.stopped(), |stream, address, seat| {
+        let registered = connections.open(seat);
+        let state = Arc::clone(registered.state());
+        let io = GuardedIo::new(stream, Arc::clone(&state), imprint.clone());
+        let (proxy, peer) = (Rc::clone(&proxy), Rc::new(Peer::new(address.ip())));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (proxy, peer) = (Rc::clone(&proxy), Rc::clone(&peer));
+            let answer = proxy.handle(peer, Arc::clone(&state), request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let limits = limits.clone();
+        tokio::task::spawn_local(serve(io, service, limits, registered));
+    });
+    accepting.await;
+    end(&connections, &limits, "proxy").await;
+    watch.abort();
+}
+
+/// The admin side, on the runtime that this is called in.
+pub(crate) fn serve_admin(
+    acceptor: Acceptor,
+    router: axum::Router,
+    imprint: Imprint,
+    limits: Limits,
+    mut cue: Cue,
+) -> impl Future<Output = ()> + Send {
+    let connections = Connections::new(limits.clone());
+    async move {
+        if !cue.started().await {
+            return;
+        }
+        let watch = tokio::spawn(Arc::clone(&connections).watch(|| {}));
+        let accepting = acceptor.run(cue.stopped(), |stream, _address, seat| {
+            let registered = connections.open(seat);
+            let state = Arc::clone(registered.state());
+            let io = GuardedIo::new(stream, Arc::clone(&state), imprint.clone());
+            let service = hyper_util::service::TowerToHyperService::new(router.clone());
+            let service = service_fn(move |request: Request<Incoming>| {
+                let answering = state.answering();
+                let answer = hyper::service::Service::call(&service, request);
+                async move {
+                    let answer = answer.await;
+                    // The admin API's bodies are whole: they are written with their heads.
+                    drop(answering);
+                    answer
+                }
+            });
+            tokio::spawn(serve(io, service, limits.clone(), registered));
+        });
+        accepting.await;
+        end(&connections, &limits, "admin").await;
+        watch.abort();
+    }
+}
+
+async fn end(connections: &Connections, limits: &Limits, side: &str) {
+    let cut = connections
+        .drain(Instant::now() + limits.drain_timeout)
+        .await;
+    if cut > 0 {
+        tracing::warn!(side, connections = cut, "closed with requests unfinished");
+    }
+}

@@ -1,0 +1,100 @@
+//! [`Plugin`]: what a request passes on its way through the proxy side.
+//!
+//! A plugin lives on a worker: each worker makes its own instance on its own thread, so that nothing in it
+//! need be shared, locked or `Send`. What all workers have in common (the cache, the rows, the bus) it takes
+//! from the [`Worker`] it is made for.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+use tidings::{BoxError, Worker};
+
+use crate::{ProxyRequest, Response};
+
+/// A step of the proxy side.
+///
+/// # Examples
+///
+/// ```
+/// use http::StatusCode;
+/// use tidings::{BoxError, Worker};
+/// use tidings_gateway::{Plugin, ProxyRequest, Response, refuse};
+///
+/// /// Lets nobody do anything but read.
+/// #[derive(Debug)]
+/// struct ReadOnly;
+///
+/// impl Plugin for ReadOnly {
+///     type Config = ();
+///
+///     fn init_worker(_config: &(), _worker: &Worker) -> Result<Self, BoxError> {
+///         Ok(Self)
+///     }
+///
+///     async fn access(&self, request: &mut ProxyRequest) -> Result<(), Response> {
+///         if request.method().is_safe() {
+///             Ok(())
+///         } else {
+///             Err(refuse(StatusCode::FORBIDDEN, "Read only"))
+///         }
+///     }
+/// }
+/// ```
+pub trait Plugin: fmt::Debug + Sized + 'static {
+    /// What is the same for all workers.
+    type Config: Send + Sync + 'static;
+
+    /// Makes a worker's instance, on that worker's thread and before it accepts. The place to register handlers.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the plugin from working; the gateway then does not start.
+    fn init_worker(config: &Self::Config, worker: &Worker) -> Result<Self, BoxError>;
+
+    /// Looks at a request before it is passed on: may change its headers, or refuse it with an answer.
+    ///
+    /// Dropped where it stands when the client goes away.
+    fn access(&self, request: &mut ProxyRequest) -> impl Future<Output = Result<(), Response>>;
+}
+
+/// The future of a plugin whose type is erased.
+pub(crate) type Access<'a> = Pin<Box<dyn Future<Output = Result<(), Response>> + 'a>>;
+
+/// A plugin behind a pointer, so that a worker can hold a list of them. Costs one allocation per request.
+pub(crate) trait DynPlugin: fmt::Debug {
+    fn access<'a>(&'a self, request: &'a mut ProxyRequest) -> Access<'a>;
+}
+
+impl<P: Plugin> DynPlugin for P {
+    fn access<'a>(&'a self, request: &'a mut ProxyRequest) -> Access<'a> {
+        Box::pin(Plugin::access(self, request))
+    }
+}
+
+/// The plugins of a gateway in the order in which requests pass them, not made yet.
+#[derive(Clone, Default)]
+pub(crate) struct Plugins {
+    make: Vec<Arc<Make>>,
+}
+
+type Make = dyn Fn(&Worker) -> Result<Box<dyn DynPlugin>, BoxError> + Send + Sync;
+
+impl Plugins {
+    pub(crate) fn add<P: Plugin>(&mut self, config: P::Config) {
+        self.make.push(Arc::new(move |worker| {
+            Ok(Box::new(P::init_worker(&config, worker)?))
+        }));
+    }
+
+    /// Makes a worker's instances.
+    pub(crate) fn init_worker(&self, worker: &Worker) -> Result<Vec<Box<dyn DynPlugin>>, BoxError> {
+        self.make.iter().map(|make| make(worker)).collect()
+    }
+}
+
+impl fmt::Debug for Plugins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugins")
+            .field("count", &self.make.len())
+            .finish()
+    }
+}

@@ -1,0 +1,10 @@
+//! The built-in plugins.
+
+mod acl;
+mod api_key;
+mod key_auth;
+
+pub use self::{
+    acl::{Acl, AllowedGroups},
+    key_auth::KeyAuth,
+};

@@ -1,0 +1,159 @@
+//! [`Acl`]: which consumers may pass, by the groups they are in.
+//!
+//! A consumer's groups are many rows cached as one value, under a key that no schema derives: so nothing
+//! evicts it but the handler registered here, on every worker, for the consumer that a changed row belongs to
+//! and, when the row moved, for the one that it belonged to before. Within the handling of one change the
+//! evictions of all workers count as one: a list that another worker has loaded anew meanwhile stays.
+
+use std::{error::Error as StdError, fmt};
+
+use http::StatusCode;
+use tidings::{
+    BoxError, Cache, CacheKey, CrudEvent, Dao, Entity, GetOptions, PageQuery, Value, Worker,
+    store::Error,
+};
+use uuid::Uuid;
+
+use crate::{Plugin, ProxyRequest, Response, entities, refuse};
+
+/// How many rows a load reads at once.
+const PAGE: usize = 1000;
+
+/// Lets pass who is in one of the allowed groups.
+pub struct Acl {
+    allowed: AllowedGroups,
+    cache: Cache,
+    rows: Dao<entities::Acl>,
+    /// The index of the field that names a row's consumer.
+    consumer: usize,
+}
+
+/// The groups whose consumers pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedGroups(Box<[String]>);
+
+impl AllowedGroups {
+    /// These groups.
+    #[must_use]
+    pub fn new(groups: impl IntoIterator<Item = String>) -> Self {
+        let mut groups: Vec<String> = groups.into_iter().collect();
+        groups.sort_unstable();
+        groups.dedup();
+        Self(groups.into())
+    }
+
+    fn contains(&self, group: &str) -> bool {
+        self.0
+            .binary_search_by(|allowed| allowed.as_str().cmp(group))
+            .is_ok()
+    }
+}
+
+/// The key that a consumer's groups are cached under.
+fn groups_key(consumer: Uuid) -> CacheKey {
+    CacheKey::new("acl_groups", &[consumer])
+}
+
+impl Plugin for Acl {
+    type Config = AllowedGroups;
+
+    fn init_worker(config: &AllowedGroups, worker: &Worker) -> Result<Self, BoxError> {
+        let cache = worker.cache().clone();
+        let evict = cache.clone();
+        let changed = move |change: &CrudEvent<entities::Acl>| {
+            let consumer = change.entity.consumer.id;
+            // The change itself travels to every node, and each evicts by its own handlers: a receipt of this
+            // eviction would say nothing that the write's own does not.
+            let _ = evict.invalidate(&groups_key(consumer));
+            let before = change.old_entity.as_ref().map(|row| row.consumer.id);
+            if let Some(before) = before.filter(|&before| before != consumer) {
+                let _ = evict.invalidate(&groups_key(before));
+            }
+        };
+        worker
+            .worker_events()
+            .register(changed, "crud", "acls")?
+            .keep();
+        let (consumer, _) = entities::Acl::schema()
+            .field("consumer")
+            .ok_or("acls have no consumer")?;
+        Ok(Self {
+            allowed: config.clone(),
+            cache,
+            rows: worker.dao()?,
+            consumer,
+        })
+    }
+
+    async fn access(&self, request: &mut ProxyRequest) -> Result<(), Response> {
+        let Some(consumer) = request.consumer() else {
+            return Err(forbidden());
+        };
+        let id = consumer.id;
+        let load = || groups(self.rows.clone(), self.consumer, id);
+        let groups = self
+            .cache
+            .get(&groups_key(id), GetOptions::default(), load)
+            .await;
+        let groups = groups.map_err(|error| {
+            tracing::error!(
+                error = &error as &dyn StdError,
+                "a consumer's groups could not be loaded"
+            );
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, "Unexpected error")
+        })?;
+        let member =
+            groups.is_some_and(|groups| groups.iter().any(|group| self.allowed.contains(group)));
+        if member { Ok(()) } else { Err(forbidden()) }
+    }
+}
+
+/// All groups of a consumer; an absence for one that is in none.
+async fn groups(
+    rows: Dao<entities::Acl>,
+    field: usize,
+    consumer: Uuid,
+) -> Result<Option<Box<[String]>>, Error> {
+    let mut groups = Vec::new();
+    let mut offset = None;
+    loop {
+        let filter = vec![(field, Value::Uuid(consumer))];
+        let page = rows
+            .page(PageQuery {
+                size: PAGE,
+                offset,
+                filter,
+                tags: None,
+            })
+            .await?;
+        groups.extend(page.data.into_iter().map(|row| row.group));
+        offset = page.offset;
+        if offset.is_none() {
+            return Ok(Some(groups.into()).filter(|groups: &Box<[String]>| !groups.is_empty()));
+        }
+    }
+}
+
+fn forbidden() -> Response {
+    refuse(StatusCode::FORBIDDEN, "You cannot consume this service")
+}
+
+impl fmt::Debug for Acl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acl")
+            .field("allowed", &self.allowed)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_compared_whole() {
+        let allowed = AllowedGroups::new(["b".to_owned(), "admins".to_owned(), "b".to_owned()]);
+        assert!(allowed.contains("admins") && allowed.contains("b"));
+        assert!(!allowed.contains("admin") && !allowed.contains("") && !allowed.contains("B"));
+    }
+}

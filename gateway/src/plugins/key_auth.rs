@@ -1,0 +1,247 @@
+//! [`KeyAuth`]: who the client is, by the key it sends.
+//!
+//! Two look-ups through the cache: the credential by its cache key, then the consumer by its primary key.
+//! Both keys are the rows' own, so a change of either row evicts by itself; this plugin registers no handler.
+//! A worker's L1 holds both in the form they are used in, headers ready to be set and the next key built, so
+//! that a request whose rows are in L1 formats nothing.
+//!
+//! A key that leads to no credential is cached as absent, in the zone that absences have to themselves.
+
+use std::{error::Error as StdError, fmt, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tidings::{BoxError, Cache, CacheKey, Dao, Entity, GetOptions, Worker, cache::GetError};
+
+use super::api_key::{APIKEY, ApiKey, api_key};
+use crate::{Consumer, KeyAuthCredential, Plugin, ProxyRequest, Response, refuse};
+
+const CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
+const CONSUMER_USERNAME: HeaderName = HeaderName::from_static("x-consumer-username");
+const CONSUMER_CUSTOM_ID: HeaderName = HeaderName::from_static("x-consumer-custom-id");
+const CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-credential-identifier");
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Lets pass who has a key, and tells the upstream who that is.
+pub struct KeyAuth {
+    cache: Cache,
+    credentials: Dao<KeyAuthCredential>,
+    consumers: Dao<Consumer>,
+}
+
+/// A credential as a worker's L1 holds it.
+#[derive(Debug)]
+struct Credential {
+    id: HeaderValue,
+    /// The key, if a header can carry it.
+    key: Option<HeaderValue>,
+    /// The id of the consumer and the key that its row is cached under; none in a row that refers to nobody.
+    consumer: Option<(uuid::Uuid, CacheKey)>,
+}
+
+/// A consumer as a worker's L1 holds it.
+#[derive(Debug)]
+struct Identity {
+    consumer: Arc<Consumer>,
+    id: HeaderValue,
+    username: Option<HeaderValue>,
+    custom_id: Option<HeaderValue>,
+}
+
+impl Credential {
+    fn of(row: &KeyAuthCredential) -> Self {
+        Self {
+            id: text(&row.id.to_string()).unwrap_or_else(|| HeaderValue::from_static("")),
+            key: row.key.as_deref().and_then(text),
+            consumer: row
+                .consumer
+                .as_ref()
+                .map(|consumer| (consumer.id, CacheKey::primary(Consumer::NAME, consumer.id))),
+        }
+    }
+}
+
+impl Identity {
+    fn of(row: &Consumer) -> Self {
+        Self {
+            id: text(&row.id.to_string()).unwrap_or_else(|| HeaderValue::from_static("")),
+            username: row.username.as_deref().and_then(text),
+            custom_id: row.custom_id.as_deref().and_then(text),
+            consumer: Arc::new(row.clone()),
+        }
+    }
+}
+
+/// A header of this text; none if it holds what no header can, such as a line end.
+fn text(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(text.as_bytes()).ok()
+}
+
+impl KeyAuth {
+    async fn credential(&self, key: &str) -> Result<Option<Arc<Credential>>, GetError> {
+        let cache_key = CacheKey::new(KeyAuthCredential::NAME, &[key]);
+        let decode = |row: &KeyAuthCredential| Ok::<_, BoxError>(Credential::of(row));
+        let load = || self.credentials.select_by("key", key);
+        let entry = self
+            .cache
+            .get_decoded(&cache_key, GetOptions::default(), decode, load)
+            .await?;
+        Ok(entry.value)
+    }
+
+    async fn identity(
+        &self,
+        id: uuid::Uuid,
+        key: &CacheKey,
+    ) -> Result<Option<Arc<Identity>>, GetError> {
+        let decode = |row: &Consumer| Ok::<_, BoxError>(Identity::of(row));
+        let load = || self.consumers.select(id);
+        let entry = self
+            .cache
+            .get_decoded(key, GetOptions::default(), decode, load)
+            .await?;
+        Ok(entry.value)
+    }
+
+    async fn authenticate(&self, key: &[u8]) -> Result<(Arc<Credential>, Arc<Identity>), Response> {
+        // Keys are text: what is not UTF-8 is nobody's key, and need not be looked up.
+        let key = std::str::from_utf8(key).map_err(|_| invalid())?;
+        let credential = self.credential(key).await.map_err(|error| failed(&error))?;
+        let credential = credential.ok_or_else(invalid)?;
+        let Some((id, cache_key)) = &credential.consumer else {
+            return Err(invalid());
+        };
+        let identity = self
+            .identity(*id, cache_key)
+            .await
+            .map_err(|error| failed(&error))?;
+        // Gone between the two look-ups: its credentials went with it.
+        let identity = identity.ok_or_else(invalid)?;
+        Ok((credential, identity))
+    }
+}
+
+impl Plugin for KeyAuth {
+    type Config = ();
+
+    fn init_worker(_config: &(), worker: &Worker) -> Result<Self, BoxError> {
+        Ok(Self {
+            cache: worker.cache().clone(),
+            credentials: worker.dao()?,
+            consumers: worker.dao()?,
+        })
+    }
+
+    async fn access(&self, request: &mut ProxyRequest) -> Result<(), Response> {
+        let (credential, identity) = match api_key(request.head()) {
+            ApiKey::Missing => return Err(unauthorized("No API key found in request")),
+            ApiKey::Several => return Err(unauthorized("Duplicate API key found")),
+            ApiKey::One(key) => self.authenticate(&key).await?,
+        };
+        introduce(request.headers_mut(), &credential, &identity);
+        request.set_consumer(Arc::clone(&identity.consumer));
+        Ok(())
+    }
+}
+
+/// Tells the upstream who the client is, and forgets what the client said of that.
+fn introduce(headers: &mut HeaderMap, credential: &Credential, identity: &Identity) {
+    let said = [
+        (CONSUMER_ID, Some(&identity.id)),
+        (CONSUMER_USERNAME, identity.username.as_ref()),
+        (CONSUMER_CUSTOM_ID, identity.custom_id.as_ref()),
+        (CREDENTIAL_IDENTIFIER, Some(&credential.id)),
+        (API_KEY, credential.key.as_ref()),
+    ];
+    for (name, value) in said {
+        match value {
+            // Replaces all values of the name, not only the first.
+            Some(value) => headers.insert(name, value.clone()),
+            None => headers.remove(name),
+        };
+    }
+}
+
+fn unauthorized(message: &str) -> Response {
+    let mut refusal = refuse(StatusCode::UNAUTHORIZED, message);
+    refusal
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Key"));
+    refusal
+}
+
+fn invalid() -> Response {
+    unauthorized("Invalid authentication credentials")
+}
+
+fn failed(error: &GetError) -> Response {
+    tracing::error!(
+        error = error as &dyn StdError,
+        "a credential or its consumer could not be loaded"
+    );
+    refuse(StatusCode::INTERNAL_SERVER_ERROR, "Unexpected error")
+}
+
+impl fmt::Debug for KeyAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyAuth")
+            .field("header", &APIKEY)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings::{Ref, Timestamp};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn what_the_client_says_of_itself_is_forgotten() {
+        let consumer = Consumer {
+            id: Uuid::from_u128(1),
+            username: Some("bob".into()),
+            custom_id: None,
+            created_at: Timestamp::from_unix(0),
+            updated_at: Timestamp::from_unix(0),
+            tags: None,
+        };
+        let credential = KeyAuthCredential {
+            id: Uuid::from_u128(2),
+            created_at: Timestamp::from_unix(0),
+            consumer: Some(Ref::to(&consumer)),
+            key: Some("abcd".into()),
+            tags: None,
+        };
+        let mut headers = HeaderMap::new();
+        for name in [
+            CONSUMER_ID,
+            CONSUMER_USERNAME,
+            CONSUMER_CUSTOM_ID,
+            CREDENTIAL_IDENTIFIER,
+            API_KEY,
+        ] {
+            headers.append(name.clone(), HeaderValue::from_static("forged"));
+            headers.append(name, HeaderValue::from_static("twice"));
+        }
+        introduce(
+            &mut headers,
+            &Credential::of(&credential),
+            &Identity::of(&consumer),
+        );
+        assert_eq!(headers.len(), 4);
+        assert_eq!(headers[CONSUMER_ID], consumer.id.to_string().as_str());
+        assert_eq!(headers[CONSUMER_USERNAME], "bob");
+        assert_eq!(
+            headers[CREDENTIAL_IDENTIFIER],
+            credential.id.to_string().as_str()
+        );
+        assert_eq!(headers[API_KEY], "abcd");
+    }
+
+    #[test]
+    fn a_name_that_no_header_can_carry_is_left_out() {
+        assert_eq!(text("line\nend"), None);
+        assert!(text("jürgen").is_some());
+    }
+}

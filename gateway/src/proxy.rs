@@ -1,0 +1,197 @@
+//! The proxy side: from a client's request to its answer, on one worker's thread.
+//!
+//! A request passes the plugins in their order, each of which may refuse it, and then goes to the upstream or
+//! to the built-in echo. Bodies stream in both directions and are never held whole. Nothing here is `Send`:
+//! each worker has its own [`Proxy`], its own plugins and its own pool of upstream connections.
+
+mod body;
+mod client_body;
+mod echo;
+mod forward;
+mod json;
+mod pool;
+mod request;
+mod response;
+mod upstream;
+
+use std::{net::IpAddr, panic::AssertUnwindSafe, rc::Rc, sync::Arc};
+
+use futures_util::FutureExt;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use hyper::body::Incoming;
+
+use self::{client_body::ClientBody, echo::Echo, upstream::Upstream};
+use crate::{
+    plugin::DynPlugin,
+    server::{Answering, ConnectionState, Imprint},
+    settings::Settings,
+};
+
+pub use self::{
+    body::{BodyError, ProxyBody},
+    request::ProxyRequest,
+    response::{Response, refuse},
+};
+
+const NODE: HeaderName = HeaderName::from_static("x-tidings-node");
+const WORKER: HeaderName = HeaderName::from_static("x-tidings-worker");
+
+/// What a worker answers requests with.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    node: HeaderValue,
+    worker: HeaderValue,
+    imprint: Imprint,
+    plugins: Vec<Box<dyn DynPlugin>>,
+    target: Target,
+}
+
+#[derive(Debug)]
+enum Target {
+    Echo(Echo),
+    Upstream(Upstream),
+}
+
+/// The client at the other end of a connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    ip: IpAddr,
+    /// The address as a header carries it, made when it is first needed.
+    text: std::cell::OnceCell<HeaderValue>,
+}
+
+impl Peer {
+    pub(crate) fn new(ip: IpAddr) -> Self {
+        Self {
+            ip: ip.to_canonical(),
+            text: std::cell::OnceCell::new(),
+        }
+    }
+
+    fn header(&self) -> &HeaderValue {
+        self.text
+            .get_or_init(|| response::plain_value(&self.ip.to_string()))
+    }
+}
+
+impl Proxy {
+    pub(crate) fn new(
+        node_id: &str,
+        worker: usize,
+        plugins: Vec<Box<dyn DynPlugin>>,
+        settings: &Settings,
+    ) -> Self {
+        let lines = format!("{NODE}: {node_id}\r\n{WORKER}: {worker}\r\n");
+        let target = match &settings.upstream {
+            Some(address) => Target::Upstream(Upstream::new(address.clone(), &settings.limits)),
+            None => Target::Echo(Echo::new(node_id, worker)),
+        };
+        Self {
+            node: response::plain_value(node_id),
+            worker: HeaderValue::from(worker),
+            imprint: Imprint {
+                lines: lines.into(),
+                body: |_, message| response::message(message),
+            },
+            plugins,
+            target,
+        }
+    }
+
+    /// What hyper's own refusals are made to carry.
+    pub(crate) fn imprint(&self) -> Imprint {
+        self.imprint.clone()
+    }
+
+    /// Frees what was kept for reuse and is too old for it.
+    pub(crate) fn sweep(&self) {
+        if let Target::Upstream(upstream) = &self.target {
+            upstream.sweep();
+        }
+    }
+
+    /// Answers one request. Dropping the future, as happens when the client goes away, ends what it began.
+    pub(crate) async fn handle(
+        self: Rc<Self>,
+        peer: Rc<Peer>,
+        state: Arc<ConnectionState>,
+        request: hyper::Request<Incoming>,
+    ) -> Response {
+        let answering = state.answering();
+        let (head, body) = request.into_parts();
+        let request = ProxyRequest::new(head, peer.ip);
+        let body = ClientBody::new(body, state);
+        // A plugin of somebody else's may panic; that is this request's end and no other's.
+        let answer = AssertUnwindSafe(self.answer(request, body, &peer))
+            .catch_unwind()
+            .await;
+        let mut response = answer.unwrap_or_else(|_panic| {
+            tracing::error!("a request's handling panicked");
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, "Unexpected error")
+        });
+        let headers = response.headers_mut();
+        headers.insert(NODE, self.node.clone());
+        headers.insert(WORKER, self.worker.clone());
+        hold(&mut response, answering);
+        response
+    }
+
+    async fn answer(&self, mut request: ProxyRequest, body: ClientBody, peer: &Peer) -> Response {
+        if let Err(refusal) = self.admit(&mut request).await {
+            return body.refused(refusal).await;
+        }
+        match &self.target {
+            Target::Echo(echo) => {
+                let answer = echo.answer(request.head());
+                match body.discard(u64::MAX).await {
+                    Ok(()) => answer,
+                    Err(_) => refuse(StatusCode::BAD_REQUEST, "The request body cannot be read"),
+                }
+            }
+            Target::Upstream(upstream) => upstream.forward(request, body, peer).await,
+        }
+    }
+
+    async fn admit(&self, request: &mut ProxyRequest) -> Result<(), Response> {
+        well_formed(request.head())?;
+        if let Target::Upstream(_) = self.target {
+            // Before the plugins set headers, or `Connection: x-consumer-id` would take them away again.
+            forward::drop_hop_by_hop(request.headers_mut());
+        }
+        for plugin in &self.plugins {
+            plugin.access(request).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The body of an answer that is still under way keeps the request open.
+fn hold(response: &mut Response, answering: Answering) {
+    response.body_mut().hold(answering);
+}
+
+/// Refuses what hyper lets pass and no proxy may pass on.
+fn well_formed(head: &http::request::Parts) -> Result<(), Response> {
+    if head.method == Method::CONNECT {
+        return Err(refuse(
+            StatusCode::NOT_IMPLEMENTED,
+            "CONNECT is not supported",
+        ));
+    }
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    if second.is_some() || (first.is_none() && head.version == http::Version::HTTP_11) {
+        return Err(refuse(
+            StatusCode::BAD_REQUEST,
+            "A request has exactly one Host header",
+        ));
+    }
+    let upgrade = head.headers.get(header::UPGRADE);
+    if upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        return Err(refuse(
+            StatusCode::NOT_IMPLEMENTED,
+            "WebSocket connections are not supported",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! [`Pool`]: a worker's kept-alive connections to the upstream.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::Instant;
+
+use super::client_body::ClientBody;
+
+/// How many idle connections a worker keeps.
+const MOST_IDLE: usize = 128;
+/// How long one is kept. Shorter than what servers commonly allow, so that few requests meet a closed one.
+const LONGEST_IDLE: Duration = Duration::from_secs(30);
+
+pub(super) type Sender = SendRequest<ClientBody>;
+
+/// Idle connections, the one used last on top. Clones are handles of the same pool.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pool {
+    idle: Rc<RefCell<Vec<Idle>>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: Sender,
+    since: Instant,
+}
+
+impl Pool {
+    /// A connection that can take a request, as far as one can know.
+    pub(super) fn take(&self) -> Option<Sender> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(Idle { sender, since }) = idle.pop() {
+            if since.elapsed() > LONGEST_IDLE {
+                // Those below have been idle for longer.
+                idle.clear();
+                return None;
+            }
+            if sender.is_ready() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    /// Takes back a connection whose answer was read to its end.
+    pub(super) fn put(&self, sender: Sender) {
+        if sender.is_closed() {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() >= MOST_IDLE {
+            idle.remove(0);
+        }
+        idle.push(Idle {
+            sender,
+            since: Instant::now(),
+        });
+    }
+
+    /// Closes what has been idle for too long, and forgets what the upstream has closed.
+    pub(super) fn sweep(&self) {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() <= LONGEST_IDLE);
+    }
+}

@@ -1,0 +1,73 @@
+//! [`ProxyRequest`]: what plugins see of a request.
+
+use std::{net::IpAddr, sync::Arc};
+
+use http::{HeaderMap, Method, Uri, request::Parts};
+
+use crate::entities::Consumer;
+
+/// A request on its way through the plugins: its head, who sent it, and who they turned out to be.
+#[derive(Debug)]
+pub struct ProxyRequest {
+    head: Parts,
+    peer: IpAddr,
+    consumer: Option<Arc<Consumer>>,
+}
+
+impl ProxyRequest {
+    pub(crate) fn new(head: Parts, peer: IpAddr) -> Self {
+        Self {
+            head,
+            peer,
+            consumer: None,
+        }
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The target as the client wrote it.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.head.uri
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The headers, to be changed before the request is passed on.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.head.headers
+    }
+
+    /// The address that the request came from.
+    #[must_use]
+    pub fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// Whom an authentication plugin has found the client to be.
+    #[must_use]
+    pub fn consumer(&self) -> Option<&Arc<Consumer>> {
+        self.consumer.as_ref()
+    }
+
+    /// Notes whom the client was found to be, for the plugins that follow.
+    pub fn set_consumer(&mut self, consumer: Arc<Consumer>) {
+        self.consumer = Some(consumer);
+    }
+
+    pub(crate) fn head(&self) -> &Parts {
+        &self.head
+    }
+
+    pub(crate) fn into_head(self) -> Parts {
+        self.head
+    }
+}

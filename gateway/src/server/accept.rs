@@ -1,0 +1,108 @@
+//! The loop that takes connections from a listening socket.
+
+use std::{future::Future, io, net, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use super::listener::{Listener, Seat, Seats};
+
+/// How long a worker lets an emptier one go first. That one may be busy, or held up for good.
+const COURTESY: Duration = Duration::from_millis(1);
+/// How many connections are taken in one go after waiting in vain.
+const BATCH: usize = 16;
+/// The pause after an error that the next attempt would meet again, such as too many open files.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// One worker's descriptor of a listening socket, registered with that worker's event loop.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    listener: AsyncFd<net::TcpListener>,
+    seats: Arc<Seats>,
+    worker: usize,
+}
+
+impl Acceptor {
+    /// Registers the socket with the event loop of this thread.
+    #[expect(
+        deprecated,
+        reason = "its successor is an unsafe function, to be called by whoever vouches that the descriptor stays open \
+                  and the same; that of a std listener does, and unsafe code is forbidden here"
+    )]
+    pub(crate) fn new(listener: &Listener, seats: Arc<Seats>, worker: usize) -> io::Result<Self> {
+        let listener = AsyncFd::with_interest(listener.share()?, Interest::READABLE)?;
+        Ok(Self {
+            listener,
+            seats,
+            worker,
+        })
+    }
+
+    /// Accepts until `stop` resolves, then takes what is queued already and closes this descriptor.
+    pub(crate) async fn run(
+        self,
+        stop: impl Future<Output = ()>,
+        mut take: impl FnMut(TcpStream, SocketAddr, Seat),
+    ) {
+        let mut stop = pin!(stop);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                () = self.some(&mut take) => {}
+            }
+        }
+        // Whoever is queued has been told by the kernel that the connection stands, and may have sent a request.
+        while let Ok((stream, peer)) = next(self.listener.get_ref()) {
+            take(stream, peer, self.seats.take(self.worker));
+        }
+    }
+
+    /// Waits for connections and takes one or some. Cancel safe: what was accepted has been handed over.
+    async fn some(&self, take: &mut impl FnMut(TcpStream, SocketAddr, Seat)) {
+        let Ok(mut ready) = self.listener.readable().await else {
+            // The event loop is shutting down; `stop` is about to say so.
+            return sleep(PAUSE).await;
+        };
+        let mut batch = 1;
+        if !self.seats.is_next(self.worker) {
+            match timeout(COURTESY, self.seats.taken()).await {
+                Ok(()) if !self.seats.is_next(self.worker) => return,
+                Ok(()) => {}
+                Err(_in_vain) => batch = BATCH,
+            }
+        }
+        for _ in 0..batch {
+            match ready.try_io(|listener| next(listener.get_ref())) {
+                Ok(Ok((stream, peer))) => take(stream, peer, self.seats.take(self.worker)),
+                Ok(Err(error)) if is_of_one_connection(&error) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "accepting failed");
+                    return sleep(PAUSE).await;
+                }
+                // Another worker was faster; the readiness is cleared.
+                Err(_would_block) => return,
+            }
+        }
+    }
+}
+
+fn next(listener: &net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    // Answers are written whole; waiting to fill a segment only delays them. Failure costs that delay alone.
+    stream.set_nodelay(true).unwrap_or_default();
+    Ok((TcpStream::from_std(stream)?, peer))
+}
+
+/// Whether the error belongs to the connection that was to be accepted and says nothing of the next.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}

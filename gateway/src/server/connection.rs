@@ -1,0 +1,184 @@
+//! [`ConnectionState`]: what one connection is doing, as its time limits see it.
+
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+
+use crate::settings::Limits;
+
+/// Between requests: nothing of the next one has arrived.
+const IDLE: u8 = 0;
+/// A head is awaited: the first one of the connection, or one that has begun to arrive.
+const HEAD: u8 = 1;
+/// A request is with the service, or its answer is not written out yet.
+const SERVING: u8 = 2;
+
+const DRAIN: u8 = 1;
+const KILL: u8 = 2;
+
+/// Time in milliseconds as of the last look at the clock.
+#[derive(Debug, Default)]
+pub(super) struct CoarseTime(AtomicU64);
+
+impl CoarseTime {
+    pub(super) fn now(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    pub(super) fn set(&self, now: u64) {
+        self.0.store(now, Relaxed);
+    }
+}
+
+/// What a connection is doing, and what it has been told.
+///
+/// All but `orders` is written by the connection's own task and read now and then by the watch, which bears to
+/// see it late: hence the relaxed loads and stores.
+#[derive(Debug)]
+pub(crate) struct ConnectionState {
+    time: Arc<CoarseTime>,
+    phase: AtomicU8,
+    /// Requests whose answer is not handed over to the connection in full.
+    answering: AtomicU32,
+    /// When the phase began, or for one that is serving when the client last did its part.
+    mark: AtomicU64,
+    /// The socket takes no more: the client does not read.
+    write_stalled: AtomicBool,
+    /// A body is being read that the client has announced and not sent.
+    awaiting_body: AtomicBool,
+    orders: AtomicU8,
+    task: AtomicWaker,
+}
+
+impl ConnectionState {
+    pub(super) fn new(time: Arc<CoarseTime>) -> Arc<Self> {
+        let mark = AtomicU64::new(time.now());
+        Arc::new(Self {
+            time,
+            phase: AtomicU8::new(HEAD),
+            answering: AtomicU32::new(0),
+            mark,
+            write_stalled: AtomicBool::new(false),
+            awaiting_body: AtomicBool::new(false),
+            orders: AtomicU8::new(0),
+            task: AtomicWaker::new(),
+        })
+    }
+
+    /// A request is with the service now, until the guard is dropped.
+    pub(crate) fn answering(self: &Arc<Self>) -> Answering {
+        self.phase.store(SERVING, Relaxed);
+        self.touch();
+        self.answering
+            .store(self.answering.load(Relaxed) + 1, Relaxed);
+        Answering(Arc::clone(self))
+    }
+
+    /// Whether what is written now answers no request that reached the service: hyper itself refuses one.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.phase.load(Relaxed) != SERVING
+    }
+
+    pub(super) fn received(&self) {
+        match self.phase.load(Relaxed) {
+            IDLE => {
+                self.phase.store(HEAD, Relaxed);
+                self.touch();
+            }
+            SERVING => self.touch(),
+            // The limit of a head counts from its first byte.
+            _ => {}
+        }
+    }
+
+    /// Everything that was to be written has been.
+    pub(super) fn flushed(&self) {
+        if self.phase.load(Relaxed) == SERVING && self.answering.load(Relaxed) == 0 {
+            self.phase.store(IDLE, Relaxed);
+            self.touch();
+        }
+    }
+
+    pub(super) fn write_stalled(&self, stalled: bool) {
+        if self.write_stalled.load(Relaxed) != stalled {
+            self.write_stalled.store(stalled, Relaxed);
+            self.touch();
+        }
+    }
+
+    /// Notes whether the client owes a part of its body.
+    pub(crate) fn awaiting_body(&self, awaiting: bool) {
+        if self.awaiting_body.load(Relaxed) != awaiting {
+            self.awaiting_body.store(awaiting, Relaxed);
+            self.touch();
+        }
+    }
+
+    /// Whether the client owes a part of its body, which is the client's fault and nobody else's.
+    pub(crate) fn is_awaiting_body(&self) -> bool {
+        self.awaiting_body.load(Relaxed)
+    }
+
+    fn touch(&self) {
+        self.mark.store(self.time.now(), Relaxed);
+    }
+
+    /// The limit that this connection has passed, if any.
+    pub(super) fn overdue(&self, limits: &Limits) -> Option<&'static str> {
+        let since = Duration::from_millis(self.time.now().saturating_sub(self.mark.load(Relaxed)));
+        let stalled = self.write_stalled.load(Relaxed) || self.awaiting_body.load(Relaxed);
+        let (limit, name) = match self.phase.load(Relaxed) {
+            IDLE => (limits.idle_timeout, "idle-timeout"),
+            HEAD => (limits.header_timeout, "header-timeout"),
+            _ if stalled => (limits.body_timeout, "body-timeout"),
+            _ => return None,
+        };
+        (since > limit).then_some(name)
+    }
+
+    /// Tells the connection to end after the request that it serves.
+    pub(super) fn drain(&self) {
+        self.order(DRAIN);
+    }
+
+    /// Tells the connection to end at once.
+    pub(super) fn kill(&self) {
+        self.order(KILL);
+    }
+
+    fn order(&self, order: u8) {
+        self.orders.fetch_max(order, Release);
+        self.task.wake();
+    }
+
+    /// Registers the connection's task, to be woken by an order.
+    pub(super) fn listen(&self, waker: &std::task::Waker) {
+        self.task.register(waker);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.orders.load(Acquire) >= DRAIN
+    }
+
+    pub(super) fn is_killed(&self) -> bool {
+        self.orders.load(Acquire) >= KILL
+    }
+}
+
+/// A request is being answered for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Answering(Arc<ConnectionState>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let left = self.0.answering.load(Relaxed).saturating_sub(1);
+        self.0.answering.store(left, Relaxed);
+    }
+}

@@ -1,0 +1,194 @@
+//! [`Listener`]: a bound socket, and [`Seats`]: who accepts next.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::Notify;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// A listening socket that several threads accept from.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("the {side} side cannot listen on {address} (--{side}-listen): {}", reason(.source))]
+pub(crate) struct BindError {
+    side: &'static str,
+    address: SocketAddr,
+    source: io::Error,
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another program has this port".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "this port needs more rights than the program has".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+impl Listener {
+    /// Binds `side`'s address. Port 0 picks a free port.
+    ///
+    /// No `SO_REUSEPORT`: a port in use is an error, and stays ours until the socket is closed.
+    pub(crate) fn bind(side: &'static str, address: SocketAddr) -> Result<Self, BindError> {
+        let bind = || {
+            let socket = Socket::new(
+                Domain::for_address(address),
+                Type::STREAM,
+                Some(Protocol::TCP),
+            )?;
+            // A port whose last connections are in TIME_WAIT is free; one that is listened on is not.
+            socket.set_reuse_address(true)?;
+            socket.set_nonblocking(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            let socket = TcpListener::from(socket);
+            let address = socket.local_addr()?;
+            Ok(Self { socket, address })
+        };
+        bind().map_err(|source| BindError {
+            side,
+            address,
+            source,
+        })
+    }
+
+    /// The address with its real port.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Another descriptor of the same socket, for another thread's event loop.
+    pub(crate) fn share(&self) -> io::Result<TcpListener> {
+        self.socket.try_clone()
+    }
+}
+
+/// How many connections each worker has, so that the emptiest accepts next.
+#[derive(Debug)]
+pub(crate) struct Seats {
+    workers: Box<[Worker]>,
+    /// Rung when a connection was taken while somebody waited for another to take it.
+    taken: Notify,
+    waiting: AtomicUsize,
+}
+
+/// Padded, so that workers do not write to one another's cache lines.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Worker {
+    open: AtomicUsize,
+    accepted: AtomicUsize,
+}
+
+/// One connection's place among its worker's; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    seats: Arc<Seats>,
+    worker: usize,
+}
+
+impl Seats {
+    pub(crate) fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            workers: (0..workers).map(|_| Worker::default()).collect(),
+            taken: Notify::new(),
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// Whether no other worker should go first.
+    pub(crate) fn is_next(&self, worker: usize) -> bool {
+        let standing = |worker: &Worker| (worker.open.load(Relaxed), worker.accepted.load(Relaxed));
+        let own = self.workers.get(worker).map(standing).unwrap_or_default();
+        self.workers.iter().all(|other| own <= standing(other))
+    }
+
+    pub(crate) fn take(self: &Arc<Self>, worker: usize) -> Seat {
+        if let Some(counts) = self.workers.get(worker) {
+            counts.open.fetch_add(1, Relaxed);
+            counts.accepted.fetch_add(1, Relaxed);
+        }
+        if self.waiting.load(Relaxed) > 0 {
+            self.taken.notify_waiters();
+        }
+        Seat {
+            seats: Arc::clone(self),
+            worker,
+        }
+    }
+
+    /// Waits until somebody takes a connection. Nobody may, so this wants a time limit.
+    pub(crate) async fn taken(&self) {
+        let _waiting = Waiting::new(&self.waiting);
+        self.taken.notified().await;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(counts) = self.seats.workers.get(self.worker) {
+            counts.open.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_refused_with_the_name_of_the_option() {
+        let first = Listener::bind("proxy", ([127, 0, 0, 1], 0).into()).expect("a free port");
+        let error = Listener::bind("proxy", first.address()).expect_err("the port is taken");
+        let said = error.to_string();
+        assert!(
+            said.contains("--proxy-listen") && said.contains("another program has this port"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn the_emptiest_worker_is_next_and_of_equals_the_one_that_accepted_least() {
+        let seats = Seats::new(2);
+        let first = seats.take(0);
+        assert!(!seats.is_next(0) && seats.is_next(1));
+        let _second = seats.take(1);
+        assert!(seats.is_next(0) && seats.is_next(1));
+        drop(first);
+        assert!(seats.is_next(0) && !seats.is_next(1));
+        drop(seats.take(0));
+        assert!(seats.is_next(0), "no connection goes before one");
+    }
+}

@@ -1,0 +1,180 @@
+//! [`Connections`]: those that one accept loop has open, and what ends them.
+
+use std::{
+    collections::HashMap,
+    error::Error as StdError,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::Service,
+};
+use parking_lot::Mutex;
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::{ConnectionState, GuardedIo, connection::CoarseTime, listener::Seat};
+use crate::settings::Limits;
+
+/// The open connections of one accept loop.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    limits: Limits,
+    time: Arc<CoarseTime>,
+    /// Locked when a connection opens or ends and by the watch, never during a request.
+    open: Mutex<HashMap<u64, Arc<ConnectionState>>>,
+    next: AtomicU64,
+    closed: Notify,
+}
+
+/// A connection's entry; removed when dropped, also by a panic of its task.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    connections: Arc<Connections>,
+    id: u64,
+    state: Arc<ConnectionState>,
+    _seat: Seat,
+}
+
+impl Connections {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            time: Arc::default(),
+            open: Mutex::default(),
+            next: AtomicU64::new(0),
+            closed: Notify::new(),
+        })
+    }
+
+    pub(crate) fn open(self: &Arc<Self>, seat: Seat) -> Registered {
+        let id = self.next.fetch_add(1, Relaxed);
+        let state = ConnectionState::new(Arc::clone(&self.time));
+        self.open.lock().insert(id, Arc::clone(&state));
+        Registered {
+            connections: Arc::clone(self),
+            id,
+            state,
+            _seat: seat,
+        }
+    }
+
+    /// Keeps the coarse time and closes connections that are past a limit. Never ends; dropped with its task.
+    pub(crate) async fn watch(self: Arc<Self>, mut each: impl FnMut()) {
+        let start = Instant::now();
+        let mut tick = interval(self.period());
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tick.tick().await;
+            let now = start.elapsed().as_millis();
+            self.time.set(u64::try_from(now).unwrap_or(u64::MAX));
+            for (id, state) in &*self.open.lock() {
+                if let Some(limit) = state.overdue(&self.limits) {
+                    tracing::debug!(connection = id, limit, "connection closed: past a limit");
+                    state.kill();
+                }
+            }
+            each();
+        }
+    }
+
+    /// Tells all to end after the request they serve, and waits for that; the rest is closed at `deadline`.
+    /// Gives how many had to be closed.
+    pub(crate) async fn drain(&self, deadline: Instant) -> usize {
+        for state in self.open.lock().values() {
+            state.drain();
+        }
+        if tokio::time::timeout_at(deadline, self.emptied())
+            .await
+            .is_ok()
+        {
+            return 0;
+        }
+        let late: Vec<Arc<ConnectionState>> = self.open.lock().values().cloned().collect();
+        for state in &late {
+            state.kill();
+        }
+        late.len()
+    }
+
+    async fn emptied(&self) {
+        loop {
+            let closed = self.closed.notified();
+            if self.open.lock().is_empty() {
+                return;
+            }
+            closed.await;
+        }
+    }
+
+    /// Fine enough for the shortest limit, and no finer.
+    fn period(&self) -> Duration {
+        let limits = &self.limits;
+        let shortest = limits
+            .header_timeout
+            .min(limits.idle_timeout)
+            .min(limits.body_timeout);
+        (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
+    }
+}
+
+impl Registered {
+    pub(crate) fn state(&self) -> &Arc<ConnectionState> {
+        &self.state
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.connections.open.lock().remove(&self.id);
+        self.connections.closed.notify_one();
+    }
+}
+
+/// Serves one connection until it ends, is told to, or is past a limit.
+pub(crate) async fn serve<S, B>(io: GuardedIo, service: S, limits: Limits, registered: Registered)
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<Box<dyn StdError + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let state = registered.state();
+    let mut connection = pin!(
+        http1::Builder::new()
+            .max_header_size(limits.header_size)
+            // Holds a head of the allowed size, and bounds what a streamed body buffers.
+            .max_buf_size(limits.header_size.saturating_add(16 << 10))
+            .serve_connection(io, service)
+    );
+    let mut told = false;
+    let ended = poll_fn(|cx| {
+        state.listen(cx.waker());
+        if state.is_killed() {
+            return Poll::Ready(Ok(()));
+        }
+        let polled = connection.as_mut().poll(cx);
+        if polled.is_pending() && state.is_draining() && !told {
+            // Polled first, so that a request that has arrived already is still taken in.
+            told = true;
+            connection.as_mut().graceful_shutdown();
+            return connection.as_mut().poll(cx);
+        }
+        polled
+    });
+    if let Err(error) = ended.await {
+        tracing::debug!(error = &error as &dyn StdError, "connection ended");
+    }
+}

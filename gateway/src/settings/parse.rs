@@ -1,0 +1,394 @@
+//! From text to values.
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    num::NonZeroUsize,
+    thread,
+    time::Duration,
+};
+
+use http::Uri;
+use tracing_subscriber::EnvFilter;
+
+use super::{LogFormat, PluginSwitches, Raw, Secret, UpstreamAddress};
+
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_DRAIN: Duration = Duration::from_secs(10);
+const SMALLEST_CACHE: u64 = 64 << 10;
+
+/// Why a value is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// It is not among what is allowed.
+    NotAllowed,
+    /// It is understood, and comes with a later release.
+    Later(&'static str),
+    /// It is wrong for this reason.
+    Because(String),
+}
+
+impl Wrong {
+    pub(super) fn reason(&self, allowed: &str) -> String {
+        match self {
+            Self::NotAllowed => format!("allowed is {allowed}"),
+            Self::Later(what) => {
+                format!("{what} belongs to a later release; allowed now is {allowed}")
+            }
+            Self::Because(reason) => format!("{reason}; allowed is {allowed}"),
+        }
+    }
+}
+
+type Parsed<T> = Result<T, Wrong>;
+
+fn text(raw: &Raw) -> Parsed<&str> {
+    if !raw.utf8 {
+        return Err(Wrong::Because("it is not UTF-8".into()));
+    }
+    raw.as_text().ok_or(Wrong::NotAllowed)
+}
+
+pub(super) fn address(raw: &Raw) -> Parsed<SocketAddr> {
+    let text = text(raw)?;
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or(Wrong::NotAllowed)?;
+    if host.is_empty() || port.parse::<u16>().is_err() {
+        return Err(Wrong::NotAllowed);
+    }
+    let addresses = text
+        .to_socket_addrs()
+        .map_err(|error| Wrong::Because(format!("the host is not known ({error})")))?;
+    // A name such as localhost may have several addresses; the first of IPv4 is what people mean by it.
+    let addresses: Vec<SocketAddr> = addresses.collect();
+    let preferred = addresses.iter().find(|address| address.is_ipv4());
+    preferred
+        .or(addresses.first())
+        .copied()
+        .ok_or(Wrong::NotAllowed)
+}
+
+pub(super) fn token(raw: &Raw) -> Parsed<Secret> {
+    let text = text(raw)?;
+    let fits = (1..=1024).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits {
+        Ok(Secret::new(text))
+    } else {
+        Err(Wrong::NotAllowed)
+    }
+}
+
+pub(super) fn database(raw: &Raw) -> Parsed<String> {
+    let text = text(raw)?;
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        return Err(Wrong::Later("PostgreSQL"));
+    }
+    match text.strip_prefix("sqlite:") {
+        Some(":memory:") => Ok(text.to_owned()),
+        Some(path) if path.len() > 2 && path.starts_with("//") => Ok(text.to_owned()),
+        _ => Err(Wrong::NotAllowed),
+    }
+}
+
+pub(super) fn cluster(raw: &Raw) -> Parsed<()> {
+    let text = text(raw)?;
+    let scheme = text.split_once("://").map_or(text, |(scheme, _)| scheme);
+    match (text, scheme) {
+        ("none", _) => Ok(()),
+        ("postgres" | "sqlite", _)
+        | (_, "nats" | "redis" | "rediss" | "postgres" | "postgresql") => {
+            Err(Wrong::Later("a cluster"))
+        }
+        _ => Err(Wrong::NotAllowed),
+    }
+}
+
+pub(super) fn workers(raw: &Raw) -> Parsed<usize> {
+    let number: usize = text(raw)?.parse().map_err(|_| Wrong::NotAllowed)?;
+    if (1..=256).contains(&number) {
+        Ok(number)
+    } else {
+        Err(Wrong::NotAllowed)
+    }
+}
+
+/// The number of cores, which is the default of `workers`.
+pub(super) fn cores() -> usize {
+    thread::available_parallelism()
+        .map_or(1, NonZeroUsize::get)
+        .min(256)
+}
+
+pub(super) fn upstream(raw: &Raw) -> Parsed<UpstreamAddress> {
+    let uri: Uri = text(raw)?.parse().map_err(|_| Wrong::NotAllowed)?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => return Err(Wrong::Later("an upstream over TLS")),
+        _ => return Err(Wrong::NotAllowed),
+    }
+    let authority = uri.authority().ok_or(Wrong::NotAllowed)?;
+    let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+    if !bare || authority.as_str().contains('@') || authority.host().is_empty() {
+        return Err(Wrong::NotAllowed);
+    }
+    let port = match authority.port_u16() {
+        Some(0) => return Err(Wrong::NotAllowed),
+        // A port out of range is no port to `http`, but it stands there.
+        None if authority.as_str() != authority.host() => return Err(Wrong::NotAllowed),
+        port => port.unwrap_or(80),
+    };
+    let host = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    Ok(UpstreamAddress {
+        host: host.to_owned(),
+        port,
+        authority: authority.as_str().to_owned(),
+    })
+}
+
+/// Digits with an optional unit.
+fn quantity(text: &str) -> Parsed<(u64, String)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number = number.parse().map_err(|_| Wrong::NotAllowed)?;
+    Ok((number, unit.trim().to_ascii_lowercase()))
+}
+
+fn size(raw: &Raw) -> Parsed<u64> {
+    let (number, unit) = quantity(text(raw)?)?;
+    let unit = match unit.as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return Err(Wrong::NotAllowed),
+    };
+    number.checked_mul(unit).ok_or(Wrong::NotAllowed)
+}
+
+pub(super) fn cache_size(raw: &Raw) -> Parsed<u64> {
+    let bytes = size(raw)?;
+    // Weights are summed in signed 64-bit numbers further down; a budget beyond that is a typing error.
+    let fits = bytes >= SMALLEST_CACHE && i64::try_from(bytes).is_ok();
+    if fits {
+        Ok(bytes)
+    } else {
+        Err(Wrong::NotAllowed)
+    }
+}
+
+pub(super) fn header_size(raw: &Raw) -> Parsed<usize> {
+    let bytes = size(raw)?;
+    match usize::try_from(bytes) {
+        Ok(bytes) if (8 << 10..=1 << 20).contains(&bytes) => Ok(bytes),
+        _ => Err(Wrong::NotAllowed),
+    }
+}
+
+fn duration(raw: &Raw) -> Parsed<Duration> {
+    let (number, unit) = quantity(text(raw)?)?;
+    let seconds = |factor: u64| number.checked_mul(factor).map(Duration::from_secs);
+    let duration = match unit.as_str() {
+        "" if number == 0 => Some(Duration::ZERO),
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => seconds(1),
+        "m" => seconds(60),
+        "h" => seconds(3600),
+        "d" => seconds(86_400),
+        "" => return Err(Wrong::Because("the unit is missing".into())),
+        _ => None,
+    };
+    // A hundred years: what lies beyond would overflow the clocks it is added to.
+    let longest = Duration::from_secs(100 * 366 * 86_400);
+    duration
+        .filter(|duration| *duration <= longest)
+        .ok_or(Wrong::NotAllowed)
+}
+
+pub(super) fn optional_duration(raw: &Raw) -> Parsed<Option<Duration>> {
+    Ok(Some(duration(raw)?).filter(|duration| !duration.is_zero()))
+}
+
+pub(super) fn timeout(raw: &Raw) -> Parsed<Duration> {
+    let duration = duration(raw)?;
+    let fits = !duration.is_zero() && duration <= LONGEST_TIMEOUT;
+    if fits {
+        Ok(duration)
+    } else {
+        Err(Wrong::NotAllowed)
+    }
+}
+
+pub(super) fn drain_timeout(raw: &Raw) -> Parsed<Duration> {
+    let duration = timeout(raw)?;
+    if duration <= LONGEST_DRAIN {
+        Ok(duration)
+    } else {
+        Err(Wrong::NotAllowed)
+    }
+}
+
+pub(super) fn groups(raw: &Raw) -> Parsed<Vec<String>> {
+    let mut groups = raw.as_items().ok_or(Wrong::NotAllowed)?;
+    if groups.is_empty() || groups.iter().any(String::is_empty) {
+        return Err(Wrong::NotAllowed);
+    }
+    groups.sort_unstable();
+    groups.dedup();
+    Ok(groups)
+}
+
+pub(super) fn plugins(raw: &Raw) -> Parsed<PluginSwitches> {
+    let items = raw.as_items().ok_or(Wrong::NotAllowed)?;
+    let mut switches = PluginSwitches {
+        key_auth: false,
+        acl: false,
+    };
+    if items == ["none"] || (raw.list && items.is_empty()) {
+        return Ok(switches);
+    }
+    for item in &items {
+        match item.as_str() {
+            "key-auth" => switches.key_auth = true,
+            "acl" => switches.acl = true,
+            _ => return Err(Wrong::NotAllowed),
+        }
+    }
+    if switches.acl && !switches.key_auth {
+        return Err(Wrong::Because(
+            "acl without key-auth knows no consumer and would let nobody pass".into(),
+        ));
+    }
+    Ok(switches)
+}
+
+pub(super) fn node_id(raw: &Raw) -> Parsed<String> {
+    let text = text(raw)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(plain);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(Wrong::NotAllowed)
+    }
+}
+
+/// A bare word must be a level here: `--log loud` is a typing error, although `RUST_LOG=loud` would mean
+/// "everything of the module loud".
+pub(super) fn log_filter(raw: &Raw) -> Parsed<String> {
+    let text = text(raw)?;
+    let level = |word: &str| {
+        ["off", "error", "warn", "info", "debug", "trace"]
+            .iter()
+            .any(|level| word.eq_ignore_ascii_case(level))
+    };
+    let known = |item: &str| level(item) || item.contains(['=', '[']) || item.contains("::");
+    if !text.split(',').all(|item| known(item.trim())) {
+        return Err(Wrong::NotAllowed);
+    }
+    log_directives(raw)
+}
+
+pub(super) fn log_directives(raw: &Raw) -> Parsed<String> {
+    let text = text(raw)?;
+    EnvFilter::try_new(text).map_err(|error| Wrong::Because(error.to_string()))?;
+    Ok(text.to_owned())
+}
+
+pub(super) fn log_format(raw: &Raw) -> Parsed<LogFormat> {
+    match text(raw)? {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(Wrong::NotAllowed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Source, *};
+
+    fn raw(text: &str) -> Raw {
+        Raw::text(text, Source::Default)
+    }
+
+    #[test]
+    fn durations_need_a_unit_unless_they_are_zero() {
+        let parsed = ["500ms", "5s", "1m", "2h", "0", "0s"].map(|text| duration(&raw(text)).ok());
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let expected = [
+            Some(Duration::from_millis(500)),
+            seconds(5),
+            seconds(60),
+            seconds(7200),
+            seconds(0),
+            seconds(0),
+        ];
+        assert_eq!(parsed, expected);
+        for wrong in [
+            "",
+            "5",
+            "s",
+            "5x",
+            "-5s",
+            "1.5s",
+            "99999999999999999999s",
+            "18446744073709551615h",
+            "５s",
+        ] {
+            assert!(duration(&raw(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_binary_units() {
+        let parsed = ["65536", "128m", "1g", "64K"].map(|text| cache_size(&raw(text)).ok());
+        assert_eq!(
+            parsed,
+            [Some(65536), Some(128 << 20), Some(1 << 30), Some(64 << 10)]
+        );
+        for wrong in [
+            "",
+            "m",
+            "10",
+            "-1",
+            "128x",
+            "99999999999g",
+            "9223372036854775808",
+        ] {
+            assert!(cache_size(&raw(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_is_a_scheme_a_host_and_a_port() {
+        let parsed = upstream(&raw("http://[::1]:9000/")).expect("an address");
+        assert_eq!((parsed.host.as_str(), parsed.port), ("::1", 9000));
+        assert_eq!(parsed.authority, "[::1]:9000");
+        assert_eq!(upstream(&raw("http://a")).expect("an address").port, 80);
+        for wrong in [
+            "a:80",
+            "http://",
+            "http://a/b",
+            "http://a?b",
+            "http://u@a",
+            "ftp://a",
+            "http://a:0",
+            "http://a:99999",
+        ] {
+            assert!(upstream(&raw(wrong)).is_err(), "{wrong}");
+        }
+        assert!(matches!(upstream(&raw("https://a")), Err(Wrong::Later(_))));
+    }
+
+    #[test]
+    fn a_bare_word_that_is_no_level_is_refused_as_log_filter() {
+        assert!(log_filter(&raw("loud")).is_err());
+        assert!(log_filter(&raw("info,loud")).is_err());
+        assert!(log_filter(&raw("warn,tidings_cache=debug")).is_ok());
+        assert!(log_directives(&raw("hyper")).is_ok());
+        assert!(log_directives(&raw("hyper=loud")).is_err());
+    }
+}

@@ -1,0 +1,196 @@
+//! Where a value came from, and what is said when it is wrong.
+
+use std::{ffi::OsStr, fmt, path::PathBuf};
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// A flag of the command line, with its dashes.
+    Flag(String),
+    /// An environment variable.
+    Variable(String),
+    /// A key of the file of settings.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The key as it is written there.
+        key: String,
+    },
+    /// Nobody said anything.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => write!(f, "flag {name}"),
+            Self::Variable(name) => write!(f, "variable {name}"),
+            Self::File { path, key } => write!(f, "key {key} in {}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value before it is understood: one text, or a list from the file.
+#[derive(Clone, Debug)]
+pub(super) struct Raw {
+    pub(super) items: Vec<String>,
+    pub(super) list: bool,
+    pub(super) utf8: bool,
+    pub(super) source: Source,
+}
+
+impl Raw {
+    pub(super) fn text(text: impl Into<String>, source: Source) -> Self {
+        Self {
+            items: vec![text.into()],
+            list: false,
+            utf8: true,
+            source,
+        }
+    }
+
+    pub(super) fn list(items: Vec<String>, source: Source) -> Self {
+        Self {
+            items,
+            list: true,
+            utf8: true,
+            source,
+        }
+    }
+
+    pub(super) fn os(value: &OsStr, source: Source) -> Self {
+        let utf8 = value.to_str().is_some();
+        Self {
+            utf8,
+            ..Self::text(value.to_string_lossy(), source)
+        }
+    }
+
+    /// The value if it is one text.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match self.items.as_slice() {
+            [text] if !self.list && self.utf8 => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The items of a list, which outside the file is a text with commas.
+    pub(super) fn as_items(&self) -> Option<Vec<String>> {
+        if self.list {
+            return Some(self.items.clone());
+        }
+        let text = self.as_text()?;
+        Some(text.split(',').map(|item| item.trim().to_owned()).collect())
+    }
+}
+
+/// One thing that is wrong with the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    name: Option<&'static str>,
+    source: Option<Source>,
+    message: String,
+}
+
+impl Fault {
+    pub(super) fn new(name: &'static str, raw: &Raw, reason: &str, secret: bool) -> Self {
+        let value = if secret {
+            "(hidden)".to_owned()
+        } else if raw.list {
+            format!("{:?}", raw.items)
+        } else {
+            format!("{:?}", without_password(&raw.items.concat()))
+        };
+        let message = format!("{name}: {value} ({}) is refused: {reason}", raw.source);
+        Self {
+            name: Some(name),
+            source: Some(raw.source.clone()),
+            message,
+        }
+    }
+
+    pub(super) fn other(message: String) -> Self {
+        Self {
+            name: None,
+            source: None,
+            message,
+        }
+    }
+
+    /// The option whose value is wrong, where the fault lies in one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name
+    }
+
+    /// Where that value came from.
+    #[must_use]
+    pub fn source(&self) -> Option<&Source> {
+        self.source.as_ref()
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// `scheme://user:password@rest` without the password; long values are cut.
+fn without_password(value: &str) -> String {
+    let mut shown: String = value.chars().take(200).collect();
+    if let Some((scheme, rest)) = shown.split_once("://")
+        && let Some((credentials, host)) = rest.rsplit_once('@')
+        && let Some((user, _)) = credentials.split_once(':')
+    {
+        shown = format!("{scheme}://{user}:***@{host}");
+    }
+    shown
+}
+
+/// Why there are no settings.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The command line is not understood, or asks for help or the version.
+    Usage(Box<clap::Error>),
+    /// Values that are refused, all of them.
+    Faults(Vec<Fault>),
+}
+
+impl SettingsError {
+    /// Prints the error (help and version to standard output) and gives the status to exit with.
+    #[must_use]
+    pub fn report(&self) -> u8 {
+        match self {
+            Self::Usage(error) => {
+                // Nothing is left to try when the terminal is gone.
+                error.print().unwrap_or_default();
+                u8::try_from(error.exit_code()).unwrap_or(2)
+            }
+            Self::Faults(_) => {
+                eprintln!("{self}");
+                2
+            }
+        }
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(error) => error.fmt(f),
+            Self::Faults(faults) => {
+                for (index, fault) in faults.iter().enumerate() {
+                    let line = if index == 0 { "" } else { "\n" };
+                    write!(f, "{line}tidings: {fault}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}

@@ -1,0 +1,86 @@
+//! The proxy side over raw sockets, on one thread and without a node.
+
+mod bodies;
+mod clients;
+mod limits;
+mod raw;
+mod refusals;
+mod upstreams;
+
+use std::{fmt, net::SocketAddr, pin::Pin, rc::Rc, time::Duration};
+
+use tokio::{task::LocalSet, time::timeout};
+
+use self::raw::Raw;
+use crate::{
+    ProxyRequest, Response, Settings, front,
+    plugin::DynPlugin,
+    proxy::Proxy,
+    server::{Acceptor, Listener, Seats},
+};
+
+/// Far longer than any test takes; a test that meets it hangs.
+const NEVER: Duration = Duration::from_secs(20);
+
+struct Front {
+    address: SocketAddr,
+    director: front::Director,
+}
+
+impl Front {
+    /// A proxy side with these flags.
+    fn start(flags: &[&str]) -> Self {
+        Self::with_plugins(flags, Vec::new())
+    }
+
+    fn with_plugins(flags: &[&str], plugins: Vec<Box<dyn DynPlugin>>) -> Self {
+        let flags = ["tidings", "--proxy-listen", "127.0.0.1:0"]
+            .iter()
+            .chain(flags);
+        let settings = Settings::resolve(flags, |_| None).expect("allowed settings");
+        let listener = Listener::bind("proxy", settings.proxy_listen).expect("a free port");
+        let (director, cues) = front::direction();
+        let cue = cues.cue().expect("the end has not begun");
+        let acceptor = Acceptor::new(&listener, Seats::new(1), 0).expect("an event loop");
+        let proxy = Rc::new(Proxy::new("node-1", 0, plugins, &settings));
+        tokio::task::spawn_local(front::serve_proxy(acceptor, proxy, settings.limits, cue));
+        director.serve();
+        Self {
+            address: listener.address(),
+            director,
+        }
+    }
+
+    async fn client(&self) -> Raw {
+        Raw::connect(self.address).await
+    }
+}
+
+/// Runs a test on one thread, workers and clients and upstreams alike.
+fn on_one_thread<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    LocalSet::new().block_on(&runtime, async {
+        timeout(NEVER, test()).await.expect("the test ends");
+    });
+}
+
+type Access<'a> = Pin<Box<dyn Future<Output = Result<(), Response>> + 'a>>;
+
+/// A plugin made of a function.
+struct Hook<F>(F);
+
+impl<F> fmt::Debug for Hook<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
+}
+
+impl<F: Fn(&mut ProxyRequest) -> Result<(), Response>> DynPlugin for Hook<F> {
+    fn access<'a>(&'a self, request: &'a mut ProxyRequest) -> Access<'a> {
+        let outcome = (self.0)(request);
+        Box::pin(async move { outcome })
+    }
+}

@@ -1,0 +1,200 @@
+//! [`NodeBuilder`]: the settings of a node, and its start.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tidings_cache::{Cache, CacheBuilder};
+use tidings_core::{
+    Entity, Schema, check_all,
+    clock::{Clock, SystemClock},
+};
+use tidings_events::{WorkerEvents, WorkerEventsBuilder};
+use tidings_store::{Attachment, Store};
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+use crate::{
+    BoxError, Node, StartError, Worker,
+    changes::{Changes, EntityType},
+    node::Shared,
+    worker::{self, InitWorker},
+};
+
+/// The most workers a node can have.
+pub(crate) const MAX_WORKERS: usize = tidings_events::MAX_WORKERS;
+/// How long a write waits for the handlers of its change unless told otherwise.
+const HANDLER_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Builds a [`Node`]. Made by [`Node::builder`].
+#[must_use]
+pub struct NodeBuilder {
+    store: Option<Store>,
+    entities: Vec<EntityType>,
+    hooks: Vec<Arc<InitWorker>>,
+    workers: usize,
+    node_id: Option<String>,
+    handler_deadline: Duration,
+    cache: CacheBuilder,
+    events: WorkerEventsBuilder,
+    clock: Arc<dyn Clock>,
+    runtime: Option<Handle>,
+}
+
+impl NodeBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            store: None,
+            entities: Vec::new(),
+            hooks: Vec::new(),
+            workers: 1,
+            node_id: None,
+            handler_deadline: HANDLER_DEADLINE,
+            cache: Cache::builder(),
+            events: WorkerEvents::builder(),
+            clock: Arc::new(SystemClock::new()),
+            runtime: None,
+        }
+    }
+
+    /// The store whose rows the node reads and writes. Required.
+    pub fn store(mut self, store: Store) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Declares an entity: its table, its channel `("crud", name)` and its evictions.
+    pub fn entity<E: Entity>(mut self) -> Self {
+        self.entities.push(EntityType::of::<E>());
+        self
+    }
+
+    /// How many workers run, each a thread with an event loop, an L1 and handlers of its own; 1 by default.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Runs a hook on each worker's thread before the node has started; the place to register handlers.
+    ///
+    /// Hooks run in the order in which they were given. One that fails or panics ends the start.
+    pub fn init_worker<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&Worker) -> Result<(), BoxError> + Send + Sync + 'static,
+    {
+        self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// The node's name in logs and answers; a random UUID by default.
+    pub fn node_id(mut self, node_id: impl Into<String>) -> Self {
+        self.node_id = Some(node_id.into());
+        self
+    }
+
+    /// How long a write waits for the handlers of its change to have run on this node; 2 s by default.
+    ///
+    /// After it the write returns all the same: the row is committed and evicted, and what has not run yet
+    /// is logged and counted.
+    pub fn handler_deadline(mut self, deadline: Duration) -> Self {
+        self.handler_deadline = deadline;
+        self
+    }
+
+    /// The settings of the cache. The node sets its clock and its runtime.
+    pub fn cache(mut self, settings: CacheBuilder) -> Self {
+        self.cache = settings;
+        self
+    }
+
+    /// The settings of worker events. The node sets the number of workers and the clock.
+    pub fn worker_events(mut self, settings: WorkerEventsBuilder) -> Self {
+        self.events = settings;
+        self
+    }
+
+    /// The source of time, for tests that drive it by hand.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The runtime for loads and the store; by default the one that [`start`](Self::start) is called in.
+    ///
+    /// It must outlive the node and have its timer on.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Checks the schemas, makes the tables, starts the workers and runs their hooks.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]. Workers that had already started are stopped first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops what was started.
+    pub async fn start(self) -> Result<Node, StartError> {
+        let store = self.store.ok_or(StartError::NoStore)?;
+        if !(1..=MAX_WORKERS).contains(&self.workers) {
+            return Err(StartError::Workers(self.workers));
+        }
+        let runtime = match self.runtime {
+            Some(runtime) => runtime,
+            None => Handle::try_current().map_err(|_| StartError::NoRuntime)?,
+        };
+        let schemas: Vec<&'static Schema> = self.entities.iter().map(|it| it.schema).collect();
+        check_all(&schemas)?;
+
+        let cache = self
+            .cache
+            .clock(Arc::clone(&self.clock))
+            .runtime(runtime.clone())
+            .build()
+            .map_err(|error| StartError::Cache(error.into()))?;
+        let events = self
+            .events
+            .workers(self.workers)
+            .clock(Arc::clone(&self.clock))
+            .build()
+            .map_err(|error| StartError::Events(error.into()))?;
+        let changes = Changes::declare(
+            &self.entities,
+            &events,
+            cache.clone(),
+            self.handler_deadline,
+        )
+        .map_err(|error| StartError::Events(error.into()))?;
+        let attachment = Attachment {
+            schemas: schemas.clone(),
+            sink: Arc::new(changes),
+            clock: Arc::clone(&self.clock),
+            runtime,
+        };
+        store.attach(attachment).await.map_err(StartError::Store)?;
+
+        let node_id = self.node_id.unwrap_or_else(|| Uuid::new_v4().to_string());
+        let shared = Shared::new(
+            node_id,
+            self.workers,
+            cache,
+            events,
+            store,
+            schemas,
+            self.clock,
+        );
+        let node = Node::starting(Arc::new(shared));
+        worker::start_all(&node, &self.hooks).await?;
+        Ok(node)
+    }
+}
+
+impl fmt::Debug for NodeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeBuilder")
+            .field("entities", &self.entities)
+            .field("workers", &self.workers)
+            .field("node_id", &self.node_id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,44 @@
+//! Why a node did not start.
+
+use tidings_core::SchemaFaults;
+
+/// Any error of a hook.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a node did not start. Nothing is left running, and the store is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// No store was given.
+    #[error("a node needs a store: call NodeBuilder::store")]
+    NoStore,
+    /// The number of workers is out of range.
+    #[error("workers is {0}; it must be 1 to {max}", max = crate::builder::MAX_WORKERS)]
+    Workers(usize),
+    /// The node was started outside a tokio runtime and given none.
+    #[error(
+        "a node needs a tokio runtime for its loads and its store: start it inside one, or call NodeBuilder::runtime"
+    )]
+    NoRuntime,
+    /// The schemas are faulty; all faults are listed.
+    #[error(transparent)]
+    Schemas(#[from] SchemaFaults),
+    /// A setting of the cache is wrong.
+    #[error("the cache was not built")]
+    Cache(#[source] BoxError),
+    /// A setting of the bus is wrong, or a channel could not be declared.
+    #[error("worker events were not built")]
+    Events(#[source] BoxError),
+    /// The store refused the schemas, or cannot be reached.
+    #[error("the store was not attached")]
+    Store(#[source] tidings_store::Error),
+    /// A worker's thread, runtime or `init_worker` hook failed.
+    #[error("worker {worker} did not start")]
+    Worker {
+        /// Which worker.
+        worker: usize,
+        /// What failed.
+        #[source]
+        source: BoxError,
+    },
+}

@@ -1,0 +1,237 @@
+//! [`Node`]: one process's workers, cache, bus and store.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::{Either, select};
+use tidings_cache::Cache;
+use tidings_core::{
+    Entity, Schema,
+    clock::{Clock, Tick},
+};
+use tidings_events::WorkerEvents;
+use tidings_store::{Dao, Store, Table};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{NodeBuilder, worker::WorkerThread};
+
+/// A running node: workers, one cache, one bus, one store. Clones are cheap handles of the same node.
+///
+/// When the last handle outside its workers is dropped, the workers stop on their own; [`shutdown`](Self::shutdown)
+/// is the orderly way, which delivers what was accepted and waits.
+#[derive(Clone)]
+pub struct Node {
+    shared: Arc<Shared>,
+    /// Stops the workers with the last handle. A worker's own handle has none, or nothing would ever stop.
+    _last: Option<Arc<DropGuard>>,
+}
+
+pub(crate) struct Shared {
+    node_id: String,
+    workers: usize,
+    cache: Cache,
+    events: WorkerEvents,
+    store: Store,
+    schemas: Vec<&'static Schema>,
+    pub(crate) clock: Arc<dyn Clock>,
+    started: Tick,
+    /// Cancelled once, when the workers are to stop.
+    pub(crate) stop: CancellationToken,
+    /// Cancelled when the workers are to drop what they still run.
+    pub(crate) abandon: CancellationToken,
+    /// Emptied by the one shutdown that joins them.
+    pub(crate) threads: Mutex<Vec<WorkerThread>>,
+}
+
+/// What a shutdown could not finish in time.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ShutdownReport {
+    /// What became of the events that the bus had accepted.
+    pub events: tidings_events::ShutdownReport,
+    /// How many workers were still running something at the deadline.
+    pub workers_left: usize,
+}
+
+impl ShutdownReport {
+    /// Whether everything ended in time.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.events.drained && self.workers_left == 0
+    }
+}
+
+impl Node {
+    /// Starts the settings of a node.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::new()
+    }
+
+    pub(crate) fn starting(shared: Arc<Shared>) -> Self {
+        let last = Arc::new(shared.stop.clone().drop_guard());
+        Self {
+            shared,
+            _last: Some(last),
+        }
+    }
+
+    /// A handle that does not keep the node running.
+    pub(crate) fn for_worker(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            _last: None,
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.shared.node_id
+    }
+
+    /// How many workers it has.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.shared.workers
+    }
+
+    /// The node's cache.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.shared.cache
+    }
+
+    /// The node's bus.
+    #[must_use]
+    pub fn worker_events(&self) -> &WorkerEvents {
+        &self.shared.events
+    }
+
+    /// The node's store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// The schemas of its entities, in the order of their declaration.
+    #[must_use]
+    pub fn schemas(&self) -> &[&'static Schema] {
+        &self.shared.schemas
+    }
+
+    /// The source of time.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+
+    /// How long the node has been up.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.shared.clock.now().since(self.shared.started)
+    }
+
+    /// Access to the rows of an entity.
+    ///
+    /// # Errors
+    ///
+    /// The entity was not declared with [`NodeBuilder::entity`].
+    pub fn dao<E: Entity>(&self) -> Result<Dao<E>, tidings_store::Error> {
+        self.shared.store.dao()
+    }
+
+    /// Access to the rows of an entity that is known by name.
+    ///
+    /// # Errors
+    ///
+    /// No entity of that name was declared.
+    pub fn table(&self, entity: &str) -> Result<Table, tidings_store::Error> {
+        self.shared.store.table(entity)
+    }
+
+    /// Stops the node: delivers what the bus accepted, ends the workers, closes the store.
+    ///
+    /// Later posts and writes are refused. A second call waits for nothing and reports a clean end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the workers stopping on their own.
+    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let until = self.shared.clock.now().plus(deadline);
+        let events = self.shared.events.shutdown(deadline).await;
+        let workers_left = self.stop_workers(until).await;
+        if let Err(error) = self.shared.store.close().await {
+            tracing::error!(%error, "the store did not close in order");
+        }
+        ShutdownReport {
+            events,
+            workers_left,
+        }
+    }
+
+    /// Stops and joins the workers; those that are not done by `until` drop what they run. Gives their number.
+    pub(crate) async fn stop_workers(&self, until: Tick) -> usize {
+        self.shared.stop.cancel();
+        let threads = std::mem::take(
+            &mut *self
+                .shared
+                .threads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        let mut left = 0;
+        for mut thread in threads {
+            let late = self.shared.clock.sleep_until(until);
+            if let Either::Right(_) = select(&mut thread.ended, late).await {
+                left += 1;
+                self.shared.abandon.cancel();
+            } else if thread.handle.join().is_err() {
+                tracing::error!(worker = thread.id, "a worker's thread ended by a panic");
+            }
+        }
+        left
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        node_id: String,
+        workers: usize,
+        cache: Cache,
+        events: WorkerEvents,
+        store: Store,
+        schemas: Vec<&'static Schema>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let started = clock.now();
+        Self {
+            node_id,
+            workers,
+            cache,
+            events,
+            store,
+            schemas,
+            clock,
+            started,
+            stop: CancellationToken::new(),
+            abandon: CancellationToken::new(),
+            threads: Mutex::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("id", &self.id())
+            .field("workers", &self.workers())
+            .finish_non_exhaustive()
+    }
+}

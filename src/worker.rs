@@ -1,0 +1,257 @@
+//! [`Worker`]: one thread with its own event loop, its own L1 and its own handlers.
+//!
+//! A worker starts in this order: runtime, L1, mailbox, then the `init_worker` hooks, and only when the hooks
+//! of every worker have returned has the node started. So no event is posted to a worker that has not
+//! registered its handlers yet.
+//!
+//! It ends when the node stops it: it waits for the tasks spawned on it, which should watch
+//! [`Worker::stopping`], until the node gives up waiting; then they are dropped where they stand.
+
+use std::{
+    any::Any,
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    rc::Rc,
+    sync::{Arc, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use futures_util::future::{join_all, select};
+use tidings_cache::Cache;
+use tidings_core::Entity;
+use tidings_events::LocalWorkerEvents;
+use tidings_store::Dao;
+use tokio::{
+    runtime,
+    sync::oneshot,
+    task::{JoinHandle as TaskHandle, LocalSet},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{BoxError, Node, StartError};
+
+/// A hook that runs on each worker.
+pub(crate) type InitWorker = dyn Fn(&Worker) -> Result<(), BoxError> + Send + Sync;
+
+/// How often a worker sweeps values that are no longer valid out of its L1, so that a revoked secret does not
+/// linger in the memory of an idle worker.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How long the workers that did start may take to stop when another one did not.
+const FAILED_START: Duration = Duration::from_secs(5);
+
+/// One worker, seen from its own thread. Clones are handles of the same worker.
+#[derive(Clone)]
+pub struct Worker {
+    shared: Rc<Local>,
+}
+
+struct Local {
+    id: usize,
+    node: Node,
+    events: LocalWorkerEvents,
+    tasks: TaskTracker,
+}
+
+/// A worker seen from the node that joins it.
+pub(crate) struct WorkerThread {
+    pub(crate) id: usize,
+    pub(crate) handle: JoinHandle<()>,
+    /// Resolves, one way or the other, when the thread has nothing left to do.
+    pub(crate) ended: oneshot::Receiver<()>,
+}
+
+impl Worker {
+    /// Which worker this is, from zero.
+    #[must_use]
+    pub fn id(&self) -> usize {
+        self.shared.id
+    }
+
+    /// The node. This handle does not keep it running.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.shared.node
+    }
+
+    /// The node's cache; a `get` on this thread looks in this worker's L1 first.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        self.shared.node.cache()
+    }
+
+    /// This worker's face of the bus: handlers registered here run on this thread and need not be `Send`.
+    #[must_use]
+    pub fn worker_events(&self) -> &LocalWorkerEvents {
+        &self.shared.events
+    }
+
+    /// Access to the rows of an entity.
+    ///
+    /// # Errors
+    ///
+    /// The entity was not declared.
+    pub fn dao<E: Entity>(&self) -> Result<Dao<E>, tidings_store::Error> {
+        self.shared.node.dao()
+    }
+
+    /// Runs a future on this worker. It need not be `Send`.
+    ///
+    /// A shutdown waits for it until its deadline; a future without an end of its own should watch
+    /// [`stopping`](Self::stopping).
+    pub fn spawn_local<F>(&self, future: F) -> TaskHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.shared.tasks.spawn_local(future)
+    }
+
+    /// Resolves when the node is stopping.
+    pub fn stopping(&self) -> impl Future<Output = ()> + 'static {
+        self.shared.node.shared().stop.clone().cancelled_owned()
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Starts every worker and waits until the hooks of each have run; on a failure stops those that did start.
+pub(crate) async fn start_all(node: &Node, hooks: &[Arc<InitWorker>]) -> Result<(), StartError> {
+    let mut starting = Vec::new();
+    let mut failed = None;
+    for id in 0..node.workers() {
+        match start(node, id, hooks.to_vec()) {
+            Ok(started) => starting.push(started),
+            Err(error) => {
+                failed = Some((id, error));
+                break;
+            }
+        }
+    }
+    for (id, outcome) in join_all(starting).await.into_iter().enumerate() {
+        if let Err(error) = outcome {
+            failed.get_or_insert((id, error));
+        }
+    }
+    let Some((worker, source)) = failed else {
+        return Ok(());
+    };
+    node.stop_workers(node.clock().now().plus(FAILED_START))
+        .await;
+    Err(StartError::Worker { worker, source })
+}
+
+/// Starts one worker's thread; the future resolves when its hooks have run.
+fn start(
+    node: &Node,
+    id: usize,
+    hooks: Vec<Arc<InitWorker>>,
+) -> Result<impl Future<Output = Result<(), BoxError>>, BoxError> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (ready, is_ready) = oneshot::channel();
+    let (ends, ended) = oneshot::channel();
+    let own = node.for_worker();
+    let handle = thread::Builder::new()
+        .name(format!("tidings-worker-{id}"))
+        .spawn(move || {
+            let _ends: oneshot::Sender<()> = ends; // dropped when the thread is done, by a panic too
+            let tasks = LocalSet::new();
+            runtime.block_on(tasks.run_until(run(own, id, hooks, ready)));
+            drop(tasks); // what is left of them must not outlive the worker's L1 and handlers
+        })?;
+    let thread = WorkerThread { id, handle, ended };
+    node.shared()
+        .threads
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(thread);
+    Ok(async move {
+        is_ready
+            .await
+            .unwrap_or_else(|_| Err("its thread ended early".into()))
+    })
+}
+
+/// The life of a worker, on its own thread.
+async fn run(
+    node: Node,
+    id: usize,
+    hooks: Vec<Arc<InitWorker>>,
+    ready: oneshot::Sender<Result<(), BoxError>>,
+) {
+    let _l1 = node.cache().attach_thread(format!("worker-{id}"));
+    let worker = match init(node.clone(), id, &hooks) {
+        Ok(worker) => worker,
+        Err(error) => {
+            // The receiver is gone only if the start was cancelled, and then nobody asks why.
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    let stop = node.shared().stop.clone();
+    let events = worker.worker_events().clone();
+    let mailbox = tokio::task::spawn_local(async move { events.run().await });
+    let sweep = tokio::task::spawn_local(sweep(node.clone(), stop.clone()));
+    let _ = ready.send(Ok(()));
+
+    stop.cancelled().await;
+    worker.shared.tasks.close();
+    let abandon: &CancellationToken = &node.shared().abandon;
+    let finished = pin!(worker.shared.tasks.wait());
+    let _ = select(finished, pin!(abandon.cancelled())).await;
+    mailbox.abort();
+    sweep.abort();
+}
+
+fn init(node: Node, id: usize, hooks: &[Arc<InitWorker>]) -> Result<Worker, BoxError> {
+    let events = node.worker_events().attach_worker(id)?;
+    let cache = node.cache().clone();
+    // What the handlers of the lost events would have invalidated by hand is unknown.
+    events.on_gap(move |gap| {
+        tracing::warn!(
+            worker = id,
+            ?gap,
+            "a worker missed events; the cache is purged"
+        );
+        cache.purge_local();
+    });
+    let tasks = TaskTracker::new();
+    let shared = Rc::new(Local {
+        id,
+        node,
+        events,
+        tasks,
+    });
+    let worker = Worker { shared };
+    for hook in hooks {
+        catch_unwind(AssertUnwindSafe(|| hook(&worker)))
+            .unwrap_or_else(|panic| Err(panicked(&*panic).into()))?;
+    }
+    Ok(worker)
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!(
+        "an init_worker hook panicked: {}",
+        text.unwrap_or("(no message)")
+    )
+}
+
+async fn sweep(node: Node, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        node.clock().sleep(SWEEP).await;
+        node.cache().sweep();
+    }
+}

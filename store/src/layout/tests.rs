@@ -1,0 +1,114 @@
+//! What the tables are laid out for: no statement scans, and every name is only a name.
+
+use tidings_core::{Foreign, OnDelete};
+
+use super::*;
+use crate::{
+    catalog::Catalog,
+    location::Location,
+    page::{Shape, TagShape},
+};
+
+/// Two entities with all that a schema can ask for.
+fn schemas() -> [&'static Schema; 2] {
+    let parents = Schema::builder("parents")
+        .field(Field::of::<String>("id").primary_key())
+        .field(Field::of::<Option<String>>("name").unique())
+        .build();
+    let children = Schema::builder("children")
+        .field(Field::of::<i64>("id").primary_key())
+        .field(Field::of::<Option<String>>("parent").refers_to(Foreign {
+            entity: "parents".to_owned(),
+            key: "id".to_owned(),
+            on_delete: OnDelete::Cascade,
+            evict_on_update: true,
+        }))
+        .field(Field::of::<Option<String>>("select"))
+        .field(Field::of::<Option<std::collections::BTreeSet<String>>>(
+            "tags",
+        ))
+        .cache_key(&["parent", "select"])
+        .unique_together(&["select", "id"])
+        .build();
+    [Box::leak(Box::new(parents)), Box::leak(Box::new(children))]
+}
+
+#[tokio::test]
+async fn every_statement_but_a_filter_without_index_is_answered_from_one() {
+    let schemas = schemas();
+    let mut connection = Location::Memory.connect().await.unwrap();
+    lay_out(&mut connection, &schemas).await.unwrap();
+    let catalog = Catalog::of(&schemas);
+    let mut statements = Vec::new();
+    for entity in 0..schemas.len() {
+        let stored = catalog.get(entity);
+        let own = &stored.statements;
+        statements.extend([&own.update, &own.delete].map(ToString::to_string));
+        statements.extend((0..9).filter_map(|field| own.by_field(field).map(ToString::to_string)));
+        statements.extend(own.by_cache_key.iter().map(ToString::to_string));
+        statements.extend(own.unique.iter().map(|unique| unique.other.to_string()));
+        statements.extend(
+            stored
+                .children
+                .iter()
+                .map(|child| child.referring.to_string()),
+        );
+    }
+    let nested = |after| Shape {
+        filter: vec![1],
+        tags: None,
+        after,
+    };
+    statements.extend([false, true].map(|after| catalog.get(1).page(nested(after)).to_string()));
+    for sql in &statements {
+        let plan = plan(&mut connection, sql).await;
+        let works = |step: &String| {
+            !step.contains("SCAN parents")
+                && !step.contains("SCAN children")
+                && !step.contains("TEMP B-TREE FOR ORDER BY")
+        };
+        assert!(
+            !plan.is_empty() && plan.iter().all(works),
+            "{sql}\n{plan:#?}"
+        );
+    }
+    // The test sees a scan where there is one.
+    let tagged = Shape {
+        filter: vec![],
+        tags: Some(TagShape {
+            field: 3,
+            all: true,
+        }),
+        after: false,
+    };
+    let scan = plan(&mut connection, &catalog.get(1).page(tagged)).await;
+    assert!(scan[0].contains("SCAN children"), "{scan:#?}");
+}
+
+async fn plan(connection: &mut SqliteConnection, sql: &str) -> Vec<String> {
+    let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+    let steps = sqlx::query(sql).fetch_all(connection).await.unwrap();
+    steps.iter().map(|step| step.get(3)).collect()
+}
+
+#[tokio::test]
+async fn names_that_are_words_of_sql_are_only_names() {
+    let schemas = schemas();
+    let mut connection = Location::Memory.connect().await.unwrap();
+    lay_out(&mut connection, &schemas).await.unwrap();
+    lay_out(&mut connection, &schemas).await.unwrap();
+    let made = sqlx::query("SELECT name FROM sqlite_schema WHERE name LIKE '%:%' ORDER BY name")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    let made: Vec<String> = made.iter().map(|row| row.get(0)).collect();
+    assert_eq!(
+        made,
+        [
+            "foreign:children(parent,id)",
+            "key:children(parent,select)",
+            "unique:children(select,id)",
+            "unique:parents(name)",
+        ]
+    );
+}

@@ -1,0 +1,137 @@
+//! A store with a sink that writes down what it hears.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard,
+    atomic::{AtomicBool, Ordering},
+};
+
+use futures_util::future::BoxFuture;
+use tidings_core::{Entity, Operation, Schema, clock::ManualClock};
+use tidings_store::{Attachment, ChangeSet, ChangeSink, Dao, Error, RowChange, Store};
+use tokio::runtime::Handle;
+
+use crate::entities::{Acl, Consumer, Credential, Grant, Invoice, Note};
+
+/// Writes down what it hears.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    committed: Mutex<Vec<ChangeSet>>,
+    in_doubt: Mutex<Vec<ChangeSet>>,
+    /// Panic instead, once.
+    pub(crate) panic: AtomicBool,
+}
+
+impl Recorder {
+    pub(crate) fn committed(&self) -> MutexGuard<'_, Vec<ChangeSet>> {
+        self.committed.lock().unwrap()
+    }
+
+    /// What was heard since the last call.
+    pub(crate) fn take(&self) -> Vec<ChangeSet> {
+        std::mem::take(&mut self.committed())
+    }
+
+    /// The only change set heard since the last call.
+    pub(crate) fn take_one(&self) -> ChangeSet {
+        let mut heard = self.take();
+        assert_eq!(heard.len(), 1, "{heard:#?}");
+        heard.remove(0)
+    }
+
+    pub(crate) fn take_in_doubt(&self) -> Vec<ChangeSet> {
+        std::mem::take(&mut self.in_doubt.lock().unwrap())
+    }
+}
+
+impl ChangeSink for Recorder {
+    fn committed(&self, changes: ChangeSet) -> BoxFuture<'static, ()> {
+        assert!(!self.panic.swap(false, Ordering::SeqCst), "the sink panics");
+        self.committed().push(changes);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn in_doubt(&self, changes: &ChangeSet) {
+        self.in_doubt.lock().unwrap().push(changes.clone());
+    }
+}
+
+/// A store with the tests' entities.
+#[derive(Debug)]
+pub(crate) struct Fixture {
+    pub(crate) store: Store,
+    pub(crate) sink: Arc<Recorder>,
+    pub(crate) clock: ManualClock,
+}
+
+impl Fixture {
+    /// In memory.
+    pub(crate) async fn new() -> Self {
+        Self::at("sqlite::memory:").await.unwrap()
+    }
+
+    pub(crate) async fn at(url: &str) -> Result<Self, Error> {
+        let store = Store::open(url).await?;
+        Self::attach(store, &schemas()).await
+    }
+
+    pub(crate) async fn with(schemas: &[&'static Schema]) -> Self {
+        let store = Store::open("sqlite::memory:").await.unwrap();
+        Self::attach(store, schemas).await.unwrap()
+    }
+
+    pub(crate) async fn attach(store: Store, schemas: &[&'static Schema]) -> Result<Self, Error> {
+        let sink = Arc::new(Recorder::default());
+        let clock = ManualClock::new();
+        let attachment = attachment(schemas, &sink, &clock);
+        store.attach(attachment).await?;
+        Ok(Self { store, sink, clock })
+    }
+
+    pub(crate) fn dao<E: Entity>(&self) -> Dao<E> {
+        self.store.dao().unwrap()
+    }
+}
+
+pub(crate) fn attachment(
+    schemas: &[&'static Schema],
+    sink: &Arc<Recorder>,
+    clock: &ManualClock,
+) -> Attachment {
+    Attachment {
+        schemas: schemas.to_vec(),
+        sink: Arc::clone(sink) as Arc<dyn ChangeSink>,
+        clock: Arc::new(clock.clone()),
+        runtime: Handle::current(),
+    }
+}
+
+pub(crate) fn schemas() -> Vec<&'static Schema> {
+    vec![
+        Consumer::schema(),
+        Credential::schema(),
+        Acl::schema(),
+        Grant::schema(),
+        Invoice::schema(),
+        Note::schema(),
+    ]
+}
+
+/// What a change says, in short: `create consumers`.
+pub(crate) fn in_short(change: &RowChange) -> String {
+    format!("{} {}", change.operation, change.schema.name())
+}
+
+/// The typed rows of a change.
+pub(crate) fn typed<E: Entity>(change: &RowChange) -> (Operation, E, Option<E>) {
+    assert_eq!(change.schema.name(), E::NAME);
+    let row = E::from_row(change.row.clone()).unwrap();
+    let old_row = change.old_row.clone().map(|row| E::from_row(row).unwrap());
+    (change.operation, row, old_row)
+}
+
+/// The evicted keys as text, in order.
+pub(crate) fn evicted(changes: &ChangeSet) -> Vec<String> {
+    let mut keys: Vec<_> = changes.evict.iter().map(ToString::to_string).collect();
+    keys.sort();
+    keys
+}

@@ -1,0 +1,9 @@
+//! The promises that span crates, through the public API and over real HTTP. One binary, so that it links once.
+
+mod admin_api;
+mod any_entity;
+mod client;
+mod coherence;
+mod gateway;
+mod key_auth;
+mod node;

@@ -1,0 +1,376 @@
+//! The node: what its workers hear, when a write returns, how it starts and stops.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tidings::{
+    CacheKey, CrudEvent, Entity, GetOptions, Node, NodeBuilder, Operation, Ref, StartError, Store,
+    WriteOptions,
+};
+use uuid::Uuid;
+
+#[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[entity(name = "teams", endpoint_key = "name", cache_key("name"))]
+struct Team {
+    #[entity(primary_key, auto)]
+    id: Uuid,
+    #[entity(unique)]
+    name: String,
+    motto: Option<String>,
+}
+
+#[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[entity(name = "members")]
+struct Member {
+    #[entity(primary_key, auto)]
+    id: Uuid,
+    #[entity(foreign, on_delete = "cascade")]
+    team: Ref<Team>,
+}
+
+const LONG: Duration = Duration::from_secs(30);
+
+async fn builder(workers: usize) -> NodeBuilder {
+    let store = Store::open("sqlite::memory:").await.expect("memory opens");
+    Node::builder()
+        .store(store)
+        .workers(workers)
+        .entity::<Team>()
+        .entity::<Member>()
+}
+
+fn team(name: &str) -> Team {
+    Team {
+        id: Uuid::nil(),
+        name: name.to_owned(),
+        motto: None,
+    }
+}
+
+type Heard = Arc<Mutex<Vec<(usize, Operation, Team, Option<Team>)>>>;
+
+async fn listening(workers: usize) -> (Node, Heard) {
+    let heard = Heard::default();
+    let hears = Arc::clone(&heard);
+    let node = builder(workers)
+        .await
+        .init_worker(move |worker| {
+            let (id, hears) = (worker.id(), Arc::clone(&hears));
+            let handler = move |change: &CrudEvent<Team>| {
+                let change = change.clone();
+                let row = (id, change.operation, change.entity, change.old_entity);
+                hears.lock().expect("no handler panics").push(row);
+            };
+            worker
+                .worker_events()
+                .register(handler, "crud", "teams")?
+                .keep();
+            Ok(())
+        })
+        .start()
+        .await
+        .expect("the node starts");
+    (node, heard)
+}
+
+/// EV1, EV2, EV4: when a write returns, every worker has heard of it, with the true predecessor.
+#[tokio::test]
+async fn every_worker_has_heard_of_a_write_when_it_returns() {
+    let (node, heard) = listening(3).await;
+    let teams = node.dao::<Team>().expect("declared");
+
+    let made = teams.insert(team("a")).await.expect("inserted");
+    let new = teams
+        .update(made.id, |team| team.motto = Some("go".into()))
+        .await
+        .expect("updated");
+    let new = new.expect("the row is there");
+    teams.delete(made.id).await.expect("deleted");
+
+    let heard = heard.lock().expect("no handler panics");
+    for worker in 0..3 {
+        let own: Vec<_> = heard.iter().filter(|it| it.0 == worker).cloned().collect();
+        let expected = [
+            (worker, Operation::Create, made.clone(), None),
+            (worker, Operation::Update, new.clone(), Some(made.clone())),
+            (worker, Operation::Delete, new.clone(), None),
+        ];
+        assert_eq!(own, expected);
+    }
+    drop(heard);
+    assert!(node.shutdown(LONG).await.is_clean());
+}
+
+/// EV5, G2: `no_event` silences handlers, not evictions.
+#[tokio::test]
+async fn a_silent_write_posts_nothing_and_evicts_all_the_same() {
+    let (node, heard) = listening(2).await;
+    let teams = node.dao::<Team>().expect("declared");
+    let key = teams.cache_key(&["a"]).expect("a cache key");
+    let get = || async {
+        let teams = teams.clone();
+        let load = move || teams.select_by("name", "a");
+        node.cache()
+            .get(&key, GetOptions::default(), load)
+            .await
+            .expect("loaded")
+    };
+    assert!(get().await.is_none(), "the absence is cached");
+    let silent = WriteOptions {
+        no_event: true,
+        ..WriteOptions::default()
+    };
+    teams
+        .insert_with(team("a"), silent)
+        .await
+        .expect("inserted");
+    assert!(get().await.is_some(), "and evicted");
+    assert!(heard.lock().expect("no handler panics").is_empty());
+    assert!(node.shutdown(LONG).await.is_clean());
+}
+
+/// EV10: wide and narrow handlers, the wider one first; a handler of another entity hears nothing.
+#[tokio::test]
+async fn wide_handlers_come_before_narrow_ones_and_other_entities_hear_nothing() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&heard);
+    let node = builder(1)
+        .await
+        .init_worker(move |worker| {
+            let note = |what: &'static str| {
+                let hears = Arc::clone(&hears);
+                move || hears.lock().expect("no handler panics").push(what)
+            };
+            let (narrow, wide, other) = (note("narrow"), note("wide"), note("other"));
+            let events = worker.worker_events();
+            events
+                .register(move |_: &CrudEvent<Team>| narrow(), "crud", "teams:update")?
+                .keep();
+            events
+                .register(move |_: &CrudEvent<Team>| wide(), "crud", "teams")?
+                .keep();
+            events
+                .register(move |_: &CrudEvent<Member>| other(), "crud", "members")?
+                .keep();
+            Ok(())
+        })
+        .start()
+        .await
+        .expect("the node starts");
+    let teams = node.dao::<Team>().expect("declared");
+    let made = teams.insert(team("a")).await.expect("inserted");
+    teams
+        .update(made.id, |team| team.motto = Some("go".into()))
+        .await
+        .expect("updated");
+    assert_eq!(
+        *heard.lock().expect("no handler panics"),
+        ["wide", "wide", "narrow"]
+    );
+    assert!(node.shutdown(LONG).await.is_clean());
+}
+
+/// DA4, G8: a cascade posts the delete of every descendant.
+#[tokio::test]
+async fn a_cascade_posts_the_deletes_of_the_children() {
+    let deleted = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&deleted);
+    let node = builder(1).await.start().await.expect("the node starts");
+    node.worker_events()
+        .register(
+            move |_: &CrudEvent<Member>| {
+                counts.fetch_add(1, Ordering::SeqCst);
+            },
+            "crud",
+            "members:delete",
+        )
+        .expect("declared")
+        .keep();
+    let (teams, members) = (
+        node.dao::<Team>().expect("declared"),
+        node.dao::<Member>().expect("declared"),
+    );
+    let made = teams.insert(team("a")).await.expect("inserted");
+    for _ in 0..3 {
+        let member = Member {
+            id: Uuid::nil(),
+            team: Ref::to(&made),
+        };
+        members.insert(member).await.expect("inserted");
+    }
+    teams.delete(made.id).await.expect("deleted");
+    assert_eq!(deleted.load(Ordering::SeqCst), 3);
+    assert!(node.shutdown(LONG).await.is_clean());
+}
+
+/// G2: a write returns only after what the workers' handlers invalidate by hand is evicted; G14: once.
+#[tokio::test]
+async fn a_write_includes_what_handlers_invalidate_by_hand() {
+    let key = CacheKey::new("by_hand", &["a"]);
+    let invalidated = key.clone();
+    let node = builder(4)
+        .await
+        .init_worker(move |worker| {
+            let (cache, key) = (worker.cache().clone(), invalidated.clone());
+            let handler = move |_: &CrudEvent<Team>| {
+                let _ = cache.invalidate(&key);
+            };
+            worker
+                .worker_events()
+                .register(handler, "crud", "teams")?
+                .keep();
+            Ok(())
+        })
+        .start()
+        .await
+        .expect("the node starts");
+    let loads = Arc::new(AtomicUsize::new(0));
+    let get = || {
+        let loads = Arc::clone(&loads);
+        let load = move || async move {
+            Ok::<_, std::convert::Infallible>(Some(loads.fetch_add(1, Ordering::SeqCst)))
+        };
+        node.cache()
+            .get::<usize, _, _, _, _>(&key, GetOptions::default(), load)
+    };
+    let teams = node.dao::<Team>().expect("declared");
+    for round in 0..100 {
+        assert_eq!(get().await.expect("loaded").as_deref(), Some(&round));
+        teams
+            .insert(team(&format!("t{round}")))
+            .await
+            .expect("inserted");
+    }
+    assert_eq!(loads.load(Ordering::SeqCst), 100);
+    assert!(node.shutdown(LONG).await.is_clean());
+}
+
+/// Handlers of a worker may hold what is not `Send`, and run on that worker's own thread.
+#[tokio::test]
+async fn a_workers_handler_runs_on_its_thread_and_need_not_be_send() {
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let collected = Arc::clone(&names);
+    let node = builder(2)
+        .await
+        .init_worker(move |worker| {
+            let local = Rc::new(RefCell::new(0));
+            let collected = Arc::clone(&collected);
+            let handler = move |_: &CrudEvent<Team>| {
+                *local.borrow_mut() += 1;
+                let name = std::thread::current().name().unwrap_or_default().to_owned();
+                collected
+                    .lock()
+                    .expect("no handler panics")
+                    .push((name, *local.borrow()));
+            };
+            worker
+                .worker_events()
+                .register(handler, "crud", "teams")?
+                .keep();
+            Ok(())
+        })
+        .start()
+        .await
+        .expect("the node starts");
+    node.dao::<Team>()
+        .expect("declared")
+        .insert(team("a"))
+        .await
+        .expect("inserted");
+    let mut names = names.lock().expect("no handler panics").clone();
+    names.sort();
+    let expected = [
+        ("tidings-worker-0".to_owned(), 1),
+        ("tidings-worker-1".to_owned(), 1),
+    ];
+    assert_eq!(names, expected);
+    assert!(node.shutdown(LONG).await.is_clean());
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_or_panics_ends_the_start_and_names_the_worker() {
+    let failing = builder(3).await.init_worker(|worker| {
+        if worker.id() == 1 {
+            Err("no such plugin".into())
+        } else {
+            Ok(())
+        }
+    });
+    let error = failing.start().await.expect_err("a hook failed");
+    assert!(
+        matches!(error, StartError::Worker { worker: 1, .. }),
+        "{error:?}"
+    );
+    let panicking = builder(2).await.init_worker(|_| panic!("out of cheese"));
+    let StartError::Worker { source, .. } = panicking.start().await.expect_err("a hook panicked")
+    else {
+        panic!("the error names the worker");
+    };
+    assert!(source.to_string().contains("out of cheese"), "{source}");
+}
+
+#[tokio::test]
+async fn bad_settings_are_refused_with_what_would_be_right() {
+    let error = Node::builder().start().await.expect_err("no store");
+    assert!(matches!(error, StartError::NoStore));
+    let error = builder(0).await.start().await.expect_err("no worker");
+    assert!(error.to_string().contains("1 to"), "{error}");
+    let store = Store::open("sqlite::memory:").await.expect("memory opens");
+    let error = Node::builder()
+        .store(store)
+        .entity::<Member>()
+        .start()
+        .await;
+    let error = error.expect_err("teams is not declared").to_string();
+    assert!(
+        error.contains("teams") && error.contains("members"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_stopped_node_refuses_writes_and_ends_its_workers() {
+    let (node, heard) = listening(2).await;
+    let teams = node.dao::<Team>().expect("declared");
+    teams.insert(team("a")).await.expect("inserted");
+    assert!(node.shutdown(LONG).await.is_clean());
+    teams
+        .insert(team("b"))
+        .await
+        .expect_err("the store is closed");
+    assert_eq!(heard.lock().expect("no handler panics").len(), 2);
+    assert!(
+        node.shutdown(LONG).await.is_clean(),
+        "a second shutdown waits for nothing"
+    );
+}
+
+#[tokio::test]
+async fn dropping_the_last_handle_ends_the_workers() {
+    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel::<()>();
+    let node = builder(2)
+        .await
+        .init_worker(move |worker| {
+            let ended = ended.clone();
+            let stopping = worker.stopping();
+            worker.spawn_local(async move {
+                stopping.await;
+                drop(ended);
+            });
+            Ok(())
+        })
+        .start()
+        .await
+        .expect("the node starts");
+    drop(node);
+    // Resolves when every sender is gone: those of the tasks, and those of the hooks.
+    assert_eq!(ends.recv().await, None);
+}
