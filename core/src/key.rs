@@ -95,6 +95,7 @@ impl CacheKey {
     }
 
     /// The key's text.
+    #[inline]
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.text {
@@ -107,6 +108,7 @@ impl CacheKey {
     }
 
     /// The key's text as bytes; cheaper than [`as_str`](Self::as_str).
+    #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.text {
@@ -116,6 +118,7 @@ impl CacheKey {
     }
 
     /// The hash under this process's secret.
+    #[inline]
     #[must_use]
     pub fn hash_value(&self) -> u64 {
         self.hash
@@ -123,6 +126,7 @@ impl CacheKey {
 }
 
 impl PartialEq for CacheKey {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash && self.as_bytes() == other.as_bytes()
     }
@@ -132,6 +136,7 @@ impl Eq for CacheKey {}
 
 impl Hash for CacheKey {
     /// Writes the stored hash, one `u64`: a map of keys wants a hasher that passes it through.
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);
     }
