@@ -10,7 +10,7 @@ use tidings_core::{Cause, Operation};
 
 use crate::{
     channel::ChannelCore, completion::Completion, error::Refusal, event::Event, hub::Hub,
-    trail::Trail,
+    sync::AtomicU32, trail::Trail,
 };
 
 /// Which channel an event came by.
@@ -36,6 +36,9 @@ pub(crate) struct Meta {
     pub(crate) span: tracing::Span,
     pub(crate) json: LazyJson,
     pub(crate) completion: Completion,
+    /// How many workers will never handle it, because their mailbox was full. Written before the completion can
+    /// reach zero.
+    pub(crate) missed: AtomicU32,
     /// Why nobody heard of it, where that is so.
     pub(crate) refusal: OnceLock<Refusal>,
     pub(crate) route: Addressee,

@@ -15,6 +15,7 @@ use crate::{
     mailbox::Offer,
     queue::Full,
     route::Route,
+    sync::{AtomicU32, Ordering},
     trail::Trail,
 };
 
@@ -44,6 +45,7 @@ impl<T: Event> ChannelCore<T> {
                 completion: Completion::new(),
                 refusal: OnceLock::new(),
                 route,
+                missed: AtomicU32::new(0),
                 reserved_until: 0,
             },
             payload,
@@ -132,9 +134,13 @@ impl<T: Event> ChannelCore<T> {
                 .iter()
                 .filter(|worker| worker.wants(operation))
             {
-                // A gap is the mailbox's own account.
-                if worker.mailbox.offer(&erased) == Offer::Closed {
-                    self.hub.count_if_closing();
+                match worker.mailbox.offer(&erased) {
+                    Offer::Closed => self.hub.count_if_closing(),
+                    // The gap is the mailbox's own account; who waits for the event hears of it too.
+                    Offer::Missed => {
+                        event.meta.missed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Offer::Accepted => {}
                 }
             }
             for outlet in route
