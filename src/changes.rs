@@ -17,10 +17,13 @@ use tidings_core::{Cause, CrudEvent, Entity, Operation, Origin, RowError, Schema
 use tidings_events::{CrudChannel, DeclareError, Handled, Ticket, WorkerEvents};
 use tidings_store::{ChangeSet, ChangeSink, RowChange};
 
+use crate::warm::{Warm, warm_page};
+
 /// What the node knows of an entity besides its schema: how to declare its channel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntityType {
     pub(crate) schema: &'static Schema,
+    pub(crate) warm: Warm,
     declare: fn(&WorkerEvents) -> Result<Arc<dyn Announce>, DeclareError>,
 }
 
@@ -31,6 +34,7 @@ impl EntityType {
         };
         Self {
             schema: E::schema(),
+            warm: warm_page::<E>,
             declare,
         }
     }
