@@ -41,6 +41,9 @@ pub struct Cache {
     pub(crate) named: Arc<Named>,
 }
 
+/// Of one hit in so many in L2, the age of the entry is recorded: it costs a look at the clock.
+const AGE_EVERY: u64 = 16;
+
 /// How a `get` was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -381,8 +384,8 @@ impl Cache {
             return Ok(Look::Missing { noted });
         }
         let shared = (held.value.map(|value| typed::<V>(value, key.as_str()))).transpose()?;
-        let sampled = self.count_level2(shared.is_none());
-        if sampled {
+        let (attached, hits) = self.count_level2(shared.is_none());
+        if hits.is_multiple_of(AGE_EVERY) {
             self.record_age(held.born);
         }
         let refresh = refresh_at <= now;
@@ -391,7 +394,7 @@ impl Cache {
         } else {
             held.expires.min(refresh_at)
         };
-        let value = self.promote(key, form, shared, noted, expires)?;
+        let value = self.promote(key, form, shared, noted, expires, attached)?;
         let outcome = Outcome::L2;
         Ok(Look::Found {
             entry: Entry { value, outcome },
@@ -407,19 +410,20 @@ impl Cache {
         shared: Option<Arc<V>>,
         noted: u64,
         expires: u64,
+        attached: bool,
     ) -> Result<Option<Arc<W>>, GetError>
     where
         V: Cacheable,
         W: Any + Send + Sync,
         M: Form<V, W>,
     {
-        let fitting = self.named.fitting(&self.node);
-        if level1::count(&fitting, |_| ()).is_none() {
+        if !attached {
             return shared.map(|shared| form.shared(shared)).transpose();
         }
         // Made before L1 is borrowed: a value's `Clone` may use the cache.
         let own = shared.map(|shared| form.own(&shared)).transpose()?;
         let value = own.clone().map(|own| own as Arc<dyn Any + Send + Sync>);
+        let fitting = self.named.fitting(&self.node);
         drop(level1::put(
             &fitting,
             key,
@@ -431,17 +435,19 @@ impl Cache {
         Ok(own)
     }
 
-    /// Counts a hit in L2; tells whether it is one of the sample whose age is recorded.
-    fn count_level2(&self, absent: bool) -> bool {
+    /// Counts a hit in L2. Tells whether this thread has an L1, and how many such hits there were.
+    fn count_level2(&self, absent: bool) -> (bool, u64) {
         let counted = level1::count(&self.named.fitting(&self.node), |counters| {
             counters.l2_hit(absent)
         });
-        let hits = counted.unwrap_or_else(|| {
-            let unattached = &self.named.threads.unattached;
-            unattached.absences.add(usize::from(absent));
-            unattached.l2_hits.add(1)
-        });
-        hits.is_multiple_of(16)
+        match counted {
+            Some(hits) => (true, hits),
+            None => {
+                let unattached = &self.named.threads.unattached;
+                unattached.absences.add(usize::from(absent));
+                (false, unattached.l2_hits.add(1))
+            }
+        }
     }
 
     fn record_age(&self, born: u64) {

@@ -153,7 +153,11 @@ impl Cache {
             .map(|value| crate::stored::typed::<V>(value, key.as_str())))
         .transpose()?;
         match answer.filled {
-            Some(expires) => self.promote(key, form, shared, noted, expires),
+            Some(expires) => {
+                let fitting = self.named.fitting(&self.node);
+                let attached = crate::level1::count(&fitting, |_| ()).is_some();
+                self.promote(key, form, shared, noted, expires, attached)
+            }
             None => shared.map(|shared| form.shared(shared)).transpose(),
         }
     }
