@@ -8,26 +8,21 @@ use crate::sync::Arc;
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why a `get` gave no answer. Cheap to clone: everybody who waited for one load gets the same error.
+///
+/// Two words, so that a hit, which returns it or a pointer, moves no more than that; hence the boxes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum GetError {
     /// An option was refused; it is checked at the call, also when the call would have been a hit.
-    Options(OptionError),
+    Options(Box<OptionError>),
     /// The key holds a value of another type.
-    WrongType {
-        /// The key's text.
-        key: String,
-        /// The type that the key holds or that is being loaded for it.
-        cached: &'static str,
-        /// The type that was asked for.
-        asked: &'static str,
-    },
+    WrongType(Box<WrongType>),
     /// The load failed; its error is the [`source`](Error::source). Nothing was cached.
     Load(LoadError),
     /// The load panicked. Nothing was cached.
     Panicked {
         /// What it panicked with, if that was a text.
-        message: String,
+        message: Arc<String>,
     },
     /// The load did not end in time. It goes on, and what it gives still serves later callers if it is valid then.
     Deadline {
@@ -40,7 +35,28 @@ pub enum GetError {
     L1Serializer(LoadError),
 }
 
+/// A key, the type that it has, and the type that it was taken for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("key {key} is cached as {cached}, and was asked for as {asked}")]
+pub struct WrongType {
+    /// The key's text.
+    pub key: String,
+    /// The type that the key holds or that is being loaded for it.
+    pub cached: &'static str,
+    /// The type that was asked for.
+    pub asked: &'static str,
+}
+
 impl GetError {
+    #[cold]
+    pub(crate) fn wrong_type(key: &str, cached: &'static str, asked: &'static str) -> Self {
+        Self::WrongType(Box::new(WrongType {
+            key: key.into(),
+            cached,
+            asked,
+        }))
+    }
+
     /// The loader's own error, as it was returned.
     #[must_use]
     pub fn load_error<E: Error + 'static>(&self) -> Option<&E> {
@@ -55,12 +71,7 @@ impl fmt::Display for GetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Options(error) => error.fmt(f),
-            Self::WrongType { key, cached, asked } => {
-                write!(
-                    f,
-                    "key {key} is cached as {cached}, and was asked for as {asked}"
-                )
-            }
+            Self::WrongType(types) => types.fmt(f),
             Self::Load(_) => f.write_str("the load failed"),
             Self::Panicked { message } => write!(f, "the load panicked: {message}"),
             Self::Deadline { after } => write!(f, "the load did not end within {after:?}"),
@@ -82,23 +93,23 @@ impl Error for GetError {
 
 impl From<OptionError> for GetError {
     fn from(error: OptionError) -> Self {
-        Self::Options(error)
+        Self::Options(Box::new(error))
     }
 }
 
 /// What a loader returned, shared by all who waited for it.
 #[derive(Clone, Debug)]
-pub struct LoadError(Arc<dyn Error + Send + Sync>);
+pub struct LoadError(Arc<BoxError>);
 
 impl LoadError {
     pub(crate) fn new(error: BoxError) -> Self {
-        Self(Arc::from(error))
+        Self(Arc::new(error))
     }
 
     /// The error itself.
     #[must_use]
     pub fn get_ref(&self) -> &(dyn Error + Send + Sync + 'static) {
-        &*self.0
+        &**self.0
     }
 
     /// The error in the type that the loader returned.
@@ -163,4 +174,17 @@ pub enum ConfigError {
         /// The name.
         name: String,
     },
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_of_a_hit_fits_into_two_words() {
+        assert_eq!(
+            size_of::<Result<Option<Arc<String>>, GetError>>(),
+            2 * size_of::<usize>()
+        );
+    }
 }

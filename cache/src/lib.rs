@@ -103,7 +103,7 @@ pub use tidings_core::{
 pub use self::{
     cache::{Cache, Entry, Outcome},
     config::{CacheBuilder, CacheSettings},
-    error::{BoxError, ConfigError, GetError, LoadError, OptionError, SetError},
+    error::{BoxError, ConfigError, GetError, LoadError, OptionError, SetError, WrongType},
     invalidate::Keys,
     level1::ThreadGuard,
     loaded::Loaded,

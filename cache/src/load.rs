@@ -172,11 +172,11 @@ impl Cache {
         let mut shard = self.named.flights.lock(key);
         if let Some(flight) = shard.joinable(key) {
             if flight.value_type != TypeId::of::<V>() {
-                return Err(GetError::WrongType {
-                    key: key.as_str().into(),
-                    cached: flight.type_name,
-                    asked: std::any::type_name::<V>(),
-                });
+                return Err(GetError::wrong_type(
+                    key.as_str(),
+                    flight.type_name,
+                    std::any::type_name::<V>(),
+                ));
             }
             if renew {
                 flight.make_replace();
@@ -413,6 +413,6 @@ fn panicked(panic: &(dyn Any + Send)) -> GetError {
     let text = panic.downcast_ref::<&str>().copied();
     let message = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     GetError::Panicked {
-        message: message.unwrap_or("not a text").into(),
+        message: Arc::new(message.unwrap_or("not a text").into()),
     }
 }

@@ -34,9 +34,6 @@ impl<V: Cacheable> Stored for V {
 pub(crate) fn typed<V: Cacheable>(value: Arc<dyn Stored>, key: &str) -> Result<Arc<V>, GetError> {
     let cached = (*value).type_name();
     let any: Arc<dyn Any + Send + Sync> = value;
-    any.downcast().map_err(|_| GetError::WrongType {
-        key: key.into(),
-        cached,
-        asked: std::any::type_name::<V>(),
-    })
+    any.downcast()
+        .map_err(|_| GetError::wrong_type(key, cached, std::any::type_name::<V>()))
 }

@@ -6,7 +6,7 @@ use tidings_benches::{
 };
 use tidings_core::CacheKey;
 
-use crate::caches::{Bounded, CACHES};
+use crate::caches::{Bounded, CACHES, Ours};
 
 /// Look-ups whose allocations are counted.
 const LOOK_UPS: usize = 10_000;
@@ -21,6 +21,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), BenchError> {
             .collect();
         bench.values(&format!("bytes_per_entry_{count}"), 1, "bytes", &figures);
     }
+    bound(bench);
     let entries = entries(100, bench.settings().seed);
     let mut figures = Vec::new();
     for (name, make) in CACHES {
@@ -33,6 +34,24 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), BenchError> {
         &figures,
     );
     Ok(())
+}
+
+/// Puts in four times what there is room for, and takes the most that was live at any time.
+fn bound(bench: &mut Bench) {
+    const ROOM: usize = 50_000;
+    let room = bench.settings().scaled(ROOM);
+    let entries = entries(4 * room, bench.settings().seed);
+    let mut kept = None;
+    let counted = allocation_counter::measure(|| {
+        let ours = Ours::new(room, 0);
+        for (key, credential) in &entries {
+            ours.set(key, credential);
+        }
+        kept = Some(ours);
+    });
+    let capacity = kept.map_or(1, |ours| ours.capacity());
+    let percent = counted.bytes_max as f64 / capacity as f64 * 100.0;
+    bench.values("live_bytes_of_capacity", 1, "%", &[("tidings", percent)]);
 }
 
 fn entries(count: usize, seed: u64) -> Vec<(CacheKey, Credential)> {

@@ -2,6 +2,8 @@
 //!
 //! - `bytes_per_entry_N`: live bytes after N credentials were put in, over N. Key, value, and everything that
 //!   the cache keeps for them; the crate `allocation-counter` counts on the thread that fills.
+//! - `live_bytes_of_capacity`: four times as many credentials as there is room for are put in; the most bytes that
+//!   were live at any time, in per cent of the capacity that was configured.
 //! - `api_key_to_credential_allocations`: allocations per look-up that builds its key and hits.
 //! - `flood_hit_ratio`: 10,000 credentials are cached, in a cache with room for twice as many. Then ten million
 //!   keys that do not exist are asked for, and their absence is cached; after every tenth of them a
@@ -79,8 +81,9 @@ mod tests {
         for row in bench.rows() {
             let figure = row.value.expect("no row is a time");
             let plausible = match row.unit {
-                Some("bytes") => (150.0..3_000.0).contains(&figure),
-                Some("%") => (0.0..=105.0).contains(&figure),
+                Some("bytes") => (150.0..20_000.0).contains(&figure),
+                // Tables and sketches have a least size, which tells in a small cache.
+                Some("%") => (0.0..=400.0).contains(&figure),
                 _ => figure >= 0.0,
             };
             assert!(plausible, "{row:?}");

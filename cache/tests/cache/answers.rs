@@ -109,7 +109,7 @@ async fn a_load_that_panics_is_an_error_and_the_next_call_loads_again() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&error, GetError::Panicked { message } if message == "boom"),
+        matches!(&error, GetError::Panicked { message } if message.as_str() == "boom"),
         "{error}"
     );
     let error = cache
@@ -117,7 +117,7 @@ async fn a_load_that_panics_is_an_error_and_the_next_call_loads_again() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&error, GetError::Panicked { message } if message == "bang 1"),
+        matches!(&error, GetError::Panicked { message } if message.as_str() == "bang 1"),
         "{error}"
     );
     let load = Source::default().give(Some(1_u64));
