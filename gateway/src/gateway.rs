@@ -16,6 +16,7 @@ use crate::{
     plugins::{self, AllowedGroups, KeyAuth},
     proxy::Proxy,
     server::{Acceptor, BindError, Imprint, Listener, Seats},
+    warm,
 };
 
 /// How long the node may take to end once no request runs any more.
@@ -229,6 +230,8 @@ impl GatewayBuilder {
             .start()
             .await
             .map_err(|error| StartError::new("the node did not start", error))?;
+
+        warm::up(&node, &settings.warm_up).await;
 
         let mut options = AdminOptions::new();
         if let Some(token) = &settings.admin_token {

@@ -151,6 +151,13 @@ pub(super) const OPTIONS: [Spec; 23] = [
         "one group or more, separated by commas",
     ),
     spec(
+        "warm-up",
+        "A,B",
+        "",
+        "Entities to read into the cache before the first request [default: none]",
+        "consumers, keyauth_credentials, or both, separated by commas",
+    ),
+    spec(
         "plugins",
         "A,B",
         "key-auth,acl",
