@@ -62,7 +62,7 @@ const DURATION: &str = "a duration as 500ms, 5s, 1m or 2h; 0 for none";
 const TIMEOUT: &str = "a duration above zero and up to 24h, as 500ms, 5s or 1m";
 
 /// The options, in the order of the help.
-pub(super) const OPTIONS: [Spec; 23] = [
+pub(super) const OPTIONS: [Spec; 24] = [
     spec(
         "proxy-listen",
         "ADDRESS",

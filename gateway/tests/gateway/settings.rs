@@ -55,6 +55,18 @@ fn the_defaults_are_those_of_the_contract() {
 }
 
 #[test]
+fn a_warm_up_names_entities_that_can_be_warmed() {
+    let settings = resolve(&["--warm-up", "consumers,keyauth_credentials"], &[]);
+    let expected = ["consumers", "keyauth_credentials"];
+    assert_eq!(settings.expect("allowed settings").warm_up, expected);
+    let message = refused(&["--warm-up", "acls"], &[]);
+    assert!(
+        message.contains("warm-up") && message.contains("consumers"),
+        "{message}"
+    );
+}
+
+#[test]
 fn the_file_is_found_by_a_variable_and_takes_lists_and_underscores() {
     let (_folder, path) = file("allow_groups = [\"b\", \"a, with comma\"]\ncache_size = \"1g\"\n");
     let settings = resolve(&[], &[("TIDINGS_CONFIG", &path)]).expect("allowed settings");
