@@ -104,7 +104,7 @@ impl Future for Waiting {
         let meta = this.event.meta();
         if meta.completion.wake_when_done(context.waker()) {
             return Poll::Ready(match meta.refusal.get() {
-                Some(refusal) => Handled::Refused(refusal.clone()),
+                Some(refusal) => Handled::Refused((**refusal).clone()),
                 None => Handled::Everywhere,
             });
         }

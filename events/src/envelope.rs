@@ -37,7 +37,8 @@ pub(crate) struct Meta {
     pub(crate) json: LazyJson,
     pub(crate) completion: Completion,
     /// Why nobody heard of it, where that is so.
-    pub(crate) refusal: OnceLock<Refusal>,
+    /// Boxed, since it is rare and every event carries the place.
+    pub(crate) refusal: OnceLock<Box<Refusal>>,
     pub(crate) route: Addressee,
     /// Strict queues up to this serial kept a place for the event.
     pub(crate) reserved_until: u64,
