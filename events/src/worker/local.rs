@@ -41,10 +41,12 @@ pub(crate) struct LocalInner {
     /// Mail taken out of the mailbox and not handled yet. Here, and not on the stack of `run`, so that a `run`
     /// that is dropped loses nothing.
     in_hand: RefCell<VecDeque<Mail>>,
-    pub(crate) on_gap: RefCell<Vec<Rc<dyn Fn(&Gap)>>>,
+    pub(crate) on_gap: RefCell<Vec<GapHandler>>,
     running: Cell<bool>,
     turns: Cell<u64>,
 }
+
+pub(crate) type GapHandler = Rc<dyn Fn(&Gap)>;
 
 struct Handler {
     pattern: Pattern,
@@ -60,7 +62,12 @@ struct LocalRoute {
 sync::thread_local! {
     /// The places that this thread has taken, given up when it ends. Handlers may hold clones of their worker's
     /// handle, in a circle that nothing else would break.
-    static PLACES: RefCell<Vec<Place>> = RefCell::new(Vec::new());
+    static PLACES: RefCell<Vec<Place>> = no_places();
+}
+
+/// Not a `const` initializer: the model checker's macro takes none.
+fn no_places() -> RefCell<Vec<Place>> {
+    RefCell::default()
 }
 
 struct Place(rc::Weak<LocalInner>);
