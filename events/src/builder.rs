@@ -118,7 +118,12 @@ impl WorkerEventsBuilder {
             max_payload: self.max_payload,
             max_depth: u32::try_from(self.max_depth).unwrap_or(u32::MAX),
             runtime: self.runtime,
-            shards: thread::available_parallelism().map_or(4, |cores| cores.get().min(16)),
+            // The model checker wants threads to meet in one shard.
+            shards: if cfg!(shuttle) {
+                1
+            } else {
+                thread::available_parallelism().map_or(4, |cores| cores.get().min(16))
+            },
         };
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         Ok(WorkerEvents::new(Hub::new(settings, clock)))

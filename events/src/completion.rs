@@ -61,10 +61,10 @@ impl Completion {
 
     /// Notes who is to be woken; whether everything was done already.
     pub(crate) fn wake_when_done(&self, waker: &Waker) -> bool {
-        let mut slot = self.waker.lock();
+        let slot = self.waker.lock();
         // Read under the lock: who counts to zero takes the lock afterwards, and finds the waker.
         #[cfg(shuttle)]
-        let mut slot = {
+        let slot = {
             let done = self.is_done();
             let slot = crate::faults::relock(&self.waker, slot);
             if done {
@@ -76,6 +76,7 @@ impl Completion {
         if self.is_done() {
             return true;
         }
+        let mut slot = slot;
         match &*slot {
             Some(known) if known.will_wake(waker) => {}
             _ => *slot = Some(waker.clone()),

@@ -107,7 +107,7 @@ impl Future for Waiting {
         let meta = this.event.meta();
         if meta.completion.wake_when_done(context.waker()) {
             return Poll::Ready(match meta.refusal.get() {
-                Some(refusal) => Handled::Refused(refusal.clone()),
+                Some(refusal) => Handled::Refused((**refusal).clone()),
                 None => match meta.missed.load(Ordering::Relaxed) {
                     0 => Handled::Everywhere,
                     workers => Handled::Missed(workers),

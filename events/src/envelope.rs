@@ -40,7 +40,8 @@ pub(crate) struct Meta {
     /// reach zero.
     pub(crate) missed: AtomicU32,
     /// Why nobody heard of it, where that is so.
-    pub(crate) refusal: OnceLock<Refusal>,
+    /// Boxed, since it is rare and every event carries the place.
+    pub(crate) refusal: OnceLock<Box<Refusal>>,
     pub(crate) route: Addressee,
     /// Strict queues up to this serial kept a place for the event.
     pub(crate) reserved_until: u64,

@@ -26,6 +26,9 @@ pub(crate) enum Deferred {
 
 pub(crate) struct Frame {
     running: Cell<bool>,
+    /// The channel of the event that is being handled, and the trail by which the event came. Apart, because
+    /// most events have no trail: then the post pays for one store.
+    channel: Cell<u32>,
     trail: Cell<Trail>,
     /// Whether `pending` holds something; a cell of its own because every post asks.
     has_pending: Cell<bool>,
@@ -57,6 +60,7 @@ impl Frame {
     fn new() -> Self {
         Self {
             running: Cell::new(false),
+            channel: Cell::new(0),
             trail: Cell::new(Trail::default()),
             has_pending: Cell::new(false),
             settling: Cell::new(false),
@@ -85,7 +89,7 @@ impl Frame {
 
     /// The trail of what the running handler posts.
     pub(crate) fn trail(&self) -> Trail {
-        self.trail.get()
+        self.trail.get().after(self.channel.get())
     }
 
     /// The trail of what this thread posts now: that of the running handler, or a new one.
@@ -99,12 +103,23 @@ impl Frame {
 
     /// Runs handlers of an event on `channel` that came by `trail`.
     #[inline]
-    pub(crate) fn run<R>(&self, channel: u32, trail: Trail, handlers: impl FnOnce() -> R) -> R {
+    pub(crate) fn run<R>(
+        &self,
+        channel: u32,
+        trail: Option<&Trail>,
+        handlers: impl FnOnce() -> R,
+    ) -> R {
         self.running.set(true);
-        self.trail.set(trail.after(channel));
+        self.channel.set(channel);
+        if let Some(trail) = trail {
+            self.trail.set(*trail);
+        }
         // No guard: `handlers` catches every panic, and the frame is only read by this thread.
         let result = handlers();
         self.running.set(false);
+        if trail.is_some() {
+            self.trail.set(Trail::default());
+        }
         result
     }
 

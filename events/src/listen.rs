@@ -10,11 +10,13 @@ use std::{
 
 use crate::{
     bus::WorkerEvents,
+    channel::ChannelCore,
     dispatch::{Inline, Scene},
-    error::RegisterError,
+    error::{BoxError, RegisterError},
     event::{DynamicEvent, Event},
     handler::{Entry, HandlerInfo, Mortal, Outcome, OwnerGone},
     hub::{Dynamic, Hub},
+    name::Pattern,
     registration::Registration,
 };
 
@@ -81,14 +83,26 @@ impl<'a> Listen<'a> {
                 .map(|(pattern, _)| pattern.clone())
                 .collect(),
         );
+        if self.owner.is_none() {
+            // Most handlers have no owner to look for: their call is the closure's, and nothing else.
+            let call = move |payload: &T, _: &Scene<'_>| handler(payload).into_result();
+            return Ok(self.add(resolved, info, call));
+        }
         let removal = Removal::new(self.bus, &info, self.owner.clone());
-        let entry = Arc::new(Entry::new(
-            Arc::clone(&info),
-            move |payload: &T, _: &Scene<'_>| {
-                let _owner = removal.owner()?;
-                handler(payload).into_result()
-            },
-        ));
+        let call = move |payload: &T, _: &Scene<'_>| {
+            let _owner = removal.owner()?;
+            handler(payload).into_result()
+        };
+        Ok(self.add(resolved, info, call))
+    }
+
+    fn add<T: Event>(
+        &self,
+        resolved: Vec<(Pattern, Arc<ChannelCore<T>>)>,
+        info: Arc<HandlerInfo>,
+        call: impl Fn(&T, &Scene<'_>) -> Result<(), BoxError> + Send + Sync + 'static,
+    ) -> Registration {
+        let entry = Arc::new(Entry::new(Arc::clone(&info), call));
         self.bus.inner.hub.describe(info, None);
         let mut channels = Vec::new();
         for (pattern, channel) in resolved {
@@ -96,7 +110,7 @@ impl<'a> Listen<'a> {
             channels.push(channel as _);
         }
         let handler: Arc<dyn Mortal + Send + Sync> = entry;
-        Ok(Registration::new(handler, channels, self.bus.downgrade()))
+        Registration::new(handler, channels, self.bus.downgrade())
     }
 
     /// Registers an inline handler of any type of event, wildcards included.
@@ -132,11 +146,7 @@ impl<'a> Listen<'a> {
         Ok(Registration::new(handler, Vec::new(), self.bus.downgrade()))
     }
 
-    pub(super) fn info(
-        &self,
-        type_name: &str,
-        patterns: Box<[crate::name::Pattern]>,
-    ) -> Arc<HandlerInfo> {
+    pub(super) fn info(&self, type_name: &str, patterns: Box<[Pattern]>) -> Arc<HandlerInfo> {
         let name = self.name.as_deref().unwrap_or(type_name).into();
         Arc::new(HandlerInfo::new(name, patterns, Hub::next_serial()))
     }

@@ -102,17 +102,38 @@ impl<T: Event> Shards<T> {
         thread: usize,
         make: impl FnOnce() -> Arc<Route<T>>,
     ) -> (Arc<Route<T>>, u64) {
+        let mut state = self.shard(thread).lock();
+        state.posted += 1;
+        let posted = state.posted;
+        (state.route(make), posted)
+    }
+
+    /// The same, if inline handlers are all there is; else nothing is counted.
+    #[inline]
+    pub(crate) fn read_inline(
+        &self,
+        thread: usize,
+        make: impl FnOnce() -> Arc<Route<T>>,
+    ) -> Option<(Arc<Route<T>>, u64)> {
         #[cfg(shuttle)]
         if crate::faults::is(crate::faults::Fault::RouteMadeBeforeTheLock) {
             let route = self.shard(thread).lock().route.clone().unwrap_or_else(make);
             let mut state = self.shard(thread).lock();
             state.posted += 1;
-            return (Arc::clone(state.route.insert(route)), state.posted);
+            return Some((Arc::clone(state.route.insert(route)), state.posted));
         }
         let mut state = self.shard(thread).lock();
+        if let Some(route) = &state.route
+            && !route.is_inline_only()
+        {
+            return None;
+        }
+        let route = state.route(make);
+        if !route.is_inline_only() {
+            return None;
+        }
         state.posted += 1;
-        let posted = state.posted;
-        (state.route(make), posted)
+        Some((route, state.posted))
     }
 
     /// The route, without counting a post.

@@ -10,11 +10,16 @@ const REMEMBERED: usize = 7;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trail {
     depth: u32,
-    /// Channel indices, the latest first; only the first `depth` mean anything.
+    /// Channel indices, a ring: the ancestor of depth `n` stands at `n % REMEMBERED`.
     latest: [u32; REMEMBERED],
 }
 
 impl Trail {
+    /// The trail, unless it is empty.
+    pub(crate) fn if_any(&self) -> Option<&Self> {
+        (self.depth > 0).then_some(self)
+    }
+
     /// How many handlers lie between the first post and this event.
     pub(crate) fn depth(&self) -> u32 {
         self.depth
@@ -23,8 +28,7 @@ impl Trail {
     /// The trail of an event that is posted by a handler of an event on `channel`.
     #[must_use]
     pub(crate) fn after(mut self, channel: u32) -> Self {
-        self.latest.rotate_right(1);
-        self.latest[0] = channel;
+        self.latest[self.depth as usize % REMEMBERED] = channel;
         self.depth += 1;
         self
     }
@@ -32,12 +36,14 @@ impl Trail {
     /// The channels that repeat, oldest first and closed by `channel` itself: `[a, b, a]` for two channels that
     /// post to each other. All that is remembered where nothing repeats.
     pub(crate) fn cycle(&self, channel: u32) -> Vec<u32> {
-        let known = REMEMBERED.min(self.depth as usize);
-        let period = self.latest[..known]
-            .iter()
-            .position(|&ancestor| ancestor == channel)
+        let depth = self.depth as usize;
+        let known = REMEMBERED.min(depth);
+        // The latest first.
+        let ancestor = |back: usize| self.latest[(depth - 1 - back) % REMEMBERED];
+        let period = (0..known)
+            .find(|&back| ancestor(back) == channel)
             .map_or(known, |found| found + 1);
-        let mut path: Vec<_> = self.latest[..period].iter().rev().copied().collect();
+        let mut path: Vec<_> = (0..period).rev().map(ancestor).collect();
         path.push(channel);
         path
     }

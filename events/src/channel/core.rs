@@ -119,6 +119,13 @@ impl<T: Event> ChannelCore<T> {
             .read(frame.shard, || Arc::new(self.make_route()))
     }
 
+    /// The route, and a post counted, if inline handlers are all there is.
+    #[inline]
+    pub(super) fn inline_route(&self, frame: &Frame) -> Option<(Arc<Route<T>>, u64)> {
+        self.shards
+            .read_inline(frame.shard, || Arc::new(self.make_route()))
+    }
+
     pub(super) fn route_uncounted(&self, frame: &Frame) -> Arc<Route<T>> {
         self.shards
             .peek(frame.shard, || Arc::new(self.make_route()))

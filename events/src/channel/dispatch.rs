@@ -57,7 +57,7 @@ impl<T: Event> ChannelCore<T> {
         &self,
         frame: &Frame,
         route: &Route<T>,
-        trail: Trail,
+        trail: Option<&Trail>,
         posted: u64,
         payload: &T,
         scene: &Scene<'_>,
@@ -111,7 +111,8 @@ impl<T: Event> ChannelCore<T> {
             // The thread that dispatches a change need not be the one that posted it.
             let _span = meta.span.enter();
             under(meta.cause, || {
-                core.run_inline(frame, route, meta.trail, posted, &event.payload, &scene);
+                let trail = meta.trail.if_any();
+                core.run_inline(frame, route, trail, posted, &event.payload, &scene);
             });
         }
         if !route.is_inline_only() {
@@ -194,7 +195,7 @@ impl<T: Event> ChannelCore<T> {
     pub(crate) fn discard_for(event: &Arc<Envelope<T>>, refusal: Refusal) {
         event.core.hub.count_dropped();
         // Set once: an event is either dispatched or discarded.
-        let _: Result<(), Refusal> = event.meta.refusal.set(refusal);
+        let _: Result<(), Box<Refusal>> = event.meta.refusal.set(Box::new(refusal));
         event.meta.completion.dispatched();
     }
 }

@@ -27,6 +27,36 @@ impl<T: Event> ChannelCore<T> {
         if let Err(refusal) = self.admit(&event) {
             return Err(self.refuse(event, refusal));
         }
+        // The event stays where the caller put it: each move of a payload costs as much as a handler.
+        if Frame::with(|frame| self.post_inline(frame, &event)) {
+            return Ok(());
+        }
+        self.post_on(event)
+    }
+
+    /// Runs inline handlers where they are all there is; whether that was so.
+    #[inline]
+    fn post_inline(&self, frame: &Frame, event: &T) -> bool {
+        if frame.is_running() || self.operation_of.is_some() {
+            return false;
+        }
+        let Some((route, posted)) = self.inline_route(frame) else {
+            return false;
+        };
+        let json = OnceLock::new();
+        let scene = Scene {
+            info: &self.info,
+            operation: None,
+            json: &json,
+        };
+        self.run_inline(frame, &route, None, posted, event, &scene);
+        drop(route);
+        frame.settle();
+        true
+    }
+
+    /// Posts to more than inline handlers, or from inside one.
+    fn post_on(self: &Arc<Self>, event: T) -> Result<(), PostError<T>> {
         Frame::with(|frame| {
             if frame.is_running() {
                 return self.post_nested(frame, event).map(drop);
@@ -36,25 +66,15 @@ impl<T: Event> ChannelCore<T> {
                 return Ok(());
             }
             let (route, posted) = self.route(frame);
-            if route.is_inline_only() {
-                let json = OnceLock::new();
-                let scene = Scene {
-                    info: &self.info,
-                    operation: None,
-                    json: &json,
-                };
-                self.run_inline(frame, &route, Trail::default(), posted, &event, &scene);
-            } else {
-                let reserved = match self.reserve(&route) {
-                    Ok(reserved) => reserved,
-                    Err(full) => {
-                        self.uncount(frame);
-                        return Err(self.refuse(event, full.into()));
-                    }
-                };
-                let event = self.for_all(event, Trail::default(), reserved);
-                Self::dispatch_by(frame, &route, posted, &event);
-            }
+            let reserved = match self.reserve(&route) {
+                Ok(reserved) => reserved,
+                Err(full) => {
+                    self.uncount(frame);
+                    return Err(self.refuse(event, full.into()));
+                }
+            };
+            let event = self.for_all(event, Trail::default(), reserved);
+            Self::dispatch_by(frame, &route, posted, &event);
             drop(route);
             frame.settle();
             Ok(())
@@ -184,6 +204,7 @@ impl<T: Event> ChannelCore<T> {
         }
     }
 
+    #[inline]
     pub(super) fn admit(&self, event: &T) -> Result<(), Refusal> {
         if self.hub.is_closed() {
             return Err(Refusal::Closed);

@@ -173,10 +173,13 @@ impl Listen<'_> {
 type Call = Pin<Box<dyn Future<Output = Result<(), crate::BoxError>> + Send>>;
 type Handler<T> = Arc<dyn Fn(Received<T>) -> Call + Send + Sync>;
 
+/// A queue and the channel that feeds it.
+type QueueOf<T> = (Arc<Bounded<T>>, Weak<ChannelCore<T>>);
+
 /// What a registration ends.
 struct Ending<T: Event> {
     info: Arc<HandlerInfo>,
-    queues: Vec<(Arc<Bounded<T>>, Weak<ChannelCore<T>>)>,
+    queues: Vec<QueueOf<T>>,
 }
 
 impl<T: Event> Mortal for Ending<T> {

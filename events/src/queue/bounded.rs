@@ -115,12 +115,13 @@ impl<T: Event> Bounded<T> {
     }
 
     pub(crate) fn sleep(&self, waker: &Waker) -> Poll<()> {
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         if !state.queue.is_empty() || state.missing > 0 || state.closed {
             return Poll::Ready(());
         }
         #[cfg(shuttle)]
-        let mut state = crate::faults::relock(&self.state, state);
+        let state = crate::faults::relock(&self.state, state);
+        let mut state = state;
         state.waker = Some(waker.clone());
         self.asleep.store(true, Ordering::Release);
         Poll::Pending

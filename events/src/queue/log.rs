@@ -347,13 +347,14 @@ impl<T: Event> Reader<T> {
 
     /// Wakes `waker` at the next event; ready if there is one already, or none to come.
     pub(crate) fn sleep(&mut self, waker: &Waker) -> Poll<()> {
-        let mut state = self.log.state.lock();
+        let state = self.log.state.lock();
         // Under the lock: posts raise the head under it, so none falls between this look and the sleep.
         if self.log.head.load(Ordering::Relaxed) != self.next || state.closed {
             return Poll::Ready(());
         }
         #[cfg(shuttle)]
-        let mut state = crate::faults::relock(&self.log.state, state);
+        let state = crate::faults::relock(&self.log.state, state);
+        let mut state = state;
         if let Some(Some(reader)) = state.readers.get_mut(self.index) {
             reader.position = self.next;
             let slept = reader.waker.replace(waker.clone()).is_some();

@@ -37,13 +37,16 @@ pub(crate) struct LocalInner {
     handlers: RefCell<Vec<Handler>>,
     /// The handlers of each channel seen so far, in order; emptied when a registration comes or goes.
     routes: RefCell<HashMap<u32, Rc<LocalRoute>>>,
+    last_route: RefCell<Option<(u32, Rc<LocalRoute>)>>,
     /// Mail taken out of the mailbox and not handled yet. Here, and not on the stack of `run`, so that a `run`
     /// that is dropped loses nothing.
     in_hand: RefCell<VecDeque<Mail>>,
-    pub(crate) on_gap: RefCell<Vec<Rc<dyn Fn(&Gap)>>>,
+    pub(crate) on_gap: RefCell<Vec<GapHandler>>,
     running: Cell<bool>,
     turns: Cell<u64>,
 }
+
+pub(crate) type GapHandler = Rc<dyn Fn(&Gap)>;
 
 struct Handler {
     pattern: Pattern,
@@ -59,7 +62,12 @@ struct LocalRoute {
 sync::thread_local! {
     /// The places that this thread has taken, given up when it ends. Handlers may hold clones of their worker's
     /// handle, in a circle that nothing else would break.
-    static PLACES: RefCell<Vec<Place>> = RefCell::new(Vec::new());
+    static PLACES: RefCell<Vec<Place>> = no_places();
+}
+
+/// Not a `const` initializer: the model checker's macro takes none.
+fn no_places() -> RefCell<Vec<Place>> {
+    RefCell::default()
 }
 
 struct Place(rc::Weak<LocalInner>);
@@ -92,6 +100,7 @@ impl LocalInner {
             mailbox: Arc::clone(mailbox),
             handlers: RefCell::new(Vec::new()),
             routes: RefCell::new(HashMap::new()),
+            last_route: RefCell::new(None),
             in_hand: RefCell::new(VecDeque::new()),
             on_gap: RefCell::new(Vec::new()),
             running: Cell::new(false),
@@ -116,7 +125,7 @@ impl LocalInner {
                 mortal: Rc::clone(mortal),
             });
         }
-        self.routes.borrow_mut().clear();
+        drop(self.forget_routes());
         self.bus.inner.hub.describe(info, Some(self.mailbox.index));
         for pattern in patterns {
             self.bus
@@ -131,11 +140,17 @@ impl LocalInner {
             .borrow_mut()
             .extract_if(.., |handler| handler.entry.serial == serial)
             .collect();
-        let stale = mem::take(&mut *self.routes.borrow_mut());
+        let stale = self.forget_routes();
         self.forget(&removed);
         // Last, with nothing borrowed: closures run their captures' drops, and those may come back here.
         drop(stale);
         drop(removed);
+    }
+
+    /// Takes the routes away, to be dropped where nothing is borrowed.
+    fn forget_routes(&self) -> impl Sized + use<> {
+        let all = mem::take(&mut *self.routes.borrow_mut());
+        (all, self.last_route.borrow_mut().take())
     }
 
     fn forget(&self, removed: &[Handler]) {
@@ -195,7 +210,7 @@ impl LocalInner {
         let timed = turn.is_multiple_of(SAMPLED);
         let _span = meta.span.enter();
         under(meta.cause, || {
-            frame.run(info.index, meta.trail, || {
+            frame.run(info.index, meta.trail.if_any(), || {
                 for entry in route.of(meta.operation) {
                     if entry.is_alive() {
                         frame.record.begin(entry.serial);
@@ -213,6 +228,18 @@ impl LocalInner {
     }
 
     fn route(&self, info: &ChannelInfo) -> Rc<LocalRoute> {
+        // Events of one channel come in runs: the last route is asked before the table.
+        if let Some((index, route)) = &*self.last_route.borrow()
+            && *index == info.index
+        {
+            return Rc::clone(route);
+        }
+        let route = self.find_route(info);
+        *self.last_route.borrow_mut() = Some((info.index, Rc::clone(&route)));
+        route
+    }
+
+    fn find_route(&self, info: &ChannelInfo) -> Rc<LocalRoute> {
         if let Some(route) = self.routes.borrow().get(&info.index) {
             return Rc::clone(route);
         }
@@ -286,7 +313,7 @@ impl LocalInner {
             meta.completion.worker_done(self.mailbox.index);
         }
         let handlers = mem::take(&mut *self.handlers.borrow_mut());
-        let routes = mem::take(&mut *self.routes.borrow_mut());
+        let routes = self.forget_routes();
         let on_gap = mem::take(&mut *self.on_gap.borrow_mut());
         self.forget(&handlers);
         self.bus.inner.hub.maybe_quiet();
