@@ -103,7 +103,7 @@ async fn read(
 ) -> Result<String, StatusCode> {
     let flags = service.flags.clone();
     let key = flags.cache_key(&[&name]).map_err(internal)?;
-    let load = move || flags.select_by("name", name);
+    let load = || flags.select_by("name", name.as_str());
     let flag = service
         .node
         .cache()

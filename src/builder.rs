@@ -1,6 +1,10 @@
 //! [`NodeBuilder`]: the settings of a node, and its start.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tidings_cache::{Cache, CacheBuilder};
 use tidings_core::{
@@ -10,6 +14,7 @@ use tidings_core::{
 use tidings_events::{WorkerEvents, WorkerEventsBuilder};
 use tidings_store::{Attachment, Store};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
@@ -23,6 +28,8 @@ use crate::{
 pub(crate) const MAX_WORKERS: usize = tidings_events::MAX_WORKERS;
 /// How long a write waits for the handlers of its change unless told otherwise.
 const HANDLER_DEADLINE: Duration = Duration::from_secs(2);
+/// From when on a handler is reported as slow unless told otherwise.
+const SLOW_HANDLER: Duration = Duration::from_secs(1);
 
 /// Builds a [`Node`]. Made by [`Node::builder`].
 #[must_use]
@@ -33,6 +40,7 @@ pub struct NodeBuilder {
     workers: usize,
     node_id: Option<String>,
     handler_deadline: Duration,
+    slow_handler: Duration,
     cache: CacheBuilder,
     events: WorkerEventsBuilder,
     clock: Arc<dyn Clock>,
@@ -48,6 +56,7 @@ impl NodeBuilder {
             workers: 1,
             node_id: None,
             handler_deadline: HANDLER_DEADLINE,
+            slow_handler: SLOW_HANDLER,
             cache: Cache::builder(),
             events: WorkerEvents::builder(),
             clock: Arc::new(SystemClock::new()),
@@ -96,6 +105,12 @@ impl NodeBuilder {
     /// is logged and counted.
     pub fn handler_deadline(mut self, deadline: Duration) -> Self {
         self.handler_deadline = deadline;
+        self
+    }
+
+    /// From when on a running handler is logged as slow, with its name; 1 s by default.
+    pub fn slow_handler(mut self, limit: Duration) -> Self {
+        self.slow_handler = limit;
         self
     }
 
@@ -156,6 +171,7 @@ impl NodeBuilder {
             .events
             .workers(self.workers)
             .clock(Arc::clone(&self.clock))
+            .runtime(runtime.clone())
             .build()
             .map_err(|error| StartError::Events(error.into()))?;
         let changes = Changes::declare(
@@ -169,22 +185,27 @@ impl NodeBuilder {
             schemas: schemas.clone(),
             sink: Arc::new(changes),
             clock: Arc::clone(&self.clock),
-            runtime,
+            runtime: runtime.clone(),
         };
         store.attach(attachment).await.map_err(StartError::Store)?;
 
         let node_id = self.node_id.unwrap_or_else(|| Uuid::new_v4().to_string());
-        let shared = Shared::new(
+        let node = Node::starting(Arc::new(Shared {
             node_id,
-            self.workers,
+            workers: self.workers,
             cache,
             events,
             store,
+            entities: self.entities,
             schemas,
-            self.clock,
-        );
-        let node = Node::starting(Arc::new(shared));
+            started: self.clock.now(),
+            clock: self.clock,
+            stop: CancellationToken::new(),
+            abandon: CancellationToken::new(),
+            threads: Mutex::default(),
+        }));
         worker::start_all(&node, &self.hooks).await?;
+        runtime.spawn(node.worker_events().watchdog(self.slow_handler).watch());
         Ok(node)
     }
 }

@@ -14,13 +14,16 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures_util::future::{BoxFuture, FutureExt};
 use tidings_cache::Cache;
 use tidings_core::{Cause, CrudEvent, Entity, Operation, Origin, RowError, Schema};
-use tidings_events::{CrudChannel, DeclareError, Ticket, WorkerEvents};
+use tidings_events::{CrudChannel, DeclareError, Handled, Ticket, WorkerEvents};
 use tidings_store::{ChangeSet, ChangeSink, RowChange};
+
+use crate::warm::{Warm, warm_page};
 
 /// What the node knows of an entity besides its schema: how to declare its channel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntityType {
     pub(crate) schema: &'static Schema,
+    pub(crate) warm: Warm,
     declare: fn(&WorkerEvents) -> Result<Arc<dyn Announce>, DeclareError>,
 }
 
@@ -31,6 +34,7 @@ impl EntityType {
         };
         Self {
             schema: E::schema(),
+            warm: warm_page::<E>,
             declare,
         }
     }
@@ -115,7 +119,7 @@ impl ChangeSink for Changes {
             .collect();
         // A write made inside a handler must not wait for handlers that run after it.
         let waits = set.cause.is_none();
-        let deadline = self.deadline;
+        let (deadline, cache) = (self.deadline, self.cache.clone());
         async move {
             let deliveries: Vec<_> = tickets.into_iter().map(Ticket::dispatch).collect();
             if !waits {
@@ -125,11 +129,20 @@ impl ChangeSink for Changes {
                 deliveries.into_iter().map(|it| it.handled(deadline)),
             );
             for handled in handled.await {
-                if !handled.is_complete() {
-                    tracing::warn!(
-                        ?handled,
-                        "a write returns before all of its handlers have run"
-                    );
+                match handled {
+                    Handled::Everywhere => {}
+                    Handled::Missed(workers) => {
+                        // What their handlers would have invalidated by hand is unknown, and the write is
+                        // about to say that nothing old is served.
+                        tracing::warn!(workers, "workers missed a change; the cache is purged");
+                        cache.purge_local();
+                    }
+                    late => {
+                        tracing::warn!(
+                            ?late,
+                            "a write returns before all of its handlers have run"
+                        );
+                    }
                 }
             }
         }

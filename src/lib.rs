@@ -69,6 +69,7 @@ mod builder;
 mod changes;
 mod error;
 mod node;
+mod warm;
 mod worker;
 
 pub use tidings_cache as cache;
@@ -91,5 +92,6 @@ pub use self::{
     builder::NodeBuilder,
     error::{BoxError, StartError},
     node::{Node, ShutdownReport},
+    warm::{WarmEnd, WarmProgress, Warmed},
     worker::Worker,
 };

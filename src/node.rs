@@ -16,7 +16,7 @@ use tidings_events::WorkerEvents;
 use tidings_store::{Dao, Store, Table};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{NodeBuilder, worker::WorkerThread};
+use crate::{NodeBuilder, changes::EntityType, worker::WorkerThread};
 
 /// A running node: workers, one cache, one bus, one store. Clones are cheap handles of the same node.
 ///
@@ -30,14 +30,15 @@ pub struct Node {
 }
 
 pub(crate) struct Shared {
-    node_id: String,
-    workers: usize,
-    cache: Cache,
-    events: WorkerEvents,
-    store: Store,
-    schemas: Vec<&'static Schema>,
+    pub(crate) node_id: String,
+    pub(crate) workers: usize,
+    pub(crate) cache: Cache,
+    pub(crate) events: WorkerEvents,
+    pub(crate) store: Store,
+    pub(crate) entities: Vec<EntityType>,
+    pub(crate) schemas: Vec<&'static Schema>,
     pub(crate) clock: Arc<dyn Clock>,
-    started: Tick,
+    pub(crate) started: Tick,
     /// Cancelled once, when the workers are to stop.
     pub(crate) stop: CancellationToken,
     /// Cancelled when the workers are to drop what they still run.
@@ -197,33 +198,6 @@ impl Node {
             }
         }
         left
-    }
-}
-
-impl Shared {
-    pub(crate) fn new(
-        node_id: String,
-        workers: usize,
-        cache: Cache,
-        events: WorkerEvents,
-        store: Store,
-        schemas: Vec<&'static Schema>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let started = clock.now();
-        Self {
-            node_id,
-            workers,
-            cache,
-            events,
-            store,
-            schemas,
-            clock,
-            started,
-            stop: CancellationToken::new(),
-            abandon: CancellationToken::new(),
-            threads: Mutex::default(),
-        }
     }
 }
 

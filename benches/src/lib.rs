@@ -5,6 +5,7 @@
 //! results agree, and reports medians and ratios as a table and as `target/bench/NAME.json`.
 //! `scripts/bench NAME` runs one group of subjects.
 
+pub mod bus;
 pub mod conformance;
 pub mod harness;
 pub mod hit;

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use tidings_benches::{
-    conformance,
+    bus, conformance,
     harness::{BenchError, Settings},
     hit, miss,
 };
@@ -42,6 +42,8 @@ struct Options {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Group {
+    /// Posts, and what it takes until everybody has heard.
+    Bus,
     /// A look-up of what is cached.
     Hit,
     /// Loads, promotions and invalidations.
@@ -53,6 +55,7 @@ enum Group {
 impl Group {
     fn run(self, settings: Settings, out: &Path) -> Result<(), BenchError> {
         let bench = match self {
+            Self::Bus => bus::run(settings)?,
             Self::Hit => hit::run(settings)?,
             Self::Miss => miss::run(settings)?,
             Self::Conformance => return conform(out),

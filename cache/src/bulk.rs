@@ -27,6 +27,21 @@ enum Wanted<V> {
     },
 }
 
+/// Flights that were entered and have no task yet. Dropped, by a panic of a value's `Clone` say, they fail.
+struct Entered<'a> {
+    cache: &'a Cache,
+    flights: Vec<Arc<Flight>>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        for flight in std::mem::take(&mut self.flights) {
+            self.cache
+                .fail(&flight, &self.cache.named.terms, GetError::Stopped);
+        }
+    }
+}
+
 impl Cache {
     /// The values of many keys, in order, with one load for all that neither level has.
     ///
@@ -93,13 +108,16 @@ impl Cache {
         L: Into<Loaded<V>>,
         E: Into<BoxError>,
     {
-        let mut own = Vec::new();
-        let mut refresh = Vec::new();
+        let entered = || Entered {
+            cache: self,
+            flights: Vec::new(),
+        };
+        let (mut own, mut refresh) = (entered(), entered());
         let mut wanted = Vec::with_capacity(open.len());
         let mut error = None;
         for index in open {
             let key = &keys[*index];
-            match self.want_one(key, &mut own, &mut refresh) {
+            match self.want_one(key, &mut own.flights, &mut refresh.flights) {
                 Ok(one) => wanted.push(one),
                 Err(other) => {
                     // Flights that were entered must fly all the same: others may wait for them.
@@ -108,7 +126,8 @@ impl Cache {
                 }
             }
         }
-        for (flights, background) in [(own, false), (refresh, true)] {
+        for (entered, background) in [(&mut own, false), (&mut refresh, true)] {
+            let flights = std::mem::take(&mut entered.flights);
             if !flights.is_empty() {
                 let asked: Vec<_> = flights.iter().map(|flight| flight.key.clone()).collect();
                 let terms = self.terms(options);

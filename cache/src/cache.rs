@@ -9,12 +9,11 @@ use crate::{
     config::{CacheBuilder, CacheSettings},
     error::{BoxError, ConfigError, GetError},
     form::{Form, Own},
-    level1::{self, Found, ThreadGuard},
+    level1::{self, Found},
     level2::{Held, NEVER},
     loaded::Loaded,
     node::{Named, Node},
     options::GetOptions,
-    stats::{CacheStats, ThreadStats},
     stored::{Cacheable, Stored, typed},
 };
 
@@ -41,6 +40,9 @@ pub struct Cache {
     pub(crate) node: Arc<Node>,
     pub(crate) named: Arc<Named>,
 }
+
+/// Of one hit in so many in L2, the age of the entry is recorded: it costs a look at the clock.
+const AGE_EVERY: u64 = 16;
 
 /// How a `get` was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -399,8 +401,8 @@ impl Cache {
             return Ok(Look::Missing { noted });
         }
         let shared = (held.value.map(|value| typed::<V>(value, key.as_str()))).transpose()?;
-        let sampled = self.count_level2(shared.is_none());
-        if sampled {
+        let (attached, hits) = self.count_level2(shared.is_none());
+        if hits.is_multiple_of(AGE_EVERY) {
             self.record_age(held.born);
         }
         let refresh = refresh_at <= now;
@@ -409,7 +411,7 @@ impl Cache {
         } else {
             held.expires.min(refresh_at)
         };
-        let value = self.promote(key, form, shared, noted, expires)?;
+        let value = self.promote(key, form, shared, noted, expires, attached)?;
         let outcome = Outcome::L2;
         Ok(Look::Found {
             entry: Entry { value, outcome },
@@ -425,19 +427,20 @@ impl Cache {
         shared: Option<Arc<V>>,
         noted: u64,
         expires: u64,
+        attached: bool,
     ) -> Result<Option<Arc<W>>, GetError>
     where
         V: Cacheable,
         W: Any + Send + Sync,
         M: Form<V, W>,
     {
-        let fitting = self.named.fitting(&self.node);
-        if level1::count(&fitting, |_| ()).is_none() {
+        if !attached {
             return shared.map(|shared| form.shared(shared)).transpose();
         }
         // Made before L1 is borrowed: a value's `Clone` may use the cache.
         let own = shared.map(|shared| form.own(&shared)).transpose()?;
         let value = own.clone().map(|own| own as Arc<dyn Any + Send + Sync>);
+        let fitting = self.named.fitting(&self.node);
         drop(level1::put(
             &fitting,
             key,
@@ -449,66 +452,25 @@ impl Cache {
         Ok(own)
     }
 
-    /// Counts a hit in L2; tells whether it is one of the sample whose age is recorded.
-    fn count_level2(&self, absent: bool) -> bool {
+    /// Counts a hit in L2. Tells whether this thread has an L1, and how many such hits there were.
+    fn count_level2(&self, absent: bool) -> (bool, u64) {
         let counted = level1::count(&self.named.fitting(&self.node), |counters| {
             counters.l2_hit(absent)
         });
-        let hits = counted.unwrap_or_else(|| {
-            let unattached = &self.named.threads.unattached;
-            unattached.absences.add(usize::from(absent));
-            unattached.l2_hits.add(1)
-        });
-        hits.is_multiple_of(16)
+        match counted {
+            Some(hits) => (true, hits),
+            None => {
+                let unattached = &self.named.threads.unattached;
+                unattached.absences.add(usize::from(absent));
+                (false, unattached.l2_hits.add(1))
+            }
+        }
     }
 
     fn record_age(&self, born: u64) {
         let age = self.node.now().saturating_sub(born);
         let age = std::time::Duration::from_nanos(age);
         self.named.counters.age.record(age);
-    }
-
-    /// Gives the calling thread an L1 for all named caches of the node.
-    ///
-    /// It dies with the guard, or with the thread. Attaching a thread again only counts; the first label stays.
-    pub fn attach_thread(&self, label: impl Into<String>) -> ThreadGuard {
-        level1::attach(&self.node, &self.named, &label.into())
-    }
-
-    /// Drops what is no longer valid from the calling thread's L1: for a worker's tick, so that what was revoked does not
-    /// linger in the memory of an idle worker. Costs a look at each entry.
-    pub fn sweep(&self) {
-        let now = self.node.now();
-        drop(level1::sweep(self.named.place, &self.named.slots, now));
-    }
-
-    /// Drops what has expired from L2, for all named caches of the node, and tells how many entries that were.
-    ///
-    /// Nothing needs this: an expired entry is not served, and the room it takes is bounded. `stale_for` spares what
-    /// expired more recently, for calls with a [`resurrect_ttl`](GetOptions::resurrect_ttl). Costs a look at each entry.
-    pub fn sweep_level2(&self, stale_for: std::time::Duration) -> usize {
-        let stale_for = u64::try_from(stale_for.as_nanos()).unwrap_or(u64::MAX);
-        self.node.sweep(stale_for)
-    }
-
-    /// What the cache has done so far. Costs a lock and a read of every attached thread's counters.
-    #[must_use]
-    pub fn stats(&self) -> CacheStats {
-        let level2 = &self.node.level2;
-        CacheStats {
-            in_flight: self.named.flights.len() as u64,
-            entries: level2.present.len() as u64,
-            absences: level2.absent.len() as u64,
-            bytes: level2.present.weight() + level2.absent.weight(),
-            capacity: self.node.capacity,
-            ..self.named.counters.snapshot(self.named.threads.total())
-        }
-    }
-
-    /// What each attached thread has done with this cache.
-    #[must_use]
-    pub fn thread_stats(&self) -> Vec<ThreadStats> {
-        self.named.threads.each()
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) enum Step {
     SetInserts,
     SetRaisesSlot,
     SetNumbersLast,
+    /// An expired value gets a new time only if it is still there.
+    StaleStaysRemoved,
     /// A set voids and inserts under one lock.
     SetHoldsLock,
 }

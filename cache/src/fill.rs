@@ -8,7 +8,7 @@ use crate::{
     cache::Cache,
     error::{GetError, OptionError},
     flight::{Answer, Flight, Landed},
-    level2::{ABSENCE_OVERHEAD, ENTRY_OVERHEAD, Extra, Held, NEVER, Removed},
+    level2::{ABSENCE_OVERHEAD, ENTRY_OVERHEAD, Extra, Held, NEVER, Present, Removed},
     loaded::Loaded,
     options::{Terms, check_duration, check_tags},
     size::size_of_value,
@@ -408,9 +408,7 @@ impl Cache {
             extra: Some(extra),
             ..held
         };
-        // Its own number: the invalidation of a tag that has not come round to removing it yet is newer than that.
-        let number = held.number;
-        let removed = self.insert(&flight.key, held.map(Some), number).ok()?;
+        let removed = self.exchange(&flight.key, held)?;
         Some((answer, removed))
     }
 
@@ -438,12 +436,25 @@ impl Cache {
             tags: held.tags().into(),
             refresh_at: now.saturating_add((left / 2).max(1)),
         });
-        let number = held.number;
         let held = Held {
             extra: Some(extra),
             ..held
         };
-        self.insert(key, held.map(Some), number).ok()
+        self.exchange(key, held)
+    }
+
+    /// Puts an entry in the place of itself, with other times. It keeps its number, so that an invalidation that has not
+    /// come round to removing it yet still does.
+    fn exchange(&self, key: &CacheKey, held: Present) -> Option<Removed> {
+        let stored = self.named.stored(key);
+        step!(
+            StaleStaysRemoved,
+            self.node.level2.exchange(stored, held),
+            or {
+                shuttle::thread::yield_now();
+                Some(self.node.level2.insert(stored, held))
+            }
+        )
     }
 }
 

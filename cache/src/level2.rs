@@ -279,6 +279,16 @@ impl Level2 {
         removed
     }
 
+    /// Puts a value in the place of the one that its key holds; nothing happens if it holds none any more. In one step: an
+    /// invalidation that removes the old one meanwhile is not undone.
+    pub(crate) fn exchange(&self, key: StoredKey, held: Present) -> Option<Removed> {
+        let mut removed = Removed::default();
+        let zone = &self.present;
+        zone.replace_with_lifecycle(key, held, true, &mut removed.present)
+            .ok()
+            .map(|()| removed)
+    }
+
     /// Takes out what a key holds in either zone, if it is older than `below`.
     pub(crate) fn remove(&self, name: &Name<'_>, below: u64) -> Removed {
         let mut removed = Removed::default();

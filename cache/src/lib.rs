@@ -93,6 +93,7 @@ mod stats;
 mod stored;
 mod sync;
 mod tags;
+mod upkeep;
 
 pub use tidings_core::{
     CacheKey, Cause, KeyBuilder, KeyPart, Origin,

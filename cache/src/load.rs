@@ -153,7 +153,11 @@ impl Cache {
             .map(|value| crate::stored::typed::<V>(value, key.as_str())))
         .transpose()?;
         match answer.filled {
-            Some(expires) => self.promote(key, form, shared, noted, expires),
+            Some(expires) => {
+                let fitting = self.named.fitting(&self.node);
+                let attached = crate::level1::count(&fitting, |_| ()).is_some();
+                self.promote(key, form, shared, noted, expires, attached)
+            }
             None => shared.map(|shared| form.shared(shared)).transpose(),
         }
     }
@@ -324,7 +328,7 @@ impl Task {
             AssertUnwindSafe(loading).catch_unwind().await
         };
         let mut turn = pin!(turn);
-        let mut this = self;
+        let this = self;
         let deadline = this.terms.deadline;
         if !deadline.is_zero() {
             let sleep = node.clock.sleep(deadline);
@@ -364,35 +368,35 @@ impl Task {
             }
             _ => {}
         }
-        let flights = std::mem::take(&mut self.flights);
+        // One by one: should dropping a value that is replaced panic, the others still land, as this is dropped.
         match result {
-            Ok(cargos) => {
-                for (flight, cargo) in flights.iter().zip(cargos) {
+            Ok(mut cargos) => {
+                while let Some((flight, cargo)) = self.flights.pop().zip(cargos.pop()) {
                     match cargo.check() {
                         Ok(()) => {
-                            self.cache
-                                .fill(flight, cargo, &self.terms, self.tags.as_deref());
+                            let tags = self.tags.as_deref();
+                            self.cache.fill(&flight, cargo, &self.terms, tags);
                         }
-                        Err(error) => self.cache.fail(flight, &self.terms, error.into()),
+                        Err(error) => self.cache.fail(&flight, &self.terms, error.into()),
                     }
                 }
             }
             Err(error) => {
-                for flight in &flights {
-                    self.cache.fail(flight, &self.terms, error.clone());
+                while let Some(flight) = self.flights.pop() {
+                    self.cache.fail(&flight, &self.terms, error.clone());
                 }
             }
         }
     }
 
     /// Tells those who wait that the load is late; gives whether it is still good for anything.
-    fn is_overdue(&mut self, after: Duration) -> bool {
+    fn is_overdue(&self, after: Duration) -> bool {
         self.cache.named.counters.load_deadlines.add(1);
         tracing::warn!(?after, "load is past its deadline");
         let (cache, terms) = (&self.cache, &self.terms);
-        self.flights
-            .retain(|flight| cache.overdue(flight, terms, after));
-        !self.flights.is_empty()
+        // All stay, also those that were voided: what the load gives is matched with them by their order.
+        let useful = |useful, flight| cache.overdue(flight, terms, after) || useful;
+        self.flights.iter().fold(false, useful)
     }
 }
 

@@ -239,6 +239,41 @@ fn handle_change_of_all(scene: &Scene) {
     scene.say();
 }
 
+/// An expired value, a source that is down, and an invalidation: what was invalidated is not served stale afterwards.
+fn stale() {
+    let clock = ManualClock::new();
+    let mut scene = Scene::new(false);
+    scene.cache = Cache::builder()
+        .small(1)
+        .deadline(std::time::Duration::ZERO)
+        .resurrect_ttl(std::time::Duration::from_secs(60))
+        .clock(Arc::new(clock.clone()))
+        .build()
+        .unwrap();
+    let old = Loaded::new(1_u64).ttl(std::time::Duration::from_secs(1));
+    scene
+        .cache
+        .set(&scene.key, old, GetOptions::default())
+        .unwrap();
+    clock.advance(std::time::Duration::from_secs(1));
+    let reader = |gets: usize| {
+        let scene = scene.clone();
+        thread::spawn(move || {
+            for _ in 0..gets {
+                let said = scene.said.load(Ordering::SeqCst);
+                let load = || async { Err::<Option<u64>, _>(std::io::Error::other("down")) };
+                let get = scene.cache.get(&scene.key, GetOptions::default(), load);
+                if let Ok(Some(seen)) = shuttle::future::block_on(get) {
+                    demand(*seen >= said, || {
+                        format!("stale: saw version {seen} after {said} was said")
+                    });
+                }
+            }
+        })
+    };
+    join([reader(2), scene.writer(invalidate), reader(2)]);
+}
+
 fn renew(scene: &Scene) {
     scene.change();
     let renewed = scene
@@ -259,7 +294,7 @@ fn one_load() {
 
 type Model = (&'static str, fn());
 
-const MODELS: [Model; 15] = [
+const MODELS: [Model; 16] = [
     ("invalidate, cold", || race(false, false, invalidate)),
     ("invalidate, warm", || race(false, true, invalidate)),
     ("invalidate, tagged", || race(true, true, invalidate)),
@@ -279,6 +314,7 @@ const MODELS: [Model; 15] = [
     }),
     ("renew, warm", || race(false, true, renew)),
     ("one load", one_load),
+    ("stale", stale),
 ];
 
 fn model(name: &str) -> fn() {
@@ -331,7 +367,7 @@ fn no_schedule_serves_a_stale_value() {
 }
 
 /// Which model notices which step's absence.
-const STEPS: [(Step, &str); 28] = [
+const STEPS: [(Step, &str); 29] = [
     (Step::FillChecksFlight, "invalidate, cold"),
     (Step::FillHoldsLock, "invalidate, cold"),
     (Step::FillChecksTag, "tag, cold"),
@@ -360,6 +396,7 @@ const STEPS: [(Step, &str); 28] = [
     (Step::SetRaisesSlot, "set, warm"),
     (Step::SetNumbersLast, "set, warm"),
     (Step::SetHoldsLock, "set, cold"),
+    (Step::StaleStaysRemoved, "stale"),
 ];
 
 #[test]

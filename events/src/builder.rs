@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, thread};
 
 use tidings_core::clock::{Clock, SystemClock};
+use tokio::runtime::Handle;
 
 use crate::{bus::WorkerEvents, completion::MAX_WORKERS, error::BuildError, hub::Hub};
 
@@ -14,6 +15,7 @@ pub(crate) struct Settings {
     pub(crate) max_payload: Option<usize>,
     pub(crate) max_depth: u32,
     pub(crate) shards: usize,
+    pub(crate) runtime: Option<Handle>,
 }
 
 /// Builds a [`WorkerEvents`].
@@ -33,6 +35,7 @@ pub struct WorkerEventsBuilder {
     max_payload: Option<usize>,
     max_depth: usize,
     clock: Option<Arc<dyn Clock>>,
+    runtime: Option<Handle>,
 }
 
 impl WorkerEventsBuilder {
@@ -43,6 +46,7 @@ impl WorkerEventsBuilder {
             max_payload: None,
             max_depth: 16,
             clock: None,
+            runtime: None,
         }
     }
 
@@ -85,6 +89,12 @@ impl WorkerEventsBuilder {
         self
     }
 
+    /// The tokio runtime that runs async handlers; by default the one in which each is registered.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
     /// Builds the bus.
     ///
     /// # Errors
@@ -107,6 +117,7 @@ impl WorkerEventsBuilder {
             mailbox_capacity: self.mailbox_capacity,
             max_payload: self.max_payload,
             max_depth: u32::try_from(self.max_depth).unwrap_or(u32::MAX),
+            runtime: self.runtime,
             shards: thread::available_parallelism().map_or(4, |cores| cores.get().min(16)),
         };
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));

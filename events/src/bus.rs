@@ -15,10 +15,12 @@ use crate::{
     channel::{AnyChannel, ChannelCore},
     error::{AttachError, PostError, RegisterError},
     event::{DynamicEvent, Event},
+    feed::{LifecycleFeed, LiveFeed},
     handler::{HandlerInfo, Outcome},
     hub::{Dynamic, Hub},
     listen::Listen,
     name::Pattern,
+    queue::{BlockingSubscriber, SubscribeOptions, Subscriber},
     registration::Registration,
     stats::{BusStats, ChannelStats},
     sync::Mutex,
@@ -138,6 +140,59 @@ impl WorkerEvents {
         }
     }
 
+    /// Subscribes a task to a channel, or to one operation of a CRUD channel (`"consumers:update"`).
+    ///
+    /// # Errors
+    ///
+    /// The channel is unknown, carries another type or is a wildcard; the capacity is out of range.
+    pub fn subscribe<T: Event>(
+        &self,
+        source: &str,
+        event: &str,
+        options: SubscribeOptions,
+    ) -> Result<Subscriber<T>, RegisterError> {
+        options.check()?;
+        let (pattern, channel) = self.resolve_typed::<T>(source, event)?;
+        Ok(channel.subscribe(pattern.operation(), options))
+    }
+
+    /// Subscribes a plain thread to a channel.
+    ///
+    /// # Errors
+    ///
+    /// As for [`subscribe`](Self::subscribe).
+    pub fn subscribe_blocking<T: Event>(
+        &self,
+        source: &str,
+        event: &str,
+        options: SubscribeOptions,
+    ) -> Result<BlockingSubscriber<T>, RegisterError> {
+        options.check()?;
+        let (pattern, channel) = self.resolve_typed::<T>(source, event)?;
+        Ok(channel.subscribe_blocking(pattern.operation(), options))
+    }
+
+    /// The live feed of all events. The first call turns it on, with this capacity, for the life of the bus:
+    /// from then on every post is an allocation and a short lock of the feed.
+    ///
+    /// # Errors
+    ///
+    /// The capacity is out of range.
+    pub fn feed(&self, capacity: usize) -> Result<LiveFeed, RegisterError> {
+        SubscribeOptions::new().capacity(capacity).check()?;
+        let (feed, new) = self.inner.hub.feed.open(capacity);
+        if new {
+            self.inner.invalidate(&Pattern::Everything);
+        }
+        Ok(feed)
+    }
+
+    /// The turns in the life of the bus from now on: workers coming and going, the shutdown.
+    #[must_use]
+    pub fn lifecycle(&self) -> LifecycleFeed {
+        LifecycleFeed::new(self.inner.hub.lifecycle.listen())
+    }
+
     /// Takes the place of worker `index` for the calling thread, once per index.
     ///
     /// # Errors
@@ -166,6 +221,7 @@ impl WorkerEvents {
                     event: channel.info().event.to_string(),
                     type_name: channel.info().type_name,
                     posted: channel.posted(),
+                    subscribers: channel.subscribers(),
                 })
                 .collect(),
             handlers: hub

@@ -63,6 +63,16 @@ impl Completion {
     pub(crate) fn wake_when_done(&self, waker: &Waker) -> bool {
         let mut slot = self.waker.lock();
         // Read under the lock: who counts to zero takes the lock afterwards, and finds the waker.
+        #[cfg(shuttle)]
+        let mut slot = {
+            let done = self.is_done();
+            let slot = crate::faults::relock(&self.waker, slot);
+            if done {
+                return true;
+            }
+            slot
+        };
+        #[cfg(not(shuttle))]
         if self.is_done() {
             return true;
         }

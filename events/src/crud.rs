@@ -29,13 +29,7 @@ impl<E: Entity> CrudChannel<E> {
     /// deeper than the bus allows, nobody hears of it: that is counted, and [`Delivery::handled`] says so.
     pub fn enqueue(&self, change: CrudEvent<E>, cause: Cause) -> Ticket {
         let core = &self.channel.core;
-        let trail = Frame::with(|frame| {
-            if frame.is_running() {
-                frame.trail()
-            } else {
-                Default::default()
-            }
-        });
+        let trail = Frame::with(Frame::trail_of_posts);
         let event = Arc::new(core.envelope(change, Addressee::All, trail, Some(cause)));
         let refusal = match core.hub.check_depth(&trail, core.info.index) {
             Err(refusal) => Some(refusal),

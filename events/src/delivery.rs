@@ -9,9 +9,9 @@ use std::{
     time::Duration,
 };
 
-use tidings_core::clock::{Clock, Sleep, Tick};
+use tidings_core::clock::{Sleep, Tick};
 
-use crate::{envelope::Posted, error::Refusal};
+use crate::{envelope::Posted, error::Refusal, sync::Ordering};
 
 /// An event that was accepted. Dropping it changes nothing: the event goes its way.
 #[must_use = "dropping it is fine, but says that nobody wants to know when the handlers have run"]
@@ -26,6 +26,8 @@ pub struct Delivery {
 pub enum Handled {
     /// Every inline handler, worker and async handler of the node is done with it.
     Everywhere,
+    /// All is done, but so many workers never heard of it: their mailboxes were full, and they will see a gap.
+    Missed(u32),
     /// The deadline passed first.
     Late(Late),
     /// Nobody heard of it: the bus was shut down, or handlers post in a cycle.
@@ -64,7 +66,8 @@ impl Delivery {
     }
 
     /// Resolves when all inline and worker handlers of the node have run, or after `deadline`, and then names
-    /// the workers that did not answer. A worker that died, or whose mailbox was full, is not waited for.
+    /// the workers that did not answer. A worker that died is not waited for, nor one whose mailbox was full
+    /// ([`Handled::Missed`]).
     ///
     /// The deadline counts from this call, on the bus's clock. Do not block a worker's thread on it: that
     /// worker's handlers could not run.
@@ -105,7 +108,10 @@ impl Future for Waiting {
         if meta.completion.wake_when_done(context.waker()) {
             return Poll::Ready(match meta.refusal.get() {
                 Some(refusal) => Handled::Refused(refusal.clone()),
-                None => Handled::Everywhere,
+                None => match meta.missed.load(Ordering::Relaxed) {
+                    0 => Handled::Everywhere,
+                    workers => Handled::Missed(workers),
+                },
             });
         }
         let clock = &this.event.hub().clock;

@@ -57,19 +57,38 @@ pub(crate) fn run<T: Event>(
     frame.record.end();
 }
 
-/// The same with a time taken for each handler; every so many dispatches.
+/// The same, each handler in a span of its own where spans of this level are on, and timed if asked for.
 #[cold]
-pub(crate) fn run_timed<T: Event>(
+pub(crate) fn run_watched<T: Event>(
     frame: &Frame,
     list: &[Arc<Inline<T>>],
     payload: &T,
     scene: &Scene<'_>,
+    timed: bool,
 ) {
-    for index in 0..list.len() {
-        let begun = Instant::now();
-        run(frame, &list[index..=index], payload, scene);
-        list[index].info.took(begun.elapsed());
+    for entry in list {
+        let _span = handler_span(&entry.info, scene.info).entered();
+        let begun = timed.then(Instant::now);
+        run(frame, std::slice::from_ref(entry), payload, scene);
+        if let Some(begun) = begun {
+            entry.info.took(begun.elapsed());
+        }
     }
+}
+
+/// Whether each handler's call gets a span: a look at a static when tracing is off.
+#[inline]
+pub(crate) fn spans_are_on() -> bool {
+    tracing::enabled!(tracing::Level::DEBUG)
+}
+
+pub(crate) fn handler_span(handler: &HandlerInfo, channel: &ChannelInfo) -> tracing::Span {
+    tracing::debug_span!(
+        "handle",
+        source = &*channel.source,
+        event = &*channel.event,
+        handler = &*handler.name,
+    )
 }
 
 /// Logs and counts a handler's error.

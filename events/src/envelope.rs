@@ -10,7 +10,7 @@ use tidings_core::{Cause, Operation};
 
 use crate::{
     channel::ChannelCore, completion::Completion, error::Refusal, event::Event, hub::Hub,
-    trail::Trail,
+    sync::AtomicU32, trail::Trail,
 };
 
 /// Which channel an event came by.
@@ -36,9 +36,14 @@ pub(crate) struct Meta {
     pub(crate) span: tracing::Span,
     pub(crate) json: LazyJson,
     pub(crate) completion: Completion,
+    /// How many workers will never handle it, because their mailbox was full. Written before the completion can
+    /// reach zero.
+    pub(crate) missed: AtomicU32,
     /// Why nobody heard of it, where that is so.
     pub(crate) refusal: OnceLock<Refusal>,
     pub(crate) route: Addressee,
+    /// Strict queues up to this serial kept a place for the event.
+    pub(crate) reserved_until: u64,
 }
 
 /// Whom an event is for.
@@ -46,8 +51,8 @@ pub(crate) struct Meta {
 pub(crate) enum Addressee {
     /// Everybody who listens.
     All,
-    /// One worker, chosen by the post.
-    Worker(usize),
+    /// The worker that posted it.
+    Worker,
     /// One worker that a key chose; another takes over if it dies.
     Unique(u64),
 }

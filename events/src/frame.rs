@@ -88,6 +88,15 @@ impl Frame {
         self.trail.get()
     }
 
+    /// The trail of what this thread posts now: that of the running handler, or a new one.
+    pub(crate) fn trail_of_posts(&self) -> Trail {
+        if self.is_running() {
+            self.trail()
+        } else {
+            Trail::default()
+        }
+    }
+
     /// Runs handlers of an event on `channel` that came by `trail`.
     #[inline]
     pub(crate) fn run<R>(&self, channel: u32, trail: Trail, handlers: impl FnOnce() -> R) -> R {

@@ -16,6 +16,7 @@ use crate::{
     builder::Settings,
     error::{BoxError, Refusal},
     event::DynamicEvent,
+    feed::{Broadcast, FeedSlot, Lifecycle},
     frame::{Deferred, Frame},
     handler::{Entry, HandlerInfo},
     mailbox::Mailbox,
@@ -23,10 +24,14 @@ use crate::{
     sequencer::Sequencer,
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
     trail::Trail,
+    unique::UniqueKeys,
 };
 
 /// Handlers are numbered over all buses of the process, so that a thread's record names one for certain.
 static NEXT_SERIAL: Serial = Serial::new(1);
+
+/// Signals of the bus's life that a listener may leave unread.
+const LIFECYCLE_CAPACITY: usize = 256;
 
 /// A handler that takes any event.
 pub(crate) type Dynamic = Entry<dyn Fn(&DynamicEvent<'_>) -> Result<(), BoxError> + Send + Sync>;
@@ -45,6 +50,11 @@ pub(crate) struct Hub {
     /// Told when work may have ended; only a shutdown listens.
     quiet: Notify,
     pub(crate) counts: Counts,
+    pub(crate) unique: UniqueKeys,
+    /// Events that async handlers have accepted and not finished.
+    pub(crate) tasks: AtomicU64,
+    pub(crate) feed: FeedSlot,
+    pub(crate) lifecycle: Broadcast<Lifecycle>,
 }
 
 /// Where a handler runs.
@@ -86,6 +96,10 @@ impl Hub {
             names: Mutex::new(Vec::new()),
             quiet: Notify::new(),
             counts: Counts::default(),
+            unique: UniqueKeys::default(),
+            tasks: AtomicU64::new(0),
+            feed: FeedSlot::default(),
+            lifecycle: Broadcast::new(LIFECYCLE_CAPACITY),
         })
     }
 
@@ -126,8 +140,21 @@ impl Hub {
         }
     }
 
+    pub(crate) fn signal(&self, signal: Lifecycle) {
+        // What it pushes out is a number; the listener finds out that it missed one.
+        let _: Option<Lifecycle> = self.lifecycle.push(signal);
+    }
+
     pub(crate) fn count_refusal(&self) {
         self.counts.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A listener's queue was closed under a post that had been accepted: by a shutdown, that is a drop; by the
+    /// listener's own end it is nobody's loss.
+    pub(crate) fn count_if_closing(&self) {
+        if self.is_closed() {
+            self.count_dropped();
+        }
     }
 
     pub(crate) fn count_dropped(&self) {

@@ -1,5 +1,7 @@
 //! [`Listen`]: a registration being put together: names, owner, more than one channel.
 
+mod tasks;
+
 use std::{
     any::{Any, type_name},
     fmt,
@@ -15,6 +17,8 @@ use crate::{
     hub::{Dynamic, Hub},
     registration::Registration,
 };
+
+pub use self::tasks::AsyncOptions;
 
 /// A registration in the making; see [`WorkerEvents::on`].
 #[must_use = "nothing is registered until one of its register methods is called"]
@@ -128,7 +132,11 @@ impl<'a> Listen<'a> {
         Ok(Registration::new(handler, Vec::new(), self.bus.downgrade()))
     }
 
-    fn info(&self, type_name: &str, patterns: Box<[crate::name::Pattern]>) -> Arc<HandlerInfo> {
+    pub(super) fn info(
+        &self,
+        type_name: &str,
+        patterns: Box<[crate::name::Pattern]>,
+    ) -> Arc<HandlerInfo> {
         let name = self.name.as_deref().unwrap_or(type_name).into();
         Arc::new(HandlerInfo::new(name, patterns, Hub::next_serial()))
     }
@@ -165,7 +173,7 @@ impl Removal {
 
     /// The owner, to hold during the call; removes the handler if it is gone.
     #[inline]
-    fn owner(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, OwnerGone> {
+    pub(crate) fn owner(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, OwnerGone> {
         match &self.owner {
             None => Ok(None),
             Some(owner) => match owner.upgrade() {

@@ -114,11 +114,23 @@ impl Mailbox {
     /// Offers an event; never waits. Call [`notify`](Self::notify) once no lock is held.
     pub(crate) fn offer(&self, event: &Arc<dyn Posted>) -> Offer {
         let mut state = self.state.lock();
-        if state.phase != Phase::Open {
+        #[cfg(shuttle)]
+        let phase = crate::faults::or(
+            crate::faults::Fault::ClosedAccepts,
+            state.phase,
+            Phase::Open,
+        );
+        #[cfg(not(shuttle))]
+        let phase = state.phase;
+        if phase != Phase::Open {
             return Offer::Closed;
         }
         if self.is_full(&state) {
             state.missed += 1;
+            #[cfg(shuttle)]
+            if crate::faults::is(crate::faults::Fault::GapForgotten) {
+                return Offer::Missed;
+            }
             let channel = event.info().index;
             match state.gaps.iter_mut().find(|gap| gap.0 == channel) {
                 Some(gap) => gap.1 += 1,
@@ -187,6 +199,8 @@ impl Mailbox {
         if state.phase != Phase::Open {
             return Poll::Ready(false);
         }
+        #[cfg(shuttle)]
+        let mut state = crate::faults::relock(&self.state, state);
         match &state.waker {
             Some(waker) if waker.will_wake(context.waker()) => {}
             _ => state.waker = Some(context.waker().clone()),

@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 use tidings_core::Operation;
 
-use crate::{dispatch::Inline, event::Event, hub::interest_bit, mailbox::Mailbox, sync::Mutex};
+use crate::{
+    dispatch::Inline, event::Event, feed::Feed, hub::interest_bit, mailbox::Mailbox, queue::Outlet,
+    sync::Mutex,
+};
 
 pub(crate) struct Route<T: Event> {
     /// Handlers of every operation, in order of level, then of registration.
@@ -17,6 +20,10 @@ pub(crate) struct Route<T: Event> {
     /// Handlers of one operation; they run after the others.
     pub(crate) by_operation: [Box<[Arc<Inline<T>>]>; 3],
     pub(crate) workers: Box<[WorkerRoute]>,
+    pub(crate) outlets: Box<[Arc<dyn Outlet<T>>]>,
+    /// Whether one of the outlets may refuse a post.
+    pub(crate) strict: bool,
+    pub(crate) feed: Option<Arc<Feed>>,
 }
 
 pub(crate) struct WorkerRoute {
@@ -45,7 +52,7 @@ impl<T: Event> Route<T> {
     /// Whether inline handlers are all there is, so that the payload may stay on the poster's stack.
     #[inline]
     pub(crate) fn is_inline_only(&self) -> bool {
-        self.workers.is_empty()
+        self.workers.is_empty() && self.outlets.is_empty() && self.feed.is_none()
     }
 }
 
@@ -62,6 +69,17 @@ struct ShardState<T: Event> {
     /// None after a registration came or went.
     route: Option<Arc<Route<T>>>,
     posted: u64,
+}
+
+impl<T: Event> ShardState<T> {
+    /// Made under the lock: a registration that `make` has not seen empties this shard afterwards.
+    #[inline]
+    fn route(&mut self, make: impl FnOnce() -> Arc<Route<T>>) -> Arc<Route<T>> {
+        match &self.route {
+            Some(route) => Arc::clone(route),
+            None => Arc::clone(self.route.insert(make())),
+        }
+    }
 }
 
 impl<T: Event> Shards<T> {
@@ -84,20 +102,44 @@ impl<T: Event> Shards<T> {
         thread: usize,
         make: impl FnOnce() -> Arc<Route<T>>,
     ) -> (Arc<Route<T>>, u64) {
-        let shard = &self.shards[thread & (self.shards.len() - 1)];
-        let mut state = shard.0.lock();
+        #[cfg(shuttle)]
+        if crate::faults::is(crate::faults::Fault::RouteMadeBeforeTheLock) {
+            let route = self.shard(thread).lock().route.clone().unwrap_or_else(make);
+            let mut state = self.shard(thread).lock();
+            state.posted += 1;
+            return (Arc::clone(state.route.insert(route)), state.posted);
+        }
+        let mut state = self.shard(thread).lock();
         state.posted += 1;
         let posted = state.posted;
-        // Made under the lock: a registration that `make` has not seen empties this shard afterwards.
-        let route = match &state.route {
-            Some(route) => Arc::clone(route),
-            None => Arc::clone(state.route.insert(make())),
-        };
-        (route, posted)
+        (state.route(make), posted)
+    }
+
+    /// The route, without counting a post.
+    pub(crate) fn peek(
+        &self,
+        thread: usize,
+        make: impl FnOnce() -> Arc<Route<T>>,
+    ) -> Arc<Route<T>> {
+        self.shard(thread).lock().route(make)
+    }
+
+    /// A post that was counted did not take place.
+    pub(crate) fn uncount(&self, thread: usize) {
+        self.shard(thread).lock().posted -= 1;
+    }
+
+    #[inline]
+    fn shard(&self, thread: usize) -> &Mutex<ShardState<T>> {
+        &self.shards[thread & (self.shards.len() - 1)].0
     }
 
     /// Who reads from now on sees the registrations as they are now.
     pub(crate) fn invalidate(&self) {
+        #[cfg(shuttle)]
+        if crate::faults::is(crate::faults::Fault::RegistrationUnannounced) {
+            return;
+        }
         for shard in &self.shards {
             let stale = shard.0.lock().route.take();
             // Outside the lock: the last reference drops closures, and those may post.

@@ -52,6 +52,10 @@ impl Sequencer {
     pub(crate) fn drain(&self) {
         {
             let mut state = self.state.lock();
+            #[cfg(shuttle)]
+            if crate::faults::is(crate::faults::Fault::TwoDrainers) {
+                state.draining = false;
+            }
             if state.draining || state.queue.is_empty() {
                 return;
             }
@@ -103,6 +107,12 @@ impl Draining<'_> {
     fn next(&self) -> Option<Arc<dyn Posted>> {
         let mut state = self.sequencer.state.lock();
         let next = state.queue.pop_front();
+        #[cfg(shuttle)]
+        let mut state = crate::faults::relock_if(
+            crate::faults::Fault::DrainEndsLate,
+            &self.sequencer.state,
+            state,
+        );
         // In the same critical section as the look: who enqueues after it finds nobody draining.
         if next.is_none() {
             state.draining = false;

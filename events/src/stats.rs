@@ -1,6 +1,8 @@
 //! What can be seen of a bus from outside.
 
-use crate::{handler::HandlerStats, mailbox::MailboxStats, sequencer::SequencerStats};
+use crate::{
+    handler::HandlerStats, mailbox::MailboxStats, queue::SubscriberStats, sequencer::SequencerStats,
+};
 
 /// The counts of a bus.
 #[derive(Clone, Debug)]
@@ -32,4 +34,6 @@ pub struct ChannelStats {
     pub type_name: &'static str,
     /// Events dispatched so far.
     pub posted: u64,
+    /// Its queues.
+    pub subscribers: Vec<SubscriberStats>,
 }

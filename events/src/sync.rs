@@ -17,7 +17,7 @@ pub(crate) use shuttle::{
 };
 
 #[cfg(shuttle)]
-pub(crate) use self::checked::Mutex;
+pub(crate) use self::checked::{Mutex, MutexGuard};
 
 #[cfg(shuttle)]
 mod checked {
@@ -25,7 +25,7 @@ mod checked {
 
     use std::sync::PoisonError;
 
-    use shuttle::sync::MutexGuard;
+    pub(crate) use shuttle::sync::MutexGuard;
 
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T: ?Sized>(shuttle::sync::Mutex<T>);

@@ -6,6 +6,11 @@ mod crud;
 mod handlers;
 mod lifecycle;
 mod nesting;
+mod queues;
+mod stress;
+mod targets;
+mod tasks;
+mod watching;
 mod workers;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub use self::listen::LocalListen;
-pub(crate) use self::local::LocalInner;
+pub(crate) use self::local::{LocalInner, current};
 
 /// So many events are handled before the worker's other tasks get a turn.
 const TURN: usize = 64;

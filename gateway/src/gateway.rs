@@ -16,6 +16,7 @@ use crate::{
     plugins::{self, AllowedGroups, KeyAuth},
     proxy::Proxy,
     server::{Acceptor, BindError, Imprint, Listener, Seats},
+    warm,
 };
 
 /// How long the node may take to end once no request runs any more.
@@ -230,6 +231,8 @@ impl GatewayBuilder {
             .await
             .map_err(|error| StartError::new("the node did not start", error))?;
 
+        warm::up(&node, &settings.warm_up).await;
+
         let mut options = AdminOptions::new();
         if let Some(token) = &settings.admin_token {
             options = options.token(token.expose());
@@ -240,7 +243,13 @@ impl GatewayBuilder {
         let imprint = admin_imprint(node.id());
         // The director has not begun to drain, so there is a cue.
         if let Some(cue) = cues.cue() {
-            tokio::spawn(front::serve_admin(acceptor, router, imprint, settings.limits, cue));
+            tokio::spawn(front::serve_admin(
+                acceptor,
+                router,
+                imprint,
+                settings.limits,
+                cue,
+            ));
         }
         director.serve();
         Ok(Gateway {

@@ -12,6 +12,7 @@ mod plugins;
 mod proxy;
 mod server;
 mod settings;
+mod warm;
 
 pub use self::{
     entities::{Acl, Consumer, KeyAuthCredential},

@@ -61,6 +61,8 @@ pub struct Settings {
     pub max_staleness: Option<Duration>,
     /// The groups whose consumers pass; anyone with a key if unset.
     pub allow_groups: Option<Vec<String>>,
+    /// The entities to read into the cache before the first request.
+    pub warm_up: Vec<String>,
     /// The plugins that are switched on.
     pub plugins: PluginSwitches,
     /// The name of this node; made anew if unset.
@@ -204,6 +206,7 @@ impl Settings {
             .required("max-staleness", parse::optional_duration)
             .flatten();
         let allow_groups = raw.optional("allow-groups", parse::groups);
+        let warm_up = raw.optional("warm-up", parse::warm_up).unwrap_or_default();
         let plugins = raw.required("plugins", parse::plugins);
         let node_id = raw.optional("node-id", parse::node_id);
         let log = raw.log_filter();
@@ -239,6 +242,7 @@ impl Settings {
                 neg_ttl,
                 max_staleness,
                 allow_groups,
+                warm_up,
                 plugins: plugins?,
                 node_id,
                 log: log?,

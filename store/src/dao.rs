@@ -2,6 +2,7 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tidings_core::{CacheKey, Entity, FieldValue as _, KeyPart, Patch, Row, Schema};
 
 use crate::{
@@ -15,6 +16,9 @@ use crate::{
 /// What holds of [`Table`]'s methods holds of these: their futures are owned and lazy, a write that was begun
 /// is done whole whoever goes away, and "not found" is `Ok(None)`. Fields are named as the struct names
 /// them.
+///
+/// The methods that take a value of any type box their future (one allocation), because an unnamed one would
+/// borrow what a borrowed value borrows, and a load must not.
 ///
 /// # Examples
 ///
@@ -108,11 +112,11 @@ impl<E: Entity> Dao<E> {
         &self,
         field: &str,
         value: V,
-    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, V> {
+    ) -> BoxFuture<'static, Result<Option<E>, Error>> {
         let selected = self
             .selector(field, value.into())
             .map(|selector| self.table.select_where(&selector));
-        async move { typed(selected?.await?) }
+        async move { typed(selected?.await?) }.boxed()
     }
 
     /// The row with these values of the cache key's fields, in the schema's order.
@@ -123,7 +127,7 @@ impl<E: Entity> Dao<E> {
     pub fn select_by_cache_key<V: Into<FieldInput> + Clone>(
         &self,
         parts: &[V],
-    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, V> {
+    ) -> BoxFuture<'static, Result<Option<E>, Error>> {
         let schema = self.schema();
         let fields = cache_key_fields(schema);
         let values: Result<Vec<_>, _> = check_parts(schema, parts.len()).and_then(|()| {
@@ -133,7 +137,7 @@ impl<E: Entity> Dao<E> {
                 .collect()
         });
         let selected = values.map(|values| self.table.select_by_cache_key(values));
-        async move { typed(selected?.await?) }
+        async move { typed(selected?.await?) }.boxed()
     }
 
     /// Changes the row with this primary key, in one transaction with reading it; gives it as it is stored, or
@@ -167,13 +171,14 @@ impl<E: Entity> Dao<E> {
         field: &str,
         value: V,
         edit: F,
-    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, V, F>
+    ) -> BoxFuture<'static, Result<Option<E>, Error>>
     where
         V: Into<FieldInput>,
         F: FnOnce(&mut E) + Send + 'static,
     {
         let selector = self.selector(field, value.into());
         self.update_with(selector, edit, WriteOptions::default())
+            .boxed()
     }
 
     /// [`update`](Self::update) by whatever [`selector`](Self::selector) gives, with options.
@@ -226,9 +231,10 @@ impl<E: Entity> Dao<E> {
         field: &str,
         value: V,
         entity: E,
-    ) -> impl Future<Output = Result<(E, Upserted), Error>> + Send + 'static + use<E, V> {
+    ) -> BoxFuture<'static, Result<(E, Upserted), Error>> {
         let selector = self.selector(field, value.into());
         self.upsert_with(selector, entity, WriteOptions::default())
+            .boxed()
     }
 
     /// [`upsert`](Self::upsert) by whatever [`selector`](Self::selector) gives, with options.
@@ -272,9 +278,9 @@ impl<E: Entity> Dao<E> {
         &self,
         field: &str,
         value: V,
-    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, V> {
+    ) -> BoxFuture<'static, Result<Option<E>, Error>> {
         let selector = self.selector(field, value.into());
-        self.delete_with(selector, WriteOptions::default())
+        self.delete_with(selector, WriteOptions::default()).boxed()
     }
 
     /// [`delete`](Self::delete) by whatever [`selector`](Self::selector) gives, with options.

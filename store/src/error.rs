@@ -1,6 +1,6 @@
 //! [`Error`]: what a store can refuse or fail at, one variant for each thing that a caller can do next.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 use tidings_core::{RowError, SchemaFaults, Value, Violations};
 
@@ -282,10 +282,4 @@ fn pairs(fields: &[String], values: &[Value]) -> String {
 
 fn holder(process: Option<u32>) -> String {
     process.map_or_else(String::new, |process| format!(" (process {process})"))
-}
-
-impl fmt::Display for crate::Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }

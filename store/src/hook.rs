@@ -47,6 +47,12 @@ impl Method {
     }
 }
 
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A call of a method, as hooks see it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]

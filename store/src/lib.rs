@@ -89,7 +89,7 @@
 //! # What it costs
 //!
 //! Each of up to nine connections is a thread with a page cache. A read is one prepared statement and two
-//! hand-overs between threads, some tens of microseconds; a write flushes the disk once, which is most of its
+//! hand-overs between threads; a write is some three statements and flushes the disk once, which is most of its
 //! time. Writes are done one after the other. Deleting a row reads all that hangs on it into memory.
 //!
 //! # What it refuses

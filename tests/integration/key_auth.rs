@@ -248,3 +248,32 @@ async fn an_invalidation_by_every_worker_costs_one_load() {
     assert_eq!(served.node().cache().stats().loads, loads + 1);
     served.stop().await;
 }
+
+/// WA1, WA2: after a restart with a warm-up the first request finds its rows in the cache.
+#[tokio::test]
+async fn a_warmed_up_gateway_answers_its_first_request_from_memory() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let database = format!("sqlite://{}", folder.path().join("db").display());
+    let first = served_with(|settings| settings.database = database.clone()).await;
+    let mut admin = first.admin().await;
+    admin
+        .post("/consumers", json!({"username": "bob"}))
+        .await
+        .expect(201);
+    admin
+        .post("/consumers/bob/key-auth", json!({"key": "abcd"}))
+        .await
+        .expect(201);
+    drop(admin);
+    first.stop().await;
+
+    let second = served_with(|settings| {
+        settings.database = database;
+        settings.warm_up = vec!["consumers".to_owned(), "keyauth_credentials".to_owned()];
+    })
+    .await;
+    let misses = second.node().cache().stats().misses;
+    second.proxy().await.with_key("abcd").await.expect(200);
+    assert_eq!(second.node().cache().stats().misses, misses);
+    second.stop().await;
+}

@@ -7,3 +7,4 @@ mod coherence;
 mod gateway;
 mod key_auth;
 mod node;
+mod warm;

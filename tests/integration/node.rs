@@ -253,6 +253,57 @@ async fn a_write_includes_what_handlers_invalidate_by_hand() {
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
+/// G2, G10: where a worker's mailbox was full, what its handlers would have invalidated is unknown: all goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_a_worker_missed_purges_before_it_returns() {
+    let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(Some(released));
+    let node = builder(1)
+        .await
+        .worker_events(tidings::WorkerEvents::builder().mailbox_capacity(1))
+        .init_worker(move |worker| {
+            let (started, released) = (started.clone(), released.lock().expect("once").take());
+            let released = released.expect("one worker");
+            let handler = move |_: &CrudEvent<Team>| {
+                let _ = started.send(());
+                let _ = released.recv(); // an error when the test is over: then nothing blocks any more
+            };
+            worker
+                .worker_events()
+                .register(handler, "crud", "teams")?
+                .keep();
+            Ok(())
+        })
+        .start()
+        .await
+        .expect("the node starts");
+    let teams = node.dao::<Team>().expect("declared");
+    let by_hand = CacheKey::new("by_hand", &["a"]);
+    let set = node.cache().set(&by_hand, Some(1), GetOptions::default());
+    set.expect("it fits");
+
+    let first = tokio::spawn(teams.insert(team("handled")));
+    starts.recv().await.expect("the worker is at it");
+    let mut waiting = Vec::new();
+    while node.worker_events().stats().mailboxes[0].missed == 0 {
+        let mut write = Box::pin(teams.insert(team(&format!("t{}", waiting.len()))));
+        // A write whose event was accepted waits for the worker; one whose event was missed returns.
+        let accepted = || node.worker_events().stats().mailboxes[0].accepted;
+        let before = accepted();
+        while accepted() == before && futures_util::poll!(&mut write).is_pending() {
+            tokio::task::yield_now().await;
+        }
+        waiting.push(write);
+    }
+    let probed = node.cache().probe::<i32>(&by_hand).expect("of that type");
+    assert!(probed.is_none(), "{probed:?}");
+
+    drop(release);
+    first.await.expect("not cancelled").expect("inserted");
+    assert!(node.shutdown(LONG).await.is_clean());
+}
+
 /// Handlers of a worker may hold what is not `Send`, and run on that worker's own thread.
 #[tokio::test]
 async fn a_workers_handler_runs_on_its_thread_and_need_not_be_send() {

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tidings_cache::{Cache, CacheKey, GetError, GetOptions, Loaded, Outcome};
+use tidings_cache::{Cache, GetError, GetOptions, Loaded, Outcome};
 
 use crate::kit::{Failure, Gate, Source, k, key, timed};
 
@@ -175,6 +175,31 @@ async fn later_callers_do_not_join_a_load_past_its_deadline() {
     assert_eq!(cache.stats().refused_superseded, 1);
 }
 
+/// A load past its deadline that can no longer be of use does not go on for ever.
+#[tokio::test]
+async fn an_invalidation_ends_a_load_past_its_deadline() {
+    let (builder, clock) = timed();
+    let cache = builder.deadline(Duration::from_secs(2)).build().unwrap();
+    let (gate, held) = (Gate::new(), Arc::new(()));
+    let (waits, holds) = (gate.clone(), Arc::clone(&held));
+    let load = || async move {
+        let _holds = holds;
+        waits.pass().await;
+        Ok::<_, Failure>(Some(1_u8))
+    };
+    let ask = cache.get(k(), GetOptions::default(), load);
+    let (answer, ()) = tokio::join!(ask, async {
+        gate.reached().await;
+        clock.advance(Duration::from_secs(2));
+    });
+    assert!(answer.is_err());
+    assert_eq!(Arc::strong_count(&held), 2, "it may still be of use");
+    drop(cache.invalidate(k()));
+    while Arc::strong_count(&held) > 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// ML12, G1: "if valid".
 #[tokio::test]
 async fn a_late_value_does_not_fill_after_an_invalidation() {
@@ -278,69 +303,6 @@ async fn the_l1_serializer_runs_once_per_worker_and_fill() {
         0,
         "nothing is left behind"
     );
-}
-
-#[tokio::test]
-async fn a_bulk_call_loads_what_misses_at_once_and_fences_each_key() {
-    let cache = Cache::builder().build().unwrap();
-    let keys = ["a", "b", "c", "d"].map(key);
-    cache
-        .set(&keys[0], Some(1_u8), GetOptions::default())
-        .unwrap();
-    let calls = AtomicUsize::new(0);
-    let load = |asked: Vec<CacheKey>| {
-        calls.fetch_add(1, Ordering::SeqCst);
-        assert_eq!(asked, [key("b"), key("c"), key("d")]);
-        let cache = cache.clone();
-        async move {
-            drop(cache.invalidate(&asked[1]));
-            Ok::<_, Failure>(vec![
-                (asked[1].clone(), Some(3_u8)),
-                (asked[0].clone(), Some(2)),
-            ])
-        }
-    };
-    let values = cache
-        .get_bulk(&keys, GetOptions::default(), load)
-        .await
-        .unwrap();
-    let values: Vec<_> = values
-        .iter()
-        .map(|value| value.as_deref().copied())
-        .collect();
-    assert_eq!(values, [Some(1), Some(2), Some(3), None]);
-    let cached = |name| cache.cached::<u8>(&key(name)).unwrap();
-    assert!(cached("b").is_some() && cached("c").is_none());
-    assert_eq!(cached("d").unwrap().value, None, "left out is absent");
-    assert_eq!(
-        (calls.load(Ordering::SeqCst), cache.stats().refused_void),
-        (1, 1)
-    );
-}
-
-#[tokio::test]
-async fn a_bulk_call_and_a_get_share_their_loads() {
-    let cache = Cache::builder().build().unwrap();
-    let (gate, source) = (Gate::new(), Source::default());
-    let first = key("a");
-    let single = cache.get(
-        &first,
-        GetOptions::default(),
-        source.behind(&gate, Some(1_u8)),
-    );
-    let keys = ["a", "b", "b"].map(key);
-    let bulk = cache.get_bulk(&keys, GetOptions::default(), |asked| async move {
-        assert_eq!(asked, [key("b")]);
-        Ok::<_, Failure>(vec![(key("b"), Some(2_u8))])
-    });
-    let (single, bulk, ()) = tokio::join!(single, bulk, async { gate.open() });
-    assert_eq!(single.unwrap().as_deref(), Some(&1));
-    let bulk: Vec<_> = bulk
-        .unwrap()
-        .iter()
-        .map(|value| **value.as_ref().unwrap())
-        .collect();
-    assert_eq!(bulk, [1, 2, 2]);
 }
 
 #[tokio::test]

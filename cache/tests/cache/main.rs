@@ -3,6 +3,7 @@
 
 mod answers;
 mod bounds;
+mod bulk;
 mod causes;
 mod checker;
 mod fences;

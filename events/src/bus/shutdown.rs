@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use futures_util::future::{Either, select};
 
-use crate::{bus::WorkerEvents, sync::Ordering};
+use crate::{bus::WorkerEvents, feed::Lifecycle, sync::Ordering};
 
 /// How a shutdown ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct ShutdownReport {
 impl WorkerEvents {
     /// Closes the bus: posts and registrations are refused from now on, what was accepted is handled, and each
     /// worker's [`run`](crate::LocalWorkerEvents::run) returns when its mailbox is empty. What is not handled by
-    /// the deadline is dropped and counted. A second call reports on the same end.
+    /// the deadline is dropped and counted. Then queues and feeds end: what is in them can still be received. A second call reports on the same end.
     ///
     /// Cancel safe in the sense that the bus stays closed; what remains in mailboxes is then handled, not
     /// counted.
@@ -30,6 +30,7 @@ impl WorkerEvents {
         let until = hub.clock.now().plus(deadline);
         hub.closed.store(true, Ordering::Release);
         hub.sequencer.close();
+        hub.signal(Lifecycle::Closing);
         hub.drain_soon();
         // The sequencer feeds the mailboxes, so it has to be empty before they close.
         let in_time = {
@@ -42,6 +43,7 @@ impl WorkerEvents {
                     hub.mailboxes
                         .iter()
                         .all(|mailbox| mailbox.is_idle() || !mailbox.stats().attached)
+                        && hub.tasks.load(Ordering::Acquire) == 0
                 })
                 .await;
             };
@@ -65,6 +67,13 @@ impl WorkerEvents {
                 posted.meta().completion.worker_done(mailbox.index);
             }
         }
+        let channels = self.inner.channels.lock().list.clone();
+        for channel in channels {
+            channel.close_queues();
+        }
+        hub.feed.close();
+        hub.signal(Lifecycle::Closed);
+        hub.lifecycle.close();
         let dropped = hub.counts.dropped.load(Ordering::Relaxed)
             + hub
                 .mailboxes

@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tidings_core::{Cause, CrudEvent};
 
 use super::{Consumer, Journal, Note, bus, cause, consumer};
-use crate::{AttachError, DynamicEvent, WorkerEvents};
+use crate::{AttachError, DynamicEvent, Handled, WorkerEvents};
 
 #[test]
 fn a_place_is_taken_once_and_only_if_it_exists() {
@@ -245,9 +246,11 @@ fn a_worker_whose_mailbox_was_full_learns_of_the_gap_before_the_next_event() {
     let _ = post("2");
     let missed = post("3");
     let _ = post("4");
-    assert!(
-        missed.is_complete(),
-        "nobody waits for a worker that missed it"
+    let handled = missed.handled(Duration::ZERO).now_or_never();
+    assert_eq!(
+        handled,
+        Some(Handled::Missed(1)),
+        "nobody waits for a worker that missed it, nor is told that it heard"
     );
     worker.run_pending();
     assert_eq!(journal.take(), ["1", "2", "gap crud/consumers 2"]);

@@ -15,14 +15,17 @@ use tidings_core::Operation;
 
 use crate::{
     bus::WorkerEvents,
-    dispatch::{SAMPLED, failed, panicked},
+    dispatch::{SAMPLED, failed, handler_span, panicked},
     envelope::{Addressee, ChannelInfo, Posted},
     error::BoxError,
+    feed::Lifecycle,
     frame::{Frame, under},
     gap::Gap,
     handler::{Entry, Mortal},
+    hub::Hub,
     mailbox::{Mail, Mailbox},
     name::Pattern,
+    sync,
 };
 
 /// A worker's handler: it takes the payload out of the event itself.
@@ -53,10 +56,10 @@ struct LocalRoute {
     narrow: [Box<[Rc<LocalEntry>]>; 3],
 }
 
-thread_local! {
+sync::thread_local! {
     /// The places that this thread has taken, given up when it ends. Handlers may hold clones of their worker's
     /// handle, in a circle that nothing else would break.
-    static PLACES: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
+    static PLACES: RefCell<Vec<Place>> = RefCell::new(Vec::new());
 }
 
 struct Place(rc::Weak<LocalInner>);
@@ -67,6 +70,19 @@ impl Drop for Place {
             inner.leave();
         }
     }
+}
+
+/// The worker of this bus that the thread is.
+pub(crate) fn current(hub: &Arc<Hub>) -> Option<usize> {
+    let place = |place: &Place| {
+        let inner = place.0.upgrade()?;
+        Arc::ptr_eq(&inner.bus.inner.hub, hub).then_some(inner.mailbox.index)
+    };
+    // While the thread is torn down it is no worker any more.
+    PLACES
+        .try_with(|places| places.borrow().iter().find_map(place))
+        .ok()
+        .flatten()
 }
 
 impl LocalInner {
@@ -81,10 +97,13 @@ impl LocalInner {
             running: Cell::new(false),
             turns: Cell::new(0),
         });
-        PLACES.with_borrow_mut(|places| {
+        PLACES.with(|places| {
+            let mut places = places.borrow_mut();
             places.retain(|place| place.0.strong_count() > 0);
             places.push(Place(Rc::downgrade(&inner)));
         });
+        let hub = &inner.bus.inner.hub;
+        hub.signal(Lifecycle::WorkerAttached(mailbox.index));
         inner
     }
 
@@ -180,6 +199,7 @@ impl LocalInner {
                 for entry in route.of(meta.operation) {
                     if entry.is_alive() {
                         frame.record.begin(entry.serial);
+                        let _span = handler_span(&entry.info, info).entered();
                         let begun = timed.then(Instant::now);
                         call(entry, event);
                         if let Some(begun) = begun {
@@ -253,6 +273,10 @@ impl LocalInner {
     /// go.
     fn leave(&self) {
         let in_hand = mem::take(&mut *self.in_hand.borrow_mut());
+        if self.mailbox.is_open() {
+            let hub = &self.bus.inner.hub;
+            hub.signal(Lifecycle::WorkerLeft(self.mailbox.index));
+        }
         for event in self.mailbox.close(in_hand) {
             let meta = event.meta();
             let passed_on = matches!(meta.route, Addressee::Unique(_));

@@ -62,7 +62,7 @@ const DURATION: &str = "a duration as 500ms, 5s, 1m or 2h; 0 for none";
 const TIMEOUT: &str = "a duration above zero and up to 24h, as 500ms, 5s or 1m";
 
 /// The options, in the order of the help.
-pub(super) const OPTIONS: [Spec; 23] = [
+pub(super) const OPTIONS: [Spec; 24] = [
     spec(
         "proxy-listen",
         "ADDRESS",
@@ -149,6 +149,13 @@ pub(super) const OPTIONS: [Spec; 23] = [
         "",
         "acl plugin: only consumers in one of these groups pass [default: everyone with a key]",
         "one group or more, separated by commas",
+    ),
+    spec(
+        "warm-up",
+        "A,B",
+        "",
+        "Entities to read into the cache before the first request [default: none]",
+        "consumers, keyauth_credentials, or both, separated by commas",
     ),
     spec(
         "plugins",

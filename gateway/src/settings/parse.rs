@@ -8,9 +8,11 @@ use std::{
 };
 
 use http::Uri;
+use tidings::Entity as _;
 use tracing_subscriber::EnvFilter;
 
 use super::{LogFormat, PluginSwitches, Raw, Secret, UpstreamAddress};
+use crate::{Consumer, KeyAuthCredential};
 
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 const LONGEST_DRAIN: Duration = Duration::from_secs(10);
@@ -239,6 +241,18 @@ pub(super) fn groups(raw: &Raw) -> Parsed<Vec<String>> {
     groups.sort_unstable();
     groups.dedup();
     Ok(groups)
+}
+
+/// What the look-ups of the plugins read by a key of the schema; the groups of acl have a form of their own.
+const WARMABLE: [&str; 2] = [Consumer::NAME, KeyAuthCredential::NAME];
+
+pub(super) fn warm_up(raw: &Raw) -> Parsed<Vec<String>> {
+    let items = raw.as_items().ok_or(Wrong::NotAllowed)?;
+    let known = |item: &String| WARMABLE.contains(&item.as_str());
+    if items.is_empty() || !items.iter().all(known) {
+        return Err(Wrong::NotAllowed);
+    }
+    Ok(items)
 }
 
 pub(super) fn plugins(raw: &Raw) -> Parsed<PluginSwitches> {

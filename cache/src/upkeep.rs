@@ -1,0 +1,54 @@
+//! What goes with a cache besides its entries: the threads that have an L1, tidying up, and what was counted.
+
+use std::time::Duration;
+
+use crate::{
+    cache::Cache,
+    level1::{self, ThreadGuard},
+    stats::{CacheStats, ThreadStats},
+};
+
+impl Cache {
+    /// Gives the calling thread an L1 for all named caches of the node.
+    ///
+    /// It dies with the guard, or with the thread. Attaching a thread again only counts; the first label stays.
+    pub fn attach_thread(&self, label: impl Into<String>) -> ThreadGuard {
+        level1::attach(&self.node, &self.named, &label.into())
+    }
+
+    /// Drops what is no longer valid from the calling thread's L1: for a worker's tick, so that what was revoked does not
+    /// linger in the memory of an idle worker. Costs a look at each entry.
+    pub fn sweep(&self) {
+        let now = self.node.now();
+        drop(level1::sweep(self.named.place, &self.named.slots, now));
+    }
+
+    /// Drops what has expired from L2, for all named caches of the node, and tells how many entries that were.
+    ///
+    /// Nothing needs this: an expired entry is not served, and the room it takes is bounded. `stale_for` spares what
+    /// expired more recently, for calls with a [`resurrect_ttl`](GetOptions::resurrect_ttl). Costs a look at each entry.
+    pub fn sweep_level2(&self, stale_for: Duration) -> usize {
+        let stale_for = u64::try_from(stale_for.as_nanos()).unwrap_or(u64::MAX);
+        self.node.sweep(stale_for)
+    }
+
+    /// What the cache has done so far. Costs a lock and a read of every attached thread's counters.
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        let level2 = &self.node.level2;
+        CacheStats {
+            in_flight: self.named.flights.len() as u64,
+            entries: level2.present.len() as u64,
+            absences: level2.absent.len() as u64,
+            bytes: level2.present.weight() + level2.absent.weight(),
+            capacity: self.node.capacity,
+            ..self.named.counters.snapshot(self.named.threads.total())
+        }
+    }
+
+    /// What each attached thread has done with this cache.
+    #[must_use]
+    pub fn thread_stats(&self) -> Vec<ThreadStats> {
+        self.named.threads.each()
+    }
+}

@@ -1,0 +1,166 @@
+//! Posts to one worker: the current one, or one that a key chooses.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    hash::{Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use tidings_core::Cause;
+
+use super::ChannelCore;
+use crate::{
+    envelope::{Addressee, Envelope, Posted},
+    error::{PostError, Refusal},
+    event::Event,
+    frame::Frame,
+    mailbox::Offer,
+    route::{Route, WorkerRoute},
+    trail::Trail,
+};
+
+/// What became of a unique post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum UniquePost {
+    /// This worker was given the event.
+    Posted {
+        /// The worker; if it dies before it handled the event, another takes over.
+        worker: usize,
+    },
+    /// The same key was posted within its window: nobody is given anything.
+    Duplicate,
+}
+
+impl<T: Event> ChannelCore<T> {
+    pub(crate) fn post_to_current(self: &Arc<Self>, event: T) -> Result<(), PostError<T>> {
+        let Some(worker) = crate::worker::current(&self.hub) else {
+            return Err(self.refuse(event, Refusal::NotAWorker));
+        };
+        let trail = match self.admit_direct(&event) {
+            Ok(trail) => trail,
+            Err(refusal) => return Err(self.refuse(event, refusal)),
+        };
+        let envelope = self.envelope(event, Addressee::Worker, trail, Cause::current());
+        let event = Arc::new(envelope);
+        let erased: Arc<dyn Posted> = Arc::clone(&event) as _;
+        let mailbox = &self.hub.mailboxes[worker];
+        let offer = {
+            let _order = self.order.lock();
+            mailbox.offer_alone(&erased)
+        };
+        drop(erased);
+        mailbox.notify();
+        match offer {
+            Offer::Accepted => {
+                event.meta.completion.dispatched();
+                Ok(())
+            }
+            Offer::Missed => Err(self.take_back(event, mailbox_full())),
+            Offer::Closed => Err(self.take_back(event, Refusal::Closed)),
+        }
+    }
+
+    pub(crate) fn post_unique(
+        self: &Arc<Self>,
+        event: T,
+        key: &str,
+        window: Duration,
+    ) -> Result<UniquePost, PostError<T>> {
+        let trail = match self.admit_direct(&event) {
+            Ok(trail) => trail,
+            Err(refusal) => return Err(self.refuse(event, refusal)),
+        };
+        let now = self.hub.clock.now();
+        match self.hub.unique.claim(self.info.index, key, now, window) {
+            Ok(true) => {}
+            Ok(false) => return Ok(UniquePost::Duplicate),
+            Err(refusal) => return Err(self.refuse(event, refusal)),
+        }
+        let envelope = self.envelope(event, Addressee::Unique(hash(key)), trail, Cause::current());
+        let event = Arc::new(envelope);
+        match self.give_to_one(&event) {
+            Ok(worker) => {
+                event.meta.completion.dispatched();
+                Ok(UniquePost::Posted { worker })
+            }
+            Err(refusal) => {
+                // Nobody has it, so the key may be tried again.
+                self.hub.unique.forget(self.info.index, key);
+                Err(self.take_back(event, refusal))
+            }
+        }
+    }
+
+    /// The worker that had the event died: another gets it, or it is counted as dropped.
+    pub(crate) fn reassign(event: &Arc<Envelope<T>>) {
+        match event.core.give_to_one(event) {
+            Ok(worker) => tracing::info!(worker, "a worker took over a unique event"),
+            Err(refusal) => {
+                event.core.hub.count_dropped();
+                tracing::error!(%refusal, "no worker takes over a unique event");
+            }
+        }
+    }
+
+    /// Gives the event to the first worker that takes it, beginning with the key's own choice.
+    fn give_to_one(self: &Arc<Self>, event: &Arc<Envelope<T>>) -> Result<usize, Refusal> {
+        let Addressee::Unique(choice) = event.meta.route else {
+            return Err(Refusal::NoWorker);
+        };
+        let route: Arc<Route<T>> = Frame::with(|frame| self.route_uncounted(frame));
+        let workers: Vec<&WorkerRoute> = route
+            .workers
+            .iter()
+            .filter(|worker| worker.wants(event.meta.operation))
+            .collect();
+        let erased: Arc<dyn Posted> = Arc::clone(event) as _;
+        let mut refusal = Refusal::NoWorker;
+        for step in 0..workers.len() as u64 {
+            let index = (choice.wrapping_add(step) % workers.len() as u64) as usize;
+            let mailbox = &workers[index].mailbox;
+            let offer = {
+                let _order = self.order.lock();
+                mailbox.offer_alone(&erased)
+            };
+            mailbox.notify();
+            match offer {
+                Offer::Accepted => return Ok(mailbox.index),
+                Offer::Missed => refusal = mailbox_full(),
+                Offer::Closed => {}
+            }
+        }
+        Err(refusal)
+    }
+
+    fn admit_direct(&self, event: &T) -> Result<Trail, Refusal> {
+        if self.info.crud {
+            return Err(Refusal::CrudTarget);
+        }
+        self.admit(event)?;
+        let trail = Frame::with(Frame::trail_of_posts);
+        self.hub.check_depth(&trail, self.info.index)?;
+        Ok(trail)
+    }
+
+    /// The event out of its envelope, which nobody else holds when it was not accepted.
+    fn take_back(&self, event: Arc<Envelope<T>>, refusal: Refusal) -> PostError<T> {
+        match Arc::into_inner(event) {
+            Some(envelope) => self.refuse(envelope.payload, refusal),
+            None => unreachable!("a refused event was offered by reference and never kept"),
+        }
+    }
+}
+
+fn mailbox_full() -> Refusal {
+    Refusal::Full {
+        subscriber: "worker mailbox".to_owned(),
+    }
+}
+
+fn hash(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}

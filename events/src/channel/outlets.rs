@@ -1,0 +1,144 @@
+//! Subscribing and unsubscribing: the queues of a channel.
+
+use std::{any::type_name, sync::Arc};
+
+use tidings_core::Operation;
+
+use super::ChannelCore;
+use crate::{
+    channel::AnyChannel,
+    event::Event,
+    hub::Hub,
+    queue::{
+        BlockingSubscriber, Outlet, Overflow, SubscribeOptions, Subscriber, blocking::Blocking,
+        bounded::Bounded, log::Log, subscriber::Queue,
+    },
+};
+
+/// The queues of a channel, in the order in which they were made.
+pub(crate) struct Outlets<T: Event> {
+    pub(super) all: Vec<Arc<dyn Outlet<T>>>,
+    /// Those of `all` that are shared.
+    logs: Vec<Arc<Log<T>>>,
+}
+
+impl<T: Event> Default for Outlets<T> {
+    fn default() -> Self {
+        Self {
+            all: Vec::new(),
+            logs: Vec::new(),
+        }
+    }
+}
+
+impl<T: Event> ChannelCore<T> {
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        operation: Option<Operation>,
+        options: SubscribeOptions,
+    ) -> Subscriber<T> {
+        let queue = if options.overflow == Overflow::DropOldest {
+            self.join_log(operation, options)
+        } else {
+            let queue = self.bounded(operation, options);
+            self.add_outlet(Arc::clone(&queue) as _);
+            let serial = queue.serial();
+            Queue::Bounded(queue, serial)
+        };
+        Subscriber::new(queue, Arc::downgrade(self))
+    }
+
+    pub(crate) fn subscribe_blocking(
+        self: &Arc<Self>,
+        operation: Option<Operation>,
+        options: SubscribeOptions,
+    ) -> BlockingSubscriber<T> {
+        let (queue, receiver) = Blocking::new(
+            Hub::next_serial(),
+            name_of::<T>(&options),
+            operation,
+            options.capacity,
+            options.overflow,
+        );
+        let queue = Arc::new(queue);
+        self.add_outlet(Arc::clone(&queue) as _);
+        BlockingSubscriber::new(receiver, queue, Arc::downgrade(self))
+    }
+
+    pub(crate) fn bounded(
+        &self,
+        operation: Option<Operation>,
+        options: SubscribeOptions,
+    ) -> Arc<Bounded<T>> {
+        Arc::new(self.make_bounded(operation, options))
+    }
+
+    pub(crate) fn make_bounded(
+        &self,
+        operation: Option<Operation>,
+        options: SubscribeOptions,
+    ) -> Bounded<T> {
+        Bounded::new(
+            Hub::next_serial(),
+            name_of::<T>(&options),
+            operation,
+            options.capacity,
+            options.overflow,
+        )
+    }
+
+    pub(crate) fn add_outlet(&self, outlet: Arc<dyn Outlet<T>>) {
+        self.outlets.lock().all.push(outlet);
+        self.invalidate();
+        // A shutdown that closed the queues just before has not seen this one.
+        if self.hub.is_closed() {
+            self.close_queues();
+        }
+    }
+
+    fn join_log(&self, operation: Option<Operation>, options: SubscribeOptions) -> Queue<T> {
+        let name = name_of::<T>(&options);
+        let mut outlets = self.outlets.lock();
+        let shared = outlets
+            .logs
+            .iter()
+            .find(|log| log.capacity == options.capacity as u64 && log.operation() == operation);
+        if let Some(log) = shared {
+            return Queue::Log(log.reader(name));
+        }
+        let log = Arc::new(Log::new(Hub::next_serial(), operation, options.capacity));
+        let reader = log.reader(name);
+        outlets.logs.push(Arc::clone(&log));
+        drop(outlets);
+        self.add_outlet(log);
+        Queue::Log(reader)
+    }
+
+    pub(crate) fn remove_outlet(&self, serial: u64) {
+        let removed: Vec<_> = {
+            let mut outlets = self.outlets.lock();
+            outlets
+                .all
+                .extract_if(.., |outlet| outlet.serial() == serial)
+                .collect()
+        };
+        self.invalidate();
+        drop(removed);
+    }
+
+    /// Removes a log that its last reader left, unless another has come.
+    pub(crate) fn remove_log(&self, log: &Arc<Log<T>>) {
+        {
+            let mut outlets = self.outlets.lock();
+            if log.has_readers() {
+                return;
+            }
+            outlets.logs.retain(|other| !Arc::ptr_eq(other, log));
+        }
+        self.remove_outlet(log.serial());
+    }
+}
+
+fn name_of<T>(options: &SubscribeOptions) -> Arc<str> {
+    options.name.as_deref().unwrap_or(type_name::<T>()).into()
+}

@@ -1,0 +1,23 @@
+//! Warming up before the first request, with progress for whoever starts the program at a terminal.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tidings::{Node, WarmProgress};
+
+/// Reads entities into the cache. What fails is logged by the node and does not keep the gateway from serving.
+///
+/// The spinner draws on standard error, and only if that is a terminal; elsewhere the log's lines tell.
+pub(crate) async fn up(node: &Node, entities: &[String]) {
+    if entities.is_empty() {
+        return;
+    }
+    let spinner = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} warming up: {msg}") {
+        spinner.set_style(style);
+    }
+    node.warm_up(entities, |progress: WarmProgress<'_>| {
+        spinner.set_message(format!("{} {}", progress.rows, progress.entity));
+        spinner.tick();
+    })
+    .await;
+    spinner.finish_and_clear();
+}
