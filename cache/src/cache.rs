@@ -98,6 +98,8 @@ impl Cache {
 
     /// The cache of this name on the same node, with this cache's settings. Two handles of one name share all.
     ///
+    /// A name lives as long as the node and costs some 130 KB, most of it its slots.
+    ///
     /// # Errors
     ///
     /// When the name exists with other settings.

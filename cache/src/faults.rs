@@ -40,6 +40,8 @@ pub(crate) enum Step {
     TagNumbersLast,
     /// Who came after a tag's invalidation does not take the result of a load that began before.
     LateCallersAskAgain,
+    /// A flight that was voided tells from when on its callers came after a tag's invalidation.
+    VoidedTellsTags,
     SetVoids,
     SetInserts,
     SetRaisesSlot,

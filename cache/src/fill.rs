@@ -36,7 +36,7 @@ const TAG_OVERHEAD: u64 = 160;
 enum Refusal {
     /// The flight was voided: somebody else decides what the key holds.
     Void,
-    Tag(u64),
+    Tag,
     Position,
     Superseded,
     /// The result is newer than what L2 holds, and cannot or must not be kept: what L2 holds goes.
@@ -79,6 +79,7 @@ impl Cache {
         let (cached, position) = (cargo.cached, cargo.position);
         let (held, weight) = self.held(key, cargo, flight.number, terms, call_tags);
         let keep_until = held.expires.min(held.refresh_at());
+        let extra = held.extra.clone();
         let mut answer = Answer {
             value: held.value.clone(),
             filled: None,
@@ -119,17 +120,17 @@ impl Cache {
                         answer.filled = Some(keep_until);
                         (removed, None)
                     }
-                    Err(newest) => (Removed::default(), Some(Refusal::Tag(newest))),
+                    Err(_) => (Removed::default(), Some(Refusal::Tag)),
                 }
             }
         };
-        if let Some(Refusal::Tag(newest)) = refusal {
-            answer.not_from = newest;
+        if answer.filled.is_none() {
+            answer.not_from = self.not_from(flight, extra.as_deref());
         }
         // After L2 holds the new value: whoever notes the new number reads it there.
         let changed = !matches!(
             refusal,
-            Some(Refusal::Void | Refusal::Tag(_) | Refusal::Position | Refusal::Superseded)
+            Some(Refusal::Void | Refusal::Tag | Refusal::Position | Refusal::Superseded)
         );
         if changed && flight.replaces() {
             step!(RenewRaisesSlot, {
@@ -145,11 +146,30 @@ impl Cache {
         self.node.settle(Some((&self.named, key)), removed);
     }
 
+    /// From which number on callers that joined this flight came after an invalidation of one of its tags. Whatever else
+    /// kept it from filling: a tag's invalidation voids nothing, since it cannot know the tags of a load, so such callers
+    /// may have joined before something else voided it. Nobody joins any more.
+    fn not_from(&self, flight: &Flight, extra: Option<&Extra>) -> u64 {
+        let Some(extra) = extra.filter(|extra| !extra.tags.is_empty()) else {
+            return NEVER;
+        };
+        #[cfg(shuttle)]
+        if crate::faults::removed(crate::faults::Step::VoidedTellsTags) {
+            return NEVER;
+        }
+        match self.named.tags.lock().newest(&extra.tags) {
+            // Only the last number of a tag is known, and one before it may lie between: so everybody who noted a higher
+            // number than the flight did asks again.
+            newest if flight.number < newest => flight.number + 1,
+            _ => NEVER,
+        }
+    }
+
     fn refused(&self, refusal: &Refusal) -> Option<&Counter> {
         let counters = &self.named.counters;
         Some(match refusal {
             Refusal::Void => &counters.refused_void,
-            Refusal::Tag(_) => &counters.refused_tag,
+            Refusal::Tag => &counters.refused_tag,
             Refusal::Position => &counters.refused_position,
             Refusal::Superseded => &counters.refused_superseded,
             Refusal::Uncached => &counters.uncached,

@@ -197,6 +197,18 @@ fn invalidate_tag(scene: &Scene) {
     scene.say();
 }
 
+/// The flight that a late caller has joined is voided by something else.
+fn invalidate_tag_then_all(scene: &Scene) {
+    invalidate_tag(scene);
+    scene.cache.purge_under(None);
+}
+
+/// The tag's last number is not the one that the late caller came after.
+fn invalidate_tag_twice(scene: &Scene) {
+    invalidate_tag(scene);
+    scene.cache.invalidate_tag_under(&Tag::from(TAG), None);
+}
+
 /// The source stays as it was: a set is ahead of it.
 fn set(scene: &Scene) {
     let value = Loaded::new(2_u64);
@@ -294,7 +306,7 @@ fn one_load() {
 
 type Model = (&'static str, fn());
 
-const MODELS: [Model; 16] = [
+const MODELS: [Model; 18] = [
     ("invalidate, cold", || race(false, false, invalidate)),
     ("invalidate, warm", || race(false, true, invalidate)),
     ("invalidate, tagged", || race(true, true, invalidate)),
@@ -302,6 +314,12 @@ const MODELS: [Model; 16] = [
     ("purge, warm", || race(true, true, purge)),
     ("tag, cold", || race(true, false, invalidate_tag)),
     ("tag, warm", || race(true, true, invalidate_tag)),
+    ("tag and all, cold", || {
+        race(true, false, invalidate_tag_then_all)
+    }),
+    ("tag twice, cold", || {
+        race(true, false, invalidate_tag_twice)
+    }),
     ("set, cold", || race(false, false, set)),
     ("set, warm", || race(false, true, set)),
     ("cause, cold", || race(false, false, handle_change)),
@@ -367,7 +385,7 @@ fn no_schedule_serves_a_stale_value() {
 }
 
 /// Which model notices which step's absence.
-const STEPS: [(Step, &str); 29] = [
+const STEPS: [(Step, &str); 30] = [
     (Step::FillChecksFlight, "invalidate, cold"),
     (Step::FillHoldsLock, "invalidate, cold"),
     (Step::FillChecksTag, "tag, cold"),
@@ -391,6 +409,7 @@ const STEPS: [(Step, &str); 29] = [
     (Step::TagRaisesSlots, "tag, warm"),
     (Step::TagNumbersLast, "tag, warm"),
     (Step::LateCallersAskAgain, "tag, cold"),
+    (Step::VoidedTellsTags, "tag and all, cold"),
     (Step::SetVoids, "set, cold"),
     (Step::SetInserts, "set, warm"),
     (Step::SetRaisesSlot, "set, warm"),

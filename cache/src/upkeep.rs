@@ -16,11 +16,14 @@ impl Cache {
         level1::attach(&self.node, &self.named, &label.into())
     }
 
-    /// Drops what is no longer valid from the calling thread's L1: for a worker's tick, so that what was revoked does not
-    /// linger in the memory of an idle worker. Costs a look at each entry.
+    /// Drops what is no longer valid from the calling thread's L1, for all named caches of the node: for a worker's tick, so
+    /// that what was revoked does not linger in the memory of an idle worker. Costs a look at each entry.
     pub fn sweep(&self) {
         let now = self.node.now();
-        drop(level1::sweep(self.named.place, &self.named.slots, now));
+        let caches = self.node.caches.lock().clone();
+        for named in caches {
+            drop(level1::sweep(named.place, &named.slots, now));
+        }
     }
 
     /// Drops what has expired from L2, for all named caches of the node, and tells how many entries that were.

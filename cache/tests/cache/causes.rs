@@ -82,6 +82,27 @@ async fn what_was_loaded_since_the_change_stays() {
     assert!(cache.cached::<u8>(k()).unwrap().is_none());
 }
 
+/// What a handler has dealt with is remembered for that key, not for its neighbours.
+#[tokio::test]
+async fn a_handler_may_invalidate_many_keys() {
+    let cache = Cache::builder().build().unwrap();
+    let keys: Vec<_> = (0..500).map(|index| key(&index.to_string())).collect();
+    for key in &keys {
+        cache.set(key, Some(1_u8), GetOptions::default()).unwrap();
+    }
+    let number = cache.apply_change(&[], &[]);
+    let _cause = Cause {
+        number,
+        origin: Origin::Local,
+    }
+    .enter();
+    for key in &keys {
+        drop(cache.invalidate(key));
+    }
+    assert_eq!(cache.stats().evicted_by_invalidation, 500);
+    assert_eq!(cache.stats().entries, 0);
+}
+
 /// An old value that a worker promoted after the change took its number goes too.
 #[tokio::test]
 async fn an_old_value_promoted_after_the_change_goes() {

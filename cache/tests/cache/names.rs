@@ -127,11 +127,13 @@ async fn memory_is_given_back_when_the_thread_or_the_cache_ends() {
     }
     assert_eq!(alive.load(Ordering::SeqCst), 1, "the guard has gone");
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let thread = scope.spawn(|| {
             cache.attach_thread("kept").keep();
             warm(&cache);
             assert_eq!(alive.load(Ordering::SeqCst), 2);
         });
+        // Joined by hand: the scope itself does not wait for thread-locals to be dropped.
+        thread.join().unwrap();
     });
     assert_eq!(alive.load(Ordering::SeqCst), 1, "the thread has gone");
     assert!(cache.thread_stats().is_empty());
@@ -232,7 +234,7 @@ async fn each_thread_counts_for_itself_and_the_cache_for_all() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let _guard = cache.attach_thread("first");
-            let _again = cache.attach_thread("ignored");
+            drop(cache.attach_thread("ignored"));
             for _ in 0..3 {
                 drop(cache.cached::<u8>(k()).unwrap());
                 drop(cache.cached::<u8>(&key("absence")).unwrap());

@@ -167,8 +167,13 @@ async fn sweep_drops_what_is_no_longer_valid() {
     assert_eq!(cache.thread_stats()[0].l1_entries, 3);
     drop(cache.invalidate(&key("revoked")));
     clock.advance(SECOND);
+    let other = cache.named("other").unwrap();
+    other.set(k(), Some(1_u8), GetOptions::default()).unwrap();
+    other.cached::<u8>(k()).unwrap().unwrap();
+    drop(other.purge());
     cache.sweep();
     assert_eq!(cache.thread_stats()[0].l1_entries, 1);
+    assert_eq!(other.thread_stats()[0].l1_entries, 0, "of every name");
     assert_eq!(cache.stats().entries, 2);
     assert_eq!(
         cache.sweep_level2(SECOND),
