@@ -13,7 +13,7 @@
 mod ours;
 mod peers;
 
-use std::{hint::black_box, ops::Deref};
+use std::{future::Future, hint::black_box, ops::Deref};
 
 use tidings_core::CacheKey;
 use tokio::runtime::{self, Runtime};
@@ -58,9 +58,27 @@ enum Ask {
 
 /// A cache that is asked; on a hit only.
 trait LookUp {
-    type Handle: Deref<Target = Credential>;
+    type Answer: Answer;
 
-    async fn get(&self, key: &CacheKey) -> Option<Self::Handle>;
+    /// The cache's own call, and nothing around it: a future within a future would be on the bill.
+    fn get(&self, key: &CacheKey) -> impl Future<Output = Self::Answer>;
+}
+
+/// What a cache answers with: it owns a handle that may be kept across an `.await`.
+trait Answer {
+    fn digest(self) -> u64;
+}
+
+impl<H: Deref<Target = Credential>> Answer for Option<H> {
+    fn digest(self) -> u64 {
+        self.map_or(0, |credential| credential.digest())
+    }
+}
+
+impl<H: Deref<Target = Credential>, E> Answer for Result<Option<H>, E> {
+    fn digest(self) -> u64 {
+        self.map_or(0, Answer::digest)
+    }
 }
 
 /// The input of one subject.
@@ -111,14 +129,14 @@ impl Input {
             Ask::CacheKey => {
                 for pick in picks {
                     let found = cache.get(black_box(&self.keys[*pick as usize])).await;
-                    sum = sum.wrapping_add(found.map_or(0, |credential| credential.digest()));
+                    sum = sum.wrapping_add(found.digest());
                 }
             }
             Ask::ApiKey => {
                 for pick in picks {
                     let api_key = black_box(self.credentials[*pick as usize].key.as_str());
                     let found = cache.get(&workload::key_of(api_key)).await;
-                    sum = sum.wrapping_add(found.map_or(0, |credential| credential.digest()));
+                    sum = sum.wrapping_add(found.digest());
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::{any::Any, fmt, future::Future, sync::Arc};
 
+use futures_util::future::BoxFuture;
 use tidings_core::CacheKey;
 
 use crate::{
@@ -66,6 +67,12 @@ pub struct Entry<V> {
     pub value: Option<Arc<V>>,
     /// How the call was answered.
     pub outcome: Outcome,
+}
+
+/// What there is when L1 has nothing.
+enum Below<'a, W> {
+    Ready(Result<Entry<W>, GetError>),
+    Waits(BoxFuture<'a, Result<Entry<W>, GetError>>),
 }
 
 /// What a look at both levels gave.
@@ -166,7 +173,10 @@ impl Cache {
             }
             Found::Miss => {}
         }
-        Ok(self.below_level1(key, options, Own, load).await?.value)
+        match self.below_level1(key, options, Own, load) {
+            Below::Ready(result) => Ok(result?.value),
+            Below::Waits(entry) => Ok(entry.await?.value),
+        }
     }
 
     /// Like [`get`](Self::get), and tells how the call was answered.
@@ -252,36 +262,44 @@ impl Cache {
         if let Some(entry) = self.look_level1(key) {
             return Ok(entry);
         }
-        self.below_level1(key, options, form, load).await
+        match self.below_level1(key, options, form, load) {
+            Below::Ready(result) => result,
+            Below::Waits(entry) => entry.await,
+        }
     }
 
-    async fn below_level1<V, W, M, F, Fut, L, E>(
-        &self,
-        key: &CacheKey,
+    /// Looks into L2, and starts to wait for a load where that has nothing.
+    ///
+    /// Neither async nor inlined: what a load needs would otherwise become part of the future of every hit, and of the
+    /// code that polls it.
+    #[inline(never)]
+    fn below_level1<'a, V, W, M, F, Fut, L, E>(
+        &'a self,
+        key: &'a CacheKey,
         options: GetOptions,
         form: M,
         load: F,
-    ) -> Result<Entry<W>, GetError>
+    ) -> Below<'a, W>
     where
         V: Cacheable,
         W: Any + Send + Sync,
-        M: Form<V, W>,
-        F: FnOnce() -> Fut + Send,
+        M: Form<V, W> + 'a,
+        F: FnOnce() -> Fut + Send + 'a,
         Fut: Future<Output = Result<L, E>> + Send + 'static,
-        L: Into<Loaded<V>>,
-        E: Into<BoxError>,
+        L: Into<Loaded<V>> + 'a,
+        E: Into<BoxError> + 'a,
     {
-        match self.look_level2(key, &form)? {
-            Look::Found { entry, refresh } => {
+        match self.look_level2(key, &form) {
+            Ok(Look::Found { entry, refresh }) => {
                 if refresh {
                     self.refresh(key, &options, load);
                 }
-                Ok(entry)
+                Below::Ready(Ok(entry))
             }
-            // Boxed, so that the future of a hit stays small.
-            Look::Missing { noted } => {
-                Box::pin(self.load_and_wait(key, options, form, load, noted, false)).await
-            }
+            Ok(Look::Missing { noted }) => Below::Waits(Box::pin(
+                self.load_and_wait(key, options, form, load, noted, false),
+            )),
+            Err(error) => Below::Ready(Err(error)),
         }
     }
 
@@ -314,7 +332,7 @@ impl Cache {
         Some(Entry { value, outcome })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn level1<W: Any + Send + Sync>(&self, key: &CacheKey) -> Found<W> {
         level1::get(self.named.place, key, &self.named.slots, &*self.node.clock)
     }

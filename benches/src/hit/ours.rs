@@ -1,8 +1,8 @@
 //! Ours on a hit: [`Cache::get`] as its users call it, with a load that would answer "absent".
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, future::Future, sync::Arc};
 
-use tidings_cache::{Cache, GetOptions};
+use tidings_cache::{Cache, GetError, GetOptions};
 use tidings_core::CacheKey;
 use tokio::runtime::Runtime;
 
@@ -53,11 +53,11 @@ impl Ours {
 }
 
 impl LookUp for Ours {
-    type Handle = Arc<Credential>;
+    type Answer = Result<Option<Arc<Credential>>, GetError>;
 
-    async fn get(&self, key: &CacheKey) -> Option<Self::Handle> {
-        let load = || async { Ok::<Option<Credential>, Infallible>(None) };
-        let found = self.cache.get(key, GetOptions::default(), load).await;
-        found.ok().flatten()
+    fn get(&self, key: &CacheKey) -> impl Future<Output = Self::Answer> {
+        self.cache.get(key, GetOptions::default(), || async {
+            Ok::<Option<Credential>, Infallible>(None)
+        })
     }
 }

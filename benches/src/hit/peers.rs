@@ -117,41 +117,41 @@ where
 }
 
 impl LookUp for QuickCache<CacheKey, PassOnBuilder> {
-    type Handle = Arc<Credential>;
+    type Answer = Option<Arc<Credential>>;
 
-    async fn get(&self, key: &CacheKey) -> Option<Self::Handle> {
+    async fn get(&self, key: &CacheKey) -> Self::Answer {
         self.get(key)
     }
 }
 
 impl LookUp for Moka {
-    type Handle = Arc<Credential>;
+    type Answer = Option<Arc<Credential>>;
 
-    async fn get(&self, key: &CacheKey) -> Option<Self::Handle> {
+    async fn get(&self, key: &CacheKey) -> Self::Answer {
         self.get(key)
     }
 }
 
 impl LookUp for MiniMoka {
-    type Handle = Arc<Credential>;
+    type Answer = Option<Arc<Credential>>;
 
-    async fn get(&self, key: &CacheKey) -> Option<Self::Handle> {
+    async fn get(&self, key: &CacheKey) -> Self::Answer {
         self.get(key)
     }
 }
 
 impl LookUp for Foyer {
-    type Handle = foyer_memory::CacheEntry<CacheKey, Credential, PassOnBuilder>;
+    type Answer = Option<foyer_memory::CacheEntry<CacheKey, Credential, PassOnBuilder>>;
 
-    async fn get(&self, key: &CacheKey) -> Option<Self::Handle> {
+    async fn get(&self, key: &CacheKey) -> Self::Answer {
         self.get(key)
     }
 }
 
 impl LookUp for TinyUfo {
-    type Handle = Arc<Credential>;
+    type Answer = Option<Arc<Credential>>;
 
-    async fn get(&self, key: &CacheKey) -> Option<Self::Handle> {
+    async fn get(&self, key: &CacheKey) -> Self::Answer {
         self.get(key)
     }
 }
@@ -164,9 +164,9 @@ thread_local! {
 struct BareMap;
 
 impl LookUp for BareMap {
-    type Handle = Arc<Credential>;
+    type Answer = Option<Arc<Credential>>;
 
-    async fn get(&self, key: &CacheKey) -> Option<Self::Handle> {
+    async fn get(&self, key: &CacheKey) -> Self::Answer {
         MAP.with_borrow(|map| map.get(key).cloned())
     }
 }

@@ -85,8 +85,8 @@ fn allocations_per_look_up(
     entries: &[(CacheKey, Credential)],
     make: fn(usize) -> Box<dyn Bounded>,
 ) -> Result<f64, BenchError> {
-    // Room to spare, so that each shard of a sharded cache has enough.
-    let cache = make(8 * entries.len());
+    // Room to spare, so that each shard of a sharded cache has enough, and an L1 for a tenth of it.
+    let cache = make(64 * entries.len());
     for (key, credential) in entries {
         cache.set(key, credential);
         cache.look_up(key, Some(credential));
