@@ -240,7 +240,13 @@ impl GatewayBuilder {
         let imprint = admin_imprint(node.id());
         // The director has not begun to drain, so there is a cue.
         if let Some(cue) = cues.cue() {
-            tokio::spawn(front::serve_admin(acceptor, router, imprint, settings.limits, cue));
+            tokio::spawn(front::serve_admin(
+                acceptor,
+                router,
+                imprint,
+                settings.limits,
+                cue,
+            ));
         }
         director.serve();
         Ok(Gateway {

@@ -1,0 +1,7 @@
+//! The program and its settings, from the outside.
+
+mod auth;
+mod drain;
+mod process;
+mod program;
+mod settings;

@@ -1,0 +1,130 @@
+//! The program as a process.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+/// A running program; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Program {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    pub(crate) proxy: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+/// The command without any setting of whoever runs the tests.
+pub(crate) fn command(folder: &Path, flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    command.current_dir(folder).env_clear().args(flags);
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn output(folder: &Path, flags: &[&str]) -> Output {
+    command(folder, flags).output().expect("the program runs")
+}
+
+impl Program {
+    /// Starts it on free ports and reads its banner.
+    pub(crate) fn start(folder: &Path, flags: &[&str]) -> Self {
+        let ports = [
+            "--proxy-listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--workers",
+            "2",
+        ];
+        let mut child = command(folder, &[&ports, flags].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut out = BufReader::new(child.stdout.take().expect("its output is piped"));
+        let proxy = listening(&mut out, "proxy");
+        let admin = listening(&mut out, "admin");
+        Self {
+            child,
+            out,
+            proxy,
+            admin,
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args(["-s", name, &id])
+            .status()
+            .expect("kill runs");
+        assert!(sent.success());
+    }
+
+    /// Waits for its end: its status, and what it wrote to standard output and error since the banner.
+    pub(crate) fn ended(mut self) -> (Option<i32>, String, String) {
+        let status = self.child.wait().expect("it ends");
+        let (mut out, mut err) = (String::new(), String::new());
+        self.out
+            .read_to_string(&mut out)
+            .expect("its output is text");
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr
+                .read_to_string(&mut err)
+                .expect("its errors are text");
+        }
+        (status.code(), out, err)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn listening(out: &mut BufReader<ChildStdout>, side: &str) -> SocketAddr {
+    let mut line = String::new();
+    out.read_line(&mut line).expect("a line comes");
+    let address = line
+        .trim_end()
+        .strip_prefix(&format!("{side} listening on "));
+    address
+        .unwrap_or_else(|| panic!("no banner: {line:?}"))
+        .parse()
+        .expect("an address")
+}
+
+/// One request on a connection of its own: the whole answer.
+pub(crate) fn ask(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+/// A GET that closes its connection.
+pub(crate) fn get(address: SocketAddr, path: &str, headers: &str) -> String {
+    ask(
+        address,
+        &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n"),
+    )
+}
+
+/// A POST of a form that closes its connection.
+pub(crate) fn post(address: SocketAddr, path: &str, form: &str) -> String {
+    ask(
+        address,
+        &format!(
+            "POST {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
+            form.len()
+        ),
+    )
+}

@@ -1,0 +1,202 @@
+//! Starting the program, and not starting it.
+
+use std::{fs, net::TcpListener};
+
+use tempfile::TempDir;
+
+use crate::process::{Program, get, output, post};
+
+fn folder() -> TempDir {
+    TempDir::new().expect("a folder")
+}
+
+#[test]
+fn the_first_start_from_an_empty_folder_serves_and_says_what_to_try() {
+    let folder = folder();
+    let program = Program::start(folder.path(), &[]);
+    let (proxy, admin) = (program.proxy, program.admin);
+    assert!(get(proxy, "/", "").contains("No API key found in request"));
+    assert!(post(admin, "/consumers", "username=bob").starts_with("HTTP/1.1 201"));
+    assert!(post(admin, "/consumers/bob/key-auth", "key=abcd").starts_with("HTTP/1.1 201"));
+    assert!(get(proxy, "/?apikey=abcd", "").starts_with("HTTP/1.1 200"));
+    program.signal("TERM");
+    let (status, out, _) = program.ended();
+    assert_eq!(status, Some(0));
+    assert!(
+        out.contains(&format!("curl http://{admin}/consumers -d username=bob")),
+        "{out}"
+    );
+
+    let again = Program::start(folder.path(), &[]);
+    assert!(
+        get(again.proxy, "/", "apikey: abcd\r\n").starts_with("HTTP/1.1 200"),
+        "rows are kept"
+    );
+    again.signal("INT");
+    let (status, out, _) = again.ended();
+    assert_eq!(
+        (status, out.as_str()),
+        (Some(0), ""),
+        "only the first start has advice"
+    );
+}
+
+#[test]
+fn a_port_in_use_is_an_error_that_names_it() {
+    let folder = folder();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    for side in ["--proxy-listen", "--admin-listen"] {
+        let other = if side == "--proxy-listen" {
+            "--admin-listen"
+        } else {
+            "--proxy-listen"
+        };
+        let output = output(folder.path(), &[side, &address, other, "127.0.0.1:0"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&address) && said.contains(side), "{said}");
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    }
+    assert!(
+        !folder.path().join("tidings.db").exists(),
+        "ports come before the database"
+    );
+}
+
+#[test]
+fn a_second_program_on_the_same_port_is_refused() {
+    let folder = folder();
+    let first = Program::start(folder.path(), &[]);
+    let address = first.proxy.to_string();
+    let second = [
+        "--proxy-listen",
+        &address,
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--database",
+        "sqlite::memory:",
+    ];
+    assert_eq!(output(folder.path(), &second).status.code(), Some(1));
+    assert!(
+        get(first.proxy, "/", "").starts_with("HTTP/1.1 401"),
+        "the first goes on"
+    );
+}
+
+#[test]
+fn a_second_program_on_the_same_database_is_refused() {
+    let folder = folder();
+    let first = Program::start(folder.path(), &[]);
+    let output = output(
+        folder.path(),
+        &[
+            "--proxy-listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+        ],
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("tidings.db"), "{said}");
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    assert!(
+        get(first.proxy, "/", "").starts_with("HTTP/1.1 401"),
+        "the first goes on"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_database_is_an_error_that_names_it() {
+    let folder = folder();
+    fs::write(
+        folder.path().join("tidings.db"),
+        "not a database, and longer than a header of one",
+    )
+    .expect("a file");
+    for url in ["sqlite://tidings.db", "sqlite://no/such/folder/t.db"] {
+        let flags = [
+            "--database",
+            url,
+            "--proxy-listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+        ];
+        let output = output(folder.path(), &flags);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(url.trim_start_matches("sqlite://")), "{said}");
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn wrong_settings_end_with_status_two() {
+    let folder = folder();
+    for flags in [
+        &["--workers", "0"][..],
+        &["--no-such-flag"],
+        &["explode"],
+        &["--workers", "1", "--workers", "2"],
+    ] {
+        let output = output(folder.path(), flags);
+        assert_eq!(output.status.code(), Some(2), "{flags:?}");
+        assert!(
+            output.stdout.is_empty() && !output.stderr.is_empty(),
+            "{flags:?}"
+        );
+    }
+}
+
+#[test]
+fn help_explains_every_option() {
+    let folder = folder();
+    let help = output(folder.path(), &["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    let text = String::from_utf8_lossy(&help.stdout);
+    for option in [
+        "proxy-listen",
+        "admin-listen",
+        "admin-token",
+        "database",
+        "cluster",
+        "workers",
+        "upstream",
+        "cache-size",
+        "ttl",
+        "neg-ttl",
+        "max-staleness",
+        "allow-groups",
+        "plugins",
+        "node-id",
+        "log",
+        "log-format",
+        "config",
+        "header-timeout",
+        "drain-timeout",
+    ] {
+        assert!(text.contains(&format!("--{option} ")), "{option}");
+    }
+    assert!(text.contains("TIDINGS_PROXY_LISTEN"));
+    assert_eq!(output(folder.path(), &["--version"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_hundred_new_connections_are_spread_evenly_over_the_workers() {
+    let folder = folder();
+    let program = Program::start(folder.path(), &[]);
+    let mut seen = std::collections::BTreeMap::new();
+    for _ in 0..100 {
+        let answer = get(program.proxy, "/", "");
+        let worker = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("x-tidings-worker: "));
+        *seen
+            .entry(worker.expect("every answer names its worker").to_owned())
+            .or_insert(0) += 1;
+    }
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert!(seen.values().all(|&count| count >= 25), "{seen:?}");
+}

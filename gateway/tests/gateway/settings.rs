@@ -1,0 +1,211 @@
+//! Where settings come from, and how wrong ones are refused.
+
+use std::{collections::HashMap, ffi::OsString, fs, time::Duration};
+
+use tempfile::TempDir;
+use tidings_gateway::{Settings, SettingsError, Source};
+
+fn resolve(flags: &[&str], variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    let variables: HashMap<&str, &str> = variables.iter().copied().collect();
+    let flags = ["tidings"].iter().chain(flags);
+    Settings::resolve(flags, |name| variables.get(name).map(OsString::from))
+}
+
+/// What is said about settings that are refused.
+#[track_caller]
+fn refused(flags: &[&str], variables: &[(&str, &str)]) -> String {
+    match resolve(flags, variables).expect_err("these settings are wrong") {
+        error @ SettingsError::Faults(_) => error.to_string(),
+        other => panic!("not a fault: {other}"),
+    }
+}
+
+fn file(text: &str) -> (TempDir, String) {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("tidings.toml");
+    fs::write(&path, text).expect("a file");
+    let path = path.to_str().expect("a plain path").to_owned();
+    (folder, path)
+}
+
+#[test]
+fn a_flag_goes_before_a_variable_before_the_file_before_the_default() {
+    let (_folder, path) = file("workers = 3\nttl = \"3s\"\nneg-ttl = \"3s\"\n");
+    let settings = resolve(
+        &["serve", "--config", &path, "--workers", "5"],
+        &[("TIDINGS_WORKERS", "4"), ("TIDINGS_TTL", "4s")],
+    )
+    .expect("allowed settings");
+    assert_eq!(settings.workers, 5);
+    assert_eq!(settings.ttl, Some(Duration::from_secs(4)));
+    assert_eq!(settings.neg_ttl, Some(Duration::from_secs(3)));
+    assert_eq!(settings.max_staleness, None);
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let settings = Settings::default();
+    assert_eq!(settings.proxy_listen.to_string(), "127.0.0.1:8000");
+    assert_eq!(settings.admin_listen.to_string(), "127.0.0.1:8001");
+    assert_eq!(settings.database, "sqlite://tidings.db");
+    assert_eq!(settings.cache_size, 128 << 20);
+    assert!(settings.plugins.key_auth && settings.plugins.acl);
+    assert!(settings.allow_groups.is_none() && settings.upstream.is_none());
+    assert_eq!((settings.ttl, settings.neg_ttl), (None, None));
+}
+
+#[test]
+fn the_file_is_found_by_a_variable_and_takes_lists_and_underscores() {
+    let (_folder, path) = file("allow_groups = [\"b\", \"a, with comma\"]\ncache_size = \"1g\"\n");
+    let settings = resolve(&[], &[("TIDINGS_CONFIG", &path)]).expect("allowed settings");
+    let groups = settings.allow_groups.expect("groups are set");
+    assert_eq!(groups, ["a, with comma", "b"]);
+    assert_eq!(settings.cache_size, 1 << 30);
+}
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let settings = resolve(&[], &[("TIDINGS_WORKERS", ""), ("TIDINGS_UPSTREAM", "")]);
+    assert!(settings.expect("allowed settings").upstream.is_none());
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_where_it_stands_and_what_is_allowed() {
+    let said = refused(&["--workers", "0"], &[]);
+    assert!(
+        said.contains("workers: \"0\" (flag --workers) is refused"),
+        "{said}"
+    );
+    assert!(said.contains("a whole number from 1 to 256"), "{said}");
+    let said = refused(&[], &[("TIDINGS_TTL", "5")]);
+    assert!(
+        said.contains("variable TIDINGS_TTL") && said.contains("the unit is missing"),
+        "{said}"
+    );
+    let (_folder, path) = file("cache_size = 12\n");
+    let said = refused(&["--config", &path], &[]);
+    assert!(
+        said.contains("key cache_size in") && said.contains("\"12\""),
+        "{said}"
+    );
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let error = resolve(
+        &["--workers", "many", "--ttl", "soon"],
+        &[("TIDINGS_LOG", "loud")],
+    );
+    let Err(SettingsError::Faults(faults)) = error else {
+        panic!("no faults: {error:?}")
+    };
+    let names: Vec<_> = faults.iter().filter_map(|fault| fault.name()).collect();
+    assert_eq!(names, ["workers", "ttl", "log"]);
+    assert_eq!(
+        faults[2].source(),
+        Some(&Source::Variable("TIDINGS_LOG".to_owned()))
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_one() {
+    let (_folder, path) = file("proxy-listn = \"127.0.0.1:1\"\nzzz = 1\n");
+    let said = refused(&["--config", &path], &[]);
+    assert!(
+        said.contains("\"proxy-listn\"") && said.contains("did you mean proxy-listen?"),
+        "{said}"
+    );
+    assert!(
+        said.contains("\"zzz\"") && said.contains("the keys are proxy-listen"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_file_that_is_missing_or_no_toml_is_refused() {
+    assert!(refused(&["--config", "/nowhere/tidings.toml"], &[]).contains("cannot be read"));
+    let (_folder, path) = file("workers = = 3");
+    assert!(refused(&["--config", &path], &[]).contains("is not TOML"));
+    let (_folder, path) = file("[workers]\nn = 3");
+    assert!(refused(&["--config", &path], &[]).contains("the table"));
+    let (_folder, path) = file("ttl = \"1s\"\nneg-ttl = \"1s\"\nneg_ttl = \"2s\"");
+    assert!(refused(&["--config", &path], &[]).contains("set twice"));
+}
+
+#[test]
+fn what_later_releases_bring_is_refused_as_such() {
+    for flags in [
+        ["--database", "postgres://u@h/db"],
+        ["--cluster", "postgres"],
+        ["--cluster", "sqlite"],
+        ["--cluster", "nats://h:1"],
+        ["--cluster", "redis://h:1"],
+        ["--upstream", "https://h"],
+    ] {
+        let said = refused(&flags, &[]);
+        assert!(said.contains("belongs to a later release"), "{said}");
+    }
+    for flags in [
+        ["--database", "mysql://h"],
+        ["--cluster", "gossip"],
+        ["--database", "sqlite://"],
+    ] {
+        let said = refused(&flags, &[]);
+        assert!(
+            !said.contains("later release") && said.contains("allowed is"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_password_is_not_repeated() {
+    let said = refused(&["--database", "postgres://u:s3cret@h/db"], &[]);
+    assert!(
+        !said.contains("s3cret") && said.contains("u:***@h"),
+        "{said}"
+    );
+    let said = refused(&["--admin-token", "with space"], &[]);
+    assert!(!said.contains("with space"), "{said}");
+    let settings = resolve(&["--admin-token", "s3cret"], &[]).expect("allowed settings");
+    assert!(!format!("{settings:?}").contains("s3cret"));
+}
+
+#[test]
+fn an_admin_api_that_others_can_reach_demands_a_token() {
+    for address in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
+        let said = refused(&["--admin-listen", address], &[]);
+        assert!(
+            said.contains("--admin-token") && said.contains(address),
+            "{said}"
+        );
+        resolve(&["--admin-listen", address, "--admin-token", "x"], &[]).expect("with a token");
+    }
+    for address in ["127.0.0.2:1", "[::1]:1", "localhost:1"] {
+        resolve(&["--admin-listen", address], &[]).expect("loopback needs none");
+    }
+}
+
+#[test]
+fn groups_need_the_plugins_that_ask_for_them() {
+    assert!(refused(&["--allow-groups", "a", "--plugins", "none"], &[]).contains("allow-groups"));
+    assert!(refused(&["--plugins", "acl"], &[]).contains("key-auth"));
+    assert!(refused(&["--allow-groups", "a,,b"], &[]).contains("allow-groups"));
+    let settings = resolve(&["--plugins", "none"], &[]).expect("allowed settings");
+    assert!(!settings.plugins.key_auth && !settings.plugins.acl);
+}
+
+#[test]
+fn rust_log_is_heard_after_the_own_variable_and_before_the_file() {
+    let (_folder, path) = file("log = \"error\"\n");
+    let log = |flags: &[&str], variables: &[(&str, &str)]| {
+        resolve(flags, variables).expect("allowed settings").log
+    };
+    assert_eq!(log(&["--config", &path], &[]), "error");
+    assert_eq!(log(&["--config", &path], &[("RUST_LOG", "hyper")]), "hyper");
+    assert_eq!(
+        log(&[], &[("RUST_LOG", "hyper"), ("TIDINGS_LOG", "warn")]),
+        "warn"
+    );
+    assert_eq!(log(&["--log", "debug"], &[("RUST_LOG", "hyper")]), "debug");
+}
