@@ -120,7 +120,7 @@ pub(crate) async fn serve_proxy(
     let looks = Cell::new(0_u8);
     let watch = Arc::clone(&connections).watch(move || {
         looks.set(looks.get().wrapping_add(1));
-        if looks.get() % 8 == 0 {
+        if looks.get().is_multiple_of(8) {
             swept.sweep();
         }
     });

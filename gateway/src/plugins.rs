@@ -4,7 +4,7 @@ mod acl;
 mod api_key;
 mod key_auth;
 
-pub use self::{
+pub(crate) use self::{
     acl::{Acl, AllowedGroups},
     key_auth::KeyAuth,
 };

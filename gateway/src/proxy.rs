@@ -170,6 +170,10 @@ fn hold(response: &mut Response, answering: Answering) {
 }
 
 /// Refuses what hyper lets pass and no proxy may pass on.
+#[expect(
+    clippy::result_large_err,
+    reason = "a refusal is the answer itself, moved once; boxing it would cost an allocation"
+)]
 fn well_formed(head: &http::request::Parts) -> Result<(), Response> {
     if head.method == Method::CONNECT {
         return Err(refuse(

@@ -1,5 +1,10 @@
 //! The proxy side over raw sockets, on one thread and without a node.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "hooks answer as plugins do, and an answer is large"
+)]
+
 mod bodies;
 mod clients;
 mod limits;

@@ -20,7 +20,7 @@ use crate::{Plugin, ProxyRequest, Response, entities, refuse};
 const PAGE: usize = 1000;
 
 /// Lets pass who is in one of the allowed groups.
-pub struct Acl {
+pub(crate) struct Acl {
     allowed: AllowedGroups,
     cache: Cache,
     rows: Dao<entities::Acl>,
@@ -30,12 +30,11 @@ pub struct Acl {
 
 /// The groups whose consumers pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllowedGroups(Box<[String]>);
+pub(crate) struct AllowedGroups(Box<[String]>);
 
 impl AllowedGroups {
     /// These groups.
-    #[must_use]
-    pub fn new(groups: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn new(groups: impl IntoIterator<Item = String>) -> Self {
         let mut groups: Vec<String> = groups.into_iter().collect();
         groups.sort_unstable();
         groups.dedup();
@@ -129,7 +128,7 @@ async fn groups(
         groups.extend(page.data.into_iter().map(|row| row.group));
         offset = page.offset;
         if offset.is_none() {
-            return Ok(Some(groups.into()).filter(|groups: &Box<[String]>| !groups.is_empty()));
+            return Ok((!groups.is_empty()).then(|| groups.into()));
         }
     }
 }

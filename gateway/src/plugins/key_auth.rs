@@ -22,7 +22,7 @@ const CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-credential-
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Lets pass who has a key, and tells the upstream who that is.
-pub struct KeyAuth {
+pub(crate) struct KeyAuth {
     cache: Cache,
     credentials: Dao<KeyAuthCredential>,
     consumers: Dao<Consumer>,
