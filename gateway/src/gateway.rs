@@ -214,9 +214,9 @@ impl GatewayBuilder {
         // Ports first: a gateway that cannot listen should not touch a database.
         let proxy = Listener::bind("proxy", settings.proxy_listen)?;
         let admin = Listener::bind("admin", settings.admin_listen)?;
-        let store = Store::open(&settings.database)
-            .await
-            .map_err(|error| StartError::new("the database cannot be opened", error))?;
+        let store = Store::open(&settings.database).await.map_err(|error| {
+            StartError::new("the database (--database) cannot be opened", error)
+        })?;
 
         let addresses = (proxy.address(), admin.address());
         let (director, cues) = front::direction();
