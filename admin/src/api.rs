@@ -90,10 +90,19 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     let responded = AssertUnwindSafe(api.respond(request)).catch_unwind().await;
     let outcome = responded.unwrap_or_else(|panic| Err(Problem::internal(panic_message(&*panic))));
     let mut response = outcome.unwrap_or_else(|problem| {
-        if let Some(cause) = problem.cause() {
-            tracing::error!(request = id, %method, collection, cause, "an admin request failed");
+        let cause = problem.cause().map(str::to_owned);
+        let response = problem.into_response();
+        match cause {
+            Some(cause) if response.status().is_server_error() => {
+                tracing::error!(request = id, %method, collection, cause, "an admin request failed");
+            }
+            // What a client did wrong wakes nobody up.
+            Some(cause) => {
+                tracing::info!(request = id, %method, collection, cause, "an admin request was refused");
+            }
+            None => {}
         }
-        problem.into_response()
+        response
     });
     let headers = response.headers_mut();
     headers.insert(NODE, api.name.clone());

@@ -52,7 +52,11 @@ fn record_cache(stats: &CacheStats) {
         }
         // Every counter there is, also those that are added later; `CacheStats` explains each.
         let exported = format!("tidings_cache_{name}_total");
-        describe_counter!(exported.clone(), format!("CacheStats::{name}"));
+        let words = name.replace('_', " ");
+        describe_counter!(
+            exported.clone(),
+            format!("What the cache counts as: {words} (CacheStats::{name})")
+        );
         counter!(exported).absolute(count);
     }
     let levels = [

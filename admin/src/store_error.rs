@@ -34,6 +34,7 @@ impl From<Error> for Problem {
             | Error::Interrupted
             | Error::Busy(_)
             | Error::Corrupt(_)
+            | Error::FileGone { .. }
             | Error::Database(_)
             | Error::Closed
             | Error::NotAttached => {

@@ -1,6 +1,13 @@
 //! [`Gateway`]: a node with a proxy side and an admin side in front of it.
 
-use std::{error::Error as StdError, fmt, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    fmt, io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use http::StatusCode;
 use tidings::{
@@ -208,13 +215,16 @@ impl GatewayBuilder {
         // Ports first: a gateway that cannot listen should not touch a database.
         let proxy = Listener::bind("proxy", settings.proxy_listen)?;
         let admin = Listener::bind("admin", settings.admin_listen)?;
-        let store = Store::open(&settings.database)
-            .await
-            .map_err(|error| StartError::new("the database cannot be opened", error))?;
+        let store = Store::open(&settings.database).await.map_err(|error| {
+            StartError::new("the database (--database) cannot be opened", error)
+        })?;
 
         let addresses = (proxy.address(), admin.address());
         let (director, cues) = front::direction();
-        let init = init_worker(Arc::new(settings.clone()), plugins, proxy, cues.clone());
+        let listeners = one_for_each(&proxy, settings.workers)
+            .map_err(|error| StartError::new("the proxy side cannot accept", error))?;
+        drop(proxy);
+        let init = init_worker(Arc::new(settings.clone()), plugins, listeners, cues.clone());
         let mut node = node
             .store(store)
             .workers(settings.workers)
@@ -238,7 +248,7 @@ impl GatewayBuilder {
             options = options.token(token.expose());
         }
         let router = tidings_admin::router(node.clone(), options);
-        let acceptor = Acceptor::new(&admin, Seats::new(1), 0)
+        let acceptor = Acceptor::new(admin, Seats::new(1), 0)
             .map_err(|error| StartError::new("the admin side cannot accept", error))?;
         let imprint = admin_imprint(node.id());
         // The director has not begun to drain, so there is a cue.
@@ -261,16 +271,32 @@ impl GatewayBuilder {
     }
 }
 
+/// What workers take their listeners from, each once.
+type Listeners = Mutex<Vec<Option<Listener>>>;
+
+/// A descriptor for each worker and none besides: the socket is to close with the last worker that accepts, and
+/// `init_worker` hooks live as long as their node.
+fn one_for_each(listener: &Listener, workers: usize) -> io::Result<Listeners> {
+    let all: io::Result<_> = (0..workers).map(|_| listener.share().map(Some)).collect();
+    all.map(Mutex::new)
+}
+
 /// What each worker does first: makes its plugins, and prepares to accept.
 fn init_worker(
     settings: Arc<Settings>,
     plugins: Plugins,
-    listener: Listener,
+    listeners: Listeners,
     cues: Cues,
 ) -> impl Fn(&Worker) -> Result<(), BoxError> + Send + Sync + 'static {
     let seats = Seats::new(settings.workers);
     move |worker: &Worker| {
-        let acceptor = Acceptor::new(&listener, Arc::clone(&seats), worker.id())?;
+        let listener = listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_mut(worker.id())
+            .and_then(Option::take)
+            .ok_or("this worker has no listener")?;
+        let acceptor = Acceptor::new(listener, Arc::clone(&seats), worker.id())?;
         let cue = cues.cue().ok_or("the gateway has stopped")?;
         let plugins = plugins.init_worker(worker)?;
         let proxy = Rc::new(Proxy::new(

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     match run(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tidings: {}", chain(&*error));
+            say(&format!("tidings: {}", chain(&*error)));
             ExitCode::FAILURE
         }
     }
@@ -53,7 +53,7 @@ fn run(settings: Settings) -> Result<(), Box<dyn StdError + Send + Sync>> {
         tokio::select! {
             () = gateway.shutdown() => {}
             () = signals.next() => {
-                eprintln!("tidings: stopped at once by a second signal");
+                say("tidings: stopped at once by a second signal");
                 std::process::exit(INTERRUPTED);
             }
         }
@@ -67,11 +67,19 @@ fn log(settings: &Settings) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // Its own words about a line that could not be written go where that line went, and panic there: a full
+        // disk under the log would end requests.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     match settings.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
+}
+
+/// Writes to standard error, where perhaps nobody listens any more.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Says where it listens, and on the first start what to try.

@@ -142,6 +142,7 @@ impl Proxy {
         }
         match &self.target {
             Target::Echo(echo) => {
+                forward::add_forwarded(request.head_mut(), peer);
                 let answer = echo.answer(request.head());
                 match body.discard(u64::MAX).await {
                     Ok(()) => answer,
@@ -154,10 +155,8 @@ impl Proxy {
 
     async fn admit(&self, request: &mut ProxyRequest) -> Result<(), Response> {
         well_formed(request.head())?;
-        if let Target::Upstream(_) = self.target {
-            // Before the plugins set headers, or `Connection: x-consumer-id` would take them away again.
-            forward::drop_hop_by_hop(request.headers_mut());
-        }
+        // Before the plugins set headers, or `Connection: x-consumer-id` would take them away again.
+        forward::drop_hop_by_hop(request.headers_mut());
         for plugin in &self.plugins {
             plugin.access(request).await?;
         }
@@ -188,6 +187,19 @@ fn well_formed(head: &http::request::Parts) -> Result<(), Response> {
         return Err(refuse(
             StatusCode::BAD_REQUEST,
             "A request has exactly one Host header",
+        ));
+    }
+    // hyper undoes "chunked"; what another coding has done to the body would reach the upstream unsaid.
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if codings.any(|coding| {
+        !coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    }) {
+        return Err(refuse(
+            StatusCode::NOT_IMPLEMENTED,
+            "The only transfer coding supported is chunked",
         ));
     }
     let upgrade = head.headers.get(header::UPGRADE);

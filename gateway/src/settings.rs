@@ -170,7 +170,7 @@ impl Settings {
         E: Fn(&str) -> Option<OsString>,
     {
         let matches = options::command()
-            .try_get_matches_from(args)
+            .try_get_matches_from(options::with_negative_values(args))
             .map_err(|error| SettingsError::Usage(Box::new(error)))?;
         // The options are global: a subcommand's matches hold those given before it too.
         let matches = matches.subcommand().map_or(&matches, |(_, sub)| sub);

@@ -46,14 +46,12 @@ impl Front {
         let listener = Listener::bind("proxy", settings.proxy_listen).expect("a free port");
         let (director, cues) = front::direction();
         let cue = cues.cue().expect("the end has not begun");
-        let acceptor = Acceptor::new(&listener, Seats::new(1), 0).expect("an event loop");
+        let address = listener.address();
+        let acceptor = Acceptor::new(listener, Seats::new(1), 0).expect("an event loop");
         let proxy = Rc::new(Proxy::new("node-1", 0, plugins, &settings));
         tokio::task::spawn_local(front::serve_proxy(acceptor, proxy, settings.limits, cue));
         director.serve();
-        Self {
-            address: listener.address(),
-            director,
-        }
+        Self { address, director }
     }
 
     async fn client(&self) -> Raw {

@@ -19,7 +19,11 @@ use sqlx::{
 };
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-use crate::{BoxError, Error, error, location::Location, statements::Sql};
+use crate::{
+    BoxError, Error, error,
+    location::{Identity, Location},
+    statements::Sql,
+};
 
 /// How long a statement waits for another program that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -95,6 +99,7 @@ impl Location {
 #[derive(Debug)]
 pub(crate) struct Writer {
     location: Location,
+    identity: Option<Identity>,
     /// None once the store was closed, or while it could not be opened again.
     connection: Option<SqliteConnection>,
     /// A transaction may be open: set before one begins and cleared when its end is known, so that one that
@@ -104,9 +109,14 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(location: Location, connection: SqliteConnection) -> Self {
+    pub(crate) fn new(
+        location: Location,
+        identity: Option<Identity>,
+        connection: SqliteConnection,
+    ) -> Self {
         Self {
             location,
+            identity,
             connection: Some(connection),
             open_ended: false,
             closed: false,
@@ -118,6 +128,7 @@ impl Writer {
         if self.closed {
             return Err(Error::Closed);
         }
+        check(self.identity.as_ref())?;
         if self.open_ended {
             self.settle().await;
         }
@@ -180,6 +191,10 @@ impl Writer {
     }
 }
 
+fn check(identity: Option<&Identity>) -> Result<(), Error> {
+    identity.map_or(Ok(()), Identity::check)
+}
+
 /// Where reads take their connection from.
 #[derive(Debug)]
 pub(crate) enum Readers {
@@ -193,13 +208,18 @@ pub(crate) enum Readers {
 #[derive(Debug)]
 pub(crate) struct Pool {
     location: Location,
+    identity: Option<Identity>,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<SqliteConnection>>,
     size: usize,
 }
 
 impl Readers {
-    pub(crate) fn new(location: &Location, writer: &Arc<tokio::sync::Mutex<Writer>>) -> Self {
+    pub(crate) fn new(
+        location: &Location,
+        identity: Option<Identity>,
+        writer: &Arc<tokio::sync::Mutex<Writer>>,
+    ) -> Self {
         if *location == Location::Memory {
             return Self::Writer(Arc::clone(writer));
         }
@@ -207,6 +227,7 @@ impl Readers {
         let size = cores.clamp(2, MAX_READERS);
         Self::Pool(Arc::new(Pool {
             location: location.clone(),
+            identity,
             permits: Arc::new(Semaphore::new(size)),
             idle: Mutex::default(),
             size,
@@ -227,6 +248,7 @@ impl Readers {
                     .acquire_owned()
                     .await
                     .map_err(|_| Error::Closed)?;
+                check(pool.identity.as_ref())?;
                 let idle = pool.idle().pop();
                 let connection = match idle {
                     Some(connection) => connection,

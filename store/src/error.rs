@@ -214,6 +214,13 @@ pub enum Error {
     /// Another program holds the database for longer than the store waits: try again.
     #[error("the database is busy")]
     Busy(#[source] sqlx::Error),
+    /// The file was removed or replaced while it was open. Calls succeed again once it is back; another file
+    /// needs the store to be opened anew.
+    #[error("the database file {} was removed or replaced while it was open", path.display())]
+    FileGone {
+        /// Where it was.
+        path: std::path::PathBuf,
+    },
     /// The file is damaged: restore it.
     #[error("the database is corrupt")]
     Corrupt(#[source] sqlx::Error),

@@ -115,6 +115,53 @@ fn has_other_names(_: &std::fs::Metadata) -> bool {
     false
 }
 
+/// Which file a database path named when it was opened.
+///
+/// SQLite goes on with a file that was removed or replaced: what it commits is gone with its last connection, and
+/// a connection opened later reads another file, or makes one. So before each use the name is looked up again.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    path: PathBuf,
+    /// Device and number; none where the system has no such thing.
+    number: Option<(u64, u64)>,
+}
+
+impl Identity {
+    /// That of a file that has just been opened; none for a database in memory.
+    pub(crate) fn of(location: &Location) -> Result<Option<Self>, Error> {
+        let Location::File(path) = location else {
+            return Ok(None);
+        };
+        let gone = |_| Error::FileGone { path: path.clone() };
+        let metadata = path.metadata().map_err(gone)?;
+        Ok(Some(Self {
+            path: path.clone(),
+            number: number(&metadata),
+        }))
+    }
+
+    /// Whether the path still names that file. One look-up in the system's cache of names.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self.path.metadata() {
+            Ok(metadata) if number(&metadata) == self.number => Ok(()),
+            _ => Err(Error::FileGone {
+                path: self.path.clone(),
+            }),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn number(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn number(_: &std::fs::Metadata) -> Option<(u64, u64)> {
+    None
+}
+
 /// The lock on a database file, held until dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {

@@ -17,7 +17,7 @@ use crate::{
     catalog::Catalog,
     connection::{Readers, Writer, execute},
     layout::lay_out,
-    location::{Location, Lock, canonical},
+    location::{Identity, Location, Lock, canonical},
 };
 
 /// A database, opened for this process alone. Cheap to clone; all clones are one store.
@@ -108,8 +108,10 @@ impl Store {
             lock = Some(Lock::take(path)?);
         }
         let connection = location.connect().await?;
-        let writer = Arc::new(AsyncMutex::new(Writer::new(location.clone(), connection)));
-        let readers = Readers::new(&location, &writer);
+        let identity = Identity::of(&location)?;
+        let writer = Writer::new(location.clone(), identity.clone(), connection);
+        let writer = Arc::new(AsyncMutex::new(writer));
+        let readers = Readers::new(&location, identity, &writer);
         let shared = Shared {
             location,
             writer,
@@ -121,6 +123,15 @@ impl Store {
         Ok(Self {
             shared: Arc::new(shared),
         })
+    }
+
+    /// Whether [`open`](Self::open) would understand this URL. Looks at no file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Url`] with what is wrong, [`Error::Unsupported`].
+    pub fn check_url(url: &str) -> Result<(), Error> {
+        Location::parse(url).map(drop)
     }
 
     /// Makes the tables and binds the store to those who hear of its changes. Once per store.

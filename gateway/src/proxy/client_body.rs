@@ -33,6 +33,7 @@ pub(super) struct ClientBody {
 pub(super) struct Progress {
     frames: Cell<u64>,
     sent: Cell<bool>,
+    broken: Cell<bool>,
     state: Arc<ConnectionState>,
 }
 
@@ -42,6 +43,7 @@ impl Progress {
         Rc::new(Self {
             frames,
             sent,
+            broken: Cell::new(false),
             state: Arc::clone(state),
         })
     }
@@ -49,6 +51,11 @@ impl Progress {
     /// Whether the whole body has been handed over.
     pub(super) fn is_sent(&self) -> bool {
         self.sent.get()
+    }
+
+    /// Whether it broke off on the client's side, or is not what it was announced to be.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.get()
     }
 
     /// How many parts of it have been.
@@ -141,7 +148,8 @@ impl Body for ClientBody {
                 self.progress.sent.set(self.is_end_stream());
             }
             Poll::Ready(None) => self.progress.sent.set(true),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+            Poll::Ready(Some(Err(_))) => self.progress.broken.set(true),
+            Poll::Pending => {}
         }
         polled
     }

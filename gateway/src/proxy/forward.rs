@@ -1,8 +1,8 @@
 //! The headers of a request and of an answer as a proxy passes them on.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
-use super::Peer;
+use super::{Peer, response};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -45,7 +45,13 @@ pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Says for whom the request is passed on. The addresses of earlier proxies stay in front of the peer's; proto
 /// and host are what this proxy has seen, whatever the client claims.
-pub(super) fn add_forwarded(headers: &mut HeaderMap, peer: &Peer, host: Option<HeaderValue>) {
+pub(super) fn add_forwarded(head: &mut Parts, peer: &Peer) {
+    // With a target in absolute form, its authority counts and the Host header does not.
+    let host = match head.uri.authority() {
+        Some(authority) => Some(response::plain_value(authority.as_str())),
+        None => head.headers.get(header::HOST).cloned(),
+    };
+    let headers = &mut head.headers;
     let mut earlier = headers.get_all(FORWARDED_FOR).iter().peekable();
     let chain = if earlier.peek().is_some() {
         let mut chain = Vec::new();
@@ -104,19 +110,22 @@ mod tests {
 
     #[test]
     fn the_chain_of_proxies_grows_and_claims_are_replaced() {
-        let mut map = headers(&[
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.headers = headers(&[
+            ("host", "good"),
             ("x-forwarded-for", "1.1.1.1"),
             ("x-forwarded-for", "2.2.2.2"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "evil"),
         ]);
         let peer = Peer::new([127, 0, 0, 1].into());
-        add_forwarded(&mut map, &peer, Some(HeaderValue::from_static("good")));
+        add_forwarded(&mut head, &peer);
         let expected = headers(&[
+            ("host", "good"),
             ("x-forwarded-for", "1.1.1.1, 2.2.2.2, 127.0.0.1"),
             ("x-forwarded-proto", "http"),
             ("x-forwarded-host", "good"),
         ]);
-        assert_eq!(map, expected);
+        assert_eq!(head.headers, expected);
     }
 }

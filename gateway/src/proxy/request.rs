@@ -67,6 +67,10 @@ impl ProxyRequest {
         &self.head
     }
 
+    pub(crate) fn head_mut(&mut self) -> &mut Parts {
+        &mut self.head
+    }
+
     pub(crate) fn into_head(self) -> Parts {
         self.head
     }

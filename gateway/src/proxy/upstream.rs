@@ -54,6 +54,10 @@ enum Failure {
     AnswerTimeout,
     #[error("the connection broke")]
     Broken(#[source] hyper::Error),
+    #[error("it switched protocols unasked")]
+    Switched,
+    #[error("the client's body broke off")]
+    ClientBody(#[source] hyper::Error),
 }
 
 impl Upstream {
@@ -84,8 +88,19 @@ impl Upstream {
             Ok(response) => response,
             Err(failure) => {
                 let cause = std::error::Error::source(&failure).map(ToString::to_string);
-                tracing::warn!(upstream = %self.address.authority, %failure, cause, "no answer from the upstream");
+                if matches!(failure, Failure::ClientBody(_)) {
+                    tracing::debug!(cause, "a request's body broke off");
+                } else {
+                    tracing::warn!(upstream = %self.address.authority, %failure, cause, "no answer from the upstream");
+                }
                 match failure {
+                    Failure::ClientBody(_) => {
+                        refuse(StatusCode::BAD_REQUEST, "The request body cannot be read")
+                    }
+                    Failure::Switched => refuse(
+                        StatusCode::BAD_GATEWAY,
+                        "The upstream switched to another protocol unasked",
+                    ),
                     Failure::Connect(_) => {
                         refuse(StatusCode::BAD_GATEWAY, "The upstream cannot be reached")
                     }
@@ -103,13 +118,8 @@ impl Upstream {
     }
 
     fn address_to_upstream(&self, head: &mut Parts, peer: &Peer) {
-        // With a target in absolute form, its authority counts and the Host header does not.
-        let absolute = head
-            .uri
-            .authority()
-            .map(|authority| response::plain_value(authority.as_str()));
-        let asked = head.headers.insert(header::HOST, self.host.clone());
-        forward::add_forwarded(&mut head.headers, peer, absolute.or(asked));
+        forward::add_forwarded(head, peer);
+        head.headers.insert(header::HOST, self.host.clone());
         // hyper has answered or will answer it; the upstream's own "continue" would come too late.
         head.headers.remove(header::EXPECT);
         if head.uri.authority().is_some() {
@@ -131,12 +141,19 @@ impl Upstream {
             let progress = request.body().progress();
             let sent = sender.try_send_request(request);
             match self.answered(sent, &progress).await? {
+                // No client's wish for another protocol is passed on: the answer fits no request.
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    return Err(Failure::Switched);
+                }
                 Ok(response) => {
                     return Ok(self.passed_back(response, sender, progress.is_sent()));
                 }
                 Err(mut failed) => match (reused, failed.take_message(), again) {
                     (true, Some(unsent), _) => request = unsent,
                     (true, None, Some(copy)) => request = copy,
+                    _ if progress.is_broken() => {
+                        return Err(Failure::ClientBody(failed.into_error()));
+                    }
                     _ => return Err(Failure::Broken(failed.into_error())),
                 },
             }

@@ -32,8 +32,8 @@ impl Acceptor {
         reason = "its successor is an unsafe function, to be called by whoever vouches that the descriptor stays open \
                   and the same; that of a std listener does, and unsafe code is forbidden here"
     )]
-    pub(crate) fn new(listener: &Listener, seats: Arc<Seats>, worker: usize) -> io::Result<Self> {
-        let listener = AsyncFd::with_interest(listener.share()?, Interest::READABLE)?;
+    pub(crate) fn new(listener: Listener, seats: Arc<Seats>, worker: usize) -> io::Result<Self> {
+        let listener = AsyncFd::with_interest(listener.into_socket(), Interest::READABLE)?;
         Ok(Self {
             listener,
             seats,

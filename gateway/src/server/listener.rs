@@ -75,8 +75,16 @@ impl Listener {
     }
 
     /// Another descriptor of the same socket, for another thread's event loop.
-    pub(crate) fn share(&self) -> io::Result<TcpListener> {
-        self.socket.try_clone()
+    pub(crate) fn share(&self) -> io::Result<Self> {
+        Ok(Self {
+            socket: self.socket.try_clone()?,
+            address: self.address,
+        })
+    }
+
+    /// The socket itself.
+    pub(crate) fn into_socket(self) -> TcpListener {
+        self.socket
     }
 }
 

@@ -275,6 +275,40 @@ pub(super) fn find(name: &str) -> Option<&'static Spec> {
     OPTIONS.iter().find(|spec| spec.name == name)
 }
 
+/// The arguments, with `--name -1` written as `--name=-1`: so that the refusal names the option and what is
+/// allowed, where clap would take `-1` for a flag and say nothing of either.
+pub(super) fn with_negative_values<A>(args: A) -> Vec<OsString>
+where
+    A: IntoIterator,
+    A::Item: Into<OsString>,
+{
+    let mut joined: Vec<OsString> = Vec::new();
+    for arg in args {
+        let arg = arg.into();
+        let negative = arg.to_str().is_some_and(|text| {
+            text.strip_prefix('-')
+                .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+        });
+        let option = joined
+            .last_mut()
+            .filter(|last| negative && is_flag_of_ours(last));
+        match option {
+            Some(option) => {
+                option.push("=");
+                option.push(arg);
+            }
+            None => joined.push(arg),
+        }
+    }
+    joined
+}
+
+fn is_flag_of_ours(arg: &OsString) -> bool {
+    arg.to_str()
+        .and_then(|text| text.strip_prefix("--"))
+        .is_some_and(|name| find(name).is_some())
+}
+
 /// The command line.
 pub(super) fn command() -> Command {
     let config = Arg::new("config")

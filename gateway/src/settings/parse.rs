@@ -88,7 +88,9 @@ pub(super) fn database(raw: &Raw) -> Parsed<String> {
     }
     match text.strip_prefix("sqlite:") {
         Some(":memory:") => Ok(text.to_owned()),
-        Some(path) if path.len() > 2 && path.starts_with("//") => Ok(text.to_owned()),
+        Some(path) if path.len() > 2 && path.starts_with("//") => tidings::Store::check_url(text)
+            .map(|()| text.to_owned())
+            .map_err(|error| Wrong::Because(error.to_string())),
         _ => Err(Wrong::NotAllowed),
     }
 }

@@ -1,6 +1,11 @@
 //! Where a value came from, and what is said when it is wrong.
 
-use std::{ffi::OsStr, fmt, path::PathBuf};
+use std::{
+    ffi::OsStr,
+    fmt,
+    io::{self, Write as _},
+    path::PathBuf,
+};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,7 +176,7 @@ impl SettingsError {
                 u8::try_from(error.exit_code()).unwrap_or(2)
             }
             Self::Faults(_) => {
-                eprintln!("{self}");
+                let _ = writeln!(io::stderr(), "{self}");
                 2
             }
         }

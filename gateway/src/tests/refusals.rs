@@ -145,3 +145,37 @@ fn a_refused_request_with_a_large_body_is_not_read_to_its_end() {
         assert_eq!(client.rest().await, "");
     });
 }
+
+#[test]
+fn a_transfer_coding_that_would_get_lost_is_refused() {
+    on_one_thread(|| async {
+        let front = Front::start(&[]);
+        for coding in ["gzip, chunked", "gzip\r\nTransfer-Encoding: chunked"] {
+            let request = format!(
+                "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: {coding}\r\n\r\n0\r\n\r\n"
+            );
+            refused(&mut front.client().await, &request, "501").await;
+        }
+    });
+}
+
+#[test]
+fn the_echo_shows_what_an_upstream_would_get() {
+    on_one_thread(|| async {
+        let front = Front::start(&[]);
+        let mut client = front.client().await;
+        client
+            .send(
+                "GET / HTTP/1.1\r\nHost: asked\r\nConnection: keep-alive, x-mine\r\nX-Mine: 1\r\nTE: trailers\r\n\
+                 X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\n\r\n",
+            )
+            .await;
+        let expected = serde_json::json!({
+            "host": "asked",
+            "x-forwarded-for": "9.9.9.9, 127.0.0.1",
+            "x-forwarded-proto": "http",
+            "x-forwarded-host": "asked",
+        });
+        assert_eq!(client.message().await.json()["headers"], expected);
+    });
+}

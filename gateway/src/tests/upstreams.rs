@@ -222,3 +222,38 @@ fn a_client_that_goes_away_ends_its_request_at_the_upstream() {
         assert_eq!(other.message().await.body, "ok");
     });
 }
+
+#[test]
+fn an_upstream_that_switches_protocols_unasked_is_a_bad_gateway() {
+    on_one_thread(|| async {
+        let (listener, front) = proxied(&[]).await;
+        let mut client = front.client().await;
+        client.send(GET).await;
+        let mut upstream = Raw::accept(&listener).await;
+        upstream.head().await;
+        upstream
+            .send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+            .await;
+        let answer = client.message().await;
+        assert_eq!(answer.status(), "502");
+        answer.assert_branded();
+    });
+}
+
+#[test]
+fn a_body_that_breaks_off_is_the_clients_fault_and_not_the_upstreams() {
+    on_one_thread(|| async {
+        let (listener, front) = proxied(&[]).await;
+        let mut client = front.client().await;
+        client
+            .send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+            .await;
+        let mut upstream = Raw::accept(&listener).await;
+        upstream.head().await;
+        assert_eq!(upstream.chunk().await, "abc");
+        client.send("nonsense\r\n").await;
+        let answer = client.message().await;
+        assert_eq!(answer.status(), "400");
+        answer.assert_branded();
+    });
+}

@@ -90,3 +90,28 @@ fn a_second_signal_ends_it_at_once() {
     program.signal("TERM");
     assert_eq!(program.ended().0, Some(130));
 }
+
+#[test]
+fn nobody_is_let_in_while_it_drains() {
+    let folder = TempDir::new().expect("a folder");
+    let program = Program::start(
+        folder.path(),
+        &["--plugins", "none", "--database", "sqlite::memory:"],
+    );
+    let mut busy = in_flight(&program);
+    program.signal("TERM");
+    // The socket closes a moment after the signal; while it is open a connection may still be made.
+    let refused = loop {
+        match TcpStream::connect(program.proxy) {
+            Err(error) => break error,
+            // One that came just before the socket closed ends; one that nobody will accept would hang here.
+            Ok(mut late) => drop(late.read(&mut [0])),
+        }
+    };
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    busy.get_mut().write_all(b"abc").expect("it reads");
+    let mut answer = String::new();
+    busy.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(program.ended().0, Some(0));
+}

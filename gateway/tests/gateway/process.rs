@@ -55,6 +55,11 @@ impl Program {
         }
     }
 
+    /// Stops listening to what it writes to standard error.
+    pub(crate) fn deafen(&mut self) {
+        self.child.stderr = None;
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill")

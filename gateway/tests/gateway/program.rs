@@ -200,3 +200,23 @@ fn a_hundred_new_connections_are_spread_evenly_over_the_workers() {
     assert_eq!(seen.len(), 2, "{seen:?}");
     assert!(seen.values().all(|&count| count >= 25), "{seen:?}");
 }
+
+#[test]
+fn a_log_that_nobody_takes_costs_no_request() {
+    let folder = folder();
+    let mut program = Program::start(
+        folder.path(),
+        &["--upstream", "http://127.0.0.1:1", "--plugins", "none"],
+    );
+    program.deafen();
+    // Each of these writes a line to the log.
+    for _ in 0..2 {
+        let answer = get(program.proxy, "/", "");
+        assert!(
+            answer.contains("The upstream cannot be reached"),
+            "{answer}"
+        );
+    }
+    program.signal("TERM");
+    assert_eq!(program.ended().0, Some(0));
+}

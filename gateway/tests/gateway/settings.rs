@@ -103,6 +103,24 @@ fn a_wrong_value_is_refused_with_where_it_stands_and_what_is_allowed() {
 }
 
 #[test]
+fn a_negative_value_is_refused_like_any_other() {
+    for (name, value) in [("workers", "-1"), ("cache-size", "-1m"), ("ttl", "-5s")] {
+        let said = refused(&[&format!("--{name}"), value], &[]);
+        let expected = format!("{name}: \"{value}\" (flag --{name}) is refused: allowed is");
+        assert!(said.contains(&expected), "{said}");
+    }
+}
+
+#[test]
+fn a_database_url_that_says_more_than_a_path_is_refused_as_a_setting() {
+    for url in ["sqlite://t.db?mode=ro", "sqlite://%FF", "sqlite://%00"] {
+        let said = refused(&["--database", url], &[]);
+        let expected = format!("database: \"{url}\" (flag --database) is refused");
+        assert!(said.contains(&expected), "{said}");
+    }
+}
+
+#[test]
 fn all_faults_are_told_at_once() {
     let error = resolve(
         &["--workers", "many", "--ttl", "soon"],

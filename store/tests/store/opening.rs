@@ -221,3 +221,32 @@ async fn a_store_is_attached_once_and_knows_what_it_was_attached_to() {
     let error = store.attach(faulty).await.unwrap_err();
     assert!(matches!(error, Error::Schemas(_)), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_file_that_was_removed_or_replaced_is_neither_read_nor_written_until_it_is_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tidings.db");
+    let aside = directory.path().join("aside.db");
+    let fixture = Fixture::at(&url(&path)).await.unwrap();
+    let consumers = fixture.dao::<Consumer>();
+    let row = consumers.insert(consumer("first")).await.unwrap();
+    fs::rename(&path, &aside).unwrap();
+    for replaced in [false, true] {
+        if replaced {
+            fs::copy(&aside, &path).unwrap();
+        }
+        let written = consumers.insert(consumer("second")).await.unwrap_err();
+        assert!(matches!(written, Error::FileGone { .. }), "{written:?}");
+        let read = consumers.select(row.id).await.unwrap_err();
+        assert!(matches!(read, Error::FileGone { .. }), "{read:?}");
+        let health = fixture.store.health().await;
+        assert!(!health.reachable);
+        let told = health.error.unwrap();
+        assert!(told.contains(path.to_str().unwrap()), "{told}");
+        assert_eq!(path.exists(), replaced, "nothing is made in its place");
+    }
+    fs::rename(&aside, &path).unwrap();
+    consumers.insert(consumer("second")).await.unwrap();
+    assert!(consumers.select(row.id).await.unwrap().is_some());
+    assert!(fixture.store.health().await.reachable);
+}
