@@ -309,15 +309,24 @@ pub fn run() -> Conformance {
 }
 
 impl Conformance {
-    /// What is not clean in the columns of one crate: stale answers, hangs, missing calls. An old load's error given to a
-    /// late caller is in the table, and is no stale value.
+    /// What is not clean in the columns of one crate: stale answers, an old load's error given to a late caller, hangs,
+    /// missing calls.
     #[must_use]
     pub fn faults(&self, contestant: &str) -> Vec<String> {
         self.columns
             .iter()
             .filter(|(name, _)| name.split(' ').next() == Some(contestant))
             .flat_map(|(_, findings)| Cell::all().zip(findings))
-            .filter(|(_, finding)| !matches!(finding, Finding::Ended { stale: false, .. }))
+            .filter(|(_, finding)| {
+                !matches!(
+                    finding,
+                    Finding::Ended {
+                        stale: false,
+                        error: false,
+                        ..
+                    }
+                )
+            })
             .map(|(cell, finding)| format!("{}: {finding}", cell.names().join(", ")))
             .collect()
     }

@@ -119,7 +119,12 @@ impl Cache {
         W: Any + Send + Sync,
         M: Form<V, W>,
     {
+        let began = flight.number;
         let answer = match flight.wait().await {
+            // It might have carried any tag that was invalidated since it began.
+            Landed::Failed(_) if noted > began && self.named.tags.lock().latest() > began => {
+                return Ok(None);
+            }
             Landed::Failed(error) => return Err(error),
             Landed::Value(answer) => answer,
         };

@@ -29,6 +29,8 @@ pub(crate) struct Index {
     tags: HashMap<Tag, State>,
     /// The highest number of a tag that is no longer in the map.
     forgotten: u64,
+    /// The highest number of any tag: a load that failed never tells its tags.
+    latest: u64,
     bound: usize,
 }
 
@@ -135,10 +137,16 @@ impl Index {
         if self.tags.len() >= self.bound && !self.tags.contains_key(tag) {
             self.forget_numbers();
         }
+        self.latest = self.latest.max(number);
         let forgotten = self.forgotten;
         let state = self.tags.entry(Tag::clone(tag)).or_default();
         state.number = state.number.max(number).max(forgotten);
         state.members.iter().cloned().collect()
+    }
+
+    /// The number of the last invalidation of any tag.
+    pub(crate) fn latest(&self) -> u64 {
+        self.latest
     }
 
     /// A key left L2 because of its tag.

@@ -65,10 +65,12 @@ fn ours(handlers: usize, posts: u64) -> impl FnMut(crate::harness::Turn) -> Samp
     }
 }
 
+type Boxed = Box<dyn Fn(&Change) + Send + Sync>;
+
 fn boxed(handlers: usize, posts: u64) -> impl FnMut(crate::harness::Turn) -> Sample {
     let sum = Arc::new(AtomicU64::new(0));
-    let closures: Vec<Box<dyn Fn(&Change) + Send + Sync>> = (0..handlers)
-        .map(|_| Box::new(handler(&sum)) as Box<dyn Fn(&Change) + Send + Sync>)
+    let closures: Vec<Boxed> = (0..handlers)
+        .map(|_| Box::new(handler(&sum)) as Boxed)
         .collect();
     move |_| {
         sum.store(0, Ordering::Relaxed);

@@ -146,6 +146,44 @@ async fn a_tag_overtakes_a_load_that_had_not_told_its_tags() {
     .await;
 }
 
+/// G1: the load that fails has told no tags at all.
+#[tokio::test]
+async fn who_comes_after_a_tag_does_not_get_the_error_of_a_load_from_before() {
+    local(async {
+        let cache = Cache::builder().build().unwrap();
+        let (gate, key) = (Gate::new(), key("k"));
+        let source = Source::default();
+        let old = {
+            let (cache, key, gate) = (cache.clone(), key.clone(), gate.clone());
+            let read = source.behind(&gate, Loaded::new("old".to_owned()));
+            tokio::task::spawn_local(async move {
+                let fails = || async move {
+                    drop(read().await);
+                    Err::<Option<String>, _>("the source is down")
+                };
+                cache.get(&key, GetOptions::default(), fails).await
+            })
+        };
+        gate.reached().await;
+        drop(cache.invalidate_tag("tag"));
+        let late = {
+            let (cache, key) = (cache.clone(), key.clone());
+            tokio::task::spawn_local(async move {
+                let load = || async { Ok::<_, &str>(Some("new".to_owned())) };
+                cache.get(&key, GetOptions::default(), load).await
+            })
+        };
+        while cache.stats().joined == 0 {
+            tokio::task::yield_now().await;
+        }
+        gate.open();
+        old.await.unwrap().expect_err("it asked before");
+        let late = late.await.unwrap().expect("its own load");
+        assert_eq!(late.as_deref().map(String::as_str), Some("new"));
+    })
+    .await;
+}
+
 /// G2: a tag takes with it what carries it in every worker's L1, also what L2 has given up, and nothing else.
 #[tokio::test]
 async fn a_tag_takes_its_entries_and_no_others() {

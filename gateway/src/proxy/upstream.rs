@@ -4,6 +4,11 @@
 //! written at all is tried again; one that was written and got no byte of an answer only if doing it
 //! twice means doing it once (RFC 9110, 9.2.2) and it has no body, which would be gone.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these are time limits of sockets, which no clock of ours can hurry; tests set them short"
+)]
+
 use std::{
     future::poll_fn,
     io,

@@ -1,5 +1,10 @@
 //! The loop that takes connections from a listening socket.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these are time limits of sockets, which no clock of ours can hurry; tests set them short"
+)]
+
 use std::{future::Future, io, net, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
