@@ -20,7 +20,7 @@ use crate::{
 /// A named cache: a cheap handle, to be cloned and shared.
 ///
 /// All named caches of a node share one L2 and its byte budget; apart from that, caches of different names share nothing.
-/// Values and memory go when the last handle and the last [`ThreadGuard`] of the node have gone.
+/// Values and memory go when the last handle and the last [`ThreadGuard`](crate::ThreadGuard) of the node have gone.
 ///
 /// # Examples
 ///

@@ -29,7 +29,7 @@ impl Cache {
     /// Drops what has expired from L2, for all named caches of the node, and tells how many entries that were.
     ///
     /// Nothing needs this: an expired entry is not served, and the room it takes is bounded. `stale_for` spares what
-    /// expired more recently, for calls with a [`resurrect_ttl`](GetOptions::resurrect_ttl). Costs a look at each entry.
+    /// expired more recently, for calls with a [`resurrect_ttl`](crate::GetOptions::resurrect_ttl). Costs a look at each entry.
     pub fn sweep_level2(&self, stale_for: Duration) -> usize {
         let stale_for = u64::try_from(stale_for.as_nanos()).unwrap_or(u64::MAX);
         self.node.sweep(stale_for)

@@ -52,8 +52,9 @@
 //! - Registering and unregistering make the next post on each core work the channel's route out anew, in time linear in
 //!   its handlers. The bus suits handlers that stay.
 //! - A handler that is called holds its poster up: inline handlers should be short.
-//! - Unregistering does not wait for a call that is under way on another thread (it could be its own). When the drop
-//!   returns no call begins any more.
+//! - Unregistering does not wait for a call that is under way on another thread (it could be its own). A post that
+//!   begins after the drop returned does not call the handler; a thread that is dispatching an earlier one, and has
+//!   passed its check, may still make that one call.
 //! - Subscribers that drop the oldest share one log per capacity. The log keeps up to two segments of 64 events that all
 //!   have received; large payloads that should go at once want a capacity to match.
 //! - Measured per call, handlers are timed one dispatch in 128.

@@ -95,7 +95,7 @@ async fn every_worker_has_heard_of_a_write_when_it_returns() {
     let new = new.expect("the row is there");
     teams.delete(made.id).await.expect("deleted");
 
-    let heard = heard.lock().expect("no handler panics");
+    let heard = heard.lock().expect("no handler panics").clone();
     for worker in 0..3 {
         let own: Vec<_> = heard.iter().filter(|it| it.0 == worker).cloned().collect();
         let expected = [
@@ -105,7 +105,6 @@ async fn every_worker_has_heard_of_a_write_when_it_returns() {
         ];
         assert_eq!(own, expected);
     }
-    drop(heard);
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
@@ -124,10 +123,7 @@ async fn a_silent_write_posts_nothing_and_evicts_all_the_same() {
             .expect("loaded")
     };
     assert!(get().await.is_none(), "the absence is cached");
-    let silent = WriteOptions {
-        no_event: true,
-        ..WriteOptions::default()
-    };
+    let silent = WriteOptions::silent();
     teams
         .insert_with(team("a"), silent)
         .await
