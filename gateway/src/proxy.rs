@@ -36,6 +36,9 @@ pub use self::{
 const NODE: HeaderName = HeaderName::from_static("x-tidings-node");
 const WORKER: HeaderName = HeaderName::from_static("x-tidings-worker");
 
+/// How many headers a request gains at most on its way: five that say who the client is, three X-Forwarded-*.
+const ADDED_HEADERS: usize = 8;
+
 /// What a worker answers requests with.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -157,6 +160,8 @@ impl Proxy {
         well_formed(request.head())?;
         // Before the plugins set headers, or `Connection: x-consumer-id` would take them away again.
         forward::drop_hop_by_hop(request.headers_mut());
+        // The map would grow twice, once under the plugins' hands and once for X-Forwarded-*.
+        request.headers_mut().reserve(ADDED_HEADERS);
         for plugin in &self.plugins {
             plugin.access(request).await?;
         }

@@ -9,12 +9,37 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
 
 /// Writes bytes as the inside of a JSON string. What is not UTF-8 becomes the replacement character.
 pub(super) fn lossy(out: &mut Vec<u8>, bytes: &[u8]) {
+    if is_plain(bytes) {
+        out.extend_from_slice(bytes);
+        return;
+    }
     for chunk in bytes.utf8_chunks() {
         escaped(out, chunk.valid().as_bytes());
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
+}
+
+/// Whether bytes are ASCII with nothing to escape, as headers nearly always are. Looks at eight bytes at a time.
+fn is_plain(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    words
+        .iter()
+        .all(|word| is_plain_word(u64::from_ne_bytes(*word)))
+        && rest
+            .iter()
+            .all(|&byte| matches!(byte, b' '..=0x7f) && byte != b'"' && byte != b'\\')
+}
+
+/// Whether all eight bytes are; may say no to some that are, never yes to one that is not.
+fn is_plain_word(word: u64) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = ONES << 7;
+    // A byte below `n` borrows into its own high bit, which was clear: that of a byte that is ASCII.
+    let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word;
+    let equal = |n: u8| below(word ^ (ONES * u64::from(n)), 1);
+    (word | below(word, 0x20) | equal(b'"') | equal(b'\\')) & HIGH == 0
 }
 
 /// Writes UTF-8 as the inside of a JSON string; runs of plain bytes are copied whole.
@@ -51,6 +76,18 @@ mod tests {
             string(&mut out, text);
             let back: String = serde_json::from_slice(&out).expect("a JSON string");
             assert_eq!(back, text);
+        }
+    }
+
+    #[test]
+    fn plain_is_what_needs_no_escape_and_is_ascii() {
+        for byte in 0..=u8::MAX {
+            for place in 0..11 {
+                let mut bytes = *b"abcdefgh~ !";
+                bytes[place] = byte;
+                let is = (0x20..0x80).contains(&byte) && byte != b'"' && byte != b'\\';
+                assert_eq!(is_plain(&bytes), is, "{byte:#x} at {place}");
+            }
         }
     }
 
