@@ -80,7 +80,7 @@ pub use tidings_store as store;
 #[doc(hidden)]
 pub use tidings_core::derive;
 
-pub use tidings_cache::{Cache, GetOptions, Outcome, Receipt};
+pub use tidings_cache::{Cache, GetOptions, Loaded, Outcome, Policy, Receipt};
 pub use tidings_core::{
     CacheKey, CrudEvent, Entity, Field, FieldKind, FieldValue, KeyPart, Operation, Patch, Ref, Row,
     RowError, Schema, Timestamp, Value, clock,

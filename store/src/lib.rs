@@ -95,7 +95,7 @@
 //! # What it refuses
 //!
 //! A file that another store has open ([`Error::InUse`]); tables that do not fit the schemas and cannot be made
-//! to without touching their rows ([`Error::Incompatible`]); other databases than SQLite, for now
+//! to without touching their rows ([`Error::Incompatible`]); other databases than SQLite
 //! ([`Error::Unsupported`]). It does not hear of what other programs change in the file.
 
 mod cascade;

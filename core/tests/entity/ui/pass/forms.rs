@@ -6,7 +6,7 @@ use tidings_core::{Entity, Ref, check_all};
 /// Names in scope that the derive's output must not stumble over.
 type Result = ();
 type Option = ();
-#[allow(dead_code)]
+#[expect(dead_code, reason = "it is there to be in the way")]
 struct Row;
 
 /// Another place for the crate's names.
