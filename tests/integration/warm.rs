@@ -1,9 +1,19 @@
 //! Warming up: chosen entities are in the cache before the first request.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
-use tidings::{Cache, Dao, Entity, GetOptions, Node, Outcome, Store, WarmEnd};
+use tidings::{
+    BoxError, Cache, Dao, Entity, GetOptions, Node, Outcome, Store, WarmEnd,
+    store::{Call, Hook, Method},
+};
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
@@ -90,6 +100,47 @@ async fn a_warmed_value_is_evicted_by_a_write() {
         outcome(&node, &plans, "p1").await,
         (Outcome::Loaded, "new".to_owned())
     );
+    assert!(node.shutdown(LONG).await.is_clean());
+}
+
+/// Inserts a row that comes first, right before the second reading of the first page.
+struct InsertBetween {
+    plans: Dao<Plan>,
+    pages: AtomicUsize,
+}
+
+impl Hook for InsertBetween {
+    fn before(&self, call: &Call<'_>) -> Result<(), BoxError> {
+        let is_page = call.method == Method::Page;
+        if is_page && self.pages.fetch_add(1, Ordering::SeqCst) == 1 {
+            let first = Plan {
+                id: Uuid::from_u128(1),
+                name: "first".to_owned(),
+                text: "new".to_owned(),
+            };
+            let insert = self.plans.insert(first);
+            tokio::task::block_in_place(|| Handle::current().block_on(insert))?;
+        }
+        Ok(())
+    }
+}
+
+/// G1: a row that an insert pushes off its page between the two readings is not taken for absent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_moves_to_the_next_page_is_not_cached_as_absent() {
+    let (node, plans) = with_plans(1_001, 64 << 20, "old").await;
+    let pages = AtomicUsize::new(0);
+    let between = InsertBetween {
+        plans: plans.clone(),
+        pages,
+    };
+    plans.hook(Arc::new(between));
+    let report = node.warm_up(&["plans"], |_| {}).await;
+    assert!(matches!(report[0].end, WarmEnd::Complete), "{report:?}");
+    assert_eq!(outcome(&node, &plans, "first").await.1, "new");
+    for n in 0..1_001 {
+        assert_eq!(outcome(&node, &plans, &format!("p{n}")).await.1, "old");
+    }
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
