@@ -10,21 +10,20 @@
 //! hash is SipHash-1-3 under a secret drawn once per process, so keys cannot be chosen to collide (G12);
 //! it is computed when the key is built, and every level of the cache reuses it.
 
+mod buffer;
+
 use std::{
     fmt::{self, Write as _},
-    hash::{BuildHasher, Hash, Hasher, RandomState},
-    sync::LazyLock,
+    hash::{Hash, Hasher},
 };
 
 use uuid::Uuid;
 
+use self::buffer::Buffer;
 use crate::{Entity, FieldValue as _, Ref, Timestamp};
 
 /// The longest key, in bytes of text, that is stored without an allocation.
 pub const INLINE: usize = 94;
-
-/// The secret of this process; two processes hash the same key differently.
-static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The name of one cached thing: an injective text and its hash.
 ///
@@ -330,82 +329,6 @@ impl<P: KeyPart + ?Sized> KeyPart for &P {
     #[inline]
     fn write(&self, key: &mut KeyBuilder) {
         (**self).write(key);
-    }
-}
-
-/// Text that spills to the heap when it outgrows [`INLINE`].
-#[derive(Debug)]
-struct Buffer {
-    len: usize,
-    inline: [u8; INLINE],
-    spilled: String,
-}
-
-impl Buffer {
-    #[inline]
-    fn new() -> Self {
-        Self {
-            len: 0,
-            inline: [0; INLINE],
-            spilled: String::new(),
-        }
-    }
-
-    #[inline]
-    fn push(&mut self, text: &str) {
-        match self.inline.get_mut(self.len..self.len + text.len()) {
-            Some(room) if self.spilled.is_empty() => {
-                room.copy_from_slice(text.as_bytes());
-                self.len += text.len();
-            }
-            _ => self.spill(text),
-        }
-    }
-
-    /// Goes on on the heap, where everything is from the first text that did not fit.
-    #[cold]
-    fn spill(&mut self, text: &str) {
-        if self.spilled.is_empty() {
-            // Whole strs were copied in, so what is there is UTF-8.
-            let inline = std::str::from_utf8(&self.inline[..self.len]);
-            self.spilled
-                .push_str(inline.expect("a key is made of strs"));
-        }
-        self.spilled.push_str(text);
-    }
-
-    #[inline]
-    fn finish(self) -> CacheKey {
-        if self.spilled.is_empty() {
-            // `len <= INLINE < 256`, so the cast keeps it whole.
-            CacheKey {
-                hash: hash(&self.inline[..self.len]),
-                text: Text::Inline {
-                    len: self.len as u8,
-                    bytes: self.inline,
-                },
-            }
-        } else {
-            CacheKey {
-                hash: hash(self.spilled.as_bytes()),
-                text: Text::Heap(self.spilled.into_boxed_str()),
-            }
-        }
-    }
-}
-
-/// The text alone and not its length: SipHash ends with the length anyhow.
-fn hash(text: &[u8]) -> u64 {
-    let mut hasher = SECRET.build_hasher();
-    hasher.write(text);
-    hasher.finish()
-}
-
-impl fmt::Write for Buffer {
-    /// Never fails.
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.push(text);
-        Ok(())
     }
 }
 

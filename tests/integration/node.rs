@@ -419,5 +419,6 @@ async fn dropping_the_last_handle_ends_the_workers() {
         .expect("the node starts");
     drop(node);
     // Resolves when every sender is gone: those of the tasks, and those of the hooks.
-    assert_eq!(ends.recv().await, None);
+    let ended = tokio::time::timeout(LONG, ends.recv()).await;
+    assert_eq!(ended.expect("the workers end"), None);
 }
