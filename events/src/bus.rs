@@ -300,7 +300,7 @@ impl Bus {
                     continue;
                 };
                 let removed = entries
-                    .extract_if(.., |entry| entry.serial == info.serial)
+                    .extract_if(.., |entry| entry.info.serial == info.serial)
                     .collect();
                 if entries.is_empty() {
                     patterns.dynamic.remove(pattern);

@@ -1,8 +1,11 @@
-//! [`Completion`]: who still has to handle an event. It lives inside the event, so it costs no allocation.
+//! [`Completion`]: who still has to handle an event. Events that nobody can ask about have none.
 
-use std::task::Waker;
+use std::{sync::OnceLock, task::Waker};
 
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
+use crate::{
+    error::Refusal,
+    sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering},
+};
 
 /// The most workers that a bus can have: one bit each in every event.
 pub const MAX_WORKERS: usize = 128;
@@ -16,6 +19,11 @@ pub(crate) struct Completion {
     left: AtomicU32,
     dispatched: AtomicBool,
     workers: [AtomicU64; MAX_WORKERS / 64],
+    /// How many workers will never handle it, because their mailbox was full. Written before `left` can reach
+    /// zero.
+    missed: AtomicU32,
+    /// Why nobody heard of it, where that is so.
+    refusal: OnceLock<Refusal>,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -25,6 +33,8 @@ impl Completion {
             left: AtomicU32::new(1),
             dispatched: AtomicBool::new(false),
             workers: [const { AtomicU64::new(0) }; MAX_WORKERS / 64],
+            missed: AtomicU32::new(0),
+            refusal: OnceLock::new(),
             waker: Mutex::new(None),
         }
     }
@@ -38,6 +48,27 @@ impl Completion {
     pub(crate) fn worker_done(&self, index: usize) {
         self.workers[index / 64].fetch_and(!(1 << (index % 64)), Ordering::Release);
         self.one_done();
+    }
+
+    /// A worker will never handle it.
+    pub(crate) fn worker_missed(&self) {
+        self.missed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many workers never heard of it.
+    pub(crate) fn missed(&self) -> u32 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    /// Nobody will hear of it.
+    pub(crate) fn refused(&self, refusal: Refusal) {
+        // Set once: an event is either dispatched or discarded.
+        let _: Result<(), Refusal> = self.refusal.set(refusal);
+        self.dispatched();
+    }
+
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.get()
     }
 
     /// Before the event goes to an async handler.

@@ -6,8 +6,9 @@ use tidings_core::{Cause, CrudEvent, Entity};
 
 use crate::{
     channel::{Channel, ChannelCore},
+    completion::Completion,
     delivery::Delivery,
-    envelope::{Addressee, Posted},
+    envelope::{Extra, Posted},
     error::Refusal,
     frame::Frame,
 };
@@ -30,7 +31,13 @@ impl<E: Entity> CrudChannel<E> {
     pub fn enqueue(&self, change: CrudEvent<E>, cause: Cause) -> Ticket {
         let core = &self.channel.core;
         let trail = Frame::with(Frame::trail_of_posts);
-        let event = Arc::new(core.envelope(change, Addressee::All, trail, Some(cause)));
+        let extra = Extra {
+            cause: Some(cause),
+            trail,
+            completion: Some(Completion::new()),
+            ..Extra::of_poster()
+        };
+        let event = core.envelope(change, Some(extra));
         let refusal = match core.hub.check_depth(&trail, core.info.index) {
             Err(refusal) => Some(refusal),
             Ok(()) if core.hub.sequencer.enqueue(Arc::clone(&event) as _) => None,

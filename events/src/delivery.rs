@@ -11,11 +11,12 @@ use std::{
 
 use tidings_core::clock::{Sleep, Tick};
 
-use crate::{envelope::Posted, error::Refusal, sync::Ordering};
+use crate::{completion::Completion, envelope::Posted, error::Refusal};
 
 /// An event that was accepted. Dropping it changes nothing: the event goes its way.
 #[must_use = "dropping it is fine, but says that nobody wants to know when the handlers have run"]
 pub struct Delivery {
+    /// Made with a completion.
     event: Arc<dyn Posted>,
 }
 
@@ -62,7 +63,8 @@ impl Delivery {
     /// Whether all handlers have run.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.event.meta().completion.is_done() && self.event.meta().refusal.get().is_none()
+        completion(&*self.event)
+            .is_none_or(|completion| completion.is_done() && completion.refusal().is_none())
     }
 
     /// Resolves when all inline and worker handlers of the node have run, or after `deadline`, and then names
@@ -104,14 +106,14 @@ impl Future for Waiting {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Handled> {
         let this = self.get_mut();
-        let meta = this.event.meta();
-        if meta.completion.wake_when_done(context.waker()) {
-            return Poll::Ready(match meta.refusal.get() {
-                Some(refusal) => Handled::Refused((**refusal).clone()),
-                None => match meta.missed.load(Ordering::Relaxed) {
-                    0 => Handled::Everywhere,
-                    workers => Handled::Missed(workers),
-                },
+        let Some(completion) = completion(&*this.event) else {
+            return Poll::Ready(Handled::Everywhere);
+        };
+        if completion.wake_when_done(context.waker()) {
+            return Poll::Ready(match (completion.refusal(), completion.missed()) {
+                (Some(refusal), _) => Handled::Refused(refusal.clone()),
+                (None, 0) => Handled::Everywhere,
+                (None, workers) => Handled::Missed(workers),
             });
         }
         let clock = &this.event.hub().clock;
@@ -121,11 +123,16 @@ impl Future for Waiting {
         if sleep.as_mut().poll(context).is_pending() {
             return Poll::Pending;
         }
-        let (workers, tasks) = meta.completion.missing();
+        let (workers, tasks) = completion.missing();
         Poll::Ready(Handled::Late(Late {
-            inline: !meta.completion.was_dispatched(),
+            inline: !completion.was_dispatched(),
             workers,
             tasks,
         }))
     }
+}
+
+/// Who still has to handle an event that can be asked about.
+fn completion(event: &dyn Posted) -> Option<&Completion> {
+    event.meta().completion()
 }

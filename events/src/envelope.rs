@@ -10,7 +10,7 @@ use tidings_core::{Cause, Operation};
 
 use crate::{
     channel::ChannelCore, completion::Completion, error::Refusal, event::Event, hub::Hub,
-    sync::AtomicU32, trail::Trail,
+    trail::Trail,
 };
 
 /// Which channel an event came by.
@@ -27,41 +27,99 @@ pub(crate) struct ChannelInfo {
 /// The payload as JSON, made by whoever asks first; an error where the payload does not serialize.
 pub(crate) type LazyJson = OnceLock<Result<Json, String>>;
 
-/// What travels with a payload.
-pub(crate) struct Meta {
-    pub(crate) operation: Option<Operation>,
-    pub(crate) cause: Option<Cause>,
-    pub(crate) trail: Trail,
-    /// The poster's span, for handlers on other threads.
-    pub(crate) span: tracing::Span,
-    pub(crate) json: LazyJson,
-    pub(crate) completion: Completion,
-    /// How many workers will never handle it, because their mailbox was full. Written before the completion can
-    /// reach zero.
-    pub(crate) missed: AtomicU32,
-    /// Why nobody heard of it, where that is so.
-    /// Boxed, since it is rare and every event carries the place.
-    pub(crate) refusal: OnceLock<Box<Refusal>>,
-    pub(crate) route: Addressee,
-    /// Strict queues up to this serial kept a place for the event.
-    pub(crate) reserved_until: u64,
-}
-
-/// Whom an event is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Addressee {
-    /// Everybody who listens.
-    All,
-    /// The worker that posted it.
-    Worker,
-    /// One worker that a key chose; another takes over if it dies.
-    Unique(u64),
-}
-
-pub(crate) struct Envelope<T: Event> {
-    pub(crate) core: Arc<ChannelCore<T>>,
+/// A payload and what travels with it: in an [`Envelope`] of its own, or in a slot of a queue's log.
+pub(crate) struct Stored<T> {
     pub(crate) meta: Meta,
     pub(crate) payload: T,
+}
+
+/// What travels with a payload. Every event pays for its size, so what few events need is apart.
+pub(crate) struct Meta {
+    pub(crate) operation: Option<Operation>,
+    /// Made with the event where it is known then, later where somebody asks for the JSON form.
+    extra: OnceLock<Box<Extra>>,
+}
+
+/// What few events need.
+#[derive(Default)]
+pub(crate) struct Extra {
+    pub(crate) cause: Option<Cause>,
+    /// How the event came about, where a handler posted it.
+    pub(crate) trail: Trail,
+    /// The poster's span, for handlers on other threads.
+    pub(crate) span: Option<tracing::Span>,
+    /// Who still has to handle the event, where somebody may ask.
+    pub(crate) completion: Option<Completion>,
+    /// The choice of a worker, where one worker is to handle it: another takes over if that one dies.
+    pub(crate) unique: Option<u64>,
+    /// Strict queues up to this serial kept a place for an event that was put aside.
+    pub(crate) reserved_until: u64,
+    pub(crate) json: LazyJson,
+}
+
+static NOT_TRACED: tracing::Span = tracing::Span::none();
+
+impl Meta {
+    pub(crate) fn new(operation: Option<Operation>, extra: Option<Extra>) -> Self {
+        let slot = OnceLock::new();
+        if let Some(extra) = extra {
+            // New, so it is empty.
+            let _: Result<(), Box<Extra>> = slot.set(Box::new(extra));
+        }
+        Self {
+            operation,
+            extra: slot,
+        }
+    }
+
+    #[inline]
+    fn extra(&self) -> Option<&Extra> {
+        self.extra.get().map(|extra| &**extra)
+    }
+
+    #[inline]
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        self.extra()?.cause
+    }
+
+    #[inline]
+    pub(crate) fn trail(&self) -> Option<&Trail> {
+        self.extra()?.trail.if_any()
+    }
+
+    /// The poster's span; one that does nothing where there was none.
+    #[inline]
+    pub(crate) fn span(&self) -> &tracing::Span {
+        let span = self.extra().and_then(|extra| extra.span.as_ref());
+        span.unwrap_or(&NOT_TRACED)
+    }
+
+    #[inline]
+    pub(crate) fn completion(&self) -> Option<&Completion> {
+        self.extra()?.completion.as_ref()
+    }
+
+    pub(crate) fn unique(&self) -> Option<u64> {
+        self.extra()?.unique
+    }
+
+    pub(crate) fn reserved_until(&self) -> u64 {
+        self.extra().map_or(0, |extra| extra.reserved_until)
+    }
+}
+
+impl<T: Event> Stored<T> {
+    /// The payload as JSON; made once.
+    pub(crate) fn json(&self) -> &Result<Json, String> {
+        let extra = self.meta.extra.get_or_init(Box::default);
+        to_json(&extra.json, &self.payload)
+    }
+}
+
+/// An event on its way to more than one queue's log.
+pub(crate) struct Envelope<T: Event> {
+    pub(crate) core: Arc<ChannelCore<T>>,
+    pub(crate) stored: Stored<T>,
 }
 
 /// An [`Envelope`] of any type.
@@ -90,15 +148,15 @@ impl<T: Event> Posted for Envelope<T> {
     }
 
     fn meta(&self) -> &Meta {
-        &self.meta
+        &self.stored.meta
     }
 
     fn payload(&self) -> &(dyn Any + Send + Sync) {
-        &self.payload
+        &self.stored.payload
     }
 
     fn json(&self) -> &Result<Json, String> {
-        to_json(&self.meta.json, &self.payload)
+        self.stored.json()
     }
 
     fn dispatch(self: Arc<Self>) {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use tidings_core::Operation;
 
-use crate::envelope::{ChannelInfo, LazyJson, Posted, to_json};
+use crate::envelope::{ChannelInfo, LazyJson, Posted, Stored, to_json};
 
 /// What a channel can carry: anything that serializes, so that wildcard handlers can see it as JSON, and may
 /// be read by several threads at once.
@@ -19,13 +19,13 @@ impl<T: Serialize + Send + Sync + 'static> Event for T {}
 /// The JSON form is made at the first call of [`entity`](Self::entity) or [`payload`](Self::payload), once per
 /// event however many handlers ask; an event that nobody asks about is never serialized.
 pub struct DynamicEvent<'a> {
-    info: &'a ChannelInfo,
-    operation: Option<Operation>,
-    body: &'a dyn Body,
+    pub(crate) info: &'a ChannelInfo,
+    pub(crate) operation: Option<Operation>,
+    pub(crate) body: &'a dyn Body,
 }
 
 /// Gives the JSON form when it is asked for.
-trait Body {
+pub(crate) trait Body {
     fn json(&self) -> &Result<Json, String>;
 }
 
@@ -41,6 +41,12 @@ impl<T: Event> Body for Borrowed<'_, T> {
     }
 }
 
+impl<T: Event> Body for Stored<T> {
+    fn json(&self) -> &Result<Json, String> {
+        Self::json(self)
+    }
+}
+
 struct Shared<'a>(&'a dyn Posted);
 
 impl Body for Shared<'_> {
@@ -50,19 +56,6 @@ impl Body for Shared<'_> {
 }
 
 impl<'a> DynamicEvent<'a> {
-    pub(crate) fn with_borrowed<T: Event, R>(
-        info: &ChannelInfo,
-        operation: Option<Operation>,
-        body: &Borrowed<'_, T>,
-        read: impl FnOnce(&DynamicEvent<'_>) -> R,
-    ) -> R {
-        read(&DynamicEvent {
-            info,
-            operation,
-            body,
-        })
-    }
-
     pub(crate) fn with_posted<R>(
         posted: &dyn Posted,
         read: impl FnOnce(&DynamicEvent<'_>) -> R,

@@ -9,8 +9,12 @@ use crate::sync::{Mutex, MutexGuard};
 #[repr(u8)]
 pub(crate) enum Fault {
     None,
-    /// A route is made before its shard is locked, and put in afterwards.
-    RouteMadeBeforeTheLock,
+    /// A route is made before the shard's mark is taken away, and put in afterwards.
+    RouteMadeBeforeTheMark,
+    /// A post writes right into a log although others listen.
+    CompanyUnseen,
+    /// A log is declared alone for registrations that have changed since.
+    CompanyForgotten,
     /// A registration does not empty the shards.
     RegistrationUnannounced,
     /// Events are handed out without the channel's order.

@@ -1,11 +1,11 @@
 //! Handlers and what is known of each: name, state, counts.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroU64, sync::Arc, time::Duration};
 
 use crate::{
     error::BoxError,
     name::Pattern,
-    sync::{AtomicBool, AtomicU64, Ordering},
+    sync::{AtomicU64, Ordering},
 };
 
 /// What a handler may return: nothing, or a result whose error is logged and counted.
@@ -105,38 +105,34 @@ pub struct HandlerStats {
     pub panics: u64,
     /// Calls that returned an error.
     pub errors: u64,
-    /// Calls that were timed: one dispatch in 128 is.
+    /// Calls that were timed: one dispatch in 256 is.
     pub sampled_calls: u64,
     /// The time in those calls.
     pub sampled_time: Duration,
 }
 
-/// A closure and what its dispatch must know of it, in one allocation.
-pub(crate) struct Entry<F: ?Sized> {
-    /// Cleared before the handler leaves the lists, and read before each call: a dispatch that holds an older
-    /// list does not call it any more.
-    alive: AtomicBool,
-    /// `info.serial` once more, where the dispatch reads it without another step.
-    pub(crate) serial: u64,
-    pub(crate) info: Arc<HandlerInfo>,
+/// A closure and what its dispatch must know of it, in one cache line.
+pub(crate) struct Entry<F> {
+    /// `info.serial` while the handler lives, then zero. Cleared before the handler leaves the lists, and read
+    /// before each call: a dispatch that holds an older list does not call it any more.
+    live: AtomicU64,
     pub(crate) call: F,
+    pub(crate) info: Arc<HandlerInfo>,
 }
 
 impl<F> Entry<F> {
     pub(crate) fn new(info: Arc<HandlerInfo>, call: F) -> Self {
         Self {
-            alive: AtomicBool::new(true),
-            serial: info.serial,
-            info,
+            live: AtomicU64::new(info.serial),
             call,
+            info,
         }
     }
-}
 
-impl<F: ?Sized> Entry<F> {
+    /// The handler's serial, unless its end has come.
     #[inline]
-    pub(crate) fn is_alive(&self) -> bool {
-        self.alive.load(Ordering::Acquire)
+    pub(crate) fn live(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.live.load(Ordering::Acquire))
     }
 }
 
@@ -149,7 +145,7 @@ pub(crate) trait Mortal {
 
 impl<F> Mortal for Entry<F> {
     fn kill(&self) -> bool {
-        self.alive.swap(false, Ordering::AcqRel)
+        self.live.swap(0, Ordering::AcqRel) != 0
     }
 
     fn info(&self) -> &Arc<HandlerInfo> {

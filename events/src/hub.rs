@@ -34,7 +34,9 @@ static NEXT_SERIAL: Serial = Serial::new(1);
 const LIFECYCLE_CAPACITY: usize = 256;
 
 /// A handler that takes any event.
-pub(crate) type Dynamic = Entry<dyn Fn(&DynamicEvent<'_>) -> Result<(), BoxError> + Send + Sync>;
+pub(crate) type Dynamic = Entry<DynamicFn>;
+
+pub(crate) type DynamicFn = Box<dyn Fn(&DynamicEvent<'_>) -> Result<(), BoxError> + Send + Sync>;
 
 pub(crate) struct Hub {
     pub(crate) settings: Settings,

@@ -11,11 +11,11 @@ use std::{
 use crate::{
     bus::WorkerEvents,
     channel::ChannelCore,
-    dispatch::{Inline, Scene},
+    dispatch::{InlineFn, Scene},
     error::{BoxError, RegisterError},
     event::{DynamicEvent, Event},
     handler::{Entry, HandlerInfo, Mortal, Outcome, OwnerGone},
-    hub::{Dynamic, Hub},
+    hub::{DynamicFn, Hub},
     name::Pattern,
     registration::Registration,
 };
@@ -102,11 +102,11 @@ impl<'a> Listen<'a> {
         info: Arc<HandlerInfo>,
         call: impl Fn(&T, &Scene<'_>) -> Result<(), BoxError> + Send + Sync + 'static,
     ) -> Registration {
-        let entry = Arc::new(Entry::new(Arc::clone(&info), call));
+        let entry = Arc::new(Entry::new(Arc::clone(&info), Box::new(call) as InlineFn<T>));
         self.bus.inner.hub.describe(info, None);
         let mut channels = Vec::new();
         for (pattern, channel) in resolved {
-            channel.add(pattern, Arc::clone(&entry) as Arc<Inline<T>>);
+            channel.add(pattern, Arc::clone(&entry));
             channels.push(channel as _);
         }
         let handler: Arc<dyn Mortal + Send + Sync> = entry;
@@ -129,18 +129,14 @@ impl<'a> Listen<'a> {
             .collect::<Result<Vec<_>, _>>()?;
         let info = self.info(type_name_of(&handler), patterns.clone().into());
         let removal = Removal::new(self.bus, &info, self.owner.clone());
-        let entry = Arc::new(Entry::new(
-            Arc::clone(&info),
-            move |event: &DynamicEvent<'_>| {
-                let _owner = removal.owner()?;
-                handler(event).into_result()
-            },
-        ));
+        let call = move |event: &DynamicEvent<'_>| {
+            let _owner = removal.owner()?;
+            handler(event).into_result()
+        };
+        let entry = Arc::new(Entry::new(Arc::clone(&info), Box::new(call) as DynamicFn));
         self.bus.inner.hub.describe(info, None);
         for pattern in &patterns {
-            self.bus
-                .inner
-                .add_dynamic(pattern, Arc::clone(&entry) as Arc<Dynamic>);
+            self.bus.inner.add_dynamic(pattern, Arc::clone(&entry));
         }
         let handler: Arc<dyn Mortal + Send + Sync> = entry;
         Ok(Registration::new(handler, Vec::new(), self.bus.downgrade()))

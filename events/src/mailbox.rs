@@ -138,8 +138,7 @@ impl Mailbox {
             }
             return Offer::Missed;
         }
-        event.meta().completion.expect_worker(self.index);
-        state.accept(event);
+        self.accept(&mut state, event);
         Offer::Accepted
     }
 
@@ -152,9 +151,19 @@ impl Mailbox {
         if self.is_full(&state) {
             return Offer::Missed;
         }
-        event.meta().completion.expect_worker(self.index);
-        state.accept(event);
+        self.accept(&mut state, event);
         Offer::Accepted
+    }
+
+    fn accept(&self, state: &mut State, event: &Arc<dyn Posted>) {
+        if let Some(completion) = event.meta().completion() {
+            completion.expect_worker(self.index);
+        }
+        for (channel, missed) in state.gaps.drain(..) {
+            state.queue.push_back(Mail::Gap { channel, missed });
+        }
+        state.accepted += 1;
+        state.queue.push_back(Mail::Event(Arc::clone(event)));
     }
 
     fn is_full(&self, state: &State) -> bool {
@@ -215,7 +224,9 @@ impl Mailbox {
         // Only the worker's thread writes this while the mailbox is open.
         self.handled
             .store(self.handled.load(Ordering::Relaxed) + 1, Ordering::Release);
-        event.meta().completion.worker_done(self.index);
+        if let Some(completion) = event.meta().completion() {
+            completion.worker_done(self.index);
+        }
     }
 
     /// No more is accepted; the worker handles what is there and then ends.
@@ -273,15 +284,5 @@ impl Mailbox {
             attached: state.attached,
             closed: state.phase == Phase::Closed,
         }
-    }
-}
-
-impl State {
-    fn accept(&mut self, event: &Arc<dyn Posted>) {
-        for (channel, missed) in self.gaps.drain(..) {
-            self.queue.push_back(Mail::Gap { channel, missed });
-        }
-        self.accepted += 1;
-        self.queue.push_back(Mail::Event(Arc::clone(event)));
     }
 }

@@ -1,17 +1,25 @@
 //! [`Route`]: who hears of a channel's events, worked out once per change of registrations.
 //!
-//! A post takes the route from its thread's shard: a lock and a reference count that this thread shares with
-//! few others, so that posters on several cores do not fight over one cache line. Registering empties every
-//! shard; the next post fills its own again. So whoever registered is heard by every post that begins later,
-//! and a handler's closure is freed with its registration, not with the next post.
+//! A post runs under the route of its thread's shard: a lock that this thread shares with few others, so that
+//! posters on several cores do not fight over one cache line. The lock is held while handlers run, and nobody
+//! ever waits for it: whoever finds it taken (another thread of the shard, a handler that unregisters) goes
+//! another way. A post takes a reference to the common route; a registration marks the shard as stale, and
+//! whoever holds it empties it on leaving. So whoever registered is heard by every post that begins later,
+//! nothing can lock up, and a handler's closure is freed with its registration, or with the post that was still
+//! running.
 
 use std::sync::Arc;
 
 use tidings_core::Operation;
 
 use crate::{
-    dispatch::Inline, event::Event, feed::Feed, hub::interest_bit, mailbox::Mailbox, queue::Outlet,
-    sync::Mutex,
+    dispatch::Inline,
+    event::Event,
+    feed::Feed,
+    hub::interest_bit,
+    mailbox::Mailbox,
+    queue::Outlet,
+    sync::{AtomicBool, AtomicU64, Mutex, Ordering},
 };
 
 pub(crate) struct Route<T: Event> {
@@ -24,6 +32,9 @@ pub(crate) struct Route<T: Event> {
     /// Whether one of the outlets may refuse a post.
     pub(crate) strict: bool,
     pub(crate) feed: Option<Arc<Feed>>,
+    /// Whether one log is all that listens, so that posts may write right into it; and the state of
+    /// registrations that this was true of.
+    pub(crate) lone_log: Option<u64>,
 }
 
 pub(crate) struct WorkerRoute {
@@ -49,6 +60,12 @@ impl<T: Event> Route<T> {
         }
     }
 
+    /// Whether any inline handler listens.
+    #[inline]
+    pub(crate) fn has_inline(&self) -> bool {
+        !self.inline.is_empty() || self.by_operation.iter().any(|list| !list.is_empty())
+    }
+
     /// Whether inline handlers are all there is, so that the payload may stay on the poster's stack.
     #[inline]
     pub(crate) fn is_inline_only(&self) -> bool {
@@ -56,119 +73,160 @@ impl<T: Event> Route<T> {
     }
 }
 
-/// Copies of a channel's route, each read by its share of the threads.
+/// Copies of a channel's route, each for its share of the threads, and one for whoever finds its shard taken.
 pub(crate) struct Shards<T: Event> {
     shards: Box<[Shard<T>]>,
+    common: Mutex<Option<Arc<Route<T>>>>,
+    /// Posts that went by the common route.
+    posted: AtomicU64,
 }
 
-/// On a cache line of its own, with the posts counted through it: counting under the lock costs nothing more.
+/// On a cache line of its own.
 #[repr(align(64))]
-struct Shard<T: Event>(Mutex<ShardState<T>>);
-
-struct ShardState<T: Event> {
-    /// None after a registration came or went.
-    route: Option<Arc<Route<T>>>,
-    posted: u64,
+struct Shard<T: Event> {
+    /// None after a registration came or went. Only ever tried, never waited for.
+    route: Mutex<Option<Arc<Route<T>>>>,
+    /// A registration came or went since the route was made.
+    stale: AtomicBool,
+    /// Posts that went by this shard; written under the lock.
+    posted: AtomicU64,
 }
 
-impl<T: Event> ShardState<T> {
-    /// Made under the lock: a registration that `make` has not seen empties this shard afterwards.
+/// Counts the post that holds it.
+pub(crate) struct Tally<'a> {
+    posted: &'a AtomicU64,
+    /// Whether nobody else writes it now.
+    alone: bool,
+}
+
+impl Tally<'_> {
+    /// How many posts were counted here, this one included.
     #[inline]
-    fn route(&mut self, make: impl FnOnce() -> Arc<Route<T>>) -> Arc<Route<T>> {
-        match &self.route {
-            Some(route) => Arc::clone(route),
-            None => Arc::clone(self.route.insert(make())),
+    pub(crate) fn count(&self) -> u64 {
+        if self.alone {
+            let posted = self.posted.load(Ordering::Relaxed) + 1;
+            self.posted.store(posted, Ordering::Relaxed);
+            return posted;
+        }
+        self.posted.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl<T: Event> Shard<T> {
+    fn new() -> Self {
+        Self {
+            route: Mutex::new(None),
+            stale: AtomicBool::new(false),
+            posted: AtomicU64::new(0),
+        }
+    }
+
+    /// Empties a stale shard, unless somebody is in it: then that is for them to do when they leave.
+    #[cold]
+    fn empty(&self) {
+        while self.stale.load(Ordering::SeqCst) {
+            let Some(mut route) = self.route.try_lock() else {
+                return;
+            };
+            self.stale.swap(false, Ordering::SeqCst);
+            let old = route.take();
+            drop(route);
+            // Outside the lock: the last reference drops closures, and those may post.
+            drop(old);
+            // Once more: a mark that was made meanwhile found the lock taken.
         }
     }
 }
 
 impl<T: Event> Shards<T> {
     pub(crate) fn new(count: usize) -> Self {
-        let empty = || {
-            Shard(Mutex::new(ShardState {
-                route: None,
-                posted: 0,
-            }))
-        };
         Self {
-            shards: (0..count.next_power_of_two()).map(|_| empty()).collect(),
+            shards: (0..count.next_power_of_two())
+                .map(|_| Shard::new())
+                .collect(),
+            common: Mutex::new(None),
+            posted: AtomicU64::new(0),
         }
     }
 
-    /// The route, and how many posts this shard counted, this one included.
+    /// Runs `body` with the route; `make` makes it where registrations changed.
     #[inline]
-    pub(crate) fn read(
+    pub(crate) fn enter<R>(
         &self,
         thread: usize,
-        make: impl FnOnce() -> Arc<Route<T>>,
-    ) -> (Arc<Route<T>>, u64) {
-        let mut state = self.shard(thread).lock();
-        state.posted += 1;
-        let posted = state.posted;
-        (state.route(make), posted)
-    }
-
-    /// The same, if inline handlers are all there is; else nothing is counted.
-    #[inline]
-    pub(crate) fn read_inline(
-        &self,
-        thread: usize,
-        make: impl FnOnce() -> Arc<Route<T>>,
-    ) -> Option<(Arc<Route<T>>, u64)> {
+        make: impl Fn() -> Arc<Route<T>>,
+        body: impl FnOnce(&Arc<Route<T>>, &Tally<'_>) -> R,
+    ) -> R {
+        let shard = &self.shards[thread & (self.shards.len() - 1)];
+        let Some(mut slot) = shard.route.try_lock() else {
+            return self.enter_common(make, body);
+        };
         #[cfg(shuttle)]
-        if crate::faults::is(crate::faults::Fault::RouteMadeBeforeTheLock) {
-            let route = self.shard(thread).lock().route.clone().unwrap_or_else(make);
-            let mut state = self.shard(thread).lock();
-            state.posted += 1;
-            return Some((Arc::clone(state.route.insert(route)), state.posted));
+        let made_early =
+            crate::faults::is(crate::faults::Fault::RouteMadeBeforeTheMark).then(|| make());
+        let mut old = None;
+        if shard.stale.load(Ordering::Acquire) {
+            // Taken away first: a registration that `make` does not see marks the shard anew.
+            shard.stale.swap(false, Ordering::AcqRel);
+            old = slot.take();
         }
-        let mut state = self.shard(thread).lock();
-        if let Some(route) = &state.route
-            && !route.is_inline_only()
+        #[cfg(shuttle)]
+        if let Some(made) = made_early
+            && slot.is_none()
         {
-            return None;
+            *slot = Some(made);
         }
-        let route = state.route(make);
-        if !route.is_inline_only() {
-            return None;
+        let route = match &*slot {
+            Some(route) => route,
+            None => &*slot.insert(make()),
+        };
+        let tally = Tally {
+            posted: &shard.posted,
+            alone: true,
+        };
+        let result = body(route, &tally);
+        drop(slot);
+        if shard.stale.load(Ordering::SeqCst) {
+            shard.empty();
         }
-        state.posted += 1;
-        Some((route, state.posted))
+        drop(old);
+        result
     }
 
-    /// The route, without counting a post.
-    pub(crate) fn peek(
+    #[cold]
+    fn enter_common<R>(
         &self,
-        thread: usize,
-        make: impl FnOnce() -> Arc<Route<T>>,
-    ) -> Arc<Route<T>> {
-        self.shard(thread).lock().route(make)
+        make: impl Fn() -> Arc<Route<T>>,
+        body: impl FnOnce(&Arc<Route<T>>, &Tally<'_>) -> R,
+    ) -> R {
+        // Made under the lock: a registration that `make` has not seen empties it afterwards.
+        let route = Arc::clone(self.common.lock().get_or_insert_with(make));
+        let tally = Tally {
+            posted: &self.posted,
+            alone: false,
+        };
+        body(&route, &tally)
     }
 
-    /// A post that was counted did not take place.
-    pub(crate) fn uncount(&self, thread: usize) {
-        self.shard(thread).lock().posted -= 1;
-    }
-
-    #[inline]
-    fn shard(&self, thread: usize) -> &Mutex<ShardState<T>> {
-        &self.shards[thread & (self.shards.len() - 1)].0
-    }
-
-    /// Who reads from now on sees the registrations as they are now.
+    /// Who enters from now on finds the registrations as they are now.
     pub(crate) fn invalidate(&self) {
         #[cfg(shuttle)]
         if crate::faults::is(crate::faults::Fault::RegistrationUnannounced) {
             return;
         }
         for shard in &self.shards {
-            let stale = shard.0.lock().route.take();
-            // Outside the lock: the last reference drops closures, and those may post.
-            drop(stale);
+            shard.stale.store(true, Ordering::SeqCst);
+            shard.empty();
         }
+        let old = self.common.lock().take();
+        drop(old); // outside the lock
     }
 
     pub(crate) fn posted(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.0.lock().posted).sum()
+        let shards = self.shards.iter().map(|shard| &shard.posted);
+        shards
+            .chain([&self.posted])
+            .map(|posted| posted.load(Ordering::Relaxed))
+            .sum()
     }
 }

@@ -23,7 +23,7 @@ pub(crate) use self::checked::{Mutex, MutexGuard};
 mod checked {
     //! The checker's mutex with the face of `parking_lot`'s.
 
-    use std::sync::PoisonError;
+    use std::sync::{PoisonError, TryLockError};
 
     pub(crate) use shuttle::sync::MutexGuard;
 
@@ -37,6 +37,14 @@ mod checked {
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            match self.0.try_lock() {
+                Ok(guard) => Some(guard),
+                Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU64,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -22,7 +23,7 @@ use crate::{bus::WorkerEvents, hub::Hub};
 pub(crate) struct ThreadRecord {
     /// The serial of the handler that runs; zero for none.
     handler: AtomicU64,
-    /// How many handlers this thread has begun, so that two calls of one handler can be told apart.
+    /// How many runs of handlers this thread has begun, so that two calls of one handler can be told apart.
     turn: AtomicU64,
 }
 
@@ -38,12 +39,17 @@ impl ThreadRecord {
         record
     }
 
-    /// Only its own thread calls this, so the turn needs no read-modify-write.
+    /// A run of handlers begins. Only its own thread calls this, so the turn needs no read-modify-write.
     #[inline]
-    pub(crate) fn begin(&self, serial: u64) {
+    pub(crate) fn begin(&self) {
         let turn = self.turn.load(Ordering::Relaxed);
         self.turn.store(turn + 1, Ordering::Relaxed);
-        self.handler.store(serial, Ordering::Release);
+    }
+
+    /// The next handler of the run.
+    #[inline]
+    pub(crate) fn runs(&self, serial: NonZeroU64) {
+        self.handler.store(serial.get(), Ordering::Release);
     }
 
     #[inline]
@@ -76,7 +82,8 @@ pub struct Watchdog {
 
 #[derive(Clone, Copy, Debug)]
 struct Sighting {
-    turn: u64,
+    /// Which call: the run, and the handler in it.
+    call: (u64, u64),
     since: Tick,
     reported: bool,
 }
@@ -132,9 +139,9 @@ impl Watchdog {
             };
             let place = Arc::as_ptr(&thread).addr();
             let mut sighting = match self.seen.get(&place) {
-                Some(known) if known.turn == turn => *known,
+                Some(known) if known.call == (turn, serial) => *known,
                 _ => Sighting {
-                    turn,
+                    call: (turn, serial),
                     since: now,
                     reported: false,
                 },

@@ -64,7 +64,9 @@ impl WorkerEvents {
         }
         for mailbox in &hub.mailboxes {
             for posted in mailbox.close(VecDeque::new()) {
-                posted.meta().completion.worker_done(mailbox.index);
+                if let Some(completion) = posted.meta().completion() {
+                    completion.worker_done(mailbox.index);
+                }
             }
         }
         let channels = self.inner.channels.lock().list.clone();

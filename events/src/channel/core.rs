@@ -1,30 +1,37 @@
 //! [`ChannelCore`]: who listens to a channel, and the route made of it.
 
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    sync::{Arc, OnceLock},
+};
 
 use tidings_core::Operation;
 
 use crate::{
-    dispatch::{Inline, Scene},
+    dispatch::{Inline, InlineFn, Scene},
     envelope::ChannelInfo,
-    event::{Borrowed, DynamicEvent, Event},
+    event::{DynamicEvent, Event},
     frame::Frame,
     handler::{Entry, HandlerInfo},
     hub::{Dynamic, Hub},
     name::Pattern,
-    queue::{Outlet, SubscriberStats},
-    route::{Route, Shards, WorkerRoute},
-    sync::Mutex,
+    queue::{Outlet, SubscriberStats, log::Log},
+    route::{Route, Shards, Tally, WorkerRoute},
+    sync::{AtomicU64, Mutex, Ordering},
 };
 
 pub(crate) struct ChannelCore<T: Event> {
-    pub(crate) info: ChannelInfo,
+    pub(crate) info: Arc<ChannelInfo>,
     pub(crate) hub: Arc<Hub>,
     /// Reads the operation off a change; none for plain channels.
     pub(crate) operation_of: Option<fn(&T) -> Operation>,
     typed: Mutex<Vec<(Pattern, Arc<Inline<T>>)>>,
     pub(super) outlets: Mutex<super::outlets::Outlets<T>>,
     shards: Shards<T>,
+    /// The log of the subscribers that drop the oldest and hear everything, once there was one.
+    pub(super) log: OnceLock<Arc<Log<T>>>,
+    /// How often registrations changed.
+    registrations: AtomicU64,
     /// Held while an event is handed to workers and queues, so that all get the events in one order. Nothing
     /// waits, and no handler runs, under it.
     pub(super) order: Mutex<()>,
@@ -54,6 +61,10 @@ impl<T: Event> AnyChannel for ChannelCore<T> {
     }
 
     fn invalidate(&self) {
+        self.registrations.fetch_add(1, Ordering::SeqCst);
+        if let Some(log) = self.log.get() {
+            log.not_alone();
+        }
         self.shards.invalidate();
     }
 
@@ -61,14 +72,15 @@ impl<T: Event> AnyChannel for ChannelCore<T> {
         let removed: Vec<_> = self
             .typed
             .lock()
-            .extract_if(.., |(_, entry)| entry.serial == serial)
+            .extract_if(.., |(_, entry)| entry.info.serial == serial)
             .collect();
-        self.shards.invalidate();
+        self.invalidate();
         drop(removed); // outside the locks: closures run their captures' drops
     }
 
     fn posted(&self) -> u64 {
-        self.shards.posted()
+        let alone = self.log.get().map_or(0, |log| log.posted_alone());
+        self.shards.posted() + alone
     }
 
     fn subscribers(&self) -> Vec<SubscriberStats> {
@@ -93,12 +105,14 @@ impl<T: Event> ChannelCore<T> {
     ) -> Self {
         let shards = Shards::new(hub.settings.shards);
         Self {
-            info,
+            info: Arc::new(info),
             hub,
             operation_of,
             typed: Mutex::new(Vec::new()),
             outlets: Mutex::default(),
             shards,
+            log: OnceLock::new(),
+            registrations: AtomicU64::new(0),
             order: Mutex::new(()),
         }
     }
@@ -106,36 +120,47 @@ impl<T: Event> ChannelCore<T> {
     /// Adds a typed handler; posts that begin later call it.
     pub(crate) fn add(&self, pattern: Pattern, entry: Arc<Inline<T>>) {
         self.typed.lock().push((pattern, entry));
-        self.shards.invalidate();
+        self.invalidate();
     }
 
     fn outlets(&self) -> Vec<Arc<dyn Outlet<T>>> {
         self.outlets.lock().all.clone()
     }
 
+    /// Runs `body` with the route of this thread.
     #[inline]
-    pub(super) fn route(&self, frame: &Frame) -> (Arc<Route<T>>, u64) {
+    pub(super) fn enter<R>(
+        &self,
+        frame: &Frame,
+        body: impl FnOnce(&Arc<Route<T>>, &Tally<'_>) -> R,
+    ) -> R {
         self.shards
-            .read(frame.shard, || Arc::new(self.make_route()))
+            .enter(frame.shard, || Arc::new(self.make_route()), body)
     }
 
-    /// The route, and a post counted, if inline handlers are all there is.
+    /// The log that posts may write right into, because nobody else listens.
     #[inline]
-    pub(super) fn inline_route(&self, frame: &Frame) -> Option<(Arc<Route<T>>, u64)> {
-        self.shards
-            .read_inline(frame.shard, || Arc::new(self.make_route()))
+    pub(super) fn lone_log(&self) -> Option<&Arc<Log<T>>> {
+        self.log.get().filter(|log| log.is_alone())
     }
 
-    pub(super) fn route_uncounted(&self, frame: &Frame) -> Arc<Route<T>> {
-        self.shards
-            .peek(frame.shard, || Arc::new(self.make_route()))
-    }
-
-    pub(super) fn uncount(&self, frame: &Frame) {
-        self.shards.uncount(frame.shard);
+    /// Posts may write right into the log from now on, if registrations are still those of the route.
+    #[cold]
+    pub(super) fn log_is_alone(&self, registrations: u64) {
+        if let Some(log) = self.log.get() {
+            log.set_alone(|| {
+                #[cfg(shuttle)]
+                if crate::faults::is(crate::faults::Fault::CompanyForgotten) {
+                    return true;
+                }
+                self.registrations.load(Ordering::SeqCst) == registrations
+            });
+        }
     }
 
     fn make_route(&self) -> Route<T> {
+        // Before anything is read: what changes later raises it.
+        let registrations = self.registrations.load(Ordering::SeqCst);
         let listeners = self
             .hub
             .listeners(&self.info.source, &self.info.event, self.info.crud);
@@ -146,7 +171,7 @@ impl<T: Event> ChannelCore<T> {
                 .into_iter()
                 .map(|(pattern, dynamic)| (pattern, adapt(dynamic))),
         );
-        entries.sort_by_key(|(pattern, entry)| (pattern.level(), entry.serial));
+        entries.sort_by_key(|(pattern, entry)| (pattern.level(), entry.info.serial));
         let of = |operation: Option<Operation>| {
             entries
                 .iter()
@@ -155,7 +180,7 @@ impl<T: Event> ChannelCore<T> {
                 .collect()
         };
         let outlets: Box<[_]> = self.outlets().into();
-        Route {
+        let mut route = Route {
             inline: of(None),
             by_operation: Operation::ALL.map(|operation| of(Some(operation))),
             workers: listeners
@@ -169,24 +194,32 @@ impl<T: Event> ChannelCore<T> {
             strict: outlets.iter().any(|outlet| outlet.is_strict()),
             outlets,
             feed: self.hub.feed.current(),
-        }
+            lone_log: None,
+        };
+        let log = self.log.get().map(|log| log.serial());
+        let lone = !self.info.crud
+            && route.inline.is_empty()
+            && route.workers.is_empty()
+            && route.feed.is_none()
+            && matches!(&*route.outlets, [outlet] if Some(outlet.serial()) == log);
+        route.lone_log = lone.then_some(registrations);
+        route
     }
 }
 
 /// A dynamic handler in the form of the channel's own.
 fn adapt<T: Event>(dynamic: Arc<Dynamic>) -> Arc<Inline<T>> {
     let info: Arc<HandlerInfo> = Arc::clone(&dynamic.info);
-    Arc::new(Entry::new(info, move |payload: &T, scene: &Scene<'_>| {
+    let call = move |_: &T, scene: &Scene<'_>| {
         // The entry made here does not die with the handler; this one does.
-        if !dynamic.is_alive() {
+        if dynamic.live().is_none() {
             return Ok(());
         }
-        let body = Borrowed {
-            json: scene.json,
-            payload,
-        };
-        DynamicEvent::with_borrowed(scene.info, scene.operation, &body, |event| {
-            (dynamic.call)(event)
+        (dynamic.call)(&DynamicEvent {
+            info: scene.info,
+            operation: scene.operation,
+            body: scene.body,
         })
-    }))
+    };
+    Arc::new(Entry::new(info, Box::new(call) as InlineFn<T>))
 }

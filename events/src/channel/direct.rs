@@ -7,17 +7,14 @@ use std::{
     time::Duration,
 };
 
-use tidings_core::Cause;
-
 use super::ChannelCore;
 use crate::{
-    envelope::{Addressee, Envelope, Posted},
+    envelope::{Envelope, Extra, Posted},
     error::{PostError, Refusal},
     event::Event,
     frame::Frame,
     mailbox::Offer,
-    route::{Route, WorkerRoute},
-    trail::Trail,
+    route::WorkerRoute,
 };
 
 /// What became of a unique post.
@@ -38,12 +35,11 @@ impl<T: Event> ChannelCore<T> {
         let Some(worker) = crate::worker::current(&self.hub) else {
             return Err(self.refuse(event, Refusal::NotAWorker));
         };
-        let trail = match self.admit_direct(&event) {
-            Ok(trail) => trail,
+        let extra = match self.admit_direct(&event) {
+            Ok(extra) => extra,
             Err(refusal) => return Err(self.refuse(event, refusal)),
         };
-        let envelope = self.envelope(event, Addressee::Worker, trail, Cause::current());
-        let event = Arc::new(envelope);
+        let event = self.envelope(event, extra);
         let erased: Arc<dyn Posted> = Arc::clone(&event) as _;
         let mailbox = &self.hub.mailboxes[worker];
         let offer = {
@@ -53,10 +49,7 @@ impl<T: Event> ChannelCore<T> {
         drop(erased);
         mailbox.notify();
         match offer {
-            Offer::Accepted => {
-                event.meta.completion.dispatched();
-                Ok(())
-            }
+            Offer::Accepted => Ok(()),
             Offer::Missed => Err(self.take_back(event, mailbox_full())),
             Offer::Closed => Err(self.take_back(event, Refusal::Closed)),
         }
@@ -68,8 +61,8 @@ impl<T: Event> ChannelCore<T> {
         key: &str,
         window: Duration,
     ) -> Result<UniquePost, PostError<T>> {
-        let trail = match self.admit_direct(&event) {
-            Ok(trail) => trail,
+        let extra = match self.admit_direct(&event) {
+            Ok(extra) => extra,
             Err(refusal) => return Err(self.refuse(event, refusal)),
         };
         let now = self.hub.clock.now();
@@ -78,13 +71,13 @@ impl<T: Event> ChannelCore<T> {
             Ok(false) => return Ok(UniquePost::Duplicate),
             Err(refusal) => return Err(self.refuse(event, refusal)),
         }
-        let envelope = self.envelope(event, Addressee::Unique(hash(key)), trail, Cause::current());
-        let event = Arc::new(envelope);
+        let extra = Extra {
+            unique: Some(hash(key)),
+            ..extra.unwrap_or_default()
+        };
+        let event = self.envelope(event, Some(extra));
         match self.give_to_one(&event) {
-            Ok(worker) => {
-                event.meta.completion.dispatched();
-                Ok(UniquePost::Posted { worker })
-            }
+            Ok(worker) => Ok(UniquePost::Posted { worker }),
             Err(refusal) => {
                 // Nobody has it, so the key may be tried again.
                 self.hub.unique.forget(self.info.index, key);
@@ -106,14 +99,14 @@ impl<T: Event> ChannelCore<T> {
 
     /// Gives the event to the first worker that takes it, beginning with the key's own choice.
     fn give_to_one(self: &Arc<Self>, event: &Arc<Envelope<T>>) -> Result<usize, Refusal> {
-        let Addressee::Unique(choice) = event.meta.route else {
+        let Some(choice) = event.stored.meta.unique() else {
             return Err(Refusal::NoWorker);
         };
-        let route: Arc<Route<T>> = Frame::with(|frame| self.route_uncounted(frame));
+        let route = Frame::with(|frame| self.enter(frame, |route, _| Arc::clone(route)));
         let workers: Vec<&WorkerRoute> = route
             .workers
             .iter()
-            .filter(|worker| worker.wants(event.meta.operation))
+            .filter(|worker| worker.wants(event.stored.meta.operation))
             .collect();
         let erased: Arc<dyn Posted> = Arc::clone(event) as _;
         let mut refusal = Refusal::NoWorker;
@@ -134,20 +127,27 @@ impl<T: Event> ChannelCore<T> {
         Err(refusal)
     }
 
-    fn admit_direct(&self, event: &T) -> Result<Trail, Refusal> {
+    fn admit_direct(&self, event: &T) -> Result<Option<Extra>, Refusal> {
         if self.info.crud {
             return Err(Refusal::CrudTarget);
         }
         self.admit(event)?;
         let trail = Frame::with(Frame::trail_of_posts);
         self.hub.check_depth(&trail, self.info.index)?;
-        Ok(trail)
+        let extra = Extra::of_poster_if_any();
+        Ok(match trail.if_any() {
+            Some(_) => Some(Extra {
+                trail,
+                ..extra.unwrap_or_default()
+            }),
+            None => extra,
+        })
     }
 
     /// The event out of its envelope, which nobody else holds when it was not accepted.
     fn take_back(&self, event: Arc<Envelope<T>>, refusal: Refusal) -> PostError<T> {
         match Arc::into_inner(event) {
-            Some(envelope) => self.refuse(envelope.payload, refusal),
+            Some(envelope) => self.refuse(envelope.stored.payload, refusal),
             None => unreachable!("a refused event was offered by reference and never kept"),
         }
     }

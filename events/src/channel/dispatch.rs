@@ -1,55 +1,57 @@
 //! An event's way through a channel: inline handlers, then workers and queues.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tidings_core::Cause;
 
 use super::ChannelCore;
 use crate::{
-    completion::Completion,
     dispatch::{self, SAMPLED, Scene},
-    envelope::{Addressee, Envelope, Meta, Posted},
+    envelope::{Envelope, Extra, Meta, Posted, Stored},
     error::Refusal,
     event::Event,
     frame::{Frame, under},
     mailbox::Offer,
     queue::Full,
     route::Route,
-    sync::{AtomicU32, Ordering},
     trail::Trail,
 };
 
-impl<T: Event> ChannelCore<T> {
-    pub(crate) fn envelope(
-        self: &Arc<Self>,
-        payload: T,
-        route: Addressee,
-        trail: Trail,
-        cause: Option<Cause>,
-    ) -> Envelope<T> {
-        let operation = self.operation_of.map(|read| read(&payload));
+impl Extra {
+    /// What the post of this thread, outside of handlers, says of itself.
+    pub(crate) fn of_poster() -> Self {
         // Asked first: without a subscriber to tracing the current span is not worth looking for.
-        let span = if tracing::dispatcher::has_been_set() {
-            tracing::Span::current()
-        } else {
-            tracing::Span::none()
-        };
-        Envelope {
-            core: Arc::clone(self),
-            meta: Meta {
-                operation,
-                cause,
-                trail,
-                span,
-                json: OnceLock::new(),
-                completion: Completion::new(),
-                refusal: OnceLock::new(),
-                route,
-                missed: AtomicU32::new(0),
-                reserved_until: 0,
-            },
-            payload,
+        let span = tracing::dispatcher::has_been_set()
+            .then(tracing::Span::current)
+            .filter(|span| !span.is_none());
+        Self {
+            cause: Cause::current(),
+            span,
+            ..Self::default()
         }
+    }
+
+    /// The same, where there is anything to say.
+    #[inline]
+    pub(crate) fn of_poster_if_any() -> Option<Self> {
+        if Cause::current().is_none() && !tracing::dispatcher::has_been_set() {
+            return None;
+        }
+        let extra = Self::of_poster();
+        (extra.cause.is_some() || extra.span.is_some()).then_some(extra)
+    }
+}
+
+impl<T: Event> ChannelCore<T> {
+    pub(crate) fn envelope(self: &Arc<Self>, payload: T, extra: Option<Extra>) -> Arc<Envelope<T>> {
+        let operation = self.operation_of.map(|read| read(&payload));
+        Arc::new(Envelope {
+            core: Arc::clone(self),
+            stored: Stored {
+                meta: Meta::new(operation, extra),
+                payload,
+            },
+        })
     }
 
     #[inline]
@@ -78,18 +80,22 @@ impl<T: Event> ChannelCore<T> {
 
     pub(crate) fn dispatch(event: &Arc<Envelope<T>>) {
         Frame::with(|frame| {
-            let (route, posted) = event.core.route(frame);
-            Self::dispatch_by(frame, &route, posted, event);
+            event.core.enter(frame, |route, tally| {
+                let reserved = event.stored.meta.reserved_until();
+                Self::dispatch_by(frame, route, tally.count(), event, reserved);
+            });
         });
     }
 
+    /// Queues up to the serial `reserved` kept a place for the event.
     pub(super) fn dispatch_by(
         frame: &Frame,
         route: &Route<T>,
         posted: u64,
         event: &Arc<Envelope<T>>,
+        reserved: u64,
     ) {
-        Self::run_and_hand_out(frame, route, posted, event);
+        Self::run_and_hand_out(frame, route, posted, event, reserved);
         event.core.wake(route);
     }
 
@@ -99,31 +105,35 @@ impl<T: Event> ChannelCore<T> {
         route: &Route<T>,
         posted: u64,
         event: &Arc<Envelope<T>>,
+        reserved: u64,
     ) {
         let core = &event.core;
-        let meta = &event.meta;
-        let scene = Scene {
-            info: &core.info,
-            operation: meta.operation,
-            json: &meta.json,
-        };
-        {
+        let meta = &event.stored.meta;
+        if route.has_inline() {
+            let scene = Scene {
+                info: &core.info,
+                operation: meta.operation,
+                body: &event.stored,
+            };
             // The thread that dispatches a change need not be the one that posted it.
-            let _span = meta.span.enter();
-            under(meta.cause, || {
-                let trail = meta.trail.if_any();
-                core.run_inline(frame, route, trail, posted, &event.payload, &scene);
+            let _span = meta.span().enter();
+            under(meta.cause(), || {
+                let payload = &event.stored.payload;
+                core.run_inline(frame, route, meta.trail(), posted, payload, &scene);
             });
         }
         if !route.is_inline_only() {
-            core.hand_out(route, event);
+            core.hand_out(route, event, reserved);
         }
-        meta.completion.dispatched();
+        if let Some(completion) = meta.completion() {
+            completion.dispatched();
+        }
     }
 
     /// Gives the event to workers and queues, all of them in one order.
-    fn hand_out(&self, route: &Route<T>, event: &Arc<Envelope<T>>) {
-        let operation = event.meta.operation;
+    fn hand_out(&self, route: &Route<T>, event: &Arc<Envelope<T>>, reserved: u64) {
+        let meta = &event.stored.meta;
+        let operation = meta.operation;
         let erased: Arc<dyn Posted> = Arc::clone(event) as _;
         let replaced = {
             #[cfg(shuttle)]
@@ -139,7 +149,9 @@ impl<T: Event> ChannelCore<T> {
                     Offer::Closed => self.hub.count_if_closing(),
                     // The gap is the mailbox's own account; who waits for the event hears of it too.
                     Offer::Missed => {
-                        event.meta.missed.fetch_add(1, Ordering::Relaxed);
+                        if let Some(completion) = meta.completion() {
+                            completion.worker_missed();
+                        }
                     }
                     Offer::Accepted => {}
                 }
@@ -149,8 +161,7 @@ impl<T: Event> ChannelCore<T> {
                 .iter()
                 .filter(|outlet| outlet.wants(operation))
             {
-                let reserved = outlet.is_strict() && outlet.serial() <= event.meta.reserved_until;
-                outlet.push(event, reserved);
+                outlet.push(event, outlet.is_strict() && outlet.serial() <= reserved);
             }
             route.feed.as_ref().and_then(|feed| feed.push(&erased))
         };
@@ -194,8 +205,8 @@ impl<T: Event> ChannelCore<T> {
     /// Nobody will hear of an accepted event: it is counted, and who waits for it is told why.
     pub(crate) fn discard_for(event: &Arc<Envelope<T>>, refusal: Refusal) {
         event.core.hub.count_dropped();
-        // Set once: an event is either dispatched or discarded.
-        let _: Result<(), Box<Refusal>> = event.meta.refusal.set(Box::new(refusal));
-        event.meta.completion.dispatched();
+        if let Some(completion) = event.stored.meta.completion() {
+            completion.refused(refusal);
+        }
     }
 }

@@ -18,15 +18,16 @@ use crate::{
 /// The queues of a channel, in the order in which they were made.
 pub(crate) struct Outlets<T: Event> {
     pub(super) all: Vec<Arc<dyn Outlet<T>>>,
-    /// Those of `all` that are shared.
-    logs: Vec<Arc<Log<T>>>,
+    /// Those for one operation of a change that all its subscribers share; the one for all is
+    /// [`ChannelCore::log`]. They stay when their last reader leaves, and are then not in `all`.
+    narrow: Vec<Arc<Log<T>>>,
 }
 
 impl<T: Event> Default for Outlets<T> {
     fn default() -> Self {
         Self {
             all: Vec::new(),
-            logs: Vec::new(),
+            narrow: Vec::new(),
         }
     }
 }
@@ -89,6 +90,10 @@ impl<T: Event> ChannelCore<T> {
 
     pub(crate) fn add_outlet(&self, outlet: Arc<dyn Outlet<T>>) {
         self.outlets.lock().all.push(outlet);
+        self.outlets_changed();
+    }
+
+    fn outlets_changed(&self) {
         self.invalidate();
         // A shutdown that closed the queues just before has not seen this one.
         if self.hub.is_closed() {
@@ -99,19 +104,35 @@ impl<T: Event> ChannelCore<T> {
     fn join_log(&self, operation: Option<Operation>, options: SubscribeOptions) -> Queue<T> {
         let name = name_of::<T>(&options);
         let mut outlets = self.outlets.lock();
-        let shared = outlets
-            .logs
-            .iter()
-            .find(|log| log.capacity == options.capacity as u64 && log.operation() == operation);
-        if let Some(log) = shared {
-            return Queue::Log(log.reader(name));
+        let log = self.log_of(&mut outlets, operation);
+        let reader = log.reader(name, options.capacity);
+        // The last reader may have left just now, and not taken the log off the list yet.
+        let serial = log.serial();
+        if !outlets.all.iter().any(|outlet| outlet.serial() == serial) {
+            outlets.all.push(log);
         }
-        let log = Arc::new(Log::new(Hub::next_serial(), operation, options.capacity));
-        let reader = log.reader(name);
-        outlets.logs.push(Arc::clone(&log));
         drop(outlets);
-        self.add_outlet(log);
+        self.outlets_changed();
         Queue::Log(reader)
+    }
+
+    fn log_of(&self, outlets: &mut Outlets<T>, operation: Option<Operation>) -> Arc<Log<T>> {
+        let make = || {
+            let info = Arc::clone(&self.info);
+            Arc::new(Log::new(Hub::next_serial(), info, operation))
+        };
+        if operation.is_none() {
+            return Arc::clone(self.log.get_or_init(make));
+        }
+        let narrow = &mut outlets.narrow;
+        match narrow.iter().find(|log| log.operation() == operation) {
+            Some(log) => Arc::clone(log),
+            None => {
+                let log = make();
+                narrow.push(Arc::clone(&log));
+                log
+            }
+        }
     }
 
     pub(crate) fn remove_outlet(&self, serial: u64) {
@@ -126,16 +147,16 @@ impl<T: Event> ChannelCore<T> {
         drop(removed);
     }
 
-    /// Removes a log that its last reader left, unless another has come.
+    /// Hands no more events to a log that its last reader left, unless another has come.
     pub(crate) fn remove_log(&self, log: &Arc<Log<T>>) {
         {
             let mut outlets = self.outlets.lock();
             if log.has_readers() {
                 return;
             }
-            outlets.logs.retain(|other| !Arc::ptr_eq(other, log));
+            outlets.all.retain(|outlet| outlet.serial() != log.serial());
         }
-        self.remove_outlet(log.serial());
+        self.invalidate();
     }
 }
 

@@ -6,18 +6,19 @@ use std::{
 };
 
 use futures_util::future::{Either, select};
-use tidings_core::Cause;
 use tokio::sync::Notify;
 
 use super::ChannelCore;
 use crate::{
+    completion::Completion,
     delivery::Delivery,
     dispatch::Scene,
-    envelope::{Addressee, Envelope, Posted},
+    envelope::{Envelope, Extra, Meta, Posted, Stored},
     error::{PostError, Refusal},
-    event::Event,
+    event::{Borrowed, Event},
     frame::{Deferred, Frame, MAX_PENDING},
-    queue::Full,
+    queue::{Full, Outlet, log::Log},
+    route::{Route, Tally},
     trail::Trail,
 };
 
@@ -27,11 +28,34 @@ impl<T: Event> ChannelCore<T> {
         if let Err(refusal) = self.admit(&event) {
             return Err(self.refuse(event, refusal));
         }
+        if let Some(log) = self.lone_log() {
+            return self.post_to_log(log, event);
+        }
         // The event stays where the caller put it: each move of a payload costs as much as a handler.
         if Frame::with(|frame| self.post_inline(frame, &event)) {
             return Ok(());
         }
         self.post_on(event)
+    }
+
+    /// Writes the event where its readers find it, if there are only readers.
+    #[inline]
+    fn post_to_log(self: &Arc<Self>, log: &Log<T>, event: T) -> Result<(), PostError<T>> {
+        // Inside a handler a post comes after the current event.
+        if crate::in_handler() {
+            return self.post_on(event);
+        }
+        let stored = Stored {
+            meta: Meta::new(None, Extra::of_poster_if_any()),
+            payload: event,
+        };
+        match log.push_alone(stored) {
+            Ok(()) => {
+                log.settle();
+                Ok(())
+            }
+            Err(event) => self.post_on(event),
+        }
     }
 
     /// Runs inline handlers where they are all there is; whether that was so.
@@ -40,52 +64,77 @@ impl<T: Event> ChannelCore<T> {
         if frame.is_running() || self.operation_of.is_some() {
             return false;
         }
-        let Some((route, posted)) = self.inline_route(frame) else {
-            return false;
-        };
-        let json = OnceLock::new();
-        let scene = Scene {
-            info: &self.info,
-            operation: None,
-            json: &json,
-        };
-        self.run_inline(frame, &route, None, posted, event, &scene);
-        drop(route);
+        let posted = self.enter(frame, |route, tally| {
+            if !route.is_inline_only() {
+                return false;
+            }
+            let json = OnceLock::new();
+            let scene = Scene {
+                info: &self.info,
+                operation: None,
+                body: &Borrowed {
+                    json: &json,
+                    payload: event,
+                },
+            };
+            self.run_inline(frame, route, None, tally.count(), event, &scene);
+            true
+        });
         frame.settle();
-        true
+        posted
     }
 
     /// Posts to more than inline handlers, or from inside one.
     fn post_on(self: &Arc<Self>, event: T) -> Result<(), PostError<T>> {
         Frame::with(|frame| {
             if frame.is_running() {
-                return self.post_nested(frame, event).map(drop);
+                return self.post_nested(frame, event, false).map(drop);
             }
             if self.operation_of.is_some() {
-                self.enqueue(event, Trail::default());
+                self.enqueue(event, Trail::default(), false);
                 return Ok(());
             }
-            let (route, posted) = self.route(frame);
-            let reserved = match self.reserve(&route) {
+            let posted = self.post_by_route(frame, event, Extra::of_poster_if_any());
+            frame.settle();
+            match posted {
+                Ok(_) => Ok(()),
+                Err((error, _)) => Err(self.refused(error)),
+            }
+        })
+    }
+
+    /// Posts outside of handlers to everybody on the route, unless a queue is full.
+    fn post_by_route(
+        self: &Arc<Self>,
+        frame: &Frame,
+        event: T,
+        extra: Option<Extra>,
+    ) -> Result<Arc<Envelope<T>>, (PostError<T>, Option<Arc<Notify>>)> {
+        let mut alone = None;
+        let posted = self.enter(frame, |route, tally| {
+            alone = route.lone_log;
+            let reserved = match self.reserve(route) {
                 Ok(reserved) => reserved,
-                Err(full) => {
-                    self.uncount(frame);
-                    return Err(self.refuse(event, full.into()));
+                Err(Full { subscriber, room }) => {
+                    return Err((PostError::new(event, Refusal::Full { subscriber }), room));
                 }
             };
-            let event = self.for_all(event, Trail::default(), reserved);
-            Self::dispatch_by(frame, &route, posted, &event);
-            drop(route);
-            frame.settle();
-            Ok(())
-        })
+            let event = self.envelope(event, extra);
+            Self::dispatch_by(frame, route, tally.count(), &event, reserved);
+            Ok(event)
+        });
+        if let Some(registrations) = alone {
+            self.log_is_alone(registrations);
+        }
+        posted
     }
 
     /// Posts several events; workers and queues are woken once.
     pub(crate) fn post_batch(self: &Arc<Self>, events: Vec<T>) -> Result<(), PostError<Vec<T>>> {
         let admitted = events.iter().try_for_each(|event| self.admit(event));
         if let Err(refusal) = admitted {
-            return Err(self.refuse_all(events, refusal));
+            self.hub.count_refusal();
+            return Err(PostError::new(events, refusal));
         }
         let mut events = events.into_iter();
         Frame::with(|frame| {
@@ -97,30 +146,33 @@ impl<T: Event> ChannelCore<T> {
                 }
                 return Ok(());
             }
-            let mut result = Ok(());
-            let mut last = None;
-            while let Some(event) = events.next() {
-                let (route, posted) = self.route(frame);
-                let reserved = match self.reserve(&route) {
-                    Ok(reserved) => reserved,
-                    Err(full) => {
-                        self.uncount(frame);
-                        let error = self.refuse(event, full.into());
-                        result = Err(give_back(error, events));
-                        break;
-                    }
-                };
-                let event = self.for_all(event, Trail::default(), reserved);
-                Self::run_and_hand_out(frame, &route, posted, &event);
-                last = Some(route);
-            }
-            // Whoever left a route while the batch ran was woken by leaving it.
-            if let Some(route) = last {
-                self.wake(&route);
-            }
+            let result = self.enter(frame, |route, tally| {
+                let result = self.post_each(frame, route, tally, &mut events);
+                self.wake(route);
+                result
+            });
             frame.settle();
-            result
+            result.map_err(|error| give_back(self.refused(error), events))
         })
+    }
+
+    /// All by one route: who registers while a batch is posted may hear none of it.
+    fn post_each(
+        self: &Arc<Self>,
+        frame: &Frame,
+        route: &Route<T>,
+        tally: &Tally<'_>,
+        events: &mut impl Iterator<Item = T>,
+    ) -> Result<(), PostError<T>> {
+        for event in events {
+            let reserved = match self.reserve(route) {
+                Ok(reserved) => reserved,
+                Err(full) => return Err(PostError::new(event, full.into())),
+            };
+            let event = self.envelope(event, Extra::of_poster_if_any());
+            Self::run_and_hand_out(frame, route, tally.count(), &event, reserved);
+        }
+        Ok(())
     }
 
     /// Posts and tells when the handlers have run; gives a full queue's notice where there is one to wait for.
@@ -134,28 +186,21 @@ impl<T: Event> ChannelCore<T> {
         Frame::with(|frame| {
             if frame.is_running() {
                 let posted = self
-                    .post_nested(frame, event)
+                    .post_nested(frame, event, true)
                     .map_err(|error| (error, None))?;
                 return Ok(Delivery::new(posted));
             }
             if self.operation_of.is_some() {
-                return Ok(Delivery::new(self.enqueue(event, Trail::default())));
+                return Ok(Delivery::new(self.enqueue(event, Trail::default(), true)));
             }
-            let (route, posted) = self.route(frame);
-            let reserved = match self.reserve(&route) {
-                Ok(reserved) => reserved,
-                Err(Full { subscriber, room }) => {
-                    self.uncount(frame);
-                    // The post that did not happen is not to be counted as refused yet: it may wait.
-                    let refusal = Refusal::Full { subscriber };
-                    return Err((PostError::new(event, refusal), room));
-                }
+            let extra = Extra {
+                completion: Some(Completion::new()),
+                ..Extra::of_poster()
             };
-            let event = self.for_all(event, Trail::default(), reserved);
-            Self::dispatch_by(frame, &route, posted, &event);
-            drop(route);
+            // A post that did not happen is not counted as refused yet: it may wait.
+            let posted = self.post_by_route(frame, event, Some(extra));
             frame.settle();
-            Ok(Delivery::new(event))
+            Ok(Delivery::new(posted?))
         })
     }
 
@@ -221,6 +266,7 @@ impl<T: Event> ChannelCore<T> {
         self: &Arc<Self>,
         frame: &Frame,
         event: T,
+        tracked: bool,
     ) -> Result<Arc<dyn Posted>, PostError<T>> {
         let trail = frame.trail();
         if let Err(refusal) = self.hub.check_depth(&trail, self.info.index) {
@@ -230,21 +276,31 @@ impl<T: Event> ChannelCore<T> {
             return Err(self.refuse(event, Refusal::TooManyPending { limit: MAX_PENDING }));
         }
         if self.operation_of.is_some() {
-            return Ok(self.enqueue(event, trail));
+            return Ok(self.enqueue(event, trail, tracked));
         }
-        let route = self.route_uncounted(frame);
-        let reserved = match self.reserve(&route) {
+        let reserved_until = match self.enter(frame, |route, _| self.reserve(route)) {
             Ok(reserved) => reserved,
             Err(full) => return Err(self.refuse(event, full.into())),
         };
-        let posted: Arc<dyn Posted> = self.for_all(event, trail, reserved);
+        let extra = Extra {
+            trail,
+            reserved_until,
+            completion: tracked.then(Completion::new),
+            ..Extra::of_poster()
+        };
+        let posted: Arc<dyn Posted> = self.envelope(event, Some(extra));
         frame.defer(Deferred::Post(Arc::clone(&posted)));
         Ok(posted)
     }
 
     /// Puts a change in the sequencer and sees that it is drained, now or after the running handler.
-    fn enqueue(self: &Arc<Self>, event: T, trail: Trail) -> Arc<dyn Posted> {
-        let posted: Arc<dyn Posted> = self.for_all(event, trail, 0);
+    fn enqueue(self: &Arc<Self>, event: T, trail: Trail, tracked: bool) -> Arc<dyn Posted> {
+        let extra = Extra {
+            trail,
+            completion: tracked.then(Completion::new),
+            ..Extra::of_poster()
+        };
+        let posted: Arc<dyn Posted> = self.envelope(event, Some(extra));
         if self.hub.sequencer.enqueue(Arc::clone(&posted)) {
             self.hub.drain_soon();
         } else {
@@ -253,21 +309,15 @@ impl<T: Event> ChannelCore<T> {
         posted
     }
 
-    fn for_all(self: &Arc<Self>, event: T, trail: Trail, reserved_until: u64) -> Arc<Envelope<T>> {
-        let mut envelope = self.envelope(event, Addressee::All, trail, Cause::current());
-        envelope.meta.reserved_until = reserved_until;
-        Arc::new(envelope)
-    }
-
     #[cold]
     pub(crate) fn refuse(&self, event: T, refusal: Refusal) -> PostError<T> {
         self.hub.count_refusal();
         PostError::new(event, refusal)
     }
 
-    fn refuse_all(&self, events: Vec<T>, refusal: Refusal) -> PostError<Vec<T>> {
+    fn refused(&self, error: PostError<T>) -> PostError<T> {
         self.hub.count_refusal();
-        PostError::new(events, refusal)
+        error
     }
 }
 

@@ -25,8 +25,7 @@ use crate::{
     handler::{HandlerInfo, Mortal, Outcome},
     queue::{
         Outlet, Overflow, Received, SubscribeOptions,
-        bounded::{Awaited, Bounded},
-        log::Next,
+        bounded::{Awaited, Bounded, Taken},
     },
     registration::Registration,
 };
@@ -244,16 +243,16 @@ impl<T: Event> Driver<T> {
     fn take_events(&mut self, context: &mut Context<'_>) -> bool {
         while self.running.len() < self.concurrency && self.waiting < 3 * self.concurrency {
             match self.queue.0.next() {
-                Next::Event(event) => self.start_or_wait(Awaited(event)),
-                Next::Missed(missed) => {
+                Taken::Event(event) => self.start_or_wait(Awaited(event)),
+                Taken::Missed(missed) => {
                     tracing::warn!(
                         handler = &*self.info.name,
                         missed,
                         "an async handler's queue was full"
                     );
                 }
-                Next::Closed => return true,
-                Next::Empty => {
+                Taken::Closed => return true,
+                Taken::Empty => {
                     if self.queue.0.sleep(context.waker()).is_pending() {
                         return false;
                     }
@@ -264,7 +263,7 @@ impl<T: Event> Driver<T> {
     }
 
     fn start_or_wait(&mut self, event: Awaited<T>) {
-        let key = self.key.as_ref().map(|key| key(&event.0.payload));
+        let key = self.key.as_ref().map(|key| key(&event.0.stored.payload));
         match key.map(|key| self.behind.entry(key)) {
             Some(std::collections::hash_map::Entry::Occupied(mut behind)) => {
                 self.waiting += 1;
@@ -302,12 +301,11 @@ impl<T: Event> Driver<T> {
         };
         let handler = Arc::clone(&self.handler);
         let info = Arc::clone(&self.info);
-        let received = Received::new(Arc::clone(&event.0));
-        let cause = event.0.meta.cause;
-        let span = event
-            .0
-            .meta
-            .span
+        let received = Received::shared(Arc::clone(&event.0));
+        let meta = &event.0.stored.meta;
+        let cause = meta.cause();
+        let span = meta
+            .span()
             .in_scope(|| handler_span(&info, &event.0.core.info));
         let call = async move {
             // Made inside, so that a panic before the first await is caught too.

@@ -259,7 +259,7 @@ impl<T: Event> BlockingSubscriber<T> {
             return Heard::Gap(gap_of(&self.channel, missed));
         }
         self.expected = number + 1;
-        Heard::Event(Received::new(event))
+        Heard::Event(Received::shared(event))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use tidings_core::Operation;
 use tokio::sync::Notify;
 
-use super::{Full, Outlet, Overflow, SubscriberStats, log::Next};
+use super::{Full, Outlet, Overflow, SubscriberStats};
 use crate::{
     envelope::Envelope,
     event::Event,
@@ -50,7 +50,9 @@ impl<T: Event> Drop for Awaited<T> {
     fn drop(&mut self) {
         let hub = &self.0.core.hub;
         hub.tasks.fetch_sub(1, Ordering::AcqRel);
-        self.0.meta.completion.task_done();
+        if let Some(completion) = self.0.stored.meta.completion() {
+            completion.task_done();
+        }
         hub.maybe_quiet();
     }
 }
@@ -58,6 +60,14 @@ impl<T: Event> Drop for Awaited<T> {
 enum Item<T: Event> {
     Event(Arc<Envelope<T>>),
     Missed(u64),
+}
+
+/// What was taken out.
+pub(crate) enum Taken<T: Event> {
+    Event(Arc<Envelope<T>>),
+    Missed(u64),
+    Empty,
+    Closed,
 }
 
 impl<T: Event> Bounded<T> {
@@ -96,7 +106,7 @@ impl<T: Event> Bounded<T> {
         self
     }
 
-    pub(crate) fn next(&self) -> Next<T> {
+    pub(crate) fn next(&self) -> Taken<T> {
         let mut state = self.state.lock();
         match state.queue.pop_front() {
             Some(Item::Event(event)) => {
@@ -105,12 +115,12 @@ impl<T: Event> Bounded<T> {
                 if self.overflow == Overflow::Wait {
                     self.room.notify_waiters();
                 }
-                Next::Event(event)
+                Taken::Event(event)
             }
-            Some(Item::Missed(missed)) => Next::Missed(missed),
-            None if state.missing > 0 => Next::Missed(mem::take(&mut state.missing)),
-            None if state.closed => Next::Closed,
-            None => Next::Empty,
+            Some(Item::Missed(missed)) => Taken::Missed(missed),
+            None if state.missing > 0 => Taken::Missed(mem::take(&mut state.missing)),
+            None if state.closed => Taken::Closed,
+            None => Taken::Empty,
         }
     }
 
@@ -175,7 +185,9 @@ impl<T: Event> Outlet<T> for Bounded<T> {
             state.queue.push_back(Item::Missed(missed));
         }
         if self.awaited {
-            event.meta.completion.expect_task();
+            if let Some(completion) = event.stored.meta.completion() {
+                completion.expect_task();
+            }
             event.core.hub.tasks.fetch_add(1, Ordering::AcqRel);
         }
         state.events += 1;

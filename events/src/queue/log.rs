@@ -1,46 +1,44 @@
-//! [`Log`]: one ring of events that all subscribers with the same capacity read, each at its own cursor.
+//! [`Log`]: one ring of events that all subscribers who drop the oldest read, each at its own cursor.
 //!
 //! An event is written once, however many listen. The log is a row of segments; a reader holds the segment that
 //! it is in, so receiving takes no lock but at a segment's end, and shares nothing with other readers but the
-//! event's own count. A reader that is behind by more than the capacity finds a gap and goes on at the oldest
-//! event that is still in the queue. Segments that all readers have left, or that lie beyond the capacity, are
-//! cleared and used again: a log in steady use allocates nothing.
+//! segment's count of references. A reader that is behind by more than its capacity finds a gap and goes on at
+//! the oldest event that is still in its queue. Segments that all readers have left, or that lie beyond their
+//! capacities, are cleared and used again: a log in steady use allocates nothing.
+//!
+//! Where the log is all that listens to a channel, posts write the event right into it ([`Log::push_alone`]),
+//! without an allocation; else the slot holds a reference to the event that the others got too.
 
-use std::{
-    collections::VecDeque,
-    mem,
-    sync::{Arc, OnceLock},
-    task::{Poll, Waker},
-};
+mod reader;
+mod segment;
+
+use std::{collections::VecDeque, sync::Arc, task::Waker};
 
 use tidings_core::Operation;
 
+use self::segment::{Slot, WIDTH};
+pub(crate) use self::{
+    reader::{Next, Reader},
+    segment::Segment,
+};
 use super::{Outlet, SubscriberStats};
 use crate::{
-    envelope::Envelope,
+    envelope::{ChannelInfo, Envelope, Stored},
     event::Event,
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
 };
 
-/// Events per segment, where the capacity is not less.
-const SEGMENT: usize = 64;
-
 pub(crate) struct Log<T: Event> {
     serial: u64,
+    info: Arc<ChannelInfo>,
     operation: Option<Operation>,
-    pub(crate) capacity: u64,
-    /// Events per segment; a power of two.
-    width: u64,
     /// The position of the next event. Written under `state`.
     head: AtomicU64,
     state: Mutex<State<T>>,
+    /// Whether nobody else listens to the channel. Written under `state`; a look without it is a hint.
+    alone: AtomicBool,
     /// Whether `settle` has something to do.
     unsettled: AtomicBool,
-}
-
-struct Segment<T: Event> {
-    base: u64,
-    slots: Box<[OnceLock<Arc<Envelope<T>>>]>,
 }
 
 struct State<T: Event> {
@@ -52,11 +50,14 @@ struct State<T: Event> {
     readers: Vec<Option<ReaderState>>,
     /// The readers that sleep.
     sleeping: Vec<usize>,
+    /// How many events came by [`Log::push_alone`].
+    posted_alone: u64,
     closed: bool,
 }
 
 struct ReaderState {
     name: Arc<str>,
+    capacity: u64,
     /// The first position that was posted after the reader came.
     start: u64,
     /// Where the reader was when it last changed its segment: it needs nothing older.
@@ -65,21 +66,12 @@ struct ReaderState {
     waker: Option<Waker>,
 }
 
-/// What a reader found.
-pub(crate) enum Next<T: Event> {
-    Event(Arc<Envelope<T>>),
-    Missed(u64),
-    Empty,
-    Closed,
-}
-
 impl<T: Event> Log<T> {
-    pub(crate) fn new(serial: u64, operation: Option<Operation>, capacity: usize) -> Self {
+    pub(crate) fn new(serial: u64, info: Arc<ChannelInfo>, operation: Option<Operation>) -> Self {
         Self {
             serial,
+            info,
             operation,
-            capacity: capacity as u64,
-            width: capacity.next_power_of_two().min(SEGMENT) as u64,
             head: AtomicU64::new(0),
             state: Mutex::new(State {
                 segments: VecDeque::new(),
@@ -87,39 +79,70 @@ impl<T: Event> Log<T> {
                 spare: Vec::new(),
                 readers: Vec::new(),
                 sleeping: Vec::new(),
+                posted_alone: 0,
                 closed: false,
             }),
+            alone: AtomicBool::new(false),
             unsettled: AtomicBool::new(false),
         }
     }
 
-    /// Starts a reader at the next event.
-    pub(crate) fn reader(self: &Arc<Self>, name: Arc<str>) -> Reader<T> {
+    /// Whether [`push_alone`](Self::push_alone) is likely to take an event.
+    #[inline]
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed)
+    }
+
+    /// From now on posts may write right into the log, if `still` holds: it is asked under the lock that
+    /// [`not_alone`](Self::not_alone) takes.
+    pub(crate) fn set_alone(&self, still: impl FnOnce() -> bool) {
+        let state = self.state.lock();
+        if still() && !state.closed {
+            self.alone.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Others listen to the channel, or may: when this returns, no post writes right into the log any more.
+    pub(crate) fn not_alone(&self) {
+        let _state = self.state.lock();
+        self.alone.store(false, Ordering::Relaxed);
+    }
+
+    /// Events that came by [`push_alone`](Self::push_alone).
+    pub(crate) fn posted_alone(&self) -> u64 {
+        self.state.lock().posted_alone
+    }
+
+    /// Writes an event into the log, if nobody else listens; else gives it back. Call
+    /// [`settle`](Outlet::settle) afterwards.
+    #[inline]
+    pub(crate) fn push_alone(&self, event: Stored<T>) -> Result<(), T> {
         let mut state = self.state.lock();
-        let start = self.head.load(Ordering::Relaxed);
-        let reader = ReaderState {
-            name,
-            start,
-            position: start,
-            missed: 0,
-            waker: None,
-        };
-        let free = state.readers.iter().position(Option::is_none);
-        let index = match free {
-            Some(index) => {
-                state.readers[index] = Some(reader);
-                index
-            }
-            None => {
-                state.readers.push(Some(reader));
-                state.readers.len() - 1
-            }
-        };
-        Reader {
-            log: Arc::clone(self),
-            index,
-            next: start,
-            segment: None,
+        #[cfg(shuttle)]
+        let unseen = crate::faults::is(crate::faults::Fault::CompanyUnseen);
+        #[cfg(not(shuttle))]
+        let unseen = false;
+        if state.closed || !(self.alone.load(Ordering::Relaxed) || unseen) {
+            return Err(event.payload);
+        }
+        state.posted_alone += 1;
+        self.write(&mut state, Slot::Here(event));
+        Ok(())
+    }
+
+    #[inline]
+    fn write(&self, state: &mut State<T>, event: Slot<T>) {
+        let head = self.head.load(Ordering::Relaxed);
+        if head.is_multiple_of(WIDTH) {
+            state.retire(head);
+            state.begin_segment(head, &self.info);
+        }
+        if let Some(segment) = state.segments.back() {
+            segment.write(head, event);
+        }
+        self.head.store(head + 1, Ordering::Release);
+        if !state.sleeping.is_empty() || !state.retired.is_empty() {
+            self.unsettled.store(true, Ordering::Release);
         }
     }
 
@@ -145,15 +168,13 @@ impl<T: Event> Log<T> {
             let Some(mut segment) = self.state.lock().retired.pop() else {
                 return;
             };
-            // A reader may still be in it; then it is the last to let it go.
+            // A reader may still be in it, or hold an event of it; then the last to let it go frees it.
             let Some(inside) = Arc::get_mut(&mut segment) else {
                 continue;
             };
-            for slot in &mut inside.slots {
-                slot.take();
-            }
+            inside.clear();
             let mut state = self.state.lock();
-            if state.spare.len() < 2 {
+            if state.spare.len() < SPARE {
                 state.spare.push(segment);
             }
         }
@@ -164,37 +185,32 @@ impl<T: Event> Log<T> {
     }
 }
 
+/// Cleared segments that are kept: as many as a burst of some hundred events takes.
+const SPARE: usize = 16;
+
 impl<T: Event> State<T> {
     /// Takes away the segments that nobody needs, before `head` begins a new one.
-    fn retire(&mut self, head: u64, capacity: u64, width: u64) {
-        let slowest = self
-            .readers
-            .iter()
-            .flatten()
-            .map(|reader| reader.position)
+    #[cold]
+    fn retire(&mut self, head: u64) {
+        let needed = (self.readers.iter().flatten())
+            .map(|reader| reader.position.max(head.saturating_sub(reader.capacity)))
             .min()
             .unwrap_or(head);
-        let needed = slowest.max(head.saturating_sub(capacity));
         while let Some(first) = self.segments.front()
-            && first.base + width <= needed
+            && first.end() <= needed
         {
             self.retired.extend(self.segments.pop_front());
         }
     }
 
-    fn begin_segment(&mut self, base: u64, width: u64) {
+    #[cold]
+    fn begin_segment(&mut self, base: u64, info: &Arc<ChannelInfo>) {
         let reused = self.spare.pop().and_then(|mut spare| {
             // A reader that is just leaving may still hold it; then it is let go.
-            let segment = Arc::get_mut(&mut spare)?;
-            segment.base = base;
+            Arc::get_mut(&mut spare)?.begin(base);
             Some(spare)
         });
-        let segment = reused.unwrap_or_else(|| {
-            Arc::new(Segment {
-                base,
-                slots: (0..width).map(|_| OnceLock::new()).collect(),
-            })
-        });
+        let segment = reused.unwrap_or_else(|| Arc::new(Segment::new(base, Arc::clone(info))));
         self.segments.push_back(segment);
     }
 }
@@ -214,29 +230,16 @@ impl<T: Event> Outlet<T> for Log<T> {
             event.core.hub.count_if_closing();
             return;
         }
-        let head = self.head.load(Ordering::Relaxed);
-        if head.is_multiple_of(self.width) {
-            state.retire(head, self.capacity, self.width);
-            state.begin_segment(head, self.width);
-        }
-        let slot = (head & (self.width - 1)) as usize;
-        if let Some(segment) = state.segments.back() {
-            // Each position is written once, by whoever holds the lock.
-            let _: Result<(), _> = segment.slots[slot].set(Arc::clone(event));
-        }
-        self.head.store(head + 1, Ordering::Release);
-        if !state.sleeping.is_empty() || !state.retired.is_empty() {
-            self.unsettled.store(true, Ordering::Release);
-        }
+        self.write(&mut state, Slot::Shared(Arc::clone(event)));
     }
 
+    #[inline]
     fn settle(&self) {
-        if !self.unsettled.load(Ordering::Acquire) {
-            return;
+        if self.unsettled.load(Ordering::Acquire) {
+            self.unsettled.store(false, Ordering::Release);
+            self.wake_sleepers();
+            self.clear_retired();
         }
-        self.unsettled.store(false, Ordering::Release);
-        self.wake_sleepers();
-        self.clear_retired();
     }
 
     fn close(&self) {
@@ -255,136 +258,11 @@ impl<T: Event> Outlet<T> for Log<T> {
             .flatten()
             .map(|reader| SubscriberStats {
                 name: reader.name.to_string(),
-                capacity: self.capacity as usize,
+                capacity: reader.capacity as usize,
                 posted: head - reader.start,
                 missed: reader.missed,
-                depth: (head - reader.position).min(self.capacity),
+                depth: (head - reader.position).min(reader.capacity),
             })
             .collect()
-    }
-}
-
-/// A cursor in a [`Log`].
-pub(crate) struct Reader<T: Event> {
-    log: Arc<Log<T>>,
-    index: usize,
-    next: u64,
-    segment: Option<Arc<Segment<T>>>,
-}
-
-impl<T: Event> Reader<T> {
-    /// The next event, if there is one.
-    pub(crate) fn next(&mut self) -> Next<T> {
-        loop {
-            let head = self.log.head.load(Ordering::Acquire);
-            if self.next == head {
-                return self.at_the_end(head);
-            }
-            let behind = head - self.next;
-            #[cfg(shuttle)]
-            if crate::faults::is(crate::faults::Fault::GapForgotten) && behind > self.log.capacity {
-                self.next = head - self.log.capacity;
-                continue;
-            }
-            if behind > self.log.capacity {
-                let missed = behind - self.log.capacity;
-                self.next += missed;
-                self.moved(missed);
-                return Next::Missed(missed);
-            }
-            let base = self.next & !(self.log.width - 1);
-            if let Some(segment) = &self.segment
-                && segment.base == base
-            {
-                let slot = (self.next - base) as usize;
-                // Written before `head` was raised past it.
-                if let Some(event) = segment.slots[slot].get() {
-                    self.next += 1;
-                    return Next::Event(Arc::clone(event));
-                }
-            }
-            // Where the posters have meanwhile gone round, the next look finds the gap.
-            self.enter(base);
-        }
-    }
-
-    #[cold]
-    fn at_the_end(&mut self, head: u64) -> Next<T> {
-        let state = self.log.state.lock();
-        if self.log.head.load(Ordering::Relaxed) == head && state.closed {
-            Next::Closed
-        } else {
-            Next::Empty
-        }
-    }
-
-    /// Takes hold of the segment at `base`.
-    #[cold]
-    fn enter(&mut self, base: u64) {
-        let old = self.segment.take();
-        let mut state = self.log.state.lock();
-        self.segment = state
-            .segments
-            .iter()
-            .rev()
-            .find(|segment| segment.base == base)
-            .cloned();
-        if let Some(Some(reader)) = state.readers.get_mut(self.index) {
-            reader.position = self.next;
-        }
-        drop(state);
-        drop(old); // perhaps the last reference to its events
-    }
-
-    #[cold]
-    fn moved(&mut self, missed: u64) {
-        let mut state = self.log.state.lock();
-        if let Some(Some(reader)) = state.readers.get_mut(self.index) {
-            reader.position = self.next;
-            reader.missed += missed;
-        }
-    }
-
-    /// Wakes `waker` at the next event; ready if there is one already, or none to come.
-    pub(crate) fn sleep(&mut self, waker: &Waker) -> Poll<()> {
-        let state = self.log.state.lock();
-        // Under the lock: posts raise the head under it, so none falls between this look and the sleep.
-        if self.log.head.load(Ordering::Relaxed) != self.next || state.closed {
-            return Poll::Ready(());
-        }
-        #[cfg(shuttle)]
-        let state = crate::faults::relock(&self.log.state, state);
-        let mut state = state;
-        if let Some(Some(reader)) = state.readers.get_mut(self.index) {
-            reader.position = self.next;
-            let slept = reader.waker.replace(waker.clone()).is_some();
-            if !slept {
-                state.sleeping.push(self.index);
-            }
-        }
-        Poll::Pending
-    }
-}
-
-impl<T: Event> Reader<T> {
-    /// Leaves the log; whether nobody is left in it.
-    pub(crate) fn leave(&mut self) -> bool {
-        let segment = self.segment.take();
-        let mut state = self.log.state.lock();
-        let gone = state.readers.get_mut(self.index).and_then(Option::take);
-        state.sleeping.retain(|&index| index != self.index);
-        let empty = state.readers.iter().all(Option::is_none);
-        let rest = if empty {
-            mem::take(&mut state.segments)
-        } else {
-            VecDeque::new()
-        };
-        drop(state);
-        drop((gone, segment, rest));
-        empty
-    }
-
-    pub(crate) fn log(&self) -> &Arc<Log<T>> {
-        &self.log
     }
 }

@@ -12,7 +12,7 @@ use futures_util::Stream;
 
 use super::{
     Heard, Received, TryRecvError,
-    bounded::Bounded,
+    bounded::{Bounded, Taken},
     log::{Next, Reader},
 };
 use crate::{channel::ChannelCore, event::Event, gap::Gap};
@@ -30,7 +30,7 @@ pub struct SubscriberStats {
     /// Events that it did not get, as reported in gaps. In a shared log they are counted when the subscriber
     /// comes to the gap.
     pub missed: u64,
-    /// Events in its queue, to within a batch of 64.
+    /// Events in its queue, to within a batch of 32.
     pub depth: u64,
 }
 
@@ -65,12 +65,21 @@ impl<T: Event> Subscriber<T> {
     ///
     /// There is none, now or for ever.
     pub fn try_recv(&mut self) -> Result<Heard<T>, TryRecvError> {
-        match self.next_item() {
-            Next::Event(event) => Ok(Heard::Event(Received::new(event))),
-            Next::Missed(missed) => Ok(Heard::Gap(self.gap(missed))),
-            Next::Empty => Err(TryRecvError::Empty),
-            Next::Closed => Err(TryRecvError::Closed),
-        }
+        let missed = match &mut self.queue {
+            Queue::Log(reader) => match reader.next() {
+                Next::Event(event) => return Ok(Heard::Event(event)),
+                Next::Missed(missed) => missed,
+                Next::Empty => return Err(TryRecvError::Empty),
+                Next::Closed => return Err(TryRecvError::Closed),
+            },
+            Queue::Bounded(queue, _) => match queue.next() {
+                Taken::Event(event) => return Ok(Heard::Event(Received::shared(event))),
+                Taken::Missed(missed) => missed,
+                Taken::Empty => return Err(TryRecvError::Empty),
+                Taken::Closed => return Err(TryRecvError::Closed),
+            },
+        };
+        Ok(Heard::Gap(gap_of(&self.channel, missed)))
     }
 
     /// [`recv`](Self::recv) for hand-written futures.
@@ -84,23 +93,11 @@ impl<T: Event> Subscriber<T> {
         }
     }
 
-    #[inline]
-    fn next_item(&mut self) -> Next<T> {
-        match &mut self.queue {
-            Queue::Log(reader) => reader.next(),
-            Queue::Bounded(queue, _) => queue.next(),
-        }
-    }
-
     fn sleep(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match &mut self.queue {
             Queue::Log(reader) => reader.sleep(context.waker()),
             Queue::Bounded(queue, _) => queue.sleep(context.waker()),
         }
-    }
-
-    fn gap(&self, missed: u64) -> Gap {
-        gap_of(&self.channel, missed)
     }
 }
 

@@ -11,11 +11,11 @@ use crate::{
     envelope::Posted,
     error::RegisterError,
     event::{DynamicEvent, Event},
-    handler::{Entry, HandlerInfo, Mortal, Outcome, OwnerGone},
+    handler::{Entry, HandlerInfo, Outcome, OwnerGone},
     hub::Hub,
     name::Pattern,
     registration::LocalRegistration,
-    worker::{LocalInner, LocalWorkerEvents, local::LocalEntry},
+    worker::{LocalInner, LocalWorkerEvents, local::LocalFn},
 };
 
 /// A registration on a worker in the making; see [`LocalWorkerEvents::on`].
@@ -116,7 +116,7 @@ impl<'a> LocalListen<'a> {
         let info = Arc::new(HandlerInfo::new(name, patterns.clone().into(), serial));
         let owner = self.owner;
         let worker = Rc::downgrade(inner);
-        let entry = Rc::new(Entry::new(info, move |event: &dyn Posted| {
+        let call = move |event: &dyn Posted| {
             let _owner = match &owner {
                 None => None,
                 Some(owner) => match owner.upgrade() {
@@ -128,9 +128,11 @@ impl<'a> LocalListen<'a> {
                 },
             };
             call(event)
-        }));
-        let mortal: Rc<dyn Mortal> = Rc::clone(&entry) as _;
-        inner.add(&patterns, entry as Rc<LocalEntry>, &mortal);
+        };
+        inner.add(
+            &patterns,
+            &Rc::new(Entry::new(info, Box::new(call) as LocalFn)),
+        );
         LocalRegistration::new(serial, inner)
     }
 }

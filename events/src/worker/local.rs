@@ -8,15 +8,14 @@ use std::{
     rc::{self, Rc},
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use tidings_core::Operation;
 
 use crate::{
     bus::WorkerEvents,
-    dispatch::{SAMPLED, failed, handler_span, panicked},
-    envelope::{Addressee, ChannelInfo, Posted},
+    dispatch::{SAMPLED, Stopwatch, failed, handler_span, panicked, spans_are_on},
+    envelope::{ChannelInfo, Posted},
     error::BoxError,
     feed::Lifecycle,
     frame::{Frame, under},
@@ -29,7 +28,9 @@ use crate::{
 };
 
 /// A worker's handler: it takes the payload out of the event itself.
-pub(crate) type LocalEntry = Entry<dyn Fn(&dyn Posted) -> Result<(), BoxError>>;
+pub(crate) type LocalEntry = Entry<LocalFn>;
+
+pub(crate) type LocalFn = Box<dyn Fn(&dyn Posted) -> Result<(), BoxError>>;
 
 pub(crate) struct LocalInner {
     pub(crate) bus: WorkerEvents,
@@ -51,7 +52,6 @@ pub(crate) type GapHandler = Rc<dyn Fn(&Gap)>;
 struct Handler {
     pattern: Pattern,
     entry: Rc<LocalEntry>,
-    mortal: Rc<dyn Mortal>,
 }
 
 struct LocalRoute {
@@ -116,13 +116,12 @@ impl LocalInner {
         inner
     }
 
-    pub(crate) fn add(&self, patterns: &[Pattern], entry: Rc<LocalEntry>, mortal: &Rc<dyn Mortal>) {
+    pub(crate) fn add(&self, patterns: &[Pattern], entry: &Rc<LocalEntry>) {
         let info = Arc::clone(&entry.info);
         for pattern in patterns {
             self.handlers.borrow_mut().push(Handler {
                 pattern: pattern.clone(),
-                entry: Rc::clone(&entry),
-                mortal: Rc::clone(mortal),
+                entry: Rc::clone(entry),
             });
         }
         drop(self.forget_routes());
@@ -138,7 +137,7 @@ impl LocalInner {
         let removed: Vec<_> = self
             .handlers
             .borrow_mut()
-            .extract_if(.., |handler| handler.entry.serial == serial)
+            .extract_if(.., |handler| handler.entry.info.serial == serial)
             .collect();
         let stale = self.forget_routes();
         self.forget(&removed);
@@ -155,8 +154,8 @@ impl LocalInner {
 
     fn forget(&self, removed: &[Handler]) {
         for handler in removed {
-            handler.mortal.kill();
-            self.bus.inner.hub.forget(handler.entry.serial);
+            handler.entry.kill();
+            self.bus.inner.hub.forget(handler.entry.info.serial);
             self.bus
                 .inner
                 .change_interest(&handler.pattern, self.mailbox.index, false);
@@ -208,21 +207,27 @@ impl LocalInner {
         let turn = self.turns.get() + 1;
         self.turns.set(turn);
         let timed = turn.is_multiple_of(SAMPLED);
-        let _span = meta.span.enter();
-        under(meta.cause, || {
-            frame.run(info.index, meta.trail.if_any(), || {
+        let spans = spans_are_on();
+        let _span = meta.span().enter();
+        under(meta.cause(), || {
+            frame.run(info.index, meta.trail(), || {
+                let record = &*frame.record;
+                record.begin();
+                let mut stopwatch = timed.then(Stopwatch::start);
                 for entry in route.of(meta.operation) {
-                    if entry.is_alive() {
-                        frame.record.begin(entry.serial);
+                    let Some(serial) = entry.live() else { continue };
+                    record.runs(serial);
+                    if spans {
                         let _span = handler_span(&entry.info, info).entered();
-                        let begun = timed.then(Instant::now);
                         call(entry, event);
-                        if let Some(begun) = begun {
-                            entry.info.took(begun.elapsed());
-                        }
+                    } else {
+                        call(entry, event);
+                    }
+                    if let Some(stopwatch) = &mut stopwatch {
+                        entry.info.took(stopwatch.lap());
                     }
                 }
-                frame.record.end();
+                record.end();
             });
         });
     }
@@ -256,7 +261,7 @@ impl LocalInner {
             .iter()
             .filter(|handler| handler.pattern.covers(&info.source, &info.event))
             .collect();
-        covering.sort_by_key(|handler| (handler.pattern.level(), handler.entry.serial));
+        covering.sort_by_key(|handler| (handler.pattern.level(), handler.entry.info.serial));
         let of = |operation: Option<Operation>| {
             covering
                 .iter()
@@ -305,12 +310,12 @@ impl LocalInner {
             hub.signal(Lifecycle::WorkerLeft(self.mailbox.index));
         }
         for event in self.mailbox.close(in_hand) {
-            let meta = event.meta();
-            let passed_on = matches!(meta.route, Addressee::Unique(_));
-            if passed_on {
+            if event.meta().unique().is_some() {
                 Arc::clone(&event).reassign();
             }
-            meta.completion.worker_done(self.mailbox.index);
+            if let Some(completion) = event.meta().completion() {
+                completion.worker_done(self.mailbox.index);
+            }
         }
         let handlers = mem::take(&mut *self.handlers.borrow_mut());
         let routes = self.forget_routes();
