@@ -35,11 +35,13 @@ pub enum Origin {
 impl Cause {
     /// The cause this thread runs under, if any.
     #[must_use]
+    #[inline]
     pub fn current() -> Option<Self> {
         CURRENT.get()
     }
 
     /// Runs the rest of the scope under this cause; the guard restores the previous one.
+    #[inline]
     pub fn enter(self) -> CauseGuard {
         CauseGuard {
             previous: CURRENT.replace(Some(self)),
@@ -57,6 +59,7 @@ pub struct CauseGuard {
 }
 
 impl Drop for CauseGuard {
+    #[inline]
     fn drop(&mut self) {
         CURRENT.set(self.previous);
     }

@@ -35,7 +35,8 @@ impl<T: Event> Channel<T> {
         ChannelCore::post(&self.core, event)
     }
 
-    /// Posts several events in order; workers and queues are woken once for all of them.
+    /// Posts several events in order; workers and queues are woken once for all of them. Who registers while a batch
+    /// is being posted may hear none of it.
     ///
     /// # Errors
     ///

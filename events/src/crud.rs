@@ -37,7 +37,7 @@ impl<E: Entity> CrudChannel<E> {
             completion: Some(Completion::new()),
             ..Extra::of_poster()
         };
-        let event = core.envelope(change, Some(extra));
+        let event = core.envelope(change, Some(Box::new(extra)));
         let refusal = match core.hub.check_depth(&trail, core.info.index) {
             Err(refusal) => Some(refusal),
             Ok(()) if core.hub.sequencer.enqueue(Arc::clone(&event) as _) => None,

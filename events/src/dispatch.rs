@@ -72,6 +72,17 @@ pub(crate) fn run<T: Event>(
     record.end();
 }
 
+/// The same, apart: it is not worth a second copy of the loop in every caller.
+#[inline(never)]
+pub(crate) fn run_more<T: Event>(
+    frame: &Frame,
+    list: &[Arc<Inline<T>>],
+    payload: &T,
+    scene: &Scene<'_>,
+) {
+    run(frame, list, payload, scene);
+}
+
 /// The same, each handler in a span of its own where spans of this level are on, and timed if asked for.
 #[cold]
 pub(crate) fn run_watched<T: Event>(

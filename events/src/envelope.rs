@@ -60,16 +60,13 @@ pub(crate) struct Extra {
 static NOT_TRACED: tracing::Span = tracing::Span::none();
 
 impl Meta {
-    pub(crate) fn new(operation: Option<Operation>, extra: Option<Extra>) -> Self {
-        let slot = OnceLock::new();
-        if let Some(extra) = extra {
-            // New, so it is empty.
-            let _: Result<(), Box<Extra>> = slot.set(Box::new(extra));
-        }
-        Self {
-            operation,
-            extra: slot,
-        }
+    #[inline]
+    pub(crate) fn new(operation: Option<Operation>, extra: Option<Box<Extra>>) -> Self {
+        let extra = match extra {
+            Some(extra) => OnceLock::from(extra),
+            None => OnceLock::new(),
+        };
+        Self { operation, extra }
     }
 
     #[inline]
@@ -116,10 +113,99 @@ impl<T: Event> Stored<T> {
     }
 }
 
-/// An event on its way to more than one queue's log.
+/// An event on its way: what workers and queues share.
 pub(crate) struct Envelope<T: Event> {
-    pub(crate) core: Arc<ChannelCore<T>>,
-    pub(crate) stored: Stored<T>,
+    home: Home<T>,
+    /// Filled from the start, but for the places of a log, which are filled later, and emptied and filled again.
+    stored: OnceLock<Stored<T>>,
+}
+
+/// What an envelope belongs to.
+enum Home<T: Event> {
+    Channel(Arc<ChannelCore<T>>),
+    /// A log's place: the log belongs to the channel, so this must not own the channel.
+    Log(Arc<ChannelInfo>),
+}
+
+impl<T: Event> Envelope<T> {
+    pub(crate) fn new(core: Arc<ChannelCore<T>>, stored: Stored<T>) -> Self {
+        Self {
+            home: Home::Channel(core),
+            stored: OnceLock::from(stored),
+        }
+    }
+
+    /// A place in a log, to be [filled](Self::fill).
+    pub(crate) fn place(info: Arc<ChannelInfo>) -> Self {
+        Self {
+            home: Home::Log(info),
+            stored: OnceLock::new(),
+        }
+    }
+
+    /// A place of the same log.
+    pub(crate) fn another(&self) -> Self {
+        match &self.home {
+            Home::Log(info) => Self::place(Arc::clone(info)),
+            Home::Channel(core) => Self::place(Arc::clone(&core.info)),
+        }
+    }
+
+    /// Fills a place; nothing happens to one that is full.
+    #[inline]
+    pub(crate) fn fill(&self, extra: Option<Box<Extra>>, payload: T) {
+        // Taken apart and by reference, so that the payload is moved as seldom as can be.
+        let mut event = Some(payload);
+        self.stored.get_or_init(|| Stored {
+            meta: Meta::new(None, extra),
+            payload: event.take().expect("made once, with the event still there"),
+        });
+    }
+
+    #[inline]
+    pub(crate) fn is_filled(&self) -> bool {
+        self.stored.get().is_some()
+    }
+
+    /// Empties a place that nobody refers to any more.
+    pub(crate) fn empty(&mut self) {
+        self.stored.take();
+    }
+
+    #[inline]
+    pub(crate) fn stored(&self) -> &Stored<T> {
+        match self.stored.get() {
+            Some(stored) => stored,
+            None => unreachable!(
+                "a place is handed out once it is filled, and emptied once it came back"
+            ),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.stored().meta
+    }
+
+    pub(crate) fn info(&self) -> &ChannelInfo {
+        match &self.home {
+            Home::Channel(core) => &core.info,
+            Home::Log(info) => info,
+        }
+    }
+
+    /// The channel of an event that did not go right into a log.
+    pub(crate) fn core(&self) -> &Arc<ChannelCore<T>> {
+        match &self.home {
+            Home::Channel(core) => core,
+            Home::Log(_) => unreachable!("only readers see what lies in a log"),
+        }
+    }
+
+    /// The payload of an event that nobody else holds.
+    pub(crate) fn into_payload(self) -> Option<T> {
+        Some(self.stored.into_inner()?.payload)
+    }
 }
 
 /// An [`Envelope`] of any type.
@@ -140,23 +226,23 @@ pub(crate) trait Posted: Send + Sync {
 
 impl<T: Event> Posted for Envelope<T> {
     fn info(&self) -> &ChannelInfo {
-        &self.core.info
+        self.info()
     }
 
     fn hub(&self) -> &Arc<Hub> {
-        &self.core.hub
+        &self.core().hub
     }
 
     fn meta(&self) -> &Meta {
-        &self.stored.meta
+        &self.stored().meta
     }
 
     fn payload(&self) -> &(dyn Any + Send + Sync) {
-        &self.stored.payload
+        &self.stored().payload
     }
 
     fn json(&self) -> &Result<Json, String> {
-        self.stored.json()
+        self.stored().json()
     }
 
     fn dispatch(self: Arc<Self>) {

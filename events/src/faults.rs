@@ -11,8 +11,8 @@ pub(crate) enum Fault {
     None,
     /// A route is made before the shard's mark is taken away, and put in afterwards.
     RouteMadeBeforeTheMark,
-    /// A post writes right into a log although others listen.
-    CompanyUnseen,
+    /// A registration passes over a shard in which a post is under way.
+    BusyShardUnmarked,
     /// A log is declared alone for registrations that have changed since.
     CompanyForgotten,
     /// A registration does not empty the shards.

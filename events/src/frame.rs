@@ -52,8 +52,10 @@ sync::thread_local! {
 /// A write made inside a handler does not wait for the handlers of its own change: they run after the current
 /// one.
 #[must_use]
+#[inline]
 pub fn in_handler() -> bool {
-    Frame::with(|frame| frame.running.get())
+    // While the thread is torn down it runs no handler.
+    FRAME.try_with(|frame| frame.running.get()).unwrap_or(false)
 }
 
 impl Frame {

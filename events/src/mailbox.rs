@@ -52,6 +52,8 @@ pub(crate) struct Mailbox {
     /// Whether the worker sleeps. Set under the lock, so who pushed before has been seen and who pushes later
     /// sees it.
     parked: AtomicBool,
+    /// Whether something may be there. Written under the lock; a look without it is a hint.
+    mail: AtomicBool,
     /// Events that left the queue for good. Only the worker writes it while it lives.
     handled: AtomicU64,
 }
@@ -107,6 +109,7 @@ impl Mailbox {
                 waker: None,
             }),
             parked: AtomicBool::new(false),
+            mail: AtomicBool::new(false),
             handled: AtomicU64::new(0),
         }
     }
@@ -164,6 +167,7 @@ impl Mailbox {
         }
         state.accepted += 1;
         state.queue.push_back(Mail::Event(Arc::clone(event)));
+        self.mail.store(true, Ordering::Release);
     }
 
     fn is_full(&self, state: &State) -> bool {
@@ -190,19 +194,29 @@ impl Mailbox {
         state.phase == Phase::Open && !mem::replace(&mut state.attached, true)
     }
 
-    /// Moves all that is there into `batch`. Ready with false once nothing more can come.
+    /// Moves all that is there into `batch`, which is empty; whether that is anything.
+    pub(crate) fn take(&self, batch: &mut VecDeque<Mail>) -> bool {
+        self.move_into(&mut self.state.lock(), batch)
+    }
+
+    fn move_into(&self, state: &mut State, batch: &mut VecDeque<Mail>) -> bool {
+        // The emptied batch becomes the queue, so two buffers serve for ever.
+        mem::swap(&mut state.queue, batch);
+        self.mail.store(false, Ordering::Relaxed);
+        for (channel, missed) in state.gaps.drain(..) {
+            batch.push_back(Mail::Gap { channel, missed });
+        }
+        !batch.is_empty()
+    }
+
+    /// The same, and sleeps if there is nothing. Ready with false once nothing more can come.
     pub(crate) fn poll_batch(
         &self,
         context: &mut Context<'_>,
         batch: &mut VecDeque<Mail>,
     ) -> Poll<bool> {
         let mut state = self.state.lock();
-        // The emptied batch becomes the queue, so two buffers serve for ever.
-        mem::swap(&mut state.queue, batch);
-        for (channel, missed) in state.gaps.drain(..) {
-            batch.push_back(Mail::Gap { channel, missed });
-        }
-        if !batch.is_empty() {
+        if self.move_into(&mut state, batch) {
             return Poll::Ready(true);
         }
         if state.phase != Phase::Open {
@@ -216,6 +230,12 @@ impl Mailbox {
         }
         self.parked.store(true, Ordering::Release);
         Poll::Pending
+    }
+
+    /// Whether a look into the mailbox is likely to find something; costs no lock.
+    #[inline]
+    pub(crate) fn has_mail(&self) -> bool {
+        self.mail.load(Ordering::Relaxed)
     }
 
     /// The worker is done with an event.

@@ -314,9 +314,53 @@ fn a_poster_waits_for_room() {
     poster.join().expect("no panic");
 }
 
+/// Posts write right into the log while a reader is all that listens; who registers is heard by later posts all the
+/// same, and the reader gets every event once.
+fn a_lone_log_is_left_for_company() {
+    let (bus, channel) = bus(0, 1);
+    let options = SubscribeOptions::new().capacity(16);
+    let mut reader = bus
+        .subscribe::<Note>("jobs", "done", options)
+        .expect("declared");
+    let posting = channel.clone();
+    let other = thread::spawn(move || {
+        for _ in 0..2 {
+            posting.post(Note(0)).expect("open");
+        }
+    });
+    let calls = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&calls);
+    let guard = bus
+        .register(
+            move |note: &Note| {
+                counted.fetch_add(note.0, Ordering::SeqCst);
+            },
+            "jobs",
+            "done",
+        )
+        .expect("declared");
+    channel.post(Note(1)).expect("open");
+    assert_eq!(calls.load(Ordering::SeqCst), 1, "heard after register");
+    drop(guard);
+    channel.post(Note(1)).expect("open");
+    assert_eq!(
+        calls.load(Ordering::SeqCst),
+        1,
+        "not heard after the guard went"
+    );
+    other.join().expect("no panic");
+    let mut received = 0;
+    while let Ok(heard) = reader.try_recv() {
+        assert!(heard.event().is_some(), "there is room for all");
+        received += 1;
+    }
+    assert_eq!(received, 4);
+    assert_eq!(bus.stats().channels[0].posted, 4);
+}
+
 type Model = (&'static str, fn());
 
-const MODELS: [Model; 7] = [
+const MODELS: [Model; 8] = [
     (
         "registrations_are_seen_by_later_posts",
         registrations_are_seen_by_later_posts,
@@ -342,6 +386,10 @@ const MODELS: [Model; 7] = [
         a_reader_of_its_own_queue_gets_or_misses_every_event,
     ),
     ("a_poster_waits_for_room", a_poster_waits_for_room),
+    (
+        "a_lone_log_is_left_for_company",
+        a_lone_log_is_left_for_company,
+    ),
 ];
 
 fn config() -> Config {
@@ -371,8 +419,9 @@ fn models_hold_and_each_broken_step_is_noticed() {
         println!("{name}: {} schedules", 2 * budget());
     }
     let broken = [
-        (Fault::RouteMadeBeforeTheLock, 0),
+        (Fault::RouteMadeBeforeTheMark, 0),
         (Fault::RegistrationUnannounced, 0),
+        (Fault::BusyShardUnmarked, 0),
         (Fault::NoOrder, 1),
         (Fault::GapForgotten, 1),
         (Fault::SleepAfterTheLock, 2),
@@ -384,6 +433,7 @@ fn models_hold_and_each_broken_step_is_noticed() {
         (Fault::SleepAfterTheLock, 4),
         (Fault::SleepAfterTheLock, 5),
         (Fault::RoomUnseen, 6),
+        (Fault::CompanyForgotten, 7),
     ];
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

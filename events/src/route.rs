@@ -29,6 +29,12 @@ pub(crate) struct Route<T: Event> {
     pub(crate) by_operation: [Box<[Arc<Inline<T>>]>; 3],
     pub(crate) workers: Box<[WorkerRoute]>,
     pub(crate) outlets: Box<[Arc<dyn Outlet<T>>]>,
+    /// Whether any inline handler listens.
+    pub(crate) has_inline: bool,
+    /// Whether inline handlers are all there is, so that the payload may stay on the poster's stack.
+    pub(crate) inline_only: bool,
+    /// Whether one of the inline handlers takes the dynamic form.
+    pub(crate) has_dynamic: bool,
     /// Whether one of the outlets may refuse a post.
     pub(crate) strict: bool,
     pub(crate) feed: Option<Arc<Feed>>,
@@ -58,18 +64,6 @@ impl<T: Event> Route<T> {
             Some(Operation::Update) => &self.by_operation[1],
             Some(Operation::Delete) => &self.by_operation[2],
         }
-    }
-
-    /// Whether any inline handler listens.
-    #[inline]
-    pub(crate) fn has_inline(&self) -> bool {
-        !self.inline.is_empty() || self.by_operation.iter().any(|list| !list.is_empty())
-    }
-
-    /// Whether inline handlers are all there is, so that the payload may stay on the poster's stack.
-    #[inline]
-    pub(crate) fn is_inline_only(&self) -> bool {
-        self.workers.is_empty() && self.outlets.is_empty() && self.feed.is_none()
     }
 }
 
@@ -215,6 +209,12 @@ impl<T: Event> Shards<T> {
             return;
         }
         for shard in &self.shards {
+            #[cfg(shuttle)]
+            if crate::faults::is(crate::faults::Fault::BusyShardUnmarked)
+                && shard.route.try_lock().is_none()
+            {
+                continue;
+            }
             shard.stale.store(true, Ordering::SeqCst);
             shard.empty();
         }

@@ -6,13 +6,17 @@
 pub(crate) use parking_lot::Mutex;
 #[cfg(not(shuttle))]
 pub(crate) use std::{
+    hint::spin_loop,
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    thread::yield_now,
     thread_local,
 };
 
 #[cfg(shuttle)]
 pub(crate) use shuttle::{
+    hint::spin_loop,
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    thread::yield_now,
     thread_local,
 };
 

@@ -12,10 +12,17 @@ use crate::{
     gap::Gap,
     handler::Outcome,
     registration::LocalRegistration,
+    sync,
 };
 
 pub use self::listen::LocalListen;
 pub(crate) use self::local::{LocalInner, current};
+
+/// So often a worker looks for mail before it sleeps, with a pause after each look that doubles.
+#[cfg(not(shuttle))]
+const LOOKS: u32 = 6;
+#[cfg(shuttle)]
+const LOOKS: u32 = 1;
 
 /// So many events are handled before the worker's other tasks get a turn.
 const TURN: usize = 64;
@@ -119,26 +126,48 @@ impl LocalWorkerEvents {
             return;
         };
         while poll_fn(|context| self.inner.poll_mail(context)).await {
-            let mut left = TURN;
-            while let Some(mail) = self.inner.next_mail() {
-                self.inner.handle(mail);
-                left -= 1;
-                if left == 0 {
-                    left = TURN;
-                    yield_now().await;
+            loop {
+                let mut left = TURN;
+                while let Some(mail) = self.inner.next_mail() {
+                    self.inner.handle(mail);
+                    left -= 1;
+                    if left == 0 {
+                        left = TURN;
+                        yield_now().await;
+                    }
+                }
+                self.inner.bus.inner.hub.maybe_quiet();
+                if !self.more_comes_soon().await {
+                    break;
                 }
             }
-            self.inner.bus.inner.hub.maybe_quiet();
         }
         self.inner.bus.inner.hub.maybe_quiet();
+    }
+
+    /// Looks for more mail for a microsecond or two, and once more after other threads had their turn: posts come in
+    /// bursts, and a wake-up costs the poster a system call and the worker some ten microseconds. Other tasks of
+    /// this thread get a turn between the looks.
+    async fn more_comes_soon(&self) -> bool {
+        for look in 0..LOOKS {
+            if self.inner.mailbox.has_mail() {
+                return self.inner.take_mail();
+            }
+            if look + 1 < LOOKS {
+                (0..1 << look).for_each(|_| sync::spin_loop());
+            } else {
+                sync::yield_now();
+            }
+            yield_now().await;
+        }
+        self.inner.mailbox.has_mail() && self.inner.take_mail()
     }
 
     /// Handles what is in the mailbox now and returns how many events that were; for a thread with a loop of
     /// its own.
     pub fn run_pending(&self) -> usize {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let mut handled = 0;
-        while self.inner.poll_mail(&mut context) == Poll::Ready(true) {
+        while self.inner.take_mail() {
             while let Some(mail) = self.inner.next_mail() {
                 handled += usize::from(self.inner.handle(mail));
             }

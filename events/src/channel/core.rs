@@ -164,6 +164,7 @@ impl<T: Event> ChannelCore<T> {
         let listeners = self
             .hub
             .listeners(&self.info.source, &self.info.event, self.info.crud);
+        let has_dynamic = !listeners.dynamic.is_empty();
         let mut entries: Vec<_> = self.typed.lock().clone();
         entries.extend(
             listeners
@@ -180,30 +181,32 @@ impl<T: Event> ChannelCore<T> {
                 .collect()
         };
         let outlets: Box<[_]> = self.outlets().into();
-        let mut route = Route {
+        let workers: Box<[_]> = listeners
+            .workers
+            .into_iter()
+            .map(|(index, interest)| WorkerRoute {
+                mailbox: Arc::clone(&self.hub.mailboxes[index]),
+                interest,
+            })
+            .collect();
+        let feed = self.hub.feed.current();
+        let has_inline = !entries.is_empty();
+        let log = self.log.get().map(|log| log.serial());
+        let is_log = |outlet: &Arc<dyn Outlet<T>>| Some(outlet.serial()) == log;
+        let others = has_inline || !workers.is_empty() || feed.is_some();
+        let lone_log = !self.info.crud && !others && matches!(&*outlets, [one] if is_log(one));
+        Route {
             inline: of(None),
             by_operation: Operation::ALL.map(|operation| of(Some(operation))),
-            workers: listeners
-                .workers
-                .into_iter()
-                .map(|(index, interest)| WorkerRoute {
-                    mailbox: Arc::clone(&self.hub.mailboxes[index]),
-                    interest,
-                })
-                .collect(),
+            has_inline,
+            inline_only: workers.is_empty() && outlets.is_empty() && feed.is_none(),
+            has_dynamic,
             strict: outlets.iter().any(|outlet| outlet.is_strict()),
+            lone_log: lone_log.then_some(registrations),
+            workers,
             outlets,
-            feed: self.hub.feed.current(),
-            lone_log: None,
-        };
-        let log = self.log.get().map(|log| log.serial());
-        let lone = !self.info.crud
-            && route.inline.is_empty()
-            && route.workers.is_empty()
-            && route.feed.is_none()
-            && matches!(&*route.outlets, [outlet] if Some(outlet.serial()) == log);
-        route.lone_log = lone.then_some(registrations);
-        route
+            feed,
+        }
     }
 }
 

@@ -71,10 +71,8 @@ impl<T: Event> ChannelCore<T> {
             Ok(false) => return Ok(UniquePost::Duplicate),
             Err(refusal) => return Err(self.refuse(event, refusal)),
         }
-        let extra = Extra {
-            unique: Some(hash(key)),
-            ..extra.unwrap_or_default()
-        };
+        let mut extra = extra.unwrap_or_default();
+        extra.unique = Some(hash(key));
         let event = self.envelope(event, Some(extra));
         match self.give_to_one(&event) {
             Ok(worker) => Ok(UniquePost::Posted { worker }),
@@ -88,10 +86,10 @@ impl<T: Event> ChannelCore<T> {
 
     /// The worker that had the event died: another gets it, or it is counted as dropped.
     pub(crate) fn reassign(event: &Arc<Envelope<T>>) {
-        match event.core.give_to_one(event) {
+        match event.core().give_to_one(event) {
             Ok(worker) => tracing::info!(worker, "a worker took over a unique event"),
             Err(refusal) => {
-                event.core.hub.count_dropped();
+                event.core().hub.count_dropped();
                 tracing::error!(%refusal, "no worker takes over a unique event");
             }
         }
@@ -99,14 +97,14 @@ impl<T: Event> ChannelCore<T> {
 
     /// Gives the event to the first worker that takes it, beginning with the key's own choice.
     fn give_to_one(self: &Arc<Self>, event: &Arc<Envelope<T>>) -> Result<usize, Refusal> {
-        let Some(choice) = event.stored.meta.unique() else {
+        let Some(choice) = event.meta().unique() else {
             return Err(Refusal::NoWorker);
         };
         let route = Frame::with(|frame| self.enter(frame, |route, _| Arc::clone(route)));
         let workers: Vec<&WorkerRoute> = route
             .workers
             .iter()
-            .filter(|worker| worker.wants(event.stored.meta.operation))
+            .filter(|worker| worker.wants(event.meta().operation))
             .collect();
         let erased: Arc<dyn Posted> = Arc::clone(event) as _;
         let mut refusal = Refusal::NoWorker;
@@ -127,7 +125,7 @@ impl<T: Event> ChannelCore<T> {
         Err(refusal)
     }
 
-    fn admit_direct(&self, event: &T) -> Result<Option<Extra>, Refusal> {
+    fn admit_direct(&self, event: &T) -> Result<Option<Box<Extra>>, Refusal> {
         if self.info.crud {
             return Err(Refusal::CrudTarget);
         }
@@ -135,19 +133,18 @@ impl<T: Event> ChannelCore<T> {
         let trail = Frame::with(Frame::trail_of_posts);
         self.hub.check_depth(&trail, self.info.index)?;
         let extra = Extra::of_poster_if_any();
-        Ok(match trail.if_any() {
-            Some(_) => Some(Extra {
-                trail,
-                ..extra.unwrap_or_default()
-            }),
-            None => extra,
-        })
+        if trail.if_any().is_none() {
+            return Ok(extra);
+        }
+        let mut extra = extra.unwrap_or_default();
+        extra.trail = trail;
+        Ok(Some(extra))
     }
 
     /// The event out of its envelope, which nobody else holds when it was not accepted.
     fn take_back(&self, event: Arc<Envelope<T>>, refusal: Refusal) -> PostError<T> {
-        match Arc::into_inner(event) {
-            Some(envelope) => self.refuse(envelope.stored.payload, refusal),
+        match Arc::into_inner(event).and_then(Envelope::into_payload) {
+            Some(event) => self.refuse(event, refusal),
             None => unreachable!("a refused event was offered by reference and never kept"),
         }
     }

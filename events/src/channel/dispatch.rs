@@ -33,25 +33,29 @@ impl Extra {
 
     /// The same, where there is anything to say.
     #[inline]
-    pub(crate) fn of_poster_if_any() -> Option<Self> {
+    pub(crate) fn of_poster_if_any() -> Option<Box<Self>> {
         if Cause::current().is_none() && !tracing::dispatcher::has_been_set() {
             return None;
         }
+        Self::boxed_if_any()
+    }
+
+    #[cold]
+    fn boxed_if_any() -> Option<Box<Self>> {
         let extra = Self::of_poster();
-        (extra.cause.is_some() || extra.span.is_some()).then_some(extra)
+        (extra.cause.is_some() || extra.span.is_some()).then(|| Box::new(extra))
     }
 }
 
 impl<T: Event> ChannelCore<T> {
-    pub(crate) fn envelope(self: &Arc<Self>, payload: T, extra: Option<Extra>) -> Arc<Envelope<T>> {
+    pub(crate) fn envelope(
+        self: &Arc<Self>,
+        payload: T,
+        extra: Option<Box<Extra>>,
+    ) -> Arc<Envelope<T>> {
         let operation = self.operation_of.map(|read| read(&payload));
-        Arc::new(Envelope {
-            core: Arc::clone(self),
-            stored: Stored {
-                meta: Meta::new(operation, extra),
-                payload,
-            },
-        })
+        let meta = Meta::new(operation, extra);
+        Arc::new(Envelope::new(Arc::clone(self), Stored { meta, payload }))
     }
 
     #[inline]
@@ -64,24 +68,26 @@ impl<T: Event> ChannelCore<T> {
         payload: &T,
         scene: &Scene<'_>,
     ) {
-        let narrow = route.narrow(scene.operation);
         frame.run(self.info.index, trail, || {
             // The clock and the spans of single handlers are for one dispatch in many, or for whoever asks.
-            if posted.is_multiple_of(SAMPLED) || dispatch::spans_are_on() {
-                let timed = posted.is_multiple_of(SAMPLED);
+            let timed = posted.is_multiple_of(SAMPLED);
+            if timed || dispatch::spans_are_on() {
                 dispatch::run_watched(frame, &route.inline, payload, scene, timed);
-                dispatch::run_watched(frame, narrow, payload, scene, timed);
-            } else {
-                dispatch::run(frame, &route.inline, payload, scene);
-                dispatch::run(frame, narrow, payload, scene);
+                dispatch::run_watched(frame, route.narrow(scene.operation), payload, scene, timed);
+                return;
+            }
+            dispatch::run(frame, &route.inline, payload, scene);
+            if scene.operation.is_some() {
+                let narrow = route.narrow(scene.operation);
+                dispatch::run_more(frame, narrow, payload, scene);
             }
         });
     }
 
     pub(crate) fn dispatch(event: &Arc<Envelope<T>>) {
         Frame::with(|frame| {
-            event.core.enter(frame, |route, tally| {
-                let reserved = event.stored.meta.reserved_until();
+            event.core().enter(frame, |route, tally| {
+                let reserved = event.meta().reserved_until();
                 Self::dispatch_by(frame, route, tally.count(), event, reserved);
             });
         });
@@ -96,7 +102,7 @@ impl<T: Event> ChannelCore<T> {
         reserved: u64,
     ) {
         Self::run_and_hand_out(frame, route, posted, event, reserved);
-        event.core.wake(route);
+        event.core().wake(route);
     }
 
     /// Without waking anybody yet: a batch does that once.
@@ -107,22 +113,22 @@ impl<T: Event> ChannelCore<T> {
         event: &Arc<Envelope<T>>,
         reserved: u64,
     ) {
-        let core = &event.core;
-        let meta = &event.stored.meta;
-        if route.has_inline() {
+        let core = event.core();
+        let meta = event.meta();
+        if route.has_inline {
             let scene = Scene {
                 info: &core.info,
                 operation: meta.operation,
-                body: &event.stored,
+                body: event.stored(),
             };
             // The thread that dispatches a change need not be the one that posted it.
             let _span = meta.span().enter();
             under(meta.cause(), || {
-                let payload = &event.stored.payload;
+                let payload = &event.stored().payload;
                 core.run_inline(frame, route, meta.trail(), posted, payload, &scene);
             });
         }
-        if !route.is_inline_only() {
+        if !route.inline_only {
             core.hand_out(route, event, reserved);
         }
         if let Some(completion) = meta.completion() {
@@ -132,7 +138,7 @@ impl<T: Event> ChannelCore<T> {
 
     /// Gives the event to workers and queues, all of them in one order.
     fn hand_out(&self, route: &Route<T>, event: &Arc<Envelope<T>>, reserved: u64) {
-        let meta = &event.stored.meta;
+        let meta = event.meta();
         let operation = meta.operation;
         let erased: Arc<dyn Posted> = Arc::clone(event) as _;
         let replaced = {
@@ -204,8 +210,8 @@ impl<T: Event> ChannelCore<T> {
 
     /// Nobody will hear of an accepted event: it is counted, and who waits for it is told why.
     pub(crate) fn discard_for(event: &Arc<Envelope<T>>, refusal: Refusal) {
-        event.core.hub.count_dropped();
-        if let Some(completion) = event.stored.meta.completion() {
+        event.core().hub.count_dropped();
+        if let Some(completion) = event.meta().completion() {
             completion.refused(refusal);
         }
     }

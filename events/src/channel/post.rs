@@ -13,9 +13,9 @@ use crate::{
     completion::Completion,
     delivery::Delivery,
     dispatch::Scene,
-    envelope::{Envelope, Extra, Meta, Posted, Stored},
+    envelope::{Envelope, Extra, Posted},
     error::{PostError, Refusal},
-    event::{Borrowed, Event},
+    event::{Borrowed, Event, Unasked},
     frame::{Deferred, Frame, MAX_PENDING},
     queue::{Full, Outlet, log::Log},
     route::{Route, Tally},
@@ -39,17 +39,13 @@ impl<T: Event> ChannelCore<T> {
     }
 
     /// Writes the event where its readers find it, if there are only readers.
-    #[inline]
+    #[inline(never)]
     fn post_to_log(self: &Arc<Self>, log: &Log<T>, event: T) -> Result<(), PostError<T>> {
         // Inside a handler a post comes after the current event.
         if crate::in_handler() {
             return self.post_on(event);
         }
-        let stored = Stored {
-            meta: Meta::new(None, Extra::of_poster_if_any()),
-            payload: event,
-        };
-        match log.push_alone(stored) {
+        match log.push_alone(Extra::of_poster_if_any(), event) {
             Ok(()) => {
                 log.settle();
                 Ok(())
@@ -65,26 +61,42 @@ impl<T: Event> ChannelCore<T> {
             return false;
         }
         let posted = self.enter(frame, |route, tally| {
-            if !route.is_inline_only() {
+            if !route.inline_only {
                 return false;
             }
-            let json = OnceLock::new();
-            let scene = Scene {
-                info: &self.info,
-                operation: None,
-                body: &Borrowed {
-                    json: &json,
-                    payload: event,
-                },
-            };
-            self.run_inline(frame, route, None, tally.count(), event, &scene);
+            if route.has_dynamic {
+                self.run_with_dynamic(frame, route, tally.count(), event);
+            } else {
+                let scene = Scene {
+                    info: &self.info,
+                    operation: None,
+                    body: &Unasked,
+                };
+                self.run_inline(frame, route, None, tally.count(), event, &scene);
+            }
             true
         });
         frame.settle();
         posted
     }
 
+    /// Runs inline handlers of which some may ask for the dynamic form.
+    #[cold]
+    fn run_with_dynamic(&self, frame: &Frame, route: &Route<T>, posted: u64, event: &T) {
+        let json = OnceLock::new();
+        let scene = Scene {
+            info: &self.info,
+            operation: None,
+            body: &Borrowed {
+                json: &json,
+                payload: event,
+            },
+        };
+        self.run_inline(frame, route, None, posted, event, &scene);
+    }
+
     /// Posts to more than inline handlers, or from inside one.
+    #[inline(never)]
     fn post_on(self: &Arc<Self>, event: T) -> Result<(), PostError<T>> {
         Frame::with(|frame| {
             if frame.is_running() {
@@ -108,7 +120,7 @@ impl<T: Event> ChannelCore<T> {
         self: &Arc<Self>,
         frame: &Frame,
         event: T,
-        extra: Option<Extra>,
+        extra: Option<Box<Extra>>,
     ) -> Result<Arc<Envelope<T>>, (PostError<T>, Option<Arc<Notify>>)> {
         let mut alone = None;
         let posted = self.enter(frame, |route, tally| {
@@ -137,6 +149,13 @@ impl<T: Event> ChannelCore<T> {
             return Err(PostError::new(events, refusal));
         }
         let mut events = events.into_iter();
+        if let Some(log) = self.lone_log()
+            && !crate::in_handler()
+        {
+            let result = self.post_each_to_log(log, &mut events);
+            log.settle();
+            return result.map_err(|error| give_back(error, events));
+        }
         Frame::with(|frame| {
             if frame.is_running() || self.operation_of.is_some() {
                 while let Some(event) = events.next() {
@@ -154,6 +173,19 @@ impl<T: Event> ChannelCore<T> {
             frame.settle();
             result.map_err(|error| give_back(self.refused(error), events))
         })
+    }
+
+    fn post_each_to_log(
+        self: &Arc<Self>,
+        log: &Log<T>,
+        events: &mut impl Iterator<Item = T>,
+    ) -> Result<(), PostError<T>> {
+        for event in events {
+            if let Err(event) = log.push_alone(Extra::of_poster_if_any(), event) {
+                self.post_on(event)?;
+            }
+        }
+        Ok(())
     }
 
     /// All by one route: who registers while a batch is posted may hear none of it.
@@ -198,7 +230,7 @@ impl<T: Event> ChannelCore<T> {
                 ..Extra::of_poster()
             };
             // A post that did not happen is not counted as refused yet: it may wait.
-            let posted = self.post_by_route(frame, event, Some(extra));
+            let posted = self.post_by_route(frame, event, Some(Box::new(extra)));
             frame.settle();
             Ok(Delivery::new(posted?))
         })
@@ -288,7 +320,7 @@ impl<T: Event> ChannelCore<T> {
             completion: tracked.then(Completion::new),
             ..Extra::of_poster()
         };
-        let posted: Arc<dyn Posted> = self.envelope(event, Some(extra));
+        let posted: Arc<dyn Posted> = self.envelope(event, Some(Box::new(extra)));
         frame.defer(Deferred::Post(Arc::clone(&posted)));
         Ok(posted)
     }
@@ -300,7 +332,7 @@ impl<T: Event> ChannelCore<T> {
             completion: tracked.then(Completion::new),
             ..Extra::of_poster()
         };
-        let posted: Arc<dyn Posted> = self.envelope(event, Some(extra));
+        let posted: Arc<dyn Posted> = self.envelope(event, Some(Box::new(extra)));
         if self.hub.sequencer.enqueue(Arc::clone(&posted)) {
             self.hub.drain_soon();
         } else {

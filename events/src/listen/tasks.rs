@@ -263,7 +263,7 @@ impl<T: Event> Driver<T> {
     }
 
     fn start_or_wait(&mut self, event: Awaited<T>) {
-        let key = self.key.as_ref().map(|key| key(&event.0.stored.payload));
+        let key = self.key.as_ref().map(|key| key(&event.0.stored().payload));
         match key.map(|key| self.behind.entry(key)) {
             Some(std::collections::hash_map::Entry::Occupied(mut behind)) => {
                 self.waiting += 1;
@@ -301,19 +301,19 @@ impl<T: Event> Driver<T> {
         };
         let handler = Arc::clone(&self.handler);
         let info = Arc::clone(&self.info);
-        let received = Received::shared(Arc::clone(&event.0));
-        let meta = &event.0.stored.meta;
+        let received = Received::new(Arc::clone(&event.0));
+        let meta = event.0.meta();
         let cause = meta.cause();
         let span = meta
             .span()
-            .in_scope(|| handler_span(&info, &event.0.core.info));
+            .in_scope(|| handler_span(&info, &event.0.core().info));
         let call = async move {
             // Made inside, so that a panic before the first await is caught too.
             let call = AssertUnwindSafe(async move { handler(received).await }).catch_unwind();
             match call.await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => failed(&info, &event.0.core.info, &*error),
-                Err(panic) => panicked(&info, &event.0.core.info, panic),
+                Ok(Err(error)) => failed(&info, &event.0.core().info, &*error),
+                Err(panic) => panicked(&info, &event.0.core().info, panic),
             }
             drop((owner, event));
             key

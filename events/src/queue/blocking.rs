@@ -107,7 +107,7 @@ impl<T: Event> Outlet<T> for Blocking<T> {
             self.reserved.fetch_sub(1, Ordering::AcqRel);
         }
         let Some(sender) = &*sender else {
-            event.core.hub.count_if_closing();
+            event.core().hub.count_if_closing();
             return;
         };
         let number = self.posted.load(Ordering::Relaxed);
@@ -259,7 +259,7 @@ impl<T: Event> BlockingSubscriber<T> {
             return Heard::Gap(gap_of(&self.channel, missed));
         }
         self.expected = number + 1;
-        Heard::Event(Received::shared(event))
+        Heard::Event(Received::new(event))
     }
 }
 

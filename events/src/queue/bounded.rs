@@ -48,9 +48,9 @@ pub(crate) struct Awaited<T: Event>(pub(crate) Arc<Envelope<T>>);
 
 impl<T: Event> Drop for Awaited<T> {
     fn drop(&mut self) {
-        let hub = &self.0.core.hub;
+        let hub = &self.0.core().hub;
         hub.tasks.fetch_sub(1, Ordering::AcqRel);
-        if let Some(completion) = self.0.stored.meta.completion() {
+        if let Some(completion) = self.0.meta().completion() {
             completion.task_done();
         }
         hub.maybe_quiet();
@@ -171,7 +171,7 @@ impl<T: Event> Outlet<T> for Bounded<T> {
             state.reserved -= 1;
         }
         if state.closed {
-            event.core.hub.count_if_closing();
+            event.core().hub.count_if_closing();
             return;
         }
         state.posted += 1;
@@ -185,10 +185,10 @@ impl<T: Event> Outlet<T> for Bounded<T> {
             state.queue.push_back(Item::Missed(missed));
         }
         if self.awaited {
-            if let Some(completion) = event.stored.meta.completion() {
+            if let Some(completion) = event.meta().completion() {
                 completion.expect_task();
             }
-            event.core.hub.tasks.fetch_add(1, Ordering::AcqRel);
+            event.core().hub.tasks.fetch_add(1, Ordering::AcqRel);
         }
         state.events += 1;
         state.queue.push_back(Item::Event(Arc::clone(event)));

@@ -2,7 +2,7 @@
 //!
 //! An event is written once, however many listen. The log is a row of segments; a reader holds the segment that
 //! it is in, so receiving takes no lock but at a segment's end, and shares nothing with other readers but the
-//! segment's count of references. A reader that is behind by more than its capacity finds a gap and goes on at
+//! event's count of references. A reader that is behind by more than its capacity finds a gap and goes on at
 //! the oldest event that is still in its queue. Segments that all readers have left, or that lie beyond their
 //! capacities, are cleared and used again: a log in steady use allocates nothing.
 //!
@@ -16,14 +16,14 @@ use std::{collections::VecDeque, sync::Arc, task::Waker};
 
 use tidings_core::Operation;
 
-use self::segment::{Slot, WIDTH};
+use self::segment::WIDTH;
 pub(crate) use self::{
     reader::{Next, Reader},
     segment::Segment,
 };
 use super::{Outlet, SubscriberStats};
 use crate::{
-    envelope::{ChannelInfo, Envelope, Stored},
+    envelope::{ChannelInfo, Envelope, Extra},
     event::Event,
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
 };
@@ -35,7 +35,8 @@ pub(crate) struct Log<T: Event> {
     /// The position of the next event. Written under `state`.
     head: AtomicU64,
     state: Mutex<State<T>>,
-    /// Whether nobody else listens to the channel. Written under `state`; a look without it is a hint.
+    /// Whether nobody else listens to the channel. Written under `state`, read by every post without it: a post that
+    /// begins after somebody came finds it cleared.
     alone: AtomicBool,
     /// Whether `settle` has something to do.
     unsettled: AtomicBool,
@@ -87,7 +88,7 @@ impl<T: Event> Log<T> {
         }
     }
 
-    /// Whether [`push_alone`](Self::push_alone) is likely to take an event.
+    /// Whether posts may go by [`push_alone`](Self::push_alone).
     #[inline]
     pub(crate) fn is_alone(&self) -> bool {
         self.alone.load(Ordering::Relaxed)
@@ -102,7 +103,8 @@ impl<T: Event> Log<T> {
         }
     }
 
-    /// Others listen to the channel, or may: when this returns, no post writes right into the log any more.
+    /// Others listen to the channel, or may: a post that begins after this returned does not write right into the
+    /// log.
     pub(crate) fn not_alone(&self) {
         let _state = self.state.lock();
         self.alone.store(false, Ordering::Relaxed);
@@ -113,32 +115,30 @@ impl<T: Event> Log<T> {
         self.state.lock().posted_alone
     }
 
-    /// Writes an event into the log, if nobody else listens; else gives it back. Call
-    /// [`settle`](Outlet::settle) afterwards.
+    /// Writes an event into the log, unless that is closed; then gives it back. Call [`settle`](Outlet::settle)
+    /// afterwards.
     #[inline]
-    pub(crate) fn push_alone(&self, event: Stored<T>) -> Result<(), T> {
+    pub(crate) fn push_alone(&self, extra: Option<Box<Extra>>, event: T) -> Result<(), T> {
         let mut state = self.state.lock();
-        #[cfg(shuttle)]
-        let unseen = crate::faults::is(crate::faults::Fault::CompanyUnseen);
-        #[cfg(not(shuttle))]
-        let unseen = false;
-        if state.closed || !(self.alone.load(Ordering::Relaxed) || unseen) {
-            return Err(event.payload);
+        if state.closed {
+            return Err(event);
         }
         state.posted_alone += 1;
-        self.write(&mut state, Slot::Here(event));
+        self.append(&mut state, |segment, head| {
+            segment.write(head, extra, event)
+        });
         Ok(())
     }
 
     #[inline]
-    fn write(&self, state: &mut State<T>, event: Slot<T>) {
+    fn append(&self, state: &mut State<T>, write: impl FnOnce(&Segment<T>, u64)) {
         let head = self.head.load(Ordering::Relaxed);
         if head.is_multiple_of(WIDTH) {
             state.retire(head);
             state.begin_segment(head, &self.info);
         }
         if let Some(segment) = state.segments.back() {
-            segment.write(head, event);
+            write(segment, head);
         }
         self.head.store(head + 1, Ordering::Release);
         if !state.sleeping.is_empty() || !state.retired.is_empty() {
@@ -168,7 +168,7 @@ impl<T: Event> Log<T> {
             let Some(mut segment) = self.state.lock().retired.pop() else {
                 return;
             };
-            // A reader may still be in it, or hold an event of it; then the last to let it go frees it.
+            // A reader may still be in it; then the last to let it go frees it.
             let Some(inside) = Arc::get_mut(&mut segment) else {
                 continue;
             };
@@ -210,7 +210,7 @@ impl<T: Event> State<T> {
             Arc::get_mut(&mut spare)?.begin(base);
             Some(spare)
         });
-        let segment = reused.unwrap_or_else(|| Arc::new(Segment::new(base, Arc::clone(info))));
+        let segment = reused.unwrap_or_else(|| Arc::new(Segment::new(base, info)));
         self.segments.push_back(segment);
     }
 }
@@ -227,10 +227,11 @@ impl<T: Event> Outlet<T> for Log<T> {
     fn push(&self, event: &Arc<Envelope<T>>, _reserved: bool) {
         let mut state = self.state.lock();
         if state.closed {
-            event.core.hub.count_if_closing();
+            event.core().hub.count_if_closing();
             return;
         }
-        self.write(&mut state, Slot::Shared(Arc::clone(event)));
+        let event = Arc::clone(event);
+        self.append(&mut state, |segment, head| segment.share(head, event));
     }
 
     #[inline]

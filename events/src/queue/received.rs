@@ -4,9 +4,8 @@ use std::{fmt, ops::Deref, sync::Arc};
 
 use tidings_core::{Cause, Operation};
 
-use super::log::Segment;
 use crate::{
-    envelope::{ChannelInfo, Envelope, Stored},
+    envelope::Envelope,
     event::{DynamicEvent, Event},
     gap::Gap,
 };
@@ -22,86 +21,53 @@ pub enum Heard<T: Event> {
 }
 
 /// An event as a subscriber holds it; dereferences to the payload. Clones share it.
-///
-/// It keeps the event alive, and with it up to 31 others that were posted about the same time: whoever stores
-/// events for long clones the payload instead.
 pub struct Received<T: Event> {
-    place: Place<T>,
-}
-
-/// Where the event lies.
-enum Place<T: Event> {
-    Shared(Arc<Envelope<T>>),
-    /// In a slot that holds an event of its own.
-    InLog(Arc<Segment<T>>, usize),
+    envelope: Arc<Envelope<T>>,
 }
 
 impl<T: Event> Received<T> {
-    pub(crate) fn shared(envelope: Arc<Envelope<T>>) -> Self {
-        Self {
-            place: Place::Shared(envelope),
-        }
-    }
-
     #[inline]
-    pub(crate) fn in_log(segment: Arc<Segment<T>>, slot: usize) -> Self {
-        Self {
-            place: Place::InLog(segment, slot),
-        }
-    }
-
-    fn info(&self) -> &ChannelInfo {
-        match &self.place {
-            Place::Shared(envelope) => &envelope.core.info,
-            Place::InLog(segment, _) => segment.info(),
-        }
-    }
-
-    #[inline]
-    fn stored(&self) -> &Stored<T> {
-        match &self.place {
-            Place::Shared(envelope) => &envelope.stored,
-            Place::InLog(segment, slot) => segment.stored(*slot),
-        }
+    pub(crate) fn new(envelope: Arc<Envelope<T>>) -> Self {
+        Self { envelope }
     }
 
     /// The source of the channel.
     #[must_use]
     pub fn source(&self) -> &str {
-        &self.info().source
+        &self.envelope.info().source
     }
 
     /// The event of the channel.
     #[must_use]
     pub fn event(&self) -> &str {
-        &self.info().event
+        &self.envelope.info().event
     }
 
     /// What was done to the row; none on channels that carry no changes.
     #[must_use]
     pub fn operation(&self) -> Option<Operation> {
-        self.stored().meta.operation
+        self.envelope.stored().meta.operation
     }
 
     /// The cause to handle the event under: enter it where `invalidate` is called, as the bus does around
     /// handlers.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        self.stored().meta.cause()
+        self.envelope.stored().meta.cause()
     }
 
     /// The poster's span.
     #[must_use]
     pub fn span(&self) -> &tracing::Span {
-        self.stored().meta.span()
+        self.envelope.stored().meta.span()
     }
 
     /// Reads the event in its dynamic form.
     pub fn read_dynamic<R>(&self, read: impl FnOnce(&DynamicEvent<'_>) -> R) -> R {
         read(&DynamicEvent {
-            info: self.info(),
+            info: self.envelope.info(),
             operation: self.operation(),
-            body: self.stored(),
+            body: self.envelope.stored(),
         })
     }
 }
@@ -111,17 +77,13 @@ impl<T: Event> Deref for Received<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        &self.stored().payload
+        &self.envelope.stored().payload
     }
 }
 
 impl<T: Event> Clone for Received<T> {
     fn clone(&self) -> Self {
-        let place = match &self.place {
-            Place::Shared(envelope) => Place::Shared(Arc::clone(envelope)),
-            Place::InLog(segment, slot) => Place::InLog(Arc::clone(segment), *slot),
-        };
-        Self { place }
+        Self::new(Arc::clone(&self.envelope))
     }
 }
 

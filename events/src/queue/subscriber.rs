@@ -64,7 +64,18 @@ impl<T: Event> Subscriber<T> {
     /// # Errors
     ///
     /// There is none, now or for ever.
+    #[inline]
     pub fn try_recv(&mut self) -> Result<Heard<T>, TryRecvError> {
+        if let Queue::Log(reader) = &mut self.queue
+            && let Some(event) = reader.next_at_hand()
+        {
+            return Ok(Heard::Event(event));
+        }
+        self.try_recv_slow()
+    }
+
+    #[inline(never)]
+    fn try_recv_slow(&mut self) -> Result<Heard<T>, TryRecvError> {
         let missed = match &mut self.queue {
             Queue::Log(reader) => match reader.next() {
                 Next::Event(event) => return Ok(Heard::Event(event)),
@@ -73,7 +84,7 @@ impl<T: Event> Subscriber<T> {
                 Next::Closed => return Err(TryRecvError::Closed),
             },
             Queue::Bounded(queue, _) => match queue.next() {
-                Taken::Event(event) => return Ok(Heard::Event(Received::shared(event))),
+                Taken::Event(event) => return Ok(Heard::Event(Received::new(event))),
                 Taken::Missed(missed) => missed,
                 Taken::Empty => return Err(TryRecvError::Empty),
                 Taken::Closed => return Err(TryRecvError::Closed),
@@ -83,6 +94,7 @@ impl<T: Event> Subscriber<T> {
     }
 
     /// [`recv`](Self::recv) for hand-written futures.
+    #[inline]
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Heard<T>>> {
         loop {
             match self.try_recv() {

@@ -177,6 +177,12 @@ impl LocalInner {
         }
     }
 
+    /// Whether there is mail in hand now, without going to sleep for it.
+    pub(crate) fn take_mail(&self) -> bool {
+        let mut in_hand = self.in_hand.borrow_mut();
+        !in_hand.is_empty() || self.mailbox.take(&mut in_hand)
+    }
+
     pub(crate) fn next_mail(&self) -> Option<Mail> {
         self.in_hand.borrow_mut().pop_front()
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::{
-    envelope::{ChannelInfo, Envelope, Stored},
+    envelope::{ChannelInfo, Envelope, Extra},
     event::Event,
 };
 
@@ -13,22 +13,24 @@ pub(super) const WIDTH: u64 = 32;
 pub(crate) struct Segment<T: Event> {
     /// The position of the first slot; a multiple of [`WIDTH`].
     base: u64,
-    info: Arc<ChannelInfo>,
-    slots: Box<[OnceLock<Slot<T>>]>,
+    slots: Box<[Slot<T>]>,
 }
 
-/// An event in its place.
-pub(super) enum Slot<T: Event> {
-    Here(Stored<T>),
-    Shared(Arc<Envelope<T>>),
+/// Room for one event: in the slot's own place, or as a reference to one that others got too.
+struct Slot<T: Event> {
+    place: Arc<Envelope<T>>,
+    shared: OnceLock<Arc<Envelope<T>>>,
 }
 
 impl<T: Event> Segment<T> {
-    pub(super) fn new(base: u64, info: Arc<ChannelInfo>) -> Self {
+    pub(super) fn new(base: u64, info: &Arc<ChannelInfo>) -> Self {
+        let slot = |_| Slot {
+            place: Arc::new(Envelope::place(Arc::clone(info))),
+            shared: OnceLock::new(),
+        };
         Self {
             base,
-            info,
-            slots: (0..WIDTH).map(|_| OnceLock::new()).collect(),
+            slots: (0..WIDTH).map(slot).collect(),
         }
     }
 
@@ -45,44 +47,42 @@ impl<T: Event> Segment<T> {
         self.base + WIDTH
     }
 
-    /// Writes the slot of a position in this segment. Whoever does so holds the log's lock and raises its head
-    /// afterwards, so each slot is written once, and before anybody reads it.
+    /// Writes a slot in its own place. Whoever writes holds the log's lock and raises its head afterwards, so each
+    /// slot is written once, and before anybody reads it.
     #[inline]
-    pub(super) fn write(&self, position: u64, event: Slot<T>) {
-        let _written_once: Result<(), Slot<T>> = self.slots[index_of(position)].set(event);
+    pub(super) fn write(&self, position: u64, extra: Option<Box<Extra>>, payload: T) {
+        self.slots[index_of(position)].place.fill(extra, payload);
     }
 
-    /// The event at a position of this segment, and the index of its slot; none before it was written.
-    #[inline]
-    pub(super) fn read(&self, position: u64) -> Option<(&Slot<T>, usize)> {
-        let index = index_of(position);
-        Some((self.slots[index].get()?, index))
+    /// The same for an event that others got too.
+    pub(super) fn share(&self, position: u64, event: Arc<Envelope<T>>) {
+        let _written_once: Result<(), _> = self.slots[index_of(position)].shared.set(event);
     }
 
+    /// The event at a position of this segment; none before it was written.
+    #[inline]
+    pub(super) fn read(&self, position: u64) -> Option<&Arc<Envelope<T>>> {
+        let slot = &self.slots[index_of(position)];
+        if slot.place.is_filled() {
+            return Some(&slot.place);
+        }
+        slot.shared.get()
+    }
+
+    /// Drops the events; a place that somebody still refers to is left to them.
     pub(super) fn clear(&mut self) {
         for slot in &mut self.slots {
-            slot.take();
+            slot.shared.take();
+            match Arc::get_mut(&mut slot.place) {
+                Some(place) => place.empty(),
+                None => slot.place = Arc::new(slot.place.another()),
+            }
         }
     }
 
     /// Starts anew; only once cleared.
     pub(super) fn begin(&mut self, base: u64) {
         self.base = base;
-    }
-
-    /// The channel of the events.
-    pub(crate) fn info(&self) -> &ChannelInfo {
-        &self.info
-    }
-
-    /// The event that lies in a slot itself.
-    #[inline]
-    pub(crate) fn stored(&self, index: usize) -> &Stored<T> {
-        match self.slots[index].get() {
-            Some(Slot::Here(stored)) => stored,
-            // A reader hands out the index of a slot that holds the event, and keeps the segment from being cleared.
-            _ => unreachable!("the slot was read, and is not cleared while it is referred to"),
-        }
     }
 }
 
