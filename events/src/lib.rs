@@ -46,18 +46,22 @@
 //!
 //! # What it costs
 //!
-//! - A post to inline handlers alone allocates nothing; any other post allocates once, for the event. A bound on payloads
+//! - A post to inline handlers alone allocates nothing, nor does one to queues alone that drop the oldest: it is written
+//!   right into their log. Any other post allocates once, for the event; and once more where somebody may ask who has
+//!   handled it ([`Delivery`]), or it has a cause, a span or a handler that posted it. A bound on payloads
 //!   ([`max_payload`](WorkerEventsBuilder::max_payload)), a feed of all events ([`WorkerEvents::feed`]) and tracing at
 //!   debug level cost every post; without them they cost a look at a flag.
+//! - A worker that ran out of mail looks again for a microsecond or two before it sleeps, and lets other threads run
+//!   once: posts come in bursts, and waking a thread costs more than either.
 //! - Registering and unregistering make the next post on each core work the channel's route out anew, in time linear in
 //!   its handlers. The bus suits handlers that stay.
 //! - A handler that is called holds its poster up: inline handlers should be short.
 //! - Unregistering does not wait for a call that is under way on another thread (it could be its own). A post that
 //!   begins after the drop returned does not call the handler; a thread that is dispatching an earlier one, and has
 //!   passed its check, may still make that one call.
-//! - Subscribers that drop the oldest share one log per capacity. The log keeps up to two segments of 64 events that all
-//!   have received; large payloads that should go at once want a capacity to match.
-//! - Measured per call, handlers are timed one dispatch in 128.
+//! - Subscribers that drop the oldest share one log. It keeps up to 32 events that all have received, and up to 32 more
+//!   than the largest capacity; large payloads that should go at once want another policy.
+//! - Handlers are timed one dispatch in 256.
 //!
 //! # Examples
 //!

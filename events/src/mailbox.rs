@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     envelope::Posted,
-    sync::{AtomicBool, AtomicU64, Mutex, Ordering},
+    sync::{AtomicBool, AtomicU64, Line, Mutex, Ordering},
 };
 
 /// What a worker finds in its mailbox.
@@ -55,7 +55,7 @@ pub(crate) struct Mailbox {
     /// Whether something may be there. Written under the lock; a look without it is a hint.
     mail: AtomicBool,
     /// Events that left the queue for good. Only the worker writes it while it lives.
-    handled: AtomicU64,
+    handled: Line<AtomicU64>,
 }
 
 struct State {
@@ -64,6 +64,8 @@ struct State {
     attached: bool,
     /// Events that were accepted, ever.
     accepted: u64,
+    /// How many of them were handled when a poster last looked.
+    known_handled: u64,
     /// What was turned away since the last accepted event, by channel.
     gaps: Vec<(u32, u64)>,
     missed: u64,
@@ -103,6 +105,7 @@ impl Mailbox {
                 phase: Phase::Open,
                 attached: false,
                 accepted: 0,
+                known_handled: 0,
                 gaps: Vec::new(),
                 missed: 0,
                 dropped: 0,
@@ -110,7 +113,7 @@ impl Mailbox {
             }),
             parked: AtomicBool::new(false),
             mail: AtomicBool::new(false),
-            handled: AtomicU64::new(0),
+            handled: Line(AtomicU64::new(0)),
         }
     }
 
@@ -128,7 +131,7 @@ impl Mailbox {
         if phase != Phase::Open {
             return Offer::Closed;
         }
-        if self.is_full(&state) {
+        if self.is_full(&mut state) {
             state.missed += 1;
             #[cfg(shuttle)]
             if crate::faults::is(crate::faults::Fault::GapForgotten) {
@@ -151,7 +154,7 @@ impl Mailbox {
         if state.phase != Phase::Open {
             return Offer::Closed;
         }
-        if self.is_full(&state) {
+        if self.is_full(&mut state) {
             return Offer::Missed;
         }
         self.accept(&mut state, event);
@@ -170,8 +173,12 @@ impl Mailbox {
         self.mail.store(true, Ordering::Release);
     }
 
-    fn is_full(&self, state: &State) -> bool {
-        state.accepted - self.handled.load(Ordering::Acquire) >= self.capacity
+    fn is_full(&self, state: &mut State) -> bool {
+        // The worker's count is on the worker's cache line: asked when the mailbox seems full, not at each post.
+        if state.accepted - state.known_handled >= self.capacity {
+            state.known_handled = self.handled.0.load(Ordering::Acquire);
+        }
+        state.accepted - state.known_handled >= self.capacity
     }
 
     /// Wakes the worker if it sleeps: once for any number of events.
@@ -242,8 +249,10 @@ impl Mailbox {
     #[inline]
     pub(crate) fn finished(&self, event: &dyn Posted) {
         // Only the worker's thread writes this while the mailbox is open.
-        self.handled
-            .store(self.handled.load(Ordering::Relaxed) + 1, Ordering::Release);
+        self.handled.0.store(
+            self.handled.0.load(Ordering::Relaxed) + 1,
+            Ordering::Release,
+        );
         if let Some(completion) = event.meta().completion() {
             completion.worker_done(self.index);
         }
@@ -287,13 +296,13 @@ impl Mailbox {
     /// Whether everything accepted was handled or given back.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state.lock();
-        state.accepted == self.handled.load(Ordering::Acquire) + state.dropped
+        state.accepted == self.handled.0.load(Ordering::Acquire) + state.dropped
             && state.gaps.is_empty()
     }
 
     pub(crate) fn stats(&self) -> MailboxStats {
         let state = self.state.lock();
-        let handled = self.handled.load(Ordering::Acquire);
+        let handled = self.handled.0.load(Ordering::Acquire);
         MailboxStats {
             worker: self.index,
             depth: state.accepted - handled - state.dropped,

@@ -1,4 +1,4 @@
-//! A post allocates the event and nothing else: shown with a counting allocator, which wants a binary of its own.
+//! A post allocates the event at most, and nothing else: shown with a counting allocator, which wants a binary of its own.
 
 use serde::Serialize;
 use tidings_events::{SubscribeOptions, WorkerEvents};
@@ -51,5 +51,24 @@ fn a_post_to_workers_and_queues_allocates_the_event_alone() -> Result<(), Box<dy
         }
     });
     assert_eq!(count, POSTS);
+    Ok(())
+}
+
+/// The event lies in a place of the log that an earlier one left.
+#[test]
+fn a_post_to_queues_alone_allocates_nothing() -> Result<(), Box<dyn std::error::Error>> {
+    let bus = WorkerEvents::builder().build()?;
+    let channel = bus.declare::<Note>("jobs", "done")?;
+    let mut queues = Vec::new();
+    for _ in 0..4 {
+        queues.push(bus.subscribe::<Note>("jobs", "done", SubscribeOptions::new())?);
+    }
+    let count = allocations(|number| {
+        channel.post(Note(number)).expect("the bus is open");
+        for queue in &mut queues {
+            assert!(queue.try_recv().is_ok());
+        }
+    });
+    assert_eq!(count, 0);
     Ok(())
 }

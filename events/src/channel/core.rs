@@ -17,7 +17,7 @@ use crate::{
     name::Pattern,
     queue::{Outlet, SubscriberStats, log::Log},
     route::{Route, Shards, Tally, WorkerRoute},
-    sync::{AtomicU64, Mutex, Ordering},
+    sync::{AtomicU64, Line, Mutex, Ordering},
 };
 
 pub(crate) struct ChannelCore<T: Event> {
@@ -34,7 +34,7 @@ pub(crate) struct ChannelCore<T: Event> {
     registrations: AtomicU64,
     /// Held while an event is handed to workers and queues, so that all get the events in one order. Nothing
     /// waits, and no handler runs, under it.
-    pub(super) order: Mutex<()>,
+    pub(super) order: Line<Mutex<()>>,
 }
 
 /// A channel without its type, as the bus keeps it.
@@ -113,7 +113,7 @@ impl<T: Event> ChannelCore<T> {
             shards,
             log: OnceLock::new(),
             registrations: AtomicU64::new(0),
-            order: Mutex::new(()),
+            order: Line(Mutex::new(())),
         }
     }
 

@@ -143,9 +143,10 @@ impl<T: Event> ChannelCore<T> {
         let erased: Arc<dyn Posted> = Arc::clone(event) as _;
         let replaced = {
             #[cfg(shuttle)]
-            let _order = crate::faults::unless(crate::faults::Fault::NoOrder, || self.order.lock());
+            let _order =
+                crate::faults::unless(crate::faults::Fault::NoOrder, || self.order.0.lock());
             #[cfg(not(shuttle))]
-            let _order = self.order.lock();
+            let _order = self.order.0.lock();
             for worker in route
                 .workers
                 .iter()

@@ -25,21 +25,23 @@ use super::{Outlet, SubscriberStats};
 use crate::{
     envelope::{ChannelInfo, Envelope, Extra},
     event::Event,
-    sync::{AtomicBool, AtomicU64, Mutex, Ordering},
+    sync::{AtomicBool, AtomicU64, Line, Mutex, Ordering},
 };
 
 pub(crate) struct Log<T: Event> {
     serial: u64,
     info: Arc<ChannelInfo>,
     operation: Option<Operation>,
-    /// The position of the next event. Written under `state`.
-    head: AtomicU64,
+    /// The position of the next event. Written under `state`; readers look at it all the time.
+    head: Line<AtomicU64>,
     state: Mutex<State<T>>,
     /// Whether nobody else listens to the channel. Written under `state`, read by every post without it: a post that
     /// begins after somebody came finds it cleared.
     alone: AtomicBool,
     /// Whether `settle` has something to do.
     unsettled: AtomicBool,
+    /// No more events come. Written under `state`, so that the head that is read after it is the last.
+    closed: AtomicBool,
 }
 
 struct State<T: Event> {
@@ -53,7 +55,6 @@ struct State<T: Event> {
     sleeping: Vec<usize>,
     /// How many events came by [`Log::push_alone`].
     posted_alone: u64,
-    closed: bool,
 }
 
 struct ReaderState {
@@ -73,7 +74,7 @@ impl<T: Event> Log<T> {
             serial,
             info,
             operation,
-            head: AtomicU64::new(0),
+            head: Line(AtomicU64::new(0)),
             state: Mutex::new(State {
                 segments: VecDeque::new(),
                 retired: Vec::new(),
@@ -81,10 +82,10 @@ impl<T: Event> Log<T> {
                 readers: Vec::new(),
                 sleeping: Vec::new(),
                 posted_alone: 0,
-                closed: false,
             }),
             alone: AtomicBool::new(false),
             unsettled: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -97,8 +98,8 @@ impl<T: Event> Log<T> {
     /// From now on posts may write right into the log, if `still` holds: it is asked under the lock that
     /// [`not_alone`](Self::not_alone) takes.
     pub(crate) fn set_alone(&self, still: impl FnOnce() -> bool) {
-        let state = self.state.lock();
-        if still() && !state.closed {
+        let _state = self.state.lock();
+        if still() {
             self.alone.store(true, Ordering::Relaxed);
         }
     }
@@ -120,7 +121,7 @@ impl<T: Event> Log<T> {
     #[inline]
     pub(crate) fn push_alone(&self, extra: Option<Box<Extra>>, event: T) -> Result<(), T> {
         let mut state = self.state.lock();
-        if state.closed {
+        if self.closed.load(Ordering::Relaxed) {
             return Err(event);
         }
         state.posted_alone += 1;
@@ -132,7 +133,7 @@ impl<T: Event> Log<T> {
 
     #[inline]
     fn append(&self, state: &mut State<T>, write: impl FnOnce(&Segment<T>, u64)) {
-        let head = self.head.load(Ordering::Relaxed);
+        let head = self.head.0.load(Ordering::Relaxed);
         if head.is_multiple_of(WIDTH) {
             state.retire(head);
             state.begin_segment(head, &self.info);
@@ -140,7 +141,7 @@ impl<T: Event> Log<T> {
         if let Some(segment) = state.segments.back() {
             write(segment, head);
         }
-        self.head.store(head + 1, Ordering::Release);
+        self.head.0.store(head + 1, Ordering::Release);
         if !state.sleeping.is_empty() || !state.retired.is_empty() {
             self.unsettled.store(true, Ordering::Release);
         }
@@ -226,7 +227,7 @@ impl<T: Event> Outlet<T> for Log<T> {
 
     fn push(&self, event: &Arc<Envelope<T>>, _reserved: bool) {
         let mut state = self.state.lock();
-        if state.closed {
+        if self.closed.load(Ordering::Relaxed) {
             event.core().hub.count_if_closing();
             return;
         }
@@ -244,7 +245,10 @@ impl<T: Event> Outlet<T> for Log<T> {
     }
 
     fn close(&self) {
-        self.state.lock().closed = true;
+        {
+            let _state = self.state.lock();
+            self.closed.store(true, Ordering::Release);
+        }
         // Sleepers have to see it.
         self.unsettled.store(true, Ordering::Release);
         self.settle();
@@ -252,7 +256,7 @@ impl<T: Event> Outlet<T> for Log<T> {
 
     fn stats(&self) -> Vec<SubscriberStats> {
         let state = self.state.lock();
-        let head = self.head.load(Ordering::Acquire);
+        let head = self.head.0.load(Ordering::Acquire);
         state
             .readers
             .iter()

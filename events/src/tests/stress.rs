@@ -31,6 +31,26 @@ impl Choice {
 /// WE9, WE15
 #[test]
 fn received_and_missed_make_posted_for_everybody_whatever_happens_meanwhile() {
+    stress(
+        2,
+        &[
+            (1, Overflow::DropOldest),
+            (100, Overflow::DropOldest),
+            (7, Overflow::DropNewest),
+        ],
+    );
+}
+
+/// WE9, WE15, while the log is alone with its readers, then not, then again.
+#[test]
+fn received_and_missed_make_posted_where_posts_go_right_into_the_log() {
+    stress(
+        0,
+        &[(5, Overflow::DropOldest), (1000, Overflow::DropOldest)],
+    );
+}
+
+fn stress(workers: usize, queues: &[(usize, Overflow)]) {
     let seconds = std::env::var("TIDINGS_STRESS_SECONDS").ok();
     let limit = seconds
         .and_then(|seconds| seconds.parse().ok())
@@ -41,7 +61,7 @@ fn received_and_missed_make_posted_for_everybody_whatever_happens_meanwhile() {
         None => round < ROUNDS,
     };
     let bus = WorkerEvents::builder()
-        .workers(2)
+        .workers(workers)
         .mailbox_capacity(64)
         .build()
         .expect("in range");
@@ -49,26 +69,20 @@ fn received_and_missed_make_posted_for_everybody_whatever_happens_meanwhile() {
     let posted = AtomicU64::new(0);
     let over = AtomicBool::new(false);
     let guards = Mutex::new(Vec::new());
-    let subscribers: Vec<_> = [
-        (1, Overflow::DropOldest),
-        (100, Overflow::DropOldest),
-        (7, Overflow::DropNewest),
-    ]
-    .into_iter()
-    .map(|(capacity, overflow)| {
+    let subscribe = |&(capacity, overflow)| {
         let options = SubscribeOptions::new()
             .capacity(capacity)
             .overflow(overflow);
         bus.subscribe::<Note>("jobs", "done", options)
             .expect("declared")
-    })
-    .collect();
+    };
+    let subscribers: Vec<_> = queues.iter().map(subscribe).collect();
     let (ready, started) = std::sync::mpsc::channel();
     thread::scope(|scope| {
-        let mut workers = Vec::new();
-        for index in 0..2 {
+        let mut threads = Vec::new();
+        for index in 0..workers {
             let (bus, over, ready) = (&bus, &over, ready.clone());
-            workers.push(scope.spawn(move || {
+            threads.push(scope.spawn(move || {
                 let worker = bus.attach_worker(index).expect("free");
                 let counts = std::rc::Rc::new(std::cell::Cell::new((0_u64, 0_u64)));
                 let (received, missed) = (counts.clone(), counts.clone());
@@ -100,7 +114,7 @@ fn received_and_missed_make_posted_for_everybody_whatever_happens_meanwhile() {
                 }
             }));
         }
-        for _ in 0..2 {
+        for _ in 0..workers {
             started.recv().expect("the workers start");
         }
         let mut queues = Vec::new();
@@ -155,6 +169,12 @@ fn received_and_missed_make_posted_for_everybody_whatever_happens_meanwhile() {
                             drop(guards);
                             drop(guard);
                         }
+                        2 => {
+                            let batch: Vec<_> = (0..choice.next(40)).map(Note).collect();
+                            let size = batch.len() as u64;
+                            channel.post_batch(batch).expect("open");
+                            posted.fetch_add(size, Ordering::SeqCst);
+                        }
                         _ => {
                             channel.post(Note(choice.next(1_000))).expect("open");
                             posted.fetch_add(1, Ordering::SeqCst);
@@ -172,7 +192,7 @@ fn received_and_missed_make_posted_for_everybody_whatever_happens_meanwhile() {
         }
         over.store(true, Ordering::SeqCst);
         let posted = posted.load(Ordering::SeqCst);
-        for thread in queues.into_iter().chain(workers) {
+        for thread in queues.into_iter().chain(threads) {
             let (received, missed) = thread.join().expect("no panic reaches a listener");
             assert_eq!(
                 received + missed,
