@@ -27,7 +27,8 @@ impl<E: Entity> CrudChannel<E> {
     /// it costs the event's allocation and a push under a short lock.
     ///
     /// The change cannot be refused, since it has been made. After a shutdown, or inside a cycle of handlers
-    /// deeper than the bus allows, nobody hears of it: that is counted, and [`Delivery::handled`] says so.
+    /// deeper than the bus allows, nobody hears of it: that is counted, [`Delivery::handled`] says so, and where it
+    /// was too deep, workers and queues find a [`Gap`](crate::Gap) in its place.
     pub fn enqueue(&self, change: CrudEvent<E>, cause: Cause) -> Ticket {
         let core = &self.channel.core;
         let trail = Frame::with(Frame::trail_of_posts);
@@ -35,16 +36,12 @@ impl<E: Entity> CrudChannel<E> {
             cause: Some(cause),
             trail,
             completion: Some(Completion::new()),
+            lost: core.hub.check_depth(&trail, core.info.index).err(),
             ..Extra::of_poster()
         };
         let event = core.envelope(change, Some(Box::new(extra)));
-        let refusal = match core.hub.check_depth(&trail, core.info.index) {
-            Err(refusal) => Some(refusal),
-            Ok(()) if core.hub.sequencer.enqueue(Arc::clone(&event) as _) => None,
-            Ok(()) => Some(Refusal::Closed),
-        };
-        if let Some(refusal) = refusal {
-            ChannelCore::discard_for(&event, refusal);
+        if !core.hub.sequencer.enqueue(Arc::clone(&event) as _) {
+            ChannelCore::discard_for(&event, Refusal::Closed);
         }
         Ticket { event: Some(event) }
     }

@@ -52,6 +52,8 @@ pub(crate) struct Extra {
     pub(crate) completion: Option<Completion>,
     /// The choice of a worker, where one worker is to handle it: another takes over if that one dies.
     pub(crate) unique: Option<u64>,
+    /// Why nobody is to hear of a change that has been made: its dispatch is a gap.
+    pub(crate) lost: Option<Refusal>,
     /// Strict queues up to this serial kept a place for an event that was put aside.
     pub(crate) reserved_until: u64,
     pub(crate) json: LazyJson,
@@ -98,6 +100,10 @@ impl Meta {
 
     pub(crate) fn unique(&self) -> Option<u64> {
         self.extra()?.unique
+    }
+
+    pub(crate) fn lost(&self) -> Option<&Refusal> {
+        self.extra()?.lost.as_ref()
     }
 
     pub(crate) fn reserved_until(&self) -> u64 {

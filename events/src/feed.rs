@@ -8,7 +8,13 @@ use std::{fmt, sync::Arc};
 use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender, TrySendError};
 use tidings_core::Operation;
 
-use crate::{envelope::Posted, event::DynamicEvent, gap::Gap, name::ANY, sync::Mutex};
+use crate::{
+    envelope::{ChannelInfo, Posted},
+    event::DynamicEvent,
+    gap::Gap,
+    name::ANY,
+    sync::Mutex,
+};
 
 /// The posting side of one feed.
 pub(crate) struct Broadcast<M: Clone> {
@@ -54,7 +60,14 @@ impl<M: Clone> Broadcast<M> {
 #[derive(Default)]
 pub(crate) struct FeedSlot(Mutex<Option<Arc<Feed>>>);
 
-pub(crate) struct Feed(Broadcast<FeedEvent>);
+pub(crate) struct Feed(Broadcast<Message>);
+
+#[derive(Clone)]
+pub(crate) enum Message {
+    Event(FeedEvent),
+    /// An event of this channel is lost to everybody.
+    Lost(Arc<str>, Arc<str>),
+}
 
 impl FeedSlot {
     pub(crate) fn current(&self) -> Option<Arc<Feed>> {
@@ -78,14 +91,19 @@ impl FeedSlot {
 }
 
 impl Feed {
-    pub(crate) fn push(&self, event: &Arc<dyn Posted>) -> Option<FeedEvent> {
-        self.0.push(FeedEvent(Arc::clone(event)))
+    pub(crate) fn push(&self, event: &Arc<dyn Posted>) -> Option<Message> {
+        self.0.push(Message::Event(FeedEvent(Arc::clone(event))))
+    }
+
+    pub(crate) fn miss(&self, channel: &ChannelInfo) -> Option<Message> {
+        let (source, event) = (Arc::clone(&channel.source), Arc::clone(&channel.event));
+        self.0.push(Message::Lost(source, event))
     }
 }
 
 /// Receives every event of the bus, in each channel's order; see [`WorkerEvents::feed`](crate::WorkerEvents::feed).
 pub struct LiveFeed {
-    receiver: Receiver<FeedEvent>,
+    receiver: Receiver<Message>,
 }
 
 /// What a feed yields.
@@ -108,7 +126,12 @@ impl LiveFeed {
     /// Cancel safe.
     pub async fn recv(&mut self) -> Option<FeedItem> {
         match self.receiver.recv_direct().await {
-            Ok(event) => Some(FeedItem::Event(event)),
+            Ok(Message::Event(event)) => Some(FeedItem::Event(event)),
+            Ok(Message::Lost(source, event)) => Some(FeedItem::Gap(Gap {
+                source,
+                event,
+                missed: 1,
+            })),
             Err(RecvError::Overflowed(missed)) => Some(FeedItem::Gap(Gap {
                 source: ANY.into(),
                 event: ANY.into(),

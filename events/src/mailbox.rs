@@ -137,15 +137,21 @@ impl Mailbox {
             if crate::faults::is(crate::faults::Fault::GapForgotten) {
                 return Offer::Missed;
             }
-            let channel = event.info().index;
-            match state.gaps.iter_mut().find(|gap| gap.0 == channel) {
-                Some(gap) => gap.1 += 1,
-                None => state.gaps.push((channel, 1)),
-            }
+            state.add_gap(event.info().index);
             return Offer::Missed;
         }
         self.accept(&mut state, event);
         Offer::Accepted
+    }
+
+    /// An event of this channel is lost to everybody: the worker finds a gap in its place.
+    pub(crate) fn miss(&self, channel: u32) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Open {
+            state.missed += 1;
+            state.add_gap(channel);
+            self.mail.store(true, Ordering::Release);
+        }
     }
 
     /// Offers an event that is meant for this worker alone: a full mailbox refuses it without a gap.
@@ -312,6 +318,15 @@ impl Mailbox {
             dropped: state.dropped,
             attached: state.attached,
             closed: state.phase == Phase::Closed,
+        }
+    }
+}
+
+impl State {
+    fn add_gap(&mut self, channel: u32) {
+        match self.gaps.iter_mut().find(|gap| gap.0 == channel) {
+            Some(gap) => gap.1 += 1,
+            None => self.gaps.push((channel, 1)),
         }
     }
 }

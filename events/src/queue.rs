@@ -42,6 +42,10 @@ pub(crate) trait Outlet<T: Event>: Send + Sync {
     /// nobody woken here. `reserved` says that [`reserve`](Self::reserve) kept a place for it.
     fn push(&self, event: &Arc<Envelope<T>>, reserved: bool);
 
+    /// An event that this would have been given is lost to everybody: counts it as posted and missed, in its place.
+    /// Called like [`push`](Self::push).
+    fn miss(&self);
+
     /// Wakes who waits, and drops what was replaced; called with no lock held.
     fn settle(&self);
 

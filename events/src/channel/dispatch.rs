@@ -85,6 +85,9 @@ impl<T: Event> ChannelCore<T> {
     }
 
     pub(crate) fn dispatch(event: &Arc<Envelope<T>>) {
+        if let Some(refusal) = event.meta().lost() {
+            return Self::lose(event, refusal.clone());
+        }
         Frame::with(|frame| {
             event.core().enter(frame, |route, tally| {
                 let reserved = event.meta().reserved_until();
@@ -207,6 +210,27 @@ impl<T: Event> ChannelCore<T> {
             last = last.max(outlet.serial());
         }
         Ok(last)
+    }
+
+    /// Nobody will hear of an accepted event, which is too deep in a cycle: workers and queues find a gap in its place.
+    #[cold]
+    fn lose(event: &Arc<Envelope<T>>, refusal: Refusal) {
+        let core = event.core();
+        let operation = event.meta().operation;
+        let route = Frame::with(|frame| core.enter(frame, |route, _| Arc::clone(route)));
+        let replaced = {
+            let _order = core.order.0.lock();
+            for worker in route.workers.iter().filter(|one| one.wants(operation)) {
+                worker.mailbox.miss(core.info.index);
+            }
+            for outlet in route.outlets.iter().filter(|one| one.wants(operation)) {
+                outlet.miss();
+            }
+            route.feed.as_ref().and_then(|feed| feed.miss(&core.info))
+        };
+        drop(replaced); // outside the lock, like what is pushed out by a post
+        core.wake(&route);
+        Self::discard_for(event, refusal);
     }
 
     /// Nobody will hear of an accepted event: it is counted, and who waits for it is told why.

@@ -22,6 +22,9 @@ use crate::{
     trail::Trail,
 };
 
+/// A post that did not take place, and who says when there is room, where it may wait for that.
+type Unposted<T> = (PostError<T>, Option<Arc<Notify>>);
+
 impl<T: Event> ChannelCore<T> {
     #[inline]
     pub(crate) fn post(self: &Arc<Self>, event: T) -> Result<(), PostError<T>> {
@@ -121,7 +124,7 @@ impl<T: Event> ChannelCore<T> {
         frame: &Frame,
         event: T,
         extra: Option<Box<Extra>>,
-    ) -> Result<Arc<Envelope<T>>, (PostError<T>, Option<Arc<Notify>>)> {
+    ) -> Result<Arc<Envelope<T>>, Unposted<T>> {
         let mut alone = None;
         let posted = self.enter(frame, |route, tally| {
             alone = route.lone_log;
@@ -208,10 +211,7 @@ impl<T: Event> ChannelCore<T> {
     }
 
     /// Posts and tells when the handlers have run; gives a full queue's notice where there is one to wait for.
-    pub(crate) fn post_tracked(
-        self: &Arc<Self>,
-        event: T,
-    ) -> Result<Delivery, (PostError<T>, Option<Arc<Notify>>)> {
+    pub(crate) fn post_tracked(self: &Arc<Self>, event: T) -> Result<Delivery, Unposted<T>> {
         if let Err(refusal) = self.admit(&event) {
             return Err((self.refuse(event, refusal), None));
         }

@@ -120,6 +120,14 @@ impl<T: Event> Outlet<T> for Blocking<T> {
         self.posted.store(number + 1, Ordering::Release);
     }
 
+    fn miss(&self) {
+        let sender = self.sender.lock();
+        if sender.is_some() {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            self.posted.fetch_add(1, Ordering::Release);
+        }
+    }
+
     fn settle(&self) {
         let replaced = std::mem::take(&mut *self.replaced.lock());
         drop(replaced);

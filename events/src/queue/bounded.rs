@@ -194,6 +194,15 @@ impl<T: Event> Outlet<T> for Bounded<T> {
         state.queue.push_back(Item::Event(Arc::clone(event)));
     }
 
+    fn miss(&self) {
+        let mut state = self.state.lock();
+        if !state.closed {
+            state.posted += 1;
+            state.missed += 1;
+            state.missing += 1;
+        }
+    }
+
     fn settle(&self) {
         if self.asleep.load(Ordering::Acquire) {
             let waker = {

@@ -232,7 +232,14 @@ impl<T: Event> Outlet<T> for Log<T> {
             return;
         }
         let event = Arc::clone(event);
-        self.append(&mut state, |segment, head| segment.share(head, event));
+        self.append(&mut state, |segment, head| segment.share(head, Some(event)));
+    }
+
+    fn miss(&self) {
+        let mut state = self.state.lock();
+        if !self.closed.load(Ordering::Relaxed) {
+            self.append(&mut state, |segment, head| segment.share(head, None));
+        }
     }
 
     #[inline]

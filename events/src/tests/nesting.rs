@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidings_core::{Cause, CrudEvent};
 
 use super::{Consumer, Journal, Note, bus, cause, consumer};
-use crate::{Handled, Refusal, in_handler};
+use crate::{FeedItem, Handled, Heard, Overflow, Refusal, SubscribeOptions, in_handler};
 
 /// WE12
 #[test]
@@ -168,4 +168,82 @@ async fn changes_that_cause_each_other_without_end_are_cut_off_and_counted() {
     };
     assert_eq!(cycle, ["crud/consumers", "crud/consumers"]);
     assert_eq!(bus.stats().dropped, 1);
+}
+
+/// A change has been made even if its cycle is cut off: who would have heard of it finds a gap in its place.
+#[tokio::test]
+async fn a_change_too_deep_in_a_cycle_is_a_gap_to_workers_and_queues() {
+    let bus = bus(1);
+    let consumers = bus.declare_crud::<Consumer>().expect("free");
+    let nested = consumers.clone();
+    let cycle = bus.register(
+        move |_: &CrudEvent<Consumer>| {
+            drop(nested.enqueue(CrudEvent::created(consumer("b")), cause(2)));
+        },
+        "crud",
+        "consumers",
+    );
+    let worker = bus.attach_worker(0).expect("free");
+    let journal = Journal::<String>::new();
+    let (heard, missed) = (journal.clone(), journal.clone());
+    worker
+        .register(
+            move |change: &CrudEvent<Consumer>| heard.write(change.entity.id.clone()),
+            "crud",
+            "consumers",
+        )
+        .expect("declared")
+        .keep();
+    worker.on_gap(move |gap| missed.write(format!("gap {}", gap.missed)));
+    let with = |overflow| SubscribeOptions::new().overflow(overflow);
+    let subscribe = |event: &str, overflow| {
+        bus.subscribe::<CrudEvent<Consumer>>("crud", event, with(overflow))
+            .expect("declared")
+    };
+    let mut queues = [
+        subscribe("consumers", Overflow::DropOldest),
+        subscribe("consumers:create", Overflow::DropOldest),
+        subscribe("consumers", Overflow::DropNewest),
+    ];
+    let mut untouched = subscribe("consumers:delete", Overflow::DropOldest);
+    let mut blocking = bus
+        .subscribe_blocking::<CrudEvent<Consumer>>("crud", "consumers", with(Overflow::Error))
+        .expect("declared");
+    let mut feed = bus.feed(64).expect("in range");
+    drop(consumers.enqueue(CrudEvent::created(consumer("a")), cause(1)));
+    drop(cycle);
+    drop(consumers.enqueue(CrudEvent::created(consumer("c")), cause(3)));
+
+    let mut expected = vec!["a".to_owned()];
+    expected.extend(vec!["b".to_owned(); 16]);
+    expected.extend(["gap 1".to_owned(), "c".to_owned()]);
+    let show = |heard: Heard<CrudEvent<Consumer>>| match heard {
+        Heard::Event(change) => change.entity.id.clone(),
+        Heard::Gap(gap) => format!("gap {}", gap.missed),
+    };
+    for queue in &mut queues {
+        let all: Vec<_> = std::iter::from_fn(|| queue.try_recv().ok())
+            .map(show)
+            .collect();
+        assert_eq!(all, expected);
+    }
+    assert!(untouched.try_recv().is_err());
+    let all: Vec<_> = std::iter::from_fn(|| blocking.try_recv().ok())
+        .map(show)
+        .collect();
+    assert_eq!(all, expected);
+    worker.run_pending();
+    assert_eq!(journal.read(), expected);
+    for item in &expected {
+        match feed.recv().await.expect("open") {
+            FeedItem::Event(_) => assert!(!item.starts_with("gap")),
+            FeedItem::Gap(gap) => assert_eq!((gap.missed, item.as_str()), (1, "gap 1")),
+        }
+    }
+    let stats = bus.stats();
+    assert_eq!(stats.mailboxes[0].missed, 1);
+    for subscriber in &stats.channels[0].subscribers {
+        let narrow = subscriber.posted == 0;
+        assert_eq!(subscriber.missed, u64::from(!narrow), "{subscriber:?}");
+    }
 }

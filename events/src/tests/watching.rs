@@ -3,12 +3,12 @@
 use std::{
     sync::{Arc, Barrier},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tidings_core::clock::ManualClock;
 
-use super::Note;
+use super::{Journal, Note, bus};
 use crate::{WorkerEvents, watchdog::SlowHandler};
 
 #[test]
@@ -50,4 +50,45 @@ fn a_handler_that_runs_too_long_is_named_while_it_runs_and_once() {
         assert_eq!(watchdog.look(), [], "once per call");
         leave.wait();
     });
+}
+
+#[test]
+fn one_dispatch_in_so_many_is_timed_and_runs_like_any_other() {
+    let bus = bus(1);
+    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let calls = Journal::<u64>::new();
+    let long = |note: &Note, calls: &Journal<u64>| {
+        // Until the clock has moved, so that there is a time to measure.
+        let begun = Instant::now();
+        while begun.elapsed().is_zero() {
+            std::hint::spin_loop();
+        }
+        calls.write(note.0);
+    };
+    let inline = calls.clone();
+    bus.on("jobs", "done")
+        .named("inline")
+        .register(move |note: &Note| long(note, &inline))
+        .expect("declared")
+        .keep();
+    let worker = bus.attach_worker(0).expect("free");
+    let local = calls.clone();
+    worker
+        .on("jobs", "done")
+        .named("worker")
+        .register(move |note: &Note| long(note, &local))
+        .expect("declared")
+        .keep();
+    for number in 0..600 {
+        channel.post(Note(number)).expect("open");
+        worker.run_pending();
+    }
+    let both = (0..600).flat_map(|number| [number, number]);
+    assert_eq!(calls.read(), both.collect::<Vec<_>>());
+    let handlers = bus.stats().handlers;
+    assert_eq!(handlers.len(), 2);
+    for handler in handlers {
+        assert_eq!(handler.sampled_calls, 2, "{handler:?}");
+        assert!(!handler.sampled_time.is_zero(), "{handler:?}");
+    }
 }

@@ -106,6 +106,14 @@ impl<T: Event> Reader<T> {
                 }
                 return Next::Missed(missed);
             }
+            if let Some(segment) = &self.segment
+                && segment.base() == Segment::<T>::base_of(self.next)
+                && segment.is_lost(self.next)
+            {
+                self.next += 1;
+                self.moved(1);
+                return Next::Missed(1);
+            }
             // Where the posters have meanwhile gone round, the next look finds the gap.
             self.enter(Segment::<T>::base_of(self.next));
         }

@@ -16,10 +16,10 @@ pub(crate) struct Segment<T: Event> {
     slots: Box<[Slot<T>]>,
 }
 
-/// Room for one event: in the slot's own place, or as a reference to one that others got too.
+/// Room for one event: in the slot's own place, or as a reference to one that others got too; none where it was lost.
 struct Slot<T: Event> {
     place: Arc<Envelope<T>>,
-    shared: OnceLock<Arc<Envelope<T>>>,
+    shared: OnceLock<Option<Arc<Envelope<T>>>>,
 }
 
 impl<T: Event> Segment<T> {
@@ -54,19 +54,24 @@ impl<T: Event> Segment<T> {
         self.slots[index_of(position)].place.fill(extra, payload);
     }
 
-    /// The same for an event that others got too.
-    pub(super) fn share(&self, position: u64, event: Arc<Envelope<T>>) {
+    /// The same for an event that others got too, or for one that was lost.
+    pub(super) fn share(&self, position: u64, event: Option<Arc<Envelope<T>>>) {
         let _written_once: Result<(), _> = self.slots[index_of(position)].shared.set(event);
     }
 
-    /// The event at a position of this segment; none before it was written.
+    /// The event at a position of this segment; none before it was written, or if it was lost.
     #[inline]
     pub(super) fn read(&self, position: u64) -> Option<&Arc<Envelope<T>>> {
         let slot = &self.slots[index_of(position)];
         if slot.place.is_filled() {
             return Some(&slot.place);
         }
-        slot.shared.get()
+        slot.shared.get()?.as_ref()
+    }
+
+    /// Whether the event at this position was lost.
+    pub(super) fn is_lost(&self, position: u64) -> bool {
+        matches!(self.slots[index_of(position)].shared.get(), Some(None))
     }
 
     /// Drops the events; a place that somebody still refers to is left to them.
