@@ -13,7 +13,7 @@ use std::{
 use super::Note;
 use crate::{Heard, Overflow, SubscribeOptions, TryRecvError, WorkerEvents};
 
-const ROUNDS: u64 = 4_000;
+const ROUNDS: u64 = 2_000;
 const POSTERS: u64 = 3;
 
 /// A small generator: the choices must differ, not be good.
