@@ -402,7 +402,7 @@ impl Cache {
         if held.expires <= now {
             return Ok(Look::Missing { noted });
         }
-        let shared = (held.value.map(|value| typed::<V>(value, key.as_str()))).transpose()?;
+        let shared = (held.value.map(|value| typed::<V>(value, key))).transpose()?;
         let (attached, hits) = self.count_level2(shared.is_none());
         if hits.is_multiple_of(AGE_EVERY) {
             self.record_age(held.born);
