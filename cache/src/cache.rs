@@ -282,7 +282,7 @@ impl Cache {
 
     #[inline(always)]
     pub(crate) fn level1<W: Any + Send + Sync>(&self, key: &CacheKey) -> Found<W> {
-        level1::get(self.named.place, key, &self.named.slots, &*self.node.clock)
+        level1::get(&self.named, key, &self.node)
     }
 
     /// Tells L2 that a key is hot, which it cannot see while L1 answers.
