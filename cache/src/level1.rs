@@ -79,13 +79,14 @@ struct Table {
     threads: Arc<Threads>,
 }
 
+#[repr(C)] // what a hit reads stands together, the end of the key's buffer last
 struct Entry {
-    key: CacheKey,
+    value: Value,
     /// The sequence before L2 was read.
     number: u64,
     expires: u64,
-    value: Value,
     visited: bool,
+    key: CacheKey,
 }
 
 /// Looks a key up in this thread's own table. The one call of a hit: inlined, it would fill its caller with the table's
