@@ -2,13 +2,13 @@
 
 use std::{any::Any, fmt, future::Future, sync::Arc};
 
-use futures_util::future::BoxFuture;
 use tidings_core::CacheKey;
 
 use crate::{
     config::{CacheBuilder, CacheSettings},
     error::{BoxError, ConfigError, GetError},
-    form::{Form, Own},
+    form::{Decoded, Form, Own},
+    get::{Get, Plain, WithOutcome},
     level1::{self, Found},
     level2::{Held, NEVER},
     loaded::Loaded,
@@ -67,12 +67,6 @@ pub struct Entry<V> {
     pub value: Option<Arc<V>>,
     /// How the call was answered.
     pub outcome: Outcome,
-}
-
-/// What there is when L1 has nothing.
-enum Below<'a, W> {
-    Ready(Result<Entry<W>, GetError>),
-    Waits(BoxFuture<'a, Result<Entry<W>, GetError>>),
 }
 
 /// What a look at both levels gave.
@@ -151,12 +145,12 @@ impl Cache {
     ///
     /// Cancel safe: a load that was started goes on, and later callers join it.
     #[inline]
-    pub async fn get<V, F, Fut, L, E>(
+    pub fn get<V, F, Fut, L, E>(
         &self,
         key: &CacheKey,
         options: GetOptions,
         load: F,
-    ) -> Result<Option<Arc<V>>, GetError>
+    ) -> impl Future<Output = Result<Option<Arc<V>>, GetError>> + Send
     where
         V: Cacheable,
         F: FnOnce() -> Fut + Send,
@@ -164,19 +158,18 @@ impl Cache {
         L: Into<Loaded<V>>,
         E: Into<BoxError>,
     {
-        options.check(&self.named.settings.terms)?;
-        match self.level1::<V>(key) {
-            Found::Hit(value) => return Ok(value),
-            Found::Touch(value) => {
-                self.touch(key);
-                return Ok(value);
-            }
-            Found::Miss => {}
-        }
-        match self.below_level1(key, options, Own, load) {
-            Below::Ready(result) => Ok(result?.value),
-            Below::Waits(entry) => Ok(entry.await?.value),
-        }
+        let form = Own;
+        Get::new(
+            self,
+            key,
+            options,
+            form,
+            load,
+            Plain,
+            |cache, key, options, form, load, noted| {
+                cache.load_and_wait(key, options, form, load, noted, false)
+            },
+        )
     }
 
     /// Like [`get`](Self::get), and tells how the call was answered.
@@ -184,12 +177,13 @@ impl Cache {
     /// # Errors
     ///
     /// See [`get`](Self::get).
-    pub async fn get_entry<V, F, Fut, L, E>(
+    #[inline]
+    pub fn get_entry<V, F, Fut, L, E>(
         &self,
         key: &CacheKey,
         options: GetOptions,
         load: F,
-    ) -> Result<Entry<V>, GetError>
+    ) -> impl Future<Output = Result<Entry<V>, GetError>> + Send
     where
         V: Cacheable,
         F: FnOnce() -> Fut + Send,
@@ -197,7 +191,18 @@ impl Cache {
         L: Into<Loaded<V>>,
         E: Into<BoxError>,
     {
-        self.get_form(key, options, Own, load).await
+        let form = Own;
+        Get::new(
+            self,
+            key,
+            options,
+            form,
+            load,
+            WithOutcome,
+            |cache, key, options, form, load, noted| {
+                cache.load_and_wait(key, options, form, load, noted, false)
+            },
+        )
     }
 
     /// Like [`get_entry`](Self::get_entry), for a value that workers hold in another form than L2.
@@ -208,13 +213,14 @@ impl Cache {
     /// # Errors
     ///
     /// See [`get`](Self::get). An error of `l1_serializer` is [`GetError::L1Serializer`], and leaves L1 as it was.
-    pub async fn get_decoded<V, W, D, F, Fut, L, E>(
+    #[inline]
+    pub fn get_decoded<V, W, D, F, Fut, L, E>(
         &self,
         key: &CacheKey,
         options: GetOptions,
         l1_serializer: D,
         load: F,
-    ) -> Result<Entry<W>, GetError>
+    ) -> impl Future<Output = Result<Entry<W>, GetError>> + Send
     where
         V: Cacheable,
         W: Any + Send + Sync,
@@ -224,8 +230,18 @@ impl Cache {
         L: Into<Loaded<V>>,
         E: Into<BoxError>,
     {
-        self.get_form(key, options, crate::form::Decoded(l1_serializer), load)
-            .await
+        let form = Decoded(l1_serializer);
+        Get::new(
+            self,
+            key,
+            options,
+            form,
+            load,
+            WithOutcome,
+            |cache, key, options, form, load, noted| {
+                cache.load_and_wait(key, options, form, load, noted, false)
+            },
+        )
     }
 
     /// What is cached, without a load: an entry, whose value is `None` for a cached absence, or `None` for a miss.
@@ -242,67 +258,6 @@ impl Cache {
         })
     }
 
-    async fn get_form<V, W, M, F, Fut, L, E>(
-        &self,
-        key: &CacheKey,
-        options: GetOptions,
-        form: M,
-        load: F,
-    ) -> Result<Entry<W>, GetError>
-    where
-        V: Cacheable,
-        W: Any + Send + Sync,
-        M: Form<V, W>,
-        F: FnOnce() -> Fut + Send,
-        Fut: Future<Output = Result<L, E>> + Send + 'static,
-        L: Into<Loaded<V>>,
-        E: Into<BoxError>,
-    {
-        options.check(&self.named.settings.terms)?;
-        if let Some(entry) = self.look_level1(key) {
-            return Ok(entry);
-        }
-        match self.below_level1(key, options, form, load) {
-            Below::Ready(result) => result,
-            Below::Waits(entry) => entry.await,
-        }
-    }
-
-    /// Looks into L2, and starts to wait for a load where that has nothing.
-    ///
-    /// Neither async nor inlined: what a load needs would otherwise become part of the future of every hit, and of the
-    /// code that polls it.
-    #[inline(never)]
-    fn below_level1<'a, V, W, M, F, Fut, L, E>(
-        &'a self,
-        key: &'a CacheKey,
-        options: GetOptions,
-        form: M,
-        load: F,
-    ) -> Below<'a, W>
-    where
-        V: Cacheable,
-        W: Any + Send + Sync,
-        M: Form<V, W> + 'a,
-        F: FnOnce() -> Fut + Send + 'a,
-        Fut: Future<Output = Result<L, E>> + Send + 'static,
-        L: Into<Loaded<V>> + 'a,
-        E: Into<BoxError> + 'a,
-    {
-        match self.look_level2(key, &form) {
-            Ok(Look::Found { entry, refresh }) => {
-                if refresh {
-                    self.refresh(key, &options, load);
-                }
-                Below::Ready(Ok(entry))
-            }
-            Ok(Look::Missing { noted }) => Below::Waits(Box::pin(
-                self.load_and_wait(key, options, form, load, noted, false),
-            )),
-            Err(error) => Below::Ready(Err(error)),
-        }
-    }
-
     /// Looks into this thread's L1, then into L2.
     pub(crate) fn look<V, W, M>(&self, key: &CacheKey, form: &M) -> Result<Look<W>, GetError>
     where
@@ -310,36 +265,29 @@ impl Cache {
         W: Any + Send + Sync,
         M: Form<V, W>,
     {
-        match self.look_level1(key) {
-            Some(entry) => Ok(Look::Found {
-                entry,
-                refresh: false,
-            }),
-            None => self.look_level2(key, form),
-        }
-    }
-
-    fn look_level1<W: Any + Send + Sync>(&self, key: &CacheKey) -> Option<Entry<W>> {
         let value = match self.level1(key) {
             Found::Hit(value) => value,
             Found::Touch(value) => {
                 self.touch(key);
                 value
             }
-            Found::Miss => return None,
+            Found::Miss => return self.look_level2(key, form),
         };
         let outcome = Outcome::L1;
-        Some(Entry { value, outcome })
+        Ok(Look::Found {
+            entry: Entry { value, outcome },
+            refresh: false,
+        })
     }
 
     #[inline(always)]
     pub(crate) fn level1<W: Any + Send + Sync>(&self, key: &CacheKey) -> Found<W> {
-        level1::get(self.named.place, key, &self.named.slots, &*self.node.clock)
+        level1::get(&self.named, key, &self.node)
     }
 
     /// Tells L2 that a key is hot, which it cannot see while L1 answers.
     #[cold]
-    fn touch(&self, key: &CacheKey) {
+    pub(crate) fn touch(&self, key: &CacheKey) {
         let name = self.named.name_of(key);
         let born = match self.node.level2.present.get(&name) {
             Some(held) => Some(held.born),
@@ -351,7 +299,7 @@ impl Cache {
     }
 
     #[inline(never)]
-    fn look_level2<V, W, M>(&self, key: &CacheKey, form: &M) -> Result<Look<W>, GetError>
+    pub(crate) fn look_level2<V, W, M>(&self, key: &CacheKey, form: &M) -> Result<Look<W>, GetError>
     where
         V: Cacheable,
         W: Any + Send + Sync,
@@ -402,7 +350,7 @@ impl Cache {
         if held.expires <= now {
             return Ok(Look::Missing { noted });
         }
-        let shared = (held.value.map(|value| typed::<V>(value, key.as_str()))).transpose()?;
+        let shared = (held.value.map(|value| typed::<V>(value, key))).transpose()?;
         let (attached, hits) = self.count_level2(shared.is_none());
         if hits.is_multiple_of(AGE_EVERY) {
             self.record_age(held.born);

@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, time::Duration};
 
+use tidings_core::CacheKey;
+
 use crate::sync::Arc;
 
 /// An error of any kind, as loaders return it.
@@ -49,9 +51,9 @@ pub struct WrongType {
 
 impl GetError {
     #[cold]
-    pub(crate) fn wrong_type(key: &str, cached: &'static str, asked: &'static str) -> Self {
+    pub(crate) fn wrong_type(key: &CacheKey, cached: &'static str, asked: &'static str) -> Self {
         Self::WrongType(Box::new(WrongType {
-            key: key.into(),
+            key: key.as_str().into(),
             cached,
             asked,
         }))

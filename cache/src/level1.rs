@@ -10,11 +10,10 @@
 use std::{any::Any, cell::RefCell, marker::PhantomData, sync::Weak};
 
 use hashbrown::HashTable;
-use tidings_core::{CacheKey, clock::Clock};
+use tidings_core::CacheKey;
 
 use crate::{
     fence::Slots,
-    level2::NEVER,
     node::{Named, Node},
     stats::{ThreadCounters, Threads},
     sync::{Arc, thread_local},
@@ -66,6 +65,10 @@ pub(crate) enum Found<T> {
     Miss,
 }
 
+/// What an entry holds; `None` is a cached absence. What leaves is handed on as that, too: the rest of an entry has nothing to
+/// say, and a hundred bytes to move.
+pub(crate) type Value = Option<Arc<dyn Any + Send + Sync>>;
+
 struct Table {
     place: Place,
     node: u64,
@@ -76,50 +79,48 @@ struct Table {
     threads: Arc<Threads>,
 }
 
-pub(crate) struct Entry {
-    key: CacheKey,
+#[repr(C)] // what a hit reads stands together, the end of the key's buffer last
+struct Entry {
+    value: Value,
     /// The sequence before L2 was read.
     number: u64,
     expires: u64,
-    value: Option<Arc<dyn Any + Send + Sync>>,
     visited: bool,
+    key: CacheKey,
 }
 
-/// Looks a key up in this thread's own table.
-#[inline]
-pub(crate) fn get<T: Any + Send + Sync>(
-    place: Place,
-    key: &CacheKey,
-    slots: &Slots,
-    clock: &dyn Clock,
-) -> Found<T> {
+/// Looks a key up in this thread's own table. The one call of a hit: inlined, it would fill its caller with the table's
+/// registers, and its arguments would travel in memory.
+#[inline(never)]
+pub(crate) fn get<T: Any + Send + Sync>(named: &Named, key: &CacheKey, node: &Node) -> Found<T> {
     // Gone when a value is dropped with its thread, and borrowed when a value's `Drop` uses the cache meanwhile: such a
     // call goes without L1.
-    let found = THREAD.try_with(|thread| {
-        let mut thread = thread.try_borrow_mut().ok()?;
-        let tables = &mut thread.tables;
-        let index = tables.iter().position(|table| table.place == place)?;
-        let found = tables[index].get(key, slots, clock);
-        if let Found::Touch(_) = found {
-            tables.swap(0, index);
-        }
-        Some(found)
+    let found = THREAD.try_with(|thread| match thread.try_borrow_mut() {
+        Ok(mut thread) => match thread.table(named.place) {
+            Some(table) => table.get(key, &named.slots, node),
+            None => Found::Miss,
+        },
+        Err(_) => Found::Miss,
     });
-    found.ok().flatten().unwrap_or(Found::Miss)
+    found.unwrap_or(Found::Miss)
 }
 
-/// Keeps a value on this thread, if it is attached. Gives what had to leave.
+/// Keeps a value on this thread, if it is attached. Gives what had to leave, or else could not stay.
+#[inline]
 pub(crate) fn put(
     fitting: &Fitting<'_>,
     key: &CacheKey,
     number: u64,
     expires: u64,
-    value: Option<Arc<dyn Any + Send + Sync>>,
+    mut value: Value,
     slots: &Slots,
-) -> Option<Entry> {
-    with_table(fitting, |table| {
-        table.put(key, number, expires, value, slots)
-    })?
+) -> Value {
+    // Exchanged in place: what travels through closures and options is written in one piece size and read in another.
+    let exchanged = &mut value;
+    with_table(fitting, move |table| {
+        table.put(key, number, expires, exchanged, slots);
+    });
+    value
 }
 
 /// Counts for this thread; `None` if it is not attached.
@@ -131,7 +132,7 @@ pub(crate) fn count<R>(
 }
 
 /// Takes out what is no longer valid.
-pub(crate) fn sweep(place: Place, slots: &Slots, now: u64) -> Vec<Entry> {
+pub(crate) fn sweep(place: Place, slots: &Slots, now: u64) -> Vec<Value> {
     let gone = THREAD.try_with(|thread| {
         let mut thread = thread.try_borrow_mut().ok()?;
         let mut tables = thread.tables.iter_mut();
@@ -141,6 +142,7 @@ pub(crate) fn sweep(place: Place, slots: &Slots, now: u64) -> Vec<Entry> {
             .extract_if(|entry| {
                 entry.expires <= now || entry.number < slots.floor(entry.key.hash_value())
             })
+            .map(|entry| entry.value)
             .collect();
         table.entries_changed();
         if table.entries.len() * 4 < table.entries.capacity() {
@@ -178,6 +180,38 @@ pub(crate) fn attach(node: &Arc<Node>, named: &Named, label: &str) -> ThreadGuar
 }
 
 impl Thread {
+    #[inline]
+    fn table(&mut self, place: Place) -> Option<&mut Table> {
+        if self.tables.first()?.place != place {
+            self.move_to_front(place)?;
+        }
+        self.tables.first_mut()
+    }
+
+    /// Most threads use one cache only. One that uses two in turn pays for the exchange, some ten instructions.
+    #[cold]
+    fn move_to_front(&mut self, place: Place) -> Option<()> {
+        let index = self.tables.iter().position(|table| table.place == place)?;
+        self.tables.swap(0, index);
+        Some(())
+    }
+
+    /// Adds the table of a cache, if the thread is attached to its node.
+    #[cold]
+    fn add_table(&mut self, fitting: &Fitting<'_>) -> Option<()> {
+        let node = self.nodes.iter().find(|other| other.node == fitting.node)?;
+        self.tables.push(Table {
+            place: fitting.place,
+            node: fitting.node,
+            entries: HashTable::new(),
+            capacity: fitting.capacity,
+            hand: 0,
+            counters: fitting.threads.join(&node.label),
+            threads: Arc::clone(fitting.threads),
+        });
+        Some(())
+    }
+
     /// The tables of nodes that the thread is no longer attached to, to be dropped once it is no longer borrowed.
     fn take_detached(&mut self) -> Vec<Table> {
         let Self { tables, nodes } = self;
@@ -189,27 +223,14 @@ impl Thread {
     }
 }
 
+#[inline]
 fn with_table<R>(fitting: &Fitting<'_>, run: impl FnOnce(&mut Table) -> R) -> Option<R> {
     let result = THREAD.try_with(|thread| {
         let mut thread = thread.try_borrow_mut().ok()?;
-        let Thread { tables, nodes } = &mut *thread;
-        let index = match tables.iter().position(|table| table.place == fitting.place) {
-            Some(index) => index,
-            None => {
-                let node = nodes.iter().find(|other| other.node == fitting.node)?;
-                tables.push(Table {
-                    place: fitting.place,
-                    node: fitting.node,
-                    entries: HashTable::new(),
-                    capacity: fitting.capacity,
-                    hand: 0,
-                    counters: fitting.threads.join(&node.label),
-                    threads: Arc::clone(fitting.threads),
-                });
-                tables.len() - 1
-            }
-        };
-        Some(run(&mut tables[index]))
+        if thread.table(fitting.place).is_none() {
+            thread.add_table(fitting)?;
+        }
+        Some(run(thread.table(fitting.place)?))
     });
     result.ok().flatten()
 }
@@ -220,14 +241,18 @@ impl Table {
         &mut self,
         key: &CacheKey,
         slots: &Slots,
-        clock: &dyn Clock,
+        node: &Node,
     ) -> Found<T> {
         let hash = key.hash_value();
-        let Some(entry) = self.entries.find_mut(hash, |entry| entry.key == *key) else {
+        // By the hash alone, so that the loop over a group's candidates holds no call, and its registers stay where they are.
+        // Two keys that share all 64 bits of a secret hash evict each other, if that ever happens.
+        let entry = self
+            .entries
+            .find_mut(hash, |entry| entry.key.hash_value() == hash);
+        let Some(entry) = entry.filter(|entry| entry.key.as_bytes() == key.as_bytes()) else {
             return Found::Miss;
         };
-        let expired = entry.expires != NEVER && clock.now().0 >= entry.expires;
-        if expired || below_floor(entry.number, slots.floor(hash)) {
+        if below_floor(entry.number, slots.floor(hash)) || !node.is_ahead(entry.expires) {
             return Found::Miss;
         }
         let value = match &entry.value {
@@ -249,51 +274,57 @@ impl Table {
         }
     }
 
-    fn put(
-        &mut self,
-        key: &CacheKey,
-        number: u64,
-        expires: u64,
-        value: Option<Arc<dyn Any + Send + Sync>>,
-        slots: &Slots,
-    ) -> Option<Entry> {
+    /// Keeps `value`, and leaves in its place what goes for it.
+    fn put(&mut self, key: &CacheKey, number: u64, expires: u64, value: &mut Value, slots: &Slots) {
         let hash = key.hash_value();
+        if let Some(old) = (self.entries).find_mut(hash, |entry| entry.key.hash_value() == hash) {
+            if old.key != *key {
+                old.key = key.clone();
+            }
+            (old.number, old.expires, old.visited) = (number, expires, false);
+            std::mem::swap(&mut old.value, value);
+            return;
+        }
+        if self.capacity == 0 {
+            return;
+        }
+        let gone = if self.entries.len() >= self.capacity {
+            self.evict(slots)
+        } else {
+            None
+        };
         let entry = Entry {
             key: key.clone(),
             number,
             expires,
-            value,
+            value: std::mem::replace(value, gone),
             visited: false,
         };
-        if let Some(old) = self.entries.find_mut(hash, |entry| entry.key == *key) {
-            return Some(std::mem::replace(old, entry));
-        }
-        if self.capacity == 0 {
-            return Some(entry);
-        }
-        let gone = (self.entries.len() >= self.capacity).then(|| self.evict(slots));
         self.entries
             .insert_unique(hash, entry, |entry| entry.key.hash_value());
         self.entries_changed();
-        gone.flatten()
     }
 
-    /// Turns the hand until it meets an entry that was not hit since last time, or is no longer valid.
-    fn evict(&mut self, slots: &Slots) -> Option<Entry> {
+    /// Turns the hand until it meets an entry that was not hit since last time, or is no longer valid. Gives its value.
+    fn evict(&mut self, slots: &Slots) -> Value {
         // Twice round at most: the first round clears every mark.
-        for _ in 0..2 * self.entries.num_buckets() {
+        let buckets = self.entries.num_buckets();
+        for _ in 0..2 * buckets {
             let index = self.hand;
-            self.hand = (index + 1) % self.entries.num_buckets();
+            self.hand = if index + 1 < buckets { index + 1 } else { 0 };
             let Some(entry) = self.entries.get_bucket_mut(index) else {
                 continue;
             };
-            let valid = !below_floor(entry.number, slots.floor(entry.key.hash_value()));
-            if entry.visited && valid {
+            let valid = || !below_floor(entry.number, slots.floor(entry.key.hash_value()));
+            if entry.visited && valid() {
                 entry.visited = false;
                 continue;
             }
-            let entry = self.entries.get_bucket_entry(index).ok()?;
-            return Some(entry.remove().0);
+            let value = entry.value.take();
+            if let Ok(entry) = self.entries.get_bucket_entry(index) {
+                entry.remove();
+            }
+            return value;
         }
         None
     }

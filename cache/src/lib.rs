@@ -74,6 +74,7 @@ mod fence;
 mod fill;
 mod flight;
 mod form;
+mod get;
 mod invalidate;
 mod level1;
 mod level2;

@@ -155,7 +155,7 @@ impl Cache {
         // Its type was compared when the flight was joined.
         let shared = (answer
             .value
-            .map(|value| crate::stored::typed::<V>(value, key.as_str())))
+            .map(|value| crate::stored::typed::<V>(value, key)))
         .transpose()?;
         match answer.filled {
             Some(expires) => {
@@ -178,7 +178,7 @@ impl Cache {
         if let Some(flight) = shard.joinable(key) {
             if flight.value_type != TypeId::of::<V>() {
                 return Err(GetError::wrong_type(
-                    key.as_str(),
+                    key,
                     flight.type_name,
                     std::any::type_name::<V>(),
                 ));

@@ -40,6 +40,7 @@ impl Node {
     }
 
     /// Whether a time has yet to come. The clock is read only if it could have.
+    #[inline]
     pub(crate) fn is_ahead(&self, time: u64) -> bool {
         time == NEVER || time > self.now()
     }

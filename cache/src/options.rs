@@ -29,7 +29,7 @@ pub(crate) const MOST_TAGS: usize = 32;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use]
-pub struct GetOptions(Option<Box<Set>>);
+pub struct GetOptions(Option<Arc<Set>>);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Set {
@@ -90,12 +90,16 @@ impl GetOptions {
     /// Tags of whatever this call loads, besides those that the load itself gives.
     pub fn tags<T: Into<Tag>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         let tags = tags.into_iter().map(Into::into).collect();
-        self.0.get_or_insert_default().tags = Some(tags);
+        self.set().tags = Some(tags);
         self
     }
 
     fn overrides(&mut self) -> &mut Overrides {
-        &mut self.0.get_or_insert_default().terms
+        &mut self.set().terms
+    }
+
+    fn set(&mut self) -> &mut Set {
+        Arc::make_mut(self.0.get_or_insert_default())
     }
 
     /// Checks what was set, against the cache's settings too.
@@ -287,6 +291,14 @@ mod tests {
             5 * SECOND,
             "the policy of a call beats what its cache set"
         );
+    }
+
+    #[test]
+    fn what_is_set_on_a_copy_stays_with_the_copy() {
+        let options = GetOptions::default().ttl(SECOND).tags(["a"]);
+        let copy = options.clone().ttl(2 * SECOND).tags(["b"]);
+        assert_eq!(options, GetOptions::default().ttl(SECOND).tags(["a"]));
+        assert_eq!(copy, GetOptions::default().ttl(2 * SECOND).tags(["b"]));
     }
 
     /// ML7

@@ -57,7 +57,7 @@ impl Cache {
             let Some(remaining) = self.remaining(held.expires) else {
                 return Ok(None);
             };
-            let value = Some(typed(held.value, key.as_str())?);
+            let value = Some(typed(held.value, key)?);
             return Ok(Some(Probe { value, remaining }));
         }
         Ok(self.probe_absence(key).map(|remaining| Probe {

@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use serde::Serialize;
+use tidings_core::CacheKey;
 
 use crate::{error::GetError, sync::Arc};
 
@@ -31,7 +32,10 @@ impl<V: Cacheable> Stored for V {
 }
 
 /// Gives a stored value its type back.
-pub(crate) fn typed<V: Cacheable>(value: Arc<dyn Stored>, key: &str) -> Result<Arc<V>, GetError> {
+pub(crate) fn typed<V: Cacheable>(
+    value: Arc<dyn Stored>,
+    key: &CacheKey,
+) -> Result<Arc<V>, GetError> {
     let cached = (*value).type_name();
     let any: Arc<dyn Any + Send + Sync> = value;
     any.downcast()

@@ -40,6 +40,7 @@ pub const INLINE: usize = 94;
 /// assert_ne!(CacheKey::new("k", &[None::<&str>]), CacheKey::new("k", &[""]));
 /// ```
 #[derive(Clone)]
+#[repr(C)] // the hash beside the text's beginning: a comparison reads both, and few texts reach the buffer's end
 pub struct CacheKey {
     hash: u64,
     text: Text,

@@ -235,6 +235,24 @@ async fn invalidate_empties_l1_of_every_worker_and_l2() {
     }
 }
 
+/// G2: a `get` begins when it is awaited, not when its future is made.
+#[tokio::test]
+async fn a_get_that_was_made_before_an_invalidation_and_is_awaited_after_it_loads() {
+    let cache = Cache::builder().build().unwrap();
+    let _guard = cache.attach_thread("worker");
+    let source = Source::default();
+    cache
+        .set(k(), Some(1_u8), GetOptions::default().tags(["tag"]))
+        .unwrap();
+    for outcome in [Outcome::L2, Outcome::L1] {
+        assert_eq!(cache.cached::<u8>(k()).unwrap().unwrap().outcome, outcome);
+    }
+    let get = cache.get(k(), GetOptions::default(), source.give(Some(2_u8)));
+    drop(cache.invalidate(k()));
+    assert_eq!(get.await.unwrap().as_deref(), Some(&2));
+    assert_eq!(source.loads(), 1);
+}
+
 /// A create evicts a cached absence.
 #[tokio::test]
 async fn apply_change_evicts_a_cached_absence() {

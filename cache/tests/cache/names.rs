@@ -66,6 +66,26 @@ async fn purge_empties_one_cache_and_leaves_the_others() {
     assert_eq!(cache.stats().purges, 1);
 }
 
+/// A thread's tables change places with each other when two caches are asked in turn.
+#[tokio::test]
+async fn a_thread_that_asks_several_caches_in_turn_hits_each() {
+    let first = Cache::builder().build().unwrap();
+    let _guard = first.attach_thread("worker");
+    let caches = [first.named("a").unwrap(), first.named("b").unwrap(), first];
+    for (value, cache) in caches.iter().enumerate() {
+        cache.set(k(), Some(value), GetOptions::default()).unwrap();
+        cache.cached::<usize>(k()).unwrap().unwrap();
+    }
+    for (value, cache) in caches.iter().enumerate().cycle().take(300) {
+        let entry = cache.cached::<usize>(k()).unwrap().unwrap();
+        assert_eq!(
+            (entry.value.as_deref(), entry.outcome),
+            (Some(&value), Outcome::L1)
+        );
+    }
+    assert!(caches.iter().all(|cache| cache.stats().l1_hits == 100));
+}
+
 #[tokio::test]
 async fn a_name_keeps_its_settings() {
     let cache = Cache::builder().build().unwrap();
