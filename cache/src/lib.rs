@@ -57,9 +57,14 @@
 //!
 //! # What it does not do
 //!
-//! It knows neither a store nor other nodes. Callers pass a load; a [`Propagate`] carries invalidations away. It does not
-//! write through, and nothing refuses an entry for being new: a fresh value is always admitted. A value that a `get` handed
-//! out before an invalidation stays what it was, for whoever holds it.
+//! It knows neither a store nor other nodes. Callers pass a load; a [`Propagate`] carries invalidations away, and who receives
+//! one calls [`apply_invalidation`](Cache::apply_invalidation). It does not write through, and nothing refuses an entry for
+//! being new: a fresh value is always admitted. A value that a `get` handed out before an invalidation stays what it was,
+//! for whoever holds it.
+//!
+//! # Testing with it
+//!
+//! [`kit`] has what the crate's own tests use: time by hand, loads that wait to be told, several nodes in one process.
 
 #[macro_use]
 mod step;
@@ -75,6 +80,8 @@ mod fill;
 mod flight;
 mod form;
 mod invalidate;
+#[cfg(not(shuttle))]
+pub mod kit;
 mod level1;
 mod level2;
 mod load;
@@ -87,6 +94,7 @@ mod policy;
 mod probe;
 mod publish;
 mod receipt;
+mod remote;
 mod set;
 mod size;
 mod stats;

@@ -10,6 +10,7 @@ mod fences;
 mod kit;
 mod loads;
 mod names;
+mod nodes;
 mod stale;
 mod times;
 mod walker;
