@@ -72,6 +72,7 @@ mod blocking;
 mod bulk;
 mod cache;
 mod config;
+mod decoded;
 mod error;
 #[cfg(shuttle)]
 mod faults;
@@ -111,6 +112,7 @@ pub use tidings_core::{
 pub use self::{
     cache::{Cache, Entry, Outcome},
     config::{CacheBuilder, CacheSettings},
+    decoded::Decoded,
     error::{BoxError, ConfigError, GetError, LoadError, OptionError, SetError, WrongType},
     invalidate::Keys,
     level1::ThreadGuard,

@@ -6,6 +6,7 @@ mod bounds;
 mod bulk;
 mod causes;
 mod checker;
+mod decoded;
 mod fences;
 mod kit;
 mod loads;
