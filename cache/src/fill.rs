@@ -90,16 +90,17 @@ impl Cache {
             let mut shard = self.named.flights.lock(key);
             let overdue = flight.is_overdue();
             #[cfg_attr(
-                not(shuttle),
+                not(any(shuttle, tidings_faults)),
                 expect(unused_mut, reason = "a model overrides the look")
             )]
             let mut current = shard.finish(flight);
-            #[cfg(shuttle)]
+            #[cfg(any(shuttle, tidings_faults))]
             {
                 use crate::faults::{Step, removed};
                 current |= removed(Step::FillChecksFlight);
                 if removed(Step::FillHoldsLock) {
                     drop(shard);
+                    crate::faults::pause();
                     shard = self.named.flights.lock(key);
                     drop(shard);
                 }
@@ -153,7 +154,7 @@ impl Cache {
         let Some(extra) = extra.filter(|extra| !extra.tags.is_empty()) else {
             return NEVER;
         };
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         if crate::faults::removed(crate::faults::Step::VoidedTellsTags) {
             return NEVER;
         }
@@ -192,9 +193,10 @@ impl Cache {
         let (removed, voided) = {
             let mut shard = self.named.flights.lock(key);
             let voided = step!(SetVoids, Some(shard.void(key, NEVER)), or None);
-            #[cfg(shuttle)]
+            #[cfg(any(shuttle, tidings_faults))]
             if crate::faults::removed(crate::faults::Step::SetHoldsLock) {
                 drop(shard);
+                crate::faults::pause();
                 shard = self.named.flights.lock(key);
             }
             let removed = step!(
@@ -267,7 +269,7 @@ impl Cache {
         // Held until the entry is in L2 and in the index: an invalidation of the tag comes before or after both.
         let mut index = self.named.tags.lock();
         let newest = index.newest(held.tags());
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         let newest = if crate::faults::removed(crate::faults::Step::FillChecksTag) {
             0
         } else {
@@ -276,9 +278,10 @@ impl Cache {
         if number < newest {
             return Err(newest);
         }
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         if crate::faults::removed(crate::faults::Step::FillHoldsTagLock) {
             drop(index);
+            crate::faults::pause();
             index = self.named.tags.lock();
         }
         index.enter(&stored, held.tags());
@@ -471,7 +474,7 @@ impl Cache {
             StaleStaysRemoved,
             self.node.level2.exchange(stored, held),
             or {
-                shuttle::thread::yield_now();
+                crate::faults::pause();
                 Some(self.node.level2.insert(stored, held))
             }
         )

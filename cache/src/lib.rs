@@ -74,7 +74,7 @@ mod cache;
 mod config;
 mod decoded;
 mod error;
-#[cfg(shuttle)]
+#[cfg(any(shuttle, tidings_faults))]
 mod faults;
 mod fence;
 mod fill;
@@ -125,6 +125,11 @@ pub use self::{
     stored::Cacheable,
     tags::Tag,
 };
+
+/// For the random checker, in a build with `--cfg tidings_faults`.
+#[cfg(all(tidings_faults, not(shuttle)))]
+#[doc(hidden)]
+pub use self::faults::{guards, remove_guard};
 
 /// The examples of the README are compiled and run.
 #[cfg(all(doctest, not(shuttle)))]
