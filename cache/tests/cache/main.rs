@@ -12,6 +12,7 @@ mod kit;
 mod loads;
 mod names;
 mod nodes;
+mod published;
 mod stale;
 mod times;
 mod walker;
