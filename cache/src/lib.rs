@@ -85,6 +85,7 @@ mod invalidate;
 pub mod kit;
 mod level1;
 mod level2;
+mod lifetime;
 mod load;
 mod loaded;
 #[cfg(all(test, shuttle))]

@@ -14,5 +14,6 @@ mod names;
 mod nodes;
 mod published;
 mod stale;
+mod staleness;
 mod times;
 mod walker;
