@@ -16,4 +16,5 @@ mod published;
 mod stale;
 mod staleness;
 mod times;
+mod walk;
 mod walker;
