@@ -307,7 +307,7 @@ impl Cache {
     {
         // Before L2 is read: an invalidation that this look does not see takes a higher number.
         #[cfg_attr(
-            not(shuttle),
+            not(any(shuttle, tidings_faults)),
             expect(unused_mut, reason = "a model moves the note behind the look")
         )]
         let mut noted = self.node.sequence.current();
@@ -318,7 +318,7 @@ impl Cache {
             // Values first: a fill that turns one into the other inserts before it removes.
             None => (self.node.level2.absent.get(&name)).map(|held| held.map(|()| None)),
         };
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         if crate::faults::removed(crate::faults::Step::NumberNotedFirst) {
             // One more step of the checker between the two, as there would be between two instructions.
             noted = self.node.sequence.current();

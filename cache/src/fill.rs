@@ -9,6 +9,7 @@ use crate::{
     error::{GetError, OptionError},
     flight::{Answer, Flight, Landed},
     level2::{ABSENCE_OVERHEAD, ENTRY_OVERHEAD, Extra, Held, NEVER, Present, Removed},
+    lifetime::{self, nanoseconds},
     loaded::Loaded,
     options::{Terms, check_duration, check_tags},
     size::size_of_value,
@@ -77,7 +78,8 @@ impl Cache {
     ) {
         let key = &flight.key;
         let (cached, position) = (cargo.cached, cargo.position);
-        let (held, weight) = self.held(key, cargo, flight.number, terms, call_tags);
+        let noted = (flight.number, flight.started);
+        let (held, weight) = self.held(key, cargo, noted, terms, call_tags);
         let keep_until = held.expires.min(held.refresh_at());
         let extra = held.extra.clone();
         let mut answer = Answer {
@@ -90,16 +92,17 @@ impl Cache {
             let mut shard = self.named.flights.lock(key);
             let overdue = flight.is_overdue();
             #[cfg_attr(
-                not(shuttle),
+                not(any(shuttle, tidings_faults)),
                 expect(unused_mut, reason = "a model overrides the look")
             )]
             let mut current = shard.finish(flight);
-            #[cfg(shuttle)]
+            #[cfg(any(shuttle, tidings_faults))]
             {
                 use crate::faults::{Step, removed};
                 current |= removed(Step::FillChecksFlight);
                 if removed(Step::FillHoldsLock) {
                     drop(shard);
+                    crate::faults::pause();
                     shard = self.named.flights.lock(key);
                     drop(shard);
                 }
@@ -153,7 +156,7 @@ impl Cache {
         let Some(extra) = extra.filter(|extra| !extra.tags.is_empty()) else {
             return NEVER;
         };
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         if crate::faults::removed(crate::faults::Step::VoidedTellsTags) {
             return NEVER;
         }
@@ -188,13 +191,15 @@ impl Cache {
         call_tags: Option<&[Tag]>,
     ) -> Removed {
         let cached = cargo.cached;
-        let (held, weight) = self.held(key, cargo, number, terms, call_tags);
+        let noted = (number, self.node.now());
+        let (held, weight) = self.held(key, cargo, noted, terms, call_tags);
         let (removed, voided) = {
             let mut shard = self.named.flights.lock(key);
             let voided = step!(SetVoids, Some(shard.void(key, NEVER)), or None);
-            #[cfg(shuttle)]
+            #[cfg(any(shuttle, tidings_faults))]
             if crate::faults::removed(crate::faults::Step::SetHoldsLock) {
                 drop(shard);
+                crate::faults::pause();
                 shard = self.named.flights.lock(key);
             }
             let removed = step!(
@@ -218,12 +223,12 @@ impl Cache {
         self.node.level2.remove(&self.named.name_of(key), NEVER)
     }
 
-    /// An entry as L2 is to hold it, and its weight if L2 can.
+    /// An entry as L2 is to hold it, and its weight if L2 can. With the number, and the time, from before its source was read.
     fn held(
         &self,
         key: &CacheKey,
         cargo: Cargo,
-        number: u64,
+        (number, read): (u64, u64),
         terms: &Terms,
         call_tags: Option<&[Tag]>,
     ) -> (Held<Option<Arc<dyn Stored>>>, Option<u64>) {
@@ -232,12 +237,20 @@ impl Cache {
         tags.sort_unstable();
         tags.dedup();
         let born = self.node.now();
-        let (expires, refresh_at) = self.times(key, terms, &cargo, born);
+        let until = lifetime::bound(terms, read);
+        let default = if cargo.value.is_some() {
+            terms.ttl
+        } else {
+            terms.neg_ttl
+        };
+        let ttl = cargo.ttl.unwrap_or(default);
+        let (expires, refresh_at) = lifetime::times(key, terms, ttl, born, until);
         let weight = self.weight(key, &cargo, &tags);
-        let extra = (!tags.is_empty() || refresh_at != NEVER).then(|| {
+        let extra = (!tags.is_empty() || refresh_at != NEVER || until != NEVER).then(|| {
             Arc::new(Extra {
                 tags: tags.into(),
                 refresh_at,
+                until,
             })
         });
         let held = Held {
@@ -267,7 +280,7 @@ impl Cache {
         // Held until the entry is in L2 and in the index: an invalidation of the tag comes before or after both.
         let mut index = self.named.tags.lock();
         let newest = index.newest(held.tags());
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         let newest = if crate::faults::removed(crate::faults::Step::FillChecksTag) {
             0
         } else {
@@ -276,9 +289,10 @@ impl Cache {
         if number < newest {
             return Err(newest);
         }
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         if crate::faults::removed(crate::faults::Step::FillHoldsTagLock) {
             drop(index);
+            crate::faults::pause();
             index = self.named.tags.lock();
         }
         index.enter(&stored, held.tags());
@@ -320,37 +334,6 @@ impl Cache {
         };
         let weight = base + key.as_bytes().len() as u64 + cargo.bytes? + tags;
         (weight <= self.node.level2.heaviest(cargo.value.is_some())).then_some(weight)
-    }
-
-    /// When an entry expires, and when it is to be loaded anew.
-    fn times(&self, key: &CacheKey, terms: &Terms, cargo: &Cargo, now: u64) -> (u64, u64) {
-        let default = if cargo.value.is_some() {
-            terms.ttl
-        } else {
-            terms.neg_ttl
-        };
-        let ttl = cargo.ttl.unwrap_or(default);
-        if ttl.is_zero() {
-            return (NEVER, NEVER);
-        }
-        let ttl = nanoseconds(ttl);
-        let short = (ttl as f64 * terms.jitter * self.fraction(key, now)) as u64;
-        let ttl = (ttl - short.min(ttl)).max(1);
-        let refresh_at = if terms.refresh_early > 0.0 {
-            now.saturating_add((ttl as f64 * terms.refresh_early) as u64)
-        } else {
-            NEVER
-        };
-        (now.saturating_add(ttl), refresh_at)
-    }
-
-    /// A number from 0 to 1 that keys of one moment, and one key at two moments, do not share. The key's hash is secret, so
-    /// this cannot be foretold either.
-    fn fraction(&self, key: &CacheKey, now: u64) -> f64 {
-        let mut mixed = key.hash_value() ^ now.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Lands a flight with an error, or with the expired value if that may be served.
@@ -411,7 +394,13 @@ impl Cache {
         if held.expires > now {
             return None; // a renewal failed: what is cached stays, and whoever renews hears of it
         }
-        let expires = now.saturating_add(nanoseconds(terms.resurrect_ttl));
+        let until = held.until();
+        let expires = now
+            .saturating_add(nanoseconds(terms.resurrect_ttl))
+            .min(until);
+        if expires <= now {
+            return None;
+        }
         let answer = Answer {
             value: Some(Arc::clone(&held.value)),
             filled: Some(expires),
@@ -422,6 +411,7 @@ impl Cache {
         let extra = Arc::new(Extra {
             tags,
             refresh_at: NEVER,
+            until,
         });
         let held = Held {
             expires,
@@ -455,6 +445,7 @@ impl Cache {
         let extra = Arc::new(Extra {
             tags: held.tags().into(),
             refresh_at: now.saturating_add((left / 2).max(1)),
+            until: held.until(),
         });
         let held = Held {
             extra: Some(extra),
@@ -471,13 +462,9 @@ impl Cache {
             StaleStaysRemoved,
             self.node.level2.exchange(stored, held),
             or {
-                shuttle::thread::yield_now();
+                crate::faults::pause();
                 Some(self.node.level2.insert(stored, held))
             }
         )
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

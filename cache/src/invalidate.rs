@@ -140,12 +140,13 @@ impl Cache {
         let counters = &self.named.counters;
         let below = cause.unwrap_or(ALL);
         let mut removed = Removed::default();
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         if crate::faults::removed(crate::faults::Step::InvalidateNumbersLast) {
             let number = self.node.sequence.next();
             for key in keys {
                 self.named.slots.raise(key.hash_value(), number);
             }
+            crate::faults::pause();
             for key in keys {
                 drop(self.named.flights.lock(key).void(key, below));
                 drop(self.node.level2.remove(&self.named.name_of(key), below));
@@ -187,7 +188,7 @@ impl Cache {
 
     /// The number for the slots.
     fn own_number(&self, cause: Option<u64>) -> u64 {
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         if let Some(cause) = cause
             && crate::faults::removed(crate::faults::Step::CauseTakesOwnNumber)
         {
@@ -199,7 +200,7 @@ impl Cache {
 
     pub(crate) fn invalidate_tag_under(&self, tag: &Tag, cause: Option<u64>) -> u64 {
         let mut removed = Removed::default();
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         if crate::faults::removed(crate::faults::Step::TagNumbersLast) {
             self.named.slots.raise_all(self.node.sequence.next());
         }
@@ -221,7 +222,7 @@ impl Cache {
                 });
             }
         }
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         if crate::faults::removed(crate::faults::Step::TagNumbersLast) {
             return self.node.sequence.current();
         }
@@ -241,7 +242,7 @@ impl Cache {
 
     pub(crate) fn purge_under(&self, cause: Option<u64>) -> u64 {
         let below = cause.unwrap_or(ALL);
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         if crate::faults::removed(crate::faults::Step::PurgeNumbersLast) {
             self.named.slots.raise_all(self.node.sequence.next());
         }
@@ -251,7 +252,7 @@ impl Cache {
         let cache = self.named.index;
         let leaves = |key: &StoredKey, number, _| key.cache() == cache && number < below;
         let removed = step!(PurgeRemoves, self.node.level2.sift(leaves), or Removed::default());
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         if crate::faults::removed(crate::faults::Step::PurgeNumbersLast) {
             return self.node.sequence.current();
         }
@@ -286,7 +287,7 @@ fn current_cause() -> Option<u64> {
 }
 
 fn void_below(below: u64) -> u64 {
-    #[cfg(shuttle)]
+    #[cfg(any(shuttle, tidings_faults))]
     if below != ALL && crate::faults::removed(crate::faults::Step::CauseVoids) {
         return 0;
     }

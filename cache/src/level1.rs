@@ -337,7 +337,7 @@ impl Table {
 /// The whole of an L1 entry's validity.
 #[inline]
 fn below_floor(number: u64, floor: u64) -> bool {
-    #[cfg(shuttle)]
+    #[cfg(any(shuttle, tidings_faults))]
     if crate::faults::removed(crate::faults::Step::Level1ComparesSlot) {
         return false;
     }

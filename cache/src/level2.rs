@@ -141,6 +141,8 @@ pub(crate) struct Extra {
     pub(crate) tags: Box<[Tag]>,
     /// When to load anew in the background.
     pub(crate) refresh_at: u64,
+    /// The bound on its staleness: no new time goes beyond it.
+    pub(crate) until: u64,
 }
 
 pub(crate) type Present = Held<Arc<dyn Stored>>;
@@ -164,6 +166,10 @@ impl<V> Held<V> {
 
     pub(crate) fn refresh_at(&self) -> u64 {
         self.extra.as_ref().map_or(NEVER, |extra| extra.refresh_at)
+    }
+
+    pub(crate) fn until(&self) -> u64 {
+        self.extra.as_ref().map_or(NEVER, |extra| extra.until)
     }
 }
 

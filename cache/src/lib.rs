@@ -57,9 +57,14 @@
 //!
 //! # What it does not do
 //!
-//! It knows neither a store nor other nodes. Callers pass a load; a [`Propagate`] carries invalidations away. It does not
-//! write through, and nothing refuses an entry for being new: a fresh value is always admitted. A value that a `get` handed
-//! out before an invalidation stays what it was, for whoever holds it.
+//! It knows neither a store nor other nodes. Callers pass a load; a [`Propagate`] carries invalidations away, and who receives
+//! one calls [`apply_invalidation`](Cache::apply_invalidation). It does not write through, and nothing refuses an entry for
+//! being new: a fresh value is always admitted. A value that a `get` handed out before an invalidation stays what it was,
+//! for whoever holds it.
+//!
+//! # Testing with it
+//!
+//! [`kit`] has what the crate's own tests use: time by hand, loads that wait to be told, several nodes in one process.
 
 #[macro_use]
 mod step;
@@ -67,8 +72,9 @@ mod blocking;
 mod bulk;
 mod cache;
 mod config;
+mod decoded;
 mod error;
-#[cfg(shuttle)]
+#[cfg(any(shuttle, tidings_faults))]
 mod faults;
 mod fence;
 mod fill;
@@ -76,8 +82,11 @@ mod flight;
 mod form;
 mod get;
 mod invalidate;
+#[cfg(not(shuttle))]
+pub mod kit;
 mod level1;
 mod level2;
+mod lifetime;
 mod load;
 mod loaded;
 #[cfg(all(test, shuttle))]
@@ -88,6 +97,7 @@ mod policy;
 mod probe;
 mod publish;
 mod receipt;
+mod remote;
 mod set;
 mod size;
 mod stats;
@@ -104,6 +114,7 @@ pub use tidings_core::{
 pub use self::{
     cache::{Cache, Entry, Outcome},
     config::{CacheBuilder, CacheSettings},
+    decoded::Decoded,
     error::{BoxError, ConfigError, GetError, LoadError, OptionError, SetError, WrongType},
     invalidate::Keys,
     level1::ThreadGuard,
@@ -116,6 +127,11 @@ pub use self::{
     stored::Cacheable,
     tags::Tag,
 };
+
+/// For the random checker, in a build with `--cfg tidings_faults`.
+#[cfg(all(tidings_faults, not(shuttle)))]
+#[doc(hidden)]
+pub use self::faults::{guards, remove_guard};
 
 /// The examples of the README are compiled and run.
 #[cfg(all(doctest, not(shuttle)))]

@@ -190,9 +190,9 @@ impl Cache {
             return Ok(Start::Flight { flight, own: false });
         }
         // Under the lock: a load that landed since L2 was read has filled it, and one that lands later is joined above.
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         let look_again = !crate::faults::removed(crate::faults::Step::StartLooksAgain);
-        #[cfg(not(shuttle))]
+        #[cfg(not(any(shuttle, tidings_faults)))]
         let look_again = true;
         if look_again && !renew && !background && self.is_live(key) {
             return Ok(Start::Filled);
@@ -291,7 +291,7 @@ impl Cache {
 
 /// Whether the caller came after an invalidation of a tag that the load knew nothing of.
 fn is_late(noted: u64, answer: &Answer) -> bool {
-    #[cfg(shuttle)]
+    #[cfg(any(shuttle, tidings_faults))]
     if crate::faults::removed(crate::faults::Step::LateCallersAskAgain) {
         return false;
     }

@@ -63,6 +63,16 @@ macro_rules! setters {
             self
         }
 
+        /// Serves no entry that was read from its source longer ago, whatever its ttl says and whatever fails; zero, the
+        /// default, is no bound. It counts from the start of the load, or from the [`set`](crate::Cache::set), and like a
+        /// ttl it holds for what is loaded or set under it.
+        ///
+        /// For sources that others change without telling this node. What it is told of is gone at once.
+        pub fn max_staleness(mut self, bound: Duration) -> Self {
+            self.overrides().max_staleness = Some(bound);
+            self
+        }
+
         /// Loads anew in the background once this share of the ttl has passed; zero, the default, never does.
         pub fn refresh_early(mut self, share: f64) -> Self {
             self.overrides().refresh_early = Some(share);
@@ -155,6 +165,7 @@ pub(crate) struct Overrides {
     pub(crate) ttl: Option<Duration>,
     pub(crate) neg_ttl: Option<Duration>,
     pub(crate) resurrect_ttl: Option<Duration>,
+    pub(crate) max_staleness: Option<Duration>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) refresh_early: Option<f64>,
     pub(crate) jitter: Option<f64>,
@@ -166,6 +177,7 @@ impl Overrides {
         check_duration("ttl", self.ttl)?;
         check_duration("neg_ttl", self.neg_ttl)?;
         check_duration("resurrect_ttl", self.resurrect_ttl)?;
+        check_duration("max_staleness", self.max_staleness)?;
         check_duration("deadline", self.deadline)?;
         if let Some(share) = self.refresh_early
             && !(0.0..1.0).contains(&share)
@@ -223,6 +235,7 @@ pub(crate) struct Terms {
     pub(crate) ttl: Duration,
     pub(crate) neg_ttl: Duration,
     pub(crate) resurrect_ttl: Duration,
+    pub(crate) max_staleness: Duration,
     pub(crate) deadline: Duration,
     pub(crate) refresh_early: f64,
     pub(crate) jitter: f64,
@@ -252,6 +265,7 @@ impl Terms {
             } else {
                 first(|level| level.resurrect_ttl).unwrap_or_default()
             },
+            max_staleness: first(|level| level.max_staleness).unwrap_or_default(),
             deadline: first(|level| level.deadline).unwrap_or(Duration::from_secs(10)),
             refresh_early: share(|level| level.refresh_early).unwrap_or_default(),
             jitter: share(|level| level.jitter).unwrap_or_default(),
@@ -314,6 +328,10 @@ mod tests {
                 GetOptions::default().resurrect_ttl(Duration::MAX),
             ),
             ("deadline", GetOptions::default().deadline(Duration::MAX)),
+            (
+                "max_staleness",
+                GetOptions::default().max_staleness(Duration::MAX),
+            ),
             ("refresh_early", GetOptions::default().refresh_early(1.0)),
             (
                 "refresh_early",

@@ -19,6 +19,18 @@ impl Policy {
     ///
     /// An absence is served for five seconds; nothing is ever served after its time, and a call that asks for that
     /// ([`resurrect_ttl`](crate::GetOptions::resurrect_ttl)) is refused.
+    ///
+    /// # How stale a value can be
+    ///
+    /// What the node is told of (its own invalidations and changes, and those of other nodes once they are
+    /// [applied](crate::Cache::apply_invalidation)) is stale for no time at all: no later `get` sees the old value. What
+    /// nobody tells it of it cannot know: a row that another program changed is served for as long as its entry lives, and
+    /// this policy sets no ttl, so that is until it is evicted. On a node that is alone with its source that never happens,
+    /// and a bound would cost a load of every key now and then for nothing. Where others write too, set one beside the
+    /// policy: [`max_staleness`](crate::GetOptions::max_staleness), on the cache or the call.
+    ///
+    /// An absence lives five seconds for the same reason: a key that is created behind the node's back is refused for no
+    /// longer. A `ttl`, `neg_ttl` or `max_staleness` set beside the policy wins over it, zero ("for ever") included.
     #[must_use]
     pub const fn revocable() -> Self {
         Self(Kind::Revocable)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use metrics::{counter, gauge};
+use metrics::{counter, gauge, histogram};
 
 use crate::cache::Cache;
 
@@ -10,7 +10,14 @@ impl Cache {
     /// Hands the cache's counts to the recorder of the `metrics` crate: `tidings_cache_*`, with the cache's name as label.
     ///
     /// For a tick, or before the metrics are read: a hit itself tells the recorder nothing, since that would cost more
-    /// than the hit. How long loads took (`tidings_cache_load_seconds`) is recorded as they end.
+    /// than the hit.
+    ///
+    /// Counters: each of [`CacheStats::counters`](crate::CacheStats::counters) as `tidings_cache_NAME_total`. Gauges:
+    /// `tidings_cache_entries`, `_absences`, `_bytes`, `_capacity_bytes` (these four are the node's) and
+    /// `_loads_in_flight`. Histograms, in seconds: `tidings_cache_load_seconds`, recorded as each load ends, by the
+    /// recorder that is installed where it runs; and `tidings_cache_age_at_hit_seconds`, the age of what a sample of hits
+    /// gave. The latter is kept by powers of two of a microsecond and recorded here, at the upper end of each, and each hit
+    /// once: so publish to one recorder.
     pub fn publish_metrics(&self) {
         let stats = self.stats();
         let labels = [("cache", self.named.name.to_string())];
@@ -27,11 +34,15 @@ impl Cache {
         for (name, value) in gauges {
             gauge!(format!("tidings_cache_{name}"), &labels).set(value as f64);
         }
+        let ages = histogram!("tidings_cache_age_at_hit_seconds", &labels);
+        for (age, hits) in self.named.counters.unpublished_ages() {
+            ages.record_many(age, hits);
+        }
     }
 
     pub(crate) fn record_load_time(&self, took: std::time::Duration) {
         self.named.counters.load_time.record(took);
         let name = Arc::clone(&self.named.name);
-        metrics::histogram!("tidings_cache_load_seconds", "cache" => name).record(took);
+        histogram!("tidings_cache_load_seconds", "cache" => name).record(took);
     }
 }

@@ -35,7 +35,9 @@ pub enum Invalidation {
 /// Carries invalidations to other nodes. A cache has none by default, and then acts on its own node only.
 ///
 /// Called once this node has applied the invalidation, and never inside the handling of a change: every node handles a
-/// change itself.
+/// change itself. Whoever receives one on another node hands it to
+/// [`Cache::apply_invalidation`](crate::Cache::apply_invalidation), and calls
+/// [`Cache::purge_node`](crate::Cache::purge_node) where it cannot prove that none was lost.
 pub trait Propagate: fmt::Debug + Send + Sync + 'static {
     /// Sends an invalidation, without waiting. The future, which may be dropped, ends when every other node has applied
     /// it, or names those that have not within the given time.

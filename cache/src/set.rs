@@ -36,7 +36,7 @@ impl Cache {
         let terms = self.terms(&options);
         // Before anything is changed, like the number of a load: handlers of a later change may evict it.
         let number = self.node.sequence.current();
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         if crate::faults::removed(crate::faults::Step::SetNumbersLast) {
             self.named
                 .slots
@@ -49,7 +49,7 @@ impl Cache {
             &terms,
             options.tag_list().map(|tags| &**tags),
         );
-        #[cfg(shuttle)]
+        #[cfg(any(shuttle, tidings_faults))]
         if crate::faults::removed(crate::faults::Step::SetNumbersLast) {
             return Ok(());
         }

@@ -13,6 +13,8 @@ macro_rules! counters {
             $(pub(crate) $name: Counter,)*
             pub(crate) load_time: Histogram,
             pub(crate) age: Histogram,
+            /// How much of `age` the `metrics` facade has been told.
+            age_published: Mutex<[u64; Distribution::BUCKETS]>,
         }
 
         /// What a cache has done since it was built. A snapshot: counts that belong together may be a call apart.
@@ -313,6 +315,21 @@ pub(crate) struct Histogram {
     nanoseconds: Counter,
 }
 
+impl Counters {
+    /// The ages at hits since the last call, each bucket's by its upper end, and how many hits those were.
+    pub(crate) fn unpublished_ages(&self) -> Vec<(Duration, usize)> {
+        let mut published = self.age_published.lock();
+        let seen = self.age.snapshot().buckets;
+        let before = std::mem::replace(&mut *published, seen);
+        let ages = seen.iter().zip(before).enumerate();
+        let new = ages.map(|(bucket, (seen, before))| {
+            let hits = usize::try_from(seen - before).unwrap_or(usize::MAX);
+            (Distribution::upper_end(bucket), hits)
+        });
+        new.filter(|(_, hits)| *hits > 0).collect()
+    }
+}
+
 impl Histogram {
     pub(crate) fn record(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
@@ -344,6 +361,10 @@ impl Distribution {
     /// How many buckets there are: the last but one ends at some nine minutes.
     pub const BUCKETS: usize = 31;
 
+    fn upper_end(bucket: usize) -> Duration {
+        Duration::from_micros(1 << bucket)
+    }
+
     /// How many durations were seen.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -360,7 +381,7 @@ impl Distribution {
         for (bucket, count) in self.buckets.iter().enumerate() {
             seen += count;
             if seen >= rank {
-                return Some(Duration::from_micros(1 << bucket));
+                return Some(Self::upper_end(bucket));
             }
         }
         None

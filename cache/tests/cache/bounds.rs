@@ -178,20 +178,3 @@ async fn bad_settings_are_refused_when_the_cache_is_built() {
         assert!(error.starts_with(option), "{error}");
     }
 }
-
-#[tokio::test]
-async fn counts_are_published_to_the_metrics_facade() {
-    // Without a recorder this goes nowhere; that it is harmless is what is asked here.
-    let cache = Cache::builder().build().unwrap();
-    cache.publish_metrics();
-    let names: Vec<_> = cache
-        .stats()
-        .counters()
-        .iter()
-        .map(|(name, _)| *name)
-        .collect();
-    assert!(
-        names.contains(&"l1_hits") && names.contains(&"refused_void"),
-        "{names:?}"
-    );
-}

@@ -1,0 +1,174 @@
+//! A cache whose values workers hold in another form: the L1 serializer of a cache.
+
+use std::{any::Any, fmt, future::Future, sync::Arc};
+
+use tidings_core::CacheKey;
+
+use crate::{
+    cache::{Cache, Entry, Look},
+    error::{BoxError, GetError},
+    form,
+    loaded::Loaded,
+    options::GetOptions,
+    stored::Cacheable,
+};
+
+type Serializer<V, W> = dyn Fn(&V) -> Result<W, BoxError> + Send + Sync;
+
+/// A cache read through an L1 serializer of its own: L2 holds `V`, each worker holds `W`. Made by [`Cache::decoded`].
+///
+/// The serializer runs once per worker and fill, on the worker's thread; a hit in L1 does not run it, and on a thread
+/// without an L1 it runs at every call. As with other options, that of a call wins over this one
+/// ([`get_by`](Self::get_by)), and this one over the default, which is the value's own clone.
+///
+/// It is a cheap handle: make one where the cache is made and clone it. What is invalidated, set or purged through
+/// [`cache`](Self::cache), or any other handle of that cache, is gone here too.
+///
+/// L1 keeps one form of a key, that of the last fill. Read a key through one view: whoever asks for the key in another
+/// form on the same thread gets it, at the price of a look into L2 at every change.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_cache::{BoxError, Cache, CacheKey, Decoded, GetOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cache = Cache::builder().build()?;
+/// let _l1 = cache.attach_thread("worker 0");
+/// // Rows hold a port as text; workers want a number.
+/// let ports: Decoded<String, u16> = cache.decoded(|text: &String| Ok(text.parse()?));
+///
+/// let key = CacheKey::new("ports", &["http"]);
+/// let load = || async { Ok::<_, BoxError>(Some("80".to_owned())) };
+/// assert_eq!(ports.get(&key, GetOptions::default(), load).await?.as_deref(), Some(&80));
+///
+/// ports.cache().invalidate(&key);
+/// assert!(ports.cached(&key)?.is_none());
+/// # Ok(()) }
+/// ```
+pub struct Decoded<V, W> {
+    cache: Cache,
+    l1_serializer: Arc<Serializer<V, W>>,
+}
+
+impl<V, W> Clone for Decoded<V, W> {
+    fn clone(&self) -> Self {
+        Self {
+            cache: self.cache.clone(),
+            l1_serializer: Arc::clone(&self.l1_serializer),
+        }
+    }
+}
+
+impl Cache {
+    /// This cache with an L1 serializer: what workers hold of each value, a parsed key say or a compiled pattern.
+    pub fn decoded<V: Cacheable, W: Any + Send + Sync>(
+        &self,
+        l1_serializer: impl Fn(&V) -> Result<W, BoxError> + Send + Sync + 'static,
+    ) -> Decoded<V, W> {
+        Decoded {
+            cache: self.clone(),
+            l1_serializer: Arc::new(l1_serializer),
+        }
+    }
+}
+
+impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
+    /// The cache underneath, for everything that needs no form: `set`, `invalidate`, `probe` and so on.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// The value of a key in the worker's form, loaded if neither level has it. See [`Cache::get`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Cache::get`]. An error of the serializer is [`GetError::L1Serializer`], and leaves L1 as it was.
+    ///
+    /// Cancel safe: a load that was started goes on, and later callers join it.
+    pub async fn get<F, Fut, L, E>(
+        &self,
+        key: &CacheKey,
+        options: GetOptions,
+        load: F,
+    ) -> Result<Option<Arc<W>>, GetError>
+    where
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Result<L, E>> + Send + 'static,
+        L: Into<Loaded<V>>,
+        E: Into<BoxError>,
+    {
+        Ok(self.get_entry(key, options, load).await?.value)
+    }
+
+    /// Like [`get`](Self::get), and tells how the call was answered.
+    ///
+    /// # Errors
+    ///
+    /// See [`get`](Self::get).
+    pub async fn get_entry<F, Fut, L, E>(
+        &self,
+        key: &CacheKey,
+        options: GetOptions,
+        load: F,
+    ) -> Result<Entry<W>, GetError>
+    where
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Result<L, E>> + Send + 'static,
+        L: Into<Loaded<V>>,
+        E: Into<BoxError>,
+    {
+        let own = |value: &V| (self.l1_serializer)(value);
+        self.cache.get_decoded(key, options, own, load).await
+    }
+
+    /// Like [`get_entry`](Self::get_entry), with the call's own L1 serializer in the place of this view's.
+    ///
+    /// A hit in L1 runs no serializer, so it gives what is there, whichever of the two made it. Forms that mean different
+    /// things need different types: then neither is taken for the other.
+    ///
+    /// # Errors
+    ///
+    /// See [`get`](Self::get).
+    pub async fn get_by<X, D, F, Fut, L, E>(
+        &self,
+        key: &CacheKey,
+        options: GetOptions,
+        l1_serializer: D,
+        load: F,
+    ) -> Result<Entry<X>, GetError>
+    where
+        X: Any + Send + Sync,
+        D: Fn(&V) -> Result<X, BoxError> + Send + Sync,
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Result<L, E>> + Send + 'static,
+        L: Into<Loaded<V>>,
+        E: Into<BoxError>,
+    {
+        self.cache
+            .get_decoded(key, options, l1_serializer, load)
+            .await
+    }
+
+    /// What is cached, in the worker's form and without a load. See [`Cache::cached`].
+    ///
+    /// # Errors
+    ///
+    /// When the key holds a value of another type, or the serializer fails.
+    pub fn cached(&self, key: &CacheKey) -> Result<Option<Entry<W>>, GetError> {
+        let form = form::Decoded(|value: &V| (self.l1_serializer)(value));
+        Ok(match self.cache.look(key, &form)? {
+            Look::Found { entry, .. } => Some(entry),
+            Look::Missing { .. } => None,
+        })
+    }
+}
+
+impl<V, W> fmt::Debug for Decoded<V, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoded")
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,109 @@
+//! The test kit: time by hand, loads that wait to be told, and several nodes in one process.
+//!
+//! Bugs of caches are bugs of order: a load that was under way, a message that came late. What a test needs is therefore
+//! not a sleep, but a way to say what happens first. This module has the three that the crate's own tests use, for whoever
+//! builds on it.
+//!
+//! # Time by hand
+//!
+//! Pass a [`ManualClock`](crate::ManualClock) to the builder. It stands still until it is told to move.
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use tidings_cache::{Cache, CacheKey, GetOptions, ManualClock};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let clock = ManualClock::new();
+//! let cache = Cache::builder().clock(Arc::new(clock.clone())).ttl(Duration::from_secs(10)).build()?;
+//! let key = CacheKey::new("api-keys", &["abcd"]);
+//! cache.set(&key, Some("alice".to_owned()), GetOptions::default())?;
+//!
+//! clock.advance(Duration::from_secs(9));
+//! assert!(cache.cached::<String>(&key)?.is_some());
+//! clock.advance(Duration::from_secs(1));
+//! assert!(cache.cached::<String>(&key)?.is_none());
+//! # Ok(()) }
+//! ```
+//!
+//! # Loads that wait to be told
+//!
+//! A [`Source`] makes loads and counts them; one made [`behind`](Source::behind) a [`Gate`] stops there. So a test has a
+//! load in the middle of its work for as long as it likes.
+//!
+//! ```
+//! use tidings_cache::{Cache, CacheKey, GetOptions, kit::{Gate, Source}};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cache = Cache::builder().build()?;
+//! let key = CacheKey::new("api-keys", &["abcd"]);
+//! let (source, gate) = (Source::default(), Gate::new());
+//!
+//! let caller = tokio::spawn({
+//!     let (cache, key, load) = (cache.clone(), key.clone(), source.behind(&gate, Some("alice".to_owned())));
+//!     async move { cache.get(&key, GetOptions::default(), load).await }
+//! });
+//! gate.reached().await;          // the load has read its source, and has not come back
+//! cache.invalidate(&key);        // the key is revoked meanwhile
+//! gate.open();
+//!
+//! assert!(caller.await??.is_some());                   // who asked before is answered
+//! assert!(cache.cached::<String>(&key)?.is_none());    // and nothing stale was kept
+//! assert_eq!((source.loads(), cache.stats().refused_void), (1, 1));
+//! # Ok(()) }
+//! ```
+//!
+//! # Several nodes
+//!
+//! [`Nodes`] are caches that tell each other what they invalidate, over [`Wire`]s that deliver nothing by themselves. A test
+//! holds a message back, delivers it, delivers it again, loses it, or lets a later one overtake it.
+//!
+//! ```
+//! use tidings_cache::{CacheKey, GetOptions, kit::{Delivery, Nodes}};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let nodes = Nodes::two(|builder| builder.l1_entries(100))?;
+//! let (a, b) = (nodes.cache("a"), nodes.cache("b"));
+//! let key = CacheKey::new("api-keys", &["abcd"]);
+//! for cache in [a, b] {
+//!     cache.set(&key, Some("alice".to_owned()), GetOptions::default())?;
+//! }
+//!
+//! a.invalidate(&key);
+//! assert!(a.cached::<String>(&key)?.is_none());    // at once on its own node
+//! assert!(b.cached::<String>(&key)?.is_some());    // still on its way to the other
+//! nodes.wire("a", "b").deliver();
+//! assert!(b.cached::<String>(&key)?.is_none());
+//!
+//! // A message that is lost is not missed before the next one comes. That one proves the gap.
+//! b.set(&key, Some("alice".to_owned()), GetOptions::default())?;
+//! a.invalidate(&key);
+//! nodes.wire("a", "b").lose();
+//! assert!(b.cached::<String>(&key)?.is_some());
+//! a.invalidate(&CacheKey::new("api-keys", &["other"]));
+//! assert!(matches!(nodes.wire("a", "b").deliver(), Some(Delivery::Gap { lost: 1, .. })));
+//! assert!(b.cached::<String>(&key)?.is_none());    // so everything went
+//! # Ok(()) }
+//! ```
+//!
+//! # What may come in which order
+//!
+//! Messages of one sender have positions without holes. A message that overtakes another of its sender is for the receiver
+//! the same as one that follows a lost one: it purges, and knows the late one when it comes. Messages of different senders
+//! have no order; a test delivers them in any. A message that comes twice is applied twice, the second time under the number
+//! of the first ([`Cache::apply_invalidation`](crate::Cache::apply_invalidation)).
+//!
+//! # What it is not
+//!
+//! It has no store and no bus. [`Nodes::change`] stands for a committed change, and a test runs the handlers of it by hand,
+//! under the [`Cause`](crate::Cause) that the change and its delivery give. The wires are the ideal of a log, not one of
+//! its adapters.
+
+mod loads;
+mod nodes;
+mod wire;
+
+pub use self::{
+    loads::{Gate, Source},
+    nodes::Nodes,
+    wire::{Delivery, Wire},
+};

@@ -1,0 +1,103 @@
+//! Loads that are counted, and loads that wait to be told.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+/// Makes loads, and counts how many were run.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    loads: Arc<AtomicUsize>,
+}
+
+impl Source {
+    /// How many loads were run.
+    #[must_use]
+    pub fn loads(&self) -> usize {
+        self.loads.load(Ordering::SeqCst)
+    }
+
+    /// A load that gives a value at once: an `Option`, or a [`Loaded`](crate::Loaded).
+    pub fn give<L: Send + 'static>(
+        &self,
+        value: L,
+    ) -> impl FnOnce() -> BoxFuture<'static, io::Result<L>> + Send + use<L> {
+        let loads = Arc::clone(&self.loads);
+        move || {
+            loads.fetch_add(1, Ordering::SeqCst);
+            Box::pin(async move { Ok(value) })
+        }
+    }
+
+    /// A load that gives a value once the gate lets it through.
+    pub fn behind<L: Send + 'static>(
+        &self,
+        gate: &Gate,
+        value: L,
+    ) -> impl FnOnce() -> BoxFuture<'static, io::Result<L>> + Send + use<L> {
+        let (loads, gate) = (Arc::clone(&self.loads), gate.clone());
+        move || {
+            loads.fetch_add(1, Ordering::SeqCst);
+            Box::pin(async move {
+                gate.pass().await;
+                Ok(value)
+            })
+        }
+    }
+}
+
+/// Where loads wait until a test lets them go on.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    open: Arc<Semaphore>,
+    reached: Arc<Semaphore>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Gate {
+    /// A closed gate.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            open: Arc::new(Semaphore::new(0)),
+            reached: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    /// Lets one load through: one that waits, or else the next that comes.
+    pub fn open(&self) {
+        self.open.add_permits(1);
+    }
+
+    /// Waits until a load stands at the gate. Each load is waited for once.
+    ///
+    /// Cancel safe: a load that has come is not forgotten.
+    pub async fn reached(&self) {
+        take(&self.reached).await;
+    }
+
+    /// Stands at the gate until it is opened: for loads that are written by hand.
+    pub async fn pass(&self) {
+        self.reached.add_permits(1);
+        take(&self.open).await;
+    }
+}
+
+/// Never closed: each handle of a gate owns both.
+async fn take(semaphore: &Semaphore) {
+    if let Ok(permit) = semaphore.acquire().await {
+        permit.forget();
+    }
+}

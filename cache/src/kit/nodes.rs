@@ -1,0 +1,210 @@
+//! Several nodes in one process.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures_util::{
+    FutureExt,
+    future::{join_all, select},
+};
+use tidings_core::{
+    CacheKey, Cause, Origin,
+    clock::{Clock, ManualClock},
+};
+
+use super::wire::{Message, Outbox, Wire};
+use crate::{
+    cache::Cache,
+    config::CacheBuilder,
+    error::ConfigError,
+    receipt::{Confirmation, Invalidation, Propagate, Unconfirmed},
+    tags::Tag,
+};
+
+/// Nodes that tell each other what they invalidate, over wires that a test drives. One clock, moved by hand, is for all.
+///
+/// See [the module](super) for an example.
+pub struct Nodes {
+    clock: ManualClock,
+    nodes: Vec<Node>,
+}
+
+struct Node {
+    name: String,
+    cache: Cache,
+    outboxes: Vec<Arc<Outbox>>,
+    /// From each other node to this one, with that one's name.
+    wires: Vec<(String, Wire)>,
+}
+
+impl Nodes {
+    /// Two nodes, `a` and `b`. `build` sets what both shall have.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is refused, or the caller is not in a tokio runtime.
+    pub fn two(build: impl Fn(CacheBuilder) -> CacheBuilder) -> Result<Self, ConfigError> {
+        Self::named(&["a", "b"], build)
+    }
+
+    /// Nodes of these names. `build` sets what all shall have; their clock and what carries their invalidations are set
+    /// here.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is refused, or the caller is not in a tokio runtime.
+    pub fn named(
+        names: &[&str],
+        build: impl Fn(CacheBuilder) -> CacheBuilder,
+    ) -> Result<Self, ConfigError> {
+        let clock = ManualClock::new();
+        let mut nodes = Vec::new();
+        for name in names {
+            let others = names.iter().filter(|other| *other != name);
+            let outboxes: Vec<_> = others.map(|other| Outbox::new(other)).collect();
+            let sender = Sender {
+                clock: clock.clone(),
+                outboxes: outboxes.clone(),
+            };
+            let cache = build(Cache::builder())
+                .clock(Arc::new(clock.clone()))
+                .propagate(Arc::new(sender))
+                .build()?;
+            nodes.push(Node {
+                name: (*name).into(),
+                cache,
+                outboxes,
+                wires: Vec::new(),
+            });
+        }
+        for receiver in 0..nodes.len() {
+            let (name, cache) = (nodes[receiver].name.clone(), nodes[receiver].cache.clone());
+            let wire = |sender: &Node| {
+                let outbox = sender.outboxes.iter().find(|outbox| outbox.to == name)?;
+                let wire = Wire::new(Arc::clone(outbox), cache.clone());
+                Some((sender.name.clone(), wire))
+            };
+            nodes[receiver].wires = nodes.iter().filter_map(wire).collect();
+        }
+        Ok(Self { clock, nodes })
+    }
+
+    /// The clock of all nodes.
+    #[must_use]
+    pub fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    /// A node's cache.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such node.
+    #[must_use]
+    pub fn cache(&self, name: &str) -> &Cache {
+        &self.node(name).cache
+    }
+
+    /// What carries messages from one node to another.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such node, or both are the same.
+    #[must_use]
+    pub fn wire(&self, from: &str, to: &str) -> &Wire {
+        let mut wires = self.node(to).wires.iter();
+        match wires.find(|(sender, _)| sender == from) {
+            Some((_, wire)) => wire,
+            None => panic!("no wire from {from:?} to {to:?}"),
+        }
+    }
+
+    /// Stands for a change that a node has committed: applies it there, as the node does first with each change, and sends
+    /// it to the others. The source must have changed already.
+    ///
+    /// Handlers of it run under the cause that this gives, and on the others under that of its
+    /// [`Delivery`](super::Delivery): by hand, since there is no bus here.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such node.
+    pub fn change(&self, from: &str, keys: &[CacheKey], tags: &[Tag]) -> Cause {
+        let node = self.node(from);
+        let number = node.cache.apply_change(keys, tags);
+        for outbox in &node.outboxes {
+            outbox.send(Message::Change {
+                keys: keys.to_vec(),
+                tags: tags.to_vec(),
+            });
+        }
+        Cause {
+            number,
+            origin: Origin::Local,
+        }
+    }
+
+    /// Delivers every message that waits on any wire.
+    pub fn deliver_all(&self) {
+        for (_, wire) in self.nodes.iter().flat_map(|node| &node.wires) {
+            wire.deliver_all();
+        }
+    }
+
+    fn node(&self, name: &str) -> &Node {
+        match self.nodes.iter().find(|node| node.name == name) {
+            Some(node) => node,
+            None => panic!("no node {name:?}"),
+        }
+    }
+}
+
+impl fmt::Debug for Nodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wires = self.nodes.iter().flat_map(|node| &node.wires);
+        f.debug_map()
+            .entries(wires.map(|(from, wire)| (from, wire)))
+            .finish()
+    }
+}
+
+/// Puts a node's invalidations on its wires. It knows no cache, so that nodes do not keep each other alive.
+#[derive(Debug)]
+struct Sender {
+    clock: ManualClock,
+    outboxes: Vec<Arc<Outbox>>,
+}
+
+impl Propagate for Sender {
+    fn propagate(&self, invalidation: Invalidation) -> Confirmation {
+        let sent: Vec<_> = self
+            .outboxes
+            .iter()
+            .map(|outbox| {
+                let position = outbox.send(Message::Invalidation(invalidation.clone()));
+                (Arc::clone(outbox), position)
+            })
+            .collect();
+        let clock = self.clock.clone();
+        Box::new(move |timeout| confirmed(clock, sent, timeout).boxed())
+    }
+}
+
+async fn confirmed(
+    clock: ManualClock,
+    sent: Vec<(Arc<Outbox>, u64)>,
+    timeout: Duration,
+) -> Result<(), Unconfirmed> {
+    let all = join_all(
+        sent.iter()
+            .map(|(outbox, position)| Arc::clone(outbox).received(*position)),
+    );
+    select(std::pin::pin!(all), clock.sleep(timeout)).await;
+    let missing = sent
+        .iter()
+        .filter(|(outbox, position)| !outbox.has_received(*position));
+    let nodes: Vec<_> = missing.map(|(outbox, _)| outbox.to.clone()).collect();
+    if nodes.is_empty() {
+        Ok(())
+    } else {
+        Err(Unconfirmed { nodes })
+    }
+}

@@ -1,0 +1,243 @@
+//! The way of messages from one node to another, driven by hand.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tidings_core::{CacheKey, Cause, Origin};
+use tokio::sync::watch;
+
+use crate::{cache::Cache, receipt::Invalidation, tags::Tag};
+
+/// What one node tells another.
+#[derive(Clone, Debug)]
+pub(super) enum Message {
+    /// Invalidated by hand.
+    Invalidation(Invalidation),
+    /// A committed change, which every node handles itself.
+    Change { keys: Vec<CacheKey>, tags: Vec<Tag> },
+}
+
+/// What the sender has of a wire.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    /// The receiver's name.
+    pub(super) to: String,
+    queue: Mutex<Queue>,
+    /// The position up to which the receiver has applied, or purged for, everything.
+    received: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// The position of the last message.
+    sent: u64,
+    waiting: VecDeque<(u64, Message)>,
+}
+
+impl Outbox {
+    pub(super) fn new(to: &str) -> Arc<Self> {
+        Arc::new(Self {
+            to: to.into(),
+            queue: Mutex::default(),
+            received: watch::Sender::new(0),
+        })
+    }
+
+    /// Gives the message's position.
+    pub(super) fn send(&self, message: Message) -> u64 {
+        let mut queue = self.queue.lock();
+        queue.sent += 1;
+        let position = queue.sent;
+        queue.waiting.push_back((position, message));
+        position
+    }
+
+    pub(super) fn has_received(&self, position: u64) -> bool {
+        *self.received.borrow() >= position
+    }
+
+    /// Ends when the receiver has applied everything up to a position.
+    pub(super) async fn received(self: Arc<Self>, position: u64) {
+        let mut received = self.received.subscribe();
+        // Fails only if the sender has gone, and this owns it.
+        drop(received.wait_for(|received| *received >= position).await);
+    }
+}
+
+/// The messages from one node to another. Nothing moves on it unless a test says so.
+pub struct Wire {
+    outbox: Arc<Outbox>,
+    receiver: Cache,
+    /// Held while a message is applied: one at a time.
+    inbox: Mutex<Inbox>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    /// The numbers that messages took on the receiving node, or that the purge for them took.
+    numbers: BTreeMap<u64, u64>,
+    /// What was delivered last.
+    last: Option<(u64, Message)>,
+}
+
+/// What became of a message that was delivered. Handlers of it run under its cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// It was applied.
+    Applied {
+        /// What handlers of it run under.
+        cause: Cause,
+    },
+    /// It had come before, or had been purged for: it was applied once more, under the number of then.
+    Again {
+        /// What handlers of it run under.
+        cause: Cause,
+    },
+    /// It proves that others before it did not come. The node was purged; then it was applied.
+    Gap {
+        /// How many did not come.
+        lost: u64,
+        /// What handlers of it run under.
+        cause: Cause,
+    },
+}
+
+impl Delivery {
+    /// What handlers of the message run under.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        let (Self::Applied { cause } | Self::Again { cause } | Self::Gap { cause, .. }) = *self;
+        cause
+    }
+}
+
+impl Wire {
+    pub(super) fn new(outbox: Arc<Outbox>, receiver: Cache) -> Self {
+        Self {
+            outbox,
+            receiver,
+            inbox: Mutex::default(),
+        }
+    }
+
+    /// How many messages were sent and neither delivered nor lost.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.outbox.queue.lock().waiting.len()
+    }
+
+    /// How many messages were ever sent.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.outbox.queue.lock().sent
+    }
+
+    /// Delivers the oldest message that waits; `None` if none does.
+    pub fn deliver(&self) -> Option<Delivery> {
+        self.deliver_nth(0)
+    }
+
+    /// Delivers the message that stands at this place among those that wait, counted from zero: it overtakes the ones
+    /// before it. `None` if there is none.
+    pub fn deliver_nth(&self, place: usize) -> Option<Delivery> {
+        let mut inbox = self.inbox.lock();
+        let (position, message) = self.outbox.queue.lock().waiting.remove(place)?;
+        Some(self.receive(&mut inbox, position, message))
+    }
+
+    /// Delivers all that wait, oldest first.
+    pub fn deliver_all(&self) -> Vec<Delivery> {
+        std::iter::from_fn(|| self.deliver()).collect()
+    }
+
+    /// Delivers once more what was delivered last; `None` if nothing was.
+    pub fn repeat(&self) -> Option<Delivery> {
+        let mut inbox = self.inbox.lock();
+        let (position, message) = inbox.last.clone()?;
+        Some(self.receive(&mut inbox, position, message))
+    }
+
+    /// Loses the oldest message that waits; tells whether there was one.
+    pub fn lose(&self) -> bool {
+        self.outbox.queue.lock().waiting.pop_front().is_some()
+    }
+
+    /// Delivers all that wait, and tells the receiver how many were sent, so that it notices also the loss of the last.
+    /// Tells whether it had to purge for that.
+    pub fn catch_up(&self) -> bool {
+        self.deliver_all();
+        let mut inbox = self.inbox.lock();
+        let sent = self.sent();
+        self.purge_for(&mut inbox, sent) > 0
+    }
+
+    fn receive(&self, inbox: &mut Inbox, position: u64, message: Message) -> Delivery {
+        inbox.last = Some((position, message.clone()));
+        let before = inbox.numbers.get(&position).copied();
+        let lost = match before {
+            None => self.purge_for(inbox, position - 1),
+            Some(_) => 0,
+        };
+        let number = self.apply(&message, before);
+        let cause = Cause {
+            number,
+            origin: Origin::Remote,
+        };
+        if before.is_some() {
+            return Delivery::Again { cause };
+        }
+        inbox.numbers.insert(position, number);
+        self.outbox.received.send_replace(position);
+        match lost {
+            0 => Delivery::Applied { cause },
+            lost => Delivery::Gap { lost, cause },
+        }
+    }
+
+    /// Purges if anything up to a position has not come. Gives how many that are.
+    fn purge_for(&self, inbox: &mut Inbox, position: u64) -> u64 {
+        let received = *self.outbox.received.borrow();
+        let lost = position.saturating_sub(received);
+        if lost > 0 {
+            let number = self.receiver.purge_node();
+            inbox
+                .numbers
+                .extend((received + 1..=position).map(|lost| (lost, number)));
+            self.outbox.received.send_replace(position);
+        }
+        lost
+    }
+
+    fn apply(&self, message: &Message, before: Option<u64>) -> u64 {
+        match (message, before) {
+            (Message::Invalidation(invalidation), before) => {
+                let number = self.receiver.apply_invalidation(invalidation, before);
+                before.unwrap_or(number)
+            }
+            (Message::Change { keys, tags }, None) => self.receiver.apply_change(keys, tags),
+            (Message::Change { keys, tags }, Some(number)) => {
+                let origin = Origin::Remote;
+                let _cause = Cause { number, origin }.enter();
+                self.receiver.invalidate_local(keys);
+                for tag in tags {
+                    self.receiver.invalidate_tag_local(Tag::clone(tag));
+                }
+                number
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire")
+            .field("to", &self.outbox.to)
+            .field("waiting", &self.waiting())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+//! What arrives from other nodes: the receiving side of [`Propagate`](crate::Propagate).
+//!
+//! An invalidation that arrives acts on this node only; it is never sent on. Whoever carries them may deliver one twice,
+//! and may find that it lost some: then it purges the node, since what was lost may have been about anything.
+
+use std::sync::Arc;
+
+use crate::{cache::Cache, receipt::Invalidation};
+
+impl Cache {
+    /// Applies what another node has invalidated, whatever cause the thread runs under. Never sends it on.
+    ///
+    /// Gives the number that it took in this node's sequence. An invalidation that may have been applied before, because
+    /// its carrier delivers at least once, is applied with that number as `before`: it then evicts what began to load
+    /// before the first time and leaves what was reloaded since, so that coming twice costs one eviction and one load.
+    ///
+    /// An invalidation of a name that this node has no cache of does nothing: nothing is cached under it.
+    pub fn apply_invalidation(&self, invalidation: &Invalidation, before: Option<u64>) -> u64 {
+        let (Invalidation::Keys { cache, .. }
+        | Invalidation::Tag { cache, .. }
+        | Invalidation::All { cache }) = invalidation;
+        let named = self.node.caches.lock().iter().find_map(|named| {
+            let wanted = named.name == *cache;
+            wanted.then(|| Arc::clone(named))
+        });
+        let Some(named) = named else {
+            return before.unwrap_or_else(|| self.number());
+        };
+        let cache = Self::new(Arc::clone(&self.node), named);
+        match (invalidation, before) {
+            (Invalidation::Keys { keys, .. }, None) => cache.apply_change(keys, &[]),
+            (Invalidation::Keys { keys, .. }, before) => cache.invalidate_under(keys, before),
+            (Invalidation::Tag { tag, .. }, None) => {
+                cache.apply_change(&[], std::slice::from_ref(tag))
+            }
+            (Invalidation::Tag { tag, .. }, before) => cache.invalidate_tag_under(tag, before),
+            (Invalidation::All { .. }, before) => cache.purge_under(before),
+        }
+    }
+
+    /// Makes this node forget everything, in all its named caches: for whoever carries changes and cannot prove that none
+    /// was lost. Acts whatever cause the thread runs under, and is not sent on.
+    ///
+    /// Gives a number that stands for all that was lost: should some of it arrive after all, it is applied with this as
+    /// `before` ([`apply_invalidation`](Self::apply_invalidation)), or handled under it as a [`Cause`](crate::Cause).
+    pub fn purge_node(&self) -> u64 {
+        let caches = self.node.caches.lock().clone();
+        let numbers = caches
+            .into_iter()
+            .map(|named| Self::new(Arc::clone(&self.node), named).purge_under(None));
+        // The first: what each cache has loaded since its own turn is not older than that.
+        numbers.min().unwrap_or_else(|| self.number())
+    }
+}

@@ -1,0 +1,121 @@
+//! The ways in which the random checker changes a key, and what it may promise afterwards.
+
+use std::sync::atomic::Ordering;
+
+use tidings_cache::{Cause, GetOptions, Invalidation, Origin, Tag};
+
+use super::{Check, Place, Random};
+
+impl Check {
+    /// Changes a key's source and makes the cache forget the old version, in one of the ways there are.
+    pub(super) fn write(&self, place: &Place, random: &mut Random) {
+        if place.writing.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let version = place.version() + 1;
+        {
+            let _under = place.voiding();
+            match random.below(14) {
+                0 | 12 | 13 => self.set_ahead(place, version, random),
+                1 => self.renew(place, version, random),
+                how => {
+                    place.change(version);
+                    self.evict(how, place, random);
+                    place.promise(version);
+                }
+            }
+        }
+        place.writing.store(false, Ordering::SeqCst);
+    }
+
+    fn evict(&self, how: u64, place: &Place, random: &mut Random) {
+        let (cache, key) = (&self.cache, &place.key);
+        let tag = Tag::from("all");
+        match how {
+            2 | 3 if place.tagged => {
+                let _wide = self.places.wide.begin();
+                match how {
+                    2 => drop(cache.invalidate_tag(tag)),
+                    _ => self.handle(random, || drop(cache.invalidate_tag("all"))),
+                }
+            }
+            4 => {
+                let _wide = self.places.wide.begin();
+                drop(cache.purge());
+            }
+            5 => {
+                let _wide = self.places.wide.begin();
+                self.handle(random, || drop(cache.purge()));
+            }
+            6 => {
+                let arrived = Invalidation::Keys {
+                    cache: cache.name().into(),
+                    keys: vec![key.clone()],
+                };
+                cache.apply_invalidation(&arrived, None);
+            }
+            7 => {
+                cache.apply_change(std::slice::from_ref(key), &[]);
+            }
+            8 => self.handle(random, || drop(cache.invalidate(key))),
+            9 => {
+                let value = place.loaded(place.version());
+                cache.set(key, value, GetOptions::default()).unwrap();
+            }
+            _ => drop(cache.invalidate(key)),
+        }
+    }
+
+    /// As the handlers of a change of something else do, in two workers.
+    fn handle(&self, random: &mut Random, handler: impl Fn()) {
+        let number = self.cache.apply_change(&[], &[]);
+        let origin = Origin::Local;
+        for _ in 0..2 {
+            dawdle(random);
+            let _cause = Cause { number, origin }.enter();
+            handler();
+        }
+    }
+
+    /// A set is ahead of its source here. That lasts if nothing else empties the cache meanwhile, and if nothing is loaded
+    /// anew in the background, which is so for keys without ttl.
+    fn set_ahead(&self, place: &Place, version: u64, random: &mut Random) {
+        if !place.counts_loads() {
+            place.change(version);
+        }
+        let quiet = self.places.wide.quiet();
+        let value = place.loaded(version);
+        self.cache
+            .set(&place.key, value, GetOptions::default())
+            .unwrap();
+        dawdle(random);
+        place.change(version);
+        if !place.counts_loads() || (quiet.is_some() && self.places.wide.quiet() == quiet) {
+            place.promise(version);
+        }
+    }
+
+    /// What a renewal gives is what is read from then on, unless something else has voided it meanwhile. It may have joined
+    /// an older load.
+    fn renew(&self, place: &Place, version: u64, random: &mut Random) {
+        place.change(version);
+        let quiet = self.places.wide.quiet();
+        let load = place.load(random);
+        let renewed = self
+            .cache
+            .renew::<u64, _, _, _, _>(&place.key, place.options(), load);
+        let Ok(Some(renewed)) = self.runtime.block_on(renewed) else {
+            return; // the load failed
+        };
+        if quiet.is_some() && self.places.wide.quiet() == quiet {
+            place.promise(*renewed);
+        }
+    }
+}
+
+/// Leaves the others some time.
+fn dawdle(random: &mut Random) {
+    for _ in 0..random.below(4) {
+        std::thread::yield_now();
+    }
+}
