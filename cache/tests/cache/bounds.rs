@@ -110,16 +110,14 @@ async fn a_value_that_does_not_serialize_is_served_and_not_kept() {
 async fn l1_is_bounded_in_entries_and_keeps_what_is_used() {
     let cache = Cache::builder().l1_entries(8).build().unwrap();
     let _guard = cache.attach_thread("worker");
-    cache
-        .set(&key("hot"), Some(0), GetOptions::default())
-        .unwrap();
-    for index in 1..200 {
+    // Set first: a key that shares its slot with another would cost it its place in L1.
+    let names: Vec<_> = (1..200).map(|index| key(&index.to_string())).collect();
+    for name in names.iter().chain([&key("hot")]) {
+        cache.set(name, Some(0), GetOptions::default()).unwrap();
+    }
+    for name in &names {
         drop(cache.cached::<i32>(&key("hot")).unwrap());
-        let name = key(&index.to_string());
-        cache
-            .set(&name, Some(index), GetOptions::default())
-            .unwrap();
-        drop(cache.cached::<i32>(&name).unwrap());
+        drop(cache.cached::<i32>(name).unwrap());
         assert!(cache.thread_stats()[0].l1_entries <= 8);
         let hot = cache.cached::<i32>(&key("hot")).unwrap().unwrap();
         assert_eq!(hot.outcome, Outcome::L1);
