@@ -97,7 +97,19 @@ fn a_workers_handler_runs_in_the_posters_span_and_its_failure_is_logged_with_all
             .register(|_: &Note| -> () { panic!("aghast") })
             .expect("declared")
             .keep();
+        bus.on("jobs", "done")
+            .named("inline")
+            .register(|note: &Note| -> () { panic!("on {}", note.0) })
+            .expect("declared")
+            .keep();
         tracing::info_span!("request").in_scope(|| channel.post(Note(1)).expect("open"));
+        let inline = lines.lock().expect("no panic").clone();
+        let handle = r#"handle source="jobs" event="done" handler="inline""#;
+        assert!(inline.contains(&format!("enter {handle}")), "{inline:?}");
+        assert!(
+            inline.iter().any(|line| line.contains("on 1")),
+            "{inline:?}"
+        );
         lines.lock().expect("no panic").clear();
         worker.run_pending();
     });
