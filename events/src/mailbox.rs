@@ -295,10 +295,6 @@ impl Mailbox {
         left
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        self.state.lock().phase == Phase::Open
-    }
-
     /// Whether everything accepted was handled or given back.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state.lock();

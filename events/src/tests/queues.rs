@@ -5,7 +5,7 @@ use std::{sync::Arc, thread, time::Duration};
 use futures_util::StreamExt;
 use tidings_core::{CrudEvent, clock::ManualClock};
 
-use super::{Consumer, Note, bus, cause, consumer};
+use super::{Consumer, Journal, Note, bus, cause, consumer};
 use crate::{
     BlockingSubscriber, Channel, FeedItem, Handled, Heard, Lifecycle, LifecycleItem, Overflow,
     Refusal, RegisterError, SubscribeOptions, Subscriber, TryRecvError, WorkerEvents,
@@ -468,9 +468,26 @@ async fn the_live_feed_hears_every_channel_and_reports_its_gap() {
 
 #[tokio::test]
 async fn the_life_of_the_bus_can_be_followed() {
-    let bus = bus(1);
+    let bus = bus(2);
     let mut lifecycle = bus.lifecycle();
     drop(bus.attach_worker(0).expect("free"));
+    let (other, handle) = (bus.clone(), Journal::<u64>::new());
+    std::thread::spawn(move || {
+        let worker = other.attach_worker(1).expect("free");
+        let (kept, circle) = (worker.clone(), handle.clone());
+        other.declare::<Note>("jobs", "done").expect("free");
+        // A handler that holds its own worker: only the thread's end ends it.
+        worker
+            .register(
+                move |note: &Note| circle.write(note.0 + kept.worker() as u64),
+                "jobs",
+                "done",
+            )
+            .expect("declared")
+            .keep();
+    })
+    .join()
+    .expect("no panic");
     let _report = bus.shutdown(Duration::ZERO).await;
     let mut heard = Vec::new();
     while let Some(LifecycleItem::Signal(signal)) = lifecycle.recv().await {
@@ -481,6 +498,8 @@ async fn the_life_of_the_bus_can_be_followed() {
         [
             Lifecycle::WorkerAttached(0),
             Lifecycle::WorkerLeft(0),
+            Lifecycle::WorkerAttached(1),
+            Lifecycle::WorkerLeft(1),
             Lifecycle::Closing,
             Lifecycle::Closed
         ]

@@ -405,13 +405,18 @@ async fn turns() {
 /// Each time, for a waker serves once; by the task that runs it now, and also at the end.
 #[tokio::test]
 async fn a_worker_that_sleeps_is_woken_by_a_post_and_by_the_end() {
-    let bus = bus(1);
+    let bus = bus(2);
     let channel = bus.declare::<Note>("jobs", "done").expect("free");
     let worker = bus.attach_worker(0).expect("free");
     let journal = Journal::<u64>::new();
     let heard = journal.clone();
     worker
         .register(move |note: &Note| heard.write(note.0), "jobs", "done")
+        .expect("declared")
+        .keep();
+    // Holds the shutdown up.
+    let slow = bus.attach_worker(1).expect("free");
+    slow.register(|_: &Note| (), "jobs", "done")
         .expect("declared")
         .keep();
     let test = async {
@@ -430,10 +435,13 @@ async fn a_worker_that_sleeps_is_woken_by_a_post_and_by_the_end() {
                 let _aborted = running.await;
                 continue;
             }
-            let report = bus.shutdown(Duration::from_secs(60)).await;
+            let others = async {
+                turns().await;
+                assert!(running.is_finished(), "told of the end");
+                assert_eq!(slow.run_pending(), 6);
+            };
+            let (report, ()) = tokio::join!(bus.shutdown(Duration::from_secs(60)), others);
             assert!(report.drained, "{report:?}");
-            turns().await;
-            assert!(running.is_finished(), "told of the end");
         }
     };
     tokio::task::LocalSet::new().run_until(test).await;

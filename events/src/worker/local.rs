@@ -45,6 +45,8 @@ pub(crate) struct LocalInner {
     pub(crate) on_gap: RefCell<Vec<GapHandler>>,
     running: Cell<bool>,
     turns: Cell<u64>,
+    /// Whether the place was given up.
+    left: Cell<bool>,
 }
 
 pub(crate) type GapHandler = Rc<dyn Fn(&Gap)>;
@@ -105,6 +107,7 @@ impl LocalInner {
             on_gap: RefCell::new(Vec::new()),
             running: Cell::new(false),
             turns: Cell::new(0),
+            left: Cell::new(false),
         });
         PLACES.with(|places| {
             let mut places = places.borrow_mut();
@@ -310,11 +313,13 @@ impl LocalInner {
     /// Gives the place up: the mailbox closes, what was not handled is counted or passed on, and the handlers
     /// go.
     fn leave(&self) {
-        let in_hand = mem::take(&mut *self.in_hand.borrow_mut());
-        if self.mailbox.is_open() {
-            let hub = &self.bus.inner.hub;
-            hub.signal(Lifecycle::WorkerLeft(self.mailbox.index));
+        // The end of the thread and that of the last handle both come here.
+        if self.left.replace(true) {
+            return;
         }
+        let in_hand = mem::take(&mut *self.in_hand.borrow_mut());
+        let hub = &self.bus.inner.hub;
+        hub.signal(Lifecycle::WorkerLeft(self.mailbox.index));
         for event in self.mailbox.close(in_hand) {
             if event.meta().unique().is_some() {
                 Arc::clone(&event).reassign();
