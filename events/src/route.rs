@@ -94,15 +94,15 @@ pub(crate) struct Tally<'a> {
 }
 
 impl Tally<'_> {
-    /// How many posts were counted here, this one included.
+    /// How many posts were counted here before this one.
     #[inline]
     pub(crate) fn count(&self) -> u64 {
         if self.alone {
-            let posted = self.posted.load(Ordering::Relaxed) + 1;
-            self.posted.store(posted, Ordering::Relaxed);
-            return posted;
+            let before = self.posted.load(Ordering::Relaxed);
+            self.posted.store(before + 1, Ordering::Relaxed);
+            return before;
         }
-        self.posted.fetch_add(1, Ordering::Relaxed) + 1
+        self.posted.fetch_add(1, Ordering::Relaxed)
     }
 }
 

@@ -400,3 +400,69 @@ fn the_dynamic_form_of_a_change_holds_entity_old_entity_and_operation() {
         ]
     );
 }
+
+/// G9: whoever posts, registers or unregisters while a handler does not come back is not held up, whichever of the
+/// channel's routes it goes by; what left meanwhile is freed once that handler is back.
+#[test]
+fn a_handler_that_does_not_come_back_holds_up_its_own_poster_only() {
+    let bus = bus(0);
+    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let (inside, leave) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let (entered, left) = (Arc::clone(&inside), Arc::clone(&leave));
+    bus.register(
+        move |note: &Note| {
+            if note.0 == 0 {
+                entered.wait();
+                left.wait();
+            }
+        },
+        "jobs",
+        "done",
+    )
+    .expect("declared")
+    .keep();
+    let journal = Journal::<u64>::new();
+    let held = Arc::new(());
+    let listen = || {
+        let (heard, held) = (journal.clone(), Arc::clone(&held));
+        bus.register(
+            move |note: &Note| {
+                let _held = &held;
+                heard.write(note.0);
+            },
+            "jobs",
+            "done",
+        )
+        .expect("declared")
+    };
+    let before = listen();
+    // More threads than there are shards, so that some share one with the thread that is stuck.
+    let post_from_many = |numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            let poster = channel.clone();
+            thread::spawn(move || poster.post(Note(number)).expect("open"))
+                .join()
+                .expect("no panic");
+        }
+    };
+    thread::scope(|scope| {
+        let stuck = scope.spawn(|| channel.post(Note(0)).expect("open"));
+        inside.wait();
+        post_from_many(100..164);
+        assert_eq!(journal.take(), (100..164).collect::<Vec<_>>());
+        drop(before);
+        post_from_many(164..228);
+        assert_eq!(journal.take(), [0_u64; 0], "unregistered");
+        let after = listen();
+        post_from_many(228..292);
+        assert_eq!(journal.take(), (228..292).collect::<Vec<_>>());
+        leave.wait();
+        stuck.join().expect("no panic");
+        assert_eq!(Arc::strong_count(&held), 2, "the first is freed");
+        post_from_many(292..356);
+        assert_eq!(journal.take(), (292..356).collect::<Vec<_>>());
+        drop(after);
+    });
+    assert_eq!(Arc::strong_count(&held), 1, "and so is the second");
+    assert_eq!(bus.stats().channels[0].posted, 257);
+}

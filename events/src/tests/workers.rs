@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::Future as _,
     rc::Rc,
     sync::Arc,
     thread,
@@ -12,7 +13,9 @@ use futures_util::FutureExt as _;
 use tidings_core::{Cause, CrudEvent};
 
 use super::{Consumer, Journal, Note, bus, cause, consumer};
-use crate::{AttachError, DynamicEvent, Handled, WorkerEvents};
+use crate::{
+    AttachError, DynamicEvent, Handled, Heard, SubscribeOptions, Subscriber, WorkerEvents,
+};
 
 #[test]
 fn a_place_is_taken_once_and_only_if_it_exists() {
@@ -179,6 +182,80 @@ fn a_workers_handler_vanishes_with_its_owner() {
     worker.run_pending();
     assert_eq!(calls.get(), 1);
     assert!(bus.stats().handlers.is_empty());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let ended = std::pin::pin!(bus.shutdown(Duration::from_secs(60))).poll(&mut context);
+    let std::task::Poll::Ready(report) = ended else {
+        unreachable!("a shutdown does not wait for a worker that is gone");
+    };
+    assert!(report.drained, "{report:?}");
+}
+
+#[test]
+fn a_worker_is_sent_only_the_operations_that_it_listens_to() {
+    let bus = bus(2);
+    let consumers = bus.declare_crud::<Consumer>().expect("free");
+    let (narrow, wide) = (
+        bus.attach_worker(0).expect("free"),
+        bus.attach_worker(1).expect("free"),
+    );
+    for (worker, event) in [(&narrow, "consumers:update"), (&wide, "consumers")] {
+        worker
+            .register(|_: &CrudEvent<Consumer>| (), "crud", event)
+            .expect("declared")
+            .keep();
+    }
+    drop(consumers.enqueue(CrudEvent::created(consumer("1")), cause(1)));
+    drop(consumers.enqueue(CrudEvent::updated(consumer("1"), consumer("1")), cause(2)));
+    drop(consumers.enqueue(CrudEvent::deleted(consumer("1")), cause(3)));
+    let accepted: Vec<_> = (bus.stats().mailboxes.iter())
+        .map(|mailbox| mailbox.accepted)
+        .collect();
+    assert_eq!(accepted, [1, 3]);
+    assert_eq!((narrow.run_pending(), wide.run_pending()), (1, 3));
+}
+
+/// The cause of a plain post goes with it to every thread that hears of it.
+#[test]
+fn whoever_hears_of_a_post_handles_it_under_its_cause() {
+    let bus = bus(1);
+    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let mut alone = bus
+        .subscribe::<Note>("jobs", "done", SubscribeOptions::new())
+        .expect("declared");
+    let cause = cause(7);
+    let post = |number| {
+        let _cause = cause.enter();
+        channel.post(Note(number)).expect("open");
+    };
+    let causes = |queue: &mut Subscriber<Note>| -> Vec<_> {
+        std::iter::from_fn(|| queue.try_recv().ok())
+            .filter_map(Heard::event)
+            .map(|note| (note.0, note.cause()))
+            .collect()
+    };
+    // By the route, then right into the log.
+    post(1);
+    post(2);
+    channel.post(Note(3)).expect("open");
+    let heard = causes(&mut alone);
+    assert_eq!(heard, [(1, Some(cause)), (2, Some(cause)), (3, None)]);
+    let worker = bus.attach_worker(0).expect("free");
+    let journal = Journal::<(u64, Option<Cause>)>::new();
+    let seen = journal.clone();
+    worker
+        .register(
+            move |note: &Note| seen.write((note.0, Cause::current())),
+            "jobs",
+            "done",
+        )
+        .expect("declared")
+        .keep();
+    post(4);
+    channel.post(Note(5)).expect("open");
+    worker.run_pending();
+    assert_eq!(journal.read(), [(4, Some(cause)), (5, None)]);
+    assert_eq!(causes(&mut alone), journal.read());
+    assert_eq!(bus.stats().channels[0].posted, 5);
 }
 
 /// WE8

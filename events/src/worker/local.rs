@@ -213,8 +213,8 @@ impl LocalInner {
         let info = event.info();
         let meta = event.meta();
         let route = self.route(info);
-        let turn = self.turns.get() + 1;
-        self.turns.set(turn);
+        let turn = self.turns.get();
+        self.turns.set(turn + 1);
         let timed = turn.is_multiple_of(SAMPLED);
         let spans = spans_are_on();
         let _span = meta.span().enter();
