@@ -8,6 +8,7 @@ mod lifecycle;
 mod nesting;
 mod queues;
 mod stress;
+mod strict;
 mod targets;
 mod tasks;
 mod watching;
