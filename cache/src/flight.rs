@@ -330,3 +330,33 @@ fn end_overdue(flights: &[Arc<Flight>]) {
         flight.end();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_keys_that_handlers_dealt_with_are_remembered() {
+        let mut shard = Shard::default();
+        let keys: Vec<_> = (0..=REMEMBERED)
+            .map(|index| CacheKey::new("test", &[index.to_string().as_str()]))
+            .collect();
+        for key in &keys[..REMEMBERED] {
+            shard.handled(key, 7);
+        }
+        assert!(
+            keys[..REMEMBERED]
+                .iter()
+                .all(|key| shard.is_handled(key, 7))
+        );
+        assert!(
+            shard.is_handled(&keys[0], 6),
+            "an earlier cause is dealt with too"
+        );
+        assert!(!shard.is_handled(&keys[0], 8), "a later one is not");
+        shard.handled(&keys[REMEMBERED], 7);
+        let remembered: Vec<_> = keys.iter().map(|key| shard.is_handled(key, 7)).collect();
+        assert_eq!(remembered.iter().position(|&known| known), Some(1));
+        assert!(remembered[1..].iter().all(|&known| known));
+    }
+}

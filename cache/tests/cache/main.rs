@@ -8,6 +8,7 @@ mod causes;
 mod checker;
 mod decoded;
 mod fences;
+mod flights;
 mod kit;
 mod loads;
 mod names;

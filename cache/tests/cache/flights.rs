@@ -1,0 +1,131 @@
+//! Loads in progress: which of them an invalidation voids, and what they leave behind.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use tidings_cache::{Cache, Cause, GetOptions, Origin, Outcome};
+
+use crate::kit::{Failure, Gate, Source, k, key, timed};
+
+/// G14: a load that began after the change has seen it, so the change's handlers leave it alone.
+#[tokio::test]
+async fn a_load_that_began_since_the_change_goes_on() {
+    let cache = Cache::builder().build().unwrap();
+    let number = cache.apply_change(&[], &[]);
+    let (source, gate) = (Source::default(), Gate::new());
+    let ask = cache.get(k(), GetOptions::default(), source.behind(&gate, Some(1_u8)));
+    let (answer, ()) = tokio::join!(ask, async {
+        gate.reached().await;
+        let cause = Cause {
+            number,
+            origin: Origin::Local,
+        };
+        {
+            let _cause = cause.enter();
+            drop(cache.invalidate(k()));
+            drop(cache.purge());
+        }
+        gate.open();
+    });
+    assert_eq!(answer.unwrap().as_deref(), Some(&1));
+    assert_eq!(cache.stats().refused_void, 0);
+    assert!(cache.cached::<u8>(k()).unwrap().is_some());
+}
+
+/// ML12: nobody can have any use of it any more.
+#[tokio::test]
+async fn a_load_that_was_voided_before_its_deadline_ends_there() {
+    let (builder, clock) = timed();
+    let cache = builder.deadline(Duration::from_secs(2)).build().unwrap();
+    let (gate, held) = (Gate::new(), Arc::new(()));
+    let (waits, holds) = (gate.clone(), Arc::clone(&held));
+    let load = || async move {
+        let _holds = holds;
+        waits.pass().await;
+        Ok::<_, Failure>(Some(1_u8))
+    };
+    let ask = cache.get(k(), GetOptions::default(), load);
+    let (answer, ()) = tokio::join!(ask, async {
+        gate.reached().await;
+        drop(cache.invalidate(k()));
+        clock.advance(Duration::from_secs(2));
+    });
+    assert!(answer.is_err());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(Arc::strong_count(&held), 1, "the load was dropped");
+}
+
+struct Silent;
+
+impl Wake for Silent {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_no_waker_behind() {
+    let cache = Cache::builder().build().unwrap();
+    let (source, gate) = (Source::default(), Gate::new());
+    let silent = Arc::new(Silent);
+    let waker = Waker::from(Arc::clone(&silent));
+    for _ in 0..3 {
+        let load = source.behind(&gate, Some(1_u8));
+        let mut ask = pin!(cache.get(k(), GetOptions::default(), load));
+        let polled = ask.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(matches!(polled, Poll::Pending));
+        assert!(Arc::strong_count(&silent) > 2, "it waits");
+    }
+    assert_eq!(Arc::strong_count(&silent), 2, "this test's and the waker's");
+    assert_eq!(source.loads(), 1);
+    gate.open();
+}
+
+/// G2: an L1 may hold what L2 has evicted; a renewal replaces that too, also one that joins another caller's load.
+#[tokio::test]
+async fn a_renewal_that_joins_a_load_reaches_what_l2_had_evicted() {
+    let cache = Cache::builder().capacity(1 << 16).build().unwrap();
+    let _guard = cache.attach_thread("worker");
+    cache.set(k(), Some(0_u64), GetOptions::default()).unwrap();
+    let outcome = || {
+        let entry = cache.cached::<u64>(k()).unwrap().unwrap();
+        (entry.value.as_deref().copied(), entry.outcome)
+    };
+    assert_eq!(outcome(), (Some(0), Outcome::L2));
+    assert_eq!(outcome(), (Some(0), Outcome::L1));
+    // Loaded and not set, which would raise slots; on a thread without an L1, whose entries they would push out.
+    let others = cache.clone();
+    let filled = tokio::task::spawn_blocking(move || {
+        for index in 0..2_000_u64 {
+            let load = Source::default().give(Some(index));
+            let loaded = others.get_blocking(&key(&index.to_string()), GetOptions::default(), load);
+            assert!(loaded.is_ok());
+        }
+    });
+    filled.await.unwrap();
+    assert!(
+        cache.probe::<u64>(k()).unwrap().is_none(),
+        "evicted from L2"
+    );
+    assert_eq!(outcome(), (Some(0), Outcome::L1), "and still here");
+
+    let (source, gate) = (Source::default(), Gate::new());
+    let (other, load) = (cache.clone(), source.behind(&gate, Some(1_u64)));
+    // A thread without an L1 misses.
+    let first =
+        tokio::task::spawn_blocking(move || other.get_blocking(k(), GetOptions::default(), load));
+    gate.reached().await;
+    let mut renewal = pin!(cache.renew(k(), GetOptions::default(), source.give(Some(2_u64))));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(renewal.as_mut().poll(&mut context).is_pending(), "joined");
+    gate.open();
+    assert_eq!(renewal.await.unwrap().as_deref(), Some(&1));
+    assert_eq!(first.await.unwrap().unwrap().as_deref(), Some(&1));
+    assert_eq!(source.loads(), 1);
+    assert_eq!(outcome().0, Some(1));
+}
