@@ -173,6 +173,8 @@ async fn sweep_drops_what_is_no_longer_valid() {
     drop(other.purge());
     cache.sweep();
     assert_eq!(cache.thread_stats()[0].l1_entries, 1);
+    let good = cache.cached::<u8>(&key("good")).unwrap().unwrap();
+    assert_eq!(good.outcome, Outcome::L1, "that one");
     assert_eq!(other.thread_stats()[0].l1_entries, 0, "of every name");
     assert_eq!(cache.stats().entries, 2);
     assert_eq!(

@@ -256,3 +256,32 @@ impl<T: Event> Outlet<T> for Bounded<T> {
         }]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{SubscribeOptions, tests::Note};
+
+    /// What came between the look and the sleep is seen by the sleep: it must not wait for the next wake-up.
+    #[test]
+    fn nobody_sleeps_who_has_something_to_take() {
+        let bus = crate::tests::bus(0);
+        let channel = bus.declare::<Note>("jobs", "done").expect("free");
+        let options = SubscribeOptions::new()
+            .capacity(1)
+            .overflow(Overflow::DropNewest);
+        let queue = channel.core.make_bounded(None, options);
+        let push = |number| queue.push(&channel.core.envelope(Note(number), None), false);
+        let sleeps = || queue.sleep(Waker::noop()).is_pending();
+        assert!(sleeps(), "empty");
+        push(1);
+        assert!(!sleeps(), "an event");
+        push(2);
+        assert!(matches!(queue.next(), Taken::Event(_)));
+        assert!(!sleeps(), "a gap");
+        assert!(matches!(queue.next(), Taken::Missed(1)));
+        assert!(sleeps(), "empty again");
+        queue.close();
+        assert!(!sleeps(), "the end");
+    }
+}

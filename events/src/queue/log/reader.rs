@@ -201,3 +201,26 @@ impl<T: Event> Reader<T> {
         &self.log
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{queue::Outlet as _, tests::Note};
+
+    /// What came between the look and the sleep is seen by the sleep: it must not wait for the next wake-up.
+    #[test]
+    fn nobody_sleeps_who_has_something_to_take() {
+        let bus = crate::tests::bus(0);
+        let channel = bus.declare::<Note>("jobs", "done").expect("free");
+        let log = Arc::new(Log::new(1, Arc::clone(&channel.core.info), None));
+        let mut reader = log.reader("reader".into(), 1);
+        let sleeps = |reader: &mut Reader<Note>| reader.sleep(Waker::noop()).is_pending();
+        assert!(sleeps(&mut reader), "empty");
+        log.push(&channel.core.envelope(Note(1), None), false);
+        assert!(!sleeps(&mut reader), "an event");
+        assert!(matches!(reader.next(), Next::Event(_)));
+        assert!(sleeps(&mut reader), "empty again");
+        log.close();
+        assert!(!sleeps(&mut reader), "the end");
+    }
+}
