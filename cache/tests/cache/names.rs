@@ -272,3 +272,24 @@ async fn each_thread_counts_for_itself_and_the_cache_for_all() {
         (4, 3, 3)
     );
 }
+
+#[tokio::test]
+async fn a_thread_has_an_l1_of_each_node_for_as_long_as_any_of_its_guards() {
+    let (one, other) = (
+        Cache::builder().build().unwrap(),
+        Cache::builder().build().unwrap(),
+    );
+    let outcome = |cache: &Cache| cache.cached::<u8>(k()).unwrap().unwrap().outcome;
+    let first = one.attach_thread("worker");
+    let _other = other.attach_thread("worker");
+    let second = one.attach_thread("worker");
+    for cache in [&one, &other] {
+        cache.set(k(), Some(1_u8), GetOptions::default()).unwrap();
+        assert_eq!([outcome(cache), outcome(cache)], [Outcome::L2, Outcome::L1]);
+    }
+    drop(first);
+    assert_eq!(outcome(&one), Outcome::L1, "the second guard is left");
+    drop(second);
+    assert_eq!([outcome(&one), outcome(&one)], [Outcome::L2, Outcome::L2]);
+    assert_eq!(outcome(&other), Outcome::L1);
+}
