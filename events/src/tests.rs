@@ -11,6 +11,7 @@ mod stress;
 mod strict;
 mod targets;
 mod tasks;
+mod waking;
 mod watching;
 mod workers;
 

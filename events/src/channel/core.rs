@@ -123,7 +123,7 @@ impl<T: Event> ChannelCore<T> {
         self.invalidate();
     }
 
-    fn outlets(&self) -> Vec<Arc<dyn Outlet<T>>> {
+    pub(super) fn outlets(&self) -> Vec<Arc<dyn Outlet<T>>> {
         self.outlets.lock().all.clone()
     }
 

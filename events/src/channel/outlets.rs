@@ -163,3 +163,28 @@ impl<T: Event> ChannelCore<T> {
 fn name_of<T>(options: &SubscribeOptions) -> Arc<str> {
     options.name.as_deref().unwrap_or(type_name::<T>()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::{SubscribeOptions, tests::Note};
+
+    /// A reader may come between the last one's leaving and this.
+    #[test]
+    fn a_log_is_not_taken_from_a_reader_that_has_just_come() {
+        let bus = crate::tests::bus(0);
+        let channel = bus.declare::<Note>("jobs", "done").expect("free");
+        let options = SubscribeOptions::new();
+        let mut reader = bus
+            .subscribe::<Note>("jobs", "done", options)
+            .expect("declared");
+        let log = Arc::clone(channel.core.log.get().expect("made by the subscription"));
+        channel.core.remove_log(&log);
+        channel.post(Note(1)).expect("open");
+        assert!(reader.try_recv().is_ok());
+        drop(reader);
+        assert!(bus.stats().channels[0].subscribers.is_empty());
+        assert!(channel.core.outlets().is_empty(), "nothing is fed any more");
+    }
+}

@@ -175,7 +175,7 @@ impl<T: Event> Log<T> {
             };
             inside.clear();
             let mut state = self.state.lock();
-            if state.spare.len() < SPARE {
+            if state.spare.len() < state.spares_kept() {
                 state.spare.push(segment);
             }
         }
@@ -186,10 +186,22 @@ impl<T: Event> Log<T> {
     }
 }
 
-/// Cleared segments that are kept: as many as a burst of some hundred events takes.
-const SPARE: usize = 16;
-
 impl<T: Event> State<T> {
+    /// The segment that begins at `base`. They follow each other without a gap.
+    fn segment(&self, base: u64) -> Option<&Arc<Segment<T>>> {
+        let first = self.segments.front()?.base();
+        let index = base.checked_sub(first)? / WIDTH;
+        self.segments.get(usize::try_from(index).ok()?)
+    }
+
+    /// As many cleared segments as the largest queue may fill again: room that was needed once is kept until the last
+    /// reader leaves.
+    fn spares_kept(&self) -> usize {
+        let capacities = self.readers.iter().flatten().map(|reader| reader.capacity);
+        let largest = capacities.max().unwrap_or(0);
+        usize::try_from(largest.div_ceil(WIDTH)).map_or(usize::MAX, |spares| spares.max(2))
+    }
+
     /// Takes away the segments that nobody needs, before `head` begins a new one.
     #[cold]
     fn retire(&mut self, head: u64) {

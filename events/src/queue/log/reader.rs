@@ -135,12 +135,7 @@ impl<T: Event> Reader<T> {
     fn enter(&mut self, base: u64) {
         let old = self.segment.take();
         let mut state = self.log.state.lock();
-        self.segment = state
-            .segments
-            .iter()
-            .rev()
-            .find(|segment| segment.base() == base)
-            .cloned();
+        self.segment = state.segment(base).cloned();
         if let Some(Some(reader)) = state.readers.get_mut(self.index) {
             reader.position = self.next;
         }
