@@ -7,11 +7,12 @@ mod handlers;
 mod lifecycle;
 mod nesting;
 mod queues;
+mod receiving;
 mod stress;
 mod strict;
 mod targets;
 mod tasks;
-mod waking;
+
 mod watching;
 mod workers;
 

@@ -1,4 +1,4 @@
-//! Who sleeps on a queue is woken, once.
+//! What a queue gives: a wake-up for who sleeps, and an event that tells where it comes from.
 
 use std::{
     future::Future as _,
@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Note, bus};
+use tidings_core::{CrudEvent, Operation};
+
+use super::{Consumer, Note, bus, cause, consumer};
 use crate::{Overflow, SubscribeOptions, Subscriber};
 
 /// Counts how often it was woken.
@@ -68,4 +70,39 @@ fn everybody_who_sleeps_is_woken_once_by_a_post_or_a_batch_or_the_end() {
         assert!(end.is_ready());
         assert_eq!(rung(&sleepers), [5, 5], "{overflow:?}");
     }
+}
+
+/// In a place of the log, and shared with others.
+#[test]
+fn a_received_event_tells_its_channel_and_reads_as_json() {
+    let bus = bus(0);
+    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let consumers = bus.declare_crud::<Consumer>().expect("free");
+    let options = SubscribeOptions::new();
+    let mut notes = bus
+        .subscribe::<Note>("jobs", "done", options.clone())
+        .expect("declared");
+    let mut changes = bus
+        .subscribe::<CrudEvent<Consumer>>("crud", "consumers", options)
+        .expect("declared");
+    for number in [1, 2] {
+        channel.post(Note(number)).expect("open");
+        let note = notes.try_recv().expect("one").event().expect("no gap");
+        let copy = note.clone();
+        assert_eq!((copy.source(), copy.event()), ("jobs", "done"));
+        assert_eq!((copy.operation(), copy.cause()), (None, None));
+        assert!(copy.span().is_none());
+        let json = copy.read_dynamic(|event| event.payload().expect("serializes").clone());
+        assert_eq!((json, copy.0), (number.into(), number));
+    }
+    drop(consumers.enqueue(CrudEvent::updated(consumer("1"), consumer("2")), cause(7)));
+    let change = changes.try_recv().expect("one").event().expect("no gap");
+    assert_eq!((change.source(), change.event()), ("crud", "consumers"));
+    assert_eq!(change.operation(), Some(Operation::Update));
+    assert_eq!(change.cause(), Some(cause(7)));
+    change.read_dynamic(|event| {
+        assert_eq!((event.source(), event.event()), ("crud", "consumers"));
+        assert_eq!(event.old_entity()["id"], "1");
+        assert_eq!(event.entity()["id"], "2");
+    });
 }
