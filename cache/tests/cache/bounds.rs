@@ -106,6 +106,26 @@ async fn a_value_that_does_not_serialize_is_served_and_not_kept() {
     assert_eq!((cache.stats().refused_heavy, cache.stats().entries), (1, 0));
 }
 
+/// The hand has to come by twice before it finds one to take.
+#[tokio::test]
+async fn l1_is_bounded_also_when_all_that_it_holds_is_used() {
+    let cache = Cache::builder().l1_entries(8).build().unwrap();
+    let _guard = cache.attach_thread("worker");
+    let names: Vec<_> = (0..300).map(|index| key(&index.to_string())).collect();
+    for name in &names {
+        cache.set(name, Some(0), GetOptions::default()).unwrap();
+    }
+    for window in names.windows(8) {
+        for _ in 0..2 {
+            for name in window {
+                drop(cache.cached::<i32>(name).unwrap());
+                assert!(cache.thread_stats()[0].l1_entries <= 8);
+            }
+        }
+    }
+    assert_eq!(cache.thread_stats()[0].l1_entries, 8);
+}
+
 #[tokio::test]
 async fn l1_is_bounded_in_entries_and_keeps_what_is_used() {
     let cache = Cache::builder().l1_entries(8).build().unwrap();
