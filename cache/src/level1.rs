@@ -145,12 +145,17 @@ pub(crate) fn sweep(place: Place, slots: &Slots, now: u64) -> Vec<Value> {
             .map(|entry| entry.value)
             .collect();
         table.entries_changed();
-        if table.entries.len() * 4 < table.entries.capacity() {
+        if is_sparse(&table.entries) {
             table.entries.shrink_to_fit(|entry| entry.key.hash_value());
         }
         Some(gone)
     });
     gone.ok().flatten().unwrap_or_default()
+}
+
+/// Whether memory is to be given back.
+fn is_sparse(entries: &HashTable<Entry>) -> bool {
+    entries.len() * 4 < entries.capacity()
 }
 
 /// Gives this thread an L1 for a node.

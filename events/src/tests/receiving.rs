@@ -14,7 +14,7 @@ use std::{
 use tidings_core::{CrudEvent, Operation};
 
 use super::{Consumer, Note, bus, cause, consumer};
-use crate::{Overflow, SubscribeOptions, Subscriber};
+use crate::{Heard, Overflow, SubscribeOptions, Subscriber};
 
 /// Counts how often it was woken.
 #[derive(Default)]
@@ -105,4 +105,77 @@ fn a_received_event_tells_its_channel_and_reads_as_json() {
         assert_eq!(event.old_entity()["id"], "1");
         assert_eq!(event.entity()["id"], "2");
     });
+}
+
+fn numbers(queue: &mut Subscriber<Note>) -> Vec<String> {
+    std::iter::from_fn(|| queue.try_recv().ok())
+        .map(|heard| match heard {
+            Heard::Event(note) => note.0.to_string(),
+            Heard::Gap(gap) => format!("gap {}", gap.missed),
+        })
+        .collect()
+}
+
+fn range(numbers: std::ops::Range<u64>) -> Vec<String> {
+    numbers.map(|number| number.to_string()).collect()
+}
+
+/// At the beginning, the middle and the end of what the log holds together.
+#[test]
+fn a_reader_may_come_and_go_at_any_time() {
+    let bus = bus(0);
+    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let subscribe = || {
+        let queue = bus.subscribe::<Note>("jobs", "done", SubscribeOptions::new());
+        queue.expect("declared")
+    };
+    for posts in [1, 5, 31, 32, 33, 64, 100] {
+        let post = |numbers: std::ops::Range<u64>| {
+            for number in numbers {
+                channel.post(Note(number)).expect("open");
+            }
+        };
+        let mut first = subscribe();
+        post(0..posts);
+        let mut second = subscribe();
+        post(posts..200);
+        assert_eq!(numbers(&mut first), range(0..200));
+        drop(first);
+        post(200..200 + posts);
+        assert_eq!(numbers(&mut second), range(posts..200 + posts));
+        drop(second);
+        post(0..posts);
+    }
+}
+
+#[test]
+fn a_reader_that_falls_behind_finds_the_gap_wherever_it_stands() {
+    let bus = bus(0);
+    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    for (read, posted) in [
+        (1, 9),
+        (0, 9),
+        (1, 31),
+        (1, 32),
+        (30, 40),
+        (31, 80),
+        (5, 300),
+    ] {
+        let options = SubscribeOptions::new().capacity(4);
+        let mut reader = bus
+            .subscribe::<Note>("jobs", "done", options)
+            .expect("declared");
+        for number in 0..read {
+            channel.post(Note(number)).expect("open");
+            assert_eq!(numbers(&mut reader), range(number..number + 1));
+        }
+        for number in read..posted {
+            channel.post(Note(number)).expect("open");
+        }
+        let mut expected = vec![format!("gap {}", posted - read - 4)];
+        expected.extend(range(posted - 4..posted));
+        assert_eq!(numbers(&mut reader), expected);
+        let stats = &bus.stats().channels[0].subscribers[0];
+        assert_eq!((stats.posted, stats.missed), (posted, posted - read - 4));
+    }
 }
