@@ -164,7 +164,7 @@ fn name_of<T>(options: &SubscribeOptions) -> Arc<str> {
     options.name.as_deref().unwrap_or(type_name::<T>()).into()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))] // the models have helpers of their own
 mod tests {
     use std::sync::Arc;
 

@@ -257,7 +257,7 @@ impl<T: Event> Outlet<T> for Bounded<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))] // the models have helpers of their own
 mod tests {
     use super::*;
     use crate::{SubscribeOptions, tests::Note};

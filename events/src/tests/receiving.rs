@@ -65,10 +65,15 @@ fn everybody_who_sleeps_is_woken_once_by_a_post_or_a_batch_or_the_end() {
             .expect("room");
         assert_eq!(rung(&sleepers), [4, 4], "{overflow:?}");
         sleep(&mut sleepers);
+        // Who leaves takes nobody along.
+        drop(sleepers.remove(0));
+        channel.post(Note(1)).expect("room");
+        assert_eq!(rung(&sleepers), [5], "{overflow:?}");
+        sleep(&mut sleepers);
         let mut context = Context::from_waker(Waker::noop());
         let end = pin!(bus.shutdown(Duration::ZERO)).poll(&mut context);
         assert!(end.is_ready());
-        assert_eq!(rung(&sleepers), [5, 5], "{overflow:?}");
+        assert_eq!(rung(&sleepers), [6], "{overflow:?}");
     }
 }
 

@@ -197,7 +197,7 @@ impl<T: Event> Reader<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))] // the models have helpers of their own
 mod tests {
     use super::*;
     use crate::{queue::Outlet as _, tests::Note};
