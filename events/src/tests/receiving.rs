@@ -154,6 +154,24 @@ fn a_reader_may_come_and_go_at_any_time() {
 }
 
 #[test]
+fn a_full_queue_counts_what_it_turns_away() {
+    let bus = bus(0);
+    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let options = SubscribeOptions::new()
+        .capacity(2)
+        .overflow(Overflow::DropNewest);
+    let mut queue = bus
+        .subscribe::<Note>("jobs", "done", options)
+        .expect("declared");
+    for number in 0..5 {
+        channel.post(Note(number)).expect("open");
+    }
+    let stats = &bus.stats().channels[0].subscribers[0];
+    assert_eq!((stats.posted, stats.missed, stats.depth), (5, 3, 2));
+    assert_eq!(numbers(&mut queue), ["0", "1", "gap 3"]);
+}
+
+#[test]
 fn a_reader_that_falls_behind_finds_the_gap_wherever_it_stands() {
     let bus = bus(0);
     let channel = bus.declare::<Note>("jobs", "done").expect("free");
