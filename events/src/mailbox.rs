@@ -11,9 +11,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use crossbeam_utils::CachePadded;
+
 use crate::{
     envelope::Posted,
-    sync::{AtomicBool, AtomicU64, Line, Mutex, Ordering},
+    sync::{AtomicBool, AtomicU64, Mutex, Ordering},
 };
 
 /// What a worker finds in its mailbox.
@@ -55,7 +57,7 @@ pub(crate) struct Mailbox {
     /// Whether something may be there. Written under the lock; a look without it is a hint.
     mail: AtomicBool,
     /// Events that left the queue for good. Only the worker writes it while it lives.
-    handled: Line<AtomicU64>,
+    handled: CachePadded<AtomicU64>,
 }
 
 struct State {
@@ -113,7 +115,7 @@ impl Mailbox {
             }),
             parked: AtomicBool::new(false),
             mail: AtomicBool::new(false),
-            handled: Line(AtomicU64::new(0)),
+            handled: CachePadded::new(AtomicU64::new(0)),
         }
     }
 
@@ -182,7 +184,7 @@ impl Mailbox {
     fn is_full(&self, state: &mut State) -> bool {
         // The worker's count is on the worker's cache line: asked when the mailbox seems full, not at each post.
         if state.accepted - state.known_handled >= self.capacity {
-            state.known_handled = self.handled.0.load(Ordering::Acquire);
+            state.known_handled = self.handled.load(Ordering::Acquire);
         }
         state.accepted - state.known_handled >= self.capacity
     }
@@ -255,10 +257,8 @@ impl Mailbox {
     #[inline]
     pub(crate) fn finished(&self, event: &dyn Posted) {
         // Only the worker's thread writes this while the mailbox is open.
-        self.handled.0.store(
-            self.handled.0.load(Ordering::Relaxed) + 1,
-            Ordering::Release,
-        );
+        self.handled
+            .store(self.handled.load(Ordering::Relaxed) + 1, Ordering::Release);
         if let Some(completion) = event.meta().completion() {
             completion.worker_done(self.index);
         }
@@ -298,13 +298,13 @@ impl Mailbox {
     /// Whether everything accepted was handled or given back.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state.lock();
-        state.accepted == self.handled.0.load(Ordering::Acquire) + state.dropped
+        state.accepted == self.handled.load(Ordering::Acquire) + state.dropped
             && state.gaps.is_empty()
     }
 
     pub(crate) fn stats(&self) -> MailboxStats {
         let state = self.state.lock();
-        let handled = self.handled.0.load(Ordering::Acquire);
+        let handled = self.handled.load(Ordering::Acquire);
         MailboxStats {
             worker: self.index,
             depth: state.accepted - handled - state.dropped,

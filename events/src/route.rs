@@ -2,14 +2,15 @@
 //!
 //! A post runs under the route of its thread's shard: a lock that this thread shares with few others, so that
 //! posters on several cores do not fight over one cache line. The lock is held while handlers run, and nobody
-//! ever waits for it: whoever finds it taken (another thread of the shard, a handler that unregisters) goes
-//! another way. A post takes a reference to the common route; a registration marks the shard as stale, and
-//! whoever holds it empties it on leaving. So whoever registered is heard by every post that begins later,
+//! ever waits for it. A post that finds it taken, by another thread of the shard, takes a reference to the common
+//! route instead; a registration marks each shard as stale and empties those that it finds free, and whoever holds
+//! another empties it on leaving. So whoever registered is heard by every post that begins later,
 //! nothing can lock up, and a handler's closure is freed with its registration, or with the post that was still
 //! running.
 
 use std::sync::Arc;
 
+use crossbeam_utils::CachePadded;
 use tidings_core::Operation;
 
 use crate::{
@@ -69,14 +70,12 @@ impl<T: Event> Route<T> {
 
 /// Copies of a channel's route, each for its share of the threads, and one for whoever finds its shard taken.
 pub(crate) struct Shards<T: Event> {
-    shards: Box<[Shard<T>]>,
+    shards: Box<[CachePadded<Shard<T>>]>,
     common: Mutex<Option<Arc<Route<T>>>>,
     /// Posts that went by the common route.
     posted: AtomicU64,
 }
 
-/// On a cache line of its own.
-#[repr(align(64))]
 struct Shard<T: Event> {
     /// None after a registration came or went. Only ever tried, never waited for.
     route: Mutex<Option<Arc<Route<T>>>>,
@@ -136,7 +135,7 @@ impl<T: Event> Shards<T> {
     pub(crate) fn new(count: usize) -> Self {
         Self {
             shards: (0..count.next_power_of_two())
-                .map(|_| Shard::new())
+                .map(|_| CachePadded::new(Shard::new()))
                 .collect(),
             common: Mutex::new(None),
             posted: AtomicU64::new(0),

@@ -20,11 +20,6 @@ pub(crate) use shuttle::{
     thread_local,
 };
 
-/// Keeps what one thread writes often off the cache line of what others read.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub(crate) struct Line<T>(pub(crate) T);
-
 #[cfg(shuttle)]
 pub(crate) use self::checked::{Mutex, MutexGuard};
 

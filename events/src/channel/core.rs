@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use crossbeam_utils::CachePadded;
 use tidings_core::Operation;
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     name::Pattern,
     queue::{Outlet, SubscriberStats, log::Log},
     route::{Route, Shards, Tally, WorkerRoute},
-    sync::{AtomicU64, Line, Mutex, Ordering},
+    sync::{AtomicU64, Mutex, Ordering},
 };
 
 pub(crate) struct ChannelCore<T: Event> {
@@ -34,7 +35,7 @@ pub(crate) struct ChannelCore<T: Event> {
     registrations: AtomicU64,
     /// Held while an event is handed to workers and queues, so that all get the events in one order. Nothing
     /// waits, and no handler runs, under it.
-    pub(super) order: Line<Mutex<()>>,
+    pub(super) order: CachePadded<Mutex<()>>,
 }
 
 /// A channel without its type, as the bus keeps it.
@@ -113,7 +114,7 @@ impl<T: Event> ChannelCore<T> {
             shards,
             log: OnceLock::new(),
             registrations: AtomicU64::new(0),
-            order: Line(Mutex::new(())),
+            order: CachePadded::new(Mutex::new(())),
         }
     }
 

@@ -43,7 +43,7 @@ impl<T: Event> ChannelCore<T> {
         let erased: Arc<dyn Posted> = Arc::clone(&event) as _;
         let mailbox = &self.hub.mailboxes[worker];
         let offer = {
-            let _order = self.order.0.lock();
+            let _order = self.order.lock();
             mailbox.offer_alone(&erased)
         };
         drop(erased);
@@ -112,7 +112,7 @@ impl<T: Event> ChannelCore<T> {
             let index = (choice.wrapping_add(step) % workers.len() as u64) as usize;
             let mailbox = &workers[index].mailbox;
             let offer = {
-                let _order = self.order.0.lock();
+                let _order = self.order.lock();
                 mailbox.offer_alone(&erased)
             };
             mailbox.notify();

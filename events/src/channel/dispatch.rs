@@ -146,10 +146,9 @@ impl<T: Event> ChannelCore<T> {
         let erased: Arc<dyn Posted> = Arc::clone(event) as _;
         let replaced = {
             #[cfg(shuttle)]
-            let _order =
-                crate::faults::unless(crate::faults::Fault::NoOrder, || self.order.0.lock());
+            let _order = crate::faults::unless(crate::faults::Fault::NoOrder, || self.order.lock());
             #[cfg(not(shuttle))]
-            let _order = self.order.0.lock();
+            let _order = self.order.lock();
             for worker in route
                 .workers
                 .iter()
@@ -220,7 +219,7 @@ impl<T: Event> ChannelCore<T> {
         let operation = event.meta().operation;
         let route = Frame::with(|frame| core.enter(frame, |route, _| Arc::clone(route)));
         let replaced = {
-            let _order = core.order.0.lock();
+            let _order = core.order.lock();
             for worker in route.workers.iter().filter(|one| one.wants(operation)) {
                 worker.mailbox.miss(core.info.index);
             }

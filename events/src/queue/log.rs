@@ -14,6 +14,7 @@ mod segment;
 
 use std::{collections::VecDeque, sync::Arc, task::Waker};
 
+use crossbeam_utils::CachePadded;
 use tidings_core::Operation;
 
 use self::segment::WIDTH;
@@ -25,7 +26,7 @@ use super::{Outlet, SubscriberStats};
 use crate::{
     envelope::{ChannelInfo, Envelope, Extra},
     event::Event,
-    sync::{AtomicBool, AtomicU64, Line, Mutex, Ordering},
+    sync::{AtomicBool, AtomicU64, Mutex, Ordering},
 };
 
 pub(crate) struct Log<T: Event> {
@@ -33,7 +34,7 @@ pub(crate) struct Log<T: Event> {
     info: Arc<ChannelInfo>,
     operation: Option<Operation>,
     /// The position of the next event. Written under `state`; readers look at it all the time.
-    head: Line<AtomicU64>,
+    head: CachePadded<AtomicU64>,
     state: Mutex<State<T>>,
     /// Whether nobody else listens to the channel. Written under `state`, read by every post without it: a post that
     /// begins after somebody came finds it cleared.
@@ -74,7 +75,7 @@ impl<T: Event> Log<T> {
             serial,
             info,
             operation,
-            head: Line(AtomicU64::new(0)),
+            head: CachePadded::new(AtomicU64::new(0)),
             state: Mutex::new(State {
                 segments: VecDeque::new(),
                 retired: Vec::new(),
@@ -133,7 +134,7 @@ impl<T: Event> Log<T> {
 
     #[inline]
     fn append(&self, state: &mut State<T>, write: impl FnOnce(&Segment<T>, u64)) {
-        let head = self.head.0.load(Ordering::Relaxed);
+        let head = self.head.load(Ordering::Relaxed);
         if head.is_multiple_of(WIDTH) {
             state.retire(head);
             state.begin_segment(head, &self.info);
@@ -141,7 +142,7 @@ impl<T: Event> Log<T> {
         if let Some(segment) = state.segments.back() {
             write(segment, head);
         }
-        self.head.0.store(head + 1, Ordering::Release);
+        self.head.store(head + 1, Ordering::Release);
         if !state.sleeping.is_empty() || !state.retired.is_empty() {
             self.unsettled.store(true, Ordering::Release);
         }
@@ -163,7 +164,7 @@ impl<T: Event> Log<T> {
         }
     }
 
-    /// Drops the events of retired segments, with no lock held, and keeps two segments for later.
+    /// Drops the events of retired segments, with no lock held, and keeps the segments for later.
     fn clear_retired(&self) {
         loop {
             let Some(mut segment) = self.state.lock().retired.pop() else {
@@ -275,7 +276,7 @@ impl<T: Event> Outlet<T> for Log<T> {
 
     fn stats(&self) -> Vec<SubscriberStats> {
         let state = self.state.lock();
-        let head = self.head.0.load(Ordering::Acquire);
+        let head = self.head.load(Ordering::Acquire);
         state
             .readers
             .iter()

@@ -30,7 +30,7 @@ impl<T: Event> Log<T> {
     pub(crate) fn reader(self: &Arc<Self>, name: Arc<str>, capacity: usize) -> Reader<T> {
         let capacity = capacity as u64;
         let mut state = self.state.lock();
-        let start = self.head.0.load(Ordering::Relaxed);
+        let start = self.head.load(Ordering::Relaxed);
         let reader = ReaderState {
             name,
             capacity,
@@ -70,7 +70,7 @@ impl<T: Event> Reader<T> {
     /// Inlined, so that what it gives stays in registers: moved through memory it costs as much again.
     #[inline]
     pub(crate) fn next_at_hand(&mut self) -> Option<Received<T>> {
-        let head = self.log.head.0.load(Ordering::Acquire);
+        let head = self.log.head.load(Ordering::Acquire);
         let behind = head - self.next;
         if behind == 0 || behind > self.capacity {
             return None;
@@ -91,7 +91,7 @@ impl<T: Event> Reader<T> {
             if let Some(event) = self.next_at_hand() {
                 return Next::Event(event);
             }
-            let head = self.log.head.0.load(Ordering::Acquire);
+            let head = self.log.head.load(Ordering::Acquire);
             if self.next == head {
                 return self.at_the_end(head);
             }
@@ -123,7 +123,7 @@ impl<T: Event> Reader<T> {
     fn at_the_end(&mut self, head: u64) -> Next<T> {
         // In this order: nothing is written after the log was closed.
         let closed = self.log.closed.load(Ordering::Acquire);
-        if closed && self.log.head.0.load(Ordering::Acquire) == head {
+        if closed && self.log.head.load(Ordering::Acquire) == head {
             Next::Closed
         } else {
             Next::Empty
@@ -156,7 +156,7 @@ impl<T: Event> Reader<T> {
     pub(crate) fn sleep(&mut self, waker: &Waker) -> Poll<()> {
         let state = self.log.state.lock();
         // Under the lock: posts raise the head under it, so none falls between this look and the sleep.
-        if self.log.head.0.load(Ordering::Relaxed) != self.next
+        if self.log.head.load(Ordering::Relaxed) != self.next
             || self.log.closed.load(Ordering::Relaxed)
         {
             return Poll::Ready(());
