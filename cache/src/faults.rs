@@ -104,7 +104,6 @@ mod real {
     use std::{
         cell::Cell,
         sync::atomic::{AtomicUsize, Ordering},
-        time::Duration,
     };
 
     use super::{STEPS, Step};
@@ -164,7 +163,8 @@ mod real {
             next
         });
         match (random >> 32) % seldom {
-            0 => std::thread::sleep(Duration::from_micros(random % 100)),
+            // For as long as some turns of the others take; no timer, which would be longer than a load.
+            0 => (0..random % 100).for_each(|_| std::thread::yield_now()),
             1 => std::thread::yield_now(),
             _ => {}
         }

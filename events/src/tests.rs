@@ -3,11 +3,13 @@
 
 mod channels;
 mod crud;
+mod feeds;
 mod handlers;
 mod lifecycle;
 mod nesting;
 mod queues;
 mod receiving;
+mod running;
 mod stress;
 mod strict;
 mod targets;
@@ -21,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use tidings_core::{Cause, Entity, Origin};
 
-use crate::WorkerEvents;
+use crate::{Channel, WorkerEvents};
 
 /// A payload for plain channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,6 +63,11 @@ pub(crate) fn bus(workers: usize) -> WorkerEvents {
         .workers(workers)
         .build()
         .expect("these settings are within range")
+}
+
+/// The plain channel of most tests.
+pub(crate) fn notes(bus: &WorkerEvents) -> Channel<Note> {
+    bus.declare::<Note>("jobs", "done").expect("free")
 }
 
 /// What handlers wrote down, in order.

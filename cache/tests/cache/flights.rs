@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use tidings_cache::{Cache, Cause, GetOptions, Origin, Outcome};
 
 use crate::kit::{Failure, Gate, Source, k, key, timed};
@@ -37,18 +38,48 @@ async fn a_load_that_began_since_the_change_goes_on() {
     assert!(cache.cached::<u8>(k()).unwrap().is_some());
 }
 
+/// A load that keeps a reference for as long as it is there, and stands at the gate.
+fn holding(
+    held: &Arc<()>,
+    gate: &Gate,
+) -> impl FnOnce() -> BoxFuture<'static, Result<Option<u8>, Failure>> + Send + use<> {
+    let (holds, waits) = (Arc::clone(held), gate.clone());
+    move || {
+        Box::pin(async move {
+            let _holds = holds;
+            waits.pass().await;
+            Ok(Some(1))
+        })
+    }
+}
+
+/// A load past its deadline that can no longer be of use does not go on for ever.
+#[tokio::test]
+async fn an_invalidation_ends_a_load_past_its_deadline() {
+    let (builder, clock) = timed();
+    let cache = builder.deadline(Duration::from_secs(2)).build().unwrap();
+    let (gate, held) = (Gate::new(), Arc::new(()));
+    let load = holding(&held, &gate);
+    let ask = cache.get(k(), GetOptions::default(), load);
+    let (answer, ()) = tokio::join!(ask, async {
+        gate.reached().await;
+        clock.advance(Duration::from_secs(2));
+    });
+    assert!(answer.is_err());
+    assert_eq!(Arc::strong_count(&held), 2, "it may still be of use");
+    drop(cache.invalidate(k()));
+    while Arc::strong_count(&held) > 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// ML12: nobody can have any use of it any more.
 #[tokio::test]
 async fn a_load_that_was_voided_before_its_deadline_ends_there() {
     let (builder, clock) = timed();
     let cache = builder.deadline(Duration::from_secs(2)).build().unwrap();
     let (gate, held) = (Gate::new(), Arc::new(()));
-    let (waits, holds) = (gate.clone(), Arc::clone(&held));
-    let load = || async move {
-        let _holds = holds;
-        waits.pass().await;
-        Ok::<_, Failure>(Some(1_u8))
-    };
+    let load = holding(&held, &gate);
     let ask = cache.get(k(), GetOptions::default(), load);
     let (answer, ()) = tokio::join!(ask, async {
         gate.reached().await;

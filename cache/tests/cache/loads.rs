@@ -175,31 +175,6 @@ async fn later_callers_do_not_join_a_load_past_its_deadline() {
     assert_eq!(cache.stats().refused_superseded, 1);
 }
 
-/// A load past its deadline that can no longer be of use does not go on for ever.
-#[tokio::test]
-async fn an_invalidation_ends_a_load_past_its_deadline() {
-    let (builder, clock) = timed();
-    let cache = builder.deadline(Duration::from_secs(2)).build().unwrap();
-    let (gate, held) = (Gate::new(), Arc::new(()));
-    let (waits, holds) = (gate.clone(), Arc::clone(&held));
-    let load = || async move {
-        let _holds = holds;
-        waits.pass().await;
-        Ok::<_, Failure>(Some(1_u8))
-    };
-    let ask = cache.get(k(), GetOptions::default(), load);
-    let (answer, ()) = tokio::join!(ask, async {
-        gate.reached().await;
-        clock.advance(Duration::from_secs(2));
-    });
-    assert!(answer.is_err());
-    assert_eq!(Arc::strong_count(&held), 2, "it may still be of use");
-    drop(cache.invalidate(k()));
-    while Arc::strong_count(&held) > 1 {
-        tokio::task::yield_now().await;
-    }
-}
-
 /// ML12, G1: "if valid".
 #[tokio::test]
 async fn a_late_value_does_not_fill_after_an_invalidation() {

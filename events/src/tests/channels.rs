@@ -2,13 +2,13 @@
 
 use tidings_core::CrudEvent;
 
-use super::{Acl, Consumer, Note, bus};
+use super::{Acl, Consumer, Note, bus, notes};
 use crate::{BuildError, DeclareError, Refusal, RegisterError, WorkerEvents};
 
 #[test]
 fn a_channel_declared_twice_is_one_channel() {
     let bus = bus(0);
-    let first = bus.declare::<Note>("jobs", "done").expect("free");
+    let first = notes(&bus);
     let second = bus.declare::<Note>("jobs", "done").expect("same type");
     first.post(Note(1)).expect("open");
     second.post(Note(2)).expect("open");

@@ -11,7 +11,7 @@ use std::{
 
 use tidings_core::{CrudEvent, Operation};
 
-use super::{Acl, Consumer, Journal, Note, bus, cause, consumer};
+use super::{Acl, Consumer, Journal, Note, bus, cause, consumer, notes};
 use crate::{BoxError, DynamicEvent, Registration};
 
 /// WE6
@@ -97,7 +97,7 @@ fn one_handler_for_several_events_is_removed_from_all_of_them() {
 #[test]
 fn guards_can_be_joined_and_a_kept_one_stays() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let journal = Journal::<String>::new();
     let register = |name: &'static str| {
         let journal = journal.clone();
@@ -114,7 +114,7 @@ fn guards_can_be_joined_and_a_kept_one_stays() {
 #[test]
 fn dropping_a_guard_frees_what_the_handler_held() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let held = Arc::new(());
     let captured = Arc::clone(&held);
     let guard = bus
@@ -136,7 +136,7 @@ fn dropping_a_guard_frees_what_the_handler_held() {
 #[test]
 fn a_handler_vanishes_with_its_owner() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let owner = Arc::new(());
     let journal = Journal::<u64>::new();
     for dynamic in [false, true] {
@@ -166,7 +166,7 @@ fn a_handler_vanishes_with_its_owner() {
 #[test]
 fn a_handler_that_panics_or_fails_harms_nobody_and_is_counted() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let journal = Journal::<u64>::new();
     bus.on("jobs", "done")
         .named("panics")
@@ -199,7 +199,7 @@ fn a_handler_that_panics_or_fails_harms_nobody_and_is_counted() {
 #[test]
 fn a_handler_may_drop_its_own_guard_and_that_of_the_next() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let guards: Arc<Mutex<Vec<Registration>>> = Arc::default();
     let journal = Journal::<String>::new();
     let (all, heard) = (Arc::clone(&guards), journal.clone());
@@ -227,7 +227,7 @@ fn a_handler_may_drop_its_own_guard_and_that_of_the_next() {
 #[test]
 fn dropping_a_guard_while_another_thread_dispatches_neither_waits_nor_lets_a_later_call_begin() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let inside = Arc::new(Barrier::new(2));
     let leave = Arc::new(Barrier::new(2));
     let (entered, left) = (Arc::clone(&inside), Arc::clone(&leave));
@@ -406,7 +406,7 @@ fn the_dynamic_form_of_a_change_holds_entity_old_entity_and_operation() {
 #[test]
 fn a_handler_that_does_not_come_back_holds_up_its_own_poster_only() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let (inside, leave) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let (entered, left) = (Arc::clone(&inside), Arc::clone(&leave));
     bus.register(
@@ -456,6 +456,7 @@ fn a_handler_that_does_not_come_back_holds_up_its_own_poster_only() {
         let after = listen();
         post_from_many(228..292);
         assert_eq!(journal.take(), (228..292).collect::<Vec<_>>());
+        assert_eq!(bus.stats().channels[0].posted, 193, "nor who asks");
         leave.wait();
         stuck.join().expect("no panic");
         assert_eq!(Arc::strong_count(&held), 2, "the first is freed");

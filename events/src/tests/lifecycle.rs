@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use tidings_core::{CrudEvent, clock::ManualClock};
 
-use super::{Consumer, Journal, Note, bus, cause, consumer};
+use super::{Consumer, Journal, Note, bus, cause, consumer, notes};
 use crate::{AttachError, Handled, Refusal, RegisterError, WorkerEvents};
 
 /// WE16
 #[tokio::test]
 async fn after_a_shutdown_everything_is_refused() {
     let bus = bus(1);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let consumers = bus.declare_crud::<Consumer>().expect("free");
     let report = bus.shutdown(Duration::from_secs(1)).await;
     assert!(report.drained, "{report:?}");
@@ -37,7 +37,7 @@ async fn after_a_shutdown_everything_is_refused() {
 #[tokio::test]
 async fn what_was_accepted_is_delivered_before_the_end() {
     let bus = bus(1);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let worker = bus.attach_worker(0).expect("free");
     let journal = Journal::<u64>::new();
     let heard = journal.clone();

@@ -5,10 +5,10 @@ use std::{sync::Arc, thread, time::Duration};
 use futures_util::StreamExt;
 use tidings_core::{CrudEvent, clock::ManualClock};
 
-use super::{Consumer, Journal, Note, bus, cause, consumer};
+use super::{Consumer, Note, bus, cause, consumer, notes};
 use crate::{
-    BlockingSubscriber, Channel, FeedItem, Handled, Heard, Lifecycle, LifecycleItem, Overflow,
-    Refusal, RegisterError, SubscribeOptions, Subscriber, TryRecvError, WorkerEvents,
+    BlockingSubscriber, Handled, Heard, Overflow, Refusal, RegisterError, SubscribeOptions,
+    Subscriber, TryRecvError, WorkerEvents,
 };
 
 fn with(capacity: usize, overflow: Overflow) -> SubscribeOptions {
@@ -16,10 +16,6 @@ fn with(capacity: usize, overflow: Overflow) -> SubscribeOptions {
         .capacity(capacity)
         .overflow(overflow)
         .named("test")
-}
-
-fn notes(bus: &WorkerEvents) -> Channel<Note> {
-    bus.declare::<Note>("jobs", "done").expect("free")
 }
 
 fn show(heard: Heard<Note>) -> String {
@@ -435,73 +431,4 @@ fn capacities_out_of_range_are_refused() {
         .subscribe::<Note>("jobs", "done", SubscribeOptions::new().capacity(0))
         .expect_err("no room at all");
     assert!(error.to_string().starts_with("capacity is 0"), "{error}");
-}
-
-#[tokio::test]
-async fn the_live_feed_hears_every_channel_and_reports_its_gap() {
-    let bus = bus(0);
-    let channel = notes(&bus);
-    let other = bus.declare::<Note>("jobs", "other").expect("free");
-    let mut feed = bus.feed(2).expect("in range");
-    channel.post(Note(1)).expect("open");
-    let Some(FeedItem::Event(event)) = feed.recv().await else {
-        panic!("an event")
-    };
-    assert_eq!((event.source(), event.event()), ("jobs", "done"));
-    assert_eq!(event.read(|event| event.entity().as_u64()), Some(1));
-    for number in 0..3 {
-        channel.post(Note(number)).expect("open");
-    }
-    other.post(Note(9)).expect("open");
-    assert!(matches!(feed.recv().await, Some(FeedItem::Gap(gap)) if gap.missed == 2));
-    let Some(FeedItem::Event(event)) = feed.recv().await else {
-        panic!("an event")
-    };
-    assert_eq!(event.event(), "done");
-    let Some(FeedItem::Event(event)) = feed.recv().await else {
-        panic!("an event")
-    };
-    assert_eq!(event.event(), "other");
-    let _report = bus.shutdown(Duration::ZERO).await;
-    assert!(feed.recv().await.is_none());
-}
-
-#[tokio::test]
-async fn the_life_of_the_bus_can_be_followed() {
-    let bus = bus(2);
-    let mut lifecycle = bus.lifecycle();
-    drop(bus.attach_worker(0).expect("free"));
-    let (other, handle) = (bus.clone(), Journal::<u64>::new());
-    std::thread::spawn(move || {
-        let worker = other.attach_worker(1).expect("free");
-        let (kept, circle) = (worker.clone(), handle.clone());
-        other.declare::<Note>("jobs", "done").expect("free");
-        // A handler that holds its own worker: only the thread's end ends it.
-        worker
-            .register(
-                move |note: &Note| circle.write(note.0 + kept.worker() as u64),
-                "jobs",
-                "done",
-            )
-            .expect("declared")
-            .keep();
-    })
-    .join()
-    .expect("no panic");
-    let _report = bus.shutdown(Duration::ZERO).await;
-    let mut heard = Vec::new();
-    while let Some(LifecycleItem::Signal(signal)) = lifecycle.recv().await {
-        heard.push(signal);
-    }
-    assert_eq!(
-        heard,
-        [
-            Lifecycle::WorkerAttached(0),
-            Lifecycle::WorkerLeft(0),
-            Lifecycle::WorkerAttached(1),
-            Lifecycle::WorkerLeft(1),
-            Lifecycle::Closing,
-            Lifecycle::Closed
-        ]
-    );
 }

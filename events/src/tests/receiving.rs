@@ -13,7 +13,7 @@ use std::{
 
 use tidings_core::{CrudEvent, Operation};
 
-use super::{Consumer, Note, bus, cause, consumer};
+use super::{Consumer, Note, bus, cause, consumer, notes};
 use crate::{Heard, Overflow, SubscribeOptions, Subscriber};
 
 /// Counts how often it was woken.
@@ -30,7 +30,7 @@ impl Wake for Bell {
 fn everybody_who_sleeps_is_woken_once_by_a_post_or_a_batch_or_the_end() {
     for overflow in [Overflow::DropOldest, Overflow::DropNewest, Overflow::Error] {
         let bus = bus(0);
-        let channel = bus.declare::<Note>("jobs", "done").expect("free");
+        let channel = notes(&bus);
         let mut sleepers: Vec<_> = (0..2)
             .map(|_| {
                 let queue = bus.subscribe::<Note>(
@@ -81,7 +81,7 @@ fn everybody_who_sleeps_is_woken_once_by_a_post_or_a_batch_or_the_end() {
 #[test]
 fn a_received_event_tells_its_channel_and_reads_as_json() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let consumers = bus.declare_crud::<Consumer>().expect("free");
     let options = SubscribeOptions::new();
     let mut notes = bus
@@ -129,7 +129,7 @@ fn range(numbers: std::ops::Range<u64>) -> Vec<String> {
 #[test]
 fn a_reader_may_come_and_go_at_any_time() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let subscribe = || {
         let queue = bus.subscribe::<Note>("jobs", "done", SubscribeOptions::new());
         queue.expect("declared")
@@ -156,7 +156,7 @@ fn a_reader_may_come_and_go_at_any_time() {
 #[test]
 fn a_full_queue_counts_what_it_turns_away() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let options = SubscribeOptions::new()
         .capacity(2)
         .overflow(Overflow::DropNewest);
@@ -174,7 +174,7 @@ fn a_full_queue_counts_what_it_turns_away() {
 #[test]
 fn a_reader_that_falls_behind_finds_the_gap_wherever_it_stands() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     for (read, posted) in [
         (1, 9),
         (0, 9),

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Note;
+use super::{Note, notes};
 use crate::{Heard, Overflow, SubscribeOptions, TryRecvError, WorkerEvents};
 
 const ROUNDS: u64 = 2_000;
@@ -65,7 +65,7 @@ fn stress(workers: usize, queues: &[(usize, Overflow)]) {
         .mailbox_capacity(64)
         .build()
         .expect("in range");
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let posted = AtomicU64::new(0);
     let over = AtomicBool::new(false);
     let guards = Mutex::new(Vec::new());

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use tidings_core::CrudEvent;
 
-use super::{Consumer, Note, bus, cause, consumer};
+use super::{Consumer, Note, bus, cause, consumer, notes};
 use crate::{
-    BlockingSubscriber, Channel, Heard, Overflow, Refusal, SubscribeOptions, Subscriber,
-    TryRecvError, WorkerEvents,
+    BlockingSubscriber, Heard, Overflow, Refusal, SubscribeOptions, Subscriber, TryRecvError,
+    WorkerEvents,
 };
 
 /// Both kinds of strict queue behind one face.
@@ -44,10 +44,6 @@ impl Queue {
             })
             .collect()
     }
-}
-
-fn notes(bus: &WorkerEvents) -> Channel<Note> {
-    bus.declare::<Note>("jobs", "done").expect("free")
 }
 
 /// Runs `body` inside a handler.

@@ -4,10 +4,8 @@ use std::{cell::Cell, rc::Rc, sync::Arc, thread, time::Duration};
 
 use tidings_core::{CrudEvent, clock::ManualClock};
 
-use super::{Consumer, Journal, Note, bus, consumer};
-use crate::{
-    Channel, LocalWorkerEvents, Overflow, Refusal, SubscribeOptions, UniquePost, WorkerEvents,
-};
+use super::{Consumer, Journal, Note, bus, consumer, notes};
+use crate::{LocalWorkerEvents, Overflow, Refusal, SubscribeOptions, UniquePost, WorkerEvents};
 
 fn workers(bus: &WorkerEvents, journal: &Journal<String>) -> Vec<LocalWorkerEvents> {
     (0..bus.workers())
@@ -25,10 +23,6 @@ fn workers(bus: &WorkerEvents, journal: &Journal<String>) -> Vec<LocalWorkerEven
             worker
         })
         .collect()
-}
-
-fn notes(bus: &WorkerEvents) -> Channel<Note> {
-    bus.declare::<Note>("jobs", "done").expect("free")
 }
 
 /// WE2

@@ -11,7 +11,7 @@ use std::{
 use tidings_core::{Cause, CrudEvent, clock::ManualClock};
 use tokio::sync::Semaphore;
 
-use super::{Consumer, Journal, Note, bus, cause, consumer};
+use super::{Consumer, Journal, Note, bus, cause, consumer, notes};
 use crate::{AsyncOptions, Handled, Received, RegisterError, WorkerEvents};
 
 #[test]
@@ -27,7 +27,7 @@ fn without_a_runtime_an_async_handler_is_refused() {
 #[tokio::test]
 async fn concurrency_is_bounded_and_events_of_one_key_stay_in_order() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let running = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
     let journal = Journal::<u64>::new();
@@ -118,7 +118,7 @@ async fn a_delivery_waits_for_async_handlers_and_counts_those_that_are_late() {
 #[tokio::test]
 async fn an_async_handler_that_panics_or_fails_is_counted_and_goes_on() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     bus.on("jobs", "done")
         .register_async(AsyncOptions::new(), |note: Received<Note>| async move {
             match note.0 {
@@ -148,7 +148,7 @@ async fn an_async_handler_that_panics_or_fails_is_counted_and_goes_on() {
 #[tokio::test]
 async fn a_dropped_registration_begins_no_call_and_leaves_nobody_waiting() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let journal = Journal::<u64>::new();
     let heard = journal.clone();
     let guard = bus
@@ -177,7 +177,7 @@ async fn a_dropped_registration_begins_no_call_and_leaves_nobody_waiting() {
 #[tokio::test]
 async fn an_async_handler_vanishes_with_its_owner() {
     let bus = bus(0);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let owner = Arc::new(());
     let journal = Journal::<u64>::new();
     let heard = journal.clone();

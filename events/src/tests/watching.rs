@@ -8,7 +8,7 @@ use std::{
 
 use tidings_core::clock::ManualClock;
 
-use super::{Journal, Note, bus};
+use super::{Journal, Note, bus, notes};
 use crate::{WorkerEvents, watchdog::SlowHandler};
 
 #[test]
@@ -18,7 +18,7 @@ fn a_handler_that_runs_too_long_is_named_while_it_runs_and_once() {
         .clock(Arc::new(clock.clone()))
         .build()
         .expect("in range");
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let (inside, leave) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let (entered, left) = (Arc::clone(&inside), Arc::clone(&leave));
     bus.on("jobs", "done")
@@ -55,7 +55,7 @@ fn a_handler_that_runs_too_long_is_named_while_it_runs_and_once() {
 #[test]
 fn one_dispatch_in_so_many_is_timed_and_runs_like_any_other() {
     let bus = bus(1);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let calls = Journal::<u64>::new();
     let long = |note: &Note, calls: &Journal<u64>| {
         // Until the clock has moved, so that there is a time to measure.

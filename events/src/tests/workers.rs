@@ -12,7 +12,7 @@ use std::{
 use futures_util::FutureExt as _;
 use tidings_core::{Cause, CrudEvent};
 
-use super::{Consumer, Journal, Note, bus, cause, consumer};
+use super::{Consumer, Journal, Note, bus, cause, consumer, notes};
 use crate::{
     AttachError, DynamicEvent, Handled, Heard, SubscribeOptions, Subscriber, WorkerEvents,
 };
@@ -38,7 +38,7 @@ fn a_place_is_taken_once_and_only_if_it_exists() {
 #[test]
 fn all_workers_hear_a_post_the_posters_own_too() {
     let bus = bus(3);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let journal = Journal::<String>::new();
     let workers: Vec<_> = (0..3)
         .map(|index| {
@@ -71,7 +71,7 @@ fn all_workers_hear_a_post_the_posters_own_too() {
 fn every_worker_handles_concurrent_posts_in_one_order_and_each_posters_in_its_own() {
     const POSTS: u64 = 500;
     let bus = bus(2);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let seen: Vec<_> = (0..2)
         .map(|index| {
             let worker = bus.attach_worker(index).expect("free");
@@ -112,7 +112,7 @@ fn every_worker_handles_concurrent_posts_in_one_order_and_each_posters_in_its_ow
 #[test]
 fn a_workers_handlers_may_be_bound_to_its_thread_and_are_removed_by_their_guard() {
     let bus = bus(1);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let worker = bus.attach_worker(0).expect("free");
     let sum = Rc::new(Cell::new(0));
     let own = Rc::clone(&sum);
@@ -137,7 +137,7 @@ fn a_workers_handlers_may_be_bound_to_its_thread_and_are_removed_by_their_guard(
 #[test]
 fn a_workers_handler_may_drop_its_own_guard() {
     let bus = bus(1);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let worker = bus.attach_worker(0).expect("free");
     let guard = Rc::new(RefCell::new(None));
     let calls = Rc::new(Cell::new(0));
@@ -164,7 +164,7 @@ fn a_workers_handler_may_drop_its_own_guard() {
 #[test]
 fn a_workers_handler_vanishes_with_its_owner() {
     let bus = bus(1);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let worker = bus.attach_worker(0).expect("free");
     let owner = Rc::new(());
     let calls = Rc::new(Cell::new(0));
@@ -212,7 +212,7 @@ fn a_worker_is_sent_only_the_operations_that_it_listens_to() {
 #[test]
 fn whoever_hears_of_a_post_handles_it_under_its_cause() {
     let bus = bus(1);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let mut alone = bus
         .subscribe::<Note>("jobs", "done", SubscribeOptions::new())
         .expect("declared");
@@ -256,7 +256,7 @@ fn whoever_hears_of_a_post_handles_it_under_its_cause() {
 #[test]
 fn a_workers_handler_that_panics_or_fails_harms_nobody() {
     let bus = bus(1);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let worker = bus.attach_worker(0).expect("free");
     worker
         .register(|_: &Note| -> () { panic!("on purpose") }, "jobs", "done")
@@ -409,7 +409,7 @@ fn a_worker_runs_under_the_cause_of_the_change() {
 #[test]
 fn a_place_is_given_up_when_its_thread_ends_even_if_a_handler_holds_the_worker() {
     let bus = bus(1);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
+    let channel = notes(&bus);
     let held = Arc::new(());
     let captured = Arc::clone(&held);
     let ended = thread::scope(|scope| {
@@ -444,82 +444,4 @@ fn a_place_is_given_up_when_its_thread_ends_even_if_a_handler_holds_the_worker()
         unreachable!("a shutdown does not wait for a worker that is gone");
     };
     assert_eq!((report.dropped, report.late.len()), (1, 0), "{report:?}");
-}
-
-#[tokio::test]
-async fn run_wakes_for_posts_from_other_threads_and_ends_with_the_bus() {
-    let bus = bus(1);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
-    let worker = bus.attach_worker(0).expect("free");
-    let journal = Journal::<u64>::new();
-    let heard = journal.clone();
-    worker
-        .register(move |note: &Note| heard.write(note.0), "jobs", "done")
-        .expect("declared")
-        .keep();
-    let poster = async {
-        tokio::task::spawn_blocking(move || {
-            for number in 0..1000 {
-                channel.post(Note(number)).expect("open");
-            }
-        })
-        .await
-        .expect("no panic");
-        bus.shutdown(Duration::from_secs(60)).await
-    };
-    let ((), report) = tokio::join!(worker.run(), poster);
-    assert!(report.drained, "{report:?}");
-    assert_eq!(journal.read(), (0..1000).collect::<Vec<_>>());
-}
-
-/// Enough turns of this thread's other tasks to look for mail in vain and fall asleep, or to wake up and handle.
-async fn turns() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Each time, for a waker serves once; by the task that runs it now, and also at the end.
-#[tokio::test]
-async fn a_worker_that_sleeps_is_woken_by_a_post_and_by_the_end() {
-    let bus = bus(2);
-    let channel = bus.declare::<Note>("jobs", "done").expect("free");
-    let worker = bus.attach_worker(0).expect("free");
-    let journal = Journal::<u64>::new();
-    let heard = journal.clone();
-    worker
-        .register(move |note: &Note| heard.write(note.0), "jobs", "done")
-        .expect("declared")
-        .keep();
-    // Holds the shutdown up.
-    let slow = bus.attach_worker(1).expect("free");
-    slow.register(|_: &Note| (), "jobs", "done")
-        .expect("declared")
-        .keep();
-    let test = async {
-        for task in 0..2 {
-            let worker = worker.clone();
-            // A task of its own: whoever shares a task with it would poll it by chance.
-            let running = tokio::task::spawn_local(async move { worker.run().await });
-            for number in 0..3 {
-                turns().await;
-                channel.post(Note(number)).expect("open");
-                turns().await;
-                assert_eq!(journal.read().len() as u64, 3 * task + number + 1);
-            }
-            if task == 0 {
-                running.abort();
-                let _aborted = running.await;
-                continue;
-            }
-            let others = async {
-                turns().await;
-                assert!(running.is_finished(), "told of the end");
-                assert_eq!(slow.run_pending(), 6);
-            };
-            let (report, ()) = tokio::join!(bus.shutdown(Duration::from_secs(60)), others);
-            assert!(report.drained, "{report:?}");
-        }
-    };
-    tokio::task::LocalSet::new().run_until(test).await;
 }
