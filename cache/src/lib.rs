@@ -68,43 +68,22 @@
 
 #[macro_use]
 mod step;
-mod blocking;
-mod bulk;
-mod cache;
-mod config;
-mod decoded;
+mod answer;
+mod api;
+mod engine;
 mod error;
 #[cfg(any(shuttle, tidings_faults))]
 mod faults;
 mod fence;
-mod fill;
-mod flight;
-mod form;
-mod get;
-mod invalidate;
 #[cfg(not(shuttle))]
 pub mod kit;
 mod level1;
 mod level2;
-mod lifetime;
-mod load;
-mod loaded;
 #[cfg(all(test, shuttle))]
 mod models;
-mod node;
 mod options;
-mod policy;
-mod probe;
-mod publish;
-mod receipt;
-mod remote;
-mod set;
-mod size;
 mod stats;
-mod stored;
 mod sync;
-mod tags;
-mod upkeep;
 
 pub use tidings_core::{
     CacheKey, Cause, KeyBuilder, KeyPart, Origin,
@@ -112,20 +91,23 @@ pub use tidings_core::{
 };
 
 pub use self::{
-    cache::{Cache, Entry, Outcome},
-    config::{CacheBuilder, CacheSettings},
-    decoded::Decoded,
+    answer::{
+        loaded::Loaded,
+        receipt::{Confirmation, Invalidation, Propagate, Receipt, Unconfirmed},
+    },
+    api::{
+        builder::{CacheBuilder, CacheSettings},
+        cache::{Cache, Entry, Outcome},
+        decoded::Decoded,
+        invalidate::Keys,
+        probe::{Level, Probe, ProbeJson},
+    },
+    engine::tags::Tag,
     error::{BoxError, ConfigError, GetError, LoadError, OptionError, SetError, WrongType},
-    invalidate::Keys,
-    level1::ThreadGuard,
-    loaded::Loaded,
-    options::GetOptions,
-    policy::Policy,
-    probe::{Level, Probe, ProbeJson},
-    receipt::{Confirmation, Invalidation, Propagate, Receipt, Unconfirmed},
+    level1::table::ThreadGuard,
+    level2::stored::Cacheable,
+    options::{call::GetOptions, policy::Policy},
     stats::{CacheStats, Distribution, ThreadStats},
-    stored::Cacheable,
-    tags::Tag,
 };
 
 /// For the random checker, in a build with `--cfg tidings_faults`.

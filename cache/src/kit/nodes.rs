@@ -13,11 +13,11 @@ use tidings_core::{
 
 use super::wire::{Message, Outbox, Wire};
 use crate::{
-    cache::Cache,
-    config::CacheBuilder,
+    answer::receipt::{Confirmation, Invalidation, Propagate, Unconfirmed},
+    api::builder::CacheBuilder,
+    api::cache::Cache,
+    engine::tags::Tag,
     error::ConfigError,
-    receipt::{Confirmation, Invalidation, Propagate, Unconfirmed},
-    tags::Tag,
 };
 
 /// Nodes that tell each other what they invalidate, over wires that a test drives. One clock, moved by hand, is for all.

@@ -6,14 +6,14 @@ use tidings_core::clock::{Clock, SystemClock};
 use tokio::sync::Semaphore;
 
 use crate::{
-    cache::Cache,
+    answer::receipt::Propagate,
+    api::cache::Cache,
+    engine::node::{Named, Node},
     error::{ConfigError, OptionError},
     fence::Sequence,
-    level2::Level2,
-    node::{Named, Node},
-    options::{Overrides, setters},
-    policy::Policy,
-    receipt::Propagate,
+    level2::zone::Level2,
+    options::call::{Overrides, setters},
+    options::policy::Policy,
     sync::{Arc, Executor, Mutex},
 };
 

@@ -17,13 +17,13 @@ use std::{
 use tidings_core::CacheKey;
 
 use crate::{
-    cache::{Cache, Entry, Look, Outcome},
+    answer::form::Form,
+    answer::loaded::Loaded,
+    api::cache::{Cache, Entry, Look, Outcome},
     error::{BoxError, GetError},
-    form::Form,
-    level1::Found,
-    loaded::Loaded,
-    options::GetOptions,
-    stored::Cacheable,
+    level1::table::Found,
+    level2::stored::Cacheable,
+    options::call::GetOptions,
 };
 
 /// What a caller wants to be told.

@@ -11,11 +11,11 @@
 use tidings_core::{CacheKey, Cause};
 
 use crate::{
-    cache::Cache,
-    level2::{NEVER, Removed, StoredKey},
-    receipt::{Invalidation, Receipt},
+    answer::receipt::{Invalidation, Receipt},
+    api::cache::Cache,
+    engine::tags::Tag,
+    level2::zone::{NEVER, Removed, StoredKey},
     sync::Arc,
-    tags::Tag,
 };
 
 /// What [`Cache::invalidate`] takes: one key or many.

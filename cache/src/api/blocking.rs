@@ -11,11 +11,11 @@ use std::{
 use tidings_core::CacheKey;
 
 use crate::{
-    cache::Cache,
+    answer::loaded::Loaded,
+    api::cache::Cache,
     error::{BoxError, GetError},
-    loaded::Loaded,
-    options::GetOptions,
-    stored::Cacheable,
+    level2::stored::Cacheable,
+    options::call::GetOptions,
 };
 
 impl Cache {

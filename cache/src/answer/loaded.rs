@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::tags::Tag;
+use crate::engine::tags::Tag;
 
 /// The result of a load. An `Option` turns into one; this says more.
 ///

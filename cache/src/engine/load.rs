@@ -19,16 +19,16 @@ use tidings_core::CacheKey;
 use tracing::Instrument;
 
 use crate::{
-    cache::{Cache, Entry, Look, Outcome},
+    answer::form::Form,
+    answer::loaded::Loaded,
+    api::cache::{Cache, Entry, Look, Outcome},
+    engine::fill::Cargo,
+    engine::flight::{Answer, Flight, Landed},
+    engine::tags::Tag,
     error::{BoxError, GetError, LoadError},
-    fill::Cargo,
-    flight::{Answer, Flight, Landed},
-    form::Form,
-    loaded::Loaded,
-    options::{GetOptions, Terms},
-    stored::Cacheable,
+    level2::stored::Cacheable,
+    options::call::{GetOptions, Terms},
     sync::Arc,
-    tags::Tag,
 };
 
 /// What a load's future gives: one cargo for each of its flights, in order.
@@ -155,12 +155,12 @@ impl Cache {
         // Its type was compared when the flight was joined.
         let shared = (answer
             .value
-            .map(|value| crate::stored::typed::<V>(value, key)))
+            .map(|value| crate::level2::stored::typed::<V>(value, key)))
         .transpose()?;
         match answer.filled {
             Some(expires) => {
                 let fitting = self.named.fitting(&self.node);
-                let attached = crate::level1::count(&fitting, |_| ()).is_some();
+                let attached = crate::level1::table::count(&fitting, |_| ()).is_some();
                 self.promote(key, form, shared, noted, expires, attached)
             }
             None => shared.map(|shared| form.shared(shared)).transpose(),
@@ -283,7 +283,7 @@ impl Cache {
 
     pub(crate) fn count_miss(&self) {
         let fitting = self.named.fitting(&self.node);
-        if crate::level1::count(&fitting, |counters| counters.miss()).is_none() {
+        if crate::level1::table::count(&fitting, |counters| counters.miss()).is_none() {
             self.named.threads.unattached.misses.add(1);
         }
     }

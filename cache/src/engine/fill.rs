@@ -5,18 +5,18 @@ use std::time::Duration;
 use tidings_core::CacheKey;
 
 use crate::{
-    cache::Cache,
+    answer::loaded::Loaded,
+    api::cache::Cache,
+    engine::flight::{Answer, Flight, Landed},
+    engine::tags::Tag,
     error::{GetError, OptionError},
-    flight::{Answer, Flight, Landed},
-    level2::{ABSENCE_OVERHEAD, ENTRY_OVERHEAD, Extra, Held, NEVER, Present, Removed},
-    lifetime::{self, nanoseconds},
-    loaded::Loaded,
-    options::{Terms, check_duration, check_tags},
-    size::size_of_value,
+    level2::size::size_of_value,
+    level2::stored::{Cacheable, Stored},
+    level2::zone::{ABSENCE_OVERHEAD, ENTRY_OVERHEAD, Extra, Held, NEVER, Present, Removed},
+    options::call::{Terms, check_duration, check_tags},
+    options::lifetime::{self, nanoseconds},
     stats::Counter,
-    stored::{Cacheable, Stored},
     sync::Arc,
-    tags::Tag,
 };
 
 /// What a load gave, its type erased.
@@ -301,7 +301,7 @@ impl Cache {
 
     fn insert_untagged(
         &self,
-        stored: crate::level2::StoredKey,
+        stored: crate::level2::zone::StoredKey,
         held: Held<Option<Arc<dyn Stored>>>,
     ) -> Removed {
         let level2 = &self.node.level2;

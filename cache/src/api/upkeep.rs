@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    cache::Cache,
-    level1::{self, ThreadGuard},
+    api::cache::Cache,
+    level1::table::{self, ThreadGuard},
     stats::{CacheStats, ThreadStats},
 };
 
@@ -13,7 +13,7 @@ impl Cache {
     ///
     /// It dies with the guard, or with the thread. Attaching a thread again only counts; the first label stays.
     pub fn attach_thread(&self, label: impl Into<String>) -> ThreadGuard {
-        level1::attach(&self.node, &self.named, &label.into())
+        table::attach(&self.node, &self.named, &label.into())
     }
 
     /// Drops what is no longer valid from the calling thread's L1, for all named caches of the node: for a worker's tick, so
@@ -22,7 +22,7 @@ impl Cache {
         let now = self.node.now();
         let caches = self.node.caches.lock().clone();
         for named in caches {
-            drop(level1::sweep(named.place, &named.slots, now));
+            drop(table::sweep(named.place, &named.slots, now));
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use metrics::{counter, gauge, histogram};
 
-use crate::cache::Cache;
+use crate::api::cache::Cache;
 
 impl Cache {
     /// Hands the cache's counts to the recorder of the `metrics` crate: `tidings_cache_*`, with the cache's name as label.

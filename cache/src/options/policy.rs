@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::options::Overrides;
+use crate::options::call::Overrides;
 
 /// A named set of options. Whatever is set beside it wins over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

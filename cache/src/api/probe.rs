@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tidings_core::CacheKey;
 
 use crate::{
-    cache::Cache,
+    api::cache::Cache,
     error::GetError,
-    level2::NEVER,
-    stored::{Cacheable, typed},
+    level2::stored::{Cacheable, typed},
+    level2::zone::NEVER,
 };
 
 /// What L2 holds of a key.

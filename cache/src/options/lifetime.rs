@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidings_core::CacheKey;
 
-use crate::{level2::NEVER, options::Terms};
+use crate::{level2::zone::NEVER, options::call::Terms};
 
 /// Until when what was read at this time may be served.
 pub(crate) fn bound(terms: &Terms, read: u64) -> u64 {

@@ -5,12 +5,12 @@ use std::{any::Any, fmt, future::Future, sync::Arc};
 use tidings_core::CacheKey;
 
 use crate::{
-    cache::{Cache, Entry, Look},
+    answer::form,
+    answer::loaded::Loaded,
+    api::cache::{Cache, Entry, Look},
     error::{BoxError, GetError},
-    form,
-    loaded::Loaded,
-    options::GetOptions,
-    stored::Cacheable,
+    level2::stored::Cacheable,
+    options::call::GetOptions,
 };
 
 type Serializer<V, W> = dyn Fn(&V) -> Result<W, BoxError> + Send + Sync;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     error::{BoxError, GetError, LoadError},
-    stored::Cacheable,
+    level2::stored::Cacheable,
 };
 
 /// Makes what L1 holds (`W`) of what L2 holds (`V`).

@@ -5,16 +5,16 @@ use std::{any::Any, fmt, future::Future, sync::Arc};
 use tidings_core::CacheKey;
 
 use crate::{
-    config::{CacheBuilder, CacheSettings},
+    answer::form::{Decoded, Form, Own},
+    answer::loaded::Loaded,
+    api::builder::{CacheBuilder, CacheSettings},
+    api::get::{Get, Plain, WithOutcome},
+    engine::node::{Named, Node},
     error::{BoxError, ConfigError, GetError},
-    form::{Decoded, Form, Own},
-    get::{Get, Plain, WithOutcome},
-    level1::{self, Found},
-    level2::{Held, NEVER},
-    loaded::Loaded,
-    node::{Named, Node},
-    options::GetOptions,
-    stored::{Cacheable, Stored, typed},
+    level1::table::{self, Found},
+    level2::stored::{Cacheable, Stored, typed},
+    level2::zone::{Held, NEVER},
+    options::call::GetOptions,
 };
 
 /// A named cache: a cheap handle, to be cloned and shared.
@@ -282,7 +282,7 @@ impl Cache {
 
     #[inline(always)]
     pub(crate) fn level1<W: Any + Send + Sync>(&self, key: &CacheKey) -> Found<W> {
-        level1::get(&self.named, key, &self.node)
+        table::get(&self.named, key, &self.node)
     }
 
     /// Tells L2 that a key is hot, which it cannot see while L1 answers.
@@ -391,7 +391,7 @@ impl Cache {
         let own = shared.map(|shared| form.own(&shared)).transpose()?;
         let value = own.clone().map(|own| own as Arc<dyn Any + Send + Sync>);
         let fitting = self.named.fitting(&self.node);
-        drop(level1::put(
+        drop(table::put(
             &fitting,
             key,
             noted,
@@ -404,7 +404,7 @@ impl Cache {
 
     /// Counts a hit in L2. Tells whether this thread has an L1, and how many such hits there were.
     fn count_level2(&self, absent: bool) -> (bool, u64) {
-        let counted = level1::count(&self.named.fitting(&self.node), |counters| {
+        let counted = table::count(&self.named.fitting(&self.node), |counters| {
             counters.l2_hit(absent)
         });
         match counted {

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    level2::{Level2, StoredKey},
+    level2::zone::{Level2, StoredKey},
     sync::{Arc, Mutex, MutexGuard},
 };
 

@@ -4,16 +4,16 @@ use tidings_core::{CacheKey, clock::Clock};
 use tokio::sync::Semaphore;
 
 use crate::{
-    config::{CacheSettings, next_id},
+    answer::receipt::Propagate,
+    api::builder::{CacheSettings, next_id},
+    engine::flight::Flights,
+    engine::tags::Tags,
     fence::{Sequence, Slots},
-    flight::Flights,
-    level1::{Fitting, Place},
-    level2::{Level2, NEVER, Name, Removed, StoredKey},
-    options::Terms,
-    receipt::Propagate,
+    level1::table::{Fitting, Place},
+    level2::zone::{Level2, NEVER, Name, Removed, StoredKey},
+    options::call::Terms,
     stats::{Counters, Threads},
     sync::{Arc, Executor, Mutex},
-    tags::Tags,
 };
 
 /// The node's share: one sequence, one L2, one clock.

@@ -20,7 +20,7 @@ use tidings_core::CacheKey;
 
 use crate::{
     error::GetError,
-    stored::Stored,
+    level2::stored::Stored,
     sync::{Abort, Arc, AtomicBool, Mutex, MutexGuard, Ordering},
 };
 

@@ -5,12 +5,12 @@ use std::{any::TypeId, future::Future, sync::Arc};
 use tidings_core::CacheKey;
 
 use crate::{
-    cache::{Cache, Entry},
+    answer::form::Own,
+    answer::loaded::Loaded,
+    api::cache::{Cache, Entry},
     error::{BoxError, GetError, SetError},
-    form::Own,
-    loaded::Loaded,
-    options::GetOptions,
-    stored::{Cacheable, Stored},
+    level2::stored::{Cacheable, Stored},
+    options::call::GetOptions,
 };
 
 impl Cache {
@@ -30,7 +30,7 @@ impl Cache {
         options: GetOptions,
     ) -> Result<(), SetError> {
         options.check(&self.named.settings.terms)?;
-        let cargo = crate::fill::Cargo::new::<V>(value.into());
+        let cargo = crate::engine::fill::Cargo::new::<V>(value.into());
         cargo.check()?;
         self.check_type::<V>(key)?;
         let terms = self.terms(&options);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::{cache::Cache, receipt::Invalidation};
+use crate::{answer::receipt::Invalidation, api::cache::Cache};
 
 impl Cache {
     /// Applies what another node has invalidated, whatever cause the thread runs under. Never sends it on.

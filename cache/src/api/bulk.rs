@@ -6,15 +6,15 @@ use futures_util::FutureExt;
 use tidings_core::CacheKey;
 
 use crate::{
-    cache::{Cache, Entry, Look, Outcome},
+    answer::form::Own,
+    answer::loaded::Loaded,
+    api::cache::{Cache, Entry, Look, Outcome},
+    engine::fill::Cargo,
+    engine::flight::Flight,
+    engine::load::Start,
     error::{BoxError, GetError},
-    fill::Cargo,
-    flight::Flight,
-    form::Own,
-    load::Start,
-    loaded::Loaded,
-    options::GetOptions,
-    stored::Cacheable,
+    level2::stored::Cacheable,
+    options::call::GetOptions,
 };
 
 /// What is being done about one key of a bulk call.
