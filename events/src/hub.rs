@@ -1,5 +1,7 @@
 //! [`Hub`]: what all channels of a bus share. Channels own it; it owns no channel, so nothing goes in a circle.
 
+pub(crate) mod unique;
+
 use std::{
     collections::{BTreeMap, HashMap},
     pin::pin,
@@ -13,18 +15,22 @@ use tidings_core::{Operation, clock::Clock};
 use tokio::sync::Notify;
 
 use crate::{
-    builder::Settings,
+    api::builder::Settings,
+    delivery::{
+        feed::{Broadcast, FeedSlot, Lifecycle},
+        mailbox::Mailbox,
+        sequencer::Sequencer,
+    },
     error::{BoxError, Refusal},
-    event::DynamicEvent,
-    feed::{Broadcast, FeedSlot, Lifecycle},
-    frame::{Deferred, Frame},
-    handler::{Entry, HandlerInfo},
-    mailbox::Mailbox,
-    name::Pattern,
-    sequencer::Sequencer,
+    event::{
+        dynamic::DynamicEvent,
+        handler::{Entry, HandlerInfo},
+        name::Pattern,
+        trail::Trail,
+    },
+    hub::unique::UniqueKeys,
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
-    trail::Trail,
-    unique::UniqueKeys,
+    thread::frame::{Deferred, Frame},
 };
 
 /// Handlers are numbered over all buses of the process, so that a thread's record names one for certain.

@@ -95,39 +95,17 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
-mod builder;
-mod bus;
+mod api;
 mod channel;
-mod completion;
-mod crud;
 mod delivery;
-mod dispatch;
-mod envelope;
 mod error;
 mod event;
 #[cfg(shuttle)]
 mod faults;
-mod feed;
-mod frame;
-mod gap;
-mod handler;
 mod hub;
-mod limit;
-mod listen;
-mod mailbox;
-mod metered;
-mod name;
-mod park;
-mod queue;
-mod registration;
 mod route;
-mod sequencer;
-mod stats;
 mod sync;
-mod trail;
-mod unique;
-mod watchdog;
-mod worker;
+mod thread;
 
 #[cfg(all(test, shuttle))]
 mod models;
@@ -135,28 +113,34 @@ mod models;
 mod tests;
 
 pub use self::{
-    builder::WorkerEventsBuilder,
-    bus::{ShutdownReport, WorkerEvents},
-    channel::{Channel, UniquePost},
-    completion::MAX_WORKERS,
-    crud::{CrudChannel, Ticket},
-    delivery::{Delivery, Handled, Late},
-    error::{AttachError, BoxError, BuildError, DeclareError, PostError, Refusal, RegisterError},
-    event::{DynamicEvent, Event},
-    feed::{FeedEvent, FeedItem, Lifecycle, LifecycleFeed, LifecycleItem, LiveFeed},
-    frame::in_handler,
-    gap::Gap,
-    handler::{HandlerStats, Outcome},
-    listen::{AsyncOptions, Listen},
-    mailbox::MailboxStats,
-    name::CRUD,
-    queue::{
-        BlockingSubscriber, Heard, Overflow, Received, SubscribeOptions, Subscriber,
-        SubscriberStats, TryRecvError,
+    api::{
+        builder::WorkerEventsBuilder,
+        bus::{ShutdownReport, WorkerEvents},
+        crud::{CrudChannel, Ticket},
+        listen::{AsyncOptions, Listen},
+        registration::{LocalRegistration, Registration},
+        stats::{BusStats, ChannelStats},
+        watchdog::{SlowHandler, Watchdog},
+        worker::{LocalListen, LocalWorkerEvents},
     },
-    registration::{LocalRegistration, Registration},
-    sequencer::SequencerStats,
-    stats::{BusStats, ChannelStats},
-    watchdog::{SlowHandler, Watchdog},
-    worker::{LocalListen, LocalWorkerEvents},
+    channel::{direct::UniquePost, handle::Channel},
+    delivery::{
+        completion::MAX_WORKERS,
+        feed::{FeedEvent, FeedItem, Lifecycle, LifecycleFeed, LifecycleItem, LiveFeed},
+        handled::{Delivery, Handled, Late},
+        mailbox::MailboxStats,
+        queue::{
+            BlockingSubscriber, Heard, Overflow, Received, SubscribeOptions, Subscriber,
+            SubscriberStats, TryRecvError,
+        },
+        sequencer::SequencerStats,
+    },
+    error::{AttachError, BoxError, BuildError, DeclareError, PostError, Refusal, RegisterError},
+    event::{
+        dynamic::{DynamicEvent, Event},
+        gap::Gap,
+        handler::{HandlerStats, Outcome},
+        name::CRUD,
+    },
+    thread::frame::in_handler,
 };

@@ -9,16 +9,23 @@ use crossbeam_utils::CachePadded;
 use tidings_core::Operation;
 
 use crate::{
-    dispatch::{Inline, InlineFn, Scene},
-    envelope::ChannelInfo,
-    event::{DynamicEvent, Event},
-    frame::Frame,
-    handler::{Entry, HandlerInfo},
+    channel::outlets::Outlets,
+    delivery::{
+        envelope::ChannelInfo,
+        queue::{Outlet, SubscriberStats, log::Log},
+    },
+    event::{
+        dynamic::{DynamicEvent, Event},
+        handler::{Entry, HandlerInfo},
+        name::Pattern,
+    },
     hub::{Dynamic, Hub},
-    name::Pattern,
-    queue::{Outlet, SubscriberStats, log::Log},
-    route::{Route, Shards, Tally, WorkerRoute},
+    route::{
+        run::{Inline, InlineFn, Scene},
+        shards::{Route, Shards, Tally, WorkerRoute},
+    },
     sync::{AtomicU64, Mutex, Ordering},
+    thread::frame::Frame,
 };
 
 pub(crate) struct ChannelCore<T: Event> {
@@ -27,7 +34,7 @@ pub(crate) struct ChannelCore<T: Event> {
     /// Reads the operation off a change; none for plain channels.
     pub(crate) operation_of: Option<fn(&T) -> Operation>,
     typed: Mutex<Vec<(Pattern, Arc<Inline<T>>)>>,
-    pub(super) outlets: Mutex<super::outlets::Outlets<T>>,
+    pub(super) outlets: Mutex<Outlets<T>>,
     shards: Shards<T>,
     /// The log of the subscribers that drop the oldest and hear everything, once there was one.
     pub(super) log: OnceLock<Arc<Log<T>>>,

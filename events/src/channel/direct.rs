@@ -7,14 +7,16 @@ use std::{
     time::Duration,
 };
 
-use super::ChannelCore;
 use crate::{
-    envelope::{Envelope, Extra, Posted},
+    channel::core::ChannelCore,
+    delivery::{
+        envelope::{Envelope, Extra, Posted},
+        mailbox::Offer,
+    },
     error::{PostError, Refusal},
-    event::Event,
-    frame::Frame,
-    mailbox::Offer,
-    route::WorkerRoute,
+    event::dynamic::Event,
+    route::shards::WorkerRoute,
+    thread::frame::Frame,
 };
 
 /// What became of a unique post.
@@ -32,7 +34,7 @@ pub enum UniquePost {
 
 impl<T: Event> ChannelCore<T> {
     pub(crate) fn post_to_current(self: &Arc<Self>, event: T) -> Result<(), PostError<T>> {
-        let Some(worker) = crate::worker::current(&self.hub) else {
+        let Some(worker) = crate::api::worker::current(&self.hub) else {
             return Err(self.refuse(event, Refusal::NotAWorker));
         };
         let extra = match self.admit_direct(&event) {

@@ -4,15 +4,14 @@ use std::{any::type_name, sync::Arc};
 
 use tidings_core::Operation;
 
-use super::ChannelCore;
 use crate::{
-    channel::AnyChannel,
-    event::Event,
-    hub::Hub,
-    queue::{
+    channel::core::{AnyChannel, ChannelCore},
+    delivery::queue::{
         BlockingSubscriber, Outlet, Overflow, SubscribeOptions, Subscriber, blocking::Blocking,
         bounded::Bounded, log::Log, subscriber::Queue,
     },
+    event::dynamic::Event,
+    hub::Hub,
 };
 
 /// The queues of a channel, in the order in which they were made.

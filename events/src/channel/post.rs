@@ -8,18 +8,24 @@ use std::{
 use futures_util::future::{Either, select};
 use tokio::sync::Notify;
 
-use super::ChannelCore;
 use crate::{
-    completion::Completion,
-    delivery::Delivery,
-    dispatch::Scene,
-    envelope::{Envelope, Extra, Posted},
+    channel::core::ChannelCore,
+    delivery::{
+        completion::Completion,
+        envelope::{Envelope, Extra, Posted},
+        handled::Delivery,
+        queue::{Full, Outlet, log::Log},
+    },
     error::{PostError, Refusal},
-    event::{Borrowed, Event, Unasked},
-    frame::{Deferred, Frame, MAX_PENDING},
-    queue::{Full, Outlet, log::Log},
-    route::{Route, Tally},
-    trail::Trail,
+    event::{
+        dynamic::{Borrowed, Event, Unasked},
+        trail::Trail,
+    },
+    route::{
+        run::Scene,
+        shards::{Route, Tally},
+    },
+    thread::frame::{Deferred, Frame, MAX_PENDING},
 };
 
 /// A post that did not take place, and who says when there is room, where it may wait for that.
@@ -287,7 +293,7 @@ impl<T: Event> ChannelCore<T> {
             return Err(Refusal::Closed);
         }
         match self.hub.settings.max_payload {
-            Some(limit) => crate::limit::check(event, limit),
+            Some(limit) => crate::channel::limit::check(event, limit),
             None => Ok(()),
         }
     }

@@ -287,7 +287,7 @@ fn a_blocking_subscriber_waits_on_its_thread_and_ends_with_the_bus() {
         });
         channel.post(Note(1)).expect("open");
         channel.post(Note(2)).expect("open");
-        crate::park::block_on(bus.shutdown(Duration::ZERO));
+        crate::thread::park::block_on(bus.shutdown(Duration::ZERO));
         let heard = heard.join().expect("no panic");
         assert_eq!(heard, (Some("1".to_owned()), Some("2".to_owned()), true));
     });
@@ -302,7 +302,7 @@ fn what_was_missed_at_the_very_end_is_reported_too() {
         .expect("declared");
     channel.post(Note(1)).expect("open");
     channel.post(Note(2)).expect("open");
-    crate::park::block_on(bus.shutdown(Duration::ZERO));
+    crate::thread::park::block_on(bus.shutdown(Duration::ZERO));
     assert_eq!(subscriber.recv().map(show), Some("1".to_owned()));
     assert_eq!(subscriber.recv().map(show), Some("gap 1".to_owned()));
     assert!(subscriber.recv().is_none());

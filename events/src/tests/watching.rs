@@ -9,7 +9,7 @@ use std::{
 use tidings_core::clock::ManualClock;
 
 use super::{Journal, Note, bus, notes};
-use crate::{WorkerEvents, watchdog::SlowHandler};
+use crate::{WorkerEvents, api::watchdog::SlowHandler};
 
 #[test]
 fn a_handler_that_runs_too_long_is_named_while_it_runs_and_once() {

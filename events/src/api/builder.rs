@@ -1,0 +1,161 @@
+//! [`WorkerEventsBuilder`]: the settings of a bus, checked when it is built.
+
+use std::{fmt, sync::Arc, thread};
+
+use tidings_core::clock::{Clock, SystemClock};
+use tokio::runtime::Handle;
+
+use crate::{
+    api::bus::WorkerEvents, delivery::completion::MAX_WORKERS, error::BuildError, hub::Hub,
+};
+
+/// Settings of a bus after the check.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) workers: usize,
+    pub(crate) mailbox_capacity: usize,
+    pub(crate) max_payload: Option<usize>,
+    pub(crate) max_depth: u32,
+    pub(crate) shards: usize,
+    pub(crate) runtime: Option<Handle>,
+}
+
+/// Builds a [`WorkerEvents`].
+///
+/// # Examples
+///
+/// ```
+/// use tidings_events::WorkerEvents;
+///
+/// let bus = WorkerEvents::builder().workers(2).mailbox_capacity(1024).build()?;
+/// # Ok::<_, tidings_events::BuildError>(())
+/// ```
+#[must_use]
+pub struct WorkerEventsBuilder {
+    workers: usize,
+    mailbox_capacity: usize,
+    max_payload: Option<usize>,
+    max_depth: usize,
+    clock: Option<Arc<dyn Clock>>,
+    runtime: Option<Handle>,
+}
+
+impl WorkerEventsBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            workers: 0,
+            mailbox_capacity: 8192,
+            max_payload: None,
+            max_depth: 16,
+            clock: None,
+            runtime: None,
+        }
+    }
+
+    /// How many workers will be attached; none by default, at most 128.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// How many events a worker's mailbox holds; 8192 by default.
+    ///
+    /// A worker that falls further behind misses the newest events, and learns of it as a
+    /// [`Gap`](crate::Gap).
+    pub fn mailbox_capacity(mut self, events: usize) -> Self {
+        self.mailbox_capacity = events;
+        self
+    }
+
+    /// The largest payload that may be posted, in bytes of JSON; no limit by default.
+    ///
+    /// With a limit every post serializes its payload once to measure it (into a counter, so nothing is
+    /// allocated), which costs more than the post itself. Without one payloads are not measured.
+    /// [`CrudChannel::enqueue`](crate::CrudChannel::enqueue) does not measure, since the change has been made:
+    /// ask [`CrudChannel::check`](crate::CrudChannel::check) before.
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.max_payload = Some(bytes);
+        self
+    }
+
+    /// How deep posts made by handlers may nest; 16 by default. The post beyond it is refused with the cycle's
+    /// name.
+    pub fn max_depth(mut self, depth: usize) -> Self {
+        self.max_depth = depth;
+        self
+    }
+
+    /// The clock for deadlines and windows; the system's by default.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The tokio runtime that runs async handlers; by default the one in which each is registered.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Builds the bus.
+    ///
+    /// # Errors
+    ///
+    /// A setting lies outside its range.
+    pub fn build(self) -> Result<WorkerEvents, BuildError> {
+        if self.workers > MAX_WORKERS {
+            return Err(BuildError::TooManyWorkers {
+                asked: self.workers,
+                limit: MAX_WORKERS,
+            });
+        }
+        in_range("mailbox_capacity", self.mailbox_capacity, 1, 1 << 24)?;
+        in_range("max_depth", self.max_depth, 1, 1 << 16)?;
+        if let Some(bytes) = self.max_payload {
+            in_range("max_payload", bytes, 1, usize::MAX)?;
+        }
+        let settings = Settings {
+            workers: self.workers,
+            mailbox_capacity: self.mailbox_capacity,
+            max_payload: self.max_payload,
+            max_depth: u32::try_from(self.max_depth).unwrap_or(u32::MAX),
+            runtime: self.runtime,
+            // The model checker wants threads to meet in one shard.
+            shards: if cfg!(shuttle) {
+                1
+            } else {
+                thread::available_parallelism().map_or(4, |cores| cores.get().min(16))
+            },
+        };
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        Ok(WorkerEvents::new(Hub::new(settings, clock)))
+    }
+}
+
+fn in_range(
+    setting: &'static str,
+    value: usize,
+    least: usize,
+    most: usize,
+) -> Result<(), BuildError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(BuildError::OutOfRange {
+        setting,
+        value,
+        least,
+        most,
+    })
+}
+
+impl fmt::Debug for WorkerEventsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerEventsBuilder")
+            .field("workers", &self.workers)
+            .field("mailbox_capacity", &self.mailbox_capacity)
+            .field("max_payload", &self.max_payload)
+            .field("max_depth", &self.max_depth)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,124 @@
+//! Declaring channels: the moment at which a name is bound to a type.
+
+use std::{any::type_name, sync::Arc};
+
+use tidings_core::{CrudEvent, Entity, Operation};
+
+use crate::{
+    api::{bus::WorkerEvents, crud::CrudChannel},
+    channel::{
+        core::{AnyChannel, ChannelCore},
+        handle::Channel,
+    },
+    delivery::envelope::ChannelInfo,
+    error::DeclareError,
+    event::{
+        dynamic::Event,
+        name::{ANY, CRUD, split_operation},
+    },
+};
+
+impl WorkerEvents {
+    /// Declares a channel and binds it to its type; the same declaration again gives the same channel.
+    ///
+    /// Declare before you register: a registration for a name that is not declared yet is refused, so that a
+    /// misspelt name is found at once. Only wildcards cover what is declared after them.
+    ///
+    /// # Errors
+    ///
+    /// The channel carries another type, or the name cannot be one.
+    pub fn declare<T: Event>(&self, source: &str, event: &str) -> Result<Channel<T>, DeclareError> {
+        check_name(source, event)?;
+        if source == CRUD {
+            return Err(bad_name(
+                source,
+                event,
+                "the source \"crud\" belongs to entities: see declare_crud",
+            ));
+        }
+        self.declare_with(source, event, None)
+    }
+
+    /// Declares the channel of an entity's changes, `("crud", E::NAME)`, which can also be listened to as
+    /// `"E::NAME:create"`, `":update"` and `":delete"`.
+    ///
+    /// # Errors
+    ///
+    /// Another entity has that name, or the name cannot be one.
+    pub fn declare_crud<E: Entity>(&self) -> Result<CrudChannel<E>, DeclareError> {
+        check_name(CRUD, E::NAME)?;
+        let read: fn(&CrudEvent<E>) -> Operation = |change| change.operation;
+        let channel = self.declare_with(CRUD, E::NAME, Some(read))?;
+        Ok(CrudChannel { channel })
+    }
+
+    fn declare_with<T: Event>(
+        &self,
+        source: &str,
+        event: &str,
+        operation_of: Option<fn(&T) -> Operation>,
+    ) -> Result<Channel<T>, DeclareError> {
+        let mut channels = self.inner.channels.lock();
+        if let Some(known) = channels.find(source, event) {
+            let declared = known.info().type_name;
+            return match Arc::clone(known).as_any().downcast::<ChannelCore<T>>() {
+                Ok(core) => Ok(Channel { core }),
+                Err(_) => Err(DeclareError::OtherType {
+                    source_name: source.to_owned(),
+                    event: event.to_owned(),
+                    declared,
+                    asked: type_name::<T>(),
+                }),
+            };
+        }
+        let position = channels.list.len();
+        let Ok(index) = u32::try_from(position) else {
+            return Err(bad_name(source, event, "there are 2^32 channels already"));
+        };
+        let info = ChannelInfo {
+            source: source.into(),
+            event: event.into(),
+            index,
+            crud: operation_of.is_some(),
+            type_name: type_name::<T>(),
+        };
+        self.inner
+            .hub
+            .names
+            .lock()
+            .push((Arc::clone(&info.source), Arc::clone(&info.event)));
+        let by_event = channels
+            .by_name
+            .entry(Arc::clone(&info.source))
+            .or_default();
+        by_event.insert(Arc::clone(&info.event), position);
+        let core = Arc::new(ChannelCore::new(
+            info,
+            Arc::clone(&self.inner.hub),
+            operation_of,
+        ));
+        channels.list.push(Arc::clone(&core) as Arc<dyn AnyChannel>);
+        Ok(Channel { core })
+    }
+}
+
+fn check_name(source: &str, event: &str) -> Result<(), DeclareError> {
+    let reason = if source.is_empty() || event.is_empty() {
+        "a name must not be empty"
+    } else if source.contains(ANY) || event.contains(ANY) {
+        "\"*\" is the wildcard"
+    } else if split_operation(event).is_some() {
+        "an event must not end in an operation"
+    } else {
+        return Ok(());
+    };
+    Err(bad_name(source, event, reason))
+}
+
+fn bad_name(source: &str, event: &str, reason: &'static str) -> DeclareError {
+    DeclareError::BadName {
+        source_name: source.to_owned(),
+        event: event.to_owned(),
+        reason,
+    }
+}

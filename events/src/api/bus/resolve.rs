@@ -1,0 +1,140 @@
+//! From names to channels, with errors that help.
+
+use std::{any::type_name, sync::Arc};
+
+use crate::{
+    api::bus::{Bus, Channels, WorkerEvents},
+    channel::core::{AnyChannel, ChannelCore},
+    error::{Refusal, RegisterError},
+    event::{
+        dynamic::Event,
+        name::{ANY, Pattern, near, split_operation},
+    },
+};
+
+impl WorkerEvents {
+    /// The channel and pattern of a typed registration.
+    pub(crate) fn resolve_typed<T: Event>(
+        &self,
+        source: &str,
+        event: &str,
+    ) -> Result<(Pattern, Arc<ChannelCore<T>>), RegisterError> {
+        if self.inner.hub.is_closed() {
+            return Err(RegisterError::Closed);
+        }
+        if source == ANY || event == ANY {
+            return Err(RegisterError::TypedWildcard {
+                source_name: source.to_owned(),
+                event: event.to_owned(),
+                asked: type_name::<T>(),
+            });
+        }
+        let (pattern, channel) = self.inner.named(source, event)?;
+        let declared = channel.info().type_name;
+        match channel.as_any().downcast() {
+            Ok(core) => Ok((pattern, core)),
+            Err(_) => Err(RegisterError::OtherType {
+                source_name: source.to_owned(),
+                event: event.to_owned(),
+                declared,
+                asked: type_name::<T>(),
+            }),
+        }
+    }
+
+    /// The pattern of a registration that takes any type.
+    pub(crate) fn resolve_dynamic(
+        &self,
+        source: &str,
+        event: &str,
+    ) -> Result<Pattern, RegisterError> {
+        if self.inner.hub.is_closed() {
+            return Err(RegisterError::Closed);
+        }
+        match (source == ANY, event == ANY) {
+            (true, true) => Ok(Pattern::Everything),
+            (false, true) => Ok(Pattern::Source(source.into())),
+            (true, false) => Err(RegisterError::SourceMissing {
+                event: event.to_owned(),
+            }),
+            (false, false) => Ok(self.inner.named(source, event)?.0),
+        }
+    }
+
+    /// The channel to post to.
+    pub(crate) fn channel_of<T: Event>(
+        &self,
+        source: &str,
+        event: &str,
+    ) -> Result<Arc<ChannelCore<T>>, Refusal> {
+        let found = {
+            let channels = self.inner.channels.lock();
+            match channels.find(source, event) {
+                Some(channel) => Arc::clone(channel),
+                None => {
+                    return Err(Refusal::UnknownChannel {
+                        source_name: source.to_owned(),
+                        event: event.to_owned(),
+                        near: channels.near(source, event),
+                    });
+                }
+            }
+        };
+        let declared = found.info().type_name;
+        found.as_any().downcast().map_err(|_| Refusal::OtherType {
+            source_name: source.to_owned(),
+            event: event.to_owned(),
+            declared,
+            asked: type_name::<T>(),
+        })
+    }
+}
+
+impl Bus {
+    /// A channel by its name, or by its name and an operation.
+    fn named(
+        &self,
+        source: &str,
+        event: &str,
+    ) -> Result<(Pattern, Arc<dyn AnyChannel>), RegisterError> {
+        let channels = self.channels.lock();
+        if let Some(channel) = channels.find(source, event) {
+            let info = channel.info();
+            let pattern = Pattern::Event(Arc::clone(&info.source), Arc::clone(&info.event));
+            return Ok((pattern, Arc::clone(channel)));
+        }
+        if let Some((name, operation)) = split_operation(event)
+            && let Some(channel) = channels.find(source, name)
+            && channel.info().crud
+        {
+            let info = channel.info();
+            let (source, event) = (Arc::clone(&info.source), Arc::clone(&info.event));
+            let pattern = Pattern::Operation(source, event, operation);
+            return Ok((pattern, Arc::clone(channel)));
+        }
+        Err(RegisterError::UnknownChannel {
+            source_name: source.to_owned(),
+            event: event.to_owned(),
+            near: channels.near(source, event),
+        })
+    }
+}
+
+impl Channels {
+    /// Declared names like the one asked for, written `source/event`: first in the same source, else anywhere.
+    fn near(&self, source: &str, event: &str) -> Vec<String> {
+        let wanted = split_operation(event).map_or(event, |(name, _)| name);
+        if let Some(events) = self.by_name.get(source) {
+            return near(wanted, events.keys().map(|event| &**event));
+        }
+        let all: Vec<_> = self
+            .list
+            .iter()
+            .map(|channel| format!("{}/{}", channel.info().source, channel.info().event))
+            .collect();
+        near(
+            &format!("{source}/{wanted}"),
+            all.iter().map(String::as_str),
+        )
+    }
+}

@@ -1,0 +1,127 @@
+//! [`CrudChannel`]: the channel of one entity's changes, fed in commit order.
+
+use std::{fmt, mem, sync::Arc};
+
+use tidings_core::{Cause, CrudEvent, Entity};
+
+use crate::{
+    channel::{core::ChannelCore, handle::Channel},
+    delivery::{
+        completion::Completion,
+        envelope::{Extra, Posted},
+        handled::Delivery,
+    },
+    error::Refusal,
+    thread::frame::Frame,
+};
+
+/// The channel `("crud", E::NAME)`, and with it `"E::NAME:create"`, `":update"` and `":delete"`.
+///
+/// A write happens in two steps, so that handlers see the changes of all entities in the order in which they
+/// were made: [`enqueue`](Self::enqueue), with the store's writer still held, fixes the change's place and never
+/// waits; [`Ticket::dispatch`], after the writer was released, runs handlers.
+pub struct CrudChannel<E: Entity> {
+    pub(crate) channel: Channel<CrudEvent<E>>,
+}
+
+impl<E: Entity> CrudChannel<E> {
+    /// Gives the change its place in the order of all CRUD channels of the bus. No handler runs, nothing waits:
+    /// it costs the event's allocation and a push under a short lock.
+    ///
+    /// The change cannot be refused, since it has been made. After a shutdown, or inside a cycle of handlers
+    /// deeper than the bus allows, nobody hears of it: that is counted, [`Delivery::handled`] says so, and where it
+    /// was too deep, workers and queues find a [`Gap`](crate::Gap) in its place.
+    pub fn enqueue(&self, change: CrudEvent<E>, cause: Cause) -> Ticket {
+        let core = &self.channel.core;
+        let trail = Frame::with(Frame::trail_of_posts);
+        let extra = Extra {
+            cause: Some(cause),
+            trail,
+            completion: Some(Completion::new()),
+            lost: core.hub.check_depth(&trail, core.info.index).err(),
+            ..Extra::of_poster()
+        };
+        let event = core.envelope(change, Some(Box::new(extra)));
+        if !core.hub.sequencer.enqueue(Arc::clone(&event) as _) {
+            ChannelCore::discard_for(&event, Refusal::Closed);
+        }
+        Ticket { event: Some(event) }
+    }
+
+    /// Whether a change is within the bus's limit on payloads; to be asked before the change is made.
+    ///
+    /// # Errors
+    ///
+    /// It is larger, or does not serialize. Without a limit there is nothing to measure and no error.
+    pub fn check(&self, change: &CrudEvent<E>) -> Result<(), Refusal> {
+        match self.channel.core.hub.settings.max_payload {
+            Some(limit) => crate::channel::limit::check(change, limit),
+            None => Ok(()),
+        }
+    }
+
+    /// The channel by its type. A post through it is an [`enqueue`](Self::enqueue) and a
+    /// [`dispatch`](Ticket::dispatch) in one, under the cause of the running thread.
+    #[must_use]
+    pub fn channel(&self) -> &Channel<CrudEvent<E>> {
+        &self.channel
+    }
+}
+
+impl<E: Entity> Clone for CrudChannel<E> {
+    fn clone(&self) -> Self {
+        Self {
+            channel: self.channel.clone(),
+        }
+    }
+}
+
+impl<E: Entity> fmt::Debug for CrudChannel<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CrudChannel").field(&self.channel).finish()
+    }
+}
+
+/// A change that has its place in the order and waits to be dispatched.
+///
+/// Dropping it dispatches too, so that no change is left behind by a writer that fails in between.
+#[must_use = "the change reaches its handlers when the ticket is dispatched"]
+pub struct Ticket {
+    event: Option<Arc<dyn Posted>>,
+}
+
+impl Ticket {
+    /// Dispatches every change up to this one, in order: inline handlers on this thread, then mailboxes and
+    /// queues. Where another thread is dispatching already it goes on to this change, and this returns at once;
+    /// inside a handler the dispatch happens after that handler's event. No lock is held while handlers run.
+    ///
+    /// A thread that dispatches does so until the sequencer is empty, so it may handle what other writers
+    /// enqueued meanwhile.
+    pub fn dispatch(mut self) -> Delivery {
+        let event = self
+            .event
+            .take()
+            .expect("only `dispatch` and `drop` take the event, and both end the ticket");
+        event.hub().drain_soon();
+        Delivery::new(event)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // While this thread unwinds its handlers had better not run here: the next dispatch takes the change.
+        if let Some(event) = mem::take(&mut self.event)
+            && !std::thread::panicking()
+        {
+            event.hub().drain_soon();
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("channel", &self.event.as_ref().map(|event| event.info()))
+            .finish()
+    }
+}

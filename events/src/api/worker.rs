@@ -1,0 +1,209 @@
+//! [`LocalWorkerEvents`]: a worker's own face of the bus, on the worker's own thread.
+
+mod listen;
+mod local;
+
+use std::{fmt, future::poll_fn, ops::Deref, rc::Rc, task::Poll};
+
+use crate::{
+    api::{bus::WorkerEvents, registration::LocalRegistration},
+    error::{AttachError, RegisterError},
+    event::{
+        dynamic::{DynamicEvent, Event},
+        gap::Gap,
+        handler::Outcome,
+    },
+    sync,
+};
+
+pub use self::listen::LocalListen;
+pub(crate) use self::local::{LocalInner, current};
+
+/// So often a worker looks for mail before it sleeps, with a pause after each look that doubles.
+#[cfg(not(shuttle))]
+const LOOKS: u32 = 6;
+#[cfg(shuttle)]
+const LOOKS: u32 = 1;
+
+/// So many events are handled before the worker's other tasks get a turn.
+const TURN: usize = 64;
+
+/// A worker's place on the bus. It stays on its thread, so its handlers may hold what is not `Send`.
+///
+/// Dereferences to the node's [`WorkerEvents`], except that `register` and `on` are the worker's own. The place
+/// is given up when the last clone is dropped or the thread ends, whichever comes first: the mailbox closes,
+/// and nobody waits for this worker any more.
+#[derive(Clone)]
+pub struct LocalWorkerEvents {
+    pub(crate) inner: Rc<LocalInner>,
+}
+
+impl LocalWorkerEvents {
+    pub(crate) fn attach(bus: &WorkerEvents, index: usize) -> Result<Self, AttachError> {
+        if bus.inner.hub.is_closed() {
+            return Err(AttachError::Closed);
+        }
+        let Some(mailbox) = bus.inner.hub.mailboxes.get(index) else {
+            return Err(AttachError::NoSuchWorker {
+                index,
+                workers: bus.workers(),
+            });
+        };
+        if !mailbox.attach() {
+            return Err(AttachError::Taken { index });
+        }
+        Ok(Self {
+            inner: LocalInner::new(bus.clone(), mailbox),
+        })
+    }
+
+    /// The worker's index.
+    #[must_use]
+    pub fn worker(&self) -> usize {
+        self.inner.mailbox.index
+    }
+
+    /// The node's face of the bus, where `register` is inline.
+    #[must_use]
+    pub fn node(&self) -> &WorkerEvents {
+        &self.inner.bus
+    }
+
+    /// Starts a registration on this worker that has a name, an owner or several channels.
+    pub fn on(&self, source: &str, event: &str) -> LocalListen<'_> {
+        LocalListen::new(self, source, event)
+    }
+
+    /// Registers a handler that runs on this thread, inside [`run`](Self::run). The order of handlers is as for
+    /// [`WorkerEvents::register`].
+    ///
+    /// # Errors
+    ///
+    /// The channel is unknown (declare it first), or carries another type, or is a wildcard.
+    pub fn register<T: Event, R: Outcome>(
+        &self,
+        handler: impl Fn(&T) -> R + 'static,
+        source: &str,
+        event: &str,
+    ) -> Result<LocalRegistration, RegisterError> {
+        self.on(source, event).register(handler)
+    }
+
+    /// Registers a handler on this thread that takes events of any type; see
+    /// [`WorkerEvents::register_dynamic`].
+    ///
+    /// # Errors
+    ///
+    /// The channel is unknown and no wildcard.
+    pub fn register_dynamic<R: Outcome>(
+        &self,
+        handler: impl Fn(&DynamicEvent<'_>) -> R + 'static,
+        source: &str,
+        event: &str,
+    ) -> Result<LocalRegistration, RegisterError> {
+        self.on(source, event).register_dynamic(handler)
+    }
+
+    /// Calls `handler` when this worker missed events because its mailbox was full: after what came before
+    /// them, and before any later event. Several may be registered; they stay for the life of the worker.
+    ///
+    /// A worker that keeps a view of what the events announce drops the view here.
+    pub fn on_gap(&self, handler: impl Fn(&Gap) + 'static) {
+        self.inner.on_gap.borrow_mut().push(Rc::new(handler));
+    }
+
+    /// Handles what arrives in the worker's mailbox until the bus is shut down and the mailbox is empty. Other
+    /// tasks of the thread get a turn every few dozen events.
+    ///
+    /// Run it once per worker: a second call that overlaps returns at once.
+    ///
+    /// Cancel safe: no event is lost; handling goes on with the next call.
+    pub async fn run(&self) {
+        let Some(_running) = self.inner.claim() else {
+            tracing::warn!(
+                worker = self.worker(),
+                "the worker's mailbox is being run already"
+            );
+            return;
+        };
+        while poll_fn(|context| self.inner.poll_mail(context)).await {
+            loop {
+                let mut left = TURN;
+                while let Some(mail) = self.inner.next_mail() {
+                    self.inner.handle(mail);
+                    left -= 1;
+                    if left == 0 {
+                        left = TURN;
+                        yield_now().await;
+                    }
+                }
+                self.inner.bus.inner.hub.maybe_quiet();
+                if !self.more_comes_soon().await {
+                    break;
+                }
+            }
+        }
+        self.inner.bus.inner.hub.maybe_quiet();
+    }
+
+    /// Looks for more mail for a microsecond or two, and once more after other threads had their turn: posts come in
+    /// bursts, and a wake-up costs the poster a system call and the worker some ten microseconds. Other tasks of
+    /// this thread get a turn between the looks.
+    async fn more_comes_soon(&self) -> bool {
+        for look in 0..LOOKS {
+            if self.inner.mailbox.has_mail() {
+                return self.inner.take_mail();
+            }
+            if look + 1 < LOOKS {
+                (0..1 << look).for_each(|_| sync::spin_loop());
+            } else {
+                sync::yield_now();
+            }
+            yield_now().await;
+        }
+        self.inner.mailbox.has_mail() && self.inner.take_mail()
+    }
+
+    /// Handles what is in the mailbox now and returns how many events that were; for a thread with a loop of
+    /// its own.
+    pub fn run_pending(&self) -> usize {
+        let mut handled = 0;
+        while self.inner.take_mail() {
+            while let Some(mail) = self.inner.next_mail() {
+                handled += usize::from(self.inner.handle(mail));
+            }
+        }
+        self.inner.bus.inner.hub.maybe_quiet();
+        handled
+    }
+}
+
+impl Deref for LocalWorkerEvents {
+    type Target = WorkerEvents;
+
+    fn deref(&self) -> &WorkerEvents {
+        &self.inner.bus
+    }
+}
+
+impl fmt::Debug for LocalWorkerEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalWorkerEvents")
+            .field("worker", &self.worker())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives the executor's other tasks a turn.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

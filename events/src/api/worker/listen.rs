@@ -1,0 +1,161 @@
+//! [`LocalListen`]: a worker's registration being put together.
+
+use std::{
+    any::{Any, type_name},
+    fmt,
+    rc::{Rc, Weak},
+    sync::Arc,
+};
+
+use crate::{
+    api::{
+        registration::LocalRegistration,
+        worker::{LocalInner, LocalWorkerEvents, local::LocalFn},
+    },
+    delivery::envelope::Posted,
+    error::RegisterError,
+    event::{
+        dynamic::{DynamicEvent, Event},
+        handler::{Entry, HandlerInfo, Outcome, OwnerGone},
+        name::Pattern,
+    },
+    hub::Hub,
+};
+
+/// A registration on a worker in the making; see [`LocalWorkerEvents::on`].
+#[must_use = "nothing is registered until one of its register methods is called"]
+pub struct LocalListen<'a> {
+    worker: &'a LocalWorkerEvents,
+    names: Vec<(String, String)>,
+    name: Option<String>,
+    owner: Option<Weak<dyn Any>>,
+}
+
+impl<'a> LocalListen<'a> {
+    pub(crate) fn new(worker: &'a LocalWorkerEvents, source: &str, event: &str) -> Self {
+        Self {
+            worker,
+            names: vec![(source.to_owned(), event.to_owned())],
+            name: None,
+            owner: None,
+        }
+    }
+
+    /// Listens to one more channel with the same handler; one guard removes it from all.
+    pub fn also(mut self, source: &str, event: &str) -> Self {
+        self.names.push((source.to_owned(), event.to_owned()));
+        self
+    }
+
+    /// The handler's name in logs, spans and statistics; by default the type name of its closure.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Ties the handler to an owner on this thread, weakly: once the last `Rc` is gone the handler is not called
+    /// any more and is removed at the next event.
+    pub fn owned_by<O: 'static>(mut self, owner: &Rc<O>) -> Self {
+        let owner: Weak<O> = Rc::downgrade(owner);
+        self.owner = Some(owner);
+        self
+    }
+
+    /// Registers a handler of the channel's type on this worker.
+    ///
+    /// # Errors
+    ///
+    /// A channel is unknown, carries another type, or is a wildcard.
+    pub fn register<T: Event, R: Outcome>(
+        self,
+        handler: impl Fn(&T) -> R + 'static,
+    ) -> Result<LocalRegistration, RegisterError> {
+        let patterns = self
+            .names
+            .iter()
+            .map(|(source, event)| {
+                let (pattern, _) = self.worker.node().resolve_typed::<T>(source, event)?;
+                Ok(pattern)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let name = type_name_of(&handler);
+        Ok(self.add(patterns, name, move |event| {
+            // The channel was bound to `T` when the name was resolved, so this is always `Some`.
+            match event.payload().downcast_ref::<T>() {
+                Some(payload) => handler(payload).into_result(),
+                None => Ok(()),
+            }
+        }))
+    }
+
+    /// Registers a handler of any type of event on this worker, wildcards included.
+    ///
+    /// # Errors
+    ///
+    /// A channel that is no wildcard is unknown.
+    pub fn register_dynamic<R: Outcome>(
+        self,
+        handler: impl Fn(&DynamicEvent<'_>) -> R + 'static,
+    ) -> Result<LocalRegistration, RegisterError> {
+        let patterns = self
+            .names
+            .iter()
+            .map(|(source, event)| self.worker.node().resolve_dynamic(source, event))
+            .collect::<Result<Vec<_>, _>>()?;
+        let name = type_name_of(&handler);
+        Ok(self.add(patterns, name, move |posted| {
+            DynamicEvent::with_posted(posted, |event| handler(event).into_result())
+        }))
+    }
+
+    fn add(
+        self,
+        patterns: Vec<Pattern>,
+        type_name: &str,
+        call: impl Fn(&dyn Posted) -> Result<(), crate::error::BoxError> + 'static,
+    ) -> LocalRegistration {
+        let inner = &self.worker.inner;
+        let name = self.name.as_deref().unwrap_or(type_name).into();
+        let serial = Hub::next_serial();
+        let info = Arc::new(HandlerInfo::new(name, patterns.clone().into(), serial));
+        let owner = self.owner;
+        let worker = Rc::downgrade(inner);
+        let call = move |event: &dyn Posted| {
+            let _owner = match &owner {
+                None => None,
+                Some(owner) => match owner.upgrade() {
+                    Some(owner) => Some(owner),
+                    None => {
+                        remove(&worker, serial);
+                        return Err(OwnerGone.into());
+                    }
+                },
+            };
+            call(event)
+        };
+        inner.add(
+            &patterns,
+            &Rc::new(Entry::new(info, Box::new(call) as LocalFn)),
+        );
+        LocalRegistration::new(serial, inner)
+    }
+}
+
+impl fmt::Debug for LocalListen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalListen")
+            .field("names", &self.names)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+fn remove(worker: &Weak<LocalInner>, serial: u64) {
+    if let Some(worker) = worker.upgrade() {
+        worker.remove(serial);
+    }
+}
+
+fn type_name_of<F>(_: &F) -> &'static str {
+    type_name::<F>()
+}

@@ -1,0 +1,378 @@
+//! The state behind a worker's face: its handlers, and the mail in its hands.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{HashMap, VecDeque},
+    mem,
+    panic::{self, AssertUnwindSafe},
+    rc::{self, Rc},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tidings_core::Operation;
+
+use crate::{
+    api::bus::WorkerEvents,
+    delivery::{
+        envelope::{ChannelInfo, Posted},
+        feed::Lifecycle,
+        mailbox::{Mail, Mailbox},
+    },
+    error::BoxError,
+    event::{
+        gap::Gap,
+        handler::{Entry, Mortal},
+        name::Pattern,
+    },
+    hub::Hub,
+    route::run::{SAMPLED, Stopwatch, failed, handler_span, panicked, spans_are_on},
+    sync,
+    thread::frame::{Frame, under},
+};
+
+/// A worker's handler: it takes the payload out of the event itself.
+pub(crate) type LocalEntry = Entry<LocalFn>;
+
+pub(crate) type LocalFn = Box<dyn Fn(&dyn Posted) -> Result<(), BoxError>>;
+
+pub(crate) struct LocalInner {
+    pub(crate) bus: WorkerEvents,
+    pub(crate) mailbox: Arc<Mailbox>,
+    handlers: RefCell<Vec<Handler>>,
+    /// The handlers of each channel seen so far, in order; emptied when a registration comes or goes.
+    routes: RefCell<HashMap<u32, Rc<LocalRoute>>>,
+    last_route: RefCell<Option<(u32, Rc<LocalRoute>)>>,
+    /// Mail taken out of the mailbox and not handled yet. Here, and not on the stack of `run`, so that a `run`
+    /// that is dropped loses nothing.
+    in_hand: RefCell<VecDeque<Mail>>,
+    pub(crate) on_gap: RefCell<Vec<GapHandler>>,
+    running: Cell<bool>,
+    turns: Cell<u64>,
+    /// Whether the place was given up.
+    left: Cell<bool>,
+}
+
+pub(crate) type GapHandler = Rc<dyn Fn(&Gap)>;
+
+struct Handler {
+    pattern: Pattern,
+    entry: Rc<LocalEntry>,
+}
+
+struct LocalRoute {
+    wide: Box<[Rc<LocalEntry>]>,
+    narrow: [Box<[Rc<LocalEntry>]>; 3],
+}
+
+sync::thread_local! {
+    /// The places that this thread has taken, given up when it ends. Handlers may hold clones of their worker's
+    /// handle, in a circle that nothing else would break.
+    static PLACES: RefCell<Vec<Place>> = no_places();
+}
+
+/// Not a `const` initializer: the model checker's macro takes none.
+fn no_places() -> RefCell<Vec<Place>> {
+    RefCell::default()
+}
+
+struct Place(rc::Weak<LocalInner>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.leave();
+        }
+    }
+}
+
+/// The worker of this bus that the thread is.
+pub(crate) fn current(hub: &Arc<Hub>) -> Option<usize> {
+    let place = |place: &Place| {
+        let inner = place.0.upgrade()?;
+        Arc::ptr_eq(&inner.bus.inner.hub, hub).then_some(inner.mailbox.index)
+    };
+    // While the thread is torn down it is no worker any more.
+    PLACES
+        .try_with(|places| places.borrow().iter().find_map(place))
+        .ok()
+        .flatten()
+}
+
+impl LocalInner {
+    pub(crate) fn new(bus: WorkerEvents, mailbox: &Arc<Mailbox>) -> Rc<Self> {
+        let inner = Rc::new(Self {
+            bus,
+            mailbox: Arc::clone(mailbox),
+            handlers: RefCell::new(Vec::new()),
+            routes: RefCell::new(HashMap::new()),
+            last_route: RefCell::new(None),
+            in_hand: RefCell::new(VecDeque::new()),
+            on_gap: RefCell::new(Vec::new()),
+            running: Cell::new(false),
+            turns: Cell::new(0),
+            left: Cell::new(false),
+        });
+        PLACES.with(|places| {
+            let mut places = places.borrow_mut();
+            places.retain(|place| place.0.strong_count() > 0);
+            places.push(Place(Rc::downgrade(&inner)));
+        });
+        let hub = &inner.bus.inner.hub;
+        hub.signal(Lifecycle::WorkerAttached(mailbox.index));
+        inner
+    }
+
+    pub(crate) fn add(&self, patterns: &[Pattern], entry: &Rc<LocalEntry>) {
+        let info = Arc::clone(&entry.info);
+        for pattern in patterns {
+            self.handlers.borrow_mut().push(Handler {
+                pattern: pattern.clone(),
+                entry: Rc::clone(entry),
+            });
+        }
+        drop(self.forget_routes());
+        self.bus.inner.hub.describe(info, Some(self.mailbox.index));
+        for pattern in patterns {
+            self.bus
+                .inner
+                .change_interest(pattern, self.mailbox.index, true);
+        }
+    }
+
+    pub(crate) fn remove(&self, serial: u64) {
+        let removed: Vec<_> = self
+            .handlers
+            .borrow_mut()
+            .extract_if(.., |handler| handler.entry.info.serial == serial)
+            .collect();
+        let stale = self.forget_routes();
+        self.forget(&removed);
+        // Last, with nothing borrowed: closures run their captures' drops, and those may come back here.
+        drop(stale);
+        drop(removed);
+    }
+
+    /// Takes the routes away, to be dropped where nothing is borrowed.
+    fn forget_routes(&self) -> impl Sized + use<> {
+        let all = mem::take(&mut *self.routes.borrow_mut());
+        (all, self.last_route.borrow_mut().take())
+    }
+
+    fn forget(&self, removed: &[Handler]) {
+        for handler in removed {
+            handler.entry.kill();
+            self.bus.inner.hub.forget(handler.entry.info.serial);
+            self.bus
+                .inner
+                .change_interest(&handler.pattern, self.mailbox.index, false);
+        }
+    }
+
+    /// The right to run the mailbox, unless somebody has it.
+    pub(crate) fn claim(&self) -> Option<Running<'_>> {
+        (!self.running.replace(true)).then(|| Running(self))
+    }
+
+    /// Ready with true when there is mail in hand, with false when none can come any more.
+    pub(crate) fn poll_mail(&self, context: &mut Context<'_>) -> Poll<bool> {
+        let mut in_hand = self.in_hand.borrow_mut();
+        if in_hand.is_empty() {
+            self.mailbox.poll_batch(context, &mut in_hand)
+        } else {
+            Poll::Ready(true)
+        }
+    }
+
+    /// Whether there is mail in hand now, without going to sleep for it.
+    pub(crate) fn take_mail(&self) -> bool {
+        let mut in_hand = self.in_hand.borrow_mut();
+        !in_hand.is_empty() || self.mailbox.take(&mut in_hand)
+    }
+
+    pub(crate) fn next_mail(&self) -> Option<Mail> {
+        self.in_hand.borrow_mut().pop_front()
+    }
+
+    /// Runs the handlers; whether it was an event (and no gap).
+    pub(crate) fn handle(&self, mail: Mail) -> bool {
+        match mail {
+            Mail::Event(event) => {
+                Frame::with(|frame| {
+                    self.run_handlers(frame, &*event);
+                    self.mailbox.finished(&*event);
+                    drop(event);
+                    frame.settle();
+                });
+                true
+            }
+            Mail::Gap { channel, missed } => {
+                self.report_gap(channel, missed);
+                false
+            }
+        }
+    }
+
+    fn run_handlers(&self, frame: &Frame, event: &dyn Posted) {
+        let info = event.info();
+        let meta = event.meta();
+        let route = self.route(info);
+        let turn = self.turns.get();
+        self.turns.set(turn + 1);
+        let timed = turn.is_multiple_of(SAMPLED);
+        let spans = spans_are_on();
+        let _span = meta.span().enter();
+        under(meta.cause(), || {
+            frame.run(info.index, meta.trail(), || {
+                let record = &*frame.record;
+                record.begin();
+                let mut stopwatch = timed.then(Stopwatch::start);
+                for entry in route.of(meta.operation) {
+                    let Some(serial) = entry.live() else { continue };
+                    record.runs(serial);
+                    if spans {
+                        let _span = handler_span(&entry.info, info).entered();
+                        call(entry, event);
+                    } else {
+                        call(entry, event);
+                    }
+                    if let Some(stopwatch) = &mut stopwatch {
+                        entry.info.took(stopwatch.lap());
+                    }
+                }
+                record.end();
+            });
+        });
+    }
+
+    fn route(&self, info: &ChannelInfo) -> Rc<LocalRoute> {
+        // Events of one channel come in runs: the last route is asked before the table.
+        if let Some((index, route)) = &*self.last_route.borrow()
+            && *index == info.index
+        {
+            return Rc::clone(route);
+        }
+        let route = self.find_route(info);
+        *self.last_route.borrow_mut() = Some((info.index, Rc::clone(&route)));
+        route
+    }
+
+    fn find_route(&self, info: &ChannelInfo) -> Rc<LocalRoute> {
+        if let Some(route) = self.routes.borrow().get(&info.index) {
+            return Rc::clone(route);
+        }
+        let route = Rc::new(self.make_route(info));
+        self.routes
+            .borrow_mut()
+            .insert(info.index, Rc::clone(&route));
+        route
+    }
+
+    fn make_route(&self, info: &ChannelInfo) -> LocalRoute {
+        let handlers = self.handlers.borrow();
+        let mut covering: Vec<_> = handlers
+            .iter()
+            .filter(|handler| handler.pattern.covers(&info.source, &info.event))
+            .collect();
+        covering.sort_by_key(|handler| (handler.pattern.level(), handler.entry.info.serial));
+        let of = |operation: Option<Operation>| {
+            covering
+                .iter()
+                .filter(|handler| handler.pattern.operation() == operation)
+                .map(|handler| Rc::clone(&handler.entry))
+                .collect()
+        };
+        LocalRoute {
+            wide: of(None),
+            narrow: Operation::ALL.map(|operation| of(Some(operation))),
+        }
+    }
+
+    fn report_gap(&self, channel: u32, missed: u64) {
+        let (source, event) = self.bus.inner.hub.channel_name(channel);
+        let gap = Gap {
+            source,
+            event,
+            missed,
+        };
+        tracing::warn!(
+            source = &*gap.source,
+            event = &*gap.event,
+            worker = self.mailbox.index,
+            missed,
+            "a worker's mailbox was full"
+        );
+        let handlers = self.on_gap.borrow().clone();
+        for handler in handlers {
+            if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| handler(&gap))) {
+                tracing::error!(
+                    worker = self.mailbox.index,
+                    panic = crate::route::run::panic_text(&*panic),
+                    "a gap handler panicked"
+                );
+            }
+        }
+    }
+
+    /// Gives the place up: the mailbox closes, what was not handled is counted or passed on, and the handlers
+    /// go.
+    fn leave(&self) {
+        // The end of the thread and that of the last handle both come here.
+        if self.left.replace(true) {
+            return;
+        }
+        let in_hand = mem::take(&mut *self.in_hand.borrow_mut());
+        let hub = &self.bus.inner.hub;
+        hub.signal(Lifecycle::WorkerLeft(self.mailbox.index));
+        for event in self.mailbox.close(in_hand) {
+            if event.meta().unique().is_some() {
+                Arc::clone(&event).reassign();
+            }
+            if let Some(completion) = event.meta().completion() {
+                completion.worker_done(self.mailbox.index);
+            }
+        }
+        let handlers = mem::take(&mut *self.handlers.borrow_mut());
+        let routes = self.forget_routes();
+        let on_gap = mem::take(&mut *self.on_gap.borrow_mut());
+        self.forget(&handlers);
+        self.bus.inner.hub.maybe_quiet();
+        drop((handlers, routes, on_gap));
+    }
+}
+
+impl Drop for LocalInner {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// Calls one handler, isolated.
+fn call(entry: &LocalEntry, event: &dyn Posted) {
+    match panic::catch_unwind(AssertUnwindSafe(|| (entry.call)(event))) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => failed(&entry.info, event.info(), &*error),
+        Err(panic) => panicked(&entry.info, event.info(), panic),
+    }
+}
+
+impl LocalRoute {
+    fn of(&self, operation: Option<Operation>) -> impl Iterator<Item = &Rc<LocalEntry>> {
+        let narrow = match operation {
+            None => None,
+            Some(Operation::Create) => Some(&self.narrow[0]),
+            Some(Operation::Update) => Some(&self.narrow[1]),
+            Some(Operation::Delete) => Some(&self.narrow[2]),
+        };
+        self.wide.iter().chain(narrow.into_iter().flatten())
+    }
+}
+
+/// Gives the right to run the mailbox back.
+pub(crate) struct Running<'a>(&'a LocalInner);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.set(false);
+    }
+}

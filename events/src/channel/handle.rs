@@ -1,0 +1,129 @@
+//! [`Channel`]: a typed handle to post through, and the channel behind it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    channel::{core::ChannelCore, direct::UniquePost},
+    delivery::handled::Delivery,
+    error::PostError,
+    event::dynamic::Event,
+    thread::park::block_on,
+};
+
+/// A channel by its type: posting through it costs no look-up by name.
+///
+/// Clones are handles of one channel. A handle keeps the channel's part of the bus alive, not the registrations.
+pub struct Channel<T: Event> {
+    pub(crate) core: Arc<ChannelCore<T>>,
+}
+
+impl<T: Event> Channel<T> {
+    /// Posts to everybody who listens, without waiting: inline handlers have run when this returns, workers and
+    /// queues have the event or, where they are full, a gap.
+    ///
+    /// Inside a handler the event is put aside and dispatched after the current one. With inline handlers alone
+    /// this allocates nothing, else once, for the event.
+    ///
+    /// # Errors
+    ///
+    /// The event comes back with the [`Refusal`](crate::Refusal); nobody heard of it.
+    #[inline]
+    pub fn post(&self, event: T) -> Result<(), PostError<T>> {
+        ChannelCore::post(&self.core, event)
+    }
+
+    /// Posts several events in order; workers and queues are woken once for all of them. Who registers while a batch
+    /// is being posted may hear none of it.
+    ///
+    /// # Errors
+    ///
+    /// One was refused: it comes back with those after it. Those before it were posted. A batch with an
+    /// oversized event is refused as a whole.
+    pub fn post_batch(&self, events: Vec<T>) -> Result<(), PostError<Vec<T>>> {
+        ChannelCore::post_batch(&self.core, events)
+    }
+
+    /// Posts, waiting up to `deadline` for room in queues that want it ([`Overflow::Wait`](crate::Overflow)),
+    /// and gives a [`Delivery`] that tells when all handlers of the node have run.
+    ///
+    /// # Errors
+    ///
+    /// The event comes back with the [`Refusal`](crate::Refusal); nobody heard of it.
+    ///
+    /// Cancel safe: an event that still waits for room is dropped with the future and nobody has heard of it.
+    pub async fn post_async(&self, event: T, deadline: Duration) -> Result<Delivery, PostError<T>> {
+        ChannelCore::post_async(&self.core, event, deadline).await
+    }
+
+    /// The same for plain threads: blocks until there is room. The deadline is on the bus's clock, whose wake-ups
+    /// come from elsewhere: with the system's clock that needs a tokio runtime entered on this thread.
+    ///
+    /// On a worker's thread or inside a handler it does not wait: that would block those who make room.
+    ///
+    /// # Errors
+    ///
+    /// The event comes back with the [`Refusal`](crate::Refusal); nobody heard of it.
+    pub fn post_blocking(&self, event: T, deadline: Duration) -> Result<Delivery, PostError<T>> {
+        let may_wait =
+            !crate::in_handler() && crate::api::worker::current(&self.core.hub).is_none();
+        let deadline = if may_wait { deadline } else { Duration::ZERO };
+        block_on(self.post_async(event, deadline))
+    }
+
+    /// Posts to the worker whose thread this is, and to nobody else: it runs in the worker's loop, in turn.
+    ///
+    /// # Errors
+    ///
+    /// The thread is no worker, or its mailbox is full; see also [`post`](Self::post).
+    pub fn post_to_current(&self, event: T) -> Result<(), PostError<T>> {
+        ChannelCore::post_to_current(&self.core, event)
+    }
+
+    /// Posts to one worker that listens, the same for the same key while it lives; within `window` of a post the
+    /// same key is not posted again. Inline handlers and queues do not hear of it.
+    ///
+    /// If the chosen worker dies before its handlers have run, another takes over.
+    ///
+    /// # Errors
+    ///
+    /// No living worker listens, or all their mailboxes are full: the key is free again. See also
+    /// [`post`](Self::post).
+    pub fn post_unique(
+        &self,
+        event: T,
+        key: &str,
+        window: Duration,
+    ) -> Result<UniquePost, PostError<T>> {
+        ChannelCore::post_unique(&self.core, event, key, window)
+    }
+
+    /// The source of the channel, as in `"crud"`.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.core.info.source
+    }
+
+    /// The event of the channel, as in `"consumers"`.
+    #[must_use]
+    pub fn event(&self) -> &str {
+        &self.core.info.event
+    }
+}
+
+impl<T: Event> Clone for Channel<T> {
+    fn clone(&self) -> Self {
+        Self {
+            core: Arc::clone(&self.core),
+        }
+    }
+}
+
+impl<T: Event> fmt::Debug for Channel<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("source", &self.source())
+            .field("event", &self.event())
+            .field("type", &self.core.info.type_name)
+            .finish()
+    }
+}

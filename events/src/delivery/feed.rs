@@ -1,0 +1,233 @@
+//! The live feed of all events, and the signals of the bus's life: one queue for all who listen, one policy.
+//!
+//! Here, where all listeners share one overflow policy (the oldest is dropped), an async-broadcast channel is
+//! the right tool; the wrapper makes what it says of lost messages a [`Gap`].
+
+use std::{fmt, sync::Arc};
+
+use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender, TrySendError};
+use tidings_core::Operation;
+
+use crate::{
+    delivery::envelope::{ChannelInfo, Posted},
+    event::{dynamic::DynamicEvent, gap::Gap, name::ANY},
+    sync::Mutex,
+};
+
+/// The posting side of one feed.
+pub(crate) struct Broadcast<M: Clone> {
+    sender: Sender<M>,
+    /// Keeps the channel open while nobody listens.
+    _open: InactiveReceiver<M>,
+}
+
+impl<M: Clone> Broadcast<M> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        let (mut sender, receiver) = async_broadcast::broadcast(capacity);
+        sender.set_overflow(true);
+        sender.set_await_active(false);
+        Self {
+            sender,
+            _open: receiver.deactivate(),
+        }
+    }
+
+    pub(crate) fn listen(&self) -> Receiver<M> {
+        self.sender.new_receiver()
+    }
+
+    /// Gives back what was pushed out.
+    pub(crate) fn push(&self, message: M) -> Option<M> {
+        match self.sender.try_broadcast(message) {
+            Ok(replaced) => replaced,
+            // Nobody listens, or the bus is closed.
+            Err(
+                TrySendError::Inactive(message)
+                | TrySendError::Closed(message)
+                | TrySendError::Full(message),
+            ) => Some(message),
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.sender.close();
+    }
+}
+
+/// A slot for the feed of all events; empty until somebody asks for it, since feeding it costs every post.
+#[derive(Default)]
+pub(crate) struct FeedSlot(Mutex<Option<Arc<Feed>>>);
+
+pub(crate) struct Feed(Broadcast<Message>);
+
+#[derive(Clone)]
+pub(crate) enum Message {
+    Event(FeedEvent),
+    /// An event of this channel is lost to everybody.
+    Lost(Arc<str>, Arc<str>),
+}
+
+impl FeedSlot {
+    pub(crate) fn current(&self) -> Option<Arc<Feed>> {
+        self.0.lock().clone()
+    }
+
+    /// The feed, and whether it is new.
+    pub(crate) fn open(&self, capacity: usize) -> (LiveFeed, bool) {
+        let mut slot = self.0.lock();
+        let new = slot.is_none();
+        let feed = slot.get_or_insert_with(|| Arc::new(Feed(Broadcast::new(capacity))));
+        let receiver = feed.0.listen();
+        (LiveFeed { receiver }, new)
+    }
+
+    pub(crate) fn close(&self) {
+        if let Some(feed) = &*self.0.lock() {
+            feed.0.close();
+        }
+    }
+}
+
+impl Feed {
+    pub(crate) fn push(&self, event: &Arc<dyn Posted>) -> Option<Message> {
+        self.0.push(Message::Event(FeedEvent(Arc::clone(event))))
+    }
+
+    pub(crate) fn miss(&self, channel: &ChannelInfo) -> Option<Message> {
+        let (source, event) = (Arc::clone(&channel.source), Arc::clone(&channel.event));
+        self.0.push(Message::Lost(source, event))
+    }
+}
+
+/// Receives every event of the bus, in each channel's order; see [`WorkerEvents::feed`](crate::WorkerEvents::feed).
+pub struct LiveFeed {
+    receiver: Receiver<Message>,
+}
+
+/// What a feed yields.
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum FeedItem {
+    /// The next event of any channel.
+    Event(FeedEvent),
+    /// Events that this listener was too slow for.
+    Gap(Gap),
+}
+
+/// An event of any channel.
+#[derive(Clone)]
+pub struct FeedEvent(Arc<dyn Posted>);
+
+impl LiveFeed {
+    /// The next event or gap; none once the bus was shut down and the feed is empty.
+    ///
+    /// Cancel safe.
+    pub async fn recv(&mut self) -> Option<FeedItem> {
+        match self.receiver.recv_direct().await {
+            Ok(Message::Event(event)) => Some(FeedItem::Event(event)),
+            Ok(Message::Lost(source, event)) => Some(FeedItem::Gap(Gap {
+                source,
+                event,
+                missed: 1,
+            })),
+            Err(RecvError::Overflowed(missed)) => Some(FeedItem::Gap(Gap {
+                source: ANY.into(),
+                event: ANY.into(),
+                missed,
+            })),
+            Err(RecvError::Closed) => None,
+        }
+    }
+}
+
+impl FeedEvent {
+    /// The source of the channel.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.0.info().source
+    }
+
+    /// The event of the channel.
+    #[must_use]
+    pub fn event(&self) -> &str {
+        &self.0.info().event
+    }
+
+    /// What was done to the row; none on channels that carry no changes.
+    #[must_use]
+    pub fn operation(&self) -> Option<Operation> {
+        self.0.meta().operation
+    }
+
+    /// Reads the event in its dynamic form.
+    pub fn read<R>(&self, read: impl FnOnce(&DynamicEvent<'_>) -> R) -> R {
+        DynamicEvent::with_posted(&*self.0, read)
+    }
+}
+
+impl fmt::Debug for LiveFeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveFeed").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for FeedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FeedEvent")
+            .field("source", &self.source())
+            .field("event", &self.event())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A turn in the life of the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lifecycle {
+    /// A thread took this worker's place.
+    WorkerAttached(usize),
+    /// The worker's thread ended, or gave its place up.
+    WorkerLeft(usize),
+    /// A shutdown began: nothing is accepted any more.
+    Closing,
+    /// What was accepted was handled or counted.
+    Closed,
+}
+
+/// Receives the turns in the life of the bus; see [`WorkerEvents::lifecycle`](crate::WorkerEvents::lifecycle).
+pub struct LifecycleFeed {
+    receiver: Receiver<Lifecycle>,
+}
+
+/// What a life-cycle feed yields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum LifecycleItem {
+    /// The next turn.
+    Signal(Lifecycle),
+    /// So many were missed.
+    Missed(u64),
+}
+
+impl LifecycleFeed {
+    pub(crate) fn new(receiver: Receiver<Lifecycle>) -> Self {
+        Self { receiver }
+    }
+
+    /// The next turn; none after [`Lifecycle::Closed`].
+    ///
+    /// Cancel safe.
+    pub async fn recv(&mut self) -> Option<LifecycleItem> {
+        match self.receiver.recv_direct().await {
+            Ok(signal) => Some(LifecycleItem::Signal(signal)),
+            Err(RecvError::Overflowed(missed)) => Some(LifecycleItem::Missed(missed)),
+            Err(RecvError::Closed) => None,
+        }
+    }
+}
+
+impl fmt::Debug for LifecycleFeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LifecycleFeed").finish_non_exhaustive()
+    }
+}

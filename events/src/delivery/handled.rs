@@ -1,0 +1,141 @@
+//! [`Delivery`]: asks when all handlers of an event have run.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tidings_core::clock::{Sleep, Tick};
+
+use crate::{
+    delivery::{completion::Completion, envelope::Posted},
+    error::Refusal,
+};
+
+/// An event that was accepted. Dropping it changes nothing: the event goes its way.
+#[must_use = "dropping it is fine, but says that nobody wants to know when the handlers have run"]
+pub struct Delivery {
+    /// Made with a completion.
+    event: Arc<dyn Posted>,
+}
+
+/// How an event's handling stood when the deadline came, or when it was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use]
+pub enum Handled {
+    /// Every inline handler, worker and async handler of the node is done with it.
+    Everywhere,
+    /// All is done, but so many workers never heard of it: their mailboxes were full, and they will see a gap.
+    Missed(u32),
+    /// The deadline passed first.
+    Late(Late),
+    /// Nobody heard of it: the bus was shut down, or handlers post in a cycle.
+    Refused(Refusal),
+}
+
+/// Who had not handled an event by the deadline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Late {
+    /// Whether its inline handlers were still to run (or running).
+    pub inline: bool,
+    /// The workers that had not answered.
+    pub workers: Vec<usize>,
+    /// How many async handlers were not done.
+    pub tasks: usize,
+}
+
+impl Handled {
+    /// Whether all is done.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        matches!(self, Self::Everywhere)
+    }
+}
+
+impl Delivery {
+    pub(crate) fn new(event: Arc<dyn Posted>) -> Self {
+        Self { event }
+    }
+
+    /// Whether all handlers have run.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        completion(&*self.event)
+            .is_none_or(|completion| completion.is_done() && completion.refusal().is_none())
+    }
+
+    /// Resolves when all inline and worker handlers of the node have run, or after `deadline`, and then names
+    /// the workers that did not answer. A worker that died is not waited for, nor one whose mailbox was full
+    /// ([`Handled::Missed`]).
+    ///
+    /// The deadline counts from this call, on the bus's clock. Do not block a worker's thread on it: that
+    /// worker's handlers could not run.
+    ///
+    /// Cancel safe: dropping the future forgets the question.
+    pub fn handled(self, deadline: Duration) -> impl Future<Output = Handled> + Send + 'static {
+        let until = self.event.hub().clock.now().plus(deadline);
+        Waiting {
+            event: self.event,
+            until,
+            sleep: None,
+        }
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("channel", self.event.info())
+            .field("complete", &self.is_complete())
+            .finish()
+    }
+}
+
+struct Waiting {
+    event: Arc<dyn Posted>,
+    until: Tick,
+    /// Made when there is something to wait for.
+    sleep: Option<Sleep>,
+}
+
+impl Future for Waiting {
+    type Output = Handled;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Handled> {
+        let this = self.get_mut();
+        let Some(completion) = completion(&*this.event) else {
+            return Poll::Ready(Handled::Everywhere);
+        };
+        if completion.wake_when_done(context.waker()) {
+            return Poll::Ready(match (completion.refusal(), completion.missed()) {
+                (Some(refusal), _) => Handled::Refused(refusal.clone()),
+                (None, 0) => Handled::Everywhere,
+                (None, workers) => Handled::Missed(workers),
+            });
+        }
+        let clock = &this.event.hub().clock;
+        let sleep = this
+            .sleep
+            .get_or_insert_with(|| clock.sleep_until(this.until));
+        if sleep.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        let (workers, tasks) = completion.missing();
+        Poll::Ready(Handled::Late(Late {
+            inline: !completion.was_dispatched(),
+            workers,
+            tasks,
+        }))
+    }
+}
+
+/// Who still has to handle an event that can be asked about.
+fn completion(event: &dyn Posted) -> Option<&Completion> {
+    event.meta().completion()
+}

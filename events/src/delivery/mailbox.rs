@@ -1,0 +1,328 @@
+//! [`Mailbox`]: the bounded queue in front of a worker.
+//!
+//! Posters push under a short lock and never wait; the worker takes all that is there in one go. A full
+//! mailbox turns the newest event away and notes a gap, which the worker finds in the place of what it missed,
+//! before any later event.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use crossbeam_utils::CachePadded;
+
+use crate::{
+    delivery::envelope::Posted,
+    sync::{AtomicBool, AtomicU64, Mutex, Ordering},
+};
+
+/// What a worker finds in its mailbox.
+pub(crate) enum Mail {
+    Event(Arc<dyn Posted>),
+    /// So many events of this channel were turned away here.
+    Gap {
+        channel: u32,
+        missed: u64,
+    },
+}
+
+/// What became of an event that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Accepted,
+    /// There was no room: the worker will find a gap.
+    Missed,
+    /// The worker is gone, or the bus closes.
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Nothing is accepted any more; what is there is handled.
+    Closing,
+    /// The worker is gone.
+    Closed,
+}
+
+pub(crate) struct Mailbox {
+    pub(crate) index: usize,
+    capacity: u64,
+    state: Mutex<State>,
+    /// Whether the worker sleeps. Set under the lock, so who pushed before has been seen and who pushes later
+    /// sees it.
+    parked: AtomicBool,
+    /// Whether something may be there. Written under the lock; a look without it is a hint.
+    mail: AtomicBool,
+    /// Events that left the queue for good. Only the worker writes it while it lives.
+    handled: CachePadded<AtomicU64>,
+}
+
+struct State {
+    queue: VecDeque<Mail>,
+    phase: Phase,
+    attached: bool,
+    /// Events that were accepted, ever.
+    accepted: u64,
+    /// How many of them were handled when a poster last looked.
+    known_handled: u64,
+    /// What was turned away since the last accepted event, by channel.
+    gaps: Vec<(u32, u64)>,
+    missed: u64,
+    dropped: u64,
+    waker: Option<Waker>,
+}
+
+/// The counts of one mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MailboxStats {
+    /// The worker.
+    pub worker: usize,
+    /// Events waiting, those in the worker's hands included.
+    pub depth: u64,
+    /// Events accepted so far.
+    pub accepted: u64,
+    /// Events whose handlers have run.
+    pub handled: u64,
+    /// Events turned away because the mailbox was full; each was reported as part of a gap.
+    pub missed: u64,
+    /// Events accepted but never handled, because the worker died or the bus was shut down.
+    pub dropped: u64,
+    /// Whether a thread has taken the worker's place.
+    pub attached: bool,
+    /// Whether the worker is gone.
+    pub closed: bool,
+}
+
+impl Mailbox {
+    pub(crate) fn new(index: usize, capacity: usize) -> Self {
+        Self {
+            index,
+            capacity: capacity as u64,
+            state: Mutex::new(State {
+                queue: VecDeque::new(),
+                phase: Phase::Open,
+                attached: false,
+                accepted: 0,
+                known_handled: 0,
+                gaps: Vec::new(),
+                missed: 0,
+                dropped: 0,
+                waker: None,
+            }),
+            parked: AtomicBool::new(false),
+            mail: AtomicBool::new(false),
+            handled: CachePadded::new(AtomicU64::new(0)),
+        }
+    }
+
+    /// Offers an event; never waits. Call [`notify`](Self::notify) once no lock is held.
+    pub(crate) fn offer(&self, event: &Arc<dyn Posted>) -> Offer {
+        let mut state = self.state.lock();
+        #[cfg(shuttle)]
+        let phase = crate::faults::or(
+            crate::faults::Fault::ClosedAccepts,
+            state.phase,
+            Phase::Open,
+        );
+        #[cfg(not(shuttle))]
+        let phase = state.phase;
+        if phase != Phase::Open {
+            return Offer::Closed;
+        }
+        if self.is_full(&mut state) {
+            state.missed += 1;
+            #[cfg(shuttle)]
+            if crate::faults::is(crate::faults::Fault::GapForgotten) {
+                return Offer::Missed;
+            }
+            state.add_gap(event.info().index);
+            return Offer::Missed;
+        }
+        self.accept(&mut state, event);
+        Offer::Accepted
+    }
+
+    /// An event of this channel is lost to everybody: the worker finds a gap in its place.
+    pub(crate) fn miss(&self, channel: u32) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Open {
+            state.missed += 1;
+            state.add_gap(channel);
+            self.mail.store(true, Ordering::Release);
+        }
+    }
+
+    /// Offers an event that is meant for this worker alone: a full mailbox refuses it without a gap.
+    pub(crate) fn offer_alone(&self, event: &Arc<dyn Posted>) -> Offer {
+        let mut state = self.state.lock();
+        if state.phase != Phase::Open {
+            return Offer::Closed;
+        }
+        if self.is_full(&mut state) {
+            return Offer::Missed;
+        }
+        self.accept(&mut state, event);
+        Offer::Accepted
+    }
+
+    fn accept(&self, state: &mut State, event: &Arc<dyn Posted>) {
+        if let Some(completion) = event.meta().completion() {
+            completion.expect_worker(self.index);
+        }
+        for (channel, missed) in state.gaps.drain(..) {
+            state.queue.push_back(Mail::Gap { channel, missed });
+        }
+        state.accepted += 1;
+        state.queue.push_back(Mail::Event(Arc::clone(event)));
+        self.mail.store(true, Ordering::Release);
+    }
+
+    fn is_full(&self, state: &mut State) -> bool {
+        // The worker's count is on the worker's cache line: asked when the mailbox seems full, not at each post.
+        if state.accepted - state.known_handled >= self.capacity {
+            state.known_handled = self.handled.load(Ordering::Acquire);
+        }
+        state.accepted - state.known_handled >= self.capacity
+    }
+
+    /// Wakes the worker if it sleeps: once for any number of events.
+    pub(crate) fn notify(&self) {
+        if self.parked.load(Ordering::Acquire) {
+            let waker = {
+                let mut state = self.state.lock();
+                self.parked.store(false, Ordering::Release);
+                state.waker.take()
+            };
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Takes the worker's place; whether it was free.
+    pub(crate) fn attach(&self) -> bool {
+        let mut state = self.state.lock();
+        state.phase == Phase::Open && !mem::replace(&mut state.attached, true)
+    }
+
+    /// Moves all that is there into `batch`, which is empty; whether that is anything.
+    pub(crate) fn take(&self, batch: &mut VecDeque<Mail>) -> bool {
+        self.move_into(&mut self.state.lock(), batch)
+    }
+
+    fn move_into(&self, state: &mut State, batch: &mut VecDeque<Mail>) -> bool {
+        // The emptied batch becomes the queue, so two buffers serve for ever.
+        mem::swap(&mut state.queue, batch);
+        self.mail.store(false, Ordering::Relaxed);
+        for (channel, missed) in state.gaps.drain(..) {
+            batch.push_back(Mail::Gap { channel, missed });
+        }
+        !batch.is_empty()
+    }
+
+    /// The same, and sleeps if there is nothing. Ready with false once nothing more can come.
+    pub(crate) fn poll_batch(
+        &self,
+        context: &mut Context<'_>,
+        batch: &mut VecDeque<Mail>,
+    ) -> Poll<bool> {
+        let mut state = self.state.lock();
+        if self.move_into(&mut state, batch) {
+            return Poll::Ready(true);
+        }
+        if state.phase != Phase::Open {
+            return Poll::Ready(false);
+        }
+        #[cfg(shuttle)]
+        let mut state = crate::faults::relock(&self.state, state);
+        match &state.waker {
+            Some(waker) if waker.will_wake(context.waker()) => {}
+            _ => state.waker = Some(context.waker().clone()),
+        }
+        self.parked.store(true, Ordering::Release);
+        Poll::Pending
+    }
+
+    /// Whether a look into the mailbox is likely to find something; costs no lock.
+    #[inline]
+    pub(crate) fn has_mail(&self) -> bool {
+        self.mail.load(Ordering::Relaxed)
+    }
+
+    /// The worker is done with an event.
+    #[inline]
+    pub(crate) fn finished(&self, event: &dyn Posted) {
+        // Only the worker's thread writes this while the mailbox is open.
+        self.handled
+            .store(self.handled.load(Ordering::Relaxed) + 1, Ordering::Release);
+        if let Some(completion) = event.meta().completion() {
+            completion.worker_done(self.index);
+        }
+    }
+
+    /// No more is accepted; the worker handles what is there and then ends.
+    pub(crate) fn close_intake(&self) {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Closing;
+        }
+        let waker = state.waker.take();
+        self.parked.store(false, Ordering::Release);
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The worker is gone: what it had not handled (`in_hand` first) is given back.
+    pub(crate) fn close(&self, in_hand: VecDeque<Mail>) -> Vec<Arc<dyn Posted>> {
+        let mut state = self.state.lock();
+        state.phase = Phase::Closed;
+        let queue = mem::take(&mut state.queue);
+        let left: Vec<_> = in_hand
+            .into_iter()
+            .chain(queue)
+            .filter_map(|mail| match mail {
+                Mail::Event(event) => Some(event),
+                Mail::Gap { .. } => None,
+            })
+            .collect();
+        state.dropped += left.len() as u64;
+        left
+    }
+
+    /// Whether everything accepted was handled or given back.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.state.lock();
+        state.accepted == self.handled.load(Ordering::Acquire) + state.dropped
+            && state.gaps.is_empty()
+    }
+
+    pub(crate) fn stats(&self) -> MailboxStats {
+        let state = self.state.lock();
+        let handled = self.handled.load(Ordering::Acquire);
+        MailboxStats {
+            worker: self.index,
+            depth: state.accepted - handled - state.dropped,
+            accepted: state.accepted,
+            handled,
+            missed: state.missed,
+            dropped: state.dropped,
+            attached: state.attached,
+            closed: state.phase == Phase::Closed,
+        }
+    }
+}
+
+impl State {
+    fn add_gap(&mut self, channel: u32) {
+        match self.gaps.iter_mut().find(|gap| gap.0 == channel) {
+            Some(gap) => gap.1 += 1,
+            None => self.gaps.push((channel, 1)),
+        }
+    }
+}

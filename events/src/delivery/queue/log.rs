@@ -1,0 +1,293 @@
+//! [`Log`]: one ring of events that all subscribers who drop the oldest read, each at its own cursor.
+//!
+//! An event is written once, however many listen. The log is a row of segments; a reader holds the segment that
+//! it is in, so receiving takes no lock but at a segment's end, and shares nothing with other readers but the
+//! event's count of references. A reader that is behind by more than its capacity finds a gap and goes on at
+//! the oldest event that is still in its queue. Segments that all readers have left, or that lie beyond their
+//! capacities, are cleared and used again: a log in steady use allocates nothing.
+//!
+//! Where the log is all that listens to a channel, posts write the event right into it ([`Log::push_alone`]),
+//! without an allocation; else the slot holds a reference to the event that the others got too.
+
+mod reader;
+mod segment;
+
+use std::{collections::VecDeque, sync::Arc, task::Waker};
+
+use crossbeam_utils::CachePadded;
+use tidings_core::Operation;
+
+use self::segment::WIDTH;
+pub(crate) use self::{
+    reader::{Next, Reader},
+    segment::Segment,
+};
+use super::{Outlet, SubscriberStats};
+use crate::{
+    delivery::envelope::{ChannelInfo, Envelope, Extra},
+    event::dynamic::Event,
+    sync::{AtomicBool, AtomicU64, Mutex, Ordering},
+};
+
+pub(crate) struct Log<T: Event> {
+    serial: u64,
+    info: Arc<ChannelInfo>,
+    operation: Option<Operation>,
+    /// The position of the next event. Written under `state`; readers look at it all the time.
+    head: CachePadded<AtomicU64>,
+    state: Mutex<State<T>>,
+    /// Whether nobody else listens to the channel. Written under `state`, read by every post without it: a post that
+    /// begins after somebody came finds it cleared.
+    alone: AtomicBool,
+    /// Whether `settle` has something to do.
+    unsettled: AtomicBool,
+    /// No more events come. Written under `state`, so that the head that is read after it is the last.
+    closed: AtomicBool,
+}
+
+struct State<T: Event> {
+    segments: VecDeque<Arc<Segment<T>>>,
+    /// Left by all, still full: cleared outside the locks, since payloads may have drops of their own.
+    retired: Vec<Arc<Segment<T>>>,
+    /// Cleared.
+    spare: Vec<Arc<Segment<T>>>,
+    readers: Vec<Option<ReaderState>>,
+    /// The readers that sleep.
+    sleeping: Vec<usize>,
+    /// How many events came by [`Log::push_alone`].
+    posted_alone: u64,
+}
+
+struct ReaderState {
+    name: Arc<str>,
+    capacity: u64,
+    /// The first position that was posted after the reader came.
+    start: u64,
+    /// Where the reader was when it last changed its segment: it needs nothing older.
+    position: u64,
+    missed: u64,
+    waker: Option<Waker>,
+}
+
+impl<T: Event> Log<T> {
+    pub(crate) fn new(serial: u64, info: Arc<ChannelInfo>, operation: Option<Operation>) -> Self {
+        Self {
+            serial,
+            info,
+            operation,
+            head: CachePadded::new(AtomicU64::new(0)),
+            state: Mutex::new(State {
+                segments: VecDeque::new(),
+                retired: Vec::new(),
+                spare: Vec::new(),
+                readers: Vec::new(),
+                sleeping: Vec::new(),
+                posted_alone: 0,
+            }),
+            alone: AtomicBool::new(false),
+            unsettled: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether posts may go by [`push_alone`](Self::push_alone).
+    #[inline]
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed)
+    }
+
+    /// From now on posts may write right into the log, if `still` holds: it is asked under the lock that
+    /// [`not_alone`](Self::not_alone) takes.
+    pub(crate) fn set_alone(&self, still: impl FnOnce() -> bool) {
+        let _state = self.state.lock();
+        if still() {
+            self.alone.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Others listen to the channel, or may: a post that begins after this returned does not write right into the
+    /// log.
+    pub(crate) fn not_alone(&self) {
+        let _state = self.state.lock();
+        self.alone.store(false, Ordering::Relaxed);
+    }
+
+    /// Events that came by [`push_alone`](Self::push_alone).
+    pub(crate) fn posted_alone(&self) -> u64 {
+        self.state.lock().posted_alone
+    }
+
+    /// Writes an event into the log, unless that is closed; then gives it back. Call [`settle`](Outlet::settle)
+    /// afterwards.
+    #[inline]
+    pub(crate) fn push_alone(&self, extra: Option<Box<Extra>>, event: T) -> Result<(), T> {
+        let mut state = self.state.lock();
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(event);
+        }
+        state.posted_alone += 1;
+        self.append(&mut state, |segment, head| {
+            segment.write(head, extra, event)
+        });
+        Ok(())
+    }
+
+    #[inline]
+    fn append(&self, state: &mut State<T>, write: impl FnOnce(&Segment<T>, u64)) {
+        let head = self.head.load(Ordering::Relaxed);
+        if head.is_multiple_of(WIDTH) {
+            state.retire(head);
+            state.begin_segment(head, &self.info);
+        }
+        if let Some(segment) = state.segments.back() {
+            write(segment, head);
+        }
+        self.head.store(head + 1, Ordering::Release);
+        if !state.sleeping.is_empty() || !state.retired.is_empty() {
+            self.unsettled.store(true, Ordering::Release);
+        }
+    }
+
+    /// One at a time, so that no list has to be made, and with no lock held while one is woken.
+    fn wake_sleepers(&self) {
+        let asleep = self.state.lock().sleeping.len();
+        for _ in 0..asleep {
+            let mut state = self.state.lock();
+            let waker = state
+                .sleeping
+                .pop()
+                .and_then(|index| state.readers.get_mut(index)?.as_mut()?.waker.take());
+            drop(state);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Drops the events of retired segments, with no lock held, and keeps the segments for later.
+    fn clear_retired(&self) {
+        loop {
+            let Some(mut segment) = self.state.lock().retired.pop() else {
+                return;
+            };
+            // A reader may still be in it; then the last to let it go frees it.
+            let Some(inside) = Arc::get_mut(&mut segment) else {
+                continue;
+            };
+            inside.clear();
+            let mut state = self.state.lock();
+            if state.spare.len() < state.spares_kept() {
+                state.spare.push(segment);
+            }
+        }
+    }
+
+    pub(crate) fn has_readers(&self) -> bool {
+        self.state.lock().readers.iter().any(Option::is_some)
+    }
+}
+
+impl<T: Event> State<T> {
+    /// The segment that begins at `base`. They follow each other without a gap.
+    fn segment(&self, base: u64) -> Option<&Arc<Segment<T>>> {
+        let first = self.segments.front()?.base();
+        let index = base.checked_sub(first)? / WIDTH;
+        self.segments.get(usize::try_from(index).ok()?)
+    }
+
+    /// As many cleared segments as the largest queue may fill again: room that was needed once is kept until the last
+    /// reader leaves.
+    fn spares_kept(&self) -> usize {
+        let capacities = self.readers.iter().flatten().map(|reader| reader.capacity);
+        let largest = capacities.max().unwrap_or(0);
+        usize::try_from(largest.div_ceil(WIDTH)).map_or(usize::MAX, |spares| spares.max(2))
+    }
+
+    /// Takes away the segments that nobody needs, before `head` begins a new one.
+    #[cold]
+    fn retire(&mut self, head: u64) {
+        let needed = (self.readers.iter().flatten())
+            .map(|reader| reader.position.max(head.saturating_sub(reader.capacity)))
+            .min()
+            .unwrap_or(head);
+        while let Some(first) = self.segments.front()
+            && first.end() <= needed
+        {
+            self.retired.extend(self.segments.pop_front());
+        }
+    }
+
+    #[cold]
+    fn begin_segment(&mut self, base: u64, info: &Arc<ChannelInfo>) {
+        let reused = self.spare.pop().and_then(|mut spare| {
+            // A reader that is just leaving may still hold it; then it is let go.
+            Arc::get_mut(&mut spare)?.begin(base);
+            Some(spare)
+        });
+        let segment = reused.unwrap_or_else(|| Arc::new(Segment::new(base, info)));
+        self.segments.push_back(segment);
+    }
+}
+
+impl<T: Event> Outlet<T> for Log<T> {
+    fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    fn operation(&self) -> Option<Operation> {
+        self.operation
+    }
+
+    fn push(&self, event: &Arc<Envelope<T>>, _reserved: bool) {
+        let mut state = self.state.lock();
+        if self.closed.load(Ordering::Relaxed) {
+            event.core().hub.count_if_closing();
+            return;
+        }
+        let event = Arc::clone(event);
+        self.append(&mut state, |segment, head| segment.share(head, Some(event)));
+    }
+
+    fn miss(&self) {
+        let mut state = self.state.lock();
+        if !self.closed.load(Ordering::Relaxed) {
+            self.append(&mut state, |segment, head| segment.share(head, None));
+        }
+    }
+
+    #[inline]
+    fn settle(&self) {
+        if self.unsettled.load(Ordering::Acquire) {
+            self.unsettled.store(false, Ordering::Release);
+            self.wake_sleepers();
+            self.clear_retired();
+        }
+    }
+
+    fn close(&self) {
+        {
+            let _state = self.state.lock();
+            self.closed.store(true, Ordering::Release);
+        }
+        // Sleepers have to see it.
+        self.unsettled.store(true, Ordering::Release);
+        self.settle();
+    }
+
+    fn stats(&self) -> Vec<SubscriberStats> {
+        let state = self.state.lock();
+        let head = self.head.load(Ordering::Acquire);
+        state
+            .readers
+            .iter()
+            .flatten()
+            .map(|reader| SubscriberStats {
+                name: reader.name.to_string(),
+                capacity: reader.capacity as usize,
+                posted: head - reader.start,
+                missed: reader.missed,
+                depth: (head - reader.position).min(reader.capacity),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,221 @@
+//! [`Reader`]: a cursor in a log.
+
+use std::{
+    mem,
+    sync::Arc,
+    task::{Poll, Waker},
+};
+
+use super::{Log, ReaderState, segment::Segment};
+use crate::{delivery::queue::Received, event::dynamic::Event, sync::Ordering};
+
+/// What a reader found.
+pub(crate) enum Next<T: Event> {
+    Event(Received<T>),
+    Missed(u64),
+    Empty,
+    Closed,
+}
+
+pub(crate) struct Reader<T: Event> {
+    log: Arc<Log<T>>,
+    index: usize,
+    capacity: u64,
+    next: u64,
+    segment: Option<Arc<Segment<T>>>,
+}
+
+impl<T: Event> Log<T> {
+    /// Starts a reader at the next event.
+    pub(crate) fn reader(self: &Arc<Self>, name: Arc<str>, capacity: usize) -> Reader<T> {
+        let capacity = capacity as u64;
+        let mut state = self.state.lock();
+        let start = self.head.load(Ordering::Relaxed);
+        let reader = ReaderState {
+            name,
+            capacity,
+            start,
+            position: start,
+            missed: 0,
+            waker: None,
+        };
+        let free = state.readers.iter().position(Option::is_none);
+        let index = match free {
+            Some(index) => {
+                state.readers[index] = Some(reader);
+                index
+            }
+            None => {
+                state.readers.push(Some(reader));
+                state.readers.len() - 1
+            }
+        };
+        // A log that was empty of readers has no segment; one begins where the head stands.
+        if state.segments.is_empty() && !start.is_multiple_of(super::WIDTH) {
+            state.begin_segment(Segment::<T>::base_of(start), &self.info);
+        }
+        Reader {
+            log: Arc::clone(self),
+            index,
+            capacity,
+            next: start,
+            segment: None,
+        }
+    }
+}
+
+impl<T: Event> Reader<T> {
+    /// The next event, where it lies in the segment at hand; a look that gives nothing proves nothing.
+    ///
+    /// Inlined, so that what it gives stays in registers: moved through memory it costs as much again.
+    #[inline]
+    pub(crate) fn next_at_hand(&mut self) -> Option<Received<T>> {
+        let head = self.log.head.load(Ordering::Acquire);
+        let behind = head - self.next;
+        if behind == 0 || behind > self.capacity {
+            return None;
+        }
+        let segment = self.segment.as_ref()?;
+        if segment.base() != Segment::<T>::base_of(self.next) {
+            return None;
+        }
+        let event = segment.read(self.next)?;
+        self.next += 1;
+        Some(Received::new(Arc::clone(event)))
+    }
+
+    /// The next event, if there is one.
+    #[inline(never)]
+    pub(crate) fn next(&mut self) -> Next<T> {
+        loop {
+            if let Some(event) = self.next_at_hand() {
+                return Next::Event(event);
+            }
+            let head = self.log.head.load(Ordering::Acquire);
+            if self.next == head {
+                return self.at_the_end(head);
+            }
+            let behind = head - self.next;
+            if behind > self.capacity {
+                let missed = behind - self.capacity;
+                self.next += missed;
+                self.moved(missed);
+                #[cfg(shuttle)]
+                if crate::faults::is(crate::faults::Fault::GapForgotten) {
+                    continue;
+                }
+                return Next::Missed(missed);
+            }
+            if let Some(segment) = &self.segment
+                && segment.base() == Segment::<T>::base_of(self.next)
+                && segment.is_lost(self.next)
+            {
+                self.next += 1;
+                self.moved(1);
+                return Next::Missed(1);
+            }
+            // Where the posters have meanwhile gone round, the next look finds the gap.
+            self.enter(Segment::<T>::base_of(self.next));
+        }
+    }
+
+    #[cold]
+    fn at_the_end(&mut self, head: u64) -> Next<T> {
+        // In this order: nothing is written after the log was closed.
+        let closed = self.log.closed.load(Ordering::Acquire);
+        if closed && self.log.head.load(Ordering::Acquire) == head {
+            Next::Closed
+        } else {
+            Next::Empty
+        }
+    }
+
+    /// Takes hold of the segment at `base`.
+    #[cold]
+    fn enter(&mut self, base: u64) {
+        let old = self.segment.take();
+        let mut state = self.log.state.lock();
+        self.segment = state.segment(base).cloned();
+        if let Some(Some(reader)) = state.readers.get_mut(self.index) {
+            reader.position = self.next;
+        }
+        drop(state);
+        drop(old); // perhaps the last reference to its events
+    }
+
+    #[cold]
+    fn moved(&mut self, missed: u64) {
+        let mut state = self.log.state.lock();
+        if let Some(Some(reader)) = state.readers.get_mut(self.index) {
+            reader.position = self.next;
+            reader.missed += missed;
+        }
+    }
+
+    /// Wakes `waker` at the next event; ready if there is one already, or none to come.
+    pub(crate) fn sleep(&mut self, waker: &Waker) -> Poll<()> {
+        let state = self.log.state.lock();
+        // Under the lock: posts raise the head under it, so none falls between this look and the sleep.
+        if self.log.head.load(Ordering::Relaxed) != self.next
+            || self.log.closed.load(Ordering::Relaxed)
+        {
+            return Poll::Ready(());
+        }
+        #[cfg(shuttle)]
+        let state = crate::faults::relock(&self.log.state, state);
+        let mut state = state;
+        if let Some(Some(reader)) = state.readers.get_mut(self.index) {
+            reader.position = self.next;
+            let slept = reader.waker.replace(waker.clone()).is_some();
+            if !slept {
+                state.sleeping.push(self.index);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Leaves the log; whether nobody is left in it.
+    pub(crate) fn leave(&mut self) -> bool {
+        let segment = self.segment.take();
+        let mut state = self.log.state.lock();
+        let gone = state.readers.get_mut(self.index).and_then(Option::take);
+        state.sleeping.retain(|&index| index != self.index);
+        let empty = state.readers.iter().all(Option::is_none);
+        // Memory goes back with the last reader; the log itself stays, for the next one.
+        let rest = empty.then(|| {
+            let retired = mem::take(&mut state.retired);
+            let spare = mem::take(&mut state.spare);
+            (mem::take(&mut state.segments), retired, spare)
+        });
+        drop(state);
+        drop((gone, segment, rest));
+        empty
+    }
+
+    pub(crate) fn log(&self) -> &Arc<Log<T>> {
+        &self.log
+    }
+}
+
+#[cfg(all(test, not(shuttle)))] // the models have helpers of their own
+mod tests {
+    use super::*;
+    use crate::{delivery::queue::Outlet as _, tests::Note};
+
+    /// What came between the look and the sleep is seen by the sleep: it must not wait for the next wake-up.
+    #[test]
+    fn nobody_sleeps_who_has_something_to_take() {
+        let bus = crate::tests::bus(0);
+        let channel = bus.declare::<Note>("jobs", "done").expect("free");
+        let log = Arc::new(Log::new(1, Arc::clone(&channel.core.info), None));
+        let mut reader = log.reader("reader".into(), 1);
+        let sleeps = |reader: &mut Reader<Note>| reader.sleep(Waker::noop()).is_pending();
+        assert!(sleeps(&mut reader), "empty");
+        log.push(&channel.core.envelope(Note(1), None), false);
+        assert!(!sleeps(&mut reader), "an event");
+        assert!(matches!(reader.next(), Next::Event(_)));
+        assert!(sleeps(&mut reader), "empty again");
+        log.close();
+        assert!(!sleeps(&mut reader), "the end");
+    }
+}

@@ -1,0 +1,131 @@
+//! [`Sequencer`]: one order for the changes of all CRUD channels, the order in which they were enqueued.
+//!
+//! Whoever comes first drains for everybody (combining): handlers of changes run one change at a time, on the
+//! thread of whichever writer is draining. The lock is held to push and to pop, never while a handler runs or
+//! somebody waits. What stands in the queue is bounded by the writers: each has its own change there, and waits
+//! for it elsewhere; [`WorkerEvents::stats`](crate::WorkerEvents::stats) shows the deepest it ever was.
+
+use std::{cell::Cell, collections::VecDeque, mem, sync::Arc};
+
+use crate::{delivery::envelope::Posted, sync::Mutex, thread::frame::Frame};
+
+#[derive(Default)]
+pub(crate) struct Sequencer {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Arc<dyn Posted>>,
+    draining: bool,
+    closed: bool,
+    enqueued: u64,
+    deepest: usize,
+}
+
+/// The sequencer's counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SequencerStats {
+    /// Changes enqueued so far.
+    pub enqueued: u64,
+    /// Changes that wait for the draining thread now.
+    pub depth: usize,
+    /// The most that ever waited.
+    pub deepest: usize,
+}
+
+impl Sequencer {
+    /// Fixes the change's place; false once closed.
+    pub(crate) fn enqueue(&self, change: Arc<dyn Posted>) -> bool {
+        let mut state = self.state.lock();
+        if state.closed {
+            return false;
+        }
+        state.queue.push_back(change);
+        state.enqueued += 1;
+        state.deepest = state.deepest.max(state.queue.len());
+        true
+    }
+
+    /// Dispatches what stands in the queue, unless another thread is at it: that one will get there.
+    pub(crate) fn drain(&self) {
+        {
+            let mut state = self.state.lock();
+            #[cfg(shuttle)]
+            if crate::faults::is(crate::faults::Fault::TwoDrainers) {
+                state.draining = false;
+            }
+            if state.draining || state.queue.is_empty() {
+                return;
+            }
+            state.draining = true;
+        }
+        let draining = Draining {
+            sequencer: self,
+            over: Cell::new(false),
+        };
+        while let Some(change) = draining.next() {
+            change.dispatch();
+            // What its handlers put aside runs before the next change, as it would without one.
+            Frame::with(Frame::settle);
+        }
+    }
+
+    /// Nothing is accepted any more; what stands in the queue is given back, unless it is being drained.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+    }
+
+    /// Takes what nobody drained.
+    pub(crate) fn take_rest(&self) -> Vec<Arc<dyn Posted>> {
+        mem::take(&mut self.state.lock().queue).into()
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.state.lock();
+        state.queue.is_empty() && !state.draining
+    }
+
+    pub(crate) fn stats(&self) -> SequencerStats {
+        let state = self.state.lock();
+        SequencerStats {
+            enqueued: state.enqueued,
+            depth: state.queue.len(),
+            deepest: state.deepest,
+        }
+    }
+}
+
+/// The right to drain; given up when the queue is empty, or on a panic.
+struct Draining<'a> {
+    sequencer: &'a Sequencer,
+    over: Cell<bool>,
+}
+
+impl Draining<'_> {
+    fn next(&self) -> Option<Arc<dyn Posted>> {
+        let mut state = self.sequencer.state.lock();
+        let next = state.queue.pop_front();
+        #[cfg(shuttle)]
+        let mut state = crate::faults::relock_if(
+            crate::faults::Fault::DrainEndsLate,
+            &self.sequencer.state,
+            state,
+        );
+        // In the same critical section as the look: who enqueues after it finds nobody draining.
+        if next.is_none() {
+            state.draining = false;
+            self.over.set(true);
+        }
+        next
+    }
+}
+
+impl Drop for Draining<'_> {
+    fn drop(&mut self) {
+        if !self.over.get() {
+            self.sequencer.state.lock().draining = false;
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What can be posted, and the forms in which it is heard.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value as Json;
+use tidings_core::Operation;
+
+use crate::delivery::envelope::{ChannelInfo, LazyJson, Posted, Stored, to_json};
+
+/// What a channel can carry: anything that serializes, so that wildcard handlers can see it as JSON, and may
+/// be read by several threads at once.
+pub trait Event: Serialize + Send + Sync + 'static {}
+
+impl<T: Serialize + Send + Sync + 'static> Event for T {}
+
+/// An event without its type, as wildcard handlers see it.
+///
+/// The JSON form is made at the first call of [`entity`](Self::entity) or [`payload`](Self::payload), once per
+/// event however many handlers ask; an event that nobody asks about is never serialized.
+pub struct DynamicEvent<'a> {
+    pub(crate) info: &'a ChannelInfo,
+    pub(crate) operation: Option<Operation>,
+    pub(crate) body: &'a dyn Body,
+}
+
+/// Gives the JSON form when it is asked for.
+pub(crate) trait Body {
+    fn json(&self) -> &Result<Json, String>;
+}
+
+/// A payload that lies on the poster's stack.
+pub(crate) struct Borrowed<'a, T> {
+    pub(crate) json: &'a LazyJson,
+    pub(crate) payload: &'a T,
+}
+
+impl<T: Event> Body for Borrowed<'_, T> {
+    fn json(&self) -> &Result<Json, String> {
+        to_json(self.json, self.payload)
+    }
+}
+
+/// Stands for a payload where all handlers are typed, so that no room is made for its JSON form.
+pub(crate) struct Unasked;
+
+impl Body for Unasked {
+    fn json(&self) -> &Result<Json, String> {
+        unreachable!("a route with a handler that takes the dynamic form says so")
+    }
+}
+
+impl<T: Event> Body for Stored<T> {
+    fn json(&self) -> &Result<Json, String> {
+        Self::json(self)
+    }
+}
+
+struct Shared<'a>(&'a dyn Posted);
+
+impl Body for Shared<'_> {
+    fn json(&self) -> &Result<Json, String> {
+        self.0.json()
+    }
+}
+
+impl<'a> DynamicEvent<'a> {
+    pub(crate) fn with_posted<R>(
+        posted: &dyn Posted,
+        read: impl FnOnce(&DynamicEvent<'_>) -> R,
+    ) -> R {
+        read(&DynamicEvent {
+            info: posted.info(),
+            operation: posted.meta().operation,
+            body: &Shared(posted),
+        })
+    }
+
+    /// The source of the channel, as in `"crud"`.
+    #[must_use]
+    pub fn source(&self) -> &'a str {
+        &self.info.source
+    }
+
+    /// The event of the channel, as in `"consumers"`.
+    #[must_use]
+    pub fn event(&self) -> &'a str {
+        &self.info.event
+    }
+
+    /// What was done to the row; none on channels that carry no changes.
+    #[must_use]
+    pub fn operation(&self) -> Option<Operation> {
+        self.operation
+    }
+
+    /// The row after the change (for a delete, as it was last); the whole payload on channels that carry no
+    /// changes; `null` for a payload that does not serialize.
+    #[must_use]
+    pub fn entity(&self) -> &Json {
+        self.field("entity")
+    }
+
+    /// The row before an update; `null` where there was none.
+    #[must_use]
+    pub fn old_entity(&self) -> &Json {
+        if self.operation.is_some() {
+            self.field("old_entity")
+        } else {
+            &Json::Null
+        }
+    }
+
+    /// The whole payload.
+    ///
+    /// # Errors
+    ///
+    /// What serde said, where the payload does not serialize.
+    pub fn payload(&self) -> Result<&Json, &str> {
+        self.body.json().as_ref().map_err(String::as_str)
+    }
+
+    fn field(&self, name: &str) -> &Json {
+        match self.body.json() {
+            Ok(json) if self.operation.is_some() => json.get(name).unwrap_or(&Json::Null),
+            Ok(json) => json,
+            Err(_) => &Json::Null,
+        }
+    }
+}
+
+impl fmt::Debug for DynamicEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynamicEvent")
+            .field("source", &self.source())
+            .field("event", &self.event())
+            .field("operation", &self.operation)
+            .finish_non_exhaustive()
+    }
+}

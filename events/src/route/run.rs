@@ -1,0 +1,180 @@
+//! Runs a list of inline handlers over one event, each isolated from the others.
+
+use std::{
+    any::Any,
+    cell::Cell,
+    mem,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tidings_core::Operation;
+
+use crate::{
+    delivery::envelope::ChannelInfo,
+    error::BoxError,
+    event::{
+        dynamic::{Body, Event},
+        handler::{Entry, HandlerInfo, OwnerGone},
+    },
+    thread::frame::Frame,
+};
+
+/// What a handler may want to know beside the payload.
+pub(crate) struct Scene<'a> {
+    pub(crate) info: &'a ChannelInfo,
+    pub(crate) operation: Option<Operation>,
+    pub(crate) body: &'a dyn Body,
+}
+
+/// A handler in the form that dispatch calls.
+pub(crate) type Inline<T> = Entry<InlineFn<T>>;
+
+/// Boxed inside the entry: what the loop over a list reads first is then at a fixed place of a thin pointer.
+pub(crate) type InlineFn<T> = Box<dyn Fn(&T, &Scene<'_>) -> Result<(), BoxError> + Send + Sync>;
+
+/// One dispatch in this many has its handlers timed.
+pub(crate) const SAMPLED: u64 = 256;
+
+/// Runs the living handlers of `list` in order.
+///
+/// One `catch_unwind` covers as many handlers as run without a panic; after a panic the rest goes on under a
+/// new one. So isolation costs per list, not per handler.
+#[inline]
+pub(crate) fn run<T: Event>(
+    frame: &Frame,
+    list: &[Arc<Inline<T>>],
+    payload: &T,
+    scene: &Scene<'_>,
+) {
+    if list.is_empty() {
+        return;
+    }
+    let record = &*frame.record;
+    record.begin();
+    let next = Cell::new(0);
+    while next.get() < list.len() {
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+            for entry in &list[next.get()..] {
+                next.set(next.get() + 1);
+                // Read right before the call: an unregistered handler in an older list is passed over.
+                if let Some(serial) = entry.live() {
+                    record.runs(serial);
+                    if let Err(error) = (entry.call)(payload, scene) {
+                        failed(&entry.info, scene.info, &*error);
+                    }
+                }
+            }
+        }));
+        if let Err(panic) = outcome {
+            panicked(&list[next.get() - 1].info, scene.info, panic);
+        }
+    }
+    record.end();
+}
+
+/// The same, apart: it is not worth a second copy of the loop in every caller.
+#[inline(never)]
+pub(crate) fn run_more<T: Event>(
+    frame: &Frame,
+    list: &[Arc<Inline<T>>],
+    payload: &T,
+    scene: &Scene<'_>,
+) {
+    run(frame, list, payload, scene);
+}
+
+/// The same, each handler in a span of its own where spans of this level are on, and timed if asked for.
+#[cold]
+pub(crate) fn run_watched<T: Event>(
+    frame: &Frame,
+    list: &[Arc<Inline<T>>],
+    payload: &T,
+    scene: &Scene<'_>,
+    timed: bool,
+) {
+    let mut stopwatch = timed.then(Stopwatch::start);
+    for entry in list {
+        let _span = handler_span(&entry.info, scene.info).entered();
+        run(frame, std::slice::from_ref(entry), payload, scene);
+        if let Some(stopwatch) = &mut stopwatch {
+            entry.info.took(stopwatch.lap());
+        }
+    }
+}
+
+/// Times one call after the other with one look at the clock for each.
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since the last lap, or the start.
+    pub(crate) fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now.duration_since(mem::replace(&mut self.0, now))
+    }
+}
+
+/// Whether each handler's call gets a span: a look at a static when tracing is off.
+#[inline]
+pub(crate) fn spans_are_on() -> bool {
+    tracing::enabled!(tracing::Level::DEBUG)
+}
+
+pub(crate) fn handler_span(handler: &HandlerInfo, channel: &ChannelInfo) -> tracing::Span {
+    tracing::debug_span!(
+        "handle",
+        source = &*channel.source,
+        event = &*channel.event,
+        handler = &*handler.name,
+    )
+}
+
+/// Logs and counts a handler's error.
+#[cold]
+pub(crate) fn failed(
+    handler: &HandlerInfo,
+    channel: &ChannelInfo,
+    error: &(dyn std::error::Error + Send + Sync + 'static),
+) {
+    if error.is::<OwnerGone>() {
+        return;
+    }
+    handler.failed();
+    tracing::error!(
+        source = &*channel.source,
+        event = &*channel.event,
+        handler = &*handler.name,
+        error,
+        "a handler failed"
+    );
+}
+
+/// Logs and counts a handler's panic.
+#[cold]
+pub(crate) fn panicked(handler: &HandlerInfo, channel: &ChannelInfo, panic: Box<dyn Any + Send>) {
+    handler.panicked();
+    tracing::error!(
+        source = &*channel.source,
+        event = &*channel.event,
+        handler = &*handler.name,
+        panic = panic_text(&*panic),
+        "a handler panicked"
+    );
+    // A payload whose own drop panics must not take the dispatch down.
+    if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(second);
+    }
+}
+
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no message)")
+}
