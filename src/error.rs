@@ -1,9 +1,6 @@
 //! Why a node did not start.
 
-use tidings_core::SchemaFaults;
-
-/// Any error of a hook.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use tidings_core::{BoxError, SchemaFaults};
 
 /// Why a node did not start. Nothing is left running, and the store is as it was.
 #[derive(Debug, thiserror::Error)]

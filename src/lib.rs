@@ -82,15 +82,15 @@ pub use tidings_core::derive;
 
 pub use tidings_cache::{Cache, GetOptions, Loaded, Outcome, Policy, Receipt};
 pub use tidings_core::{
-    CacheKey, CrudEvent, Entity, Field, FieldKind, FieldValue, KeyPart, Operation, Patch, Ref, Row,
-    RowError, Schema, Timestamp, Value, clock,
+    BoxError, CacheKey, CrudEvent, Entity, Field, FieldKind, FieldValue, KeyPart, Operation, Patch,
+    Ref, Row, RowError, Schema, Timestamp, Value, clock,
 };
 pub use tidings_events::{LocalWorkerEvents, WorkerEvents};
 pub use tidings_store::{Dao, PageQuery, Store, Table, WriteOptions};
 
 pub use self::{
     builder::NodeBuilder,
-    error::{BoxError, StartError},
+    error::StartError,
     node::{Node, ShutdownReport},
     warm::{WarmEnd, WarmProgress, Warmed},
     worker::Worker,

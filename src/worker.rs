@@ -21,7 +21,7 @@ use std::{
 
 use futures_util::future::{join_all, select};
 use tidings_cache::Cache;
-use tidings_core::Entity;
+use tidings_core::{Entity, panic_text};
 use tidings_events::LocalWorkerEvents;
 use tidings_store::Dao;
 use tokio::{
@@ -241,12 +241,7 @@ fn init(node: Node, id: usize, hooks: &[Arc<InitWorker>]) -> Result<Worker, BoxE
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!(
-        "an init_worker hook panicked: {}",
-        text.unwrap_or("(no message)")
-    )
+    format!("an init_worker hook panicked: {}", panic_text(panic))
 }
 
 async fn sweep(node: Node, stop: CancellationToken) {

@@ -10,6 +10,7 @@ mod cause;
 mod change;
 pub mod clock;
 mod entity;
+mod error;
 mod key;
 mod reference;
 mod row;
@@ -23,6 +24,7 @@ pub use self::{
     cause::{Cause, CauseGuard, Origin},
     change::{CrudEvent, Operation, UnknownOperation},
     entity::Entity,
+    error::{BoxError, panic_text},
     key::{CacheKey, INLINE, KeyBuilder, KeyPart},
     reference::Ref,
     row::{Patch, Row, RowError, Violation, Violations},

@@ -17,10 +17,11 @@ use sqlx::{
         SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous,
     },
 };
+use tidings_core::BoxError;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    BoxError, Error, error,
+    Error, error,
     location::{Identity, Location},
     statements::Sql,
 };

@@ -2,10 +2,7 @@
 
 use std::path::PathBuf;
 
-use tidings_core::{RowError, SchemaFaults, Value, Violations};
-
-/// Any other error, as hooks return it.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+use tidings_core::{BoxError, RowError, SchemaFaults, Value, Violations, panic_text};
 
 /// Why a call to the store did nothing, or ended otherwise than asked.
 ///
@@ -244,12 +241,10 @@ impl Error {
     }
 
     pub(crate) fn panicked(what: &'static str, payload: &(dyn std::any::Any + Send)) -> Self {
-        let message = payload
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "a value that is not text".to_owned());
-        Self::Panicked { what, message }
+        Self::Panicked {
+            what,
+            message: panic_text(payload).to_owned(),
+        }
     }
 }
 

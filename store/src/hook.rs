@@ -10,9 +10,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use tidings_core::{Row, Schema};
+use tidings_core::{BoxError, Row, Schema};
 
-use crate::{BoxError, Error, Selector};
+use crate::{Error, Selector};
 
 /// A method of a DAO, by what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

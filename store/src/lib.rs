@@ -116,9 +116,11 @@ mod table;
 mod transaction;
 mod values;
 
+pub use tidings_core::BoxError;
+
 pub use self::{
     dao::Dao,
-    error::{BoxError, Error},
+    error::Error,
     hook::{Call, Hook, Method},
     page::{DEFAULT_SIZE, MAX_SIZE, Page, PageQuery, TagFilter},
     selector::{FieldInput, Selector, Upserted, WriteOptions},

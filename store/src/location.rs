@@ -15,8 +15,9 @@ use std::{
 };
 
 use percent_encoding::percent_decode_str;
+use tidings_core::BoxError;
 
-use crate::{BoxError, Error};
+use crate::Error;
 
 /// What a database URL names.
 #[derive(Clone, Debug, PartialEq, Eq)]
