@@ -16,13 +16,15 @@ use tidings::Node;
 use uuid::Uuid;
 
 use crate::{
-    AdminOptions, answer, cached, decode, describe,
-    handlers::{self, Input},
-    metrics,
+    AdminOptions, answer,
     problem::{Kind, Problem},
-    query::Query,
+    request::{decode, query::Query, token},
+    resource::{
+        cache, metrics,
+        rows::{self, Input},
+        schema, status,
+    },
     routes::{Resource, Routes},
-    status, token,
 };
 
 /// The node's name, on every answer.
@@ -156,34 +158,34 @@ impl Api {
         let node = &self.node;
         match resource {
             Resource::Collection(schema) => {
-                let rows = handlers::rows(node, schema)?;
-                handlers::collection(&rows, &method, input).await
+                let all = rows::rows(node, schema)?;
+                rows::collection(&all, &method, input).await
             }
             Resource::Item(schema, item) => {
-                let rows = handlers::rows(node, schema)?;
-                handlers::item(&rows, item, &method, input).await
+                let all = rows::rows(node, schema)?;
+                rows::item(&all, item, &method, input).await
             }
             Resource::NestedCollection(nested, parent) => {
-                let rows = handlers::nested_rows(node, nested, parent).await?;
-                handlers::collection(&rows, &method, input).await
+                let all = rows::nested_rows(node, nested, parent).await?;
+                rows::collection(&all, &method, input).await
             }
             Resource::NestedItem(nested, parent, item) => {
-                let rows = handlers::nested_rows(node, nested, parent).await?;
-                handlers::item(&rows, item, &method, input).await
+                let all = rows::nested_rows(node, nested, parent).await?;
+                rows::item(&all, item, &method, input).await
             }
             Resource::Referred(schema, referred, item) => {
-                handlers::referred(node, schema, referred, item).await
+                rows::referred(node, schema, referred, item).await
             }
-            Resource::Schema(schema) => {
-                let described = describe::schema(schema, node.schemas());
+            Resource::Schema(of) => {
+                let described = schema::describe(of, node.schemas());
                 Ok(answer::json(StatusCode::OK, &described))
             }
-            Resource::SchemaCacheKey(schema) => cached::key_of(schema, input.query),
-            Resource::Cache => cached::purge(node, input.query),
+            Resource::SchemaCacheKey(schema) => cache::key_of(schema, input.query),
+            Resource::Cache => cache::purge(node, input.query),
             Resource::CacheEntry(key) if method == Method::DELETE => {
-                cached::invalidate(node, key, input.query)
+                cache::invalidate(node, key, input.query)
             }
-            Resource::CacheEntry(key) => cached::show(node, key),
+            Resource::CacheEntry(key) => cache::show(node, key),
             Resource::Status => Ok(answer::json(StatusCode::OK, &status::of(node).await)),
             Resource::Metrics => Ok(metrics::of(node)),
         }

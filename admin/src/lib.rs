@@ -17,24 +17,22 @@
 //! queries that are not UTF-8; every request without the token, where one is set. It speaks no TLS and has no
 //! users: bind it to a loopback address or put it behind what has both.
 
-mod answer;
-mod api;
-mod body;
-mod cached;
-mod decode;
-mod describe;
-mod form;
-mod handlers;
-mod json;
-mod metrics;
-mod names;
+// The order of these lines is the order of the layers, lowest first: a module imports from lines above it alone.
+// What can be said about an API; knows nothing of requests.
 mod options;
+// Responses with a body; knows no resource.
+mod answer;
+// Refusals in their one shape; knows no resource.
 mod problem;
-mod query;
-mod routes;
+// What a client said, as values; knows schemas, and no rows.
+mod request;
+// Rows by the names that paths give them; knows the store, and no HTTP.
 mod rows;
-mod status;
-mod store_error;
-mod token;
+// What a path means, made from schemas alone.
+mod routes;
+// The answer of each resource.
+mod resource;
+// From a request to its answer: guards, routing, what every answer carries.
+mod api;
 
 pub use self::{api::router, options::AdminOptions};

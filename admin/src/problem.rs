@@ -119,6 +119,12 @@ impl Problem {
         Self::new(Kind::NotFound, "not found")
     }
 
+    /// A page token that no page gave.
+    pub(crate) fn invalid_offset() -> Self {
+        let message = "offset must be a token from a previous page";
+        Self::new(Kind::InvalidOffset, message)
+    }
+
     /// Others changed the row each time it was looked up.
     pub(crate) fn contended() -> Self {
         Self::new(Kind::Contended, "others keep changing this row; try again")

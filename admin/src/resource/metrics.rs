@@ -11,7 +11,8 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tidings::{Node, cache::CacheStats, events::BusStats};
 
-use crate::{answer, status};
+use super::status;
+use crate::answer;
 
 /// The version of the text format that is rendered.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -3,10 +3,7 @@
 use serde_json::{Map, Value as Json};
 use tidings::store::Error;
 
-use crate::{
-    problem::{Kind, Problem},
-    query,
-};
+use crate::problem::{Kind, Problem};
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
@@ -26,7 +23,7 @@ impl From<Error> for Problem {
                 let cause = source.to_string();
                 Self::new(Kind::Refused, error.to_string()).because(cause)
             }
-            Error::InvalidOffset => query::invalid_offset(),
+            Error::InvalidOffset => Self::invalid_offset(),
             Error::InvalidSize { .. } => Self::new(Kind::InvalidSize, error.to_string()),
             // The row was changed by others each time it was looked up.
             Error::Condition { .. } => Self::contended(),

@@ -8,7 +8,7 @@ use tidings::{
     core::{Row, Schema, Value, Violations},
 };
 
-use crate::{answer, problem::Problem, query::Query};
+use crate::{answer, problem::Problem, request::query::Query};
 
 /// The cache key of the field values in a query. A field that is left out is absent.
 pub(crate) fn key_of(schema: &Schema, query: &Query) -> Result<Response, Problem> {

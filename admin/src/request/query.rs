@@ -2,10 +2,8 @@
 
 use tidings::core::{FieldKind, Schema};
 
-use crate::{
-    decode::{self, Argument},
-    problem::{Kind, Problem},
-};
+use super::decode::{self, Argument};
+use crate::problem::{Kind, Problem};
 
 /// The rows of a page where none are asked for.
 const DEFAULT_SIZE: usize = 100;
@@ -51,7 +49,7 @@ impl Query {
         let size = self.single("size", Kind::InvalidSize)?;
         let offset = self.single("offset", Kind::InvalidOffset)?;
         if offset == Some("") {
-            return Err(invalid_offset());
+            return Err(Problem::invalid_offset());
         }
         Ok(Paging {
             size: size.map_or(Ok(DEFAULT_SIZE), parsed_size)?,
@@ -114,12 +112,6 @@ fn tags_field(schema: &Schema) -> Option<usize> {
         .field(TAGS)
         .filter(|(_, field)| field.kind() == FieldKind::Set)
         .map(|(index, _)| index)
-}
-
-/// A page token that no page gave.
-pub(crate) fn invalid_offset() -> Problem {
-    let message = "offset must be a token from a previous page";
-    Problem::new(Kind::InvalidOffset, message)
 }
 
 fn parsed_size(text: &str) -> Result<usize, Problem> {

@@ -9,9 +9,9 @@ use tidings::{
 };
 
 use crate::{
-    AdminOptions, answer, body,
+    AdminOptions, answer,
     problem::Problem,
-    query::Query,
+    request::{body, query::Query},
     routes::{Nested, Referred},
     rows::{Found, Owner, Rows},
 };

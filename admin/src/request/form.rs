@@ -154,7 +154,7 @@ mod tests {
     use tidings::core::{Foreign, OnDelete};
 
     use super::*;
-    use crate::decode;
+    use crate::request::decode;
 
     fn schema() -> Schema {
         let foreign = Foreign {

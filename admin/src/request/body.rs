@@ -9,10 +9,8 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value as Json};
 use tidings::core::Schema;
 
-use crate::{
-    decode, form, json,
-    problem::{Kind, Problem},
-};
+use super::{decode, form, json};
+use crate::problem::{Kind, Problem};
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,12 @@
+//! The answers of each resource. One file for each; none knows another, but for the figures that two show.
+
+// `/cache`, and the cache key of an entity.
+pub(crate) mod cache;
+// Collections, items and what they refer to.
+pub(crate) mod rows;
+// `/schemas/{entity}`.
+pub(crate) mod schema;
+// `/status`.
+pub(crate) mod status;
+// `/metrics`; knows the figures of `/status`.
+pub(crate) mod metrics;

@@ -1,0 +1,345 @@
+//! [`Rows`]: the rows that a path leads to, all of an entity's or those of one parent, and what can be done to
+//! one of them by its name.
+//!
+//! A name is looked up first and the write is then made by primary key, with what the path promised (the name,
+//! the parent) as conditions that the store checks in the write's own transaction. A row that changes in between
+//! is looked up again.
+
+use tidings::{
+    core::{Patch, Row, Schema, Value},
+    store::{Error, Page, PageQuery, Selector, Table, TagFilter, WriteOptions},
+};
+
+use super::names::{self, Name};
+use crate::{
+    problem::Problem,
+    request::query::{Paging, Tags},
+};
+
+/// How often a write looks its row up again when others change the row under it.
+const ATTEMPTS: usize = 8;
+
+/// Rows of one entity.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    table: Table,
+    schema: &'static Schema,
+    owner: Option<Owner>,
+    unique_within: Vec<usize>,
+}
+
+/// The parent of all rows that a nested path leads to: the field that refers to it, and its primary key.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    pub(crate) field: usize,
+    pub(crate) value: Value,
+}
+
+/// What a name led to.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A row, and which way of reading the name found it.
+    Row(Row, Name),
+    /// A row of another parent.
+    Elsewhere,
+    Nothing,
+}
+
+impl Rows {
+    /// All rows of an entity.
+    pub(crate) fn new(table: Table, schema: &'static Schema) -> Self {
+        Self {
+            table,
+            schema,
+            owner: None,
+            unique_within: Vec::new(),
+        }
+    }
+
+    /// Only the rows of one parent, which may be named by fields that are unique among them.
+    pub(crate) fn owned_by(self, owner: Owner, unique_within: &[usize]) -> Self {
+        Self {
+            owner: Some(owner),
+            unique_within: unique_within.to_vec(),
+            ..self
+        }
+    }
+
+    pub(crate) fn schema(&self) -> &'static Schema {
+        self.schema
+    }
+
+    /// Whether a segment may give a new row its value of a field.
+    pub(crate) fn names_by(&self, segment: &str, field: usize) -> bool {
+        self.names(segment)
+            .first()
+            .is_some_and(|name| name.field == field)
+    }
+
+    /// Whether the path gives each of these rows its value of a field.
+    pub(crate) fn sets(&self, field: usize) -> bool {
+        self.owner
+            .as_ref()
+            .is_some_and(|owner| owner.field == field)
+    }
+
+    /// The row that a name means.
+    pub(crate) async fn find(&self, segment: &str) -> Result<Found, Problem> {
+        let mut elsewhere = false;
+        for name in self.names(segment) {
+            let Some(row) = self.look_up(&name).await? else {
+                continue;
+            };
+            if self.owns(&row) {
+                return Ok(Found::Row(row, name));
+            }
+            elsewhere = true;
+        }
+        Ok(match elsewhere {
+            true => Found::Elsewhere,
+            false => Found::Nothing,
+        })
+    }
+
+    /// One page of the rows.
+    pub(crate) async fn page(&self, paging: &Paging) -> Result<Page<Row>, Problem> {
+        let tags = paging.tags.clone().map(|tags| match tags {
+            Tags::All(tags) => TagFilter::All(tags),
+            Tags::Any(tags) => TagFilter::Any(tags),
+        });
+        let query = PageQuery {
+            size: paging.size,
+            offset: paging.offset.clone(),
+            filter: self.conditions(),
+            tags,
+        };
+        Ok(self.table.page(query).await?)
+    }
+
+    /// Makes a row.
+    pub(crate) async fn insert(&self, patch: Patch) -> Result<Row, Problem> {
+        let patch = self.under_owner(patch)?;
+        let row = Row::empty(self.schema).patched(&patch);
+        let inserted = self.table.insert(row, WriteOptions::default()).await;
+        inserted.map_err(|error| self.problem(error))
+    }
+
+    /// Changes the row that a name means.
+    pub(crate) async fn patch(&self, segment: &str, patch: Patch) -> Result<Row, Problem> {
+        let patch = self.under_owner(patch)?;
+        for _ in 0..ATTEMPTS {
+            let Found::Row(row, name) = self.find(segment).await? else {
+                return Err(Problem::not_found());
+            };
+            let mut patch = patch.clone();
+            self.keep_primary_key(&mut patch, &row)?;
+            let selector = self.selector(&row, &name);
+            let updated = self
+                .table
+                .update(selector, patch, WriteOptions::default())
+                .await
+                .map_err(|error| self.problem(error))?;
+            if let Some(row) = updated {
+                return Ok(row);
+            }
+        }
+        Err(Problem::contended())
+    }
+
+    /// Replaces the row that a name means, or makes it.
+    pub(crate) async fn put(&self, segment: &str, patch: Patch) -> Result<Row, Problem> {
+        let mut patch = self.under_owner(patch)?;
+        let primary = self.schema.primary_key();
+        patch
+            .0
+            .retain(|(field, value)| *field != primary || !value.is_null());
+        let mut attempt = 1;
+        loop {
+            let found = self.find(segment).await?;
+            let is_new = matches!(found, Found::Nothing);
+            let written = match found {
+                Found::Elsewhere => return Err(Problem::not_found()),
+                Found::Row(row, name) => self.replace(&row, &name, patch.clone()).await?,
+                Found::Nothing => self.make(segment, patch.clone()).await?,
+            };
+            attempt += 1;
+            match written {
+                Ok(row) => return Ok(row),
+                // Somebody renamed, moved or made the row since it was looked up.
+                Err(Error::Condition { .. }) if attempt <= ATTEMPTS => {}
+                Err(Error::Unique { fields, .. })
+                    if is_new && attempt <= ATTEMPTS && self.is_named_by(segment, &fields) => {}
+                Err(error) => return Err(self.problem(error)),
+            }
+        }
+    }
+
+    /// Deletes the row that a name means, if there is one.
+    pub(crate) async fn delete(&self, segment: &str) -> Result<(), Problem> {
+        for _ in 0..ATTEMPTS {
+            let (row, name) = match self.find(segment).await? {
+                Found::Nothing => return Ok(()),
+                Found::Elsewhere => return Err(Problem::not_found()),
+                Found::Row(row, name) => (row, name),
+            };
+            let selector = self.selector(&row, &name);
+            let deleted = self.table.delete(selector, WriteOptions::default()).await;
+            if deleted.map_err(|error| self.problem(error))?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(Problem::contended())
+    }
+}
+
+/// How a name becomes a row.
+impl Rows {
+    fn names(&self, segment: &str) -> Vec<Name> {
+        names::names(self.schema, &self.unique_within, segment)
+    }
+
+    /// Whether one of these fields is what a segment would name a new row by.
+    fn is_named_by(&self, segment: &str, fields: &[String]) -> bool {
+        fields
+            .iter()
+            .filter_map(|field| self.schema.field(field))
+            .any(|(field, _)| self.names_by(segment, field))
+    }
+
+    async fn look_up(&self, name: &Name) -> Result<Option<Row>, Problem> {
+        if name.unique {
+            return Ok(self.table.select_by(name.field, name.value.clone()).await?);
+        }
+        let mut filter = self.conditions();
+        filter.push((name.field, name.value.clone()));
+        let query = PageQuery {
+            size: 1,
+            filter,
+            ..PageQuery::default()
+        };
+        Ok(self.table.page(query).await?.data.into_iter().next())
+    }
+
+    fn owns(&self, row: &Row) -> bool {
+        self.conditions()
+            .iter()
+            .all(|(field, value)| row.0[*field] == *value)
+    }
+
+    /// What is true of every one of these rows.
+    fn conditions(&self) -> Vec<(usize, Value)> {
+        self.owner
+            .iter()
+            .map(|owner| (owner.field, owner.value.clone()))
+            .collect()
+    }
+
+    /// Selects a row as it was found: by its primary key, while it has its name and its parent.
+    fn selector(&self, row: &Row, name: &Name) -> Selector {
+        let primary = self.schema.primary_key();
+        let mut and = self.conditions();
+        if name.field != primary {
+            and.push((name.field, name.value.clone()));
+        }
+        Selector {
+            field: primary,
+            value: row.0[primary].clone(),
+            and,
+        }
+    }
+}
+
+/// What a body says beside its path.
+impl Rows {
+    /// The patch with the parent set; one that names another parent is refused.
+    fn under_owner(&self, mut patch: Patch) -> Result<Patch, Problem> {
+        if let Some(owner) = &self.owner {
+            let agrees =
+                |(field, value): &(usize, Value)| *field != owner.field || *value == owner.value;
+            if !patch.0.iter().all(agrees) {
+                return Err(self.disagrees(owner.field));
+            }
+            set(&mut patch, owner.field, owner.value.clone());
+        }
+        Ok(patch)
+    }
+
+    /// Refuses a patch that would change a row's primary key.
+    fn keep_primary_key(&self, patch: &mut Patch, row: &Row) -> Result<(), Problem> {
+        let primary = self.schema.primary_key();
+        let keeps = |(field, value): &(usize, Value)| *field != primary || *value == row.0[primary];
+        if !patch.0.iter().all(keeps) {
+            return Err(self.disagrees(primary));
+        }
+        Ok(())
+    }
+
+    fn disagrees(&self, field: usize) -> Problem {
+        let name = self.schema.fields()[field].name();
+        Problem::field(name, "disagrees with the path")
+    }
+
+    async fn replace(
+        &self,
+        row: &Row,
+        name: &Name,
+        mut patch: Patch,
+    ) -> Result<Result<Row, Error>, Problem> {
+        self.keep_primary_key(&mut patch, row)?;
+        set(&mut patch, name.field, name.value.clone());
+        let selector = self.selector(row, name);
+        Ok(self.upsert(selector, patch).await)
+    }
+
+    /// Makes the row that a name would mean: the first way of reading the name that can make one.
+    async fn make(&self, segment: &str, mut patch: Patch) -> Result<Result<Row, Error>, Problem> {
+        let Some(name) = self.names(segment).into_iter().next() else {
+            return Err(Problem::not_found());
+        };
+        let primary = self.schema.primary_key();
+        if name.field == primary {
+            let agrees =
+                |(field, value): &(usize, Value)| *field != primary || *value == name.value;
+            if !patch.0.iter().all(agrees) {
+                return Err(self.disagrees(primary));
+            }
+        }
+        set(&mut patch, name.field, name.value.clone());
+        if name.unique {
+            let selector = Selector {
+                field: name.field,
+                value: name.value,
+                and: self.conditions(),
+            };
+            return Ok(self.upsert(selector, patch).await);
+        }
+        let row = Row::empty(self.schema).patched(&patch);
+        Ok(self.table.insert(row, WriteOptions::default()).await)
+    }
+
+    async fn upsert(&self, selector: Selector, patch: Patch) -> Result<Row, Error> {
+        let written = self
+            .table
+            .upsert(selector, patch, WriteOptions::default())
+            .await;
+        written.map(|(row, _)| row)
+    }
+
+    /// What the client hears of an error. A parent that is gone since the path was read is a path that leads
+    /// nowhere.
+    fn problem(&self, error: Error) -> Problem {
+        match (&error, &self.owner) {
+            (Error::ForeignKey { field, .. }, Some(owner))
+                if *field == self.schema.fields()[owner.field].name() =>
+            {
+                Problem::not_found()
+            }
+            _ => error.into(),
+        }
+    }
+}
+
+fn set(patch: &mut Patch, field: usize, value: Value) {
+    patch.0.retain(|(other, _)| *other != field);
+    patch.0.push((field, value));
+}
