@@ -10,9 +10,14 @@
 //! - `hop_p50`, `hop_p99`: from a post on one worker to its handler on another.
 //! - `curve_*`: how ours grows.
 
+// None of these knows another.
+// The cost of a post over the number of handlers and workers.
 mod curves;
+// Posts to handlers that run in the poster's thread.
 mod inline;
+// Posts to queues.
 mod queue;
+// Posts to workers on threads of their own.
 mod workers;
 
 use serde::Serialize;

@@ -15,8 +15,11 @@
 //! A peer is driven by the single-load call that its documentation names, and told of the change by the
 //! call that its documentation has for it; where it has none, the cell says so.
 
+// Our cache behind the one face of all contestants.
 mod ours;
+// The peers behind that face.
 mod peers;
+// The findings as a table and as JSON; knows no contestant.
 mod report;
 
 use std::{

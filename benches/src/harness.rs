@@ -31,16 +31,29 @@
 //! # Ok::<(), tidings_benches::harness::BenchError>(())
 //! ```
 
-mod contestant;
-mod gate;
-mod machine;
-mod report;
-mod rounds;
+// Lowest first: a module imports from lines above it alone.
+// How much is run.
+mod settings;
+// Why there is no result.
+mod error;
+// Medians and percentiles of plain numbers.
 mod statistics;
+// The machine, and the versions of the peers.
+mod machine;
+// A way to do a subject's work; knows no other contestant.
+mod contestant;
+// Where threads wait for each other before a turn.
+mod gate;
+// One subject's rounds; knows nothing of tables.
+mod rounds;
+// Groups of subjects, their table and their JSON.
+mod report;
 
 pub use self::{
     contestant::{Contestant, Sample, Turn},
+    error::BenchError,
     machine::{Machine, peer_version},
-    report::{Bench, BenchError, Row, Settings, write_json},
+    report::{Bench, Row, write_json},
+    settings::Settings,
     statistics::{median, percentile},
 };

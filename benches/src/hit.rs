@@ -10,7 +10,9 @@
 //! Every contestant answers with an owned handle that may cross an `.await`, and is asked within an
 //! async block on a current-thread runtime, as a handler of requests would.
 
+// Our cache behind the one face of all contestants.
 mod ours;
+// The peers behind that face.
 mod peers;
 
 use std::{future::Future, hint::black_box, ops::Deref};

@@ -5,9 +5,16 @@
 //! results agree, and reports medians and ratios as a table and as `target/bench/NAME.json`.
 //! `scripts/bench NAME` runs one group of subjects.
 
-pub mod bus;
-pub mod conformance;
-pub mod harness;
-pub mod hit;
-pub mod miss;
+// Lowest first: a module imports from lines above it alone. No group of subjects knows another.
+// Rows, keys and skewed choices from a seed; knows no contestant.
 pub mod workload;
+// Rounds, medians, tables; knows no subject.
+pub mod harness;
+// A look-up of what is cached.
+pub mod hit;
+// Loads, promotions and invalidations.
+pub mod miss;
+// Posts, and what it takes until every listener has heard.
+pub mod bus;
+// Loads that began before a change.
+pub mod conformance;

@@ -9,10 +9,16 @@
 //!   and invalidates, the others get, with a load that suspends once. An answer counts as stale when its
 //!   value was read before a change whose invalidation had returned before the `get` began.
 
-mod cold;
-mod mixed;
+// Lowest first: a module imports from lines above it alone.
+// Our cache behind the one face of all contestants.
 mod ours;
+// The peers behind that face.
 mod peers;
+// Many callers, one cold key.
+mod cold;
+// Hits with every eighth operation an invalidation.
+mod mixed;
+// One operation at a time: a hit in L2, an invalidation.
 mod single;
 
 use std::{future::Future, ops::Deref};

@@ -6,110 +6,16 @@ use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use serde::Serialize;
 
 use super::{
-    Machine,
     contestant::Contestant,
-    machine::peer_version,
+    error::BenchError,
+    machine::{Machine, peer_version},
     rounds,
+    settings::Settings,
     statistics::{median, spread},
 };
 
 /// The name of our own rows.
 const OURS: &str = "tidings";
-
-/// How much is run, and on what input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The rounds whose median counts.
-    pub rounds: usize,
-    /// How often every contestant takes its turn in a round.
-    pub slices: usize,
-    /// Seeds every random choice.
-    pub seed: u64,
-    /// The part of each workload's usual size that is run, in parts per thousand.
-    pub scale: usize,
-}
-
-impl Settings {
-    /// What published figures are measured with: 9 rounds of 9 slices.
-    #[must_use]
-    pub fn full() -> Self {
-        Self {
-            rounds: 9,
-            slices: 9,
-            seed: 0x71D1_1165,
-            scale: 1_000,
-        }
-    }
-
-    /// As little as shows that everything runs; the figures mean nothing.
-    #[must_use]
-    pub fn quick() -> Self {
-        Self {
-            rounds: 1,
-            slices: 2,
-            scale: 20,
-            ..Self::full()
-        }
-    }
-
-    /// A workload's size under [`scale`](Self::scale), at least 1.
-    #[must_use]
-    pub fn scaled(&self, usual: usize) -> usize {
-        (usual * self.scale / 1_000).max(1)
-    }
-}
-
-/// Why a group of subjects could not be measured or written.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum BenchError {
-    /// Two contestants did not get the same results from the same input.
-    Checksums {
-        /// The subject.
-        subject: String,
-        /// The index of the thread.
-        thread: usize,
-        /// The number of the turn.
-        turn: usize,
-        /// The first contestant and its checksum.
-        left: (String, u64),
-        /// The one that differs, and its checksum.
-        right: (String, u64),
-    },
-    /// A subject's own check failed.
-    Failed(String),
-    /// The result could not be written.
-    Write(io::Error),
-}
-
-impl std::fmt::Display for BenchError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Checksums {
-                subject,
-                thread,
-                turn,
-                left,
-                right,
-            } => write!(
-                f,
-                "{subject}: thread {thread}, turn {turn}: {} has checksum {} but {} has {}",
-                left.0, left.1, right.0, right.1
-            ),
-            Self::Failed(why) => f.write_str(why),
-            Self::Write(_) => f.write_str("the result cannot be written"),
-        }
-    }
-}
-
-impl std::error::Error for BenchError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Write(error) => Some(error),
-            Self::Checksums { .. } | Self::Failed(_) => None,
-        }
-    }
-}
 
 /// One contestant's figure in one subject.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -464,15 +370,5 @@ mod tests {
     fn times_are_printed_in_the_unit_that_fits() {
         let times = [9_999.0, 10_000.0, 2_500_000.0].map(|nanoseconds| time(Some(nanoseconds)));
         assert_eq!(times, ["9999 ns", "10.0 us", "2.50 ms"]);
-    }
-
-    #[test]
-    fn scaled_sizes_never_vanish() {
-        let settings = Settings {
-            scale: 20,
-            ..Settings::full()
-        };
-        assert_eq!(settings.scaled(1_000), 20);
-        assert_eq!(settings.scaled(3), 1);
     }
 }

@@ -4,8 +4,9 @@ use std::{sync::Mutex, thread};
 
 use super::{
     contestant::{Contestant, Sample, Turn},
+    error::BenchError,
     gate::Gate,
-    report::{BenchError, Settings},
+    settings::Settings,
     statistics::median,
 };
 

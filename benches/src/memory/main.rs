@@ -12,8 +12,12 @@
 //!
 //! A program of its own: its allocator counts, and a counting allocator has no place under a clock.
 
+// Lowest first: a module imports from lines above it alone.
+// The caches, behind one face.
 mod caches;
+// Bytes per entry, and allocations per look-up.
 mod entries;
+// Hit ratios under a bound in bytes.
 mod ratios;
 
 use std::{path::PathBuf, process::ExitCode};
