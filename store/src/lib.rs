@@ -98,33 +98,26 @@
 //! to without touching their rows ([`Error::Incompatible`]); other databases than SQLite
 //! ([`Error::Unsupported`]). It does not hear of what other programs change in the file.
 
-mod cascade;
-mod catalog;
-mod commit;
-mod connection;
-mod dao;
+mod api;
 mod error;
 mod hook;
-mod layout;
-mod location;
 mod page;
 mod selector;
 mod sink;
-mod statements;
-mod store;
-mod table;
-mod transaction;
-mod values;
+mod sqlite;
+mod write;
 
 pub use tidings_core::BoxError;
 
 pub use self::{
-    dao::Dao,
+    api::{
+        dao::Dao,
+        store::{Attachment, Health, Store},
+        table::Table,
+    },
     error::Error,
     hook::{Call, Hook, Method},
     page::{DEFAULT_SIZE, MAX_SIZE, Page, PageQuery, TagFilter},
     selector::{FieldInput, Selector, Upserted, WriteOptions},
     sink::{ChangeSet, ChangeSink, RowChange},
-    store::{Attachment, Health, Store},
-    table::Table,
 };

@@ -90,7 +90,7 @@ impl PageQuery {
         };
         let mut values = Vec::new();
         for (index, value) in self.filter {
-            crate::table::check_kind(schema, index, &value)?;
+            crate::api::table::check_kind(schema, index, &value)?;
             shape.filter.push(index);
             values.push(value);
         }

@@ -14,10 +14,10 @@ use tokio::{runtime::Handle, sync::Mutex as AsyncMutex};
 
 use crate::{
     ChangeSink, Dao, Error, Table,
-    catalog::Catalog,
-    connection::{Readers, Writer, execute},
-    layout::lay_out,
-    location::{Identity, Location, Lock, canonical},
+    sqlite::connection::{Readers, Writer, execute},
+    sqlite::layout::lay_out,
+    sqlite::location::{Identity, Location, Lock, canonical},
+    write::catalog::Catalog,
 };
 
 /// A database, opened for this process alone. Cheap to clone; all clones are one store.

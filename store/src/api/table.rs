@@ -6,13 +6,13 @@ use tidings_core::{Patch, Row, Schema, Value};
 
 use crate::{
     Error, Hook, Method, Page, PageQuery, Selector, Upserted, WriteOptions,
-    catalog::Stored,
+    api::store::{Attached, Shared},
     hook::Call,
     page,
-    statements::Sql,
-    store::{Attached, Shared},
-    transaction::{Edit, Write, Written, mismatch},
-    values::{arguments, decode},
+    sqlite::statements::Sql,
+    sqlite::values::{arguments, decode},
+    write::catalog::Stored,
+    write::transaction::{Edit, Write, Written, mismatch},
 };
 
 /// The rows of one entity, without their type; what [`Dao`](crate::Dao) and the admin API have in common.

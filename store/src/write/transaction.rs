@@ -8,10 +8,10 @@ use tidings_core::{Auto, CacheKey, Field, Operation, Patch, Row, Timestamp, Valu
 
 use crate::{
     Error, RowChange, Selector, Upserted,
-    catalog::{Catalog, Stored},
-    connection::{change, rows},
-    statements::Sql,
-    values::{arguments, bind, decode, list},
+    sqlite::connection::{change, rows},
+    sqlite::statements::Sql,
+    sqlite::values::{arguments, bind, decode, list},
+    write::catalog::{Catalog, Stored},
 };
 
 /// How many primary keys go into one statement's list.

@@ -22,8 +22,8 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     Error, error,
-    location::{Identity, Location},
-    statements::Sql,
+    sqlite::location::{Identity, Location},
+    sqlite::statements::Sql,
 };
 
 /// How long a statement waits for another program that holds the file.

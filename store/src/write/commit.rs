@@ -25,9 +25,9 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::{
     ChangeSet, ChangeSink, Error, Method, Selector, Table, WriteOptions,
-    connection::Writer,
     hook::Call,
-    transaction::{Transaction, Write, Written},
+    sqlite::connection::Writer,
+    write::transaction::{Transaction, Write, Written},
 };
 
 impl Table {

@@ -4,9 +4,9 @@ use tidings_core::{Foreign, OnDelete};
 
 use super::*;
 use crate::{
-    catalog::Catalog,
-    location::Location,
     page::{Shape, TagShape},
+    sqlite::location::Location,
+    write::catalog::Catalog,
 };
 
 /// Two entities with all that a schema can ask for.

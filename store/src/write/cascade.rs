@@ -13,10 +13,10 @@ use tidings_core::{CacheKey, OnDelete, Row, Value};
 
 use crate::{
     Error,
-    catalog::{Catalog, Child},
-    connection::{change, execute, first},
-    transaction::{CHUNK, Transaction},
-    values::{arguments, decode, list},
+    sqlite::connection::{change, execute, first},
+    sqlite::values::{arguments, decode, list},
+    write::catalog::{Catalog, Child},
+    write::transaction::{CHUNK, Transaction},
 };
 
 /// The rows that a delete is going to touch.

@@ -10,7 +10,7 @@ use tidings_core::{CacheKey, OnDelete, Row, Schema, Value};
 use crate::{
     hook::Hooks,
     page::Shape,
-    statements::{self, Sql, Statements},
+    sqlite::statements::{self, Sql, Statements},
 };
 
 /// How many different statements for pages are kept; another one is built for each call.

@@ -7,8 +7,8 @@ use tidings_core::{CacheKey, Entity, FieldValue as _, KeyPart, Patch, Row, Schem
 
 use crate::{
     Error, FieldInput, Hook, Page, PageQuery, Selector, Table, Upserted, WriteOptions,
-    table::{cache_key_fields, check_parts},
-    transaction::Edit,
+    api::table::{cache_key_fields, check_parts},
+    write::transaction::Edit,
 };
 
 /// Reads and writes the rows of an entity. Cheap to clone.

@@ -1,0 +1,5 @@
+//! The handles that users hold.
+
+pub(crate) mod dao;
+pub(crate) mod store;
+pub(crate) mod table;
