@@ -11,6 +11,7 @@
 //! it is computed when the key is built, and every level of the cache reuses it.
 
 mod buffer;
+mod secret;
 
 use std::{
     fmt::{self, Write as _},
@@ -20,6 +21,7 @@ use std::{
 use uuid::Uuid;
 
 use self::buffer::Buffer;
+pub use self::secret::{SecretInUse, set_key_secret};
 use crate::{Entity, FieldValue as _, Ref, Timestamp};
 
 /// The longest key, in bytes of text, that is stored without an allocation.

@@ -1,7 +1,7 @@
 //! The words that every part of Tidings shares: entities and their schemas, changes, cache keys, the clock.
 //!
-//! No I/O happens here and nothing is spawned; tokio is used for its timer alone
-//! ([`clock::SystemClock::sleep_until`](clock::Clock::sleep_until)).
+//! No I/O happens here and nothing is spawned. Tokio is used for its timer ([`clock::SystemClock`]) and as the default of the
+//! seam through which others start tasks ([`spawn`]).
 
 // So that derived code finds this crate by its own name in its unit tests too.
 extern crate self as tidings_core;
@@ -10,11 +10,13 @@ mod cause;
 mod change;
 pub mod clock;
 mod entity;
+pub mod entropy;
 mod error;
 mod key;
 mod reference;
 mod row;
 mod schema;
+pub mod spawn;
 mod timestamp;
 mod value;
 
@@ -34,6 +36,9 @@ pub use self::{
     timestamp::Timestamp,
     value::{FieldKind, FieldValue, Value},
 };
+
+#[doc(hidden)]
+pub use self::key::{SecretInUse, set_key_secret};
 
 #[doc(hidden)]
 pub mod derive {

@@ -1,15 +1,8 @@
 //! The text of a key while it is built, and its hash when it is done.
 
-use std::{
-    fmt,
-    hash::{BuildHasher, Hasher, RandomState},
-    sync::LazyLock,
-};
+use std::{fmt, hash::Hasher};
 
-use super::{CacheKey, INLINE, Text};
-
-/// The secret of this process; two processes hash the same key differently.
-static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+use super::{CacheKey, INLINE, Text, secret};
 
 /// Text that spills to the heap when it outgrows [`INLINE`].
 #[derive(Debug)]
@@ -74,7 +67,7 @@ impl Buffer {
 
 /// The text alone and not its length: SipHash ends with the length anyhow.
 fn hash(text: &[u8]) -> u64 {
-    let mut hasher = SECRET.build_hasher();
+    let mut hasher = secret::hasher();
     hasher.write(text);
     hasher.finish()
 }
