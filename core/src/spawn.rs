@@ -21,14 +21,14 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 /// use std::sync::Arc;
 /// use tidings_core::spawn::{Spawn, TokioSpawn};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::current()?);
+/// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::new(runtime.handle().clone()));
 /// let (told, heard) = std::sync::mpsc::channel();
 ///
 /// spawn.spawn(Box::pin(async move { told.send("done").unwrap_or_default() }));
-/// tokio::task::yield_now().await;
+/// runtime.block_on(tokio::task::yield_now());
 /// assert_eq!(heard.try_recv()?, "done");
-/// # Ok(()) }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub trait Spawn: fmt::Debug + Send + Sync + 'static {
     /// Starts a task. It is polled by the executor, never before this returns to a caller on the executor's only thread.
