@@ -13,6 +13,7 @@ mod entity;
 pub mod entropy;
 mod error;
 mod key;
+pub mod log;
 mod reference;
 mod row;
 mod schema;

@@ -1,0 +1,168 @@
+//! The log: the ordered record of changes that all nodes read, as a seam that each engine fills.
+//!
+//! A node keeps a [`Cursor`] of what it has got to, and asks the [`Log`] for what lies beyond. It gets [`Record`]s and the cursor
+//! after them, or a [`Gap`] in place of what cannot be given any more. A gap is a value: it cannot be skipped by accident.
+//!
+//! | word | type | meaning |
+//! |---|---|---|
+//! | epoch | [`Epoch`] | identity of a log; a cursor of another epoch means nothing |
+//! | cursor | [`Cursor`] | what a reader has got to; opaque to all but its engine, ordered only in part |
+//! | mark | [`Mark`] | names one commit; [`Cursor::covers`] is the only comparison between the two |
+//! | place | [`Place`] | the cursor after one record |
+//! | record | [`Record`] | one row's change, or one thing that every node is to evict or hear |
+//! | gap | [`Gap`] | stands in place of records that were not received |
+//!
+//! # Two forms
+//!
+//! A *counted* log (SQLite, JetStream, Redis) uses one number for cursor, mark and place. PostgreSQL's cursor is a [`Snapshot`],
+//! its mark the transaction's id, and two cursors may each cover a mark that the other does not. Readers treat both alike.
+//!
+//! # What a read proves
+//!
+//! A [`Batch`] shows what the log held at some moment between the question and its answer. So once everything that it and earlier
+//! ones returned is applied, the reader is fresh as of the moment *before the question was sent*, which only the reader knows:
+//! it reads its clock, then asks. [`Batch::proves`] says whether a batch is such a proof at all.
+//!
+//! # What an engine promises
+//!
+//! - A record is returned by every read whose cursor does not cover its mark, until it is pruned; then the read is a gap.
+//! - A read beyond a cursor of another epoch, or of a place that the log has lost or never had, is a gap and never empty.
+//! - Records of one row come in commit order. Records of one transaction may be cut by pages.
+//! - [`Log::head`] returns a cursor that covers every mark whose commit was acknowledged before the call.
+//! - Waiting, retrying and polling are the reader's: a call that cannot be answered within the engine's time limit fails.
+//! - No future of these traits needs a runtime of a certain kind beyond what the engine says for itself. All may be dropped.
+
+mod cursor;
+mod epoch;
+mod gap;
+mod group;
+mod mark;
+mod member;
+mod read;
+mod record;
+mod snapshot;
+mod text;
+mod wake;
+
+use std::{fmt, future::Future, pin::Pin};
+
+pub use self::{
+    cursor::{Cursor, Place, Position},
+    epoch::Epoch,
+    gap::{Gap, GapReason, Scope},
+    group::RowChange,
+    mark::Mark,
+    member::{
+        Demand, Incarnation, Join, JoinError, MemberId, MemberRow, MemberSight, Members, StartId,
+    },
+    read::{Batch, Capture, Extent, Head, Read, Sight},
+    record::{Announce, Body, Eviction, EvictionTarget, Fields, Record, RowRecord},
+    snapshot::Snapshot,
+    text::PositionError,
+    wake::{Digest, Wake, WakeUps},
+};
+use crate::{CacheKey, Value};
+
+/// What the methods of a log return: a boxed future, so that a log can be a trait object.
+pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A failure of an engine, whatever its type.
+pub type EngineError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A log that nodes read.
+///
+/// One value serves one node. It is shared by the node's tasks, and each call is independent of the others: the log keeps no
+/// place of its own for its reader.
+pub trait Log: fmt::Debug + Send + Sync + 'static {
+    /// Takes the cursor at the head: what is committed from now on lies beyond it.
+    ///
+    /// # Errors
+    ///
+    /// See [`LogError`].
+    fn head<'a>(&'a self, member: Option<&'a MemberId>) -> LogFuture<'a, Result<Head, LogError>>;
+
+    /// Reads records beyond a cursor, at most `limit` of them, in the log's order.
+    ///
+    /// The epoch, the limit of pruning, whether capture is in place, and the row of `member` are read in the same statement, so
+    /// that none of them can change unnoticed between the records and the proof.
+    ///
+    /// # Errors
+    ///
+    /// See [`LogError`]. A cursor that cannot be followed is no error but a [`Read::Gap`].
+    fn read<'a>(
+        &'a self,
+        from: &'a Cursor,
+        limit: usize,
+        member: Option<&'a MemberId>,
+    ) -> LogFuture<'a, Result<Read, LogError>>;
+
+    /// Reads every record of one row in one commit, in the log's order, whatever pages they lie in. `Ok` with none: the log no
+    /// longer holds them.
+    ///
+    /// # Errors
+    ///
+    /// See [`LogError`].
+    fn group<'a>(
+        &'a self,
+        mark: Mark,
+        entity: &'a str,
+        key: &'a Value,
+    ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>>;
+
+    /// Appends what is not a row's change: an eviction for every node. Returns its mark once it is committed.
+    ///
+    /// # Errors
+    ///
+    /// See [`LogError`]. After [`LogError::InDoubt`] it may be in the log nevertheless; its id lets readers see that.
+    fn append(&self, eviction: Eviction) -> LogFuture<'_, Result<Mark, LogError>>;
+
+    /// Closes every pooled connection that was opened before the call, so that what is read from now on is read in the epoch of
+    /// a cursor that was taken before.
+    ///
+    /// # Errors
+    ///
+    /// See [`LogError`].
+    fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>>;
+
+    /// Starts to listen for wake-ups: those of other nodes' commits from now on.
+    ///
+    /// # Errors
+    ///
+    /// See [`LogError`].
+    fn listen(&self) -> LogFuture<'_, Result<Box<dyn WakeUps>, LogError>>;
+
+    /// Hands a wake-up to the other nodes, after the commit that it speaks of. Never waits; it may be lost.
+    fn wake(&self, wake: Wake);
+
+    /// Returns the digest by which wake-ups name a cache key, or none if this log's wake-ups name no keys (or not yet).
+    fn digest(&self, key: &CacheKey) -> Option<Digest>;
+}
+
+/// Why a log did not answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The engine cannot be reached, or did not answer in time: ask again, after a pause.
+    #[error("the log cannot be reached")]
+    Unreachable(#[source] EngineError),
+    /// The answer was lost: what was asked for may have been done.
+    #[error("the log's answer was lost, so what was asked for may or may not have been done")]
+    InDoubt(#[source] EngineError),
+    /// The server answers but must not be read: a standby, a read-only one, one that recovers.
+    #[error("this server cannot serve the log: {reason}")]
+    Unfit {
+        /// What it is, and what would be right.
+        reason: String,
+    },
+    /// What is to be appended is larger than the log takes.
+    #[error("{size} bytes are more than the log takes in one record, {limit}")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The most that the log takes.
+        limit: usize,
+    },
+    /// The log was closed by this process.
+    #[error("the log is closed")]
+    Closed,
+}

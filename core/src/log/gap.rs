@@ -1,0 +1,102 @@
+//! [`Gap`]: what is received in place of records that were not.
+
+use std::{fmt, sync::Arc};
+
+/// Records are missing here. Whatever may depend on them must be evicted or rebuilt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Gap {
+    /// Why they are missing.
+    pub reason: GapReason,
+    /// What they may have been about.
+    pub scope: Scope,
+}
+
+impl Gap {
+    /// Makes a gap of records that may have been about anything.
+    #[must_use]
+    pub fn of_all(reason: GapReason) -> Self {
+        let scope = Scope::All;
+        Self { reason, scope }
+    }
+
+    /// Makes a gap of records about one entity.
+    #[must_use]
+    pub fn of_entity(reason: GapReason, entity: impl Into<Arc<str>>) -> Self {
+        let scope = Scope::Entity(entity.into());
+        Self { reason, scope }
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.scope {
+            Scope::All => write!(f, "a gap in the log ({})", self.reason),
+            Scope::Entity(entity) => write!(f, "a gap in the log of {entity} ({})", self.reason),
+        }
+    }
+}
+
+/// What missing records may have been about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Anything.
+    All,
+    /// The rows of one entity, by its schema's name.
+    Entity(Arc<str>),
+}
+
+/// Why records are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum GapReason {
+    /// The log began another epoch: its server crashed, was promoted, or was restored.
+    Epoch,
+    /// The log no longer holds what lies beyond the cursor.
+    Trimmed,
+    /// The log lost its newest records after it had acknowledged them.
+    LostTail,
+    /// The log was deleted and made again.
+    Recreated,
+    /// A record could not be read.
+    Malformed,
+    /// The reader was too far behind.
+    Overflow,
+    /// Changes were not recorded for a while: a trigger was missing or off.
+    Capture,
+    /// The reader joined after the records were made, or came back when it had been given up.
+    JoinedLate,
+}
+
+impl GapReason {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::Epoch,
+        Self::Trimmed,
+        Self::LostTail,
+        Self::Recreated,
+        Self::Malformed,
+        Self::Overflow,
+        Self::Capture,
+        Self::JoinedLate,
+    ];
+
+    /// Returns the word for it in metrics, logs and answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Epoch => "epoch",
+            Self::Trimmed => "trimmed",
+            Self::LostTail => "lost_tail",
+            Self::Recreated => "recreated",
+            Self::Malformed => "malformed",
+            Self::Overflow => "overflow",
+            Self::Capture => "capture",
+            Self::JoinedLate => "joined_late",
+        }
+    }
+}
+
+impl fmt::Display for GapReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,205 @@
+//! One event for each row of a transaction, however often the transaction changed it.
+//!
+//! The records of one row in one transaction need not lie in the order in which it changed: where a user's row trigger writes
+//! the row again, PostgreSQL logs the inner change first. So they are put into the order of their chain, in which each old image
+//! is the new image of the one before. A group that is no chain counts from the first old image to the last new one.
+
+use super::{Announce, Fields, RowRecord};
+use crate::Operation;
+
+/// What one transaction did to one row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowChange<'a> {
+    /// What was done from beginning to end.
+    pub operation: Operation,
+    /// The row before the transaction; none for a create.
+    pub old: Option<&'a Fields>,
+    /// The row after the transaction; none for a delete.
+    pub new: Option<&'a Fields>,
+}
+
+impl<'a> RowChange<'a> {
+    /// Folds all records of one row in one transaction, given in the log's order. Returns none if the row ended as it began, or
+    /// if no record is to be announced.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_core::{Operation, Value, log::{Announce, Fields, RowChange, RowRecord}};
+    ///
+    /// let image = |name: &str| Fields::from_iter([("name", Value::from(name.to_owned()))]);
+    /// let update = |old, new| RowRecord {
+    ///     entity: "consumers".into(),
+    ///     operation: Operation::Update,
+    ///     key: Value::Integer(1),
+    ///     old: image(old),
+    ///     new: image(new),
+    ///     announce: Announce::Event,
+    /// };
+    ///
+    /// // A trigger's inner update (b to c) was logged before the statement's own (a to b).
+    /// let group = [update("b", "c"), update("a", "b")];
+    /// let change = RowChange::fold(&group).expect("the row changed");
+    /// assert_eq!((change.old, change.new), (Some(&image("a")), Some(&image("c"))));
+    ///
+    /// assert_eq!(RowChange::fold(&[update("a", "b"), update("b", "a")]), None);
+    /// ```
+    #[must_use]
+    pub fn fold<R: AsRef<RowRecord>>(group: &'a [R]) -> Option<Self> {
+        let images: Vec<_> = group
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|record| match record.announce {
+                Announce::Event => true,
+                Announce::Silent => false,
+            })
+            .map(Images::of)
+            .collect();
+
+        let order = chain(&images).unwrap_or_else(|| (0..images.len()).collect());
+        let old = images.get(*order.first()?)?.old;
+        let new = images.get(*order.last()?)?.new;
+        let operation = match (old, new) {
+            (None, None) => return None,
+            (None, Some(_)) => Operation::Create,
+            (Some(_), None) => Operation::Delete,
+            // Images that hold the key alone say nothing of what changed.
+            (Some(old), Some(new)) if old == new && !old.is_empty() => return None,
+            (Some(_), Some(_)) => Operation::Update,
+        };
+        Some(Self {
+            operation,
+            old,
+            new,
+        })
+    }
+}
+
+impl AsRef<Self> for RowRecord {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+/// The row before and after one record; none where there was no row.
+#[derive(Clone, Copy)]
+struct Images<'a> {
+    old: Option<&'a Fields>,
+    new: Option<&'a Fields>,
+}
+
+impl<'a> Images<'a> {
+    fn of(record: &'a RowRecord) -> Self {
+        let (old, new) = (&record.old, &record.new);
+        match record.operation {
+            Operation::Create => Self {
+                old: None,
+                new: Some(new),
+            },
+            Operation::Update => Self {
+                old: Some(old),
+                new: Some(new),
+            },
+            Operation::Delete => Self {
+                old: Some(old),
+                new: None,
+            },
+        }
+    }
+}
+
+/// The order in which each old image is the new one before; none if there is no such order.
+fn chain(images: &[Images<'_>]) -> Option<Vec<usize>> {
+    // A walk from each beginning. Groups are short: a row is seldom changed more than twice in one transaction.
+    let walk = |first: usize| {
+        let mut left: Vec<_> = (0..images.len()).filter(|index| *index != first).collect();
+        let mut order = vec![first];
+        let mut last = first;
+        while !left.is_empty() {
+            let next = left
+                .iter()
+                .position(|index| images[*index].old == images[last].new)?;
+            last = left.remove(next);
+            order.push(last);
+        }
+        Some(order)
+    };
+    const LONGEST: usize = 64; // the walks take cubic time: longer groups are taken in the log's order
+    (images.len() <= LONGEST)
+        .then(|| (0..images.len()).find_map(walk))
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Value;
+
+    fn image(name: &str) -> Fields {
+        Fields::from_iter([("name", Value::Text(name.into()))])
+    }
+
+    fn record(operation: Operation, old: &str, new: &str) -> RowRecord {
+        let image = |name: &str| {
+            if name.is_empty() {
+                Fields::default()
+            } else {
+                image(name)
+            }
+        };
+        RowRecord {
+            entity: "consumers".into(),
+            operation,
+            key: Value::Integer(1),
+            old: image(old),
+            new: image(new),
+            announce: Announce::Event,
+        }
+    }
+
+    fn folded(group: &[RowRecord]) -> Option<(Operation, Option<Fields>, Option<Fields>)> {
+        RowChange::fold(group)
+            .map(|change| (change.operation, change.old.cloned(), change.new.cloned()))
+    }
+
+    use Operation::{Create, Delete, Update};
+
+    #[test]
+    fn a_row_that_was_made_and_changed_is_created_as_it_is_last() {
+        let group = [record(Create, "", "a"), record(Update, "a", "b")];
+        assert_eq!(folded(&group), Some((Create, None, Some(image("b")))));
+    }
+
+    #[test]
+    fn a_row_that_was_made_and_deleted_is_no_event() {
+        let group = [record(Create, "", "a"), record(Delete, "a", "")];
+        assert_eq!(folded(&group), None);
+    }
+
+    #[test]
+    fn a_row_that_was_deleted_and_made_again_is_updated() {
+        let group = [record(Delete, "a", ""), record(Create, "", "b")];
+        let both = Some((Update, Some(image("a")), Some(image("b"))));
+        assert_eq!(folded(&group), both);
+    }
+
+    #[test]
+    fn a_group_that_is_no_chain_goes_from_the_first_old_to_the_last_new() {
+        let group = [record(Update, "a", "b"), record(Update, "x", "y")];
+        let both = Some((Update, Some(image("a")), Some(image("y"))));
+        assert_eq!(folded(&group), both);
+    }
+
+    #[test]
+    fn records_with_the_key_alone_are_an_update() {
+        let both = Some((Update, Some(Fields::default()), Some(Fields::default())));
+        assert_eq!(folded(&[record(Update, "", "")]), both);
+    }
+
+    #[test]
+    fn a_silent_record_is_no_event() {
+        let mut silent = record(Delete, "a", "");
+        silent.announce = Announce::Silent;
+        assert_eq!(folded(&[silent]), None);
+    }
+}

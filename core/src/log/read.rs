@@ -1,0 +1,107 @@
+//! What a read of the log returns: records and the cursor after them, or a gap; and what was seen beside them.
+
+use super::{Cursor, Demand, Gap, MemberSight, Record};
+
+/// The answer to a read.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use = "a read may be a gap"]
+pub enum Read {
+    /// Records, perhaps none, and where to go on.
+    Batch(Batch),
+    /// The cursor cannot be followed: take a new one at the head and purge.
+    Gap(Gap),
+}
+
+/// Records beyond a cursor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// The records, in the log's order.
+    pub records: Vec<Record>,
+    /// The cursor after them: beyond the last record, and for an engine with snapshots also beyond transactions that wrote none.
+    pub cursor: Cursor,
+    /// Whether there was more when the question was answered.
+    pub extent: Extent,
+    /// What the same statement saw.
+    pub sight: Sight,
+}
+
+impl Batch {
+    /// Returns whether this batch proves its reader fresh, as of the moment before the question was sent, once all that it and
+    /// earlier ones returned is applied: nothing was left out, changes are recorded, and the reader still counts as a member
+    /// (if it asked as one).
+    #[must_use]
+    pub fn proves(&self) -> bool {
+        let complete = match self.extent {
+            Extent::All => true,
+            Extent::More => false,
+        };
+        complete && self.sight.is_sound()
+    }
+}
+
+/// Whether a batch has all that there was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extent {
+    /// Nothing was left when the question was answered.
+    All,
+    /// The limit was reached: ask again at once.
+    More,
+}
+
+/// A cursor at the head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head {
+    /// What is committed from now on lies beyond it.
+    pub cursor: Cursor,
+    /// What the same statement saw.
+    pub sight: Sight,
+}
+
+/// What a cursor statement sees beside the records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sight {
+    /// Whether changes are recorded.
+    pub capture: Capture,
+    /// The row of the member that asked.
+    pub member: MemberSight,
+    /// The last report that others asked this member for, if any.
+    pub demand: Option<Demand>,
+}
+
+impl Sight {
+    /// What a reader sees that is no member, in a log that records by itself.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self {
+            capture: Capture::InPlace,
+            member: MemberSight::NotAsked,
+            demand: None,
+        }
+    }
+
+    /// Returns whether what was read can be relied on: changes are recorded, and the reader is counted if it asked as a member.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.capture.is_in_place() && self.member.counts()
+    }
+}
+
+/// Whether every change that a reader relies on is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// All of them are.
+    InPlace,
+    /// Some are not: what a reader holds is unproven until this is mended and purged.
+    Missing {
+        /// What is wrong, and the command that mends it; one line for each table.
+        faults: Vec<String>,
+    },
+}
+
+impl Capture {
+    /// Returns whether nothing is missing.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        matches!(self, Self::InPlace)
+    }
+}
