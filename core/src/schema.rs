@@ -11,6 +11,8 @@ mod field;
 mod input;
 mod keys;
 
+use crate::FieldKind;
+
 pub use self::{
     check::{SchemaFaults, check_all},
     field::{Auto, Field, Foreign, OnDelete},
@@ -180,10 +182,24 @@ impl SchemaBuilder {
         self
     }
 
-    /// The schema, unchecked.
+    /// The schema, unchecked. Its text fields that are unique or part of a key hold one line from here on.
     #[must_use]
     pub fn build(self) -> Schema {
-        self.schema
+        let mut schema = self.schema;
+        let parts = schema.unique_together.iter().flatten();
+        let parts: Vec<String> = parts
+            .chain(&schema.cache_key)
+            .chain(&schema.endpoint_key)
+            .cloned()
+            .collect();
+
+        for field in &mut schema.fields {
+            let is_key = field.is_unique() || parts.iter().any(|part| part == field.name());
+            if is_key && field.kind() == FieldKind::Text && field.max_length().is_none() {
+                *field = field.clone().one_line(Field::KEY_LENGTH);
+            }
+        }
+        schema
     }
 }
 

@@ -2,6 +2,7 @@
 //! admin API parses.
 
 mod kind;
+pub(crate) mod number;
 mod typed;
 
 use std::collections::BTreeSet;
@@ -98,7 +99,7 @@ impl Value {
             (FieldKind::Integer | FieldKind::Timestamp, Json::Number(value)) => {
                 value.as_i64().map(Self::Integer)
             }
-            (FieldKind::Number, Json::Number(value)) => value.as_f64().map(Self::Number),
+            (FieldKind::Number, Json::Number(value)) => return exact(value).map(Self::Number),
             (FieldKind::Text, Json::String(value)) => Some(Self::Text(value.clone())),
             (FieldKind::Uuid, Json::String(value)) => Uuid::try_parse(value).ok().map(Self::Uuid),
             (FieldKind::Set, Json::Array(values)) => values
@@ -125,12 +126,7 @@ impl Value {
             FieldKind::Text => Some(Self::Text(text.to_owned())),
             FieldKind::Boolean => text.parse().ok().map(Self::Boolean),
             FieldKind::Integer | FieldKind::Timestamp => text.parse().ok().map(Self::Integer),
-            // Rust reads "inf" and "NaN" too, and JSON knows neither.
-            FieldKind::Number => text
-                .parse()
-                .ok()
-                .filter(|number: &f64| number.is_finite())
-                .map(Self::Number),
+            FieldKind::Number => return number::parsed(text).map(Self::Number),
             FieldKind::Uuid => Uuid::try_parse(text).ok().map(Self::Uuid),
             FieldKind::Set => Some(Self::Set(text.split(',').map(str::to_owned).collect())),
             FieldKind::Json => serde_json::from_str::<Json>(text)
@@ -138,6 +134,60 @@ impl Value {
                 .map(|json| json.into()),
         };
         value.ok_or_else(|| kind.expectation().to_owned())
+    }
+
+    /// The text that [`from_text`](Self::from_text) reads as this value: the canonical one, where several read alike.
+    /// An absent value has none, and gives the empty text.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Null => String::new(),
+            Self::Text(value) => value.clone(),
+            Self::Uuid(value) => value.to_string(),
+            Self::Set(members) => members.iter().cloned().collect::<Vec<_>>().join(","),
+            value => value.to_json().to_string(),
+        }
+    }
+
+    /// Reads a value of a kind from text that names a row: in a path, a page token, the parts of a cache key. Only
+    /// the canonical spelling counts: of two texts that read alike, the other may be the name of another row.
+    ///
+    /// # Errors
+    ///
+    /// A message that says what was expected.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_core::{FieldKind, Value};
+    ///
+    /// assert_eq!(Value::from_key_text(FieldKind::Integer, "7"), Ok(Value::Integer(7)));
+    /// assert_eq!(
+    ///     Value::from_key_text(FieldKind::Integer, "007"),
+    ///     Err("expected an integer, written as 7".to_owned())
+    /// );
+    /// ```
+    pub fn from_key_text(kind: FieldKind, text: &str) -> Result<Self, String> {
+        let value = Self::from_text(kind, text)?;
+        let canonical = value.to_text();
+        if canonical == text {
+            Ok(value)
+        } else {
+            Err(format!("{}, written as {canonical}", kind.expectation()))
+        }
+    }
+}
+
+/// The number, if a float keeps it exactly.
+fn exact(number: &serde_json::Number) -> Result<f64, String> {
+    let whole = number
+        .as_i64()
+        .map(i128::from)
+        .or_else(|| number.as_u64().map(i128::from));
+    match (whole, number.as_f64()) {
+        (Some(whole), Some(float)) if float as i128 != whole => Err(number::INEXACT.to_owned()),
+        (_, Some(float)) => Ok(float),
+        (_, None) => Err(FieldKind::Number.expectation().to_owned()),
     }
 }
 

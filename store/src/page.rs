@@ -135,11 +135,7 @@ fn tags_field(schema: &Schema) -> Result<usize, Error> {
 
 /// The token that leads to what follows a primary key.
 pub(crate) fn token(schema: &Schema, last: &Value) -> String {
-    let last = match last {
-        Value::Text(text) => text.clone(),
-        value => value.to_json().to_string().trim_matches('"').to_owned(),
-    };
-    BASE64.encode(format!("{}:{last}", schema.name()))
+    BASE64.encode(format!("{}:{}", schema.name(), last.to_text()))
 }
 
 /// The primary key that a token was made of; none if it was made otherwise or for another entity.
@@ -147,7 +143,7 @@ fn read_token(schema: &Schema, token: &str) -> Option<Value> {
     let text = String::from_utf8(BASE64.decode(token).ok()?).ok()?;
     let last = text.strip_prefix(schema.name())?.strip_prefix(':')?;
     let kind = schema.fields()[schema.primary_key()].kind();
-    Value::from_text(kind, last).ok()
+    Value::from_key_text(kind, last).ok()
 }
 
 #[cfg(test)]
@@ -177,6 +173,17 @@ mod tests {
         for token in ["", "!", "Yg", "\u{0}"] {
             let read = read_token(&schema_a, token);
             assert!(read.is_none(), "{token:?} is {read:?}");
+        }
+    }
+    #[test]
+    fn a_token_of_another_spelling_of_a_key_is_not_one() {
+        let schema = Schema::builder("a")
+            .field(Field::of::<i64>("id").primary_key())
+            .build();
+        let written = |last: &str| read_token(&schema, &BASE64.encode(format!("a:{last}")));
+        assert_eq!(written("7"), Some(Value::Integer(7)));
+        for other in ["007", "+7", "-0", " 7", ""] {
+            assert_eq!(written(other), None, "{other:?}");
         }
     }
 }

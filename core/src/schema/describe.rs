@@ -60,7 +60,8 @@ impl Schema {
 }
 
 impl Field {
-    /// The field as JSON; `between` only where an integer is narrower than 64 bits.
+    /// The field as JSON; `between` only where an integer is narrower than 64 bits, `max_length` only for text of one
+    /// line.
     fn describe(&self) -> Json {
         let mut json = json!({
             "name": self.name(),
@@ -75,6 +76,9 @@ impl Field {
                 "on_update": foreign.evict_on_update.then_some("evict"),
             })),
         });
+        if let Some(max_length) = self.max_length() {
+            json["max_length"] = max_length.into();
+        }
         if let Some(range) = self.range() {
             json["between"] = json!([range.start(), range.end()]);
         }

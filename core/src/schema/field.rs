@@ -6,6 +6,9 @@ use serde_json::{Value as Json, json};
 
 use crate::{Entity, FieldKind, FieldValue, Value};
 
+/// The set field that lists are filtered by.
+const TAGS: &str = "tags";
+
 /// What is known of one field.
 ///
 /// # Examples
@@ -28,6 +31,7 @@ pub struct Field {
     unique: bool,
     auto: Option<Auto>,
     foreign: Option<Foreign>,
+    max_length: Option<usize>,
 }
 
 /// How an absent value is made.
@@ -87,6 +91,7 @@ impl Field {
                 on_delete: OnDelete::Restrict,
                 evict_on_update: false,
             }),
+            max_length: None,
         }
     }
 
@@ -114,6 +119,14 @@ impl Field {
         self
     }
 
+    /// Makes it a text of one line, such as a key, or a name that becomes a header: at most this many bytes, no
+    /// control character, no blank at either end. Text that is unique or part of a key is one without being told,
+    /// of [`KEY_LENGTH`](Self::KEY_LENGTH).
+    pub fn one_line(mut self, max_length: usize) -> Self {
+        self.max_length = Some(max_length);
+        self
+    }
+
     /// Makes it a reference to the rows of an entity.
     pub fn foreign<E: Entity>(self, on_delete: OnDelete, evict_on_update: bool) -> Self {
         let (entity, key) = (E::NAME.to_owned(), E::PRIMARY_KEY.to_owned());
@@ -131,6 +144,9 @@ impl Field {
         self
     }
 
+    /// The most bytes of a text that is unique or part of a key, unless its field says otherwise.
+    pub const KEY_LENGTH: usize = 512;
+
     /// The field's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -147,6 +163,12 @@ impl Field {
     #[must_use]
     pub fn range(&self) -> Option<&RangeInclusive<i64>> {
         self.range.as_ref()
+    }
+
+    /// The most bytes of its text, where it is one line.
+    #[must_use]
+    pub fn max_length(&self) -> Option<usize> {
+        self.max_length
     }
 
     /// Whether an insert must bring a value: it is neither optional nor made.
@@ -200,7 +222,8 @@ impl Field {
         }
     }
 
-    /// Reads a value of this field from JSON, and checks it; a reference from `{"id": ..}`.
+    /// Reads a value of this field from JSON, and checks it; a reference from `{"id": ..}`, whose other members are
+    /// passed over: they are the other row's, and a copy of it may be old.
     ///
     /// `null` is read as absent whether or not the field may be absent: that is for the whole row to say, where
     /// an absent value may yet be made.
@@ -211,7 +234,7 @@ impl Field {
     pub fn from_json(&self, json: &Json) -> Result<Value, String> {
         let json = match (&self.foreign, json) {
             (None, json) | (Some(_), json @ Json::Null) => json,
-            (Some(foreign), Json::Object(object)) if object.len() == 1 => object
+            (Some(foreign), Json::Object(object)) => object
                 .get(&foreign.key)
                 .filter(|key| !key.is_null())
                 .ok_or_else(|| foreign.expectation())?,
@@ -235,8 +258,18 @@ impl Field {
         self.checked(Value::from_text(self.kind, text)?)
     }
 
+    /// Reads a value of this field from text that names a row, and checks it; see [`Value::from_key_text`].
+    ///
+    /// # Errors
+    ///
+    /// A message that says what was expected.
+    pub fn from_key_text(&self, text: &str) -> Result<Value, String> {
+        self.checked(Value::from_key_text(self.kind, text)?)
+    }
+
     /// Checks a value against what this field can hold: its kind, its range, text that is neither empty nor
-    /// holds a NUL (nor do the members of a set), and numbers that are finite.
+    /// holds a NUL (nor do the members of a set), text of one line where it must be, tags that a list can be asked
+    /// for, and numbers that are finite.
     ///
     /// An absent value passes: whether one is demanded depends on what is done with the row.
     ///
@@ -254,10 +287,20 @@ impl Field {
             (Value::Number(number), _) if !number.is_finite() => {
                 Err("must be a finite number".to_owned())
             }
-            (Value::Text(text), _) => check_text(text),
+            (Value::Text(text), _) => {
+                check_text(text)?;
+                self.max_length.map_or(Ok(()), |max| check_line(text, max))
+            }
             (Value::Set(members), _) => members
                 .iter()
-                .try_for_each(|member| check_text(member))
+                .try_for_each(|member| {
+                    check_text(member)?;
+                    if self.name == TAGS {
+                        check_tag(member)
+                    } else {
+                        Ok(())
+                    }
+                })
                 .map_err(|message| format!("each member: {message}")),
             // JSON's `null` is the absent value; another form of it would make the two unequal.
             (Value::Json(Json::Null), _) => Err(self.kind.expectation().to_owned()),
@@ -312,6 +355,28 @@ fn check_text(text: &str) -> Result<(), String> {
         Err("length must be at least 1".to_owned())
     } else if text.contains('\0') {
         Err("must not hold a NUL".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// A text that is compared whole, and may be sent as a header.
+fn check_line(text: &str, max_length: usize) -> Result<(), String> {
+    if text.len() > max_length {
+        Err(format!("length must be at most {max_length} bytes"))
+    } else if text.contains(char::is_control) {
+        Err("must not hold a control character".to_owned())
+    } else if text.trim() != text {
+        Err("must not begin or end with a blank".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// A list is asked for `a,b` or `a/b`, which could not say a tag that holds either character.
+fn check_tag(tag: &str) -> Result<(), String> {
+    if tag.contains([',', '/']) {
+        Err("must not hold ',' or '/'".to_owned())
     } else {
         Ok(())
     }

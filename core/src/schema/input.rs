@@ -54,9 +54,9 @@ impl Schema {
 
     /// Makes the absent values of a row that is about to be inserted, and checks it.
     ///
-    /// A nil UUID, an empty text and a zero timestamp in a field whose values are made count as absent, since
-    /// that is how a struct whose field is no `Option` leaves it to be made. A time of update is always made.
-    /// A row of fewer values than the schema has fields lacks the last ones.
+    /// Only an absent value is made, whatever the given ones are; a row taken from a struct goes through
+    /// [`leave_unset`](Self::leave_unset) first. A time of update is always made. A row of fewer values than the
+    /// schema has fields lacks the last ones.
     ///
     /// # Errors
     ///
@@ -66,12 +66,27 @@ impl Schema {
         for (field, value) in self.fields.iter().zip(&mut row.0) {
             match field.auto_value() {
                 Some(Auto::UpdateTime) => *value = Value::Integer(now.as_unix()),
-                Some(Auto::CreateTime) if unset(value) => *value = Value::Integer(now.as_unix()),
-                Some(Auto::Random) if unset(value) => *value = random(field.kind()),
+                Some(Auto::CreateTime) if value.is_null() => {
+                    *value = Value::Integer(now.as_unix());
+                }
+                Some(Auto::Random) if value.is_null() => *value = random(field.kind()),
                 _ => {}
             }
         }
         self.checked(row)
+    }
+
+    /// Makes absent what a struct left to be made: a nil UUID, an empty text and a zero timestamp in a field whose values
+    /// are made, since a struct whose field is no `Option` cannot say it otherwise. What people send can, so their
+    /// values are taken as they are.
+    #[must_use]
+    pub fn leave_unset(&self, mut row: Row) -> Row {
+        for (field, value) in self.fields.iter().zip(&mut row.0) {
+            if field.is_made() && is_unset(value) {
+                *value = Value::Null;
+            }
+        }
+        row
     }
 
     /// Notes the time of an update in a row that is about to be stored over another, and checks it.
@@ -121,9 +136,9 @@ impl Schema {
     }
 }
 
-fn unset(value: &Value) -> bool {
+fn is_unset(value: &Value) -> bool {
     match value {
-        Value::Null | Value::Integer(0) => true,
+        Value::Integer(0) => true,
         Value::Uuid(uuid) => uuid.is_nil(),
         Value::Text(text) => text.is_empty(),
         _ => false,

@@ -129,12 +129,125 @@ fn a_struct_whose_fields_are_no_options_leaves_them_to_be_made() {
         Timestamp::default().into(),
     ]);
     let made = schema
-        .complete_insert(row.clone(), Timestamp::from_unix(NOW))
+        .complete_insert(schema.leave_unset(row.clone()), Timestamp::from_unix(NOW))
         .expect("a row");
     assert!(
         row.0.iter().zip(&made.0).all(|(unset, made)| unset != made),
         "{made:?}"
     );
+}
+
+/// D3
+#[test]
+fn a_value_that_was_given_is_never_taken_for_an_absent_one() {
+    let schema = KeyAuthCredential::schema();
+    let consumer = json!({"id": Uuid::from_u128(7)});
+    let given = json!({"id": Uuid::nil(), "key": "k", "created_at": 0, "consumer": consumer});
+    let row = insert(schema, given).expect("a row");
+    let credential = KeyAuthCredential::from_row(row).expect("a credential");
+    assert!(credential.id.is_nil());
+    assert_eq!(credential.created_at.as_unix(), 0);
+    let empty = insert(schema, json!({"key": "", "consumer": consumer}));
+    assert_eq!(
+        violations(empty),
+        pairs(&[("key", "length must be at least 1")])
+    );
+}
+
+/// P23
+#[test]
+fn text_that_is_part_of_a_key_is_one_line_of_bounded_length() {
+    let schema = Schema::builder("things")
+        .field(Field::of::<String>("id").primary_key())
+        .field(Field::of::<Option<String>>("name").unique())
+        .field(Field::of::<Option<String>>("group"))
+        .field(Field::of::<Option<String>>("place"))
+        .field(Field::of::<Option<String>>("header").one_line(5))
+        .field(Field::of::<Option<String>>("text"))
+        .field(Field::of::<i64>("number").unique())
+        .cache_key(&["place", "number"])
+        .unique_together(&["number", "group"])
+        .build();
+    let limits: Vec<_> = schema.fields().iter().map(Field::max_length).collect();
+    let key = Some(Field::KEY_LENGTH);
+    assert_eq!(limits, [key, key, key, key, Some(5), None, None]);
+    let described = schema.to_json();
+    assert_eq!(described["fields"][1]["max_length"], 512);
+    assert_eq!(described["fields"][5].get("max_length"), None);
+
+    let name = |text: &str| schema.fields()[1].check(&text.into());
+    let longest = "\u{e9}".repeat(Field::KEY_LENGTH / 2);
+    for fine in ["a", "a b", "\u{1F980}", &longest] {
+        assert_eq!(name(fine), Ok(()), "{fine:?}");
+    }
+    assert_eq!(
+        name(&format!("{longest}x")),
+        Err("length must be at most 512 bytes".to_owned())
+    );
+    for blank in [" a", "a ", "\u{a0}a", "a\u{3000}"] {
+        assert!(name(blank).unwrap_err().contains("blank"), "{blank:?}");
+    }
+    for control in ["a\nb", "\r", "a\t", "\u{7f}", "\u{85}"] {
+        assert!(
+            name(control).unwrap_err().contains("control"),
+            "{control:?}"
+        );
+    }
+    assert_eq!(schema.fields()[5].check(&" any\ntext ".into()), Ok(()));
+}
+
+/// D4
+#[test]
+fn a_tag_holds_neither_of_the_characters_that_part_tags() {
+    for tag in ["a,b", "a/b", ",", "/"] {
+        let patch = limited().patch_from_json(&object(json!({ "tags": ["x", tag] })));
+        assert_eq!(
+            violations(patch),
+            pairs(&[("tags", "each member: must not hold ',' or '/'")]),
+            "{tag}"
+        );
+    }
+}
+
+/// P22
+#[test]
+fn a_number_that_would_come_back_as_another_is_refused() {
+    let weight = |json: Json| limited().patch_from_json(&object(json!({ "weight": json })));
+    for kept in [
+        json!(9_007_199_254_740_992_i64),
+        json!(-9_007_199_254_740_994_i64),
+        json!(0.1),
+    ] {
+        assert!(weight(kept.clone()).is_ok(), "{kept}");
+    }
+    for lost in [json!(9_007_199_254_740_993_i64), json!(u64::MAX)] {
+        assert_eq!(violations(weight(lost))[0].0, "weight");
+    }
+}
+
+/// P4
+#[test]
+fn a_key_counts_only_in_its_canonical_spelling() {
+    let read = |field: Field, text: &str| field.from_key_text(text).is_ok();
+    for (text, is_key) in [("7", true), ("-7", true), ("0", true), ("007", false)] {
+        assert_eq!(read(Field::of::<i64>("n"), text), is_key, "{text}");
+        assert_eq!(read(Field::of::<Timestamp>("n"), text), is_key, "{text}");
+    }
+    for text in ["+7", "-0", " 7", "7 ", "7.0", "\u{ff17}"] {
+        assert!(!read(Field::of::<i64>("n"), text), "{text}");
+    }
+    let uuid = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+    assert!(read(Field::of::<Uuid>("n"), uuid));
+    for text in [
+        uuid.to_uppercase(),
+        uuid.replace('-', ""),
+        format!("{{{uuid}}}"),
+        format!("urn:uuid:{uuid}"),
+    ] {
+        assert!(!read(Field::of::<Uuid>("n"), &text), "{text}");
+    }
+    assert!(read(Field::of::<bool>("n"), "true") && !read(Field::of::<bool>("n"), "True"));
+    assert!(read(Field::of::<String>("n"), "007"));
 }
 
 #[test]
@@ -192,13 +305,12 @@ fn every_unknown_field_and_wrong_value_is_named_at_once() {
 }
 
 #[test]
-fn a_reference_is_an_object_with_the_key_and_nothing_else() {
+fn a_reference_is_an_object_with_the_key() {
     let schema = Acl::schema();
     let id = Uuid::from_u128(7);
     for wrong in [
         json!({}),
         json!({"id": null}),
-        json!({"id": id, "name": "bob"}),
         json!({"username": "bob"}),
         json!([id]),
         json!(id),
@@ -211,10 +323,12 @@ fn a_reference_is_an_object_with_the_key_and_nothing_else() {
         violations(bad_key),
         pairs(&[("consumer", "expected a valid UUID")])
     );
-    let patch = schema
-        .patch_from_json(&object(json!({"consumer": {"id": id}})))
-        .expect("a patch");
-    assert_eq!(patch, Patch(vec![(2, Value::Uuid(id))]));
+    for right in [json!({"id": id}), json!({"id": id, "username": "bob"})] {
+        let patch = schema
+            .patch_from_json(&object(json!({ "consumer": right })))
+            .expect("a patch");
+        assert_eq!(patch, Patch(vec![(2, Value::Uuid(id))]));
+    }
 }
 
 /// A schema with a field of each kind that has limits.

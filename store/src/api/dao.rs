@@ -86,7 +86,8 @@ impl<E: Entity> Dao<E> {
         entity: E,
         options: WriteOptions,
     ) -> impl Future<Output = Result<E, Error>> + Send + 'static + use<E> {
-        let inserted = self.table.insert(entity.to_row(), options);
+        let row = self.schema().leave_unset(entity.to_row());
+        let inserted = self.table.insert(row, options);
         async move { Ok(E::from_row(inserted.await?)?) }
     }
 
@@ -248,7 +249,8 @@ impl<E: Entity> Dao<E> {
         entity: E,
         options: WriteOptions,
     ) -> impl Future<Output = Result<(E, Upserted), Error>> + Send + 'static + use<E> {
-        let row = Patch(entity.to_row().0.into_iter().enumerate().collect());
+        let row = self.schema().leave_unset(entity.to_row());
+        let row = Patch(row.0.into_iter().enumerate().collect());
         let upserted = selector.map(|selector| self.table.upsert(selector, row, options));
         async move {
             let (row, upserted) = upserted?.await?;

@@ -188,7 +188,7 @@ impl<'a> Transaction<'a> {
         }
         for (index, value) in &given.0 {
             if let (Some(field), Some(slot)) = (schema.fields().get(*index), row.0.get_mut(*index))
-                && !(is_kept(field) && is_unset(value))
+                && !(is_kept(field) && value.is_null())
             {
                 slot.clone_from(value);
             }
@@ -387,14 +387,4 @@ pub(crate) fn mismatch(selector: &Selector, row: &Row) -> Option<usize> {
 /// Whether a replaced row hands its value on where none is given.
 fn is_kept(field: &Field) -> bool {
     field.is_primary_key() || field.auto_value() == Some(Auto::CreateTime)
-}
-
-/// Whether a value stands for "none given" in such a field.
-fn is_unset(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Integer(0) => true,
-        Value::Uuid(uuid) => uuid.is_nil(),
-        Value::Text(text) => text.is_empty(),
-        _ => false,
-    }
 }

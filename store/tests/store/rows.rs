@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use tidings_core::{Entity, Ref, Timestamp, Value};
+use tidings_core::{Entity, Field, Patch, Ref, Timestamp, Value};
 use tidings_store::{Error, Selector, Upserted, WriteOptions};
 use uuid::Uuid;
 
 use crate::{
-    entities::{Acl, Consumer, Credential, Invoice, acl, consumer, credential},
+    entities::{Acl, Consumer, Credential, acl, consumer, credential},
     support::Fixture,
 };
 
@@ -354,36 +354,65 @@ async fn a_faulty_selector_says_what_is_wrong() {
     assert!(matches!(error, Error::UnknownField { .. }), "{error:?}");
 }
 
+#[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[entity(name = "memos")]
+struct Memo {
+    #[entity(primary_key)]
+    id: String,
+    text: String,
+}
+
 #[tokio::test]
 async fn text_of_any_content_comes_back_as_it_was() {
-    let fixture = Fixture::new().await;
-    let bob = fixture.dao().insert(consumer("bob")).await.unwrap();
-    let invoices = fixture.dao::<Invoice>();
+    let fixture = Fixture::with(&[Memo::schema()]).await;
+    let memos = fixture.dao::<Memo>();
+    let longest = "\u{1F980}".repeat(Field::KEY_LENGTH / 4);
     let long = "\u{1F980}".repeat(1 << 18);
-    let texts = [
-        "'; DROP TABLE invoices; --",
+    let keys = [
+        "'; DROP TABLE memos; --",
         "\"quoted\" and \\ back",
         "?1 $1 :a @b %_",
-        "line\nbreak\ttab\u{1}",
         "\u{202E}right to left \u{FFFF}",
-        &long,
+        &longest,
     ];
-    for text in texts {
-        let invoice = Invoice {
-            id: text.to_owned(),
-            consumer: Ref::to(&bob),
+    let texts = ["'\"?", " line\nbreak\ttab\u{1} ", "%", "\u{FFFF}", &long];
+    for (key, text) in keys.into_iter().zip(texts) {
+        let memo = Memo {
+            id: key.to_owned(),
+            text: text.to_owned(),
         };
-        let stored = invoices.insert(invoice.clone()).await.unwrap();
-        assert_eq!(stored, invoice);
-        assert_eq!(
-            invoices.select(text.to_owned()).await.unwrap(),
-            Some(invoice)
-        );
+        assert_eq!(memos.insert(memo.clone()).await.unwrap(), memo);
+        assert_eq!(memos.select(key.to_owned()).await.unwrap(), Some(memo));
     }
-    for text in texts {
-        assert!(invoices.delete(text.to_owned()).await.unwrap().is_some());
-        assert!(invoices.select(text.to_owned()).await.unwrap().is_none());
+    for key in keys {
+        assert!(memos.delete(key.to_owned()).await.unwrap().is_some());
+        assert!(memos.select(key.to_owned()).await.unwrap().is_none());
     }
+    for key in [" a", "a\n", &long] {
+        let memo = Memo {
+            id: key.to_owned(),
+            text: "t".to_owned(),
+        };
+        let refused = memos.insert(memo).await;
+        assert!(matches!(refused, Err(Error::Violations { .. })), "{key:?}");
+    }
+}
+
+/// D3: what the typed face leaves to be made, the untyped one takes as it is.
+#[tokio::test]
+async fn a_nil_key_that_was_given_is_stored() {
+    let fixture = Fixture::new().await;
+    let table = fixture.dao::<Consumer>().table().clone();
+    let nil = Value::Uuid(Uuid::nil());
+    let row = |name: &str| Patch(vec![(1, name.into())]);
+    for name in ["a", "b"] {
+        let selector = Selector::primary(table.schema(), nil.clone());
+        let written = table.upsert(selector, row(name), WriteOptions::default());
+        let (stored, _) = written.await.unwrap();
+        assert_eq!((&stored.0[0], &stored.0[1]), (&nil, &name.into()));
+    }
+    let made = fixture.dao().insert(consumer("c")).await.unwrap();
+    assert!(!made.id.is_nil());
 }
 
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
