@@ -103,10 +103,7 @@ impl Node {
         let Some(declared) = declared.find(|it| it.schema.name() == entity) else {
             return WarmEnd::Unknown;
         };
-        let mut query = PageQuery {
-            size: PAGE,
-            ..PageQuery::default()
-        };
+        let mut query = PageQuery::new().size(PAGE);
         let evicted = || self.cache().stats().evicted_for_space;
         let evicted_before = evicted();
         loop {
@@ -126,7 +123,7 @@ impl Node {
             if evicted() > evicted_before {
                 return WarmEnd::Full;
             }
-            query.offset = page.next;
+            query = query.offset(page.next);
         }
     }
 }

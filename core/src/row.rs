@@ -1,6 +1,6 @@
 //! Rows and patches without their type, and what is wrong with a row that a schema refuses.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde_json::{Map, Value as Json};
 
@@ -31,16 +31,25 @@ impl Row {
         Json::Object(object)
     }
 
-    /// The row with a patch laid over it; an index that the row does not have is passed over.
-    #[must_use]
-    pub fn patched(&self, patch: &Patch) -> Self {
+    /// Returns the row with a patch laid over it.
+    ///
+    /// # Errors
+    ///
+    /// One violation for each field that the schema does not have. Values are not checked:
+    /// [`Schema::complete_insert`] and [`Schema::complete_update`] do that for the whole row.
+    pub fn patched(&self, schema: &Schema, patch: &Patch) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
         let mut row = self.clone();
-        for (field, value) in &patch.0 {
-            if let Some(slot) = row.0.get_mut(*field) {
-                slot.clone_from(value);
+        row.0.resize(schema.fields().len(), Value::Null);
+
+        for (name, value) in patch.iter() {
+            match schema.field(name) {
+                Some((index, _)) => row.0[index].clone_from(value),
+                None => violations.add(name, "unknown field"),
             }
         }
-        row
+
+        violations.or(row)
     }
 
     /// Takes one field's value out as its Rust type and leaves it absent; what derived code calls.
@@ -60,15 +69,89 @@ impl Row {
     }
 }
 
-/// New values for some fields, by index in the schema; `Null` clears a field.
+/// New values for some fields, by name; `Null` clears a field.
+///
+/// A name that the schema does not have is refused where the patch is used.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_core::{Field, Patch, Row, Schema, Value};
+///
+/// let schema = Schema::builder("consumers")
+///     .field(Field::of::<i64>("id").primary_key())
+///     .field(Field::of::<Option<String>>("username"))
+///     .build();
+/// let row = Row(vec![7_i64.into(), "bob".into()]);
+///
+/// let renamed = row.patched(&schema, &Patch::new().with("username", "eve"))?;
+/// assert_eq!(renamed, Row(vec![7_i64.into(), "eve".into()]));
+/// assert!(row.patched(&schema, &Patch::new().with("usrname", "eve")).is_err());
+/// # Ok::<(), tidings_core::Violations>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Patch(pub Vec<(usize, Value)>);
+pub struct Patch {
+    /// Each name once.
+    values: Vec<(Cow<'static, str>, Value)>,
+}
 
 impl Patch {
-    /// A patch that changes nothing.
+    /// Returns a patch that changes nothing.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Returns the patch with a field's new value; see [`set`](Self::set).
+    #[must_use]
+    pub fn with(mut self, field: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
+        self.set(field, value);
+        self
+    }
+
+    /// Sets a field's new value, in place of one that was set before.
+    pub fn set(&mut self, field: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
+        let field = field.into();
+        self.remove(&field);
+        self.values.push((field, value.into()));
+    }
+
+    /// Removes a field and returns the value that it would have been given.
+    pub fn remove(&mut self, field: &str) -> Option<Value> {
+        let found = self.values.iter().position(|(name, _)| name == field)?;
+        Some(self.values.remove(found).1)
+    }
+
+    /// Returns the value that a field is to have, or `None` if the patch leaves it alone.
+    #[must_use]
+    pub fn value(&self, field: &str) -> Option<&Value> {
+        let mut values = self.values.iter();
+        values
+            .find(|(name, _)| name == field)
+            .map(|(_, value)| value)
+    }
+
+    /// Returns the fields and their values, in the order in which they were set.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.values
+            .iter()
+            .map(|(name, value)| (name.as_ref(), value))
+    }
+
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
+impl<N: Into<Cow<'static, str>>, V: Into<Value>> FromIterator<(N, V)> for Patch {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(values: I) -> Self {
+        let mut patch = Self::new();
+        for (field, value) in values {
+            patch.set(field, value);
+        }
+        patch
     }
 }
 

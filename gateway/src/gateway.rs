@@ -160,10 +160,7 @@ impl Gateway {
     ///
     /// The store cannot be read.
     pub async fn is_empty(&self) -> Result<bool, tidings::store::Error> {
-        let query = PageQuery {
-            size: 1,
-            ..PageQuery::default()
-        };
+        let query = PageQuery::new().size(1);
         Ok(self
             .node
             .dao::<Consumer>()?

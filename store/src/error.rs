@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use tidings_core::{BoxError, RowError, SchemaFaults, Value, Violations, panic_text};
 
+use crate::method::Method;
+
 /// Why a call to the store did nothing, or ended otherwise than asked.
 ///
 /// "Not found" is not among these: it is `Ok(None)`.
@@ -67,10 +69,12 @@ pub enum Error {
     #[error("invalid offset: it was not made by a page of this entity")]
     InvalidOffset,
     /// The page's size is out of bounds.
-    #[error("invalid size: {size} is not between 1 and {}", crate::page::MAX_SIZE)]
+    #[error("invalid size: {size} is not between 1 and {max}")]
     InvalidSize {
         /// What was asked for.
         size: usize,
+        /// The most rows that a page can have.
+        max: usize,
     },
     /// The entity has no such field.
     #[error("{entity} has no field {field}")]
@@ -114,7 +118,7 @@ pub enum Error {
         /// The entity.
         entity: String,
         /// The method.
-        method: crate::Method,
+        method: Method,
         /// What the hook said.
         source: BoxError,
     },

@@ -101,6 +101,7 @@
 mod api;
 mod error;
 mod hook;
+mod method;
 mod page;
 mod selector;
 mod sink;
@@ -116,7 +117,8 @@ pub use self::{
         table::Table,
     },
     error::Error,
-    hook::{Call, Hook, Method},
+    hook::{Call, Hook},
+    method::Method,
     page::{DEFAULT_SIZE, MAX_SIZE, Page, PageQuery, TagFilter},
     selector::{FieldInput, Selector, Upserted, WriteOptions},
     sink::{ChangeSet, ChangeSink, RowChange},

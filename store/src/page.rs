@@ -1,9 +1,14 @@
 //! Pages: what is asked for, the tokens that lead from one to the next.
 
+use std::borrow::Cow;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use tidings_core::{FieldKind, Schema, Value};
 
-use crate::Error;
+use crate::{
+    error::Error,
+    selector::{FieldInput, resolve_field},
+};
 
 /// The most rows that a page can have.
 pub const MAX_SIZE: usize = 1000;
@@ -18,28 +23,72 @@ const TAGS: &str = "tags";
 /// there while all pages are read appears exactly once.
 ///
 /// A filter on a foreign or unique field is answered from an index; on other fields, and by tags, rows are
-/// looked through.
+/// looked through. What is wrong with a query is said by the call that takes it.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_store::PageQuery;
+///
+/// // The first ten credentials of consumer 7.
+/// let query = PageQuery::new().filter("consumer", 7_i64).size(10);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct PageQuery {
-    /// How many rows at most, 1 to [`MAX_SIZE`].
-    pub size: usize,
-    /// The token of the page before; none for the first page.
-    pub offset: Option<String>,
-    /// Only rows with these values, by index in the schema; `Null` means that the field is absent.
-    pub filter: Vec<(usize, Value)>,
-    /// Only rows with these tags.
-    pub tags: Option<TagFilter>,
+    size: usize,
+    offset: Option<String>,
+    filter: Vec<(Cow<'static, str>, FieldInput)>,
+    tags: Option<TagFilter>,
 }
 
 impl Default for PageQuery {
-    /// The first [`DEFAULT_SIZE`] rows.
     fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PageQuery {
+    /// Returns a query for the first [`DEFAULT_SIZE`] rows.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             size: DEFAULT_SIZE,
             offset: None,
             filter: Vec::new(),
             tags: None,
         }
+    }
+
+    /// Sets how many rows at most, 1 to [`MAX_SIZE`].
+    #[must_use]
+    pub fn size(mut self, size: usize) -> Self {
+        self.size = size;
+        self
+    }
+
+    /// Sets the token of the page before; `None` is the first page.
+    #[must_use]
+    pub fn offset(mut self, offset: impl Into<Option<String>>) -> Self {
+        self.offset = offset.into();
+        self
+    }
+
+    /// Demands a value of one more field; `Null` means that it is absent.
+    #[must_use]
+    pub fn filter(
+        mut self,
+        field: impl Into<Cow<'static, str>>,
+        value: impl Into<FieldInput>,
+    ) -> Self {
+        self.filter.push((field.into(), value.into()));
+        self
+    }
+
+    /// Demands tags.
+    #[must_use]
+    pub fn tags(mut self, tags: impl Into<Option<TagFilter>>) -> Self {
+        self.tags = tags.into();
+        self
     }
 }
 
@@ -50,6 +99,14 @@ pub enum TagFilter {
     All(Vec<String>),
     /// At least one of these.
     Any(Vec<String>),
+}
+
+impl TagFilter {
+    /// Whether the rows of a schema can be chosen by tags.
+    #[must_use]
+    pub fn applies_to(schema: &Schema) -> bool {
+        tags_field(schema).is_ok()
+    }
 }
 
 /// Some rows, and where to go on.
@@ -76,12 +133,20 @@ pub(crate) struct TagShape {
 }
 
 impl PageQuery {
-    /// Checks the query; gives its statement's shape and parameters, the number of rows last.
+    /// Returns how many rows are asked for.
+    pub(crate) fn rows(&self) -> usize {
+        self.size
+    }
+
+    /// Checks the query; returns its statement's shape and parameters, the number of rows last.
     ///
     /// One row more than asked for is read, to know whether there is a next page.
     pub(crate) fn prepare(self, schema: &Schema) -> Result<(Shape, Vec<Value>), Error> {
         if !(1..=MAX_SIZE).contains(&self.size) {
-            return Err(Error::InvalidSize { size: self.size });
+            return Err(Error::InvalidSize {
+                size: self.size,
+                max: MAX_SIZE,
+            });
         }
         let mut shape = Shape {
             filter: Vec::new(),
@@ -89,8 +154,8 @@ impl PageQuery {
             after: self.offset.is_some(),
         };
         let mut values = Vec::new();
-        for (index, value) in self.filter {
-            crate::api::table::check_kind(schema, index, &value)?;
+        for (name, value) in self.filter {
+            let (index, value) = resolve_field(schema, &name, value)?;
             shape.filter.push(index);
             values.push(value);
         }

@@ -1,56 +1,143 @@
 //! Which row a call means, and how a write is to be done.
 
-use tidings_core::{Entity, Field, Ref, Schema, Timestamp, Value};
+use std::borrow::Cow;
+
+use tidings_core::{Entity, Field, Ref, Row, Schema, Timestamp, Value};
 use uuid::Uuid;
 
 use crate::Error;
 
-/// Selects one row by a unique field.
+/// Selects one row by a unique field, and can demand values of further fields.
+///
+/// Names and values are checked by the call that takes the selector: [`Error::UnknownField`],
+/// [`Error::NotUnique`] and [`Error::WrongKind`] say what was wrong.
 ///
 /// # Examples
 ///
 /// ```
 /// use tidings_store::Selector;
-/// use tidings_core::Value;
 ///
-/// // The row whose field 1 is "abcd", if its field 2 (say, its owner) is 7.
-/// let selector = Selector::by(1, Value::Text("abcd".to_owned())).and(2, Value::Integer(7));
-/// assert_eq!(selector.field, 1);
+/// // The credential whose key is "abcd", if it belongs to consumer 7.
+/// let selector = Selector::by("key", "abcd").and("consumer", 7_i64);
+/// assert_eq!(selector.field(), Some("key"));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selector {
-    /// The field, by index in the schema: unique, or the primary key.
-    pub field: usize,
-    /// Its value.
-    pub value: Value,
-    /// Further conditions, checked in the same transaction: a row that does not meet them counts as absent
-    /// (for an upsert it is [`Error::Condition`]). `Null` means that the field is absent.
-    pub and: Vec<(usize, Value)>,
+    /// `None` is the primary key, whatever its name.
+    field: Option<Cow<'static, str>>,
+    value: FieldInput,
+    and: Vec<(Cow<'static, str>, FieldInput)>,
 }
 
 impl Selector {
-    /// The row with this value of a unique field.
+    /// Selects the row with this value of a unique field. `Null` selects none.
     #[must_use]
-    pub fn by(field: usize, value: Value) -> Self {
+    pub fn by(field: impl Into<Cow<'static, str>>, value: impl Into<FieldInput>) -> Self {
         Self {
-            field,
-            value,
+            field: Some(field.into()),
+            value: value.into(),
             and: Vec::new(),
         }
     }
 
-    /// The row with this primary key.
+    /// Selects the row with this primary key.
     #[must_use]
-    pub fn primary(schema: &Schema, value: Value) -> Self {
-        Self::by(schema.primary_key(), value)
+    pub fn primary(value: impl Into<FieldInput>) -> Self {
+        Self {
+            field: None,
+            value: value.into(),
+            and: Vec::new(),
+        }
     }
 
-    /// Demands a value of one more field.
+    /// Demands a value of one more field; `Null` means that it is absent.
+    ///
+    /// It is checked in the same transaction. A row that does not have it counts as absent; for an upsert it is
+    /// [`Error::Condition`].
     #[must_use]
-    pub fn and(mut self, field: usize, value: Value) -> Self {
-        self.and.push((field, value));
+    pub fn and(
+        mut self,
+        field: impl Into<Cow<'static, str>>,
+        value: impl Into<FieldInput>,
+    ) -> Self {
+        self.and.push((field.into(), value.into()));
         self
     }
+
+    /// Returns the name of the unique field; `None` is the primary key.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
+    /// Returns the value of the unique field.
+    #[must_use]
+    pub fn value(&self) -> &FieldInput {
+        &self.value
+    }
+
+    /// Returns the further conditions.
+    pub fn conditions(&self) -> impl Iterator<Item = (&str, &FieldInput)> {
+        self.and
+            .iter()
+            .map(|(field, value)| (field.as_ref(), value))
+    }
+
+    /// Checks names and values against a schema.
+    pub(crate) fn resolve(self, schema: &Schema) -> Result<Resolved, Error> {
+        let (field, value) = match self.field {
+            None => {
+                let field = schema.primary_key();
+                (field, self.value.of(schema, &schema.fields()[field])?)
+            }
+            Some(name) => resolve_field(schema, &name, self.value)?,
+        };
+        let and = self.and.into_iter();
+        let and = and.map(|(name, value)| resolve_field(schema, &name, value));
+        let and = and.collect::<Result<_, _>>()?;
+
+        let declared = &schema.fields()[field];
+        if !declared.is_unique() {
+            return Err(Error::NotUnique {
+                entity: schema.name().to_owned(),
+                field: declared.name().to_owned(),
+            });
+        }
+        Ok(Resolved { field, value, and })
+    }
+}
+
+/// A selector that was checked: fields by their index in the schema, values of their fields' kinds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Resolved {
+    pub(crate) field: usize,
+    pub(crate) value: Value,
+    pub(crate) and: Vec<(usize, Value)>,
+}
+
+impl Resolved {
+    /// Returns the first of the further conditions that a row does not meet.
+    pub(crate) fn mismatch(&self, row: &Row) -> Option<usize> {
+        let mut conditions = self.and.iter();
+        conditions
+            .find(|(field, value)| row.0.get(*field) != Some(value))
+            .map(|(field, _)| *field)
+    }
+}
+
+/// Finds a field by its name and reads a value of it.
+pub(crate) fn resolve_field(
+    schema: &Schema,
+    name: &str,
+    value: FieldInput,
+) -> Result<(usize, Value), Error> {
+    let Some((index, field)) = schema.field(name) else {
+        return Err(Error::UnknownField {
+            entity: schema.name().to_owned(),
+            field: name.to_owned(),
+        });
+    };
+    Ok((index, value.of(schema, field)?))
 }
 
 /// How a write is to be done.

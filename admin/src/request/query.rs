@@ -1,14 +1,13 @@
 //! Query arguments: paging, tags, `cluster`. Arguments that a path does not know are ignored.
 
-use tidings::core::{FieldKind, Schema};
+use tidings::{
+    core::Schema,
+    store::{DEFAULT_SIZE, MAX_SIZE, TagFilter},
+};
 
 use super::decode::{self, Argument};
 use crate::problem::{Kind, Problem};
 
-/// The rows of a page where none are asked for.
-const DEFAULT_SIZE: usize = 100;
-/// The most rows of a page.
-const MAX_SIZE: usize = 1_000;
 /// The field that `?tags=` looks at.
 const TAGS: &str = "tags";
 
@@ -71,7 +70,7 @@ impl Query {
         let Some(text) = self.single(TAGS, Kind::InvalidOptions)? else {
             return Ok(None);
         };
-        if tags_field(schema).is_none() {
+        if !TagFilter::applies_to(schema) {
             return Err(invalid_option(TAGS, "these rows have no tags"));
         }
         let any = text.contains('/');
@@ -104,14 +103,6 @@ impl Query {
             (Some(_), Some(_)) => Err(Problem::new(otherwise, format!("{name} stands twice"))),
         }
     }
-}
-
-/// The index of the field that `?tags=` looks at.
-fn tags_field(schema: &Schema) -> Option<usize> {
-    schema
-        .field(TAGS)
-        .filter(|(_, field)| field.kind() == FieldKind::Set)
-        .map(|(index, _)| index)
 }
 
 fn parsed_size(text: &str) -> Result<usize, Problem> {

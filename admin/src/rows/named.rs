@@ -107,19 +107,15 @@ impl Rows {
             Tags::All(tags) => TagFilter::All(tags),
             Tags::Any(tags) => TagFilter::Any(tags),
         });
-        let query = PageQuery {
-            size: paging.size,
-            offset: paging.offset.clone(),
-            filter: self.conditions(),
-            tags,
-        };
+        let query = self.query().size(paging.size).tags(tags);
+        let query = query.offset(paging.offset.clone());
         Ok(self.table.page(query).await?)
     }
 
     /// Makes a row.
     pub(crate) async fn insert(&self, patch: Patch) -> Result<Row, Problem> {
         let patch = self.under_owner(patch)?;
-        let row = Row::empty(self.schema).patched(&patch);
+        let row = self.row(&patch)?;
         let inserted = self.table.insert(row, WriteOptions::default()).await;
         inserted.map_err(|error| self.problem(error))
     }
@@ -131,8 +127,8 @@ impl Rows {
             let Found::Row(row, name) = self.find(segment).await? else {
                 return Err(Problem::not_found());
             };
-            let mut patch = patch.clone();
-            self.keep_primary_key(&mut patch, &row)?;
+            let patch = patch.clone();
+            self.keep_primary_key(&patch, &row)?;
             let selector = self.selector(&row, &name);
             let updated = self
                 .table
@@ -149,10 +145,10 @@ impl Rows {
     /// Replaces the row that a name means, or makes it.
     pub(crate) async fn put(&self, segment: &str, patch: Patch) -> Result<Row, Problem> {
         let mut patch = self.under_owner(patch)?;
-        let primary = self.schema.primary_key();
-        patch
-            .0
-            .retain(|(field, value)| *field != primary || !value.is_null());
+        let primary = self.name_of(self.schema.primary_key());
+        if patch.value(primary) == Some(&Value::Null) {
+            patch.remove(primary);
+        }
         let mut attempt = 1;
         loop {
             let found = self.find(segment).await?;
@@ -208,43 +204,49 @@ impl Rows {
 
     async fn look_up(&self, name: &Name) -> Result<Option<Row>, Problem> {
         if name.unique {
-            return Ok(self.table.select_by(name.field, name.value.clone()).await?);
+            let found = self
+                .table
+                .select_by(self.name_of(name.field), name.value.clone());
+            return Ok(found.await?);
         }
-        let mut filter = self.conditions();
-        filter.push((name.field, name.value.clone()));
-        let query = PageQuery {
-            size: 1,
-            filter,
-            ..PageQuery::default()
-        };
+        let query = self.query().size(1);
+        let query = query.filter(self.name_of(name.field), name.value.clone());
         Ok(self.table.page(query).await?.data.into_iter().next())
     }
 
     fn owns(&self, row: &Row) -> bool {
-        self.conditions()
-            .iter()
-            .all(|(field, value)| row.0[*field] == *value)
+        let mut owner = self.owner.iter();
+        owner.all(|owner| row.0[owner.field] == owner.value)
     }
 
-    /// What is true of every one of these rows.
-    fn conditions(&self) -> Vec<(usize, Value)> {
-        self.owner
-            .iter()
-            .map(|owner| (owner.field, owner.value.clone()))
-            .collect()
+    /// Asks for these rows, and for those of no other parent.
+    fn query(&self) -> PageQuery {
+        let owner = self.owner.iter();
+        owner.fold(PageQuery::new(), |query, owner| {
+            query.filter(self.name_of(owner.field), owner.value.clone())
+        })
+    }
+
+    /// Demands that the row belongs to the parent.
+    fn owned(&self, selector: Selector) -> Selector {
+        let owner = self.owner.iter();
+        owner.fold(selector, |selector, owner| {
+            selector.and(self.name_of(owner.field), owner.value.clone())
+        })
+    }
+
+    fn name_of(&self, field: usize) -> &'static str {
+        self.schema.fields()[field].name()
     }
 
     /// Selects a row as it was found: by its primary key, while it has its name and its parent.
     fn selector(&self, row: &Row, name: &Name) -> Selector {
         let primary = self.schema.primary_key();
-        let mut and = self.conditions();
-        if name.field != primary {
-            and.push((name.field, name.value.clone()));
-        }
-        Selector {
-            field: primary,
-            value: row.0[primary].clone(),
-            and,
+        let selector = self.owned(Selector::primary(row.0[primary].clone()));
+        if name.field == primary {
+            selector
+        } else {
+            selector.and(self.name_of(name.field), name.value.clone())
         }
     }
 }
@@ -254,24 +256,30 @@ impl Rows {
     /// The patch with the parent set; one that names another parent is refused.
     fn under_owner(&self, mut patch: Patch) -> Result<Patch, Problem> {
         if let Some(owner) = &self.owner {
-            let agrees =
-                |(field, value): &(usize, Value)| *field != owner.field || *value == owner.value;
-            if !patch.0.iter().all(agrees) {
-                return Err(self.disagrees(owner.field));
-            }
-            set(&mut patch, owner.field, owner.value.clone());
+            self.agree(&patch, owner.field, &owner.value)?;
+            patch.set(self.name_of(owner.field), owner.value.clone());
         }
         Ok(patch)
     }
 
     /// Refuses a patch that would change a row's primary key.
-    fn keep_primary_key(&self, patch: &mut Patch, row: &Row) -> Result<(), Problem> {
+    fn keep_primary_key(&self, patch: &Patch, row: &Row) -> Result<(), Problem> {
         let primary = self.schema.primary_key();
-        let keeps = |(field, value): &(usize, Value)| *field != primary || *value == row.0[primary];
-        if !patch.0.iter().all(keeps) {
-            return Err(self.disagrees(primary));
+        self.agree(patch, primary, &row.0[primary])
+    }
+
+    /// Refuses a patch that says something else of a field than the path.
+    fn agree(&self, patch: &Patch, field: usize, value: &Value) -> Result<(), Problem> {
+        match patch.value(self.name_of(field)) {
+            Some(given) if given != value => Err(self.disagrees(field)),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The row that a patch makes of nothing.
+    fn row(&self, patch: &Patch) -> Result<Row, Problem> {
+        let row = Row::empty(self.schema).patched(self.schema, patch);
+        row.map_err(|violations| Problem::violations(&violations))
     }
 
     fn disagrees(&self, field: usize) -> Problem {
@@ -285,8 +293,8 @@ impl Rows {
         name: &Name,
         mut patch: Patch,
     ) -> Result<Result<Row, Error>, Problem> {
-        self.keep_primary_key(&mut patch, row)?;
-        set(&mut patch, name.field, name.value.clone());
+        self.keep_primary_key(&patch, row)?;
+        patch.set(self.name_of(name.field), name.value.clone());
         let selector = self.selector(row, name);
         Ok(self.upsert(selector, patch).await)
     }
@@ -298,22 +306,15 @@ impl Rows {
         };
         let primary = self.schema.primary_key();
         if name.field == primary {
-            let agrees =
-                |(field, value): &(usize, Value)| *field != primary || *value == name.value;
-            if !patch.0.iter().all(agrees) {
-                return Err(self.disagrees(primary));
-            }
+            self.agree(&patch, primary, &name.value)?;
         }
-        set(&mut patch, name.field, name.value.clone());
+        patch.set(self.name_of(name.field), name.value.clone());
         if name.unique {
-            let selector = Selector {
-                field: name.field,
-                value: name.value,
-                and: self.conditions(),
-            };
+            let selector = Selector::by(self.name_of(name.field), name.value);
+            let selector = self.owned(selector);
             return Ok(self.upsert(selector, patch).await);
         }
-        let row = Row::empty(self.schema).patched(&patch);
+        let row = self.row(&patch)?;
         Ok(self.table.insert(row, WriteOptions::default()).await)
     }
 
@@ -337,9 +338,4 @@ impl Rows {
             _ => error.into(),
         }
     }
-}
-
-fn set(patch: &mut Patch, field: usize, value: Value) {
-    patch.0.retain(|(other, _)| *other != field);
-    patch.0.push((field, value));
 }

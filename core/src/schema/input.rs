@@ -40,12 +40,12 @@ impl Schema {
         let mut violations = Violations::default();
         let mut patch = Patch::default();
         for (name, json) in object {
-            let Some((index, field)) = self.field(name) else {
+            let Some((_, field)) = self.field(name) else {
                 violations.add(name, "unknown field");
                 continue;
             };
             match field.from_json(json) {
-                Ok(value) => patch.0.push((index, value)),
+                Ok(value) => patch.set(name.clone(), value),
                 Err(message) => violations.add(name, message),
             }
         }

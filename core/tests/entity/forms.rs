@@ -32,7 +32,7 @@ proptest! {
         let again: KeyAuthCredential = serde_json::from_value(json.clone()).expect("a struct");
         prop_assert_eq!(&again, &credential);
         let patch = schema.patch_from_json(json.as_object().expect("an object")).expect("a patch");
-        prop_assert_eq!(&Row::empty(schema).patched(&patch), &row);
+        prop_assert_eq!(&Row::empty(schema).patched(schema, &patch).expect("known fields"), &row);
         prop_assert_eq!(KeyAuthCredential::from_row(row).expect("a struct"), credential);
     }
 

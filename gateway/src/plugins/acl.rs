@@ -9,23 +9,18 @@ use std::{error::Error as StdError, fmt};
 
 use http::StatusCode;
 use tidings::{
-    BoxError, Cache, CacheKey, CrudEvent, Dao, Entity, GetOptions, PageQuery, Value, Worker,
-    store::Error,
+    BoxError, Cache, CacheKey, CrudEvent, Dao, GetOptions, PageQuery, Worker,
+    store::{Error, MAX_SIZE},
 };
 use uuid::Uuid;
 
 use crate::{Plugin, ProxyRequest, Response, entities, refuse};
-
-/// How many rows a load reads at once.
-const PAGE: usize = 1000;
 
 /// Lets pass who is in one of the allowed groups.
 pub(crate) struct Acl {
     allowed: AllowedGroups,
     cache: Cache,
     rows: Dao<entities::Acl>,
-    /// The index of the field that names a row's consumer.
-    consumer: usize,
 }
 
 /// The groups whose consumers pass.
@@ -73,14 +68,10 @@ impl Plugin for Acl {
             .worker_events()
             .register(changed, "crud", "acls")?
             .keep();
-        let (consumer, _) = entities::Acl::schema()
-            .field("consumer")
-            .ok_or("acls have no consumer")?;
         Ok(Self {
             allowed: config.clone(),
             cache,
             rows: worker.dao()?,
-            consumer,
         })
     }
 
@@ -89,7 +80,7 @@ impl Plugin for Acl {
             return Err(forbidden());
         };
         let id = consumer.id;
-        let load = || groups(self.rows.clone(), self.consumer, id);
+        let load = || groups(self.rows.clone(), id);
         let groups = self
             .cache
             .get(&groups_key(id), GetOptions::default(), load)
@@ -108,23 +99,15 @@ impl Plugin for Acl {
 }
 
 /// All groups of a consumer; an absence for one that is in none.
-async fn groups(
-    rows: Dao<entities::Acl>,
-    field: usize,
-    consumer: Uuid,
-) -> Result<Option<Box<[String]>>, Error> {
+async fn groups(rows: Dao<entities::Acl>, consumer: Uuid) -> Result<Option<Box<[String]>>, Error> {
     let mut groups = Vec::new();
     let mut offset = None;
     loop {
-        let filter = vec![(field, Value::Uuid(consumer))];
-        let page = rows
-            .page(PageQuery {
-                size: PAGE,
-                offset,
-                filter,
-                tags: None,
-            })
-            .await?;
+        let query = PageQuery::new()
+            .filter("consumer", consumer)
+            .size(MAX_SIZE)
+            .offset(offset);
+        let page = rows.page(query).await?;
         groups.extend(page.data.into_iter().map(|row| row.group));
         offset = page.offset;
         if offset.is_none() {

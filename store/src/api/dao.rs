@@ -3,12 +3,15 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tidings_core::{CacheKey, Entity, FieldValue as _, KeyPart, Patch, Row, Schema};
+use tidings_core::{CacheKey, Entity, Field, FieldValue as _, KeyPart, Patch, Row, Schema};
 
 use crate::{
-    Error, FieldInput, Hook, Page, PageQuery, Selector, Table, Upserted, WriteOptions,
-    api::table::{cache_key_fields, check_parts},
-    write::transaction::Edit,
+    api::table::{Table, cache_key_fields, check_parts},
+    error::Error,
+    hook::Hook,
+    page::{Page, PageQuery},
+    selector::{FieldInput, Selector, Upserted, WriteOptions},
+    write::operation::Edit,
 };
 
 /// Reads and writes the rows of an entity. Cheap to clone.
@@ -86,8 +89,9 @@ impl<E: Entity> Dao<E> {
         entity: E,
         options: WriteOptions,
     ) -> impl Future<Output = Result<E, Error>> + Send + 'static + use<E> {
-        let row = self.schema().leave_unset(entity.to_row());
-        let inserted = self.table.insert(row, options);
+        let inserted = self
+            .table
+            .insert(self.schema().leave_unset(entity.to_row()), options);
         async move { Ok(E::from_row(inserted.await?)?) }
     }
 
@@ -114,10 +118,8 @@ impl<E: Entity> Dao<E> {
         field: &str,
         value: V,
     ) -> BoxFuture<'static, Result<Option<E>, Error>> {
-        let selected = self
-            .selector(field, value.into())
-            .map(|selector| self.table.select_where(&selector));
-        async move { typed(selected?.await?) }.boxed()
+        let selected = self.table.select_by(field, value);
+        async move { typed(selected.await?) }.boxed()
     }
 
     /// The row with these values of the cache key's fields, in the schema's order.
@@ -158,8 +160,8 @@ impl<E: Entity> Dao<E> {
     where
         F: FnOnce(&mut E) + Send + 'static,
     {
-        let selector = Selector::primary(self.schema(), id.to_value());
-        self.update_with(Ok(selector), edit, WriteOptions::default())
+        let selector = Selector::primary(id.to_value());
+        self.update_with(selector, edit, WriteOptions::default())
     }
 
     /// Changes the row with this value of a unique field; see [`update`](Self::update).
@@ -177,19 +179,19 @@ impl<E: Entity> Dao<E> {
         V: Into<FieldInput>,
         F: FnOnce(&mut E) + Send + 'static,
     {
-        let selector = self.selector(field, value.into());
+        let selector = Selector::by(field.to_owned(), value);
         self.update_with(selector, edit, WriteOptions::default())
             .boxed()
     }
 
-    /// [`update`](Self::update) by whatever [`selector`](Self::selector) gives, with options.
+    /// [`update`](Self::update) by a selector, with options.
     ///
     /// # Errors
     ///
-    /// As [`update`](Self::update), and the selector's own.
+    /// As [`update`](Self::update).
     pub fn update_with<F>(
         &self,
-        selector: Result<Selector, Error>,
+        selector: Selector,
         edit: F,
         options: WriteOptions,
     ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, F>
@@ -201,11 +203,9 @@ impl<E: Entity> Dao<E> {
             edit(&mut entity);
             Ok(entity.to_row())
         };
-        let updated = selector.map(|selector| {
-            let edit = Edit::With(Box::new(edit));
-            self.table.update_with(selector, Ok(edit), options)
-        });
-        async move { typed(updated?.await?) }
+        let edit = Edit::With(Box::new(edit));
+        let updated = self.table.update_with(selector, Ok(edit), options);
+        async move { typed(updated.await?) }
     }
 
     /// Replaces the row with this entity's primary key, or creates it; see [`Table::upsert`].
@@ -217,8 +217,9 @@ impl<E: Entity> Dao<E> {
         &self,
         entity: E,
     ) -> impl Future<Output = Result<(E, Upserted), Error>> + Send + 'static + use<E> {
-        let selector = Selector::primary(self.schema(), entity.id().to_value());
-        self.upsert_with(Ok(selector), entity, WriteOptions::default())
+        let mut row = self.schema().leave_unset(entity.to_row());
+        let id = row.0.swap_remove(self.schema().primary_key());
+        self.upsert_with(Selector::primary(id), entity, WriteOptions::default())
     }
 
     /// Replaces the row with this value of a unique field, or creates it. The entity's own primary key is
@@ -233,27 +234,29 @@ impl<E: Entity> Dao<E> {
         value: V,
         entity: E,
     ) -> BoxFuture<'static, Result<(E, Upserted), Error>> {
-        let selector = self.selector(field, value.into());
+        let selector = Selector::by(field.to_owned(), value);
         self.upsert_with(selector, entity, WriteOptions::default())
             .boxed()
     }
 
-    /// [`upsert`](Self::upsert) by whatever [`selector`](Self::selector) gives, with options.
+    /// [`upsert`](Self::upsert) by a selector, with options.
     ///
     /// # Errors
     ///
-    /// As [`Table::upsert`], and the selector's own.
+    /// As [`Table::upsert`].
     pub fn upsert_with(
         &self,
-        selector: Result<Selector, Error>,
+        selector: Selector,
         entity: E,
         options: WriteOptions,
     ) -> impl Future<Output = Result<(E, Upserted), Error>> + Send + 'static + use<E> {
-        let row = self.schema().leave_unset(entity.to_row());
-        let row = Patch(row.0.into_iter().enumerate().collect());
-        let upserted = selector.map(|selector| self.table.upsert(selector, row, options));
+        let names = E::schema().fields().iter().map(Field::name);
+        let row: Patch = names
+            .zip(self.schema().leave_unset(entity.to_row()).0)
+            .collect();
+        let upserted = self.table.upsert(selector, row, options);
         async move {
-            let (row, upserted) = upserted?.await?;
+            let (row, upserted) = upserted.await?;
             Ok((E::from_row(row)?, upserted))
         }
     }
@@ -267,8 +270,8 @@ impl<E: Entity> Dao<E> {
         &self,
         id: E::Id,
     ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
-        let selector = Selector::primary(self.schema(), id.to_value());
-        self.delete_with(Ok(selector), WriteOptions::default())
+        let selector = Selector::primary(id.to_value());
+        self.delete_with(selector, WriteOptions::default())
     }
 
     /// Deletes the row with this value of a unique field and what goes with it; see [`Table::delete`].
@@ -281,22 +284,22 @@ impl<E: Entity> Dao<E> {
         field: &str,
         value: V,
     ) -> BoxFuture<'static, Result<Option<E>, Error>> {
-        let selector = self.selector(field, value.into());
+        let selector = Selector::by(field.to_owned(), value);
         self.delete_with(selector, WriteOptions::default()).boxed()
     }
 
-    /// [`delete`](Self::delete) by whatever [`selector`](Self::selector) gives, with options.
+    /// [`delete`](Self::delete) by a selector, with options.
     ///
     /// # Errors
     ///
-    /// As [`Table::delete`], and the selector's own.
+    /// As [`Table::delete`].
     pub fn delete_with(
         &self,
-        selector: Result<Selector, Error>,
+        selector: Selector,
         options: WriteOptions,
     ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
-        let deleted = selector.map(|selector| self.table.delete(selector, options));
-        async move { typed(deleted?.await?) }
+        let deleted = self.table.delete(selector, options);
+        async move { typed(deleted.await?) }
     }
 
     /// Lists rows, a page at a time; see [`PageQuery`].
@@ -315,22 +318,6 @@ impl<E: Entity> Dao<E> {
             let data = data.collect::<Result<_, _>>()?;
             Ok(Page { data, offset })
         }
-    }
-
-    /// Selects a row by a field's name, for the methods that take a selector.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownField`], [`Error::WrongKind`].
-    pub fn selector(&self, field: &str, value: impl Into<FieldInput>) -> Result<Selector, Error> {
-        let schema = self.schema();
-        let Some((index, declared)) = schema.field(field) else {
-            return Err(Error::UnknownField {
-                entity: schema.name().to_owned(),
-                field: field.to_owned(),
-            });
-        };
-        Ok(Selector::by(index, value.into().of(schema, declared)?))
     }
 
     /// The cache key of a row with these values of the cache key's fields, in the schema's order; where the

@@ -13,11 +13,15 @@ use tidings_core::{Entity, Schema, check_all, clock::Clock};
 use tokio::{runtime::Handle, sync::Mutex as AsyncMutex};
 
 use crate::{
-    ChangeSink, Dao, Error, Table,
-    sqlite::connection::{Readers, Writer, execute},
-    sqlite::layout::lay_out,
-    sqlite::location::{Identity, Location, Lock, canonical},
-    write::catalog::Catalog,
+    api::{dao::Dao, shared::Shared, table::Table},
+    error::Error,
+    sink::ChangeSink,
+    sqlite::{
+        connection::{Readers, Writer},
+        layout::lay_out,
+        location::{Identity, Location, Lock, canonical},
+    },
+    write::{attached::Attached, catalog::Catalog, commit::Route},
 };
 
 /// A database, opened for this process alone. Cheap to clone; all clones are one store.
@@ -34,26 +38,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Store {
     shared: Arc<Shared>,
-}
-
-/// What the handles of one store share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    location: Location,
-    pub(crate) writer: Arc<AsyncMutex<Writer>>,
-    pub(crate) readers: Readers,
-    attached: OnceLock<Arc<Attached>>,
-    closed: AtomicBool,
-    /// Goes last: nobody may open the file before the connections are told to close.
-    lock: Mutex<Option<Lock>>,
-}
-
-/// What a node makes of a store.
-pub(crate) struct Attached {
-    pub(crate) catalog: Catalog,
-    pub(crate) sink: Arc<dyn ChangeSink>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) runtime: Handle,
 }
 
 /// What [`Store::attach`] needs to know.
@@ -213,8 +197,11 @@ impl Store {
             })?;
         Ok(Table {
             shared: Arc::clone(&self.shared),
-            attached: Arc::clone(attached),
-            entity,
+            route: Route {
+                writer: Arc::clone(&self.shared.writer),
+                attached: Arc::clone(attached),
+                entity,
+            },
         })
     }
 
@@ -260,36 +247,6 @@ impl Store {
         lock.unwrap_or_else(PoisonError::into_inner).take();
         readers?;
         Ok(writer?)
-    }
-}
-
-impl Shared {
-    /// Whether calls are still taken.
-    pub(crate) fn check_open(&self) -> Result<(), Error> {
-        if self.closed.load(Ordering::SeqCst) {
-            Err(Error::Closed)
-        } else {
-            Ok(())
-        }
-    }
-
-    async fn ping(&self) -> Result<(), Error> {
-        self.check_open()?;
-        let mut reader = self.readers.acquire().await?;
-        Ok(execute(
-            reader.connection().await?,
-            "SELECT count(*) FROM sqlite_schema",
-        )
-        .await?)
-    }
-}
-
-impl fmt::Debug for Attached {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attached")
-            .field("entities", &self.catalog.names())
-            .field("clock", &self.clock)
-            .finish_non_exhaustive()
     }
 }
 

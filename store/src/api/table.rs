@@ -2,17 +2,25 @@
 
 use std::sync::Arc;
 
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tidings_core::{Patch, Row, Schema, Value};
 
 use crate::{
-    Error, Hook, Method, Page, PageQuery, Selector, Upserted, WriteOptions,
-    api::store::{Attached, Shared},
-    hook::Call,
-    page,
-    sqlite::statements::Sql,
-    sqlite::values::{arguments, decode},
-    write::catalog::Stored,
-    write::transaction::{Edit, Write, Written, mismatch},
+    api::shared::Shared,
+    error::Error,
+    hook::{Call, Hook},
+    method::Method,
+    page::{self, Page, PageQuery},
+    selector::{FieldInput, Selector, Upserted, WriteOptions},
+    sqlite::{
+        statements::Sql,
+        values::{arguments, decode},
+    },
+    write::{
+        catalog::Stored,
+        commit::Route,
+        operation::{Delete, Edit, Given, Insert, Target, Update, Upsert},
+    },
 };
 
 /// The rows of one entity, without their type; what [`Dao`](crate::Dao) and the admin API have in common.
@@ -32,8 +40,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Table {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) attached: Arc<Attached>,
-    pub(crate) entity: usize,
+    pub(crate) route: Route,
 }
 
 impl Table {
@@ -59,8 +66,7 @@ impl Table {
         row: Row,
         options: WriteOptions,
     ) -> impl Future<Output = Result<Row, Error>> + Send + 'static + use<> {
-        let written = self.write(Ok(Write::Insert(row)), options);
-        async move { Ok(written.await?.row.unwrap_or_default()) }
+        self.route.write(Ok(Insert(row)), options)
     }
 
     /// The row with this primary key.
@@ -72,20 +78,21 @@ impl Table {
         &self,
         id: Value,
     ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
-        self.select_where(&Selector::primary(self.schema(), id))
+        self.select_where(Selector::primary(id))
     }
 
-    /// The row with this value of a unique field, by index in the schema.
+    /// The row with this value of a unique field.
     ///
     /// # Errors
     ///
     /// As [`select_where`](Self::select_where).
     pub fn select_by(
         &self,
-        field: usize,
-        value: Value,
-    ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
-        self.select_where(&Selector::by(field, value))
+        field: &str,
+        value: impl Into<FieldInput>,
+    ) -> BoxFuture<'static, Result<Option<Row>, Error>> {
+        self.select_where(Selector::by(field.to_owned(), value))
+            .boxed()
     }
 
     /// The row that a selector means.
@@ -96,20 +103,23 @@ impl Table {
     /// [`Error::Hook`]; or the database fails.
     pub fn select_where(
         &self,
-        selector: &Selector,
+        selector: Selector,
     ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
         let table = self.clone();
-        let selector = selector.clone();
         async move {
-            let sql = Sql::clone(table.statement_for(&selector)?);
-            let call = table.call(Method::Select, Some(&selector));
-            let hooks = table.stored().hooks.current();
+            let stored = table.stored();
+            let target = Target::of(selector, stored.schema)?;
+            let call = table.call(Method::Select, Some(&target.selector));
+            let hooks = stored.hooks.current();
             hooks.before(&call)?;
-            let row = match &selector.value {
-                Value::Null => None,
-                value => table.read(&sql, [value]).await?.pop(),
+
+            let target = &target.resolved;
+            let row = match (&target.value, stored.statements.by_field(target.field)) {
+                (Value::Null, _) | (_, None) => None,
+                (value, Some(sql)) => table.read(sql, [value]).await?.pop(),
             };
-            let row = row.filter(|row| mismatch(&selector, row).is_none());
+            let row = row.filter(|row| target.mismatch(row).is_none());
+
             hooks.after(&Call {
                 row: row.as_ref(),
                 ..call
@@ -180,7 +190,7 @@ impl Table {
         patch: Patch,
         options: WriteOptions,
     ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
-        let edit = self.check_patch(&patch).map(|()| Edit::Patch(patch));
+        let edit = Edit::patch(patch, self.schema());
         self.update_with(selector, edit, options)
     }
 
@@ -191,12 +201,12 @@ impl Table {
         edit: Result<Edit, Error>,
         options: WriteOptions,
     ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
-        let checked = self.statement_for(&selector).map(drop);
-        let write = checked
-            .and(edit)
-            .map(|edit| Write::Update { selector, edit });
-        let written = self.write(write, options);
-        async move { Ok(written.await?.row) }
+        let target = Target::of(selector, self.schema());
+        let update = target.and_then(|target| {
+            let edit = edit?;
+            Ok(Update { target, edit })
+        });
+        self.route.write(update, options)
     }
 
     /// Replaces the selected row, or creates it.
@@ -215,18 +225,12 @@ impl Table {
         row: Patch,
         options: WriteOptions,
     ) -> impl Future<Output = Result<(Row, Upserted), Error>> + Send + 'static + use<> {
-        let checked = self.statement_for(&selector).map(drop);
-        let write = checked
-            .and(self.check_patch(&row))
-            .map(|()| Write::Upsert { selector, row });
-        let written = self.write(write, options);
-        async move {
-            let Written { row, upserted } = written.await?;
-            Ok((
-                row.unwrap_or_default(),
-                upserted.unwrap_or(Upserted::Created),
-            ))
-        }
+        let target = Target::of(selector, self.schema());
+        let upsert = target.and_then(|target| {
+            let given = Given::of(&row, self.schema())?;
+            Ok(Upsert { target, given })
+        });
+        self.route.write(upsert, options)
     }
 
     /// Deletes the selected row and what goes with it; gives the row as it was, or none if it was not there.
@@ -245,9 +249,9 @@ impl Table {
         selector: Selector,
         options: WriteOptions,
     ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
-        let checked = self.statement_for(&selector).map(drop);
-        let written = self.write(checked.map(|()| Write::Delete { selector }), options);
-        async move { Ok(written.await?.row) }
+        let target = Target::of(selector, self.schema());
+        self.route
+            .write(target.map(|target| Delete { target }), options)
     }
 
     /// Lists rows, a page at a time.
@@ -263,7 +267,7 @@ impl Table {
         let table = self.clone();
         async move {
             let stored = table.stored();
-            let size = query.size;
+            let size = query.rows();
             let (shape, parameters) = query.prepare(stored.schema)?;
             let call = table.call(Method::Page, None);
             let hooks = stored.hooks.current();
@@ -282,34 +286,7 @@ impl Table {
     }
 
     pub(crate) fn stored(&self) -> &Stored {
-        self.attached.catalog.get(self.entity)
-    }
-
-    /// The statement that selects by the selector's field, if the selector is one.
-    fn statement_for(&self, selector: &Selector) -> Result<&Sql, Error> {
-        let schema = self.schema();
-        let named = [(selector.field, &selector.value)].into_iter();
-        let further = selector.and.iter().map(|(field, value)| (*field, value));
-        for (field, value) in named.chain(further) {
-            check_kind(schema, field, value)?;
-        }
-        let statement = self.stored().statements.by_field(selector.field);
-        statement.ok_or_else(|| Error::NotUnique {
-            entity: schema.name().to_owned(),
-            field: schema.fields()[selector.field].name().to_owned(),
-        })
-    }
-
-    fn check_patch(&self, patch: &Patch) -> Result<(), Error> {
-        let schema = self.schema();
-        let unknown = patch
-            .0
-            .iter()
-            .find(|(field, _)| schema.fields().get(*field).is_none());
-        match unknown {
-            Some((field, _)) => Err(unknown_field(schema, *field)),
-            None => Ok(()),
-        }
+        self.route.stored()
     }
 
     fn call<'a>(&self, method: Method, selector: Option<&'a Selector>) -> Call<'a> {
@@ -365,7 +342,7 @@ pub(crate) fn check_parts(schema: &Schema, given: usize) -> Result<(), Error> {
 /// Refuses a field that is not there, and a value that cannot be one of its.
 pub(crate) fn check_kind(schema: &Schema, field: usize, value: &Value) -> Result<(), Error> {
     let Some(declared) = schema.fields().get(field) else {
-        return Err(unknown_field(schema, field));
+        return Ok(());
     };
     if value.is(declared.kind()) {
         Ok(())
@@ -375,12 +352,5 @@ pub(crate) fn check_kind(schema: &Schema, field: usize, value: &Value) -> Result
             field: declared.name().to_owned(),
             message: format!("expected a {}", declared.kind().name()),
         })
-    }
-}
-
-fn unknown_field(schema: &Schema, field: usize) -> Error {
-    Error::UnknownField {
-        entity: schema.name().to_owned(),
-        field: format!("number {field}"),
     }
 }

@@ -21,7 +21,7 @@ use tidings_core::BoxError;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    Error, error,
+    error::{self, Error},
     sqlite::location::{Identity, Location},
     sqlite::statements::Sql,
 };

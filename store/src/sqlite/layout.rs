@@ -16,7 +16,7 @@ use sea_query::{
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, error::ErrorKind};
 use tidings_core::{Field, Schema};
 
-use crate::{Error, sqlite::statements::uniques, sqlite::values::column_type};
+use crate::{error::Error, sqlite::statements::uniques, sqlite::values::column_type};
 
 /// Makes or completes the tables; to be run in a transaction, which is rolled back on an error.
 pub(crate) async fn lay_out(

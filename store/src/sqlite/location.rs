@@ -17,7 +17,7 @@ use std::{
 use percent_encoding::percent_decode_str;
 use tidings_core::BoxError;
 
-use crate::Error;
+use crate::error::Error;
 
 /// What a database URL names.
 #[derive(Clone, Debug, PartialEq, Eq)]

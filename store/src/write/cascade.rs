@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use tidings_core::{CacheKey, OnDelete, Row, Value};
 
 use crate::{
-    Error,
+    error::Error,
     sqlite::connection::{change, execute, first},
     sqlite::values::{arguments, decode, list},
     write::catalog::{Catalog, Child},

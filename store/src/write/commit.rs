@@ -20,29 +20,40 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tidings_core::{Cause, Row};
-use tokio::sync::OwnedMutexGuard;
+use tidings_core::{Cause, Row, Schema};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
-    ChangeSet, ChangeSink, Error, Method, Selector, Table, WriteOptions,
+    error::Error,
     hook::Call,
+    method::Method,
+    selector::{Selector, WriteOptions},
+    sink::{ChangeSet, ChangeSink},
     sqlite::connection::Writer,
-    write::transaction::{Transaction, Write, Written},
+    write::{attached::Attached, catalog::Stored, operation::Operation, transaction::Transaction},
 };
 
-impl Table {
-    /// Runs a write in a task of its own. The cause is that of the caller, now.
-    pub(crate) fn write(
+/// Where writes on one entity go. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) writer: Arc<Mutex<Writer>>,
+    pub(crate) attached: Arc<Attached>,
+    pub(crate) entity: usize,
+}
+
+impl Route {
+    /// Does a write in a task of its own. The cause is that of the caller, now.
+    pub(crate) fn write<O: Operation>(
         &self,
-        write: Result<Write, Error>,
+        operation: Result<O, Error>,
         options: WriteOptions,
-    ) -> impl Future<Output = Result<Written, Error>> + Send + 'static + use<> {
-        let table = self.clone();
+    ) -> impl Future<Output = Result<O::Output, Error>> + Send + 'static + use<O> {
+        let route = self.clone();
         let cause = Cause::current();
         async move {
-            let write = write?;
-            let runtime = table.attached.runtime.clone();
-            match runtime.spawn(run(table, write, options, cause)).await {
+            let operation = operation?;
+            let runtime = route.attached.runtime.clone();
+            match runtime.spawn(route.run(operation, options, cause)).await {
                 Ok(result) => result,
                 Err(error) => Err(match error.try_into_panic() {
                     Ok(payload) => Error::panicked("a write", &*payload),
@@ -51,77 +62,95 @@ impl Table {
             }
         }
     }
-}
 
-async fn run(
-    table: Table,
-    write: Write,
-    options: WriteOptions,
-    cause: Option<Cause>,
-) -> Result<Written, Error> {
-    let hooks = table.stored().hooks.current();
-    // Only hooks want to know, and a row may be long.
-    let seen = (!hooks.is_empty()).then(|| Seen::of(&write));
-    if let Some(seen) = &seen {
-        hooks.before(&seen.call(&table, seen.row.as_ref()))?;
+    pub(crate) fn stored(&self) -> &Stored {
+        self.attached.catalog.get(self.entity)
     }
 
-    let mut writer = Arc::clone(&table.shared.writer).lock_owned().await;
-    let staged = AssertUnwindSafe(stage(&table, &mut writer, write, options, cause));
-    let staged = match staged.catch_unwind().await {
-        Ok(staged) => staged,
-        Err(payload) => Err(Error::panicked("a write", &*payload)),
-    };
-    let (written, changes) = match staged {
-        Ok(staged) => staged,
-        Err(error) => {
-            writer.rollback().await;
-            return Err(error);
+    async fn run<O: Operation>(
+        self,
+        operation: O,
+        options: WriteOptions,
+        cause: Option<Cause>,
+    ) -> Result<O::Output, Error> {
+        let hooks = self.stored().hooks.current();
+        // Only hooks want to know, and a row may be long.
+        let seen = (!hooks.is_empty()).then(|| Seen::of(&operation));
+        if let Some(seen) = &seen {
+            hooks.before(&seen.call(self.stored().schema, seen.row.as_ref()))?;
         }
-    };
-    if changes.changes.is_empty() {
-        writer.rollback().await;
-        drop(writer);
-    } else {
+
+        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        let staged = AssertUnwindSafe(self.stage(&mut writer, operation, options, cause));
+        let staged = match staged.catch_unwind().await {
+            Ok(staged) => staged,
+            Err(payload) => Err(Error::panicked("a write", &*payload)),
+        };
+        let (output, changes) = match staged {
+            Ok(staged) => staged,
+            Err(error) => {
+                writer.rollback().await;
+                return Err(error);
+            }
+        };
+
+        if changes.changes.is_empty() {
+            writer.rollback().await;
+            drop(writer);
+        } else {
+            self.commit(writer, changes).await?;
+        }
+
+        if let Some(seen) = &seen {
+            hooks.after(&seen.call(self.stored().schema, O::row(&output)));
+        }
+        Ok(output)
+    }
+
+    /// Does the write up to its commit.
+    async fn stage<O: Operation>(
+        &self,
+        writer: &mut Writer,
+        operation: O,
+        options: WriteOptions,
+        cause: Option<Cause>,
+    ) -> Result<(O::Output, ChangeSet), Error> {
+        let connection = writer.begin().await?;
+        let now = self.attached.clock.wall();
+        let mut transaction = Transaction::new(&self.attached.catalog, connection, now);
+        let output = operation.run(&mut transaction, self.entity).await?;
+
+        let (changes, evict) = transaction.into_changes();
+        let changes = ChangeSet {
+            changes,
+            evict,
+            no_event: options.no_event,
+            cause,
+        };
+        Ok((output, changes))
+    }
+
+    /// Commits, and waits for the handlers.
+    async fn commit(
+        &self,
+        writer: OwnedMutexGuard<Writer>,
+        changes: ChangeSet,
+    ) -> Result<(), Error> {
         let commit = Commit {
             writer: Some(writer),
-            sink: Arc::clone(&table.attached.sink),
+            sink: Arc::clone(&self.attached.sink),
             changes: Some(changes),
         };
         let announced = commit.run().await.map_err(|error| {
-            tracing::error!(entity = table.schema().name(), %error, "a commit failed");
+            tracing::error!(entity = self.stored().schema.name(), %error, "a commit failed");
             Error::Commit(error)
         })?;
+
         if let Err(payload) = AssertUnwindSafe(announced).catch_unwind().await {
             log_panic(&*payload);
         }
+        Ok(())
     }
-    if let Some(seen) = &seen {
-        hooks.after(&seen.call(&table, written.row.as_ref()));
-    }
-    Ok(written)
-}
-
-/// Does the write up to its commit.
-async fn stage(
-    table: &Table,
-    writer: &mut Writer,
-    write: Write,
-    options: WriteOptions,
-    cause: Option<Cause>,
-) -> Result<(Written, ChangeSet), Error> {
-    let connection = writer.begin().await?;
-    let now = table.attached.clock.wall();
-    let mut transaction = Transaction::new(&table.attached.catalog, connection, now);
-    let written = transaction.run(table.entity, write).await?;
-    let (changes, evict) = transaction.into_changes();
-    let changes = ChangeSet {
-        changes,
-        evict,
-        no_event: options.no_event,
-        cause,
-    };
-    Ok((written, changes))
 }
 
 /// A commit that is being done. Dropped before its end is known, it tells the sink so, at once and again
@@ -208,13 +237,8 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(write: &Write) -> Self {
-        let (method, selector, row) = match write {
-            Write::Insert(row) => (Method::Insert, None, Some(row)),
-            Write::Update { selector, .. } => (Method::Update, Some(selector), None),
-            Write::Upsert { selector, .. } => (Method::Upsert, Some(selector), None),
-            Write::Delete { selector } => (Method::Delete, Some(selector), None),
-        };
+    fn of<O: Operation>(operation: &O) -> Self {
+        let (method, selector, row) = operation.request();
         Self {
             method,
             selector: selector.cloned(),
@@ -222,10 +246,10 @@ impl Seen {
         }
     }
 
-    fn call<'a>(&'a self, table: &Table, row: Option<&'a Row>) -> Call<'a> {
+    fn call<'a>(&'a self, schema: &'static Schema, row: Option<&'a Row>) -> Call<'a> {
         Call {
             method: self.method,
-            schema: table.schema(),
+            schema,
             selector: self.selector.as_ref(),
             row,
         }
@@ -243,7 +267,7 @@ mod tests {
     use tidings_core::{Field, Schema, Value, clock::ManualClock};
 
     use super::*;
-    use crate::{Attachment, Store};
+    use crate::{Attachment, Store, Table, write::operation::Insert};
 
     #[derive(Debug, Default)]
     struct Recorder {
@@ -299,7 +323,7 @@ mod tests {
         let (entered, has_entered) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
         {
-            let mut writer = table.shared.writer.lock().await;
+            let mut writer = table.route.writer.lock().await;
             let connection = writer.connection().await.unwrap();
             let mut handle = connection.lock_handle().await.unwrap();
             handle.set_commit_hook(move || {
@@ -319,7 +343,7 @@ mod tests {
 
         // It was committed in the end, of which the sink hears before anybody can write; the writer is usable.
         release.send(()).unwrap();
-        let mut writer = table.shared.writer.lock().await;
+        let mut writer = table.route.writer.lock().await;
         assert_eq!(*sink.in_doubt.lock().unwrap(), ["rows@7", "rows@7"]);
         writer.begin().await.unwrap();
         writer.rollback().await;
@@ -335,9 +359,11 @@ mod tests {
             let runtime = tokio::runtime::Handle::current();
             let (_store, table) = store(url, &sink, runtime).await;
             let abandon = async |id: i64| {
-                let mut writer = table.shared.writer.lock().await;
-                let write = Write::Insert(Row(vec![Value::Integer(id)]));
-                let staged = stage(&table, &mut writer, write, WriteOptions::default(), None).await;
+                let mut writer = table.route.writer.lock().await;
+                let write = Insert(Row(vec![Value::Integer(id)]));
+                let route = &table.route;
+                let staged = route.stage(&mut writer, write, WriteOptions::default(), None);
+                let staged = staged.await;
                 assert_eq!(staged.unwrap().1.changes.len(), 1);
             };
             abandon(1).await;

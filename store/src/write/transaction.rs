@@ -4,10 +4,11 @@
 use std::collections::HashSet;
 
 use sqlx::{SqliteConnection, error::ErrorKind};
-use tidings_core::{Auto, CacheKey, Field, Operation, Patch, Row, Timestamp, Value, Violations};
+use tidings_core::{CacheKey, Operation, Row, Timestamp, Value, Violations};
 
 use crate::{
-    Error, RowChange, Selector, Upserted,
+    error::Error,
+    sink::RowChange,
     sqlite::connection::{change, rows},
     sqlite::statements::Sql,
     sqlite::values::{arguments, bind, decode, list},
@@ -17,25 +18,12 @@ use crate::{
 /// How many primary keys go into one statement's list.
 pub(crate) const CHUNK: usize = 500;
 
-/// What a write is to do.
-pub(crate) enum Write {
-    Insert(Row),
-    Update { selector: Selector, edit: Edit },
-    Upsert { selector: Selector, row: Patch },
-    Delete { selector: Selector },
-}
-
-/// How an update makes the new row of the old one.
-pub(crate) enum Edit {
-    Patch(Patch),
-    With(Box<dyn FnOnce(Row) -> Result<Row, Error> + Send>),
-}
-
-/// The row that a write was about, as it is now (a deleted one: as it was last); none if there is none.
-#[derive(Debug, Default)]
-pub(crate) struct Written {
-    pub(crate) row: Option<Row>,
-    pub(crate) upserted: Option<Upserted>,
+/// Where a row is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    New,
+    /// Over its predecessor, with which it cannot clash.
+    Over,
 }
 
 /// An open transaction and what it has changed so far.
@@ -48,14 +36,6 @@ pub(crate) struct Transaction<'a> {
     evict: Vec<CacheKey>,
     /// What `evict` holds.
     evicted: HashSet<CacheKey>,
-}
-
-/// What a selector leads to.
-enum Found {
-    Row(Row),
-    Nothing,
-    /// A row whose field of this index is not as the selector demands.
-    Elsewhere(usize),
 }
 
 impl<'a> Transaction<'a> {
@@ -74,59 +54,27 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Does a write on an entity.
-    pub(crate) async fn run(&mut self, entity: usize, write: Write) -> Result<Written, Error> {
-        let mut written = Written::default();
-        match write {
-            Write::Insert(row) => written.row = Some(self.insert(entity, row).await?),
-            Write::Update { selector, edit } => {
-                if let Found::Row(old) = self.find(entity, &selector).await? {
-                    let new = match edit {
-                        Edit::Patch(patch) => old.patched(&patch),
-                        Edit::With(edit) => edit(old.clone())?,
-                    };
-                    written.row = Some(self.update(entity, old, new).await?);
-                }
-            }
-            Write::Upsert { selector, row } => {
-                let (row, upserted) = self.upsert(entity, &selector, &row).await?;
-                written.row = Some(row);
-                written.upserted = Some(upserted);
-            }
-            Write::Delete { selector } => {
-                if let Found::Row(row) = self.find(entity, &selector).await? {
-                    self.delete(entity, row.clone()).await?;
-                    written.row = Some(row);
-                }
-            }
-        }
-        Ok(written)
-    }
-
     /// What was changed and what is to be evicted.
     pub(crate) fn into_changes(self) -> (Vec<RowChange>, Vec<CacheKey>) {
         (self.changes, self.evict)
     }
 
-    async fn find(&mut self, entity: usize, selector: &Selector) -> Result<Found, Error> {
+    /// Reads the row with a value of a unique field.
+    pub(crate) async fn by_field(
+        &mut self,
+        entity: usize,
+        field: usize,
+        value: &Value,
+    ) -> Result<Option<Row>, Error> {
         let stored = self.catalog.get(entity);
-        let Some(sql) = stored.statements.by_field(selector.field) else {
-            return Ok(Found::Nothing);
+        let Some(sql) = stored.statements.by_field(field) else {
+            return Ok(None);
         };
-        if selector.value.is_null() {
-            return Ok(Found::Nothing);
-        }
-        let mut found = self.rows(stored, sql, [&selector.value]).await?;
-        Ok(match found.pop() {
-            None => Found::Nothing,
-            Some(row) => match mismatch(selector, &row) {
-                None => Found::Row(row),
-                Some(field) => Found::Elsewhere(field),
-            },
-        })
+        Ok(self.rows(stored, sql, [value]).await?.pop())
     }
 
-    async fn insert(&mut self, entity: usize, row: Row) -> Result<Row, Error> {
+    /// Stores a new row and returns it with what was made for it.
+    pub(crate) async fn insert(&mut self, entity: usize, row: Row) -> Result<Row, Error> {
         let stored = self.catalog.get(entity);
         let row = stored
             .schema
@@ -138,7 +86,7 @@ impl<'a> Transaction<'a> {
             arguments(&row.0)?,
         );
         if let Err(error) = inserted.await {
-            return Err(self.explain(stored, &row, false, error).await);
+            return Err(self.explain(stored, &row, Place::New, error).await);
         }
         self.evict_row(stored, &row);
         self.changes.push(RowChange {
@@ -157,60 +105,26 @@ impl<'a> Transaction<'a> {
             .schema
             .complete_update(new, self.now)
             .map_err(|violations| Error::violations(stored.schema.name(), violations))?;
-        self.replace(entity, old, new).await
+        self.store_over(entity, old, new).await
     }
 
-    async fn upsert(
+    /// Stores a row in the place of its predecessor: what it lacks is made, as for a new one.
+    pub(crate) async fn replace(
         &mut self,
         entity: usize,
-        selector: &Selector,
-        given: &Patch,
-    ) -> Result<(Row, Upserted), Error> {
+        old: Row,
+        new: Row,
+    ) -> Result<Row, Error> {
         let stored = self.catalog.get(entity);
-        let schema = stored.schema;
-        let old = match self.find(entity, selector).await? {
-            Found::Row(old) => Some(old),
-            Found::Nothing => None,
-            Found::Elsewhere(field) => {
-                return Err(Error::Condition {
-                    entity: schema.name().to_owned(),
-                    field: schema.fields()[field].name().to_owned(),
-                });
-            }
-        };
-        let mut row = Row::empty(schema);
-        if let Some(old) = &old {
-            for (index, field) in schema.fields().iter().enumerate() {
-                if is_kept(field) {
-                    row.0[index].clone_from(&old.0[index]);
-                }
-            }
-        }
-        for (index, value) in &given.0 {
-            if let (Some(field), Some(slot)) = (schema.fields().get(*index), row.0.get_mut(*index))
-                && !(is_kept(field) && value.is_null())
-            {
-                slot.clone_from(value);
-            }
-        }
-        for (index, value) in selector
-            .and
-            .iter()
-            .chain([&(selector.field, selector.value.clone())])
-        {
-            row.0[*index].clone_from(value);
-        }
-        let Some(old) = old else {
-            return Ok((self.insert(entity, row).await?, Upserted::Created));
-        };
-        let row = schema
-            .complete_insert(row, self.now)
-            .map_err(|violations| Error::violations(schema.name(), violations))?;
-        Ok((self.replace(entity, old, row).await?, Upserted::Replaced))
+        let new = stored
+            .schema
+            .complete_insert(new, self.now)
+            .map_err(|violations| Error::violations(stored.schema.name(), violations))?;
+        self.store_over(entity, old, new).await
     }
 
     /// Stores a complete row over its predecessor, whose primary key it must keep.
-    async fn replace(&mut self, entity: usize, old: Row, new: Row) -> Result<Row, Error> {
+    async fn store_over(&mut self, entity: usize, old: Row, new: Row) -> Result<Row, Error> {
         let stored = self.catalog.get(entity);
         let schema = stored.schema;
         if stored.id(&old) != stored.id(&new) {
@@ -229,7 +143,7 @@ impl<'a> Transaction<'a> {
         bind(&mut values, stored.id(&new))?;
         let updated = change(self.connection, &stored.statements.update, values);
         if let Err(error) = updated.await {
-            return Err(self.explain(stored, &new, true, error).await);
+            return Err(self.explain(stored, &new, Place::Over, error).await);
         }
         self.evict_row(stored, &old);
         self.evict_row(stored, &new);
@@ -306,11 +220,11 @@ impl<'a> Transaction<'a> {
         &mut self,
         stored: &Stored,
         row: &Row,
-        is_update: bool,
+        place: Place,
         error: sqlx::Error,
     ) -> Error {
         let explained = match error.as_database_error().map(|error| error.kind()) {
-            Some(ErrorKind::UniqueViolation) => self.clash(stored, row, is_update).await,
+            Some(ErrorKind::UniqueViolation) => self.clash(stored, row, place).await,
             Some(ErrorKind::ForeignKeyViolation) => self.missing(stored, row).await,
             _ => Ok(None),
         };
@@ -325,12 +239,11 @@ impl<'a> Transaction<'a> {
         &mut self,
         stored: &Stored,
         row: &Row,
-        is_update: bool,
+        place: Place,
     ) -> Result<Option<Error>, Error> {
-        let own = if is_update {
-            stored.id(row)
-        } else {
-            &Value::Null
+        let own = match place {
+            Place::Over => stored.id(row),
+            Place::New => &Value::Null,
         };
         for unique in &stored.statements.unique {
             let values: Vec<_> = unique.fields.iter().map(|&field| &row.0[field]).collect();
@@ -374,17 +287,4 @@ impl<'a> Transaction<'a> {
         }
         Ok(None)
     }
-}
-
-/// The first of a selector's further conditions that a row does not meet.
-pub(crate) fn mismatch(selector: &Selector, row: &Row) -> Option<usize> {
-    let mut conditions = selector.and.iter();
-    conditions
-        .find(|(field, value)| row.0.get(*field) != Some(value))
-        .map(|(field, _)| *field)
-}
-
-/// Whether a replaced row hands its value on where none is given.
-fn is_kept(field: &Field) -> bool {
-    field.is_primary_key() || field.auto_value() == Some(Auto::CreateTime)
 }

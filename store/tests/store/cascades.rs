@@ -202,15 +202,18 @@ async fn tie(table: &Table, knots: &[(i64, [Option<i64>; 3])]) {
     }
     for (id, references) in knots {
         let values = references.map(|to| to.map_or(Value::Null, Value::Integer));
-        let patch = Patch((1..).zip(values).collect());
-        let selector = Selector::primary(table.schema(), Value::Integer(*id));
+        let patch = ["cascades", "also_cascades", "restricts"]
+            .into_iter()
+            .zip(values)
+            .collect::<Patch>();
+        let selector = Selector::primary(Value::Integer(*id));
         let tied = table.update(selector, patch, WriteOptions::default());
         tied.await.unwrap().unwrap();
     }
 }
 
 async fn delete(table: &Table, id: i64) -> Result<Option<Row>, Error> {
-    let selector = Selector::primary(table.schema(), Value::Integer(id));
+    let selector = Selector::primary(Value::Integer(id));
     table.delete(selector, WriteOptions::default()).await
 }
 
@@ -310,7 +313,7 @@ async fn a_large_tree_is_deleted_whole() {
     knots.extend((1201..=1300).map(|id| (id, [Some(id - 1), None, None])));
     tie(&table, &knots).await;
     fixture.sink.take();
-    let evicting = Selector::primary(table.schema(), Value::Integer(0));
+    let evicting = Selector::primary(Value::Integer(0));
     let updated = table.update(evicting, Patch::new(), WriteOptions::default());
     updated.await.unwrap().unwrap();
     assert_eq!(fixture.sink.take_one().evict.len(), knots.len());

@@ -132,6 +132,13 @@ fn delete(model: &mut Model, doomed: i64) -> Result<(), &'static str> {
 }
 
 /// What the model makes of an operation.
+fn patch(values: &[(usize, Value)]) -> Patch {
+    let values = values.iter();
+    values
+        .map(|(field, value)| (ROWS.fields()[*field].name(), value.clone()))
+        .collect()
+}
+
 fn predict(model: &Model, operation: &Operate) -> Result<Model, &'static str> {
     let mut next = model.clone();
     let mut store = |row: Row| {
@@ -142,7 +149,7 @@ fn predict(model: &Model, operation: &Operate) -> Result<Model, &'static str> {
     let made = |id: i64, values: &[(usize, Value)]| {
         let mut row = Row::empty(&ROWS);
         row.0[0] = Value::Integer(id);
-        row.patched(&Patch(values.to_vec()))
+        row.patched(&ROWS, &patch(values)).unwrap()
     };
     match operation {
         Operate::Insert(id, values) => {
@@ -153,7 +160,7 @@ fn predict(model: &Model, operation: &Operate) -> Result<Model, &'static str> {
         }
         Operate::Update(id, values) => {
             if let Some(row) = model.get(id) {
-                store(row.patched(&Patch(values.clone())))?;
+                store(row.patched(&ROWS, &patch(values)).unwrap())?;
             }
         }
         Operate::Upsert(id, values) => store(made(*id, values))?,
@@ -181,25 +188,25 @@ fn predict(model: &Model, operation: &Operate) -> Result<Model, &'static str> {
 
 async fn run(table: &Table, operation: Operate) -> Result<(), Error> {
     let options = WriteOptions::default();
-    let primary = |id| Selector::primary(&ROWS, Value::Integer(id));
-    let named = |name| Selector::by(NAME, Value::Text(name));
+    let primary = |id| Selector::primary(Value::Integer(id));
+    let named = |name| Selector::by("name", Value::Text(name));
     match operation {
         Operate::Insert(id, values) => {
             let mut row = Row::empty(&ROWS);
             row.0[0] = Value::Integer(id);
-            let row = row.patched(&Patch(values));
+            let row = row.patched(&ROWS, &patch(&values)).unwrap();
             assert_eq!(table.insert(row.clone(), options).await?, row);
         }
         Operate::Update(id, values) => {
-            drop(table.update(primary(id), Patch(values), options).await?)
+            drop(table.update(primary(id), patch(&values), options).await?)
         }
         Operate::Upsert(id, values) => {
             let there = table.select(Value::Integer(id)).await?.is_some();
-            let (_, upserted) = table.upsert(primary(id), Patch(values), options).await?;
+            let (_, upserted) = table.upsert(primary(id), patch(&values), options).await?;
             assert_eq!(upserted == Upserted::Replaced, there);
         }
         Operate::UpsertByName(name, values) => {
-            table.upsert(named(name), Patch(values), options).await?;
+            table.upsert(named(name), patch(&values), options).await?;
         }
         Operate::Delete(id) => drop(table.delete(primary(id), options).await?),
         Operate::DeleteByName(name) => drop(table.delete(named(name), options).await?),

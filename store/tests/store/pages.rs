@@ -1,6 +1,5 @@
 //! Lists, a page at a time.
 
-use tidings_core::{Entity as _, Value};
 use tidings_store::{Dao, Error, Page, PageQuery, TagFilter};
 
 use crate::{
@@ -15,7 +14,7 @@ async fn all_pages(dao: &Dao<Consumer>, query: PageQuery) -> Vec<Vec<Consumer>> 
         let Page { data, offset } = dao.page(next.clone()).await.unwrap();
         pages.push(data);
         match offset {
-            Some(offset) => next.offset = Some(offset),
+            Some(offset) => next = next.offset(offset),
             None => return pages,
         }
     }
@@ -36,10 +35,7 @@ async fn pages_hold_every_row_once_in_one_order() {
     }
     ids.sort();
     for (size, pages) in [(1, 10), (3, 4), (5, 2), (10, 1), (1000, 1)] {
-        let query = PageQuery {
-            size,
-            ..PageQuery::default()
-        };
+        let query = PageQuery::new().size(size);
         let found = all_pages(&consumers, query).await;
         assert_eq!(found.len(), pages, "pages of {size}");
         let found: Vec<_> = found
@@ -61,18 +57,12 @@ async fn a_page_goes_on_where_the_last_one_ended_whatever_was_deleted() {
             .await
             .unwrap();
     }
-    let query = PageQuery {
-        size: 3,
-        ..PageQuery::default()
-    };
+    let query = PageQuery::new().size(3);
     let first = consumers.page(query.clone()).await.unwrap();
     for row in &first.data {
         consumers.delete(row.id).await.unwrap();
     }
-    let query = PageQuery {
-        offset: first.offset,
-        ..query
-    };
+    let query = query.offset(first.offset);
     let second = consumers.page(query).await.unwrap();
     assert_eq!((second.data.len(), second.offset), (3, None));
 }
@@ -83,18 +73,12 @@ async fn a_bad_size_or_offset_is_refused() {
     let fixture = Fixture::new().await;
     let consumers = fixture.dao::<Consumer>();
     for size in [0, 1001, usize::MAX] {
-        let query = PageQuery {
-            size,
-            ..PageQuery::default()
-        };
+        let query = PageQuery::new().size(size);
         let error = consumers.page(query).await.unwrap_err();
         assert!(matches!(error, Error::InvalidSize { .. }), "{error:?}");
     }
     for offset in ["", "x", "!", "Y29uc3VtZXJzOm5vdC1hLXV1aWQ", "' OR 1=1"] {
-        let query = PageQuery {
-            offset: Some(offset.to_owned()),
-            ..PageQuery::default()
-        };
+        let query = PageQuery::new().offset(offset.to_owned());
         let error = consumers.page(query).await.unwrap_err();
         assert!(matches!(error, Error::InvalidOffset), "{offset}: {error:?}");
     }
@@ -127,18 +111,11 @@ async fn tags_choose_rows_with_all_or_any_of_them() {
         (TagFilter::Any(Vec::new()), 0),
         (TagFilter::All(Vec::new()), 5),
     ] {
-        let query = PageQuery {
-            size: 2,
-            tags: Some(filter.clone()),
-            ..PageQuery::default()
-        };
+        let query = PageQuery::new().size(2).tags(filter.clone());
         let found = all_pages(&consumers, query).await;
         assert_eq!(found.iter().flatten().count(), expected, "{filter:?}");
     }
-    let query = PageQuery {
-        tags: Some(TagFilter::Any(owned(&["a"]))),
-        ..PageQuery::default()
-    };
+    let query = PageQuery::new().tags(TagFilter::Any(owned(&["a"])));
     let error = fixture.dao::<Acl>().page(query).await.unwrap_err();
     assert_eq!(error.to_string(), "acls has no field tags");
 }
@@ -152,18 +129,10 @@ async fn a_foreign_field_chooses_the_rows_of_one_parent() {
         fixture.dao().insert(acl(&bob, group)).await.unwrap();
         fixture.dao().insert(acl(&eve, group)).await.unwrap();
     }
-    let (field, _) = Acl::schema().field("consumer").unwrap();
-    let query = PageQuery {
-        size: 2,
-        filter: vec![(field, Value::Uuid(bob.id))],
-        ..PageQuery::default()
-    };
+    let query = PageQuery::new().size(2).filter("consumer", bob.id);
     let acls = fixture.dao::<Acl>();
     let first = acls.page(query.clone()).await.unwrap();
-    let query = PageQuery {
-        offset: first.offset,
-        ..query
-    };
+    let query = query.offset(first.offset);
     let second = acls.page(query).await.unwrap();
     assert_eq!(second.offset, None);
     let found = first.data.iter().chain(&second.data);
@@ -174,10 +143,7 @@ async fn a_foreign_field_chooses_the_rows_of_one_parent() {
     groups.sort_unstable();
     assert_eq!(groups, ["a", "b", "c"]);
 
-    let wrong = PageQuery {
-        filter: vec![(field, "bob".into())],
-        ..PageQuery::default()
-    };
+    let wrong = PageQuery::new().filter("consumer", 7_i64);
     let error = acls.page(wrong).await.unwrap_err();
     assert!(matches!(error, Error::WrongKind { .. }), "{error:?}");
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use tidings_core::{Entity, Field, Patch, Ref, Timestamp, Value};
-use tidings_store::{Error, Selector, Upserted, WriteOptions};
+use tidings_store::{Error, PageQuery, Selector, Upserted, WriteOptions};
 use uuid::Uuid;
 
 use crate::{
@@ -207,9 +207,8 @@ async fn required_is_checked_on_insert_and_not_on_a_partial_update() {
     );
     let row = credentials.insert(credential(&bob, "k")).await.unwrap();
     let table = credentials.table();
-    let (tags, _) = table.schema().field("tags").unwrap();
-    let patch = tidings_core::Patch(vec![(tags, Value::Set(["a".to_owned()].into()))]);
-    let selector = Selector::primary(table.schema(), Value::Uuid(row.id));
+    let patch = Patch::new().with("tags", Value::Set(["a".to_owned()].into()));
+    let selector = Selector::primary(row.id);
     let updated = table.update(selector, patch, WriteOptions::default());
     assert!(updated.await.unwrap().is_some());
     let cleared = credentials.update(row.id, |row| row.consumer = None).await;
@@ -299,19 +298,15 @@ async fn a_selectors_further_conditions_are_met_or_the_row_is_as_good_as_absent(
     let eve: Consumer = fixture.dao().insert(consumer("eve")).await.unwrap();
     let credentials = fixture.dao::<Credential>();
     let row = credentials.insert(credential(&bob, "k")).await.unwrap();
-    let (owner, _) = credentials.schema().field("consumer").unwrap();
-    let of = |consumer: &Consumer| {
-        let selector = credentials.selector("key", "k").unwrap();
-        selector.and(owner, Value::Uuid(consumer.id))
-    };
+    let of = |consumer: &Consumer| Selector::by("key", "k").and("consumer", consumer.id);
     let table = credentials.table();
-    assert!(table.select_where(&of(&bob)).await.unwrap().is_some());
-    assert!(table.select_where(&of(&eve)).await.unwrap().is_none());
+    assert!(table.select_where(of(&bob)).await.unwrap().is_some());
+    assert!(table.select_where(of(&eve)).await.unwrap().is_none());
     let options = WriteOptions::default();
-    let deleted = credentials.delete_with(Ok(of(&eve)), options).await;
+    let deleted = credentials.delete_with(of(&eve), options).await;
     assert_eq!(deleted.unwrap(), None);
     let updated = credentials
-        .update_with(Ok(of(&eve)), |_| panic!(), options)
+        .update_with(of(&eve), |_| panic!(), options)
         .await;
     assert_eq!(updated.unwrap(), None);
     let given = Credential {
@@ -319,14 +314,13 @@ async fn a_selectors_further_conditions_are_met_or_the_row_is_as_good_as_absent(
         ..credential(&eve, "k")
     };
     let upserted = credentials
-        .upsert_with(Ok(of(&eve)), given.clone(), options)
+        .upsert_with(of(&eve), given.clone(), options)
         .await;
     assert!(matches!(upserted, Err(Error::Condition { ref field, .. }) if field == "consumer"));
     // What is created meets the conditions, whatever was given.
-    let selector = credentials.selector("key", "new").unwrap();
-    let selector = selector.and(owner, Value::Uuid(eve.id));
+    let selector = Selector::by("key", "new").and("consumer", eve.id);
     let (created, _) = credentials
-        .upsert_with(Ok(selector), given, options)
+        .upsert_with(selector, given, options)
         .await
         .unwrap();
     assert_eq!(created.consumer, Some(Ref::to(&eve)));
@@ -346,12 +340,22 @@ async fn a_faulty_selector_says_what_is_wrong() {
     assert_eq!(error.to_string(), "id of consumers: expected a valid UUID");
     let error = consumers.delete_by("username", 7_i64).await.unwrap_err();
     assert!(matches!(error, Error::WrongKind { .. }), "{error:?}");
-    let error = consumers
-        .table()
-        .select_by(99, Value::Null)
+
+    let table = consumers.table();
+    let named = |patch: Patch| {
+        let selector = Selector::by("username", "bob");
+        table.update(selector, patch, WriteOptions::default())
+    };
+    let error = named(Patch::new().with("usrname", "eve"))
         .await
         .unwrap_err();
-    assert!(matches!(error, Error::UnknownField { .. }), "{error:?}");
+    assert_eq!(error.to_string(), "consumers has no field usrname");
+    let unmet = Selector::by("username", "bob").and("usrname", "bob");
+    let error = table.select_where(unmet).await.unwrap_err();
+    assert_eq!(error.to_string(), "consumers has no field usrname");
+    let filtered = PageQuery::new().filter("usrname", "bob");
+    let error = consumers.page(filtered).await.unwrap_err();
+    assert_eq!(error.to_string(), "consumers has no field usrname");
 }
 
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -404,9 +408,9 @@ async fn a_nil_key_that_was_given_is_stored() {
     let fixture = Fixture::new().await;
     let table = fixture.dao::<Consumer>().table().clone();
     let nil = Value::Uuid(Uuid::nil());
-    let row = |name: &str| Patch(vec![(1, name.into())]);
+    let row = |name: &str| Patch::new().with("username", name);
     for name in ["a", "b"] {
-        let selector = Selector::primary(table.schema(), nil.clone());
+        let selector = Selector::primary(nil.clone());
         let written = table.upsert(selector, row(name), WriteOptions::default());
         let (stored, _) = written.await.unwrap();
         assert_eq!((&stored.0[0], &stored.0[1]), (&nil, &name.into()));

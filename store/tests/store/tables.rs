@@ -166,7 +166,7 @@ async fn a_field_that_is_not_unique_any_more_may_hold_a_value_twice() {
         let table = fixture.store.table("words").unwrap();
         let row = |id| Row(vec![Value::Integer(id), "tidings".into()]);
         for id in [1, 2] {
-            let selector = tidings_store::Selector::primary(schema, Value::Integer(id));
+            let selector = tidings_store::Selector::primary(Value::Integer(id));
             table
                 .delete(selector, WriteOptions::default())
                 .await

@@ -1,0 +1,42 @@
+//! [`Method`]: the methods of a DAO, by what they do.
+
+use std::fmt;
+
+/// A method of a DAO, by what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Method {
+    /// Inserts a row.
+    Insert,
+    /// Selects one row, by whatever key.
+    Select,
+    /// Updates a row.
+    Update,
+    /// Replaces or creates a row.
+    Upsert,
+    /// Deletes a row.
+    Delete,
+    /// Lists rows.
+    Page,
+}
+
+impl Method {
+    /// The method's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Select => "select",
+            Self::Update => "update",
+            Self::Upsert => "upsert",
+            Self::Delete => "delete",
+            Self::Page => "page",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,25 @@
+//! [`Attached`]: what a node makes of a store.
+
+use std::{fmt, sync::Arc};
+
+use tidings_core::clock::Clock;
+use tokio::runtime::Handle;
+
+use crate::{sink::ChangeSink, write::catalog::Catalog};
+
+/// What a store knows once it is attached.
+pub(crate) struct Attached {
+    pub(crate) catalog: Catalog,
+    pub(crate) sink: Arc<dyn ChangeSink>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) runtime: Handle,
+}
+
+impl fmt::Debug for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attached")
+            .field("entities", &self.catalog.names())
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
