@@ -1,5 +1,19 @@
-//! What callers give and get.
+//! What callers give and get: tags, loads, results and receipts.
 
-pub(crate) mod form;
+// Names of groups. Knows nothing.
+pub(crate) mod tag;
+
+// A value and how it was obtained.
+pub(crate) mod entry;
+
+// What a load gives.
 pub(crate) mod loaded;
+
+// Loads themselves.
+pub(crate) mod load;
+
+// The form in which a worker holds a value.
+pub(crate) mod form;
+
+// What an invalidation gives back, and the seam to other nodes.
 pub(crate) mod receipt;

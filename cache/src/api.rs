@@ -1,14 +1,37 @@
-//! What users hold: the handle and its verbs. Nothing below imports it.
+//! What users hold: the handle and its verbs, each a thin face of the engine. Nothing below imports it.
 
-pub(crate) mod blocking;
-pub(crate) mod builder;
-pub(crate) mod bulk;
-pub(crate) mod cache;
-pub(crate) mod decoded;
+// The future of a `get`.
 pub(crate) mod get;
-pub(crate) mod invalidate;
-pub(crate) mod probe;
-pub(crate) mod publish;
-pub(crate) mod remote;
+
+// The handle.
+pub(crate) mod cache;
+
+// The builder.
+pub(crate) mod builder;
+
+// `get` for plain threads.
+pub(crate) mod blocking;
+
+// Many keys at once.
+pub(crate) mod bulk;
+
+// `set` and `renew`.
 pub(crate) mod set;
+
+// Probes.
+pub(crate) mod probe;
+
+// Invalidation.
+pub(crate) mod invalidate;
+
+// Values in another form.
+pub(crate) mod decoded;
+
+// What arrives from other nodes.
+pub(crate) mod remote;
+
+// Threads, sweeping, statistics.
 pub(crate) mod upkeep;
+
+// The `metrics` facade.
+pub(crate) mod publish;

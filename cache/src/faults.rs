@@ -1,14 +1,19 @@
 //! Steps of the order that a model or the random checker can leave out, to show that it would notice.
 //!
-//! Compiled for these alone: for the models with `--cfg shuttle` (`scripts/model`), for the checker with
-//! `--cfg tidings_faults` (`scripts/check-guards`). No other build has any of it.
+//! In an ordinary build no step is ever removed: [`removed`] is the constant `false` and [`window`] gives its argument
+//! back, so production code asks in plain Rust and pays nothing. The models (`--cfg shuttle`, `scripts/model`) and the
+//! random checker (`--cfg tidings_faults`, `scripts/check-guards`) put switches in their place. A wrong order is the
+//! right step twice: early under `if removed(step)`, and in its place under `if !removed(step)`.
 
+#[cfg(all(shuttle, test))]
+pub(crate) use self::model::remove;
 #[cfg(shuttle)]
-pub(crate) use self::model::{pause, remove, removed};
-#[cfg(not(shuttle))]
+use self::model::{pause, switched_off};
+#[cfg(all(tidings_faults, not(shuttle)))]
 pub use self::real::{guards, remove_guard};
-#[cfg(not(shuttle))]
-pub(crate) use self::real::{pause, removed};
+#[cfg(all(tidings_faults, not(shuttle)))]
+use self::real::{pause, switched_off};
+use crate::sync::{Mutex, MutexGuard};
 
 macro_rules! steps {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -18,17 +23,17 @@ macro_rules! steps {
             $($(#[$doc])* $name,)*
         }
 
-        #[cfg(not(shuttle))]
+        #[cfg(all(tidings_faults, not(shuttle)))]
         const STEPS: &[(&str, Step)] = &[$((stringify!($name), Step::$name)),*];
     };
 }
 
 steps! {
-    /// A fill looks whether its flight is current.
+    /// A fill checks that its flight is current.
     FillChecksFlight,
     /// ... under the lock under which flights are voided.
     FillHoldsLock,
-    /// A fill looks whether a tag of its value is newer than the load.
+    /// A fill checks whether a tag of its value is newer than the load.
     FillChecksTag,
     /// ... under the lock under which tags are invalidated.
     FillHoldsTagLock,
@@ -40,8 +45,11 @@ steps! {
     NumberNotedFirst,
     /// An L1 entry is compared with its slot.
     Level1ComparesSlot,
+    /// An invalidation takes the key's flights out.
     InvalidateVoids,
+    /// An invalidation removes what L2 holds.
     InvalidateRemoves,
+    /// An invalidation raises the key's slot.
     InvalidateRaisesSlot,
     /// The number is taken, and the slot raised, after L2 was cleared.
     InvalidateNumbersLast,
@@ -49,26 +57,91 @@ steps! {
     CauseTakesOwnNumber,
     /// Under a cause, what began before the cause is voided.
     CauseVoids,
+    /// A purge takes all flights out.
     PurgeVoids,
+    /// A purge removes what L2 holds.
     PurgeRemoves,
+    /// A purge raises all slots.
     PurgeRaisesSlots,
+    /// A purge takes its number last.
     PurgeNumbersLast,
+    /// A tag's number is noted for the fills to come.
     TagNumberIsNoted,
+    /// A tag's invalidation removes what L2 holds of it.
     TagRemoves,
+    /// A tag's invalidation raises all slots.
     TagRaisesSlots,
+    /// A tag's invalidation takes the slots' number last.
     TagNumbersLast,
-    /// Who came after a tag's invalidation does not take the result of a load that began before.
+    /// A caller that arrives after a tag's invalidation does not accept a load that began before it.
     LateCallersAskAgain,
     /// A flight that was voided tells from when on its callers came after a tag's invalidation.
     VoidedTellsTags,
+    /// A set takes the key's flights out.
     SetVoids,
+    /// A set puts its value into L2.
     SetInserts,
+    /// A set raises the key's slot.
     SetRaisesSlot,
+    /// A set takes its number last.
     SetNumbersLast,
     /// An expired value gets a new time only if it is still there.
     StaleStaysRemoved,
     /// A set voids and inserts under one lock.
     SetHoldsLock,
+}
+
+/// Returns whether a step is to be left out: never, in an ordinary build.
+#[cfg(not(any(shuttle, tidings_faults)))]
+#[inline(always)]
+pub(crate) const fn removed(_: Step) -> bool {
+    false
+}
+
+/// Returns whether a step is to be left out.
+#[cfg(any(shuttle, tidings_faults))]
+pub(crate) fn removed(step: Step) -> bool {
+    switched_off(step)
+}
+
+/// Returns the guard as it is. In a checker's build, if the step is left out, the lock is released and taken again: the
+/// window that holding it closes.
+#[cfg(not(any(shuttle, tidings_faults)))]
+#[inline(always)]
+pub(crate) fn window<'a, T>(
+    _: Step,
+    guard: MutexGuard<'a, T>,
+    _: &'a Mutex<T>,
+) -> MutexGuard<'a, T> {
+    guard
+}
+
+/// Releases the lock and takes it again if the step is left out.
+#[cfg(any(shuttle, tidings_faults))]
+pub(crate) fn window<'a, T>(
+    step: Step,
+    guard: MutexGuard<'a, T>,
+    mutex: &'a Mutex<T>,
+) -> MutexGuard<'a, T> {
+    if !removed(step) {
+        return guard;
+    }
+    drop(guard);
+    pause();
+    mutex.lock()
+}
+
+/// Gives other threads their chance, where a step is left out.
+#[cfg(not(any(shuttle, tidings_faults)))]
+#[inline(always)]
+pub(crate) const fn gap(_: Step) {}
+
+/// Gives other threads their chance, where a step is left out.
+#[cfg(any(shuttle, tidings_faults))]
+pub(crate) fn gap(step: Step) {
+    if removed(step) {
+        pause();
+    }
 }
 
 /// Under shuttle, whose threads are switched between at its own locks and atomics.
@@ -83,23 +156,24 @@ mod model {
         static REMOVED: Cell<Option<Step>> = const { Cell::new(None) };
     }
 
-    pub(crate) fn removed(step: Step) -> bool {
+    pub(super) fn switched_off(step: Step) -> bool {
         REMOVED.get() == Some(step)
     }
 
+    /// Leaves a step out, or none.
+    #[cfg(test)]
     pub(crate) fn remove(step: Option<Step>) {
         REMOVED.set(step);
     }
 
-    /// Where a step was left out: gives the others their chance.
-    pub(crate) fn pause() {
+    pub(super) fn pause() {
         shuttle::thread::yield_now();
     }
 }
 
-/// On real threads. Each place that could be left out is also one where a thread now and then stands still, since the
+/// On real threads. Each place that could be left out is also one where a thread now and then pauses, since the
 /// system seldom switches threads in the few instructions between two of them.
-#[cfg(not(shuttle))]
+#[cfg(all(tidings_faults, not(shuttle)))]
 mod real {
     use std::{
         cell::Cell,
@@ -115,7 +189,7 @@ mod real {
         static RANDOM: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// The names of the steps.
+    /// Returns the names of the steps.
     #[must_use]
     pub fn guards() -> Vec<&'static str> {
         STEPS.iter().map(|(name, _)| *name).collect()
@@ -132,25 +206,20 @@ mod real {
         REMOVED.store(removed, Ordering::SeqCst);
     }
 
-    pub(crate) fn removed(step: Step) -> bool {
-        stand_still(64);
+    pub(super) fn switched_off(step: Step) -> bool {
+        linger(64);
         match REMOVED.load(Ordering::SeqCst) {
             0 => false,
             removed => STEPS[removed - 1].1 == step,
         }
     }
 
-    /// Where a step was left out.
-    pub(crate) fn pause() {
-        stand_still(4);
+    pub(super) fn pause() {
+        linger(4);
     }
 
-    /// Once in so many times, for a moment that is longer than a load or shorter.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a thread that the system leaves standing is what this stands for"
-    )]
-    fn stand_still(seldom: u64) {
+    /// Pauses once in this many times, for a moment that is longer than a load or shorter.
+    fn linger(seldom: u64) {
         let random = RANDOM.with(|random| {
             let mut next = random.get();
             if next == 0 {

@@ -66,24 +66,47 @@
 //!
 //! [`kit`] has what the crate's own tests use: time by hand, loads that wait to be told, several nodes in one process.
 
-#[macro_use]
-mod step;
-mod answer;
-mod api;
-mod engine;
-mod error;
-#[cfg(any(shuttle, tidings_faults))]
+// The order of these lines is the order of layers, lowest first: a module imports only those above its own line.
+
+// Locks, atomics, thread-locals and tasks: the machine's, or the model checker's. Must not know what is built of them.
+mod sync;
+
+// Steps that a checker can leave out; constants in an ordinary build. Must not know the code that asks.
 mod faults;
+
+// What can go wrong. Must not know what was being done.
+mod error;
+
+// Numbers, moments, the sequence and the slots. Must not know what they fence.
 mod fence;
+
+// Counters. Must not know what is counted.
+mod stats;
+
+// What callers give and get: tags, loads, results, receipts. Must not know how any of it is stored.
+mod answer;
+
+// What may be set, and what results. Must not know what acts on it.
+mod options;
+
+// A thread's own tables. Must not know L2, loads or the node.
+mod level1;
+
+// The node's zones. Must not know flights, the tag index or threads.
+mod level2;
+
+// The fence: flights, fills, invalidations, the tag index. Must not know any handle of a user's.
+mod engine;
+
+// The handle and its verbs. Must not be known below.
+mod api;
+
+// For tests, our own and those of users. Must not know more than a user does.
 #[cfg(not(shuttle))]
 pub mod kit;
-mod level1;
-mod level2;
+
 #[cfg(all(test, shuttle))]
 mod models;
-mod options;
-mod stats;
-mod sync;
 
 pub use tidings_core::{
     CacheKey, Cause, KeyBuilder, KeyPart, Origin,
@@ -92,21 +115,23 @@ pub use tidings_core::{
 
 pub use self::{
     answer::{
+        entry::{Entry, Outcome},
+        load::{Load, LoadMany},
         loaded::Loaded,
         receipt::{Confirmation, Invalidation, Propagate, Receipt, Unconfirmed},
+        tag::Tag,
     },
     api::{
-        builder::{CacheBuilder, CacheSettings},
-        cache::{Cache, Entry, Outcome},
+        builder::CacheBuilder,
+        cache::Cache,
         decoded::Decoded,
         invalidate::Keys,
         probe::{Level, Probe, ProbeJson},
     },
-    engine::tags::Tag,
     error::{BoxError, ConfigError, GetError, LoadError, OptionError, SetError, WrongType},
-    level1::table::ThreadGuard,
+    level1::thread::ThreadGuard,
     level2::stored::Cacheable,
-    options::{call::GetOptions, policy::Policy},
+    options::{call::GetOptions, policy::Policy, settings::CacheSettings},
     stats::{CacheStats, Distribution, ThreadStats},
 };
 

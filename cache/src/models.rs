@@ -181,32 +181,32 @@ fn race(tagged: bool, warm: bool, write: fn(&Scene)) {
 
 fn invalidate(scene: &Scene) {
     scene.change();
-    scene.cache.invalidate_under(&[scene.key.clone()], None);
+    scene.cache.0.invalidate(&[scene.key.clone()], None);
     scene.say();
 }
 
 fn purge(scene: &Scene) {
     scene.change();
-    scene.cache.purge_under(None);
+    scene.cache.0.purge(None);
     scene.say();
 }
 
 fn invalidate_tag(scene: &Scene) {
     scene.change();
-    scene.cache.invalidate_tag_under(&Tag::from(TAG), None);
+    scene.cache.0.invalidate_tag(&Tag::from(TAG), None);
     scene.say();
 }
 
 /// The flight that a late caller has joined is voided by something else.
 fn invalidate_tag_then_all(scene: &Scene) {
     invalidate_tag(scene);
-    scene.cache.purge_under(None);
+    scene.cache.0.purge(None);
 }
 
 /// The tag's last number is not the one that the late caller came after.
 fn invalidate_tag_twice(scene: &Scene) {
     invalidate_tag(scene);
-    scene.cache.invalidate_tag_under(&Tag::from(TAG), None);
+    scene.cache.0.invalidate_tag(&Tag::from(TAG), None);
 }
 
 /// The source stays as it was: a set is ahead of it.
@@ -226,9 +226,7 @@ fn handle_change(scene: &Scene) {
         .cache
         .apply_change(&[CacheKey::new("other", &["1"])], &[]);
     for _ in 0..2 {
-        scene
-            .cache
-            .invalidate_under(&[scene.key.clone()], Some(cause));
+        scene.cache.0.invalidate(&[scene.key.clone()], Some(cause));
     }
     scene.say();
 }
@@ -237,9 +235,7 @@ fn handle_change_of_tag(scene: &Scene) {
     scene.change();
     let cause = scene.cache.apply_change(&[], &[]);
     for _ in 0..2 {
-        scene
-            .cache
-            .invalidate_tag_under(&Tag::from(TAG), Some(cause));
+        scene.cache.0.invalidate_tag(&Tag::from(TAG), Some(cause));
     }
     scene.say();
 }
@@ -247,7 +243,7 @@ fn handle_change_of_tag(scene: &Scene) {
 fn handle_change_of_all(scene: &Scene) {
     scene.change();
     let cause = scene.cache.apply_change(&[], &[]);
-    scene.cache.purge_under(Some(cause));
+    scene.cache.0.purge(Some(cause));
     scene.say();
 }
 

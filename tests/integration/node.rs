@@ -235,7 +235,7 @@ async fn a_write_includes_what_handlers_invalidate_by_hand() {
             Ok::<_, std::convert::Infallible>(Some(loads.fetch_add(1, Ordering::SeqCst)))
         };
         node.cache()
-            .get::<usize, _, _, _, _>(&key, GetOptions::default(), load)
+            .get::<usize, _>(&key, GetOptions::default(), load)
     };
     let teams = node.dao::<Team>().expect("declared");
     for round in 0..100 {

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{
-    error::{BoxError, GetError, LoadError},
-    level2::stored::Cacheable,
-};
+use crate::error::{BoxError, GetError, LoadError};
 
 /// Makes what L1 holds (`W`) of what L2 holds (`V`).
 pub(crate) trait Form<V, W>: Send + Sync {
@@ -20,7 +17,7 @@ pub(crate) trait Form<V, W>: Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Own;
 
-impl<V: Cacheable> Form<V, V> for Own {
+impl<V: Clone> Form<V, V> for Own {
     /// A clone, so that no reference count is shared with other cores.
     fn own(&self, shared: &V) -> Result<Arc<V>, GetError> {
         Ok(Arc::new(shared.clone()))
@@ -36,7 +33,6 @@ pub(crate) struct Decoded<D>(pub(crate) D);
 
 impl<V, W, D> Form<V, W> for Decoded<D>
 where
-    V: Cacheable,
     D: Fn(&V) -> Result<W, BoxError> + Send + Sync,
 {
     fn own(&self, shared: &V) -> Result<Arc<W>, GetError> {

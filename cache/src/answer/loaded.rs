@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::tags::Tag;
+use crate::answer::tag::Tag;
 
 /// The result of a load. An `Option` turns into one; this says more.
 ///

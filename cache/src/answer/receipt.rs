@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use futures_util::future::BoxFuture;
 use tidings_core::CacheKey;
 
-use crate::{engine::tags::Tag, sync::Arc};
+use crate::{answer::tag::Tag, sync::Arc};
 
 /// What was invalidated on this node, for the others.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,35 +11,25 @@ use std::{
 use tidings_core::CacheKey;
 
 use crate::{
-    answer::loaded::Loaded,
-    api::cache::Cache,
-    error::{BoxError, GetError},
-    level2::stored::Cacheable,
+    answer::load::Load, api::cache::Cache, error::GetError, level2::stored::Cacheable,
     options::call::GetOptions,
 };
 
 impl Cache {
     /// Like [`get`](Self::get), for a thread that runs no tasks: it sleeps until the load ends.
     ///
-    /// The load runs on the cache's runtime. Do not call this from a task: it holds up the task's thread, and for ever if the
-    /// load needs that thread.
+    /// The load runs on the cache's runtime. Do not call this from a task: it holds up the task's thread, and does so
+    /// indefinitely if the load needs that thread.
     ///
     /// # Errors
     ///
     /// See [`get`](Self::get).
-    pub fn get_blocking<V, F, Fut, L, E>(
+    pub fn get_blocking<V: Cacheable, L: Load<V>>(
         &self,
         key: &CacheKey,
         options: GetOptions,
-        load: F,
-    ) -> Result<Option<Arc<V>>, GetError>
-    where
-        V: Cacheable,
-        F: FnOnce() -> Fut + Send,
-        Fut: Future<Output = Result<L, E>> + Send + 'static,
-        L: Into<Loaded<V>>,
-        E: Into<BoxError>,
-    {
+        load: L,
+    ) -> Result<Option<Arc<V>>, GetError> {
         struct Unpark(Thread);
         impl Wake for Unpark {
             fn wake(self: Arc<Self>) {

@@ -8,53 +8,16 @@ use tokio::sync::Semaphore;
 use crate::{
     answer::receipt::Propagate,
     api::cache::Cache,
-    engine::node::{Named, Node},
+    engine::node::{Engine, Named, Node, next_id},
     error::{ConfigError, OptionError},
-    fence::Sequence,
+    fence::slots::Sequence,
     level2::zone::Level2,
-    options::call::{Overrides, setters},
-    options::policy::Policy,
+    options::{call::setters, policy::Policy, settings::CacheSettings, terms::Overrides},
     sync::{Arc, Executor, Mutex},
 };
 
 /// The name of the cache that a builder makes; [`Cache::named`] makes others beside it.
 pub(crate) const DEFAULT_NAME: &str = "default";
-
-/// What a named cache has for itself.
-#[derive(Clone, Debug, PartialEq)]
-#[must_use]
-pub struct CacheSettings {
-    pub(crate) terms: Overrides,
-    pub(crate) l1_entries: usize,
-}
-
-impl Default for CacheSettings {
-    fn default() -> Self {
-        Self {
-            terms: Overrides::default(),
-            l1_entries: 4_096,
-        }
-    }
-}
-
-impl CacheSettings {
-    setters!();
-
-    /// How many entries each attached thread keeps; zero is none. The default is 4,096.
-    pub fn l1_entries(mut self, entries: usize) -> Self {
-        self.l1_entries = entries;
-        self
-    }
-
-    fn overrides(&mut self) -> &mut Overrides {
-        &mut self.terms
-    }
-
-    pub(crate) fn check(&self) -> Result<(), OptionError> {
-        self.terms.check()?;
-        self.terms.check_resurrect(self.terms.policy)
-    }
-}
 
 /// Makes a [`Cache`].
 ///
@@ -86,8 +49,15 @@ pub struct CacheBuilder {
     flight_shards: usize,
 }
 
+impl Cache {
+    /// Starts a cache, and the node's share of it.
+    pub fn builder() -> CacheBuilder {
+        CacheBuilder::new()
+    }
+}
+
 impl CacheBuilder {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self {
             capacity: 64 << 20,
             absence_capacity: None,
@@ -195,8 +165,10 @@ impl CacheBuilder {
             .executor
             .or_else(Executor::current)
             .ok_or(ConfigError::NoRuntime)?;
+
         let node = Arc::new(Node {
             id: next_id(),
+            alive: Arc::new(()),
             sequence: Sequence::default(),
             level2: Level2::new(self.capacity, absences),
             capacity: self.capacity,
@@ -210,7 +182,7 @@ impl CacheBuilder {
         });
         let named = Arc::new(Named::new(DEFAULT_NAME, 0, self.settings, &node));
         node.caches.lock().push(Arc::clone(&named));
-        Ok(Cache::new(node, named))
+        Ok(Cache(Engine { node, named }))
     }
 }
 
@@ -229,10 +201,4 @@ fn check(
         value: value.to_string(),
         allowed,
     })
-}
-
-pub(crate) fn next_id() -> u64 {
-    // Of the process, not of a model: only that it is unique matters.
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }

@@ -1,13 +1,13 @@
 //! A cache whose values workers hold in another form: the L1 serializer of a cache.
 
-use std::{any::Any, fmt, future::Future, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use tidings_core::CacheKey;
 
 use crate::{
-    answer::form,
-    answer::loaded::Loaded,
-    api::cache::{Cache, Entry, Look},
+    answer::{entry::Entry, form, load::Load},
+    api::cache::Cache,
+    engine::lookup::Look,
     error::{BoxError, GetError},
     level2::stored::Cacheable,
     options::call::GetOptions,
@@ -24,8 +24,8 @@ type Serializer<V, W> = dyn Fn(&V) -> Result<W, BoxError> + Send + Sync;
 /// It is a cheap handle: make one where the cache is made and clone it. What is invalidated, set or purged through
 /// [`cache`](Self::cache), or any other handle of that cache, is gone here too.
 ///
-/// L1 keeps one form of a key, that of the last fill. Read a key through one view: whoever asks for the key in another
-/// form on the same thread gets it, at the price of a look into L2 at every change.
+/// L1 keeps one form of a key, that of the last fill. Read a key through one view: reading it in another form
+/// on the same thread works, but costs an L2 lookup each time the form changes.
 ///
 /// # Examples
 ///
@@ -61,7 +61,8 @@ impl<V, W> Clone for Decoded<V, W> {
 }
 
 impl Cache {
-    /// This cache with an L1 serializer: what workers hold of each value, a parsed key say or a compiled pattern.
+    /// Returns this cache with an L1 serializer: what workers hold of each value, for example a parsed key or a compiled
+    /// pattern.
     pub fn decoded<V: Cacheable, W: Any + Send + Sync>(
         &self,
         l1_serializer: impl Fn(&V) -> Result<W, BoxError> + Send + Sync + 'static,
@@ -87,18 +88,12 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
     /// See [`Cache::get`]. An error of the serializer is [`GetError::L1Serializer`], and leaves L1 as it was.
     ///
     /// Cancel safe: a load that was started goes on, and later callers join it.
-    pub async fn get<F, Fut, L, E>(
+    pub async fn get<L: Load<V>>(
         &self,
         key: &CacheKey,
         options: GetOptions,
-        load: F,
-    ) -> Result<Option<Arc<W>>, GetError>
-    where
-        F: FnOnce() -> Fut + Send,
-        Fut: Future<Output = Result<L, E>> + Send + 'static,
-        L: Into<Loaded<V>>,
-        E: Into<BoxError>,
-    {
+        load: L,
+    ) -> Result<Option<Arc<W>>, GetError> {
         Ok(self.get_entry(key, options, load).await?.value)
     }
 
@@ -107,18 +102,12 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
     /// # Errors
     ///
     /// See [`get`](Self::get).
-    pub async fn get_entry<F, Fut, L, E>(
+    pub async fn get_entry<L: Load<V>>(
         &self,
         key: &CacheKey,
         options: GetOptions,
-        load: F,
-    ) -> Result<Entry<W>, GetError>
-    where
-        F: FnOnce() -> Fut + Send,
-        Fut: Future<Output = Result<L, E>> + Send + 'static,
-        L: Into<Loaded<V>>,
-        E: Into<BoxError>,
-    {
+        load: L,
+    ) -> Result<Entry<W>, GetError> {
         let own = |value: &V| (self.l1_serializer)(value);
         self.cache.get_decoded(key, options, own, load).await
     }
@@ -131,21 +120,13 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
     /// # Errors
     ///
     /// See [`get`](Self::get).
-    pub async fn get_by<X, D, F, Fut, L, E>(
+    pub async fn get_by<X: Any + Send + Sync, L: Load<V>>(
         &self,
         key: &CacheKey,
         options: GetOptions,
-        l1_serializer: D,
-        load: F,
-    ) -> Result<Entry<X>, GetError>
-    where
-        X: Any + Send + Sync,
-        D: Fn(&V) -> Result<X, BoxError> + Send + Sync,
-        F: FnOnce() -> Fut + Send,
-        Fut: Future<Output = Result<L, E>> + Send + 'static,
-        L: Into<Loaded<V>>,
-        E: Into<BoxError>,
-    {
+        l1_serializer: impl Fn(&V) -> Result<X, BoxError> + Send + Sync,
+        load: L,
+    ) -> Result<Entry<X>, GetError> {
         self.cache
             .get_decoded(key, options, l1_serializer, load)
             .await
@@ -158,7 +139,7 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
     /// When the key holds a value of another type, or the serializer fails.
     pub fn cached(&self, key: &CacheKey) -> Result<Option<Entry<W>>, GetError> {
         let form = form::Decoded(|value: &V| (self.l1_serializer)(value));
-        Ok(match self.cache.look(key, &form)? {
+        Ok(match self.cache.0.look::<V, W, _>(key, &form)? {
             Look::Found { entry, .. } => Some(entry),
             Look::Missing { .. } => None,
         })

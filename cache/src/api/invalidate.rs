@@ -1,21 +1,16 @@
-//! Invalidation: of keys, of a tag, of everything; by hand, by a change, and inside the handling of one.
-//!
-//! The order is the same everywhere: void what is loading, remove what L2 holds, take a number, raise the slots. In any
-//! other order someone pairs a new number with an old value.
-//!
-//! While a change is handled ([`Cause`]), what began to load since the change stays. What is older than the change's number
-//! goes; but the slots are raised to a number of their own, because a worker may have promoted an old value after the
-//! change took its number, and noted a number above it. That a second handler of one change costs nothing, not even a
-//! look-up in L2, is because each shard remembers what was dealt with last.
+//! Invalidation: of keys, of a tag, of everything; here and on other nodes.
+
+use std::sync::Arc;
 
 use tidings_core::{CacheKey, Cause};
 
 use crate::{
-    answer::receipt::{Invalidation, Receipt},
+    answer::{
+        receipt::{Invalidation, Receipt},
+        tag::Tag,
+    },
     api::cache::Cache,
-    engine::tags::Tag,
-    level2::zone::{NEVER, Removed, StoredKey},
-    sync::Arc,
+    fence::number::Number,
 };
 
 /// What [`Cache::invalidate`] takes: one key or many.
@@ -48,18 +43,16 @@ impl<const N: usize> Keys for [CacheKey; N] {
     }
 }
 
-/// Below it, everything goes: no number is as high.
-const ALL: u64 = NEVER;
-
 impl Cache {
     /// Makes this node forget what it holds of one key or many, absences too.
     ///
     /// When this returns, no `get` that begins afterwards on any thread of this node sees the old value, and no load that
-    /// began before fills the cache. Who waits for such a load still gets its result; who comes later starts a new one.
+    /// began before fills the cache. Callers already waiting for such a load still get
+    /// its result; later callers start a new one.
     ///
     /// Inside the handling of a change ([`Cause`]) what began to load since the change stays.
     pub fn invalidate_local<K: Keys + ?Sized>(&self, keys: &K) {
-        self.invalidate_under(keys.keys(), current_cause());
+        self.0.invalidate(keys.keys(), current_cause());
     }
 
     /// Makes every node forget one key or many: this one before it returns, as
@@ -69,9 +62,9 @@ impl Cache {
     pub fn invalidate<K: Keys + ?Sized>(&self, keys: &K) -> Receipt {
         let cause = current_cause();
         let keys = keys.keys();
-        let number = self.invalidate_under(keys, cause);
+        let number = self.0.invalidate(keys, cause);
         self.receipt(number, cause, || Invalidation::Keys {
-            cache: Arc::clone(&self.named.name),
+            cache: Arc::clone(&self.0.named.name),
             keys: keys.to_vec(),
         })
     }
@@ -83,30 +76,30 @@ impl Cache {
     pub fn invalidate_tag(&self, tag: impl Into<Tag>) -> Receipt {
         let cause = current_cause();
         let tag = tag.into();
-        let number = self.invalidate_tag_under(&tag, cause);
+        let number = self.0.invalidate_tag(&tag, cause);
         self.receipt(number, cause, || Invalidation::Tag {
-            cache: Arc::clone(&self.named.name),
+            cache: Arc::clone(&self.0.named.name),
             tag,
         })
     }
 
     /// Like [`invalidate_tag`](Self::invalidate_tag), on this node only.
     pub fn invalidate_tag_local(&self, tag: impl Into<Tag>) {
-        self.invalidate_tag_under(&tag.into(), current_cause());
+        self.0.invalidate_tag(&tag.into(), current_cause());
     }
 
     /// Makes every node forget this cache; other named caches stay as they are. Costs a look at each entry of L2.
     pub fn purge(&self) -> Receipt {
         let cause = current_cause();
-        let number = self.purge_under(cause);
+        let number = self.0.purge(cause);
         self.receipt(number, cause, || Invalidation::All {
-            cache: Arc::clone(&self.named.name),
+            cache: Arc::clone(&self.0.named.name),
         })
     }
 
     /// Like [`purge`](Self::purge), on this node only.
     pub fn purge_local(&self) {
-        self.purge_under(current_cause());
+        self.0.purge(current_cause());
     }
 
     /// What the node does first with a committed change: evicts the keys and tags at once, whatever cause the thread runs
@@ -114,182 +107,30 @@ impl Cache {
     ///
     /// Handlers of the change that invalidate the same keys under that cause have nothing left to do.
     pub fn apply_change(&self, keys: &[CacheKey], tags: &[Tag]) -> u64 {
-        for tag in tags {
-            self.invalidate_tag_under(tag, None);
-        }
-        let number = self.invalidate_under(keys, None);
-        for key in keys {
-            self.named.flights.lock(key).handled(key, number);
-        }
-        if !tags.is_empty() {
-            let mut index = self.named.tags.lock();
-            for tag in tags {
-                index.done(tag, number);
-            }
-        }
-        number
+        self.0.apply_change(keys, tags).0
     }
 
     /// The last number that the node's sequence gave, for [`Loaded::read_at`](crate::Loaded::read_at).
     #[must_use]
     pub fn number(&self) -> u64 {
-        self.node.sequence.current()
-    }
-
-    pub(crate) fn invalidate_under(&self, keys: &[CacheKey], cause: Option<u64>) -> u64 {
-        let counters = &self.named.counters;
-        let below = cause.unwrap_or(ALL);
-        let mut removed = Removed::default();
-        #[cfg(any(shuttle, tidings_faults))]
-        if crate::faults::removed(crate::faults::Step::InvalidateNumbersLast) {
-            let number = self.node.sequence.next();
-            for key in keys {
-                self.named.slots.raise(key.hash_value(), number);
-            }
-            crate::faults::pause();
-            for key in keys {
-                drop(self.named.flights.lock(key).void(key, below));
-                drop(self.node.level2.remove(&self.named.name_of(key), below));
-            }
-            return number;
-        }
-        let mut open = Vec::new();
-        for key in keys {
-            if cause.is_some_and(|cause| self.named.flights.lock(key).is_handled(key, cause)) {
-                continue;
-            }
-            step!(InvalidateVoids, {
-                let below = void_below(below);
-                let voided = self.named.flights.lock(key).void(key, below);
-                drop(voided);
-            });
-            step!(InvalidateRemoves, {
-                removed.extend(self.node.level2.remove(&self.named.name_of(key), below));
-            });
-            open.push(key);
-        }
-        let number = match cause {
-            Some(cause) if open.is_empty() => cause,
-            _ => self.own_number(cause),
-        };
-        for key in &open {
-            step!(InvalidateRaisesSlot, {
-                self.named.slots.raise(key.hash_value(), number);
-            });
-            if let Some(cause) = cause {
-                self.named.flights.lock(key).handled(key, cause);
-            }
-        }
-        counters.invalidations.add(open.len());
-        counters.evicted_by_invalidation.add(removed.len());
-        self.node.forget_tags(&removed);
-        number
-    }
-
-    /// The number for the slots.
-    fn own_number(&self, cause: Option<u64>) -> u64 {
-        #[cfg(any(shuttle, tidings_faults))]
-        if let Some(cause) = cause
-            && crate::faults::removed(crate::faults::Step::CauseTakesOwnNumber)
-        {
-            return cause;
-        }
-        let _ = cause;
-        self.node.sequence.next()
-    }
-
-    pub(crate) fn invalidate_tag_under(&self, tag: &Tag, cause: Option<u64>) -> u64 {
-        let mut removed = Removed::default();
-        #[cfg(any(shuttle, tidings_faults))]
-        if crate::faults::removed(crate::faults::Step::TagNumbersLast) {
-            self.named.slots.raise_all(self.node.sequence.next());
-        }
-        {
-            // Under this lock entries with the tag enter L2, so none can come in between.
-            let mut index = self.named.tags.lock();
-            if let Some(cause) = cause.filter(|cause| index.is_done(tag, *cause)) {
-                return cause;
-            }
-            let below = cause.unwrap_or_else(|| self.node.sequence.next());
-            let noted = step!(TagNumberIsNoted, below, or 0);
-            for key in index.invalidated(tag, noted) {
-                step!(TagRemoves, {
-                    let gone = self.node.level2.remove(&key.name(), below);
-                    for (key, tags) in gone.tagged() {
-                        index.left(key, tags);
-                    }
-                    removed.extend(gone);
-                });
-            }
-        }
-        #[cfg(any(shuttle, tidings_faults))]
-        if crate::faults::removed(crate::faults::Step::TagNumbersLast) {
-            return self.node.sequence.current();
-        }
-        // A number of its own, after L2 was cleared: see the module's text.
-        let number = self.node.sequence.next();
-        step!(TagRaisesSlots, {
-            self.named.slots.raise_all(number);
-        });
-        if let Some(cause) = cause {
-            self.named.tags.lock().done(tag, cause);
-        }
-        let counters = &self.named.counters;
-        counters.tag_invalidations.add(1);
-        counters.evicted_by_invalidation.add(removed.len());
-        number
-    }
-
-    pub(crate) fn purge_under(&self, cause: Option<u64>) -> u64 {
-        let below = cause.unwrap_or(ALL);
-        #[cfg(any(shuttle, tidings_faults))]
-        if crate::faults::removed(crate::faults::Step::PurgeNumbersLast) {
-            self.named.slots.raise_all(self.node.sequence.next());
-        }
-        step!(PurgeVoids, {
-            self.named.flights.void_all(below);
-        });
-        let cache = self.named.index;
-        let leaves = |key: &StoredKey, number, _| key.cache() == cache && number < below;
-        let removed = step!(PurgeRemoves, self.node.level2.sift(leaves), or Removed::default());
-        #[cfg(any(shuttle, tidings_faults))]
-        if crate::faults::removed(crate::faults::Step::PurgeNumbersLast) {
-            return self.node.sequence.current();
-        }
-        let number = self.node.sequence.next();
-        step!(PurgeRaisesSlots, {
-            self.named.slots.raise_all(number);
-        });
-        let counters = &self.named.counters;
-        counters.purges.add(1);
-        counters.evicted_by_invalidation.add(removed.len());
-        self.node.forget_tags(&removed);
-        number
+        self.0.node.sequence.current().0
     }
 
     fn receipt(
         &self,
-        number: u64,
-        cause: Option<u64>,
+        number: Number,
+        cause: Option<Number>,
         invalidation: impl FnOnce() -> Invalidation,
     ) -> Receipt {
-        let others = match (&self.node.propagate, cause) {
+        let others = match (&self.0.node.propagate, cause) {
             (Some(propagate), None) => Some(propagate.propagate(invalidation())),
-            // A lone node, or one change that every node handles itself (G14).
+            // A lone node, or one change that every node handles itself.
             _ => None,
         };
-        Receipt::new(number, others)
+        Receipt::new(number.0, others)
     }
 }
 
-fn current_cause() -> Option<u64> {
-    Cause::current().map(|cause| cause.number)
-}
-
-fn void_below(below: u64) -> u64 {
-    #[cfg(any(shuttle, tidings_faults))]
-    if below != ALL && crate::faults::removed(crate::faults::Step::CauseVoids) {
-        return 0;
-    }
-    below
+fn current_cause() -> Option<Number> {
+    Cause::current().map(|cause| Number(cause.number))
 }

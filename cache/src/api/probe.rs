@@ -1,4 +1,4 @@
-//! Looking at what is cached without touching it.
+//! Probes: what is cached, without touching it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,8 +7,11 @@ use tidings_core::CacheKey;
 use crate::{
     api::cache::Cache,
     error::GetError,
-    level2::stored::{Cacheable, typed},
-    level2::zone::NEVER,
+    fence::number::Moment,
+    level2::{
+        stored::{Cacheable, typed},
+        zone::Found,
+    },
 };
 
 /// What L2 holds of a key.
@@ -16,7 +19,7 @@ use crate::{
 pub struct Probe<V> {
     /// The value; `None` for a cached absence.
     pub value: Option<Arc<V>>,
-    /// How long it will be served; `None` is for ever.
+    /// How long it will be served; `None` if it does not expire.
     pub remaining: Option<Duration>,
 }
 
@@ -28,7 +31,7 @@ pub struct ProbeJson {
     pub value: Option<serde_json::Value>,
     /// The value's type, as Rust names it; `None` for a cached absence.
     pub type_name: Option<&'static str>,
-    /// How long it will be served; `None` is for ever.
+    /// How long it will be served; `None` if it does not expire.
     pub remaining: Option<Duration>,
     /// Where it was found.
     pub level: Level,
@@ -45,61 +48,40 @@ pub enum Level {
 }
 
 impl Cache {
-    /// What L2 holds of a key and for how long; `None` if that is nothing. Never promotes, never loads, and does not count as
+    /// Returns what L2 holds of a key and for how long; `None` if that is nothing. Never promotes, never loads, and does not count as
     /// a hit.
     ///
     /// # Errors
     ///
     /// When the key holds a value of another type.
     pub fn probe<V: Cacheable>(&self, key: &CacheKey) -> Result<Option<Probe<V>>, GetError> {
-        let name = self.named.name_of(key);
-        if let Some(held) = self.node.level2.present.peek(&name) {
-            let Some(remaining) = self.remaining(held.expires) else {
-                return Ok(None);
-            };
-            let value = Some(typed(held.value, key)?);
-            return Ok(Some(Probe { value, remaining }));
-        }
-        Ok(self.probe_absence(key).map(|remaining| Probe {
-            value: None,
-            remaining,
-        }))
+        let Some((found, remaining)) = self.find(key) else {
+            return Ok(None);
+        };
+        let value = found.value.map(|value| typed(value, key)).transpose()?;
+        Ok(Some(Probe { value, remaining }))
     }
 
-    /// Like [`probe`](Self::probe), for whoever does not know the type.
+    /// Like [`probe`](Self::probe), for callers that do not know the type.
     #[must_use]
     pub fn probe_json(&self, key: &CacheKey) -> Option<ProbeJson> {
-        let name = self.named.name_of(key);
-        if let Some(held) = self.node.level2.present.peek(&name) {
-            let remaining = self.remaining(held.expires)?;
-            return Some(ProbeJson {
-                value: Some((*held.value).json().unwrap_or_default()),
-                type_name: Some((*held.value).type_name()),
-                remaining,
-                level: Level::L2,
-            });
-        }
-        self.probe_absence(key).map(|remaining| ProbeJson {
-            value: None,
-            type_name: None,
+        let (found, remaining) = self.find(key)?;
+        let value = found.value.as_deref();
+        Some(ProbeJson {
+            value: value.map(|value| value.json().unwrap_or_default()),
+            type_name: value.map(|value| value.type_name()),
             remaining,
             level: Level::L2,
         })
     }
 
-    fn probe_absence(&self, key: &CacheKey) -> Option<Option<Duration>> {
-        let held = self.node.level2.absent.peek(&self.named.name_of(key))?;
-        self.remaining(held.expires)
-    }
-
-    /// `None` if that time has passed, `Some(None)` if it never will.
-    fn remaining(&self, expires: u64) -> Option<Option<Duration>> {
-        if expires == NEVER {
-            return Some(None);
+    /// Returns what L2 holds of a key and will still serve, and for how long.
+    fn find(&self, key: &CacheKey) -> Option<(Found, Option<Duration>)> {
+        let found = self.0.node.level2.find(&self.0.named.name_of(key))?;
+        if found.expires == Moment::NEVER {
+            return Some((found, None));
         }
-        let left = expires
-            .checked_sub(self.node.now())
-            .filter(|left| *left > 0)?;
-        Some(Some(Duration::from_nanos(left)))
+        let left = found.expires.since(self.0.node.now());
+        (!left.is_zero()).then_some((found, Some(left)))
     }
 }

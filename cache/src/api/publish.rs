@@ -1,7 +1,5 @@
 //! The counts, through the `metrics` facade.
 
-use std::sync::Arc;
-
 use metrics::{counter, gauge, histogram};
 
 use crate::api::cache::Cache;
@@ -20,7 +18,7 @@ impl Cache {
     /// once: so publish to one recorder.
     pub fn publish_metrics(&self) {
         let stats = self.stats();
-        let labels = [("cache", self.named.name.to_string())];
+        let labels = [("cache", self.0.named.name.to_string())];
         for (name, count) in stats.counters() {
             counter!(format!("tidings_cache_{name}_total"), &labels).absolute(count);
         }
@@ -35,14 +33,8 @@ impl Cache {
             gauge!(format!("tidings_cache_{name}"), &labels).set(value as f64);
         }
         let ages = histogram!("tidings_cache_age_at_hit_seconds", &labels);
-        for (age, hits) in self.named.counters.unpublished_ages() {
+        for (age, hits) in self.0.named.counters.unpublished_ages() {
             ages.record_many(age, hits);
         }
-    }
-
-    pub(crate) fn record_load_time(&self, took: std::time::Duration) {
-        self.named.counters.load_time.record(took);
-        let name = Arc::clone(&self.named.name);
-        histogram!("tidings_cache_load_seconds", "cache" => name).record(took);
     }
 }

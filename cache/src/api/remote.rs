@@ -1,11 +1,16 @@
 //! What arrives from other nodes: the receiving side of [`Propagate`](crate::Propagate).
 //!
-//! An invalidation that arrives acts on this node only; it is never sent on. Whoever carries them may deliver one twice,
+//! An invalidation that arrives acts on this node only; it is never sent on. A carrier may deliver one twice,
 //! and may find that it lost some: then it purges the node, since what was lost may have been about anything.
 
 use std::sync::Arc;
 
-use crate::{answer::receipt::Invalidation, api::cache::Cache};
+use crate::{
+    answer::receipt::Invalidation,
+    api::cache::Cache,
+    engine::node::{Engine, Named},
+    fence::number::Number,
+};
 
 impl Cache {
     /// Applies what another node has invalidated, whatever cause the thread runs under. Never sends it on.
@@ -19,36 +24,42 @@ impl Cache {
         let (Invalidation::Keys { cache, .. }
         | Invalidation::Tag { cache, .. }
         | Invalidation::All { cache }) = invalidation;
-        let named = self.node.caches.lock().iter().find_map(|named| {
-            let wanted = named.name == *cache;
-            wanted.then(|| Arc::clone(named))
-        });
+        let caches = self.0.node.caches.lock();
+        let named = caches.iter().find(|named| named.name == *cache).cloned();
+        drop(caches);
         let Some(named) = named else {
             return before.unwrap_or_else(|| self.number());
         };
-        let cache = Self::new(Arc::clone(&self.node), named);
-        match (invalidation, before) {
-            (Invalidation::Keys { keys, .. }, None) => cache.apply_change(keys, &[]),
-            (Invalidation::Keys { keys, .. }, before) => cache.invalidate_under(keys, before),
+
+        let engine = self.beside(named);
+        let number = match (invalidation, before.map(Number)) {
+            (Invalidation::Keys { keys, .. }, None) => engine.apply_change(keys, &[]),
+            (Invalidation::Keys { keys, .. }, before) => engine.invalidate(keys, before),
             (Invalidation::Tag { tag, .. }, None) => {
-                cache.apply_change(&[], std::slice::from_ref(tag))
+                engine.apply_change(&[], std::slice::from_ref(tag))
             }
-            (Invalidation::Tag { tag, .. }, before) => cache.invalidate_tag_under(tag, before),
-            (Invalidation::All { .. }, before) => cache.purge_under(before),
-        }
+            (Invalidation::Tag { tag, .. }, before) => engine.invalidate_tag(tag, before),
+            (Invalidation::All { .. }, before) => engine.purge(before),
+        };
+        number.0
     }
 
-    /// Makes this node forget everything, in all its named caches: for whoever carries changes and cannot prove that none
+    /// Makes this node forget everything, in all its named caches: for a carrier of changes that cannot prove that none
     /// was lost. Acts whatever cause the thread runs under, and is not sent on.
     ///
     /// Gives a number that stands for all that was lost: should some of it arrive after all, it is applied with this as
     /// `before` ([`apply_invalidation`](Self::apply_invalidation)), or handled under it as a [`Cause`](crate::Cause).
     pub fn purge_node(&self) -> u64 {
-        let caches = self.node.caches.lock().clone();
+        let caches = self.0.node.caches.lock().clone();
         let numbers = caches
             .into_iter()
-            .map(|named| Self::new(Arc::clone(&self.node), named).purge_under(None));
+            .map(|named| self.beside(named).purge(None).0);
         // The first: what each cache has loaded since its own turn is not older than that.
         numbers.min().unwrap_or_else(|| self.number())
+    }
+
+    fn beside(&self, named: Arc<Named>) -> Engine {
+        let node = Arc::clone(&self.0.node);
+        Engine { node, named }
     }
 }

@@ -1,10 +1,10 @@
-//! What goes with a cache besides its entries: the threads that have an L1, tidying up, and what was counted.
+//! Everything about a cache that is not an entry: the threads that have an L1, tidying up, and what was counted.
 
 use std::time::Duration;
 
 use crate::{
     api::cache::Cache,
-    level1::table::{self, ThreadGuard},
+    level1::thread::{self, ThreadGuard},
     stats::{CacheStats, ThreadStats},
 };
 
@@ -13,16 +13,16 @@ impl Cache {
     ///
     /// It dies with the guard, or with the thread. Attaching a thread again only counts; the first label stays.
     pub fn attach_thread(&self, label: impl Into<String>) -> ThreadGuard {
-        table::attach(&self.node, &self.named, &label.into())
+        thread::attach(&self.0.named.level1, &label.into())
     }
 
     /// Drops what is no longer valid from the calling thread's L1, for all named caches of the node: for a worker's tick, so
     /// that what was revoked does not linger in the memory of an idle worker. Costs a look at each entry.
     pub fn sweep(&self) {
-        let now = self.node.now();
-        let caches = self.node.caches.lock().clone();
+        let now = self.0.node.now();
+        let caches = self.0.node.caches.lock().clone();
         for named in caches {
-            drop(table::sweep(named.place, &named.slots, now));
+            drop(thread::sweep(&named.level1, now));
         }
     }
 
@@ -31,27 +31,27 @@ impl Cache {
     /// Nothing needs this: an expired entry is not served, and the room it takes is bounded. `stale_for` spares what
     /// expired more recently, for calls with a [`resurrect_ttl`](crate::GetOptions::resurrect_ttl). Costs a look at each entry.
     pub fn sweep_level2(&self, stale_for: Duration) -> usize {
-        let stale_for = u64::try_from(stale_for.as_nanos()).unwrap_or(u64::MAX);
-        self.node.sweep(stale_for)
+        self.0.node.sweep(stale_for)
     }
 
     /// What the cache has done so far. Costs a lock and a read of every attached thread's counters.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
-        let level2 = &self.node.level2;
+        let (node, named) = (&self.0.node, &self.0.named);
+        let level2 = &node.level2;
         CacheStats {
-            in_flight: self.named.flights.len() as u64,
+            in_flight: named.flights.len() as u64,
             entries: level2.present.len() as u64,
             absences: level2.absent.len() as u64,
             bytes: level2.present.weight() + level2.absent.weight(),
-            capacity: self.node.capacity,
-            ..self.named.counters.snapshot(self.named.threads.total())
+            capacity: node.capacity,
+            ..named.counters.snapshot(named.level1.threads.total())
         }
     }
 
-    /// What each attached thread has done with this cache.
+    /// Returns what each attached thread has done with this cache.
     #[must_use]
     pub fn thread_stats(&self) -> Vec<ThreadStats> {
-        self.named.threads.each()
+        self.0.named.level1.threads.each()
     }
 }

@@ -1,10 +1,10 @@
-//! Loads in progress. Each stands in a table of our own from before it reads anything until it lands.
+//! Loads in progress. Each is in a table of our own from before it reads anything until it lands.
 //!
 //! A flight that is in the table is *current*: its result may enter L2, and later callers join it. To void a flight is to
-//! take it out; whoever waits for it still gets its result. A fill happens under the lock of the table's shard, right
-//! after the look whether the flight is current, so nothing can void it in between.
+//! take it out; callers that wait for it still get its result. A fill happens under the lock of the table's shard, right
+//! after the check that the flight is current, so nothing can void it in between.
 //!
-//! A flight past its deadline is *overdue*: nobody joins it any more, but it stays in the table, so that what comes late
+//! A flight past its deadline is *overdue*: no caller joins it any more, but it stays in the table, so that what comes late
 //! can still fill. A key has at most one of these; the older is ended when the next becomes overdue.
 
 use std::{
@@ -20,6 +20,7 @@ use tidings_core::CacheKey;
 
 use crate::{
     error::GetError,
+    fence::number::{Moment, Noted, Number},
     level2::stored::Stored,
     sync::{Abort, Arc, AtomicBool, Mutex, MutexGuard, Ordering},
 };
@@ -27,7 +28,44 @@ use crate::{
 /// How many keys each shard remembers that handlers of a cause have dealt with.
 const REMEMBERED: usize = 16;
 
-/// How a load ended, for those who waited.
+/// Why a load is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Neither level has the key.
+    Miss,
+    /// A caller wants it loaded whatever is cached.
+    Renew,
+    /// The entry asks to be loaded again in the background.
+    Refresh,
+}
+
+impl Why {
+    /// Returns whether landing replaces what workers may hold in L1.
+    pub(crate) const fn replaces(self) -> bool {
+        match self {
+            Self::Miss => false,
+            Self::Renew | Self::Refresh => true,
+        }
+    }
+}
+
+/// The type of a value, to be compared and to be named.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ValueType {
+    pub(crate) id: TypeId,
+    pub(crate) name: &'static str,
+}
+
+impl ValueType {
+    pub(crate) fn of<V: 'static>() -> Self {
+        Self {
+            id: TypeId::of::<V>(),
+            name: std::any::type_name::<V>(),
+        }
+    }
+}
+
+/// How a load ended, for the callers that waited.
 #[derive(Clone)]
 pub(crate) enum Landed {
     Value(Answer),
@@ -39,9 +77,9 @@ pub(crate) enum Landed {
 pub(crate) struct Answer {
     pub(crate) value: Option<Arc<dyn Stored>>,
     /// When it expires, if L2 holds it: then L1 may too.
-    pub(crate) filled: Option<u64>,
+    pub(crate) filled: Option<Moment>,
     /// Callers that noted this number or a higher one came after a tag of the value was invalidated: they ask again.
-    pub(crate) not_from: u64,
+    pub(crate) not_from: Number,
     /// The load failed, and this is the expired value.
     pub(crate) stale: bool,
 }
@@ -49,12 +87,9 @@ pub(crate) struct Answer {
 /// One load of one key.
 pub(crate) struct Flight {
     pub(crate) key: CacheKey,
-    /// The sequence before the load began.
-    pub(crate) number: u64,
-    /// When it began, on the node's clock.
-    pub(crate) started: u64,
-    pub(crate) value_type: TypeId,
-    pub(crate) type_name: &'static str,
+    /// The sequence, and the time, before the load began.
+    pub(crate) noted: Noted,
+    pub(crate) of: ValueType,
     /// Written under the shard's lock only.
     overdue: AtomicBool,
     /// Landing replaces what workers may hold in L1: a renewal or a refresh. Written under the shard's lock only.
@@ -73,26 +108,18 @@ struct State {
 }
 
 impl Flight {
-    pub(crate) fn new(
-        key: CacheKey,
-        number: u64,
-        started: u64,
-        (value_type, type_name): (TypeId, &'static str),
-        replaces: bool,
-    ) -> Self {
+    pub(crate) fn new(key: CacheKey, noted: Noted, of: ValueType, why: Why) -> Self {
         Self {
             key,
-            number,
-            started,
-            value_type,
-            type_name,
+            noted,
+            of,
             overdue: AtomicBool::new(false),
-            replaces: AtomicBool::new(replaces),
+            replaces: AtomicBool::new(why.replaces()),
             state: Mutex::new(State::default()),
         }
     }
 
-    /// Gives the result to all who wait. The first result stays: that of an overdue load comes after its error.
+    /// Gives the result to all callers that wait. The first result stays: that of an overdue load comes after its error.
     pub(crate) fn land(&self, landed: Landed) {
         let wakers = {
             let mut state = self.state.lock();
@@ -133,7 +160,7 @@ impl Flight {
         }
     }
 
-    /// Ends the load's task: nobody waits for it, and nothing may be filled from it.
+    /// Ends the load's task: no caller waits for it, and nothing may be filled from it.
     fn end(&self) {
         let abort = {
             let mut state = self.state.lock();
@@ -209,7 +236,7 @@ pub(crate) struct Flights {
 pub(crate) struct Shard {
     flights: HashTable<Arc<Flight>>,
     /// What handlers have invalidated last, and under which cause.
-    handled: VecDeque<(CacheKey, u64)>,
+    handled: VecDeque<(CacheKey, Number)>,
 }
 
 impl Flights {
@@ -223,15 +250,20 @@ impl Flights {
     }
 
     pub(crate) fn lock(&self, key: &CacheKey) -> MutexGuard<'_, Shard> {
+        self.shard(key).lock()
+    }
+
+    /// Returns the lock of a key's share.
+    pub(crate) fn shard(&self, key: &CacheKey) -> &Mutex<Shard> {
         // The length is a power of two. The high bits: the low ones choose the bucket within the shard.
         let index = (key.hash_value() >> 48) as usize & (self.shards.len() - 1);
-        self.shards[index].lock()
+        &self.shards[index]
     }
 
     /// Takes out every flight that began before `below`.
-    pub(crate) fn void_all(&self, below: u64) {
+    pub(crate) fn void_all(&self, below: Number) {
         for shard in &self.shards {
-            let gone = shard.lock().take(|flight| flight.number < below);
+            let gone = shard.lock().take(|flight| flight.noted.number < below);
             end_overdue(&gone);
         }
     }
@@ -272,7 +304,7 @@ impl Shard {
             .any(|other| Arc::ptr_eq(other, flight))
     }
 
-    /// Nobody joins this flight any more. Gives the older one of the key that it displaces, to be ended.
+    /// Closes a flight to new callers. Returns the older one of the key that it displaces, to be ended.
     #[must_use]
     pub(crate) fn make_overdue(&mut self, flight: &Arc<Flight>) -> Voided {
         let gone = self.take_of(&flight.key, Flight::is_overdue);
@@ -282,19 +314,19 @@ impl Shard {
 
     /// Takes out the flights of a key that began before `below`.
     #[must_use]
-    pub(crate) fn void(&mut self, key: &CacheKey, below: u64) -> Voided {
-        Voided(self.take_of(key, |flight| flight.number < below))
+    pub(crate) fn void(&mut self, key: &CacheKey, below: Number) -> Voided {
+        Voided(self.take_of(key, |flight| flight.noted.number < below))
     }
 
     /// Whether a handler has dealt with this key under this cause or a later one.
-    pub(crate) fn is_handled(&self, key: &CacheKey, cause: u64) -> bool {
+    pub(crate) fn is_handled(&self, key: &CacheKey, cause: Number) -> bool {
         self.handled
             .iter()
             .any(|(other, number)| *number >= cause && other == key)
     }
 
     /// Whatever was older than this cause is gone, everywhere.
-    pub(crate) fn handled(&mut self, key: &CacheKey, cause: u64) {
+    pub(crate) fn handled(&mut self, key: &CacheKey, cause: Number) {
         if self.handled.len() == REMEMBERED {
             self.handled.pop_front();
         }
@@ -342,20 +374,23 @@ mod tests {
             .map(|index| CacheKey::new("test", &[index.to_string().as_str()]))
             .collect();
         for key in &keys[..REMEMBERED] {
-            shard.handled(key, 7);
+            shard.handled(key, Number(7));
         }
         assert!(
             keys[..REMEMBERED]
                 .iter()
-                .all(|key| shard.is_handled(key, 7))
+                .all(|key| shard.is_handled(key, Number(7)))
         );
         assert!(
-            shard.is_handled(&keys[0], 6),
+            shard.is_handled(&keys[0], Number(6)),
             "an earlier cause is dealt with too"
         );
-        assert!(!shard.is_handled(&keys[0], 8), "a later one is not");
-        shard.handled(&keys[REMEMBERED], 7);
-        let remembered: Vec<_> = keys.iter().map(|key| shard.is_handled(key, 7)).collect();
+        assert!(!shard.is_handled(&keys[0], Number(8)), "a later one is not");
+        shard.handled(&keys[REMEMBERED], Number(7));
+        let remembered: Vec<_> = keys
+            .iter()
+            .map(|key| shard.is_handled(key, Number(7)))
+            .collect();
         assert_eq!(remembered.iter().position(|&known| known), Some(1));
         assert!(remembered[1..].iter().all(|&known| known));
     }

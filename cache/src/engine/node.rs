@@ -1,18 +1,24 @@
 //! What the named caches of a node share, and what each has for itself.
 
+use std::time::Duration;
+
 use tidings_core::{CacheKey, clock::Clock};
 use tokio::sync::Semaphore;
 
 use crate::{
     answer::receipt::Propagate,
-    api::builder::{CacheSettings, next_id},
-    engine::flight::Flights,
-    engine::tags::Tags,
-    fence::{Sequence, Slots},
-    level1::table::{Fitting, Place},
-    level2::zone::{Level2, NEVER, Name, Removed, StoredKey},
-    options::call::Terms,
-    stats::{Counters, Threads},
+    engine::{flight::Flights, tags::Tags},
+    fence::{
+        number::Moment,
+        slots::{Sequence, Slots},
+    },
+    level1::table::Shared,
+    level2::{
+        key::{Name, StoredKey},
+        zone::{Level2, Removed},
+    },
+    options::{call::GetOptions, settings::CacheSettings, terms::Terms},
+    stats::Counters,
     sync::{Arc, Executor, Mutex},
 };
 
@@ -20,6 +26,8 @@ use crate::{
 pub(crate) struct Node {
     /// Tells this node's tables from those of another in the same process.
     pub(crate) id: u64,
+    /// Goes with the node; threads hold it weakly.
+    pub(crate) alive: Arc<()>,
     pub(crate) sequence: Sequence,
     pub(crate) level2: Level2,
     pub(crate) capacity: u64,
@@ -34,48 +42,45 @@ pub(crate) struct Node {
     pub(crate) caches: Mutex<Vec<Arc<Named>>>,
 }
 
-impl Node {
-    pub(crate) fn now(&self) -> u64 {
-        self.clock.now().0
-    }
-
-    /// Whether a time has yet to come. The clock is read only if it could have.
-    #[inline]
-    pub(crate) fn is_ahead(&self, time: u64) -> bool {
-        time == NEVER || time > self.now()
-    }
-}
-
 /// One named cache's share: its own slots, flights and tags, so that names share nothing.
 pub(crate) struct Named {
     pub(crate) name: Arc<str>,
     pub(crate) index: u32,
-    /// Names its tables in the L1 of threads.
-    pub(crate) place: Place,
     pub(crate) settings: CacheSettings,
     /// The settings, resolved for a call that sets nothing.
     pub(crate) terms: Terms,
-    pub(crate) slots: Slots,
+    /// What its L1 tables share, the slots among it.
+    pub(crate) level1: Shared,
     pub(crate) flights: Flights,
     pub(crate) tags: Tags,
     pub(crate) counters: Counters,
-    pub(crate) threads: Arc<Threads>,
 }
 
 impl Named {
     pub(crate) fn new(name: &str, index: u32, settings: CacheSettings, node: &Node) -> Self {
+        let level1 = Shared {
+            place: next_id(),
+            node: node.id,
+            alive: Arc::downgrade(&node.alive),
+            slots: Slots::new(node.slots),
+            clock: Arc::clone(&node.clock),
+            capacity: settings.l1_entries,
+            threads: Arc::default(),
+        };
         Self {
             name: name.into(),
             index,
-            place: next_id(),
             terms: Terms::resolve(&Default::default(), &settings.terms),
-            slots: Slots::new(node.slots),
+            level1,
             flights: Flights::new(node.flight_shards),
             tags: Tags::new(),
             counters: Counters::default(),
-            threads: Arc::default(),
             settings,
         }
+    }
+
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.level1.slots
     }
 
     pub(crate) fn name_of<'a>(&self, key: &'a CacheKey) -> Name<'a> {
@@ -85,29 +90,29 @@ impl Named {
     pub(crate) fn stored(&self, key: &CacheKey) -> StoredKey {
         StoredKey::new(self.index, key)
     }
-
-    pub(crate) fn fitting(&self, node: &Node) -> Fitting<'_> {
-        Fitting {
-            place: self.place,
-            node: node.id,
-            capacity: self.settings.l1_entries,
-            threads: &self.threads,
-        }
-    }
 }
 
 impl Node {
-    /// Settles what left L2 to make room for an entry of `cache`: takes it out of the tag indexes of its caches and
-    /// counts it. Not to be called with a shard or an index locked.
-    pub(crate) fn settle(&self, inserted: Option<(&Named, &CacheKey)>, removed: Removed) {
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now().into()
+    }
+
+    /// Returns whether a moment has yet to come. The clock is read only if it could have.
+    #[inline]
+    pub(crate) fn is_ahead(&self, moment: Moment) -> bool {
+        moment == Moment::NEVER || moment > self.now()
+    }
+
+    /// Counts what left L2 to make room for an entry of a cache, and takes it out of the tag indexes. Not to be called with a
+    /// shard or an index locked: the values are dropped here.
+    pub(crate) fn release(&self, inserted: Option<(&Named, &CacheKey)>, removed: Removed) {
         if removed.len() == 0 {
             return;
         }
+
         let name = inserted.map(|(cache, key)| cache.name_of(key));
-        let keys = removed.present.iter().map(|(key, _)| key);
-        let keys = keys.chain(removed.absent.iter().map(|(key, _)| key));
         let caches = self.caches.lock();
-        for key in keys {
+        for key in removed.keys() {
             if name != Some(key.name())
                 && let Some(cache) = caches.get(key.cache() as usize)
             {
@@ -115,8 +120,8 @@ impl Node {
             }
         }
         drop(caches);
+
         self.forget_tags(&removed);
-        // The values are dropped here, with no lock held.
     }
 
     /// Takes what left L2 out of the tag indexes of its caches.
@@ -125,30 +130,30 @@ impl Node {
         if tagged.peek().is_none() {
             return;
         }
+
         let caches = self.caches.lock();
         for (key, tags) in tagged {
             if let Some(cache) = caches.get(key.cache() as usize) {
-                cache
-                    .tags
-                    .forget(std::iter::once((key, tags)), &self.level2);
+                cache.tags.forget(key, tags, &self.level2);
             }
         }
     }
 
     /// Takes out of L2 what has expired for longer than it may be served stale. A scan; for a slow tick.
-    pub(crate) fn sweep(&self, stale_for: u64) -> usize {
+    pub(crate) fn sweep(&self, stale_for: Duration) -> usize {
         let now = self.now();
         let removed = self
             .level2
-            .sift(|_, _, expires| expires != NEVER && expires.saturating_add(stale_for) <= now);
+            .sift(|_, _, expires| expires != Moment::NEVER && expires.plus(stale_for) <= now);
+
         let caches = self.caches.lock();
-        let keys = removed.present.iter().map(|(key, _)| key);
-        for key in keys.chain(removed.absent.iter().map(|(key, _)| key)) {
+        for key in removed.keys() {
             if let Some(cache) = caches.get(key.cache() as usize) {
                 cache.counters.evicted_by_expiry.add(1);
             }
         }
         drop(caches);
+
         self.forget_tags(&removed);
         removed.len()
     }
@@ -161,4 +166,28 @@ impl std::fmt::Debug for Node {
             .field("level2", &self.level2)
             .finish_non_exhaustive()
     }
+}
+
+/// One named cache of one node. Cheap to clone: two pointers.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    pub(crate) node: Arc<Node>,
+    pub(crate) named: Arc<Named>,
+}
+
+impl Engine {
+    /// Returns the terms of a call: its own options over the cache's over the default.
+    pub(crate) fn terms(&self, options: &GetOptions) -> Terms {
+        match options.terms() {
+            Some(terms) => Terms::resolve(terms, &self.named.settings.terms),
+            None => self.named.terms,
+        }
+    }
+}
+
+/// Returns a number that no other node or cache of this process has.
+pub(crate) fn next_id() -> u64 {
+    // Of the process, not of a model: only that it is unique matters.
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }

@@ -8,12 +8,11 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    level2::zone::{Level2, StoredKey},
-    sync::{Arc, Mutex, MutexGuard},
+    answer::tag::Tag,
+    fence::number::Number,
+    level2::{key::StoredKey, zone::Level2},
+    sync::{Mutex, MutexGuard},
 };
-
-/// The name of a group of entries.
-pub type Tag = Arc<str>;
 
 /// How many tags without members are remembered by their number.
 const REMEMBERED: usize = 65_536;
@@ -28,18 +27,18 @@ pub(crate) struct Tags {
 pub(crate) struct Index {
     tags: HashMap<Tag, State>,
     /// The highest number of a tag that is no longer in the map.
-    forgotten: u64,
+    forgotten: Number,
     /// The highest number of any tag: a load that failed never tells its tags.
-    latest: u64,
+    latest: Number,
     bound: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// The number of the last invalidation: loads that began before it may not fill.
-    number: u64,
+    number: Number,
     /// Up to this cause, handlers have nothing left to do.
-    done: u64,
+    done: Number,
     members: HashSet<StoredKey>,
 }
 
@@ -62,28 +61,23 @@ impl Tags {
         self.index.lock()
     }
 
-    /// Takes keys that left L2 out of the index, unless they have come back meanwhile: what is in L2 with a tag got
-    /// there under this lock.
-    pub(crate) fn forget<'a>(
-        &self,
-        gone: impl Iterator<Item = (&'a StoredKey, &'a [Tag])>,
-        level2: &Level2,
-    ) {
-        let mut gone = gone.peekable();
-        if gone.peek().is_none() {
-            return;
-        }
+    pub(crate) fn mutex(&self) -> &Mutex<Index> {
+        &self.index
+    }
+
+    /// Takes a key that left L2 out of the index, unless it has come back: what is in L2 with a tag got there under
+    /// this lock.
+    pub(crate) fn forget(&self, key: &StoredKey, tags: &[Tag], level2: &Level2) {
         let mut index = self.lock();
-        for (key, tags) in gone {
-            for tag in tags {
-                if !holds(level2, key, tag) {
-                    index.remove(tag, key);
-                }
+        for tag in tags {
+            if !holds(level2, key, tag) {
+                index.remove(tag, key);
             }
         }
     }
 }
 
+/// Returns whether L2 holds the key with this tag, in either zone.
 fn holds(level2: &Level2, key: &StoredKey, tag: &Tag) -> bool {
     let in_values = level2.present.peek(&key.name());
     let in_absences = level2.absent.peek(&key.name());
@@ -93,7 +87,7 @@ fn holds(level2: &Level2, key: &StoredKey, tag: &Tag) -> bool {
 
 impl Index {
     /// The highest number that an invalidation of one of the tags took.
-    pub(crate) fn newest(&self, tags: &[Tag]) -> u64 {
+    pub(crate) fn newest(&self, tags: &[Tag]) -> Number {
         tags.iter()
             .map(|tag| {
                 self.tags
@@ -126,14 +120,14 @@ impl Index {
         if state.members.is_empty() {
             state.members = HashSet::new();
             // At or below what stands for the forgotten, its number says nothing more.
-            if state.number <= self.forgotten && state.done == 0 {
+            if state.number <= self.forgotten && state.done == Number::ZERO {
                 self.tags.remove(tag);
             }
         }
     }
 
     /// Notes an invalidation of a tag; gives the keys that carry it.
-    pub(crate) fn invalidated(&mut self, tag: &Tag, number: u64) -> Vec<StoredKey> {
+    pub(crate) fn invalidated(&mut self, tag: &Tag, number: Number) -> Vec<StoredKey> {
         if self.tags.len() >= self.bound && !self.tags.contains_key(tag) {
             self.forget_numbers();
         }
@@ -145,7 +139,7 @@ impl Index {
     }
 
     /// The number of the last invalidation of any tag.
-    pub(crate) fn latest(&self) -> u64 {
+    pub(crate) fn latest(&self) -> Number {
         self.latest
     }
 
@@ -156,12 +150,12 @@ impl Index {
         }
     }
 
-    pub(crate) fn is_done(&self, tag: &Tag, cause: u64) -> bool {
+    pub(crate) fn is_done(&self, tag: &Tag, cause: Number) -> bool {
         self.tags.get(tag).is_some_and(|state| state.done >= cause)
     }
 
     /// Whatever was older than this cause is gone, everywhere.
-    pub(crate) fn done(&mut self, tag: &Tag, cause: u64) {
+    pub(crate) fn done(&mut self, tag: &Tag, cause: Number) {
         if let Some(state) = self.tags.get_mut(tag) {
             state.done = state.done.max(cause);
         }
@@ -195,19 +189,19 @@ mod tests {
         let mut index = tags.lock();
         let (a, b, c): (Tag, Tag, Tag) = ("a".into(), "b".into(), "c".into());
         index.enter(&key("k"), std::slice::from_ref(&a));
-        assert_eq!(index.newest(std::slice::from_ref(&b)), 0);
-        index.invalidated(&b, 7);
-        assert_eq!(index.invalidated(&c, 9), []);
+        assert_eq!(index.newest(std::slice::from_ref(&b)), Number::ZERO);
+        index.invalidated(&b, Number(7));
+        assert_eq!(index.invalidated(&c, Number(9)), []);
         assert_eq!(
             index.newest(std::slice::from_ref(&b)),
-            7,
+            Number(7),
             "forgotten, not unknown"
         );
-        assert_eq!(index.newest(&["never".into()]), 7);
-        assert_eq!(index.newest(std::slice::from_ref(&c)), 9);
-        assert_eq!(index.newest(&[a.clone(), c]), 9);
+        assert_eq!(index.newest(&["never".into()]), Number(7));
+        assert_eq!(index.newest(std::slice::from_ref(&c)), Number(9));
+        assert_eq!(index.newest(&[a.clone(), c]), Number(9));
         assert_eq!(
-            index.invalidated(&a, 10),
+            index.invalidated(&a, Number(10)),
             [key("k")],
             "a tag with members is never forgotten"
         );

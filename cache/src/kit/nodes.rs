@@ -14,9 +14,9 @@ use tidings_core::{
 use super::wire::{Message, Outbox, Wire};
 use crate::{
     answer::receipt::{Confirmation, Invalidation, Propagate, Unconfirmed},
+    answer::tag::Tag,
     api::builder::CacheBuilder,
     api::cache::Cache,
-    engine::tags::Tag,
     error::ConfigError,
 };
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tidings_core::{CacheKey, Cause, Origin};
 use tokio::sync::watch;
 
-use crate::{answer::receipt::Invalidation, api::cache::Cache, engine::tags::Tag};
+use crate::{answer::receipt::Invalidation, answer::tag::Tag, api::cache::Cache};
 
 /// What one node tells another.
 #[derive(Clone, Debug)]

@@ -4,12 +4,19 @@
 //! for running loads are not used, because its `retain`, `remove_if` and overweight inserts leave them entitled to fill.
 //! Values that leave are handed back, so that their `Drop` runs when no lock is held.
 
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::BuildHasherDefault;
 
-use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter, sync::Cache as Zone};
-use tidings_core::CacheKey;
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache as Zone};
 
-use crate::{engine::tags::Tag, level2::stored::Stored, sync::Arc};
+use crate::{
+    answer::tag::Tag,
+    fence::number::{Moment, Number},
+    level2::{
+        key::{Carried, Name, StoredKey},
+        stored::Stored,
+    },
+    sync::Arc,
+};
 
 /// What an entry weighs besides its key and its value: its place in the zone, a share of the zone's spare room (its
 /// tables double when they grow, and it remembers keys that it evicted), and the headers of its allocations.
@@ -20,117 +27,14 @@ pub(crate) const ABSENCE_OVERHEAD: u64 = 240;
 /// A shard smaller than this would refuse large values for little gain in concurrency.
 const SMALLEST_SHARD: u64 = 4 << 20;
 
-/// A time on the node's clock, in nanoseconds. `NEVER` is never reached.
-pub(crate) const NEVER: u64 = u64::MAX;
-
-/// A key as L2 holds it: its text without the room that an inline key keeps.
-#[derive(Clone, Debug)]
-pub(crate) struct StoredKey {
-    hash: u64,
-    cache: u32,
-    text: Box<[u8]>,
-}
-
-impl StoredKey {
-    pub(crate) fn new(cache: u32, key: &CacheKey) -> Self {
-        Self {
-            hash: mixed(cache, key),
-            cache,
-            text: key.as_bytes().into(),
-        }
-    }
-
-    pub(crate) fn cache(&self) -> u32 {
-        self.cache
-    }
-
-    pub(crate) fn name(&self) -> Name<'_> {
-        Name {
-            hash: self.hash,
-            cache: self.cache,
-            text: &self.text,
-        }
-    }
-}
-
-impl Hash for StoredKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl PartialEq for StoredKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name()
-    }
-}
-
-impl Eq for StoredKey {}
-
-/// A key to look up with, borrowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Name<'a> {
-    hash: u64,
-    cache: u32,
-    text: &'a [u8],
-}
-
-impl<'a> Name<'a> {
-    pub(crate) fn new(cache: u32, key: &'a CacheKey) -> Self {
-        Self {
-            hash: mixed(cache, key),
-            cache,
-            text: key.as_bytes(),
-        }
-    }
-}
-
-impl Hash for Name<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl Equivalent<StoredKey> for Name<'_> {
-    fn equivalent(&self, key: &StoredKey) -> bool {
-        *self == key.name()
-    }
-}
-
-/// Named caches share the zones; the same key in two of them hashes apart.
-fn mixed(cache: u32, key: &CacheKey) -> u64 {
-    key.hash_value() ^ u64::from(cache).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
-
-/// Passes on the hash that a key carries.
-#[derive(Debug, Default)]
-pub(crate) struct Carried(u64);
-
-impl Hasher for Carried {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Keys write their hash as one u64; nothing else is hashed.
-        for byte in bytes {
-            self.0 = (self.0 << 8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
 /// An entry of either zone. `V` is the value's pointer, or nothing for an absence.
 #[derive(Clone)]
 pub(crate) struct Held<V> {
     pub(crate) value: V,
     /// The sequence when its load began, or when it was set.
-    pub(crate) number: u64,
-    pub(crate) born: u64,
-    pub(crate) expires: u64,
+    pub(crate) number: Number,
+    pub(crate) born: Moment,
+    pub(crate) expires: Moment,
     pub(crate) weight: u32,
     pub(crate) extra: Option<Arc<Extra>>,
 }
@@ -140,13 +44,22 @@ pub(crate) struct Held<V> {
 pub(crate) struct Extra {
     pub(crate) tags: Box<[Tag]>,
     /// When to load anew in the background.
-    pub(crate) refresh_at: u64,
+    pub(crate) refresh_at: Moment,
     /// The bound on its staleness: no new time goes beyond it.
-    pub(crate) until: u64,
+    pub(crate) until: Moment,
 }
 
 pub(crate) type Present = Held<Arc<dyn Stored>>;
 pub(crate) type Absent = Held<()>;
+/// What a key holds: a value, or an absence.
+pub(crate) type Found = Held<Option<Arc<dyn Stored>>>;
+
+/// What an entry is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Value,
+    Absence,
+}
 
 impl<V> Held<V> {
     pub(crate) fn map<W>(self, map: impl FnOnce(V) -> W) -> Held<W> {
@@ -164,18 +77,22 @@ impl<V> Held<V> {
         self.extra.as_ref().map_or(&[], |extra| &extra.tags)
     }
 
-    pub(crate) fn refresh_at(&self) -> u64 {
-        self.extra.as_ref().map_or(NEVER, |extra| extra.refresh_at)
+    pub(crate) fn refresh_at(&self) -> Moment {
+        self.extra
+            .as_ref()
+            .map_or(Moment::NEVER, |extra| extra.refresh_at)
     }
 
-    pub(crate) fn until(&self) -> u64 {
-        self.extra.as_ref().map_or(NEVER, |extra| extra.until)
+    pub(crate) fn until(&self) -> Moment {
+        self.extra
+            .as_ref()
+            .map_or(Moment::NEVER, |extra| extra.until)
     }
 }
 
-impl Held<Option<Arc<dyn Stored>>> {
-    /// A value, or else an absence.
-    pub(crate) fn split(mut self) -> Result<Present, Absent> {
+impl Found {
+    /// Returns a value, or else an absence.
+    fn split(mut self) -> Result<Present, Absent> {
         match self.value.take() {
             Some(value) => Ok(self.map(|_| value)),
             None => Err(self.map(|_| ())),
@@ -219,6 +136,8 @@ pub(crate) struct Level2 {
 pub(crate) struct Removed {
     pub(crate) present: Vec<(StoredKey, Present)>,
     pub(crate) absent: Vec<(StoredKey, Absent)>,
+    /// What did not get in: it never was in a zone, and only waits to be dropped without a lock.
+    pub(crate) refused: Option<Found>,
 }
 
 impl Removed {
@@ -229,6 +148,11 @@ impl Removed {
     pub(crate) fn extend(&mut self, other: Self) {
         self.present.extend(other.present);
         self.absent.extend(other.absent);
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &StoredKey> {
+        let present = self.present.iter().map(|(key, _)| key);
+        present.chain(self.absent.iter().map(|(key, _)| key))
     }
 
     /// The keys that carried tags, with their tags.
@@ -255,17 +179,41 @@ impl Level2 {
         }
     }
 
-    /// The weight above which a value, or an absence, is served and not kept.
-    pub(crate) fn heaviest(&self, value: bool) -> u64 {
-        if value {
-            self.heaviest
-        } else {
-            self.heaviest_absence
+    /// Returns the weight above which something of this kind is served and not kept.
+    pub(crate) fn heaviest(&self, kind: Kind) -> u64 {
+        match kind {
+            Kind::Value => self.heaviest,
+            Kind::Absence => self.heaviest_absence,
+        }
+    }
+
+    /// Returns what a key holds, a value or an absence, as a hit. Values first: a fill that turns one into the other
+    /// inserts before it removes.
+    pub(crate) fn get(&self, name: &Name<'_>) -> Option<Found> {
+        match self.present.get(name) {
+            Some(held) => Some(held.map(Some)),
+            None => self.absent.get(name).map(|held| held.map(|()| None)),
+        }
+    }
+
+    /// Returns what a key holds, without counting as a hit.
+    pub(crate) fn find(&self, name: &Name<'_>) -> Option<Found> {
+        match self.present.peek(name) {
+            Some(held) => Some(held.map(Some)),
+            None => self.absent.peek(name).map(|held| held.map(|()| None)),
+        }
+    }
+
+    /// Puts an entry into its zone. Returns what had to leave.
+    pub(crate) fn put(&self, key: StoredKey, held: Found) -> Removed {
+        match held.split() {
+            Ok(present) => self.insert(key, present),
+            Err(absent) => self.insert_absent(key, absent),
         }
     }
 
     /// Puts a value in, takes the key's absence out. Gives what had to leave, the key's former entry included.
-    pub(crate) fn insert(&self, key: StoredKey, held: Present) -> Removed {
+    fn insert(&self, key: StoredKey, held: Present) -> Removed {
         let mut removed = Removed::default();
         let name = key.clone();
         self.present
@@ -276,7 +224,7 @@ impl Level2 {
     }
 
     /// Puts an absence in, takes the key's value out.
-    pub(crate) fn insert_absent(&self, key: StoredKey, held: Absent) -> Removed {
+    fn insert_absent(&self, key: StoredKey, held: Absent) -> Removed {
         let mut removed = Removed::default();
         let name = key.clone();
         self.absent
@@ -286,17 +234,21 @@ impl Level2 {
     }
 
     /// Puts a value in the place of the one that its key holds; nothing happens if it holds none any more. In one step: an
-    /// invalidation that removes the old one meanwhile is not undone.
-    pub(crate) fn exchange(&self, key: StoredKey, held: Present) -> Option<Removed> {
+    /// invalidation that removes the old one at the same time is not undone. Returns what left: the former entry, or this
+    /// one.
+    pub(crate) fn exchange(&self, key: StoredKey, held: Present) -> Removed {
         let mut removed = Removed::default();
-        let zone = &self.present;
-        zone.replace_with_lifecycle(key, held, true, &mut removed.present)
-            .ok()
-            .map(|()| removed)
+
+        let refused = self
+            .present
+            .replace_with_lifecycle(key, held, true, &mut removed.present);
+        removed.refused = refused.err().map(|(_, held)| held.map(Some));
+
+        removed
     }
 
     /// Takes out what a key holds in either zone, if it is older than `below`.
-    pub(crate) fn remove(&self, name: &Name<'_>, below: u64) -> Removed {
+    pub(crate) fn remove(&self, name: &Name<'_>, below: Number) -> Removed {
         let mut removed = Removed::default();
         removed
             .present
@@ -308,7 +260,7 @@ impl Level2 {
     }
 
     /// Takes out what `leaves` says of either zone.
-    pub(crate) fn sift(&self, leaves: impl Fn(&StoredKey, u64, u64) -> bool) -> Removed {
+    pub(crate) fn sift(&self, leaves: impl Fn(&StoredKey, Number, Moment) -> bool) -> Removed {
         let mut removed = Removed::default();
         sift(&self.present, &leaves, &mut removed.present);
         sift(&self.absent, &leaves, &mut removed.absent);
@@ -319,7 +271,7 @@ impl Level2 {
 /// `retain` would drop values under the zone's lock, so clones of what leaves are kept until it is done.
 fn sift<V: Clone>(
     zone: &Map<V>,
-    leaves: impl Fn(&StoredKey, u64, u64) -> bool,
+    leaves: impl Fn(&StoredKey, Number, Moment) -> bool,
     removed: &mut Vec<(StoredKey, Held<V>)>,
 ) {
     let gone = std::cell::RefCell::new(std::mem::take(removed));

@@ -1,15 +1,11 @@
 //! Named policies, rather than dozens of knobs.
 
-use std::time::Duration;
-
-use crate::options::call::Overrides;
-
 /// A named set of options. Whatever is set beside it wins over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy(Kind);
+pub struct Policy(pub(crate) Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Revocable,
     Reference,
 }
@@ -47,20 +43,5 @@ impl Policy {
 
     pub(crate) fn never_stale(self) -> bool {
         self.0 == Kind::Revocable
-    }
-
-    pub(crate) fn overrides(self) -> Overrides {
-        match self.0 {
-            Kind::Revocable => Overrides {
-                neg_ttl: Some(Duration::from_secs(5)),
-                ..Overrides::default()
-            },
-            Kind::Reference => Overrides {
-                resurrect_ttl: Some(Duration::from_secs(30)),
-                refresh_early: Some(0.8),
-                jitter: Some(0.1),
-                ..Overrides::default()
-            },
-        }
     }
 }

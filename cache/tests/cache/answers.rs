@@ -15,7 +15,7 @@ async fn values_of_every_kind_round_trip_through_both_levels() {
         for outcome in [Outcome::Loaded, Outcome::L2] {
             let load = Source::default().give(Some(value.clone()));
             let got = cache
-                .get_entry::<V, _, _, _, _>(&key, GetOptions::default(), load)
+                .get_entry::<V, _>(&key, GetOptions::default(), load)
                 .await;
             let got = got.unwrap();
             assert_eq!(got.value.as_deref(), Some(&value));
@@ -50,8 +50,7 @@ async fn the_outcome_is_told_for_values_and_absences() {
     for value in [Some(7_u64), None] {
         let key = key(if value.is_some() { "value" } else { "absence" });
         let source = Source::default();
-        let ask =
-            || cache.get_entry::<u64, _, _, _, _>(&key, GetOptions::default(), source.give(value));
+        let ask = || cache.get_entry::<u64, _>(&key, GetOptions::default(), source.give(value));
         let guard = cache.attach_thread("first");
         assert_eq!(ask().await.unwrap(), entry(value, Outcome::Loaded));
         assert_eq!(ask().await.unwrap(), entry(value, Outcome::L1));

@@ -120,7 +120,7 @@ async fn the_serializer_of_a_call_beats_that_of_its_cache_and_that_the_default()
     let by_cache = ports.get(&key("b"), GetOptions::default(), load()).await;
     assert_eq!(by_cache.unwrap().as_deref(), Some(&80));
     let plain = key("c");
-    let default = cache.get::<String, _, _, _, _>(&plain, GetOptions::default(), load());
+    let default = cache.get::<String, _>(&plain, GetOptions::default(), load());
     assert_eq!(
         default.await.unwrap().as_deref().map(String::as_str),
         Some("80")

@@ -108,7 +108,7 @@ async fn what_was_invalidated_is_never_served_stale() {
             waits.pass().await;
             Err::<Option<u8>, _>(Failure::other("down"))
         };
-        let ask = cache.get_entry::<u8, _, _, _, _>(k(), GetOptions::default(), load);
+        let ask = cache.get_entry::<u8, _>(k(), GetOptions::default(), load);
         let (entry, ()) = tokio::join!(ask, async {
             gate.reached().await;
             take(&cache);

@@ -103,7 +103,7 @@ impl Check {
         let load = place.load(random);
         let renewed = self
             .cache
-            .renew::<u64, _, _, _, _>(&place.key, place.options(), load);
+            .renew::<u64, _>(&place.key, place.options(), load);
         let Ok(Some(renewed)) = self.runtime.block_on(renewed) else {
             return; // the load failed
         };

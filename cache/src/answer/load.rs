@@ -1,0 +1,92 @@
+//! Loads: what a caller passes to fetch a missing value.
+
+use std::future::Future;
+
+use futures_util::{FutureExt, future::BoxFuture};
+use tidings_core::CacheKey;
+
+use crate::{answer::loaded::Loaded, error::BoxError};
+
+/// What `get` runs on a miss.
+///
+/// Every `FnOnce() -> impl Future<Output = Result<impl Into<Loaded<V>>, impl Into<BoxError>>>` is one: a closure whose
+/// future gives an `Option` of the value, or a [`Loaded`] that says more. The closure runs on its caller's thread and may
+/// borrow from it; the future must be `Send + 'static`, because it runs on the cache's runtime.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_cache::{Cache, CacheKey, GetError, GetOptions, Load};
+///
+/// // A function that is generic over its load needs one name for it.
+/// async fn name_of<L: Load<String>>(cache: &Cache, key: &CacheKey, load: L) -> Result<String, GetError> {
+///     let name = cache.get(key, GetOptions::default(), load).await?;
+///     Ok(name.map_or_else(|| "nobody".to_owned(), |name| String::clone(&name)))
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a load of `{V}`",
+    label = "not a load of `{V}`",
+    note = "a load is a closure `|| async {{ Ok::<_, Error>(Some(value)) }}`: `FnOnce() -> impl Future<Output = Result<L, E>>`,",
+    note = "with a future that is `Send + 'static`, `L: Into<Loaded<{V}>>` (an `Option<{V}>` is) and `E: Into<BoxError>`"
+)]
+pub trait Load<V>: Send {
+    /// Begins the load. Called on the caller's thread; the future runs elsewhere.
+    fn load(self) -> BoxFuture<'static, Result<Loaded<V>, BoxError>>;
+}
+
+impl<V, F, Fut, L, E> Load<V> for F
+where
+    V: Send + 'static,
+    F: FnOnce() -> Fut + Send,
+    Fut: Future<Output = Result<L, E>> + Send + 'static,
+    L: Into<Loaded<V>>,
+    E: Into<BoxError>,
+{
+    fn load(self) -> BoxFuture<'static, Result<Loaded<V>, BoxError>> {
+        let loading = self();
+        async move {
+            match loading.await {
+                Ok(loaded) => Ok(loaded.into()),
+                Err(error) => Err(error.into()),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// What a bulk load found, each under its key.
+type Many<V> = Vec<(CacheKey, Loaded<V>)>;
+
+/// What the load of [`get_bulk`](crate::Cache::get_bulk) returns: a future that gives what was found, each under its key.
+///
+/// Every `Future<Output = Result<Vec<(CacheKey, impl Into<Loaded<V>>)>, impl Into<BoxError>>>` is one that is
+/// `Send + 'static`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not what a bulk load of `{V}` returns",
+    note = "a bulk load is a closure `|keys| async move {{ Ok::<_, Error>(vec![(key, Some(value))]) }}` with a `Send + 'static` future"
+)]
+pub trait LoadMany<V>: Send {
+    /// Turns the future into one of the cache's own shape.
+    fn load(self) -> BoxFuture<'static, Result<Many<V>, BoxError>>;
+}
+
+impl<V, Fut, L, E> LoadMany<V> for Fut
+where
+    V: Send + 'static,
+    Fut: Future<Output = Result<Vec<(CacheKey, L)>, E>> + Send + 'static,
+    L: Into<Loaded<V>>,
+    E: Into<BoxError>,
+{
+    fn load(self) -> BoxFuture<'static, Result<Many<V>, BoxError>> {
+        async move {
+            let found = self.await.map_err(Into::into)?;
+            let found = found
+                .into_iter()
+                .map(|(key, loaded)| (key, loaded.into()))
+                .collect();
+            Ok(found)
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,6 @@
+//! The name of a group of entries.
+
+use crate::sync::Arc;
+
+/// The name of a group of entries that are invalidated together.
+pub type Tag = Arc<str>;

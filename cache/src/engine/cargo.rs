@@ -1,0 +1,159 @@
+//! What a load or a `set` gave, its type erased, and the entry that is made of it.
+
+use std::time::Duration;
+
+use tidings_core::CacheKey;
+
+use crate::{
+    answer::{loaded::Loaded, tag::Tag},
+    engine::node::Engine,
+    error::OptionError,
+    fence::number::{Moment, Noted, Number},
+    level2::{
+        size::size_of_value,
+        stored::{Cacheable, Stored},
+        zone::{ABSENCE_OVERHEAD, ENTRY_OVERHEAD, Extra, Found, Held, Kind},
+    },
+    options::{
+        lifetime::Lifetime,
+        terms::{Terms, check_duration, check_tags},
+    },
+    sync::Arc,
+};
+
+/// What a tag weighs in an entry and in the index, besides its text.
+const TAG_OVERHEAD: u64 = 160;
+
+/// What a load gave, its type erased.
+pub(crate) struct Cargo {
+    pub(crate) value: Option<Arc<dyn Stored>>,
+    /// The value's bytes; `None` if it does not serialize.
+    bytes: Option<u64>,
+    ttl: Option<Duration>,
+    tags: Vec<Tag>,
+    cached: bool,
+    pub(crate) position: Option<Number>,
+}
+
+/// Whether an entry may be kept, as far as it alone can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Keep,
+    /// Its load asked not to keep it.
+    Uncached,
+    /// It is heavier than L2 takes, or its weight cannot be told.
+    Heavy,
+}
+
+/// An entry as L2 is to hold it.
+pub(crate) struct Prepared {
+    pub(crate) held: Found,
+    pub(crate) fate: Fate,
+    /// Until when L1 may serve it.
+    pub(crate) level1: Moment,
+    pub(crate) position: Option<Number>,
+}
+
+impl Cargo {
+    /// Weighs a value, which runs its `Serialize`, and erases its type. Not to be called with a lock held.
+    pub(crate) fn new<V: Cacheable>(loaded: Loaded<V>) -> Self {
+        let bytes = match &loaded.value {
+            Some(value) => size_of_value(value).ok(),
+            None => Some(0),
+        };
+        Self {
+            bytes,
+            value: loaded.value.map(|value| Arc::new(value) as Arc<dyn Stored>),
+            ttl: loaded.ttl,
+            tags: loaded.tags,
+            cached: loaded.cached,
+            position: loaded.position.map(Number),
+        }
+    }
+
+    /// Checks what the load said besides its value.
+    pub(crate) fn check(&self) -> Result<(), OptionError> {
+        check_duration("ttl", self.ttl)?;
+        check_tags(&self.tags)
+    }
+
+    fn kind(&self) -> Kind {
+        match self.value {
+            Some(_) => Kind::Value,
+            None => Kind::Absence,
+        }
+    }
+
+    /// Returns what an entry of it weighs; `None` if that cannot be told.
+    fn weight(&self, key: &CacheKey, tags: &[Tag]) -> Option<u64> {
+        let key = key.as_bytes().len() as u64;
+        let tags = tags.iter().map(|tag| TAG_OVERHEAD + key + tag.len() as u64);
+        let base = match self.kind() {
+            Kind::Value => ENTRY_OVERHEAD,
+            Kind::Absence => ABSENCE_OVERHEAD,
+        };
+        Some(base + key + self.bytes? + tags.sum::<u64>())
+    }
+}
+
+impl Engine {
+    /// Makes the entry of what was read after `noted`.
+    pub(crate) fn prepare(
+        &self,
+        key: &CacheKey,
+        cargo: Cargo,
+        noted: Noted,
+        terms: &Terms,
+        call_tags: Option<&[Tag]>,
+    ) -> Prepared {
+        let mut tags = cargo.tags.clone();
+        tags.extend(call_tags.unwrap_or_default().iter().cloned());
+        tags.sort_unstable();
+        tags.dedup();
+
+        let kind = cargo.kind();
+        let weight = cargo.weight(key, &tags);
+        let fits = weight.is_some_and(|weight| weight <= self.node.level2.heaviest(kind));
+        let fate = match (cargo.cached, fits) {
+            (false, _) => Fate::Uncached,
+            (true, false) => Fate::Heavy,
+            (true, true) => Fate::Keep,
+        };
+
+        let default = match kind {
+            Kind::Value => terms.ttl,
+            Kind::Absence => terms.neg_ttl,
+        };
+        let ttl = cargo.ttl.unwrap_or(default);
+        let born = self.node.now();
+        let lifetime = Lifetime::new(key, terms, ttl, noted.read, born);
+
+        let Lifetime {
+            expires,
+            refresh_at,
+            until,
+        } = lifetime;
+        let plain = tags.is_empty() && refresh_at == Moment::NEVER && until == Moment::NEVER;
+        let extra = (!plain).then(|| {
+            Arc::new(Extra {
+                tags: tags.into(),
+                refresh_at,
+                until,
+            })
+        });
+        let held = Held {
+            value: cargo.value,
+            number: noted.number,
+            born,
+            expires,
+            weight: u32::try_from(weight.unwrap_or_default()).unwrap_or(u32::MAX),
+            extra,
+        };
+        Prepared {
+            held,
+            fate,
+            level1: lifetime.level1(),
+            position: cargo.position,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What a thread has: one table for each named cache that it uses, of the nodes that it is attached to.
+
+use std::{any::Any, cell::RefCell, marker::PhantomData, sync::Weak};
+
+use tidings_core::CacheKey;
+
+use crate::{
+    fence::number::Moment,
+    level1::table::{Found, Kept, Place, Shared, Table, Value},
+    stats::ThreadCounters,
+    sync::{Arc, thread_local},
+};
+
+thread_local! {
+    static THREAD: RefCell<Thread> = const {
+        RefCell::new(Thread { tables: Vec::new(), nodes: Vec::new() })
+    };
+}
+
+struct Thread {
+    /// The tables of all nodes, few; the one that is hit moves to the front now and then.
+    tables: Vec<Table>,
+    nodes: Vec<Attached>,
+}
+
+/// A node that this thread is attached to.
+struct Attached {
+    node: u64,
+    /// Whether any handle is left.
+    alive: Weak<()>,
+    label: Arc<str>,
+    guards: usize,
+}
+
+/// Looks a key up in this thread's own table. The one call of a hit: inlined, it would fill its caller with the table's
+/// registers, and its arguments would travel in memory.
+#[inline(never)]
+pub(crate) fn get<T: Any + Send + Sync>(shared: &Shared, key: &CacheKey) -> Found<T> {
+    // Gone when a value is dropped with its thread, and borrowed when a value's `Drop` uses the cache: such a call goes
+    // without L1.
+    let found = THREAD.try_with(|thread| match thread.try_borrow_mut() {
+        Ok(mut thread) => match thread.table(shared.place) {
+            Some(table) => table.get(key, shared),
+            None => Found::Miss,
+        },
+        Err(_) => Found::Miss,
+    });
+    found.unwrap_or(Found::Miss)
+}
+
+/// Keeps a value on this thread, if it is attached. Returns what had to leave, or else could not stay.
+pub(crate) fn put(shared: &Shared, key: &CacheKey, mut kept: Kept) -> Value {
+    // Exchanged in place: what travels through closures and options is written in one piece size and read in another.
+    let exchanged = &mut kept;
+    with_table(shared, move |table| {
+        table.put(key, exchanged, &shared.slots);
+    });
+    kept.value
+}
+
+/// Counts for this thread; `None` if it is not attached.
+pub(crate) fn count<R>(shared: &Shared, count: impl FnOnce(&ThreadCounters) -> R) -> Option<R> {
+    with_table(shared, |table| count(&table.counters))
+}
+
+/// Takes out what is no longer valid.
+pub(crate) fn sweep(shared: &Shared, now: Moment) -> Vec<Value> {
+    let gone = THREAD.try_with(|thread| {
+        let mut thread = thread.try_borrow_mut().ok()?;
+        let mut tables = thread.tables.iter_mut();
+        let table = tables.find(|table| table.place == shared.place)?;
+        Some(table.sweep(&shared.slots, now))
+    });
+    gone.ok().flatten().unwrap_or_default()
+}
+
+/// Gives this thread an L1 for a node.
+pub(crate) fn attach(shared: &Shared, label: &str) -> ThreadGuard {
+    let ended = THREAD.try_with(|thread| {
+        let mut thread = thread.try_borrow_mut().ok()?;
+        let mut nodes = thread.nodes.iter_mut();
+        match nodes.find(|other| other.node == shared.node) {
+            Some(attached) => attached.guards += 1,
+            None => thread.nodes.push(Attached {
+                node: shared.node,
+                alive: Weak::clone(&shared.alive),
+                label: label.into(),
+                guards: 1,
+            }),
+        }
+
+        // Nodes whose last handle has gone. Only guards that were kept leave any.
+        thread.nodes.retain(|other| other.alive.strong_count() > 0);
+        Some(thread.take_detached())
+    });
+    drop(ended);
+
+    // So that the thread shows up in the statistics at once.
+    count(shared, |_| ());
+    ThreadGuard {
+        node: shared.node,
+        not_send: PhantomData,
+    }
+}
+
+#[inline]
+fn with_table<R>(shared: &Shared, run: impl FnOnce(&mut Table) -> R) -> Option<R> {
+    let result = THREAD.try_with(|thread| {
+        let mut thread = thread.try_borrow_mut().ok()?;
+        if thread.table(shared.place).is_none() {
+            thread.add_table(shared)?;
+        }
+        Some(run(thread.table(shared.place)?))
+    });
+    result.ok().flatten()
+}
+
+impl Thread {
+    #[inline]
+    fn table(&mut self, place: Place) -> Option<&mut Table> {
+        if self.tables.first()?.place != place {
+            self.move_to_front(place)?;
+        }
+        self.tables.first_mut()
+    }
+
+    /// Most threads use one cache only. One that uses two in turn pays for the exchange, some ten instructions.
+    #[cold]
+    fn move_to_front(&mut self, place: Place) -> Option<()> {
+        let index = self.tables.iter().position(|table| table.place == place)?;
+        self.tables.swap(0, index);
+        Some(())
+    }
+
+    /// Adds the table of a cache, if the thread is attached to its node.
+    #[cold]
+    fn add_table(&mut self, shared: &Shared) -> Option<()> {
+        let node = self.nodes.iter().find(|other| other.node == shared.node)?;
+        self.tables.push(Table::new(shared, &node.label));
+        Some(())
+    }
+
+    /// Takes the tables of nodes that the thread is no longer attached to, to be dropped once it is no longer borrowed.
+    fn take_detached(&mut self) -> Vec<Table> {
+        let Self { tables, nodes } = self;
+        let is_detached = |table: &mut Table| !nodes.iter().any(|node| node.node == table.node);
+        tables.extract_if(.., is_detached).collect()
+    }
+}
+
+/// A thread's L1. It dies with this guard, or with the thread.
+#[derive(Debug)]
+#[must_use = "the thread's L1 lasts as long as the guard"]
+pub struct ThreadGuard {
+    node: u64,
+    /// The table is a thread-local: only its thread can take it down.
+    not_send: PhantomData<*const ()>,
+}
+
+impl ThreadGuard {
+    /// Keeps the L1 until the thread ends: for a runtime's `on_thread_start` hook, which has no place for a guard.
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for ThreadGuard {
+    fn drop(&mut self) {
+        // A thread that is ending may have lost its thread-locals already; then there is nothing to do.
+        let gone = THREAD.try_with(|thread| {
+            let mut thread = thread.try_borrow_mut().ok()?;
+            let nodes = &mut thread.nodes;
+            let index = nodes.iter().position(|other| other.node == self.node)?;
+            nodes[index].guards -= 1;
+            if nodes[index].guards == 0 {
+                nodes.swap_remove(index);
+            }
+            Some(thread.take_detached())
+        });
+        drop(gone);
+    }
+}

@@ -1,0 +1,106 @@
+//! Keys as L2 holds and finds them, and the hasher that passes on the hash they carry.
+
+use std::hash::{Hash, Hasher};
+
+use quick_cache::Equivalent;
+use tidings_core::CacheKey;
+
+/// A key as L2 holds it: its text without the room that an inline key keeps.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredKey {
+    hash: u64,
+    cache: u32,
+    text: Box<[u8]>,
+}
+
+impl StoredKey {
+    pub(crate) fn new(cache: u32, key: &CacheKey) -> Self {
+        Self {
+            hash: mixed(cache, key),
+            cache,
+            text: key.as_bytes().into(),
+        }
+    }
+
+    pub(crate) fn cache(&self) -> u32 {
+        self.cache
+    }
+
+    pub(crate) fn name(&self) -> Name<'_> {
+        Name {
+            hash: self.hash,
+            cache: self.cache,
+            text: &self.text,
+        }
+    }
+}
+
+impl Hash for StoredKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialEq for StoredKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for StoredKey {}
+
+/// A key to look up with, borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Name<'a> {
+    hash: u64,
+    cache: u32,
+    text: &'a [u8],
+}
+
+impl<'a> Name<'a> {
+    pub(crate) fn new(cache: u32, key: &'a CacheKey) -> Self {
+        Self {
+            hash: mixed(cache, key),
+            cache,
+            text: key.as_bytes(),
+        }
+    }
+}
+
+impl Hash for Name<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Equivalent<StoredKey> for Name<'_> {
+    fn equivalent(&self, key: &StoredKey) -> bool {
+        *self == key.name()
+    }
+}
+
+/// Named caches share the zones; the same key in two of them hashes apart.
+fn mixed(cache: u32, key: &CacheKey) -> u64 {
+    key.hash_value() ^ u64::from(cache).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// Passes on the hash that a key carries.
+#[derive(Debug, Default)]
+pub(crate) struct Carried(u64);
+
+impl Hasher for Carried {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Keys write their hash as one u64; nothing else is hashed.
+        for byte in bytes {
+            self.0 = (self.0 << 8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}

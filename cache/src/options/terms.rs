@@ -1,0 +1,166 @@
+//! What is set at each level, and what results: per call over per cache over default.
+
+use std::time::Duration;
+
+use crate::{
+    answer::tag::Tag,
+    error::OptionError,
+    options::policy::{Kind, Policy},
+};
+
+/// Upper bound on any duration option; larger values are mistakes.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const DURATION_ALLOWED: &str = "at most 100 years";
+
+/// The most tags one entry may carry.
+pub(crate) const MOST_TAGS: usize = 32;
+
+/// Refuses empty tags, tags of more than 255 bytes, and more than [`MOST_TAGS`] of them.
+pub(crate) fn check_tags(tags: &[Tag]) -> Result<(), OptionError> {
+    if tags.len() > MOST_TAGS {
+        return Err(OptionError {
+            option: "tags",
+            value: format!("{} tags", tags.len()),
+            allowed: "at most 32 tags",
+        });
+    }
+    match tags.iter().find(|tag| !(1..=255).contains(&tag.len())) {
+        None => Ok(()),
+        Some(tag) => Err(OptionError {
+            option: "tags",
+            value: format!("{tag:?}"),
+            allowed: "a text of 1 to 255 bytes",
+        }),
+    }
+}
+
+/// What was set at one level.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Overrides {
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) neg_ttl: Option<Duration>,
+    pub(crate) resurrect_ttl: Option<Duration>,
+    pub(crate) max_staleness: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) refresh_early: Option<f64>,
+    pub(crate) jitter: Option<f64>,
+    pub(crate) policy: Option<Policy>,
+}
+
+impl Policy {
+    pub(crate) fn overrides(self) -> Overrides {
+        match self.0 {
+            Kind::Revocable => Overrides {
+                neg_ttl: Some(Duration::from_secs(5)),
+                ..Overrides::default()
+            },
+            Kind::Reference => Overrides {
+                resurrect_ttl: Some(Duration::from_secs(30)),
+                refresh_early: Some(0.8),
+                jitter: Some(0.1),
+                ..Overrides::default()
+            },
+        }
+    }
+}
+
+impl Overrides {
+    pub(crate) fn check(&self) -> Result<(), OptionError> {
+        check_duration("ttl", self.ttl)?;
+        check_duration("neg_ttl", self.neg_ttl)?;
+        check_duration("resurrect_ttl", self.resurrect_ttl)?;
+        check_duration("max_staleness", self.max_staleness)?;
+        check_duration("deadline", self.deadline)?;
+        if let Some(share) = self.refresh_early
+            && !(0.0..1.0).contains(&share)
+        {
+            return Err(OptionError {
+                option: "refresh_early",
+                value: share.to_string(),
+                allowed: "from 0 to below 1",
+            });
+        }
+        if let Some(share) = self.jitter
+            && !(0.0..=1.0).contains(&share)
+        {
+            return Err(OptionError {
+                option: "jitter",
+                value: share.to_string(),
+                allowed: "from 0 to 1",
+            });
+        }
+        Ok(())
+    }
+
+    /// What may be revoked is never served after its time, whoever asks.
+    pub(crate) fn check_resurrect(&self, policy: Option<Policy>) -> Result<(), OptionError> {
+        match self.resurrect_ttl {
+            Some(ttl) if !ttl.is_zero() && policy.is_some_and(Policy::never_stale) => {
+                Err(OptionError {
+                    option: "resurrect_ttl",
+                    value: format!("{ttl:?}"),
+                    allowed: "zero under Policy::revocable()",
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn check_duration(
+    option: &'static str,
+    value: Option<Duration>,
+) -> Result<(), OptionError> {
+    match value {
+        Some(value) if value > LONGEST => Err(OptionError {
+            option,
+            value: format!("{value:?}"),
+            allowed: DURATION_ALLOWED,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What holds for one load, resolved. Zero durations are "none".
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Terms {
+    pub(crate) ttl: Duration,
+    pub(crate) neg_ttl: Duration,
+    pub(crate) resurrect_ttl: Duration,
+    pub(crate) max_staleness: Duration,
+    pub(crate) deadline: Duration,
+    pub(crate) refresh_early: f64,
+    pub(crate) jitter: f64,
+}
+
+impl Terms {
+    /// Per call over per cache over default; at each level a policy fills what was not set beside it.
+    pub(crate) fn resolve(call: &Overrides, cache: &Overrides) -> Self {
+        let levels = [
+            Some(*call),
+            call.policy.map(Policy::overrides),
+            Some(*cache),
+            cache.policy.map(Policy::overrides),
+        ];
+        let first =
+            |field: fn(&Overrides) -> Option<Duration>| levels.iter().flatten().find_map(field);
+        let share = |field: fn(&Overrides) -> Option<f64>| levels.iter().flatten().find_map(field);
+        let never_stale = call
+            .policy
+            .or(cache.policy)
+            .is_some_and(Policy::never_stale);
+        Self {
+            ttl: first(|level| level.ttl).unwrap_or_default(),
+            neg_ttl: first(|level| level.neg_ttl).unwrap_or_default(),
+            resurrect_ttl: if never_stale {
+                Duration::ZERO
+            } else {
+                first(|level| level.resurrect_ttl).unwrap_or_default()
+            },
+            max_staleness: first(|level| level.max_staleness).unwrap_or_default(),
+            deadline: first(|level| level.deadline).unwrap_or(Duration::from_secs(10)),
+            refresh_early: share(|level| level.refresh_early).unwrap_or_default(),
+            jitter: share(|level| level.jitter).unwrap_or_default(),
+        }
+    }
+}
