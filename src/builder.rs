@@ -8,24 +8,22 @@ use std::{
 
 use tidings_cache::{Cache, CacheBuilder};
 use tidings_core::{
-    Entity, Schema, check_all,
+    BoxError, Entity, Schema, check_all,
     clock::{Clock, SystemClock},
 };
-use tidings_events::{WorkerEvents, WorkerEventsBuilder};
+use tidings_events::{MAX_WORKERS, WorkerEvents, WorkerEventsBuilder};
 use tidings_store::{Attachment, Store};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    BoxError, Node, StartError, Worker,
-    changes::{Changes, EntityType},
-    node::Shared,
-    worker::{self, InitWorker},
+    changes::Changes,
+    error::StartError,
+    node::{EntityType, Node, Shared},
+    worker::{self, InitWorker, Worker},
 };
 
-/// The most workers a node can have.
-pub(crate) const MAX_WORKERS: usize = tidings_events::MAX_WORKERS;
 /// How long a write waits for the handlers of its change unless told otherwise.
 const HANDLER_DEADLINE: Duration = Duration::from_secs(2);
 /// From when on a handler is reported as slow unless told otherwise.
@@ -47,8 +45,15 @@ pub struct NodeBuilder {
     runtime: Option<Handle>,
 }
 
+impl Node {
+    /// Starts the settings of a node.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::new()
+    }
+}
+
 impl NodeBuilder {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self {
             store: None,
             entities: Vec::new(),
@@ -174,13 +179,9 @@ impl NodeBuilder {
             .runtime(runtime.clone())
             .build()
             .map_err(|error| StartError::Events(error.into()))?;
-        let changes = Changes::declare(
-            &self.entities,
-            &events,
-            cache.clone(),
-            self.handler_deadline,
-        )
-        .map_err(|error| StartError::Events(error.into()))?;
+        let channels = self.entities.iter().map(|it| (it.schema, it.declare));
+        let changes = Changes::declare(channels, &events, cache.clone(), self.handler_deadline)
+            .map_err(|error| StartError::Events(error.into()))?;
         let attachment = Attachment {
             schemas: schemas.clone(),
             sink: Arc::new(changes),

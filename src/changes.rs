@@ -17,31 +17,18 @@ use tidings_core::{Cause, CrudEvent, Entity, Operation, Origin, RowError, Schema
 use tidings_events::{CrudChannel, DeclareError, Handled, Ticket, WorkerEvents};
 use tidings_store::{ChangeSet, ChangeSink, RowChange};
 
-use crate::warm::{Warm, warm_page};
+/// Declares an entity's channel; kept as a function, because the entity's type is known only where it is named.
+pub(crate) type Declare = fn(&WorkerEvents) -> Result<Arc<dyn Announce>, DeclareError>;
 
-/// What the node knows of an entity besides its schema: how to declare its channel.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EntityType {
-    pub(crate) schema: &'static Schema,
-    pub(crate) warm: Warm,
-    declare: fn(&WorkerEvents) -> Result<Arc<dyn Announce>, DeclareError>,
-}
-
-impl EntityType {
-    pub(crate) fn of<E: Entity>() -> Self {
-        let declare = |bus: &WorkerEvents| -> Result<Arc<dyn Announce>, DeclareError> {
-            Ok(Arc::new(bus.declare_crud::<E>()?))
-        };
-        Self {
-            schema: E::schema(),
-            warm: warm_page::<E>,
-            declare,
-        }
-    }
+/// See [`Declare`].
+pub(crate) fn declare_channel<E: Entity>(
+    bus: &WorkerEvents,
+) -> Result<Arc<dyn Announce>, DeclareError> {
+    Ok(Arc::new(bus.declare_crud::<E>()?))
 }
 
 /// A CRUD channel without its entity's type.
-trait Announce: Send + Sync {
+pub(crate) trait Announce: Send + Sync {
     /// Fixes the change's place in the order of all changes. Never runs a handler, never waits.
     fn enqueue(&self, change: RowChange, cause: Cause) -> Result<Ticket, RowError>;
 }
@@ -72,14 +59,14 @@ pub(crate) struct Changes {
 
 impl Changes {
     pub(crate) fn declare(
-        entities: &[EntityType],
+        entities: impl IntoIterator<Item = (&'static Schema, Declare)>,
         events: &WorkerEvents,
         cache: Cache,
         deadline: Duration,
     ) -> Result<Self, DeclareError> {
         let channels = entities
-            .iter()
-            .map(|entity| Ok((entity.schema.name(), (entity.declare)(events)?)))
+            .into_iter()
+            .map(|(schema, declare)| Ok((schema.name(), declare(events)?)))
             .collect::<Result<_, DeclareError>>()?;
         Ok(Self {
             cache,

@@ -10,7 +10,7 @@ pub enum StartError {
     #[error("a node needs a store: call NodeBuilder::store")]
     NoStore,
     /// The number of workers is out of range.
-    #[error("workers is {0}; it must be 1 to {max}", max = crate::builder::MAX_WORKERS)]
+    #[error("workers is {0}; it must be 1 to {max}", max = tidings_events::MAX_WORKERS)]
     Workers(usize),
     /// The node was started outside a tokio runtime and given none.
     #[error(

@@ -65,12 +65,25 @@
 // The derive macro names this crate as its users do, in our own tests too.
 extern crate self as tidings;
 
-mod builder;
-mod changes;
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// Why a node did not start.
 mod error;
-mod node;
+
+// From a commit to its evictions and its handlers. Must not know the node.
+mod changes;
+
+// Reading a page into the cache. Must not know the node.
 mod warm;
+
+// One process's workers, cache, bus and store. Must not know how they are made.
+mod node;
+
+// One thread with its own event loop. Must not know settings.
 mod worker;
+
+// The settings of a node, and its start.
+mod builder;
 
 pub use tidings_cache as cache;
 pub use tidings_core as core;

@@ -1,8 +1,16 @@
 //! [`Node`]: one process's workers, cache, bus and store.
 
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// What the handles of one node share. Must not know how it is run.
+mod shared;
+
+// Reading chosen entities into the cache.
+mod warm_up;
+
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -14,9 +22,9 @@ use tidings_core::{
 };
 use tidings_events::WorkerEvents;
 use tidings_store::{Dao, Store, Table};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
-use crate::{NodeBuilder, changes::EntityType, worker::WorkerThread};
+pub(crate) use self::shared::{EntityType, Shared, WorkerThread};
 
 /// A running node: workers, one cache, one bus, one store. Clones are cheap handles of the same node.
 ///
@@ -27,24 +35,6 @@ pub struct Node {
     shared: Arc<Shared>,
     /// Stops the workers with the last handle. A worker's own handle has none, or nothing would ever stop.
     _last: Option<Arc<DropGuard>>,
-}
-
-pub(crate) struct Shared {
-    pub(crate) node_id: String,
-    pub(crate) workers: usize,
-    pub(crate) cache: Cache,
-    pub(crate) events: WorkerEvents,
-    pub(crate) store: Store,
-    pub(crate) entities: Vec<EntityType>,
-    pub(crate) schemas: Vec<&'static Schema>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) started: Tick,
-    /// Cancelled once, when the workers are to stop.
-    pub(crate) stop: CancellationToken,
-    /// Cancelled when the workers are to drop what they still run.
-    pub(crate) abandon: CancellationToken,
-    /// Emptied by the one shutdown that joins them.
-    pub(crate) threads: Mutex<Vec<WorkerThread>>,
 }
 
 /// What a shutdown could not finish in time.
@@ -66,11 +56,6 @@ impl ShutdownReport {
 }
 
 impl Node {
-    /// Starts the settings of a node.
-    pub fn builder() -> NodeBuilder {
-        NodeBuilder::new()
-    }
-
     pub(crate) fn starting(shared: Arc<Shared>) -> Self {
         let last = Arc::new(shared.stop.clone().drop_guard());
         Self {

@@ -9,14 +9,9 @@
 use std::{collections::HashMap, fmt};
 
 use futures_util::future::{BoxFuture, FutureExt};
-use tidings_cache::{GetOptions, Loaded};
-use tidings_core::{CacheKey, Entity};
-use tidings_store::PageQuery;
-
-use crate::{BoxError, Node};
-
-/// How many rows are read at a time.
-const PAGE: usize = 1_000;
+use tidings_cache::{Cache, GetOptions, Loaded};
+use tidings_core::{BoxError, CacheKey, Entity};
+use tidings_store::{PageQuery, Store};
 
 /// How far the warm-up of one entity has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,85 +51,23 @@ pub enum WarmEnd {
 
 /// One page of an entity, put into the cache.
 pub(crate) struct WarmPage {
-    rows: usize,
-    next: Option<String>,
+    pub(crate) rows: usize,
+    pub(crate) next: Option<String>,
 }
 
 /// Reads a page of an entity into the cache; kept by name, because the entity's type is known only where it is
 /// declared.
-pub(crate) type Warm = fn(Node, PageQuery) -> BoxFuture<'static, Result<WarmPage, BoxError>>;
-
-impl Node {
-    /// Reads the rows of entities into the cache, each under [`Entity::cache_key`], in the order of the names; the
-    /// values are of the entity's own type. Calls `progress` after each page.
-    ///
-    /// Bounded by the cache: it stops when L2 begins to evict for want of room. Costs two reads of each row and no writes.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future stops after the page that is being read.
-    pub async fn warm_up<S: AsRef<str>>(
-        &self,
-        entities: &[S],
-        mut progress: impl FnMut(WarmProgress<'_>),
-    ) -> Vec<Warmed> {
-        let mut report = Vec::new();
-        for entity in entities {
-            let entity = entity.as_ref();
-            let mut rows = 0;
-            let end = self.warm_entity(entity, &mut rows, &mut progress).await;
-            match &end {
-                WarmEnd::Complete => tracing::info!(entity, rows, "warmed up"),
-                end => tracing::warn!(entity, rows, %end, "not warmed up whole"),
-            }
-            let entity = entity.to_owned();
-            report.push(Warmed { entity, rows, end });
-        }
-        report
-    }
-
-    async fn warm_entity(
-        &self,
-        entity: &str,
-        rows: &mut u64,
-        progress: &mut impl FnMut(WarmProgress<'_>),
-    ) -> WarmEnd {
-        let mut declared = self.shared().entities.iter();
-        let Some(declared) = declared.find(|it| it.schema.name() == entity) else {
-            return WarmEnd::Unknown;
-        };
-        let mut query = PageQuery::new().size(PAGE);
-        let evicted = || self.cache().stats().evicted_for_space;
-        let evicted_before = evicted();
-        loop {
-            let page = match (declared.warm)(self.clone(), query.clone()).await {
-                Ok(page) => page,
-                Err(error) => return WarmEnd::Failed(error),
-            };
-            *rows += page.rows as u64;
-            progress(WarmProgress {
-                entity,
-                rows: *rows,
-            });
-            if page.next.is_none() {
-                return WarmEnd::Complete;
-            }
-            // Going on would evict what was warmed before.
-            if evicted() > evicted_before {
-                return WarmEnd::Full;
-            }
-            query = query.offset(page.next);
-        }
-    }
-}
+pub(crate) type Warm =
+    fn(Store, Cache, PageQuery) -> BoxFuture<'static, Result<WarmPage, BoxError>>;
 
 /// See [`Warm`].
 pub(crate) fn warm_page<E: Entity>(
-    node: Node,
+    store: Store,
+    cache: Cache,
     query: PageQuery,
 ) -> BoxFuture<'static, Result<WarmPage, BoxError>> {
     async move {
-        let dao = node.dao::<E>()?;
+        let dao = store.dao::<E>()?;
         let page = dao.page(query.clone()).await?;
         let keys: Vec<_> = page.data.iter().map(E::cache_key).collect();
         let load = |wanted: Vec<CacheKey>| {
@@ -150,9 +83,7 @@ pub(crate) fn warm_page<E: Entity>(
                 Ok::<_, tidings_store::Error>(loaded.collect())
             }
         };
-        node.cache()
-            .get_bulk(&keys, GetOptions::default(), load)
-            .await?;
+        cache.get_bulk(&keys, GetOptions::default(), load).await?;
         Ok(WarmPage {
             rows: page.data.len(),
             next: page.offset,

@@ -15,13 +15,13 @@ use std::{
     pin::pin,
     rc::Rc,
     sync::{Arc, PoisonError},
-    thread::{self, JoinHandle},
+    thread,
     time::Duration,
 };
 
 use futures_util::future::{join_all, select};
 use tidings_cache::Cache;
-use tidings_core::{Entity, panic_text};
+use tidings_core::{BoxError, Entity, panic_text};
 use tidings_events::LocalWorkerEvents;
 use tidings_store::Dao;
 use tokio::{
@@ -31,7 +31,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{BoxError, Node, StartError};
+use crate::{
+    error::StartError,
+    node::{Node, WorkerThread},
+};
 
 /// A hook that runs on each worker.
 pub(crate) type InitWorker = dyn Fn(&Worker) -> Result<(), BoxError> + Send + Sync;
@@ -53,14 +56,6 @@ struct Local {
     node: Node,
     events: LocalWorkerEvents,
     tasks: TaskTracker,
-}
-
-/// A worker seen from the node that joins it.
-pub(crate) struct WorkerThread {
-    pub(crate) id: usize,
-    pub(crate) handle: JoinHandle<()>,
-    /// Resolves, one way or the other, when the thread has nothing left to do.
-    pub(crate) ended: oneshot::Receiver<()>,
 }
 
 impl Worker {

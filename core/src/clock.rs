@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::Timestamp;
+use crate::timestamp::Timestamp;
 
 pub use self::manual::ManualClock;
 

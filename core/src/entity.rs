@@ -4,7 +4,12 @@ use std::{fmt, hash::Hash};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{CacheKey, FieldValue, Row, RowError, Schema};
+use crate::{
+    key::CacheKey,
+    row::{Row, RowError},
+    schema::{Field, Foreign, OnDelete, Schema},
+    value::FieldValue,
+};
 
 /// A struct with a schema. Derive it: `#[derive(Entity)]`; the attributes stand at
 /// [the macro](macro@crate::Entity).
@@ -77,5 +82,18 @@ pub trait Entity:
     /// [`CacheKey::new`] with the entity's name.
     fn cache_key(&self) -> CacheKey {
         Self::schema().cache_key_of(&self.to_row())
+    }
+}
+
+impl Field {
+    /// Makes it a reference to the rows of an entity.
+    pub fn foreign<E: Entity>(self, on_delete: OnDelete, evict_on_update: bool) -> Self {
+        let (entity, key) = (E::NAME.to_owned(), E::PRIMARY_KEY.to_owned());
+        self.refers_to(Foreign {
+            entity,
+            key,
+            on_delete,
+            evict_on_update,
+        })
     }
 }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use self::buffer::Buffer;
 pub use self::secret::{SecretInUse, set_key_secret};
-use crate::{Entity, FieldValue as _, Ref, Timestamp};
+use crate::timestamp::Timestamp;
 
 /// The longest key, in bytes of text, that is stored without an allocation.
 pub const INLINE: usize = 94;
@@ -303,12 +303,6 @@ integer_part!(i64 i32 u64 u32 usize);
 impl KeyPart for Timestamp {
     fn write(&self, key: &mut KeyBuilder) {
         self.as_unix().write(key);
-    }
-}
-
-impl<E: Entity> KeyPart for Ref<E> {
-    fn write(&self, key: &mut KeyBuilder) {
-        self.to_value().write(key);
     }
 }
 

@@ -6,20 +6,49 @@
 // So that derived code finds this crate by its own name in its unit tests too.
 extern crate self as tidings_core;
 
-mod cause;
-mod change;
-pub mod clock;
-mod entity;
-pub mod entropy;
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// Errors of user code and the text of a panic.
 mod error;
-mod key;
-pub mod log;
-mod reference;
-mod row;
-mod schema;
-pub mod spawn;
+
+// Wall-clock time, for display. Must not know any clock.
 mod timestamp;
+
+// Where time comes from.
+pub mod clock;
+
+// Where chance comes from.
+pub mod entropy;
+
+// Where tasks run.
+pub mod spawn;
+
+// The change that is being handled. Must not know events.
+mod cause;
+
+// The names of cached things. Must not know entities.
+mod key;
+
+// Values of fields and their kinds. Must not know schemas.
 mod value;
+
+// Rows, patches and what is wrong with one. Must not know schemas.
+mod row;
+
+// What is known of an entity without its type. Must not know the struct.
+mod schema;
+
+// A struct with a schema. Must not know what refers to it.
+mod entity;
+
+// A foreign key with a type.
+mod reference;
+
+// What happened to a row. Must not know who hears of it.
+mod change;
+
+// The record of changes that nodes read. Must not know any engine.
+pub mod log;
 
 pub use tidings_derive::Entity;
 

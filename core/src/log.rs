@@ -61,7 +61,7 @@ pub use self::{
     text::PositionError,
     wake::{Digest, Wake, WakeUps},
 };
-use crate::{CacheKey, Value};
+use crate::{key::CacheKey, value::Value};
 
 /// What the methods of a log return: a boxed future, so that a log can be a trait object.
 pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

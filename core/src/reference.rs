@@ -4,11 +4,16 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     marker::PhantomData,
+    ops::RangeInclusive,
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 
-use crate::Entity;
+use crate::{
+    entity::Entity,
+    key::{KeyBuilder, KeyPart},
+    value::{FieldKind, FieldValue, Value},
+};
 
 /// A reference to a row of another entity, by its primary key. In JSON: `{"id": ..}`, where `id` is the name of
 /// that entity's primary key.
@@ -99,6 +104,29 @@ impl<E: Entity> Serialize for Ref<E> {
 impl<'de, E: Entity> Deserialize<'de> for Ref<E> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Visitor(PhantomData))
+    }
+}
+
+impl<E: Entity> FieldValue for Ref<E> {
+    const KIND: FieldKind = E::Id::KIND;
+    const RANGE: Option<RangeInclusive<i64>> = E::Id::RANGE;
+
+    fn refers_to() -> Option<(&'static str, &'static str)> {
+        Some((E::NAME, E::PRIMARY_KEY))
+    }
+
+    fn to_value(&self) -> Value {
+        self.id.to_value()
+    }
+
+    fn from_value(value: Value) -> Option<Self> {
+        E::Id::from_value(value).map(Self::new)
+    }
+}
+
+impl<E: Entity> KeyPart for Ref<E> {
+    fn write(&self, key: &mut KeyBuilder) {
+        self.to_value().write(key);
     }
 }
 

@@ -4,14 +4,30 @@
 //! fails; [`check_all`] finds every fault of every schema at once, when a node starts. What is built on schemas
 //! (stores, caches, the admin API) relies on that check and need not repeat it.
 
-mod check;
-mod check_one;
-mod describe;
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// One field. Must not know the schema.
 mod field;
-mod input;
+
+// What can be wrong with one schema.
+mod check_one;
+
+// What can be wrong with several.
+mod check;
+
+// A schema as JSON.
+mod describe;
+
+// Rows by its fields.
+mod rows;
+
+// The cache keys of its rows.
 mod keys;
 
-use crate::FieldKind;
+// From what people send to rows.
+mod input;
+
+use crate::value::FieldKind;
 
 pub use self::{
     check::{SchemaFaults, check_all},

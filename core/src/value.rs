@@ -1,8 +1,15 @@
 //! Field values without their Rust type: what a [`Schema`](crate::Schema) describes, a store holds and an
 //! admin API parses.
 
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// What a field can hold.
 mod kind;
+
+// Decimal numbers as floats, where nothing of them is lost.
 pub(crate) mod number;
+
+// The Rust types of values.
 mod typed;
 
 use std::collections::BTreeSet;
@@ -10,7 +17,7 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::{KeyBuilder, KeyPart};
+use crate::key::{KeyBuilder, KeyPart};
 
 pub use self::{kind::FieldKind, typed::FieldValue};
 

@@ -1,6 +1,15 @@
 //! The handles that users hold.
 
-pub(crate) mod dao;
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// What the handles of one store share.
 pub(crate) mod shared;
-pub(crate) mod store;
+
+// The rows of one entity without their type.
 pub(crate) mod table;
+
+// The rows of one entity.
+pub(crate) mod dao;
+
+// The database.
+pub(crate) mod store;

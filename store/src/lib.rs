@@ -98,15 +98,34 @@
 //! to without touching their rows ([`Error::Incompatible`]); other databases than SQLite
 //! ([`Error::Unsupported`]). It does not hear of what other programs change in the file.
 
-mod api;
-mod error;
-mod hook;
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// The methods of a DAO by name.
 mod method;
-mod page;
+
+// What can be refused or fail. Must not know any driver.
+mod error;
+
+// Which row a call means.
 mod selector;
+
+// Which rows a list means, and tokens.
+mod page;
+
+// Code that runs around calls. Must not know writes.
+mod hook;
+
+// Where commits are told.
 mod sink;
+
+// SQLite: the only folder that names its driver. Must not know what a write does.
 mod sqlite;
+
+// What a write does inside its transaction, and its path to the sink. Must not know handles.
 mod write;
+
+// The handles that users hold.
+mod api;
 
 pub use tidings_core::BoxError;
 

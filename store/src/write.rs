@@ -1,8 +1,21 @@
 //! Writes: what each does inside its transaction, and the one path that all of them take.
 
-pub(crate) mod attached;
-pub(crate) mod cascade;
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// What is known of the entities: their statements, and who refers to whom.
 pub(crate) mod catalog;
-pub(crate) mod commit;
-pub(crate) mod operation;
+
+// What a node makes of a store.
+pub(crate) mod attached;
+
+// What is done to rows, noted as changes. Must not know how a call asked for it.
 pub(crate) mod transaction;
+
+// Deletes, and what hangs on the deleted row.
+pub(crate) mod cascade;
+
+// The four writes.
+pub(crate) mod operation;
+
+// The path of every write, from the call to its answer.
+pub(crate) mod commit;

@@ -5,7 +5,7 @@ use syn::{Ident, LitStr};
 use crate::{
     faults::{Faults, listed},
     field::Field,
-    model::OnStruct,
+    on_struct::OnStruct,
 };
 
 /// The index of the one primary key.

@@ -5,7 +5,7 @@ use syn::{Meta, Type, ext::IdentExt};
 use crate::{
     attributes::{self, ON_FIELD, ON_STRUCT},
     faults::Faults,
-    model::is_identifier,
+    names::is_identifier,
     serde_names,
     shape::{Look, Shape},
 };

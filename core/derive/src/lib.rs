@@ -5,15 +5,40 @@
 //! message says what would be right. What cannot be seen in the tokens (whether an alias stands for a
 //! composite type, whether another entity is declared) is left to `check_all` when a node starts.
 
-mod attributes;
-mod check;
-mod expand;
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// What is wrong, and near names. Must not know any attribute.
 mod faults;
-mod field;
-mod home;
-mod model;
+
+// What names are made of.
+mod names;
+
+// Words and values inside `#[entity(..)]`. Must not know fields or structs.
+mod attributes;
+
+// Serde attributes that would change a name.
 mod serde_names;
+
+// Where the names of Tidings are.
+mod home;
+
+// What a field's type looks like.
 mod shape;
+
+// One field. Must not know the others.
+mod field;
+
+// The attributes on the struct. Must not know fields.
+mod on_struct;
+
+// Checks across fields.
+mod check;
+
+// The struct, read and checked. Must not know the output.
+mod model;
+
+// The implementation that is written.
+mod expand;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Clock, Sleep, Tick};
-use crate::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// A clock that stands still until it is moved. Clones share one time.
 ///

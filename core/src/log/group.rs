@@ -5,7 +5,7 @@
 //! is the new image of the one before. A group that is no chain counts from the first old image to the last new one.
 
 use super::{Announce, Fields, RowRecord};
-use crate::Operation;
+use crate::change::Operation;
 
 /// What one transaction did to one row.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,7 +133,7 @@ fn chain(images: &[Images<'_>]) -> Option<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Value;
+    use crate::value::Value;
 
     fn image(name: &str) -> Fields {
         Fields::from_iter([("name", Value::Text(name.into()))])

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{Mark, Place};
-use crate::{CacheKey, Operation, Row, Schema, Value};
+use crate::{change::Operation, key::CacheKey, row::Row, schema::Schema, value::Value};
 
 /// One record of a log.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,7 +153,7 @@ pub enum EvictionTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Field;
+    use crate::schema::Field;
 
     #[test]
     fn a_row_has_what_is_named_and_nothing_else() {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Auto, Field, OnDelete, Schema};
-use crate::FieldKind;
+use crate::value::FieldKind;
 
 impl Schema {
     pub(super) fn check_itself(&self, found: &mut dyn FnMut(String)) {

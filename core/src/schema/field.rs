@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Value as Json, json};
 
-use crate::{Entity, FieldKind, FieldValue, Value};
+use crate::value::{FieldKind, FieldValue, Value};
 
 /// The set field that lists are filtered by.
 const TAGS: &str = "tags";
@@ -125,17 +125,6 @@ impl Field {
     pub fn one_line(mut self, max_length: usize) -> Self {
         self.max_length = Some(max_length);
         self
-    }
-
-    /// Makes it a reference to the rows of an entity.
-    pub fn foreign<E: Entity>(self, on_delete: OnDelete, evict_on_update: bool) -> Self {
-        let (entity, key) = (E::NAME.to_owned(), E::PRIMARY_KEY.to_owned());
-        self.refers_to(Foreign {
-            entity,
-            key,
-            on_delete,
-            evict_on_update,
-        })
     }
 
     /// Makes it a reference to the rows of an entity that is known by name.

@@ -4,7 +4,11 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::{Auto, Schema};
-use crate::{FieldKind, Patch, Row, Timestamp, Value, Violations};
+use crate::{
+    row::{Patch, Row, Violations},
+    timestamp::Timestamp,
+    value::{FieldKind, Value},
+};
 
 /// What a text made by [`Auto::Random`] is made of.
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

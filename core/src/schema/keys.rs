@@ -1,7 +1,11 @@
 //! The cache keys of an entity's rows.
 
 use super::Schema;
-use crate::{CacheKey, Row, Value, Violations};
+use crate::{
+    key::CacheKey,
+    row::{Row, Violations},
+    value::Value,
+};
 
 impl Schema {
     /// The cache key of a row: of the schema's cache key fields, or of the primary key where the schema names

@@ -6,12 +6,12 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::{FieldKind, Value};
-use crate::{Entity, Ref, Timestamp};
+use crate::timestamp::Timestamp;
 
 /// A Rust type that a field can have.
 ///
 /// It is implemented for `bool`, `i64`, `i32`, `u32`, `f64`, `String`, `Uuid`, [`Timestamp`],
-/// `BTreeSet<String>`, `serde_json::Value`, [`Ref`] and an `Option` of each. A newtype of yours can implement
+/// `BTreeSet<String>`, `serde_json::Value`, [`Ref`](crate::Ref) and an `Option` of each. A newtype of yours can implement
 /// it too; its serde form must then be that of [`to_value`](Self::to_value).
 ///
 /// # Examples
@@ -133,23 +133,6 @@ impl<T: FieldValue> FieldValue for Option<T> {
         } else {
             T::from_value(value).map(Some)
         }
-    }
-}
-
-impl<E: Entity> FieldValue for Ref<E> {
-    const KIND: FieldKind = E::Id::KIND;
-    const RANGE: Option<RangeInclusive<i64>> = E::Id::RANGE;
-
-    fn refers_to() -> Option<(&'static str, &'static str)> {
-        Some((E::NAME, E::PRIMARY_KEY))
-    }
-
-    fn to_value(&self) -> Value {
-        self.id.to_value()
-    }
-
-    fn from_value(value: Value) -> Option<Self> {
-        E::Id::from_value(value).map(Self::new)
     }
 }
 

@@ -1,0 +1,66 @@
+//! Rows by the fields of a schema.
+
+use serde_json::{Map, Value as Json};
+
+use super::Schema;
+use crate::{
+    row::{Patch, Row, RowError, Violations},
+    value::{FieldValue, Value},
+};
+
+impl Row {
+    /// A row with every field absent.
+    #[must_use]
+    pub fn empty(schema: &Schema) -> Self {
+        Self(vec![Value::Null; schema.fields().len()])
+    }
+
+    /// The row as a JSON object; absent fields are `null`, references are `{"id": ..}`.
+    #[must_use]
+    pub fn to_json(&self, schema: &Schema) -> Json {
+        let object: Map<_, _> = schema
+            .fields()
+            .iter()
+            .zip(&self.0)
+            .map(|(field, value)| (field.name().to_owned(), field.to_json(value)))
+            .collect();
+        Json::Object(object)
+    }
+
+    /// Returns the row with a patch laid over it.
+    ///
+    /// # Errors
+    ///
+    /// One violation for each field that the schema does not have. Values are not checked:
+    /// [`Schema::complete_insert`] and [`Schema::complete_update`] do that for the whole row.
+    pub fn patched(&self, schema: &Schema, patch: &Patch) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        let mut row = self.clone();
+        row.0.resize(schema.fields().len(), Value::Null);
+
+        for (name, value) in patch.iter() {
+            match schema.field(name) {
+                Some((index, _)) => row.0[index].clone_from(value),
+                None => violations.add(name, "unknown field"),
+            }
+        }
+
+        violations.or(row)
+    }
+
+    /// Takes one field's value out as its Rust type and leaves it absent; what derived code calls.
+    ///
+    /// # Errors
+    ///
+    /// The value is absent where the type cannot be, of another kind, or out of range.
+    pub fn take<T: FieldValue>(&mut self, index: usize, schema: &Schema) -> Result<T, RowError> {
+        let value = self.0.get_mut(index).map_or(Value::Null, std::mem::take);
+        T::from_value(value).ok_or_else(|| {
+            let field = schema.fields().get(index);
+            RowError {
+                entity: schema.name().to_owned(),
+                field: field.map_or_else(|| format!("#{index}"), |field| field.name().to_owned()),
+            }
+        })
+    }
+}

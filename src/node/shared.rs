@@ -1,0 +1,65 @@
+//! What the handles of one node share.
+
+use std::{
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+};
+
+use tidings_cache::Cache;
+use tidings_core::{
+    Entity, Schema,
+    clock::{Clock, Tick},
+};
+use tidings_events::WorkerEvents;
+use tidings_store::Store;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    changes::{Declare, declare_channel},
+    warm::{Warm, warm_page},
+};
+
+/// What the node knows of an entity besides its schema: how to declare its channel, and to read its rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EntityType {
+    pub(crate) schema: &'static Schema,
+    pub(crate) warm: Warm,
+    pub(crate) declare: Declare,
+}
+
+impl EntityType {
+    pub(crate) fn of<E: Entity>() -> Self {
+        Self {
+            schema: E::schema(),
+            warm: warm_page::<E>,
+            declare: declare_channel::<E>,
+        }
+    }
+}
+
+pub(crate) struct Shared {
+    pub(crate) node_id: String,
+    pub(crate) workers: usize,
+    pub(crate) cache: Cache,
+    pub(crate) events: WorkerEvents,
+    pub(crate) store: Store,
+    pub(crate) entities: Vec<EntityType>,
+    pub(crate) schemas: Vec<&'static Schema>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) started: Tick,
+    /// Cancelled once, when the workers are to stop.
+    pub(crate) stop: CancellationToken,
+    /// Cancelled when the workers are to drop what they still run.
+    pub(crate) abandon: CancellationToken,
+    /// Emptied by the one shutdown that joins them.
+    pub(crate) threads: Mutex<Vec<WorkerThread>>,
+}
+
+/// A worker seen from the node that joins it.
+pub(crate) struct WorkerThread {
+    pub(crate) id: usize,
+    pub(crate) handle: JoinHandle<()>,
+    /// Resolves, one way or the other, when the thread has nothing left to do.
+    pub(crate) ended: oneshot::Receiver<()>,
+}

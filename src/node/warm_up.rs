@@ -1,0 +1,76 @@
+//! [`Node::warm_up`]: one page after the other, until the rows or the room end.
+
+use tidings_store::PageQuery;
+
+use super::Node;
+use crate::warm::{WarmEnd, WarmProgress, Warmed};
+
+/// How many rows are read at a time.
+const PAGE: usize = 1_000;
+
+impl Node {
+    /// Reads the rows of entities into the cache, each under [`Entity::cache_key`], in the order of the names; the
+    /// values are of the entity's own type. Calls `progress` after each page.
+    ///
+    /// Bounded by the cache: it stops when L2 begins to evict for want of room. Costs two reads of each row and no writes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops after the page that is being read.
+    pub async fn warm_up<S: AsRef<str>>(
+        &self,
+        entities: &[S],
+        mut progress: impl FnMut(WarmProgress<'_>),
+    ) -> Vec<Warmed> {
+        let mut report = Vec::new();
+        for entity in entities {
+            let entity = entity.as_ref();
+            let mut rows = 0;
+            let end = self.warm_entity(entity, &mut rows, &mut progress).await;
+            match &end {
+                WarmEnd::Complete => tracing::info!(entity, rows, "warmed up"),
+                end => tracing::warn!(entity, rows, %end, "not warmed up whole"),
+            }
+            let entity = entity.to_owned();
+            report.push(Warmed { entity, rows, end });
+        }
+        report
+    }
+
+    async fn warm_entity(
+        &self,
+        entity: &str,
+        rows: &mut u64,
+        progress: &mut impl FnMut(WarmProgress<'_>),
+    ) -> WarmEnd {
+        let mut declared = self.shared().entities.iter();
+        let Some(declared) = declared.find(|it| it.schema.name() == entity) else {
+            return WarmEnd::Unknown;
+        };
+        let mut query = PageQuery::new().size(PAGE);
+        let evicted = || self.cache().stats().evicted_for_space;
+        let evicted_before = evicted();
+        loop {
+            let page =
+                match (declared.warm)(self.store().clone(), self.cache().clone(), query.clone())
+                    .await
+                {
+                    Ok(page) => page,
+                    Err(error) => return WarmEnd::Failed(error),
+                };
+            *rows += page.rows as u64;
+            progress(WarmProgress {
+                entity,
+                rows: *rows,
+            });
+            if page.next.is_none() {
+                return WarmEnd::Complete;
+            }
+            // Going on would evict what was warmed before.
+            if evicted() > evicted_before {
+                return WarmEnd::Full;
+            }
+            query = query.offset(page.next);
+        }
+    }
+}
