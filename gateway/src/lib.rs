@@ -17,8 +17,7 @@ mod warm;
 pub use self::{
     entities::{Acl, Consumer, KeyAuthCredential},
     gateway::{Gateway, GatewayBuilder, StartError},
-    plugin::Plugin,
-    proxy::{BodyError, ProxyBody, ProxyRequest, Response, refuse},
+    plugin::{BodyError, Plugin, ProxyBody, ProxyRequest, Response, refuse},
     settings::{
         Fault, Limits, LogFormat, PluginSwitches, Secret, Settings, SettingsError, Source,
         UpstreamAddress,

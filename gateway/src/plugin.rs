@@ -4,11 +4,21 @@
 //! need be shared, locked or `Send`. What all workers have in common (the cache, the rows, the bus) it takes
 //! from the [`Worker`] it is made for.
 
+pub(crate) mod json;
+
+mod body;
+mod request;
+pub(crate) mod response;
+
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use tidings::{BoxError, Worker};
 
-use crate::{ProxyRequest, Response};
+pub use self::{
+    body::{BodyError, ProxyBody},
+    request::ProxyRequest,
+    response::{Response, refuse},
+};
 
 /// A step of the proxy side.
 ///

@@ -4,14 +4,10 @@
 //! to the built-in echo. Bodies stream in both directions and are never held whole. Nothing here is `Send`:
 //! each worker has its own [`Proxy`], its own plugins and its own pool of upstream connections.
 
-mod body;
 mod client_body;
 mod echo;
 mod forward;
-mod json;
 mod pool;
-mod request;
-mod response;
 mod upstream;
 
 use std::{net::IpAddr, panic::AssertUnwindSafe, rc::Rc, sync::Arc};
@@ -22,16 +18,12 @@ use hyper::body::Incoming;
 
 use self::{client_body::ClientBody, echo::Echo, upstream::Upstream};
 use crate::{
-    plugin::DynPlugin,
+    plugin::{DynPlugin, ProxyRequest, Response, refuse, response},
     server::{Answering, ConnectionState, Imprint},
     settings::Settings,
 };
 
-pub use self::{
-    body::{BodyError, ProxyBody},
-    request::ProxyRequest,
-    response::{Response, refuse},
-};
+pub(crate) use self::upstream::UpstreamBody;
 
 const NODE: HeaderName = HeaderName::from_static("x-tidings-node");
 const WORKER: HeaderName = HeaderName::from_static("x-tidings-worker");

@@ -13,8 +13,7 @@ use http::{HeaderValue, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::Response;
-use crate::server::ConnectionState;
+use crate::{plugin::Response, server::ConnectionState};
 
 /// How much of a refused request's body is read, so that the client, which may still be sending, gets to see
 /// the refusal instead of a reset. Beyond it the connection is closed.

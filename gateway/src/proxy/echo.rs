@@ -2,7 +2,7 @@
 
 use http::{StatusCode, request::Parts};
 
-use super::{Response, json, response};
+use crate::plugin::{Response, json, response};
 
 /// The built-in upstream.
 #[derive(Debug)]

@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
-use super::{Peer, response};
+use super::Peer;
+use crate::plugin::response;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

@@ -30,13 +30,15 @@ use tokio::{
 };
 
 use super::{
-    BodyError, Peer, ProxyBody, ProxyRequest, Response,
+    Peer,
     client_body::ClientBody,
     forward,
     pool::{Pool, Sender},
-    refuse, response,
 };
-use crate::settings::{Limits, UpstreamAddress};
+use crate::{
+    plugin::{BodyError, ProxyBody, ProxyRequest, Response, refuse, response},
+    settings::{Limits, UpstreamAddress},
+};
 
 /// Where requests are passed on to.
 #[derive(Debug)]
@@ -252,7 +254,7 @@ fn copy(request: &Request<ClientBody>) -> Request<ClientBody> {
 
 /// The body of the upstream's answer. Read to its end, it gives the connection back to the pool.
 #[derive(Debug)]
-pub(super) struct UpstreamBody {
+pub(crate) struct UpstreamBody {
     incoming: Incoming,
     lease: Option<(Pool, Sender)>,
     ended: bool,
@@ -262,7 +264,7 @@ pub(super) struct UpstreamBody {
 }
 
 impl UpstreamBody {
-    pub(super) fn poll_frame(
+    pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -287,11 +289,11 @@ impl UpstreamBody {
         }
     }
 
-    pub(super) fn is_end_stream(&self) -> bool {
+    pub(crate) fn is_end_stream(&self) -> bool {
         self.incoming.is_end_stream()
     }
 
-    pub(super) fn size_hint(&self) -> SizeHint {
+    pub(crate) fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
     }
 }

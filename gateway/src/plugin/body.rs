@@ -10,8 +10,7 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::upstream::UpstreamBody;
-use crate::server::Answering;
+use crate::{proxy::UpstreamBody, server::Answering};
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -32,7 +31,7 @@ enum Kind {
 pub struct BodyError(Box<dyn StdError + Send + Sync>);
 
 impl BodyError {
-    pub(super) fn new(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub(crate) fn new(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self(cause.into())
     }
 }
@@ -59,7 +58,7 @@ impl ProxyBody {
         }
     }
 
-    pub(super) fn upstream(body: UpstreamBody) -> Self {
+    pub(crate) fn upstream(body: UpstreamBody) -> Self {
         Self {
             kind: Kind::Upstream(Box::new(body)),
             answering: None,
@@ -67,7 +66,7 @@ impl ProxyBody {
     }
 
     /// Keeps the request open while this body streams. One that is whole is written with its head.
-    pub(super) fn hold(&mut self, answering: Answering) {
+    pub(crate) fn hold(&mut self, answering: Answering) {
         if let Kind::Upstream(_) = self.kind {
             self.answering = Some(answering);
         }

@@ -1,14 +1,14 @@
 //! JSON strings, written straight into a buffer.
 
 /// Writes a text as a JSON string.
-pub(super) fn string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     escaped(out, text.as_bytes());
     out.push(b'"');
 }
 
 /// Writes bytes as the inside of a JSON string. What is not UTF-8 becomes the replacement character.
-pub(super) fn lossy(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn lossy(out: &mut Vec<u8>, bytes: &[u8]) {
     if is_plain(bytes) {
         out.extend_from_slice(bytes);
         return;
@@ -43,7 +43,7 @@ fn is_plain_word(word: u64) -> bool {
 }
 
 /// Writes UTF-8 as the inside of a JSON string; runs of plain bytes are copied whole.
-pub(super) fn escaped(out: &mut Vec<u8>, mut rest: &[u8]) {
+pub(crate) fn escaped(out: &mut Vec<u8>, mut rest: &[u8]) {
     while let Some(at) = rest
         .iter()
         .position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')

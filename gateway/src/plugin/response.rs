@@ -8,7 +8,7 @@ use super::{ProxyBody, json};
 /// An answer of the proxy side.
 pub type Response = http::Response<ProxyBody>;
 
-pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A refusal: a status and the body `{"message": message}`.
 ///
@@ -26,7 +26,7 @@ pub fn refuse(status: StatusCode, text: &str) -> Response {
 }
 
 /// `{"message": text}`.
-pub(super) fn message(text: &str) -> Vec<u8> {
+pub(crate) fn message(text: &str) -> Vec<u8> {
     let mut body = Vec::with_capacity(text.len() + 16);
     body.extend_from_slice(b"{\"message\":");
     json::string(&mut body, text);
@@ -35,7 +35,7 @@ pub(super) fn message(text: &str) -> Vec<u8> {
 }
 
 /// An answer of JSON that is there in full.
-pub(super) fn whole(status: StatusCode, body: Vec<u8>) -> Response {
+pub(crate) fn whole(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = Response::new(ProxyBody::whole(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
@@ -43,6 +43,6 @@ pub(super) fn whole(status: StatusCode, body: Vec<u8>) -> Response {
 }
 
 /// A header of text that is known to be plain, such as an address or an id.
-pub(super) fn plain_value(text: &str) -> HeaderValue {
+pub(crate) fn plain_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
