@@ -122,7 +122,7 @@ pub use self::{
         tag::Tag,
     },
     api::{
-        builder::CacheBuilder,
+        builder::{CacheBuilder, LARGEST_CAPACITY, SMALLEST_CAPACITY},
         cache::Cache,
         decoded::Decoded,
         invalidate::Keys,
@@ -131,7 +131,7 @@ pub use self::{
     error::{BoxError, ConfigError, GetError, LoadError, OptionError, SetError, WrongType},
     level1::thread::ThreadGuard,
     level2::stored::Cacheable,
-    options::{call::GetOptions, policy::Policy, settings::CacheSettings},
+    options::{call::GetOptions, policy::Policy, settings::CacheSettings, terms::LONGEST_DURATION},
     stats::{CacheStats, Distribution, ThreadStats},
 };
 

@@ -19,6 +19,11 @@ use crate::{
 /// The name of the cache that a builder makes; [`Cache::named`] makes others beside it.
 pub(crate) const DEFAULT_NAME: &str = "default";
 
+/// The smallest [`capacity`](CacheBuilder::capacity), in bytes.
+pub const SMALLEST_CAPACITY: u64 = 64 << 10;
+/// The largest [`capacity`](CacheBuilder::capacity), in bytes.
+pub const LARGEST_CAPACITY: u64 = u64::MAX >> 8;
+
 /// Makes a [`Cache`].
 ///
 /// # Examples
@@ -141,8 +146,8 @@ impl CacheBuilder {
         check(
             "capacity",
             self.capacity,
-            64 << 10,
-            u64::MAX >> 8,
+            SMALLEST_CAPACITY,
+            LARGEST_CAPACITY,
             "at least 64 KiB, at most 64 PiB",
         )?;
         check(

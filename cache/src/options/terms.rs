@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Upper bound on any duration option; larger values are mistakes.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+pub const LONGEST_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 const DURATION_ALLOWED: &str = "at most 100 years";
 
 /// The most tags one entry may carry.
@@ -112,7 +112,7 @@ pub(crate) fn check_duration(
     value: Option<Duration>,
 ) -> Result<(), OptionError> {
     match value {
-        Some(value) if value > LONGEST => Err(OptionError {
+        Some(value) if value > LONGEST_DURATION => Err(OptionError {
             option,
             value: format!("{value:?}"),
             allowed: DURATION_ALLOWED,

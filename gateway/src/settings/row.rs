@@ -1,0 +1,154 @@
+//! [`Row`]: what is said once of an option, and is true of its flag, its variable, its key and its help.
+
+/// One option: a flag `--name`, a variable `TIDINGS_NAME` and a key `name` of the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    /// The text of the field's documentation, which is that of the flag too.
+    pub(super) help: &'static str,
+    /// The placeholder of the value in the help.
+    pub(super) value: &'static str,
+    pub(super) default: Default,
+    /// What a value may be, as a refusal says it.
+    pub(super) allowed: Allowed,
+    pub(super) heading: Heading,
+    pub(super) secrecy: Secrecy,
+}
+
+/// What holds if an option is not set.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Default {
+    /// Nothing; the text says what that means.
+    Unset(&'static str),
+    /// A value, as the file would have it.
+    Text(&'static str),
+    /// A value that depends on the machine, and how it is described.
+    Computed(fn() -> String, &'static str),
+}
+
+/// What a value may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Allowed {
+    Fixed(&'static str),
+    /// With a limit that a part states.
+    Stated(fn() -> String),
+}
+
+/// Where the help shows an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heading {
+    Common,
+    Advanced,
+}
+
+/// Whether a value may be printed, and whether it can come from a file of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Secrecy {
+    Public,
+    /// May hold a password, which is masked; `TIDINGS_NAME_FILE` names a file with it.
+    Masked,
+    /// Never printed; `TIDINGS_NAME_FILE` names a file with it.
+    Secret,
+}
+
+impl Row {
+    pub(super) const fn new(value: &'static str, allowed: &'static str) -> Self {
+        Self {
+            name: "",
+            help: "",
+            value,
+            default: Default::Unset("none"),
+            allowed: Allowed::Fixed(allowed),
+            heading: Heading::Common,
+            secrecy: Secrecy::Public,
+        }
+    }
+
+    pub(super) const fn named(mut self, name: &'static str, help: &'static str) -> Self {
+        self.name = name;
+        self.help = help;
+        self
+    }
+
+    pub(super) const fn or(mut self, default: &'static str) -> Self {
+        self.default = Default::Text(default);
+        self
+    }
+
+    pub(super) const fn unset(mut self, meaning: &'static str) -> Self {
+        self.default = Default::Unset(meaning);
+        self
+    }
+
+    pub(super) const fn computed(mut self, value: fn() -> String, said: &'static str) -> Self {
+        self.default = Default::Computed(value, said);
+        self
+    }
+
+    pub(super) const fn stated(mut self, allowed: fn() -> String) -> Self {
+        self.allowed = Allowed::Stated(allowed);
+        self
+    }
+
+    pub(super) const fn advanced(mut self) -> Self {
+        self.heading = Heading::Advanced;
+        self
+    }
+
+    pub(super) const fn secrecy(mut self, secrecy: Secrecy) -> Self {
+        self.secrecy = secrecy;
+        self
+    }
+
+    /// Returns the environment variable of this option.
+    pub(super) fn variable(&self) -> String {
+        format!(
+            "TIDINGS_{}",
+            self.name.replace('-', "_").to_ascii_uppercase()
+        )
+    }
+
+    /// Returns the variable that names a file with the value, for values that are better kept in one.
+    pub(super) fn file_variable(&self) -> Option<String> {
+        match self.secrecy {
+            Secrecy::Public => None,
+            Secrecy::Masked | Secrecy::Secret => Some(format!("{}_FILE", self.variable())),
+        }
+    }
+
+    pub(super) fn allowed(&self) -> String {
+        match self.allowed {
+            Allowed::Fixed(text) => text.to_owned(),
+            Allowed::Stated(text) => text(),
+        }
+    }
+
+    /// Returns what the help says of the default.
+    pub(super) fn default_shown(&self) -> String {
+        match self.default {
+            Default::Unset(meaning) => meaning.to_owned(),
+            Default::Text(text) => text.to_owned(),
+            Default::Computed(value, said) => format!("{said}, here {}", value()),
+        }
+    }
+}
+
+/// The name nearest to one that is unknown.
+pub(super) fn nearest(table: &[Row], name: &str) -> Option<&'static str> {
+    table
+        .iter()
+        .map(|row| (strsim::jaro_winkler(name, row.name), row.name))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, nearest)| nearest)
+}
+
+/// `field_name` as `field-name`, at compile time.
+pub(super) const fn dashed<const N: usize>(field: &str) -> [u8; N] {
+    let (field, mut name, mut at) = (field.as_bytes(), [0; N], 0);
+    while at < N {
+        name[at] = if field[at] == b'_' { b'-' } else { field[at] };
+        at += 1;
+    }
+    name
+}

@@ -1,0 +1,97 @@
+//! The types of settings that have a shape of their own.
+
+use std::{fmt, time::Duration};
+
+/// How nodes hear of each other's changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cluster {
+    /// There are no other nodes.
+    None,
+}
+
+/// Which of the built-in plugins run. The acl plugin asks which consumer it is, so it never runs alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuiltIn {
+    /// None: every request passes.
+    None,
+    /// Requests need an API key.
+    KeyAuth,
+    /// Requests need an API key and, where groups are allowed, membership in one of them.
+    KeyAuthAndAcl,
+}
+
+impl BuiltIn {
+    /// Whether requests need an API key.
+    #[must_use]
+    pub const fn asks_for_key(self) -> bool {
+        match self {
+            Self::None => false,
+            Self::KeyAuth | Self::KeyAuthAndAcl => true,
+        }
+    }
+
+    /// Whether the groups of a consumer are compared with those that are allowed.
+    #[must_use]
+    pub const fn asks_for_groups(self) -> bool {
+        match self {
+            Self::None | Self::KeyAuth => false,
+            Self::KeyAuthAndAcl => true,
+        }
+    }
+}
+
+/// How log lines are written, to standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where requests are passed on to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamAddress {
+    /// The host, as a name or an address without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// What the `Host` header says.
+    pub authority: String,
+}
+
+/// A text that is not to be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// A duration as an option spells it, for messages.
+pub(crate) fn spelled(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    match millis {
+        _ if millis % 1000 != 0 => format!("{millis}ms"),
+        _ if millis % 60_000 != 0 => format!("{}s", millis / 1000),
+        _ if millis % 3_600_000 != 0 => format!("{}m", millis / 60_000),
+        _ => format!("{}h", millis / 3_600_000),
+    }
+}
