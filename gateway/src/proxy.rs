@@ -23,8 +23,6 @@ use crate::{
     settings::Settings,
 };
 
-pub(crate) use self::upstream::UpstreamBody;
-
 const NODE: HeaderName = HeaderName::from_static("x-tidings-node");
 const WORKER: HeaderName = HeaderName::from_static("x-tidings-worker");
 

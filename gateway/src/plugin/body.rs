@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use crate::{proxy::UpstreamBody, server::Answering};
+use crate::server::Answering;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -23,8 +23,14 @@ pub struct ProxyBody {
 #[derive(Debug)]
 enum Kind {
     Whole(Bytes),
-    Upstream(Box<UpstreamBody>),
+    /// It comes from somewhere, part by part.
+    Streamed(Pin<Box<dyn Streamed>>),
 }
+
+/// A body that comes part by part.
+pub(crate) trait Streamed: Body<Data = Bytes, Error = BodyError> + fmt::Debug {}
+
+impl<B: Body<Data = Bytes, Error = BodyError> + fmt::Debug> Streamed for B {}
 
 /// The upstream's answer broke off.
 #[derive(Debug)]
@@ -58,16 +64,16 @@ impl ProxyBody {
         }
     }
 
-    pub(crate) fn upstream(body: UpstreamBody) -> Self {
+    pub(crate) fn streamed(body: impl Streamed + 'static) -> Self {
         Self {
-            kind: Kind::Upstream(Box::new(body)),
+            kind: Kind::Streamed(Box::pin(body)),
             answering: None,
         }
     }
 
     /// Keeps the request open while this body streams. One that is whole is written with its head.
     pub(crate) fn hold(&mut self, answering: Answering) {
-        if let Kind::Upstream(_) = self.kind {
+        if let Kind::Streamed(_) = self.kind {
             self.answering = Some(answering);
         }
     }
@@ -84,21 +90,21 @@ impl Body for ProxyBody {
         match &mut self.kind {
             Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Kind::Upstream(body) => body.poll_frame(cx),
+            Kind::Streamed(body) => body.as_mut().poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Whole(bytes) => bytes.is_empty(),
-            Kind::Upstream(body) => body.is_end_stream(),
+            Kind::Streamed(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Upstream(body) => body.size_hint(),
+            Kind::Streamed(body) => body.size_hint(),
         }
     }
 }

@@ -231,7 +231,7 @@ impl Upstream {
             patience: self.answer_timeout,
             late: None,
         };
-        http::Response::from_parts(head, ProxyBody::upstream(body))
+        http::Response::from_parts(head, ProxyBody::streamed(body))
     }
 }
 
@@ -254,7 +254,7 @@ fn copy(request: &Request<ClientBody>) -> Request<ClientBody> {
 
 /// The body of the upstream's answer. Read to its end, it gives the connection back to the pool.
 #[derive(Debug)]
-pub(crate) struct UpstreamBody {
+struct UpstreamBody {
     incoming: Incoming,
     lease: Option<(Pool, Sender)>,
     ended: bool,
@@ -263,9 +263,12 @@ pub(crate) struct UpstreamBody {
     late: Option<Pin<Box<Sleep>>>,
 }
 
-impl UpstreamBody {
-    pub(crate) fn poll_frame(
-        &mut self,
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
@@ -289,11 +292,11 @@ impl UpstreamBody {
         }
     }
 
-    pub(crate) fn is_end_stream(&self) -> bool {
+    fn is_end_stream(&self) -> bool {
         self.incoming.is_end_stream()
     }
 
-    pub(crate) fn size_hint(&self) -> SizeHint {
+    fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
     }
 }
