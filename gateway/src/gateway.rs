@@ -119,13 +119,13 @@ impl Gateway {
     /// A gateway that will have more than the built-in plugins.
     pub fn builder(settings: Settings) -> GatewayBuilder {
         let mut plugins = Plugins::default();
-        if settings.plugins.key_auth {
+        if settings.plugins.asks_for_key() {
             plugins.add::<KeyAuth>(());
         }
         if let Some(groups) = settings
             .allow_groups
             .clone()
-            .filter(|_| settings.plugins.acl)
+            .filter(|_| settings.plugins.asks_for_groups())
         {
             plugins.add::<plugins::Acl>(AllowedGroups::new(groups));
         }

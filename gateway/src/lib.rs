@@ -4,23 +4,33 @@
 //! the two-level cache and passes the request on; the admin side changes consumers, credentials and groups
 //! while that runs. When the answer to such a change is out, no worker goes by the old rows any more.
 
+// The order of these lines is the order of the layers, lowest first: a module imports from lines above it alone.
+// The rows that the gateway knows.
 mod entities;
-mod front;
-mod gateway;
-mod plugin;
-mod plugins;
-mod proxy;
-mod server;
+// What the program is told; knows no socket and no request.
 mod settings;
+// Sockets, connections, their time limits and their end; knows no proxy and no plugin.
+mod server;
+// What a plugin is written against: requests, answers, refusals; knows no plugin and no upstream.
+mod plugin;
+// The built-in plugins; they know no upstream.
+mod plugins;
+// From a client's request to its answer; knows no accept loop.
+mod proxy;
+// The cache before the first request.
 mod warm;
+// The two sides as tasks: accept, serve, drain.
+mod front;
+// A node with both sides in front of it.
+mod gateway;
 
 pub use self::{
     entities::{Acl, Consumer, KeyAuthCredential},
     gateway::{Gateway, GatewayBuilder, StartError},
     plugin::{BodyError, Plugin, ProxyBody, ProxyRequest, Response, refuse},
     settings::{
-        Fault, Limits, LogFormat, PluginSwitches, Secret, Settings, SettingsError, Source,
-        UpstreamAddress,
+        BuiltIn, Cluster, Environment, Fault, Limits, LogFormat, Secret, Settings, SettingsError,
+        Source, UpstreamAddress,
     },
 };
 

@@ -18,7 +18,7 @@ use tokio::{task::LocalSet, time::timeout};
 
 use self::raw::Raw;
 use crate::{
-    ProxyRequest, Response, Settings, front,
+    Environment, ProxyRequest, Response, Settings, front,
     plugin::DynPlugin,
     proxy::Proxy,
     server::{Acceptor, Listener, Seats},
@@ -42,7 +42,7 @@ impl Front {
         let flags = ["tidings", "--proxy-listen", "127.0.0.1:0"]
             .iter()
             .chain(flags);
-        let settings = Settings::resolve(flags, |_| None).expect("allowed settings");
+        let settings = Settings::resolve(flags, &Environment::empty()).expect("allowed settings");
         let listener = Listener::bind("proxy", settings.proxy_listen).expect("a free port");
         let (director, cues) = front::direction();
         let cue = cues.cue().expect("the end has not begun");

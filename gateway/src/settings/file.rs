@@ -3,52 +3,54 @@
 use std::path::Path;
 
 use super::{
-    Fault, Raw, Source,
-    options::{OPTIONS, find},
+    row::{Row, nearest},
+    source::{Fault, Raw, Source},
 };
 
-/// Reads the keys of a file, or all that is wrong with it.
-pub(super) fn read(path: &Path) -> Result<Vec<(&'static str, Raw)>, Vec<Fault>> {
+/// Reads the keys of a file, or all that is wrong with it. No line of it is repeated: it may hold the token.
+pub(super) fn read(path: &Path, table: &[Row]) -> Result<Vec<(&'static str, Raw)>, Vec<Fault>> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         vec![Fault::other(format!(
             "the file of settings {} cannot be read: {error}",
             path.display()
         ))]
     })?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        let error = error.to_string();
+    let values: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let place = error.span().map(|span| line_and_column(&text, span.start));
         vec![Fault::other(format!(
-            "the file of settings {} is not TOML: {}",
+            "the file of settings {} is not TOML{}: {}",
             path.display(),
-            error.trim_end()
+            place.unwrap_or_default(),
+            error.message()
         ))]
     })?;
 
     let mut keys: Vec<(&'static str, Raw)> = Vec::new();
     let mut faults = Vec::new();
-    for (key, value) in table {
+    for (key, value) in values {
         let name = key.replace('_', "-");
-        let Some(spec) = find(&name) else {
-            faults.push(unknown(path, &key, &name));
+        let Some(row) = table.iter().find(|row| row.name == name) else {
+            faults.push(unknown(path, table, &key, &name));
             continue;
         };
-        if keys.iter().any(|(known, _)| *known == spec.name) {
+        if keys.iter().any(|(other, _)| *other == row.name) {
             faults.push(Fault::other(format!(
-                "key {key} in {}: {} is set twice",
-                path.display(),
-                spec.name
+                "key {name} in {} is set twice, once with dashes and once with underscores",
+                path.display()
             )));
             continue;
         }
+
         let source = Source::File {
             path: path.to_owned(),
             key,
         };
         match raw(value, source) {
-            Ok(raw) => keys.push((spec.name, raw)),
+            Ok(raw) => keys.push((row.name, raw)),
             Err((kind, source)) => faults.push(Fault::other(format!(
-                "{}: the {kind} ({source}) is refused: {}",
-                spec.name, spec.allowed
+                "{}: the {kind} ({source}) is invalid: expected {}",
+                row.name,
+                row.allowed()
             ))),
         }
     }
@@ -57,6 +59,13 @@ pub(super) fn read(path: &Path) -> Result<Vec<(&'static str, Raw)>, Vec<Fault>> 
     } else {
         Err(faults)
     }
+}
+
+fn line_and_column(text: &str, at: usize) -> String {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    format!(" (line {line}, column {column})")
 }
 
 fn raw(value: toml::Value, source: Source) -> Result<Raw, (&'static str, Source)> {
@@ -81,16 +90,11 @@ fn raw(value: toml::Value, source: Source) -> Result<Raw, (&'static str, Source)
     })
 }
 
-fn unknown(path: &Path, key: &str, name: &str) -> Fault {
-    let nearest = OPTIONS
-        .iter()
-        .map(|spec| (strsim::jaro_winkler(name, spec.name), spec.name))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    let hint = match nearest {
-        Some((_, nearest)) => format!("did you mean {nearest}?"),
+fn unknown(path: &Path, table: &[Row], key: &str, name: &str) -> Fault {
+    let hint = match nearest(table, name) {
+        Some(nearest) => format!("did you mean {nearest}?"),
         None => {
-            let names: Vec<&str> = OPTIONS.iter().map(|spec| spec.name).collect();
+            let names: Vec<&str> = table.iter().map(|row| row.name).collect();
             format!("the keys are {}", names.join(", "))
         }
     };

@@ -2,21 +2,23 @@
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
-    num::NonZeroUsize,
-    thread,
     time::Duration,
 };
 
 use http::Uri;
-use tidings::Entity as _;
+use tidings::{Entity as _, cache};
 use tracing_subscriber::EnvFilter;
 
-use super::{LogFormat, PluginSwitches, Raw, Secret, UpstreamAddress};
-use crate::{Consumer, KeyAuthCredential};
+use super::{
+    environment::RUST_LOG,
+    limits,
+    source::{Raw, Source},
+    values::{BuiltIn, Cluster, LogFormat, Secret, UpstreamAddress},
+};
+use crate::entities::{Consumer, KeyAuthCredential};
 
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 const LONGEST_DRAIN: Duration = Duration::from_secs(10);
-const SMALLEST_CACHE: u64 = 64 << 10;
 
 /// Why a value is refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,16 +34,26 @@ pub(super) enum Wrong {
 impl Wrong {
     pub(super) fn reason(&self, allowed: &str) -> String {
         match self {
-            Self::NotAllowed => format!("allowed is {allowed}"),
+            Self::NotAllowed => format!("expected {allowed}"),
             Self::Later(what) => {
-                format!("{what} belongs to a later release; allowed now is {allowed}")
+                format!("{what} belongs to a later release; expected {allowed}")
             }
-            Self::Because(reason) => format!("{reason}; allowed is {allowed}"),
+            Self::Because(reason) => format!("{reason}; expected {allowed}"),
         }
     }
 }
 
 type Parsed<T> = Result<T, Wrong>;
+
+/// Lets an option be left out.
+pub(super) fn optional<T>(
+    parse: impl FnOnce(&Raw) -> Parsed<T>,
+) -> impl FnOnce(&Raw) -> Parsed<Option<T>> {
+    |raw| match raw.is_absent() {
+        true => Ok(None),
+        false => parse(raw).map(Some),
+    }
+}
 
 fn text(raw: &Raw) -> Parsed<&str> {
     if !raw.utf8 {
@@ -95,11 +107,11 @@ pub(super) fn database(raw: &Raw) -> Parsed<String> {
     }
 }
 
-pub(super) fn cluster(raw: &Raw) -> Parsed<()> {
+pub(super) fn cluster(raw: &Raw) -> Parsed<Cluster> {
     let text = text(raw)?;
     let scheme = text.split_once("://").map_or(text, |(scheme, _)| scheme);
     match (text, scheme) {
-        ("none", _) => Ok(()),
+        ("none", _) => Ok(Cluster::None),
         ("postgres" | "sqlite", _)
         | (_, "nats" | "redis" | "rediss" | "postgres" | "postgresql") => {
             Err(Wrong::Later("a cluster"))
@@ -109,19 +121,16 @@ pub(super) fn cluster(raw: &Raw) -> Parsed<()> {
 }
 
 pub(super) fn workers(raw: &Raw) -> Parsed<usize> {
+    number(raw, limits::MOST_WORKERS)
+}
+
+fn number(raw: &Raw, most: usize) -> Parsed<usize> {
     let number: usize = text(raw)?.parse().map_err(|_| Wrong::NotAllowed)?;
-    if (1..=256).contains(&number) {
+    if (1..=most).contains(&number) {
         Ok(number)
     } else {
         Err(Wrong::NotAllowed)
     }
-}
-
-/// The number of cores, which is the default of `workers`.
-pub(super) fn cores() -> usize {
-    thread::available_parallelism()
-        .map_or(1, NonZeroUsize::get)
-        .min(256)
 }
 
 pub(super) fn upstream(raw: &Raw) -> Parsed<UpstreamAddress> {
@@ -175,9 +184,7 @@ fn size(raw: &Raw) -> Parsed<u64> {
 
 pub(super) fn cache_size(raw: &Raw) -> Parsed<u64> {
     let bytes = size(raw)?;
-    // Weights are summed in signed 64-bit numbers further down; a budget beyond that is a typing error.
-    let fits = bytes >= SMALLEST_CACHE && i64::try_from(bytes).is_ok();
-    if fits {
+    if (cache::SMALLEST_CAPACITY..=cache::LARGEST_CAPACITY).contains(&bytes) {
         Ok(bytes)
     } else {
         Err(Wrong::NotAllowed)
@@ -205,15 +212,16 @@ fn duration(raw: &Raw) -> Parsed<Duration> {
         "" => return Err(Wrong::Because("the unit is missing".into())),
         _ => None,
     };
-    // A hundred years: what lies beyond would overflow the clocks it is added to.
-    let longest = Duration::from_secs(100 * 366 * 86_400);
-    duration
-        .filter(|duration| *duration <= longest)
-        .ok_or(Wrong::NotAllowed)
+    duration.ok_or(Wrong::NotAllowed)
 }
 
-pub(super) fn optional_duration(raw: &Raw) -> Parsed<Option<Duration>> {
-    Ok(Some(duration(raw)?).filter(|duration| !duration.is_zero()))
+/// How long something may live in the cache; zero for as long as it is not invalidated.
+pub(super) fn lifetime(raw: &Raw) -> Parsed<Option<Duration>> {
+    let duration = duration(raw)?;
+    if duration > cache::LONGEST_DURATION {
+        return Err(Wrong::NotAllowed);
+    }
+    Ok(Some(duration).filter(|duration| !duration.is_zero()))
 }
 
 pub(super) fn timeout(raw: &Raw) -> Parsed<Duration> {
@@ -250,6 +258,9 @@ const WARMABLE: [&str; 2] = [Consumer::NAME, KeyAuthCredential::NAME];
 
 pub(super) fn warm_up(raw: &Raw) -> Parsed<Vec<String>> {
     let items = raw.as_items().ok_or(Wrong::NotAllowed)?;
+    if items == ["none"] {
+        return Ok(Vec::new());
+    }
     let known = |item: &String| WARMABLE.contains(&item.as_str());
     if items.is_empty() || !items.iter().all(known) {
         return Err(Wrong::NotAllowed);
@@ -257,28 +268,20 @@ pub(super) fn warm_up(raw: &Raw) -> Parsed<Vec<String>> {
     Ok(items)
 }
 
-pub(super) fn plugins(raw: &Raw) -> Parsed<PluginSwitches> {
+pub(super) fn plugins(raw: &Raw) -> Parsed<BuiltIn> {
     let items = raw.as_items().ok_or(Wrong::NotAllowed)?;
-    let mut switches = PluginSwitches {
-        key_auth: false,
-        acl: false,
-    };
-    if items == ["none"] || (raw.list && items.is_empty()) {
-        return Ok(switches);
+    let items: Vec<&str> = items.iter().map(String::as_str).collect();
+    let known = |item: &&str| matches!(*item, "key-auth" | "acl");
+    match items.as_slice() {
+        ["none"] => Ok(BuiltIn::None),
+        [] if raw.list => Ok(BuiltIn::None),
+        names if !names.iter().all(known) => Err(Wrong::NotAllowed),
+        names if !names.contains(&"acl") => Ok(BuiltIn::KeyAuth),
+        names if names.contains(&"key-auth") => Ok(BuiltIn::KeyAuthAndAcl),
+        _ => Err(Wrong::Because(
+            "acl without key-auth knows no consumer and would let no one pass".into(),
+        )),
     }
-    for item in &items {
-        match item.as_str() {
-            "key-auth" => switches.key_auth = true,
-            "acl" => switches.acl = true,
-            _ => return Err(Wrong::NotAllowed),
-        }
-    }
-    if switches.acl && !switches.key_auth {
-        return Err(Wrong::Because(
-            "acl without key-auth knows no consumer and would let nobody pass".into(),
-        ));
-    }
-    Ok(switches)
 }
 
 pub(super) fn node_id(raw: &Raw) -> Parsed<String> {
@@ -295,6 +298,9 @@ pub(super) fn node_id(raw: &Raw) -> Parsed<String> {
 /// A bare word must be a level here: `--log loud` is a typing error, although `RUST_LOG=loud` would mean
 /// "everything of the module loud".
 pub(super) fn log_filter(raw: &Raw) -> Parsed<String> {
+    if raw.source == Source::Variable(RUST_LOG.to_owned()) {
+        return log_directives(raw);
+    }
     let text = text(raw)?;
     let level = |word: &str| {
         ["off", "error", "warn", "info", "debug", "trace"]
@@ -308,7 +314,7 @@ pub(super) fn log_filter(raw: &Raw) -> Parsed<String> {
     log_directives(raw)
 }
 
-pub(super) fn log_directives(raw: &Raw) -> Parsed<String> {
+fn log_directives(raw: &Raw) -> Parsed<String> {
     let text = text(raw)?;
     EnvFilter::try_new(text).map_err(|error| Wrong::Because(error.to_string()))?;
     Ok(text.to_owned())
@@ -324,7 +330,7 @@ pub(super) fn log_format(raw: &Raw) -> Parsed<LogFormat> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Source, *};
+    use super::*;
 
     fn raw(text: &str) -> Raw {
         Raw::text(text, Source::Default)

@@ -22,7 +22,7 @@ pub enum Source {
         /// The key as it is written there.
         key: String,
     },
-    /// Nobody said anything.
+    /// It is not set.
     Default,
 }
 
@@ -47,6 +47,20 @@ pub(super) struct Raw {
 }
 
 impl Raw {
+    /// What an option without a default is if it is not set.
+    pub(super) fn absent() -> Self {
+        Self {
+            items: Vec::new(),
+            list: false,
+            utf8: true,
+            source: Source::Default,
+        }
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        self.items.is_empty() && !self.list
+    }
+
     pub(super) fn text(text: impl Into<String>, source: Source) -> Self {
         Self {
             items: vec![text.into()],
@@ -108,7 +122,7 @@ impl Fault {
         } else {
             format!("{:?}", without_password(&raw.items.concat()))
         };
-        let message = format!("{name}: {value} ({}) is refused: {reason}", raw.source);
+        let message = format!("{name}: {value} ({}) is invalid: {reason}", raw.source);
         Self {
             name: Some(name),
             source: Some(raw.source.clone()),

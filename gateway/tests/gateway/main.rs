@@ -5,3 +5,4 @@ mod drain;
 mod process;
 mod program;
 mod settings;
+mod startup;
