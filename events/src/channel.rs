@@ -1,9 +1,22 @@
-//! One channel: how a post goes, and the handle that users post through.
+//! One channel: how a post goes, and the handle that users post through. Knows no bus, only what its channels share.
 
-pub(crate) mod core;
-pub(crate) mod direct;
-pub(crate) mod hand_out;
-pub(crate) mod handle;
+/// Measures payloads where a limit is set.
 pub(crate) mod limit;
+
+/// Who listens to a channel, and the route made of it.
+pub(crate) mod core;
+
+/// Subscribing and unsubscribing.
 pub(crate) mod outlets;
+
+/// An event's way to its listeners.
+pub(crate) mod hand_out;
+
+/// Posts to one worker.
+pub(crate) mod direct;
+
+/// Posts to all listeners.
 pub(crate) mod post;
+
+/// The handle.
+pub(crate) mod handle;

@@ -1,9 +1,25 @@
-//! How one listener gets an event: envelopes, mailboxes, queues, feeds, and the question who has handled it.
+//! How one listener gets an event: envelopes, mailboxes, queues, feeds. Knows no channel and no bus.
 
-pub(crate) mod completion;
+/// An event in the one allocation that a post makes.
 pub(crate) mod envelope;
-pub(crate) mod feed;
-pub(crate) mod handled;
+
+/// What became of an event that was offered to a listener.
+pub(crate) mod offer;
+
+/// What is under way, so that a shutdown knows when all has ended.
+pub(crate) mod work;
+
+/// The queue in front of a worker.
 pub(crate) mod mailbox;
+
+/// The queues of subscribers.
 pub(crate) mod queue;
+
+/// The live feed of all events, and the turns in the life of the bus.
+pub(crate) mod feed;
+
+/// One order for the changes of all CRUD channels.
 pub(crate) mod sequencer;
+
+/// Waits until all handlers of an event have run.
+pub(crate) mod handled;

@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-/// What a handler may fail with; anything that is an error, or text, converts into it.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// A bus was asked for with settings that cannot work.
+/// The settings of a bus are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -155,7 +152,7 @@ pub enum AttachError {
     Closed,
 }
 
-/// Why a post was refused. Nobody heard of the event.
+/// Why a post was refused. No one heard of the event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {

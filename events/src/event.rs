@@ -1,7 +1,28 @@
-//! What an event is: its name, its forms, its way here, and the handlers that take it.
+//! What an event is: its name, its forms, the way it came, and the handlers that take it. Imports nothing above it.
 
-pub(crate) mod dynamic;
-pub(crate) mod gap;
-pub(crate) mod handler;
+/// Names of channels, and patterns over them.
 pub(crate) mod name;
+
+/// What every event knows of its channel.
+pub(crate) mod info;
+
+/// The report of events that were missed.
+pub(crate) mod gap;
+
+/// Which events led to this one.
 pub(crate) mod trail;
+
+/// What a channel can carry.
+pub(crate) mod payload;
+
+/// Which handlers are not done with an event yet.
+pub(crate) mod completion;
+
+/// An event on its way, whatever its type.
+pub(crate) mod posted;
+
+/// The form in which wildcard handlers see an event.
+pub(crate) mod dynamic;
+
+/// What is known of a handler: name, state, counts.
+pub(crate) mod handler;

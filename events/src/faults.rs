@@ -1,70 +1,97 @@
-//! Steps that a model can leave out, to see that it would notice. Compiled for the model checker only.
+//! Steps of the bus's order that a model can leave out, to show that it would notice.
+//!
+//! In an ordinary build no step is ever removed: [`removed`] is the constant `false` and [`window`] returns its
+//! argument, so production code asks in plain Rust and pays nothing. The models (`--cfg shuttle`, `scripts/model`) put
+//! a switch in their place. A wrong order is the right step twice: early under `if removed(step)`, and in its place
+//! under `if !removed(step)`.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
+#[cfg(all(shuttle, test))]
+pub(crate) use self::model::remove;
 use crate::sync::{Mutex, MutexGuard};
 
-/// A step of the protocol, broken.
+/// One step, or one place in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Fault {
-    None,
-    /// A route is made before the shard's mark is taken away, and put in afterwards.
-    RouteMadeBeforeTheMark,
-    /// A registration passes over a shard in which a post is under way.
-    BusyShardUnmarked,
-    /// A log is declared alone for registrations that have changed since.
-    CompanyForgotten,
-    /// A registration does not empty the shards.
-    RegistrationUnannounced,
-    /// Events are handed out without the channel's order.
-    NoOrder,
-    /// A full queue drops an event and reports nothing.
-    GapForgotten,
-    /// Whoever goes to sleep lets go of the lock between the look and the sleep.
-    SleepAfterTheLock,
-    /// The drainer lets go of the lock between finding the queue empty and saying that it stops.
-    DrainEndsLate,
-    /// Two threads drain at once.
-    TwoDrainers,
-    /// A closing mailbox takes events.
-    ClosedAccepts,
-    /// Who waits for room does not look again once it listens.
-    RoomUnseen,
+pub(crate) enum Step {
+    /// A route is made after the shard's mark was taken away.
+    RouteFollowsMark,
+    /// A registration marks a shard in which a post is under way.
+    BusyShardIsMarked,
+    /// A log is declared alone only if registrations are still those of the route.
+    LogAsksForCompany,
+    /// A registration empties the shards.
+    RegistrationIsAnnounced,
+    /// Events are handed out in the channel's order.
+    PostsAreOrdered,
+    /// A full queue reports the event that it drops.
+    GapIsReported,
+    /// A listener that goes to sleep holds the lock from its last check on.
+    SleepHoldsLock,
+    /// The drainer finds the queue empty and says that it stops under one lock.
+    DrainEndsUnderLock,
+    /// One thread drains at a time.
+    OneDrainer,
+    /// A closing mailbox refuses events.
+    ClosedRefuses,
+    /// A poster that waits for room checks again once it listens.
+    RoomIsCheckedAgain,
 }
 
-static FAULT: AtomicU8 = AtomicU8::new(Fault::None as u8);
-
-/// Breaks a step in all models from now on.
-pub(crate) fn set(fault: Fault) {
-    FAULT.store(fault as u8, Ordering::SeqCst);
+/// Returns whether a step is to be left out: never, in an ordinary build.
+#[cfg(not(shuttle))]
+#[inline(always)]
+pub(crate) const fn removed(_: Step) -> bool {
+    false
 }
 
-pub(crate) fn is(fault: Fault) -> bool {
-    FAULT.load(Ordering::SeqCst) == fault as u8
+/// Returns whether a step is to be left out.
+#[cfg(shuttle)]
+pub(crate) fn removed(step: Step) -> bool {
+    model::is_off(step)
 }
 
-pub(crate) fn unless<T>(fault: Fault, make: impl FnOnce() -> T) -> Option<T> {
-    (!is(fault)).then(make)
-}
-
-pub(crate) fn or<T>(fault: Fault, right: T, wrong: T) -> T {
-    if is(fault) { wrong } else { right }
-}
-
-/// Lets go of a lock and takes it again, if going to sleep is broken.
-pub(crate) fn relock<'a, T>(lock: &'a Mutex<T>, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-    relock_if(Fault::SleepAfterTheLock, lock, guard)
-}
-
-pub(crate) fn relock_if<'a, T>(
-    fault: Fault,
-    lock: &'a Mutex<T>,
+/// Returns the guard as it is. In a model, if the step is left out, the lock is released and taken again: the window
+/// that holding it closes.
+#[cfg(not(shuttle))]
+#[inline(always)]
+pub(crate) fn window<'a, T>(
+    _: Step,
     guard: MutexGuard<'a, T>,
+    _: &'a Mutex<T>,
 ) -> MutexGuard<'a, T> {
-    if !is(fault) {
+    guard
+}
+
+/// Releases the lock and takes it again if the step is left out.
+#[cfg(shuttle)]
+pub(crate) fn window<'a, T>(
+    step: Step,
+    guard: MutexGuard<'a, T>,
+    mutex: &'a Mutex<T>,
+) -> MutexGuard<'a, T> {
+    if !removed(step) {
         return guard;
     }
     drop(guard);
-    lock.lock()
+    mutex.lock()
+}
+
+/// The switch: one step for all models of the process, which run one at a time.
+#[cfg(shuttle)]
+mod model {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::Step;
+
+    /// One more than the step that is left out; zero for none.
+    static OFF: AtomicU8 = AtomicU8::new(0);
+
+    /// Leaves this step out from now on, or none.
+    #[cfg(test)]
+    pub(crate) fn remove(step: Option<Step>) {
+        OFF.store(step.map_or(0, |step| step as u8 + 1), Ordering::SeqCst);
+    }
+
+    pub(super) fn is_off(step: Step) -> bool {
+        OFF.load(Ordering::SeqCst) == step as u8 + 1
+    }
 }

@@ -1,181 +1,111 @@
 //! [`Hub`]: what all channels of a bus share. Channels own it; it owns no channel, so nothing goes in a circle.
 
+/// Which keys of unique posts are within their window.
 pub(crate) mod unique;
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    pin::pin,
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64 as Serial, Ordering as SerialOrdering},
     },
+    time::Duration,
 };
 
-use tidings_core::{Operation, clock::Clock};
-use tokio::sync::Notify;
+use tidings_core::clock::Clock;
 
 use crate::{
-    api::builder::Settings,
     delivery::{
-        feed::{Broadcast, FeedSlot, Lifecycle},
-        mailbox::Mailbox,
-        sequencer::Sequencer,
+        feed::{Broadcast, Feed, FeedSlot, Lifecycle, LifecycleFeed, LiveFeed},
+        mailbox::{Mailbox, MailboxStats},
+        sequencer::{Sequencer, SequencerStats},
+        work::Work,
     },
-    error::{BoxError, Refusal},
-    event::{
-        dynamic::DynamicEvent,
-        handler::{Entry, HandlerInfo},
-        name::Pattern,
-        trail::Trail,
-    },
+    error::Refusal,
+    event::{info::ChannelInfo, posted::Posted, trail::Trail},
     hub::unique::UniqueKeys,
+    route::registry::Registry,
+    settings::Settings,
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
-    thread::frame::{Deferred, Frame},
+    thread::{
+        frame::{Deferred, Drain, Frame},
+        places::BusId,
+    },
 };
 
 /// Handlers are numbered over all buses of the process, so that a thread's record names one for certain.
 static NEXT_SERIAL: Serial = Serial::new(1);
 
-/// Signals of the bus's life that a listener may leave unread.
+/// Turns in the bus's life that a listener may leave unread.
 const LIFECYCLE_CAPACITY: usize = 256;
 
-/// A handler that takes any event.
-pub(crate) type Dynamic = Entry<DynamicFn>;
-
-pub(crate) type DynamicFn = Box<dyn Fn(&DynamicEvent<'_>) -> Result<(), BoxError> + Send + Sync>;
-
 pub(crate) struct Hub {
-    pub(crate) settings: Settings,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) closed: AtomicBool,
-    pub(crate) sequencer: Sequencer,
-    pub(crate) mailboxes: Box<[Arc<Mailbox>]>,
-    pub(crate) patterns: Mutex<Patterns>,
-    /// All handlers by serial, for statistics and the watchdog.
-    pub(crate) handlers: Mutex<BTreeMap<u64, Described>>,
+    id: BusId,
+    settings: Settings,
+    /// Nothing new is accepted; here and in `work`, because every post asks.
+    closed: AtomicBool,
+    work: Arc<Work>,
+    sequencer: Sequencer,
+    mailboxes: Box<[Arc<Mailbox>]>,
+    registry: Registry,
     /// The names of the channels by index, for messages.
-    pub(crate) names: Mutex<Vec<(Arc<str>, Arc<str>)>>,
-    /// Told when work may have ended; only a shutdown listens.
-    quiet: Notify,
-    pub(crate) counts: Counts,
-    pub(crate) unique: UniqueKeys,
-    /// Events that async handlers have accepted and not finished.
-    pub(crate) tasks: AtomicU64,
-    pub(crate) feed: FeedSlot,
-    pub(crate) lifecycle: Broadcast<Lifecycle>,
-}
-
-/// Where a handler runs.
-pub(crate) struct Described {
-    pub(crate) info: Arc<HandlerInfo>,
-    pub(crate) worker: Option<usize>,
-}
-
-/// Counts of the bus as a whole.
-#[derive(Default)]
-pub(crate) struct Counts {
-    /// Posts refused, by whatever reason.
-    pub(crate) refused: AtomicU64,
-    /// Accepted events whose dispatch never began, because the bus was shut down.
-    pub(crate) dropped: AtomicU64,
-}
-
-/// Who listens to what, as far as it does not depend on a payload's type.
-#[derive(Default)]
-pub(crate) struct Patterns {
-    pub(crate) dynamic: HashMap<Pattern, Vec<Arc<Dynamic>>>,
-    /// How many handlers each worker has for a pattern.
-    pub(crate) interest: HashMap<Pattern, HashMap<usize, usize>>,
+    names: Mutex<Vec<(Arc<str>, Arc<str>)>>,
+    /// Posts refused, for any reason.
+    refused: AtomicU64,
+    /// Accepted events that no listener, or not all, will get: the bus was shut down, or handlers post in a cycle.
+    dropped: AtomicU64,
+    unique: UniqueKeys,
+    feed: FeedSlot,
+    lifecycle: Broadcast<Lifecycle>,
 }
 
 impl Hub {
-    pub(crate) fn new(settings: Settings, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub(crate) fn new(settings: Settings) -> Arc<Self> {
         let mailboxes = (0..settings.workers)
             .map(|index| Arc::new(Mailbox::new(index, settings.mailbox_capacity)))
             .collect();
+
         Arc::new(Self {
+            id: BusId(Self::next_serial()),
             settings,
-            clock,
             closed: AtomicBool::new(false),
+            work: Arc::default(),
             sequencer: Sequencer::default(),
             mailboxes,
-            patterns: Mutex::new(Patterns::default()),
-            handlers: Mutex::new(BTreeMap::new()),
+            registry: Registry::default(),
             names: Mutex::new(Vec::new()),
-            quiet: Notify::new(),
-            counts: Counts::default(),
+            refused: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             unique: UniqueKeys::default(),
-            tasks: AtomicU64::new(0),
             feed: FeedSlot::default(),
             lifecycle: Broadcast::new(LIFECYCLE_CAPACITY),
         })
     }
 
-    /// Drains the sequencer: now, or after the handler that runs on this thread.
-    pub(crate) fn drain_soon(self: &Arc<Self>) {
-        Frame::with(|frame| {
-            if frame.is_running() {
-                frame.defer(Deferred::Drain(Arc::clone(self)));
-            } else {
-                self.drain();
-                frame.settle();
-            }
-        });
-    }
-
-    pub(crate) fn drain(&self) {
-        self.sequencer.drain();
-        self.maybe_quiet();
-    }
-
-    /// Some work has ended: a shutdown looks whether it was the last.
-    pub(crate) fn maybe_quiet(&self) {
-        if self.is_closed() {
-            self.quiet.notify_waiters();
-        }
-    }
-
-    /// Resolves when `done` holds; it is asked again whenever work has ended.
-    pub(crate) async fn quiet_when(&self, done: impl Fn(&Self) -> bool) {
-        loop {
-            let mut changed = pin!(self.quiet.notified());
-            // Listens before it looks, so no end falls in between.
-            changed.as_mut().enable();
-            if done(self) {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    pub(crate) fn signal(&self, signal: Lifecycle) {
-        // What it pushes out is a number; the listener finds out that it missed one.
-        let _: Option<Lifecycle> = self.lifecycle.push(signal);
-    }
-
-    pub(crate) fn count_refusal(&self) {
-        self.counts.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A listener's queue was closed under a post that had been accepted: by a shutdown, that is a drop; by the
-    /// listener's own end it is nobody's loss.
-    pub(crate) fn count_if_closing(&self) {
-        if self.is_closed() {
-            self.count_dropped();
-        }
-    }
-
-    pub(crate) fn count_dropped(&self) {
-        self.counts.dropped.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The source and event of a channel.
-    pub(crate) fn channel_name(&self, index: u32) -> (Arc<str>, Arc<str>) {
-        self.names.lock()[index as usize].clone()
-    }
-
     pub(crate) fn next_serial() -> u64 {
         NEXT_SERIAL.fetch_add(1, SerialOrdering::Relaxed)
+    }
+
+    pub(crate) fn id(&self) -> BusId {
+        self.id
+    }
+
+    #[inline]
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    #[inline]
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.settings.clock
+    }
+
+    pub(crate) fn work(&self) -> &Arc<Work> {
+        &self.work
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     #[inline]
@@ -183,32 +113,45 @@ impl Hub {
         self.closed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn describe(&self, info: Arc<HandlerInfo>, worker: Option<usize>) {
-        self.handlers
-            .lock()
-            .insert(info.serial, Described { info, worker });
+    pub(crate) fn mailboxes(&self) -> &[Arc<Mailbox>] {
+        &self.mailboxes
     }
 
-    pub(crate) fn forget(&self, serial: u64) {
-        self.handlers.lock().remove(&serial);
+    pub(crate) fn mailbox_stats(&self) -> Vec<MailboxStats> {
+        self.mailboxes
+            .iter()
+            .map(|mailbox| mailbox.stats())
+            .collect()
+    }
+
+    /// Returns the number under which a channel that is being declared will be known; none once they are used up.
+    pub(crate) fn name_channel(&self, source: &Arc<str>, event: &Arc<str>) -> Option<u32> {
+        let mut names = self.names.lock();
+        let index = u32::try_from(names.len()).ok()?;
+        names.push((Arc::clone(source), Arc::clone(event)));
+        Some(index)
+    }
+
+    /// Returns the source and event of a channel.
+    pub(crate) fn channel_name(&self, index: u32) -> (Arc<str>, Arc<str>) {
+        self.names.lock()[index as usize].clone()
     }
 
     /// Refuses what nests too deep.
-    pub(crate) fn check_depth(&self, trail: &Trail, channel: u32) -> Result<(), Refusal> {
+    pub(crate) fn check_depth(&self, trail: &Trail, channel: &ChannelInfo) -> Result<(), Refusal> {
         let limit = self.settings.max_depth;
         if trail.depth() <= limit {
             return Ok(());
         }
-        let names = self.names.lock();
+
         let cycle: Vec<_> = trail
-            .cycle(channel)
+            .cycle(channel.index)
             .into_iter()
             .map(|index| {
-                let (source, event) = &names[index as usize];
+                let (source, event) = self.channel_name(index);
                 format!("{source}/{event}")
             })
             .collect();
-        drop(names);
         tracing::error!(
             cycle = cycle.join(" -> "),
             limit,
@@ -216,56 +159,173 @@ impl Hub {
         );
         Err(Refusal::TooDeep { cycle, limit })
     }
+}
 
-    /// The dynamic handlers of a channel, each with its level, and the workers that listen, with what to.
-    pub(crate) fn listeners(&self, source: &Arc<str>, event: &Arc<str>, crud: bool) -> Listeners {
-        let patterns = self.patterns.lock();
-        let mut found = Listeners::default();
-        for pattern in covering(source, event, crud) {
-            if let Some(entries) = patterns.dynamic.get(&pattern) {
-                let entries = entries
-                    .iter()
-                    .map(|entry| (pattern.clone(), Arc::clone(entry)));
-                found.dynamic.extend(entries);
+/// Counts.
+impl Hub {
+    pub(crate) fn count_refusal(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an accepted post that found a listener's queue closed: by a shutdown, that is a drop; by the listener's
+    /// own end it is no loss.
+    pub(crate) fn count_if_closing(&self) {
+        if self.is_closed() {
+            self.count_dropped();
+        }
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many accepted events were not handed to their listeners.
+    pub(crate) fn undelivered(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Returns the same with what workers had accepted and never handled.
+    pub(crate) fn dropped(&self) -> u64 {
+        let in_mailboxes: u64 = self
+            .mailboxes
+            .iter()
+            .map(|mailbox| mailbox.stats().dropped)
+            .sum();
+        self.undelivered() + in_mailboxes
+    }
+}
+
+/// The order of changes.
+impl Hub {
+    /// Fixes a change's place; returns false once the bus is shut down.
+    pub(crate) fn enqueue(&self, change: Arc<dyn Posted>) -> bool {
+        self.sequencer.enqueue(change)
+    }
+
+    /// Drains the sequencer: now, or after the handler that runs on this thread.
+    pub(crate) fn drain_soon(self: &Arc<Self>) {
+        Frame::with(|frame| {
+            if frame.is_running() {
+                frame.defer(Deferred::Drain(Arc::clone(self) as _));
+            } else {
+                self.drain();
+                frame.run_deferred();
             }
-            if let Some(workers) = patterns.interest.get(&pattern) {
-                for &worker in workers.keys() {
-                    *found.workers.entry(worker).or_default() |= interest_bit(pattern.operation());
+        });
+    }
+
+    pub(crate) fn sequencer_stats(&self) -> SequencerStats {
+        self.sequencer.stats()
+    }
+}
+
+impl Drain for Hub {
+    fn drain(&self) {
+        self.sequencer.drain();
+        self.work.ended();
+    }
+}
+
+/// Posts to one worker.
+impl Hub {
+    /// Takes a key of unique posts for its window; returns whether it was free.
+    pub(crate) fn claim_key(
+        &self,
+        channel: &ChannelInfo,
+        key: &str,
+        window: Duration,
+    ) -> Result<bool, Refusal> {
+        let now = self.clock().now();
+        self.unique.claim(channel.index, key, now, window)
+    }
+
+    /// Frees a key whose event no worker took.
+    pub(crate) fn forget_key(&self, channel: &ChannelInfo, key: &str) {
+        self.unique.forget(channel.index, key);
+    }
+}
+
+/// Feeds.
+impl Hub {
+    pub(crate) fn current_feed(&self) -> Option<Arc<Feed>> {
+        self.feed.current()
+    }
+
+    /// Opens the feed of all events; returns whether it is new.
+    pub(crate) fn open_feed(&self, capacity: usize) -> (LiveFeed, bool) {
+        self.feed.open(capacity)
+    }
+
+    pub(crate) fn listen_to_lifecycle(&self) -> LifecycleFeed {
+        LifecycleFeed::new(self.lifecycle.listen())
+    }
+
+    pub(crate) fn signal(&self, turn: Lifecycle) {
+        // What it pushes out is a number; the listener finds out that it missed one.
+        let _: Option<Lifecycle> = self.lifecycle.push(turn);
+    }
+}
+
+/// The end.
+impl Hub {
+    /// Refuses posts and registrations from now on.
+    pub(crate) fn refuse_new(self: &Arc<Self>) {
+        self.closed.store(true, Ordering::Release);
+        self.work.close();
+        self.sequencer.close();
+        self.signal(Lifecycle::Closing);
+        self.drain_soon();
+    }
+
+    /// Waits until everything that was accepted has been handled.
+    pub(crate) async fn drained(&self) {
+        // The sequencer feeds the mailboxes, so it has to be empty before they close.
+        self.work.until(|| self.sequencer.is_idle()).await;
+        self.close_mailboxes();
+
+        self.work
+            .until(|| {
+                self.mailboxes.iter().all(|mailbox| !mailbox.is_behind()) && !self.work.has_tasks()
+            })
+            .await;
+    }
+
+    /// Lets the workers handle what they have, and then end.
+    pub(crate) fn close_mailboxes(&self) {
+        for mailbox in &self.mailboxes {
+            mailbox.close_intake();
+        }
+    }
+
+    /// Returns the workers that have not handled what they accepted.
+    pub(crate) fn late_workers(&self) -> Vec<usize> {
+        let late = self.mailboxes.iter().filter(|mailbox| mailbox.is_behind());
+        late.map(|mailbox| mailbox.index()).collect()
+    }
+
+    /// Drops and counts what was accepted and not handled.
+    pub(crate) fn discard_rest(&self) {
+        for posted in self.sequencer.take_rest() {
+            posted.discard();
+        }
+
+        for mailbox in &self.mailboxes {
+            for posted in mailbox.close(VecDeque::new()) {
+                if let Some(completion) = posted.meta().completion() {
+                    completion.worker_done(mailbox.index());
                 }
             }
         }
-        found
     }
-}
 
-/// See [`Hub::listeners`].
-#[derive(Default)]
-pub(crate) struct Listeners {
-    pub(crate) dynamic: Vec<(Pattern, Arc<Dynamic>)>,
-    pub(crate) workers: BTreeMap<usize, u8>,
-}
-
-/// One bit for "all operations" and one for each.
-pub(crate) fn interest_bit(operation: Option<Operation>) -> u8 {
-    match operation {
-        None => 1,
-        Some(Operation::Create) => 2,
-        Some(Operation::Update) => 4,
-        Some(Operation::Delete) => 8,
+    /// Ends the feeds; what is in them can still be received.
+    pub(crate) fn close_feeds(&self) {
+        self.feed.close();
+        self.signal(Lifecycle::Closed);
+        self.lifecycle.close();
     }
-}
-
-/// The patterns that cover a channel, the wider first.
-fn covering(source: &Arc<str>, event: &Arc<str>, crud: bool) -> impl Iterator<Item = Pattern> {
-    let operations = Operation::ALL
-        .into_iter()
-        .filter(move |_| crud)
-        .map(|operation| Pattern::Operation(Arc::clone(source), Arc::clone(event), operation));
-    [
-        Pattern::Everything,
-        Pattern::Source(Arc::clone(source)),
-        Pattern::Event(Arc::clone(source), Arc::clone(event)),
-    ]
-    .into_iter()
-    .chain(operations)
 }

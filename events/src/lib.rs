@@ -95,52 +95,82 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
-mod api;
-mod channel;
-mod delivery;
-mod error;
-mod event;
-#[cfg(shuttle)]
-mod faults;
-mod hub;
-mod route;
+// The order of the layers, lowest first: a module uses those above it in this list, never those below. Inside a folder
+// the list at its head says the same of its files.
+
+/// Locks, atomics and thread-locals, swapped for the model checker's. Knows nothing of this crate.
 mod sync;
+
+/// Steps that a model can leave out; constants in ordinary builds. Knows locks only.
+mod faults;
+
+/// One small error per operation. Knows no event and no channel.
+mod error;
+
+/// What an event is: name, payload, trail, handlers. Knows no queue and no thread.
+mod event;
+
+/// The settings of a bus after the check. Knows nothing of this crate.
+mod settings;
+
+/// What one thread knows while handlers run. Knows no queue, no channel and no bus.
 mod thread;
+
+/// How one listener gets an event: envelopes, mailboxes, queues, feeds. Knows no channel and no bus.
+mod delivery;
+
+/// Who hears of what, and how handlers are run. Knows no channel.
+mod route;
+
+/// What all channels of a bus share. Knows no channel.
+mod hub;
+
+/// One channel: how a post goes. Knows no bus.
+mod channel;
+
+/// What users hold: thin faces. Nothing above knows any of it.
+mod api;
 
 #[cfg(all(test, shuttle))]
 mod models;
 #[cfg(all(test, not(shuttle)))]
 mod tests;
 
+pub use tidings_core::BoxError;
+
 pub use self::{
     api::{
         builder::WorkerEventsBuilder,
-        bus::{ShutdownReport, WorkerEvents},
+        bus::{WorkerEvents, shutdown::ShutdownReport},
         crud::{CrudChannel, Ticket},
-        listen::{AsyncOptions, Listen},
-        registration::{LocalRegistration, Registration},
+        listen::{Listen, tasks::AsyncOptions},
+        registration::Registration,
         stats::{BusStats, ChannelStats},
         watchdog::{SlowHandler, Watchdog},
-        worker::{LocalListen, LocalWorkerEvents},
+        worker::{LocalWorkerEvents, listen::LocalListen, registration::LocalRegistration},
     },
     channel::{direct::UniquePost, handle::Channel},
     delivery::{
-        completion::MAX_WORKERS,
         feed::{FeedEvent, FeedItem, Lifecycle, LifecycleFeed, LifecycleItem, LiveFeed},
         handled::{Delivery, Handled, Late},
         mailbox::MailboxStats,
         queue::{
-            BlockingSubscriber, Heard, Overflow, Received, SubscribeOptions, Subscriber,
-            SubscriberStats, TryRecvError,
+            blocking::BlockingSubscriber,
+            options::{Overflow, SubscribeOptions},
+            received::{Heard, Received, TryRecvError},
+            stats::SubscriberStats,
+            subscriber::Subscriber,
         },
         sequencer::SequencerStats,
     },
-    error::{AttachError, BoxError, BuildError, DeclareError, PostError, Refusal, RegisterError},
+    error::{AttachError, BuildError, DeclareError, PostError, Refusal, RegisterError},
     event::{
-        dynamic::{DynamicEvent, Event},
+        completion::MAX_WORKERS,
+        dynamic::DynamicEvent,
         gap::Gap,
         handler::{HandlerStats, Outcome},
         name::CRUD,
+        payload::Event,
     },
     thread::frame::in_handler,
 };

@@ -22,7 +22,7 @@ use tidings_core::{Cause, CrudEvent, Entity, Origin, clock::ManualClock};
 
 use crate::{
     Channel, Heard, Overflow, SubscribeOptions, WorkerEvents,
-    faults::{self, Fault},
+    faults::{self, Step},
 };
 
 #[derive(Clone, Debug, Serialize)]
@@ -411,41 +411,41 @@ fn check(model: fn(), schedules: usize) {
     .run(model);
 }
 
-/// One test, because the broken step is told to all models of the process.
+/// One test, because the removed step is told to all models of the process.
 #[test]
-fn models_hold_and_each_broken_step_is_noticed() {
+fn models_hold_and_each_removed_step_is_noticed() {
     for (name, model) in MODELS {
         check(model, budget());
         println!("{name}: {} schedules", 2 * budget());
     }
-    let broken = [
-        (Fault::RouteMadeBeforeTheMark, 0),
-        (Fault::RegistrationUnannounced, 0),
-        (Fault::BusyShardUnmarked, 0),
-        (Fault::NoOrder, 1),
-        (Fault::GapForgotten, 1),
-        (Fault::SleepAfterTheLock, 2),
-        (Fault::ClosedAccepts, 2),
-        (Fault::TwoDrainers, 3),
-        (Fault::DrainEndsLate, 3),
-        (Fault::SleepAfterTheLock, 3),
-        (Fault::GapForgotten, 4),
-        (Fault::SleepAfterTheLock, 4),
-        (Fault::SleepAfterTheLock, 5),
-        (Fault::RoomUnseen, 6),
-        (Fault::CompanyForgotten, 7),
+    let removed = [
+        (Step::RouteFollowsMark, 0),
+        (Step::RegistrationIsAnnounced, 0),
+        (Step::BusyShardIsMarked, 0),
+        (Step::PostsAreOrdered, 1),
+        (Step::GapIsReported, 1),
+        (Step::SleepHoldsLock, 2),
+        (Step::ClosedRefuses, 2),
+        (Step::OneDrainer, 3),
+        (Step::DrainEndsUnderLock, 3),
+        (Step::SleepHoldsLock, 3),
+        (Step::GapIsReported, 4),
+        (Step::SleepHoldsLock, 4),
+        (Step::SleepHoldsLock, 5),
+        (Step::RoomIsCheckedAgain, 6),
+        (Step::LogAsksForCompany, 7),
     ];
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let unnoticed: Vec<_> = broken
+    let unnoticed: Vec<_> = removed
         .into_iter()
-        .filter(|(fault, model)| {
-            faults::set(*fault);
+        .filter(|(step, model)| {
+            faults::remove(Some(*step));
             let run = catch_unwind(AssertUnwindSafe(|| check(MODELS[*model].1, FAULT_BUDGET)));
-            faults::set(Fault::None);
+            faults::remove(None);
             let noticed = run.is_err();
             println!(
-                "{fault:?} in {}: {}",
+                "{step:?} in {}: {}",
                 MODELS[*model].0,
                 if noticed { "noticed" } else { "NOT NOTICED" }
             );

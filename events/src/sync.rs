@@ -3,7 +3,7 @@
 //! The production source is what the models in `src/models` run; nothing is copied for them.
 
 #[cfg(not(shuttle))]
-pub(crate) use parking_lot::Mutex;
+pub(crate) use parking_lot::{Mutex, MutexGuard};
 #[cfg(not(shuttle))]
 pub(crate) use std::{
     hint::spin_loop,
@@ -52,3 +52,23 @@ mod checked {
         }
     }
 }
+
+/// Returns how many copies of a channel's route there are.
+#[cfg(not(shuttle))]
+pub(crate) fn shards() -> usize {
+    std::thread::available_parallelism().map_or(4, |cores| cores.get().min(16))
+}
+
+/// Returns one: in a model, threads are to meet in one shard.
+#[cfg(shuttle)]
+pub(crate) fn shards() -> usize {
+    1
+}
+
+/// How many times a worker polls its mailbox before sleeping; the pause doubles each time.
+#[cfg(not(shuttle))]
+pub(crate) const POLLS: u32 = 6;
+
+/// Enough for a model.
+#[cfg(shuttle)]
+pub(crate) const POLLS: u32 = 1;

@@ -1,4 +1,13 @@
-//! What one thread knows: whether it runs a handler, and what was put aside meanwhile.
+//! What one thread knows: whether it runs a handler, what was put aside meanwhile, its places as a worker.
 
-pub(crate) mod frame;
+/// Waits for a future by parking the thread.
 pub(crate) mod park;
+
+/// Which handler runs, for the watchdog.
+pub(crate) mod record;
+
+/// The thread's places as a worker.
+pub(crate) mod places;
+
+/// The handler that runs and the posts that it made.
+pub(crate) mod frame;

@@ -1,24 +1,14 @@
 //! [`WorkerEventsBuilder`]: the settings of a bus, checked when it is built.
 
-use std::{fmt, sync::Arc, thread};
+use std::{fmt, sync::Arc};
 
 use tidings_core::clock::{Clock, SystemClock};
 use tokio::runtime::Handle;
 
 use crate::{
-    api::bus::WorkerEvents, delivery::completion::MAX_WORKERS, error::BuildError, hub::Hub,
+    api::bus::WorkerEvents, error::BuildError, event::completion::MAX_WORKERS, hub::Hub,
+    settings::Settings, sync,
 };
-
-/// Settings of a bus after the check.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) workers: usize,
-    pub(crate) mailbox_capacity: usize,
-    pub(crate) max_payload: Option<usize>,
-    pub(crate) max_depth: u32,
-    pub(crate) shards: usize,
-    pub(crate) runtime: Option<Handle>,
-}
 
 /// Builds a [`WorkerEvents`].
 ///
@@ -40,8 +30,15 @@ pub struct WorkerEventsBuilder {
     runtime: Option<Handle>,
 }
 
+impl WorkerEvents {
+    /// Starts the settings of a bus.
+    pub fn builder() -> WorkerEventsBuilder {
+        WorkerEventsBuilder::new()
+    }
+}
+
 impl WorkerEventsBuilder {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self {
             workers: 0,
             mailbox_capacity: 8192,
@@ -52,13 +49,13 @@ impl WorkerEventsBuilder {
         }
     }
 
-    /// How many workers will be attached; none by default, at most 128.
+    /// Sets how many workers will be attached; none by default, at most 128.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// How many events a worker's mailbox holds; 8192 by default.
+    /// Sets how many events a worker's mailbox holds; 8192 by default.
     ///
     /// A worker that falls further behind misses the newest events, and learns of it as a
     /// [`Gap`](crate::Gap).
@@ -67,7 +64,7 @@ impl WorkerEventsBuilder {
         self
     }
 
-    /// The largest payload that may be posted, in bytes of JSON; no limit by default.
+    /// Sets the largest payload that may be posted, in bytes of JSON; no limit by default.
     ///
     /// With a limit every post serializes its payload once to measure it (into a counter, so nothing is
     /// allocated), which costs more than the post itself. Without one payloads are not measured.
@@ -78,20 +75,20 @@ impl WorkerEventsBuilder {
         self
     }
 
-    /// How deep posts made by handlers may nest; 16 by default. The post beyond it is refused with the cycle's
+    /// Sets how deep posts made by handlers may nest; 16 by default. The post beyond it is refused with the cycle's
     /// name.
     pub fn max_depth(mut self, depth: usize) -> Self {
         self.max_depth = depth;
         self
     }
 
-    /// The clock for deadlines and windows; the system's by default.
+    /// Sets the clock for deadlines and windows; the system's by default.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// The tokio runtime that runs async handlers; by default the one in which each is registered.
+    /// Sets the tokio runtime that runs async handlers; by default the one in which each is registered.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self
@@ -120,15 +117,10 @@ impl WorkerEventsBuilder {
             max_payload: self.max_payload,
             max_depth: u32::try_from(self.max_depth).unwrap_or(u32::MAX),
             runtime: self.runtime,
-            // The model checker wants threads to meet in one shard.
-            shards: if cfg!(shuttle) {
-                1
-            } else {
-                thread::available_parallelism().map_or(4, |cores| cores.get().min(16))
-            },
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            shards: sync::shards(),
         };
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        Ok(WorkerEvents::new(Hub::new(settings, clock)))
+        Ok(WorkerEvents::new(Hub::new(settings)))
     }
 }
 

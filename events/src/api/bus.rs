@@ -1,8 +1,13 @@
 //! [`WorkerEvents`]: the bus.
 
-mod declare;
+/// From names to channels.
 mod resolve;
-mod shutdown;
+
+/// The moment at which a name is bound to a type.
+mod declare;
+
+/// The end of the bus.
+pub(crate) mod shutdown;
 
 use std::{
     collections::HashMap,
@@ -11,29 +16,18 @@ use std::{
 };
 
 use crate::{
-    api::{
-        builder::WorkerEventsBuilder,
-        listen::Listen,
-        registration::Registration,
-        stats::{BusStats, ChannelStats},
-        worker::LocalWorkerEvents,
-    },
+    api::stats::{BusStats, ChannelStats},
     channel::core::{AnyChannel, ChannelCore},
     delivery::{
         feed::{LifecycleFeed, LiveFeed},
-        queue::{BlockingSubscriber, SubscribeOptions, Subscriber},
+        queue::{blocking::BlockingSubscriber, options::SubscribeOptions, subscriber::Subscriber},
     },
-    error::{AttachError, PostError, RegisterError},
-    event::{
-        dynamic::{DynamicEvent, Event},
-        handler::{HandlerInfo, Outcome},
-        name::Pattern,
-    },
-    hub::{Dynamic, Hub},
+    error::{PostError, RegisterError},
+    event::{handler::HandlerInfo, name::Pattern, payload::Event},
+    hub::Hub,
+    route::registry::{Change, Dynamic, Interest},
     sync::Mutex,
 };
-
-pub use self::shutdown::ShutdownReport;
 
 /// A bus of typed, named channels. Clones are handles of one bus.
 ///
@@ -54,11 +48,11 @@ pub use self::shutdown::ShutdownReport;
 /// ```
 #[derive(Clone)]
 pub struct WorkerEvents {
-    pub(crate) inner: Arc<Bus>,
+    inner: Arc<Bus>,
 }
 
 pub(crate) struct Bus {
-    pub(crate) hub: Arc<Hub>,
+    hub: Arc<Hub>,
     channels: Mutex<Channels>,
 }
 
@@ -69,11 +63,6 @@ struct Channels {
 }
 
 impl WorkerEvents {
-    /// Starts the settings of a bus.
-    pub fn builder() -> WorkerEventsBuilder {
-        WorkerEventsBuilder::new()
-    }
-
     pub(crate) fn new(hub: Arc<Hub>) -> Self {
         Self {
             inner: Arc::new(Bus {
@@ -87,50 +76,19 @@ impl WorkerEvents {
         Arc::downgrade(&self.inner)
     }
 
-    /// Starts a registration that has a name, an owner or several channels.
-    pub fn on(&self, source: &str, event: &str) -> Listen<'_> {
-        Listen::new(self, source, event)
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
     }
 
-    /// Registers an inline handler of the channel's type: it runs on the poster's thread, before `post` returns.
-    ///
-    /// `event` is the name of a channel, or for changes also `"consumers:update"`. Handlers run level by level:
-    /// those of everything, of the source, of the channel, of one operation; within a level in the order in
-    /// which they were registered. The handler hears every event whose post begins after this returned.
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.inner
+    }
+
+    /// Posts by name to all listeners. See [`Channel::post`](crate::Channel::post), which spares the lookup.
     ///
     /// # Errors
     ///
-    /// The channel is unknown (declare it first), or carries another type, or is a wildcard.
-    pub fn register<T: Event, R: Outcome>(
-        &self,
-        handler: impl Fn(&T) -> R + Send + Sync + 'static,
-        source: &str,
-        event: &str,
-    ) -> Result<Registration, RegisterError> {
-        self.on(source, event).register(handler)
-    }
-
-    /// Registers an inline handler that takes events of any type, for one channel, `(source, "*")` or
-    /// `("*", "*")`. Wildcards cover channels that are declared later too.
-    ///
-    /// # Errors
-    ///
-    /// The channel is unknown and no wildcard.
-    pub fn register_dynamic<R: Outcome>(
-        &self,
-        handler: impl Fn(&DynamicEvent<'_>) -> R + Send + Sync + 'static,
-        source: &str,
-        event: &str,
-    ) -> Result<Registration, RegisterError> {
-        self.on(source, event).register_dynamic(handler)
-    }
-
-    /// Posts by name to everybody who listens. See [`Channel::post`](crate::Channel::post), which spares the
-    /// look-up.
-    ///
-    /// # Errors
-    ///
-    /// The event comes back with the [`Refusal`](crate::Refusal); nobody heard of it.
+    /// The event comes back with the [`Refusal`](crate::Refusal); no one heard of it.
     pub fn post<T: Event>(
         &self,
         source: &str,
@@ -159,7 +117,7 @@ impl WorkerEvents {
     ) -> Result<Subscriber<T>, RegisterError> {
         options.check()?;
         let (pattern, channel) = self.resolve_typed::<T>(source, event)?;
-        Ok(channel.subscribe(pattern.operation(), options))
+        Ok(channel.subscribe(pattern.operation(), &options))
     }
 
     /// Subscribes a plain thread to a channel.
@@ -175,10 +133,10 @@ impl WorkerEvents {
     ) -> Result<BlockingSubscriber<T>, RegisterError> {
         options.check()?;
         let (pattern, channel) = self.resolve_typed::<T>(source, event)?;
-        Ok(channel.subscribe_blocking(pattern.operation(), options))
+        Ok(channel.subscribe_blocking(pattern.operation(), &options))
     }
 
-    /// The live feed of all events. The first call turns it on, with this capacity, for the life of the bus:
+    /// Opens the live feed of all events. The first call turns it on, with this capacity, for the life of the bus:
     /// from then on every post is an allocation and a short lock of the feed.
     ///
     /// # Errors
@@ -186,35 +144,26 @@ impl WorkerEvents {
     /// The capacity is out of range.
     pub fn feed(&self, capacity: usize) -> Result<LiveFeed, RegisterError> {
         SubscribeOptions::new().capacity(capacity).check()?;
-        let (feed, new) = self.inner.hub.feed.open(capacity);
+        let (feed, new) = self.inner.hub.open_feed(capacity);
         if new {
             self.inner.invalidate(&Pattern::Everything);
         }
         Ok(feed)
     }
 
-    /// The turns in the life of the bus from now on: workers coming and going, the shutdown.
+    /// Listens to the turns in the life of the bus from now on: workers coming and going, the shutdown.
     #[must_use]
     pub fn lifecycle(&self) -> LifecycleFeed {
-        LifecycleFeed::new(self.inner.hub.lifecycle.listen())
+        self.inner.hub.listen_to_lifecycle()
     }
 
-    /// Takes the place of worker `index` for the calling thread, once per index.
-    ///
-    /// # Errors
-    ///
-    /// There is no such worker, the place was taken before, or the bus was shut down.
-    pub fn attach_worker(&self, index: usize) -> Result<LocalWorkerEvents, AttachError> {
-        LocalWorkerEvents::attach(self, index)
-    }
-
-    /// How many workers the bus was built for.
+    /// Returns how many workers the bus was built for.
     #[must_use]
     pub fn workers(&self) -> usize {
-        self.inner.hub.mailboxes.len()
+        self.inner.hub.mailboxes().len()
     }
 
-    /// The counts of the bus, its channels, handlers and mailboxes. Costs a walk over all of them.
+    /// Returns the counts of the bus, its channels, handlers and mailboxes. Costs a walk over all of them.
     #[must_use]
     pub fn stats(&self) -> BusStats {
         let hub = &self.inner.hub;
@@ -230,20 +179,11 @@ impl WorkerEvents {
                     subscribers: channel.subscribers(),
                 })
                 .collect(),
-            handlers: hub
-                .handlers
-                .lock()
-                .values()
-                .map(|handler| handler.info.stats(handler.worker))
-                .collect(),
-            mailboxes: hub
-                .mailboxes
-                .iter()
-                .map(|mailbox| mailbox.stats())
-                .collect(),
-            sequencer: hub.sequencer.stats(),
-            refused: hub.counts.refused.load(crate::sync::Ordering::Relaxed),
-            dropped: hub.counts.dropped.load(crate::sync::Ordering::Relaxed),
+            handlers: hub.registry().handler_stats(),
+            mailboxes: hub.mailbox_stats(),
+            sequencer: hub.sequencer_stats(),
+            refused: hub.refused(),
+            dropped: hub.undelivered(),
         }
     }
 }
@@ -258,63 +198,32 @@ impl fmt::Debug for WorkerEvents {
 }
 
 impl Bus {
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
     pub(crate) fn add_dynamic(&self, pattern: &Pattern, entry: Arc<Dynamic>) {
-        let mut patterns = self.hub.patterns.lock();
-        patterns
-            .dynamic
-            .entry(pattern.clone())
-            .or_default()
-            .push(entry);
-        drop(patterns);
+        self.hub.registry().add_dynamic(pattern, entry);
         self.invalidate(pattern);
     }
 
-    /// A worker listens to a pattern once more, or once less.
-    pub(crate) fn change_interest(&self, pattern: &Pattern, worker: usize, listens: bool) {
-        let mut patterns = self.hub.patterns.lock();
-        let workers = patterns.interest.entry(pattern.clone()).or_default();
-        let count = workers.entry(worker).or_default();
-        let changed = if listens {
-            *count += 1;
-            *count == 1
-        } else {
-            *count = count.saturating_sub(1);
-            *count == 0
-        };
-        if *count == 0 {
-            workers.remove(&worker);
-            if workers.is_empty() {
-                patterns.interest.remove(pattern);
-            }
-        }
-        drop(patterns);
-        if changed {
-            self.invalidate(pattern);
+    /// Counts one handler more or less that a worker has for a pattern.
+    pub(crate) fn change_interest(&self, pattern: &Pattern, worker: usize, change: Change) {
+        match self.hub.registry().change_interest(pattern, worker, change) {
+            Interest::Changed => self.invalidate(pattern),
+            Interest::Same => {}
         }
     }
 
-    /// Ends a handler that left: `dynamic` ones stand in the patterns.
-    pub(crate) fn forget(&self, info: &HandlerInfo, dynamic: bool) {
-        self.hub.forget(info.serial);
-        if !dynamic {
-            return;
-        }
+    /// Ends a dynamic handler.
+    pub(crate) fn forget_dynamic(&self, info: &HandlerInfo) {
+        self.hub.registry().forget(info.serial);
         for pattern in &info.patterns {
-            let removed: Vec<_> = {
-                let mut patterns = self.hub.patterns.lock();
-                let Some(entries) = patterns.dynamic.get_mut(pattern) else {
-                    continue;
-                };
-                let removed = entries
-                    .extract_if(.., |entry| entry.info.serial == info.serial)
-                    .collect();
-                if entries.is_empty() {
-                    patterns.dynamic.remove(pattern);
-                }
-                removed
-            };
-            self.invalidate(pattern);
-            drop(removed); // outside the locks: captures may have drops that use the bus
+            let removed = self.hub.registry().remove_dynamic(pattern, info.serial);
+            if !removed.is_empty() {
+                self.invalidate(pattern);
+            }
+            drop(removed); // outside the locks: captures may have a `Drop` that uses the bus
         }
     }
 
@@ -325,7 +234,7 @@ impl Bus {
                 channel.remove(info.serial);
             }
         }
-        self.forget(info, true);
+        self.forget_dynamic(info);
     }
 
     fn invalidate(&self, pattern: &Pattern) {
@@ -334,7 +243,7 @@ impl Bus {
         }
     }
 
-    /// The channels that a pattern covers now.
+    /// Returns the channels that a pattern covers now.
     fn covered(&self, pattern: &Pattern) -> Vec<Arc<dyn AnyChannel>> {
         let channels = self.channels.lock();
         match pattern {
@@ -352,6 +261,13 @@ impl Bus {
 }
 
 impl Channels {
+    fn add(&mut self, channel: Arc<dyn AnyChannel>) {
+        let info = channel.info();
+        let by_event = self.by_name.entry(Arc::clone(&info.source)).or_default();
+        by_event.insert(Arc::clone(&info.event), self.list.len());
+        self.list.push(channel);
+    }
+
     fn find(&self, source: &str, event: &str) -> Option<&Arc<dyn AnyChannel>> {
         let index = *self.by_name.get(source)?.get(event)?;
         self.list.get(index)

@@ -5,13 +5,14 @@ use std::{fmt, mem, sync::Arc};
 use tidings_core::{Cause, CrudEvent, Entity};
 
 use crate::{
-    channel::{core::ChannelCore, handle::Channel},
-    delivery::{
-        completion::Completion,
-        envelope::{Extra, Posted},
-        handled::Delivery,
-    },
+    channel::{core::ChannelCore, handle::Channel, limit},
+    delivery::handled::Delivery,
     error::Refusal,
+    event::{
+        completion::Completion,
+        posted::{Extra, Posted},
+    },
+    hub::Hub,
     thread::frame::Frame,
 };
 
@@ -21,46 +22,56 @@ use crate::{
 /// were made: [`enqueue`](Self::enqueue), with the store's writer still held, fixes the change's place and never
 /// waits; [`Ticket::dispatch`], after the writer was released, runs handlers.
 pub struct CrudChannel<E: Entity> {
-    pub(crate) channel: Channel<CrudEvent<E>>,
+    channel: Channel<CrudEvent<E>>,
 }
 
 impl<E: Entity> CrudChannel<E> {
+    pub(crate) fn new(channel: Channel<CrudEvent<E>>) -> Self {
+        Self { channel }
+    }
+
     /// Gives the change its place in the order of all CRUD channels of the bus. No handler runs, nothing waits:
     /// it costs the event's allocation and a push under a short lock.
     ///
     /// The change cannot be refused, since it has been made. After a shutdown, or inside a cycle of handlers
-    /// deeper than the bus allows, nobody hears of it: that is counted, [`Delivery::handled`] says so, and where it
+    /// deeper than the bus allows, no one hears of it: that is counted, [`Delivery::handled`] says so, and where it
     /// was too deep, workers and queues find a [`Gap`](crate::Gap) in its place.
     pub fn enqueue(&self, change: CrudEvent<E>, cause: Cause) -> Ticket {
-        let core = &self.channel.core;
+        let core: &Arc<ChannelCore<_>> = &self.channel.core;
+        let hub = core.hub();
         let trail = Frame::with(Frame::trail_of_posts);
+
         let extra = Extra {
             cause: Some(cause),
             trail,
             completion: Some(Completion::new()),
-            lost: core.hub.check_depth(&trail, core.info.index).err(),
+            lost: hub.check_depth(&trail, core.info()).err(),
             ..Extra::of_poster()
         };
         let event = core.envelope(change, Some(Box::new(extra)));
-        if !core.hub.sequencer.enqueue(Arc::clone(&event) as _) {
-            ChannelCore::discard_for(&event, Refusal::Closed);
+
+        if !hub.enqueue(Arc::clone(&event) as _) {
+            core.discard_for(&event, Refusal::Closed);
         }
-        Ticket { event: Some(event) }
+        Ticket {
+            event: Some(event),
+            hub: Arc::clone(hub),
+        }
     }
 
-    /// Whether a change is within the bus's limit on payloads; to be asked before the change is made.
+    /// Checks a change against the bus's limit on payloads; to be called before the change is made.
     ///
     /// # Errors
     ///
     /// It is larger, or does not serialize. Without a limit there is nothing to measure and no error.
     pub fn check(&self, change: &CrudEvent<E>) -> Result<(), Refusal> {
-        match self.channel.core.hub.settings.max_payload {
-            Some(limit) => crate::channel::limit::check(change, limit),
+        match self.channel.core.hub().settings().max_payload {
+            Some(limit) => limit::check(change, limit),
             None => Ok(()),
         }
     }
 
-    /// The channel by its type. A post through it is an [`enqueue`](Self::enqueue) and a
+    /// Returns the channel by its type. A post through it is an [`enqueue`](Self::enqueue) and a
     /// [`dispatch`](Ticket::dispatch) in one, under the cause of the running thread.
     #[must_use]
     pub fn channel(&self) -> &Channel<CrudEvent<E>> {
@@ -88,6 +99,7 @@ impl<E: Entity> fmt::Debug for CrudChannel<E> {
 #[must_use = "the change reaches its handlers when the ticket is dispatched"]
 pub struct Ticket {
     event: Option<Arc<dyn Posted>>,
+    hub: Arc<Hub>,
 }
 
 impl Ticket {
@@ -96,24 +108,22 @@ impl Ticket {
     /// inside a handler the dispatch happens after that handler's event. No lock is held while handlers run.
     ///
     /// A thread that dispatches does so until the sequencer is empty, so it may handle what other writers
-    /// enqueued meanwhile.
+    /// enqueued in the meantime.
     pub fn dispatch(mut self) -> Delivery {
         let event = self
             .event
             .take()
             .expect("only `dispatch` and `drop` take the event, and both end the ticket");
-        event.hub().drain_soon();
-        Delivery::new(event)
+        self.hub.drain_soon();
+        Delivery::new(event, self.hub.clock())
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // While this thread unwinds its handlers had better not run here: the next dispatch takes the change.
-        if let Some(event) = mem::take(&mut self.event)
-            && !std::thread::panicking()
-        {
-            event.hub().drain_soon();
+        // Handlers do not run on a thread that unwinds: the next dispatch takes the change.
+        if mem::take(&mut self.event).is_some() && !std::thread::panicking() {
+            self.hub.drain_soon();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! [`Listen`]: a registration being put together: names, owner, more than one channel.
 
-mod tasks;
+/// Async handlers.
+pub(crate) mod tasks; // layers: the last way to end a `Listen`
 
 use std::{
     any::{Any, type_name},
@@ -8,32 +9,79 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use tidings_core::BoxError;
+
 use crate::{
-    api::{bus::WorkerEvents, registration::Registration},
-    channel::core::ChannelCore,
-    error::{BoxError, RegisterError},
+    api::{
+        bus::{Bus, WorkerEvents},
+        registration::{Registration, Remove},
+    },
+    channel::core::{AnyChannel, ChannelCore},
+    error::RegisterError,
     event::{
-        dynamic::{DynamicEvent, Event},
+        dynamic::DynamicEvent,
         handler::{Entry, HandlerInfo, Mortal, Outcome, OwnerGone},
         name::Pattern,
+        payload::Event,
     },
-    hub::{DynamicFn, Hub},
-    route::run::{InlineFn, Scene},
+    hub::Hub,
+    route::{
+        registry::DynamicFn,
+        run::{InlineFn, Scene},
+    },
 };
-
-pub use self::tasks::AsyncOptions;
 
 /// A registration in the making; see [`WorkerEvents::on`].
 #[must_use = "nothing is registered until one of its register methods is called"]
 pub struct Listen<'a> {
-    pub(crate) bus: &'a WorkerEvents,
-    pub(crate) names: Vec<(String, String)>,
-    pub(crate) name: Option<String>,
-    pub(crate) owner: Option<Weak<dyn Any + Send + Sync>>,
+    bus: &'a WorkerEvents,
+    names: Vec<(String, String)>,
+    name: Option<String>,
+    owner: Option<Weak<dyn Any + Send + Sync>>,
+}
+
+impl WorkerEvents {
+    /// Starts a registration that has a name, an owner or several channels.
+    pub fn on(&self, source: &str, event: &str) -> Listen<'_> {
+        Listen::new(self, source, event)
+    }
+
+    /// Registers an inline handler of the channel's type: it runs on the poster's thread, before `post` returns.
+    ///
+    /// `event` is the name of a channel, or for changes also `"consumers:update"`. Handlers run level by level:
+    /// those of everything, of the source, of the channel, of one operation; within a level in the order in
+    /// which they were registered. The handler hears every event whose post begins after this returned.
+    ///
+    /// # Errors
+    ///
+    /// The channel is unknown (declare it first), or carries another type, or is a wildcard.
+    pub fn register<T: Event, R: Outcome>(
+        &self,
+        handler: impl Fn(&T) -> R + Send + Sync + 'static,
+        source: &str,
+        event: &str,
+    ) -> Result<Registration, RegisterError> {
+        self.on(source, event).register(handler)
+    }
+
+    /// Registers an inline handler that takes events of any type, for one channel, `(source, "*")` or
+    /// `("*", "*")`. Wildcards cover channels that are declared later too.
+    ///
+    /// # Errors
+    ///
+    /// The channel is unknown and no wildcard.
+    pub fn register_dynamic<R: Outcome>(
+        &self,
+        handler: impl Fn(&DynamicEvent<'_>) -> R + Send + Sync + 'static,
+        source: &str,
+        event: &str,
+    ) -> Result<Registration, RegisterError> {
+        self.on(source, event).register_dynamic(handler)
+    }
 }
 
 impl<'a> Listen<'a> {
-    pub(crate) fn new(bus: &'a WorkerEvents, source: &str, event: &str) -> Self {
+    fn new(bus: &'a WorkerEvents, source: &str, event: &str) -> Self {
         Self {
             bus,
             names: vec![(source.to_owned(), event.to_owned())],
@@ -49,7 +97,7 @@ impl<'a> Listen<'a> {
         self
     }
 
-    /// The handler's name in logs, spans and statistics; by default the type name of its closure.
+    /// Names the handler in logs, spans and statistics; by default by the type name of its closure.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -104,14 +152,18 @@ impl<'a> Listen<'a> {
         call: impl Fn(&T, &Scene<'_>) -> Result<(), BoxError> + Send + Sync + 'static,
     ) -> Registration {
         let entry = Arc::new(Entry::new(Arc::clone(&info), Box::new(call) as InlineFn<T>));
-        self.bus.inner.hub.describe(info, None);
-        let mut channels = Vec::new();
+        self.bus.hub().registry().describe(info, None);
+
+        let mut channels: Vec<Arc<dyn AnyChannel>> = Vec::new();
         for (pattern, channel) in resolved {
             channel.add(pattern, Arc::clone(&entry));
-            channels.push(channel as _);
+            channels.push(channel);
         }
-        let handler: Arc<dyn Mortal + Send + Sync> = entry;
-        Registration::new(handler, channels, self.bus.downgrade())
+        Registration::new(Typed {
+            handler: entry,
+            channels,
+            bus: self.bus.downgrade(),
+        })
     }
 
     /// Registers an inline handler of any type of event, wildcards included.
@@ -135,17 +187,64 @@ impl<'a> Listen<'a> {
             handler(event).into_result()
         };
         let entry = Arc::new(Entry::new(Arc::clone(&info), Box::new(call) as DynamicFn));
-        self.bus.inner.hub.describe(info, None);
+        self.bus.hub().registry().describe(info, None);
+
         for pattern in &patterns {
-            self.bus.inner.add_dynamic(pattern, Arc::clone(&entry));
+            self.bus.bus().add_dynamic(pattern, Arc::clone(&entry));
         }
-        let handler: Arc<dyn Mortal + Send + Sync> = entry;
-        Ok(Registration::new(handler, Vec::new(), self.bus.downgrade()))
+        Ok(Registration::new(Untyped {
+            handler: entry,
+            bus: self.bus.downgrade(),
+        }))
     }
 
-    pub(super) fn info(&self, type_name: &str, patterns: Box<[Pattern]>) -> Arc<HandlerInfo> {
+    fn info(&self, type_name: &str, patterns: Box<[Pattern]>) -> Arc<HandlerInfo> {
         let name = self.name.as_deref().unwrap_or(type_name).into();
         Arc::new(HandlerInfo::new(name, patterns, Hub::next_serial()))
+    }
+}
+
+/// A typed inline handler and the channels that have it.
+struct Typed {
+    handler: Arc<dyn Mortal + Send + Sync>,
+    channels: Vec<Arc<dyn AnyChannel>>,
+    bus: Weak<Bus>,
+}
+
+impl Remove for Typed {
+    fn remove(self: Box<Self>) {
+        self.handler.kill();
+
+        let serial = self.handler.info().serial;
+        for channel in &self.channels {
+            channel.remove(serial);
+        }
+        if let Some(bus) = self.bus.upgrade() {
+            bus.hub().registry().forget(serial);
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.handler.info().name
+    }
+}
+
+/// A handler of any type of event, which is in the registry's patterns.
+struct Untyped {
+    handler: Arc<dyn Mortal + Send + Sync>,
+    bus: Weak<Bus>,
+}
+
+impl Remove for Untyped {
+    fn remove(self: Box<Self>) {
+        self.handler.kill();
+        if let Some(bus) = self.bus.upgrade() {
+            bus.forget_dynamic(self.handler.info());
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.handler.info().name
     }
 }
 
@@ -161,7 +260,7 @@ impl fmt::Debug for Listen<'_> {
 /// The owner of a handler, and what to do once it is gone.
 pub(crate) struct Removal {
     owner: Option<Weak<dyn Any + Send + Sync>>,
-    bus: Weak<crate::api::bus::Bus>,
+    bus: Weak<Bus>,
     info: Arc<HandlerInfo>,
 }
 
@@ -178,7 +277,7 @@ impl Removal {
         }
     }
 
-    /// The owner, to hold during the call; removes the handler if it is gone.
+    /// Returns the owner, to be held during the call; removes the handler if it is gone.
     #[inline]
     pub(crate) fn owner(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, OwnerGone> {
         match &self.owner {

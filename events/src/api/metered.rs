@@ -1,6 +1,6 @@
 //! The bus's counts through the `metrics` facade.
 //!
-//! They are handed over when somebody asks, which is when they are scraped: a post touches no recorder.
+//! They are handed over on request, which is when they are scraped: a post touches no recorder.
 
 use metrics::{counter, gauge};
 

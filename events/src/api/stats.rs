@@ -1,7 +1,7 @@
 //! What can be seen of a bus from outside.
 
 use crate::{
-    delivery::{mailbox::MailboxStats, queue::SubscriberStats, sequencer::SequencerStats},
+    delivery::{mailbox::MailboxStats, queue::stats::SubscriberStats, sequencer::SequencerStats},
     event::handler::HandlerStats,
 };
 
@@ -19,7 +19,7 @@ pub struct BusStats {
     pub sequencer: SequencerStats,
     /// Posts that were refused.
     pub refused: u64,
-    /// Accepted changes that nobody heard of: shut down first, or too deep in a cycle.
+    /// Accepted changes that no one heard of: shut down first, or too deep in a cycle.
     pub dropped: u64,
 }
 

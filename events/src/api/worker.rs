@@ -1,77 +1,81 @@
 //! [`LocalWorkerEvents`]: a worker's own face of the bus, on the worker's own thread.
 
-mod listen;
-mod local;
+/// The state behind the face.
+pub(crate) mod state;
+
+/// The guard of a worker's own handlers.
+pub(crate) mod registration;
+
+/// Registrations on a worker.
+pub(crate) mod listen;
 
 use std::{fmt, future::poll_fn, ops::Deref, rc::Rc, task::Poll};
 
 use crate::{
-    api::{bus::WorkerEvents, registration::LocalRegistration},
-    error::{AttachError, RegisterError},
-    event::{
-        dynamic::{DynamicEvent, Event},
-        gap::Gap,
-        handler::Outcome,
+    api::{
+        bus::WorkerEvents,
+        worker::{listen::LocalListen, registration::LocalRegistration, state::LocalState},
     },
+    error::{AttachError, RegisterError},
+    event::{dynamic::DynamicEvent, gap::Gap, handler::Outcome, payload::Event},
     sync,
 };
 
-pub use self::listen::LocalListen;
-pub(crate) use self::local::{LocalInner, current};
-
-/// So often a worker looks for mail before it sleeps, with a pause after each look that doubles.
-#[cfg(not(shuttle))]
-const LOOKS: u32 = 6;
-#[cfg(shuttle)]
-const LOOKS: u32 = 1;
-
-/// So many events are handled before the worker's other tasks get a turn.
+/// Events handled before yielding to the worker's other tasks.
 const TURN: usize = 64;
 
 /// A worker's place on the bus. It stays on its thread, so its handlers may hold what is not `Send`.
 ///
 /// Dereferences to the node's [`WorkerEvents`], except that `register` and `on` are the worker's own. The place
 /// is given up when the last clone is dropped or the thread ends, whichever comes first: the mailbox closes,
-/// and nobody waits for this worker any more.
+/// and no one waits for this worker any more.
 #[derive(Clone)]
 pub struct LocalWorkerEvents {
-    pub(crate) inner: Rc<LocalInner>,
+    inner: Rc<LocalState>,
 }
 
-impl LocalWorkerEvents {
-    pub(crate) fn attach(bus: &WorkerEvents, index: usize) -> Result<Self, AttachError> {
-        if bus.inner.hub.is_closed() {
+impl WorkerEvents {
+    /// Takes the place of worker `index` for the calling thread, once per index.
+    ///
+    /// # Errors
+    ///
+    /// There is no such worker, the place was taken before, or the bus was shut down.
+    pub fn attach_worker(&self, index: usize) -> Result<LocalWorkerEvents, AttachError> {
+        if self.hub().is_closed() {
             return Err(AttachError::Closed);
         }
-        let Some(mailbox) = bus.inner.hub.mailboxes.get(index) else {
+        let Some(mailbox) = self.hub().mailboxes().get(index) else {
             return Err(AttachError::NoSuchWorker {
                 index,
-                workers: bus.workers(),
+                workers: self.workers(),
             });
         };
         if !mailbox.attach() {
             return Err(AttachError::Taken { index });
         }
-        Ok(Self {
-            inner: LocalInner::new(bus.clone(), mailbox),
+
+        Ok(LocalWorkerEvents {
+            inner: LocalState::new(self.clone(), mailbox),
         })
     }
+}
 
-    /// The worker's index.
+impl LocalWorkerEvents {
+    /// Returns the worker's index.
     #[must_use]
     pub fn worker(&self) -> usize {
-        self.inner.mailbox.index
+        self.inner.index()
     }
 
-    /// The node's face of the bus, where `register` is inline.
+    /// Returns the node's face of the bus, where `register` is inline.
     #[must_use]
     pub fn node(&self) -> &WorkerEvents {
-        &self.inner.bus
+        self.inner.bus()
     }
 
     /// Starts a registration on this worker that has a name, an owner or several channels.
     pub fn on(&self, source: &str, event: &str) -> LocalListen<'_> {
-        LocalListen::new(self, source, event)
+        LocalListen::new(&self.inner, source, event)
     }
 
     /// Registers a handler that runs on this thread, inside [`run`](Self::run). The order of handlers is as for
@@ -109,7 +113,7 @@ impl LocalWorkerEvents {
     ///
     /// A worker that keeps a view of what the events announce drops the view here.
     pub fn on_gap(&self, handler: impl Fn(&Gap) + 'static) {
-        self.inner.on_gap.borrow_mut().push(Rc::new(handler));
+        self.inner.on_gap(Rc::new(handler));
     }
 
     /// Handles what arrives in the worker's mailbox until the bus is shut down and the mailbox is empty. Other
@@ -137,31 +141,31 @@ impl LocalWorkerEvents {
                         yield_now().await;
                     }
                 }
-                self.inner.bus.inner.hub.maybe_quiet();
+                self.inner.work_ended();
                 if !self.more_comes_soon().await {
                     break;
                 }
             }
         }
-        self.inner.bus.inner.hub.maybe_quiet();
+        self.inner.work_ended();
     }
 
-    /// Looks for more mail for a microsecond or two, and once more after other threads had their turn: posts come in
+    /// Polls for more mail for a microsecond or two, and once more after other threads had their turn: posts come in
     /// bursts, and a wake-up costs the poster a system call and the worker some ten microseconds. Other tasks of
-    /// this thread get a turn between the looks.
+    /// this thread get a turn between the polls.
     async fn more_comes_soon(&self) -> bool {
-        for look in 0..LOOKS {
-            if self.inner.mailbox.has_mail() {
+        for poll in 0..sync::POLLS {
+            if self.inner.has_mail() {
                 return self.inner.take_mail();
             }
-            if look + 1 < LOOKS {
-                (0..1 << look).for_each(|_| sync::spin_loop());
+            if poll + 1 < sync::POLLS {
+                (0..1 << poll).for_each(|_| sync::spin_loop());
             } else {
                 sync::yield_now();
             }
             yield_now().await;
         }
-        self.inner.mailbox.has_mail() && self.inner.take_mail()
+        self.inner.has_mail() && self.inner.take_mail()
     }
 
     /// Handles what is in the mailbox now and returns how many events that were; for a thread with a loop of
@@ -173,7 +177,7 @@ impl LocalWorkerEvents {
                 handled += usize::from(self.inner.handle(mail));
             }
         }
-        self.inner.bus.inner.hub.maybe_quiet();
+        self.inner.work_ended();
         handled
     }
 }
@@ -182,7 +186,7 @@ impl Deref for LocalWorkerEvents {
     type Target = WorkerEvents;
 
     fn deref(&self) -> &WorkerEvents {
-        &self.inner.bus
+        self.inner.bus()
     }
 }
 

@@ -9,30 +9,30 @@ use crossbeam_utils::CachePadded;
 use tidings_core::Operation;
 
 use crate::{
-    channel::outlets::Outlets,
-    delivery::{
-        envelope::ChannelInfo,
-        queue::{Outlet, SubscriberStats, log::Log},
-    },
+    delivery::queue::{log::Log, outlet::Outlet, outlets::Outlets, stats::SubscriberStats},
     event::{
-        dynamic::{DynamicEvent, Event},
+        dynamic::DynamicEvent,
         handler::{Entry, HandlerInfo},
+        info::ChannelInfo,
         name::Pattern,
+        payload::Event,
     },
-    hub::{Dynamic, Hub},
+    faults::{self, Step},
+    hub::Hub,
     route::{
+        registry::Dynamic,
         run::{Inline, InlineFn, Scene},
-        shards::{Route, Shards, Tally, WorkerRoute},
+        shards::{Registrations, Route, Shape, Shards, Tally, WorkerRoute},
     },
     sync::{AtomicU64, Mutex, Ordering},
     thread::frame::Frame,
 };
 
 pub(crate) struct ChannelCore<T: Event> {
-    pub(crate) info: Arc<ChannelInfo>,
-    pub(crate) hub: Arc<Hub>,
+    pub(super) info: Arc<ChannelInfo>,
+    pub(super) hub: Arc<Hub>,
     /// Reads the operation off a change; none for plain channels.
-    pub(crate) operation_of: Option<fn(&T) -> Operation>,
+    pub(super) operation_of: Option<fn(&T) -> Operation>,
     typed: Mutex<Vec<(Pattern, Arc<Inline<T>>)>>,
     pub(super) outlets: Mutex<Outlets<T>>,
     shards: Shards<T>,
@@ -48,14 +48,21 @@ pub(crate) struct ChannelCore<T: Event> {
 /// A channel without its type, as the bus keeps it.
 pub(crate) trait AnyChannel: Send + Sync {
     fn info(&self) -> &ChannelInfo;
+
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
-    /// Registrations changed.
+
+    /// Makes later posts work the route out again, because registrations changed.
     fn invalidate(&self);
+
     /// Removes a typed handler.
     fn remove(&self, serial: u64);
+
+    /// Returns how many events were dispatched so far.
     fn posted(&self) -> u64;
+
     fn subscribers(&self) -> Vec<SubscriberStats>;
-    /// No more events come: who receives learns of it once its queue is empty.
+
+    /// Ends the queues: no more events come, those in them can still be received.
     fn close_queues(&self);
 }
 
@@ -111,7 +118,7 @@ impl<T: Event> ChannelCore<T> {
         hub: Arc<Hub>,
         operation_of: Option<fn(&T) -> Operation>,
     ) -> Self {
-        let shards = Shards::new(hub.settings.shards);
+        let shards = Shards::new(hub.settings().shards);
         Self {
             info: Arc::new(info),
             hub,
@@ -125,6 +132,14 @@ impl<T: Event> ChannelCore<T> {
         }
     }
 
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    pub(crate) fn info(&self) -> &Arc<ChannelInfo> {
+        &self.info
+    }
+
     /// Adds a typed handler; posts that begin later call it.
     pub(crate) fn add(&self, pattern: Pattern, entry: Arc<Inline<T>>) {
         self.typed.lock().push((pattern, entry));
@@ -132,7 +147,7 @@ impl<T: Event> ChannelCore<T> {
     }
 
     pub(super) fn outlets(&self) -> Vec<Arc<dyn Outlet<T>>> {
-        self.outlets.lock().all.clone()
+        self.outlets.lock().all()
     }
 
     /// Runs `body` with the route of this thread.
@@ -143,44 +158,37 @@ impl<T: Event> ChannelCore<T> {
         body: impl FnOnce(&Arc<Route<T>>, &Tally<'_>) -> R,
     ) -> R {
         self.shards
-            .enter(frame.shard, || Arc::new(self.make_route()), body)
+            .enter(frame.shard(), || Arc::new(self.make_route()), body)
     }
 
-    /// The log that posts may write right into, because nobody else listens.
+    /// Returns the log that posts may write right into, because no one else listens.
     #[inline]
     pub(super) fn lone_log(&self) -> Option<&Arc<Log<T>>> {
         self.log.get().filter(|log| log.is_alone())
     }
 
-    /// Posts may write right into the log from now on, if registrations are still those of the route.
+    /// Lets posts write right into the log from now on, if registrations are still those of the route.
     #[cold]
-    pub(super) fn log_is_alone(&self, registrations: u64) {
+    pub(super) fn log_is_alone(&self, of_route: Registrations) {
         if let Some(log) = self.log.get() {
             log.set_alone(|| {
-                #[cfg(shuttle)]
-                if crate::faults::is(crate::faults::Fault::CompanyForgotten) {
-                    return true;
-                }
-                self.registrations.load(Ordering::SeqCst) == registrations
+                self.registrations() == of_route || faults::removed(Step::LogAsksForCompany)
             });
         }
     }
 
+    fn registrations(&self) -> Registrations {
+        Registrations(self.registrations.load(Ordering::SeqCst))
+    }
+
     fn make_route(&self) -> Route<T> {
-        // Before anything is read: what changes later raises it.
-        let registrations = self.registrations.load(Ordering::SeqCst);
-        let listeners = self
-            .hub
-            .listeners(&self.info.source, &self.info.event, self.info.crud);
-        let has_dynamic = !listeners.dynamic.is_empty();
-        let mut entries: Vec<_> = self.typed.lock().clone();
-        entries.extend(
-            listeners
-                .dynamic
-                .into_iter()
-                .map(|(pattern, dynamic)| (pattern, adapt(dynamic))),
-        );
-        entries.sort_by_key(|(pattern, entry)| (pattern.level(), entry.info.serial));
+        // Read before anything else: what changes later raises it.
+        let registrations = self.registrations();
+
+        let listeners = self.hub.registry().listeners(&self.info);
+        let dynamic = !listeners.dynamic.is_empty();
+        let entries = self.entries(listeners.dynamic);
+        let inline = !entries.is_empty();
         let of = |operation: Option<Operation>| {
             entries
                 .iter()
@@ -188,37 +196,57 @@ impl<T: Event> ChannelCore<T> {
                 .map(|(_, entry)| Arc::clone(entry))
                 .collect()
         };
+
         let outlets: Box<[_]> = self.outlets().into();
+        let feed = self.hub.current_feed();
         let workers: Box<[_]> = listeners
             .workers
             .into_iter()
-            .map(|(index, interest)| WorkerRoute {
-                mailbox: Arc::clone(&self.hub.mailboxes[index]),
-                interest,
+            .map(|(index, operations)| WorkerRoute {
+                mailbox: Arc::clone(&self.hub.mailboxes()[index]),
+                operations,
             })
             .collect();
-        let feed = self.hub.feed.current();
-        let has_inline = !entries.is_empty();
-        let log = self.log.get().map(|log| log.serial());
-        let is_log = |outlet: &Arc<dyn Outlet<T>>| Some(outlet.serial()) == log;
-        let others = has_inline || !workers.is_empty() || feed.is_some();
-        let lone_log = !self.info.crud && !others && matches!(&*outlets, [one] if is_log(one));
+
+        let others = inline || !workers.is_empty() || feed.is_some();
+        let lone_log = !others && !self.info.crud && self.is_lone_log(&outlets);
+        let shape = if workers.is_empty() && outlets.is_empty() && feed.is_none() {
+            Shape::Inline { dynamic }
+        } else {
+            let strict = outlets.iter().any(|outlet| outlet.overflow().is_strict());
+            Shape::Mixed { inline, strict }
+        };
+
         Route {
             inline: of(None),
             by_operation: Operation::ALL.map(|operation| of(Some(operation))),
-            has_inline,
-            inline_only: workers.is_empty() && outlets.is_empty() && feed.is_none(),
-            has_dynamic,
-            strict: outlets.iter().any(|outlet| outlet.is_strict()),
-            lone_log: lone_log.then_some(registrations),
             workers,
             outlets,
             feed,
+            shape,
+            lone_log: lone_log.then_some(registrations),
+        }
+    }
+
+    /// Returns the inline handlers in the order in which they run, each with its pattern.
+    fn entries(&self, dynamic: Vec<(Pattern, Arc<Dynamic>)>) -> Vec<(Pattern, Arc<Inline<T>>)> {
+        let mut entries = self.typed.lock().clone();
+        let dynamic = dynamic.into_iter();
+        entries.extend(dynamic.map(|(pattern, dynamic)| (pattern, adapt(dynamic))));
+        entries.sort_by_key(|(pattern, entry)| (pattern.level(), entry.info.serial));
+        entries
+    }
+
+    /// Returns whether the log of all operations is the only queue.
+    fn is_lone_log(&self, outlets: &[Arc<dyn Outlet<T>>]) -> bool {
+        match (outlets, self.log.get()) {
+            ([one], Some(log)) => one.serial() == log.serial(),
+            _ => false,
         }
     }
 }
 
-/// A dynamic handler in the form of the channel's own.
+/// Makes a dynamic handler one of the channel's own form.
 fn adapt<T: Event>(dynamic: Arc<Dynamic>) -> Arc<Inline<T>> {
     let info: Arc<HandlerInfo> = Arc::clone(&dynamic.info);
     let call = move |_: &T, scene: &Scene<'_>| {

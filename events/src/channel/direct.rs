@@ -9,14 +9,14 @@ use std::{
 
 use crate::{
     channel::core::ChannelCore,
-    delivery::{
-        envelope::{Envelope, Extra, Posted},
-        mailbox::Offer,
-    },
+    delivery::{envelope::Envelope, offer::Offer},
     error::{PostError, Refusal},
-    event::dynamic::Event,
+    event::{
+        payload::Event,
+        posted::{Extra, Posted},
+    },
     route::shards::WorkerRoute,
-    thread::frame::Frame,
+    thread::{frame::Frame, places},
 };
 
 /// What became of a unique post.
@@ -28,13 +28,13 @@ pub enum UniquePost {
         /// The worker; if it dies before it handled the event, another takes over.
         worker: usize,
     },
-    /// The same key was posted within its window: nobody is given anything.
+    /// The same key was posted within its window: no worker is given anything.
     Duplicate,
 }
 
 impl<T: Event> ChannelCore<T> {
     pub(crate) fn post_to_current(self: &Arc<Self>, event: T) -> Result<(), PostError<T>> {
-        let Some(worker) = crate::api::worker::current(&self.hub) else {
+        let Some(worker) = places::current(self.hub.id()) else {
             return Err(self.refuse(event, Refusal::NotAWorker));
         };
         let extra = match self.admit_direct(&event) {
@@ -43,10 +43,10 @@ impl<T: Event> ChannelCore<T> {
         };
         let event = self.envelope(event, extra);
         let erased: Arc<dyn Posted> = Arc::clone(&event) as _;
-        let mailbox = &self.hub.mailboxes[worker];
+        let mailbox = &self.hub.mailboxes()[worker];
         let offer = {
             let _order = self.order.lock();
-            mailbox.offer_alone(&erased)
+            mailbox.offer_directly(&erased)
         };
         drop(erased);
         mailbox.notify();
@@ -67,8 +67,7 @@ impl<T: Event> ChannelCore<T> {
             Ok(extra) => extra,
             Err(refusal) => return Err(self.refuse(event, refusal)),
         };
-        let now = self.hub.clock.now();
-        match self.hub.unique.claim(self.info.index, key, now, window) {
+        match self.hub.claim_key(&self.info, key, window) {
             Ok(true) => {}
             Ok(false) => return Ok(UniquePost::Duplicate),
             Err(refusal) => return Err(self.refuse(event, refusal)),
@@ -79,26 +78,26 @@ impl<T: Event> ChannelCore<T> {
         match self.give_to_one(&event) {
             Ok(worker) => Ok(UniquePost::Posted { worker }),
             Err(refusal) => {
-                // Nobody has it, so the key may be tried again.
-                self.hub.unique.forget(self.info.index, key);
+                // No worker has it, so the key may be tried again.
+                self.hub.forget_key(&self.info, key);
                 Err(self.take_back(event, refusal))
             }
         }
     }
 
-    /// The worker that had the event died: another gets it, or it is counted as dropped.
-    pub(crate) fn reassign(event: &Arc<Envelope<T>>) {
-        match event.core().give_to_one(event) {
+    /// Gives the event of a worker that died to another, or counts it as dropped.
+    pub(super) fn give_to_another(&self, event: &Arc<Envelope<T>>) {
+        match self.give_to_one(event) {
             Ok(worker) => tracing::info!(worker, "a worker took over a unique event"),
             Err(refusal) => {
-                event.core().hub.count_dropped();
+                self.hub.count_dropped();
                 tracing::error!(%refusal, "no worker takes over a unique event");
             }
         }
     }
 
     /// Gives the event to the first worker that takes it, beginning with the key's own choice.
-    fn give_to_one(self: &Arc<Self>, event: &Arc<Envelope<T>>) -> Result<usize, Refusal> {
+    fn give_to_one(&self, event: &Arc<Envelope<T>>) -> Result<usize, Refusal> {
         let Some(choice) = event.meta().unique() else {
             return Err(Refusal::NoWorker);
         };
@@ -115,11 +114,11 @@ impl<T: Event> ChannelCore<T> {
             let mailbox = &workers[index].mailbox;
             let offer = {
                 let _order = self.order.lock();
-                mailbox.offer_alone(&erased)
+                mailbox.offer_directly(&erased)
             };
             mailbox.notify();
             match offer {
-                Offer::Accepted => return Ok(mailbox.index),
+                Offer::Accepted => return Ok(mailbox.index()),
                 Offer::Missed => refusal = mailbox_full(),
                 Offer::Closed => {}
             }
@@ -133,7 +132,7 @@ impl<T: Event> ChannelCore<T> {
         }
         self.admit(event)?;
         let trail = Frame::with(Frame::trail_of_posts);
-        self.hub.check_depth(&trail, self.info.index)?;
+        self.hub.check_depth(&trail, &self.info)?;
         let extra = Extra::of_poster_if_any();
         if trail.if_any().is_none() {
             return Ok(extra);
@@ -143,7 +142,7 @@ impl<T: Event> ChannelCore<T> {
         Ok(Some(extra))
     }
 
-    /// The event out of its envelope, which nobody else holds when it was not accepted.
+    /// Takes the payload out of its envelope, which nothing else refers to when it was not accepted.
     fn take_back(&self, event: Arc<Envelope<T>>, refusal: Refusal) -> PostError<T> {
         match Arc::into_inner(event).and_then(Envelope::into_payload) {
             Some(event) => self.refuse(event, refusal),

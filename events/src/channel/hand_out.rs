@@ -2,51 +2,39 @@
 
 use std::sync::Arc;
 
-use tidings_core::Cause;
-
 use crate::{
     channel::core::ChannelCore,
     delivery::{
-        envelope::{Envelope, Extra, Meta, Posted, Stored},
-        mailbox::Offer,
-        queue::Full,
+        envelope::{Envelope, Home},
+        offer::Offer,
+        queue::outlet::{Full, Outlet, Slot},
     },
     error::Refusal,
-    event::{dynamic::Event, trail::Trail},
+    event::{
+        info::ChannelInfo,
+        payload::Event,
+        posted::{Extra, Meta, Posted, Stored},
+        trail::Trail,
+    },
+    faults::{self, Step},
     route::{
-        run::{self, SAMPLED, Scene},
-        shards::Route,
+        run::{self, Scene, Timing},
+        shards::{Route, Shape, WorkerRoute},
     },
     thread::frame::{Frame, under},
 };
 
-impl Extra {
-    /// What the post of this thread, outside of handlers, says of itself.
-    pub(crate) fn of_poster() -> Self {
-        // Asked first: without a subscriber to tracing the current span is not worth looking for.
-        let span = tracing::dispatcher::has_been_set()
-            .then(tracing::Span::current)
-            .filter(|span| !span.is_none());
-        Self {
-            cause: Cause::current(),
-            span,
-            ..Self::default()
-        }
-    }
+/// Strict queues up to this serial reserved a slot for the event.
+#[derive(Clone, Copy)]
+pub(super) struct Reserved(pub(super) u64);
 
-    /// The same, where there is anything to say.
-    #[inline]
-    pub(crate) fn of_poster_if_any() -> Option<Box<Self>> {
-        if Cause::current().is_none() && !tracing::dispatcher::has_been_set() {
-            return None;
+impl Reserved {
+    fn slot<T: Event>(self, outlet: &dyn Outlet<T>) -> Slot {
+        if outlet.overflow().is_strict() && outlet.serial() <= self.0 {
+            Slot::Reserved
+        } else {
+            Slot::Free
         }
-        Self::boxed_if_any()
-    }
-
-    #[cold]
-    fn boxed_if_any() -> Option<Box<Self>> {
-        let extra = Self::of_poster();
-        (extra.cause.is_some() || extra.span.is_some()).then(|| Box::new(extra))
     }
 }
 
@@ -58,27 +46,32 @@ impl<T: Event> ChannelCore<T> {
     ) -> Arc<Envelope<T>> {
         let operation = self.operation_of.map(|read| read(&payload));
         let meta = Meta::new(operation, extra);
-        Arc::new(Envelope::new(Arc::clone(self), Stored { meta, payload }))
+        Arc::new(Envelope::new(
+            Arc::clone(self) as _,
+            Stored { meta, payload },
+        ))
     }
 
+    /// Runs the inline handlers; `number` is the event's in its shard's count.
     #[inline]
     pub(super) fn run_inline(
         &self,
         frame: &Frame,
         route: &Route<T>,
         trail: Option<&Trail>,
-        posted: u64,
+        number: u64,
         payload: &T,
         scene: &Scene<'_>,
     ) {
         frame.run(self.info.index, trail, || {
-            // The clock and the spans of single handlers are for one dispatch in many, or for whoever asks.
-            let timed = posted.is_multiple_of(SAMPLED);
-            if timed || run::spans_are_on() {
-                run::run_watched(frame, &route.inline, payload, scene, timed);
-                run::run_watched(frame, route.narrow(scene.operation), payload, scene, timed);
+            // The clock and the spans of single handlers are for one dispatch in many, or where they are asked for.
+            let timing = Timing::of(number);
+            if timing.is_on() || run::spans_are_on() {
+                run::run_watched(frame, &route.inline, payload, scene, timing);
+                run::run_watched(frame, route.narrow(scene.operation), payload, scene, timing);
                 return;
             }
+
             run::run(frame, &route.inline, payload, scene);
             if scene.operation.is_some() {
                 let narrow = route.narrow(scene.operation);
@@ -87,43 +80,33 @@ impl<T: Event> ChannelCore<T> {
         });
     }
 
-    pub(crate) fn dispatch(event: &Arc<Envelope<T>>) {
-        if let Some(refusal) = event.meta().lost() {
-            return Self::lose(event, refusal.clone());
-        }
-        Frame::with(|frame| {
-            event.core().enter(frame, |route, tally| {
-                let reserved = event.meta().reserved_until();
-                Self::dispatch_by(frame, route, tally.count(), event, reserved);
-            });
-        });
-    }
-
-    /// Queues up to the serial `reserved` kept a place for the event.
+    /// Dispatches an event by a route, and wakes the listeners that got it.
     pub(super) fn dispatch_by(
+        &self,
         frame: &Frame,
         route: &Route<T>,
-        posted: u64,
+        number: u64,
         event: &Arc<Envelope<T>>,
-        reserved: u64,
+        reserved: Reserved,
     ) {
-        Self::run_and_hand_out(frame, route, posted, event, reserved);
-        event.core().wake(route);
+        self.run_and_hand_out(frame, route, number, event, reserved);
+        self.wake(route);
     }
 
-    /// Without waking anybody yet: a batch does that once.
+    /// Does the same without waking: a batch does that once.
     pub(super) fn run_and_hand_out(
+        &self,
         frame: &Frame,
         route: &Route<T>,
-        posted: u64,
+        number: u64,
         event: &Arc<Envelope<T>>,
-        reserved: u64,
+        reserved: Reserved,
     ) {
-        let core = event.core();
         let meta = event.meta();
-        if route.has_inline {
+
+        if let Shape::Inline { .. } | Shape::Mixed { inline: true, .. } = route.shape {
             let scene = Scene {
-                info: &core.info,
+                info: &self.info,
                 operation: meta.operation,
                 body: event.stored(),
             };
@@ -131,11 +114,12 @@ impl<T: Event> ChannelCore<T> {
             let _span = meta.span().enter();
             under(meta.cause(), || {
                 let payload = &event.stored().payload;
-                core.run_inline(frame, route, meta.trail(), posted, payload, &scene);
+                self.run_inline(frame, route, meta.trail(), number, payload, &scene);
             });
         }
-        if !route.inline_only {
-            core.hand_out(route, event, reserved);
+
+        if let Shape::Mixed { .. } = route.shape {
+            self.hand_out(route, event, reserved);
         }
         if let Some(completion) = meta.completion() {
             completion.dispatched();
@@ -143,104 +127,140 @@ impl<T: Event> ChannelCore<T> {
     }
 
     /// Gives the event to workers and queues, all of them in one order.
-    fn hand_out(&self, route: &Route<T>, event: &Arc<Envelope<T>>, reserved: u64) {
+    fn hand_out(&self, route: &Route<T>, event: &Arc<Envelope<T>>, reserved: Reserved) {
         let meta = event.meta();
-        let operation = meta.operation;
         let erased: Arc<dyn Posted> = Arc::clone(event) as _;
-        let replaced = {
-            #[cfg(shuttle)]
-            let _order = crate::faults::unless(crate::faults::Fault::NoOrder, || self.order.lock());
-            #[cfg(not(shuttle))]
-            let _order = self.order.lock();
-            for worker in route
-                .workers
-                .iter()
-                .filter(|worker| worker.wants(operation))
-            {
-                match worker.mailbox.offer(&erased) {
-                    Offer::Closed => self.hub.count_if_closing(),
-                    // The gap is the mailbox's own account; who waits for the event hears of it too.
-                    Offer::Missed => {
-                        if let Some(completion) = meta.completion() {
-                            completion.worker_missed();
-                        }
+
+        // One lock around all listeners, so that all of them get the events of two posters in the same order.
+        let order = (!faults::removed(Step::PostsAreOrdered)).then(|| self.order.lock());
+        for worker in workers(route, meta) {
+            match worker.mailbox.offer(&erased) {
+                Offer::Closed => self.hub.count_if_closing(),
+                // The gap is the mailbox's own account; a caller that waits for the event hears of it too.
+                Offer::Missed => {
+                    if let Some(completion) = meta.completion() {
+                        completion.worker_missed();
                     }
-                    Offer::Accepted => {}
                 }
+                Offer::Accepted => {}
             }
-            for outlet in route
-                .outlets
-                .iter()
-                .filter(|outlet| outlet.wants(operation))
-            {
-                outlet.push(event, outlet.is_strict() && outlet.serial() <= reserved);
+        }
+        for outlet in outlets(route, meta) {
+            match outlet.push(event, reserved.slot(&**outlet)) {
+                Offer::Closed => self.hub.count_if_closing(),
+                Offer::Missed | Offer::Accepted => {}
             }
-            route.feed.as_ref().and_then(|feed| feed.push(&erased))
-        };
-        drop(replaced); // outside the lock: a payload may have a drop of its own
+        }
+        let replaced = route.feed.as_ref().and_then(|feed| feed.push(&erased));
+        drop(order);
+
+        drop(replaced); // outside the lock: a payload may have a `Drop` of its own
     }
 
-    /// Wakes who got something.
+    /// Wakes the listeners that got something.
     pub(super) fn wake(&self, route: &Route<T>) {
         for worker in &route.workers {
             worker.mailbox.notify();
         }
         for outlet in &route.outlets {
-            outlet.settle();
+            outlet.wake();
         }
     }
 
-    /// Keeps a place in every queue that would refuse the event; gives the last serial that has one. Not for changes of
-    /// rows, which cannot be refused.
-    pub(super) fn reserve(&self, route: &Route<T>) -> Result<u64, Full> {
-        if !route.strict {
-            return Ok(0);
+    /// Reserves a slot in every queue that would refuse the event. Not for changes of rows, which cannot be refused.
+    pub(super) fn reserve(&self, route: &Route<T>) -> Result<Reserved, Full> {
+        match route.shape {
+            Shape::Inline { .. } | Shape::Mixed { strict: false, .. } => return Ok(Reserved(0)),
+            Shape::Mixed { strict: true, .. } => {}
         }
-        let mut last = 0;
-        for (index, outlet) in route.outlets.iter().enumerate() {
-            if !outlet.is_strict() {
-                continue;
-            }
+
+        let strict = || {
+            let all = route.outlets.iter();
+            all.filter(|outlet| outlet.overflow().is_strict())
+        };
+        let mut last = Reserved(0);
+        for (index, outlet) in strict().enumerate() {
             if let Err(full) = outlet.reserve() {
-                for earlier in route.outlets[..index]
-                    .iter()
-                    .filter(|other| other.is_strict())
-                {
+                for earlier in strict().take(index) {
                     earlier.release();
                 }
                 return Err(full);
             }
-            last = last.max(outlet.serial());
+            last = Reserved(last.0.max(outlet.serial()));
         }
         Ok(last)
     }
 
-    /// Nobody will hear of an accepted event, which is too deep in a cycle: workers and queues find a gap in its place.
+    /// Ends an accepted event that is too deep in a cycle: workers and queues find a gap in its place.
     #[cold]
-    fn lose(event: &Arc<Envelope<T>>, refusal: Refusal) {
-        let core = event.core();
-        let operation = event.meta().operation;
-        let route = Frame::with(|frame| core.enter(frame, |route, _| Arc::clone(route)));
-        let replaced = {
-            let _order = core.order.lock();
-            for worker in route.workers.iter().filter(|one| one.wants(operation)) {
-                worker.mailbox.miss(core.info.index);
-            }
-            for outlet in route.outlets.iter().filter(|one| one.wants(operation)) {
-                outlet.miss();
-            }
-            route.feed.as_ref().and_then(|feed| feed.miss(&core.info))
-        };
+    fn lose(&self, event: &Arc<Envelope<T>>, refusal: Refusal) {
+        let meta = event.meta();
+        let route = Frame::with(|frame| self.enter(frame, |route, _| Arc::clone(route)));
+
+        // Under the same lock as an event that is handed out: the gap has a place in the order, too.
+        let order = self.order.lock();
+        for worker in workers(&route, meta) {
+            worker.mailbox.miss(self.info.index);
+        }
+        for outlet in outlets(&route, meta) {
+            outlet.miss();
+        }
+        let replaced = route.feed.as_ref().and_then(|feed| feed.miss(&self.info));
+        drop(order);
+
         drop(replaced); // outside the lock, like what is pushed out by a post
-        core.wake(&route);
-        Self::discard_for(event, refusal);
+        self.wake(&route);
+        self.discard_for(event, refusal);
     }
 
-    /// Nobody will hear of an accepted event: it is counted, and who waits for it is told why.
-    pub(crate) fn discard_for(event: &Arc<Envelope<T>>, refusal: Refusal) {
-        event.core().hub.count_dropped();
+    /// Ends an accepted event that no one will hear of: counts it, and tells callers that wait for it why.
+    pub(crate) fn discard_for(&self, event: &Arc<Envelope<T>>, refusal: Refusal) {
+        self.hub.count_dropped();
         if let Some(completion) = event.meta().completion() {
             completion.refused(refusal);
         }
+    }
+}
+
+fn workers<'a, T: Event>(
+    route: &'a Route<T>,
+    meta: &'a Meta,
+) -> impl Iterator<Item = &'a WorkerRoute> {
+    let all = route.workers.iter();
+    all.filter(|worker| worker.wants(meta.operation))
+}
+
+fn outlets<'a, T: Event>(
+    route: &'a Route<T>,
+    meta: &'a Meta,
+) -> impl Iterator<Item = &'a Arc<dyn Outlet<T>>> {
+    let all = route.outlets.iter();
+    all.filter(|outlet| outlet.wants(meta.operation))
+}
+
+impl<T: Event> Home<T> for ChannelCore<T> {
+    fn info(&self) -> &ChannelInfo {
+        &self.info
+    }
+
+    fn dispatch(&self, event: &Arc<Envelope<T>>) {
+        if let Some(refusal) = event.meta().lost() {
+            return self.lose(event, refusal.clone());
+        }
+
+        Frame::with(|frame| {
+            self.enter(frame, |route, tally| {
+                let reserved = Reserved(event.meta().reserved_until());
+                self.dispatch_by(frame, route, tally.count(), event, reserved);
+            });
+        });
+    }
+
+    fn discard(&self, event: &Arc<Envelope<T>>) {
+        self.discard_for(event, Refusal::Closed);
+    }
+
+    fn reassign(&self, event: &Arc<Envelope<T>>) {
+        self.give_to_another(event);
     }
 }

@@ -1,4 +1,4 @@
-//! [`Channel`]: a typed handle to post through, and the channel behind it.
+//! [`Channel`]: a typed handle to post through.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,8 +6,8 @@ use crate::{
     channel::{core::ChannelCore, direct::UniquePost},
     delivery::handled::Delivery,
     error::PostError,
-    event::dynamic::Event,
-    thread::park::block_on,
+    event::payload::Event,
+    thread::{frame::in_handler, park::block_on, places},
 };
 
 /// A channel by its type: posting through it costs no look-up by name.
@@ -18,7 +18,11 @@ pub struct Channel<T: Event> {
 }
 
 impl<T: Event> Channel<T> {
-    /// Posts to everybody who listens, without waiting: inline handlers have run when this returns, workers and
+    pub(crate) fn new(core: Arc<ChannelCore<T>>) -> Self {
+        Self { core }
+    }
+
+    /// Posts to all listeners, without waiting: inline handlers have run when this returns, workers and
     /// queues have the event or, where they are full, a gap.
     ///
     /// Inside a handler the event is put aside and dispatched after the current one. With inline handlers alone
@@ -26,51 +30,50 @@ impl<T: Event> Channel<T> {
     ///
     /// # Errors
     ///
-    /// The event comes back with the [`Refusal`](crate::Refusal); nobody heard of it.
+    /// The event comes back with the [`Refusal`](crate::Refusal); no one heard of it.
     #[inline]
     pub fn post(&self, event: T) -> Result<(), PostError<T>> {
         ChannelCore::post(&self.core, event)
     }
 
-    /// Posts several events in order; workers and queues are woken once for all of them. Who registers while a batch
-    /// is being posted may hear none of it.
+    /// Posts several events in order; workers and queues are woken once for all of them. A handler registered while
+    /// a batch is being posted may miss all of it.
     ///
     /// # Errors
     ///
-    /// One was refused: it comes back with those after it. Those before it were posted. A batch with an
+    /// One was refused: that event and all later ones are returned; earlier ones have been posted. A batch with an
     /// oversized event is refused as a whole.
     pub fn post_batch(&self, events: Vec<T>) -> Result<(), PostError<Vec<T>>> {
         ChannelCore::post_batch(&self.core, events)
     }
 
     /// Posts, waiting up to `deadline` for room in queues that want it ([`Overflow::Wait`](crate::Overflow)),
-    /// and gives a [`Delivery`] that tells when all handlers of the node have run.
+    /// and returns a [`Delivery`] that tells when all handlers of the node have run.
     ///
     /// # Errors
     ///
-    /// The event comes back with the [`Refusal`](crate::Refusal); nobody heard of it.
+    /// The event comes back with the [`Refusal`](crate::Refusal); no one heard of it.
     ///
-    /// Cancel safe: an event that still waits for room is dropped with the future and nobody has heard of it.
+    /// Cancel safe: an event that still waits for room is dropped with the future, and no one has heard of it.
     pub async fn post_async(&self, event: T, deadline: Duration) -> Result<Delivery, PostError<T>> {
         ChannelCore::post_async(&self.core, event, deadline).await
     }
 
-    /// The same for plain threads: blocks until there is room. The deadline is on the bus's clock, whose wake-ups
+    /// Does the same on plain threads: blocks until there is room. The deadline is on the bus's clock, whose wake-ups
     /// come from elsewhere: with the system's clock that needs a tokio runtime entered on this thread.
     ///
     /// On a worker's thread or inside a handler it does not wait: that would block those who make room.
     ///
     /// # Errors
     ///
-    /// The event comes back with the [`Refusal`](crate::Refusal); nobody heard of it.
+    /// The event comes back with the [`Refusal`](crate::Refusal); no one heard of it.
     pub fn post_blocking(&self, event: T, deadline: Duration) -> Result<Delivery, PostError<T>> {
-        let may_wait =
-            !crate::in_handler() && crate::api::worker::current(&self.core.hub).is_none();
+        let may_wait = !in_handler() && places::current(self.core.hub().id()).is_none();
         let deadline = if may_wait { deadline } else { Duration::ZERO };
         block_on(self.post_async(event, deadline))
     }
 
-    /// Posts to the worker whose thread this is, and to nobody else: it runs in the worker's loop, in turn.
+    /// Posts to the worker whose thread this is, and to no one else: it runs in the worker's loop, in turn.
     ///
     /// # Errors
     ///
@@ -97,16 +100,16 @@ impl<T: Event> Channel<T> {
         ChannelCore::post_unique(&self.core, event, key, window)
     }
 
-    /// The source of the channel, as in `"crud"`.
+    /// Returns the source of the channel, as in `"crud"`.
     #[must_use]
     pub fn source(&self) -> &str {
-        &self.core.info.source
+        &self.core.info().source
     }
 
-    /// The event of the channel, as in `"consumers"`.
+    /// Returns the event of the channel, as in `"consumers"`.
     #[must_use]
     pub fn event(&self) -> &str {
-        &self.core.info.event
+        &self.core.info().event
     }
 }
 
@@ -123,7 +126,7 @@ impl<T: Event> fmt::Debug for Channel<T> {
         f.debug_struct("Channel")
             .field("source", &self.source())
             .field("event", &self.event())
-            .field("type", &self.core.info.type_name)
+            .field("type", &self.core.info().type_name)
             .finish()
     }
 }

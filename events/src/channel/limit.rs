@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use crate::{error::Refusal, event::dynamic::Event};
+use crate::{error::Refusal, event::payload::Event};
 
-/// Whether the payload's JSON form is at most `limit` bytes long.
+/// Checks that the payload's JSON form is at most `limit` bytes long.
 ///
 /// # Errors
 ///

@@ -1,35 +1,54 @@
-//! The ways to post to everybody.
+//! The ways to post to all listeners.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use tokio::sync::Notify;
 
 use crate::{
-    channel::core::ChannelCore,
+    channel::{core::ChannelCore, hand_out::Reserved, limit},
     delivery::{
-        completion::Completion,
-        envelope::{Envelope, Extra, Posted},
+        envelope::Envelope,
         handled::Delivery,
-        queue::{Full, Outlet, log::Log},
+        queue::{
+            log::Log,
+            outlet::{Full, Outlet},
+        },
     },
     error::{PostError, Refusal},
     event::{
-        dynamic::{Borrowed, Event, Unasked},
+        completion::Completion,
+        dynamic::{Borrowed, Unasked},
+        payload::Event,
+        posted::{Extra, LazyJson, Posted},
         trail::Trail,
     },
+    faults::{self, Step},
     route::{
         run::Scene,
-        shards::{Route, Tally},
+        shards::{Route, Shape, Tally},
     },
-    thread::frame::{Deferred, Frame, MAX_PENDING},
+    thread::frame::{Deferred, Frame, MAX_PENDING, in_handler},
 };
 
-/// A post that did not take place, and who says when there is room, where it may wait for that.
+/// A post that did not take place, and the notice of room, where it may wait for that.
 type Unposted<T> = (PostError<T>, Option<Arc<Notify>>);
+
+/// Whether a caller may ask when the handlers of an event have run.
+#[derive(Clone, Copy)]
+enum Track {
+    No,
+    Completion,
+}
+
+impl Track {
+    fn completion(self) -> Option<Completion> {
+        match self {
+            Self::No => None,
+            Self::Completion => Some(Completion::new()),
+        }
+    }
+}
 
 impl<T: Event> ChannelCore<T> {
     #[inline]
@@ -51,48 +70,49 @@ impl<T: Event> ChannelCore<T> {
     #[inline(never)]
     fn post_to_log(self: &Arc<Self>, log: &Log<T>, event: T) -> Result<(), PostError<T>> {
         // Inside a handler a post comes after the current event.
-        if crate::in_handler() {
+        if in_handler() {
             return self.post_on(event);
         }
-        match log.push_alone(Extra::of_poster_if_any(), event) {
+        match log.write(Extra::of_poster_if_any(), event) {
             Ok(()) => {
-                log.settle();
+                log.wake();
                 Ok(())
             }
             Err(event) => self.post_on(event),
         }
     }
 
-    /// Runs inline handlers where they are all there is; whether that was so.
+    /// Runs inline handlers where they are all there is; returns whether that was so.
     #[inline]
     fn post_inline(&self, frame: &Frame, event: &T) -> bool {
         if frame.is_running() || self.operation_of.is_some() {
             return false;
         }
         let posted = self.enter(frame, |route, tally| {
-            if !route.inline_only {
-                return false;
-            }
-            if route.has_dynamic {
-                self.run_with_dynamic(frame, route, tally.count(), event);
-            } else {
-                let scene = Scene {
-                    info: &self.info,
-                    operation: None,
-                    body: &Unasked,
-                };
-                self.run_inline(frame, route, None, tally.count(), event, &scene);
+            match route.shape {
+                Shape::Mixed { .. } => return false,
+                Shape::Inline { dynamic: true } => {
+                    self.run_with_dynamic(frame, route, tally.count(), event);
+                }
+                Shape::Inline { dynamic: false } => {
+                    let scene = Scene {
+                        info: &self.info,
+                        operation: None,
+                        body: &Unasked,
+                    };
+                    self.run_inline(frame, route, None, tally.count(), event, &scene);
+                }
             }
             true
         });
-        frame.settle();
+        frame.run_deferred();
         posted
     }
 
     /// Runs inline handlers of which some may ask for the dynamic form.
     #[cold]
     fn run_with_dynamic(&self, frame: &Frame, route: &Route<T>, posted: u64, event: &T) {
-        let json = OnceLock::new();
+        let json = LazyJson::new();
         let scene = Scene {
             info: &self.info,
             operation: None,
@@ -109,14 +129,14 @@ impl<T: Event> ChannelCore<T> {
     fn post_on(self: &Arc<Self>, event: T) -> Result<(), PostError<T>> {
         Frame::with(|frame| {
             if frame.is_running() {
-                return self.post_nested(frame, event, false).map(drop);
+                return self.post_nested(frame, event, Track::No).map(drop);
             }
             if self.operation_of.is_some() {
-                self.enqueue(event, Trail::default(), false);
+                self.enqueue(event, Trail::default(), Track::No);
                 return Ok(());
             }
             let posted = self.post_by_route(frame, event, Extra::of_poster_if_any());
-            frame.settle();
+            frame.run_deferred();
             match posted {
                 Ok(_) => Ok(()),
                 Err((error, _)) => Err(self.refused(error)),
@@ -124,7 +144,7 @@ impl<T: Event> ChannelCore<T> {
         })
     }
 
-    /// Posts outside of handlers to everybody on the route, unless a queue is full.
+    /// Posts outside of handlers to all listeners on the route, unless a queue is full.
     fn post_by_route(
         self: &Arc<Self>,
         frame: &Frame,
@@ -141,7 +161,7 @@ impl<T: Event> ChannelCore<T> {
                 }
             };
             let event = self.envelope(event, extra);
-            Self::dispatch_by(frame, route, tally.count(), &event, reserved);
+            self.dispatch_by(frame, route, tally.count(), &event, reserved);
             Ok(event)
         });
         if let Some(registrations) = alone {
@@ -159,10 +179,10 @@ impl<T: Event> ChannelCore<T> {
         }
         let mut events = events.into_iter();
         if let Some(log) = self.lone_log()
-            && !crate::in_handler()
+            && !in_handler()
         {
             let result = self.post_each_to_log(log, &mut events);
-            log.settle();
+            log.wake();
             return result.map_err(|error| give_back(error, events));
         }
         Frame::with(|frame| {
@@ -179,7 +199,7 @@ impl<T: Event> ChannelCore<T> {
                 self.wake(route);
                 result
             });
-            frame.settle();
+            frame.run_deferred();
             result.map_err(|error| give_back(self.refused(error), events))
         })
     }
@@ -190,14 +210,14 @@ impl<T: Event> ChannelCore<T> {
         events: &mut impl Iterator<Item = T>,
     ) -> Result<(), PostError<T>> {
         for event in events {
-            if let Err(event) = log.push_alone(Extra::of_poster_if_any(), event) {
+            if let Err(event) = log.write(Extra::of_poster_if_any(), event) {
                 self.post_on(event)?;
             }
         }
         Ok(())
     }
 
-    /// All by one route: who registers while a batch is posted may hear none of it.
+    /// Posts all by one route: a handler registered while a batch is being posted may miss all of it.
     fn post_each(
         self: &Arc<Self>,
         frame: &Frame,
@@ -211,12 +231,12 @@ impl<T: Event> ChannelCore<T> {
                 Err(full) => return Err(PostError::new(event, full.into())),
             };
             let event = self.envelope(event, Extra::of_poster_if_any());
-            Self::run_and_hand_out(frame, route, tally.count(), &event, reserved);
+            self.run_and_hand_out(frame, route, tally.count(), &event, reserved);
         }
         Ok(())
     }
 
-    /// Posts and tells when the handlers have run; gives a full queue's notice where there is one to wait for.
+    /// Posts, and tracks when the handlers have run; returns a full queue's notice where there is one to wait for.
     pub(crate) fn post_tracked(self: &Arc<Self>, event: T) -> Result<Delivery, Unposted<T>> {
         if let Err(refusal) = self.admit(&event) {
             return Err((self.refuse(event, refusal), None));
@@ -224,12 +244,13 @@ impl<T: Event> ChannelCore<T> {
         Frame::with(|frame| {
             if frame.is_running() {
                 let posted = self
-                    .post_nested(frame, event, true)
+                    .post_nested(frame, event, Track::Completion)
                     .map_err(|error| (error, None))?;
-                return Ok(Delivery::new(posted));
+                return Ok(self.delivery(posted));
             }
             if self.operation_of.is_some() {
-                return Ok(Delivery::new(self.enqueue(event, Trail::default(), true)));
+                let posted = self.enqueue(event, Trail::default(), Track::Completion);
+                return Ok(self.delivery(posted));
             }
             let extra = Extra {
                 completion: Some(Completion::new()),
@@ -237,8 +258,8 @@ impl<T: Event> ChannelCore<T> {
             };
             // A post that did not happen is not counted as refused yet: it may wait.
             let posted = self.post_by_route(frame, event, Some(Box::new(extra)));
-            frame.settle();
-            Ok(Delivery::new(posted?))
+            frame.run_deferred();
+            Ok(self.delivery(posted?))
         })
     }
 
@@ -248,7 +269,7 @@ impl<T: Event> ChannelCore<T> {
         mut event: T,
         deadline: Duration,
     ) -> Result<Delivery, PostError<T>> {
-        let until = self.hub.clock.now().plus(deadline);
+        let until = self.hub.clock().now().plus(deadline);
         loop {
             let (error, room) = match self.post_tracked(event) {
                 Ok(delivery) => return Ok(delivery),
@@ -261,12 +282,9 @@ impl<T: Event> ChannelCore<T> {
             event = error.event;
             let mut noticed = Box::pin(room.notified());
             noticed.as_mut().enable();
-            // Room made between the refusal above and `enable` would go unnoticed, so look again.
-            #[cfg(shuttle)]
-            let looks = !crate::faults::is(crate::faults::Fault::RoomUnseen);
-            #[cfg(not(shuttle))]
-            let looks = true;
-            if looks {
+
+            // Room made between the refusal above and `enable` would go unnoticed, so try again.
+            if !faults::removed(Step::RoomIsCheckedAgain) {
                 match self.post_tracked(event) {
                     Ok(delivery) => return Ok(delivery),
                     Err((error, Some(_))) => event = error.event,
@@ -276,7 +294,7 @@ impl<T: Event> ChannelCore<T> {
                     }
                 }
             }
-            let sleep = self.hub.clock.sleep_until(until);
+            let sleep = self.hub.clock().sleep_until(until);
             if let Either::Right(_) = select(noticed, sleep).await {
                 // Once more, since room and deadline may have come together.
                 return self.post_tracked(event).map_err(|(error, _)| {
@@ -292,8 +310,8 @@ impl<T: Event> ChannelCore<T> {
         if self.hub.is_closed() {
             return Err(Refusal::Closed);
         }
-        match self.hub.settings.max_payload {
-            Some(limit) => crate::channel::limit::check(event, limit),
+        match self.hub.settings().max_payload {
+            Some(limit) => limit::check(event, limit),
             None => Ok(()),
         }
     }
@@ -304,26 +322,26 @@ impl<T: Event> ChannelCore<T> {
         self: &Arc<Self>,
         frame: &Frame,
         event: T,
-        tracked: bool,
+        track: Track,
     ) -> Result<Arc<dyn Posted>, PostError<T>> {
         let trail = frame.trail();
-        if let Err(refusal) = self.hub.check_depth(&trail, self.info.index) {
+        if let Err(refusal) = self.hub.check_depth(&trail, &self.info) {
             return Err(self.refuse(event, refusal));
         }
         if !frame.has_room() {
             return Err(self.refuse(event, Refusal::TooManyPending { limit: MAX_PENDING }));
         }
         if self.operation_of.is_some() {
-            return Ok(self.enqueue(event, trail, tracked));
+            return Ok(self.enqueue(event, trail, track));
         }
         let reserved_until = match self.enter(frame, |route, _| self.reserve(route)) {
-            Ok(reserved) => reserved,
+            Ok(Reserved(serial)) => serial,
             Err(full) => return Err(self.refuse(event, full.into())),
         };
         let extra = Extra {
             trail,
             reserved_until,
-            completion: tracked.then(Completion::new),
+            completion: track.completion(),
             ..Extra::of_poster()
         };
         let posted: Arc<dyn Posted> = self.envelope(event, Some(Box::new(extra)));
@@ -332,19 +350,23 @@ impl<T: Event> ChannelCore<T> {
     }
 
     /// Puts a change in the sequencer and sees that it is drained, now or after the running handler.
-    fn enqueue(self: &Arc<Self>, event: T, trail: Trail, tracked: bool) -> Arc<dyn Posted> {
+    fn enqueue(self: &Arc<Self>, event: T, trail: Trail, track: Track) -> Arc<dyn Posted> {
         let extra = Extra {
             trail,
-            completion: tracked.then(Completion::new),
+            completion: track.completion(),
             ..Extra::of_poster()
         };
         let posted: Arc<dyn Posted> = self.envelope(event, Some(Box::new(extra)));
-        if self.hub.sequencer.enqueue(Arc::clone(&posted)) {
+        if self.hub.enqueue(Arc::clone(&posted)) {
             self.hub.drain_soon();
         } else {
             Arc::clone(&posted).discard();
         }
         posted
+    }
+
+    fn delivery(&self, posted: Arc<dyn Posted>) -> Delivery {
+        Delivery::new(posted, self.hub.clock())
     }
 
     #[cold]
@@ -359,17 +381,9 @@ impl<T: Event> ChannelCore<T> {
     }
 }
 
-/// The events of a batch that were not posted.
+/// Collects the events of a batch that were not posted.
 fn give_back<T>(error: PostError<T>, rest: impl Iterator<Item = T>) -> PostError<Vec<T>> {
     let mut events = vec![error.event];
     events.extend(rest);
     PostError::new(events, error.refusal)
-}
-
-impl From<Full> for Refusal {
-    fn from(full: Full) -> Self {
-        Self::Full {
-            subscriber: full.subscriber,
-        }
-    }
 }

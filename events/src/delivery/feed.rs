@@ -1,4 +1,4 @@
-//! The live feed of all events, and the signals of the bus's life: one queue for all who listen, one policy.
+//! The live feed of all events, and the turns in the life of the bus: one queue for all listeners, one policy.
 //!
 //! Here, where all listeners share one overflow policy (the oldest is dropped), an async-broadcast channel is
 //! the right tool; the wrapper makes what it says of lost messages a [`Gap`].
@@ -9,15 +9,14 @@ use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender, TrySendErro
 use tidings_core::Operation;
 
 use crate::{
-    delivery::envelope::{ChannelInfo, Posted},
-    event::{dynamic::DynamicEvent, gap::Gap, name::ANY},
+    event::{dynamic::DynamicEvent, gap::Gap, info::ChannelInfo, name::ANY, posted::Posted},
     sync::Mutex,
 };
 
 /// The posting side of one feed.
 pub(crate) struct Broadcast<M: Clone> {
     sender: Sender<M>,
-    /// Keeps the channel open while nobody listens.
+    /// Keeps the channel open while no one listens.
     _open: InactiveReceiver<M>,
 }
 
@@ -36,11 +35,11 @@ impl<M: Clone> Broadcast<M> {
         self.sender.new_receiver()
     }
 
-    /// Gives back what was pushed out.
+    /// Returns what was pushed out.
     pub(crate) fn push(&self, message: M) -> Option<M> {
         match self.sender.try_broadcast(message) {
             Ok(replaced) => replaced,
-            // Nobody listens, or the bus is closed.
+            // No one listens, or the bus is closed.
             Err(
                 TrySendError::Inactive(message)
                 | TrySendError::Closed(message)
@@ -54,7 +53,7 @@ impl<M: Clone> Broadcast<M> {
     }
 }
 
-/// A slot for the feed of all events; empty until somebody asks for it, since feeding it costs every post.
+/// A slot for the feed of all events; empty until it is asked for, since feeding it costs every post.
 #[derive(Default)]
 pub(crate) struct FeedSlot(Mutex<Option<Arc<Feed>>>);
 
@@ -63,7 +62,7 @@ pub(crate) struct Feed(Broadcast<Message>);
 #[derive(Clone)]
 pub(crate) enum Message {
     Event(FeedEvent),
-    /// An event of this channel is lost to everybody.
+    /// An event of this channel is lost to all listeners.
     Lost(Arc<str>, Arc<str>),
 }
 
@@ -72,7 +71,7 @@ impl FeedSlot {
         self.0.lock().clone()
     }
 
-    /// The feed, and whether it is new.
+    /// Opens the feed; returns whether it is new.
     pub(crate) fn open(&self, capacity: usize) -> (LiveFeed, bool) {
         let mut slot = self.0.lock();
         let new = slot.is_none();
@@ -119,7 +118,7 @@ pub enum FeedItem {
 pub struct FeedEvent(Arc<dyn Posted>);
 
 impl LiveFeed {
-    /// The next event or gap; none once the bus was shut down and the feed is empty.
+    /// Returns the next event or gap; none once the bus was shut down and the feed is empty.
     ///
     /// Cancel safe.
     pub async fn recv(&mut self) -> Option<FeedItem> {
@@ -205,7 +204,7 @@ pub struct LifecycleFeed {
 pub enum LifecycleItem {
     /// The next turn.
     Signal(Lifecycle),
-    /// So many were missed.
+    /// This many were missed.
     Missed(u64),
 }
 
@@ -214,7 +213,7 @@ impl LifecycleFeed {
         Self { receiver }
     }
 
-    /// The next turn; none after [`Lifecycle::Closed`].
+    /// Returns the next turn; none after [`Lifecycle::Closed`].
     ///
     /// Cancel safe.
     pub async fn recv(&mut self) -> Option<LifecycleItem> {

@@ -1,4 +1,4 @@
-//! [`Delivery`]: asks when all handlers of an event have run.
+//! [`Delivery`]: waits until all handlers of an event have run.
 
 use std::{
     fmt,
@@ -9,36 +9,37 @@ use std::{
     time::Duration,
 };
 
-use tidings_core::clock::{Sleep, Tick};
+use tidings_core::clock::{Clock, Sleep, Tick};
 
 use crate::{
-    delivery::{completion::Completion, envelope::Posted},
     error::Refusal,
+    event::{completion::Completion, posted::Posted},
 };
 
 /// An event that was accepted. Dropping it changes nothing: the event goes its way.
-#[must_use = "dropping it is fine, but says that nobody wants to know when the handlers have run"]
+#[must_use = "drop it explicitly (`drop(..)`) if you do not need to know when the handlers have run"]
 pub struct Delivery {
     /// Made with a completion.
     event: Arc<dyn Posted>,
+    clock: Arc<dyn Clock>,
 }
 
-/// How an event's handling stood when the deadline came, or when it was done.
+/// How the handling of an event ended, or how far it was at the deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use]
 pub enum Handled {
     /// Every inline handler, worker and async handler of the node is done with it.
     Everywhere,
-    /// All is done, but so many workers never heard of it: their mailboxes were full, and they will see a gap.
+    /// Done, except that this many workers missed it: their mailboxes were full, and they will see a gap.
     Missed(u32),
     /// The deadline passed first.
     Late(Late),
-    /// Nobody heard of it: the bus was shut down, or handlers post in a cycle.
+    /// No one heard of it: the bus was shut down, or handlers post in a cycle.
     Refused(Refusal),
 }
 
-/// Who had not handled an event by the deadline.
+/// The handlers that were not done with an event by the deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Late {
@@ -51,7 +52,7 @@ pub struct Late {
 }
 
 impl Handled {
-    /// Whether all is done.
+    /// Returns whether all handlers have run.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         matches!(self, Self::Everywhere)
@@ -59,11 +60,14 @@ impl Handled {
 }
 
 impl Delivery {
-    pub(crate) fn new(event: Arc<dyn Posted>) -> Self {
-        Self { event }
+    pub(crate) fn new(event: Arc<dyn Posted>, clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            event,
+            clock: Arc::clone(clock),
+        }
     }
 
-    /// Whether all handlers have run.
+    /// Returns whether all handlers have run.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         completion(&*self.event)
@@ -79,9 +83,10 @@ impl Delivery {
     ///
     /// Cancel safe: dropping the future forgets the question.
     pub fn handled(self, deadline: Duration) -> impl Future<Output = Handled> + Send + 'static {
-        let until = self.event.hub().clock.now().plus(deadline);
+        let until = self.clock.now().plus(deadline);
         Waiting {
             event: self.event,
+            clock: self.clock,
             until,
             sleep: None,
         }
@@ -99,6 +104,7 @@ impl fmt::Debug for Delivery {
 
 struct Waiting {
     event: Arc<dyn Posted>,
+    clock: Arc<dyn Clock>,
     until: Tick,
     /// Made when there is something to wait for.
     sleep: Option<Sleep>,
@@ -119,7 +125,7 @@ impl Future for Waiting {
                 (None, workers) => Handled::Missed(workers),
             });
         }
-        let clock = &this.event.hub().clock;
+        let clock = &this.clock;
         let sleep = this
             .sleep
             .get_or_insert_with(|| clock.sleep_until(this.until));
@@ -135,7 +141,7 @@ impl Future for Waiting {
     }
 }
 
-/// Who still has to handle an event that can be asked about.
+/// Returns the count of the handlers that are not done, where the event has one.
 fn completion(event: &dyn Posted) -> Option<&Completion> {
     event.meta().completion()
 }

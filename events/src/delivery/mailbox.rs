@@ -14,28 +14,20 @@ use std::{
 use crossbeam_utils::CachePadded;
 
 use crate::{
-    delivery::envelope::Posted,
+    delivery::offer::Offer,
+    event::posted::Posted,
+    faults::{self, Step},
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
 };
 
 /// What a worker finds in its mailbox.
 pub(crate) enum Mail {
     Event(Arc<dyn Posted>),
-    /// So many events of this channel were turned away here.
+    /// This many events of this channel were turned away here.
     Gap {
         channel: u32,
         missed: u64,
     },
-}
-
-/// What became of an event that was offered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Offer {
-    Accepted,
-    /// There was no room: the worker will find a gap.
-    Missed,
-    /// The worker is gone, or the bus closes.
-    Closed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +40,12 @@ enum Phase {
 }
 
 pub(crate) struct Mailbox {
-    pub(crate) index: usize,
+    index: usize,
     capacity: u64,
     state: Mutex<State>,
-    /// Whether the worker sleeps. Set under the lock, so who pushed before has been seen and who pushes later
-    /// sees it.
+    /// Whether the worker sleeps. Set under the lock: a post before it has been seen, and a post after it sees it.
     parked: AtomicBool,
-    /// Whether something may be there. Written under the lock; a look without it is a hint.
+    /// Whether something may be there. Written under the lock; read without it, it is a hint.
     mail: AtomicBool,
     /// Events that left the queue for good. Only the worker writes it while it lives.
     handled: CachePadded<AtomicU64>,
@@ -119,34 +110,31 @@ impl Mailbox {
         }
     }
 
+    /// Returns the worker's index.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
     /// Offers an event; never waits. Call [`notify`](Self::notify) once no lock is held.
     pub(crate) fn offer(&self, event: &Arc<dyn Posted>) -> Offer {
         let mut state = self.state.lock();
-        #[cfg(shuttle)]
-        let phase = crate::faults::or(
-            crate::faults::Fault::ClosedAccepts,
-            state.phase,
-            Phase::Open,
-        );
-        #[cfg(not(shuttle))]
-        let phase = state.phase;
-        if phase != Phase::Open {
+        if state.phase != Phase::Open && !faults::removed(Step::ClosedRefuses) {
             return Offer::Closed;
         }
+
         if self.is_full(&mut state) {
             state.missed += 1;
-            #[cfg(shuttle)]
-            if crate::faults::is(crate::faults::Fault::GapForgotten) {
-                return Offer::Missed;
+            if !faults::removed(Step::GapIsReported) {
+                state.add_gap(event.info().index);
             }
-            state.add_gap(event.info().index);
             return Offer::Missed;
         }
+
         self.accept(&mut state, event);
         Offer::Accepted
     }
 
-    /// An event of this channel is lost to everybody: the worker finds a gap in its place.
+    /// Notes that an event of this channel is lost to all listeners: the worker finds a gap in its place.
     pub(crate) fn miss(&self, channel: u32) {
         let mut state = self.state.lock();
         if state.phase == Phase::Open {
@@ -157,7 +145,7 @@ impl Mailbox {
     }
 
     /// Offers an event that is meant for this worker alone: a full mailbox refuses it without a gap.
-    pub(crate) fn offer_alone(&self, event: &Arc<dyn Posted>) -> Offer {
+    pub(crate) fn offer_directly(&self, event: &Arc<dyn Posted>) -> Offer {
         let mut state = self.state.lock();
         if state.phase != Phase::Open {
             return Offer::Closed;
@@ -203,19 +191,19 @@ impl Mailbox {
         }
     }
 
-    /// Takes the worker's place; whether it was free.
+    /// Takes the worker's place; returns whether it was free.
     pub(crate) fn attach(&self) -> bool {
         let mut state = self.state.lock();
         state.phase == Phase::Open && !mem::replace(&mut state.attached, true)
     }
 
-    /// Moves all that is there into `batch`, which is empty; whether that is anything.
+    /// Moves all that is there into `batch`, which is empty; returns whether that is anything.
     pub(crate) fn take(&self, batch: &mut VecDeque<Mail>) -> bool {
         self.move_into(&mut self.state.lock(), batch)
     }
 
     fn move_into(&self, state: &mut State, batch: &mut VecDeque<Mail>) -> bool {
-        // The emptied batch becomes the queue, so two buffers serve for ever.
+        // The emptied batch becomes the queue, so two buffers serve all the time.
         mem::swap(&mut state.queue, batch);
         self.mail.store(false, Ordering::Relaxed);
         for (channel, missed) in state.gaps.drain(..) {
@@ -224,7 +212,7 @@ impl Mailbox {
         !batch.is_empty()
     }
 
-    /// The same, and sleeps if there is nothing. Ready with false once nothing more can come.
+    /// Does the same, and sleeps if there is nothing. Ready with false once nothing more can come.
     pub(crate) fn poll_batch(
         &self,
         context: &mut Context<'_>,
@@ -237,8 +225,7 @@ impl Mailbox {
         if state.phase != Phase::Open {
             return Poll::Ready(false);
         }
-        #[cfg(shuttle)]
-        let mut state = crate::faults::relock(&self.state, state);
+        let mut state = faults::window(Step::SleepHoldsLock, state, &self.state);
         match &state.waker {
             Some(waker) if waker.will_wake(context.waker()) => {}
             _ => state.waker = Some(context.waker().clone()),
@@ -247,13 +234,13 @@ impl Mailbox {
         Poll::Pending
     }
 
-    /// Whether a look into the mailbox is likely to find something; costs no lock.
+    /// Returns whether the mailbox is likely to hold something; costs no lock.
     #[inline]
     pub(crate) fn has_mail(&self) -> bool {
         self.mail.load(Ordering::Relaxed)
     }
 
-    /// The worker is done with an event.
+    /// Notes that the worker is done with an event.
     #[inline]
     pub(crate) fn finished(&self, event: &dyn Posted) {
         // Only the worker's thread writes this while the mailbox is open.
@@ -264,7 +251,7 @@ impl Mailbox {
         }
     }
 
-    /// No more is accepted; the worker handles what is there and then ends.
+    /// Accepts no more; the worker handles what is there and then ends.
     pub(crate) fn close_intake(&self) {
         let mut state = self.state.lock();
         if state.phase == Phase::Open {
@@ -278,7 +265,7 @@ impl Mailbox {
         }
     }
 
-    /// The worker is gone: what it had not handled (`in_hand` first) is given back.
+    /// Ends the mailbox of a worker that is gone; returns what it had not handled, `in_hand` first.
     pub(crate) fn close(&self, in_hand: VecDeque<Mail>) -> Vec<Arc<dyn Posted>> {
         let mut state = self.state.lock();
         state.phase = Phase::Closed;
@@ -295,11 +282,16 @@ impl Mailbox {
         left
     }
 
-    /// Whether everything accepted was handled or given back.
+    /// Returns whether everything accepted was handled or given back.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state.lock();
         state.accepted == self.handled.load(Ordering::Acquire) + state.dropped
             && state.gaps.is_empty()
+    }
+
+    /// Returns whether an attached worker has not handled all that it accepted.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.state.lock().attached && !self.is_idle()
     }
 
     pub(crate) fn stats(&self) -> MailboxStats {

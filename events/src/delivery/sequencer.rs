@@ -1,13 +1,17 @@
 //! [`Sequencer`]: one order for the changes of all CRUD channels, the order in which they were enqueued.
 //!
-//! Whoever comes first drains for everybody (combining): handlers of changes run one change at a time, on the
-//! thread of whichever writer is draining. The lock is held to push and to pop, never while a handler runs or
-//! somebody waits. What stands in the queue is bounded by the writers: each has its own change there, and waits
-//! for it elsewhere; [`WorkerEvents::stats`](crate::WorkerEvents::stats) shows the deepest it ever was.
+//! The first thread to arrive drains for all of them (combining): handlers of changes run one change at a time, on the
+//! thread of the writer that is draining. The lock is held to push and to pop, never while a handler runs or
+//! anything waits. The queue is bounded by the writers: each has its own change there, and waits for it elsewhere; [`WorkerEvents::stats`](crate::WorkerEvents::stats) shows the deepest it ever was.
 
 use std::{cell::Cell, collections::VecDeque, mem, sync::Arc};
 
-use crate::{delivery::envelope::Posted, sync::Mutex, thread::frame::Frame};
+use crate::{
+    event::posted::Posted,
+    faults::{self, Step},
+    sync::Mutex,
+    thread::frame::Frame,
+};
 
 #[derive(Default)]
 pub(crate) struct Sequencer {
@@ -36,7 +40,7 @@ pub struct SequencerStats {
 }
 
 impl Sequencer {
-    /// Fixes the change's place; false once closed.
+    /// Fixes the change's place; returns false once closed.
     pub(crate) fn enqueue(&self, change: Arc<dyn Posted>) -> bool {
         let mut state = self.state.lock();
         if state.closed {
@@ -48,15 +52,12 @@ impl Sequencer {
         true
     }
 
-    /// Dispatches what stands in the queue, unless another thread is at it: that one will get there.
+    /// Dispatches what is queued, unless another thread is at it: that one will get there.
     pub(crate) fn drain(&self) {
         {
             let mut state = self.state.lock();
-            #[cfg(shuttle)]
-            if crate::faults::is(crate::faults::Fault::TwoDrainers) {
-                state.draining = false;
-            }
-            if state.draining || state.queue.is_empty() {
+            let taken = state.draining && !faults::removed(Step::OneDrainer);
+            if taken || state.queue.is_empty() {
                 return;
             }
             state.draining = true;
@@ -68,16 +69,16 @@ impl Sequencer {
         while let Some(change) = draining.next() {
             change.dispatch();
             // What its handlers put aside runs before the next change, as it would without one.
-            Frame::with(Frame::settle);
+            Frame::with(Frame::run_deferred);
         }
     }
 
-    /// Nothing is accepted any more; what stands in the queue is given back, unless it is being drained.
+    /// Refuses changes from now on. Those in the queue stay there.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
     }
 
-    /// Takes what nobody drained.
+    /// Takes what was not drained.
     pub(crate) fn take_rest(&self) -> Vec<Arc<dyn Posted>> {
         mem::take(&mut self.state.lock().queue).into()
     }
@@ -107,13 +108,10 @@ impl Draining<'_> {
     fn next(&self) -> Option<Arc<dyn Posted>> {
         let mut state = self.sequencer.state.lock();
         let next = state.queue.pop_front();
-        #[cfg(shuttle)]
-        let mut state = crate::faults::relock_if(
-            crate::faults::Fault::DrainEndsLate,
-            &self.sequencer.state,
-            state,
-        );
-        // In the same critical section as the look: who enqueues after it finds nobody draining.
+
+        // Cleared in the critical section that saw the queue empty, so the next enqueuer finds no drainer and drains
+        // itself.
+        let mut state = faults::window(Step::DrainEndsUnderLock, state, &self.sequencer.state);
         if next.is_none() {
             state.draining = false;
             self.over.set(true);

@@ -1,18 +1,15 @@
-//! What can be posted, and the forms in which it is heard.
+//! [`DynamicEvent`]: the form in which handlers of any type see an event.
 
 use std::fmt;
 
-use serde::Serialize;
 use serde_json::Value as Json;
 use tidings_core::Operation;
 
-use crate::delivery::envelope::{ChannelInfo, LazyJson, Posted, Stored, to_json};
-
-/// What a channel can carry: anything that serializes, so that wildcard handlers can see it as JSON, and may
-/// be read by several threads at once.
-pub trait Event: Serialize + Send + Sync + 'static {}
-
-impl<T: Serialize + Send + Sync + 'static> Event for T {}
+use crate::event::{
+    info::ChannelInfo,
+    payload::Event,
+    posted::{LazyJson, Posted, Stored, to_json},
+};
 
 /// An event without its type, as wildcard handlers see it.
 ///
@@ -24,12 +21,12 @@ pub struct DynamicEvent<'a> {
     pub(crate) body: &'a dyn Body,
 }
 
-/// Gives the JSON form when it is asked for.
+/// Makes the JSON form when it is asked for.
 pub(crate) trait Body {
     fn json(&self) -> &Result<Json, String>;
 }
 
-/// A payload that lies on the poster's stack.
+/// A payload on the poster's stack.
 pub(crate) struct Borrowed<'a, T> {
     pub(crate) json: &'a LazyJson,
     pub(crate) payload: &'a T,
@@ -41,7 +38,7 @@ impl<T: Event> Body for Borrowed<'_, T> {
     }
 }
 
-/// Stands for a payload where all handlers are typed, so that no room is made for its JSON form.
+/// Takes the place of a payload where all handlers are typed, so that no room is made for its JSON form.
 pub(crate) struct Unasked;
 
 impl Body for Unasked {

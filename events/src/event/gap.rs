@@ -1,11 +1,13 @@
-//! [`Gap`]: the report of events that somebody did not get.
+//! [`Gap`]: the report of events that a listener missed.
 
 use std::sync::Arc;
 
-/// So many events were posted and did not reach the one who finds this, because its queue was full.
+use crate::event::info::ChannelInfo;
+
+/// This many events were posted but never reached this subscriber, because its queue was full.
 ///
-/// It stands in the place of what is missing: everything received before it was posted before, everything
-/// after it later. Whoever keeps a view of what the events announce must treat the view as unproven.
+/// It takes the place of what is missing: everything received before it was posted before, everything after it later.
+/// Anything derived from the events must be rebuilt or rechecked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
@@ -15,4 +17,15 @@ pub struct Gap {
     pub event: Arc<str>,
     /// How many events are missing.
     pub missed: u64,
+}
+
+impl Gap {
+    /// Makes the report of `missed` events of a channel.
+    pub(crate) fn on(channel: &ChannelInfo, missed: u64) -> Self {
+        Self {
+            source: Arc::clone(&channel.source),
+            event: Arc::clone(&channel.event),
+            missed,
+        }
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::{fmt, num::NonZeroU64, sync::Arc, time::Duration};
 
+use tidings_core::BoxError;
+
 use crate::{
-    error::BoxError,
     event::name::Pattern,
     sync::{AtomicU64, Ordering},
 };
@@ -129,7 +130,7 @@ impl<F> Entry<F> {
         }
     }
 
-    /// The handler's serial, unless its end has come.
+    /// Returns the handler's serial, unless its end has come.
     #[inline]
     pub(crate) fn live(&self) -> Option<NonZeroU64> {
         NonZeroU64::new(self.live.load(Ordering::Acquire))
@@ -138,7 +139,7 @@ impl<F> Entry<F> {
 
 /// What can be ended without knowing its closure's type.
 pub(crate) trait Mortal {
-    /// No call begins from now on. Whether this was what ended it.
+    /// Lets no call begin from now on; returns whether this was what ended it.
     fn kill(&self) -> bool;
     fn info(&self) -> &Arc<HandlerInfo>;
 }

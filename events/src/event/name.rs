@@ -24,7 +24,7 @@ pub(crate) enum Pattern {
 }
 
 impl Pattern {
-    /// Handlers run in the order of their levels: the wider before the narrower.
+    /// Orders handlers: the wider pattern runs before the narrower.
     pub(crate) fn level(&self) -> u8 {
         match self {
             Self::Everything => 0,
@@ -71,11 +71,11 @@ pub(crate) fn split_operation(event: &str) -> Option<(&str, Operation)> {
     Some((name, operation.parse().ok()?))
 }
 
-/// Up to three of `candidates` that the misspelt `wanted` may have meant, the nearest first.
+/// Returns up to three of `candidates` that the misspelt `wanted` may have meant, the nearest first.
 pub(crate) fn near<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<String> {
     let limit = wanted.chars().count() / 3 + 1;
     let mut found: Vec<_> = candidates
-        .map(|candidate| (distance(wanted, candidate), candidate))
+        .map(|candidate| (strsim::levenshtein(wanted, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .collect();
     found.sort();
@@ -87,33 +87,9 @@ pub(crate) fn near<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) 
         .collect()
 }
 
-/// Levenshtein's distance, in one row.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<_> = to.chars().collect();
-    let mut row: Vec<_> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &b) in to.iter().enumerate() {
-            let substituted = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[to.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distance_counts_single_edits() {
-        assert_eq!(distance("consumers", "consumers"), 0);
-        assert_eq!(distance("consumer", "consumers"), 1);
-        assert_eq!(distance("cosnumers", "consumers"), 2);
-        assert_eq!(distance("", "abc"), 3);
-    }
 
     #[test]
     fn near_names_come_nearest_first_and_far_ones_not() {

@@ -18,13 +18,13 @@ pub(crate) struct UniqueKeys {
 struct State {
     /// The end of each key's window, by channel.
     ends: HashMap<(u32, Box<str>), Tick>,
-    /// How many keys there may be before the expired ones are looked for; twice what was left the last time, so
-    /// looking costs a constant per post.
+    /// How many keys there may be before the expired ones are swept out; twice what was left the last time, so
+    /// sweeping costs a constant per post.
     sweep_at: usize,
 }
 
 impl UniqueKeys {
-    /// Whether the key was free; it is taken until its window ends.
+    /// Takes the key until its window ends; returns whether it was free.
     pub(crate) fn claim(
         &self,
         channel: u32,

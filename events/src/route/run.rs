@@ -9,19 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidings_core::Operation;
+use tidings_core::{BoxError, Operation, panic_text};
 
 use crate::{
-    delivery::envelope::ChannelInfo,
-    error::BoxError,
     event::{
-        dynamic::{Body, Event},
+        dynamic::Body,
         handler::{Entry, HandlerInfo, OwnerGone},
+        info::ChannelInfo,
+        payload::Event,
     },
     thread::frame::Frame,
 };
 
-/// What a handler may want to know beside the payload.
+/// What a handler may ask for beside the payload.
 pub(crate) struct Scene<'a> {
     pub(crate) info: &'a ChannelInfo,
     pub(crate) operation: Option<Operation>,
@@ -31,11 +31,11 @@ pub(crate) struct Scene<'a> {
 /// A handler in the form that dispatch calls.
 pub(crate) type Inline<T> = Entry<InlineFn<T>>;
 
-/// Boxed inside the entry: what the loop over a list reads first is then at a fixed place of a thin pointer.
+/// Boxed inside the entry: what the loop over a list reads first is then at a fixed place behind a thin pointer.
 pub(crate) type InlineFn<T> = Box<dyn Fn(&T, &Scene<'_>) -> Result<(), BoxError> + Send + Sync>;
 
 /// One dispatch in this many has its handlers timed.
-pub(crate) const SAMPLED: u64 = 256;
+const SAMPLED: u64 = 256;
 
 /// Runs the living handlers of `list` in order.
 ///
@@ -51,7 +51,7 @@ pub(crate) fn run<T: Event>(
     if list.is_empty() {
         return;
     }
-    let record = &*frame.record;
+    let record = frame.record();
     record.begin();
     let next = Cell::new(0);
     while next.get() < list.len() {
@@ -74,7 +74,7 @@ pub(crate) fn run<T: Event>(
     record.end();
 }
 
-/// The same, apart: it is not worth a second copy of the loop in every caller.
+/// Does the same as [`run`], out of line, so that callers hold only one copy of the loop.
 #[inline(never)]
 pub(crate) fn run_more<T: Event>(
     frame: &Frame,
@@ -85,16 +85,16 @@ pub(crate) fn run_more<T: Event>(
     run(frame, list, payload, scene);
 }
 
-/// The same, each handler in a span of its own where spans of this level are on, and timed if asked for.
+/// Does the same with each handler in a span of its own where spans of this level are on, and timed if asked for.
 #[cold]
 pub(crate) fn run_watched<T: Event>(
     frame: &Frame,
     list: &[Arc<Inline<T>>],
     payload: &T,
     scene: &Scene<'_>,
-    timed: bool,
+    timing: Timing,
 ) {
-    let mut stopwatch = timed.then(Stopwatch::start);
+    let mut stopwatch = timing.is_on().then(Stopwatch::start);
     for entry in list {
         let _span = handler_span(&entry.info, scene.info).entered();
         run(frame, std::slice::from_ref(entry), payload, scene);
@@ -104,7 +104,34 @@ pub(crate) fn run_watched<T: Event>(
     }
 }
 
-/// Times one call after the other with one look at the clock for each.
+/// Whether the handlers of a dispatch are timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timing {
+    On,
+    Off,
+}
+
+impl Timing {
+    /// Returns whether the dispatch of this number is one of the sampled.
+    #[inline]
+    pub(crate) fn of(number: u64) -> Self {
+        if number.is_multiple_of(SAMPLED) {
+            Self::On
+        } else {
+            Self::Off
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_on(self) -> bool {
+        match self {
+            Self::On => true,
+            Self::Off => false,
+        }
+    }
+}
+
+/// Times one call after the other with one reading of the clock for each.
 pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {
@@ -112,14 +139,14 @@ impl Stopwatch {
         Self(Instant::now())
     }
 
-    /// The time since the last lap, or the start.
+    /// Returns the time since the last lap, or the start.
     pub(crate) fn lap(&mut self) -> Duration {
         let now = Instant::now();
         now.duration_since(mem::replace(&mut self.0, now))
     }
 }
 
-/// Whether each handler's call gets a span: a look at a static when tracing is off.
+/// Returns whether each handler's call gets a span: one read of a static when tracing is off.
 #[inline]
 pub(crate) fn spans_are_on() -> bool {
     tracing::enabled!(tracing::Level::DEBUG)
@@ -169,12 +196,4 @@ pub(crate) fn panicked(handler: &HandlerInfo, channel: &ChannelInfo, panic: Box<
     if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         std::mem::forget(second);
     }
-}
-
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(no message)")
 }

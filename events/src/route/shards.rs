@@ -1,12 +1,11 @@
 //! [`Route`]: who hears of a channel's events, worked out once per change of registrations.
 //!
 //! A post runs under the route of its thread's shard: a lock that this thread shares with few others, so that
-//! posters on several cores do not fight over one cache line. The lock is held while handlers run, and nobody
+//! posters on several cores do not fight over one cache line. The lock is held while handlers run, and no one
 //! ever waits for it. A post that finds it taken, by another thread of the shard, takes a reference to the common
-//! route instead; a registration marks each shard as stale and empties those that it finds free, and whoever holds
-//! another empties it on leaving. So whoever registered is heard by every post that begins later,
-//! nothing can lock up, and a handler's closure is freed with its registration, or with the post that was still
-//! running.
+//! route instead; a registration marks each shard as stale and empties those that it finds free, and a post that
+//! holds another empties it on leaving. So every post that begins after a registration sees it, no deadlock is
+//! possible, and a handler's closure is freed with its registration, or with the post that was still running.
 
 use std::sync::Arc;
 
@@ -14,10 +13,10 @@ use crossbeam_utils::CachePadded;
 use tidings_core::Operation;
 
 use crate::{
-    delivery::{feed::Feed, mailbox::Mailbox, queue::Outlet},
-    event::dynamic::Event,
-    hub::interest_bit,
-    route::run::Inline,
+    delivery::{feed::Feed, mailbox::Mailbox, queue::outlet::Outlet},
+    event::payload::Event,
+    faults::{self, Step},
+    route::{registry::Operations, run::Inline},
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
 };
 
@@ -28,29 +27,42 @@ pub(crate) struct Route<T: Event> {
     pub(crate) by_operation: [Box<[Arc<Inline<T>>]>; 3],
     pub(crate) workers: Box<[WorkerRoute]>,
     pub(crate) outlets: Box<[Arc<dyn Outlet<T>>]>,
-    /// Whether any inline handler listens.
-    pub(crate) has_inline: bool,
-    /// Whether inline handlers are all there is, so that the payload may stay on the poster's stack.
-    pub(crate) inline_only: bool,
-    /// Whether one of the inline handlers takes the dynamic form.
-    pub(crate) has_dynamic: bool,
-    /// Whether one of the outlets may refuse a post.
-    pub(crate) strict: bool,
     pub(crate) feed: Option<Arc<Feed>>,
-    /// Whether one log is all that listens, so that posts may write right into it; and the state of
-    /// registrations that this was true of.
-    pub(crate) lone_log: Option<u64>,
+    pub(crate) shape: Shape,
+    /// Set where one log is all that listens, so that posts may write right into it: the state of registrations that
+    /// this was true of.
+    pub(crate) lone_log: Option<Registrations>,
 }
+
+/// What kinds of listeners a route has; worked out once, when the route is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Inline handlers are all there is, so the payload may stay on the poster's stack.
+    Inline {
+        /// Whether one of them takes the dynamic form.
+        dynamic: bool,
+    },
+    /// Workers, queues or the feed listen too.
+    Mixed {
+        /// Whether any inline handler listens.
+        inline: bool,
+        /// Whether one of the queues may refuse a post.
+        strict: bool,
+    },
+}
+
+/// How often registrations of a channel had changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Registrations(pub(crate) u64);
 
 pub(crate) struct WorkerRoute {
     pub(crate) mailbox: Arc<Mailbox>,
-    /// See [`interest_bit`].
-    pub(crate) interest: u8,
+    pub(crate) operations: Operations,
 }
 
 impl WorkerRoute {
     pub(crate) fn wants(&self, operation: Option<Operation>) -> bool {
-        self.interest & (interest_bit(None) | interest_bit(operation)) != 0
+        self.operations.cover(operation)
     }
 }
 
@@ -66,7 +78,7 @@ impl<T: Event> Route<T> {
     }
 }
 
-/// Copies of a channel's route, each for its share of the threads, and one for whoever finds its shard taken.
+/// Copies of a channel's route, each for its share of the threads, and one for posts that find their shard taken.
 pub(crate) struct Shards<T: Event> {
     shards: Box<[CachePadded<Shard<T>>]>,
     common: Mutex<Option<Arc<Route<T>>>>,
@@ -86,21 +98,30 @@ struct Shard<T: Event> {
 /// Counts the post that holds it.
 pub(crate) struct Tally<'a> {
     posted: &'a AtomicU64,
-    /// Whether nobody else writes it now.
-    alone: bool,
+    access: Access,
 }
 
 impl Tally<'_> {
-    /// How many posts were counted here before this one.
+    /// Counts the post; returns how many were counted here before.
     #[inline]
     pub(crate) fn count(&self) -> u64 {
-        if self.alone {
-            let before = self.posted.load(Ordering::Relaxed);
-            self.posted.store(before + 1, Ordering::Relaxed);
-            return before;
+        match self.access {
+            Access::Exclusive => {
+                let before = self.posted.load(Ordering::Relaxed);
+                self.posted.store(before + 1, Ordering::Relaxed);
+                before
+            }
+            Access::Shared => self.posted.fetch_add(1, Ordering::Relaxed),
         }
-        self.posted.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// Who may write a count now.
+#[derive(Clone, Copy)]
+enum Access {
+    /// Only the holder of the shard's lock.
+    Exclusive,
+    Shared,
 }
 
 impl<T: Event> Shard<T> {
@@ -112,7 +133,7 @@ impl<T: Event> Shard<T> {
         }
     }
 
-    /// Empties a stale shard, unless somebody is in it: then that is for them to do when they leave.
+    /// Empties a stale shard, unless a post is using it; that post empties it on its way out.
     #[cold]
     fn empty(&self) {
         while self.stale.load(Ordering::SeqCst) {
@@ -124,7 +145,7 @@ impl<T: Event> Shard<T> {
             drop(route);
             // Outside the lock: the last reference drops closures, and those may post.
             drop(old);
-            // Once more: a mark that was made meanwhile found the lock taken.
+            // Once more: a mark that was made while the lock was held found it taken.
         }
     }
 }
@@ -152,28 +173,27 @@ impl<T: Event> Shards<T> {
         let Some(mut slot) = shard.route.try_lock() else {
             return self.enter_common(make, body);
         };
-        #[cfg(shuttle)]
-        let made_early =
-            crate::faults::is(crate::faults::Fault::RouteMadeBeforeTheMark).then(|| make());
+
+        // The mark is taken away before the route is made: a registration that `make` does not see marks the shard
+        // again.
         let mut old = None;
         if shard.stale.load(Ordering::Acquire) {
-            // Taken away first: a registration that `make` does not see marks the shard anew.
+            if faults::removed(Step::RouteFollowsMark) {
+                old = slot.replace(make());
+            }
             shard.stale.swap(false, Ordering::AcqRel);
-            old = slot.take();
-        }
-        #[cfg(shuttle)]
-        if let Some(made) = made_early
-            && slot.is_none()
-        {
-            *slot = Some(made);
+            if !faults::removed(Step::RouteFollowsMark) {
+                old = slot.take();
+            }
         }
         let route = match &*slot {
             Some(route) => route,
             None => &*slot.insert(make()),
         };
+
         let tally = Tally {
             posted: &shard.posted,
-            alone: true,
+            access: Access::Exclusive,
         };
         let result = body(route, &tally);
         drop(slot);
@@ -194,22 +214,19 @@ impl<T: Event> Shards<T> {
         let route = Arc::clone(self.common.lock().get_or_insert_with(make));
         let tally = Tally {
             posted: &self.posted,
-            alone: false,
+            access: Access::Shared,
         };
         body(&route, &tally)
     }
 
-    /// Who enters from now on finds the registrations as they are now.
+    /// Makes every post that enters from now on find the registrations as they are now.
     pub(crate) fn invalidate(&self) {
-        #[cfg(shuttle)]
-        if crate::faults::is(crate::faults::Fault::RegistrationUnannounced) {
+        if faults::removed(Step::RegistrationIsAnnounced) {
             return;
         }
+
         for shard in &self.shards {
-            #[cfg(shuttle)]
-            if crate::faults::is(crate::faults::Fault::BusyShardUnmarked)
-                && shard.route.try_lock().is_none()
-            {
+            if faults::removed(Step::BusyShardIsMarked) && shard.route.try_lock().is_none() {
                 continue;
             }
             shard.stale.store(true, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! What a thread that runs handlers knows: that it does, for which event, and what was posted meanwhile.
+//! [`Frame`]: per-thread state while handlers run: which event, and what they posted.
 //!
 //! A post from inside a handler is put aside and dispatched after the current event has been handled by every
 //! handler of this thread (breadth first). So handlers never nest, however they post to each other.
@@ -6,24 +6,34 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tidings_core::Cause;
 
 use crate::{
-    api::watchdog::ThreadRecord, delivery::envelope::Posted, event::trail::Trail, hub::Hub, sync,
+    event::{posted::Posted, trail::Trail},
+    sync,
+    thread::record::ThreadRecord,
 };
 
 /// How many posts of its handlers a thread keeps for after the current event.
 pub(crate) const MAX_PENDING: usize = 65_536;
 
+/// A queue of changes that this thread was asked to empty.
+pub(crate) trait Drain: Send + Sync {
+    fn drain(&self);
+}
+
 /// Work put aside by a handler.
 pub(crate) enum Deferred {
     /// An event on a plain channel.
     Post(Arc<dyn Posted>),
-    /// Changes stand in this bus's sequencer.
-    Drain(Arc<Hub>),
+    /// Changes are queued on a bus. Shared, not boxed: a nested post of a change allocates nothing for it.
+    Drain(Arc<dyn Drain>),
 }
 
 pub(crate) struct Frame {
@@ -35,21 +45,19 @@ pub(crate) struct Frame {
     /// Whether `pending` holds something; a cell of its own because every post asks.
     has_pending: Cell<bool>,
     /// Whether `pending` is being worked off further up this thread's stack.
-    settling: Cell<bool>,
-    /// Which copy of each channel's route this thread reads.
-    pub(crate) shard: usize,
+    working_off: Cell<bool>,
     pending: RefCell<VecDeque<Deferred>>,
-    /// What the watchdog sees of this thread.
-    pub(crate) record: Arc<ThreadRecord>,
+    shard: usize,
+    record: Arc<ThreadRecord>,
 }
 
-static NEXT_SHARD: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+static NEXT_SHARD: AtomicUsize = AtomicUsize::new(0);
 
 sync::thread_local! {
     static FRAME: Frame = Frame::new();
 }
 
-/// Whether this thread runs a handler of a bus right now.
+/// Returns whether this thread runs a handler of a bus right now.
 ///
 /// A write made inside a handler does not wait for the handlers of its own change: they run after the current
 /// one.
@@ -67,9 +75,9 @@ impl Frame {
             channel: Cell::new(0),
             trail: Cell::new(Trail::default()),
             has_pending: Cell::new(false),
-            settling: Cell::new(false),
-            shard: NEXT_SHARD.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            working_off: Cell::new(false),
             pending: RefCell::new(VecDeque::new()),
+            shard: NEXT_SHARD.fetch_add(1, Ordering::Relaxed),
             record: ThreadRecord::register(),
         }
     }
@@ -91,12 +99,24 @@ impl Frame {
         self.running.get()
     }
 
-    /// The trail of what the running handler posts.
+    /// Returns which copy of each channel's route this thread reads.
+    #[inline]
+    pub(crate) fn shard(&self) -> usize {
+        self.shard
+    }
+
+    /// Returns what the watchdog sees of this thread.
+    #[inline]
+    pub(crate) fn record(&self) -> &ThreadRecord {
+        &self.record
+    }
+
+    /// Returns the trail of what the running handler posts.
     pub(crate) fn trail(&self) -> Trail {
         self.trail.get().after(self.channel.get())
     }
 
-    /// The trail of what this thread posts now: that of the running handler, or a new one.
+    /// Returns the trail of what this thread posts now: that of the running handler, or a new one.
     pub(crate) fn trail_of_posts(&self) -> Trail {
         if self.is_running() {
             self.trail()
@@ -118,8 +138,10 @@ impl Frame {
         if let Some(trail) = trail {
             self.trail.set(*trail);
         }
+
         // No guard: `handlers` catches every panic, and the frame is only read by this thread.
         let result = handlers();
+
         self.running.set(false);
         if trail.is_some() {
             self.trail.set(Trail::default());
@@ -133,31 +155,31 @@ impl Frame {
         self.has_pending.set(true);
     }
 
-    /// Whether there is room for one more post.
+    /// Returns whether there is room for one more post.
     pub(crate) fn has_room(&self) -> bool {
         self.pending.borrow().len() < MAX_PENDING
     }
 
     /// Does what was put aside, and what that puts aside.
     #[inline]
-    pub(crate) fn settle(&self) {
-        if self.has_pending.get() && !self.running.get() && !self.settling.replace(true) {
-            self.settle_pending();
+    pub(crate) fn run_deferred(&self) {
+        if self.has_pending.get() && !self.running.get() && !self.working_off.replace(true) {
+            self.work_off();
         }
     }
 
     #[cold]
-    fn settle_pending(&self) {
+    fn work_off(&self) {
         loop {
             let next = self.pending.borrow_mut().pop_front();
             match next {
                 Some(Deferred::Post(posted)) => posted.dispatch(),
-                Some(Deferred::Drain(hub)) => hub.drain(),
+                Some(Deferred::Drain(queue)) => queue.drain(),
                 None => break,
             }
         }
         self.has_pending.set(false);
-        self.settling.set(false);
+        self.working_off.set(false);
     }
 }
 

@@ -10,11 +10,11 @@ use crate::{
         core::{AnyChannel, ChannelCore},
         handle::Channel,
     },
-    delivery::envelope::ChannelInfo,
     error::DeclareError,
     event::{
-        dynamic::Event,
+        info::ChannelInfo,
         name::{ANY, CRUD, split_operation},
+        payload::Event,
     },
 };
 
@@ -49,7 +49,7 @@ impl WorkerEvents {
         check_name(CRUD, E::NAME)?;
         let read: fn(&CrudEvent<E>) -> Operation = |change| change.operation;
         let channel = self.declare_with(CRUD, E::NAME, Some(read))?;
-        Ok(CrudChannel { channel })
+        Ok(CrudChannel::new(channel))
     }
 
     fn declare_with<T: Event>(
@@ -61,8 +61,8 @@ impl WorkerEvents {
         let mut channels = self.inner.channels.lock();
         if let Some(known) = channels.find(source, event) {
             let declared = known.info().type_name;
-            return match Arc::clone(known).as_any().downcast::<ChannelCore<T>>() {
-                Ok(core) => Ok(Channel { core }),
+            return match Arc::clone(known).as_any().downcast() {
+                Ok(core) => Ok(Channel::new(core)),
                 Err(_) => Err(DeclareError::OtherType {
                     source_name: source.to_owned(),
                     event: event.to_owned(),
@@ -71,34 +71,23 @@ impl WorkerEvents {
                 }),
             };
         }
-        let position = channels.list.len();
-        let Ok(index) = u32::try_from(position) else {
+
+        let hub = Arc::clone(&self.inner.hub);
+        let (source_name, event_name) = (Arc::from(source), Arc::from(event));
+        let Some(index) = hub.name_channel(&source_name, &event_name) else {
             return Err(bad_name(source, event, "there are 2^32 channels already"));
         };
         let info = ChannelInfo {
-            source: source.into(),
-            event: event.into(),
+            source: source_name,
+            event: event_name,
             index,
             crud: operation_of.is_some(),
             type_name: type_name::<T>(),
         };
-        self.inner
-            .hub
-            .names
-            .lock()
-            .push((Arc::clone(&info.source), Arc::clone(&info.event)));
-        let by_event = channels
-            .by_name
-            .entry(Arc::clone(&info.source))
-            .or_default();
-        by_event.insert(Arc::clone(&info.event), position);
-        let core = Arc::new(ChannelCore::new(
-            info,
-            Arc::clone(&self.inner.hub),
-            operation_of,
-        ));
-        channels.list.push(Arc::clone(&core) as Arc<dyn AnyChannel>);
-        Ok(Channel { core })
+
+        let core = Arc::new(ChannelCore::new(info, hub, operation_of));
+        channels.add(Arc::clone(&core) as Arc<dyn AnyChannel>);
+        Ok(Channel::new(core))
     }
 }
 

@@ -7,13 +7,13 @@ use crate::{
     channel::core::{AnyChannel, ChannelCore},
     error::{Refusal, RegisterError},
     event::{
-        dynamic::Event,
         name::{ANY, Pattern, near, split_operation},
+        payload::Event,
     },
 };
 
 impl WorkerEvents {
-    /// The channel and pattern of a typed registration.
+    /// Finds the channel and pattern of a typed registration.
     pub(crate) fn resolve_typed<T: Event>(
         &self,
         source: &str,
@@ -42,7 +42,7 @@ impl WorkerEvents {
         }
     }
 
-    /// The pattern of a registration that takes any type.
+    /// Finds the pattern of a registration that takes any type.
     pub(crate) fn resolve_dynamic(
         &self,
         source: &str,
@@ -61,7 +61,7 @@ impl WorkerEvents {
         }
     }
 
-    /// The channel to post to.
+    /// Finds the channel to post to.
     pub(crate) fn channel_of<T: Event>(
         &self,
         source: &str,
@@ -91,7 +91,7 @@ impl WorkerEvents {
 }
 
 impl Bus {
-    /// A channel by its name, or by its name and an operation.
+    /// Finds a channel by its name, or by its name and an operation.
     fn named(
         &self,
         source: &str,
@@ -121,7 +121,7 @@ impl Bus {
 }
 
 impl Channels {
-    /// Declared names like the one asked for, written `source/event`: first in the same source, else anywhere.
+    /// Returns declared names like the one asked for, written `source/event`: first in the same source, else anywhere.
     fn near(&self, source: &str, event: &str) -> Vec<String> {
         let wanted = split_operation(event).map_or(event, |(name, _)| name);
         if let Some(events) = self.by_name.get(source) {

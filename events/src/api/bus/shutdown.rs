@@ -1,10 +1,11 @@
 //! Shutting the bus down: nothing new, the accepted handled or counted.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
+use tidings_core::clock::{Clock, Tick};
 
-use crate::{api::bus::WorkerEvents, delivery::feed::Lifecycle, sync::Ordering};
+use crate::api::bus::WorkerEvents;
 
 /// How a shutdown ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,71 +22,41 @@ pub struct ShutdownReport {
 impl WorkerEvents {
     /// Closes the bus: posts and registrations are refused from now on, what was accepted is handled, and each
     /// worker's [`run`](crate::LocalWorkerEvents::run) returns when its mailbox is empty. What is not handled by
-    /// the deadline is dropped and counted. Then queues and feeds end: what is in them can still be received. A second call reports on the same end.
+    /// the deadline is dropped and counted. Then queues and feeds end: what is in them can still be received. A second
+    /// call reports on the same end.
     ///
-    /// Cancel safe in the sense that the bus stays closed; what remains in mailboxes is then handled, not
-    /// counted.
+    /// If cancelled, the bus stays closed; what remains in mailboxes is then handled, not counted.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let hub = &self.inner.hub;
-        let until = hub.clock.now().plus(deadline);
-        hub.closed.store(true, Ordering::Release);
-        hub.sequencer.close();
-        hub.signal(Lifecycle::Closing);
-        hub.drain_soon();
-        // The sequencer feeds the mailboxes, so it has to be empty before they close.
-        let in_time = {
-            let drained = async {
-                hub.quiet_when(|hub| hub.sequencer.is_idle()).await;
-                for mailbox in &hub.mailboxes {
-                    mailbox.close_intake();
-                }
-                hub.quiet_when(|hub| {
-                    hub.mailboxes
-                        .iter()
-                        .all(|mailbox| mailbox.is_idle() || !mailbox.stats().attached)
-                        && hub.tasks.load(Ordering::Acquire) == 0
-                })
-                .await;
-            };
-            let sleep = hub.clock.sleep_until(until);
-            matches!(
-                select(Box::pin(drained), sleep).await,
-                Either::Left(((), _))
-            )
-        };
-        let late: Vec<_> = hub
-            .mailboxes
-            .iter()
-            .filter(|mailbox| mailbox.stats().attached && !mailbox.is_idle())
-            .map(|mailbox| mailbox.index)
-            .collect();
-        for posted in hub.sequencer.take_rest() {
-            posted.discard();
-        }
-        for mailbox in &hub.mailboxes {
-            for posted in mailbox.close(VecDeque::new()) {
-                if let Some(completion) = posted.meta().completion() {
-                    completion.worker_done(mailbox.index);
-                }
-            }
-        }
-        let channels = self.inner.channels.lock().list.clone();
-        for channel in channels {
-            channel.close_queues();
-        }
-        hub.feed.close();
-        hub.signal(Lifecycle::Closed);
-        hub.lifecycle.close();
-        let dropped = hub.counts.dropped.load(Ordering::Relaxed)
-            + hub
-                .mailboxes
-                .iter()
-                .map(|mailbox| mailbox.stats().dropped)
-                .sum::<u64>();
+        let hub = self.hub();
+        let until = hub.clock().now().plus(deadline);
+        hub.refuse_new();
+
+        let in_time = within(hub.clock(), until, hub.drained()).await;
+        let late = hub.late_workers();
+
+        hub.discard_rest();
+        self.end_queues();
+
+        let dropped = hub.dropped();
         ShutdownReport {
             drained: in_time && dropped == 0,
             dropped,
             late,
         }
     }
+
+    /// Ends queues and feeds.
+    fn end_queues(&self) {
+        let channels = self.inner.channels.lock().list.clone();
+        for channel in channels {
+            channel.close_queues();
+        }
+        self.hub().close_feeds();
+    }
+}
+
+/// Waits for `work`, but not past `until`; returns whether it ended.
+async fn within(clock: &Arc<dyn Clock>, until: Tick, work: impl Future<Output = ()>) -> bool {
+    let ended = select(Box::pin(work), clock.sleep_until(until)).await;
+    matches!(ended, Either::Left(((), _)))
 }

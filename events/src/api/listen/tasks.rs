@@ -1,4 +1,4 @@
-//! Async handlers: a queue of their own, and a task that runs so many at a time.
+//! Async handlers: each with a queue of its own, and a task that runs a number of calls at a time.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::DefaultHasher},
@@ -12,22 +12,26 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use tidings_core::Cause;
+use tidings_core::{BoxError, Cause};
 use tokio::runtime::Handle;
 use tracing::Instrument;
 
-use super::{Listen, Removal, type_name_of};
 use crate::{
-    api::registration::Registration,
-    channel::core::ChannelCore,
+    api::{
+        bus::Bus,
+        listen::{Listen, Removal, type_name_of},
+        registration::{Registration, Remove},
+    },
     delivery::queue::{
-        Outlet, Overflow, Received, SubscribeOptions,
         bounded::{Awaited, Bounded, Taken},
+        options::{Overflow, SubscribeOptions},
+        outlet::{Outlet, OutletOwner},
+        received::Received,
     },
     error::RegisterError,
     event::{
-        dynamic::Event,
-        handler::{HandlerInfo, Mortal, Outcome},
+        handler::{HandlerInfo, Outcome},
+        payload::Event,
     },
     route::run::{failed, handler_span, panicked},
 };
@@ -43,7 +47,7 @@ pub struct AsyncOptions<T> {
 type Key<T> = Arc<dyn Fn(&T) -> u64 + Send + Sync>;
 
 impl<T: Event> AsyncOptions<T> {
-    /// One call at a time, in order; 1024 events may wait.
+    /// Starts with one call at a time, in order; 1024 events may wait.
     pub fn new() -> Self {
         Self {
             concurrency: 1,
@@ -52,19 +56,19 @@ impl<T: Event> AsyncOptions<T> {
         }
     }
 
-    /// So many calls at a time, per channel listened to; without [`ordered_by`](Self::ordered_by) in no order.
+    /// Sets how many calls run at a time, per channel listened to; without [`ordered_by`](Self::ordered_by) in no order.
     pub fn concurrency(mut self, calls: usize) -> Self {
         self.concurrency = calls;
         self
     }
 
-    /// How many events may wait; beyond that the newest are left out, counted and logged as a gap.
+    /// Sets how many events may wait; beyond that the newest are left out, counted and logged as a gap.
     pub fn capacity(mut self, events: usize) -> Self {
         self.capacity = events;
         self
     }
 
-    /// Events of the same key are handled one after the other, in order, however many calls run.
+    /// Has events of the same key handled one after the other, in order, however many calls run.
     pub fn ordered_by<K: Hash>(mut self, key: impl Fn(&T) -> K + Send + Sync + 'static) -> Self {
         self.key = Some(Arc::new(move |event| {
             let mut hasher = DefaultHasher::new();
@@ -93,10 +97,10 @@ impl<T> fmt::Debug for AsyncOptions<T> {
 
 impl Listen<'_> {
     /// Registers an async handler. It has a queue of its own and runs as a task of a tokio runtime, so posting
-    /// does not wait for it; [`Delivery::handled`](crate::Delivery::handled) does. A handler that waits for the
-    /// delivery of an event that it has to handle itself waits until the deadline.
+    /// does not wait for it; [`Delivery::handled`](crate::Delivery::handled) does. Awaiting the delivery of an event
+    /// this same handler must process blocks until the deadline.
     ///
-    /// When the registration is dropped no call begins any more; calls under way go on to their end.
+    /// When the registration is dropped, no new call begins; calls in progress run to completion.
     ///
     /// # Errors
     ///
@@ -117,6 +121,7 @@ impl Listen<'_> {
             .iter()
             .map(|(source, event)| self.bus.resolve_typed::<T>(source, event))
             .collect::<Result<Vec<_>, _>>()?;
+
         if !(1..=1 << 16).contains(&options.concurrency) {
             return Err(RegisterError::OutOfRange {
                 option: "concurrency",
@@ -131,7 +136,8 @@ impl Listen<'_> {
             .overflow(Overflow::DropNewest)
             .named(name);
         queue_options.check()?;
-        let runtime = match &self.bus.inner.hub.settings.runtime {
+
+        let runtime = match &self.bus.hub().settings().runtime {
             Some(runtime) => runtime.clone(),
             None => Handle::try_current().map_err(|_| RegisterError::NoRuntime)?,
         };
@@ -142,17 +148,20 @@ impl Listen<'_> {
                 .map(|(pattern, _)| pattern.clone())
                 .collect(),
         );
-        self.bus.inner.hub.describe(Arc::clone(&info), None);
+        let registry = self.bus.hub().registry();
+        registry.describe(Arc::clone(&info), None);
         let handler: Handler<T> = Arc::new(move |event| {
             let call = handler(event);
             Box::pin(call.map(Outcome::into_result))
         });
-        let mut queues = Vec::new();
+
+        let mut queues: Vec<QueueOf> = Vec::new();
         for (pattern, core) in &resolved {
-            let queue = core.make_bounded(pattern.operation(), queue_options.clone());
-            let queue = Arc::new(queue.awaited());
+            let spec = core.queue_spec(pattern.operation(), &queue_options);
+            let queue = Arc::new(Bounded::new(spec).awaited(core.hub().work()));
             core.add_outlet(Arc::clone(&queue) as _);
-            queues.push((Arc::clone(&queue), Arc::downgrade(core)));
+            queues.push((Arc::clone(&queue) as _, core.as_owner()));
+
             let driver = Driver {
                 queue: Queue(queue),
                 handler: Arc::clone(&handler),
@@ -166,41 +175,60 @@ impl Listen<'_> {
             };
             runtime.spawn(driver.run());
         }
-        let ending: Arc<dyn Mortal + Send + Sync> = Arc::new(Ending { info, queues });
-        Ok(Registration::new(ending, Vec::new(), self.bus.downgrade()))
+        Ok(Registration::new(Ending {
+            info,
+            queues,
+            bus: self.bus.downgrade(),
+        }))
     }
 }
 
-type Call = Pin<Box<dyn Future<Output = Result<(), crate::BoxError>> + Send>>;
+type Call = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 type Handler<T> = Arc<dyn Fn(Received<T>) -> Call + Send + Sync>;
 
 /// A queue and the channel that feeds it.
-type QueueOf<T> = (Arc<Bounded<T>>, Weak<ChannelCore<T>>);
+type QueueOf = (Arc<dyn Leave>, Weak<dyn OutletOwner>);
+
+/// A queue without its type.
+trait Leave: Send + Sync {
+    /// Ends the queue and wakes the driver, which ends; returns the queue's serial.
+    fn leave(&self) -> u64;
+}
+
+impl<T: Event> Leave for Bounded<T> {
+    fn leave(&self) -> u64 {
+        Self::leave(self);
+        self.close();
+        self.serial()
+    }
+}
 
 /// What a registration ends.
-struct Ending<T: Event> {
+struct Ending {
     info: Arc<HandlerInfo>,
-    queues: Vec<QueueOf<T>>,
+    queues: Vec<QueueOf>,
+    bus: Weak<Bus>,
 }
 
-impl<T: Event> Mortal for Ending<T> {
-    fn kill(&self) -> bool {
-        for (queue, core) in &self.queues {
-            queue.leave();
-            queue.close(); // wakes the driver, which ends
-            if let Some(core) = core.upgrade() {
-                core.remove_outlet(queue.serial());
+impl Remove for Ending {
+    fn remove(self: Box<Self>) {
+        for (queue, owner) in &self.queues {
+            let serial = queue.leave();
+            if let Some(owner) = owner.upgrade() {
+                owner.remove_outlet(serial);
             }
         }
-        true
+        if let Some(bus) = self.bus.upgrade() {
+            bus.hub().registry().forget(self.info.serial);
+        }
     }
 
-    fn info(&self) -> &Arc<HandlerInfo> {
-        &self.info
+    fn name(&self) -> &str {
+        &self.info.name
     }
 }
 
-/// Gives the queue up when its driver ends, also when a runtime drops it.
+/// Gives the queue up when its driver ends, even if a runtime drops it.
 struct Queue<T: Event>(Arc<Bounded<T>>);
 
 impl<T: Event> Drop for Queue<T> {
@@ -209,7 +237,7 @@ impl<T: Event> Drop for Queue<T> {
     }
 }
 
-/// Takes events out of the queue and runs so many calls at a time.
+/// Takes events out of the queue and runs a number of calls at a time.
 struct Driver<T: Event> {
     queue: Queue<T>,
     handler: Handler<T>,
@@ -241,11 +269,15 @@ impl<T: Event> Driver<T> {
         }
     }
 
-    /// Starts what may be started; whether no more can come.
+    /// Starts what may be started; returns whether no more can come.
     fn take_events(&mut self, context: &mut Context<'_>) -> bool {
         while self.running.len() < self.concurrency && self.waiting < 3 * self.concurrency {
             match self.queue.0.next() {
-                Taken::Event(event) => self.start_or_wait(Awaited(event)),
+                Taken::Event(event) => {
+                    if let Some(event) = self.queue.0.guard(event) {
+                        self.start_or_wait(event);
+                    }
+                }
                 Taken::Missed(missed) => {
                     tracing::warn!(
                         handler = &*self.info.name,
@@ -265,7 +297,10 @@ impl<T: Event> Driver<T> {
     }
 
     fn start_or_wait(&mut self, event: Awaited<T>) {
-        let key = self.key.as_ref().map(|key| key(&event.0.stored().payload));
+        let key = self
+            .key
+            .as_ref()
+            .map(|key| key(&event.event.stored().payload));
         match key.map(|key| self.behind.entry(key)) {
             Some(std::collections::hash_map::Entry::Occupied(mut behind)) => {
                 self.waiting += 1;
@@ -279,7 +314,7 @@ impl<T: Event> Driver<T> {
         }
     }
 
-    /// A call of this key has ended: the next one begins.
+    /// Starts the next call of a key whose call has ended.
     fn next_of(&mut self, key: Option<u64>) {
         let Some(key) = key else { return };
         match self.behind.get_mut(&key).and_then(VecDeque::pop_front) {
@@ -303,19 +338,19 @@ impl<T: Event> Driver<T> {
         };
         let handler = Arc::clone(&self.handler);
         let info = Arc::clone(&self.info);
-        let received = Received::new(Arc::clone(&event.0));
-        let meta = event.0.meta();
+        let received = Received::new(Arc::clone(&event.event));
+        let meta = event.event.meta();
         let cause = meta.cause();
         let span = meta
             .span()
-            .in_scope(|| handler_span(&info, &event.0.core().info));
+            .in_scope(|| handler_span(&info, event.event.info()));
         let call = async move {
             // Made inside, so that a panic before the first await is caught too.
             let call = AssertUnwindSafe(async move { handler(received).await }).catch_unwind();
             match call.await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => failed(&info, &event.0.core().info, &*error),
-                Err(panic) => panicked(&info, &event.0.core().info, panic),
+                Ok(Err(error)) => failed(&info, event.event.info(), &*error),
+                Err(panic) => panicked(&info, event.event.info(), panic),
             }
             drop((owner, event));
             key

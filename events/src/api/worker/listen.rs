@@ -7,32 +7,35 @@ use std::{
     sync::Arc,
 };
 
+use tidings_core::BoxError;
+
 use crate::{
-    api::{
+    api::worker::{
         registration::LocalRegistration,
-        worker::{LocalInner, LocalWorkerEvents, local::LocalFn},
+        state::{LocalFn, LocalState},
     },
-    delivery::envelope::Posted,
     error::RegisterError,
     event::{
-        dynamic::{DynamicEvent, Event},
+        dynamic::DynamicEvent,
         handler::{Entry, HandlerInfo, Outcome, OwnerGone},
         name::Pattern,
+        payload::Event,
+        posted::Posted,
     },
     hub::Hub,
 };
 
-/// A registration on a worker in the making; see [`LocalWorkerEvents::on`].
+/// A registration on a worker in the making; see [`LocalWorkerEvents::on`](crate::LocalWorkerEvents::on).
 #[must_use = "nothing is registered until one of its register methods is called"]
 pub struct LocalListen<'a> {
-    worker: &'a LocalWorkerEvents,
+    worker: &'a Rc<LocalState>,
     names: Vec<(String, String)>,
     name: Option<String>,
     owner: Option<Weak<dyn Any>>,
 }
 
 impl<'a> LocalListen<'a> {
-    pub(crate) fn new(worker: &'a LocalWorkerEvents, source: &str, event: &str) -> Self {
+    pub(crate) fn new(worker: &'a Rc<LocalState>, source: &str, event: &str) -> Self {
         Self {
             worker,
             names: vec![(source.to_owned(), event.to_owned())],
@@ -47,7 +50,7 @@ impl<'a> LocalListen<'a> {
         self
     }
 
-    /// The handler's name in logs, spans and statistics; by default the type name of its closure.
+    /// Names the handler in logs, spans and statistics; by default by the type name of its closure.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -74,7 +77,7 @@ impl<'a> LocalListen<'a> {
             .names
             .iter()
             .map(|(source, event)| {
-                let (pattern, _) = self.worker.node().resolve_typed::<T>(source, event)?;
+                let (pattern, _) = self.worker.bus().resolve_typed::<T>(source, event)?;
                 Ok(pattern)
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -100,7 +103,7 @@ impl<'a> LocalListen<'a> {
         let patterns = self
             .names
             .iter()
-            .map(|(source, event)| self.worker.node().resolve_dynamic(source, event))
+            .map(|(source, event)| self.worker.bus().resolve_dynamic(source, event))
             .collect::<Result<Vec<_>, _>>()?;
         let name = type_name_of(&handler);
         Ok(self.add(patterns, name, move |posted| {
@@ -112,14 +115,13 @@ impl<'a> LocalListen<'a> {
         self,
         patterns: Vec<Pattern>,
         type_name: &str,
-        call: impl Fn(&dyn Posted) -> Result<(), crate::error::BoxError> + 'static,
+        call: impl Fn(&dyn Posted) -> Result<(), BoxError> + 'static,
     ) -> LocalRegistration {
-        let inner = &self.worker.inner;
         let name = self.name.as_deref().unwrap_or(type_name).into();
         let serial = Hub::next_serial();
         let info = Arc::new(HandlerInfo::new(name, patterns.clone().into(), serial));
         let owner = self.owner;
-        let worker = Rc::downgrade(inner);
+        let worker = Rc::downgrade(self.worker);
         let call = move |event: &dyn Posted| {
             let _owner = match &owner {
                 None => None,
@@ -133,11 +135,11 @@ impl<'a> LocalListen<'a> {
             };
             call(event)
         };
-        inner.add(
+        self.worker.add(
             &patterns,
             &Rc::new(Entry::new(info, Box::new(call) as LocalFn)),
         );
-        LocalRegistration::new(serial, inner)
+        LocalRegistration::new(serial, self.worker)
     }
 }
 
@@ -150,7 +152,7 @@ impl fmt::Debug for LocalListen<'_> {
     }
 }
 
-fn remove(worker: &Weak<LocalInner>, serial: u64) {
+fn remove(worker: &Weak<LocalState>, serial: u64) {
     if let Some(worker) = worker.upgrade() {
         worker.remove(serial);
     }

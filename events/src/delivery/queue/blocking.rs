@@ -1,7 +1,7 @@
 //! [`BlockingSubscriber`]: the receiving end of a queue, for plain threads, over a crossbeam channel.
 //!
 //! Each event carries its number in the channel's order as this subscriber counts it, so the receiver sees by
-//! the numbers alone what is missing, whoever dropped it and when.
+//! the numbers alone what is missing, wherever it was dropped.
 
 use std::{
     fmt,
@@ -13,13 +13,19 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use tidings_core::Operation;
 use tokio::sync::Notify;
 
-use super::{
-    Full, Heard, Outlet, Overflow, Received, SubscriberStats, TryRecvError, subscriber::gap_of,
-};
 use crate::{
-    channel::core::ChannelCore,
-    delivery::envelope::Envelope,
-    event::dynamic::Event,
+    delivery::{
+        envelope::Envelope,
+        offer::Offer,
+        queue::{
+            bounded::QueueSpec,
+            options::{Overflow, Victim},
+            outlet::{Full, Outlet, OutletOwner, Slot},
+            received::{Heard, Received, TryRecvError},
+            stats::SubscriberStats,
+        },
+    },
+    event::{gap::Gap, info::ChannelInfo, payload::Event},
     sync::{AtomicU64, AtomicUsize, Mutex, Ordering},
 };
 
@@ -27,11 +33,7 @@ type Numbered<T> = (u64, Arc<Envelope<T>>);
 
 /// The posting end.
 pub(crate) struct Blocking<T: Event> {
-    serial: u64,
-    name: Arc<str>,
-    operation: Option<Operation>,
-    capacity: usize,
-    overflow: Overflow,
+    spec: QueueSpec,
     /// None once closed; what is in the channel can still be received.
     sender: Mutex<Option<Sender<Numbered<T>>>>,
     /// To make room for the newest.
@@ -46,20 +48,10 @@ pub(crate) struct Blocking<T: Event> {
 }
 
 impl<T: Event> Blocking<T> {
-    pub(crate) fn new(
-        serial: u64,
-        name: Arc<str>,
-        operation: Option<Operation>,
-        capacity: usize,
-        overflow: Overflow,
-    ) -> (Self, Receiver<Numbered<T>>) {
-        let (sender, receiver) = crossbeam_channel::bounded(capacity);
+    pub(crate) fn new(spec: QueueSpec) -> (Self, Receiver<Numbered<T>>) {
+        let (sender, receiver) = crossbeam_channel::bounded(spec.capacity);
         let queue = Self {
-            serial,
-            name,
-            operation,
-            capacity,
-            overflow,
+            spec,
             sender: Mutex::new(Some(sender)),
             oldest: receiver.clone(),
             posted: AtomicU64::new(0),
@@ -71,22 +63,27 @@ impl<T: Event> Blocking<T> {
         (queue, receiver)
     }
 
-    fn send(&self, sender: &Sender<Numbered<T>>, mut item: Numbered<T>) {
+    fn send(&self, sender: &Sender<Numbered<T>>, mut item: Numbered<T>) -> Offer {
         loop {
             item = match sender.try_send(item) {
-                Ok(()) => return,
-                Err(TrySendError::Disconnected(_)) => return,
+                Ok(()) => return Offer::Accepted,
+                Err(TrySendError::Disconnected(_)) => return Offer::Closed,
                 Err(TrySendError::Full(item)) => item,
             };
-            if self.overflow != Overflow::DropOldest {
-                self.missed.fetch_add(1, Ordering::Relaxed);
-                self.replaced.lock().push(item);
-                return;
-            }
-            // The receiver may have made room meanwhile; then nothing is lost.
-            if let Ok(oldest) = self.oldest.try_recv() {
-                self.missed.fetch_add(1, Ordering::Relaxed);
-                self.replaced.lock().push(oldest);
+
+            match self.spec.overflow.victim() {
+                Victim::Newest => {
+                    self.missed.fetch_add(1, Ordering::Relaxed);
+                    self.replaced.lock().push(item);
+                    return Offer::Missed;
+                }
+                // The receiver may have made room by now; then nothing is lost.
+                Victim::Oldest => {
+                    if let Ok(oldest) = self.oldest.try_recv() {
+                        self.missed.fetch_add(1, Ordering::Relaxed);
+                        self.replaced.lock().push(oldest);
+                    }
+                }
             }
         }
     }
@@ -94,30 +91,38 @@ impl<T: Event> Blocking<T> {
 
 impl<T: Event> Outlet<T> for Blocking<T> {
     fn serial(&self) -> u64 {
-        self.serial
+        self.spec.serial
     }
 
     fn operation(&self) -> Option<Operation> {
-        self.operation
+        self.spec.operation
     }
 
-    fn push(&self, event: &Arc<Envelope<T>>, reserved: bool) {
+    fn overflow(&self) -> Overflow {
+        self.spec.overflow
+    }
+
+    fn push(&self, event: &Arc<Envelope<T>>, slot: Slot) -> Offer {
         let sender = self.sender.lock();
-        if reserved {
+        if slot == Slot::Reserved {
             self.reserved.fetch_sub(1, Ordering::AcqRel);
         }
         let Some(sender) = &*sender else {
-            event.core().hub.count_if_closing();
-            return;
+            return Offer::Closed;
         };
+
         let number = self.posted.load(Ordering::Relaxed);
-        let kept_for_others = self.oldest.len() + self.reserved.load(Ordering::Acquire);
-        if !reserved && self.is_strict() && kept_for_others >= self.capacity {
+        let taken = self.oldest.len() + self.reserved.load(Ordering::Acquire);
+        let strict = self.spec.overflow.is_strict();
+        let offer = if slot == Slot::Free && strict && taken >= self.spec.capacity {
             self.missed.fetch_add(1, Ordering::Relaxed);
+            Offer::Missed
         } else {
-            self.send(sender, (number, Arc::clone(event)));
-        }
+            self.send(sender, (number, Arc::clone(event)))
+        };
+
         self.posted.store(number + 1, Ordering::Release);
+        offer
     }
 
     fn miss(&self) {
@@ -128,22 +133,18 @@ impl<T: Event> Outlet<T> for Blocking<T> {
         }
     }
 
-    fn settle(&self) {
+    fn wake(&self) {
         let replaced = std::mem::take(&mut *self.replaced.lock());
         drop(replaced);
-    }
-
-    fn is_strict(&self) -> bool {
-        matches!(self.overflow, Overflow::Error | Overflow::Wait)
     }
 
     fn reserve(&self) -> Result<(), Full> {
         let sender = self.sender.lock();
         let taken = self.oldest.len() + self.reserved.load(Ordering::Acquire);
-        if sender.is_some() && taken >= self.capacity {
-            let waits = self.overflow == Overflow::Wait;
+        if sender.is_some() && taken >= self.spec.capacity {
+            let waits = self.spec.overflow.waits();
             return Err(Full {
-                subscriber: self.name.to_string(),
+                subscriber: self.spec.name.to_string(),
                 room: waits.then(|| Arc::clone(&self.room)),
             });
         }
@@ -163,8 +164,8 @@ impl<T: Event> Outlet<T> for Blocking<T> {
 
     fn stats(&self) -> Vec<SubscriberStats> {
         vec![SubscriberStats {
-            name: self.name.to_string(),
-            capacity: self.capacity,
+            name: self.spec.name.to_string(),
+            capacity: self.spec.capacity,
             posted: self.posted.load(Ordering::Acquire),
             missed: self.missed.load(Ordering::Relaxed),
             depth: self.oldest.len() as u64,
@@ -178,7 +179,8 @@ impl<T: Event> Outlet<T> for Blocking<T> {
 pub struct BlockingSubscriber<T: Event> {
     receiver: Receiver<Numbered<T>>,
     queue: Arc<Blocking<T>>,
-    channel: Weak<ChannelCore<T>>,
+    channel: Arc<ChannelInfo>,
+    owner: Weak<dyn OutletOwner>,
     /// The number of the event that comes next if none is missing.
     expected: u64,
     /// An event whose gap was reported first.
@@ -189,18 +191,20 @@ impl<T: Event> BlockingSubscriber<T> {
     pub(crate) fn new(
         receiver: Receiver<Numbered<T>>,
         queue: Arc<Blocking<T>>,
-        channel: Weak<ChannelCore<T>>,
+        channel: Arc<ChannelInfo>,
+        owner: Weak<dyn OutletOwner>,
     ) -> Self {
         Self {
             receiver,
             queue,
             channel,
+            owner,
             expected: 0,
             held: None,
         }
     }
 
-    /// The next event, or the gap in its place; blocks until there is one. None once the bus was shut down and
+    /// Returns the next event, or the gap in its place; blocks until there is one. None once the bus was shut down and
     /// the queue is empty.
     pub fn recv(&mut self) -> Option<Heard<T>> {
         match self.try_recv() {
@@ -215,7 +219,7 @@ impl<T: Event> BlockingSubscriber<T> {
         }
     }
 
-    /// The same with a limit on the wait.
+    /// Does the same with a limit on the wait.
     ///
     /// # Errors
     ///
@@ -232,23 +236,23 @@ impl<T: Event> BlockingSubscriber<T> {
         }
     }
 
-    /// The next event or gap, if there is one.
+    /// Returns the next event or gap, if there is one.
     ///
     /// # Errors
     ///
-    /// There is none, now or for ever.
+    /// There is none now, or none can come.
     pub fn try_recv(&mut self) -> Result<Heard<T>, TryRecvError> {
         if let Some(item) = self.held.take() {
             return Ok(self.take(item));
         }
-        // Read before the look into the channel: whatever was posted up to here is in it, or missing.
+        // Read before the channel is: what was posted up to here is in it, or missing.
         let posted = self.queue.posted.load(Ordering::Acquire);
         match self.receiver.try_recv() {
             Ok(item) => Ok(self.take(item)),
             Err(_) if posted > self.expected => {
                 let missed = posted - self.expected;
                 self.expected = posted;
-                Ok(Heard::Gap(gap_of(&self.channel, missed)))
+                Ok(Heard::Gap(Gap::on(&self.channel, missed)))
             }
             Err(crossbeam_channel::TryRecvError::Empty) => Err(TryRecvError::Empty),
             Err(crossbeam_channel::TryRecvError::Disconnected) => Err(TryRecvError::Closed),
@@ -257,14 +261,14 @@ impl<T: Event> BlockingSubscriber<T> {
 
     /// Reports what is missing before the event, then the event.
     fn take(&mut self, (number, event): Numbered<T>) -> Heard<T> {
-        if self.queue.overflow == Overflow::Wait {
+        if self.queue.spec.overflow.waits() {
             self.queue.room.notify_waiters();
         }
         if number > self.expected {
             let missed = number - self.expected;
             self.expected = number;
             self.held = Some((number, event));
-            return Heard::Gap(gap_of(&self.channel, missed));
+            return Heard::Gap(Gap::on(&self.channel, missed));
         }
         self.expected = number + 1;
         Heard::Event(Received::new(event))
@@ -282,8 +286,8 @@ impl<T: Event> Iterator for BlockingSubscriber<T> {
 impl<T: Event> Drop for BlockingSubscriber<T> {
     fn drop(&mut self) {
         self.queue.close();
-        if let Some(core) = self.channel.upgrade() {
-            core.remove_outlet(self.queue.serial);
+        if let Some(owner) = self.owner.upgrade() {
+            owner.remove_outlet(self.queue.serial());
         }
     }
 }
@@ -291,7 +295,7 @@ impl<T: Event> Drop for BlockingSubscriber<T> {
 impl<T: Event> fmt::Debug for BlockingSubscriber<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BlockingSubscriber")
-            .field("name", &self.queue.name)
+            .field("name", &self.queue.spec.name)
             .finish_non_exhaustive()
     }
 }

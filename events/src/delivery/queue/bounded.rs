@@ -10,21 +10,36 @@ use std::{
 use tidings_core::Operation;
 use tokio::sync::Notify;
 
-use super::{Full, Outlet, Overflow, SubscriberStats};
 use crate::{
-    delivery::envelope::Envelope,
-    event::dynamic::Event,
+    delivery::{
+        envelope::Envelope,
+        offer::Offer,
+        queue::{
+            options::Overflow,
+            outlet::{Full, Outlet, Slot},
+            stats::SubscriberStats,
+        },
+        work::Work,
+    },
+    event::payload::Event,
+    faults::{self, Step},
     sync::{AtomicBool, Mutex, Ordering},
 };
 
+/// What a queue is made with.
+#[derive(Clone)]
+pub(crate) struct QueueSpec {
+    pub(crate) serial: u64,
+    pub(crate) name: Arc<str>,
+    pub(crate) operation: Option<Operation>,
+    pub(crate) capacity: usize,
+    pub(crate) overflow: Overflow,
+}
+
 pub(crate) struct Bounded<T: Event> {
-    serial: u64,
-    name: Arc<str>,
-    operation: Option<Operation>,
-    capacity: usize,
-    overflow: Overflow,
-    /// Whether each event counts its handler as one to wait for (an async handler's queue).
-    awaited: bool,
+    spec: QueueSpec,
+    /// Where each event counts as work under way, and its handler as one to wait for (an async handler's queue).
+    awaited: Option<Arc<Work>>,
     state: Mutex<State<T>>,
     asleep: AtomicBool,
     room: Arc<Notify>,
@@ -32,7 +47,7 @@ pub(crate) struct Bounded<T: Event> {
 
 struct State<T: Event> {
     queue: VecDeque<Item<T>>,
-    /// Places kept for posts on their way.
+    /// Slots kept for posts on their way.
     reserved: usize,
     events: usize,
     /// Turned away since the last accepted event.
@@ -43,17 +58,18 @@ struct State<T: Event> {
     closed: bool,
 }
 
-/// An event that somebody may wait for; done with when this is dropped, however the handling ended.
-pub(crate) struct Awaited<T: Event>(pub(crate) Arc<Envelope<T>>);
+/// An event that someone may wait for; done with when this is dropped, however the handling ended.
+pub(crate) struct Awaited<T: Event> {
+    pub(crate) event: Arc<Envelope<T>>,
+    work: Arc<Work>,
+}
 
 impl<T: Event> Drop for Awaited<T> {
     fn drop(&mut self) {
-        let hub = &self.0.core().hub;
-        hub.tasks.fetch_sub(1, Ordering::AcqRel);
-        if let Some(completion) = self.0.meta().completion() {
+        if let Some(completion) = self.event.meta().completion() {
             completion.task_done();
         }
-        hub.maybe_quiet();
+        self.work.end_task();
     }
 }
 
@@ -71,20 +87,10 @@ pub(crate) enum Taken<T: Event> {
 }
 
 impl<T: Event> Bounded<T> {
-    pub(crate) fn new(
-        serial: u64,
-        name: Arc<str>,
-        operation: Option<Operation>,
-        capacity: usize,
-        overflow: Overflow,
-    ) -> Self {
+    pub(crate) fn new(spec: QueueSpec) -> Self {
         Self {
-            serial,
-            name,
-            operation,
-            capacity,
-            overflow,
-            awaited: false,
+            spec,
+            awaited: None,
             state: Mutex::new(State {
                 queue: VecDeque::new(),
                 reserved: 0,
@@ -100,9 +106,9 @@ impl<T: Event> Bounded<T> {
         }
     }
 
-    /// The events of this queue are waited for until `Completion::task_done`.
-    pub(crate) fn awaited(mut self) -> Self {
-        self.awaited = true;
+    /// Counts each event as work under way until its [`Awaited`] is dropped.
+    pub(crate) fn awaited(mut self, work: &Arc<Work>) -> Self {
+        self.awaited = Some(Arc::clone(work));
         self
     }
 
@@ -112,7 +118,8 @@ impl<T: Event> Bounded<T> {
             Some(Item::Event(event)) => {
                 state.events -= 1;
                 drop(state);
-                if self.overflow == Overflow::Wait {
+
+                if self.spec.overflow.waits() {
                     self.room.notify_waiters();
                 }
                 Taken::Event(event)
@@ -124,20 +131,25 @@ impl<T: Event> Bounded<T> {
         }
     }
 
+    /// Returns the guard of an event that was taken out of an awaited queue.
+    pub(crate) fn guard(&self, event: Arc<Envelope<T>>) -> Option<Awaited<T>> {
+        let work = Arc::clone(self.awaited.as_ref()?);
+        Some(Awaited { event, work })
+    }
+
     pub(crate) fn sleep(&self, waker: &Waker) -> Poll<()> {
         let state = self.state.lock();
         if !state.queue.is_empty() || state.missing > 0 || state.closed {
             return Poll::Ready(());
         }
-        #[cfg(shuttle)]
-        let state = crate::faults::relock(&self.state, state);
-        let mut state = state;
+
+        let mut state = faults::window(Step::SleepHoldsLock, state, &self.state);
         state.waker = Some(waker.clone());
         self.asleep.store(true, Ordering::Release);
         Poll::Pending
     }
 
-    /// The subscriber is gone: nothing is taken any more, and posts do not wait for it.
+    /// Ends the queue for a subscriber that is gone: nothing is taken any more, and posts do not wait for it.
     pub(crate) fn leave(&self) {
         let rest = {
             let mut state = self.state.lock();
@@ -145,12 +157,11 @@ impl<T: Event> Bounded<T> {
             state.events = 0;
             mem::take(&mut state.queue)
         };
+
         self.room.notify_waiters();
         for item in rest {
-            if let Item::Event(event) = item
-                && self.awaited
-            {
-                drop(Awaited(event));
+            if let Item::Event(event) = item {
+                drop(self.guard(event));
             }
         }
     }
@@ -158,40 +169,46 @@ impl<T: Event> Bounded<T> {
 
 impl<T: Event> Outlet<T> for Bounded<T> {
     fn serial(&self) -> u64 {
-        self.serial
+        self.spec.serial
     }
 
     fn operation(&self) -> Option<Operation> {
-        self.operation
+        self.spec.operation
     }
 
-    fn push(&self, event: &Arc<Envelope<T>>, reserved: bool) {
+    fn overflow(&self) -> Overflow {
+        self.spec.overflow
+    }
+
+    fn push(&self, event: &Arc<Envelope<T>>, slot: Slot) -> Offer {
         let mut state = self.state.lock();
-        if reserved {
+        if slot == Slot::Reserved {
             state.reserved -= 1;
         }
         if state.closed {
-            event.core().hub.count_if_closing();
-            return;
+            return Offer::Closed;
         }
+
         state.posted += 1;
-        if !reserved && state.events + state.reserved >= self.capacity {
+        if slot == Slot::Free && state.events + state.reserved >= self.spec.capacity {
             state.missed += 1;
             state.missing += 1;
-            return;
+            return Offer::Missed;
         }
+
         if state.missing > 0 {
             let missed = mem::take(&mut state.missing);
             state.queue.push_back(Item::Missed(missed));
         }
-        if self.awaited {
+        if let Some(work) = &self.awaited {
             if let Some(completion) = event.meta().completion() {
                 completion.expect_task();
             }
-            event.core().hub.tasks.fetch_add(1, Ordering::AcqRel);
+            work.begin_task();
         }
         state.events += 1;
         state.queue.push_back(Item::Event(Arc::clone(event)));
+        Offer::Accepted
     }
 
     fn miss(&self) {
@@ -203,7 +220,7 @@ impl<T: Event> Outlet<T> for Bounded<T> {
         }
     }
 
-    fn settle(&self) {
+    fn wake(&self) {
         if self.asleep.load(Ordering::Acquire) {
             let waker = {
                 let mut state = self.state.lock();
@@ -216,16 +233,12 @@ impl<T: Event> Outlet<T> for Bounded<T> {
         }
     }
 
-    fn is_strict(&self) -> bool {
-        matches!(self.overflow, Overflow::Error | Overflow::Wait)
-    }
-
     fn reserve(&self) -> Result<(), Full> {
         let mut state = self.state.lock();
-        if !state.closed && state.events + state.reserved >= self.capacity {
-            let waits = self.overflow == Overflow::Wait;
+        if !state.closed && state.events + state.reserved >= self.spec.capacity {
+            let waits = self.spec.overflow.waits();
             return Err(Full {
-                subscriber: self.name.to_string(),
+                subscriber: self.spec.name.to_string(),
                 room: waits.then(|| Arc::clone(&self.room)),
             });
         }
@@ -241,15 +254,15 @@ impl<T: Event> Outlet<T> for Bounded<T> {
     fn close(&self) {
         self.state.lock().closed = true;
         self.asleep.store(true, Ordering::Release);
-        self.settle();
+        self.wake();
         self.room.notify_waiters();
     }
 
     fn stats(&self) -> Vec<SubscriberStats> {
         let state = self.state.lock();
         vec![SubscriberStats {
-            name: self.name.to_string(),
-            capacity: self.capacity,
+            name: self.spec.name.to_string(),
+            capacity: self.spec.capacity,
             posted: state.posted,
             missed: state.missed,
             depth: state.events as u64,
@@ -262,25 +275,28 @@ mod tests {
     use super::*;
     use crate::{SubscribeOptions, tests::Note};
 
-    /// What came between the look and the sleep is seen by the sleep: it must not wait for the next wake-up.
+    /// What came between the last check and the sleep is seen by the sleep: it must not wait for the next wake-up.
     #[test]
-    fn nobody_sleeps_who_has_something_to_take() {
+    fn no_queue_sleeps_that_has_something_to_take() {
         let bus = crate::tests::bus(0);
         let channel = bus.declare::<Note>("jobs", "done").expect("free");
         let options = SubscribeOptions::new()
             .capacity(1)
             .overflow(Overflow::DropNewest);
-        let queue = channel.core.make_bounded(None, options);
-        let push = |number| queue.push(&channel.core.envelope(Note(number), None), false);
+        let queue = Bounded::new(channel.core.queue_spec(None, &options));
+        let push = |number| queue.push(&channel.core.envelope(Note(number), None), Slot::Free);
         let sleeps = || queue.sleep(Waker::noop()).is_pending();
+
         assert!(sleeps(), "empty");
-        push(1);
+        assert_eq!(push(1), Offer::Accepted);
         assert!(!sleeps(), "an event");
-        push(2);
+
+        assert_eq!(push(2), Offer::Missed);
         assert!(matches!(queue.next(), Taken::Event(_)));
         assert!(!sleeps(), "a gap");
         assert!(matches!(queue.next(), Taken::Missed(1)));
         assert!(sleeps(), "empty again");
+
         queue.close();
         assert!(!sleeps(), "the end");
     }

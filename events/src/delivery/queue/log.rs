@@ -1,4 +1,4 @@
-//! [`Log`]: one ring of events that all subscribers who drop the oldest read, each at its own cursor.
+//! [`Log`]: one ring of events that all subscribers that drop the oldest read, each at its own cursor.
 //!
 //! An event is written once, however many listen. The log is a row of segments; a reader holds the segment that
 //! it is in, so receiving takes no lock but at a segment's end, and shares nothing with other readers but the
@@ -6,11 +6,12 @@
 //! the oldest event that is still in its queue. Segments that all readers have left, or that lie beyond their
 //! capacities, are cleared and used again: a log in steady use allocates nothing.
 //!
-//! Where the log is all that listens to a channel, posts write the event right into it ([`Log::push_alone`]),
+//! Where the log is all that listens to a channel, posts write the event right into it ([`Log::write`]),
 //! without an allocation; else the slot holds a reference to the event that the others got too.
 
+mod segment; // layers: none of these; a log, its segments and its readers are one thing
+
 mod reader;
-mod segment;
 
 use std::{collections::VecDeque, sync::Arc, task::Waker};
 
@@ -22,10 +23,17 @@ pub(crate) use self::{
     reader::{Next, Reader},
     segment::Segment,
 };
-use super::{Outlet, SubscriberStats};
 use crate::{
-    delivery::envelope::{ChannelInfo, Envelope, Extra},
-    event::dynamic::Event,
+    delivery::{
+        envelope::Envelope,
+        offer::Offer,
+        queue::{
+            options::Overflow,
+            outlet::{Outlet, Slot},
+            stats::SubscriberStats,
+        },
+    },
+    event::{info::ChannelInfo, payload::Event, posted::Extra},
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
 };
 
@@ -36,25 +44,25 @@ pub(crate) struct Log<T: Event> {
     /// The position of the next event. Written under `state`; readers look at it all the time.
     head: CachePadded<AtomicU64>,
     state: Mutex<State<T>>,
-    /// Whether nobody else listens to the channel. Written under `state`, read by every post without it: a post that
-    /// begins after somebody came finds it cleared.
+    /// Whether no one else listens to the channel. Written under `state`, read by every post without it: a post that
+    /// begins after another listener came finds it cleared.
     alone: AtomicBool,
-    /// Whether `settle` has something to do.
-    unsettled: AtomicBool,
+    /// Whether `wake` has something to do.
+    stirred: AtomicBool,
     /// No more events come. Written under `state`, so that the head that is read after it is the last.
     closed: AtomicBool,
 }
 
 struct State<T: Event> {
     segments: VecDeque<Arc<Segment<T>>>,
-    /// Left by all, still full: cleared outside the locks, since payloads may have drops of their own.
+    /// Left by all, still full: cleared outside the locks, since payloads may have a `Drop` of their own.
     retired: Vec<Arc<Segment<T>>>,
     /// Cleared.
     spare: Vec<Arc<Segment<T>>>,
     readers: Vec<Option<ReaderState>>,
     /// The readers that sleep.
     sleeping: Vec<usize>,
-    /// How many events came by [`Log::push_alone`].
+    /// How many events came by [`Log::write`].
     posted_alone: u64,
 }
 
@@ -85,18 +93,18 @@ impl<T: Event> Log<T> {
                 posted_alone: 0,
             }),
             alone: AtomicBool::new(false),
-            unsettled: AtomicBool::new(false),
+            stirred: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
     }
 
-    /// Whether posts may go by [`push_alone`](Self::push_alone).
+    /// Returns whether posts may go by [`write`](Self::write).
     #[inline]
     pub(crate) fn is_alone(&self) -> bool {
         self.alone.load(Ordering::Relaxed)
     }
 
-    /// From now on posts may write right into the log, if `still` holds: it is asked under the lock that
+    /// Lets posts write right into the log from now on, if `still` holds: it is asked under the lock that
     /// [`not_alone`](Self::not_alone) takes.
     pub(crate) fn set_alone(&self, still: impl FnOnce() -> bool) {
         let _state = self.state.lock();
@@ -105,22 +113,22 @@ impl<T: Event> Log<T> {
         }
     }
 
-    /// Others listen to the channel, or may: a post that begins after this returned does not write right into the
-    /// log.
+    /// Notes that others listen to the channel, or may: a post that begins after this returned does not write right
+    /// into the log.
     pub(crate) fn not_alone(&self) {
         let _state = self.state.lock();
         self.alone.store(false, Ordering::Relaxed);
     }
 
-    /// Events that came by [`push_alone`](Self::push_alone).
+    /// Returns how many events came by [`write`](Self::write).
     pub(crate) fn posted_alone(&self) -> u64 {
         self.state.lock().posted_alone
     }
 
-    /// Writes an event into the log, unless that is closed; then gives it back. Call [`settle`](Outlet::settle)
+    /// Writes an event into the log, unless that is closed: then returns it. Call [`wake`](Outlet::wake)
     /// afterwards.
     #[inline]
-    pub(crate) fn push_alone(&self, extra: Option<Box<Extra>>, event: T) -> Result<(), T> {
+    pub(crate) fn write(&self, extra: Option<Box<Extra>>, event: T) -> Result<(), T> {
         let mut state = self.state.lock();
         if self.closed.load(Ordering::Relaxed) {
             return Err(event);
@@ -144,11 +152,11 @@ impl<T: Event> Log<T> {
         }
         self.head.store(head + 1, Ordering::Release);
         if !state.sleeping.is_empty() || !state.retired.is_empty() {
-            self.unsettled.store(true, Ordering::Release);
+            self.stirred.store(true, Ordering::Release);
         }
     }
 
-    /// One at a time, so that no list has to be made, and with no lock held while one is woken.
+    /// Wakes one reader at a time, so that no list has to be made, and with no lock held while a waker runs.
     fn wake_sleepers(&self) {
         let asleep = self.state.lock().sleeping.len();
         for _ in 0..asleep {
@@ -188,22 +196,22 @@ impl<T: Event> Log<T> {
 }
 
 impl<T: Event> State<T> {
-    /// The segment that begins at `base`. They follow each other without a gap.
+    /// Returns the segment that begins at `base`. They follow each other without a gap.
     fn segment(&self, base: u64) -> Option<&Arc<Segment<T>>> {
         let first = self.segments.front()?.base();
         let index = base.checked_sub(first)? / WIDTH;
         self.segments.get(usize::try_from(index).ok()?)
     }
 
-    /// As many cleared segments as the largest queue may fill again: room that was needed once is kept until the last
-    /// reader leaves.
+    /// Returns how many cleared segments the largest queue may fill again: room that was needed once is kept until the
+    /// last reader leaves.
     fn spares_kept(&self) -> usize {
         let capacities = self.readers.iter().flatten().map(|reader| reader.capacity);
         let largest = capacities.max().unwrap_or(0);
         usize::try_from(largest.div_ceil(WIDTH)).map_or(usize::MAX, |spares| spares.max(2))
     }
 
-    /// Takes away the segments that nobody needs, before `head` begins a new one.
+    /// Takes away the segments that no reader needs, before `head` begins a new one.
     #[cold]
     fn retire(&mut self, head: u64) {
         let needed = (self.readers.iter().flatten())
@@ -238,14 +246,19 @@ impl<T: Event> Outlet<T> for Log<T> {
         self.operation
     }
 
-    fn push(&self, event: &Arc<Envelope<T>>, _reserved: bool) {
+    fn overflow(&self) -> Overflow {
+        Overflow::DropOldest
+    }
+
+    fn push(&self, event: &Arc<Envelope<T>>, _: Slot) -> Offer {
         let mut state = self.state.lock();
         if self.closed.load(Ordering::Relaxed) {
-            event.core().hub.count_if_closing();
-            return;
+            return Offer::Closed;
         }
+
         let event = Arc::clone(event);
         self.append(&mut state, |segment, head| segment.share(head, Some(event)));
+        Offer::Accepted
     }
 
     fn miss(&self) {
@@ -256,9 +269,9 @@ impl<T: Event> Outlet<T> for Log<T> {
     }
 
     #[inline]
-    fn settle(&self) {
-        if self.unsettled.load(Ordering::Acquire) {
-            self.unsettled.store(false, Ordering::Release);
+    fn wake(&self) {
+        if self.stirred.load(Ordering::Acquire) {
+            self.stirred.store(false, Ordering::Release);
             self.wake_sleepers();
             self.clear_retired();
         }
@@ -270,8 +283,8 @@ impl<T: Event> Outlet<T> for Log<T> {
             self.closed.store(true, Ordering::Release);
         }
         // Sleepers have to see it.
-        self.unsettled.store(true, Ordering::Release);
-        self.settle();
+        self.stirred.store(true, Ordering::Release);
+        self.wake();
     }
 
     fn stats(&self) -> Vec<SubscriberStats> {

@@ -7,18 +7,58 @@ use crate::error::RegisterError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The oldest event in the queue makes room. The cheapest: all such subscribers of a channel with the same
-    /// capacity share one log.
+    /// The oldest event in the queue makes room. The cheapest: all such subscribers of a channel share one log.
     #[default]
     DropOldest,
     /// The new event is left out.
     DropNewest,
-    /// The post is refused with [`Refusal::Full`](crate::Refusal::Full), before anybody has heard of it. A
+    /// The post is refused with [`Refusal::Full`](crate::Refusal::Full), before any listener has heard of it. A
     /// change of a row cannot be refused any more: on a CRUD channel this drops the newest.
     Error,
     /// `post_async` and `post_blocking` wait for room; `post`, which never waits, is refused as with
     /// [`Error`](Self::Error). On a CRUD channel this drops the newest.
     Wait,
+}
+
+/// Which event a full queue gives up when it gets one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Victim {
+    Oldest,
+    Newest,
+}
+
+impl Overflow {
+    /// Returns whether a full queue refuses the post. A strict queue reserves a slot before any listener hears of it.
+    pub(crate) const fn is_strict(self) -> bool {
+        match self {
+            Self::Error | Self::Wait => true,
+            Self::DropOldest | Self::DropNewest => false,
+        }
+    }
+
+    /// Returns whether a refused post may wait for room.
+    pub(crate) const fn waits(self) -> bool {
+        match self {
+            Self::Wait => true,
+            Self::DropOldest | Self::DropNewest | Self::Error => false,
+        }
+    }
+
+    /// Returns whether all subscribers of a channel with this policy read one log.
+    pub(crate) const fn shares_log(self) -> bool {
+        match self {
+            Self::DropOldest => true,
+            Self::DropNewest | Self::Error | Self::Wait => false,
+        }
+    }
+
+    /// Returns which event goes when one comes that has no slot. Strict queues get such events on CRUD channels only.
+    pub(crate) const fn victim(self) -> Victim {
+        match self {
+            Self::DropOldest => Victim::Oldest,
+            Self::DropNewest | Self::Error | Self::Wait => Victim::Newest,
+        }
+    }
 }
 
 /// Options of a subscription.
@@ -31,7 +71,7 @@ pub struct SubscribeOptions {
 }
 
 impl SubscribeOptions {
-    /// 1024 events, the oldest dropped on overflow.
+    /// Starts with 1024 events, the oldest dropped on overflow.
     pub fn new() -> Self {
         Self {
             capacity: 1024,
@@ -40,19 +80,19 @@ impl SubscribeOptions {
         }
     }
 
-    /// How many events the queue holds.
+    /// Sets how many events the queue holds.
     pub fn capacity(mut self, events: usize) -> Self {
         self.capacity = events;
         self
     }
 
-    /// What happens when it is full.
+    /// Sets what happens when it is full.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
         self
     }
 
-    /// The subscriber's name in errors and statistics.
+    /// Names the subscriber in errors and statistics.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self

@@ -6,10 +6,7 @@ use tidings_core::{Cause, Operation};
 
 use crate::{
     delivery::envelope::Envelope,
-    event::{
-        dynamic::{DynamicEvent, Event},
-        gap::Gap,
-    },
+    event::{dynamic::DynamicEvent, gap::Gap, payload::Event},
 };
 
 /// What a subscriber hears: an event, or that some are missing. There is no way to get at the one without
@@ -18,7 +15,7 @@ use crate::{
 pub enum Heard<T: Event> {
     /// The next event.
     Event(Received<T>),
-    /// Events that this subscriber did not get; it stands in their place.
+    /// Events that this subscriber did not get; it takes their place.
     Gap(Gap),
 }
 

@@ -10,63 +10,55 @@ use std::{
 
 use futures_util::Stream;
 
-use super::{
-    Heard, Received, TryRecvError,
-    bounded::{Bounded, Taken},
-    log::{Next, Reader},
-};
 use crate::{
-    channel::core::ChannelCore,
-    event::{dynamic::Event, gap::Gap},
+    delivery::queue::{
+        bounded::{Bounded, Taken},
+        log::{Next, Reader},
+        outlet::{Outlet, OutletOwner},
+        received::{Heard, Received, TryRecvError},
+    },
+    event::{gap::Gap, info::ChannelInfo, payload::Event},
 };
-
-/// The counts of one subscriber.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SubscriberStats {
-    /// Its name: as given, else its type of event.
-    pub name: String,
-    /// How many events its queue holds.
-    pub capacity: usize,
-    /// Events posted since it subscribed.
-    pub posted: u64,
-    /// Events that it did not get, as reported in gaps. In a shared log they are counted when the subscriber
-    /// comes to the gap.
-    pub missed: u64,
-    /// Events in its queue, to within a batch of 32.
-    pub depth: u64,
-}
 
 /// Receives a channel's events. Unsubscribes when dropped.
 ///
 /// As a [`Stream`] it yields the same [`Heard`] values, gaps included.
 pub struct Subscriber<T: Event> {
     queue: Queue<T>,
-    channel: Weak<ChannelCore<T>>,
+    channel: Arc<ChannelInfo>,
+    owner: Weak<dyn OutletOwner>,
 }
 
 pub(crate) enum Queue<T: Event> {
     Log(Reader<T>),
-    Bounded(Arc<Bounded<T>>, u64),
+    Bounded(Arc<Bounded<T>>),
 }
 
 impl<T: Event> Subscriber<T> {
-    pub(crate) fn new(queue: Queue<T>, channel: Weak<ChannelCore<T>>) -> Self {
-        Self { queue, channel }
+    pub(crate) fn new(
+        queue: Queue<T>,
+        channel: Arc<ChannelInfo>,
+        owner: Weak<dyn OutletOwner>,
+    ) -> Self {
+        Self {
+            queue,
+            channel,
+            owner,
+        }
     }
 
-    /// The next event, or the gap in its place; none once the bus was shut down and the queue is empty.
+    /// Returns the next event, or the gap in its place; none once the bus was shut down and the queue is empty.
     ///
     /// Cancel safe: nothing is lost.
     pub async fn recv(&mut self) -> Option<Heard<T>> {
         poll_fn(|context| self.poll_recv(context)).await
     }
 
-    /// The next event or gap, if there is one.
+    /// Returns the next event or gap, if there is one.
     ///
     /// # Errors
     ///
-    /// There is none, now or for ever.
+    /// There is none now, or none can come.
     #[inline]
     pub fn try_recv(&mut self) -> Result<Heard<T>, TryRecvError> {
         if let Queue::Log(reader) = &mut self.queue
@@ -86,14 +78,14 @@ impl<T: Event> Subscriber<T> {
                 Next::Empty => return Err(TryRecvError::Empty),
                 Next::Closed => return Err(TryRecvError::Closed),
             },
-            Queue::Bounded(queue, _) => match queue.next() {
+            Queue::Bounded(queue) => match queue.next() {
                 Taken::Event(event) => return Ok(Heard::Event(Received::new(event))),
                 Taken::Missed(missed) => missed,
                 Taken::Empty => return Err(TryRecvError::Empty),
                 Taken::Closed => return Err(TryRecvError::Closed),
             },
         };
-        Ok(Heard::Gap(gap_of(&self.channel, missed)))
+        Ok(Heard::Gap(Gap::on(&self.channel, missed)))
     }
 
     /// [`recv`](Self::recv) for hand-written futures.
@@ -111,21 +103,8 @@ impl<T: Event> Subscriber<T> {
     fn sleep(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match &mut self.queue {
             Queue::Log(reader) => reader.sleep(context.waker()),
-            Queue::Bounded(queue, _) => queue.sleep(context.waker()),
+            Queue::Bounded(queue) => queue.sleep(context.waker()),
         }
-    }
-}
-
-/// A gap on this channel; without names where the channel is gone with its bus.
-pub(crate) fn gap_of<T: Event>(channel: &Weak<ChannelCore<T>>, missed: u64) -> Gap {
-    let (source, event) = channel.upgrade().map_or_else(
-        || ("".into(), "".into()),
-        |core| (Arc::clone(&core.info.source), Arc::clone(&core.info.event)),
-    );
-    Gap {
-        source,
-        event,
-        missed,
     }
 }
 
@@ -144,15 +123,15 @@ impl<T: Event> Drop for Subscriber<T> {
         match &mut self.queue {
             Queue::Log(reader) => {
                 if reader.leave()
-                    && let Some(core) = self.channel.upgrade()
+                    && let Some(owner) = self.owner.upgrade()
                 {
-                    core.remove_log(reader.log());
+                    owner.remove_idle_log(reader.log().serial());
                 }
             }
-            Queue::Bounded(queue, serial) => {
+            Queue::Bounded(queue) => {
                 queue.leave();
-                if let Some(core) = self.channel.upgrade() {
-                    core.remove_outlet(*serial);
+                if let Some(owner) = self.owner.upgrade() {
+                    owner.remove_outlet(queue.serial());
                 }
             }
         }

@@ -6,8 +6,18 @@ use std::{
     task::{Poll, Waker},
 };
 
-use super::{Log, ReaderState, segment::Segment};
-use crate::{delivery::queue::Received, event::dynamic::Event, sync::Ordering};
+use crate::{
+    delivery::queue::{
+        log::{
+            Log, ReaderState,
+            segment::{Segment, WIDTH},
+        },
+        received::Received,
+    },
+    event::payload::Event,
+    faults::{self, Step},
+    sync::Ordering,
+};
 
 /// What a reader found.
 pub(crate) enum Next<T: Event> {
@@ -50,8 +60,8 @@ impl<T: Event> Log<T> {
                 state.readers.len() - 1
             }
         };
-        // A log that was empty of readers has no segment; one begins where the head stands.
-        if state.segments.is_empty() && !start.is_multiple_of(super::WIDTH) {
+        // A log that was empty of readers has no segment; one begins where the head is.
+        if state.segments.is_empty() && !start.is_multiple_of(WIDTH) {
             state.begin_segment(Segment::<T>::base_of(start), &self.info);
         }
         Reader {
@@ -65,9 +75,9 @@ impl<T: Event> Log<T> {
 }
 
 impl<T: Event> Reader<T> {
-    /// The next event, where it lies in the segment at hand; a look that gives nothing proves nothing.
+    /// Returns the next event, where it is in the segment at hand; finding nothing proves nothing.
     ///
-    /// Inlined, so that what it gives stays in registers: moved through memory it costs as much again.
+    /// Inlined, so that what it returns stays in registers: moved through memory it costs as much again.
     #[inline]
     pub(crate) fn next_at_hand(&mut self) -> Option<Received<T>> {
         let head = self.log.head.load(Ordering::Acquire);
@@ -84,7 +94,7 @@ impl<T: Event> Reader<T> {
         Some(Received::new(Arc::clone(event)))
     }
 
-    /// The next event, if there is one.
+    /// Returns the next event, if there is one.
     #[inline(never)]
     pub(crate) fn next(&mut self) -> Next<T> {
         loop {
@@ -100,8 +110,7 @@ impl<T: Event> Reader<T> {
                 let missed = behind - self.capacity;
                 self.next += missed;
                 self.moved(missed);
-                #[cfg(shuttle)]
-                if crate::faults::is(crate::faults::Fault::GapForgotten) {
+                if faults::removed(Step::GapIsReported) {
                     continue;
                 }
                 return Next::Missed(missed);
@@ -114,7 +123,7 @@ impl<T: Event> Reader<T> {
                 self.moved(1);
                 return Next::Missed(1);
             }
-            // Where the posters have meanwhile gone round, the next look finds the gap.
+            // Where the posters have gone round by now, the next turn of the loop finds the gap.
             self.enter(Segment::<T>::base_of(self.next));
         }
     }
@@ -155,15 +164,14 @@ impl<T: Event> Reader<T> {
     /// Wakes `waker` at the next event; ready if there is one already, or none to come.
     pub(crate) fn sleep(&mut self, waker: &Waker) -> Poll<()> {
         let state = self.log.state.lock();
-        // Under the lock: posts raise the head under it, so none falls between this look and the sleep.
+        // Checked under the lock, under which posts raise the head, so that none falls between check and sleep.
         if self.log.head.load(Ordering::Relaxed) != self.next
             || self.log.closed.load(Ordering::Relaxed)
         {
             return Poll::Ready(());
         }
-        #[cfg(shuttle)]
-        let state = crate::faults::relock(&self.log.state, state);
-        let mut state = state;
+
+        let mut state = faults::window(Step::SleepHoldsLock, state, &self.log.state);
         if let Some(Some(reader)) = state.readers.get_mut(self.index) {
             reader.position = self.next;
             let slept = reader.waker.replace(waker.clone()).is_some();
@@ -174,7 +182,7 @@ impl<T: Event> Reader<T> {
         Poll::Pending
     }
 
-    /// Leaves the log; whether nobody is left in it.
+    /// Leaves the log; returns whether no reader is left in it.
     pub(crate) fn leave(&mut self) -> bool {
         let segment = self.segment.take();
         let mut state = self.log.state.lock();
@@ -200,18 +208,25 @@ impl<T: Event> Reader<T> {
 #[cfg(all(test, not(shuttle)))] // the models have helpers of their own
 mod tests {
     use super::*;
-    use crate::{delivery::queue::Outlet as _, tests::Note};
+    use crate::{
+        delivery::{
+            offer::Offer,
+            queue::outlet::{Outlet as _, Slot},
+        },
+        tests::Note,
+    };
 
-    /// What came between the look and the sleep is seen by the sleep: it must not wait for the next wake-up.
+    /// What came between the last check and the sleep is seen by the sleep: it must not wait for the next wake-up.
     #[test]
-    fn nobody_sleeps_who_has_something_to_take() {
+    fn no_reader_sleeps_that_has_something_to_take() {
         let bus = crate::tests::bus(0);
         let channel = bus.declare::<Note>("jobs", "done").expect("free");
-        let log = Arc::new(Log::new(1, Arc::clone(&channel.core.info), None));
+        let log = Arc::new(Log::new(1, Arc::clone(channel.core.info()), None));
         let mut reader = log.reader("reader".into(), 1);
         let sleeps = |reader: &mut Reader<Note>| reader.sleep(Waker::noop()).is_pending();
         assert!(sleeps(&mut reader), "empty");
-        log.push(&channel.core.envelope(Note(1), None), false);
+        let offer = log.push(&channel.core.envelope(Note(1), None), Slot::Free);
+        assert_eq!(offer, Offer::Accepted);
         assert!(!sleeps(&mut reader), "an event");
         assert!(matches!(reader.next(), Next::Event(_)));
         assert!(sleeps(&mut reader), "empty again");

@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::{
-    delivery::envelope::{ChannelInfo, Envelope, Extra},
-    event::dynamic::Event,
+    delivery::envelope::Envelope,
+    event::{info::ChannelInfo, payload::Event, posted::Extra},
 };
 
 /// Events per segment; a power of two.
@@ -13,6 +13,7 @@ pub(super) const WIDTH: u64 = 32;
 pub(crate) struct Segment<T: Event> {
     /// The position of the first slot; a multiple of [`WIDTH`].
     base: u64,
+    info: Arc<ChannelInfo>,
     slots: Box<[Slot<T>]>,
 }
 
@@ -25,11 +26,12 @@ struct Slot<T: Event> {
 impl<T: Event> Segment<T> {
     pub(super) fn new(base: u64, info: &Arc<ChannelInfo>) -> Self {
         let slot = |_| Slot {
-            place: Arc::new(Envelope::place(Arc::clone(info))),
+            place: Arc::new(Envelope::slot(Arc::clone(info))),
             shared: OnceLock::new(),
         };
         Self {
             base,
+            info: Arc::clone(info),
             slots: (0..WIDTH).map(slot).collect(),
         }
     }
@@ -47,19 +49,19 @@ impl<T: Event> Segment<T> {
         self.base + WIDTH
     }
 
-    /// Writes a slot in its own place. Whoever writes holds the log's lock and raises its head afterwards, so each
-    /// slot is written once, and before anybody reads it.
+    /// Writes a slot in its own place. The writer holds the log's lock and raises its head afterwards, so each slot is
+    /// written once, and before it is read.
     #[inline]
     pub(super) fn write(&self, position: u64, extra: Option<Box<Extra>>, payload: T) {
         self.slots[index_of(position)].place.fill(extra, payload);
     }
 
-    /// The same for an event that others got too, or for one that was lost.
+    /// Does the same for an event that others got too, or for one that was lost.
     pub(super) fn share(&self, position: u64, event: Option<Arc<Envelope<T>>>) {
         let _written_once: Result<(), _> = self.slots[index_of(position)].shared.set(event);
     }
 
-    /// The event at a position of this segment; none before it was written, or if it was lost.
+    /// Returns the event at a position of this segment; none before it was written, or if it was lost.
     #[inline]
     pub(super) fn read(&self, position: u64) -> Option<&Arc<Envelope<T>>> {
         let slot = &self.slots[index_of(position)];
@@ -69,23 +71,23 @@ impl<T: Event> Segment<T> {
         slot.shared.get()?.as_ref()
     }
 
-    /// Whether the event at this position was lost.
+    /// Returns whether the event at this position was lost.
     pub(super) fn is_lost(&self, position: u64) -> bool {
         matches!(self.slots[index_of(position)].shared.get(), Some(None))
     }
 
-    /// Drops the events; a place that somebody still refers to is left to them.
+    /// Drops the events; a place that a receiver still refers to is left to it.
     pub(super) fn clear(&mut self) {
         for slot in &mut self.slots {
             slot.shared.take();
             match Arc::get_mut(&mut slot.place) {
                 Some(place) => place.empty(),
-                None => slot.place = Arc::new(slot.place.another()),
+                None => slot.place = Arc::new(Envelope::slot(Arc::clone(&self.info))),
             }
         }
     }
 
-    /// Starts anew; only once cleared.
+    /// Starts again at `base`; only once cleared.
     pub(super) fn begin(&mut self, base: u64) {
         self.base = base;
     }

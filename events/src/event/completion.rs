@@ -1,9 +1,10 @@
-//! [`Completion`]: who still has to handle an event. Events that nobody can ask about have none.
+//! [`Completion`]: which handlers are not done with an event yet. Events that no one can ask about have none.
 
 use std::{sync::OnceLock, task::Waker};
 
 use crate::{
     error::Refusal,
+    faults::{self, Step},
     sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering},
 };
 
@@ -13,7 +14,7 @@ pub const MAX_WORKERS: usize = 128;
 /// Counts down from the moment an event is accepted until all its handlers have run.
 ///
 /// `left` starts at one for the dispatch itself, which adds one per worker and async handler *before* the event
-/// is handed over and takes its own away last; so it reaches zero once, when nobody is left.
+/// is handed over and takes its own away last; so it reaches zero once, when no handler is left.
 #[derive(Debug)]
 pub(crate) struct Completion {
     left: AtomicU32,
@@ -22,7 +23,7 @@ pub(crate) struct Completion {
     /// How many workers will never handle it, because their mailbox was full. Written before `left` can reach
     /// zero.
     missed: AtomicU32,
-    /// Why nobody heard of it, where that is so.
+    /// Why no one heard of it, where that is so.
     refusal: OnceLock<Refusal>,
     waker: Mutex<Option<Waker>>,
 }
@@ -39,7 +40,7 @@ impl Completion {
         }
     }
 
-    /// Before the event goes into worker `index`'s mailbox.
+    /// Counts worker `index`, before the event goes into its mailbox.
     pub(crate) fn expect_worker(&self, index: usize) {
         self.workers[index / 64].fetch_or(1 << (index % 64), Ordering::Relaxed);
         self.left.fetch_add(1, Ordering::Relaxed);
@@ -50,17 +51,17 @@ impl Completion {
         self.one_done();
     }
 
-    /// A worker will never handle it.
+    /// Notes that a worker will never handle it.
     pub(crate) fn worker_missed(&self) {
         self.missed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many workers never heard of it.
+    /// Returns how many workers missed it.
     pub(crate) fn missed(&self) -> u32 {
         self.missed.load(Ordering::Relaxed)
     }
 
-    /// Nobody will hear of it.
+    /// Notes that no one will hear of it.
     pub(crate) fn refused(&self, refusal: Refusal) {
         // Set once: an event is either dispatched or discarded.
         let _: Result<(), Refusal> = self.refusal.set(refusal);
@@ -71,7 +72,7 @@ impl Completion {
         self.refusal.get()
     }
 
-    /// Before the event goes to an async handler.
+    /// Counts an async handler, before the event goes into its queue.
     pub(crate) fn expect_task(&self) {
         self.left.fetch_add(1, Ordering::Relaxed);
     }
@@ -80,7 +81,7 @@ impl Completion {
         self.one_done();
     }
 
-    /// The inline handlers have run, and the rest was handed out.
+    /// Notes that the inline handlers have run and the rest was handed out.
     pub(crate) fn dispatched(&self) {
         self.dispatched.store(true, Ordering::Release);
         self.one_done();
@@ -90,24 +91,14 @@ impl Completion {
         self.left.load(Ordering::Acquire) == 0
     }
 
-    /// Notes who is to be woken; whether everything was done already.
+    /// Notes whom to wake; returns whether everything was done already.
     pub(crate) fn wake_when_done(&self, waker: &Waker) -> bool {
         let slot = self.waker.lock();
-        // Read under the lock: who counts to zero takes the lock afterwards, and finds the waker.
-        #[cfg(shuttle)]
-        let slot = {
-            let done = self.is_done();
-            let slot = crate::faults::relock(&self.waker, slot);
-            if done {
-                return true;
-            }
-            slot
-        };
-        #[cfg(not(shuttle))]
+        // Read under the lock: the handler that counts to zero takes the lock afterwards, and finds the waker.
         if self.is_done() {
             return true;
         }
-        let mut slot = slot;
+        let mut slot = faults::window(Step::SleepHoldsLock, slot, &self.waker);
         match &*slot {
             Some(known) if known.will_wake(waker) => {}
             _ => *slot = Some(waker.clone()),
@@ -119,7 +110,7 @@ impl Completion {
         self.dispatched.load(Ordering::Acquire)
     }
 
-    /// The workers that have not answered, and how many others.
+    /// Returns the workers that have not answered, and how many others.
     pub(crate) fn missing(&self) -> (Vec<usize>, usize) {
         let workers: Vec<_> = (0..MAX_WORKERS)
             .filter(|index| {
@@ -134,7 +125,7 @@ impl Completion {
 
     fn one_done(&self) {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // Taken out first: the lock is not held while somebody is woken.
+            // Taken out first: no lock is held while a waker runs.
             let waker = self.waker.lock().take();
             if let Some(waker) = waker {
                 waker.wake();

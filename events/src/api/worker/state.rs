@@ -5,30 +5,35 @@ use std::{
     collections::{HashMap, VecDeque},
     mem,
     panic::{self, AssertUnwindSafe},
-    rc::{self, Rc},
+    rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll},
 };
 
-use tidings_core::Operation;
+use tidings_core::{BoxError, Operation, panic_text};
 
 use crate::{
     api::bus::WorkerEvents,
     delivery::{
-        envelope::{ChannelInfo, Posted},
         feed::Lifecycle,
         mailbox::{Mail, Mailbox},
     },
-    error::BoxError,
     event::{
         gap::Gap,
         handler::{Entry, Mortal},
+        info::ChannelInfo,
         name::Pattern,
+        posted::Posted,
     },
     hub::Hub,
-    route::run::{SAMPLED, Stopwatch, failed, handler_span, panicked, spans_are_on},
-    sync,
-    thread::frame::{Frame, under},
+    route::{
+        registry::Change,
+        run::{Stopwatch, Timing, failed, handler_span, panicked, spans_are_on},
+    },
+    thread::{
+        frame::{Frame, under},
+        places::{self, Leave},
+    },
 };
 
 /// A worker's handler: it takes the payload out of the event itself.
@@ -36,9 +41,10 @@ pub(crate) type LocalEntry = Entry<LocalFn>;
 
 pub(crate) type LocalFn = Box<dyn Fn(&dyn Posted) -> Result<(), BoxError>>;
 
-pub(crate) struct LocalInner {
-    pub(crate) bus: WorkerEvents,
-    pub(crate) mailbox: Arc<Mailbox>,
+pub(crate) struct LocalState {
+    bus: WorkerEvents,
+    hub: Arc<Hub>,
+    mailbox: Arc<Mailbox>,
     handlers: RefCell<Vec<Handler>>,
     /// The handlers of each channel seen so far, in order; emptied when a registration comes or goes.
     routes: RefCell<HashMap<u32, Rc<LocalRoute>>>,
@@ -46,7 +52,7 @@ pub(crate) struct LocalInner {
     /// Mail taken out of the mailbox and not handled yet. Here, and not on the stack of `run`, so that a `run`
     /// that is dropped loses nothing.
     in_hand: RefCell<VecDeque<Mail>>,
-    pub(crate) on_gap: RefCell<Vec<GapHandler>>,
+    on_gap: RefCell<Vec<GapHandler>>,
     running: Cell<bool>,
     turns: Cell<u64>,
     /// Whether the place was given up.
@@ -65,43 +71,10 @@ struct LocalRoute {
     narrow: [Box<[Rc<LocalEntry>]>; 3],
 }
 
-sync::thread_local! {
-    /// The places that this thread has taken, given up when it ends. Handlers may hold clones of their worker's
-    /// handle, in a circle that nothing else would break.
-    static PLACES: RefCell<Vec<Place>> = no_places();
-}
-
-/// Not a `const` initializer: the model checker's macro takes none.
-fn no_places() -> RefCell<Vec<Place>> {
-    RefCell::default()
-}
-
-struct Place(rc::Weak<LocalInner>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(inner) = self.0.upgrade() {
-            inner.leave();
-        }
-    }
-}
-
-/// The worker of this bus that the thread is.
-pub(crate) fn current(hub: &Arc<Hub>) -> Option<usize> {
-    let place = |place: &Place| {
-        let inner = place.0.upgrade()?;
-        Arc::ptr_eq(&inner.bus.inner.hub, hub).then_some(inner.mailbox.index)
-    };
-    // While the thread is torn down it is no worker any more.
-    PLACES
-        .try_with(|places| places.borrow().iter().find_map(place))
-        .ok()
-        .flatten()
-}
-
-impl LocalInner {
+impl LocalState {
     pub(crate) fn new(bus: WorkerEvents, mailbox: &Arc<Mailbox>) -> Rc<Self> {
         let inner = Rc::new(Self {
+            hub: Arc::clone(bus.hub()),
             bus,
             mailbox: Arc::clone(mailbox),
             handlers: RefCell::new(Vec::new()),
@@ -113,14 +86,32 @@ impl LocalInner {
             turns: Cell::new(0),
             left: Cell::new(false),
         });
-        PLACES.with(|places| {
-            let mut places = places.borrow_mut();
-            places.retain(|place| place.0.strong_count() > 0);
-            places.push(Place(Rc::downgrade(&inner)));
-        });
-        let hub = &inner.bus.inner.hub;
-        hub.signal(Lifecycle::WorkerAttached(mailbox.index));
+
+        let taken: Weak<Self> = Rc::downgrade(&inner);
+        places::take(inner.hub.id(), mailbox.index(), taken);
+        inner.hub.signal(Lifecycle::WorkerAttached(mailbox.index()));
         inner
+    }
+
+    pub(crate) fn bus(&self) -> &WorkerEvents {
+        &self.bus
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.mailbox.index()
+    }
+
+    pub(crate) fn has_mail(&self) -> bool {
+        self.mailbox.has_mail()
+    }
+
+    /// Reports to a shutdown that this worker may have become idle.
+    pub(crate) fn work_ended(&self) {
+        self.hub.work().ended();
+    }
+
+    pub(crate) fn on_gap(&self, handler: GapHandler) {
+        self.on_gap.borrow_mut().push(handler);
     }
 
     pub(crate) fn add(&self, patterns: &[Pattern], entry: &Rc<LocalEntry>) {
@@ -132,11 +123,10 @@ impl LocalInner {
             });
         }
         drop(self.forget_routes());
-        self.bus.inner.hub.describe(info, Some(self.mailbox.index));
+        self.hub.registry().describe(info, Some(self.index()));
         for pattern in patterns {
-            self.bus
-                .inner
-                .change_interest(pattern, self.mailbox.index, true);
+            let bus = self.bus.bus();
+            bus.change_interest(pattern, self.index(), Change::Listens);
         }
     }
 
@@ -162,19 +152,18 @@ impl LocalInner {
     fn forget(&self, removed: &[Handler]) {
         for handler in removed {
             handler.entry.kill();
-            self.bus.inner.hub.forget(handler.entry.info.serial);
-            self.bus
-                .inner
-                .change_interest(&handler.pattern, self.mailbox.index, false);
+            self.hub.registry().forget(handler.entry.info.serial);
+            let bus = self.bus.bus();
+            bus.change_interest(&handler.pattern, self.index(), Change::Stops);
         }
     }
 
-    /// The right to run the mailbox, unless somebody has it.
+    /// Claims the right to run the mailbox, unless another call has it.
     pub(crate) fn claim(&self) -> Option<Running<'_>> {
         (!self.running.replace(true)).then(|| Running(self))
     }
 
-    /// Ready with true when there is mail in hand, with false when none can come any more.
+    /// Waits for mail: ready with true when there is some in hand, with false when none can come any more.
     pub(crate) fn poll_mail(&self, context: &mut Context<'_>) -> Poll<bool> {
         let mut in_hand = self.in_hand.borrow_mut();
         if in_hand.is_empty() {
@@ -184,7 +173,7 @@ impl LocalInner {
         }
     }
 
-    /// Whether there is mail in hand now, without going to sleep for it.
+    /// Returns whether there is mail in hand now, without going to sleep for it.
     pub(crate) fn take_mail(&self) -> bool {
         let mut in_hand = self.in_hand.borrow_mut();
         !in_hand.is_empty() || self.mailbox.take(&mut in_hand)
@@ -194,7 +183,7 @@ impl LocalInner {
         self.in_hand.borrow_mut().pop_front()
     }
 
-    /// Runs the handlers; whether it was an event (and no gap).
+    /// Runs the handlers; returns whether it was an event (and no gap).
     pub(crate) fn handle(&self, mail: Mail) -> bool {
         match mail {
             Mail::Event(event) => {
@@ -202,7 +191,7 @@ impl LocalInner {
                     self.run_handlers(frame, &*event);
                     self.mailbox.finished(&*event);
                     drop(event);
-                    frame.settle();
+                    frame.run_deferred();
                 });
                 true
             }
@@ -219,14 +208,14 @@ impl LocalInner {
         let route = self.route(info);
         let turn = self.turns.get();
         self.turns.set(turn + 1);
-        let timed = turn.is_multiple_of(SAMPLED);
+        let timing = Timing::of(turn);
         let spans = spans_are_on();
         let _span = meta.span().enter();
         under(meta.cause(), || {
             frame.run(info.index, meta.trail(), || {
-                let record = &*frame.record;
+                let record = frame.record();
                 record.begin();
-                let mut stopwatch = timed.then(Stopwatch::start);
+                let mut stopwatch = timing.is_on().then(Stopwatch::start);
                 for entry in route.of(meta.operation) {
                     let Some(serial) = entry.live() else { continue };
                     record.runs(serial);
@@ -289,7 +278,7 @@ impl LocalInner {
     }
 
     fn report_gap(&self, channel: u32, missed: u64) {
-        let (source, event) = self.bus.inner.hub.channel_name(channel);
+        let (source, event) = self.hub.channel_name(channel);
         let gap = Gap {
             source,
             event,
@@ -298,7 +287,7 @@ impl LocalInner {
         tracing::warn!(
             source = &*gap.source,
             event = &*gap.event,
-            worker = self.mailbox.index,
+            worker = self.index(),
             missed,
             "a worker's mailbox was full"
         );
@@ -306,8 +295,8 @@ impl LocalInner {
         for handler in handlers {
             if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| handler(&gap))) {
                 tracing::error!(
-                    worker = self.mailbox.index,
-                    panic = crate::route::run::panic_text(&*panic),
+                    worker = self.index(),
+                    panic = panic_text(&*panic),
                     "a gap handler panicked"
                 );
             }
@@ -316,34 +305,39 @@ impl LocalInner {
 
     /// Gives the place up: the mailbox closes, what was not handled is counted or passed on, and the handlers
     /// go.
-    fn leave(&self) {
+    fn give_up(&self) {
         // The end of the thread and that of the last handle both come here.
         if self.left.replace(true) {
             return;
         }
         let in_hand = mem::take(&mut *self.in_hand.borrow_mut());
-        let hub = &self.bus.inner.hub;
-        hub.signal(Lifecycle::WorkerLeft(self.mailbox.index));
+        self.hub.signal(Lifecycle::WorkerLeft(self.index()));
         for event in self.mailbox.close(in_hand) {
             if event.meta().unique().is_some() {
                 Arc::clone(&event).reassign();
             }
             if let Some(completion) = event.meta().completion() {
-                completion.worker_done(self.mailbox.index);
+                completion.worker_done(self.index());
             }
         }
         let handlers = mem::take(&mut *self.handlers.borrow_mut());
         let routes = self.forget_routes();
         let on_gap = mem::take(&mut *self.on_gap.borrow_mut());
         self.forget(&handlers);
-        self.bus.inner.hub.maybe_quiet();
+        self.work_ended();
         drop((handlers, routes, on_gap));
     }
 }
 
-impl Drop for LocalInner {
+impl Leave for LocalState {
+    fn leave(&self) {
+        self.give_up();
+    }
+}
+
+impl Drop for LocalState {
     fn drop(&mut self) {
-        self.leave();
+        self.give_up();
     }
 }
 
@@ -369,7 +363,7 @@ impl LocalRoute {
 }
 
 /// Gives the right to run the mailbox back.
-pub(crate) struct Running<'a>(&'a LocalInner);
+pub(crate) struct Running<'a>(&'a LocalState);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {

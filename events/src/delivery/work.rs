@@ -1,0 +1,61 @@
+//! [`Work`]: what is under way on a bus, so that a shutdown knows when all has ended.
+
+use std::pin::pin;
+
+use tokio::sync::Notify;
+
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+
+#[derive(Default)]
+pub(crate) struct Work {
+    /// Nothing new is accepted.
+    closed: AtomicBool,
+    /// Events that async handlers have accepted and not finished.
+    tasks: AtomicU64,
+    /// Notified when the bus may have become idle; only a shutdown listens.
+    idle: Notify,
+}
+
+impl Work {
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn begin_task(&self) {
+        self.tasks.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn end_task(&self) {
+        self.tasks.fetch_sub(1, Ordering::AcqRel);
+        self.ended();
+    }
+
+    pub(crate) fn has_tasks(&self) -> bool {
+        self.tasks.load(Ordering::Acquire) > 0
+    }
+
+    /// Reports that some work has ended: a shutdown checks whether it was the last.
+    pub(crate) fn ended(&self) {
+        if self.is_closed() {
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// Waits until `done` holds; it is asked again whenever work has ended.
+    pub(crate) async fn until(&self, done: impl Fn() -> bool) {
+        loop {
+            let mut changed = pin!(self.idle.notified());
+            // Listens before it checks, so that no end falls in between.
+            changed.as_mut().enable();
+            if done() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
