@@ -1,26 +1,28 @@
-//! From a request to its answer: token, path, method, then the resource's own handler.
+//! From a request to its answer: guards, path, method, then the resource's own handler.
 //!
-//! Around all of it: a panic becomes a 500, every answer carries `X-Tidings-Node`, and what only the log may
-//! know goes there under the request's id. `HEAD` is handled as `GET`; axum leaves out the body and keeps its length.
+//! Around all of it: a panic becomes a 500, every answer carries `X-Tidings-Node`, every write leaves a line in the log, and
+//! what only the log may know goes there under the request's id. `HEAD` is handled as `GET`; axum leaves out the body and
+//! keeps its length.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     Router,
-    extract::{OriginalUri, Request, State},
+    extract::{ConnectInfo, OriginalUri, Request, State},
     response::{IntoResponse as _, Response},
 };
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use tidings::Node;
+use http::{HeaderName, HeaderValue, Method, StatusCode, request::Parts};
+use serde_json::Value as Json;
+use tidings::{Node, core::panic_text};
 use uuid::Uuid;
 
 use crate::{
-    AdminOptions, answer,
+    AdminOptions, answer, audit,
     problem::{Kind, Problem},
-    request::{decode, query::Query, token},
+    request::{decode, guard, query::Query, token, upload::Upload},
     resource::{
-        cache, metrics,
+        cache, health, metrics, root,
         rows::{self, Input},
         schema, status,
     },
@@ -35,7 +37,8 @@ const REQUEST: HeaderName = HeaderName::from_static("x-tidings-request");
 /// The admin API of a node, for every entity that its schema shows there.
 ///
 /// The router has no paths of its own kind: one fallback takes every request, so it can be served as it is or
-/// nested under a prefix, and the links in its answers keep that prefix.
+/// nested under a prefix, and the links in its answers keep that prefix. Served with axum's
+/// `into_make_service_with_connect_info::<SocketAddr>()` it also knows where a write came from, for the log.
 ///
 /// # Cancel safety
 ///
@@ -79,26 +82,27 @@ struct Api {
 
 async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     let id = Uuid::new_v4().to_string();
-    let method = request.method().clone();
-    // A path may hold a secret, such as an API key; its first segment names no row.
-    let collection = request
-        .uri()
-        .path()
-        .split('/')
-        .nth(1)
-        .unwrap_or_default()
-        .to_owned();
+    let (parts, body) = request.into_parts();
+    let mut body = Upload::new(&parts.headers, body);
+
     // The guard may drop state that a panic left half done; nothing is shared but the node, whose locks heal.
-    let responded = AssertUnwindSafe(api.respond(request)).catch_unwind().await;
-    let outcome = responded.unwrap_or_else(|panic| Err(Problem::internal(panic_message(&*panic))));
+    let responded = AssertUnwindSafe(api.respond(&parts, &mut body)).catch_unwind();
+    let outcome = responded.await.unwrap_or_else(|panic| {
+        let text = panic_text(&*panic);
+        Err(Problem::internal(format!("panicked: {text}")))
+    });
+
+    // A path may hold a secret, such as an API key; its first segment names no row.
+    let collection = parts.uri.path().split('/').nth(1).unwrap_or_default();
     let mut response = outcome.unwrap_or_else(|problem| {
         let cause = problem.cause().map(str::to_owned);
         let response = problem.into_response();
+        let method = &parts.method;
         match cause {
             Some(cause) if response.status().is_server_error() => {
                 tracing::error!(request = id, %method, collection, cause, "an admin request failed");
             }
-            // What a client did wrong wakes nobody up.
+            // A client's mistake is no operator's emergency.
             Some(cause) => {
                 tracing::info!(request = id, %method, collection, cause, "an admin request was refused");
             }
@@ -106,40 +110,56 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
         }
         response
     });
+    if !parts.method.is_safe() {
+        let from = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let from = from.map(|connection| connection.0);
+        audit::log(&id, &parts.method, collection, from, &mut response);
+    }
+
     let headers = response.headers_mut();
     headers.insert(NODE, api.name.clone());
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST, id);
     }
+    body.end(headers).await;
     response
 }
 
 impl Api {
-    async fn respond(&self, request: Request) -> Result<Response, Problem> {
-        refuse_cross_site(request.headers())?;
-        if let Some(token) = &self.options.token {
-            token::check(token, request.headers())?;
+    async fn respond(&self, parts: &Parts, body: &mut Upload) -> Result<Response, Problem> {
+        let segments = decode::segments(parts.uri.path());
+        let resource = match &segments {
+            Ok(Some(segments)) => self.routes.resolve(segments),
+            Ok(None) | Err(_) => None,
+        };
+        if !resource.as_ref().is_some_and(Resource::is_public) {
+            guard::check(&self.options, parts)?;
+            if let Some(token) = &self.options.token {
+                token::check(token, &parts.headers)?;
+            }
         }
-        let (parts, body) = request.into_parts();
-        let segments = decode::segments(parts.uri.path())
-            .map_err(|error| {
-                Problem::new(Kind::InvalidPath, format!("cannot read the path: {error}"))
-            })?
-            .ok_or_else(Problem::not_found)?;
-        let resource = self
-            .routes
-            .resolve(&segments)
-            .ok_or_else(Problem::not_found)?;
-        let method = match parts.method {
-            Method::HEAD => Method::GET,
-            method => method,
+
+        // Only now is it told whether there is such a path.
+        if let Err(error) = &segments {
+            let message = format!("cannot read the path: {error}");
+            return Err(Problem::new(Kind::InvalidPath, message));
+        }
+        let resource = resource.ok_or_else(Problem::not_found)?;
+        let method = match &parts.method {
+            &Method::HEAD => Method::GET,
+            method => method.clone(),
         };
         if !resource.methods().contains(&method) {
             return Err(Problem::method_not_allowed(resource.allow()));
         }
         let query = Query::parse(parts.uri.query());
+        if !resource.takes_arguments(&method) {
+            query.none()?;
+        }
+
         let original = parts.extensions.get::<OriginalUri>();
         let input = Input {
+            node: &self.node,
             path: original.map_or(parts.uri.path(), |uri| uri.0.path()),
             query: &query,
             headers: &parts.headers,
@@ -156,6 +176,7 @@ impl Api {
         input: Input<'_>,
     ) -> Result<Response, Problem> {
         let node = &self.node;
+        let ok = |body: &Json| Ok(answer::json(StatusCode::OK, body));
         match resource {
             Resource::Collection(schema) => {
                 let all = rows::rows(node, schema)?;
@@ -176,40 +197,18 @@ impl Api {
             Resource::Referred(schema, referred, item) => {
                 rows::referred(node, schema, referred, item).await
             }
-            Resource::Schema(of) => {
-                let described = schema::describe(of, node.schemas());
-                Ok(answer::json(StatusCode::OK, &described))
-            }
+            Resource::Schema(of) => ok(&schema::describe(of, node.schemas())),
             Resource::SchemaCacheKey(schema) => cache::key_of(schema, input.query),
             Resource::Cache => cache::purge(node, input.query),
             Resource::CacheEntry(key) if method == Method::DELETE => {
                 cache::invalidate(node, key, input.query)
             }
             Resource::CacheEntry(key) => cache::show(node, key),
-            Resource::Status => Ok(answer::json(StatusCode::OK, &status::of(node).await)),
+            Resource::Status => ok(&status::of(node).await),
             Resource::Metrics => Ok(metrics::of(node)),
+            Resource::Livez => Ok(health::live()),
+            Resource::Readyz => Ok(health::ready(node, &self.options.readiness).await),
+            Resource::Root => ok(&root::of(node, &self.routes, input.path)),
         }
     }
-}
-
-/// Refuses what a browser sends for a page of another site: such a page can post a form without being asked, and
-/// an API on a loopback address may have no token. Other clients do not send the header.
-fn refuse_cross_site(headers: &HeaderMap) -> Result<(), Problem> {
-    let site = headers.get("sec-fetch-site");
-    if site.is_some_and(|site| site.as_bytes() == b"cross-site") {
-        let message = "this API takes no requests from pages of other sites";
-        return Err(Problem::new(Kind::CrossSite, message));
-    }
-    Ok(())
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!(
-        "panicked: {}",
-        text.unwrap_or("with a value that is not text")
-    )
 }

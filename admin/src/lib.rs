@@ -14,16 +14,21 @@
 //! # What it refuses
 //!
 //! Bodies that are neither JSON nor a form, that are too long or too slow, that name a key twice; paths and
-//! queries that are not UTF-8; every request without the token, where one is set. It speaks no TLS and has no
-//! users: bind it to a loopback address or put it behind what has both.
+//! queries that are not UTF-8, arguments that mean nothing; every request without the token, where one is set, and
+//! where none is, every request to another name than a loopback one; writes from pages of other sites. It speaks no
+//! TLS and has no users: bind it to a loopback address or put it behind a proxy that has both.
 
 // The order of these lines is the order of the layers, lowest first: a module imports from lines above it alone.
+// Why a program is not ready; knows nothing of requests.
+mod readiness;
 // What can be said about an API; knows nothing of requests.
 mod options;
 // Responses with a body; knows no resource.
 mod answer;
 // Refusals in their one shape; knows no resource.
 mod problem;
+// A line in the log for each write; knows no value of any row.
+mod audit;
 // What a client said, as values; knows schemas, and no rows.
 mod request;
 // Rows by the names that paths give them; knows the store, and no HTTP.
@@ -35,4 +40,9 @@ mod resource;
 // From a request to its answer: guards, routing, what every answer carries.
 mod api;
 
-pub use self::{api::router, options::AdminOptions};
+pub use self::{
+    api::router,
+    options::AdminOptions,
+    problem::malformed,
+    readiness::{Readiness, Unready},
+};

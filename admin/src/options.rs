@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::Readiness;
+
 /// How an admin API behaves.
 ///
 /// # Examples
@@ -12,12 +14,15 @@ use std::{fmt, time::Duration};
 /// let options = AdminOptions::new().token("s3cret").body_limit(64 * 1024);
 /// assert!(!format!("{options:?}").contains("s3cret"));
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 #[must_use]
 pub struct AdminOptions {
     pub(crate) token: Option<String>,
     pub(crate) body_limit: usize,
     pub(crate) body_patience: Duration,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) null_names: Vec<(String, String)>,
+    pub(crate) readiness: Readiness,
 }
 
 impl AdminOptions {
@@ -27,6 +32,9 @@ impl AdminOptions {
             token: None,
             body_limit: 1024 * 1024,
             body_patience: Duration::from_secs(30),
+            hosts: Vec::new(),
+            null_names: Vec::new(),
+            readiness: Readiness::new(),
         }
     }
 
@@ -34,6 +42,25 @@ impl AdminOptions {
     /// shuts the API.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
+        self
+    }
+
+    /// Adds a name that the API answers to without a token, besides the loopback ones; without a port.
+    pub fn host(mut self, name: impl Into<String>) -> Self {
+        self.hosts.push(name.into());
+        self
+    }
+
+    /// Accepts `null` under a name that is no field of an entity, as rows hold it that were copied from elsewhere. Any
+    /// other value there is refused like every unknown field.
+    pub fn accept_null(mut self, entity: impl Into<String>, name: impl Into<String>) -> Self {
+        self.null_names.push((entity.into(), name.into()));
+        self
+    }
+
+    /// What `/readyz` tells, besides the state of the database.
+    pub fn readiness(mut self, readiness: Readiness) -> Self {
+        self.readiness = readiness;
         self
     }
 
@@ -63,6 +90,9 @@ impl fmt::Debug for AdminOptions {
             .field("token", &self.token.as_ref().map(|_| "..."))
             .field("body_limit", &self.body_limit)
             .field("body_patience", &self.body_patience)
+            .field("hosts", &self.hosts)
+            .field("null_names", &self.null_names)
+            .field("readiness", &self.readiness)
             .finish()
     }
 }

@@ -30,6 +30,13 @@ pub(crate) enum Kind {
     Unauthorized,
     /// A page of another site sent its visitor's browser here.
     CrossSite,
+    /// The request came by a name that is not this machine's.
+    ForeignHost,
+    InvalidHost,
+    /// The request could not be read at all.
+    Malformed,
+    TargetTooLong,
+    HeadTooLarge,
     MethodNotAllowed,
     RequestTimeout,
     PayloadTooLarge,
@@ -40,7 +47,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::SchemaViolation,
         Self::ForeignKeyViolation,
         Self::UniqueViolation,
@@ -55,6 +62,11 @@ impl Kind {
         Self::InvalidPath,
         Self::Unauthorized,
         Self::CrossSite,
+        Self::ForeignHost,
+        Self::InvalidHost,
+        Self::Malformed,
+        Self::TargetTooLong,
+        Self::HeadTooLarge,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::PayloadTooLarge,
@@ -79,6 +91,15 @@ impl Kind {
             Self::InvalidPath => (StatusCode::BAD_REQUEST, 21, "invalid path"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, 22, "unauthorized"),
             Self::CrossSite => (StatusCode::FORBIDDEN, 29, "cross-site request"),
+            Self::ForeignHost => (StatusCode::FORBIDDEN, 31, "foreign host"),
+            Self::InvalidHost => (StatusCode::BAD_REQUEST, 32, "invalid host"),
+            Self::Malformed => (StatusCode::BAD_REQUEST, 33, "malformed request"),
+            Self::TargetTooLong => (StatusCode::URI_TOO_LONG, 34, "target too long"),
+            Self::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                35,
+                "head too large",
+            ),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, 23, "method not allowed"),
             Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, 24, "request timeout"),
             Self::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 25, "payload too large"),
@@ -193,9 +214,6 @@ impl Problem {
 
     /// What the client reads.
     pub(crate) fn to_json(&self) -> Json {
-        if self.kind == Kind::Internal {
-            return json!({ "message": self.message });
-        }
         let (_, code, name) = self.kind.facts();
         let mut body = json!({ "code": code, "name": name, "message": self.message });
         if !self.fields.is_empty() {
@@ -203,6 +221,21 @@ impl Problem {
         }
         body
     }
+}
+
+/// Returns the body of a refusal that the server makes by itself, of a request that it cannot read: the shape of all other
+/// refusals of this API. `status` is 400, 414 or 431; any other is told as a 400.
+#[must_use]
+pub fn malformed(status: StatusCode, message: &str) -> Vec<u8> {
+    let kind = match status {
+        StatusCode::URI_TOO_LONG => Kind::TargetTooLong,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Kind::HeadTooLarge,
+        _ => Kind::Malformed,
+    };
+    Problem::new(kind, message)
+        .to_json()
+        .to_string()
+        .into_bytes()
 }
 
 impl IntoResponse for Problem {
@@ -216,10 +249,6 @@ impl IntoResponse for Problem {
         if self.kind == Kind::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if matches!(self.kind, Kind::PayloadTooLarge | Kind::RequestTimeout) {
-            // The rest of the body was not read, so the connection cannot carry another request.
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
         response
     }
 }
@@ -228,7 +257,6 @@ impl IntoResponse for Problem {
 mod tests {
     use super::*;
 
-    /// AD5
     #[test]
     fn violations_name_each_field_once() {
         let mut violations = Violations::default();
@@ -249,7 +277,9 @@ mod tests {
         let problem = Problem::internal("disk 7 of /srv is on fire");
         assert_eq!(
             problem.to_json(),
-            json!({ "message": "An unexpected error occurred" })
+            json!({
+                "code": 0, "name": "internal error", "message": "An unexpected error occurred"
+            })
         );
         assert_eq!(problem.cause(), Some("disk 7 of /srv is on fire"));
         let response = problem.into_response();

@@ -4,9 +4,13 @@
 pub(crate) mod cache;
 // Collections, items and what they refer to.
 pub(crate) mod rows;
+// `/`.
+pub(crate) mod root;
 // `/schemas/{entity}`.
 pub(crate) mod schema;
 // `/status`.
 pub(crate) mod status;
 // `/metrics`; knows the figures of `/status`.
 pub(crate) mod metrics;
+// `/livez` and `/readyz`; knows whether `/status` finds the database.
+pub(crate) mod health;

@@ -9,7 +9,7 @@ use http::Method;
 use tidings::core::Schema;
 
 /// The first segments that are the API's own.
-const RESERVED: [&str; 4] = ["cache", "metrics", "schemas", "status"];
+const RESERVED: [&str; 6] = ["cache", "livez", "metrics", "readyz", "schemas", "status"];
 
 /// Every path, by its first segment.
 #[derive(Debug)]
@@ -60,6 +60,9 @@ pub(crate) enum Resource<'a> {
     CacheEntry(&'a str),
     Status,
     Metrics,
+    Livez,
+    Readyz,
+    Root,
 }
 
 impl Routes {
@@ -98,6 +101,8 @@ impl Routes {
         match segments.as_slice() {
             ["status"] => Some(Resource::Status),
             ["metrics"] => Some(Resource::Metrics),
+            ["livez"] => Some(Resource::Livez),
+            ["readyz"] => Some(Resource::Readyz),
             ["cache"] => Some(Resource::Cache),
             ["cache", key] => Some(Resource::CacheEntry(key)),
             ["schemas", entity] => self.schema(entity).map(Resource::Schema),
@@ -106,8 +111,13 @@ impl Routes {
                 let collection = self.collections.iter().find(|other| other.name == *name)?;
                 collection.resolve(path)
             }
-            [] => None,
+            [] => Some(Resource::Root),
         }
+    }
+
+    /// The paths of the collections, without their slash.
+    pub(crate) fn collections(&self) -> impl Iterator<Item = &'static str> {
+        self.collections.iter().map(|collection| collection.name)
     }
 
     /// Every path with its methods, one a line: the contract.
@@ -149,6 +159,9 @@ impl Routes {
         line("/cache/{cache key}".to_owned(), Resource::CacheEntry(""));
         line("/status".to_owned(), Resource::Status);
         line("/metrics".to_owned(), Resource::Metrics);
+        line("/livez".to_owned(), Resource::Livez);
+        line("/readyz".to_owned(), Resource::Readyz);
+        line("/".to_owned(), Resource::Root);
         lines.join("\n") + "\n"
     }
 
@@ -197,7 +210,31 @@ impl Resource<'_> {
             | Self::Schema(..)
             | Self::SchemaCacheKey(..)
             | Self::Status
-            | Self::Metrics => &READ,
+            | Self::Metrics
+            | Self::Livez
+            | Self::Readyz
+            | Self::Root => &READ,
+        }
+    }
+
+    /// Whether it is told without a token, by whatever name the request came.
+    pub(crate) fn is_public(&self) -> bool {
+        matches!(self, Self::Livez | Self::Readyz)
+    }
+
+    /// Whether a method has a use for arguments of the query; elsewhere they are refused.
+    pub(crate) fn takes_arguments(&self, method: &Method) -> bool {
+        match self {
+            Self::Collection(..) | Self::NestedCollection(..) => method == Method::GET,
+            Self::CacheEntry(..) => method == Method::DELETE,
+            Self::SchemaCacheKey(..) | Self::Cache | Self::Livez | Self::Readyz => true,
+            Self::Item(..)
+            | Self::NestedItem(..)
+            | Self::Referred(..)
+            | Self::Schema(..)
+            | Self::Status
+            | Self::Metrics
+            | Self::Root => false,
         }
     }
 
@@ -340,7 +377,6 @@ mod tests {
         lines.join("\n") + "\n"
     }
 
-    /// AD5
     #[test]
     fn the_contract_is_the_committed_one() {
         let routes = Routes::new(&gateway());

@@ -4,6 +4,8 @@
 mod names;
 // What a client hears of the store's errors.
 mod store_error;
+// References by another field than the primary key.
+pub(crate) mod references;
 // Rows of an entity or of one parent.
 mod named;
 

@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, convert::Infallible, future::Future, rc::Rc, sync::Arc};
 
+use axum::extract::ConnectInfo;
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
 use tokio::{
@@ -158,12 +159,13 @@ pub(crate) fn serve_admin(
             return;
         }
         let watch = tokio::spawn(Arc::clone(&connections).watch(|| {}));
-        let accepting = acceptor.run(cue.stopped(), |stream, _address, seat| {
+        let accepting = acceptor.run(cue.stopped(), |stream, address, seat| {
             let registered = connections.open(seat);
             let state = Arc::clone(registered.state());
             let io = GuardedIo::new(stream, Arc::clone(&state), imprint.clone());
             let service = hyper_util::service::TowerToHyperService::new(router.clone());
-            let service = service_fn(move |request: Request<Incoming>| {
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(ConnectInfo(address));
                 let answering = state.answering();
                 let answer = hyper::service::Service::call(&service, request);
                 async move {

@@ -9,12 +9,11 @@ use std::{
     time::Duration,
 };
 
-use http::StatusCode;
 use tidings::{
-    BoxError, Cache, Node, NodeBuilder, PageQuery, Store, Worker,
+    BoxError, Cache, Entity, Node, NodeBuilder, PageQuery, Store, Worker,
     cache::{CacheBuilder, Policy},
 };
-use tidings_admin::AdminOptions;
+use tidings_admin::{AdminOptions, Readiness, Unready};
 
 use crate::{
     Acl, Consumer, KeyAuthCredential, Plugin, Settings,
@@ -56,6 +55,7 @@ pub struct Gateway {
     proxy: SocketAddr,
     admin: SocketAddr,
     director: Director,
+    readiness: Readiness,
 }
 
 /// Builds a [`Gateway`] with plugins of its user's. Made by [`Gateway::builder`].
@@ -177,6 +177,7 @@ impl Gateway {
     ///
     /// Dropping the future leaves the requests finishing on their own.
     pub async fn shutdown(mut self) {
+        self.readiness.begin(Unready::Draining);
         self.director.drain().await;
         let report = self.node.shutdown(NODE_SHUTDOWN).await;
         if !report.is_clean() {
@@ -238,9 +239,15 @@ impl GatewayBuilder {
             .await
             .map_err(|error| StartError::new("the node did not start", error))?;
 
+        let readiness = Readiness::new();
+        readiness.begin(Unready::WarmingUp);
         warm::up(&node, &settings.warm_up).await;
+        readiness.end(Unready::WarmingUp);
 
-        let mut options = AdminOptions::new();
+        // Rows that were copied from gateways of the same model hold it.
+        let mut options = AdminOptions::new()
+            .accept_null(KeyAuthCredential::NAME, "ttl")
+            .readiness(readiness.clone());
         if let Some(token) = &settings.admin_token {
             options = options.token(token.expose());
         }
@@ -264,6 +271,7 @@ impl GatewayBuilder {
             proxy: addresses.0,
             admin: addresses.1,
             director,
+            readiness,
         })
     }
 }
@@ -323,15 +331,8 @@ fn cache(settings: &Settings) -> CacheBuilder {
 
 /// What hyper's own refusals are made to look like on the admin side.
 fn admin_imprint(node_id: &str) -> Imprint {
-    let body = |status: StatusCode, message: &str| {
-        // The shape of the admin API's errors; no code of theirs fits a request that is not HTTP.
-        let name = status.canonical_reason().unwrap_or("error").to_lowercase();
-        serde_json::json!({ "name": name, "message": message })
-            .to_string()
-            .into_bytes()
-    };
     Imprint {
         lines: format!("x-tidings-node: {node_id}\r\n").into(),
-        body,
+        body: tidings_admin::malformed,
     }
 }

@@ -1,43 +1,51 @@
-//! Request bodies: their type, their size, the time they take, and the JSON object they mean.
+//! Request bodies: their type, and the JSON object that they mean.
 
-use std::{error::Error as StdError, time::Duration};
-
-use axum::body::Body;
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value as Json};
-use tidings::core::Schema;
 
-use super::{decode, form, json};
-use crate::problem::{Kind, Problem};
+use super::{
+    decode,
+    form::{self, Form},
+    json, multipart,
+    upload::Upload,
+};
+use crate::{
+    AdminOptions,
+    problem::{Kind, Problem},
+};
 
 /// How a body is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Format {
     Json,
     Form,
+    /// Parts, with this between them.
+    Multipart(String),
     /// No type was named, which only an empty body may do.
     Unnamed,
 }
 
-/// Reads a body as the JSON object it means for an entity. No body at all means no fields.
+/// Reads a body as the JSON object that it means. No body at all means no fields.
 pub(crate) async fn object(
-    schema: &Schema,
+    meaning: &Form<'_>,
     headers: &HeaderMap,
-    body: Body,
-    limit: usize,
-    patience: Duration,
+    upload: &mut Upload,
+    options: &AdminOptions,
 ) -> Result<Map<String, Json>, Problem> {
     let format = format(headers)?;
-    let bytes = read(headers, body, limit, patience).await?;
+    let bytes = upload.read(headers, options).await?;
+
     let refused = |message: String| Problem::new(Kind::InvalidBody, message);
     match format {
         Format::Json => json::object(&bytes).map_err(refused),
         Format::Form => {
             let pairs = decode::pairs(&bytes)
                 .map_err(|error| refused(format!("cannot parse the body as a form: {error}")))?;
-            form::object(schema, pairs).map_err(refused)
+            form::object(meaning, pairs).map_err(refused)
+        }
+        Format::Multipart(boundary) => {
+            let pairs = multipart::pairs(&boundary, bytes).await.map_err(refused)?;
+            form::object(meaning, pairs).map_err(refused)
         }
         Format::Unnamed if bytes.is_empty() => Ok(Map::new()),
         Format::Unnamed => Err(unsupported("a body without a content type")),
@@ -65,10 +73,12 @@ fn format(headers: &HeaderMap) -> Result<Format, Problem> {
 }
 
 fn named(content_type: &HeaderValue) -> Option<Format> {
-    let mut parts = content_type.to_str().ok()?.split(';').map(str::trim);
+    let text = content_type.to_str().ok()?;
+    let mut parts = text.split(';').map(str::trim);
     let format = match parts.next()?.to_ascii_lowercase().as_str() {
         "application/json" => Format::Json,
         "application/x-www-form-urlencoded" => Format::Form,
+        "multipart/form-data" => Format::Multipart(multer::parse_boundary(text).ok()?),
         _ => return None,
     };
     let readable = parts.all(|parameter| match parameter.split_once('=') {
@@ -83,53 +93,21 @@ fn named(content_type: &HeaderValue) -> Option<Format> {
 
 fn unsupported(what: &str) -> Problem {
     let message = format!(
-        "{what} cannot be read: send application/json or application/x-www-form-urlencoded in UTF-8"
+        "{what} cannot be read: send application/json, application/x-www-form-urlencoded or \
+         multipart/form-data in UTF-8"
     );
     Problem::new(Kind::UnsupportedMediaType, message)
 }
 
-async fn read(
-    headers: &HeaderMap,
-    body: Body,
-    limit: usize,
-    patience: Duration,
-) -> Result<Bytes, Problem> {
-    let too_large = || {
-        let message = format!("a body may hold at most {limit} bytes");
-        Problem::new(Kind::PayloadTooLarge, message)
-    };
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if is_limit(error.as_ref()) => Err(too_large()),
-        Ok(Err(error)) => {
-            Err(Problem::new(Kind::InvalidBody, "the body ended before its end").because(error))
-        }
-        Err(_) => Err(Problem::new(
-            Kind::RequestTimeout,
-            "the body took too long to arrive",
-        )),
-    }
-}
-
-/// Whether the limit lies somewhere under an error: axum wraps what its bodies report.
-fn is_limit(error: &(dyn StdError + 'static)) -> bool {
-    error.is::<LengthLimitError>() || error.source().is_some_and(is_limit)
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use bytes::Bytes;
     use futures_util::stream;
-    use tidings::core::Field;
+    use tidings::core::{Field, Schema};
 
     use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(10);
+    use crate::request::form::Blank;
 
     fn schema() -> Schema {
         Schema::builder("things")
@@ -142,7 +120,15 @@ mod tests {
     }
 
     async fn parsed(headers: &HeaderMap, body: impl Into<Body>) -> Result<Json, Kind> {
-        object(&schema(), headers, body.into(), 64, PATIENCE)
+        let schema = schema();
+        let meaning = Form {
+            schema: &schema,
+            schemas: &[],
+            blank: Blank::Kept,
+        };
+        let options = AdminOptions::new().body_limit(64);
+        let mut upload = Upload::new(headers, body.into());
+        object(&meaning, headers, &mut upload, &options)
             .await
             .map(Json::Object)
             .map_err(|problem| problem.kind())
@@ -155,6 +141,10 @@ mod tests {
             ("application/json", "{\"id\":7}"),
             ("Application/JSON ; charset=\"UTF-8\"", "{\"id\":7}"),
             ("application/x-www-form-urlencoded", "id=7"),
+            (
+                "multipart/form-data; boundary=\"x y\"",
+                "--x y\r\nContent-Disposition: form-data; name=id\r\n\r\n7\r\n--x y--",
+            ),
         ];
         for (content_type, body) in types {
             assert_eq!(parsed(&headers(content_type), body).await, expected);
@@ -165,12 +155,12 @@ mod tests {
         );
     }
 
-    /// AD5
     #[tokio::test]
     async fn other_types_are_refused() {
         let types = [
             "text/plain",
-            "multipart/form-data; boundary=x",
+            "multipart/form-data",
+            "multipart/mixed; boundary=x",
             "application/json; charset=latin1",
             "application/json-seq",
             "json",

@@ -1,13 +1,33 @@
-//! Form-encoded bodies: `consumer.id=..` for what lies inside an object, `tags[]=a` or a repeated name for a set.
+//! Forms: `consumer.id=..` for what lies inside an object, `tags[]=a` or a repeated name for a set.
 //!
 //! A form holds text alone, so the schema says what each value is. Text that does not read as its field's kind
-//! is left as text, and the schema's own check then names the field. An empty value is `null`: a form has no
-//! other word for it.
+//! is left as text, and the schema's own check then names the field.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
-use tidings::core::{Field, FieldKind, Schema, Value};
+use tidings::core::{Field, FieldKind, Foreign, Schema, Value};
+
+use super::json;
+
+/// What names and values mean.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form<'a> {
+    /// Of the row that the form is about.
+    pub(crate) schema: &'a Schema,
+    /// Of all entities, for what a reference may be given by.
+    pub(crate) schemas: &'a [&'static Schema],
+    pub(crate) blank: Blank,
+}
+
+/// What an empty value means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blank {
+    /// The empty text, which most fields refuse: a value that was given is not an absent one.
+    Kept,
+    /// `null`: a change has no other word in a form for clearing a field.
+    Clears,
+}
 
 /// How deep names may be dotted.
 const DEPTH: usize = 8;
@@ -28,7 +48,7 @@ type Slots = BTreeMap<String, Slot>;
 ///
 /// A message for the client: a name is malformed, or two names contradict each other.
 pub(crate) fn object(
-    schema: &Schema,
+    form: &Form<'_>,
     pairs: Vec<(String, String)>,
 ) -> Result<Map<String, Json>, String> {
     let mut slots = Slots::new();
@@ -38,13 +58,13 @@ pub(crate) fn object(
             .ok_or_else(|| format!("{name:?} contradicts another name in the form"))?;
     }
     let typed = |(name, slot): (String, Slot)| {
-        let json = match schema.field(&name) {
-            Some((_, field)) => of_field(field, slot),
+        let json = match form.schema.field(&name) {
+            Some((_, field)) => form.of_field(field, slot)?,
             None => untyped(slot),
         };
-        (name, json)
+        Ok((name, json))
     };
-    Ok(slots.into_iter().map(typed).collect())
+    slots.into_iter().map(typed).collect()
 }
 
 /// `consumer.id` as its parts; `tags[]` and `tags[2]` without the brackets.
@@ -84,53 +104,79 @@ fn insert(slots: &mut Slots, path: &[&str], is_list: bool, value: String) -> Opt
     }
 }
 
-fn of_field(field: &Field, slot: Slot) -> Json {
-    match (slot, field.reference()) {
-        (Slot::Nested(slots), Some(foreign)) => {
-            let typed = |(name, slot): (String, Slot)| {
-                let json = match slot {
-                    Slot::Values { list, values } if name == foreign.key => {
-                        of_kind(field.kind(), list, values)
-                    }
-                    slot => untyped(slot),
-                };
-                (name, json)
-            };
-            let object: Map<_, _> = slots.into_iter().map(typed).collect();
-            if object.len() == 1 && object.get(&foreign.key).is_some_and(Json::is_null) {
-                return Json::Null; // `consumer.id=` clears the reference
-            }
-            Json::Object(object)
+impl Form<'_> {
+    fn of_field(&self, field: &Field, slot: Slot) -> Result<Json, String> {
+        match (slot, field.reference()) {
+            (Slot::Nested(slots), Some(foreign)) => self.of_reference(field, foreign, slots),
+            (Slot::Values { list, values }, None) => self
+                .of_kind(field.kind(), list, values)
+                .map_err(|message| format!("{}: {message}", field.name())),
+            // A bare `consumer=..`: an empty one may clear; otherwise the schema says what a reference looks like.
+            (
+                Slot::Values {
+                    list: false,
+                    values,
+                },
+                Some(_),
+            ) if values == [""] && self.blank == Blank::Clears => Ok(Json::Null),
+            (slot, _) => Ok(untyped(slot)),
         }
-        (Slot::Values { list, values }, None) => of_kind(field.kind(), list, values),
-        // A bare `consumer=..`: an empty one clears; otherwise the schema says what a reference looks like.
-        (
-            Slot::Values {
-                list: false,
-                values,
-            },
-            Some(_),
-        ) if values == [""] => Json::Null,
-        (slot, _) => untyped(slot),
     }
-}
 
-fn of_kind(kind: FieldKind, list: bool, mut values: Vec<String>) -> Json {
-    let single = !list && values.len() == 1;
-    match kind {
-        _ if single && values[0].is_empty() => Json::Null,
-        FieldKind::Set => {
-            if list && values == [""] {
-                values.clear(); // `tags[]=` is the empty set
+    /// `consumer.id=..`, or another field of the row that is referred to.
+    fn of_reference(&self, field: &Field, foreign: &Foreign, slots: Slots) -> Result<Json, String> {
+        let parent = self
+            .schemas
+            .iter()
+            .find(|schema| schema.name() == foreign.entity);
+        let kind = |name: &str| match parent.and_then(|parent| parent.field(name)) {
+            _ if name == foreign.key => Some(field.kind()),
+            other => other.map(|(_, field)| field.kind()),
+        };
+        let typed = |(name, slot): (String, Slot)| {
+            let json = match (slot, kind(&name)) {
+                (Slot::Values { list, values }, Some(kind)) => self.of_kind(kind, list, values)?,
+                (slot, _) => untyped(slot),
+            };
+            Ok((name, json))
+        };
+        let object = slots
+            .into_iter()
+            .map(typed)
+            .collect::<Result<Map<_, _>, String>>()?;
+        if object.len() == 1 && object.get(&foreign.key).is_some_and(Json::is_null) {
+            return Ok(Json::Null); // `consumer.id=` clears the reference
+        }
+        Ok(Json::Object(object))
+    }
+
+    /// Only JSON is refused here where it cannot be read: as text it would be taken for a JSON text.
+    fn of_kind(
+        &self,
+        kind: FieldKind,
+        list: bool,
+        mut values: Vec<String>,
+    ) -> Result<Json, String> {
+        let single = !list && values.len() == 1;
+        Ok(match kind {
+            _ if single && values[0].is_empty() && self.blank == Blank::Clears => Json::Null,
+            FieldKind::Set => {
+                if list && values == [""] {
+                    values.clear(); // `tags[]=` is the empty set
+                }
+                values.into()
             }
-            values.into()
-        }
-        _ if single => {
-            let text = values.swap_remove(0);
-            Value::from_text(kind, &text)
-                .map_or_else(|_| text.as_str().into(), |value| value.to_json())
-        }
-        _ => values.into(),
+            _ if single => {
+                let text = values.swap_remove(0);
+                match Value::from_text(kind, &text) {
+                    _ if kind == FieldKind::Json => json::value(text.as_bytes())
+                        .map_err(|error| format!("cannot parse the value as JSON: {error}"))?,
+                    Ok(value) => value.to_json(),
+                    Err(_) => text.into(),
+                }
+            }
+            _ => values.into(),
+        })
     }
 }
 
@@ -151,7 +197,7 @@ fn untyped(slot: Slot) -> Json {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tidings::core::{Foreign, OnDelete};
+    use tidings::core::OnDelete;
 
     use super::*;
     use crate::request::decode;
@@ -177,7 +223,25 @@ mod tests {
     }
 
     fn read(form: &str) -> Result<Json, String> {
-        object(&schema(), decode::pairs(form.as_bytes()).unwrap()).map(Json::Object)
+        read_as(Blank::Clears, form)
+    }
+
+    fn read_as(blank: Blank, form: &str) -> Result<Json, String> {
+        let (schema, schemas) = (schema(), parents());
+        let meaning = Form {
+            schema: &schema,
+            schemas: &schemas,
+            blank,
+        };
+        object(&meaning, decode::pairs(form.as_bytes()).unwrap()).map(Json::Object)
+    }
+
+    fn parents() -> [&'static Schema; 1] {
+        let parents = Schema::builder("parents")
+            .field(Field::of::<i64>("id").primary_key())
+            .field(Field::of::<String>("name").unique())
+            .field(Field::of::<i64>("place").unique());
+        [Box::leak(Box::new(parents.build()))]
     }
 
     #[test]
@@ -203,7 +267,40 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_value_is_null() {
+    fn a_reference_may_be_given_by_any_field_of_its_row() {
+        assert_eq!(
+            read("parent.name=7").unwrap(),
+            json!({ "parent": { "name": "7" } })
+        );
+        assert_eq!(
+            read("parent.place=7").unwrap(),
+            json!({ "parent": { "place": 7 } })
+        );
+        assert_eq!(
+            read("parent.id=3&parent.name=x&parent.other=7").unwrap(),
+            json!({ "parent": { "id": 3, "name": "x", "other": "7" } })
+        );
+    }
+
+    #[test]
+    fn an_empty_value_that_is_kept_is_the_empty_text() {
+        let read = read_as(Blank::Kept, "name=&tags=&on=&parent.id=").unwrap();
+        assert_eq!(
+            read,
+            json!({ "name": "", "tags": [""], "on": "", "parent": { "id": "" } })
+        );
+        assert_eq!(
+            read_as(Blank::Kept, "parent=").unwrap(),
+            json!({ "parent": "" })
+        );
+        assert_eq!(
+            read_as(Blank::Kept, "tags[]=").unwrap(),
+            json!({ "tags": [] })
+        );
+    }
+
+    #[test]
+    fn an_empty_value_that_clears_is_null() {
         let form = "name=&tags=&on=&extra=&parent.id=";
         let nulls =
             json!({ "name": null, "tags": null, "on": null, "extra": null, "parent": null });
@@ -226,6 +323,21 @@ mod tests {
             .patch_from_json(object.as_object().unwrap())
             .unwrap_err();
         assert_eq!(violations.0.len(), 6, "{violations}");
+    }
+
+    #[test]
+    fn json_in_a_form_is_json() {
+        for form in [
+            "extra={",
+            "extra=text",
+            "extra={\"a\":1,\"a\":2}",
+            "extra=0.1234567890123456789",
+        ] {
+            let refused = read_as(Blank::Kept, form).unwrap_err();
+            assert!(refused.starts_with("extra: cannot parse"), "{refused}");
+        }
+        assert!(read_as(Blank::Kept, "extra=").is_err());
+        assert_eq!(read("extra=\"text\"").unwrap(), json!({ "extra": "text" }));
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Reading a JSON object, strictly: a key that stands twice is refused, since readers differ in which of the two
-//! they take, and so is anything after the object. Nesting beyond 128 levels is refused by the parser.
+//! Reading JSON, strictly: a key that is given twice is refused, since readers differ in which of the two they take, and so
+//! is anything after the value, and a number with more digits than are kept. Nesting beyond 128 levels is refused by the
+//! parser.
 
 use std::fmt;
 
@@ -8,6 +9,7 @@ use serde::{
     de::{self, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value as Json};
+use tidings::core::{FieldKind, Value};
 
 /// Reads a body that must be one JSON object.
 ///
@@ -15,13 +17,50 @@ use serde_json::{Map, Value as Json};
 ///
 /// A message for the client that says what is wrong and where.
 pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Json>, String> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let parsed = Strict::deserialize(&mut reader).and_then(|json| reader.end().map(|()| json.0));
-    match parsed {
+    match value(bytes) {
         Ok(Json::Object(object)) => Ok(object),
         Ok(other) => Err(format!("expected a JSON object, and got {}", word(&other))),
         Err(error) => Err(format!("cannot parse the body as JSON: {error}")),
     }
+}
+
+/// Reads one JSON value.
+///
+/// # Errors
+///
+/// What is wrong and where.
+pub(crate) fn value(bytes: &[u8]) -> Result<Json, String> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let parsed = Strict::deserialize(&mut reader).and_then(|json| reader.end().map(|()| json.0));
+    let parsed = parsed.map_err(|error| error.to_string())?;
+    match numbers(bytes).find(|number| !is_kept(number)) {
+        Some(lost) => Err(format!("{lost} has more digits than can be kept exactly")),
+        None => Ok(parsed),
+    }
+}
+
+/// The numbers in a text that is JSON, as they are written.
+fn numbers(json: &[u8]) -> impl Iterator<Item = &str> {
+    let (mut in_string, mut is_escaped) = (false, false);
+    json.split(move |&byte| {
+        let outside = !in_string;
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ => {}
+        }
+        !(outside && b"0123456789+-.eE".contains(&byte))
+    })
+    .filter(|part| part.iter().any(u8::is_ascii_digit))
+    .filter_map(|part| std::str::from_utf8(part).ok())
+}
+
+/// Whether a number comes back as it was: a whole one that fits 64 bits does, another if a float keeps it.
+fn is_kept(number: &str) -> bool {
+    number.parse::<i64>().is_ok()
+        || number.parse::<u64>().is_ok()
+        || Value::from_text(FieldKind::Number, number).is_ok()
 }
 
 fn word(json: &Json) -> &'static str {
@@ -93,7 +132,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut object = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
             if object.contains_key(&name) {
-                return Err(de::Error::custom(format_args!("{name:?} stands twice")));
+                return Err(de::Error::custom(format_args!("{name:?} is given twice")));
             }
             let Strict(value) = entries.next_value()?;
             object.insert(name, value);
@@ -117,7 +156,30 @@ mod tests {
         assert_eq!(Json::Object(read), written);
     }
 
-    /// AD5
+    #[test]
+    fn a_number_that_would_come_back_as_another_is_refused() {
+        for kept in [
+            r#"{"a":[9007199254740993,-9223372036854775808,18446744073709551615,0.1,1e3,-0.0]}"#,
+            r#"{"a":"0.12345678901234567890123","b\\":"\\\"1.000000000000000000001"}"#,
+            r#"{"12345678901234567890.5":1e20}"#,
+        ] {
+            assert!(
+                object(kept.as_bytes()).is_ok(),
+                "{:?}",
+                object(kept.as_bytes())
+            );
+        }
+        for lost in [
+            "99999999999999999999",
+            "0.12345678901234567890123",
+            "-1.00000000000000000001",
+            "1e-999",
+        ] {
+            let refused = object(format!("{{\"a\":[[{lost}]]}}").as_bytes()).unwrap_err();
+            assert!(refused.contains(lost), "{refused}");
+        }
+    }
+
     #[test]
     fn nonsense_is_refused_with_a_reason() {
         let deep = format!("{}{}", "{\"a\":[".repeat(5_000), "]}".repeat(5_000));
@@ -133,8 +195,8 @@ mod tests {
             (b"7", "a number"),
             (b"true", "a boolean"),
             (b"{} {}", "trailing characters"),
-            (b"{\"a\":1,\"a\":2}", "\"a\" stands twice"),
-            (b"{\"a\":{\"b\":1,\"b\":1}}", "\"b\" stands twice"),
+            (b"{\"a\":1,\"a\":2}", "\"a\" is given twice"),
+            (b"{\"a\":{\"b\":1,\"b\":1}}", "\"b\" is given twice"),
             (b"{\"a\":\"\xff\"}", "unicode"),
             (b"{\"a\":1e999}", "out of range"),
             (deep.as_bytes(), "recursion limit"),

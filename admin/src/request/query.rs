@@ -1,26 +1,32 @@
-//! Query arguments: paging, tags, `cluster`. Arguments that a path does not know are ignored.
+//! Query arguments: paging, tags, field values, `cluster`. An argument that a path does not know is refused: it was meant
+//! to do something, and would do nothing.
 
+use serde_json::{Map, Value as Json};
 use tidings::{
-    core::Schema,
+    core::{Field, Schema, Value},
     store::{DEFAULT_SIZE, MAX_SIZE, TagFilter},
 };
 
 use super::decode::{self, Argument};
 use crate::problem::{Kind, Problem};
 
-/// The field that `?tags=` looks at.
+const SIZE: &str = "size";
+const OFFSET: &str = "offset";
 const TAGS: &str = "tags";
+const CLUSTER: &str = "cluster";
 
 /// The arguments of a query, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query(Vec<Argument>);
 
 /// What a list is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Paging {
     pub(crate) size: usize,
     pub(crate) offset: Option<String>,
     pub(crate) tags: Option<Tags>,
+    /// The values that fields must have, by index.
+    pub(crate) fields: Vec<(usize, Value)>,
 }
 
 /// Which tags a row must have.
@@ -43,10 +49,10 @@ impl Query {
         &self.0
     }
 
-    /// What a list of an entity's rows is asked for.
+    /// What a list of an entity's rows is asked for: a page, tags, and values of unique and foreign fields.
     pub(crate) fn paging(&self, schema: &Schema) -> Result<Paging, Problem> {
-        let size = self.single("size", Kind::InvalidSize)?;
-        let offset = self.single("offset", Kind::InvalidOffset)?;
+        let size = self.single(SIZE, Kind::InvalidSize)?;
+        let offset = self.single(OFFSET, Kind::InvalidOffset)?;
         if offset == Some("") {
             return Err(Problem::invalid_offset());
         }
@@ -54,15 +60,68 @@ impl Query {
             size: size.map_or(Ok(DEFAULT_SIZE), parsed_size)?,
             offset: offset.map(str::to_owned),
             tags: self.tags(schema)?,
+            fields: self.fields(schema)?,
         })
+    }
+
+    /// Refuses every argument.
+    pub(crate) fn none(&self) -> Result<(), Problem> {
+        self.only(&[])
+    }
+
+    fn only(&self, known: &[&str]) -> Result<(), Problem> {
+        let unknown = self
+            .0
+            .iter()
+            .filter(|(name, _)| !known.contains(&name.as_str()));
+        let unknown: Map<_, _> = unknown
+            .map(|(name, _)| (name.clone(), Json::from("unknown argument")))
+            .collect();
+        match unknown.is_empty() {
+            true => Ok(()),
+            false => Err(invalid_options(unknown)),
+        }
+    }
+
+    /// The values that a list is asked for, each of a field that is unique or refers to another row.
+    fn fields(&self, schema: &Schema) -> Result<Vec<(usize, Value)>, Problem> {
+        let mut values: Vec<(usize, Value)> = Vec::new();
+        let mut wrong = Map::new();
+        for (name, text) in &self.0 {
+            if [SIZE, OFFSET, TAGS].contains(&name.as_str()) {
+                continue;
+            }
+            let is_indexed = |field: &Field| field.is_unique() || field.reference().is_some();
+            let value = match field_of(schema, name).filter(|(_, field)| is_indexed(field)) {
+                Some((index, field)) => text
+                    .as_ref()
+                    .map_err(ToString::to_string)
+                    .and_then(|text| Ok((index, field.from_key_text(text)?))),
+                None => Err("unknown argument".to_owned()),
+            };
+            match value {
+                Ok((index, _)) if values.iter().any(|(other, _)| *other == index) => {
+                    wrong.insert(name.clone(), "is given twice".into());
+                }
+                Ok(value) => values.push(value),
+                Err(message) => {
+                    wrong.insert(name.clone(), message.into());
+                }
+            }
+        }
+        match wrong.is_empty() {
+            true => Ok(values),
+            false => Err(invalid_options(wrong)),
+        }
     }
 
     /// Whether every node is meant.
     pub(crate) fn cluster(&self) -> Result<bool, Problem> {
-        match self.single("cluster", Kind::InvalidOptions)? {
+        self.only(&[CLUSTER])?;
+        match self.single(CLUSTER, Kind::InvalidOptions)? {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
-            Some(_) => Err(invalid_option("cluster", "expected true or false")),
+            Some(_) => Err(invalid_option(CLUSTER, "expected true or false")),
         }
     }
 
@@ -90,7 +149,7 @@ impl Query {
         }))
     }
 
-    /// The value of an argument that may stand once.
+    /// The value of an argument that may be given once.
     fn single(&self, name: &str, otherwise: Kind) -> Result<Option<&str>, Problem> {
         let mut values = self.0.iter().filter(|(other, _)| other == name);
         match (values.next(), values.next()) {
@@ -100,9 +159,20 @@ impl Query {
                 otherwise,
                 format!("cannot read {name}: {error}"),
             )),
-            (Some(_), Some(_)) => Err(Problem::new(otherwise, format!("{name} stands twice"))),
+            (Some(_), Some(_)) => Err(Problem::new(otherwise, format!("{name} is given twice"))),
         }
     }
+}
+
+/// The field that an argument names; a reference as `consumer` or `consumer.id`.
+pub(crate) fn field_of<'a>(schema: &'a Schema, name: &str) -> Option<(usize, &'a Field)> {
+    let (base, key) = match name.split_once('.') {
+        Some((base, key)) => (base, Some(key)),
+        None => (name, None),
+    };
+    let (index, field) = schema.field(base)?;
+    let refers_by = field.reference().map(|foreign| foreign.key.as_str());
+    (key.is_none() || key == refers_by).then_some((index, field))
 }
 
 fn parsed_size(text: &str) -> Result<usize, Problem> {
@@ -117,25 +187,30 @@ fn parsed_size(text: &str) -> Result<usize, Problem> {
 }
 
 fn invalid_option(name: &str, message: &str) -> Problem {
-    let fields = [(name.to_owned(), message.into())];
-    Problem::new(
-        Kind::InvalidOptions,
-        format!("invalid option ({name}: {message})"),
-    )
-    .with_fields(fields.into_iter().collect())
+    invalid_options([(name.to_owned(), message.into())].into_iter().collect())
+}
+
+/// Refuses arguments, each with what is wrong with it.
+fn invalid_options(wrong: Map<String, Json>) -> Problem {
+    let each = wrong.iter().map(|(name, message)| {
+        let message = message.as_str().unwrap_or_default();
+        format!("{name}: {message}")
+    });
+    let each = each.collect::<Vec<_>>().join("; ");
+    Problem::new(Kind::InvalidOptions, format!("invalid options ({each})")).with_fields(wrong)
 }
 
 impl Paging {
-    /// The path of the page after this one, with this one's size and tags.
+    /// The path of the page after this one, with all that this one was asked for.
     pub(crate) fn next(&self, path: &str, query: &Query, offset: &str) -> String {
         let mut next = format!("{path}?offset={}", decode::query_escaped(offset));
         let kept = query.0.iter().filter_map(|(name, value)| {
-            let is_kept = name == "size" || name == TAGS;
-            Some((name, value.as_ref().ok()?)).filter(|_| is_kept)
+            Some((name, value.as_ref().ok()?)).filter(|_| name != OFFSET)
         });
         for (name, value) in kept {
             // Commas and slashes part tags, and a query may hold both as they are.
             let value: Vec<_> = value.split(',').map(decode::query_escaped).collect();
+            let name = decode::query_escaped(name);
             next.push_str(&format!("&{name}={}", value.join(",").replace("%2F", "/")));
         }
         next
@@ -146,12 +221,21 @@ impl Paging {
 mod tests {
     use std::collections::BTreeSet;
 
-    use tidings::core::Field;
+    use tidings::core::{Foreign, OnDelete};
 
     use super::*;
 
     fn schema(tagged: bool) -> Schema {
-        let schema = Schema::builder("things").field(Field::of::<i64>("id").primary_key());
+        let schema = Schema::builder("things")
+            .field(Field::of::<i64>("id").primary_key())
+            .field(Field::of::<Option<String>>("name").unique())
+            .field(Field::of::<Option<String>>("colour"))
+            .field(Field::of::<Option<i64>>("parent").refers_to(Foreign {
+                entity: "parents".to_owned(),
+                key: "number".to_owned(),
+                on_delete: OnDelete::Cascade,
+                evict_on_update: false,
+            }));
         match tagged {
             true => schema.field(Field::of::<Option<BTreeSet<String>>>("tags")),
             false => schema.field(Field::of::<Option<String>>("tags")),
@@ -165,7 +249,6 @@ mod tests {
             .map_err(|problem| problem.kind())
     }
 
-    /// PL11
     #[test]
     fn a_size_lies_between_1_and_1000() {
         assert_eq!(paging("").unwrap().size, 100);
@@ -187,7 +270,6 @@ mod tests {
         }
     }
 
-    /// PL11
     #[test]
     fn an_offset_is_one_token() {
         assert_eq!(paging("offset=a%20b").unwrap().offset.unwrap(), "a b");
@@ -225,20 +307,63 @@ mod tests {
     }
 
     #[test]
-    fn unknown_arguments_are_ignored_and_known_ones_must_be_readable() {
-        assert!(paging("colour=blue&size=5&=&&colour=%FF&%FF=1").is_ok());
+    fn a_list_takes_a_value_of_each_field_that_is_unique_or_foreign() {
+        let fields = |query: &str| paging(query).unwrap().fields;
+        assert_eq!(fields("id=7"), [(0, 7_i64.into())]);
+        assert_eq!(fields("name=a%20b"), [(1, "a b".into())]);
+        for parent in ["parent", "parent.number"] {
+            assert_eq!(fields(&format!("{parent}=7")), [(3, 7_i64.into())]);
+        }
+        assert_eq!(fields("size=1&name=a&parent=7").len(), 2);
+        for wrong in [
+            "colour=blue",
+            "nmae=a",
+            "parent.id=7",
+            "name.first=a",
+            "=",
+            "%FF=1",
+            "name=",
+            "name=%FF",
+            "id=007",
+            "id=+7",
+            "id=x",
+            "name=a&name=b",
+            "parent=7&parent.number=7",
+        ] {
+            assert_eq!(paging(wrong), Err(Kind::InvalidOptions), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_wrong_argument_is_named() {
+        let refused = Query::parse(Some("colour=blue&id=007&name=a"))
+            .paging(&schema(true))
+            .unwrap_err();
+        assert_eq!(
+            refused.to_json()["fields"],
+            serde_json::json!({
+                "colour": "unknown argument", "id": "expected an integer, written as 7"
+            })
+        );
+        let none = Query::parse(Some("a=1")).none().unwrap_err();
+        assert_eq!(none.kind(), Kind::InvalidOptions);
+        assert!(Query::parse(Some("")).none().is_ok());
+    }
+
+    #[test]
+    fn known_arguments_must_be_readable() {
         assert_eq!(paging("size=%FF"), Err(Kind::InvalidSize));
         assert_eq!(paging("offset=%00"), Err(Kind::InvalidOffset));
         assert_eq!(paging("tags=%zz"), Err(Kind::InvalidOptions));
     }
 
     #[test]
-    fn the_next_page_keeps_size_and_tags() {
-        let query = Query::parse(Some("tags=a%26,b&offset=o&size=2&colour=blue"));
+    fn the_next_page_keeps_all_but_the_offset() {
+        let query = Query::parse(Some("tags=a%26,b&offset=o&size=2&name=a%2Cb"));
         let paging = query.paging(&schema(true)).unwrap();
         assert_eq!(
             paging.next("/things", &query, "x=/y"),
-            "/things?offset=x%3D%2Fy&tags=a%26,b&size=2"
+            "/things?offset=x%3D%2Fy&tags=a%26,b&size=2&name=a,b"
         );
         let any = Query::parse(Some("tags=a/b"));
         let paging = any.paging(&schema(true)).unwrap();
@@ -259,6 +384,7 @@ mod tests {
             "cluster=1",
             "cluster=yes",
             "cluster=true&cluster=true",
+            "clutser=true",
         ] {
             assert_eq!(cluster(Some(wrong)), None, "{wrong}");
         }

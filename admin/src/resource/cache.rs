@@ -8,7 +8,12 @@ use tidings::{
     core::{Row, Schema, Value, Violations},
 };
 
-use crate::{answer, problem::Problem, request::query::Query};
+use crate::{
+    answer,
+    audit::{self, Deed},
+    problem::Problem,
+    request::query::{self, Query},
+};
 
 /// The cache key of the field values in a query. A field that is left out is absent.
 pub(crate) fn key_of(schema: &Schema, query: &Query) -> Result<Response, Problem> {
@@ -18,7 +23,7 @@ pub(crate) fn key_of(schema: &Schema, query: &Query) -> Result<Response, Problem
         let text = text.as_ref().map_err(ToString::to_string);
         match text.and_then(|text| parsed(schema, name, text)) {
             Ok((index, value)) if row.0[index].is_null() => row.0[index] = value,
-            Ok(_) => violations.add(name, "stands twice"),
+            Ok(_) => violations.add(name, "is given twice"),
             Err(message) => violations.add(name, message),
         }
     }
@@ -51,15 +56,8 @@ pub(crate) fn key_of(schema: &Schema, query: &Query) -> Result<Response, Problem
 
 /// A field's value from the query; a reference as `consumer=..` or `consumer.id=..`.
 fn parsed(schema: &Schema, name: &str, text: &str) -> Result<(usize, Value), String> {
-    let (base, key) = match name.split_once('.') {
-        Some((base, key)) => (base, Some(key)),
-        None => (name, None),
-    };
-    let (index, field) = schema.field(base).ok_or("unknown field")?;
-    if key.is_some() && key != field.reference().map(|foreign| foreign.key.as_str()) {
-        return Err("unknown field".to_owned());
-    }
-    Ok((index, field.from_text(text)?))
+    let (index, field) = query::field_of(schema, name).ok_or("unknown field")?;
+    Ok((index, field.from_key_text(text)?))
 }
 
 /// What is cached under a key; a cached absence is `{}`.
@@ -76,12 +74,16 @@ pub(crate) fn show(node: &Node, key: &str) -> Result<Response, Problem> {
 /// Forgets what is cached under a key, whether or not something is.
 pub(crate) fn invalidate(node: &Node, key: &str, query: &Query) -> Result<Response, Problem> {
     let key = CacheKey::from_text(key);
-    if query.cluster()? {
+    let is_cluster = query.cluster()?;
+    // The rest of a key may be a secret.
+    let entity = key.as_str().split([':', '@']).next().unwrap_or_default();
+    let deed = deed(format!("cache of {entity}"));
+    if is_cluster {
         node.cache().invalidate(&key);
     } else {
         node.cache().invalidate_local(&key);
     }
-    Ok(answer::no_content())
+    Ok(audit::note(answer::no_content(), deed))
 }
 
 /// Forgets everything.
@@ -91,5 +93,13 @@ pub(crate) fn purge(node: &Node, query: &Query) -> Result<Response, Problem> {
     } else {
         node.cache().purge_local();
     }
-    Ok(answer::no_content())
+    Ok(audit::note(answer::no_content(), deed("cache".to_owned())))
+}
+
+fn deed(what: String) -> Deed {
+    Deed {
+        what,
+        row: None,
+        fields: Vec::new(),
+    }
 }

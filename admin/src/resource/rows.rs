@@ -1,30 +1,46 @@
 //! What the methods do to rows, for any entity.
 
-use axum::{body::Body, response::Response};
+use axum::response::Response;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value as Json, json};
 use tidings::{
     Node,
-    core::{Patch, Row, Schema, Value},
+    core::{Patch, Row, Schema, Value, Violations},
 };
 
 use crate::{
     AdminOptions, answer,
+    audit::{self, Deed},
     problem::Problem,
-    request::{body, query::Query},
+    request::{
+        body,
+        form::{Blank, Form},
+        query::Query,
+        upload::Upload,
+    },
     routes::{Nested, Referred},
-    rows::{Found, Owner, Rows},
+    rows::{Found, Owner, Rows, references},
 };
 
 /// What a request brings, besides its path's meaning.
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
+    pub(crate) node: &'a Node,
     /// The path as the client sent it, for links.
     pub(crate) path: &'a str,
     pub(crate) query: &'a Query,
     pub(crate) headers: &'a HeaderMap,
-    pub(crate) body: Body,
+    pub(crate) body: &'a mut Upload,
     pub(crate) options: &'a AdminOptions,
+}
+
+/// What a body is to do to a row, and so what the fields mean that it does not name or names as `null`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose<'a> {
+    Create,
+    /// The row of this name, which the path may give it.
+    Replace(&'a str),
+    Change,
 }
 
 /// All rows of an entity.
@@ -54,12 +70,10 @@ pub(crate) async fn collection(
     input: Input<'_>,
 ) -> Result<Response, Problem> {
     if *method == Method::POST {
-        let patch = patch(rows, input, |_| true).await?;
+        let (patch, fields) = patch(rows, input, Purpose::Create).await?;
         let row = rows.insert(patch).await?;
-        return Ok(answer::json(
-            StatusCode::CREATED,
-            &row.to_json(rows.schema()),
-        ));
+        let made = answer::json(StatusCode::CREATED, &row.to_json(rows.schema()));
+        return Ok(audit::note(made, deed(rows, Some(&row), fields)));
     }
     let paging = input.query.paging(rows.schema())?;
     let page = rows.page(&paging).await?;
@@ -83,22 +97,37 @@ pub(crate) async fn item(
     method: &Method,
     input: Input<'_>,
 ) -> Result<Response, Problem> {
-    let row = match *method {
+    let (row, fields) = match *method {
         Method::PUT => {
-            let patch = patch(rows, input, |field| !rows.names_by(item, field)).await?;
-            rows.put(item, patch).await?
+            let (patch, fields) = patch(rows, input, Purpose::Replace(item)).await?;
+            (rows.put(item, patch).await?, fields)
         }
         Method::PATCH => {
-            let patch = patch(rows, input, |_| false).await?;
-            rows.patch(item, patch).await?
+            let (patch, fields) = patch(rows, input, Purpose::Change).await?;
+            (rows.patch(item, patch).await?, fields)
         }
         Method::DELETE => {
-            rows.delete(item).await?;
-            return Ok(answer::no_content());
+            let row = rows.delete(item).await?;
+            let deed = deed(rows, row.as_ref(), Vec::new());
+            return Ok(audit::note(answer::no_content(), deed));
         }
-        _ => found(rows.find(item).await?)?,
+        _ => {
+            let row = found(rows.find(item).await?)?;
+            return Ok(answer::json(StatusCode::OK, &row.to_json(rows.schema())));
+        }
     };
-    Ok(answer::json(StatusCode::OK, &row.to_json(rows.schema())))
+    let written = answer::json(StatusCode::OK, &row.to_json(rows.schema()));
+    Ok(audit::note(written, deed(rows, Some(&row), fields)))
+}
+
+/// What the log says of a write.
+fn deed(rows: &Rows, row: Option<&Row>, fields: Vec<String>) -> Deed {
+    let schema = rows.schema();
+    Deed {
+        what: schema.name().to_owned(),
+        row: row.map(|row| row.0[schema.primary_key()].to_text()),
+        fields,
+    }
 }
 
 /// `GET` of the row that a field of a row refers to.
@@ -124,25 +153,73 @@ pub(crate) async fn referred(
     ))
 }
 
-/// What the body of a request says of a row. `demands` tells which required fields it must hold, by index; they are
-/// looked for here only to name them beside whatever else is wrong.
+/// What the body of a request says of a row, and the fields that it names.
+///
+/// Which required fields are absent is looked for here only to name them beside whatever else is wrong: the store
+/// checks the whole row.
 async fn patch(
     rows: &Rows,
     input: Input<'_>,
-    demands: impl Fn(usize) -> bool,
-) -> Result<Patch, Problem> {
-    let (limit, patience) = (input.options.body_limit, input.options.body_patience);
+    purpose: Purpose<'_>,
+) -> Result<(Patch, Vec<String>), Problem> {
     let schema = rows.schema();
-    let object = body::object(schema, input.headers, input.body, limit, patience).await?;
-    schema.patch_from_json(&object).map_err(|mut violations| {
+    let meaning = Form {
+        schema,
+        schemas: input.node.schemas(),
+        blank: match purpose {
+            Purpose::Create | Purpose::Replace(_) => Blank::Kept,
+            Purpose::Change => Blank::Clears,
+        },
+    };
+    let mut object = body::object(&meaning, input.headers, input.body, input.options).await?;
+    for (entity, name) in &input.options.null_names {
+        if entity == schema.name() && object.get(name).is_some_and(Json::is_null) {
+            object.remove(name);
+        }
+    }
+    references::resolve(input.node, schema, &mut object).await?;
+
+    let mut patch = schema.patch_from_json(&object).map_err(|mut violations| {
         for (index, field) in schema.fields().iter().enumerate() {
             let absent = object.get(field.name()).is_none_or(Json::is_null);
-            if absent && field.is_required() && demands(index) && !rows.sets(index) {
+            let demanded = match purpose {
+                Purpose::Create => true,
+                Purpose::Replace(item) => !rows.names_by(item, index),
+                Purpose::Change => false,
+            };
+            if absent && field.is_required() && demanded && !rows.sets(index) {
                 violations.add(field.name(), "required field missing");
             }
         }
         Problem::violations(&violations)
-    })
+    })?;
+    match purpose {
+        Purpose::Create | Purpose::Replace(_) => patch = without_nulls(&patch),
+        Purpose::Change => refuse_clearing(schema, &patch)?,
+    }
+    Ok((patch, object.keys().cloned().collect()))
+}
+
+/// The values that a patch gives: in a new row `null` is absent.
+fn without_nulls(patch: &Patch) -> Patch {
+    let given = patch.iter().filter(|(_, value)| !value.is_null());
+    given
+        .map(|(name, value)| (name.to_owned(), value.clone()))
+        .collect()
+}
+
+/// Refuses a change that clears a field whose value is made: nothing makes it again, and no row lacks it.
+fn refuse_clearing(schema: &Schema, patch: &Patch) -> Result<(), Problem> {
+    let mut violations = Violations::default();
+    for (name, value) in patch.iter() {
+        let is_made = schema.field(name).is_some_and(|(_, field)| field.is_made());
+        if value.is_null() && is_made {
+            violations.add(name, "is generated and cannot be cleared");
+        }
+    }
+    violations
+        .or(())
+        .map_err(|violations| Problem::violations(&violations))
 }
 
 fn found(found: Found) -> Result<Row, Problem> {

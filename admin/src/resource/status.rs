@@ -1,14 +1,22 @@
 //! `/status`: how the node is, in JSON.
 
+use std::time::Duration;
+
 use serde_json::{Value as Json, json};
-use tidings::{Node, cache::ThreadStats};
+use tidings::{Node, cache::ThreadStats, store::Health};
+
+/// How long the database may take to give a sign of life. One that takes longer is away, whatever holds it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How the node is. Asks the database for a sign of life; everything else is read from counters.
 pub(crate) async fn of(node: &Node) -> Json {
-    let health = node.store().health().await;
-    if let Some(error) = &health.error {
-        tracing::warn!(error, "the database gave no sign of life");
-    }
+    let health = database(node).await;
+    let database = json!({
+        "state": if health.is_some() { "connected" } else { "away" },
+        "reachable": health.is_some(),
+        "engine": health.as_ref().map(|health| health.engine),
+        "writer_busy": health.as_ref().map(|health| health.writer_busy),
+    });
     let stats = node.cache().stats();
     let workers: Vec<_> = workers(node)
         .map(|(id, stats)| worker(id, &stats))
@@ -18,11 +26,7 @@ pub(crate) async fn of(node: &Node) -> Json {
         "version": env!("CARGO_PKG_VERSION"),
         "uptime": node.uptime().as_secs(),
         "workers": workers,
-        "database": {
-            "reachable": health.reachable,
-            "engine": health.engine,
-            "writer_busy": health.writer_busy,
-        },
+        "database": database,
         "cluster": { "mode": "none" },
         "cache": {
             "l1_hits": stats.l1_hits,
@@ -40,6 +44,22 @@ pub(crate) async fn of(node: &Node) -> Json {
             "capacity": stats.capacity,
         },
     })
+}
+
+/// How the database is; none if it gives no sign of life. Why not is for the log: it may name paths.
+pub(crate) async fn database(node: &Node) -> Option<Health> {
+    match tokio::time::timeout(PATIENCE, node.store().health()).await {
+        Ok(health) if health.reachable => Some(health),
+        Ok(health) => {
+            let error = health.error.unwrap_or_default();
+            tracing::warn!(error, "the database gave no sign of life");
+            None
+        }
+        Err(_) => {
+            tracing::warn!(patience = ?PATIENCE, "the database gave no sign of life in time");
+            None
+        }
+    }
 }
 
 /// Each worker with what its thread has done, in the order of their ids. One whose thread is not attached to the

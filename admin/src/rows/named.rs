@@ -16,7 +16,7 @@ use crate::{
     request::query::{Paging, Tags},
 };
 
-/// How often a write looks its row up again when others change the row under it.
+/// How often a write looks its row up again when other requests change the row under it.
 const ATTEMPTS: usize = 8;
 
 /// Rows of one entity.
@@ -109,6 +109,10 @@ impl Rows {
         });
         let query = self.query().size(paging.size).tags(tags);
         let query = query.offset(paging.offset.clone());
+        let fields = paging.fields.iter();
+        let query = fields.fold(query, |query, (field, value)| {
+            query.filter(self.name_of(*field), value.clone())
+        });
         Ok(self.table.page(query).await?)
     }
 
@@ -144,11 +148,7 @@ impl Rows {
 
     /// Replaces the row that a name means, or makes it.
     pub(crate) async fn put(&self, segment: &str, patch: Patch) -> Result<Row, Problem> {
-        let mut patch = self.under_owner(patch)?;
-        let primary = self.name_of(self.schema.primary_key());
-        if patch.value(primary) == Some(&Value::Null) {
-            patch.remove(primary);
-        }
+        let patch = self.under_owner(patch)?;
         let mut attempt = 1;
         loop {
             let found = self.find(segment).await?;
@@ -161,7 +161,7 @@ impl Rows {
             attempt += 1;
             match written {
                 Ok(row) => return Ok(row),
-                // Somebody renamed, moved or made the row since it was looked up.
+                // The row was renamed, moved or made by another request since it was looked up.
                 Err(Error::Condition { .. }) if attempt <= ATTEMPTS => {}
                 Err(Error::Unique { fields, .. })
                     if is_new && attempt <= ATTEMPTS && self.is_named_by(segment, &fields) => {}
@@ -170,18 +170,18 @@ impl Rows {
         }
     }
 
-    /// Deletes the row that a name means, if there is one.
-    pub(crate) async fn delete(&self, segment: &str) -> Result<(), Problem> {
+    /// Deletes the row that a name means, if there is one; the row as it was.
+    pub(crate) async fn delete(&self, segment: &str) -> Result<Option<Row>, Problem> {
         for _ in 0..ATTEMPTS {
             let (row, name) = match self.find(segment).await? {
-                Found::Nothing => return Ok(()),
+                Found::Nothing => return Ok(None),
                 Found::Elsewhere => return Err(Problem::not_found()),
                 Found::Row(row, name) => (row, name),
             };
             let selector = self.selector(&row, &name);
             let deleted = self.table.delete(selector, WriteOptions::default()).await;
-            if deleted.map_err(|error| self.problem(error))?.is_some() {
-                return Ok(());
+            if let Some(row) = deleted.map_err(|error| self.problem(error))? {
+                return Ok(Some(row));
             }
         }
         Err(Problem::contended())

@@ -1,7 +1,6 @@
 //! How the last segment of a path names a row.
 
-use tidings::core::{Field, Schema, Value};
-use uuid::fmt::Hyphenated;
+use tidings::core::{Schema, Value};
 
 /// One way to read a segment: a field and the value that the row must have there.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +12,9 @@ pub(crate) struct Name {
 }
 
 /// The ways to read a segment, in the order in which they are tried: the primary key, the endpoint key, and the
-/// fields that are unique among the rows of one parent. A way whose kind the text does not fit is left out.
+/// fields that are unique among the rows of one parent. A way whose kind the text does not fit is left out, and so is
+/// one whose value is written otherwise: `007` may be the name of another row than number 7, and 32 hexadecimal digits
+/// are more likely someone's API key than a UUID.
 pub(crate) fn names(schema: &Schema, unique_within: &[usize], segment: &str) -> Vec<Name> {
     let unique = [Some(schema.primary_key()), schema.endpoint_key()];
     let unique = unique.into_iter().flatten().map(|field| (field, true));
@@ -23,7 +24,7 @@ pub(crate) fn names(schema: &Schema, unique_within: &[usize], segment: &str) -> 
         if names.iter().any(|name| name.field == field) {
             continue;
         }
-        if let Some(value) = read(&schema.fields()[field], segment) {
+        if let Ok(value) = schema.fields()[field].from_key_text(segment) {
             names.push(Name {
                 field,
                 value,
@@ -34,17 +35,9 @@ pub(crate) fn names(schema: &Schema, unique_within: &[usize], segment: &str) -> 
     names
 }
 
-/// A segment as a value of a field. A UUID counts only as it is printed, with hyphens: 32 hexadecimal digits are
-/// more likely someone's API key.
-fn read(field: &Field, segment: &str) -> Option<Value> {
-    match field.from_text(segment).ok()? {
-        Value::Uuid(_) if segment.len() != Hyphenated::LENGTH => None,
-        value => Some(value),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tidings::core::Field;
     use uuid::Uuid;
 
     use super::*;
@@ -66,12 +59,12 @@ mod tests {
     #[test]
     fn what_looks_like_a_uuid_is_a_primary_key_first() {
         assert_eq!(fields("67e55044-10b1-426f-9247-bb680e5fe0c8"), [0, 1]);
-        assert_eq!(fields("67E55044-10B1-426F-9247-BB680E5FE0C8"), [0, 1]);
     }
 
     #[test]
     fn other_spellings_of_a_uuid_are_names() {
         assert_eq!(fields("67e5504410b1426f9247bb680e5fe0c8"), [1]);
+        assert_eq!(fields("67E55044-10B1-426F-9247-BB680E5FE0C8"), [1]);
         assert_eq!(fields("{67e55044-10b1-426f-9247-bb680e5fe0c8}"), [1]);
         assert_eq!(fields("urn:uuid:67e55044-10b1-426f-9247-bb680e5fe0c8"), [1]);
     }
@@ -79,6 +72,9 @@ mod tests {
     #[test]
     fn a_field_that_is_unique_within_a_parent_comes_last() {
         assert_eq!(fields("17"), [1, 2]);
+        for text in ["017", "+17", "1_7"] {
+            assert_eq!(fields(text), [1], "{text}");
+        }
         assert!(!names(&schema(), &[2], "17")[1].unique);
     }
 

@@ -28,6 +28,7 @@ impl From<Error> for Problem {
             // The row was changed by others each time it was looked up.
             Error::Condition { .. } => Self::contended(),
             Error::Commit(_)
+            | Error::Open { .. }
             | Error::Interrupted
             | Error::Busy(_)
             | Error::Corrupt(_)

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use axum::{Router, body::Body};
-use http::{Request, header};
+use http::header;
 use http_body_util::BodyExt as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Value as Json, json};
@@ -19,7 +19,7 @@ use tower::ServiceExt as _;
 
 use crate::{
     entities::{Secret, ShopKey},
-    node::Admin,
+    node::{Admin, request},
 };
 
 /// Cached JSON that can no longer be written.
@@ -34,7 +34,7 @@ impl Serialize for Bomb {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_500_that_tells_nothing_and_harms_nobody() {
+async fn a_panic_is_a_500_that_tells_nothing_and_harms_no_one() {
     let admin = Admin::new().await;
     let burning = Arc::new(AtomicBool::new(false));
     let bomb = Bomb(Arc::clone(&burning));
@@ -49,7 +49,7 @@ async fn a_panic_is_a_500_that_tells_nothing_and_harms_nobody() {
     assert_eq!(answer.status, 500);
     assert_eq!(
         answer.body(),
-        json!({ "message": "An unexpected error occurred" })
+        json!({ "code": 0, "name": "internal error", "message": "An unexpected error occurred" })
     );
     assert!(answer.headers.contains_key("x-tidings-request"));
     admin.delete("/cache/bombs:1").await.no_content();
@@ -86,7 +86,7 @@ async fn what_a_hook_says_is_not_for_the_client() {
     assert_eq!(panicked.status, 500);
     assert_eq!(
         panicked.body(),
-        json!({ "message": "An unexpected error occurred" })
+        json!({ "code": 0, "name": "internal error", "message": "An unexpected error occurred" })
     );
     assert_eq!(admin.get("/shops").await.ok()["data"], json!([]));
     admin.shop("fine").await;
@@ -175,7 +175,7 @@ async fn links_keep_the_prefix_that_the_api_is_served_under() {
     admin.shop("a").await;
     admin.shop("b").await;
     let router = Router::new().nest("/admin/v1", admin.router());
-    let request = Request::get("/admin/v1/shops?size=1")
+    let request = request("GET", "/admin/v1/shops?size=1")
         .body(Body::empty())
         .unwrap();
     let response = router.oneshot(request).await.unwrap();
@@ -223,12 +223,13 @@ async fn the_router_serves_over_a_socket() {
         answer
     };
     let made = exchange(
-        "POST /shops HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+        "POST /shops HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 6\r\n\r\nname=a",
     );
     let made = made.await;
     assert!(made.starts_with("HTTP/1.1 201 Created\r\n"), "{made}");
-    let head = exchange("HEAD /shops/a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let head =
+        exchange("HEAD /shops/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     assert!(head.ends_with("\r\n\r\n"), "{head}");
     let length = format!("{}: ", header::CONTENT_LENGTH);

@@ -84,7 +84,6 @@ async fn a_bad_size_or_token_is_refused() {
     let foreign = list["offset"].as_str().unwrap();
     let refused = admin.get(&format!("/shelves?offset={foreign}")).await;
     refused.refused(400, 7, "invalid offset");
-    assert_eq!(names(&admin.get("/shops?colour=blue").await.ok()).len(), 2);
 }
 
 #[tokio::test]

@@ -3,9 +3,12 @@
 //! The entities are this test's own: a small gateway's under other names, and a warehouse with the kinds and
 //! relations that a gateway lacks. Nothing of the API is written for either.
 
+mod browsers;
 mod cache;
 mod entities;
+mod given;
 mod guards;
+mod health;
 mod items;
 mod kinds;
 mod lists;
@@ -14,3 +17,4 @@ mod node;
 mod nonsense;
 mod races;
 mod refusals;
+mod sockets;

@@ -131,7 +131,7 @@ async fn a_body_that_names_another_parent_is_refused() {
         .await
         .created();
     let before = admin.everything().await;
-    for shop in [json!({ "id": b }), json!(null), json!({ "id": UNKNOWN })] {
+    for shop in [json!({ "id": b }), json!({ "id": UNKNOWN })] {
         let body = json!({ "shop": shop });
         for (method, path) in [
             ("POST", "/shops/a/keys"),
@@ -143,7 +143,11 @@ async fn a_body_that_names_another_parent_is_refused() {
             assert_eq!(refused.wrong_fields(), ["shop"], "{method} {path} {body}");
         }
     }
+    let cleared = admin.json("PATCH", "/shops/a/keys/k", json!({ "shop": null }));
+    assert_eq!(cleared.await.wrong_fields(), ["shop"]);
     assert_eq!(admin.everything().await, before);
+    let absent = json!({ "shop": null, "key": "k3" });
+    admin.json("POST", "/shops/a/keys", absent).await.created();
     let agrees = json!({ "shop": { "id": a }, "key": "k2" });
     admin.json("POST", "/shops/a/keys", agrees).await.created();
     // Outside the nested path a row may move.

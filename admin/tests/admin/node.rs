@@ -175,6 +175,10 @@ impl Answer {
     }
 }
 
-fn request(method: &str, path: &str) -> http::request::Builder {
-    Request::builder().method(method).uri(path)
+/// The head of a request as a client on this machine sends it.
+pub(crate) fn request(method: &str, path: &str) -> http::request::Builder {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "localhost:8001")
 }

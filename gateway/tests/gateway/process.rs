@@ -118,7 +118,7 @@ pub(crate) fn ask(address: SocketAddr, request: &str) -> String {
 pub(crate) fn get(address: SocketAddr, path: &str, headers: &str) -> String {
     ask(
         address,
-        &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n"),
+        &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"),
     )
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn post(address: SocketAddr, path: &str, form: &str) -> String {
     ask(
         address,
         &format!(
-            "POST {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {}\r\n\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\
              Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
             form.len()
         ),

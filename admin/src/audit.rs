@@ -1,0 +1,50 @@
+//! One line in the log for each write: what was done, to which row, from where. Never a value: names of fields, and primary
+//! keys, which are no secrets. The target is `tidings::audit`, so that a filter can keep these lines and no others.
+
+use std::net::SocketAddr;
+
+use axum::response::Response;
+use http::{Method, StatusCode};
+
+/// What a write did, as the answer's extension until it is logged.
+#[derive(Clone, Debug)]
+pub(crate) struct Deed {
+    /// What it was done to: an entity, or the cache.
+    pub(crate) what: String,
+    /// The primary key of the row; none if there was none.
+    pub(crate) row: Option<String>,
+    /// The fields that the body named.
+    pub(crate) fields: Vec<String>,
+}
+
+/// Leaves a deed with the answer to it.
+pub(crate) fn note(mut response: Response, deed: Deed) -> Response {
+    response.extensions_mut().insert(deed);
+    response
+}
+
+/// Logs what a request wrote, or that it was refused; `collection` is the first segment of its path.
+pub(crate) fn log(
+    request: &str,
+    method: &Method,
+    collection: &str,
+    from: Option<SocketAddr>,
+    response: &mut Response,
+) {
+    let from = from.map_or_else(|| "unknown".to_owned(), |from| from.to_string());
+    let status = response.status().as_u16();
+    match response.extensions_mut().remove::<Deed>() {
+        Some(Deed { what, row, fields }) => tracing::info!(
+            target: "tidings::audit",
+            request, %method, what, row = row.as_deref().unwrap_or("none"), fields = fields.join(","), from, status,
+            "an admin write"
+        ),
+        // What was not found or not allowed has no row; the path is not told, since it may hold a key.
+        None if response.status() != StatusCode::METHOD_NOT_ALLOWED => tracing::info!(
+            target: "tidings::audit",
+            request, %method, what = collection, from, status,
+            "an admin write was refused"
+        ),
+        None => {}
+    }
+}

@@ -1,0 +1,86 @@
+//! [`Readiness`]: why a program should not be sent requests yet, or any more.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+/// A reason for `/readyz` to answer 503.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unready {
+    /// The program has not started yet.
+    Starting,
+    /// The cache is being warmed up.
+    WarmingUp,
+    /// The program is ending.
+    Draining,
+}
+
+/// What a program tells of itself on `/readyz`; a new one is ready. Clones share their state.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_admin::{Readiness, Unready};
+///
+/// let readiness = Readiness::new();
+/// readiness.begin(Unready::Starting);
+/// assert_eq!(readiness.reasons(), ["starting"]);
+/// readiness.end(Unready::Starting);
+/// assert!(readiness.reasons().is_empty());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicU8>);
+
+impl Readiness {
+    /// No reason against it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes a reason.
+    pub fn begin(&self, reason: Unready) {
+        self.0.fetch_or(reason.bit(), Ordering::SeqCst);
+    }
+
+    /// Takes a reason back.
+    pub fn end(&self, reason: Unready) {
+        self.0.fetch_and(!reason.bit(), Ordering::SeqCst);
+    }
+
+    /// The words of the reasons that hold.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<&'static str> {
+        let held = self.0.load(Ordering::SeqCst);
+        let holds = |reason: &&Unready| held & reason.bit() != 0;
+        Unready::ALL
+            .iter()
+            .filter(holds)
+            .map(|reason| reason.as_str())
+            .collect()
+    }
+}
+
+impl Unready {
+    const ALL: [Self; 3] = [Self::Starting, Self::WarmingUp, Self::Draining];
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::WarmingUp => "warming up",
+            Self::Draining => "draining",
+        }
+    }
+
+    fn bit(self) -> u8 {
+        match self {
+            Self::Starting => 1,
+            Self::WarmingUp => 2,
+            Self::Draining => 4,
+        }
+    }
+}

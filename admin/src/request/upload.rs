@@ -1,0 +1,109 @@
+//! [`Upload`]: a request's body as it arrives, and what becomes of a rest that no handler read.
+//!
+//! A connection carries its next request only after the whole body of this one. So a rest that is small and on its way
+//! is read before the answer; beyond that the answer announces that the connection closes, and what still comes is read
+//! and dropped for a while, since closing a socket with unread bytes would reset it and take the answer along (RFC 9112, 9.6).
+
+use std::{error::Error as StdError, time::Duration};
+
+use axum::body::{Body, HttpBody as _};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use crate::{
+    AdminOptions,
+    problem::{Kind, Problem},
+};
+
+/// The most bytes that are read for nothing before an answer.
+const SMALL: u64 = 64 * 1024;
+/// How long an answer waits for them.
+const GRACE: Duration = Duration::from_millis(100);
+/// How long a connection that is about to close reads on, for its client to see the answer.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// A body that arrives with a request.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    body: Body,
+    /// The client sends its body only once it is asked for (`Expect: 100-continue`), and it was not.
+    is_withheld: bool,
+}
+
+impl Upload {
+    pub(crate) fn new(headers: &HeaderMap, body: Body) -> Self {
+        Self {
+            body,
+            is_withheld: headers.contains_key(header::EXPECT),
+        }
+    }
+
+    /// Reads the whole body, which may neither be too long nor take too long.
+    pub(crate) async fn read(
+        &mut self,
+        headers: &HeaderMap,
+        options: &AdminOptions,
+    ) -> Result<Bytes, Problem> {
+        let limit = options.body_limit;
+        let too_large = || {
+            let message = format!("a body may hold at most {limit} bytes");
+            Problem::new(Kind::PayloadTooLarge, message)
+        };
+        let announced = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > limit as u64) {
+            return Err(too_large());
+        }
+
+        self.is_withheld = false;
+        let whole = Limited::new(&mut self.body, limit).collect();
+        match tokio::time::timeout(options.body_patience, whole).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if is_limit(error.as_ref()) => Err(too_large()),
+            Ok(Err(error)) => {
+                Err(Problem::new(Kind::InvalidBody, "the body ended before its end").because(error))
+            }
+            Err(_) => Err(Problem::new(
+                Kind::RequestTimeout,
+                "the body took too long to arrive",
+            )),
+        }
+    }
+
+    /// Deals with what is left of the body, and says in the headers of the answer if the connection ends with it.
+    pub(crate) async fn end(mut self, answer: &mut HeaderMap) {
+        if self.body.is_end_stream() {
+            return;
+        }
+        let is_small = self.body.size_hint().lower() <= SMALL;
+        if !self.is_withheld && is_small {
+            let rest = Limited::new(&mut self.body, usize::try_from(SMALL).unwrap_or(usize::MAX));
+            if let Ok(true) = tokio::time::timeout(GRACE, dropped(rest)).await {
+                return;
+            }
+        }
+
+        answer.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if !self.is_withheld {
+            // Owned by nothing that waits for it, and ended by the time: the answer must not wait for the rest.
+            tokio::spawn(tokio::time::timeout(LINGER, dropped(self.body)));
+        }
+    }
+}
+
+/// Reads a body and keeps nothing; whether it came to its end.
+async fn dropped(mut body: impl axum::body::HttpBody + Unpin) -> bool {
+    while let Some(frame) = body.frame().await {
+        if frame.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether the limit lies somewhere under an error: axum wraps what its bodies report.
+fn is_limit(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<LengthLimitError>() || error.source().is_some_and(is_limit)
+}

@@ -1,0 +1,31 @@
+//! `/`: what this is, and where to go on.
+
+use serde_json::{Map, Value as Json, json};
+use tidings::Node;
+
+use crate::routes::Routes;
+
+/// Name, version, node and links; `path` is that of the request, which may have a prefix.
+pub(crate) fn of(node: &Node, routes: &Routes, path: &str) -> Json {
+    let prefix = path.trim_end_matches('/');
+    let own = ["status", "metrics", "livez", "readyz"];
+    let collections = routes.collections().chain(own);
+    let mut links: Map<String, Json> = collections
+        .map(|name| (name.to_owned(), format!("{prefix}/{name}").into()))
+        .collect();
+    let schemas: Map<String, Json> = node
+        .schemas()
+        .iter()
+        .map(|schema| {
+            let name = schema.name();
+            (name.to_owned(), format!("{prefix}/schemas/{name}").into())
+        })
+        .collect();
+    links.insert("schemas".to_owned(), schemas.into());
+    json!({
+        "name": "tidings",
+        "version": env!("CARGO_PKG_VERSION"),
+        "node_id": node.id(),
+        "links": links,
+    })
+}

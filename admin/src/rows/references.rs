@@ -1,0 +1,64 @@
+//! References that are given by a unique field of the row that is meant, `{"username": ..}`, in place of its primary key.
+
+use serde_json::{Map, Value as Json, json};
+use tidings::{
+    Node,
+    core::{Field, Foreign, Schema},
+    store::Table,
+};
+
+use crate::problem::{Kind, Problem};
+
+/// Puts primary keys in the place of such references. What is no reference at all is left for the schema to refuse.
+pub(crate) async fn resolve(
+    node: &Node,
+    schema: &Schema,
+    object: &mut Map<String, Json>,
+) -> Result<(), Problem> {
+    for field in schema.fields() {
+        let (Some(foreign), Some(Json::Object(given))) =
+            (field.reference(), object.get(field.name()))
+        else {
+            continue;
+        };
+        if given.contains_key(&foreign.key) || given.len() != 1 {
+            continue;
+        }
+        let Some((name, value)) = given.iter().next() else {
+            continue;
+        };
+        let parents = node.table(&foreign.entity)?;
+        let found = find(&parents, field, foreign, name, value).await?;
+        if let Some(key) = found {
+            object.insert(field.name().to_owned(), json!({ &foreign.key: key }));
+        }
+    }
+    Ok(())
+}
+
+/// The primary key of the row with this value of a field, if that field says which row is meant.
+async fn find(
+    parents: &Table,
+    field: &Field,
+    foreign: &Foreign,
+    name: &str,
+    value: &Json,
+) -> Result<Option<Json>, Problem> {
+    let schema = parents.schema();
+    let Some((_, by)) = schema.field(name).filter(|(_, by)| by.is_unique()) else {
+        return Ok(None);
+    };
+    let wrong = |message: String| Problem::field(field.name(), format!("{name}: {message}"));
+    let value = by.from_json(value).map_err(wrong)?;
+    if value.is_null() {
+        return Ok(None);
+    }
+
+    let Some(row) = parents.select_by(by.name(), value).await? else {
+        let message = format!("there is no such row in {}", foreign.entity);
+        let fields = Map::from_iter([(field.name().to_owned(), message.clone().into())]);
+        let message = format!("foreign key violation ({}: {message})", field.name());
+        return Err(Problem::new(Kind::ForeignKeyViolation, message).with_fields(fields));
+    };
+    Ok(Some(row.0[schema.primary_key()].to_json()))
+}
