@@ -98,9 +98,14 @@
 //! under the [`Cause`](crate::Cause) that the change and its delivery give. The wires are the ideal of a log, not one of
 //! its adapters.
 
+// Loads that wait to be told. Must not know a node.
 mod loads;
-mod nodes;
+
+// What travels between two nodes. Must not know a node.
 mod wire;
+
+// Several nodes in one process, tied by wires.
+mod nodes;
 
 pub use self::{
     loads::{Gate, Source},

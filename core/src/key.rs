@@ -10,8 +10,11 @@
 //! hash is SipHash-1-3 under a secret drawn once per process, so keys cannot be chosen to collide (G12);
 //! it is computed when the key is built, and every level of the cache reuses it.
 
-mod buffer;
+// The secret of the hashes. Must not know a key.
 mod secret;
+
+// The bytes of one key, and the hash over them.
+mod buffer;
 
 use std::{
     fmt::{self, Write as _},

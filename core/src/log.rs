@@ -32,16 +32,29 @@
 //! - Waiting, retrying and polling are the reader's: a call that cannot be answered within the engine's time limit fails.
 //! - No future of these traits needs a runtime of a certain kind beyond what the engine says for itself. All may be dropped.
 
-mod cursor;
+// The identity of a log, and what a gap says. Must not know a position.
 mod epoch;
 mod gap;
-mod group;
+
+// The text form of positions, and its one error. Must not know what a position is.
+mod text;
+
+// A set of transactions, and one of them. Must not know a reader.
+mod snapshot;
+
 mod mark;
+
+// What a reader has got to.
+mod cursor;
+
+// What the log holds, and how the records of one row make one change.
+mod record;
+
+mod group;
+
+// The other readers, what a read returns, and what wakes a reader.
 mod member;
 mod read;
-mod record;
-mod snapshot;
-mod text;
 mod wake;
 
 use std::{fmt, future::Future, pin::Pin};
