@@ -7,6 +7,7 @@
 pub(crate) mod json;
 
 mod body;
+mod refusal;
 mod request;
 pub(crate) mod response;
 
@@ -14,6 +15,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use tidings::{BoxError, Worker};
 
+pub(crate) use self::refusal::Refusal;
 pub use self::{
     body::{BodyError, ProxyBody},
     request::ProxyRequest,

@@ -9,16 +9,22 @@ mod echo;
 mod forward;
 mod pool;
 mod upstream;
+mod upstream_body;
+mod wire;
 
 use std::{net::IpAddr, panic::AssertUnwindSafe, rc::Rc, sync::Arc};
 
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use hyper::body::Incoming;
 
-use self::{client_body::ClientBody, echo::Echo, upstream::Upstream};
+use self::{
+    client_body::{AwaitsContinue, ClientBody},
+    echo::Echo,
+    upstream::Upstream,
+};
 use crate::{
-    plugin::{DynPlugin, ProxyRequest, Response, refuse, response},
+    plugin::{DynPlugin, ProxyRequest, Refusal, Response, response},
     server::{Answering, ConnectionState, Imprint},
     settings::Settings,
 };
@@ -120,7 +126,7 @@ impl Proxy {
             .await;
         let mut response = answer.unwrap_or_else(|_panic| {
             tracing::error!("a request's handling panicked");
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, "Unexpected error")
+            Refusal::Panicked.answer()
         });
         let headers = response.headers_mut();
         headers.insert(NODE, self.node.clone());
@@ -130,8 +136,10 @@ impl Proxy {
     }
 
     async fn answer(&self, mut request: ProxyRequest, body: ClientBody, peer: &Peer) -> Response {
-        if let Err(refusal) = self.admit(&mut request).await {
-            return body.refused(refusal).await;
+        let awaits = AwaitsContinue::of(request.headers());
+        if let Err(mut refusal) = self.admit(&mut request).await {
+            body.refused(awaits, &mut refusal);
+            return refusal;
         }
         match &self.target {
             Target::Echo(echo) => {
@@ -139,7 +147,7 @@ impl Proxy {
                 let answer = echo.answer(request.head());
                 match body.discard(u64::MAX).await {
                     Ok(()) => answer,
-                    Err(_) => refuse(StatusCode::BAD_REQUEST, "The request body cannot be read"),
+                    Err(_) => Refusal::BodyUnreadable.answer(),
                 }
             }
             Target::Upstream(upstream) => upstream.forward(request, body, peer).await,
@@ -150,6 +158,7 @@ impl Proxy {
         well_formed(request.head())?;
         // Before the plugins set headers, or `Connection: x-consumer-id` would take them away again.
         forward::drop_hop_by_hop(request.headers_mut());
+        forward::drop_forged(request.headers_mut());
         // The map would grow twice, once under the plugins' hands and once for X-Forwarded-*.
         request.headers_mut().reserve(ADDED_HEADERS);
         for plugin in &self.plugins {
@@ -171,38 +180,20 @@ fn hold(response: &mut Response, answering: Answering) {
 )]
 fn well_formed(head: &http::request::Parts) -> Result<(), Response> {
     if head.method == Method::CONNECT {
-        return Err(refuse(
-            StatusCode::NOT_IMPLEMENTED,
-            "CONNECT is not supported",
-        ));
+        return Err(Refusal::Connect.answer());
     }
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     if second.is_some() || (first.is_none() && head.version == http::Version::HTTP_11) {
-        return Err(refuse(
-            StatusCode::BAD_REQUEST,
-            "A request has exactly one Host header",
-        ));
+        return Err(Refusal::Hosts.answer());
     }
     // hyper undoes "chunked"; what another coding has done to the body would reach the upstream unsaid.
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    if codings.any(|coding| {
-        !coding
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"chunked")
-    }) {
-        return Err(refuse(
-            StatusCode::NOT_IMPLEMENTED,
-            "The only transfer coding supported is chunked",
-        ));
+    if forward::is_coded(&head.headers) {
+        return Err(Refusal::Coding.answer());
     }
     let upgrade = head.headers.get(header::UPGRADE);
     if upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-        return Err(refuse(
-            StatusCode::NOT_IMPLEMENTED,
-            "WebSocket connections are not supported",
-        ));
+        return Err(Refusal::WebSocket.answer());
     }
     Ok(())
 }

@@ -7,9 +7,13 @@
 
 mod bodies;
 mod clients;
+mod forged;
+mod framing;
 mod limits;
 mod raw;
 mod refusals;
+mod refused_bodies;
+mod repeats;
 mod upstreams;
 
 use std::{fmt, net::SocketAddr, pin::Pin, rc::Rc, time::Duration};

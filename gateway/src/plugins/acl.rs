@@ -7,14 +7,16 @@
 
 use std::{error::Error as StdError, fmt};
 
-use http::StatusCode;
 use tidings::{
     BoxError, Cache, CacheKey, CrudEvent, Dao, GetOptions, PageQuery, Worker,
     store::{Error, MAX_SIZE},
 };
 use uuid::Uuid;
 
-use crate::{Plugin, ProxyRequest, Response, entities, refuse};
+use crate::{
+    entities,
+    plugin::{Plugin, ProxyRequest, Refusal, Response},
+};
 
 /// Lets pass who is in one of the allowed groups.
 pub(crate) struct Acl {
@@ -77,7 +79,7 @@ impl Plugin for Acl {
 
     async fn access(&self, request: &mut ProxyRequest) -> Result<(), Response> {
         let Some(consumer) = request.consumer() else {
-            return Err(forbidden());
+            return Err(Refusal::NotInGroup.answer());
         };
         let id = consumer.id;
         let load = || groups(self.rows.clone(), id);
@@ -90,11 +92,15 @@ impl Plugin for Acl {
                 error = &error as &dyn StdError,
                 "a consumer's groups could not be loaded"
             );
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, "Unexpected error")
+            Refusal::LoadFailed.answer()
         })?;
         let member =
             groups.is_some_and(|groups| groups.iter().any(|group| self.allowed.contains(group)));
-        if member { Ok(()) } else { Err(forbidden()) }
+        if member {
+            Ok(())
+        } else {
+            Err(Refusal::NotInGroup.answer())
+        }
     }
 }
 
@@ -114,10 +120,6 @@ async fn groups(rows: Dao<entities::Acl>, consumer: Uuid) -> Result<Option<Box<[
             return Ok((!groups.is_empty()).then(|| groups.into()));
         }
     }
-}
-
-fn forbidden() -> Response {
-    refuse(StatusCode::FORBIDDEN, "You cannot consume this service")
 }
 
 impl fmt::Debug for Acl {

@@ -9,11 +9,14 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use tidings::{BoxError, Cache, CacheKey, Dao, Entity, GetOptions, Worker, cache::GetError};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tidings::{BoxError, Cache, CacheKey, Dao, Entity, Field, GetOptions, Worker, cache::GetError};
 
 use super::api_key::{APIKEY, ApiKey, api_key};
-use crate::{Consumer, KeyAuthCredential, Plugin, ProxyRequest, Response, refuse};
+use crate::{
+    entities::{Consumer, KeyAuthCredential},
+    plugin::{Plugin, ProxyRequest, Refusal, Response},
+};
 
 const CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
 const CONSUMER_USERNAME: HeaderName = HeaderName::from_static("x-consumer-username");
@@ -26,6 +29,8 @@ pub(crate) struct KeyAuth {
     cache: Cache,
     credentials: Dao<KeyAuthCredential>,
     consumers: Dao<Consumer>,
+    /// The most bytes of a key that can be stored.
+    longest_key: usize,
 }
 
 /// A credential as a worker's L1 holds it.
@@ -103,19 +108,24 @@ impl KeyAuth {
     }
 
     async fn authenticate(&self, key: &[u8]) -> Result<(Arc<Credential>, Arc<Identity>), Response> {
-        // Keys are text: what is not UTF-8 is nobody's key, and need not be looked up.
-        let key = std::str::from_utf8(key).map_err(|_| invalid())?;
+        // A key that cannot be stored need not be looked up; to cache that it is absent would let anyone fill the
+        // cache with keys as long as a head may be.
+        if key.len() > self.longest_key {
+            return Err(Refusal::UnknownKey.answer());
+        }
+        // Keys are text: what is not UTF-8 is no one's key.
+        let key = std::str::from_utf8(key).map_err(|_| Refusal::UnknownKey.answer())?;
         let credential = self.credential(key).await.map_err(|error| failed(&error))?;
-        let credential = credential.ok_or_else(invalid)?;
+        let credential = credential.ok_or_else(|| Refusal::UnknownKey.answer())?;
         let Some((id, cache_key)) = &credential.consumer else {
-            return Err(invalid());
+            return Err(Refusal::UnknownKey.answer());
         };
         let identity = self
             .identity(*id, cache_key)
             .await
             .map_err(|error| failed(&error))?;
         // Gone between the two look-ups: its credentials went with it.
-        let identity = identity.ok_or_else(invalid)?;
+        let identity = identity.ok_or_else(|| Refusal::UnknownKey.answer())?;
         Ok((credential, identity))
     }
 }
@@ -124,7 +134,11 @@ impl Plugin for KeyAuth {
     type Config = ();
 
     fn init_worker(_config: &(), worker: &Worker) -> Result<Self, BoxError> {
+        let (_, key) = KeyAuthCredential::schema()
+            .field("key")
+            .ok_or("credentials have no key")?;
         Ok(Self {
+            longest_key: key.max_length().unwrap_or(Field::KEY_LENGTH),
             cache: worker.cache().clone(),
             credentials: worker.dao()?,
             consumers: worker.dao()?,
@@ -133,8 +147,8 @@ impl Plugin for KeyAuth {
 
     async fn access(&self, request: &mut ProxyRequest) -> Result<(), Response> {
         let (credential, identity) = match api_key(request.head()) {
-            ApiKey::Missing => return Err(unauthorized("No API key found in request")),
-            ApiKey::Several => return Err(unauthorized("Duplicate API key found")),
+            ApiKey::Missing => return Err(Refusal::NoKey.answer()),
+            ApiKey::Several => return Err(Refusal::DuplicateKey.answer()),
             ApiKey::One(key) => self.authenticate(&key).await?,
         };
         introduce(request.headers_mut(), &credential, &identity);
@@ -161,24 +175,12 @@ fn introduce(headers: &mut HeaderMap, credential: &Credential, identity: &Identi
     }
 }
 
-fn unauthorized(message: &str) -> Response {
-    let mut refusal = refuse(StatusCode::UNAUTHORIZED, message);
-    refusal
-        .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Key"));
-    refusal
-}
-
-fn invalid() -> Response {
-    unauthorized("Invalid authentication credentials")
-}
-
 fn failed(error: &GetError) -> Response {
     tracing::error!(
         error = error as &dyn StdError,
         "a credential or its consumer could not be loaded"
     );
-    refuse(StatusCode::INTERNAL_SERVER_ERROR, "Unexpected error")
+    Refusal::LoadFailed.answer()
 }
 
 impl fmt::Debug for KeyAuth {

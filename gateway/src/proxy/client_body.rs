@@ -1,23 +1,32 @@
 //! [`ClientBody`]: the body of a request, on its way to the upstream or to nowhere.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these are time limits of sockets, which no clock of ours can hurry; tests set them short"
+)]
+
 use std::{
     cell::Cell,
     pin::Pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::timeout;
 
 use crate::{plugin::Response, server::ConnectionState};
 
-/// How much of a refused request's body is read, so that the client, which may still be sending, gets to see
-/// the refusal instead of a reset. Beyond it the connection is closed.
+/// How much of a refused request's body is read behind the refusal, so that the connection can be used again.
+/// Beyond it the connection is closed.
 const READ_WHEN_REFUSED: u64 = 256 << 10;
+/// How long that may take.
+const PATIENCE_WHEN_REFUSED: Duration = Duration::from_secs(5);
 
 /// The body of a request.
 #[derive(Debug)]
@@ -25,6 +34,22 @@ pub(super) struct ClientBody {
     incoming: Option<Incoming>,
     state: Arc<ConnectionState>,
     progress: Rc<Progress>,
+}
+
+/// Whether a client sends the body only after it was told to continue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AwaitsContinue {
+    Yes,
+    No,
+}
+
+impl AwaitsContinue {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        match headers.get(header::EXPECT) {
+            Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Self::Yes,
+            _ => Self::No,
+        }
+    }
 }
 
 /// How far the body has come, as the one who waits for the upstream's answer sees it.
@@ -108,19 +133,28 @@ impl ClientBody {
         Ok(())
     }
 
-    /// Gives the refusal once the client is likely to read it.
-    pub(super) async fn refused(self, mut refusal: Response) -> Response {
+    /// Deals with the body of a request that is refused, without keeping the refusal waiting: what is short is read
+    /// behind its back, and otherwise it announces that the connection closes.
+    ///
+    /// A client that waits to be asked for the body is never asked.
+    pub(super) fn refused(self, waits: AwaitsContinue, refusal: &mut Response) {
         if self.is_empty() {
-            return refusal;
+            return;
         }
-        let announced = self.size_hint().lower();
-        let close = announced > READ_WHEN_REFUSED || self.discard(READ_WHEN_REFUSED).await.is_err();
-        if close {
-            refusal
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if waits == AwaitsContinue::Yes || self.size_hint().lower() > READ_WHEN_REFUSED {
+            let close = HeaderValue::from_static("close");
+            refusal.headers_mut().insert(header::CONNECTION, close);
+            self.state.linger();
+            return;
         }
-        refusal
+        // Ends with the body, with the connection, or in time.
+        tokio::task::spawn_local(async move {
+            let state = Arc::clone(&self.state);
+            let read = timeout(PATIENCE_WHEN_REFUSED, self.discard(READ_WHEN_REFUSED));
+            if !matches!(read.await, Ok(Ok(()))) {
+                state.linger();
+            }
+        });
     }
 }
 
@@ -139,7 +173,11 @@ impl Body for ClientBody {
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(None);
         };
-        let polled = Pin::new(incoming).poll_frame(cx);
+        let polled = match Pin::new(incoming).poll_frame(cx) {
+            // Trailers may name any header, and servers read them as such: none is passed on.
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => Poll::Ready(None),
+            polled => polled,
+        };
         self.state.awaiting_body(polled.is_pending());
         match &polled {
             Poll::Ready(Some(Ok(_))) => {

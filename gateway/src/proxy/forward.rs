@@ -1,8 +1,9 @@
 //! The headers of a request and of an answer as a proxy passes them on.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use hyper::body::Body;
 
-use super::Peer;
+use super::{Peer, client_body::ClientBody};
 use crate::plugin::response;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -42,6 +43,93 @@ pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
+}
+
+/// What the names begin with that only the gateway may use, without the `x-`.
+const OURS_BEGIN: [&[u8]; 3] = [b"consumer-", b"credential-", b"authenticated-"];
+/// The names, without the `x-`, that only the gateway may use.
+const OURS: [&[u8]; 2] = [b"api-key", b"anonymous-consumer"];
+/// The names that the gateway sets itself whatever the client says, and that count in their own spelling alone.
+const SET: [&[u8]; 5] = [
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"content-length",
+    b"transfer-encoding",
+];
+
+/// Drops the headers in which the gateway speaks, in every spelling that an upstream may take for theirs.
+///
+/// CGI and what follows it (WSGI, Rack, PHP) make variables of names by putting `_` for `-`, some for every
+/// character that is no letter and no digit: there `X_Consumer.ID` and `X-Consumer-ID` are the same.
+pub(super) fn drop_forged(headers: &mut HeaderMap) {
+    if !headers.keys().any(|name| is_forged(name.as_str())) {
+        return;
+    }
+    let forged: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_forged(name.as_str()))
+        .cloned()
+        .collect();
+    for name in forged {
+        headers.remove(name);
+    }
+}
+
+/// Whether a name, in lower case, is one of ours or is read as one.
+fn is_forged(name: &str) -> bool {
+    let name = name.as_bytes();
+    if let [b'x', separator, rest @ ..] = name
+        && !separator.is_ascii_alphanumeric()
+    {
+        let begins = |ours: &&[u8]| {
+            rest.get(..ours.len())
+                .is_some_and(|start| is_read_as(start, ours))
+        };
+        if OURS_BEGIN.iter().any(begins) || OURS.iter().any(|ours| is_read_as(rest, ours)) {
+            return true;
+        }
+    }
+    SET.iter()
+        .any(|ours| name != *ours && is_read_as(name, ours))
+}
+
+/// Whether a name is read as another where what is no letter and no digit counts as a dash.
+fn is_read_as(name: &[u8], other: &[u8]) -> bool {
+    let same = |(&a, &b): (&u8, &u8)| a == b || (b == b'-' && !a.is_ascii_alphanumeric());
+    name.len() == other.len() && name.iter().zip(other).all(same)
+}
+
+/// Says how the body of a request is delimited: the HTTP client takes a GET or HEAD of unknown length to have none.
+pub(super) fn set_framing(headers: &mut HeaderMap, body: &ClientBody) {
+    if body.is_empty() || body.size_hint().exact().is_some() {
+        return;
+    }
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(
+        header::TRANSFER_ENCODING,
+        HeaderValue::from_static("chunked"),
+    );
+}
+
+/// Drops a length that does not count because the answer is chunked (RFC 9112, 6.3): without the coding it would.
+pub(super) fn drop_framing(headers: &mut HeaderMap) {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+}
+
+/// Whether a transfer coding besides chunked, which the HTTP client undoes, has changed the body of a message.
+pub(super) fn is_coded(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::TRANSFER_ENCODING)
+        .iter()
+        .any(|coding| {
+            !coding
+                .as_bytes()
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"chunked")
+        })
 }
 
 /// Says for whom the request is passed on. The addresses of earlier proxies stay in front of the peer's; proto
@@ -107,6 +195,43 @@ mod tests {
             map,
             headers(&[("host", "a"), ("content-length", "3"), ("x-public", "1")])
         );
+    }
+
+    #[test]
+    fn a_name_of_ours_is_forged_in_every_spelling_and_others_pass() {
+        for forged in [
+            "x-consumer-id",
+            "x_consumer_custom_id",
+            "x-consumer_groups",
+            "x.consumer.username",
+            "x!credential~identifier",
+            "x-api_key",
+            "x_api_key",
+            "x-authenticated-userid",
+            "x_authenticated_scope",
+            "x-anonymous-consumer",
+            "x_anonymous_consumer",
+            "x_forwarded_for",
+            "x-forwarded_host",
+            "content_length",
+            "transfer_encoding",
+        ] {
+            assert!(is_forged(forged), "{forged}");
+        }
+        for own in [
+            "x-consumers",
+            "x-consumer",
+            "x-api-keys",
+            "xx-api-key",
+            "xaconsumer-id",
+            "x-my-consumer-id",
+            "x-forwarded-for",
+            "content-length",
+            "apikey",
+            "x_request_id",
+        ] {
+            assert!(!is_forged(own), "{own}");
+        }
     }
 
     #[test]

@@ -1,42 +1,34 @@
 //! [`Upstream`]: passes requests on and streams the answers back.
 //!
-//! A kept-alive connection may have been closed by the upstream just as it was taken. A request that was not
-//! written at all is tried again; one that was written and got no byte of an answer only if doing it
-//! twice means doing it once (RFC 9110, 9.2.2) and it has no body, which would be gone.
+//! A kept-alive connection may have been closed by the upstream just as it was taken. A request that met one is
+//! sent at most once more, on a fresh connection, and only if nothing of it was written, or if no byte of an
+//! answer came, doing it twice means doing it once (RFC 9110, 9.2.2), and it has no body, which would be gone.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "these are time limits of sockets, which no clock of ours can hurry; tests set them short"
 )]
 
-use std::{
-    future::poll_fn,
-    io,
-    pin::{Pin, pin},
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{error::Error as StdError, future::poll_fn, io, pin::pin, task::Poll, time::Duration};
 
-use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header, request::Parts};
-use hyper::{
-    body::{Body, Frame, Incoming, SizeHint},
-    client::conn::http1,
-};
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
-    time::{Instant, Sleep, sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
     Peer,
-    client_body::ClientBody,
+    client_body::{ClientBody, Progress},
     forward,
-    pool::{Pool, Sender},
+    pool::{Connection, Pool},
+    upstream_body::UpstreamBody,
+    wire::Wire,
 };
 use crate::{
-    plugin::{BodyError, ProxyBody, ProxyRequest, Response, refuse, response},
+    plugin::{ProxyBody, ProxyRequest, Refusal, Response, response},
     settings::{Limits, UpstreamAddress},
 };
 
@@ -61,10 +53,66 @@ enum Failure {
     AnswerTimeout,
     #[error("the connection broke")]
     Broken(#[source] hyper::Error),
+    #[error("the answer is not HTTP")]
+    Unreadable(#[source] hyper::Error),
+    #[error("the head of the answer is too large")]
+    HeadTooLarge,
+    #[error("the answer has a transfer coding other than chunked")]
+    Coding,
     #[error("it switched protocols unasked")]
     Switched,
     #[error("the client's body broke off")]
     ClientBody(#[source] hyper::Error),
+}
+
+/// How an attempt ended without an answer, by what that allows.
+#[derive(Debug)]
+enum Ended {
+    /// Nothing of the request was written: here it is.
+    Unsent(Box<Request<ClientBody>>, Failure),
+    /// The request may have been executed, and no byte of an answer came.
+    Unheard(Failure),
+    /// There is nothing to repeat.
+    Failed(Failure),
+}
+
+impl Failure {
+    fn of(error: hyper::Error) -> Self {
+        if error.is_parse_too_large() {
+            Self::HeadTooLarge
+        } else if error.is_parse() {
+            Self::Unreadable(error)
+        } else {
+            Self::Broken(error)
+        }
+    }
+
+    const fn refusal(&self) -> Refusal {
+        match self {
+            Self::Connect(_) => Refusal::UpstreamUnreachable,
+            Self::ConnectTimeout | Self::AnswerTimeout => Refusal::UpstreamSilent,
+            Self::Broken(_) => Refusal::UpstreamBroken,
+            Self::Unreadable(_) => Refusal::UpstreamUnreadable,
+            Self::HeadTooLarge => Refusal::UpstreamHeadTooLarge,
+            Self::Coding => Refusal::UpstreamCoding,
+            Self::Switched => Refusal::UpstreamSwitched,
+            Self::ClientBody(_) => Refusal::BodyUnreadable,
+        }
+    }
+}
+
+impl Ended {
+    fn failure(self) -> Failure {
+        match self {
+            Self::Unsent(_, failure) | Self::Unheard(failure) | Self::Failed(failure) => failure,
+        }
+    }
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
 }
 
 impl Upstream {
@@ -91,35 +139,18 @@ impl Upstream {
     ) -> Response {
         let mut head = request.into_head();
         self.address_to_upstream(&mut head, peer);
+        forward::set_framing(&mut head.headers, &body);
+
         match self.exchange(Request::from_parts(head, body)).await {
             Ok(response) => response,
             Err(failure) => {
-                let cause = std::error::Error::source(&failure).map(ToString::to_string);
+                let cause = failure.source().map(ToString::to_string);
                 if matches!(failure, Failure::ClientBody(_)) {
                     tracing::debug!(cause, "a request's body broke off");
                 } else {
                     tracing::warn!(upstream = %self.address.authority, %failure, cause, "no answer from the upstream");
                 }
-                match failure {
-                    Failure::ClientBody(_) => {
-                        refuse(StatusCode::BAD_REQUEST, "The request body cannot be read")
-                    }
-                    Failure::Switched => refuse(
-                        StatusCode::BAD_GATEWAY,
-                        "The upstream switched to another protocol unasked",
-                    ),
-                    Failure::Connect(_) => {
-                        refuse(StatusCode::BAD_GATEWAY, "The upstream cannot be reached")
-                    }
-                    Failure::Broken(_) => refuse(
-                        StatusCode::BAD_GATEWAY,
-                        "The upstream closed the connection without an answer",
-                    ),
-                    Failure::ConnectTimeout | Failure::AnswerTimeout => refuse(
-                        StatusCode::GATEWAY_TIMEOUT,
-                        "The upstream did not answer in time",
-                    ),
-                }
+                failure.refusal().answer()
             }
         }
     }
@@ -138,40 +169,67 @@ impl Upstream {
         head.version = Version::HTTP_11;
     }
 
-    async fn exchange(&self, mut request: Request<ClientBody>) -> Result<Response, Failure> {
-        loop {
-            let (mut sender, reused) = match self.pool.take() {
-                Some(sender) => (sender, true),
-                None => (self.connect().await?, false),
-            };
-            let again = (reused && is_repeatable(&request)).then(|| copy(&request));
-            let progress = request.body().progress();
-            let sent = sender.try_send_request(request);
-            match self.answered(sent, &progress).await? {
-                // No client's wish for another protocol is passed on: the answer fits no request.
-                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    return Err(Failure::Switched);
-                }
-                Ok(response) => {
-                    return Ok(self.passed_back(response, sender, progress.is_sent()));
-                }
-                Err(mut failed) => match (reused, failed.take_message(), again) {
-                    (true, Some(unsent), _) => request = unsent,
-                    (true, None, Some(copy)) => request = copy,
-                    _ if progress.is_broken() => {
-                        return Err(Failure::ClientBody(failed.into_error()));
+    async fn exchange(&self, request: Request<ClientBody>) -> Result<Response, Failure> {
+        let Some(kept) = self.pool.take() else {
+            let fresh = self.connect().await?;
+            return self.attempt(fresh, request).await.map_err(Ended::failure);
+        };
+
+        let copy = is_repeatable(&request).then(|| copy(&request));
+        let again = match self.attempt(kept, request).await {
+            Ok(response) => return Ok(response),
+            Err(Ended::Unsent(unsent, _)) => *unsent,
+            Err(Ended::Unheard(failure)) => copy.ok_or(failure)?,
+            Err(Ended::Failed(failure)) => return Err(failure),
+        };
+
+        // Fresh, because other kept connections may have been closed by the same restart or the same timeout; and
+        // once, because each attempt may have been executed.
+        let fresh = self.connect().await?;
+        self.attempt(fresh, again).await.map_err(Ended::failure)
+    }
+
+    async fn attempt(
+        &self,
+        mut connection: Connection,
+        request: Request<ClientBody>,
+    ) -> Result<Response, Ended> {
+        let progress = request.body().progress();
+        let heard_before = connection.heard.bytes();
+        let sent = connection.sender.try_send_request(request);
+        let answer = self.answered(sent, &progress).await?;
+
+        let response = match answer {
+            Ok(response) => response,
+            Err(mut failed) => {
+                let unsent = failed.take_message();
+                let error = failed.into_error();
+                return Err(match unsent {
+                    Some(unsent) => Ended::Unsent(Box::new(unsent), Failure::of(error)),
+                    None if progress.is_broken() => Failure::ClientBody(error).into(),
+                    None if connection.heard.bytes() == heard_before => {
+                        Ended::Unheard(Failure::of(error))
                     }
-                    _ => return Err(Failure::Broken(failed.into_error())),
-                },
+                    None => Failure::of(error).into(),
+                });
             }
+        };
+
+        // No client's wish for another protocol is passed on: the answer fits no request.
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Failure::Switched.into());
         }
+        if forward::is_coded(response.headers()) {
+            return Err(Failure::Coding.into());
+        }
+        Ok(self.passed_back(response, connection, progress.is_sent()))
     }
 
     /// Waits for the head of the answer. The time that the client takes to send its body does not count.
     async fn answered<F: Future>(
         &self,
         sent: F,
-        progress: &super::client_body::Progress,
+        progress: &Progress,
     ) -> Result<F::Output, Failure> {
         let mut sent = pin!(sent);
         let mut late = pin!(sleep(self.answer_timeout));
@@ -194,14 +252,16 @@ impl Upstream {
         .await
     }
 
-    async fn connect(&self) -> Result<Sender, Failure> {
+    async fn connect(&self) -> Result<Connection, Failure> {
         let connect = TcpStream::connect((self.address.host.as_str(), self.address.port));
         let stream = timeout(self.connect_timeout, connect)
             .await
             .map_err(|_| Failure::ConnectTimeout)?
             .map_err(Failure::Connect)?;
         stream.set_nodelay(true).map_err(Failure::Connect)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+
+        let (wire, heard) = Wire::new(stream);
+        let (sender, connection) = http1::handshake(TokioIo::new(wire))
             .await
             .map_err(Failure::Broken)?;
         // Ends when its sender is dropped or the upstream closes it; it owns nothing else.
@@ -210,20 +270,21 @@ impl Upstream {
                 tracing::debug!(%error, "upstream connection ended");
             }
         });
-        Ok(sender)
+        Ok(Connection { sender, heard })
     }
 
     fn passed_back(
         &self,
         response: http::Response<Incoming>,
-        sender: Sender,
+        connection: Connection,
         sent: bool,
     ) -> Response {
         let (mut head, incoming) = response.into_parts();
+        forward::drop_framing(&mut head.headers);
         forward::drop_hop_by_hop(&mut head.headers);
         head.version = Version::HTTP_11;
         // An answer that came before the request was sent leaves the rest of it on the wire.
-        let lease = sent.then(|| (self.pool.clone(), sender));
+        let lease = sent.then(|| (self.pool.clone(), connection));
         let body = UpstreamBody {
             incoming,
             lease,
@@ -250,64 +311,4 @@ fn copy(request: &Request<ClientBody>) -> Request<ClientBody> {
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     copy
-}
-
-/// The body of the upstream's answer. Read to its end, it gives the connection back to the pool.
-#[derive(Debug)]
-struct UpstreamBody {
-    incoming: Incoming,
-    lease: Option<(Pool, Sender)>,
-    ended: bool,
-    patience: Duration,
-    /// Runs while a part of the answer is awaited.
-    late: Option<Pin<Box<Sleep>>>,
-}
-
-impl Body for UpstreamBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(Some(frame)) => {
-                self.late = None;
-                Poll::Ready(Some(frame.map_err(BodyError::new)))
-            }
-            Poll::Ready(None) => {
-                self.ended = true;
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                let patience = self.patience;
-                let late = self.late.get_or_insert_with(|| Box::pin(sleep(patience)));
-                late.as_mut().poll(cx).map(|()| {
-                    let error =
-                        io::Error::new(io::ErrorKind::TimedOut, "no more of the answer in time");
-                    Some(Err(BodyError::new(error)))
-                })
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-}
-
-impl Drop for UpstreamBody {
-    fn drop(&mut self) {
-        // hyper need not ask for the end of a body whose length it knows.
-        if (self.ended || self.incoming.is_end_stream())
-            && let Some((pool, sender)) = self.lease.take()
-        {
-            pool.put(sender);
-        }
-    }
 }

@@ -19,6 +19,11 @@ const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 /// A request is with the service, or its answer is not written out yet.
 const SERVING: u8 = 2;
+/// Everything is said, and the client is given a moment to read it before what it still sends is met by a reset.
+const LINGERING: u8 = 3;
+
+/// How long a connection that is closed with something unread goes on reading.
+const LINGER: Duration = Duration::from_secs(2);
 
 const DRAIN: u8 = 1;
 const KILL: u8 = 2;
@@ -53,6 +58,8 @@ pub(crate) struct ConnectionState {
     write_stalled: AtomicBool,
     /// A body is being read that the client has announced and not sent.
     awaiting_body: AtomicBool,
+    /// The client may still be sending when the connection is closed.
+    unread: AtomicBool,
     orders: AtomicU8,
     task: AtomicWaker,
 }
@@ -67,6 +74,7 @@ impl ConnectionState {
             mark,
             write_stalled: AtomicBool::new(false),
             awaiting_body: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
             orders: AtomicU8::new(0),
             task: AtomicWaker::new(),
         })
@@ -75,6 +83,9 @@ impl ConnectionState {
     /// A request is with the service now, until the guard is dropped.
     pub(crate) fn answering(self: &Arc<Self>) -> Answering {
         self.phase.store(SERVING, Relaxed);
+        if self.unread.load(Relaxed) {
+            self.unread.store(false, Relaxed);
+        }
         self.touch();
         self.answering
             .store(self.answering.load(Relaxed) + 1, Relaxed);
@@ -93,7 +104,7 @@ impl ConnectionState {
                 self.touch();
             }
             SERVING => self.touch(),
-            // The limit of a head counts from its first byte.
+            // The limit of a head counts from its first byte, and lingering has an end.
             _ => {}
         }
     }
@@ -126,6 +137,20 @@ impl ConnectionState {
         self.awaiting_body.load(Relaxed)
     }
 
+    /// Notes that the client may still be sending when the connection is closed.
+    pub(crate) fn linger(&self) {
+        self.unread.store(true, Relaxed);
+    }
+
+    /// Begins to linger; `false` if there is nothing to linger for.
+    pub(super) fn is_lingering(&self) -> bool {
+        let lingers = self.unread.load(Relaxed);
+        if lingers && self.phase.swap(LINGERING, Relaxed) != LINGERING {
+            self.touch();
+        }
+        lingers
+    }
+
     fn touch(&self) {
         self.mark.store(self.time.now(), Relaxed);
     }
@@ -137,6 +162,7 @@ impl ConnectionState {
         let (limit, name) = match self.phase.load(Relaxed) {
             IDLE => (limits.idle_timeout, "idle-timeout"),
             HEAD => (limits.header_timeout, "header-timeout"),
+            LINGERING => (LINGER, "linger"),
             _ if stalled => (limits.body_timeout, "body-timeout"),
             _ => return None,
         };

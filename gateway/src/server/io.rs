@@ -14,9 +14,12 @@ use std::{
 use http::StatusCode;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{io::ReadBuf, net::TcpStream};
 
 use super::ConnectionState;
+
+/// How much is read from a client that goes on sending while its connection is being closed.
+const MOST_DISCARDED: usize = 1 << 20;
 
 /// What every answer of one side carries.
 #[derive(Clone, Debug)]
@@ -35,6 +38,8 @@ pub(crate) struct GuardedIo {
     imprint: Imprint,
     /// Our form of a refusal, and how much of it is written.
     refusal: Option<(Vec<u8>, usize)>,
+    /// How much was read while lingering.
+    discarded: usize,
 }
 
 impl GuardedIo {
@@ -44,6 +49,7 @@ impl GuardedIo {
             state,
             imprint,
             refusal: None,
+            discarded: 0,
         }
     }
 
@@ -51,6 +57,23 @@ impl GuardedIo {
         let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.state.write_stalled(written.is_pending());
         written
+    }
+
+    /// Reads until the client closes or has sent more than anyone waits for.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut buf = [0; 4096];
+        while self.discarded < MOST_DISCARDED {
+            let mut read = ReadBuf::new(&mut buf);
+            let socket = Pin::new(self.socket.inner_mut());
+            if ready!(tokio::io::AsyncRead::poll_read(socket, cx, &mut read)).is_err() {
+                break;
+            }
+            match read.filled().len() {
+                0 => break,
+                more => self.discarded += more,
+            }
+        }
+        Poll::Ready(())
     }
 
     fn write_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -96,6 +119,7 @@ impl Write for GuardedIo {
         if self.state.is_unasked() {
             let refusal = refusal(buf, &self.imprint);
             self.refusal = Some((refusal, 0));
+            self.state.linger();
             return Poll::Ready(Ok(buf.len()));
         }
         self.write(cx, buf)
@@ -115,7 +139,12 @@ impl Write for GuardedIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.write_refusal(cx))?;
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
+        // Closing a socket with something unread sends a reset, which may overtake what was just written.
+        if self.state.is_lingering() {
+            ready!(self.poll_unread(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

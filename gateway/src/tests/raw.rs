@@ -67,6 +67,16 @@ impl Raw {
         }
     }
 
+    /// Reads up to the empty line, or says that the other end has closed.
+    pub(super) async fn try_head(&mut self) -> Option<String> {
+        let open = self
+            .stream
+            .fill_buf()
+            .await
+            .is_ok_and(|buf| !buf.is_empty());
+        if open { Some(self.head().await) } else { None }
+    }
+
     pub(super) async fn message(&mut self) -> Message {
         let head = self.head().await;
         let length =

@@ -258,3 +258,17 @@ async fn a_plugin_of_the_users_runs_behind_the_built_in_ones() {
     assert_eq!(client.status("nobody").await, 401);
     gateway.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_longer_than_any_that_can_be_stored_is_refused_without_a_look_up() {
+    let gateway = Gateway::start(settings(1)).await.expect("it starts");
+    let mut client = Client::connect(&gateway).await;
+    let misses = || gateway.node().cache().stats().misses;
+    for length in [513, 60_000] {
+        assert_eq!(client.status(&"k".repeat(length)).await, 401, "{length}");
+    }
+    assert_eq!(misses(), 0, "nothing was looked up");
+    assert_eq!(client.status(&"k".repeat(512)).await, 401);
+    assert_eq!(misses(), 1, "a key of the greatest length is");
+    gateway.shutdown().await;
+}

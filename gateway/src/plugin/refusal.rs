@@ -1,0 +1,81 @@
+//! [`Refusal`]: each cause for which the proxy side itself refuses a request, with what it answers.
+
+use http::{HeaderValue, StatusCode, header};
+
+use super::response::{Response, refuse};
+
+/// Why the proxy side answers a request itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    NoKey,
+    DuplicateKey,
+    UnknownKey,
+    NotInGroup,
+    LoadFailed,
+    Panicked,
+    Connect,
+    Hosts,
+    Coding,
+    WebSocket,
+    BodyUnreadable,
+    UpstreamUnreachable,
+    UpstreamSilent,
+    UpstreamBroken,
+    UpstreamUnreadable,
+    UpstreamHeadTooLarge,
+    UpstreamCoding,
+    UpstreamSwitched,
+}
+
+impl Refusal {
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::NoKey | Self::DuplicateKey | Self::UnknownKey => StatusCode::UNAUTHORIZED,
+            Self::NotInGroup => StatusCode::FORBIDDEN,
+            Self::LoadFailed | Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Hosts | Self::BodyUnreadable => StatusCode::BAD_REQUEST,
+            Self::Connect | Self::Coding | Self::WebSocket => StatusCode::NOT_IMPLEMENTED,
+            Self::UpstreamUnreachable
+            | Self::UpstreamBroken
+            | Self::UpstreamUnreadable
+            | Self::UpstreamHeadTooLarge
+            | Self::UpstreamCoding
+            | Self::UpstreamSwitched => StatusCode::BAD_GATEWAY,
+            Self::UpstreamSilent => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    const fn message(self) -> &'static str {
+        match self {
+            Self::NoKey => "No API key found in request",
+            Self::DuplicateKey => "Duplicate API key found",
+            Self::UnknownKey => "Invalid authentication credentials",
+            Self::NotInGroup => "You cannot consume this service",
+            Self::LoadFailed | Self::Panicked => "Unexpected error",
+            Self::Connect => "CONNECT is not supported",
+            Self::Hosts => "A request has exactly one Host header",
+            Self::Coding => "The only transfer coding supported is chunked",
+            Self::WebSocket => "WebSocket connections are not supported",
+            Self::BodyUnreadable => "The request body cannot be read",
+            Self::UpstreamUnreachable => "The upstream cannot be reached",
+            Self::UpstreamSilent => "The upstream did not answer in time",
+            Self::UpstreamBroken => "The upstream closed the connection without an answer",
+            Self::UpstreamUnreadable => "The upstream's answer cannot be understood",
+            Self::UpstreamHeadTooLarge => "The head of the upstream's answer is too large",
+            Self::UpstreamCoding => {
+                "The upstream's answer has a transfer coding that was not asked for"
+            }
+            Self::UpstreamSwitched => "The upstream switched to another protocol unasked",
+        }
+    }
+
+    /// Returns the answer.
+    pub(crate) fn answer(self) -> Response {
+        let mut response = refuse(self.status(), self.message());
+        if self.status() == StatusCode::UNAUTHORIZED {
+            let key = HeaderValue::from_static("Key");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, key);
+        }
+        response
+    }
+}
