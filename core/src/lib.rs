@@ -14,6 +14,9 @@ mod error;
 // Wall-clock time, for display. Must not know any clock.
 mod timestamp;
 
+// How long things took. Must not know any clock.
+pub mod meter;
+
 // Where time comes from.
 pub mod clock;
 
