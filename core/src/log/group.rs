@@ -63,8 +63,8 @@ impl<'a> RowChange<'a> {
             (None, None) => return None,
             (None, Some(_)) => Operation::Create,
             (Some(_), None) => Operation::Delete,
-            // Images that hold the key alone say nothing of what changed.
-            (Some(old), Some(new)) if old == new && !old.is_empty() => return None,
+            // Images that hold the keys alone say nothing of what changed.
+            (Some(old), Some(new)) if old == new && !old.is_partial() => return None,
             (Some(_), Some(_)) => Operation::Update,
         };
         Some(Self {
@@ -194,6 +194,17 @@ mod tests {
     fn records_with_the_key_alone_are_an_update() {
         let both = Some((Update, Some(Fields::default()), Some(Fields::default())));
         assert_eq!(folded(&[record(Update, "", "")]), both);
+    }
+
+    #[test]
+    fn records_with_equal_keys_of_a_row_that_was_too_long_are_an_update() {
+        let keys = Fields::keys_alone([("name", Value::Text("a".into()))]);
+        let mut long = record(Update, "", "");
+        (long.old, long.new) = (keys.clone(), keys.clone());
+        assert_eq!(
+            folded(&[long]),
+            Some((Update, Some(keys.clone()), Some(keys)))
+        );
     }
 
     #[test]

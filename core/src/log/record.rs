@@ -49,9 +49,9 @@ pub struct RowRecord {
     pub operation: Operation,
     /// The primary key; for an update that changed it, the new one.
     pub key: Value,
-    /// The row as it was, for updates and deletes. Empty if the log holds the key alone.
+    /// The row as it was, for updates and deletes. [Partial](Fields::is_partial) if the log holds the keys alone.
     pub old: Fields,
-    /// The row as it is, for creates and updates. Empty if the log holds the key alone.
+    /// The row as it is, for creates and updates. [Partial](Fields::is_partial) if the log holds the keys alone.
     pub new: Fields,
     /// Whether handlers hear of it.
     pub announce: Announce,
@@ -68,21 +68,43 @@ pub enum Announce {
 
 /// Values of some fields, by name. A field that is not named is unknown, and not absent.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Fields(Vec<(Arc<str>, Value)>);
+pub struct Fields {
+    values: Vec<(Arc<str>, Value)>,
+    partial: bool,
+}
 
 impl Fields {
     /// Makes the fields of a whole row.
     #[must_use]
     pub fn of_row(schema: &Schema, row: &Row) -> Self {
         let values = row.0.iter().cloned().chain(std::iter::repeat(Value::Null));
-        let fields = schema.fields().iter().map(|field| field.name().into());
-        Self(fields.zip(values).collect())
+        let fields = schema
+            .fields()
+            .iter()
+            .map(|field| Arc::<str>::from(field.name()));
+        fields.zip(values).collect()
+    }
+
+    /// Makes the fields that keys are made of, of a row that was too long to be recorded whole.
+    #[must_use]
+    pub fn keys_alone<N: Into<Arc<str>>>(fields: impl IntoIterator<Item = (N, Value)>) -> Self {
+        let partial = true;
+        Self {
+            partial,
+            ..fields.into_iter().collect()
+        }
+    }
+
+    /// Returns whether the row has more fields than the log holds: they are enough to evict by, and too few to tell handlers.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.partial || self.values.is_empty()
     }
 
     /// Returns the value of a field, if it is named.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&Value> {
-        self.0
+        self.values
             .iter()
             .find_map(|(field, value)| (&**field == name).then_some(value))
     }
@@ -90,18 +112,18 @@ impl Fields {
     /// Returns whether none is named.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.values.is_empty()
     }
 
     /// Returns how many are named.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.values.len()
     }
 
     /// Returns names and values, in the order in which they were given.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (&**name, value))
+        self.values.iter().map(|(name, value)| (&**name, value))
     }
 
     /// Returns whether every field of these names is known.
@@ -122,7 +144,10 @@ impl Fields {
 impl<N: Into<Arc<str>>> FromIterator<(N, Value)> for Fields {
     fn from_iter<I: IntoIterator<Item = (N, Value)>>(fields: I) -> Self {
         let fields = fields.into_iter();
-        Self(fields.map(|(name, value)| (name.into(), value)).collect())
+        Self {
+            values: fields.map(|(name, value)| (name.into(), value)).collect(),
+            partial: false,
+        }
     }
 }
 
