@@ -121,6 +121,10 @@ mod sink;
 // SQLite: the only folder that names its driver. Must not know what a write does.
 mod sqlite;
 
+// PostgreSQL: the log that triggers write. Must not know handles.
+#[cfg(feature = "postgres")]
+pub mod postgres;
+
 // What a write does inside its transaction, and its path to the sink. Must not know handles.
 mod write;
 

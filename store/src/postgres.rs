@@ -1,0 +1,3 @@
+//! PostgreSQL: the log that triggers write.
+
+pub mod log;

@@ -1,0 +1,46 @@
+//! The log on PostgreSQL: every change of a captured row, by whatever program, in the transaction
+//! that made it.
+//!
+//! Triggers write it ([`install`]); [`PgLog`] reads it with a cursor that is a snapshot, so that a
+//! transaction that commits late is not passed over. What no trigger hears is told by [`status`].
+//!
+//! # What is promised
+//!
+//! - A record is there exactly if its transaction committed.
+//! - No write of another program fails because of a trigger, short of a full disk.
+//! - A reader gets every record once in the order of ids, or a gap in place of what it cannot prove
+//!   to have got.
+
+mod error;
+mod names;
+mod values;
+
+mod columns;
+mod function;
+mod tables;
+mod tree;
+
+mod capture;
+mod status;
+
+mod decode;
+mod epoch;
+mod record;
+mod watch;
+
+mod link;
+mod read;
+mod wake;
+
+mod children;
+mod engine;
+mod prune;
+
+pub use self::{
+    capture::{InstallOptions, Installed, Wake, install, remove},
+    engine::{PgLog, PgLogSettings},
+    error::PgLogError,
+    prune::{Pruned, prune},
+    status::{Status, TableStatus, status},
+    tables::prepare,
+};

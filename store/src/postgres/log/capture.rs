@@ -1,0 +1,394 @@
+//! Putting the triggers in place, and taking them away.
+//!
+//! Installing is idempotent: what is as it should be is not touched, so a second call takes no lock
+//! that a writer would wait for. The functions name the union of the fields that their installers
+//! have named; no program takes a field away. Tables, functions and triggers change in one
+//! transaction, or not at all.
+
+use std::collections::BTreeSet;
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use tidings_core::Schema;
+
+use super::{
+    columns::{Columns, columns_of},
+    error::PgLogError,
+    function::{Event, Layout, Level, Plan, Push},
+    tables::{lock, prepare, run},
+    tree::{Able, Captured, find, tree},
+};
+
+/// How to install.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InstallOptions {
+    /// How readers learn of writes by other programs.
+    pub wake: Wake,
+}
+
+/// How readers learn of writes by other programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wake {
+    /// As it is; by their poll where nothing else was asked for.
+    #[default]
+    AsBefore,
+    /// By their poll.
+    Poll,
+    /// By `NOTIFY` in the writer's transaction, unless prepared transactions are in use.
+    ///
+    /// `PREPARE TRANSACTION` then fails after such a write, and commits go through one lock: up to
+    /// half of them per second are lost.
+    Notify,
+    /// The same, also where prepared transactions are in use.
+    NotifyAtAnyPrice,
+}
+
+/// What an installation did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Installed {
+    /// Tables whose triggers were made or replaced, qualified and quoted.
+    pub changed: Vec<String>,
+    /// Tables that had all that they should have.
+    pub unchanged: Vec<String>,
+}
+
+/// Installs the triggers for the tables of the schemas, and the log if need be.
+///
+/// # Errors
+///
+/// A table is missing, lacks a column or cannot have triggers (all of it is told at once); another
+/// program holds a table for more than 5 s; `NOTIFY` was asked for and is refused. Nothing was
+/// changed then.
+pub async fn install(
+    connection: &mut PgConnection,
+    schemas: &[&'static Schema],
+    options: InstallOptions,
+) -> Result<Installed, PgLogError> {
+    prepare(connection).await?;
+    if options.wake == Wake::Notify && uses_prepared_transactions(connection).await? {
+        return Err(PgLogError::Refused {
+            reason: "prepared transactions are in use (max_prepared_transactions is above 0), and PREPARE \
+                     TRANSACTION would fail after every captured write: leave NOTIFY out, or force it"
+                .to_owned(),
+        });
+    }
+    let mut transaction = connection.begin().await?;
+    lock(&mut transaction).await?;
+    let mut differences = Vec::new();
+    let mut installed = Installed::default();
+    for schema in schemas {
+        let target = target(&mut transaction, schema, &mut differences).await?;
+        if let Some(target) = target
+            && differences.is_empty()
+        {
+            capture(
+                &mut transaction,
+                schema,
+                target,
+                options.wake,
+                &mut installed,
+            )
+            .await?;
+        }
+    }
+    if !differences.is_empty() {
+        return Err(PgLogError::Incompatible { differences });
+    }
+    transaction.commit().await?;
+    Ok(installed)
+}
+
+/// Removes the triggers and functions of every entity. The log, its epoch and the cluster's key
+/// stay.
+///
+/// Gives the tables that had triggers.
+///
+/// # Errors
+///
+/// See [`PgLogError`]. Nothing was changed then.
+pub async fn remove(connection: &mut PgConnection) -> Result<Vec<String>, PgLogError> {
+    let mut transaction = connection.begin().await?;
+    if super::tables::version(&mut transaction).await?.is_none() {
+        return Ok(Vec::new());
+    }
+    lock(&mut transaction).await?;
+    let found = sqlx::query(
+        "select distinct t.tgrelid::regclass::text from pg_catalog.pg_trigger t \
+           join pg_catalog.pg_proc p on p.oid = t.tgfoid \
+         where p.pronamespace = 'tidings'::regnamespace and not t.tgisinternal order by 1",
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    let tables: Vec<String> = found
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<_, _>>()?;
+    // Readers learn from the log too that they hear no more.
+    run(
+        &mut transaction,
+        "insert into tidings.log (kind, entity) select 't', entity from tidings.captures; \
+         delete from tidings.captures; \
+         do $tidings$ declare name text; begin \
+           for name in select p.oid::regprocedure::text from pg_catalog.pg_proc p \
+             where p.pronamespace = 'tidings'::regnamespace and p.prorettype = 'trigger'::regtype \
+           loop execute 'drop function ' || name || ' cascade'; end loop; \
+         end $tidings$;",
+    )
+    .await?;
+    transaction.commit().await?;
+    Ok(tables)
+}
+
+async fn uses_prepared_transactions(connection: &mut PgConnection) -> Result<bool, PgLogError> {
+    let row = sqlx::query("select current_setting('max_prepared_transactions')::integer > 0")
+        .fetch_one(connection)
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Where an entity is to be captured, and what.
+struct Target {
+    relation: i64,
+    columns: Columns,
+    tables: Vec<Captured>,
+    /// What was captured before.
+    before: Option<Before>,
+}
+
+struct Before {
+    fields: Vec<String>,
+    keys: Vec<String>,
+    notify: bool,
+}
+
+/// Finds the tables of an entity, and notes where they do not fit.
+async fn target(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    differences: &mut Vec<String>,
+) -> Result<Option<Target>, PgLogError> {
+    let entity = schema.name();
+    let Some(relation) = find(connection, entity).await? else {
+        differences.push(format!("there is no table {entity} in the search path"));
+        return Ok(None);
+    };
+    let columns = columns_of(connection, relation).await?;
+    for field in schema.fields() {
+        if !columns.contains_key(field.name()) {
+            differences.push(format!("{entity} lacks the column {}", field.name()));
+        }
+    }
+    let tables = tree(connection, relation).await?;
+    for table in &tables {
+        if let Able::No(kind) = table.able {
+            differences.push(format!(
+                "{} is {kind}, whose changes no trigger hears",
+                table.name
+            ));
+        }
+    }
+    let row = sqlx::query(
+        "select relation::bigint, fields, keys, notify, \
+           exists (select from pg_catalog.pg_class c where c.oid = relation) \
+         from tidings.captures where entity = $1",
+    )
+    .bind(entity)
+    .fetch_optional(connection)
+    .await?;
+    let mut before = None;
+    if let Some(row) = row {
+        let (captured, exists): (i64, bool) = (row.try_get(0)?, row.try_get(4)?);
+        if captured != relation && exists {
+            differences.push(format!(
+                "{entity} is captured on another table of that name, in another schema"
+            ));
+        } else if captured == relation {
+            before = Some(Before {
+                fields: row.try_get(1)?,
+                keys: row.try_get(2)?,
+                notify: row.try_get(3)?,
+            });
+        }
+    }
+    Ok(Some(Target {
+        relation,
+        columns,
+        tables,
+        before,
+    }))
+}
+
+/// The fields that the keys of an entity are made of.
+pub(super) fn key_fields(schema: &Schema) -> Vec<&str> {
+    let primary = schema.fields()[schema.primary_key()].name();
+    let declared = schema.cache_key_fields().iter().map(String::as_str);
+    std::iter::once(primary)
+        .chain(declared.filter(|name| *name != primary))
+        .collect()
+}
+
+/// Makes the functions and triggers of one entity, where they are not as they should be.
+async fn capture(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    target: Target,
+    wake: Wake,
+    installed: &mut Installed,
+) -> Result<(), PgLogError> {
+    let entity = schema.name();
+    let before = target.before.as_ref();
+    let union = |before: Option<&Vec<String>>, wanted: Vec<&str>| -> Vec<String> {
+        let known = before.into_iter().flatten().map(String::as_str);
+        let mut seen = BTreeSet::new();
+        known
+            .chain(wanted)
+            .filter(|name| target.columns.contains_key(*name) && seen.insert((*name).to_owned()))
+            .map(str::to_owned)
+            .collect()
+    };
+    let wanted = schema.fields().iter().map(|field| field.name()).collect();
+    let fields = union(before.map(|before| &before.fields), wanted);
+    let keys = union(before.map(|before| &before.keys), key_fields(schema));
+    let push = match (wake, before.is_some_and(|before| before.notify)) {
+        (Wake::AsBefore, true) | (Wake::Notify | Wake::NotifyAtAnyPrice, _) => Push::Notify,
+        (Wake::AsBefore, false) | (Wake::Poll, _) => Push::No,
+    };
+
+    let primary = schema.fields()[schema.primary_key()].name();
+    let plan = Plan {
+        entity,
+        key: &target.columns[primary],
+        whole: layout(connection, entity, &fields, &target.columns, "true").await?,
+        keys: layout(connection, entity, &keys, &target.columns, "false").await?,
+        push,
+    };
+    let mut changed = Vec::new();
+    for level in [Level::Statement, Level::Row] {
+        for event in Event::ALL {
+            let used = target
+                .tables
+                .iter()
+                .any(|it| event.level(it.level) == level);
+            if used && event.level(level) == level {
+                replace_function(connection, &plan, event, level).await?;
+            }
+        }
+    }
+    for table in &target.tables {
+        if replace_triggers(connection, entity, table).await? {
+            changed.push(table.name.clone());
+        } else {
+            installed.unchanged.push(table.name.clone());
+        }
+    }
+    sqlx::query(
+        "insert into tidings.captures (entity, relation, key, fields, keys, notify) \
+         values ($1, $2::bigint::oid, $3, $4, $5, $6) on conflict (entity) do update set \
+         relation = excluded.relation, key = excluded.key, fields = excluded.fields, keys = excluded.keys, \
+         notify = excluded.notify",
+    )
+    .bind(entity)
+    .bind(target.relation)
+    .bind(primary)
+    .bind(&fields)
+    .bind(&keys)
+    .bind(push == Push::Notify)
+    .execute(&mut *connection)
+    .await?;
+    if !changed.is_empty() {
+        // What was written while a trigger was missing is in no record.
+        sqlx::query("insert into tidings.log (kind, entity) values ('t', $1)")
+            .bind(entity)
+            .execute(connection)
+            .await?;
+        installed.changed.append(&mut changed);
+    }
+    Ok(())
+}
+
+/// The layout of these fields; made if there is none.
+async fn layout<'a>(
+    connection: &mut PgConnection,
+    entity: &str,
+    fields: &[String],
+    columns: &'a Columns,
+    whole: &str,
+) -> Result<Layout<'a>, PgLogError> {
+    let sql = format!(
+        "with made as (insert into tidings.layouts (entity, fields, whole) values ($1, $2, {whole}) \
+         on conflict do nothing returning id) \
+         select id from made union all \
+         select id from tidings.layouts where entity = $1 and fields = $2 and whole = {whole} limit 1"
+    );
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .bind(entity)
+        .bind(fields)
+        .fetch_one(connection)
+        .await?;
+    Ok(Layout {
+        id: row.try_get(0)?,
+        columns: fields.iter().map(|name| &columns[name]).collect(),
+    })
+}
+
+async fn replace_function(
+    connection: &mut PgConnection,
+    plan: &Plan<'_>,
+    event: Event,
+    level: Level,
+) -> Result<(), PgLogError> {
+    let name = event.function(plan.entity, level);
+    let same = sqlx::query(
+        "select p.prosrc = $2 from pg_catalog.pg_proc p \
+         where p.pronamespace = 'tidings'::regnamespace and p.proname = $1",
+    )
+    .bind(name)
+    .bind(plan.body(event, level))
+    .fetch_optional(&mut *connection)
+    .await?;
+    let same: Option<bool> = same.map(|row| row.try_get(0)).transpose()?;
+    if same == Some(true) {
+        return Ok(());
+    }
+    run(connection, &plan.create(event, level)).await
+}
+
+/// Makes the triggers of a table that are not as they should be; whether there were any such.
+async fn replace_triggers(
+    connection: &mut PgConnection,
+    entity: &str,
+    table: &Captured,
+) -> Result<bool, PgLogError> {
+    let mut changed = false;
+    for event in Event::ALL {
+        let level = event.level(table.level);
+        let found = sqlx::query(
+            "select t.tgenabled = 'A' and (t.tgtype & 1 = 1) = $3 and t.tgnargs = 0 and t.tgqual is null \
+               and p.proname = $4 and p.pronamespace = 'tidings'::regnamespace \
+             from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid \
+             where t.tgrelid = $1::bigint::oid and t.tgname = $2",
+        )
+        .bind(table.relation)
+        .bind(event.trigger())
+        .bind(level == Level::Row)
+        .bind(event.function(entity, level))
+        .fetch_optional(&mut *connection)
+        .await?;
+        let right: Option<Option<bool>> = found.map(|row| row.try_get(0)).transpose()?;
+        match right {
+            Some(Some(true)) => continue,
+            Some(_) => {
+                let drop = format!("drop trigger {} on {}", event.trigger(), table.name);
+                run(connection, &drop).await?;
+            }
+            None => {}
+        }
+        run(
+            connection,
+            &event.create_trigger(entity, &table.name, table.level),
+        )
+        .await?;
+        changed = true;
+    }
+    Ok(changed)
+}

@@ -1,0 +1,145 @@
+//! From the texts of an image back to values.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use tidings_core::{FieldKind, Value, log::Fields};
+use uuid::Uuid;
+
+use super::record::Known;
+
+/// Which fields an image holds.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    pub(super) fields: Vec<String>,
+    /// Whether the image holds the whole row, and not its keys alone.
+    pub(super) whole: bool,
+}
+
+/// The texts of one image.
+pub(super) type Image = Vec<Option<String>>;
+
+/// Reads the fields of an image that the schema knows; none if one of them holds what its kind
+/// cannot.
+pub(super) fn fields(known: &Known, layout: &Layout, image: &Image) -> Option<Fields> {
+    if image.len() != layout.fields.len() {
+        return None;
+    }
+    let mut read = Vec::with_capacity(image.len());
+    for (name, text) in layout.fields.iter().zip(image) {
+        let Some((index, field)) = known.schema.field(name) else {
+            continue;
+        };
+        let value = match text {
+            Some(text) => value(field.kind(), text)?,
+            None => Value::Null,
+        };
+        read.push((Arc::clone(&known.names[index]), value));
+    }
+    Some(if layout.whole {
+        read.into_iter().collect()
+    } else {
+        Fields::keys_alone(read)
+    })
+}
+
+/// The value of a kind that a text tells; none if it tells no such value.
+pub(super) fn value(kind: FieldKind, text: &str) -> Option<Value> {
+    match kind {
+        FieldKind::Boolean => match text {
+            "true" | "t" | "1" => Some(Value::Boolean(true)),
+            "false" | "f" | "0" => Some(Value::Boolean(false)),
+            _ => None,
+        },
+        FieldKind::Integer | FieldKind::Timestamp => text.parse().ok().map(Value::Integer),
+        // Rust reads PostgreSQL's NaN and Infinity too.
+        FieldKind::Number => text.parse().ok().map(Value::Number),
+        FieldKind::Text => Some(Value::Text(text.to_owned())),
+        FieldKind::Uuid => Uuid::try_parse(text).ok().map(Value::Uuid),
+        FieldKind::Set => members(text).map(Value::Set),
+        FieldKind::Json => match serde_json::from_str(text).ok()? {
+            serde_json::Value::Null => Some(Value::Null),
+            json => Some(Value::Json(json)),
+        },
+        _ => None,
+    }
+}
+
+/// The members of a set, from a JSON array or from PostgreSQL's text of a one-dimensional array.
+fn members(text: &str) -> Option<BTreeSet<String>> {
+    if text.starts_with('[') {
+        return serde_json::from_str(text).ok();
+    }
+    let inner = text.strip_prefix('{')?.strip_suffix('}')?;
+    let mut members = BTreeSet::new();
+    let mut rest = inner.chars().peekable();
+    while rest.peek().is_some() {
+        let mut member = String::new();
+        if rest.next_if_eq(&'"').is_some() {
+            loop {
+                match rest.next()? {
+                    '"' => break,
+                    '\\' => member.push(rest.next()?),
+                    plain => member.push(plain),
+                }
+            }
+        } else {
+            while let Some(plain) = rest.next_if(|next| *next != ',') {
+                match plain {
+                    '{' | '}' | '"' => return None,
+                    '\\' => member.push(rest.next()?),
+                    plain => member.push(plain),
+                }
+            }
+            if member.is_empty() || member == "NULL" {
+                return None;
+            }
+        }
+        members.insert(member);
+        match rest.next() {
+            None => break,
+            Some(',') if rest.peek().is_some() => {}
+            Some(_) => return None,
+        }
+    }
+    Some(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(members: &[&str]) -> Value {
+        Value::Set(members.iter().map(|&it| it.to_owned()).collect())
+    }
+
+    #[test]
+    fn arrays_are_read_as_postgresql_writes_them() {
+        let read = |text| value(FieldKind::Set, text);
+        assert_eq!(read("{}"), Some(set(&[])));
+        assert_eq!(
+            read("{a,\"b c\",\"q\\\"\\\\\",\"NULL\",\"\"}"),
+            Some(set(&["a", "b c", "q\"\\", "NULL", ""]))
+        );
+        assert_eq!(read("[\"a\",\"b\"]"), Some(set(&["a", "b"])));
+        for text in ["", "a", "{a", "{NULL}", "{a,}", "{{a},{b}}", "{\"a}", "[1]"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_bits() {
+        for text in [
+            "-0",
+            "5e-324",
+            "1.7976931348623157e+308",
+            "0.30000000000000004",
+            "Infinity",
+        ] {
+            let Some(Value::Number(number)) = value(FieldKind::Number, text) else {
+                panic!("{text}");
+            };
+            assert_eq!(number.to_bits(), text.parse::<f64>().unwrap().to_bits());
+        }
+        assert!(value(FieldKind::Number, "NaN").is_some());
+    }
+}

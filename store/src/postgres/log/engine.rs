@@ -1,0 +1,383 @@
+//! [`PgLog`]: the log as nodes read it.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use sqlx::{Row as _, postgres::PgConnectOptions};
+use tidings_core::{
+    CacheKey, Schema, Value,
+    clock::Clock,
+    log::{
+        Batch, Body, Capture, Cursor, Digest, Eviction, Extent, Gap, GapReason, Head, Log,
+        LogError, LogFuture, Mark, MemberId, MemberSight, Place, Position, Read, Record, RowRecord,
+        Sight, Wake, WakeUps,
+    },
+    spawn::Spawn,
+};
+
+use super::{
+    error::PgLogError,
+    link::{Link, in_time},
+    read::{self, number},
+    record::{COLUMNS, Stored, stored_eviction},
+    values::text_of,
+    wake::{Listener, Notifier},
+    watch::Prints,
+};
+
+/// What a log is opened with.
+#[derive(Clone, Debug)]
+pub struct PgLogSettings {
+    /// How to connect to the primary, directly or through a pooler that keeps sessions.
+    pub options: PgConnectOptions,
+    /// The entities whose changes are read.
+    pub schemas: Vec<&'static Schema>,
+    /// The source of time for limits.
+    pub clock: Arc<dyn Clock>,
+    /// Where wake-ups are sent from.
+    pub spawn: Arc<dyn Spawn>,
+}
+
+/// The log in a PostgreSQL database.
+///
+/// It reads over one connection, opened at the first call and again after an error. Each new
+/// connection is checked before it is read from: a standby is refused, and an epoch that has ended
+/// makes the cursor a gap.
+pub struct PgLog {
+    settings: PgLogSettings,
+    /// None while a call holds it: a call that is dropped takes the connection along, whatever
+    /// state it was in.
+    link: tokio::sync::Mutex<Option<Link>>,
+    seen: Mutex<Seen>,
+    notifier: Notifier,
+}
+
+/// What was seen of capture.
+#[derive(Debug, Default)]
+struct Seen {
+    /// As it was when the reader's cursor was taken.
+    applied: Option<Prints>,
+    /// As it was in the batch that ends at this cursor, which may not have been applied.
+    told: Option<(Cursor, Prints)>,
+}
+
+impl PgLog {
+    /// Makes the log of a database. Nothing is asked before the first call.
+    #[must_use]
+    pub fn new(settings: PgLogSettings) -> Self {
+        let notifier = Notifier::new(settings.options.clone(), &settings.spawn, &settings.clock);
+        Self {
+            settings,
+            link: tokio::sync::Mutex::new(None),
+            seen: Mutex::default(),
+            notifier,
+        }
+    }
+
+    /// Runs a call over the checked connection; one that fails is closed.
+    pub(super) async fn over_link<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut Link) -> Result<T, PgLogError>,
+    ) -> Result<T, LogError> {
+        let mut slot = self.link.lock().await;
+        in_time(&self.settings.clock, async {
+            let mut link = match slot.take() {
+                Some(link) => link,
+                None => Link::open(&self.settings.options, &self.settings.schemas).await?,
+            };
+            let answer = call(&mut link).await?;
+            *slot = Some(link);
+            Ok(answer)
+        })
+        .await
+    }
+
+    async fn read_beyond(&self, from: &Cursor, limit: usize) -> Result<Read, LogError> {
+        self.over_link(async |link| {
+            let position = from.position();
+            let page =
+                read::page(&mut link.connection, &link.wanted, Some(position), limit).await?;
+            let head = page.head;
+            if head.epoch != Some(from.epoch()) {
+                // The next connection begins another epoch, or finds it begun.
+                return Err(PgLogError::EpochEnded);
+            }
+            let applied = match position {
+                Position::Snapshot(applied) | Position::Page { applied, .. } => applied,
+                Position::Counted(_) => {
+                    return Err(PgLogError::malformed("a cursor of another log"));
+                }
+            };
+            if applied.xmin() < head.pruned_below {
+                return Ok(Read::Gap(Gap::of_all(GapReason::Trimmed)));
+            }
+
+            link.lexicon
+                .learn(&mut link.connection, &page.records)
+                .await?;
+            let target = match position {
+                Position::Page { target, .. } => Arc::clone(target),
+                Position::Snapshot(_) | Position::Counted(_) => Arc::new(head.snapshot),
+            };
+            let within = |last: u64| {
+                let (applied, target) = (Arc::clone(applied), Arc::clone(&target));
+                let position = Position::Page {
+                    applied,
+                    target,
+                    last,
+                };
+                Cursor::new(from.epoch(), position)
+            };
+            let cursor = match page.records.last() {
+                Some(last) if page.cut => within(last.id),
+                Some(_) | None => {
+                    Cursor::new(from.epoch(), Position::Snapshot(Arc::clone(&target)))
+                }
+            };
+            let mut records = Vec::with_capacity(page.records.len());
+            for stored in &page.records {
+                if let Some(body) = link.lexicon.body(stored) {
+                    records.push(Record {
+                        place: Place(within(stored.id)),
+                        mark: Mark::new(from.epoch(), stored.xid),
+                        origin: stored.origin(),
+                        body,
+                    });
+                }
+            }
+            let capture = self.tell_capture(from, &cursor, head.prints, &mut records);
+            // The end of a run of pages is the snapshot that it began with: later records have not
+            // been asked for.
+            let caught_up = matches!(position, Position::Snapshot(_)) && !page.cut;
+            Ok(Read::Batch(Batch {
+                records,
+                cursor,
+                extent: if caught_up { Extent::All } else { Extent::More },
+                sight: sight(capture),
+            }))
+        })
+        .await
+    }
+
+    /// Adds a record for each entity whose capture is not what it was at the reader's cursor: a
+    /// trigger that was off and on again, or a partition that came or went, may have hidden changes
+    /// of any row.
+    fn tell_capture(
+        &self,
+        from: &Cursor,
+        next: &Cursor,
+        prints: Prints,
+        records: &mut Vec<Record>,
+    ) -> Capture {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((cursor, told)) = seen.told.take()
+            && cursor == *from
+        {
+            seen.applied = Some(told);
+        }
+        if let Some(applied) = &seen.applied {
+            for entity in prints.changed_since(applied) {
+                records.push(Record {
+                    place: Place(next.clone()),
+                    mark: Mark::new(from.epoch(), 0),
+                    origin: None,
+                    body: Body::Entity(entity.into()),
+                });
+            }
+        }
+        let capture = capture(&prints);
+        seen.told = Some((next.clone(), prints));
+        capture
+    }
+
+    async fn take_head(&self) -> Result<Head, LogError> {
+        let (cursor, prints) = self
+            .over_link(async |link| {
+                let page = read::page(&mut link.connection, &link.wanted, None, 0).await?;
+                if page.head.epoch != Some(link.epoch) {
+                    return Err(PgLogError::EpochEnded);
+                }
+                let cursor = Cursor::at_snapshot(link.epoch, page.head.snapshot);
+                Ok((cursor, page.head.prints))
+            })
+            .await?;
+        let capture = capture(&prints);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen {
+            applied: Some(prints),
+            told: None,
+        };
+        Ok(Head {
+            cursor,
+            sight: sight(capture),
+        })
+    }
+
+    async fn append_eviction(&self, eviction: Eviction) -> Result<Mark, LogError> {
+        let stored = stored_eviction(&eviction);
+        let origin = eviction.origin.as_deref().unwrap_or_default();
+        let answer = self
+            .over_link(async |link| {
+                let row = sqlx::query(
+                    "insert into tidings.log (kind, entity, new, origin) values ('i', '', $1, $2) returning xid",
+                )
+                .bind(stored)
+                .bind(origin)
+                .fetch_one(&mut link.connection)
+                .await?;
+                let xid: i64 = row.try_get(0)?;
+                Ok(Mark::new(link.epoch, u64::try_from(xid).unwrap_or(0)))
+            })
+            .await;
+        answer.map_err(|error| match error {
+            // The statement may have been sent.
+            LogError::Unreachable(cause) => LogError::InDoubt(cause),
+            other => other,
+        })
+    }
+
+    async fn rows_of(
+        &self,
+        mark: Mark,
+        entity: &str,
+        key: &Value,
+    ) -> Result<Vec<RowRecord>, LogError> {
+        self.over_link(async |link| {
+            if link.epoch != mark.epoch() || link.lexicon.schema(entity).is_none() {
+                return Ok(Vec::new());
+            }
+            let sql = format!(
+                "select {COLUMNS} from tidings.log l where l.xid = $1 and l.entity = $2 \
+                 and l.key_hash = hashtextextended($3::text collate \"C\", 0) and l.key = $3 \
+                 order by l.id"
+            );
+            let found = sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(number(mark.number()))
+                .bind(entity)
+                .bind(text_of(key))
+                .fetch_all(&mut link.connection)
+                .await?;
+            let stored = found
+                .iter()
+                .map(Stored::read)
+                .collect::<Result<Vec<_>, _>>()?;
+            link.lexicon.learn(&mut link.connection, &stored).await?;
+            let rows = stored
+                .iter()
+                .filter_map(|stored| match link.lexicon.body(stored)? {
+                    Body::Row(row) => Some(row),
+                    Body::Entity(_) | Body::Evict(_) | Body::Unreadable { .. } => None,
+                });
+            Ok(rows.collect())
+        })
+        .await
+    }
+}
+
+fn capture(prints: &Prints) -> Capture {
+    let faults: Vec<_> = prints
+        .missing()
+        .map(|entity| {
+            format!("{entity} is not captured: run `tidings capture install --database URL`")
+        })
+        .collect();
+    if faults.is_empty() {
+        Capture::InPlace
+    } else {
+        Capture::Missing { faults }
+    }
+}
+
+fn sight(capture: Capture) -> Sight {
+    Sight {
+        capture,
+        ..Sight::alone()
+    }
+}
+
+/// Without a members' table no one that asks as a member is counted.
+fn seen_as(mut sight: Sight, member: Option<&MemberId>) -> Sight {
+    if member.is_some() {
+        sight.member = MemberSight::Missing;
+    }
+    sight
+}
+
+impl Log for PgLog {
+    fn head<'a>(&'a self, member: Option<&'a MemberId>) -> LogFuture<'a, Result<Head, LogError>> {
+        Box::pin(async move {
+            let mut head = self.take_head().await?;
+            head.sight = seen_as(head.sight, member);
+            Ok(head)
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        from: &'a Cursor,
+        limit: usize,
+        member: Option<&'a MemberId>,
+    ) -> LogFuture<'a, Result<Read, LogError>> {
+        Box::pin(async move {
+            let read = self.read_beyond(from, limit.max(1)).await;
+            match read {
+                Ok(Read::Batch(mut batch)) => {
+                    batch.sight = seen_as(batch.sight, member);
+                    Ok(Read::Batch(batch))
+                }
+                Err(LogError::Unreachable(cause)) if is_end_of_epoch(&*cause) => {
+                    Ok(Read::Gap(Gap::of_all(GapReason::Epoch)))
+                }
+                other => other,
+            }
+        })
+    }
+
+    fn group<'a>(
+        &'a self,
+        mark: Mark,
+        entity: &'a str,
+        key: &'a Value,
+    ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>> {
+        Box::pin(self.rows_of(mark, entity, key))
+    }
+
+    fn append(&self, eviction: Eviction) -> LogFuture<'_, Result<Mark, LogError>> {
+        Box::pin(self.append_eviction(eviction))
+    }
+
+    fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>> {
+        // The store's pool is the store's to retire.
+        Box::pin(async move {
+            drop(self.link.lock().await.take());
+            Ok(())
+        })
+    }
+
+    fn listen(&self) -> LogFuture<'_, Result<Box<dyn WakeUps>, LogError>> {
+        Box::pin(async move {
+            let listener = Listener::connect(&self.settings.options, &self.settings.clock).await?;
+            Ok(Box::new(listener) as Box<dyn WakeUps>)
+        })
+    }
+
+    fn wake(&self, _: Wake) {
+        self.notifier.notify();
+    }
+
+    fn digest(&self, _: &CacheKey) -> Option<Digest> {
+        // Wake-ups say that there is something to read, and not what.
+        None
+    }
+}
+
+fn is_end_of_epoch(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    matches!(cause.downcast_ref(), Some(PgLogError::EpochEnded))
+}
+
+impl fmt::Debug for PgLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PgLog").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,98 @@
+//! The epoch of the log: when it ends, and how the next one begins.
+//!
+//! A crash of the server hands transaction ids out again, a restored or promoted copy goes another
+//! way under the same name. What tells of it: an unlogged row, which crash recovery and a promotion
+//! empty and a clean restart keeps; the system's identifier, its timeline, and the identities of
+//! database and table.
+
+use sqlx::{Connection as _, PgConnection, Row as _, postgres::PgRow};
+use tidings_core::log::Epoch;
+
+use super::{
+    error::PgLogError,
+    tables::{lock, run, version},
+};
+
+/// The facts that an epoch was made under.
+const FACTS: &str = "(select system_identifier::text from pg_catalog.pg_control_system()) as system, \
+     substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8) as timeline, \
+     (select oid from pg_catalog.pg_database where datname = current_database()) as database, \
+     'tidings.log'::regclass::oid as log";
+
+/// Refuses a standby: its snapshots lack the transactions in progress. Asked alone, before anything
+/// else.
+pub(super) async fn refuse_standby(connection: &mut PgConnection) -> Result<(), PgLogError> {
+    let row = sqlx::query("select pg_is_in_recovery()")
+        .fetch_one(connection)
+        .await?;
+    if row.try_get(0)? {
+        return Err(PgLogError::Standby);
+    }
+    Ok(())
+}
+
+/// Gives the epoch that holds; begins one if the last has ended. To be called on every new
+/// connection, before its first cursor statement.
+pub(super) async fn establish(connection: &mut PgConnection) -> Result<Epoch, PgLogError> {
+    if version(connection).await?.is_none() {
+        return Err(PgLogError::NotInstalled);
+    }
+    if let Some(epoch) = current(connection).await? {
+        return Ok(epoch);
+    }
+    let mut transaction = connection.begin().await?;
+    lock(&mut transaction).await?;
+    if let Some(epoch) = current(&mut transaction).await? {
+        return Ok(epoch);
+    }
+    // An epoch that a crash could lose would be handed out twice.
+    run(&mut transaction, "set local synchronous_commit = on").await?;
+    let begun = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "with facts as (select {FACTS}), old as (delete from tidings.epoch returning number), \
+         emptied as (delete from tidings.epoch_volatile), \
+         next as (select greatest(coalesce((select number from old), 0) + 1, \
+           floor(extract(epoch from clock_timestamp()))::bigint) as number, gen_random_uuid() as id) \
+         select n.number, n.id, f.system, f.timeline, f.database::bigint, f.log::bigint from next n, facts f"
+    )))
+    .fetch_one(&mut *transaction)
+    .await?;
+    let epoch = read(&begun)?;
+    sqlx::query(
+        "insert into tidings.epoch (number, id, system, timeline, database, log) \
+         values ($1, $2, $3, $4, $5::bigint::oid, $6::bigint::oid)",
+    )
+    .bind(i64::try_from(epoch.number).unwrap_or(i64::MAX))
+    .bind(epoch.id)
+    .bind(begun.try_get::<String, _>(2)?)
+    .bind(begun.try_get::<String, _>(3)?)
+    .bind(begun.try_get::<i64, _>(4)?)
+    .bind(begun.try_get::<i64, _>(5)?)
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query("insert into tidings.epoch_volatile (id) values ($1)")
+        .bind(epoch.id)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(epoch)
+}
+
+/// The epoch, if the facts are those that it was made under and the server has not lost a commit
+/// since.
+async fn current(connection: &mut PgConnection) -> Result<Option<Epoch>, PgLogError> {
+    let found = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "select e.number, e.id from tidings.epoch e join tidings.epoch_volatile v on v.id = e.id, \
+         (select {FACTS}) f where e.system = f.system and e.timeline = f.timeline \
+         and e.database = f.database and e.log = f.log"
+    )))
+    .fetch_optional(connection)
+    .await?;
+    found.as_ref().map(read).transpose()
+}
+
+fn read(row: &PgRow) -> Result<Epoch, PgLogError> {
+    let number: i64 = row.try_get(0)?;
+    let number = u64::try_from(number);
+    let number = number.map_err(|_| PgLogError::malformed("the number of an epoch is negative"))?;
+    Ok(Epoch::new(number, row.try_get(1)?))
+}

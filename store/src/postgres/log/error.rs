@@ -1,0 +1,75 @@
+//! [`PgLogError`]: what the log on PostgreSQL can refuse or fail at.
+
+/// Why a call to the log did nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PgLogError {
+    /// The server is a standby, whose snapshots lack the transactions in progress: connect to the
+    /// primary.
+    #[error("the server is a standby: the log is read on the primary only")]
+    Standby,
+    /// The log has not been installed in this database.
+    #[error("the database has no log: run `tidings capture install`")]
+    NotInstalled,
+    /// The log was laid out by a newer program.
+    #[error(
+        "the log has layout {found}, and this program knows layout {known}: use a newer program"
+    )]
+    Newer {
+        /// The version found.
+        found: i32,
+        /// The newest version that this program knows.
+        known: i32,
+    },
+    /// Tables do not fit their schemas; nothing was changed.
+    #[error("the tables cannot be captured: {}", differences.join("; "))]
+    Incompatible {
+        /// Every difference, one line each.
+        differences: Vec<String>,
+    },
+    /// The call was refused; nothing was changed.
+    #[error("{reason}")]
+    Refused {
+        /// Why, and what would be right.
+        reason: String,
+    },
+    /// Another program holds a lock on a table for longer than the call waits: try again.
+    #[error("a table is locked by another program")]
+    Busy(#[source] sqlx::Error),
+    /// The log is another one than the cursor's.
+    #[error("the log has begun another epoch")]
+    EpochEnded,
+    /// A record of the log, or a value beside it, is not what this program writes.
+    #[error("the log is malformed: {what}")]
+    Malformed {
+        /// What is wrong.
+        what: String,
+    },
+    /// The database failed or cannot be reached.
+    #[error("the database failed")]
+    Database(#[source] sqlx::Error),
+}
+
+impl PgLogError {
+    pub(super) fn malformed(what: impl Into<String>) -> Self {
+        Self::Malformed { what: what.into() }
+    }
+}
+
+impl From<sqlx::Error> for PgLogError {
+    fn from(error: sqlx::Error) -> Self {
+        let code = error
+            .as_database_error()
+            .and_then(|error| error.code())
+            .map(std::borrow::Cow::into_owned);
+        match code.as_deref() {
+            // What a cursor statement is told when the server is in recovery.
+            Some("0A000" | "55000") => Self::Standby,
+            Some("55P03") => Self::Busy(error),
+            // An undefined table or schema: the log's own are the only ones that statements here
+            // name.
+            Some("42P01" | "3F000") => Self::NotInstalled,
+            _ => Self::Database(error),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! [`Link`]: the connection that the log is read over, which was checked against the epoch before
+//! it was used.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures_util::future::{Either, select};
+use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
+use tidings_core::{
+    Schema,
+    clock::Clock,
+    log::{Epoch, LogError},
+};
+
+use super::{
+    epoch::{establish, refuse_standby},
+    error::PgLogError,
+    record::Lexicon,
+    watch::Wanted,
+};
+
+/// How long one call may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// A checked connection, and what was learnt over it.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) connection: PgConnection,
+    pub(super) epoch: Epoch,
+    pub(super) wanted: Wanted,
+    pub(super) lexicon: Lexicon,
+}
+
+impl Link {
+    /// Connects, refuses a standby, and learns the epoch; begins one if the last has ended.
+    pub(super) async fn open(
+        options: &PgConnectOptions,
+        schemas: &[&'static Schema],
+    ) -> Result<Self, PgLogError> {
+        let mut connection = options.connect().await?;
+        refuse_standby(&mut connection).await?;
+        let epoch = establish(&mut connection).await?;
+        let wanted = Wanted::of(schemas);
+        Ok(Self {
+            connection,
+            epoch,
+            wanted,
+            lexicon: Lexicon::of(schemas),
+        })
+    }
+}
+
+/// Waits for a call, but not without end: a link that is half open says nothing at all.
+pub(super) async fn in_time<T>(
+    clock: &Arc<dyn Clock>,
+    call: impl Future<Output = Result<T, PgLogError>>,
+) -> Result<T, LogError> {
+    let call = std::pin::pin!(call);
+    match select(call, clock.sleep(LIMIT)).await {
+        Either::Left((answer, _)) => answer.map_err(LogError::from),
+        Either::Right(((), _)) => {
+            let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+            Err(LogError::Unreachable(Box::new(late)))
+        }
+    }
+}
+
+impl From<PgLogError> for LogError {
+    fn from(error: PgLogError) -> Self {
+        match error {
+            PgLogError::Standby | PgLogError::NotInstalled | PgLogError::Newer { .. } => {
+                Self::Unfit {
+                    reason: error.to_string(),
+                }
+            }
+            other => Self::Unreachable(Box::new(other)),
+        }
+    }
+}

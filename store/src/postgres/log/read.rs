@@ -1,0 +1,157 @@
+//! The cursor statement: records beyond a cursor, and beside them, in the same snapshot, all that
+//! the proof needs.
+
+use futures_util::TryStreamExt as _;
+use sqlx::{AssertSqlSafe, PgConnection, postgres::PgRow};
+use tidings_core::log::{Epoch, Position, Snapshot};
+
+use super::{
+    error::PgLogError,
+    record::{COLUMNS, Stored},
+    watch::{LOOK, Prints, Wanted},
+};
+
+/// How much memory the records of one page may take before it is cut short.
+const PAGE_BYTES: usize = 8 << 20;
+
+/// What the statement says beside the records.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) snapshot: Snapshot,
+    /// None if the epoch has ended.
+    pub(super) epoch: Option<Epoch>,
+    pub(super) pruned_below: u64,
+    pub(super) prints: Prints,
+}
+
+/// One page.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) head: Head,
+    pub(super) records: Vec<Stored>,
+    /// There are more records behind the last.
+    pub(super) cut: bool,
+}
+
+/// Reads at most `limit` records beyond a position; with no position, the head alone.
+pub(super) async fn page(
+    connection: &mut PgConnection,
+    wanted: &Wanted,
+    from: Option<&Position>,
+    limit: usize,
+) -> Result<Page, PgLogError> {
+    let sql = match from {
+        None => head(),
+        // Not by id: an index on ids would be walked from its beginning for one old transaction.
+        Some(Position::Snapshot(_)) => after("", "l.id + 0"),
+        Some(Position::Page { .. }) => after(
+            "and l.id > $6 and pg_visible_in_snapshot(l.xid::text::xid8, $7::text::pg_snapshot)",
+            "l.id",
+        ),
+        Some(Position::Counted(_)) => {
+            return Err(PgLogError::malformed("a cursor of another kind of log"));
+        }
+    };
+    let query = sqlx::query(AssertSqlSafe(sql))
+        .bind(&wanted.entities)
+        .bind(&wanted.fields);
+    let query = match from {
+        None | Some(Position::Counted(_)) => query,
+        Some(Position::Snapshot(applied) | Position::Page { applied, .. }) => query
+            .bind(number(applied.xmax()))
+            .bind(
+                applied
+                    .in_progress()
+                    .iter()
+                    .map(|xid| number(*xid))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)),
+    };
+    let query = match from {
+        Some(Position::Page { target, last, .. }) => {
+            query.bind(number(*last)).bind(target.to_string())
+        }
+        None | Some(Position::Counted(_) | Position::Snapshot(_)) => query,
+    };
+
+    let mut head = None;
+    let mut records = Vec::new();
+    let mut bytes = 0;
+    let mut cut = false;
+    let mut rows = query.fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        if head.is_none() {
+            head = Some(Head::read(&row)?);
+            continue;
+        }
+        // One more was asked for than a page holds. What is left of the answer is thrown away, and
+        // comes again.
+        if records.len() >= limit || bytes > PAGE_BYTES {
+            cut = true;
+            break;
+        }
+        let record = Stored::read(&row)?;
+        bytes += record.bytes();
+        records.push(record);
+    }
+    drop(rows);
+    let head = head.ok_or_else(|| PgLogError::malformed("a read without its head"))?;
+    Ok(Page { head, records, cut })
+}
+
+/// A number of the log's as PostgreSQL takes it.
+pub(super) fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The row that tells all but the records. It comes first, by its id.
+const HEAD: &str = "(select -1::bigint as id, 0::bigint as xid, 'h'::text as kind, ''::text as entity, \
+     null::integer as layout, null::text as key, array[pg_is_in_recovery()::text, pg_current_snapshot()::text, \
+     (select number::text from tidings.epoch), (select id::text from tidings.epoch), \
+     (select id::text from tidings.epoch_volatile), (select below::text from tidings.pruned)]::text[] as old, \
+     array[";
+
+fn after(further: &str, order: &str) -> String {
+    format!(
+        "select * from ({head} union all (select {COLUMNS} from tidings.log l \
+         where (l.xid >= $3 or l.xid = any($4)) {further} order by {order} limit $5)) as page order by page.id",
+        head = head(),
+    )
+}
+
+fn head() -> String {
+    format!("{HEAD}{LOOK}]::text[] as new, ''::text as origin, false as silent)")
+}
+
+impl Head {
+    fn read(row: &PgRow) -> Result<Self, PgLogError> {
+        use sqlx::Row as _;
+        let told: Vec<Option<String>> = row.try_get(6)?;
+        let [standby, snapshot, number, id, volatile, pruned] = told.as_slice() else {
+            return Err(PgLogError::malformed("the head of a read has another form"));
+        };
+        if standby.as_deref() != Some("false") {
+            return Err(PgLogError::Standby);
+        }
+        let snapshot = snapshot.as_deref().unwrap_or_default().parse();
+        let epoch = match (number, id) {
+            (Some(number), Some(id)) if Some(id) == volatile.as_ref() => {
+                let (number, id) = (number.parse().ok(), id.parse().ok());
+                number.zip(id).map(|(number, id)| Epoch::new(number, id))
+            }
+            _ => None,
+        };
+        let pruned = pruned.as_deref().and_then(|below| below.parse().ok());
+        let looked: Vec<Option<String>> = row.try_get(7)?;
+        let prints = looked.first().and_then(Option::as_deref).unwrap_or("[]");
+        Ok(Self {
+            snapshot: snapshot
+                .map_err(|_| PgLogError::malformed("a snapshot that cannot be read"))?,
+            epoch,
+            pruned_below: pruned
+                .ok_or_else(|| PgLogError::malformed("what was pruned is not told"))?,
+            prints: Prints::parse(prints)?,
+        })
+    }
+}

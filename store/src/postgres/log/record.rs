@@ -1,0 +1,229 @@
+//! From a stored record to what readers are told.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use tidings_core::{
+    CacheKey, Operation, Schema,
+    log::{Announce, Body, Eviction, EvictionTarget, Fields, RowRecord},
+};
+
+use super::{
+    decode::{self, Image, Layout},
+    error::PgLogError,
+};
+
+/// The columns of a record, in the order in which [`Stored::read`] takes them.
+pub(super) const COLUMNS: &str =
+    "l.id, l.xid, l.kind, l.entity, l.layout, l.key, l.old, l.new, l.origin, l.silent";
+
+/// A record as it is stored.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) id: u64,
+    pub(super) xid: u64,
+    kind: String,
+    entity: String,
+    layout: Option<i32>,
+    key: Option<String>,
+    old: Option<Image>,
+    new: Option<Image>,
+    origin: String,
+    silent: bool,
+}
+
+/// An entity that the log is read for.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) schema: &'static Schema,
+    name: Arc<str>,
+    /// The names of its fields, in order.
+    pub(super) names: Vec<Arc<str>>,
+}
+
+/// The entities that the log is read for, and the layouts that were met.
+#[derive(Debug, Default)]
+pub(super) struct Lexicon {
+    entities: HashMap<&'static str, Known>,
+    layouts: HashMap<i32, Layout>,
+}
+
+impl Stored {
+    pub(super) fn read(row: &PgRow) -> Result<Self, PgLogError> {
+        let number = |index: usize| -> Result<u64, PgLogError> {
+            let number: i64 = row.try_get(index)?;
+            u64::try_from(number).map_err(|_| PgLogError::malformed("a number below zero"))
+        };
+        Ok(Self {
+            id: number(0)?,
+            xid: number(1)?,
+            kind: row.try_get(2)?,
+            entity: row.try_get(3)?,
+            layout: row.try_get(4)?,
+            key: row.try_get(5)?,
+            old: row.try_get(6)?,
+            new: row.try_get(7)?,
+            origin: row.try_get(8)?,
+            silent: row.try_get(9)?,
+        })
+    }
+
+    pub(super) fn origin(&self) -> Option<Arc<str>> {
+        (!self.origin.is_empty()).then(|| self.origin.as_str().into())
+    }
+
+    /// About how much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let images = self.old.iter().chain(&self.new).flatten();
+        let values: usize = images.flatten().map(|text| text.len() + 24).sum();
+        values + self.key.as_ref().map_or(0, String::len) + 200
+    }
+}
+
+impl Lexicon {
+    pub(super) fn of(schemas: &[&'static Schema]) -> Self {
+        let entities = schemas.iter().map(|schema| {
+            let names = schema.fields().iter().map(|field| field.name().into());
+            let known = Known {
+                schema,
+                name: schema.name().into(),
+                names: names.collect(),
+            };
+            (schema.name(), known)
+        });
+        Self {
+            entities: entities.collect(),
+            layouts: HashMap::new(),
+        }
+    }
+
+    /// The schemas of the entities.
+    pub(super) fn schemas(&self) -> impl Iterator<Item = &'static Schema> {
+        self.entities.values().map(|known| known.schema)
+    }
+
+    pub(super) fn schema(&self, entity: &str) -> Option<&'static Schema> {
+        self.entities.get(entity).map(|known| known.schema)
+    }
+
+    /// Reads the layouts that records name and that were not met before.
+    pub(super) async fn learn(
+        &mut self,
+        connection: &mut PgConnection,
+        records: &[Stored],
+    ) -> Result<(), PgLogError> {
+        let unknown: BTreeSet<i32> = records
+            .iter()
+            .filter_map(|record| record.layout)
+            .filter(|id| !self.layouts.contains_key(id))
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let unknown: Vec<i32> = unknown.into_iter().collect();
+        let found = sqlx::query("select id, fields, whole from tidings.layouts where id = any($1)")
+            .bind(unknown)
+            .fetch_all(connection)
+            .await?;
+        for row in found {
+            let layout = Layout {
+                fields: row.try_get(1)?,
+                whole: row.try_get(2)?,
+            };
+            self.layouts.insert(row.try_get(0)?, layout);
+        }
+        Ok(())
+    }
+
+    /// What a record says; none if it is of an entity that this reader does not know.
+    pub(super) fn body(&self, record: &Stored) -> Option<Body> {
+        if record.kind == "i" {
+            return Some(match eviction(record) {
+                Some(eviction) => Body::Evict(eviction),
+                None => Body::Unreadable { entity: None },
+            });
+        }
+        let known = self.entities.get(record.entity.as_str())?;
+        let operation = match record.kind.as_str() {
+            "c" => Operation::Create,
+            "u" => Operation::Update,
+            "d" => Operation::Delete,
+            "t" => return Some(Body::Entity(Arc::clone(&known.name))),
+            _ => {
+                let entity = Some(Arc::clone(&known.name));
+                return Some(Body::Unreadable { entity });
+            }
+        };
+        Some(self.row(known, operation, record).map_or_else(
+            || Body::Unreadable {
+                entity: Some(Arc::clone(&known.name)),
+            },
+            Body::Row,
+        ))
+    }
+
+    fn row(&self, known: &Known, operation: Operation, record: &Stored) -> Option<RowRecord> {
+        let layout = self.layouts.get(&record.layout?)?;
+        let fields = |image: &Option<Image>| match image {
+            Some(image) => decode::fields(known, layout, image),
+            None => Some(Fields::default()),
+        };
+        let primary = &known.schema.fields()[known.schema.primary_key()];
+        Some(RowRecord {
+            entity: Arc::clone(&known.name),
+            operation,
+            key: decode::value(primary.kind(), record.key.as_deref()?)?,
+            old: fields(&record.old)?,
+            new: fields(&record.new)?,
+            announce: if record.silent {
+                Announce::Silent
+            } else {
+                Announce::Event
+            },
+        })
+    }
+}
+
+/// How an eviction is stored: its id, its cache, the form of its target, and what the form needs.
+pub(super) fn stored_eviction(eviction: &Eviction) -> Vec<String> {
+    let mut stored = vec![eviction.id.to_string(), eviction.cache.to_string()];
+    match &eviction.target {
+        EvictionTarget::Keys(keys) => {
+            stored.push("keys".to_owned());
+            stored.extend(keys.iter().map(|key| key.as_str().to_owned()));
+        }
+        EvictionTarget::Tag(tag) => stored.extend(["tag".to_owned(), tag.to_string()]),
+        EvictionTarget::All => stored.push("all".to_owned()),
+    }
+    stored
+}
+
+fn eviction(record: &Stored) -> Option<Eviction> {
+    let stored: Vec<&str> = record
+        .new
+        .as_ref()?
+        .iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    let [id, cache, form, rest @ ..] = stored.as_slice() else {
+        return None;
+    };
+    let target = match (*form, rest) {
+        ("keys", keys) => {
+            EvictionTarget::Keys(keys.iter().map(|key| CacheKey::from_text(key)).collect())
+        }
+        ("tag", [tag]) => EvictionTarget::Tag((*tag).into()),
+        ("all", []) => EvictionTarget::All,
+        _ => return None,
+    };
+    Some(Eviction {
+        id: id.parse().ok()?,
+        origin: record.origin(),
+        cache: (*cache).into(),
+        target,
+    })
+}

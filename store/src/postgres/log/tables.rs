@@ -1,0 +1,63 @@
+//! The log's own tables: made once, and told apart by their version.
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+
+use super::error::PgLogError;
+
+/// The version of the tables that this program makes.
+const VERSION: i32 = 1;
+const TABLES: &str = include_str!("tables.sql");
+/// What changes of the log's own tables and of captures take in turn.
+const LOCK: &str =
+    "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('tidings layout', 0))";
+
+/// Takes the turn of a transaction that changes tables, functions or triggers of the log.
+pub(super) async fn lock(connection: &mut PgConnection) -> Result<(), PgLogError> {
+    // A table that another program holds is waited for, but not without end.
+    run(connection, "set local lock_timeout = '5s'").await?;
+    run(connection, LOCK).await
+}
+
+/// Makes the tables unless they are there. Idempotent.
+pub async fn prepare(connection: &mut PgConnection) -> Result<(), PgLogError> {
+    if version(connection).await?.is_some() {
+        return Ok(());
+    }
+    let mut transaction = connection.begin().await?;
+    lock(&mut transaction).await?;
+    if version(&mut transaction).await?.is_none() {
+        run(&mut transaction, TABLES).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// The version of the tables that are there; none if there are none.
+pub(super) async fn version(connection: &mut PgConnection) -> Result<Option<i32>, PgLogError> {
+    let there: bool = sqlx::query("select to_regclass('tidings.version') is not null")
+        .fetch_one(&mut *connection)
+        .await?
+        .try_get(0)?;
+    if !there {
+        return Ok(None);
+    }
+    let found: i32 = sqlx::query("select number from tidings.version")
+        .fetch_one(connection)
+        .await?
+        .try_get(0)?;
+    if found > VERSION {
+        return Err(PgLogError::Newer {
+            found,
+            known: VERSION,
+        });
+    }
+    Ok(Some(found))
+}
+
+/// Runs statements without parameters.
+pub(super) async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), PgLogError> {
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+-- The log and what stands beside it, in a schema of its own that only its owner can read.
+create schema tidings;
+revoke all on schema tidings from public;
+
+create table tidings.version (
+    single boolean primary key default true check (single),
+    number integer not null
+);
+insert into tidings.version (number) values (1);
+
+-- One row for each image of a row that a statement changed, written in the transaction that changed it.
+-- Kinds: c, u and d (a row was created, updated, deleted), t (any row of the entity may have changed), e (an event).
+create table tidings.log (
+    id bigint generated always as identity primary key,
+    xid bigint not null default (pg_current_xact_id()::text::bigint),
+    kind text not null,
+    entity text not null,
+    layout integer,
+    key text,
+    key_hash bigint not null default 0,
+    old text[],
+    new text[],
+    origin text not null default '',
+    silent boolean not null default false
+) with (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 5000,
+    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000
+);
+create index log_by_transaction on tidings.log (xid, entity, key_hash, id);
+
+-- Which fields the images of a record hold, in order. Never changed: a record refers to its layout for as long as it lives.
+create table tidings.layouts (
+    id integer generated always as identity primary key,
+    entity text not null,
+    fields text[] not null,
+    whole boolean not null,
+    unique (entity, fields, whole)
+);
+
+-- Which table an entity is captured on, and the union of the fields that its installers have named.
+create table tidings.captures (
+    entity text primary key,
+    relation oid not null,
+    key text not null,
+    fields text[] not null,
+    keys text[] not null,
+    notify boolean not null default false
+);
+
+-- The identity of the log: the facts that it was made under, and a value that a crash or a promotion empties.
+create table tidings.epoch (
+    single boolean primary key default true check (single),
+    number bigint not null,
+    id uuid not null,
+    system text not null,
+    timeline text not null,
+    database oid not null,
+    log oid not null
+);
+create unlogged table tidings.epoch_volatile (
+    single boolean primary key default true check (single),
+    id uuid not null
+);
+
+-- Records of transactions below this were removed, or may be at any moment.
+create table tidings.pruned (
+    single boolean primary key default true check (single),
+    below bigint not null
+);
+insert into tidings.pruned (below) values (0);
+
+-- From when on no transaction below the horizon was in progress.
+create table tidings.snapshots (
+    taken timestamptz not null default clock_timestamp(),
+    horizon bigint not null
+);

@@ -1,0 +1,78 @@
+//! The tables of an entity: the one of its name, and its partitions and children.
+
+use sqlx::{PgConnection, Row as _};
+
+use super::{error::PgLogError, function::Level, names::identifier};
+
+/// A table on which triggers are to be.
+#[derive(Clone, Debug)]
+pub(super) struct Captured {
+    pub(super) relation: i64,
+    /// Its name, qualified and quoted.
+    pub(super) name: String,
+    pub(super) level: Level,
+    /// Whether triggers can be made on it at all.
+    pub(super) able: Able,
+}
+
+/// Whether a relation can have the triggers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Able {
+    Yes,
+    /// It is something else than a table, by this name.
+    No(&'static str),
+}
+
+/// Finds the table of an entity in the search path.
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    entity: &str,
+) -> Result<Option<i64>, PgLogError> {
+    let found = sqlx::query("select to_regclass($1)::oid::bigint")
+        .bind(identifier(entity))
+        .fetch_one(connection)
+        .await?;
+    Ok(found.try_get(0)?)
+}
+
+/// The table and everything below it.
+pub(super) async fn tree(
+    connection: &mut PgConnection,
+    root: i64,
+) -> Result<Vec<Captured>, PgLogError> {
+    let found = sqlx::query(
+        "with recursive tree as ( \
+           select $1::bigint::oid as relid \
+           union \
+           select i.inhrelid from tree t join pg_catalog.pg_inherits i on i.inhparent = t.relid \
+         ) \
+         select c.oid::bigint, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text, \
+           exists (select from pg_catalog.pg_subscription_rel s where s.srrelid = c.oid) \
+         from tree t join pg_catalog.pg_class c on c.oid = t.relid \
+           join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+         order by c.oid",
+    )
+    .bind(root)
+    .fetch_all(connection)
+    .await?;
+    let read = |row: &sqlx::postgres::PgRow| {
+        let kind: String = row.try_get(2)?;
+        let subscribed: bool = row.try_get(3)?;
+        Ok(Captured {
+            relation: row.try_get(0)?,
+            name: row.try_get(1)?,
+            level: if subscribed {
+                Level::Row
+            } else {
+                Level::Statement
+            },
+            able: match kind.as_str() {
+                "r" | "p" => Able::Yes,
+                "f" => Able::No("a foreign table"),
+                "v" | "m" => Able::No("a view"),
+                _ => Able::No("not a table"),
+            },
+        })
+    };
+    found.iter().map(read).collect()
+}

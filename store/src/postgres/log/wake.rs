@@ -1,0 +1,160 @@
+//! Wake-ups over `LISTEN` and `NOTIFY`: hints, so that what they miss costs time and nothing else.
+//!
+//! A notification is sent after the commit, from one connection per node, and never in the writer's
+//! transaction: there it would put every commit through one lock, and make `PREPARE TRANSACTION`
+//! fail.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures_util::future::{Either, select};
+use sqlx::{
+    ConnectOptions as _, Executor as _, PgConnection,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+};
+use tidings_core::{
+    clock::Clock,
+    log::{LogError, LogFuture, Wake, WakeUps},
+    spawn::{AbortHandle, Spawn},
+};
+use tokio::sync::Notify;
+
+use super::{error::PgLogError, link::in_time};
+
+/// The channel; `capture install --notify` makes the triggers use it too.
+const CHANNEL: &str = "tidings";
+/// The pause between two notifications.
+const PAUSE: Duration = Duration::from_millis(1);
+/// The pause after a notification that failed.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+/// How long a listener hears nothing before it asks whether its link is there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// Listens on a connection of its own.
+pub(super) struct Listener {
+    listener: PgListener,
+    clock: Arc<dyn Clock>,
+}
+
+impl Listener {
+    /// Connects and listens.
+    pub(super) async fn connect(
+        options: &PgConnectOptions,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, LogError> {
+        let listener = in_time(clock, async {
+            let pool = PgPoolOptions::new()
+                .max_connections(1)
+                .max_lifetime(None)
+                .idle_timeout(None);
+            let pool = pool.connect_with(options.clone()).await?;
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.listen(CHANNEL).await?;
+            // A pooler that shares sessions says yes to LISTEN and never tells: what comes back of
+            // this is the proof.
+            listener.execute("select pg_notify('tidings', '')").await?;
+            listener.recv().await?;
+            Ok(listener)
+        });
+        Ok(Self {
+            listener: listener.await?,
+            clock: Arc::clone(clock),
+        })
+    }
+
+    async fn heard(&mut self) -> Result<Wake, LogError> {
+        loop {
+            let heard = {
+                let next = std::pin::pin!(self.listener.try_recv());
+                match select(next, self.clock.sleep(KEEPALIVE)).await {
+                    Either::Left((heard, _)) => Some(heard),
+                    Either::Right(((), _)) => None,
+                }
+            };
+            match heard {
+                Some(Ok(Some(_))) => return Ok(Wake::Look),
+                // Connected again by itself: what was said meanwhile is lost, and so is the
+                // listener's word.
+                Some(Ok(None)) => {
+                    let lost = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+                    return Err(LogError::Unreachable(Box::new(lost)));
+                }
+                Some(Err(error)) => return Err(PgLogError::from(error).into()),
+                None => {
+                    let asked = self.listener.execute("select 1");
+                    in_time(&self.clock, async { Ok(asked.await?) }).await?;
+                }
+            }
+        }
+    }
+}
+
+impl WakeUps for Listener {
+    fn next(&mut self) -> LogFuture<'_, Result<Wake, LogError>> {
+        Box::pin(self.heard())
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").finish_non_exhaustive()
+    }
+}
+
+/// Sends notifications from a task of its own: any number that are asked for while one is being
+/// sent make one more.
+#[derive(Debug)]
+pub(super) struct Notifier {
+    asked: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl Notifier {
+    pub(super) fn new(
+        options: PgConnectOptions,
+        spawn: &Arc<dyn Spawn>,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        let asked = Arc::new(Notify::new());
+        let task = run(options, Arc::clone(&asked), Arc::clone(clock));
+        Self {
+            asked,
+            task: spawn.spawn(Box::pin(task)),
+        }
+    }
+
+    /// Asks for one.
+    pub(super) fn notify(&self) {
+        self.asked.notify_one();
+    }
+}
+
+impl Drop for Notifier {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(options: PgConnectOptions, asked: Arc<Notify>, clock: Arc<dyn Clock>) {
+    let mut connection: Option<PgConnection> = None;
+    loop {
+        asked.notified().await;
+        let sent = in_time(&clock, async {
+            let mut open = match connection.take() {
+                Some(open) => open,
+                None => options.connect().await?,
+            };
+            open.execute("select pg_notify('tidings', '')").await?;
+            Ok(open)
+        });
+        match sent.await {
+            Ok(open) => {
+                connection = Some(open);
+                clock.sleep(PAUSE).await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "other nodes were not woken; they find the change at their next poll");
+                clock.sleep(PAUSE_AFTER_ERROR).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Whether capture is in place, asked in the same statement that reads the log.
+//!
+//! Besides, each look takes a print of every trigger and function: one that changed between two
+//! looks tells of capture that was off and on again, and of partitions that came or went.
+
+use std::collections::BTreeMap;
+
+use tidings_core::Schema;
+
+use super::{capture::key_fields, error::PgLogError};
+
+/// What a node needs to be captured.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) entities: Vec<String>,
+    /// The fields of each, joined by commas.
+    pub(super) fields: Vec<String>,
+}
+
+/// The state of capture, by entity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Prints {
+    entities: BTreeMap<String, Print>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Print {
+    in_place: bool,
+    print: String,
+}
+
+/// The look, as a scalar subquery; its parameters are the two arrays of [`Wanted`]. Tables are
+/// found by their names each time, so that one that was put in another's place is looked after.
+pub(super) const LOOK: &str = "(with recursive tree as ( \
+      select w.entity, to_regclass(quote_ident(w.entity))::oid as relid, string_to_array(w.fields, ',') as fields \
+      from unnest($1::text[], $2::text[]) as w (entity, fields) \
+      union all \
+      select t.entity, i.inhrelid, t.fields \
+      from tree t join pg_catalog.pg_inherits i on i.inhparent = t.relid \
+    ), looked as ( \
+      select t.entity, t.relid, l.in_place, l.print from tree t cross join lateral ( \
+        select count(*) filter (where tr.tgenabled = 'A' and n.nspname = 'tidings' \
+            and string_to_array(substring(p.prosrc from '-- tidings [0-9]+: ([^\n]*)'), ',') @> t.fields \
+            and (tr.tgtype & 1 = 1) = (tr.tgname <> 'tidings_truncate' and exists ( \
+              select from pg_catalog.pg_subscription_rel s where s.srrelid = t.relid))) = 4 as in_place, \
+          coalesce(string_agg(concat_ws('.', tr.oid, tr.xmin, p.oid, p.xmin), ' ' order by tr.tgname), '') as print \
+        from pg_catalog.pg_trigger tr join pg_catalog.pg_proc p on p.oid = tr.tgfoid \
+          join pg_catalog.pg_namespace n on n.oid = p.pronamespace \
+        where tr.tgrelid = t.relid \
+          and tr.tgname in ('tidings_insert', 'tidings_update', 'tidings_delete', 'tidings_truncate') \
+      ) l \
+    ) \
+    select coalesce(json_agg(json_build_array(e.entity, e.in_place, e.print)), '[]')::text from ( \
+      select entity, bool_and(in_place) as in_place, \
+        md5(string_agg(concat(relid, ':', print), ' ' order by relid)) as print \
+      from looked group by entity) e)";
+
+impl Wanted {
+    pub(super) fn of(schemas: &[&'static Schema]) -> Self {
+        let mut wanted = Self::default();
+        for schema in schemas {
+            wanted.entities.push(schema.name().to_owned());
+            wanted.fields.push(key_fields(schema).join(","));
+        }
+        wanted
+    }
+}
+
+impl Prints {
+    pub(super) fn parse(text: &str) -> Result<Self, PgLogError> {
+        let found: Vec<(String, bool, String)> = serde_json::from_str(text)
+            .map_err(|_| PgLogError::malformed("the state of capture cannot be read"))?;
+        let entities = found
+            .into_iter()
+            .map(|(entity, in_place, print)| (entity, Print { in_place, print }));
+        Ok(Self {
+            entities: entities.collect(),
+        })
+    }
+
+    /// The entities that are not captured.
+    pub(super) fn missing(&self) -> impl Iterator<Item = &str> {
+        let missing = self.entities.iter().filter(|(_, print)| !print.in_place);
+        missing.map(|(entity, _)| entity.as_str())
+    }
+
+    /// The entities whose capture is not what it was at an earlier look, and so may have missed a
+    /// write between the two.
+    pub(super) fn changed_since<'a>(&'a self, earlier: &'a Self) -> impl Iterator<Item = &'a str> {
+        let changed = self
+            .entities
+            .iter()
+            .filter(|(entity, print)| earlier.entities.get(*entity) != Some(print));
+        changed.map(|(entity, _)| entity.as_str())
+    }
+}

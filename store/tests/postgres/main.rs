@@ -1,0 +1,9 @@
+//! The log on PostgreSQL, against a server that the tests start.
+
+mod capture;
+mod epochs;
+mod history;
+mod kinds;
+mod late;
+mod programs;
+mod support;

@@ -1,0 +1,11 @@
+//! A throwaway PostgreSQL server for tests: one per test binary, a database per test.
+//!
+//! The server runs as an unprivileged user on a free port, in a directory of its own that is copied
+//! from one `initdb`. It is stopped however the binary ends, by a kill too: a shell that waits for
+//! the end of the binary's pipe stops it and removes the directory.
+//!
+//! The programs come from `TIDINGS_POSTGRES_BIN`, or else from Debian's package `postgresql`.
+
+mod server;
+
+pub use self::server::{Database, Server};

@@ -1,0 +1,371 @@
+//! [`Server`] and [`Database`].
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    net::{Ipv4Addr, TcpListener},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
+
+/// The user that runs the server where the tests run as root, which PostgreSQL refuses to.
+const USER: &str = "postgres";
+/// How often a start is tried: another process may take the port that was found free.
+const STARTS: usize = 3;
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    port: u16,
+    directory: PathBuf,
+    databases: AtomicU32,
+    /// Its standard input is what keeps the server running.
+    keeper: Child,
+}
+
+/// A database of a [`Server`], empty when it is made.
+#[derive(Debug)]
+pub struct Database {
+    name: String,
+    port: u16,
+}
+
+impl Server {
+    /// The server of this test binary; started at the first call.
+    ///
+    /// # Panics
+    ///
+    /// No PostgreSQL is installed, or it does not start: its log is part of the message.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Server> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// Starts a server for one test, which may kill it.
+    ///
+    /// # Panics
+    ///
+    /// As [`shared`](Self::shared).
+    #[must_use]
+    pub fn start() -> Self {
+        let mut log = String::new();
+        for _ in 0..STARTS {
+            match Self::try_start() {
+                Ok(server) => return server,
+                Err(error) => log = error.to_string(),
+            }
+        }
+        panic!("PostgreSQL does not start: {log}");
+    }
+
+    fn try_start() -> io::Result<Self> {
+        let template = template()?;
+        let directory = tempfile::Builder::new()
+            .prefix("tidings-postgres-")
+            .permissions(fs::Permissions::from_mode(0o755))
+            .tempdir()?
+            .keep();
+        run(Command::new("cp")
+            .arg("-a")
+            .arg(&template)
+            .arg(directory.join("data")))?;
+        let owner = fs::metadata(&template)?;
+        chown(&directory, Some(owner.uid()), Some(owner.gid()))?;
+
+        let port = free_port()?;
+        let keeper = Self::keeper(&directory, port)?;
+        let server = Self {
+            port,
+            directory,
+            databases: AtomicU32::new(0),
+            keeper,
+        };
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    /// Starts the server under a shell that ends it when the pipe to its standard input closes.
+    fn keeper(directory: &Path, port: u16) -> io::Result<Child> {
+        let script = r#"
+            trap '' INT
+            "$@" >> "$DIRECTORY/log" 2>&1 &
+            echo $! > "$DIRECTORY/pid"
+            cat > /dev/null
+            kill -INT "$(cat "$DIRECTORY/pid")" 2> /dev/null
+            wait
+            [ -e "$DIRECTORY/keep" ] || rm -rf "$DIRECTORY"
+        "#;
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script).arg("sh");
+        command.args(as_user(directory)).arg(binary("postgres")?);
+        command.arg("-D").arg(directory.join("data"));
+        let sockets = format!("unix_socket_directories={}", directory.display());
+        let port = port.to_string();
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            &sockets,
+            "wal_level=logical",
+            "max_connections=300",
+            "max_prepared_transactions=50",
+            "fsync=off",
+        ] {
+            command.arg("-c").arg(setting);
+        }
+        command.arg("-p").arg(port);
+        command.env("DIRECTORY", directory).stdin(Stdio::piped());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+    }
+
+    fn wait_until_ready(&self) -> io::Result<()> {
+        let wait = r#"
+            for i in $(seq 1500); do
+                "$0" -q -h 127.0.0.1 -p "$1" && exit 0
+                [ ! -s "$2/pid" ] || kill -0 "$(cat "$2/pid")" || exit 1
+                sleep 0.02
+            done
+            exit 1
+        "#;
+        let waited = Command::new("sh")
+            .arg("-c")
+            .arg(wait)
+            .arg(binary("pg_isready")?)
+            .arg(self.port.to_string())
+            .arg(&self.directory)
+            .status()?;
+        if waited.success() {
+            return Ok(());
+        }
+        let mut log = String::new();
+        let read = fs::File::open(self.directory.join("log"));
+        read.and_then(|mut file| file.read_to_string(&mut log))?;
+        Err(io::Error::other(log))
+    }
+
+    /// Makes an empty database.
+    ///
+    /// # Panics
+    ///
+    /// The server cannot be reached.
+    pub async fn database(&self) -> Database {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{number}");
+        let mut admin = self
+            .options("postgres")
+            .connect()
+            .await
+            .expect("the server");
+        let sql = sqlx::AssertSqlSafe(format!("create database {name}"));
+        let made = sqlx::raw_sql(sql).execute(&mut admin).await;
+        made.expect("a database is made");
+        admin.close().await.expect("the connection ends");
+        Database {
+            name,
+            port: self.port,
+        }
+    }
+
+    /// The process of the server.
+    ///
+    /// # Panics
+    ///
+    /// The server has not written it.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        let text = fs::read_to_string(self.directory.join("data/postmaster.pid"));
+        let text = text.expect("a running server says its process");
+        let first = text.lines().next().and_then(|line| line.parse().ok());
+        first.expect("the first line is the process")
+    }
+
+    fn options(&self, database: &str) -> PgConnectOptions {
+        options(self.port, database)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ends the pipe, on which the keeper stops the server.
+        drop(self.keeper.stdin.take());
+        let ended = self.keeper.wait();
+        debug_assert!(ended.is_ok(), "the keeper is our child");
+    }
+}
+
+impl Database {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How to connect to it.
+    #[must_use]
+    pub fn options(&self) -> PgConnectOptions {
+        options(self.port, &self.name)
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{}", self.port, self.name)
+    }
+
+    /// Connects to it.
+    ///
+    /// # Panics
+    ///
+    /// The server cannot be reached.
+    pub async fn connect(&self) -> PgConnection {
+        self.options()
+            .connect()
+            .await
+            .expect("the server of the tests")
+    }
+
+    /// Runs a script in `psql`, as another program would; gives what it printed.
+    ///
+    /// # Panics
+    ///
+    /// A statement fails.
+    pub fn psql(&self, script: &str) -> String {
+        let mut psql = Command::new(binary("psql").expect("psql is installed"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
+            .arg(self.url());
+        let script = spooled(script).expect("a temporary file");
+        let ran = psql.stdin(script).output().expect("psql runs");
+        let errors = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "psql: {errors}");
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    }
+}
+
+fn spooled(script: &str) -> io::Result<fs::File> {
+    use std::io::{Seek as _, Write as _};
+    let mut file = tempfile::tempfile()?;
+    file.write_all(script.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn options(port: u16, database: &str) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .host("127.0.0.1")
+        .port(port)
+        .username("postgres")
+        .database(database)
+        .disable_statement_logging()
+}
+
+/// The data directory that every server copies; made by the first test binary that needs one.
+fn template() -> io::Result<PathBuf> {
+    let initdb = binary("initdb")?;
+    let version = Command::new(&initdb).arg("--version").output()?.stdout;
+    let digits: Vec<u8> = version.into_iter().filter(u8::is_ascii_digit).collect();
+    let version = String::from_utf8_lossy(&digits).into_owned();
+    let place = std::env::temp_dir().join(format!("tidings-initdb-{version}-{}", user_id()?));
+    if place.join("PG_VERSION").exists() {
+        return Ok(place);
+    }
+
+    // Made beside its place and moved there whole, so that no one copies half of it.
+    let made = tempfile::Builder::new()
+        .prefix("tidings-initdb-new-")
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir()?;
+    if user_id()? == 0 {
+        run(Command::new("chown")
+            .arg(format!("{USER}:"))
+            .arg(made.path()))?;
+    }
+    let mut command = as_user(made.path()).into_iter();
+    let mut initdb = match command.next() {
+        Some(program) => {
+            let mut wrapped = Command::new(program);
+            wrapped.args(command).arg(initdb);
+            wrapped
+        }
+        None => Command::new(initdb),
+    };
+    initdb.arg("-D").arg(made.path().join("data"));
+    run(initdb.args([
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "--no-sync",
+        "-E",
+        "UTF8",
+        "--locale=C.UTF-8",
+    ]))?;
+    match fs::rename(made.path().join("data"), &place) {
+        Ok(()) => {}
+        // Another binary was faster.
+        Err(_) if place.join("PG_VERSION").exists() => {}
+        Err(error) => return Err(error),
+    }
+    Ok(place)
+}
+
+/// What goes before a command so that it does not run as root.
+fn as_user(directory: &Path) -> Vec<String> {
+    if user_id().is_ok_and(|id| id == 0) {
+        let reuid = format!("--reuid={USER}");
+        let regid = format!("--regid={USER}");
+        let directory = directory.display().to_string();
+        let words = [
+            "setpriv",
+            &reuid,
+            &regid,
+            "--init-groups",
+            "env",
+            "-C",
+            &directory,
+            "LC_ALL=C.UTF-8",
+        ];
+        words.map(str::to_owned).to_vec()
+    } else {
+        Vec::new()
+    }
+}
+
+fn user_id() -> io::Result<u32> {
+    Ok(fs::metadata("/proc/self")?.uid())
+}
+
+/// Finds a program of PostgreSQL's.
+fn binary(name: &str) -> io::Result<PathBuf> {
+    let named = std::env::var_os("TIDINGS_POSTGRES_BIN").map(PathBuf::from);
+    let packaged = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let packaged = packaged.flatten().map(|entry| entry.path().join("bin"));
+    let mut places: Vec<_> = packaged.collect();
+    places.sort();
+    let newest_first = named.into_iter().chain(places.into_iter().rev());
+    let mut programs = newest_first.map(|place| place.join(name));
+    programs.find(|program| program.exists()).ok_or_else(|| {
+        io::Error::other(format!(
+            "{name} of PostgreSQL is not installed: apt-get install postgresql"
+        ))
+    })
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}
+
+fn run(command: &mut Command) -> io::Result<()> {
+    let ran = command.stdin(Stdio::null()).output()?;
+    if ran.status.success() {
+        return Ok(());
+    }
+    let errors = String::from_utf8_lossy(&ran.stderr).into_owned();
+    Err(io::Error::other(errors))
+}
