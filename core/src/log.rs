@@ -122,6 +122,22 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         key: &'a Value,
     ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>>;
 
+    /// Finds the cache keys of every row that goes with updated rows of an entity, to any depth, where the schemas say
+    /// `evict_on_update`. A record of an updated row is applied once these are evicted too. None where the log has no rows beside
+    /// it, as by default.
+    ///
+    /// # Errors
+    ///
+    /// See [`LogError`].
+    fn children<'a>(
+        &'a self,
+        entity: &'a str,
+        keys: Vec<Value>,
+    ) -> LogFuture<'a, Result<Vec<CacheKey>, LogError>> {
+        let _ = (entity, keys);
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
     /// Appends what is not a row's change: an eviction for every node. Returns its mark once it is committed.
     ///
     /// # Errors

@@ -1,6 +1,9 @@
 //! Writes by other programs.
 
-use tidings_core::{Operation, Value, log::RowRecord};
+use tidings_core::{
+    Operation, Value,
+    log::{Log as _, RowRecord},
+};
 
 use crate::support::{Reader, Told, captured, schemas, text};
 

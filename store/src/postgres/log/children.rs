@@ -20,13 +20,11 @@ use super::{
 const CHUNK: usize = 500;
 
 impl PgLog {
-    /// Finds the cache keys of every row that goes with updated rows of an entity, where the schema
-    /// says `evict_on_update`.
-    ///
-    /// # Errors
-    ///
-    /// See [`LogError`].
-    pub async fn children(&self, entity: &str, ids: Vec<Value>) -> Result<Vec<CacheKey>, LogError> {
+    pub(super) async fn keys_of_children(
+        &self,
+        entity: &str,
+        ids: Vec<Value>,
+    ) -> Result<Vec<CacheKey>, LogError> {
         let mut keys = Vec::new();
         let mut seen = HashSet::new();
         let mut parents = vec![(entity.to_owned(), ids)];

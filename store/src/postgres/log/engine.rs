@@ -50,16 +50,19 @@ pub struct PgLog {
     /// None while a call holds it: a call that is dropped takes the connection along, whatever
     /// state it was in.
     link: tokio::sync::Mutex<Option<Link>>,
-    seen: Mutex<Seen>,
+    /// None before the first head.
+    seen: Mutex<Option<Seen>>,
     notifier: Notifier,
 }
 
-/// What was seen of capture.
-#[derive(Debug, Default)]
+/// What was seen of capture, by the one reader that evicts. Others read the same log from other
+/// cursors, and are told nothing of it.
+#[derive(Debug)]
 struct Seen {
-    /// As it was when the reader's cursor was taken.
-    applied: Option<Prints>,
-    /// As it was in the batch that ends at this cursor, which may not have been applied.
+    /// Where that reader is, and what it was told of capture up to there.
+    at: Cursor,
+    applied: Prints,
+    /// Where it will be once it has applied what it was told last.
     told: Option<(Cursor, Prints)>,
 }
 
@@ -171,23 +174,27 @@ impl PgLog {
         prints: Prints,
         records: &mut Vec<Record>,
     ) -> Capture {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((cursor, told)) = seen.told.take()
-            && cursor == *from
-        {
-            seen.applied = Some(told);
-        }
-        if let Some(applied) = &seen.applied {
-            for entity in prints.changed_since(applied) {
-                records.push(Record {
-                    place: Place(next.clone()),
-                    mark: Mark::new(from.epoch(), 0),
-                    origin: None,
-                    body: Body::Entity(entity.into()),
-                });
-            }
-        }
         let capture = capture(&prints);
+        let mut slot = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(seen) = slot.as_mut() else {
+            return capture;
+        };
+        if let Some((cursor, told)) = seen.told.take_if(|(cursor, _)| cursor == from) {
+            seen.at = cursor;
+            seen.applied = told;
+        }
+        if seen.at != *from {
+            return capture;
+        }
+
+        for entity in prints.changed_since(&seen.applied) {
+            records.push(Record {
+                place: Place(next.clone()),
+                mark: Mark::new(from.epoch(), 0),
+                origin: None,
+                body: Body::Entity(entity.into()),
+            });
+        }
         seen.told = Some((next.clone(), prints));
         capture
     }
@@ -204,10 +211,11 @@ impl PgLog {
             })
             .await?;
         let capture = capture(&prints);
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen {
-            applied: Some(prints),
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Seen {
+            at: cursor.clone(),
+            applied: prints,
             told: None,
-        };
+        });
         Ok(Head {
             cursor,
             sight: sight(capture),
@@ -341,6 +349,14 @@ impl Log for PgLog {
         key: &'a Value,
     ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>> {
         Box::pin(self.rows_of(mark, entity, key))
+    }
+
+    fn children<'a>(
+        &'a self,
+        entity: &'a str,
+        keys: Vec<Value>,
+    ) -> LogFuture<'a, Result<Vec<CacheKey>, LogError>> {
+        Box::pin(self.keys_of_children(entity, keys))
     }
 
     fn append(&self, eviction: Eviction) -> LogFuture<'_, Result<Mark, LogError>> {
