@@ -7,6 +7,8 @@
 // The order of these lines is the order of the layers, lowest first: a module imports from lines above it alone.
 // The rows that the gateway knows.
 mod entities;
+// The command that puts the triggers of the log in place.
+mod capture;
 // What the program is told; knows no socket and no request.
 mod settings;
 // Sockets, connections, their time limits and their end; knows no proxy and no plugin.
@@ -25,6 +27,7 @@ mod front;
 mod gateway;
 
 pub use self::{
+    capture::capture,
     entities::{Acl, Consumer, KeyAuthCredential},
     gateway::{Gateway, GatewayBuilder, StartError},
     plugin::{BodyError, Plugin, ProxyBody, ProxyRequest, Response, refuse},

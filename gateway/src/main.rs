@@ -17,6 +17,9 @@ use tracing_subscriber::EnvFilter;
 const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
+    if let Some(ended) = tidings_gateway::capture(std::env::args_os()) {
+        return ended;
+    }
     let settings = match Settings::from_process() {
         Ok(settings) => settings,
         Err(error) => return ExitCode::from(error.report()),

@@ -25,6 +25,8 @@ pub(super) fn command(table: &[Row]) -> Command {
         .arg(config)
         .args(table.iter().map(arg))
         .subcommand(Command::new("serve").about("Runs the gateway; this is what happens without a command too"))
+        // Answered before the settings are read; named here so that the help shows it.
+        .subcommand(Command::new("capture").about("Puts the triggers that record other programs' writes in place"))
         .disable_help_subcommand(true)
 }
 

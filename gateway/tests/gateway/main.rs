@@ -1,6 +1,7 @@
 //! The program and its settings, from the outside.
 
 mod auth;
+mod capture;
 mod drain;
 mod process;
 mod program;

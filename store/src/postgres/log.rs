@@ -23,6 +23,8 @@ mod tree;
 mod capture;
 mod status;
 
+mod installer;
+
 mod decode;
 mod epoch;
 mod record;
@@ -40,6 +42,7 @@ pub use self::{
     capture::{InstallOptions, Installed, Wake, install, remove},
     engine::{PgLog, PgLogSettings},
     error::PgLogError,
+    installer::Installer,
     prune::{Pruned, prune},
     status::{Status, TableStatus, status},
     tables::prepare,

@@ -1,5 +1,6 @@
 //! Installing, looking after, and removing the triggers.
 
+use sqlx::Connection as _;
 use tidings_core::{
     Field, Schema,
     log::{Body, Capture, Log as _, Read},
@@ -7,7 +8,7 @@ use tidings_core::{
 use tidings_store::postgres::log::{InstallOptions, PgLogError, Wake, install, remove, status};
 use tidings_testkit::Server;
 
-use crate::support::{Reader, captured, log_of, schemas};
+use crate::support::{Reader, captured, log_of, run, schemas};
 
 #[tokio::test]
 async fn installing_twice_touches_nothing() {
@@ -169,6 +170,18 @@ async fn removing_leaves_the_log_and_no_trigger() {
     let database = captured().await;
     let mut reader = Reader::at_head(&database).await;
     let mut connection = database.connect().await;
+    let mut node = database.connect().await;
+    run(
+        &mut node,
+        "select pg_advisory_lock_shared(hashtextextended('tidings node', 0))",
+    )
+    .await;
+    let refused = remove(&mut connection).await;
+    assert!(
+        matches!(refused, Err(PgLogError::Refused { .. })),
+        "{refused:?}"
+    );
+    drop(node.close().await);
     let removed = remove(&mut connection).await.expect("removed");
     assert_eq!(removed.len(), 5, "{removed:?}");
     database.psql("insert into numbers values (1)");

@@ -111,6 +111,12 @@ pub async fn remove(connection: &mut PgConnection) -> Result<Vec<String>, PgLogE
     if super::tables::version(&mut transaction).await?.is_none() {
         return Ok(Vec::new());
     }
+    if !no_node_runs(&mut transaction).await? {
+        return Err(PgLogError::Refused {
+            reason: "a node runs on this database, and would miss every change: stop it first"
+                .to_owned(),
+        });
+    }
     lock(&mut transaction).await?;
     let found = sqlx::query(
         "select distinct t.tgrelid::regclass::text from pg_catalog.pg_trigger t \
@@ -137,6 +143,15 @@ pub async fn remove(connection: &mut PgConnection) -> Result<Vec<String>, PgLogE
     .await?;
     transaction.commit().await?;
     Ok(tables)
+}
+
+/// Whether no node holds its lock: each has it for as long as it runs, and this transaction has it
+/// to its end.
+async fn no_node_runs(connection: &mut PgConnection) -> Result<bool, PgLogError> {
+    let row = sqlx::query("select pg_try_advisory_xact_lock(hashtextextended('tidings node', 0))")
+        .fetch_one(connection)
+        .await?;
+    Ok(row.try_get(0)?)
 }
 
 async fn uses_prepared_transactions(connection: &mut PgConnection) -> Result<bool, PgLogError> {

@@ -4,6 +4,9 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PgLogError {
+    /// The address of the database cannot be understood.
+    #[error("the database URL is not valid: expected postgres://USER@HOST:PORT/DATABASE")]
+    Url,
     /// The server is a standby, whose snapshots lack the transactions in progress: connect to the
     /// primary.
     #[error("the server is a standby: the log is read on the primary only")]
@@ -51,6 +54,12 @@ pub enum PgLogError {
 }
 
 impl PgLogError {
+    /// Whether the database could not be reached, rather than refused what was asked.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Database(error) if error.as_database_error().is_none())
+    }
+
     pub(super) fn malformed(what: impl Into<String>) -> Self {
         Self::Malformed { what: what.into() }
     }

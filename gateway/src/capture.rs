@@ -1,0 +1,245 @@
+//! `tidings capture install | remove | status`: the triggers that record every program's writes.
+//!
+//! Exit status: 0, 1 where `status` finds that something would be missed, 2 where the call is wrong
+//! or refused, 3 where the database cannot be reached.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser};
+use tidings::{
+    Entity as _, Schema,
+    store::postgres::log::{InstallOptions, Installer, PgLogError, Status, Wake},
+};
+
+use crate::entities::{Acl, Consumer, KeyAuthCredential};
+
+const MISSED: u8 = 1;
+const WRONG_USE: u8 = 2;
+const UNREACHABLE: u8 = 3;
+
+/// Runs the command if the arguments name it, and returns the program's exit status; none if they
+/// name another.
+#[must_use]
+pub fn capture(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.get(1).is_none_or(|first| first != "capture") {
+        return None;
+    }
+    let matches = match command().try_get_matches_from(&arguments[1..]) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let status = if error.use_stderr() { WRONG_USE } else { 0 };
+            // A reader that has gone is no reason to fail.
+            let _ = error.print();
+            return Some(ExitCode::from(status));
+        }
+    };
+    Some(match run(&matches) {
+        Ok(status) => status,
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "tidings: {}", failure.message);
+            ExitCode::from(failure.status)
+        }
+    })
+}
+
+/// What the program says before it ends, and its exit status.
+struct Failure {
+    message: String,
+    status: u8,
+}
+
+impl Failure {
+    fn wrong_use(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            status: WRONG_USE,
+        }
+    }
+}
+
+impl From<PgLogError> for Failure {
+    fn from(error: PgLogError) -> Self {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        Self {
+            status: if error.is_unreachable() {
+                UNREACHABLE
+            } else {
+                WRONG_USE
+            },
+            message: format!("{error}{}", cause.unwrap_or_default()),
+        }
+    }
+}
+
+fn command() -> Command {
+    let database = Arg::new("database")
+        .long("database")
+        .value_name("URL")
+        .help("The PostgreSQL database, postgres://USER@HOST:PORT/DATABASE")
+        .long_help(
+            "The PostgreSQL database, postgres://USER@HOST:PORT/DATABASE.\n\nAlso TIDINGS_DATABASE, or a file named by \
+             TIDINGS_DATABASE_FILE",
+        )
+        .global(true);
+    let output = Arg::new("output")
+        .long("output")
+        .value_parser(PossibleValuesParser::new(["table", "json"]))
+        .default_value("table")
+        .help("A table, or one JSON object per line");
+    let notify = Arg::new("notify")
+        .long("notify")
+        .action(ArgAction::SetTrue)
+        .help("Let the triggers wake the nodes: costs up to half of the commits per second, and PREPARE TRANSACTION fails");
+    let force = Arg::new("force")
+        .long("force")
+        .action(ArgAction::SetTrue)
+        .requires("notify")
+        .help("Notify also where prepared transactions are in use");
+    Command::new("tidings capture")
+        .about("Triggers that record the writes of every program in the log")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .arg(database)
+        .subcommand(
+            Command::new("install")
+                .about("Puts the triggers in place; what is as it should be is not touched")
+                .args([notify, force]),
+        )
+        .subcommand(
+            Command::new("remove")
+                .about("Takes the triggers away; refused while a node runs on the database"),
+        )
+        .subcommand(
+            Command::new("status")
+                .about("Tells what is recorded, and what would be missed (exit status 1)")
+                .arg(output),
+        )
+}
+
+fn schemas() -> Vec<&'static Schema> {
+    vec![
+        Consumer::schema(),
+        KeyAuthCredential::schema(),
+        Acl::schema(),
+    ]
+}
+
+/// The address, from the flag, the variable, or the file that a variable names.
+fn database(matches: &ArgMatches) -> Result<String, Failure> {
+    if let Some(url) = matches.get_one::<String>("database") {
+        return Ok(url.clone());
+    }
+    if let Ok(url) = std::env::var("TIDINGS_DATABASE") {
+        return Ok(url);
+    }
+    let Some(file) = std::env::var_os("TIDINGS_DATABASE_FILE").map(PathBuf::from) else {
+        return Err(Failure::wrong_use(
+            "--database is missing: expected postgres://USER@HOST:PORT/DATABASE",
+        ));
+    };
+    let read = std::fs::read_to_string(&file);
+    let read = read.map_err(|error| Failure::wrong_use(format!("{}: {error}", file.display())))?;
+    Ok(read.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let Some((name, matches)) = matches.subcommand() else {
+        return Err(Failure::wrong_use("expected install, remove or status"));
+    };
+    let url = database(matches)?;
+    if url.starts_with("sqlite:") {
+        return Err(Failure::wrong_use(
+            "capture is of a PostgreSQL database: expected postgres://USER@HOST:PORT/DATABASE",
+        ));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::wrong_use(error.to_string()))?;
+    runtime.block_on(async {
+        let mut installer = Installer::connect(&url).await?;
+        match name {
+            "install" => install(&mut installer, matches).await,
+            "remove" => remove(&mut installer).await,
+            _ => status(&mut installer, matches).await,
+        }
+    })
+}
+
+async fn install(installer: &mut Installer, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let wake = match (matches.get_flag("notify"), matches.get_flag("force")) {
+        (true, true) => Wake::NotifyAtAnyPrice,
+        (true, false) => Wake::Notify,
+        (false, _) => Wake::Poll,
+    };
+    let installed = installer
+        .install(&schemas(), InstallOptions { wake })
+        .await?;
+    let mut text = String::new();
+    for table in &installed.changed {
+        text.push_str(&format!("{table}: installed\n"));
+    }
+    for table in &installed.unchanged {
+        text.push_str(&format!("{table}: in place\n"));
+    }
+    print(&text);
+    if wake != Wake::Poll {
+        let _ = writeln!(
+            io::stderr(),
+            "tidings: every captured write now notifies: commits go through one lock, and PREPARE TRANSACTION fails after \
+             such a write"
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn remove(installer: &mut Installer) -> Result<ExitCode, Failure> {
+    let tables = installer.remove().await?;
+    let lines = tables.iter().map(|table| format!("{table}: removed\n"));
+    print(&lines.collect::<String>());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn status(installer: &mut Installer, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let status = installer.status(&schemas()).await?;
+    let json = matches
+        .get_one::<String>("output")
+        .is_some_and(|output| output == "json");
+    if json {
+        print(&as_json(&status));
+    } else {
+        print(&status.to_string());
+    }
+    Ok(if status.is_in_place() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(MISSED)
+    })
+}
+
+fn as_json(status: &Status) -> String {
+    let lines = status.tables.iter().map(|table| {
+        let line = serde_json::json!({
+            "entity": table.entity,
+            "table": table.table,
+            "captured": table.problems.is_empty(),
+            "missed": table.problems,
+            "notify": status.notify,
+        });
+        format!("{line}\n")
+    });
+    lines.collect()
+}
+
+/// Writes to standard output; a reader that has gone is no reason to fail.
+fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

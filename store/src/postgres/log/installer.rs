@@ -1,0 +1,76 @@
+//! [`Installer`]: capture from outside a node, as a command does it.
+
+use std::time::Duration;
+
+use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
+use tidings_core::Schema;
+
+use super::{
+    capture::{self, InstallOptions, Installed},
+    error::PgLogError,
+    status::{self, Status},
+};
+
+/// How long the connection may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A connection that installs, removes and looks after capture.
+#[derive(Debug)]
+pub struct Installer {
+    connection: PgConnection,
+}
+
+impl Installer {
+    /// Connects to a database by its URL, `postgres://user@host:port/database`.
+    ///
+    /// # Errors
+    ///
+    /// The URL cannot be understood ([`PgLogError::Url`], which never shows it), or the database
+    /// cannot be reached in time.
+    pub async fn connect(url: &str) -> Result<Self, PgLogError> {
+        let known = ["postgres://", "postgresql://"];
+        let options = url.parse::<PgConnectOptions>();
+        let options = options
+            .ok()
+            .filter(|_| known.iter().any(|scheme| url.starts_with(scheme)))
+            .ok_or(PgLogError::Url)?
+            .application_name("tidings capture");
+        let connection = tokio::time::timeout(LIMIT, options.connect()).await;
+        let late = || sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+        Ok(Self {
+            connection: connection.map_err(|_| late())??,
+        })
+    }
+
+    /// Installs the triggers for the tables of the schemas, and the log if need be. Idempotent.
+    ///
+    /// # Errors
+    ///
+    /// See [`install`](super::install).
+    pub async fn install(
+        &mut self,
+        schemas: &[&'static Schema],
+        options: InstallOptions,
+    ) -> Result<Installed, PgLogError> {
+        capture::install(&mut self.connection, schemas, options).await
+    }
+
+    /// Removes the triggers of every entity; the log stays. Refused while a node runs on the
+    /// database.
+    ///
+    /// # Errors
+    ///
+    /// See [`remove`](super::remove).
+    pub async fn remove(&mut self) -> Result<Vec<String>, PgLogError> {
+        capture::remove(&mut self.connection).await
+    }
+
+    /// Tells what is captured and what would be missed.
+    ///
+    /// # Errors
+    ///
+    /// See [`status`](super::status).
+    pub async fn status(&mut self, schemas: &[&'static Schema]) -> Result<Status, PgLogError> {
+        status::status(&mut self.connection, schemas).await
+    }
+}
