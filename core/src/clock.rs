@@ -5,6 +5,7 @@
 //! what people see (`created_at`) comes from [`Clock::wall`].
 
 mod manual;
+mod timer;
 
 use std::{
     fmt,
@@ -60,7 +61,10 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// The clock of the machine. Its sleeps must be polled inside a tokio runtime with the timer on.
+/// The clock of the machine.
+///
+/// Inside a tokio runtime its sleeps use that runtime's timer, which must be on. Elsewhere a thread of their own wakes
+/// them, one for the whole process, so plain threads wait too.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     start: Instant,
@@ -104,7 +108,11 @@ impl Clock for SystemClock {
         let deadline = self.start.checked_add(Duration::from_nanos(deadline.0));
         Box::pin(async move {
             match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                // Polled first where it will be polled last: a task stays in its runtime.
+                Some(deadline) if tokio::runtime::Handle::try_current().is_ok() => {
+                    tokio::time::sleep_until(deadline.into()).await;
+                }
+                Some(deadline) => timer::TimerSleep::new(deadline).await,
                 None => std::future::pending().await, // past what the machine's clock can say
             }
         })
@@ -128,6 +136,32 @@ mod tests {
         let clock = SystemClock::new();
         drop(clock.sleep_until(Tick(u64::MAX)));
         drop(clock.sleep(Duration::MAX));
+    }
+
+    #[test]
+    fn a_sleep_ends_on_a_thread_without_a_runtime() {
+        struct Unpark(std::thread::Thread);
+        impl std::task::Wake for Unpark {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+        let mut context = std::task::Context::from_waker(&waker);
+
+        let clock = SystemClock::new();
+        let after = Duration::from_millis(2);
+        let deadline = clock.now().plus(after);
+        let mut sleep = clock.sleep_until(deadline);
+        let dropped = clock
+            .sleep(Duration::from_secs(3_600))
+            .as_mut()
+            .poll(&mut context);
+        assert!(dropped.is_pending());
+        while sleep.as_mut().poll(&mut context).is_pending() {
+            std::thread::park();
+        }
+        assert!(clock.now() >= deadline);
     }
 
     #[test]
