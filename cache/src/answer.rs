@@ -3,6 +3,9 @@
 // Names of groups. Knows nothing.
 pub(crate) mod tag;
 
+// Durations that may be without end. Knows nothing.
+pub(crate) mod ttl;
+
 // A value and how it was obtained.
 pub(crate) mod entry;
 

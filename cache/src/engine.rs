@@ -1,7 +1,13 @@
 //! Loads, fills, invalidations and the tag index: all that the fence orders. It knows no handle of a user's.
 
-// Loads in progress. Must not know what a load gives.
+// One load in progress. Must not know what a load gives.
 pub(crate) mod flight;
+
+// The table of loads in progress. Must not know when one fills.
+pub(crate) mod flights;
+
+// The bound on loads that run at once. Must not know what they load.
+pub(crate) mod permits;
 
 // The tag index. Must not know flights.
 pub(crate) mod tags;
@@ -26,6 +32,9 @@ pub(crate) mod invalidate;
 
 // Lookups and promotion.
 pub(crate) mod lookup;
+
+// How long one caller waits.
+pub(crate) mod patience;
 
 // A load's task.
 pub(crate) mod task;

@@ -1,4 +1,7 @@
 //! What can go wrong, one type per kind of call.
+//!
+//! A message says what was attempted and on which key, and what would be right; the cause is the
+//! [`source`](Error::source) alone, so that a log line that prints the whole chain says nothing twice.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -9,32 +12,133 @@ use crate::sync::Arc;
 /// An error of any kind, as loaders return it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Why a `get` gave no answer. Cheap to clone: everybody who waited for one load gets the same error.
+/// Why a `get` gave no answer. Cheap to clone: all callers that waited for one load get the same error.
 ///
-/// Two words, so that a hit, which returns it or a pointer, moves no more than that; hence the boxes.
+/// Two words, so that a hit, which returns it or a pointer, moves no more than that; hence the pointers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum GetError {
     /// An option was refused; it is checked at the call, also when the call would have been a hit.
-    Options(Box<OptionError>),
+    Options(Arc<RefusedOption>),
     /// The key holds a value of another type.
-    WrongType(Box<WrongType>),
+    WrongType(Arc<WrongType>),
     /// The load failed; its error is the [`source`](Error::source). Nothing was cached.
     Load(LoadError),
     /// The load panicked. Nothing was cached.
-    Panicked {
-        /// What it panicked with, if that was a text.
-        message: Arc<String>,
-    },
-    /// The load did not end in time. It goes on, and what it gives still serves later callers if it is valid then.
-    Deadline {
-        /// How long it had.
-        after: Duration,
-    },
+    Panicked(Arc<Panicked>),
+    /// The load did not end within this caller's deadline. It goes on, and what it gives still serves later callers if it is
+    /// valid then.
+    Deadline(Arc<Late>),
     /// The load was dropped before it ended: its runtime has stopped.
-    Stopped,
+    Stopped(Arc<Unloaded>),
+    /// No runtime was given for loads, and the caller is in none.
+    NoRuntime(Arc<Unloaded>),
+    /// A bulk load answered under a key that it was not asked for. Nothing of it was cached.
+    Unasked(Arc<Unasked>),
     /// Turning the value into its L1 form failed; the error is the [`source`](Error::source).
     L1Serializer(LoadError),
+}
+
+impl GetError {
+    #[cold]
+    pub(crate) fn options(key: &CacheKey, error: OptionError) -> Self {
+        let key = key.as_str().into();
+        Self::Options(Arc::new(RefusedOption { key, error }))
+    }
+
+    #[cold]
+    pub(crate) fn wrong_type(key: &CacheKey, cached: &'static str, asked: &'static str) -> Self {
+        let key = key.as_str().into();
+        Self::WrongType(Arc::new(WrongType { key, cached, asked }))
+    }
+
+    #[cold]
+    pub(crate) fn late(key: &CacheKey, after: Duration) -> Self {
+        let key = key.as_str().into();
+        Self::Deadline(Arc::new(Late { key, after }))
+    }
+
+    #[cold]
+    pub(crate) fn panicked(key: &CacheKey, message: &str) -> Self {
+        let (key, message) = (key.as_str().into(), message.into());
+        Self::Panicked(Arc::new(Panicked { key, message }))
+    }
+
+    #[cold]
+    pub(crate) fn stopped(key: &CacheKey) -> Self {
+        Self::Stopped(Arc::new(Unloaded::new(key)))
+    }
+
+    #[cold]
+    pub(crate) fn no_runtime(key: &CacheKey) -> Self {
+        Self::NoRuntime(Arc::new(Unloaded::new(key)))
+    }
+
+    /// Returns the loader's own error, as it was returned.
+    #[must_use]
+    pub fn load_error<E: Error + 'static>(&self) -> Option<&E> {
+        match self {
+            Self::Load(error) | Self::L1Serializer(error) => error.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for GetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Options(refused) => refused.fmt(f),
+            Self::WrongType(types) => types.fmt(f),
+            Self::Load(error) => write!(f, "the load of {} failed", error.key()),
+            Self::Panicked(panicked) => panicked.fmt(f),
+            Self::Deadline(late) => late.fmt(f),
+            Self::Stopped(unloaded) => {
+                write!(
+                    f,
+                    "the load of {} was dropped: its runtime has stopped",
+                    unloaded.key
+                )
+            }
+            Self::NoRuntime(unloaded) => write!(
+                f,
+                "the load of {} was not begun: call inside a tokio runtime, or give the builder one",
+                unloaded.key
+            ),
+            Self::Unasked(unasked) => unasked.fmt(f),
+            Self::L1Serializer(error) => {
+                write!(
+                    f,
+                    "the L1 serializer failed on the value of {}",
+                    error.key()
+                )
+            }
+        }
+    }
+}
+
+impl Error for GetError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Options(refused) => Some(&refused.error),
+            Self::Load(error) | Self::L1Serializer(error) => Some(error.get_ref()),
+            _ => None,
+        }
+    }
+}
+
+/// An option that was refused, and the key of the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedOption {
+    /// The key's text.
+    pub key: String,
+    /// Which option, and what would have been right.
+    pub error: OptionError,
+}
+
+impl fmt::Display for RefusedOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an option of the call for {} was refused", self.key)
+    }
 }
 
 /// A key, the type that it has, and the type that it was taken for.
@@ -49,87 +153,112 @@ pub struct WrongType {
     pub asked: &'static str,
 }
 
-impl GetError {
-    #[cold]
-    pub(crate) fn wrong_type(key: &CacheKey, cached: &'static str, asked: &'static str) -> Self {
-        Self::WrongType(Box::new(WrongType {
-            key: key.as_str().into(),
-            cached,
-            asked,
-        }))
-    }
+/// A load that panicked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the load of {key} panicked: {message}")]
+pub struct Panicked {
+    /// The key's text.
+    pub key: String,
+    /// What it panicked with, if that was a text.
+    pub message: String,
+}
 
-    /// The loader's own error, as it was returned.
-    #[must_use]
-    pub fn load_error<E: Error + 'static>(&self) -> Option<&E> {
-        match self {
-            Self::Load(error) | Self::L1Serializer(error) => error.downcast_ref(),
-            _ => None,
-        }
+/// A load that did not end in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the load of {key} did not end within {after:?}")]
+pub struct Late {
+    /// The key's text.
+    pub key: String,
+    /// How long the caller waited.
+    pub after: Duration,
+}
+
+/// A load that did not run, or not to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unloaded {
+    /// The key's text.
+    pub key: String,
+}
+
+impl Unloaded {
+    fn new(key: &CacheKey) -> Self {
+        let key = key.as_str().into();
+        Self { key }
     }
 }
 
-impl fmt::Display for GetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Options(error) => error.fmt(f),
-            Self::WrongType(types) => types.fmt(f),
-            Self::Load(_) => f.write_str("the load failed"),
-            Self::Panicked { message } => write!(f, "the load panicked: {message}"),
-            Self::Deadline { after } => write!(f, "the load did not end within {after:?}"),
-            Self::Stopped => f.write_str("the load was dropped, its runtime has stopped"),
-            Self::L1Serializer(_) => f.write_str("the L1 serializer failed"),
-        }
-    }
+/// A bulk load that answered what it was not asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a bulk load of {asked} keys answered under {key}, which was not among them: return each value under the key that was passed in"
+)]
+pub struct Unasked {
+    /// The text of the key that it answered under.
+    pub key: String,
+    /// For how many keys it was asked.
+    pub asked: usize,
 }
 
-impl Error for GetError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Options(error) => Some(error),
-            Self::Load(error) | Self::L1Serializer(error) => Some(error.get_ref()),
-            _ => None,
-        }
-    }
-}
-
-impl From<OptionError> for GetError {
-    fn from(error: OptionError) -> Self {
-        Self::Options(Box::new(error))
-    }
-}
-
-/// What a loader returned, shared by all who waited for it.
+/// What a loader returned, shared by all callers that waited for it.
 #[derive(Clone, Debug)]
-pub struct LoadError(Arc<BoxError>);
+pub struct LoadError(Arc<Failure>);
+
+#[derive(Debug)]
+struct Failure {
+    key: String,
+    error: Arc<BoxError>,
+}
 
 impl LoadError {
-    pub(crate) fn new(error: BoxError) -> Self {
-        Self(Arc::new(error))
+    pub(crate) fn new(key: &CacheKey, error: Arc<BoxError>) -> Self {
+        let key = key.as_str().into();
+        Self(Arc::new(Failure { key, error }))
     }
 
-    /// The error itself.
+    /// Returns the text of the key that was being loaded.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.0.key
+    }
+
+    /// Returns the error itself.
     #[must_use]
     pub fn get_ref(&self) -> &(dyn Error + Send + Sync + 'static) {
-        &**self.0
+        &**self.0.error
     }
 
-    /// The error in the type that the loader returned.
+    /// Returns the error in the type that the loader returned.
     #[must_use]
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
-        self.0.downcast_ref()
+        self.0.error.downcast_ref()
     }
 }
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.0.error.fmt(f)
+    }
+}
+
+/// Prints an error with all of its causes, for a log line.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 
 /// An option that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{option} is {value}, allowed is {allowed}")]
+#[error("{option} must be {allowed}, got {value}")]
 pub struct OptionError {
     /// The option's name.
     pub option: &'static str,
@@ -139,13 +268,18 @@ pub struct OptionError {
     pub allowed: &'static str,
 }
 
-/// Why a value could not be set.
+/// Why a value was not set.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetError {
     /// An option was refused; nothing was changed.
-    #[error(transparent)]
-    Options(#[from] OptionError),
+    #[error("an option of the set of {key} was refused")]
+    Options {
+        /// The key's text.
+        key: String,
+        /// Which option, and what would have been right.
+        source: OptionError,
+    },
     /// The key holds a value of another type; nothing was changed.
     #[error("key {key} is cached as {cached}, and was set as {asked}")]
     WrongType {
@@ -156,6 +290,33 @@ pub enum SetError {
         /// The type of the new value.
         asked: &'static str,
     },
+    /// The value is heavier than L2 takes. What was cached of the key is gone, since it is older.
+    #[error("the value of {key} weighs {weight} bytes, and the cache keeps at most {allowed}")]
+    TooHeavy {
+        /// The key's text.
+        key: String,
+        /// What an entry of it would weigh, in bytes.
+        weight: u64,
+        /// What L2 takes at most.
+        allowed: u64,
+    },
+    /// The value's weight cannot be told: it does not serialize. What was cached of the key is gone, since it is older.
+    #[error("the value of {key} has no weight: it does not serialize")]
+    Weightless {
+        /// The key's text.
+        key: String,
+    },
+    /// The key was invalidated or set since the number that the value was [read at](crate::Loaded::read_at); nothing was
+    /// changed.
+    #[error(
+        "key {key} was invalidated or set after number {read_at}, at which its value was read: read it again"
+    )]
+    Changed {
+        /// The key's text.
+        key: String,
+        /// The number that was given.
+        read_at: u64,
+    },
 }
 
 /// Why a cache could not be built.
@@ -165,11 +326,6 @@ pub enum ConfigError {
     /// A setting was refused.
     #[error(transparent)]
     Option(#[from] OptionError),
-    /// No runtime for the loads was given, and the caller is not in one.
-    #[error(
-        "no runtime to run loads on: build the cache inside a tokio runtime, or give the builder a handle of one"
-    )]
-    NoRuntime,
     /// A cache of this name exists, with other settings.
     #[error("cache {name:?} exists already, with other settings")]
     NameTaken {

@@ -89,6 +89,20 @@ steps! {
     StaleStaysRemoved,
     /// A set voids and inserts under one lock.
     SetHoldsLock,
+    /// A fill, or a conditional set, of what was read at a position checks that against the key's floor.
+    FillChecksPosition,
+    /// An invalidation voids, removes and raises the slot of a key under one lock.
+    InvalidateHoldsLock,
+    /// A purge and a tag's invalidation announce themselves to positions before they void.
+    PurgeAnnounces,
+    /// A permit that is given back goes to a load that waits for it.
+    PermitsPassOn,
+    /// A load that waits for a permit and is left passes on what it was given.
+    LeaversPassOn,
+    /// A load that is made by another load does not wait for a permit.
+    NestedGoAhead,
+    /// An overdue load gives its permit back.
+    OverdueGivesBack,
 }
 
 /// Returns whether a step is to be left out: never, in an ordinary build.

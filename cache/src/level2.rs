@@ -3,11 +3,11 @@
 // Keys as L2 holds them.
 pub(crate) mod key;
 
-// Values without their type.
-pub(crate) mod stored;
-
 // What a value weighs.
 pub(crate) mod size;
+
+// Values without their type.
+pub(crate) mod stored;
 
 // The zones themselves. Must not know when something may enter.
 pub(crate) mod zone;

@@ -74,6 +74,9 @@ mod sync;
 // Steps that a checker can leave out; constants in an ordinary build. Must not know the code that asks.
 mod faults;
 
+// Code of others that we run: wakers, and the drop of values. Must not know why.
+mod outside;
+
 // What can go wrong. Must not know what was being done.
 mod error;
 
@@ -120,6 +123,7 @@ pub use self::{
         loaded::Loaded,
         receipt::{Confirmation, Invalidation, Propagate, Receipt, Unconfirmed},
         tag::Tag,
+        ttl::Ttl,
     },
     api::{
         builder::{CacheBuilder, LARGEST_CAPACITY, SMALLEST_CAPACITY},
@@ -128,8 +132,11 @@ pub use self::{
         invalidate::Keys,
         probe::{Level, Probe, ProbeJson},
     },
-    error::{BoxError, ConfigError, GetError, LoadError, OptionError, SetError, WrongType},
-    level1::thread::ThreadGuard,
+    error::{
+        BoxError, ConfigError, GetError, Late, LoadError, OptionError, Panicked, RefusedOption,
+        SetError, Unasked, Unloaded, WrongType,
+    },
+    level1::{table::Attach, thread::ThreadGuard},
     level2::stored::Cacheable,
     options::{call::GetOptions, policy::Policy, settings::CacheSettings, terms::LONGEST_DURATION},
     stats::{CacheStats, Distribution, ThreadStats},

@@ -23,6 +23,7 @@ use tidings_core::clock::ManualClock;
 use crate::{
     Cache, CacheKey, GetOptions, Loaded, Tag,
     faults::{self, Step},
+    fence::number::Number,
 };
 
 /// Schedules of each model under each of the two schedulers; the environment may ask for more.
@@ -72,7 +73,7 @@ impl Scene {
     fn new(tagged: bool) -> Self {
         let cache = Cache::builder()
             .small(1)
-            .deadline(std::time::Duration::ZERO)
+            .no_deadline()
             .clock(Arc::new(ManualClock::new()))
             .build()
             .unwrap();
@@ -226,7 +227,10 @@ fn handle_change(scene: &Scene) {
         .cache
         .apply_change(&[CacheKey::new("other", &["1"])], &[]);
     for _ in 0..2 {
-        scene.cache.0.invalidate(&[scene.key.clone()], Some(cause));
+        scene
+            .cache
+            .0
+            .invalidate(&[scene.key.clone()], Some(Number(cause)));
     }
     scene.say();
 }
@@ -235,7 +239,10 @@ fn handle_change_of_tag(scene: &Scene) {
     scene.change();
     let cause = scene.cache.apply_change(&[], &[]);
     for _ in 0..2 {
-        scene.cache.0.invalidate_tag(&Tag::from(TAG), Some(cause));
+        scene
+            .cache
+            .0
+            .invalidate_tag(&Tag::from(TAG), Some(Number(cause)));
     }
     scene.say();
 }
@@ -243,7 +250,7 @@ fn handle_change_of_tag(scene: &Scene) {
 fn handle_change_of_all(scene: &Scene) {
     scene.change();
     let cause = scene.cache.apply_change(&[], &[]);
-    scene.cache.0.purge(Some(cause));
+    scene.cache.0.purge(Some(Number(cause)));
     scene.say();
 }
 
@@ -253,7 +260,7 @@ fn stale() {
     let mut scene = Scene::new(false);
     scene.cache = Cache::builder()
         .small(1)
-        .deadline(std::time::Duration::ZERO)
+        .no_deadline()
         .resurrect_ttl(std::time::Duration::from_secs(60))
         .clock(Arc::new(clock.clone()))
         .build()

@@ -1,4 +1,4 @@
-//! What is counted. Hits are counted by each attached thread for itself, without a write that another core could see
+//! Counters. Hits are counted by each attached thread for itself, without a write that another core could see
 //! before it asks; everything rarer is counted in one place.
 
 use std::time::Duration;
@@ -32,6 +32,8 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Loads in progress.
             pub in_flight: u64,
+            /// Loads that wait for a permit, of all caches of the node.
+            pub waiting: u64,
             /// Values in L2, of all caches of the node.
             pub entries: u64,
             /// Absences in L2, of all caches of the node.
@@ -40,6 +42,8 @@ macro_rules! counters {
             pub bytes: u64,
             /// What L2 may hold.
             pub capacity: u64,
+            /// What the L1s of all threads hold of this cache, in bytes.
+            pub l1_bytes: u64,
             /// How long loads took.
             pub load_time: Distribution,
             /// How old the values were that hits gave, in a sample of them.
@@ -53,6 +57,7 @@ macro_rules! counters {
                     l2_hits: hits.l2,
                     absence_hits: hits.absences,
                     misses: hits.misses,
+                    l1_bytes: hits.l1_bytes,
                     $($name: self.$name.get(),)*
                     load_time: self.load_time.snapshot(),
                     age_at_hit: self.age.snapshot(),
@@ -84,13 +89,18 @@ counters! {
     load_errors,
     /// Loads that panicked.
     load_panics,
-    /// Loads that were past their deadline.
+    /// Loads that were past the longest deadline of their callers.
     load_deadlines,
+    /// Loads that were ended without a result: overdue before their turn came, too many overdue at once, or at the end of
+    /// their time.
+    abandoned,
+    /// Calls that ended at their own deadline.
+    late_calls,
     /// Loads that were started in the background, before their entry expired.
     refreshes,
     /// Calls that waited for a load that another had started.
     joined,
-    /// Expired values that were served because a load failed.
+    /// Answers with an expired value, because a load failed or was late.
     stale_served,
     /// Fills refused because the key was invalidated, set or purged since the load began.
     refused_void,
@@ -118,6 +128,8 @@ counters! {
     purges,
     /// Values that were set.
     sets,
+    /// Sets that were refused because the key was invalidated or set since their value was read.
+    refused_sets,
 }
 
 /// A count.
@@ -125,7 +137,7 @@ counters! {
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    /// Gives the count with these.
+    /// Returns the count with these.
     pub(crate) fn add(&self, by: usize) -> u64 {
         if by == 0 {
             return self.get(); // so that a count of nothing writes nothing
@@ -158,6 +170,7 @@ pub(crate) struct ThreadCounters {
     absences: Counter,
     misses: Counter,
     entries: Counter,
+    bytes: Counter,
 }
 
 impl ThreadCounters {
@@ -169,19 +182,23 @@ impl ThreadCounters {
             absences: Counter::default(),
             misses: Counter::default(),
             entries: Counter::default(),
+            bytes: Counter::default(),
         }
     }
 
-    /// Gives the number of hits so far.
+    /// Counts a hit in L1; returns how many there were.
     #[inline]
-    pub(crate) fn l1_hit(&self, absent: bool) -> u64 {
-        if absent {
-            self.absences.tick();
-        }
+    pub(crate) fn l1_hit(&self) -> u64 {
         self.l1_hits.tick()
     }
 
-    /// Gives the number of hits so far.
+    /// Counts a hit of an absence in L1; returns how many hits there were.
+    pub(crate) fn l1_absence_hit(&self) -> u64 {
+        self.absences.tick();
+        self.l1_hits.tick()
+    }
+
+    /// Counts a hit in L2; returns how many there were.
     pub(crate) fn l2_hit(&self, absent: bool) -> u64 {
         if absent {
             self.absences.tick();
@@ -193,8 +210,9 @@ impl ThreadCounters {
         self.misses.tick();
     }
 
-    pub(crate) fn entries(&self, entries: u64) {
+    pub(crate) fn holds(&self, entries: u64, bytes: u64) {
         self.entries.0.store(entries, Ordering::Relaxed);
+        self.bytes.0.store(bytes, Ordering::Relaxed);
     }
 
     fn hits(&self) -> Hits {
@@ -203,6 +221,7 @@ impl ThreadCounters {
             l2: self.l2_hits.get(),
             absences: self.absences.get(),
             misses: self.misses.get(),
+            l1_bytes: self.bytes.get(),
         }
     }
 }
@@ -223,6 +242,8 @@ pub struct ThreadStats {
     pub misses: u64,
     /// Entries in the thread's L1.
     pub l1_entries: u64,
+    /// What they weigh, in bytes.
+    pub l1_bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -231,6 +252,7 @@ pub(crate) struct Hits {
     l2: u64,
     absences: u64,
     misses: u64,
+    l1_bytes: u64,
 }
 
 impl Hits {
@@ -239,6 +261,7 @@ impl Hits {
         self.l2 += other.l2;
         self.absences += other.absences;
         self.misses += other.misses;
+        self.l1_bytes += other.l1_bytes;
     }
 }
 
@@ -273,7 +296,10 @@ impl Threads {
     pub(crate) fn leave(&self, counters: &Arc<ThreadCounters>) {
         let mut state = self.state.lock();
         state.attached.retain(|other| !Arc::ptr_eq(other, counters));
-        state.ended.add(counters.hits());
+        state.ended.add(Hits {
+            l1_bytes: 0, // they went with the thread
+            ..counters.hits()
+        });
     }
 
     pub(crate) fn total(&self) -> Hits {
@@ -287,6 +313,7 @@ impl Threads {
             l2: self.unattached.l2_hits.get(),
             absences: self.unattached.absences.get(),
             misses: self.unattached.misses.get(),
+            l1_bytes: 0,
         });
         total
     }
@@ -302,6 +329,7 @@ impl Threads {
                 absence_hits: hits.absences,
                 misses: hits.misses,
                 l1_entries: counters.entries.get(),
+                l1_bytes: counters.bytes.get(),
             }
         };
         state.attached.iter().map(stats).collect()
@@ -413,7 +441,7 @@ mod tests {
     fn what_an_ended_thread_counted_stays_in_the_total() {
         let threads = Threads::default();
         let counters = threads.join(&"a".into());
-        counters.l1_hit(true);
+        counters.l1_absence_hit();
         counters.l2_hit(false);
         counters.miss();
         threads.unattached.misses.add(2);

@@ -21,24 +21,24 @@ mod real {
 
     pub(crate) use parking_lot::{Mutex, MutexGuard};
 
-    use futures_util::future::BoxFuture;
+    use tidings_core::spawn::{AbortHandle, CurrentRuntime, Spawn, Task, TokioSpawn};
 
-    /// What loads run on.
-    #[derive(Clone, Debug)]
-    pub(crate) struct Executor(pub(crate) tokio::runtime::Handle);
-
-    /// Ends a task that nobody will ask for any more.
-    pub(crate) type Abort = tokio::task::AbortHandle;
+    /// What loads run on: an executor that was named, or else the runtime that is current where each starts.
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct Executor(pub(crate) Option<super::Arc<dyn Spawn>>);
 
     impl Executor {
-        /// The runtime that the caller is in, if any.
-        pub(crate) fn current() -> Option<Self> {
-            tokio::runtime::Handle::try_current().ok().map(Self)
+        /// Returns whether there is anything to run a task on.
+        pub(crate) fn is_there(&self) -> bool {
+            self.0.is_some() || TokioSpawn::current().is_ok()
         }
 
-        /// A runtime that was shut down drops the future at once.
-        pub(crate) fn spawn(&self, task: BoxFuture<'static, ()>) -> Abort {
-            self.0.spawn(task).abort_handle()
+        /// Starts a task, or drops it if there is nothing to run it on.
+        pub(crate) fn spawn(&self, task: Task) -> AbortHandle {
+            match &self.0 {
+                Some(spawn) => spawn.spawn(task),
+                None => CurrentRuntime.spawn(task),
+            }
         }
     }
 }
@@ -53,7 +53,7 @@ mod model {
         thread_local,
     };
 
-    use futures_util::future::BoxFuture;
+    use tidings_core::spawn::{Abort, AbortHandle, Task};
 
     /// Shuttle's lock with the real one's face. A poisoned lock means that the model has failed already.
     #[derive(Debug, Default)]
@@ -71,19 +71,27 @@ mod model {
         }
     }
 
-    #[derive(Clone, Debug)]
+    #[derive(Clone, Debug, Default)]
     pub(crate) struct Executor;
 
-    pub(crate) type Abort = shuttle::future::AbortHandle;
+    #[derive(Debug)]
+    struct Aborts(shuttle::future::AbortHandle);
+
+    impl Abort for Aborts {
+        fn abort(&self) {
+            self.0.abort();
+        }
+    }
 
     impl Executor {
-        #[expect(clippy::unnecessary_wraps, reason = "the real one may find no runtime")]
-        pub(crate) fn current() -> Option<Self> {
-            Some(Self)
+        #[expect(clippy::unused_self, reason = "the real one may have none")]
+        pub(crate) fn is_there(&self) -> bool {
+            true
         }
 
-        pub(crate) fn spawn(&self, task: BoxFuture<'static, ()>) -> Abort {
-            shuttle::future::spawn(task).abort_handle()
+        pub(crate) fn spawn(&self, task: Task) -> AbortHandle {
+            let abort = shuttle::future::spawn(task).abort_handle();
+            AbortHandle::new(super::Arc::new(Aborts(abort)))
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use tidings::{
     BoxError, Cache, Entity, Node, NodeBuilder, PageQuery, Store, Worker,
-    cache::{CacheBuilder, Policy},
+    cache::{CacheBuilder, Policy, Ttl},
 };
 use tidings_admin::{AdminOptions, Readiness, Unready};
 
@@ -325,8 +325,8 @@ fn cache(settings: &Settings) -> CacheBuilder {
     Cache::builder()
         .capacity(settings.cache_size)
         .policy(Policy::revocable())
-        .ttl(settings.ttl.unwrap_or_default())
-        .neg_ttl(settings.neg_ttl.unwrap_or_default())
+        .ttl(settings.ttl.map_or(Ttl::Never, Ttl::After))
+        .neg_ttl(settings.neg_ttl.map_or(Ttl::Never, Ttl::After))
 }
 
 /// What hyper's own refusals are made to look like on the admin side.

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::error::{BoxError, GetError, LoadError};
+use crate::error::BoxError;
 
 /// Makes what L1 holds (`W`) of what L2 holds (`V`).
 pub(crate) trait Form<V, W>: Send + Sync {
     /// For a thread with an L1: a value that shares nothing with other threads.
-    fn own(&self, shared: &V) -> Result<Arc<W>, GetError>;
+    fn own(&self, shared: &V) -> Result<Arc<W>, BoxError>;
 
     /// For a thread without.
-    fn shared(&self, shared: Arc<V>) -> Result<Arc<W>, GetError>;
+    fn shared(&self, shared: Arc<V>) -> Result<Arc<W>, BoxError>;
 }
 
 /// The value as it is.
@@ -19,11 +19,11 @@ pub(crate) struct Own;
 
 impl<V: Clone> Form<V, V> for Own {
     /// A clone, so that no reference count is shared with other cores.
-    fn own(&self, shared: &V) -> Result<Arc<V>, GetError> {
+    fn own(&self, shared: &V) -> Result<Arc<V>, BoxError> {
         Ok(Arc::new(shared.clone()))
     }
 
-    fn shared(&self, shared: Arc<V>) -> Result<Arc<V>, GetError> {
+    fn shared(&self, shared: Arc<V>) -> Result<Arc<V>, BoxError> {
         Ok(shared)
     }
 }
@@ -35,13 +35,11 @@ impl<V, W, D> Form<V, W> for Decoded<D>
 where
     D: Fn(&V) -> Result<W, BoxError> + Send + Sync,
 {
-    fn own(&self, shared: &V) -> Result<Arc<W>, GetError> {
-        (self.0)(shared)
-            .map(Arc::new)
-            .map_err(|error| GetError::L1Serializer(LoadError::new(error)))
+    fn own(&self, shared: &V) -> Result<Arc<W>, BoxError> {
+        (self.0)(shared).map(Arc::new)
     }
 
-    fn shared(&self, shared: Arc<V>) -> Result<Arc<W>, GetError> {
+    fn shared(&self, shared: Arc<V>) -> Result<Arc<W>, BoxError> {
         self.own(&shared)
     }
 }

@@ -1,8 +1,6 @@
 //! What a load gives: a value or its absence, and what is to be done with it.
 
-use std::time::Duration;
-
-use crate::answer::tag::Tag;
+use crate::answer::{tag::Tag, ttl::Ttl};
 
 /// The result of a load. An `Option` turns into one; this says more.
 ///
@@ -20,7 +18,7 @@ use crate::answer::tag::Tag;
 #[must_use]
 pub struct Loaded<V> {
     pub(crate) value: Option<V>,
-    pub(crate) ttl: Option<Duration>,
+    pub(crate) ttl: Option<Ttl>,
     pub(crate) tags: Vec<Tag>,
     pub(crate) cached: bool,
     pub(crate) position: Option<u64>,
@@ -37,10 +35,16 @@ impl<V> Loaded<V> {
         Self::from(None)
     }
 
-    /// How long this value or absence is served; zero is for ever. Wins over all options.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = Some(ttl);
+    /// How long this value or absence is served. Wins over all options. Zero is zero: a token that has expired by now
+    /// answers the callers that wait, and is not kept.
+    pub fn ttl(mut self, ttl: impl Into<Ttl>) -> Self {
+        self.ttl = Some(ttl.into());
         self
+    }
+
+    /// This value or absence never expires: the word for [`Ttl::Never`].
+    pub fn no_ttl(self) -> Self {
+        self.ttl(Ttl::Never)
     }
 
     /// Adds a tag, besides those that the call gives.
@@ -49,15 +53,16 @@ impl<V> Loaded<V> {
         self
     }
 
-    /// Answers those who wait, and is not kept.
+    /// Answers the callers that wait, and is not kept.
     pub fn uncached(mut self) -> Self {
         self.cached = false;
         self
     }
 
-    /// Says up to which of the node's numbers ([`Cache::number`](crate::Cache::number)) the load's source had caught up
-    /// when it was read: a lagging replica. If the key was invalidated since then, the value answers those who wait, and
-    /// is not kept. Keys that share a slot count as one here.
+    /// Says up to which of the node's numbers ([`Cache::number`](crate::Cache::number)) the backing store had caught up
+    /// when this was read: from a lagging replica, or by a caller that reads first and sets later. If the key was
+    /// invalidated or set since then, a load's value answers the callers that wait and is not kept, and a
+    /// [`set`](crate::Cache::set) is refused. Keys that share a slot count as one here.
     pub fn read_at(mut self, number: u64) -> Self {
         self.position = Some(number);
         self

@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
     thread::Thread,
@@ -18,36 +18,62 @@ use crate::{
 impl Cache {
     /// Like [`get`](Self::get), for a thread that runs no tasks: it sleeps until the load ends.
     ///
-    /// The load runs on the cache's runtime. Do not call this from a task: it holds up the task's thread, and does so
-    /// indefinitely if the load needs that thread.
+    /// The load runs on the cache's runtime: one that was given to the builder, or the one whose
+    /// [`spawn_blocking`](tokio::task::spawn_blocking) runs this call.
     ///
     /// # Errors
     ///
     /// See [`get`](Self::get).
+    ///
+    /// # Panics
+    ///
+    /// When it would have to wait inside a task: that would hold up the task's thread, and does so without end if the load
+    /// needs that thread. A hit does not wait. Inside `spawn_blocking` it may.
+    #[track_caller]
     pub fn get_blocking<V: Cacheable, L: Load<V>>(
         &self,
         key: &CacheKey,
         options: GetOptions,
         load: L,
     ) -> Result<Option<Arc<V>>, GetError> {
-        struct Unpark(Thread);
-        impl Wake for Unpark {
-            fn wake(self: Arc<Self>) {
-                self.0.unpark();
-            }
-        }
         let mut get = pin!(self.get(key, options, load));
         if let Poll::Ready(answer) = get.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return answer; // a hit needs no waker
         }
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-        let mut context = Context::from_waker(&waker);
-        loop {
-            if let Poll::Ready(answer) = get.as_mut().poll(&mut context) {
-                return answer;
-            }
-            // Woken for nothing, it asks again; woken before it sleeps, it does not sleep.
-            std::thread::park();
+        wait(get)
+    }
+}
+
+/// Sleeps until a future ends. Inside a runtime tokio refuses to block one of its workers, and helps otherwise.
+#[cfg(not(shuttle))]
+#[track_caller]
+fn wait<F: Future>(future: Pin<&mut F>) -> F::Output {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => runtime.block_on(future),
+        Err(_) => park(future),
+    }
+}
+
+#[cfg(shuttle)]
+fn wait<F: Future>(future: Pin<&mut F>) -> F::Output {
+    park(future)
+}
+
+fn park<F: Future>(mut future: Pin<&mut F>) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
         }
+    }
+
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(answer) = future.as_mut().poll(&mut context) {
+            return answer;
+        }
+        // Woken for nothing, it asks again; woken before it sleeps, it does not sleep.
+        std::thread::park();
     }
 }

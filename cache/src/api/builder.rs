@@ -2,17 +2,30 @@
 
 use std::time::Duration;
 
-use tidings_core::clock::{Clock, SystemClock};
-use tokio::sync::Semaphore;
+#[cfg(not(shuttle))]
+use tidings_core::spawn::{Spawn, TokioSpawn};
+use tidings_core::{
+    clock::{Clock, SystemClock},
+    entropy::{Entropy, SystemEntropy},
+};
 
 use crate::{
-    answer::receipt::Propagate,
+    answer::{receipt::Propagate, ttl::Ttl},
     api::cache::Cache,
-    engine::node::{Engine, Named, Node, next_id},
-    error::{ConfigError, OptionError},
+    engine::{
+        node::{Engine, Named, Node, next_id},
+        permits::Permits,
+    },
+    error::ConfigError,
     fence::slots::Sequence,
+    level1::table::Attach,
     level2::zone::Level2,
-    options::{call::setters, policy::Policy, settings::CacheSettings, terms::Overrides},
+    options::{
+        call::setters,
+        policy::Policy,
+        settings::CacheSettings,
+        terms::{Overrides, check_range},
+    },
     sync::{Arc, Executor, Mutex},
 };
 
@@ -47,7 +60,9 @@ pub struct CacheBuilder {
     absence_capacity: Option<u64>,
     settings: CacheSettings,
     clock: Option<Arc<dyn Clock>>,
-    executor: Option<Executor>,
+    executor: Executor,
+    entropy: Option<Arc<dyn Entropy>>,
+    attach: Attach,
     propagate: Option<Arc<dyn Propagate>>,
     max_loads: usize,
     slots: usize,
@@ -68,7 +83,9 @@ impl CacheBuilder {
             absence_capacity: None,
             settings: CacheSettings::default(),
             clock: None,
-            executor: None,
+            executor: Executor::default(),
+            entropy: None,
+            attach: Attach::AtFirstUse,
             propagate: None,
             max_loads: 1_024,
             slots: 16_384,
@@ -90,13 +107,14 @@ impl CacheBuilder {
         self
     }
 
-    /// How many entries each attached thread keeps; zero is none. The default is 4,096.
+    /// How many entries each thread keeps in its L1; zero is none. The default is 4,096.
     pub fn l1_entries(mut self, entries: usize) -> Self {
         self.settings.l1_entries = entries;
         self
     }
 
-    /// How many loads may run at once; others wait for their turn, within their deadline. 1,024 by default.
+    /// How many loads may run at once; others wait for their turn, within their deadline. As many again may be overdue.
+    /// Loads that are made by the future of another load run at once. 1,024 by default.
     pub fn max_loads(mut self, loads: usize) -> Self {
         self.max_loads = loads;
         self
@@ -108,12 +126,39 @@ impl CacheBuilder {
         self
     }
 
-    /// What loads run on: the runtime in which [`build`](Self::build) is called, by default.
+    /// What loads run on: by default, each runs on the tokio runtime that is current where it starts.
     ///
-    /// With the machine's clock the runtime's timer must be on, unless no load has a deadline.
+    /// On a node with several runtimes, name the one that lives longest: a database socket lives with the runtime that
+    /// opened it. With the machine's clock the runtime's timer must be on, unless no load has a deadline.
     #[cfg(not(shuttle))]
-    pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
-        self.executor = Some(Executor(runtime));
+    pub fn runtime(self, runtime: tokio::runtime::Handle) -> Self {
+        self.spawn(Arc::new(TokioSpawn::new(runtime)))
+    }
+
+    /// What loads run on, if that is no tokio runtime: see [`runtime`](Self::runtime).
+    #[cfg(not(shuttle))]
+    pub fn spawn(mut self, spawn: Arc<dyn Spawn>) -> Self {
+        self.executor = Executor(Some(spawn));
+        self
+    }
+
+    /// Where jitter comes from: the operating system by default.
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = Some(entropy);
+        self
+    }
+
+    /// When threads get an L1: at their first use of the cache, by default. Such an L1 lasts as long as its thread, or
+    /// until the thread first uses another cache after this one has gone.
+    pub fn attach(mut self, attach: Attach) -> Self {
+        self.attach = attach;
+        self
+    }
+
+    /// What each thread keeps in its L1, in bytes as L2 weighs them: 4 MiB by default. See
+    /// [`CacheSettings::l1_bytes`](crate::CacheSettings::l1_bytes).
+    pub fn l1_bytes(mut self, bytes: u64) -> Self {
+        self.settings.l1_bytes = bytes;
         self
     }
 
@@ -139,37 +184,26 @@ impl CacheBuilder {
     ///
     /// # Errors
     ///
-    /// When an option is refused, or there is no runtime for the loads.
+    /// When an option is refused.
     pub fn build(self) -> Result<Cache, ConfigError> {
         self.settings.check()?;
         let absences = self.absence_capacity.unwrap_or(self.capacity / 8);
-        check(
+        check_range(
             "capacity",
             self.capacity,
             SMALLEST_CAPACITY,
             LARGEST_CAPACITY,
             "at least 64 KiB, at most 64 PiB",
         )?;
-        check(
+        check_range(
             "absence_capacity",
             absences,
             4 << 10,
             self.capacity / 2,
             "at least 4 KiB, at most half of the capacity",
         )?;
-        let most = Semaphore::MAX_PERMITS as u64;
-        check("max_loads", self.max_loads as u64, 1, most, "at least 1")?;
-        check(
-            "l1_entries",
-            self.settings.l1_entries as u64,
-            0,
-            1 << 30,
-            "at most 2^30",
-        )?;
-        let executor = self
-            .executor
-            .or_else(Executor::current)
-            .ok_or(ConfigError::NoRuntime)?;
+        let loads = self.max_loads as u64;
+        check_range("max_loads", loads, 1, 1 << 32, "from 1 to 2^32")?;
 
         let node = Arc::new(Node {
             id: next_id(),
@@ -178,9 +212,11 @@ impl CacheBuilder {
             level2: Level2::new(self.capacity, absences),
             capacity: self.capacity,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
-            executor,
+            executor: self.executor,
+            entropy: self.entropy.unwrap_or_else(|| Arc::new(SystemEntropy)),
             propagate: self.propagate,
-            bulkhead: Semaphore::new(self.max_loads),
+            permits: Permits::new(self.max_loads),
+            attach: self.attach,
             slots: self.slots,
             flight_shards: self.flight_shards,
             caches: Mutex::new(Vec::new()),
@@ -189,21 +225,4 @@ impl CacheBuilder {
         node.caches.lock().push(Arc::clone(&named));
         Ok(Cache(Engine { node, named }))
     }
-}
-
-fn check(
-    option: &'static str,
-    value: u64,
-    least: u64,
-    most: u64,
-    allowed: &'static str,
-) -> Result<(), OptionError> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(OptionError {
-        option,
-        value: value.to_string(),
-        allowed,
-    })
 }

@@ -1,34 +1,36 @@
 //! Many keys at once: one call of the loader for those that miss.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, future::poll_fn, sync::Arc};
 
 use futures_util::FutureExt;
 use tidings_core::CacheKey;
 
 use crate::{
     answer::{
-        entry::{Entry, Outcome},
+        entry::{Answered, Outcome},
         form::Own,
         load::LoadMany,
         loaded::Loaded,
+        ttl::Ttl,
     },
     api::cache::Cache,
     engine::{
         cargo::Cargo,
-        flight::{Flight, Why},
-        load::{Share, Start},
+        flight::{Flight, Landed, Why},
+        load::{Demand, Share, Start},
         lookup::{Look, Refresh},
         node::Engine,
-        task::Loading,
+        patience::{Heard, Patience},
+        task::{Failure, Loading},
     },
-    error::GetError,
+    error::{GetError, Unasked},
     level2::stored::Cacheable,
     options::call::GetOptions,
 };
 
 /// What is being done about one key of a bulk call.
 enum Wanted<V> {
-    Got(Entry<V>),
+    Got(Answered<V>),
     Flight(Share),
 }
 
@@ -41,8 +43,8 @@ struct Entered<'a> {
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         for flight in std::mem::take(&mut self.flights) {
-            self.engine
-                .fail(&flight, &self.engine.named.terms, GetError::Stopped);
+            let landed = Landed::Failed(GetError::stopped(&flight.key));
+            self.engine.fail(&flight, &self.engine.named.terms, landed);
         }
     }
 }
@@ -51,7 +53,7 @@ impl Cache {
     /// Returns the values of many keys, in order, with one load for all that neither level has.
     ///
     /// `load` is given the keys that no caller is loading yet and returns what it found of them; a key that it leaves out
-    /// is absent. Keys that others are loading are waited for. Each key that is loaded is fenced for itself: if one is
+    /// is absent, and one that was not asked for is an error. Keys that others are loading are waited for. Each key that is loaded is fenced for itself: if one is
     /// invalidated while it is loaded, the others still fill.
     ///
     /// # Errors
@@ -65,42 +67,107 @@ impl Cache {
         options: GetOptions,
         load: impl Fn(Vec<CacheKey>) -> R + Send + Sync,
     ) -> Result<Vec<Option<Arc<V>>>, GetError> {
-        options.check(&self.0.named.settings.terms)?;
+        let bulk = Bulk {
+            engine: &self.0,
+            keys,
+            demand: self.demand(keys, &options)?,
+            options: &options,
+        };
+        let mut patience = Patience::new(&self.0.node.clock, &bulk.demand.terms);
         let mut values = vec![None; keys.len()];
         let mut open: Vec<usize> = (0..keys.len()).collect();
 
-        // Once round, unless a tag was invalidated between a load's start and this call.
+        // Once round, unless a tag was invalidated between a load's start and this call, or a load was ended that another
+        // had started.
         while !open.is_empty() {
-            let wanted = self.want::<V, R>(keys, &open, &options, &load)?;
-            let mut late = Vec::new();
+            let wanted = bulk.want::<V, R>(&open, &load)?;
+            let mut again = Vec::new();
             for (index, wanted) in open.into_iter().zip(wanted) {
-                let entry = match wanted {
-                    Wanted::Got(entry) => Some(entry),
-                    Wanted::Flight(share) => {
-                        let landed = Arc::clone(&share.flight).wait().await;
-                        self.0.arrived::<V, V, Own>(&Own, &share, landed)?
-                    }
+                let answered = match wanted {
+                    Wanted::Got(answered) => Some(answered),
+                    Wanted::Flight(share) => bulk.wait(&share, &mut patience).await?,
                 };
-                match entry {
-                    Some(entry) => values[index] = entry.value,
-                    None => late.push(index),
+                match answered {
+                    Some(answered) => values[index] = answered.value,
+                    None => again.push(index),
                 }
             }
-            open = late;
+            open = again;
         }
         Ok(values)
+    }
+
+    fn demand(&self, keys: &[CacheKey], options: &GetOptions) -> Result<Demand, GetError> {
+        if let Err(error) = options.check(&self.0.named.settings.terms) {
+            let none = CacheKey::from_text("no key");
+            return Err(GetError::options(keys.first().unwrap_or(&none), error));
+        }
+        let terms = self.0.terms(options);
+        let staleness = if options.bounds_staleness() {
+            terms.max_staleness
+        } else {
+            Ttl::Never
+        };
+        Ok(Demand {
+            why: Why::Miss,
+            terms,
+            staleness,
+        })
+    }
+}
+
+/// One bulk call.
+struct Bulk<'a> {
+    engine: &'a Engine,
+    keys: &'a [CacheKey],
+    options: &'a GetOptions,
+    demand: Demand,
+}
+
+impl Bulk<'_> {
+    /// Waits for one key's flight, as long as the call's patience lasts. Nothing comes of it if the key is to be asked for
+    /// again.
+    async fn wait<V: Cacheable>(
+        &self,
+        share: &Share,
+        patience: &mut Patience,
+    ) -> Result<Option<Answered<V>>, GetError> {
+        let (engine, terms) = (self.engine, &self.demand.terms);
+        let key = &share.flight.key;
+        let stale = || engine.serve_stale::<V, V, Own>(key, &Own, terms);
+
+        let mut wait = Arc::clone(&share.flight).wait();
+        loop {
+            match poll_fn(|context| patience.poll(&mut wait, context)).await {
+                Heard::Landed(Landed::Ended) if patience.is_over() => break,
+                Heard::Landed(landed) => {
+                    return engine.arrived::<V, V, Own>(&Own, share, landed, terms);
+                }
+                Heard::Soft => {
+                    if let Some(answered) = stale()? {
+                        return Ok(Some(answered));
+                    }
+                }
+                Heard::Late => break,
+            }
+        }
+
+        if let Some(answered) = stale()? {
+            return Ok(Some(answered));
+        }
+        engine.named.counters.late_calls.add(1);
+        let waited = engine.node.now().since(patience.began);
+        Err(GetError::late(key, waited))
     }
 
     /// Looks each key up, joins its load, or starts one for all that are left.
     fn want<V: Cacheable, R: LoadMany<V>>(
         &self,
-        keys: &[CacheKey],
         open: &[usize],
-        options: &GetOptions,
         load: &(impl Fn(Vec<CacheKey>) -> R + Send + Sync),
     ) -> Result<Vec<Wanted<V>>, GetError> {
         let entered = || Entered {
-            engine: &self.0,
+            engine: self.engine,
             flights: Vec::new(),
         };
         let (mut own, mut refresh) = (entered(), entered());
@@ -108,7 +175,7 @@ impl Cache {
         let mut wanted = Vec::with_capacity(open.len());
         let mut error = None;
         for index in open {
-            let key = &keys[*index];
+            let key = &self.keys[*index];
             match self.want_one(key, &mut own.flights, &mut refresh.flights) {
                 Ok(one) => wanted.push(one),
                 Err(other) => {
@@ -123,10 +190,11 @@ impl Cache {
             let flights = std::mem::take(&mut entered.flights);
             if !flights.is_empty() {
                 let asked: Vec<_> = flights.iter().map(|flight| flight.key.clone()).collect();
-                let (terms, tags) = (self.0.terms(options), options.tag_list().cloned());
-                self.0.spawn(flights, terms, tags, why, || {
-                    many(asked.clone(), load(asked))
-                });
+                let tags = self.options.tag_list().cloned();
+                self.engine
+                    .spawn(flights, self.demand.terms, tags, why, || {
+                        many(asked.clone(), load(asked))
+                    });
             }
         }
         error.map_or(Ok(wanted), Err)
@@ -139,12 +207,17 @@ impl Cache {
         refreshed: &mut Vec<Arc<Flight>>,
     ) -> Result<Wanted<V>, GetError> {
         loop {
-            let noted = match self.0.look::<V, V, Own>(key, &Own)? {
+            let noted = match self.engine.look::<V, V, Own>(key, &Own, self.options)? {
                 Look::Found { entry, refresh } => {
+                    let demand = Demand {
+                        why: Why::Refresh,
+                        staleness: Ttl::Never,
+                        ..self.demand
+                    };
                     if refresh == Refresh::Due
-                        && let Start::Own(flight) = self.0.start::<V>(key, Why::Refresh)?
+                        && let Start::Own(flight) = self.engine.start::<V>(key, &demand)?
                     {
-                        self.0.named.counters.refreshes.add(1);
+                        self.engine.named.counters.refreshes.add(1);
                         refreshed.push(flight);
                     }
                     return Ok(Wanted::Got(entry));
@@ -152,18 +225,18 @@ impl Cache {
                 Look::Missing { noted } => noted,
             };
 
-            let (flight, outcome) = match self.0.start::<V>(key, Why::Miss)? {
+            let (flight, outcome) = match self.engine.start::<V>(key, &self.demand)? {
                 Start::Filled => continue,
                 Start::Own(flight) => {
                     own.push(Arc::clone(&flight));
                     (flight, Outcome::Loaded)
                 }
                 Start::Joined(flight) => {
-                    self.0.named.counters.joined.add(1);
+                    self.engine.named.counters.joined.add(1);
                     (flight, Outcome::Joined)
                 }
             };
-            self.0.count_miss();
+            self.engine.count_miss();
             return Ok(Wanted::Flight(Share {
                 flight,
                 outcome,
@@ -173,16 +246,26 @@ impl Cache {
     }
 }
 
-/// Returns the future of a load of many keys, with its type erased.
+/// Returns the future of a load of many keys, with its type erased. An answer under a key that was not asked for is an
+/// error: it would make the key that was meant absent without a word.
 fn many<V: Cacheable>(asked: Vec<CacheKey>, found: impl LoadMany<V>) -> Loading {
     let loading = found.load();
     async move {
-        let mut found: HashMap<_, _> = loading.await?.into_iter().collect();
-        let cargo = |key: &CacheKey| match found.remove(key) {
+        let found = loading.await.map_err(Failure::Error)?;
+        let mut found: HashMap<_, _> = found.into_iter().collect();
+        let cargos = asked.iter().map(|key| match found.remove(key) {
             Some(loaded) => Cargo::new::<V>(loaded),
             None => Cargo::new::<V>(Loaded::absent()),
-        };
-        Ok(asked.iter().map(cargo).collect())
+        });
+        let cargos = cargos.collect();
+
+        match found.into_keys().next() {
+            None => Ok(cargos),
+            Some(key) => Err(Failure::Unasked(Unasked {
+                key: key.as_str().into(),
+                asked: asked.len(),
+            })),
+        }
     }
     .boxed()
 }

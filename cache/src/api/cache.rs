@@ -40,7 +40,7 @@ use crate::{
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Cache(pub(super) Engine);
+pub struct Cache(pub(crate) Engine);
 
 impl Cache {
     /// Returns the cache of this name on the same node, with this cache's settings. Handles with the same name share
@@ -160,10 +160,26 @@ impl Cache {
     ///
     /// When the key holds a value of another type.
     pub fn cached<V: Cacheable>(&self, key: &CacheKey) -> Result<Option<Entry<V>>, GetError> {
-        Ok(match self.0.look::<V, V, Own>(key, &Own)? {
-            Look::Found { entry, .. } => Some(entry),
+        let look = self
+            .0
+            .look::<V, V, Own>(key, &Own, &GetOptions::default())?;
+        Ok(match look {
+            Look::Found { entry, .. } => Some(entry.at(self.0.node.now())),
             Look::Missing { .. } => None,
         })
+    }
+
+    /// Returns how many entries this cache has in L2, values and absences, expired ones included. Costs a read of each
+    /// entry of the node.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.node.level2.count(self.0.named.index)
+    }
+
+    /// Returns whether this cache has no entry in L2. Costs what [`len`](Self::len) costs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

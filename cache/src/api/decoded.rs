@@ -139,8 +139,10 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
     /// When the key holds a value of another type, or the serializer fails.
     pub fn cached(&self, key: &CacheKey) -> Result<Option<Entry<W>>, GetError> {
         let form = form::Decoded(|value: &V| (self.l1_serializer)(value));
-        Ok(match self.cache.0.look::<V, W, _>(key, &form)? {
-            Look::Found { entry, .. } => Some(entry),
+        let engine = &self.cache.0;
+        let look = engine.look::<V, W, _>(key, &form, &GetOptions::default())?;
+        Ok(match look {
+            Look::Found { entry, .. } => Some(entry.at(engine.node.now())),
             Look::Missing { .. } => None,
         })
     }

@@ -11,22 +11,24 @@ use std::{
     marker::PhantomData,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use tidings_core::CacheKey;
 
 use crate::{
     answer::{
-        entry::{Entry, Outcome},
+        entry::{Answered, Entry, Outcome},
         form::Form,
         load::Load,
+        ttl::Ttl,
     },
     engine::{
-        flight::{Wait, Why},
-        load::{Share, Start},
+        flight::{Landed, Wait, Why},
+        load::{Demand, Share, Start},
         lookup::{Look, Refresh},
         node::Engine,
+        patience::{Heard, Patience},
     },
     error::GetError,
     fence::number::Number,
@@ -39,7 +41,11 @@ use crate::{
 pub(crate) trait Telling<W> {
     type Told;
 
-    fn tell(entry: Entry<W>) -> Self::Told;
+    /// Tells a hit in L1.
+    fn hit(engine: &Engine, key: &CacheKey, value: Option<Arc<W>>) -> Self::Told;
+
+    /// Tells any other answer.
+    fn tell(engine: &Engine, answered: Answered<W>) -> Self::Told;
 }
 
 /// The value.
@@ -54,17 +60,25 @@ impl<W> Telling<W> for Plain {
     type Told = Option<Arc<W>>;
 
     #[inline(always)]
-    fn tell(entry: Entry<W>) -> Self::Told {
-        entry.value
+    fn hit(_: &Engine, _: &CacheKey, value: Option<Arc<W>>) -> Self::Told {
+        value
+    }
+
+    #[inline(always)]
+    fn tell(_: &Engine, answered: Answered<W>) -> Self::Told {
+        answered.value
     }
 }
 
 impl<W> Telling<W> for WithOutcome {
     type Told = Entry<W>;
 
-    #[inline(always)]
-    fn tell(entry: Entry<W>) -> Self::Told {
-        entry
+    fn hit(engine: &Engine, key: &CacheKey, value: Option<Arc<W>>) -> Self::Told {
+        Self::tell(engine, engine.of_level1(key, value))
+    }
+
+    fn tell(engine: &Engine, answered: Answered<W>) -> Self::Told {
+        answered.at(engine.node.now())
     }
 }
 
@@ -87,10 +101,17 @@ type Of<V, W, T> = fn() -> (V, W, T);
 enum Step {
     /// Nothing was done.
     Ask,
-    /// Both levels were found without the key, or are not asked.
-    Load(Why, Number),
-    Wait(Why, Share, Wait),
+    /// A load is wanted: both levels were found without the key, or are not asked.
+    Load(Box<Wanted>),
+    Wait(Box<Wanted>, Share, Wait),
     Done,
+}
+
+/// What a call wants of a load.
+struct Wanted {
+    demand: Demand,
+    noted: Number,
+    patience: Patience,
 }
 
 impl<'c, 'k, V, W, M, L, T> Get<'c, 'k, V, W, M, L, T> {
@@ -115,9 +136,28 @@ impl<'c, 'k, V, W, M, L, T> Get<'c, 'k, V, W, M, L, T> {
     }
 
     /// Loads whatever is cached.
-    pub(crate) fn renewing(mut self) -> Self {
-        self.step = Step::Load(Why::Renew, self.engine.node.sequence.current());
+    pub(crate) fn loading(mut self, why: Why) -> Self {
+        let noted = self.engine.node.sequence.current();
+        self.step = Step::Load(Box::new(self.wanted(why, noted)));
         self
+    }
+
+    fn wanted(&self, why: Why, noted: Number) -> Wanted {
+        self.engine.count_miss();
+        let terms = self.engine.terms(&self.options);
+        Wanted {
+            demand: Demand {
+                why,
+                terms,
+                staleness: if self.options.bounds_staleness() {
+                    terms.max_staleness
+                } else {
+                    Ttl::Never
+                },
+            },
+            noted,
+            patience: Patience::new(&self.engine.node.clock, &terms),
+        }
     }
 }
 
@@ -137,21 +177,26 @@ where
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Step::Ask = &this.step {
+        if let Step::Ask = &this.step
+            && !this.options.bounds_staleness()
+        {
             if let Err(error) = this.options.check(&this.engine.named.settings.terms) {
-                return Poll::Ready(Err(error.into()));
+                return Poll::Ready(Err(GetError::options(this.key, error)));
             }
-            let outcome = Outcome::L1;
             match this.engine.level1(this.key) {
-                Found::Hit(value) => return Poll::Ready(Ok(T::tell(Entry { value, outcome }))),
+                Found::Hit(value) => {
+                    return Poll::Ready(Ok(T::hit(this.engine, this.key, value)));
+                }
                 Found::Touch(value) => {
                     this.engine.touch(this.key);
-                    return Poll::Ready(Ok(T::tell(Entry { value, outcome })));
+                    return Poll::Ready(Ok(T::hit(this.engine, this.key, value)));
                 }
                 Found::Miss => {}
             }
         }
-        this.poll_below(context).map_ok(T::tell)
+        let engine = this.engine;
+        this.poll_below(context)
+            .map_ok(|answered| T::tell(engine, answered))
     }
 }
 
@@ -164,44 +209,52 @@ where
 {
     /// Looks into L2, and waits for a load where that has nothing.
     #[inline(never)]
-    fn poll_below(&mut self, context: &mut Context<'_>) -> Poll<Result<Entry<W>, GetError>> {
+    fn poll_below(&mut self, context: &mut Context<'_>) -> Poll<Result<Answered<W>, GetError>> {
         loop {
-            self.step = match &mut self.step {
+            self.step = match std::mem::replace(&mut self.step, Step::Done) {
                 Step::Ask => {
-                    let look = self.engine.look_level2::<V, W, M>(self.key, &self.form)?;
+                    // Checked already, unless the call bounds staleness and so did not ask L1.
+                    if let Err(error) = self.options.check(&self.engine.named.settings.terms) {
+                        return Poll::Ready(Err(GetError::options(self.key, error)));
+                    }
+                    let engine = self.engine;
+                    let look =
+                        engine.look_level2::<V, W, M>(self.key, &self.form, &self.options)?;
                     match self.found(look) {
-                        Ok(entry) => return Poll::Ready(Ok(entry)),
-                        Err(noted) => {
-                            self.engine.count_miss();
-                            Step::Load(Why::Miss, noted)
-                        }
+                        Ok(answered) => return Poll::Ready(Ok(answered)),
+                        Err(noted) => Step::Load(Box::new(self.wanted(Why::Miss, noted))),
                     }
                 }
-                Step::Load(why, noted) => {
-                    let (why, noted) = (*why, *noted);
-                    match self.start(why, noted)? {
-                        Some(share) => {
-                            let wait = Arc::clone(&share.flight).wait();
-                            Step::Wait(why, share, wait)
-                        }
-                        // Filled by now; unless it was evicted or invalidated since.
-                        None => {
-                            let look = self.engine.look::<V, W, M>(self.key, &self.form)?;
-                            match self.found(look) {
-                                Ok(entry) => return Poll::Ready(Ok(entry)),
-                                Err(noted) => Step::Load(why, noted),
+                Step::Load(mut wanted) => match self.start(&wanted)? {
+                    Some(share) => {
+                        let wait = Arc::clone(&share.flight).wait();
+                        Step::Wait(wanted, share, wait)
+                    }
+                    // Filled by now; unless it was evicted or invalidated since.
+                    None => {
+                        let engine = self.engine;
+                        let look = engine.look::<V, W, M>(self.key, &self.form, &self.options)?;
+                        match self.found(look) {
+                            Ok(answered) => return Poll::Ready(Ok(answered)),
+                            Err(noted) => {
+                                wanted.noted = noted;
+                                Step::Load(wanted)
                             }
                         }
                     }
-                }
-                Step::Wait(why, share, wait) => {
-                    let landed = ready!(Pin::new(wait).poll(context));
-                    let arrived = self.engine.arrived::<V, W, M>(&self.form, share, landed);
-                    let why = *why;
-                    self.step = Step::Done;
-                    match arrived? {
-                        Some(entry) => return Poll::Ready(Ok(entry)),
-                        None => Step::Load(why, self.engine.node.sequence.current()),
+                },
+                Step::Wait(mut wanted, share, mut wait) => {
+                    let Poll::Ready(heard) = wanted.patience.poll(&mut wait, context) else {
+                        self.step = Step::Wait(wanted, share, wait);
+                        return Poll::Pending;
+                    };
+                    match self.hear(heard, &wanted, &share)? {
+                        Next::Answer(answered) => return Poll::Ready(Ok(answered)),
+                        Next::Wait => Step::Wait(wanted, share, wait),
+                        Next::Again => {
+                            wanted.noted = self.engine.node.sequence.current();
+                            Step::Load(wanted)
+                        }
                     }
                 }
                 Step::Done => panic!("a get was polled after it had answered"),
@@ -209,14 +262,48 @@ where
         }
     }
 
+    /// Decides what comes of what a caller that waits has heard.
+    fn hear(&self, heard: Heard, wanted: &Wanted, share: &Share) -> Result<Next<W>, GetError> {
+        let terms = &wanted.demand.terms;
+        let stale = || {
+            self.engine
+                .serve_stale::<V, W, M>(self.key, &self.form, terms)
+        };
+        match heard {
+            Heard::Landed(landed) => {
+                let engine = self.engine;
+                if let Some(answered) =
+                    engine.arrived::<V, W, M>(&self.form, share, landed, terms)?
+                {
+                    return Ok(Next::Answer(answered));
+                }
+                // Asked again, if this call has a load left to start.
+                if self.load.is_some() {
+                    return Ok(Next::Again);
+                }
+            }
+            Heard::Soft => return Ok(stale()?.map_or(Next::Wait, Next::Answer)),
+            Heard::Late => {}
+        }
+
+        if let Some(answered) = stale()? {
+            return Ok(Next::Answer(answered));
+        }
+        self.engine.named.counters.late_calls.add(1);
+        let now = self.engine.node.now();
+        Err(GetError::late(self.key, now.since(wanted.patience.began)))
+    }
+
     /// Returns what a lookup found, and has it loaded again if it asks for that; else the number that was noted.
-    fn found(&mut self, look: Look<W>) -> Result<Entry<W>, Number> {
+    fn found(&mut self, look: Look<W>) -> Result<Answered<W>, Number> {
         match look {
             Look::Found { entry, refresh } => {
                 if refresh == Refresh::Due
                     && let Some(load) = self.load.take()
                 {
-                    self.engine.refresh(self.key, &self.options, load);
+                    let terms = self.engine.terms(&self.options);
+                    let tags = self.options.tag_list();
+                    self.engine.refresh(self.key, terms, tags, load);
                 }
                 Ok(entry)
             }
@@ -225,29 +312,41 @@ where
     }
 
     /// Joins the key's flight or starts it; `None` if L2 was filled by another.
-    fn start(&mut self, why: Why, noted: Number) -> Result<Option<Share>, GetError> {
-        let (flight, outcome) = match self.engine.start::<V>(self.key, why)? {
-            Start::Filled => return Ok(None),
-            Start::Joined(flight) => {
-                self.engine.named.counters.joined.add(1);
-                (flight, Outcome::Joined)
-            }
-            Start::Own(flight) => {
-                // A caller that starts a load has a number that no tag's invalidation can exceed before the load began, so
-                // it never comes round again, and the loader is there.
-                let Some(load) = self.load.take() else {
-                    let terms = self.engine.terms(&self.options);
-                    self.engine.fail(&flight, &terms, GetError::Stopped);
-                    return Err(GetError::Stopped);
-                };
-                self.engine.run(&flight, &self.options, why, load);
-                (flight, Outcome::Loaded)
-            }
-        };
-        Ok(Some(Share {
+    fn start(&mut self, wanted: &Wanted) -> Result<Option<Share>, GetError> {
+        let demand = &wanted.demand;
+        let share = |flight, outcome| Share {
             flight,
             outcome,
-            noted,
-        }))
+            noted: wanted.noted,
+        };
+        match self.engine.start::<V>(self.key, demand)? {
+            Start::Filled => Ok(None),
+            Start::Joined(flight) => {
+                self.engine.named.counters.joined.add(1);
+                Ok(Some(share(flight, Outcome::Joined)))
+            }
+            Start::Own(flight) => {
+                // A caller comes round again only with its load in hand, or after a load of its own; that one's number no
+                // tag's invalidation can exceed before it began.
+                let Some(load) = self.load.take() else {
+                    let error = GetError::stopped(self.key);
+                    let landed = Landed::Failed(error.clone());
+                    self.engine.fail(&flight, &demand.terms, landed);
+                    return Err(error);
+                };
+                self.engine
+                    .run(&flight, demand, self.options.tag_list(), load);
+                Ok(Some(share(flight, Outcome::Loaded)))
+            }
+        }
     }
+}
+
+/// What a caller does next.
+enum Next<W> {
+    Answer(Answered<W>),
+    /// It goes on waiting.
+    Wait,
+    /// It joins or starts another load.
+    Again,
 }

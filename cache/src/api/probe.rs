@@ -27,7 +27,7 @@ pub struct Probe<V> {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ProbeJson {
-    /// The value; `None` for a cached absence. A value that does not serialize to JSON is `null` here.
+    /// The value; `None` for a cached absence. A value that has no JSON is `null` here.
     pub value: Option<serde_json::Value>,
     /// The value's type, as Rust names it; `None` for a cached absence.
     pub type_name: Option<&'static str>,
@@ -68,7 +68,7 @@ impl Cache {
         let (found, remaining) = self.find(key)?;
         let value = found.value.as_deref();
         Some(ProbeJson {
-            value: value.map(|value| value.json().unwrap_or_default()),
+            value: value.map(|value| value.to_json().unwrap_or_default()),
             type_name: value.map(|value| value.type_name()),
             remaining,
             level: Level::L2,

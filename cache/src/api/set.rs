@@ -1,4 +1,4 @@
-//! Explicit values: `set` and `renew`.
+//! Explicit values: `set`, `renew` and `reload`.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use crate::{
         cache::Cache,
         get::{Get, Plain},
     },
+    engine::flight::Why,
     error::{GetError, SetError},
     level2::stored::Cacheable,
     options::call::GetOptions,
@@ -20,11 +21,34 @@ impl Cache {
     ///
     /// When this returns, no `get` that begins afterwards on any thread of this node sees what was cached before, and no
     /// load that began before fills the cache. Of [`Loaded`] the ttl and the tags count; one that is
-    /// [`uncached`](Loaded::uncached), or heavier than L2 takes, only removes what was cached.
+    /// [`uncached`](Loaded::uncached), or whose ttl is zero, only removes what was cached.
+    ///
+    /// # Values that were read earlier
+    ///
+    /// A caller that reads first and sets later gives the number at which it read
+    /// ([`Loaded::read_at`](Loaded::read_at), [`Cache::number`](Self::number)): then the set is refused if the key was
+    /// invalidated or set since. Without it the value counts as read now. So it survives an `invalidate` that a second
+    /// handler of an earlier change makes afterwards, as a reload does.
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, GetOptions, Loaded, SetError};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache = Cache::builder().build()?;
+    /// let key = CacheKey::new("quotas", &["alice"]);
+    ///
+    /// let read_at = cache.number(); // before the backing store is read
+    /// let quota = Loaded::new(7).read_at(read_at);
+    /// cache.invalidate(&key); // it has changed in between
+    /// let refused = cache.set(&key, quota, GetOptions::default());
+    /// assert!(matches!(refused, Err(SetError::Changed { .. })));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
-    /// When an option is refused, or the key holds a value of another type; then nothing was changed.
+    /// See [`SetError`]. A value that is too heavy to keep, or whose weight cannot be told, removes what was cached, which
+    /// is older; any other error has changed nothing.
     pub fn set<V: Cacheable>(
         &self,
         key: &CacheKey,
@@ -34,9 +58,10 @@ impl Cache {
         self.0.set(key, value.into(), &options)
     }
 
-    /// Loads a value, whatever is cached, and replaces it.
+    /// Loads a value, whatever is cached, and replaces it. A load of the key already in progress is joined, although it may
+    /// have read its backing store before this call; [`reload`](Self::reload) begins one of its own.
     ///
-    /// A load of the key already in progress is joined: had its backing store changed since it began, an invalidation would
+    /// So a renewal and a `get` at once cause one load. Had the row changed since that load began, an invalidation would
     /// have voided it. If the load fails, what is cached stays.
     ///
     /// # Errors
@@ -50,10 +75,37 @@ impl Cache {
         options: GetOptions,
         load: L,
     ) -> Result<Option<Arc<V>>, GetError> {
-        options.check(&self.0.named.settings.terms)?;
-        self.0.count_miss();
+        self.load(key, options, load, Why::Renew).await
+    }
+
+    /// Loads a value, whatever is cached, and replaces it. The load begins after this call: one that is in progress is
+    /// voided, and answers the callers that wait for it already. If the load fails, what is cached stays.
+    ///
+    /// # Errors
+    ///
+    /// See [`get`](Self::get).
+    ///
+    /// Cancel safe: a load that was started goes on.
+    pub async fn reload<V: Cacheable, L: Load<V>>(
+        &self,
+        key: &CacheKey,
+        options: GetOptions,
+        load: L,
+    ) -> Result<Option<Arc<V>>, GetError> {
+        self.load(key, options, load, Why::Reload).await
+    }
+
+    async fn load<V: Cacheable, L: Load<V>>(
+        &self,
+        key: &CacheKey,
+        options: GetOptions,
+        load: L,
+        why: Why,
+    ) -> Result<Option<Arc<V>>, GetError> {
+        let checked = options.check(&self.0.named.settings.terms);
+        checked.map_err(|error| GetError::options(key, error))?;
         Get::new(&self.0, key, options, Own, load, Plain)
-            .renewing()
+            .loading(why)
             .await
     }
 }

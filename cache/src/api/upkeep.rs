@@ -5,13 +5,16 @@ use std::time::Duration;
 use crate::{
     api::cache::Cache,
     level1::thread::{self, ThreadGuard},
+    outside,
     stats::{CacheStats, ThreadStats},
 };
 
 impl Cache {
-    /// Gives the calling thread an L1 for all named caches of the node.
+    /// Gives the calling thread an L1 for all named caches of the node, under a label of its own.
     ///
-    /// It dies with the guard, or with the thread. Attaching a thread again only counts; the first label stays.
+    /// It dies with the guard, or with the thread. Attaching a thread again only counts; the first label stays. A thread that
+    /// is not attached attaches itself at its first use of the cache, and then to its end
+    /// ([`CacheBuilder::attach`](crate::CacheBuilder::attach)).
     pub fn attach_thread(&self, label: impl Into<String>) -> ThreadGuard {
         thread::attach(&self.0.named.level1, &label.into())
     }
@@ -22,7 +25,7 @@ impl Cache {
         let now = self.0.node.now();
         let caches = self.0.node.caches.lock().clone();
         for named in caches {
-            drop(thread::sweep(&named.level1, now));
+            outside::drop_each(thread::sweep(&named.level1, now));
         }
     }
 
@@ -41,6 +44,7 @@ impl Cache {
         let level2 = &node.level2;
         CacheStats {
             in_flight: named.flights.len() as u64,
+            waiting: node.permits.waiting() as u64,
             entries: level2.present.len() as u64,
             absences: level2.absent.len() as u64,
             bytes: level2.present.weight() + level2.absent.weight(),

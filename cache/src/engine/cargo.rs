@@ -1,22 +1,19 @@
 //! What a load or a `set` gave, its type erased, and the entry that is made of it.
 
-use std::time::Duration;
-
 use tidings_core::CacheKey;
 
 use crate::{
-    answer::{loaded::Loaded, tag::Tag},
+    answer::{loaded::Loaded, tag::Tag, ttl::Ttl},
     engine::node::Engine,
     error::OptionError,
     fence::number::{Moment, Noted, Number},
     level2::{
-        size::size_of_value,
         stored::{Cacheable, Stored},
         zone::{ABSENCE_OVERHEAD, ENTRY_OVERHEAD, Extra, Found, Held, Kind},
     },
     options::{
         lifetime::Lifetime,
-        terms::{Terms, check_duration, check_tags},
+        terms::{Terms, check_tags, check_ttl},
     },
     sync::Arc,
 };
@@ -27,9 +24,9 @@ const TAG_OVERHEAD: u64 = 160;
 /// What a load gave, its type erased.
 pub(crate) struct Cargo {
     pub(crate) value: Option<Arc<dyn Stored>>,
-    /// The value's bytes; `None` if it does not serialize.
+    /// The value's bytes; `None` if they cannot be told.
     bytes: Option<u64>,
-    ttl: Option<Duration>,
+    ttl: Option<Ttl>,
     tags: Vec<Tag>,
     cached: bool,
     pub(crate) position: Option<Number>,
@@ -39,10 +36,15 @@ pub(crate) struct Cargo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Keep,
-    /// Its load asked not to keep it.
+    /// Its load asked not to keep it, or its ttl is zero.
     Uncached,
-    /// It is heavier than L2 takes, or its weight cannot be told.
-    Heavy,
+    /// It is heavier than L2 takes.
+    Heavy {
+        weight: u64,
+        allowed: u64,
+    },
+    /// Its weight cannot be told.
+    Weightless,
 }
 
 /// An entry as L2 is to hold it.
@@ -55,10 +57,10 @@ pub(crate) struct Prepared {
 }
 
 impl Cargo {
-    /// Weighs a value, which runs its `Serialize`, and erases its type. Not to be called with a lock held.
+    /// Weighs a value, which runs code of others, and erases its type. Not to be called with a lock held.
     pub(crate) fn new<V: Cacheable>(loaded: Loaded<V>) -> Self {
         let bytes = match &loaded.value {
-            Some(value) => size_of_value(value).ok(),
+            Some(value) => value.weight(),
             None => Some(0),
         };
         Self {
@@ -73,7 +75,7 @@ impl Cargo {
 
     /// Checks what the load said besides its value.
     pub(crate) fn check(&self) -> Result<(), OptionError> {
-        check_duration("ttl", self.ttl)?;
+        check_ttl("ttl", self.ttl)?;
         check_tags(&self.tags)
     }
 
@@ -112,22 +114,22 @@ impl Engine {
         tags.dedup();
 
         let kind = cargo.kind();
-        let weight = cargo.weight(key, &tags);
-        let fits = weight.is_some_and(|weight| weight <= self.node.level2.heaviest(kind));
-        let fate = match (cargo.cached, fits) {
-            (false, _) => Fate::Uncached,
-            (true, false) => Fate::Heavy,
-            (true, true) => Fate::Keep,
-        };
-
         let default = match kind {
             Kind::Value => terms.ttl,
             Kind::Absence => terms.neg_ttl,
         };
         let ttl = cargo.ttl.unwrap_or(default);
-        let born = self.node.now();
-        let lifetime = Lifetime::new(key, terms, ttl, noted.read, born);
+        let weight = cargo.weight(key, &tags);
+        let allowed = self.node.level2.heaviest(kind);
+        let fate = match weight {
+            _ if !cargo.cached || ttl.is_zero() => Fate::Uncached,
+            None => Fate::Weightless,
+            Some(weight) if weight > allowed => Fate::Heavy { weight, allowed },
+            Some(_) => Fate::Keep,
+        };
 
+        let (now, entropy) = (self.node.now(), &*self.node.entropy);
+        let lifetime = Lifetime::new(terms, ttl, noted.read, now, entropy);
         let Lifetime {
             expires,
             refresh_at,
@@ -141,10 +143,12 @@ impl Engine {
                 until,
             })
         });
+        // A value that was read at a position is as old as that: handlers of a change since then evict it.
+        let position = cargo.position.unwrap_or(Number::ALL);
         let held = Held {
             value: cargo.value,
-            number: noted.number,
-            born,
+            number: noted.number.min(position),
+            read: noted.read,
             expires,
             weight: u32::try_from(weight.unwrap_or_default()).unwrap_or(u32::MAX),
             extra,

@@ -10,8 +10,8 @@ use crate::{
         node::Engine,
     },
     faults::{self, Step, removed},
-    fence::number::{Moment, Noted, Number},
-    level2::zone::{Extra, Found, Removed},
+    fence::number::{Moment, Number},
+    level2::zone::{Extra, Found, Removed, Times},
     options::terms::Terms,
     stats::{Counter, Counters},
     sync::Arc,
@@ -28,6 +28,10 @@ enum Refusal {
     Uncached,
     Heavy,
 }
+
+/// Why a `set` was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Changed;
 
 impl Refusal {
     /// Returns whether the result is newer than what L2 holds, and only cannot or must not be kept: then what L2 holds
@@ -72,7 +76,8 @@ fn judge(landing: Landing) -> Result<(), Refusal> {
             ..
         } => Err(Refusal::Uncached),
         Landing {
-            fate: Fate::Heavy, ..
+            fate: Fate::Heavy { .. } | Fate::Weightless,
+            ..
         } => Err(Refusal::Heavy),
         Landing { behind: true, .. } => Err(Refusal::Position),
         Landing {
@@ -98,6 +103,7 @@ impl Engine {
     ) {
         let prepared = self.prepare(&flight.key, cargo, flight.noted, terms, call_tags);
         let (value, level1) = (prepared.held.value.clone(), prepared.level1);
+        let weight = prepared.held.weight;
         let extra = prepared.held.extra.clone();
 
         let (removed, verdict) = self.land(flight, prepared);
@@ -115,11 +121,11 @@ impl Engine {
         flight.land(Landed::Value(Answer {
             value,
             filled: verdict.is_ok().then_some(level1),
+            weight,
             not_from: match verdict {
                 Ok(()) => Number::ALL,
                 Err(_) => self.not_from(flight, extra.as_deref()),
             },
-            stale: false,
         }));
         self.node.release(Some((&self.named, &flight.key)), removed);
     }
@@ -140,11 +146,11 @@ impl Engine {
         let verdict = judge(Landing {
             current,
             fate: prepared.fate,
-            behind: prepared.position.is_some_and(|position| position < floor),
+            behind: self.is_behind(prepared.position, floor),
             superseded: overdue && self.is_newer_in_level2(key, flight.noted.read),
         });
         match verdict {
-            Ok(()) => match self.insert(key, prepared.held, flight.noted.number) {
+            Ok(()) => match self.insert(key, prepared.held) {
                 Ok(removed) => (removed, Ok(())),
                 Err(refused) => (refused, Err(Refusal::Tag)),
             },
@@ -173,38 +179,53 @@ impl Engine {
         }
     }
 
+    /// Returns whether what was read at a position may be older than an invalidation of its key, or of any tag or of
+    /// everything. Under the lock of the key's shard, under which the key's invalidations raise its floor.
+    fn is_behind(&self, position: Option<Number>, floor: Number) -> bool {
+        let floor = floor.max(self.named.announced());
+        position.is_some_and(|position| position < floor) && !removed(Step::FillChecksPosition)
+    }
+
     /// Voids a key's loads and puts a value in their place, under one lock: a load that starts in between would be older
-    /// than the value, and entitled to fill.
-    pub(crate) fn replace(
-        &self,
-        key: &CacheKey,
-        cargo: Cargo,
-        noted: Noted,
-        terms: &Terms,
-        call_tags: Option<&[Tag]>,
-    ) -> Removed {
-        let Prepared { held, fate, .. } = self.prepare(key, cargo, noted, terms, call_tags);
+    /// than the value, and entitled to fill. Nothing is changed if the value was read before the key's last change.
+    pub(crate) fn replace(&self, key: &CacheKey, prepared: Prepared) -> Result<Removed, Changed> {
+        let Prepared {
+            held,
+            fate,
+            position,
+            ..
+        } = prepared;
         let mutex = self.named.flights.shard(key);
 
         let mut shard = mutex.lock();
+        let floor = self.named.slots().floor(key.hash_value());
+        if self.is_behind(position, floor) {
+            drop(shard); // first: the value is dropped with no lock held
+            return Err(Changed);
+        }
         let voided = (!removed(Step::SetVoids)).then(|| shard.void(key, Number::ALL));
         let shard = faults::window(Step::SetHoldsLock, shard, mutex);
-        let removed = match fate {
-            _ if removed(Step::SetInserts) => Removed::default(),
+        let gone = match fate {
+            _ if removed(Step::SetInserts) => Removed::refused(held),
             // A tag that was invalidated since wins: callers may read first and set later.
-            Fate::Keep => match self.insert(key, held, noted.number) {
-                Ok(removed) => removed,
+            Fate::Keep => match self.insert(key, held) {
+                Ok(gone) => gone,
                 Err(mut refused) => {
+                    self.named.counters.refused_tag.add(1);
                     refused.extend(self.take_out(key));
                     refused
                 }
             },
-            Fate::Uncached | Fate::Heavy => self.take_out(key),
+            Fate::Uncached | Fate::Heavy { .. } | Fate::Weightless => {
+                let mut gone = self.take_out(key);
+                gone.extend(Removed::refused(held));
+                gone
+            }
         };
         drop(shard);
 
         drop(voided); // with the lock released: this may end a task
-        removed
+        Ok(gone)
     }
 
     fn take_out(&self, key: &CacheKey) -> Removed {
@@ -215,8 +236,8 @@ impl Engine {
 
     /// Puts an entry into its zone, and into the tag index. Under the lock of the key's shard.
     ///
-    /// Refused, and handed back to be dropped without a lock, if a tag of it was invalidated after `number` was noted.
-    fn insert(&self, key: &CacheKey, held: Found, number: Number) -> Result<Removed, Removed> {
+    /// Refused, and handed back to be dropped without a lock, if a tag of it was invalidated after its number was noted.
+    fn insert(&self, key: &CacheKey, held: Found) -> Result<Removed, Removed> {
         let stored = self.named.stored(key);
         if held.tags().is_empty() {
             return Ok(self.node.level2.put(stored, held));
@@ -224,11 +245,8 @@ impl Engine {
 
         // Held until the entry is in L2 and in the index: an invalidation of the tag comes before or after both.
         let index = self.named.tags.lock();
-        if number < index.newest(held.tags()) && !removed(Step::FillChecksTag) {
-            return Err(Removed {
-                refused: Some(held),
-                ..Removed::default()
-            });
+        if held.number < index.newest(held.tags()) && !removed(Step::FillChecksTag) {
+            return Err(Removed::refused(held));
         }
         let mut index = faults::window(Step::FillHoldsTagLock, index, self.named.tags.mutex());
         index.enter(&stored, held.tags());
@@ -236,8 +254,10 @@ impl Engine {
     }
 
     fn is_newer_in_level2(&self, key: &CacheKey, started: Moment) -> bool {
-        let found = self.node.level2.find(&self.named.name_of(key));
-        found.is_some_and(|held| held.born >= started && self.node.is_ahead(held.expires))
+        let name = self.named.name_of(key);
+        let is_newer =
+            |times: &Times, _: &[Tag]| times.read >= started && self.node.is_ahead(times.expires);
+        self.node.level2.inspect(&name, is_newer).unwrap_or(false)
     }
 }
 
@@ -254,13 +274,17 @@ mod tests {
             superseded: false,
         };
         let fate = |fate| Landing { fate, ..right };
+        let heavy = Fate::Heavy {
+            weight: 2,
+            allowed: 1,
+        };
         let table = [
             (right, Ok(())),
             (
                 Landing {
                     current: false,
                     behind: true,
-                    ..fate(Fate::Heavy)
+                    ..fate(heavy)
                 },
                 Err(Refusal::Void),
             ),
@@ -271,7 +295,8 @@ mod tests {
                 },
                 Err(Refusal::Uncached),
             ),
-            (fate(Fate::Heavy), Err(Refusal::Heavy)),
+            (fate(heavy), Err(Refusal::Heavy)),
+            (fate(Fate::Weightless), Err(Refusal::Heavy)),
             (
                 Landing {
                     behind: true,

@@ -1,40 +1,37 @@
-//! Loads in progress. Each is in a table of our own from before it reads anything until it lands.
+//! One load in progress, and the callers that wait for it.
 //!
-//! A flight that is in the table is *current*: its result may enter L2, and later callers join it. To void a flight is to
-//! take it out; callers that wait for it still get its result. A fill happens under the lock of the table's shard, right
-//! after the check that the flight is current, so nothing can void it in between.
+//! A flight is overdue when the longest deadline of its callers has passed, counted from its own start. No caller joins
+//! it any more then; those that wait go on until their own deadline.
 //!
-//! A flight past its deadline is *overdue*: no caller joins it any more, but it stays in the table, so that what comes late
-//! can still fill. A key has at most one of these; the older is ended when the next becomes overdue.
+//! Wakers are code of other people's executors: they are cloned, dropped and woken with no lock held, and one that
+//! panics leaves no other asleep.
 
 use std::{
     any::TypeId,
-    collections::VecDeque,
     future::Future,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
 
-use hashbrown::HashTable;
-use tidings_core::CacheKey;
+use tidings_core::{CacheKey, spawn::AbortHandle};
 
 use crate::{
     error::GetError,
     fence::number::{Moment, Noted, Number},
     level2::stored::Stored,
-    sync::{Abort, Arc, AtomicBool, Mutex, MutexGuard, Ordering},
+    outside,
+    sync::{Arc, AtomicBool, Mutex, Ordering},
 };
-
-/// How many keys each shard remembers that handlers of a cause have dealt with.
-const REMEMBERED: usize = 16;
 
 /// Why a load is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     /// Neither level has the key.
     Miss,
-    /// A caller wants it loaded whatever is cached.
+    /// A caller wants it loaded whatever is cached; a load in progress will do.
     Renew,
+    /// A caller wants a load that begins now.
+    Reload,
     /// The entry asks to be loaded again in the background.
     Refresh,
 }
@@ -44,9 +41,18 @@ impl Why {
     pub(crate) const fn replaces(self) -> bool {
         match self {
             Self::Miss => false,
-            Self::Renew | Self::Refresh => true,
+            Self::Renew | Self::Reload | Self::Refresh => true,
         }
     }
+}
+
+/// Whether a caller is itself the future of a load, which holds what other loads wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rank {
+    /// It waits for its turn.
+    Outer,
+    /// It goes ahead at once: the load that it is part of would wait for itself.
+    Nested,
 }
 
 /// The type of a value, to be compared and to be named.
@@ -70,18 +76,20 @@ impl ValueType {
 pub(crate) enum Landed {
     Value(Answer),
     Failed(GetError),
+    /// It was ended without a result, because it was late: callers that have time left ask again.
+    Ended,
 }
 
 /// What a load gave.
 #[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) value: Option<Arc<dyn Stored>>,
-    /// When it expires, if L2 holds it: then L1 may too.
+    /// Until when L1 may serve it, if L2 holds it.
     pub(crate) filled: Option<Moment>,
+    /// What an entry of it weighs.
+    pub(crate) weight: u32,
     /// Callers that noted this number or a higher one came after a tag of the value was invalidated: they ask again.
     pub(crate) not_from: Number,
-    /// The load failed, and this is the expired value.
-    pub(crate) stale: bool,
 }
 
 /// One load of one key.
@@ -97,43 +105,70 @@ pub(crate) struct Flight {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     landed: Option<Landed>,
     wakers: Vec<Option<Waker>>,
     /// Indexes of `wakers` whose waiter went away.
     free: Vec<usize>,
-    abort: Option<Abort>,
-    ended: bool,
+    /// When the longest deadline of its callers has passed.
+    due: Moment,
+    rank: Rank,
+    /// Wakes the task while it waits for its turn.
+    turn: Option<Waker>,
+    task: TaskState,
+}
+
+/// What is known of the flight's task.
+enum TaskState {
+    /// It may be about to start.
+    Unknown,
+    Runs(AbortHandle),
+    /// It must end, or has ended.
+    Ended,
 }
 
 impl Flight {
-    pub(crate) fn new(key: CacheKey, noted: Noted, of: ValueType, why: Why) -> Self {
+    pub(crate) fn new(
+        key: CacheKey,
+        noted: Noted,
+        of: ValueType,
+        why: Why,
+        due: Moment,
+        rank: Rank,
+    ) -> Self {
+        let state = State {
+            landed: None,
+            wakers: Vec::new(),
+            free: Vec::new(),
+            due,
+            rank,
+            turn: None,
+            task: TaskState::Unknown,
+        };
         Self {
             key,
             noted,
             of,
             overdue: AtomicBool::new(false),
             replaces: AtomicBool::new(why.replaces()),
-            state: Mutex::new(State::default()),
+            state: Mutex::new(state),
         }
     }
 
-    /// Gives the result to all callers that wait. The first result stays: that of an overdue load comes after its error.
+    /// Gives the result to all callers that wait. The first result stays.
     pub(crate) fn land(&self, landed: Landed) {
-        let wakers = {
-            let mut state = self.state.lock();
-            if state.landed.is_some() {
-                return;
-            }
-            state.landed = Some(landed);
-            state.free = Vec::new();
-            std::mem::take(&mut state.wakers)
-        };
-        // Woken without the lock: the first thing they do is to take it.
-        for waker in wakers.into_iter().flatten() {
-            waker.wake();
+        let mut state = self.state.lock();
+        if state.landed.is_some() {
+            drop(state);
+            return; // the result is dropped with no lock held
         }
+        state.landed = Some(landed);
+        state.free = Vec::new();
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+
+        // Woken without the lock: the first thing they do is to take it.
+        outside::wake(wakers.into_iter().flatten());
     }
 
     pub(crate) fn replaces(&self) -> bool {
@@ -149,27 +184,68 @@ impl Flight {
         self.overdue.load(Ordering::Relaxed)
     }
 
-    /// Remembers how to end the load's task, unless it must end already.
-    pub(crate) fn runs_as(&self, abort: Abort) {
+    /// Must be called under the shard's lock.
+    pub(super) fn make_overdue(&self) {
+        self.overdue.store(true, Ordering::Relaxed);
+    }
+
+    /// A caller joins: the flight has as long as the longest deadline of its callers, and the highest rank. Under the
+    /// shard's lock, so that no flight is joined that is overdue. What is returned is to be woken without it.
+    #[must_use]
+    pub(crate) fn join(&self, due: Moment, rank: Rank) -> Option<Waker> {
         let mut state = self.state.lock();
-        if state.ended {
-            drop(state);
-            abort.abort();
-        } else {
-            state.abort = Some(abort);
+        state.due = state.due.max(due);
+        match rank {
+            Rank::Outer => None,
+            Rank::Nested => {
+                state.rank = rank;
+                state.turn.take()
+            }
         }
     }
 
-    /// Ends the load's task: no caller waits for it, and nothing may be filled from it.
-    fn end(&self) {
-        let abort = {
-            let mut state = self.state.lock();
-            state.ended = true;
-            state.abort.take()
-        };
-        if let Some(abort) = abort {
+    /// Returns whether the load must not wait for its turn; if it may, this waker is woken when that changes.
+    pub(crate) fn is_urgent(&self, context: &Context<'_>) -> bool {
+        let waker = context.waker().clone(); // with no lock held
+        let mut state = self.state.lock();
+        if state.rank == Rank::Nested {
+            drop(state);
+            return true;
+        }
+        let old = state.turn.replace(waker);
+        drop(state);
+        drop(old); // a waker's drop may run code of its executor
+        false
+    }
+
+    /// Returns when the longest deadline of its callers has passed.
+    pub(crate) fn due(&self) -> Moment {
+        self.state.lock().due
+    }
+
+    /// Remembers how to end the load's task, unless it must end already.
+    pub(crate) fn runs_as(&self, abort: AbortHandle) {
+        let mut state = self.state.lock();
+        match state.task {
+            TaskState::Unknown | TaskState::Runs(_) => state.task = TaskState::Runs(abort),
+            TaskState::Ended => {
+                drop(state);
+                abort.abort();
+            }
+        }
+    }
+
+    /// Ends the load's task: nothing may be filled from it.
+    pub(crate) fn end(&self) {
+        let task = std::mem::replace(&mut self.state.lock().task, TaskState::Ended);
+        if let TaskState::Runs(abort) = task {
             abort.abort();
         }
+    }
+
+    /// Returns whether the task was told to end.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state.lock().task, TaskState::Ended)
     }
 
     /// Waits for the result. Cancel safe: the load does not notice.
@@ -187,211 +263,65 @@ pub(crate) struct Wait {
     place: Option<usize>,
 }
 
+impl Wait {
+    /// Returns the result if it is there, or makes sure that this waker is woken when it is. A waker that is missing is
+    /// asked for, and then given, so that it is cloned with no lock held.
+    fn look(&mut self, current: &Waker, own: &mut Option<Waker>) -> Result<Landed, Missing> {
+        let mut state = self.flight.state.lock();
+        if let Some(landed) = &state.landed {
+            return Ok(landed.clone());
+        }
+
+        let place = self.place.or_else(|| state.free.pop());
+        let place = place.unwrap_or_else(|| {
+            state.wakers.push(None);
+            state.wakers.len() - 1
+        });
+        self.place = Some(place);
+        let kept = &mut state.wakers[place];
+        if kept.as_ref().is_some_and(|kept| kept.will_wake(current)) {
+            return Err(Missing::Result);
+        }
+        if own.is_none() {
+            return Err(Missing::Waker);
+        }
+        std::mem::swap(kept, own); // the old one is dropped by the caller of this
+        Err(Missing::Result)
+    }
+}
+
+/// What a caller that waits still lacks.
+enum Missing {
+    Result,
+    Waker,
+}
+
 impl Future for Wait {
     type Output = Landed;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Landed> {
-        let flight = Arc::clone(&self.flight);
-        let mut state = flight.state.lock();
-        if let Some(landed) = &state.landed {
-            return Poll::Ready(landed.clone());
-        }
-        let place = match self.place.or_else(|| state.free.pop()) {
-            Some(place) => place,
-            None => {
-                state.wakers.push(None);
-                state.wakers.len() - 1
+        let mut own = None;
+        loop {
+            match self.look(context.waker(), &mut own) {
+                Ok(landed) => return Poll::Ready(landed),
+                Err(Missing::Result) => return Poll::Pending,
+                Err(Missing::Waker) => own = Some(context.waker().clone()),
             }
-        };
-        self.place = Some(place);
-        match &mut state.wakers[place] {
-            Some(waker) => waker.clone_from(context.waker()),
-            empty => *empty = Some(context.waker().clone()),
         }
-        Poll::Pending
     }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        if let Some(place) = self.place {
-            let mut state = self.flight.state.lock();
-            if state.landed.is_none() {
-                let waker = state.wakers[place].take();
-                state.free.push(place);
-                drop(state);
-                drop(waker); // a waker's drop may run code of its executor
-            }
+        let Some(place) = self.place else {
+            return;
+        };
+        let mut state = self.flight.state.lock();
+        if state.landed.is_none() {
+            let waker = state.wakers[place].take();
+            state.free.push(place);
+            drop(state);
+            drop(waker); // a waker's drop may run code of its executor
         }
-    }
-}
-
-/// The flights of one cache.
-pub(crate) struct Flights {
-    shards: Box<[Mutex<Shard>]>,
-}
-
-/// A share of the table, by key.
-#[derive(Default)]
-pub(crate) struct Shard {
-    flights: HashTable<Arc<Flight>>,
-    /// What handlers have invalidated last, and under which cause.
-    handled: VecDeque<(CacheKey, Number)>,
-}
-
-impl Flights {
-    /// `shards` is rounded up to a power of two.
-    pub(crate) fn new(shards: usize) -> Self {
-        Self {
-            shards: (0..shards.next_power_of_two())
-                .map(|_| Mutex::new(Shard::default()))
-                .collect(),
-        }
-    }
-
-    pub(crate) fn lock(&self, key: &CacheKey) -> MutexGuard<'_, Shard> {
-        self.shard(key).lock()
-    }
-
-    /// Returns the lock of a key's share.
-    pub(crate) fn shard(&self, key: &CacheKey) -> &Mutex<Shard> {
-        // The length is a power of two. The high bits: the low ones choose the bucket within the shard.
-        let index = (key.hash_value() >> 48) as usize & (self.shards.len() - 1);
-        &self.shards[index]
-    }
-
-    /// Takes out every flight that began before `below`.
-    pub(crate) fn void_all(&self, below: Number) {
-        for shard in &self.shards {
-            let gone = shard.lock().take(|flight| flight.noted.number < below);
-            end_overdue(&gone);
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| shard.lock().flights.len())
-            .sum()
-    }
-}
-
-impl Shard {
-    /// The flight that a caller may wait for.
-    pub(crate) fn joinable(&self, key: &CacheKey) -> Option<&Arc<Flight>> {
-        self.flights
-            .iter_hash(key.hash_value())
-            .find(|flight| flight.key == *key && !flight.is_overdue())
-    }
-
-    pub(crate) fn start(&mut self, flight: Arc<Flight>) {
-        let hash = flight.key.hash_value();
-        self.flights
-            .insert_unique(hash, flight, |flight| flight.key.hash_value());
-    }
-
-    /// Takes a flight out, and tells whether it was in: that is, current.
-    pub(crate) fn finish(&mut self, flight: &Arc<Flight>) -> bool {
-        self.flights
-            .find_entry(flight.key.hash_value(), |other| Arc::ptr_eq(other, flight))
-            .map(|entry| entry.remove())
-            .is_ok()
-    }
-
-    pub(crate) fn is_current(&self, flight: &Arc<Flight>) -> bool {
-        self.flights
-            .iter_hash(flight.key.hash_value())
-            .any(|other| Arc::ptr_eq(other, flight))
-    }
-
-    /// Closes a flight to new callers. Returns the older one of the key that it displaces, to be ended.
-    #[must_use]
-    pub(crate) fn make_overdue(&mut self, flight: &Arc<Flight>) -> Voided {
-        let gone = self.take_of(&flight.key, Flight::is_overdue);
-        flight.overdue.store(true, Ordering::Relaxed);
-        Voided(gone)
-    }
-
-    /// Takes out the flights of a key that began before `below`.
-    #[must_use]
-    pub(crate) fn void(&mut self, key: &CacheKey, below: Number) -> Voided {
-        Voided(self.take_of(key, |flight| flight.noted.number < below))
-    }
-
-    /// Whether a handler has dealt with this key under this cause or a later one.
-    pub(crate) fn is_handled(&self, key: &CacheKey, cause: Number) -> bool {
-        self.handled
-            .iter()
-            .any(|(other, number)| *number >= cause && other == key)
-    }
-
-    /// Whatever was older than this cause is gone, everywhere.
-    pub(crate) fn handled(&mut self, key: &CacheKey, cause: Number) {
-        if self.handled.len() == REMEMBERED {
-            self.handled.pop_front();
-        }
-        self.handled.push_back((key.clone(), cause));
-    }
-
-    fn take_of(&mut self, key: &CacheKey, which: impl Fn(&Flight) -> bool) -> Vec<Arc<Flight>> {
-        let mut taken = Vec::new();
-        while let Ok(entry) = self.flights.find_entry(key.hash_value(), |flight| {
-            flight.key == *key && which(flight)
-        }) {
-            taken.push(entry.remove().0);
-        }
-        taken
-    }
-
-    fn take(&mut self, which: impl Fn(&Flight) -> bool) -> Vec<Arc<Flight>> {
-        self.flights.extract_if(|flight| which(flight)).collect()
-    }
-}
-
-/// Flights that left the table. Let go once the shard's lock is released: that ends the overdue ones.
-pub(crate) struct Voided(Vec<Arc<Flight>>);
-
-impl Drop for Voided {
-    fn drop(&mut self) {
-        end_overdue(&self.0);
-    }
-}
-
-fn end_overdue(flights: &[Arc<Flight>]) {
-    for flight in flights.iter().filter(|flight| flight.is_overdue()) {
-        flight.end();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_latest_keys_that_handlers_dealt_with_are_remembered() {
-        let mut shard = Shard::default();
-        let keys: Vec<_> = (0..=REMEMBERED)
-            .map(|index| CacheKey::new("test", &[index.to_string().as_str()]))
-            .collect();
-        for key in &keys[..REMEMBERED] {
-            shard.handled(key, Number(7));
-        }
-        assert!(
-            keys[..REMEMBERED]
-                .iter()
-                .all(|key| shard.is_handled(key, Number(7)))
-        );
-        assert!(
-            shard.is_handled(&keys[0], Number(6)),
-            "an earlier cause is dealt with too"
-        );
-        assert!(!shard.is_handled(&keys[0], Number(8)), "a later one is not");
-        shard.handled(&keys[REMEMBERED], Number(7));
-        let remembered: Vec<_> = keys
-            .iter()
-            .map(|key| shard.is_handled(key, Number(7)))
-            .collect();
-        assert_eq!(remembered.iter().position(|&known| known), Some(1));
-        assert!(remembered[1..].iter().all(|&known| known));
     }
 }

@@ -19,69 +19,77 @@ use crate::{
 };
 
 impl Engine {
-    /// Makes this node forget keys; under a cause, what began before it. Returns the number that the slots were raised to.
+    /// Makes this node forget keys; under a cause, what began before it. Returns the last number that a slot was raised to.
     pub(crate) fn invalidate(&self, keys: &[CacheKey], cause: Option<Number>) -> Number {
         let mut gone = Removed::default();
-        if faults::removed(Step::InvalidateNumbersLast) {
-            self.raise(keys.iter(), self.node.sequence.next());
-            faults::gap(Step::InvalidateNumbersLast);
-        }
-
-        let mut open = Vec::new();
+        let mut last = None;
+        let mut done = 0;
         for key in keys {
-            if cause.is_some_and(|cause| self.named.flights.lock(key).is_handled(key, cause)) {
-                continue;
-            }
-            gone.extend(self.void_and_remove(key, cause));
-            open.push(key);
-        }
-
-        let number = match cause {
-            Some(cause) if open.is_empty() => cause,
-            Some(cause) if faults::removed(Step::CauseTakesOwnNumber) => cause,
-            _ if faults::removed(Step::InvalidateNumbersLast) => self.node.sequence.current(),
-            _ => self.node.sequence.next(),
-        };
-        let early = faults::removed(Step::InvalidateNumbersLast);
-        if !early && !faults::removed(Step::InvalidateRaisesSlot) {
-            self.raise(open.iter().copied(), number);
-        }
-        if let Some(cause) = cause {
-            for key in &open {
-                self.named.flights.lock(key).handled(key, cause);
+            if let Some(number) = self.invalidate_one(key, cause, &mut gone) {
+                last = Some(number);
+                done += 1;
             }
         }
 
         let counters = &self.named.counters;
-        counters.invalidations.add(open.len());
+        counters.invalidations.add(done);
         counters.evicted_by_invalidation.add(gone.len());
         self.node.forget_tags(&gone);
-        number
+        match (last, cause) {
+            (Some(number), _) => number,
+            (None, Some(cause)) => cause,
+            (None, None) => self.node.sequence.next(),
+        }
     }
 
-    /// Voids the flights of a key, and removes what L2 holds of it, as far as a cause reaches.
-    fn void_and_remove(&self, key: &CacheKey, cause: Option<Number>) -> Removed {
+    /// Makes this node forget a key. Returns the number that its slot was raised to; none if a handler of the cause has
+    /// dealt with it.
+    fn invalidate_one(
+        &self,
+        key: &CacheKey,
+        cause: Option<Number>,
+        gone: &mut Removed,
+    ) -> Option<Number> {
         let below = cause.unwrap_or(Number::ALL);
-
-        if !faults::removed(Step::InvalidateVoids) {
-            let void_below = match cause {
-                Some(_) if faults::removed(Step::CauseVoids) => Number::ZERO,
-                _ => below,
+        let void_below = match cause {
+            Some(_) if faults::removed(Step::CauseVoids) => Number::ZERO,
+            _ => below,
+        };
+        let raise = || {
+            let number = match cause {
+                Some(cause) if faults::removed(Step::CauseTakesOwnNumber) => cause,
+                _ => self.node.sequence.next(),
             };
-            let voided = self.named.flights.lock(key).void(key, void_below);
-            drop(voided); // with the lock released: this may end a task
-        }
+            if !faults::removed(Step::InvalidateRaisesSlot) {
+                self.named.slots().raise(key.hash_value(), number);
+            }
+            number
+        };
 
-        if faults::removed(Step::InvalidateRemoves) {
-            return Removed::default();
+        // All of it under the lock under which results land: one that was read at a position before this invalidation
+        // comes before, and is removed, or after, and is compared with the slot. Nothing is dropped before the lock is
+        // released: values are code of others, and flights that are dropped may end tasks.
+        let mutex = self.named.flights.shard(key);
+        let mut shard = mutex.lock();
+        if cause.is_some_and(|cause| shard.is_handled(key, cause)) {
+            return None;
         }
-        self.node.level2.remove(&self.named.name_of(key), below)
-    }
+        let early = faults::removed(Step::InvalidateNumbersLast).then(raise);
+        faults::gap(Step::InvalidateNumbersLast);
+        let voided = (!faults::removed(Step::InvalidateVoids)).then(|| shard.void(key, void_below));
+        if !faults::removed(Step::InvalidateRemoves) {
+            let name = self.named.name_of(key);
+            gone.extend(self.node.level2.remove(&name, below));
+        }
+        let mut shard = faults::window(Step::InvalidateHoldsLock, shard, mutex);
+        let number = early.unwrap_or_else(raise);
+        if let Some(cause) = cause {
+            shard.handled(key, cause);
+        }
+        drop(shard);
 
-    fn raise<'a>(&self, keys: impl Iterator<Item = &'a CacheKey>, number: Number) {
-        for key in keys {
-            self.named.slots().raise(key.hash_value(), number);
-        }
+        drop(voided);
+        Some(number)
     }
 
     /// Makes this node forget what carries a tag; under a cause, what began before it.
@@ -90,6 +98,7 @@ impl Engine {
             self.named.slots().raise_all(self.node.sequence.next());
         }
 
+        self.announce();
         let gone = match self.remove_tagged(tag, cause) {
             Ok(gone) => gone,
             Err(Handled(cause)) => return cause,
@@ -108,6 +117,14 @@ impl Engine {
         counters.tag_invalidations.add(1);
         counters.evicted_by_invalidation.add(gone.len());
         number
+    }
+
+    /// Says that what was read at a position up to now may be older than what follows: a load that began after the flights
+    /// were voided may land before the slots are raised.
+    fn announce(&self) {
+        if !faults::removed(Step::PurgeAnnounces) {
+            self.named.announce(self.node.sequence.current().after());
+        }
     }
 
     /// Notes the tag's number for the fills to come, and removes what L2 holds with the tag.
@@ -145,6 +162,7 @@ impl Engine {
             self.named.slots().raise_all(self.node.sequence.next());
         }
 
+        self.announce();
         if !faults::removed(Step::PurgeVoids) {
             self.named.flights.void_all(below);
         }

@@ -7,25 +7,39 @@ use tidings_core::CacheKey;
 
 use crate::{
     answer::{
-        entry::{Entry, Outcome},
+        entry::{Answered, Outcome},
         form::Form,
         load::Load,
+        tag::Tag,
+        ttl::Ttl,
     },
     engine::{
         cargo::Cargo,
-        flight::{Answer, Flight, Landed, ValueType, Why},
-        lookup::Promote,
+        flight::{Answer, Flight, Landed, Rank, ValueType, Why},
+        lookup::Promise,
         node::Engine,
-        task::Loading,
+        task::{Failure, Loading, rank},
     },
     error::GetError,
     faults::{Step, removed},
     fence::number::{Noted, Number},
-    level1::thread,
-    level2::stored::{Cacheable, typed},
-    options::call::GetOptions,
+    level2::{
+        stored::{Cacheable, typed},
+        zone::Times,
+    },
+    options::{lifetime::limit, terms::Terms},
+    outside,
     sync::Arc,
 };
+
+/// What a call asks of the load that it joins or starts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand {
+    pub(crate) why: Why,
+    pub(crate) terms: Terms,
+    /// How long ago at most what the call is answered with was read, if the call itself says so.
+    pub(crate) staleness: Ttl,
+}
 
 /// What a caller that found nothing gets hold of.
 pub(crate) enum Start {
@@ -47,22 +61,37 @@ pub(crate) struct Share {
 
 impl Engine {
     /// Joins the load of a key, or enters a new one into the table.
-    pub(crate) fn start<V: Cacheable>(&self, key: &CacheKey, why: Why) -> Result<Start, GetError> {
+    pub(crate) fn start<V: Cacheable>(
+        &self,
+        key: &CacheKey,
+        demand: &Demand,
+    ) -> Result<Start, GetError> {
+        let rank = rank();
+        let mut voided = None;
+
         let mut shard = self.named.flights.lock(key);
         if let Some(flight) = shard.joinable(key) {
             let asked = ValueType::of::<V>();
             if flight.of.id != asked.id {
                 return Err(GetError::wrong_type(key, flight.of.name, asked.name));
             }
-            if why == Why::Renew {
-                flight.make_replace();
+            let flight = Arc::clone(flight);
+            if !self.node.is_ahead(flight.due()) {
+                // Its task has yet to find out that it is late.
+                voided = Some(shard.make_overdue(&flight));
+            } else if self.may_join(&flight, demand) {
+                let waker = self.join(&flight, demand, rank);
+                drop(shard);
+                outside::wake(waker.into_iter()); // with the lock released
+                return Ok(Start::Joined(flight));
+            } else {
+                voided = Some(shard.void(key, Number::ALL));
             }
-            return Ok(Start::Joined(Arc::clone(flight)));
         }
 
         // Under the lock: a load that landed since L2 was read has filled it, and one that lands later is joined above.
-        let look_again = why == Why::Miss && !removed(Step::StartLooksAgain);
-        if look_again && self.is_live(key) {
+        let look_again = demand.why == Why::Miss && !removed(Step::StartLooksAgain);
+        if look_again && self.is_live(key, demand) {
             return Ok(Start::Filled);
         }
 
@@ -70,107 +99,159 @@ impl Engine {
             number: self.node.sequence.current(),
             read: self.node.now(),
         };
-        let flight = Arc::new(Flight::new(key.clone(), noted, ValueType::of::<V>(), why));
+        let due = limit(noted.read, demand.terms.deadline);
+        let of = ValueType::of::<V>();
+        let flight = Flight::new(key.clone(), noted, of, demand.why, due, rank);
+        let flight = Arc::new(flight);
         shard.start(Arc::clone(&flight));
+        drop(shard);
+
+        drop(voided); // with the lock released: this may end a task
         Ok(Start::Own(flight))
     }
 
-    fn is_live(&self, key: &CacheKey) -> bool {
-        let found = self.node.level2.find(&self.named.name_of(key));
-        found.is_some_and(|held| self.node.is_ahead(held.expires))
+    fn may_join(&self, flight: &Flight, demand: &Demand) -> bool {
+        match demand.why {
+            Why::Reload => false,
+            Why::Miss | Why::Renew | Why::Refresh => self
+                .node
+                .is_ahead(limit(flight.noted.read, demand.staleness)),
+        }
+    }
+
+    /// Makes a caller one of a flight's. Under the shard's lock; returns what is to be woken without it.
+    fn join(&self, flight: &Flight, demand: &Demand, rank: Rank) -> Option<std::task::Waker> {
+        match demand.why {
+            Why::Refresh => None, // it waits for nothing
+            Why::Renew | Why::Reload => {
+                flight.make_replace();
+                flight.join(limit(flight.noted.read, demand.terms.deadline), rank)
+            }
+            Why::Miss => flight.join(limit(flight.noted.read, demand.terms.deadline), rank),
+        }
+    }
+
+    fn is_live(&self, key: &CacheKey, demand: &Demand) -> bool {
+        let is_live = |times: &Times, _: &[Tag]| {
+            self.node.is_ahead(times.expires)
+                && self.node.is_ahead(limit(times.read, demand.staleness))
+        };
+        let name = self.named.name_of(key);
+        self.node.level2.inspect(&name, is_live).unwrap_or(false)
     }
 
     /// Runs the load of one flight.
     pub(crate) fn run<V: Cacheable>(
         &self,
         flight: &Arc<Flight>,
-        options: &GetOptions,
-        why: Why,
+        demand: &Demand,
+        tags: Option<&Arc<[Tag]>>,
         load: impl Load<V>,
     ) {
-        let terms = self.terms(options);
-        let tags = options.tag_list().cloned();
-        self.spawn(vec![Arc::clone(flight)], terms, tags, why, || single(load));
+        let flights = vec![Arc::clone(flight)];
+        let tags = tags.cloned();
+        self.spawn(flights, demand.terms, tags, demand.why, || single(load));
     }
 
     /// Loads an entry again in the background, unless that is being done.
     pub(crate) fn refresh<V: Cacheable>(
         &self,
         key: &CacheKey,
-        options: &GetOptions,
+        terms: Terms,
+        tags: Option<&Arc<[Tag]>>,
         load: impl Load<V>,
     ) {
+        let demand = Demand {
+            why: Why::Refresh,
+            terms,
+            staleness: Ttl::Never,
+        };
         // Another type: the caller has its value, and the next caller that asks in that type hears of it.
-        if let Ok(Start::Own(flight)) = self.start::<V>(key, Why::Refresh) {
+        if let Ok(Start::Own(flight)) = self.start::<V>(key, &demand) {
             self.named.counters.refreshes.add(1);
-            self.run(&flight, options, Why::Refresh, load);
+            self.run(&flight, &demand, tags, load);
         }
     }
 
-    /// Returns what a caller gets of a flight that has landed. Nothing comes of it if the caller came after a tag of the
-    /// value was invalidated, and the load before.
+    /// Returns what a caller gets of a flight that has landed. Nothing comes of it if the caller is to ask again: it came
+    /// after a tag of the value was invalidated, and the load before; or the load was ended, and the caller has time left.
     pub(crate) fn arrived<V, W, M>(
         &self,
         form: &M,
         share: &Share,
         landed: Landed,
-    ) -> Result<Option<Entry<W>>, GetError>
+        terms: &Terms,
+    ) -> Result<Option<Answered<W>>, GetError>
     where
         V: Cacheable,
         W: Any + Send + Sync,
         M: Form<V, W>,
     {
         let (began, noted) = (share.flight.noted.number, share.noted);
-        let answer = match landed {
+        match landed {
+            Landed::Ended => Ok(None),
             // It might have carried any tag that was invalidated since it began.
             Landed::Failed(_) if noted > began && self.named.tags.lock().latest() > began => {
-                return Ok(None);
+                Ok(None)
             }
-            Landed::Failed(error) => return Err(error),
-            Landed::Value(answer) => answer,
-        };
-        if noted >= answer.not_from && !removed(Step::LateCallersAskAgain) {
-            return Ok(None);
+            Landed::Failed(error) => {
+                match self.serve_stale::<V, W, M>(&share.flight.key, form, terms)? {
+                    Some(entry) => Ok(Some(entry)),
+                    None => Err(error),
+                }
+            }
+            Landed::Value(answer)
+                if noted >= answer.not_from && !removed(Step::LateCallersAskAgain) =>
+            {
+                Ok(None)
+            }
+            Landed::Value(answer) => self.take::<V, W, M>(form, share, answer).map(Some),
         }
-
-        let outcome = if answer.stale {
-            Outcome::Stale
-        } else {
-            share.outcome
-        };
-        let value = self.take::<V, W, M>(&share.flight.key, form, answer, noted)?;
-        Ok(Some(Entry { value, outcome }))
     }
 
     fn take<V, W, M>(
         &self,
-        key: &CacheKey,
         form: &M,
+        share: &Share,
         answer: Answer,
-        noted: Number,
-    ) -> Result<Option<Arc<W>>, GetError>
+    ) -> Result<Answered<W>, GetError>
     where
         V: Cacheable,
         W: Any + Send + Sync,
         M: Form<V, W>,
     {
+        let key = &share.flight.key;
+        let read = share.flight.noted.read;
+
         // Its type was compared when the flight was joined.
         let shared = (answer.value.map(|value| typed::<V>(value, key))).transpose()?;
-        match answer.filled {
+        let value = match answer.filled {
             Some(expires) => {
-                let promote = match thread::count(&self.named.level1, |_| ()) {
-                    Some(()) => Promote::Level1,
-                    None => Promote::Nowhere,
+                let promise = Promise {
+                    number: share.noted,
+                    expires,
+                    read,
+                    weight: answer.weight,
                 };
-                self.promote(key, form, shared, noted, expires, promote)
+                let promote = self.promotes();
+                self.promote(key, form, shared, promise, promote)?
             }
-            None => shared.map(|shared| form.shared(shared)).transpose(),
-        }
+            None => self.shared(key, form, shared)?,
+        };
+        Ok(Answered {
+            value,
+            outcome: share.outcome,
+            read,
+        })
     }
 }
 
 /// Returns the future of a load of one key, with its type erased.
 fn single<V: Cacheable>(load: impl Load<V>) -> Loading {
     let loading = load.load();
-    async move { Ok(vec![Cargo::new(loading.await?)]) }.boxed()
+    async move {
+        let loaded = loading.await.map_err(Failure::Error)?;
+        Ok(vec![Cargo::new(loaded)])
+    }
+    .boxed()
 }

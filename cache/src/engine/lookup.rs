@@ -6,36 +6,37 @@ use tidings_core::CacheKey;
 
 use crate::{
     answer::{
-        entry::{Entry, Outcome},
+        entry::{Answered, Outcome},
         form::Form,
+        ttl::Ttl,
     },
     engine::node::Engine,
-    error::GetError,
+    error::{BoxError, GetError, LoadError},
     faults::{Step, removed},
     fence::number::{Moment, Number},
     level1::{
-        table::{self, Kept},
+        table::{self, Kept, pause},
         thread,
     },
     level2::{
         stored::{Cacheable, typed},
         zone,
     },
+    options::{call::GetOptions, lifetime::limit},
+    outside,
 };
 
-/// Of one hit in this many in L2, the age of the entry is recorded: it costs a read of the clock.
+/// Of one hit in this many in L2, on average, the age of the entry is recorded: it costs a read of the clock.
 const AGE_EVERY: u64 = 16;
 
 /// What a lookup in both levels gave.
 pub(crate) enum Look<W> {
     Found {
-        entry: Entry<W>,
+        entry: Answered<W>,
         refresh: Refresh,
     },
     /// With the number that was noted before L2 was read.
-    Missing {
-        noted: Number,
-    },
+    Missing { noted: Number },
 }
 
 /// Whether an entry asks to be loaded again in the background.
@@ -54,25 +55,43 @@ pub(crate) enum Promote {
     Nowhere,
 }
 
+/// What holds of a value that goes into L1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Promise {
+    /// The sequence before L2 was read.
+    pub(crate) number: Number,
+    pub(crate) expires: Moment,
+    /// When it was read from its backing store.
+    pub(crate) read: Moment,
+    pub(crate) weight: u32,
+}
+
 impl Engine {
     /// Looks into this thread's L1, then into L2.
-    pub(crate) fn look<V, W, M>(&self, key: &CacheKey, form: &M) -> Result<Look<W>, GetError>
+    pub(crate) fn look<V, W, M>(
+        &self,
+        key: &CacheKey,
+        form: &M,
+        options: &GetOptions,
+    ) -> Result<Look<W>, GetError>
     where
         V: Cacheable,
         W: Any + Send + Sync,
         M: Form<V, W>,
     {
+        if options.bounds_staleness() {
+            return self.look_level2(key, form, options);
+        }
         let value = match self.level1(key) {
             table::Found::Hit(value) => value,
             table::Found::Touch(value) => {
                 self.touch(key);
                 value
             }
-            table::Found::Miss => return self.look_level2(key, form),
+            table::Found::Miss => return self.look_level2(key, form, options),
         };
-        let outcome = Outcome::L1;
         Ok(Look::Found {
-            entry: Entry { value, outcome },
+            entry: self.of_level1(key, value),
             refresh: Refresh::No,
         })
     }
@@ -82,16 +101,32 @@ impl Engine {
         thread::get(&self.named.level1, key)
     }
 
+    /// Returns a value that L1 gave with what is known of it. Costs a second lookup, which a call that wants the value
+    /// alone does not pay for.
+    pub(crate) fn of_level1<W>(&self, key: &CacheKey, value: Option<Arc<W>>) -> Answered<W> {
+        let read = thread::read_of(&self.named.level1, key);
+        Answered {
+            value,
+            outcome: Outcome::L1,
+            read: read.unwrap_or_else(|| self.node.now()),
+        }
+    }
+
     /// Tells L2 that a key is hot, which it cannot see while L1 answers.
     #[cold]
     pub(crate) fn touch(&self, key: &CacheKey) {
         if let Some(held) = self.node.level2.get(&self.named.name_of(key)) {
-            self.record_age(held.born);
+            self.record_age(held.read);
         }
     }
 
     #[inline(never)]
-    pub(crate) fn look_level2<V, W, M>(&self, key: &CacheKey, form: &M) -> Result<Look<W>, GetError>
+    pub(crate) fn look_level2<V, W, M>(
+        &self,
+        key: &CacheKey,
+        form: &M,
+        options: &GetOptions,
+    ) -> Result<Look<W>, GetError>
     where
         V: Cacheable,
         W: Any + Send + Sync,
@@ -107,7 +142,7 @@ impl Engine {
         };
 
         match held {
-            Some(held) => self.found_level2(key, form, held, noted),
+            Some(held) => self.found_level2(key, form, held, noted, options),
             None => Ok(Look::Missing { noted }),
         }
     }
@@ -118,37 +153,67 @@ impl Engine {
         form: &M,
         held: zone::Found,
         noted: Number,
+        options: &GetOptions,
     ) -> Result<Look<W>, GetError>
     where
         V: Cacheable,
         W: Any + Send + Sync,
         M: Form<V, W>,
     {
-        let refresh_at = held.refresh_at();
-        let now = if held.expires == Moment::NEVER {
+        let own = if options.bounds_staleness() {
+            self.terms(options).max_staleness
+        } else {
+            Ttl::Never // the cache's is kept with the entry
+        };
+        let bound = limit(held.read, own);
+        let ends = held.expires.min(bound);
+        let now = if ends == Moment::NEVER {
             Moment::START
         } else {
             self.node.now()
         };
-        if held.expires <= now {
-            return Ok(Look::Missing { noted });
+        let refresh_at = held.refresh_at();
+        let refresh = if refresh_at <= now {
+            Refresh::Due
+        } else {
+            Refresh::No
+        };
+        if ends <= now {
+            let terms = self.terms(options);
+            if held.expires > now || !self.has_failed(&held, &terms, now) {
+                return Ok(Look::Missing { noted });
+            }
+            let entry = self.stale::<V, W, M>(key, form, held)?;
+            return Ok(Look::Found { entry, refresh });
         }
 
+        let (read, weight) = (held.read, held.weight);
+        let expires = held.expires.min(refresh_at);
         let shared = (held.value.map(|value| typed::<V>(value, key))).transpose()?;
         let (promote, hits) = self.count_level2(shared.is_none());
-        if hits.is_multiple_of(AGE_EVERY) {
-            self.record_age(held.born);
+        // By the key's secret hash: a fixed period may fall in step with how requests use the cache.
+        if pause(key.hash_value(), hits, AGE_EVERY) == 1 {
+            self.record_age(read);
         }
 
-        let (refresh, expires) = if refresh_at <= now {
-            (Refresh::Due, held.expires)
-        } else {
-            (Refresh::No, held.expires.min(refresh_at))
+        let promise = Promise {
+            number: noted,
+            expires,
+            read,
+            weight,
         };
-        let value = self.promote(key, form, shared, noted, expires, promote)?;
-        let outcome = Outcome::L2;
+        let promote = match refresh {
+            // Kept by this thread, it would hide from it whether the refresh fails.
+            Refresh::Due => Promote::Nowhere,
+            Refresh::No => promote,
+        };
+        let value = self.promote(key, form, shared, promise, promote)?;
         Ok(Look::Found {
-            entry: Entry { value, outcome },
+            entry: Answered {
+                value,
+                outcome: Outcome::L2,
+                read,
+            },
             refresh,
         })
     }
@@ -159,8 +224,7 @@ impl Engine {
         key: &CacheKey,
         form: &M,
         shared: Option<Arc<V>>,
-        number: Number,
-        expires: Moment,
+        promise: Promise,
         promote: Promote,
     ) -> Result<Option<Arc<W>>, GetError>
     where
@@ -169,20 +233,51 @@ impl Engine {
         M: Form<V, W>,
     {
         match promote {
-            Promote::Nowhere => shared.map(|shared| form.shared(shared)).transpose(),
+            Promote::Nowhere => self.shared(key, form, shared),
             Promote::Level1 => {
                 // Made before L1 is borrowed: a value's `Clone` may use the cache.
-                let own = shared.map(|shared| form.own(&shared)).transpose()?;
+                let own = shared.map(|shared| form.own(&shared)).transpose();
+                let own = own.map_err(|error| not_decoded(key, error))?;
                 let value = own.clone().map(|own| own as Arc<dyn Any + Send + Sync>);
 
+                let Promise {
+                    number,
+                    expires,
+                    read,
+                    weight,
+                } = promise;
                 let kept = Kept {
                     value,
                     number,
                     expires,
+                    read,
+                    weight,
                 };
-                drop(thread::put(&self.named.level1, key, kept));
+                outside::drop_each(thread::put(&self.named.level1, key, kept));
                 Ok(own)
             }
+        }
+    }
+
+    /// Returns a value in the worker's form, for a thread that does not keep it.
+    pub(crate) fn shared<V, W, M>(
+        &self,
+        key: &CacheKey,
+        form: &M,
+        shared: Option<Arc<V>>,
+    ) -> Result<Option<Arc<W>>, GetError>
+    where
+        M: Form<V, W>,
+    {
+        let shared = shared.map(|shared| form.shared(shared)).transpose();
+        shared.map_err(|error| not_decoded(key, error))
+    }
+
+    /// Returns whether this thread has an L1.
+    pub(crate) fn promotes(&self) -> Promote {
+        match thread::count(&self.named.level1, |_| ()) {
+            Some(()) => Promote::Level1,
+            None => Promote::Nowhere,
         }
     }
 
@@ -206,7 +301,12 @@ impl Engine {
         }
     }
 
-    fn record_age(&self, born: Moment) {
-        self.named.counters.age.record(self.node.now().since(born));
+    fn record_age(&self, read: Moment) {
+        self.named.counters.age.record(self.node.now().since(read));
     }
+}
+
+#[cold]
+fn not_decoded(key: &CacheKey, error: BoxError) -> GetError {
+    GetError::L1Serializer(LoadError::new(key, Arc::new(error)))
 }

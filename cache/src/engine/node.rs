@@ -1,25 +1,25 @@
 //! What the named caches of a node share, and what each has for itself.
 
-use std::time::Duration;
+use std::{sync::Weak, time::Duration};
 
-use tidings_core::{CacheKey, clock::Clock};
-use tokio::sync::Semaphore;
+use tidings_core::{CacheKey, clock::Clock, entropy::Entropy};
 
 use crate::{
     answer::receipt::Propagate,
-    engine::{flight::Flights, tags::Tags},
+    engine::{flights::Flights, permits::Permits, tags::Tags},
     fence::{
-        number::Moment,
+        number::{Moment, Number},
         slots::{Sequence, Slots},
     },
-    level1::table::Shared,
+    level1::table::{Attach, Shared},
     level2::{
         key::{Name, StoredKey},
         zone::{Level2, Removed},
     },
     options::{call::GetOptions, settings::CacheSettings, terms::Terms},
+    outside,
     stats::Counters,
-    sync::{Arc, Executor, Mutex},
+    sync::{Arc, AtomicU64, Executor, Mutex, Ordering},
 };
 
 /// The node's share: one sequence, one L2, one clock.
@@ -34,8 +34,12 @@ pub(crate) struct Node {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Executor,
     pub(crate) propagate: Option<Arc<dyn Propagate>>,
+    /// Where jitter comes from.
+    pub(crate) entropy: Arc<dyn Entropy>,
     /// The bound on loads that run at once.
-    pub(crate) bulkhead: Semaphore,
+    pub(crate) permits: Arc<Permits>,
+    /// When threads get an L1.
+    pub(crate) attach: Attach,
     pub(crate) slots: usize,
     pub(crate) flight_shards: usize,
     /// By index; a name's cache lives as long as the node.
@@ -54,6 +58,8 @@ pub(crate) struct Named {
     pub(crate) flights: Flights,
     pub(crate) tags: Tags,
     pub(crate) counters: Counters,
+    /// Purges and invalidations of tags that have begun: what was read at a position before may be older than they are.
+    announced: AtomicU64,
 }
 
 impl Named {
@@ -65,6 +71,8 @@ impl Named {
             slots: Slots::new(node.slots),
             clock: Arc::clone(&node.clock),
             capacity: settings.l1_entries,
+            bytes: settings.l1_bytes,
+            attach: node.attach,
             threads: Arc::default(),
         };
         Self {
@@ -75,12 +83,23 @@ impl Named {
             flights: Flights::new(node.flight_shards),
             tags: Tags::new(),
             counters: Counters::default(),
+            announced: AtomicU64::new(0),
             settings,
         }
     }
 
     pub(crate) fn slots(&self) -> &Slots {
         &self.level1.slots
+    }
+
+    /// Announces a purge, or a tag's invalidation, before it voids anything.
+    pub(crate) fn announce(&self, number: Number) {
+        self.announced.fetch_max(number.0, Ordering::SeqCst);
+    }
+
+    /// Returns the number below which no position is current.
+    pub(crate) fn announced(&self) -> Number {
+        Number(self.announced.load(Ordering::SeqCst))
     }
 
     pub(crate) fn name_of<'a>(&self, key: &'a CacheKey) -> Name<'a> {
@@ -176,12 +195,44 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
+    /// Counts how long a load took, also in the recorder that is installed where it ran.
+    pub(crate) fn record_load(&self, took: Duration) {
+        self.named.counters.load_time.record(took);
+        let name = Arc::clone(&self.named.name);
+        outside::log(|| {
+            metrics::histogram!("tidings_cache_load_seconds", "cache" => name).record(took);
+        });
+    }
+
     /// Returns the terms of a call: its own options over the cache's over the default.
     pub(crate) fn terms(&self, options: &GetOptions) -> Terms {
         match options.terms() {
             Some(terms) => Terms::resolve(terms, &self.named.settings.terms),
             None => self.named.terms,
         }
+    }
+}
+
+/// An engine that keeps nothing alive: what a load's task holds.
+pub(crate) struct WeakEngine {
+    node: Weak<Node>,
+    named: Weak<Named>,
+}
+
+impl Engine {
+    pub(crate) fn downgrade(&self) -> WeakEngine {
+        WeakEngine {
+            node: Arc::downgrade(&self.node),
+            named: Arc::downgrade(&self.named),
+        }
+    }
+}
+
+impl WeakEngine {
+    /// Returns the engine, unless its last handle has gone.
+    pub(crate) fn upgrade(&self) -> Option<Engine> {
+        let (node, named) = (self.node.upgrade()?, self.named.upgrade()?);
+        Some(Engine { node, named })
     }
 }
 

@@ -4,7 +4,11 @@ use tidings_core::CacheKey;
 
 use crate::{
     answer::loaded::Loaded,
-    engine::{cargo::Cargo, flight::ValueType, node::Engine},
+    engine::{
+        cargo::{Cargo, Fate},
+        flight::ValueType,
+        node::Engine,
+    },
     error::SetError,
     faults::{Step, removed},
     fence::number::Noted,
@@ -13,16 +17,22 @@ use crate::{
 };
 
 impl Engine {
-    /// Replaces what a key holds. Either all of it happens, or an error says why nothing did.
+    /// Replaces what a key holds. An error says what became of what was cached: it stays, unless the new value is one that
+    /// cannot be kept.
     pub(crate) fn set<V: Cacheable>(
         &self,
         key: &CacheKey,
         value: Loaded<V>,
         options: &GetOptions,
     ) -> Result<(), SetError> {
-        options.check(&self.named.settings.terms)?;
+        let refused = |source| SetError::Options {
+            key: key.as_str().into(),
+            source,
+        };
+        let read_at = value.position;
+        options.check(&self.named.settings.terms).map_err(refused)?;
         let cargo = Cargo::new::<V>(value);
-        cargo.check()?;
+        cargo.check().map_err(refused)?;
         self.check_type::<V>(key)?;
 
         // Before anything is changed, like the number of a load: handlers of a later change may evict it.
@@ -30,22 +40,58 @@ impl Engine {
             number: self.node.sequence.current(),
             read: self.node.now(),
         };
+        let tags = options.tag_list().map(|tags| &**tags);
+        let prepared = self.prepare(key, cargo, noted, &self.terms(options), tags);
+        let fate = prepared.fate;
         let raise = || {
             let number = self.node.sequence.next();
             self.named.slots().raise(key.hash_value(), number);
         };
+
         if removed(Step::SetNumbersLast) {
             raise();
         }
-        let tags = options.tag_list().map(|tags| &**tags);
-        let gone = self.replace(key, cargo, noted, &self.terms(options), tags);
+        let Ok(gone) = self.replace(key, prepared) else {
+            self.named.counters.refused_sets.add(1);
+            return Err(SetError::Changed {
+                key: key.as_str().into(),
+                read_at: read_at.unwrap_or_default(),
+            });
+        };
         if !removed(Step::SetNumbersLast) && !removed(Step::SetRaisesSlot) {
             raise();
         }
-
-        self.named.counters.sets.add(1);
         self.node.release(Some((&self.named, key)), gone);
-        Ok(())
+        self.told(key, fate)
+    }
+
+    /// Counts a set, and says why its value was not kept.
+    fn told(&self, key: &CacheKey, fate: Fate) -> Result<(), SetError> {
+        let counters = &self.named.counters;
+        let key = || key.as_str().into();
+        match fate {
+            Fate::Keep => {
+                counters.sets.add(1);
+                Ok(())
+            }
+            Fate::Uncached => {
+                counters.sets.add(1);
+                counters.uncached.add(1);
+                Ok(())
+            }
+            Fate::Heavy { weight, allowed } => {
+                counters.refused_heavy.add(1);
+                Err(SetError::TooHeavy {
+                    key: key(),
+                    weight,
+                    allowed,
+                })
+            }
+            Fate::Weightless => {
+                counters.refused_heavy.add(1);
+                Err(SetError::Weightless { key: key() })
+            }
+        }
     }
 
     fn check_type<V: Cacheable>(&self, key: &CacheKey) -> Result<(), SetError> {

@@ -1,132 +1,88 @@
-//! Loads that fail or are late: what their callers get, and what becomes of an expired value.
+//! Loads that fail or are late: what becomes of their flights, and what callers get in the place of a value.
+//!
+//! An expired value stays in L2. Each caller decides by its own terms whether it takes it; a load that failed leaves a
+//! mark, so that not every call tries again.
 
-use std::time::Duration;
+use std::{any::Any, time::Duration};
 
 use tidings_core::CacheKey;
 
 use crate::{
-    engine::{
-        flight::{Answer, Flight, Landed},
-        node::Engine,
+    answer::{
+        entry::{Answered, Outcome},
+        form::Form,
     },
+    engine::{flight::Flight, flight::Landed, node::Engine},
     error::GetError,
     faults::{self, Step},
-    fence::number::{Moment, Number},
-    level2::zone::{Extra, Held, Present, Removed},
-    options::terms::Terms,
+    fence::number::Moment,
+    level2::{
+        stored::{Cacheable, typed},
+        zone::{Extra, Found, Held, Present, Removed},
+    },
+    options::{lifetime::limit, terms::Terms},
     sync::Arc,
 };
 
-impl Engine {
-    /// Lands a flight with an error, or with the expired value if that may be served.
-    pub(crate) fn fail(&self, flight: &Arc<Flight>, terms: &Terms, error: GetError) {
-        let (resurrected, put_off) = {
-            let mut shard = self.named.flights.lock(&flight.key);
-            if !shard.finish(flight) {
-                (None, Removed::default())
-            } else {
-                match self.resurrect(flight, terms) {
-                    None if flight.replaces() => (None, self.put_refresh_off(&flight.key)),
-                    resurrected => (resurrected, Removed::default()),
-                }
-            }
-        };
+/// The next attempt after a failure comes when this part of the time has passed in which the expired value is served.
+const ATTEMPTS: u32 = 8;
 
-        flight.land(self.answer_of(flight, resurrected, error));
+impl Engine {
+    /// Lands a flight without a value.
+    pub(crate) fn fail(&self, flight: &Arc<Flight>, terms: &Terms, landed: Landed) {
+        let mut put_off = Removed::default();
+
+        // Under the lock, for a current flight: so what L2 holds was not invalidated.
+        let mut shard = self.named.flights.lock(&flight.key);
+        if shard.finish(flight) {
+            put_off = self.put_off(&flight.key, terms);
+        }
+        drop(shard);
+
+        flight.land(landed);
         self.node.release(Some((&self.named, &flight.key)), put_off);
     }
 
-    /// Tells the callers that wait that the load is late. Returns whether its result could still be of use.
-    pub(crate) fn overdue(&self, flight: &Arc<Flight>, terms: &Terms, after: Duration) -> bool {
-        let (current, displaced, resurrected) = {
-            let mut shard = self.named.flights.lock(&flight.key);
-            if shard.is_current(flight) {
-                let displaced = shard.make_overdue(flight);
-                (true, Some(displaced), self.resurrect(flight, terms))
-            } else {
-                (false, None, None)
-            }
-        };
-        drop(displaced);
+    /// Closes a flight to new callers. Returns whether its result could still be of use.
+    pub(crate) fn overdue(&self, flight: &Arc<Flight>, terms: &Terms) -> bool {
+        let mut put_off = Removed::default();
 
-        flight.land(self.answer_of(flight, resurrected, GetError::Deadline { after }));
+        // Under the lock, for a current flight: so what L2 holds was not invalidated.
+        let mut shard = self.named.flights.lock(&flight.key);
+        let displaced = shard.is_current(flight).then(|| {
+            put_off = self.put_off(&flight.key, terms);
+            shard.make_overdue(flight)
+        });
+        drop(shard);
+
+        self.node.release(Some((&self.named, &flight.key)), put_off);
+        let current = displaced.is_some();
+        drop(displaced); // with the lock released: this may end a task
         current
     }
 
-    /// Gives an expired value a new time, if the terms allow that. Under the lock of the key's shard, for a current flight:
-    /// so the value was not invalidated.
-    fn resurrect(&self, flight: &Flight, terms: &Terms) -> Option<(Answer, Removed)> {
-        if terms.resurrect_ttl.is_zero() {
-            return None;
-        }
-
-        let now = self.node.now();
-        let name = self.named.name_of(&flight.key);
-        let held = self.node.level2.present.peek(&name)?;
-        if held.expires > now {
-            return None; // a renewal failed: what is cached stays, and the caller hears of it
-        }
-
-        let until = held.until();
-        let expires = now.plus(terms.resurrect_ttl).min(until);
-        if expires <= now {
-            return None;
-        }
-        let answer = Answer {
-            value: Some(Arc::clone(&held.value)),
-            filled: Some(expires),
-            not_from: Number::ALL,
-            stale: true,
-        };
-        let extra = Extra {
-            tags: held.tags().into(),
-            refresh_at: Moment::NEVER,
-            until,
-        };
-        let held = Held {
-            expires,
-            extra: Some(Arc::new(extra)),
-            ..held
-        };
-        let removed = self.exchange(&flight.key, held);
-        if removed.refused.is_some() {
-            return None;
-        }
-        Some((answer, removed))
-    }
-
-    fn answer_of(
-        &self,
-        flight: &Flight,
-        resurrected: Option<(Answer, Removed)>,
-        error: GetError,
-    ) -> Landed {
-        let Some((answer, removed)) = resurrected else {
-            return Landed::Failed(error);
-        };
-        self.named.counters.stale_served.add(1);
-        self.node.release(Some((&self.named, &flight.key)), removed);
-        Landed::Value(answer)
-    }
-
-    /// A background load failed: the next attempt waits until half of the entry's remaining time has passed. Under the
-    /// lock of the key's shard, for a current flight: so the value was not invalidated.
-    fn put_refresh_off(&self, key: &CacheKey) -> Removed {
+    /// Puts the next attempt off: of an entry that is to be loaded again before it expires, until half of its remaining
+    /// time has passed; of an expired one that may be served, until a part of that time has passed.
+    fn put_off(&self, key: &CacheKey, terms: &Terms) -> Removed {
         let now = self.node.now();
         let Some(held) = self.node.level2.present.peek(&self.named.name_of(key)) else {
             return Removed::default();
         };
-        if held.refresh_at() == Moment::NEVER || held.expires < now {
-            return Removed {
-                refused: Some(held.map(Some)),
-                ..Removed::default()
-            };
-        }
 
-        let pause = (held.expires.since(now) / 2).max(Duration::from_nanos(1));
+        let pause = if held.expires > now {
+            let asks = held.refresh_at() != Moment::NEVER;
+            asks.then(|| held.expires.since(now) / 2)
+        } else {
+            let left = stale_until(&held, terms).since(now);
+            (!left.is_zero()).then(|| left / ATTEMPTS)
+        };
+        let Some(pause) = pause else {
+            return Removed::refused(held.map(Some)); // dropped by the caller, with no lock held
+        };
+
         let extra = Extra {
             tags: held.tags().into(),
-            refresh_at: now.plus(pause),
+            refresh_at: now.plus(pause.max(Duration::from_nanos(1))),
             until: held.until(),
         };
         let held = Held {
@@ -146,4 +102,69 @@ impl Engine {
         }
         self.node.level2.exchange(stored, held)
     }
+
+    /// Returns the expired value of a key, if a caller of these terms may be served it: its load has failed, or is late.
+    pub(crate) fn serve_stale<V, W, M>(
+        &self,
+        key: &CacheKey,
+        form: &M,
+        terms: &Terms,
+    ) -> Result<Option<Answered<W>>, GetError>
+    where
+        V: Cacheable,
+        W: Any + Send + Sync,
+        M: Form<V, W>,
+    {
+        if terms.resurrect_ttl.is_zero() {
+            return Ok(None);
+        }
+        let Some(held) = self.node.level2.present.peek(&self.named.name_of(key)) else {
+            return Ok(None);
+        };
+        let now = self.node.now();
+        if held.expires > now || stale_until(&held, terms) <= now {
+            return Ok(None);
+        }
+        self.stale::<V, W, M>(key, form, held.map(Some)).map(Some)
+    }
+
+    /// Returns an expired value that a caller may be served, and counts it.
+    pub(crate) fn stale<V, W, M>(
+        &self,
+        key: &CacheKey,
+        form: &M,
+        held: Found,
+    ) -> Result<Answered<W>, GetError>
+    where
+        V: Cacheable,
+        W: Any + Send + Sync,
+        M: Form<V, W>,
+    {
+        let read = held.read;
+        let shared = held.value.map(|value| typed::<V>(value, key)).transpose()?;
+        let value = self.shared(key, form, shared)?;
+        self.named.counters.stale_served.add(1);
+        Ok(Answered {
+            value,
+            outcome: Outcome::Stale,
+            read,
+        })
+    }
+
+    /// Returns whether a load of an expired entry has failed, and a caller of these terms is served the value without
+    /// another.
+    pub(crate) fn has_failed(&self, held: &Found, terms: &Terms, now: Moment) -> bool {
+        let marked = held.refresh_at() != Moment::NEVER && held.refresh_at() > held.expires;
+        let until = held.expires.plus(terms.resurrect_ttl).min(held.until());
+        let fresh_enough = limit(held.read, terms.max_staleness) > now;
+        marked && held.value.is_some() && until > now && fresh_enough
+    }
+}
+
+/// Returns until when an expired value may be served to a caller of these terms: counted from when it expired, and never
+/// beyond a bound on staleness, its own or the caller's.
+fn stale_until(held: &Present, terms: &Terms) -> Moment {
+    let until = held.expires.plus(terms.resurrect_ttl);
+    let bound = limit(held.read, terms.max_staleness);
+    until.min(held.until()).min(bound)
 }

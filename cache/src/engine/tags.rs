@@ -2,10 +2,10 @@
 //!
 //! The index knows which keys of L2 carry a tag, and for each tag the number that its last invalidation took. A fill is
 //! refused if a tag of its value was invalidated after its load began; that check, and the entry into the index, happen
-//! under one lock, which `invalidate_tag` takes too. The map of numbers is bounded: one number stands for all that it
-//! forgot, which can only refuse more fills, never fewer.
+//! under one lock, which `invalidate_tag` takes too. The numbers of tags that nothing carries are bounded, and the oldest is
+//! forgotten first: forgotten tags share one number, which errs on the side of refusing a fill.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::{
     answer::tag::Tag,
@@ -17,6 +17,9 @@ use crate::{
 /// How many tags without members are remembered by their number.
 const REMEMBERED: usize = 65_536;
 
+/// A map with room for more tags than this gives memory back when most of it is empty.
+const KEPT_ROOM: usize = 64;
+
 /// The tags of one cache.
 #[derive(Debug)]
 pub(crate) struct Tags {
@@ -26,10 +29,13 @@ pub(crate) struct Tags {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     tags: HashMap<Tag, State>,
+    /// The tags of the map that have no members, by the number of their last invalidation: the oldest is forgotten first.
+    idle: BTreeSet<(Number, Tag)>,
     /// The highest number of a tag that is no longer in the map.
     forgotten: Number,
     /// The highest number of any tag: a load that failed never tells its tags.
     latest: Number,
+    /// How many tags may be idle.
     bound: usize,
 }
 
@@ -70,45 +76,36 @@ impl Tags {
     pub(crate) fn forget(&self, key: &StoredKey, tags: &[Tag], level2: &Level2) {
         let mut index = self.lock();
         for tag in tags {
-            if !holds(level2, key, tag) {
+            let holds = level2.inspect(&key.name(), |_, tags| tags.contains(tag));
+            if !holds.unwrap_or(false) {
                 index.remove(tag, key);
             }
         }
     }
 }
 
-/// Returns whether L2 holds the key with this tag, in either zone.
-fn holds(level2: &Level2, key: &StoredKey, tag: &Tag) -> bool {
-    let in_values = level2.present.peek(&key.name());
-    let in_absences = level2.absent.peek(&key.name());
-    in_values.is_some_and(|held| held.tags().contains(tag))
-        || in_absences.is_some_and(|held| held.tags().contains(tag))
-}
-
 impl Index {
-    /// The highest number that an invalidation of one of the tags took.
+    /// Returns the highest number that an invalidation of one of the tags took.
     pub(crate) fn newest(&self, tags: &[Tag]) -> Number {
-        tags.iter()
-            .map(|tag| {
-                self.tags
-                    .get(tag)
-                    .map_or(self.forgotten, |state| state.number)
-            })
-            .max()
-            .unwrap_or_default()
+        let number = |tag| {
+            self.tags
+                .get(tag)
+                .map_or(self.forgotten, |state| state.number)
+        };
+        tags.iter().map(number).max().unwrap_or_default()
     }
 
     pub(crate) fn enter(&mut self, key: &StoredKey, tags: &[Tag]) {
         let forgotten = self.forgotten;
         for tag in tags {
-            self.tags
-                .entry(Tag::clone(tag))
-                .or_insert_with(|| State {
-                    number: forgotten,
-                    ..State::default()
-                })
-                .members
-                .insert(key.clone());
+            let state = self.tags.entry(Tag::clone(tag)).or_insert_with(|| State {
+                number: forgotten,
+                ..State::default()
+            });
+            if state.members.is_empty() {
+                self.idle.remove(&(state.number, Tag::clone(tag)));
+            }
+            state.members.insert(key.clone());
         }
     }
 
@@ -116,29 +113,62 @@ impl Index {
         let Some(state) = self.tags.get_mut(tag) else {
             return;
         };
-        state.members.remove(key);
+        if !state.members.remove(key) {
+            return;
+        }
+
+        let (len, capacity) = (state.members.len(), state.members.capacity());
+        if capacity > KEPT_ROOM && len * 8 < capacity {
+            state.members.shrink_to(len * 2);
+        }
         if state.members.is_empty() {
-            state.members = HashSet::new();
-            // At or below what stands for the forgotten, its number says nothing more.
-            if state.number <= self.forgotten && state.done == Number::ZERO {
-                self.tags.remove(tag);
-            }
+            self.rest(tag);
         }
     }
 
-    /// Notes an invalidation of a tag; gives the keys that carry it.
-    pub(crate) fn invalidated(&mut self, tag: &Tag, number: Number) -> Vec<StoredKey> {
-        if self.tags.len() >= self.bound && !self.tags.contains_key(tag) {
-            self.forget_numbers();
+    /// A tag has no members any more: only its number is left to remember, for as long as there is room.
+    fn rest(&mut self, tag: &Tag) {
+        let Some(state) = self.tags.get_mut(tag) else {
+            return;
+        };
+        state.members = HashSet::new();
+        // At or below what stands for the forgotten, its number says nothing more.
+        if state.number <= self.forgotten && state.done == Number::ZERO {
+            self.tags.remove(tag);
+        } else {
+            self.idle.insert((state.number, Tag::clone(tag)));
         }
+
+        while self.idle.len() > self.bound {
+            if let Some((number, tag)) = self.idle.pop_first() {
+                self.forgotten = self.forgotten.max(number);
+                self.tags.remove(&tag);
+            }
+        }
+        let (len, capacity) = (self.tags.len(), self.tags.capacity());
+        if capacity > KEPT_ROOM && len * 8 < capacity {
+            self.tags.shrink_to(len * 2);
+        }
+    }
+
+    /// Notes an invalidation of a tag; returns the keys that carry it.
+    pub(crate) fn invalidated(&mut self, tag: &Tag, number: Number) -> Vec<StoredKey> {
         self.latest = self.latest.max(number);
         let forgotten = self.forgotten;
         let state = self.tags.entry(Tag::clone(tag)).or_default();
+        let idle = state.members.is_empty();
+        if idle {
+            self.idle.remove(&(state.number, Tag::clone(tag)));
+        }
         state.number = state.number.max(number).max(forgotten);
-        state.members.iter().cloned().collect()
+        let members = state.members.iter().cloned().collect();
+        if idle {
+            self.rest(tag);
+        }
+        members
     }
 
-    /// The number of the last invalidation of any tag.
+    /// Returns the number of the last invalidation of any tag.
     pub(crate) fn latest(&self) -> Number {
         self.latest
     }
@@ -154,22 +184,11 @@ impl Index {
         self.tags.get(tag).is_some_and(|state| state.done >= cause)
     }
 
-    /// Whatever was older than this cause is gone, everywhere.
+    /// Remembers that everything older than this cause is gone, everywhere.
     pub(crate) fn done(&mut self, tag: &Tag, cause: Number) {
         if let Some(state) = self.tags.get_mut(tag) {
             state.done = state.done.max(cause);
         }
-    }
-
-    /// Drops the tags that have no members; one number stands for theirs.
-    fn forget_numbers(&mut self) {
-        let forgotten = &mut self.forgotten;
-        self.tags.retain(|_, state| {
-            if state.members.is_empty() {
-                *forgotten = (*forgotten).max(state.number);
-            }
-            !state.members.is_empty()
-        });
     }
 }
 
@@ -185,7 +204,7 @@ mod tests {
 
     #[test]
     fn one_number_stands_for_all_tags_that_were_forgotten() {
-        let tags = Tags::bounded(2);
+        let tags = Tags::bounded(1);
         let mut index = tags.lock();
         let (a, b, c): (Tag, Tag, Tag) = ("a".into(), "b".into(), "c".into());
         index.enter(&key("k"), std::slice::from_ref(&a));

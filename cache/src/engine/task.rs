@@ -1,39 +1,97 @@
 //! A load's task.
 //!
 //! A load runs as a task of the cache's runtime, so its first caller may go away. The task owns its flights: however the
-//! task ends, even if the runtime drops it, every flight lands and its waiters are woken.
+//! task ends, even if the runtime drops it, every flight lands and its waiters are woken. It holds the cache weakly: a
+//! load that hangs keeps no memory of a cache whose last handle has gone.
+//!
+//! A load goes through at most three phases. It waits for its turn, and is ended if it becomes overdue before that, since
+//! no caller waits for it any more. It runs with a permit until it is overdue. Then it gives the permit back and goes on,
+//! so that what it reads may still fill, until it is abandoned.
 
-use std::{any::Any, panic::AssertUnwindSafe, pin::pin, time::Duration};
+use std::{
+    any::Any,
+    cell::Cell,
+    future::{Future, poll_fn},
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
 
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Either, select},
 };
+use tidings_core::clock::Clock;
 use tracing::Instrument;
 
 use crate::{
     answer::tag::Tag,
     engine::{
         cargo::Cargo,
-        flight::{Flight, Why},
-        node::Engine,
+        flight::{Flight, Landed, Rank, Why},
+        node::{Engine, WeakEngine},
+        permits::{Permit, Permits},
     },
-    error::{BoxError, GetError, LoadError},
+    error::{BoxError, Chain, GetError, LoadError, Unasked},
+    faults::{Step, removed},
     fence::number::Moment,
-    options::terms::Terms,
-    sync::Arc,
+    options::{lifetime::limit, terms::Terms},
+    outside,
+    sync::{Arc, thread_local},
 };
 
 /// What a load's future gives: one cargo for each of its flights, in order.
-pub(crate) type Loading = BoxFuture<'static, Result<Vec<Cargo>, BoxError>>;
+pub(crate) type Loading = BoxFuture<'static, Result<Vec<Cargo>, Failure>>;
+
+/// Why a load gave nothing.
+pub(crate) enum Failure {
+    Error(BoxError),
+    Unasked(Unasked),
+}
+
+/// How the future of a load ended.
+type Ended = Result<Result<Vec<Cargo>, Failure>, Box<dyn Any + Send>>;
+
+thread_local! {
+    /// Whether this thread is polling the future of a load.
+    static LOADING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Returns the rank of a call that is made here and now.
+pub(crate) fn rank() -> Rank {
+    let loading = LOADING.try_with(Cell::get).unwrap_or(false);
+    if loading && !removed(Step::NestedGoAhead) {
+        Rank::Nested
+    } else {
+        Rank::Outer
+    }
+}
+
+/// Polls the future of a load, so that calls made in it are known as nested.
+fn poll_load<F: Future + Unpin>(load: &mut F, context: &mut Context<'_>) -> Poll<F::Output> {
+    /// Restores what was before, also if the load panics.
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            LOADING.with(|loading| loading.set(self.0));
+        }
+    }
+
+    let _restore = Restore(LOADING.with(|loading| loading.replace(true)));
+    load.poll_unpin(context)
+}
 
 /// A load's task.
 struct Task {
-    engine: Engine,
+    engine: WeakEngine,
+    clock: Arc<dyn Clock>,
+    permits: Arc<Permits>,
     flights: Vec<Arc<Flight>>,
     terms: Terms,
     tags: Option<Arc<[Tag]>>,
     began: Moment,
+    /// Whether it was counted as late.
+    late: bool,
 }
 
 impl Engine {
@@ -48,129 +106,236 @@ impl Engine {
     ) {
         self.named.counters.loads.add(1);
         let task = Task {
-            engine: self.clone(),
+            engine: self.downgrade(),
+            clock: Arc::clone(&self.node.clock),
+            permits: Arc::clone(&self.node.permits),
             flights: flights.clone(),
             terms,
             tags,
             began: self.node.now(),
+            late: false,
         };
 
-        // The loader is called here, on its caller's thread, and may panic there; its future runs on the runtime.
-        match std::panic::catch_unwind(AssertUnwindSafe(load)) {
-            Err(panic) => task.land(Err(panicked(&*panic))),
-            Ok(loading) => {
-                let background = why == Why::Refresh;
-                let span = tracing::debug_span!("load", cache = %self.named.name, background);
-                let running = task.run(loading).instrument(span).boxed();
-                let abort = self.node.executor.spawn(running);
-                for flight in &flights {
-                    flight.runs_as(abort.clone());
-                }
+        if !self.node.executor.is_there() {
+            for flight in &flights {
+                let error = GetError::no_runtime(&flight.key);
+                self.fail(flight, &terms, Landed::Failed(error));
             }
+            return;
+        }
+
+        // The loader is called here, on its caller's thread, and may panic there; its future runs on the runtime.
+        let loading = match std::panic::catch_unwind(AssertUnwindSafe(load)) {
+            Err(panic) => return task.end(Err(panic)),
+            Ok(loading) => loading,
+        };
+
+        let background = why == Why::Refresh;
+        let span = tracing::debug_span!("load", cache = %self.named.name, background);
+        let running = task.run(loading).instrument(span).boxed();
+        let abort = self.node.executor.spawn(running);
+        for flight in &flights {
+            flight.runs_as(abort.clone());
         }
     }
 }
 
 impl Task {
-    async fn run(self, loading: Loading) {
-        let node = Arc::clone(&self.engine.node);
-        let turn = async {
-            // Closed never: the node owns it.
-            let _turn = node.bulkhead.acquire().await;
-            AssertUnwindSafe(loading).catch_unwind().await
+    async fn run(mut self, loading: Loading) {
+        let mut loading = AssertUnwindSafe(loading).catch_unwind();
+        let mut running = poll_fn(|context| poll_load(&mut loading, context));
+
+        let Ok(permit) = self.turn().await else {
+            return self.give_up();
         };
-        let mut turn = pin!(turn);
 
-        let this = self;
-        let deadline = this.terms.deadline;
-        if !deadline.is_zero() {
-            let sleep = node.clock.sleep(deadline);
-            match select(turn.as_mut(), sleep).await {
-                Either::Left((result, _)) => return this.end(result),
-                Either::Right(_) => {
-                    if !this.is_overdue(deadline) {
-                        return;
-                    }
-                }
+        // Until it is overdue, or has to end whatever its callers said.
+        let abandoned = limit(self.began, self.terms.abandon_after);
+        let ended = {
+            let overdue = pin!(self.overdue(abandoned));
+            match select(Pin::new(&mut running), overdue).await {
+                Either::Left((ended, _)) => Some(ended),
+                Either::Right(_) => None,
             }
+        };
+        if let Some(ended) = ended {
+            drop(permit);
+            return self.end(ended);
+        }
+        if abandoned <= self.clock.now().into() || !self.is_of_use() {
+            return self.give_up();
         }
 
-        let result = turn.await;
-        this.end(result);
-    }
-
-    fn end(self, result: Result<Result<Vec<Cargo>, BoxError>, Box<dyn Any + Send>>) {
-        self.land(match result {
-            Ok(Ok(cargos)) => Ok(cargos),
-            Ok(Err(error)) => Err(GetError::Load(LoadError::new(error))),
-            Err(panic) => Err(panicked(&*panic)),
-        });
-    }
-
-    fn land(mut self, result: Result<Vec<Cargo>, GetError>) {
-        let counters = &self.engine.named.counters;
-        let took = self.engine.node.now().since(self.began);
-        counters.load_time.record(took);
-        let name = Arc::clone(&self.engine.named.name);
-        metrics::histogram!("tidings_cache_load_seconds", "cache" => name).record(took);
-        match &result {
-            Err(GetError::Load(error)) => {
-                counters.load_errors.add(1);
-                tracing::debug!(%error, "load failed");
-            }
-            Err(GetError::Panicked { message }) => {
-                counters.load_panics.add(1);
-                tracing::error!(%message, "load panicked");
-            }
-            _ => {}
-        }
-
-        // One by one: should dropping a value that is replaced panic, the others still land, as this is dropped.
-        match result {
-            Ok(mut cargos) => {
-                while let Some((flight, cargo)) = self.flights.pop().zip(cargos.pop()) {
-                    match cargo.check() {
-                        Ok(()) => {
-                            let tags = self.tags.as_deref();
-                            self.engine.fill(&flight, cargo, &self.terms, tags);
-                        }
-                        Err(error) => self.engine.fail(&flight, &self.terms, error.into()),
-                    }
-                }
-            }
-            Err(error) => {
-                while let Some(flight) = self.flights.pop() {
-                    self.engine.fail(&flight, &self.terms, error.clone());
-                }
-            }
+        // On without a permit, as one of the late ones.
+        let _late = self.permits.enter_late(&self.flights);
+        let permit = Some(permit).filter(|_| removed(Step::OverdueGivesBack));
+        let end = self.sleep_until(abandoned);
+        let ended = match select(Pin::new(&mut running), pin!(end)).await {
+            Either::Left((ended, _)) => Some(ended),
+            Either::Right(_) => None,
+        };
+        drop(permit);
+        match ended {
+            Some(ended) => self.end(ended),
+            None => self.give_up(),
         }
     }
 
-    /// Tells the callers that wait that the load is late; returns whether it is still good for anything.
-    fn is_overdue(&self, after: Duration) -> bool {
-        self.engine.named.counters.load_deadlines.add(1);
-        tracing::warn!(?after, "load is past its deadline");
+    /// Waits for a permit, or goes ahead without one if a load that holds one waits for this. Fails when the load is overdue
+    /// before that.
+    async fn turn(&self) -> Result<Option<Permit>, Overdue> {
+        let mut acquire = self.permits.acquire();
+        let mut overdue = pin!(self.overdue(Moment::NEVER));
+        poll_fn(|context| {
+            let is_urgent = |flight: &Arc<Flight>| flight.is_urgent(context);
+            if self.flights.iter().any(is_urgent) {
+                return Poll::Ready(Ok(self.permits.try_acquire()));
+            }
+            if overdue.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(Overdue));
+            }
+            Pin::new(&mut acquire)
+                .poll(context)
+                .map(|permit| Ok(Some(permit)))
+        })
+        .await
+    }
+
+    /// Ends when the longest deadline of all callers has passed, or at the end that is given. Callers that join may move
+    /// their deadline away while this sleeps.
+    async fn overdue(&self, end: Moment) {
+        loop {
+            let next = self.due().min(end);
+            if next <= self.clock.now().into() {
+                return;
+            }
+            self.sleep_until(next).await;
+        }
+    }
+
+    /// Returns when the longest deadline of all callers has passed.
+    fn due(&self) -> Moment {
+        let due = self.flights.iter().map(|flight| flight.due()).max();
+        due.unwrap_or(Moment::NEVER)
+    }
+
+    async fn sleep_until(&self, moment: Moment) {
+        if moment == Moment::NEVER {
+            std::future::pending::<()>().await;
+        }
+        self.clock.sleep_until(moment.tick()).await;
+    }
+
+    /// Closes the flights to new callers. Returns whether the load is still good for anything.
+    fn is_of_use(&mut self) -> bool {
+        let Some(engine) = self.engine.upgrade() else {
+            return false;
+        };
+        self.late = true;
+        self.count_late(&engine);
 
         // All stay, also those that were voided: what the load gives is matched with them by their order.
-        let (engine, terms) = (&self.engine, &self.terms);
-        let useful = |useful, flight| engine.overdue(flight, terms, after) || useful;
+        let useful = |useful, flight| engine.overdue(flight, &self.terms) || useful;
         self.flights.iter().fold(false, useful)
     }
-}
 
-impl Drop for Task {
-    /// The runtime dropped the task before it ended.
-    fn drop(&mut self) {
-        for flight in std::mem::take(&mut self.flights) {
-            self.engine.fail(&flight, &self.terms, GetError::Stopped);
+    fn count_late(&self, engine: &Engine) {
+        engine.named.counters.load_deadlines.add(1);
+        let after = Moment::from(self.clock.now()).since(self.began);
+        let key = self.flights.first().map(|flight| flight.key.as_str());
+        outside::log(|| tracing::warn!(key, ?after, "a load is past its deadline"));
+    }
+
+    /// Ends without a result: callers that have time left ask again.
+    fn give_up(mut self) {
+        let flights = std::mem::take(&mut self.flights);
+        let Some(engine) = self.engine.upgrade() else {
+            return flights.iter().for_each(|flight| flight.land(Landed::Ended));
+        };
+
+        engine.named.counters.abandoned.add(1);
+        for flight in flights {
+            engine.fail(&flight, &self.terms, Landed::Ended);
+        }
+    }
+
+    /// Lands every flight with how the load ended.
+    fn end(mut self, ended: Ended) {
+        let due = self.due();
+        let flights = std::mem::take(&mut self.flights);
+        let Some(engine) = self.engine.upgrade() else {
+            return flights.iter().for_each(|flight| flight.land(Landed::Ended));
+        };
+        let now = engine.node.now();
+        engine.record_load(now.since(self.began));
+        if !self.late && due <= now {
+            engine.named.counters.load_deadlines.add(1); // it ended before it was seen to be late
+        }
+
+        let (terms, tags) = (&self.terms, self.tags.as_deref());
+        let counters = &engine.named.counters;
+        let error: Box<dyn Fn(&Flight) -> GetError> = match ended {
+            Ok(Ok(cargos)) => {
+                for (flight, cargo) in flights.iter().zip(cargos) {
+                    match cargo.check() {
+                        Ok(()) => engine.fill(flight, cargo, terms, tags),
+                        Err(error) => {
+                            let error = GetError::options(&flight.key, error);
+                            engine.fail(flight, terms, Landed::Failed(error));
+                        }
+                    }
+                }
+                return;
+            }
+            Ok(Err(Failure::Error(error))) => {
+                counters.load_errors.add(1);
+                let error = Arc::new(error);
+                Box::new(move |flight| {
+                    GetError::Load(LoadError::new(&flight.key, Arc::clone(&error)))
+                })
+            }
+            Ok(Err(Failure::Unasked(unasked))) => {
+                counters.load_errors.add(1);
+                let unasked = Arc::new(unasked);
+                Box::new(move |_| GetError::Unasked(Arc::clone(&unasked)))
+            }
+            Err(panic) => {
+                counters.load_panics.add(1);
+                let message = outside::panic_text(&*panic).to_owned();
+                outside::drop_each(Some(panic));
+                Box::new(move |flight| GetError::panicked(&flight.key, &message))
+            }
+        };
+
+        for flight in &flights {
+            engine.fail(flight, terms, Landed::Failed(error(flight)));
+        }
+        // Last: an error's `Display` and a subscriber of the log are code of others.
+        if let Some(flight) = flights.first() {
+            let error = error(flight);
+            outside::log(|| tracing::warn!(error = %Chain(&error), "a load failed"));
         }
     }
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> GetError {
-    let text = panic.downcast_ref::<&str>().copied();
-    let message = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    GetError::Panicked {
-        message: Arc::new(message.unwrap_or("not a text").into()),
+/// A load has run out of time before its turn came.
+struct Overdue;
+
+impl Drop for Task {
+    /// The runtime dropped the task before it ended, or it was ended from outside.
+    fn drop(&mut self) {
+        let flights = std::mem::take(&mut self.flights);
+        let engine = self.engine.upgrade();
+        for flight in flights {
+            let landed = if flight.has_ended() {
+                Landed::Ended
+            } else {
+                Landed::Failed(GetError::stopped(&flight.key))
+            };
+            match &engine {
+                Some(engine) => engine.fail(&flight, &self.terms, landed),
+                None => flight.land(landed),
+            }
+        }
     }
 }

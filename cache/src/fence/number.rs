@@ -37,6 +37,11 @@ impl Moment {
         Self(self.0.saturating_add(nanoseconds(after)))
     }
 
+    /// Returns the moment on the clock's own scale.
+    pub(crate) fn tick(self) -> Tick {
+        Tick(self.0)
+    }
+
     /// Returns how long ago `earlier` was; zero if it lies ahead.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

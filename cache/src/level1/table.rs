@@ -1,7 +1,9 @@
 //! The table of one named cache on one thread.
 //!
-//! Bounded in entries; a clock hand evicts entries not hit since its last pass. What leaves is handed to the caller, who
-//! drops it once the table is no longer borrowed: a value's `Drop` may use the cache.
+//! Values and absences are kept apart, each bounded in entries and in bytes, so that a flood of absences pushes out no
+//! value; an entry that would take more than a small part of the room is not kept. A clock hand evicts entries not hit
+//! since its last pass. What leaves is handed to the caller, who drops it once the table is no longer borrowed: a value's
+//! `Drop` may use the cache.
 
 use std::{any::Any, sync::Weak};
 
@@ -14,15 +16,31 @@ use crate::{
         number::{Moment, Number},
         slots::Slots,
     },
+    outside,
     stats::{ThreadCounters, Threads},
     sync::Arc,
 };
 
-/// One hit in this many touches L2, so that L2 does not take the hottest keys for cold ones.
+/// One hit in this many, on average, touches L2, so that L2 does not take the hottest keys for cold ones.
 const TOUCH_EVERY: u64 = 64;
+
+/// The share of the room that is for absences: one part in this many.
+const ABSENCES: u64 = 8;
+
+/// The largest share of the room that one entry may take: one part in this many. Junk keys are long.
+const LARGEST: u64 = 16;
 
 /// A named cache's number in the process.
 pub(crate) type Place = u64;
+
+/// When threads get an L1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Attach {
+    /// At their first call that reads the cache; threads that were attached before keep their label.
+    AtFirstUse,
+    /// Only by [`Cache::attach_thread`](crate::Cache::attach_thread).
+    ByHand,
+}
 
 /// What the tables of one named cache share on all threads.
 #[derive(Debug)]
@@ -32,10 +50,12 @@ pub(crate) struct Shared {
     pub(crate) node: u64,
     /// Gone with the node's last handle.
     pub(crate) alive: Weak<()>,
+    pub(crate) attach: Attach,
     pub(crate) slots: Slots,
     pub(crate) clock: Arc<dyn Clock>,
-    /// How many entries each table keeps.
+    /// How many entries each table keeps, and how many bytes.
     pub(crate) capacity: usize,
+    pub(crate) bytes: u64,
     pub(crate) threads: Arc<Threads>,
 }
 
@@ -67,16 +87,30 @@ pub(crate) struct Kept {
     /// The sequence before L2 was read.
     pub(crate) number: Number,
     pub(crate) expires: Moment,
+    /// When it was read from its backing store.
+    pub(crate) read: Moment,
+    /// What it weighs, as L2 sees it.
+    pub(crate) weight: u32,
 }
 
 pub(super) struct Table {
     pub(super) place: Place,
     pub(super) node: u64,
+    values: Zone,
+    /// The number of hits at which L2 is to be told next.
+    next_touch: u64,
+    pub(super) counters: Arc<ThreadCounters>,
+    absences: Zone,
+    threads: Arc<Threads>,
+}
+
+/// Entries of one kind.
+struct Zone {
     entries: HashTable<Entry>,
     capacity: usize,
+    room: u64,
+    bytes: u64,
     hand: usize,
-    pub(super) counters: Arc<ThreadCounters>,
-    threads: Arc<Threads>,
 }
 
 #[repr(C)] // what a hit reads lies together, the end of the key's buffer last
@@ -88,13 +122,15 @@ struct Entry {
 
 impl Table {
     pub(super) fn new(shared: &Shared, label: &Arc<str>) -> Self {
+        let (capacity, room) = (shared.capacity, shared.bytes);
+        let absences = Zone::new(capacity.div_ceil(ABSENCES as usize), room / ABSENCES);
         Self {
             place: shared.place,
             node: shared.node,
-            entries: HashTable::new(),
-            capacity: shared.capacity,
-            hand: 0,
+            values: Zone::new(capacity, room - room / ABSENCES),
+            next_touch: 1,
             counters: shared.threads.join(label),
+            absences,
             threads: Arc::clone(&shared.threads),
         }
     }
@@ -106,100 +142,206 @@ impl Table {
         shared: &Shared,
     ) -> Found<T> {
         let hash = key.hash_value();
-
-        // By the hash alone, so that the loop over a group's candidates holds no call, and its registers stay where they are.
-        // Two keys that share all 64 bits of a secret hash evict each other, if that ever happens.
-        let entry = self
-            .entries
-            .find_mut(hash, |entry| entry.key.hash_value() == hash);
-        let Some(entry) = entry.filter(|entry| entry.key.as_bytes() == key.as_bytes()) else {
-            return Found::Miss;
+        let Some(entry) = self.values.find(key, hash) else {
+            return self.get_absence(key, shared);
         };
         let Kept {
-            value,
+            value: Some(value),
             number,
             expires,
-        } = &entry.kept;
+            ..
+        } = &entry.kept
+        else {
+            return Found::Miss;
+        };
         if is_below(*number, shared.slots.floor(hash)) || !shared.is_ahead(*expires) {
             return Found::Miss;
         }
 
-        let value = match value {
-            None => None,
-            Some(value) => match Arc::clone(value).downcast() {
-                Ok(value) => Some(value),
-                // L2 knows whether the caller or this entry's form is the odd one.
-                Err(_) => return Found::Miss,
-            },
+        // L2 knows whether the caller or this entry's form is the odd one.
+        let Ok(value) = Arc::clone(value).downcast() else {
+            return Found::Miss;
         };
         if !entry.visited {
             entry.visited = true;
         }
 
-        let hits = self.counters.l1_hit(value.is_none());
-        if hits.is_multiple_of(TOUCH_EVERY) {
-            Found::Touch(value)
+        let hits = self.counters.l1_hit();
+        if hits < self.next_touch {
+            return Found::Hit(Some(value));
+        }
+        self.next_touch = hits + pause(hash, hits, TOUCH_EVERY);
+        Found::Touch(Some(value))
+    }
+
+    #[inline(never)]
+    fn get_absence<T>(&mut self, key: &CacheKey, shared: &Shared) -> Found<T> {
+        let hash = key.hash_value();
+        let Some(entry) = self.absences.find(key, hash) else {
+            return Found::Miss;
+        };
+        let Kept {
+            number, expires, ..
+        } = entry.kept;
+        if is_below(number, shared.slots.floor(hash)) || !shared.is_ahead(expires) {
+            return Found::Miss;
+        }
+        entry.visited = true;
+
+        let hits = self.counters.l1_absence_hit();
+        if hits < self.next_touch {
+            return Found::Hit(None);
+        }
+        self.next_touch = hits + pause(hash, hits, TOUCH_EVERY);
+        Found::Touch(None)
+    }
+
+    /// Returns when what a key holds was read from its backing store.
+    pub(super) fn read_of(&mut self, key: &CacheKey) -> Option<Moment> {
+        let hash = key.hash_value();
+        let entry = match self.values.find(key, hash) {
+            Some(entry) => entry,
+            None => self.absences.find(key, hash)?,
+        };
+        Some(entry.kept.read)
+    }
+
+    /// Keeps an entry, and returns what goes for it.
+    pub(super) fn put(&mut self, key: &CacheKey, kept: Kept, slots: &Slots) -> Gone {
+        let mut gone = Gone::default();
+        let (zone, other) = match kept.value {
+            Some(_) => (&mut self.values, &mut self.absences),
+            None => (&mut self.absences, &mut self.values),
+        };
+        other.remove(key, &mut gone);
+        zone.put(key, kept, slots, &mut gone);
+        self.entries_changed();
+        gone
+    }
+
+    /// Takes out what is no longer valid, and gives memory back if little is left.
+    pub(super) fn sweep(&mut self, slots: &Slots, now: Moment) -> Gone {
+        let mut gone = Gone::default();
+        self.values.sweep(slots, now, &mut gone);
+        self.absences.sweep(slots, now, &mut gone);
+        self.entries_changed();
+        gone
+    }
+
+    fn entries_changed(&self) {
+        let entries = self.values.entries.len() + self.absences.entries.len();
+        let bytes = self.values.bytes + self.absences.bytes;
+        self.counters.holds(entries as u64, bytes);
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.threads.leave(&self.counters);
+        for zone in [&mut self.values, &mut self.absences] {
+            outside::drop_each(zone.entries.drain().map(|entry| entry.kept.value));
+        }
+    }
+}
+
+/// Values that left a table, to be dropped when it is no longer borrowed. Most calls make one leave, or none.
+#[derive(Default)]
+pub(crate) struct Gone {
+    one: Value,
+    more: Vec<Value>,
+}
+
+impl Gone {
+    fn add(&mut self, value: Value) {
+        if value.is_none() {
+            return;
+        }
+        if self.one.is_none() {
+            self.one = value;
         } else {
-            Found::Hit(value)
+            self.more.push(value);
+        }
+    }
+}
+
+impl IntoIterator for Gone {
+    type Item = Value;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Value>, std::vec::IntoIter<Value>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let one = self.one.is_some().then_some(self.one);
+        one.into_iter().chain(self.more)
+    }
+}
+
+impl Zone {
+    fn new(capacity: usize, room: u64) -> Self {
+        Self {
+            entries: HashTable::new(),
+            capacity,
+            room,
+            bytes: 0,
+            hand: 0,
         }
     }
 
-    /// Keeps an entry, and leaves in its place what goes for it.
-    pub(super) fn put(&mut self, key: &CacheKey, kept: &mut Kept, slots: &Slots) {
+    #[inline]
+    fn find(&mut self, key: &CacheKey, hash: u64) -> Option<&mut Entry> {
+        // By the hash alone, so that the loop over a group's candidates holds no call, and its registers stay where they are.
+        // Two keys that share all 64 bits of a secret hash evict each other, if that ever happens.
+        let entry = self
+            .entries
+            .find_mut(hash, |entry| entry.key.hash_value() == hash);
+        entry.filter(|entry| entry.key.as_bytes() == key.as_bytes())
+    }
+
+    fn put(&mut self, key: &CacheKey, kept: Kept, slots: &Slots, gone: &mut Gone) {
+        let weight = u64::from(kept.weight);
+        if self.capacity == 0 || weight > self.room / LARGEST {
+            self.remove(key, gone);
+            return gone.add(kept.value);
+        }
+
         let hash = key.hash_value();
         if let Some(old) = (self.entries).find_mut(hash, |entry| entry.key.hash_value() == hash) {
             if old.key != *key {
                 old.key = key.clone();
             }
             old.visited = false;
-            std::mem::swap(&mut old.kept, kept);
-            return;
-        }
-        if self.capacity == 0 {
-            return;
-        }
-
-        let gone = if self.entries.len() >= self.capacity {
-            self.evict(slots)
+            let old = std::mem::replace(&mut old.kept, kept);
+            self.bytes = self.bytes - u64::from(old.weight) + weight;
+            gone.add(old.value);
         } else {
-            None
-        };
-        let entry = Entry {
-            key: key.clone(),
-            kept: Kept {
-                value: std::mem::replace(&mut kept.value, gone),
-                ..*kept
-            },
-            visited: false,
-        };
-        self.entries
-            .insert_unique(hash, entry, |entry| entry.key.hash_value());
-        self.entries_changed();
-    }
-
-    /// Takes out what is no longer valid, and gives memory back if little is left.
-    pub(super) fn sweep(&mut self, slots: &Slots, now: Moment) -> Vec<Value> {
-        let is_gone = |entry: &mut Entry| {
-            let Kept {
-                number, expires, ..
-            } = entry.kept;
-            expires <= now || number < slots.floor(entry.key.hash_value())
-        };
-        let gone = self
-            .entries
-            .extract_if(is_gone)
-            .map(|entry| entry.kept.value)
-            .collect();
-        self.entries_changed();
-
-        if is_sparse(&self.entries) {
-            self.entries.shrink_to_fit(|entry| entry.key.hash_value());
+            if self.entries.len() >= self.capacity {
+                self.evict(slots, gone);
+            }
+            let entry = Entry {
+                key: key.clone(),
+                kept,
+                visited: false,
+            };
+            self.entries
+                .insert_unique(hash, entry, |entry| entry.key.hash_value());
+            self.bytes += weight;
         }
-        gone
+        while self.bytes > self.room && self.evict(slots, gone) {}
     }
 
-    /// Turns the hand until it meets an entry that was not hit since its last pass, or is no longer valid. Returns its value.
-    fn evict(&mut self, slots: &Slots) -> Value {
+    fn remove(&mut self, key: &CacheKey, gone: &mut Gone) {
+        let hash = key.hash_value();
+        let found = self
+            .entries
+            .find_entry(hash, |entry| entry.key.hash_value() == hash);
+        if let Ok(found) = found {
+            let (entry, _) = found.remove();
+            self.bytes -= u64::from(entry.kept.weight);
+            gone.add(entry.kept.value);
+        }
+    }
+
+    /// Turns the hand until it meets an entry that was not hit since its last pass, or is no longer valid, and takes it out.
+    /// Returns whether there was one.
+    fn evict(&mut self, slots: &Slots, gone: &mut Gone) -> bool {
         // Twice round at most: the first round clears every mark.
         let buckets = self.entries.num_buckets();
         for _ in 0..2 * buckets {
@@ -215,23 +357,31 @@ impl Table {
                 continue;
             }
 
-            let value = entry.kept.value.take();
             if let Ok(entry) = self.entries.get_bucket_entry(index) {
-                entry.remove();
+                let (entry, _) = entry.remove();
+                self.bytes -= u64::from(entry.kept.weight);
+                gone.add(entry.kept.value);
+                return true;
             }
-            return value;
         }
-        None
+        false
     }
 
-    fn entries_changed(&self) {
-        self.counters.entries(self.entries.len() as u64);
-    }
-}
+    fn sweep(&mut self, slots: &Slots, now: Moment, gone: &mut Gone) {
+        let is_gone = |entry: &mut Entry| {
+            let Kept {
+                number, expires, ..
+            } = entry.kept;
+            expires <= now || number < slots.floor(entry.key.hash_value())
+        };
+        for entry in self.entries.extract_if(is_gone) {
+            self.bytes -= u64::from(entry.kept.weight);
+            gone.add(entry.kept.value);
+        }
 
-impl Drop for Table {
-    fn drop(&mut self) {
-        self.threads.leave(&self.counters);
+        if is_sparse(&self.entries) {
+            self.entries.shrink_to_fit(|entry| entry.key.hash_value());
+        }
     }
 }
 
@@ -244,4 +394,13 @@ fn is_below(number: Number, floor: Number) -> bool {
 /// Returns whether memory is to be given back.
 fn is_sparse(entries: &HashTable<Entry>) -> bool {
     entries.len() * 4 < entries.capacity()
+}
+
+/// Returns after how many hits the next is sampled: any number from one to twice `every`, so `every` on average. By the
+/// key's secret hash and not by a fixed period, which falls on one key alone when requests make as many lookups.
+#[cold]
+pub(crate) fn pause(hash: u64, hits: u64, every: u64) -> u64 {
+    let mut mixed = hash ^ hits.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    1 + (mixed >> 32) % (2 * every - 1)
 }

@@ -6,7 +6,7 @@ use tidings_core::CacheKey;
 
 use crate::{
     fence::number::Moment,
-    level1::table::{Found, Kept, Place, Shared, Table, Value},
+    level1::table::{Attach, Found, Gone, Kept, Place, Shared, Table},
     stats::ThreadCounters,
     sync::{Arc, thread_local},
 };
@@ -48,23 +48,24 @@ pub(crate) fn get<T: Any + Send + Sync>(shared: &Shared, key: &CacheKey) -> Foun
     found.unwrap_or(Found::Miss)
 }
 
-/// Keeps a value on this thread, if it is attached. Returns what had to leave, or else could not stay.
-pub(crate) fn put(shared: &Shared, key: &CacheKey, mut kept: Kept) -> Value {
-    // Exchanged in place: what travels through closures and options is written in one piece size and read in another.
-    let exchanged = &mut kept;
-    with_table(shared, move |table| {
-        table.put(key, exchanged, &shared.slots);
-    });
-    kept.value
+/// Returns when what this thread holds of a key was read from its backing store.
+pub(crate) fn read_of(shared: &Shared, key: &CacheKey) -> Option<Moment> {
+    with_table(shared, |table| table.read_of(key)).flatten()
 }
 
-/// Counts for this thread; `None` if it is not attached.
+/// Keeps a value on this thread, if it has an L1. Returns what had to leave.
+pub(crate) fn put(shared: &Shared, key: &CacheKey, kept: Kept) -> Gone {
+    let gone = with_table(shared, |table| table.put(key, kept, &shared.slots));
+    gone.unwrap_or_default()
+}
+
+/// Counts for this thread; `None` if it has no L1.
 pub(crate) fn count<R>(shared: &Shared, count: impl FnOnce(&ThreadCounters) -> R) -> Option<R> {
     with_table(shared, |table| count(&table.counters))
 }
 
 /// Takes out what is no longer valid.
-pub(crate) fn sweep(shared: &Shared, now: Moment) -> Vec<Value> {
+pub(crate) fn sweep(shared: &Shared, now: Moment) -> Gone {
     let gone = THREAD.try_with(|thread| {
         let mut thread = thread.try_borrow_mut().ok()?;
         let mut tables = thread.tables.iter_mut();
@@ -105,13 +106,15 @@ pub(crate) fn attach(shared: &Shared, label: &str) -> ThreadGuard {
 
 #[inline]
 fn with_table<R>(shared: &Shared, run: impl FnOnce(&mut Table) -> R) -> Option<R> {
+    let mut ended = None;
     let result = THREAD.try_with(|thread| {
         let mut thread = thread.try_borrow_mut().ok()?;
         if thread.table(shared.place).is_none() {
-            thread.add_table(shared)?;
+            ended = Some(thread.add_table(shared)?);
         }
         Some(run(thread.table(shared.place)?))
     });
+    drop(ended); // values of other caches, with the thread no longer borrowed
     result.ok().flatten()
 }
 
@@ -132,12 +135,32 @@ impl Thread {
         Some(())
     }
 
-    /// Adds the table of a cache, if the thread is attached to its node.
+    /// Adds the table of a cache, if the thread is attached to its node or attaches by itself. Returns the tables of nodes
+    /// that have gone, to be dropped once the thread is no longer borrowed.
     #[cold]
-    fn add_table(&mut self, shared: &Shared) -> Option<()> {
-        let node = self.nodes.iter().find(|other| other.node == shared.node)?;
-        self.tables.push(Table::new(shared, &node.label));
-        Some(())
+    fn add_table(&mut self, shared: &Shared) -> Option<Vec<Table>> {
+        let attached = self
+            .nodes
+            .iter()
+            .position(|other| other.node == shared.node);
+        let index = match (attached, shared.attach) {
+            (Some(index), _) => index,
+            (None, Attach::ByHand) => return None,
+            (None, Attach::AtFirstUse) => {
+                self.nodes.push(Attached {
+                    node: shared.node,
+                    alive: Weak::clone(&shared.alive),
+                    label: own_label(),
+                    guards: 1, // its own: it lasts as long as the thread
+                });
+                self.nodes.len() - 1
+            }
+        };
+        self.tables
+            .push(Table::new(shared, &self.nodes[index].label));
+
+        self.nodes.retain(|other| other.alive.strong_count() > 0);
+        Some(self.take_detached())
     }
 
     /// Takes the tables of nodes that the thread is no longer attached to, to be dropped once it is no longer borrowed.
@@ -146,6 +169,11 @@ impl Thread {
         let is_detached = |table: &mut Table| !nodes.iter().any(|node| node.node == table.node);
         tables.extract_if(.., is_detached).collect()
     }
+}
+
+/// Returns the label of a thread that attached by itself: its name, if it has one.
+fn own_label() -> Arc<str> {
+    std::thread::current().name().unwrap_or("unnamed").into()
 }
 
 /// A thread's L1. It dies with this guard, or with the thread.

@@ -5,20 +5,63 @@ use std::any::Any;
 use serde::Serialize;
 use tidings_core::CacheKey;
 
-use crate::{error::GetError, sync::Arc};
+use crate::{error::GetError, level2::size::size_of_value, sync::Arc};
 
-/// What can be cached: `Clone + Serialize + Send + Sync + 'static`.
+/// What can be cached. Every `Clone + Serialize + Send + Sync + 'static` is: serde tells its bytes and shows it as JSON.
 ///
-/// Cloned once for each worker's L1. Serialized to count its bytes when it is filled, and to JSON for
-/// [`Cache::probe_json`](crate::Cache::probe_json); so a field that serde skips counts nothing.
-pub trait Cacheable: Clone + Serialize + Send + Sync + 'static {}
+/// Cloned once for each worker's L1. A field that serde skips weighs nothing, and nor does room that a value keeps without
+/// using it, as a `Vec` with spare capacity does.
+///
+/// # Values that do not serialize
+///
+/// A type of your own without `Serialize` says itself what it weighs:
+///
+/// ```
+/// use tidings_cache::{Cache, CacheKey, Cacheable, GetOptions};
+///
+/// #[derive(Clone)]
+/// struct Pattern {
+///     program: Vec<u8>,
+/// }
+///
+/// impl Cacheable for Pattern {
+///     fn weight(&self) -> Option<u64> {
+///         Some((size_of::<Self>() + self.program.capacity()) as u64)
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cache = Cache::builder().build()?;
+/// let pattern = Pattern { program: vec![0; 1_000] };
+/// cache.set(&CacheKey::new("patterns", &["a"]), Some(pattern), GetOptions::default())?;
+/// # Ok(()) }
+/// ```
+pub trait Cacheable: Clone + Send + Sync + 'static {
+    /// Returns the bytes that the value takes; `None` if that cannot be told, and then it is not kept.
+    ///
+    /// Called once, before the value enters the cache. Called from no lock.
+    fn weight(&self) -> Option<u64>;
 
-impl<V: Clone + Serialize + Send + Sync + 'static> Cacheable for V {}
+    /// Returns the value for people to read ([`Cache::probe_json`](crate::Cache::probe_json)); `None` if it has no JSON.
+    fn json(&self) -> Option<serde_json::Value> {
+        None
+    }
+}
+
+impl<V: Clone + Serialize + Send + Sync + 'static> Cacheable for V {
+    fn weight(&self) -> Option<u64> {
+        size_of_value(self).ok()
+    }
+
+    fn json(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(self).ok()
+    }
+}
 
 /// A value whose type was erased.
 pub(crate) trait Stored: Any + Send + Sync {
     fn type_name(&self) -> &'static str;
-    fn json(&self) -> Result<serde_json::Value, serde_json::Error>;
+    fn to_json(&self) -> Option<serde_json::Value>;
 }
 
 impl<V: Cacheable> Stored for V {
@@ -26,8 +69,8 @@ impl<V: Cacheable> Stored for V {
         std::any::type_name::<V>()
     }
 
-    fn json(&self) -> Result<serde_json::Value, serde_json::Error> {
-        serde_json::to_value(self)
+    fn to_json(&self) -> Option<serde_json::Value> {
+        self.json()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
         key::{Carried, Name, StoredKey},
         stored::Stored,
     },
+    outside,
     sync::Arc,
 };
 
@@ -33,7 +34,8 @@ pub(crate) struct Held<V> {
     pub(crate) value: V,
     /// The sequence when its load began, or when it was set.
     pub(crate) number: Number,
-    pub(crate) born: Moment,
+    /// When its load began, or when it was set.
+    pub(crate) read: Moment,
     pub(crate) expires: Moment,
     pub(crate) weight: u32,
     pub(crate) extra: Option<Arc<Extra>>,
@@ -47,6 +49,13 @@ pub(crate) struct Extra {
     pub(crate) refresh_at: Moment,
     /// The bound on its staleness: no new time goes beyond it.
     pub(crate) until: Moment,
+}
+
+/// When an entry was read, and when it expires.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) read: Moment,
+    pub(crate) expires: Moment,
 }
 
 pub(crate) type Present = Held<Arc<dyn Stored>>;
@@ -66,10 +75,17 @@ impl<V> Held<V> {
         Held {
             value: map(self.value),
             number: self.number,
-            born: self.born,
+            read: self.read,
             expires: self.expires,
             weight: self.weight,
             extra: self.extra,
+        }
+    }
+
+    pub(crate) fn times(&self) -> Times {
+        Times {
+            read: self.read,
+            expires: self.expires,
         }
     }
 
@@ -141,13 +157,23 @@ pub(crate) struct Removed {
 }
 
 impl Removed {
+    /// Takes in an entry that did not get into its zone.
+    pub(crate) fn refused(held: Found) -> Self {
+        let mut removed = Self::default();
+        removed.refused = Some(held);
+        removed
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.present.len() + self.absent.len()
     }
 
-    pub(crate) fn extend(&mut self, other: Self) {
-        self.present.extend(other.present);
-        self.absent.extend(other.absent);
+    pub(crate) fn extend(&mut self, mut other: Self) {
+        self.present.append(&mut other.present);
+        self.absent.append(&mut other.absent);
+        if self.refused.is_none() {
+            self.refused = other.refused.take();
+        }
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &StoredKey> {
@@ -160,6 +186,15 @@ impl Removed {
         let present = self.present.iter().map(|(key, held)| (key, held.tags()));
         let absent = self.absent.iter().map(|(key, held)| (key, held.tags()));
         present.chain(absent).filter(|(_, tags)| !tags.is_empty())
+    }
+}
+
+impl Drop for Removed {
+    /// Values are code of others: each is dropped by itself. Not to be done with a lock held.
+    fn drop(&mut self) {
+        outside::drop_each(std::mem::take(&mut self.present));
+        outside::drop_each(std::mem::take(&mut self.absent));
+        outside::drop_each(self.refused.take());
     }
 }
 
@@ -194,6 +229,27 @@ impl Level2 {
             Some(held) => Some(held.map(Some)),
             None => self.absent.get(name).map(|held| held.map(|()| None)),
         }
+    }
+
+    /// Asks something of what a key holds, without counting as a hit and without taking part in the value: so this may be
+    /// done under any lock.
+    pub(crate) fn inspect<R>(
+        &self,
+        name: &Name<'_>,
+        ask: impl Fn(&Times, &[Tag]) -> R,
+    ) -> Option<R> {
+        let mut answer = None;
+        self.present.remove_if(name, |held| {
+            answer = Some(ask(&held.times(), held.tags()));
+            false
+        });
+        if answer.is_none() {
+            self.absent.remove_if(name, |held| {
+                answer = Some(ask(&held.times(), held.tags()));
+                false
+            });
+        }
+        answer
     }
 
     /// Returns what a key holds, without counting as a hit.
@@ -257,6 +313,20 @@ impl Level2 {
             .absent
             .extend(self.absent.remove_if(name, |held| held.number < below));
         removed
+    }
+
+    /// Returns how many entries a cache has. Costs a read of each entry's key.
+    pub(crate) fn count(&self, cache: u32) -> usize {
+        let count = std::cell::Cell::new(0);
+        self.present.retain(|key, _| {
+            count.set(count.get() + usize::from(key.cache() == cache));
+            true
+        });
+        self.absent.retain(|key, _| {
+            count.set(count.get() + usize::from(key.cache() == cache));
+            true
+        });
+        count.get()
     }
 
     /// Takes out what `leaves` says of either zone.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    answer::tag::Tag,
+    answer::{tag::Tag, ttl::Ttl},
     error::OptionError,
     options::{
         policy::Policy,
@@ -40,41 +40,83 @@ struct Set {
 
 macro_rules! setters {
     () => {
-        /// How long a value is served; zero is for ever, which is the default.
-        pub fn ttl(mut self, ttl: Duration) -> Self {
-            self.overrides().ttl = Some(ttl);
+        /// How long a value is served: [`Ttl::Never`](crate::Ttl) by default. Under a ttl of zero nothing is kept.
+        pub fn ttl(mut self, ttl: impl Into<Ttl>) -> Self {
+            self.overrides().ttl = Some(ttl.into());
             self
         }
 
-        /// How long an absence is served; zero is for ever, which is the default.
-        pub fn neg_ttl(mut self, ttl: Duration) -> Self {
-            self.overrides().neg_ttl = Some(ttl);
+        /// Values never expire: the word for [`Ttl::Never`](crate::Ttl).
+        pub fn no_ttl(self) -> Self {
+            self.ttl(Ttl::Never)
+        }
+
+        /// How long an absence is served: one minute by default. Under a ttl of zero none is kept.
+        pub fn neg_ttl(mut self, ttl: impl Into<Ttl>) -> Self {
+            self.overrides().neg_ttl = Some(ttl.into());
             self
         }
 
-        /// When a load fails or is late: serve the expired value, for this much longer. Zero, the default, never does.
+        /// When a load fails or is late: serve the expired value, until this long after it expired. Zero, the default, never
+        /// does.
+        ///
+        /// Such an answer says so each time ([`Outcome::Stale`](crate::Outcome)) and is counted. While loads fail, the next
+        /// is tried in the background after an eighth of the time that is left.
         pub fn resurrect_ttl(mut self, ttl: Duration) -> Self {
             self.overrides().resurrect_ttl = Some(ttl);
             self
         }
 
-        /// How long those who wait for a load wait; zero is for ever, the default is ten seconds.
-        pub fn deadline(mut self, deadline: Duration) -> Self {
-            self.overrides().deadline = Some(deadline);
-            self
-        }
-
-        /// Serves no entry that was read from its source longer ago, whatever its ttl says and whatever fails; zero, the
-        /// default, is no bound. It counts from the start of the load, or from the [`set`](crate::Cache::set), and like a
-        /// ttl it holds for what is loaded or set under it.
+        /// How long this caller waits for a load, its own or another's: ten seconds by default.
         ///
-        /// For sources that others change without telling this node. What it is told of is gone at once.
-        pub fn max_staleness(mut self, bound: Duration) -> Self {
-            self.overrides().max_staleness = Some(bound);
+        /// A load has as long as the longest deadline of its callers, from its own start. After that it gives its permit
+        /// back and goes on, so that what it reads may still fill, until [`abandon_after`](Self::abandon_after) ends it.
+        pub fn deadline(mut self, deadline: Duration) -> Self {
+            self.overrides().deadline = Some(Ttl::After(deadline));
             self
         }
 
-        /// Loads anew in the background once this share of the ttl has passed; zero, the default, never does.
+        /// Waits for a load for as long as it takes.
+        pub fn no_deadline(mut self) -> Self {
+            self.overrides().deadline = Some(Ttl::Never);
+            self
+        }
+
+        /// Ends a load that has taken this long, whatever its callers said: one minute by default, or the deadline if that
+        /// is longer.
+        pub fn abandon_after(mut self, after: impl Into<Ttl>) -> Self {
+            self.overrides().abandon_after = Some(after.into());
+            self
+        }
+
+        /// How long this caller waits for a load if the expired value may be served in its place
+        /// ([`resurrect_ttl`](Self::resurrect_ttl)): as long as the deadline says, by default. The load goes on.
+        pub fn stale_after(mut self, after: Duration) -> Self {
+            self.overrides().stale_after = Some(after);
+            self
+        }
+
+        /// Serves no entry that was read from its backing store this long ago or longer, whatever its ttl says and whatever
+        /// fails. There is no bound by default. Age counts from the start of the load, or from the
+        /// [`set`](crate::Cache::set).
+        ///
+        /// On a cache it is kept with what is loaded or set. On a call it also bounds what that call is answered with,
+        /// whoever loaded it: such a call asks L2 and not L1, and does not join a load that began too long ago. It takes the
+        /// result of a load that it began itself however long that took.
+        ///
+        /// For backing stores that others change without telling this node. What it is told of is gone at once.
+        pub fn max_staleness(mut self, bound: Duration) -> Self {
+            self.overrides().max_staleness = Some(Ttl::After(bound));
+            self
+        }
+
+        /// Sets no bound on staleness.
+        pub fn no_max_staleness(mut self) -> Self {
+            self.overrides().max_staleness = Some(Ttl::Never);
+            self
+        }
+
+        /// Reloads in the background once this fraction of the ttl has passed; zero, the default, never does.
         pub fn refresh_early(mut self, share: f64) -> Self {
             self.overrides().refresh_early = Some(share);
             self
@@ -122,6 +164,15 @@ impl GetOptions {
         }
     }
 
+    /// Returns whether the call bounds the staleness of what it is answered with.
+    #[inline]
+    pub(crate) fn bounds_staleness(&self) -> bool {
+        match &self.0 {
+            None => false,
+            Some(set) => set.terms.max_staleness.is_some(),
+        }
+    }
+
     pub(crate) fn terms(&self) -> Option<&Overrides> {
         self.0.as_ref().map(|set| &set.terms)
     }
@@ -152,26 +203,29 @@ mod tests {
     #[test]
     fn a_call_beats_its_cache_and_a_setting_beats_the_policy_beside_it() {
         let cache = Overrides {
-            ttl: Some(SECOND),
-            neg_ttl: Some(2 * SECOND),
+            ttl: Some(SECOND.into()),
+            neg_ttl: Some((2 * SECOND).into()),
             policy: Some(Policy::reference()),
             ..Overrides::default()
         };
         let plain = Terms::resolve(&Overrides::default(), &cache);
-        assert_eq!((plain.ttl, plain.neg_ttl), (SECOND, 2 * SECOND));
+        assert_eq!(
+            (plain.ttl, plain.neg_ttl),
+            (SECOND.into(), (2 * SECOND).into())
+        );
         assert!(plain.resurrect_ttl > Duration::ZERO && plain.jitter > 0.0);
         let call = GetOptions::default().ttl(5 * SECOND).jitter(0.0);
         let terms = Terms::resolve(call.terms().unwrap(), &cache);
         assert_eq!(
             (terms.ttl, terms.neg_ttl, terms.jitter),
-            (5 * SECOND, 2 * SECOND, 0.0)
+            ((5 * SECOND).into(), (2 * SECOND).into(), 0.0)
         );
         let call = GetOptions::default().policy(Policy::revocable());
         let terms = Terms::resolve(call.terms().unwrap(), &cache);
         assert_eq!(terms.resurrect_ttl, Duration::ZERO);
         assert_eq!(
             terms.neg_ttl,
-            5 * SECOND,
+            Ttl::After(5 * SECOND),
             "the policy of a call beats what its cache set"
         );
     }
@@ -197,6 +251,14 @@ mod tests {
                 GetOptions::default().resurrect_ttl(Duration::MAX),
             ),
             ("deadline", GetOptions::default().deadline(Duration::MAX)),
+            (
+                "abandon_after",
+                GetOptions::default().abandon_after(Duration::MAX),
+            ),
+            (
+                "stale_after",
+                GetOptions::default().stale_after(Duration::MAX),
+            ),
             (
                 "max_staleness",
                 GetOptions::default().max_staleness(Duration::MAX),

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use tidings_core::CacheKey;
+use tidings_core::entropy::Entropy;
 
 use crate::{
+    answer::ttl::Ttl,
     fence::number::{Moment, nanoseconds},
     options::terms::Terms,
 };
@@ -19,21 +20,29 @@ pub(crate) struct Lifetime {
     pub(crate) until: Moment,
 }
 
+/// Returns the moment at which a limit that begins at `start` is reached.
+pub(crate) fn limit(start: Moment, limit: Ttl) -> Moment {
+    match limit {
+        Ttl::Never => Moment::NEVER,
+        Ttl::After(after) => start.plus(after),
+    }
+}
+
 impl Lifetime {
     /// Returns the times of an entry that is filled now and was read from its backing store at `read`.
     pub(crate) fn new(
-        key: &CacheKey,
         terms: &Terms,
-        ttl: Duration,
+        ttl: Ttl,
         read: Moment,
         now: Moment,
+        entropy: &dyn Entropy,
     ) -> Self {
-        let until = if terms.max_staleness.is_zero() {
-            Moment::NEVER
-        } else {
-            read.plus(terms.max_staleness)
+        let until = limit(read, terms.max_staleness);
+        let ttl = match ttl {
+            Ttl::Never => nanoseconds(until.since(now)),
+            Ttl::After(ttl) => shortened(ttl, terms, entropy).min(nanoseconds(until.since(now))),
         };
-        if ttl.is_zero() && until == Moment::NEVER {
+        if ttl >= nanoseconds(Moment::NEVER.since(now)) {
             return Self {
                 expires: Moment::NEVER,
                 refresh_at: Moment::NEVER,
@@ -41,14 +50,6 @@ impl Lifetime {
             };
         }
 
-        let longest = nanoseconds(until.since(now));
-        let ttl = if ttl.is_zero() {
-            longest
-        } else {
-            let ttl = nanoseconds(ttl);
-            let short = (ttl as f64 * terms.jitter * fraction(key, now)) as u64;
-            (ttl - short.min(ttl)).max(1).min(longest)
-        };
         let refresh_at = if terms.refresh_early > 0.0 {
             Moment(
                 now.0
@@ -70,11 +71,10 @@ impl Lifetime {
     }
 }
 
-/// Returns a fraction in 0..1 that differs between keys, and for one key between moments. The key's hash is secret, so
-/// this cannot be foretold either.
-fn fraction(key: &CacheKey, now: Moment) -> f64 {
-    let mut mixed = key.hash_value() ^ now.0.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (mixed >> 11) as f64 / (1_u64 << 53) as f64
+/// Returns a ttl after jitter, in nanoseconds; no ttl becomes zero by it. Without jitter no chance is asked for.
+fn shortened(ttl: Duration, terms: &Terms, entropy: &dyn Entropy) -> u64 {
+    let ttl = nanoseconds(ttl);
+    let most = (ttl as f64 * terms.jitter) as u64;
+    let short = if most == 0 { 0 } else { entropy.below(most) };
+    (ttl - short.min(ttl)).max(1)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    answer::tag::Tag,
+    answer::{tag::Tag, ttl::Ttl},
     error::OptionError,
     options::policy::{Kind, Policy},
 };
@@ -37,11 +37,13 @@ pub(crate) fn check_tags(tags: &[Tag]) -> Result<(), OptionError> {
 /// What was set at one level.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Overrides {
-    pub(crate) ttl: Option<Duration>,
-    pub(crate) neg_ttl: Option<Duration>,
+    pub(crate) ttl: Option<Ttl>,
+    pub(crate) neg_ttl: Option<Ttl>,
     pub(crate) resurrect_ttl: Option<Duration>,
-    pub(crate) max_staleness: Option<Duration>,
-    pub(crate) deadline: Option<Duration>,
+    pub(crate) max_staleness: Option<Ttl>,
+    pub(crate) deadline: Option<Ttl>,
+    pub(crate) abandon_after: Option<Ttl>,
+    pub(crate) stale_after: Option<Duration>,
     pub(crate) refresh_early: Option<f64>,
     pub(crate) jitter: Option<f64>,
     pub(crate) policy: Option<Policy>,
@@ -51,7 +53,7 @@ impl Policy {
     pub(crate) fn overrides(self) -> Overrides {
         match self.0 {
             Kind::Revocable => Overrides {
-                neg_ttl: Some(Duration::from_secs(5)),
+                neg_ttl: Some(Ttl::After(Duration::from_secs(5))),
                 ..Overrides::default()
             },
             Kind::Reference => Overrides {
@@ -66,11 +68,13 @@ impl Policy {
 
 impl Overrides {
     pub(crate) fn check(&self) -> Result<(), OptionError> {
-        check_duration("ttl", self.ttl)?;
-        check_duration("neg_ttl", self.neg_ttl)?;
+        check_ttl("ttl", self.ttl)?;
+        check_ttl("neg_ttl", self.neg_ttl)?;
+        check_ttl("max_staleness", self.max_staleness)?;
+        check_ttl("deadline", self.deadline)?;
+        check_ttl("abandon_after", self.abandon_after)?;
         check_duration("resurrect_ttl", self.resurrect_ttl)?;
-        check_duration("max_staleness", self.max_staleness)?;
-        check_duration("deadline", self.deadline)?;
+        check_duration("stale_after", self.stale_after)?;
         if let Some(share) = self.refresh_early
             && !(0.0..1.0).contains(&share)
         {
@@ -92,7 +96,7 @@ impl Overrides {
         Ok(())
     }
 
-    /// What may be revoked is never served after its time, whoever asks.
+    /// Refuses to serve stale what may be revoked, whichever call asks.
     pub(crate) fn check_resurrect(&self, policy: Option<Policy>) -> Result<(), OptionError> {
         match self.resurrect_ttl {
             Some(ttl) if !ttl.is_zero() && policy.is_some_and(Policy::never_stale) => {
@@ -107,10 +111,29 @@ impl Overrides {
     }
 }
 
-pub(crate) fn check_duration(
+/// Refuses a number outside of its range.
+pub(crate) fn check_range(
     option: &'static str,
-    value: Option<Duration>,
+    value: u64,
+    least: u64,
+    most: u64,
+    allowed: &'static str,
 ) -> Result<(), OptionError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(OptionError {
+        option,
+        value: value.to_string(),
+        allowed,
+    })
+}
+
+pub(crate) fn check_ttl(option: &'static str, value: Option<Ttl>) -> Result<(), OptionError> {
+    check_duration(option, value.and_then(Ttl::duration))
+}
+
+fn check_duration(option: &'static str, value: Option<Duration>) -> Result<(), OptionError> {
     match value {
         Some(value) if value > LONGEST_DURATION => Err(OptionError {
             option,
@@ -121,17 +144,26 @@ pub(crate) fn check_duration(
     }
 }
 
-/// What holds for one load, resolved. Zero durations are "none".
+/// What holds for one call, resolved.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Terms {
-    pub(crate) ttl: Duration,
-    pub(crate) neg_ttl: Duration,
+    pub(crate) ttl: Ttl,
+    pub(crate) neg_ttl: Ttl,
     pub(crate) resurrect_ttl: Duration,
-    pub(crate) max_staleness: Duration,
-    pub(crate) deadline: Duration,
+    pub(crate) max_staleness: Ttl,
+    pub(crate) deadline: Ttl,
+    pub(crate) abandon_after: Ttl,
+    pub(crate) stale_after: Option<Duration>,
     pub(crate) refresh_early: f64,
     pub(crate) jitter: f64,
 }
+
+/// How long a caller waits for a load.
+const DEADLINE: Ttl = Ttl::After(Duration::from_secs(10));
+/// After how long a load is ended.
+const ABANDON_AFTER: Duration = Duration::from_secs(60);
+/// How long an absence is served.
+const NEG_TTL: Ttl = Ttl::After(Duration::from_secs(60));
 
 impl Terms {
     /// Per call over per cache over default; at each level a policy fills what was not set beside it.
@@ -142,23 +174,28 @@ impl Terms {
             Some(*cache),
             cache.policy.map(Policy::overrides),
         ];
+        let limit = |field: fn(&Overrides) -> Option<Ttl>| levels.iter().flatten().find_map(field);
         let first =
             |field: fn(&Overrides) -> Option<Duration>| levels.iter().flatten().find_map(field);
         let share = |field: fn(&Overrides) -> Option<f64>| levels.iter().flatten().find_map(field);
-        let never_stale = call
-            .policy
-            .or(cache.policy)
-            .is_some_and(Policy::never_stale);
+
+        let policy = call.policy.or(cache.policy);
+        let never_stale = policy.is_some_and(Policy::never_stale);
+        let resurrect_ttl = if never_stale {
+            Duration::ZERO
+        } else {
+            first(|level| level.resurrect_ttl).unwrap_or_default()
+        };
+        let deadline = limit(|level| level.deadline).unwrap_or(DEADLINE);
+        let longest = deadline.duration().unwrap_or_default().max(ABANDON_AFTER);
         Self {
-            ttl: first(|level| level.ttl).unwrap_or_default(),
-            neg_ttl: first(|level| level.neg_ttl).unwrap_or_default(),
-            resurrect_ttl: if never_stale {
-                Duration::ZERO
-            } else {
-                first(|level| level.resurrect_ttl).unwrap_or_default()
-            },
-            max_staleness: first(|level| level.max_staleness).unwrap_or_default(),
-            deadline: first(|level| level.deadline).unwrap_or(Duration::from_secs(10)),
+            ttl: limit(|level| level.ttl).unwrap_or(Ttl::Never),
+            neg_ttl: limit(|level| level.neg_ttl).unwrap_or(NEG_TTL),
+            resurrect_ttl,
+            max_staleness: limit(|level| level.max_staleness).unwrap_or(Ttl::Never),
+            deadline,
+            abandon_after: limit(|level| level.abandon_after).unwrap_or(Ttl::After(longest)),
+            stale_after: first(|level| level.stale_after),
             refresh_early: share(|level| level.refresh_early).unwrap_or_default(),
             jitter: share(|level| level.jitter).unwrap_or_default(),
         }

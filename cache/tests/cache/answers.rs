@@ -1,6 +1,6 @@
 //! What a `get` answers, and how.
 
-use tidings_cache::{Cache, Entry, GetError, GetOptions, Outcome};
+use tidings_cache::{Attach, Cache, Entry, GetError, GetOptions, Outcome};
 
 use crate::kit::{Failure, Source, k, key};
 
@@ -33,7 +33,7 @@ async fn values_of_every_kind_round_trip_through_both_levels() {
         id: u64,
         name: Option<String>,
     }
-    let cache = Cache::builder().build().unwrap();
+    let cache = Cache::builder().attach(Attach::ByHand).build().unwrap();
     let row = Row { id: 1, name: None };
     round_trip(&cache, "struct", row).await;
     round_trip(&cache, "string", "text".to_owned()).await;
@@ -52,19 +52,19 @@ async fn the_outcome_is_told_for_values_and_absences() {
         let source = Source::default();
         let ask = || cache.get_entry::<u64, _>(&key, GetOptions::default(), source.give(value));
         let guard = cache.attach_thread("first");
-        assert_eq!(ask().await.unwrap(), entry(value, Outcome::Loaded));
-        assert_eq!(ask().await.unwrap(), entry(value, Outcome::L1));
+        assert_eq!(told(ask().await), (value, Outcome::Loaded));
+        assert_eq!(told(ask().await), (value, Outcome::L1));
         drop(guard);
         let _other = cache.attach_thread("second");
-        assert_eq!(ask().await.unwrap(), entry(value, Outcome::L2));
-        assert_eq!(ask().await.unwrap(), entry(value, Outcome::L1));
+        assert_eq!(told(ask().await), (value, Outcome::L2));
+        assert_eq!(told(ask().await), (value, Outcome::L1));
         assert_eq!(source.loads(), 1);
     }
 }
 
-fn entry(value: Option<u64>, outcome: Outcome) -> Entry<u64> {
-    let value = value.map(std::sync::Arc::new);
-    Entry { value, outcome }
+fn told(answer: Result<Entry<u64>, GetError>) -> (Option<u64>, Outcome) {
+    let entry = answer.unwrap();
+    (entry.value.as_deref().copied(), entry.outcome)
 }
 
 /// ML10
@@ -108,7 +108,7 @@ async fn a_load_that_panics_is_an_error_and_the_next_call_loads_again() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&error, GetError::Panicked { message } if message.as_str() == "boom"),
+        matches!(&error, GetError::Panicked(panicked) if panicked.message == "boom"),
         "{error}"
     );
     let error = cache
@@ -116,7 +116,7 @@ async fn a_load_that_panics_is_an_error_and_the_next_call_loads_again() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&error, GetError::Panicked { message } if message.as_str() == "bang 1"),
+        matches!(&error, GetError::Panicked(panicked) if panicked.message == "bang 1"),
         "{error}"
     );
     let load = Source::default().give(Some(1_u64));
@@ -135,14 +135,10 @@ async fn without_a_load_a_hit_an_absence_and_a_miss_can_be_told_apart() {
     cache
         .set::<u64>(&key("absence"), None, GetOptions::default())
         .unwrap();
-    assert_eq!(
-        cache.cached(&key("value")).unwrap(),
-        Some(entry(Some(1), Outcome::L2))
-    );
-    assert_eq!(
-        cache.cached(&key("absence")).unwrap(),
-        Some(entry(None, Outcome::L2))
-    );
+    for (name, value) in [("value", Some(1)), ("absence", None)] {
+        let entry = cache.cached::<u64>(&key(name)).unwrap().unwrap();
+        assert_eq!(told(Ok(entry)), (value, Outcome::L2));
+    }
     assert_eq!(cache.cached::<u64>(&key("miss")).unwrap(), None);
 }
 

@@ -1,6 +1,6 @@
 //! G12: bounded memory.
 
-use tidings_cache::{Cache, GetOptions, Outcome};
+use tidings_cache::{Cache, GetOptions, Outcome, SetError};
 
 use crate::kit::{Source, k, key};
 
@@ -79,10 +79,18 @@ async fn what_is_heavier_than_the_whole_cache_is_served_and_not_kept() {
     cache
         .set(k(), Some(vec![0_u8; 1]), GetOptions::default())
         .unwrap();
-    cache
-        .set(k(), Some(vec![0_u8; 1 << 20]), GetOptions::default())
-        .unwrap();
+    let heavy = cache.set(k(), Some(vec![0_u8; 1 << 20]), GetOptions::default());
+    let Err(SetError::TooHeavy {
+        key,
+        weight,
+        allowed,
+    }) = heavy
+    else {
+        panic!("{heavy:?}");
+    };
+    assert!(key == "test:k" && weight > 1 << 20 && allowed < 1 << 20);
     assert!(cache.cached::<Vec<u8>>(k()).unwrap().is_none());
+    assert_eq!(cache.stats().refused_heavy, 3);
 }
 
 #[tokio::test]

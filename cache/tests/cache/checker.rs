@@ -17,7 +17,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tidings_cache::{Cache, GetOptions, ManualClock};
+use tidings_cache::{Cache, GetOptions, ManualClock, Ttl};
 use tokio::runtime::{Handle, Runtime};
 
 use self::places::{PLACES, Place, Places};
@@ -107,7 +107,9 @@ impl Check {
             8..11 => self.read(place, || {
                 let load = self.places.bulk_load();
                 let keys = &self.places.keys();
-                let options = GetOptions::default().deadline(Duration::ZERO);
+                let options = GetOptions::default()
+                    .no_deadline()
+                    .abandon_after(Ttl::Never);
                 let got = self
                     .runtime
                     .block_on(self.cache.get_bulk(keys, options, load));

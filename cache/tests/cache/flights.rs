@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use tidings_cache::{Cache, Cause, GetOptions, Origin, Outcome};
+use tidings_cache::{Attach, Cache, Cause, GetOptions, Origin, Outcome};
 
 use crate::kit::{Failure, Gate, Source, k, key, timed};
 
@@ -120,7 +120,11 @@ async fn a_caller_that_goes_away_leaves_no_waker_behind() {
 /// G2: an L1 may hold what L2 has evicted; a renewal replaces that too, also one that joins another caller's load.
 #[tokio::test]
 async fn a_renewal_that_joins_a_load_reaches_what_l2_had_evicted() {
-    let cache = Cache::builder().capacity(1 << 16).build().unwrap();
+    let cache = Cache::builder()
+        .attach(Attach::ByHand)
+        .capacity(1 << 16)
+        .build()
+        .unwrap();
     let _guard = cache.attach_thread("worker");
     cache.set(k(), Some(0_u64), GetOptions::default()).unwrap();
     let outcome = || {

@@ -13,6 +13,8 @@ mod kit;
 mod loads;
 mod names;
 mod nodes;
+mod outside;
+mod permits;
 mod published;
 mod stale;
 mod staleness;

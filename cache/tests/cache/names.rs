@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use tidings_cache::{Cache, CacheSettings, GetOptions, Outcome};
+use tidings_cache::{Attach, Cache, CacheSettings, GetOptions, Outcome};
 
 use crate::kit::{k, key};
 
@@ -245,7 +245,7 @@ async fn a_value_may_use_the_cache_while_it_is_cloned_or_dropped() {
 
 #[tokio::test]
 async fn each_thread_counts_for_itself_and_the_cache_for_all() {
-    let cache = Cache::builder().build().unwrap();
+    let cache = Cache::builder().attach(Attach::ByHand).build().unwrap();
     cache.set(k(), Some(1_u8), GetOptions::default()).unwrap();
     cache
         .set::<u8>(&key("absence"), None, GetOptions::default())
@@ -276,8 +276,8 @@ async fn each_thread_counts_for_itself_and_the_cache_for_all() {
 #[tokio::test]
 async fn a_thread_has_an_l1_of_each_node_for_as_long_as_any_of_its_guards() {
     let (one, other) = (
-        Cache::builder().build().unwrap(),
-        Cache::builder().build().unwrap(),
+        Cache::builder().attach(Attach::ByHand).build().unwrap(),
+        Cache::builder().attach(Attach::ByHand).build().unwrap(),
     );
     let outcome = |cache: &Cache| cache.cached::<u8>(k()).unwrap().unwrap().outcome;
     let first = one.attach_thread("worker");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidings_cache::{Cache, GetOptions, Loaded, ManualClock, Outcome};
+use tidings_cache::{Cache, GetOptions, Loaded, ManualClock, Outcome, Ttl};
 
 use crate::kit::{Source, k, key, timed};
 
@@ -65,12 +65,10 @@ async fn lives_for(
 
 /// ML6
 #[tokio::test]
-async fn no_time_means_for_ever_also_for_absence() {
+async fn what_never_expires_says_so_also_for_absence() {
     for options in [
-        GetOptions::default(),
-        GetOptions::default()
-            .ttl(Duration::ZERO)
-            .neg_ttl(Duration::ZERO),
+        GetOptions::default().neg_ttl(Ttl::Never),
+        GetOptions::default().no_ttl().neg_ttl(Ttl::Never),
     ] {
         let (builder, clock) = timed();
         let cache = builder.build().unwrap();
@@ -155,9 +153,9 @@ async fn sweep_drops_what_is_no_longer_valid() {
     let cache = builder.build().unwrap();
     let _guard = cache.attach_thread("worker");
     for (name, ttl) in [
-        ("short", SECOND),
-        ("revoked", Duration::ZERO),
-        ("good", Duration::ZERO),
+        ("short", Ttl::After(SECOND)),
+        ("revoked", Ttl::Never),
+        ("good", Ttl::Never),
     ] {
         cache
             .set(&key(name), Some(1_u8), GetOptions::default().ttl(ttl))

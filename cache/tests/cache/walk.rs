@@ -5,7 +5,9 @@
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
-use tidings_cache::{Cache, CacheKey, Cause, GetOptions, Loaded, ManualClock, Origin, ThreadGuard};
+use tidings_cache::{
+    Attach, Cache, CacheKey, Cause, GetOptions, Loaded, ManualClock, Origin, ThreadGuard, Ttl,
+};
 
 /// Keys of the walk; fewer than the operations, so that they meet.
 pub(crate) const KEYS: usize = 4;
@@ -148,7 +150,10 @@ impl Walk {
     /// To be called in a tokio runtime.
     pub(crate) fn new() -> Self {
         let clock = ManualClock::new();
-        let builder = Cache::builder().clock(Arc::new(clock.clone()));
+        let builder = Cache::builder()
+            .clock(Arc::new(clock.clone()))
+            .attach(Attach::ByHand)
+            .neg_ttl(Ttl::Never);
         Self {
             cache: builder.build().unwrap(),
             clock,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use tidings_cache::{CacheKey, GetOptions, Loaded};
+use tidings_cache::{CacheKey, GetOptions, Loaded, Ttl};
 
 use super::Random;
 use crate::kit::key;
@@ -198,7 +198,9 @@ impl Place {
     /// A late load is followed by another, so who counts them waits for ever.
     pub(super) fn options(&self) -> GetOptions {
         if self.counts_loads() {
-            GetOptions::default().deadline(Duration::ZERO)
+            GetOptions::default()
+                .no_deadline()
+                .abandon_after(Ttl::Never)
         } else {
             GetOptions::default()
         }

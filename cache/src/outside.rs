@@ -1,0 +1,44 @@
+//! Code of others that we run: wakers, and the `Drop` of values. Only with no lock of ours held, and never so that a
+//! panic of one keeps another from its turn.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::Waker,
+};
+
+/// Wakes each; a waker that panics leaves none of the others asleep.
+pub(crate) fn wake(wakers: impl Iterator<Item = Waker>) {
+    for waker in wakers {
+        contained("a waker panicked", || waker.wake());
+    }
+}
+
+/// Drops each value by itself; one whose `Drop` panics takes no other along.
+pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) {
+    for value in values {
+        contained("a value panicked while it was dropped", || drop(value));
+    }
+}
+
+/// Runs code of others, and goes on if it panics.
+pub(crate) fn contained(what: &'static str, run: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+        let message = panic_text(&*panic).to_owned();
+        // What it panicked with is code of others too, and so is who listens to the log.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+        let _ = catch_unwind(AssertUnwindSafe(|| tracing::error!(%message, "{what}")));
+    }
+}
+
+/// Says something to the log; a subscriber that panics harms nothing else.
+pub(crate) fn log(say: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(say));
+}
+
+/// Returns what a panic said, if that was a text.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("not a text")
+}
