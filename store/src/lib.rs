@@ -118,6 +118,9 @@ mod hook;
 // Where commits are told.
 mod sink;
 
+// Changes recorded by an application's own SQL. Must not know any engine.
+pub mod outbox;
+
 // SQLite: the only folder that names its driver. Must not know what a write does.
 mod sqlite;
 

@@ -30,20 +30,24 @@ mod epoch;
 mod record;
 mod watch;
 
+mod settings;
+
 mod link;
 mod read;
 mod wake;
 
 mod children;
 mod engine;
+mod outbox;
 mod prune;
 
 pub use self::{
     capture::{InstallOptions, Installed, Wake, install, remove},
-    engine::{PgLog, PgLogSettings},
+    engine::PgLog,
     error::PgLogError,
     installer::Installer,
     prune::{Pruned, prune},
+    settings::PgLogSettings,
     status::{Status, TableStatus, status},
     tables::prepare,
 };

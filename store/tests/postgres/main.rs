@@ -5,5 +5,6 @@ mod epochs;
 mod history;
 mod kinds;
 mod late;
+mod outbox;
 mod programs;
 mod support;

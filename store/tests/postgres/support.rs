@@ -73,12 +73,17 @@ pub(crate) async fn captured_on(server: &Server) -> Database {
 }
 
 pub(crate) fn log_of(database: &Database, schemas: Vec<&'static Schema>) -> PgLog {
-    PgLog::new(PgLogSettings {
+    PgLog::new(settings_of(database, schemas))
+}
+
+pub(crate) fn settings_of(database: &Database, schemas: Vec<&'static Schema>) -> PgLogSettings {
+    PgLogSettings {
         options: database.options(),
         schemas,
+        recorded: Vec::new(),
         clock: Arc::new(SystemClock::new()),
         spawn: Arc::new(CurrentRuntime),
-    })
+    }
 }
 
 pub(crate) async fn run(connection: &mut PgConnection, sql: &str) {

@@ -5,16 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use sqlx::{Row as _, postgres::PgConnectOptions};
+use sqlx::Row as _;
 use tidings_core::{
-    CacheKey, Schema, Value,
-    clock::Clock,
+    CacheKey, Value,
     log::{
         Batch, Body, Capture, Cursor, Digest, Eviction, Extent, Gap, GapReason, Head, Log,
         LogError, LogFuture, Mark, MemberId, MemberSight, Place, Position, Read, Record, RowRecord,
         Sight, Wake, WakeUps,
     },
-    spawn::Spawn,
 };
 
 use super::{
@@ -22,23 +20,11 @@ use super::{
     link::{Link, in_time},
     read::{self, number},
     record::{COLUMNS, Stored, stored_eviction},
+    settings::PgLogSettings,
     values::text_of,
     wake::{Listener, Notifier},
     watch::Prints,
 };
-
-/// What a log is opened with.
-#[derive(Clone, Debug)]
-pub struct PgLogSettings {
-    /// How to connect to the primary, directly or through a pooler that keeps sessions.
-    pub options: PgConnectOptions,
-    /// The entities whose changes are read.
-    pub schemas: Vec<&'static Schema>,
-    /// The source of time for limits.
-    pub clock: Arc<dyn Clock>,
-    /// Where wake-ups are sent from.
-    pub spawn: Arc<dyn Spawn>,
-}
 
 /// The log in a PostgreSQL database.
 ///
@@ -88,7 +74,7 @@ impl PgLog {
         in_time(&self.settings.clock, async {
             let mut link = match slot.take() {
                 Some(link) => link,
-                None => Link::open(&self.settings.options, &self.settings.schemas).await?,
+                None => Link::open(&self.settings).await?,
             };
             let answer = call(&mut link).await?;
             *slot = Some(link);

@@ -4,9 +4,8 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
-use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions as _, PgConnection};
 use tidings_core::{
-    Schema,
     clock::Clock,
     log::{Epoch, LogError},
 };
@@ -15,6 +14,7 @@ use super::{
     epoch::{establish, refuse_standby},
     error::PgLogError,
     record::Lexicon,
+    settings::PgLogSettings,
     watch::Wanted,
 };
 
@@ -32,19 +32,16 @@ pub(super) struct Link {
 
 impl Link {
     /// Connects, refuses a standby, and learns the epoch; begins one if the last has ended.
-    pub(super) async fn open(
-        options: &PgConnectOptions,
-        schemas: &[&'static Schema],
-    ) -> Result<Self, PgLogError> {
-        let mut connection = options.connect().await?;
+    pub(super) async fn open(settings: &PgLogSettings) -> Result<Self, PgLogError> {
+        let mut connection = settings.options.connect().await?;
         refuse_standby(&mut connection).await?;
         let epoch = establish(&mut connection).await?;
-        let wanted = Wanted::of(schemas);
+        let wanted = Wanted::of(&settings.schemas);
         Ok(Self {
             connection,
             epoch,
             wanted,
-            lexicon: Lexicon::of(schemas),
+            lexicon: Lexicon::of(settings.schemas.iter().chain(&settings.recorded)),
         })
     }
 }

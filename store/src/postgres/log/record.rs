@@ -84,8 +84,8 @@ impl Stored {
 }
 
 impl Lexicon {
-    pub(super) fn of(schemas: &[&'static Schema]) -> Self {
-        let entities = schemas.iter().map(|schema| {
+    pub(super) fn of<'a>(schemas: impl IntoIterator<Item = &'a &'static Schema>) -> Self {
+        let entities = schemas.into_iter().map(|schema| {
             let names = schema.fields().iter().map(|field| field.name().into());
             let known = Known {
                 schema,

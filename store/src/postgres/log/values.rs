@@ -2,11 +2,13 @@
 
 use tidings_core::Value;
 
-/// A key's text, as the triggers log it.
+/// A value's text, as the triggers log it.
 pub(super) fn text_of(value: &Value) -> String {
     match value {
         Value::Text(text) => text.clone(),
         Value::Uuid(uuid) => uuid.to_string(),
+        // JSON has no word for some numbers, and another one for zero below zero.
+        Value::Number(number) => number.to_string(),
         other => other.to_json().to_string(),
     }
 }

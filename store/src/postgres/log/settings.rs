@@ -1,0 +1,22 @@
+//! [`PgLogSettings`]: what a log is opened with.
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgConnectOptions;
+use tidings_core::{Schema, clock::Clock, spawn::Spawn};
+
+/// What a log is opened with.
+#[derive(Clone, Debug)]
+pub struct PgLogSettings {
+    /// How to connect to the primary, directly or through a pooler that keeps sessions.
+    pub options: PgConnectOptions,
+    /// The entities whose changes are read, and whose tables must be captured.
+    pub schemas: Vec<&'static Schema>,
+    /// Entities whose changes are recorded by [`outbox::record`](crate::outbox::record) alone: read
+    /// like the others, and without a table to look after.
+    pub recorded: Vec<&'static Schema>,
+    /// The source of time for limits.
+    pub clock: Arc<dyn Clock>,
+    /// Where wake-ups are sent from.
+    pub spawn: Arc<dyn Spawn>,
+}
