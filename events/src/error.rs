@@ -1,6 +1,6 @@
 //! One small error per operation of the bus. A refused post gives its event back.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 /// The settings of a bus are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -263,5 +263,21 @@ fn hint(near: &[String]) -> String {
         String::new()
     } else {
         format!("; near: {}", near.join(", "))
+    }
+}
+
+/// Shows an error with all its causes, as a log line needs it: errors name what was attempted, and leave the cause to
+/// their `source`.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     error::Refusal,
     event::{info::ChannelInfo, posted::Posted, trail::Trail},
     hub::unique::UniqueKeys,
+    isolate::quietly,
     route::registry::Registry,
     settings::Settings,
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
@@ -152,11 +153,13 @@ impl Hub {
                 format!("{source}/{event}")
             })
             .collect();
-        tracing::error!(
-            cycle = cycle.join(" -> "),
-            limit,
-            "handlers post in a cycle"
-        );
+        quietly(|| {
+            tracing::error!(
+                cycle = cycle.join(" -> "),
+                limit,
+                "handlers post in a cycle"
+            );
+        });
         Err(Refusal::TooDeep { cycle, limit })
     }
 }
@@ -265,8 +268,7 @@ impl Hub {
     }
 
     pub(crate) fn signal(&self, turn: Lifecycle) {
-        // What it pushes out is a number; the listener finds out that it missed one.
-        let _: Option<Lifecycle> = self.lifecycle.push(turn);
+        self.lifecycle.push(turn);
     }
 }
 

@@ -104,6 +104,12 @@ mod sync;
 /// Steps that a model can leave out; constants in ordinary builds. Knows locks only.
 mod faults;
 
+/// Runs user code where its panic must not get out. Knows nothing of this crate.
+mod isolate;
+
+/// Gives memory of queues back once a peak is over. Knows nothing of this crate.
+mod room;
+
 /// One small error per operation. Knows no event and no channel.
 mod error;
 

@@ -14,7 +14,7 @@ mod stress;
 mod strict;
 mod targets;
 mod tasks;
-
+mod user_code;
 mod watching;
 mod workers;
 
@@ -96,4 +96,28 @@ impl<T: Clone> Journal<T> {
     pub(crate) fn take(&self) -> Vec<T> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Runs a body that must come back; one that does not is a deadlock, found after a while.
+pub(crate) fn within<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {
+    let (done, ended) = std::sync::mpsc::channel();
+    let running = std::thread::spawn(move || {
+        let result = body();
+        let _waiting = done.send(());
+        result
+    });
+    if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
+        ended.recv_timeout(std::time::Duration::from_secs(20))
+    {
+        panic!("it does not come back");
+    }
+    match running.join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Runs a body that may panic: the state afterwards is what counts.
+pub(crate) fn caught(body: impl FnOnce()) {
+    drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)));
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::isolate::isolated;
+
 /// A registered handler, whatever its kind, as far as its guard must know it.
 pub(crate) trait Remove: Send + Sync {
     /// Ends the handler: no call begins once this returned.
@@ -46,7 +48,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         for part in self.parts.drain(..) {
-            part.remove();
+            isolated("a handler's capture", || part.remove());
         }
     }
 }

@@ -14,6 +14,7 @@ use tidings_core::clock::Tick;
 use crate::{
     api::bus::WorkerEvents,
     hub::Hub,
+    isolate::quietly,
     route::registry::Described,
     thread::record::{Call, ThreadRecord},
 };
@@ -138,12 +139,14 @@ impl SlowHandler {
     }
 
     fn log(&self) {
-        tracing::warn!(
-            handler = self.handler,
-            listens_to = self.listens_to.join(", "),
-            worker = self.worker,
-            running_for = ?self.running_for,
-            "a handler runs for too long"
-        );
+        quietly(|| {
+            tracing::warn!(
+                handler = self.handler,
+                listens_to = self.listens_to.join(", "),
+                worker = self.worker,
+                running_for = ?self.running_for,
+                "a handler runs for too long"
+            );
+        });
     }
 }

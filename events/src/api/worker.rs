@@ -18,6 +18,7 @@ use crate::{
     },
     error::{AttachError, RegisterError},
     event::{dynamic::DynamicEvent, gap::Gap, handler::Outcome, payload::Event},
+    isolate::quietly,
     sync,
 };
 
@@ -124,10 +125,12 @@ impl LocalWorkerEvents {
     /// Cancel safe: no event is lost; handling goes on with the next call.
     pub async fn run(&self) {
         let Some(_running) = self.inner.claim() else {
-            tracing::warn!(
-                worker = self.worker(),
-                "the worker's mailbox is being run already"
-            );
+            quietly(|| {
+                tracing::warn!(
+                    worker = self.worker(),
+                    "the worker's mailbox is being run already"
+                );
+            });
             return;
         };
         while poll_fn(|context| self.inner.poll_mail(context)).await {

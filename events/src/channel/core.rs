@@ -140,6 +140,11 @@ impl<T: Event> ChannelCore<T> {
         &self.info
     }
 
+    #[cfg(test)]
+    pub(crate) fn log(&self) -> Option<&Arc<Log<T>>> {
+        self.log.get()
+    }
+
     /// Adds a typed handler; posts that begin later call it.
     pub(crate) fn add(&self, pattern: Pattern, entry: Arc<Inline<T>>) {
         self.typed.lock().push((pattern, entry));

@@ -10,11 +10,12 @@ use std::{
 use crate::{
     channel::core::ChannelCore,
     delivery::{envelope::Envelope, offer::Offer},
-    error::{PostError, Refusal},
+    error::{Chain, PostError, Refusal},
     event::{
         payload::Event,
         posted::{Extra, Posted},
     },
+    isolate::quietly,
     route::shards::WorkerRoute,
     thread::{frame::Frame, places},
 };
@@ -88,10 +89,19 @@ impl<T: Event> ChannelCore<T> {
     /// Gives the event of a worker that died to another, or counts it as dropped.
     pub(super) fn give_to_another(&self, event: &Arc<Envelope<T>>) {
         match self.give_to_one(event) {
-            Ok(worker) => tracing::info!(worker, "a worker took over a unique event"),
+            Ok(worker) => {
+                quietly(|| tracing::info!(worker, "a worker took over a unique event"));
+            }
             Err(refusal) => {
                 self.hub.count_dropped();
-                tracing::error!(%refusal, "no worker takes over a unique event");
+                quietly(|| {
+                    tracing::error!(
+                        error = %Chain(&refusal),
+                        source = &*self.info.source,
+                        event = &*self.info.event,
+                        "no worker takes over a unique event"
+                    );
+                });
             }
         }
     }

@@ -111,10 +111,11 @@ impl<T: Event> ChannelCore<T> {
                 body: event.stored(),
             };
             // The thread that dispatches a change need not be the one that posted it.
-            let _span = meta.span().enter();
-            under(meta.cause(), || {
-                let payload = &event.stored().payload;
-                self.run_inline(frame, route, meta.trail(), number, payload, &scene);
+            run::inside(meta.span(), || {
+                under(meta.cause(), || {
+                    let payload = &event.stored().payload;
+                    self.run_inline(frame, route, meta.trail(), number, payload, &scene);
+                });
             });
         }
 
@@ -151,10 +152,10 @@ impl<T: Event> ChannelCore<T> {
                 Offer::Missed | Offer::Accepted => {}
             }
         }
-        let replaced = route.feed.as_ref().and_then(|feed| feed.push(&erased));
+        if let Some(feed) = &route.feed {
+            feed.push(&erased);
+        }
         drop(order);
-
-        drop(replaced); // outside the lock: a payload may have a `Drop` of its own
     }
 
     /// Wakes the listeners that got something.
@@ -164,6 +165,9 @@ impl<T: Event> ChannelCore<T> {
         }
         for outlet in &route.outlets {
             outlet.wake();
+        }
+        if let Some(feed) = &route.feed {
+            feed.send();
         }
     }
 
@@ -205,10 +209,11 @@ impl<T: Event> ChannelCore<T> {
         for outlet in outlets(&route, meta) {
             outlet.miss();
         }
-        let replaced = route.feed.as_ref().and_then(|feed| feed.miss(&self.info));
+        if let Some(feed) = &route.feed {
+            feed.miss(&self.info, 1);
+        }
         drop(order);
 
-        drop(replaced); // outside the lock, like what is pushed out by a post
         self.wake(&route);
         self.discard_for(event, refusal);
     }

@@ -7,10 +7,13 @@ use std::{
 
 use serde_json::Value as Json;
 
-use crate::event::{
-    info::ChannelInfo,
-    payload::Event,
-    posted::{Extra, Meta, Posted, Stored},
+use crate::{
+    event::{
+        info::ChannelInfo,
+        payload::Event,
+        posted::{Extra, Meta, Posted, Stored},
+    },
+    isolate::discard,
 };
 
 /// The channel of an envelope, as far as the envelope must know it.
@@ -77,7 +80,12 @@ impl<T: Event> Envelope<T> {
 
     /// Empties a slot that nothing refers to any more.
     pub(crate) fn empty(&mut self) {
-        self.stored.take();
+        if let Some(Stored { meta, payload }) = self.stored.take() {
+            discard("a payload's drop", payload);
+            if meta.has_extra() {
+                discard("a span", meta);
+            }
+        }
     }
 
     #[inline]
@@ -113,8 +121,15 @@ impl<T: Event> Envelope<T> {
     }
 
     /// Returns the payload of an event that nothing else refers to.
-    pub(crate) fn into_payload(self) -> Option<T> {
-        Some(self.stored.into_inner()?.payload)
+    pub(crate) fn into_payload(mut self) -> Option<T> {
+        Some(self.stored.take()?.payload)
+    }
+}
+
+/// A payload's `Drop` may panic, wherever the last reference goes: it does not get out of here.
+impl<T: Event> Drop for Envelope<T> {
+    fn drop(&mut self) {
+        self.empty();
     }
 }
 

@@ -3,13 +3,14 @@
 //! Here, where all listeners share one overflow policy (the oldest is dropped), an async-broadcast channel is
 //! the right tool; the wrapper makes what it says of lost messages a [`Gap`].
 
-use std::{fmt, sync::Arc};
+use std::{collections::VecDeque, fmt, mem, sync::Arc};
 
-use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender, TrySendError};
+use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender};
 use tidings_core::Operation;
 
 use crate::{
-    event::{dynamic::DynamicEvent, gap::Gap, info::ChannelInfo, name::ANY, posted::Posted},
+    event::{dynamic::DynamicEvent, gap::Gap, info::ChannelInfo, posted::Posted},
+    isolate::isolated,
     sync::Mutex,
 };
 
@@ -35,17 +36,12 @@ impl<M: Clone> Broadcast<M> {
         self.sender.new_receiver()
     }
 
-    /// Returns what was pushed out.
-    pub(crate) fn push(&self, message: M) -> Option<M> {
-        match self.sender.try_broadcast(message) {
-            Ok(replaced) => replaced,
-            // No one listens, or the bus is closed.
-            Err(
-                TrySendError::Inactive(message)
-                | TrySendError::Closed(message)
-                | TrySendError::Full(message),
-            ) => Some(message),
-        }
+    /// Sends a message, and drops what it pushes out. Wakers run here: with no lock of ours held.
+    pub(crate) fn push(&self, message: M) {
+        isolated("a waker", || {
+            // What comes back was pushed out, or had no listener; listeners count what they missed.
+            drop(self.sender.try_broadcast(message));
+        });
     }
 
     pub(crate) fn close(&self) {
@@ -57,13 +53,28 @@ impl<M: Clone> Broadcast<M> {
 #[derive(Default)]
 pub(crate) struct FeedSlot(Mutex<Option<Arc<Feed>>>);
 
-pub(crate) struct Feed(Broadcast<Message>);
+/// The feed of all events. Posts leave their events here in their channels' order, under its lock; they are sent on,
+/// and listeners woken, once that lock is released.
+pub(crate) struct Feed {
+    listeners: Broadcast<Message>,
+    capacity: usize,
+    staged: Mutex<Staged>,
+}
+
+#[derive(Default)]
+struct Staged {
+    messages: VecDeque<Message>,
+    /// Events that found no room here, because a listener's waker holds the sending thread up.
+    missed: u64,
+    /// A thread is sending; it will get to what comes now.
+    sending: bool,
+}
 
 #[derive(Clone)]
 pub(crate) enum Message {
     Event(FeedEvent),
-    /// An event of this channel is lost to all listeners.
-    Lost(Arc<str>, Arc<str>),
+    /// Events that are lost to all listeners, of one channel or of any.
+    Lost(Gap),
 }
 
 impl FeedSlot {
@@ -75,26 +86,71 @@ impl FeedSlot {
     pub(crate) fn open(&self, capacity: usize) -> (LiveFeed, bool) {
         let mut slot = self.0.lock();
         let new = slot.is_none();
-        let feed = slot.get_or_insert_with(|| Arc::new(Feed(Broadcast::new(capacity))));
-        let receiver = feed.0.listen();
+        let feed = slot.get_or_insert_with(|| {
+            Arc::new(Feed {
+                listeners: Broadcast::new(capacity),
+                capacity,
+                staged: Mutex::default(),
+            })
+        });
+        let receiver = feed.listeners.listen();
         (LiveFeed { receiver }, new)
     }
 
     pub(crate) fn close(&self) {
-        if let Some(feed) = &*self.0.lock() {
-            feed.0.close();
+        if let Some(feed) = self.current() {
+            feed.send();
+            feed.listeners.close();
         }
     }
 }
 
 impl Feed {
-    pub(crate) fn push(&self, event: &Arc<dyn Posted>) -> Option<Message> {
-        self.0.push(Message::Event(FeedEvent(Arc::clone(event))))
+    /// Notes an event; called in the channel's order, so nothing is dropped and no waker run here.
+    pub(crate) fn push(&self, event: &Arc<dyn Posted>) {
+        self.stage(|| Message::Event(FeedEvent(Arc::clone(event))));
     }
 
-    pub(crate) fn miss(&self, channel: &ChannelInfo) -> Option<Message> {
-        let (source, event) = (Arc::clone(&channel.source), Arc::clone(&channel.event));
-        self.0.push(Message::Lost(source, event))
+    /// Notes events of a channel that are lost to all listeners; called like [`push`](Self::push).
+    pub(crate) fn miss(&self, channel: &ChannelInfo, missed: u64) {
+        self.stage(|| Message::Lost(Gap::on(channel, missed)));
+    }
+
+    fn stage(&self, message: impl FnOnce() -> Message) {
+        let mut staged = self.staged.lock();
+        if staged.messages.len() >= self.capacity {
+            staged.missed += 1;
+            return;
+        }
+        if staged.missed > 0 {
+            let missed = mem::take(&mut staged.missed);
+            staged
+                .messages
+                .push_back(Message::Lost(Gap::anywhere(missed)));
+        }
+        staged.messages.push_back(message());
+    }
+
+    /// Sends what was noted; called with no lock held. One thread sends at a time, so that the order is kept: another
+    /// that comes leaves its events to it.
+    pub(crate) fn send(&self) {
+        if mem::replace(&mut self.staged.lock().sending, true) {
+            return;
+        }
+        while let Some(message) = self.next() {
+            self.listeners.push(message);
+        }
+    }
+
+    fn next(&self) -> Option<Message> {
+        let mut staged = self.staged.lock();
+        let next = staged.messages.pop_front().or_else(|| {
+            let missed = mem::take(&mut staged.missed);
+            (missed > 0).then(|| Message::Lost(Gap::anywhere(missed)))
+        });
+        // Cleared in the critical section that found nothing, so the next event is sent by the thread that brings it.
+        staged.sending = next.is_some();
+        next
     }
 }
 
@@ -124,16 +180,8 @@ impl LiveFeed {
     pub async fn recv(&mut self) -> Option<FeedItem> {
         match self.receiver.recv_direct().await {
             Ok(Message::Event(event)) => Some(FeedItem::Event(event)),
-            Ok(Message::Lost(source, event)) => Some(FeedItem::Gap(Gap {
-                source,
-                event,
-                missed: 1,
-            })),
-            Err(RecvError::Overflowed(missed)) => Some(FeedItem::Gap(Gap {
-                source: ANY.into(),
-                event: ANY.into(),
-                missed,
-            })),
+            Ok(Message::Lost(gap)) => Some(FeedItem::Gap(gap)),
+            Err(RecvError::Overflowed(missed)) => Some(FeedItem::Gap(Gap::anywhere(missed))),
             Err(RecvError::Closed) => None,
         }
     }

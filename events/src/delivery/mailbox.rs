@@ -17,6 +17,7 @@ use crate::{
     delivery::offer::Offer,
     event::posted::Posted,
     faults::{self, Step},
+    isolate,
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
 };
 
@@ -186,7 +187,7 @@ impl Mailbox {
                 state.waker.take()
             };
             if let Some(waker) = waker {
-                waker.wake();
+                isolate::wake(waker);
             }
         }
     }
@@ -218,6 +219,9 @@ impl Mailbox {
         context: &mut Context<'_>,
         batch: &mut VecDeque<Mail>,
     ) -> Poll<bool> {
+        let new = context.waker().clone(); // with no lock held, as is the drop of the one that it replaces
+
+        // Checked and noted under one lock: a post comes before, and is seen, or after, and finds the waker.
         let mut state = self.state.lock();
         if self.move_into(&mut state, batch) {
             return Poll::Ready(true);
@@ -226,11 +230,11 @@ impl Mailbox {
             return Poll::Ready(false);
         }
         let mut state = faults::window(Step::SleepHoldsLock, state, &self.state);
-        match &state.waker {
-            Some(waker) if waker.will_wake(context.waker()) => {}
-            _ => state.waker = Some(context.waker().clone()),
-        }
+        let old = state.waker.replace(new);
         self.parked.store(true, Ordering::Release);
+        drop(state);
+
+        isolate::discard("a waker", old);
         Poll::Pending
     }
 
@@ -261,7 +265,7 @@ impl Mailbox {
         self.parked.store(false, Ordering::Release);
         drop(state);
         if let Some(waker) = waker {
-            waker.wake();
+            isolate::wake(waker);
         }
     }
 

@@ -9,6 +9,7 @@ use std::{cell::Cell, collections::VecDeque, mem, sync::Arc};
 use crate::{
     event::posted::Posted,
     faults::{self, Step},
+    isolate::isolated,
     sync::Mutex,
     thread::frame::Frame,
 };
@@ -67,7 +68,7 @@ impl Sequencer {
             over: Cell::new(false),
         };
         while let Some(change) = draining.next() {
-            change.dispatch();
+            isolated("the dispatch of a change", || change.dispatch());
             // What its handlers put aside runs before the next change, as it would without one.
             Frame::with(Frame::run_deferred);
         }

@@ -4,7 +4,10 @@ use std::pin::pin;
 
 use tokio::sync::Notify;
 
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::{
+    isolate,
+    sync::{AtomicBool, AtomicU64, Ordering},
+};
 
 #[derive(Default)]
 pub(crate) struct Work {
@@ -42,7 +45,7 @@ impl Work {
     /// Reports that some work has ended: a shutdown checks whether it was the last.
     pub(crate) fn ended(&self) {
         if self.is_closed() {
-            self.idle.notify_waiters();
+            isolate::notify(&self.idle);
         }
     }
 

@@ -5,6 +5,7 @@ use std::{sync::OnceLock, task::Waker};
 use crate::{
     error::Refusal,
     faults::{self, Step},
+    isolate::{discard, wake},
     sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering},
 };
 
@@ -93,16 +94,16 @@ impl Completion {
 
     /// Notes whom to wake; returns whether everything was done already.
     pub(crate) fn wake_when_done(&self, waker: &Waker) -> bool {
+        let new = waker.clone(); // with no lock held, as is the drop of the one that it replaces
         let slot = self.waker.lock();
         // Read under the lock: the handler that counts to zero takes the lock afterwards, and finds the waker.
         if self.is_done() {
             return true;
         }
         let mut slot = faults::window(Step::SleepHoldsLock, slot, &self.waker);
-        match &*slot {
-            Some(known) if known.will_wake(waker) => {}
-            _ => *slot = Some(waker.clone()),
-        }
+        let old = slot.replace(new);
+        drop(slot);
+        discard("a waker", old);
         false
     }
 
@@ -128,7 +129,7 @@ impl Completion {
             // Taken out first: no lock is held while a waker runs.
             let waker = self.waker.lock().take();
             if let Some(waker) = waker {
-                waker.wake();
+                wake(waker);
             }
         }
     }

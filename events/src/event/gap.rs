@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::event::info::ChannelInfo;
+use crate::event::{info::ChannelInfo, name::ANY};
 
 /// This many events were posted but never reached this subscriber, because its queue was full.
 ///
@@ -20,6 +20,15 @@ pub struct Gap {
 }
 
 impl Gap {
+    /// Makes the report of `missed` events of any channel.
+    pub(crate) fn anywhere(missed: u64) -> Self {
+        Self {
+            source: ANY.into(),
+            event: ANY.into(),
+            missed,
+        }
+    }
+
     /// Makes the report of `missed` events of a channel.
     pub(crate) fn on(channel: &ChannelInfo, missed: u64) -> Self {
         Self {

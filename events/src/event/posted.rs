@@ -81,6 +81,12 @@ impl Meta {
         Self { operation, extra }
     }
 
+    /// Returns whether anything but the payload has a `Drop` of its own.
+    #[inline]
+    pub(crate) fn has_extra(&self) -> bool {
+        self.extra.get().is_some()
+    }
+
     #[inline]
     fn extra(&self) -> Option<&Extra> {
         self.extra.get().map(|extra| &**extra)

@@ -10,14 +10,17 @@ use std::{
 };
 
 use tidings_core::{BoxError, Operation, panic_text};
+use tracing::Span;
 
 use crate::{
+    error::Chain,
     event::{
         dynamic::Body,
         handler::{Entry, HandlerInfo, OwnerGone},
         info::ChannelInfo,
         payload::Event,
     },
+    isolate::{dispose, quietly},
     thread::frame::Frame,
 };
 
@@ -62,7 +65,7 @@ pub(crate) fn run<T: Event>(
                 if let Some(serial) = entry.live() {
                     record.runs(serial);
                     if let Err(error) = (entry.call)(payload, scene) {
-                        failed(&entry.info, scene.info, &*error);
+                        failed(&entry.info, scene.info, error);
                     }
                 }
             }
@@ -96,8 +99,10 @@ pub(crate) fn run_watched<T: Event>(
 ) {
     let mut stopwatch = timing.is_on().then(Stopwatch::start);
     for entry in list {
-        let _span = handler_span(&entry.info, scene.info).entered();
-        run(frame, std::slice::from_ref(entry), payload, scene);
+        let span = handler_span(&entry.info, scene.info);
+        inside(&span, || {
+            run(frame, std::slice::from_ref(entry), payload, scene)
+        });
         if let Some(stopwatch) = &mut stopwatch {
             entry.info.took(stopwatch.lap());
         }
@@ -152,48 +157,67 @@ pub(crate) fn spans_are_on() -> bool {
     tracing::enabled!(tracing::Level::DEBUG)
 }
 
-pub(crate) fn handler_span(handler: &HandlerInfo, channel: &ChannelInfo) -> tracing::Span {
-    tracing::debug_span!(
-        "handle",
-        source = &*channel.source,
-        event = &*channel.event,
-        handler = &*handler.name,
-    )
+/// Makes the span of a handler's call; one that does nothing if the tracing subscriber panics.
+pub(crate) fn handler_span(handler: &HandlerInfo, channel: &ChannelInfo) -> Span {
+    let span = quietly(|| {
+        tracing::debug_span!(
+            "handle",
+            source = &*channel.source,
+            event = &*channel.event,
+            handler = &*handler.name,
+        )
+    });
+    span.unwrap_or_else(Span::none)
 }
 
-/// Logs and counts a handler's error.
+/// Runs `body` inside of a span, whatever the tracing subscriber does.
+#[inline]
+pub(crate) fn inside<R>(span: &Span, body: impl FnOnce() -> R) -> R {
+    if span.is_none() {
+        return body();
+    }
+
+    let entered = quietly(|| span.enter());
+    let result = body();
+    quietly(|| drop(entered));
+    result
+}
+
+/// Logs, counts and drops a handler's error. User code in it may panic: that counts as the handler's panic.
 #[cold]
-pub(crate) fn failed(
-    handler: &HandlerInfo,
-    channel: &ChannelInfo,
-    error: &(dyn std::error::Error + Send + Sync + 'static),
-) {
+pub(crate) fn failed(handler: &HandlerInfo, channel: &ChannelInfo, error: BoxError) {
     if error.is::<OwnerGone>() {
         return;
     }
     handler.failed();
-    tracing::error!(
-        source = &*channel.source,
-        event = &*channel.event,
-        handler = &*handler.name,
-        error,
-        "a handler failed"
-    );
+
+    let logged = quietly(|| {
+        tracing::error!(
+            source = &*channel.source,
+            event = &*channel.event,
+            handler = &*handler.name,
+            error = %Chain(&*error),
+            "a handler failed"
+        );
+    });
+    let dropped = quietly(|| drop(error));
+    if logged.is_none() || dropped.is_none() {
+        handler.panicked();
+    }
 }
 
 /// Logs and counts a handler's panic.
 #[cold]
 pub(crate) fn panicked(handler: &HandlerInfo, channel: &ChannelInfo, panic: Box<dyn Any + Send>) {
     handler.panicked();
-    tracing::error!(
-        source = &*channel.source,
-        event = &*channel.event,
-        handler = &*handler.name,
-        panic = panic_text(&*panic),
-        "a handler panicked"
-    );
-    // A payload whose own drop panics must not take the dispatch down.
-    if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        std::mem::forget(second);
-    }
+    quietly(|| {
+        tracing::error!(
+            source = &*channel.source,
+            event = &*channel.event,
+            handler = &*handler.name,
+            panic = panic_text(&*panic),
+            "a handler panicked"
+        );
+    });
+    dispose(panic);
 }

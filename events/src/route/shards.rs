@@ -16,6 +16,7 @@ use crate::{
     delivery::{feed::Feed, mailbox::Mailbox, queue::outlet::Outlet},
     event::payload::Event,
     faults::{self, Step},
+    isolate::discard,
     route::{registry::Operations, run::Inline},
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
 };
@@ -144,7 +145,7 @@ impl<T: Event> Shard<T> {
             let old = route.take();
             drop(route);
             // Outside the lock: the last reference drops closures, and those may post.
-            drop(old);
+            discard("a handler's capture", old);
             // Once more: a mark that was made while the lock was held found it taken.
         }
     }
@@ -177,10 +178,10 @@ impl<T: Event> Shards<T> {
         // The mark is taken away before the route is made: a registration that `make` does not see marks the shard
         // again.
         let mut old = None;
+        if faults::removed(Step::RouteFollowsMark) && slot.is_none() {
+            *slot = Some(make());
+        }
         if shard.stale.load(Ordering::Acquire) {
-            if faults::removed(Step::RouteFollowsMark) {
-                old = slot.replace(make());
-            }
             shard.stale.swap(false, Ordering::AcqRel);
             if !faults::removed(Step::RouteFollowsMark) {
                 old = slot.take();
@@ -200,7 +201,9 @@ impl<T: Event> Shards<T> {
         if shard.stale.load(Ordering::SeqCst) {
             shard.empty();
         }
-        drop(old);
+        if let Some(old) = old {
+            discard("a handler's capture", old);
+        }
         result
     }
 
@@ -233,7 +236,7 @@ impl<T: Event> Shards<T> {
             shard.empty();
         }
         let old = self.common.lock().take();
-        drop(old); // outside the lock
+        discard("a handler's capture", old); // outside the lock
     }
 
     pub(crate) fn posted(&self) -> u64 {

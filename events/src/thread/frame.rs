@@ -16,6 +16,8 @@ use tidings_core::Cause;
 
 use crate::{
     event::{posted::Posted, trail::Trail},
+    isolate::isolated,
+    room::shrink,
     sync,
     thread::record::ThreadRecord,
 };
@@ -139,14 +141,11 @@ impl Frame {
             self.trail.set(*trail);
         }
 
-        // No guard: `handlers` catches every panic, and the frame is only read by this thread.
-        let result = handlers();
-
-        self.running.set(false);
-        if trail.is_some() {
-            self.trail.set(Trail::default());
-        }
-        result
+        let _over = Running {
+            frame: self,
+            had_trail: trail.is_some(),
+        };
+        handlers()
     }
 
     /// Puts work aside for after the current event. See [`has_room`](Self::has_room) for posts.
@@ -170,16 +169,47 @@ impl Frame {
 
     #[cold]
     fn work_off(&self) {
+        let _over = WorkingOff(self);
         loop {
             let next = self.pending.borrow_mut().pop_front();
             match next {
-                Some(Deferred::Post(posted)) => posted.dispatch(),
-                Some(Deferred::Drain(queue)) => queue.drain(),
-                None => break,
+                Some(Deferred::Post(posted)) => {
+                    isolated("the dispatch of an event", || posted.dispatch());
+                }
+                Some(Deferred::Drain(queue)) => {
+                    isolated("the dispatch of changes", || queue.drain());
+                }
+                None => return,
             }
         }
-        self.has_pending.set(false);
-        self.working_off.set(false);
+    }
+}
+
+/// Ends a run of handlers, however it ended.
+struct Running<'a> {
+    frame: &'a Frame,
+    had_trail: bool,
+}
+
+impl Drop for Running<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.frame.running.set(false);
+        if self.had_trail {
+            self.frame.trail.set(Trail::default());
+        }
+    }
+}
+
+/// Ends the working off of what was put aside, however it ended.
+struct WorkingOff<'a>(&'a Frame);
+
+impl Drop for WorkingOff<'_> {
+    fn drop(&mut self) {
+        let mut pending = self.0.pending.borrow_mut();
+        shrink(&mut pending);
+        self.0.has_pending.set(!pending.is_empty());
+        self.0.working_off.set(false);
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     hash::{Hash, Hasher},
-    panic::AssertUnwindSafe,
+    panic::{self, AssertUnwindSafe},
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll},
@@ -33,7 +33,8 @@ use crate::{
         handler::{HandlerInfo, Outcome},
         payload::Event,
     },
-    route::run::{failed, handler_span, panicked},
+    isolate::quietly,
+    route::run::{failed, handler_span, inside, panicked},
 };
 
 /// How an async handler runs.
@@ -279,11 +280,13 @@ impl<T: Event> Driver<T> {
                     }
                 }
                 Taken::Missed(missed) => {
-                    tracing::warn!(
-                        handler = &*self.info.name,
-                        missed,
-                        "an async handler's queue was full"
-                    );
+                    quietly(|| {
+                        tracing::warn!(
+                            handler = &*self.info.name,
+                            missed,
+                            "an async handler's queue was full"
+                        );
+                    });
                 }
                 Taken::Closed => return true,
                 Taken::Empty => {
@@ -297,10 +300,18 @@ impl<T: Event> Driver<T> {
     }
 
     fn start_or_wait(&mut self, event: Awaited<T>) {
-        let key = self
-            .key
-            .as_ref()
-            .map(|key| key(&event.event.stored().payload));
+        let key = match &self.key {
+            None => None,
+            Some(key) => {
+                let payload = &event.event.stored().payload;
+                match panic::catch_unwind(AssertUnwindSafe(|| key(payload))) {
+                    Ok(key) => Some(key),
+                    // Without its key it has no place among the others: it counts as a call that panicked.
+                    Err(panic) => return panicked(&self.info, event.event.info(), panic),
+                }
+            }
+        };
+
         match key.map(|key| self.behind.entry(key)) {
             Some(std::collections::hash_map::Entry::Occupied(mut behind)) => {
                 self.waiting += 1;
@@ -341,15 +352,13 @@ impl<T: Event> Driver<T> {
         let received = Received::new(Arc::clone(&event.event));
         let meta = event.event.meta();
         let cause = meta.cause();
-        let span = meta
-            .span()
-            .in_scope(|| handler_span(&info, event.event.info()));
+        let span = inside(meta.span(), || handler_span(&info, event.event.info()));
         let call = async move {
             // Made inside, so that a panic before the first await is caught too.
             let call = AssertUnwindSafe(async move { handler(received).await }).catch_unwind();
             match call.await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => failed(&info, event.event.info(), &*error),
+                Ok(Err(error)) => failed(&info, event.event.info(), error),
                 Err(panic) => panicked(&info, event.event.info(), panic),
             }
             drop((owner, event));

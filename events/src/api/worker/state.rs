@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tidings_core::{BoxError, Operation, panic_text};
+use tidings_core::{BoxError, Operation};
 
 use crate::{
     api::bus::WorkerEvents,
@@ -26,9 +26,10 @@ use crate::{
         posted::Posted,
     },
     hub::Hub,
+    isolate::{isolated, quietly},
     route::{
         registry::Change,
-        run::{Stopwatch, Timing, failed, handler_span, panicked, spans_are_on},
+        run::{Stopwatch, Timing, failed, handler_span, inside, panicked, spans_are_on},
     },
     thread::{
         frame::{Frame, under},
@@ -210,8 +211,7 @@ impl LocalState {
         self.turns.set(turn + 1);
         let timing = Timing::of(turn);
         let spans = spans_are_on();
-        let _span = meta.span().enter();
-        under(meta.cause(), || {
+        let handlers = || {
             frame.run(info.index, meta.trail(), || {
                 let record = frame.record();
                 record.begin();
@@ -220,8 +220,7 @@ impl LocalState {
                     let Some(serial) = entry.live() else { continue };
                     record.runs(serial);
                     if spans {
-                        let _span = handler_span(&entry.info, info).entered();
-                        call(entry, event);
+                        inside(&handler_span(&entry.info, info), || call(entry, event));
                     } else {
                         call(entry, event);
                     }
@@ -231,7 +230,8 @@ impl LocalState {
                 }
                 record.end();
             });
-        });
+        };
+        inside(meta.span(), || under(meta.cause(), handlers));
     }
 
     fn route(&self, info: &ChannelInfo) -> Rc<LocalRoute> {
@@ -284,22 +284,19 @@ impl LocalState {
             event,
             missed,
         };
-        tracing::warn!(
-            source = &*gap.source,
-            event = &*gap.event,
-            worker = self.index(),
-            missed,
-            "a worker's mailbox was full"
-        );
+        quietly(|| {
+            tracing::warn!(
+                source = &*gap.source,
+                event = &*gap.event,
+                worker = self.index(),
+                missed,
+                "a worker's mailbox was full"
+            );
+        });
+
         let handlers = self.on_gap.borrow().clone();
         for handler in handlers {
-            if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| handler(&gap))) {
-                tracing::error!(
-                    worker = self.index(),
-                    panic = panic_text(&*panic),
-                    "a gap handler panicked"
-                );
-            }
+            isolated("a gap handler", || handler(&gap));
         }
     }
 
@@ -345,7 +342,7 @@ impl Drop for LocalState {
 fn call(entry: &LocalEntry, event: &dyn Posted) {
     match panic::catch_unwind(AssertUnwindSafe(|| (entry.call)(event))) {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => failed(&entry.info, event.info(), &*error),
+        Ok(Err(error)) => failed(&entry.info, event.info(), error),
         Err(panic) => panicked(&entry.info, event.info(), panic),
     }
 }

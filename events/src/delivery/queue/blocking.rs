@@ -26,6 +26,7 @@ use crate::{
         },
     },
     event::{gap::Gap, info::ChannelInfo, payload::Event},
+    isolate,
     sync::{AtomicU64, AtomicUsize, Mutex, Ordering},
 };
 
@@ -154,12 +155,12 @@ impl<T: Event> Outlet<T> for Blocking<T> {
 
     fn release(&self) {
         self.reserved.fetch_sub(1, Ordering::AcqRel);
-        self.room.notify_waiters();
+        isolate::notify(&self.room);
     }
 
     fn close(&self) {
         drop(self.sender.lock().take());
-        self.room.notify_waiters();
+        isolate::notify(&self.room);
     }
 
     fn stats(&self) -> Vec<SubscriberStats> {
@@ -262,7 +263,7 @@ impl<T: Event> BlockingSubscriber<T> {
     /// Reports what is missing before the event, then the event.
     fn take(&mut self, (number, event): Numbered<T>) -> Heard<T> {
         if self.queue.spec.overflow.waits() {
-            self.queue.room.notify_waiters();
+            isolate::notify(&self.queue.room);
         }
         if number > self.expected {
             let missed = number - self.expected;

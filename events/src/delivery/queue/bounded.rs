@@ -23,6 +23,7 @@ use crate::{
     },
     event::payload::Event,
     faults::{self, Step},
+    isolate::{self, discard},
     sync::{AtomicBool, Mutex, Ordering},
 };
 
@@ -120,7 +121,7 @@ impl<T: Event> Bounded<T> {
                 drop(state);
 
                 if self.spec.overflow.waits() {
-                    self.room.notify_waiters();
+                    isolate::notify(&self.room);
                 }
                 Taken::Event(event)
             }
@@ -138,14 +139,19 @@ impl<T: Event> Bounded<T> {
     }
 
     pub(crate) fn sleep(&self, waker: &Waker) -> Poll<()> {
+        let new = waker.clone(); // with no lock held, as is the drop of the one that it replaces
+
+        // Checked and noted under one lock: a post comes before, and is seen, or after, and finds the waker.
         let state = self.state.lock();
         if !state.queue.is_empty() || state.missing > 0 || state.closed {
             return Poll::Ready(());
         }
-
         let mut state = faults::window(Step::SleepHoldsLock, state, &self.state);
-        state.waker = Some(waker.clone());
+        let old = state.waker.replace(new);
         self.asleep.store(true, Ordering::Release);
+        drop(state);
+
+        discard("a waker", old);
         Poll::Pending
     }
 
@@ -158,7 +164,7 @@ impl<T: Event> Bounded<T> {
             mem::take(&mut state.queue)
         };
 
-        self.room.notify_waiters();
+        isolate::notify(&self.room);
         for item in rest {
             if let Item::Event(event) = item {
                 drop(self.guard(event));
@@ -228,7 +234,7 @@ impl<T: Event> Outlet<T> for Bounded<T> {
                 state.waker.take()
             };
             if let Some(waker) = waker {
-                waker.wake();
+                isolate::wake(waker);
             }
         }
     }
@@ -248,14 +254,14 @@ impl<T: Event> Outlet<T> for Bounded<T> {
 
     fn release(&self) {
         self.state.lock().reserved -= 1;
-        self.room.notify_waiters();
+        isolate::notify(&self.room);
     }
 
     fn close(&self) {
         self.state.lock().closed = true;
         self.asleep.store(true, Ordering::Release);
         self.wake();
-        self.room.notify_waiters();
+        isolate::notify(&self.room);
     }
 
     fn stats(&self) -> Vec<SubscriberStats> {

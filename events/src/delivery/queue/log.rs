@@ -34,6 +34,7 @@ use crate::{
         },
     },
     event::{info::ChannelInfo, payload::Event, posted::Extra},
+    isolate,
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
 };
 
@@ -125,14 +126,17 @@ impl<T: Event> Log<T> {
         self.state.lock().posted_alone
     }
 
-    /// Writes an event into the log, unless that is closed: then returns it. Call [`wake`](Outlet::wake)
+    /// Writes an event into the log, unless that is closed or has no reader: then returns it. Call [`wake`](Outlet::wake)
     /// afterwards.
     #[inline]
     pub(crate) fn write(&self, extra: Option<Box<Extra>>, event: T) -> Result<(), T> {
         let mut state = self.state.lock();
-        if self.closed.load(Ordering::Relaxed) {
+        // Without a segment there is no reader: the last one left after the post found the log alone.
+        if self.closed.load(Ordering::Relaxed) || !state.has_room(self.head.load(Ordering::Relaxed))
+        {
             return Err(event);
         }
+
         state.posted_alone += 1;
         self.append(&mut state, |segment, head| {
             segment.write(head, extra, event)
@@ -167,7 +171,7 @@ impl<T: Event> Log<T> {
                 .and_then(|index| state.readers.get_mut(index)?.as_mut()?.waker.take());
             drop(state);
             if let Some(waker) = waker {
-                waker.wake();
+                isolate::wake(waker);
             }
         }
     }
@@ -196,6 +200,12 @@ impl<T: Event> Log<T> {
 }
 
 impl<T: Event> State<T> {
+    /// Returns whether the event at `head` has a segment, or begins one.
+    #[inline]
+    fn has_room(&self, head: u64) -> bool {
+        head.is_multiple_of(WIDTH) || !self.segments.is_empty()
+    }
+
     /// Returns the segment that begins at `base`. They follow each other without a gap.
     fn segment(&self, base: u64) -> Option<&Arc<Segment<T>>> {
         let first = self.segments.front()?.base();

@@ -16,6 +16,7 @@ use crate::{
     },
     event::payload::Event,
     faults::{self, Step},
+    isolate::discard,
     sync::Ordering,
 };
 
@@ -163,6 +164,9 @@ impl<T: Event> Reader<T> {
 
     /// Wakes `waker` at the next event; ready if there is one already, or none to come.
     pub(crate) fn sleep(&mut self, waker: &Waker) -> Poll<()> {
+        let new = waker.clone(); // with no lock held, as is the drop of the one that it replaces
+        let mut old = None;
+
         let state = self.log.state.lock();
         // Checked under the lock, under which posts raise the head, so that none falls between check and sleep.
         if self.log.head.load(Ordering::Relaxed) != self.next
@@ -174,11 +178,14 @@ impl<T: Event> Reader<T> {
         let mut state = faults::window(Step::SleepHoldsLock, state, &self.log.state);
         if let Some(Some(reader)) = state.readers.get_mut(self.index) {
             reader.position = self.next;
-            let slept = reader.waker.replace(waker.clone()).is_some();
-            if !slept {
+            old = reader.waker.replace(new);
+            if old.is_none() {
                 state.sleeping.push(self.index);
             }
         }
+        drop(state);
+
+        discard("a waker", old);
         Poll::Pending
     }
 
@@ -196,7 +203,8 @@ impl<T: Event> Reader<T> {
             (mem::take(&mut state.segments), retired, spare)
         });
         drop(state);
-        drop((gone, segment, rest));
+        discard("a waker", gone);
+        drop((segment, rest));
         empty
     }
 
