@@ -18,5 +18,8 @@ pub(crate) mod direct;
 /// Posts to all listeners.
 pub(crate) mod post;
 
+/// What the handles of a channel hold in common.
+pub(crate) mod alive;
+
 /// The handle.
 pub(crate) mod handle;

@@ -141,8 +141,8 @@ pub enum AttachError {
         /// How many workers there are.
         workers: usize,
     },
-    /// A thread has this place, or had it.
-    #[error("worker {index} was attached before")]
+    /// Another thread has this place.
+    #[error("worker {index} is attached to a thread already")]
     Taken {
         /// The index asked for.
         index: usize,

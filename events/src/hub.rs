@@ -4,7 +4,6 @@
 pub(crate) mod unique;
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64 as Serial, Ordering as SerialOrdering},
@@ -18,7 +17,7 @@ use crate::{
     delivery::{
         feed::{Broadcast, Feed, FeedSlot, Lifecycle, LifecycleFeed, LiveFeed},
         mailbox::{Mailbox, MailboxStats},
-        sequencer::{Sequencer, SequencerStats},
+        sequencer::{Open, Sequencer, SequencerStats},
         work::Work,
     },
     error::Refusal,
@@ -53,8 +52,6 @@ pub(crate) struct Hub {
     names: Mutex<Vec<(Arc<str>, Arc<str>)>>,
     /// Posts refused, for any reason.
     refused: AtomicU64,
-    /// Accepted events that no listener, or not all, will get: the bus was shut down, or handlers post in a cycle.
-    dropped: AtomicU64,
     unique: UniqueKeys,
     feed: FeedSlot,
     lifecycle: Broadcast<Lifecycle>,
@@ -76,7 +73,6 @@ impl Hub {
             registry: Registry::default(),
             names: Mutex::new(Vec::new()),
             refused: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
             unique: UniqueKeys::default(),
             feed: FeedSlot::default(),
             lifecycle: Broadcast::new(LIFECYCLE_CAPACITY),
@@ -171,7 +167,7 @@ impl Hub {
     }
 
     pub(crate) fn count_dropped(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.work.count_lost();
     }
 
     /// Counts an accepted post that found a listener's queue closed: by a shutdown, that is a drop; by the listener's
@@ -188,7 +184,7 @@ impl Hub {
 
     /// Returns how many accepted events were not handed to their listeners.
     pub(crate) fn undelivered(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.work.lost()
     }
 
     /// Returns the same with what workers had accepted and never handled.
@@ -205,8 +201,8 @@ impl Hub {
 /// The order of changes.
 impl Hub {
     /// Fixes a change's place; returns false once the bus is shut down.
-    pub(crate) fn enqueue(&self, change: Arc<dyn Posted>) -> bool {
-        self.sequencer.enqueue(change)
+    pub(crate) fn enqueue(&self, change: Arc<dyn Posted>, open: Open) -> bool {
+        self.sequencer.enqueue(change, open)
     }
 
     /// Drains the sequencer: now, or after the handler that runs on this thread.
@@ -316,7 +312,7 @@ impl Hub {
         }
 
         for mailbox in &self.mailboxes {
-            for posted in mailbox.close(VecDeque::new()) {
+            for posted in mailbox.close() {
                 if let Some(completion) = posted.meta().completion() {
                     completion.worker_done(mailbox.index());
                 }
@@ -327,7 +323,6 @@ impl Hub {
     /// Ends the feeds; what is in them can still be received.
     pub(crate) fn close_feeds(&self) {
         self.feed.close();
-        self.signal(Lifecycle::Closed);
         self.lifecycle.close();
     }
 }

@@ -3,6 +3,7 @@
 
 mod channels;
 mod crud;
+mod ends;
 mod feeds;
 mod handlers;
 mod lifecycle;

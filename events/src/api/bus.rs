@@ -17,7 +17,10 @@ use std::{
 
 use crate::{
     api::stats::{BusStats, ChannelStats},
-    channel::core::{AnyChannel, ChannelCore},
+    channel::{
+        alive::{Alive, BusAlive},
+        core::{AnyChannel, ChannelCore},
+    },
     delivery::{
         feed::{LifecycleFeed, LiveFeed},
         queue::{blocking::BlockingSubscriber, options::SubscribeOptions, subscriber::Subscriber},
@@ -54,18 +57,28 @@ pub struct WorkerEvents {
 pub(crate) struct Bus {
     hub: Arc<Hub>,
     channels: Mutex<Channels>,
+    alive: Arc<BusAlive>,
 }
 
 #[derive(Default)]
 struct Channels {
     by_name: HashMap<Arc<str>, HashMap<Arc<str>, usize>>,
-    list: Vec<Arc<dyn AnyChannel>>,
+    list: Vec<Declared>,
+}
+
+/// A channel, and what keeps it open.
+#[derive(Clone)]
+struct Declared {
+    /// Before the channel: what it ends when it is dropped must still be there.
+    alive: Arc<Alive>,
+    channel: Arc<dyn AnyChannel>,
 }
 
 impl WorkerEvents {
     pub(crate) fn new(hub: Arc<Hub>) -> Self {
         Self {
             inner: Arc::new(Bus {
+                alive: Arc::new(BusAlive(Arc::clone(&hub))),
                 hub,
                 channels: Mutex::new(Channels::default()),
             }),
@@ -167,7 +180,7 @@ impl WorkerEvents {
     #[must_use]
     pub fn stats(&self) -> BusStats {
         let hub = &self.inner.hub;
-        let channels = self.inner.channels.lock().list.clone();
+        let channels = self.inner.all_channels();
         BusStats {
             channels: channels
                 .iter()
@@ -237,6 +250,12 @@ impl Bus {
         self.forget_dynamic(info);
     }
 
+    fn all_channels(&self) -> Vec<Arc<dyn AnyChannel>> {
+        let channels = self.channels.lock();
+        let all = channels.list.iter();
+        all.map(|declared| Arc::clone(&declared.channel)).collect()
+    }
+
     fn invalidate(&self, pattern: &Pattern) {
         for channel in self.covered(pattern) {
             channel.invalidate();
@@ -248,11 +267,15 @@ impl Bus {
         let channels = self.channels.lock();
         match pattern {
             Pattern::Event(source, event) | Pattern::Operation(source, event, _) => {
-                channels.find(source, event).into_iter().cloned().collect()
+                let found = channels.find(source, event).into_iter();
+                found
+                    .map(|declared| Arc::clone(&declared.channel))
+                    .collect()
             }
             Pattern::Everything | Pattern::Source(_) => channels
                 .list
                 .iter()
+                .map(|declared| &declared.channel)
                 .filter(|channel| pattern.covers(&channel.info().source, &channel.info().event))
                 .cloned()
                 .collect(),
@@ -261,14 +284,14 @@ impl Bus {
 }
 
 impl Channels {
-    fn add(&mut self, channel: Arc<dyn AnyChannel>) {
-        let info = channel.info();
+    fn add(&mut self, declared: Declared) {
+        let info = declared.channel.info();
         let by_event = self.by_name.entry(Arc::clone(&info.source)).or_default();
         by_event.insert(Arc::clone(&info.event), self.list.len());
-        self.list.push(channel);
+        self.list.push(declared);
     }
 
-    fn find(&self, source: &str, event: &str) -> Option<&Arc<dyn AnyChannel>> {
+    fn find(&self, source: &str, event: &str) -> Option<&Declared> {
         let index = *self.by_name.get(source)?.get(event)?;
         self.list.get(index)
     }

@@ -50,7 +50,7 @@ impl<E: Entity> CrudChannel<E> {
         };
         let event = core.envelope(change, Some(Box::new(extra)));
 
-        if !hub.enqueue(Arc::clone(&event) as _) {
+        if !hub.enqueue(Arc::clone(&event) as _, core.stay_open()) {
             core.discard_for(&event, Refusal::Closed);
         }
         Ticket {

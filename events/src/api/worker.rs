@@ -36,11 +36,12 @@ pub struct LocalWorkerEvents {
 }
 
 impl WorkerEvents {
-    /// Takes the place of worker `index` for the calling thread, once per index.
+    /// Takes the place of worker `index` for the calling thread. A place that was given up, because its thread ended or
+    /// died, can be taken again; what is posted in between is not kept for the next.
     ///
     /// # Errors
     ///
-    /// There is no such worker, the place was taken before, or the bus was shut down.
+    /// There is no such worker, another thread has the place, or the bus was shut down.
     pub fn attach_worker(&self, index: usize) -> Result<LocalWorkerEvents, AttachError> {
         if self.hub().is_closed() {
             return Err(AttachError::Closed);

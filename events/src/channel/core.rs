@@ -2,14 +2,17 @@
 
 use std::{
     any::Any,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use crossbeam_utils::CachePadded;
 use tidings_core::Operation;
 
 use crate::{
-    delivery::queue::{log::Log, outlet::Outlet, outlets::Outlets, stats::SubscriberStats},
+    delivery::{
+        queue::{log::Log, outlet::Outlet, outlets::Outlets, stats::SubscriberStats},
+        sequencer::Open,
+    },
     event::{
         dynamic::DynamicEvent,
         handler::{Entry, HandlerInfo},
@@ -40,6 +43,8 @@ pub(crate) struct ChannelCore<T: Event> {
     pub(super) log: OnceLock<Arc<Log<T>>>,
     /// How often registrations changed.
     registrations: AtomicU64,
+    /// What keeps the channel open, once it is declared.
+    open: OnceLock<Weak<dyn Send + Sync>>,
     /// Held while an event is handed to workers and queues, so that all get the events in one order. Nothing
     /// waits, and no handler runs, under it.
     pub(super) order: CachePadded<Mutex<()>>,
@@ -128,6 +133,7 @@ impl<T: Event> ChannelCore<T> {
             shards,
             log: OnceLock::new(),
             registrations: AtomicU64::new(0),
+            open: OnceLock::new(),
             order: CachePadded::new(Mutex::new(())),
         }
     }
@@ -143,6 +149,16 @@ impl<T: Event> ChannelCore<T> {
     #[cfg(test)]
     pub(crate) fn log(&self) -> Option<&Arc<Log<T>>> {
         self.log.get()
+    }
+
+    /// Notes what its handles hold.
+    pub(crate) fn opened(&self, open: Weak<dyn Send + Sync>) {
+        let _declared_once: Result<(), _> = self.open.set(open);
+    }
+
+    /// Keeps the channel open while a change of it is queued.
+    pub(crate) fn stay_open(&self) -> Open {
+        self.open.get().and_then(Weak::upgrade)
     }
 
     /// Adds a typed handler; posts that begin later call it.

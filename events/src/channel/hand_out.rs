@@ -140,7 +140,7 @@ impl<T: Event> ChannelCore<T> {
                 // The gap is the mailbox's own account; a caller that waits for the event hears of it too.
                 Offer::Missed => {
                     if let Some(completion) = meta.completion() {
-                        completion.worker_missed();
+                        completion.missed_by_one();
                     }
                 }
                 Offer::Accepted => {}
@@ -149,6 +149,11 @@ impl<T: Event> ChannelCore<T> {
         for outlet in outlets(route, meta) {
             match outlet.push(event, reserved.slot(&**outlet)) {
                 Offer::Closed => self.hub.count_if_closing(),
+                Offer::Missed if outlet.is_awaited() => {
+                    if let Some(completion) = meta.completion() {
+                        completion.missed_by_one();
+                    }
+                }
                 Offer::Missed | Offer::Accepted => {}
             }
         }

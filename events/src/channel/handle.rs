@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    channel::{core::ChannelCore, direct::UniquePost},
+    channel::{alive::Alive, core::ChannelCore, direct::UniquePost},
     delivery::handled::Delivery,
     error::PostError,
     event::payload::Event,
@@ -12,14 +12,17 @@ use crate::{
 
 /// A channel by its type: posting through it costs no look-up by name.
 ///
-/// Clones are handles of one channel. A handle keeps the channel's part of the bus alive, not the registrations.
+/// Clones are handles of one channel. A handle keeps the channel open: its receivers end when the last one, and the last
+/// handle of the bus, are dropped. (A handler that holds a handle keeps its channel open as long as it is registered.)
 pub struct Channel<T: Event> {
+    /// Before the core: what it ends when it is dropped must still be there.
+    alive: Arc<Alive>,
     pub(crate) core: Arc<ChannelCore<T>>,
 }
 
 impl<T: Event> Channel<T> {
-    pub(crate) fn new(core: Arc<ChannelCore<T>>) -> Self {
-        Self { core }
+    pub(crate) fn new(core: Arc<ChannelCore<T>>, alive: Arc<Alive>) -> Self {
+        Self { core, alive }
     }
 
     /// Posts to all listeners, without waiting: inline handlers have run when this returns, workers and
@@ -117,6 +120,7 @@ impl<T: Event> Clone for Channel<T> {
     fn clone(&self) -> Self {
         Self {
             core: Arc::clone(&self.core),
+            alive: Arc::clone(&self.alive),
         }
     }
 }

@@ -357,7 +357,7 @@ impl<T: Event> ChannelCore<T> {
             ..Extra::of_poster()
         };
         let posted: Arc<dyn Posted> = self.envelope(event, Some(Box::new(extra)));
-        if self.hub.enqueue(Arc::clone(&posted)) {
+        if self.hub.enqueue(Arc::clone(&posted), self.stay_open()) {
             self.hub.drain_soon();
         } else {
             Arc::clone(&posted).discard();

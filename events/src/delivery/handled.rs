@@ -31,7 +31,8 @@ pub struct Delivery {
 pub enum Handled {
     /// Every inline handler, worker and async handler of the node is done with it.
     Everywhere,
-    /// Done, except that this many workers missed it: their mailboxes were full, and they will see a gap.
+    /// Done, except that this many workers and async handlers missed it: their queues were full, and they will see a
+    /// gap, or their runtime ended.
     Missed(u32),
     /// The deadline passed first.
     Late(Late),
@@ -122,7 +123,7 @@ impl Future for Waiting {
             return Poll::Ready(match (completion.refusal(), completion.missed()) {
                 (Some(refusal), _) => Handled::Refused(refusal.clone()),
                 (None, 0) => Handled::Everywhere,
-                (None, workers) => Handled::Missed(workers),
+                (None, listeners) => Handled::Missed(listeners),
             });
         }
         let clock = &this.clock;

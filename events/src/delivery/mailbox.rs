@@ -18,6 +18,7 @@ use crate::{
     event::posted::Posted,
     faults::{self, Step},
     isolate,
+    room::shrink,
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
 };
 
@@ -36,7 +37,9 @@ enum Phase {
     Open,
     /// Nothing is accepted any more; what is there is handled.
     Closing,
-    /// The worker is gone.
+    /// The worker is gone; another thread may take its place.
+    Vacant,
+    /// The bus was shut down.
     Closed,
 }
 
@@ -85,7 +88,7 @@ pub struct MailboxStats {
     pub dropped: u64,
     /// Whether a thread has taken the worker's place.
     pub attached: bool,
-    /// Whether the worker is gone.
+    /// Whether nothing is accepted: the worker is gone, or the bus was shut down.
     pub closed: bool,
 }
 
@@ -172,10 +175,11 @@ impl Mailbox {
 
     fn is_full(&self, state: &mut State) -> bool {
         // The worker's count is on the worker's cache line: asked when the mailbox seems full, not at each post.
-        if state.accepted - state.known_handled >= self.capacity {
+        let accepted = state.accepted - state.dropped;
+        if accepted - state.known_handled >= self.capacity {
             state.known_handled = self.handled.load(Ordering::Acquire);
         }
-        state.accepted - state.known_handled >= self.capacity
+        accepted - state.known_handled >= self.capacity
     }
 
     /// Wakes the worker if it sleeps: once for any number of events.
@@ -195,7 +199,15 @@ impl Mailbox {
     /// Takes the worker's place; returns whether it was free.
     pub(crate) fn attach(&self) -> bool {
         let mut state = self.state.lock();
-        state.phase == Phase::Open && !mem::replace(&mut state.attached, true)
+        match state.phase {
+            Phase::Open => !mem::replace(&mut state.attached, true),
+            Phase::Vacant => {
+                state.phase = Phase::Open;
+                state.attached = true;
+                true
+            }
+            Phase::Closing | Phase::Closed => false,
+        }
     }
 
     /// Moves all that is there into `batch`, which is empty; returns whether that is anything.
@@ -204,7 +216,8 @@ impl Mailbox {
     }
 
     fn move_into(&self, state: &mut State, batch: &mut VecDeque<Mail>) -> bool {
-        // The emptied batch becomes the queue, so two buffers serve all the time.
+        // The emptied batch becomes the queue, so two buffers serve all the time; the room of a peak is given back.
+        shrink(batch);
         mem::swap(&mut state.queue, batch);
         self.mail.store(false, Ordering::Relaxed);
         for (channel, missed) in state.gaps.drain(..) {
@@ -258,9 +271,10 @@ impl Mailbox {
     /// Accepts no more; the worker handles what is there and then ends.
     pub(crate) fn close_intake(&self) {
         let mut state = self.state.lock();
-        if state.phase == Phase::Open {
-            state.phase = Phase::Closing;
-        }
+        state.phase = match state.phase {
+            Phase::Open | Phase::Closing => Phase::Closing,
+            Phase::Vacant | Phase::Closed => Phase::Closed,
+        };
         let waker = state.waker.take();
         self.parked.store(false, Ordering::Release);
         drop(state);
@@ -269,21 +283,32 @@ impl Mailbox {
         }
     }
 
-    /// Ends the mailbox of a worker that is gone; returns what it had not handled, `in_hand` first.
-    pub(crate) fn close(&self, in_hand: VecDeque<Mail>) -> Vec<Arc<dyn Posted>> {
+    /// Gives up the place of a worker that is gone; returns what it had not handled, `in_hand` first. Another thread may
+    /// take the place, unless the bus was shut down.
+    pub(crate) fn vacate(&self, in_hand: VecDeque<Mail>) -> Vec<Arc<dyn Posted>> {
+        let mut state = self.state.lock();
+        state.phase = match state.phase {
+            Phase::Open | Phase::Vacant => Phase::Vacant,
+            Phase::Closing | Phase::Closed => Phase::Closed,
+        };
+        state.attached = false;
+        state.gaps = Vec::new();
+        state.drop_rest(in_hand)
+    }
+
+    /// Ends the mailbox with the bus; returns what was not handled. A worker that sleeps is woken, and finds the end.
+    pub(crate) fn close(&self) -> Vec<Arc<dyn Posted>> {
         let mut state = self.state.lock();
         state.phase = Phase::Closed;
-        let queue = mem::take(&mut state.queue);
-        let left: Vec<_> = in_hand
-            .into_iter()
-            .chain(queue)
-            .filter_map(|mail| match mail {
-                Mail::Event(event) => Some(event),
-                Mail::Gap { .. } => None,
-            })
-            .collect();
-        state.dropped += left.len() as u64;
-        left
+        let rest = state.drop_rest(VecDeque::new());
+        let waker = state.waker.take();
+        self.parked.store(false, Ordering::Release);
+        drop(state);
+
+        if let Some(waker) = waker {
+            isolate::wake(waker);
+        }
+        rest
     }
 
     /// Returns whether everything accepted was handled or given back.
@@ -309,12 +334,28 @@ impl Mailbox {
             missed: state.missed,
             dropped: state.dropped,
             attached: state.attached,
-            closed: state.phase == Phase::Closed,
+            closed: matches!(state.phase, Phase::Vacant | Phase::Closed),
         }
     }
 }
 
 impl State {
+    /// Takes the events out and counts them as dropped.
+    fn drop_rest(&mut self, in_hand: VecDeque<Mail>) -> Vec<Arc<dyn Posted>> {
+        let queue = mem::take(&mut self.queue);
+        let rest: Vec<_> = in_hand
+            .into_iter()
+            .chain(queue)
+            .filter_map(|mail| match mail {
+                Mail::Event(event) => Some(event),
+                Mail::Gap { .. } => None,
+            })
+            .collect();
+
+        self.dropped += rest.len() as u64;
+        rest
+    }
+
     fn add_gap(&mut self, channel: u32) {
         match self.gaps.iter_mut().find(|gap| gap.0 == channel) {
             Some(gap) => gap.1 += 1,

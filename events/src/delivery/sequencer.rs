@@ -10,6 +10,7 @@ use crate::{
     event::posted::Posted,
     faults::{self, Step},
     isolate::isolated,
+    room::shrink,
     sync::Mutex,
     thread::frame::Frame,
 };
@@ -21,11 +22,19 @@ pub(crate) struct Sequencer {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Arc<dyn Posted>>,
+    queue: VecDeque<Queued>,
     draining: bool,
     closed: bool,
     enqueued: u64,
     deepest: usize,
+}
+
+/// Keeps a channel open while a change of it is queued.
+pub(crate) type Open = Option<Arc<dyn Send + Sync>>;
+
+struct Queued {
+    change: Arc<dyn Posted>,
+    open: Open,
 }
 
 /// The sequencer's counts.
@@ -42,12 +51,12 @@ pub struct SequencerStats {
 
 impl Sequencer {
     /// Fixes the change's place; returns false once closed.
-    pub(crate) fn enqueue(&self, change: Arc<dyn Posted>) -> bool {
+    pub(crate) fn enqueue(&self, change: Arc<dyn Posted>, open: Open) -> bool {
         let mut state = self.state.lock();
         if state.closed {
             return false;
         }
-        state.queue.push_back(change);
+        state.queue.push_back(Queued { change, open });
         state.enqueued += 1;
         state.deepest = state.deepest.max(state.queue.len());
         true
@@ -67,8 +76,9 @@ impl Sequencer {
             sequencer: self,
             over: Cell::new(false),
         };
-        while let Some(change) = draining.next() {
+        while let Some(Queued { change, open }) = draining.next() {
             isolated("the dispatch of a change", || change.dispatch());
+            drop(open);
             // What its handlers put aside runs before the next change, as it would without one.
             Frame::with(Frame::run_deferred);
         }
@@ -81,7 +91,8 @@ impl Sequencer {
 
     /// Takes what was not drained.
     pub(crate) fn take_rest(&self) -> Vec<Arc<dyn Posted>> {
-        mem::take(&mut self.state.lock().queue).into()
+        let rest = mem::take(&mut self.state.lock().queue);
+        rest.into_iter().map(|queued| queued.change).collect()
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -106,7 +117,7 @@ struct Draining<'a> {
 }
 
 impl Draining<'_> {
-    fn next(&self) -> Option<Arc<dyn Posted>> {
+    fn next(&self) -> Option<Queued> {
         let mut state = self.sequencer.state.lock();
         let next = state.queue.pop_front();
 
@@ -114,6 +125,7 @@ impl Draining<'_> {
         // itself.
         let mut state = faults::window(Step::DrainEndsUnderLock, state, &self.sequencer.state);
         if next.is_none() {
+            shrink(&mut state.queue);
             state.draining = false;
             self.over.set(true);
         }

@@ -15,6 +15,9 @@ pub(crate) struct Work {
     closed: AtomicBool,
     /// Events that async handlers have accepted and not finished.
     tasks: AtomicU64,
+    /// Accepted events that not all of their listeners will get: the bus was shut down, handlers post in a cycle, or a
+    /// runtime ended under its handlers.
+    lost: AtomicU64,
     /// Notified when the bus may have become idle; only a shutdown listens.
     idle: Notify,
 }
@@ -40,6 +43,14 @@ impl Work {
 
     pub(crate) fn has_tasks(&self) -> bool {
         self.tasks.load(Ordering::Acquire) > 0
+    }
+
+    pub(crate) fn count_lost(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Reports that some work has ended: a shutdown checks whether it was the last.

@@ -21,8 +21,8 @@ pub(crate) struct Completion {
     left: AtomicU32,
     dispatched: AtomicBool,
     workers: [AtomicU64; MAX_WORKERS / 64],
-    /// How many workers will never handle it, because their mailbox was full. Written before `left` can reach
-    /// zero.
+    /// How many workers and async handlers will never handle it, because their queue was full or their runtime ended.
+    /// Written before `left` can reach zero.
     missed: AtomicU32,
     /// Why no one heard of it, where that is so.
     refusal: OnceLock<Refusal>,
@@ -52,12 +52,12 @@ impl Completion {
         self.one_done();
     }
 
-    /// Notes that a worker will never handle it.
-    pub(crate) fn worker_missed(&self) {
+    /// Notes that a worker or an async handler will never handle it.
+    pub(crate) fn missed_by_one(&self) {
         self.missed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns how many workers missed it.
+    /// Returns how many workers and async handlers missed it.
     pub(crate) fn missed(&self) -> u32 {
         self.missed.load(Ordering::Relaxed)
     }

@@ -101,6 +101,11 @@ impl Frame {
         self.running.get()
     }
 
+    /// Returns whether handlers run, or what they put aside is being worked off.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.running.get() || self.working_off.get()
+    }
+
     /// Returns which copy of each channel's route this thread reads.
     #[inline]
     pub(crate) fn shard(&self) -> usize {

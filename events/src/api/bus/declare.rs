@@ -1,12 +1,19 @@
 //! Declaring channels: the moment at which a name is bound to a type.
 
-use std::{any::type_name, sync::Arc};
+use std::{
+    any::type_name,
+    sync::{Arc, Weak},
+};
 
 use tidings_core::{CrudEvent, Entity, Operation};
 
 use crate::{
-    api::{bus::WorkerEvents, crud::CrudChannel},
+    api::{
+        bus::{Declared, WorkerEvents},
+        crud::CrudChannel,
+    },
     channel::{
+        alive::Alive,
         core::{AnyChannel, ChannelCore},
         handle::Channel,
     },
@@ -60,9 +67,9 @@ impl WorkerEvents {
     ) -> Result<Channel<T>, DeclareError> {
         let mut channels = self.inner.channels.lock();
         if let Some(known) = channels.find(source, event) {
-            let declared = known.info().type_name;
-            return match Arc::clone(known).as_any().downcast() {
-                Ok(core) => Ok(Channel::new(core)),
+            let declared = known.channel.info().type_name;
+            return match Arc::clone(&known.channel).as_any().downcast() {
+                Ok(core) => Ok(Channel::new(core, Arc::clone(&known.alive))),
                 Err(_) => Err(DeclareError::OtherType {
                     source_name: source.to_owned(),
                     event: event.to_owned(),
@@ -86,8 +93,16 @@ impl WorkerEvents {
         };
 
         let core = Arc::new(ChannelCore::new(info, hub, operation_of));
-        channels.add(Arc::clone(&core) as Arc<dyn AnyChannel>);
-        Ok(Channel::new(core))
+        let channel: Arc<dyn AnyChannel> = Arc::clone(&core) as _;
+        let alive = Alive::new(&channel, &self.inner.alive);
+        let open: Weak<Alive> = Arc::downgrade(&alive);
+        core.opened(open);
+
+        channels.add(Declared {
+            channel,
+            alive: Arc::clone(&alive),
+        });
+        Ok(Channel::new(core, alive))
     }
 }
 

@@ -70,7 +70,7 @@ impl WorkerEvents {
         let found = {
             let channels = self.inner.channels.lock();
             match channels.find(source, event) {
-                Some(channel) => Arc::clone(channel),
+                Some(declared) => Arc::clone(&declared.channel),
                 None => {
                     return Err(Refusal::UnknownChannel {
                         source_name: source.to_owned(),
@@ -98,15 +98,17 @@ impl Bus {
         event: &str,
     ) -> Result<(Pattern, Arc<dyn AnyChannel>), RegisterError> {
         let channels = self.channels.lock();
-        if let Some(channel) = channels.find(source, event) {
+        if let Some(declared) = channels.find(source, event) {
+            let channel = &declared.channel;
             let info = channel.info();
             let pattern = Pattern::Event(Arc::clone(&info.source), Arc::clone(&info.event));
             return Ok((pattern, Arc::clone(channel)));
         }
         if let Some((name, operation)) = split_operation(event)
-            && let Some(channel) = channels.find(source, name)
-            && channel.info().crud
+            && let Some(declared) = channels.find(source, name)
+            && declared.channel.info().crud
         {
+            let channel = &declared.channel;
             let info = channel.info();
             let (source, event) = (Arc::clone(&info.source), Arc::clone(&info.event));
             let pattern = Pattern::Operation(source, event, operation);
@@ -130,7 +132,10 @@ impl Channels {
         let all: Vec<_> = self
             .list
             .iter()
-            .map(|channel| format!("{}/{}", channel.info().source, channel.info().event))
+            .map(|declared| {
+                let info = declared.channel.info();
+                format!("{}/{}", info.source, info.event)
+            })
             .collect();
         near(
             &format!("{source}/{wanted}"),

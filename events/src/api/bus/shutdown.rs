@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use futures_util::future::{Either, select};
 use tidings_core::clock::{Clock, Tick};
 
-use crate::api::bus::WorkerEvents;
+use crate::{api::bus::WorkerEvents, delivery::feed::Lifecycle};
 
 /// How a shutdown ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,17 +25,19 @@ impl WorkerEvents {
     /// the deadline is dropped and counted. Then queues and feeds end: what is in them can still be received. A second
     /// call reports on the same end.
     ///
-    /// If cancelled, the bus stays closed; what remains in mailboxes is then handled, not counted.
+    /// If cancelled, the bus stays closed, and queues and feeds end at once; what remains in mailboxes is then handled,
+    /// not counted.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let hub = self.hub();
         let until = hub.clock().now().plus(deadline);
         hub.refuse_new();
+        let end = End(self);
 
         let in_time = within(hub.clock(), until, hub.drained()).await;
         let late = hub.late_workers();
 
         hub.discard_rest();
-        self.end_queues();
+        drop(end);
 
         let dropped = hub.dropped();
         ShutdownReport {
@@ -44,14 +46,21 @@ impl WorkerEvents {
             late,
         }
     }
+}
 
-    /// Ends queues and feeds.
-    fn end_queues(&self) {
-        let channels = self.inner.channels.lock().list.clone();
-        for channel in channels {
+/// Ends mailboxes, queues and feeds, even if the future of the shutdown is dropped: a bus that refuses posts leaves no
+/// receiver waiting.
+struct End<'a>(&'a WorkerEvents);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let hub = self.0.hub();
+        hub.close_mailboxes();
+        for channel in self.0.bus().all_channels() {
             channel.close_queues();
         }
-        self.hub().close_feeds();
+        hub.signal(Lifecycle::Closed);
+        hub.close_feeds();
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
         registration::{Registration, Remove},
     },
     delivery::queue::{
-        bounded::{Awaited, Bounded, Taken},
+        bounded::{Awaited, Awaiting, Bounded, Taken},
         options::{Overflow, SubscribeOptions},
         outlet::{Outlet, OutletOwner},
         received::Received,
@@ -33,7 +33,7 @@ use crate::{
         handler::{HandlerInfo, Outcome},
         payload::Event,
     },
-    isolate::quietly,
+    isolate::{self, quietly},
     route::run::{failed, handler_span, inside, panicked},
 };
 
@@ -156,15 +156,23 @@ impl Listen<'_> {
             Box::pin(call.map(Outcome::into_result))
         });
 
+        let awaiting = Awaiting::new(self.bus.hub().work());
         let mut queues: Vec<QueueOf> = Vec::new();
         for (pattern, core) in &resolved {
             let spec = core.queue_spec(pattern.operation(), &queue_options);
-            let queue = Arc::new(Bounded::new(spec).awaited(core.hub().work()));
+            let queue = Arc::new(Bounded::new(spec).awaited(&awaiting));
             core.add_outlet(Arc::clone(&queue) as _);
             queues.push((Arc::clone(&queue) as _, core.as_owner()));
 
             let driver = Driver {
-                queue: Queue(queue),
+                queue: Queue {
+                    queue,
+                    owner: core.as_owner(),
+                    awaiting: Arc::clone(&awaiting),
+                    info: Arc::clone(&info),
+                    bus: self.bus.downgrade(),
+                    ran: Ran::Underway,
+                },
                 handler: Arc::clone(&handler),
                 info: Arc::clone(&info),
                 removal: Removal::new(self.bus, &info, self.owner.clone()),
@@ -178,6 +186,7 @@ impl Listen<'_> {
         }
         Ok(Registration::new(Ending {
             info,
+            awaiting,
             queues,
             bus: self.bus.downgrade(),
         }))
@@ -207,12 +216,14 @@ impl<T: Event> Leave for Bounded<T> {
 /// What a registration ends.
 struct Ending {
     info: Arc<HandlerInfo>,
+    awaiting: Arc<Awaiting>,
     queues: Vec<QueueOf>,
     bus: Weak<Bus>,
 }
 
 impl Remove for Ending {
     fn remove(self: Box<Self>) {
+        self.awaiting.end();
         for (queue, owner) in &self.queues {
             let serial = queue.leave();
             if let Some(owner) = owner.upgrade() {
@@ -230,11 +241,44 @@ impl Remove for Ending {
 }
 
 /// Gives the queue up when its driver ends, even if a runtime drops it.
-struct Queue<T: Event>(Arc<Bounded<T>>);
+struct Queue<T: Event> {
+    queue: Arc<Bounded<T>>,
+    owner: Weak<dyn OutletOwner>,
+    awaiting: Arc<Awaiting>,
+    info: Arc<HandlerInfo>,
+    bus: Weak<Bus>,
+    ran: Ran,
+}
+
+/// How far a driver came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ran {
+    /// It is running, or its runtime dropped it.
+    Underway,
+    /// To the end of its queue.
+    Out,
+}
 
 impl<T: Event> Drop for Queue<T> {
     fn drop(&mut self) {
-        self.0.leave();
+        self.queue.leave();
+        if self.awaiting.is_ended() || self.ran == Ran::Out {
+            return;
+        }
+
+        // No one unregistered the handler: its runtime has ended under it. It hears nothing more, and is listed no more.
+        if let Some(owner) = self.owner.upgrade() {
+            owner.remove_outlet(self.queue.serial());
+        }
+        if let Some(bus) = self.bus.upgrade() {
+            bus.hub().registry().forget(self.info.serial);
+            quietly(|| {
+                tracing::error!(
+                    handler = &*self.info.name,
+                    "the runtime of an async handler has ended; the handler is unregistered"
+                );
+            });
+        }
     }
 }
 
@@ -264,7 +308,10 @@ impl<T: Event> Driver<T> {
             let closed = self.take_events(context);
             match self.running.poll_next_unpin(context) {
                 Poll::Ready(Some(key)) => self.next_of(key),
-                Poll::Ready(None) if closed => return Poll::Ready(()),
+                Poll::Ready(None) if closed => {
+                    self.queue.ran = Ran::Out;
+                    return Poll::Ready(());
+                }
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
         }
@@ -273,9 +320,9 @@ impl<T: Event> Driver<T> {
     /// Starts what may be started; returns whether no more can come.
     fn take_events(&mut self, context: &mut Context<'_>) -> bool {
         while self.running.len() < self.concurrency && self.waiting < 3 * self.concurrency {
-            match self.queue.0.next() {
+            match self.queue.queue.next() {
                 Taken::Event(event) => {
-                    if let Some(event) = self.queue.0.guard(event) {
+                    if let Some(event) = self.queue.queue.guard(event) {
                         self.start_or_wait(event);
                     }
                 }
@@ -290,7 +337,7 @@ impl<T: Event> Driver<T> {
                 }
                 Taken::Closed => return true,
                 Taken::Empty => {
-                    if self.queue.0.sleep(context.waker()).is_pending() {
+                    if self.queue.queue.sleep(context.waker()).is_pending() {
                         return false;
                     }
                 }
@@ -307,7 +354,10 @@ impl<T: Event> Driver<T> {
                 match panic::catch_unwind(AssertUnwindSafe(|| key(payload))) {
                     Ok(key) => Some(key),
                     // Without its key it has no place among the others: it counts as a call that panicked.
-                    Err(panic) => return panicked(&self.info, event.event.info(), panic),
+                    Err(panic) => {
+                        panicked(&self.info, event.event.info(), panic);
+                        return event.finished();
+                    }
                 }
             }
         };
@@ -343,7 +393,8 @@ impl<T: Event> Driver<T> {
         let owner = match self.removal.owner() {
             Ok(owner) => owner,
             Err(_) => {
-                self.queue.0.leave();
+                self.queue.awaiting.end();
+                self.queue.queue.leave();
                 return;
             }
         };
@@ -353,15 +404,20 @@ impl<T: Event> Driver<T> {
         let meta = event.event.meta();
         let cause = meta.cause();
         let span = inside(meta.span(), || handler_span(&info, event.event.info()));
+        let awaiting = Arc::clone(&self.queue.awaiting);
         let call = async move {
-            // Made inside, so that a panic before the first await is caught too.
-            let call = AssertUnwindSafe(async move { handler(received).await }).catch_unwind();
-            match call.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => failed(&info, event.event.info(), error),
-                Err(panic) => panicked(&info, event.event.info(), panic),
+            // Asked right before the call: a registration that was dropped lets none begin.
+            if !awaiting.is_ended() {
+                // Made inside, so that a panic before the first await is caught too.
+                let call = AssertUnwindSafe(async move { handler(received).await }).catch_unwind();
+                match call.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => failed(&info, event.event.info(), error),
+                    Err(panic) => panicked(&info, event.event.info(), panic),
+                }
             }
-            drop((owner, event));
+            event.finished();
+            isolate::discard("a handler's owner", owner);
             key
         };
         self.running

@@ -309,7 +309,7 @@ impl LocalState {
         }
         let in_hand = mem::take(&mut *self.in_hand.borrow_mut());
         self.hub.signal(Lifecycle::WorkerLeft(self.index()));
-        for event in self.mailbox.close(in_hand) {
+        for event in self.mailbox.vacate(in_hand) {
             if event.meta().unique().is_some() {
                 Arc::clone(&event).reassign();
             }

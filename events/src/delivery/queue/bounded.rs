@@ -39,8 +39,8 @@ pub(crate) struct QueueSpec {
 
 pub(crate) struct Bounded<T: Event> {
     spec: QueueSpec,
-    /// Where each event counts as work under way, and its handler as one to wait for (an async handler's queue).
-    awaited: Option<Arc<Work>>,
+    /// Set for an async handler's queue: each event counts as work under way, and its handler as one to wait for.
+    awaited: Option<Arc<Awaiting>>,
     state: Mutex<State<T>>,
     asleep: AtomicBool,
     room: Arc<Notify>,
@@ -59,18 +59,64 @@ struct State<T: Event> {
     closed: bool,
 }
 
+/// What the events of an async handler have in common.
+pub(crate) struct Awaiting {
+    work: Arc<Work>,
+    /// The registration has ended: no call begins any more, and an event without one is no loss.
+    ended: AtomicBool,
+}
+
+impl Awaiting {
+    pub(crate) fn new(work: &Arc<Work>) -> Arc<Self> {
+        Arc::new(Self {
+            work: Arc::clone(work),
+            ended: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+}
+
 /// An event that someone may wait for; done with when this is dropped, however the handling ended.
 pub(crate) struct Awaited<T: Event> {
     pub(crate) event: Arc<Envelope<T>>,
-    work: Arc<Work>,
+    awaiting: Arc<Awaiting>,
+    call: Call,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    /// Not begun, or cut off by the end of its runtime.
+    Open,
+    Over,
+}
+
+impl<T: Event> Awaited<T> {
+    /// Notes that its call is over, well or not.
+    pub(crate) fn finished(mut self) {
+        self.call = Call::Over;
+    }
 }
 
 impl<T: Event> Drop for Awaited<T> {
     fn drop(&mut self) {
+        let lost = self.call == Call::Open && !self.awaiting.is_ended();
+        if lost {
+            self.awaiting.work.count_lost();
+        }
         if let Some(completion) = self.event.meta().completion() {
+            if lost {
+                completion.missed_by_one();
+            }
             completion.task_done();
         }
-        self.work.end_task();
+        self.awaiting.work.end_task();
     }
 }
 
@@ -108,8 +154,8 @@ impl<T: Event> Bounded<T> {
     }
 
     /// Counts each event as work under way until its [`Awaited`] is dropped.
-    pub(crate) fn awaited(mut self, work: &Arc<Work>) -> Self {
-        self.awaited = Some(Arc::clone(work));
+    pub(crate) fn awaited(mut self, awaiting: &Arc<Awaiting>) -> Self {
+        self.awaited = Some(Arc::clone(awaiting));
         self
     }
 
@@ -134,8 +180,12 @@ impl<T: Event> Bounded<T> {
 
     /// Returns the guard of an event that was taken out of an awaited queue.
     pub(crate) fn guard(&self, event: Arc<Envelope<T>>) -> Option<Awaited<T>> {
-        let work = Arc::clone(self.awaited.as_ref()?);
-        Some(Awaited { event, work })
+        let awaiting = Arc::clone(self.awaited.as_ref()?);
+        Some(Awaited {
+            event,
+            awaiting,
+            call: Call::Open,
+        })
     }
 
     pub(crate) fn sleep(&self, waker: &Waker) -> Poll<()> {
@@ -186,6 +236,10 @@ impl<T: Event> Outlet<T> for Bounded<T> {
         self.spec.overflow
     }
 
+    fn is_awaited(&self) -> bool {
+        self.awaited.is_some()
+    }
+
     fn push(&self, event: &Arc<Envelope<T>>, slot: Slot) -> Offer {
         let mut state = self.state.lock();
         if slot == Slot::Reserved {
@@ -206,11 +260,11 @@ impl<T: Event> Outlet<T> for Bounded<T> {
             let missed = mem::take(&mut state.missing);
             state.queue.push_back(Item::Missed(missed));
         }
-        if let Some(work) = &self.awaited {
+        if let Some(awaiting) = &self.awaited {
             if let Some(completion) = event.meta().completion() {
                 completion.expect_task();
             }
-            work.begin_task();
+            awaiting.work.begin_task();
         }
         state.events += 1;
         state.queue.push_back(Item::Event(Arc::clone(event)));

@@ -26,6 +26,11 @@ pub(crate) trait Outlet<T: Event>: Send + Sync {
     /// Returns what happens when it is full.
     fn overflow(&self) -> Overflow;
 
+    /// Returns whether callers that wait for an event wait for this queue's handler, too.
+    fn is_awaited(&self) -> bool {
+        false
+    }
+
     fn wants(&self, operation: Option<Operation>) -> bool {
         self.operation().is_none() || self.operation() == operation
     }
