@@ -99,6 +99,16 @@ pub enum RegisterError {
         /// The type that the handler takes.
         asked: &'static str,
     },
+    /// The names can match no channel, now or later.
+    #[error("({source_name:?}, {event:?}) can hear nothing: {reason}")]
+    HearsNothing {
+        /// The source asked for.
+        source_name: String,
+        /// The event asked for.
+        event: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// A wildcard in the place of the source asks for all events: `("*", "*")`.
     #[error(
         "(\"*\", {event:?}) cannot be listened to: name the source, or use (\"*\", \"*\") for everything"
@@ -207,10 +217,16 @@ pub enum Refusal {
         /// The subscriber's name.
         subscriber: String,
     },
-    /// A handler posted more than the bus keeps for after it.
-    #[error("a handler has {limit} posts pending")]
+    /// A handler posted more than the bus keeps for after it, or more changes wait for a slow handler than it keeps.
+    #[error("{limit} posts are pending")]
     TooManyPending {
-        /// How many one thread keeps.
+        /// How many are kept.
+        limit: usize,
+    },
+    /// As many keys of unique posts are within their windows as the bus remembers; one is free once a window ends.
+    #[error("{limit} keys of unique posts are within their windows")]
+    TooManyKeys {
+        /// How many the bus remembers.
         limit: usize,
     },
     /// A post to the current worker was made on a thread that is none.

@@ -17,16 +17,20 @@ use crate::{
     delivery::{
         feed::{Broadcast, Feed, FeedSlot, Lifecycle, LifecycleFeed, LiveFeed},
         mailbox::{Mailbox, MailboxStats},
-        sequencer::{Open, Sequencer, SequencerStats},
+        sequencer::{Open, Sequencer, SequencerStats, Unqueued},
         work::Work,
     },
     error::Refusal,
-    event::{info::ChannelInfo, posted::Posted, trail::Trail},
-    hub::unique::UniqueKeys,
+    event::{
+        info::{self, ChannelInfo},
+        posted::Posted,
+        trail::Trail,
+    },
+    hub::unique::{Claim, UniqueKeys},
     isolate::quietly,
     route::registry::Registry,
     settings::Settings,
-    sync::{AtomicBool, AtomicU64, Mutex, Ordering},
+    sync::{AtomicBool, AtomicU64, Ordering},
     thread::{
         frame::{Deferred, Drain, Frame},
         places::BusId,
@@ -48,8 +52,6 @@ pub(crate) struct Hub {
     sequencer: Sequencer,
     mailboxes: Box<[Arc<Mailbox>]>,
     registry: Registry,
-    /// The names of the channels by index, for messages.
-    names: Mutex<Vec<(Arc<str>, Arc<str>)>>,
     /// Posts refused, for any reason.
     refused: AtomicU64,
     unique: UniqueKeys,
@@ -71,7 +73,6 @@ impl Hub {
             sequencer: Sequencer::default(),
             mailboxes,
             registry: Registry::default(),
-            names: Mutex::new(Vec::new()),
             refused: AtomicU64::new(0),
             unique: UniqueKeys::default(),
             feed: FeedSlot::default(),
@@ -121,19 +122,6 @@ impl Hub {
             .collect()
     }
 
-    /// Returns the number under which a channel that is being declared will be known; none once they are used up.
-    pub(crate) fn name_channel(&self, source: &Arc<str>, event: &Arc<str>) -> Option<u32> {
-        let mut names = self.names.lock();
-        let index = u32::try_from(names.len()).ok()?;
-        names.push((Arc::clone(source), Arc::clone(event)));
-        Some(index)
-    }
-
-    /// Returns the source and event of a channel.
-    pub(crate) fn channel_name(&self, index: u32) -> (Arc<str>, Arc<str>) {
-        self.names.lock()[index as usize].clone()
-    }
-
     /// Refuses what nests too deep.
     pub(crate) fn check_depth(&self, trail: &Trail, channel: &ChannelInfo) -> Result<(), Refusal> {
         let limit = self.settings.max_depth;
@@ -142,10 +130,10 @@ impl Hub {
         }
 
         let cycle: Vec<_> = trail
-            .cycle(channel.index)
+            .cycle(channel.id)
             .into_iter()
-            .map(|index| {
-                let (source, event) = self.channel_name(index);
+            .map(|id| {
+                let (source, event) = info::name_of(id);
                 format!("{source}/{event}")
             })
             .collect();
@@ -200,9 +188,14 @@ impl Hub {
 
 /// The order of changes.
 impl Hub {
-    /// Fixes a change's place; returns false once the bus is shut down.
-    pub(crate) fn enqueue(&self, change: Arc<dyn Posted>, open: Open) -> bool {
+    /// Fixes a change's place.
+    pub(crate) fn enqueue(&self, change: &Arc<dyn Posted>, open: Open) -> Result<(), Unqueued> {
         self.sequencer.enqueue(change, open)
+    }
+
+    /// Notes a change that found no room: its listeners find a gap in its place.
+    pub(crate) fn lose(&self, change: Arc<dyn Posted>, open: Open) {
+        self.sequencer.lose(change, open);
     }
 
     /// Drains the sequencer: now, or after the handler that runs on this thread.
@@ -231,20 +224,20 @@ impl Drain for Hub {
 
 /// Posts to one worker.
 impl Hub {
-    /// Takes a key of unique posts for its window; returns whether it was free.
+    /// Takes a key of unique posts for its window.
     pub(crate) fn claim_key(
         &self,
         channel: &ChannelInfo,
         key: &str,
         window: Duration,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Claim, Refusal> {
         let now = self.clock().now();
-        self.unique.claim(channel.index, key, now, window)
+        self.unique.claim(channel.id, key, now, window)
     }
 
     /// Frees a key whose event no worker took.
     pub(crate) fn forget_key(&self, channel: &ChannelInfo, key: &str) {
-        self.unique.forget(channel.index, key);
+        self.unique.forget(channel.id, key);
     }
 }
 

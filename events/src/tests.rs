@@ -1,6 +1,7 @@
 //! Promises of the bus, through its public face. What each test shows is its name; codes are those of the
 //! acceptance list.
 
+mod bounds;
 mod channels;
 mod crud;
 mod ends;

@@ -6,7 +6,10 @@ use tidings_core::{Cause, CrudEvent, Entity};
 
 use crate::{
     channel::{core::ChannelCore, handle::Channel, limit},
-    delivery::handled::Delivery,
+    delivery::{
+        handled::Delivery,
+        sequencer::{MAX_CHANGES, Unqueued},
+    },
     error::Refusal,
     event::{
         completion::Completion,
@@ -33,9 +36,10 @@ impl<E: Entity> CrudChannel<E> {
     /// Gives the change its place in the order of all CRUD channels of the bus. No handler runs, nothing waits:
     /// it costs the event's allocation and a push under a short lock.
     ///
-    /// The change cannot be refused, since it has been made. After a shutdown, or inside a cycle of handlers
-    /// deeper than the bus allows, no one hears of it: that is counted, [`Delivery::handled`] says so, and where it
-    /// was too deep, workers and queues find a [`Gap`](crate::Gap) in its place.
+    /// The change cannot be refused, since it has been made. After a shutdown, inside a cycle of handlers deeper than the
+    /// bus allows, or while 65,536 changes wait for a slow handler, no one hears of it: that is counted,
+    /// [`Delivery::handled`] says so, and unless it was shut down, workers and queues find a [`Gap`](crate::Gap) in its
+    /// place.
     pub fn enqueue(&self, change: CrudEvent<E>, cause: Cause) -> Ticket {
         let core: &Arc<ChannelCore<_>> = &self.channel.core;
         let hub = core.hub();
@@ -50,8 +54,14 @@ impl<E: Entity> CrudChannel<E> {
         };
         let event = core.envelope(change, Some(Box::new(extra)));
 
-        if !hub.enqueue(Arc::clone(&event) as _, core.stay_open()) {
-            core.discard_for(&event, Refusal::Closed);
+        let posted: Arc<dyn Posted> = Arc::clone(&event) as _;
+        match hub.enqueue(&posted, core.stay_open()) {
+            Ok(()) => {}
+            Err(Unqueued::Closed) => core.discard_for(&event, Refusal::Closed),
+            Err(Unqueued::Full) => {
+                core.discard_for(&event, Refusal::TooManyPending { limit: MAX_CHANGES });
+                hub.lose(posted, core.stay_open());
+            }
         }
         Ticket {
             event: Some(event),

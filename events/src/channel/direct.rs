@@ -15,6 +15,7 @@ use crate::{
         payload::Event,
         posted::{Extra, Posted},
     },
+    hub::unique::Claim,
     isolate::quietly,
     route::shards::WorkerRoute,
     thread::{frame::Frame, places},
@@ -69,8 +70,8 @@ impl<T: Event> ChannelCore<T> {
             Err(refusal) => return Err(self.refuse(event, refusal)),
         };
         match self.hub.claim_key(&self.info, key, window) {
-            Ok(true) => {}
-            Ok(false) => return Ok(UniquePost::Duplicate),
+            Ok(Claim::Taken) => {}
+            Ok(Claim::Duplicate) => return Ok(UniquePost::Duplicate),
             Err(refusal) => return Err(self.refuse(event, refusal)),
         }
         let mut extra = extra.unwrap_or_default();
@@ -153,7 +154,7 @@ impl<T: Event> ChannelCore<T> {
     }
 
     /// Takes the payload out of its envelope, which nothing else refers to when it was not accepted.
-    fn take_back(&self, event: Arc<Envelope<T>>, refusal: Refusal) -> PostError<T> {
+    pub(super) fn take_back(&self, event: Arc<Envelope<T>>, refusal: Refusal) -> PostError<T> {
         match Arc::into_inner(event).and_then(Envelope::into_payload) {
             Some(event) => self.refuse(event, refusal),
             None => unreachable!("a refused event was offered by reference and never kept"),

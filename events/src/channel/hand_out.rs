@@ -52,20 +52,19 @@ impl<T: Event> ChannelCore<T> {
         ))
     }
 
-    /// Runs the inline handlers; `number` is the event's in its shard's count.
+    /// Runs the inline handlers.
     #[inline]
     pub(super) fn run_inline(
         &self,
         frame: &Frame,
         route: &Route<T>,
         trail: Option<&Trail>,
-        number: u64,
+        timing: Timing,
         payload: &T,
         scene: &Scene<'_>,
     ) {
-        frame.run(self.info.index, trail, || {
+        frame.run(self.info.id, trail, || {
             // The clock and the spans of single handlers are for one dispatch in many, or where they are asked for.
-            let timing = Timing::of(number);
             if timing.is_on() || run::spans_are_on() {
                 run::run_watched(frame, &route.inline, payload, scene, timing);
                 run::run_watched(frame, route.narrow(scene.operation), payload, scene, timing);
@@ -85,11 +84,11 @@ impl<T: Event> ChannelCore<T> {
         &self,
         frame: &Frame,
         route: &Route<T>,
-        number: u64,
+        timing: Timing,
         event: &Arc<Envelope<T>>,
         reserved: Reserved,
     ) {
-        self.run_and_hand_out(frame, route, number, event, reserved);
+        self.run_and_hand_out(frame, route, timing, event, reserved);
         self.wake(route);
     }
 
@@ -98,7 +97,7 @@ impl<T: Event> ChannelCore<T> {
         &self,
         frame: &Frame,
         route: &Route<T>,
-        number: u64,
+        timing: Timing,
         event: &Arc<Envelope<T>>,
         reserved: Reserved,
     ) {
@@ -114,7 +113,7 @@ impl<T: Event> ChannelCore<T> {
             run::inside(meta.span(), || {
                 under(meta.cause(), || {
                     let payload = &event.stored().payload;
-                    self.run_inline(frame, route, meta.trail(), number, payload, &scene);
+                    self.run_inline(frame, route, meta.trail(), timing, payload, &scene);
                 });
             });
         }
@@ -203,24 +202,29 @@ impl<T: Event> ChannelCore<T> {
     /// Ends an accepted event that is too deep in a cycle: workers and queues find a gap in its place.
     #[cold]
     fn lose(&self, event: &Arc<Envelope<T>>, refusal: Refusal) {
-        let meta = event.meta();
+        self.report_gap(event.meta(), 1);
+        self.discard_for(event, refusal);
+    }
+
+    /// Puts a gap in the place of events that are lost to all listeners.
+    #[cold]
+    fn report_gap(&self, meta: &Meta, missed: u64) {
         let route = Frame::with(|frame| self.enter(frame, |route, _| Arc::clone(route)));
 
         // Under the same lock as an event that is handed out: the gap has a place in the order, too.
         let order = self.order.lock();
         for worker in workers(&route, meta) {
-            worker.mailbox.miss(self.info.index);
+            worker.mailbox.miss(self.info.id, missed);
         }
         for outlet in outlets(&route, meta) {
-            outlet.miss();
+            outlet.miss(missed);
         }
         if let Some(feed) = &route.feed {
-            feed.miss(&self.info, 1);
+            feed.miss(&self.info, missed);
         }
         drop(order);
 
         self.wake(&route);
-        self.discard_for(event, refusal);
     }
 
     /// Ends an accepted event that no one will hear of: counts it, and tells callers that wait for it why.
@@ -268,6 +272,10 @@ impl<T: Event> Home<T> for ChannelCore<T> {
 
     fn discard(&self, event: &Arc<Envelope<T>>) {
         self.discard_for(event, Refusal::Closed);
+    }
+
+    fn report_lost(&self, event: &Arc<Envelope<T>>, missed: u64) {
+        self.report_gap(event.meta(), missed);
     }
 
     fn reassign(&self, event: &Arc<Envelope<T>>) {

@@ -14,6 +14,7 @@ use crate::{
             log::Log,
             outlet::{Full, Outlet},
         },
+        sequencer::{MAX_CHANGES, Unqueued},
     },
     error::{PostError, Refusal},
     event::{
@@ -25,7 +26,7 @@ use crate::{
     },
     faults::{self, Step},
     route::{
-        run::Scene,
+        run::{Scene, Timing},
         shards::{Route, Shape, Tally},
     },
     thread::frame::{Deferred, Frame, MAX_PENDING, in_handler},
@@ -111,7 +112,7 @@ impl<T: Event> ChannelCore<T> {
 
     /// Runs inline handlers of which some may ask for the dynamic form.
     #[cold]
-    fn run_with_dynamic(&self, frame: &Frame, route: &Route<T>, posted: u64, event: &T) {
+    fn run_with_dynamic(&self, frame: &Frame, route: &Route<T>, timing: Timing, event: &T) {
         let json = LazyJson::new();
         let scene = Scene {
             info: &self.info,
@@ -121,7 +122,7 @@ impl<T: Event> ChannelCore<T> {
                 payload: event,
             },
         };
-        self.run_inline(frame, route, None, posted, event, &scene);
+        self.run_inline(frame, route, None, timing, event, &scene);
     }
 
     /// Posts to more than inline handlers, or from inside one.
@@ -132,8 +133,7 @@ impl<T: Event> ChannelCore<T> {
                 return self.post_nested(frame, event, Track::No).map(drop);
             }
             if self.operation_of.is_some() {
-                self.enqueue(event, Trail::default(), Track::No);
-                return Ok(());
+                return self.enqueue(event, Trail::default(), Track::No).map(drop);
             }
             let posted = self.post_by_route(frame, event, Extra::of_poster_if_any());
             frame.run_deferred();
@@ -250,7 +250,9 @@ impl<T: Event> ChannelCore<T> {
             }
             if self.operation_of.is_some() {
                 let posted = self.enqueue(event, Trail::default(), Track::Completion);
-                return Ok(self.delivery(posted));
+                return posted
+                    .map(|posted| self.delivery(posted))
+                    .map_err(|error| (error, None));
             }
             let extra = Extra {
                 completion: Some(Completion::new()),
@@ -332,7 +334,7 @@ impl<T: Event> ChannelCore<T> {
             return Err(self.refuse(event, Refusal::TooManyPending { limit: MAX_PENDING }));
         }
         if self.operation_of.is_some() {
-            return Ok(self.enqueue(event, trail, track));
+            return self.enqueue(event, trail, track);
         }
         let reserved_until = match self.enter(frame, |route, _| self.reserve(route)) {
             Ok(Reserved(serial)) => serial,
@@ -350,19 +352,31 @@ impl<T: Event> ChannelCore<T> {
     }
 
     /// Puts a change in the sequencer and sees that it is drained, now or after the running handler.
-    fn enqueue(self: &Arc<Self>, event: T, trail: Trail, track: Track) -> Arc<dyn Posted> {
+    fn enqueue(
+        self: &Arc<Self>,
+        event: T,
+        trail: Trail,
+        track: Track,
+    ) -> Result<Arc<dyn Posted>, PostError<T>> {
         let extra = Extra {
             trail,
             completion: track.completion(),
             ..Extra::of_poster()
         };
-        let posted: Arc<dyn Posted> = self.envelope(event, Some(Box::new(extra)));
-        if self.hub.enqueue(Arc::clone(&posted), self.stay_open()) {
-            self.hub.drain_soon();
-        } else {
-            Arc::clone(&posted).discard();
+        let envelope = self.envelope(event, Some(Box::new(extra)));
+        let posted: Arc<dyn Posted> = Arc::clone(&envelope) as _;
+
+        match self.hub.enqueue(&posted, self.stay_open()) {
+            Ok(()) => self.hub.drain_soon(),
+            Err(Unqueued::Closed) => Arc::clone(&posted).discard(),
+            Err(Unqueued::Full) => {
+                drop(posted);
+                return Err(
+                    self.take_back(envelope, Refusal::TooManyPending { limit: MAX_CHANGES })
+                );
+            }
         }
-        posted
+        Ok(posted)
     }
 
     fn delivery(&self, posted: Arc<dyn Posted>) -> Delivery {

@@ -26,6 +26,9 @@ pub(crate) trait Home<T: Event>: Send + Sync {
     /// Ends an event that no one will hear of, because the bus was shut down.
     fn discard(&self, envelope: &Arc<Envelope<T>>);
 
+    /// Reports events of the channel like this one as lost.
+    fn report_lost(&self, envelope: &Arc<Envelope<T>>, missed: u64);
+
     /// Picks another live worker for the event.
     fn reassign(&self, envelope: &Arc<Envelope<T>>);
 }
@@ -159,6 +162,12 @@ impl<T: Event> Posted for Envelope<T> {
     fn discard(self: Arc<Self>) {
         if let Some(home) = self.home() {
             home.discard(&self);
+        }
+    }
+
+    fn report_lost(self: Arc<Self>, missed: u64) {
+        if let Some(home) = self.home() {
+            home.report_lost(&self, missed);
         }
     }
 

@@ -7,6 +7,7 @@ use std::{collections::VecDeque, fmt, mem, sync::Arc};
 
 use async_broadcast::{InactiveReceiver, Receiver, RecvError, Sender};
 use tidings_core::Operation;
+use tokio::task::coop;
 
 use crate::{
     event::{dynamic::DynamicEvent, gap::Gap, info::ChannelInfo, posted::Posted},
@@ -178,6 +179,7 @@ impl LiveFeed {
     ///
     /// Cancel safe.
     pub async fn recv(&mut self) -> Option<FeedItem> {
+        coop::consume_budget().await;
         match self.receiver.recv_direct().await {
             Ok(Message::Event(event)) => Some(FeedItem::Event(event)),
             Ok(Message::Lost(gap)) => Some(FeedItem::Gap(gap)),
@@ -265,6 +267,7 @@ impl LifecycleFeed {
     ///
     /// Cancel safe.
     pub async fn recv(&mut self) -> Option<LifecycleItem> {
+        coop::consume_budget().await;
         match self.receiver.recv_direct().await {
             Ok(signal) => Some(LifecycleItem::Signal(signal)),
             Err(RecvError::Overflowed(missed)) => Some(LifecycleItem::Missed(missed)),

@@ -129,7 +129,7 @@ impl Mailbox {
         if self.is_full(&mut state) {
             state.missed += 1;
             if !faults::removed(Step::GapIsReported) {
-                state.add_gap(event.info().index);
+                state.add_gap(event.info().id, 1);
             }
             return Offer::Missed;
         }
@@ -138,12 +138,12 @@ impl Mailbox {
         Offer::Accepted
     }
 
-    /// Notes that an event of this channel is lost to all listeners: the worker finds a gap in its place.
-    pub(crate) fn miss(&self, channel: u32) {
+    /// Notes that events of this channel are lost to all listeners: the worker finds a gap in their place.
+    pub(crate) fn miss(&self, channel: u32, missed: u64) {
         let mut state = self.state.lock();
         if state.phase == Phase::Open {
-            state.missed += 1;
-            state.add_gap(channel);
+            state.missed += missed;
+            state.add_gap(channel, missed);
             self.mail.store(true, Ordering::Release);
         }
     }
@@ -356,10 +356,10 @@ impl State {
         rest
     }
 
-    fn add_gap(&mut self, channel: u32) {
+    fn add_gap(&mut self, channel: u32, missed: u64) {
         match self.gaps.iter_mut().find(|gap| gap.0 == channel) {
-            Some(gap) => gap.1 += 1,
-            None => self.gaps.push((channel, 1)),
+            Some(gap) => gap.1 += missed,
+            None => self.gaps.push((channel, missed)),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The first thread to arrive drains for all of them (combining): handlers of changes run one change at a time, on the
 //! thread of the writer that is draining. The lock is held to push and to pop, never while a handler runs or
-//! anything waits. The queue is bounded by the writers: each has its own change there, and waits for it elsewhere; [`WorkerEvents::stats`](crate::WorkerEvents::stats) shows the deepest it ever was.
+//! anything waits. The queue is bounded: a post that finds it full is refused; a change that has been made already is
+//! lost, and its listeners find a gap; [`WorkerEvents::stats`](crate::WorkerEvents::stats) shows the deepest it ever was.
 
 use std::{cell::Cell, collections::VecDeque, mem, sync::Arc};
 
@@ -27,7 +28,13 @@ struct State {
     closed: bool,
     enqueued: u64,
     deepest: usize,
+    /// Changes that found no room since the last that was queued, by channel and operation.
+    missing: Vec<Queued>,
+    lost: u64,
 }
+
+/// The most changes that wait for the draining thread.
+pub(crate) const MAX_CHANGES: usize = 65_536;
 
 /// Keeps a channel open while a change of it is queued.
 pub(crate) type Open = Option<Arc<dyn Send + Sync>>;
@@ -35,6 +42,21 @@ pub(crate) type Open = Option<Arc<dyn Send + Sync>>;
 struct Queued {
     change: Arc<dyn Posted>,
     open: Open,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Change,
+    /// This many changes of one channel and operation, of which one is kept.
+    Lost(u64),
+}
+
+/// Why a change found no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unqueued {
+    Closed,
+    Full,
 }
 
 /// The sequencer's counts.
@@ -47,19 +69,51 @@ pub struct SequencerStats {
     pub depth: usize,
     /// The most that ever waited.
     pub deepest: usize,
+    /// Changes that found no room, because 65,536 waited already: their listeners found a gap.
+    pub lost: u64,
 }
 
 impl Sequencer {
-    /// Fixes the change's place; returns false once closed.
-    pub(crate) fn enqueue(&self, change: Arc<dyn Posted>, open: Open) -> bool {
+    /// Fixes the change's place.
+    pub(crate) fn enqueue(&self, change: &Arc<dyn Posted>, open: Open) -> Result<(), Unqueued> {
         let mut state = self.state.lock();
         if state.closed {
-            return false;
+            return Err(Unqueued::Closed);
         }
-        state.queue.push_back(Queued { change, open });
+        if state.queue.len() >= MAX_CHANGES {
+            return Err(Unqueued::Full);
+        }
+
+        state.queue_lost();
+        let change = Arc::clone(change);
+        state.queue.push_back(Queued {
+            change,
+            open,
+            kind: Kind::Change,
+        });
         state.enqueued += 1;
         state.deepest = state.deepest.max(state.queue.len());
-        true
+        Ok(())
+    }
+
+    /// Notes a change that found no room. Its listeners find a gap: after what is queued, before what comes later.
+    pub(crate) fn lose(&self, change: Arc<dyn Posted>, open: Open) {
+        let mut state = self.state.lock();
+        state.lost += 1;
+        let same = |known: &Arc<dyn Posted>| {
+            known.info().id == change.info().id && known.meta().operation == change.meta().operation
+        };
+        match state.missing.iter_mut().find(|lost| same(&lost.change)) {
+            Some(Queued {
+                kind: Kind::Lost(missed),
+                ..
+            }) => *missed += 1,
+            _ => state.missing.push(Queued {
+                change,
+                open,
+                kind: Kind::Lost(1),
+            }),
+        }
     }
 
     /// Dispatches what is queued, unless another thread is at it: that one will get there.
@@ -67,7 +121,7 @@ impl Sequencer {
         {
             let mut state = self.state.lock();
             let taken = state.draining && !faults::removed(Step::OneDrainer);
-            if taken || state.queue.is_empty() {
+            if taken || state.is_empty() {
                 return;
             }
             state.draining = true;
@@ -76,8 +130,11 @@ impl Sequencer {
             sequencer: self,
             over: Cell::new(false),
         };
-        while let Some(Queued { change, open }) = draining.next() {
-            isolated("the dispatch of a change", || change.dispatch());
+        while let Some(Queued { change, open, kind }) = draining.next() {
+            isolated("the dispatch of a change", || match kind {
+                Kind::Change => change.dispatch(),
+                Kind::Lost(missed) => change.report_lost(missed),
+            });
             drop(open);
             // What its handlers put aside runs before the next change, as it would without one.
             Frame::with(Frame::run_deferred);
@@ -92,12 +149,15 @@ impl Sequencer {
     /// Takes what was not drained.
     pub(crate) fn take_rest(&self) -> Vec<Arc<dyn Posted>> {
         let rest = mem::take(&mut self.state.lock().queue);
-        rest.into_iter().map(|queued| queued.change).collect()
+        let changes = rest
+            .into_iter()
+            .filter(|queued| queued.kind == Kind::Change);
+        changes.map(|queued| queued.change).collect()
     }
 
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state.lock();
-        state.queue.is_empty() && !state.draining
+        state.is_empty() && !state.draining
     }
 
     pub(crate) fn stats(&self) -> SequencerStats {
@@ -106,7 +166,20 @@ impl Sequencer {
             enqueued: state.enqueued,
             depth: state.queue.len(),
             deepest: state.deepest,
+            lost: state.lost,
         }
+    }
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.missing.is_empty()
+    }
+
+    /// Gives the changes that found no room their place in the order, as gaps.
+    fn queue_lost(&mut self) {
+        let missing = mem::take(&mut self.missing);
+        self.queue.extend(missing);
     }
 }
 
@@ -119,6 +192,9 @@ struct Draining<'a> {
 impl Draining<'_> {
     fn next(&self) -> Option<Queued> {
         let mut state = self.sequencer.state.lock();
+        if state.queue.is_empty() {
+            state.queue_lost();
+        }
         let next = state.queue.pop_front();
 
         // Cleared in the critical section that saw the queue empty, so the next enqueuer finds no drainer and drains

@@ -1,15 +1,66 @@
 //! [`ChannelInfo`]: what every event knows of its channel.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
 
 /// The channel that an event came by.
 #[derive(Debug)]
 pub(crate) struct ChannelInfo {
     pub(crate) source: Arc<str>,
     pub(crate) event: Arc<str>,
-    /// The place in the bus's list of channels.
-    pub(crate) index: u32,
+    /// Its number among all channels of the process: an event may have come by way of another bus.
+    pub(crate) id: u32,
     /// Whether it carries changes of rows.
     pub(crate) crud: bool,
     pub(crate) type_name: &'static str,
+}
+
+static NEXT_ID: AtomicU32 = AtomicU32::new(0);
+
+/// The names of all channels of the process that are still there, for messages.
+static NAMES: LazyLock<Mutex<HashMap<u32, ChannelName>>> = LazyLock::new(Mutex::default);
+
+type ChannelName = (Arc<str>, Arc<str>);
+
+impl ChannelInfo {
+    /// Describes a new channel; none once the numbers are used up.
+    pub(crate) fn new(
+        source: &str,
+        event: &str,
+        crud: bool,
+        type_name: &'static str,
+    ) -> Option<Self> {
+        let next = |id: u32| id.checked_add(1);
+        let id = NEXT_ID.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let info = Self {
+            source: source.into(),
+            event: event.into(),
+            id: id.ok()?,
+            crud,
+            type_name,
+        };
+
+        let name = (Arc::clone(&info.source), Arc::clone(&info.event));
+        NAMES.lock().insert(info.id, name);
+        Some(info)
+    }
+}
+
+impl Drop for ChannelInfo {
+    fn drop(&mut self) {
+        NAMES.lock().remove(&self.id);
+    }
+}
+
+/// Returns the source and event of a channel; question marks for one that is gone.
+pub(crate) fn name_of(channel: u32) -> (Arc<str>, Arc<str>) {
+    let known = NAMES.lock().get(&channel).cloned();
+    known.unwrap_or_else(|| ("?".into(), "?".into()))
 }

@@ -33,6 +33,9 @@ pub(crate) trait Posted: Send + Sync {
     /// Ends an event that no one will hear of, because the bus was shut down.
     fn discard(self: Arc<Self>);
 
+    /// Reports this many changes of its channel and operation as lost, of which this is one.
+    fn report_lost(self: Arc<Self>, missed: u64);
+
     /// Picks another live worker for it; called when the one it was given to died.
     fn reassign(self: Arc<Self>);
 }

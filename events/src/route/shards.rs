@@ -17,7 +17,10 @@ use crate::{
     event::payload::Event,
     faults::{self, Step},
     isolate::discard,
-    route::{registry::Operations, run::Inline},
+    route::{
+        registry::Operations,
+        run::{Inline, Timing, next_sample},
+    },
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
 };
 
@@ -84,7 +87,15 @@ pub(crate) struct Shards<T: Event> {
     shards: Box<[CachePadded<Shard<T>>]>,
     common: Mutex<Option<Arc<Route<T>>>>,
     /// Posts that went by the common route.
+    counts: Counts,
+}
+
+/// The posts that went by one copy of the route.
+#[derive(Default)]
+struct Counts {
     posted: AtomicU64,
+    /// The next post whose handlers are timed.
+    sample_at: AtomicU64,
 }
 
 struct Shard<T: Event> {
@@ -93,27 +104,35 @@ struct Shard<T: Event> {
     /// A registration came or went since the route was made.
     stale: AtomicBool,
     /// Posts that went by this shard; written under the lock.
-    posted: AtomicU64,
+    counts: Counts,
 }
 
 /// Counts the post that holds it.
 pub(crate) struct Tally<'a> {
-    posted: &'a AtomicU64,
+    counts: &'a Counts,
     access: Access,
 }
 
 impl Tally<'_> {
-    /// Counts the post; returns how many were counted here before.
+    /// Counts the post; returns whether its handlers are timed.
     #[inline]
-    pub(crate) fn count(&self) -> u64 {
-        match self.access {
+    pub(crate) fn count(&self) -> Timing {
+        let posted = &self.counts.posted;
+        let before = match self.access {
             Access::Exclusive => {
-                let before = self.posted.load(Ordering::Relaxed);
-                self.posted.store(before + 1, Ordering::Relaxed);
+                let before = posted.load(Ordering::Relaxed);
+                posted.store(before + 1, Ordering::Relaxed);
                 before
             }
-            Access::Shared => self.posted.fetch_add(1, Ordering::Relaxed),
+            Access::Shared => posted.fetch_add(1, Ordering::Relaxed),
+        };
+
+        if before != self.counts.sample_at.load(Ordering::Relaxed) {
+            return Timing::Off;
         }
+        let next = next_sample(before);
+        self.counts.sample_at.store(next, Ordering::Relaxed);
+        Timing::On
     }
 }
 
@@ -130,7 +149,7 @@ impl<T: Event> Shard<T> {
         Self {
             route: Mutex::new(None),
             stale: AtomicBool::new(false),
-            posted: AtomicU64::new(0),
+            counts: Counts::default(),
         }
     }
 
@@ -158,7 +177,7 @@ impl<T: Event> Shards<T> {
                 .map(|_| CachePadded::new(Shard::new()))
                 .collect(),
             common: Mutex::new(None),
-            posted: AtomicU64::new(0),
+            counts: Counts::default(),
         }
     }
 
@@ -193,7 +212,7 @@ impl<T: Event> Shards<T> {
         };
 
         let tally = Tally {
-            posted: &shard.posted,
+            counts: &shard.counts,
             access: Access::Exclusive,
         };
         let result = body(route, &tally);
@@ -216,7 +235,7 @@ impl<T: Event> Shards<T> {
         // Made under the lock: a registration that `make` has not seen empties it afterwards.
         let route = Arc::clone(self.common.lock().get_or_insert_with(make));
         let tally = Tally {
-            posted: &self.posted,
+            counts: &self.counts,
             access: Access::Shared,
         };
         body(&route, &tally)
@@ -240,10 +259,10 @@ impl<T: Event> Shards<T> {
     }
 
     pub(crate) fn posted(&self) -> u64 {
-        let shards = self.shards.iter().map(|shard| &shard.posted);
+        let shards = self.shards.iter().map(|shard| &shard.counts);
         shards
-            .chain([&self.posted])
-            .map(|posted| posted.load(Ordering::Relaxed))
+            .chain([&self.counts])
+            .map(|counts| counts.posted.load(Ordering::Relaxed))
             .sum()
     }
 }

@@ -53,7 +53,7 @@ fn a_handler_that_runs_too_long_is_named_while_it_runs_and_once() {
 }
 
 #[test]
-fn one_dispatch_in_so_many_is_timed_and_runs_like_any_other() {
+fn a_sample_of_the_dispatches_is_timed_and_runs_like_any_other() {
     let bus = bus(1);
     let channel = notes(&bus);
     let calls = Journal::<u64>::new();
@@ -88,8 +88,8 @@ fn one_dispatch_in_so_many_is_timed_and_runs_like_any_other() {
     let handlers = bus.stats().handlers;
     assert_eq!(handlers.len(), 2);
     for handler in handlers {
-        // The first, the 257th and the 513th.
-        assert_eq!(handler.sampled_calls, 3, "{handler:?}");
+        // The first, and of those after it one in 256 on the average.
+        assert!((1..=10).contains(&handler.sampled_calls), "{handler:?}");
         assert!(!handler.sampled_time.is_zero(), "{handler:?}");
     }
 }

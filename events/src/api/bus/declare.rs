@@ -80,16 +80,9 @@ impl WorkerEvents {
         }
 
         let hub = Arc::clone(&self.inner.hub);
-        let (source_name, event_name) = (Arc::from(source), Arc::from(event));
-        let Some(index) = hub.name_channel(&source_name, &event_name) else {
-            return Err(bad_name(source, event, "there are 2^32 channels already"));
-        };
-        let info = ChannelInfo {
-            source: source_name,
-            event: event_name,
-            index,
-            crud: operation_of.is_some(),
-            type_name: type_name::<T>(),
+        let crud = operation_of.is_some();
+        let Some(info) = ChannelInfo::new(source, event, crud, type_name::<T>()) else {
+            return Err(bad_name(source, event, "there were 2^32 channels already"));
         };
 
         let core = Arc::new(ChannelCore::new(info, hub, operation_of));

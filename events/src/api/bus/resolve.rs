@@ -51,6 +51,14 @@ impl WorkerEvents {
         if self.inner.hub.is_closed() {
             return Err(RegisterError::Closed);
         }
+        if let Some(reason) = hears_nothing(source, event) {
+            return Err(RegisterError::HearsNothing {
+                source_name: source.to_owned(),
+                event: event.to_owned(),
+                reason,
+            });
+        }
+
         match (source == ANY, event == ANY) {
             (true, true) => Ok(Pattern::Everything),
             (false, true) => Ok(Pattern::Source(source.into())),
@@ -141,5 +149,17 @@ impl Channels {
             &format!("{source}/{wanted}"),
             all.iter().map(String::as_str),
         )
+    }
+}
+
+/// Returns why a pattern can match no channel, if that is so: the name of a channel is not empty and holds no `*`.
+fn hears_nothing(source: &str, event: &str) -> Option<&'static str> {
+    let partly_wild = |name: &str| name != ANY && name.contains(ANY);
+    if source.is_empty() || event.is_empty() {
+        Some("a name must not be empty")
+    } else if partly_wild(source) || partly_wild(event) {
+        Some("\"*\" is a wildcard only where it is the whole name")
+    } else {
+        None
     }
 }

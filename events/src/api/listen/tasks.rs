@@ -8,12 +8,13 @@ use std::{
     panic::{self, AssertUnwindSafe},
     pin::{Pin, pin},
     sync::{Arc, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tidings_core::{BoxError, Cause};
 use tokio::runtime::Handle;
+use tokio::task::coop;
 use tracing::Instrument;
 
 use crate::{
@@ -305,6 +306,8 @@ impl<T: Event> Driver<T> {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
+            // A share of tokio's budget for each call that ends, so that a busy handler lets other tasks run.
+            ready!(coop::poll_proceed(context)).made_progress();
             let closed = self.take_events(context);
             match self.running.poll_next_unpin(context) {
                 Poll::Ready(Some(key)) => self.next_of(key),

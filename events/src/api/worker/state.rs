@@ -21,7 +21,7 @@ use crate::{
     event::{
         gap::Gap,
         handler::{Entry, Mortal},
-        info::ChannelInfo,
+        info::{self, ChannelInfo},
         name::Pattern,
         posted::Posted,
     },
@@ -29,7 +29,9 @@ use crate::{
     isolate::{isolated, quietly},
     route::{
         registry::Change,
-        run::{Stopwatch, Timing, failed, handler_span, inside, panicked, spans_are_on},
+        run::{
+            Stopwatch, Timing, failed, handler_span, inside, next_sample, panicked, spans_are_on,
+        },
     },
     thread::{
         frame::{Frame, under},
@@ -56,6 +58,8 @@ pub(crate) struct LocalState {
     on_gap: RefCell<Vec<GapHandler>>,
     running: Cell<bool>,
     turns: Cell<u64>,
+    /// The next turn whose handlers are timed.
+    sample_at: Cell<u64>,
     /// Whether the place was given up.
     left: Cell<bool>,
 }
@@ -85,6 +89,7 @@ impl LocalState {
             on_gap: RefCell::new(Vec::new()),
             running: Cell::new(false),
             turns: Cell::new(0),
+            sample_at: Cell::new(0),
             left: Cell::new(false),
         });
 
@@ -207,12 +212,10 @@ impl LocalState {
         let info = event.info();
         let meta = event.meta();
         let route = self.route(info);
-        let turn = self.turns.get();
-        self.turns.set(turn + 1);
-        let timing = Timing::of(turn);
+        let timing = self.count_turn();
         let spans = spans_are_on();
         let handlers = || {
-            frame.run(info.index, meta.trail(), || {
+            frame.run(info.id, meta.trail(), || {
                 let record = frame.record();
                 record.begin();
                 let mut stopwatch = timing.is_on().then(Stopwatch::start);
@@ -234,26 +237,35 @@ impl LocalState {
         inside(meta.span(), || under(meta.cause(), handlers));
     }
 
+    /// Counts a turn; returns whether its handlers are timed.
+    fn count_turn(&self) -> Timing {
+        let turn = self.turns.get();
+        self.turns.set(turn + 1);
+        if turn != self.sample_at.get() {
+            return Timing::Off;
+        }
+        self.sample_at.set(next_sample(turn));
+        Timing::On
+    }
+
     fn route(&self, info: &ChannelInfo) -> Rc<LocalRoute> {
         // Events of one channel come in runs: the last route is asked before the table.
         if let Some((index, route)) = &*self.last_route.borrow()
-            && *index == info.index
+            && *index == info.id
         {
             return Rc::clone(route);
         }
         let route = self.find_route(info);
-        *self.last_route.borrow_mut() = Some((info.index, Rc::clone(&route)));
+        *self.last_route.borrow_mut() = Some((info.id, Rc::clone(&route)));
         route
     }
 
     fn find_route(&self, info: &ChannelInfo) -> Rc<LocalRoute> {
-        if let Some(route) = self.routes.borrow().get(&info.index) {
+        if let Some(route) = self.routes.borrow().get(&info.id) {
             return Rc::clone(route);
         }
         let route = Rc::new(self.make_route(info));
-        self.routes
-            .borrow_mut()
-            .insert(info.index, Rc::clone(&route));
+        self.routes.borrow_mut().insert(info.id, Rc::clone(&route));
         route
     }
 
@@ -278,7 +290,7 @@ impl LocalState {
     }
 
     fn report_gap(&self, channel: u32, missed: u64) {
-        let (source, event) = self.hub.channel_name(channel);
+        let (source, event) = info::name_of(channel);
         let gap = Gap {
             source,
             event,

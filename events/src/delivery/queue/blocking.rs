@@ -126,11 +126,11 @@ impl<T: Event> Outlet<T> for Blocking<T> {
         offer
     }
 
-    fn miss(&self) {
+    fn miss(&self, missed: u64) {
         let sender = self.sender.lock();
         if sender.is_some() {
-            self.missed.fetch_add(1, Ordering::Relaxed);
-            self.posted.fetch_add(1, Ordering::Release);
+            self.missed.fetch_add(missed, Ordering::Relaxed);
+            self.posted.fetch_add(missed, Ordering::Release);
         }
     }
 

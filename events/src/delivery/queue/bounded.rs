@@ -271,12 +271,12 @@ impl<T: Event> Outlet<T> for Bounded<T> {
         Offer::Accepted
     }
 
-    fn miss(&self) {
+    fn miss(&self, missed: u64) {
         let mut state = self.state.lock();
         if !state.closed {
-            state.posted += 1;
-            state.missed += 1;
-            state.missing += 1;
+            state.posted += missed;
+            state.missed += missed;
+            state.missing += missed;
         }
     }
 

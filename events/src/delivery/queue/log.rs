@@ -74,8 +74,31 @@ struct ReaderState {
     start: u64,
     /// Where the reader was when it last changed its segment: it needs nothing older.
     position: u64,
+    /// Where it is now; for statistics, which must not wait for it to move on.
+    next: Arc<Progress>,
     missed: u64,
     waker: Option<Waker>,
+}
+
+/// A reader's position as the reader itself publishes it. Not the model checker's: only statistics read it.
+pub(crate) type Progress = std::sync::atomic::AtomicU64;
+
+impl ReaderState {
+    fn stats(&self, head: u64) -> SubscriberStats {
+        let behind = head
+            - self
+                .next
+                .load(std::sync::atomic::Ordering::Relaxed)
+                .min(head);
+        SubscriberStats {
+            name: self.name.to_string(),
+            capacity: self.capacity as usize,
+            posted: head - self.start,
+            // With the gap that it will find when it reads again.
+            missed: self.missed + behind.saturating_sub(self.capacity),
+            depth: behind.min(self.capacity),
+        }
+    }
 }
 
 impl<T: Event> Log<T> {
@@ -271,10 +294,12 @@ impl<T: Event> Outlet<T> for Log<T> {
         Offer::Accepted
     }
 
-    fn miss(&self) {
+    fn miss(&self, missed: u64) {
         let mut state = self.state.lock();
         if !self.closed.load(Ordering::Relaxed) {
-            self.append(&mut state, |segment, head| segment.share(head, None));
+            for _ in 0..missed {
+                self.append(&mut state, |segment, head| segment.share(head, None));
+            }
         }
     }
 
@@ -304,13 +329,7 @@ impl<T: Event> Outlet<T> for Log<T> {
             .readers
             .iter()
             .flatten()
-            .map(|reader| SubscriberStats {
-                name: reader.name.to_string(),
-                capacity: reader.capacity as usize,
-                posted: head - reader.start,
-                missed: reader.missed,
-                depth: (head - reader.position).min(reader.capacity),
-            })
+            .map(|reader| reader.stats(head))
             .collect()
     }
 }

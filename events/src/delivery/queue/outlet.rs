@@ -39,9 +39,9 @@ pub(crate) trait Outlet<T: Event>: Send + Sync {
     /// no waker run here.
     fn push(&self, event: &Arc<Envelope<T>>, slot: Slot) -> Offer;
 
-    /// Counts an event that is lost to all listeners as posted and missed, in its place. Called like
+    /// Counts events that are lost to all listeners as posted and missed, in their place. Called like
     /// [`push`](Self::push).
-    fn miss(&self);
+    fn miss(&self, missed: u64);
 
     /// Wakes receivers that wait, and drops what was replaced. Called with no lock held.
     fn wake(&self);

@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures_util::Stream;
+use tokio::task::coop;
 
 use crate::{
     delivery::queue::{
@@ -91,12 +92,19 @@ impl<T: Event> Subscriber<T> {
     /// [`recv`](Self::recv) for hand-written futures.
     #[inline]
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Heard<T>>> {
+        // A share of tokio's budget for each event, so that a queue that is never empty lets other tasks run.
+        let budget = ready!(coop::poll_proceed(context));
         loop {
-            match self.try_recv() {
-                Ok(heard) => return Poll::Ready(Some(heard)),
-                Err(TryRecvError::Closed) => return Poll::Ready(None),
-                Err(TryRecvError::Empty) => ready!(self.sleep(context)),
-            }
+            let heard = match self.try_recv() {
+                Ok(heard) => Some(heard),
+                Err(TryRecvError::Closed) => None,
+                Err(TryRecvError::Empty) => {
+                    ready!(self.sleep(context));
+                    continue;
+                }
+            };
+            budget.made_progress();
+            return Poll::Ready(heard);
         }
     }
 

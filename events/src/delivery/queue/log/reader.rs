@@ -9,7 +9,7 @@ use std::{
 use crate::{
     delivery::queue::{
         log::{
-            Log, ReaderState,
+            Log, Progress, ReaderState,
             segment::{Segment, WIDTH},
         },
         received::Received,
@@ -33,6 +33,8 @@ pub(crate) struct Reader<T: Event> {
     index: usize,
     capacity: u64,
     next: u64,
+    /// Where statistics find `next`.
+    progress: Arc<Progress>,
     segment: Option<Arc<Segment<T>>>,
 }
 
@@ -42,11 +44,13 @@ impl<T: Event> Log<T> {
         let capacity = capacity as u64;
         let mut state = self.state.lock();
         let start = self.head.load(Ordering::Relaxed);
+        let progress = Arc::new(Progress::new(start));
         let reader = ReaderState {
             name,
             capacity,
             start,
             position: start,
+            next: Arc::clone(&progress),
             missed: 0,
             waker: None,
         };
@@ -70,6 +74,7 @@ impl<T: Event> Log<T> {
             index,
             capacity,
             next: start,
+            progress,
             segment: None,
         }
     }
@@ -92,6 +97,8 @@ impl<T: Event> Reader<T> {
         }
         let event = segment.read(self.next)?;
         self.next += 1;
+        self.progress
+            .store(self.next, std::sync::atomic::Ordering::Relaxed);
         Some(Received::new(Arc::clone(event)))
     }
 
@@ -159,6 +166,9 @@ impl<T: Event> Reader<T> {
         if let Some(Some(reader)) = state.readers.get_mut(self.index) {
             reader.position = self.next;
             reader.missed += missed;
+            // Under the lock, so that statistics see both or neither.
+            self.progress
+                .store(self.next, std::sync::atomic::Ordering::Relaxed);
         }
     }
 
