@@ -21,8 +21,6 @@
 // The order of these lines is the order of the layers, lowest first: a module imports from lines above it alone.
 // Why a program is not ready; knows nothing of requests.
 mod readiness;
-// What is counted, as text; knows nothing of requests.
-mod metrics;
 // What can be said about an API; knows nothing of requests.
 mod options;
 // Responses with a body; knows no resource.
@@ -43,8 +41,7 @@ mod resource;
 mod api;
 
 pub use self::{
-    api::{router, status_router},
-    metrics::Metrics,
+    api::router,
     options::AdminOptions,
     problem::malformed,
     readiness::{Readiness, Unready},

@@ -17,5 +17,4 @@ mod node;
 mod nonsense;
 mod races;
 mod refusals;
-mod scrape;
 mod sockets;

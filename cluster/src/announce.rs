@@ -1,0 +1,102 @@
+//! The seam to a node's handlers, and to whatever watches the protocol.
+
+use std::{fmt, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use tidings_core::{
+    CacheKey, Cause, Operation, Origin, Row, Schema,
+    log::{Gap, Mark, RowChange},
+};
+
+/// What one transaction did to one row, for the handlers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The entity's schema.
+    pub schema: &'static Schema,
+    /// What was done.
+    pub operation: Operation,
+    /// The row after the change; for a delete, the row as it was last.
+    pub row: Row,
+    /// The true predecessor of `row`; for updates only.
+    pub old_row: Option<Row>,
+    /// The commit.
+    pub mark: Mark,
+    /// The cause under which the handlers run.
+    pub cause: Cause,
+}
+
+impl Change {
+    pub(crate) fn new(
+        schema: &'static Schema,
+        change: &RowChange<'_>,
+        mark: Mark,
+        number: u64,
+    ) -> Option<Self> {
+        let origin = Origin::Remote; // every node handles it itself, so nothing that handlers do is sent on
+        let cause = Cause { number, origin };
+        let (row, old_row) = match (change.old, change.new) {
+            (None, Some(new)) => (new.to_row(schema), None),
+            (Some(old), None) => (old.to_row(schema), None),
+            (Some(old), Some(new)) => (new.to_row(schema), Some(old.to_row(schema))),
+            (None, None) => return None,
+        };
+        Some(Self {
+            schema,
+            operation: change.operation,
+            row,
+            old_row,
+            mark,
+            cause,
+        })
+    }
+}
+
+/// Resolves when every handler of a change has run.
+pub type Handling = BoxFuture<'static, ()>;
+
+/// Runs handlers.
+pub trait Announce: fmt::Debug + Send + Sync + 'static {
+    /// Hands a change to its handlers. Called in log order, one change after the other; the future resolves when all handlers
+    /// of this node have run, however long that takes.
+    fn announce(&self, change: Change) -> Handling;
+
+    /// Tells handlers that changes are missing here, in their order.
+    fn gap(&self, gap: &Gap);
+
+    /// Returns whether any handler would hear of a change of an entity. A write waits for its own record only if so.
+    fn listens(&self, entity: &str) -> bool;
+}
+
+/// One thing that the protocol did.
+#[derive(Clone, Debug)]
+pub enum Trace<'a> {
+    /// A key was evicted for a commit, under a number of its own.
+    Evicted {
+        /// The commit.
+        mark: Mark,
+        /// The key.
+        key: &'a CacheKey,
+    },
+    /// Everything was purged.
+    Purged,
+}
+
+/// Watches the protocol, for metrics and for checkers. Called without a lock.
+pub trait Observe: fmt::Debug + Send + Sync + 'static {
+    /// Hears of one thing.
+    fn trace(&self, trace: &Trace<'_>);
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quiet;
+
+impl Observe for Quiet {
+    fn trace(&self, _: &Trace<'_>) {}
+}
+
+impl<O: Observe> Observe for Arc<O> {
+    fn trace(&self, trace: &Trace<'_>) {
+        (**self).trace(trace);
+    }
+}

@@ -1,0 +1,91 @@
+//! Rules of the protocol that the simulation can leave out, to show that it would notice.
+//!
+//! In an ordinary build no rule is ever removed: [`removed`] is the constant `false`, so production code asks in plain Rust and
+//! pays nothing. With `--cfg tidings_faults` (`scripts/simulate --rules`) a thread leaves out the rule that it names.
+
+macro_rules! rules {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// One rule.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Rule {
+            $($(#[$doc])* $name,)*
+        }
+
+        /// Every rule with its name.
+        #[cfg(all(test, tidings_faults))]
+        pub(crate) const RULES: &[(&str, Rule)] = &[$((stringify!($name), Rule::$name)),*];
+    };
+}
+
+rules! {
+    /// At a gap the cursor is taken first and the purge comes after it.
+    CursorBeforePurge,
+    /// The cursor moves once the batch before it was applied.
+    CursorAfterApplying,
+    /// The number of an eviction is taken after its batch was read.
+    NumberAfterBatch,
+    /// What was evicted in doubt is not remembered.
+    DoubtIsForgotten,
+    /// Remembered numbers are of one epoch.
+    NumbersEndWithEpoch,
+    /// A wake-up for what was evicted already evicts nothing.
+    LateWakeIsIgnored,
+    /// A cursor of another epoch is a gap.
+    EpochIsChecked,
+    /// A cursor below what was pruned is a gap.
+    PruningIsChecked,
+    /// A proof includes the node's own member row.
+    ProofReadsMember,
+    /// A load fills only while the node counts as a member.
+    FillNeedsMembership,
+    /// A proof counts from before its question was sent.
+    ProofCountsFromQuestion,
+    /// The value is read first and the clock second.
+    ClockAfterValue,
+    /// A late handler holds up the report.
+    LateHandlerHoldsReport,
+    /// A report comes after the handlers.
+    ReportAfterHandlers,
+    /// A node that comes back serves what a statement begun after its join has shown.
+    JoinBeforeCursor,
+    /// A node that comes back at the head purges.
+    RejoinAtHeadPurges,
+    /// A silent member is removed after twice its bound.
+    ExpiryAfterTwoBounds,
+    /// A node fills once it has joined.
+    FillsAfterJoin,
+    /// An event is made of its whole group.
+    GroupIsWhole,
+    /// A field that a record lacks makes it a change of the whole entity if a key is made of it.
+    LackingKeyField,
+}
+
+/// Returns whether a rule is left out: never.
+#[cfg(not(all(test, tidings_faults)))]
+#[inline(always)]
+pub(crate) const fn removed(_: Rule) -> bool {
+    false
+}
+
+#[cfg(all(test, tidings_faults))]
+pub(crate) use self::switch::{remove, removed};
+
+#[cfg(all(test, tidings_faults))]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Rule;
+
+    thread_local! {
+        // A simulation runs on one thread, so several may run at once with different rules.
+        static REMOVED: Cell<Option<Rule>> = const { Cell::new(None) };
+    }
+
+    pub(crate) fn removed(rule: Rule) -> bool {
+        REMOVED.get() == Some(rule)
+    }
+
+    pub(crate) fn remove(rule: Option<Rule>) {
+        REMOVED.set(rule);
+    }
+}

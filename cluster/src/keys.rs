@@ -1,0 +1,129 @@
+//! From a record to the cache keys that it evicts, by this reader's own schemas.
+
+use std::collections::BTreeMap;
+
+use tidings_core::{
+    CacheKey, Operation, Schema, Value,
+    log::{Fields, RowRecord},
+};
+
+use crate::faults::{Rule, removed};
+
+/// The schemas of this node, by name.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    schemas: BTreeMap<&'static str, &'static Schema>,
+}
+
+/// What a record evicts.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Evicts {
+    /// Nothing: the entity is none of this node's.
+    Nothing,
+    /// These keys.
+    Keys(Vec<CacheKey>),
+    /// Any row of the entity may be meant.
+    Entity,
+}
+
+impl Catalog {
+    pub(crate) fn new(schemas: &[&'static Schema]) -> Self {
+        let schemas = schemas.iter().map(|schema| (schema.name(), *schema));
+        Self {
+            schemas: schemas.collect(),
+        }
+    }
+
+    pub(crate) fn schema(&self, entity: &str) -> Option<&'static Schema> {
+        self.schemas.get(entity).copied()
+    }
+
+    /// Derives the keys of both images of a row. If a field that a key is made of is not in the record, the reader cannot
+    /// know which key is meant, and the whole entity is.
+    pub(crate) fn evicts(&self, record: &RowRecord) -> Evicts {
+        let Some(schema) = self.schema(&record.entity) else {
+            return Evicts::Nothing;
+        };
+        let images: &[&Fields] = match record.operation {
+            Operation::Create => &[&record.new],
+            Operation::Update => &[&record.old, &record.new],
+            Operation::Delete => &[&record.old],
+        };
+
+        let mut keys = vec![CacheKey::primary(schema.name(), &record.key)];
+        for image in images {
+            let names = schema.cache_key_fields().iter().map(String::as_str);
+            if !image.name_all(names) && !removed(Rule::LackingKeyField) {
+                return Evicts::Entity;
+            }
+            let mut row = image.to_row(schema);
+            // Images that hold the key alone may lack it as a field.
+            if let Some(id) = row.0.get_mut(schema.primary_key())
+                && id == &Value::Null
+            {
+                id.clone_from(&record.key);
+            }
+            for key in schema.cache_keys_of(&row) {
+                if !keys.contains(&key) {
+                    keys.push(key);
+                }
+            }
+        }
+        Evicts::Keys(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_core::{Field, log::Announce};
+
+    use super::*;
+
+    fn schema() -> &'static Schema {
+        Box::leak(Box::new(
+            Schema::builder("consumers")
+                .field(Field::of::<i64>("id").primary_key())
+                .field(Field::of::<String>("name"))
+                .cache_key(&["name"])
+                .build(),
+        ))
+    }
+
+    fn update(old: Fields, new: Fields) -> RowRecord {
+        RowRecord {
+            entity: "consumers".into(),
+            operation: Operation::Update,
+            key: Value::Integer(7),
+            old,
+            new,
+            announce: Announce::Event,
+        }
+    }
+
+    fn named(name: &str) -> Fields {
+        Fields::from_iter([("id", Value::Integer(7)), ("name", name.into())])
+    }
+
+    #[test]
+    fn an_update_evicts_the_keys_of_both_images() {
+        let evicts = Catalog::new(&[schema()]).evicts(&update(named("a"), named("b")));
+        let texts = match evicts {
+            Evicts::Keys(keys) => keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(texts, ["consumers@7", "consumers:a", "consumers:b"]);
+    }
+
+    #[test]
+    fn a_record_that_lacks_a_key_field_is_a_change_of_the_entity() {
+        let lacking = Fields::from_iter([("id", Value::Integer(7))]);
+        let evicts = Catalog::new(&[schema()]).evicts(&update(lacking, named("b")));
+        assert_eq!(evicts, Evicts::Entity);
+    }
+
+    #[test]
+    fn a_record_of_an_unknown_entity_evicts_nothing() {
+        let evicts = Catalog::new(&[]).evicts(&update(named("a"), named("b")));
+        assert_eq!(evicts, Evicts::Nothing);
+    }
+}

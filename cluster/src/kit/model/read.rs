@@ -1,0 +1,127 @@
+//! Reading a model's log: from a cursor, in either form.
+
+use std::sync::Arc;
+
+use tidings_core::log::{
+    Batch, Cursor, Extent, Gap, GapReason, Mark, Place, Position, Read, Record, Sight, Snapshot,
+};
+
+use super::{Entry, Form, State};
+use crate::faults::{Rule, removed};
+
+impl State {
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let open = self.open.values().map(|open| open.xid).collect();
+        Snapshot::new(self.next_number, open)
+    }
+
+    pub(super) fn head(&self, form: Form) -> Cursor {
+        match form {
+            Form::Counted => Cursor::counted(self.epoch, self.next_number.saturating_sub(1)),
+            Form::Snapshot => Cursor::at_snapshot(self.epoch, self.snapshot()),
+        }
+    }
+
+    pub(super) fn read(&self, form: Form, from: &Cursor, limit: usize, sight: Sight) -> Read {
+        let gap = |reason| Read::Gap(Gap::of_all(reason));
+        if from.epoch() != self.epoch && !removed(Rule::EpochIsChecked) {
+            return gap(GapReason::Epoch);
+        }
+        let (low, applied) = match from.position() {
+            Position::Counted(last) => (last + 1, None),
+            Position::Snapshot(applied) | Position::Page { applied, .. } => {
+                (applied.xmin(), Some(applied))
+            }
+        };
+        let needs = match form {
+            Form::Counted => self.pruned_below + 1,
+            Form::Snapshot => self.pruned_below,
+        };
+        if low < needs && !removed(Rule::PruningIsChecked) {
+            return gap(GapReason::Trimmed);
+        }
+        if form == Form::Counted && low > self.next_number {
+            return gap(GapReason::LostTail);
+        }
+
+        match (form, applied) {
+            (Form::Counted, None) => self.read_counted(low, limit, sight),
+            (Form::Snapshot, Some(applied)) => self.read_snapshot(from, applied, limit, sight),
+            // A cursor of the other form is none of this log's.
+            (Form::Counted, Some(_)) | (Form::Snapshot, None) => gap(GapReason::Recreated),
+        }
+    }
+
+    fn read_counted(&self, low: u64, limit: usize, sight: Sight) -> Read {
+        let mut left = self.log.iter().filter(|entry| entry.id >= low).peekable();
+        let mut records = Vec::new();
+        while records.len() < limit
+            && let Some(entry) = left.next()
+        {
+            records.push(self.record(entry, Position::Counted(entry.id)));
+        }
+        let (cursor, extent) = match (left.peek(), records.last()) {
+            (Some(_), Some(last)) => (last.place.0.clone(), Extent::More),
+            _ => (self.head(Form::Counted), Extent::All),
+        };
+        Read::Batch(Batch {
+            records,
+            cursor,
+            extent,
+            sight,
+        })
+    }
+
+    fn read_snapshot(
+        &self,
+        from: &Cursor,
+        applied: &Arc<Snapshot>,
+        limit: usize,
+        sight: Sight,
+    ) -> Read {
+        let now = Arc::new(self.snapshot());
+        let (target, after) = match from.position() {
+            Position::Page { target, last, .. } => (Arc::clone(target), *last),
+            Position::Counted(_) | Position::Snapshot(_) => (Arc::clone(&now), 0),
+        };
+        let is_new = |entry: &&Entry| {
+            entry.id > after && !applied.is_over(entry.mark) && target.is_over(entry.mark)
+        };
+        let page = |last| Position::Page {
+            applied: Arc::clone(applied),
+            target: Arc::clone(&target),
+            last,
+        };
+
+        let mut left = self.log.iter().filter(is_new).peekable();
+        let mut records = Vec::new();
+        while records.len() < limit
+            && let Some(entry) = left.next()
+        {
+            records.push(self.record(entry, page(entry.id)));
+        }
+        let cursor = match (left.peek(), records.last()) {
+            (Some(_), Some(last)) => last.place.0.clone(),
+            _ => Cursor::new(self.epoch, Position::Snapshot(Arc::clone(&target))),
+        };
+        let extent = match cursor.position() {
+            Position::Snapshot(read) if *read == now => Extent::All,
+            Position::Snapshot(_) | Position::Page { .. } | Position::Counted(_) => Extent::More,
+        };
+        Read::Batch(Batch {
+            records,
+            cursor,
+            extent,
+            sight,
+        })
+    }
+
+    fn record(&self, entry: &Entry, position: Position) -> Record {
+        Record {
+            place: Place(Cursor::new(self.epoch, position)),
+            mark: Mark::new(self.epoch, entry.mark),
+            origin: entry.origin.clone(),
+            body: entry.body.clone(),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How changes travel between nodes, and what is proven about it.
+//!
+//! Every node reads one log of changes ([`tidings_core::log`]). Its *tail* evicts what a record names, puts the record in line for
+//! the handlers, and goes on; a *dispatcher* runs the handlers. What cannot be read is a gap: the node purges. A node that joins is
+//! a *member*: others wait for it when they ask whether a change has reached everyone.
+//!
+//! [`Protocol::assemble`] puts the parts of one node together. It starts no thread and does no I/O: the log does, tasks run where
+//! [`Spawn`](tidings_core::spawn::Spawn) puts them, and time and chance are passed in. So the same code runs in a node and under
+//! the simulation of [`kit`], which drives several nodes, their clocks and their links from one seed.
+//!
+//! # Layers
+//!
+//! The modules below are in the order of the layers, lowest first; imports run upwards in this list only.
+
+// Rules that a simulation can leave out; constants in an ordinary build. Must not know the code that asks.
+mod faults;
+
+// What can be set, and its limits. Must not know what acts on it.
+mod settings;
+
+// Gives other tasks a turn. Must not know any executor.
+mod turn;
+
+// From a record to the cache keys that it evicts. Must not know the cache.
+mod keys;
+
+// Which evictions are remembered, and under which number. Must not know who made them.
+mod numbers;
+
+// From the digest in a wake-up to the key. Must not know what is done with it.
+mod digests;
+
+// Whether a load may fill and an entry may be served. Must not know the log.
+mod gate;
+
+// The seams to the handlers and to watchers. Must not know the bus.
+mod announce;
+
+// Between the tail and the dispatcher. Must not know either.
+mod queue;
+
+// The protocol of one node. Must not know any engine, nor the bus.
+mod node;
+
+// Handlers on worker events. Must not know the protocol.
+mod bus;
+
+// A model store with its log in two forms, and the simulation. Must not be known by the rest.
+pub mod kit;
+
+pub use self::{
+    announce::{Announce, Change, Handling, Observe, Quiet, Trace},
+    bus::BusAnnouncer,
+    gate::{Gate, Permit},
+    node::{
+        confirm::{Confirmed, Silence, Silent, Unconfirmed},
+        protocol::{Parts, Protocol},
+        shared::ClusterStats,
+    },
+    settings::{ClusterSettings, SettingError},
+};

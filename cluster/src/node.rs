@@ -1,0 +1,19 @@
+//! The protocol of one node.
+
+// What the tasks of a node share. Must not know the tasks.
+pub(crate) mod shared;
+
+// Evictions: of records, of wake-ups, of own writes. Must not know in which order records come.
+pub(crate) mod apply;
+
+// Receipts, and the expiry of silent members. Must not know how a node applies.
+pub(crate) mod confirm;
+
+// The task that runs handlers. Must not know the tail.
+pub(crate) mod dispatch;
+
+// The task that follows the log. Must not know the dispatcher.
+pub(crate) mod tail;
+
+// Puts the parts together.
+pub(crate) mod protocol;

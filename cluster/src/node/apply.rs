@@ -1,0 +1,197 @@
+//! Evictions: of records, of wake-ups, of own writes; and which of them are made once.
+//!
+//! A change reaches a node by up to three paths: its own commit, a wake-up, the record. The first takes a number and notes it; the
+//! others evict under that number, which leaves what was reloaded since. So a change costs one load, whatever paths it takes.
+
+use tidings_cache::Invalidation;
+use tidings_core::{
+    CacheKey, Cause, Origin,
+    log::{Body, Eviction, EvictionTarget, Mark, Record, Wake},
+};
+
+use super::shared::{Shared, count};
+use crate::{
+    announce::Trace,
+    faults::{Rule, removed},
+    keys::Evicts,
+};
+
+/// A number of the cache's sequence.
+pub(crate) type Number = u64;
+
+/// By which path an eviction came.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// A record of the log. `early` is a number from before it was read.
+    Record { early: Number },
+    /// The commit of an own write.
+    Commit,
+    /// A wake-up.
+    Wake,
+}
+
+impl Shared {
+    /// Evicts what a batch names. Returns each record with the number of its eviction: its cause.
+    ///
+    /// `early` is a number from before the batch was read, which is wrong to use: a load that began after it may have read what
+    /// the batch overwrites.
+    pub(crate) fn apply(&self, records: Vec<Record>, early: Number) -> Vec<(Record, Number)> {
+        let apply = |record: Record| {
+            count(&self.counters.records);
+            let number = match &record.body {
+                Body::Row(row) => match self.catalog.evicts(row) {
+                    Evicts::Nothing => self.cache.number(),
+                    Evicts::Keys(keys) => {
+                        self.evict_once(record.mark, &keys, Source::Record { early })
+                    }
+                    Evicts::Entity => self.evict_entity(),
+                },
+                Body::Entity(entity) => match self.catalog.schema(entity) {
+                    Some(_) => self.evict_entity(),
+                    None => self.cache.number(),
+                },
+                Body::Evict(eviction) => self.evict_as_told(eviction),
+                Body::Unreadable { .. } => self.evict_entity(),
+            };
+            (record, number)
+        };
+        records.into_iter().map(apply).collect()
+    }
+
+    /// Evicts the keys of a commit that were not evicted for it before. What was is evicted again under its number, which leaves
+    /// whatever was reloaded since. Returns the lowest number.
+    fn evict_once(&self, mark: Mark, keys: &[CacheKey], from: Source) -> Number {
+        // From the question to the note, so that two paths do not both find a key new. The eviction itself follows without the
+        // lock, since it drops values: until it is made, others that find the note evict under the same number themselves.
+        let mut numbers = self.numbers.lock();
+        if self.is_passed(mark, from) {
+            return self.cache.number();
+        }
+        let mut evictions = Vec::new();
+        let mut fresh = Vec::new();
+        for key in keys {
+            match numbers.number(mark, key) {
+                Some(number) => evictions.push((number, key)),
+                None => fresh.push(key.clone()),
+            }
+        }
+        if !fresh.is_empty() {
+            let number = match from {
+                Source::Record { early } if removed(Rule::NumberAfterBatch) => early,
+                Source::Record { .. } | Source::Commit | Source::Wake => self.new_number(),
+            };
+            numbers.remember(mark, &fresh, number);
+            evictions.extend(fresh.iter().map(|key| (number, key)));
+        }
+        drop(numbers);
+
+        let mut lowest = Number::MAX;
+        for (number, key) in evictions {
+            self.evict_under(number, key);
+            lowest = lowest.min(number);
+        }
+        self.trace_evicted(mark, &fresh);
+        lowest
+    }
+
+    /// Whether the tail has made every eviction of a commit already. Records are its own, and come before it passes.
+    fn is_passed(&self, mark: Mark, from: Source) -> bool {
+        match from {
+            Source::Record { .. } => false,
+            Source::Commit => self.has_seen(mark),
+            Source::Wake => self.has_seen(mark) && !removed(Rule::LateWakeIsIgnored),
+        }
+    }
+
+    /// Takes a number: every load that noted it or a higher one began after this call.
+    fn new_number(&self) -> Number {
+        self.cache.apply_change(&[], &[])
+    }
+
+    /// Evicts what began to load before a number.
+    fn evict_under(&self, number: Number, key: &CacheKey) {
+        let origin = Origin::Remote;
+        let _cause = Cause { number, origin }.enter();
+        self.cache.invalidate_local(key);
+    }
+
+    /// Evicts everything: the cache does not know which entries are of which entity.
+    fn evict_entity(&self) -> Number {
+        count(&self.counters.whole_entities);
+        self.purge()
+    }
+
+    /// Evicts everything.
+    pub(crate) fn purge(&self) -> Number {
+        let number = self.cache.purge_node();
+        self.observe.trace(&Trace::Purged);
+        number
+    }
+
+    /// Evicts what another node, or a caller on this one, has asked all nodes to evict. The node that asked has done so already,
+    /// and does it under the number that it took then.
+    pub(super) fn evict_as_told(&self, eviction: &Eviction) -> Number {
+        let before = self.own.lock().number(eviction.id);
+        let cache = eviction.cache.clone();
+        let invalidation = match &eviction.target {
+            EvictionTarget::Keys(keys) => Invalidation::Keys {
+                cache,
+                keys: keys.clone(),
+            },
+            EvictionTarget::Tag(tag) => Invalidation::Tag {
+                cache,
+                tag: tag.to_string().into(),
+            },
+            EvictionTarget::All => Invalidation::All { cache },
+        };
+        let number = self.cache.apply_invalidation(&invalidation, before);
+        before.unwrap_or(number)
+    }
+
+    /// Evicts the keys of an own write whose commit was acknowledged.
+    pub(crate) fn evict_committed(&self, mark: Mark, keys: &[CacheKey]) {
+        self.evict_once(mark, keys, Source::Commit);
+    }
+
+    /// Evicts what an own write may have touched whose answer was lost. It is not remembered: the commit may lie ahead.
+    pub(crate) fn evict_doubtful(&self, mark: Option<Mark>, keys: &[CacheKey]) {
+        if let Some(mark) = mark
+            && removed(Rule::DoubtIsForgotten)
+        {
+            self.evict_once(mark, keys, Source::Commit);
+            return;
+        }
+        self.cache.apply_change(keys, &[]);
+    }
+
+    /// Evicts on sight what a wake-up names and this node may hold, then makes the tail look.
+    pub(crate) fn wake_up(&self, wake: &Wake) {
+        count(&self.counters.wakes);
+        if let Wake::Committed { mark, keys } = wake
+            && self.is_of_this_epoch(*mark)
+        {
+            let index = self.digests.lock();
+            let known: Vec<_> = keys
+                .iter()
+                .filter_map(|digest| index.key(*digest).cloned())
+                .collect();
+            drop(index);
+            if !known.is_empty() {
+                self.evict_once(*mark, &known, Source::Wake);
+            }
+        }
+        self.look.notify_one();
+    }
+
+    fn is_of_this_epoch(&self, mark: Mark) -> bool {
+        let seen = self.seen.borrow();
+        seen.as_ref()
+            .is_some_and(|seen| seen.epoch() == mark.epoch())
+    }
+
+    fn trace_evicted(&self, mark: Mark, keys: &[CacheKey]) {
+        for key in keys {
+            self.observe.trace(&Trace::Evicted { mark, key });
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The dispatcher: the task that runs handlers, in log order, and says how far this node has applied the log.
+//!
+//! It waits for each change's handlers before the next one. So a late handler holds up this node's report and its proof, and never
+//! its evictions, which the tail makes.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures_util::future::{Either, select};
+use tidings_core::log::{
+    Body, Cursor, Extent, Gap, GapReason, Mark, Read, Record, RowChange, RowRecord, Scope,
+};
+
+use super::shared::Shared;
+use crate::{
+    announce::Change,
+    faults::{Rule, removed},
+    queue::{After, Applied, CaughtUp, Item, Pages},
+};
+
+/// Runs handlers until the task is dropped.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut dispatcher = Dispatcher {
+        shared,
+        dispatched: BTreeSet::new(),
+    };
+    loop {
+        let item = dispatcher.shared.queue.next().await;
+        dispatcher.handle(item).await;
+    }
+}
+
+struct Dispatcher {
+    shared: Arc<Shared>,
+    /// Groups whose event was made on an earlier page, by mark, entity and key.
+    dispatched: BTreeSet<(u64, Arc<str>, String)>,
+}
+
+impl Dispatcher {
+    async fn handle(&mut self, item: Item) {
+        match item {
+            Item::Head { cursor, gap } => {
+                self.dispatched.clear();
+                if let Some(gap) = gap {
+                    self.shared.announce.gap(&gap);
+                }
+                self.shared.applied.send_replace(Some(cursor));
+            }
+            Item::Gap(gap) => self.shared.announce.gap(&gap),
+            Item::Batch(batch) => {
+                self.dispatch(&batch.records, batch.pages).await;
+                self.applied(&batch).await;
+            }
+            Item::Behind(cursor) => self.read_again(cursor).await,
+        }
+    }
+
+    /// Moves the applied cursor, and lets follow what waited for it.
+    async fn applied(&mut self, batch: &Applied) {
+        if batch.pages == Pages::Whole {
+            self.dispatched.clear();
+        }
+        self.follow(batch.cursor.clone(), &batch.after).await;
+    }
+
+    async fn follow(&self, cursor: Cursor, after: &After) {
+        let shared = &self.shared;
+        shared.applied.send_replace(Some(cursor.clone()));
+        if let Some(moment) = after.proof {
+            shared.gate.prove(moment, after.generation);
+        }
+        if after.resume {
+            shared.gate.resume(after.generation);
+        }
+        if let Some(demand) = after.demand
+            && !removed(Rule::ReportAfterHandlers)
+        {
+            shared.report(&cursor, demand).await;
+        }
+    }
+
+    /// Runs the handlers of a batch, one event for each row of each transaction.
+    async fn dispatch(&mut self, records: &[(Record, u64)], pages: Pages) {
+        let mut first = 0;
+        while let Some((record, number)) = records.get(first) {
+            match &record.body {
+                Body::Row(row) => {
+                    let rest = &records[first..];
+                    self.dispatch_group(rest, row, record.mark, *number, pages)
+                        .await;
+                }
+                Body::Entity(entity) => self.tell_gap(GapReason::Capture, Some(entity)),
+                Body::Unreadable { entity } => self.tell_gap(GapReason::Malformed, entity.as_ref()),
+                Body::Evict(_) => {}
+            }
+            first += 1;
+        }
+        if pages == Pages::Whole {
+            self.dispatched.clear();
+        }
+    }
+
+    fn tell_gap(&self, reason: GapReason, entity: Option<&Arc<str>>) {
+        let scope = entity.map_or(Scope::All, |entity| Scope::Entity(Arc::clone(entity)));
+        self.shared.counters.gap(reason);
+        self.shared.announce.gap(&Gap { reason, scope });
+    }
+
+    /// Runs the handlers of one row's change, when the first of its records is met.
+    async fn dispatch_group(
+        &mut self,
+        rest: &[(Record, u64)],
+        row: &RowRecord,
+        mark: Mark,
+        number: u64,
+        pages: Pages,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        let Some(schema) = shared.catalog.schema(&row.entity) else {
+            return;
+        };
+        let group = (
+            mark.number(),
+            Arc::clone(&row.entity),
+            format!("{:?}", row.key),
+        );
+        if !self.dispatched.insert(group) {
+            return;
+        }
+
+        let members = rest
+            .iter()
+            .filter_map(|(record, number)| match &record.body {
+                Body::Row(other)
+                    if record.mark == mark
+                        && other.entity == row.entity
+                        && other.key == row.key =>
+                {
+                    Some((other, *number))
+                }
+                Body::Row(_) | Body::Entity(_) | Body::Evict(_) | Body::Unreadable { .. } => None,
+            });
+        let (here, numbers): (Vec<_>, Vec<_>) = members.unzip();
+        let number = numbers.into_iter().fold(number, u64::min);
+
+        // Part of it may lie on another page. Once the log has lost it there is a gap in place of the event.
+        let change = match pages {
+            Pages::Cut if !removed(Rule::GroupIsWhole) => {
+                let Some(group) = self.fetch(mark, row).await else {
+                    return;
+                };
+                let whole = RowChange::fold(&group);
+                whole.and_then(|change| Change::new(schema, &change, mark, number))
+            }
+            Pages::Cut | Pages::Whole => {
+                let whole = RowChange::fold(&here);
+                whole.and_then(|change| Change::new(schema, &change, mark, number))
+            }
+        };
+        if let Some(change) = change {
+            self.run_handlers(change).await;
+        }
+    }
+
+    /// Reads a group whole. Asks until it is answered: without it there is no event, and its loss would be a gap.
+    async fn fetch(&self, mark: Mark, row: &RowRecord) -> Option<Vec<RowRecord>> {
+        let shared = &self.shared;
+        loop {
+            match shared.log.group(mark, &row.entity, &row.key).await {
+                Ok(group) if group.is_empty() => {
+                    // What its handlers would have evicted is unknown.
+                    shared.purge();
+                    self.tell_gap(GapReason::Trimmed, Some(&row.entity));
+                    return None;
+                }
+                Ok(group) => return Some(group),
+                Err(error) => {
+                    tracing::debug!(%error, "a row's records could not be read");
+                    shared.clock.sleep(shared.settings.pause()).await;
+                }
+            }
+        }
+    }
+
+    async fn run_handlers(&self, change: Change) {
+        let shared = &self.shared;
+        let handling = shared.announce.announce(change);
+        if removed(Rule::LateHandlerHoldsReport) {
+            let deadline = shared.clock.sleep(shared.settings.handler_deadline);
+            match select(handling, deadline).await {
+                Either::Left(_) | Either::Right(_) => return,
+            }
+        }
+        handling.await;
+    }
+
+    /// Reads from the log what did not fit into the queue, until it is where the tail is.
+    async fn read_again(&mut self, mut cursor: Cursor) {
+        let shared = Arc::clone(&self.shared);
+        let mut cut = Pages::Whole;
+        loop {
+            let before = shared.queue.pushed();
+            let batch = match shared.log.read(&cursor, shared.settings.page, None).await {
+                Ok(Read::Batch(batch)) => batch,
+                Ok(Read::Gap(gap)) => return self.skip(gap).await,
+                Err(error) => {
+                    tracing::debug!(%error, "the log did not answer");
+                    shared.clock.sleep(shared.settings.pause()).await;
+                    continue;
+                }
+            };
+
+            // Handlers run after the evictions, which the tail makes.
+            let mut records = Vec::new();
+            for record in batch.records {
+                if !self.evicted_or_restarted(record.mark).await {
+                    return;
+                }
+                records.push((record, shared.cache.number()));
+            }
+            let pages = match (cut, batch.extent) {
+                (Pages::Whole, Extent::All) => Pages::Whole,
+                (Pages::Cut, _) | (_, Extent::More) => Pages::Cut,
+            };
+            self.dispatch(&records, pages).await;
+            cursor = batch.cursor;
+            shared.applied.send_replace(Some(cursor.clone()));
+
+            match batch.extent {
+                Extent::More => cut = Pages::Cut,
+                Extent::All => {
+                    cut = Pages::Whole;
+                    self.dispatched.clear();
+                    match shared.queue.caught_up(&cursor, before) {
+                        CaughtUp::NotYet => {}
+                        CaughtUp::Restarted => return,
+                        CaughtUp::Here(after) => {
+                            if let Some(after) = after {
+                                // Its moment is the tail's, and all of the tail's records are dispatched.
+                                self.follow(cursor, &after).await;
+                            }
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Goes on from where the tail is: the log does not hold any more what the handlers were to hear. What they would have
+    /// evicted is unknown, so everything is.
+    async fn skip(&mut self, gap: Gap) {
+        let shared = Arc::clone(&self.shared);
+        let Some(skipped) = shared.queue.skip() else {
+            return;
+        };
+        shared.counters.gap(gap.reason);
+        shared.purge();
+        self.dispatched.clear();
+        shared.announce.gap(&gap);
+        match skipped.after {
+            Some(after) => self.follow(skipped.cursor, &after).await,
+            None => drop(shared.applied.send_replace(Some(skipped.cursor))),
+        }
+    }
+
+    /// Waits until the tail has made a commit's evictions; false if it has taken another cursor in place of that.
+    async fn evicted_or_restarted(&self, mark: Mark) -> bool {
+        let shared = &self.shared;
+        let mut seen = shared.seen.subscribe();
+        let settled = |cursor: &Option<Cursor>| {
+            let cursor = cursor.as_ref();
+            cursor.is_some_and(|cursor| cursor.covers(mark) || cursor.epoch() != mark.epoch())
+        };
+        let cursor = seen.wait_for(settled).await;
+        cursor.is_ok_and(|cursor| cursor.as_ref().is_some_and(|cursor| cursor.covers(mark)))
+    }
+}
+
+impl Shared {
+    /// Reports what this node has applied, if that was asked for. A report that fails is made again after the next batch.
+    pub(crate) async fn report(&self, applied: &Cursor, demand: tidings_core::log::Demand) {
+        let member = self.member.lock().clone();
+        let (Some(members), Some(member)) = (&self.members, member) else {
+            return;
+        };
+        if demand <= *self.answered.lock() {
+            return;
+        }
+        match members.report(&member, applied, demand).await {
+            Ok(()) => *self.answered.lock() = demand,
+            Err(error) => tracing::debug!(%error, "a report did not reach the members' table"),
+        }
+    }
+
+    /// Renews the moment at which this node counted as a member over the pool, while the log proves nothing.
+    pub(crate) async fn keep_counting(self: Arc<Self>) {
+        let (Some(bound), Some(members)) = (self.settings.bound, self.members.clone()) else {
+            return;
+        };
+        loop {
+            self.clock.sleep(bound / 3).await;
+            let member = self.member.lock().clone();
+            let proven = self
+                .gate
+                .unproven_for()
+                .is_some_and(|since| since <= bound / 3);
+            let Some(member) = member.filter(|_| !proven) else {
+                continue;
+            };
+            let asked = self.clock.now();
+            match members.look(&member).await {
+                Ok(sight) if sight.counts() => self.gate.counts(asked),
+                Ok(_) => self.look.notify_one(),
+                Err(error) => tracing::debug!(%error, "the members' table did not answer"),
+            }
+        }
+    }
+}

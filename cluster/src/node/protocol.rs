@@ -1,0 +1,277 @@
+//! [`Protocol`]: one node's share of the cluster, put together from its parts.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures_util::future::{Either, select};
+use parking_lot::Mutex;
+use tidings_cache::Cache;
+use tidings_core::{
+    CacheKey, Schema,
+    clock::Clock,
+    entropy::Entropy,
+    log::{Eviction, EvictionTarget, Log, LogError, Mark, MemberId, Members, StartId, Wake},
+    spawn::{AbortHandle, Spawn},
+};
+use tokio::sync::{Notify, watch};
+
+use super::{
+    confirm::{Confirmed, Unconfirmed},
+    dispatch,
+    shared::{ClusterStats, Counters, Shared, count},
+    tail,
+};
+use crate::{
+    announce::{Announce, Observe},
+    digests::Index,
+    gate::{Gate, Permit},
+    keys::Catalog,
+    numbers::Numbers,
+    queue::Queue,
+    settings::{ClusterSettings, SettingError},
+};
+
+/// What a node's protocol is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The node's name; other members name it by this.
+    pub node: Arc<str>,
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The members beside it; none where no one can ask for receipts.
+    pub members: Option<Arc<dyn Members>>,
+    /// The node's cache.
+    pub cache: Cache,
+    /// The entities whose rows this node knows.
+    pub schemas: Vec<&'static Schema>,
+    /// The handlers.
+    pub announce: Arc<dyn Announce>,
+    /// Whatever watches.
+    pub observe: Arc<dyn Observe>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where tasks run.
+    pub spawn: Arc<dyn Spawn>,
+    /// Where ids and jitter come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// What was set.
+    pub settings: ClusterSettings,
+}
+
+/// A node's share of the cluster. Clones are handles of the same; its tasks end with the last of them.
+#[derive(Clone)]
+pub struct Protocol {
+    shared: Arc<Shared>,
+    _tasks: Arc<Tasks>,
+}
+
+/// Ends the tasks when it is dropped.
+struct Tasks(Mutex<Vec<AbortHandle>>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.get_mut().iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Protocol {
+    /// Puts a node together and starts its tasks: the tail, the dispatcher, and the listener for wake-ups. Waits for nothing: the
+    /// log may be out of reach, and the node then answers loads and keeps nothing until it is not.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is refused.
+    pub fn assemble(parts: Parts) -> Result<Self, SettingError> {
+        let settings = parts.settings;
+        settings.check()?;
+        let shared = Arc::new(Shared {
+            node: parts.node,
+            start: StartId(parts.entropy.uuid()),
+            log: parts.log,
+            members: parts.members,
+            cache: parts.cache,
+            catalog: Catalog::new(&parts.schemas),
+            announce: parts.announce,
+            observe: parts.observe,
+            gate: Arc::new(Gate::new(Arc::clone(&parts.clock), settings.bound)),
+            clock: parts.clock,
+            spawn: parts.spawn,
+            entropy: parts.entropy,
+            queue: Queue::new(settings.queue),
+            seen: watch::Sender::new(None),
+            applied: watch::Sender::new(None),
+            look: Notify::new(),
+            numbers: Mutex::new(Numbers::new(settings.remembered)),
+            digests: Mutex::new(Index::new(settings.remembered)),
+            own: Mutex::default(),
+            member: Mutex::default(),
+            answered: Mutex::default(),
+            counters: Counters::default(),
+            settings,
+        });
+
+        let tasks = [
+            shared.spawn.spawn(Box::pin(tail::run(Arc::clone(&shared)))),
+            shared
+                .spawn
+                .spawn(Box::pin(dispatch::run(Arc::clone(&shared)))),
+            shared.spawn.spawn(Box::pin(Arc::clone(&shared).listen())),
+            shared
+                .spawn
+                .spawn(Box::pin(Arc::clone(&shared).keep_counting())),
+        ];
+        Ok(Self {
+            shared,
+            _tasks: Arc::new(Tasks(Mutex::new(tasks.into()))),
+        })
+    }
+
+    /// Returns the gate that the cache asks.
+    #[must_use]
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.shared.gate
+    }
+
+    /// Notes that a load of a key begins, before it reads anything: whether it may fill, and how wake-ups name the key.
+    pub fn begin_load(&self, key: &CacheKey) -> Permit {
+        if let Some(digest) = self.shared.log.digest(key) {
+            self.shared.digests.lock().enter(digest, key);
+        }
+        self.shared.gate.begin_load()
+    }
+
+    /// Evicts what an own write has changed, once its commit was acknowledged; wakes the other nodes and the own tail. The future
+    /// resolves when the node's handlers of the given entities have run, or after the handlers' deadline; it is ready if there
+    /// are none.
+    pub fn committed(
+        &self,
+        mark: Mark,
+        keys: &[CacheKey],
+        entities: &[&str],
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        shared.evict_committed(mark, keys);
+        let digests: Option<Vec<_>> = keys.iter().map(|key| shared.log.digest(key)).collect();
+        shared.log.wake(match digests {
+            Some(keys) => Wake::Committed { mark, keys },
+            None => Wake::Look,
+        });
+        shared.look.notify_one();
+
+        let listens = entities.iter().any(|it| shared.announce.listens(it));
+        async move {
+            if !listens {
+                return;
+            }
+            let applied = std::pin::pin!(shared.until_applied(mark));
+            let deadline = shared.clock.sleep(shared.settings.handler_deadline);
+            match select(applied, deadline).await {
+                Either::Left(_) => {}
+                Either::Right(_) => count(&shared.counters.late_handlers),
+            }
+        }
+    }
+
+    /// Evicts what an own write may have changed whose commit is in doubt.
+    pub fn in_doubt(&self, mark: Option<Mark>, keys: &[CacheKey]) {
+        self.shared.evict_doubtful(mark, keys);
+        self.shared.look.notify_one();
+    }
+
+    /// Makes every node evict something: this one before the future is first polled, the others by a record. Returns its mark.
+    ///
+    /// # Errors
+    ///
+    /// See [`LogError`]. This node has evicted in any case.
+    pub fn evict_everywhere(
+        &self,
+        cache: Arc<str>,
+        target: EvictionTarget,
+    ) -> impl Future<Output = Result<Mark, LogError>> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        let eviction = Eviction {
+            id: shared.entropy.uuid(),
+            origin: Some(Arc::clone(&shared.node)),
+            cache,
+            target,
+        };
+        let number = shared.evict_as_told(&eviction);
+        shared.own.lock().remember(eviction.id, number);
+        async move {
+            let mark = shared.log.append(eviction).await?;
+            shared.log.wake(Wake::Look);
+            shared.look.notify_one();
+            Ok(mark)
+        }
+    }
+
+    /// Waits until this node has applied a commit: evicted, and its handlers have run. Never resolves if the commit's epoch ends
+    /// before that: give it a deadline.
+    pub async fn until_applied(&self, mark: Mark) {
+        self.shared.look.notify_one();
+        self.shared.until_applied(mark).await;
+    }
+
+    /// Waits until every member has applied a commit, or must have stopped serving what was before it. To be called once the
+    /// commit was acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// Names the members that did neither in time.
+    ///
+    /// Cancel safe: dropping the future takes nothing back.
+    pub async fn confirm(&self, mark: Mark, timeout: Duration) -> Result<Confirmed, Unconfirmed> {
+        self.shared.confirm(mark, timeout).await
+    }
+
+    /// Leaves the cluster: stops fills and hits, then deletes the row that others count on.
+    ///
+    /// # Errors
+    ///
+    /// See [`LogError`]. Without its row deleted the node is waited for until its bound has run out.
+    pub async fn leave(&self) -> Result<(), LogError> {
+        self.shared.gate.supersede();
+        self._tasks.0.lock().iter().for_each(AbortHandle::abort);
+        let member = self.shared.member.lock().take();
+        match (&self.shared.members, member) {
+            (Some(members), Some(member)) => members.leave(&member).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns this node's membership, if it has joined.
+    #[must_use]
+    pub fn member(&self) -> Option<MemberId> {
+        self.shared.member.lock().clone()
+    }
+
+    /// Returns what was counted.
+    #[must_use]
+    pub fn stats(&self) -> ClusterStats {
+        self.shared.counters.stats()
+    }
+}
+
+impl fmt::Debug for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Protocol")
+            .field("node", &self.shared.node)
+            .field("gate", &self.shared.gate)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Receives wake-ups, and listens again whenever the link is gone.
+    async fn listen(self: Arc<Self>) {
+        loop {
+            if let Ok(mut wakes) = self.log.listen().await {
+                // What was committed before the link stood was announced to no one here.
+                self.look.notify_one();
+                while let Ok(wake) = wakes.next().await {
+                    self.wake_up(&wake);
+                }
+            }
+            self.clock.sleep(self.settings.pause()).await;
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! The tail: the task that follows the log. It evicts, puts in line for the dispatcher, and goes on; it never runs a handler.
+//!
+//! At a gap it takes these steps, in this order: stop fills; take the new cursor at the head; close every connection that was
+//! opened before it; purge; let loads fill; go on from the cursor. In any other order a change between two of them is lost.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::{Either, select};
+use tidings_core::{
+    clock::Tick,
+    log::{
+        Batch, Capture, Cursor, Extent, Gap, GapReason, Head, Incarnation, Join, JoinError,
+        LogError, MemberId, MemberSight, Read, Sight,
+    },
+};
+
+use super::{
+    apply::Number,
+    shared::{Shared, count},
+};
+use crate::{
+    faults::{Rule, removed},
+    queue::{After, Applied, Held, Pages},
+    turn::turn,
+};
+
+/// Follows the log until the node is superseded, or the task is dropped.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut tail = Tail {
+        shared,
+        incarnation: None,
+        cut: Pages::Whole,
+        returning: Returning::No,
+        capture: Captured::Yes,
+        failures: 0,
+    };
+    tail.follow().await;
+}
+
+struct Tail {
+    shared: Arc<Shared>,
+    /// That of the last join.
+    incarnation: Option<Incarnation>,
+    /// Whether the last read left records of its transactions for the next.
+    cut: Pages,
+    returning: Returning,
+    capture: Captured,
+    /// How many questions in a row had no answer.
+    failures: u32,
+}
+
+/// Whether the node was given up, has joined again, and has yet to prove that it may serve.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Returning {
+    No,
+    Yes,
+}
+
+/// Whether changes were recorded at the last read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Captured {
+    Yes,
+    No,
+}
+
+/// Another start has this node's name: it is over.
+struct Superseded;
+
+/// What the node does after a read.
+enum Next {
+    ReadOn(Cursor),
+    Wait(Cursor),
+    Restart(GapReason),
+}
+
+impl Tail {
+    async fn follow(&mut self) {
+        let mut gap = None;
+        loop {
+            let Ok(cursor) = self.restart(gap.take()).await else {
+                return self.end();
+            };
+            match self.read_on(cursor).await {
+                Ok(found) => gap = Some(found),
+                Err(Superseded) => return self.end(),
+            }
+        }
+    }
+
+    fn end(&self) {
+        tracing::error!(
+            node = %self.shared.node,
+            "another process has this node's name: the cache is not served from any more"
+        );
+        self.shared.gate.supersede();
+    }
+
+    /// Takes a new cursor at the head, after a gap or at the beginning.
+    async fn restart(&mut self, gap: Option<Gap>) -> Result<Cursor, Superseded> {
+        let shared = Arc::clone(&self.shared);
+        shared.gate.close();
+        if let Some(gap) = &gap {
+            shared.counters.gap(gap.reason);
+            tracing::warn!(%gap, node = %shared.node, "purging what may be affected");
+        }
+        let early =
+            removed(Rule::FillsAfterJoin) || (gap.is_some() && removed(Rule::CursorBeforePurge));
+        if early {
+            self.purge();
+            shared.gate.counts(shared.clock.now());
+            shared.gate.open();
+        }
+
+        let (asked, head) = loop {
+            self.join_if_needed().await?;
+            let member = self.member();
+            let asked = shared.clock.now();
+            match shared.log.head(member.as_ref()).await {
+                Ok(head) if self.counts(&head)? => break (asked, head),
+                Ok(_) => {}
+                Err(error) => self.back_off(&error).await,
+            }
+        };
+        while let Err(error) = shared.log.retire_connections().await {
+            self.back_off(&error).await;
+        }
+        self.failures = 0;
+
+        if !early {
+            self.purge();
+        }
+        self.cut = Pages::Whole;
+        self.returning = Returning::No;
+        shared.seen.send_replace(Some(head.cursor.clone()));
+        shared.queue.restart(head.cursor.clone(), gap);
+        shared.gate.counts(asked);
+        // Without capture nothing that is loaded can be kept: the reads that follow find that out again.
+        if head.sight.capture.is_in_place() {
+            self.capture = Captured::Yes;
+            shared.gate.open();
+        }
+        Ok(head.cursor)
+    }
+
+    fn purge(&self) {
+        self.shared.purge();
+        self.shared.numbers.lock().clear();
+    }
+
+    /// Reads on from a cursor until there is a gap.
+    async fn read_on(&mut self, mut cursor: Cursor) -> Result<Gap, Superseded> {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let member = self.member();
+            let early = shared.cache.number();
+            let asked = shared.clock.now();
+            let read = shared
+                .log
+                .read(&cursor, shared.settings.page, member.as_ref());
+            let batch = match read.await {
+                Ok(Read::Batch(batch)) => batch,
+                Ok(Read::Gap(gap)) => return Ok(gap),
+                Err(error) => {
+                    count(&shared.counters.failed_reads);
+                    self.back_off(&error).await;
+                    continue;
+                }
+            };
+            self.failures = 0;
+
+            let sight = batch.sight.clone();
+            let counted = self.is_counted(sight.member)?;
+            match self.take(batch, asked, early, counted).await {
+                Next::Restart(reason) => return Ok(Gap::of_all(reason)),
+                Next::ReadOn(next) => cursor = next,
+                Next::Wait(next) => {
+                    cursor = next;
+                    if counted {
+                        self.wait().await;
+                    }
+                }
+            }
+            if !counted && let Some(elsewhere) = self.come_back().await? {
+                cursor = elsewhere;
+            }
+        }
+    }
+
+    /// Applies a batch and moves on.
+    async fn take(&mut self, batch: Batch, asked: Tick, early: Number, counted: bool) -> Next {
+        let shared = Arc::clone(&self.shared);
+        if let Some(next) = self.check_capture(&batch.sight) {
+            return next;
+        }
+        let after = self.after(&batch, asked, counted);
+        if counted {
+            shared.gate.counts(asked);
+        }
+
+        // A transaction may begin on an earlier page than this, or end on a later one.
+        let more = batch.extent;
+        let pages = match (self.cut, more) {
+            (Pages::Whole, Extent::All) => Pages::Whole,
+            (Pages::Cut, _) | (_, Extent::More) => Pages::Cut,
+        };
+        self.cut = match more {
+            Extent::All => Pages::Whole,
+            Extent::More => Pages::Cut,
+        };
+
+        if removed(Rule::CursorAfterApplying) {
+            shared.seen.send_replace(Some(batch.cursor.clone()));
+            shared.clock.sleep(Duration::from_millis(2)).await;
+        }
+        let cursor = batch.cursor;
+        let records = shared.apply(batch.records, early);
+        // Others may want the processor between two long batches.
+        turn().await;
+        shared.seen.send_replace(Some(cursor.clone()));
+        shared.numbers.lock().passed(&cursor);
+        if let Some(demand) = after.demand
+            && removed(Rule::ReportAfterHandlers)
+        {
+            shared.report(&cursor, demand).await;
+        }
+
+        let applied = Applied {
+            records,
+            pages,
+            cursor: cursor.clone(),
+            after,
+        };
+        match shared.queue.push(applied) {
+            Held::InMemory => {}
+            Held::InLog => count(&shared.counters.read_again),
+        }
+        match more {
+            Extent::All => Next::Wait(cursor),
+            Extent::More => Next::ReadOn(cursor),
+        }
+    }
+
+    /// What follows once a batch is applied.
+    fn after(&mut self, batch: &Batch, asked: Tick, counted: bool) -> After {
+        let proves = counted && batch.sight.capture.is_in_place() && batch.extent == Extent::All;
+        let moment = if removed(Rule::ProofCountsFromQuestion) {
+            self.shared.clock.now()
+        } else {
+            asked
+        };
+        let resume = proves && self.returning == Returning::Yes;
+        if resume {
+            self.returning = Returning::No;
+        }
+        After {
+            generation: self.shared.gate.generation(),
+            proof: proves.then_some(moment),
+            resume,
+            demand: batch.sight.demand,
+        }
+    }
+
+    /// Purges when changes stop being recorded, and starts again when they are recorded again.
+    fn check_capture(&mut self, sight: &Sight) -> Option<Next> {
+        let now = match &sight.capture {
+            Capture::InPlace => Captured::Yes,
+            Capture::Missing { faults } => {
+                if self.capture == Captured::Yes {
+                    tracing::error!(
+                        ?faults,
+                        "changes are not recorded: nothing is cached until they are"
+                    );
+                }
+                Captured::No
+            }
+        };
+        match (std::mem::replace(&mut self.capture, now), now) {
+            (Captured::Yes, Captured::No) => {
+                self.shared.gate.close();
+                self.shared.counters.gap(GapReason::Capture);
+                self.purge();
+                self.shared.queue.gap(Gap::of_all(GapReason::Capture));
+                None
+            }
+            (Captured::No, Captured::Yes) => Some(Next::Restart(GapReason::Capture)),
+            (Captured::Yes, Captured::Yes) | (Captured::No, Captured::No) => None,
+        }
+    }
+
+    /// Waits for a hint, or for the next poll.
+    async fn wait(&self) {
+        let shared = &self.shared;
+        let look = std::pin::pin!(shared.look.notified());
+        let poll = shared.clock.sleep(shared.settings.pause());
+        match select(look, poll).await {
+            Either::Left(_) | Either::Right(_) => {}
+        }
+    }
+
+    /// Waits longer after each failure, and never quite as long as another node.
+    async fn back_off(&mut self, error: &LogError) {
+        let shared = &self.shared;
+        self.failures = self.failures.saturating_add(1);
+        tracing::debug!(%error, failures = self.failures, "the log did not answer");
+        let least = Duration::from_millis(5);
+        let most = least.saturating_mul(1 << self.failures.min(16)).min(
+            shared
+                .settings
+                .retry
+                .min(shared.settings.pause().max(least)),
+        );
+        let jitter = shared
+            .entropy
+            .below(u64::try_from(most.as_nanos()).unwrap_or(u64::MAX));
+        let pause = most / 2 + Duration::from_nanos(jitter / 2);
+        shared.clock.sleep(pause).await;
+    }
+}
+
+/// Membership.
+impl Tail {
+    fn member(&self) -> Option<MemberId> {
+        self.shared.member.lock().clone()
+    }
+
+    /// Whether others count on what this node says.
+    fn is_counted(&self, sight: MemberSight) -> Result<bool, Superseded> {
+        match sight {
+            MemberSight::NotAsked | MemberSight::Counted => Ok(true),
+            MemberSight::Marked | MemberSight::Missing => Ok(removed(Rule::ProofReadsMember)),
+            MemberSight::Superseded => Err(Superseded),
+        }
+    }
+
+    fn counts(&self, head: &Head) -> Result<bool, Superseded> {
+        let counted = self.is_counted(head.sight.member)?;
+        if !counted {
+            *self.shared.member.lock() = None;
+        }
+        Ok(counted)
+    }
+
+    /// Writes this node's row, unless it has one. Asks until it is answered.
+    async fn join_if_needed(&mut self) -> Result<(), Superseded> {
+        let shared = Arc::clone(&self.shared);
+        let Some(members) = &shared.members else {
+            return Ok(());
+        };
+        while self.member().is_none() {
+            let join = Join {
+                node: Arc::clone(&shared.node),
+                start: shared.start,
+                before: self.incarnation,
+                bound: shared.settings.bound,
+            };
+            match members.join(join).await {
+                Ok(id) => {
+                    self.incarnation = Some(id.incarnation);
+                    *shared.member.lock() = Some(id);
+                    *shared.answered.lock() = Default::default();
+                }
+                Err(JoinError::Superseded { .. }) => return Err(Superseded),
+                Err(JoinError::Log(error)) => self.back_off(&error).await,
+            }
+        }
+        Ok(())
+    }
+
+    /// Joins again after others have given this node up. It serves nothing until it has applied what a statement begun after the
+    /// join has returned. It goes on from the cursor that it had, if the log still can; another is returned only where that rule
+    /// is left out.
+    async fn come_back(&mut self) -> Result<Option<Cursor>, Superseded> {
+        let shared = Arc::clone(&self.shared);
+        shared.gate.suspend();
+        if removed(Rule::JoinBeforeCursor) {
+            // What it has applied so far was read by a statement from before the join.
+            shared.gate.resume(shared.gate.generation());
+        } else {
+            self.returning = Returning::Yes;
+        }
+        *shared.member.lock() = None;
+        self.join_if_needed().await?;
+        if !removed(Rule::RejoinAtHeadPurges) {
+            return Ok(None);
+        }
+
+        // At the head, and what it has cached stays.
+        let member = self.member();
+        if let Ok(head) = shared.log.head(member.as_ref()).await {
+            shared.seen.send_replace(Some(head.cursor.clone()));
+            shared.queue.restart(head.cursor.clone(), None);
+            return Ok(Some(head.cursor));
+        }
+        Ok(None)
+    }
+}
