@@ -1,6 +1,6 @@
 //! From a record to the cache keys that it evicts, by this reader's own schemas.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_core::{
     CacheKey, Operation, Schema, Value,
@@ -13,6 +13,8 @@ use crate::faults::{Rule, removed};
 #[derive(Debug)]
 pub(crate) struct Catalog {
     schemas: BTreeMap<&'static str, &'static Schema>,
+    /// The entities that others go with.
+    parents: BTreeSet<&'static str>,
 }
 
 /// What a record evicts.
@@ -28,14 +30,22 @@ pub(crate) enum Evicts {
 
 impl Catalog {
     pub(crate) fn new(schemas: &[&'static Schema]) -> Self {
-        let schemas = schemas.iter().map(|schema| (schema.name(), *schema));
+        let fields = schemas.iter().flat_map(|schema| schema.fields());
+        let references = fields.filter_map(|field| field.reference());
+        let parents = references.filter(|foreign| foreign.evict_on_update);
         Self {
-            schemas: schemas.collect(),
+            parents: parents.map(|foreign| foreign.entity.as_str()).collect(),
+            schemas: (schemas.iter().map(|schema| (schema.name(), *schema))).collect(),
         }
     }
 
     pub(crate) fn schema(&self, entity: &str) -> Option<&'static Schema> {
         self.schemas.get(entity).copied()
+    }
+
+    /// Returns whether rows of other entities go with an updated row of this one.
+    pub(crate) fn has_children(&self, entity: &str) -> bool {
+        self.parents.contains(entity)
     }
 
     /// Derives the keys of both images of a row. If a field that a key is made of is not in the record, the reader cannot

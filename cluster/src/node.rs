@@ -6,6 +6,9 @@ pub(crate) mod shared;
 // Evictions: of records, of wake-ups, of own writes. Must not know in which order records come.
 pub(crate) mod apply;
 
+// Children of updated rows. Must not know in which order records come.
+pub(crate) mod children;
+
 // Receipts, and the expiry of silent members. Must not know how a node applies.
 pub(crate) mod confirm;
 

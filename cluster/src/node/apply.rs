@@ -24,6 +24,8 @@ pub(crate) type Number = u64;
 enum Source {
     /// A record of the log. `early` is a number from before it was read.
     Record { early: Number },
+    /// The record of a parent.
+    Child,
     /// The commit of an own write.
     Commit,
     /// A wake-up.
@@ -78,7 +80,9 @@ impl Shared {
         if !fresh.is_empty() {
             let number = match from {
                 Source::Record { early } if removed(Rule::NumberAfterBatch) => early,
-                Source::Record { .. } | Source::Commit | Source::Wake => self.new_number(),
+                Source::Record { .. } | Source::Child | Source::Commit | Source::Wake => {
+                    self.new_number()
+                }
             };
             numbers.remember(mark, &fresh, number);
             evictions.extend(fresh.iter().map(|key| (number, key)));
@@ -97,7 +101,7 @@ impl Shared {
     /// Whether the tail has made every eviction of a commit already. Records are its own, and come before it passes.
     fn is_passed(&self, mark: Mark, from: Source) -> bool {
         match from {
-            Source::Record { .. } => false,
+            Source::Record { .. } | Source::Child => false,
             Source::Commit => self.has_seen(mark),
             Source::Wake => self.has_seen(mark) && !removed(Rule::LateWakeIsIgnored),
         }
@@ -151,6 +155,13 @@ impl Shared {
     /// Evicts the keys of an own write whose commit was acknowledged.
     pub(crate) fn evict_committed(&self, mark: Mark, keys: &[CacheKey]) {
         self.evict_once(mark, keys, Source::Commit);
+    }
+
+    /// Evicts the children that go with a commit's rows.
+    pub(super) fn evict_with_parent(&self, mark: Mark, keys: &[CacheKey]) {
+        if !keys.is_empty() {
+            self.evict_once(mark, keys, Source::Child);
+        }
     }
 
     /// Evicts what an own write may have touched whose answer was lost. It is not remembered: the commit may lie ahead.

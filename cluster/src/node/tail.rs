@@ -213,7 +213,9 @@ impl Tail {
             shared.clock.sleep(Duration::from_millis(2)).await;
         }
         let cursor = batch.cursor;
+        let parents = shared.parents(&batch.records);
         let records = shared.apply(batch.records, early);
+        shared.evict_children(parents).await;
         // Others may want the processor between two long batches.
         turn().await;
         shared.seen.send_replace(Some(cursor.clone()));
