@@ -1,4 +1,4 @@
-//! The test kit: a store that is a model, and its log in two forms.
+//! The test kit: a store that is a model, its log in two forms, and the simulation of several nodes from one seed.
 //!
 //! [`ModelStore`] has rows, transactions that begin and commit apart, and a log that its transactions write: *counted*, as SQLite's,
 //! or with *snapshots*, as PostgreSQL's. [`MemoryLog`] is a node's connection to it. Both are plain values without a thread or a
@@ -40,6 +40,9 @@ mod model;
 
 // A node's connection to the store. Must not know the simulation.
 mod memory;
+
+// Several nodes from one seed.
+pub mod simulation;
 
 pub use self::{
     memory::MemoryLog,

@@ -1,0 +1,454 @@
+//! [`Process`]: one life of one node: cache, bus, protocol and clients, as a real node has them.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Either, select},
+};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tidings_cache::{Cache, GetOptions, Loaded};
+use tidings_core::{
+    CacheKey, CrudEvent, Entity,
+    clock::{Clock, Tick},
+    entropy::{Entropy, SeededEntropy},
+    log::{Announce as Announced, Gap, Mark},
+    spawn::Spawn,
+};
+use tidings_events::WorkerEvents;
+use tokio::runtime::Handle;
+
+use super::{
+    clock::LaneClock,
+    entity::{Item, Key, row_of, rows},
+    history::{Floors, History, LifeId, Made},
+    net::{Link, Lost, Net},
+    plan::{CommitFate, Profile, RowWrite, Then, Waits, Wire, Write},
+    world::{Lane, LaneSpawn, Moment},
+};
+use crate::{
+    announce::{Announce, Change, Handling},
+    bus::BusAnnouncer,
+    kit::model::Writing,
+    node::protocol::{Parts, Protocol},
+    settings::ClusterSettings,
+};
+
+/// How long an own write waits for handlers, and a client for a token's commit.
+const PATIENCE: Duration = Duration::from_millis(120);
+
+/// What a cache entry holds: a version, or none, and when its load began. The gate judges by that moment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Stamped {
+    version: Option<i64>,
+    began: u64,
+}
+
+/// One life of one node.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) lane: Lane,
+    pub(super) life: LifeId,
+    net: Arc<Net>,
+    history: Arc<History>,
+    spawn: Arc<LaneSpawn>,
+    clock: LaneClock,
+    cache: Cache,
+    pub(super) protocol: Protocol,
+    handlers: Arc<SlowHandlers>,
+    name: Arc<str>,
+}
+
+/// What is the same for all processes of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings {
+    pub(super) net: Arc<Net>,
+    pub(super) history: Arc<History>,
+    pub(super) profile: Profile,
+    /// Runs the loads of all caches.
+    pub(super) loads: Handle,
+}
+
+impl Process {
+    /// Starts a node. What it is made of follows from the seed and the number of its life.
+    pub(super) fn start(
+        around: &Surroundings,
+        node: usize,
+        life_number: u64,
+    ) -> Result<Arc<Self>, Box<dyn std::error::Error + Send + Sync>> {
+        let Surroundings {
+            net,
+            history,
+            profile,
+            loads,
+        } = around;
+        let world = &net.world;
+        let lane = world.new_lane();
+        net.connect(lane);
+        let dice = SeededEntropy::new(profile.seed ^ (life_number << 20) ^ 0x6e6f_6465);
+        let rate = dice.below(801) as i64 - 400;
+        let clock = LaneClock::new(Arc::clone(world), dice.below(1 << 40), rate);
+        let spawn = Arc::new(world.spawner(lane));
+
+        let bound = profile.bounds.get(node).copied().flatten();
+        let in_world = bound.map(|bound| clock.in_world(bound) + Duration::from_micros(1));
+        let name: Arc<str> = format!("node {node}").into();
+        let life = history.begin_life(format!("{name}.{life_number}"), in_world);
+
+        let cache = Cache::builder()
+            .capacity(64 << 10)
+            .deadline(Duration::ZERO)
+            .clock(Arc::new(clock.clone()))
+            .runtime(loads.clone())
+            .build()?;
+        let bus = WorkerEvents::builder()
+            .workers(0)
+            .clock(Arc::new(clock.clone()))
+            .build()?;
+        let announcer = Self::handlers(&bus, history, life, &cache)?;
+        let handlers = Arc::new(SlowHandlers {
+            inner: Arc::new(announcer),
+            spawn: Arc::clone(&spawn),
+            clock: clock.clone(),
+            slow_until: Mutex::new(Moment(0)),
+            net: Arc::clone(net),
+            longest: Duration::from_millis(5 + dice.below(200)),
+            waits: profile
+                .waits
+                .get(node)
+                .copied()
+                .unwrap_or(Waits::ForHandlers),
+        });
+
+        let link = Link {
+            net: Arc::clone(net),
+            lane,
+        };
+        let settings = ClusterSettings::new()
+            .poll(Duration::from_millis(40))
+            .page(profile.page)
+            .queue(profile.queue)
+            .max_staleness(bound)
+            .handler_deadline(PATIENCE)
+            .retry(Duration::from_millis(40));
+        let protocol = Protocol::assemble(Parts {
+            node: Arc::clone(&name),
+            log: Arc::new(link.clone()),
+            members: Some(Arc::new(link)),
+            cache: cache.clone(),
+            schemas: vec![Item::schema()],
+            announce: Arc::clone(&handlers) as _,
+            observe: history.observer(life),
+            clock: Arc::new(clock.clone()),
+            spawn: Arc::clone(&spawn) as _,
+            entropy: Arc::new(SeededEntropy::new(dice.number())),
+            settings,
+        })?;
+        Ok(Arc::new(Self {
+            lane,
+            life,
+            net: Arc::clone(net),
+            history: Arc::clone(history),
+            spawn,
+            clock,
+            cache,
+            protocol,
+            handlers,
+            name,
+        }))
+    }
+
+    /// A handler that hears every change, and evicts what it is about once more: that must cost nothing.
+    fn handlers(
+        bus: &WorkerEvents,
+        history: &Arc<History>,
+        life: LifeId,
+        cache: &Cache,
+    ) -> Result<BusAnnouncer, Box<dyn std::error::Error + Send + Sync>> {
+        let announcer = BusAnnouncer::new().entity::<Item>(bus)?;
+        let (heard, cache) = (Arc::clone(history), cache.clone());
+        let handler = move |change: &CrudEvent<Item>| {
+            let (item, old) = (&change.entity, change.old_entity.as_ref());
+            heard.heard(life, change.operation, item, old);
+            cache.invalidate_local(&CacheKey::primary("items", item.id));
+        };
+        bus.register(handler, "crud", "items")?.keep();
+        let history = Arc::clone(history);
+        Ok(announcer.on_gap(move |gap| history.heard_gap(life, gap)))
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Runs a client's task, which ends with the process.
+    pub(super) fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.spawn.spawn(task.boxed()));
+    }
+
+    pub(super) fn slow_handlers(&self, until: Moment) {
+        let mut slow = self.handlers.slow_until.lock();
+        *slow = (*slow).max(until);
+    }
+
+    /// Reads keys until the process ends, or everything is mended.
+    pub(super) async fn read_on(self: Arc<Self>, every: Duration) {
+        while !self.net.is_calm() {
+            let entropy = self.net.world.entropy();
+            let pause = entropy.below(2 * every.as_nanos() as u64);
+            let key = Key::ALL[entropy.below(Key::ALL.len() as u64) as usize];
+            self.clock.sleep(Duration::from_nanos(pause)).await;
+            self.history.joined(self.life, self.protocol.member());
+            let floors = self.history.begin_read(self.life);
+            self.read(key, &floors).await;
+        }
+    }
+
+    /// Reads a key and checks what it got.
+    pub(super) async fn read(self: &Arc<Self>, key: Key, floors: &Floors) {
+        if let Ok((version, how)) = self.get(key).await {
+            self.history.end_read(self.life, key, floors, version, how);
+        }
+    }
+
+    /// Reads some keys now.
+    async fn read_all(self: Arc<Self>, made: Made) {
+        for (key, _) in made {
+            let floors = self.history.begin_read(self.life);
+            self.read(key, &floors).await;
+        }
+    }
+
+    /// Reads a key for the end of the run.
+    pub(super) async fn read_last(self: Arc<Self>, key: Key) {
+        if let Ok((version, _)) = self.get(key).await {
+            self.history.check_end(self.life, key, version);
+        }
+    }
+
+    async fn get(self: &Arc<Self>, key: Key) -> Result<(Option<i64>, &'static str), Lost> {
+        let cache_key = key.cache_key();
+        let value = async {
+            let entry = self
+                .cache
+                .get_entry(&cache_key, GetOptions::default(), || self.load(key))
+                .await;
+            let entry = entry.ok().and_then(|entry| entry.value);
+            let began = entry.as_ref().map_or(0, |stamped| stamped.began);
+            (entry, Tick(began))
+        };
+        match self.protocol.gate().read(value).await {
+            (Some(entry), true) => Ok((entry.version, "cached or loaded")),
+            // It may not be served from the cache: the store answers, and nothing is kept.
+            (Some(_), false) => Ok((self.query(key).await?, "asked")),
+            (None, _) => Err(Lost),
+        }
+    }
+
+    /// A load as the cache runs it: the question is asked by a task of this process, and the cache's own task waits for it.
+    fn load(
+        self: &Arc<Self>,
+        key: Key,
+    ) -> impl Future<Output = Result<Loaded<Stamped>, Lost>> + Send + 'static + use<> {
+        let permit = self.protocol.begin_load(&key.cache_key());
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let process = Arc::clone(self);
+        self.run(async move {
+            let version = process.query(key).await;
+            // The cache may have given the load up.
+            if answer.send(version).is_ok() {
+                process.net.world.loads_are_ready();
+            }
+            process.net.world.loads_are_ready();
+        });
+        let gate = Arc::clone(self.protocol.gate());
+        self.net.world.loads_are_ready();
+        async move {
+            let version = answered.await.unwrap_or(Err(Lost))?;
+            let loaded = Loaded::new(Stamped {
+                version,
+                began: permit.began().0,
+            });
+            Ok(if gate.fills(&permit) {
+                loaded
+            } else {
+                loaded.uncached()
+            })
+        }
+    }
+
+    async fn query(&self, key: Key) -> Result<Option<i64>, Lost> {
+        let answer = self.net.ask(self.lane, Wire::Pool, |memory| {
+            key.version_in(&rows(memory.store()))
+        });
+        answer.await
+    }
+
+    /// Writes as a DAO does: evicts at once when the commit is acknowledged, and waits for the own handlers.
+    pub(super) async fn write(
+        self: Arc<Self>,
+        write: Write,
+        versions: Vec<i64>,
+    ) -> Option<(Mark, Made)> {
+        let (net, lane) = (Arc::clone(&self.net), self.lane);
+        let id = net
+            .ask(lane, Wire::Pool, move |memory| memory.store().begin())
+            .await
+            .ok()?;
+        net.opened(lane, id);
+        let writing = Writing {
+            origin: Some(Arc::clone(&self.name)),
+            announce: Announced::Event,
+            lacking: if write.lacking {
+                vec!["name"]
+            } else {
+                Vec::new()
+            },
+        };
+        let mut keys = Vec::new();
+        for (row, version) in write.rows.iter().zip(&versions) {
+            let (row, version, writing) = (*row, *version, writing.clone());
+            let written = net.ask(lane, Wire::Pool, move |memory| {
+                let store = memory.store();
+                match row {
+                    RowWrite::Put(row, name) => {
+                        store.put(id, Item::schema(), row_of(row, name, version), &writing)
+                    }
+                    RowWrite::Delete(row) => {
+                        store.delete(id, Item::schema(), row_of(row, 0, 0), &writing)
+                    }
+                    RowWrite::Truncate => Ok(Vec::new()),
+                }
+            });
+            match written.await {
+                Ok(Ok(more)) => keys.extend(more),
+                Ok(Err(_)) | Err(Lost) => {
+                    net.memory.store().roll_back(id);
+                    net.closed(lane, id);
+                    return None;
+                }
+            }
+        }
+        self.clock.sleep(write.open).await;
+        keys.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        keys.dedup();
+
+        let mark = net.memory.store().mark_of(id);
+        let late = match write.commit {
+            CommitFate::Ordinary => Duration::ZERO,
+            CommitFate::Late(late) => late,
+        };
+        let history = Arc::clone(&self.history);
+        let durability = write.durability;
+        let answer = net.send(lane, late, move |memory| {
+            history.commit(memory.store(), id, durability)
+        });
+        match answer.await {
+            Ok(Some((mark, made))) => {
+                net.closed(lane, id);
+                self.protocol.committed(mark, &keys, &["items"]).await;
+                self.history.raise(Some(self.life), &made);
+                let (name, number) = (&self.name, mark.number());
+                self.history
+                    .say(|| format!("{name} has committed {number}"));
+                Some((mark, made))
+            }
+            Ok(None) => None,
+            Err(Lost) => {
+                self.history.say(|| format!("{} is in doubt", self.name));
+                self.protocol.in_doubt(mark, &keys);
+                None
+            }
+        }
+    }
+
+    /// Does what follows a write.
+    pub(super) async fn follow(
+        self: Arc<Self>,
+        mark: Mark,
+        made: Made,
+        then: Then,
+        others: Vec<Arc<Self>>,
+    ) {
+        match then {
+            Then::Nothing => {}
+            Then::Confirm => {
+                let confirmed = self.protocol.confirm(mark, Duration::from_secs(2)).await;
+                if let Ok(confirmed) = confirmed {
+                    let number = mark.number();
+                    self.history
+                        .say(|| format!("{number} is confirmed: {confirmed:?}"));
+                    self.history.raise(None, &made);
+                    self.history.confirmed(mark, &confirmed);
+                    // Where the promise is kept or broken is right after it.
+                    for reader in others {
+                        let made = made.clone();
+                        reader.run(Arc::clone(&reader).read_all(made));
+                    }
+                }
+            }
+            Then::Token(_) => {
+                let Some(reader) = others.into_iter().next() else {
+                    return;
+                };
+                let process = Arc::clone(&reader);
+                process.run(async move {
+                    let applied = std::pin::pin!(reader.protocol.until_applied(mark));
+                    let patience = reader.clock.sleep(PATIENCE * 4);
+                    if let Either::Right(_) = select(applied, patience).await {
+                        return;
+                    }
+                    let mut floors = reader.history.begin_read(reader.life);
+                    for (key, index) in &made {
+                        let floor = &mut floors[key.index()];
+                        *floor = (*floor).max(*index);
+                    }
+                    for (key, _) in made {
+                        reader.read(key, &floors).await;
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Handlers that are slow for a while: each change then waits before it is handed to the bus.
+#[derive(Debug)]
+struct SlowHandlers {
+    inner: Arc<BusAnnouncer>,
+    spawn: Arc<LaneSpawn>,
+    clock: LaneClock,
+    net: Arc<Net>,
+    slow_until: Mutex<Moment>,
+    longest: Duration,
+    waits: Waits,
+}
+
+impl Announce for SlowHandlers {
+    fn announce(&self, change: Change) -> Handling {
+        if *self.slow_until.lock() <= self.net.world.now() {
+            return self.inner.announce(change);
+        }
+        let (done, finished) = tokio::sync::oneshot::channel();
+        let inner = Arc::clone(&self.inner);
+        let pause: BoxFuture<'_, ()> = self.clock.sleep(self.longest);
+        drop(self.spawn.spawn(Box::pin(async move {
+            pause.await;
+            inner.announce(change).await;
+            done.send(()).unwrap_or_default(); // the one who waits may have gone
+        })));
+        async move { finished.await.unwrap_or_default() }.boxed()
+    }
+
+    fn gap(&self, gap: &Gap) {
+        self.inner.gap(gap);
+    }
+
+    fn listens(&self, entity: &str) -> bool {
+        match self.waits {
+            Waits::ForHandlers => self.inner.listens(entity),
+            Waits::ForNothing => false,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! [`Plan`]: what a seed does, and when.
+
+use std::time::Duration;
+
+use tidings_core::entropy::{Entropy, SeededEntropy};
+
+use super::entity::{NAMES, ROWS};
+use crate::kit::model::{Durability, Form};
+
+/// How long the steps of a plan take at most, on no one's clock.
+pub(super) const LENGTH: Duration = Duration::from_millis(2_000);
+
+/// Everything that follows from a seed but for the order of the tasks.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What stays the same for the whole run.
+    pub profile: Profile,
+    /// What is done, each at a time since the beginning.
+    pub steps: Vec<(Duration, Step)>,
+}
+
+/// What stays the same for a whole run.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The seed.
+    pub seed: u64,
+    /// The form of the log.
+    pub form: Form,
+    /// For each node how long it serves what it has not proven, or none.
+    pub bounds: Vec<Option<Duration>>,
+    /// For each node whether its writes wait for its handlers.
+    pub waits: Vec<Waits>,
+    /// How many records a read returns.
+    pub page: usize,
+    /// How many changes wait for their handlers.
+    pub queue: usize,
+    /// How many questions in a hundred are lost, or their answers.
+    pub loss: u64,
+    /// How many wake-ups in a hundred are lost.
+    pub wake_loss: u64,
+    /// The longest ordinary delay of a message.
+    pub delay: Duration,
+    /// How often each node reads some key.
+    pub reads: Duration,
+}
+
+/// Whether a node's writes wait for its handlers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// They do: a handler could evict more than the write knows of.
+    ForHandlers,
+    /// They do not, as on a node without handlers.
+    ForNothing,
+}
+
+/// One thing that is done.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A transaction.
+    Write(Write),
+    /// A node is not scheduled for a while.
+    Pause(usize, Duration),
+    /// A node's links are cut, then its process ends; it is started again after a while.
+    Kill(usize, Duration),
+    /// A node reaches no one over some of its links for a while.
+    Cut(usize, Wire, Duration),
+    /// A node's handlers are slow for a while.
+    SlowHandlers(usize, Duration),
+    /// The store loses what was not safe.
+    Crash,
+    /// The log begins another epoch.
+    Promote,
+    /// The log forgets what a reader at the head does not need.
+    Prune,
+}
+
+/// A transaction.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The node; none if another program writes.
+    pub node: Option<usize>,
+    /// What it changes.
+    pub rows: Vec<RowWrite>,
+    /// Whether its commit is safe when it is acknowledged.
+    pub durability: Durability,
+    /// How long it stays open before it commits.
+    pub open: Duration,
+    /// What becomes of the commit on its way.
+    pub commit: CommitFate,
+    /// Whether its records lack the field of a key.
+    pub lacking: bool,
+    /// What follows it.
+    pub then: Then,
+}
+
+/// What a transaction does with one row.
+#[derive(Clone, Copy, Debug)]
+pub enum RowWrite {
+    /// Writes a row with a name.
+    Put(i64, usize),
+    /// Deletes a row.
+    Delete(i64),
+    /// Deletes all rows.
+    Truncate,
+}
+
+/// What becomes of a commit on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitFate {
+    /// It is sent and answered.
+    Ordinary,
+    /// It arrives this much later, when its sender has long given up.
+    Late(Duration),
+}
+
+/// What follows a write of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing.
+    Nothing,
+    /// Its receipt is awaited.
+    Confirm,
+    /// Another node is asked for nothing older.
+    Token(usize),
+}
+
+/// Some of a node's links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// That of the tail.
+    Log,
+    /// Those of loads, writes and members.
+    Pool,
+    /// All of them.
+    All,
+}
+
+struct Dice(SeededEntropy);
+
+impl Dice {
+    fn below(&self, bound: u64) -> u64 {
+        self.0.below(bound)
+    }
+
+    fn percent(&self, chance: u64) -> bool {
+        self.below(100) < chance
+    }
+
+    fn of<T: Copy, const N: usize>(&self, choices: [T; N]) -> T {
+        choices[self.below(N as u64) as usize]
+    }
+
+    fn millis(&self, least: u64, most: u64) -> Duration {
+        Duration::from_millis(least + self.below(most - least + 1))
+    }
+}
+
+impl Plan {
+    /// Makes the plan of a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let dice = Dice(SeededEntropy::new(seed ^ 0x7469_6469_6e67_7321));
+        let nodes = 2 + dice.below(2) as usize;
+        let bound = || (!dice.percent(30)).then(|| dice.millis(100, 300));
+        let calm = dice.percent(40);
+        let profile = Profile {
+            seed,
+            form: dice.of([Form::Counted, Form::Snapshot]),
+            bounds: (0..nodes).map(|_| bound()).collect(),
+            waits: (0..nodes)
+                .map(|_| dice.of([Waits::ForHandlers, Waits::ForNothing]))
+                .collect(),
+            page: dice.of([1, 2, 3, 50]),
+            queue: dice.of([1, 4, 50]),
+            loss: if calm { 0 } else { dice.below(8) },
+            wake_loss: dice.below(60),
+            delay: dice.of([1, 3, 10]) * Duration::from_millis(1),
+            reads: dice.millis(15, 60),
+        };
+
+        let count = 8 + dice.below(22);
+        let length = LENGTH.as_micros() as u64;
+        let mut steps: Vec<_> = (0..count)
+            .map(|_| {
+                let at = Duration::from_micros(dice.below(length));
+                (at, step(&dice, nodes))
+            })
+            .collect();
+        steps.sort_by_key(|(at, _)| *at);
+        Self { profile, steps }
+    }
+}
+
+fn step(dice: &Dice, nodes: usize) -> Step {
+    let node = dice.below(nodes as u64) as usize;
+    match dice.below(100) {
+        0..62 => Step::Write(write(dice, nodes)),
+        62..68 => Step::Pause(node, dice.millis(5, 500)),
+        68..73 => Step::Kill(node, dice.millis(5, 300)),
+        73..87 => {
+            let wire = dice.of([Wire::Log, Wire::Log, Wire::Pool, Wire::All]);
+            Step::Cut(node, wire, dice.millis(50, 1_200))
+        }
+        87..91 => Step::SlowHandlers(node, dice.millis(20, 500)),
+        91..95 => Step::Crash,
+        95..97 => Step::Promote,
+        _ => Step::Prune,
+    }
+}
+
+fn write(dice: &Dice, nodes: usize) -> Write {
+    let node = dice.percent(75).then(|| dice.below(nodes as u64) as usize);
+    let count = 1 + dice.below(3) * dice.below(2);
+    let one = dice.below(ROWS as u64) as i64;
+    let row = || {
+        // Often the same row, so that a transaction changes it more than once.
+        let id = if dice.percent(60) {
+            one
+        } else {
+            dice.below(ROWS as u64) as i64
+        };
+        match dice.below(100) {
+            0..80 => RowWrite::Put(id, dice.below(NAMES.len() as u64) as usize),
+            80..97 => RowWrite::Delete(id),
+            _ if node.is_none() => RowWrite::Truncate,
+            _ => RowWrite::Delete(id),
+        }
+    };
+    Write {
+        node,
+        rows: (0..count).map(|_| row()).collect(),
+        durability: dice.of([Durability::Synchronous, Durability::Asynchronous]),
+        open: match dice.below(10) {
+            0..6 => Duration::ZERO,
+            6..9 => dice.millis(1, 60),
+            _ => dice.millis(100, 900),
+        },
+        commit: if dice.percent(12) {
+            CommitFate::Late(dice.millis(60, 400))
+        } else {
+            CommitFate::Ordinary
+        },
+        lacking: dice.percent(8),
+        then: match dice.below(10) {
+            0..3 => Then::Nothing,
+            3..8 => Then::Confirm,
+            _ => Then::Token(dice.below(nodes as u64) as usize),
+        },
+    }
+}
