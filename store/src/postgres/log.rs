@@ -34,6 +34,7 @@ mod settings;
 
 mod link;
 mod read;
+mod sight;
 mod wake;
 
 mod children;

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -81,6 +82,7 @@ pub(crate) fn settings_of(database: &Database, schemas: Vec<&'static Schema>) ->
         options: database.options(),
         schemas,
         recorded: Vec::new(),
+        look: Duration::ZERO,
         clock: Arc::new(SystemClock::new()),
         spawn: Arc::new(CurrentRuntime),
     }

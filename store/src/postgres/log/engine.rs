@@ -1,29 +1,25 @@
 //! [`PgLog`]: the log as nodes read it.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use sqlx::Row as _;
 use tidings_core::{
     CacheKey, Value,
     log::{
-        Batch, Body, Capture, Cursor, Digest, Eviction, Extent, Gap, GapReason, Head, Log,
-        LogError, LogFuture, Mark, MemberId, MemberSight, Place, Position, Read, Record, RowRecord,
-        Sight, Wake, WakeUps,
+        Batch, Body, Cursor, Digest, Eviction, Extent, Gap, GapReason, Head, Log, LogError,
+        LogFuture, Mark, MemberId, Place, Position, Read, Record, RowRecord, Wake, WakeUps,
     },
 };
 
 use super::{
     error::PgLogError,
     link::{Link, in_time},
-    read::{self, number},
+    read::{self, Look, number},
     record::{COLUMNS, Stored, stored_eviction},
     settings::PgLogSettings,
+    sight::{Sights, capture, seen_as, sight},
     values::text_of,
     wake::{Listener, Notifier},
-    watch::Prints,
 };
 
 /// The log in a PostgreSQL database.
@@ -36,20 +32,8 @@ pub struct PgLog {
     /// None while a call holds it: a call that is dropped takes the connection along, whatever
     /// state it was in.
     link: tokio::sync::Mutex<Option<Link>>,
-    /// None before the first head.
-    seen: Mutex<Option<Seen>>,
+    sights: Sights,
     notifier: Notifier,
-}
-
-/// What was seen of capture, by the one reader that evicts. Others read the same log from other
-/// cursors, and are told nothing of it.
-#[derive(Debug)]
-struct Seen {
-    /// Where that reader is, and what it was told of capture up to there.
-    at: Cursor,
-    applied: Prints,
-    /// Where it will be once it has applied what it was told last.
-    told: Option<(Cursor, Prints)>,
 }
 
 impl PgLog {
@@ -60,9 +44,17 @@ impl PgLog {
         Self {
             settings,
             link: tokio::sync::Mutex::new(None),
-            seen: Mutex::default(),
+            sights: Sights::default(),
             notifier,
         }
+    }
+
+    /// Names the commit of a transaction of this database, in the epoch that the log is read in; none
+    /// before it was read.
+    #[must_use]
+    pub fn mark(&self, transaction: u64) -> Option<Mark> {
+        let epoch = self.sights.epoch()?;
+        Some(Mark::new(epoch, transaction))
     }
 
     /// Runs a call over the checked connection; one that fails is closed.
@@ -86,8 +78,16 @@ impl PgLog {
     async fn read_beyond(&self, from: &Cursor, limit: usize) -> Result<Read, LogError> {
         self.over_link(async |link| {
             let position = from.position();
-            let page =
-                read::page(&mut link.connection, &link.wanted, Some(position), limit).await?;
+            let asked = self.settings.clock.now();
+            let look = self.sights.look_at(asked, self.settings.look);
+            let page = read::page(
+                &mut link.connection,
+                &link.wanted,
+                Some(position),
+                limit,
+                look,
+            )
+            .await?;
             let head = page.head;
             if head.epoch != Some(from.epoch()) {
                 // The next connection begins another epoch, or finds it begun.
@@ -136,7 +136,9 @@ impl PgLog {
                     });
                 }
             }
-            let capture = self.tell_capture(from, &cursor, head.prints, &mut records);
+            let capture = self
+                .sights
+                .tell(from, &cursor, asked, head.prints, &mut records);
             // The end of a run of pages is the snapshot that it began with: later records have not
             // been asked for.
             let caught_up = matches!(position, Position::Snapshot(_)) && !page.cut;
@@ -150,58 +152,21 @@ impl PgLog {
         .await
     }
 
-    /// Adds a record for each entity whose capture is not what it was at the reader's cursor: a
-    /// trigger that was off and on again, or a partition that came or went, may have hidden changes
-    /// of any row.
-    fn tell_capture(
-        &self,
-        from: &Cursor,
-        next: &Cursor,
-        prints: Prints,
-        records: &mut Vec<Record>,
-    ) -> Capture {
-        let capture = capture(&prints);
-        let mut slot = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(seen) = slot.as_mut() else {
-            return capture;
-        };
-        if let Some((cursor, told)) = seen.told.take_if(|(cursor, _)| cursor == from) {
-            seen.at = cursor;
-            seen.applied = told;
-        }
-        if seen.at != *from {
-            return capture;
-        }
-
-        for entity in prints.changed_since(&seen.applied) {
-            records.push(Record {
-                place: Place(next.clone()),
-                mark: Mark::new(from.epoch(), 0),
-                origin: None,
-                body: Body::Entity(entity.into()),
-            });
-        }
-        seen.told = Some((next.clone(), prints));
-        capture
-    }
-
     async fn take_head(&self) -> Result<Head, LogError> {
+        let asked = self.settings.clock.now();
         let (cursor, prints) = self
             .over_link(async |link| {
-                let page = read::page(&mut link.connection, &link.wanted, None, 0).await?;
+                let page = read::page(&mut link.connection, &link.wanted, None, 0, Look::AtCapture)
+                    .await?;
                 if page.head.epoch != Some(link.epoch) {
                     return Err(PgLogError::EpochEnded);
                 }
                 let cursor = Cursor::at_snapshot(link.epoch, page.head.snapshot);
-                Ok((cursor, page.head.prints))
+                Ok((cursor, page.head.prints.unwrap_or_default()))
             })
             .await?;
         let capture = capture(&prints);
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Seen {
-            at: cursor.clone(),
-            applied: prints,
-            told: None,
-        });
+        self.sights.begin(&cursor, &capture, prints, asked);
         Ok(Head {
             cursor,
             sight: sight(capture),
@@ -267,35 +232,6 @@ impl PgLog {
         })
         .await
     }
-}
-
-fn capture(prints: &Prints) -> Capture {
-    let faults: Vec<_> = prints
-        .missing()
-        .map(|entity| {
-            format!("{entity} is not captured: run `tidings capture install --database URL`")
-        })
-        .collect();
-    if faults.is_empty() {
-        Capture::InPlace
-    } else {
-        Capture::Missing { faults }
-    }
-}
-
-fn sight(capture: Capture) -> Sight {
-    Sight {
-        capture,
-        ..Sight::alone()
-    }
-}
-
-/// Without a members' table no one that asks as a member is counted.
-fn seen_as(mut sight: Sight, member: Option<&MemberId>) -> Sight {
-    if member.is_some() {
-        sight.member = MemberSight::Missing;
-    }
-    sight
 }
 
 impl Log for PgLog {

@@ -8,7 +8,7 @@ use tidings_core::log::{Epoch, Position, Snapshot};
 use super::{
     error::PgLogError,
     record::{COLUMNS, Stored},
-    watch::{LOOK, Prints, Wanted},
+    watch::{self, Prints, Wanted},
 };
 
 /// How much memory the records of one page may take before it is cut short.
@@ -21,7 +21,8 @@ pub(super) struct Head {
     /// None if the epoch has ended.
     pub(super) epoch: Option<Epoch>,
     pub(super) pruned_below: u64,
-    pub(super) prints: Prints,
+    /// None if it was not looked at.
+    pub(super) prints: Option<Prints>,
 }
 
 /// One page.
@@ -33,46 +34,61 @@ pub(super) struct Page {
     pub(super) cut: bool,
 }
 
+/// Whether a read looks after capture too: that takes longer than all the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    Away,
+    AtCapture,
+}
+
 /// Reads at most `limit` records beyond a position; with no position, the head alone.
 pub(super) async fn page(
     connection: &mut PgConnection,
     wanted: &Wanted,
     from: Option<&Position>,
     limit: usize,
+    look: Look,
 ) -> Result<Page, PgLogError> {
-    let sql = match from {
-        None => head(),
+    let (sql, parameters) = match from {
+        None => (String::new(), 0),
         // Not by id: an index on ids would be walked from its beginning for one old transaction.
-        Some(Position::Snapshot(_)) => after("", "l.id + 0"),
-        Some(Position::Page { .. }) => after(
-            "and l.id > $6 and pg_visible_in_snapshot(l.xid::text::xid8, $7::text::pg_snapshot)",
-            "l.id",
-        ),
+        Some(Position::Snapshot(_)) => (records("", "l.id + 0"), 3),
+        Some(Position::Page { .. }) => {
+            let beyond = "and l.id > $4 and pg_visible_in_snapshot(l.xid::text::xid8, $5::text::pg_snapshot)";
+            (records(beyond, "l.id"), 5)
+        }
         Some(Position::Counted(_)) => {
             return Err(PgLogError::malformed("a cursor of another kind of log"));
         }
     };
-    let query = sqlx::query(AssertSqlSafe(sql))
-        .bind(&wanted.entities)
-        .bind(&wanted.fields);
+    let looked = match look {
+        Look::Away => "null".to_owned(),
+        Look::AtCapture => watch::look(parameters + 1),
+    };
+    let sql = format!(
+        "select * from ({HEAD}{looked}]::text[] as new, ''::text as origin, false as silent) {sql}) as page \
+         order by page.id"
+    );
+    let query = sqlx::query(AssertSqlSafe(sql));
     let query = match from {
         None | Some(Position::Counted(_)) => query,
-        Some(Position::Snapshot(applied) | Position::Page { applied, .. }) => query
-            .bind(number(applied.xmax()))
-            .bind(
-                applied
-                    .in_progress()
-                    .iter()
-                    .map(|xid| number(*xid))
-                    .collect::<Vec<_>>(),
-            )
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)),
+        Some(Position::Snapshot(applied) | Position::Page { applied, .. }) => {
+            let in_progress = applied.in_progress().iter().map(|xid| number(*xid));
+            query
+                .bind(number(applied.xmax()))
+                .bind(in_progress.collect::<Vec<_>>())
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1))
+        }
     };
     let query = match from {
         Some(Position::Page { target, last, .. }) => {
             query.bind(number(*last)).bind(target.to_string())
         }
         None | Some(Position::Counted(_) | Position::Snapshot(_)) => query,
+    };
+    let query = match look {
+        Look::Away => query,
+        Look::AtCapture => query.bind(&wanted.entities).bind(&wanted.fields),
     };
 
     let mut head = None;
@@ -112,16 +128,11 @@ const HEAD: &str = "(select -1::bigint as id, 0::bigint as xid, 'h'::text as kin
      (select id::text from tidings.epoch_volatile), (select below::text from tidings.pruned)]::text[] as old, \
      array[";
 
-fn after(further: &str, order: &str) -> String {
+fn records(further: &str, order: &str) -> String {
     format!(
-        "select * from ({head} union all (select {COLUMNS} from tidings.log l \
-         where (l.xid >= $3 or l.xid = any($4)) {further} order by {order} limit $5)) as page order by page.id",
-        head = head(),
+        "union all (select {COLUMNS} from tidings.log l \
+         where (l.xid >= $1 or l.xid = any($2)) {further} order by {order} limit $3)"
     )
-}
-
-fn head() -> String {
-    format!("{HEAD}{LOOK}]::text[] as new, ''::text as origin, false as silent)")
 }
 
 impl Head {
@@ -144,14 +155,14 @@ impl Head {
         };
         let pruned = pruned.as_deref().and_then(|below| below.parse().ok());
         let looked: Vec<Option<String>> = row.try_get(7)?;
-        let prints = looked.first().and_then(Option::as_deref).unwrap_or("[]");
+        let looked = looked.first().and_then(Option::as_deref);
         Ok(Self {
             snapshot: snapshot
                 .map_err(|_| PgLogError::malformed("a snapshot that cannot be read"))?,
             epoch,
             pruned_below: pruned
                 .ok_or_else(|| PgLogError::malformed("what was pruned is not told"))?,
-            prints: Prints::parse(prints)?,
+            prints: looked.map(Prints::parse).transpose()?,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! [`PgLogSettings`]: what a log is opened with.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
 use tidings_core::{Schema, clock::Clock, spawn::Spawn};
@@ -15,6 +15,9 @@ pub struct PgLogSettings {
     /// Entities whose changes are recorded by [`outbox::record`](crate::outbox::record) alone: read
     /// like the others, and without a table to look after.
     pub recorded: Vec<&'static Schema>,
+    /// How often it is looked whether capture is in place; every read does so if this is zero. A
+    /// third of the tightest bound on staleness, and at most a second.
+    pub look: Duration,
     /// The source of time for limits.
     pub clock: Arc<dyn Clock>,
     /// Where wake-ups are sent from.

@@ -29,11 +29,11 @@ struct Print {
     print: String,
 }
 
-/// The look, as a scalar subquery; its parameters are the two arrays of [`Wanted`]. Tables are
+/// The look, as a scalar subquery; `ENTITIES` and `FIELDS` are where the two arrays of [`Wanted`] go. Tables are
 /// found by their names each time, so that one that was put in another's place is looked after.
-pub(super) const LOOK: &str = "(with recursive tree as ( \
+const LOOK: &str = "(with recursive tree as ( \
       select w.entity, to_regclass(quote_ident(w.entity))::oid as relid, string_to_array(w.fields, ',') as fields \
-      from unnest($1::text[], $2::text[]) as w (entity, fields) \
+      from unnest(ENTITIES::text[], FIELDS::text[]) as w (entity, fields) \
       union all \
       select t.entity, i.inhrelid, t.fields \
       from tree t join pg_catalog.pg_inherits i on i.inhparent = t.relid \
@@ -54,6 +54,12 @@ pub(super) const LOOK: &str = "(with recursive tree as ( \
       select entity, bool_and(in_place) as in_place, \
         md5(string_agg(concat(relid, ':', print), ' ' order by relid)) as print \
       from looked group by entity) e)";
+
+/// The look, with its two parameters numbered from this on.
+pub(super) fn look(first: usize) -> String {
+    LOOK.replace("ENTITIES", &format!("${first}"))
+        .replace("FIELDS", &format!("${}", first + 1))
+}
 
 impl Wanted {
     pub(super) fn of(schemas: &[&'static Schema]) -> Self {
