@@ -1,6 +1,6 @@
 //! [`Error`]: what a store can refuse or fail at, one variant for each thing that a caller can do next.
 
-use std::path::PathBuf;
+use std::{borrow::Cow, fmt, path::PathBuf};
 
 use tidings_core::{BoxError, RowError, SchemaFaults, Value, Violations, panic_text};
 
@@ -138,9 +138,19 @@ pub enum Error {
         /// What is wrong with it, and what would be right.
         reason: String,
     },
-    /// Another engine than the ones there are.
+    /// A setting is out of range.
+    #[error("{option} must be {allowed}, got {given}")]
+    Setting {
+        /// The setting.
+        option: &'static str,
+        /// What was asked for.
+        given: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// Another kind of database than those that this program was built with.
     #[error(
-        "databases of the kind {scheme}:// are not yet supported: use sqlite://PATH or sqlite::memory:"
+        "databases of the kind {scheme}:// are not supported: use sqlite://PATH, sqlite::memory: or postgres://HOST/DATABASE"
     )]
     Unsupported {
         /// The URL's scheme.
@@ -156,6 +166,20 @@ pub enum Error {
         path: PathBuf,
         /// The process that holds it, if it said so.
         process: Option<u32>,
+    },
+    /// The database is in use by another node, which does not know of this one.
+    #[error("{database} is in use by another node: two caches over one database would drift apart")]
+    DatabaseInUse {
+        /// Host, port and name, without user or password.
+        database: String,
+    },
+    /// The database server is not one that a store can work with.
+    #[error("{database} cannot be used: {reason}")]
+    Unfit {
+        /// Host, port and name, without user or password.
+        database: String,
+        /// Why not, and what would be right.
+        reason: String,
     },
     /// The database file cannot be opened.
     #[error("cannot open {}: {reason}", path.display())]
@@ -207,16 +231,25 @@ pub enum Error {
     /// The commit failed or its end is unknown. What it may have changed was evicted; read the row again
     /// before repeating the write.
     #[error("the commit failed, or its end is unknown")]
-    Commit(#[source] sqlx::Error),
+    Commit(#[source] DatabaseError),
     /// The store's runtime shut down during the write, whose end is unknown. What it may have changed was
     /// evicted.
     #[error("the runtime was shut down during the write, whose end is unknown")]
     Interrupted,
+    /// The database cannot be reached, or did not answer in time: the store tries again at the next call.
+    #[error("the database cannot be reached")]
+    Unreachable(#[source] DatabaseError),
+    /// The database takes no writes.
+    #[error("the database is read-only")]
+    ReadOnly(#[source] DatabaseError),
+    /// The disk is full.
+    #[error("the database is full")]
+    Full(#[source] DatabaseError),
     /// Another program holds the database for longer than the store waits: try again.
     #[error("the database is busy")]
-    Busy(#[source] sqlx::Error),
+    Busy(#[source] DatabaseError),
     /// The file was removed or replaced while it was open. Calls succeed again once it is back; another file
-    /// needs the store to be opened anew.
+    /// needs the store to be opened again.
     #[error("the database file {} was removed or replaced while it was open", path.display())]
     FileGone {
         /// Where it was.
@@ -224,13 +257,13 @@ pub enum Error {
     },
     /// The file is damaged: restore it.
     #[error("the database is corrupt")]
-    Corrupt(#[source] sqlx::Error),
+    Corrupt(#[source] DatabaseError),
     /// A stored row does not fit its struct.
     #[error(transparent)]
     Row(#[from] RowError),
-    /// The database failed (disk full, I/O error, a trigger that refused): see the source.
+    /// The database failed (an I/O error, a trigger that refused): see the source.
     #[error("the database failed")]
-    Database(#[source] sqlx::Error),
+    Database(#[source] DatabaseError),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -244,6 +277,11 @@ impl Error {
         }
     }
 
+    /// Whether another write was in the way, and the same one can be done again at once.
+    pub(crate) fn is_contention(&self) -> bool {
+        matches!(self, Self::Busy(error) if error.contention)
+    }
+
     pub(crate) fn panicked(what: &'static str, payload: &(dyn std::any::Any + Send)) -> Self {
         Self::Panicked {
             what,
@@ -252,29 +290,61 @@ impl Error {
     }
 }
 
-/// Sorts what the driver says by what can be done about it.
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        match primary_code(&error) {
-            Some(code::BUSY | code::LOCKED) => Self::Busy(error),
-            Some(code::CORRUPT | code::NOT_A_DATABASE) => Self::Corrupt(error),
-            _ => Self::Database(error),
+/// What a database or its driver said. The text may name tables and values: it belongs in a log.
+#[derive(Debug)]
+pub struct DatabaseError {
+    code: Option<String>,
+    /// Another write was in the way, and the same one can be done again at once.
+    contention: bool,
+    source: BoxError,
+}
+
+impl DatabaseError {
+    pub(crate) fn new(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|error| error.code());
+        let code = code.map(Cow::into_owned);
+        Self {
+            // A serialization failure, a deadlock.
+            contention: matches!(code.as_deref(), Some("40001" | "40P01")),
+            code,
+            source: error.into(),
         }
+    }
+
+    /// Wraps what was not said by the database itself.
+    pub(crate) fn other(error: impl Into<BoxError>) -> Self {
+        Self {
+            code: None,
+            contention: false,
+            source: error.into(),
+        }
+    }
+
+    /// A write that was stopped by another one, and can be done again.
+    pub(crate) fn contention(why: &'static str) -> Self {
+        Self {
+            contention: true,
+            ..Self::other(why)
+        }
+    }
+
+    /// Returns the database's code: SQLite's extended result code in decimal, or PostgreSQL's SQLSTATE.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
     }
 }
 
-/// SQLite's primary result codes; see <https://www.sqlite.org/rescode.html>.
-pub(crate) mod code {
-    pub(crate) const BUSY: i32 = 5;
-    pub(crate) const LOCKED: i32 = 6;
-    pub(crate) const CORRUPT: i32 = 11;
-    pub(crate) const NOT_A_DATABASE: i32 = 26;
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
 }
 
-/// The primary result code: the low byte of the extended one.
-pub(crate) fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    let code = error.as_database_error()?.code()?;
-    code.parse::<i32>().ok().map(|code| code & 0xff)
+impl std::error::Error for DatabaseError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.source()
+    }
 }
 
 fn pairs(fields: &[String], values: &[Value]) -> String {

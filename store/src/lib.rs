@@ -98,6 +98,15 @@
 //! to without touching their rows ([`Error::Incompatible`]); other databases than SQLite
 //! ([`Error::Unsupported`]). It does not hear of what other programs change in the file.
 
+#![cfg_attr(
+    not(all(feature = "sqlite", feature = "postgres")),
+    allow(
+        dead_code,
+        unused_variables,
+        reason = "what only the engine that was left out would use"
+    )
+)]
+
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
 // The methods of a DAO by name.
@@ -105,6 +114,9 @@ mod method;
 
 // What can be refused or fail. Must not know any driver.
 mod error;
+
+// Values on their way into statements.
+mod parameter;
 
 // Which row a call means.
 mod selector;
@@ -121,10 +133,17 @@ mod sink;
 // Changes recorded by an application's own SQL. Must not know any engine.
 pub mod outbox;
 
-// SQLite: the only folder that names its driver. Must not know what a write does.
+// How a database is used, where there is a choice.
+mod settings;
+
+// What a database has to be able to do. Must not know any of them.
+mod engine;
+
+// SQLite. Must not know what a write does, nor another engine.
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
-// PostgreSQL: the log that triggers write. Must not know handles.
+// PostgreSQL. Must not know what a write does, nor another engine.
 #[cfg(feature = "postgres")]
 pub mod postgres;
 
@@ -139,13 +158,14 @@ pub use tidings_core::BoxError;
 pub use self::{
     api::{
         dao::Dao,
-        store::{Attachment, Health, Store},
+        store::{Attachment, Health, OpenOptions, Store},
         table::Table,
     },
-    error::Error,
+    error::{DatabaseError, Error},
     hook::{Call, Hook},
     method::Method,
     page::{DEFAULT_SIZE, MAX_SIZE, Page, PageQuery, TagFilter},
     selector::{FieldInput, Selector, Upserted, WriteOptions},
+    settings::Pooler,
     sink::{ChangeSet, ChangeSink, RowChange},
 };

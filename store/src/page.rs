@@ -7,6 +7,7 @@ use tidings_core::{FieldKind, Schema, Value};
 
 use crate::{
     error::Error,
+    parameter::Parameter,
     selector::{FieldInput, resolve_field},
 };
 
@@ -121,15 +122,91 @@ pub struct Page<T> {
 /// What the text of a page's statement depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
-    pub(crate) filter: Vec<usize>,
+    pub(crate) filter: Vec<(usize, Sought)>,
     pub(crate) tags: Option<TagShape>,
     pub(crate) after: bool,
+}
+
+/// What a field must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Sought {
+    /// The value of a parameter.
+    Value,
+    /// No value.
+    Absent,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TagShape {
     pub(crate) field: usize,
-    pub(crate) all: bool,
+    pub(crate) wanted: Wanted,
+}
+
+/// How many of the tags a row must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Wanted {
+    All,
+    Any,
+}
+
+/// A checked query: the shape of its statement, and what its parameters are made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    pub(crate) shape: Shape,
+    values: Vec<(FieldKind, Value)>,
+    tags: Option<Vec<String>>,
+    after: Option<(FieldKind, Value)>,
+    rows: usize,
+}
+
+impl Prepared {
+    /// Rows whose fields have these values, at most so many of them.
+    pub(crate) fn matching(
+        schema: &Schema,
+        filter: impl IntoIterator<Item = (usize, Value)>,
+        rows: usize,
+    ) -> Self {
+        let mut prepared = Self {
+            shape: Shape {
+                filter: Vec::new(),
+                tags: None,
+                after: false,
+            },
+            values: Vec::new(),
+            tags: None,
+            after: None,
+            rows,
+        };
+        for (index, value) in filter {
+            let sought = match value {
+                Value::Null => Sought::Absent,
+                _ => Sought::Value,
+            };
+            prepared.shape.filter.push((index, sought));
+            if sought == Sought::Value {
+                let kind = schema.fields()[index].kind();
+                prepared.values.push((kind, value));
+            }
+        }
+        prepared
+    }
+
+    /// The parameters, in the order in which the statement wants them.
+    pub(crate) fn parameters(&self) -> Vec<Parameter<'_>> {
+        let mut parameters: Vec<_> = self
+            .values
+            .iter()
+            .map(|(kind, value)| Parameter::One(*kind, value))
+            .collect();
+        if let Some(tags) = &self.tags {
+            parameters.push(Parameter::Texts(tags));
+        }
+        if let Some((kind, value)) = &self.after {
+            parameters.push(Parameter::One(*kind, value));
+        }
+        parameters.push(Parameter::Count(self.rows));
+        parameters
+    }
 }
 
 impl PageQuery {
@@ -138,48 +215,39 @@ impl PageQuery {
         self.size
     }
 
-    /// Checks the query; returns its statement's shape and parameters, the number of rows last.
+    /// Checks the query.
     ///
     /// One row more than asked for is read, to know whether there is a next page.
-    pub(crate) fn prepare(self, schema: &Schema) -> Result<(Shape, Vec<Value>), Error> {
+    pub(crate) fn prepare(self, schema: &Schema) -> Result<Prepared, Error> {
         if !(1..=MAX_SIZE).contains(&self.size) {
             return Err(Error::InvalidSize {
                 size: self.size,
                 max: MAX_SIZE,
             });
         }
-        let mut shape = Shape {
-            filter: Vec::new(),
-            tags: None,
-            after: self.offset.is_some(),
-        };
-        let mut values = Vec::new();
-        for (name, value) in self.filter {
-            let (index, value) = resolve_field(schema, &name, value)?;
-            shape.filter.push(index);
-            values.push(value);
-        }
+
+        let filter = self.filter.into_iter();
+        let filter = filter.map(|(name, value)| resolve_field(schema, &name, value));
+        let filter = filter.collect::<Result<Vec<_>, _>>()?;
+        let mut prepared = Prepared::matching(schema, filter, self.size + 1);
+
         if let Some(tags) = self.tags {
-            let (all, tags) = match tags {
-                TagFilter::All(tags) => (true, tags),
-                TagFilter::Any(tags) => (false, tags),
+            let (wanted, tags) = match tags {
+                TagFilter::All(tags) => (Wanted::All, tags),
+                TagFilter::Any(tags) => (Wanted::Any, tags),
             };
             let field = tags_field(schema)?;
-            shape.tags = Some(TagShape { field, all });
+            prepared.shape.tags = Some(TagShape { field, wanted });
             let tags: std::collections::BTreeSet<_> = tags.into_iter().collect();
-            let number = i64::try_from(tags.len()).unwrap_or(i64::MAX);
-            values.push(Value::Set(tags));
-            if all {
-                values.push(Value::Integer(number));
-            }
+            prepared.tags = Some(tags.into_iter().collect());
         }
+
         if let Some(token) = self.offset {
-            values.push(read_token(schema, &token).ok_or(Error::InvalidOffset)?);
+            let after = read_token(schema, &token).ok_or(Error::InvalidOffset)?;
+            prepared.shape.after = true;
+            prepared.after = Some((schema.fields()[schema.primary_key()].kind(), after));
         }
-        values.push(Value::Integer(
-            i64::try_from(self.size + 1).unwrap_or(i64::MAX),
-        ));
-        Ok((shape, values))
+        Ok(prepared)
     }
 }
 

@@ -45,6 +45,8 @@ pub struct ChangeSet {
     pub no_event: bool,
     /// The cause under which the write was asked for: a handler's, or none.
     pub cause: Option<Cause>,
+    /// What names the commit in the database's log: PostgreSQL's transaction id. `None` where commits have no name.
+    pub commit: Option<u64>,
 }
 
 /// What happened to one row.

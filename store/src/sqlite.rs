@@ -2,17 +2,23 @@
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
+// What SQLite says, sorted.
+mod codes;
+
 // Where a database is, and its lock.
 pub(crate) mod location;
 
-// The SQL of one table.
-pub(crate) mod statements;
+// How statements are written.
+pub(crate) mod dialect;
 
 // Between values and SQLite's storage classes.
-pub(crate) mod values;
+mod values;
 
-// Connections: the one that writes, those that read.
+// Connections: the one that writes, those that read. Must not know what a write does.
 pub(crate) mod connection;
 
 // Tables made from schemas.
-pub(crate) mod layout;
+mod layout;
+
+// The database, as the store sees it.
+pub(crate) mod engine;

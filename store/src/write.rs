@@ -5,6 +5,9 @@
 // What is known of the entities: their statements, and who refers to whom.
 pub(crate) mod catalog;
 
+// The order in which commits are announced. Must not know what was written.
+pub(crate) mod sequence;
+
 // What a node makes of a store.
 pub(crate) mod attached;
 

@@ -205,6 +205,12 @@ impl Database {
         &self.name
     }
 
+    /// The port of its server.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// How to connect to it.
     #[must_use]
     pub fn options(&self) -> PgConnectOptions {

@@ -31,6 +31,11 @@ impl From<Error> for Problem {
             | Error::Open { .. }
             | Error::Interrupted
             | Error::Busy(_)
+            | Error::Unreachable(_)
+            | Error::ReadOnly(_)
+            | Error::Full(_)
+            | Error::DatabaseInUse { .. }
+            | Error::Unfit { .. }
             | Error::Corrupt(_)
             | Error::FileGone { .. }
             | Error::Database(_)

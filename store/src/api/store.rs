@@ -3,10 +3,8 @@
 use std::{
     fmt,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use tidings_core::{Entity, Schema, check_all, clock::Clock};
@@ -14,13 +12,10 @@ use tokio::{runtime::Handle, sync::Mutex as AsyncMutex};
 
 use crate::{
     api::{dao::Dao, shared::Shared, table::Table},
+    engine::Engine,
     error::Error,
+    settings::{Pooler, Settings},
     sink::ChangeSink,
-    sqlite::{
-        connection::{Readers, Writer},
-        layout::lay_out,
-        location::{Identity, Location, Lock, canonical},
-    },
     write::{attached::Attached, catalog::Catalog, commit::Route},
 };
 
@@ -68,9 +63,77 @@ pub struct Health {
     pub writer_busy: bool,
 }
 
+/// How a store is opened, where there is a choice. Made by [`Store::options`]; SQLite has no choice but its file.
+///
+/// # Examples
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # async fn open() -> Result<(), tidings_store::Error> {
+/// use tidings_store::{Pooler, Store};
+///
+/// let store = Store::options("postgres://kim@db.example/shop")
+///     .connections(32)
+///     .timeout(Duration::from_secs(2))
+///     .pooler(Pooler::Transaction)
+///     .open()
+///     .await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct OpenOptions {
+    url: String,
+    settings: Settings,
+}
+
+impl OpenOptions {
+    /// How many connections to PostgreSQL are open at most, 1 to 1,000; 16 by default.
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.settings.connections = connections;
+        self
+    }
+
+    /// How long a call may wait for PostgreSQL, be it for a connection, a row's lock or an answer; 5 s by default.
+    /// A commit whose answer is lost takes up to twice as long.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = timeout;
+        self
+    }
+
+    /// What lies between the store and PostgreSQL; nothing by default.
+    pub fn pooler(mut self, pooler: Pooler) -> Self {
+        self.settings.pooler = pooler;
+        self
+    }
+
+    /// Opens the database; see [`Store::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`]; [`Error::Setting`] for an option that is out of range.
+    pub async fn open(self) -> Result<Store, Error> {
+        self.settings.check()?;
+        Ok(Store::over(open(&self.url, self.settings).await?))
+    }
+}
+
+/// Without the URL, which may hold a password.
+impl fmt::Debug for OpenOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenOptions")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Store {
-    /// Opens a database: `sqlite://PATH` (made if it is not there) or `sqlite::memory:` (private to this
-    /// store, and gone with it).
+    /// Opens a database: `sqlite://PATH` (made if it is not there), `sqlite::memory:` (private to this store, and gone
+    /// with it) or `postgres://USER:PASSWORD@HOST:PORT/DATABASE` (which must be there; the tables are made).
+    ///
+    /// PostgreSQL's parameters after `?` are those of its own tools: `sslmode`, `sslrootcert`, `sslcert`, `sslkey`,
+    /// `application_name`, `options`. Its connections live on the runtime that this is called in, which must
+    /// outlive the store.
     ///
     /// A file is locked until the store is [closed](Self::close) or its last handle is dropped; a killed
     /// process leaves no lock behind. Programs that are not stores are not kept out: what they change, no
@@ -78,35 +141,32 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Url`], [`Error::Unsupported`], [`Error::InUse`], [`Error::Open`], [`Error::NotADatabase`],
-    /// [`Error::Corrupt`].
+    /// [`Error::Url`], [`Error::Unsupported`]; of a file [`Error::InUse`], [`Error::Open`], [`Error::NotADatabase`],
+    /// [`Error::Corrupt`]; of a server [`Error::Unreachable`], [`Error::DatabaseInUse`], [`Error::Unfit`].
     ///
     /// # Cancel safety
     ///
     /// Dropping the future opens nothing and leaves no lock; an empty file may have been made.
     pub async fn open(url: &str) -> Result<Self, Error> {
-        let mut location = Location::parse(url)?;
-        let mut lock = None;
-        if let Location::File(path) = &mut location {
-            *path = canonical(path)?;
-            lock = Some(Lock::take(path)?);
+        Self::options(url).open().await
+    }
+
+    /// Starts the settings of a store.
+    pub fn options(url: impl Into<String>) -> OpenOptions {
+        OpenOptions {
+            url: url.into(),
+            settings: Settings::default(),
         }
-        let connection = location.connect().await?;
-        let identity = Identity::of(&location)?;
-        let writer = Writer::new(location.clone(), identity.clone(), connection);
-        let writer = Arc::new(AsyncMutex::new(writer));
-        let readers = Readers::new(&location, identity, &writer);
-        let shared = Shared {
-            location,
-            writer,
-            readers,
-            attached: OnceLock::new(),
-            closed: AtomicBool::new(false),
-            lock: Mutex::new(lock),
-        };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+    }
+
+    pub(crate) fn over(engine: Arc<dyn Engine>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                engine,
+                attached: OnceLock::new(),
+                attaching: AsyncMutex::default(),
+            }),
+        }
     }
 
     /// Whether [`open`](Self::open) would understand this URL. Looks at no file.
@@ -115,7 +175,12 @@ impl Store {
     ///
     /// [`Error::Url`] with what is wrong, [`Error::Unsupported`].
     pub fn check_url(url: &str) -> Result<(), Error> {
-        Location::parse(url).map(drop)
+        match kind_of(url)? {
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite => crate::sqlite::location::Location::parse(url).map(drop),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres => crate::postgres::address::Address::parse(url).map(drop),
+        }
     }
 
     /// Makes the tables and binds the store to those who hear of its changes. Once per store.
@@ -139,28 +204,20 @@ impl Store {
             runtime,
         } = attachment;
         check_all(&schemas)?;
+        let engine = &self.shared.engine;
         let attached = Attached {
-            catalog: Catalog::of(&schemas),
+            catalog: Catalog::of(engine.dialect(), &schemas),
+            sequence: Arc::default(),
             sink,
             clock,
             runtime,
         };
-        let mut writer = self.shared.writer.lock().await;
+
+        let _attaching = self.shared.attaching.lock().await;
         if self.shared.attached.get().is_some() {
             return Err(Error::AlreadyAttached);
         }
-        let laid_out = match writer.begin().await {
-            Ok(connection) => lay_out(connection, &schemas).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = laid_out {
-            writer.rollback().await;
-            return Err(error);
-        }
-        if let Err(error) = writer.commit().await {
-            writer.rollback().await;
-            return Err(error.into());
-        }
+        engine.lay_out(&schemas).await?;
         let set = self.shared.attached.set(Arc::new(attached));
         set.map_err(|_| Error::AlreadyAttached)
     }
@@ -198,7 +255,7 @@ impl Store {
         Ok(Table {
             shared: Arc::clone(&self.shared),
             route: Route {
-                writer: Arc::clone(&self.shared.writer),
+                engine: Arc::clone(&self.shared.engine),
                 attached: Arc::clone(attached),
                 entity,
             },
@@ -211,18 +268,15 @@ impl Store {
     ///
     /// Dropping the future does nothing else.
     pub fn health(&self) -> impl Future<Output = Health> + Send + 'static + use<> {
-        let shared = Arc::clone(&self.shared);
+        let engine = Arc::clone(&self.shared.engine);
         async move {
-            let writer_busy = shared.writer.try_lock().is_err();
-            let answer = shared.ping().await;
+            let writer_busy = engine.is_busy();
+            let answer = engine.ping().await;
             Health {
                 reachable: answer.is_ok(),
                 error: answer.err().map(|error| error.to_string()),
-                engine: "sqlite",
-                path: match &shared.location {
-                    Location::File(path) => Some(path.clone()),
-                    Location::Memory => None,
-                },
+                engine: engine.name(),
+                path: engine.path(),
                 writer_busy,
             }
         }
@@ -239,14 +293,48 @@ impl Store {
     ///
     /// Call it again: it goes on where it was.
     pub async fn close(&self) -> Result<(), Error> {
-        self.shared.closed.store(true, Ordering::SeqCst);
-        // Readers first, so that the writer's connection is the last and folds the log into the file.
-        let readers = self.shared.readers.close().await;
-        let writer = self.shared.writer.lock().await.close().await;
-        let lock = self.shared.lock.lock();
-        lock.unwrap_or_else(PoisonError::into_inner).take();
-        readers?;
-        Ok(writer?)
+        self.shared.engine.close().await
+    }
+}
+
+/// The kinds of databases that this program was built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    #[cfg(feature = "sqlite")]
+    Sqlite,
+    #[cfg(feature = "postgres")]
+    Postgres,
+}
+
+fn kind_of(url: &str) -> Result<Kind, Error> {
+    let Some((scheme, _)) = url.split_once(':') else {
+        return Err(Error::Url {
+            reason: "expected sqlite://PATH, sqlite::memory: or postgres://HOST/DATABASE"
+                .to_owned(),
+        });
+    };
+    // Nothing but the scheme is repeated: a URL may hold a password.
+    match scheme.to_ascii_lowercase().as_str() {
+        #[cfg(feature = "sqlite")]
+        "sqlite" => Ok(Kind::Sqlite),
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => Ok(Kind::Postgres),
+        _ => Err(Error::Unsupported {
+            scheme: scheme.to_ascii_lowercase(),
+        }),
+    }
+}
+
+async fn open(url: &str, settings: Settings) -> Result<Arc<dyn Engine>, Error> {
+    match kind_of(url)? {
+        #[cfg(feature = "sqlite")]
+        Kind::Sqlite => Ok(Arc::new(
+            crate::sqlite::engine::SqliteEngine::open(url).await?,
+        )),
+        #[cfg(feature = "postgres")]
+        Kind::Postgres => Ok(Arc::new(
+            crate::postgres::engine::PostgresEngine::open(url, settings).await?,
+        )),
     }
 }
 

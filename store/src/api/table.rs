@@ -7,15 +7,13 @@ use tidings_core::{Patch, Row, Schema, Value};
 
 use crate::{
     api::shared::Shared,
+    engine::Sql,
     error::Error,
     hook::{Call, Hook},
     method::Method,
-    page::{self, Page, PageQuery},
+    page::{self, Page, PageQuery, Prepared},
+    parameter::Parameter,
     selector::{FieldInput, Selector, Upserted, WriteOptions},
-    sqlite::{
-        statements::Sql,
-        values::{arguments, decode},
-    },
     write::{
         catalog::Stored,
         commit::Route,
@@ -116,7 +114,10 @@ impl Table {
             let target = &target.resolved;
             let row = match (&target.value, stored.statements.by_field(target.field)) {
                 (Value::Null, _) | (_, None) => None,
-                (value, Some(sql)) => table.read(sql, [value]).await?.pop(),
+                (value, Some(sql)) => {
+                    let value = Parameter::of(&stored.schema.fields()[target.field], value);
+                    table.read(sql, vec![value]).await?.pop()
+                }
             };
             let row = row.filter(|row| target.mismatch(row).is_none());
 
@@ -150,24 +151,19 @@ impl Table {
                 check_kind(stored.schema, *field, part)?;
             }
             let is_absent = parts.iter().all(Value::is_null);
-            let mut parameters = parts;
-            let by_id = stored.statements.by_field(stored.schema.primary_key());
-            let sql = match (&stored.statements.by_cache_key, by_id) {
-                (Some(sql), _) => {
-                    parameters.push(Value::Integer(1));
-                    sql
-                }
-                (None, Some(by_id)) => by_id,
-                (None, None) => return Ok(None),
-            };
+            let filter = fields.into_iter().zip(parts);
+            let prepared = Prepared::matching(stored.schema, filter, 1);
             let call = table.call(Method::Select, None);
             let hooks = stored.hooks.current();
             hooks.before(&call)?;
+
             let row = if is_absent {
                 None
             } else {
-                table.read(sql, &parameters).await?.pop()
+                let sql = stored.page(&prepared.shape);
+                table.read(&sql, prepared.parameters()).await?.pop()
             };
+
             hooks.after(&Call {
                 row: row.as_ref(),
                 ..call
@@ -268,12 +264,12 @@ impl Table {
         async move {
             let stored = table.stored();
             let size = query.rows();
-            let (shape, parameters) = query.prepare(stored.schema)?;
+            let prepared = query.prepare(stored.schema)?;
             let call = table.call(Method::Page, None);
             let hooks = stored.hooks.current();
             hooks.before(&call)?;
-            let sql = stored.page(shape);
-            let mut data = table.read(&sql, &parameters).await?;
+            let sql = stored.page(&prepared.shape);
+            let mut data = table.read(&sql, prepared.parameters()).await?;
             let is_last = data.len() <= size;
             data.truncate(size);
             let offset = data
@@ -298,17 +294,9 @@ impl Table {
         }
     }
 
-    async fn read(
-        &self,
-        sql: &Sql,
-        parameters: impl IntoIterator<Item = &Value> + Send,
-    ) -> Result<Vec<Row>, Error> {
-        self.shared.check_open()?;
-        let parameters = arguments(parameters)?;
-        let mut reader = self.shared.readers.acquire().await?;
-        let rows = reader.rows(sql, parameters).await?;
-        let decoded = rows.iter().map(|row| decode(self.schema(), row));
-        Ok(decoded.collect::<Result<_, _>>()?)
+    async fn read(&self, sql: &Sql, parameters: Vec<Parameter<'_>>) -> Result<Vec<Row>, Error> {
+        let engine = &self.shared.engine;
+        engine.read(sql, self.schema(), parameters).await
     }
 }
 

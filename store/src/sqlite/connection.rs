@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::TryStreamExt as _;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, SqliteConnection,
     sqlite::{
@@ -21,9 +20,12 @@ use tidings_core::BoxError;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    error::{self, Error},
-    sqlite::location::{Identity, Location},
-    sqlite::statements::Sql,
+    engine::Sql,
+    error::Error,
+    sqlite::{
+        codes::{failed, is_corrupt, is_no_database},
+        location::{Identity, Location},
+    },
 };
 
 /// How long a statement waits for another program that holds the file.
@@ -68,16 +70,18 @@ impl Location {
         };
         let opened = opened.await.map_err(|failure: sqlx::Error| {
             let Self::File(path) = self else {
-                return failure.into();
+                return failed(failure);
             };
-            match error::primary_code(&failure) {
-                Some(error::code::NOT_A_DATABASE) => Error::NotADatabase { path: path.clone() },
-                Some(error::code::CORRUPT) => Error::Corrupt(failure),
-                _ => Error::Open {
+            if is_no_database(&failure) {
+                Error::NotADatabase { path: path.clone() }
+            } else if is_corrupt(&failure) {
+                failed(failure)
+            } else {
+                Error::Open {
                     path: path.clone(),
                     reason: failure.to_string(),
                     source: Some(BoxError::from(failure)),
-                },
+                }
             }
         });
         match (self, opened?) {
@@ -144,8 +148,14 @@ impl Writer {
         self.connection().await?;
         self.open_ended = true;
         let connection = self.connection.as_mut().ok_or(Error::Closed)?;
-        execute(connection, "BEGIN IMMEDIATE").await?;
+        let begun = execute(connection, "BEGIN IMMEDIATE").await;
+        begun.map_err(failed)?;
         Ok(connection)
+    }
+
+    /// The connection, with the transaction open that [`begin`](Self::begin) began.
+    pub(crate) fn connection_in_transaction(&mut self) -> Result<&mut SqliteConnection, Error> {
+        self.connection.as_mut().ok_or(Error::Closed)
     }
 
     /// Commits. After an error the transaction may or may not have been committed; [`rollback`] is due.
@@ -253,7 +263,7 @@ impl Readers {
                 let idle = pool.idle().pop();
                 let connection = match idle {
                     Some(connection) => connection,
-                    None => pool.location.connect_reader().await?,
+                    None => pool.location.connect_reader().await.map_err(failed)?,
                 };
                 Ok(Reader::Pooled {
                     connection: Some(connection),
@@ -317,7 +327,10 @@ impl Reader {
         arguments: SqliteArguments,
     ) -> Result<Vec<SqliteRow>, Error> {
         match self {
-            Self::Writer(writer) => Ok(rows(writer.connection().await?, sql, arguments).await?),
+            Self::Writer(writer) => {
+                let found = rows(writer.connection().await?, sql, arguments);
+                found.await.map_err(failed)
+            }
             Self::Pooled { connection, .. } => {
                 let lent = connection.as_mut().ok_or(Error::Closed)?;
                 let result = rows(lent, sql, arguments).await;
@@ -325,7 +338,7 @@ impl Reader {
                     // It is cheap to open another, and this one may not recover.
                     *connection = None;
                 }
-                Ok(result?)
+                result.map_err(failed)
             }
         }
     }
@@ -374,21 +387,4 @@ pub(crate) async fn rows(
 ) -> Result<Vec<SqliteRow>, sqlx::Error> {
     let query = sqlx::query_with(AssertSqlSafe(Sql::clone(sql)), arguments);
     query.fetch_all(connection).await
-}
-
-/// Runs a statement until a row passes the test, and gives that row.
-pub(crate) async fn first<T>(
-    connection: &mut SqliteConnection,
-    sql: &Sql,
-    arguments: SqliteArguments,
-    mut test: impl FnMut(SqliteRow) -> Result<Option<T>, Error>,
-) -> Result<Option<T>, Error> {
-    let query = sqlx::query_with(AssertSqlSafe(Sql::clone(sql)), arguments);
-    let mut stream = query.fetch(connection);
-    while let Some(row) = stream.try_next().await? {
-        if let Some(found) = test(row)? {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
 }

@@ -10,19 +10,34 @@
 
 use std::collections::BTreeMap;
 
-use sea_query::{
-    Alias, ColumnDef, ForeignKey, Index, IndexCreateStatement, SqliteQueryBuilder, Table,
-};
+use sea_query::{Alias, ColumnDef, ForeignKey, Index, SqliteQueryBuilder, Table};
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, error::ErrorKind};
 use tidings_core::{Field, Schema};
 
-use crate::{error::Error, sqlite::statements::uniques, sqlite::values::column_type};
+use crate::{
+    engine::statements::uniques,
+    error::Error,
+    sqlite::{codes::failed, values::column_type},
+};
 
 /// Makes or completes the tables; to be run in a transaction, which is rolled back on an error.
 pub(crate) async fn lay_out(
     connection: &mut SqliteConnection,
     schemas: &[&'static Schema],
 ) -> Result<(), Error> {
+    let differences = make(connection, schemas).await.map_err(failed)?;
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Incompatible { differences })
+    }
+}
+
+/// Makes what is missing; returns what does not fit.
+async fn make(
+    connection: &mut SqliteConnection,
+    schemas: &[&'static Schema],
+) -> Result<Vec<String>, sqlx::Error> {
     let mut differences = Vec::new();
     for schema in schemas {
         match kind_of(connection, schema.name()).await?.as_deref() {
@@ -37,11 +52,7 @@ pub(crate) async fn lay_out(
             index(connection, schema, &mut differences).await?;
         }
     }
-    if differences.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Incompatible { differences })
-    }
+    Ok(differences)
 }
 
 async fn kind_of(
@@ -115,7 +126,7 @@ async fn complete(
     connection: &mut SqliteConnection,
     schema: &Schema,
     differences: &mut Vec<String>,
-) -> Result<(), Error> {
+) -> Result<(), sqlx::Error> {
     let table = schema.name();
     let mut columns = columns(connection, table).await?;
     let references = references(connection, table).await?;
@@ -272,7 +283,7 @@ async fn index(
     connection: &mut SqliteConnection,
     schema: &Schema,
     differences: &mut Vec<String>,
-) -> Result<(), Error> {
+) -> Result<(), sqlx::Error> {
     let wanted = indexes(schema);
     let there = sqlx::query("SELECT name FROM pragma_index_list(?)")
         .bind(schema.name().to_owned())
@@ -289,12 +300,12 @@ async fn index(
         }
     }
     for (name, index) in wanted {
-        match run(connection, index.build(SqliteQueryBuilder)).await {
+        match run(connection, index).await {
             Ok(()) => {}
             Err(error) if is_unique_violation(&error) => {
                 differences.push(format!("rows of {} clash under {name}", schema.name()));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
     Ok(())
@@ -308,7 +319,7 @@ fn is_unique_violation(error: &sqlx::Error) -> bool {
 
 /// The indexes of a schema by name: for what is unique, for what refers (nested lists and cascades must not
 /// scan), and for a cache key of several fields.
-fn indexes(schema: &Schema) -> BTreeMap<String, IndexCreateStatement> {
+fn indexes(schema: &Schema) -> BTreeMap<String, String> {
     let mut indexes = BTreeMap::new();
     let mut add = |purpose: &str, fields: &[&str], unique: bool| {
         let table = schema.name();
@@ -324,7 +335,7 @@ fn indexes(schema: &Schema) -> BTreeMap<String, IndexCreateStatement> {
         if unique {
             index.unique();
         }
-        indexes.insert(name, index);
+        indexes.insert(name, index.build(SqliteQueryBuilder));
     };
     let primary_key = schema.fields()[schema.primary_key()].name();
     let uniques: Vec<Vec<_>> = uniques(schema)

@@ -235,7 +235,7 @@ mod tests {
             ("sqlite://a.db?mode=ro", "parameters"),
             ("sqlite://a%00b", "NUL"),
             ("sqlite://a%ff", "UTF-8"),
-            ("postgres://user:secret@host/db", "not yet supported"),
+            ("postgres://user:secret@host/db", "not supported"),
         ] {
             let message = Location::parse(url).unwrap_err().to_string();
             assert!(message.contains(expected), "{url}: {message}");

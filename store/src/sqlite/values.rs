@@ -15,8 +15,10 @@ use sqlx::{
     Arguments as _, Row as _,
     sqlite::{SqliteArguments, SqliteRow},
 };
-use tidings_core::{FieldKind, Row, RowError, Schema, Value};
+use tidings_core::{BoxError, FieldKind, Row, RowError, Schema, Value};
 use uuid::Uuid;
+
+use crate::{error::Error, parameter::Parameter, sqlite::codes::failed};
 
 /// The declared type of a column.
 pub(crate) fn column_type(kind: FieldKind) -> &'static str {
@@ -28,9 +30,26 @@ pub(crate) fn column_type(kind: FieldKind) -> &'static str {
     }
 }
 
+/// The arguments of a statement, in order.
+pub(crate) fn arguments<'a>(
+    parameters: impl IntoIterator<Item = Parameter<'a>>,
+) -> Result<SqliteArguments, Error> {
+    let mut arguments = SqliteArguments::default();
+    for parameter in parameters {
+        let added = match parameter {
+            Parameter::One(_, value) => bind(&mut arguments, value),
+            Parameter::Many(_, values) => arguments.add(list(values)),
+            Parameter::Texts(texts) => arguments.add(Json::from(texts.to_vec()).to_string()),
+            Parameter::Count(count) => arguments.add(i64::try_from(count).unwrap_or(i64::MAX)),
+        };
+        added.map_err(|error| failed(sqlx::Error::Encode(error)))?;
+    }
+    Ok(arguments)
+}
+
 /// Adds one value to the arguments of a statement.
-pub(crate) fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), sqlx::Error> {
-    let added = match value {
+fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), BoxError> {
+    match value {
         Value::Null => arguments.add(None::<i64>),
         Value::Boolean(value) => arguments.add(i64::from(*value)),
         Value::Integer(value) => arguments.add(*value),
@@ -38,28 +57,16 @@ pub(crate) fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(),
         Value::Text(value) => arguments.add(value.clone()),
         Value::Uuid(value) => arguments.add(value.to_string()),
         Value::Set(_) | Value::Json(_) => arguments.add(value.to_json().to_string()),
-    };
-    added.map_err(sqlx::Error::Encode)
-}
-
-/// The arguments of a statement, in order.
-pub(crate) fn arguments<'a>(
-    values: impl IntoIterator<Item = &'a Value>,
-) -> Result<SqliteArguments, sqlx::Error> {
-    let mut arguments = SqliteArguments::default();
-    for value in values {
-        bind(&mut arguments, value)?;
     }
-    Ok(arguments)
 }
 
 /// Values as one JSON array, for `IN (SELECT value FROM json_each(?))`: one parameter, however many they are.
-pub(crate) fn list<'a>(values: impl IntoIterator<Item = &'a Value>) -> Value {
+fn list(values: Vec<&Value>) -> String {
     let stored = |value: &Value| match value {
         Value::Boolean(value) => Json::from(i64::from(*value)),
         value => value.to_json(),
     };
-    Value::Json(values.into_iter().map(stored).collect())
+    values.into_iter().map(stored).collect::<Json>().to_string()
 }
 
 /// Reads a row whose columns are the schema's fields in order.

@@ -5,11 +5,16 @@ use std::{fmt, sync::Arc};
 use tidings_core::clock::Clock;
 use tokio::runtime::Handle;
 
-use crate::{sink::ChangeSink, write::catalog::Catalog};
+use crate::{
+    sink::ChangeSink,
+    write::{catalog::Catalog, sequence::Sequence},
+};
 
 /// What a store knows once it is attached.
 pub(crate) struct Attached {
     pub(crate) catalog: Catalog,
+    /// The order in which commits are announced.
+    pub(crate) sequence: Arc<Sequence>,
     pub(crate) sink: Arc<dyn ChangeSink>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) runtime: Handle,

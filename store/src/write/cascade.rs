@@ -12,11 +12,13 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use tidings_core::{CacheKey, OnDelete, Row, Value};
 
 use crate::{
+    engine::Refused,
     error::Error,
-    sqlite::connection::{change, execute, first},
-    sqlite::values::{arguments, decode, list},
-    write::catalog::{Catalog, Child},
-    write::transaction::{CHUNK, Transaction},
+    parameter::Parameter,
+    write::{
+        catalog::{Catalog, Child},
+        transaction::{CHUNK, Transaction},
+    },
 };
 
 /// The rows that a delete is going to touch.
@@ -60,13 +62,18 @@ impl Transaction<'_> {
         }
         if doomed.len() > 1 {
             // The order of statements cannot satisfy rows that refer to each other; the commit checks all.
-            execute(self.connection, "PRAGMA defer_foreign_keys = ON").await?;
+            self.session.defer_references().await?;
         }
         for (entity, ids) in by_entity(self.catalog, &doomed) {
-            let sql = &self.catalog.get(entity).statements.delete;
+            let stored = self.catalog.get(entity);
             for ids in ids.chunks(CHUNK) {
-                let ids = list(ids.iter().copied());
-                change(self.connection, sql, arguments([&ids])?).await?;
+                let ids = Parameter::list(stored.key(), ids.iter().copied());
+                let deleted = self.session.change(&stored.statements.delete, vec![ids]);
+                deleted.await.map_err(|refused| match refused {
+                    Refused::Failed(error) => error,
+                    // By a table that no schema knows of.
+                    Refused::Unique(broken) | Refused::Reference(broken) => broken.error,
+                })?;
             }
         }
         let order = children_first(self.catalog, &doomed, &positions);
@@ -98,7 +105,8 @@ impl Transaction<'_> {
                     }
                     let stored = catalog.get(child.entity);
                     for ids in ids.chunks(CHUNK) {
-                        let found = self.rows(stored, &child.referring, [&list(ids)]).await?;
+                        let ids = Parameter::list(catalog.get(parent).key(), ids);
+                        let found = self.rows(stored, &child.referring, vec![ids]).await?;
                         for row in found {
                             match child.on_delete {
                                 OnDelete::SetNull => plan.clear(catalog, child, row),
@@ -121,17 +129,14 @@ impl Transaction<'_> {
             for child in restricting.filter(|child| child.on_delete == OnDelete::Restrict) {
                 let stored = catalog.get(child.entity);
                 for ids in ids.chunks(CHUNK) {
-                    let ids = list(ids.iter().copied());
-                    let stays = first(
-                        self.connection,
-                        &child.referring,
-                        arguments([&ids])?,
-                        |row| {
-                            let identity = stored.identity(&decode(stored.schema, &row)?);
-                            Ok((!plan.positions.contains_key(&identity)).then_some(()))
-                        },
-                    );
-                    if stays.await?.is_some() {
+                    let ids = Parameter::list(parent.key(), ids.iter().copied());
+                    // One row more than could all go along is enough to find one that stays.
+                    let rows = Parameter::Count(plan.doomed.len() + 1);
+                    let found = self
+                        .rows(stored, &child.restricting, vec![ids, rows])
+                        .await?;
+                    let stays = |row| !plan.positions.contains_key(&stored.identity(row));
+                    if found.iter().any(stays) {
                         return Err(Error::Restricted {
                             entity: parent.schema.name().to_owned(),
                             by: stored.schema.name().to_owned(),

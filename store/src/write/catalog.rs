@@ -5,12 +5,15 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use tidings_core::{CacheKey, OnDelete, Row, Schema, Value};
+use tidings_core::{CacheKey, Field, OnDelete, Row, Schema, Value};
 
 use crate::{
+    engine::{
+        Dialect, Sql,
+        statements::{self, Statements},
+    },
     hook::Hooks,
     page::Shape,
-    sqlite::statements::{self, Sql, Statements},
 };
 
 /// How many different statements for pages are kept; another one is built for each call.
@@ -27,6 +30,7 @@ pub(crate) struct Catalog {
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) schema: &'static Schema,
+    dialect: &'static dyn Dialect,
     pub(crate) statements: Statements,
     pub(crate) parents: Vec<Parent>,
     pub(crate) children: Vec<Child>,
@@ -48,19 +52,24 @@ pub(crate) struct Child {
     pub(crate) field: usize,
     pub(crate) on_delete: OnDelete,
     pub(crate) evict_on_update: bool,
-    /// The rows that refer to one of a list of this entity's primary keys.
+    /// The rows that refer to one of a list of this entity's primary keys, held until the transaction ends.
     pub(crate) referring: Sql,
+    /// The same rows, not held.
+    pub(crate) touched: Sql,
+    /// Some of these rows, not held; parameters: the list, the number of rows.
+    pub(crate) restricting: Sql,
 }
 
 impl Catalog {
     /// Of schemas that `check_all` has passed.
-    pub(crate) fn of(schemas: &[&'static Schema]) -> Self {
+    pub(crate) fn of(dialect: &'static dyn Dialect, schemas: &[&'static Schema]) -> Self {
         let by_name: HashMap<_, _> = schemas
             .iter()
             .enumerate()
             .map(|(index, schema)| (schema.name(), index))
             .collect();
-        let mut entities: Vec<_> = schemas.iter().map(|schema| Stored::of(schema)).collect();
+        let stored = schemas.iter().map(|schema| Stored::of(dialect, schema));
+        let mut entities: Vec<_> = stored.collect();
         for (index, schema) in schemas.iter().enumerate() {
             for (field, declared) in schema.fields().iter().enumerate() {
                 let Some(foreign) = declared.reference() else {
@@ -78,7 +87,9 @@ impl Catalog {
                     field,
                     on_delete: foreign.on_delete,
                     evict_on_update: foreign.evict_on_update,
-                    referring: statements::rows_referring(schema, field),
+                    referring: statements::rows_referring(dialect, schema, field),
+                    touched: statements::rows_touched(dialect, schema, field),
+                    restricting: statements::rows_restricting(dialect, schema, field),
                 });
             }
         }
@@ -102,15 +113,21 @@ impl Catalog {
 }
 
 impl Stored {
-    fn of(schema: &'static Schema) -> Self {
+    fn of(dialect: &'static dyn Dialect, schema: &'static Schema) -> Self {
         Self {
             schema,
-            statements: Statements::of(schema),
+            dialect,
+            statements: Statements::of(dialect, schema),
             parents: Vec::new(),
             children: Vec::new(),
             hooks: Hooks::default(),
             pages: Mutex::default(),
         }
+    }
+
+    /// The field that is the primary key.
+    pub(crate) fn key(&self) -> &'static Field {
+        &self.schema.fields()[self.schema.primary_key()]
     }
 
     /// The row's primary key.
@@ -124,14 +141,14 @@ impl Stored {
     }
 
     /// The statement for pages of a shape.
-    pub(crate) fn page(&self, shape: Shape) -> Sql {
+    pub(crate) fn page(&self, shape: &Shape) -> Sql {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sql) = pages.get(&shape) {
+        if let Some(sql) = pages.get(shape) {
             return Sql::clone(sql);
         }
-        let sql = statements::page(self.schema, &shape);
+        let sql = statements::page(self.dialect, self.schema, shape);
         if pages.len() < PAGES_KEPT {
-            pages.insert(shape, Sql::clone(&sql));
+            pages.insert(shape.clone(), Sql::clone(&sql));
         }
         sql
     }

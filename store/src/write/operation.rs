@@ -3,7 +3,7 @@
 use tidings_core::{Auto, Field, Patch, Row, Schema, Value};
 
 use crate::{
-    error::Error,
+    error::{DatabaseError, Error},
     method::Method,
     selector::{Resolved, Selector, Upserted},
     write::transaction::Transaction,
@@ -17,6 +17,11 @@ pub(crate) trait Operation: Send + 'static {
     /// What hooks see of it: the method, which row is meant, and the row as it was given.
     fn request(&self) -> (Method, Option<&Selector>, Option<&Row>);
 
+    /// The same write once more, in case others stop this one; `None` if it cannot be done twice.
+    fn again(&self) -> Option<Self>
+    where
+        Self: Sized;
+
     /// Does it, on the rows of one entity.
     fn run(
         self,
@@ -29,11 +34,13 @@ pub(crate) trait Operation: Send + 'static {
 }
 
 /// A selector as the caller wrote it, for hooks, and as it was checked.
+#[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) selector: Selector,
     pub(crate) resolved: Resolved,
 }
 
+#[derive(Clone, Debug)]
 pub(crate) struct Insert(pub(crate) Row);
 
 pub(crate) struct Update {
@@ -47,14 +54,17 @@ pub(crate) enum Edit {
     With(Box<dyn FnOnce(Row) -> Result<Row, Error> + Send>),
 }
 
+#[derive(Clone, Debug)]
 pub(crate) struct Upsert {
     pub(crate) target: Target,
     pub(crate) given: Given,
 }
 
 /// The values that an upsert was given, by their index in the schema.
+#[derive(Clone, Debug)]
 pub(crate) struct Given(pub(crate) Vec<(usize, Value)>);
 
+#[derive(Clone, Debug)]
 pub(crate) struct Delete {
     pub(crate) target: Target,
 }
@@ -74,6 +84,10 @@ impl Operation for Insert {
         (Method::Insert, None, Some(&self.0))
     }
 
+    fn again(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
     async fn run(self, transaction: &mut Transaction<'_>, entity: usize) -> Result<Row, Error> {
         transaction.insert(entity, self.0).await
     }
@@ -88,6 +102,17 @@ impl Operation for Update {
 
     fn request(&self) -> (Method, Option<&Selector>, Option<&Row>) {
         (Method::Update, Some(&self.target.selector), None)
+    }
+
+    fn again(&self) -> Option<Self> {
+        match &self.edit {
+            Edit::Patch(patch) => Some(Self {
+                target: self.target.clone(),
+                edit: Edit::Patch(patch.clone()),
+            }),
+            // A closure runs once.
+            Edit::With(_) => None,
+        }
     }
 
     async fn run(
@@ -122,12 +147,17 @@ impl Operation for Upsert {
         (Method::Upsert, Some(&self.target.selector), None)
     }
 
+    fn again(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
     async fn run(
         self,
         transaction: &mut Transaction<'_>,
         entity: usize,
     ) -> Result<(Row, Upserted), Error> {
         let target = self.target.resolved;
+        let target_field = target.field;
         let schema = transaction.catalog.get(entity).schema;
         let old = match find(transaction, entity, &target).await? {
             Found::Row(old) => Some(old),
@@ -159,7 +189,11 @@ impl Operation for Upsert {
         }
 
         match old {
-            None => Ok((transaction.insert(entity, row).await?, Upserted::Created)),
+            None => {
+                let inserted = transaction.insert(entity, row).await;
+                let row = inserted.map_err(|error| made_since(error, schema, target_field))?;
+                Ok((row, Upserted::Created))
+            }
             Some(old) => Ok((
                 transaction.replace(entity, old, row).await?,
                 Upserted::Replaced,
@@ -177,6 +211,10 @@ impl Operation for Delete {
 
     fn request(&self) -> (Method, Option<&Selector>, Option<&Row>) {
         (Method::Delete, Some(&self.target.selector), None)
+    }
+
+    fn again(&self) -> Option<Self> {
+        Some(self.clone())
     }
 
     async fn run(
@@ -248,4 +286,15 @@ async fn find(
 /// Whether a replaced row hands its value on where none is given.
 fn is_kept(field: &Field) -> bool {
     field.is_primary_key() || field.auto_value() == Some(Auto::CreateTime)
+}
+
+/// Tells apart a row that clashes because it was made since it was looked for: the upsert is to be done again.
+fn made_since(error: Error, schema: &Schema, selected: usize) -> Error {
+    match error {
+        Error::Unique { ref fields, .. } if *fields == [schema.fields()[selected].name()] => {
+            let why = "the row was made by another write since it was looked for";
+            Error::Busy(DatabaseError::contention(why))
+        }
+        error => error,
+    }
 }

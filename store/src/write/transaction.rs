@@ -3,15 +3,13 @@
 
 use std::collections::HashSet;
 
-use sqlx::{SqliteConnection, error::ErrorKind};
 use tidings_core::{CacheKey, Operation, Row, Timestamp, Value, Violations};
 
 use crate::{
+    engine::{Broken, Constraint, Refused, Session, Sql},
     error::Error,
+    parameter::Parameter,
     sink::RowChange,
-    sqlite::connection::{change, rows},
-    sqlite::statements::Sql,
-    sqlite::values::{arguments, bind, decode, list},
     write::catalog::{Catalog, Stored},
 };
 
@@ -30,7 +28,7 @@ enum Place {
 #[derive(Debug)]
 pub(crate) struct Transaction<'a> {
     pub(crate) catalog: &'a Catalog,
-    pub(crate) connection: &'a mut SqliteConnection,
+    pub(crate) session: &'a mut dyn Session,
     now: Timestamp,
     changes: Vec<RowChange>,
     evict: Vec<CacheKey>,
@@ -39,14 +37,10 @@ pub(crate) struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    pub(crate) fn new(
-        catalog: &'a Catalog,
-        connection: &'a mut SqliteConnection,
-        now: Timestamp,
-    ) -> Self {
+    pub(crate) fn new(catalog: &'a Catalog, session: &'a mut dyn Session, now: Timestamp) -> Self {
         Self {
             catalog,
-            connection,
+            session,
             now,
             changes: Vec::new(),
             evict: Vec::new(),
@@ -59,7 +53,7 @@ impl<'a> Transaction<'a> {
         (self.changes, self.evict)
     }
 
-    /// Reads the row with a value of a unique field.
+    /// Reads the row with a value of a unique field, and holds it.
     pub(crate) async fn by_field(
         &mut self,
         entity: usize,
@@ -67,10 +61,11 @@ impl<'a> Transaction<'a> {
         value: &Value,
     ) -> Result<Option<Row>, Error> {
         let stored = self.catalog.get(entity);
-        let Some(sql) = stored.statements.by_field(field) else {
+        let Some(sql) = stored.statements.by_field_holding(field) else {
             return Ok(None);
         };
-        Ok(self.rows(stored, sql, [value]).await?.pop())
+        let value = Parameter::of(&stored.schema.fields()[field], value);
+        Ok(self.rows(stored, sql, vec![value]).await?.pop())
     }
 
     /// Stores a new row and returns it with what was made for it.
@@ -80,13 +75,14 @@ impl<'a> Transaction<'a> {
             .schema
             .complete_insert(row, self.now)
             .map_err(|violations| Error::violations(stored.schema.name(), violations))?;
-        let inserted = change(
-            self.connection,
-            &stored.statements.insert,
-            arguments(&row.0)?,
-        );
-        if let Err(error) = inserted.await {
-            return Err(self.explain(stored, &row, Place::New, error).await);
+        let fields = stored.schema.fields().iter();
+        let values = fields.zip(&row.0);
+        let values = values.map(|(field, value)| Parameter::of(field, value));
+        let inserted = self
+            .session
+            .change(&stored.statements.insert, values.collect());
+        if let Err(refused) = inserted.await {
+            return Err(self.explain(stored, &row, Place::New, refused).await);
         }
         self.evict_row(stored, &row);
         self.changes.push(RowChange {
@@ -133,17 +129,15 @@ impl<'a> Transaction<'a> {
             violations.add(id.name(), "the primary key cannot be changed");
             return Err(Error::violations(schema.name(), violations));
         }
-        let mut values = arguments(
-            new.0
-                .iter()
-                .zip(schema.fields())
-                .filter(|(_, field)| !field.is_primary_key())
-                .map(|(value, _)| value),
-        )?;
-        bind(&mut values, stored.id(&new))?;
-        let updated = change(self.connection, &stored.statements.update, values);
-        if let Err(error) = updated.await {
-            return Err(self.explain(stored, &new, Place::Over, error).await);
+        let fields = schema.fields().iter().zip(&new.0);
+        let others = fields.filter(|(field, _)| !field.is_primary_key());
+        let mut values: Vec<_> = others
+            .map(|(field, value)| Parameter::of(field, value))
+            .collect();
+        values.push(Parameter::of(stored.key(), stored.id(&new)));
+        let updated = self.session.change(&stored.statements.update, values);
+        if let Err(refused) = updated.await {
+            return Err(self.explain(stored, &new, Place::Over, refused).await);
         }
         self.evict_row(stored, &old);
         self.evict_row(stored, &new);
@@ -187,7 +181,8 @@ impl<'a> Transaction<'a> {
                 let stored = self.catalog.get(child.entity);
                 let mut next = Vec::new();
                 for ids in ids.chunks(CHUNK) {
-                    for row in self.rows(stored, &child.referring, [&list(ids)]).await? {
+                    let ids = Parameter::list(self.catalog.get(parent).key(), ids);
+                    for row in self.rows(stored, &child.touched, vec![ids]).await? {
                         if seen.insert(stored.identity(&row)) {
                             self.evict_row(stored, &row);
                             next.push(stored.id(&row).clone());
@@ -207,65 +202,69 @@ impl<'a> Transaction<'a> {
         &mut self,
         stored: &Stored,
         sql: &Sql,
-        parameters: impl IntoIterator<Item = &Value>,
+        parameters: Vec<Parameter<'_>>,
     ) -> Result<Vec<Row>, Error> {
-        let found = rows(self.connection, sql, arguments(parameters)?).await?;
-        let decoded = found.iter().map(|row| decode(stored.schema, row));
-        Ok(decoded.collect::<Result<_, _>>()?)
+        self.session.rows(sql, stored.schema, parameters).await
     }
 
-    /// Says which constraint a row broke. A statement that fails leaves its transaction as it was, so the
-    /// row that is in the way, or the one that is missing, can be looked for.
+    /// Says which constraint a row broke.
     async fn explain(
         &mut self,
         stored: &Stored,
         row: &Row,
         place: Place,
-        error: sqlx::Error,
+        refused: Refused,
     ) -> Error {
-        let explained = match error.as_database_error().map(|error| error.kind()) {
-            Some(ErrorKind::UniqueViolation) => self.clash(stored, row, place).await,
-            Some(ErrorKind::ForeignKeyViolation) => self.missing(stored, row).await,
-            _ => Ok(None),
+        let (explained, error) = match refused {
+            Refused::Failed(error) => return error,
+            Refused::Unique(Broken { by, error }) => {
+                let explained = match by {
+                    Constraint::Unnamed => self.clash(stored, row, place).await,
+                    Constraint::Over(columns) => Ok(clash_over(stored, row, &columns)),
+                    Constraint::Unknown => Ok(None),
+                };
+                (explained, error)
+            }
+            Refused::Reference(Broken { by, error }) => {
+                let explained = match by {
+                    Constraint::Unnamed => self.missing(stored, row).await,
+                    Constraint::Over(columns) => Ok(self.missing_over(stored, row, &columns)),
+                    Constraint::Unknown => Ok(None),
+                };
+                (explained, error)
+            }
         };
         match explained {
             Ok(Some(explained)) | Err(explained) => explained,
             // A constraint that the schema does not know of.
-            Ok(None) => error.into(),
+            Ok(None) => error,
         }
     }
 
+    /// Looks for the row that is in the way.
     async fn clash(
         &mut self,
         stored: &Stored,
         row: &Row,
         place: Place,
     ) -> Result<Option<Error>, Error> {
-        let own = match place {
-            Place::Over => stored.id(row),
-            Place::New => &Value::Null,
-        };
         for unique in &stored.statements.unique {
-            let values: Vec<_> = unique.fields.iter().map(|&field| &row.0[field]).collect();
-            let parameters = values.iter().copied().chain([own]);
-            if !self
-                .rows(stored, &unique.other, parameters)
-                .await?
-                .is_empty()
+            let fields = unique.fields.iter();
+            let values =
+                fields.map(|&field| Parameter::of(&stored.schema.fields()[field], &row.0[field]));
+            let found = self.rows(stored, &unique.other, values.collect()).await?;
+            let own = place == Place::Over;
+            if found
+                .iter()
+                .any(|other| !own || stored.id(other) != stored.id(row))
             {
-                let names = unique.fields.iter();
-                return Ok(Some(Error::Unique {
-                    entity: stored.schema.name().to_owned(),
-                    fields: names
-                        .map(|&field| stored.schema.fields()[field].name().to_owned())
-                        .collect(),
-                    values: values.into_iter().cloned().collect(),
-                }));
+                return Ok(Some(unique_violation(stored, row, &unique.fields)));
             }
         }
         Ok(None)
     }
 
+    /// Looks for the reference that leads nowhere.
     async fn missing(&mut self, stored: &Stored, row: &Row) -> Result<Option<Error>, Error> {
         for reference in &stored.parents {
             let value = &row.0[reference.field];
@@ -276,15 +275,66 @@ impl<'a> Transaction<'a> {
             };
             // A row may refer to itself, and is not there yet.
             let itself = std::ptr::eq(parent, stored) && stored.id(row) == value;
-            if !itself && self.rows(parent, by_id, [value]).await?.is_empty() {
-                return Ok(Some(Error::ForeignKey {
-                    entity: stored.schema.name().to_owned(),
-                    field: stored.schema.fields()[reference.field].name().to_owned(),
-                    references: parent.schema.name().to_owned(),
-                    value: value.clone(),
-                }));
+            if itself {
+                continue;
+            }
+            let id = Parameter::of(parent.key(), value);
+            if self.rows(parent, by_id, vec![id]).await?.is_empty() {
+                return Ok(Some(foreign_violation(
+                    stored,
+                    parent,
+                    row,
+                    reference.field,
+                )));
             }
         }
         Ok(None)
+    }
+
+    /// The error for a reference of which the database named the column.
+    fn missing_over(&self, stored: &Stored, row: &Row, columns: &[String]) -> Option<Error> {
+        let [column] = columns else {
+            return None;
+        };
+        let (field, _) = stored.schema.field(column)?;
+        let mut parents = stored.parents.iter();
+        let reference = parents.find(|reference| reference.field == field)?;
+        let parent = self.catalog.get(reference.entity);
+        Some(foreign_violation(stored, parent, row, field))
+    }
+}
+
+/// The error for a unique constraint of which the database named the columns.
+fn clash_over(stored: &Stored, row: &Row, columns: &[String]) -> Option<Error> {
+    let fields = columns
+        .iter()
+        .map(|column| Some(stored.schema.field(column)?.0));
+    let fields = fields.collect::<Option<Vec<_>>>()?;
+    // In the order of the schema, whatever the index's is.
+    let mut known = stored.statements.unique.iter();
+    let declared = known.find(|unique| {
+        unique.fields.len() == fields.len() && unique.fields.iter().all(|it| fields.contains(it))
+    });
+    let fields = declared.map_or(&fields, |unique| &unique.fields);
+    Some(unique_violation(stored, row, fields))
+}
+
+fn unique_violation(stored: &Stored, row: &Row, fields: &[usize]) -> Error {
+    let names = fields
+        .iter()
+        .map(|&field| stored.schema.fields()[field].name().to_owned());
+    Error::Unique {
+        entity: stored.schema.name().to_owned(),
+        fields: names.collect(),
+        values: fields.iter().map(|&field| row.0[field].clone()).collect(),
+    }
+}
+
+fn foreign_violation(stored: &Stored, parent: &Stored, row: &Row, field: usize) -> Error {
+    Error::ForeignKey {
+        entity: stored.schema.name().to_owned(),
+        field: stored.schema.fields()[field].name().to_owned(),
+        references: parent.schema.name().to_owned(),
+        value: row.0[field].clone(),
     }
 }

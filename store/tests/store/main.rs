@@ -1,14 +1,64 @@
 //! What the store promises, through its public face.
+//!
+//! One suite runs on each engine: the files that say nothing of an engine are modules of both, and take their databases
+//! from the `database` beside them.
 
-mod cascades;
+#![expect(clippy::duplicate_mod, reason = "one suite, on each engine")]
+
 mod entities;
-mod events;
-mod hooks;
-mod killed;
-mod model;
-mod opening;
-mod pages;
-mod rows;
-mod support;
-mod tables;
-mod writes;
+
+mod sqlite {
+    //! The suite on SQLite, and what is said of SQLite alone.
+
+    mod database;
+    #[path = "../support.rs"]
+    mod support;
+
+    #[path = "../suite/cascades.rs"]
+    mod cascades;
+    #[path = "../suite/events.rs"]
+    mod events;
+    #[path = "../suite/hooks.rs"]
+    mod hooks;
+    #[path = "../suite/model.rs"]
+    mod model;
+    #[path = "../suite/pages.rs"]
+    mod pages;
+    #[path = "../suite/rows.rs"]
+    mod rows;
+    #[path = "../suite/writes.rs"]
+    mod writes;
+
+    mod commits;
+    mod killed;
+    mod opening;
+    mod tables;
+}
+
+mod postgres {
+    //! The suite on PostgreSQL, and what is said of PostgreSQL alone.
+
+    mod database;
+    #[path = "../support.rs"]
+    mod support;
+
+    #[path = "../suite/cascades.rs"]
+    mod cascades;
+    #[path = "../suite/events.rs"]
+    mod events;
+    #[path = "../suite/hooks.rs"]
+    mod hooks;
+    #[path = "../suite/model.rs"]
+    mod model;
+    #[path = "../suite/pages.rs"]
+    mod pages;
+    #[path = "../suite/rows.rs"]
+    mod rows;
+    #[path = "../suite/writes.rs"]
+    mod writes;
+
+    mod opening;
+    mod outages;
+    mod tables;
+    mod writers;
+}

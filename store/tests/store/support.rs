@@ -10,6 +10,7 @@ use tidings_core::{Entity, Operation, Schema, clock::ManualClock};
 use tidings_store::{Attachment, ChangeSet, ChangeSink, Dao, Error, RowChange, Store};
 use tokio::runtime::Handle;
 
+pub(crate) use super::database::{Place, place, places};
 use crate::entities::{Acl, Consumer, Credential, Grant, Invoice, Note};
 
 /// Writes down what it hears.
@@ -58,15 +59,17 @@ impl ChangeSink for Recorder {
 /// A store with the tests' entities.
 #[derive(Debug)]
 pub(crate) struct Fixture {
+    /// Where its database is, if it has one of its own.
+    _place: Option<Place>,
     pub(crate) store: Store,
     pub(crate) sink: Arc<Recorder>,
     pub(crate) clock: ManualClock,
 }
 
 impl Fixture {
-    /// In memory.
+    /// On a database of its own.
     pub(crate) async fn new() -> Self {
-        Self::at("sqlite::memory:").await.unwrap()
+        Self::with(&schemas()).await
     }
 
     pub(crate) async fn at(url: &str) -> Result<Self, Error> {
@@ -75,8 +78,11 @@ impl Fixture {
     }
 
     pub(crate) async fn with(schemas: &[&'static Schema]) -> Self {
-        let store = Store::open("sqlite::memory:").await.unwrap();
-        Self::attach(store, schemas).await.unwrap()
+        let place = place().await;
+        let store = Store::open(&place.url).await.unwrap();
+        let mut fixture = Self::attach(store, schemas).await.unwrap();
+        fixture._place = Some(place);
+        fixture
     }
 
     pub(crate) async fn attach(store: Store, schemas: &[&'static Schema]) -> Result<Self, Error> {
@@ -84,7 +90,12 @@ impl Fixture {
         let clock = ManualClock::new();
         let attachment = attachment(schemas, &sink, &clock);
         store.attach(attachment).await?;
-        Ok(Self { store, sink, clock })
+        Ok(Self {
+            _place: None,
+            store,
+            sink,
+            clock,
+        })
     }
 
     pub(crate) fn dao<E: Entity>(&self) -> Dao<E> {

@@ -4,8 +4,8 @@ use tidings_core::{Foreign, OnDelete};
 
 use super::*;
 use crate::{
-    page::{Shape, TagShape},
-    sqlite::location::Location,
+    page::{Shape, Sought, TagShape, Wanted},
+    sqlite::{dialect::Sqlite, location::Location},
     write::catalog::Catalog,
 };
 
@@ -38,14 +38,13 @@ async fn every_statement_but_a_filter_without_index_is_answered_from_one() {
     let schemas = schemas();
     let mut connection = Location::Memory.connect().await.unwrap();
     lay_out(&mut connection, &schemas).await.unwrap();
-    let catalog = Catalog::of(&schemas);
+    let catalog = Catalog::of(&Sqlite, &schemas);
     let mut statements = Vec::new();
     for entity in 0..schemas.len() {
         let stored = catalog.get(entity);
         let own = &stored.statements;
         statements.extend([&own.update, &own.delete].map(ToString::to_string));
         statements.extend((0..9).filter_map(|field| own.by_field(field).map(ToString::to_string)));
-        statements.extend(own.by_cache_key.iter().map(ToString::to_string));
         statements.extend(own.unique.iter().map(|unique| unique.other.to_string()));
         statements.extend(
             stored
@@ -55,11 +54,11 @@ async fn every_statement_but_a_filter_without_index_is_answered_from_one() {
         );
     }
     let nested = |after| Shape {
-        filter: vec![1],
+        filter: vec![(1, Sought::Value), (2, Sought::Absent)],
         tags: None,
         after,
     };
-    statements.extend([false, true].map(|after| catalog.get(1).page(nested(after)).to_string()));
+    statements.extend([false, true].map(|after| catalog.get(1).page(&nested(after)).to_string()));
     for sql in &statements {
         let plan = plan(&mut connection, sql).await;
         let works = |step: &String| {
@@ -77,11 +76,11 @@ async fn every_statement_but_a_filter_without_index_is_answered_from_one() {
         filter: vec![],
         tags: Some(TagShape {
             field: 3,
-            all: true,
+            wanted: Wanted::All,
         }),
         after: false,
     };
-    let scan = plan(&mut connection, &catalog.get(1).page(tagged)).await;
+    let scan = plan(&mut connection, &catalog.get(1).page(&tagged)).await;
     assert!(scan[0].contains("SCAN children"), "{scan:#?}");
 }
 

@@ -6,10 +6,8 @@ use serde::{Deserialize, Serialize};
 use tidings_core::{Entity, Field, Foreign, OnDelete, Operation, Patch, Ref, Row, Schema, Value};
 use tidings_store::{Error, Selector, Store, Table, WriteOptions};
 
-use crate::{
-    entities::{Acl, Consumer, Credential, Grant, Invoice, Note, acl, consumer, credential},
-    support::{Fixture, evicted, in_short, typed},
-};
+use super::support::{Fixture, evicted, in_short, places, typed};
+use crate::entities::{Acl, Consumer, Credential, Grant, Invoice, Note, acl, consumer, credential};
 
 /// DA4
 #[tokio::test]
@@ -144,10 +142,8 @@ struct Memo {
 
 #[tokio::test]
 async fn a_delete_that_fails_half_way_changes_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = format!("sqlite://{}/tidings.db", directory.path().display());
-    for url in ["sqlite::memory:", &file] {
-        let store = Store::open(url).await.unwrap();
+    for place in places().await {
+        let store = Store::open(&place.url).await.unwrap();
         let schemas = [Consumer::schema(), Memo::schema()];
         let fixture = Fixture::attach(store, &schemas).await.unwrap();
         let bob: Consumer = fixture.dao().insert(consumer("bob")).await.unwrap();

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tidings_core::{Field, Foreign, OnDelete, Operation, Patch, Row, Schema, Value};
 use tidings_store::{ChangeSet, Error, Selector, Table, Upserted, WriteOptions};
 
-use crate::support::Fixture;
+use super::{database::CASES, support::Fixture};
 
 /// The references of a row, by what becomes of it: fields 1 to 3; field 4 is a unique name.
 const ACTIONS: [OnDelete; 3] = [OnDelete::Cascade, OnDelete::SetNull, OnDelete::Restrict];
@@ -301,14 +301,14 @@ fn check_children(model: &Model, changes: &ChangeSet) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// G7, G8
     #[test]
     fn any_writes_end_as_the_model_says_and_their_changes_retell_them(
         operations in prop::collection::vec(operate(), 1..40),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let fixture = Fixture::with(&[&ROWS]).await;
             let table = fixture.store.table("rows").unwrap();

@@ -5,10 +5,8 @@ use std::time::Duration;
 use tidings_core::{Cause, Operation, Origin};
 use tidings_store::{Upserted, WriteOptions};
 
-use crate::{
-    entities::{Acl, Consumer, Credential, Grant, acl, consumer, credential},
-    support::{Fixture, evicted, in_short, typed},
-};
+use super::support::{Fixture, evicted, in_short, typed};
+use crate::entities::{Acl, Consumer, Credential, Grant, acl, consumer, credential};
 
 /// EV1
 #[tokio::test]

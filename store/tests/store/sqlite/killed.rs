@@ -7,10 +7,8 @@ use std::{
 
 use tidings_store::{Error, Store};
 
-use crate::{
-    entities::{Consumer, consumer},
-    support::Fixture,
-};
+use super::support::Fixture;
+use crate::entities::{Consumer, consumer};
 
 /// Tells this test binary, started once more, where to write without end.
 const VARIABLE: &str = "TIDINGS_STORE_TEST_WRITES_TO";
@@ -42,7 +40,11 @@ async fn a_killed_process_leaves_no_lock_and_every_write_that_it_acknowledged() 
     let url = format!("sqlite://{}/tidings.db", directory.path().display());
     for round in 1..=3_usize {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "killed::writes_until_killed", "--nocapture"])
+            .args([
+                "--exact",
+                "sqlite::killed::writes_until_killed",
+                "--nocapture",
+            ])
             .env(VARIABLE, &url)
             .stdout(Stdio::piped())
             .spawn()

@@ -7,10 +7,8 @@ use tempfile::TempDir;
 use tidings_core::{Entity as _, Field, Row, Schema, Value};
 use tidings_store::{Error, Store, WriteOptions};
 
-use crate::{
-    entities::{Acl, Consumer, Credential, Invoice},
-    support::Fixture,
-};
+use super::support::Fixture;
+use crate::entities::{Acl, Consumer, Credential, Invoice};
 
 const ID: &str = "00000000-0000-0000-0000-000000000001";
 

@@ -5,10 +5,8 @@ use std::{fs, path::Path};
 use tidings_core::{Entity as _, clock::ManualClock};
 use tidings_store::{Error, Store};
 
-use crate::{
-    entities::{Consumer, Invoice, consumer},
-    support::{Fixture, Recorder, attachment, schemas},
-};
+use super::support::{Fixture, Recorder, attachment, schemas};
+use crate::entities::{Consumer, Invoice, consumer};
 
 fn url(path: &Path) -> String {
     format!("sqlite://{}", path.display())

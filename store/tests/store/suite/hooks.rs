@@ -5,10 +5,8 @@ use std::sync::{Arc, Mutex};
 use tidings_core::Value;
 use tidings_store::{BoxError, Call, Error, Hook, Method, PageQuery};
 
-use crate::{
-    entities::{Consumer, consumer},
-    support::Fixture,
-};
+use super::support::Fixture;
+use crate::entities::{Consumer, consumer};
 
 /// Writes down when it ran, and refuses or panics where told to.
 #[derive(Default)]

@@ -2,10 +2,8 @@
 
 use tidings_store::{Dao, Error, Page, PageQuery, TagFilter};
 
-use crate::{
-    entities::{Acl, Consumer, acl, consumer},
-    support::Fixture,
-};
+use super::support::Fixture;
+use crate::entities::{Acl, Consumer, acl, consumer};
 
 async fn all_pages(dao: &Dao<Consumer>, query: PageQuery) -> Vec<Vec<Consumer>> {
     let mut pages = Vec::new();

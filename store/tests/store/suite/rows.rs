@@ -8,10 +8,8 @@ use tidings_core::{Entity, Field, Patch, Ref, Timestamp, Value};
 use tidings_store::{Error, PageQuery, Selector, Upserted, WriteOptions};
 use uuid::Uuid;
 
-use crate::{
-    entities::{Acl, Consumer, Credential, acl, consumer, credential},
-    support::Fixture,
-};
+use super::support::Fixture;
+use crate::entities::{Acl, Consumer, Credential, acl, consumer, credential};
 
 /// DA8
 #[tokio::test]

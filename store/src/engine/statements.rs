@@ -1,0 +1,245 @@
+//! The SQL of one table, built once when the store is attached.
+//!
+//! Names are quoted and values are always parameters. A list of any length is one parameter, so that each statement has
+//! one text, which the driver prepares once per connection. What engines say differently, a [`Dialect`] says.
+
+use std::{fmt, sync::Arc};
+
+use sea_query::{
+    Alias, DeleteStatement, Expr, ExprTrait as _, InsertStatement, Order, Query, SelectStatement,
+    UpdateStatement,
+};
+use tidings_core::{Field, FieldKind, Schema};
+
+use crate::page::{Shape, Sought, TagShape};
+
+/// The text of a statement.
+pub(crate) type Sql = Arc<str>;
+
+/// Stands for a parameter while a statement is built; the value itself is thrown away.
+const PARAMETER: i64 = 0;
+
+/// What engines say differently.
+pub(crate) trait Dialect: fmt::Debug + Send + Sync {
+    /// Writes a statement down.
+    fn select(&self, statement: &SelectStatement) -> String;
+    fn insert(&self, statement: &InsertStatement) -> String;
+    fn update(&self, statement: &UpdateStatement) -> String;
+    fn delete(&self, statement: &DeleteStatement) -> String;
+
+    /// A column as it is read.
+    fn column(&self, field: &Field) -> Expr;
+
+    /// A parameter as it is stored in a column of a kind.
+    fn parameter(&self, kind: FieldKind) -> Expr;
+
+    /// A column has the value of a parameter.
+    fn equal(&self, field: &Field) -> Expr;
+
+    /// A column is one of a list that is one parameter.
+    fn one_of(&self, column: Expr) -> Expr;
+
+    /// A set has tags, which are one parameter.
+    fn tagged(&self, tags: Expr, shape: TagShape) -> Expr;
+
+    /// Holds the rows until the transaction ends, where rows are held at all.
+    fn hold(&self, statement: &mut SelectStatement);
+}
+
+/// The statements of one table. Their columns are the schema's fields, in order.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    /// Parameters: every field.
+    pub(crate) insert: Sql,
+    /// Parameters: every field but the primary key, then the primary key.
+    pub(crate) update: Sql,
+    /// Parameter: a list of primary keys.
+    pub(crate) delete: Sql,
+    /// For each unique field, the row with a value of it.
+    by_field: Vec<Option<ByField>>,
+    /// What must not be there twice, in the order of the schema: the primary key, unique fields, sets of them.
+    pub(crate) unique: Vec<Unique>,
+}
+
+/// Selects the row with a value of one field, which is the parameter.
+#[derive(Debug)]
+struct ByField {
+    plain: Sql,
+    holding: Sql,
+}
+
+/// Finds the row that a refused one clashes with.
+#[derive(Debug)]
+pub(crate) struct Unique {
+    /// The fields that are unique together.
+    pub(crate) fields: Vec<usize>,
+    /// Parameters: those fields.
+    pub(crate) other: Sql,
+}
+
+impl Statements {
+    pub(crate) fn of(dialect: &dyn Dialect, schema: &Schema) -> Self {
+        let by_field = schema.fields().iter().map(|field| {
+            field.is_unique().then(|| {
+                let mut statement = select(dialect, schema);
+                statement.and_where(dialect.equal(field));
+                let plain = dialect.select(&statement).into();
+                dialect.hold(&mut statement);
+                let holding = dialect.select(&statement).into();
+                ByField { plain, holding }
+            })
+        });
+        Self {
+            insert: insert(dialect, schema),
+            update: update(dialect, schema),
+            delete: delete(dialect, schema),
+            by_field: by_field.collect(),
+            unique: uniques(schema)
+                .into_iter()
+                .map(|fields| Unique::of(dialect, schema, fields))
+                .collect(),
+        }
+    }
+
+    /// Selects the row with a value of a unique field; `None` if the field is not unique or not there.
+    pub(crate) fn by_field(&self, field: usize) -> Option<&Sql> {
+        Some(&self.by_field.get(field)?.as_ref()?.plain)
+    }
+
+    /// The same, and holds the row until the transaction ends.
+    pub(crate) fn by_field_holding(&self, field: usize) -> Option<&Sql> {
+        Some(&self.by_field.get(field)?.as_ref()?.holding)
+    }
+}
+
+impl Unique {
+    fn of(dialect: &dyn Dialect, schema: &Schema, fields: Vec<usize>) -> Self {
+        let mut statement = select(dialect, schema);
+        for &field in &fields {
+            // Absent values never clash, and `=` never finds them.
+            statement.and_where(dialect.equal(&schema.fields()[field]));
+        }
+        Self {
+            fields,
+            other: dialect.select(&statement).into(),
+        }
+    }
+}
+
+/// The sets of fields that are unique: the primary key, each unique field, each `unique_together`.
+pub(crate) fn uniques(schema: &Schema) -> Vec<Vec<usize>> {
+    let single = (0..schema.fields().len()).filter(|&index| schema.fields()[index].is_unique());
+    let together = schema.unique_together().iter().map(|names| {
+        names
+            .iter()
+            .filter_map(|name| Some(schema.field(name)?.0))
+            .collect()
+    });
+    single.map(|index| vec![index]).chain(together).collect()
+}
+
+/// Selects the rows whose field is one of a list, and holds them.
+pub(crate) fn rows_referring(dialect: &dyn Dialect, schema: &Schema, field: usize) -> Sql {
+    let mut statement = referring(dialect, schema, field);
+    dialect.hold(&mut statement);
+    dialect.select(&statement).into()
+}
+
+/// Selects the rows whose field is one of a list, without holding them.
+pub(crate) fn rows_touched(dialect: &dyn Dialect, schema: &Schema, field: usize) -> Sql {
+    dialect.select(&referring(dialect, schema, field)).into()
+}
+
+/// Selects some of the rows whose field is one of a list, without holding them; parameters: the list, their number.
+pub(crate) fn rows_restricting(dialect: &dyn Dialect, schema: &Schema, field: usize) -> Sql {
+    let mut statement = referring(dialect, schema, field);
+    statement.limit(1);
+    dialect.select(&statement).into()
+}
+
+fn referring(dialect: &dyn Dialect, schema: &Schema, field: usize) -> SelectStatement {
+    let mut statement = select(dialect, schema);
+    statement.and_where(dialect.one_of(Expr::col(column(schema, field))));
+    statement
+}
+
+/// Selects a page; parameters: the filter's values as far as there are any, the tags, the primary key to start after
+/// (if any), the number of rows.
+pub(crate) fn page(dialect: &dyn Dialect, schema: &Schema, shape: &Shape) -> Sql {
+    let mut statement = select(dialect, schema);
+    for &(index, sought) in &shape.filter {
+        let field = &schema.fields()[index];
+        statement.and_where(match sought {
+            Sought::Value => dialect.equal(field),
+            Sought::Absent => Expr::col(column(schema, index)).is_null(),
+        });
+    }
+    if let Some(tags) = shape.tags {
+        let own = Expr::col(column(schema, tags.field));
+        statement.and_where(dialect.tagged(own, tags));
+    }
+    if shape.after {
+        statement.and_where(Expr::col(primary_key(schema)).gt(PARAMETER));
+    }
+    statement.order_by(primary_key(schema), Order::Asc).limit(1);
+    dialect.select(&statement).into()
+}
+
+fn select(dialect: &dyn Dialect, schema: &Schema) -> SelectStatement {
+    let mut statement = Query::select();
+    statement.from(Alias::new(schema.name()));
+    for field in schema.fields() {
+        statement.expr(dialect.column(field));
+    }
+    statement
+}
+
+fn insert(dialect: &dyn Dialect, schema: &Schema) -> Sql {
+    let fields = schema.fields().iter();
+    let values = fields.clone().map(|field| dialect.parameter(field.kind()));
+    let mut statement = InsertStatement::new();
+    statement
+        .into_table(Alias::new(schema.name()))
+        .columns(fields.map(|field| Alias::new(field.name())))
+        .values_panic(values);
+    dialect.insert(&statement).into()
+}
+
+fn update(dialect: &dyn Dialect, schema: &Schema) -> Sql {
+    let mut statement = UpdateStatement::new();
+    statement.table(Alias::new(schema.name()));
+    for field in schema
+        .fields()
+        .iter()
+        .filter(|field| !field.is_primary_key())
+    {
+        statement.value(Alias::new(field.name()), dialect.parameter(field.kind()));
+    }
+    if schema.fields().len() == 1 {
+        // SQL has no update of nothing.
+        statement.value(primary_key(schema), Expr::col(primary_key(schema)));
+    }
+    statement.and_where(Expr::col(primary_key(schema)).eq(PARAMETER));
+    dialect.update(&statement).into()
+}
+
+fn delete(dialect: &dyn Dialect, schema: &Schema) -> Sql {
+    let mut statement = DeleteStatement::new();
+    statement
+        .from_table(Alias::new(schema.name()))
+        .and_where(dialect.one_of(Expr::col(primary_key(schema))));
+    dialect.delete(&statement).into()
+}
+
+/// A parameter without a kind's peculiarities.
+pub(crate) fn parameter() -> Expr {
+    Expr::val(PARAMETER)
+}
+
+fn primary_key(schema: &Schema) -> Alias {
+    column(schema, schema.primary_key())
+}
+
+fn column(schema: &Schema, field: usize) -> Alias {
+    Alias::new(schema.fields()[field].name())
+}

@@ -1,0 +1,28 @@
+//! [`Parameter`]: a value on its way into a statement.
+
+use tidings_core::{Field, FieldKind, Value};
+
+/// A parameter of a statement. It carries its kind, because an absent value and an empty list have none of their own.
+#[derive(Clone, Debug)]
+pub(crate) enum Parameter<'a> {
+    /// A value of a field, or none.
+    One(FieldKind, &'a Value),
+    /// Values of a field, as one parameter however many they are.
+    Many(FieldKind, Vec<&'a Value>),
+    /// Texts, as one parameter.
+    Texts(&'a [String]),
+    /// A number of rows or texts.
+    Count(usize),
+}
+
+impl<'a> Parameter<'a> {
+    /// A value of this field.
+    pub(crate) fn of(field: &Field, value: &'a Value) -> Self {
+        Self::One(field.kind(), value)
+    }
+
+    /// A list of values of this field.
+    pub(crate) fn list(field: &Field, values: impl IntoIterator<Item = &'a Value>) -> Self {
+        Self::Many(field.kind(), values.into_iter().collect())
+    }
+}

@@ -1,0 +1,175 @@
+//! [`Connection`]: one connection, looked over when it is opened.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _,
+    postgres::{PgArguments, PgRow},
+};
+use tidings_core::{
+    clock::{Clock as _, SystemClock},
+    entropy::{Entropy as _, SystemEntropy},
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    engine::Sql,
+    error::Error,
+    postgres::{
+        address::Address,
+        codes::{failed, may_come_back, too_late},
+    },
+    settings::{Pooler, Settings},
+};
+
+/// The oldest server whose transactions can be asked for by name.
+const OLDEST: i32 = 130_000;
+/// The pauses between attempts to connect: from, to.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(800));
+
+/// A connection to a server that was found fit.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    inner: PgConnection,
+    pooler: Pooler,
+    /// What it is connected to: two with the same lie on the same side of every crash and promotion. `None` where
+    /// the user may not ask.
+    pub(crate) incarnation: Option<Arc<str>>,
+}
+
+impl Connection {
+    /// Connects; tries again, with pauses that grow and differ, while the server may yet come back.
+    pub(crate) async fn open(
+        address: &Address,
+        settings: Settings,
+        until: Instant,
+    ) -> Result<Self, Error> {
+        let clock = SystemClock::new();
+        let options = address.options(settings.pooler);
+        let mut pause = PAUSES.0;
+        loop {
+            let error = match timeout_at(until, options.connect()).await {
+                Ok(Ok(inner)) => {
+                    let mut opened = Self {
+                        inner,
+                        pooler: settings.pooler,
+                        incarnation: None,
+                    };
+                    let fit = timeout_at(until, opened.look_over(address)).await;
+                    return match fit {
+                        Ok(fit) => fit.map(|()| opened),
+                        Err(_) => Err(too_late(settings.timeout)),
+                    };
+                }
+                Ok(Err(error)) => error,
+                Err(_) => return Err(too_late(settings.timeout)),
+            };
+
+            let jittered = pause / 2 + jitter(pause / 2);
+            if !may_come_back(&error) || Instant::now() + jittered >= until {
+                return Err(unreachable(error));
+            }
+            clock.sleep(jittered).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Refuses a server that a store cannot work with.
+    async fn look_over(&mut self, address: &Address) -> Result<(), Error> {
+        let unfit = |reason: &str| Error::Unfit {
+            database: address.shown().to_owned(),
+            reason: reason.to_owned(),
+        };
+        let sql = "SELECT current_setting('server_encoding'), current_setting('server_version_num')::integer, \
+             pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', \
+             (SELECT min(backend_start)::text FROM pg_stat_activity WHERE backend_type = 'checkpointer')";
+        let row = self.rows(&sql.into(), PgArguments::default()).await;
+        let row = row.map_err(failed)?.pop();
+        let row = row.ok_or_else(|| unfit("it does not say what it is"))?;
+        let read = || -> Result<_, sqlx::Error> {
+            Ok((
+                row.try_get::<String, _>(0)?,
+                row.try_get::<i32, _>(1)?,
+                row.try_get::<bool, _>(2)?,
+                row.try_get::<bool, _>(3)?,
+                row.try_get::<Option<String>, _>(4)?,
+            ))
+        };
+        let (encoding, version, is_standby, is_read_only, checkpointer) = read().map_err(failed)?;
+
+        if version < OLDEST {
+            return Err(unfit(
+                "its version is too old: PostgreSQL 13 or later is needed",
+            ));
+        }
+        if encoding != "UTF8" {
+            return Err(unfit(&format!(
+                "its encoding is {encoding}: a database with the encoding UTF8 is needed"
+            )));
+        }
+        if is_standby {
+            return Err(unfit("it is a standby: connect to the primary"));
+        }
+        if is_read_only {
+            return Err(unfit(
+                "its transactions are read-only: set default_transaction_read_only to off",
+            ));
+        }
+        self.incarnation = checkpointer.map(Into::into);
+        Ok(())
+    }
+
+    /// Runs a statement and returns its rows.
+    pub(crate) async fn rows(
+        &mut self,
+        sql: &Sql,
+        arguments: PgArguments,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        let query = sqlx::query_with(AssertSqlSafe(Sql::clone(sql)), arguments);
+        let query = query.persistent(self.pooler == Pooler::None);
+        query.fetch_all(&mut self.inner).await
+    }
+
+    /// Runs a statement and returns the number of rows that it changed.
+    pub(crate) async fn change(
+        &mut self,
+        sql: &Sql,
+        arguments: PgArguments,
+    ) -> Result<u64, sqlx::Error> {
+        let query = sqlx::query_with(AssertSqlSafe(Sql::clone(sql)), arguments);
+        let query = query.persistent(self.pooler == Pooler::None);
+        let done = query.execute(&mut self.inner).await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Runs statements without parameters, in one message.
+    pub(crate) async fn run(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        let statements = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        statements.execute(&mut self.inner).await.map(drop)
+    }
+
+    /// Runs statements without parameters, in one message, and returns their rows.
+    pub(crate) async fn ask(&mut self, sql: &str) -> Result<Vec<PgRow>, sqlx::Error> {
+        let statements = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        statements.fetch_all(&mut self.inner).await
+    }
+
+    /// Says good-bye to the server.
+    pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
+        self.inner.close().await
+    }
+}
+
+/// The error for a server that could not be connected to, or that refused the user.
+fn unreachable(error: sqlx::Error) -> Error {
+    match failed(error) {
+        Error::Database(error) => Error::Unreachable(error),
+        error => error,
+    }
+}
+
+/// A random part of a duration.
+fn jitter(most: Duration) -> Duration {
+    let most = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+    Duration::from_nanos(SystemEntropy.below(most))
+}

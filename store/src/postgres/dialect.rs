@@ -1,0 +1,80 @@
+//! How statements are written for PostgreSQL.
+//!
+//! Sets and JSON travel as text in both directions, and are cast by the statement: a float, a NUL escape and the order
+//! of members come back as they were.
+
+use sea_query::{
+    Alias, DeleteStatement, Expr, ExprTrait as _, Func, InsertStatement, LockType,
+    PostgresQueryBuilder, SelectStatement, UpdateStatement, extension::postgres::PgFunc,
+};
+use tidings_core::{Field, FieldKind};
+
+use crate::{
+    engine::{Dialect, statements::parameter},
+    page::{TagShape, Wanted},
+};
+
+/// PostgreSQL's SQL.
+#[derive(Debug)]
+pub(crate) struct Postgres;
+
+impl Dialect for Postgres {
+    fn select(&self, statement: &SelectStatement) -> String {
+        statement.build(PostgresQueryBuilder).0
+    }
+
+    fn insert(&self, statement: &InsertStatement) -> String {
+        statement.build(PostgresQueryBuilder).0
+    }
+
+    fn update(&self, statement: &UpdateStatement) -> String {
+        statement.build(PostgresQueryBuilder).0
+    }
+
+    fn delete(&self, statement: &DeleteStatement) -> String {
+        statement.build(PostgresQueryBuilder).0
+    }
+
+    fn column(&self, field: &Field) -> Expr {
+        let column = Expr::col(Alias::new(field.name()));
+        match field.kind() {
+            FieldKind::Set | FieldKind::Json => column.cast_as("text"),
+            _ => column,
+        }
+    }
+
+    fn parameter(&self, kind: FieldKind) -> Expr {
+        match kind {
+            FieldKind::Set => parameter().cast_as("jsonb"),
+            FieldKind::Json => parameter().cast_as("json"),
+            _ => parameter(),
+        }
+    }
+
+    fn equal(&self, field: &Field) -> Expr {
+        let column = Expr::col(Alias::new(field.name()));
+        match field.kind() {
+            // The type `json` knows no equality.
+            FieldKind::Json => column.cast_as("jsonb").eq(parameter().cast_as("jsonb")),
+            kind => column.eq(self.parameter(kind)),
+        }
+    }
+
+    fn one_of(&self, column: Expr) -> Expr {
+        column.eq(PgFunc::any(parameter()))
+    }
+
+    fn tagged(&self, tags: Expr, shape: TagShape) -> Expr {
+        let function = match shape.wanted {
+            Wanted::All => "jsonb_exists_all",
+            Wanted::Any => "jsonb_exists_any",
+        };
+        let none = Expr::cust("'[]'::jsonb");
+        let tags = Func::coalesce([tags, none]);
+        Func::cust(function).arg(tags).arg(parameter()).into()
+    }
+
+    fn hold(&self, statement: &mut SelectStatement) {
+        statement.lock(LockType::Update);
+    }
+}

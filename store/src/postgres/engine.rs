@@ -1,0 +1,227 @@
+//! [`PostgresEngine`]: a pool of connections, each of which may write, and the lock that keeps other nodes away.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use tidings_core::{Row, RowError, Schema};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    engine::{Dialect, Engine, Session, Sql},
+    error::{DatabaseError, Error},
+    parameter::Parameter,
+    postgres::{
+        address::Address,
+        codes::{failed, is_lost, too_late},
+        connection::Connection,
+        dialect::Postgres,
+        keeper::Keeper,
+        layout,
+        pool::{Pool, Source},
+        session::{Constraints, PgSession},
+        values::{Bound, arguments, decode},
+    },
+    settings::Settings,
+};
+
+/// How many times as long as another call the tables may take: an index over many rows is made once.
+const LAYOUT: u32 = 60;
+
+/// A database of a server.
+#[derive(Debug)]
+pub(crate) struct PostgresEngine {
+    pool: Arc<Pool>,
+    keeper: Keeper,
+    constraints: Arc<Constraints>,
+    closed: AtomicBool,
+}
+
+impl PostgresEngine {
+    /// Connects to what a URL names, and keeps others away from it.
+    pub(crate) async fn open(url: &str, settings: Settings) -> Result<Self, Error> {
+        let address = Address::parse(url)?;
+        let runtime = Handle::try_current().map_err(|_| {
+            let why = "a store of PostgreSQL is opened inside a tokio runtime";
+            Error::Unreachable(DatabaseError::other(why))
+        })?;
+        let pool = Arc::new(Pool::new(address, settings, runtime));
+
+        let keeper = Keeper::take(&pool).await?;
+        let engine = Self {
+            pool,
+            keeper,
+            constraints: Arc::default(),
+            closed: AtomicBool::new(false),
+        };
+        engine.ping().await?;
+        Ok(engine)
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::SeqCst) {
+            Err(Error::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes the tables in one transaction, on a connection of its own.
+    async fn lay_out_in(
+        &self,
+        connection: &mut Connection,
+        schemas: &[&'static Schema],
+    ) -> Result<(), Error> {
+        let lock = self.pool.settings.timeout.as_millis().max(1);
+        let begin = format!("BEGIN; SET LOCAL lock_timeout = {lock}");
+        connection.run(&begin).await.map_err(failed)?;
+        layout::lay_out(connection, schemas).await?;
+        let constraints = layout::constraints(connection, schemas).await?;
+        connection.run("COMMIT").await.map_err(failed)?;
+        self.constraints.replace(constraints);
+        Ok(())
+    }
+}
+
+/// Reads on a connection of the pool; one that was lost since it was last used is replaced.
+async fn read(
+    pool: Arc<Pool>,
+    sql: Sql,
+    schema: &'static Schema,
+    parameters: Vec<Bound>,
+) -> Result<Vec<Row>, Error> {
+    let until = pool.deadline();
+    loop {
+        let mut lent = pool.acquire(until).await?;
+        let arguments = arguments(&parameters)?;
+        let answer = timeout_at(until, lent.connection()?.rows(&sql, arguments)).await;
+        match answer.map_err(|_| too_late(pool.settings.timeout))? {
+            Ok(rows) => {
+                lent.give_back();
+                let decoded = rows.iter().map(|row| decode(schema, row));
+                return Ok(decoded.collect::<Result<_, RowError>>()?);
+            }
+            Err(error) if is_lost(&error) => {
+                if lent.source() == Source::Fresh {
+                    return Err(failed(error));
+                }
+                pool.retire();
+            }
+            Err(error) => {
+                lent.give_back();
+                return Err(failed(error));
+            }
+        }
+    }
+}
+
+impl Engine for PostgresEngine {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn path(&self) -> Option<PathBuf> {
+        None
+    }
+
+    fn dialect(&self) -> &'static dyn Dialect {
+        &Postgres
+    }
+
+    /// Runs on the store's runtime: sockets and time limits are of no use on a thread that has none.
+    fn read<'a>(
+        &'a self,
+        sql: &'a Sql,
+        schema: &'static Schema,
+        parameters: Vec<Parameter<'a>>,
+    ) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
+        async move {
+            self.check_open()?;
+            let parameters = parameters.into_iter().map(Bound::of).collect();
+            let reading = read(Arc::clone(&self.pool), Sql::clone(sql), schema, parameters);
+            match self.pool.runtime.spawn(reading).await {
+                Ok(read) => read,
+                Err(error) => Err(match error.try_into_panic() {
+                    Ok(payload) => Error::panicked("a read", &*payload),
+                    Err(_) => Error::Closed,
+                }),
+            }
+        }
+        .boxed()
+    }
+
+    fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Error>> {
+        async move {
+            self.check_open()?;
+            self.keeper.check(&self.pool).await?;
+            let session = PgSession::begin(&self.pool, &self.constraints).await?;
+            Ok(Box::new(session) as Box<dyn Session>)
+        }
+        .boxed()
+    }
+
+    fn lay_out<'a>(&'a self, schemas: &'a [&'static Schema]) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            self.check_open()?;
+            self.keeper.check(&self.pool).await?;
+            let mut connection = self.pool.open(self.pool.deadline()).await?;
+            let limit = self.pool.settings.timeout * LAYOUT;
+            let done = timeout_at(
+                Instant::now() + limit,
+                self.lay_out_in(&mut connection, schemas),
+            );
+            // Closing the connection rolls back what was not committed.
+            done.await.unwrap_or_else(|_| Err(too_late(limit)))
+        }
+        .boxed()
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            self.check_open()?;
+            let pool = Arc::clone(&self.pool);
+            let asking = async move {
+                let until = pool.deadline();
+                loop {
+                    let mut lent = pool.acquire(until).await?;
+                    let answer = timeout_at(until, lent.connection()?.run("SELECT 1")).await;
+                    match answer.map_err(|_| too_late(pool.settings.timeout))? {
+                        Ok(()) => {
+                            lent.give_back();
+                            return Ok(());
+                        }
+                        Err(error) if lent.source() == Source::Fresh => return Err(failed(error)),
+                        Err(_) => pool.retire(),
+                    }
+                }
+            };
+            let asked = self.pool.runtime.spawn(asking).await;
+            asked.unwrap_or(Err(Error::Closed))
+        }
+        .boxed()
+    }
+
+    /// Writers wait for each other's rows alone.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            self.closed.store(true, Ordering::SeqCst);
+            let closed = self.pool.close().await;
+            // Last: no other node may write while one of ours still does.
+            self.keeper.close(&self.pool).await;
+            closed
+        }
+        .boxed()
+    }
+}

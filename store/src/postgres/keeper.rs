@@ -1,0 +1,124 @@
+//! [`Keeper`]: the lock that keeps a second node away from a database.
+//!
+//! It is an advisory lock of the server, bound to a connection of its own: it ends with the process however that ends.
+//! While it is held no other node can begin to write; should the connection be lost, the next write takes the lock
+//! again before it does anything else, or is refused.
+
+use std::time::Duration;
+
+use sqlx::Row as _;
+use tidings_core::clock::{Clock as _, SystemClock};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    error::Error,
+    postgres::{
+        codes::{failed, too_late},
+        connection::Connection,
+        pool::Pool,
+    },
+    settings::Pooler,
+};
+
+/// The lock of all nodes without a cluster.
+const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('tidings node', 0))";
+/// How old the last proof may be that the lock is held.
+const PROOF: Duration = Duration::from_secs(1);
+/// How long a start waits for the server to notice that the last holder is gone, and how often it looks.
+const LINGER: (Duration, Duration) = (Duration::from_millis(1_000), Duration::from_millis(50));
+
+/// The connection that holds the lock.
+#[derive(Debug, Default)]
+pub(crate) struct Keeper {
+    held: Mutex<Option<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    connection: Connection,
+    proven: Instant,
+}
+
+impl Keeper {
+    /// Takes the lock.
+    pub(crate) async fn take(pool: &Pool) -> Result<Self, Error> {
+        let keeper = Self::default();
+        if pool.settings.pooler == Pooler::Transaction {
+            tracing::warn!(
+                database = pool.address.shown(),
+                "through a pooler in transaction mode a second node on the database goes unnoticed"
+            );
+            return Ok(keeper);
+        }
+
+        let clock = SystemClock::new();
+        let until = Instant::now() + LINGER.0;
+        loop {
+            match lock(pool).await {
+                Ok(held) => {
+                    *keeper.held.lock().await = Some(held);
+                    return Ok(keeper);
+                }
+                Err(Error::DatabaseInUse { .. }) if Instant::now() < until => {
+                    clock.sleep(LINGER.1).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Proves that the lock is held, or takes it again.
+    pub(crate) async fn check(&self, pool: &Pool) -> Result<(), Error> {
+        if pool.settings.pooler == Pooler::Transaction {
+            return Ok(());
+        }
+        let mut held = self.held.lock().await;
+        if let Some(held) = &mut *held {
+            if held.proven.elapsed() < PROOF {
+                return Ok(());
+            }
+            let asked = Instant::now();
+            let answer = timeout_at(pool.deadline(), held.connection.run("SELECT 1")).await;
+            if matches!(answer, Ok(Ok(()))) {
+                held.proven = asked;
+                return Ok(());
+            }
+        }
+
+        // The connection is gone, and the lock with it.
+        *held = None;
+        *held = Some(lock(pool).await?);
+        tracing::warn!(
+            database = pool.address.shown(),
+            "the connection that keeps other nodes away was lost, and opened again"
+        );
+        Ok(())
+    }
+
+    /// Lets go of the lock.
+    pub(crate) async fn close(&self, pool: &Pool) {
+        if let Some(held) = self.held.lock().await.take() {
+            // What the server makes of it is its own affair: the socket closes either way.
+            let _ = timeout_at(pool.deadline(), held.connection.close()).await;
+        }
+    }
+}
+
+async fn lock(pool: &Pool) -> Result<Held, Error> {
+    let until = pool.deadline();
+    let mut connection = pool.open(until).await?;
+    let proven = Instant::now();
+    let answer = timeout_at(until, connection.ask(LOCK)).await;
+    let answer = answer.map_err(|_| too_late(pool.settings.timeout))?;
+    let rows = answer.map_err(failed)?;
+    let taken = rows.first().map(|row| row.try_get::<bool, _>(0));
+    match taken {
+        Some(Ok(true)) => Ok(Held { connection, proven }),
+        _ => Err(Error::DatabaseInUse {
+            database: pool.address.shown().to_owned(),
+        }),
+    }
+}

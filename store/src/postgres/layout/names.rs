@@ -1,0 +1,48 @@
+//! Names in statements.
+
+/// The longest name that PostgreSQL keeps whole, in bytes.
+const LONGEST: usize = 63;
+
+/// A name as an identifier, quoted.
+pub(crate) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Text as a literal. What is put into statements here are names of `check_all`'s, quoted, so it holds no backslash.
+pub(crate) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// The name of an index, which says what it is for. One that PostgreSQL would cut off ends in a digest of the whole.
+pub(crate) fn index_name(purpose: &str, table: &str, fields: &[&str]) -> String {
+    let name = format!("{purpose}:{table}({})", fields.join(","));
+    if name.len() <= LONGEST {
+        return name;
+    }
+
+    // FNV-1a: the same in every program and version.
+    let digest = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let digest = format!("#{digest:016x}");
+    // Names of entities and fields are ASCII.
+    let start: String = name.chars().take(LONGEST - digest.len()).collect();
+    start + &digest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_indexes_are_kept_whole_and_apart() {
+        let short = index_name("unique", "acls", &["consumer", "group"]);
+        assert_eq!(short, "unique:acls(consumer,group)");
+
+        let (one, other) = ("a".repeat(60) + "b", "a".repeat(60) + "c");
+        let (one, other) = ([one.as_str()], [other.as_str()]);
+        let names = [one, other].map(|fields| index_name("unique", "acls", &fields));
+        assert_ne!(names[0], names[1]);
+        assert!(names.iter().all(|name| name.len() == LONGEST), "{names:?}");
+    }
+}

@@ -1,0 +1,212 @@
+//! [`Pool`]: connections that are lent, one to a call.
+//!
+//! A connection goes back only if its last statement ended in order; one that was dropped in the middle of anything is
+//! closed, which the server takes for a rollback. Every wait ends with the call's time limit.
+//!
+//! The pool is the store's own and not the driver's, because connections must be opened on the store's runtime,
+//! whatever runtime asks, and because a reader of the log retires those that were opened before a gap.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    error::{DatabaseError, Error},
+    postgres::{address::Address, codes::too_late, connection::Connection},
+    settings::Settings,
+};
+
+/// How long a connection is kept that no one needs.
+const IDLE: Duration = Duration::from_secs(600);
+/// How long a connection is kept at all: a server's memory for it grows.
+const LIFETIME: Duration = Duration::from_secs(1_800);
+
+/// Idle connections, and permits for as many as there may be.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) address: Address,
+    pub(crate) settings: Settings,
+    /// Where connections are opened: a socket lives with the runtime that opened it.
+    pub(crate) runtime: Handle,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<Idle>>,
+    /// Connections of earlier generations are not lent again.
+    generation: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    generation: u64,
+    opened: Instant,
+    since: Instant,
+}
+
+/// A connection that is lent.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    /// `None` once it was given back or found broken.
+    connection: Option<Connection>,
+    pool: Arc<Pool>,
+    generation: u64,
+    opened: Instant,
+    source: Source,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Where a lent connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// It has just been opened.
+    Fresh,
+    /// It was used before, and may have been lost since: its first statement may be tried again on another one.
+    Idle,
+}
+
+impl Pool {
+    pub(crate) fn new(address: Address, settings: Settings, runtime: Handle) -> Self {
+        Self {
+            address,
+            settings,
+            runtime,
+            permits: Arc::new(Semaphore::new(settings.connections)),
+            idle: Mutex::default(),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    /// The moment at which a call that begins now gives up.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.settings.timeout
+    }
+
+    /// Waits for a connection. Cancel safe.
+    pub(crate) async fn acquire(self: &Arc<Self>, until: Instant) -> Result<Lent, Error> {
+        let permit = timeout_at(until, Arc::clone(&self.permits).acquire_owned());
+        let permit = match permit.await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) => return Err(Error::Closed),
+            Err(_) => {
+                let why = "all connections of the store are in use";
+                return Err(Error::Busy(DatabaseError::other(why)));
+            }
+        };
+
+        let generation = self.generation.load(Ordering::SeqCst);
+        let (connection, opened, source) = match self.take_idle(generation) {
+            Some(idle) => (idle.connection, idle.opened, Source::Idle),
+            None => {
+                let opened = Instant::now();
+                (self.open(until).await?, opened, Source::Fresh)
+            }
+        };
+        Ok(Lent {
+            connection: Some(connection),
+            pool: Arc::clone(self),
+            generation,
+            opened,
+            source,
+            _permit: permit,
+        })
+    }
+
+    /// Opens a connection that no one else will be lent.
+    pub(crate) async fn open(&self, until: Instant) -> Result<Connection, Error> {
+        let (address, settings) = (self.address.clone(), self.settings);
+        let opening = async move { Connection::open(&address, settings, until).await };
+        match self.runtime.spawn(opening).await {
+            Ok(opened) => opened,
+            // The runtime was shut down.
+            Err(_) => Err(too_late(settings.timeout)),
+        }
+    }
+
+    fn take_idle(&self, generation: u64) -> Option<Idle> {
+        let now = Instant::now();
+        let mut stale = Vec::new();
+        let mut idle = self.idle();
+        let found = loop {
+            let Some(last) = idle.pop() else {
+                break None;
+            };
+            let is_fit = last.generation == generation
+                && now.duration_since(last.since) < IDLE
+                && now.duration_since(last.opened) < LIFETIME;
+            if is_fit {
+                break Some(last);
+            }
+            stale.push(last);
+        };
+        // Closing a socket is a system call: not under the lock.
+        drop(idle);
+        drop(stale);
+        found
+    }
+
+    /// Lends no connection again that was opened before this call: a server that ended one has most likely ended all.
+    pub(crate) fn retire(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        let retired = std::mem::take(&mut *self.idle());
+        drop(retired);
+    }
+
+    /// Waits for the calls that run, and closes every connection.
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        let all = u32::try_from(self.settings.connections).unwrap_or(u32::MAX);
+        // All permits: no one holds a connection any more. A closed semaphore was closed by another `close`.
+        let in_time = timeout_at(self.deadline(), self.permits.acquire_many(all)).await;
+        self.permits.close();
+        let idle = std::mem::take(&mut *self.idle());
+        for idle in idle {
+            // What the server makes of it is its own affair: the socket closes either way.
+            let _ = timeout_at(self.deadline(), idle.connection.close()).await;
+        }
+        match in_time {
+            Ok(_) => Ok(()),
+            Err(_) => Err(too_late(self.settings.timeout)),
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lent {
+    /// The connection itself.
+    pub(crate) fn connection(&mut self) -> Result<&mut Connection, Error> {
+        self.connection.as_mut().ok_or(Error::Closed)
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        self.source
+    }
+
+    /// Gives it back, after its last statement has ended in order and no transaction is open.
+    pub(crate) fn give_back(mut self) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        if self.pool.generation.load(Ordering::SeqCst) != self.generation
+            || self.pool.permits.is_closed()
+        {
+            return;
+        }
+        self.pool.idle().push(Idle {
+            connection,
+            generation: self.generation,
+            opened: self.opened,
+            since: Instant::now(),
+        });
+    }
+}

@@ -1,0 +1,318 @@
+//! [`PgSession`]: one transaction, and what became of it when the connection was lost.
+//!
+//! The transaction's id is asked for in the message that begins it. When the answer to a commit is lost, a new connection
+//! asks what became of that id: aborted, or committed and visible; until the time limit, after which the write is
+//! in doubt. A server that recovered from a crash may have given the id to another transaction, so the
+//! answer counts only on the same side of every crash.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use sqlx::Row as _;
+use tidings_core::{
+    Row, RowError, Schema,
+    clock::{Clock as _, SystemClock},
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    engine::{Broken, CommitError, Constraint, Refused, Session, Sql},
+    error::{DatabaseError, Error},
+    parameter::Parameter,
+    postgres::{
+        codes::{
+            FOREIGN_KEY_VIOLATION, UNIQUE_VIOLATION, code, database_error, failed, is_lost,
+            too_late,
+        },
+        connection::Connection,
+        pool::{Lent, Pool, Source},
+        values::{Bound, arguments, decode},
+    },
+};
+
+/// How often a new connection asks what became of a commit.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// The columns of the constraints of tables, by the names of both.
+#[derive(Debug, Default)]
+pub(crate) struct Constraints(RwLock<HashMap<(String, String), Vec<String>>>);
+
+impl Constraints {
+    pub(crate) fn replace(&self, constraints: HashMap<(String, String), Vec<String>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = constraints;
+    }
+
+    fn columns(&self, table: &str, constraint: &str) -> Option<Vec<String>> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known
+            .get(&(table.to_owned(), constraint.to_owned()))
+            .cloned()
+    }
+}
+
+/// A transaction.
+#[derive(Debug)]
+pub(crate) struct PgSession {
+    pool: Arc<Pool>,
+    constraints: Arc<Constraints>,
+    /// `None` once the transaction has ended or the connection was lost.
+    lent: Option<Lent>,
+    transaction: Identity,
+}
+
+/// What names a transaction on its server.
+#[derive(Clone, Debug)]
+struct Identity {
+    xid: u64,
+    incarnation: Option<Arc<str>>,
+}
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Committed,
+    Aborted,
+    InProgress,
+    /// The server does not know, or is not to be believed.
+    Unknown,
+}
+
+impl PgSession {
+    /// Begins a transaction. One that met a connection which was lost since it was last used begins again on another.
+    pub(crate) async fn begin(
+        pool: &Arc<Pool>,
+        constraints: &Arc<Constraints>,
+    ) -> Result<Self, Error> {
+        let until = pool.deadline();
+        let limit = pool.settings.timeout;
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; \
+             SELECT pg_current_xact_id()::text",
+            limit.as_millis().max(1)
+        );
+        loop {
+            let mut lent = pool.acquire(until).await?;
+            let connection = lent.connection()?;
+            let incarnation = connection.incarnation.clone();
+            let begun = timeout_at(until, connection.ask(&begin)).await;
+            match begun.map_err(|_| too_late(limit))? {
+                Ok(rows) => {
+                    let xid = rows.first().map(|row| row.try_get::<String, _>(0));
+                    let xid = xid.and_then(|xid| xid.ok()?.parse().ok());
+                    let xid = xid.ok_or_else(|| {
+                        let why = "the server did not name the transaction";
+                        Error::Database(DatabaseError::other(why))
+                    })?;
+                    return Ok(Self {
+                        pool: Arc::clone(pool),
+                        constraints: Arc::clone(constraints),
+                        lent: Some(lent),
+                        transaction: Identity { xid, incarnation },
+                    });
+                }
+                Err(error) if is_lost(&error) && lent.source() == Source::Idle => pool.retire(),
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
+    /// Waits for an answer of the server. A connection that did not give one is of no more use.
+    async fn in_time<T>(
+        &mut self,
+        call: impl AsyncFnOnce(&mut Connection) -> Result<T, sqlx::Error>,
+    ) -> Result<Result<T, sqlx::Error>, Error> {
+        let limit = self.pool.settings.timeout;
+        let until = self.pool.deadline();
+        let lent = self.lent.as_mut().ok_or(Error::Closed)?;
+        let answer = timeout_at(until, call(lent.connection()?)).await;
+        match answer {
+            Ok(Err(error)) if is_lost(&error) => {
+                self.lent = None;
+                Ok(Err(error))
+            }
+            Ok(answer) => Ok(answer),
+            Err(_) => {
+                self.lent = None;
+                Err(too_late(limit))
+            }
+        }
+    }
+
+    /// Finds out what became of a commit whose answer was lost.
+    async fn resolve(&self, lost: Error) -> Result<(), CommitError> {
+        let until = self.pool.deadline();
+        let clock = SystemClock::new();
+        loop {
+            let fate = match self.pool.open(until).await {
+                Ok(mut connection) => self.transaction.fate(&mut connection, until).await,
+                Err(_) => Fate::InProgress,
+            };
+            match fate {
+                Fate::Committed => return Ok(()),
+                Fate::Aborted => return Err(CommitError::Failed(lost)),
+                Fate::InProgress if Instant::now() + AGAIN < until => clock.sleep(AGAIN).await,
+                Fate::InProgress | Fate::Unknown => {
+                    let error = DatabaseError::other(lost);
+                    return Err(CommitError::InDoubt(Error::Commit(error)));
+                }
+            }
+        }
+    }
+
+    fn refusal(&self, error: sqlx::Error) -> Refused {
+        let over = database_error(&error).map(|refused| {
+            let columns = refused
+                .table()
+                .zip(refused.constraint())
+                .and_then(|(table, constraint)| self.constraints.columns(table, constraint));
+            columns.map_or(Constraint::Unknown, Constraint::Over)
+        });
+        let by = over.unwrap_or(Constraint::Unknown);
+        match code(&error).as_deref() {
+            Some(UNIQUE_VIOLATION) => Refused::Unique(Broken {
+                by,
+                error: failed(error),
+            }),
+            Some(FOREIGN_KEY_VIOLATION) => Refused::Reference(Broken {
+                by,
+                error: failed(error),
+            }),
+            _ => Refused::Failed(failed(error)),
+        }
+    }
+}
+
+impl Identity {
+    /// Asks what became of the transaction.
+    async fn fate(&self, connection: &mut Connection, until: Instant) -> Fate {
+        // A crash gives ids out again that were not yet on the disk.
+        if self.incarnation.is_none() || self.incarnation != connection.incarnation {
+            return Fate::Unknown;
+        }
+        let sql = format!(
+            "SELECT pg_xact_status('{0}'::xid8), \
+             pg_visible_in_snapshot('{0}'::xid8, pg_current_snapshot())",
+            self.xid
+        );
+        let Ok(Ok(rows)) = timeout_at(until, connection.ask(&sql)).await else {
+            return Fate::InProgress;
+        };
+        let Some(row) = rows.first() else {
+            return Fate::Unknown;
+        };
+        let status = row.try_get::<Option<String>, _>(0).ok().flatten();
+        let is_visible = row.try_get::<bool, _>(1).unwrap_or(false);
+        match (status.as_deref(), is_visible) {
+            (Some("committed"), true) => Fate::Committed,
+            (Some("aborted"), _) => Fate::Aborted,
+            (Some("committed" | "in progress"), _) => Fate::InProgress,
+            _ => Fate::Unknown,
+        }
+    }
+}
+
+impl Session for PgSession {
+    fn rows<'a>(
+        &'a mut self,
+        sql: &'a Sql,
+        schema: &'static Schema,
+        parameters: Vec<Parameter<'a>>,
+    ) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
+        async move {
+            let bound: Vec<_> = parameters.into_iter().map(Bound::of).collect();
+            let arguments = arguments(&bound)?;
+            let found = self.in_time(async |connection| connection.rows(sql, arguments).await);
+            let found = found.await?.map_err(failed)?;
+            let decoded = found.iter().map(|row| decode(schema, row));
+            Ok(decoded.collect::<Result<_, RowError>>()?)
+        }
+        .boxed()
+    }
+
+    fn change<'a>(
+        &'a mut self,
+        sql: &'a Sql,
+        parameters: Vec<Parameter<'a>>,
+    ) -> BoxFuture<'a, Result<u64, Refused>> {
+        async move {
+            let bound: Vec<_> = parameters.into_iter().map(Bound::of).collect();
+            let arguments = arguments(&bound)?;
+            let changed = self.in_time(async |connection| connection.change(sql, arguments).await);
+            changed.await?.map_err(|error| self.refusal(error))
+        }
+        .boxed()
+    }
+
+    fn defer_references(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            let deferred = async |connection: &mut Connection| {
+                connection.run("SET CONSTRAINTS ALL DEFERRED").await
+            };
+            self.in_time(deferred).await?.map_err(failed)
+        }
+        .boxed()
+    }
+
+    fn mark(&self) -> Option<u64> {
+        Some(self.transaction.xid)
+    }
+
+    /// The connection goes back at once: nothing that comes after needs it.
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>> {
+        async move {
+            let answer = self.in_time(async |connection| connection.run("COMMIT").await);
+            match answer.await {
+                Ok(Ok(())) => {
+                    if let Some(lent) = self.lent.take() {
+                        lent.give_back();
+                    }
+                    Ok(())
+                }
+                // The server has answered, and goes on: it did not commit.
+                Ok(Err(error)) if !is_lost(&error) => Err(CommitError::Failed(failed(error))),
+                Ok(Err(error)) => self.resolve(failed(error)).await,
+                Err(late) => self.resolve(late).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn rollback(&mut self) -> BoxFuture<'_, ()> {
+        async move {
+            let rolled_back = self.in_time(async |connection| connection.run("ROLLBACK").await);
+            // A connection that cannot roll back is closed, which the server takes for a rollback.
+            if let Ok(Ok(())) = rolled_back.await
+                && let Some(lent) = self.lent.take()
+            {
+                lent.give_back();
+            }
+            self.lent = None;
+        }
+        .boxed()
+    }
+
+    fn settle(&mut self) -> BoxFuture<'_, ()> {
+        async move {
+            // The server notices that the connection is gone once it has done what it is doing.
+            self.lent = None;
+            let until = self.pool.deadline();
+            let (address, settings) = (&self.pool.address, self.pool.settings);
+            let clock = SystemClock::new();
+            while Instant::now() < until {
+                let fate = match Connection::open(address, settings, until).await {
+                    Ok(mut connection) => self.transaction.fate(&mut connection, until).await,
+                    Err(_) => Fate::InProgress,
+                };
+                if fate != Fate::InProgress {
+                    return;
+                }
+                clock.sleep(AGAIN).await;
+            }
+        }
+        .boxed()
+    }
+}

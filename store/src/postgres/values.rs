@@ -1,0 +1,208 @@
+//! Between [`Value`]s and PostgreSQL's types.
+//!
+//! | kind | column | also taken |
+//! |---|---|---|
+//! | boolean | `boolean` | |
+//! | integer, timestamp | `bigint` | `integer`, `smallint`, where the field's range fits |
+//! | number | `double precision` | |
+//! | string | `text` | `character varying` |
+//! | uuid | `uuid` | |
+//! | set | `jsonb` | |
+//! | json | `json` | `jsonb` |
+
+use std::collections::BTreeSet;
+
+use serde_json::Value as Json;
+use sqlx::{
+    Arguments as _, Column as _, Row as _, TypeInfo as _,
+    postgres::{PgArguments, PgRow},
+};
+use tidings_core::{BoxError, Field, FieldKind, Row, RowError, Schema, Value};
+use uuid::Uuid;
+
+use crate::{
+    error::{DatabaseError, Error},
+    parameter::Parameter,
+};
+
+/// The type of a column that is made for a kind.
+pub(crate) fn column_type(kind: FieldKind) -> &'static str {
+    match kind {
+        FieldKind::Boolean => "boolean",
+        FieldKind::Integer | FieldKind::Timestamp => "bigint",
+        FieldKind::Number => "double precision",
+        FieldKind::Uuid => "uuid",
+        FieldKind::Set => "jsonb",
+        FieldKind::Json => "json",
+        // Text, and any kind that core may add.
+        _ => "text",
+    }
+}
+
+/// Whether a column of a type that is there can hold all that a field can, and nothing that it cannot show.
+pub(crate) fn fits(field: &Field, there: &str) -> bool {
+    let range = field.range();
+    let within = |least: i64, most: i64| {
+        range.is_some_and(|range| *range.start() >= least && *range.end() <= most)
+    };
+    match field.kind() {
+        FieldKind::Integer => match there {
+            "integer" => within(i32::MIN.into(), i32::MAX.into()),
+            "smallint" => within(i16::MIN.into(), i16::MAX.into()),
+            there => there == "bigint",
+        },
+        FieldKind::Text => there == "text" || there.starts_with("character varying"),
+        FieldKind::Json => there == "json" || there == "jsonb",
+        kind => there == column_type(kind),
+    }
+}
+
+/// A parameter that owns its value, so that a statement can be sent again on another connection.
+#[derive(Clone, Debug)]
+pub(crate) enum Bound {
+    Boolean(Option<bool>),
+    Integer(Option<i64>),
+    Number(Option<f64>),
+    Text(Option<String>),
+    Uuid(Option<Uuid>),
+    Booleans(Vec<bool>),
+    Integers(Vec<i64>),
+    Numbers(Vec<f64>),
+    Texts(Vec<String>),
+    Uuids(Vec<Uuid>),
+}
+
+impl Bound {
+    pub(crate) fn of(parameter: Parameter<'_>) -> Self {
+        match parameter {
+            Parameter::One(kind, value) => Self::one(kind, value),
+            Parameter::Many(kind, values) => Self::many(kind, &values),
+            Parameter::Texts(texts) => Self::Texts(texts.to_vec()),
+            Parameter::Count(count) => Self::Integer(i64::try_from(count).ok()),
+        }
+    }
+
+    fn one(kind: FieldKind, value: &Value) -> Self {
+        match (kind, value) {
+            (_, Value::Boolean(value)) => Self::Boolean(Some(*value)),
+            (_, Value::Integer(value)) => Self::Integer(Some(*value)),
+            (_, Value::Number(value)) => Self::Number(Some(*value)),
+            (_, Value::Text(value)) => Self::Text(Some(value.clone())),
+            (_, Value::Uuid(value)) => Self::Uuid(Some(*value)),
+            (_, Value::Set(_) | Value::Json(_)) => Self::Text(Some(value.to_json().to_string())),
+            (FieldKind::Boolean, Value::Null) => Self::Boolean(None),
+            (FieldKind::Integer | FieldKind::Timestamp, Value::Null) => Self::Integer(None),
+            (FieldKind::Number, Value::Null) => Self::Number(None),
+            (FieldKind::Uuid, Value::Null) => Self::Uuid(None),
+            (_, Value::Null) => Self::Text(None),
+        }
+    }
+
+    /// Absent values match nothing, and are left out.
+    fn many(kind: FieldKind, values: &[&Value]) -> Self {
+        fn each<T>(values: &[&Value], get: impl Fn(&Value) -> Option<T>) -> Vec<T> {
+            values.iter().filter_map(|value| get(value)).collect()
+        }
+        match kind {
+            FieldKind::Boolean => Self::Booleans(each(values, |value| match value {
+                Value::Boolean(value) => Some(*value),
+                _ => None,
+            })),
+            FieldKind::Integer | FieldKind::Timestamp => {
+                Self::Integers(each(values, |value| match value {
+                    Value::Integer(value) => Some(*value),
+                    _ => None,
+                }))
+            }
+            FieldKind::Number => Self::Numbers(each(values, |value| match value {
+                Value::Number(value) => Some(*value),
+                _ => None,
+            })),
+            FieldKind::Uuid => Self::Uuids(each(values, |value| match value {
+                Value::Uuid(value) => Some(*value),
+                _ => None,
+            })),
+            _ => Self::Texts(each(values, |value| match value {
+                Value::Null => None,
+                value => Some(value.to_text()),
+            })),
+        }
+    }
+}
+
+/// The arguments of a statement, in order.
+pub(crate) fn arguments(parameters: &[Bound]) -> Result<PgArguments, Error> {
+    let mut arguments = PgArguments::default();
+    for parameter in parameters {
+        let added: Result<(), BoxError> = match parameter {
+            Bound::Boolean(value) => arguments.add(*value),
+            Bound::Integer(value) => arguments.add(*value),
+            Bound::Number(value) => arguments.add(*value),
+            Bound::Text(value) => arguments.add(value.clone()),
+            Bound::Uuid(value) => arguments.add(*value),
+            Bound::Booleans(values) => arguments.add(values.clone()),
+            Bound::Integers(values) => arguments.add(values.clone()),
+            Bound::Numbers(values) => arguments.add(values.clone()),
+            Bound::Texts(values) => arguments.add(values.clone()),
+            Bound::Uuids(values) => arguments.add(values.clone()),
+        };
+        added.map_err(|error| Error::Database(DatabaseError::other(error)))?;
+    }
+    Ok(arguments)
+}
+
+/// Reads a row whose columns are the schema's fields in order.
+pub(crate) fn decode(schema: &Schema, stored: &PgRow) -> Result<Row, RowError> {
+    let fields = schema.fields().iter().enumerate();
+    let values = fields.map(|(index, field)| {
+        value_at(stored, index, field.kind()).ok_or_else(|| RowError {
+            entity: schema.name().to_owned(),
+            field: field.name().to_owned(),
+        })
+    });
+    values.collect::<Result<_, _>>().map(Row)
+}
+
+/// A column's value; `None` if it does not hold what the kind says.
+fn value_at(stored: &PgRow, index: usize, kind: FieldKind) -> Option<Value> {
+    let value = match kind {
+        FieldKind::Boolean => stored
+            .try_get::<Option<bool>, _>(index)
+            .ok()?
+            .map(Value::Boolean),
+        FieldKind::Integer | FieldKind::Timestamp => integer(stored, index)?.map(Value::Integer),
+        FieldKind::Number => stored
+            .try_get::<Option<f64>, _>(index)
+            .ok()?
+            .map(Value::Number),
+        FieldKind::Text => text(stored, index)?.map(Value::Text),
+        FieldKind::Uuid => stored
+            .try_get::<Option<Uuid>, _>(index)
+            .ok()?
+            .map(Value::Uuid),
+        FieldKind::Set => match text(stored, index)? {
+            Some(text) => Some(Value::Set(
+                serde_json::from_str::<BTreeSet<String>>(&text).ok()?,
+            )),
+            None => None,
+        },
+        FieldKind::Json => match text(stored, index)? {
+            Some(text) => Some(Value::Json(serde_json::from_str::<Json>(&text).ok()?)),
+            None => None,
+        },
+        _ => return None,
+    };
+    Some(value.unwrap_or_default())
+}
+
+fn text(stored: &PgRow, index: usize) -> Option<Option<String>> {
+    stored.try_get(index).ok()
+}
+
+fn integer(stored: &PgRow, index: usize) -> Option<Option<i64>> {
+    match stored.columns().get(index)?.type_info().name() {
+        "INT2" => Some(stored.try_get::<Option<i16>, _>(index).ok()?.map(i64::from)),
+        "INT4" => Some(stored.try_get::<Option<i32>, _>(index).ok()?.map(i64::from)),
+        _ => stored.try_get(index).ok(),
+    }
+}

@@ -1,0 +1,66 @@
+//! [`Settings`]: how a store uses its database, where there is a choice.
+
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// How many connections a store of PostgreSQL opens at most unless told otherwise.
+const CONNECTIONS: usize = 16;
+/// The most connections that can be asked for.
+const MAX_CONNECTIONS: usize = 1_000;
+/// How long a call may wait for the database unless told otherwise.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The bounds of that limit.
+const LEAST_TIMEOUT: Duration = Duration::from_millis(10);
+const MOST_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// What lies between the store and the database server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pooler {
+    /// Nothing, or what gives each connection a session of its own.
+    #[default]
+    None,
+    /// A pooler that lends a server's session for one transaction at a time, as pgbouncer's transaction mode does.
+    ///
+    /// Statements are then prepared again at each use, and a second node on the same database is not noticed: the lock
+    /// that would tell belongs to a session.
+    Transaction,
+}
+
+/// What a database is opened with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) connections: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) pooler: Pooler,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connections: CONNECTIONS,
+            timeout: TIMEOUT,
+            pooler: Pooler::None,
+        }
+    }
+}
+
+impl Settings {
+    /// Refuses what is out of range.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        let refused = |option, given: String, allowed: &str| Error::Setting {
+            option,
+            given,
+            allowed: allowed.to_owned(),
+        };
+        if !(1..=MAX_CONNECTIONS).contains(&self.connections) {
+            let given = self.connections.to_string();
+            return Err(refused("connections", given, "between 1 and 1000"));
+        }
+        if self.timeout < LEAST_TIMEOUT || self.timeout > MOST_TIMEOUT {
+            let given = format!("{:?}", self.timeout);
+            return Err(refused("timeout", given, "between 10 ms and 1 hour"));
+        }
+        Ok(())
+    }
+}

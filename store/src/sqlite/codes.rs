@@ -1,0 +1,55 @@
+//! What SQLite says, sorted by what can be done about it; see <https://www.sqlite.org/rescode.html>.
+
+use sqlx::error::ErrorKind;
+
+use crate::{
+    engine::{Broken, Constraint, Refused},
+    error::{DatabaseError, Error},
+};
+
+const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+const READ_ONLY: i32 = 8;
+const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
+const NOT_A_DATABASE: i32 = 26;
+
+/// Whether the file is something else than a database.
+pub(crate) fn is_no_database(error: &sqlx::Error) -> bool {
+    primary_code(error) == Some(NOT_A_DATABASE)
+}
+
+/// Whether the file is damaged.
+pub(crate) fn is_corrupt(error: &sqlx::Error) -> bool {
+    primary_code(error) == Some(CORRUPT)
+}
+
+pub(crate) fn failed(error: sqlx::Error) -> Error {
+    let code = primary_code(&error);
+    let error = DatabaseError::new(error);
+    match code {
+        Some(BUSY | LOCKED) => Error::Busy(error),
+        Some(READ_ONLY) => Error::ReadOnly(error),
+        Some(FULL) => Error::Full(error),
+        Some(CORRUPT | NOT_A_DATABASE) => Error::Corrupt(error),
+        _ => Error::Database(error),
+    }
+}
+
+/// Why a statement changed nothing. SQLite names no constraint, and leaves the transaction as it was.
+pub(crate) fn refused(error: sqlx::Error) -> Refused {
+    let kind = error.as_database_error().map(|error| error.kind());
+    let error = failed(error);
+    let by = Constraint::Unnamed;
+    match kind {
+        Some(ErrorKind::UniqueViolation) => Refused::Unique(Broken { by, error }),
+        Some(ErrorKind::ForeignKeyViolation) => Refused::Reference(Broken { by, error }),
+        _ => Refused::Failed(error),
+    }
+}
+
+/// The primary result code: the low byte of the extended one.
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error()?.code()?;
+    code.parse::<i32>().ok().map(|code| code & 0xff)
+}

@@ -1,0 +1,83 @@
+//! How statements are written for SQLite. A list is a JSON array, which `json_each` takes apart.
+
+use sea_query::{
+    Alias, DeleteStatement, Expr, ExprTrait as _, Func, InsertStatement, Query, SelectStatement,
+    SqliteQueryBuilder, UpdateStatement,
+};
+use tidings_core::{Field, FieldKind};
+
+use crate::{
+    engine::{Dialect, statements::parameter},
+    page::{TagShape, Wanted},
+};
+
+/// SQLite's SQL.
+#[derive(Debug)]
+pub(crate) struct Sqlite;
+
+impl Dialect for Sqlite {
+    fn select(&self, statement: &SelectStatement) -> String {
+        statement.build(SqliteQueryBuilder).0
+    }
+
+    fn insert(&self, statement: &InsertStatement) -> String {
+        statement.build(SqliteQueryBuilder).0
+    }
+
+    fn update(&self, statement: &UpdateStatement) -> String {
+        statement.build(SqliteQueryBuilder).0
+    }
+
+    fn delete(&self, statement: &DeleteStatement) -> String {
+        statement.build(SqliteQueryBuilder).0
+    }
+
+    fn column(&self, field: &Field) -> Expr {
+        Expr::col(Alias::new(field.name()))
+    }
+
+    fn parameter(&self, _: FieldKind) -> Expr {
+        parameter()
+    }
+
+    fn equal(&self, field: &Field) -> Expr {
+        self.column(field).eq(parameter())
+    }
+
+    fn one_of(&self, column: Expr) -> Expr {
+        column.in_subquery(listed())
+    }
+
+    fn tagged(&self, tags: Expr, shape: TagShape) -> Expr {
+        let own = Func::cust("json_each").arg(tags);
+        match shape.wanted {
+            Wanted::All => {
+                let mut owned = Query::select();
+                owned.column(("own", "value")).from_function(own, "own");
+                let mut lacking = listed();
+                lacking.and_where(Expr::col(("listed", "value")).not_in_subquery(owned));
+                Expr::exists(lacking).not()
+            }
+            Wanted::Any => {
+                let mut matching = Query::select();
+                matching
+                    .column(("own", "value"))
+                    .from_function(own, "own")
+                    .and_where(Expr::col(("own", "value")).in_subquery(listed()));
+                Expr::exists(matching)
+            }
+        }
+    }
+
+    /// The writer is the only one there is.
+    fn hold(&self, _: &mut SelectStatement) {}
+}
+
+/// The values of a list that is one parameter.
+fn listed() -> SelectStatement {
+    let mut statement = Query::select();
+    statement
+        .column(("listed", "value"))
+        .from_function(Func::cust("json_each").arg(parameter()), "listed");
+    statement
+}

@@ -1,0 +1,237 @@
+//! [`SqliteEngine`]: one writer, a few readers beside it, and the lock that keeps other stores away.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use tidings_core::{Row, RowError, Schema};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+use crate::{
+    engine::{CommitError, Dialect, Engine, Refused, Session, Sql},
+    error::{DatabaseError, Error},
+    parameter::Parameter,
+    sqlite::{
+        codes::{failed, refused},
+        connection::{Readers, Writer, change, execute, rows},
+        dialect::Sqlite,
+        layout::lay_out,
+        location::{Identity, Location, Lock, canonical},
+        values::{arguments, decode},
+    },
+};
+
+/// A database file, or one in memory.
+#[derive(Debug)]
+pub(crate) struct SqliteEngine {
+    location: Location,
+    writer: Arc<AsyncMutex<Writer>>,
+    readers: Readers,
+    closed: AtomicBool,
+    /// Goes last: no one may open the file before the connections are told to close.
+    lock: Mutex<Option<Lock>>,
+}
+
+/// The writer, held.
+#[derive(Debug)]
+pub(crate) struct SqliteSession {
+    writer: OwnedMutexGuard<Writer>,
+}
+
+impl SqliteEngine {
+    /// Opens what a URL names.
+    pub(crate) async fn open(url: &str) -> Result<Self, Error> {
+        let mut location = Location::parse(url)?;
+        let mut lock = None;
+        if let Location::File(path) = &mut location {
+            *path = canonical(path)?;
+            lock = Some(Lock::take(path)?);
+        }
+
+        let connection = location.connect().await?;
+        let identity = Identity::of(&location)?;
+        let writer = Writer::new(location.clone(), identity.clone(), connection);
+        let writer = Arc::new(AsyncMutex::new(writer));
+        let readers = Readers::new(&location, identity, &writer);
+        Ok(Self {
+            location,
+            writer,
+            readers,
+            closed: AtomicBool::new(false),
+            lock: Mutex::new(lock),
+        })
+    }
+
+    /// The writer itself, for tests that hold it up.
+    #[cfg(test)]
+    pub(crate) fn writer(&self) -> &Arc<AsyncMutex<Writer>> {
+        &self.writer
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::SeqCst) {
+            Err(Error::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn hold(&self) -> Result<SqliteSession, Error> {
+        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        if let Err(error) = writer.begin().await {
+            writer.rollback().await;
+            return Err(error);
+        }
+        Ok(SqliteSession { writer })
+    }
+}
+
+impl Engine for SqliteEngine {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn path(&self) -> Option<PathBuf> {
+        match &self.location {
+            Location::File(path) => Some(path.clone()),
+            Location::Memory => None,
+        }
+    }
+
+    fn dialect(&self) -> &'static dyn Dialect {
+        &Sqlite
+    }
+
+    fn read<'a>(
+        &'a self,
+        sql: &'a Sql,
+        schema: &'static Schema,
+        parameters: Vec<Parameter<'a>>,
+    ) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
+        async move {
+            self.check_open()?;
+            let parameters = arguments(parameters)?;
+            let mut reader = self.readers.acquire().await?;
+            let rows = reader.rows(sql, parameters).await?;
+            let decoded = rows.iter().map(|row| decode(schema, row));
+            Ok(decoded.collect::<Result<_, RowError>>()?)
+        }
+        .boxed()
+    }
+
+    fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Error>> {
+        async move { Ok(Box::new(self.hold().await?) as Box<dyn Session>) }.boxed()
+    }
+
+    fn lay_out<'a>(&'a self, schemas: &'a [&'static Schema]) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let mut session = self.hold().await?;
+            let connection = session.writer.connection_in_transaction()?;
+            let laid_out = lay_out(connection, schemas).await;
+            let done = match laid_out {
+                Ok(()) => session.writer.commit().await.map_err(failed),
+                Err(error) => Err(error),
+            };
+            if done.is_err() {
+                session.writer.rollback().await;
+            }
+            done
+        }
+        .boxed()
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            self.check_open()?;
+            let mut reader = self.readers.acquire().await?;
+            let connection = reader.connection().await?;
+            let asked = execute(connection, "SELECT count(*) FROM sqlite_schema");
+            asked.await.map_err(failed)
+        }
+        .boxed()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.writer.try_lock().is_err()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            self.closed.store(true, Ordering::SeqCst);
+            // Readers first, so that the writer's connection is the last and folds the log into the file.
+            let readers = self.readers.close().await;
+            let writer = self.writer.lock().await.close().await;
+            let lock = self.lock.lock();
+            lock.unwrap_or_else(PoisonError::into_inner).take();
+            readers.and(writer).map_err(failed)
+        }
+        .boxed()
+    }
+}
+
+impl Session for SqliteSession {
+    fn rows<'a>(
+        &'a mut self,
+        sql: &'a Sql,
+        schema: &'static Schema,
+        parameters: Vec<Parameter<'a>>,
+    ) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
+        async move {
+            let parameters = arguments(parameters)?;
+            let connection = self.writer.connection_in_transaction()?;
+            let found = rows(connection, sql, parameters).await.map_err(failed)?;
+            let decoded = found.iter().map(|row| decode(schema, row));
+            Ok(decoded.collect::<Result<_, RowError>>()?)
+        }
+        .boxed()
+    }
+
+    fn change<'a>(
+        &'a mut self,
+        sql: &'a Sql,
+        parameters: Vec<Parameter<'a>>,
+    ) -> BoxFuture<'a, Result<u64, Refused>> {
+        async move {
+            let parameters = arguments(parameters)?;
+            let connection = self.writer.connection_in_transaction()?;
+            change(connection, sql, parameters).await.map_err(refused)
+        }
+        .boxed()
+    }
+
+    fn defer_references(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            let connection = self.writer.connection_in_transaction()?;
+            let deferred = execute(connection, "PRAGMA defer_foreign_keys = ON");
+            deferred.await.map_err(failed)
+        }
+        .boxed()
+    }
+
+    fn mark(&self) -> Option<u64> {
+        None
+    }
+
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>> {
+        async move {
+            let committed = self.writer.commit().await;
+            committed
+                .map_err(|error| CommitError::InDoubt(Error::Commit(DatabaseError::new(error))))
+        }
+        .boxed()
+    }
+
+    fn rollback(&mut self) -> BoxFuture<'_, ()> {
+        self.writer.rollback().boxed()
+    }
+
+    /// The connection's thread does one statement after the other, so a rollback comes after the commit.
+    fn settle(&mut self) -> BoxFuture<'_, ()> {
+        self.writer.rollback().boxed()
+    }
+}

@@ -1,0 +1,116 @@
+//! Many writers at a time.
+
+use futures_util::future::join_all;
+use tidings_core::Operation;
+use tidings_store::{Error, Upserted};
+
+use super::support::{Fixture, in_short, typed};
+use crate::entities::{Acl, Consumer, Credential, consumer, credential};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn upserts_of_one_new_row_make_it_once() {
+    let fixture = Fixture::new().await;
+    let consumers = fixture.dao::<Consumer>();
+    for round in 0..20 {
+        let name = format!("c{round}");
+        let upserts = (0..8).map(|_| {
+            let consumers = consumers.clone();
+            let name = name.clone();
+            tokio::spawn(async move {
+                let upserted = consumers.upsert_by("username", name, Consumer::default());
+                upserted.await.unwrap().1
+            })
+        });
+        let ended = join_all(upserts).await;
+        let created = ended.into_iter().filter(|how| match how {
+            Ok(how) => *how == Upserted::Created,
+            Err(panic) => panic!("{panic}"),
+        });
+        assert_eq!(created.count(), 1, "{name}");
+    }
+}
+
+/// Each child has its create and its delete, whichever came first, and none is left without its parent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_delete_takes_along_what_is_inserted_beside_it() {
+    let fixture = Fixture::new().await;
+    let consumers = fixture.dao::<Consumer>();
+    let credentials = fixture.dao::<Credential>();
+    for round in 0..20 {
+        let bob = consumers.insert(consumer("bob")).await.unwrap();
+        let inserts = (0..6).map(|number| {
+            let insert = credentials.insert(credential(&bob, &format!("{round}-{number}")));
+            tokio::spawn(insert)
+        });
+        let inserts: Vec<_> = inserts.collect();
+        consumers.delete(bob.id).await.unwrap().unwrap();
+        let mut made = 0;
+        for insert in inserts {
+            match insert.await.unwrap() {
+                Ok(_) => made += 1,
+                Err(Error::ForeignKey { field, .. }) => assert_eq!(field, "consumer"),
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        let left = credentials.page(Default::default()).await.unwrap();
+        assert_eq!(left.data, []);
+        let heard = fixture.sink.take();
+        let heard: Vec<_> = heard.iter().flat_map(|set| &set.changes).collect();
+        let count = |what: &str| heard.iter().filter(|it| in_short(it) == what).count();
+        assert_eq!(count("create keyauth_credentials"), made);
+        assert_eq!(count("delete keyauth_credentials"), made);
+    }
+}
+
+/// Writers that hold rows in opposite orders stop each other, and go on by themselves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn deletes_that_stop_each_other_are_done_again() {
+    let fixture = Fixture::new().await;
+    let consumers = fixture.dao::<Consumer>();
+    let acls = fixture.dao::<Acl>();
+    for _ in 0..10 {
+        let (bob, eve) = (consumer("bob"), consumer("eve"));
+        let bob = consumers.insert(bob).await.unwrap();
+        let eve = consumers.insert(eve).await.unwrap();
+        for (owner, group) in [(&bob, "a"), (&eve, "b"), (&bob, "c"), (&eve, "d")] {
+            acls.insert(crate::entities::acl(owner, group))
+                .await
+                .unwrap();
+        }
+        let deletes = [bob.id, eve.id, bob.id, eve.id].map(|id| tokio::spawn(consumers.delete(id)));
+        let deleted = join_all(deletes).await.into_iter();
+        let deleted = deleted.filter(|it| matches!(it, Ok(Ok(Some(_)))));
+        assert_eq!(deleted.count(), 2);
+        assert_eq!(acls.page(Default::default()).await.unwrap().data, []);
+    }
+}
+
+/// What is heard of one row is a chain: each predecessor is the row that was heard of before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writers_in_transactions_of_many_rows_are_heard_in_the_order_of_each_row() {
+    let fixture = Fixture::new().await;
+    let consumers = fixture.dao::<Consumer>();
+    let row = consumers.insert(consumer("row")).await.unwrap();
+    let writers = (0..8).map(|writer: u32| {
+        let consumers = consumers.clone();
+        tokio::spawn(async move {
+            for round in 0..60 {
+                let mark = format!("{writer}-{round}");
+                let update = consumers.update(row.id, move |row| row.custom_id = Some(mark));
+                update.await.unwrap().unwrap();
+            }
+        })
+    });
+    for writer in join_all(writers).await {
+        writer.unwrap();
+    }
+    let heard = fixture.sink.take();
+    assert_eq!(heard.len(), 1 + 8 * 60);
+    let mut last = None;
+    for set in heard {
+        let (operation, new, old) = typed::<Consumer>(&set.changes[0]);
+        assert_eq!(operation == Operation::Update, last.is_some());
+        assert_eq!(old, last);
+        last = Some(new);
+    }
+}

@@ -1,0 +1,159 @@
+//! [`Proxy`]: a link to a server that can fail.
+
+use std::{io, net::Ipv4Addr};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::AbortHandle,
+};
+
+use crate::Database;
+
+/// The longest message that is looked into whole.
+const MESSAGE: usize = 64 * 1024;
+
+/// What the proxy does with what passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Everything passes.
+    Open,
+    /// Connections are closed, and new ones are closed at once.
+    Refusing,
+    /// Nothing passes, and nothing is closed.
+    Silent,
+    /// The next commit is lost, and the link does this from then on.
+    Losing(Commit, Then),
+}
+
+/// What of a commit is lost with its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// The server never hears of it.
+    Question,
+    /// The server has committed, and the client never hears of it.
+    Answer,
+}
+
+/// What the link does once a commit was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Everything passes.
+    Open,
+    /// Nothing does.
+    Refusing,
+}
+
+/// A link to the server of a database. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    link: watch::Sender<Link>,
+    accepting: AbortHandle,
+}
+
+impl Proxy {
+    /// Starts one, open.
+    ///
+    /// # Panics
+    ///
+    /// There is no port to be had.
+    pub async fn to(database: &Database) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let (link, _) = watch::channel(Link::Open);
+        let (own, server) = (link.clone(), database.port());
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if *own.borrow() != Link::Refusing {
+                    tokio::spawn(pass(client, server, own.clone()));
+                }
+            }
+        });
+        Self {
+            port,
+            link,
+            accepting: accepting.abort_handle(),
+        }
+    }
+
+    /// The address of a database through the proxy.
+    #[must_use]
+    pub fn url(&self, database: &Database) -> String {
+        let name = database.name();
+        format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// Changes what it does, for connections that there are too.
+    pub fn set(&self, link: Link) {
+        self.link.send_replace(link);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.link.send_replace(Link::Refusing);
+    }
+}
+
+/// Carries one connection until either side, or the proxy, ends it.
+async fn pass(mut client: TcpStream, server: u16, link: watch::Sender<Link>) -> io::Result<()> {
+    let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await?;
+    let mut changed = link.subscribe();
+    let (mut asked, mut answered) = (vec![0; MESSAGE], vec![0; MESSAGE]);
+    loop {
+        let now = *changed.borrow_and_update();
+        match now {
+            Link::Refusing => return Ok(()),
+            Link::Silent => {
+                // Until told otherwise: neither side is read from.
+                if changed.changed().await.is_err() {
+                    return Ok(());
+                }
+                continue;
+            }
+            Link::Open | Link::Losing(..) => {}
+        }
+        tokio::select! {
+            read = client.read(&mut asked) => {
+                let message = &asked[..read?];
+                if message.is_empty() {
+                    return Ok(());
+                }
+                if let Link::Losing(commit, then) = now && is_commit(message) {
+                    if commit == Commit::Answer {
+                        server.write_all(message).await?;
+                        // The answer comes after the commit.
+                        let _ = server.read(&mut answered).await?;
+                    }
+                    link.send_replace(match then {
+                        Then::Open => Link::Open,
+                        Then::Refusing => Link::Refusing,
+                    });
+                    return Ok(());
+                }
+                server.write_all(message).await?;
+            }
+            read = server.read(&mut answered) => {
+                let message = &answered[..read?];
+                if message.is_empty() {
+                    return Ok(());
+                }
+                client.write_all(message).await?;
+            }
+            ended = changed.changed() => {
+                if ended.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Whether it is the statement `COMMIT` alone: a `BEGIN` may say `READ COMMITTED`.
+fn is_commit(message: &[u8]) -> bool {
+    message.ends_with(b"COMMIT\0")
+}
