@@ -8,6 +8,9 @@ mod shared;
 // Reading chosen entities into the cache.
 mod warm_up;
 
+// What is counted, for the `metrics` facade.
+mod publish;
+
 use std::{
     fmt,
     sync::{Arc, PoisonError},

@@ -4,7 +4,11 @@
 //! what only the log may know goes there under the request's id. `HEAD` is handled as `GET`; axum leaves out the body and
 //! keeps its length.
 
-use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+};
 
 use axum::{
     Router,
@@ -18,11 +22,11 @@ use tidings::{Node, core::panic_text};
 use uuid::Uuid;
 
 use crate::{
-    AdminOptions, answer, audit,
+    AdminOptions, Metrics, Readiness, answer, audit,
     problem::{Kind, Problem},
     request::{decode, guard, query::Query, token, upload::Upload},
     resource::{
-        cache, health, metrics, root,
+        cache, health, root,
         rows::{self, Input},
         schema, status,
     },
@@ -69,6 +73,50 @@ pub fn router(node: Node, options: AdminOptions) -> Router {
         options,
     };
     Router::new().fallback(answer).with_state(Arc::new(api))
+}
+
+/// `/livez`, `/readyz` and `/metrics` alone, without a token and by whatever name a request comes: for a listener of
+/// their own, which may be there before its node is.
+///
+/// Give it the readiness and the metrics that the [`router`] has.
+pub fn status_router(node: Arc<OnceLock<Node>>, readiness: Readiness, metrics: Metrics) -> Router {
+    let pages = Pages {
+        node,
+        readiness,
+        metrics,
+    };
+    Router::new().fallback(page).with_state(pages)
+}
+
+/// What the pages of a status listener need.
+#[derive(Clone, Debug)]
+struct Pages {
+    node: Arc<OnceLock<Node>>,
+    readiness: Readiness,
+    metrics: Metrics,
+}
+
+async fn page(State(pages): State<Pages>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let node = pages.node.get();
+    let path = parts.uri.path();
+    let mut response = match (path.strip_suffix('/').unwrap_or(path), node) {
+        ("/livez" | "/readyz" | "/metrics", _) if !parts.method.is_safe() => {
+            Problem::method_not_allowed("GET, HEAD".to_owned()).into_response()
+        }
+        ("/livez", _) => health::live(),
+        ("/metrics", Some(node)) => health::metrics(node, &pages.metrics),
+        ("/readyz", node) | ("/metrics", node) => health::ready(node, &pages.readiness).await,
+        _ => Problem::not_found().into_response(),
+    };
+
+    let headers = response.headers_mut();
+    let name = node.and_then(|node| HeaderValue::from_str(node.id()).ok());
+    if let Some(name) = name {
+        headers.insert(NODE, name);
+    }
+    Upload::new(&parts.headers, body).end(headers).await;
+    response
 }
 
 /// What every request needs.
@@ -205,9 +253,9 @@ impl Api {
             }
             Resource::CacheEntry(key) => cache::show(node, key),
             Resource::Status => ok(&status::of(node).await),
-            Resource::Metrics => Ok(metrics::of(node)),
+            Resource::Metrics => Ok(health::metrics(node, &self.options.metrics)),
             Resource::Livez => Ok(health::live()),
-            Resource::Readyz => Ok(health::ready(node, &self.options.readiness).await),
+            Resource::Readyz => Ok(health::ready(Some(node), &self.options.readiness).await),
             Resource::Root => ok(&root::of(node, &self.routes, input.path)),
         }
     }

@@ -21,6 +21,8 @@
 // The order of these lines is the order of the layers, lowest first: a module imports from lines above it alone.
 // Why a program is not ready; knows nothing of requests.
 mod readiness;
+// What is counted, as text; knows nothing of requests.
+mod metrics;
 // What can be said about an API; knows nothing of requests.
 mod options;
 // Responses with a body; knows no resource.
@@ -41,7 +43,8 @@ mod resource;
 mod api;
 
 pub use self::{
-    api::router,
+    api::{router, status_router},
+    metrics::Metrics,
     options::AdminOptions,
     problem::malformed,
     readiness::{Readiness, Unready},

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::Readiness;
+use crate::{Metrics, Readiness};
 
 /// How an admin API behaves.
 ///
@@ -23,6 +23,7 @@ pub struct AdminOptions {
     pub(crate) hosts: Vec<String>,
     pub(crate) null_names: Vec<(String, String)>,
     pub(crate) readiness: Readiness,
+    pub(crate) metrics: Metrics,
 }
 
 impl AdminOptions {
@@ -35,6 +36,7 @@ impl AdminOptions {
             hosts: Vec::new(),
             null_names: Vec::new(),
             readiness: Readiness::new(),
+            metrics: Metrics::new(),
         }
     }
 
@@ -61,6 +63,12 @@ impl AdminOptions {
     /// What `/readyz` tells, besides the state of the database.
     pub fn readiness(mut self, readiness: Readiness) -> Self {
         self.readiness = readiness;
+        self
+    }
+
+    /// What `/metrics` tells.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
         self
     }
 
@@ -93,6 +101,7 @@ impl fmt::Debug for AdminOptions {
             .field("hosts", &self.hosts)
             .field("null_names", &self.null_names)
             .field("readiness", &self.readiness)
+            .field("metrics", &self.metrics)
             .finish()
     }
 }

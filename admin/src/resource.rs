@@ -10,7 +10,5 @@ pub(crate) mod root;
 pub(crate) mod schema;
 // `/status`.
 pub(crate) mod status;
-// `/metrics`; knows the figures of `/status`.
-pub(crate) mod metrics;
 // `/livez` and `/readyz`; knows whether `/status` finds the database.
 pub(crate) mod health;

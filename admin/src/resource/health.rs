@@ -1,4 +1,5 @@
-//! `/livez` and `/readyz`, for what watches over the program: they ask for no token and tell no more than a word.
+//! `/livez`, `/readyz` and `/metrics`, for what watches over the program. The first two ask for no token and tell no more
+//! than a word.
 
 use axum::response::Response;
 use http::StatusCode;
@@ -6,18 +7,28 @@ use serde_json::json;
 use tidings::Node;
 
 use super::status;
-use crate::{Readiness, answer};
+use crate::{Metrics, Readiness, Unready, answer};
+
+/// The version of the text format that metrics are rendered in.
+const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// That the program answers at all.
 pub(crate) fn live() -> Response {
     answer::json(StatusCode::OK, &json!({ "live": true }))
 }
 
-/// Whether requests should be sent here, or the reasons why not.
-pub(crate) async fn ready(node: &Node, readiness: &Readiness) -> Response {
+/// What is counted, as it is now.
+pub(crate) fn metrics(node: &Node, metrics: &Metrics) -> Response {
+    answer::with_type(StatusCode::OK, FORMAT, metrics.render(node))
+}
+
+/// Whether requests should be sent here, or the reasons why not. A program without a node is starting.
+pub(crate) async fn ready(node: Option<&Node>, readiness: &Readiness) -> Response {
     let mut reasons = readiness.reasons();
-    if status::database(node).await.is_none() {
-        reasons.push("database");
+    match node {
+        Some(node) if status::database(node).await.is_none() => reasons.push("database"),
+        None if reasons.is_empty() => reasons.push(Unready::Starting.as_str()),
+        Some(_) | None => {}
     }
     if reasons.is_empty() {
         answer::json(StatusCode::OK, &json!({ "ready": true }))

@@ -177,48 +177,6 @@ async fn the_status_tells_of_workers_database_and_cache() {
     assert!(status["cache"]["bytes"].as_u64() <= status["cache"]["capacity"].as_u64());
 }
 
-#[tokio::test]
-async fn the_metrics_are_those_of_the_node_alone() {
-    let (admin, idle) = (Admin::new().await, Admin::new().await);
-    assert!(!look_up(&admin, "k").await);
-    assert!(!look_up(&admin, "k").await);
-    let answer = admin.get("/metrics").await;
-    assert_eq!(answer.status, 200);
-    let content_type = answer.headers["content-type"].to_str().unwrap();
-    assert!(
-        content_type.starts_with("text/plain; version=0.0.4"),
-        "{content_type}"
-    );
-    let line = |text: &str, name: &str| {
-        let found = text
-            .lines()
-            .find(|line| line.starts_with(name))
-            .map(str::to_owned);
-        found.unwrap_or_else(|| panic!("{name} is not in {text}"))
-    };
-    let misses = line(&answer.text, "tidings_cache_misses_total{");
-    assert!(
-        misses.contains("node=\"node-1\"") && misses.ends_with(" 1"),
-        "{misses}"
-    );
-    let l2 = line(
-        &answer.text,
-        "tidings_cache_hits_total{node=\"node-1\",level=\"l2\"}",
-    );
-    assert!(l2.ends_with(" 1"), "{l2}");
-    line(&answer.text, "# TYPE tidings_cache_misses_total counter");
-    line(&answer.text, "# HELP tidings_cache_misses_total ");
-    line(
-        &answer.text,
-        "tidings_worker_cache_hits_total{node=\"node-1\",worker=\"1\",level=\"l1\"} 0",
-    );
-    let other = line(
-        &idle.get("/metrics").await.text,
-        "tidings_cache_misses_total{",
-    );
-    assert!(other.ends_with(" 0"), "{other}");
-}
-
 fn escape(text: &str) -> String {
     let bytes = text.bytes();
     bytes.map(|byte| format!("%{byte:02X}")).collect()

@@ -17,4 +17,5 @@ mod node;
 mod nonsense;
 mod races;
 mod refusals;
+mod scrape;
 mod sockets;

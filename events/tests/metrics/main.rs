@@ -20,7 +20,7 @@ struct Consumer {
 
 fn recorded(bus: &WorkerEvents) -> Recorder {
     let recorder = Recorder::default();
-    metrics::with_local_recorder(&recorder, || bus.record_metrics());
+    metrics::with_local_recorder(&recorder, || bus.publish_metrics());
     recorder
 }
 
@@ -71,19 +71,19 @@ fn what_a_bus_has_counted_is_recorded_under_its_names() {
     let recorder = recorded(&bus);
     for (name, meter) in [
         (
-            "tidings_events_posted{source=jobs,event=done}",
+            "tidings_events_posted_total{source=jobs,event=done}",
             Meter::Counter(5),
         ),
         (
-            "tidings_events_posted{source=jobs,event=quiet}",
+            "tidings_events_posted_total{source=jobs,event=quiet}",
             Meter::Counter(0),
         ),
         (
-            "tidings_events_missed{source=jobs,event=done,subscriber=few}",
+            "tidings_events_missed_total{source=jobs,event=done,subscriber=few}",
             Meter::Counter(3),
         ),
         (
-            "tidings_events_missed{source=jobs,event=done,subscriber=many}",
+            "tidings_events_missed_total{source=jobs,event=done,subscriber=many}",
             Meter::Counter(0),
         ),
         (
@@ -95,36 +95,83 @@ fn what_a_bus_has_counted_is_recorded_under_its_names() {
             Meter::Gauge(5.0),
         ),
         (
-            "tidings_events_handler_panics{handler=panics at 1,worker=}",
+            "tidings_events_handler_failures_total{handler=panics at 1,worker=,kind=panic}",
             Meter::Counter(1),
         ),
         (
-            "tidings_events_handler_errors{handler=panics at 1,worker=}",
+            "tidings_events_handler_failures_total{handler=panics at 1,worker=,kind=error}",
             Meter::Counter(0),
         ),
         (
-            "tidings_events_handler_errors{handler=fails from 3,worker=}",
+            "tidings_events_handler_failures_total{handler=fails from 3,worker=,kind=error}",
             Meter::Counter(2),
         ),
         (
-            "tidings_events_handler_panics{handler=counts,worker=1}",
+            "tidings_events_handler_failures_total{handler=counts,worker=1,kind=panic}",
             Meter::Counter(0),
         ),
         (
-            "tidings_events_mailbox_handled{worker=1}",
+            "tidings_events_mailbox_handled_total{worker=1}",
             Meter::Counter(1),
         ),
-        ("tidings_events_mailbox_missed{worker=1}", Meter::Counter(2)),
         (
-            "tidings_events_mailbox_dropped{worker=1}",
+            "tidings_events_mailbox_missed_total{worker=1}",
+            Meter::Counter(2),
+        ),
+        (
+            "tidings_events_mailbox_dropped_total{worker=1}",
             Meter::Counter(0),
         ),
         ("tidings_events_mailbox_depth{worker=1}", Meter::Gauge(2.0)),
         ("tidings_events_mailbox_depth{worker=0}", Meter::Gauge(0.0)),
-        ("tidings_events_refused", Meter::Counter(0)),
-        ("tidings_events_dropped", Meter::Counter(0)),
-        ("tidings_events_changes", Meter::Counter(0)),
-        ("tidings_events_sequencer_depth", Meter::Gauge(0.0)),
+        ("tidings_events_refused_total", Meter::Counter(0)),
+        ("tidings_events_dropped_total", Meter::Counter(0)),
+        ("tidings_events_changes_total", Meter::Counter(0)),
+        ("tidings_events_changes_waiting", Meter::Gauge(0.0)),
+    ] {
+        assert_eq!(recorder.meter(name), meter, "{name}");
+    }
+}
+
+/// Two series of one name and the same labels would be one whose value is that of either.
+#[test]
+fn what_shares_a_name_is_counted_together() {
+    let bus = WorkerEvents::builder().build().unwrap();
+    let notes = bus.declare::<Note>("jobs", "done").unwrap();
+    for bound in [1, 2] {
+        bus.on("jobs", "done")
+            .named("picky")
+            .register(move |note: &Note| match note.0 < bound {
+                true => Ok(()),
+                false => Err("on purpose"),
+            })
+            .unwrap()
+            .keep();
+    }
+    let options = || {
+        SubscribeOptions::new()
+            .overflow(Overflow::DropNewest)
+            .named("queue")
+    };
+    let _one = bus.subscribe::<Note>("jobs", "done", options().capacity(1));
+    let _two = bus.subscribe::<Note>("jobs", "done", options().capacity(2));
+    for note in 0..3 {
+        notes.post(Note(note)).unwrap();
+    }
+    let recorder = recorded(&bus);
+    for (name, meter) in [
+        (
+            "tidings_events_handler_failures_total{handler=picky,worker=,kind=error}",
+            Meter::Counter(3),
+        ),
+        (
+            "tidings_events_missed_total{source=jobs,event=done,subscriber=queue}",
+            Meter::Counter(3),
+        ),
+        (
+            "tidings_events_queue_depth{source=jobs,event=done,subscriber=queue}",
+            Meter::Gauge(3.0),
+        ),
     ] {
         assert_eq!(recorder.meter(name), meter, "{name}");
     }
@@ -151,13 +198,13 @@ fn refusals_and_changes_are_recorded() {
     let second = consumers.enqueue(change("b"), cause);
     let recorder = recorded(&bus);
     for (name, meter) in [
-        ("tidings_events_refused", Meter::Counter(1)),
-        ("tidings_events_changes", Meter::Counter(2)),
-        ("tidings_events_sequencer_depth", Meter::Gauge(2.0)),
+        ("tidings_events_refused_total", Meter::Counter(1)),
+        ("tidings_events_changes_total", Meter::Counter(2)),
+        ("tidings_events_changes_waiting", Meter::Gauge(2.0)),
     ] {
         assert_eq!(recorder.meter(name), meter, "{name}");
     }
     drop((first.dispatch(), second.dispatch()));
-    let depth = recorded(&bus).meter("tidings_events_sequencer_depth");
+    let depth = recorded(&bus).meter("tidings_events_changes_waiting");
     assert_eq!(depth, Meter::Gauge(0.0));
 }
