@@ -4,6 +4,7 @@
 //! relations that a gateway lacks. Nothing of the API is written for either.
 
 mod browsers;
+mod bytes;
 mod cache;
 mod entities;
 mod given;
@@ -12,6 +13,7 @@ mod health;
 mod items;
 mod kinds;
 mod lists;
+mod nearly;
 mod nested;
 mod node;
 mod nonsense;
