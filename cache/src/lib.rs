@@ -139,7 +139,7 @@ pub use self::{
     level1::{table::Attach, thread::ThreadGuard},
     level2::stored::Cacheable,
     options::{call::GetOptions, policy::Policy, settings::CacheSettings, terms::LONGEST_DURATION},
-    stats::{CacheStats, Distribution, ThreadStats},
+    stats::{CacheStats, ThreadStats},
 };
 
 /// For the random checker, in a build with `--cfg tidings_faults`.

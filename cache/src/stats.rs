@@ -1,7 +1,7 @@
 //! Counters. Hits are counted by each attached thread for itself, without a write that another core could see
 //! before it asks; everything rarer is counted in one place.
 
-use std::time::Duration;
+use tidings_core::meter::{Distribution, Histogram};
 
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 
@@ -13,8 +13,6 @@ macro_rules! counters {
             $(pub(crate) $name: Counter,)*
             pub(crate) load_time: Histogram,
             pub(crate) age: Histogram,
-            /// How much of `age` the `metrics` facade has been told.
-            age_published: Mutex<[u64; Distribution::BUCKETS]>,
         }
 
         /// What a cache has done since it was built. A snapshot: counts that belong together may be a call apart.
@@ -59,26 +57,13 @@ macro_rules! counters {
                     misses: hits.misses,
                     l1_bytes: hits.l1_bytes,
                     $($name: self.$name.get(),)*
-                    load_time: self.load_time.snapshot(),
-                    age_at_hit: self.age.snapshot(),
+                    load_time: self.load_time.seen(),
+                    age_at_hit: self.age.seen(),
                     ..CacheStats::default()
                 }
             }
         }
 
-        impl CacheStats {
-            /// Each count that only grows, with its name.
-            #[must_use]
-            pub fn counters(&self) -> Vec<(&'static str, u64)> {
-                vec![
-                    ("l1_hits", self.l1_hits),
-                    ("l2_hits", self.l2_hits),
-                    ("absence_hits", self.absence_hits),
-                    ("misses", self.misses),
-                    $((stringify!($name), self.$name),)*
-                ]
-            }
-        }
     };
 }
 
@@ -116,8 +101,10 @@ counters! {
     uncached,
     /// Entries that L2 gave up for want of room.
     evicted_for_space,
-    /// Entries that left L2 because they were invalidated.
+    /// Entries that left L2 because they, or a tag of theirs, were invalidated.
     evicted_by_invalidation,
+    /// Entries that left L2 in a purge.
+    evicted_by_purge,
     /// Entries that left L2 because they had expired.
     evicted_by_expiry,
     /// Keys that were invalidated.
@@ -336,106 +323,9 @@ impl Threads {
     }
 }
 
-/// Durations by powers of two of a microsecond.
-#[derive(Debug, Default)]
-pub(crate) struct Histogram {
-    buckets: [Counter; Distribution::BUCKETS],
-    nanoseconds: Counter,
-}
-
-impl Counters {
-    /// The ages at hits since the last call, each bucket's by its upper end, and how many hits those were.
-    pub(crate) fn unpublished_ages(&self) -> Vec<(Duration, usize)> {
-        let mut published = self.age_published.lock();
-        let seen = self.age.snapshot().buckets;
-        let before = std::mem::replace(&mut *published, seen);
-        let ages = seen.iter().zip(before).enumerate();
-        let new = ages.map(|(bucket, (seen, before))| {
-            let hits = usize::try_from(seen - before).unwrap_or(usize::MAX);
-            (Distribution::upper_end(bucket), hits)
-        });
-        new.filter(|(_, hits)| *hits > 0).collect()
-    }
-}
-
-impl Histogram {
-    pub(crate) fn record(&self, duration: Duration) {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let bucket = (u64::BITS - micros.leading_zeros()) as usize;
-        self.buckets[bucket.min(Distribution::BUCKETS - 1)].add(1);
-        self.nanoseconds
-            .add(usize::try_from(duration.as_nanos()).unwrap_or(usize::MAX));
-    }
-
-    fn snapshot(&self) -> Distribution {
-        Distribution {
-            buckets: std::array::from_fn(|index| self.buckets[index].get()),
-            sum: Duration::from_nanos(self.nanoseconds.get()),
-        }
-    }
-}
-
-/// How often durations of each size were seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Distribution {
-    /// The first counts what took less than one microsecond, the next less than two, then four, and so on; the last
-    /// counts everything longer.
-    pub buckets: [u64; Distribution::BUCKETS],
-    /// All of them together.
-    pub sum: Duration,
-}
-
-impl Distribution {
-    /// How many buckets there are: the last but one ends at some nine minutes.
-    pub const BUCKETS: usize = 31;
-
-    fn upper_end(bucket: usize) -> Duration {
-        Duration::from_micros(1 << bucket)
-    }
-
-    /// How many durations were seen.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
-
-    /// A duration that the given share of all seen did not exceed, up to a factor of two; `None` if none was seen.
-    #[must_use]
-    pub fn quantile(&self, share: f64) -> Option<Duration> {
-        let rank = (self.count() as f64 * share.clamp(0.0, 1.0))
-            .ceil()
-            .max(1.0) as u64;
-        let mut seen = 0;
-        for (bucket, count) in self.buckets.iter().enumerate() {
-            seen += count;
-            if seen >= rank {
-                return Some(Self::upper_end(bucket));
-            }
-        }
-        None
-    }
-}
-
 #[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_distribution_tells_its_quantiles() {
-        let histogram = Histogram::default();
-        assert_eq!(histogram.snapshot().quantile(0.5), None);
-        for micros in [0, 1, 3, 3, 1000] {
-            histogram.record(Duration::from_micros(micros));
-        }
-        histogram.record(Duration::MAX);
-        let seen = histogram.snapshot();
-        assert_eq!(seen.count(), 6);
-        assert_eq!(seen.buckets[..3], [1, 1, 2]);
-        assert_eq!(seen.buckets[30], 1);
-        assert_eq!(seen.quantile(0.0), Some(Duration::from_micros(1)));
-        assert_eq!(seen.quantile(0.5), Some(Duration::from_micros(4)));
-        assert_eq!(seen.quantile(0.8), Some(Duration::from_micros(1024)));
-    }
 
     #[test]
     fn what_an_ended_thread_counted_stays_in_the_total() {

@@ -107,6 +107,61 @@ async fn a_scrape_tells_of_its_node_alone() {
     }
 }
 
+/// What `promtool check metrics` would complain of, and labels whose values come from chance.
+#[tokio::test]
+async fn names_have_units_and_help_and_no_label_is_random() {
+    let admin = Admin::new().await;
+    look_up(&admin, "k").await;
+    admin.shop("a").await;
+    admin.delete("/cache").await.no_content();
+    let families = scrape(&admin).await;
+    for (name, family) in &families {
+        assert!(!family.help.is_empty(), "{name} has no help");
+        assert!(
+            name.starts_with("tidings_") || name.starts_with("process_"),
+            "{name}"
+        );
+        let is_total = name.ends_with("_total");
+        match family.family_type {
+            PrometheusType::Counter => assert!(is_total, "{name} is a counter"),
+            PrometheusType::Gauge => assert!(!is_total, "{name} is a gauge"),
+            PrometheusType::Histogram => assert!(name.ends_with("_seconds"), "{name}"),
+            ref other => panic!("{name} is {other:?}"),
+        }
+        for sample in family.iter_samples() {
+            let labels = sample.get_labelset().unwrap();
+            for (label, value) in labels.iter() {
+                assert_ne!(value, NODE_ID, "{name} {label}");
+                assert!(
+                    uuid::Uuid::try_parse(value).is_err(),
+                    "{name} {label}={value}"
+                );
+            }
+        }
+    }
+    for cause in ["invalidated", "expired", "space", "purged"] {
+        let labels = [("cache", "default"), ("cause", cause)];
+        let purged = f64::from(u8::from(cause == "purged"));
+        assert_eq!(
+            value(&families, "tidings_cache_evictions_total", &labels),
+            purged,
+            "{cause}"
+        );
+    }
+    let cache = [("cache", "default")];
+    assert_eq!(value(&families, "tidings_cache_loads_total", &cache), 1.0);
+    assert_eq!(value(&families, "tidings_cache_load_seconds", &cache), 1.0);
+    let PrometheusValue::Histogram(took) = &families["tidings_cache_load_seconds"]
+        .iter_samples()
+        .next()
+        .unwrap()
+        .value
+    else {
+        panic!("not a histogram");
+    };
+    assert!(took.buckets.len() > 10 && took.sum.is_some(), "{took:?}");
+}
+
 #[tokio::test]
 async fn what_a_program_adds_is_told_with_the_rest() {
     let publish = || {

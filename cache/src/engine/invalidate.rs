@@ -182,7 +182,7 @@ impl Engine {
 
         let counters = &self.named.counters;
         counters.purges.add(1);
-        counters.evicted_by_invalidation.add(gone.len());
+        counters.evicted_by_purge.add(gone.len());
         self.node.forget_tags(&gone);
         number
     }

@@ -17,7 +17,6 @@ use crate::{
         zone::{Level2, Removed},
     },
     options::{call::GetOptions, settings::CacheSettings, terms::Terms},
-    outside,
     stats::Counters,
     sync::{Arc, AtomicU64, Executor, Mutex, Ordering},
 };
@@ -195,13 +194,9 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Counts how long a load took, also in the recorder that is installed where it ran.
+    /// Counts how long a load took.
     pub(crate) fn record_load(&self, took: Duration) {
         self.named.counters.load_time.record(took);
-        let name = Arc::clone(&self.named.name);
-        outside::log(|| {
-            metrics::histogram!("tidings_cache_load_seconds", "cache" => name).record(took);
-        });
     }
 
     /// Returns the terms of a call: its own options over the cache's over the default.
