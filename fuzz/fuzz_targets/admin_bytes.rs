@@ -9,8 +9,10 @@ use std::sync::OnceLock;
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};
 
+#[expect(dead_code, reason = "the API's tests use more of it")]
 #[path = "../../admin/tests/admin/bytes.rs"]
 mod bytes;
+#[expect(dead_code, reason = "the API's tests use more of it")]
 #[path = "../../admin/tests/admin/entities.rs"]
 mod entities;
 
