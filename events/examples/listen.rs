@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use serde::Serialize;
-use tidings_events::{Heard, Overflow, SubscribeOptions, WorkerEvents};
+use tidings_events::{Overflow, SubscribeOptions, WorkerEvents};
 
 #[derive(Serialize)]
 struct Reloaded {
@@ -53,9 +53,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("{:?}", bus.shutdown(Duration::from_secs(1)).await);
     while let Some(heard) = queue.recv().await {
-        match heard {
-            Heard::Event(event) => println!("queue: {}", event.revision),
-            Heard::Gap(gap) => println!("queue: missed {}", gap.missed),
+        match heard.into_result() {
+            Ok(event) => println!("queue: {}", event.revision),
+            Err(gap) => println!("queue: missed {}", gap.missed),
         }
     }
     worker.join().expect("the worker does not panic");

@@ -1,8 +1,5 @@
 //! One channel: how a post goes, and the handle that users post through. Knows no bus, only what its channels share.
 
-/// Measures payloads where a limit is set.
-pub(crate) mod limit;
-
 /// Who listens to a channel, and the route made of it.
 pub(crate) mod core;
 

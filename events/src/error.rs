@@ -63,7 +63,10 @@ pub enum DeclareError {
 #[non_exhaustive]
 pub enum RegisterError {
     /// No such channel was declared.
-    #[error("no channel ({source_name:?}, {event:?}) was declared{}", hint(near))]
+    #[error(
+        "cannot listen to ({source_name:?}, {event:?}): no such channel was declared{}",
+        hint(near)
+    )]
     UnknownChannel {
         /// The source asked for.
         source_name: String,
@@ -74,7 +77,7 @@ pub enum RegisterError {
     },
     /// The channel carries another type.
     #[error(
-        "channel ({source_name:?}, {event:?}) carries {declared}, but the handler takes {asked}"
+        "cannot listen to ({source_name:?}, {event:?}) for {asked}: the channel carries {declared}"
     )]
     OtherType {
         /// The channel's source.
@@ -88,8 +91,8 @@ pub enum RegisterError {
     },
     /// A typed handler asked for a wildcard.
     #[error(
-        "a handler of {asked} cannot listen to ({source_name:?}, {event:?}): wildcards take the dynamic form, \
-         see register_dynamic"
+        "cannot listen to ({source_name:?}, {event:?}) for {asked}: wildcards take the dynamic form, see \
+         register_dynamic"
     )]
     TypedWildcard {
         /// The source asked for.
@@ -100,7 +103,7 @@ pub enum RegisterError {
         asked: &'static str,
     },
     /// The names can match no channel, now or later.
-    #[error("({source_name:?}, {event:?}) can hear nothing: {reason}")]
+    #[error("cannot listen to ({source_name:?}, {event:?}): {reason}")]
     HearsNothing {
         /// The source asked for.
         source_name: String,
@@ -109,17 +112,15 @@ pub enum RegisterError {
         /// Why.
         reason: &'static str,
     },
-    /// A wildcard in the place of the source asks for all events: `("*", "*")`.
+    /// An option lies outside its range.
     #[error(
-        "(\"*\", {event:?}) cannot be listened to: name the source, or use (\"*\", \"*\") for everything"
+        "cannot listen to ({source_name:?}, {event:?}): {option} must be from {least} to {most}, got {value}"
     )]
-    SourceMissing {
+    OutOfRange {
+        /// The source asked for.
+        source_name: String,
         /// The event asked for.
         event: String,
-    },
-    /// An option lies outside its range.
-    #[error("{option} is {value}; it must be from {least} to {most}")]
-    OutOfRange {
         /// The option.
         option: &'static str,
         /// What was asked for.
@@ -131,12 +132,23 @@ pub enum RegisterError {
     },
     /// An async handler was registered where no tokio runtime is to be found.
     #[error(
-        "an async handler needs a tokio runtime: register it inside one, or give the bus a handle"
+        "cannot listen to ({source_name:?}, {event:?}): an async handler needs an executor: register it inside a \
+         tokio runtime, or name one when the bus is built"
     )]
-    NoRuntime,
+    NoRuntime {
+        /// The source asked for.
+        source_name: String,
+        /// The event asked for.
+        event: String,
+    },
     /// The bus was shut down.
-    #[error("the bus was shut down")]
-    Closed,
+    #[error("cannot listen to ({source_name:?}, {event:?}): the bus was shut down")]
+    Closed {
+        /// The source asked for.
+        source_name: String,
+        /// The event asked for.
+        event: String,
+    },
 }
 
 /// A worker could not be attached.
@@ -144,7 +156,7 @@ pub enum RegisterError {
 #[non_exhaustive]
 pub enum AttachError {
     /// The bus was built for fewer workers.
-    #[error("there is no worker {index}: the bus was built for {workers}")]
+    #[error("cannot attach worker {index}: the bus was built for {workers} workers")]
     NoSuchWorker {
         /// The index asked for.
         index: usize,
@@ -152,14 +164,17 @@ pub enum AttachError {
         workers: usize,
     },
     /// Another thread has this place.
-    #[error("worker {index} is attached to a thread already")]
+    #[error("cannot attach worker {index}: another thread has its place")]
     Taken {
         /// The index asked for.
         index: usize,
     },
     /// The bus was shut down.
-    #[error("the bus was shut down")]
-    Closed,
+    #[error("cannot attach worker {index}: the bus was shut down")]
+    Closed {
+        /// The index asked for.
+        index: usize,
+    },
 }
 
 /// Why a post was refused. No one heard of the event.
@@ -240,23 +255,42 @@ pub enum Refusal {
     CrudTarget,
 }
 
-/// A post was refused; the event comes back.
+/// A post was refused; the payload comes back.
+///
+/// Its text names the channel; the [`Refusal`] is its `source`.
 pub struct PostError<T> {
-    /// The event, untouched.
-    pub event: T,
+    /// The payload, untouched.
+    pub payload: T,
     /// Why.
     pub refusal: Refusal,
+    /// The channel, as in `("jobs", "done")`.
+    channel: Box<str>,
 }
 
 impl<T> PostError<T> {
-    pub(crate) fn new(event: T, refusal: Refusal) -> Self {
-        Self { event, refusal }
+    #[cold]
+    pub(crate) fn new(payload: T, refusal: Refusal, source: &str, event: &str) -> Self {
+        Self {
+            payload,
+            refusal,
+            channel: format!("({source:?}, {event:?})").into(),
+        }
+    }
+
+    /// Returns the same with another payload in its place.
+    pub(crate) fn with<U>(self, payload: impl FnOnce(T) -> U) -> PostError<U> {
+        PostError {
+            payload: payload(self.payload),
+            refusal: self.refusal,
+            channel: self.channel,
+        }
     }
 }
 
 impl<T> fmt::Debug for PostError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostError")
+            .field("channel", &self.channel)
             .field("refusal", &self.refusal)
             .finish_non_exhaustive()
     }
@@ -264,12 +298,12 @@ impl<T> fmt::Debug for PostError<T> {
 
 impl<T> fmt::Display for PostError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the event was not posted: {}", self.refusal)
+        write!(f, "cannot post to {}", self.channel)
     }
 }
 
-impl<T> std::error::Error for PostError<T> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl<T> Error for PostError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.refusal)
     }
 }

@@ -3,17 +3,23 @@
 /// Names of channels, and patterns over them.
 pub(crate) mod name;
 
+/// Measures payloads where a limit is set.
+pub(crate) mod limit;
+
+/// What a channel can carry.
+pub(crate) mod payload;
+
 /// What every event knows of its channel.
 pub(crate) mod info;
 
 /// The report of events that were missed.
 pub(crate) mod gap;
 
+/// An event, or a gap in its place.
+pub(crate) mod heard;
+
 /// Which events led to this one.
 pub(crate) mod trail;
-
-/// What a channel can carry.
-pub(crate) mod payload;
 
 /// Which handlers are not done with an event yet.
 pub(crate) mod completion;
@@ -23,6 +29,9 @@ pub(crate) mod posted;
 
 /// The form in which wildcard handlers see an event.
 pub(crate) mod dynamic;
+
+/// Names for what was given none.
+pub(crate) mod label;
 
 /// What is known of a handler: name, state, counts.
 pub(crate) mod handler;

@@ -21,7 +21,7 @@ use shuttle::{
 use tidings_core::{Cause, CrudEvent, Entity, Origin, clock::ManualClock};
 
 use crate::{
-    Channel, Heard, Overflow, SubscribeOptions, WorkerEvents,
+    Channel, Overflow, SubscribeOptions, WorkerEvents,
     faults::{self, Step},
 };
 
@@ -275,12 +275,15 @@ fn a_reader_gets_or_misses_every_event(overflow: Overflow) {
     });
     let mut place = 0;
     while place < 4 {
-        match block_on(reader.recv()).expect("the bus is open") {
-            Heard::Event(note) => {
+        match block_on(reader.recv())
+            .expect("the bus is open")
+            .into_result()
+        {
+            Ok(note) => {
                 assert_eq!(note.0, place, "in its place");
                 place += 1;
             }
-            Heard::Gap(gap) => place += gap.missed,
+            Err(gap) => place += gap.missed,
         }
     }
     poster.join().expect("no panic");
@@ -308,7 +311,7 @@ fn a_poster_waits_for_room() {
         }
     });
     for number in 0..3 {
-        let heard = block_on(reader.recv()).and_then(Heard::event);
+        let heard = block_on(reader.recv()).and_then(|heard| heard.into_result().ok());
         assert_eq!(heard.map(|note| note.0), Some(number));
     }
     poster.join().expect("no panic");
@@ -351,7 +354,7 @@ fn a_lone_log_is_left_for_company() {
     other.join().expect("no panic");
     let mut received = 0;
     while let Ok(heard) = reader.try_recv() {
-        assert!(heard.event().is_some(), "there is room for all");
+        assert!(heard.into_result().is_ok(), "there is room for all");
         received += 1;
     }
     assert_eq!(received, 4);

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_core::clock::Clock;
-use tokio::runtime::Handle;
+use tidings_core::{clock::Clock, spawn::Spawn};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -12,6 +11,7 @@ pub(crate) struct Settings {
     pub(crate) max_payload: Option<usize>,
     pub(crate) max_depth: u32,
     pub(crate) shards: usize,
-    pub(crate) runtime: Option<Handle>,
+    /// Runs async handlers; none for the runtime in which each is registered.
+    pub(crate) executor: Option<Arc<dyn Spawn>>,
     pub(crate) clock: Arc<dyn Clock>,
 }

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use tidings_events::{Channel, Heard, SubscribeOptions, Subscriber, WorkerEvents};
+use tidings_events::{Channel, SubscribeOptions, Subscriber, WorkerEvents};
 
 use super::Change;
 use crate::harness::{Bench, BenchError, Contestant, Sample, Turn};
@@ -189,8 +189,10 @@ impl Fan for Ours {
     }
     fn take(queue: &mut Self::Queue) -> Option<u64> {
         match queue.try_recv() {
-            Ok(Heard::Event(change)) => Some(change.number),
-            Ok(Heard::Gap(gap)) => panic!("{gap:?}"),
+            Ok(heard) => match heard.into_result() {
+                Ok(change) => Some(change.number),
+                Err(gap) => panic!("{gap}"),
+            },
             Err(_) => None,
         }
     }

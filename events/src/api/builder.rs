@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use tidings_core::clock::{Clock, SystemClock};
+use tidings_core::{
+    clock::{Clock, SystemClock},
+    spawn::{Spawn, TokioSpawn},
+};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -27,7 +30,7 @@ pub struct WorkerEventsBuilder {
     max_payload: Option<usize>,
     max_depth: usize,
     clock: Option<Arc<dyn Clock>>,
-    runtime: Option<Handle>,
+    executor: Option<Arc<dyn Spawn>>,
 }
 
 impl WorkerEvents {
@@ -45,7 +48,7 @@ impl WorkerEventsBuilder {
             max_payload: None,
             max_depth: 16,
             clock: None,
-            runtime: None,
+            executor: None,
         }
     }
 
@@ -89,8 +92,13 @@ impl WorkerEventsBuilder {
     }
 
     /// Sets the tokio runtime that runs async handlers; by default the one in which each is registered.
-    pub fn runtime(mut self, runtime: Handle) -> Self {
-        self.runtime = Some(runtime);
+    pub fn runtime(self, runtime: Handle) -> Self {
+        self.executor(Arc::new(TokioSpawn::new(runtime)))
+    }
+
+    /// Sets the executor that runs async handlers, tokio or not.
+    pub fn executor(mut self, executor: Arc<dyn Spawn>) -> Self {
+        self.executor = Some(executor);
         self
     }
 
@@ -116,7 +124,7 @@ impl WorkerEventsBuilder {
             mailbox_capacity: self.mailbox_capacity,
             max_payload: self.max_payload,
             max_depth: u32::try_from(self.max_depth).unwrap_or(u32::MAX),
-            runtime: self.runtime,
+            executor: self.executor,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             shards: sync::shards(),
         };

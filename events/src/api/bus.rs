@@ -26,7 +26,11 @@ use crate::{
         queue::{blocking::BlockingSubscriber, options::SubscribeOptions, subscriber::Subscriber},
     },
     error::{PostError, RegisterError},
-    event::{handler::HandlerInfo, name::Pattern, payload::Event},
+    event::{
+        handler::HandlerInfo,
+        name::{ANY, Pattern},
+        payload::Event,
+    },
     hub::Hub,
     route::registry::{Change, Dynamic, Interest},
     sync::Mutex,
@@ -112,7 +116,7 @@ impl WorkerEvents {
             Ok(channel) => ChannelCore::post(&channel, payload),
             Err(refusal) => {
                 self.inner.hub.count_refusal();
-                Err(PostError::new(payload, refusal))
+                Err(PostError::new(payload, refusal, source, event))
             }
         }
     }
@@ -128,7 +132,7 @@ impl WorkerEvents {
         event: &str,
         options: SubscribeOptions,
     ) -> Result<Subscriber<T>, RegisterError> {
-        options.check()?;
+        options.check(source, event)?;
         let (pattern, channel) = self.resolve_typed::<T>(source, event)?;
         Ok(channel.subscribe(pattern.operation(), &options))
     }
@@ -144,7 +148,7 @@ impl WorkerEvents {
         event: &str,
         options: SubscribeOptions,
     ) -> Result<BlockingSubscriber<T>, RegisterError> {
-        options.check()?;
+        options.check(source, event)?;
         let (pattern, channel) = self.resolve_typed::<T>(source, event)?;
         Ok(channel.subscribe_blocking(pattern.operation(), &options))
     }
@@ -156,7 +160,7 @@ impl WorkerEvents {
     ///
     /// The capacity is out of range.
     pub fn feed(&self, capacity: usize) -> Result<LiveFeed, RegisterError> {
-        SubscribeOptions::new().capacity(capacity).check()?;
+        SubscribeOptions::new().capacity(capacity).check(ANY, ANY)?;
         let (feed, new) = self.inner.hub.open_feed(capacity);
         if new {
             self.inner.invalidate(&Pattern::Everything);

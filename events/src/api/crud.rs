@@ -5,7 +5,7 @@ use std::{fmt, mem, sync::Arc};
 use tidings_core::{Cause, CrudEvent, Entity};
 
 use crate::{
-    channel::{core::ChannelCore, handle::Channel, limit},
+    channel::{core::ChannelCore, handle::Channel},
     delivery::{
         handled::Delivery,
         sequencer::{MAX_CHANGES, Unqueued},
@@ -13,6 +13,7 @@ use crate::{
     error::Refusal,
     event::{
         completion::Completion,
+        limit,
         posted::{Extra, Posted},
     },
     hub::Hub,

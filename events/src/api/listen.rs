@@ -4,8 +4,9 @@
 pub(crate) mod tasks; // layers: the last way to end a `Listen`
 
 use std::{
-    any::{Any, type_name},
+    any::Any,
     fmt,
+    panic::Location,
     sync::{Arc, Weak},
 };
 
@@ -21,6 +22,7 @@ use crate::{
     event::{
         dynamic::DynamicEvent,
         handler::{Entry, HandlerInfo, Mortal, Outcome, OwnerGone},
+        label,
         name::Pattern,
         payload::Event,
     },
@@ -55,6 +57,7 @@ impl WorkerEvents {
     /// # Errors
     ///
     /// The channel is unknown (declare it first), or carries another type, or is a wildcard.
+    #[track_caller]
     pub fn register<T: Event, R: Outcome>(
         &self,
         handler: impl Fn(&T) -> R + Send + Sync + 'static,
@@ -70,6 +73,7 @@ impl WorkerEvents {
     /// # Errors
     ///
     /// The channel is unknown and no wildcard.
+    #[track_caller]
     pub fn register_dynamic<R: Outcome>(
         &self,
         handler: impl Fn(&DynamicEvent<'_>) -> R + Send + Sync + 'static,
@@ -97,7 +101,8 @@ impl<'a> Listen<'a> {
         self
     }
 
-    /// Names the handler in logs, spans and statistics; by default by the type name of its closure.
+    /// Names the handler in logs, spans and statistics; by default by the function and the line that
+    /// register it.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -116,6 +121,7 @@ impl<'a> Listen<'a> {
     /// # Errors
     ///
     /// A channel is unknown, carries another type, or is a wildcard.
+    #[track_caller]
     pub fn register<T: Event, R: Outcome>(
         self,
         handler: impl Fn(&T) -> R + Send + Sync + 'static,
@@ -126,7 +132,7 @@ impl<'a> Listen<'a> {
             .map(|(source, event)| self.bus.resolve_typed::<T>(source, event))
             .collect::<Result<Vec<_>, _>>()?;
         let info = self.info(
-            type_name_of(&handler),
+            label::of_handler(&handler, Location::caller()),
             resolved
                 .iter()
                 .map(|(pattern, _)| pattern.clone())
@@ -171,6 +177,7 @@ impl<'a> Listen<'a> {
     /// # Errors
     ///
     /// A channel that is no wildcard is unknown.
+    #[track_caller]
     pub fn register_dynamic<R: Outcome>(
         self,
         handler: impl Fn(&DynamicEvent<'_>) -> R + Send + Sync + 'static,
@@ -180,7 +187,10 @@ impl<'a> Listen<'a> {
             .iter()
             .map(|(source, event)| self.bus.resolve_dynamic(source, event))
             .collect::<Result<Vec<_>, _>>()?;
-        let info = self.info(type_name_of(&handler), patterns.clone().into());
+        let info = self.info(
+            label::of_handler(&handler, Location::caller()),
+            patterns.clone().into(),
+        );
         let removal = Removal::new(self.bus, &info, self.owner.clone());
         let call = move |event: &DynamicEvent<'_>| {
             let _owner = removal.owner()?;
@@ -198,8 +208,8 @@ impl<'a> Listen<'a> {
         }))
     }
 
-    fn info(&self, type_name: &str, patterns: Box<[Pattern]>) -> Arc<HandlerInfo> {
-        let name = self.name.as_deref().unwrap_or(type_name).into();
+    fn info(&self, label: String, patterns: Box<[Pattern]>) -> Arc<HandlerInfo> {
+        let name = self.name.clone().unwrap_or(label).into();
         Arc::new(HandlerInfo::new(name, patterns, Hub::next_serial()))
     }
 }
@@ -293,8 +303,4 @@ impl Removal {
             },
         }
     }
-}
-
-pub(crate) fn type_name_of<F>(_: &F) -> &'static str {
-    type_name::<F>()
 }

@@ -44,7 +44,7 @@ impl WorkerEvents {
     /// There is no such worker, another thread has the place, or the bus was shut down.
     pub fn attach_worker(&self, index: usize) -> Result<LocalWorkerEvents, AttachError> {
         if self.hub().is_closed() {
-            return Err(AttachError::Closed);
+            return Err(AttachError::Closed { index });
         }
         let Some(mailbox) = self.hub().mailboxes().get(index) else {
             return Err(AttachError::NoSuchWorker {
@@ -86,6 +86,7 @@ impl LocalWorkerEvents {
     /// # Errors
     ///
     /// The channel is unknown (declare it first), or carries another type, or is a wildcard.
+    #[track_caller]
     pub fn register<T: Event, R: Outcome>(
         &self,
         handler: impl Fn(&T) -> R + 'static,
@@ -101,6 +102,7 @@ impl LocalWorkerEvents {
     /// # Errors
     ///
     /// The channel is unknown and no wildcard.
+    #[track_caller]
     pub fn register_dynamic<R: Outcome>(
         &self,
         handler: impl Fn(&DynamicEvent<'_>) -> R + 'static,

@@ -171,6 +171,18 @@ impl<T: Event> ChannelCore<T> {
         self.outlets.lock().all()
     }
 
+    /// Returns how many listeners a post made now would reach.
+    pub(crate) fn receivers(&self) -> usize {
+        let route = self.make_route();
+        let narrow = route.by_operation.iter().map(|handlers| handlers.len());
+        let queues = route.outlets.iter().map(|outlet| outlet.receivers());
+        route.inline.len()
+            + narrow.sum::<usize>()
+            + route.workers.len()
+            + queues.sum::<usize>()
+            + route.feed.map_or(0, |feed| feed.receivers())
+    }
+
     /// Runs `body` with the route of this thread.
     #[inline]
     pub(super) fn enter<R>(

@@ -11,6 +11,7 @@ use crate::{
     },
     error::Refusal,
     event::{
+        dynamic::Shared,
         info::ChannelInfo,
         payload::Event,
         posted::{Extra, Meta, Posted, Stored},
@@ -107,7 +108,7 @@ impl<T: Event> ChannelCore<T> {
             let scene = Scene {
                 info: &self.info,
                 operation: meta.operation,
-                body: event.stored(),
+                body: &Shared(&**event),
             };
             // The thread that dispatches a change need not be the one that posted it.
             run::inside(meta.span(), || {

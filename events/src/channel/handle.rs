@@ -62,10 +62,9 @@ impl<T: Event> Channel<T> {
         ChannelCore::post_async(&self.core, event, deadline).await
     }
 
-    /// Does the same on plain threads: blocks until there is room. The deadline is on the bus's clock, whose wake-ups
-    /// come from elsewhere: with the system's clock that needs a tokio runtime entered on this thread.
+    /// Does the same on plain threads, with or without a runtime: blocks until there is room.
     ///
-    /// On a worker's thread or inside a handler it does not wait: that would block those who make room.
+    /// On a worker's thread or inside a handler it does not wait: that would block the handlers that make room.
     ///
     /// # Errors
     ///
@@ -101,6 +100,13 @@ impl<T: Event> Channel<T> {
         window: Duration,
     ) -> Result<UniquePost, PostError<T>> {
         ChannelCore::post_unique(&self.core, event, key, window)
+    }
+
+    /// Returns how many listeners a post made now would reach: handlers, workers, queues and feeds. For payloads that
+    /// are not worth making for no one; costs a walk over all of them.
+    #[must_use]
+    pub fn receiver_count(&self) -> usize {
+        self.core.receivers()
     }
 
     /// Returns the source of the channel, as in `"crud"`.

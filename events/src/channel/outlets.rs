@@ -1,9 +1,6 @@
 //! Subscribing and unsubscribing: the queues of a channel.
 
-use std::{
-    any::type_name,
-    sync::{Arc, Weak},
-};
+use std::sync::{Arc, Weak};
 
 use tidings_core::Operation;
 
@@ -17,7 +14,7 @@ use crate::{
         outlet::{Outlet, OutletOwner},
         subscriber::{Queue, Subscriber},
     },
-    event::payload::Event,
+    event::{label, payload::Event},
     hub::Hub,
 };
 
@@ -57,7 +54,10 @@ impl<T: Event> ChannelCore<T> {
     ) -> QueueSpec {
         QueueSpec {
             serial: Hub::next_serial(),
-            name: options.name.as_deref().unwrap_or(type_name::<T>()).into(),
+            name: match &options.name {
+                Some(name) => name.as_str().into(),
+                None => label::of_type::<T>().into(),
+            },
             operation,
             capacity: options.capacity,
             overflow: options.overflow,

@@ -6,7 +6,7 @@ use futures_util::future::{Either, select};
 use tokio::sync::Notify;
 
 use crate::{
-    channel::{core::ChannelCore, hand_out::Reserved, limit},
+    channel::{core::ChannelCore, hand_out::Reserved},
     delivery::{
         envelope::Envelope,
         handled::Delivery,
@@ -118,6 +118,7 @@ impl<T: Event> ChannelCore<T> {
             info: &self.info,
             operation: None,
             body: &Borrowed {
+                channel: &self.info,
                 json: &json,
                 payload: event,
             },
@@ -157,7 +158,7 @@ impl<T: Event> ChannelCore<T> {
             let reserved = match self.reserve(route) {
                 Ok(reserved) => reserved,
                 Err(Full { subscriber, room }) => {
-                    return Err((PostError::new(event, Refusal::Full { subscriber }), room));
+                    return Err((self.error(event, Refusal::Full { subscriber }), room));
                 }
             };
             let event = self.envelope(event, extra);
@@ -175,7 +176,7 @@ impl<T: Event> ChannelCore<T> {
         let admitted = events.iter().try_for_each(|event| self.admit(event));
         if let Err(refusal) = admitted {
             self.hub.count_refusal();
-            return Err(PostError::new(events, refusal));
+            return Err(self.error(events, refusal));
         }
         let mut events = events.into_iter();
         if let Some(log) = self.lone_log()
@@ -228,7 +229,7 @@ impl<T: Event> ChannelCore<T> {
         for event in events {
             let reserved = match self.reserve(route) {
                 Ok(reserved) => reserved,
-                Err(full) => return Err(PostError::new(event, full.into())),
+                Err(full) => return Err(self.error(event, full.into())),
             };
             let event = self.envelope(event, Extra::of_poster_if_any());
             self.run_and_hand_out(frame, route, tally.count(), &event, reserved);
@@ -281,7 +282,7 @@ impl<T: Event> ChannelCore<T> {
                 self.hub.count_refusal();
                 return Err(error);
             };
-            event = error.event;
+            event = error.payload;
             let mut noticed = Box::pin(room.notified());
             noticed.as_mut().enable();
 
@@ -289,7 +290,7 @@ impl<T: Event> ChannelCore<T> {
             if !faults::removed(Step::RoomIsCheckedAgain) {
                 match self.post_tracked(event) {
                     Ok(delivery) => return Ok(delivery),
-                    Err((error, Some(_))) => event = error.event,
+                    Err((error, Some(_))) => event = error.payload,
                     Err((error, None)) => {
                         self.hub.count_refusal();
                         return Err(error);
@@ -313,7 +314,7 @@ impl<T: Event> ChannelCore<T> {
             return Err(Refusal::Closed);
         }
         match self.hub.settings().max_payload {
-            Some(limit) => limit::check(event, limit),
+            Some(limit) => self.info.form.check(event, limit),
             None => Ok(()),
         }
     }
@@ -386,7 +387,11 @@ impl<T: Event> ChannelCore<T> {
     #[cold]
     pub(crate) fn refuse(&self, event: T, refusal: Refusal) -> PostError<T> {
         self.hub.count_refusal();
-        PostError::new(event, refusal)
+        self.error(event, refusal)
+    }
+
+    fn error<E>(&self, payload: E, refusal: Refusal) -> PostError<E> {
+        PostError::new(payload, refusal, &self.info.source, &self.info.event)
     }
 
     fn refused(&self, error: PostError<T>) -> PostError<T> {
@@ -397,7 +402,9 @@ impl<T: Event> ChannelCore<T> {
 
 /// Collects the events of a batch that were not posted.
 fn give_back<T>(error: PostError<T>, rest: impl Iterator<Item = T>) -> PostError<Vec<T>> {
-    let mut events = vec![error.event];
-    events.extend(rest);
-    PostError::new(events, error.refusal)
+    error.with(|payload| {
+        let mut payloads = vec![payload];
+        payloads.extend(rest);
+        payloads
+    })
 }

@@ -1,16 +1,13 @@
 //! [`Envelope`]: an event on its way, in the one allocation that a post makes.
 
-use std::{
-    any::Any,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value as Json;
 
 use crate::{
     event::{
         info::ChannelInfo,
-        payload::Event,
+        payload::{AnyPayload, Event},
         posted::{Extra, Meta, Posted, Stored},
     },
     isolate::discard,
@@ -145,12 +142,12 @@ impl<T: Event> Posted for Envelope<T> {
         &self.stored().meta
     }
 
-    fn payload(&self) -> &(dyn Any + Send + Sync) {
+    fn payload(&self) -> &AnyPayload {
         &self.stored().payload
     }
 
     fn json(&self) -> &Result<Json, String> {
-        self.stored().json()
+        self.stored().json(self.info())
     }
 
     fn dispatch(self: Arc<Self>) {

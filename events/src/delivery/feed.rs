@@ -10,7 +10,7 @@ use tidings_core::Operation;
 use tokio::task::coop;
 
 use crate::{
-    event::{dynamic::DynamicEvent, gap::Gap, info::ChannelInfo, posted::Posted},
+    event::{dynamic::DynamicEvent, gap::Gap, heard::Heard, info::ChannelInfo, posted::Posted},
     isolate::isolated,
     sync::Mutex,
 };
@@ -132,6 +132,10 @@ impl Feed {
         staged.messages.push_back(message());
     }
 
+    pub(crate) fn receivers(&self) -> usize {
+        self.listeners.sender.receiver_count()
+    }
+
     /// Sends what was noted; called with no lock held. One thread sends at a time, so that the order is kept: another
     /// that comes leaves its events to it.
     pub(crate) fn send(&self) {
@@ -160,16 +164,6 @@ pub struct LiveFeed {
     receiver: Receiver<Message>,
 }
 
-/// What a feed yields.
-#[derive(Clone, Debug)]
-#[must_use]
-pub enum FeedItem {
-    /// The next event of any channel.
-    Event(FeedEvent),
-    /// Events that this listener was too slow for.
-    Gap(Gap),
-}
-
 /// An event of any channel.
 #[derive(Clone)]
 pub struct FeedEvent(Arc<dyn Posted>);
@@ -178,12 +172,12 @@ impl LiveFeed {
     /// Returns the next event or gap; none once the bus was shut down and the feed is empty.
     ///
     /// Cancel safe.
-    pub async fn recv(&mut self) -> Option<FeedItem> {
+    pub async fn recv(&mut self) -> Option<Heard<FeedEvent>> {
         coop::consume_budget().await;
         match self.receiver.recv_direct().await {
-            Ok(Message::Event(event)) => Some(FeedItem::Event(event)),
-            Ok(Message::Lost(gap)) => Some(FeedItem::Gap(gap)),
-            Err(RecvError::Overflowed(missed)) => Some(FeedItem::Gap(Gap::anywhere(missed))),
+            Ok(Message::Event(event)) => Some(Heard::event(event)),
+            Ok(Message::Lost(gap)) => Some(Heard::gap(gap)),
+            Err(RecvError::Overflowed(missed)) => Some(Heard::gap(Gap::anywhere(missed))),
             Err(RecvError::Closed) => None,
         }
     }
@@ -248,16 +242,6 @@ pub struct LifecycleFeed {
     receiver: Receiver<Lifecycle>,
 }
 
-/// What a life-cycle feed yields.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum LifecycleItem {
-    /// The next turn.
-    Signal(Lifecycle),
-    /// This many were missed.
-    Missed(u64),
-}
-
 impl LifecycleFeed {
     pub(crate) fn new(receiver: Receiver<Lifecycle>) -> Self {
         Self { receiver }
@@ -266,11 +250,11 @@ impl LifecycleFeed {
     /// Returns the next turn; none after [`Lifecycle::Closed`].
     ///
     /// Cancel safe.
-    pub async fn recv(&mut self) -> Option<LifecycleItem> {
+    pub async fn recv(&mut self) -> Option<Heard<Lifecycle>> {
         coop::consume_budget().await;
         match self.receiver.recv_direct().await {
-            Ok(signal) => Some(LifecycleItem::Signal(signal)),
-            Err(RecvError::Overflowed(missed)) => Some(LifecycleItem::Missed(missed)),
+            Ok(signal) => Some(Heard::event(signal)),
+            Err(RecvError::Overflowed(missed)) => Some(Heard::gap(Gap::anywhere(missed))),
             Err(RecvError::Closed) => None,
         }
     }

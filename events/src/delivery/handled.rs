@@ -14,6 +14,7 @@ use tidings_core::clock::{Clock, Sleep, Tick};
 use crate::{
     error::Refusal,
     event::{completion::Completion, posted::Posted},
+    thread::{frame::in_handler, park::block_on},
 };
 
 /// An event that was accepted. Dropping it changes nothing: the event goes its way.
@@ -91,6 +92,20 @@ impl Delivery {
             until,
             sleep: None,
         }
+    }
+}
+
+impl Delivery {
+    /// Does the same as [`handled`](Self::handled) on a plain thread, with or without a runtime: blocks until then.
+    ///
+    /// Inside a handler it does not wait: handlers behind it on this thread could not run.
+    pub fn handled_blocking(self, deadline: Duration) -> Handled {
+        let deadline = if in_handler() {
+            Duration::ZERO
+        } else {
+            deadline
+        };
+        block_on(self.handled(deadline))
     }
 }
 

@@ -8,7 +8,7 @@ use tidings_core::Operation;
 use crate::event::{
     info::ChannelInfo,
     payload::Event,
-    posted::{LazyJson, Posted, Stored, to_json},
+    posted::{LazyJson, Posted},
 };
 
 /// An event without its type, as wildcard handlers see it.
@@ -28,13 +28,14 @@ pub(crate) trait Body {
 
 /// A payload on the poster's stack.
 pub(crate) struct Borrowed<'a, T> {
+    pub(crate) channel: &'a ChannelInfo,
     pub(crate) json: &'a LazyJson,
     pub(crate) payload: &'a T,
 }
 
 impl<T: Event> Body for Borrowed<'_, T> {
     fn json(&self) -> &Result<Json, String> {
-        to_json(self.json, self.payload)
+        self.json.get_or_init(|| self.channel.form.of(self.payload))
     }
 }
 
@@ -47,13 +48,8 @@ impl Body for Unasked {
     }
 }
 
-impl<T: Event> Body for Stored<T> {
-    fn json(&self) -> &Result<Json, String> {
-        Self::json(self)
-    }
-}
-
-struct Shared<'a>(&'a dyn Posted);
+/// A payload that workers and queues may get too.
+pub(crate) struct Shared<'a>(pub(crate) &'a dyn Posted);
 
 impl Body for Shared<'_> {
     fn json(&self) -> &Result<Json, String> {
@@ -73,32 +69,32 @@ impl<'a> DynamicEvent<'a> {
         })
     }
 
-    /// The source of the channel, as in `"crud"`.
+    /// Returns the source of the channel, as in `"crud"`.
     #[must_use]
     pub fn source(&self) -> &'a str {
         &self.info.source
     }
 
-    /// The event of the channel, as in `"consumers"`.
+    /// Returns the event of the channel, as in `"consumers"`.
     #[must_use]
     pub fn event(&self) -> &'a str {
         &self.info.event
     }
 
-    /// What was done to the row; none on channels that carry no changes.
+    /// Returns what was done to the row; none on channels that carry no changes.
     #[must_use]
     pub fn operation(&self) -> Option<Operation> {
         self.operation
     }
 
-    /// The row after the change (for a delete, as it was last); the whole payload on channels that carry no
-    /// changes; `null` for a payload that does not serialize.
+    /// Returns the row after the change (for a delete, as it was last); the whole payload on channels that carry no
+    /// changes; `null` for a payload that has no JSON form.
     #[must_use]
     pub fn entity(&self) -> &Json {
         self.field("entity")
     }
 
-    /// The row before an update; `null` where there was none.
+    /// Returns the row before an update; `null` where there was none.
     #[must_use]
     pub fn old_entity(&self) -> &Json {
         if self.operation.is_some() {
@@ -108,11 +104,11 @@ impl<'a> DynamicEvent<'a> {
         }
     }
 
-    /// The whole payload.
+    /// Returns the whole payload.
     ///
     /// # Errors
     ///
-    /// What serde said, where the payload does not serialize.
+    /// Why there is none: what serde said, or that the channel's type has no JSON form.
     pub fn payload(&self) -> Result<&Json, &str> {
         self.body.json().as_ref().map_err(String::as_str)
     }

@@ -1,6 +1,6 @@
 //! [`Gap`]: the report of events that a listener missed.
 
-use std::sync::Arc;
+use std::{error::Error, fmt, sync::Arc};
 
 use crate::event::{info::ChannelInfo, name::ANY};
 
@@ -38,3 +38,16 @@ impl Gap {
         }
     }
 }
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            source,
+            event,
+            missed,
+        } = self;
+        write!(f, "{missed} events of ({source:?}, {event:?}) were missed")
+    }
+}
+
+impl Error for Gap {}

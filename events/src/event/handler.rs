@@ -96,7 +96,7 @@ impl fmt::Debug for HandlerInfo {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HandlerStats {
-    /// Its name: as given, else the type name of its closure.
+    /// Its name: as given, else the function and the line that registered it.
     pub name: String,
     /// The channels it was registered for.
     pub listens_to: Vec<String>,

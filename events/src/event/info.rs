@@ -10,6 +10,8 @@ use std::{
 
 use parking_lot::Mutex;
 
+use crate::event::payload::Form;
+
 /// The channel that an event came by.
 #[derive(Debug)]
 pub(crate) struct ChannelInfo {
@@ -20,6 +22,7 @@ pub(crate) struct ChannelInfo {
     /// Whether it carries changes of rows.
     pub(crate) crud: bool,
     pub(crate) type_name: &'static str,
+    pub(crate) form: Form,
 }
 
 static NEXT_ID: AtomicU32 = AtomicU32::new(0);
@@ -36,6 +39,7 @@ impl ChannelInfo {
         event: &str,
         crud: bool,
         type_name: &'static str,
+        form: Form,
     ) -> Option<Self> {
         let next = |id: u32| id.checked_add(1);
         let id = NEXT_ID.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
@@ -45,6 +49,7 @@ impl ChannelInfo {
             id: id.ok()?,
             crud,
             type_name,
+            form,
         };
 
         let name = (Arc::clone(&info.source), Arc::clone(&info.event));

@@ -1,16 +1,18 @@
 //! [`Posted`]: an event on its way, whatever its type; and [`Meta`], what travels with its payload.
 
-use std::{
-    any::Any,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value as Json;
 use tidings_core::{Cause, Operation};
 
 use crate::{
     error::Refusal,
-    event::{completion::Completion, info::ChannelInfo, payload::Event, trail::Trail},
+    event::{
+        completion::Completion,
+        info::ChannelInfo,
+        payload::{AnyPayload, Event},
+        trail::Trail,
+    },
 };
 
 /// The payload as JSON, made at the first request; an error where the payload does not serialize.
@@ -22,7 +24,7 @@ pub(crate) trait Posted: Send + Sync {
 
     fn meta(&self) -> &Meta;
 
-    fn payload(&self) -> &(dyn Any + Send + Sync);
+    fn payload(&self) -> &AnyPayload;
 
     /// Returns the payload as JSON; made once.
     fn json(&self) -> &Result<Json, String>;
@@ -132,9 +134,9 @@ impl Meta {
 
 impl<T: Event> Stored<T> {
     /// Returns the payload as JSON; made once.
-    pub(crate) fn json(&self) -> &Result<Json, String> {
+    pub(crate) fn json(&self, channel: &ChannelInfo) -> &Result<Json, String> {
         let extra = self.meta.extra.get_or_init(Box::default);
-        to_json(&extra.json, &self.payload)
+        extra.json.get_or_init(|| channel.form.of(&self.payload))
     }
 }
 
@@ -167,8 +169,4 @@ impl Extra {
         let extra = Self::of_poster();
         (extra.cause.is_some() || extra.span.is_some()).then(|| Box::new(extra))
     }
-}
-
-pub(crate) fn to_json<'a, T: Event>(slot: &'a LazyJson, payload: &T) -> &'a Result<Json, String> {
-    slot.get_or_init(|| serde_json::to_value(payload).map_err(|error| error.to_string()))
 }

@@ -93,10 +93,13 @@ async fn an_event_that_an_async_handler_missed_is_not_handled_everywhere() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let wait = Arc::clone(&gate);
     bus.on("jobs", "done")
-        .register_async(AsyncOptions::new().capacity(1), move |_: Received<Note>| {
-            let wait = Arc::clone(&wait);
-            async move { wait.acquire().await.expect("open").forget() }
-        })
+        .register_async(
+            move |_: Received<Note>| {
+                let wait = Arc::clone(&wait);
+                async move { wait.acquire().await.expect("open").forget() }
+            },
+            AsyncOptions::new().capacity(1),
+        )
         .expect("in a runtime")
         .keep();
     let post = async |number| {

@@ -17,8 +17,8 @@ use tidings_core::{CrudEvent, clock::ManualClock};
 
 use super::{Consumer, Journal, Note, bus, cause, consumer, notes, within};
 use crate::{
-    AsyncOptions, Handled, Lifecycle, LifecycleItem, Overflow, Received, SubscribeOptions,
-    TryRecvError, WorkerEvents,
+    AsyncOptions, Handled, Lifecycle, Overflow, Received, SubscribeOptions, TryRecvError,
+    WorkerEvents,
 };
 
 fn poll<F: Future>(future: F) -> Poll<F::Output> {
@@ -106,7 +106,7 @@ fn a_shutdown_that_is_dropped_early_ends_the_queues_all_the_same() {
     assert_eq!(bus.stats().mailboxes[0].handled, 1);
     let mut closed = false;
     while let Poll::Ready(Some(turn)) = poll(turns.recv()) {
-        closed |= turn == LifecycleItem::Signal(Lifecycle::Closed);
+        closed |= turn.into_result() == Ok(Lifecycle::Closed);
     }
     assert!(closed);
 }
@@ -122,12 +122,12 @@ async fn no_call_begins_behind_a_busy_key_once_the_registration_was_dropped() {
     let guard = bus
         .on("jobs", "done")
         .register_async(
-            AsyncOptions::new().concurrency(2).ordered_by(|_: &Note| 0),
             move |_: Received<Note>| {
                 counted.fetch_add(1, Ordering::SeqCst);
                 let wait = Arc::clone(&wait);
                 async move { wait.acquire().await.expect("open").forget() }
             },
+            AsyncOptions::new().concurrency(2).ordered_by(|_: &Note| 0),
         )
         .expect("in a runtime");
     for number in 0..3 {
@@ -188,10 +188,13 @@ async fn an_async_handler_is_freed_when_the_last_handle_of_the_bus_is_dropped() 
     let captured = Arc::new(());
     let held: Weak<()> = Arc::downgrade(&captured);
     bus.on("jobs", "done")
-        .register_async(AsyncOptions::new(), move |_: Received<Note>| {
-            let _captured = &captured;
-            async {}
-        })
+        .register_async(
+            move |_: Received<Note>| {
+                let _captured = &captured;
+                async {}
+            },
+            AsyncOptions::new(),
+        )
         .expect("in a runtime")
         .keep();
     channel.post(Note(1)).expect("open");
@@ -212,7 +215,7 @@ fn an_async_handler_whose_runtime_ended_is_no_longer_listed_and_its_events_are_c
         .expect("no driver is asked for");
     let inside = runtime.enter();
     bus.on("jobs", "done")
-        .register_async(AsyncOptions::new(), |_: Received<Note>| async {})
+        .register_async(|_: Received<Note>| async {}, AsyncOptions::new())
         .expect("in a runtime")
         .keep();
     drop(inside);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Journal, Note, bus, notes};
-use crate::{FeedItem, Lifecycle, LifecycleItem};
+use crate::Lifecycle;
 
 #[tokio::test]
 async fn the_live_feed_hears_every_channel_and_reports_its_gap() {
@@ -12,23 +12,21 @@ async fn the_live_feed_hears_every_channel_and_reports_its_gap() {
     let other = bus.declare::<Note>("jobs", "other").expect("free");
     let mut feed = bus.feed(2).expect("in range");
     channel.post(Note(1)).expect("open");
-    let Some(FeedItem::Event(event)) = feed.recv().await else {
-        panic!("an event")
-    };
+    let heard = feed.recv().await.expect("open");
+    let event = heard.into_result().expect("an event");
     assert_eq!((event.source(), event.event()), ("jobs", "done"));
     assert_eq!(event.read(|event| event.entity().as_u64()), Some(1));
     for number in 0..3 {
         channel.post(Note(number)).expect("open");
     }
     other.post(Note(9)).expect("open");
-    assert!(matches!(feed.recv().await, Some(FeedItem::Gap(gap)) if gap.missed == 2));
-    let Some(FeedItem::Event(event)) = feed.recv().await else {
-        panic!("an event")
-    };
+    let heard = feed.recv().await.expect("open");
+    assert_eq!(heard.into_result().expect_err("a gap").missed, 2);
+    let heard = feed.recv().await.expect("open");
+    let event = heard.into_result().expect("an event");
     assert_eq!(event.event(), "done");
-    let Some(FeedItem::Event(event)) = feed.recv().await else {
-        panic!("an event")
-    };
+    let heard = feed.recv().await.expect("open");
+    let event = heard.into_result().expect("an event");
     assert_eq!(event.event(), "other");
     let _report = bus.shutdown(Duration::ZERO).await;
     assert!(feed.recv().await.is_none());
@@ -58,8 +56,8 @@ async fn the_life_of_the_bus_can_be_followed() {
     .expect("no panic");
     let _report = bus.shutdown(Duration::ZERO).await;
     let mut heard = Vec::new();
-    while let Some(LifecycleItem::Signal(signal)) = lifecycle.recv().await {
-        heard.push(signal);
+    while let Some(turn) = lifecycle.recv().await {
+        heard.push(turn.into_result().expect("few enough"));
     }
     assert_eq!(
         heard,

@@ -16,14 +16,17 @@ async fn after_a_shutdown_everything_is_refused() {
     let report = bus.shutdown(Duration::from_secs(1)).await;
     assert!(report.drained, "{report:?}");
     let refused = channel.post(Note(1)).expect_err("closed");
-    assert_eq!((refused.event, refused.refusal), (Note(1), Refusal::Closed));
+    assert_eq!(
+        (refused.payload, refused.refusal),
+        (Note(1), Refusal::Closed)
+    );
     assert!(matches!(
         bus.register(|_: &Note| (), "jobs", "done"),
-        Err(RegisterError::Closed)
+        Err(RegisterError::Closed { .. })
     ));
     assert_eq!(
         bus.attach_worker(0).expect_err("closed"),
-        AttachError::Closed
+        AttachError::Closed { index: 0 }
     );
     let delivery = consumers
         .enqueue(CrudEvent::created(consumer("1")), cause(1))

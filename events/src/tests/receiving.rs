@@ -14,7 +14,7 @@ use std::{
 use tidings_core::{CrudEvent, Operation};
 
 use super::{Consumer, Note, bus, cause, consumer, notes};
-use crate::{Heard, Overflow, SubscribeOptions, Subscriber};
+use crate::{Overflow, SubscribeOptions, Subscriber};
 
 /// Counts how often it was woken.
 #[derive(Default)]
@@ -92,7 +92,11 @@ fn a_received_event_tells_its_channel_and_reads_as_json() {
         .expect("declared");
     for number in [1, 2] {
         channel.post(Note(number)).expect("open");
-        let note = notes.try_recv().expect("one").event().expect("no gap");
+        let note = notes
+            .try_recv()
+            .expect("one")
+            .into_result()
+            .expect("no gap");
         let copy = note.clone();
         assert_eq!((copy.source(), copy.event()), ("jobs", "done"));
         assert_eq!((copy.operation(), copy.cause()), (None, None));
@@ -101,7 +105,11 @@ fn a_received_event_tells_its_channel_and_reads_as_json() {
         assert_eq!((json, copy.0), (number.into(), number));
     }
     drop(consumers.enqueue(CrudEvent::updated(consumer("1"), consumer("2")), cause(7)));
-    let change = changes.try_recv().expect("one").event().expect("no gap");
+    let change = changes
+        .try_recv()
+        .expect("one")
+        .into_result()
+        .expect("no gap");
     assert_eq!((change.source(), change.event()), ("crud", "consumers"));
     assert_eq!(change.operation(), Some(Operation::Update));
     assert_eq!(change.cause(), Some(cause(7)));
@@ -114,9 +122,9 @@ fn a_received_event_tells_its_channel_and_reads_as_json() {
 
 fn numbers(queue: &mut Subscriber<Note>) -> Vec<String> {
     std::iter::from_fn(|| queue.try_recv().ok())
-        .map(|heard| match heard {
-            Heard::Event(note) => note.0.to_string(),
-            Heard::Gap(gap) => format!("gap {}", gap.missed),
+        .map(|heard| match heard.into_result() {
+            Ok(note) => note.0.to_string(),
+            Err(gap) => format!("gap {}", gap.missed),
         })
         .collect()
 }

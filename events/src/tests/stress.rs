@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{Note, notes};
-use crate::{Heard, Overflow, SubscribeOptions, TryRecvError, WorkerEvents};
+use crate::{Overflow, SubscribeOptions, TryRecvError, WorkerEvents};
 
 const ROUNDS: u64 = 2_000;
 const POSTERS: u64 = 3;
@@ -125,8 +125,10 @@ fn stress(workers: usize, queues: &[(usize, Overflow)]) {
                 loop {
                     let last = over.load(Ordering::SeqCst);
                     match queue.try_recv() {
-                        Ok(Heard::Event(_)) => received += 1,
-                        Ok(Heard::Gap(gap)) => missed += gap.missed,
+                        Ok(heard) => match heard.into_result() {
+                            Ok(_) => received += 1,
+                            Err(gap) => missed += gap.missed,
+                        },
                         Err(TryRecvError::Empty | TryRecvError::Closed) if last => {
                             break (received, missed);
                         }

@@ -6,8 +6,8 @@ use tidings_core::CrudEvent;
 
 use super::{Consumer, Note, bus, cause, consumer, notes};
 use crate::{
-    BlockingSubscriber, Heard, Overflow, Refusal, SubscribeOptions, Subscriber, TryRecvError,
-    WorkerEvents,
+    BlockingSubscriber, Heard, Overflow, Received, Refusal, SubscribeOptions, Subscriber,
+    TryRecvError, WorkerEvents,
 };
 
 /// Both kinds of strict queue behind one face.
@@ -31,16 +31,16 @@ impl Queue {
     }
 
     fn drain(&mut self) -> Vec<String> {
-        let mut next = || -> Result<Heard<Note>, TryRecvError> {
+        let mut next = || -> Result<Heard<Received<Note>>, TryRecvError> {
             match self {
                 Self::Task(queue) => queue.try_recv(),
                 Self::Thread(queue) => queue.try_recv(),
             }
         };
         std::iter::from_fn(|| next().ok())
-            .map(|heard| match heard {
-                Heard::Event(note) => note.0.to_string(),
-                Heard::Gap(gap) => format!("gap {}", gap.missed),
+            .map(|heard| match heard.into_result() {
+                Ok(note) => note.0.to_string(),
+                Err(gap) => format!("gap {}", gap.missed),
             })
             .collect()
     }
@@ -127,7 +127,11 @@ fn a_blocking_queue_for_one_operation_hears_that_alone() {
         .expect("declared");
     drop(consumers.enqueue(CrudEvent::created(consumer("1")), cause(1)));
     drop(consumers.enqueue(CrudEvent::deleted(consumer("1")), cause(2)));
-    let heard = deletes.try_recv().expect("one").event().expect("no gap");
+    let heard = deletes
+        .try_recv()
+        .expect("one")
+        .into_result()
+        .expect("no gap");
     assert_eq!(heard.cause(), Some(cause(2)));
     assert_eq!(
         deletes.try_recv().expect_err("no more"),

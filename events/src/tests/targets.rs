@@ -139,7 +139,7 @@ fn another_worker_takes_over_from_one_that_died() {
         .post_unique(Note(2), "other", Duration::from_secs(10))
         .expect_err("nobody left");
     assert_eq!(
-        (refused.event, refused.refusal),
+        (refused.payload, refused.refusal),
         (Note(2), Refusal::NoWorker)
     );
 }
@@ -160,7 +160,7 @@ fn a_unique_post_that_nobody_had_room_for_may_be_tried_again() {
     assert!(matches!(refused.refusal, Refusal::Full { .. }));
     workers[0].run_pending();
     let posted = channel
-        .post_unique(refused.event, "k", window)
+        .post_unique(refused.payload, "k", window)
         .expect("room");
     assert_eq!(posted, UniquePost::Posted { worker: 0 });
     assert_eq!(workers[0].run_pending(), 1);
@@ -196,7 +196,7 @@ fn a_batch_is_heard_in_order_and_stops_where_it_is_refused() {
     let refused = channel
         .post_batch((0..4).map(Note).collect())
         .expect_err("full");
-    assert_eq!(refused.event, [Note(2), Note(3)]);
+    assert_eq!(refused.payload, [Note(2), Note(3)]);
     assert_eq!(inline.take(), [0, 1]);
 }
 

@@ -20,8 +20,8 @@ fn without_a_runtime_an_async_handler_is_refused() {
     bus.declare::<Note>("jobs", "done").expect("free");
     let refused = bus
         .on("jobs", "done")
-        .register_async(AsyncOptions::new(), |_: Received<Note>| async {});
-    assert!(matches!(refused, Err(RegisterError::NoRuntime)));
+        .register_async(|_: Received<Note>| async {}, AsyncOptions::new());
+    assert!(matches!(refused, Err(RegisterError::NoRuntime { .. })));
 }
 
 #[tokio::test]
@@ -34,9 +34,6 @@ async fn concurrency_is_bounded_and_events_of_one_key_stay_in_order() {
     let (now, peak, heard) = (Arc::clone(&running), Arc::clone(&most), journal.clone());
     bus.on("jobs", "done")
         .register_async(
-            AsyncOptions::new()
-                .concurrency(3)
-                .ordered_by(|note: &Note| note.0 % 5),
             move |note: Received<Note>| {
                 let (now, peak, heard) = (Arc::clone(&now), Arc::clone(&peak), heard.clone());
                 async move {
@@ -48,6 +45,9 @@ async fn concurrency_is_bounded_and_events_of_one_key_stay_in_order() {
                     now.fetch_sub(1, Ordering::SeqCst);
                 }
             },
+            AsyncOptions::new()
+                .concurrency(3)
+                .ordered_by(|note: &Note| note.0 % 5),
         )
         .expect("in a runtime")
         .keep();
@@ -80,7 +80,6 @@ async fn a_delivery_waits_for_async_handlers_and_counts_those_that_are_late() {
     let (opened, heard) = (Arc::clone(&gate), journal.clone());
     bus.on("crud", "consumers")
         .register_async(
-            AsyncOptions::new(),
             move |_: Received<CrudEvent<Consumer>>| {
                 let (opened, heard) = (Arc::clone(&opened), heard.clone());
                 async move {
@@ -89,6 +88,7 @@ async fn a_delivery_waits_for_async_handlers_and_counts_those_that_are_late() {
                     drop(permit);
                 }
             },
+            AsyncOptions::new(),
         )
         .expect("in a runtime")
         .keep();
@@ -120,13 +120,16 @@ async fn an_async_handler_that_panics_or_fails_is_counted_and_goes_on() {
     let bus = bus(0);
     let channel = notes(&bus);
     bus.on("jobs", "done")
-        .register_async(AsyncOptions::new(), |note: Received<Note>| async move {
-            match note.0 {
-                0 => panic!("on purpose"),
-                1 => Err("on purpose"),
-                _ => Ok(()),
-            }
-        })
+        .register_async(
+            |note: Received<Note>| async move {
+                match note.0 {
+                    0 => panic!("on purpose"),
+                    1 => Err("on purpose"),
+                    _ => Ok(()),
+                }
+            },
+            AsyncOptions::new(),
+        )
         .expect("in a runtime")
         .keep();
     for number in 0..3 {
@@ -153,10 +156,13 @@ async fn a_dropped_registration_begins_no_call_and_leaves_nobody_waiting() {
     let heard = journal.clone();
     let guard = bus
         .on("jobs", "done")
-        .register_async(AsyncOptions::new(), move |note: Received<Note>| {
-            heard.write(note.0);
-            async {}
-        })
+        .register_async(
+            move |note: Received<Note>| {
+                heard.write(note.0);
+                async {}
+            },
+            AsyncOptions::new(),
+        )
         .expect("in a runtime");
     let delivery = channel
         .post_async(Note(1), Duration::ZERO)
@@ -183,10 +189,13 @@ async fn an_async_handler_vanishes_with_its_owner() {
     let heard = journal.clone();
     bus.on("jobs", "done")
         .owned_by(&owner)
-        .register_async(AsyncOptions::new(), move |note: Received<Note>| {
-            heard.write(note.0);
-            async {}
-        })
+        .register_async(
+            move |note: Received<Note>| {
+                heard.write(note.0);
+                async {}
+            },
+            AsyncOptions::new(),
+        )
         .expect("in a runtime")
         .keep();
     let first = channel

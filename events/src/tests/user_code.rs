@@ -286,11 +286,11 @@ async fn a_key_function_that_panics_costs_its_event_and_no_other() {
     };
     bus.on("jobs", "done")
         .register_async(
-            AsyncOptions::new().ordered_by(key),
             move |note: Received<Note>| {
                 heard.write(note.0);
                 async {}
             },
+            AsyncOptions::new().ordered_by(key),
         )
         .expect("in a runtime")
         .keep();

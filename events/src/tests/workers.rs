@@ -13,9 +13,7 @@ use futures_util::FutureExt as _;
 use tidings_core::{Cause, CrudEvent};
 
 use super::{Consumer, Journal, Note, bus, cause, consumer, notes};
-use crate::{
-    AttachError, DynamicEvent, Handled, Heard, SubscribeOptions, Subscriber, WorkerEvents,
-};
+use crate::{AttachError, DynamicEvent, Handled, SubscribeOptions, Subscriber, WorkerEvents};
 
 #[test]
 fn a_place_is_taken_once_and_only_if_it_exists() {
@@ -223,7 +221,7 @@ fn whoever_hears_of_a_post_handles_it_under_its_cause() {
     };
     let causes = |queue: &mut Subscriber<Note>| -> Vec<_> {
         std::iter::from_fn(|| queue.try_recv().ok())
-            .filter_map(Heard::event)
+            .filter_map(|heard| heard.into_result().ok())
             .map(|note| (note.0, note.cause()))
             .collect()
     };

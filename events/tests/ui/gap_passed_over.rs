@@ -1,6 +1,6 @@
-//! Who takes events out of a queue has to say what is to happen at a gap.
+//! A loop over a queue has to say what is to happen at a gap: the easy ways to leave that out do not compile.
 
-use tidings_events::{Heard, SubscribeOptions, WorkerEvents};
+use tidings_events::{SubscribeOptions, WorkerEvents};
 
 #[derive(serde::Serialize)]
 struct Started(u64);
@@ -11,8 +11,14 @@ fn main() {
         .subscribe::<Started>("jobs", "started", SubscribeOptions::new())
         .unwrap();
     while let Ok(heard) = starts.try_recv() {
-        match heard {
-            Heard::Event(started) => println!("{}", started.0),
+        println!("{}", heard.0);
+    }
+    while let Ok(Ok(started)) = starts.try_recv() {
+        println!("{}", started.0);
+    }
+    while let Ok(heard) = starts.try_recv() {
+        match heard.into_result() {
+            Ok(started) => println!("{}", started.0),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use serde::Serialize;
 use tidings_core::{CrudEvent, Entity, Operation};
 
 use crate::{
@@ -21,12 +22,12 @@ use crate::{
     event::{
         info::ChannelInfo,
         name::{ANY, CRUD, split_operation},
-        payload::Event,
+        payload::{Event, Form},
     },
 };
 
 impl WorkerEvents {
-    /// Declares a channel and binds it to its type; the same declaration again gives the same channel.
+    /// Declares a channel and binds it to its type; the same declaration again returns the same channel.
     ///
     /// Declare before you register: a registration for a name that is not declared yet is refused, so that a
     /// misspelt name is found at once. Only wildcards cover what is declared after them.
@@ -34,7 +35,50 @@ impl WorkerEvents {
     /// # Errors
     ///
     /// The channel carries another type, or the name cannot be one.
-    pub fn declare<T: Event>(&self, source: &str, event: &str) -> Result<Channel<T>, DeclareError> {
+    pub fn declare<T: Event + Serialize>(
+        &self,
+        source: &str,
+        event: &str,
+    ) -> Result<Channel<T>, DeclareError> {
+        self.declare_plain(source, event, Form::json::<T>())
+    }
+
+    /// Declares a channel whose type need not serialize. Handlers of any type of event hear of its events, and find
+    /// that they have no JSON form ([`DynamicEvent::payload`](crate::DynamicEvent::payload)); a limit on payloads
+    /// ([`max_payload`](crate::WorkerEventsBuilder::max_payload)), which counts bytes of JSON, does not apply to it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`declare`](Self::declare).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::net::TcpStream;
+    /// use tidings_events::WorkerEvents;
+    ///
+    /// struct Connected(TcpStream);
+    ///
+    /// let bus = WorkerEvents::builder().build()?;
+    /// let connections = bus.declare_opaque::<Connected>("net", "connected")?;
+    /// bus.register(|new: &Connected| println!("{:?}", new.0.peer_addr()), "net", "connected")?.keep();
+    /// # drop(connections);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn declare_opaque<T: Event>(
+        &self,
+        source: &str,
+        event: &str,
+    ) -> Result<Channel<T>, DeclareError> {
+        self.declare_plain(source, event, Form::Opaque)
+    }
+
+    fn declare_plain<T: Event>(
+        &self,
+        source: &str,
+        event: &str,
+        form: Form,
+    ) -> Result<Channel<T>, DeclareError> {
         check_name(source, event)?;
         if source == CRUD {
             return Err(bad_name(
@@ -43,7 +87,7 @@ impl WorkerEvents {
                 "the source \"crud\" belongs to entities: see declare_crud",
             ));
         }
-        self.declare_with(source, event, None)
+        self.declare_with(source, event, form, None)
     }
 
     /// Declares the channel of an entity's changes, `("crud", E::NAME)`, which can also be listened to as
@@ -55,7 +99,7 @@ impl WorkerEvents {
     pub fn declare_crud<E: Entity>(&self) -> Result<CrudChannel<E>, DeclareError> {
         check_name(CRUD, E::NAME)?;
         let read: fn(&CrudEvent<E>) -> Operation = |change| change.operation;
-        let channel = self.declare_with(CRUD, E::NAME, Some(read))?;
+        let channel = self.declare_with(CRUD, E::NAME, Form::json::<CrudEvent<E>>(), Some(read))?;
         Ok(CrudChannel::new(channel))
     }
 
@@ -63,6 +107,7 @@ impl WorkerEvents {
         &self,
         source: &str,
         event: &str,
+        form: Form,
         operation_of: Option<fn(&T) -> Operation>,
     ) -> Result<Channel<T>, DeclareError> {
         let mut channels = self.inner.channels.lock();
@@ -81,7 +126,7 @@ impl WorkerEvents {
 
         let hub = Arc::clone(&self.inner.hub);
         let crud = operation_of.is_some();
-        let Some(info) = ChannelInfo::new(source, event, crud, type_name::<T>()) else {
+        let Some(info) = ChannelInfo::new(source, event, crud, type_name::<T>(), form) else {
             return Err(bad_name(source, event, "there were 2^32 channels already"));
         };
 

@@ -20,7 +20,7 @@ impl WorkerEvents {
         event: &str,
     ) -> Result<(Pattern, Arc<ChannelCore<T>>), RegisterError> {
         if self.inner.hub.is_closed() {
-            return Err(RegisterError::Closed);
+            return Err(closed(source, event));
         }
         if source == ANY || event == ANY {
             return Err(RegisterError::TypedWildcard {
@@ -49,7 +49,7 @@ impl WorkerEvents {
         event: &str,
     ) -> Result<Pattern, RegisterError> {
         if self.inner.hub.is_closed() {
-            return Err(RegisterError::Closed);
+            return Err(closed(source, event));
         }
         if let Some(reason) = hears_nothing(source, event) {
             return Err(RegisterError::HearsNothing {
@@ -62,8 +62,10 @@ impl WorkerEvents {
         match (source == ANY, event == ANY) {
             (true, true) => Ok(Pattern::Everything),
             (false, true) => Ok(Pattern::Source(source.into())),
-            (true, false) => Err(RegisterError::SourceMissing {
+            (true, false) => Err(RegisterError::HearsNothing {
+                source_name: source.to_owned(),
                 event: event.to_owned(),
+                reason: "name the source, or use (\"*\", \"*\") for everything",
             }),
             (false, false) => Ok(self.inner.named(source, event)?.0),
         }
@@ -161,5 +163,12 @@ fn hears_nothing(source: &str, event: &str) -> Option<&'static str> {
         Some("\"*\" is a wildcard only where it is the whole name")
     } else {
         None
+    }
+}
+
+fn closed(source: &str, event: &str) -> RegisterError {
+    RegisterError::Closed {
+        source_name: source.to_owned(),
+        event: event.to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use futures_util::future::{Either, select};
 use tidings_core::clock::{Clock, Tick};
 
-use crate::{api::bus::WorkerEvents, delivery::feed::Lifecycle};
+use crate::{api::bus::WorkerEvents, delivery::feed::Lifecycle, thread::park::block_on};
 
 /// How a shutdown ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,12 @@ impl WorkerEvents {
             dropped,
             late,
         }
+    }
+
+    /// Does the same as [`shutdown`](Self::shutdown) on a plain thread, with or without a runtime: blocks until then.
+    /// Not for a worker's own thread, which has to handle what it accepted.
+    pub fn shutdown_blocking(&self, deadline: Duration) -> ShutdownReport {
+        block_on(self.shutdown(deadline))
     }
 }
 

@@ -5,22 +5,24 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     hash::{Hash, Hasher},
-    panic::{self, AssertUnwindSafe},
+    panic::{self, AssertUnwindSafe, Location},
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll, ready},
 };
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use tidings_core::{BoxError, Cause};
-use tokio::runtime::Handle;
+use tidings_core::{
+    BoxError, Cause,
+    spawn::{Spawn, TokioSpawn},
+};
 use tokio::task::coop;
 use tracing::Instrument;
 
 use crate::{
     api::{
-        bus::Bus,
-        listen::{Listen, Removal, type_name_of},
+        bus::{Bus, WorkerEvents},
+        listen::{Listen, Removal},
         registration::{Registration, Remove},
     },
     delivery::queue::{
@@ -32,6 +34,7 @@ use crate::{
     error::RegisterError,
     event::{
         handler::{HandlerInfo, Outcome},
+        label,
         payload::Event,
     },
     isolate::{self, quietly},
@@ -97,8 +100,31 @@ impl<T> fmt::Debug for AsyncOptions<T> {
     }
 }
 
+impl WorkerEvents {
+    /// Registers an async handler of the channel's type; see [`Listen::register_async`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Listen::register_async`].
+    #[track_caller]
+    pub fn register_async<T, R, F>(
+        &self,
+        handler: impl Fn(Received<T>) -> F + Send + Sync + 'static,
+        source: &str,
+        event: &str,
+        options: AsyncOptions<T>,
+    ) -> Result<Registration, RegisterError>
+    where
+        T: Event,
+        R: Outcome + Send + 'static,
+        F: Future<Output = R> + Send + 'static,
+    {
+        self.on(source, event).register_async(handler, options)
+    }
+}
+
 impl Listen<'_> {
-    /// Registers an async handler. It has a queue of its own and runs as a task of a tokio runtime, so posting
+    /// Registers an async handler. It has a queue of its own and runs as a task of the bus's executor, so posting
     /// does not wait for it; [`Delivery::handled`](crate::Delivery::handled) does. Awaiting the delivery of an event
     /// this same handler must process blocks until the deadline.
     ///
@@ -107,11 +133,12 @@ impl Listen<'_> {
     /// # Errors
     ///
     /// A channel is unknown, carries another type or is a wildcard; an option is out of range; there is no
-    /// runtime.
+    /// executor.
+    #[track_caller]
     pub fn register_async<T, R, F>(
         self,
-        options: AsyncOptions<T>,
         handler: impl Fn(Received<T>) -> F + Send + Sync + 'static,
+        options: AsyncOptions<T>,
     ) -> Result<Registration, RegisterError>
     where
         T: Event,
@@ -124,34 +151,41 @@ impl Listen<'_> {
             .map(|(source, event)| self.bus.resolve_typed::<T>(source, event))
             .collect::<Result<Vec<_>, _>>()?;
 
+        let (source, event) = &self.names[0];
         if !(1..=1 << 16).contains(&options.concurrency) {
             return Err(RegisterError::OutOfRange {
+                source_name: source.clone(),
+                event: event.clone(),
                 option: "concurrency",
                 value: options.concurrency,
                 least: 1,
                 most: 1 << 16,
             });
         }
-        let name = self.name.as_deref().unwrap_or(type_name_of(&handler));
+        let label = label::of_handler(&handler, Location::caller());
         let queue_options = SubscribeOptions::new()
             .capacity(options.capacity)
             .overflow(Overflow::DropNewest)
-            .named(name);
-        queue_options.check()?;
+            .named(self.name.as_ref().unwrap_or(&label));
+        queue_options.check(source, event)?;
 
-        let runtime = match &self.bus.hub().settings().runtime {
-            Some(runtime) => runtime.clone(),
-            None => Handle::try_current().map_err(|_| RegisterError::NoRuntime)?,
+        let executor: Arc<dyn Spawn> = match &self.bus.hub().settings().executor {
+            Some(executor) => Arc::clone(executor),
+            None => match TokioSpawn::current() {
+                Ok(runtime) => Arc::new(runtime),
+                Err(_) => {
+                    return Err(RegisterError::NoRuntime {
+                        source_name: source.clone(),
+                        event: event.clone(),
+                    });
+                }
+            },
         };
-        let info = self.info(
-            type_name_of(&handler),
-            resolved
-                .iter()
-                .map(|(pattern, _)| pattern.clone())
-                .collect(),
-        );
+        let patterns = resolved.iter().map(|(pattern, _)| pattern.clone());
+        let info = self.info(label, patterns.collect());
         let registry = self.bus.hub().registry();
         registry.describe(Arc::clone(&info), None);
+
         let handler: Handler<T> = Arc::new(move |event| {
             let call = handler(event);
             Box::pin(call.map(Outcome::into_result))
@@ -183,7 +217,8 @@ impl Listen<'_> {
                 behind: HashMap::new(),
                 waiting: 0,
             };
-            runtime.spawn(driver.run());
+            // It ends with its queue; no one else ends it.
+            drop(executor.spawn(Box::pin(driver.run())));
         }
         Ok(Registration::new(Ending {
             info,

@@ -1,8 +1,9 @@
 //! [`LocalListen`]: a worker's registration being put together.
 
 use std::{
-    any::{Any, type_name},
+    any::Any,
     fmt,
+    panic::Location,
     rc::{Rc, Weak},
     sync::Arc,
 };
@@ -18,6 +19,7 @@ use crate::{
     event::{
         dynamic::DynamicEvent,
         handler::{Entry, HandlerInfo, Outcome, OwnerGone},
+        label,
         name::Pattern,
         payload::Event,
         posted::Posted,
@@ -50,7 +52,8 @@ impl<'a> LocalListen<'a> {
         self
     }
 
-    /// Names the handler in logs, spans and statistics; by default by the type name of its closure.
+    /// Names the handler in logs, spans and statistics; by default by the function and the line that
+    /// register it.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -69,6 +72,7 @@ impl<'a> LocalListen<'a> {
     /// # Errors
     ///
     /// A channel is unknown, carries another type, or is a wildcard.
+    #[track_caller]
     pub fn register<T: Event, R: Outcome>(
         self,
         handler: impl Fn(&T) -> R + 'static,
@@ -81,8 +85,8 @@ impl<'a> LocalListen<'a> {
                 Ok(pattern)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let name = type_name_of(&handler);
-        Ok(self.add(patterns, name, move |event| {
+        let label = label::of_handler(&handler, Location::caller());
+        Ok(self.add(patterns, label, move |event| {
             // The channel was bound to `T` when the name was resolved, so this is always `Some`.
             match event.payload().downcast_ref::<T>() {
                 Some(payload) => handler(payload).into_result(),
@@ -96,6 +100,7 @@ impl<'a> LocalListen<'a> {
     /// # Errors
     ///
     /// A channel that is no wildcard is unknown.
+    #[track_caller]
     pub fn register_dynamic<R: Outcome>(
         self,
         handler: impl Fn(&DynamicEvent<'_>) -> R + 'static,
@@ -105,8 +110,8 @@ impl<'a> LocalListen<'a> {
             .iter()
             .map(|(source, event)| self.worker.bus().resolve_dynamic(source, event))
             .collect::<Result<Vec<_>, _>>()?;
-        let name = type_name_of(&handler);
-        Ok(self.add(patterns, name, move |posted| {
+        let label = label::of_handler(&handler, Location::caller());
+        Ok(self.add(patterns, label, move |posted| {
             DynamicEvent::with_posted(posted, |event| handler(event).into_result())
         }))
     }
@@ -114,10 +119,10 @@ impl<'a> LocalListen<'a> {
     fn add(
         self,
         patterns: Vec<Pattern>,
-        type_name: &str,
+        label: String,
         call: impl Fn(&dyn Posted) -> Result<(), BoxError> + 'static,
     ) -> LocalRegistration {
-        let name = self.name.as_deref().unwrap_or(type_name).into();
+        let name = self.name.unwrap_or(label).into();
         let serial = Hub::next_serial();
         let info = Arc::new(HandlerInfo::new(name, patterns.clone().into(), serial));
         let owner = self.owner;
@@ -156,8 +161,4 @@ fn remove(worker: &Weak<LocalState>, serial: u64) {
     if let Some(worker) = worker.upgrade() {
         worker.remove(serial);
     }
-}
-
-fn type_name_of<F>(_: &F) -> &'static str {
-    type_name::<F>()
 }

@@ -21,11 +21,11 @@ use crate::{
             bounded::QueueSpec,
             options::{Overflow, Victim},
             outlet::{Full, Outlet, OutletOwner, Slot},
-            received::{Heard, Received, TryRecvError},
+            received::{Received, TryRecvError},
             stats::SubscriberStats,
         },
     },
-    event::{gap::Gap, info::ChannelInfo, payload::Event},
+    event::{gap::Gap, heard::Heard, info::ChannelInfo, payload::Event},
     isolate,
     sync::{AtomicU64, AtomicUsize, Mutex, Ordering},
 };
@@ -207,7 +207,7 @@ impl<T: Event> BlockingSubscriber<T> {
 
     /// Returns the next event, or the gap in its place; blocks until there is one. None once the bus was shut down and
     /// the queue is empty.
-    pub fn recv(&mut self) -> Option<Heard<T>> {
+    pub fn recv(&mut self) -> Option<Heard<Received<T>>> {
         match self.try_recv() {
             Ok(heard) => return Some(heard),
             Err(TryRecvError::Closed) => return None,
@@ -225,7 +225,7 @@ impl<T: Event> BlockingSubscriber<T> {
     /// # Errors
     ///
     /// Nothing came in time, or nothing can come.
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Heard<T>, TryRecvError> {
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Heard<Received<T>>, TryRecvError> {
         match self.try_recv() {
             Err(TryRecvError::Empty) => {}
             found => return found,
@@ -242,7 +242,7 @@ impl<T: Event> BlockingSubscriber<T> {
     /// # Errors
     ///
     /// There is none now, or none can come.
-    pub fn try_recv(&mut self) -> Result<Heard<T>, TryRecvError> {
+    pub fn try_recv(&mut self) -> Result<Heard<Received<T>>, TryRecvError> {
         if let Some(item) = self.held.take() {
             return Ok(self.take(item));
         }
@@ -253,7 +253,7 @@ impl<T: Event> BlockingSubscriber<T> {
             Err(_) if posted > self.expected => {
                 let missed = posted - self.expected;
                 self.expected = posted;
-                Ok(Heard::Gap(Gap::on(&self.channel, missed)))
+                Ok(Heard::gap(Gap::on(&self.channel, missed)))
             }
             Err(crossbeam_channel::TryRecvError::Empty) => Err(TryRecvError::Empty),
             Err(crossbeam_channel::TryRecvError::Disconnected) => Err(TryRecvError::Closed),
@@ -261,7 +261,7 @@ impl<T: Event> BlockingSubscriber<T> {
     }
 
     /// Reports what is missing before the event, then the event.
-    fn take(&mut self, (number, event): Numbered<T>) -> Heard<T> {
+    fn take(&mut self, (number, event): Numbered<T>) -> Heard<Received<T>> {
         if self.queue.spec.overflow.waits() {
             isolate::notify(&self.queue.room);
         }
@@ -269,17 +269,17 @@ impl<T: Event> BlockingSubscriber<T> {
             let missed = number - self.expected;
             self.expected = number;
             self.held = Some((number, event));
-            return Heard::Gap(Gap::on(&self.channel, missed));
+            return Heard::gap(Gap::on(&self.channel, missed));
         }
         self.expected = number + 1;
-        Heard::Event(Received::new(event))
+        Heard::event(Received::new(event))
     }
 }
 
 impl<T: Event> Iterator for BlockingSubscriber<T> {
-    type Item = Heard<T>;
+    type Item = Heard<Received<T>>;
 
-    fn next(&mut self) -> Option<Heard<T>> {
+    fn next(&mut self) -> Option<Heard<Received<T>>> {
         self.recv()
     }
 }

@@ -322,6 +322,10 @@ impl<T: Event> Outlet<T> for Log<T> {
         self.wake();
     }
 
+    fn receivers(&self) -> usize {
+        self.state.lock().readers.iter().flatten().count()
+    }
+
     fn stats(&self) -> Vec<SubscriberStats> {
         let state = self.state.lock();
         let head = self.head.load(Ordering::Acquire);

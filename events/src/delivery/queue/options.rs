@@ -98,12 +98,14 @@ impl SubscribeOptions {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), RegisterError> {
+    pub(crate) fn check(&self, source: &str, event: &str) -> Result<(), RegisterError> {
         let (least, most) = (1, 1 << 24);
         if (least..=most).contains(&self.capacity) {
             return Ok(());
         }
         Err(RegisterError::OutOfRange {
+            source_name: source.to_owned(),
+            event: event.to_owned(),
             option: "capacity",
             value: self.capacity,
             least,

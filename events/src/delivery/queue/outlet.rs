@@ -58,6 +58,11 @@ pub(crate) trait Outlet<T: Event>: Send + Sync {
     fn close(&self);
 
     fn stats(&self) -> Vec<SubscriberStats>;
+
+    /// Returns how many receivers it has.
+    fn receivers(&self) -> usize {
+        1
+    }
 }
 
 /// Whether a post reserved room in a queue beforehand.

@@ -6,18 +6,8 @@ use tidings_core::{Cause, Operation};
 
 use crate::{
     delivery::envelope::Envelope,
-    event::{dynamic::DynamicEvent, gap::Gap, payload::Event},
+    event::{dynamic::DynamicEvent, payload::Event},
 };
-
-/// What a subscriber hears: an event, or that some are missing. There is no way to get at the one without
-/// having seen the other.
-#[must_use]
-pub enum Heard<T: Event> {
-    /// The next event.
-    Event(Received<T>),
-    /// Events that this subscriber did not get; it takes their place.
-    Gap(Gap),
-}
 
 /// An event as a subscriber holds it; dereferences to the payload. Clones share it.
 pub struct Received<T: Event> {
@@ -30,32 +20,32 @@ impl<T: Event> Received<T> {
         Self { envelope }
     }
 
-    /// The source of the channel.
+    /// Returns the source of the channel.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.envelope.info().source
     }
 
-    /// The event of the channel.
+    /// Returns the event of the channel.
     #[must_use]
     pub fn event(&self) -> &str {
         &self.envelope.info().event
     }
 
-    /// What was done to the row; none on channels that carry no changes.
+    /// Returns what was done to the row; none on channels that carry no changes.
     #[must_use]
     pub fn operation(&self) -> Option<Operation> {
         self.envelope.stored().meta.operation
     }
 
-    /// The cause to handle the event under: enter it where `invalidate` is called, as the bus does around
+    /// Returns the cause to handle the event under: enter it where `invalidate` is called, as the bus does around
     /// handlers.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         self.envelope.stored().meta.cause()
     }
 
-    /// The poster's span.
+    /// Returns the poster's span.
     #[must_use]
     pub fn span(&self) -> &tracing::Span {
         self.envelope.stored().meta.span()
@@ -63,11 +53,7 @@ impl<T: Event> Received<T> {
 
     /// Reads the event in its dynamic form.
     pub fn read_dynamic<R>(&self, read: impl FnOnce(&DynamicEvent<'_>) -> R) -> R {
-        read(&DynamicEvent {
-            info: self.envelope.info(),
-            operation: self.operation(),
-            body: self.envelope.stored(),
-        })
+        DynamicEvent::with_posted(&*self.envelope, read)
     }
 }
 
@@ -92,26 +78,6 @@ impl<T: Event> fmt::Debug for Received<T> {
             .field("source", &self.source())
             .field("event", &self.event())
             .finish_non_exhaustive()
-    }
-}
-
-impl<T: Event> Heard<T> {
-    /// The event, unless it is a gap.
-    #[must_use]
-    pub fn event(self) -> Option<Received<T>> {
-        match self {
-            Self::Event(event) => Some(event),
-            Self::Gap(_) => None,
-        }
-    }
-}
-
-impl<T: Event> fmt::Debug for Heard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Event(event) => f.debug_tuple("Event").field(event).finish(),
-            Self::Gap(gap) => f.debug_tuple("Gap").field(gap).finish(),
-        }
     }
 }
 

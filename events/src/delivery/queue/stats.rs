@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscriberStats {
-    /// Its name: as given, else its type of event.
+    /// Its name: as given, else its type of event, without the paths of modules.
     pub name: String,
     /// How many events its queue holds.
     pub capacity: usize,

@@ -16,9 +16,9 @@ use crate::{
         bounded::{Bounded, Taken},
         log::{Next, Reader},
         outlet::{Outlet, OutletOwner},
-        received::{Heard, Received, TryRecvError},
+        received::{Received, TryRecvError},
     },
-    event::{gap::Gap, info::ChannelInfo, payload::Event},
+    event::{gap::Gap, heard::Heard, info::ChannelInfo, payload::Event},
 };
 
 /// Receives a channel's events. Unsubscribes when dropped.
@@ -51,7 +51,7 @@ impl<T: Event> Subscriber<T> {
     /// Returns the next event, or the gap in its place; none once the bus was shut down and the queue is empty.
     ///
     /// Cancel safe: nothing is lost.
-    pub async fn recv(&mut self) -> Option<Heard<T>> {
+    pub async fn recv(&mut self) -> Option<Heard<Received<T>>> {
         poll_fn(|context| self.poll_recv(context)).await
     }
 
@@ -61,37 +61,37 @@ impl<T: Event> Subscriber<T> {
     ///
     /// There is none now, or none can come.
     #[inline]
-    pub fn try_recv(&mut self) -> Result<Heard<T>, TryRecvError> {
+    pub fn try_recv(&mut self) -> Result<Heard<Received<T>>, TryRecvError> {
         if let Queue::Log(reader) = &mut self.queue
             && let Some(event) = reader.next_at_hand()
         {
-            return Ok(Heard::Event(event));
+            return Ok(Heard::event(event));
         }
         self.try_recv_slow()
     }
 
     #[inline(never)]
-    fn try_recv_slow(&mut self) -> Result<Heard<T>, TryRecvError> {
+    fn try_recv_slow(&mut self) -> Result<Heard<Received<T>>, TryRecvError> {
         let missed = match &mut self.queue {
             Queue::Log(reader) => match reader.next() {
-                Next::Event(event) => return Ok(Heard::Event(event)),
+                Next::Event(event) => return Ok(Heard::event(event)),
                 Next::Missed(missed) => missed,
                 Next::Empty => return Err(TryRecvError::Empty),
                 Next::Closed => return Err(TryRecvError::Closed),
             },
             Queue::Bounded(queue) => match queue.next() {
-                Taken::Event(event) => return Ok(Heard::Event(Received::new(event))),
+                Taken::Event(event) => return Ok(Heard::event(Received::new(event))),
                 Taken::Missed(missed) => missed,
                 Taken::Empty => return Err(TryRecvError::Empty),
                 Taken::Closed => return Err(TryRecvError::Closed),
             },
         };
-        Ok(Heard::Gap(Gap::on(&self.channel, missed)))
+        Ok(Heard::gap(Gap::on(&self.channel, missed)))
     }
 
     /// [`recv`](Self::recv) for hand-written futures.
     #[inline]
-    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Heard<T>>> {
+    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Heard<Received<T>>>> {
         // A share of tokio's budget for each event, so that a queue that is never empty lets other tasks run.
         let budget = ready!(coop::poll_proceed(context));
         loop {
@@ -117,9 +117,12 @@ impl<T: Event> Subscriber<T> {
 }
 
 impl<T: Event> Stream for Subscriber<T> {
-    type Item = Heard<T>;
+    type Item = Heard<Received<T>>;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Heard<T>>> {
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Heard<Received<T>>>> {
         self.get_mut().poll_recv(context)
     }
 }

@@ -2,14 +2,16 @@
 
 use std::io::{self, Write};
 
-use crate::{error::Refusal, event::payload::Event};
+use serde::Serialize;
+
+use crate::error::Refusal;
 
 /// Checks that the payload's JSON form is at most `limit` bytes long.
 ///
 /// # Errors
 ///
 /// It is longer, which is noticed at the first byte too many; or it does not serialize.
-pub(crate) fn check<T: Event>(payload: &T, limit: usize) -> Result<(), Refusal> {
+pub(crate) fn check<T: Serialize>(payload: &T, limit: usize) -> Result<(), Refusal> {
     let mut room = Room {
         left: limit,
         exceeded: false,
