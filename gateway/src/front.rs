@@ -1,6 +1,6 @@
 //! The two sides of the program as tasks: accept, serve, and end in good order.
 
-use std::{cell::Cell, convert::Infallible, future::Future, rc::Rc, sync::Arc};
+use std::{cell::Cell, convert::Infallible, future::Future, net::SocketAddr, rc::Rc, sync::Arc};
 
 use axum::extract::ConnectInfo;
 use http::Request;
@@ -11,20 +11,22 @@ use tokio::{
 };
 
 use crate::{
+    counts::WorkerCounts,
     proxy::{Peer, Proxy},
     server::{Acceptor, Connections, GuardedIo, Imprint, serve},
     settings::Limits,
 };
 
-/// What the tasks of a gateway are to do.
+/// What the tasks of one side are to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Starting,
     Serving,
-    Draining,
+    /// Accept no more, and finish what runs until then.
+    Draining(Instant),
 }
 
-/// The one who says what phase it is; dropped, it is the last.
+/// Announces the phases of one side; dropping it starts the drain.
 #[derive(Debug)]
 pub(crate) struct Director {
     phase: watch::Sender<Phase>,
@@ -80,13 +82,13 @@ impl Director {
         self.phase.send_replace(Phase::Serving);
     }
 
-    /// Tells all tasks to accept no more and finish what runs, and waits until they have.
+    /// Tells all tasks to accept no more and finish what runs by then, and waits until they have.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves the tasks draining on their own.
-    pub(crate) async fn drain(&mut self) {
-        self.phase.send_replace(Phase::Draining);
+    pub(crate) async fn drain(&mut self, until: Instant) {
+        self.phase.send_replace(Phase::Draining(until));
         self.running = None;
         self.ended.recv().await;
     }
@@ -101,7 +103,18 @@ impl Cue {
 
     async fn stopped(&mut self) {
         // An error is a director that is gone, which says the same.
-        let _ = self.phase.wait_for(|phase| *phase == Phase::Draining).await;
+        let _ = self
+            .phase
+            .wait_for(|phase| matches!(phase, Phase::Draining(_)))
+            .await;
+    }
+
+    /// Returns until when what runs may go on; at once if no one has said.
+    fn deadline(&self) -> Instant {
+        match *self.phase.borrow() {
+            Phase::Draining(until) => until,
+            Phase::Starting | Phase::Serving => Instant::now(),
+        }
     }
 }
 
@@ -109,6 +122,7 @@ impl Cue {
 pub(crate) async fn serve_proxy(
     acceptor: Acceptor,
     proxy: Rc<Proxy>,
+    counts: Arc<WorkerCounts>,
     limits: Limits,
     mut cue: Cue,
 ) {
@@ -127,7 +141,8 @@ pub(crate) async fn serve_proxy(
     });
     let watch = tokio::task::spawn_local(watch);
     let imprint = proxy.imprint();
-    let accepting = acceptor.run(cue.stopped(), |stream, address, seat| {
+    let take = |stream, address: SocketAddr, seat| {
+        counts.accepted();
         let registered = connections.open(seat);
         let state = Arc::clone(registered.state());
         let io = GuardedIo::new(stream, Arc::clone(&state), imprint.clone());
@@ -139,14 +154,17 @@ pub(crate) async fn serve_proxy(
         });
         let limits = limits.clone();
         tokio::task::spawn_local(serve(io, service, limits, registered));
-    });
-    accepting.await;
-    end(&connections, &limits, "proxy").await;
+    };
+    acceptor
+        .run(cue.stopped(), take, || connections.shed_idle())
+        .await;
+    end(&connections, cue.deadline(), "proxy").await;
     watch.abort();
 }
 
-/// The admin side, on the runtime that this is called in.
+/// The admin side, or the status side, on the runtime that this is called in.
 pub(crate) fn serve_admin(
+    side: &'static str,
     acceptor: Acceptor,
     router: axum::Router,
     imprint: Imprint,
@@ -159,7 +177,7 @@ pub(crate) fn serve_admin(
             return;
         }
         let watch = tokio::spawn(Arc::clone(&connections).watch(|| {}));
-        let accepting = acceptor.run(cue.stopped(), |stream, address, seat| {
+        let take = |stream, address: SocketAddr, seat| {
             let registered = connections.open(seat);
             let state = Arc::clone(registered.state());
             let io = GuardedIo::new(stream, Arc::clone(&state), imprint.clone());
@@ -176,17 +194,17 @@ pub(crate) fn serve_admin(
                 }
             });
             tokio::spawn(serve(io, service, limits.clone(), registered));
-        });
-        accepting.await;
-        end(&connections, &limits, "admin").await;
+        };
+        acceptor
+            .run(cue.stopped(), take, || connections.shed_idle())
+            .await;
+        end(&connections, cue.deadline(), side).await;
         watch.abort();
     }
 }
 
-async fn end(connections: &Connections, limits: &Limits, side: &str) {
-    let cut = connections
-        .drain(Instant::now() + limits.drain_timeout)
-        .await;
+async fn end(connections: &Connections, until: Instant, side: &str) {
+    let cut = connections.drain(until).await;
     if cut > 0 {
         tracing::warn!(side, connections = cut, "closed with requests unfinished");
     }

@@ -5,7 +5,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -13,20 +13,28 @@ use tidings::{
     BoxError, Cache, Entity, Node, NodeBuilder, PageQuery, Store, Worker,
     cache::{CacheBuilder, Policy, Ttl},
 };
-use tidings_admin::{AdminOptions, Readiness, Unready};
+use tidings_admin::{AdminOptions, Metrics, Readiness, Unready};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     Acl, Consumer, KeyAuthCredential, Plugin, Settings,
+    counts::Counts,
+    descriptors,
     front::{self, Cues, Director},
+    live::Live,
+    log::{Log, Sink},
     plugin::Plugins,
-    plugins::{self, AllowedGroups, KeyAuth},
-    proxy::Proxy,
+    plugins::{self, AllowedGroups, KeyAuth, KeyAuthConfig},
+    proxy::{AccessLog, Place, Proxy},
     server::{Acceptor, BindError, Imprint, Listener, Seats},
+    settings::KeyNames,
     warm,
 };
 
-/// How long the node may take to end once no request runs any more.
-const NODE_SHUTDOWN: Duration = Duration::from_secs(5);
+/// The most of the time to end that is kept for the node once no request runs any more.
+const NODE_SHUTDOWN: Duration = Duration::from_secs(1);
+/// What each step of the end gets at least, however late it is.
+const LEAST: Duration = Duration::from_millis(100);
 
 /// A running gateway. Dropped, it stops on its own; [`shutdown`](Self::shutdown) is the orderly way.
 ///
@@ -54,8 +62,36 @@ pub struct Gateway {
     node: Node,
     proxy: SocketAddr,
     admin: SocketAddr,
-    director: Director,
+    status: Option<SocketAddr>,
     readiness: Readiness,
+    proxies: Director,
+    admins: Director,
+    statuses: Director,
+    drain_timeout: Duration,
+    live: LiveSettings,
+    log: Option<Log>,
+}
+
+/// What a reload replaces.
+#[derive(Clone, Debug)]
+struct LiveSettings {
+    key_names: Live<KeyNames>,
+    groups: Live<Option<AllowedGroups>>,
+}
+
+impl LiveSettings {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            key_names: Live::new(settings.key_names.clone()),
+            groups: Live::new(settings.allow_groups.clone().map(AllowedGroups::new)),
+        }
+    }
+
+    fn replace(&self, settings: &Settings) {
+        self.key_names.replace(settings.key_names.clone());
+        let groups = settings.allow_groups.clone();
+        self.groups.replace(groups.map(AllowedGroups::new));
+    }
 }
 
 /// Builds a [`Gateway`] with plugins of its user's. Made by [`Gateway::builder`].
@@ -64,6 +100,8 @@ pub struct Gateway {
 pub struct GatewayBuilder {
     settings: Settings,
     plugins: Plugins,
+    live: LiveSettings,
+    log: Option<Log>,
     node: NodeBuilder,
 }
 
@@ -118,21 +156,32 @@ impl Gateway {
 
     /// A gateway that will have more than the built-in plugins.
     pub fn builder(settings: Settings) -> GatewayBuilder {
+        let live = LiveSettings::new(&settings);
         let mut plugins = Plugins::default();
         if settings.plugins.asks_for_key() {
-            plugins.add::<KeyAuth>(());
+            plugins.add::<KeyAuth>(KeyAuthConfig {
+                names: live.key_names.clone(),
+                forwarding: settings.hide_credentials,
+            });
         }
-        if let Some(groups) = settings
-            .allow_groups
-            .clone()
-            .filter(|_| settings.plugins.asks_for_groups())
-        {
-            plugins.add::<plugins::Acl>(AllowedGroups::new(groups));
+        if settings.plugins.asks_for_groups() {
+            plugins.add::<plugins::Acl>(live.groups.clone());
         }
         GatewayBuilder {
             settings,
             plugins,
+            live,
+            log: None,
             node: Node::builder(),
+        }
+    }
+
+    /// Applies what can change without a restart: the filter of the log, the groups and the names of keys. Requests that
+    /// begin afterwards go by the new values.
+    pub fn reload(&self, settings: &Settings) {
+        self.live.replace(settings);
+        if let Some(log) = &self.log {
+            log.reload(&settings.log);
         }
     }
 
@@ -146,6 +195,12 @@ impl Gateway {
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Where the status side listens, with the real port; `None` without one.
+    #[must_use]
+    pub fn status_address(&self) -> Option<SocketAddr> {
+        self.status
     }
 
     /// The node behind both.
@@ -170,19 +225,30 @@ impl Gateway {
             .is_empty())
     }
 
-    /// Stops accepting, finishes the requests that run (for at most [`drain_timeout`](crate::Limits::drain_timeout))
-    /// and ends the node.
+    /// Stops accepting, finishes the requests that run (for at most [`drain_timeout`](crate::Limits::drain_timeout), the
+    /// end of the node included) and ends the node. The admin side answers until the proxy side is done.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves the requests finishing on their own.
     pub async fn shutdown(mut self) {
         self.readiness.begin(Unready::Draining);
-        self.director.drain().await;
-        let report = self.node.shutdown(NODE_SHUTDOWN).await;
-        if !report.is_clean() {
-            tracing::warn!(?report, "the node did not end in order");
+        let until = Instant::now() + self.drain_timeout;
+        // The node and the admin side need a part of it too.
+        let requests = until - (self.drain_timeout / 10).min(NODE_SHUTDOWN);
+        self.proxies.drain(requests).await;
+        self.admins
+            .drain(requests.max(Instant::now() + LEAST))
+            .await;
+
+        let left = until.saturating_duration_since(Instant::now()).max(LEAST);
+        // The node's own limit leaves out its store, which may wait for a database that hangs.
+        match timeout(left, self.node.shutdown(left)).await {
+            Ok(report) if report.is_clean() => {}
+            Ok(report) => tracing::warn!(?report, "the node did not end in order"),
+            Err(_) => tracing::warn!("the node did not end in time"),
         }
+        self.statuses.drain(Instant::now() + LEAST).await;
     }
 }
 
@@ -190,6 +256,12 @@ impl GatewayBuilder {
     /// Adds a plugin behind those that are there already.
     pub fn plugin<P: Plugin>(mut self, config: P::Config) -> Self {
         self.plugins.add::<P>(config);
+        self
+    }
+
+    /// Writes access lines, and applies reloads, to this log.
+    pub fn log(mut self, log: Log) -> Self {
+        self.log = Some(log);
         self
     }
 
@@ -208,21 +280,69 @@ impl GatewayBuilder {
         let Self {
             settings,
             plugins,
+            live,
+            log,
             node,
         } = self;
         // Ports first: a gateway that cannot listen should not touch a database.
         let proxy = Listener::bind("proxy", settings.proxy_listen)?;
         let admin = Listener::bind("admin", settings.admin_listen)?;
-        let store = Store::open(&settings.database).await.map_err(|error| {
-            StartError::new("the database (--database) cannot be opened", error)
-        })?;
-
         let addresses = (proxy.address(), admin.address());
-        let (director, cues) = front::direction();
         let listeners = one_for_each(&proxy, settings.workers)
             .map_err(|error| StartError::new("the proxy side cannot accept", error))?;
         drop(proxy);
-        let init = init_worker(Arc::new(settings.clone()), plugins, listeners, cues.clone());
+
+        let sink = match &log {
+            Some(log) => log.sink().clone(),
+            None => Sink::stderr(),
+        };
+        let counts = Arc::new(Counts::new(settings.workers));
+        let seats = Seats::new(settings.workers, settings.limits.max_connections);
+        let metrics = metrics(&counts, &seats, &sink, settings.limits.max_connections);
+        let readiness = Readiness::new();
+        readiness.begin(Unready::Starting);
+
+        // Before the database is opened: what watches over the program is told that it starts.
+        let started: Arc<OnceLock<Node>> = Arc::default();
+        let (statuses, status_cues) = front::direction();
+        let status = match settings.status_listen {
+            Some(address) => {
+                let listener = Listener::bind("status", address)?;
+                let address = listener.address();
+                let pages = (Arc::clone(&started), readiness.clone(), metrics.clone());
+                let router = tidings_admin::status_router(pages.0, pages.1, pages.2);
+                serve_router("status", listener, router, "", &settings, &status_cues)?;
+                Some(address)
+            }
+            None => None,
+        };
+        statuses.serve();
+
+        let store = Store::open(&settings.database).await.map_err(|error| {
+            StartError::new("the database (--database) cannot be opened", error)
+        })?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            workers = settings.workers,
+            database = settings.database_shown(),
+            upstream = settings
+                .upstream
+                .as_ref()
+                .map(|upstream| upstream.authority.as_str()),
+            max_connections = settings.limits.max_connections,
+            "starting"
+        );
+
+        let (proxies, cues) = front::direction();
+        let shared = Shared {
+            settings: Arc::new(settings.clone()),
+            plugins,
+            listeners,
+            cues,
+            counts,
+            seats,
+            sink,
+        };
         let mut node = node
             .store(store)
             .workers(settings.workers)
@@ -230,7 +350,7 @@ impl GatewayBuilder {
             .entity::<Consumer>()
             .entity::<KeyAuthCredential>()
             .entity::<Acl>()
-            .init_worker(init);
+            .init_worker(move |worker| shared.init_worker(worker));
         if let Some(node_id) = &settings.node_id {
             node = node.node_id(node_id);
         }
@@ -238,8 +358,9 @@ impl GatewayBuilder {
             .start()
             .await
             .map_err(|error| StartError::new("the node did not start", error))?;
+        // Set once, here.
+        let _ = started.set(node.clone());
 
-        let readiness = Readiness::new();
         readiness.begin(Unready::WarmingUp);
         warm::up(&node, &settings.warm_up).await;
         readiness.end(Unready::WarmingUp);
@@ -247,33 +368,61 @@ impl GatewayBuilder {
         // Rows that were copied from gateways of the same model hold it.
         let mut options = AdminOptions::new()
             .accept_null(KeyAuthCredential::NAME, "ttl")
-            .readiness(readiness.clone());
+            .readiness(readiness.clone())
+            .metrics(metrics);
         if let Some(token) = &settings.admin_token {
             options = options.token(token.expose());
         }
+        let (admins, admin_cues) = front::direction();
         let router = tidings_admin::router(node.clone(), options);
-        let acceptor = Acceptor::new(admin, Seats::new(1), 0)
-            .map_err(|error| StartError::new("the admin side cannot accept", error))?;
-        let imprint = admin_imprint(node.id());
-        // The director has not begun to drain, so there is a cue.
-        if let Some(cue) = cues.cue() {
-            tokio::spawn(front::serve_admin(
-                acceptor,
-                router,
-                imprint,
-                settings.limits,
-                cue,
-            ));
-        }
-        director.serve();
+        serve_router("admin", admin, router, node.id(), &settings, &admin_cues)?;
+
+        admins.serve();
+        proxies.serve();
+        readiness.end(Unready::Starting);
         Ok(Gateway {
             node,
             proxy: addresses.0,
             admin: addresses.1,
-            director,
+            status,
             readiness,
+            proxies,
+            admins,
+            statuses,
+            drain_timeout: settings.limits.drain_timeout,
+            live,
+            log,
         })
     }
+}
+
+/// What the gateway counts besides its node.
+fn metrics(counts: &Arc<Counts>, seats: &Arc<Seats>, sink: &Sink, most: usize) -> Metrics {
+    let (counts, seats, sink) = (Arc::clone(counts), Arc::clone(seats), sink.clone());
+    Metrics::new().publish(move || counts.publish(seats.open(), most, sink.lost()))
+}
+
+/// Starts to serve a router on a listener, once its side is told to serve.
+fn serve_router(
+    side: &'static str,
+    listener: Listener,
+    router: axum::Router,
+    node_id: &str,
+    settings: &Settings,
+    cues: &Cues,
+) -> Result<(), StartError> {
+    let seats = Seats::new(1, descriptors::admin_connections());
+    let acceptor = Acceptor::new(listener, seats, 0)
+        .map_err(|error| StartError::new("the admin or the status side cannot accept", error))?;
+    let imprint = admin_imprint(node_id);
+    let limits = settings.limits.clone();
+    // Its director has not begun to drain, so there is a cue.
+    if let Some(cue) = cues.cue() {
+        tokio::spawn(front::serve_admin(
+            side, acceptor, router, imprint, limits, cue,
+        ));
+    }
+    Ok(())
 }
 
 /// What workers take their listeners from, each once.
@@ -286,36 +435,44 @@ fn one_for_each(listener: &Listener, workers: usize) -> io::Result<Listeners> {
     all.map(Mutex::new)
 }
 
-/// What each worker does first: makes its plugins, and prepares to accept.
-fn init_worker(
+/// What the workers share until each has begun.
+struct Shared {
     settings: Arc<Settings>,
     plugins: Plugins,
     listeners: Listeners,
     cues: Cues,
-) -> impl Fn(&Worker) -> Result<(), BoxError> + Send + Sync + 'static {
-    let seats = Seats::new(settings.workers);
-    move |worker: &Worker| {
-        let listener = listeners
+    counts: Arc<Counts>,
+    seats: Arc<Seats>,
+    sink: Sink,
+}
+
+impl Shared {
+    /// Does what each worker does first: makes its plugins, and prepares to accept.
+    fn init_worker(&self, worker: &Worker) -> Result<(), BoxError> {
+        let listener = self
+            .listeners
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get_mut(worker.id())
             .and_then(Option::take)
             .ok_or("this worker has no listener")?;
-        let acceptor = Acceptor::new(listener, Arc::clone(&seats), worker.id())?;
-        let cue = cues.cue().ok_or("the gateway has stopped")?;
-        let plugins = plugins.init_worker(worker)?;
-        let proxy = Rc::new(Proxy::new(
-            worker.node().id(),
-            worker.id(),
-            plugins,
-            &settings,
-        ));
-        worker.spawn_local(front::serve_proxy(
-            acceptor,
-            proxy,
-            settings.limits.clone(),
-            cue,
-        ));
+        let acceptor = Acceptor::new(listener, Arc::clone(&self.seats), worker.id())?;
+        let cue = self.cues.cue().ok_or("the gateway has stopped")?;
+        let counts = self
+            .counts
+            .worker(worker.id())
+            .ok_or("this worker has no counts")?;
+
+        let place = Place {
+            node_id: worker.node().id(),
+            worker: worker.id(),
+            counts: Arc::clone(&counts),
+            access: AccessLog::new(self.settings.access_log, self.sink.clone()),
+        };
+        let plugins = self.plugins.init_worker(worker)?;
+        let proxy = Rc::new(Proxy::new(place, plugins, &self.settings));
+        let limits = self.settings.limits.clone();
+        worker.spawn_local(front::serve_proxy(acceptor, proxy, counts, limits, cue));
         Ok(())
     }
 }
@@ -332,7 +489,10 @@ fn cache(settings: &Settings) -> CacheBuilder {
 /// What hyper's own refusals are made to look like on the admin side.
 fn admin_imprint(node_id: &str) -> Imprint {
     Imprint {
-        lines: format!("x-tidings-node: {node_id}\r\n").into(),
+        lines: match node_id {
+            "" => "".into(),
+            id => format!("x-tidings-node: {id}\r\n").into(),
+        },
         body: tidings_admin::malformed,
     }
 }

@@ -5,16 +5,26 @@
 //! while that runs. When the answer to such a change is out, no worker goes by the old rows any more.
 
 // The order of these lines is the order of the layers, lowest first: a module imports from lines above it alone.
+// A value that a reload replaces; knows nothing else.
+mod live;
+// How many files may be open; knows nothing else.
+mod descriptors;
+// What the service manager is told; knows nothing else.
+mod notify;
 // The rows that the gateway knows.
 mod entities;
 // The command that puts the triggers of the log in place.
 mod capture;
 // What the program is told; knows no socket and no request.
 mod settings;
+// The lines that are written; knows no request.
+mod log;
 // Sockets, connections, their time limits and their end; knows no proxy and no plugin.
 mod server;
 // What a plugin is written against: requests, answers, refusals; knows no plugin and no upstream.
 mod plugin;
+// What the proxy side counts; knows requests by their outcome alone.
+mod counts;
 // The built-in plugins; they know no upstream.
 mod plugins;
 // From a client's request to its answer; knows no accept loop.
@@ -28,12 +38,15 @@ mod gateway;
 
 pub use self::{
     capture::capture,
+    descriptors::raise as raise_descriptor_limit,
     entities::{Acl, Consumer, KeyAuthCredential},
     gateway::{Gateway, GatewayBuilder, StartError},
+    log::Log,
+    notify::{State, notify},
     plugin::{BodyError, Plugin, ProxyBody, ProxyRequest, Response, refuse},
     settings::{
-        BuiltIn, Cluster, Environment, Fault, Limits, LogFormat, Secret, Settings, SettingsError,
-        Source, UpstreamAddress,
+        AccessLog, BuiltIn, Cluster, Environment, Fault, KeyForwarding, KeyName, KeyNames, Limits,
+        LogFormat, Secret, Settings, SettingsError, Source, UpstreamAddress,
     },
 };
 

@@ -1,95 +1,158 @@
-//! The program `tidings`: settings, logging, start, and the end in good order.
+//! The program `tidings`: settings, log, start, reload, and the end in good order.
 //!
-//! Exit status: 0 after a drain, 1 when it cannot start, 2 when its settings are refused.
+//! Exit status: 0 after a drain, 1 when it cannot start, 2 when its settings are refused, 130 when a second signal
+//! ended it at once.
+
+mod signals;
 
 use std::{
     error::Error as StdError,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
+    time::{Duration, Instant},
 };
 
-use tidings_gateway::{Gateway, LogFormat, Settings};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tidings_gateway::{Gateway, Log, Settings, notify, raise_descriptor_limit};
 
-/// What a shell gives a program that a second SIGINT has ended.
-const INTERRUPTED: i32 = 130;
+use self::signals::{Order, Signals};
+
+/// How long the end of the program waits for the last lines of its log.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+type Failure = Box<dyn StdError + Send + Sync>;
 
 fn main() -> ExitCode {
     if let Some(ended) = tidings_gateway::capture(std::env::args_os()) {
         return ended;
     }
+    // Before the settings: a limit of theirs goes by it.
+    raise_descriptor_limit();
     let settings = match Settings::from_process() {
         Ok(settings) => settings,
         Err(error) => return ExitCode::from(error.report()),
     };
-    log(&settings);
-    match run(settings) {
+    let log = Log::start(&settings);
+
+    let ended = run(settings, &log);
+    if let Err(error) = &ended {
+        log.say(&format!("tidings: {}", chain(&**error)));
+    }
+    log.flush(LAST_WORDS);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("tidings: {}", chain(&*error)));
-            ExitCode::FAILURE
-        }
+        Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn run(settings: Settings) -> Result<(), Box<dyn StdError + Send + Sync>> {
+fn run(settings: Settings, log: &Log) -> Result<(), Failure> {
+    // Before the start, so that a signal during it is not lost.
+    let mut signals = Signals::listen(log.clone())?;
     // Workers have threads of their own; this runtime carries loads, the store and the admin side.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("tidings-node")
         .enable_all()
         .build()?;
-    runtime.block_on(async {
-        // Before the start, so that a signal during it is not lost.
-        let mut signals = Signals::new()?;
-        let token = settings.admin_token.is_some();
-        let gateway = tokio::select! {
-            gateway = Gateway::start(settings) => gateway?,
-            () = signals.next() => return Ok(()),
-        };
-        let empty = gateway.is_empty().await.unwrap_or(false);
-        announce(&gateway, empty, token);
+    let ended = runtime.block_on(serve(settings, log, &mut signals));
+    // What still blocks a thread of it, such as a database that hangs, is not waited for.
+    runtime.shutdown_background();
+    ended
+}
 
-        signals.next().await;
-        tracing::info!("stopping: no new connections, finishing what runs");
-        tokio::select! {
-            () = gateway.shutdown() => {}
-            () = signals.next() => {
-                say("tidings: stopped at once by a second signal");
-                std::process::exit(INTERRUPTED);
-            }
+async fn serve(settings: Settings, log: &Log, signals: &mut Signals) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let token = settings.admin_token.is_some();
+    let start = Gateway::builder(settings.clone()).log(log.clone()).start();
+    let gateway = tokio::select! {
+        gateway = start => gateway?,
+        () = signals.stop() => {
+            tracing::info!("stopped before it was ready");
+            return Ok(());
         }
-        Ok(())
-    })
-}
+    };
 
-fn log(settings: &Settings) {
-    // The settings have been checked; a filter that is none would say so here again, and logging is no reason to fail.
-    let filter = EnvFilter::try_new(&settings.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        // Its own words about a line that could not be written go where that line went, and panic there: a full
-        // disk under the log would end requests.
-        .log_internal_errors(false)
-        .with_ansi(io::stderr().is_terminal());
-    match settings.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
+    let empty = gateway.is_empty().await.unwrap_or(false);
+    announce(
+        &gateway,
+        if empty {
+            Advice::FirstKey { token }
+        } else {
+            Advice::None
+        },
+    );
+    notify(tidings_gateway::State::Ready);
+    tracing::info!(
+        node = gateway.node().id(),
+        proxy = %gateway.proxy_address(),
+        admin = %gateway.admin_address(),
+        status = gateway.status_address().map(tracing::field::display),
+        millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "ready"
+    );
+
+    let mut current = settings;
+    loop {
+        match signals.next().await {
+            Order::Reload => reload(&gateway, &mut current),
+            Order::Stop => break,
+        }
     }
+
+    notify(tidings_gateway::State::Stopping);
+    let begun = Instant::now();
+    tracing::info!("stopping: no new connections, finishing what runs");
+    gateway.shutdown().await;
+    let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(millis, "stopped");
+    Ok(())
 }
 
-/// Writes to standard error, where perhaps nobody listens any more.
-fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+/// Reads the settings again; those that cannot change in flight stay, and are named.
+fn reload(gateway: &Gateway, current: &mut Settings) {
+    notify(tidings_gateway::State::Reloading);
+    match Settings::from_process() {
+        Ok(settings) => {
+            let fixed = current.fixed_differences(&settings);
+            if !fixed.is_empty() {
+                tracing::warn!(settings = fixed.join(", "), "these apply at the next start");
+            }
+            gateway.reload(&settings);
+            tracing::info!(
+                log = settings.log,
+                groups = settings.allow_groups.as_ref().map(|groups| groups.join(",")),
+                key_names = %settings.key_names,
+                "settings read again"
+            );
+            *current = settings;
+        }
+        Err(error) => {
+            let error = error.to_string().replace('\n', "; ");
+            tracing::error!(
+                error,
+                "the settings were not read again: all stay as they were"
+            );
+        }
+    }
+    notify(tidings_gateway::State::Ready);
+}
+
+/// What the banner says besides the addresses.
+enum Advice {
+    None,
+    /// How to let someone in, on an admin side with or without a token.
+    FirstKey {
+        token: bool,
+    },
 }
 
 /// Says where it listens, and on the first start what to try.
-fn announce(gateway: &Gateway, empty: bool, token: bool) {
+fn announce(gateway: &Gateway, advice: Advice) {
     let (proxy, admin) = (gateway.proxy_address(), gateway.admin_address());
     let mut text = format!("proxy listening on {proxy}\nadmin listening on {admin}\n");
-    if empty {
+    if let Some(status) = gateway.status_address() {
+        text.push_str(&format!("status listening on {status}\n"));
+    }
+    if let Advice::FirstKey { token } = advice {
         let (proxy, admin) = (reachable(proxy), reachable(admin));
         let token = if token {
             " -H \"Authorization: Bearer $TIDINGS_ADMIN_TOKEN\""
@@ -97,7 +160,7 @@ fn announce(gateway: &Gateway, empty: bool, token: bool) {
             ""
         };
         text.push_str(&format!(
-            "\nNobody has a key yet. To let somebody in, and out again:\n\n\
+            "\nNo one has a key yet. To let someone in, and out again:\n\n\
              \x20 curl{token} http://{admin}/consumers -d username=bob\n\
              \x20 curl{token} http://{admin}/consumers/bob/key-auth -d key=abcd\n\
              \x20 curl http://{proxy}/ -H 'apikey: abcd'\n\
@@ -105,12 +168,16 @@ fn announce(gateway: &Gateway, empty: bool, token: bool) {
              \x20 curl http://{proxy}/ -H 'apikey: abcd'\n\n"
         ));
     }
-    // Nobody may be reading; that is no reason to stop.
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+
+    // On a thread of its own, because standard output may be a pipe that no one empties; and without a word about
+    // a failure, because no one may be reading.
+    std::thread::spawn(move || {
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    });
 }
 
-/// The address to use from this machine where one listens on all.
+/// Returns the address to use from this machine where one listens on all.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -121,7 +188,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// An error and its causes on one line, leaving out a cause that the message before it repeats.
+/// Writes an error and its causes on one line, leaving out a cause that the message before it repeats.
 fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -134,26 +201,4 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
         cause = error.source();
     }
     text.replace('\n', " ")
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -62,6 +62,11 @@ pub trait Plugin: fmt::Debug + Sized + 'static {
     /// Whatever keeps the plugin from working; the gateway then does not start.
     fn init_worker(config: &Self::Config, worker: &Worker) -> Result<Self, BoxError>;
 
+    /// Whether requests pass this plugin at the moment; asked for each.
+    fn is_active(&self) -> bool {
+        true
+    }
+
     /// Looks at a request before it is passed on: may change its headers, or refuse it with an answer.
     ///
     /// Dropped where it stands when the client goes away.
@@ -73,10 +78,18 @@ pub(crate) type Access<'a> = Pin<Box<dyn Future<Output = Result<(), Response>> +
 
 /// A plugin behind a pointer, so that a worker can hold a list of them. Costs one allocation per request.
 pub(crate) trait DynPlugin: fmt::Debug {
+    fn is_active(&self) -> bool {
+        true
+    }
+
     fn access<'a>(&'a self, request: &'a mut ProxyRequest) -> Access<'a>;
 }
 
 impl<P: Plugin> DynPlugin for P {
+    fn is_active(&self) -> bool {
+        Plugin::is_active(self)
+    }
+
     fn access<'a>(&'a self, request: &'a mut ProxyRequest) -> Access<'a> {
         Box::pin(Plugin::access(self, request))
     }

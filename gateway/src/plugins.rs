@@ -6,5 +6,5 @@ mod key_auth;
 
 pub(crate) use self::{
     acl::{Acl, AllowedGroups},
-    key_auth::KeyAuth,
+    key_auth::{KeyAuth, KeyAuthConfig},
 };

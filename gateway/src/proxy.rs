@@ -4,26 +4,42 @@
 //! to the built-in echo. Bodies stream in both directions and are never held whole. Nothing here is `Send`:
 //! each worker has its own [`Proxy`], its own plugins and its own pool of upstream connections.
 
+// The body of a request on its way to the upstream or to nowhere.
 mod client_body;
-mod echo;
+// The headers of a message as they are passed on.
 mod forward;
-mod pool;
-mod upstream;
-mod upstream_body;
+// The socket to the upstream; knows no request.
 mod wire;
+// Kept-alive connections.
+mod pool;
+// The body of the upstream's answer; gives its connection back.
+mod upstream_body;
+// From a request to the upstream's answer.
+mod upstream;
+// The upstream that is built in.
+mod echo;
+// A line for each request.
+mod access;
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, rc::Rc, sync::Arc};
+use std::{net::IpAddr, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Instant};
 
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, header};
 use hyper::body::Incoming;
 
+use tracing::{Instrument, Span, field};
+use uuid::Uuid;
+
+pub(crate) use self::access::AccessLog;
 use self::{
+    access::{Answered, Asked},
     client_body::{AwaitsContinue, ClientBody},
     echo::Echo,
     upstream::Upstream,
 };
+
 use crate::{
+    counts::WorkerCounts,
     plugin::{DynPlugin, ProxyRequest, Refusal, Response, response},
     server::{Answering, ConnectionState, Imprint},
     settings::Settings,
@@ -32,14 +48,17 @@ use crate::{
 const NODE: HeaderName = HeaderName::from_static("x-tidings-node");
 const WORKER: HeaderName = HeaderName::from_static("x-tidings-worker");
 
-/// How many headers a request gains at most on its way: five that say who the client is, three X-Forwarded-*.
-const ADDED_HEADERS: usize = 8;
+/// How many headers a request gains at most on its way: six that say who the client is, three X-Forwarded-*.
+const ADDED_HEADERS: usize = 9;
 
 /// What a worker answers requests with.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     node: HeaderValue,
     worker: HeaderValue,
+    worker_id: usize,
+    counts: Arc<WorkerCounts>,
+    access: Option<AccessLog>,
     imprint: Imprint,
     plugins: Vec<Box<dyn DynPlugin>>,
     target: Target,
@@ -49,6 +68,15 @@ pub(crate) struct Proxy {
 enum Target {
     Echo(Echo),
     Upstream(Upstream),
+}
+
+/// Whose proxy it is, and where it leaves what it notes.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) node_id: &'a str,
+    pub(crate) worker: usize,
+    pub(crate) counts: Arc<WorkerCounts>,
+    pub(crate) access: Option<AccessLog>,
 }
 
 /// The client at the other end of a connection.
@@ -75,19 +103,30 @@ impl Peer {
 
 impl Proxy {
     pub(crate) fn new(
-        node_id: &str,
-        worker: usize,
+        place: Place<'_>,
         plugins: Vec<Box<dyn DynPlugin>>,
         settings: &Settings,
     ) -> Self {
+        let Place {
+            node_id,
+            worker,
+            counts,
+            access,
+        } = place;
         let lines = format!("{NODE}: {node_id}\r\n{WORKER}: {worker}\r\n");
         let target = match &settings.upstream {
-            Some(address) => Target::Upstream(Upstream::new(address.clone(), &settings.limits)),
+            Some(address) => {
+                let counts = Arc::clone(&counts);
+                Target::Upstream(Upstream::new(address.clone(), &settings.limits, counts))
+            }
             None => Target::Echo(Echo::new(node_id, worker)),
         };
         Self {
             node: response::plain_value(node_id),
             worker: HeaderValue::from(worker),
+            worker_id: worker,
+            counts,
+            access,
             imprint: Imprint {
                 lines: lines.into(),
                 body: |_, message| response::message(message),
@@ -116,31 +155,72 @@ impl Proxy {
         state: Arc<ConnectionState>,
         request: hyper::Request<Incoming>,
     ) -> Response {
+        let began = Instant::now();
         let answering = state.answering();
         let (head, body) = request.into_parts();
+        let asked = self.access.as_ref().map(|_| Asked::of(&head));
+        let span = span(&head, &peer);
         let request = ProxyRequest::new(head, peer.ip);
         let body = ClientBody::new(body, state);
-        // A plugin of somebody else's may panic; that is this request's end and no other's.
-        let answer = AssertUnwindSafe(self.answer(request, body, &peer))
+
+        let mut consumer = None;
+        // A plugin may be someone else's and panic; that is this request's end and no other's.
+        let answer = AssertUnwindSafe(self.answer(request, body, &peer, &mut consumer))
             .catch_unwind()
+            .instrument(span.clone())
             .await;
         let mut response = answer.unwrap_or_else(|_panic| {
             tracing::error!("a request's handling panicked");
             Refusal::Panicked.answer()
         });
+
         let headers = response.headers_mut();
         headers.insert(NODE, self.node.clone());
         headers.insert(WORKER, self.worker.clone());
+        let answered = Answered {
+            peer: peer.ip,
+            worker: self.worker_id,
+            status: response.status(),
+            refusal: response.extensions().get().copied(),
+            consumer,
+            took: began.elapsed(),
+        };
+        self.note(&span, asked.as_ref(), &answered);
         hold(&mut response, answering);
         response
     }
 
-    async fn answer(&self, mut request: ProxyRequest, body: ClientBody, peer: &Peer) -> Response {
+    /// Counts an answer, and writes it where that is asked for.
+    fn note(&self, span: &Span, asked: Option<&Asked>, answered: &Answered) {
+        let status = answered.status;
+        self.counts
+            .answered(status, answered.refusal, answered.took);
+        if !span.is_disabled() {
+            span.record("http.response.status_code", status.as_u16());
+            if let Some(refusal) = answered.refusal {
+                span.record("error.type", refusal.label());
+            }
+        }
+        if let (Some(access), Some(asked)) = (&self.access, asked) {
+            access.write(asked, answered);
+        }
+    }
+
+    async fn answer(
+        &self,
+        mut request: ProxyRequest,
+        body: ClientBody,
+        peer: &Peer,
+        consumer: &mut Option<Uuid>,
+    ) -> Response {
         let awaits = AwaitsContinue::of(request.headers());
-        if let Err(mut refusal) = self.admit(&mut request).await {
+        let admitted = self.admit(&mut request).await;
+        *consumer = request.consumer().map(|consumer| consumer.id);
+        if let Err(mut refusal) = admitted {
             body.refused(awaits, &mut refusal);
             return refusal;
         }
+
         match &self.target {
             Target::Echo(echo) => {
                 forward::add_forwarded(request.head_mut(), peer);
@@ -162,10 +242,28 @@ impl Proxy {
         // The map would grow twice, once under the plugins' hands and once for X-Forwarded-*.
         request.headers_mut().reserve(ADDED_HEADERS);
         for plugin in &self.plugins {
-            plugin.access(request).await?;
+            if plugin.is_active() {
+                plugin.access(request).await?;
+            }
         }
         Ok(())
     }
+}
+
+/// The span of a request, with the fields of OpenTelemetry's HTTP conventions. The query is left out, since it may carry
+/// a key.
+fn span(head: &http::request::Parts, peer: &Peer) -> Span {
+    tracing::debug_span!(
+        "request",
+        http.request.method = head.method.as_str(),
+        url.path = head.uri.path(),
+        url.scheme = "http",
+        network.protocol.version = access::version(head.version),
+        client.address = %peer.ip,
+        trace_id = access::trace_id(&head.headers),
+        http.response.status_code = field::Empty,
+        error.type = field::Empty,
+    )
 }
 
 /// The body of an answer that is still under way keeps the request open.

@@ -41,7 +41,10 @@ pub use self::{
     environment::Environment,
     options::{Limits, Settings},
     source::{Fault, SettingsError, Source},
-    values::{BuiltIn, Cluster, LogFormat, Secret, UpstreamAddress},
+    values::{
+        AccessLog, BuiltIn, Cluster, KeyForwarding, KeyName, KeyNames, LogFormat, Secret,
+        UpstreamAddress,
+    },
 };
 
 impl Settings {
@@ -94,6 +97,12 @@ impl Settings {
     pub fn from_file(path: impl Into<PathBuf>) -> Result<Self, SettingsError> {
         let config: [OsString; 3] = ["tidings".into(), "--config".into(), path.into().into()];
         Self::resolve(config, &Environment::empty())
+    }
+
+    /// Returns the URL of the database as it may be logged, without a password.
+    #[must_use]
+    pub fn database_shown(&self) -> String {
+        source::without_password(&self.database)
     }
 
     /// Refuses values that are allowed by themselves and not together.

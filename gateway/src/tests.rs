@@ -16,15 +16,20 @@ mod refused_bodies;
 mod repeats;
 mod upstreams;
 
-use std::{fmt, net::SocketAddr, pin::Pin, rc::Rc, time::Duration};
+use std::{fmt, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
-use tokio::{task::LocalSet, time::timeout};
+use tokio::{
+    task::LocalSet,
+    time::{Instant, timeout},
+};
 
 use self::raw::Raw;
 use crate::{
-    Environment, ProxyRequest, Response, Settings, front,
+    Environment, ProxyRequest, Response, Settings,
+    counts::WorkerCounts,
+    front,
     plugin::DynPlugin,
-    proxy::Proxy,
+    proxy::{Place, Proxy},
     server::{Acceptor, Listener, Seats},
 };
 
@@ -34,6 +39,7 @@ const NEVER: Duration = Duration::from_secs(20);
 struct Front {
     address: SocketAddr,
     director: front::Director,
+    drain_timeout: Duration,
 }
 
 impl Front {
@@ -51,11 +57,30 @@ impl Front {
         let (director, cues) = front::direction();
         let cue = cues.cue().expect("the end has not begun");
         let address = listener.address();
-        let acceptor = Acceptor::new(listener, Seats::new(1), 0).expect("an event loop");
-        let proxy = Rc::new(Proxy::new("node-1", 0, plugins, &settings));
-        tokio::task::spawn_local(front::serve_proxy(acceptor, proxy, settings.limits, cue));
+        let most = settings.limits.max_connections;
+        let acceptor = Acceptor::new(listener, Seats::new(1, most), 0).expect("an event loop");
+        let counts: Arc<WorkerCounts> = Arc::default();
+        let place = Place {
+            node_id: "node-1",
+            worker: 0,
+            counts: Arc::clone(&counts),
+            access: None,
+        };
+        let proxy = Rc::new(Proxy::new(place, plugins, &settings));
+        let limits = settings.limits.clone();
+        tokio::task::spawn_local(front::serve_proxy(acceptor, proxy, counts, limits, cue));
         director.serve();
-        Self { address, director }
+        Self {
+            address,
+            director,
+            drain_timeout: settings.limits.drain_timeout,
+        }
+    }
+
+    async fn drain(&mut self) {
+        self.director
+            .drain(Instant::now() + self.drain_timeout)
+            .await;
     }
 
     async fn client(&self) -> Raw {

@@ -169,7 +169,7 @@ impl CacheBuilder {
     }
 
     /// Fewer slots and shards, so that a model meets what they share.
-    #[cfg(all(test, shuttle))]
+    #[cfg(shuttle)]
     pub(crate) fn small(mut self, slots: usize) -> Self {
         self.slots = slots;
         self.flight_shards = 1;

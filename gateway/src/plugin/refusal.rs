@@ -28,6 +28,52 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// All causes, for what lists them.
+    pub(crate) const ALL: [Self; 18] = [
+        Self::NoKey,
+        Self::DuplicateKey,
+        Self::UnknownKey,
+        Self::NotInGroup,
+        Self::LoadFailed,
+        Self::Panicked,
+        Self::Connect,
+        Self::Hosts,
+        Self::Coding,
+        Self::WebSocket,
+        Self::BodyUnreadable,
+        Self::UpstreamUnreachable,
+        Self::UpstreamSilent,
+        Self::UpstreamBroken,
+        Self::UpstreamUnreadable,
+        Self::UpstreamHeadTooLarge,
+        Self::UpstreamCoding,
+        Self::UpstreamSwitched,
+    ];
+
+    /// Returns the cause as a metric's label and a log's field show it.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::NoKey => "no_key",
+            Self::DuplicateKey => "duplicate_key",
+            Self::UnknownKey => "unknown_key",
+            Self::NotInGroup => "not_in_group",
+            Self::LoadFailed => "load_failed",
+            Self::Panicked => "panicked",
+            Self::Connect => "connect_method",
+            Self::Hosts => "hosts",
+            Self::Coding => "transfer_coding",
+            Self::WebSocket => "websocket",
+            Self::BodyUnreadable => "body_unreadable",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamSilent => "upstream_timeout",
+            Self::UpstreamBroken => "upstream_broken",
+            Self::UpstreamUnreadable => "upstream_unreadable",
+            Self::UpstreamHeadTooLarge => "upstream_head_too_large",
+            Self::UpstreamCoding => "upstream_transfer_coding",
+            Self::UpstreamSwitched => "upstream_switched",
+        }
+    }
+
     const fn status(self) -> StatusCode {
         match self {
             Self::NoKey | Self::DuplicateKey | Self::UnknownKey => StatusCode::UNAUTHORIZED,
@@ -69,13 +115,14 @@ impl Refusal {
         }
     }
 
-    /// Returns the answer.
+    /// Returns the answer, which remembers its cause.
     pub(crate) fn answer(self) -> Response {
         let mut response = refuse(self.status(), self.message());
         if self.status() == StatusCode::UNAUTHORIZED {
             let key = HeaderValue::from_static("Key");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, key);
         }
+        response.extensions_mut().insert(self);
         response
     }
 }

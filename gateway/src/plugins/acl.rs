@@ -7,6 +7,7 @@
 
 use std::{error::Error as StdError, fmt};
 
+use http::{HeaderName, HeaderValue};
 use tidings::{
     BoxError, Cache, CacheKey, CrudEvent, Dao, GetOptions, PageQuery, Worker,
     store::{Error, MAX_SIZE},
@@ -15,12 +16,16 @@ use uuid::Uuid;
 
 use crate::{
     entities,
+    live::{Live, View},
     plugin::{Plugin, ProxyRequest, Refusal, Response},
 };
 
-/// Lets pass who is in one of the allowed groups.
+const CONSUMER_GROUPS: HeaderName = HeaderName::from_static("x-consumer-groups");
+
+/// Lets members of the allowed groups pass.
 pub(crate) struct Acl {
-    allowed: AllowedGroups,
+    /// The groups that pass; all consumers do if there are none.
+    allowed: View<Option<AllowedGroups>>,
     cache: Cache,
     rows: Dao<entities::Acl>,
 }
@@ -51,9 +56,12 @@ fn groups_key(consumer: Uuid) -> CacheKey {
 }
 
 impl Plugin for Acl {
-    type Config = AllowedGroups;
+    type Config = Live<Option<AllowedGroups>>;
 
-    fn init_worker(config: &AllowedGroups, worker: &Worker) -> Result<Self, BoxError> {
+    fn init_worker(
+        config: &Live<Option<AllowedGroups>>,
+        worker: &Worker,
+    ) -> Result<Self, BoxError> {
         let cache = worker.cache().clone();
         let evict = cache.clone();
         let changed = move |change: &CrudEvent<entities::Acl>| {
@@ -71,10 +79,14 @@ impl Plugin for Acl {
             .register(changed, "crud", "acls")?
             .keep();
         Ok(Self {
-            allowed: config.clone(),
+            allowed: config.view(),
             cache,
             rows: worker.dao()?,
         })
+    }
+
+    fn is_active(&self) -> bool {
+        self.allowed.with(Option::is_some)
     }
 
     async fn access(&self, request: &mut ProxyRequest) -> Result<(), Response> {
@@ -82,7 +94,8 @@ impl Plugin for Acl {
             return Err(Refusal::NotInGroup.answer());
         };
         let id = consumer.id;
-        let load = || groups(self.rows.clone(), id);
+        let rows = &self.rows;
+        let load = || groups(rows.clone(), id);
         let groups = self
             .cache
             .get(&groups_key(id), GetOptions::default(), load)
@@ -94,14 +107,30 @@ impl Plugin for Acl {
             );
             Refusal::LoadFailed.answer()
         })?;
-        let member =
-            groups.is_some_and(|groups| groups.iter().any(|group| self.allowed.contains(group)));
-        if member {
-            Ok(())
-        } else {
-            Err(Refusal::NotInGroup.answer())
+        let groups = groups.unwrap_or_default();
+        // A reload while the groups were loaded counts.
+        let member = self.allowed.with(|allowed| match allowed {
+            Some(allowed) => groups.iter().any(|group| allowed.contains(group)),
+            None => true,
+        });
+        if !member {
+            return Err(Refusal::NotInGroup.answer());
         }
+        if let Some(listed) = listed(&groups) {
+            request.headers_mut().insert(CONSUMER_GROUPS, listed);
+        }
+        Ok(())
     }
+}
+
+/// The groups as the upstream is told them. One that would read as several, or that no header can carry, is left out.
+fn listed(groups: &[String]) -> Option<HeaderValue> {
+    let tellable = |group: &&str| !group.contains(',') && HeaderValue::from_str(group).is_ok();
+    let groups: Vec<&str> = groups.iter().map(String::as_str).filter(tellable).collect();
+    if groups.is_empty() {
+        return None;
+    }
+    HeaderValue::from_str(&groups.join(", ")).ok()
 }
 
 /// All groups of a consumer; an absence for one that is in none.

@@ -1,38 +1,71 @@
-//! The key of a request: its header or its query argument `apikey`.
+//! The key of a request: a header or a query argument of one of the names that may carry it.
 
 use std::borrow::Cow;
 
-use http::{HeaderName, request::Parts};
+use http::{Uri, request::Parts};
 use percent_encoding::percent_decode;
 
-pub(super) const APIKEY: HeaderName = HeaderName::from_static("apikey");
+use crate::settings::KeyNames;
 
 /// What a request says of its key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ApiKey<'a> {
-    /// Nothing, or nothing but empty ones.
+    /// No key, or only empty ones.
     Missing,
-    /// This.
+    /// One key.
     One(Cow<'a, [u8]>),
-    /// More than one thing, be they the same.
+    /// More than one key, even if they are equal.
     Several,
 }
 
 /// Looks for the key in the headers and the query.
-pub(super) fn api_key(head: &Parts) -> ApiKey<'_> {
+pub(super) fn api_key<'a>(head: &'a Parts, names: &KeyNames) -> ApiKey<'a> {
     let mut found = ApiKey::Missing;
-    for value in head.headers.get_all(APIKEY) {
-        found.add(Cow::Borrowed(value.as_bytes()));
+    for name in names.iter() {
+        for value in head.headers.get_all(&name.header) {
+            found.add(Cow::Borrowed(value.as_bytes()));
+        }
     }
     if let Some(query) = head.uri.query() {
         for argument in query.split('&') {
             let (name, value) = argument.split_once('=').unwrap_or((argument, ""));
-            if is_apikey(name) {
+            if is_key(name, names) {
                 found.add(decoded(value));
             }
         }
     }
     found
+}
+
+/// Removes everything that may carry a key from the headers and the query.
+pub(super) fn remove_api_key(head: &mut Parts, names: &KeyNames) {
+    for name in names.iter() {
+        head.headers.remove(&name.header);
+    }
+    let carries = |argument: &str| {
+        let name = argument.split_once('=').map_or(argument, |(name, _)| name);
+        is_key(name, names)
+    };
+    let Some(query) = head
+        .uri
+        .query()
+        .filter(|query| query.split('&').any(carries))
+    else {
+        return;
+    };
+
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|argument| !carries(argument))
+        .collect();
+    let target = match kept.as_slice() {
+        [] => head.uri.path().to_owned(),
+        kept => format!("{}?{}", head.uri.path(), kept.join("&")),
+    };
+    let mut parts = head.uri.clone().into_parts();
+    // Parts of a target that was valid make a target that is valid.
+    parts.path_and_query = target.parse().ok();
+    head.uri = Uri::from_parts(parts).unwrap_or_default();
 }
 
 impl<'a> ApiKey<'a> {
@@ -47,8 +80,11 @@ impl<'a> ApiKey<'a> {
     }
 }
 
-fn is_apikey(name: &str) -> bool {
-    name == "apikey" || (name.contains('%') && *decoded(name) == *b"apikey")
+fn is_key(argument: &str, names: &KeyNames) -> bool {
+    names.iter().any(|name| {
+        *argument == *name.argument
+            || (argument.contains(['%', '+']) && *decoded(argument) == *name.argument.as_bytes())
+    })
 }
 
 /// A part of a query without its escapes; `+` is a space there.
@@ -66,13 +102,17 @@ mod tests {
 
     use super::*;
 
+    fn names(names: &[&str]) -> KeyNames {
+        KeyNames::new(names).expect("names")
+    }
+
     fn key(uri: &str, headers: &[&str]) -> String {
         let mut request = Request::get(uri);
         for value in headers {
-            request = request.header(APIKEY, *value);
+            request = request.header("apikey", *value);
         }
         let (head, ()) = request.body(()).expect("a request").into_parts();
-        match api_key(&head) {
+        match api_key(&head, &names(&["apikey"])) {
             ApiKey::Missing => "missing".to_owned(),
             ApiKey::Several => "several".to_owned(),
             ApiKey::One(key) => String::from_utf8_lossy(&key).into_owned(),
@@ -80,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_stands_in_the_header_or_the_query() {
+    fn the_key_is_in_the_header_or_the_query() {
         assert_eq!(key("/", &["abc"]), "abc");
         assert_eq!(key("/?x=1&apikey=abc&y", &[]), "abc");
         assert_eq!(key("/", &[]), "missing");
@@ -105,5 +145,24 @@ mod tests {
         assert_eq!(key("/", &["abc", "abc"]), "several");
         assert_eq!(key("/?apikey=a&apikey=b", &[]), "several");
         assert_eq!(key("/?apikey=a", &["a"]), "several");
+    }
+
+    #[test]
+    fn any_of_the_names_may_carry_the_key_and_is_removed() {
+        let names = names(&["X-Token", "apikey"]);
+        let request = Request::get("http://h/a?x=1&X-Token=k&%58-Token=k&x-token=kept&apikey")
+            .header("x-token", "k")
+            .header("apikey", "")
+            .header("other", "1");
+        let (mut head, ()) = request.body(()).expect("a request").into_parts();
+        assert_eq!(api_key(&head, &names), ApiKey::Several);
+        remove_api_key(&mut head, &names);
+        assert_eq!(head.uri, "http://h/a?x=1&x-token=kept");
+        assert_eq!(head.headers.len(), 1);
+
+        let request = Request::get("/a?apikey=k").body(());
+        let (mut head, ()) = request.expect("a request").into_parts();
+        remove_api_key(&mut head, &names);
+        assert_eq!(head.uri, "/a");
     }
 }

@@ -12,10 +12,12 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tidings::{BoxError, Cache, CacheKey, Dao, Entity, Field, GetOptions, Worker, cache::GetError};
 
-use super::api_key::{APIKEY, ApiKey, api_key};
+use super::api_key::{ApiKey, api_key, remove_api_key};
 use crate::{
     entities::{Consumer, KeyAuthCredential},
+    live::{Live, View},
     plugin::{Plugin, ProxyRequest, Refusal, Response},
+    settings::{KeyForwarding, KeyNames},
 };
 
 const CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
@@ -24,13 +26,22 @@ const CONSUMER_CUSTOM_ID: HeaderName = HeaderName::from_static("x-consumer-custo
 const CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-credential-identifier");
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Lets pass who has a key, and tells the upstream who that is.
+/// Lets requests with a known key pass, and tells the upstream whose it is.
 pub(crate) struct KeyAuth {
+    names: View<KeyNames>,
+    forwarding: KeyForwarding,
     cache: Cache,
     credentials: Dao<KeyAuthCredential>,
     consumers: Dao<Consumer>,
     /// The most bytes of a key that can be stored.
     longest_key: usize,
+}
+
+/// Where keys are looked for, and whether the upstream sees them.
+#[derive(Debug)]
+pub(crate) struct KeyAuthConfig {
+    pub(crate) names: Live<KeyNames>,
+    pub(crate) forwarding: KeyForwarding,
 }
 
 /// A credential as a worker's L1 holds it.
@@ -85,7 +96,8 @@ impl KeyAuth {
     async fn credential(&self, key: &str) -> Result<Option<Arc<Credential>>, GetError> {
         let cache_key = CacheKey::new(KeyAuthCredential::NAME, &[key]);
         let decode = |row: &KeyAuthCredential| Ok::<_, BoxError>(Credential::of(row));
-        let load = || self.credentials.select_by("key", key);
+        let credentials = &self.credentials;
+        let load = || credentials.select_by("key", key);
         let entry = self
             .cache
             .get_decoded(&cache_key, GetOptions::default(), decode, load)
@@ -99,7 +111,8 @@ impl KeyAuth {
         key: &CacheKey,
     ) -> Result<Option<Arc<Identity>>, GetError> {
         let decode = |row: &Consumer| Ok::<_, BoxError>(Identity::of(row));
-        let load = || self.consumers.select(id);
+        let consumers = &self.consumers;
+        let load = || consumers.select(id);
         let entry = self
             .cache
             .get_decoded(key, GetOptions::default(), decode, load)
@@ -131,13 +144,15 @@ impl KeyAuth {
 }
 
 impl Plugin for KeyAuth {
-    type Config = ();
+    type Config = KeyAuthConfig;
 
-    fn init_worker(_config: &(), worker: &Worker) -> Result<Self, BoxError> {
+    fn init_worker(config: &KeyAuthConfig, worker: &Worker) -> Result<Self, BoxError> {
         let (_, key) = KeyAuthCredential::schema()
             .field("key")
             .ok_or("credentials have no key")?;
         Ok(Self {
+            names: config.names.view(),
+            forwarding: config.forwarding,
             longest_key: key.max_length().unwrap_or(Field::KEY_LENGTH),
             cache: worker.cache().clone(),
             credentials: worker.dao()?,
@@ -146,25 +161,45 @@ impl Plugin for KeyAuth {
     }
 
     async fn access(&self, request: &mut ProxyRequest) -> Result<(), Response> {
-        let (credential, identity) = match api_key(request.head()) {
+        let key = self.names.with(|names| api_key(request.head(), names));
+        let (credential, identity) = match key {
             ApiKey::Missing => return Err(Refusal::NoKey.answer()),
             ApiKey::Several => return Err(Refusal::DuplicateKey.answer()),
             ApiKey::One(key) => self.authenticate(&key).await?,
         };
-        introduce(request.headers_mut(), &credential, &identity);
+
+        if self.forwarding == KeyForwarding::Hidden {
+            self.names
+                .with(|names| remove_api_key(request.head_mut(), names));
+        }
+        introduce(
+            request.headers_mut(),
+            &credential,
+            &identity,
+            self.forwarding,
+        );
         request.set_consumer(Arc::clone(&identity.consumer));
         Ok(())
     }
 }
 
 /// Tells the upstream who the client is, and forgets what the client said of that.
-fn introduce(headers: &mut HeaderMap, credential: &Credential, identity: &Identity) {
+fn introduce(
+    headers: &mut HeaderMap,
+    credential: &Credential,
+    identity: &Identity,
+    forwarding: KeyForwarding,
+) {
+    let key = match forwarding {
+        KeyForwarding::Forwarded => credential.key.as_ref(),
+        KeyForwarding::Hidden => None,
+    };
     let said = [
         (CONSUMER_ID, Some(&identity.id)),
         (CONSUMER_USERNAME, identity.username.as_ref()),
         (CONSUMER_CUSTOM_ID, identity.custom_id.as_ref()),
         (CREDENTIAL_IDENTIFIER, Some(&credential.id)),
-        (API_KEY, credential.key.as_ref()),
+        (API_KEY, key),
     ];
     for (name, value) in said {
         match value {
@@ -186,7 +221,7 @@ fn failed(error: &GetError) -> Response {
 impl fmt::Debug for KeyAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyAuth")
-            .field("header", &APIKEY)
+            .field("names", &self.names)
             .finish_non_exhaustive()
     }
 }
@@ -230,6 +265,7 @@ mod tests {
             &mut headers,
             &Credential::of(&credential),
             &Identity::of(&consumer),
+            KeyForwarding::Forwarded,
         );
         assert_eq!(headers.len(), 4);
         assert_eq!(headers[CONSUMER_ID], consumer.id.to_string().as_str());

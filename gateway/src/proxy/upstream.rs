@@ -9,7 +9,9 @@
     reason = "these are time limits of sockets, which no clock of ours can hurry; tests set them short"
 )]
 
-use std::{error::Error as StdError, future::poll_fn, io, pin::pin, task::Poll, time::Duration};
+use std::{
+    error::Error as StdError, future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration,
+};
 
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header, request::Parts};
 use hyper::{body::Incoming, client::conn::http1};
@@ -28,6 +30,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
+    counts::WorkerCounts,
     plugin::{ProxyBody, ProxyRequest, Refusal, Response, response},
     settings::{Limits, UpstreamAddress},
 };
@@ -40,6 +43,7 @@ pub(super) struct Upstream {
     pool: Pool,
     connect_timeout: Duration,
     answer_timeout: Duration,
+    counts: Arc<WorkerCounts>,
 }
 
 /// Why there is no answer.
@@ -116,13 +120,18 @@ impl From<Failure> for Ended {
 }
 
 impl Upstream {
-    pub(super) fn new(address: UpstreamAddress, limits: &Limits) -> Self {
+    pub(super) fn new(
+        address: UpstreamAddress,
+        limits: &Limits,
+        counts: Arc<WorkerCounts>,
+    ) -> Self {
         Self {
             host: response::plain_value(&address.authority),
             address,
             pool: Pool::default(),
             connect_timeout: limits.connect_timeout,
             answer_timeout: limits.upstream_timeout,
+            counts,
         }
     }
 
@@ -185,6 +194,7 @@ impl Upstream {
 
         // Fresh, because other kept connections may have been closed by the same restart or the same timeout; and
         // once, because each attempt may have been executed.
+        self.counts.repeated_to_upstream();
         let fresh = self.connect().await?;
         self.attempt(fresh, again).await.map_err(Ended::failure)
     }
@@ -194,6 +204,8 @@ impl Upstream {
         mut connection: Connection,
         request: Request<ClientBody>,
     ) -> Result<Response, Ended> {
+        self.counts.sent_to_upstream();
+        let began = Instant::now();
         let progress = request.body().progress();
         let heard_before = connection.heard.bytes();
         let sent = connection.sender.try_send_request(request);
@@ -215,6 +227,7 @@ impl Upstream {
             }
         };
 
+        self.counts.upstream_answered(began.elapsed());
         // No client's wish for another protocol is passed on: the answer fits no request.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::Switched.into());
@@ -258,6 +271,7 @@ impl Upstream {
             .await
             .map_err(|_| Failure::ConnectTimeout)?
             .map_err(Failure::Connect)?;
+        self.counts.connected_to_upstream();
         stream.set_nodelay(true).map_err(Failure::Connect)?;
 
         let (wire, heard) = Wire::new(stream);

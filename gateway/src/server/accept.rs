@@ -19,7 +19,7 @@ use super::listener::{Listener, Seat, Seats};
 const COURTESY: Duration = Duration::from_millis(1);
 /// How many connections are taken in one go after waiting in vain.
 const BATCH: usize = 16;
-/// The pause after an error that the next attempt would meet again, such as too many open files.
+/// Pause after an error that an immediate retry would repeat, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// One worker's descriptor of a listening socket, registered with that worker's event loop.
@@ -34,7 +34,7 @@ impl Acceptor {
     /// Registers the socket with the event loop of this thread.
     #[expect(
         deprecated,
-        reason = "its successor is an unsafe function, to be called by whoever vouches that the descriptor stays open \
+        reason = "its successor is an unsafe function, to be called by those who vouch that the descriptor stays open \
                   and the same; that of a std listener does, and unsafe code is forbidden here"
     )]
     pub(crate) fn new(listener: Listener, seats: Arc<Seats>, worker: usize) -> io::Result<Self> {
@@ -51,23 +51,26 @@ impl Acceptor {
         self,
         stop: impl Future<Output = ()>,
         mut take: impl FnMut(TcpStream, SocketAddr, Seat),
+        full: impl Fn(),
     ) {
         let mut stop = pin!(stop);
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                () = self.some(&mut take) => {}
+                () = self.some(&mut take, &full) => {}
             }
         }
-        // Whoever is queued has been told by the kernel that the connection stands, and may have sent a request.
-        while let Ok((stream, peer)) = next(self.listener.get_ref()) {
-            take(stream, peer, self.seats.take(self.worker));
+        // The kernel has already completed the handshake for queued connections, and requests may be in them.
+        while let Some(room) = self.seats.room()
+            && let Ok((stream, peer)) = next(self.listener.get_ref())
+        {
+            take(stream, peer, self.seats.take(self.worker, room));
         }
     }
 
     /// Waits for connections and takes one or some. Cancel safe: what was accepted has been handed over.
-    async fn some(&self, take: &mut impl FnMut(TcpStream, SocketAddr, Seat)) {
+    async fn some(&self, take: &mut impl FnMut(TcpStream, SocketAddr, Seat), full: &impl Fn()) {
         let Ok(mut ready) = self.listener.readable().await else {
             // The event loop is shutting down; `stop` is about to say so.
             return sleep(PAUSE).await;
@@ -81,8 +84,18 @@ impl Acceptor {
             }
         }
         for _ in 0..batch {
+            let Some(room) = self.seats.room() else {
+                tracing::warn!(
+                    open = self.seats.open(),
+                    "as many connections as --max-connections allows: more wait"
+                );
+                full();
+                // With an end, because one may have ended before this waits.
+                let _ = timeout(PAUSE, self.seats.freed()).await;
+                return;
+            };
             match ready.try_io(|listener| next(listener.get_ref())) {
-                Ok(Ok((stream, peer))) => take(stream, peer, self.seats.take(self.worker)),
+                Ok(Ok((stream, peer))) => take(stream, peer, self.seats.take(self.worker, room)),
                 Ok(Err(error)) if is_of_one_connection(&error) => {}
                 Ok(Err(error)) => {
                     tracing::error!(%error, "accepting failed");

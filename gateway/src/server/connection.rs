@@ -52,6 +52,8 @@ pub(crate) struct ConnectionState {
     phase: AtomicU8,
     /// Requests whose answer is not handed over to the connection in full.
     answering: AtomicU32,
+    /// When the request began that is served.
+    began: AtomicU64,
     /// When the phase began, or for one that is serving when the client last did its part.
     mark: AtomicU64,
     /// The socket takes no more: the client does not read.
@@ -71,6 +73,7 @@ impl ConnectionState {
             time,
             phase: AtomicU8::new(HEAD),
             answering: AtomicU32::new(0),
+            began: AtomicU64::new(0),
             mark,
             write_stalled: AtomicBool::new(false),
             awaiting_body: AtomicBool::new(false),
@@ -87,6 +90,7 @@ impl ConnectionState {
             self.unread.store(false, Relaxed);
         }
         self.touch();
+        self.began.store(self.time.now(), Relaxed);
         self.answering
             .store(self.answering.load(Relaxed) + 1, Relaxed);
         Answering(Arc::clone(self))
@@ -157,16 +161,24 @@ impl ConnectionState {
 
     /// The limit that this connection has passed, if any.
     pub(super) fn overdue(&self, limits: &Limits) -> Option<&'static str> {
-        let since = Duration::from_millis(self.time.now().saturating_sub(self.mark.load(Relaxed)));
+        let now = self.time.now();
+        let since =
+            |mark: &AtomicU64| Duration::from_millis(now.saturating_sub(mark.load(Relaxed)));
         let stalled = self.write_stalled.load(Relaxed) || self.awaiting_body.load(Relaxed);
         let (limit, name) = match self.phase.load(Relaxed) {
             IDLE => (limits.idle_timeout, "idle-timeout"),
             HEAD => (limits.header_timeout, "header-timeout"),
             LINGERING => (LINGER, "linger"),
+            _ if since(&self.began) > limits.request_timeout => return Some("request-timeout"),
             _ if stalled => (limits.body_timeout, "body-timeout"),
             _ => return None,
         };
-        (since > limit).then_some(name)
+        (since(&self.mark) > limit).then_some(name)
+    }
+
+    /// How long nothing has been going on; `None` while something is.
+    pub(super) fn idle_since(&self) -> Option<u64> {
+        (self.phase.load(Relaxed) == IDLE).then(|| self.mark.load(Relaxed))
     }
 
     /// Tells the connection to end after the request that it serves.

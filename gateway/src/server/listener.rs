@@ -92,7 +92,12 @@ impl Listener {
 #[derive(Debug)]
 pub(crate) struct Seats {
     workers: Box<[Worker]>,
-    /// Rung when a connection was taken while somebody waited for another to take it.
+    /// How many connections are open or about to be accepted, and how many may be.
+    open: AtomicUsize,
+    most: usize,
+    /// Rung when a connection has ended while all seats were taken.
+    freed: Notify,
+    /// Rung when a connection was taken while a worker waited for another to take it.
     taken: Notify,
     waiting: AtomicUsize,
 }
@@ -105,17 +110,25 @@ struct Worker {
     accepted: AtomicUsize,
 }
 
+/// Room for one connection; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Room(Arc<Seats>);
+
 /// One connection's place among its worker's; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    seats: Arc<Seats>,
+    room: Room,
     worker: usize,
 }
 
 impl Seats {
-    pub(crate) fn new(workers: usize) -> Arc<Self> {
+    /// Makes seats for at most `most` connections, which these workers share.
+    pub(crate) fn new(workers: usize, most: usize) -> Arc<Self> {
         Arc::new(Self {
             workers: (0..workers).map(|_| Worker::default()).collect(),
+            open: AtomicUsize::new(0),
+            most,
+            freed: Notify::new(),
             taken: Notify::new(),
             waiting: AtomicUsize::new(0),
         })
@@ -128,7 +141,27 @@ impl Seats {
         self.workers.iter().all(|other| own <= standing(other))
     }
 
-    pub(crate) fn take(self: &Arc<Self>, worker: usize) -> Seat {
+    /// Returns how many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// Reserves room for a connection; `None` if as many are open as may be.
+    pub(crate) fn room(self: &Arc<Self>) -> Option<Room> {
+        // Counted back at once if it was one too many; a connection that ends in between rings for the next.
+        let room = (self.open.fetch_add(1, Relaxed) < self.most).then(|| Room(Arc::clone(self)));
+        if room.is_none() {
+            self.open.fetch_sub(1, Relaxed);
+        }
+        room
+    }
+
+    /// Waits until a connection ends. It may have ended just before, so this wants a time limit.
+    pub(crate) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    pub(crate) fn take(&self, worker: usize, room: Room) -> Seat {
         if let Some(counts) = self.workers.get(worker) {
             counts.open.fetch_add(1, Relaxed);
             counts.accepted.fetch_add(1, Relaxed);
@@ -136,13 +169,10 @@ impl Seats {
         if self.waiting.load(Relaxed) > 0 {
             self.taken.notify_waiters();
         }
-        Seat {
-            seats: Arc::clone(self),
-            worker,
-        }
+        Seat { room, worker }
     }
 
-    /// Waits until somebody takes a connection. Nobody may, so this wants a time limit.
+    /// Waits until a worker takes a connection. None may, so this wants a time limit.
     pub(crate) async fn taken(&self) {
         let _waiting = Waiting::new(&self.waiting);
         self.taken.notified().await;
@@ -151,8 +181,16 @@ impl Seats {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if let Some(counts) = self.seats.workers.get(self.worker) {
+        if let Some(counts) = self.room.0.workers.get(self.worker) {
             counts.open.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if self.0.open.fetch_sub(1, Relaxed) >= self.0.most {
+            self.0.freed.notify_waiters();
         }
     }
 }
@@ -189,14 +227,25 @@ mod tests {
 
     #[test]
     fn the_emptiest_worker_is_next_and_of_equals_the_one_that_accepted_least() {
-        let seats = Seats::new(2);
-        let first = seats.take(0);
+        let seats = Seats::new(2, 10);
+        let take = |worker| seats.take(worker, seats.room().expect("there is room"));
+        let first = take(0);
         assert!(!seats.is_next(0) && seats.is_next(1));
-        let _second = seats.take(1);
+        let _second = take(1);
         assert!(seats.is_next(0) && seats.is_next(1));
         drop(first);
         assert!(seats.is_next(0) && !seats.is_next(1));
-        drop(seats.take(0));
+        drop(take(0));
         assert!(seats.is_next(0), "no connection goes before one");
+    }
+
+    #[test]
+    fn there_is_room_for_as_many_as_may_be_open() {
+        let seats = Seats::new(1, 2);
+        let (first, second) = (seats.room(), seats.room());
+        assert!(first.is_some() && second.is_some() && seats.room().is_none());
+        assert_eq!(seats.open(), 2);
+        drop(first);
+        assert!(seats.room().is_some());
     }
 }

@@ -28,6 +28,34 @@ use tokio::{
 use super::{ConnectionState, GuardedIo, connection::CoarseTime, listener::Seat};
 use crate::settings::Limits;
 
+/// The time that clients are held to, which does not go on while this process does not.
+///
+/// A process that is paused (a debugger, a frozen container, a laptop's lid) finds everyone late when it goes on,
+/// with their requests waiting in its sockets. So a pause counts as two looks.
+#[derive(Debug)]
+struct Pace {
+    coarse: Duration,
+    last: Instant,
+    most: Duration,
+}
+
+impl Pace {
+    fn new(now: Instant, period: Duration) -> Self {
+        Self {
+            coarse: Duration::ZERO,
+            last: now,
+            most: period * 2,
+        }
+    }
+
+    /// Returns the milliseconds that clients have had so far.
+    fn advance(&mut self, now: Instant) -> u64 {
+        self.coarse += now.saturating_duration_since(self.last).min(self.most);
+        self.last = now;
+        u64::try_from(self.coarse.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 /// The open connections of one accept loop.
 #[derive(Debug)]
 pub(crate) struct Connections {
@@ -73,13 +101,13 @@ impl Connections {
 
     /// Keeps the coarse time and closes connections that are past a limit. Never ends; dropped with its task.
     pub(crate) async fn watch(self: Arc<Self>, mut each: impl FnMut()) {
-        let start = Instant::now();
-        let mut tick = interval(self.period());
+        let period = self.period();
+        let mut pace = Pace::new(Instant::now(), period);
+        let mut tick = interval(period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tick.tick().await;
-            let now = start.elapsed().as_millis();
-            self.time.set(u64::try_from(now).unwrap_or(u64::MAX));
+            self.time.set(pace.advance(Instant::now()));
             for (id, state) in &*self.open.lock() {
                 if let Some(limit) = state.overdue(&self.limits) {
                     tracing::debug!(connection = id, limit, "connection closed: past a limit");
@@ -109,6 +137,19 @@ impl Connections {
         late.len()
     }
 
+    /// Lets go of the connection that has been idle for longest, to make room for one that has something to say.
+    pub(crate) fn shed_idle(&self) {
+        let open = self.open.lock();
+        let longest = open
+            .values()
+            .filter_map(|state| Some((state.idle_since()?, Arc::clone(state))))
+            .min_by_key(|(since, _)| *since);
+        drop(open);
+        if let Some((_, state)) = longest {
+            state.drain();
+        }
+    }
+
     async fn emptied(&self) {
         loop {
             let closed = self.closed.notified();
@@ -125,6 +166,7 @@ impl Connections {
         let shortest = limits
             .header_timeout
             .min(limits.idle_timeout)
+            .min(limits.request_timeout)
             .min(limits.body_timeout);
         (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
     }
@@ -157,6 +199,8 @@ where
             .max_header_size(limits.header_size)
             // Holds a head of the allowed size, and bounds what a streamed body buffers.
             .max_buf_size(limits.header_size.saturating_add(16 << 10))
+            // A client that has sent its request and closes its side still waits for the answer.
+            .half_close(true)
             .serve_connection(io, service)
     );
     let mut told = false;
@@ -176,5 +220,19 @@ where
     });
     if let Err(error) = ended.await {
         tracing::debug!(error = &error as &dyn StdError, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_of_the_process_is_no_lateness_of_its_clients() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, Duration::from_secs(1));
+        assert_eq!(pace.advance(start + Duration::from_secs(1)), 1_000);
+        assert_eq!(pace.advance(start + Duration::from_secs(3_601)), 3_000);
+        assert_eq!(pace.advance(start + Duration::from_secs(3_602)), 4_000);
     }
 }

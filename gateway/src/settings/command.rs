@@ -20,7 +20,8 @@ pub(super) fn command(table: &[Row]) -> Command {
         .about("A gateway that checks API keys through a cache that stays coherent")
         .after_help(
             "Each option is also an environment variable (--proxy-listen is TIDINGS_PROXY_LISTEN) and a key of the \
-             --config file.\nA flag goes before its variable, that before the file, and that before the default.",
+             --config file.\nA flag goes before its variable, that before the file, and that before the default. \
+             SIGHUP reads the file again\nand applies log, allow-groups and key-names.",
         )
         .arg(config)
         .args(table.iter().map(arg))
@@ -45,7 +46,7 @@ fn arg(row: &Row) -> Arg {
         long.push_str(&format!(", or a file named by {variable}"));
     }
 
-    Arg::new(row.name)
+    let arg = Arg::new(row.name)
         .long(row.name)
         .help(help)
         .long_help(long)
@@ -56,8 +57,15 @@ fn arg(row: &Row) -> Arg {
         .value_parser(clap::value_parser!(OsString))
         .allow_hyphen_values(false)
         .action(ArgAction::Set)
-        .value_name(row.value)
-        .global(true)
+        .global(true);
+    match row.value {
+        Some(value) => arg.value_name(value),
+        None => arg
+            .value_name("true|false")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
+    }
 }
 
 /// Joins `--name -1` into `--name=-1`, so that the refusal names the option and what is allowed, where clap

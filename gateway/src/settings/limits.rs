@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, thread};
 use tidings::{cache, events};
 
 use super::values::spelled;
+use crate::descriptors;
 
 /// The most workers that a node supports.
 pub(super) const MOST_WORKERS: usize = events::MAX_WORKERS;
@@ -29,4 +30,15 @@ pub(super) fn cache_size_allowed() -> String {
 pub(super) fn lifetime_allowed() -> String {
     let longest = spelled(cache::LONGEST_DURATION);
     format!("a duration as 500ms, 5s, 1m or 2h, up to {longest}; 0 for none")
+}
+
+pub(super) fn connections_allowed() -> String {
+    format!(
+        "a whole number from 1 to {}, which the limit of open files allows",
+        descriptors::most_connections()
+    )
+}
+
+pub(super) fn connections() -> String {
+    descriptors::default_connections().to_string()
 }

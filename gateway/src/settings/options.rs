@@ -8,8 +8,10 @@ use std::{net::SocketAddr, time::Duration};
 use super::{
     layers::Layers,
     limits, parse,
-    row::{Row, Secrecy, dashed},
-    values::{BuiltIn, Cluster, LogFormat, Secret, UpstreamAddress},
+    row::{Change, Row, Secrecy, dashed},
+    values::{
+        AccessLog, BuiltIn, Cluster, KeyForwarding, KeyNames, LogFormat, Secret, UpstreamAddress,
+    },
 };
 
 /// The name of an option, from that of its field.
@@ -48,6 +50,16 @@ macro_rules! options {
                 $( let $inner = $Inner::take(layers); )?
                 Some(Self { $( $field: $field?, )* $( $inner: $inner?, )? })
             }
+
+            /// Returns the names of the options that differ and that a reload cannot apply.
+            pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
+                let mut names = Vec::new();
+                $( if self.$field != other.$field && ($row).change == Change::AtStart {
+                    names.push(name!($field));
+                } )*
+                $( names.extend(self.$inner.fixed_differences(&other.$inner)); )?
+                names
+            }
         }
     };
 }
@@ -77,6 +89,10 @@ options! {
     /// Where the admin API listens; off loopback it demands `--admin-token`.
     admin_listen: SocketAddr = parse::address,
         Row::new("ADDRESS", ADDRESS).or("127.0.0.1:8001");
+
+    /// Where `/livez`, `/readyz` and `/metrics` are served without a token.
+    status_listen: Option<SocketAddr> = parse::optional(parse::address),
+        Row::new("ADDRESS", ADDRESS).unset("off");
 
     /// What the admin API asks for, as `Authorization: Bearer SECRET`.
     admin_token: Option<Secret> = parse::optional(parse::token),
@@ -121,10 +137,17 @@ options! {
     max_staleness: Option<Duration> = parse::lifetime,
         Row::new("DURATION", "").stated(limits::lifetime_allowed).or("0");
 
+    /// The names of headers and query arguments that may carry the API key, separated by commas.
+    key_names: KeyNames = parse::key_names,
+        Row::new("A,B", "1 to 16 names that a header may have, separated by commas").or("apikey").in_flight();
+
+    /// Keeps the API key from the upstream: header, query argument and `X-API-Key` are removed.
+    hide_credentials: KeyForwarding = parse::hide_credentials, Row::switch();
+
     /// The groups whose consumers pass the acl plugin, separated by commas.
     allow_groups: Option<Vec<String>> = parse::optional(parse::groups),
         Row::new("A,B", "one group or more, separated by commas; none for everyone with a key")
-            .unset("everyone with a key");
+            .unset("everyone with a key").in_flight();
 
     /// The entities to read into the cache before the first request.
     warm_up: Vec<String> = parse::warm_up,
@@ -141,10 +164,13 @@ options! {
     /// Which log lines are written to standard error; `RUST_LOG` is heard too.
     log: String = parse::log_filter,
         Row::new("FILTER", "off, error, warn, info, debug, trace, or directives as RUST_LOG takes them (warn,tidings_cache=debug)")
-            .or("info");
+            .or("info").in_flight();
 
     /// How log lines are written.
     log_format: LogFormat = parse::log_format, Row::new("FORMAT", "text or json").or("text");
+
+    /// Whether each request is logged, and how; one line for each, never with a key.
+    access_log: AccessLog = parse::access_log, Row::new("FORMAT", "off, text or json").or("off");
 }
 
 const TIMEOUT: &str = "a duration above zero and up to 24h, as 500ms, 5s or 1m";
@@ -152,6 +178,12 @@ const TIMEOUT: &str = "a duration above zero and up to 24h, as 500ms, 5s or 1m";
 options! {
     /// Sizes and times that clients and upstreams are held to.
     Limits, ADVANCED:
+
+    /// The most client connections on the proxy side; more wait to be accepted. What the node itself needs is kept
+    /// apart, so that the admin side can be reached.
+    max_connections: usize = parse::max_connections,
+        Row::new("N", "").stated(limits::connections_allowed).advanced()
+            .computed(limits::connections, "what the limit of open files leaves");
 
     /// The largest head of a request; beyond it 431.
     header_size: usize = parse::header_size,
@@ -165,6 +197,9 @@ options! {
 
     /// How long a client may pause while it sends a body or takes an answer.
     body_timeout: Duration = parse::timeout, Row::new("DURATION", TIMEOUT).or("60s").advanced();
+
+    /// How long one request may take as a whole, from its head to the end of its answer.
+    request_timeout: Duration = parse::timeout, Row::new("DURATION", TIMEOUT).or("1h").advanced();
 
     /// How long connecting to the upstream may take; beyond it 504.
     connect_timeout: Duration = parse::timeout, Row::new("DURATION", TIMEOUT).or("5s").advanced();

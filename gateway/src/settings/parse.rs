@@ -13,9 +13,14 @@ use super::{
     environment::RUST_LOG,
     limits,
     source::{Raw, Source},
-    values::{BuiltIn, Cluster, LogFormat, Secret, UpstreamAddress},
+    values::{
+        AccessLog, BuiltIn, Cluster, KeyForwarding, KeyNames, LogFormat, Secret, UpstreamAddress,
+    },
 };
-use crate::entities::{Consumer, KeyAuthCredential};
+use crate::{
+    descriptors,
+    entities::{Consumer, KeyAuthCredential},
+};
 
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 const LONGEST_DRAIN: Duration = Duration::from_secs(10);
@@ -122,6 +127,10 @@ pub(super) fn cluster(raw: &Raw) -> Parsed<Cluster> {
 
 pub(super) fn workers(raw: &Raw) -> Parsed<usize> {
     number(raw, limits::MOST_WORKERS)
+}
+
+pub(super) fn max_connections(raw: &Raw) -> Parsed<usize> {
+    number(raw, descriptors::most_connections())
 }
 
 fn number(raw: &Raw, most: usize) -> Parsed<usize> {
@@ -284,6 +293,22 @@ pub(super) fn plugins(raw: &Raw) -> Parsed<BuiltIn> {
     }
 }
 
+pub(super) fn key_names(raw: &Raw) -> Parsed<KeyNames> {
+    let items = raw.as_items().ok_or(Wrong::NotAllowed)?;
+    if items.len() > 16 {
+        return Err(Wrong::NotAllowed);
+    }
+    KeyNames::new(&items).ok_or(Wrong::NotAllowed)
+}
+
+pub(super) fn hide_credentials(raw: &Raw) -> Parsed<KeyForwarding> {
+    match text(raw)? {
+        "true" => Ok(KeyForwarding::Hidden),
+        "false" => Ok(KeyForwarding::Forwarded),
+        _ => Err(Wrong::NotAllowed),
+    }
+}
+
 pub(super) fn node_id(raw: &Raw) -> Parsed<String> {
     let text = text(raw)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
@@ -324,6 +349,15 @@ pub(super) fn log_format(raw: &Raw) -> Parsed<LogFormat> {
     match text(raw)? {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
+        _ => Err(Wrong::NotAllowed),
+    }
+}
+
+pub(super) fn access_log(raw: &Raw) -> Parsed<AccessLog> {
+    match text(raw)? {
+        "off" => Ok(AccessLog::Off),
+        "text" => Ok(AccessLog::Text),
+        "json" => Ok(AccessLog::Json),
         _ => Err(Wrong::NotAllowed),
     }
 }

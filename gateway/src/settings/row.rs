@@ -6,13 +6,14 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     /// The text of the field's documentation, which is that of the flag too.
     pub(super) help: &'static str,
-    /// The placeholder of the value in the help.
-    pub(super) value: &'static str,
+    /// The placeholder of the value in the help; none for a switch.
+    pub(super) value: Option<&'static str>,
     pub(super) default: Default,
     /// What a value may be, as a refusal says it.
     pub(super) allowed: Allowed,
     pub(super) heading: Heading,
     pub(super) secrecy: Secrecy,
+    pub(super) change: Change,
 }
 
 /// What holds if an option is not set.
@@ -51,16 +52,33 @@ pub(super) enum Secrecy {
     Secret,
 }
 
+/// Whether a reload applies a new value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    AtStart,
+    InFlight,
+}
+
 impl Row {
     pub(super) const fn new(value: &'static str, allowed: &'static str) -> Self {
         Self {
             name: "",
             help: "",
-            value,
+            value: Some(value),
             default: Default::Unset("none"),
             allowed: Allowed::Fixed(allowed),
             heading: Heading::Common,
             secrecy: Secrecy::Public,
+            change: Change::AtStart,
+        }
+    }
+
+    /// A flag that needs no value.
+    pub(super) const fn switch() -> Self {
+        Self {
+            value: None,
+            default: Default::Text("false"),
+            ..Self::new("", "true or false")
         }
     }
 
@@ -97,6 +115,11 @@ impl Row {
 
     pub(super) const fn secrecy(mut self, secrecy: Secrecy) -> Self {
         self.secrecy = secrecy;
+        self
+    }
+
+    pub(super) const fn in_flight(mut self) -> Self {
+        self.change = Change::InFlight;
         self
     }
 

@@ -158,7 +158,7 @@ impl fmt::Display for Fault {
 }
 
 /// `scheme://user:password@rest` without the password; long values are cut.
-fn without_password(value: &str) -> String {
+pub(super) fn without_password(value: &str) -> String {
     let mut shown: String = value.chars().take(200).collect();
     if let Some((scheme, rest)) = shown.split_once("://")
         && let Some((credentials, host)) = rest.rsplit_once('@')

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use http::HeaderName;
+
 /// How nodes hear of each other's changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -41,12 +43,32 @@ impl BuiltIn {
     }
 }
 
+/// What becomes of the API key in the request that the upstream gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyForwarding {
+    /// It stays where it is, and `X-API-Key` repeats it.
+    Forwarded,
+    /// Header, query argument and `X-API-Key` are removed.
+    Hidden,
+}
+
 /// How log lines are written, to standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
+    Json,
+}
+
+/// Whether and how each request is logged, to standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Not at all.
+    Off,
+    /// One line of text for each request.
+    Text,
+    /// One JSON object for each request.
     Json,
 }
 
@@ -59,6 +81,51 @@ pub struct UpstreamAddress {
     pub port: u16,
     /// What the `Host` header says.
     pub authority: String,
+}
+
+/// The names of headers and query arguments that may carry an API key; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyNames(Box<[KeyName]>);
+
+/// A name under which a request may carry its API key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyName {
+    /// As a header, in any case.
+    pub(crate) header: HeaderName,
+    /// As a query argument, exactly as it was given.
+    pub(crate) argument: Box<str>,
+}
+
+impl KeyNames {
+    /// Makes them of these names; `None` if there is none, or one that no header can have.
+    #[must_use]
+    pub fn new<N: AsRef<str>>(names: &[N]) -> Option<Self> {
+        let mut all: Vec<KeyName> = Vec::new();
+        for name in names {
+            let name = KeyName {
+                header: HeaderName::try_from(name.as_ref()).ok()?,
+                argument: name.as_ref().into(),
+            };
+            if !all.iter().any(|other| other.header == name.header) {
+                all.push(name);
+            }
+        }
+        (!all.is_empty()).then(|| Self(all.into()))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &KeyName> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for KeyNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, name) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{}", name.argument)?;
+        }
+        Ok(())
+    }
 }
 
 /// A text that is not to be printed.

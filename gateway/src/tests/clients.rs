@@ -96,7 +96,7 @@ fn a_request_in_flight_is_finished_when_the_front_drains() {
         .await;
         busy.head().await;
         let address = front.address;
-        let draining = tokio::task::spawn_local(async move { front.director.drain().await });
+        let draining = tokio::task::spawn_local(async move { front.drain().await });
         assert_eq!(idle.rest().await, "", "an idle connection ends at once");
         busy.send("abc").await;
         assert_eq!(busy.message().await.json()["path"], "/busy");
@@ -117,7 +117,7 @@ fn a_request_that_does_not_finish_is_cut_at_the_drains_end() {
             .send("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
             .await;
         stuck.head().await;
-        front.director.drain().await;
+        front.drain().await;
         assert_eq!(stuck.rest().await, "");
     });
 }

@@ -109,6 +109,11 @@ impl Raw {
         chunk
     }
 
+    /// Says that nothing more will be sent.
+    pub(super) async fn close_sending(&mut self) {
+        self.stream.shutdown().await.expect("the socket is open");
+    }
+
     /// Reads until the other end closes, one way or the other.
     pub(super) async fn rest(&mut self) -> String {
         let mut rest = Vec::new();

@@ -205,18 +205,37 @@ fn an_answer_that_stops_half_way_ends_the_connection() {
 }
 
 #[test]
-fn a_client_that_goes_away_ends_its_request_at_the_upstream() {
+fn a_client_that_closes_its_side_still_gets_its_answer() {
     on_one_thread(|| async {
         let (listener, front) = proxied(&[]).await;
         let mut client = front.client().await;
         client.send(GET).await;
+        client.close_sending().await;
         let mut upstream = Raw::accept(&listener).await;
         upstream.head().await;
+        upstream.send(OK).await;
+        assert!(client.rest().await.ends_with("ok"));
+    });
+}
+
+#[test]
+fn a_client_that_goes_away_costs_no_one_else_anything() {
+    on_one_thread(|| async {
+        let (listener, front) = proxied(&[]).await;
+        let mut client = front.client().await;
+        client.send(GET).await;
+        let mut first = Raw::accept(&listener).await;
+        first.head().await;
         drop(client);
-        assert_eq!(upstream.rest().await, "");
+
         let mut other = front.client().await;
         other.send(GET).await;
         let mut upstream = Raw::accept(&listener).await;
+        upstream.head().await;
+        upstream.send(OK).await;
+        assert_eq!(other.message().await.body, "ok");
+        first.send(OK).await;
+        other.send(GET).await;
         upstream.head().await;
         upstream.send(OK).await;
         assert_eq!(other.message().await.body, "ok");

@@ -9,7 +9,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value as Json;
 use tidings::{BoxError, Ref, Timestamp, Worker};
 use tidings_gateway::{
-    Acl, Consumer, Gateway, KeyAuthCredential, Plugin, ProxyRequest, Response, Settings, refuse,
+    Acl, Consumer, Gateway, KeyAuthCredential, KeyForwarding, KeyNames, Plugin, ProxyRequest,
+    Response, Settings, refuse,
 };
 use tokio::net::TcpStream;
 use uuid::Uuid;
@@ -270,5 +271,79 @@ async fn a_key_longer_than_any_that_can_be_stored_is_refused_without_a_look_up()
     assert_eq!(misses(), 0, "nothing was looked up");
     assert_eq!(client.status(&"k".repeat(512)).await, 401);
     assert_eq!(misses(), 1, "a key of the greatest length is");
+    gateway.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_of_the_key_names_carries_the_key_and_a_hidden_one_does_not_reach_the_upstream() {
+    let settings = Settings {
+        key_names: KeyNames::new(&["X-Token", "apikey"]).expect("names"),
+        hide_credentials: KeyForwarding::Hidden,
+        ..settings(1)
+    };
+    let gateway = Gateway::start(settings).await.expect("it starts");
+    bob(&gateway, "abcd").await;
+    let mut client = Client::connect(&gateway).await;
+    for (path, header) in [
+        ("/?a=1", "x-token"),
+        ("/?a=1", "apikey"),
+        ("/?X-Token=abcd&a=1", "other"),
+    ] {
+        let (status, _, echo) = client.get(path, &[(header, "abcd")]).await;
+        assert_eq!(status, 200, "{path} {header}");
+        assert_eq!(echo["query"], "a=1");
+        let headers = echo["headers"].as_object().expect("headers");
+        let hidden = ["x-token", "apikey", "x-api-key"];
+        assert!(
+            hidden.iter().all(|name| !headers.contains_key(*name)),
+            "{echo}"
+        );
+        assert_eq!(echo["headers"]["x-consumer-username"], "bob");
+    }
+    gateway.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_is_announced_with_its_groups_and_a_reload_changes_who_may_pass() {
+    let settings = Settings {
+        allow_groups: Some(vec!["staff".to_owned()]),
+        ..settings(1)
+    };
+    let gateway = Gateway::start(settings.clone()).await.expect("it starts");
+    let consumer = bob(&gateway, "abcd").await;
+    let acls = gateway.node().dao::<Acl>().expect("declared");
+    for group in ["staff", "night"] {
+        let member = Acl {
+            id: Uuid::nil(),
+            created_at: Timestamp::from_unix(0),
+            consumer: Ref::to(&consumer),
+            group: group.to_owned(),
+            tags: None,
+        };
+        acls.insert(member).await.expect("a new membership");
+    }
+
+    let mut client = Client::connect(&gateway).await;
+    let forged = [("apikey", "abcd"), ("x-consumer-groups", "root")];
+    let (status, _, echo) = client.get("/", &forged).await;
+    assert_eq!(status, 200);
+    let groups = echo["headers"]["x-consumer-groups"]
+        .as_str()
+        .expect("groups");
+    let mut groups: Vec<&str> = groups.split(", ").collect();
+    groups.sort_unstable();
+    assert_eq!(groups, ["night", "staff"]);
+
+    let reloaded = |groups: Option<&str>, names: &str| Settings {
+        allow_groups: groups.map(|group| vec![group.to_owned()]),
+        key_names: KeyNames::new(&[names]).expect("names"),
+        ..settings.clone()
+    };
+    gateway.reload(&reloaded(Some("admins"), "apikey"));
+    assert_eq!(client.status("abcd").await, 403);
+    gateway.reload(&reloaded(None, "apikey"));
+    assert_eq!(client.status("abcd").await, 200);
+    gateway.reload(&reloaded(None, "token"));
+    assert_eq!(client.status("abcd").await, 401);
     gateway.shutdown().await;
 }

@@ -3,7 +3,9 @@
 mod auth;
 mod capture;
 mod drain;
+mod operations;
 mod process;
 mod program;
 mod settings;
 mod startup;
+mod worst;

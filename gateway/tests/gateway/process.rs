@@ -10,11 +10,18 @@ use std::{
 /// A running program; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Program {
-    child: Child,
+    child: Option<Child>,
     out: BufReader<ChildStdout>,
     pub(crate) proxy: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
+
+const PORTS: [&str; 4] = [
+    "--proxy-listen",
+    "127.0.0.1:0",
+    "--admin-listen",
+    "127.0.0.1:0",
+];
 
 /// The command without any setting of whoever runs the tests.
 pub(crate) fn command(folder: &Path, flags: &[&str]) -> Command {
@@ -29,17 +36,30 @@ pub(crate) fn output(folder: &Path, flags: &[&str]) -> Output {
 }
 
 impl Program {
-    /// Starts it on free ports and reads its banner.
+    /// Starts it on free ports with two workers, and reads its banner.
     pub(crate) fn start(folder: &Path, flags: &[&str]) -> Self {
-        let ports = [
-            "--proxy-listen",
-            "127.0.0.1:0",
-            "--admin-listen",
-            "127.0.0.1:0",
-            "--workers",
-            "2",
-        ];
-        let mut child = command(folder, &[&ports, flags].concat())
+        Self::start_with(folder, flags, |_| ())
+    }
+
+    /// The same, with a command that is changed further.
+    pub(crate) fn start_with(
+        folder: &Path,
+        flags: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        let mut command = command(folder, &[&PORTS[..], &["--workers", "2"], flags].concat());
+        change(&mut command);
+        Self::of(command)
+    }
+
+    /// The same, without a word on workers.
+    pub(crate) fn start_alone(folder: &Path, flags: &[&str]) -> Self {
+        Self::of(command(folder, &[&PORTS[..], flags].concat()))
+    }
+
+    /// The same, of any command that ends in the program.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -48,20 +68,36 @@ impl Program {
         let proxy = listening(&mut out, "proxy");
         let admin = listening(&mut out, "admin");
         Self {
-            child,
+            child: Some(child),
             out,
             proxy,
             admin,
         }
     }
 
+    /// Reads one more line of its banner.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).expect("a line comes");
+        line.trim_end().to_owned()
+    }
+
     /// Stops listening to what it writes to standard error.
     pub(crate) fn deafen(&mut self) {
-        self.child.stderr = None;
+        self.child().stderr = None;
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.child.as_mut().expect("it is ours")
+    }
+
+    /// Gives the process away, whose output stays unread.
+    pub(crate) fn into_child(mut self) -> Child {
+        self.child.take().expect("it is ours")
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
+        let id = self.child.as_ref().expect("it is ours").id().to_string();
         let sent = Command::new("kill")
             .args(["-s", name, &id])
             .status()
@@ -71,12 +107,12 @@ impl Program {
 
     /// Waits for its end: its status, and what it wrote to standard output and error since the banner.
     pub(crate) fn ended(mut self) -> (Option<i32>, String, String) {
-        let status = self.child.wait().expect("it ends");
+        let status = self.child().wait().expect("it ends");
         let (mut out, mut err) = (String::new(), String::new());
         self.out
             .read_to_string(&mut out)
             .expect("its output is text");
-        if let Some(mut stderr) = self.child.stderr.take() {
+        if let Some(mut stderr) = self.child().stderr.take() {
             stderr
                 .read_to_string(&mut err)
                 .expect("its errors are text");
@@ -87,9 +123,11 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
