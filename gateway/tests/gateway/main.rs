@@ -1,6 +1,8 @@
 //! The program and its settings, from the outside.
 
+mod any_bytes;
 mod auth;
+mod bytes;
 mod capture;
 mod drain;
 mod operations;
