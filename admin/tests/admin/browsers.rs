@@ -5,7 +5,7 @@ use http::{Request, header};
 use serde_json::json;
 use tidings_admin::AdminOptions;
 
-use crate::node::{Admin, request};
+use super::node::{Admin, request};
 
 fn to(host: &str) -> Request<Body> {
     let request = Request::get("/shops").header(header::HOST, host);

@@ -3,10 +3,8 @@
 use serde_json::json;
 use tidings::{CacheKey, GetOptions};
 
-use crate::{
-    entities::ShopKey,
-    node::{Admin, NODE_ID},
-};
+use super::node::{Admin, NODE_ID};
+use crate::entities::ShopKey;
 
 /// Looks a key up through the cache, as a gateway does.
 async fn look_up(admin: &Admin, key: &str) -> bool {
@@ -159,6 +157,7 @@ async fn the_status_tells_of_workers_database_and_cache() {
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert!(status["uptime"].is_u64());
     assert_eq!(status["database"]["reachable"], true);
+    assert_eq!(status["database"]["engine"], super::database::ENGINE);
     assert_eq!(status["cluster"], json!({ "mode": "none" }));
     let workers = status["workers"].as_array().unwrap();
     let ids: Vec<_> = workers

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 use tidings_admin::AdminOptions;
 
-use crate::node::Admin;
+use super::node::Admin;
 
 const NIL: &str = "00000000-0000-0000-0000-000000000000";
 

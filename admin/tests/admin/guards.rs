@@ -17,10 +17,8 @@ use tidings::{
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tower::ServiceExt as _;
 
-use crate::{
-    entities::{Secret, ShopKey},
-    node::{Admin, request},
-};
+use super::node::{Admin, request};
+use crate::entities::{Secret, ShopKey};
 
 /// Cached JSON that can no longer be written.
 #[derive(Clone)]

@@ -11,7 +11,7 @@ use serde_json::json;
 use tidings_admin::{AdminOptions, Readiness, Unready};
 use tracing::instrument::WithSubscriber as _;
 
-use crate::node::{Admin, NODE_ID};
+use super::node::{Admin, NODE_ID};
 
 #[tokio::test]
 async fn the_root_tells_what_this_is_and_where_to_go_on() {

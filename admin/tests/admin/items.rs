@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value as Json, json};
 
-use crate::node::Admin;
+use super::node::Admin;
 
 const UNKNOWN: &str = "11111111-2222-4333-8444-555555555555";
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::node::Admin;
+use super::node::Admin;
 
 #[tokio::test]
 async fn a_primary_key_may_be_a_number_that_is_not_made() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value as Json, json};
 
-use crate::node::Admin;
+use super::node::Admin;
 
 async fn with_shops(number: usize) -> Admin {
     let admin = Admin::new().await;

@@ -1,23 +1,93 @@
-//! The admin API through its router, on a real node over an SQLite database in memory.
+//! The admin API through its router, on a real node over a real database.
 //!
 //! The entities are this test's own: a small gateway's under other names, and a warehouse with the kinds and
 //! relations that a gateway lacks. Nothing of the API is written for either.
+//!
+//! The suite runs on each engine: its files are modules of both, and take their databases from the `database` beside
+//! them.
 
-mod browsers;
-mod bytes;
-mod cache;
+#![expect(clippy::duplicate_mod, reason = "one suite, on each engine")]
+
 mod entities;
-mod given;
-mod guards;
-mod health;
-mod items;
-mod kinds;
-mod lists;
-mod nearly;
-mod nested;
-mod node;
-mod nonsense;
-mod races;
-mod refusals;
-mod scrape;
-mod sockets;
+
+mod sqlite {
+    //! The suite on SQLite.
+
+    mod database;
+
+    #[path = "../browsers.rs"]
+    mod browsers;
+    #[path = "../bytes.rs"]
+    mod bytes;
+    #[path = "../cache.rs"]
+    mod cache;
+    #[path = "../given.rs"]
+    mod given;
+    #[path = "../guards.rs"]
+    mod guards;
+    #[path = "../health.rs"]
+    mod health;
+    #[path = "../items.rs"]
+    mod items;
+    #[path = "../kinds.rs"]
+    mod kinds;
+    #[path = "../lists.rs"]
+    mod lists;
+    #[path = "../nearly.rs"]
+    mod nearly;
+    #[path = "../nested.rs"]
+    mod nested;
+    #[path = "../node.rs"]
+    mod node;
+    #[path = "../nonsense.rs"]
+    mod nonsense;
+    #[path = "../races.rs"]
+    mod races;
+    #[path = "../refusals.rs"]
+    mod refusals;
+    #[path = "../scrape.rs"]
+    mod scrape;
+    #[path = "../sockets.rs"]
+    mod sockets;
+}
+
+mod postgres {
+    //! The suite on PostgreSQL.
+
+    mod database;
+
+    #[path = "../browsers.rs"]
+    mod browsers;
+    #[path = "../bytes.rs"]
+    mod bytes;
+    #[path = "../cache.rs"]
+    mod cache;
+    #[path = "../given.rs"]
+    mod given;
+    #[path = "../guards.rs"]
+    mod guards;
+    #[path = "../health.rs"]
+    mod health;
+    #[path = "../items.rs"]
+    mod items;
+    #[path = "../kinds.rs"]
+    mod kinds;
+    #[path = "../lists.rs"]
+    mod lists;
+    #[path = "../nearly.rs"]
+    mod nearly;
+    #[path = "../nested.rs"]
+    mod nested;
+    #[path = "../node.rs"]
+    mod node;
+    #[path = "../nonsense.rs"]
+    mod nonsense;
+    #[path = "../races.rs"]
+    mod races;
+    #[path = "../refusals.rs"]
+    mod refusals;
+    #[path = "../scrape.rs"]
+    mod scrape;
+    #[path = "../sockets.rs"]
+    mod sockets;
+}

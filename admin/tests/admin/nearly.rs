@@ -1,6 +1,6 @@
 //! Requests that are nearly right, byte by byte.
 
-use crate::bytes::{REQUESTS, Taker};
+use super::bytes::{REQUESTS, Taker};
 
 /// Every request whole, cut off at some places, and with some bytes changed.
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::node::Admin;
+use super::node::Admin;
 
 const UNKNOWN: &str = "11111111-2222-4333-8444-555555555555";
 

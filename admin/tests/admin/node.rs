@@ -8,6 +8,7 @@ use tidings::{Node, Store};
 use tidings_admin::AdminOptions;
 use tower::ServiceExt as _;
 
+use super::database::url;
 use crate::entities::{Crate, Role, Secret, Shelf, Shop, ShopKey};
 
 /// The name of every node here.
@@ -34,7 +35,7 @@ impl Admin {
 
     pub(crate) async fn with(options: AdminOptions) -> Self {
         let node = Node::builder()
-            .store(Store::open("sqlite::memory:").await.unwrap())
+            .store(Store::open(&url().await).await.unwrap())
             .node_id(NODE_ID)
             .workers(2)
             .entity::<Shop>()

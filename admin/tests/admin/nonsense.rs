@@ -5,7 +5,7 @@ use axum::body::Body;
 use http::header;
 use serde_json::json;
 
-use crate::node::{Admin, request};
+use super::node::{Admin, request};
 
 const METHODS: [&str; 8] = [
     "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "BREW",

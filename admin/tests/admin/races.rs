@@ -13,10 +13,8 @@ use tidings::{
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use crate::{
-    entities::{Role, ShopKey},
-    node::Admin,
-};
+use super::node::Admin;
+use crate::entities::{Role, ShopKey};
 
 type Meddling = Box<dyn FnOnce() + Send>;
 

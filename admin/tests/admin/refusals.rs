@@ -5,7 +5,7 @@ use http::header;
 use serde_json::json;
 use tidings_admin::AdminOptions;
 
-use crate::node::{Admin, request};
+use super::node::{Admin, request};
 
 #[tokio::test]
 async fn what_is_wrong_is_said_by_field() {

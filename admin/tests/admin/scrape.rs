@@ -16,10 +16,8 @@ use tidings::GetOptions;
 use tidings_admin::{AdminOptions, Metrics, Readiness, status_router};
 use tower::ServiceExt as _;
 
-use crate::{
-    entities::ShopKey,
-    node::{Admin, NODE_ID},
-};
+use super::node::{Admin, NODE_ID};
+use crate::entities::ShopKey;
 
 type Families = HashMap<String, MetricFamily<PrometheusType, PrometheusValue>>;
 

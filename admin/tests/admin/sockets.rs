@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::node::Admin;
+use super::node::Admin;
 
 /// A server, and what ends it.
 struct Served {

@@ -100,9 +100,9 @@ options! {
             .unset("no token; needs a loopback address")
             .secrecy(Secrecy::Secret);
 
-    /// Where entities are stored: a SQLite file, made if absent, or `sqlite::memory:`.
+    /// Where entities are stored: a SQLite file, made if absent, `sqlite::memory:`, or a database of PostgreSQL.
     database: String = parse::database,
-        Row::new("URL", "sqlite://PATH or sqlite::memory:")
+        Row::new("URL", "sqlite://PATH, sqlite::memory: or postgres://HOST/DATABASE")
             .or("sqlite://tidings.db")
             .secrecy(Secrecy::Masked);
 

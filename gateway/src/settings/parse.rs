@@ -101,7 +101,10 @@ pub(super) fn token(raw: &Raw) -> Parsed<Secret> {
 pub(super) fn database(raw: &Raw) -> Parsed<String> {
     let text = text(raw)?;
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        return Err(Wrong::Later("PostgreSQL"));
+        let checked = tidings::Store::check_url(text);
+        return checked
+            .map(|()| text.to_owned())
+            .map_err(|error| Wrong::Because(error.to_string()));
     }
     match text.strip_prefix("sqlite:") {
         Some(":memory:") => Ok(text.to_owned()),

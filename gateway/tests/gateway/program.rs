@@ -4,6 +4,8 @@ use std::{fs, net::TcpListener};
 
 use tempfile::TempDir;
 
+use tidings_testkit::Server;
+
 use crate::process::{Program, get, output, post};
 
 fn folder() -> TempDir {
@@ -104,6 +106,42 @@ fn a_second_program_on_the_same_database_is_refused() {
     assert!(
         get(first.proxy, "/", "").starts_with("HTTP/1.1 401"),
         "the first goes on"
+    );
+}
+
+/// The program on PostgreSQL: a key that was made is let pass, and a second program is kept out.
+#[test]
+fn the_program_runs_on_postgresql_and_alone() {
+    let folder = folder();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let database = runtime.block_on(async { Server::shared().database().await });
+    let url = database.url();
+    let first = Program::start(folder.path(), &["--database", &url]);
+    assert!(get(first.proxy, "/", "").starts_with("HTTP/1.1 401"));
+    assert_eq!(
+        database
+            .psql("SELECT count(*) FROM consumers WHERE username IS NULL;")
+            .trim(),
+        "0"
+    );
+
+    let flags = [
+        "--proxy-listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--database",
+        &url,
+    ];
+    let output = output(folder.path(), &flags);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("is in use by another node") && said.contains(database.name()),
+        "{said}"
     );
 }
 
