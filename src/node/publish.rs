@@ -14,6 +14,7 @@ impl Node {
     pub fn publish_metrics(&self) {
         self.cache().publish_metrics();
         self.worker_events().publish_metrics();
+        self.store().publish_metrics();
 
         describe_gauge!("tidings_info", "The version of the node; always 1");
         gauge!("tidings_info", "version" => env!("CARGO_PKG_VERSION")).set(1);

@@ -277,6 +277,24 @@ impl Error {
         }
     }
 
+    /// Whether the database is in trouble, rather than what was asked of it.
+    pub(crate) fn is_of_the_database(&self) -> bool {
+        matches!(
+            self,
+            Self::Open { .. }
+                | Self::Commit(_)
+                | Self::Interrupted
+                | Self::Unreachable(_)
+                | Self::ReadOnly(_)
+                | Self::Full(_)
+                | Self::Busy(_)
+                | Self::FileGone { .. }
+                | Self::Corrupt(_)
+                | Self::Row(_)
+                | Self::Database(_)
+        )
+    }
+
     /// Whether another write was in the way, and the same one can be done again at once.
     pub(crate) fn is_contention(&self) -> bool {
         matches!(self, Self::Busy(error) if error.contention)

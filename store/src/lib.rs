@@ -124,6 +124,9 @@ mod selector;
 // Which rows a list means, and tokens.
 mod page;
 
+// Counts of calls, and their time. Must not know what a call does.
+mod meter;
+
 // Code that runs around calls. Must not know writes.
 mod hook;
 

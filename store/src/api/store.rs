@@ -14,6 +14,7 @@ use crate::{
     api::{dao::Dao, shared::Shared, table::Table},
     engine::Engine,
     error::Error,
+    meter::Meter,
     settings::{Pooler, Settings},
     sink::ChangeSink,
     write::{attached::Attached, catalog::Catalog, commit::Route},
@@ -63,7 +64,8 @@ pub struct Health {
     pub writer_busy: bool,
 }
 
-/// How a store is opened, where there is a choice. Made by [`Store::options`]; SQLite has no choice but its file.
+/// How a store is opened, where there is a choice. Made by [`Store::options`]; SQLite has no choice but its file and
+/// the time that calls wait.
 ///
 /// # Examples
 ///
@@ -94,8 +96,8 @@ impl OpenOptions {
         self
     }
 
-    /// How long a call may wait for PostgreSQL, be it for a connection, a row's lock or an answer; 5 s by default.
-    /// A commit whose answer is lost takes up to twice as long.
+    /// How long a call may wait for the database, be it for a connection, its turn, a row's lock or an answer; 5 s by
+    /// default. A commit whose answer is lost takes up to twice as long.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
         self
@@ -211,6 +213,7 @@ impl Store {
             sink,
             clock,
             runtime,
+            meter: Meter::default(),
         };
 
         let _attaching = self.shared.attaching.lock().await;
@@ -220,6 +223,18 @@ impl Store {
         engine.lay_out(&schemas).await?;
         let set = self.shared.attached.set(Arc::new(attached));
         set.map_err(|_| Error::AlreadyAttached)
+    }
+
+    /// Hands what the store has counted to the recorder of the `metrics` crate: call it before a scrape.
+    ///
+    /// Counters: `tidings_store_reads_total`, `tidings_store_writes_total` and `tidings_store_failures_total` (by call and
+    /// kind). Gauge: `tidings_store_waiting_writers`. Histograms: `tidings_store_read_seconds` and
+    /// `tidings_store_write_seconds`, which are handed over once: publish to one recorder. Nothing before the store is
+    /// attached.
+    pub fn publish_metrics(&self) {
+        if let Some(attached) = self.shared.attached.get() {
+            attached.meter.publish();
+        }
     }
 
     /// The typed face of an entity's table.

@@ -296,7 +296,11 @@ impl Table {
 
     async fn read(&self, sql: &Sql, parameters: Vec<Parameter<'_>>) -> Result<Vec<Row>, Error> {
         let engine = &self.shared.engine;
-        engine.read(sql, self.schema(), parameters).await
+        let attached = &self.route.attached;
+        let began = attached.clock.now();
+        let read = engine.read(sql, self.schema(), parameters).await;
+        attached.meter.read(&*attached.clock, began, &read);
+        read
     }
 }
 

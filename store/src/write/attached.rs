@@ -6,6 +6,7 @@ use tidings_core::clock::Clock;
 use tokio::runtime::Handle;
 
 use crate::{
+    meter::Meter,
     sink::ChangeSink,
     write::{catalog::Catalog, sequence::Sequence},
 };
@@ -18,6 +19,7 @@ pub(crate) struct Attached {
     pub(crate) sink: Arc<dyn ChangeSink>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) runtime: Handle,
+    pub(crate) meter: Meter,
 }
 
 impl fmt::Debug for Attached {

@@ -59,14 +59,18 @@ impl Route {
         let cause = Cause::current();
         async move {
             let operation = operation?;
-            let runtime = route.attached.runtime.clone();
-            match runtime.spawn(route.run(operation, options, cause)).await {
+            let attached = Arc::clone(&route.attached);
+            let began = attached.clock.now();
+            let task = attached.runtime.spawn(route.run(operation, options, cause));
+            let written = match task.await {
                 Ok(result) => result,
                 Err(error) => Err(match error.try_into_panic() {
                     Ok(payload) => Error::panicked("a write", &*payload),
                     Err(_) => Error::Interrupted,
                 }),
-            }
+            };
+            attached.meter.write(&*attached.clock, began, &written);
+            written
         }
     }
 
@@ -115,7 +119,9 @@ impl Route {
         options: WriteOptions,
         cause: Option<Cause>,
     ) -> Result<O::Output, Error> {
+        let waiting = self.attached.meter.wait();
         let mut session = self.engine.begin().await?;
+        drop(waiting);
         let staged = AssertUnwindSafe(self.stage(&mut *session, operation, options, cause));
         let staged = match staged.catch_unwind().await {
             Ok(staged) => staged,
