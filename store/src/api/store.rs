@@ -344,7 +344,7 @@ async fn open(url: &str, settings: Settings) -> Result<Arc<dyn Engine>, Error> {
     match kind_of(url)? {
         #[cfg(feature = "sqlite")]
         Kind::Sqlite => Ok(Arc::new(
-            crate::sqlite::engine::SqliteEngine::open(url).await?,
+            crate::sqlite::engine::SqliteEngine::open(url, settings).await?,
         )),
         #[cfg(feature = "postgres")]
         Kind::Postgres => Ok(Arc::new(

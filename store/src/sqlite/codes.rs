@@ -19,6 +19,11 @@ pub(crate) fn is_no_database(error: &sqlx::Error) -> bool {
     primary_code(error) == Some(NOT_A_DATABASE)
 }
 
+/// Whether another program holds the file.
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    matches!(primary_code(error), Some(BUSY | LOCKED))
+}
+
 /// Whether the file is damaged.
 pub(crate) fn is_corrupt(error: &sqlx::Error) -> bool {
     primary_code(error) == Some(CORRUPT)

@@ -23,7 +23,7 @@ use crate::{
     engine::Sql,
     error::Error,
     sqlite::{
-        codes::{failed, is_corrupt, is_no_database},
+        codes::{failed, is_busy, is_corrupt, is_no_database},
         location::{Identity, Location},
     },
 };
@@ -74,7 +74,7 @@ impl Location {
             };
             if is_no_database(&failure) {
                 Error::NotADatabase { path: path.clone() }
-            } else if is_corrupt(&failure) {
+            } else if is_corrupt(&failure) || is_busy(&failure) {
                 failed(failure)
             } else {
                 Error::Open {
@@ -148,8 +148,11 @@ impl Writer {
         self.connection().await?;
         self.open_ended = true;
         let connection = self.connection.as_mut().ok_or(Error::Closed)?;
-        let begun = execute(connection, "BEGIN IMMEDIATE").await;
-        begun.map_err(failed)?;
+        if let Err(error) = execute(connection, "BEGIN IMMEDIATE").await {
+            // Nothing was begun, and a rollback of nothing would cost the connection.
+            self.open_ended = !is_busy(&error);
+            return Err(failed(error));
+        }
         Ok(connection)
     }
 

@@ -6,19 +6,24 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tidings_core::{Row, RowError, Schema};
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::{
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard},
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::{
     engine::{CommitError, Dialect, Engine, Refused, Session, Sql},
     error::{DatabaseError, Error},
     parameter::Parameter,
+    settings::Settings,
     sqlite::{
         codes::{failed, refused},
-        connection::{Readers, Writer, change, execute, rows},
+        connection::{Reader, Readers, Writer, change, execute, rows},
         dialect::Sqlite,
         layout::lay_out,
         location::{Identity, Location, Lock, canonical},
@@ -32,6 +37,8 @@ pub(crate) struct SqliteEngine {
     location: Location,
     writer: Arc<AsyncMutex<Writer>>,
     readers: Readers,
+    /// How long a call waits for its turn and for other programs.
+    patience: Duration,
     closed: AtomicBool,
     /// Goes last: no one may open the file before the connections are told to close.
     lock: Mutex<Option<Lock>>,
@@ -45,7 +52,7 @@ pub(crate) struct SqliteSession {
 
 impl SqliteEngine {
     /// Opens what a URL names.
-    pub(crate) async fn open(url: &str) -> Result<Self, Error> {
+    pub(crate) async fn open(url: &str, settings: Settings) -> Result<Self, Error> {
         let mut location = Location::parse(url)?;
         let mut lock = None;
         if let Location::File(path) = &mut location {
@@ -62,6 +69,7 @@ impl SqliteEngine {
             location,
             writer,
             readers,
+            patience: settings.timeout,
             closed: AtomicBool::new(false),
             lock: Mutex::new(lock),
         })
@@ -82,13 +90,39 @@ impl SqliteEngine {
     }
 
     async fn hold(&self) -> Result<SqliteSession, Error> {
-        let mut writer = Arc::clone(&self.writer).lock_owned().await;
-        if let Err(error) = writer.begin().await {
-            writer.rollback().await;
-            return Err(error);
+        // One deadline for the turn and for other programs: a line of writes before a locked file would otherwise wait
+        // for one after the other.
+        let until = Instant::now() + self.patience;
+        let line = timeout_at(until, Arc::clone(&self.writer).lock_owned()).await;
+        let mut writer =
+            line.map_err(|_| busy("other writes were in line for as long as a call may wait"))?;
+        match timeout_at(until, writer.begin()).await {
+            Ok(Ok(_)) => Ok(SqliteSession { writer }),
+            Ok(Err(error)) => {
+                writer.rollback().await;
+                Err(error)
+            }
+            // What was being begun is settled by the next one that holds the writer.
+            Err(_) => Err(busy(
+                "another program held the file for as long as a call may wait",
+            )),
         }
-        Ok(SqliteSession { writer })
     }
+
+    /// A connection to read from.
+    async fn reader(&self) -> Result<Reader, Error> {
+        self.check_open()?;
+        let acquired = timeout(self.patience, self.readers.acquire()).await;
+        acquired.unwrap_or_else(|_| {
+            Err(busy(
+                "no connection was free for as long as a call may wait",
+            ))
+        })
+    }
+}
+
+fn busy(why: &'static str) -> Error {
+    Error::Busy(DatabaseError::other(why))
 }
 
 impl Engine for SqliteEngine {
@@ -114,9 +148,8 @@ impl Engine for SqliteEngine {
         parameters: Vec<Parameter<'a>>,
     ) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
         async move {
-            self.check_open()?;
             let parameters = arguments(parameters)?;
-            let mut reader = self.readers.acquire().await?;
+            let mut reader = self.reader().await?;
             let rows = reader.rows(sql, parameters).await?;
             let decoded = rows.iter().map(|row| decode(schema, row));
             Ok(decoded.collect::<Result<_, RowError>>()?)
@@ -147,8 +180,7 @@ impl Engine for SqliteEngine {
 
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
         async move {
-            self.check_open()?;
-            let mut reader = self.readers.acquire().await?;
+            let mut reader = self.reader().await?;
             let connection = reader.connection().await?;
             let asked = execute(connection, "SELECT count(*) FROM sqlite_schema");
             asked.await.map_err(failed)

@@ -31,6 +31,7 @@ mod sqlite {
 
     mod commits;
     mod killed;
+    mod locked;
     mod opening;
     mod tables;
 }

@@ -9,7 +9,10 @@ use std::{
 use tidings_core::{Field, Schema, Value, clock::ManualClock};
 
 use super::*;
-use crate::{Attachment, Store, Table, sqlite::engine::SqliteEngine, write::operation::Insert};
+use crate::{
+    Attachment, Store, Table, settings::Settings, sqlite::engine::SqliteEngine,
+    write::operation::Insert,
+};
 
 #[derive(Debug, Default)]
 struct Recorder {
@@ -37,7 +40,7 @@ async fn store(
     let schema = Schema::builder("rows")
         .field(Field::of::<i64>("id").primary_key())
         .build();
-    let engine = Arc::new(SqliteEngine::open(url).await.unwrap());
+    let engine = Arc::new(SqliteEngine::open(url, Settings::default()).await.unwrap());
     let store = Store::over(Arc::clone(&engine) as Arc<dyn Engine>);
     let attachment = Attachment {
         schemas: vec![Box::leak(Box::new(schema))],
