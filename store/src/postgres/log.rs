@@ -33,6 +33,7 @@ mod watch;
 mod settings;
 
 mod link;
+mod members;
 mod read;
 mod sight;
 mod wake;
@@ -47,6 +48,7 @@ pub use self::{
     engine::PgLog,
     error::PgLogError,
     installer::Installer,
+    members::{Alone, PgMembers},
     prune::{Pruned, prune},
     settings::PgLogSettings,
     status::{Status, TableStatus, status},

@@ -17,7 +17,7 @@ use super::{
     read::{self, Look, number},
     record::{COLUMNS, Stored, stored_eviction},
     settings::PgLogSettings,
-    sight::{Sights, capture, seen_as, sight},
+    sight::{Sights, capture, sight},
     values::text_of,
     wake::{Listener, Notifier},
 };
@@ -75,7 +75,12 @@ impl PgLog {
         .await
     }
 
-    async fn read_beyond(&self, from: &Cursor, limit: usize) -> Result<Read, LogError> {
+    async fn read_beyond(
+        &self,
+        from: &Cursor,
+        limit: usize,
+        member: Option<&MemberId>,
+    ) -> Result<Read, LogError> {
         self.over_link(async |link| {
             let position = from.position();
             let asked = self.settings.clock.now();
@@ -86,6 +91,7 @@ impl PgLog {
                 Some(position),
                 limit,
                 look,
+                member.map(|member| &*member.node),
             )
             .await?;
             let head = page.head;
@@ -146,30 +152,32 @@ impl PgLog {
                 records,
                 cursor,
                 extent: if caught_up { Extent::All } else { Extent::More },
-                sight: sight(capture),
+                sight: sight(capture, member, head.own.as_deref())?,
             }))
         })
         .await
     }
 
-    async fn take_head(&self) -> Result<Head, LogError> {
+    async fn take_head(&self, member: Option<&MemberId>) -> Result<Head, LogError> {
         let asked = self.settings.clock.now();
-        let (cursor, prints) = self
+        let (cursor, prints, own) = self
             .over_link(async |link| {
-                let page = read::page(&mut link.connection, &link.wanted, None, 0, Look::AtCapture)
-                    .await?;
+                let node = member.map(|member| &*member.node);
+                let look = Look::AtCapture;
+                let page =
+                    read::page(&mut link.connection, &link.wanted, None, 0, look, node).await?;
                 if page.head.epoch != Some(link.epoch) {
                     return Err(PgLogError::EpochEnded);
                 }
                 let cursor = Cursor::at_snapshot(link.epoch, page.head.snapshot);
-                Ok((cursor, page.head.prints.unwrap_or_default()))
+                Ok((cursor, page.head.prints.unwrap_or_default(), page.head.own))
             })
             .await?;
         let capture = capture(&prints);
         self.sights.begin(&cursor, &capture, prints, asked);
         Ok(Head {
             cursor,
-            sight: sight(capture),
+            sight: sight(capture, member, own.as_deref())?,
         })
     }
 
@@ -236,11 +244,7 @@ impl PgLog {
 
 impl Log for PgLog {
     fn head<'a>(&'a self, member: Option<&'a MemberId>) -> LogFuture<'a, Result<Head, LogError>> {
-        Box::pin(async move {
-            let mut head = self.take_head().await?;
-            head.sight = seen_as(head.sight, member);
-            Ok(head)
-        })
+        Box::pin(self.take_head(member))
     }
 
     fn read<'a>(
@@ -250,12 +254,8 @@ impl Log for PgLog {
         member: Option<&'a MemberId>,
     ) -> LogFuture<'a, Result<Read, LogError>> {
         Box::pin(async move {
-            let read = self.read_beyond(from, limit.max(1)).await;
+            let read = self.read_beyond(from, limit.max(1), member).await;
             match read {
-                Ok(Read::Batch(mut batch)) => {
-                    batch.sight = seen_as(batch.sight, member);
-                    Ok(Read::Batch(batch))
-                }
                 Err(LogError::Unreachable(cause)) if is_end_of_epoch(&*cause) => {
                     Ok(Read::Gap(Gap::of_all(GapReason::Epoch)))
                 }

@@ -64,11 +64,12 @@ pub(super) async fn in_time<T>(
 impl From<PgLogError> for LogError {
     fn from(error: PgLogError) -> Self {
         match error {
-            PgLogError::Standby | PgLogError::NotInstalled | PgLogError::Newer { .. } => {
-                Self::Unfit {
-                    reason: error.to_string(),
-                }
-            }
+            PgLogError::Standby
+            | PgLogError::NotInstalled
+            | PgLogError::Newer { .. }
+            | PgLogError::Refused { .. } => Self::Unfit {
+                reason: error.to_string(),
+            },
             other => Self::Unreachable(Box::new(other)),
         }
     }

@@ -7,6 +7,7 @@ use tidings_core::log::{Epoch, Position, Snapshot};
 
 use super::{
     error::PgLogError,
+    members::own_row,
     record::{COLUMNS, Stored},
     watch::{self, Prints, Wanted},
 };
@@ -23,6 +24,8 @@ pub(super) struct Head {
     pub(super) pruned_below: u64,
     /// None if it was not looked at.
     pub(super) prints: Option<Prints>,
+    /// The row of the member that asked; none if there is none, or no member asked.
+    pub(super) own: Option<String>,
 }
 
 /// One page.
@@ -48,6 +51,7 @@ pub(super) async fn page(
     from: Option<&Position>,
     limit: usize,
     look: Look,
+    node: Option<&str>,
 ) -> Result<Page, PgLogError> {
     let (sql, parameters) = match from {
         None => (String::new(), 0),
@@ -65,8 +69,9 @@ pub(super) async fn page(
         Look::Away => "null".to_owned(),
         Look::AtCapture => watch::look(parameters + 1),
     };
+    let own = node.map_or_else(|| "null".to_owned(), own_row);
     let sql = format!(
-        "select * from ({HEAD}{looked}]::text[] as new, ''::text as origin, false as silent) {sql}) as page \
+        "select * from ({HEAD}{own}]::text[] as old, array[{looked}]::text[] as new, ''::text as origin, false as silent) {sql}) as page \
          order by page.id"
     );
     let query = sqlx::query(AssertSqlSafe(sql));
@@ -125,8 +130,7 @@ pub(super) fn number(number: u64) -> i64 {
 const HEAD: &str = "(select -1::bigint as id, 0::bigint as xid, 'h'::text as kind, ''::text as entity, \
      null::integer as layout, null::text as key, array[pg_is_in_recovery()::text, pg_current_snapshot()::text, \
      (select number::text from tidings.epoch), (select id::text from tidings.epoch), \
-     (select id::text from tidings.epoch_volatile), (select below::text from tidings.pruned)]::text[] as old, \
-     array[";
+     (select id::text from tidings.epoch_volatile), (select below::text from tidings.pruned), ";
 
 fn records(further: &str, order: &str) -> String {
     format!(
@@ -139,7 +143,7 @@ impl Head {
     fn read(row: &PgRow) -> Result<Self, PgLogError> {
         use sqlx::Row as _;
         let told: Vec<Option<String>> = row.try_get(6)?;
-        let [standby, snapshot, number, id, volatile, pruned] = told.as_slice() else {
+        let [standby, snapshot, number, id, volatile, pruned, own] = told.as_slice() else {
             return Err(PgLogError::malformed("the head of a read has another form"));
         };
         if standby.as_deref() != Some("false") {
@@ -163,6 +167,7 @@ impl Head {
             pruned_below: pruned
                 .ok_or_else(|| PgLogError::malformed("what was pruned is not told"))?,
             prints: looked.map(Prints::parse).transpose()?,
+            own: own.clone(),
         })
     }
 }

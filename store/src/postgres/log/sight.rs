@@ -10,7 +10,7 @@ use tidings_core::{
     log::{Body, Capture, Cursor, Epoch, Mark, MemberId, MemberSight, Place, Record, Sight},
 };
 
-use super::{read::Look, watch::Prints};
+use super::{error::PgLogError, members::sight_of, read::Look, watch::Prints};
 
 /// What was seen; nothing before the first cursor was taken.
 #[derive(Debug, Default)]
@@ -117,17 +117,19 @@ pub(super) fn capture(prints: &Prints) -> Capture {
     }
 }
 
-pub(super) fn sight(capture: Capture) -> Sight {
-    Sight {
+/// What a reader is told beside the records; as a member, also what its own row says.
+pub(super) fn sight(
+    capture: Capture,
+    member: Option<&MemberId>,
+    own: Option<&str>,
+) -> Result<Sight, PgLogError> {
+    let (member, demand) = match member {
+        Some(member) => sight_of(own, member)?,
+        None => (MemberSight::NotAsked, None),
+    };
+    Ok(Sight {
         capture,
-        ..Sight::alone()
-    }
-}
-
-/// Without a members' table no one that asks as a member is counted.
-pub(super) fn seen_as(mut sight: Sight, member: Option<&MemberId>) -> Sight {
-    if member.is_some() {
-        sight.member = MemberSight::Missing;
-    }
-    sight
+        member,
+        demand,
+    })
 }

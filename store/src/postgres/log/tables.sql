@@ -75,3 +75,15 @@ create table tidings.snapshots (
     taken timestamptz not null default clock_timestamp(),
     horizon bigint not null
 );
+
+-- The members of the cluster: what each last reported, what it was asked for, and whether it was silent for too long.
+create table tidings.members (
+    node text primary key,
+    start uuid not null,
+    incarnation bigint not null generated always as identity,
+    bound_ms bigint,
+    reported text,
+    answered bigint not null default 0,
+    demand bigint not null default 0,
+    marked boolean not null default false
+);

@@ -1,0 +1,332 @@
+//! [`PgMembers`]: the members of a cluster, as rows beside the log.
+//!
+//! A process that is a member holds an advisory lock for as long as its connection lives; members share it, and a process that
+//! runs [`alone`](Alone::take) takes it for itself. So a node without a cluster is refused while members live, and members are
+//! refused while it lives, whatever rows a process that died has left.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use sqlx::{
+    ConnectOptions as _, PgConnection, Row as _, postgres::PgConnectOptions, postgres::PgRow,
+};
+use tidings_core::{
+    clock::Clock,
+    log::{
+        Cursor, Demand, Incarnation, Join, JoinError, LogError, LogFuture, MemberId, MemberRow,
+        MemberSight, Members, StartId,
+    },
+};
+use tokio::sync::Mutex;
+
+use super::{
+    epoch::refuse_standby, error::PgLogError, link::in_time, names::literal, read::number,
+    settings::PgLogSettings, tables::version,
+};
+
+/// What the lock is called.
+const LOCK: &str = "pg_catalog.hashtextextended('tidings members', 0)";
+
+/// The members' table of a database, over a connection of its own.
+pub struct PgMembers {
+    options: PgConnectOptions,
+    clock: Arc<dyn Clock>,
+    /// None while a call holds it: a call that is dropped takes the connection along, whatever state it was in.
+    link: Mutex<Option<PgConnection>>,
+}
+
+impl PgMembers {
+    /// Makes the table of a log's database. Nothing is asked before the first call.
+    #[must_use]
+    pub fn new(settings: &PgLogSettings) -> Self {
+        Self {
+            options: settings.options.clone(),
+            clock: Arc::clone(&settings.clock),
+            link: Mutex::new(None),
+        }
+    }
+
+    async fn connect(&self) -> Result<PgConnection, PgLogError> {
+        let mut connection = self.options.connect().await?;
+        refuse_standby(&mut connection).await?;
+        if version(&mut connection).await?.is_none() {
+            return Err(PgLogError::NotInstalled);
+        }
+        if !lock(&mut connection, "pg_try_advisory_lock_shared").await? {
+            return Err(PgLogError::Refused {
+                reason: "a node without a cluster uses this database: stop it, or run it with a cluster too".to_owned(),
+            });
+        }
+        Ok(connection)
+    }
+
+    /// Runs a call over the connection, which is given back only by a call that went well.
+    async fn over_link<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut PgConnection) -> Result<T, PgLogError>,
+    ) -> Result<T, LogError> {
+        let mut slot = self.link.lock().await;
+        in_time(&self.clock, async {
+            let mut connection = match slot.take() {
+                Some(connection) => connection,
+                None => self.connect().await?,
+            };
+            let answer = call(&mut connection).await?;
+            *slot = Some(connection);
+            Ok(answer)
+        })
+        .await
+    }
+}
+
+async fn lock(connection: &mut PgConnection, how: &str) -> Result<bool, PgLogError> {
+    let sql = format!("select pg_catalog.{how}({LOCK})");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .fetch_one(connection)
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// A process that uses a database without a cluster. Dropping it lets members in again.
+pub struct Alone {
+    _connection: PgConnection,
+}
+
+impl Alone {
+    /// Takes the database for one node.
+    ///
+    /// # Errors
+    ///
+    /// A member lives, or another node is alone in the same way.
+    pub async fn take(settings: &PgLogSettings) -> Result<Self, PgLogError> {
+        let mut connection = settings.options.connect().await?;
+        if !lock(&mut connection, "pg_try_advisory_lock").await? {
+            return Err(PgLogError::Refused {
+                reason:
+                    "other nodes use this database: run this one with a cluster too, or stop them"
+                        .to_owned(),
+            });
+        }
+        Ok(Self {
+            _connection: connection,
+        })
+    }
+}
+
+impl fmt::Debug for Alone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alone").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PgMembers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PgMembers").finish_non_exhaustive()
+    }
+}
+
+/// What a cursor statement selects of the own row of a member: none if there is none.
+pub(super) fn own_row(node: &str) -> String {
+    format!(
+        "(select concat_ws(' ', start, incarnation, marked, demand) from tidings.members where node = {})",
+        literal(node)
+    )
+}
+
+/// What a member's own row says of it, and the last report that it was asked for.
+pub(super) fn sight_of(
+    row: Option<&str>,
+    member: &MemberId,
+) -> Result<(MemberSight, Option<Demand>), PgLogError> {
+    let Some(row) = row else {
+        return Ok((MemberSight::Missing, None));
+    };
+    let malformed = || PgLogError::malformed("a member's row has another form");
+    let [start, incarnation, marked, demand] = row
+        .split(' ')
+        .collect::<Vec<_>>()
+        .try_into()
+        .map_err(|_| malformed())?;
+    let incarnation = Incarnation(incarnation.parse().map_err(|_| malformed())?);
+    let demand = Demand(demand.parse().map_err(|_| malformed())?);
+
+    let sight = if start != member.start.0.to_string() {
+        MemberSight::Superseded
+    } else if incarnation != member.incarnation {
+        MemberSight::Missing
+    } else if marked == "t" || marked == "true" {
+        MemberSight::Marked
+    } else {
+        MemberSight::Counted
+    };
+    Ok((sight, (demand > Demand(0)).then_some(demand)))
+}
+
+/// What a statement begins with whose commit must be safe, or need not be, whatever the session says.
+const SURE: &str = "with sync as (select set_config('synchronous_commit', 'on', true))";
+const QUICK: &str = "with sync as (select set_config('synchronous_commit', 'off', true))";
+
+fn id_of(row: &PgRow) -> Result<MemberId, PgLogError> {
+    let incarnation: i64 = row.try_get("incarnation")?;
+    Ok(MemberId {
+        node: row.try_get::<String, _>("node")?.into(),
+        start: StartId(row.try_get("start")?),
+        incarnation: Incarnation(incarnation.unsigned_abs()),
+    })
+}
+
+fn demand_of(row: &PgRow, column: &str) -> Result<Demand, PgLogError> {
+    let demand: i64 = row.try_get(column)?;
+    Ok(Demand(demand.unsigned_abs()))
+}
+
+fn member_of(row: &PgRow) -> Result<MemberRow, PgLogError> {
+    let bound: Option<i64> = row.try_get("bound_ms")?;
+    let reported: Option<String> = row.try_get("reported")?;
+    Ok(MemberRow {
+        id: id_of(row)?,
+        bound: bound.map(|bound| Duration::from_millis(bound.unsigned_abs())),
+        // A report of another version says nothing: the member counts as silent.
+        reported: reported.and_then(|cursor| cursor.parse().ok()),
+        answered: demand_of(row, "answered")?,
+        marked: row.try_get("marked")?,
+    })
+}
+
+impl Members for PgMembers {
+    fn join(&self, join: Join) -> LogFuture<'_, Result<MemberId, JoinError>> {
+        Box::pin(async move {
+            // A row of a later start is left as it is, unless this is a start's first join.
+            let sql = format!(
+                "{SURE} insert into tidings.members as m (node, start, bound_ms) select $1, $2, $3 from sync \
+                 on conflict (node) do update set start = excluded.start, incarnation = default, \
+                 bound_ms = excluded.bound_ms, reported = null, answered = 0, demand = 0, marked = false \
+                 where m.start = excluded.start or $4::bigint is null or m.incarnation <= $4 \
+                 returning node, start, incarnation"
+            );
+            let bound = join
+                .bound
+                .map(|bound| i64::try_from(bound.as_millis()).unwrap_or(i64::MAX));
+            let joined = self
+                .over_link(async |connection| {
+                    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+                        .bind(&*join.node)
+                        .bind(join.start.0)
+                        .bind(bound)
+                        .bind(join.before.map(|before| number(before.0)))
+                        .fetch_optional(connection)
+                        .await?;
+                    row.as_ref().map(id_of).transpose()
+                })
+                .await?;
+            joined.ok_or(JoinError::Superseded { node: join.node })
+        })
+    }
+
+    fn leave<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<(), LogError>> {
+        Box::pin(async move {
+            let sql = format!(
+                "{SURE} delete from tidings.members m using sync where node = $1 and incarnation = $2"
+            );
+            self.change(sql, member).await.map(drop)
+        })
+    }
+
+    fn list(&self) -> LogFuture<'_, Result<Vec<MemberRow>, LogError>> {
+        Box::pin(self.over_link(async |connection| {
+            let rows = sqlx::query(
+                "select node, start, incarnation, bound_ms, reported, answered, marked \
+                 from tidings.members order by node",
+            )
+            .fetch_all(connection)
+            .await?;
+            rows.iter().map(member_of).collect()
+        }))
+    }
+
+    fn look<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<MemberSight, LogError>> {
+        Box::pin(self.over_link(async move |connection| {
+            let sql = format!("select {}", own_row(&member.node));
+            let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+                .fetch_one(connection)
+                .await?;
+            let told: Option<String> = row.try_get(0)?;
+            sight_of(told.as_deref(), member).map(|(sight, _)| sight)
+        }))
+    }
+
+    fn demand(&self) -> LogFuture<'_, Result<Vec<(MemberId, Demand)>, LogError>> {
+        Box::pin(self.over_link(async |connection| {
+            // In the order of the names, so that two that ask at once do not wait for each other in a circle.
+            let rows = sqlx::query(
+                "with asked as (select node from tidings.members order by node for update) \
+                 update tidings.members m set demand = m.demand + 1 from asked where asked.node = m.node \
+                 returning m.node, m.start, m.incarnation, m.demand",
+            )
+            .fetch_all(connection)
+            .await?;
+            let demands = rows
+                .iter()
+                .map(|row| Ok((id_of(row)?, demand_of(row, "demand")?)));
+            demands.collect()
+        }))
+    }
+
+    fn report<'a>(
+        &'a self,
+        member: &'a MemberId,
+        applied: &'a Cursor,
+        answers: Demand,
+    ) -> LogFuture<'a, Result<(), LogError>> {
+        Box::pin(self.over_link(async move |connection| {
+            let sql = format!(
+                "{QUICK} update tidings.members set reported = $3, answered = $4 from sync \
+                 where node = $1 and incarnation = $2"
+            );
+            sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(&*member.node)
+                .bind(number(member.incarnation.0))
+                .bind(applied.to_string())
+                .bind(number(answers.0))
+                .execute(connection)
+                .await?;
+            Ok(())
+        }))
+    }
+
+    fn mark<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<bool, LogError>> {
+        Box::pin(async move {
+            let sql = format!(
+                "{SURE} update tidings.members set marked = true from sync where node = $1 and incarnation = $2"
+            );
+            Ok(self.change(sql, member).await? > 0)
+        })
+    }
+
+    fn expire<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<bool, LogError>> {
+        Box::pin(async move {
+            let sql = format!(
+                "{SURE} delete from tidings.members m using sync where node = $1 and incarnation = $2 and marked"
+            );
+            if self.change(sql, member).await? > 0 {
+                return Ok(true);
+            }
+            let rows = self.list().await?;
+            Ok(rows.iter().all(|row| row.id != *member))
+        })
+    }
+}
+
+impl PgMembers {
+    /// Changes the row of one incarnation. Returns how many rows that were.
+    async fn change(&self, sql: String, member: &MemberId) -> Result<u64, LogError> {
+        self.over_link(async move |connection| {
+            let done = sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(&*member.node)
+                .bind(number(member.incarnation.0))
+                .execute(connection)
+                .await?;
+            Ok(done.rows_affected())
+        })
+        .await
+    }
+}
