@@ -17,6 +17,8 @@ use tidings_core::{
     log::{Mark, MemberId},
 };
 
+use tokio::sync::Notify;
+
 use super::{
     entity::{Item, Key, rows},
     world::{Moment, World},
@@ -111,6 +113,7 @@ struct Life {
     bound: Option<Duration>,
     member: Option<MemberId>,
     purged: Moment,
+    purges: Arc<Notify>,
     /// When its handlers last heard of a gap.
     gap: Moment,
     /// The version after the last event of each row.
@@ -363,6 +366,12 @@ impl History {
         self.say(|| format!("{name} hears {reason}"));
     }
 
+    /// Waits for a node's next purge.
+    pub(super) async fn purged_again(&self, life: LifeId) {
+        let purges = Arc::clone(&self.state.lock().lives[life.0].purges);
+        purges.notified().await;
+    }
+
     pub(super) fn joined(&self, life: LifeId, member: Option<MemberId>) {
         self.state.lock().lives[life.0].member = member;
     }
@@ -420,6 +429,7 @@ impl History {
         let life = &mut state.lives[life.0];
         life.purged = now;
         life.evicted.clear();
+        life.purges.notify_one();
         let name = life.name.clone();
         drop(state);
         self.say(|| format!("{name} purges"));

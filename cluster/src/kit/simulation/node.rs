@@ -17,7 +17,6 @@ use tidings_core::{
     spawn::Spawn,
 };
 use tidings_events::WorkerEvents;
-use tokio::runtime::Handle;
 
 use super::{
     clock::LaneClock,
@@ -66,8 +65,6 @@ pub(super) struct Surroundings {
     pub(super) net: Arc<Net>,
     pub(super) history: Arc<History>,
     pub(super) profile: Profile,
-    /// Runs the loads of all caches.
-    pub(super) loads: Handle,
 }
 
 impl Process {
@@ -81,7 +78,6 @@ impl Process {
             net,
             history,
             profile,
-            loads,
         } = around;
         let world = &net.world;
         let lane = world.new_lane();
@@ -98,9 +94,10 @@ impl Process {
 
         let cache = Cache::builder()
             .capacity(64 << 10)
-            .deadline(Duration::ZERO)
+            .no_deadline()
             .clock(Arc::new(clock.clone()))
-            .runtime(loads.clone())
+            .spawn(Arc::clone(&spawn) as _)
+            .entropy(Arc::new(SeededEntropy::new(dice.number())))
             .build()?;
         let bus = WorkerEvents::builder()
             .workers(0)
@@ -205,6 +202,15 @@ impl Process {
         }
     }
 
+    /// Reads every key after each purge, as the clients do whose entries have gone.
+    pub(super) async fn read_after_purges(self: Arc<Self>) {
+        loop {
+            self.history.purged_again(self.life).await;
+            let all = Key::ALL.map(|key| (key, 0));
+            Arc::clone(&self).read_all(all.into()).await;
+        }
+    }
+
     /// Reads a key and checks what it got.
     pub(super) async fn read(self: &Arc<Self>, key: Key, floors: &Floors) {
         if let Ok((version, how)) = self.get(key).await {
@@ -246,31 +252,20 @@ impl Process {
         }
     }
 
-    /// A load as the cache runs it: the question is asked by a task of this process, and the cache's own task waits for it.
+    /// A load as the cache runs it, in a task of this process.
     fn load(
         self: &Arc<Self>,
         key: Key,
     ) -> impl Future<Output = Result<Loaded<Stamped>, Lost>> + Send + 'static + use<> {
         let permit = self.protocol.begin_load(&key.cache_key());
-        let (answer, answered) = tokio::sync::oneshot::channel();
         let process = Arc::clone(self);
-        self.run(async move {
-            let version = process.query(key).await;
-            // The cache may have given the load up.
-            if answer.send(version).is_ok() {
-                process.net.world.loads_are_ready();
-            }
-            process.net.world.loads_are_ready();
-        });
-        let gate = Arc::clone(self.protocol.gate());
-        self.net.world.loads_are_ready();
         async move {
-            let version = answered.await.unwrap_or(Err(Lost))?;
+            let version = process.query(key).await?;
             let loaded = Loaded::new(Stamped {
                 version,
                 began: permit.began().0,
             });
-            Ok(if gate.fills(&permit) {
+            Ok(if process.protocol.gate().fills(&permit) {
                 loaded
             } else {
                 loaded.uncached()
@@ -349,6 +344,8 @@ impl Process {
                 net.closed(lane, id);
                 self.protocol.committed(mark, &keys, &["items"]).await;
                 self.history.raise(Some(self.life), &made);
+                // A client reads what it has written, at once.
+                self.run(Arc::clone(&self).read_all(made.clone()));
                 let (name, number) = (&self.name, mark.number());
                 self.history
                     .say(|| format!("{name} has committed {number}"));

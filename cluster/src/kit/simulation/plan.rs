@@ -175,7 +175,7 @@ impl Plan {
             loss: if calm { 0 } else { dice.below(8) },
             wake_loss: dice.below(60),
             delay: dice.of([1, 3, 10]) * Duration::from_millis(1),
-            reads: dice.millis(15, 60),
+            reads: dice.millis(30, 90),
         };
 
         let count = 8 + dice.below(22);
@@ -186,6 +186,20 @@ impl Plan {
                 (at, step(&dice, nodes))
             })
             .collect();
+        // What comes right after the log breaks off is what a reader could lose.
+        let breaks: Vec<_> = (steps.iter())
+            .filter(|(_, step)| matches!(step, Step::Crash | Step::Promote | Step::Prune))
+            .map(|(at, _)| *at)
+            .collect();
+        for at in breaks {
+            steps.extend((0..3).map(|_| {
+                let write = Write {
+                    node: None,
+                    ..write(&dice, nodes)
+                };
+                (at + dice.millis(1, 80), Step::Write(write))
+            }));
+        }
         steps.sort_by_key(|(at, _)| *at);
         Self { profile, steps }
     }

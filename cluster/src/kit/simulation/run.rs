@@ -53,7 +53,6 @@ pub fn run(
     verbosity: Verbosity,
 ) -> Result<Outcome, Box<dyn std::error::Error + Send + Sync>> {
     tidings_core::set_key_secret(SECRET)?;
-    let loads = tokio::runtime::Builder::new_current_thread().build()?;
     let world = World::new(plan.profile.seed);
     let store = ModelStore::new(plan.profile.form, plan.profile.seed);
     let net = Net::new(
@@ -67,7 +66,6 @@ pub fn run(
             net,
             history: Arc::clone(&history),
             profile: plan.profile.clone(),
-            loads: loads.handle().clone(),
         },
         processes: Mutex::default(),
         lives: Mutex::new(0),
@@ -79,7 +77,6 @@ pub fn run(
 
     let mut driver = Driver {
         world: Arc::clone(&world),
-        loads,
         polls: 0,
     };
     for (at, step) in &plan.steps {
@@ -107,10 +104,9 @@ pub fn run(
 /// The secret of cache keys in a simulation.
 const SECRET: u64 = 0x74_69_64_69_6e_67_73;
 
-/// Moves the world on, and the runtime of the caches' loads with it.
+/// Moves the world on.
 struct Driver {
     world: Arc<World>,
-    loads: tokio::runtime::Runtime,
     polls: u64,
 }
 
@@ -118,14 +114,6 @@ impl Driver {
     fn until(&mut self, end: Moment, history: &History) {
         while self.world.step(end) {
             self.polls += 1;
-            // A load that has been answered lands before anything else happens.
-            while self.world.take_loads() {
-                self.loads.block_on(async {
-                    for _ in 0..2 {
-                        tokio::task::yield_now().await;
-                    }
-                });
-            }
             if self.polls.is_multiple_of(64) && history.has_failed() {
                 return;
             }
@@ -158,6 +146,7 @@ impl Cluster {
         let process = Process::start(&self.around, node, life)?;
         let reads = self.around.profile.reads;
         process.run(Arc::clone(&process).read_on(reads));
+        process.run(Arc::clone(&process).read_after_purges());
         let mut processes = self.processes.lock();
         if processes.len() <= node {
             processes.resize(node + 1, None);

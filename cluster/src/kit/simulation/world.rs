@@ -3,10 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Weak},
     task::{Context, Wake, Waker},
     time::Duration,
 };
@@ -40,8 +37,6 @@ const LONGEST_STEP: u64 = 20_000;
 pub(super) struct World {
     entropy: SeededEntropy,
     state: Mutex<State>,
-    /// Whether the runtime of the caches' loads has something to do.
-    loads: AtomicBool,
 }
 
 #[derive(Default)]
@@ -102,7 +97,6 @@ impl World {
         Arc::new(Self {
             entropy: SeededEntropy::new(seed),
             state: Mutex::new(state),
-            loads: AtomicBool::new(false),
         })
     }
 
@@ -158,14 +152,6 @@ impl World {
         state.lanes.iter_mut().for_each(|queue| queue.dead = true);
         drop(state);
         drop((tasks, timers));
-    }
-
-    pub(super) fn loads_are_ready(&self) {
-        self.loads.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn take_loads(&self) -> bool {
-        self.loads.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn spawner(self: &Arc<Self>, lane: Lane) -> LaneSpawn {
