@@ -1,0 +1,130 @@
+//! Members as rows of the database: receipts, silence, names that are taken, and nodes without a cluster.
+
+use std::time::Duration;
+
+use tidings_cluster::Silence;
+use tidings_core::log::{Incarnation, LogError, Members as _};
+use tidings_store::postgres::log::{Alone, PgLogError, PgMembers};
+use tidings_testkit::Server;
+
+use crate::support::{Node, captured, key, settings_of};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_is_confirmed_once_every_members_handlers_have_run() {
+    let database = captured(Server::shared()).await;
+    let (a, b) = (
+        Node::start(&database, "a", None).await,
+        Node::start(&database, "b", None).await,
+    );
+    b.watched.hold(true);
+    let mark = a.write(&database, 1, "alice").await;
+    a.protocol.committed(mark, &[key("alice")], &[]).await;
+
+    let early = a.protocol.confirm(mark, Duration::from_millis(300)).await;
+    let silent = early.expect_err("the handlers of b have not run").silent;
+    assert_eq!(silent.len(), 1, "{silent:?}");
+    assert_eq!((&*silent[0].node, silent[0].reason), ("b", Silence::Late));
+
+    b.watched.hold(false);
+    let confirmed = a.protocol.confirm(mark, PATIENCE).await.expect("confirmed");
+    let mut names: Vec<_> = confirmed.applied.iter().map(|id| &*id.node).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(b.watched.now().changes, ["create 1 \"alice\""]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_died_is_waited_for_until_its_bound_has_run_out() {
+    let database = captured(Server::shared()).await;
+    let a = Node::start(&database, "a", None).await;
+    let bound = Duration::from_millis(200);
+    drop(Node::start(&database, "b", Some(bound)).await);
+    drop(Node::start(&database, "c", None).await);
+
+    let mark = a.write(&database, 1, "alice").await;
+    let silent = a.protocol.confirm(mark, 5 * bound).await;
+    let silent = silent.expect_err("c has no bound").silent;
+    assert_eq!(silent.len(), 1, "{silent:?}");
+    assert_eq!(&*silent[0].node, "c");
+
+    // An operator removes it; what is left are the living.
+    database.psql("delete from tidings.members where node = 'c'");
+    a.protocol.confirm(mark, PATIENCE).await.expect("confirmed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_marked_member_joins_again_and_serves_again() {
+    let database = captured(Server::shared()).await;
+    let node = Node::start(&database, "a", None).await;
+    let before = node.protocol.member().expect("a member").incarnation;
+    database.psql("update tidings.members set marked = true");
+    while node
+        .protocol
+        .member()
+        .is_none_or(|member| member.incarnation == before)
+        || !node.protocol.gate().is_open()
+    {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        database.psql("select marked from tidings.members").trim(),
+        "f"
+    );
+    assert_eq!(node.watched.now().gaps, [], "its cursor was still good");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_belongs_to_its_last_start() {
+    let database = captured(Server::shared()).await;
+    let first = Node::start(&database, "a", None).await;
+    let second = Node::start(&database, "a", None).await;
+    while first.protocol.gate().is_open() {
+        tokio::task::yield_now().await;
+    }
+    assert!(second.protocol.gate().is_open());
+    let rows = PgMembers::new(&settings_of(&database))
+        .list()
+        .await
+        .expect("rows");
+    assert_eq!(rows.len(), 1);
+    assert_eq!(Some(&rows[0].id), second.protocol.member().as_ref());
+    assert!(rows[0].id.incarnation > Incarnation(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_leaves_is_not_waited_for() {
+    let database = captured(Server::shared()).await;
+    let (a, b) = (
+        Node::start(&database, "a", None).await,
+        Node::start(&database, "b", None).await,
+    );
+    b.protocol.leave().await.expect("left");
+    let mark = a.write(&database, 1, "alice").await;
+    let confirmed = a.protocol.confirm(mark, PATIENCE).await.expect("confirmed");
+    assert_eq!(confirmed.applied.len(), 1, "{confirmed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_a_cluster_and_members_refuse_each_other() {
+    let database = captured(Server::shared()).await;
+    let settings = settings_of(&database);
+    let alone = Alone::take(&settings).await.expect("no one is there");
+    let refused = PgMembers::new(&settings).list().await;
+    assert!(
+        matches!(&refused, Err(LogError::Unfit { .. })),
+        "{refused:?}"
+    );
+    drop(alone);
+
+    let members = PgMembers::new(&settings);
+    while members.list().await.is_err() {
+        tokio::task::yield_now().await; // the server ends the dropped connection in its own time
+    }
+    let refused = Alone::take(&settings).await;
+    assert!(
+        matches!(&refused, Err(PgLogError::Refused { .. })),
+        "{refused:?}"
+    );
+}
