@@ -182,6 +182,7 @@ impl NodeBuilder {
         let channels = self.entities.iter().map(|it| (it.schema, it.declare));
         let changes = Changes::declare(channels, &events, cache.clone(), self.handler_deadline)
             .map_err(|error| StartError::Events(error.into()))?;
+        let counts = changes.counts();
         let attachment = Attachment {
             schemas: schemas.clone(),
             sink: Arc::new(changes),
@@ -197,6 +198,7 @@ impl NodeBuilder {
             cache,
             events,
             store,
+            changes: counts,
             entities: self.entities,
             schemas,
             started: self.clock.now(),

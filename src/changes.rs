@@ -8,8 +8,18 @@
 //!
 //! Neither waits. Handlers run in the future that `committed` returns, after the writer was released, so that
 //! a handler may write.
+//!
+//! What the schemas know is evicted in every case. What handlers would have evicted by hand is not known here: so where
+//! some of them did not hear of a change, or may not, everything is evicted, in every named cache of the node.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use tidings_cache::Cache;
@@ -49,9 +59,49 @@ impl<E: Entity> Announce for CrudChannel<E> {
     }
 }
 
+/// How many changes did not end as they should have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChangeStats {
+    /// Changes whose write returned before all of their handlers had run. The handlers run later.
+    pub late: u64,
+    /// Changes that some handlers missed, or that the bus refused. The node's caches were purged for each.
+    pub missed: u64,
+    /// Changes that could not be announced, because their row does not fit their type. The node's caches were purged for
+    /// each.
+    pub unannounced: u64,
+    /// Commits whose end was not known. The node's caches were purged for each.
+    pub in_doubt: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    late: AtomicU64,
+    missed: AtomicU64,
+    unannounced: AtomicU64,
+    in_doubt: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn snapshot(&self) -> ChangeStats {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        ChangeStats {
+            late: read(&self.late),
+            missed: read(&self.missed),
+            unannounced: read(&self.unannounced),
+            in_doubt: read(&self.in_doubt),
+        }
+    }
+}
+
+fn count(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
 /// The node's subscriber to its store's commits.
 pub(crate) struct Changes {
     cache: Cache,
+    counts: Arc<Counts>,
     channels: HashMap<&'static str, Arc<dyn Announce>>,
     /// How long a write waits for its handlers.
     deadline: Duration,
@@ -70,9 +120,14 @@ impl Changes {
             .collect::<Result<_, DeclareError>>()?;
         Ok(Self {
             cache,
+            counts: Arc::default(),
             channels,
             deadline,
         })
+    }
+
+    pub(crate) fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
     }
 
     /// Queues one change; one that cannot be announced is logged and counted, never a reason to fail a write
@@ -83,7 +138,12 @@ impl Changes {
         channel
             .enqueue(change, cause)
             .inspect_err(|error| {
-                tracing::error!(entity, %operation, %error, "a change could not be announced");
+                self.cache.purge_node();
+                count(&self.counts.unannounced);
+                tracing::error!(
+                    entity, %operation, %error,
+                    "a change could not be announced; the caches are purged"
+                );
             })
             .ok()
     }
@@ -107,6 +167,7 @@ impl ChangeSink for Changes {
         // A write made inside a handler must not wait for handlers that run after it.
         let waits = set.cause.is_none();
         let (deadline, cache) = (self.deadline, self.cache.clone());
+        let counts = self.counts();
         async move {
             let deliveries: Vec<_> = tickets.into_iter().map(Ticket::dispatch).collect();
             if !waits {
@@ -118,17 +179,19 @@ impl ChangeSink for Changes {
             for handled in handled.await {
                 match handled {
                     Handled::Everywhere => {}
-                    Handled::Missed(workers) => {
-                        // What their handlers would have invalidated by hand is unknown, and the write is
-                        // about to say that nothing old is served.
-                        tracing::warn!(workers, "workers missed a change; the cache is purged");
-                        cache.purge_local();
-                    }
-                    late => {
+                    Handled::Late(late) => {
+                        count(&counts.late);
                         tracing::warn!(
                             ?late,
                             "a write returns before all of its handlers have run"
                         );
+                    }
+                    // Missed or refused, or whatever else the bus may come to say.
+                    handled => {
+                        // The write is about to say that nothing old is served.
+                        cache.purge_node();
+                        count(&counts.missed);
+                        tracing::warn!(?handled, "handlers missed a change; the caches are purged");
                     }
                 }
             }
@@ -138,5 +201,81 @@ impl ChangeSink for Changes {
 
     fn in_doubt(&self, set: &ChangeSet) {
         self.cache.apply_change(&set.evict, &[]);
+        self.cache.purge_node();
+        count(&self.counts.in_doubt);
+        tracing::warn!("the end of a commit is not known; the caches are purged");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_cache::{CacheKey, GetOptions};
+    use tidings_core::Row;
+
+    use super::*;
+
+    /// A channel that can announce nothing.
+    struct Faulty;
+
+    impl Announce for Faulty {
+        fn enqueue(&self, _: RowChange, _: Cause) -> Result<Ticket, RowError> {
+            Err(RowError {
+                entity: "things".to_owned(),
+                field: "id".to_owned(),
+            })
+        }
+    }
+
+    fn changes() -> Changes {
+        Changes {
+            cache: Cache::builder().build().expect("the defaults are allowed"),
+            counts: Arc::default(),
+            channels: HashMap::from([("things", Arc::new(Faulty) as Arc<dyn Announce>)]),
+            deadline: Duration::ZERO,
+        }
+    }
+
+    fn set() -> ChangeSet {
+        let schema = Box::leak(Box::new(Schema::builder("things").build()));
+        ChangeSet {
+            changes: vec![RowChange {
+                schema,
+                operation: Operation::Create,
+                row: Row(Vec::new()),
+                old_row: None,
+            }],
+            evict: Vec::new(),
+            no_event: false,
+            cause: None,
+            commit: None,
+        }
+    }
+
+    /// Caches what only handlers know of, in a cache of another name.
+    fn known_to_handlers(changes: &Changes) -> impl Fn() -> bool + use<> {
+        let other = changes.cache.named("other").expect("a new name");
+        let key = CacheKey::new("summary", &["things"]);
+        let set = other.set(&key, Some(1_u8), GetOptions::default());
+        set.expect("a byte is not too heavy");
+        move || other.cached::<u8>(&key).is_ok_and(|entry| entry.is_some())
+    }
+
+    #[test]
+    fn a_change_that_cannot_be_announced_is_counted_and_purges_every_cache() {
+        let changes = changes();
+        let cached = known_to_handlers(&changes);
+        assert!(cached());
+        drop(changes.committed(set()));
+        assert!(!cached());
+        assert_eq!(changes.counts.snapshot().unannounced, 1);
+    }
+
+    #[test]
+    fn a_commit_in_doubt_is_counted_and_purges_every_cache() {
+        let changes = changes();
+        let cached = known_to_handlers(&changes);
+        changes.in_doubt(&set());
+        assert!(!cached());
+        assert_eq!(changes.counts.snapshot().in_doubt, 1);
     }
 }

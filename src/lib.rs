@@ -103,6 +103,7 @@ pub use tidings_store::{Dao, PageQuery, Store, Table, WriteOptions};
 
 pub use self::{
     builder::NodeBuilder,
+    changes::ChangeStats,
     error::StartError,
     node::{Node, ShutdownReport},
     warm::{WarmEnd, WarmProgress, Warmed},

@@ -28,6 +28,7 @@ use tidings_store::{Dao, Store, Table};
 use tokio_util::sync::DropGuard;
 
 pub(crate) use self::shared::{EntityType, Shared, WorkerThread};
+use crate::changes::ChangeStats;
 
 /// A running node: workers, one cache, one bus, one store. Clones are cheap handles of the same node.
 ///
@@ -107,6 +108,12 @@ impl Node {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.shared.store
+    }
+
+    /// Returns how many changes did not end as they should have.
+    #[must_use]
+    pub fn change_stats(&self) -> ChangeStats {
+        self.shared.changes.snapshot()
     }
 
     /// The schemas of its entities, in the order of their declaration.

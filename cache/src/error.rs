@@ -5,12 +5,10 @@
 
 use std::{error::Error, fmt, time::Duration};
 
+pub use tidings_core::BoxError;
 use tidings_core::CacheKey;
 
 use crate::sync::Arc;
-
-/// An error of any kind, as loaders return it.
-pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why a `get` gave no answer. Cheap to clone: all callers that waited for one load get the same error.
 ///

@@ -2,10 +2,11 @@
 //! panic of one keeps another from its turn.
 
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     task::Waker,
 };
+
+use tidings_core::panic_text;
 
 /// Wakes each; a waker that panics leaves none of the others asleep.
 pub(crate) fn wake(wakers: impl Iterator<Item = Waker>) {
@@ -34,11 +35,4 @@ pub(crate) fn contained(what: &'static str, run: impl FnOnce()) {
 /// Says something to the log; a subscriber that panics harms nothing else.
 pub(crate) fn log(say: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(say));
-}
-
-/// Returns what a panic said, if that was a text.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("not a text")
 }

@@ -8,7 +8,8 @@ impl Node {
     /// Hands what the node's parts have counted to the recorder of the `metrics` crate: call it before a scrape.
     ///
     /// The cache, the bus and the store publish their own (`tidings_cache_*`, `tidings_events_*`, `tidings_store_*`); the
-    /// node adds `tidings_info`, `tidings_uptime_seconds`, `tidings_workers`, and by worker
+    /// node adds `tidings_info`, `tidings_uptime_seconds`, `tidings_workers`, `tidings_changes_total` (changes that were late,
+    /// missed, unannounced or in doubt), and by worker
     /// `tidings_worker_cache_hits_total` (by level), `tidings_worker_cache_misses_total` and
     /// `tidings_worker_cache_entries`. What histograms have counted is handed over once: publish to one recorder.
     pub fn publish_metrics(&self) {
@@ -22,7 +23,25 @@ impl Node {
         gauge!("tidings_uptime_seconds").set(self.uptime().as_secs_f64());
         describe_gauge!("tidings_workers", "How many workers the node has");
         gauge!("tidings_workers").set(self.workers() as f64);
+        self.publish_changes();
         self.publish_workers();
+    }
+
+    /// How many changes did not end as they should have.
+    fn publish_changes(&self) {
+        describe_counter!(
+            "tidings_changes_total",
+            "Changes that did not end as they should have, by what was wrong"
+        );
+        let stats = self.change_stats();
+        for (what, count) in [
+            ("late", stats.late),
+            ("missed", stats.missed),
+            ("unannounced", stats.unannounced),
+            ("in_doubt", stats.in_doubt),
+        ] {
+            counter!("tidings_changes_total", "what" => what).absolute(count);
+        }
     }
 
     /// What each worker's own thread has done. One whose thread is not attached to the cache, because the node is

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    changes::{Declare, declare_channel},
+    changes::{Counts, Declare, declare_channel},
     warm::{Warm, warm_page},
 };
 
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) cache: Cache,
     pub(crate) events: WorkerEvents,
     pub(crate) store: Store,
+    /// Changes that did not end as they should have.
+    pub(crate) changes: Arc<Counts>,
     pub(crate) entities: Vec<EntityType>,
     pub(crate) schemas: Vec<&'static Schema>,
     pub(crate) clock: Arc<dyn Clock>,

@@ -249,6 +249,33 @@ async fn a_write_includes_what_handlers_invalidate_by_hand() {
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
+/// G2: handlers that have not run by the deadline are counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_returns_before_its_handlers_is_counted_as_late() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(Some(released));
+    let node = builder(1)
+        .await
+        .handler_deadline(Duration::from_millis(1))
+        .init_worker(move |worker| {
+            let released = released.lock().expect("no panic").take();
+            let handler = move |_: &CrudEvent<Team>| {
+                let _ = released.iter().map(std::sync::mpsc::Receiver::recv).next();
+            };
+            let events = worker.worker_events();
+            events.register(handler, "crud", "teams")?.keep();
+            Ok(())
+        })
+        .start()
+        .await
+        .expect("the node starts");
+    let teams = node.dao::<Team>().expect("declared");
+    teams.insert(team("a")).await.expect("inserted");
+    assert_eq!(node.change_stats().late, 1);
+    drop(release);
+    assert!(node.shutdown(LONG).await.is_clean());
+}
+
 /// G2, G10: where a worker's mailbox was full, what its handlers would have invalidated is unknown: all goes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_a_worker_missed_purges_before_it_returns() {

@@ -169,7 +169,7 @@ impl CacheBuilder {
     }
 
     /// Fewer slots and shards, so that a model meets what they share.
-    #[cfg(shuttle)]
+    #[cfg(all(test, shuttle))]
     pub(crate) fn small(mut self, slots: usize) -> Self {
         self.slots = slots;
         self.flight_shards = 1;

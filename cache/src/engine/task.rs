@@ -21,7 +21,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Either, select},
 };
-use tidings_core::clock::Clock;
+use tidings_core::{clock::Clock, panic_text};
 use tracing::Instrument;
 
 use crate::{
@@ -301,7 +301,7 @@ impl Task {
             }
             Err(panic) => {
                 counters.load_panics.add(1);
-                let message = outside::panic_text(&*panic).to_owned();
+                let message = panic_text(&*panic).to_owned();
                 outside::drop_each(Some(panic));
                 Box::new(move |flight| GetError::panicked(&flight.key, &message))
             }
