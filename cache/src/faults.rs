@@ -89,6 +89,8 @@ steps! {
     StaleStaysRemoved,
     /// A set voids and inserts under one lock.
     SetHoldsLock,
+    /// A set raises the key's slot before it releases the lock.
+    SetRaisesUnderLock,
     /// A fill, or a conditional set, of what was read at a position checks that against the key's floor.
     FillChecksPosition,
     /// An invalidation voids, removes and raises the slot of a key under one lock.

@@ -74,6 +74,9 @@ mod sync;
 // Steps that a checker can leave out; constants in an ordinary build. Must not know the code that asks.
 mod faults;
 
+// Whether a thread is inside of a load. Must not know what is loaded.
+mod loading;
+
 // Code of others that we run: wakers, and the drop of values. Must not know why.
 mod outside;
 
@@ -119,7 +122,7 @@ pub use tidings_core::{
 pub use self::{
     answer::{
         entry::{Entry, Outcome},
-        load::{Load, LoadMany},
+        load::{Load, LoadMany, blocking},
         loaded::Loaded,
         receipt::{Confirmation, Invalidation, Propagate, Receipt, Unconfirmed},
         tag::Tag,

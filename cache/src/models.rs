@@ -405,7 +405,7 @@ fn no_schedule_serves_a_stale_value() {
 }
 
 /// Which model notices which step's absence.
-const STEPS: [(Step, &str); 37] = [
+const STEPS: [(Step, &str); 38] = [
     (Step::FillChecksFlight, "invalidate, cold"),
     (Step::FillHoldsLock, "invalidate, cold"),
     (Step::FillChecksTag, "tag, cold"),
@@ -436,6 +436,7 @@ const STEPS: [(Step, &str); 37] = [
     (Step::SetNumbersLast, "set, warm"),
     (Step::SetHoldsLock, "set, cold"),
     (Step::StaleStaysRemoved, "stale, all"),
+    (Step::SetRaisesUnderLock, "late set, set"),
     (Step::FillChecksPosition, "position, many keys"),
     (Step::InvalidateHoldsLock, "position, many keys"),
     (Step::PurgeAnnounces, "position, purge"),

@@ -27,6 +27,23 @@ mod real {
     #[derive(Clone, Debug, Default)]
     pub(crate) struct Executor(pub(crate) Option<super::Arc<dyn Spawn>>);
 
+    /// Runs code that blocks where it holds up no task: on a thread of the current runtime for that, or here if there is none.
+    pub(crate) async fn off_the_loop<T: Send + 'static>(
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return run();
+        };
+        match runtime.spawn_blocking(run).await {
+            Ok(result) => result,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is being shut down, and drops this task too.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
     impl Executor {
         /// Returns whether there is anything to run a task on.
         pub(crate) fn is_there(&self) -> bool {
@@ -69,6 +86,11 @@ mod model {
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
         }
+    }
+
+    /// The models have no code that blocks.
+    pub(crate) async fn off_the_loop<T>(run: impl FnOnce() -> T) -> T {
+        run()
     }
 
     #[derive(Clone, Debug, Default)]

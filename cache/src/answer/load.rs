@@ -5,7 +5,7 @@ use std::future::Future;
 use futures_util::{FutureExt, future::BoxFuture};
 use tidings_core::CacheKey;
 
-use crate::{answer::loaded::Loaded, error::BoxError};
+use crate::{answer::loaded::Loaded, error::BoxError, loading, sync::off_the_loop};
 
 /// What `get` runs on a miss.
 ///
@@ -53,6 +53,34 @@ where
         }
         .boxed()
     }
+}
+
+/// Makes a load of a plain function that may block, for a backing store without futures.
+///
+/// It runs on one of the runtime's threads for blocking code, or on the executor itself if that is not tokio's. It counts
+/// as one load, so calls of the cache that it makes need no permit of their own.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_cache::{Cache, CacheKey, GetOptions, blocking};
+///
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cache = Cache::builder().build()?;
+/// let key = CacheKey::new("files", &["hosts"]);
+/// let load = blocking(|| std::fs::read_to_string("/etc/hosts").map(Some));
+/// let hosts = cache.get::<String, _>(&key, GetOptions::default(), load).await?;
+/// # let _ = hosts;
+/// # Ok(()) }
+/// ```
+pub fn blocking<L, E>(
+    load: impl FnOnce() -> Result<L, E> + Send + 'static,
+) -> impl FnOnce() -> BoxFuture<'static, Result<L, E>> + Send
+where
+    L: Send + 'static,
+    E: Send + 'static,
+{
+    || off_the_loop(|| loading::within(load)).boxed()
 }
 
 /// What a bulk load found, each under its key.

@@ -111,8 +111,7 @@ impl Engine {
         // After L2 holds the new value: a thread that notes the new number reads it there.
         let changed = verdict.err().is_none_or(Refusal::is_newer);
         if changed && flight.replaces() && !faults::removed(Step::RenewRaisesSlot) {
-            let number = self.node.sequence.next();
-            self.named.slots().raise(flight.key.hash_value(), number);
+            self.raise(&flight.key);
         }
         if let Err(refusal) = verdict {
             refusal.counter(&self.named.counters).add(1);
@@ -203,6 +202,9 @@ impl Engine {
             drop(shard); // first: the value is dropped with no lock held
             return Err(Changed);
         }
+        if removed(Step::SetNumbersLast) {
+            self.raise(key);
+        }
         let voided = (!removed(Step::SetVoids)).then(|| shard.void(key, Number::ALL));
         let shard = faults::window(Step::SetHoldsLock, shard, mutex);
         let gone = match fate {
@@ -222,16 +224,28 @@ impl Engine {
                 gone
             }
         };
+        // After L2 holds the value: a thread that notes the new number reads it there. Before the lock is released: what
+        // was read before this set and comes after it is compared with the slot.
+        let shard = faults::window(Step::SetRaisesUnderLock, shard, mutex);
+        if !removed(Step::SetNumbersLast) && !removed(Step::SetRaisesSlot) {
+            self.raise(key);
+        }
         drop(shard);
 
         drop(voided); // with the lock released: this may end a task
         Ok(gone)
     }
 
+    fn raise(&self, key: &CacheKey) {
+        let number = self.node.sequence.next();
+        self.named.slots().raise(key.hash_value(), number);
+    }
+
     fn take_out(&self, key: &CacheKey) -> Removed {
-        self.node
-            .level2
-            .remove(&self.named.name_of(key), Number::ALL)
+        let mut gone = Removed::default();
+        let name = self.named.name_of(key);
+        self.node.level2.remove(&name, Number::ALL, &mut gone);
+        gone
     }
 
     /// Puts an entry into its zone, and into the tag index. Under the lock of the key's shard.

@@ -79,7 +79,7 @@ impl Engine {
         let voided = (!faults::removed(Step::InvalidateVoids)).then(|| shard.void(key, void_below));
         if !faults::removed(Step::InvalidateRemoves) {
             let name = self.named.name_of(key);
-            gone.extend(self.node.level2.remove(&name, below));
+            self.node.level2.remove(&name, below, gone);
         }
         let mut shard = faults::window(Step::InvalidateHoldsLock, shard, mutex);
         let number = early.unwrap_or_else(raise);
@@ -146,7 +146,8 @@ impl Engine {
             if faults::removed(Step::TagRemoves) {
                 continue;
             }
-            let removed = self.node.level2.remove(&key.name(), below);
+            let mut removed = Removed::default();
+            self.node.level2.remove(&key.name(), below, &mut removed);
             for (key, tags) in removed.tagged() {
                 index.left(key, tags);
             }

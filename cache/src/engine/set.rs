@@ -10,7 +10,6 @@ use crate::{
         node::Engine,
     },
     error::SetError,
-    faults::{Step, removed},
     fence::number::Noted,
     level2::stored::{Cacheable, Stored},
     options::call::GetOptions,
@@ -43,14 +42,7 @@ impl Engine {
         let tags = options.tag_list().map(|tags| &**tags);
         let prepared = self.prepare(key, cargo, noted, &self.terms(options), tags);
         let fate = prepared.fate;
-        let raise = || {
-            let number = self.node.sequence.next();
-            self.named.slots().raise(key.hash_value(), number);
-        };
 
-        if removed(Step::SetNumbersLast) {
-            raise();
-        }
         let Ok(gone) = self.replace(key, prepared) else {
             self.named.counters.refused_sets.add(1);
             return Err(SetError::Changed {
@@ -58,9 +50,6 @@ impl Engine {
                 read_at: read_at.unwrap_or_default(),
             });
         };
-        if !removed(Step::SetNumbersLast) && !removed(Step::SetRaisesSlot) {
-            raise();
-        }
         self.node.release(Some((&self.named, key)), gone);
         self.told(key, fate)
     }

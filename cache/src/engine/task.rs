@@ -10,11 +10,10 @@
 
 use std::{
     any::Any,
-    cell::Cell,
     future::{Future, poll_fn},
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
-    task::{Context, Poll},
+    task::Poll,
 };
 
 use futures_util::{
@@ -35,9 +34,10 @@ use crate::{
     error::{BoxError, Chain, GetError, LoadError, Unasked},
     faults::{Step, removed},
     fence::number::Moment,
+    loading,
     options::{lifetime::limit, terms::Terms},
     outside,
-    sync::{Arc, thread_local},
+    sync::Arc,
 };
 
 /// What a load's future gives: one cargo for each of its flights, in order.
@@ -52,33 +52,13 @@ pub(crate) enum Failure {
 /// How the future of a load ended.
 type Ended = Result<Result<Vec<Cargo>, Failure>, Box<dyn Any + Send>>;
 
-thread_local! {
-    /// Whether this thread is polling the future of a load.
-    static LOADING: Cell<bool> = const { Cell::new(false) };
-}
-
 /// Returns the rank of a call that is made here and now.
 pub(crate) fn rank() -> Rank {
-    let loading = LOADING.try_with(Cell::get).unwrap_or(false);
-    if loading && !removed(Step::NestedGoAhead) {
+    if loading::is_loading() && !removed(Step::NestedGoAhead) {
         Rank::Nested
     } else {
         Rank::Outer
     }
-}
-
-/// Polls the future of a load, so that calls made in it are known as nested.
-fn poll_load<F: Future + Unpin>(load: &mut F, context: &mut Context<'_>) -> Poll<F::Output> {
-    /// Restores what was before, also if the load panics.
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            LOADING.with(|loading| loading.set(self.0));
-        }
-    }
-
-    let _restore = Restore(LOADING.with(|loading| loading.replace(true)));
-    load.poll_unpin(context)
 }
 
 /// A load's task.
@@ -142,8 +122,9 @@ impl Engine {
 
 impl Task {
     async fn run(mut self, loading: Loading) {
-        let mut loading = AssertUnwindSafe(loading).catch_unwind();
-        let mut running = poll_fn(|context| poll_load(&mut loading, context));
+        // Calls that are made in it are known as nested.
+        let mut load = AssertUnwindSafe(loading).catch_unwind();
+        let mut running = poll_fn(|context| loading::within(|| load.poll_unpin(context)));
 
         let Ok(permit) = self.turn().await else {
             return self.give_up();

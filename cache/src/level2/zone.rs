@@ -304,15 +304,11 @@ impl Level2 {
     }
 
     /// Takes out what a key holds in either zone, if it is older than `below`.
-    pub(crate) fn remove(&self, name: &Name<'_>, below: Number) -> Removed {
-        let mut removed = Removed::default();
-        removed
-            .present
-            .extend(self.present.remove_if(name, |held| held.number < below));
-        removed
-            .absent
-            .extend(self.absent.remove_if(name, |held| held.number < below));
-        removed
+    pub(crate) fn remove(&self, name: &Name<'_>, below: Number, removed: &mut Removed) {
+        let present = self.present.remove_if(name, |held| held.number < below);
+        removed.present.extend(present);
+        let absent = self.absent.remove_if(name, |held| held.number < below);
+        removed.absent.extend(absent);
     }
 
     /// Returns how many entries a cache has. Costs a read of each entry's key.

@@ -12,7 +12,7 @@ use shuttle::{
 };
 use tidings_core::clock::ManualClock;
 
-use super::{Scene, demand, invalidate, invalidate_tag, join, purge};
+use super::{Scene, demand, invalidate, invalidate_tag, join, purge, set};
 use crate::{Cache, CacheBuilder, CacheKey, GetOptions, Loaded};
 
 fn key(name: &str) -> CacheKey {
@@ -262,12 +262,13 @@ fn meddling() {
     cache.purge_local();
 }
 
-pub(super) const MODELS: [(&str, fn()); 10] = [
+pub(super) const MODELS: [(&str, fn()); 11] = [
     ("position, many keys", || positions(false, invalidate_many)),
     ("position, purge", || positions(false, purge)),
     ("position, tag", || positions(true, invalidate_tag)),
     ("late set, key", || late_set(invalidate)),
     ("late set, all", || late_set(purge)),
+    ("late set, set", || late_set(set)),
     ("permits", permits),
     ("hangs", hangs),
     ("nested", nested),

@@ -6,6 +6,7 @@
 //! (`scripts/check-guards`), it also leaves out each step of the fence in turn and says how soon it notices.
 
 mod places;
+mod stuck;
 mod writes;
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tidings_cache::{Cache, GetOptions, ManualClock, Ttl};
+use tidings_cache::{Attach, Cache, GetOptions, ManualClock, Ttl};
 use tokio::runtime::{Handle, Runtime};
 
 use self::places::{PLACES, Place, Places};
@@ -122,6 +123,7 @@ impl Check {
                 let got = self.cache.cached::<u64>(key).unwrap();
                 got.map(|got| *got.value.unwrap())
             }),
+            18..22 if !place.counts_loads() => self.set_late(place, random),
             _ => self.read(place, || {
                 let got = self
                     .cache
@@ -153,6 +155,7 @@ fn check(runtime: &Runtime, until: Until) -> (Seen, Cache) {
     let cache = Cache::builder()
         .runtime(runtime.handle().clone())
         .clock(std::sync::Arc::new(clock.clone()))
+        .attach(Attach::ByHand)
         .l1_entries(2)
         .resurrect_ttl(places::TTL)
         .refresh_early(0.5)
@@ -212,6 +215,38 @@ fn no_read_is_impossible() {
     assert!(seen.reads > 1_000);
 }
 
+/// The steps whose absence keeps callers waiting, and shows no old value.
+#[cfg(tidings_faults)]
+const STUCK: [&str; 4] = [
+    "PermitsPassOn",
+    "LeaversPassOn",
+    "NestedGoAhead",
+    "OverdueGivesBack",
+];
+
+/// Looks for callers that wait for ever.
+#[cfg(tidings_faults)]
+fn stuck(runtime: &Runtime, limit: Duration) -> Seen {
+    let began = Instant::now();
+    let mut impossible = None;
+    while impossible.is_none() && began.elapsed() < limit {
+        impossible = stuck::round(runtime);
+    }
+    Seen {
+        reads: 0,
+        after: began.elapsed(),
+        impossible,
+    }
+}
+
+#[test]
+fn no_caller_waits_for_ever() {
+    let runtime = runtime();
+    for _ in 0..10 {
+        assert_eq!(stuck::round(&runtime), None);
+    }
+}
+
 /// What the issue asks: each removed guard within ten seconds.
 #[cfg(tidings_faults)]
 #[test]
@@ -224,7 +259,12 @@ fn each_removed_guard_is_found() {
             continue;
         }
         tidings_cache::remove_guard(Some(guard));
-        let (seen, _) = check(&runtime, Until::Time(Duration::from_secs(10)));
+        let limit = Duration::from_secs(10);
+        let seen = if STUCK.contains(&guard) {
+            stuck(&runtime, limit)
+        } else {
+            check(&runtime, Until::Time(limit)).0
+        };
         tidings_cache::remove_guard(None);
         let reads = seen.reads;
         match seen.impossible {

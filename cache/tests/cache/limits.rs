@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidings_cache::{Cache, GetError, GetOptions, Loaded, Outcome, Ttl};
+use tidings_cache::{Cache, GetError, GetOptions, Loaded, Outcome, Ttl, blocking};
 
 use crate::kit::{Failure, Gate, Source, k, key, timed};
 
@@ -255,4 +255,24 @@ async fn errors_name_the_key_and_leave_the_cause_to_the_source() {
         std::error::Error::source(&error).unwrap().to_string(),
         "down"
     );
+}
+
+/// A plain function that blocks, and uses the cache itself, with one permit for both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_blocking_load_holds_up_no_task_and_waits_for_no_permit_of_its_own() {
+    let cache = Cache::builder().max_loads(1).build().unwrap();
+    let inner = cache.clone();
+    let load = blocking(move || {
+        let load = blocking(|| Ok::<_, Failure>(Some(7_u64)));
+        let got = inner.get_blocking(&key("inner"), GetOptions::default(), load)?;
+        Ok::<_, GetError>(got.map(|got| *got))
+    });
+    let got = cache.get(k(), GetOptions::default(), load).await.unwrap();
+    assert_eq!(got.as_deref(), Some(&7_u64));
+
+    let panics = blocking(|| -> Result<Option<u64>, Failure> { panic!("boom") });
+    let error = cache
+        .get(&key("other"), GetOptions::default(), panics)
+        .await;
+    assert!(matches!(error, Err(GetError::Panicked(panicked)) if panicked.message == "boom"));
 }

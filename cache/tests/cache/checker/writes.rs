@@ -95,6 +95,15 @@ impl Check {
         }
     }
 
+    /// Reads a version and its position, and sets it later. Sets and not loads: a load that gives something old answers the
+    /// callers that joined it too, although it is not kept.
+    pub(super) fn set_late(&self, place: &Place, random: &mut Random) {
+        let position = self.cache.number();
+        let loaded = place.loaded(place.version()).read_at(position);
+        dawdle(random);
+        drop(self.cache.set(&place.key, loaded, GetOptions::default()));
+    }
+
     /// What a renewal gives is what is read from then on, unless something else has voided it meanwhile. It may have joined
     /// an older load.
     fn renew(&self, place: &Place, version: u64, random: &mut Random) {
