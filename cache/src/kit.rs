@@ -1,12 +1,12 @@
 //! The test kit: time by hand, loads that wait to be told, and several nodes in one process.
 //!
 //! Bugs of caches are bugs of order: a load that was under way, a message that came late. What a test needs is therefore
-//! not a sleep, but a way to say what happens first. This module has the three that the crate's own tests use, for whoever
-//! builds on it.
+//! not a sleep, but a way to say what happens first. This module has the three that the crate's own tests use, for all
+//! who build on it.
 //!
 //! # Time by hand
 //!
-//! Pass a [`ManualClock`](crate::ManualClock) to the builder. It stands still until it is told to move.
+//! Pass a [`ManualClock`](crate::ManualClock) to the builder. It moves only when it is told to.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -94,7 +94,7 @@
 //!
 //! # What it is not
 //!
-//! It has no store and no bus. [`Nodes::change`] stands for a committed change, and a test runs the handlers of it by hand,
+//! It has no store and no bus. [`Nodes::change`] plays a committed change, and a test runs the handlers of it by hand,
 //! under the [`Cause`](crate::Cause) that the change and its delivery give. The wires are the ideal of a log, not one of
 //! its adapters.
 

@@ -5,14 +5,13 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let cache = Cache::builder().capacity(64 << 20).policy(Policy::revocable()).build()?;
-//! let _l1 = cache.attach_thread("worker 0"); // this thread's own level
 //!
 //! let key = CacheKey::new("api-keys", &["abcd"]);
-//! let load = || async { Ok::<_, std::io::Error>(Some("alice".to_owned())) }; // asks the source; `None` is cached too
+//! let load = || async { Ok::<_, std::io::Error>(Some("alice".to_owned())) }; // asks the backing store; `None` is cached too
 //! let owner = cache.get(&key, GetOptions::default(), load).await?;
 //! assert_eq!(owner.as_deref().map(String::as_str), Some("alice"));
 //!
-//! // The source has changed. From here on no thread sees the old value, whatever is being loaded meanwhile.
+//! // The row has changed. From here on no thread sees the old value, whatever is being loaded at the time.
 //! cache.invalidate(&key);
 //! # Ok(()) }
 //! ```
@@ -24,43 +23,55 @@
 //! - When `invalidate`, `invalidate_tag`, `purge` or `set` returns, no `get` that begins afterwards on any thread of this
 //!   node sees the old value.
 //! - However many callers miss a key at once, one load runs. It belongs to the node, not to its first caller. Its value,
-//!   absence, error or panic reaches all who waited; an error is not cached, absence is.
-//! - Memory is bounded, in bytes, and keys that do not exist push out none that do.
+//!   absence, error or panic reaches all callers that waited; an error is not cached, absence is.
+//! - Every caller waits as long as its own deadline says, whichever caller started the load. A load that hangs keeps no permit beyond the
+//!   deadlines of its callers, and is ended at last.
+//! - Memory is bounded, in bytes, and keys that do not exist push out none that do, in either level.
 //!
 //! # How
 //!
 //! A node has one sequence of numbers. A load, and an L1 fill, notes it before it reads anything; an invalidation takes the
 //! next number after it has removed what it found, and raises the key's slot to it. An L1 entry below its slot is not
-//! valid. Loads in progress stand in a table of our own, and fill under the lock under which an invalidation takes them
+//! valid. Loads in progress are in a table of our own, and fill under the lock under which an invalidation takes them
 //! out. The whole of this is model-checked: the crate's own source runs under shuttle's schedulers, with each step left
 //! out in turn (`scripts/model`).
 //!
 //! # Two levels
 //!
-//! *L1* belongs to a thread that was [attached](Cache::attach_thread). A hit takes no lock, shares no reference count, and
+//! *L1* belongs to a thread. A thread gets one at its first use of the cache ([`Attach`]), or is
+//! [attached](Cache::attach_thread) under a label of its own. A hit takes no lock, shares no reference count, and
 //! writes nothing that another core reads; each thread holds its own clone of a value, so memory grows with the number of
-//! threads, bounded by [`l1_entries`](CacheBuilder::l1_entries). *L2* belongs to the node; a thread without an L1 goes
-//! there, and gets the shared value.
+//! threads, each bounded by [`l1_bytes`](CacheBuilder::l1_bytes) and [`l1_entries`](CacheBuilder::l1_entries). *L2* belongs
+//! to the node; a thread without an L1 goes there, and gets the shared value.
+//!
+//! # Time
+//!
+//! Zero is zero, and what has no end says so ([`Ttl::Never`]). By default a value never expires, an absence expires after a
+//! minute, a caller waits ten seconds, and a load is ended after a minute. An expired value is served only if
+//! [`resurrect_ttl`](GetOptions::resurrect_ttl) is set and a load fails or is late, no longer than that after it expired; each
+//! such answer is [`Outcome::Stale`].
 //!
 //! # Prices
 //!
 //! | what | costs |
 //! |---|---|
-//! | hit in L1 | a look-up in a thread-local table and one shared read; with a ttl also a look at the clock |
-//! | hit in L2 | one lock that is seldom contended, and a clone of the value on an attached thread |
+//! | hit in L1 | a lookup in a thread-local table and one shared read; with a ttl also a read of the clock |
+//! | hit in L1 that tells its age (`get_entry`, `cached`) | a second lookup and a read of the clock |
+//! | hit in L2 | one lock that is seldom contended, and a clone of the value on a thread with an L1 |
 //! | miss | a task on the runtime, and whatever the load does |
 //! | `invalidate` | two locks; keys that share the slot (one in 16,384) look into L2 once more |
-//! | `invalidate_tag` | the tag's entries, and every L1 entry of the cache looks into L2 once more |
-//! | `purge` | a look at every entry of L2 |
+//! | `invalidate_tag` | some 50 us for the slots, the tag's entries, and every L1 entry of the cache looks into L2 once more |
+//! | `purge` | some 50 us for the slots, and a read of every entry of L2 |
 //! | options per call | an allocation; options of the cache cost nothing |
+//! | a bound on staleness per call | a lookup in L2, since L1 is not asked |
 //! | an entry in L2 | [its size as serde sees it](Cacheable) and some 290 bytes |
 //!
 //! # What it does not do
 //!
-//! It knows neither a store nor other nodes. Callers pass a load; a [`Propagate`] carries invalidations away, and who receives
-//! one calls [`apply_invalidation`](Cache::apply_invalidation). It does not write through, and nothing refuses an entry for
-//! being new: a fresh value is always admitted. A value that a `get` handed out before an invalidation stays what it was,
-//! for whoever holds it.
+//! It knows neither a store nor other nodes. Callers pass a load; a [`Propagate`] carries invalidations away, and the carrier
+//! that receives one calls [`apply_invalidation`](Cache::apply_invalidation). It does not write through, and nothing refuses
+//! an entry for being new: a fresh value is always admitted. A value that a `get` handed out before an invalidation stays what
+//! it was, for the caller that holds it.
 //!
 //! # Testing with it
 //!

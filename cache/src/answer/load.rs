@@ -21,7 +21,7 @@ use crate::{answer::loaded::Loaded, error::BoxError, loading, sync::off_the_loop
 /// // A function that is generic over its load needs one name for it.
 /// async fn name_of<L: Load<String>>(cache: &Cache, key: &CacheKey, load: L) -> Result<String, GetError> {
 ///     let name = cache.get(key, GetOptions::default(), load).await?;
-///     Ok(name.map_or_else(|| "nobody".to_owned(), |name| String::clone(&name)))
+///     Ok(name.map_or_else(|| "unknown".to_owned(), |name| String::clone(&name)))
 /// }
 /// ```
 #[diagnostic::on_unimplemented(

@@ -35,7 +35,7 @@ pub enum Invalidation {
 /// Carries invalidations to other nodes. A cache has none by default, and then acts on its own node only.
 ///
 /// Called once this node has applied the invalidation, and never inside the handling of a change: every node handles a
-/// change itself. Whoever receives one on another node hands it to
+/// change itself. A carrier that receives one on another node hands it to
 /// [`Cache::apply_invalidation`](crate::Cache::apply_invalidation), and calls
 /// [`Cache::purge_node`](crate::Cache::purge_node) where it cannot prove that none was lost.
 pub trait Propagate: fmt::Debug + Send + Sync + 'static {
@@ -48,7 +48,7 @@ pub trait Propagate: fmt::Debug + Send + Sync + 'static {
 pub type Confirmation =
     Box<dyn FnOnce(Duration) -> BoxFuture<'static, Result<(), Unconfirmed>> + Send>;
 
-/// Proof that an invalidation was applied on this node; whoever does not care about others drops it.
+/// Proof that an invalidation was applied on this node; drop it if other nodes do not matter.
 ///
 /// # Examples
 ///

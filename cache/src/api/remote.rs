@@ -15,7 +15,7 @@ use crate::{
 impl Cache {
     /// Applies what another node has invalidated, whatever cause the thread runs under. Never sends it on.
     ///
-    /// Gives the number that it took in this node's sequence. An invalidation that may have been applied before, because
+    /// Returns the number that it took in this node's sequence. An invalidation that may have been applied before, because
     /// its carrier delivers at least once, is applied with that number as `before`: it then evicts what began to load
     /// before the first time and leaves what was reloaded since, so that coming twice costs one eviction and one load.
     ///
@@ -47,7 +47,7 @@ impl Cache {
     /// Makes this node forget everything, in all its named caches: for a carrier of changes that cannot prove that none
     /// was lost. Acts whatever cause the thread runs under, and is not sent on.
     ///
-    /// Gives a number that stands for all that was lost: should some of it arrive after all, it is applied with this as
+    /// Returns one number for all that was lost: should some of it arrive after all, it is applied with this as
     /// `before` ([`apply_invalidation`](Self::apply_invalidation)), or handled under it as a [`Cause`](crate::Cause).
     pub fn purge_node(&self) -> u64 {
         let caches = self.0.node.caches.lock().clone();

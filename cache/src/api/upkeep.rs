@@ -20,7 +20,7 @@ impl Cache {
     }
 
     /// Drops what is no longer valid from the calling thread's L1, for all named caches of the node: for a worker's tick, so
-    /// that what was revoked does not linger in the memory of an idle worker. Costs a look at each entry.
+    /// that what was revoked does not linger in the memory of an idle worker. Costs a read of each entry.
     pub fn sweep(&self) {
         let now = self.0.node.now();
         let caches = self.0.node.caches.lock().clone();
@@ -32,7 +32,7 @@ impl Cache {
     /// Drops what has expired from L2, for all named caches of the node, and tells how many entries that were.
     ///
     /// Nothing needs this: an expired entry is not served, and the room it takes is bounded. `stale_for` spares what
-    /// expired more recently, for calls with a [`resurrect_ttl`](crate::GetOptions::resurrect_ttl). Costs a look at each entry.
+    /// expired more recently, for calls with a [`resurrect_ttl`](crate::GetOptions::resurrect_ttl). Costs a read of each entry.
     pub fn sweep_level2(&self, stale_for: Duration) -> usize {
         self.0.node.sweep(stale_for)
     }

@@ -1,4 +1,4 @@
-//! How long one caller waits for a load: its own deadline, whoever started the load.
+//! How long one caller waits for a load: its own deadline, whichever caller started the load.
 
 use std::{
     future::Future,

@@ -81,14 +81,14 @@ impl Gate {
         self.open.add_permits(1);
     }
 
-    /// Waits until a load stands at the gate. Each load is waited for once.
+    /// Waits until a load has reached the gate. Each load is waited for once.
     ///
     /// Cancel safe: a load that has come is not forgotten.
     pub async fn reached(&self) {
         take(&self.reached).await;
     }
 
-    /// Stands at the gate until it is opened: for loads that are written by hand.
+    /// Waits at the gate until it is opened: for loads that are written by hand.
     pub async fn pass(&self) {
         self.reached.add_permits(1);
         take(&self.open).await;

@@ -142,7 +142,7 @@ impl Wire {
         self.deliver_nth(0)
     }
 
-    /// Delivers the message that stands at this place among those that wait, counted from zero: it overtakes the ones
+    /// Delivers the message at this place among those that wait, counted from zero: it overtakes the ones
     /// before it. `None` if there is none.
     pub fn deliver_nth(&self, place: usize) -> Option<Delivery> {
         let mut inbox = self.inbox.lock();

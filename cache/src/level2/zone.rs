@@ -45,7 +45,7 @@ pub(crate) struct Held<V> {
 #[derive(Debug)]
 pub(crate) struct Extra {
     pub(crate) tags: Box<[Tag]>,
-    /// When to load anew in the background.
+    /// When to load it again in the background.
     pub(crate) refresh_at: Moment,
     /// The bound on its staleness: no new time goes beyond it.
     pub(crate) until: Moment,

@@ -188,7 +188,7 @@ fn nested() {
     join([outer, caller(&cache, "inner", GetOptions::default())]);
 }
 
-/// Callers of one key with deadlines of their own, a clock that jumps, and an invalidation: none waits for ever, and none
+/// Callers of one key with deadlines of their own, a clock that jumps, and an invalidation: none waits without end, and none
 /// that has time left fails.
 fn deadlines() {
     let scene = {

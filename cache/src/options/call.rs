@@ -1,4 +1,4 @@
-//! What a call, a cache and a policy may set, and what results: per call over per cache over default.
+//! What a call may set, and the setters that calls, caches and builders share.
 
 use std::time::Duration;
 
@@ -101,7 +101,7 @@ macro_rules! setters {
         /// [`set`](crate::Cache::set).
         ///
         /// On a cache it is kept with what is loaded or set. On a call it also bounds what that call is answered with,
-        /// whoever loaded it: such a call asks L2 and not L1, and does not join a load that began too long ago. It takes the
+        /// whichever call loaded it: such a call asks L2 and not L1, and does not join a load that began too long ago. It takes the
         /// result of a load that it began itself however long that took.
         ///
         /// For backing stores that others change without telling this node. What it is told of is gone at once.
