@@ -81,13 +81,15 @@ impl NodeBuilder {
         self
     }
 
-    /// How many workers run, each a thread with an event loop, an L1 and handlers of its own; 1 by default.
+    /// How many workers run, each a thread with an event loop, an L1 and handlers of its own; 1 by
+    /// default.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// Runs a hook on each worker's thread before the node has started; the place to register handlers.
+    /// Runs a hook on each worker's thread before the node has started; the place to register
+    /// handlers.
     ///
     /// Hooks run in the order in which they were given. One that fails or panics ends the start.
     pub fn init_worker<F>(mut self, hook: F) -> Self
@@ -104,10 +106,11 @@ impl NodeBuilder {
         self
     }
 
-    /// How long a write waits for the handlers of its change to have run on this node; 2 s by default.
+    /// How long a write waits for the handlers of its change to have run on this node; 2 s by
+    /// default.
     ///
-    /// After it the write returns all the same: the row is committed and evicted, and what has not run yet
-    /// is logged and counted.
+    /// After it the write returns all the same: the row is committed and evicted, and what has not
+    /// run yet is logged and counted.
     pub fn handler_deadline(mut self, deadline: Duration) -> Self {
         self.handler_deadline = deadline;
         self
@@ -137,7 +140,8 @@ impl NodeBuilder {
         self
     }
 
-    /// The runtime for loads and the store; by default the one that [`start`](Self::start) is called in.
+    /// The runtime for loads and the store; by default the one that [`start`](Self::start) is
+    /// called in.
     ///
     /// It must outlive the node and have its timer on.
     pub fn runtime(mut self, runtime: Handle) -> Self {

@@ -1,9 +1,10 @@
 //! Typed worker events, and entity caches that stay coherent because of them.
 //!
-//! A row changes; every worker hears of it, with the old and the new entity; no stale read survives. A
+//! A row changes; every worker hears of it, with the old and the new entity; no stale read
+//! survives. A
 //! [`Node`] ties the parts together: a store whose writes end in typed changes, a bus that carries them to
-//! handlers, a two-level cache that evicts before anyone can read again, and workers that each have an L1 and
-//! handlers of their own.
+//! handlers, a two-level cache that evicts before anyone can read again, and workers that each have
+//! an L1 and handlers of their own.
 //!
 //! # A write, from end to end
 //!

@@ -30,14 +30,16 @@ use tokio_util::sync::DropGuard;
 pub(crate) use self::shared::{EntityType, Shared, WorkerThread};
 use crate::changes::ChangeStats;
 
-/// A running node: workers, one cache, one bus, one store. Clones are cheap handles of the same node.
+/// A running node: workers, one cache, one bus, one store. Clones are cheap handles of the same
+/// node.
 ///
-/// When the last handle outside its workers is dropped, the workers stop on their own; [`shutdown`](Self::shutdown)
-/// is the orderly way, which delivers what was accepted and waits.
+/// When the last handle outside its workers is dropped, the workers stop on their own;
+/// [`shutdown`](Self::shutdown) is the orderly way, which delivers what was accepted and waits.
 #[derive(Clone)]
 pub struct Node {
     shared: Arc<Shared>,
-    /// Stops the workers with the last handle. A worker's own handle has none, or nothing would ever stop.
+    /// Stops the workers with the last handle. A worker's own handle has none, or nothing would
+    /// ever stop.
     _last: Option<Arc<DropGuard>>,
 }
 
@@ -172,7 +174,8 @@ impl Node {
         }
     }
 
-    /// Stops and joins the workers; those that are not done by `until` drop what they run. Gives their number.
+    /// Stops and joins the workers; those that are not done by `until` drop what they run. Returns
+    /// their number.
     pub(crate) async fn stop_workers(&self, until: Tick) -> usize {
         self.shared.stop.cancel();
         let threads = std::mem::take(

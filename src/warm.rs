@@ -1,10 +1,12 @@
 //! Warming the cache up: reading chosen entities into it before the first request.
 //!
-//! A page of rows is read once for its keys and once more *inside* the fenced load of those keys, so that a change
-//! in between voids the fill as it voids any other load (G1). A row that the second reading lacks, because rows
-//! were inserted before it, is not taken for absent: it is left to its first `get`.
+//! A page of rows is read once for its keys and once more *inside* the fenced load of those keys,
+//! so that a change in between voids the fill as it voids any other load (G1). A row that the
+//! second reading lacks, because rows were inserted before it, is not taken for absent: it is left
+//! to its first `get`.
 //!
-//! Warming up fails softly: what cannot be warmed is reported and logged, and the node serves all the same.
+//! Warming up fails softly: what cannot be warmed is reported and logged, and the node serves all
+//! the same.
 
 use std::{collections::HashMap, fmt};
 
@@ -55,8 +57,8 @@ pub(crate) struct WarmPage {
     pub(crate) next: Option<String>,
 }
 
-/// Reads a page of an entity into the cache; kept by name, because the entity's type is known only where it is
-/// declared.
+/// Reads a page of an entity into the cache; kept by name, because the entity's type is known only
+/// where it is declared.
 pub(crate) type Warm =
     fn(Store, Cache, PageQuery) -> BoxFuture<'static, Result<WarmPage, BoxError>>;
 

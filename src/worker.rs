@@ -1,11 +1,11 @@
 //! [`Worker`]: one thread with its own event loop, its own L1 and its own handlers.
 //!
-//! A worker starts in this order: runtime, L1, mailbox, then the `init_worker` hooks, and only when the hooks
-//! of every worker have returned has the node started. So no event is posted to a worker that has not
-//! registered its handlers yet.
+//! A worker starts in this order: runtime, L1, mailbox, then the `init_worker` hooks, and only when
+//! the hooks of every worker have returned has the node started. So no event is posted to a worker
+//! that has not registered its handlers yet.
 //!
 //! It ends when the node stops it: it waits for the tasks spawned on it, which should watch
-//! [`Worker::stopping`], until the node gives up waiting; then they are dropped where they stand.
+//! [`Worker::stopping`], until the node gives up waiting; then they are dropped unfinished.
 
 use std::{
     any::Any,
@@ -39,8 +39,8 @@ use crate::{
 /// A hook that runs on each worker.
 pub(crate) type InitWorker = dyn Fn(&Worker) -> Result<(), BoxError> + Send + Sync;
 
-/// How often a worker sweeps values that are no longer valid out of its L1, so that a revoked secret does not
-/// linger in the memory of an idle worker.
+/// How often a worker sweeps values that are no longer valid out of its L1, so that a revoked
+/// secret does not linger in the memory of an idle worker.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long the workers that did start may take to stop when another one did not.
 const FAILED_START: Duration = Duration::from_secs(5);
@@ -77,7 +77,8 @@ impl Worker {
         self.shared.node.cache()
     }
 
-    /// This worker's face of the bus: handlers registered here run on this thread and need not be `Send`.
+    /// This worker's face of the bus: handlers registered here run on this thread and need not be
+    /// `Send`.
     #[must_use]
     pub fn worker_events(&self) -> &LocalWorkerEvents {
         &self.shared.events
@@ -118,7 +119,8 @@ impl fmt::Debug for Worker {
     }
 }
 
-/// Starts every worker and waits until the hooks of each have run; on a failure stops those that did start.
+/// Starts every worker and waits until the hooks of each have run; on a failure stops those that
+/// did start.
 pub(crate) async fn start_all(node: &Node, hooks: &[Arc<InitWorker>]) -> Result<(), StartError> {
     let mut starting = Vec::new();
     let mut failed = None;
@@ -188,7 +190,7 @@ async fn run(
     let worker = match init(node.clone(), id, &hooks) {
         Ok(worker) => worker,
         Err(error) => {
-            // The receiver is gone only if the start was cancelled, and then nobody asks why.
+            // The receiver is gone only if the start was cancelled, and then no one asks why.
             let _ = ready.send(Err(error));
             return;
         }

@@ -1,11 +1,12 @@
 //! The cause of what a thread is doing: the change whose handlers are running.
 //!
-//! While a node handles a change, an `invalidate` made by a handler must evict what began to load before the
-//! change and leave what was reloaded since (G14). The bus enters the change's [`Cause`] around each handler;
-//! the cache looks it up. Neither knows the other, so the hand-over lives here.
+//! While a node handles a change, an `invalidate` made by a handler must evict what began to load
+//! before the change and leave what was reloaded since (G14). The bus enters the change's [`Cause`]
+//! around each handler; the cache looks it up. Neither knows the other, so the hand-over lives
+//! here.
 //!
-//! The cause is a thread-local: it covers synchronous code. A future that should run under one re-enters it
-//! at each poll ([`Cause::enter`] is two thread-local writes).
+//! The cause is a thread-local: it covers synchronous code. A future that should run under one
+//! re-enters it at each poll ([`Cause::enter`] is two thread-local writes).
 
 use std::{cell::Cell, marker::PhantomData};
 
@@ -28,7 +29,8 @@ pub struct Cause {
 pub enum Origin {
     /// On this node.
     Local,
-    /// On another node: what its handlers do acts on this node only, since every node handles it itself.
+    /// On another node: what its handlers do acts on this node only, since every node handles it
+    /// itself.
     Remote,
 }
 

@@ -130,8 +130,8 @@ impl<E: Entity> CrudEvent<E> {
 }
 
 impl<E: Serialize> Serialize for CrudEvent<E> {
-    /// The dynamic form that wildcard handlers get: `{operation, entity, old_entity, schema}`, the schema
-    /// by its name.
+    /// The dynamic form that wildcard handlers get: `{operation, entity, old_entity, schema}`, the
+    /// schema by its name.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut event = serializer.serialize_struct("CrudEvent", 4)?;
         event.serialize_field("operation", &self.operation)?;

@@ -1,8 +1,8 @@
 //! Time as a value that is passed in, so that tests drive it by hand.
 //!
 //! [`SystemClock`] is the real one; [`ManualClock`] moves only when it is told to, and wakes the sleepers
-//! whose time has come. Durations inside the workspace are measured on [`Clock::now`], a monotonic tick; only
-//! what people see (`created_at`) comes from [`Clock::wall`].
+//! whose time has come. Durations inside the workspace are measured on [`Clock::now`], a monotonic
+//! tick; only what people see (`created_at`) comes from [`Clock::wall`].
 
 mod manual;
 mod timer;
@@ -63,8 +63,8 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
 /// The clock of the machine.
 ///
-/// Inside a tokio runtime its sleeps use that runtime's timer, which must be on. Elsewhere a thread of their own wakes
-/// them, one for the whole process, so plain threads wait too.
+/// Inside a tokio runtime its sleeps use that runtime's timer, which must be on. Elsewhere a thread
+/// of their own wakes them, one for the whole process, so plain threads wait too.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     start: Instant,
@@ -103,8 +103,8 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, deadline: Tick) -> Sleep {
-        // The deadline is fixed here, not at the first poll; the timer is looked up when polled, so that making a
-        // sleep needs no runtime.
+        // The deadline is fixed here, not at the first poll; the timer is looked up when polled, so
+        // that making a sleep needs no runtime.
         let deadline = self.start.checked_add(Duration::from_nanos(deadline.0));
         Box::pin(async move {
             match deadline {
@@ -174,7 +174,8 @@ mod tests {
         let clock = SystemClock::new();
         let passed = clock.sleep_until(clock.now());
         runtime.block_on(async {
-            // The timer stands still, so a sleep that lies ahead would be pending at its first poll.
+            // The timer does not move, so a sleep that lies ahead would be pending at its first
+            // poll.
             let first_poll = std::future::poll_fn(|context| {
                 std::task::Poll::Ready(clock.sleep(Duration::from_secs(60)).as_mut().poll(context))
             });

@@ -1,11 +1,13 @@
-//! Errors that belong to no part of Tidings: those of user code, as values and as the text of a panic.
+//! Errors that belong to no part of Tidings: those of user code, as values and as the text of a
+//! panic.
 
 use std::any::Any;
 
 /// An error of any type, as loads and hooks return it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Returns the text of a caught panic. A payload that is not text, which `panic_any` can make, has a fixed one.
+/// Returns the text of a caught panic. A payload that is not text, which `panic_any` can make, has
+/// a fixed one.
 #[doc(hidden)]
 #[must_use]
 pub fn panic_text(payload: &(dyn Any + Send)) -> &str {

@@ -1,14 +1,14 @@
 //! [`CacheKey`]: the name of one cached thing, injective and hashed once.
 //!
 //! The text of a key is `name`, then one `:part` for each part. Within the name and the parts the
-//! bytes that carry structure (`:`, `%`, `~`, `@`) and control bytes are percent-encoded, and an absent part
-//! is a lone `~`. So different tuples never share a text, whatever their parts hold (G13), and an
-//! absent part differs from an empty one. The key of a row by its primary key is `name@part`, which no
-//! tuple of parts can spell.
+//! bytes that carry structure (`:`, `%`, `~`, `@`) and control bytes are percent-encoded, and an
+//! absent part is a lone `~`. So different tuples never share a text, whatever their parts hold,
+//! and an absent part differs from an empty one. The key of a row by its primary key is
+//! `name@part`, which no tuple of parts can spell.
 //!
-//! A key of up to [`INLINE`] bytes lives on the stack: building one does not allocate. The
-//! hash is SipHash-1-3 under a secret drawn once per process, so keys cannot be chosen to collide (G12);
-//! it is computed when the key is built, and every level of the cache reuses it.
+//! A key of up to [`INLINE`] bytes lives on the stack: building one does not allocate. The hash is
+//! SipHash-1-3 under a secret drawn once per process, so keys cannot be chosen to collide (G12); it
+//! is computed when the key is built, and every level of the cache reuses it.
 
 // The secret of the hashes. Must not know a key.
 mod secret;
@@ -53,7 +53,8 @@ pub struct CacheKey {
 
 #[derive(Clone)]
 enum Text {
-    /// The first `len` bytes are UTF-8: only [`KeyBuilder`] writes them, and only from `char`s and `str`s.
+    /// The first `len` bytes are UTF-8: only [`KeyBuilder`] writes them, and only from `char`s and
+    /// `str`s.
     Inline {
         len: u8,
         bytes: [u8; INLINE],
@@ -91,7 +92,8 @@ impl CacheKey {
 
     /// Takes a key's text as it was printed, for example from the path of a request.
     ///
-    /// The text is not checked: one that no builder makes is simply a key that nothing is cached under.
+    /// The text is not checked: one that no builder makes is simply a key that nothing is cached
+    /// under.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
         let mut buffer = Buffer::new();
@@ -175,8 +177,8 @@ pub struct KeyBuilder {
     text: Buffer,
 }
 
-// What builds a plain key is inlined into the caller, whose buffer then becomes the key without being
-// copied from frame to frame: that, and not the hash, was most of the cost of a key.
+// What builds a plain key is inlined into the caller, whose buffer then becomes the key without
+// being copied from frame to frame: that, and not the hash, was most of the cost of a key.
 impl KeyBuilder {
     #[inline]
     fn new(name: &str) -> Self {
@@ -251,9 +253,9 @@ fn structural(byte: u8) -> bool {
 
 /// What can be a part of a [`CacheKey`].
 ///
-/// `None` is an absent part. Bytes that are not UTF-8 are percent-encoded. A part says what it holds and not of
-/// which type it is: `7` and `"7"` are the same part, so that a key found in a path is that of the typed value.
-/// Give each place in a key one type.
+/// `None` is an absent part. Bytes that are not UTF-8 are percent-encoded. A part says what it
+/// holds and not of which type it is: `7` and `"7"` are the same part, so that a key found in a
+/// path is that of the typed value. Give each place in a key one type.
 pub trait KeyPart {
     /// Writes the part, escaped, into a key that is being built.
     fn write(&self, key: &mut KeyBuilder);

@@ -1,7 +1,8 @@
-//! The words that every part of Tidings shares: entities and their schemas, changes, cache keys, the clock.
+//! The words that every part of Tidings shares: entities and their schemas, changes, cache keys,
+//! the clock.
 //!
-//! No I/O happens here and nothing is spawned. Tokio is used for its timer ([`clock::SystemClock`]) and as the default of the
-//! seam through which others start tasks ([`spawn`]).
+//! No I/O happens here and nothing is spawned. Tokio is used for its timer ([`clock::SystemClock`])
+//! and as the default of the seam through which others start tasks ([`spawn`]).
 
 // So that derived code finds this crate by its own name in its unit tests too.
 extern crate self as tidings_core;

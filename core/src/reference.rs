@@ -15,8 +15,8 @@ use crate::{
     value::{FieldKind, FieldValue, Value},
 };
 
-/// A reference to a row of another entity, by its primary key. In JSON: `{"id": ..}`, where `id` is the name of
-/// that entity's primary key.
+/// A reference to a row of another entity, by its primary key. In JSON: `{"id": ..}`, where `id` is
+/// the name of that entity's primary key.
 ///
 /// It costs what the primary key costs, and says nothing about whether the row exists.
 ///

@@ -1,4 +1,4 @@
-//! Rows and patches without their type, and what is wrong with a row that a schema refuses.
+//! Untyped rows and patches, and the violations a schema finds in them.
 
 use std::{borrow::Cow, fmt};
 

@@ -1,8 +1,9 @@
 //! [`Schema`]: what is known of an entity at run time.
 //!
-//! A schema is plain data, made by `#[derive(Entity)]` or by hand with [`Schema::builder`]. Making one never
-//! fails; [`check_all`] finds every fault of every schema at once, when a node starts. What is built on schemas
-//! (stores, caches, the admin API) relies on that check and need not repeat it.
+//! A schema is plain data, made by `#[derive(Entity)]` or by hand with [`Schema::builder`]. Making
+//! one never fails; [`check_all`] finds every fault of every schema at once, when a node starts.
+//! What is built on schemas (stores, caches, the admin API) relies on that check and need not
+//! repeat it.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
@@ -198,7 +199,8 @@ impl SchemaBuilder {
         self
     }
 
-    /// The schema, unchecked. Its text fields that are unique or part of a key hold one line from here on.
+    /// The schema, unchecked. Its text fields that are unique or part of a key hold one line from
+    /// here on.
     #[must_use]
     pub fn build(self) -> Schema {
         let mut schema = self.schema;

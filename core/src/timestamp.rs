@@ -1,4 +1,4 @@
-//! [`Timestamp`]: what people see of time.
+//! [`Timestamp`]: wall-clock time, for display.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The time that lies so many seconds after the epoch.
+    /// Returns the time this many seconds after the epoch.
     #[must_use]
     pub fn from_unix(seconds: i64) -> Self {
         Self(seconds)

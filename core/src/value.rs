@@ -1,5 +1,5 @@
-//! Field values without their Rust type: what a [`Schema`](crate::Schema) describes, a store holds and an
-//! admin API parses.
+//! Field values without their Rust type: what a [`Schema`](crate::Schema) describes, a store holds
+//! and an admin API parses.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
@@ -94,7 +94,8 @@ impl Value {
 
     /// Reads a value of a kind from JSON; `null` is the absent value of every kind.
     ///
-    /// What a field demands beyond its kind is checked by [`Field::from_json`](crate::Field::from_json).
+    /// What a field demands beyond its kind is checked by
+    /// [`Field::from_json`](crate::Field::from_json).
     ///
     /// # Errors
     ///
@@ -120,10 +121,11 @@ impl Value {
         value.ok_or_else(|| kind.expectation().to_owned())
     }
 
-    /// Reads a value of a kind from text, as a path, a query or a form holds it: a set with commas between its
-    /// members, JSON as JSON.
+    /// Reads a value of a kind from text, as a path, a query or a form holds it: a set with commas
+    /// between its members, JSON as JSON.
     ///
-    /// What a field demands beyond its kind is checked by [`Field::from_text`](crate::Field::from_text).
+    /// What a field demands beyond its kind is checked by
+    /// [`Field::from_text`](crate::Field::from_text).
     ///
     /// # Errors
     ///
@@ -143,8 +145,8 @@ impl Value {
         value.ok_or_else(|| kind.expectation().to_owned())
     }
 
-    /// The text that [`from_text`](Self::from_text) reads as this value: the canonical one, where several read alike.
-    /// An absent value has none, and gives the empty text.
+    /// The text that [`from_text`](Self::from_text) reads as this value: the canonical one, where
+    /// several read alike. An absent value has none, and gives the empty text.
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
@@ -156,8 +158,9 @@ impl Value {
         }
     }
 
-    /// Reads a value of a kind from text that names a row: in a path, a page token, the parts of a cache key. Only
-    /// the canonical spelling counts: of two texts that read alike, the other may be the name of another row.
+    /// Reads a value of a kind from text that names a row: in a path, a page token, the parts of a
+    /// cache key. Only the canonical spelling counts: of two texts that read alike, the other may
+    /// be the name of another row.
     ///
     /// # Errors
     ///

@@ -5,13 +5,15 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use super::Node;
 
 impl Node {
-    /// Hands what the node's parts have counted to the recorder of the `metrics` crate: call it before a scrape.
+    /// Hands what the node's parts have counted to the recorder of the `metrics` crate: call it
+    /// before a scrape.
     ///
-    /// The cache, the bus and the store publish their own (`tidings_cache_*`, `tidings_events_*`, `tidings_store_*`); the
-    /// node adds `tidings_info`, `tidings_uptime_seconds`, `tidings_workers`, `tidings_changes_total` (changes that were late,
-    /// missed, unannounced or in doubt), and by worker
-    /// `tidings_worker_cache_hits_total` (by level), `tidings_worker_cache_misses_total` and
-    /// `tidings_worker_cache_entries`. What histograms have counted is handed over once: publish to one recorder.
+    /// The cache, the bus and the store publish their own (`tidings_cache_*`, `tidings_events_*`,
+    /// `tidings_store_*`); the node adds `tidings_info`, `tidings_uptime_seconds`,
+    /// `tidings_workers`, `tidings_changes_total` (changes that were late, missed, unannounced or
+    /// in doubt), and by worker `tidings_worker_cache_hits_total` (by level),
+    /// `tidings_worker_cache_misses_total` and `tidings_worker_cache_entries`. What histograms have
+    /// counted is handed over once: publish to one recorder.
     pub fn publish_metrics(&self) {
         self.cache().publish_metrics();
         self.worker_events().publish_metrics();
@@ -44,8 +46,8 @@ impl Node {
         }
     }
 
-    /// What each worker's own thread has done. One whose thread is not attached to the cache, because the node is
-    /// stopping, is left out.
+    /// What each worker's own thread has done. One whose thread is not attached to the cache,
+    /// because the node is stopping, is left out.
     fn publish_workers(&self) {
         describe_counter!(
             "tidings_worker_cache_hits_total",

@@ -20,7 +20,8 @@ use crate::{
     warm::{Warm, warm_page},
 };
 
-/// What the node knows of an entity besides its schema: how to declare its channel, and to read its rows.
+/// What the node knows of an entity besides its schema: how to declare its channel, and to read its
+/// rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntityType {
     pub(crate) schema: &'static Schema,

@@ -1,8 +1,9 @@
 //! What a database has to be able to do, and what all of them share.
 //!
-//! An engine is one folder (`sqlite/`, `postgres/`) that implements [`Engine`] and [`Session`]. What a write does is
-//! decided above, with the same statements, on every engine alike. What an engine decides for itself is how many
-//! may write at a time: SQLite's only writer is held by its session; PostgreSQL's sessions lock rows.
+//! An engine is one folder (`sqlite/`, `postgres/`) that implements [`Engine`] and [`Session`].
+//! What a write does is decided above, with the same statements, on every engine alike. What an
+//! engine decides for itself is how many may write at a time: SQLite's only writer is held by its
+//! session; PostgreSQL's sessions lock rows.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
@@ -85,8 +86,9 @@ pub(crate) trait Session: fmt::Debug + Send {
     /// Ends the transaction without committing it, whatever state it is in.
     fn rollback(&mut self) -> BoxFuture<'_, ()>;
 
-    /// Waits until the database is done with a commit that was interrupted, however it ends. It may be called on
-    /// another runtime than the one that the session was used on, after that one was shut down.
+    /// Waits until the database is done with a commit that was interrupted, however it ends. It may
+    /// be called on another runtime than the one that the session was used on, after that one was
+    /// shut down.
     fn settle(&mut self) -> BoxFuture<'_, ()>;
 }
 

@@ -10,8 +10,8 @@ use crate::method::Method;
 ///
 /// "Not found" is not among these: it is `Ok(None)`.
 ///
-/// Messages of the first group (what the caller asked for was wrong) may be shown to the one who sent the
-/// request; those of the others name paths and database messages and belong in a log.
+/// Messages of the first group (what the caller asked for was wrong) may be shown to the one who
+/// sent the request; those of the others name paths and database messages and belong in a log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -56,8 +56,8 @@ pub enum Error {
         /// The field that refers to it.
         field: String,
     },
-    /// A row is there, but does not meet the selector's further conditions; an upsert can neither replace
-    /// nor create it.
+    /// A row is there, but does not meet the selector's further conditions; an upsert can neither
+    /// replace nor create it.
     #[error("the {entity} selected does not meet the condition on {field}")]
     Condition {
         /// The entity.
@@ -200,7 +200,8 @@ pub enum Error {
     /// The schemas are faulty.
     #[error(transparent)]
     Schemas(#[from] SchemaFaults),
-    /// Tables in the database do not fit the schemas, and cannot be made to without touching their rows.
+    /// Tables in the database do not fit the schemas, and cannot be made to without touching their
+    /// rows.
     #[error("the database does not fit the schemas: {}", differences.join("; "))]
     Incompatible {
         /// Every difference, one line each.
@@ -228,15 +229,16 @@ pub enum Error {
     },
 
     // The database or the process is in trouble.
-    /// The commit failed or its end is unknown. What it may have changed was evicted; read the row again
-    /// before repeating the write.
+    /// The commit failed or its end is unknown. What it may have changed was evicted; read the row
+    /// again before repeating the write.
     #[error("the commit failed, or its end is unknown")]
     Commit(#[source] DatabaseError),
-    /// The store's runtime shut down during the write, whose end is unknown. What it may have changed was
-    /// evicted.
+    /// The store's runtime shut down during the write, whose end is unknown. What it may have
+    /// changed was evicted.
     #[error("the runtime was shut down during the write, whose end is unknown")]
     Interrupted,
-    /// The database cannot be reached, or did not answer in time: the store tries again at the next call.
+    /// The database cannot be reached, or did not answer in time: the store tries again at the next
+    /// call.
     #[error("the database cannot be reached")]
     Unreachable(#[source] DatabaseError),
     /// The database takes no writes.
@@ -248,8 +250,8 @@ pub enum Error {
     /// Another program holds the database for longer than the store waits: try again.
     #[error("the database is busy")]
     Busy(#[source] DatabaseError),
-    /// The file was removed or replaced while it was open. Calls succeed again once it is back; another file
-    /// needs the store to be opened again.
+    /// The file was removed or replaced while it was open. Calls succeed again once it is back;
+    /// another file needs the store to be opened again.
     #[error("the database file {} was removed or replaced while it was open", path.display())]
     FileGone {
         /// Where it was.
@@ -346,7 +348,8 @@ impl DatabaseError {
         }
     }
 
-    /// Returns the database's code: SQLite's extended result code in decimal, or PostgreSQL's SQLSTATE.
+    /// Returns the database's code: SQLite's extended result code in decimal, or PostgreSQL's
+    /// SQLSTATE.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         self.code.as_deref()

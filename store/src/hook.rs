@@ -1,8 +1,8 @@
 //! Hooks: code that runs before and after the methods of an entity's DAO.
 //!
-//! Hooks are for what belongs to a write and must be able to refuse it: quotas, checks against other systems,
-//! audit. To hear of changes, register for their events instead: those of cascades and of other nodes pass
-//! no hook.
+//! Hooks are for what belongs to a write and must be able to refuse it: quotas, checks against
+//! other systems, audit. To hear of changes, register for their events instead: those of cascades
+//! and of other nodes pass no hook.
 
 use std::{
     fmt,
@@ -24,28 +24,28 @@ pub struct Call<'a> {
     pub schema: &'static Schema,
     /// Which row is meant; none for an insert, a page and a select by cache key.
     pub selector: Option<&'a Selector>,
-    /// The row: before an insert, as it was given; after a call, as it is now (for a delete, as it was last).
-    /// None where nothing was found, and for a page.
+    /// The row: before an insert, as it was given; after a call, as it is now (for a delete, as it
+    /// was last). None where nothing was found, and for a page.
     pub row: Option<&'a Row>,
 }
 
 /// Runs around each call of each method, typed or not, once.
 ///
-/// Hooks are synchronous and hold up the call that they belong to, nothing else: before a write the writer is
-/// not held yet, and after a write it has been released.
+/// Hooks are synchronous and hold up the call that they belong to, nothing else: before a write the
+/// writer is not held yet, and after a write it has been released.
 pub trait Hook: Send + Sync + 'static {
     /// Runs before the call; an error refuses it, and nothing is read or written.
     ///
     /// # Errors
     ///
-    /// Whatever the hook objects to.
+    /// The hook objects to the call.
     fn before(&self, call: &Call<'_>) -> Result<(), BoxError> {
         let _ = call;
         Ok(())
     }
 
-    /// Runs after a call that succeeded, also one that found nothing; a write's after its change was
-    /// announced, whether or not the caller still waits. A panic is logged and changes nothing.
+    /// Runs after a call that succeeded, also one that found nothing; a write's after its change
+    /// was announced, whether or not the caller still waits. A panic is logged and changes nothing.
     fn after(&self, call: &Call<'_>) {
         let _ = call;
     }

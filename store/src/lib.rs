@@ -1,7 +1,8 @@
-//! Data access objects over SQLite that end every write in a typed change.
+//! Data access objects over SQLite and PostgreSQL that end every write in a typed change.
 //!
-//! A [`Store`] is a database, opened for one process. [`Store::attach`] makes tables of the entities' schemas and
-//! names the [`ChangeSink`] that hears of every commit; a node puts its cache and its worker events there.
+//! A [`Store`] is a database, opened for one process. [`Store::attach`] makes tables of the
+//! entities' schemas and names the [`ChangeSink`] that hears of every commit; a node puts its cache
+//! and its worker events there.
 //! [`Store::dao`] then gives the typed face of a table, [`Store::table`] the untyped one that the admin API works
 //! with.
 //!
@@ -74,29 +75,54 @@
 //!
 //! # What a write promises
 //!
-//! - It is one transaction: the row, and every row that it takes along (cascades at any depth), or nothing.
-//! - The sink hears of each row once, with its true predecessor, read in the same transaction; commits are heard
-//!   of in their order, each before anybody else can write and before the caller learns of it.
-//! - It runs in a task of its own: a caller who goes away, at whatever point, does not part the commit from
-//!   what the sink makes of it. A commit whose end is not known is told as such.
-//! - Once acknowledged it is on the disk (`synchronous = FULL`): it survives a killed process and a loss of power.
+//! - It is one transaction: the row, and every row that it takes along (cascades at any depth), or
+//!   nothing.
+//! - The sink hears of each row once, with its true predecessor, read and held in the same
+//!   transaction; the commits of one row are heard of in their order, each before the caller learns
+//!   of it.
+//! - It runs in a task of its own: a caller that goes away at any point does not part the commit
+//!   from what the sink makes of it. A commit whose end is not known is told as such.
+//! - Once acknowledged it is on the disk: it survives a killed process and a loss of power
+//!   (SQLite's `synchronous = FULL`; on PostgreSQL its own settings decide).
+//! - A write that others stop by a deadlock is done again, up to eight times, unless it takes a
+//!   closure, which runs once.
 //!
 //! # What a read promises
 //!
-//! It sees what was committed, and all that was committed before it began. It never waits for a write, but for
-//! those of an in-memory database, which has one connection for all.
+//! It sees what was committed, and all that was committed before it began. It never waits for a
+//! write, but for those of an in-memory database, which has one connection for all.
 //!
 //! # What it costs
 //!
-//! Each of up to nine connections is a thread with a page cache. A read is one prepared statement and two
-//! hand-overs between threads; a write is some three statements and flushes the disk once, which is most of its
-//! time. Writes are done one after the other. Deleting a row reads all that hangs on it into memory.
+//! A read is one prepared statement. A write begins, reads its row, changes it and commits: four
+//! messages to PostgreSQL, and one flush of the disk, which is most of its time. SQLite's writes
+//! are done one after the other; each of its up to nine connections is a thread with a page cache.
+//! PostgreSQL's writers wait for each other's rows alone. Deleting a row reads all that hangs on it
+//! into memory.
+//!
+//! # When the database goes away
+//!
+//! Calls fail with [`Error::Unreachable`] within their time limit, and succeed again once it is
+//! back: lost connections are replaced, with pauses that grow and differ between nodes.
+//! [`Store::health`] tells. A commit whose answer is lost is asked for on a new connection. If that
+//! cannot be had, or the server may have crashed since, the write ends in doubt
+//! ([`Error::Commit`]). A user who may not read `pg_stat_activity` cannot tell a crash, so such a
+//! commit is always in doubt.
 //!
 //! # What it refuses
 //!
-//! A file that another store has open ([`Error::InUse`]); tables that do not fit the schemas and cannot be made
-//! to without touching their rows ([`Error::Incompatible`]); other databases than SQLite
-//! ([`Error::Unsupported`]). It does not hear of what other programs change in the file.
+//! A file that another store has open ([`Error::InUse`]); a database of PostgreSQL that another
+//! node uses ([`Error::DatabaseInUse`]); tables that do not fit the schemas and cannot be made to
+//! without touching their rows ([`Error::Incompatible`]); a kind of database that it was not built
+//! for ([`Error::Unsupported`]); servers before PostgreSQL 13, standbys and encodings other than
+//! UTF-8 ([`Error::Unfit`]). It does not hear of what other programs change.
+//!
+//! # Cargo features
+//!
+//! | feature | what |
+//! |---|---|
+//! | `sqlite` (default) | SQLite, built in |
+//! | `postgres` | PostgreSQL, with TLS by rustls |
 
 #![cfg_attr(
     not(all(feature = "sqlite", feature = "postgres")),

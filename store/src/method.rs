@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Method {
     /// Inserts a row.
     Insert,
-    /// Selects one row, by whatever key.
+    /// Selects one row, by any key.
     Select,
     /// Updates a row.
     Update,

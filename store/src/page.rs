@@ -20,11 +20,11 @@ const TAGS: &str = "tags";
 
 /// Which rows to list, and from where.
 ///
-/// Rows come in the order of their primary keys, which a change of other rows does not disturb: a row that is
-/// there while all pages are read appears exactly once.
+/// Rows come in the order of their primary keys, which a change of other rows does not disturb: a
+/// row that is there while all pages are read appears exactly once.
 ///
-/// A filter on a foreign or unique field is answered from an index; on other fields, and by tags, rows are
-/// looked through. What is wrong with a query is said by the call that takes it.
+/// A filter on a foreign or unique field is answered from an index; on other fields, and by tags,
+/// rows are looked through. What is wrong with a query is said by the call that takes it.
 ///
 /// # Examples
 ///
@@ -160,7 +160,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Rows whose fields have these values, at most so many of them.
+    /// Rows whose fields have these values, up to a number of them.
     pub(crate) fn matching(
         schema: &Schema,
         filter: impl IntoIterator<Item = (usize, Value)>,

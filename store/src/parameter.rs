@@ -2,7 +2,8 @@
 
 use tidings_core::{Field, FieldKind, Value};
 
-/// A parameter of a statement. It carries its kind, because an absent value and an empty list have none of their own.
+/// A parameter of a statement. It carries its kind, because an absent value and an empty list have
+/// none of their own.
 #[derive(Clone, Debug)]
 pub(crate) enum Parameter<'a> {
     /// A value of a field, or none.

@@ -1,4 +1,5 @@
-//! PostgreSQL: the only folder that names it, its driver or its SQL. [`log`] is the log that triggers write.
+//! PostgreSQL: the only folder that names it, its driver or its SQL. [`log`] is the log that
+//! triggers write.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 

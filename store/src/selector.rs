@@ -52,7 +52,8 @@ impl Selector {
 
     /// Demands a value of one more field; `Null` means that it is absent.
     ///
-    /// It is checked in the same transaction. A row that does not have it counts as absent; for an upsert it is
+    /// It is checked in the same transaction. A row that does not have it counts as absent; for an
+    /// upsert it is
     /// [`Error::Condition`].
     #[must_use]
     pub fn and(
@@ -164,8 +165,8 @@ pub enum Upserted {
     Replaced,
 }
 
-/// A field's value, as the typed methods take it: text is read by the field's kind, so that a UUID may be
-/// given as text.
+/// A field's value, as the typed methods take it: text is read by the field's kind, so that a UUID
+/// may be given as text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FieldInput {
     /// A value of the field's kind.

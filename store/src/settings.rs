@@ -20,10 +20,11 @@ pub enum Pooler {
     /// Nothing, or what gives each connection a session of its own.
     #[default]
     None,
-    /// A pooler that lends a server's session for one transaction at a time, as pgbouncer's transaction mode does.
+    /// A pooler that lends a server's session for one transaction at a time, as pgbouncer's
+    /// transaction mode does.
     ///
-    /// Statements are then prepared again at each use, and a second node on the same database is not noticed: the lock
-    /// that would tell belongs to a session.
+    /// Statements are then prepared again at each use, and a second node on the same database is
+    /// not noticed: the lock that would tell belongs to a session.
     Transaction,
 }
 

@@ -10,42 +10,45 @@ use tidings_core::{CacheKey, Cause, Operation, Row, Schema};
 /// # Order
 ///
 /// [`committed`](Self::committed) is called once for each commit, one commit after the other in the order
-/// they were made, because the store's only writer is held meanwhile. So it must not wait, and must
-/// not write to the store itself (handlers that do are run by the future that it returns).
+/// they were made, because it is called while the write still holds its place in the order. So it
+/// must not wait, and must not write to the store itself (handlers that do are run by the future
+/// that it returns).
 ///
 /// # Failure
 ///
-/// Neither method should panic: a panic is caught and logged, but what the call would have evicted may then
-/// stay in a cache.
+/// Neither method should panic: a panic is caught and logged, but what the call would have evicted
+/// may then stay in a cache.
 pub trait ChangeSink: Send + Sync + 'static {
-    /// Evicts what the changes touch and puts them in line for their handlers; called right after the
-    /// commit, with the writer still held.
+    /// Evicts what the changes touch and puts them in line for their handlers; called right after
+    /// the commit, while the write still holds its place in the order.
     ///
-    /// The future that it returns is awaited once the writer was released and before the write's caller
-    /// hears of its end: it runs the handlers.
+    /// The future that it returns is awaited once the writer was released and before the write's
+    /// caller hears of its end: it runs the handlers.
     fn committed(&self, changes: ChangeSet) -> BoxFuture<'static, ()>;
 
     /// Evicts what the changes may have touched: whether they were committed is not known.
     ///
-    /// Called in place of [`committed`](Self::committed), not beside it. Where a write is torn off in the middle
-    /// of its commit (its runtime is shut down) it is called twice, at once and when the database is done.
+    /// Called in place of [`committed`](Self::committed), not beside it. Where a write is torn off
+    /// in the middle of its commit (its runtime is shut down) it is called twice, at once and when
+    /// the database is done.
     fn in_doubt(&self, changes: &ChangeSet);
 }
 
 /// The rows that one commit changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangeSet {
-    /// One for each row, in the order in which its handlers should hear of it: rows whose reference was
-    /// cleared, then deleted rows, children before their parents.
+    /// One for each row, in the order in which its handlers should hear of it: rows whose reference
+    /// was cleared, then deleted rows, children before their parents.
     pub changes: Vec<RowChange>,
-    /// Every cache key that may hold one of the rows, as it was or as it is, and those of the children that
-    /// a changed parent takes along (`evict_on_update`); each once.
+    /// Every cache key that may hold one of the rows, as it was or as it is, and those of the
+    /// children that a changed parent takes along (`evict_on_update`); each once.
     pub evict: Vec<CacheKey>,
     /// The write asked that no handler hear of it. What is cached is evicted all the same.
     pub no_event: bool,
     /// The cause under which the write was asked for: a handler's, or none.
     pub cause: Option<Cause>,
-    /// What names the commit in the database's log: PostgreSQL's transaction id. `None` where commits have no name.
+    /// What names the commit in the database's log: PostgreSQL's transaction id. `None` where
+    /// commits have no name.
     pub commit: Option<u64>,
 }
 

@@ -1,8 +1,8 @@
 //! A throwaway PostgreSQL server for tests: one per test binary, a database per test.
 //!
-//! The server runs as an unprivileged user on a free port, in a directory of its own that is copied from one `initdb`.
-//! It is stopped however the binary ends, by a kill too: a shell that waits for the end of the binary's pipe stops it
-//! and removes the directory.
+//! The server runs as an unprivileged user on a free port, in a directory of its own that is copied
+//! from one `initdb`. It is stopped however the binary ends, by a kill too: a shell that waits for
+//! the end of the binary's pipe stops it and removes the directory.
 //!
 //! [`Proxy`] stands between a test and the server, and can cut, hold and lose what passes.
 //!

@@ -7,7 +7,7 @@ use syn::{
 
 use crate::faults::{Faults, listed, nearest};
 
-/// What may stand on the struct.
+/// The attributes of the struct.
 pub(crate) const ON_STRUCT: &[&str] = &[
     "name",
     "endpoint_key",
@@ -18,7 +18,7 @@ pub(crate) const ON_STRUCT: &[&str] = &[
     "crate",
 ];
 
-/// What may stand on a field.
+/// The attributes of a field.
 pub(crate) const ON_FIELD: &[&str] = &[
     "primary_key",
     "auto",
@@ -33,7 +33,8 @@ pub(crate) const ON_FIELD: &[&str] = &[
 
 /// The items of all attributes of this name, with those that cannot be read as faults.
 ///
-/// The flag says whether all could be read: where not, something that seems missing may only be unreadable.
+/// The flag says whether all could be read: where not, something that seems missing may only be
+/// unreadable.
 pub(crate) fn items(
     attributes: &[Attribute],
     name: &str,
@@ -60,7 +61,8 @@ pub(crate) fn word(item: &Meta) -> String {
 
 /// Which of the words allowed here an item begins with.
 ///
-/// Another word is a fault, and is then taken for the nearest one, so that one misspelling makes one message.
+/// Another word is a fault, and is then taken for the nearest one, so that one misspelling makes
+/// one message.
 pub(crate) fn known(
     item: &Meta,
     here: &[&'static str],

@@ -1,5 +1,6 @@
-//! Writing the implementation. Everything is named through the doc-hidden module `derive` of the core, which
-//! the facade re-exports, and through `::core` and `::std`, so that nothing in the user's scope matters.
+//! Writing the implementation. Everything is named through the doc-hidden module `derive` of the
+//! core, which the facade re-exports, and through `::core` and `::std`, so that nothing in the
+//! user's scope matters.
 
 use proc_macro2::TokenStream;
 use quote::quote;

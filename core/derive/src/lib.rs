@@ -1,9 +1,10 @@
 //! `#[derive(Entity)]`: from a struct with attributes to a schema and the way to rows and back.
 //!
 //! The macro reads the attributes into a model, checks them against each other, and writes the
-//! implementation. Every fault of a struct is reported in one go, each at the tokens that are wrong, and the
-//! message says what would be right. What cannot be seen in the tokens (whether an alias stands for a
-//! composite type, whether another entity is declared) is left to `check_all` when a node starts.
+//! implementation. Every fault of a struct is reported in one go, each at the tokens that are
+//! wrong, and the message says what would be right. What cannot be seen in the tokens (whether an
+//! alias stands for a composite type, whether another entity is declared) is left to `check_all`
+//! when a node starts.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
@@ -72,8 +73,9 @@ use crate::faults::Faults;
 /// | `on_delete = ".."` | with `foreign`: `restrict` (the default), `cascade` or `set_null` |
 /// | `on_update = "evict"` | with `foreign`: a change of that row evicts this one from the cache |
 ///
-/// Serde attributes that change a field's name or form (`rename`, `skip`, `flatten`, `with` and their like)
-/// are refused: the schema, the stored row and the JSON of an entity use one set of names.
+/// Serde attributes that change a field's name or form (`rename`, `skip`, `flatten`, `with` and
+/// their like) are refused: the schema, the stored row and the JSON of an entity use one set of
+/// names.
 ///
 /// # Errors
 ///

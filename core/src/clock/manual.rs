@@ -12,7 +12,7 @@ use std::{
 use super::{Clock, Sleep, Tick};
 use crate::timestamp::Timestamp;
 
-/// A clock that stands still until it is moved. Clones share one time.
+/// A clock that does not move by itself. Clones share one time.
 ///
 /// # Examples
 ///
@@ -132,7 +132,8 @@ impl Future for ManualSleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        // Made before the lock is taken: cloning a waker may run foreign code, and so may dropping one.
+        // Made before the lock is taken: cloning a waker may run foreign code, and so may dropping
+        // one.
         let waker = context.waker().clone();
         let forgotten = self.forget();
         drop(forgotten);
@@ -155,8 +156,9 @@ impl Future for ManualSleep {
 }
 
 impl ManualSleep {
-    /// Takes this sleep out of the clock's list; what is returned must be dropped without the lock, since it
-    /// may hold the last reference to a task whose own sleeps take the lock when they are dropped.
+    /// Takes this sleep out of the clock's list; what is returned must be dropped without the lock,
+    /// since it may hold the last reference to a task whose own sleeps take the lock when they are
+    /// dropped.
     fn forget(&mut self) -> Option<Sleeper> {
         let id = self.id.take()?;
         let mut state = self.clock.state();

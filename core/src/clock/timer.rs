@@ -1,8 +1,8 @@
-//! Sleeps of the machine's clock on threads that are in no runtime: one thread for the whole process, started by the
-//! first of them.
+//! Sleeps of the machine's clock on threads that are in no runtime: one thread for the whole
+//! process, started by the first of them.
 //!
-//! It sleeps until the earliest deadline, and wakes whoever waits with no lock held; a waker that panics leaves no other
-//! asleep.
+//! It sleeps until the earliest deadline, and wakes its callers with no lock held; a waker that
+//! panics leaves no other asleep.
 
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,9 @@
-//! The secret under which keys are hashed: drawn once per process, or set once by the test kit before the first key.
+//! The secret under which keys are hashed: drawn once per process, or set once by the test kit
+//! before the first key.
 //!
-//! Two processes hash one key differently, so keys cannot be chosen to collide. A simulation sets the secret, because the
-//! order of tables that are walked by hash is part of a history that must repeat itself.
+//! Two processes hash one key differently, so keys cannot be chosen to collide. A simulation sets
+//! the secret, because the order of tables that are walked by hash is part of a history that must
+//! repeat itself.
 
 use std::{
     hash::{BuildHasher, DefaultHasher, Hasher, RandomState},
@@ -39,8 +41,8 @@ pub(super) fn hasher() -> DefaultHasher {
     SECRET.get_or_init(Secret::random).hasher.clone()
 }
 
-/// Sets the secret of this process's keys, so that their hashes follow from a seed. For test kits alone: keys can then be
-/// chosen to collide.
+/// Sets the secret of this process's keys, so that their hashes follow from a seed. For test kits
+/// alone: keys can then be chosen to collide.
 ///
 /// Setting the same seed again does nothing.
 ///

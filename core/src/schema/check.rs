@@ -92,8 +92,8 @@ impl Schema {
             .filter_map(|field| Some((field.name(), field.reference()?)))
     }
 
-    /// Which paths of the admin API the entity takes: its own, one under each entity that it refers to, and
-    /// under its own rows one for each reference.
+    /// Which paths of the admin API the entity takes: its own, one under each entity that it refers
+    /// to, and under its own rows one for each reference.
     fn admin_paths(&self) -> Vec<String> {
         let Some(api) = &self.admin_api else {
             return Vec::new();

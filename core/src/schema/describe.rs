@@ -60,8 +60,8 @@ impl Schema {
 }
 
 impl Field {
-    /// The field as JSON; `between` only where an integer is narrower than 64 bits, `max_length` only for text of one
-    /// line.
+    /// The field as JSON; `between` only where an integer is narrower than 64 bits, `max_length`
+    /// only for text of one line.
     fn describe(&self) -> Json {
         let mut json = json!({
             "name": self.name(),

@@ -113,15 +113,15 @@ impl Field {
         self
     }
 
-    /// Has absent values made.
+    /// Generates the value when it is absent.
     pub fn auto(mut self, auto: Auto) -> Self {
         self.auto = Some(auto);
         self
     }
 
-    /// Makes it a text of one line, such as a key, or a name that becomes a header: at most this many bytes, no
-    /// control character, no blank at either end. Text that is unique or part of a key is one without being told,
-    /// of [`KEY_LENGTH`](Self::KEY_LENGTH).
+    /// Makes it a text of one line, such as a key, or a name that becomes a header: at most this
+    /// many bytes, no control character, no blank at either end. Text that is unique or part of a
+    /// key is one without being told, of [`KEY_LENGTH`](Self::KEY_LENGTH).
     pub fn one_line(mut self, max_length: usize) -> Self {
         self.max_length = Some(max_length);
         self
@@ -211,11 +211,11 @@ impl Field {
         }
     }
 
-    /// Reads a value of this field from JSON, and checks it; a reference from `{"id": ..}`, whose other members are
-    /// passed over: they are the other row's, and a copy of it may be old.
+    /// Reads a value of this field from JSON, and checks it; a reference from `{"id": ..}`, whose
+    /// other members are passed over: they are the other row's, and a copy of it may be old.
     ///
-    /// `null` is read as absent whether or not the field may be absent: that is for the whole row to say, where
-    /// an absent value may yet be made.
+    /// `null` is read as absent whether or not the field may be absent: that is for the whole row
+    /// to say, where an absent value may yet be made.
     ///
     /// # Errors
     ///
@@ -229,7 +229,8 @@ impl Field {
                 .ok_or_else(|| foreign.expectation())?,
             (Some(foreign), _) => return Err(foreign.expectation()),
         };
-        // An integer past what an `i64` can hold is an integer all the same: say what is wrong with it.
+        // An integer past what an `i64` can hold is an integer all the same: say what is wrong with
+        // it.
         if self.kind == FieldKind::Integer && json.is_u64() && !json.is_i64() {
             return Err(outside(
                 self.range.as_ref().unwrap_or(&(i64::MIN..=i64::MAX)),
@@ -247,7 +248,8 @@ impl Field {
         self.checked(Value::from_text(self.kind, text)?)
     }
 
-    /// Reads a value of this field from text that names a row, and checks it; see [`Value::from_key_text`].
+    /// Reads a value of this field from text that names a row, and checks it; see
+    /// [`Value::from_key_text`].
     ///
     /// # Errors
     ///
@@ -256,9 +258,9 @@ impl Field {
         self.checked(Value::from_key_text(self.kind, text)?)
     }
 
-    /// Checks a value against what this field can hold: its kind, its range, text that is neither empty nor
-    /// holds a NUL (nor do the members of a set), text of one line where it must be, tags that a list can be asked
-    /// for, and numbers that are finite.
+    /// Checks a value against what this field can hold: its kind, its range, text that is neither
+    /// empty nor holds a NUL (nor do the members of a set), text of one line where it must be, tags
+    /// that a list can be asked for, and numbers that are finite.
     ///
     /// An absent value passes: whether one is demanded depends on what is done with the row.
     ///

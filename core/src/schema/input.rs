@@ -1,4 +1,5 @@
-//! From what people send to rows: reading JSON by a schema, making absent values, checking the whole.
+//! From what people send to rows: reading JSON by a schema, making absent values, checking the
+//! whole.
 
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
@@ -18,8 +19,8 @@ const RANDOM_TEXT: usize = 32;
 impl Schema {
     /// Reads the fields that a JSON object names; `null` clears one.
     ///
-    /// Whether the fields that it does not name are demanded is for [`complete_insert`](Self::complete_insert)
-    /// to say.
+    /// Whether the fields that it does not name are demanded is for
+    /// [`complete_insert`](Self::complete_insert) to say.
     ///
     /// # Errors
     ///
@@ -58,7 +59,8 @@ impl Schema {
 
     /// Makes the absent values of a row that is about to be inserted, and checks it.
     ///
-    /// Only an absent value is made, whatever the given ones are; a row taken from a struct goes through
+    /// Only an absent value is made, whatever the given ones are; a row taken from a struct goes
+    /// through
     /// [`leave_unset`](Self::leave_unset) first. A time of update is always made. A row of fewer values than the
     /// schema has fields lacks the last ones.
     ///
@@ -80,9 +82,9 @@ impl Schema {
         self.checked(row)
     }
 
-    /// Makes absent what a struct left to be made: a nil UUID, an empty text and a zero timestamp in a field whose values
-    /// are made, since a struct whose field is no `Option` cannot say it otherwise. What people send can, so their
-    /// values are taken as they are.
+    /// Makes absent what a struct left to be made: a nil UUID, an empty text and a zero timestamp
+    /// in a field whose values are made, since a struct whose field is no `Option` cannot say it
+    /// otherwise. What people send can, so their values are taken as they are.
     #[must_use]
     pub fn leave_unset(&self, mut row: Row) -> Row {
         for (field, value) in self.fields.iter().zip(&mut row.0) {
@@ -95,7 +97,8 @@ impl Schema {
 
     /// Notes the time of an update in a row that is about to be stored over another, and checks it.
     ///
-    /// Nothing else is made: a field that the update clears is absent afterwards, or refused where it must be set.
+    /// Nothing else is made: a field that the update clears is absent afterwards, or refused where
+    /// it must be set.
     ///
     /// # Errors
     ///

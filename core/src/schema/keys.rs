@@ -8,8 +8,8 @@ use crate::{
 };
 
 impl Schema {
-    /// The cache key of a row: of the schema's cache key fields, or of the primary key where the schema names
-    /// none or the row sets none of them.
+    /// The cache key of a row: of the schema's cache key fields, or of the primary key where the
+    /// schema names none or the row sets none of them.
     ///
     /// # Examples
     ///
@@ -53,13 +53,13 @@ impl Schema {
         }
     }
 
-    /// The cache key of the row that has these values: as [`cache_key_of`](Self::cache_key_of) of a row whose
-    /// other fields are absent.
+    /// The cache key of the row that has these values: as [`cache_key_of`](Self::cache_key_of) of a
+    /// row whose other fields are absent.
     ///
     /// # Errors
     ///
-    /// One violation for each field that is unknown, is no part of a key of this entity, is named twice or
-    /// cannot hold its value; and one for the whole where no part of a key has a value.
+    /// One violation for each field that is unknown, is no part of a key of this entity, is named
+    /// twice or cannot hold its value; and one for the whole where no part of a key has a value.
     ///
     /// # Examples
     ///

@@ -44,9 +44,9 @@ impl FieldKind {
         matches!(self, Self::Set | Self::Json)
     }
 
-    /// Whether a field of this kind can be unique or part of a key: its values are equal exactly when their
-    /// texts are. Sets and JSON are composite, and a floating-point number has two zeros and a value that
-    /// differs from itself.
+    /// Whether a field of this kind can be unique or part of a key: its values are equal exactly
+    /// when their texts are. Sets and JSON are composite, and a floating-point number has two zeros
+    /// and a value that differs from itself.
     #[must_use]
     pub fn can_be_key(self) -> bool {
         !self.is_composite() && self != Self::Number

@@ -1,7 +1,8 @@
 //! Decimal numbers as floats, where nothing of them is lost.
 //!
-//! A float keeps a decimal number if its shortest text, which is what it is shown as, has the same digits. So `0.1` is kept,
-//! although no float equals it, and `9007199254740993` is not: it would come back as another number.
+//! A float keeps a decimal number if its shortest text, which is what it is shown as, has the same
+//! digits. So `0.1` is kept, although no float equals it, and `9007199254740993` is not: it would
+//! come back as another number.
 
 use super::FieldKind;
 
@@ -27,8 +28,8 @@ pub(crate) fn parsed(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The significant digits of a decimal number and the power of ten of the first; its sign does not matter here.
-/// Zero has no digits.
+/// The significant digits of a decimal number and the power of ten of the first; its sign does not
+/// matter here. Zero has no digits.
 fn digits(text: &str) -> (String, i64) {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse().unwrap_or(0)),

@@ -11,8 +11,8 @@ use crate::timestamp::Timestamp;
 /// A Rust type that a field can have.
 ///
 /// It is implemented for `bool`, `i64`, `i32`, `u32`, `f64`, `String`, `Uuid`, [`Timestamp`],
-/// `BTreeSet<String>`, `serde_json::Value`, [`Ref`](crate::Ref) and an `Option` of each. A newtype of yours can implement
-/// it too; its serde form must then be that of [`to_value`](Self::to_value).
+/// `BTreeSet<String>`, `serde_json::Value`, [`Ref`](crate::Ref) and an `Option` of each. A newtype
+/// of yours can implement it too; its serde form must then be that of [`to_value`](Self::to_value).
 ///
 /// # Examples
 ///
@@ -52,7 +52,8 @@ pub trait FieldValue: Sized {
     #[must_use]
     fn to_value(&self) -> Value;
 
-    /// Takes a value back; `None` if it is of another kind, absent where it must not be, or out of range.
+    /// Takes a value back; `None` if it is of another kind, absent where it must not be, or out of
+    /// range.
     #[must_use]
     fn from_value(value: Value) -> Option<Self>;
 }

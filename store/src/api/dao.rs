@@ -16,12 +16,12 @@ use crate::{
 
 /// Reads and writes the rows of an entity. Cheap to clone.
 ///
-/// What holds of [`Table`]'s methods holds of these: their futures are owned and lazy, a write that was begun
-/// is done whole whoever goes away, and "not found" is `Ok(None)`. Fields are named as the struct names
-/// them.
+/// The guarantees of [`Table`]'s methods apply here too: their futures are owned and lazy, a write
+/// that was begun is done whole even if its caller goes away, and "not found" is `Ok(None)`. Fields
+/// are named as the struct names them.
 ///
-/// The methods that take a value of any type box their future (one allocation), because an unnamed one would
-/// borrow what a borrowed value borrows, and a load must not.
+/// The methods that take a value of any type box their future (one allocation), because an `impl
+/// Future` would capture the value's lifetime, and a load must be `'static`.
 ///
 /// # Examples
 ///
@@ -66,8 +66,8 @@ impl<E: Entity> Dao<E> {
         self.table.hook(hook);
     }
 
-    /// Inserts a row and gives it as it is stored. A nil UUID, a zero time and an absent text are made, where
-    /// the field is declared so.
+    /// Inserts a row and gives it as it is stored. A nil UUID, a zero time and an absent text are
+    /// made, where the field is declared so.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl<E: Entity> Dao<E> {
         async move { Ok(E::from_row(inserted.await?)?) }
     }
 
-    /// The row with this primary key.
+    /// Selects the row with this primary key.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl<E: Entity> Dao<E> {
         async move { typed(selected.await?) }
     }
 
-    /// The row with this value of a unique field.
+    /// Selects the row with this value of a unique field.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl<E: Entity> Dao<E> {
         async move { typed(selected.await?) }.boxed()
     }
 
-    /// The row with these values of the cache key's fields, in the schema's order.
+    /// Selects the row with these values of the cache key's fields, in the schema's order.
     ///
     /// # Errors
     ///
@@ -143,11 +143,11 @@ impl<E: Entity> Dao<E> {
         async move { typed(selected?.await?) }.boxed()
     }
 
-    /// Changes the row with this primary key, in one transaction with reading it; gives it as it is stored, or
-    /// none if it is not there.
+    /// Changes the row with this primary key, in one transaction with reading it; gives it as it is
+    /// stored, or none if it is not there.
     ///
-    /// The closure runs on the store's runtime with the writer held: it should be quick. If it panics, nothing
-    /// is changed and the error says so.
+    /// The closure runs on the store's runtime with the writer held: it should be quick. If it
+    /// panics, nothing is changed and the error says so.
     ///
     /// # Errors
     ///
@@ -222,8 +222,8 @@ impl<E: Entity> Dao<E> {
         self.upsert_with(Selector::primary(id), entity, WriteOptions::default())
     }
 
-    /// Replaces the row with this value of a unique field, or creates it. The entity's own primary key is
-    /// that of the row, or nil; its value of the field is the one given here.
+    /// Replaces the row with this value of a unique field, or creates it. The entity's own primary
+    /// key is that of the row, or nil; its value of the field is the one given here.
     ///
     /// # Errors
     ///
@@ -274,7 +274,8 @@ impl<E: Entity> Dao<E> {
         self.delete_with(selector, WriteOptions::default())
     }
 
-    /// Deletes the row with this value of a unique field and what goes with it; see [`Table::delete`].
+    /// Deletes the row with this value of a unique field and what goes with it; see
+    /// [`Table::delete`].
     ///
     /// # Errors
     ///
@@ -320,8 +321,8 @@ impl<E: Entity> Dao<E> {
         }
     }
 
-    /// The cache key of a row with these values of the cache key's fields, in the schema's order; where the
-    /// schema names none, of the primary key.
+    /// The cache key of a row with these values of the cache key's fields, in the schema's order;
+    /// where the schema names none, of the primary key.
     ///
     /// # Errors
     ///

@@ -44,7 +44,8 @@ pub struct Attachment {
     pub sink: Arc<dyn ChangeSink>,
     /// Where the times of creation and update come from.
     pub clock: Arc<dyn Clock>,
-    /// Where writes run. It should outlive the store: what is being written when it shuts down ends in doubt.
+    /// Where writes run. It should outlive the store: what is being written when it shuts down ends
+    /// in doubt.
     pub runtime: Handle,
 }
 
@@ -64,8 +65,8 @@ pub struct Health {
     pub writer_busy: bool,
 }
 
-/// How a store is opened, where there is a choice. Made by [`Store::options`]; SQLite has no choice but its file and
-/// the time that calls wait.
+/// How a store is opened, where there is a choice. Made by [`Store::options`]; SQLite has no choice
+/// but its file and the time that calls wait.
 ///
 /// # Examples
 ///
@@ -96,8 +97,8 @@ impl OpenOptions {
         self
     }
 
-    /// How long a call may wait for the database, be it for a connection, its turn, a row's lock or an answer; 5 s by
-    /// default. A commit whose answer is lost takes up to twice as long.
+    /// How long a call may wait for the database, be it for a connection, its turn, a row's lock or
+    /// an answer; 5 s by default. A commit whose answer is lost takes up to twice as long.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
         self
@@ -130,16 +131,17 @@ impl fmt::Debug for OpenOptions {
 }
 
 impl Store {
-    /// Opens a database: `sqlite://PATH` (made if it is not there), `sqlite::memory:` (private to this store, and gone
-    /// with it) or `postgres://USER:PASSWORD@HOST:PORT/DATABASE` (which must be there; the tables are made).
+    /// Opens a database: `sqlite://PATH` (made if it is not there), `sqlite::memory:` (private to
+    /// this store, and gone with it) or `postgres://USER:PASSWORD@HOST:PORT/DATABASE` (which must
+    /// be there; the tables are made).
     ///
-    /// PostgreSQL's parameters after `?` are those of its own tools: `sslmode`, `sslrootcert`, `sslcert`, `sslkey`,
-    /// `application_name`, `options`. Its connections live on the runtime that this is called in, which must
-    /// outlive the store.
+    /// PostgreSQL's parameters after `?` are those of its own tools: `sslmode`, `sslrootcert`,
+    /// `sslcert`, `sslkey`, `application_name`, `options`. Its connections live on the runtime that
+    /// this is called in, which must outlive the store.
     ///
-    /// A file is locked until the store is [closed](Self::close) or its last handle is dropped; a killed
-    /// process leaves no lock behind. Programs that are not stores are not kept out: what they change, no
-    /// cache hears of.
+    /// A file is locked until the store is [closed](Self::close) or its last handle is dropped; a
+    /// killed process leaves no lock behind. Programs that are not stores are not kept out: what
+    /// they change, no cache hears of.
     ///
     /// # Errors
     ///
@@ -187,13 +189,14 @@ impl Store {
 
     /// Makes the tables and binds the store to those who hear of its changes. Once per store.
     ///
-    /// Tables, columns that may be absent, and indexes that are missing are made; nothing that is there is
-    /// altered.
+    /// Tables, columns that may be absent, and indexes that are missing are made; nothing that is
+    /// there is altered.
     ///
     /// # Errors
     ///
     /// [`Error::Schemas`] with every fault; [`Error::Incompatible`] with every difference between the tables
-    /// there are and the schemas (nothing is changed then); [`Error::AlreadyAttached`]; or the database fails.
+    /// there are and the schemas (nothing is changed then); [`Error::AlreadyAttached`]; or the
+    /// database fails.
     ///
     /// # Cancel safety
     ///
@@ -225,12 +228,13 @@ impl Store {
         set.map_err(|_| Error::AlreadyAttached)
     }
 
-    /// Hands what the store has counted to the recorder of the `metrics` crate: call it before a scrape.
+    /// Hands what the store has counted to the recorder of the `metrics` crate: call it before a
+    /// scrape.
     ///
-    /// Counters: `tidings_store_reads_total`, `tidings_store_writes_total` and `tidings_store_failures_total` (by call and
-    /// kind). Gauge: `tidings_store_waiting_writers`. Histograms: `tidings_store_read_seconds` and
-    /// `tidings_store_write_seconds`, which are handed over once: publish to one recorder. Nothing before the store is
-    /// attached.
+    /// Counters: `tidings_store_reads_total`, `tidings_store_writes_total` and
+    /// `tidings_store_failures_total` (by call and kind). Gauge: `tidings_store_waiting_writers`.
+    /// Histograms: `tidings_store_read_seconds` and `tidings_store_write_seconds`, which are handed
+    /// over once: publish to one recorder. Nothing before the store is attached.
     pub fn publish_metrics(&self) {
         if let Some(attached) = self.shared.attached.get() {
             attached.meter.publish();
@@ -297,8 +301,8 @@ impl Store {
         }
     }
 
-    /// Waits for the reads and writes that run, closes the connections and releases the file. Later calls fail
-    /// with [`Error::Closed`], those of other handles too.
+    /// Waits for the reads and writes that run, closes the connections and releases the file. Later
+    /// calls fail with [`Error::Closed`], those of other handles too.
     ///
     /// # Errors
     ///

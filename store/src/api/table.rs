@@ -21,20 +21,21 @@ use crate::{
     },
 };
 
-/// The rows of one entity, without their type; what [`Dao`](crate::Dao) and the admin API have in common.
-/// Cheap to clone.
+/// The rows of one entity, without their type; what [`Dao`](crate::Dao) and the admin API have in
+/// common. Cheap to clone.
 ///
 /// Every method gives a future that owns what it needs and does nothing before it is polled.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future of a read stops it. A write, once its future was polled, is done whole in a task of its
-/// own, whether or not anybody waits: dropping its future only means not to hear of its end.
+/// Dropping the future of a read stops it. A write, once its future was polled, is done whole in a
+/// task of its own, whether or not anybody waits: dropping its future only means not to hear of its
+/// end.
 ///
 /// # Cost
 ///
-/// A read is one statement on a connection of the pool, found in the connection's cache of prepared ones. A
-/// write is a transaction: of some three statements, and one flush of the disk.
+/// A read is one statement on a connection of the pool, found in the connection's cache of prepared
+/// ones. A write is a transaction: of some three statements, and one flush of the disk.
 #[derive(Clone, Debug)]
 pub struct Table {
     pub(crate) shared: Arc<Shared>,
@@ -53,7 +54,8 @@ impl Table {
         self.stored().hooks.add(hook);
     }
 
-    /// Inserts a row, making what is absent (see [`Schema::complete_insert`]); gives it as it is stored.
+    /// Inserts a row, making what is absent (see [`Schema::complete_insert`]), and returns it as
+    /// stored.
     ///
     /// # Errors
     ///
@@ -67,7 +69,7 @@ impl Table {
         self.route.write(Ok(Insert(row)), options)
     }
 
-    /// The row with this primary key.
+    /// Selects the row with this primary key.
     ///
     /// # Errors
     ///
@@ -79,7 +81,7 @@ impl Table {
         self.select_where(Selector::primary(id))
     }
 
-    /// The row with this value of a unique field.
+    /// Selects the row with this value of a unique field.
     ///
     /// # Errors
     ///
@@ -93,7 +95,7 @@ impl Table {
             .boxed()
     }
 
-    /// The row that a selector means.
+    /// Selects the row that a selector means.
     ///
     /// # Errors
     ///
@@ -129,11 +131,12 @@ impl Table {
         }
     }
 
-    /// The row with these values of the cache key's fields; where the schema names none, of the primary key.
-    /// There is none where all of them are absent: such a row is cached by its primary key.
+    /// Selects the row with these values of the cache key's fields; where the schema names none, of
+    /// the primary key. Returns `None` if all of them are `Null`; such a row is cached by its
+    /// primary key.
     ///
-    /// Where several rows have them, which a schema avoids by making them unique together, it is the one with
-    /// the lowest primary key.
+    /// Where several rows have them, which a schema avoids by making them unique together, it is
+    /// the one with the lowest primary key.
     ///
     /// # Errors
     ///
@@ -172,14 +175,15 @@ impl Table {
         }
     }
 
-    /// Lays new values over the selected row; gives it as it is stored, or none if it is not there.
+    /// Updates the selected row and returns it as stored, or `None` if there is no such row.
     ///
-    /// An update that changes no value is an update all the same: it sets the time of update and is announced.
+    /// An update that changes no value is an update all the same: it sets the time of update and is
+    /// announced.
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert) and for a faulty selector as [`select_where`](Self::select_where). A primary
-    /// key cannot be changed.
+    /// As [`insert`](Self::insert) and for a faulty selector as
+    /// [`select_where`](Self::select_where). A primary key cannot be changed.
     pub fn update(
         &self,
         selector: Selector,
@@ -190,7 +194,7 @@ impl Table {
         self.update_with(selector, edit, options)
     }
 
-    /// As [`update`](Self::update), by whatever means the new row is made.
+    /// As [`update`](Self::update), for any way of making the new row.
     pub(crate) fn update_with(
         &self,
         selector: Selector,
@@ -207,9 +211,10 @@ impl Table {
 
     /// Replaces the selected row, or creates it.
     ///
-    /// The row becomes what is given: fields that are not given are cleared, or made anew where the schema makes
-    /// them; a replaced row keeps its primary key, and its time of creation unless one is given. The selector's
-    /// values, those of its further conditions too, win over given ones.
+    /// The row becomes what is given: fields that are not given are cleared, or made again where
+    /// the schema makes them; a replaced row keeps its primary key, and its time of creation unless
+    /// one is given. The selector's values, those of its further conditions too, win over given
+    /// ones.
     ///
     /// # Errors
     ///
@@ -229,17 +234,18 @@ impl Table {
         self.route.write(upsert, options)
     }
 
-    /// Deletes the selected row and what goes with it; gives the row as it was, or none if it was not there.
+    /// Deletes the selected row and what goes with it; returns the row as it was, or `None` if
+    /// there was none.
     ///
     /// Rows that refer to it are deleted too (`cascade`, at any depth), cleared of their reference
-    /// (`set_null`), or forbid the delete (`restrict`, unless they are deleted with it). Each has its own
-    /// event; children are deleted before their parents.
+    /// (`set_null`), or forbid the delete (`restrict`, unless they are deleted with it). Each has
+    /// its own event; children are deleted before their parents.
     ///
     /// # Errors
     ///
     /// [`Error::Restricted`] ; [`Error::Violations`] if clearing a reference breaks a rule of its row; for a
-    /// faulty selector as [`select_where`](Self::select_where); [`Error::Hook`]; or the database fails. Nothing
-    /// is changed then.
+    /// faulty selector as [`select_where`](Self::select_where); [`Error::Hook`]; or the database
+    /// fails. Nothing is changed then.
     pub fn delete(
         &self,
         selector: Selector,

@@ -1,7 +1,8 @@
 //! The SQL of one table, built once when the store is attached.
 //!
-//! Names are quoted and values are always parameters. A list of any length is one parameter, so that each statement has
-//! one text, which the driver prepares once per connection. What engines say differently, a [`Dialect`] says.
+//! Names are quoted and values are always parameters. A list of any length is one parameter, so
+//! that each statement has one text, which the driver prepares once per connection. What engines
+//! say differently, a [`Dialect`] says.
 
 use std::{fmt, sync::Arc};
 
@@ -57,7 +58,8 @@ pub(crate) struct Statements {
     pub(crate) delete: Sql,
     /// For each unique field, the row with a value of it.
     by_field: Vec<Option<ByField>>,
-    /// What must not be there twice, in the order of the schema: the primary key, unique fields, sets of them.
+    /// What must not be there twice, in the order of the schema: the primary key, unique fields,
+    /// sets of them.
     pub(crate) unique: Vec<Unique>,
 }
 
@@ -101,7 +103,8 @@ impl Statements {
         }
     }
 
-    /// Selects the row with a value of a unique field; `None` if the field is not unique or not there.
+    /// Selects the row with a value of a unique field; `None` if the field is not unique or not
+    /// there.
     pub(crate) fn by_field(&self, field: usize) -> Option<&Sql> {
         Some(&self.by_field.get(field)?.as_ref()?.plain)
     }
@@ -150,7 +153,8 @@ pub(crate) fn rows_touched(dialect: &dyn Dialect, schema: &Schema, field: usize)
     dialect.select(&referring(dialect, schema, field)).into()
 }
 
-/// Selects some of the rows whose field is one of a list, without holding them; parameters: the list, their number.
+/// Selects some of the rows whose field is one of a list, without holding them; parameters: the
+/// list, their number.
 pub(crate) fn rows_restricting(dialect: &dyn Dialect, schema: &Schema, field: usize) -> Sql {
     let mut statement = referring(dialect, schema, field);
     statement.limit(1);
@@ -163,8 +167,8 @@ fn referring(dialect: &dyn Dialect, schema: &Schema, field: usize) -> SelectStat
     statement
 }
 
-/// Selects a page; parameters: the filter's values as far as there are any, the tags, the primary key to start after
-/// (if any), the number of rows.
+/// Selects a page; parameters: the filter's values as far as there are any, the tags, the primary
+/// key to start after (if any), the number of rows.
 pub(crate) fn page(dialect: &dyn Dialect, schema: &Schema, shape: &Shape) -> Sql {
     let mut statement = select(dialect, schema);
     for &(index, sought) in &shape.filter {

@@ -8,8 +8,8 @@ use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
 
 use crate::{error::Error, settings::Pooler};
 
-/// The parameters that a URL may have. The driver logs those that it does not know, with their values, so others are
-/// refused before it sees them.
+/// The parameters that a URL may have. The driver logs those that it does not know, with their
+/// values, so others are refused before it sees them.
 const PARAMETERS: [&str; 11] = [
     "application_name",
     "dbname",
@@ -41,7 +41,7 @@ impl Address {
             let known = name == "user" || PARAMETERS.contains(&name);
             if !known {
                 let known = PARAMETERS.join(", ");
-                // Not repeated: what stands there may be a slip of a password.
+                // Not repeated: it may be a password that slipped.
                 return Err(invalid(format!(
                     "it has an unknown parameter; the parameters are: user, {known}"
                 )));

@@ -54,7 +54,8 @@ pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the server may take a connection a little later: it is starting, stopping, full or not there.
+/// Whether the server may take a connection a little later: it is starting, stopping, full or not
+/// there.
 pub(crate) fn may_come_back(error: &sqlx::Error) -> bool {
     match code(error).as_deref() {
         Some("53300" | "57P01" | "57P02" | "57P03") => true,

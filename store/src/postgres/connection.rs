@@ -32,8 +32,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 pub(crate) struct Connection {
     inner: PgConnection,
     pooler: Pooler,
-    /// What it is connected to: two with the same lie on the same side of every crash and promotion. `None` where
-    /// the user may not ask.
+    /// What it is connected to: two with the same lie on the same side of every crash and
+    /// promotion. `None` where the user may not ask.
     pub(crate) incarnation: Option<Arc<str>>,
 }
 

@@ -1,7 +1,7 @@
 //! How statements are written for PostgreSQL.
 //!
-//! Sets and JSON travel as text in both directions, and are cast by the statement: a float, a NUL escape and the order
-//! of members come back as they were.
+//! Sets and JSON travel as text in both directions, and are cast by the statement: a float, a NUL
+//! escape and the order of members come back as they were.
 
 use sea_query::{
     Alias, DeleteStatement, Expr, ExprTrait as _, Func, InsertStatement, LockType,

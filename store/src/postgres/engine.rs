@@ -33,7 +33,8 @@ use crate::{
     settings::Settings,
 };
 
-/// How many times as long as another call the tables may take: an index over many rows is made once.
+/// How many times as long as another call the tables may take: an index over many rows is made
+/// once.
 const LAYOUT: u32 = 60;
 
 /// A database of a server.
@@ -136,7 +137,8 @@ impl Engine for PostgresEngine {
         &Postgres
     }
 
-    /// Runs on the store's runtime: sockets and time limits are of no use on a thread that has none.
+    /// Runs on the store's runtime: sockets and time limits are of no use on a thread that has
+    /// none.
     fn read<'a>(
         &'a self,
         sql: &'a Sql,

@@ -1,8 +1,8 @@
 //! [`Keeper`]: the lock that keeps a second node away from a database.
 //!
-//! It is an advisory lock of the server, bound to a connection of its own: it ends with the process however that ends.
-//! While it is held no other node can begin to write; should the connection be lost, the next write takes the lock
-//! again before it does anything else, or is refused.
+//! It is an advisory lock of the server, bound to a connection of its own: it ends with the process
+//! however that ends. While it is held no other node can begin to write; should the connection be
+//! lost, the next write takes the lock again before it does anything else, or is refused.
 
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ use crate::{
 const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('tidings node', 0))";
 /// How old the last proof may be that the lock is held.
 const PROOF: Duration = Duration::from_secs(1);
-/// How long a start waits for the server to notice that the last holder is gone, and how often it looks.
+/// How long a start waits for the server to notice that the last holder is gone, and how often it
+/// looks.
 const LINGER: (Duration, Duration) = (Duration::from_millis(1_000), Duration::from_millis(50));
 
 /// The connection that holds the lock.

@@ -1,13 +1,13 @@
 //! Tables: made from the schemas, and compared with those that are there.
 //!
-//! As on SQLite: what is missing is added, what is there is never altered in a way that could lose a row or a value, and
-//! where it does not fit, every difference is reported and nothing is done at all. Indexes carry names that say what
-//! they are for, as in `unique:acls(consumer,group)`; those with such a name that no schema asks for any more are
-//! dropped.
+//! As on SQLite: what is missing is added, what is there is never altered in a way that could lose
+//! a row or a value, and where it does not fit, every difference is reported and nothing is done at
+//! all. Indexes carry names that say what they are for, as in `unique:acls(consumer,group)`; those
+//! with such a name that no schema asks for any more are dropped.
 //!
-//! References are declared without an action: cascades are done here, row by row, so that each row has its event. They
-//! can be deferred, for rows that refer to each other in a circle. Text that is unique is compared byte by byte, as
-//! SQLite does, and not by a language's rules.
+//! References are declared without an action: cascades are done here, row by row, so that each row
+//! has its event. They can be deferred, for rows that refer to each other in a circle. Text that is
+//! unique is compared byte by byte, as SQLite does, and not by a language's rules.
 
 mod names;
 
@@ -213,7 +213,8 @@ struct Reference {
     action: Option<String>,
 }
 
-/// Declares the references that a table lacks, and notes where those there are differ from its schema.
+/// Declares the references that a table lacks, and notes where those there are differ from its
+/// schema.
 async fn refer(
     connection: &mut Connection,
     schema: &Schema,
@@ -335,8 +336,8 @@ async fn index(
     Ok(())
 }
 
-/// The indexes of a schema by name: for what is unique, for what refers (nested lists and cascades must not
-/// scan), and for a cache key of several fields.
+/// The indexes of a schema by name: for what is unique, for what refers (nested lists and cascades
+/// must not scan), and for a cache key of several fields.
 fn indexes(schema: &Schema) -> BTreeMap<String, String> {
     let mut indexes = BTreeMap::new();
     let mut add = |purpose: &str, fields: &[&str], unique: &str| {
@@ -377,7 +378,8 @@ fn indexes(schema: &Schema) -> BTreeMap<String, String> {
     indexes
 }
 
-/// The columns of all unique indexes and references of the tables, by the names of table and constraint.
+/// The columns of all unique indexes and references of the tables, by the names of table and
+/// constraint.
 pub(crate) async fn constraints(
     connection: &mut Connection,
     schemas: &[&'static Schema],

@@ -1,10 +1,12 @@
 //! [`Pool`]: connections that are lent, one to a call.
 //!
-//! A connection goes back only if its last statement ended in order; one that was dropped in the middle of anything is
-//! closed, which the server takes for a rollback. Every wait ends with the call's time limit.
+//! A connection goes back only if its last statement ended in order; one that was dropped in the
+//! middle of anything is closed, which the server takes for a rollback. Every wait ends with the
+//! call's time limit.
 //!
-//! The pool is the store's own and not the driver's, because connections must be opened on the store's runtime,
-//! whatever runtime asks, and because a reader of the log retires those that were opened before a gap.
+//! The pool is the store's own and not the driver's, because connections must be opened on the
+//! store's runtime, whatever runtime asks, and because a reader of the log retires those that were
+//! opened before a gap.
 
 use std::{
     sync::{
@@ -69,7 +71,8 @@ pub(crate) struct Lent {
 pub(crate) enum Source {
     /// It has just been opened.
     Fresh,
-    /// It was used before, and may have been lost since: its first statement may be tried again on another one.
+    /// It was used before, and may have been lost since: its first statement may be tried again on
+    /// another one.
     Idle,
 }
 
@@ -153,7 +156,8 @@ impl Pool {
         found
     }
 
-    /// Lends no connection again that was opened before this call: a server that ended one has most likely ended all.
+    /// Lends no connection again that was opened before this call: a server that ended one has most
+    /// likely ended all.
     pub(crate) fn retire(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
         let retired = std::mem::take(&mut *self.idle());
@@ -163,7 +167,8 @@ impl Pool {
     /// Waits for the calls that run, and closes every connection.
     pub(crate) async fn close(&self) -> Result<(), Error> {
         let all = u32::try_from(self.settings.connections).unwrap_or(u32::MAX);
-        // All permits: no one holds a connection any more. A closed semaphore was closed by another `close`.
+        // All permits: no one holds a connection any more. A closed semaphore was closed by another
+        // `close`.
         let in_time = timeout_at(self.deadline(), self.permits.acquire_many(all)).await;
         self.permits.close();
         let idle = std::mem::take(&mut *self.idle());

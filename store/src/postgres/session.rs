@@ -1,9 +1,9 @@
 //! [`PgSession`]: one transaction, and what became of it when the connection was lost.
 //!
-//! The transaction's id is asked for in the message that begins it. When the answer to a commit is lost, a new connection
-//! asks what became of that id: aborted, or committed and visible; until the time limit, after which the write is
-//! in doubt. A server that recovered from a crash may have given the id to another transaction, so the
-//! answer counts only on the same side of every crash.
+//! The transaction's id is asked for in the message that begins it. When the answer to a commit is
+//! lost, a new connection asks what became of that id: aborted, or committed and visible; until the
+//! time limit, after which the write is in doubt. A server that recovered from a crash may have
+//! given the id to another transaction, so the answer counts only on the same side of every crash.
 
 use std::{
     collections::HashMap,
@@ -82,7 +82,8 @@ enum Fate {
 }
 
 impl PgSession {
-    /// Begins a transaction. One that met a connection which was lost since it was last used begins again on another.
+    /// Begins a transaction. One that met a connection which was lost since it was last used begins
+    /// again on another.
     pub(crate) async fn begin(
         pool: &Arc<Pool>,
         constraints: &Arc<Constraints>,

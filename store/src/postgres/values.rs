@@ -39,7 +39,8 @@ pub(crate) fn column_type(kind: FieldKind) -> &'static str {
     }
 }
 
-/// Whether a column of a type that is there can hold all that a field can, and nothing that it cannot show.
+/// Whether a column of a type that is there can hold all that a field can, and nothing that it
+/// cannot show.
 pub(crate) fn fits(field: &Field, there: &str) -> bool {
     let range = field.range();
     let within = |least: i64, most: i64| {

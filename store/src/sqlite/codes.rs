@@ -1,4 +1,5 @@
-//! What SQLite says, sorted by what can be done about it; see <https://www.sqlite.org/rescode.html>.
+//! What SQLite says, sorted by what can be done about it; see
+//! <https://www.sqlite.org/rescode.html>.
 
 use sqlx::error::ErrorKind;
 
@@ -41,7 +42,8 @@ pub(crate) fn failed(error: sqlx::Error) -> Error {
     }
 }
 
-/// Why a statement changed nothing. SQLite names no constraint, and leaves the transaction as it was.
+/// Why a statement changed nothing. SQLite names no constraint, and leaves the transaction as it
+/// was.
 pub(crate) fn refused(error: sqlx::Error) -> Refused {
     let kind = error.as_database_error().map(|error| error.kind());
     let error = failed(error);

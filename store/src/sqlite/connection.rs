@@ -1,9 +1,10 @@
 //! Connections to SQLite: how they are opened, the pool of those that read, the one that writes.
 //!
-//! A database file has one connection that writes and a few beside it that read; in WAL mode neither holds
-//! up the other, and a statement that begins after a commit sees it. An in-memory database has one connection
-//! for both, taken in turns: SQLite's shared cache would let readers fail with `SQLITE_LOCKED` while a write
-//! is open, and its private one would give each connection a database of its own.
+//! A database file has one connection that writes and a few beside it that read; in WAL mode
+//! neither holds up the other, and a statement that begins after a commit sees it. An in-memory
+//! database has one connection for both, taken in turns: SQLite's shared cache would let readers
+//! fail with `SQLITE_LOCKED` while a write is open, and its private one would give each connection
+//! a database of its own.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -46,8 +47,8 @@ impl Location {
             .foreign_keys(true);
         match self {
             Self::Memory => options.in_memory(true),
-            // With FULL, an acknowledged commit survives a loss of power; NORMAL would be faster and would
-            // not, although a killed process loses nothing either way.
+            // With FULL, an acknowledged commit survives a loss of power; NORMAL would be faster
+            // and would not, although a killed process loses nothing either way.
             Self::File(path) => options
                 .filename(path)
                 .create_if_missing(true)
@@ -61,7 +62,8 @@ impl Location {
         let opened = async {
             let mut connection = self.options().connect().await?;
             execute(&mut connection, "SELECT count(*) FROM sqlite_schema").await?;
-            // A file that may only be read is opened all the same, and would fail at the first write.
+            // A file that may only be read is opened all the same, and would fail at the first
+            // write.
             execute(&mut connection, "BEGIN IMMEDIATE").await?;
             execute(&mut connection, "ROLLBACK").await?;
             let mode = sqlx::query("PRAGMA journal_mode").fetch_one(&mut connection);
@@ -107,8 +109,9 @@ pub(crate) struct Writer {
     identity: Option<Identity>,
     /// None once the store was closed, or while it could not be opened again.
     connection: Option<SqliteConnection>,
-    /// A transaction may be open: set before one begins and cleared when its end is known, so that one that
-    /// was abandoned half-way (its task was dropped) is seen by whoever takes the writer next.
+    /// A transaction may be open: set before one begins and cleared when its end is known, so that
+    /// one that was abandoned half-way (its task was dropped) is seen by the next that takes the
+    /// writer.
     open_ended: bool,
     closed: bool,
 }
@@ -161,7 +164,8 @@ impl Writer {
         self.connection.as_mut().ok_or(Error::Closed)
     }
 
-    /// Commits. After an error the transaction may or may not have been committed; [`rollback`] is due.
+    /// Commits. After an error the transaction may or may not have been committed; [`rollback`] is
+    /// due.
     ///
     /// [`rollback`]: Self::rollback
     pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
@@ -183,9 +187,9 @@ impl Writer {
         if let Some(connection) = self.connection.as_mut()
             && let Err(error) = execute(connection, "ROLLBACK").await
         {
-            // SQLite has rolled back by itself after some errors, and says so by failing here. An in-memory
-            // database would be lost with its connection; if a transaction should still be open, its next
-            // BEGIN is refused.
+            // SQLite has rolled back by itself after some errors, and says so by failing here. An
+            // in-memory database would be lost with its connection; if a transaction should still
+            // be open, its next BEGIN is refused.
             if let Location::File(path) = &self.location {
                 tracing::warn!(path = %path.display(), %error, "the writer's connection is opened again");
                 self.connection = None;
@@ -282,7 +286,8 @@ impl Readers {
         let Self::Pool(pool) = self else {
             return Ok(());
         };
-        // All permits: nobody holds a connection any more. A closed semaphore was closed by another `close`.
+        // All permits: no one holds a connection any more. A closed semaphore was closed by another
+        // `close`.
         let all = u32::try_from(pool.size).unwrap_or(u32::MAX);
         let Ok(_all) = pool.permits.acquire_many(all).await else {
             return Ok(());
@@ -348,8 +353,8 @@ impl Reader {
 }
 
 impl Drop for Reader {
-    /// Gives the connection back. A read that was cancelled leaves nothing behind: the connection's thread
-    /// drops the statement before it takes the next one.
+    /// Returns the connection to the pool. A read that was cancelled leaves nothing behind: the
+    /// connection's thread drops the statement before it takes the next one.
     fn drop(&mut self) {
         if let Self::Pooled {
             connection, pool, ..

@@ -90,8 +90,8 @@ impl SqliteEngine {
     }
 
     async fn hold(&self) -> Result<SqliteSession, Error> {
-        // One deadline for the turn and for other programs: a line of writes before a locked file would otherwise wait
-        // for one after the other.
+        // One deadline for the turn and for other programs: a line of writes before a locked file
+        // would otherwise wait for one after the other.
         let until = Instant::now() + self.patience;
         let line = timeout_at(until, Arc::clone(&self.writer).lock_owned()).await;
         let mut writer =
@@ -195,7 +195,8 @@ impl Engine for SqliteEngine {
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             self.closed.store(true, Ordering::SeqCst);
-            // Readers first, so that the writer's connection is the last and folds the log into the file.
+            // Readers first, so that the writer's connection is the last and folds the log into the
+            // file.
             let readers = self.readers.close().await;
             let writer = self.writer.lock().await.close().await;
             let lock = self.lock.lock();
@@ -262,7 +263,8 @@ impl Session for SqliteSession {
         self.writer.rollback().boxed()
     }
 
-    /// The connection's thread does one statement after the other, so a rollback comes after the commit.
+    /// The connection's thread does one statement after the other, so a rollback comes after the
+    /// commit.
     fn settle(&mut self) -> BoxFuture<'_, ()> {
         self.writer.rollback().boxed()
     }

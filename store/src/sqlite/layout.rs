@@ -1,12 +1,14 @@
 //! Tables: made from the schemas, and compared with those that are there.
 //!
-//! What is missing is added (tables, columns that may be absent, indexes). What is there is never altered in a
-//! way that could lose a row or a value; where it does not fit, every difference is reported and nothing is
-//! done at all. Indexes carry names that say what they are for, as in `unique:acls(consumer,group)`;
-//! those with such a name that no schema asks for any more are dropped.
+//! What is missing is added (tables, columns that may be absent, indexes). What is there is never
+//! altered in a way that could lose a row or a value; where it does not fit, every difference is
+//! reported and nothing is done at all. Indexes carry names that say what they are for, as in
+//! `unique:acls(consumer,group)`; those with such a name that no schema asks for any more are
+//! dropped.
 //!
-//! References are declared to SQLite without an action: cascades are done here, row by row, so that each row
-//! has its event. A table that cascades by itself is refused: its rows would vanish unheard.
+//! References are declared to SQLite without an action: cascades are done here, row by row, so that
+//! each row has its event. A table that cascades by itself is refused: its rows would vanish
+//! unheard.
 
 use std::collections::BTreeMap;
 
@@ -317,8 +319,8 @@ fn is_unique_violation(error: &sqlx::Error) -> bool {
         .is_some_and(|error| error.kind() == ErrorKind::UniqueViolation)
 }
 
-/// The indexes of a schema by name: for what is unique, for what refers (nested lists and cascades must not
-/// scan), and for a cache key of several fields.
+/// The indexes of a schema by name: for what is unique, for what refers (nested lists and cascades
+/// must not scan), and for a cache key of several fields.
 fn indexes(schema: &Schema) -> BTreeMap<String, String> {
     let mut indexes = BTreeMap::new();
     let mut add = |purpose: &str, fields: &[&str], unique: bool| {

@@ -1,12 +1,12 @@
 //! Where a database is, and the lock that keeps a second store away from it.
 //!
-//! The lock is an advisory lock of the operating system on a file beside the database, `NAME.lock`. It is
-//! bound to the open file and not to the process, so that a second store of the same process is refused too,
-//! and it ends with the process however that ends (`kill -9`). The lock file itself stays: removing it
-//! would let two processes lock two files of one name.
+//! The lock is an advisory lock of the operating system on a file beside the database, `NAME.lock`.
+//! It is bound to the open file and not to the process, so that a second store of the same process
+//! is refused too, and it ends with the process however that ends (`kill -9`). The lock file itself
+//! stays: removing it would let two processes lock two files of one name.
 //!
-//! The database file is never opened but by SQLite: POSIX drops all of a process's locks on a file when *any*
-//! descriptor of it is closed, and with them those of SQLite.
+//! The database file is never opened but by SQLite: POSIX drops all of a process's locks on a file
+//! when *any* descriptor of it is closed, and with them those of SQLite.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -118,8 +118,9 @@ fn has_other_names(_: &std::fs::Metadata) -> bool {
 
 /// Which file a database path named when it was opened.
 ///
-/// SQLite goes on with a file that was removed or replaced: what it commits is gone with its last connection, and
-/// a connection opened later reads another file, or makes one. So before each use the name is looked up again.
+/// SQLite goes on with a file that was removed or replaced: what it commits is gone with its last
+/// connection, and a connection opened later reads another file, or makes one. So before each use
+/// the name is looked up again.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     path: PathBuf,
@@ -180,7 +181,7 @@ impl Lock {
             reason: format!("its lock file {} cannot be used ({error})", path.display()),
             source: Some(error.into()),
         };
-        // Not truncated: what stands in it belongs to whoever holds the lock.
+        // Not truncated: its text belongs to the holder of the lock.
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -60,7 +60,8 @@ fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), BoxError> 
     }
 }
 
-/// Values as one JSON array, for `IN (SELECT value FROM json_each(?))`: one parameter, however many they are.
+/// Values as one JSON array, for `IN (SELECT value FROM json_each(?))`: one parameter, however many
+/// they are.
 fn list(values: Vec<&Value>) -> String {
     let stored = |value: &Value| match value {
         Value::Boolean(value) => Json::from(i64::from(*value)),

@@ -1,11 +1,11 @@
 //! Deletes, and what hangs on the deleted row.
 //!
-//! All rows that a delete takes along are found first, level by level, each once however many ways lead to it
-//! (diamonds, cycles, rows that refer to themselves). Then it is checked that no row with `restrict` that
-//! would stay refers to one of them (one that goes along does no harm); only then is anything
-//! changed. References to be cleared are cleared first, each row by one update of its own; then rows are
-//! deleted, and announced, children before their parents. Where rows refer to each other in a circle, the one
-//! that was found last goes first.
+//! All rows that a delete takes along are found first, level by level, each once however many ways
+//! lead to it (diamonds, cycles, rows that refer to themselves). Then it is checked that no row
+//! with `restrict` that would stay refers to one of them (one that goes along does no harm); only
+//! then is anything changed. References to be cleared are cleared first, each row by one update of
+//! its own; then rows are deleted, and announced, children before their parents. Where rows refer
+//! to each other in a circle, the one that was found last goes first.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -61,7 +61,8 @@ impl Transaction<'_> {
             self.update(touched.entity, touched.row, new).await?;
         }
         if doomed.len() > 1 {
-            // The order of statements cannot satisfy rows that refer to each other; the commit checks all.
+            // The order of statements cannot satisfy rows that refer to each other; the commit
+            // checks all.
             self.session.defer_references().await?;
         }
         for (entity, ids) in by_entity(self.catalog, &doomed) {
@@ -193,7 +194,8 @@ fn by_entity<'a>(catalog: &Catalog, rows: &'a [Touched]) -> BTreeMap<usize, Vec<
     ids
 }
 
-/// The order in which rows are announced: each after all that refer to it, as far as there is such an order.
+/// The order in which rows are announced: each after all that refer to it, as far as there is such
+/// an order.
 fn children_first(
     catalog: &Catalog,
     doomed: &[Touched],

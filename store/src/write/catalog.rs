@@ -1,4 +1,5 @@
-//! What a store knows of its entities once it is attached: their statements, and who refers to whom.
+//! What a store knows of its entities once it is attached: their statements, and who refers to
+//! whom.
 
 use std::{
     collections::HashMap,
@@ -52,7 +53,8 @@ pub(crate) struct Child {
     pub(crate) field: usize,
     pub(crate) on_delete: OnDelete,
     pub(crate) evict_on_update: bool,
-    /// The rows that refer to one of a list of this entity's primary keys, held until the transaction ends.
+    /// The rows that refer to one of a list of this entity's primary keys, held until the
+    /// transaction ends.
     pub(crate) referring: Sql,
     /// The same rows, not held.
     pub(crate) touched: Sql,

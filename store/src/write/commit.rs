@@ -12,9 +12,9 @@
 //! 6. let go of the session and the turn, so that handlers can write;
 //! 7. await the sink's future (the handlers); hooks after; answer.
 //!
-//! A commit whose end is not known, or whose task is dropped in the middle of it (its runtime is shut down), ends in
-//! doubt: the sink hears that instead of 5. In the second case it hears it twice, at once and when the database
-//! is known to be done.
+//! A commit whose end is not known, or whose task is dropped in the middle of it (its runtime is
+//! shut down), ends in doubt: the sink hears that instead of 5. In the second case it hears it
+//! twice, at once and when the database is known to be done.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -45,7 +45,8 @@ pub(crate) struct Route {
     pub(crate) entity: usize,
 }
 
-/// How often a write is done again that others stopped: by a deadlock, or by a row made since it was looked for.
+/// How often a write is done again that others stopped: by a deadlock, or by a row made since it
+/// was looked for.
 const ATTEMPTS: usize = 8;
 
 impl Route {
@@ -189,8 +190,8 @@ impl Route {
     }
 }
 
-/// A commit that is being done. Dropped before its end is known, it tells the sink so, at once and again
-/// when it has ended.
+/// A commit that is being done. Dropped before its end is known, it tells the sink so, at once and
+/// again when it has ended.
 struct Commit {
     /// Held until the sink was told.
     session: Option<Box<dyn Session>>,
@@ -209,7 +210,8 @@ impl Commit {
         let committed = session.commit().await;
         self.turn.come().await;
 
-        // From here to the end no await on the way of a commit: nothing can come between it and the sink.
+        // From here to the end no await on the way of a commit: nothing can come between it and the
+        // sink.
         match (committed, self.changes.take()) {
             (Ok(()), Some(changes)) => {
                 let told = catch_unwind(AssertUnwindSafe(|| self.sink.committed(changes)));
@@ -241,9 +243,10 @@ impl Drop for Commit {
         };
         tell_doubt(&*self.sink, &changes);
 
-        // The database may be about to commit still, after which a load begun in between would be stale: so
-        // the sink is told again then, from a thread with a runtime of its own, since this one was just shut down. The
-        // session goes along, and what it holds is free when all is told.
+        // The database may be about to commit still, after which a load begun in between would be
+        // stale: so the sink is told again then, from a thread with a runtime of its own, since
+        // this one was just shut down. The session goes along, and what it holds is free when all
+        // is told.
         let sink = Arc::clone(&self.sink);
         let settle = move || {
             let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,4 +1,5 @@
-//! The four writes: what each is asked for, what it does inside its transaction, and what it answers.
+//! The four writes: what each is asked for, what it does inside its transaction, and what it
+//! answers.
 
 use tidings_core::{Auto, Field, Patch, Row, Schema, Value};
 
@@ -29,7 +30,8 @@ pub(crate) trait Operation: Send + 'static {
         entity: usize,
     ) -> impl Future<Output = Result<Self::Output, Error>> + Send;
 
-    /// The row that it was about, as it is now (a deleted one: as it was last); `None` if there is none.
+    /// The row that it was about, as it is now (a deleted one: as it was last); `None` if there is
+    /// none.
     fn row(output: &Self::Output) -> Option<&Row>;
 }
 
@@ -288,7 +290,8 @@ fn is_kept(field: &Field) -> bool {
     field.is_primary_key() || field.auto_value() == Some(Auto::CreateTime)
 }
 
-/// Tells apart a row that clashes because it was made since it was looked for: the upsert is to be done again.
+/// Tells apart a row that clashes because it was made since it was looked for: the upsert is to be
+/// done again.
 fn made_since(error: Error, schema: &Schema, selected: usize) -> Error {
     match error {
         Error::Unique { ref fields, .. } if *fields == [schema.fields()[selected].name()] => {

@@ -1,11 +1,13 @@
 //! The order in which commits are announced.
 //!
-//! Where several may write at a time, two commits of one row come in an order that the database's row lock decides, and
-//! their acknowledgements may come in another. So a write takes its [`Turn`] while it holds the locks, before it
-//! commits: of two writes on one row, the later gets the lock, and hence its turn, after the earlier one has
-//! committed. Each then announces its changes after those whose turns on the same rows were taken before.
+//! Where several may write at a time, two commits of one row come in an order that the database's
+//! row lock decides, and their acknowledgements may come in another. So a write takes its [`Turn`]
+//! while it holds the locks, before it commits: of two writes on one row, the later gets the lock,
+//! and hence its turn, after the earlier one has committed. Each then announces its changes after
+//! those whose turns on the same rows were taken before.
 //!
-//! Writes on different rows do not wait for each other. A turn ends when it is dropped, however the write ends.
+//! Writes on different rows do not wait for each other. A turn ends when it is dropped, however the
+//! write ends.
 
 use std::{
     collections::HashMap,
@@ -33,8 +35,8 @@ pub(crate) struct Turn {
 struct Link {
     /// Closed when the turn has ended.
     ended: Semaphore,
-    /// The turns before this one, until they were waited for. A turn that ends without having waited leaves them to
-    /// those that come after it.
+    /// The turns before this one, until they were waited for. A turn that ends without having
+    /// waited leaves them to those that come after it.
     before: Mutex<Vec<Arc<Link>>>,
 }
 
@@ -68,7 +70,8 @@ impl Sequence {
 }
 
 impl Turn {
-    /// Waits until every earlier turn on these rows has ended. Each ends by itself, because a commit has a deadline.
+    /// Waits until every earlier turn on these rows has ended. Each ends by itself, because a
+    /// commit has a deadline.
     pub(crate) async fn come(&self) {
         let mut earlier = self.own.before().clone();
         while let Some(link) = earlier.pop() {

@@ -1,5 +1,5 @@
-//! What a write does inside its transaction: reads the true predecessor, checks, stores, and notes each row
-//! that changed and each cache key that may hold one.
+//! What a write does inside its transaction: reads the true predecessor, checks, stores, and notes
+//! each row that changed and each cache key that may hold one.
 
 use std::collections::HashSet;
 

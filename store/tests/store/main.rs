@@ -1,7 +1,7 @@
 //! What the store promises, through its public face.
 //!
-//! One suite runs on each engine: the files that say nothing of an engine are modules of both, and take their databases
-//! from the `database` beside them.
+//! One suite runs on each engine: the files that say nothing of an engine are modules of both, and
+//! take their databases from the `database` beside them.
 
 #![expect(clippy::duplicate_mod, reason = "one suite, on each engine")]
 

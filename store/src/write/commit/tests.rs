@@ -87,7 +87,8 @@ async fn a_commit_whose_runtime_goes_away_ends_in_doubt_and_evicts() {
     assert_eq!(*sink.committed.lock().unwrap(), 0);
     assert_eq!(*sink.in_doubt.lock().unwrap(), ["rows@7"]);
 
-    // It was committed in the end, of which the sink hears before anybody can write; the writer is usable.
+    // It was committed in the end, of which the sink hears before anybody can write; the writer is
+    // usable.
     release.send(()).unwrap();
     let mut writer = engine.writer().lock().await;
     assert_eq!(*sink.in_doubt.lock().unwrap(), ["rows@7", "rows@7"]);

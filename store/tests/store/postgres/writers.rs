@@ -30,7 +30,8 @@ async fn upserts_of_one_new_row_make_it_once() {
     }
 }
 
-/// Each child has its create and its delete, whichever came first, and none is left without its parent.
+/// Each child has its create and its delete, whichever came first, and none is left without its
+/// parent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_delete_takes_along_what_is_inserted_beside_it() {
     let fixture = Fixture::new().await;

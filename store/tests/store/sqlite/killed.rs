@@ -10,7 +10,7 @@ use tidings_store::{Error, Store};
 use super::support::Fixture;
 use crate::entities::{Consumer, consumer};
 
-/// Tells this test binary, started once more, where to write without end.
+/// Where this test binary, started once more, is to write without end.
 const VARIABLE: &str = "TIDINGS_STORE_TEST_WRITES_TO";
 
 /// Not a test by itself: the process that is killed.

@@ -10,7 +10,8 @@ use tidings_store::{Attachment, Error, Store};
 use super::support::Recorder;
 use crate::entities::{Consumer, consumer};
 
-/// P8, P7: one deadline for the turn and for the file, and the same error for all that were too late.
+/// P8, P7: one deadline for the turn and for the file, and the same error for all that were too
+/// late.
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_behind_a_locked_file_are_told_busy_each_in_time() {
     let directory = tempfile::tempdir().unwrap();
@@ -41,7 +42,8 @@ async fn writes_behind_a_locked_file_are_told_busy_each_in_time() {
     for _ in 0..2 {
         let names = (0..8).map(|name| consumer(&name.to_string()));
         let writes = join_all(names.map(|row| consumers.insert(row)));
-        // Eight that waited one after the other would take longer than the file's own limit of five seconds.
+        // Eight that waited one after the other would take longer than the file's own limit of five
+        // seconds.
         let ended = tokio::time::timeout(Duration::from_secs(4), writes).await;
         for write in ended.expect("each ends in time") {
             assert!(matches!(write, Err(Error::Busy(_))), "{write:?}");

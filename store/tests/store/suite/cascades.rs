@@ -229,7 +229,8 @@ fn ids(changes: &tidings_store::ChangeSet) -> Vec<i64> {
 #[tokio::test]
 async fn a_diamond_is_deleted_once_and_each_row_before_all_that_it_refers_to() {
     let (fixture, table) = knots().await;
-    // 4 hangs on 1 directly, and again below 2 and 3; it is found before 5, which it refers to as well.
+    // 4 hangs on 1 directly, and again below 2 and 3; it is found before 5, which it refers to as
+    // well.
     tie(
         &table,
         &[

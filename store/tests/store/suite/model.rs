@@ -236,7 +236,8 @@ fn replay(model: &mut Model, changes: &ChangeSet) {
             Operation::Create => assert_eq!((&before, &change.old_row), (&None, &None)),
             Operation::Update => assert_eq!(before, change.old_row, "the true predecessor"),
             Operation::Delete => {
-                // A row may have lost a reference in the same change, before it was deleted: never so here.
+                // A row may have lost a reference in the same change, before it was deleted: never
+                // so here.
                 assert_eq!(before.as_ref(), Some(&change.row), "the last row");
                 assert_eq!(change.old_row, None);
             }

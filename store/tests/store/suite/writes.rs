@@ -1,4 +1,4 @@
-//! Commits: in order, whole, whoever goes away.
+//! Commits: in order and whole, even if their callers go away.
 
 use std::{
     future::Future as _,
@@ -62,7 +62,7 @@ fn number(row: &Consumer) -> u32 {
     row.custom_id.as_deref().unwrap().parse().unwrap()
 }
 
-/// Polls a future so many times, then drops it; whether it was done before.
+/// Polls a future this many times, then drops it; returns whether it was done before.
 fn poll_and_drop<F: Future>(future: F, polls: usize) -> impl Future<Output = bool> {
     let mut future = Some(Box::pin(future));
     let mut left = polls;
