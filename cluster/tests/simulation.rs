@@ -1,4 +1,5 @@
-//! Some thousand seeds of the simulation, in a process of their own: the secret of cache keys is set once.
+//! Some thousand seeds of the simulation, in a process of their own: the secret of cache keys is
+//! set once.
 //!
 //! `TIDINGS_SEEDS` says how many, `TIDINGS_FIRST_SEED` from which on. `scripts/simulate` sets both.
 
@@ -11,7 +12,8 @@ fn number(variable: &str, default: u64) -> u64 {
     text.map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// Runs seeds on every core. Returns the lowest one that fails, with how many reads and polls there were.
+/// Runs seeds on every core. Returns the lowest one that fails, with how many reads and polls there
+/// were.
 fn first_failure(seeds: std::ops::Range<u64>) -> (Option<u64>, u64, u64) {
     let next = AtomicU64::new(seeds.start);
     let failed = AtomicU64::new(u64::MAX);

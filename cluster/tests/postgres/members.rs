@@ -1,4 +1,5 @@
-//! Members as rows of the database: receipts, silence, names that are taken, and nodes without a cluster.
+//! Members as rows of the database: receipts, silence, names that are taken, and nodes without a
+//! cluster.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tidings_core::log::{Incarnation, LogError, Members as _};
 use tidings_store::postgres::log::{Alone, PgLogError, PgMembers};
 use tidings_testkit::Server;
 
-use crate::support::{Node, captured, key, settings_of};
+use crate::support::{Node, captured, key, settings_of, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -60,14 +61,12 @@ async fn a_marked_member_joins_again_and_serves_again() {
     let node = Node::start(&database, "a", None).await;
     let before = node.protocol.member().expect("a member").incarnation;
     database.psql("update tidings.members set marked = true");
-    while node
-        .protocol
-        .member()
-        .is_none_or(|member| member.incarnation == before)
-        || !node.protocol.gate().is_open()
-    {
-        tokio::task::yield_now().await;
-    }
+    let is_back = || {
+        let member = node.protocol.member();
+        let is_new = member.is_some_and(|member| member.incarnation != before);
+        is_new && node.protocol.gate().is_open()
+    };
+    until(is_back).await;
     assert_eq!(
         database.psql("select marked from tidings.members").trim(),
         "f"
@@ -80,9 +79,7 @@ async fn a_name_belongs_to_its_last_start() {
     let database = captured(Server::shared()).await;
     let first = Node::start(&database, "a", None).await;
     let second = Node::start(&database, "a", None).await;
-    while first.protocol.gate().is_open() {
-        tokio::task::yield_now().await;
-    }
+    until(|| !first.protocol.gate().is_open()).await;
     assert!(second.protocol.gate().is_open());
     let rows = PgMembers::new(&settings_of(&database))
         .list()
@@ -119,9 +116,14 @@ async fn a_node_without_a_cluster_and_members_refuse_each_other() {
     drop(alone);
 
     let members = PgMembers::new(&settings);
-    while members.list().await.is_err() {
-        tokio::task::yield_now().await; // the server ends the dropped connection in its own time
-    }
+    let let_in = async {
+        // The server ends the dropped connection in its own time.
+        while members.list().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, let_in).await;
+    waited.expect("members are let in again");
     let refused = Alone::take(&settings).await;
     assert!(
         matches!(&refused, Err(PgLogError::Refused { .. })),

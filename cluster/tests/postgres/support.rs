@@ -55,6 +55,17 @@ pub(crate) fn settings_of(database: &Database) -> PgLogSettings {
     }
 }
 
+/// Waits for a condition, but not without end.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let met = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, met).await;
+    waited.expect("it comes within a minute");
+}
+
 pub(crate) fn key(name: &str) -> CacheKey {
     CacheKey::new("consumers", &[name])
 }
@@ -72,9 +83,7 @@ impl Node {
     pub(crate) async fn start(database: &Database, name: &str, bound: Option<Duration>) -> Self {
         let node = Self::begin(database, name, bound);
         node.watched.until(|seen| seen.purges > 0).await;
-        while !node.protocol.gate().is_open() {
-            tokio::task::yield_now().await;
-        }
+        until(|| node.protocol.gate().is_open()).await;
         node
     }
 

@@ -1,0 +1,70 @@
+//! What reaches every node without a row's change, and what goes with one.
+
+use std::sync::PoisonError;
+
+use tidings_cluster::kit::{Form, MemoryLog, ModelStore};
+use tidings_core::{CacheKey, log::EvictionTarget};
+
+use crate::rigged::{Node, Rigged, write};
+
+fn key(name: &str) -> CacheKey {
+    CacheKey::new("quotas", &[name])
+}
+
+async fn two_nodes() -> (Node, Node) {
+    let log = MemoryLog::new(ModelStore::new(Form::Snapshot, 1));
+    let (one, other) = (Rigged::on(log.beside()), Rigged::on(log));
+    (Node::start(&one, "a").await, Node::start(&other, "b").await)
+}
+
+#[tokio::test]
+async fn an_eviction_reaches_every_node_and_leaves_what_was_reloaded_since() {
+    let (a, b) = two_nodes().await;
+    assert!(a.load(&key("x"), "t").await && b.load(&key("x"), "t").await);
+
+    let target = EvictionTarget::Keys(vec![key("x")]);
+    let appended = a.protocol.evict_everywhere("default".into(), target);
+    assert!(!a.holds(&key("x")), "before anything is sent");
+    assert!(a.load(&key("x"), "t").await);
+
+    let mark = appended.await.expect("appended");
+    b.until_applied(mark).await;
+    assert!(!b.holds(&key("x")));
+    a.until_applied(mark).await;
+    assert!(
+        a.holds(&key("x")),
+        "its own record is known, and evicts nothing more"
+    );
+}
+
+#[tokio::test]
+async fn tags_and_whole_caches_reach_every_node() {
+    let (a, b) = two_nodes().await;
+    assert!(b.load(&key("x"), "gone").await && b.load(&key("y"), "kept").await);
+    let target = EvictionTarget::Tag("gone".into());
+    let mark = a.protocol.evict_everywhere("default".into(), target).await;
+    b.until_applied(mark.expect("appended")).await;
+    assert!(!b.holds(&key("x")) && b.holds(&key("y")));
+
+    let target = EvictionTarget::All;
+    let mark = a.protocol.evict_everywhere("default".into(), target).await;
+    b.until_applied(mark.expect("appended")).await;
+    assert!(!b.holds(&key("y")));
+}
+
+#[tokio::test]
+async fn a_record_is_applied_once_the_children_of_its_row_are_evicted() {
+    let store = ModelStore::new(Form::Counted, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    let node = Node::start(&log, "a").await;
+    let created = write(&store, 1, "alice");
+    node.until_applied(created).await;
+
+    let child = CacheKey::primary("credentials", 7_i64);
+    let found = vec![child.clone()];
+    *log.children.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    assert!(node.load(&child, "t").await);
+    let updated = write(&store, 1, "bob");
+    node.until_applied(updated).await;
+    assert!(!node.holds(&child));
+}

@@ -1,0 +1,5 @@
+//! The protocol over a log in memory that can be rigged: what the simulation does not vary.
+
+mod evictions;
+mod rigged;
+mod trouble;

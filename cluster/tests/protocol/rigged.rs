@@ -1,0 +1,286 @@
+//! A log in memory that is out of reach, without capture, or has children, as a test says; and a
+//! node on it.
+
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tidings_cache::{Cache, GetOptions, Loaded};
+use tidings_cluster::{
+    Announce, Change, ClusterSettings, Handling, Observe, Parts, Protocol, Trace,
+    kit::{MemoryLog, ModelStore, Writing},
+};
+use tidings_core::{
+    CacheKey, Field, Foreign, OnDelete, Row, Schema, Value,
+    clock::SystemClock,
+    entropy::SystemEntropy,
+    log::{
+        Capture, Cursor, Digest, Eviction, Gap, Head, Log, LogError, LogFuture, Mark, MemberId,
+        Read, RowRecord, Wake, WakeUps,
+    },
+    spawn::CurrentRuntime,
+};
+use tokio::sync::watch;
+
+/// Consumers, and credentials that go with a changed consumer.
+pub(crate) fn schemas() -> [&'static Schema; 2] {
+    static SCHEMAS: OnceLock<[Schema; 2]> = OnceLock::new();
+    let [consumers, credentials] = SCHEMAS.get_or_init(|| {
+        let consumers = Schema::builder("consumers")
+            .field(Field::of::<i64>("id").primary_key())
+            .field(Field::of::<String>("name").unique())
+            .cache_key(&["name"])
+            .build();
+        let consumer = Foreign {
+            entity: "consumers".to_owned(),
+            key: "id".to_owned(),
+            on_delete: OnDelete::Cascade,
+            evict_on_update: true,
+        };
+        let credentials = Schema::builder("credentials")
+            .field(Field::of::<i64>("id").primary_key())
+            .field(Field::of::<Option<i64>>("consumer").refers_to(consumer))
+            .build();
+        [consumers, credentials]
+    });
+    [consumers, credentials]
+}
+
+/// Waits for something, but not without end.
+pub(crate) async fn soon<T>(awaited: impl Future<Output = T>) -> T {
+    let waited = tokio::time::timeout(Duration::from_secs(60), awaited).await;
+    waited.expect("it comes within a minute")
+}
+
+/// Writes a consumer in a transaction of its own.
+pub(crate) fn write(store: &ModelStore, id: i64, name: &str) -> Mark {
+    let transaction = store.begin();
+    let row = Row(vec![id.into(), name.into()]);
+    store
+        .put(transaction, schemas()[0], row, &Writing::default())
+        .expect("no one else writes");
+    store
+        .commit(transaction, tidings_cluster::kit::Durability::Synchronous)
+        .expect("a commit")
+}
+
+#[derive(Debug)]
+pub(crate) struct Rigged {
+    inner: MemoryLog,
+    pub(crate) down: AtomicBool,
+    pub(crate) uncaptured: AtomicBool,
+    pub(crate) children: Mutex<Vec<CacheKey>>,
+}
+
+impl Rigged {
+    pub(crate) fn on(inner: MemoryLog) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            down: AtomicBool::new(false),
+            uncaptured: AtomicBool::new(false),
+            children: Mutex::default(),
+        })
+    }
+
+    fn reached(&self) -> Result<(), LogError> {
+        if self.down.load(Ordering::SeqCst) {
+            let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+            return Err(LogError::Unreachable(refused.into()));
+        }
+        Ok(())
+    }
+
+    fn capture(&self) -> Capture {
+        if self.uncaptured.load(Ordering::SeqCst) {
+            let faults = vec!["consumers is not captured".to_owned()];
+            return Capture::Missing { faults };
+        }
+        Capture::InPlace
+    }
+}
+
+impl Log for Rigged {
+    fn head<'a>(&'a self, member: Option<&'a MemberId>) -> LogFuture<'a, Result<Head, LogError>> {
+        Box::pin(async move {
+            self.reached()?;
+            let mut head = self.inner.head(member).await?;
+            head.sight.capture = self.capture();
+            Ok(head)
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        from: &'a Cursor,
+        limit: usize,
+        member: Option<&'a MemberId>,
+    ) -> LogFuture<'a, Result<Read, LogError>> {
+        Box::pin(async move {
+            self.reached()?;
+            let mut read = self.inner.read(from, limit, member).await?;
+            if let Read::Batch(batch) = &mut read {
+                batch.sight.capture = self.capture();
+            }
+            Ok(read)
+        })
+    }
+
+    fn group<'a>(
+        &'a self,
+        mark: Mark,
+        entity: &'a str,
+        key: &'a Value,
+    ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>> {
+        self.inner.group(mark, entity, key)
+    }
+
+    fn children<'a>(
+        &'a self,
+        _: &'a str,
+        _: Vec<Value>,
+    ) -> LogFuture<'a, Result<Vec<CacheKey>, LogError>> {
+        Box::pin(async {
+            self.reached()?;
+            let children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(children.clone())
+        })
+    }
+
+    fn append(&self, eviction: Eviction) -> LogFuture<'_, Result<Mark, LogError>> {
+        self.inner.append(eviction)
+    }
+
+    fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>> {
+        self.inner.retire_connections()
+    }
+
+    fn listen(&self) -> LogFuture<'_, Result<Box<dyn WakeUps>, LogError>> {
+        self.inner.listen()
+    }
+
+    fn wake(&self, wake: Wake) {
+        self.inner.wake(wake);
+    }
+
+    fn digest(&self, key: &CacheKey) -> Option<Digest> {
+        self.inner.digest(key)
+    }
+}
+
+/// A node on a rigged log.
+pub(crate) struct Node {
+    pub(crate) cache: Cache,
+    pub(crate) protocol: Protocol,
+    pub(crate) heard: Arc<Heard>,
+}
+
+impl Node {
+    pub(crate) fn begin(log: &Arc<Rigged>, name: &str) -> Self {
+        let cache = Cache::builder().build().expect("a cache");
+        let heard = Arc::new(Heard::default());
+        let protocol = Protocol::assemble(Parts {
+            node: name.into(),
+            log: Arc::clone(log) as _,
+            members: Some(Arc::new(log.inner.clone())),
+            cache: cache.clone(),
+            schemas: schemas().into(),
+            announce: Arc::clone(&heard) as _,
+            observe: Arc::clone(&heard) as _,
+            clock: Arc::new(SystemClock::new()),
+            spawn: Arc::new(CurrentRuntime),
+            entropy: Arc::new(SystemEntropy),
+            settings: ClusterSettings::new().poll(Duration::from_millis(2)),
+        })
+        .expect("a node");
+        Self {
+            cache,
+            protocol,
+            heard,
+        }
+    }
+
+    /// Starts a node and waits until it follows the log.
+    pub(crate) async fn start(log: &Arc<Rigged>, name: &str) -> Self {
+        let node = Self::begin(log, name);
+        node.until_open().await;
+        node
+    }
+
+    pub(crate) async fn until_open(&self) {
+        soon(async {
+            while !self.protocol.gate().is_open() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    pub(crate) async fn until_applied(&self, mark: Mark) {
+        soon(self.protocol.until_applied(mark)).await;
+    }
+
+    /// Loads a key as the cache of a node does. Returns whether it is kept.
+    pub(crate) async fn load(&self, key: &CacheKey, tag: &str) -> bool {
+        let permit = self.protocol.begin_load(key);
+        let (gate, tag) = (Arc::clone(self.protocol.gate()), tag.to_owned());
+        let load = || async move {
+            let loaded = Loaded::new("value".to_owned()).tag(tag);
+            Ok::<_, std::io::Error>(if gate.fills(&permit) {
+                loaded
+            } else {
+                loaded.uncached()
+            })
+        };
+        let value = self.cache.get(key, GetOptions::default(), load).await;
+        assert!(value.expect("a value").is_some());
+        self.holds(key)
+    }
+
+    pub(crate) fn holds(&self, key: &CacheKey) -> bool {
+        let held = self.cache.cached::<String>(key);
+        held.expect("text").is_some()
+    }
+}
+
+/// What a node's handlers have heard, and how often it purged.
+#[derive(Debug, Default)]
+pub(crate) struct Heard(watch::Sender<(usize, Vec<Gap>)>);
+
+impl Heard {
+    pub(crate) async fn gaps(&self, count: usize) -> Vec<Gap> {
+        let mut heard = self.0.subscribe();
+        let heard = soon(heard.wait_for(|(_, gaps)| gaps.len() >= count)).await;
+        heard.expect("the node is there").1.clone()
+    }
+
+    pub(crate) fn purges(&self) -> usize {
+        self.0.borrow().0
+    }
+}
+
+impl Observe for Heard {
+    fn trace(&self, trace: &Trace<'_>) {
+        match trace {
+            Trace::Evicted { .. } => {}
+            Trace::Purged => self.0.send_modify(|(purges, _)| *purges += 1),
+        }
+    }
+}
+
+impl Announce for Heard {
+    fn announce(&self, _: Change) -> Handling {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn gap(&self, gap: &Gap) {
+        self.0.send_modify(|(_, gaps)| gaps.push(gap.clone()));
+    }
+
+    fn listens(&self, _: &str) -> bool {
+        true
+    }
+}

@@ -1,0 +1,72 @@
+//! A log that is out of reach, or does not record.
+
+use std::sync::atomic::Ordering;
+
+use tidings_cluster::kit::{Form, MemoryLog, ModelStore};
+use tidings_core::{
+    CacheKey,
+    log::{Gap, GapReason},
+};
+
+use crate::rigged::{Node, Rigged, soon, write};
+
+fn key() -> CacheKey {
+    CacheKey::new("consumers", &["alice"])
+}
+
+#[tokio::test]
+async fn a_node_that_starts_without_its_log_answers_and_keeps_nothing_until_it_has_one() {
+    let log = Rigged::on(MemoryLog::new(ModelStore::new(Form::Counted, 1)));
+    log.down.store(true, Ordering::SeqCst);
+    let node = Node::begin(&log, "a");
+    tokio::task::yield_now().await;
+    assert!(!node.load(&key(), "t").await);
+
+    log.down.store(false, Ordering::SeqCst);
+    node.until_open().await;
+    assert!(node.load(&key(), "t").await);
+}
+
+#[tokio::test]
+async fn a_log_that_comes_back_goes_on_from_the_cursor() {
+    let store = ModelStore::new(Form::Snapshot, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    let node = Node::start(&log, "a").await;
+    assert!(node.load(&key(), "t").await);
+
+    log.down.store(true, Ordering::SeqCst);
+    let mark = write(&store, 1, "alice");
+    soon(async {
+        while node.protocol.stats().failed_reads == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(
+        node.holds(&key()),
+        "it knows nothing of the change, and has no bound"
+    );
+    let purges = node.heard.purges();
+    log.down.store(false, Ordering::SeqCst);
+    node.until_applied(mark).await;
+    assert!(!node.holds(&key()));
+    assert_eq!(node.heard.purges(), purges, "nothing was lost");
+}
+
+#[tokio::test]
+async fn capture_that_is_missing_is_a_gap_and_nothing_is_kept_until_it_is_back() {
+    let log = Rigged::on(MemoryLog::new(ModelStore::new(Form::Snapshot, 1)));
+    let node = Node::start(&log, "a").await;
+    assert!(node.load(&key(), "t").await);
+
+    log.uncaptured.store(true, Ordering::SeqCst);
+    let gap = Gap::of_all(GapReason::Capture);
+    assert_eq!(node.heard.gaps(1).await, std::slice::from_ref(&gap));
+    assert!(!node.holds(&key()));
+    assert!(!node.load(&key(), "t").await);
+
+    log.uncaptured.store(false, Ordering::SeqCst);
+    assert_eq!(node.heard.gaps(2).await, [gap.clone(), gap]);
+    node.until_open().await;
+    assert!(node.load(&key(), "t").await);
+}
