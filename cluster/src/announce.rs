@@ -56,14 +56,15 @@ pub type Handling = BoxFuture<'static, ()>;
 
 /// Runs handlers.
 pub trait Announce: fmt::Debug + Send + Sync + 'static {
-    /// Hands a change to its handlers. Called in log order, one change after the other; the future resolves when all handlers
-    /// of this node have run, however long that takes.
+    /// Hands a change to its handlers. Called in log order, one change after the other; the future
+    /// resolves when all handlers of this node have run, however long that takes.
     fn announce(&self, change: Change) -> Handling;
 
     /// Tells handlers that changes are missing here, in their order.
     fn gap(&self, gap: &Gap);
 
-    /// Returns whether any handler would hear of a change of an entity. A write waits for its own record only if so.
+    /// Returns whether any handler would hear of a change of an entity. A write waits for its own
+    /// record only if so.
     fn listens(&self, entity: &str) -> bool;
 }
 

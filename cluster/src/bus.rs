@@ -78,7 +78,8 @@ impl Announce for BusAnnouncer {
             Ok(ticket) => {
                 let delivery = ticket.dispatch();
                 async move {
-                    // Without a deadline: a report must not come before the handlers. A worker that dies ends the wait.
+                    // Without a deadline: a report must not come before the handlers. A worker that
+                    // dies ends the wait.
                     match delivery.handled(Duration::MAX).await {
                         Handled::Everywhere | Handled::Refused(_) => {}
                         missed => tracing::warn!(entity, ?missed, "handlers missed a change"),
@@ -87,7 +88,8 @@ impl Announce for BusAnnouncer {
                 .boxed()
             }
             Err(error) => {
-                // The record does not fit this program's struct: handlers must not take it for nothing.
+                // The record does not fit this program's struct: handlers must not take it for
+                // nothing.
                 tracing::error!(entity, %error, "a change could not be announced");
                 self.gap(&Gap::of_entity(GapReason::Malformed, entity));
                 std::future::ready(()).boxed()

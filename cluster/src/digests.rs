@@ -1,7 +1,8 @@
 //! [`Index`]: from the digest that a wake-up names to the key that it is the digest of.
 //!
-//! It is filled when a load begins, so that a wake-up finds whatever is being loaded or has been. It is bounded, the oldest goes
-//! first: a digest that is not found costs latency, since the log names the key too.
+//! It is filled when a load begins, so that a wake-up finds whatever is being loaded or has been.
+//! It is bounded, the oldest goes first: a digest that is not found costs latency, since the log
+//! names the key too.
 
 use std::collections::{BTreeMap, VecDeque};
 

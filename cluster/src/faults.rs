@@ -1,7 +1,8 @@
 //! Rules of the protocol that the simulation can leave out, to show that it would notice.
 //!
-//! In an ordinary build no rule is ever removed: [`removed`] is the constant `false`, so production code asks in plain Rust and
-//! pays nothing. With `--cfg tidings_faults` (`scripts/simulate --rules`) a thread leaves out the rule that it names.
+//! In an ordinary build no rule is ever removed: [`removed`] is the constant `false`, so production
+//! code asks in plain Rust and pays nothing. With `--cfg tidings_faults` (`scripts/simulate
+//! --rules`) a thread leaves out the rule that it names.
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {

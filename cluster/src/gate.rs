@@ -1,12 +1,13 @@
 //! [`Gate`]: whether a load may fill the cache, and whether an entry may be served.
 //!
-//! Let *p* be the moment of the last proof of freshness, and *m* the last moment at which the node saw its own unmarked row. With
-//! a bound, an entry is served until the bound has run out since the later of p and the beginning of its load, and a load that
-//! begins later than m plus the bound does not fill. So a log that stalls turns the cache into one with that ttl, and a node that
+//! Let *p* be the moment of the last proof of freshness, and *m* the last moment at which the node
+//! saw its own unmarked row. With a bound, an entry is served until the bound has run out since the
+//! later of p and the beginning of its load, and a load that begins later than m plus the bound
+//! does not fill. So a log that stalls turns the cache into one with that ttl, and a node that
 //! others may have given up keeps nothing.
 //!
-//! Moments are those *before* a question was sent. The value is read first and the clock second: in the other order a process
-//! that is stopped in between would serve what it must not.
+//! Moments are those *before* a question was sent. The value is read first and the clock second: in
+//! the other order a process that is stopped in between would serve what it must not.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -18,7 +19,8 @@ use crate::{
     turn::turn,
 };
 
-/// The state of one node towards its cache. Shared by the tail, which moves it, and the cache, which asks it.
+/// The state of one node towards its cache. Shared by the tail, which moves it, and the cache,
+/// which asks it.
 pub struct Gate {
     clock: Arc<dyn Clock>,
     bound: Option<Duration>,
@@ -105,19 +107,22 @@ impl Gate {
         }
     }
 
-    /// Returns whether what a load has read may enter the cache; otherwise it only answers those that wait for it.
+    /// Returns whether what a load has read may enter the cache; otherwise it only answers those
+    /// that wait for it.
     #[must_use]
     pub fn fills(&self, permit: &Permit) -> bool {
         permit.fills && self.state.lock().generation == permit.generation
     }
 
-    /// Returns whether an entry may be served whose load began at a moment. Reads the clock: call it after the value was read.
+    /// Returns whether an entry may be served whose load began at a moment. Reads the clock: call
+    /// it after the value was read.
     #[must_use]
     pub fn serves(&self, loaded: Tick) -> bool {
         self.serves_at(loaded, self.clock.now())
     }
 
-    /// Waits for a value and the moment at which its load began, then asks whether it may be served.
+    /// Waits for a value and the moment at which its load began, then asks whether it may be
+    /// served.
     pub async fn read<T>(&self, value: impl Future<Output = (T, Tick)>) -> (T, bool) {
         let early = self.clock.now();
         if removed(Rule::ClockAfterValue) {

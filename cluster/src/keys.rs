@@ -48,8 +48,8 @@ impl Catalog {
         self.parents.contains(entity)
     }
 
-    /// Derives the keys of both images of a row. If a field that a key is made of is not in the record, the reader cannot
-    /// know which key is meant, and the whole entity is.
+    /// Derives the keys of both images of a row. If a field that a key is made of is not in the
+    /// record, the reader cannot know which key is meant, and the whole entity is.
     pub(crate) fn evicts(&self, record: &RowRecord) -> Evicts {
         let Some(schema) = self.schema(&record.entity) else {
             return Evicts::Nothing;

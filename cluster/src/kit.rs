@@ -1,15 +1,19 @@
-//! The test kit: a store that is a model, its log in two forms, and the simulation of several nodes from one seed.
+//! The test kit: a store that is a model, its log in two forms, and the simulation of several nodes
+//! from one seed.
 //!
-//! [`ModelStore`] has rows, transactions that begin and commit apart, and a log that its transactions write: *counted*, as SQLite's,
-//! or with *snapshots*, as PostgreSQL's. [`MemoryLog`] is a node's connection to it. Both are plain values without a thread or a
-//! runtime, and both can be made to fail: [`ModelStore::crash`] loses commits that were acknowledged before they were durable and
-//! hands their marks out again, [`ModelStore::prune`] forgets records that readers may still need.
+//! [`ModelStore`] has rows, transactions that begin and commit apart, and a log that its
+//! transactions write: *counted*, as SQLite's, or with *snapshots*, as PostgreSQL's. [`MemoryLog`]
+//! is a node's connection to it. Both are plain values without a thread or a runtime, and both can
+//! be made to fail: [`ModelStore::crash`] loses commits that were acknowledged before they were
+//! durable and hands their marks out again, [`ModelStore::prune`] forgets records that readers may
+//! still need.
 //!
 //! ```
 //! use tidings_core::{Field, Row, Schema, log::{Log, Read}};
 //! use tidings_cluster::kit::{Durability, Form, MemoryLog, ModelStore, Writing};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let schema: &'static Schema = Box::leak(Box::new(
 //!     Schema::builder("flags").field(Field::of::<i64>("id").primary_key()).build(),
 //! ));
@@ -22,12 +26,16 @@
 //! store.put(late, schema, Row(vec![1_i64.into()]), &Writing::default())?;
 //! store.put(early, schema, Row(vec![2_i64.into()]), &Writing::default())?;
 //! let early = store.commit(early, Durability::Synchronous)?;
-//! let Read::Batch(first) = log.read(&head.cursor, 10, None).await? else { return Err("a gap".into()) };
+//! let Read::Batch(first) = log.read(&head.cursor, 10, None).await? else {
+//!     return Err("a gap".into());
+//! };
 //! assert!(first.cursor.covers(early));
 //!
 //! let late = store.commit(late, Durability::Synchronous)?;
 //! assert!(!first.cursor.covers(late));
-//! let Read::Batch(second) = log.read(&first.cursor, 10, None).await? else { return Err("a gap".into()) };
+//! let Read::Batch(second) = log.read(&first.cursor, 10, None).await? else {
+//!     return Err("a gap".into());
+//! };
 //! assert_eq!((first.records.len(), second.records.len()), (1, 1));
 //! # Ok(()) }
 //! ```

@@ -1,18 +1,22 @@
 //! How changes travel between nodes, and what is proven about it.
 //!
-//! Every node reads one log of changes ([`tidings_core::log`]). Its *tail* evicts what a record names, puts the record in line for
-//! the handlers, and goes on; a *dispatcher* runs the handlers. What cannot be read is a gap: the node purges. A node that joins is
-//! a *member*: others wait for it when they ask whether a change has reached everyone.
+//! Every node reads one log of changes ([`tidings_core::log`]). Its *tail* evicts what a record
+//! names, puts the record in line for the handlers, and goes on; a *dispatcher* runs the handlers.
+//! What cannot be read is a gap: the node purges. A node that joins is a *member*: others wait for
+//! it when they ask whether a change has reached everyone.
 //!
-//! [`Protocol::assemble`] puts the parts of one node together. It starts no thread and does no I/O: the log does, tasks run where
-//! [`Spawn`](tidings_core::spawn::Spawn) puts them, and time and chance are passed in. So the same code runs in a node and under
-//! the simulation of [`kit`], which drives several nodes, their clocks and their links from one seed.
+//! [`Protocol::assemble`] puts the parts of one node together. It starts no thread and does no I/O:
+//! the log does, tasks run where [`Spawn`](tidings_core::spawn::Spawn) puts them, and time and
+//! chance are passed in. So the same code runs in a node and under the simulation of [`kit`], which
+//! drives several nodes, their clocks and their links from one seed.
 //!
 //! # Layers
 //!
-//! The modules below are in the order of the layers, lowest first; imports run upwards in this list only.
+//! The modules below are in the order of the layers, lowest first; imports run upwards in this list
+//! only.
 
-// Rules that a simulation can leave out; constants in an ordinary build. Must not know the code that asks.
+// Rules that a simulation can leave out; constants in an ordinary build. Must not know the code
+// that asks.
 mod faults;
 
 // What can be set, and its limits. Must not know what acts on it.

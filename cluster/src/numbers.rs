@@ -1,11 +1,12 @@
 //! [`Numbers`]: which evictions were made before their records arrived, and under which number.
 //!
-//! An eviction is remembered by (mark, key) when it was made at an acknowledged commit or by an authentic wake-up. When the
-//! record arrives, what was reloaded since then stays. An eviction that was made in doubt is *not* remembered: the commit may lie
-//! ahead, and what was loaded in between would stay too.
+//! An eviction is remembered by (mark, key) when it was made at an acknowledged commit or by an
+//! authentic wake-up. When the record arrives, what was reloaded since then stays. An eviction that
+//! was made in doubt is *not* remembered: the commit may lie ahead, and what was loaded in between
+//! would stay too.
 //!
-//! The table is of one epoch, since a later one may hand its marks out again, and is bounded: an eviction that was forgotten
-//! costs one more load, never a stale read.
+//! The table is of one epoch, since a later one may hand its marks out again, and is bounded: an
+//! eviction that was forgotten costs one more load, never a stale read.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -72,7 +73,8 @@ impl Numbers {
         }
     }
 
-    /// Forgets the commits that a cursor covers: whatever comes for them is known to be late by that.
+    /// Forgets the commits that a cursor covers: whatever comes for them is known to be late by
+    /// that.
     pub(crate) fn passed(&mut self, cursor: &Cursor) {
         let Some(epoch) = self.epoch else {
             return;

@@ -1,7 +1,8 @@
 //! [`Queue`]: between the tail, which evicts and goes on, and the dispatcher, which runs handlers.
 //!
-//! It holds a bounded number of changes. Beyond that it keeps only the cursor before the first batch that did not fit, and the
-//! dispatcher reads from the log again: nothing is lost unless the log has lost it.
+//! It holds a bounded number of changes. Beyond that it keeps only the cursor before the first
+//! batch that did not fit, and the dispatcher reads from the log again: nothing is lost unless the
+//! log has lost it.
 
 use std::collections::VecDeque;
 
@@ -89,7 +90,8 @@ struct State {
     after: Option<After>,
     /// What the dispatcher has read by itself: the tail's records of these commits were dispatched.
     dispatched: Option<Cursor>,
-    /// The cursor after the last batch that the tail pushed, and how many batches with records it has pushed.
+    /// The cursor after the last batch that the tail pushed, and how many batches with records it
+    /// has pushed.
     tail: Option<Cursor>,
     pushed: Pushed,
 }
@@ -190,7 +192,8 @@ impl Queue {
         self.state.lock().pushed
     }
 
-    /// Gives up what was to be read again, because the log does not hold it any more. None if the tail has taken a new cursor.
+    /// Gives up what was to be read again, because the log does not hold it any more. None if the
+    /// tail has taken a new cursor.
     pub(crate) fn skip(&self) -> Option<Skipped> {
         let mut state = self.state.lock();
         state.behind.take()?;
@@ -199,10 +202,11 @@ impl Queue {
         Some(Skipped { cursor, after })
     }
 
-    /// Says that the dispatcher has read all that there was, by a question that it asked after `before`.
+    /// Says that the dispatcher has read all that there was, by a question that it asked after
+    /// `before`.
     ///
-    /// If the tail has pushed nothing since then, its cursor is no further: the queue is used again, without what was
-    /// dispatched. Otherwise the dispatcher reads on.
+    /// If the tail has pushed nothing since then, its cursor is no further: the queue is used
+    /// again, without what was dispatched. Otherwise the dispatcher reads on.
     pub(crate) fn caught_up(&self, cursor: &Cursor, before: Pushed) -> CaughtUp {
         let mut state = self.state.lock();
         if state.behind.is_none() {

@@ -1,4 +1,5 @@
-//! [`ClusterSettings`]: what can be set on a node's share of the cluster. Values are checked when the node is assembled.
+//! [`ClusterSettings`]: what can be set on a node's share of the cluster. Values are checked when
+//! the node is assembled.
 
 use std::time::Duration;
 
@@ -59,21 +60,22 @@ impl ClusterSettings {
         self
     }
 
-    /// Sets how many changes wait in memory for their handlers; 10,000 by default. A dispatcher that is further behind reads
-    /// them from the log again.
+    /// Sets how many changes wait in memory for their handlers; 10,000 by default. A dispatcher
+    /// that is further behind reads them from the log again.
     pub fn queue(mut self, changes: usize) -> Self {
         self.queue = changes;
         self
     }
 
-    /// Sets how many evictions are remembered until their records arrive; 65,536 by default. One that was forgotten costs one
-    /// more load.
+    /// Sets how many evictions are remembered until their records arrive; 65,536 by default. One
+    /// that was forgotten costs one more load.
     pub fn remembered(mut self, evictions: usize) -> Self {
         self.remembered = evictions;
         self
     }
 
-    /// Sets how long the node serves what it has not proven to be fresh; without a bound by default.
+    /// Sets how long the node serves what it has not proven to be fresh; without a bound by
+    /// default.
     pub fn max_staleness(mut self, bound: Option<Duration>) -> Self {
         self.bound = bound;
         self
@@ -129,7 +131,8 @@ impl ClusterSettings {
         Ok(())
     }
 
-    /// How long the tail sleeps between two reads: at most a third of the bound, so that a proof that fails can be repeated.
+    /// How long the tail sleeps between two reads: at most a third of the bound, so that a proof
+    /// that fails can be repeated.
     pub(crate) fn pause(&self) -> Duration {
         self.bound
             .map_or(self.poll, |bound| self.poll.min(bound / 3))

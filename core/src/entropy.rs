@@ -1,6 +1,7 @@
 //! Where chance comes from: a seam, so that a simulation repeats itself from a seed.
 //!
-//! Record ids, node ids and jitter take an [`Entropy`]. [`SystemEntropy`] asks the operating system and fits secrets;
+//! Record ids, node ids and jitter take an [`Entropy`]. [`SystemEntropy`] asks the operating system
+//! and fits secrets;
 //! [`SeededEntropy`] gives the same bytes for the same seed, and is for tests alone.
 
 use std::{
@@ -36,7 +37,8 @@ pub trait Entropy: fmt::Debug + Send + Sync + 'static {
 
     /// Returns a random number below a bound; zero if the bound is zero.
     ///
-    /// It is uniform up to one part in 2^64 divided by the bound: good for jitter and choices, not for secrets.
+    /// It is uniform up to one part in 2^64 divided by the bound: good for jitter and choices, not
+    /// for secrets.
     fn below(&self, bound: u64) -> u64 {
         let product = u128::from(self.number()) * u128::from(bound);
         (product >> 64) as u64
@@ -66,7 +68,8 @@ impl Entropy for SystemEntropy {
 
 /// Numbers that follow from a seed (SplitMix64). They can be guessed: for tests alone.
 ///
-/// Threads that share one draw from one sequence; which of them gets which number is up to their order.
+/// Threads that share one draw from one sequence; which of them gets which number is up to their
+/// order.
 #[derive(Debug)]
 pub struct SeededEntropy {
     state: AtomicU64,

@@ -1,36 +1,44 @@
 //! The log: the ordered record of changes that all nodes read, as a seam that each engine fills.
 //!
-//! A node keeps a [`Cursor`] of what it has got to, and asks the [`Log`] for what lies beyond. It gets [`Record`]s and the cursor
-//! after them, or a [`Gap`] in place of what cannot be given any more. A gap is a value: it cannot be skipped by accident.
+//! A node keeps a [`Cursor`] of what it has got to, and asks the [`Log`] for what lies beyond. It
+//! gets [`Record`]s and the cursor after them, or a [`Gap`] in place of what cannot be given any
+//! more. A gap is a value: it cannot be skipped by accident.
 //!
 //! | word | type | meaning |
 //! |---|---|---|
 //! | epoch | [`Epoch`] | identity of a log; a cursor of another epoch means nothing |
-//! | cursor | [`Cursor`] | what a reader has got to; opaque to all but its engine, ordered only in part |
-//! | mark | [`Mark`] | names one commit; [`Cursor::covers`] is the only comparison between the two |
+//! | cursor | [`Cursor`] | what a reader has got to; opaque, ordered only in part |
+//! | mark | [`Mark`] | names one commit; compared by [`Cursor::covers`] alone |
 //! | place | [`Place`] | the cursor after one record |
 //! | record | [`Record`] | one row's change, or one thing that every node is to evict or hear |
 //! | gap | [`Gap`] | stands in place of records that were not received |
 //!
 //! # Two forms
 //!
-//! A *counted* log (SQLite, JetStream, Redis) uses one number for cursor, mark and place. PostgreSQL's cursor is a [`Snapshot`],
-//! its mark the transaction's id, and two cursors may each cover a mark that the other does not. Readers treat both alike.
+//! A *counted* log (SQLite, JetStream, Redis) uses one number for cursor, mark and place.
+//! PostgreSQL's cursor is a [`Snapshot`], its mark the transaction's id, and two cursors may each
+//! cover a mark that the other does not. Readers treat both alike.
 //!
 //! # What a read proves
 //!
-//! A [`Batch`] shows what the log held at some moment between the question and its answer. So once everything that it and earlier
-//! ones returned is applied, the reader is fresh as of the moment *before the question was sent*, which only the reader knows:
-//! it reads its clock, then asks. [`Batch::proves`] says whether a batch is such a proof at all.
+//! A [`Batch`] shows what the log held at some moment between the question and its answer. So once
+//! everything that it and earlier ones returned is applied, the reader is fresh as of the moment
+//! *before the question was sent*, which only the reader knows: it reads its clock, then asks.
+//! [`Batch::proves`] says whether a batch is such a proof at all.
 //!
 //! # What an engine promises
 //!
-//! - A record is returned by every read whose cursor does not cover its mark, until it is pruned; then the read is a gap.
-//! - A read beyond a cursor of another epoch, or of a place that the log has lost or never had, is a gap and never empty.
+//! - A record is returned by every read whose cursor does not cover its mark, until it is pruned;
+//!   then the read is a gap.
+//! - A read beyond a cursor of another epoch, or of a place that the log has lost or never had, is
+//!   a gap and never empty.
 //! - Records of one row come in commit order. Records of one transaction may be cut by pages.
-//! - [`Log::head`] returns a cursor that covers every mark whose commit was acknowledged before the call.
-//! - Waiting, retrying and polling are the reader's: a call that cannot be answered within the engine's time limit fails.
-//! - No future of these traits needs a runtime of a certain kind beyond what the engine says for itself. All may be dropped.
+//! - [`Log::head`] returns a cursor that covers every mark whose commit was acknowledged before the
+//!   call.
+//! - Waiting, retrying and polling are the reader's: a call that cannot be answered within the
+//!   engine's time limit fails.
+//! - No future of these traits needs a runtime of a certain kind beyond what the engine says for
+//!   itself. All may be dropped.
 
 // The identity of a log, and what a gap says. Must not know a position.
 mod epoch;
@@ -84,8 +92,8 @@ pub type EngineError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A log that nodes read.
 ///
-/// One value serves one node. It is shared by the node's tasks, and each call is independent of the others: the log keeps no
-/// place of its own for its reader.
+/// One value serves one node. It is shared by the node's tasks, and each call is independent of the
+/// others: the log keeps no place of its own for its reader.
 pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// Takes the cursor at the head: what is committed from now on lies beyond it.
     ///
@@ -96,8 +104,9 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
 
     /// Reads records beyond a cursor, at most `limit` of them, in the log's order.
     ///
-    /// The epoch, the limit of pruning, whether capture is in place, and the row of `member` are read in the same statement, so
-    /// that none of them can change unnoticed between the records and the proof.
+    /// The epoch, the limit of pruning, whether capture is in place, and the row of `member` are
+    /// read in the same statement, so that none of them can change unnoticed between the records
+    /// and the proof.
     ///
     /// # Errors
     ///
@@ -109,8 +118,8 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         member: Option<&'a MemberId>,
     ) -> LogFuture<'a, Result<Read, LogError>>;
 
-    /// Reads every record of one row in one commit, in the log's order, whatever pages they lie in. `Ok` with none: the log no
-    /// longer holds them.
+    /// Reads every record of one row in one commit, in the log's order, whatever pages they lie in.
+    /// `Ok` with none: the log no longer holds them.
     ///
     /// # Errors
     ///
@@ -122,9 +131,9 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         key: &'a Value,
     ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>>;
 
-    /// Finds the cache keys of every row that goes with updated rows of an entity, to any depth, where the schemas say
-    /// `evict_on_update`. A record of an updated row is applied once these are evicted too. None where the log has no rows beside
-    /// it, as by default.
+    /// Finds the cache keys of every row that goes with updated rows of an entity, to any depth,
+    /// where the schemas say `evict_on_update`. A record of an updated row is applied once these
+    /// are evicted too. None where the log has no rows beside it, as by default.
     ///
     /// # Errors
     ///
@@ -138,15 +147,17 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    /// Appends what is not a row's change: an eviction for every node. Returns its mark once it is committed.
+    /// Appends what is not a row's change: an eviction for every node. Returns its mark once it is
+    /// committed.
     ///
     /// # Errors
     ///
-    /// See [`LogError`]. After [`LogError::InDoubt`] it may be in the log nevertheless; its id lets readers see that.
+    /// See [`LogError`]. After [`LogError::InDoubt`] it may be in the log nevertheless; its id lets
+    /// readers see that.
     fn append(&self, eviction: Eviction) -> LogFuture<'_, Result<Mark, LogError>>;
 
-    /// Closes every pooled connection that was opened before the call, so that what is read from now on is read in the epoch of
-    /// a cursor that was taken before.
+    /// Closes every pooled connection that was opened before the call, so that what is read from
+    /// now on is read in the epoch of a cursor that was taken before.
     ///
     /// # Errors
     ///
@@ -160,10 +171,12 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// See [`LogError`].
     fn listen(&self) -> LogFuture<'_, Result<Box<dyn WakeUps>, LogError>>;
 
-    /// Hands a wake-up to the other nodes, after the commit that it speaks of. Never waits; it may be lost.
+    /// Hands a wake-up to the other nodes, after the commit that it speaks of. Never waits; it may
+    /// be lost.
     fn wake(&self, wake: Wake);
 
-    /// Returns the digest by which wake-ups name a cache key, or none if this log's wake-ups name no keys (or not yet).
+    /// Returns the digest by which wake-ups name a cache key, or none if this log's wake-ups name
+    /// no keys (or not yet).
     fn digest(&self, key: &CacheKey) -> Option<Digest>;
 }
 

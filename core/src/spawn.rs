@@ -1,10 +1,12 @@
-//! Where tasks run: a seam, so that a simulation can poll every task itself, on one thread, in an order of its own.
+//! Where tasks run: a seam, so that a simulation can poll every task itself, on one thread, in an
+//! order of its own.
 //!
-//! Whatever starts a background task takes a [`Spawn`]: [`TokioSpawn`] keeps one runtime, [`CurrentRuntime`] uses the one that
-//! its caller is in. A task is a boxed future that returns nothing; what it has to say it says through what it captured.
+//! Whatever starts a background task takes a [`Spawn`]: [`TokioSpawn`] keeps one runtime,
+//! [`CurrentRuntime`] uses the one that its caller is in. A task is a boxed future that returns
+//! nothing; what it has to say it says through what it captured.
 //!
-//! An executor that has ended drops a task instead of running it. A task whose end is awaited must therefore say so in its
-//! `Drop` as well.
+//! An executor that has ended drops a task instead of running it. A task whose end is awaited must
+//! therefore say so in its `Drop` as well.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
@@ -31,7 +33,8 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub trait Spawn: fmt::Debug + Send + Sync + 'static {
-    /// Starts a task. It is polled by the executor, never before this returns to a caller on the executor's only thread.
+    /// Starts a task. It is polled by the executor, never before this returns to a caller on the
+    /// executor's only thread.
     ///
     /// An executor that has ended drops the task at once.
     fn spawn(&self, task: Task) -> AbortHandle;
@@ -68,7 +71,8 @@ impl AbortHandle {
         Self(Ends::Ended)
     }
 
-    /// Ends the task: it is dropped at its next turn, without being polled again. Does nothing if it has ended.
+    /// Ends the task: it is dropped at its next turn, without being polled again. Does nothing if
+    /// it has ended.
     pub fn abort(&self) {
         match &self.0 {
             Ends::Tokio(handle) => handle.abort(),
@@ -111,7 +115,8 @@ impl Spawn for TokioSpawn {
     }
 }
 
-/// Each task runs on the tokio runtime that is current where it is started; outside of one it is dropped at once.
+/// Each task runs on the tokio runtime that is current where it is started; outside of one it is
+/// dropped at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CurrentRuntime;
 

@@ -20,7 +20,8 @@ const WAITING: usize = 64;
 
 /// A node's connection to a [`ModelStore`]: its log and its members' table.
 ///
-/// Wake-ups reach the other connections that were made by [`beside`](Self::beside) or cloned from the same.
+/// Wake-ups reach the other connections that were made by [`beside`](Self::beside) or cloned from
+/// the same.
 #[derive(Clone, Debug)]
 pub struct MemoryLog {
     store: ModelStore,

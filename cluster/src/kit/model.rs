@@ -1,4 +1,5 @@
-//! [`ModelStore`]: rows, transactions and a log, in memory, with the ways in which an engine loses them.
+//! [`ModelStore`]: rows, transactions and a log, in memory, with the ways in which an engine loses
+//! them.
 
 mod read;
 
@@ -87,7 +88,8 @@ pub(super) struct State {
     next_entry: u64,
     open: BTreeMap<TransactionId, Open>,
     log: Vec<Entry>,
-    /// A cursor below it is no good: a transaction's number with snapshots, a record's in a counted log.
+    /// A cursor below it is no good: a transaction's number with snapshots, a record's in a counted
+    /// log.
     pruned_below: u64,
     /// The commits that a crash would lose, in their order.
     unsafe_commits: Vec<Undo>,
@@ -140,7 +142,8 @@ impl ModelStore {
         }
     }
 
-    /// Begins a transaction. With snapshots it holds its number from here on, as one that has written does.
+    /// Begins a transaction. With snapshots it holds its number from here on, as one that has
+    /// written does.
     #[must_use]
     pub fn begin(&self) -> TransactionId {
         let mut state = self.state.lock();
@@ -184,7 +187,8 @@ impl ModelStore {
         self.write(id, schema, row, writing, Operation::Update)
     }
 
-    /// Deletes the row with the primary key of `row`. Returns its keys; none if there is no such row.
+    /// Deletes the row with the primary key of `row`. Returns its keys; none if there is no such
+    /// row.
     ///
     /// # Errors
     ///
@@ -324,7 +328,8 @@ impl ModelStore {
         rows.map(|(_, row)| row.clone()).collect()
     }
 
-    /// Loses every commit that was not safe, and every open transaction; hands the lost numbers out again, in a new epoch.
+    /// Loses every commit that was not safe, and every open transaction; hands the lost numbers out
+    /// again, in a new epoch.
     pub fn crash(&self) {
         let mut state = self.state.lock();
         state.open.clear();

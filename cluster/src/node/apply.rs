@@ -1,7 +1,8 @@
 //! Evictions: of records, of wake-ups, of own writes; and which of them are made once.
 //!
-//! A change reaches a node by up to three paths: its own commit, a wake-up, the record. The first takes a number and notes it; the
-//! others evict under that number, which leaves what was reloaded since. So a change costs one load, whatever paths it takes.
+//! A change reaches a node by up to three paths: its own commit, a wake-up, the record. The first
+//! takes a number and notes it; the others evict under that number, which leaves what was reloaded
+//! since. So a change costs one load, whatever paths it takes.
 
 use tidings_cache::Invalidation;
 use tidings_core::{
@@ -35,8 +36,8 @@ enum Source {
 impl Shared {
     /// Evicts what a batch names. Returns each record with the number of its eviction: its cause.
     ///
-    /// `early` is a number from before the batch was read, which is wrong to use: a load that began after it may have read what
-    /// the batch overwrites.
+    /// `early` is a number from before the batch was read, which is wrong to use: a load that began
+    /// after it may have read what the batch overwrites.
     pub(crate) fn apply(&self, records: Vec<Record>, early: Number) -> Vec<(Record, Number)> {
         let apply = |record: Record| {
             count(&self.counters.records);
@@ -60,11 +61,12 @@ impl Shared {
         records.into_iter().map(apply).collect()
     }
 
-    /// Evicts the keys of a commit that were not evicted for it before. What was is evicted again under its number, which leaves
-    /// whatever was reloaded since. Returns the lowest number.
+    /// Evicts the keys of a commit that were not evicted for it before. What was is evicted again
+    /// under its number, which leaves whatever was reloaded since. Returns the lowest number.
     fn evict_once(&self, mark: Mark, keys: &[CacheKey], from: Source) -> Number {
-        // From the question to the note, so that two paths do not both find a key new. The eviction itself follows without the
-        // lock, since it drops values: until it is made, others that find the note evict under the same number themselves.
+        // From the question to the note, so that two paths do not both find a key new. The eviction
+        // itself follows without the lock, since it drops values: until it is made, others that
+        // find the note evict under the same number themselves.
         let mut numbers = self.numbers.lock();
         if self.is_passed(mark, from) {
             return self.cache.number();
@@ -98,7 +100,8 @@ impl Shared {
         lowest
     }
 
-    /// Whether the tail has made every eviction of a commit already. Records are its own, and come before it passes.
+    /// Whether the tail has made every eviction of a commit already. Records are its own, and come
+    /// before it passes.
     fn is_passed(&self, mark: Mark, from: Source) -> bool {
         match from {
             Source::Record { .. } | Source::Child => false,
@@ -132,8 +135,8 @@ impl Shared {
         number
     }
 
-    /// Evicts what another node, or a caller on this one, has asked all nodes to evict. The node that asked has done so already,
-    /// and does it under the number that it took then.
+    /// Evicts what another node, or a caller on this one, has asked all nodes to evict. The node
+    /// that asked has done so already, and does it under the number that it took then.
     pub(super) fn evict_as_told(&self, eviction: &Eviction) -> Number {
         let before = self.own.lock().number(eviction.id);
         let cache = eviction.cache.clone();
@@ -164,7 +167,8 @@ impl Shared {
         }
     }
 
-    /// Evicts what an own write may have touched whose answer was lost. It is not remembered: the commit may lie ahead.
+    /// Evicts what an own write may have touched whose answer was lost. It is not remembered: the
+    /// commit may lie ahead.
     pub(crate) fn evict_doubtful(&self, mark: Option<Mark>, keys: &[CacheKey]) {
         if let Some(mark) = mark
             && removed(Rule::DoubtIsForgotten)

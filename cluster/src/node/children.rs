@@ -1,7 +1,9 @@
-//! Children of updated rows: where a schema says `evict_on_update`, what is cached of them goes with their parent.
+//! Children of updated rows: where a schema says `evict_on_update`, what is cached of them goes
+//! with their parent.
 //!
-//! A record names its own row alone. The log finds the children, to any depth and in batches, and a batch of records is applied
-//! once these are evicted too. The rows that the records name are evicted before anything is asked.
+//! A record names its own row alone. The log finds the children, to any depth and in batches, and a
+//! batch of records is applied once these are evicted too. The rows that the records name are
+//! evicted before anything is asked.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,8 +1,10 @@
-//! Receipts: whether every member has applied a commit, or must have stopped serving what was before it.
+//! Receipts: whether every member has applied a commit, or must have stopped serving what was
+//! before it.
 //!
-//! A member that is silent for longer than its bound is marked, whether or not a caller still waits; after twice the bound its row
-//! is deleted, and it is not counted any more. Twice, because a load that begins within the bound of the member's last sight of
-//! its own row may be served for another bound. A member without a bound is named until it comes back, leaves, or is removed.
+//! A member that is silent for longer than its bound is marked, whether or not a caller still
+//! waits; after twice the bound its row is deleted, and it is not counted any more. Twice, because
+//! a load that begins within the bound of the member's last sight of its own row may be served for
+//! another bound. A member without a bound is named until it comes back, leaves, or is removed.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -84,7 +86,8 @@ enum Answer {
 }
 
 impl Shared {
-    /// Waits until every member has applied a commit or has run out of its bound. To be called once the commit was acknowledged.
+    /// Waits until every member has applied a commit or has run out of its bound. To be called once
+    /// the commit was acknowledged.
     pub(crate) async fn confirm(
         self: &Arc<Self>,
         mark: Mark,
@@ -163,7 +166,8 @@ impl Shared {
             .is_some_and(|seen| seen.epoch() != mark.epoch())
     }
 
-    /// Goes on waiting for members after a receipt's caller has gone, and gives up those whose bound runs out.
+    /// Goes on waiting for members after a receipt's caller has gone, and gives up those whose
+    /// bound runs out.
     fn watch(self: &Arc<Self>, mut open: Vec<MemberId>, mark: Mark, since: Tick) {
         let shared = Arc::clone(self);
         let watch = async move {
@@ -193,7 +197,8 @@ impl Shared {
         drop(self.spawn.spawn(Box::pin(watch)));
     }
 
-    /// Marks a member that was silent for longer than its bound, and deletes its row once it cannot serve anything old any more.
+    /// Marks a member that was silent for longer than its bound, and deletes its row once it cannot
+    /// serve anything old any more.
     fn give_up(self: &Arc<Self>, id: MemberId) {
         let shared = Arc::clone(self);
         let expire = async move {

@@ -1,7 +1,8 @@
-//! The dispatcher: the task that runs handlers, in log order, and says how far this node has applied the log.
+//! The dispatcher: the task that runs handlers, in log order, and says how far this node has
+//! applied the log.
 //!
-//! It waits for each change's handlers before the next one. So a late handler holds up this node's report and its proof, and never
-//! its evictions, which the tail makes.
+//! It waits for each change's handlers before the next one. So a late handler holds up this node's
+//! report and its proof, and never its evictions, which the tail makes.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -142,7 +143,8 @@ impl Dispatcher {
         let (here, numbers): (Vec<_>, Vec<_>) = members.unzip();
         let number = numbers.into_iter().fold(number, u64::min);
 
-        // Part of it may lie on another page. Once the log has lost it there is a gap in place of the event.
+        // Part of it may lie on another page. Once the log has lost it there is a gap in place of
+        // the event.
         let change = match pages {
             Pages::Cut if !removed(Rule::GroupIsWhole) => {
                 let Some(group) = self.fetch(mark, row).await else {
@@ -161,7 +163,8 @@ impl Dispatcher {
         }
     }
 
-    /// Reads a group whole. Asks until it is answered: without it there is no event, and its loss would be a gap.
+    /// Reads a group whole. Asks until it is answered: without it there is no event, and its loss
+    /// would be a gap.
     async fn fetch(&self, mark: Mark, row: &RowRecord) -> Option<Vec<RowRecord>> {
         let shared = &self.shared;
         loop {
@@ -235,7 +238,8 @@ impl Dispatcher {
                         CaughtUp::Restarted => return,
                         CaughtUp::Here(after) => {
                             if let Some(after) = after {
-                                // Its moment is the tail's, and all of the tail's records are dispatched.
+                                // Its moment is the tail's, and all of the tail's records are
+                                // dispatched.
                                 self.follow(cursor, &after).await;
                             }
                             return;
@@ -246,8 +250,8 @@ impl Dispatcher {
         }
     }
 
-    /// Goes on from where the tail is: the log does not hold any more what the handlers were to hear. What they would have
-    /// evicted is unknown, so everything is.
+    /// Goes on from where the tail is: the log does not hold any more what the handlers were to
+    /// hear. What they would have evicted is unknown, so everything is.
     async fn skip(&mut self, gap: Gap) {
         let shared = Arc::clone(&self.shared);
         let Some(skipped) = shared.queue.skip() else {
@@ -263,7 +267,8 @@ impl Dispatcher {
         }
     }
 
-    /// Waits until the tail has made a commit's evictions; false if it has taken another cursor in place of that.
+    /// Waits until the tail has made a commit's evictions; false if it has taken another cursor in
+    /// place of that.
     async fn evicted_or_restarted(&self, mark: Mark) -> bool {
         let shared = &self.shared;
         let mut seen = shared.seen.subscribe();
@@ -277,7 +282,8 @@ impl Dispatcher {
 }
 
 impl Shared {
-    /// Reports what this node has applied, if that was asked for. A report that fails is made again after the next batch.
+    /// Reports what this node has applied, if that was asked for. A report that fails is made again
+    /// after the next batch.
     pub(crate) async fn report(&self, applied: &Cursor, demand: tidings_core::log::Demand) {
         let member = self.member.lock().clone();
         let (Some(members), Some(member)) = (&self.members, member) else {
@@ -292,7 +298,8 @@ impl Shared {
         }
     }
 
-    /// Renews the moment at which this node counted as a member over the pool, while the log proves nothing.
+    /// Renews the moment at which this node counted as a member over the pool, while the log proves
+    /// nothing.
     pub(crate) async fn keep_counting(self: Arc<Self>) {
         let (Some(bound), Some(members)) = (self.settings.bound, self.members.clone()) else {
             return;

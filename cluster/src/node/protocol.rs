@@ -57,7 +57,8 @@ pub struct Parts {
     pub settings: ClusterSettings,
 }
 
-/// A node's share of the cluster. Clones are handles of the same; its tasks end with the last of them.
+/// A node's share of the cluster. Clones are handles of the same; its tasks end with the last of
+/// them.
 #[derive(Clone)]
 pub struct Protocol {
     shared: Arc<Shared>,
@@ -74,8 +75,9 @@ impl Drop for Tasks {
 }
 
 impl Protocol {
-    /// Puts a node together and starts its tasks: the tail, the dispatcher, and the listener for wake-ups. Waits for nothing: the
-    /// log may be out of reach, and the node then answers loads and keeps nothing until it is not.
+    /// Puts a node together and starts its tasks: the tail, the dispatcher, and the listener for
+    /// wake-ups. Waits for nothing: the log may be out of reach, and the node then answers loads
+    /// and keeps nothing until it is not.
     ///
     /// # Errors
     ///
@@ -131,7 +133,8 @@ impl Protocol {
         &self.shared.gate
     }
 
-    /// Notes that a load of a key begins, before it reads anything: whether it may fill, and how wake-ups name the key.
+    /// Notes that a load of a key begins, before it reads anything: whether it may fill, and how
+    /// wake-ups name the key.
     pub fn begin_load(&self, key: &CacheKey) -> Permit {
         if let Some(digest) = self.shared.log.digest(key) {
             self.shared.digests.lock().enter(digest, key);
@@ -139,9 +142,9 @@ impl Protocol {
         self.shared.gate.begin_load()
     }
 
-    /// Evicts what an own write has changed, once its commit was acknowledged; wakes the other nodes and the own tail. The future
-    /// resolves when the node's handlers of the given entities have run, or after the handlers' deadline; it is ready if there
-    /// are none.
+    /// Evicts what an own write has changed, once its commit was acknowledged; wakes the other
+    /// nodes and the own tail. The future resolves when the node's handlers of the given entities
+    /// have run, or after the handlers' deadline; it is ready if there are none.
     pub fn committed(
         &self,
         mark: Mark,
@@ -177,7 +180,8 @@ impl Protocol {
         self.shared.look.notify_one();
     }
 
-    /// Makes every node evict something: this one before the future is first polled, the others by a record. Returns its mark.
+    /// Makes every node evict something: this one before the future is first polled, the others by
+    /// a record. Returns its mark.
     ///
     /// # Errors
     ///
@@ -204,15 +208,15 @@ impl Protocol {
         }
     }
 
-    /// Waits until this node has applied a commit: evicted, and its handlers have run. Never resolves if the commit's epoch ends
-    /// before that: give it a deadline.
+    /// Waits until this node has applied a commit: evicted, and its handlers have run. Never
+    /// resolves if the commit's epoch ends before that: give it a deadline.
     pub async fn until_applied(&self, mark: Mark) {
         self.shared.look.notify_one();
         self.shared.until_applied(mark).await;
     }
 
-    /// Waits until every member has applied a commit, or must have stopped serving what was before it. To be called once the
-    /// commit was acknowledged.
+    /// Waits until every member has applied a commit, or must have stopped serving what was before
+    /// it. To be called once the commit was acknowledged.
     ///
     /// # Errors
     ///
@@ -227,7 +231,8 @@ impl Protocol {
     ///
     /// # Errors
     ///
-    /// See [`LogError`]. Without its row deleted the node is waited for until its bound has run out.
+    /// See [`LogError`]. Without its row deleted the node is waited for until its bound has run
+    /// out.
     pub async fn leave(&self) -> Result<(), LogError> {
         self.shared.gate.supersede();
         self._tasks.0.lock().iter().for_each(AbortHandle::abort);

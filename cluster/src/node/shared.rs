@@ -61,8 +61,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
 }
 
-/// Evictions that this node has asked all nodes for, and the number under which it made each itself. Bounded: one that was
-/// forgotten is made again when its record comes.
+/// Evictions that this node has asked all nodes for, and the number under which it made each
+/// itself. Bounded: one that was forgotten is made again when its record comes.
 #[derive(Debug, Default)]
 pub(crate) struct Own(VecDeque<(Uuid, u64)>);
 
@@ -146,7 +146,8 @@ impl Shared {
         covers(&self.seen.borrow(), mark)
     }
 
-    /// Waits until a commit was evicted and its handlers have run. Never resolves if the epoch ends before.
+    /// Waits until a commit was evicted and its handlers have run. Never resolves if the epoch ends
+    /// before.
     pub(crate) async fn until_applied(&self, mark: Mark) {
         until_covered(&self.applied, mark).await;
     }

@@ -1,7 +1,9 @@
-//! The tail: the task that follows the log. It evicts, puts in line for the dispatcher, and goes on; it never runs a handler.
+//! The tail: the task that follows the log. It evicts, puts in line for the dispatcher, and goes
+//! on; it never runs a handler.
 //!
-//! At a gap it takes these steps, in this order: stop fills; take the new cursor at the head; close every connection that was
-//! opened before it; purge; let loads fill; go on from the cursor. In any other order a change between two of them is lost.
+//! At a gap it takes these steps, in this order: stop fills; take the new cursor at the head; close
+//! every connection that was opened before it; purge; let loads fill; go on from the cursor. In any
+//! other order a change between two of them is lost.
 
 use std::{sync::Arc, time::Duration};
 
@@ -134,7 +136,8 @@ impl Tail {
         shared.seen.send_replace(Some(head.cursor.clone()));
         shared.queue.restart(head.cursor.clone(), gap);
         shared.gate.counts(asked);
-        // Without capture nothing that is loaded can be kept: the reads that follow find that out again.
+        // Without capture nothing that is loaded can be kept: the reads that follow find that out
+        // again.
         if head.sight.capture.is_in_place() {
             self.capture = Captured::Yes;
             shared.gate.open();
@@ -368,9 +371,9 @@ impl Tail {
         Ok(())
     }
 
-    /// Joins again after others have given this node up. It serves nothing until it has applied what a statement begun after the
-    /// join has returned. It goes on from the cursor that it had, if the log still can; another is returned only where that rule
-    /// is left out.
+    /// Joins again after others have given this node up. It serves nothing until it has applied
+    /// what a statement begun after the join has returned. It goes on from the cursor that it had,
+    /// if the log still can; another is returned only where that rule is left out.
     async fn come_back(&mut self) -> Result<Option<Cursor>, Superseded> {
         let shared = Arc::clone(&self.shared);
         shared.gate.suspend();

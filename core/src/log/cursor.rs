@@ -1,7 +1,7 @@
 //! [`Cursor`]: what a reader has got to, and [`Place`]: the cursor after one record.
 //!
-//! A cursor has no order of its own: on PostgreSQL two cursors may each cover a commit that the other does not. The one question
-//! that it answers is [`Cursor::covers`].
+//! A cursor has no order of its own: on PostgreSQL two cursors may each cover a commit that the
+//! other does not. The one question that it answers is [`Cursor::covers`].
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -40,8 +40,8 @@ pub enum Position {
     Counted(u64),
     /// All records of the transactions that were over.
     Snapshot(Arc<Snapshot>),
-    /// Within the pages of one read: all records of the transactions that were over in `applied`, and those up to the number
-    /// `last` of the ones that `target` shows.
+    /// Within the pages of one read: all records of the transactions that were over in `applied`,
+    /// and those up to the number `last` of the ones that `target` shows.
     Page {
         /// What was wholly read before.
         applied: Arc<Snapshot>,
@@ -87,7 +87,8 @@ impl Cursor {
 
     /// Returns whether every record of a commit lies behind this cursor.
     ///
-    /// Within the pages of one read a commit is covered only once all of them are read. A mark of another epoch is never covered.
+    /// Within the pages of one read a commit is covered only once all of them are read. A mark of
+    /// another epoch is never covered.
     #[must_use]
     pub fn covers(&self, mark: Mark) -> bool {
         self.epoch == mark.epoch()

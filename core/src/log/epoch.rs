@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 /// The identity of a log. Two epochs are the same log only if they are equal.
 ///
-/// An engine makes a new one whenever it cannot rule out that commits were lost, or marks handed out again: after a crash, a
-/// promotion, a restored backup, a recreated stream. It digests whatever tells such logs apart into [`id`](Self::id).
+/// An engine makes a new one whenever it cannot rule out that commits were lost, or marks handed
+/// out again: after a crash, a promotion, a restored backup, a recreated stream. It digests
+/// whatever tells such logs apart into [`id`](Self::id).
 ///
 /// The number orders the epochs of one log: a later epoch has a higher one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

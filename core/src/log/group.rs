@@ -1,8 +1,9 @@
 //! One event for each row of a transaction, however often the transaction changed it.
 //!
-//! The records of one row in one transaction need not lie in the order in which it changed: where a user's row trigger writes
-//! the row again, PostgreSQL logs the inner change first. So they are put into the order of their chain, in which each old image
-//! is the new image of the one before. A group that is no chain counts from the first old image to the last new one.
+//! The records of one row in one transaction need not lie in the order in which it changed: where a
+//! user's row trigger writes the row again, PostgreSQL logs the inner change first. So they are put
+//! into the order of their chain, in which each old image is the new image of the one before. A
+//! group that is no chain counts from the first old image to the last new one.
 
 use super::{Announce, Fields, RowRecord};
 use crate::change::Operation;
@@ -19,8 +20,8 @@ pub struct RowChange<'a> {
 }
 
 impl<'a> RowChange<'a> {
-    /// Folds all records of one row in one transaction, given in the log's order. Returns none if the row ended as it began, or
-    /// if no record is to be announced.
+    /// Folds all records of one row in one transaction, given in the log's order. Returns none if
+    /// the row ended as it began, or if no record is to be announced.
     ///
     /// # Examples
     ///
@@ -110,7 +111,8 @@ impl<'a> Images<'a> {
 
 /// The order in which each old image is the new one before; none if there is no such order.
 fn chain(images: &[Images<'_>]) -> Option<Vec<usize>> {
-    // A walk from each beginning. Groups are short: a row is seldom changed more than twice in one transaction.
+    // A walk from each beginning. Groups are short: a row is seldom changed more than twice in one
+    // transaction.
     let walk = |first: usize| {
         let mut left: Vec<_> = (0..images.len()).filter(|index| *index != first).collect();
         let mut order = vec![first];

@@ -6,11 +6,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Epoch, PositionError, text};
 
-/// Names one commit of one epoch. Marks are equal or not; only [`Cursor::covers`](super::Cursor::covers) orders them with
-/// anything.
+/// Names one commit of one epoch. Marks are equal or not; only
+/// [`Cursor::covers`](super::Cursor::covers) orders them with anything.
 ///
-/// On PostgreSQL it is the id of the top transaction. On a counted log it is the number of the transaction's last record, or,
-/// for a write that changed nothing, of the last record that its transaction saw.
+/// On PostgreSQL it is the id of the top transaction. On a counted log it is the number of the
+/// transaction's last record, or, for a write that changed nothing, of the last record that its
+/// transaction saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mark {
     epoch: Epoch,

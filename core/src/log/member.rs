@@ -1,6 +1,7 @@
 //! Members: nodes that others count on, as rows beside the log.
 //!
-//! Rows are no records: they outlive pruning. Joins, marks and removals are durable before their call returns.
+//! Rows are no records: they outlive pruning. Joins, marks and removals are durable before their
+//! call returns.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -103,7 +104,8 @@ impl MemberSight {
 
 /// The members' table beside a log.
 pub trait Members: fmt::Debug + Send + Sync + 'static {
-    /// Writes a row of a new incarnation, unmarked and without a report; it takes the place of the node's earlier row.
+    /// Writes a row of a new incarnation, unmarked and without a report; it takes the place of the
+    /// node's earlier row.
     ///
     /// # Errors
     ///
@@ -131,15 +133,16 @@ pub trait Members: fmt::Debug + Send + Sync + 'static {
     /// See [`LogError`].
     fn look<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<MemberSight, LogError>>;
 
-    /// Asks every member for a report that comes after this call. Returns the demand that a report must answer, for each.
+    /// Asks every member for a report that comes after this call. Returns the demand that a report
+    /// must answer, for each.
     ///
     /// # Errors
     ///
     /// See [`LogError`].
     fn demand(&self) -> LogFuture<'_, Result<Vec<(MemberId, Demand)>, LogError>>;
 
-    /// Writes what a member has applied, and the demand that it saw before. It need not be durable. Does nothing if the row is
-    /// another incarnation's.
+    /// Writes what a member has applied, and the demand that it saw before. It need not be durable.
+    /// Does nothing if the row is another incarnation's.
     ///
     /// # Errors
     ///
@@ -158,7 +161,8 @@ pub trait Members: fmt::Debug + Send + Sync + 'static {
     /// See [`LogError`].
     fn mark<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<bool, LogError>>;
 
-    /// Deletes a member's row if it is of this incarnation and still marked. Returns whether no such row is left.
+    /// Deletes a member's row if it is of this incarnation and still marked. Returns whether no
+    /// such row is left.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! What a read of the log returns: records and the cursor after them, or a gap; and what was seen beside them.
+//! What a read of the log returns: records and the cursor after them, or a gap; and what was seen
+//! beside them.
 
 use super::{Cursor, Demand, Gap, MemberSight, Record};
 
@@ -17,7 +18,8 @@ pub enum Read {
 pub struct Batch {
     /// The records, in the log's order.
     pub records: Vec<Record>,
-    /// The cursor after them: beyond the last record, and for an engine with snapshots also beyond transactions that wrote none.
+    /// The cursor after them: beyond the last record, and for an engine with snapshots also beyond
+    /// transactions that wrote none.
     pub cursor: Cursor,
     /// Whether there was more when the question was answered.
     pub extent: Extent,
@@ -26,9 +28,9 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Returns whether this batch proves its reader fresh, as of the moment before the question was sent, once all that it and
-    /// earlier ones returned is applied: nothing was left out, changes are recorded, and the reader still counts as a member
-    /// (if it asked as one).
+    /// Returns whether this batch proves its reader fresh, as of the moment before the question was
+    /// sent, once all that it and earlier ones returned is applied: nothing was left out, changes
+    /// are recorded, and the reader still counts as a member (if it asked as one).
     #[must_use]
     pub fn proves(&self) -> bool {
         let complete = match self.extent {
@@ -79,7 +81,8 @@ impl Sight {
         }
     }
 
-    /// Returns whether what was read can be relied on: changes are recorded, and the reader is counted if it asked as a member.
+    /// Returns whether what was read can be relied on: changes are recorded, and the reader is
+    /// counted if it asked as a member.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.capture.is_in_place() && self.member.counts()

@@ -1,7 +1,7 @@
 //! [`Record`]: what the log holds of one change.
 //!
-//! Records carry fields and not cache keys: each reader derives the keys from its own schemas, so two versions of a program
-//! with different cache keys still invalidate each other's.
+//! Records carry fields and not cache keys: each reader derives the keys from its own schemas, so
+//! two versions of a program with different cache keys still invalidate each other's.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::{change::Operation, key::CacheKey, row::Row, schema::Schema, value::V
 pub struct Record {
     /// The cursor after this record.
     pub place: Place,
-    /// The commit that made it. Records of one transaction have one mark where the log knows them to be one; where it does not,
-    /// each has its own.
+    /// The commit that made it. Records of one transaction have one mark where the log knows them
+    /// to be one; where it does not, each has its own.
     pub mark: Mark,
     /// The node whose write it was; none if another program's.
     pub origin: Option<Arc<str>>,
@@ -29,11 +29,13 @@ pub struct Record {
 pub enum Body {
     /// One row changed.
     Row(RowRecord),
-    /// Any row of an entity may have changed: it was truncated, a partition was detached, stored values were migrated.
+    /// Any row of an entity may have changed: it was truncated, a partition was detached, stored
+    /// values were migrated.
     Entity(Arc<str>),
     /// Every node is to evict something that no row names.
     Evict(Eviction),
-    /// A record that this program cannot read: of another version, or malformed. It counts as a gap of its entity, or of all.
+    /// A record that this program cannot read: of another version, or malformed. It counts as a gap
+    /// of its entity, or of all.
     Unreadable {
         /// The entity, if at least that can be read.
         entity: Option<Arc<str>>,
@@ -49,9 +51,11 @@ pub struct RowRecord {
     pub operation: Operation,
     /// The primary key; for an update that changed it, the new one.
     pub key: Value,
-    /// The row as it was, for updates and deletes. [Partial](Fields::is_partial) if the log holds the keys alone.
+    /// The row as it was, for updates and deletes. [Partial](Fields::is_partial) if the log holds
+    /// the keys alone.
     pub old: Fields,
-    /// The row as it is, for creates and updates. [Partial](Fields::is_partial) if the log holds the keys alone.
+    /// The row as it is, for creates and updates. [Partial](Fields::is_partial) if the log holds
+    /// the keys alone.
     pub new: Fields,
     /// Whether handlers hear of it.
     pub announce: Announce,
@@ -62,7 +66,8 @@ pub struct RowRecord {
 pub enum Announce {
     /// They do.
     Event,
-    /// They do not: the write asked for silence, or the record names what was only perhaps replaced.
+    /// They do not: the write asked for silence, or the record names what was only perhaps
+    /// replaced.
     Silent,
 }
 
@@ -95,7 +100,8 @@ impl Fields {
         }
     }
 
-    /// Returns whether the row has more fields than the log holds: they are enough to evict by, and too few to tell handlers.
+    /// Returns whether the row has more fields than the log holds: they are enough to evict by, and
+    /// too few to tell handlers.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.partial || self.values.is_empty()
@@ -132,7 +138,8 @@ impl Fields {
         names.into_iter().all(|name| self.value(name).is_some())
     }
 
-    /// Lays the fields out as a row of a schema. What is not named is absent; what the schema does not know is left out.
+    /// Lays the fields out as a row of a schema. What is not named is absent; what the schema does
+    /// not know is left out.
     #[must_use]
     pub fn to_row(&self, schema: &Schema) -> Row {
         let fields = schema.fields().iter();

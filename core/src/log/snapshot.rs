@@ -4,7 +4,8 @@ use std::{fmt, str::FromStr};
 
 use super::PositionError;
 
-/// A set of transactions that are over: all below `xmin`, and those below `xmax` that are not listed as in progress.
+/// A set of transactions that are over: all below `xmin`, and those below `xmax` that are not
+/// listed as in progress.
 ///
 /// Its text is PostgreSQL's: `xmin:xmax:xip,xip,..`.
 ///
@@ -61,7 +62,8 @@ impl Snapshot {
         &self.in_progress
     }
 
-    /// Returns whether a transaction was over: its effects, if it has any, are in what the snapshot shows.
+    /// Returns whether a transaction was over: its effects, if it has any, are in what the snapshot
+    /// shows.
     #[must_use]
     pub fn is_over(&self, xid: u64) -> bool {
         xid < self.xmax && self.in_progress.binary_search(&xid).is_err()

@@ -1,6 +1,8 @@
-//! The text of cursors, places and marks: parts with a dot between them, the first the version of the form.
+//! The text of cursors, places and marks: parts with a dot between them, the first the version of
+//! the form.
 //!
-//! All of it may go into a URL or a header as it is. A text of another version, or one that is cut, is refused.
+//! All of it may go into a URL or a header as it is. A text of another version, or one that is cut,
+//! is refused.
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 

@@ -1,7 +1,8 @@
 //! Wake-ups: hints that something was committed, on their way faster than the log is polled.
 //!
-//! A wake-up may be lost, doubled, late or reordered; none of that can make a reader wrong, only slow. One that is not
-//! authentic, or of another epoch, makes its reader look into the log and nothing more.
+//! A wake-up may be lost, doubled, late or reordered; none of that can make a reader wrong, only
+//! slow. One that is not authentic, or of another epoch, makes its reader look into the log and
+//! nothing more.
 
 use super::{LogError, LogFuture, Mark};
 
@@ -10,8 +11,8 @@ use super::{LogError, LogFuture, Mark};
 pub enum Wake {
     /// Read the log.
     Look,
-    /// A commit whose keys are named: evict them on sight, then read the log. Authentic: whoever hands it out has checked that
-    /// it was made under the cluster's key.
+    /// A commit whose keys are named: evict them on sight, then read the log. Authentic: whoever
+    /// hands it out has checked that it was made under the cluster's key.
     Committed {
         /// The commit.
         mark: Mark,
@@ -20,13 +21,15 @@ pub enum Wake {
     },
 }
 
-/// A cache key as wake-ups name it: a digest under the cluster's key, so that no secret value leaves the process.
+/// A cache key as wake-ups name it: a digest under the cluster's key, so that no secret value
+/// leaves the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 16]);
 
 /// A listener for wake-ups.
 pub trait WakeUps: std::fmt::Debug + Send + 'static {
-    /// Waits for the next wake-up. Those that arrive while nothing waits are kept, or folded into one [`Wake::Look`].
+    /// Waits for the next wake-up. Those that arrive while nothing waits are kept, or folded into
+    /// one [`Wake::Look`].
     ///
     /// Cancel safe: a wake-up that was received is not lost.
     ///

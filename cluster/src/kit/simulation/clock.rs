@@ -1,4 +1,5 @@
-//! [`LaneClock`]: the clock of one process, which began at another time than the others and runs at another rate.
+//! [`LaneClock`]: the clock of one process, which began at another time than the others and runs at
+//! another rate.
 
 use std::{sync::Arc, time::Duration};
 

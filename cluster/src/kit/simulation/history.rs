@@ -1,8 +1,8 @@
 //! [`History`]: what was written, read and heard, and what of it was impossible.
 //!
-//! For each key there is the list of its values in commit order. A read is impossible if its value had been replaced before the
-//! earliest state that the read may show: that of the node's own writes that had returned, of confirmed receipts, of tokens, and
-//! of the node's bound.
+//! For each key there is the list of its values in commit order. A read is impossible if its value
+//! had been replaced before the earliest state that the read may show: that of the node's own
+//! writes that had returned, of confirmed receipts, of tokens, and of the node's bound.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -101,7 +101,8 @@ struct Value {
 #[derive(Debug)]
 struct Commit {
     at: Moment,
-    /// The versions that handlers hear of: of each row as it is after the commit, or as it was before its deletion.
+    /// The versions that handlers hear of: of each row as it is after the commit, or as it was
+    /// before its deletion.
     heard: Vec<i64>,
 }
 
@@ -230,7 +231,8 @@ impl History {
         state.commits.insert(numbers(mark), commit);
     }
 
-    /// Notes that no read anywhere, or on one node, that begins from now on may show what was before some states.
+    /// Notes that no read anywhere, or on one node, that begins from now on may show what was
+    /// before some states.
     pub(super) fn raise(&self, life: Option<LifeId>, made: &[(Key, usize)]) {
         let mut state = self.state.lock();
         let floors = match life {
@@ -386,7 +388,8 @@ impl History {
                 let mut lives = state.lives.iter();
                 lives.find(|life| life.member.as_ref() == Some(id))
             });
-            // A node that took its cursor after the commit does not hear of it, and a gap may stand in its place.
+            // A node that took its cursor after the commit does not hear of it, and a gap may stand
+            // in its place.
             for life in lives.filter(|life| life.purged.max(life.gap) < commit.at) {
                 let mut versions = commit.heard.iter();
                 if let Some(version) = versions.find(|version| !life.heard.contains(version)) {

@@ -1,7 +1,8 @@
 //! [`Net`]: what lies between the processes and the store, and between the processes.
 //!
-//! A question takes a while to arrive, is answered in one step, and the answer takes a while to come back. Either may be lost, and
-//! then the one who asked hears of it after a time-out. A crash of the store breaks every question that is under way.
+//! A question takes a while to arrive, is answered in one step, and the answer takes a while to
+//! come back. Either may be lost, and then the one who asked hears of it after a time-out. A crash
+//! of the store breaks every question that is under way.
 
 use std::{
     collections::{BTreeMap, VecDeque},

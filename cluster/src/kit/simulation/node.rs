@@ -37,7 +37,8 @@ use crate::{
 /// How long an own write waits for handlers, and a client for a token's commit.
 const PATIENCE: Duration = Duration::from_millis(120);
 
-/// What a cache entry holds: a version, or none, and when its load began. The gate judges by that moment.
+/// What a cache entry holds: a version, or none, and when its load began. The gate judges by that
+/// moment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Stamped {
     version: Option<i64>,
@@ -156,7 +157,8 @@ impl Process {
         }))
     }
 
-    /// A handler that hears every change, and evicts what it is about once more: that must cost nothing.
+    /// A handler that hears every change, and evicts what it is about once more: that must cost
+    /// nothing.
     fn handlers(
         bus: &WorkerEvents,
         history: &Arc<History>,
@@ -280,7 +282,8 @@ impl Process {
         answer.await
     }
 
-    /// Writes as a DAO does: evicts at once when the commit is acknowledged, and waits for the own handlers.
+    /// Writes as a DAO does: evicts at once when the commit is acknowledged, and waits for the own
+    /// handlers.
     pub(super) async fn write(
         self: Arc<Self>,
         write: Write,

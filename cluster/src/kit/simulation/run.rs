@@ -47,7 +47,8 @@ pub enum Verbosity {
 ///
 /// # Errors
 ///
-/// When the secret of cache keys was drawn before (run simulations in a process of their own), or a part cannot be made.
+/// When the secret of cache keys was drawn before (run simulations in a process of their own), or a
+/// part cannot be made.
 pub fn run(
     plan: &Plan,
     verbosity: Verbosity,
@@ -282,7 +283,8 @@ impl Cluster {
         self.around.history.commit(store, id, write.durability);
     }
 
-    /// Mends everything, waits, and checks that every node has come to rest with what the store has.
+    /// Mends everything, waits, and checks that every node has come to rest with what the store
+    /// has.
     fn settle(self: &Arc<Self>, driver: &mut Driver) {
         let (net, history) = (&self.around.net, &self.around.history);
         history.say(|| "-- everything is mended".into());

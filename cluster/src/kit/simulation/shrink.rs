@@ -5,9 +5,11 @@ use super::{
     run::{Verbosity, run},
 };
 
-/// Returns the shortest plan that was found to fail as this one does; the plan itself if it does not fail.
+/// Returns the shortest plan that was found to fail as this one does; the plan itself if it does
+/// not fail.
 ///
-/// It leaves out halves of the steps, then quarters, and so on down to single ones, until none can be left out any more.
+/// It leaves out halves of the steps, then quarters, and so on down to single ones, until none can
+/// be left out any more.
 ///
 /// # Errors
 ///

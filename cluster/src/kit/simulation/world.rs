@@ -161,7 +161,8 @@ impl World {
         }
     }
 
-    /// Polls one task, or moves time on if none is ready. False once nothing is left to do before `end`.
+    /// Polls one task, or moves time on if none is ready. False once nothing is left to do before
+    /// `end`.
     pub(super) fn step(self: &Arc<Self>, end: Moment) -> bool {
         let mut state = self.state.lock();
         let now = state.now;

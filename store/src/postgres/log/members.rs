@@ -1,8 +1,9 @@
 //! [`PgMembers`]: the members of a cluster, as rows beside the log.
 //!
-//! A process that is a member holds an advisory lock for as long as its connection lives; members share it, and a process that
-//! runs [`alone`](Alone::take) takes it for itself. So a node without a cluster is refused while members live, and members are
-//! refused while it lives, whatever rows a process that died has left.
+//! A process that is a member holds an advisory lock for as long as its connection lives; members
+//! share it, and a process that runs [`alone`](Alone::take) takes it for itself. So a node without
+//! a cluster is refused while members live, and members are refused while it lives, whatever rows a
+//! process that died has left.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -30,7 +31,8 @@ const LOCK: &str = "pg_catalog.hashtextextended('tidings members', 0)";
 pub struct PgMembers {
     options: PgConnectOptions,
     clock: Arc<dyn Clock>,
-    /// None while a call holds it: a call that is dropped takes the connection along, whatever state it was in.
+    /// None while a call holds it: a call that is dropped takes the connection along, whatever
+    /// state it was in.
     link: Mutex<Option<PgConnection>>,
 }
 
@@ -161,7 +163,8 @@ pub(super) fn sight_of(
     Ok((sight, (demand > Demand(0)).then_some(demand)))
 }
 
-/// What a statement begins with whose commit must be safe, or need not be, whatever the session says.
+/// What a statement begins with whose commit must be safe, or need not be, whatever the session
+/// says.
 const SURE: &str = "with sync as (select set_config('synchronous_commit', 'on', true))";
 const QUICK: &str = "with sync as (select set_config('synchronous_commit', 'off', true))";
 
@@ -256,7 +259,8 @@ impl Members for PgMembers {
 
     fn demand(&self) -> LogFuture<'_, Result<Vec<(MemberId, Demand)>, LogError>> {
         Box::pin(self.over_link(async |connection| {
-            // In the order of the names, so that two that ask at once do not wait for each other in a circle.
+            // In the order of the names, so that two that ask at once do not wait for each other in
+            // a circle.
             let rows = sqlx::query(
                 "with asked as (select node from tidings.members order by node for update) \
                  update tidings.members m set demand = m.demand + 1 from asked where asked.node = m.node \
