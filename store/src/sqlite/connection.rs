@@ -25,7 +25,7 @@ use crate::{
     error::Error,
     sqlite::{
         codes::{failed, is_busy, is_corrupt, is_no_database},
-        location::{Identity, Location},
+        location::{Identity, Location, make_private},
     },
 };
 
@@ -59,6 +59,10 @@ impl Location {
 
     /// Opens the connection that writes, and looks at the file to see whether it is a database.
     pub(crate) async fn connect(&self) -> Result<SqliteConnection, Error> {
+        if let Self::File(path) = self {
+            // A folder that is missing or cannot be written to is told by SQLite's own words below.
+            let _ = make_private(path);
+        }
         let opened = async {
             let mut connection = self.options().connect().await?;
             execute(&mut connection, "SELECT count(*) FROM sqlite_schema").await?;

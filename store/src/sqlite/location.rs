@@ -182,7 +182,7 @@ impl Lock {
             source: Some(error.into()),
         };
         // Not truncated: its text belongs to the holder of the lock.
-        let mut file = OpenOptions::new()
+        let mut file = for_owner_alone()
             .read(true)
             .write(true)
             .create(true)
@@ -205,6 +205,29 @@ impl Lock {
             .map_err(refused)?;
         Ok(Self { _file: file })
     }
+}
+
+/// Makes an absent database file, empty and for its owner alone: it holds keys. SQLite would make it readable by
+/// everyone, and gives its other files the mode of this one. A file that is there stays as it is.
+///
+/// To be called before SQLite opens the file: closing a descriptor drops the locks that the process has on it.
+pub(super) fn make_private(database: &Path) -> io::Result<()> {
+    match for_owner_alone()
+        .write(true)
+        .create_new(true)
+        .open(database)
+    {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Options for files that no other user can read.
+fn for_owner_alone() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 /// The holder's process id, for the message alone: it may not have been written yet.
