@@ -43,7 +43,7 @@ pub struct Warmed {
 pub enum WarmEnd {
     /// All of its rows were read.
     Complete,
-    /// The cache is full; the rest was left out.
+    /// The cache is full: it evicts rows for want of room, and the rest was left out.
     Full,
     /// There is nothing to read: the node has no entity of that name.
     Unknown,

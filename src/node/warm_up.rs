@@ -64,12 +64,12 @@ impl Node {
                 entity,
                 rows: *rows,
             });
-            if page.next.is_none() {
-                return WarmEnd::Complete;
-            }
-            // Going on would evict what was warmed before.
+            // Going on would evict what was warmed before; the last page may have done so already.
             if evicted() > evicted_before {
                 return WarmEnd::Full;
+            }
+            if page.next.is_none() {
+                return WarmEnd::Complete;
             }
             query = query.offset(page.next);
         }
