@@ -34,7 +34,7 @@ pub struct Consumer {
     pub tags: Option<BTreeSet<String>>,
 }
 
-/// A key that stands for a consumer.
+/// A key that identifies a consumer.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(
     name = "keyauth_credentials",
@@ -49,7 +49,7 @@ pub struct KeyAuthCredential {
     /// When the row was made.
     #[entity(auto_create_time)]
     pub created_at: Timestamp,
-    /// Whom the key stands for. A consumer's keys go with it.
+    /// The consumer that the key identifies. A consumer's keys go with it.
     #[entity(foreign, required, on_delete = "cascade")]
     pub consumer: Option<Ref<Consumer>>,
     /// The secret that a client sends; 32 random characters if none is given.

@@ -1,4 +1,4 @@
-//! [`Log`]: what the program writes to standard error, without ever waiting for whoever reads it.
+//! [`Log`]: what the program writes to standard error, without ever waiting for its reader.
 //!
 //! Lines go into a bounded queue that one thread empties. A reader that pauses (a pipe that no one empties, a disk
 //! that hangs) fills the queue; lines beyond it are lost and counted, and when the reader is back one line says
@@ -53,7 +53,7 @@ impl Log {
             LogFormat::Text => lines.with_filter(repeats).boxed(),
             LogFormat::Json => lines.json().with_filter(repeats).boxed(),
         };
-        // Whoever runs this crate inside another program may have a subscriber of their own.
+        // A program that has this crate as a library may have a subscriber already.
         let _ = Registry::default().with(filter).with(lines).try_init();
 
         std::panic::set_hook(Box::new(|panic| {

@@ -91,11 +91,8 @@ async fn serve(settings: Settings, log: &Log, signals: &mut Signals) -> Result<(
     );
 
     let mut current = settings;
-    loop {
-        match signals.next().await {
-            Order::Reload => reload(&gateway, &mut current),
-            Order::Stop => break,
-        }
+    while let Order::Reload = signals.next().await {
+        reload(&gateway, &mut current);
     }
 
     notify(tidings_gateway::State::Stopping);

@@ -4,12 +4,16 @@
 //! need be shared, locked or `Send`. What all workers have in common (the cache, the rows, the bus) it takes
 //! from the [`Worker`] it is made for.
 
+// JSON strings; knows nothing else.
 pub(crate) mod json;
-
+// The body of an answer; knows no upstream.
 mod body;
-mod refusal;
-mod request;
+// An answer, and one that refuses.
 pub(crate) mod response;
+// Each cause for which the proxy side itself refuses.
+mod refusal;
+// A request as plugins see it.
+mod request;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
@@ -31,7 +35,7 @@ pub use self::{
 /// use tidings::{BoxError, Worker};
 /// use tidings_gateway::{Plugin, ProxyRequest, Response, refuse};
 ///
-/// /// Lets nobody do anything but read.
+/// /// Lets requests pass that only read.
 /// #[derive(Debug)]
 /// struct ReadOnly;
 ///
@@ -69,7 +73,7 @@ pub trait Plugin: fmt::Debug + Sized + 'static {
 
     /// Looks at a request before it is passed on: may change its headers, or refuse it with an answer.
     ///
-    /// Dropped where it stands when the client goes away.
+    /// Dropped half-way when its connection ends.
     fn access(&self, request: &mut ProxyRequest) -> impl Future<Output = Result<(), Response>>;
 }
 

@@ -1,7 +1,7 @@
-//! Warming up before the first request, with progress for whoever starts the program at a terminal.
+//! Warming up before the first request, with progress for an operator at a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tidings::{Node, WarmProgress};
+use tidings::{Node, WarmEnd, WarmProgress};
 
 /// Reads entities into the cache. What fails is logged by the node and does not keep the gateway from serving.
 ///
@@ -14,10 +14,21 @@ pub(crate) async fn up(node: &Node, entities: &[String]) {
     if let Ok(style) = ProgressStyle::with_template("{spinner} warming up: {msg}") {
         spinner.set_style(style);
     }
-    node.warm_up(entities, |progress: WarmProgress<'_>| {
-        spinner.set_message(format!("{} {}", progress.rows, progress.entity));
-        spinner.tick();
-    })
-    .await;
+    let warmed = node
+        .warm_up(entities, |progress: WarmProgress<'_>| {
+            spinner.set_message(format!("{} {}", progress.rows, progress.entity));
+            spinner.tick();
+        })
+        .await;
     spinner.finish_and_clear();
+
+    for entity in warmed {
+        if let WarmEnd::Full = entity.end {
+            tracing::warn!(
+                entity = entity.entity,
+                rows = entity.rows,
+                "the cache is full: --cache-size is too small for the rest of these rows, which are read when asked for"
+            );
+        }
+    }
 }

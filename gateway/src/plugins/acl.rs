@@ -3,7 +3,7 @@
 //! A consumer's groups are many rows cached as one value, under a key that no schema derives: so nothing
 //! evicts it but the handler registered here, on every worker, for the consumer that a changed row belongs to
 //! and, when the row moved, for the one that it belonged to before. Within the handling of one change the
-//! evictions of all workers count as one: a list that another worker has loaded anew meanwhile stays.
+//! evictions of all workers count as one: a list that another worker has loaded again in between stays.
 
 use std::{error::Error as StdError, fmt};
 

@@ -50,7 +50,7 @@ struct Credential {
     id: HeaderValue,
     /// The key, if a header can carry it.
     key: Option<HeaderValue>,
-    /// The id of the consumer and the key that its row is cached under; none in a row that refers to nobody.
+    /// The id of the consumer and the key that its row is cached under; none in a row without one.
     consumer: Option<(uuid::Uuid, CacheKey)>,
 }
 

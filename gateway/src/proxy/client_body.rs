@@ -1,10 +1,5 @@
 //! [`ClientBody`]: the body of a request, on its way to the upstream or to nowhere.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "these are time limits of sockets, which no clock of ours can hurry; tests set them short"
-)]
-
 use std::{
     cell::Cell,
     pin::Pin,

@@ -136,7 +136,7 @@ impl ConnectionState {
         }
     }
 
-    /// Whether the client owes a part of its body, which is the client's fault and nobody else's.
+    /// Whether the client owes a part of its body, which is no fault of the upstream's.
     pub(crate) fn is_awaiting_body(&self) -> bool {
         self.awaiting_body.load(Relaxed)
     }

@@ -119,7 +119,7 @@ impl Connections {
     }
 
     /// Tells all to end after the request they serve, and waits for that; the rest is closed at `deadline`.
-    /// Gives how many had to be closed.
+    /// Returns how many had to be closed.
     pub(crate) async fn drain(&self, deadline: Instant) -> usize {
         for state in self.open.lock().values() {
             state.drain();

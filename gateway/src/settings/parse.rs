@@ -159,7 +159,7 @@ pub(super) fn upstream(raw: &Raw) -> Parsed<UpstreamAddress> {
     }
     let port = match authority.port_u16() {
         Some(0) => return Err(Wrong::NotAllowed),
-        // A port out of range is no port to `http`, but it stands there.
+        // A port out of range is no port to `http`, yet it is written there.
         None if authority.as_str() != authority.host() => return Err(Wrong::NotAllowed),
         port => port.unwrap_or(80),
     };

@@ -155,10 +155,10 @@ impl fmt::Debug for Secret {
 /// A duration as an option spells it, for messages.
 pub(crate) fn spelled(duration: Duration) -> String {
     let millis = duration.as_millis();
-    match millis {
-        _ if millis % 1000 != 0 => format!("{millis}ms"),
-        _ if millis % 60_000 != 0 => format!("{}s", millis / 1000),
-        _ if millis % 3_600_000 != 0 => format!("{}m", millis / 60_000),
-        _ => format!("{}h", millis / 3_600_000),
+    let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let whole = units.iter().find(|(unit, _)| millis.is_multiple_of(*unit));
+    match whole {
+        Some((unit, name)) => format!("{}{name}", millis / unit),
+        None => format!("{millis}ms"),
     }
 }

@@ -104,7 +104,7 @@ fn a_request_in_flight_is_finished_when_the_front_drains() {
         draining.await.expect("the front has ended");
         tokio::net::TcpStream::connect(address)
             .await
-            .expect_err("nobody listens");
+            .expect_err("no one listens");
     });
 }
 

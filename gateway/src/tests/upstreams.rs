@@ -67,6 +67,23 @@ fn headers_of_one_hop_are_dropped_both_ways_and_the_forwarded_ones_added() {
 }
 
 #[test]
+fn the_context_of_a_trace_is_passed_on() {
+    on_one_thread(|| async {
+        let (listener, front) = proxied(&[]).await;
+        let mut client = front.client().await;
+        let context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        client
+            .send(&format!(
+                "GET / HTTP/1.1\r\nHost: h\r\ntraceparent: {context}\r\ntracestate: a=b\r\n\r\n"
+            ))
+            .await;
+        let head = Raw::accept(&listener).await.head().await;
+        assert_eq!(field(&head, "traceparent"), Some(context));
+        assert_eq!(field(&head, "tracestate"), Some("a=b"));
+    });
+}
+
+#[test]
 fn a_header_that_a_plugin_sets_cannot_be_taken_away_by_naming_it_in_connection() {
     on_one_thread(|| async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

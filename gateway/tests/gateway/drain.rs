@@ -92,7 +92,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn nobody_is_let_in_while_it_drains() {
+fn no_one_is_let_in_while_it_drains() {
     let folder = TempDir::new().expect("a folder");
     let program = Program::start(
         folder.path(),

@@ -268,3 +268,36 @@ fn an_idle_connection_makes_room_for_one_that_has_something_to_say() {
     idle.read_to_end(&mut Vec::new())
         .expect("it was closed in order");
 }
+
+#[test]
+fn a_span_of_each_request_has_the_names_of_the_http_conventions() {
+    let folder = folder();
+    let flags = [
+        "--log",
+        "off,tidings_gateway=debug",
+        "--log-format",
+        "json",
+        "--upstream",
+        "http://127.0.0.1:1",
+        "--plugins",
+        "none",
+        "--database",
+        "sqlite::memory:",
+    ];
+    let program = Program::start(folder.path(), &flags);
+    get(program.proxy, "/a?apikey=s3cret", "");
+    program.signal("TERM");
+    let (_, _, log) = program.ended();
+    assert!(!log.contains("s3cret"), "{log}");
+    let line = log
+        .lines()
+        .find(|line| line.contains("no answer from the upstream"));
+    let line: serde_json::Value = serde_json::from_str(line.expect("the warning")).expect("JSON");
+    let span = &line["span"];
+    assert_eq!(span["name"], "request");
+    assert_eq!(span["http.request.method"], "GET");
+    assert_eq!(span["url.path"], "/a");
+    assert_eq!(span["url.scheme"], "http");
+    assert_eq!(span["network.protocol.version"], "1.1");
+    assert_eq!(span["client.address"], "127.0.0.1");
+}

@@ -3,6 +3,9 @@
 use std::{fs, net::TcpListener};
 
 use tempfile::TempDir;
+use tidings::Timestamp;
+use tidings_gateway::{Consumer, Gateway, Settings};
+use uuid::Uuid;
 
 use tidings_testkit::Server;
 
@@ -240,7 +243,7 @@ fn a_hundred_new_connections_are_spread_evenly_over_the_workers() {
 }
 
 #[test]
-fn a_log_that_nobody_takes_costs_no_request() {
+fn a_log_without_a_reader_costs_no_request() {
     let folder = folder();
     let mut program = Program::start(
         folder.path(),
@@ -257,4 +260,57 @@ fn a_log_that_nobody_takes_costs_no_request() {
     }
     program.signal("TERM");
     assert_eq!(program.ended().0, Some(0));
+}
+
+#[test]
+fn the_files_of_the_database_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = folder();
+    let program = Program::start(folder.path(), &[]);
+    assert!(post(program.admin, "/consumers", "username=bob").starts_with("HTTP/1.1 201"));
+    let mut names = Vec::new();
+    for file in fs::read_dir(folder.path()).expect("the folder") {
+        let file = file.expect("a file");
+        let mode = file.metadata().expect("its mode").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?}: {mode:o}", file.file_name());
+        names.push(file.file_name());
+    }
+    assert!(
+        names.len() >= 3,
+        "the file, its log and its lock: {names:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warm_up_into_a_cache_that_is_too_small_stops_and_names_the_setting() {
+    let folder = folder();
+    let database = format!("sqlite://{}", folder.path().join("tidings.db").display());
+    let settings = Settings {
+        proxy_listen: ([127, 0, 0, 1], 0).into(),
+        admin_listen: ([127, 0, 0, 1], 0).into(),
+        database,
+        ..Settings::default()
+    };
+    let gateway = Gateway::start(settings).await.expect("it starts");
+    let consumers = gateway.node().dao::<Consumer>().expect("declared");
+    for n in 0..600 {
+        let consumer = Consumer {
+            id: Uuid::nil(),
+            username: Some(format!("{n}-{}", "x".repeat(400))),
+            custom_id: None,
+            created_at: Timestamp::from_unix(0),
+            updated_at: Timestamp::from_unix(0),
+            tags: None,
+        };
+        consumers.insert(consumer).await.expect("a new name");
+    }
+    gateway.shutdown().await;
+
+    let flags = ["--cache-size", "64k", "--warm-up", "consumers"];
+    let program = Program::start(folder.path(), &flags);
+    program.signal("TERM");
+    let (status, _, log) = program.ended();
+    assert_eq!(status, Some(0));
+    assert!(log.contains("--cache-size is too small"), "{log}");
 }
