@@ -238,7 +238,7 @@ async fn a_write_whose_client_hangs_up_still_evicts() {
         let mut stream = TcpStream::connect(served.admin_address())
             .await
             .expect("it listens");
-        let request = format!("DELETE /key-auths/{key} HTTP/1.1\r\nhost: admin\r\n\r\n");
+        let request = format!("DELETE /key-auths/{key} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         stream
             .write_all(request.as_bytes())
             .await
