@@ -5,6 +5,7 @@ mod admin_given;
 mod any_entity;
 mod client;
 mod coherence;
+mod database_troubles;
 mod gateway;
 mod key_auth;
 mod node;
