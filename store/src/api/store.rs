@@ -65,8 +65,7 @@ pub struct Health {
     pub writer_busy: bool,
 }
 
-/// How a store is opened, where there is a choice. Made by [`Store::options`]; SQLite has no choice
-/// but its file and the time that calls wait.
+/// How a store is opened, where there is a choice. Made by [`Store::options`].
 ///
 /// # Examples
 ///

@@ -222,15 +222,19 @@ impl Commit {
             }
             (Ok(()), None) => Ok(Box::pin(std::future::ready(()))),
             (Err(error), changes) => {
-                if let Some(changes) = changes {
-                    tell_doubt(&*self.sink, &changes);
-                }
+                let error = match error {
+                    CommitError::Failed(error) => error,
+                    CommitError::InDoubt(error) => {
+                        if let Some(changes) = changes {
+                            tell_doubt(&*self.sink, &changes);
+                        }
+                        error
+                    }
+                };
                 if let Some(session) = &mut self.session {
                     session.rollback().await;
                 }
-                match error {
-                    CommitError::Failed(error) | CommitError::InDoubt(error) => Err(error),
-                }
+                Err(error)
             }
         }
     }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use sqlx::{ConnectOptions as _, PgConnection, Row as _};
 use tidings_store::{Error, Store};
-use tidings_testkit::{Commit, Link, Proxy, Then};
+use tidings_testkit::{Commit, Database, Link, Proxy, Server, Then};
 
 use super::{
     database::{Place, place},
@@ -95,7 +96,31 @@ async fn a_commit_that_never_arrived_changed_nothing() {
     let page = consumers.page(Default::default()).await.unwrap();
     assert_eq!(page.data, []);
     assert_eq!(fixture.sink.take(), []);
+    assert_eq!(fixture.sink.take_in_doubt(), []);
     consumers.insert(consumer("bob")).await.unwrap();
+}
+
+/// A constraint that is checked at the commit: the server says that nothing was changed.
+#[tokio::test]
+async fn a_commit_that_the_database_refuses_changed_nothing_and_is_not_in_doubt() {
+    let place = place().await;
+    let fixture = Fixture::at(&place.url).await.unwrap();
+    place.database.psql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+           $$BEGIN RAISE EXCEPTION 'not this one'; END$$;
+         CREATE CONSTRAINT TRIGGER poison AFTER INSERT ON consumers DEFERRABLE INITIALLY DEFERRED \
+           FOR EACH ROW WHEN (NEW.username = 'poison') EXECUTE FUNCTION refuse();",
+    );
+    let consumers = fixture.dao::<Consumer>();
+    for _ in 0..3 {
+        let error = consumers.insert(consumer("poison")).await.unwrap_err();
+        assert!(matches!(error, Error::Database(_)), "{error:?}");
+        assert_eq!(fixture.sink.take(), []);
+        assert_eq!(fixture.sink.take_in_doubt(), []);
+        let bob = consumers.insert(consumer("bob")).await.unwrap();
+        consumers.delete(bob.id).await.unwrap().unwrap();
+        assert_eq!(fixture.sink.take().len(), 2);
+    }
 }
 
 #[tokio::test]
@@ -119,6 +144,50 @@ async fn a_commit_that_cannot_be_asked_for_is_in_doubt_and_evicts() {
     );
     consumers.insert(consumer("eve")).await.unwrap();
     assert_eq!(fixture.sink.take().len(), 1);
+}
+
+/// A crash of the server hands transaction ids out again, so an id from before it proves nothing.
+#[tokio::test]
+async fn a_commit_before_a_crash_of_the_server_is_in_doubt() {
+    let server = Server::start();
+    let database = server.database().await;
+    let proxy = Proxy::to(&database).await;
+    let store = Store::open(&proxy.url(&database)).await.unwrap();
+    let fixture = Fixture::attach(store, &schemas()).await.unwrap();
+    let consumers = fixture.dao::<Consumer>();
+
+    proxy.set(Link::Losing(Commit::Answer, Then::Refusing));
+    let write = tokio::spawn(consumers.insert(consumer("bob")));
+    let mut other = database.connect().await;
+    while other_sees_no_one(&mut other).await {}
+    crash(&database, other).await;
+    proxy.set(Link::Open);
+
+    let error = write.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Commit(_)), "{error:?}");
+    assert_eq!(fixture.sink.take_in_doubt().len(), 1);
+    assert_eq!(fixture.sink.take(), []);
+    let found = consumers.select_by("username", "bob").await.unwrap();
+    assert!(found.is_some(), "it was committed, which no one could know");
+}
+
+async fn other_sees_no_one(other: &mut PgConnection) -> bool {
+    let rows = sqlx::raw_sql("SELECT 1 FROM consumers");
+    rows.fetch_all(other).await.unwrap().is_empty()
+}
+
+/// Kills the connection's own process, for which the server throws all sessions out and recovers;
+/// returns once it takes connections again.
+async fn crash(database: &Database, mut victim: PgConnection) {
+    let row = sqlx::raw_sql("SELECT pg_backend_pid()");
+    let row = row.fetch_one(&mut victim).await.unwrap();
+    let process: i32 = row.get(0);
+    let killed = std::process::Command::new("kill")
+        .args(["-9", &process.to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+    while sqlx::raw_sql("SELECT 1").execute(&mut victim).await.is_ok() {}
+    while database.options().connect().await.is_err() {}
 }
 
 /// A row that another program holds is waited for, and not longer than the limit.
