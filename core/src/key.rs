@@ -4,7 +4,8 @@
 //! bytes that carry structure (`:`, `%`, `~`, `@`) and control bytes are percent-encoded, and an
 //! absent part is a lone `~`. So different tuples never share a text, whatever their parts hold,
 //! and an absent part differs from an empty one. The key of a row by its primary key is
-//! `name@part`, which no tuple of parts can spell.
+//! `name@part`, which no tuple of parts can spell; that by other fields is `name@field:part`, which
+//! neither of them can.
 //!
 //! A key of up to [`INLINE`] bytes lives on the stack: building one does not allocate. The hash is
 //! SipHash-1-3 under a secret drawn once per process, so keys cannot be chosen to collide (G12); it
@@ -88,6 +89,27 @@ impl CacheKey {
     /// Starts a key whose parts are of different types.
     pub fn builder(name: &str) -> KeyBuilder {
         KeyBuilder::new(name)
+    }
+
+    /// Starts the key of a row by the named fields, for a name whose rows are cached under several keys: `name@a@b`, then
+    /// one `:part` for each field.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_core::CacheKey;
+    ///
+    /// let key = CacheKey::by_fields("consumers", &["username"]).part("bob").finish();
+    /// assert_eq!(key.as_str(), "consumers@username:bob");
+    /// assert_ne!(key, CacheKey::primary("consumers", "username:bob"));
+    /// ```
+    pub fn by_fields<F: AsRef<str>>(name: &str, fields: &[F]) -> KeyBuilder {
+        let mut builder = KeyBuilder::new(name);
+        for field in fields {
+            builder.text.push("@");
+            builder.escaped(field.as_ref());
+        }
+        builder
     }
 
     /// Takes a key's text as it was printed, for example from the path of a request.
@@ -379,6 +401,29 @@ mod tests {
             CacheKey::primary("k", "a"),
             CacheKey::new::<&str>("k@a", &[])
         );
+    }
+
+    #[test]
+    fn keys_by_fields_differ_from_each_other_and_from_every_other_form() {
+        let by = |fields: &[&str], parts: &[&str]| {
+            let mut key = CacheKey::by_fields("k", fields);
+            parts.iter().for_each(|part| key.push(part));
+            key.finish()
+        };
+        let keys = [
+            by(&["a"], &["b"]),
+            by(&["a@b"], &["b"]),
+            by(&["a", "b"], &["b"]),
+            by(&["a", "b"], &["b", "c"]),
+            by(&["a"], &["b:c"]),
+            by(&["a"], &["b", "c"]),
+            CacheKey::primary("k", "a:b"),
+            CacheKey::primary("k", "a"),
+            CacheKey::new("k", &["a", "b"]),
+            CacheKey::new("k@a", &["b"]),
+        ];
+        let distinct: HashMap<_, ()> = keys.iter().map(|key| (key.as_str(), ())).collect();
+        assert_eq!(distinct.len(), keys.len(), "{keys:?}");
     }
 
     #[test]
