@@ -20,3 +20,6 @@ pub(crate) mod form;
 
 // What an invalidation gives back, and the seam to other nodes.
 pub(crate) mod receipt;
+
+// What a view is asked with.
+pub(crate) mod parts;

@@ -27,6 +27,9 @@ pub(crate) mod invalidate;
 // Values in another form.
 pub(crate) mod decoded;
 
+// Values of one type under one name, by parts.
+pub(crate) mod view;
+
 // What arrives from other nodes.
 pub(crate) mod remote;
 

@@ -12,6 +12,9 @@ pub(crate) mod permits;
 // The tag index. Must not know flights.
 pub(crate) mod tags;
 
+// Which views there are. Must not know what they hold.
+pub(crate) mod views;
+
 // What is shared, and the engine of one named cache.
 pub(crate) mod node;
 

@@ -332,6 +332,32 @@ pub enum ConfigError {
     },
 }
 
+/// Why a view of a cache was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ViewError {
+    /// There is a view of this name already, of another type.
+    #[error(
+        "the values named {name:?} are {first}, and were asked for as {asked}: give each type a name of its own"
+    )]
+    WrongType {
+        /// The name.
+        name: String,
+        /// The type that its first view gave it.
+        first: &'static str,
+        /// The type that was asked for.
+        asked: &'static str,
+    },
+    /// The cache has as many views as it takes, or the name as many kinds of keys.
+    #[error("there are {most} {what} already; make views once, and clone them")]
+    TooMany {
+        /// Of what there are too many.
+        what: &'static str,
+        /// How many there may be.
+        most: usize,
+    },
+}
+
 #[cfg(all(test, not(shuttle)))]
 mod tests {
     use super::*;

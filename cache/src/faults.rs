@@ -45,6 +45,10 @@ steps! {
     NumberNotedFirst,
     /// An L1 entry is compared with its slot.
     Level1ComparesSlot,
+    /// An entry of a view is compared with its slot.
+    ViewComparesSlot,
+    /// ... which is that of its text.
+    ViewKeepsSlotOfText,
     /// An invalidation takes the key's flights out.
     InvalidateVoids,
     /// An invalidation removes what L2 holds.

@@ -4,7 +4,16 @@
 //! thread's own clone, and the only thing shared is one read of the key's slot. An entry is valid while its number is
 //! not below its slot; its ttl, if it has one, costs a read of the clock.
 
-// One table. Must not know that there are threads.
+// The secrets that views' tables hash with.
+mod seed;
+
+// A table whose lookup is bounded by construction. Must not know what it is for.
+pub(crate) mod window;
+
+// The tables of one view. Must not know that there are threads, or other tables.
+pub(crate) mod view;
+
+// The table of one named cache, by text. Must not know that there are threads.
 pub(crate) mod table;
 
 // The tables of a thread, and its guards.

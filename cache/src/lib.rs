@@ -57,6 +57,7 @@
 //! |---|---|
 //! | hit in L1 | a lookup in a thread-local table and one shared read; with a ttl also a read of the clock |
 //! | hit in L1 that tells its age (`get_entry`, `cached`) | a second lookup and a read of the clock |
+//! | hit in a [`View`] | the same, by the parts of the key: its text is not built |
 //! | hit in L2 | one lock that is seldom contended, and a clone of the value on a thread with an L1 |
 //! | miss | a task on the runtime, and whatever the load does |
 //! | `invalidate` | two locks; keys that share the slot (one in 16,384) look into L2 once more |
@@ -135,6 +136,7 @@ pub use self::{
         entry::{Entry, Outcome},
         load::{Load, LoadMany, blocking},
         loaded::Loaded,
+        parts::Parts,
         receipt::{Confirmation, Invalidation, Propagate, Receipt, Unconfirmed},
         tag::Tag,
         ttl::Ttl,
@@ -145,10 +147,11 @@ pub use self::{
         decoded::Decoded,
         invalidate::Keys,
         probe::{Level, Probe, ProbeJson},
+        view::View,
     },
     error::{
         BoxError, ConfigError, GetError, Late, LoadError, OptionError, Panicked, RefusedOption,
-        SetError, Unasked, Unloaded, WrongType,
+        SetError, Unasked, Unloaded, ViewError, WrongType,
     },
     level1::{table::Attach, thread::ThreadGuard},
     level2::stored::Cacheable,

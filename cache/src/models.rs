@@ -23,7 +23,7 @@ use shuttle::{
 use tidings_core::clock::ManualClock;
 
 use crate::{
-    Cache, CacheKey, GetOptions, Loaded, Tag,
+    Cache, CacheKey, GetOptions, Loaded, Tag, View,
     faults::{self, Step},
     fence::number::Number,
 };
@@ -67,14 +67,27 @@ struct Scene {
     said: Arc<AtomicU64>,
     loads: Arc<AtomicU64>,
     tagged: bool,
+    /// Asked in place of the cache, where a model is of views.
+    view: Option<View<u64>>,
 }
 
 const TAG: &str = "all";
 
 impl Scene {
     fn new(tagged: bool) -> Self {
+        Self::with_slots(tagged, 1)
+    }
+
+    /// Reads through a view. Of several slots, so that an entry may have a wrong one.
+    fn of_view(tagged: bool) -> Self {
+        let mut scene = Self::with_slots(tagged, 2);
+        scene.view = Some(scene.cache.view("k").unwrap());
+        scene
+    }
+
+    fn with_slots(tagged: bool, slots: usize) -> Self {
         let cache = Cache::builder()
-            .small(1)
+            .small(slots)
             .no_deadline()
             .clock(Arc::new(ManualClock::new()))
             .build()
@@ -86,6 +99,7 @@ impl Scene {
             said: Arc::new(AtomicU64::new(0)),
             loads: Arc::new(AtomicU64::new(0)),
             tagged,
+            view: None,
         }
     }
 
@@ -103,11 +117,15 @@ impl Scene {
     }
 
     fn get(&self) -> u64 {
-        let get = self
-            .cache
-            .get(&self.key, GetOptions::default(), || self.load());
-        let version = shuttle::future::block_on(get).unwrap();
-        *version.expect("a load always gives a value")
+        let load = || self.load();
+        let version = match &self.view {
+            Some(view) => shuttle::future::block_on(view.get("1", load)),
+            None => {
+                let get = self.cache.get(&self.key, GetOptions::default(), load);
+                shuttle::future::block_on(get)
+            }
+        };
+        *version.unwrap().expect("a load always gives a value")
     }
 
     /// A get whose caller goes away after a few polls.
@@ -169,7 +187,15 @@ fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
 
 /// Two readers with warm or cold levels, a caller that goes away, and one write.
 fn race(tagged: bool, warm: bool, write: fn(&Scene)) {
-    let scene = Scene::new(tagged);
+    race_in(Scene::new(tagged), warm, write);
+}
+
+/// The same through a view.
+fn race_of_views(tagged: bool, warm: bool, write: fn(&Scene)) {
+    race_in(Scene::of_view(tagged), warm, write);
+}
+
+fn race_in(scene: Scene, warm: bool, write: fn(&Scene)) {
     if warm {
         scene.get();
     }
@@ -317,7 +343,7 @@ fn models() -> impl Iterator<Item = Model> {
     FENCE.into_iter().chain(bounds::MODELS)
 }
 
-const FENCE: [Model; 20] = [
+const FENCE: [Model; 26] = [
     ("invalidate, cold", || race(false, false, invalidate)),
     ("invalidate, warm", || race(false, true, invalidate)),
     ("invalidate, tagged", || race(true, true, invalidate)),
@@ -342,6 +368,12 @@ const FENCE: [Model; 20] = [
         race(true, true, handle_change_of_all)
     }),
     ("renew, warm", || race(false, true, renew)),
+    ("view, cold", || race_of_views(false, false, invalidate)),
+    ("view, warm", || race_of_views(false, true, invalidate)),
+    ("view, purge", || race_of_views(true, true, purge)),
+    ("view, tag", || race_of_views(true, true, invalidate_tag)),
+    ("view, set", || race_of_views(false, true, set)),
+    ("view, cause", || race_of_views(false, true, handle_change)),
     ("one load", one_load),
     ("stale", || stale(invalidate)),
     ("stale, all", || stale(purge)),
@@ -405,7 +437,7 @@ fn no_schedule_serves_a_stale_value() {
 }
 
 /// Which model notices which step's absence.
-const STEPS: [(Step, &str); 38] = [
+const STEPS: [(Step, &str); 42] = [
     (Step::FillChecksFlight, "invalidate, cold"),
     (Step::FillHoldsLock, "invalidate, cold"),
     (Step::FillChecksTag, "tag, cold"),
@@ -414,6 +446,10 @@ const STEPS: [(Step, &str); 38] = [
     (Step::StartLooksAgain, "one load"),
     (Step::NumberNotedFirst, "invalidate, warm"),
     (Step::Level1ComparesSlot, "invalidate, warm"),
+    (Step::ViewComparesSlot, "view, warm"),
+    (Step::ViewKeepsSlotOfText, "view, warm"),
+    (Step::NumberNotedFirst, "view, warm"),
+    (Step::InvalidateNumbersLast, "view, warm"),
     (Step::InvalidateVoids, "invalidate, cold"),
     (Step::InvalidateRemoves, "invalidate, warm"),
     (Step::InvalidateRaisesSlot, "invalidate, warm"),

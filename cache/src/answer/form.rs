@@ -2,12 +2,41 @@
 
 use std::sync::Arc;
 
-use crate::error::BoxError;
+use tidings_core::CacheKey;
+
+use crate::{
+    error::BoxError,
+    fence::number::{Moment, Number},
+};
+
+/// A value in its form, with what holds of an entry of it.
+pub(crate) struct Formed<'a, W> {
+    pub(crate) value: Option<&'a Arc<W>>,
+    /// The sequence before L2 was read.
+    pub(crate) number: Number,
+    pub(crate) expires: Moment,
+    /// What it weighs in L2.
+    pub(crate) weight: u32,
+}
+
+/// Where a thread keeps a value in its form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeper {
+    /// In its table of the cache, by the key's text.
+    Level1,
+    /// The form has kept it.
+    Form,
+}
 
 /// Makes what L1 holds (`W`) of what L2 holds (`V`).
 pub(crate) trait Form<V, W>: Send + Sync {
     /// For a thread with an L1: a value that shares nothing with other threads.
     fn own(&self, shared: &V) -> Result<Arc<W>, BoxError>;
+
+    /// Keeps a value for this thread, if the form has a table of its own.
+    fn keep(&self, _key: &CacheKey, _formed: Formed<'_, W>) -> Keeper {
+        Keeper::Level1
+    }
 
     /// For a thread without.
     fn shared(&self, shared: Arc<V>) -> Result<Arc<W>, BoxError>;

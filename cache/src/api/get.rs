@@ -7,7 +7,7 @@
 
 use std::{
     any::Any,
-    future::Future,
+    future::{Future, poll_fn},
     marker::PhantomData,
     pin::Pin,
     sync::Arc,
@@ -207,6 +207,12 @@ where
     M: Form<V, W>,
     L: Load<V>,
 {
+    /// Answers without a look into L1: the caller has its own table there, and has looked.
+    pub(crate) async fn below(mut self) -> Result<Option<Arc<W>>, GetError> {
+        let answered = poll_fn(|context| self.poll_below(context)).await;
+        answered.map(|answered| answered.value)
+    }
+
     /// Looks into L2, and waits for a load where that has nothing.
     #[inline(never)]
     fn poll_below(&mut self, context: &mut Context<'_>) -> Poll<Result<Answered<W>, GetError>> {

@@ -7,7 +7,7 @@ use tidings_core::CacheKey;
 use crate::{
     answer::{
         entry::{Answered, Outcome},
-        form::Form,
+        form::{Form, Formed, Keeper},
         ttl::Ttl,
     },
     engine::node::Engine,
@@ -238,7 +238,6 @@ impl Engine {
                 // Made before L1 is borrowed: a value's `Clone` may use the cache.
                 let own = shared.map(|shared| form.own(&shared)).transpose();
                 let own = own.map_err(|error| not_decoded(key, error))?;
-                let value = own.clone().map(|own| own as Arc<dyn Any + Send + Sync>);
 
                 let Promise {
                     number,
@@ -246,6 +245,17 @@ impl Engine {
                     read,
                     weight,
                 } = promise;
+                let formed = Formed {
+                    value: own.as_ref(),
+                    number,
+                    expires,
+                    weight,
+                };
+                if form.keep(key, formed) == Keeper::Form {
+                    return Ok(own);
+                }
+
+                let value = own.clone().map(|own| own as Arc<dyn Any + Send + Sync>);
                 let kept = Kept {
                     value,
                     number,

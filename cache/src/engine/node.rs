@@ -6,7 +6,7 @@ use tidings_core::{CacheKey, clock::Clock, entropy::Entropy};
 
 use crate::{
     answer::receipt::Propagate,
-    engine::{flights::Flights, permits::Permits, tags::Tags},
+    engine::{flights::Flights, permits::Permits, tags::Tags, views::Views},
     fence::{
         number::{Moment, Number},
         slots::{Sequence, Slots},
@@ -56,6 +56,7 @@ pub(crate) struct Named {
     pub(crate) level1: Shared,
     pub(crate) flights: Flights,
     pub(crate) tags: Tags,
+    pub(crate) views: Views,
     pub(crate) counters: Counters,
     /// Purges and invalidations of tags that have begun: what was read at a position before may be older than they are.
     announced: AtomicU64,
@@ -81,6 +82,7 @@ impl Named {
             level1,
             flights: Flights::new(node.flight_shards),
             tags: Tags::new(),
+            views: Views::default(),
             counters: Counters::default(),
             announced: AtomicU64::new(0),
             settings,

@@ -46,6 +46,19 @@ impl Slots {
         Number(self.slot(hash).load(Ordering::Acquire))
     }
 
+    /// Returns which slot a hash chooses, for [`floor_at`](Self::floor_at).
+    pub(crate) fn index(&self, hash: u64) -> u32 {
+        // Fewer slots than a u32 counts: each is eight bytes.
+        self.place(hash) as u32
+    }
+
+    /// Returns the number below which nothing is valid for the keys of a slot.
+    #[inline]
+    pub(crate) fn floor_at(&self, index: u32) -> Number {
+        let index = index as usize & (self.0.len() - 1);
+        Number(self.0[index].load(Ordering::Acquire))
+    }
+
     /// Raises the floor; a floor is never lowered.
     pub(crate) fn raise(&self, hash: u64, number: Number) {
         self.slot(hash).fetch_max(number.0, Ordering::SeqCst);
@@ -60,10 +73,14 @@ impl Slots {
 
     #[inline]
     fn slot(&self, hash: u64) -> &AtomicU64 {
+        &self.0[self.place(hash)]
+    }
+
+    #[inline]
+    fn place(&self, hash: u64) -> usize {
         // The length is a power of two, so the mask keeps the index within it. The bits in the middle: the lowest
         // choose a bucket in L1, and a slot should not follow that choice.
-        let index = (hash >> 20) as usize & (self.0.len() - 1);
-        &self.0[index]
+        (hash >> 20) as usize & (self.0.len() - 1)
     }
 }
 

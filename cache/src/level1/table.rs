@@ -16,6 +16,10 @@ use crate::{
         number::{Moment, Number},
         slots::Slots,
     },
+    level1::{
+        view::AnyView,
+        window::{Holds, Kind},
+    },
     outside,
     stats::{ThreadCounters, Threads},
     sync::Arc,
@@ -101,6 +105,8 @@ pub(super) struct Table {
     next_touch: u64,
     pub(super) counters: Arc<ThreadCounters>,
     absences: Zone,
+    /// The tables of the cache's views, by their index.
+    pub(super) views: Vec<Option<Box<dyn AnyView>>>,
     threads: Arc<Threads>,
 }
 
@@ -131,6 +137,7 @@ impl Table {
             next_touch: 1,
             counters: shared.threads.join(label),
             absences,
+            views: Vec::new(),
             threads: Arc::clone(&shared.threads),
         }
     }
@@ -213,10 +220,54 @@ impl Table {
             Some(_) => (&mut self.values, &mut self.absences),
             None => (&mut self.absences, &mut self.values),
         };
+        let kind = Kind::of(kept.value.as_ref());
         other.remove(key, &mut gone);
         zone.put(key, kept, slots, &mut gone);
+        self.trim(kind, slots, &mut gone);
         self.entries_changed();
         gone
+    }
+
+    /// Notes that a view's table was filled; returns what left it, and what leaves for it.
+    pub(super) fn view_changed<W: Any + Send + Sync>(
+        &mut self,
+        kind: Kind,
+        left: Vec<Arc<W>>,
+        slots: &Slots,
+    ) -> Gone {
+        let mut gone = Gone::default();
+        left.into_iter().for_each(|value| gone.add(Some(value)));
+        self.trim(kind, slots, &mut gone);
+        self.entries_changed();
+        gone
+    }
+
+    /// Keeps this table and those of the views within the bounds together: the one with the most bytes gives up first.
+    fn trim(&mut self, kind: Kind, slots: &Slots, gone: &mut Gone) {
+        loop {
+            let zone = match kind {
+                Kind::Value => &mut self.values,
+                Kind::Absence => &mut self.absences,
+            };
+            let mut total = zone.holds();
+            let (mut fullest, mut most) = (None, total.bytes);
+            for view in self.views.iter_mut().flatten() {
+                let held = view.holds(kind);
+                total = total.and(held);
+                if held.bytes > most {
+                    (fullest, most) = (Some(view), held.bytes);
+                }
+            }
+            if total.entries <= zone.capacity && total.bytes <= zone.room {
+                return;
+            }
+
+            match fullest {
+                Some(view) => gone.add(view.evict(kind, slots)),
+                None if zone.evict(slots, gone) => {}
+                None => return,
+            }
+        }
     }
 
     /// Takes out what is no longer valid, and gives memory back if little is left.
@@ -224,14 +275,22 @@ impl Table {
         let mut gone = Gone::default();
         self.values.sweep(slots, now, &mut gone);
         self.absences.sweep(slots, now, &mut gone);
+        for view in self.views.iter_mut().flatten() {
+            let left = view.sweep(slots, now);
+            left.into_iter().for_each(|value| gone.add(Some(value)));
+        }
         self.entries_changed();
         gone
     }
 
     fn entries_changed(&self) {
-        let entries = self.values.entries.len() + self.absences.entries.len();
-        let bytes = self.values.bytes + self.absences.bytes;
-        self.counters.holds(entries as u64, bytes);
+        let mut total = self.values.holds().and(self.absences.holds());
+        for view in self.views.iter().flatten() {
+            total = total
+                .and(view.holds(Kind::Value))
+                .and(view.holds(Kind::Absence));
+        }
+        self.counters.holds(total.entries as u64, total.bytes);
     }
 }
 
@@ -240,6 +299,9 @@ impl Drop for Table {
         self.threads.leave(&self.counters);
         for zone in [&mut self.values, &mut self.absences] {
             outside::drop_each(zone.entries.drain().map(|entry| entry.kept.value));
+        }
+        for view in self.views.iter_mut().flatten() {
+            outside::drop_each(view.take_all());
         }
     }
 }
@@ -282,6 +344,13 @@ impl Zone {
             room,
             bytes: 0,
             hand: 0,
+        }
+    }
+
+    fn holds(&self) -> Holds {
+        Holds {
+            entries: self.entries.len(),
+            bytes: self.bytes,
         }
     }
 

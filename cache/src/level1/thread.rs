@@ -6,7 +6,11 @@ use tidings_core::CacheKey;
 
 use crate::{
     fence::number::Moment,
-    level1::table::{Attach, Found, Gone, Kept, Place, Shared, Table},
+    level1::{
+        table::{Attach, Found, Gone, Kept, Place, Shared, Table},
+        view::{Of, Seen, ViewIndex, ViewTable},
+        window::Kind,
+    },
     stats::ThreadCounters,
     sync::{Arc, thread_local},
 };
@@ -56,6 +60,74 @@ pub(crate) fn read_of(shared: &Shared, key: &CacheKey) -> Option<Moment> {
 /// Keeps a value on this thread, if it has an L1. Returns what had to leave.
 pub(crate) fn put(shared: &Shared, key: &CacheKey, kept: Kept) -> Gone {
     let gone = with_table(shared, |table| table.put(key, kept, &shared.slots));
+    gone.unwrap_or_default()
+}
+
+/// Looks a key up in this thread's own table of a view. As for [`get`], the one call of a hit; what it takes travels in
+/// registers.
+#[inline(never)]
+pub(crate) fn look<W: Any + Send + Sync>(
+    shared: &Shared,
+    view: ViewIndex,
+    of: Of,
+    bytes: &[u8],
+) -> Seen<Option<Arc<W>>> {
+    look_with(shared, view, of, bytes, |value| value.cloned())
+}
+
+/// The same, for a closure that makes something of the value while it is there.
+#[inline(always)]
+pub(crate) fn look_with<W: Any + Send + Sync, R>(
+    shared: &Shared,
+    view: ViewIndex,
+    of: Of,
+    bytes: &[u8],
+    make: impl FnOnce(Option<&Arc<W>>) -> R,
+) -> Seen<R> {
+    // As for `get`: a call that finds the thread borrowed goes without L1.
+    let seen = THREAD.try_with(|thread| {
+        let Ok(mut thread) = thread.try_borrow_mut() else {
+            return Seen::Miss;
+        };
+        let Some(table) = thread.table(shared.place) else {
+            return Seen::Miss;
+        };
+        let Some(Some(view)) = table.views.get_mut(view.0) else {
+            return Seen::Miss;
+        };
+        let view: &mut dyn Any = &mut **view;
+        match view.downcast_mut::<ViewTable<W>>() {
+            Some(view) => view.get(
+                of,
+                bytes,
+                &shared.slots,
+                &shared.clock,
+                &table.counters,
+                make,
+            ),
+            None => Seen::Miss,
+        }
+    });
+    seen.unwrap_or(Seen::Miss)
+}
+
+/// Changes this thread's table of a view, if the thread has an L1. Returns what had to leave.
+pub(crate) fn change_view<W: Any + Send + Sync>(
+    shared: &Shared,
+    view: ViewIndex,
+    kind: Kind,
+    change: impl FnOnce(&mut ViewTable<W>) -> Vec<Arc<W>>,
+) -> Gone {
+    let gone = with_table(shared, |table| {
+        if table.views.len() <= view.0 {
+            table.views.resize_with(view.0 + 1, || None);
+        }
+        let view = table.views[view.0]
+            .get_or_insert_with(|| Box::new(ViewTable::<W>::new(shared.capacity, shared.bytes)));
+        let view: &mut dyn Any = &mut **view;
+        let gone = view.downcast_mut().map(change);
+        table.view_changed(kind, gone.unwrap_or_default(), &shared.slots)
+    });
     gone.unwrap_or_default()
 }
 

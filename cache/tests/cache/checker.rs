@@ -18,7 +18,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tidings_cache::{Attach, Cache, GetOptions, ManualClock, Ttl};
+use tidings_cache::{Attach, Cache, GetOptions, ManualClock, Ttl, View};
 use tokio::runtime::{Handle, Runtime};
 
 use self::places::{PLACES, Place, Places};
@@ -59,6 +59,8 @@ impl Random {
 /// What all threads of a run share.
 struct Check {
     cache: Cache,
+    /// Of the same keys.
+    view: View<u64>,
     clock: ManualClock,
     runtime: Handle,
     places: Places,
@@ -124,6 +126,15 @@ impl Check {
                 got.map(|got| *got.value.unwrap())
             }),
             18..22 if !place.counts_loads() => self.set_late(place, random),
+            22..24 => self.read(place, || {
+                let got = self.view.peek(place.part.as_str());
+                got.map(|got| *got.unwrap())
+            }),
+            24..40 => self.read(place, || {
+                let view = self.view.clone().with_options(place.options()).unwrap();
+                let got = view.get(place.part.as_str(), place.load(random));
+                self.runtime.block_on(got).ok().map(|got| *got.unwrap())
+            }),
             _ => self.read(place, || {
                 let got = self
                     .cache
@@ -164,6 +175,7 @@ fn check(runtime: &Runtime, until: Until) -> (Seen, Cache) {
         .unwrap();
     let check = Check {
         cache: cache.clone(),
+        view: cache.view("test").unwrap(),
         clock,
         runtime: runtime.handle().clone(),
         places: Places::new(),

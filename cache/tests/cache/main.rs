@@ -22,5 +22,6 @@ mod replicas;
 mod stale;
 mod staleness;
 mod times;
+mod view;
 mod walk;
 mod walker;

@@ -27,6 +27,8 @@ type FoundInBulk = io::Result<Vec<(CacheKey, Loaded<u64>)>>;
 pub(super) struct Place {
     pub(super) name: String,
     pub(super) key: CacheKey,
+    /// The key's only part.
+    pub(super) part: String,
     pub(super) tagged: bool,
     timed: bool,
     /// One writer at a time: versions grow.
@@ -88,6 +90,7 @@ impl Places {
         let place = |index: usize| Place {
             name: format!("key {index}"),
             key: key(&index.to_string()),
+            part: index.to_string(),
             tagged: index > 0,
             timed: index == 2,
             writing: AtomicBool::new(false),

@@ -1,0 +1,220 @@
+//! The tables of one view on one thread: values and absences apart, so that a flood of absences pushes out no value.
+
+use std::{any::Any, sync::Arc};
+
+use tidings_core::clock::Clock;
+
+use crate::{
+    answer::parts::Lent,
+    fence::{number::Moment, slots::Slots},
+    level1::{
+        seed::{self, Hashing},
+        window::{Asked, Entering, Holds, Kind, Window},
+    },
+    stats::ThreadCounters,
+};
+
+/// One hit in this many touches L2 on average. The distance is drawn each time: one that is fixed would fall on the same
+/// key again and again where requests make the same number of lookups each.
+const TOUCH_EVERY: u64 = 256;
+
+/// The share of the room that is for absences: one part in this many.
+const ABSENCES: usize = 8;
+
+/// A view's number among those of its cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ViewIndex(pub(crate) usize);
+
+/// A selector's number among those of its view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SelectorIndex(pub(crate) u8);
+
+/// What the bytes of a key are: which fields they are of, and how they are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Of(pub(super) u16);
+
+impl Of {
+    #[inline]
+    pub(crate) fn new(selector: SelectorIndex, lent: Lent<'_>) -> Self {
+        Self(u16::from_be_bytes([selector.0, lent.kind()]))
+    }
+}
+
+/// What a lookup gave. Two words if `R` is one, which travel in registers.
+pub(crate) enum Seen<R> {
+    /// What was made of a value, or of a cached absence.
+    Hit(R),
+    /// The same, and it is this hit's turn to tell L2.
+    Touch(R),
+    /// Nothing that is valid; or no table.
+    Miss,
+}
+
+pub(crate) struct ViewTable<W> {
+    hashing: Hashing,
+    values: Window<W>,
+    absences: Window<W>,
+    /// Hits until the next one that touches L2.
+    until_touch: u64,
+    random: u64,
+}
+
+impl<W> ViewTable<W> {
+    pub(super) fn new(capacity: usize, room: u64) -> Self {
+        let absences = Holds {
+            entries: capacity.div_ceil(ABSENCES),
+            bytes: room / ABSENCES as u64,
+        };
+        let values = Holds {
+            entries: capacity,
+            bytes: room - absences.bytes,
+        };
+        let mut this = Self {
+            hashing: Hashing::new(),
+            values: Window::new(values),
+            absences: Window::new(absences),
+            until_touch: 0,
+            random: seed::random() | 1,
+        };
+        this.draw();
+        this
+    }
+
+    /// Looks a key up, and makes something of its value.
+    #[inline(always)]
+    pub(crate) fn get<R>(
+        &mut self,
+        of: Of,
+        bytes: &[u8],
+        slots: &Slots,
+        clock: &Arc<dyn Clock>,
+        counters: &ThreadCounters,
+        make: impl FnOnce(Option<&Arc<W>>) -> R,
+    ) -> Seen<R> {
+        let asked = self.asked(of, bytes);
+        let is_ahead = |moment| moment > Moment::from(clock.now());
+        let made = match self.values.hit(asked, slots, is_ahead) {
+            Some(value) => {
+                counters.l1_hit();
+                make(value.as_ref())
+            }
+            None if has_absence(
+                &mut self.absences,
+                asked.hash,
+                asked.of,
+                asked.bytes,
+                slots,
+                clock,
+            ) =>
+            {
+                counters.l1_absence_hit();
+                make(None)
+            }
+            None => return Seen::Miss,
+        };
+        self.until_touch -= 1;
+        if self.until_touch == 0 {
+            self.draw();
+            Seen::Touch(made)
+        } else {
+            Seen::Hit(made)
+        }
+    }
+
+    /// Keeps a value or an absence, in the place of what the key had. Returns what had to leave, or else could not stay.
+    pub(crate) fn put(
+        &mut self,
+        of: Of,
+        bytes: &[u8],
+        new: Entering<W>,
+        slots: &Slots,
+    ) -> Vec<Arc<W>> {
+        let mut gone = Vec::new();
+        let asked = self.asked(of, bytes);
+        if new.value.is_some() {
+            self.absences.remove(asked.hash, &mut gone);
+            self.values.put(asked, new, slots, &mut gone);
+        } else {
+            self.values.remove(asked.hash, &mut gone);
+            self.absences.put(asked, new, slots, &mut gone);
+        }
+        gone
+    }
+
+    #[inline(always)]
+    fn asked<'a>(&self, of: Of, bytes: &'a [u8]) -> Asked<'a> {
+        Asked {
+            hash: self.hashing.hash(of.0, bytes),
+            of: of.0,
+            bytes,
+        }
+    }
+
+    #[cold]
+    fn draw(&mut self) {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.until_touch = 1 + (self.random >> 11) % (2 * TOUCH_EVERY - 1);
+    }
+}
+
+/// Looks for an absence: apart, so that the way of a value's hit is short.
+#[inline(never)]
+fn has_absence<W>(
+    absences: &mut Window<W>,
+    hash: u64,
+    of: u16,
+    bytes: &[u8],
+    slots: &Slots,
+    clock: &Arc<dyn Clock>,
+) -> bool {
+    let is_ahead = |moment| moment > Moment::from(clock.now());
+    let asked = Asked { hash, of, bytes };
+    absences.hit(asked, slots, is_ahead).is_some()
+}
+
+/// A view's table without its type.
+pub(super) trait AnyView: Any {
+    /// Returns how much it holds.
+    fn holds(&self, kind: Kind) -> Holds;
+
+    /// Takes out an entry that was not hit of late. Returns its value.
+    fn evict(&mut self, kind: Kind, slots: &Slots) -> Option<Arc<dyn Any + Send + Sync>>;
+
+    /// Takes everything out.
+    fn take_all(&mut self) -> Vec<Arc<dyn Any + Send + Sync>>;
+
+    /// Takes out what is no longer valid.
+    fn sweep(&mut self, slots: &Slots, now: Moment) -> Vec<Arc<dyn Any + Send + Sync>>;
+}
+
+impl<W: Any + Send + Sync> AnyView for ViewTable<W> {
+    fn holds(&self, kind: Kind) -> Holds {
+        match kind {
+            Kind::Value => self.values.holds(),
+            Kind::Absence => self.absences.holds(),
+        }
+    }
+
+    fn evict(&mut self, kind: Kind, slots: &Slots) -> Option<Arc<dyn Any + Send + Sync>> {
+        let mut gone = Vec::new();
+        match kind {
+            Kind::Value => self.values.evict(slots, &mut gone),
+            Kind::Absence => self.absences.evict(slots, &mut gone),
+        }
+        gone.pop().map(|value| value as _)
+    }
+
+    fn take_all(&mut self) -> Vec<Arc<dyn Any + Send + Sync>> {
+        let all = self.values.take_all().chain(self.absences.take_all());
+        all.map(|value| value as _).collect()
+    }
+
+    fn sweep(&mut self, slots: &Slots, now: Moment) -> Vec<Arc<dyn Any + Send + Sync>> {
+        let mut gone = Vec::new();
+        self.values.sweep(slots, now, &mut gone);
+        self.absences.sweep(slots, now, &mut gone);
+        gone.into_iter().map(|value| value as _).collect()
+    }
+}

@@ -1,0 +1,478 @@
+//! A table whose lookup is bounded by construction, whatever its keys hash to.
+//!
+//! An entry is kept in one of sixteen places that follow the one its hash chooses, and there is one entry to a 64-bit hash:
+//! so a lookup reads sixteen entries at most and compares one key. Keys that were chosen to collide push each other
+//! out, and are answered by L2; they make nothing dear.
+//!
+//! An entry is one line of the processor's cache, with keys of up to 32 bytes in it. It keeps the index of *its text's*
+//! slot: a hit compares its number with that slot, so that an invalidation, which knows the text, need not know this
+//! table, and the two hashes need not agree.
+//!
+//! Bounded in entries and in bytes; a clock hand evicts entries not hit since its last pass. What leaves is handed to the
+//! caller, who drops it once the thread's tables are no longer borrowed.
+
+use std::sync::Arc;
+
+use crate::{
+    faults::{Step, removed},
+    fence::{
+        number::{Moment, Number},
+        slots::Slots,
+    },
+};
+
+/// How many places may hold an entry.
+const WINDOW: usize = 16;
+/// How many bytes of a key are in its entry.
+const INLINE: usize = 32;
+/// The length of a key that is longer than that.
+const LONG: u8 = u8::MAX;
+/// The places of the smallest table.
+const FEWEST: usize = 16;
+/// The largest share of the room that one entry may take: one part in this many. Junk keys are long.
+const LARGEST: u64 = 16;
+
+/// What a place holds. A bit each, so that a hit tests and sets one without touching the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Flags(u8);
+
+impl Flags {
+    /// Nothing, and nothing was there since the table was laid out: lookups end here.
+    const EMPTY: Self = Self(0);
+    /// Nothing any more: what was put behind it is still to be found.
+    const GONE: Self = Self(1);
+    const FULL: Self = Self(2);
+    /// The entry expires.
+    const TIMED: Self = Self(4);
+    /// It was hit since the hand's last pass.
+    const VISITED: Self = Self(8);
+
+    #[inline]
+    fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    fn with(self, flag: Self) -> Self {
+        Self(self.0 | flag.0)
+    }
+
+    fn without(self, flag: Self) -> Self {
+        Self(self.0 & !flag.0)
+    }
+}
+
+#[repr(C, align(64))]
+struct Entry<W> {
+    /// Zero where there is none, which no hash is.
+    hash: u64,
+    /// The sequence before L2 was read.
+    number: Number,
+    /// `None` is a cached absence.
+    value: Option<Arc<W>>,
+    /// Of the key's text.
+    slot: u32,
+    /// The selector and the kind of the parts.
+    of: u16,
+    /// Of the key, in bytes; or [`LONG`].
+    len: u8,
+    flags: Flags,
+    key: [u8; INLINE],
+}
+
+/// What a hit seldom reads.
+#[derive(Clone, Copy, Debug)]
+struct Beside {
+    expires: Moment,
+    /// What the entry counts against the bound.
+    weight: u32,
+}
+
+/// Values and absences are bounded apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Value,
+    Absence,
+}
+
+impl Kind {
+    /// Returns what an entry of this value is.
+    pub(crate) fn of<V>(value: Option<V>) -> Self {
+        match value {
+            Some(_) => Self::Value,
+            None => Self::Absence,
+        }
+    }
+}
+
+/// How much a table may hold, or does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holds {
+    pub(crate) entries: usize,
+    pub(crate) bytes: u64,
+}
+
+impl Holds {
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            entries: self.entries + other.entries,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
+/// An entry that is to be kept.
+#[derive(Debug)]
+pub(crate) struct Entering<W> {
+    pub(crate) value: Option<Arc<W>>,
+    pub(crate) number: Number,
+    pub(crate) expires: Moment,
+    pub(crate) slot: u32,
+    /// What the value weighs in L2.
+    pub(crate) weight: u32,
+}
+
+/// The whole of a key, as parts lend it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) hash: u64,
+    pub(super) of: u16,
+    pub(super) bytes: &'a [u8],
+}
+
+pub(super) struct Window<W> {
+    /// None, or a power of two.
+    entries: Vec<Entry<W>>,
+    beside: Vec<Beside>,
+    /// The keys that are longer than an entry holds, each whole; empty until there is one.
+    long: Vec<Option<Box<[u8]>>>,
+    live: usize,
+    bytes: u64,
+    hand: usize,
+    limit: Holds,
+}
+
+impl<W> Window<W> {
+    pub(super) fn new(limit: Holds) -> Self {
+        Self {
+            entries: Vec::new(),
+            beside: Vec::new(),
+            long: Vec::new(),
+            live: 0,
+            bytes: 0,
+            hand: 0,
+            limit,
+        }
+    }
+
+    pub(super) fn holds(&self) -> Holds {
+        Holds {
+            entries: self.live,
+            bytes: self.bytes,
+        }
+    }
+
+    /// Returns the place of an entry that is valid, and marks it as hit.
+    #[inline(always)]
+    pub(super) fn hit(
+        &mut self,
+        asked: Asked<'_>,
+        slots: &Slots,
+        is_ahead: impl FnOnce(Moment) -> bool,
+    ) -> Option<&Option<Arc<W>>> {
+        let place = self.find(asked.hash)?;
+        let entry = self.entries.get_mut(place)?;
+        if !entry.is(asked.of, asked.bytes) || !entry.is_valid(slots) {
+            return None;
+        }
+
+        if entry.len == LONG && self.long[place].as_deref() != Some(asked.bytes) {
+            return None;
+        }
+        if entry.flags.has(Flags::TIMED) && !is_ahead(self.beside[place].expires) {
+            return None;
+        }
+        entry.flags = entry.flags.with(Flags::VISITED);
+        Some(&entry.value)
+    }
+
+    /// Keeps an entry, if the bounds allow. What leaves for it is added to `gone`.
+    pub(super) fn put(
+        &mut self,
+        asked: Asked<'_>,
+        new: Entering<W>,
+        slots: &Slots,
+        gone: &mut Vec<Arc<W>>,
+    ) {
+        // Its hash may be another key's: there is one entry to a hash.
+        self.remove(asked.hash, gone);
+
+        let weight = weight_of(asked.bytes, new.weight);
+        if self.limit.entries == 0 || u64::from(weight) > self.limit.bytes / LARGEST {
+            gone.extend(new.value);
+            return;
+        }
+        while self.live >= self.limit.entries || self.bytes + u64::from(weight) > self.limit.bytes {
+            self.evict(slots, gone);
+        }
+        if (self.live + 1) * 2 > self.entries.len() {
+            self.lay_out((self.entries.len() * 2).max(FEWEST), gone);
+        }
+
+        let place = self.place_for(asked.hash, slots, gone);
+        self.fill(place, asked, new, weight);
+    }
+
+    /// Takes the entry of a hash out, if there is one.
+    pub(super) fn remove(&mut self, hash: u64, gone: &mut Vec<Arc<W>>) {
+        if let Some(place) = self.find(hash) {
+            gone.extend(self.take(place));
+        }
+    }
+
+    /// Takes out what is no longer valid, and gives memory back if little is left.
+    pub(super) fn sweep(&mut self, slots: &Slots, now: Moment, gone: &mut Vec<Arc<W>>) {
+        for place in 0..self.entries.len() {
+            let entry = &self.entries[place];
+            if entry.is_full() && (!entry.is_valid(slots) || self.beside[place].expires <= now) {
+                gone.extend(self.take(place));
+            }
+        }
+        if self.live * 8 < self.entries.len() && self.entries.len() > FEWEST {
+            self.lay_out((self.live * 4).next_power_of_two().max(FEWEST), gone);
+        }
+    }
+
+    #[inline(always)]
+    fn find(&self, hash: u64) -> Option<usize> {
+        let home = hash as usize & self.entries.len().wrapping_sub(1);
+        if self.entries.get(home)?.hash == hash {
+            return Some(home);
+        }
+        self.find_farther(hash)
+    }
+
+    /// Looks behind the place that the hash chooses: apart, so that the first look is inlined.
+    #[inline(never)]
+    fn find_farther(&self, hash: u64) -> Option<usize> {
+        for place in places(hash, self.entries.len()) {
+            let entry = self.entries.get(place)?;
+            if entry.hash == hash {
+                return Some(place);
+            }
+            if entry.flags == Flags::EMPTY {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Returns a place of the hash's window that holds nothing, making one if need be.
+    fn place_for(&mut self, hash: u64, slots: &Slots, gone: &mut Vec<Arc<W>>) -> usize {
+        if let Some(free) = self.free(hash) {
+            return free;
+        }
+
+        // Full, which half a table's load seldom makes of it: an entry that may be kept farther on makes room.
+        for place in places(hash, self.entries.len()) {
+            if let Some(to) = self.free(self.entries[place].hash) {
+                self.shift(place, to);
+                return place;
+            }
+        }
+
+        // Or one that was not hit has to go.
+        let mut victim = None;
+        for place in places(hash, self.entries.len()) {
+            let entry = &mut self.entries[place];
+            if !entry.flags.has(Flags::VISITED) || !entry.is_valid(slots) {
+                victim = Some(place);
+                break;
+            }
+            entry.flags = entry.flags.without(Flags::VISITED);
+        }
+        let victim = victim.unwrap_or(hash as usize & (self.entries.len() - 1));
+        gone.extend(self.take(victim));
+        victim
+    }
+
+    /// Returns the first place of a hash's window that holds nothing.
+    fn free(&self, hash: u64) -> Option<usize> {
+        places(hash, self.entries.len()).find(|&place| !self.entries[place].is_full())
+    }
+
+    fn shift(&mut self, from: usize, to: usize) {
+        let gone = Entry::nothing(Flags::GONE);
+        self.entries[to] = std::mem::replace(&mut self.entries[from], gone);
+        self.beside[to] = self.beside[from];
+        if !self.long.is_empty() {
+            self.long[to] = self.long[from].take();
+        }
+    }
+
+    fn fill(&mut self, place: usize, asked: Asked<'_>, new: Entering<W>, weight: u32) {
+        let timed = if new.expires == Moment::NEVER {
+            Flags::EMPTY
+        } else {
+            Flags::TIMED
+        };
+        let mut entry = Entry {
+            hash: asked.hash,
+            number: new.number,
+            value: new.value,
+            slot: new.slot,
+            of: asked.of,
+            len: LONG,
+            flags: Flags::FULL.with(timed),
+            key: [0; INLINE],
+        };
+        let len = asked.bytes.len();
+        if len <= INLINE {
+            entry.len = len as u8;
+            entry.key[..len].copy_from_slice(asked.bytes);
+        } else {
+            entry.key.copy_from_slice(&asked.bytes[..INLINE]);
+            self.long.resize(self.entries.len(), None);
+            self.long[place] = Some(asked.bytes.into());
+        }
+
+        self.entries[place] = entry;
+        self.beside[place] = Beside {
+            expires: new.expires,
+            weight,
+        };
+        self.live += 1;
+        self.bytes += u64::from(weight);
+    }
+
+    /// Takes an entry out. Returns its value.
+    fn take(&mut self, place: usize) -> Option<Arc<W>> {
+        let next = (place + 1) & (self.entries.len() - 1);
+        // Nothing was put behind a place that is followed by an empty one.
+        let left = if self.entries[next].flags == Flags::EMPTY {
+            Flags::EMPTY
+        } else {
+            Flags::GONE
+        };
+        let entry = std::mem::replace(&mut self.entries[place], Entry::nothing(left));
+        if let Some(long) = self.long.get_mut(place) {
+            *long = None;
+        }
+
+        self.live -= 1;
+        self.bytes -= u64::from(self.beside[place].weight);
+        entry.value
+    }
+
+    /// Takes every entry out.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Arc<W>> {
+        (self.live, self.bytes) = (0, 0);
+        (self.beside, self.long) = (Vec::new(), Vec::new());
+        let entries = std::mem::take(&mut self.entries);
+        entries.into_iter().filter_map(|entry| entry.value)
+    }
+
+    /// Turns the hand until it meets an entry that was not hit since its last pass, or is no longer valid, and takes it out.
+    pub(super) fn evict(&mut self, slots: &Slots, gone: &mut Vec<Arc<W>>) {
+        // Twice round at most: the first round clears every mark.
+        for _ in 0..2 * self.entries.len() {
+            let place = self.hand & (self.entries.len() - 1);
+            self.hand = place + 1;
+
+            let entry = &mut self.entries[place];
+            if entry.flags.has(Flags::VISITED) && entry.is_valid(slots) {
+                entry.flags = entry.flags.without(Flags::VISITED);
+            } else if entry.is_full() {
+                gone.extend(self.take(place));
+                return;
+            }
+        }
+    }
+
+    /// Lays the entries out in a table of this many places.
+    fn lay_out(&mut self, size: usize, gone: &mut Vec<Arc<W>>) {
+        let nothing = Beside {
+            expires: Moment::NEVER,
+            weight: 0,
+        };
+        let entries = (0..size).map(|_| Entry::nothing(Flags::EMPTY)).collect();
+        let entries = std::mem::replace(&mut self.entries, entries);
+        let beside = std::mem::replace(&mut self.beside, vec![nothing; size]);
+        let mut long = std::mem::take(&mut self.long);
+        (self.live, self.bytes, self.hand) = (0, 0, 0);
+
+        for (place, entry) in entries.into_iter().enumerate() {
+            if !entry.is_full() {
+                continue;
+            }
+            let Some(to) = self.free(entry.hash) else {
+                gone.extend(entry.value);
+                continue;
+            };
+
+            if let Some(key) = long.get_mut(place).and_then(Option::take) {
+                self.long.resize(size, None);
+                self.long[to] = Some(key);
+            }
+            self.entries[to] = entry;
+            self.beside[to] = beside[place];
+            self.live += 1;
+            self.bytes += u64::from(beside[place].weight);
+        }
+    }
+}
+
+impl<W> Entry<W> {
+    fn nothing(flags: Flags) -> Self {
+        Self {
+            hash: 0,
+            number: Number::ZERO,
+            value: None,
+            slot: 0,
+            of: 0,
+            len: 0,
+            flags,
+            key: [0; INLINE],
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.flags.has(Flags::FULL)
+    }
+
+    /// Returns whether it is that of a key, as far as the key is in the entry.
+    #[inline(always)]
+    fn is(&self, of: u16, bytes: &[u8]) -> bool {
+        if self.of != of {
+            return false;
+        }
+        if let Ok(whole) = <&[u8; INLINE]>::try_from(bytes) {
+            return usize::from(self.len) == INLINE && *whole == self.key;
+        }
+        match bytes.get(..INLINE) {
+            Some(beginning) => self.len == LONG && *beginning == self.key,
+            None => self.key.get(..usize::from(self.len)) == Some(bytes),
+        }
+    }
+
+    /// Returns whether nothing of its slot was invalidated since it was read.
+    #[inline(always)]
+    fn is_valid(&self, slots: &Slots) -> bool {
+        removed(Step::ViewComparesSlot) || self.number >= slots.floor_at(self.slot)
+    }
+}
+
+/// Returns the places that may hold an entry of a hash, in a table of a size that is a power of two.
+fn places(hash: u64, size: usize) -> impl Iterator<Item = usize> {
+    (0..WINDOW).map(move |step| (hash as usize).wrapping_add(step) & (size - 1))
+}
+
+/// Returns what an entry counts against the bound: its two places, its value, and a key that is not in the entry.
+fn weight_of(key: &[u8], value: u32) -> u32 {
+    let places = 2 * (size_of::<Entry<()>>() + size_of::<Beside>());
+    let long = if key.len() > INLINE { key.len() } else { 0 };
+    let beside = u32::try_from(places + long).unwrap_or(u32::MAX);
+    value.saturating_add(beside)
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests;

@@ -1,0 +1,256 @@
+use super::*;
+use crate::level1::seed::Hashing;
+
+fn limit(entries: usize, bytes: u64) -> Holds {
+    Holds { entries, bytes }
+}
+
+fn roomy(entries: usize) -> Window<u64> {
+    Window::new(limit(entries, u64::MAX))
+}
+
+fn slots() -> Slots {
+    Slots::new(4)
+}
+
+fn asked(hash: u64, key: &[u8]) -> Asked<'_> {
+    Asked {
+        hash,
+        of: 0,
+        bytes: key,
+    }
+}
+
+fn entering(value: u64) -> Entering<u64> {
+    Entering {
+        value: Some(Arc::new(value)),
+        number: Number(1),
+        expires: Moment::NEVER,
+        slot: 0,
+        weight: 10,
+    }
+}
+
+fn put(window: &mut Window<u64>, hash: u64, key: &[u8], value: u64) -> Vec<Arc<u64>> {
+    let mut gone = Vec::new();
+    window.put(asked(hash, key), entering(value), &slots(), &mut gone);
+    gone
+}
+
+fn get(window: &mut Window<u64>, hash: u64, key: &[u8]) -> Option<u64> {
+    let hit = window.hit(asked(hash, key), &slots(), |_| true)?;
+    hit.as_deref().copied()
+}
+
+#[test]
+fn an_entry_is_one_line_of_the_processors_cache() {
+    assert_eq!(size_of::<Entry<u64>>(), 64);
+    assert_eq!(align_of::<Entry<u64>>(), 64);
+}
+
+/// G13: the hash chooses a place, the whole key decides.
+#[test]
+fn keys_of_one_hash_are_told_apart_at_every_length() {
+    for len in [0, 1, 31, 32, 33, 64, 300] {
+        let key = vec![b'k'; len];
+        let mut window = roomy(100);
+        put(&mut window, 7, &key, 1);
+        assert_eq!(get(&mut window, 7, &key), Some(1), "{len}");
+
+        let longer = vec![b'k'; len + 1];
+        assert_eq!(get(&mut window, 7, &longer), None, "{len}");
+        for at in 0..len {
+            let mut other = key.clone();
+            other[at] = b'x';
+            assert_eq!(get(&mut window, 7, &other), None, "{len} at {at}");
+        }
+
+        let of = Asked {
+            of: 1,
+            ..asked(7, &key)
+        };
+        assert!(window.hit(of, &slots(), |_| true).is_none(), "{len}");
+
+        // There is one entry to a hash.
+        assert_eq!(put(&mut window, 7, &longer, 2), [Arc::new(1)]);
+        assert_eq!(get(&mut window, 7, &key), None);
+        assert_eq!(get(&mut window, 7, &longer), Some(2));
+        assert_eq!(window.holds().entries, 1);
+    }
+}
+
+#[test]
+fn an_entry_below_its_own_slot_is_not_served() {
+    let slots = slots();
+    let mut window = roomy(100);
+    let mut gone = Vec::new();
+    for slot in 0..4 {
+        let key = [slot as u8];
+        let new = Entering {
+            slot,
+            ..entering(u64::from(slot))
+        };
+        window.put(asked(u64::from(slot) + 1, &key), new, &slots, &mut gone);
+    }
+    slots.raise(2 << 20, Number(2));
+    for slot in 0..4_u32 {
+        let key = [slot as u8];
+        let found = window.hit(asked(u64::from(slot) + 1, &key), &slots, |_| true);
+        assert_eq!(found.is_some(), slot != 2, "{slot}");
+    }
+
+    window.sweep(&slots, Moment::START, &mut gone);
+    assert_eq!((window.holds().entries, gone), (3, vec![Arc::new(2)]));
+}
+
+#[test]
+fn only_an_entry_that_expires_asks_for_the_time() {
+    let mut window = roomy(10);
+    put(&mut window, 1, b"a", 1);
+    let never = |_| panic!("an entry without a ttl asked for the time");
+    assert!(window.hit(asked(1, b"a"), &slots(), never).is_some());
+
+    let timed = Entering {
+        expires: Moment(5),
+        ..entering(2)
+    };
+    window.put(asked(2, b"b"), timed, &slots(), &mut Vec::new());
+    let mut is_served = |now| {
+        window
+            .hit(asked(2, b"b"), &slots(), |at| at > Moment(now))
+            .is_some()
+    };
+    assert!(is_served(4) && !is_served(5));
+
+    let mut gone = Vec::new();
+    window.sweep(&slots(), Moment(5), &mut gone);
+    assert_eq!(gone, [Arc::new(2)]);
+}
+
+/// G12: whatever the hashes are, and however many.
+#[test]
+fn a_flood_of_colliding_keys_keeps_to_one_window() {
+    let mut window = roomy(1_000);
+    let hash = |key: u64| (key << 32) | 5;
+    for key in 1..=500 {
+        put(&mut window, hash(key), &key.to_le_bytes(), key);
+    }
+    assert!(
+        window.holds().entries <= 2 * WINDOW,
+        "{}",
+        window.holds().entries
+    );
+    let found =
+        (1..=500).filter(|&key| get(&mut window, hash(key), &key.to_le_bytes()) == Some(key));
+    assert!(found.count() >= WINDOW);
+}
+
+#[test]
+fn half_a_table_of_random_keys_loses_next_to_none() {
+    let mut lost = 0;
+    for _ in 0..20 {
+        let hashing = Hashing::new();
+        let mut window = roomy(4_096);
+        for key in 0..4_096_u64 {
+            let bytes = key.to_le_bytes();
+            lost += put(&mut window, hashing.hash(0, &bytes), &bytes, key).len();
+        }
+        for key in 0..4_096_u64 {
+            let bytes = key.to_le_bytes();
+            let found = get(&mut window, hashing.hash(0, &bytes), &bytes);
+            assert!(found.is_none() || found == Some(key));
+        }
+    }
+    assert!(lost <= 8, "{lost} of 81,920");
+}
+
+#[test]
+fn bounds_hold_whatever_comes() {
+    let bytes = 100 * u64::from(weight_of(b"", 10));
+    let mut window = Window::new(limit(60, bytes));
+    let hashing = Hashing::new();
+    let mut live = 0_usize;
+    for key in 0..2_000_u64 {
+        let long = "x".repeat(key as usize % 200);
+        let name = format!("{key}{long}");
+        let gone = put(
+            &mut window,
+            hashing.hash(0, name.as_bytes()),
+            name.as_bytes(),
+            key,
+        );
+        live += 1;
+        live -= gone.len();
+        assert!(window.holds().entries <= 60 && window.holds().bytes <= bytes);
+        assert_eq!(window.holds().entries, live);
+        assert!(window.long.iter().flatten().count() <= window.holds().entries);
+    }
+    assert!(window.entries.len() <= 128, "{}", window.entries.len());
+
+    // One that would take more than a sixteenth of the room stays in L2, and so does what the key had.
+    put(&mut window, 9, b"k", 1);
+    let heavy = Entering {
+        weight: (bytes / 16) as u32,
+        ..entering(2)
+    };
+    let mut gone = Vec::new();
+    window.put(asked(9, b"k"), heavy, &slots(), &mut gone);
+    assert_eq!(gone, [Arc::new(1), Arc::new(2)]);
+    assert_eq!(get(&mut window, 9, b"k"), None);
+}
+
+#[test]
+fn the_hand_spares_what_was_hit() {
+    let hashing = Hashing::new();
+    let mut window = roomy(64);
+    let hot = hashing.hash(0, b"hot");
+    put(&mut window, hot, b"hot", 0);
+    for key in 1..1_000_u64 {
+        let bytes = key.to_le_bytes();
+        put(&mut window, hashing.hash(0, &bytes), &bytes, key);
+        assert_eq!(get(&mut window, hot, b"hot"), Some(0), "after {key}");
+    }
+    assert_eq!(window.holds().entries, 64);
+}
+
+#[test]
+fn a_sweep_gives_memory_back() {
+    let slots = slots();
+    let mut window = roomy(4_096);
+    let hashing = Hashing::new();
+    let mut gone = Vec::new();
+    for key in 0..2_000_u64 {
+        let bytes = key.to_le_bytes();
+        let new = Entering {
+            slot: u32::from(key % 100 == 0),
+            ..entering(key)
+        };
+        window.put(
+            asked(hashing.hash(0, &bytes), &bytes),
+            new,
+            &slots,
+            &mut gone,
+        );
+    }
+    assert_eq!(window.entries.len(), 4_096);
+    slots.raise(0, Number(2));
+    window.sweep(&slots, Moment::START, &mut gone);
+    assert_eq!((window.holds().entries, gone.len()), (20, 1_980));
+    assert!(window.entries.len() <= 128);
+    for key in (0..2_000_u64).step_by(100) {
+        let bytes = key.to_le_bytes();
+        assert!(
+            window
+                .hit(asked(hashing.hash(0, &bytes), &bytes), &slots, |_| true)
+                .is_some()
+        );
+    }
+}
+
+#[test]
+fn a_table_that_keeps_nothing_answers_nothing() {
+    let mut window = roomy(0);
+    assert_eq!(put(&mut window, 1, b"a", 1), [Arc::new(1)]);
+    assert_eq!(get(&mut window, 1, b"a"), None);
+    window.sweep(&slots(), Moment::START, &mut Vec::new());
+}
