@@ -4,8 +4,9 @@
 //!   by the prebuilt [`CacheKey`] and passes its carried hash on.
 //! - `hit_one_hot_key`: one key, the worst case for whatever is shared between threads.
 //! - `api_key_to_credential_zipf_N`: from the 32 characters of an API key to the credential, the cache key
-//!   built and hashed (SipHash-1-3) on every call. `quick_cache by str` has no cache key at all: it hashes
-//!   the 32 characters alone with the standard library's SipHash-1-3 and can cache one entity only.
+//!   built and hashed (SipHash-1-3) on every call. Three have no cache key at all: `tidings view`, and
+//!   `quick_cache by str` with its own default hasher (foldhash) and with the standard library's
+//!   (SipHash-1-3); the peers can cache one entity only.
 //!
 //! Every contestant answers with an owned handle that may cross an `.await`, and is asked within an
 //! async block on a current-thread runtime, as a handler of requests would.
@@ -43,7 +44,7 @@ pub fn run(settings: Settings) -> Result<Bench, BenchError> {
             group(&mut bench, &subject, threads, population, Ask::CacheKey)?;
         }
         group(&mut bench, "hit_one_hot_key", threads, 1, Ask::CacheKey)?;
-        for population in [100, 10_000] {
+        for population in [100, 1_000, 10_000] {
             let subject = format!("api_key_to_credential_zipf_{population}");
             group(&mut bench, &subject, threads, population, Ask::ApiKey)?;
         }
@@ -64,6 +65,14 @@ trait LookUp {
 
     /// The cache's own call, and nothing around it: a future within a future would be on the bill.
     fn get(&self, key: &CacheKey) -> impl Future<Output = Self::Answer>;
+}
+
+/// A cache that is asked by API key, without a cache key.
+trait LookUpStr {
+    type Answer: Answer;
+
+    /// As [`LookUp::get`].
+    fn get(&self, api_key: &str) -> impl Future<Output = Self::Answer>;
 }
 
 /// What a cache answers with: it owns a handle that may be kept across an `.await`.
@@ -125,6 +134,26 @@ impl Input {
         })
     }
 
+    /// One turn of a contestant that has no cache key.
+    fn turn_by_str<L: LookUpStr>(&self, runtime: &Runtime, cache: &L) -> Sample {
+        runtime.block_on(async {
+            let untimed = &self.picks[..UNTIMED.min(self.picks.len())];
+            black_box(self.look_up_str(cache, untimed).await);
+        });
+        Sample::time(self.picks.len() as u64, || {
+            runtime.block_on(self.look_up_str(cache, &self.picks))
+        })
+    }
+
+    async fn look_up_str<L: LookUpStr>(&self, cache: &L, picks: &[u32]) -> u64 {
+        let mut sum = 0_u64;
+        for pick in picks {
+            let api_key = black_box(self.credentials[*pick as usize].key.as_str());
+            sum = sum.wrapping_add(cache.get(api_key).await.digest());
+        }
+        sum
+    }
+
     async fn look_up<L: LookUp>(&self, cache: &L, picks: &[u32]) -> u64 {
         let mut sum = 0_u64;
         match self.ask {
@@ -172,6 +201,9 @@ fn group(
     let ours = ours::Ours::new(&input);
     let mut contestants = vec![ours.contestant(&input), peers::bare_map(&input)];
     contestants.extend(peers.contestants(&input));
+    if ask == Ask::ApiKey {
+        contestants.push(ours.view(&input));
+    }
     bench.subject(subject, threads, contestants)
 }
 

@@ -2,14 +2,14 @@
 
 use std::{convert::Infallible, future::Future, sync::Arc};
 
-use tidings_cache::{Cache, GetError, GetOptions};
+use tidings_cache::{Cache, GetError, GetOptions, View};
 use tidings_core::CacheKey;
 use tokio::runtime::Runtime;
 
-use super::{Input, LookUp, current_thread};
+use super::{Input, LookUp, LookUpStr, current_thread};
 use crate::{
     harness::{Contestant, Turn},
-    workload::Credential,
+    workload::{self, Credential},
 };
 
 /// The node's cache; each thread that asks is attached, and holds what it asks for after the warm-up.
@@ -48,6 +48,34 @@ impl Ours {
                 let _ = &attached;
                 input.turn(&runtime, self)
             }
+        })
+    }
+}
+
+impl Ours {
+    /// The typed view of the same cache.
+    pub(super) fn view<'a>(&'a self, input: &'a Input) -> Contestant<'a> {
+        let view = self.cache.view(workload::NAME);
+        let view: View<Credential> = view.expect("the name has no other type");
+        Contestant::new("tidings view", move |thread| {
+            let attached = self.cache.attach_thread(format!("bench {thread}"));
+            let runtime = current_thread();
+            let view = view.clone();
+            move |_: Turn| {
+                // The thread stays attached for as long as the runner lives.
+                let _ = &attached;
+                input.turn_by_str(&runtime, &view)
+            }
+        })
+    }
+}
+
+impl LookUpStr for View<Credential> {
+    type Answer = Result<Option<Arc<Credential>>, GetError>;
+
+    fn get(&self, api_key: &str) -> impl Future<Output = Self::Answer> {
+        self.get(api_key, || async {
+            Ok::<Option<Credential>, Infallible>(None)
         })
     }
 }

@@ -7,11 +7,12 @@
 use std::{
     cell::RefCell,
     collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
     hint::black_box,
     sync::Arc,
 };
 
-use quick_cache::{UnitWeighter, sync::DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, UnitWeighter, sync::DefaultLifecycle};
 use tidings_core::CacheKey;
 
 use super::{Ask, Input, LookUp, UNTIMED, current_thread, shared};
@@ -30,7 +31,8 @@ type TinyUfo = tinyufo::TinyUfo<CacheKey, Arc<Credential>>;
 /// The peers that threads share, filled.
 pub(super) struct Peers {
     quick_cache: QuickCache<CacheKey, PassOnBuilder>,
-    quick_cache_by_str: QuickCache<String, RandomState>,
+    quick_cache_by_str: QuickCache<Box<str>, DefaultHashBuilder>,
+    quick_cache_by_str_sip: QuickCache<Box<str>, RandomState>,
     moka: Moka,
     mini_moka: MiniMoka,
     foyer: Foyer,
@@ -44,6 +46,7 @@ impl Peers {
         let peers = Self {
             quick_cache: quick_cache(room),
             quick_cache_by_str: quick_cache(room),
+            quick_cache_by_str_sip: quick_cache(room),
             moka: moka::sync::Cache::builder()
                 .max_capacity(room as u64)
                 .build_with_hasher(PassOnBuilder::default()),
@@ -60,7 +63,10 @@ impl Peers {
             peers.quick_cache.insert(key.clone(), value.clone());
             peers
                 .quick_cache_by_str
-                .insert(credential.key.clone(), value.clone());
+                .insert(credential.key.as_str().into(), value.clone());
+            peers
+                .quick_cache_by_str_sip
+                .insert(credential.key.as_str().into(), value.clone());
             peers.moka.insert(key.clone(), value.clone());
             peers.mini_moka.insert(key.clone(), value.clone());
             peers.foyer.insert(key.clone(), credential.clone());
@@ -79,27 +85,32 @@ impl Peers {
             shared("TinyUFO", input, &self.tiny_ufo),
         ];
         if input.ask == Ask::ApiKey {
-            contestants.push(self.by_str(input));
+            let (own, sip) = (&self.quick_cache_by_str, &self.quick_cache_by_str_sip);
+            contestants.push(by_str("quick_cache by str", input, own));
+            contestants.push(by_str("quick_cache by str, SipHash", input, sip));
         }
         contestants
     }
+}
 
-    /// quick_cache without a cache key, as an application with a single kind of entity may use it.
-    fn by_str<'a>(&'a self, input: &'a Input) -> Contestant<'a> {
-        let look_up = |picks: &[u32]| {
-            picks.iter().fold(0_u64, |sum, pick| {
-                let api_key = black_box(input.credentials[*pick as usize].key.as_str());
-                let found = self.quick_cache_by_str.get(api_key);
-                sum.wrapping_add(found.map_or(0, |credential| credential.digest()))
-            })
-        };
-        Contestant::new("quick_cache by str", move |_| {
-            move |_: Turn| {
-                black_box(look_up(&input.picks[..UNTIMED.min(input.picks.len())]));
-                Sample::time(input.picks.len() as u64, || look_up(&input.picks))
-            }
+/// quick_cache without a cache key, as an application with a single kind of entity may use it.
+fn by_str<'a, B>(name: &str, input: &'a Input, cache: &'a QuickCache<Box<str>, B>) -> Contestant<'a>
+where
+    B: BuildHasher + Clone + Send + Sync,
+{
+    let look_up = |picks: &[u32]| {
+        picks.iter().fold(0_u64, |sum, pick| {
+            let api_key = black_box(input.credentials[*pick as usize].key.as_str());
+            let found = cache.get(api_key);
+            sum.wrapping_add(found.map_or(0, |credential| credential.digest()))
         })
-    }
+    };
+    Contestant::new(name, move |_| {
+        move |_: Turn| {
+            black_box(look_up(&input.picks[..UNTIMED.min(input.picks.len())]));
+            Sample::time(input.picks.len() as u64, || look_up(&input.picks))
+        }
+    })
 }
 
 fn quick_cache<K, B>(room: usize) -> QuickCache<K, B>
