@@ -65,7 +65,8 @@ pub use self::{
     reference::Ref,
     row::{Patch, Row, RowError, Violation, Violations},
     schema::{
-        AdminApi, Auto, Field, Foreign, OnDelete, Schema, SchemaBuilder, SchemaFaults, check_all,
+        AdminApi, Auto, Field, Foreign, Lookup, OnDelete, Schema, SchemaBuilder, SchemaFaults,
+        check_all,
     },
     timestamp::Timestamp,
     value::{FieldKind, FieldValue, Value},

@@ -33,6 +33,7 @@ use crate::value::FieldKind;
 pub use self::{
     check::{SchemaFaults, check_all},
     field::{Auto, Field, Foreign, OnDelete},
+    keys::Lookup,
 };
 
 /// The fields and keys of an entity.
@@ -57,7 +58,7 @@ pub struct Schema {
     name: String,
     fields: Vec<Field>,
     endpoint_key: Option<String>,
-    cache_key: Vec<String>,
+    cache_keys: Vec<Vec<String>>,
     unique_together: Vec<Vec<String>>,
     at_least_one_of: Vec<Vec<String>>,
     admin_api: Option<AdminApi>,
@@ -87,7 +88,7 @@ impl Schema {
                 name: name.to_owned(),
                 fields: Vec::new(),
                 endpoint_key: None,
-                cache_key: Vec::new(),
+                cache_keys: Vec::new(),
                 unique_together: Vec::new(),
                 at_least_one_of: Vec::new(),
                 admin_api: None,
@@ -133,10 +134,16 @@ impl Schema {
             .map(|(index, _)| index)
     }
 
-    /// The names of the fields that make the cache key; empty where the primary key does.
+    /// The names of the fields that make the cache key, the first if there are several; empty where the primary key does.
     #[must_use]
     pub fn cache_key_fields(&self) -> &[String] {
-        &self.cache_key
+        self.cache_keys.first().map_or(&[], Vec::as_slice)
+    }
+
+    /// The cache keys that were declared, each by the names of its fields.
+    #[must_use]
+    pub fn cache_keys(&self) -> &[Vec<String>] {
+        &self.cache_keys
     }
 
     /// Sets of fields that are unique together.
@@ -171,9 +178,11 @@ impl SchemaBuilder {
         self
     }
 
-    /// Names the fields that make the cache key.
+    /// Names the fields that make the cache key. Called again, those of a further key: rows are looked up by each.
     pub fn cache_key(mut self, fields: &[&str]) -> Self {
-        self.schema.cache_key = owned(fields);
+        if !fields.is_empty() {
+            self.schema.cache_keys.push(owned(fields));
+        }
         self
     }
 
@@ -206,7 +215,7 @@ impl SchemaBuilder {
         let mut schema = self.schema;
         let parts = schema.unique_together.iter().flatten();
         let parts: Vec<String> = parts
-            .chain(&schema.cache_key)
+            .chain(schema.cache_keys.iter().flatten())
             .chain(&schema.endpoint_key)
             .cloned()
             .collect();

@@ -36,10 +36,15 @@ pub(crate) fn names(on_struct: &OnStruct, fields: &[Field], faults: &mut Faults)
     if let Some(name) = &on_struct.endpoint_key {
         unique_field("endpoint_key", name, fields, faults);
     }
-    match on_struct.cache_key.as_deref() {
-        Some([single]) => unique_field("a single `cache_key` part", single, fields, faults),
-        Some(parts) => each_a_field("cache_key", parts, fields, faults),
-        None => {}
+    for (index, parts) in on_struct.cache_keys.iter().enumerate() {
+        match parts.as_slice() {
+            [single] => unique_field("a single `cache_key` part", single, fields, faults),
+            parts => each_a_field("cache_key", parts, fields, faults),
+        }
+        let earlier = &on_struct.cache_keys[..index];
+        if earlier.iter().any(|other| same_names(other, parts)) {
+            faults.add(&parts[0], "this `cache_key` is given twice");
+        }
     }
     for names in &on_struct.unique {
         each_a_field("unique", names, fields, faults);
@@ -58,6 +63,10 @@ pub(crate) fn names(on_struct: &OnStruct, fields: &[Field], faults: &mut Faults)
             "`nested` is a path under the entity that a `foreign` field refers to, and there is no such field",
         );
     }
+}
+
+fn same_names(a: &[LitStr], b: &[LitStr]) -> bool {
+    a.iter().map(LitStr::value).eq(b.iter().map(LitStr::value))
 }
 
 fn each_a_field(what: &str, names: &[LitStr], fields: &[Field], faults: &mut Faults) {

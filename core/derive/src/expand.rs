@@ -56,7 +56,7 @@ fn schema(entity: &Entity, home: &TokenStream) -> TokenStream {
     let (name, on_struct) = (&entity.name, &entity.on_struct);
     let fields = entity.fields.iter().map(|field| self::field(field, home));
     let endpoint_key = on_struct.endpoint_key.iter();
-    let cache_key = on_struct.cache_key.iter().map(|names| list(names));
+    let cache_key = on_struct.cache_keys.iter().map(|names| list(names));
     let unique = on_struct.unique.iter().map(|names| list(names));
     let at_least_one_of = on_struct.at_least_one_of.iter().map(|names| list(names));
     let admin_api = on_struct.admin_api.iter().map(|api| {

@@ -54,7 +54,7 @@ use crate::faults::Faults;
 /// |---|---|
 /// | `name = ".."` | the name of the entity, its table and its channel; demanded |
 /// | `endpoint_key = "field"` | the unique field that may stand for the primary key in a path |
-/// | `cache_key("a", "b")` | the fields that make the cache key; a single one must be unique |
+/// | `cache_key("a", "b")` | the fields that make the cache key; a single one must be unique; may be repeated, for rows that are looked up in several ways |
 /// | `unique("a", "b")` | fields that are unique together; may be repeated |
 /// | `at_least_one_of("a", "b")` | fields of which one must be set; may be repeated |
 /// | `admin_api(name = "..", nested = "..")` | where the admin API shows the entity |

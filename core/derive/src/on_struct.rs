@@ -15,7 +15,7 @@ use crate::{
 pub(crate) struct OnStruct {
     pub(crate) name: Option<LitStr>,
     pub(crate) endpoint_key: Option<LitStr>,
-    pub(crate) cache_key: Option<Vec<LitStr>>,
+    pub(crate) cache_keys: Vec<Vec<LitStr>>,
     pub(crate) unique: Vec<Vec<LitStr>>,
     pub(crate) at_least_one_of: Vec<Vec<LitStr>>,
     pub(crate) admin_api: Option<AdminApi>,
@@ -54,8 +54,8 @@ impl OnStruct {
             }
             "cache_key" => {
                 let few = "`cache_key` names at least one field: `cache_key(\"a\")`";
-                let parts = attributes::texts(item, 1, few, faults);
-                attributes::set(&mut self.cache_key, parts, item, faults);
+                self.cache_keys
+                    .extend(attributes::texts(item, 1, few, faults));
             }
             "unique" => {
                 let few =

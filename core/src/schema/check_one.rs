@@ -31,7 +31,7 @@ impl Schema {
             check_field(field, found);
         }
         self.check_endpoint_key(found);
-        self.check_cache_key(found);
+        self.check_cache_keys(found);
         for names in &self.unique_together {
             if names.is_empty() {
                 found("unique names no field".to_owned());
@@ -64,14 +64,22 @@ impl Schema {
         }
     }
 
-    fn check_cache_key(&self, found: &mut dyn FnMut(String)) {
-        self.check_parts("cache_key", &self.cache_key, found);
-        if let [single] = self.cache_key.as_slice()
-            && self
-                .field(single)
-                .is_some_and(|(_, field)| !field.is_unique())
-        {
-            found(format!("the cache key's only part {single} must be unique"));
+    fn check_cache_keys(&self, found: &mut dyn FnMut(String)) {
+        for (index, names) in self.cache_keys.iter().enumerate() {
+            self.check_parts("cache_key", names, found);
+            if let [single] = names.as_slice()
+                && self
+                    .field(single)
+                    .is_some_and(|(_, field)| !field.is_unique())
+            {
+                found(format!("the cache key's only part {single} must be unique"));
+            }
+            if self.cache_keys[..index].contains(names) {
+                found(format!(
+                    "the cache key of {} is declared twice",
+                    names.join(", ")
+                ));
+            }
         }
     }
 

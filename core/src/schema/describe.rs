@@ -37,10 +37,11 @@ impl Schema {
     #[must_use]
     pub fn to_json(&self) -> Json {
         let primary_key = self.fields.get(self.primary_key()).map(Field::name);
-        let cache_key: Vec<_> = if self.cache_key.is_empty() {
+        let cache_key = self.cache_key_fields();
+        let cache_key: Vec<_> = if cache_key.is_empty() {
             primary_key.into_iter().collect()
         } else {
-            self.cache_key.iter().map(String::as_str).collect()
+            cache_key.iter().map(String::as_str).collect()
         };
         let fields: Vec<_> = self.fields.iter().map(Field::describe).collect();
         json!({

@@ -7,6 +7,29 @@ use crate::{
     value::Value,
 };
 
+/// A way in which the rows of an entity are looked up and cached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lookup<'a> {
+    /// By the fields of the cache key, the first if there are several: `name:part`.
+    CacheKey(Vec<&'a str>),
+    /// By the primary key: `name@part`.
+    Primary(&'a str),
+    /// By other fields: `name@field:part`.
+    Fields(Vec<&'a str>),
+}
+
+impl<'a> Lookup<'a> {
+    /// Returns the names of its fields.
+    #[must_use]
+    pub fn fields(&self) -> &[&'a str] {
+        match self {
+            Self::CacheKey(fields) | Self::Fields(fields) => fields,
+            Self::Primary(field) => std::slice::from_ref(field),
+        }
+    }
+}
+
 impl Schema {
     /// The cache key of a row: of the schema's cache key fields, or of the primary key where the
     /// schema names none or the row sets none of them.
@@ -40,17 +63,110 @@ impl Schema {
         CacheKey::primary(&self.name, id)
     }
 
-    /// Every key that a change of this row evicts: [`cache_key_of`](Self::cache_key_of) and
-    /// [`primary_cache_key`](Self::primary_cache_key), without repetition.
+    /// Every key that a change of this row evicts, without repetition: [`cache_key_of`](Self::cache_key_of),
+    /// [`primary_cache_key`](Self::primary_cache_key), and one for each [lookup](Self::lookups) by other fields of which
+    /// the row sets any.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_core::{Field, Row, Schema};
+    ///
+    /// let schema = Schema::builder("consumers")
+    ///     .field(Field::of::<i64>("id").primary_key())
+    ///     .field(Field::of::<String>("username").unique())
+    ///     .build();
+    /// let keys = schema.cache_keys_of(&Row(vec![7_i64.into(), "bob".into()]));
+    /// let keys: Vec<_> = keys.iter().map(|key| key.as_str()).collect();
+    /// assert_eq!(keys, ["consumers@7", "consumers@username:bob"]);
+    /// ```
     #[must_use]
     pub fn cache_keys_of(&self, row: &Row) -> Vec<CacheKey> {
-        let primary = self.primary_cache_key(row);
-        let declared = self.cache_key_of(row);
-        if declared == primary {
-            vec![primary]
-        } else {
-            vec![declared, primary]
+        let mut keys = vec![self.cache_key_of(row), self.primary_cache_key(row)];
+        keys.dedup();
+        for lookup in self.lookups() {
+            if let Lookup::Fields(fields) = lookup
+                && fields
+                    .iter()
+                    .any(|&field| !self.value(row, field).is_null())
+            {
+                let values: Vec<_> = fields.iter().map(|&field| self.value(row, field)).collect();
+                keys.push(self.key_by(&fields, &values));
+            }
         }
+        keys
+    }
+
+    /// Returns the ways in which a row is looked up and cached: by its cache key, by its primary key, and by the fields of
+    /// each further cache key and each unique field.
+    #[must_use]
+    pub fn lookups(&self) -> Vec<Lookup<'_>> {
+        let mut lookups = Vec::new();
+        let (first, primary) = (self.cache_key_fields(), self.primary_key());
+        if !first.is_empty() {
+            lookups.push(Lookup::CacheKey(first.iter().map(String::as_str).collect()));
+        }
+        if let Some(primary) = self.fields.get(primary) {
+            lookups.push(Lookup::Primary(primary.name()));
+        }
+
+        let further = self
+            .cache_keys
+            .iter()
+            .map(|names| names.iter().map(String::as_str).collect());
+        let unique = self.fields.iter().filter(|field| field.is_unique());
+        for fields in further.chain(unique.map(|field| vec![field.name()])) {
+            if lookups.iter().all(|known| known.fields() != fields) {
+                lookups.push(Lookup::Fields(fields));
+            }
+        }
+        lookups
+    }
+
+    /// Returns the key under which the row with these values is cached, for the lookup of these fields; `None` if there is
+    /// no such lookup.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_core::{Field, Schema};
+    ///
+    /// let schema = Schema::builder("credentials")
+    ///     .field(Field::of::<i64>("id").primary_key())
+    ///     .field(Field::of::<String>("key").unique())
+    ///     .field(Field::of::<String>("serial").unique())
+    ///     .cache_key(&["key"])
+    ///     .build();
+    /// let key = |field, value| schema.lookup_key(&[field], &[value]).map(|key| key.to_string());
+    /// assert_eq!(key("key", "abcd".into()).as_deref(), Some("credentials:abcd"));
+    /// assert_eq!(key("id", 7_i64.into()).as_deref(), Some("credentials@7"));
+    /// assert_eq!(key("serial", "x".into()).as_deref(), Some("credentials@serial:x"));
+    /// assert_eq!(key("kye", "abcd".into()), None);
+    /// ```
+    #[must_use]
+    pub fn lookup_key(&self, fields: &[&str], values: &[Value]) -> Option<CacheKey> {
+        let lookups = self.lookups();
+        let lookup = lookups.iter().find(|known| known.fields() == fields)?;
+        Some(match (lookup, values) {
+            (Lookup::Primary(_), [id]) => CacheKey::primary(&self.name, id),
+            (Lookup::Primary(_), _) => return None,
+            (Lookup::CacheKey(_), values) => CacheKey::new(&self.name, values),
+            (Lookup::Fields(fields), values) => {
+                let values: Vec<_> = values.iter().collect();
+                self.key_by(fields, &values)
+            }
+        })
+    }
+
+    fn key_by(&self, fields: &[&str], values: &[&Value]) -> CacheKey {
+        let mut key = CacheKey::by_fields(&self.name, fields);
+        values.iter().for_each(|value| key.push(*value));
+        key.finish()
+    }
+
+    fn value<'a>(&self, row: &'a Row, field: &str) -> &'a Value {
+        let value = self.field(field).and_then(|(index, _)| row.0.get(index));
+        value.unwrap_or(&Value::Null)
     }
 
     /// The cache key of the row that has these values: as [`cache_key_of`](Self::cache_key_of) of a
@@ -117,10 +233,10 @@ impl Schema {
     fn declared_cache_key(&self, row: &Row) -> Option<CacheKey> {
         let mut key = CacheKey::builder(&self.name);
         let mut any_set = false;
-        for name in &self.cache_key {
-            let value = self.field(name).and_then(|(index, _)| row.0.get(index));
-            any_set |= value.is_some_and(|value| !value.is_null());
-            key.push(value.unwrap_or(&Value::Null));
+        for name in self.cache_key_fields() {
+            let value = self.value(row, name);
+            any_set |= !value.is_null();
+            key.push(value);
         }
         any_set.then(|| key.finish())
     }
@@ -128,7 +244,7 @@ impl Schema {
     fn is_part_of_a_key(&self, index: usize) -> bool {
         index == self.primary_key()
             || self
-                .cache_key
+                .cache_key_fields()
                 .iter()
                 .any(|name| name == self.fields[index].name())
     }
@@ -138,7 +254,7 @@ impl Schema {
             .fields
             .get(self.primary_key())
             .map(|field| field.name());
-        let declared = self.cache_key.iter().map(String::as_str);
+        let declared = self.cache_key_fields().iter().map(String::as_str);
         let mut parts: Vec<_> = declared.collect();
         parts.extend(primary.filter(|primary| !parts.contains(primary)));
         parts
