@@ -1,6 +1,6 @@
 //! [`ChangeSink`]: where the store tells of what was committed. The node makes it evict and announce.
 
-use std::fmt;
+use std::{any::Any, fmt};
 
 use futures_util::future::BoxFuture;
 use tidings_core::{CacheKey, Cause, Operation, Row, Schema};
@@ -18,7 +18,7 @@ use tidings_core::{CacheKey, Cause, Operation, Row, Schema};
 ///
 /// Neither method should panic: a panic is caught and logged, but what the call would have evicted
 /// may then stay in a cache.
-pub trait ChangeSink: Send + Sync + 'static {
+pub trait ChangeSink: Any + Send + Sync {
     /// Evicts what the changes touch and puts them in line for their handlers; called right after
     /// the commit, while the write still holds its place in the order.
     ///

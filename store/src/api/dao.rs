@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     hook::Hook,
     page::{Page, PageQuery},
-    selector::{FieldInput, Selector, Upserted, WriteOptions},
+    selector::{FieldInput, Selector, Upserted, WriteOptions, resolve_field},
     write::operation::Edit,
 };
 
@@ -336,6 +336,39 @@ impl<E: Entity> Dao<E> {
             }
             parts => Ok(CacheKey::new(schema.name(), parts)),
         }
+    }
+
+    /// The key under which the row with these values is cached by the lookup of these fields; see [`Schema::lookups`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownField`]; [`Error::NotUnique`] if rows are not looked up by these fields; [`Error::KeyParts`];
+    /// [`Error::WrongKind`].
+    pub fn lookup_key<V: Into<FieldInput>>(
+        &self,
+        fields: &[&str],
+        values: impl IntoIterator<Item = V>,
+    ) -> Result<CacheKey, Error> {
+        let schema = self.schema();
+        let values = values.into_iter().map(Into::into);
+        let values: Vec<_> = fields
+            .iter()
+            .zip(values)
+            .map(|(name, value)| Ok(resolve_field(schema, name, value)?.1))
+            .collect::<Result<_, Error>>()?;
+        if values.len() != fields.len() {
+            return Err(Error::KeyParts {
+                entity: schema.name().to_owned(),
+                expected: fields.len(),
+                given: values.len(),
+            });
+        }
+        schema
+            .lookup_key(fields, &values)
+            .ok_or_else(|| Error::NotUnique {
+                entity: schema.name().to_owned(),
+                field: fields.join(", "),
+            })
     }
 
     /// The cache key of a row; see [`Entity::cache_key`].

@@ -14,6 +14,7 @@ use crate::{
     page::{self, Page, PageQuery, Prepared},
     parameter::Parameter,
     selector::{FieldInput, Selector, Upserted, WriteOptions},
+    sink::ChangeSink,
     write::{
         catalog::Stored,
         commit::Route,
@@ -47,6 +48,12 @@ impl Table {
     #[must_use]
     pub fn schema(&self) -> &'static Schema {
         self.stored().schema
+    }
+
+    /// Returns what hears of the store's commits. A cache may hold this table's rows only if that evicts from it.
+    #[must_use]
+    pub fn sink(&self) -> &Arc<dyn ChangeSink> {
+        &self.route.attached.sink
     }
 
     /// Adds a hook, which runs around every call that begins from now on; for the store's life.

@@ -370,10 +370,11 @@ fn indexes(schema: &Schema) -> BTreeMap<String, String> {
         add("foreign", &[field.name(), primary_key], "");
     }
 
-    let cache_key = schema.cache_key_fields().iter();
-    let cache_key: Vec<_> = cache_key.map(String::as_str).collect();
-    if cache_key.len() > 1 && !uniques.contains(&cache_key) {
-        add("key", &cache_key, "");
+    for cache_key in schema.cache_keys() {
+        let cache_key: Vec<_> = cache_key.iter().map(String::as_str).collect();
+        if cache_key.len() > 1 && !uniques.contains(&cache_key) {
+            add("key", &cache_key, "");
+        }
     }
     indexes
 }

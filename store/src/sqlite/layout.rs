@@ -360,13 +360,11 @@ fn indexes(schema: &Schema) -> BTreeMap<String, String> {
         // With the primary key behind it, so that a nested list comes out in order.
         add("foreign", &[field.name(), primary_key], false);
     }
-    let cache_key: Vec<_> = schema
-        .cache_key_fields()
-        .iter()
-        .map(String::as_str)
-        .collect();
-    if cache_key.len() > 1 && !uniques.contains(&cache_key) {
-        add("key", &cache_key, false);
+    for cache_key in schema.cache_keys() {
+        let cache_key: Vec<_> = cache_key.iter().map(String::as_str).collect();
+        if cache_key.len() > 1 && !uniques.contains(&cache_key) {
+            add("key", &cache_key, false);
+        }
     }
     indexes
 }

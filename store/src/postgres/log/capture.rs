@@ -236,10 +236,15 @@ async fn target(
 /// The fields that the keys of an entity are made of.
 pub(super) fn key_fields(schema: &Schema) -> Vec<&str> {
     let primary = schema.fields()[schema.primary_key()].name();
-    let declared = schema.cache_key_fields().iter().map(String::as_str);
-    std::iter::once(primary)
-        .chain(declared.filter(|name| *name != primary))
-        .collect()
+    let mut fields = vec![primary];
+    for lookup in schema.lookups() {
+        for &name in lookup.fields() {
+            if !fields.contains(&name) {
+                fields.push(name);
+            }
+        }
+    }
+    fields
 }
 
 /// Makes the functions and triggers of one entity, where they are not as they should be.
