@@ -130,6 +130,11 @@ impl Changes {
         Arc::clone(&self.counts)
     }
 
+    /// Returns the cache that evicts what is committed.
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
     /// Queues one change; one that cannot be announced is logged and counted, never a reason to fail a write
     /// that is already committed.
     fn enqueue(&self, change: RowChange, cause: Cause) -> Option<Ticket> {

@@ -74,6 +74,9 @@ mod error;
 // From a commit to its evictions and its handlers. Must not know the node.
 mod changes;
 
+// Rows that are read through the cache. Must not know the node.
+mod cached;
+
 // Reading a page into the cache. Must not know the node.
 mod warm;
 
@@ -104,6 +107,7 @@ pub use tidings_store::{Dao, PageQuery, Store, Table, WriteOptions};
 
 pub use self::{
     builder::NodeBuilder,
+    cached::{Cached, CachedBy, CachedError, CachedRows, LookupValue},
     changes::ChangeStats,
     error::StartError,
     node::{Node, ShutdownReport},

@@ -3,6 +3,7 @@
 mod admin_api;
 mod admin_given;
 mod any_entity;
+mod cached;
 mod client;
 mod coherence;
 mod database_troubles;
