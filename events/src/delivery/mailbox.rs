@@ -1,8 +1,8 @@
 //! [`Mailbox`]: the bounded queue in front of a worker.
 //!
-//! Posters push under a short lock and never wait; the worker takes all that is there in one go. A full
-//! mailbox turns the newest event away and notes a gap, which the worker finds in the place of what it missed,
-//! before any later event.
+//! Posters push under a short lock and never wait; the worker takes all that is there in one go. A
+//! full mailbox turns the newest event away and notes a gap, which the worker finds in the place of
+//! what it missed, before any later event.
 
 use std::{
     collections::VecDeque,
@@ -47,7 +47,8 @@ pub(crate) struct Mailbox {
     index: usize,
     capacity: u64,
     state: Mutex<State>,
-    /// Whether the worker sleeps. Set under the lock: a post before it has been seen, and a post after it sees it.
+    /// Whether the worker sleeps. Set under the lock: a post before it has been seen, and a post
+    /// after it sees it.
     parked: AtomicBool,
     /// Whether something may be there. Written under the lock; read without it, it is a hint.
     mail: AtomicBool,
@@ -138,7 +139,8 @@ impl Mailbox {
         Offer::Accepted
     }
 
-    /// Notes that events of this channel are lost to all listeners: the worker finds a gap in their place.
+    /// Notes that events of this channel are lost to all listeners: the worker finds a gap in their
+    /// place.
     pub(crate) fn miss(&self, channel: u32, missed: u64) {
         let mut state = self.state.lock();
         if state.phase == Phase::Open {
@@ -148,7 +150,8 @@ impl Mailbox {
         }
     }
 
-    /// Offers an event that is meant for this worker alone: a full mailbox refuses it without a gap.
+    /// Offers an event that is meant for this worker alone: a full mailbox refuses it without a
+    /// gap.
     pub(crate) fn offer_directly(&self, event: &Arc<dyn Posted>) -> Offer {
         let mut state = self.state.lock();
         if state.phase != Phase::Open {
@@ -174,7 +177,8 @@ impl Mailbox {
     }
 
     fn is_full(&self, state: &mut State) -> bool {
-        // The worker's count is on the worker's cache line: asked when the mailbox seems full, not at each post.
+        // The worker's count is on the worker's cache line: asked when the mailbox seems full, not
+        // at each post.
         let accepted = state.accepted - state.dropped;
         if accepted - state.known_handled >= self.capacity {
             state.known_handled = self.handled.load(Ordering::Acquire);
@@ -216,7 +220,8 @@ impl Mailbox {
     }
 
     fn move_into(&self, state: &mut State, batch: &mut VecDeque<Mail>) -> bool {
-        // The emptied batch becomes the queue, so two buffers serve all the time; the room of a peak is given back.
+        // The emptied batch becomes the queue, so two buffers serve all the time; the room of a
+        // peak is given back.
         shrink(batch);
         mem::swap(&mut state.queue, batch);
         self.mail.store(false, Ordering::Relaxed);
@@ -234,7 +239,8 @@ impl Mailbox {
     ) -> Poll<bool> {
         let new = context.waker().clone(); // with no lock held, as is the drop of the one that it replaces
 
-        // Checked and noted under one lock: a post comes before, and is seen, or after, and finds the waker.
+        // Checked and noted under one lock: a post comes before, and is seen, or after, and finds
+        // the waker.
         let mut state = self.state.lock();
         if self.move_into(&mut state, batch) {
             return Poll::Ready(true);
@@ -275,16 +281,15 @@ impl Mailbox {
             Phase::Open | Phase::Closing => Phase::Closing,
             Phase::Vacant | Phase::Closed => Phase::Closed,
         };
-        let waker = state.waker.take();
-        self.parked.store(false, Ordering::Release);
+        let waker = self.take_sleeper(&mut state);
         drop(state);
         if let Some(waker) = waker {
             isolate::wake(waker);
         }
     }
 
-    /// Gives up the place of a worker that is gone; returns what it had not handled, `in_hand` first. Another thread may
-    /// take the place, unless the bus was shut down.
+    /// Gives up the place of a worker that is gone; returns what it had not handled, `in_hand`
+    /// first. Another thread may take the place, unless the bus was shut down.
     pub(crate) fn vacate(&self, in_hand: VecDeque<Mail>) -> Vec<Arc<dyn Posted>> {
         let mut state = self.state.lock();
         state.phase = match state.phase {
@@ -292,23 +297,35 @@ impl Mailbox {
             Phase::Closing | Phase::Closed => Phase::Closed,
         };
         state.attached = false;
+        let rest = state.drop_rest(in_hand);
+        // The next worker begins here: what this one missed is not its own.
+        state.queue = VecDeque::new();
         state.gaps = Vec::new();
-        state.drop_rest(in_hand)
+        rest
     }
 
-    /// Ends the mailbox with the bus; returns what was not handled. A worker that sleeps is woken, and finds the end.
+    /// Ends the mailbox with the bus; returns what was not handled. A worker that sleeps is woken,
+    /// and finds the end, after the gaps that it has not heard of yet.
     pub(crate) fn close(&self) -> Vec<Arc<dyn Posted>> {
         let mut state = self.state.lock();
         state.phase = Phase::Closed;
         let rest = state.drop_rest(VecDeque::new());
-        let waker = state.waker.take();
-        self.parked.store(false, Ordering::Release);
+        let waker = self.take_sleeper(&mut state);
         drop(state);
 
         if let Some(waker) = waker {
             isolate::wake(waker);
         }
         rest
+    }
+
+    /// Takes the waker of a worker that sleeps, which has to see the end.
+    fn take_sleeper(&self, state: &mut State) -> Option<Waker> {
+        if faults::removed(Step::EndWakesWorkers) {
+            return None;
+        }
+        self.parked.store(false, Ordering::Release);
+        state.waker.take()
     }
 
     /// Returns whether everything accepted was handled or given back.
@@ -340,17 +357,15 @@ impl Mailbox {
 }
 
 impl State {
-    /// Takes the events out and counts them as dropped.
+    /// Takes the events out and counts them as dropped; gaps stay.
     fn drop_rest(&mut self, in_hand: VecDeque<Mail>) -> Vec<Arc<dyn Posted>> {
-        let queue = mem::take(&mut self.queue);
-        let rest: Vec<_> = in_hand
-            .into_iter()
-            .chain(queue)
-            .filter_map(|mail| match mail {
-                Mail::Event(event) => Some(event),
-                Mail::Gap { .. } => None,
-            })
-            .collect();
+        let mut rest = Vec::new();
+        for mail in in_hand.into_iter().chain(mem::take(&mut self.queue)) {
+            match mail {
+                Mail::Event(event) => rest.push(event),
+                gap @ Mail::Gap { .. } => self.queue.push_back(gap),
+            }
+        }
 
         self.dropped += rest.len() as u64;
         rest
