@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let own = bus.clone();
     let (ready, started) = std::sync::mpsc::channel();
     let worker = thread::spawn(move || {
-        let worker = own.attach_worker(0).expect("nobody else took it");
+        let worker = own.attach_worker(0).expect("no other thread took it");
         worker
             .register(
                 |event: &Reloaded| println!("worker: {}", event.revision),

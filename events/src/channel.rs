@@ -1,4 +1,5 @@
-//! One channel: how a post goes, and the handle that users post through. Knows no bus, only what its channels share.
+//! One channel: how a post goes, and the handle that users post through. Knows no bus, only what
+//! its channels share.
 
 /// Who listens to a channel, and the route made of it.
 pub(crate) mod core;

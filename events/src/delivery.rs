@@ -1,4 +1,5 @@
-//! How one listener gets an event: envelopes, mailboxes, queues, feeds. Knows no channel and no bus.
+//! How one listener gets an event: envelopes, mailboxes, queues, feeds. Knows no channel and no
+//! bus.
 
 /// An event in the one allocation that a post makes.
 pub(crate) mod envelope;

@@ -46,7 +46,8 @@ pub enum DeclareError {
         /// The type asked for now.
         asked: &'static str,
     },
-    /// The name is empty, is or holds a `*`, or ends in an operation (`:create`, `:update`, `:delete`).
+    /// The name is empty, is or holds a `*`, or ends in an operation (`:create`, `:update`,
+    /// `:delete`).
     #[error("({source_name:?}, {event:?}) cannot name a channel: {reason}")]
     BadName {
         /// The source asked for.
@@ -232,13 +233,15 @@ pub enum Refusal {
         /// The subscriber's name.
         subscriber: String,
     },
-    /// A handler posted more than the bus keeps for after it, or more changes wait for a slow handler than it keeps.
+    /// A handler posted more than the bus keeps for after it, or more changes wait for a slow
+    /// handler than it keeps.
     #[error("{limit} posts are pending")]
     TooManyPending {
         /// How many are kept.
         limit: usize,
     },
-    /// As many keys of unique posts are within their windows as the bus remembers; one is free once a window ends.
+    /// As many keys of unique posts are within their windows as the bus remembers; one is free once
+    /// a window ends.
     #[error("{limit} keys of unique posts are within their windows")]
     TooManyKeys {
         /// How many the bus remembers.
@@ -316,8 +319,8 @@ fn hint(near: &[String]) -> String {
     }
 }
 
-/// Shows an error with all its causes, as a log line needs it: errors name what was attempted, and leave the cause to
-/// their `source`.
+/// Shows an error with all its causes, as a log line needs it: errors name what was attempted, and
+/// leave the cause to their `source`.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {

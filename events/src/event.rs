@@ -1,4 +1,5 @@
-//! What an event is: its name, its forms, the way it came, and the handlers that take it. Imports nothing above it.
+//! What an event is: its name, its forms, the way it came, and the handlers that take it. Imports
+//! nothing above it.
 
 /// Names of channels, and patterns over them.
 pub(crate) mod name;

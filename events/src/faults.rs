@@ -1,9 +1,9 @@
 //! Steps of the bus's order that a model can leave out, to show that it would notice.
 //!
-//! In an ordinary build no step is ever removed: [`removed`] is the constant `false` and [`window`] returns its
-//! argument, so production code asks in plain Rust and pays nothing. The models (`--cfg shuttle`, `scripts/model`) put
-//! a switch in their place. A wrong order is the right step twice: early under `if removed(step)`, and in its place
-//! under `if !removed(step)`.
+//! In an ordinary build no step is ever removed: [`removed`] is the constant `false` and [`window`]
+//! returns its argument, so production code asks in plain Rust and pays nothing. The models (`--cfg
+//! shuttle`, `scripts/model`) put a switch in their place. A wrong order is the right step twice:
+//! early under `if removed(step)`, and in its place under `if !removed(step)`.
 
 #[cfg(all(shuttle, test))]
 pub(crate) use self::model::remove;
@@ -34,6 +34,13 @@ pub(crate) enum Step {
     ClosedRefuses,
     /// A poster that waits for room checks again once it listens.
     RoomIsCheckedAgain,
+    /// The thread that sends the live feed finds nothing staged and says that it stops under one
+    /// lock.
+    FeedEndsUnderLock,
+    /// The last handle of a channel ends its queues.
+    LastHandleEndsQueues,
+    /// A worker that sleeps is woken by the end of the bus.
+    EndWakesWorkers,
 }
 
 /// Returns whether a step is to be left out: never, in an ordinary build.
@@ -49,8 +56,8 @@ pub(crate) fn removed(step: Step) -> bool {
     model::is_off(step)
 }
 
-/// Returns the guard as it is. In a model, if the step is left out, the lock is released and taken again: the window
-/// that holding it closes.
+/// Returns the guard as it is. In a model, if the step is left out, the lock is released and taken
+/// again: the window that holding it closes.
 #[cfg(not(shuttle))]
 #[inline(always)]
 pub(crate) fn window<'a, T>(

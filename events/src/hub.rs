@@ -1,4 +1,5 @@
-//! [`Hub`]: what all channels of a bus share. Channels own it; it owns no channel, so nothing goes in a circle.
+//! [`Hub`]: what all channels of a bus share. Channels own it; it owns no channel, so nothing goes
+//! in a circle.
 
 /// Which keys of unique posts are within their window.
 pub(crate) mod unique;
@@ -37,7 +38,8 @@ use crate::{
     },
 };
 
-/// Handlers are numbered over all buses of the process, so that a thread's record names one for certain.
+/// Handlers are numbered over all buses of the process, so that a thread's record names one for
+/// certain.
 static NEXT_SERIAL: Serial = Serial::new(1);
 
 /// Turns in the bus's life that a listener may leave unread.
@@ -158,8 +160,8 @@ impl Hub {
         self.work.count_lost();
     }
 
-    /// Counts an accepted post that found a listener's queue closed: by a shutdown, that is a drop; by the listener's
-    /// own end it is no loss.
+    /// Counts an accepted post that found a listener's queue closed: by a shutdown, that is a drop;
+    /// by the listener's own end it is no loss.
     pub(crate) fn count_if_closing(&self) {
         if self.is_closed() {
             self.count_dropped();

@@ -1,6 +1,8 @@
-//! Runs user code where its panic must not get out: drops, wakers, formatting, the program's tracing subscriber.
+//! Runs user code where its panic must not get out: drops, wakers, formatting, the program's
+//! tracing subscriber.
 //!
-//! User code runs with no lock of ours held; a panic in it is logged, and what has to happen next happens all the same.
+//! User code runs with no lock of ours held; a panic in it is logged, and what has to happen next
+//! happens all the same.
 
 use std::{
     any::Any,
@@ -12,7 +14,8 @@ use std::{
 use tidings_core::panic_text;
 use tokio::sync::Notify;
 
-/// Runs user code; returns nothing if it panicked, which is logged. `what` names the code in the log.
+/// Runs user code; returns nothing if it panicked, which is logged. `what` names the code in the
+/// log.
 pub(crate) fn isolated<R>(what: &'static str, body: impl FnOnce() -> R) -> Option<R> {
     match panic::catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => Some(result),
@@ -23,7 +26,8 @@ pub(crate) fn isolated<R>(what: &'static str, body: impl FnOnce() -> R) -> Optio
     }
 }
 
-/// Runs code that may call the program's tracing subscriber; a panic in it is swallowed, since it cannot be logged.
+/// Runs code that may call the program's tracing subscriber; a panic in it is swallowed, since it
+/// cannot be logged.
 pub(crate) fn quietly<R>(body: impl FnOnce() -> R) -> Option<R> {
     match panic::catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => Some(result),

@@ -1,8 +1,9 @@
-//! Models of the bus: the production source under shuttle's schedulers, few threads, small capacities.
+//! Models of the bus: the production source under shuttle's schedulers, few threads, small
+//! capacities.
 //!
-//! A model is a claim that must hold in every schedule. The last test breaks one step of the source at a time and
-//! demands that the model which rests on it fails. Shuttle's atomics are sequentially consistent, so a model finds
-//! a wrong order of steps and not a wrong `Ordering`.
+//! A model is a claim that must hold in every schedule. The last test breaks one step of the source
+//! at a time and demands that the model which rests on it fails. Shuttle's atomics are sequentially
+//! consistent, so a model finds a wrong order of steps and not a wrong `Ordering`.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -55,7 +56,8 @@ fn bus(workers: usize, mailbox: usize) -> (WorkerEvents, Channel<Note>) {
     (bus, channel)
 }
 
-/// Who registered is heard by its own later posts, and not after the guard is gone, whatever others post.
+/// A handler hears every post that begins after its registration, and none that begins after its
+/// guard is gone.
 fn registrations_are_seen_by_later_posts() {
     let (bus, channel) = bus(0, 1);
     let posting = channel.clone();
@@ -121,7 +123,7 @@ fn workers_see_one_order_and_count_what_they_miss() {
             })
         })
         .collect();
-    // One worker reads meanwhile, so that its mailbox has room again and again.
+    // One worker reads in between, so that its mailbox has room again and again.
     workers[0].run_pending();
     workers[0].run_pending();
     for poster in posters {
@@ -186,7 +188,8 @@ fn a_sleeping_worker_is_woken_and_the_end_counts() {
                 .keep();
             ready.send(()).expect("the model waits");
             block_on(worker.run());
-            // The worker keeps its place until the posters are through: one that left is not posted to.
+            // The worker keeps its place until the posters are through: one that left is not posted
+            // to.
             let _over = finished.recv();
         });
         started.recv().expect("the worker starts");
@@ -214,7 +217,8 @@ fn a_sleeping_worker_is_woken_and_the_end_counts() {
     assert_eq!(mailbox.accepted + dropped, accepted.load(Ordering::SeqCst));
 }
 
-/// Two writers: every change is dispatched, one at a time, in the order of enqueue, and both hear of it.
+/// Two writers: every change is dispatched, one at a time, in the order of enqueue, and both hear
+/// of it.
 fn changes_are_dispatched_in_order_and_none_is_left() {
     let (bus, _) = bus(0, 1);
     let consumers = bus.declare_crud::<Consumer>().expect("free");
@@ -307,7 +311,7 @@ fn a_poster_waits_for_room() {
     let poster = thread::spawn(move || {
         for number in 0..3 {
             let posted = block_on(channel.post_async(Note(number), Duration::from_secs(1)));
-            assert!(posted.is_ok(), "the clock stands still, so there is time");
+            assert!(posted.is_ok(), "the clock does not move, so there is time");
         }
     });
     for number in 0..3 {
@@ -317,8 +321,8 @@ fn a_poster_waits_for_room() {
     poster.join().expect("no panic");
 }
 
-/// Posts write right into the log while a reader is all that listens; who registers is heard by later posts all the
-/// same, and the reader gets every event once.
+/// Posts write right into the log while a reader is all that listens; who registers is heard by
+/// later posts all the same, and the reader gets every event once.
 fn a_lone_log_is_left_for_company() {
     let (bus, channel) = bus(0, 1);
     let options = SubscribeOptions::new().capacity(16);
@@ -361,9 +365,153 @@ fn a_lone_log_is_left_for_company() {
     assert_eq!(bus.stats().channels[0].posted, 4);
 }
 
+/// Two posters, and a feed of all events: each channel's events come in their order, and none is
+/// left behind.
+fn the_live_feed_gets_every_event_in_order() {
+    let (bus, channel) = bus(0, 1);
+    let mut feed = bus.feed(16).expect("in range");
+    let posters: Vec<_> = (0..2)
+        .map(|poster| {
+            let channel = channel.clone();
+            thread::spawn(move || {
+                for number in 0..2 {
+                    channel.post(Note(10 * poster + number)).expect("open");
+                }
+            })
+        })
+        .collect();
+    for poster in posters {
+        poster.join().expect("no panic");
+    }
+
+    let mut last = [None; 2];
+    for _ in 0..4 {
+        let next = block_on(feed.recv()).expect("the bus is open");
+        let event = next.into_result().expect("there is room for all");
+        let number = event
+            .read(|event| event.entity().as_u64())
+            .expect("a number");
+        let last = &mut last[usize::from(number >= 10)];
+        assert!(*last < Some(number), "in its poster's order");
+        *last = Some(number);
+    }
+    drop((bus, channel));
+    assert!(block_on(feed.recv()).is_none());
+}
+
+/// A reader that sleeps when the last handle goes gets what was posted, and then the end.
+fn the_last_handle_ends_a_reader(overflow: Overflow) {
+    let (bus, channel) = bus(0, 1);
+    let options = SubscribeOptions::new().capacity(4).overflow(overflow);
+    let mut reader = bus
+        .subscribe::<Note>("jobs", "done", options)
+        .expect("declared");
+    let poster = thread::spawn(move || {
+        channel.post(Note(0)).expect("open");
+        drop(channel);
+    });
+    let other = thread::spawn(move || drop(bus));
+    let mut received = 0;
+    while let Some(heard) = block_on(reader.recv()) {
+        assert!(heard.into_result().is_ok(), "there is room");
+        received += 1;
+    }
+    assert_eq!(received, 1);
+    poster.join().expect("no panic");
+    other.join().expect("no panic");
+}
+
+fn the_last_handle_ends_a_reader_of_the_log() {
+    the_last_handle_ends_a_reader(Overflow::DropOldest);
+}
+
+fn the_last_handle_ends_a_reader_of_its_own_queue() {
+    the_last_handle_ends_a_reader(Overflow::DropNewest);
+}
+
+/// A worker gives its place up while others post, and another thread takes it: every event is
+/// handled or counted.
+fn a_place_is_taken_again_while_others_post() {
+    let (bus, channel) = bus(1, 2);
+    let handled = Arc::new(AtomicU64::new(0));
+    let listen = |bus: &WorkerEvents, handled: &Arc<AtomicU64>| {
+        let worker = bus.attach_worker(0).expect("free");
+        let counted = Arc::clone(handled);
+        worker
+            .register(
+                move |_: &Note| {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                },
+                "jobs",
+                "done",
+            )
+            .expect("declared")
+            .keep();
+        worker
+    };
+    let poster = thread::spawn(move || {
+        for number in 0..3 {
+            channel.post(Note(number)).expect("open");
+        }
+    });
+    let first = {
+        let (bus, handled) = (bus.clone(), Arc::clone(&handled));
+        thread::spawn(move || {
+            listen(&bus, &handled).run_pending();
+        })
+    };
+    first.join().expect("no panic");
+    let second = listen(&bus, &handled);
+    second.run_pending();
+    poster.join().expect("no panic");
+    second.run_pending();
+
+    let mailbox = &bus.stats().mailboxes[0];
+    assert_eq!(mailbox.handled, handled.load(Ordering::SeqCst));
+    assert_eq!(
+        mailbox.accepted,
+        mailbox.handled + mailbox.dropped,
+        "{mailbox:?}"
+    );
+    assert_eq!(mailbox.depth, 0);
+}
+
+/// The deadline of a shutdown passes while a change is being handled: a worker that sleeps ends all
+/// the same.
+fn a_late_shutdown_ends_a_sleeping_worker() {
+    let (bus, _) = bus(1, 2);
+    let consumers = bus.declare_crud::<Consumer>().expect("free");
+    let own = bus.clone();
+    let (ready, started) = shuttle::sync::mpsc::channel();
+    let worker = thread::spawn(move || {
+        let worker = own.attach_worker(0).expect("free");
+        ready.send(()).expect("the model waits");
+        block_on(worker.run());
+    });
+    started.recv().expect("the worker starts");
+    let ending = bus.clone();
+    bus.register(
+        move |_: &CrudEvent<Consumer>| {
+            // From inside the handler: the sequencer is not idle, and the deadline has come.
+            let _report = block_on(ending.shutdown(Duration::ZERO));
+        },
+        "crud",
+        "consumers",
+    )
+    .expect("declared")
+    .keep();
+    let cause = Cause {
+        number: 1,
+        origin: Origin::Local,
+    };
+    let change = CrudEvent::created(Consumer { id: String::new() });
+    drop(consumers.enqueue(change, cause).dispatch());
+    worker.join().expect("no panic");
+}
+
 type Model = (&'static str, fn());
 
-const MODELS: [Model; 8] = [
+const MODELS: [Model; 13] = [
     (
         "registrations_are_seen_by_later_posts",
         registrations_are_seen_by_later_posts,
@@ -392,6 +540,26 @@ const MODELS: [Model; 8] = [
     (
         "a_lone_log_is_left_for_company",
         a_lone_log_is_left_for_company,
+    ),
+    (
+        "the_live_feed_gets_every_event_in_order",
+        the_live_feed_gets_every_event_in_order,
+    ),
+    (
+        "the_last_handle_ends_a_reader_of_the_log",
+        the_last_handle_ends_a_reader_of_the_log,
+    ),
+    (
+        "the_last_handle_ends_a_reader_of_its_own_queue",
+        the_last_handle_ends_a_reader_of_its_own_queue,
+    ),
+    (
+        "a_place_is_taken_again_while_others_post",
+        a_place_is_taken_again_while_others_post,
+    ),
+    (
+        "a_late_shutdown_ends_a_sleeping_worker",
+        a_late_shutdown_ends_a_sleeping_worker,
     ),
 ];
 
@@ -437,6 +605,11 @@ fn models_hold_and_each_removed_step_is_noticed() {
         (Step::SleepHoldsLock, 5),
         (Step::RoomIsCheckedAgain, 6),
         (Step::LogAsksForCompany, 7),
+        (Step::FeedEndsUnderLock, 8),
+        (Step::LastHandleEndsQueues, 9),
+        (Step::LastHandleEndsQueues, 10),
+        (Step::EndWakesWorkers, 2),
+        (Step::EndWakesWorkers, 12),
     ];
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

@@ -1,4 +1,5 @@
-//! Locks, atomics and thread-locals in one place, so that `--cfg shuttle` swaps them for the model checker's.
+//! Locks, atomics and thread-locals in one place, so that `--cfg shuttle` swaps them for the model
+//! checker's.
 //!
 //! The production source is what the models in `src/models` run; nothing is copied for them.
 

@@ -1,5 +1,5 @@
-//! Promises of the bus, through its public face. What each test shows is its name; codes are those of the
-//! acceptance list.
+//! Promises of the bus, through its public face. What each test shows is its name; codes are those
+//! of the acceptance list.
 
 mod bounds;
 mod channels;

@@ -1,4 +1,4 @@
-//! What one thread knows: whether it runs a handler, what was put aside meanwhile, its places as a worker.
+//! What one thread knows: whether it runs a handler, what it put aside, its places as a worker.
 
 /// Waits for a future by parking the thread.
 pub(crate) mod park;

@@ -1,4 +1,5 @@
-//! A post allocates the event at most, and nothing else: shown with a counting allocator, which wants a binary of its own.
+//! A post allocates the event at most, and nothing else: shown with a counting allocator, which
+//! wants a binary of its own.
 
 use serde::Serialize;
 use tidings_events::{SubscribeOptions, WorkerEvents};

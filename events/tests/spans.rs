@@ -1,5 +1,5 @@
-//! A handler's span and its failure's log: in a program of its own, since tracing remembers for the whole process
-//! which places somebody listens to.
+//! A handler's span and its failure's log: in a program of its own, since tracing remembers for the
+//! whole process which places are listened to.
 
 use std::{
     collections::BTreeSet,

@@ -69,17 +69,17 @@ impl WorkerEventsBuilder {
 
     /// Sets the largest payload that may be posted, in bytes of JSON; no limit by default.
     ///
-    /// With a limit every post serializes its payload once to measure it (into a counter, so nothing is
-    /// allocated), which costs more than the post itself. Without one payloads are not measured.
-    /// [`CrudChannel::enqueue`](crate::CrudChannel::enqueue) does not measure, since the change has been made:
-    /// ask [`CrudChannel::check`](crate::CrudChannel::check) before.
+    /// With a limit every post serializes its payload once to measure it (into a counter, so
+    /// nothing is allocated), which costs more than the post itself. Without one payloads are not
+    /// measured. [`CrudChannel::enqueue`](crate::CrudChannel::enqueue) does not measure, since the
+    /// change has been made: ask [`CrudChannel::check`](crate::CrudChannel::check) before.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.max_payload = Some(bytes);
         self
     }
 
-    /// Sets how deep posts made by handlers may nest; 16 by default. The post beyond it is refused with the cycle's
-    /// name.
+    /// Sets how deep posts made by handlers may nest; 16 by default. The post beyond it is refused
+    /// with the cycle's name.
     pub fn max_depth(mut self, depth: usize) -> Self {
         self.max_depth = depth;
         self
@@ -91,7 +91,8 @@ impl WorkerEventsBuilder {
         self
     }
 
-    /// Sets the tokio runtime that runs async handlers; by default the one in which each is registered.
+    /// Sets the tokio runtime that runs async handlers; by default the one in which each is
+    /// registered.
     pub fn runtime(self, runtime: Handle) -> Self {
         self.executor(Arc::new(TokioSpawn::new(runtime)))
     }

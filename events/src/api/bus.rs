@@ -49,7 +49,8 @@ use crate::{
 ///
 /// let bus = WorkerEvents::builder().build()?;
 /// let reloads = bus.declare::<Reloaded>("config", "reloaded")?;
-/// bus.register(|event: &Reloaded| println!("now at {}", event.revision), "config", "reloaded")?.keep();
+/// bus.register(|event: &Reloaded| println!("now at {}", event.revision), "config", "reloaded")?
+///     .keep();
 /// reloads.post(Reloaded { revision: 7 })?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
@@ -101,7 +102,8 @@ impl WorkerEvents {
         &self.inner
     }
 
-    /// Posts by name to all listeners. See [`Channel::post`](crate::Channel::post), which spares the lookup.
+    /// Posts by name to all listeners. See [`Channel::post`](crate::Channel::post), which spares
+    /// the lookup.
     ///
     /// # Errors
     ///
@@ -121,7 +123,8 @@ impl WorkerEvents {
         }
     }
 
-    /// Subscribes a task to a channel, or to one operation of a CRUD channel (`"consumers:update"`).
+    /// Subscribes a task to a channel, or to one operation of a CRUD channel
+    /// (`"consumers:update"`).
     ///
     /// # Errors
     ///
@@ -153,8 +156,8 @@ impl WorkerEvents {
         Ok(channel.subscribe_blocking(pattern.operation(), &options))
     }
 
-    /// Opens the live feed of all events. The first call turns it on, with this capacity, for the life of the bus:
-    /// from then on every post is an allocation and a short lock of the feed.
+    /// Opens the live feed of all events. The first call turns it on, with this capacity, for the
+    /// life of the bus: from then on every post is an allocation and a short lock of the feed.
     ///
     /// # Errors
     ///
@@ -168,7 +171,8 @@ impl WorkerEvents {
         Ok(feed)
     }
 
-    /// Listens to the turns in the life of the bus from now on: workers coming and going, the shutdown.
+    /// Listens to the turns in the life of the bus from now on: workers coming and going, the
+    /// shutdown.
     #[must_use]
     pub fn lifecycle(&self) -> LifecycleFeed {
         self.inner.hub.listen_to_lifecycle()
@@ -180,7 +184,8 @@ impl WorkerEvents {
         self.inner.hub.mailboxes().len()
     }
 
-    /// Returns the counts of the bus, its channels, handlers and mailboxes. Costs a walk over all of them.
+    /// Returns the counts of the bus, its channels, handlers and mailboxes. Costs a walk over all
+    /// of them.
     #[must_use]
     pub fn stats(&self) -> BusStats {
         let hub = &self.inner.hub;

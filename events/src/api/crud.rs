@@ -22,9 +22,10 @@ use crate::{
 
 /// The channel `("crud", E::NAME)`, and with it `"E::NAME:create"`, `":update"` and `":delete"`.
 ///
-/// A write happens in two steps, so that handlers see the changes of all entities in the order in which they
-/// were made: [`enqueue`](Self::enqueue), with the store's writer still held, fixes the change's place and never
-/// waits; [`Ticket::dispatch`], after the writer was released, runs handlers.
+/// A write happens in two steps, so that handlers see the changes of all entities in the order in
+/// which they were made: [`enqueue`](Self::enqueue), with the store's writer still held, fixes the
+/// change's place and never waits; [`Ticket::dispatch`], after the writer was released, runs
+/// handlers.
 pub struct CrudChannel<E: Entity> {
     channel: Channel<CrudEvent<E>>,
 }
@@ -34,13 +35,13 @@ impl<E: Entity> CrudChannel<E> {
         Self { channel }
     }
 
-    /// Gives the change its place in the order of all CRUD channels of the bus. No handler runs, nothing waits:
-    /// it costs the event's allocation and a push under a short lock.
+    /// Gives the change its place in the order of all CRUD channels of the bus. No handler runs,
+    /// nothing waits: it costs the event's allocation and a push under a short lock.
     ///
-    /// The change cannot be refused, since it has been made. After a shutdown, inside a cycle of handlers deeper than the
-    /// bus allows, or while 65,536 changes wait for a slow handler, no one hears of it: that is counted,
-    /// [`Delivery::handled`] says so, and unless it was shut down, workers and queues find a [`Gap`](crate::Gap) in its
-    /// place.
+    /// The change cannot be refused, since it has been made. After a shutdown, inside a cycle of
+    /// handlers deeper than the bus allows, or while 65,536 changes wait for a slow handler, no one
+    /// hears of it: that is counted, [`Delivery::handled`] says so, and unless it was shut down,
+    /// workers and queues find a [`Gap`](crate::Gap) in its place.
     pub fn enqueue(&self, change: CrudEvent<E>, cause: Cause) -> Ticket {
         let core: &Arc<ChannelCore<_>> = &self.channel.core;
         let hub = core.hub();
@@ -74,7 +75,8 @@ impl<E: Entity> CrudChannel<E> {
     ///
     /// # Errors
     ///
-    /// It is larger, or does not serialize. Without a limit there is nothing to measure and no error.
+    /// It is larger, or does not serialize. Without a limit there is nothing to measure and no
+    /// error.
     pub fn check(&self, change: &CrudEvent<E>) -> Result<(), Refusal> {
         match self.channel.core.hub().settings().max_payload {
             Some(limit) => limit::check(change, limit),
@@ -114,12 +116,13 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Dispatches every change up to this one, in order: inline handlers on this thread, then mailboxes and
-    /// queues. Where another thread is dispatching already it goes on to this change, and this returns at once;
-    /// inside a handler the dispatch happens after that handler's event. No lock is held while handlers run.
+    /// Dispatches every change up to this one, in order: inline handlers on this thread, then
+    /// mailboxes and queues. Where another thread is dispatching already it goes on to this change,
+    /// and this returns at once; inside a handler the dispatch happens after that handler's event.
+    /// No lock is held while handlers run.
     ///
-    /// A thread that dispatches does so until the sequencer is empty, so it may handle what other writers
-    /// enqueued in the meantime.
+    /// A thread that dispatches does so until the sequencer is empty, so it may handle what other
+    /// writers enqueued in the meantime.
     pub fn dispatch(mut self) -> Delivery {
         let event = self
             .event

@@ -48,11 +48,13 @@ impl WorkerEvents {
         Listen::new(self, source, event)
     }
 
-    /// Registers an inline handler of the channel's type: it runs on the poster's thread, before `post` returns.
+    /// Registers an inline handler of the channel's type: it runs on the poster's thread, before
+    /// `post` returns.
     ///
-    /// `event` is the name of a channel, or for changes also `"consumers:update"`. Handlers run level by level:
-    /// those of everything, of the source, of the channel, of one operation; within a level in the order in
-    /// which they were registered. The handler hears every event whose post begins after this returned.
+    /// `event` is the name of a channel, or for changes also `"consumers:update"`. Handlers run
+    /// level by level: those of everything, of the source, of the channel, of one operation; within
+    /// a level in the order in which they were registered. The handler hears every event whose post
+    /// begins after this returned.
     ///
     /// # Errors
     ///
@@ -67,8 +69,8 @@ impl WorkerEvents {
         self.on(source, event).register(handler)
     }
 
-    /// Registers an inline handler that takes events of any type, for one channel, `(source, "*")` or
-    /// `("*", "*")`. Wildcards cover channels that are declared later too.
+    /// Registers an inline handler that takes events of any type, for one channel, `(source, "*")`
+    /// or `("*", "*")`. Wildcards cover channels that are declared later too.
     ///
     /// # Errors
     ///
@@ -94,22 +96,22 @@ impl<'a> Listen<'a> {
         }
     }
 
-    /// Listens to one more channel with the same handler; one guard removes it from all. A handler that listens
-    /// to a channel twice (`"consumers"` and `"consumers:update"`) is called twice.
+    /// Listens to one more channel with the same handler; one guard removes it from all. A handler
+    /// that listens to a channel twice (`"consumers"` and `"consumers:update"`) is called twice.
     pub fn also(mut self, source: &str, event: &str) -> Self {
         self.names.push((source.to_owned(), event.to_owned()));
         self
     }
 
-    /// Names the handler in logs, spans and statistics; by default by the function and the line that
-    /// register it.
+    /// Names the handler in logs, spans and statistics; by default by the function and the line
+    /// that register it.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Ties the handler to an owner, weakly: once the last `Arc` is gone the handler is not called any more and
-    /// is removed at the next event. The owner is kept alive during a call.
+    /// Ties the handler to an owner, weakly: once the last `Arc` is gone the handler is not called
+    /// any more and is removed at the next event. The owner is kept alive during a call.
     pub fn owned_by<O: Send + Sync + 'static>(mut self, owner: &Arc<O>) -> Self {
         let owner: Weak<O> = Arc::downgrade(owner);
         self.owner = Some(owner);
@@ -139,7 +141,8 @@ impl<'a> Listen<'a> {
                 .collect(),
         );
         if self.owner.is_none() {
-            // Most handlers have no owner to look for: their call is the closure's, and nothing else.
+            // Most handlers have no owner to look for: their call is the closure's, and nothing
+            // else.
             let call = move |payload: &T, _: &Scene<'_>| handler(payload).into_result();
             return Ok(self.add(resolved, info, call));
         }

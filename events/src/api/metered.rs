@@ -12,13 +12,16 @@ use crate::api::{
 };
 
 impl WorkerEvents {
-    /// Hands the counts of [`stats`](Self::stats) to the recorder of the `metrics` crate: call it before a scrape.
+    /// Hands the counts of [`stats`](Self::stats) to the recorder of the `metrics` crate: call it
+    /// before a scrape.
     ///
-    /// Counters: `tidings_events_posted_total` by channel, `_missed_total` by channel and subscriber;
-    /// `_handler_failures_total` by handler, worker and kind (`error`, `panic`); `_mailbox_handled_total`,
-    /// `_mailbox_missed_total` and `_mailbox_dropped_total` by worker; `_refused_total`, `_dropped_total` and
-    /// `_changes_total` of the bus. Gauges: `tidings_events_queue_depth` by channel and subscriber, `_mailbox_depth` by
-    /// worker, `_changes_waiting` of the bus. Handlers and subscribers that share a name are counted together.
+    /// Counters: `tidings_events_posted_total` by channel, `_missed_total` by channel and
+    /// subscriber; `_handler_failures_total` by handler, worker and kind (`error`, `panic`);
+    /// `_mailbox_handled_total`, `_mailbox_missed_total` and `_mailbox_dropped_total` by worker;
+    /// `_refused_total`, `_dropped_total` and `_changes_total` of the bus. Gauges:
+    /// `tidings_events_queue_depth` by channel and subscriber, `_mailbox_depth` by worker,
+    /// `_changes_waiting` of the bus. Handlers and subscribers that share a name are counted
+    /// together.
     pub fn publish_metrics(&self) {
         describe();
         let stats = self.stats();

@@ -15,9 +15,9 @@ pub(crate) trait Remove: Send + Sync {
 
 /// Unregisters its handlers when dropped.
 ///
-/// When the drop returns, no call of the handler *begins* any more, on any thread. A call that was under way on
-/// another thread may still be running: the drop does not wait for it, so a guard can be dropped anywhere, from
-/// inside its own handler too, without a deadlock.
+/// When the drop returns, no call of the handler *begins* any more, on any thread. A call that was
+/// under way on another thread may still be running: the drop does not wait for it, so a guard can
+/// be dropped anywhere, from inside its own handler too, without a deadlock.
 #[must_use = "dropping the registration unregisters the handler; keep() leaves it registered"]
 pub struct Registration {
     parts: Vec<Box<dyn Remove>>,

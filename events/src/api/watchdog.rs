@@ -1,7 +1,8 @@
 //! [`Watchdog`]: finds handlers that run for too long, while they run.
 //!
-//! Each thread publishes which handler it runs, in plain stores that cost a nanosecond. The watchdog inspects
-//! them from time to time: a call that it has seen twice has run at least as long as lies between the two.
+//! Each thread publishes which handler it runs, in plain stores that cost a nanosecond. The
+//! watchdog inspects them from time to time: a call that it has seen twice has run at least as long
+//! as lies between the two.
 
 use std::{
     collections::HashMap,
@@ -50,9 +51,9 @@ struct Sighting {
 }
 
 impl WorkerEvents {
-    /// Makes a watchdog for handlers that run longer than `limit`. Nothing watches until it is asked to: run
-    /// [`Watchdog::watch`] as a task, or call [`Watchdog::look`] from a loop of your own. Async handlers are not
-    /// watched, since they hold no thread up.
+    /// Makes a watchdog for handlers that run longer than `limit`. Nothing watches until it is
+    /// asked to: run [`Watchdog::watch`] as a task, or call [`Watchdog::look`] from a loop of your
+    /// own. Async handlers are not watched, since they hold no thread up.
     #[must_use]
     pub fn watchdog(&self, limit: Duration) -> Watchdog {
         Watchdog {
@@ -64,8 +65,8 @@ impl WorkerEvents {
 }
 
 impl Watchdog {
-    /// Looks four times within the limit, until the bus is gone or shut down. Slow handlers are logged, each
-    /// call once.
+    /// Looks four times within the limit, until the bus is gone or shut down. Slow handlers are
+    /// logged, each call once.
     pub async fn watch(mut self) {
         loop {
             let sleep = {
@@ -82,7 +83,8 @@ impl Watchdog {
         }
     }
 
-    /// Returns the handlers whose running call was first seen at least the limit ago and not reported before.
+    /// Returns the handlers whose running call was first seen at least the limit ago and not
+    /// reported before.
     pub fn look(&mut self) -> Vec<SlowHandler> {
         let Some(hub) = self.hub.upgrade() else {
             return Vec::new();

@@ -25,19 +25,21 @@ use crate::{
 /// Events handled before yielding to the worker's other tasks.
 const TURN: usize = 64;
 
-/// A worker's place on the bus. It stays on its thread, so its handlers may hold what is not `Send`.
+/// A worker's place on the bus. It stays on its thread, so its handlers may hold what is not
+/// `Send`.
 ///
-/// Dereferences to the node's [`WorkerEvents`], except that `register` and `on` are the worker's own. The place
-/// is given up when the last clone is dropped or the thread ends, whichever comes first: the mailbox closes,
-/// and no one waits for this worker any more.
+/// Dereferences to the node's [`WorkerEvents`], except that `register` and `on` are the worker's
+/// own. The place is given up when the last clone is dropped or the thread ends, whichever comes
+/// first: the mailbox closes, and no one waits for this worker any more.
 #[derive(Clone)]
 pub struct LocalWorkerEvents {
     inner: Rc<LocalState>,
 }
 
 impl WorkerEvents {
-    /// Takes the place of worker `index` for the calling thread. A place that was given up, because its thread ended or
-    /// died, can be taken again; what is posted in between is not kept for the next.
+    /// Takes the place of worker `index` for the calling thread. A place that was given up, because
+    /// its thread ended or died, can be taken again; what is posted in between is not kept for the
+    /// next.
     ///
     /// # Errors
     ///
@@ -80,8 +82,8 @@ impl LocalWorkerEvents {
         LocalListen::new(&self.inner, source, event)
     }
 
-    /// Registers a handler that runs on this thread, inside [`run`](Self::run). The order of handlers is as for
-    /// [`WorkerEvents::register`].
+    /// Registers a handler that runs on this thread, inside [`run`](Self::run). The order of
+    /// handlers is as for [`WorkerEvents::register`].
     ///
     /// # Errors
     ///
@@ -112,16 +114,17 @@ impl LocalWorkerEvents {
         self.on(source, event).register_dynamic(handler)
     }
 
-    /// Calls `handler` when this worker missed events because its mailbox was full: after what came before
-    /// them, and before any later event. Several may be registered; they stay for the life of the worker.
+    /// Calls `handler` when this worker missed events because its mailbox was full: after what came
+    /// before them, and before any later event. Several may be registered; they stay for the life
+    /// of the worker.
     ///
     /// A worker that keeps a view of what the events announce drops the view here.
     pub fn on_gap(&self, handler: impl Fn(&Gap) + 'static) {
         self.inner.on_gap(Rc::new(handler));
     }
 
-    /// Handles what arrives in the worker's mailbox until the bus is shut down and the mailbox is empty. Other
-    /// tasks of the thread get a turn every few dozen events.
+    /// Handles what arrives in the worker's mailbox until the bus is shut down and the mailbox is
+    /// empty. Other tasks of the thread get a turn every few dozen events.
     ///
     /// Run it once per worker: a second call that overlaps returns at once.
     ///
@@ -156,9 +159,9 @@ impl LocalWorkerEvents {
         self.inner.work_ended();
     }
 
-    /// Polls for more mail for a microsecond or two, and once more after other threads had their turn: posts come in
-    /// bursts, and a wake-up costs the poster a system call and the worker some ten microseconds. Other tasks of
-    /// this thread get a turn between the polls.
+    /// Polls for more mail for a microsecond or two, and once more after other threads had their
+    /// turn: posts come in bursts, and a wake-up costs the poster a system call and the worker some
+    /// ten microseconds. Other tasks of this thread get a turn between the polls.
     async fn more_comes_soon(&self) -> bool {
         for poll in 0..sync::POLLS {
             if self.inner.has_mail() {
@@ -174,8 +177,8 @@ impl LocalWorkerEvents {
         self.inner.has_mail() && self.inner.take_mail()
     }
 
-    /// Handles what is in the mailbox now and returns how many events that were; for a thread with a loop of
-    /// its own.
+    /// Handles what is in the mailbox now and returns how many events that were; for a thread with
+    /// a loop of its own.
     pub fn run_pending(&self) -> usize {
         let mut handled = 0;
         while self.inner.take_mail() {

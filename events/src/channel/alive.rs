@@ -1,9 +1,11 @@
-//! [`Alive`]: what the handles of a channel hold in common, so that its receivers end with the last of them.
+//! [`Alive`]: what the handles of a channel hold in common, so that its receivers end with the last
+//! of them.
 
 use std::sync::{Arc, Weak};
 
 use crate::{
     channel::core::AnyChannel,
+    faults::{self, Step},
     hub::Hub,
     thread::frame::{Deferred, Drain, Frame},
 };
@@ -17,7 +19,8 @@ impl Drop for BusAlive {
     }
 }
 
-/// Held by every handle of one channel, the bus's own among them. The last ends the channel's queues.
+/// Held by every handle of one channel, the bus's own among them. The last ends the channel's
+/// queues.
 pub(crate) struct Alive {
     channel: Weak<dyn AnyChannel>,
     bus: Arc<BusAlive>,
@@ -37,6 +40,9 @@ impl Drop for Alive {
         let Some(channel) = self.channel.upgrade() else {
             return;
         };
+        if faults::removed(Step::LastHandleEndsQueues) {
+            return;
+        }
 
         // A handler may have dropped the last handle after it posted: what it posted comes first.
         Frame::with(|frame| {

@@ -45,8 +45,8 @@ pub(crate) struct ChannelCore<T: Event> {
     registrations: AtomicU64,
     /// What keeps the channel open, once it is declared.
     open: OnceLock<Weak<dyn Send + Sync>>,
-    /// Held while an event is handed to workers and queues, so that all get the events in one order. Nothing
-    /// waits, and no handler runs, under it.
+    /// Held while an event is handed to workers and queues, so that all get the events in one
+    /// order. Nothing waits, and no handler runs, under it.
     pub(super) order: CachePadded<Mutex<()>>,
 }
 
@@ -146,11 +146,6 @@ impl<T: Event> ChannelCore<T> {
         &self.info
     }
 
-    #[cfg(test)]
-    pub(crate) fn log(&self) -> Option<&Arc<Log<T>>> {
-        self.log.get()
-    }
-
     /// Notes what its handles hold.
     pub(crate) fn opened(&self, open: Weak<dyn Send + Sync>) {
         let _declared_once: Result<(), _> = self.open.set(open);
@@ -200,7 +195,8 @@ impl<T: Event> ChannelCore<T> {
         self.log.get().filter(|log| log.is_alone())
     }
 
-    /// Lets posts write right into the log from now on, if registrations are still those of the route.
+    /// Lets posts write right into the log from now on, if registrations are still those of the
+    /// route.
     #[cold]
     pub(super) fn log_is_alone(&self, of_route: Registrations) {
         if let Some(log) = self.log.get() {

@@ -153,7 +153,8 @@ impl<T: Event> ChannelCore<T> {
         Ok(Some(extra))
     }
 
-    /// Takes the payload out of its envelope, which nothing else refers to when it was not accepted.
+    /// Takes the payload out of its envelope, which nothing else refers to when it was not
+    /// accepted.
     pub(super) fn take_back(&self, event: Arc<Envelope<T>>, refusal: Refusal) -> PostError<T> {
         match Arc::into_inner(event).and_then(Envelope::into_payload) {
             Some(event) => self.refuse(event, refusal),

@@ -65,7 +65,8 @@ impl<T: Event> ChannelCore<T> {
         scene: &Scene<'_>,
     ) {
         frame.run(self.info.id, trail, || {
-            // The clock and the spans of single handlers are for one dispatch in many, or where they are asked for.
+            // The clock and the spans of single handlers are for one dispatch in many, or where
+            // they are asked for.
             if timing.is_on() || run::spans_are_on() {
                 run::run_watched(frame, &route.inline, payload, scene, timing);
                 run::run_watched(frame, route.narrow(scene.operation), payload, scene, timing);
@@ -132,12 +133,14 @@ impl<T: Event> ChannelCore<T> {
         let meta = event.meta();
         let erased: Arc<dyn Posted> = Arc::clone(event) as _;
 
-        // One lock around all listeners, so that all of them get the events of two posters in the same order.
+        // One lock around all listeners, so that all of them get the events of two posters in the
+        // same order.
         let order = (!faults::removed(Step::PostsAreOrdered)).then(|| self.order.lock());
         for worker in workers(route, meta) {
             match worker.mailbox.offer(&erased) {
                 Offer::Closed => self.hub.count_if_closing(),
-                // The gap is the mailbox's own account; a caller that waits for the event hears of it too.
+                // The gap is the mailbox's own account; a caller that waits for the event hears of
+                // it too.
                 Offer::Missed => {
                     if let Some(completion) = meta.completion() {
                         completion.missed_by_one();
@@ -176,7 +179,8 @@ impl<T: Event> ChannelCore<T> {
         }
     }
 
-    /// Reserves a slot in every queue that would refuse the event. Not for changes of rows, which cannot be refused.
+    /// Reserves a slot in every queue that would refuse the event. Not for changes of rows, which
+    /// cannot be refused.
     pub(super) fn reserve(&self, route: &Route<T>) -> Result<Reserved, Full> {
         match route.shape {
             Shape::Inline { .. } | Shape::Mixed { strict: false, .. } => return Ok(Reserved(0)),
@@ -200,7 +204,8 @@ impl<T: Event> ChannelCore<T> {
         Ok(last)
     }
 
-    /// Ends an accepted event that is too deep in a cycle: workers and queues find a gap in its place.
+    /// Ends an accepted event that is too deep in a cycle: workers and queues find a gap in its
+    /// place.
     #[cold]
     fn lose(&self, event: &Arc<Envelope<T>>, refusal: Refusal) {
         self.report_gap(event.meta(), 1);
@@ -212,7 +217,8 @@ impl<T: Event> ChannelCore<T> {
     fn report_gap(&self, meta: &Meta, missed: u64) {
         let route = Frame::with(|frame| self.enter(frame, |route, _| Arc::clone(route)));
 
-        // Under the same lock as an event that is handed out: the gap has a place in the order, too.
+        // Under the same lock as an event that is handed out: the gap has a place in the order,
+        // too.
         let order = self.order.lock();
         for worker in workers(&route, meta) {
             worker.mailbox.miss(self.info.id, missed);
@@ -228,7 +234,8 @@ impl<T: Event> ChannelCore<T> {
         self.wake(&route);
     }
 
-    /// Ends an accepted event that no one will hear of: counts it, and tells callers that wait for it why.
+    /// Ends an accepted event that no one will hear of: counts it, and tells callers that wait for
+    /// it why.
     pub(crate) fn discard_for(&self, event: &Arc<Envelope<T>>, refusal: Refusal) {
         self.hub.count_dropped();
         if let Some(completion) = event.meta().completion() {

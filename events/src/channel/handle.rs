@@ -10,10 +10,11 @@ use crate::{
     thread::{frame::in_handler, park::block_on, places},
 };
 
-/// A channel by its type: posting through it costs no look-up by name.
+/// A channel by its type: posting through it costs no lookup by name.
 ///
-/// Clones are handles of one channel. A handle keeps the channel open: its receivers end when the last one, and the last
-/// handle of the bus, are dropped. (A handler that holds a handle keeps its channel open as long as it is registered.)
+/// Clones are handles of one channel. A handle keeps the channel open: its receivers end when the
+/// last one, and the last handle of the bus, are dropped. (A handler that holds a handle keeps its
+/// channel open as long as it is registered.)
 pub struct Channel<T: Event> {
     /// Before the core: what it ends when it is dropped must still be there.
     alive: Arc<Alive>,
@@ -25,11 +26,11 @@ impl<T: Event> Channel<T> {
         Self { core, alive }
     }
 
-    /// Posts to all listeners, without waiting: inline handlers have run when this returns, workers and
-    /// queues have the event or, where they are full, a gap.
+    /// Posts to all listeners, without waiting: inline handlers have run when this returns, workers
+    /// and queues have the event or, where they are full, a gap.
     ///
-    /// Inside a handler the event is put aside and dispatched after the current one. With inline handlers alone
-    /// this allocates nothing, else once, for the event.
+    /// Inside a handler the event is put aside and dispatched after the current one. With inline
+    /// handlers alone this allocates nothing, else once, for the event.
     ///
     /// # Errors
     ///
@@ -39,32 +40,35 @@ impl<T: Event> Channel<T> {
         ChannelCore::post(&self.core, event)
     }
 
-    /// Posts several events in order; workers and queues are woken once for all of them. A handler registered while
-    /// a batch is being posted may miss all of it.
+    /// Posts several events in order; workers and queues are woken once for all of them. A handler
+    /// registered while a batch is being posted may miss all of it.
     ///
     /// # Errors
     ///
-    /// One was refused: that event and all later ones are returned; earlier ones have been posted. A batch with an
-    /// oversized event is refused as a whole.
+    /// One was refused: that event and all later ones are returned; earlier ones have been posted.
+    /// A batch with an oversized event is refused as a whole.
     pub fn post_batch(&self, events: Vec<T>) -> Result<(), PostError<Vec<T>>> {
         ChannelCore::post_batch(&self.core, events)
     }
 
-    /// Posts, waiting up to `deadline` for room in queues that want it ([`Overflow::Wait`](crate::Overflow)),
-    /// and returns a [`Delivery`] that tells when all handlers of the node have run.
+    /// Posts, waiting up to `deadline` for room in queues that want it
+    /// ([`Overflow::Wait`](crate::Overflow)), and returns a [`Delivery`] that tells when all
+    /// handlers of the node have run.
     ///
     /// # Errors
     ///
     /// The event comes back with the [`Refusal`](crate::Refusal); no one heard of it.
     ///
-    /// Cancel safe: an event that still waits for room is dropped with the future, and no one has heard of it.
+    /// Cancel safe: an event that still waits for room is dropped with the future, and no one has
+    /// heard of it.
     pub async fn post_async(&self, event: T, deadline: Duration) -> Result<Delivery, PostError<T>> {
         ChannelCore::post_async(&self.core, event, deadline).await
     }
 
     /// Does the same on plain threads, with or without a runtime: blocks until there is room.
     ///
-    /// On a worker's thread or inside a handler it does not wait: that would block the handlers that make room.
+    /// On a worker's thread or inside a handler it does not wait: that would block the handlers
+    /// that make room.
     ///
     /// # Errors
     ///
@@ -75,7 +79,8 @@ impl<T: Event> Channel<T> {
         block_on(self.post_async(event, deadline))
     }
 
-    /// Posts to the worker whose thread this is, and to no one else: it runs in the worker's loop, in turn.
+    /// Posts to the worker whose thread this is, and to no one else: it runs in the worker's loop,
+    /// in turn.
     ///
     /// # Errors
     ///
@@ -84,8 +89,8 @@ impl<T: Event> Channel<T> {
         ChannelCore::post_to_current(&self.core, event)
     }
 
-    /// Posts to one worker that listens, the same for the same key while it lives; within `window` of a post the
-    /// same key is not posted again. Inline handlers and queues do not hear of it.
+    /// Posts to one worker that listens, the same for the same key while it lives; within `window`
+    /// of a post the same key is not posted again. Inline handlers and queues do not hear of it.
     ///
     /// If the chosen worker dies before its handlers have run, another takes over.
     ///
@@ -102,8 +107,8 @@ impl<T: Event> Channel<T> {
         ChannelCore::post_unique(&self.core, event, key, window)
     }
 
-    /// Returns how many listeners a post made now would reach: handlers, workers, queues and feeds. For payloads that
-    /// are not worth making for no one; costs a walk over all of them.
+    /// Returns how many listeners a post made now would reach: handlers, workers, queues and feeds.
+    /// For payloads that are not worth making for no one; costs a walk over all of them.
     #[must_use]
     pub fn receiver_count(&self) -> usize {
         self.core.receivers()

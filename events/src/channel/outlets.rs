@@ -88,8 +88,8 @@ impl<T: Event> ChannelCore<T> {
             Arc::new(Log::new(Hub::next_serial(), info, spec.operation))
         };
 
-        // One lock from finding the log to listing it: a last reader that leaves takes it off the list either before,
-        // or finds this reader in it.
+        // One lock from finding the log to listing it: a last reader that leaves takes it off the
+        // list either before, or finds this reader in it.
         let mut outlets = self.outlets.lock();
         let log = match spec.operation {
             None => Arc::clone(self.log.get_or_init(make)),
@@ -150,5 +150,45 @@ mod tests {
         drop(reader);
         assert!(bus.stats().channels[0].subscribers.is_empty());
         assert!(channel.core.outlets().is_empty(), "nothing is fed any more");
+    }
+
+    #[test]
+    fn a_payload_is_not_dropped_under_the_lock_of_a_log_whose_last_reader_left() {
+        /// Reads the bus's counts when it is dropped, which takes the log's lock.
+        struct Curious(crate::WorkerEvents);
+        impl Drop for Curious {
+            fn drop(&mut self) {
+                drop(self.0.stats());
+            }
+        }
+        #[derive(serde::Serialize)]
+        struct Payload {
+            #[serde(skip)]
+            _dropped: Box<dyn std::any::Any + Send + Sync>,
+        }
+        let plain = || Payload {
+            _dropped: Box::new(()),
+        };
+
+        crate::tests::within(move || {
+            let bus = crate::tests::bus(0);
+            let channel = bus.declare::<Payload>("jobs", "curious").expect("free");
+            let reader = bus
+                .subscribe::<Payload>("jobs", "curious", SubscribeOptions::new())
+                .expect("declared");
+            channel.post(plain()).expect("open");
+            let log = channel.core.log.get().expect("made by the subscription");
+            let _kept = Arc::clone(log);
+            // The reader leaves between the post's check that the log is alone and its write.
+            assert!(log.is_alone());
+            drop(reader);
+            let late = log.write(
+                None,
+                Payload {
+                    _dropped: Box::new(Curious(bus.clone())),
+                },
+            );
+            assert!(late.is_err(), "no reader is left, so the event comes back");
+        });
     }
 }

@@ -60,7 +60,8 @@ impl<T: Event> ChannelCore<T> {
         if let Some(log) = self.lone_log() {
             return self.post_to_log(log, event);
         }
-        // The event stays where the caller put it: each move of a payload costs as much as a handler.
+        // The event stays where the caller put it: each move of a payload costs as much as a
+        // handler.
         if Frame::with(|frame| self.post_inline(frame, &event)) {
             return Ok(());
         }
@@ -218,7 +219,8 @@ impl<T: Event> ChannelCore<T> {
         Ok(())
     }
 
-    /// Posts all by one route: a handler registered while a batch is being posted may miss all of it.
+    /// Posts all by one route: a handler registered while a batch is being posted may miss all of
+    /// it.
     fn post_each(
         self: &Arc<Self>,
         frame: &Frame,
@@ -237,7 +239,8 @@ impl<T: Event> ChannelCore<T> {
         Ok(())
     }
 
-    /// Posts, and tracks when the handlers have run; returns a full queue's notice where there is one to wait for.
+    /// Posts, and tracks when the handlers have run; returns a full queue's notice where there is
+    /// one to wait for.
     pub(crate) fn post_tracked(self: &Arc<Self>, event: T) -> Result<Delivery, Unposted<T>> {
         if let Err(refusal) = self.admit(&event) {
             return Err((self.refuse(event, refusal), None));
@@ -352,7 +355,8 @@ impl<T: Event> ChannelCore<T> {
         Ok(posted)
     }
 
-    /// Puts a change in the sequencer and sees that it is drained, now or after the running handler.
+    /// Puts a change in the sequencer and sees that it is drained, now or after the running
+    /// handler.
     fn enqueue(
         self: &Arc<Self>,
         event: T,

@@ -33,7 +33,8 @@ pub(crate) trait Home<T: Event>: Send + Sync {
 /// An event on its way: what workers and queues share.
 pub(crate) struct Envelope<T: Event> {
     place: Place<T>,
-    /// Filled from the start, except in a log's slots, which are filled later, emptied, and filled again.
+    /// Filled from the start, except in a log's slots, which are filled later, emptied, and filled
+    /// again.
     stored: OnceLock<Stored<T>>,
 }
 
@@ -112,7 +113,8 @@ impl<T: Event> Envelope<T> {
         }
     }
 
-    /// Returns the channel; none for an event that was written right into a log, which only its readers see.
+    /// Returns the channel; none for an event that was written right into a log, which only its
+    /// readers see.
     fn home(&self) -> Option<&Arc<dyn Home<T>>> {
         match &self.place {
             Place::Channel(home) => Some(home),

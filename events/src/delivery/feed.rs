@@ -1,7 +1,8 @@
-//! The live feed of all events, and the turns in the life of the bus: one queue for all listeners, one policy.
+//! The live feed of all events, and the turns in the life of the bus: one queue for all listeners,
+//! one policy.
 //!
-//! Here, where all listeners share one overflow policy (the oldest is dropped), an async-broadcast channel is
-//! the right tool; the wrapper makes what it says of lost messages a [`Gap`].
+//! Here, where all listeners share one overflow policy (the oldest is dropped), an async-broadcast
+//! channel is the right tool; the wrapper makes what it says of lost messages a [`Gap`].
 
 use std::{collections::VecDeque, fmt, mem, sync::Arc};
 
@@ -11,6 +12,7 @@ use tokio::task::coop;
 
 use crate::{
     event::{dynamic::DynamicEvent, gap::Gap, heard::Heard, info::ChannelInfo, posted::Posted},
+    faults::{self, Step},
     isolate::isolated,
     sync::Mutex,
 };
@@ -50,12 +52,13 @@ impl<M: Clone> Broadcast<M> {
     }
 }
 
-/// A slot for the feed of all events; empty until it is asked for, since feeding it costs every post.
+/// A slot for the feed of all events; empty until it is asked for, since feeding it costs every
+/// post.
 #[derive(Default)]
 pub(crate) struct FeedSlot(Mutex<Option<Arc<Feed>>>);
 
-/// The feed of all events. Posts leave their events here in their channels' order, under its lock; they are sent on,
-/// and listeners woken, once that lock is released.
+/// The feed of all events. Posts leave their events here in their channels' order, under its lock;
+/// they are sent on, and listeners woken, once that lock is released.
 pub(crate) struct Feed {
     listeners: Broadcast<Message>,
     capacity: usize,
@@ -136,8 +139,8 @@ impl Feed {
         self.listeners.sender.receiver_count()
     }
 
-    /// Sends what was noted; called with no lock held. One thread sends at a time, so that the order is kept: another
-    /// that comes leaves its events to it.
+    /// Sends what was noted; called with no lock held. One thread sends at a time, so that the
+    /// order is kept: another that comes leaves its events to it.
     pub(crate) fn send(&self) {
         if mem::replace(&mut self.staged.lock().sending, true) {
             return;
@@ -153,13 +156,16 @@ impl Feed {
             let missed = mem::take(&mut staged.missed);
             (missed > 0).then(|| Message::Lost(Gap::anywhere(missed)))
         });
-        // Cleared in the critical section that found nothing, so the next event is sent by the thread that brings it.
+        // Cleared in the critical section that found nothing, so the next event is sent by the
+        // thread that brings it.
+        let mut staged = faults::window(Step::FeedEndsUnderLock, staged, &self.staged);
         staged.sending = next.is_some();
         next
     }
 }
 
-/// Receives every event of the bus, in each channel's order; see [`WorkerEvents::feed`](crate::WorkerEvents::feed).
+/// Receives every event of the bus, in each channel's order; see
+/// [`WorkerEvents::feed`](crate::WorkerEvents::feed).
 pub struct LiveFeed {
     receiver: Receiver<Message>,
 }
@@ -237,7 +243,8 @@ pub enum Lifecycle {
     Closed,
 }
 
-/// Receives the turns in the life of the bus; see [`WorkerEvents::lifecycle`](crate::WorkerEvents::lifecycle).
+/// Receives the turns in the life of the bus; see
+/// [`WorkerEvents::lifecycle`](crate::WorkerEvents::lifecycle).
 pub struct LifecycleFeed {
     receiver: Receiver<Lifecycle>,
 }

@@ -32,8 +32,8 @@ pub struct Delivery {
 pub enum Handled {
     /// Every inline handler, worker and async handler of the node is done with it.
     Everywhere,
-    /// Done, except that this many workers and async handlers missed it: their queues were full, and they will see a
-    /// gap, or their runtime ended.
+    /// Done, except that this many workers and async handlers missed it: their queues were full,
+    /// and they will see a gap, or their runtime ended.
     Missed(u32),
     /// The deadline passed first.
     Late(Late),
@@ -76,12 +76,12 @@ impl Delivery {
             .is_none_or(|completion| completion.is_done() && completion.refusal().is_none())
     }
 
-    /// Resolves when all inline and worker handlers of the node have run, or after `deadline`, and then names
-    /// the workers that did not answer. A worker that died is not waited for, nor one whose mailbox was full
-    /// ([`Handled::Missed`]).
+    /// Resolves when all inline and worker handlers of the node have run, or after `deadline`, and
+    /// then names the workers that did not answer. A worker that died is not waited for, nor one
+    /// whose mailbox was full ([`Handled::Missed`]).
     ///
-    /// The deadline counts from this call, on the bus's clock. Do not block a worker's thread on it: that
-    /// worker's handlers could not run.
+    /// The deadline counts from this call, on the bus's clock. Do not block a worker's thread on
+    /// it: that worker's handlers could not run.
     ///
     /// Cancel safe: dropping the future forgets the question.
     pub fn handled(self, deadline: Duration) -> impl Future<Output = Handled> + Send + 'static {
@@ -96,7 +96,8 @@ impl Delivery {
 }
 
 impl Delivery {
-    /// Does the same as [`handled`](Self::handled) on a plain thread, with or without a runtime: blocks until then.
+    /// Does the same as [`handled`](Self::handled) on a plain thread, with or without a runtime:
+    /// blocks until then.
     ///
     /// Inside a handler it does not wait: handlers behind it on this thread could not run.
     pub fn handled_blocking(self, deadline: Duration) -> Handled {

@@ -1,8 +1,9 @@
 //! The third way to listen: queues, each with its policy.
 //!
-//! Two structures serve them. All subscribers that drop the oldest share one [`log`]: an event is written once, and a
-//! reader that is behind by more than its capacity skips ahead when it reads. Where the post decides (drop the newest,
-//! refuse, wait), each subscriber has a [`bounded`] queue of its own; [`blocking`] is its twin for plain threads.
+//! Two structures serve them. All subscribers that drop the oldest share one [`log`]: an event is
+//! written once, and a reader that is behind by more than its capacity skips ahead when it reads.
+//! Where the post decides (drop the newest, refuse, wait), each subscriber has a [`bounded`] queue
+//! of its own; [`blocking`] is its twin for plain threads.
 
 /// How a subscriber wants its queue.
 pub(crate) mod options;

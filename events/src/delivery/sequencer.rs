@@ -1,9 +1,11 @@
-//! [`Sequencer`]: one order for the changes of all CRUD channels, the order in which they were enqueued.
+//! [`Sequencer`]: one order for the changes of all CRUD channels, the order in which they were
+//! enqueued.
 //!
-//! The first thread to arrive drains for all of them (combining): handlers of changes run one change at a time, on the
-//! thread of the writer that is draining. The lock is held to push and to pop, never while a handler runs or
-//! anything waits. The queue is bounded: a post that finds it full is refused; a change that has been made already is
-//! lost, and its listeners find a gap; [`WorkerEvents::stats`](crate::WorkerEvents::stats) shows the deepest it ever was.
+//! The first thread to arrive drains for all of them (combining): handlers of changes run one
+//! change at a time, on the thread of the writer that is draining. The lock is held to push and to
+//! pop, never while a handler runs or anything waits. The queue is bounded: a post that finds it
+//! full is refused; a change that has been made already is lost, and its listeners find a gap;
+//! [`WorkerEvents::stats`](crate::WorkerEvents::stats) shows the deepest it ever was.
 
 use std::{cell::Cell, collections::VecDeque, mem, sync::Arc};
 
@@ -96,7 +98,8 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Notes a change that found no room. Its listeners find a gap: after what is queued, before what comes later.
+    /// Notes a change that found no room. Its listeners find a gap: after what is queued, before
+    /// what comes later.
     pub(crate) fn lose(&self, change: Arc<dyn Posted>, open: Open) {
         let mut state = self.state.lock();
         state.lost += 1;
@@ -197,8 +200,8 @@ impl Draining<'_> {
         }
         let next = state.queue.pop_front();
 
-        // Cleared in the critical section that saw the queue empty, so the next enqueuer finds no drainer and drains
-        // itself.
+        // Cleared in the critical section that saw the queue empty, so the next enqueuer finds no
+        // drainer and drains itself.
         let mut state = faults::window(Step::DrainEndsUnderLock, state, &self.sequencer.state);
         if next.is_none() {
             shrink(&mut state.queue);

@@ -15,8 +15,8 @@ pub(crate) struct Work {
     closed: AtomicBool,
     /// Events that async handlers have accepted and not finished.
     tasks: AtomicU64,
-    /// Accepted events that not all of their listeners will get: the bus was shut down, handlers post in a cycle, or a
-    /// runtime ended under its handlers.
+    /// Accepted events that not all of their listeners will get: the bus was shut down, handlers
+    /// post in a cycle, or a runtime ended under its handlers.
     lost: AtomicU64,
     /// Notified when the bus may have become idle; only a shutdown listens.
     idle: Notify,

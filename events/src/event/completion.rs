@@ -1,4 +1,5 @@
-//! [`Completion`]: which handlers are not done with an event yet. Events that no one can ask about have none.
+//! [`Completion`]: which handlers are not done with an event yet. Events that no one can ask about
+//! have none.
 
 use std::{sync::OnceLock, task::Waker};
 
@@ -14,15 +15,16 @@ pub const MAX_WORKERS: usize = 128;
 
 /// Counts down from the moment an event is accepted until all its handlers have run.
 ///
-/// `left` starts at one for the dispatch itself, which adds one per worker and async handler *before* the event
-/// is handed over and takes its own away last; so it reaches zero once, when no handler is left.
+/// `left` starts at one for the dispatch itself, which adds one per worker and async handler
+/// *before* the event is handed over and takes its own away last; so it reaches zero once, when no
+/// handler is left.
 #[derive(Debug)]
 pub(crate) struct Completion {
     left: AtomicU32,
     dispatched: AtomicBool,
     workers: [AtomicU64; MAX_WORKERS / 64],
-    /// How many workers and async handlers will never handle it, because their queue was full or their runtime ended.
-    /// Written before `left` can reach zero.
+    /// How many workers and async handlers will never handle it, because their queue was full or
+    /// their runtime ended. Written before `left` can reach zero.
     missed: AtomicU32,
     /// Why no one heard of it, where that is so.
     refusal: OnceLock<Refusal>,
@@ -96,7 +98,8 @@ impl Completion {
     pub(crate) fn wake_when_done(&self, waker: &Waker) -> bool {
         let new = waker.clone(); // with no lock held, as is the drop of the one that it replaces
         let slot = self.waker.lock();
-        // Read under the lock: the handler that counts to zero takes the lock afterwards, and finds the waker.
+        // Read under the lock: the handler that counts to zero takes the lock afterwards, and finds
+        // the waker.
         if self.is_done() {
             return true;
         }

@@ -13,8 +13,9 @@ use crate::event::{
 
 /// An event without its type, as wildcard handlers see it.
 ///
-/// The JSON form is made at the first call of [`entity`](Self::entity) or [`payload`](Self::payload), once per
-/// event however many handlers ask; an event that nobody asks about is never serialized.
+/// The JSON form is made at the first call of [`entity`](Self::entity) or
+/// [`payload`](Self::payload), once per event however many handlers ask; an event that no one asks
+/// about is never serialized.
 pub struct DynamicEvent<'a> {
     pub(crate) info: &'a ChannelInfo,
     pub(crate) operation: Option<Operation>,
@@ -39,7 +40,8 @@ impl<T: Event> Body for Borrowed<'_, T> {
     }
 }
 
-/// Takes the place of a payload where all handlers are typed, so that no room is made for its JSON form.
+/// Takes the place of a payload where all handlers are typed, so that no room is made for its JSON
+/// form.
 pub(crate) struct Unasked;
 
 impl Body for Unasked {
@@ -87,8 +89,8 @@ impl<'a> DynamicEvent<'a> {
         self.operation
     }
 
-    /// Returns the row after the change (for a delete, as it was last); the whole payload on channels that carry no
-    /// changes; `null` for a payload that has no JSON form.
+    /// Returns the row after the change (for a delete, as it was last); the whole payload on
+    /// channels that carry no changes; `null` for a payload that has no JSON form.
     #[must_use]
     pub fn entity(&self) -> &Json {
         self.field("entity")

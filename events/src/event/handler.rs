@@ -114,8 +114,9 @@ pub struct HandlerStats {
 
 /// A closure and what its dispatch must know of it, in one cache line.
 pub(crate) struct Entry<F> {
-    /// `info.serial` while the handler lives, then zero. Cleared before the handler leaves the lists, and read
-    /// before each call: a dispatch that holds an older list does not call it any more.
+    /// `info.serial` while the handler lives, then zero. Cleared before the handler leaves the
+    /// lists, and read before each call: a dispatch that holds an older list does not call it any
+    /// more.
     live: AtomicU64,
     pub(crate) call: F,
     pub(crate) info: Arc<HandlerInfo>,

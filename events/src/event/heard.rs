@@ -4,8 +4,8 @@ use crate::event::gap::Gap;
 
 /// What a receiver gets: an event, or a [`Gap`] in the place of events that it missed.
 ///
-/// There is no way to get at the one without saying what is to happen at the other, so a loop cannot pass over a gap by
-/// accident.
+/// There is no way to get at the one without saying what is to happen at the other, so a loop
+/// cannot pass over a gap by accident.
 ///
 /// # Examples
 ///

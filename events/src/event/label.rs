@@ -2,7 +2,8 @@
 
 use std::{any::type_name, panic::Location};
 
-/// Names a handler by the function that registers it and the line where it does: `orders::listen (src/orders.rs:42)`.
+/// Names a handler by the function that registers it and the line where it does: `orders::listen
+/// (src/orders.rs:42)`.
 pub(crate) fn of_handler<F>(_: &F, at: &Location<'_>) -> String {
     let path = type_name::<F>();
     // A closure's path ends in `{{closure}}`, once for each closure that it is in.

@@ -71,7 +71,8 @@ pub(crate) fn split_operation(event: &str) -> Option<(&str, Operation)> {
     Some((name, operation.parse().ok()?))
 }
 
-/// Returns up to three of `candidates` that the misspelt `wanted` may have meant, the nearest first.
+/// Returns up to three of `candidates` that the misspelt `wanted` may have meant, the nearest
+/// first.
 pub(crate) fn near<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<String> {
     let limit = wanted.chars().count() / 3 + 1;
     let mut found: Vec<_> = candidates

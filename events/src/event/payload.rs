@@ -9,8 +9,9 @@ use crate::{error::Refusal, event::limit};
 
 /// What a channel can carry: anything that several threads may read at once.
 ///
-/// A channel that is declared with [`declare`](crate::WorkerEvents::declare) shows its payloads to wildcard handlers as
-/// JSON; one declared with [`declare_opaque`](crate::WorkerEvents::declare_opaque) asks nothing of its type.
+/// A channel that is declared with [`declare`](crate::WorkerEvents::declare) shows its payloads to
+/// wildcard handlers as JSON; one declared with
+/// [`declare_opaque`](crate::WorkerEvents::declare_opaque) asks nothing of its type.
 pub trait Event: Send + Sync + 'static {}
 
 impl<T: Send + Sync + 'static> Event for T {}

@@ -65,7 +65,8 @@ pub(crate) struct Extra {
     pub(crate) span: Option<tracing::Span>,
     /// The handlers that are not done with the event yet, where someone may ask.
     pub(crate) completion: Option<Completion>,
-    /// The choice of a worker, where one worker is to handle it: another takes over if that one dies.
+    /// The choice of a worker, where one worker is to handle it: another takes over if that one
+    /// dies.
     pub(crate) unique: Option<u64>,
     /// Why no one hears of a change that has been made: its dispatch is a gap.
     pub(crate) lost: Option<Refusal>,

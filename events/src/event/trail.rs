@@ -1,16 +1,18 @@
-//! [`Trail`]: which events led to this one, so that a cycle of posts can be named when it is cut off.
+//! [`Trail`]: which events led to this one, so that a cycle of posts can be named when it is cut
+//! off.
 
-/// How many of the latest ancestors are remembered. A cycle of more channels than that is still cut off by
-/// its depth, but named by its end only.
+/// How many of the latest ancestors are remembered. A cycle of more channels than that is still cut
+/// off by its depth, but named by its end only.
 const REMEMBERED: usize = 7;
 
-/// The way from the post that no handler made to the event at hand: its length, and the channels last passed.
+/// The way from the post that no handler made to the event at hand: its length, and the channels
+/// last passed.
 ///
 /// It is copied into every event, so it is 32 bytes and allocates nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trail {
     depth: u32,
-    /// Channel indices, a ring: the ancestor of depth `n` stands at `n % REMEMBERED`.
+    /// Numbers of channels, a ring: the ancestor of depth `n` is at `n % REMEMBERED`.
     latest: [u32; REMEMBERED],
 }
 
@@ -33,8 +35,8 @@ impl Trail {
         self
     }
 
-    /// The channels that repeat, oldest first and closed by `channel` itself: `[a, b, a]` for two channels that
-    /// post to each other. All that is remembered where nothing repeats.
+    /// The channels that repeat, oldest first and closed by `channel` itself: `[a, b, a]` for two
+    /// channels that post to each other. All that is remembered where nothing repeats.
     pub(crate) fn cycle(&self, channel: u32) -> Vec<u32> {
         let depth = self.depth as usize;
         let known = REMEMBERED.min(depth);

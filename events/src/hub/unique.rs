@@ -33,7 +33,8 @@ pub(crate) enum Claim {
 struct State {
     /// The end of each key's window.
     ends: HashMap<Key, Tick>,
-    /// The same, the earliest first. May hold ends of keys that were forgotten; they are passed over.
+    /// The same, the earliest first. May hold ends of keys that were forgotten; they are passed
+    /// over.
     order: BinaryHeap<Reverse<(Tick, Key)>>,
 }
 
@@ -87,7 +88,8 @@ impl UniqueKeys {
 }
 
 impl State {
-    /// Removes the keys whose windows have ended: each once, so a post pays for as many as others left it.
+    /// Removes the keys whose windows have ended: each once, so a post pays for as many as others
+    /// left it.
     fn expire(&mut self, now: Tick) {
         while let Some(Reverse((end, _))) = self.order.peek()
             && *end <= now
@@ -137,7 +139,8 @@ mod tests {
         assert!(state.ends.capacity() < 1024 && state.order.capacity() < 1024);
     }
 
-    /// As many keys as there may be are within their window; once the windows have ended, new ones are taken again.
+    /// As many keys as there may be are within their window; once the windows have ended, new ones
+    /// are taken again.
     #[test]
     fn a_full_table_takes_new_keys_again_once_windows_have_ended() {
         let keys = UniqueKeys::new(1000);

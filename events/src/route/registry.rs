@@ -165,7 +165,8 @@ impl Registry {
         }
     }
 
-    /// Returns the dynamic handlers of a channel, each with its level, and the workers that listen, with what to.
+    /// Returns the dynamic handlers of a channel, each with its level, and the workers that listen,
+    /// with what to.
     pub(crate) fn listeners(&self, channel: &ChannelInfo) -> Listeners {
         let patterns = self.patterns.lock();
         let mut found = Listeners::default();

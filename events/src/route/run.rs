@@ -34,7 +34,8 @@ pub(crate) struct Scene<'a> {
 /// A handler in the form that dispatch calls.
 pub(crate) type Inline<T> = Entry<InlineFn<T>>;
 
-/// Boxed inside the entry: what the loop over a list reads first is then at a fixed place behind a thin pointer.
+/// Boxed inside the entry: what the loop over a list reads first is then at a fixed place behind a
+/// thin pointer.
 pub(crate) type InlineFn<T> = Box<dyn Fn(&T, &Scene<'_>) -> Result<(), BoxError> + Send + Sync>;
 
 /// One dispatch in this many has its handlers timed, on the average.
@@ -42,8 +43,8 @@ const SAMPLED: u64 = 256;
 
 /// Runs the living handlers of `list` in order.
 ///
-/// One `catch_unwind` covers as many handlers as run without a panic; after a panic the rest goes on under a
-/// new one. So isolation costs per list, not per handler.
+/// One `catch_unwind` covers as many handlers as run without a panic; after a panic the rest goes
+/// on under a new one. So isolation costs per list, not per handler.
 #[inline]
 pub(crate) fn run<T: Event>(
     frame: &Frame,
@@ -61,7 +62,8 @@ pub(crate) fn run<T: Event>(
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
             for entry in &list[next.get()..] {
                 next.set(next.get() + 1);
-                // Read right before the call: an unregistered handler in an older list is passed over.
+                // Read right before the call: an unregistered handler in an older list is passed
+                // over.
                 if let Some(serial) = entry.live() {
                     record.runs(serial);
                     if let Err(error) = (entry.call)(payload, scene) {
@@ -88,7 +90,8 @@ pub(crate) fn run_more<T: Event>(
     run(frame, list, payload, scene);
 }
 
-/// Does the same with each handler in a span of its own where spans of this level are on, and timed if asked for.
+/// Does the same with each handler in a span of its own where spans of this level are on, and timed
+/// if asked for.
 #[cold]
 pub(crate) fn run_watched<T: Event>(
     frame: &Frame,
@@ -126,8 +129,8 @@ impl Timing {
     }
 }
 
-/// Returns which dispatch after this one is timed: one in 256 on the average, at distances that follow no pattern, so
-/// that posts which come in one do not hide from the samples.
+/// Returns which dispatch after this one is timed: one in 256 on the average, at distances that
+/// follow no pattern, so that posts which come in one do not hide from the samples.
 #[cold]
 pub(crate) fn next_sample(number: u64) -> u64 {
     // The mixing step of splitmix64.
@@ -186,7 +189,8 @@ pub(crate) fn inside<R>(span: &Span, body: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Logs, counts and drops a handler's error. User code in it may panic: that counts as the handler's panic.
+/// Logs, counts and drops a handler's error. User code in it may panic: that counts as the
+/// handler's panic.
 #[cold]
 pub(crate) fn failed(handler: &HandlerInfo, channel: &ChannelInfo, error: BoxError) {
     if error.is::<OwnerGone>() {

@@ -1,11 +1,12 @@
 //! [`Route`]: who hears of a channel's events, worked out once per change of registrations.
 //!
-//! A post runs under the route of its thread's shard: a lock that this thread shares with few others, so that
-//! posters on several cores do not fight over one cache line. The lock is held while handlers run, and no one
-//! ever waits for it. A post that finds it taken, by another thread of the shard, takes a reference to the common
-//! route instead; a registration marks each shard as stale and empties those that it finds free, and a post that
-//! holds another empties it on leaving. So every post that begins after a registration sees it, no deadlock is
-//! possible, and a handler's closure is freed with its registration, or with the post that was still running.
+//! A post runs under the route of its thread's shard: a lock that this thread shares with few
+//! others, so that posters on several cores do not fight over one cache line. The lock is held
+//! while handlers run, and no one ever waits for it. A post that finds it taken, by another thread
+//! of the shard, takes a reference to the common route instead; a registration marks each shard as
+//! stale and empties those that it finds free, and a post that holds another empties it on leaving.
+//! So every post that begins after a registration sees it, no deadlock is possible, and a handler's
+//! closure is freed with its registration, or with the post that was still running.
 
 use std::sync::Arc;
 
@@ -33,8 +34,8 @@ pub(crate) struct Route<T: Event> {
     pub(crate) outlets: Box<[Arc<dyn Outlet<T>>]>,
     pub(crate) feed: Option<Arc<Feed>>,
     pub(crate) shape: Shape,
-    /// Set where one log is all that listens, so that posts may write right into it: the state of registrations that
-    /// this was true of.
+    /// Set where one log is all that listens, so that posts may write right into it: the state of
+    /// registrations that this was true of.
     pub(crate) lone_log: Option<Registrations>,
 }
 
@@ -82,7 +83,8 @@ impl<T: Event> Route<T> {
     }
 }
 
-/// Copies of a channel's route, each for its share of the threads, and one for posts that find their shard taken.
+/// Copies of a channel's route, each for its share of the threads, and one for posts that find
+/// their shard taken.
 pub(crate) struct Shards<T: Event> {
     shards: Box<[CachePadded<Shard<T>>]>,
     common: Mutex<Option<Arc<Route<T>>>>,
@@ -194,8 +196,8 @@ impl<T: Event> Shards<T> {
             return self.enter_common(make, body);
         };
 
-        // The mark is taken away before the route is made: a registration that `make` does not see marks the shard
-        // again.
+        // The mark is taken away before the route is made: a registration that `make` does not see
+        // marks the shard again.
         let mut old = None;
         if faults::removed(Step::RouteFollowsMark) && slot.is_none() {
             *slot = Some(make());

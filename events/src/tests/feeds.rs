@@ -1,4 +1,5 @@
-//! What all listeners of the bus share: the live feed of every event, and the signals of the bus's life.
+//! What all listeners of the bus share: the live feed of every event, and the signals of the bus's
+//! life.
 
 use std::time::Duration;
 

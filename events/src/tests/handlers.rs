@@ -223,7 +223,8 @@ fn a_handler_may_drop_its_own_guard_and_that_of_the_next() {
     assert_eq!(journal.read(), ["first"]);
 }
 
-/// WE15: the exact guarantee. A call under way when the guard is dropped may finish; none begins afterwards.
+/// WE15: the exact guarantee. A call under way when the guard is dropped may finish; none begins
+/// afterwards.
 #[test]
 fn dropping_a_guard_while_another_thread_dispatches_neither_waits_nor_lets_a_later_call_begin() {
     let bus = bus(0);
@@ -401,8 +402,9 @@ fn the_dynamic_form_of_a_change_holds_entity_old_entity_and_operation() {
     );
 }
 
-/// G9: whoever posts, registers or unregisters while a handler does not come back is not held up, whichever of the
-/// channel's routes it goes by; what left meanwhile is freed once that handler is back.
+/// G9: whoever posts, registers or unregisters while a handler does not come back is not held up,
+/// whichever of the channel's routes it goes by; what left meanwhile is freed once that handler is
+/// back.
 #[test]
 fn a_handler_that_does_not_come_back_holds_up_its_own_poster_only() {
     let bus = bus(0);

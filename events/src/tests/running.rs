@@ -30,7 +30,8 @@ async fn run_wakes_for_posts_from_other_threads_and_ends_with_the_bus() {
     assert_eq!(journal.read(), (0..1000).collect::<Vec<_>>());
 }
 
-/// Enough turns of this thread's other tasks to look for mail in vain and fall asleep, or to wake up and handle.
+/// Enough turns of this thread's other tasks to look for mail in vain and fall asleep, or to wake
+/// up and handle.
 async fn turns() {
     for _ in 0..100 {
         tokio::task::yield_now().await;

@@ -1,4 +1,5 @@
-//! Everything at once, for a bounded number of rounds; `TIDINGS_STRESS_SECONDS=60` makes it go on for a minute.
+//! Everything at once, for a bounded number of rounds; `TIDINGS_STRESS_SECONDS=60` makes it go on
+//! for a minute.
 
 use std::{
     hint::black_box,

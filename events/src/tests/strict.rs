@@ -1,4 +1,5 @@
-//! Queues that refuse a post when they are full, and the places that they keep for posts on their way.
+//! Queues that refuse a post when they are full, and the places that they keep for posts on their
+//! way.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,5 @@
-//! User code that panics or calls back where it can: in `Drop`, `Display`, `Serialize`, key functions, wakers.
+//! User code that panics or calls back where it can: in `Drop`, `Display`, `Serialize`, key
+//! functions, wakers.
 
 use std::{
     fmt,
@@ -14,9 +15,7 @@ use std::{
 use serde::Serialize;
 
 use super::{Journal, Note, bus, caught, notes, within};
-use crate::{
-    AsyncOptions, Channel, Overflow, Received, SubscribeOptions, WorkerEvents, in_handler,
-};
+use crate::{AsyncOptions, Channel, Overflow, Received, SubscribeOptions, in_handler};
 
 /// A payload whose `Drop` panics when it is told to.
 #[derive(Serialize)]
@@ -115,46 +114,6 @@ fn a_workers_error_that_panics_leaves_the_thread_outside_of_handlers() {
         assert_eq!(journal.read(), [1, 2]);
         assert_eq!(bus.stats().mailboxes[0].handled, 2);
     }
-}
-
-#[test]
-fn a_payload_is_not_dropped_under_the_lock_of_a_log_whose_last_reader_left() {
-    /// Reads the bus's counts when it is dropped, which takes the log's lock.
-    struct Curious(WorkerEvents);
-    impl Drop for Curious {
-        fn drop(&mut self) {
-            drop(self.0.stats());
-        }
-    }
-    #[derive(Serialize)]
-    struct Payload {
-        #[serde(skip)]
-        _dropped: Box<dyn std::any::Any + Send + Sync>,
-    }
-    let plain = || Payload {
-        _dropped: Box::new(()),
-    };
-
-    within(move || {
-        let bus = bus(0);
-        let channel = bus.declare::<Payload>("jobs", "curious").expect("free");
-        let reader = bus
-            .subscribe::<Payload>("jobs", "curious", SubscribeOptions::new())
-            .expect("declared");
-        channel.post(plain()).expect("open");
-        let log = channel.core.log().expect("made by the subscription");
-        let _kept = Arc::clone(log);
-        // The reader leaves between the post's check that the log is alone and its write.
-        assert!(log.is_alone());
-        drop(reader);
-        let late = log.write(
-            None,
-            Payload {
-                _dropped: Box::new(Curious(bus.clone())),
-            },
-        );
-        assert!(late.is_err(), "no reader is left, so the event comes back");
-    });
 }
 
 struct Panics;
@@ -301,4 +260,157 @@ async fn a_key_function_that_panics_costs_its_event_and_no_other() {
     assert!(report.drained, "{report:?}");
     assert_eq!(journal.read(), [0, 2]);
     assert_eq!(bus.stats().handlers[0].panics, 1);
+}
+
+/// A payload whose JSON form cannot be made: `Serialize` panics.
+struct Unspeakable;
+
+impl Serialize for Unspeakable {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("on purpose, in serialize");
+    }
+}
+
+#[test]
+fn a_payload_that_panics_where_it_is_serialized_costs_the_handler_that_asked() {
+    let bus = bus(0);
+    let channel = bus.declare::<Unspeakable>("jobs", "dumb").expect("free");
+    let journal = Journal::<&str>::new();
+    let heard = journal.clone();
+    bus.register_dynamic(
+        |event: &crate::DynamicEvent<'_>| {
+            let _json = event.payload();
+        },
+        "*",
+        "*",
+    )
+    .expect("a wildcard")
+    .keep();
+    bus.register(move |_: &Unspeakable| heard.write("typed"), "jobs", "dumb")
+        .expect("declared")
+        .keep();
+    for _ in 0..2 {
+        assert!(channel.post(Unspeakable).is_ok());
+    }
+    assert_eq!(journal.read(), ["typed", "typed"]);
+    assert_eq!(bus.stats().handlers[0].panics, 2);
+    assert!(!in_handler());
+}
+
+/// The captures of a handler use the bus, and panic, where they are dropped.
+#[test]
+fn a_capture_that_uses_the_bus_and_panics_in_drop_leaves_the_bus_as_it_should_be() {
+    struct Captured(crate::WorkerEvents);
+    impl Drop for Captured {
+        fn drop(&mut self) {
+            let _stats = self.0.stats();
+            let _channel = notes(&self.0);
+            panic!("on purpose, in drop");
+        }
+    }
+
+    within(|| {
+        let bus = bus(1);
+        let channel = notes(&bus);
+        let captured = || Captured(bus.clone());
+        let (one, two, three) = (captured(), captured(), captured());
+        let typed = bus
+            .register(
+                move |_: &Note| {
+                    let _held = &one;
+                },
+                "jobs",
+                "done",
+            )
+            .expect("declared");
+        let dynamic = bus
+            .register_dynamic(
+                move |_: &crate::DynamicEvent<'_>| {
+                    let _held = &two;
+                },
+                "*",
+                "*",
+            )
+            .expect("a wildcard");
+        let worker = bus.attach_worker(0).expect("free");
+        let local = worker
+            .register(
+                move |_: &Note| {
+                    let _held = &three;
+                },
+                "jobs",
+                "done",
+            )
+            .expect("declared");
+        channel.post(Note(1)).expect("open");
+        assert_eq!(worker.run_pending(), 1);
+
+        caught(|| drop(typed.and(dynamic)));
+        caught(|| drop(local));
+        assert!(bus.stats().handlers.is_empty());
+        channel.post(Note(2)).expect("open");
+        assert_eq!(worker.run_pending(), 0, "no one listens on it any more");
+    });
+}
+
+/// Each handler's call has a span where debug spans are on; the program's subscriber may panic in any of it.
+#[test]
+fn a_tracing_subscriber_that_panics_harms_neither_poster_nor_handlers() {
+    struct Bad;
+    impl tracing::Subscriber for Bad {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {
+            panic!("on purpose, in a log line");
+        }
+        fn enter(&self, _: &tracing::span::Id) {
+            panic!("on purpose, entering a span");
+        }
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    let bus = bus(1);
+    let channel = notes(&bus);
+    let journal = Journal::<&str>::new();
+    let (inline, local) = (journal.clone(), journal.clone());
+    bus.register(
+        move |_: &Note| {
+            inline.write("inline");
+            Err::<(), _>("on purpose")
+        },
+        "jobs",
+        "done",
+    )
+    .expect("declared")
+    .keep();
+    let worker = bus.attach_worker(0).expect("free");
+    worker
+        .register(
+            move |_: &Note| {
+                local.write("worker");
+                assert!(local.read().is_empty(), "on purpose");
+            },
+            "jobs",
+            "done",
+        )
+        .expect("declared")
+        .keep();
+
+    tracing::subscriber::with_default(Bad, || {
+        for number in 0..2 {
+            channel.post(Note(number)).expect("open");
+            assert_eq!(worker.run_pending(), 1);
+        }
+    });
+    assert!(!in_handler());
+    assert_eq!(journal.read(), ["inline", "worker", "inline", "worker"]);
+    let stats = bus.stats();
+    assert_eq!((stats.handlers[0].errors, stats.handlers[1].panics), (2, 2));
+    assert_eq!(stats.mailboxes[0].handled, 2);
 }

@@ -1,7 +1,8 @@
 //! [`Frame`]: per-thread state while handlers run: which event, and what they posted.
 //!
-//! A post from inside a handler is put aside and dispatched after the current event has been handled by every
-//! handler of this thread (breadth first). So handlers never nest, however they post to each other.
+//! A post from inside a handler is put aside and dispatched after the current event has been
+//! handled by every handler of this thread (breadth first). So handlers never nest, however they
+//! post to each other.
 
 use std::{
     cell::{Cell, RefCell},
@@ -34,14 +35,15 @@ pub(crate) trait Drain: Send + Sync {
 pub(crate) enum Deferred {
     /// An event on a plain channel.
     Post(Arc<dyn Posted>),
-    /// Changes are queued on a bus. Shared, not boxed: a nested post of a change allocates nothing for it.
+    /// Changes are queued on a bus. Shared, not boxed: a nested post of a change allocates nothing
+    /// for it.
     Drain(Arc<dyn Drain>),
 }
 
 pub(crate) struct Frame {
     running: Cell<bool>,
-    /// The channel of the event that is being handled, and the trail by which the event came. Apart, because
-    /// most events have no trail: then the post pays for one store.
+    /// The channel of the event that is being handled, and the trail by which the event came.
+    /// Apart, because most events have no trail: then the post pays for one store.
     channel: Cell<u32>,
     trail: Cell<Trail>,
     /// Whether `pending` holds something; a cell of its own because every post asks.
@@ -61,8 +63,8 @@ sync::thread_local! {
 
 /// Returns whether this thread runs a handler of a bus right now.
 ///
-/// A write made inside a handler does not wait for the handlers of its own change: they run after the current
-/// one.
+/// A write made inside a handler does not wait for the handlers of its own change: they run after
+/// the current one.
 #[must_use]
 #[inline]
 pub fn in_handler() -> bool {

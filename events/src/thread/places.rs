@@ -1,7 +1,7 @@
 //! The places as a worker that a thread has taken, each given up when the thread ends.
 //!
-//! Handlers may hold clones of their worker's handle, in a circle that nothing else would break: so the thread's end
-//! gives its places up, not only the last handle's.
+//! Handlers may hold clones of their worker's handle, in a circle that nothing else would break: so
+//! the thread's end gives its places up, not only the last handle's.
 
 use std::{cell::RefCell, rc::Weak};
 

@@ -15,7 +15,8 @@ use parking_lot::Mutex;
 pub(crate) struct ThreadRecord {
     /// The serial of the handler that runs; zero for none.
     handler: AtomicU64,
-    /// How many runs of handlers this thread has begun, so that two calls of one handler can be told apart.
+    /// How many runs of handlers this thread has begun, so that two calls of one handler can be
+    /// told apart.
     turn: AtomicU64,
 }
 
@@ -45,7 +46,8 @@ impl ThreadRecord {
         THREADS.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Begins a run of handlers. Only its own thread calls this, so the turn needs no read-modify-write.
+    /// Begins a run of handlers. Only its own thread calls this, so the turn needs no
+    /// read-modify-write.
     #[inline]
     pub(crate) fn begin(&self) {
         let turn = self.turn.load(Ordering::Relaxed);

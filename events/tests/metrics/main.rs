@@ -24,7 +24,8 @@ fn recorded(bus: &WorkerEvents) -> Recorder {
     recorder
 }
 
-/// Every count has its own name, and the labels that tell channels, subscribers, handlers and workers apart.
+/// Every count has its own name, and the labels that tell channels, subscribers, handlers and
+/// workers apart.
 #[test]
 fn what_a_bus_has_counted_is_recorded_under_its_names() {
     let bus = WorkerEvents::builder()
@@ -177,7 +178,8 @@ fn what_shares_a_name_is_counted_together() {
     }
 }
 
-/// What is refused, what was accepted and never heard of, and what waits for its turn in the order of changes.
+/// What is refused, what was accepted and never heard of, and what waits for its turn in the order
+/// of changes.
 #[test]
 fn refusals_and_changes_are_recorded() {
     let bus = WorkerEvents::builder().workers(1).build().unwrap();

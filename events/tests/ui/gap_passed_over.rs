@@ -1,4 +1,5 @@
-//! A loop over a queue has to say what is to happen at a gap: the easy ways to leave that out do not compile.
+//! A loop over a queue has to say what is to happen at a gap: the easy ways to leave that out do
+//! not compile.
 
 use tidings_events::{SubscribeOptions, WorkerEvents};
 

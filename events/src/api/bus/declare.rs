@@ -27,10 +27,11 @@ use crate::{
 };
 
 impl WorkerEvents {
-    /// Declares a channel and binds it to its type; the same declaration again returns the same channel.
+    /// Declares a channel and binds it to its type; the same declaration again returns the same
+    /// channel.
     ///
-    /// Declare before you register: a registration for a name that is not declared yet is refused, so that a
-    /// misspelt name is found at once. Only wildcards cover what is declared after them.
+    /// Declare before you register: a registration for a name that is not declared yet is refused,
+    /// so that a misspelt name is found at once. Only wildcards cover what is declared after them.
     ///
     /// # Errors
     ///
@@ -43,9 +44,11 @@ impl WorkerEvents {
         self.declare_plain(source, event, Form::json::<T>())
     }
 
-    /// Declares a channel whose type need not serialize. Handlers of any type of event hear of its events, and find
-    /// that they have no JSON form ([`DynamicEvent::payload`](crate::DynamicEvent::payload)); a limit on payloads
-    /// ([`max_payload`](crate::WorkerEventsBuilder::max_payload)), which counts bytes of JSON, does not apply to it.
+    /// Declares a channel whose type need not serialize. Handlers of any type of event hear of its
+    /// events, and find that they have no JSON form
+    /// ([`DynamicEvent::payload`](crate::DynamicEvent::payload)); a limit on payloads
+    /// ([`max_payload`](crate::WorkerEventsBuilder::max_payload)), which counts bytes of JSON, does
+    /// not apply to it.
     ///
     /// # Errors
     ///
@@ -90,8 +93,8 @@ impl WorkerEvents {
         self.declare_with(source, event, form, None)
     }
 
-    /// Declares the channel of an entity's changes, `("crud", E::NAME)`, which can also be listened to as
-    /// `"E::NAME:create"`, `":update"` and `":delete"`.
+    /// Declares the channel of an entity's changes, `("crud", E::NAME)`, which can also be listened
+    /// to as `"E::NAME:create"`, `":update"` and `":delete"`.
     ///
     /// # Errors
     ///

@@ -133,7 +133,8 @@ impl Bus {
 }
 
 impl Channels {
-    /// Returns declared names like the one asked for, written `source/event`: first in the same source, else anywhere.
+    /// Returns declared names like the one asked for, written `source/event`: first in the same
+    /// source, else anywhere.
     fn near(&self, source: &str, event: &str) -> Vec<String> {
         let wanted = split_operation(event).map_or(event, |(name, _)| name);
         if let Some(events) = self.by_name.get(source) {
@@ -154,7 +155,8 @@ impl Channels {
     }
 }
 
-/// Returns why a pattern can match no channel, if that is so: the name of a channel is not empty and holds no `*`.
+/// Returns why a pattern can match no channel, if that is so: the name of a channel is not empty
+/// and holds no `*`.
 fn hears_nothing(source: &str, event: &str) -> Option<&'static str> {
     let partly_wild = |name: &str| name != ANY && name.contains(ANY);
     if source.is_empty() || event.is_empty() {

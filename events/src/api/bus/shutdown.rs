@@ -20,13 +20,13 @@ pub struct ShutdownReport {
 }
 
 impl WorkerEvents {
-    /// Closes the bus: posts and registrations are refused from now on, what was accepted is handled, and each
-    /// worker's [`run`](crate::LocalWorkerEvents::run) returns when its mailbox is empty. What is not handled by
-    /// the deadline is dropped and counted. Then queues and feeds end: what is in them can still be received. A second
-    /// call reports on the same end.
+    /// Closes the bus: posts and registrations are refused from now on, what was accepted is
+    /// handled, and each worker's [`run`](crate::LocalWorkerEvents::run) returns when its mailbox
+    /// is empty. What is not handled by the deadline is dropped and counted. Then queues and feeds
+    /// end: what is in them can still be received. A second call reports on the same end.
     ///
-    /// If cancelled, the bus stays closed, and queues and feeds end at once; what remains in mailboxes is then handled,
-    /// not counted.
+    /// If cancelled, the bus stays closed, and queues and feeds end at once; what remains in
+    /// mailboxes is then handled, not counted.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let hub = self.hub();
         let until = hub.clock().now().plus(deadline);
@@ -47,15 +47,15 @@ impl WorkerEvents {
         }
     }
 
-    /// Does the same as [`shutdown`](Self::shutdown) on a plain thread, with or without a runtime: blocks until then.
-    /// Not for a worker's own thread, which has to handle what it accepted.
+    /// Does the same as [`shutdown`](Self::shutdown) on a plain thread, with or without a runtime:
+    /// blocks until then. Not for a worker's own thread, which has to handle what it accepted.
     pub fn shutdown_blocking(&self, deadline: Duration) -> ShutdownReport {
         block_on(self.shutdown(deadline))
     }
 }
 
-/// Ends mailboxes, queues and feeds, even if the future of the shutdown is dropped: a bus that refuses posts leaves no
-/// receiver waiting.
+/// Ends mailboxes, queues and feeds, even if the future of the shutdown is dropped: a bus that
+/// refuses posts leaves no receiver waiting.
 struct End<'a>(&'a WorkerEvents);
 
 impl Drop for End<'_> {

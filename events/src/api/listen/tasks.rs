@@ -61,13 +61,15 @@ impl<T: Event> AsyncOptions<T> {
         }
     }
 
-    /// Sets how many calls run at a time, per channel listened to; without [`ordered_by`](Self::ordered_by) in no order.
+    /// Sets how many calls run at a time, per channel listened to; without
+    /// [`ordered_by`](Self::ordered_by) in no order.
     pub fn concurrency(mut self, calls: usize) -> Self {
         self.concurrency = calls;
         self
     }
 
-    /// Sets how many events may wait; beyond that the newest are left out, counted and logged as a gap.
+    /// Sets how many events may wait; beyond that the newest are left out, counted and logged as a
+    /// gap.
     pub fn capacity(mut self, events: usize) -> Self {
         self.capacity = events;
         self
@@ -124,16 +126,17 @@ impl WorkerEvents {
 }
 
 impl Listen<'_> {
-    /// Registers an async handler. It has a queue of its own and runs as a task of the bus's executor, so posting
-    /// does not wait for it; [`Delivery::handled`](crate::Delivery::handled) does. Awaiting the delivery of an event
-    /// this same handler must process blocks until the deadline.
+    /// Registers an async handler. It has a queue of its own and runs as a task of the bus's
+    /// executor, so posting does not wait for it; [`Delivery::handled`](crate::Delivery::handled)
+    /// does. Awaiting the delivery of an event this same handler must process blocks until the
+    /// deadline.
     ///
     /// When the registration is dropped, no new call begins; calls in progress run to completion.
     ///
     /// # Errors
     ///
-    /// A channel is unknown, carries another type or is a wildcard; an option is out of range; there is no
-    /// executor.
+    /// A channel is unknown, carries another type or is a wildcard; an option is out of range;
+    /// there is no executor.
     #[track_caller]
     pub fn register_async<T, R, F>(
         self,
@@ -302,7 +305,8 @@ impl<T: Event> Drop for Queue<T> {
             return;
         }
 
-        // No one unregistered the handler: its runtime has ended under it. It hears nothing more, and is listed no more.
+        // No one unregistered the handler: its runtime has ended under it. It hears nothing more,
+        // and is listed no more.
         if let Some(owner) = self.owner.upgrade() {
             owner.remove_outlet(self.queue.serial());
         }
@@ -329,8 +333,8 @@ struct Driver<T: Event> {
     running: FuturesUnordered<Pin<Box<dyn Future<Output = Option<u64>> + Send>>>,
     /// Events whose key is being handled; an entry, perhaps empty, for each such key.
     behind: HashMap<u64, VecDeque<Awaited<T>>>,
-    /// How many events `behind` holds: at most three times the concurrency, so that one busy key does not pull
-    /// the whole queue in here.
+    /// How many events `behind` holds: at most three times the concurrency, so that one busy key
+    /// does not pull the whole queue in here.
     waiting: usize,
 }
 
@@ -341,7 +345,8 @@ impl<T: Event> Driver<T> {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            // A share of tokio's budget for each call that ends, so that a busy handler lets other tasks run.
+            // A share of tokio's budget for each call that ends, so that a busy handler lets other
+            // tasks run.
             ready!(coop::poll_proceed(context)).made_progress();
             let closed = self.take_events(context);
             match self.running.poll_next_unpin(context) {
@@ -391,7 +396,8 @@ impl<T: Event> Driver<T> {
                 let payload = &event.event.stored().payload;
                 match panic::catch_unwind(AssertUnwindSafe(|| key(payload))) {
                     Ok(key) => Some(key),
-                    // Without its key it has no place among the others: it counts as a call that panicked.
+                    // Without its key it has no place among the others: it counts as a call that
+                    // panicked.
                     Err(panic) => {
                         panicked(&self.info, event.event.info(), panic);
                         return event.finished();

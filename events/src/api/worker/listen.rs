@@ -27,7 +27,8 @@ use crate::{
     hub::Hub,
 };
 
-/// A registration on a worker in the making; see [`LocalWorkerEvents::on`](crate::LocalWorkerEvents::on).
+/// A registration on a worker in the making; see
+/// [`LocalWorkerEvents::on`](crate::LocalWorkerEvents::on).
 #[must_use = "nothing is registered until one of its register methods is called"]
 pub struct LocalListen<'a> {
     worker: &'a Rc<LocalState>,
@@ -52,15 +53,15 @@ impl<'a> LocalListen<'a> {
         self
     }
 
-    /// Names the handler in logs, spans and statistics; by default by the function and the line that
-    /// register it.
+    /// Names the handler in logs, spans and statistics; by default by the function and the line
+    /// that register it.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Ties the handler to an owner on this thread, weakly: once the last `Rc` is gone the handler is not called
-    /// any more and is removed at the next event.
+    /// Ties the handler to an owner on this thread, weakly: once the last `Rc` is gone the handler
+    /// is not called any more and is removed at the next event.
     pub fn owned_by<O: 'static>(mut self, owner: &Rc<O>) -> Self {
         let owner: Weak<O> = Rc::downgrade(owner);
         self.owner = Some(owner);

@@ -7,8 +7,8 @@ use std::{
 
 use crate::api::worker::state::LocalState;
 
-/// Unregisters a worker's own handler when dropped. It stays on the worker's thread, so when the drop returns
-/// the handler is not called again.
+/// Unregisters a worker's own handler when dropped. It stays on the worker's thread, so when the
+/// drop returns the handler is not called again.
 #[must_use = "dropping the registration unregisters the handler; keep() leaves it registered"]
 pub struct LocalRegistration {
     serials: Vec<u64>,

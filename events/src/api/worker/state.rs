@@ -49,11 +49,12 @@ pub(crate) struct LocalState {
     hub: Arc<Hub>,
     mailbox: Arc<Mailbox>,
     handlers: RefCell<Vec<Handler>>,
-    /// The handlers of each channel seen so far, in order; emptied when a registration comes or goes.
+    /// The handlers of each channel seen so far, in order; emptied when a registration comes or
+    /// goes.
     routes: RefCell<HashMap<u32, Rc<LocalRoute>>>,
     last_route: RefCell<Option<(u32, Rc<LocalRoute>)>>,
-    /// Mail taken out of the mailbox and not handled yet. Here, and not on the stack of `run`, so that a `run`
-    /// that is dropped loses nothing.
+    /// Mail taken out of the mailbox and not handled yet. Here, and not on the stack of `run`, so
+    /// that a `run` that is dropped loses nothing.
     in_hand: RefCell<VecDeque<Mail>>,
     on_gap: RefCell<Vec<GapHandler>>,
     running: Cell<bool>,
@@ -144,7 +145,8 @@ impl LocalState {
             .collect();
         let stale = self.forget_routes();
         self.forget(&removed);
-        // Last, with nothing borrowed: closures run their captures' drops, and those may come back here.
+        // Last, with nothing borrowed: closures run their captures' drops, and those may come back
+        // here.
         drop(stale);
         drop(removed);
     }
@@ -169,7 +171,8 @@ impl LocalState {
         (!self.running.replace(true)).then(|| Running(self))
     }
 
-    /// Waits for mail: ready with true when there is some in hand, with false when none can come any more.
+    /// Waits for mail: ready with true when there is some in hand, with false when none can come
+    /// any more.
     pub(crate) fn poll_mail(&self, context: &mut Context<'_>) -> Poll<bool> {
         let mut in_hand = self.in_hand.borrow_mut();
         if in_hand.is_empty() {
@@ -312,8 +315,8 @@ impl LocalState {
         }
     }
 
-    /// Gives the place up: the mailbox closes, what was not handled is counted or passed on, and the handlers
-    /// go.
+    /// Gives the place up: the mailbox closes, what was not handled is counted or passed on, and
+    /// the handlers go.
     fn give_up(&self) {
         // The end of the thread and that of the last handle both come here.
         if self.left.replace(true) {

@@ -1,7 +1,8 @@
-//! [`BlockingSubscriber`]: the receiving end of a queue, for plain threads, over a crossbeam channel.
+//! [`BlockingSubscriber`]: the receiving end of a queue, for plain threads, over a crossbeam
+//! channel.
 //!
-//! Each event carries its number in the channel's order as this subscriber counts it, so the receiver sees by
-//! the numbers alone what is missing, wherever it was dropped.
+//! Each event carries its number in the channel's order as this subscriber counts it, so the
+//! receiver sees by the numbers alone what is missing, wherever it was dropped.
 
 use std::{
     fmt,
@@ -205,8 +206,8 @@ impl<T: Event> BlockingSubscriber<T> {
         }
     }
 
-    /// Returns the next event, or the gap in its place; blocks until there is one. None once the bus was shut down and
-    /// the queue is empty.
+    /// Returns the next event, or the gap in its place; blocks until there is one. None once the
+    /// bus was shut down and the queue is empty.
     pub fn recv(&mut self) -> Option<Heard<Received<T>>> {
         match self.try_recv() {
             Ok(heard) => return Some(heard),

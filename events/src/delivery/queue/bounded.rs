@@ -1,4 +1,5 @@
-//! [`Bounded`]: a queue of one subscriber's own, for policies that are decided when an event is posted.
+//! [`Bounded`]: a queue of one subscriber's own, for policies that are decided when an event is
+//! posted.
 
 use std::{
     collections::VecDeque,
@@ -39,7 +40,8 @@ pub(crate) struct QueueSpec {
 
 pub(crate) struct Bounded<T: Event> {
     spec: QueueSpec,
-    /// Set for an async handler's queue: each event counts as work under way, and its handler as one to wait for.
+    /// Set for an async handler's queue: each event counts as work under way, and its handler as
+    /// one to wait for.
     awaited: Option<Arc<Awaiting>>,
     state: Mutex<State<T>>,
     asleep: AtomicBool,
@@ -191,7 +193,8 @@ impl<T: Event> Bounded<T> {
     pub(crate) fn sleep(&self, waker: &Waker) -> Poll<()> {
         let new = waker.clone(); // with no lock held, as is the drop of the one that it replaces
 
-        // Checked and noted under one lock: a post comes before, and is seen, or after, and finds the waker.
+        // Checked and noted under one lock: a post comes before, and is seen, or after, and finds
+        // the waker.
         let state = self.state.lock();
         if !state.queue.is_empty() || state.missing > 0 || state.closed {
             return Poll::Ready(());
@@ -205,7 +208,8 @@ impl<T: Event> Bounded<T> {
         Poll::Pending
     }
 
-    /// Ends the queue for a subscriber that is gone: nothing is taken any more, and posts do not wait for it.
+    /// Ends the queue for a subscriber that is gone: nothing is taken any more, and posts do not
+    /// wait for it.
     pub(crate) fn leave(&self) {
         let rest = {
             let mut state = self.state.lock();
@@ -335,7 +339,8 @@ mod tests {
     use super::*;
     use crate::{SubscribeOptions, tests::Note};
 
-    /// What came between the last check and the sleep is seen by the sleep: it must not wait for the next wake-up.
+    /// What came between the last check and the sleep is seen by the sleep: it must not wait for
+    /// the next wake-up.
     #[test]
     fn no_queue_sleeps_that_has_something_to_take() {
         let bus = crate::tests::bus(0);

@@ -1,13 +1,16 @@
-//! [`Log`]: one ring of events that all subscribers that drop the oldest read, each at its own cursor.
+//! [`Log`]: one ring of events that all subscribers that drop the oldest read, each at its own
+//! cursor.
 //!
-//! An event is written once, however many listen. The log is a row of segments; a reader holds the segment that
-//! it is in, so receiving takes no lock but at a segment's end, and shares nothing with other readers but the
-//! event's count of references. A reader that is behind by more than its capacity finds a gap and goes on at
-//! the oldest event that is still in its queue. Segments that all readers have left, or that lie beyond their
-//! capacities, are cleared and used again: a log in steady use allocates nothing.
+//! An event is written once, however many listen. The log is a row of segments; a reader holds the
+//! segment that it is in, so receiving takes no lock but at a segment's end, and shares nothing
+//! with other readers but the event's count of references. A reader that is behind by more than its
+//! capacity finds a gap and goes on at the oldest event that is still in its queue. Segments that
+//! all readers have left, or that lie beyond their capacities, are cleared and used again: a log in
+//! steady use allocates nothing.
 //!
-//! Where the log is all that listens to a channel, posts write the event right into it ([`Log::write`]),
-//! without an allocation; else the slot holds a reference to the event that the others got too.
+//! Where the log is all that listens to a channel, posts write the event right into it
+//! ([`Log::write`]), without an allocation; else the slot holds a reference to the event that the
+//! others got too.
 
 mod segment; // layers: none of these; a log, its segments and its readers are one thing
 
@@ -42,21 +45,23 @@ pub(crate) struct Log<T: Event> {
     serial: u64,
     info: Arc<ChannelInfo>,
     operation: Option<Operation>,
-    /// The position of the next event. Written under `state`; readers look at it all the time.
+    /// The position of the next event. Written under `state`; readers read it all the time.
     head: CachePadded<AtomicU64>,
     state: Mutex<State<T>>,
-    /// Whether no one else listens to the channel. Written under `state`, read by every post without it: a post that
-    /// begins after another listener came finds it cleared.
+    /// Whether no one else listens to the channel. Written under `state`, read by every post
+    /// without it: a post that begins after another listener came finds it cleared.
     alone: AtomicBool,
     /// Whether `wake` has something to do.
     stirred: AtomicBool,
-    /// No more events come. Written under `state`, so that the head that is read after it is the last.
+    /// No more events come. Written under `state`, so that the head that is read after it is the
+    /// last.
     closed: AtomicBool,
 }
 
 struct State<T: Event> {
     segments: VecDeque<Arc<Segment<T>>>,
-    /// Left by all, still full: cleared outside the locks, since payloads may have a `Drop` of their own.
+    /// Left by all, still full: cleared outside the locks, since payloads may have a `Drop` of
+    /// their own.
     retired: Vec<Arc<Segment<T>>>,
     /// Cleared.
     spare: Vec<Arc<Segment<T>>>,
@@ -80,7 +85,8 @@ struct ReaderState {
     waker: Option<Waker>,
 }
 
-/// A reader's position as the reader itself publishes it. Not the model checker's: only statistics read it.
+/// A reader's position as the reader itself publishes it. Not the model checker's: only statistics
+/// read it.
 pub(crate) type Progress = std::sync::atomic::AtomicU64;
 
 impl ReaderState {
@@ -128,8 +134,8 @@ impl<T: Event> Log<T> {
         self.alone.load(Ordering::Relaxed)
     }
 
-    /// Lets posts write right into the log from now on, if `still` holds: it is asked under the lock that
-    /// [`not_alone`](Self::not_alone) takes.
+    /// Lets posts write right into the log from now on, if `still` holds: it is asked under the
+    /// lock that [`not_alone`](Self::not_alone) takes.
     pub(crate) fn set_alone(&self, still: impl FnOnce() -> bool) {
         let _state = self.state.lock();
         if still() {
@@ -137,8 +143,8 @@ impl<T: Event> Log<T> {
         }
     }
 
-    /// Notes that others listen to the channel, or may: a post that begins after this returned does not write right
-    /// into the log.
+    /// Notes that others listen to the channel, or may: a post that begins after this returned does
+    /// not write right into the log.
     pub(crate) fn not_alone(&self) {
         let _state = self.state.lock();
         self.alone.store(false, Ordering::Relaxed);
@@ -149,12 +155,13 @@ impl<T: Event> Log<T> {
         self.state.lock().posted_alone
     }
 
-    /// Writes an event into the log, unless that is closed or has no reader: then returns it. Call [`wake`](Outlet::wake)
-    /// afterwards.
+    /// Writes an event into the log, unless that is closed or has no reader: then returns it. Call
+    /// [`wake`](Outlet::wake) afterwards.
     #[inline]
     pub(crate) fn write(&self, extra: Option<Box<Extra>>, event: T) -> Result<(), T> {
         let mut state = self.state.lock();
-        // Without a segment there is no reader: the last one left after the post found the log alone.
+        // Without a segment there is no reader: the last one left after the post found the log
+        // alone.
         if self.closed.load(Ordering::Relaxed) || !state.has_room(self.head.load(Ordering::Relaxed))
         {
             return Err(event);
@@ -183,7 +190,8 @@ impl<T: Event> Log<T> {
         }
     }
 
-    /// Wakes one reader at a time, so that no list has to be made, and with no lock held while a waker runs.
+    /// Wakes one reader at a time, so that no list has to be made, and with no lock held while a
+    /// waker runs.
     fn wake_sleepers(&self) {
         let asleep = self.state.lock().sleeping.len();
         for _ in 0..asleep {
@@ -236,8 +244,8 @@ impl<T: Event> State<T> {
         self.segments.get(usize::try_from(index).ok()?)
     }
 
-    /// Returns how many cleared segments the largest queue may fill again: room that was needed once is kept until the
-    /// last reader leaves.
+    /// Returns how many cleared segments the largest queue may fill again: room that was needed
+    /// once is kept until the last reader leaves.
     fn spares_kept(&self) -> usize {
         let capacities = self.readers.iter().flatten().map(|reader| reader.capacity);
         let largest = capacities.max().unwrap_or(0);

@@ -2,21 +2,23 @@
 
 use crate::error::RegisterError;
 
-/// What happens to an event when a subscriber's queue is full. Every event that is not received is counted and
-/// reported as a [`Gap`](crate::Gap).
+/// What happens to an event when a subscriber's queue is full. Every event that is not received is
+/// counted and reported as a [`Gap`](crate::Gap).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The oldest event in the queue makes room. The cheapest: all such subscribers of a channel share one log.
+    /// The oldest event in the queue makes room. The cheapest: all such subscribers of a channel
+    /// share one log.
     #[default]
     DropOldest,
     /// The new event is left out.
     DropNewest,
-    /// The post is refused with [`Refusal::Full`](crate::Refusal::Full), before any listener has heard of it. A
-    /// change of a row cannot be refused any more: on a CRUD channel this drops the newest.
+    /// The post is refused with [`Refusal::Full`](crate::Refusal::Full), before any listener has
+    /// heard of it. A change of a row cannot be refused any more: on a CRUD channel this drops the
+    /// newest.
     Error,
-    /// `post_async` and `post_blocking` wait for room; `post`, which never waits, is refused as with
-    /// [`Error`](Self::Error). On a CRUD channel this drops the newest.
+    /// `post_async` and `post_blocking` wait for room; `post`, which never waits, is refused as
+    /// with [`Error`](Self::Error). On a CRUD channel this drops the newest.
     Wait,
 }
 
@@ -28,7 +30,8 @@ pub(crate) enum Victim {
 }
 
 impl Overflow {
-    /// Returns whether a full queue refuses the post. A strict queue reserves a slot before any listener hears of it.
+    /// Returns whether a full queue refuses the post. A strict queue reserves a slot before any
+    /// listener hears of it.
     pub(crate) const fn is_strict(self) -> bool {
         match self {
             Self::Error | Self::Wait => true,
@@ -52,7 +55,8 @@ impl Overflow {
         }
     }
 
-    /// Returns which event goes when one comes that has no slot. Strict queues get such events on CRUD channels only.
+    /// Returns which event goes when one comes that has no slot. Strict queues get such events on
+    /// CRUD channels only.
     pub(crate) const fn victim(self) -> Victim {
         match self {
             Self::DropOldest => Victim::Oldest,

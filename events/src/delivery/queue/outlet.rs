@@ -1,4 +1,5 @@
-//! [`Outlet`]: what every queue is to its channel; [`OutletOwner`]: what a channel is to its queues.
+//! [`Outlet`]: what every queue is to its channel; [`OutletOwner`]: what a channel is to its
+//! queues.
 
 use std::sync::Arc;
 
@@ -35,12 +36,12 @@ pub(crate) trait Outlet<T: Event>: Send + Sync {
         self.operation().is_none() || self.operation() == operation
     }
 
-    /// Takes the event, or counts it as missed. Called in the channel's order, so no payload may be dropped and
-    /// no waker run here.
+    /// Takes the event, or counts it as missed. Called in the channel's order, so no payload may be
+    /// dropped and no waker run here.
     fn push(&self, event: &Arc<Envelope<T>>, slot: Slot) -> Offer;
 
-    /// Counts events that are lost to all listeners as posted and missed, in their place. Called like
-    /// [`push`](Self::push).
+    /// Counts events that are lost to all listeners as posted and missed, in their place. Called
+    /// like [`push`](Self::push).
     fn miss(&self, missed: u64);
 
     /// Wakes receivers that wait, and drops what was replaced. Called with no lock held.

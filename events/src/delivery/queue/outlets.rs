@@ -11,8 +11,9 @@ use crate::{
 
 pub(crate) struct Outlets<T: Event> {
     all: Vec<Arc<dyn Outlet<T>>>,
-    /// The logs for one operation of a change, each shared by all its subscribers; the one for all operations belongs
-    /// to the channel. They stay when their last reader leaves, and are then not in `all`.
+    /// The logs for one operation of a change, each shared by all its subscribers; the one for all
+    /// operations belongs to the channel. They stay when their last reader leaves, and are then not
+    /// in `all`.
     narrow: Vec<Arc<Log<T>>>,
 }
 
@@ -34,7 +35,8 @@ impl<T: Event> Outlets<T> {
         self.all.push(outlet);
     }
 
-    /// Adds a log unless it is there: its last reader may have left just now, and not taken it off the list yet.
+    /// Adds a log unless it is there: its last reader may have left just now, and not taken it off
+    /// the list yet.
     pub(crate) fn add_once(&mut self, log: Arc<Log<T>>) {
         let serial = log.serial();
         if !self.all.iter().any(|outlet| outlet.serial() == serial) {

@@ -38,8 +38,8 @@ impl<T: Event> Received<T> {
         self.envelope.stored().meta.operation
     }
 
-    /// Returns the cause to handle the event under: enter it where `invalidate` is called, as the bus does around
-    /// handlers.
+    /// Returns the cause to handle the event under: enter it where `invalidate` is called, as the
+    /// bus does around handlers.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         self.envelope.stored().meta.cause()

@@ -10,7 +10,8 @@ pub struct SubscriberStats {
     pub capacity: usize,
     /// Events posted since it subscribed.
     pub posted: u64,
-    /// Events that it did not get, as reported in gaps, and those of the gap that it will find when it reads again.
+    /// Events that it did not get, as reported in gaps, and those of the gap that it will find when
+    /// it reads again.
     pub missed: u64,
     /// Events in its queue.
     pub depth: u64,

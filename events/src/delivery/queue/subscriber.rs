@@ -48,7 +48,8 @@ impl<T: Event> Subscriber<T> {
         }
     }
 
-    /// Returns the next event, or the gap in its place; none once the bus was shut down and the queue is empty.
+    /// Returns the next event, or the gap in its place; none once the bus was shut down and the
+    /// queue is empty.
     ///
     /// Cancel safe: nothing is lost.
     pub async fn recv(&mut self) -> Option<Heard<Received<T>>> {
@@ -92,7 +93,8 @@ impl<T: Event> Subscriber<T> {
     /// [`recv`](Self::recv) for hand-written futures.
     #[inline]
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Heard<Received<T>>>> {
-        // A share of tokio's budget for each event, so that a queue that is never empty lets other tasks run.
+        // A share of tokio's budget for each event, so that a queue that is never empty lets other
+        // tasks run.
         let budget = ready!(coop::poll_proceed(context));
         loop {
             let heard = match self.try_recv() {

@@ -83,7 +83,8 @@ impl<T: Event> Log<T> {
 impl<T: Event> Reader<T> {
     /// Returns the next event, where it is in the segment at hand; finding nothing proves nothing.
     ///
-    /// Inlined, so that what it returns stays in registers: moved through memory it costs as much again.
+    /// Inlined, so that what it returns stays in registers: moved through memory it costs as much
+    /// again.
     #[inline]
     pub(crate) fn next_at_hand(&mut self) -> Option<Received<T>> {
         let head = self.log.head.load(Ordering::Acquire);
@@ -178,7 +179,8 @@ impl<T: Event> Reader<T> {
         let mut old = None;
 
         let state = self.log.state.lock();
-        // Checked under the lock, under which posts raise the head, so that none falls between check and sleep.
+        // Checked under the lock, under which posts raise the head, so that none falls between
+        // check and sleep.
         if self.log.head.load(Ordering::Relaxed) != self.next
             || self.log.closed.load(Ordering::Relaxed)
         {
@@ -234,7 +236,8 @@ mod tests {
         tests::Note,
     };
 
-    /// What came between the last check and the sleep is seen by the sleep: it must not wait for the next wake-up.
+    /// What came between the last check and the sleep is seen by the sleep: it must not wait for
+    /// the next wake-up.
     #[test]
     fn no_reader_sleeps_that_has_something_to_take() {
         let bus = crate::tests::bus(0);

@@ -17,7 +17,8 @@ pub(crate) struct Segment<T: Event> {
     slots: Box<[Slot<T>]>,
 }
 
-/// Room for one event: in the slot's own place, or as a reference to one that others got too; none where it was lost.
+/// Room for one event: in the slot's own place, or as a reference to one that others got too; none
+/// where it was lost.
 struct Slot<T: Event> {
     place: Arc<Envelope<T>>,
     shared: OnceLock<Option<Arc<Envelope<T>>>>,
@@ -49,8 +50,8 @@ impl<T: Event> Segment<T> {
         self.base + WIDTH
     }
 
-    /// Writes a slot in its own place. The writer holds the log's lock and raises its head afterwards, so each slot is
-    /// written once, and before it is read.
+    /// Writes a slot in its own place. The writer holds the log's lock and raises its head
+    /// afterwards, so each slot is written once, and before it is read.
     #[inline]
     pub(super) fn write(&self, position: u64, extra: Option<Box<Extra>>, payload: T) {
         self.slots[index_of(position)].place.fill(extra, payload);
@@ -61,7 +62,8 @@ impl<T: Event> Segment<T> {
         let _written_once: Result<(), _> = self.slots[index_of(position)].shared.set(event);
     }
 
-    /// Returns the event at a position of this segment; none before it was written, or if it was lost.
+    /// Returns the event at a position of this segment; none before it was written, or if it was
+    /// lost.
     #[inline]
     pub(super) fn read(&self, position: u64) -> Option<&Arc<Envelope<T>>> {
         let slot = &self.slots[index_of(position)];
