@@ -309,6 +309,7 @@ impl Hub {
         for mailbox in &self.mailboxes {
             for posted in mailbox.close() {
                 if let Some(completion) = posted.meta().completion() {
+                    completion.missed_by_one();
                     completion.worker_done(mailbox.index());
                 }
             }

@@ -224,6 +224,11 @@ impl Bus {
         &self.hub
     }
 
+    /// Returns what ends with the last handle.
+    pub(crate) fn alive(&self) -> Weak<BusAlive> {
+        Arc::downgrade(&self.alive)
+    }
+
     pub(crate) fn add_dynamic(&self, pattern: &Pattern, entry: Arc<Dynamic>) {
         self.hub.registry().add_dynamic(pattern, entry);
         self.invalidate(pattern);

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -14,11 +15,14 @@ use tidings_core::clock::Tick;
 
 use crate::{
     api::bus::WorkerEvents,
-    hub::Hub,
+    channel::alive::BusAlive,
     isolate::quietly,
     route::registry::Described,
     thread::record::{Call, ThreadRecord},
 };
+
+/// The least time between two looks of [`Watchdog::watch`].
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// A handler that has been running for too long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +39,8 @@ pub struct SlowHandler {
 }
 
 /// Finds handlers of one bus that run for too long; see [`WorkerEvents::watchdog`].
-#[derive(Debug)]
 pub struct Watchdog {
-    hub: Weak<Hub>,
+    alive: Weak<BusAlive>,
     limit: Duration,
     /// By thread: the address of its record.
     seen: HashMap<usize, Sighting>,
@@ -57,26 +60,36 @@ impl WorkerEvents {
     #[must_use]
     pub fn watchdog(&self, limit: Duration) -> Watchdog {
         Watchdog {
-            hub: Arc::downgrade(self.hub()),
+            alive: self.bus().alive(),
             limit,
             seen: HashMap::new(),
         }
     }
 }
 
+impl fmt::Debug for Watchdog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watchdog")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Watchdog {
-    /// Looks four times within the limit, until the bus is gone or shut down. Slow handlers are
+    /// Looks four times within the limit, and at most once in a millisecond, until the last handle
+    /// of the bus is dropped or it is shut down. Slow handlers are
     /// logged, each call once.
     pub async fn watch(mut self) {
         loop {
             let sleep = {
-                let Some(hub) = self.hub.upgrade() else {
+                let Some(alive) = self.alive.upgrade() else {
                     return;
                 };
+                let hub = &alive.0;
                 if hub.is_closed() {
                     return;
                 }
-                hub.clock().sleep(self.limit / 4)
+                hub.clock().sleep((self.limit / 4).max(SHORTEST))
             };
             sleep.await;
             self.look();
@@ -86,9 +99,10 @@ impl Watchdog {
     /// Returns the handlers whose running call was first seen at least the limit ago and not
     /// reported before.
     pub fn look(&mut self) -> Vec<SlowHandler> {
-        let Some(hub) = self.hub.upgrade() else {
+        let Some(alive) = self.alive.upgrade() else {
             return Vec::new();
         };
+        let hub = &alive.0;
         let now = hub.clock().now();
 
         let mut slow = Vec::new();

@@ -177,15 +177,20 @@ impl LocalWorkerEvents {
         self.inner.has_mail() && self.inner.take_mail()
     }
 
-    /// Handles what is in the mailbox now and returns how many events that were; for a thread with
-    /// a loop of its own.
+    /// Handles what is in the mailbox and returns how many events that were; for a thread with a
+    /// loop of its own. It comes back while others post: after twice what the mailbox holds, at the
+    /// latest.
     pub fn run_pending(&self) -> usize {
+        let most = 2 * self.inner.capacity();
         let mut handled = 0;
-        while self.inner.take_mail() {
-            while let Some(mail) = self.inner.next_mail() {
+        while handled < most && self.inner.take_mail() {
+            while handled < most
+                && let Some(mail) = self.inner.next_mail()
+            {
                 handled += usize::from(self.inner.handle(mail));
             }
         }
+
         self.inner.work_ended();
         handled
     }

@@ -33,7 +33,7 @@ pub enum Handled {
     /// Every inline handler, worker and async handler of the node is done with it.
     Everywhere,
     /// Done, except that this many workers and async handlers missed it: their queues were full,
-    /// and they will see a gap, or their runtime ended.
+    /// and they will see a gap; or they are gone, with their thread, their runtime or the bus.
     Missed(u32),
     /// The deadline passed first.
     Late(Late),

@@ -170,7 +170,7 @@ async fn handled_does_not_wait_for_a_worker_that_is_gone() {
     first.run_pending();
     assert_eq!(
         delivery.handled(Duration::from_secs(60)).await,
-        Handled::Everywhere
+        Handled::Missed(1)
     );
     let later = consumers
         .enqueue(CrudEvent::created(consumer("2")), cause(2))

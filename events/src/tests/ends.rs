@@ -296,3 +296,89 @@ fn what_a_dead_worker_dropped_takes_no_room_from_the_next() {
     assert_eq!(second.run_pending(), 2);
     assert_eq!(bus.stats().mailboxes[0].missed, 0);
 }
+
+/// A caller that waits for an event is told that a worker dropped it: at a shutdown, or with its
+/// place.
+#[test]
+fn what_a_worker_dropped_was_not_handled_everywhere() {
+    let end = |end: fn(&WorkerEvents, crate::LocalWorkerEvents)| {
+        let (bus, _clock) = timed_bus(1);
+        let channel = notes(&bus);
+        let worker = bus.attach_worker(0).expect("free");
+        worker
+            .register(|_: &Note| (), "jobs", "done")
+            .expect("declared")
+            .keep();
+        let Poll::Ready(Ok(delivery)) = poll(channel.post_async(Note(1), Duration::ZERO)) else {
+            panic!("posting does not wait");
+        };
+        end(&bus, worker);
+        poll(delivery.handled(Duration::from_secs(1)))
+    };
+    let by_shutdown = end(|bus, worker| {
+        assert_eq!(bus.shutdown_blocking(Duration::ZERO).dropped, 1);
+        drop(worker);
+    });
+    assert_eq!(by_shutdown, Poll::Ready(Handled::Missed(1)));
+    let by_leaving = end(|_, worker| drop(worker));
+    assert_eq!(by_leaving, Poll::Ready(Handled::Missed(1)));
+}
+
+#[test]
+fn a_watchdog_ends_with_the_last_handle_and_takes_turns_whatever_its_limit() {
+    within(|| {
+        let (bus, clock) = timed_bus(0);
+        let channel = notes(&bus);
+        // It keeps what it has received last, and with it the channel.
+        let mut reader = bus
+            .subscribe::<Note>("jobs", "done", SubscribeOptions::new())
+            .expect("declared");
+        bus.register(|_: &Note| (), "jobs", "done")
+            .expect("declared")
+            .keep();
+        channel.post(Note(1)).expect("open");
+        assert!(reader.try_recv().is_ok());
+
+        let mut watching = pin!(bus.watchdog(Duration::ZERO).watch());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(watching.as_mut().poll(&mut context).is_pending());
+        clock.advance(Duration::from_secs(1));
+        assert!(watching.as_mut().poll(&mut context).is_pending());
+        drop((bus, channel));
+        clock.advance(Duration::from_secs(1));
+        assert!(watching.as_mut().poll(&mut context).is_ready());
+    });
+}
+
+#[test]
+fn run_pending_comes_back_while_others_post() {
+    within(|| {
+        let (bus, _clock) = timed_bus(1);
+        let channel = notes(&bus);
+        let (ask, asked) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let posting = channel.clone();
+        thread::spawn(move || {
+            while asked.recv().is_ok() {
+                posting.post(Note(2)).expect("open");
+                if tell.send(()).is_err() {
+                    return;
+                }
+            }
+        });
+        let worker = bus.attach_worker(0).expect("free");
+        worker
+            .register(
+                move |_: &Note| {
+                    ask.send(()).expect("the other thread posts");
+                    told.recv().expect("it has posted");
+                },
+                "jobs",
+                "done",
+            )
+            .expect("declared")
+            .keep();
+        channel.post(Note(1)).expect("open");
+        assert!(worker.run_pending() >= 1);
+    });
+}

@@ -353,7 +353,8 @@ fn a_capture_that_uses_the_bus_and_panics_in_drop_leaves_the_bus_as_it_should_be
     });
 }
 
-/// Each handler's call has a span where debug spans are on; the program's subscriber may panic in any of it.
+/// Each handler's call has a span where debug spans are on; the program's subscriber may panic in
+/// any of it.
 #[test]
 fn a_tracing_subscriber_that_panics_harms_neither_poster_nor_handlers() {
     struct Bad;
@@ -413,4 +414,41 @@ fn a_tracing_subscriber_that_panics_harms_neither_poster_nor_handlers() {
     let stats = bus.stats();
     assert_eq!((stats.handlers[0].errors, stats.handlers[1].panics), (2, 2));
     assert_eq!(stats.mailboxes[0].handled, 2);
+}
+
+/// What a worker's handlers captured is dropped while its thread is torn down, where a panic would
+/// end the process.
+#[test]
+fn a_workers_thread_ends_though_its_handlers_captures_panic_in_drop() {
+    struct Captured;
+    impl Drop for Captured {
+        fn drop(&mut self) {
+            panic!("on purpose, in drop");
+        }
+    }
+
+    let bus = bus(1);
+    let channel = notes(&bus);
+    let own = bus.clone();
+    let worker = std::thread::spawn(move || {
+        let worker = own.attach_worker(0).expect("free");
+        for _ in 0..2 {
+            let (captured, kept) = (Captured, worker.clone());
+            worker
+                .register(
+                    move |_: &Note| {
+                        let _held = (&captured, &kept);
+                    },
+                    "jobs",
+                    "done",
+                )
+                .expect("declared")
+                .keep();
+        }
+        channel.post(Note(1)).expect("open");
+        assert_eq!(worker.run_pending(), 1);
+        drop(channel);
+    });
+    worker.join().expect("it ends like any other");
+    assert!(bus.stats().handlers.is_empty());
 }

@@ -26,7 +26,7 @@ use crate::{
         posted::Posted,
     },
     hub::Hub,
-    isolate::{isolated, quietly},
+    isolate::{discard, isolated, quietly},
     route::{
         registry::Change,
         run::{
@@ -108,6 +108,11 @@ impl LocalState {
         self.mailbox.index()
     }
 
+    /// Returns how many events the mailbox holds.
+    pub(crate) fn capacity(&self) -> usize {
+        self.hub.settings().mailbox_capacity
+    }
+
     pub(crate) fn has_mail(&self) -> bool {
         self.mailbox.has_mail()
     }
@@ -145,16 +150,16 @@ impl LocalState {
             .collect();
         let stale = self.forget_routes();
         self.forget(&removed);
-        // Last, with nothing borrowed: closures run their captures' drops, and those may come back
-        // here.
-        drop(stale);
-        drop(removed);
+        // Last, with nothing borrowed: captures may have a `Drop` that comes back here.
+        drop_each(stale, removed);
     }
 
     /// Takes the routes away, to be dropped where nothing is borrowed.
-    fn forget_routes(&self) -> impl Sized + use<> {
+    fn forget_routes(&self) -> Vec<Rc<LocalRoute>> {
         let all = mem::take(&mut *self.routes.borrow_mut());
-        (all, self.last_route.borrow_mut().take())
+        let last = self.last_route.borrow_mut().take();
+        let last = last.map(|(_, route)| route);
+        all.into_values().chain(last).collect()
     }
 
     fn forget(&self, removed: &[Handler]) {
@@ -238,6 +243,9 @@ impl LocalState {
             });
         };
         inside(meta.span(), || under(meta.cause(), handlers));
+
+        // A handler may have removed itself: then this is its last reference.
+        discard("a handler's capture", route);
     }
 
     /// Counts a turn; returns whether its handlers are timed.
@@ -325,19 +333,38 @@ impl LocalState {
         let in_hand = mem::take(&mut *self.in_hand.borrow_mut());
         self.hub.signal(Lifecycle::WorkerLeft(self.index()));
         for event in self.mailbox.vacate(in_hand) {
-            if event.meta().unique().is_some() {
+            // Another worker takes a unique event over; any other is missed, which callers that
+            // wait are told.
+            let unique = event.meta().unique().is_some();
+            if unique {
                 Arc::clone(&event).reassign();
             }
             if let Some(completion) = event.meta().completion() {
+                if !unique {
+                    completion.missed_by_one();
+                }
                 completion.worker_done(self.index());
             }
         }
+
         let handlers = mem::take(&mut *self.handlers.borrow_mut());
         let routes = self.forget_routes();
         let on_gap = mem::take(&mut *self.on_gap.borrow_mut());
         self.forget(&handlers);
         self.work_ended();
-        drop((handlers, routes, on_gap));
+        drop_each(routes, handlers);
+        for handler in on_gap {
+            discard("a gap handler's capture", handler);
+        }
+    }
+}
+
+/// Drops handlers with nothing borrowed. What they captured may panic, and this may be the end of
+/// the thread, where a panic would end the process: so each is dropped by itself.
+fn drop_each(routes: Vec<Rc<LocalRoute>>, handlers: Vec<Handler>) {
+    drop(routes); // not the last references: the handlers are those
+    for handler in handlers {
+        discard("a handler's capture", handler);
     }
 }
 
