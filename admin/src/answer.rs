@@ -4,19 +4,19 @@ use axum::{body::Body, response::Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value as Json;
 
-/// An answer with a JSON body.
+/// Returns an answer with a JSON body.
 pub(crate) fn json(status: StatusCode, body: &Json) -> Response {
     with_type(status, "application/json; charset=utf-8", body.to_string())
 }
 
-/// An answer without a body.
+/// Returns an answer without a body.
 pub(crate) fn no_content() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 
-/// An answer with a body of a type.
+/// Returns an answer with a body of a type.
 pub(crate) fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;

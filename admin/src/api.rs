@@ -38,7 +38,7 @@ const NODE: HeaderName = HeaderName::from_static("x-tidings-node");
 /// The request's id, on every answer and on each line of the log that concerns it.
 const REQUEST: HeaderName = HeaderName::from_static("x-tidings-request");
 
-/// The admin API of a node, for every entity that its schema shows there.
+/// Makes the admin API of a node, for every entity that its schema shows there.
 ///
 /// The router has no paths of its own kind: one fallback takes every request, so it can be served as it is or
 /// nested under a prefix, and the links in its answers keep that prefix. Served with axum's
@@ -75,7 +75,7 @@ pub fn router(node: Node, options: AdminOptions) -> Router {
     Router::new().fallback(answer).with_state(Arc::new(api))
 }
 
-/// `/livez`, `/readyz` and `/metrics` alone, without a token and by whatever name a request comes: for a listener of
+/// Serves `/livez`, `/readyz` and `/metrics` alone, without a token and by whatever name a request comes: for a listener of
 /// their own, which may be there before its node is.
 ///
 /// Give it the readiness and the metrics that the [`router`] has.

@@ -1,4 +1,4 @@
-//! [`AdminOptions`]: what can be said about an admin API.
+//! [`AdminOptions`]: how an admin API behaves.
 
 use std::{fmt, time::Duration};
 
@@ -27,7 +27,7 @@ pub struct AdminOptions {
 }
 
 impl AdminOptions {
-    /// No token, bodies of up to 1 MiB that arrive within 30 seconds.
+    /// Makes the defaults: no token, bodies of up to 1 MiB that arrive within 30 seconds.
     pub fn new() -> Self {
         Self {
             token: None,
@@ -60,25 +60,25 @@ impl AdminOptions {
         self
     }
 
-    /// What `/readyz` tells, besides the state of the database.
+    /// Sets what `/readyz` tells, besides the state of the database.
     pub fn readiness(mut self, readiness: Readiness) -> Self {
         self.readiness = readiness;
         self
     }
 
-    /// What `/metrics` tells.
+    /// Sets what `/metrics` tells.
     pub fn metrics(mut self, metrics: Metrics) -> Self {
         self.metrics = metrics;
         self
     }
 
-    /// The most bytes of a body; a longer one is answered 413.
+    /// Sets the most bytes of a body; a longer one is answered 413.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
     }
 
-    /// How long a body may take to arrive; a slower one is answered 408.
+    /// Sets how long a body may take to arrive; a slower one is answered 408.
     pub fn body_patience(mut self, patience: Duration) -> Self {
         self.body_patience = patience;
         self

@@ -1,7 +1,7 @@
 //! [`Problem`]: an answer that refuses a request.
 //!
 //! A problem has a public side, `{"code", "name", "message", "fields"?}`, and may have an internal one. The
-//! internal side is for the log alone, where it stands beside the id of the request; it never reaches the client.
+//! internal side is for the log alone, where it is beside the id of the request; it never reaches the client.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     InvalidOptions,
     /// A hook of the application said no.
     Refused,
-    /// Others keep changing the row.
+    /// Other requests keep changing the row.
     Contended,
     InvalidBody,
     InvalidPath,
@@ -124,7 +124,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// A refusal with a message for the client.
+    /// Refuses with a message for the client.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -135,30 +135,33 @@ impl Problem {
         }
     }
 
-    /// Nothing is there.
+    /// Refuses a path or a row that is not there.
     pub(crate) fn not_found() -> Self {
         Self::new(Kind::NotFound, "not found")
     }
 
-    /// A page token that no page gave.
+    /// Refuses a page token that no page gave.
     pub(crate) fn invalid_offset() -> Self {
         let message = "offset must be a token from a previous page";
         Self::new(Kind::InvalidOffset, message)
     }
 
-    /// Others changed the row each time it was looked up.
+    /// Refuses a write because other requests changed the row each time it was looked up.
     pub(crate) fn contended() -> Self {
-        Self::new(Kind::Contended, "others keep changing this row; try again")
+        Self::new(
+            Kind::Contended,
+            "other requests keep changing this row; try again",
+        )
     }
 
-    /// One field of the body is wrong.
+    /// Refuses a body of which one field is wrong.
     pub(crate) fn field(field: &str, message: impl Into<String>) -> Self {
         let mut violations = Violations::default();
         violations.add(field, message);
         Self::violations(&violations)
     }
 
-    /// Fields of the body are wrong. Several messages about one field are joined.
+    /// Refuses a body of which fields are wrong. Several messages about one field are joined.
     pub(crate) fn violations(violations: &Violations) -> Self {
         let mut fields: Map<String, Json> = Map::new();
         for violation in &violations.0 {
@@ -176,12 +179,12 @@ impl Problem {
         Self::new(Kind::SchemaViolation, message).with_fields(fields)
     }
 
-    /// Something went wrong that is not the client's concern.
+    /// Reports what went wrong and is not the client's concern.
     pub(crate) fn internal(cause: impl fmt::Display) -> Self {
         Self::new(Kind::Internal, "An unexpected error occurred").because(cause)
     }
 
-    /// The method does not fit the path.
+    /// Refuses a method that does not fit the path.
     pub(crate) fn method_not_allowed(allow: String) -> Self {
         let message = format!("this path allows {allow}");
         Self {

@@ -66,7 +66,7 @@ pub(crate) enum Resource<'a> {
 }
 
 impl Routes {
-    /// The table for a node's schemas. A collection that cannot be reached is logged and left out.
+    /// Makes the table for a node's schemas. A collection that cannot be reached is logged and left out.
     pub(crate) fn new(schemas: &[&'static Schema]) -> Self {
         let mut collections: Vec<Collection> = Vec::new();
         for &schema in schemas {
@@ -95,7 +95,7 @@ impl Routes {
         }
     }
 
-    /// What a path means, if anything.
+    /// Returns what a path means, if anything.
     pub(crate) fn resolve<'a>(&'a self, segments: &'a [String]) -> Option<Resource<'a>> {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match segments.as_slice() {
@@ -115,7 +115,7 @@ impl Routes {
         }
     }
 
-    /// The paths of the collections, without their slash.
+    /// Returns the paths of the collections, without their slash.
     pub(crate) fn collections(&self) -> impl Iterator<Item = &'static str> {
         self.collections.iter().map(|collection| collection.name)
     }
@@ -194,7 +194,7 @@ impl Collection {
 }
 
 impl Resource<'_> {
-    /// The methods that fit, besides `HEAD`, which goes where `GET` goes.
+    /// Returns the methods that fit, besides `HEAD`, which goes where `GET` goes.
     pub(crate) fn methods(&self) -> &'static [Method] {
         const LIST: [Method; 2] = [Method::GET, Method::POST];
         const ITEM: [Method; 4] = [Method::GET, Method::PUT, Method::PATCH, Method::DELETE];
@@ -238,7 +238,7 @@ impl Resource<'_> {
         }
     }
 
-    /// The value of the header `Allow`.
+    /// Returns the value of the header `Allow`.
     pub(crate) fn allow(&self) -> String {
         let mut words: Vec<&str> = self.methods().iter().map(Method::as_str).collect();
         if words.first() == Some(&"GET") {
@@ -283,7 +283,7 @@ fn nested_below(parent: &'static Schema, schemas: &[&'static Schema]) -> Vec<Nes
     all
 }
 
-/// The fields that are unique together with the foreign one alone.
+/// Returns the fields that are unique together with the foreign one alone.
 fn unique_within(child: &Schema, foreign: usize) -> Vec<usize> {
     let foreign = child.fields()[foreign].name();
     child

@@ -4,7 +4,7 @@
 //! and the cache is told, in one of four ways ([`Change`]). Everything from here on begins after
 //! the change, so version 1 as an answer is stale. The cells vary
 //!
-//! - who asks: the caller of the old load, once that has ended; or one who comes while it still runs,
+//! - who asks: the caller of the old load, once that has ended; or a caller that comes while it still runs,
 //!   and must not join it;
 //! - whether the first caller lives until its load ends, or is cancelled after the change;
 //! - whether the old load ends with version 1 or with an error.
@@ -129,7 +129,7 @@ trait Adapter: Send + Sync + 'static {
     /// Gets the key's value through the cache's single-load call; `None` when the call failed.
     fn get(&self, load: Load) -> impl Future<Output = Option<u64>> + Send;
 
-    /// Tells the cache of the change to `version`; `false` when it offers no call for that.
+    /// Announces the change to `version`; `false` when it offers no call for that.
     fn change(&self, change: Change, version: u64) -> impl Future<Output = bool> + Send;
 }
 
@@ -138,7 +138,7 @@ trait Adapter: Send + Sync + 'static {
 enum Finding {
     /// The cache has no such call.
     NotOffered,
-    /// Somebody waited for ever.
+    /// A caller waited without an end.
     Hung,
     /// Everything ended.
     Ended {
@@ -268,7 +268,7 @@ fn play_all<A: Adapter>(make: impl Fn() -> A) -> Vec<Finding> {
                 .build()
                 .expect("a runtime needs a timer only, which the system does not refuse")
                 .block_on(async {
-                    // Real time: it only ever passes when somebody waits for ever.
+                    // Real time: it passes only when a caller waits without an end.
                     timeout(Duration::from_secs(5), play(cell, make()))
                         .await
                         .unwrap_or(Finding::Hung)
@@ -310,13 +310,13 @@ mod tests {
         }
     }
 
-    /// Reads through without a fence: what was loaded last is served for ever.
+    /// Reads through without a fence: what was loaded last is served indefinitely.
     #[derive(Default)]
     struct Careless(Mutex<Option<u64>>);
 
     impl Careless {
         fn slot(&self) -> std::sync::MutexGuard<'_, Option<u64>> {
-            self.0.lock().expect("nobody panics with it")
+            self.0.lock().expect("no thread panics with it")
         }
     }
 

@@ -10,7 +10,7 @@
 pub mod workload;
 // Rounds, medians, tables; knows no subject.
 pub mod harness;
-// A look-up of what is cached.
+// A lookup of what is cached.
 pub mod hit;
 // Loads, promotions and invalidations.
 pub mod miss;

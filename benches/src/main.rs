@@ -42,9 +42,9 @@ struct Options {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Group {
-    /// Posts, and what it takes until everybody has heard.
+    /// Posts, and what it takes until every listener has heard.
     Bus,
-    /// A look-up of what is cached.
+    /// A lookup of what is cached.
     Hit,
     /// Loads, promotions and invalidations.
     Miss,

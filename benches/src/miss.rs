@@ -1,7 +1,7 @@
 //! Subject group `miss`: loads, promotions and invalidations.
 //!
-//! - `cold_key_10000_tasks`: as many tasks ask for one key that nobody has; its load takes a millisecond.
-//!   The figure is the time until the last has its answer; how many loads ran stands beside it.
+//! - `cold_key_10000_tasks`: as many tasks ask for one key that is not cached; its load takes a millisecond.
+//!   The figure is the time until the last has its answer; how many loads ran is beside it.
 //! - `level2_hit`: the key is cached by the node, and not by the thread that asks: ours copies the value
 //!   into the thread's own cache. The peers' row is a `get` and a copy of the value.
 //! - `invalidate`: one key that is cached.
@@ -52,7 +52,7 @@ trait Loading: Send + Sync + 'static {
     where
         L: Future<Output = Credential> + Send + 'static;
 
-    /// Tells the cache that the key's source has changed.
+    /// Reports to the cache that the key's source has changed.
     fn invalidate(&self, key: &CacheKey) -> impl Future<Output = ()> + Send;
 }
 

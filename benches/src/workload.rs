@@ -34,7 +34,7 @@ pub struct ConsumerRef {
 }
 
 impl Credential {
-    /// What a look-up adds to the checksum; it reads the value itself, not only the handle.
+    /// What a lookup adds to the checksum; it reads the value itself, not only the handle.
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.created_at.cast_unsigned() ^ u64::from(self.id.as_bytes()[15])

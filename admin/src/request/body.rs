@@ -52,7 +52,7 @@ pub(crate) async fn object(
     }
 }
 
-/// What the headers say of the body, before any of it is read.
+/// Reads what the headers say of the body, before any of it is read.
 fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")

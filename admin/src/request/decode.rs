@@ -23,7 +23,7 @@ pub(crate) enum DecodeError {
     Nul,
 }
 
-/// The segments of a path, decoded one by one, so that `%2F` does not part two of them. One trailing slash is
+/// Returns the segments of a path, decoded one by one, so that `%2F` does not part two of them. One trailing slash is
 /// ignored; `None` where a segment is empty; `/` has none.
 pub(crate) fn segments(path: &str) -> Result<Option<Vec<String>>, DecodeError> {
     if matches!(path, "" | "/") {
@@ -41,7 +41,7 @@ pub(crate) fn segments(path: &str) -> Result<Option<Vec<String>>, DecodeError> {
     Ok(Some(segments))
 }
 
-/// The `name=value` pairs of a form, in order. A name without `=` has an empty value.
+/// Returns the `name=value` pairs of a form, in order. A name without `=` has an empty value.
 pub(crate) fn pairs(input: &[u8]) -> Result<Vec<(String, String)>, DecodeError> {
     split_pairs(input)
         .map(|(name, value)| Ok((unplussed(name)?, unplussed(value)?)))
@@ -51,7 +51,7 @@ pub(crate) fn pairs(input: &[u8]) -> Result<Vec<(String, String)>, DecodeError> 
 /// One argument of a query: its name, and its value if that can be decoded.
 pub(crate) type Argument = (String, Result<String, DecodeError>);
 
-/// The arguments of a query, in order. A value that cannot be decoded is an error only for what reads it;
+/// Returns the arguments of a query, in order. A value that cannot be decoded is an error only for what reads it;
 /// an undecodable name is kept raw and matches nothing.
 pub(crate) fn arguments(query: &str) -> Vec<Argument> {
     let argument = |(name, value): (&[u8], &[u8])| {
@@ -80,7 +80,7 @@ fn unplussed(text: &[u8]) -> Result<String, DecodeError> {
     decoded(&text.iter().map(spaces).collect::<Vec<_>>())
 }
 
-/// Text as the value of a query argument.
+/// Escapes text as the value of a query argument.
 pub(crate) fn query_escaped(text: &str) -> String {
     utf8_percent_encode(text, UNRESERVED).to_string()
 }

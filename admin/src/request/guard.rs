@@ -29,7 +29,7 @@ pub(crate) fn check(options: &AdminOptions, parts: &Parts) -> Result<(), Problem
     refuse_other_pages(&parts.method, &parts.headers, addressed.as_ref())
 }
 
-/// The host and port that a request was sent to: of its target, or else of its one `Host` header. Only HTTP/1.0 may
+/// Returns the host and port that a request was sent to: of its target, or else of its one `Host` header. Only HTTP/1.0 may
 /// name none (RFC 9112, 3.2).
 fn authority(parts: &Parts) -> Result<Option<Authority>, Problem> {
     let invalid = |message: &str| Err(Problem::new(Kind::InvalidHost, message));

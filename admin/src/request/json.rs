@@ -39,7 +39,7 @@ pub(crate) fn value(bytes: &[u8]) -> Result<Json, String> {
     }
 }
 
-/// The numbers in a text that is JSON, as they are written.
+/// Returns the numbers in a text that is JSON, as they are written.
 fn numbers(json: &[u8]) -> impl Iterator<Item = &str> {
     let (mut in_string, mut is_escaped) = (false, false);
     json.split(move |&byte| {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::{future::ready, stream};
 use multer::{Field, Multipart};
 
-/// The names and values of the parts, in order.
+/// Returns the names and values of the parts, in order.
 ///
 /// # Errors
 ///

@@ -44,12 +44,12 @@ impl Query {
         Self(decode::arguments(query.unwrap_or_default()))
     }
 
-    /// All arguments, in order.
+    /// Returns all arguments, in order.
     pub(crate) fn arguments(&self) -> &[Argument] {
         &self.0
     }
 
-    /// What a list of an entity's rows is asked for: a page, tags, and values of unique and foreign fields.
+    /// Returns what a list of an entity's rows is asked for: a page, tags, and values of unique and foreign fields.
     pub(crate) fn paging(&self, schema: &Schema) -> Result<Paging, Problem> {
         let size = self.single(SIZE, Kind::InvalidSize)?;
         let offset = self.single(OFFSET, Kind::InvalidOffset)?;
@@ -83,7 +83,7 @@ impl Query {
         }
     }
 
-    /// The values that a list is asked for, each of a field that is unique or refers to another row.
+    /// Reads the values that a list is asked for, each of a field that is unique or refers to another row.
     fn fields(&self, schema: &Schema) -> Result<Vec<(usize, Value)>, Problem> {
         let mut values: Vec<(usize, Value)> = Vec::new();
         let mut wrong = Map::new();
@@ -149,7 +149,7 @@ impl Query {
         }))
     }
 
-    /// The value of an argument that may be given once.
+    /// Returns the value of an argument that may be given once.
     fn single(&self, name: &str, otherwise: Kind) -> Result<Option<&str>, Problem> {
         let mut values = self.0.iter().filter(|(other, _)| other == name);
         match (values.next(), values.next()) {
@@ -164,7 +164,7 @@ impl Query {
     }
 }
 
-/// The field that an argument names; a reference as `consumer` or `consumer.id`.
+/// Returns the field that an argument names; a reference as `consumer` or `consumer.id`.
 pub(crate) fn field_of<'a>(schema: &'a Schema, name: &str) -> Option<(usize, &'a Field)> {
     let (base, key) = match name.split_once('.') {
         Some((base, key)) => (base, Some(key)),
@@ -201,7 +201,7 @@ fn invalid_options(wrong: Map<String, Json>) -> Problem {
 }
 
 impl Paging {
-    /// The path of the page after this one, with all that this one was asked for.
+    /// Returns the path of the page after this one, with all that this one was asked for.
     pub(crate) fn next(&self, path: &str, query: &Query, offset: &str) -> String {
         let mut next = format!("{path}?offset={}", decode::query_escaped(offset));
         let kept = query.0.iter().filter_map(|(name, value)| {

@@ -15,7 +15,7 @@ use crate::{
     request::query::{self, Query},
 };
 
-/// The cache key of the field values in a query. A field that is left out is absent.
+/// Answers the cache key of the field values in a query. A field that is left out is absent.
 pub(crate) fn key_of(schema: &Schema, query: &Query) -> Result<Response, Problem> {
     let mut row = Row::empty(schema);
     let mut violations = Violations::default();
@@ -54,13 +54,13 @@ pub(crate) fn key_of(schema: &Schema, query: &Query) -> Result<Response, Problem
     ))
 }
 
-/// A field's value from the query; a reference as `consumer=..` or `consumer.id=..`.
+/// Reads a field's value from the query; a reference as `consumer=..` or `consumer.id=..`.
 fn parsed(schema: &Schema, name: &str, text: &str) -> Result<(usize, Value), String> {
     let (index, field) = query::field_of(schema, name).ok_or("unknown field")?;
     Ok((index, field.from_key_text(text)?))
 }
 
-/// What is cached under a key; a cached absence is `{}`.
+/// Answers what is cached under a key; a cached absence is `{}`.
 pub(crate) fn show(node: &Node, key: &str) -> Result<Response, Problem> {
     let key = CacheKey::from_text(key);
     let probe = node
@@ -71,7 +71,7 @@ pub(crate) fn show(node: &Node, key: &str) -> Result<Response, Problem> {
     Ok(answer::json(StatusCode::OK, &value))
 }
 
-/// Forgets what is cached under a key, whether or not something is.
+/// Forgets what is cached under a key, if anything is.
 pub(crate) fn invalidate(node: &Node, key: &str, query: &Query) -> Result<Response, Problem> {
     let key = CacheKey::from_text(key);
     let is_cluster = query.cluster()?;

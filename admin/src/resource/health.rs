@@ -12,17 +12,17 @@ use crate::{Metrics, Readiness, Unready, answer};
 /// The version of the text format that metrics are rendered in.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// That the program answers at all.
+/// Answers that the program answers at all.
 pub(crate) fn live() -> Response {
     answer::json(StatusCode::OK, &json!({ "live": true }))
 }
 
-/// What is counted, as it is now.
+/// Answers what is counted, as it is now.
 pub(crate) fn metrics(node: &Node, metrics: &Metrics) -> Response {
     answer::with_type(StatusCode::OK, FORMAT, metrics.render(node))
 }
 
-/// Whether requests should be sent here, or the reasons why not. A program without a node is starting.
+/// Answers whether requests should be sent here, or the reasons why not. A program without a node is starting.
 pub(crate) async fn ready(node: Option<&Node>, readiness: &Readiness) -> Response {
     let mut reasons = readiness.reasons();
     match node {

@@ -5,7 +5,7 @@ use tidings::Node;
 
 use crate::routes::Routes;
 
-/// Name, version, node and links; `path` is that of the request, which may have a prefix.
+/// Returns name, version, node and links; `path` is that of the request, which may have a prefix.
 pub(crate) fn of(node: &Node, routes: &Routes, path: &str) -> Json {
     let prefix = path.trim_end_matches('/');
     let own = ["status", "metrics", "livez", "readyz"];

@@ -43,12 +43,12 @@ enum Purpose<'a> {
     Change,
 }
 
-/// All rows of an entity.
+/// Returns all rows of an entity.
 pub(crate) fn rows(node: &Node, schema: &'static Schema) -> Result<Rows, Problem> {
     Ok(Rows::new(node.table(schema.name())?, schema))
 }
 
-/// The rows below one row of a parent.
+/// Returns the rows below one row of a parent.
 pub(crate) async fn nested_rows(
     node: &Node,
     nested: &Nested,
@@ -63,7 +63,7 @@ pub(crate) async fn nested_rows(
     Ok(rows.owned_by(owner, &nested.unique_within))
 }
 
-/// `GET` and `POST` of a list of rows.
+/// Answers `GET` and `POST` of a list of rows.
 pub(crate) async fn collection(
     rows: &Rows,
     method: &Method,
@@ -90,7 +90,7 @@ pub(crate) async fn collection(
     Ok(answer::json(StatusCode::OK, &list))
 }
 
-/// `GET`, `PUT`, `PATCH` and `DELETE` of one row.
+/// Answers `GET`, `PUT`, `PATCH` and `DELETE` of one row.
 pub(crate) async fn item(
     rows: &Rows,
     item: &str,
@@ -120,7 +120,7 @@ pub(crate) async fn item(
     Ok(audit::note(written, deed(rows, Some(&row), fields)))
 }
 
-/// What the log says of a write.
+/// Returns what the log says of a write.
 fn deed(rows: &Rows, row: Option<&Row>, fields: Vec<String>) -> Deed {
     let schema = rows.schema();
     Deed {
@@ -130,7 +130,7 @@ fn deed(rows: &Rows, row: Option<&Row>, fields: Vec<String>) -> Deed {
     }
 }
 
-/// `GET` of the row that a field of a row refers to.
+/// Answers `GET` of the row that a field of a row refers to.
 pub(crate) async fn referred(
     node: &Node,
     schema: &'static Schema,
@@ -153,7 +153,7 @@ pub(crate) async fn referred(
     ))
 }
 
-/// What the body of a request says of a row, and the fields that it names.
+/// Reads what the body of a request says of a row, and which fields it names.
 ///
 /// Which required fields are absent is looked for here only to name them beside whatever else is wrong: the store
 /// checks the whole row.
@@ -200,7 +200,7 @@ async fn patch(
     Ok((patch, object.keys().cloned().collect()))
 }
 
-/// The values that a patch gives: in a new row `null` is absent.
+/// Returns the values that a patch gives: in a new row `null` is absent.
 fn without_nulls(patch: &Patch) -> Patch {
     let given = patch.iter().filter(|(_, value)| !value.is_null());
     given

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 use tidings::core::Schema;
 
-/// What is known of an entity: its fields, its keys, and its relations in both directions.
+/// Describes an entity: its fields, its keys, and its relations in both directions.
 pub(crate) fn describe(schema: &Schema, all: &[&'static Schema]) -> Json {
     let referring = |other: &&'static Schema| -> Vec<Json> {
         let refers = |field: &&tidings::core::Field| {

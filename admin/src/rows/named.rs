@@ -46,7 +46,7 @@ pub(crate) enum Found {
 }
 
 impl Rows {
-    /// All rows of an entity.
+    /// Returns all rows of an entity.
     pub(crate) fn new(table: Table, schema: &'static Schema) -> Self {
         Self {
             table,
@@ -56,7 +56,7 @@ impl Rows {
         }
     }
 
-    /// Only the rows of one parent, which may be named by fields that are unique among them.
+    /// Returns only the rows of one parent, which may be named by fields that are unique among them.
     pub(crate) fn owned_by(self, owner: Owner, unique_within: &[usize]) -> Self {
         Self {
             owner: Some(owner),
@@ -83,7 +83,7 @@ impl Rows {
             .is_some_and(|owner| owner.field == field)
     }
 
-    /// The row that a name means.
+    /// Returns the row that a name means.
     pub(crate) async fn find(&self, segment: &str) -> Result<Found, Problem> {
         let mut elsewhere = false;
         for name in self.names(segment) {
@@ -101,7 +101,7 @@ impl Rows {
         })
     }
 
-    /// One page of the rows.
+    /// Returns one page of the rows.
     pub(crate) async fn page(&self, paging: &Paging) -> Result<Page<Row>, Problem> {
         let tags = paging.tags.clone().map(|tags| match tags {
             Tags::All(tags) => TagFilter::All(tags),
@@ -116,7 +116,7 @@ impl Rows {
         Ok(self.table.page(query).await?)
     }
 
-    /// Makes a row.
+    /// Inserts a row.
     pub(crate) async fn insert(&self, patch: Patch) -> Result<Row, Problem> {
         let patch = self.under_owner(patch)?;
         let row = self.row(&patch)?;
@@ -326,7 +326,7 @@ impl Rows {
         written.map(|(row, _)| row)
     }
 
-    /// What the client hears of an error. A parent that is gone since the path was read is a path that leads
+    /// Returns what the client hears of an error. A parent that is gone since the path was read is a path that leads
     /// nowhere.
     fn problem(&self, error: Error) -> Problem {
         match (&error, &self.owner) {

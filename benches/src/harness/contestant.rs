@@ -30,7 +30,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Times a closure that does `operations` operations and gives the checksum of their results.
+    /// Times a closure that does `operations` operations and returns the checksum of their results.
     pub fn time(operations: u64, work: impl FnOnce() -> u64) -> Self {
         let start = Instant::now();
         let checksum = black_box(work());
@@ -61,7 +61,7 @@ impl<'a> Contestant<'a> {
     /// Names a contestant; ours is called `tidings`, a peer has its crate's name.
     ///
     /// `prepare` is called once on each of the subject's threads, with the thread's index, and makes
-    /// what runs the turns there. What it makes may be `!Send`. Work that shall not be timed belongs
+    /// what runs the turns there. What it makes may be `!Send`. Work that is not to be timed belongs
     /// into the runner, outside of [`Sample::time`].
     pub fn new<R>(name: impl Into<String>, prepare: impl Fn(usize) -> R + Sync + 'a) -> Self
     where

@@ -1,8 +1,8 @@
 //! [`Gate`]: where the threads of a subject meet before each turn.
 //!
 //! A parked thread takes tens of microseconds to start again, and the turns of one contestant would
-//! overlap the less for it. So those who wait spin and yield. A thread that panics breaks the gate, and
-//! the others panic at it instead of waiting for ever.
+//! overlap the less for it. So threads that wait spin and yield. A thread that panics breaks the gate, and
+//! the others panic at it instead of waiting without an end.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_passes_before_everybody_is_there() {
+    fn no_thread_passes_before_all_are_there() {
         let gate = Gate::new(3);
         let passed = AtomicUsize::new(0);
         thread::scope(|scope| {

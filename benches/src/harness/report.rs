@@ -292,7 +292,7 @@ fn number(figure: Option<f64>) -> String {
     }
 }
 
-/// Gives the rows of one subject their ratio to ours.
+/// Sets the ratio to ours in the rows of one subject.
 fn rate(mut rows: Vec<Row>) -> Vec<Row> {
     let ours = rows
         .iter()

@@ -1,4 +1,4 @@
-//! Runs one subject's rounds and gives each contestant's figures.
+//! Runs one subject's rounds and returns each contestant's figures.
 
 use std::{sync::Mutex, thread};
 
@@ -85,10 +85,10 @@ fn one_thread(
         .map(|(turn, _)| {
             let mut samples = vec![None; runners.len()];
             for place in 0..runners.len() {
-                // Everybody follows everybody else equally often.
-                let who = (place + turn.number) % runners.len();
+                // Each contestant follows each other one equally often.
+                let whose = (place + turn.number) % runners.len();
                 gate.pass();
-                samples[who] = Some(runners[who](*turn));
+                samples[whose] = Some(runners[whose](*turn));
             }
             samples.into_iter().flatten().collect()
         })

@@ -23,7 +23,7 @@ pub(crate) trait Bounded {
     /// Whether the cache answers for a key; a load does not run.
     fn has(&self, key: &CacheKey) -> bool;
 
-    /// Asks for a key, by its source where it is missing, and tells whether the cache had it.
+    /// Asks for a key, by its source where it is missing, and returns whether the cache had it.
     fn look_up(&self, key: &CacheKey, source: Option<&Credential>) -> bool;
 }
 
@@ -197,10 +197,14 @@ macro_rules! ask_then_insert {
 ask_then_insert!(
     Map,
     shared,
-    |map, key| map.lock().expect("nobody panics with it").get(key).cloned(),
+    |map, key| map
+        .lock()
+        .expect("no thread panics with it")
+        .get(key)
+        .cloned(),
     |map, key, value| map
         .lock()
-        .expect("nobody panics with it")
+        .expect("no thread panics with it")
         .insert(key, value)
 );
 ask_then_insert!(

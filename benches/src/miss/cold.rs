@@ -1,4 +1,4 @@
-//! Many tasks ask for one key that nobody has.
+//! Many tasks ask for one key that is not cached.
 
 use std::{
     sync::{
