@@ -171,7 +171,7 @@ async fn the_status_tells_of_workers_database_and_cache() {
             .all(|worker| worker["l1_hits"] == 0 && worker["misses"] == 0)
     );
     assert_eq!(status["cache"]["misses"], 1);
-    assert_eq!(status["cache"]["l2_hits"], 1, "this thread has no L1");
+    assert_eq!(status["cache"]["l1_hits"], 1, "this thread has an L1 too");
     assert_eq!(status["cache"]["absences"], 1);
     assert!(status["cache"]["bytes"].as_u64() <= status["cache"]["capacity"].as_u64());
 }
