@@ -37,6 +37,8 @@ pub(crate) struct WorkerCounts {
     upstream_repeats: AtomicU64,
     upstream_connections: AtomicU64,
     accepted: AtomicU64,
+    body_bytes_in: AtomicU64,
+    body_bytes_out: AtomicU64,
 }
 
 impl WorkerCounts {
@@ -67,14 +69,28 @@ impl WorkerCounts {
         tick(&self.upstream_connections);
     }
 
+    /// Counts what has come of a request's body.
+    pub(crate) fn body_came(&self, bytes: usize) {
+        add(&self.body_bytes_in, bytes as u64);
+    }
+
+    /// Counts what goes out of an answer's body.
+    pub(crate) fn body_goes(&self, bytes: usize) {
+        add(&self.body_bytes_out, bytes as u64);
+    }
+
     pub(crate) fn accepted(&self) {
         tick(&self.accepted);
     }
 }
 
 /// There is one writer, so that nothing is lost between the two.
+fn add(count: &AtomicU64, more: u64) {
+    count.store(count.load(Relaxed).wrapping_add(more), Relaxed);
+}
+
 fn tick(count: &AtomicU64) {
-    count.store(count.load(Relaxed) + 1, Relaxed);
+    add(count, 1);
 }
 
 impl Counts {
@@ -124,6 +140,10 @@ impl Counts {
         counter!("tidings_upstream_repeats_total").absolute(sum(|worker| &worker.upstream_repeats));
         counter!("tidings_upstream_connections_total")
             .absolute(sum(|worker| &worker.upstream_connections));
+        counter!("tidings_http_request_body_bytes_total")
+            .absolute(sum(|worker| &worker.body_bytes_in));
+        counter!("tidings_http_response_body_bytes_total")
+            .absolute(sum(|worker| &worker.body_bytes_out));
         counter!("tidings_http_connections_total").absolute(sum(|worker| &worker.accepted));
         gauge!("tidings_http_connections").set(open as f64);
         gauge!("tidings_http_connections_limit").set(most as f64);
@@ -161,6 +181,16 @@ fn describe() {
     describe_counter!(
         "tidings_upstream_connections_total",
         "Connections opened to the upstream"
+    );
+    describe_counter!(
+        "tidings_http_request_body_bytes_total",
+        Unit::Bytes,
+        "Bytes of request bodies that came from clients"
+    );
+    describe_counter!(
+        "tidings_http_response_body_bytes_total",
+        Unit::Bytes,
+        "Bytes of answers' bodies that went to clients"
     );
     describe_counter!(
         "tidings_http_connections_total",

@@ -161,7 +161,7 @@ impl Proxy {
         let asked = self.access.as_ref().map(|_| Asked::of(&head));
         let span = span(&head, &peer);
         let request = ProxyRequest::new(head, peer.ip);
-        let body = ClientBody::new(body, state);
+        let body = ClientBody::new(body, state, Arc::clone(&self.counts));
 
         let mut consumer = None;
         // A plugin may be someone else's and panic; that is this request's end and no other's.
@@ -186,6 +186,9 @@ impl Proxy {
             took: began.elapsed(),
         };
         self.note(&span, asked.as_ref(), &answered);
+        if let Some(whole) = response.body().whole_length() {
+            self.counts.body_goes(whole);
+        }
         hold(&mut response, answering);
         response
     }

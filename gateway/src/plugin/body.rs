@@ -71,6 +71,14 @@ impl ProxyBody {
         }
     }
 
+    /// Returns the length of a body that is there in full.
+    pub(crate) fn whole_length(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Whole(bytes) => Some(bytes.len()),
+            Kind::Streamed(_) => None,
+        }
+    }
+
     /// Keeps the request open while this body streams. One that is whole is written with its head.
     pub(crate) fn hold(&mut self, answering: Answering) {
         if let Kind::Streamed(_) = self.kind {

@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::timeout;
 
-use crate::{plugin::Response, server::ConnectionState};
+use crate::{counts::WorkerCounts, plugin::Response, server::ConnectionState};
 
 /// How much of a refused request's body is read behind the refusal, so that the connection can be used again.
 /// Beyond it the connection is closed.
@@ -28,6 +28,7 @@ const PATIENCE_WHEN_REFUSED: Duration = Duration::from_secs(5);
 pub(super) struct ClientBody {
     incoming: Option<Incoming>,
     state: Arc<ConnectionState>,
+    counts: Arc<WorkerCounts>,
     progress: Rc<Progress>,
 }
 
@@ -89,12 +90,17 @@ impl Progress {
 }
 
 impl ClientBody {
-    pub(super) fn new(incoming: Incoming, state: Arc<ConnectionState>) -> Self {
+    pub(super) fn new(
+        incoming: Incoming,
+        state: Arc<ConnectionState>,
+        counts: Arc<WorkerCounts>,
+    ) -> Self {
         let sent = incoming.is_end_stream();
         Self {
             incoming: Some(incoming).filter(|_| !sent),
             progress: Progress::new(sent, &state),
             state,
+            counts,
         }
     }
 
@@ -103,6 +109,7 @@ impl ClientBody {
         Self {
             incoming: None,
             state: Arc::clone(&self.state),
+            counts: Arc::clone(&self.counts),
             progress: Progress::new(true, &self.state),
         }
     }
@@ -153,7 +160,7 @@ impl ClientBody {
     }
 }
 
-/// There is more than is worth reading, or the rest will never come.
+/// The rest is too long to drain, or will never arrive.
 #[derive(Debug)]
 pub(super) struct TooLong;
 
@@ -175,7 +182,9 @@ impl Body for ClientBody {
         };
         self.state.awaiting_body(polled.is_pending());
         match &polled {
-            Poll::Ready(Some(Ok(_))) => {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.counts
+                    .body_came(frame.data_ref().map_or(0, Bytes::len));
                 self.progress.frames.set(self.progress.frames.get() + 1);
                 self.progress.sent.set(self.is_end_stream());
             }

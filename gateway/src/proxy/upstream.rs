@@ -303,6 +303,7 @@ impl Upstream {
             incoming,
             lease,
             ended: false,
+            counts: Arc::clone(&self.counts),
             patience: self.answer_timeout,
             late: None,
         };

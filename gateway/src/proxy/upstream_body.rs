@@ -8,6 +8,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,7 +18,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
 use super::pool::{Connection, Pool};
-use crate::plugin::BodyError;
+use crate::{counts::WorkerCounts, plugin::BodyError};
 
 /// The body of the upstream's answer. Read to its end, it gives the connection back to the pool.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) struct UpstreamBody {
     pub(super) incoming: Incoming,
     pub(super) lease: Option<(Pool, Connection)>,
     pub(super) ended: bool,
+    pub(super) counts: Arc<WorkerCounts>,
     pub(super) patience: Duration,
     /// Runs while a part of the answer is awaited.
     pub(super) late: Option<Pin<Box<Sleep>>>,
@@ -41,6 +43,10 @@ impl Body for UpstreamBody {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(frame)) => {
                 self.late = None;
+                if let Ok(frame) = &frame {
+                    self.counts
+                        .body_goes(frame.data_ref().map_or(0, Bytes::len));
+                }
                 Poll::Ready(Some(frame.map_err(BodyError::new)))
             }
             Poll::Ready(None) => {

@@ -137,12 +137,28 @@ fn the_status_side_answers_without_a_token_and_to_the_end() {
         "tidings_http_refusals_total{cause=\"no_key\"} 0",
         "tidings_http_request_seconds_count 1",
         "tidings_http_connections_total 1",
+        "tidings_http_request_body_bytes_total 0",
         "tidings_log_lines_lost_total 0",
         "# TYPE tidings_upstream_seconds histogram",
         "process_resident_memory_bytes",
     ] {
         assert!(metrics.contains(line), "no {line:?} in {metrics}");
     }
+
+    let posted = post(program.proxy, "/", "a=1");
+    let body = posted.split("\r\n\r\n").nth(1).expect("a body").len();
+    let answered = status_code(&posted).to_owned();
+    assert_eq!(answered, "200");
+    let metrics = get(status, "/metrics", "");
+    assert!(
+        metrics.contains("tidings_http_request_body_bytes_total 3"),
+        "{metrics}"
+    );
+    let out = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("tidings_http_response_body_bytes_total "));
+    let out: usize = out.expect("a count").parse().expect("a number");
+    assert!(out > body, "both answers: {out}");
 
     // A request that runs keeps it draining.
     let mut busy = TcpStream::connect(program.proxy).expect("it listens");
