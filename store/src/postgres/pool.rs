@@ -41,6 +41,9 @@ pub(crate) struct Pool {
     /// Where connections are opened: a socket lives with the runtime that opened it.
     pub(crate) runtime: Handle,
     permits: Arc<Semaphore>,
+    /// Of those, the ones that writes may have: a write may hold its connection for as long as
+    /// another program holds its row, and reads must not wait for that.
+    writes: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
     /// Connections of earlier generations are not lent again.
     generation: AtomicU64,
@@ -83,6 +86,7 @@ impl Pool {
             settings,
             runtime,
             permits: Arc::new(Semaphore::new(settings.connections)),
+            writes: Arc::new(Semaphore::new(writes_of(settings.connections))),
             idle: Mutex::default(),
             generation: AtomicU64::new(0),
         }
@@ -93,17 +97,14 @@ impl Pool {
         Instant::now() + self.settings.timeout
     }
 
+    /// Waits until a write may have a connection. Cancel safe.
+    pub(crate) async fn write_permit(&self, until: Instant) -> Result<OwnedSemaphorePermit, Error> {
+        permit(&self.writes, until).await
+    }
+
     /// Waits for a connection. Cancel safe.
     pub(crate) async fn acquire(self: &Arc<Self>, until: Instant) -> Result<Lent, Error> {
-        let permit = timeout_at(until, Arc::clone(&self.permits).acquire_owned());
-        let permit = match permit.await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) => return Err(Error::Closed),
-            Err(_) => {
-                let why = "all connections of the store are in use";
-                return Err(Error::Busy(DatabaseError::other(why)));
-            }
-        };
+        let permit = permit(&self.permits, until).await?;
 
         let generation = self.generation.load(Ordering::SeqCst);
         let (connection, opened, source) = match self.take_idle(generation) {
@@ -185,6 +186,22 @@ impl Pool {
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn permit(permits: &Arc<Semaphore>, until: Instant) -> Result<OwnedSemaphorePermit, Error> {
+    match timeout_at(until, Arc::clone(permits).acquire_owned()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) => Err(Error::Closed),
+        Err(_) => {
+            let why = "all connections of the store are in use";
+            Err(Error::Busy(DatabaseError::other(why)))
+        }
+    }
+}
+
+/// How many of a number of connections may be lent to writes: a quarter is left to reads.
+fn writes_of(connections: usize) -> usize {
+    connections.saturating_sub(connections.div_ceil(4)).max(1)
 }
 
 impl Lent {

@@ -17,7 +17,10 @@ use tidings_core::{
     Row, RowError, Schema,
     clock::{Clock as _, SystemClock},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     engine::{Broken, CommitError, Constraint, Refused, Session, Sql},
@@ -33,6 +36,12 @@ use crate::{
         values::{Bound, arguments, decode},
     },
 };
+
+/// How long the server waits for a lock: less than the call does, so that it is the server that
+/// says what was in the way, and the connection goes on.
+fn lock_limit(limit: Duration) -> Duration {
+    (limit - limit / 5).max(Duration::from_millis(1))
+}
 
 /// How often a new connection asks what became of a commit.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -61,6 +70,7 @@ pub(crate) struct PgSession {
     constraints: Arc<Constraints>,
     /// `None` once the transaction has ended or the connection was lost.
     lent: Option<Lent>,
+    _permit: OwnedSemaphorePermit,
     transaction: Identity,
 }
 
@@ -93,8 +103,9 @@ impl PgSession {
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; \
              SELECT pg_current_xact_id()::text",
-            limit.as_millis().max(1)
+            lock_limit(limit).as_millis()
         );
+        let permit = pool.write_permit(until).await?;
         loop {
             let mut lent = pool.acquire(until).await?;
             let connection = lent.connection()?;
@@ -112,6 +123,7 @@ impl PgSession {
                         pool: Arc::clone(pool),
                         constraints: Arc::clone(constraints),
                         lent: Some(lent),
+                        _permit: permit,
                         transaction: Identity { xid, incarnation },
                     });
                 }

@@ -96,6 +96,15 @@ async fn a_server_that_is_not_there_is_unreachable_and_no_secret_is_told() {
     }
 }
 
+/// A link that must be encrypted is not made without.
+#[tokio::test]
+async fn a_server_without_tls_is_refused_where_tls_is_demanded() {
+    let place = place().await;
+    let options = Store::options(format!("{}?sslmode=require", place.url));
+    let error = options.open().await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable(_)), "{error:?}");
+}
+
 #[tokio::test]
 async fn settings_out_of_range_are_refused_by_name() {
     let place = place().await;

@@ -1,10 +1,14 @@
 //! Many writers at a time.
 
 use futures_util::future::join_all;
+use sqlx::Row as _;
 use tidings_core::Operation;
-use tidings_store::{Error, Upserted};
+use tidings_store::{Error, Store, Upserted};
 
-use super::support::{Fixture, in_short, typed};
+use super::{
+    database::{Place, place},
+    support::{Fixture, in_short, schemas, typed},
+};
 use crate::entities::{Acl, Consumer, Credential, consumer, credential};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -83,6 +87,48 @@ async fn deletes_that_stop_each_other_are_done_again() {
         let deleted = deleted.filter(|it| matches!(it, Ok(Ok(Some(_)))));
         assert_eq!(deleted.count(), 2);
         assert_eq!(acls.page(Default::default()).await.unwrap().data, []);
+    }
+}
+
+/// Waits until this many sessions of a database wait for a lock.
+async fn until_rows_are_waited_for(place: &Place, sessions: i64) {
+    // Not in a transaction, which would see the sessions as they were when it first looked.
+    let mut watcher = place.database.connect().await;
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+         WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    for _ in 0..100_000 {
+        let found = sqlx::raw_sql(waiting).fetch_one(&mut watcher).await;
+        if found.unwrap().get::<i64, _>(0) >= sessions {
+            return;
+        }
+    }
+    panic!("fewer than {sessions} sessions wait for a lock");
+}
+
+/// Writes that wait for a row leave a connection to reads.
+#[tokio::test]
+async fn reads_do_not_wait_for_writes_that_wait_for_a_row() {
+    let place = place().await;
+    let store = Store::options(&place.url).connections(4).open();
+    let fixture = Fixture::attach(store.await.unwrap(), &schemas())
+        .await
+        .unwrap();
+    let consumers = fixture.dao::<Consumer>();
+    let bob = consumers.insert(consumer("bob")).await.unwrap();
+    let mut other = place.database.connect().await;
+    let hold = "BEGIN; UPDATE consumers SET tags = NULL";
+    sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
+    let writes = (0..8).map(|_| tokio::spawn(consumers.update(bob.id, |_| ())));
+    let writes: Vec<_> = writes.collect();
+    until_rows_are_waited_for(&place, 3).await;
+
+    for _ in 0..10 {
+        assert!(consumers.select(bob.id).await.unwrap().is_some());
+    }
+    assert!(writes.iter().all(|write| !write.is_finished()));
+    drop(other);
+    for write in writes {
+        assert!(write.await.unwrap().unwrap().is_some());
     }
 }
 
