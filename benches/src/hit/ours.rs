@@ -26,6 +26,7 @@ impl Ours {
             .runtime(loads.handle().clone())
             .capacity(1 << 30)
             .l1_entries(4 * input.keys.len())
+            .l1_bytes(1 << 30)
             .build()
             .expect("the settings are allowed");
         for (key, credential) in input.entries() {
