@@ -157,7 +157,13 @@ impl Shared {
 
     /// Evicts the keys of an own write whose commit was acknowledged.
     pub(crate) fn evict_committed(&self, mark: Mark, keys: &[CacheKey]) {
-        self.evict_once(mark, keys, Source::Commit);
+        if self.is_of_this_epoch(mark) {
+            self.evict_once(mark, keys, Source::Commit);
+        } else {
+            // No record of another epoch will come, so there is nothing to remember it for; a note
+            // of it would end those of this epoch.
+            self.cache.apply_change(keys, &[]);
+        }
     }
 
     /// Evicts the children that go with a commit's rows.

@@ -1,6 +1,6 @@
 //! What reaches every node without a row's change, and what goes with one.
 
-use std::sync::PoisonError;
+use std::sync::{PoisonError, atomic::Ordering};
 
 use tidings_cluster::kit::{Form, MemoryLog, ModelStore};
 use tidings_core::{CacheKey, log::EvictionTarget};
@@ -67,4 +67,29 @@ async fn a_record_is_applied_once_the_children_of_its_row_are_evicted() {
     let updated = write(&store, 1, "bob");
     node.until_applied(updated).await;
     assert!(!node.holds(&child));
+}
+
+#[tokio::test]
+async fn a_commit_of_an_ended_epoch_leaves_what_is_remembered_of_this_one() {
+    let store = ModelStore::new(Form::Snapshot, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    let node = Node::start(&log, "a").await;
+    let ended = write(&store, 1, "alice");
+    store.begin_epoch();
+    node.heard.gaps(1).await;
+    node.until_open().await;
+
+    // The tail hears of nothing while the commit is acknowledged and its key loaded again.
+    log.down.store(true, Ordering::SeqCst);
+    let bob = CacheKey::new("consumers", &["bob"]);
+    let mark = write(&store, 2, "bob");
+    node.protocol
+        .committed(mark, std::slice::from_ref(&bob), &[])
+        .await;
+    assert!(node.load(&bob, "t").await);
+    node.protocol.committed(ended, &[key("x")], &[]).await;
+
+    log.down.store(false, Ordering::SeqCst);
+    node.until_applied(mark).await;
+    assert!(node.holds(&bob), "its eviction was made at the commit");
 }
