@@ -41,7 +41,9 @@ rules! {
     FillNeedsMembership,
     /// A proof counts from before its question was sent.
     ProofCountsFromQuestion,
-    /// The value is read first and the clock second.
+    /// What is proven is noted before the value is read.
+    ProofBeforeValue,
+    /// The clock is read after the value, and by no one else before.
     ClockAfterValue,
     /// A late handler holds up the report.
     LateHandlerHoldsReport,

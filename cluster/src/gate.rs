@@ -6,7 +6,8 @@
 //! does not fill. So a log that stalls turns the cache into one with that ttl, and a node that
 //! others may have given up keeps nothing.
 //!
-//! Moments are those *before* a question was sent. The value is read first and the clock second: in
+//! Moments are those *before* a question was sent. What is proven is noted first, then the value is
+//! read, and the clock last. A proof that came in between would be of what has replaced the value; in
 //! the other order a process that is stopped in between would serve what it must not.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -14,10 +15,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tidings_core::clock::{Clock, Tick};
 
-use crate::{
-    faults::{Rule, removed},
-    turn::turn,
-};
+use crate::faults::{Rule, removed};
 
 /// The state of one node towards its cache. Shared by the tail, which moves it, and the cache,
 /// which asks it.
@@ -72,6 +70,14 @@ impl Permit {
     }
 }
 
+/// What was known of a node before a value was read.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "it says whether the value that is read next may be served"]
+pub struct Reading {
+    stands: bool,
+    proven: Option<Tick>,
+}
+
 impl Gate {
     pub(crate) fn new(clock: Arc<dyn Clock>, bound: Option<Duration>) -> Self {
         let state = State {
@@ -114,24 +120,43 @@ impl Gate {
         permit.fills && self.state.lock().generation == permit.generation
     }
 
-    /// Returns whether an entry may be served whose load began at a moment. Reads the clock: call
-    /// it after the value was read.
+    /// Notes what is proven, before a value is read.
+    ///
+    /// A proof that comes between the value and the question would be of what has replaced the value.
+    pub fn begin_read(&self) -> Reading {
+        let state = self.state.lock();
+        Reading {
+            stands: match state.standing {
+                Standing::Closed | Standing::Open => true,
+                Standing::Suspended | Standing::Superseded => false,
+            },
+            proven: state.proven,
+        }
+    }
+
+    /// Returns whether an entry may be served whose load began at a moment. Reads the clock: call it
+    /// after the value was read.
     #[must_use]
-    pub fn serves(&self, loaded: Tick) -> bool {
-        self.serves_at(loaded, self.clock.now())
+    pub fn serves(&self, reading: &Reading, loaded: Tick) -> bool {
+        self.serves_at(reading, loaded, self.clock.now())
     }
 
     /// Waits for a value and the moment at which its load began, then asks whether it may be
     /// served.
     pub async fn read<T>(&self, value: impl Future<Output = (T, Tick)>) -> (T, bool) {
-        let early = self.clock.now();
-        if removed(Rule::ClockAfterValue) {
-            turn().await;
-            let (value, loaded) = value.await;
-            return (value, self.serves_at(loaded, early));
-        }
+        let reading = self.begin_read();
         let (value, loaded) = value.await;
-        (value, self.serves(loaded))
+        if removed(Rule::ProofBeforeValue) {
+            self.clock.sleep(Duration::from_millis(2)).await;
+            return (value, self.serves(&self.begin_read(), loaded));
+        }
+        if removed(Rule::ClockAfterValue) {
+            // A time that something else has read a while ago, as a worker's loop would.
+            let kept = Tick(self.clock.now().0.saturating_sub(100_000_000));
+            return (value, self.serves_at(&reading, loaded, kept));
+        }
+        let serves = self.serves(&reading, loaded);
+        (value, serves)
     }
 
     /// Returns whether the node follows the log, fills and serves.
@@ -140,17 +165,12 @@ impl Gate {
         self.state.lock().standing == Standing::Open
     }
 
-    fn serves_at(&self, loaded: Tick, now: Tick) -> bool {
-        let state = self.state.lock();
-        let stands = match state.standing {
-            Standing::Closed | Standing::Open => true,
-            Standing::Suspended | Standing::Superseded => false,
-        };
+    fn serves_at(&self, reading: &Reading, loaded: Tick, now: Tick) -> bool {
         let fresh = self.bound.is_none_or(|bound| {
-            let since = state.proven.map_or(loaded, |proven| proven.max(loaded));
+            let since = reading.proven.map_or(loaded, |proven| proven.max(loaded));
             now < since.plus(bound)
         });
-        stands && fresh
+        reading.stands && fresh
     }
 
     /// Stops fills; what is cached stays as it is.
@@ -239,6 +259,22 @@ mod tests {
         (Gate::new(Arc::new(clock.clone()), bound), clock)
     }
 
+    fn serves(gate: &Gate, loaded: Tick) -> bool {
+        gate.serves(&gate.begin_read(), loaded)
+    }
+
+    #[test]
+    fn a_proof_that_comes_after_the_value_was_read_is_not_of_that_value() {
+        let (gate, clock) = gate(Some(SECOND));
+        gate.open();
+        let loaded = clock.now();
+        clock.advance(2 * SECOND);
+        let reading = gate.begin_read();
+        gate.prove(clock.now(), gate.generation());
+        assert!(!gate.serves(&reading, loaded));
+        assert!(serves(&gate, loaded), "a value that is read from now on");
+    }
+
     #[test]
     fn an_entry_is_served_until_the_bound_has_run_out_since_the_later_of_proof_and_load() {
         let (gate, clock) = gate(Some(SECOND));
@@ -247,10 +283,10 @@ mod tests {
         clock.advance(SECOND / 2);
         gate.prove(clock.now(), gate.generation());
         clock.advance(SECOND - Duration::from_nanos(1));
-        assert!(gate.serves(loaded));
+        assert!(serves(&gate, loaded));
         clock.advance(Duration::from_nanos(1));
-        assert!(!gate.serves(loaded));
-        assert!(gate.serves(clock.now()), "a younger entry");
+        assert!(!serves(&gate, loaded));
+        assert!(serves(&gate, clock.now()), "a younger entry");
     }
 
     #[test]
@@ -282,13 +318,13 @@ mod tests {
         gate.open();
         let (loaded, generation) = (clock.now(), gate.generation());
         gate.suspend();
-        assert!(!gate.serves(loaded));
+        assert!(!serves(&gate, loaded));
         clock.advance(2 * SECOND);
         gate.prove(clock.now(), generation);
         gate.resume(generation);
         assert!(!gate.is_open());
         gate.resume(gate.generation());
-        assert!(gate.is_open() && !gate.serves(loaded));
+        assert!(gate.is_open() && !serves(&gate, loaded));
     }
 
     #[test]
@@ -297,6 +333,6 @@ mod tests {
         gate.supersede();
         gate.open();
         gate.resume(gate.generation());
-        assert!(!gate.serves(clock.now()) && !gate.is_open());
+        assert!(!serves(&gate, clock.now()) && !gate.is_open());
     }
 }

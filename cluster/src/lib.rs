@@ -55,7 +55,7 @@ pub mod kit;
 pub use self::{
     announce::{Announce, Change, Handling, Observe, Quiet, Trace},
     bus::BusAnnouncer,
-    gate::{Gate, Permit},
+    gate::{Gate, Permit, Reading},
     node::{
         confirm::{Confirmed, Silence, Silent, Unconfirmed},
         protocol::{Parts, Protocol},
