@@ -186,6 +186,11 @@ impl Plan {
                 (at, step(&dice, nodes))
             })
             .collect();
+        if dice.percent(25)
+            && let Some(silent) = profile.bounds.iter().position(Option::is_some)
+        {
+            steps.extend(silence(&dice, &profile, silent));
+        }
         // What comes right after the log breaks off is what a reader could lose.
         let breaks: Vec<_> = (steps.iter())
             .filter(|(_, step)| matches!(step, Step::Crash | Step::Promote | Step::Prune))
@@ -203,6 +208,38 @@ impl Plan {
         steps.sort_by_key(|(at, _)| *at);
         Self { profile, steps }
     }
+}
+
+/// A node that is silent until others have given it up, while another writes and asks for receipts:
+/// all the time, and often around the moment at which the silent one comes back.
+fn silence(dice: &Dice, profile: &Profile, silent: usize) -> Vec<(Duration, Step)> {
+    let nodes = profile.bounds.len();
+    let bound = profile.bounds.get(silent).copied().flatten();
+    let bound = bound.unwrap_or_default();
+    let (begin, length) = (dice.millis(50, 600), 4 * bound + dice.millis(60, 200));
+    let back = begin + length;
+    let wire = dice.of([Wire::Log, Wire::Log, Wire::All]);
+    let mut steps = vec![(begin, Step::Cut(silent, wire, length))];
+
+    let all_the_time = (0..).map(|count| begin + bound * count / 3);
+    let around_the_end = (0..9).map(|count| back + Duration::from_millis(12 * count));
+    let times = all_the_time
+        .take_while(|at| *at < back)
+        .chain(around_the_end);
+    for at in times.filter(|at| *at < LENGTH) {
+        let row = dice.below(ROWS as u64) as i64;
+        let write = Write {
+            node: Some((silent + 1) % nodes),
+            rows: vec![RowWrite::Put(row, dice.below(NAMES.len() as u64) as usize)],
+            durability: Durability::Synchronous,
+            open: Duration::ZERO,
+            commit: CommitFate::Ordinary,
+            lacking: false,
+            then: Then::Confirm,
+        };
+        steps.push((at, Step::Write(write)));
+    }
+    steps
 }
 
 fn step(dice: &Dice, nodes: usize) -> Step {
