@@ -25,8 +25,13 @@ pub(crate) enum Item {
     /// Handlers missed something, and the tail goes on from where it is.
     Gap(Gap),
     /// Records that did not fit: to be read from the log, from this cursor on.
-    Behind(Cursor),
+    Behind(Cursor, Episode),
 }
+
+/// Names one time of being behind: a new cursor ends it, and another may have begun by the time at
+/// which the dispatcher notices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Episode(u64);
 
 /// A batch whose evictions were made.
 #[derive(Debug)]
@@ -84,8 +89,9 @@ struct State {
     items: VecDeque<Item>,
     /// How many records the items hold: at most `capacity`, or those of one batch.
     records: usize,
-    /// Where the dispatcher has to read on from by itself, while it is behind.
-    behind: Option<Cursor>,
+    /// Set while the dispatcher has to read by itself.
+    behind: Option<Episode>,
+    episodes: Episode,
     /// What follows once it has caught up.
     after: Option<After>,
     /// What the dispatcher has read by itself: the tail's records of these commits were dispatched.
@@ -126,8 +132,10 @@ impl Queue {
         let held = match (&state.behind, before) {
             (Some(_), _) => Held::InLog,
             (None, Some(before)) if !fits => {
-                state.behind = Some(before.clone());
-                state.items.push_back(Item::Behind(before));
+                state.episodes.0 += 1;
+                let episode = state.episodes;
+                state.behind = Some(episode);
+                state.items.push_back(Item::Behind(before, episode));
                 Held::InLog
             }
             (None, _) => Held::InMemory,
@@ -155,7 +163,7 @@ impl Queue {
         state.pushed.0 += 1;
         // What was to be read again lies before a gap now; the gap says so.
         if state.behind.take().is_some() {
-            state.items.retain(|item| !matches!(item, Item::Behind(_)));
+            state.items.retain(|item| !matches!(item, Item::Behind(..)));
         }
         state.after = None;
         state.dispatched = None;
@@ -194,9 +202,9 @@ impl Queue {
 
     /// Gives up what was to be read again, because the log does not hold it any more. None if the
     /// tail has taken a new cursor.
-    pub(crate) fn skip(&self) -> Option<Skipped> {
+    pub(crate) fn skip(&self, episode: Episode) -> Option<Skipped> {
         let mut state = self.state.lock();
-        state.behind.take()?;
+        state.behind.take_if(|behind| *behind == episode)?;
         let after = state.after.take();
         let cursor = state.tail.clone()?;
         Some(Skipped { cursor, after })
@@ -207,9 +215,9 @@ impl Queue {
     ///
     /// If the tail has pushed nothing since then, its cursor is no further: the queue is used
     /// again, without what was dispatched. Otherwise the dispatcher reads on.
-    pub(crate) fn caught_up(&self, cursor: &Cursor, before: Pushed) -> CaughtUp {
+    pub(crate) fn caught_up(&self, episode: Episode, cursor: &Cursor, before: Pushed) -> CaughtUp {
         let mut state = self.state.lock();
-        if state.behind.is_none() {
+        if state.behind != Some(episode) {
             return CaughtUp::Restarted;
         }
         if state.pushed == before {
@@ -217,7 +225,6 @@ impl Queue {
             state.dispatched = Some(cursor.clone());
             return CaughtUp::Here(state.after.take());
         }
-        state.behind = Some(cursor.clone());
         CaughtUp::NotYet
     }
 }
@@ -302,15 +309,21 @@ mod tests {
         assert!(matches!(next(&queue), Some(Item::Head { .. })));
         assert!(matches!(next(&queue), Some(Item::Batch(_))));
         let from = Cursor::counted(epoch(), 2);
-        assert!(matches!(next(&queue), Some(Item::Behind(cursor)) if cursor == from));
+        let episode = match next(&queue) {
+            Some(Item::Behind(cursor, episode)) if cursor == from => episode,
+            other => panic!("{other:?}"),
+        };
 
         let before = queue.pushed();
         queue.push(batch(6..=6));
         let read = Cursor::counted(epoch(), 5);
-        assert!(matches!(queue.caught_up(&read, before), CaughtUp::NotYet));
+        assert!(matches!(
+            queue.caught_up(episode, &read, before),
+            CaughtUp::NotYet
+        ));
         let (before, read) = (queue.pushed(), Cursor::counted(epoch(), 7));
         assert!(matches!(
-            queue.caught_up(&read, before),
+            queue.caught_up(episode, &read, before),
             CaughtUp::Here(Some(_))
         ));
 
@@ -323,24 +336,32 @@ mod tests {
     }
 
     #[test]
-    fn a_new_cursor_ends_what_was_to_be_read_again() {
+    fn a_new_cursor_ends_what_was_to_be_read_again_and_not_what_comes_after_it() {
         let queue = Queue::new(1);
         queue.restart(Cursor::counted(epoch(), 0), None);
         queue.push(batch(1..=1));
         queue.push(batch(2..=2));
-        queue.restart(Cursor::counted(epoch(), 9), None);
-        let read = Cursor::counted(epoch(), 2);
-        assert!(matches!(
-            queue.caught_up(&read, queue.pushed()),
-            CaughtUp::Restarted
-        ));
-        assert_eq!(
-            queue.push(batch(10..=10)),
-            Held::InLog,
-            "the first batch is still there"
-        );
         assert!(matches!(next(&queue), Some(Item::Head { .. })));
         assert!(matches!(next(&queue), Some(Item::Batch(_))));
+        let Some(Item::Behind(_, ended)) = next(&queue) else {
+            panic!("the second batch does not fit");
+        };
+
+        // While the dispatcher reads, the tail takes a new cursor and gets ahead again.
+        queue.restart(Cursor::counted(epoch(), 9), None);
+        assert_eq!(queue.push(batch(10..=10)), Held::InMemory);
+        assert_eq!(queue.push(batch(11..=11)), Held::InLog);
+        let read = Cursor::counted(epoch(), 11);
+        let caught_up = queue.caught_up(ended, &read, queue.pushed());
+        assert!(matches!(caught_up, CaughtUp::Restarted), "{caught_up:?}");
+        assert!(queue.skip(ended).is_none());
+
         assert!(matches!(next(&queue), Some(Item::Head { .. })));
+        assert!(matches!(next(&queue), Some(Item::Batch(_))));
+        let Some(Item::Behind(_, episode)) = next(&queue) else {
+            panic!("the last batch is still to be read");
+        };
+        let caught_up = queue.caught_up(episode, &read, queue.pushed());
+        assert!(matches!(caught_up, CaughtUp::Here(_)), "{caught_up:?}");
     }
 }

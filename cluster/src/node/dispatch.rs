@@ -15,7 +15,7 @@ use super::shared::Shared;
 use crate::{
     announce::Change,
     faults::{Rule, removed},
-    queue::{After, Applied, CaughtUp, Item, Pages},
+    queue::{After, Applied, CaughtUp, Episode, Item, Pages},
 };
 
 /// Runs handlers until the task is dropped.
@@ -51,7 +51,7 @@ impl Dispatcher {
                 self.dispatch(&batch.records, batch.pages).await;
                 self.applied(&batch).await;
             }
-            Item::Behind(cursor) => self.read_again(cursor).await,
+            Item::Behind(cursor, episode) => self.read_again(cursor, episode).await,
         }
     }
 
@@ -197,14 +197,14 @@ impl Dispatcher {
     }
 
     /// Reads from the log what did not fit into the queue, until it is where the tail is.
-    async fn read_again(&mut self, mut cursor: Cursor) {
+    async fn read_again(&mut self, mut cursor: Cursor, episode: Episode) {
         let shared = Arc::clone(&self.shared);
         let mut cut = Pages::Whole;
         loop {
             let before = shared.queue.pushed();
             let batch = match shared.log.read(&cursor, shared.settings.page, None).await {
                 Ok(Read::Batch(batch)) => batch,
-                Ok(Read::Gap(gap)) => return self.skip(gap).await,
+                Ok(Read::Gap(gap)) => return self.skip(gap, episode).await,
                 Err(error) => {
                     tracing::debug!(%error, "the log did not answer");
                     shared.clock.sleep(shared.settings.pause()).await;
@@ -233,7 +233,7 @@ impl Dispatcher {
                 Extent::All => {
                     cut = Pages::Whole;
                     self.dispatched.clear();
-                    match shared.queue.caught_up(&cursor, before) {
+                    match shared.queue.caught_up(episode, &cursor, before) {
                         CaughtUp::NotYet => {}
                         CaughtUp::Restarted => return,
                         CaughtUp::Here(after) => {
@@ -252,9 +252,9 @@ impl Dispatcher {
 
     /// Goes on from where the tail is: the log does not hold any more what the handlers were to
     /// hear. What they would have evicted is unknown, so everything is.
-    async fn skip(&mut self, gap: Gap) {
+    async fn skip(&mut self, gap: Gap, episode: Episode) {
         let shared = Arc::clone(&self.shared);
-        let Some(skipped) = shared.queue.skip() else {
+        let Some(skipped) = shared.queue.skip(episode) else {
             return;
         };
         shared.counters.gap(gap.reason);
