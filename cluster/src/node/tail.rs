@@ -380,6 +380,7 @@ impl Tail {
         if removed(Rule::JoinBeforeCursor) {
             // What it has applied so far was read by a statement from before the join.
             shared.gate.resume(shared.gate.generation());
+            shared.clock.sleep(Duration::from_millis(20)).await;
         } else {
             self.returning = Returning::Yes;
         }
