@@ -304,10 +304,10 @@ pub enum SetError {
         /// The key's text.
         key: String,
     },
-    /// The key was invalidated or set since the number that the value was [read at](crate::Loaded::read_at); nothing was
-    /// changed.
+    /// The key was invalidated, set or renewed since the number that the value was [read at](crate::Loaded::read_at), or is
+    /// being renewed; nothing was changed.
     #[error(
-        "key {key} was invalidated or set after number {read_at}, at which its value was read: read it again"
+        "key {key} was invalidated, set or renewed after number {read_at}, at which its value was read: read it again"
     )]
     Changed {
         /// The key's text.

@@ -61,7 +61,7 @@ impl<V> Loaded<V> {
 
     /// Says up to which of the node's numbers ([`Cache::number`](crate::Cache::number)) the backing store had caught up
     /// when this was read: from a lagging replica, or by a caller that reads first and sets later. If the key was
-    /// invalidated or set since then, a load's value answers the callers that wait for it and is not kept, and a
+    /// invalidated, set or renewed since then, a load's value answers the callers that wait for it and is not kept, and a
     /// [`set`](crate::Cache::set) is refused. Keys that share a slot count as one here.
     pub fn read_at(mut self, number: u64) -> Self {
         self.position = Some(number);

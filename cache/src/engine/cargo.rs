@@ -135,12 +135,15 @@ impl Engine {
             refresh_at,
             until,
         } = lifetime;
-        let plain = tags.is_empty() && refresh_at == Moment::NEVER && until == Moment::NEVER;
+        let positioned = cargo.position.is_some();
+        let untimed = refresh_at == Moment::NEVER && until == Moment::NEVER;
+        let plain = tags.is_empty() && untimed && !positioned;
         let extra = (!plain).then(|| {
             Arc::new(Extra {
                 tags: tags.into(),
                 refresh_at,
                 until,
+                positioned,
             })
         });
         // A value that was read at a position is as old as that: handlers of a change since then evict it.

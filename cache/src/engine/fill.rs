@@ -108,11 +108,6 @@ impl Engine {
 
         let (removed, verdict) = self.land(flight, prepared);
 
-        // After L2 holds the new value: a thread that notes the new number reads it there.
-        let changed = verdict.err().is_none_or(Refusal::is_newer);
-        if changed && flight.replaces() && !faults::removed(Step::RenewRaisesSlot) {
-            self.raise(&flight.key);
-        }
         if let Err(refusal) = verdict {
             refusal.counter(&self.named.counters).add(1);
         }
@@ -148,14 +143,22 @@ impl Engine {
             behind: self.is_behind(prepared.position, floor),
             superseded: overdue && self.is_newer_in_level2(key, flight.noted.read),
         });
-        match verdict {
+        let (gone, verdict) = match verdict {
             Ok(()) => match self.insert(key, prepared.held) {
-                Ok(removed) => (removed, Ok(())),
+                Ok(gone) => (gone, Ok(())),
                 Err(refused) => (refused, Err(Refusal::Tag)),
             },
             Err(refusal) if refusal.is_newer() => (self.take_out(key), verdict),
             Err(_) => (Removed::default(), verdict),
+        };
+
+        // After L2 holds the new value: a thread that notes the new number reads it there. Before the lock is released: a
+        // set of what was read before this is compared with the slot.
+        let changed = verdict.err().is_none_or(Refusal::is_newer);
+        if changed && flight.replaces() && !removed(Step::RenewRaisesSlot) {
+            self.raise(key);
         }
+        (gone, verdict)
     }
 
     /// Returns from which number on callers that joined this flight came after an invalidation of one of its tags.
@@ -198,7 +201,9 @@ impl Engine {
 
         let mut shard = mutex.lock();
         let floor = self.named.slots().floor(key.hash_value());
-        if self.is_behind(position, floor) {
+        // A renewal in progress may have read something newer, and would be voided for it.
+        let renewed = position.is_some() && shard.is_being_replaced(key);
+        if renewed || self.is_behind(position, floor) {
             drop(shard); // first: the value is dropped with no lock held
             return Err(Changed);
         }

@@ -116,6 +116,13 @@ impl Shard {
             .any(|other| Arc::ptr_eq(other, flight))
     }
 
+    /// Returns whether a renewal or a refresh of a key is in progress.
+    pub(crate) fn is_being_replaced(&self, key: &CacheKey) -> bool {
+        self.flights
+            .iter_hash(key.hash_value())
+            .any(|flight| flight.key == *key && flight.replaces())
+    }
+
     /// Closes a flight to new callers. Returns the older one of the key that it displaces, to be ended.
     #[must_use]
     pub(crate) fn make_overdue(&mut self, flight: &Arc<Flight>) -> Voided {

@@ -165,7 +165,7 @@ impl Engine {
         } else {
             Ttl::Never // the cache's is kept with the entry
         };
-        let bound = limit(held.read, own);
+        let bound = limit(held.times().read, own);
         let ends = held.expires.min(bound);
         let now = if ends == Moment::NEVER {
             Moment::START

@@ -84,6 +84,7 @@ impl Engine {
             tags: held.tags().into(),
             refresh_at: now.plus(pause.max(Duration::from_nanos(1))),
             until: held.until(),
+            positioned: held.extra.as_ref().is_some_and(|extra| extra.positioned),
         };
         let held = Held {
             extra: Some(Arc::new(extra)),
@@ -156,7 +157,7 @@ impl Engine {
     pub(crate) fn has_failed(&self, held: &Found, terms: &Terms, now: Moment) -> bool {
         let marked = held.refresh_at() != Moment::NEVER && held.refresh_at() > held.expires;
         let until = held.expires.plus(terms.resurrect_ttl).min(held.until());
-        let fresh_enough = limit(held.read, terms.max_staleness) > now;
+        let fresh_enough = limit(held.times().read, terms.max_staleness) > now;
         marked && held.value.is_some() && until > now && fresh_enough
     }
 }
@@ -165,6 +166,6 @@ impl Engine {
 /// beyond a bound on staleness, its own or the caller's.
 fn stale_until(held: &Present, terms: &Terms) -> Moment {
     let until = held.expires.plus(terms.resurrect_ttl);
-    let bound = limit(held.read, terms.max_staleness);
+    let bound = limit(held.times().read, terms.max_staleness);
     until.min(held.until()).min(bound)
 }

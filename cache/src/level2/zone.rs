@@ -49,6 +49,8 @@ pub(crate) struct Extra {
     pub(crate) refresh_at: Moment,
     /// The bound on its staleness: no new time goes beyond it.
     pub(crate) until: Moment,
+    /// Whether it is known to be no newer than a position, and not when that was.
+    pub(crate) positioned: bool,
 }
 
 /// When an entry was read, and when it expires.
@@ -82,9 +84,14 @@ impl<V> Held<V> {
         }
     }
 
+    /// Returns the times of the entry. One that was read at a position may have been read at any time before.
     pub(crate) fn times(&self) -> Times {
+        let read = match &self.extra {
+            Some(extra) if extra.positioned => Moment::START,
+            _ => self.read,
+        };
         Times {
-            read: self.read,
+            read,
             expires: self.expires,
         }
     }

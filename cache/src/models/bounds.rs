@@ -12,7 +12,7 @@ use shuttle::{
 };
 use tidings_core::clock::ManualClock;
 
-use super::{Scene, demand, invalidate, invalidate_tag, join, purge, set};
+use super::{Scene, demand, invalidate, invalidate_tag, join, purge, renew, set};
 use crate::{Cache, CacheBuilder, CacheKey, GetOptions, Loaded};
 
 fn key(name: &str) -> CacheKey {
@@ -71,6 +71,12 @@ fn find(scene: &Scene) {
             format!("stale: found version {seen} after {said} was said")
         });
     }
+}
+
+/// The backing store first: a caller that reads it later may set what it read.
+fn change_and_set(scene: &Scene) {
+    scene.change();
+    set(scene);
 }
 
 fn invalidate_many(scene: &Scene) {
@@ -262,13 +268,14 @@ fn meddling() {
     cache.purge_local();
 }
 
-pub(super) const MODELS: [(&str, fn()); 11] = [
+pub(super) const MODELS: [(&str, fn()); 12] = [
     ("position, many keys", || positions(false, invalidate_many)),
     ("position, purge", || positions(false, purge)),
     ("position, tag", || positions(true, invalidate_tag)),
     ("late set, key", || late_set(invalidate)),
     ("late set, all", || late_set(purge)),
-    ("late set, set", || late_set(set)),
+    ("late set, set", || late_set(change_and_set)),
+    ("late set, renew", || late_set(renew)),
     ("permits", permits),
     ("hangs", hangs),
     ("nested", nested),

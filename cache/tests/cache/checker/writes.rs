@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use futures_util::FutureExt;
 use tidings_cache::{Cause, GetOptions, Invalidation, Origin, Tag};
 
 use super::{Check, Place, Random};
@@ -22,6 +23,9 @@ impl Check {
                     place.change(version);
                     self.evict(how, place, random);
                     place.promise(version);
+                    if how == 2 && place.tagged {
+                        self.join_and_purge(place, random);
+                    }
                 }
             }
         }
@@ -93,6 +97,25 @@ impl Check {
         if !place.counts_loads() || (quiet.is_some() && self.places.wide.quiet() == quiet) {
             place.promise(version);
         }
+    }
+
+    /// A caller that comes after a tag's invalidation may join a load that began before, which then is voided by something
+    /// else.
+    fn join_and_purge(&self, place: &Place, random: &mut Random) {
+        let load = place.load(random);
+        self.read(place, || {
+            let mut get = Box::pin(self.cache.get(&place.key, place.options(), load));
+            let got = match (&mut get).now_or_never() {
+                Some(got) => got,
+                None => {
+                    let wide = self.places.wide.begin();
+                    drop(self.cache.purge());
+                    drop(wide);
+                    self.runtime.block_on(get)
+                }
+            };
+            got.ok().map(|got| *got.unwrap())
+        });
     }
 
     /// Reads a version and its position, and sets it later. Sets and not loads: a load that gives something old answers the
