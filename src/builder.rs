@@ -6,20 +6,25 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::{Either, select};
 use tidings_cache::{Cache, CacheBuilder};
+use tidings_cluster::ClusterSettings;
 use tidings_core::{
     BoxError, Entity, Schema, check_all,
     clock::{Clock, SystemClock},
+    log::Gap,
+    spawn::{Spawn, TokioSpawn},
 };
 use tidings_events::{MAX_WORKERS, WorkerEvents, WorkerEventsBuilder};
-use tidings_store::{Attachment, Store};
+use tidings_store::{Attachment, ChangeSink, LogNeeds, Store};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    changes::Changes,
+    changes::{Changes, Channels},
     error::StartError,
+    follow::{Following, OnGap, Wiring},
     node::{EntityType, Node, Shared},
     worker::{self, InitWorker, Worker},
 };
@@ -28,6 +33,16 @@ use crate::{
 const HANDLER_DEADLINE: Duration = Duration::from_secs(2);
 /// From when on a handler is reported as slow unless told otherwise.
 const SLOW_HANDLER: Duration = Duration::from_secs(1);
+
+/// How long the log keeps records unless told otherwise.
+const RETENTION: Duration = Duration::from_secs(3_600);
+/// How long a start waits for the log before it goes on without.
+const LOG_DEADLINE: Duration = Duration::from_secs(5);
+/// The least and the most that the log may be told to keep.
+const RETENTIONS: (Duration, Duration) =
+    (Duration::from_secs(10), Duration::from_secs(30 * 86_400));
+/// How often it is looked whether every write is recorded.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Builds a [`Node`]. Made by [`Node::builder`].
 #[must_use]
@@ -41,6 +56,9 @@ pub struct NodeBuilder {
     slow_handler: Duration,
     cache: CacheBuilder,
     events: WorkerEventsBuilder,
+    log: ClusterSettings,
+    retention: Duration,
+    gaps: Vec<OnGap>,
     clock: Arc<dyn Clock>,
     runtime: Option<Handle>,
 }
@@ -64,6 +82,9 @@ impl NodeBuilder {
             slow_handler: SLOW_HANDLER,
             cache: Cache::builder(),
             events: WorkerEvents::builder(),
+            log: ClusterSettings::new(),
+            retention: RETENTION,
+            gaps: Vec::new(),
             clock: Arc::new(SystemClock::new()),
             runtime: None,
         }
@@ -134,6 +155,28 @@ impl NodeBuilder {
         self
     }
 
+    /// How often the store's log is read when nothing hints at a change; 100 ms by default. It is
+    /// how long another program's write may stay unnoticed.
+    pub fn log_poll(mut self, every: Duration) -> Self {
+        self.log = self.log.poll(every);
+        self
+    }
+
+    /// How long the store's log keeps records, 10 s to 30 days; 1 hour by default. A node that
+    /// hears nothing of its log for longer purges its cache.
+    pub fn log_retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Hears of changes that were not received, in their place in the order of changes: the log was
+    /// lost, or any row of an entity may have changed. Whatever was derived from events is to be
+    /// rebuilt then.
+    pub fn on_gap(mut self, handler: impl Fn(&Gap) + Send + Sync + 'static) -> Self {
+        self.gaps.push(Arc::new(handler));
+        self
+    }
+
     /// The source of time, for tests that drive it by hand.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -184,18 +227,60 @@ impl NodeBuilder {
             .build()
             .map_err(|error| StartError::Events(error.into()))?;
         let channels = self.entities.iter().map(|it| (it.schema, it.declare));
-        let changes = Changes::declare(channels, &events, cache.clone(), self.handler_deadline)
+        let channels = Channels::declare(channels, &events, cache.clone())
             .map_err(|error| StartError::Events(error.into()))?;
-        let counts = changes.counts();
+        let counts = channels.counts();
+
+        let node_id = self.node_id.unwrap_or_else(|| Uuid::new_v4().to_string());
+        let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::new(runtime.clone()));
+        let log = store.log(LogNeeds {
+            schemas: schemas.clone(),
+            recorded: Vec::new(),
+            look: LOOK,
+            clock: Arc::clone(&self.clock),
+            spawn: Arc::clone(&spawn),
+        });
+        if log.is_some() && !(RETENTIONS.0..=RETENTIONS.1).contains(&self.retention) {
+            let message = format!(
+                "log_retention is {:?}; it must be 10 s to 30 days",
+                self.retention
+            );
+            return Err(StartError::Log(message.into()));
+        }
+        let following = log.map(|log| {
+            Following::start(Wiring {
+                node: node_id.as_str().into(),
+                log,
+                channels: channels.clone(),
+                schemas: schemas.clone(),
+                gaps: self.gaps,
+                clock: Arc::clone(&self.clock),
+                spawn,
+                settings: self.log.handler_deadline(self.handler_deadline),
+            })
+        });
+        let following = following.transpose();
+        let following = following.map_err(|error| StartError::Log(error.into()))?;
+        let sink: Arc<dyn ChangeSink> = match &following {
+            Some(following) => Arc::new(following.clone()),
+            None => Arc::new(Changes::new(channels, self.handler_deadline)),
+        };
         let attachment = Attachment {
             schemas: schemas.clone(),
-            sink: Arc::new(changes),
+            sink,
             clock: Arc::clone(&self.clock),
             runtime: runtime.clone(),
         };
         store.attach(attachment).await.map_err(StartError::Store)?;
+        if let Some(following) = &following {
+            // Before a handler can be registered: it hears of everything that is written from then
+            // on.
+            let followed = std::pin::pin!(following.protocol().until_following());
+            if let Either::Right(_) = select(followed, self.clock.sleep(LOG_DEADLINE)).await {
+                tracing::warn!("the log does not answer: nothing is cached until it does");
+            }
+        }
 
-        let node_id = self.node_id.unwrap_or_else(|| Uuid::new_v4().to_string());
         let node = Node::starting(Arc::new(Shared {
             node_id,
             workers: self.workers,
@@ -203,6 +288,7 @@ impl NodeBuilder {
             events,
             store,
             changes: counts,
+            following,
             entities: self.entities,
             schemas,
             started: self.clock.now(),
@@ -211,6 +297,10 @@ impl NodeBuilder {
             abandon: CancellationToken::new(),
             threads: Mutex::default(),
         }));
+        if let Some(following) = node.shared().following.clone() {
+            let (clock, stop) = (Arc::clone(node.clock()), node.shared().stop.clone());
+            runtime.spawn(following.prune(self.retention, clock, stop));
+        }
         worker::start_all(&node, &self.hooks).await?;
         runtime.spawn(node.worker_events().watchdog(self.slow_handler).watch());
         Ok(node)

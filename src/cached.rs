@@ -14,7 +14,7 @@ use tidings_core::{CacheKey, Entity, KeyPart, Lookup, Timestamp, Value};
 use tidings_store::{Dao, Error, FieldInput, PageQuery};
 use uuid::Uuid;
 
-use crate::changes::Changes;
+use crate::follow::cache_behind;
 
 /// Why rows cannot be read through the cache, or were not.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -97,7 +97,7 @@ pub trait CachedRows<E: Entity> {
 impl<E: Entity> CachedRows<E> for Dao<E> {
     fn cached(&self) -> Result<Cached<E>, CachedError> {
         let sink: &dyn Any = &**self.table().sink();
-        let Some(changes) = sink.downcast_ref::<Changes>() else {
+        let Some(cache) = cache_behind(sink) else {
             return Err(CachedError::NoCache { entity: E::NAME });
         };
         let refused = |source| CachedError::View {
@@ -105,7 +105,7 @@ impl<E: Entity> CachedRows<E> for Dao<E> {
             source,
         };
 
-        let view = changes.cache().of::<E>().map_err(refused)?;
+        let view = cache.of::<E>().map_err(refused)?;
         let mut lookups = Vec::new();
         for lookup in self.schema().lookups() {
             let view = match &lookup {

@@ -1,16 +1,17 @@
 //! From a commit to its evictions and its handlers.
 //!
-//! The store calls [`Changes::committed`] in commit order while its writer is still held, so the order of the
-//! two steps taken there is the order of commits on this node:
+//! The store calls [`Changes::committed`] in commit order while its writer is still held, so the
+//! order of the two steps taken there is the order of commits on this node:
 //!
 //! 1. the cache evicts, and its number becomes the change's cause;
 //! 2. the change is queued on the bus.
 //!
-//! Neither waits. Handlers run in the future that `committed` returns, after the writer was released, so that
-//! a handler may write.
+//! Neither waits. Handlers run in the future that `committed` returns, after the writer was
+//! released, so that a handler may write.
 //!
-//! What the schemas know is evicted in every case. What handlers would have evicted by hand is not known here: so where
-//! some of them did not hear of a change, or may not, everything is evicted, in every named cache of the node.
+//! What the schemas know is evicted in every case. What handlers would have evicted by hand is not
+//! known here: so where some of them did not hear of a change, or may not, everything is evicted,
+//! in every named cache of the node.
 
 use std::{
     collections::HashMap,
@@ -27,7 +28,8 @@ use tidings_core::{Cause, CrudEvent, Entity, Operation, Origin, RowError, Schema
 use tidings_events::{CrudChannel, DeclareError, Handled, Ticket, WorkerEvents};
 use tidings_store::{ChangeSet, ChangeSink, RowChange};
 
-/// Declares an entity's channel; kept as a function, because the entity's type is known only where it is named.
+/// Declares an entity's channel; kept as a function, because the entity's type is known only where
+/// it is named.
 pub(crate) type Declare = fn(&WorkerEvents) -> Result<Arc<dyn Announce>, DeclareError>;
 
 /// See [`Declare`].
@@ -41,6 +43,9 @@ pub(crate) fn declare_channel<E: Entity>(
 pub(crate) trait Announce: Send + Sync {
     /// Fixes the change's place in the order of all changes. Never runs a handler, never waits.
     fn enqueue(&self, change: RowChange, cause: Cause) -> Result<Ticket, RowError>;
+
+    /// Whether anything listens.
+    fn is_heard(&self) -> bool;
 }
 
 impl<E: Entity> Announce for CrudChannel<E> {
@@ -57,6 +62,10 @@ impl<E: Entity> Announce for CrudChannel<E> {
         };
         Ok(CrudChannel::enqueue(self, event, cause))
     }
+
+    fn is_heard(&self) -> bool {
+        self.channel().receiver_count() > 0
+    }
 }
 
 /// How many changes did not end as they should have.
@@ -65,10 +74,11 @@ impl<E: Entity> Announce for CrudChannel<E> {
 pub struct ChangeStats {
     /// Changes whose write returned before all of their handlers had run. The handlers run later.
     pub late: u64,
-    /// Changes that some handlers missed, or that the bus refused. The node's caches were purged for each.
+    /// Changes that some handlers missed, or that the bus refused. The node's caches were purged
+    /// for each.
     pub missed: u64,
-    /// Changes that could not be announced, because their row does not fit their type. The node's caches were purged for
-    /// each.
+    /// Changes that could not be announced, because their row does not fit their type. The node's
+    /// caches were purged for each.
     pub unannounced: u64,
     /// Commits whose end was not known. The node's caches were purged for each.
     pub in_doubt: u64,
@@ -98,48 +108,51 @@ fn count(count: &AtomicU64) {
     count.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The node's subscriber to its store's commits.
-pub(crate) struct Changes {
+/// The CRUD channels of a node's entities, and what became of the changes on them. Clones are the
+/// same.
+#[derive(Clone)]
+pub(crate) struct Channels {
     cache: Cache,
     counts: Arc<Counts>,
-    channels: HashMap<&'static str, Arc<dyn Announce>>,
-    /// How long a write waits for its handlers.
-    deadline: Duration,
+    by_name: Arc<HashMap<&'static str, Arc<dyn Announce>>>,
 }
 
-impl Changes {
+impl Channels {
     pub(crate) fn declare(
         entities: impl IntoIterator<Item = (&'static Schema, Declare)>,
         events: &WorkerEvents,
         cache: Cache,
-        deadline: Duration,
     ) -> Result<Self, DeclareError> {
-        let channels = entities
+        let by_name = entities
             .into_iter()
             .map(|(schema, declare)| Ok((schema.name(), declare(events)?)))
             .collect::<Result<_, DeclareError>>()?;
         Ok(Self {
             cache,
             counts: Arc::default(),
-            channels,
-            deadline,
+            by_name: Arc::new(by_name),
         })
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     pub(crate) fn counts(&self) -> Arc<Counts> {
         Arc::clone(&self.counts)
     }
 
-    /// Returns the cache that evicts what is committed.
-    pub(crate) fn cache(&self) -> &Cache {
-        &self.cache
+    /// Whether anything listens to the changes of an entity.
+    pub(crate) fn are_heard(&self, entity: &str) -> bool {
+        let channel = self.by_name.get(entity);
+        channel.is_some_and(|channel| channel.is_heard())
     }
 
-    /// Queues one change; one that cannot be announced is logged and counted, never a reason to fail a write
-    /// that is already committed.
-    fn enqueue(&self, change: RowChange, cause: Cause) -> Option<Ticket> {
+    /// Queues one change; one that cannot be announced is logged and counted, never a reason to
+    /// fail a write that is already committed.
+    pub(crate) fn enqueue(&self, change: RowChange, cause: Cause) -> Option<Ticket> {
         let (entity, operation) = (change.schema.name(), change.operation);
-        let channel = self.channels.get(entity)?;
+        let channel = self.by_name.get(entity)?;
         channel
             .enqueue(change, cause)
             .inspect_err(|error| {
@@ -152,11 +165,53 @@ impl Changes {
             })
             .ok()
     }
+
+    /// Notes how a change was handled; purges for what the handlers that missed it would have
+    /// evicted.
+    pub(crate) fn note(&self, handled: &Handled) {
+        match handled {
+            Handled::Everywhere => {}
+            Handled::Late(late) => {
+                count(&self.counts.late);
+                tracing::warn!(?late, "a write returns before all of its handlers have run");
+            }
+            // Missed or refused, or whatever else the bus may come to say.
+            handled => {
+                // The write is about to say that nothing old is served.
+                self.cache.purge_node();
+                count(&self.counts.missed);
+                tracing::warn!(?handled, "handlers missed a change; the caches are purged");
+            }
+        }
+    }
+
+    /// Notes that the end of a commit is not known.
+    pub(crate) fn note_doubt(&self) {
+        count(&self.counts.in_doubt);
+    }
+}
+
+/// The node's subscriber to its store's commits, where the store keeps no log.
+pub(crate) struct Changes {
+    channels: Channels,
+    /// How long a write waits for its handlers.
+    deadline: Duration,
+}
+
+impl Changes {
+    pub(crate) fn new(channels: Channels, deadline: Duration) -> Self {
+        Self { channels, deadline }
+    }
+
+    /// Returns the cache that evicts what is committed.
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.channels.cache
+    }
 }
 
 impl ChangeSink for Changes {
     fn committed(&self, set: ChangeSet) -> BoxFuture<'static, ()> {
-        let number = self.cache.apply_change(&set.evict, &[]);
+        let number = self.channels.cache.apply_change(&set.evict, &[]);
         if set.no_event {
             return std::future::ready(()).boxed();
         }
@@ -167,12 +222,11 @@ impl ChangeSink for Changes {
         let tickets: Vec<_> = set
             .changes
             .into_iter()
-            .filter_map(|change| self.enqueue(change, cause))
+            .filter_map(|change| self.channels.enqueue(change, cause))
             .collect();
         // A write made inside a handler must not wait for handlers that run after it.
         let waits = set.cause.is_none();
-        let (deadline, cache) = (self.deadline, self.cache.clone());
-        let counts = self.counts();
+        let (deadline, channels) = (self.deadline, self.channels.clone());
         async move {
             let deliveries: Vec<_> = tickets.into_iter().map(Ticket::dispatch).collect();
             if !waits {
@@ -182,32 +236,16 @@ impl ChangeSink for Changes {
                 deliveries.into_iter().map(|it| it.handled(deadline)),
             );
             for handled in handled.await {
-                match handled {
-                    Handled::Everywhere => {}
-                    Handled::Late(late) => {
-                        count(&counts.late);
-                        tracing::warn!(
-                            ?late,
-                            "a write returns before all of its handlers have run"
-                        );
-                    }
-                    // Missed or refused, or whatever else the bus may come to say.
-                    handled => {
-                        // The write is about to say that nothing old is served.
-                        cache.purge_node();
-                        count(&counts.missed);
-                        tracing::warn!(?handled, "handlers missed a change; the caches are purged");
-                    }
-                }
+                channels.note(&handled);
             }
         }
         .boxed()
     }
 
     fn in_doubt(&self, set: &ChangeSet) {
-        self.cache.apply_change(&set.evict, &[]);
-        self.cache.purge_node();
-        count(&self.counts.in_doubt);
+        self.channels.cache.apply_change(&set.evict, &[]);
+        self.channels.cache.purge_node();
+        self.channels.note_doubt();
         tracing::warn!("the end of a commit is not known; the caches are purged");
     }
 }
@@ -229,15 +267,20 @@ mod tests {
                 field: "id".to_owned(),
             })
         }
+
+        fn is_heard(&self) -> bool {
+            true
+        }
     }
 
     fn changes() -> Changes {
-        Changes {
+        let by_name = HashMap::from([("things", Arc::new(Faulty) as Arc<dyn Announce>)]);
+        let channels = Channels {
             cache: Cache::builder().build().expect("the defaults are allowed"),
             counts: Arc::default(),
-            channels: HashMap::from([("things", Arc::new(Faulty) as Arc<dyn Announce>)]),
-            deadline: Duration::ZERO,
-        }
+            by_name: Arc::new(by_name),
+        };
+        Changes::new(channels, Duration::ZERO)
     }
 
     fn set() -> ChangeSet {
@@ -258,7 +301,7 @@ mod tests {
 
     /// Caches what only handlers know of, in a cache of another name.
     fn known_to_handlers(changes: &Changes) -> impl Fn() -> bool + use<> {
-        let other = changes.cache.named("other").expect("a new name");
+        let other = changes.channels.cache.named("other").expect("a new name");
         let key = CacheKey::new("summary", &["things"]);
         let set = other.set(&key, Some(1_u8), GetOptions::default());
         set.expect("a byte is not too heavy");
@@ -272,7 +315,7 @@ mod tests {
         assert!(cached());
         drop(changes.committed(set()));
         assert!(!cached());
-        assert_eq!(changes.counts.snapshot().unannounced, 1);
+        assert_eq!(changes.channels.counts.snapshot().unannounced, 1);
     }
 
     #[test]
@@ -281,6 +324,6 @@ mod tests {
         let cached = known_to_handlers(&changes);
         changes.in_doubt(&set());
         assert!(!cached());
-        assert_eq!(changes.counts.snapshot().in_doubt, 1);
+        assert_eq!(changes.channels.counts.snapshot().in_doubt, 1);
     }
 }

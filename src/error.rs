@@ -26,6 +26,9 @@ pub enum StartError {
     /// A setting of the bus is wrong, or a channel could not be declared.
     #[error("worker events were not built")]
     Events(#[source] BoxError),
+    /// A setting of the log is out of range.
+    #[error("the log cannot be followed")]
+    Log(#[source] BoxError),
     /// The store refused the schemas, or cannot be reached.
     #[error("the store was not attached")]
     Store(#[source] tidings_store::Error),

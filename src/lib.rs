@@ -1,16 +1,15 @@
 //! Typed worker events, and entity caches that stay coherent because of them.
 //!
 //! A row changes; every worker hears of it, with the old and the new entity; no stale read
-//! survives. A
-//! [`Node`] ties the parts together: a store whose writes end in typed changes, a bus that carries them to
-//! handlers, a two-level cache that evicts before anyone can read again, and workers that each have
-//! an L1 and handlers of their own.
+//! survives. A [`Node`] ties the parts together: a store whose writes end in typed changes, a bus
+//! that carries them to handlers, a two-level cache that evicts before anyone can read again, and
+//! workers that each have an L1 and handlers of their own.
 //!
 //! # A write, from end to end
 //!
 //! 1. The DAO validates the row, reads its true predecessor and commits, in one owned task.
-//! 2. Before the writer is released the cache evicts what the change touches ([`Cache::apply_change`]): from
-//!    here on no `get` on any worker sees the old value.
+//! 2. Before the writer is released the cache evicts what the change touches
+//!    ([`Cache::apply_change`]): from here on no `get` on any worker sees the old value.
 //! 3. The change is queued in commit order; handlers run inline, then on every worker's own thread.
 //! 4. The write returns once they have run, or [`NodeBuilder::handler_deadline`] has passed.
 //!
@@ -74,6 +73,9 @@ mod error;
 // From a commit to its evictions and its handlers. Must not know the node.
 mod changes;
 
+// From the store's log to evictions and handlers. Must not know the node.
+mod follow;
+
 // Rows that are read through the cache. Must not know the node.
 mod cached;
 
@@ -90,6 +92,7 @@ mod worker;
 mod builder;
 
 pub use tidings_cache as cache;
+pub use tidings_cluster as cluster;
 pub use tidings_core as core;
 pub use tidings_events as events;
 pub use tidings_store as store;
@@ -110,6 +113,7 @@ pub use self::{
     cached::{Cached, CachedBy, CachedError, CachedRows, LookupValue},
     changes::ChangeStats,
     error::StartError,
+    follow::Hearing,
     node::{Node, ShutdownReport},
     warm::{WarmEnd, WarmProgress, Warmed},
     worker::Worker,

@@ -29,6 +29,7 @@ use tokio_util::sync::DropGuard;
 
 pub(crate) use self::shared::{EntityType, Shared, WorkerThread};
 use crate::changes::ChangeStats;
+use crate::follow::{Following, Hearing};
 
 /// A running node: workers, one cache, one bus, one store. Clones are cheap handles of the same
 /// node.
@@ -118,6 +119,21 @@ impl Node {
         self.shared.changes.snapshot()
     }
 
+    /// What the node has read from its store's log; none where the store keeps none.
+    #[must_use]
+    pub fn log_stats(&self) -> Option<tidings_cluster::ClusterStats> {
+        let following = self.shared.following.as_ref()?;
+        Some(following.protocol().stats())
+    }
+
+    /// Returns what the node hears of the changes in its store. Unless that is all of them, what it
+    /// has cached since may be old.
+    #[must_use]
+    pub fn hearing(&self) -> Hearing {
+        let following = self.shared.following.as_ref();
+        following.map_or(Hearing::All, Following::hearing)
+    }
+
     /// The schemas of its entities, in the order of their declaration.
     #[must_use]
     pub fn schemas(&self) -> &[&'static Schema] {
@@ -165,6 +181,11 @@ impl Node {
         let until = self.shared.clock.now().plus(deadline);
         let events = self.shared.events.shutdown(deadline).await;
         let workers_left = self.stop_workers(until).await;
+        if let Some(following) = &self.shared.following
+            && let Err(error) = following.protocol().leave().await
+        {
+            tracing::warn!(%error, "the node did not leave in order");
+        }
         if let Err(error) = self.shared.store.close().await {
             tracing::error!(%error, "the store did not close in order");
         }

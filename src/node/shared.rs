@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     changes::{Counts, Declare, declare_channel},
+    follow::Following,
     warm::{Warm, warm_page},
 };
 
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     /// Changes that did not end as they should have.
     pub(crate) changes: Arc<Counts>,
+    /// The log that the node follows, where the store keeps one.
+    pub(crate) following: Option<Following>,
     pub(crate) entities: Vec<EntityType>,
     pub(crate) schemas: Vec<&'static Schema>,
     pub(crate) clock: Arc<dyn Clock>,

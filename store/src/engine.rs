@@ -10,13 +10,17 @@
 // The SQL of one table, in the words of a dialect. Must not know any engine.
 pub(crate) mod statements;
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use tidings_core::{Row, Schema};
 
 pub(crate) use self::statements::{Dialect, Sql};
-use crate::{error::Error, parameter::Parameter};
+use crate::{
+    error::Error,
+    follow::{LogNeeds, StoreLog},
+    parameter::Parameter,
+};
 
 /// A database, opened for one process.
 pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
@@ -42,6 +46,11 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
 
     /// Makes or completes the tables, all of them or none.
     fn lay_out<'a>(&'a self, schemas: &'a [&'static Schema]) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Opens the log of the database's changes; none where the database keeps none. Asks nothing yet.
+    fn log(&self, _: LogNeeds) -> Option<Arc<dyn StoreLog>> {
+        None
+    }
 
     /// Asks the database for a sign of life.
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>>;
@@ -74,6 +83,11 @@ pub(crate) trait Session: fmt::Debug + Send {
 
     /// Lets the commit check references, where rows refer to each other in a circle.
     fn defer_references(&mut self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Asks that no handler hear of what the transaction changes, where a log tells them of it.
+    fn silence(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// What names the transaction in the database's log; `None` where transactions have no name.
     fn mark(&self) -> Option<u64>;

@@ -162,6 +162,9 @@ mod sink;
 // Changes recorded by an application's own SQL. Must not know any engine.
 pub mod outbox;
 
+// The log beside the tables, as a node follows it. Must not know any engine.
+mod follow;
+
 // How a database is used, where there is a choice.
 mod settings;
 
@@ -191,6 +194,7 @@ pub use self::{
         table::Table,
     },
     error::{DatabaseError, Error},
+    follow::{LogNeeds, StoreLog},
     hook::{Call, Hook},
     method::Method,
     page::{DEFAULT_SIZE, MAX_SIZE, Page, PageQuery, TagFilter},

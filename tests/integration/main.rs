@@ -10,4 +10,5 @@ mod database_troubles;
 mod gateway;
 mod key_auth;
 mod node;
+mod other_programs;
 mod warm;

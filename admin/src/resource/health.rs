@@ -4,7 +4,7 @@
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;
-use tidings::Node;
+use tidings::{Hearing, Node};
 
 use super::status;
 use crate::{Metrics, Readiness, Unready, answer};
@@ -28,6 +28,11 @@ pub(crate) async fn ready(node: Option<&Node>, readiness: &Readiness) -> Respons
     match node {
         Some(node) if status::database(node).await.is_none() => reasons.push("database"),
         None if reasons.is_empty() => reasons.push(Unready::Starting.as_str()),
+        Some(_) | None => {}
+    }
+    match node.map(Node::hearing) {
+        Some(Hearing::NotRecorded) => reasons.push("capture"),
+        Some(Hearing::OutOfReach) => reasons.push("cluster"),
         Some(_) | None => {}
     }
     if reasons.is_empty() {

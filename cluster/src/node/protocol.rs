@@ -208,6 +208,14 @@ impl Protocol {
         }
     }
 
+    /// Waits until the node follows the log: what is committed from then on reaches its handlers.
+    /// Give it a deadline.
+    pub async fn until_following(&self) {
+        let mut seen = self.shared.seen.subscribe();
+        // The sender is part of what this borrows, so it is there.
+        drop(seen.wait_for(Option::is_some).await);
+    }
+
     /// Waits until this node has applied a commit: evicted, and its handlers have run. Never
     /// resolves if the commit's epoch ends before that: give it a deadline.
     pub async fn until_applied(&self, mark: Mark) {

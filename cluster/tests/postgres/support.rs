@@ -51,6 +51,7 @@ pub(crate) fn settings_of(database: &Database) -> PgLogSettings {
         recorded: Vec::new(),
         clock: Arc::new(SystemClock::new()),
         spawn: Arc::new(TokioSpawn::current().expect("a runtime")),
+        retire: None,
         look: Duration::from_secs(1),
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     api::{dao::Dao, shared::Shared, table::Table},
     engine::Engine,
     error::Error,
+    follow::{LogNeeds, StoreLog},
     meter::Meter,
     settings::{Pooler, Settings},
     sink::ChangeSink,
@@ -278,6 +279,13 @@ impl Store {
                 entity,
             },
         })
+    }
+
+    /// Opens the log of the database's changes, those of other programs included: PostgreSQL's, which
+    /// triggers write. None where the database keeps none. Its first call connects.
+    #[must_use]
+    pub fn log(&self, needs: LogNeeds) -> Option<Arc<dyn StoreLog>> {
+        self.shared.engine.log(needs)
     }
 
     /// Asks the database for a sign of life.

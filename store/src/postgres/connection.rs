@@ -119,6 +119,11 @@ impl Connection {
         Ok(())
     }
 
+    /// The driver's own connection, for statements that neither the pooler nor the dialect changes.
+    pub(crate) fn inner(&mut self) -> &mut PgConnection {
+        &mut self.inner
+    }
+
     /// Runs a statement and returns its rows.
     pub(crate) async fn rows(
         &mut self,

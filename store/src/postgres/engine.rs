@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     engine::{Dialect, Engine, Session, Sql},
     error::{DatabaseError, Error},
+    follow::{LogNeeds, StoreLog},
     parameter::Parameter,
     postgres::{
         address::Address,
@@ -26,6 +27,7 @@ use crate::{
         dialect::Postgres,
         keeper::Keeper,
         layout,
+        log::{self, InstallOptions, PgLog, PgLogSettings, Retire},
         pool::{Pool, Source},
         session::{Constraints, PgSession},
         values::{Bound, arguments, decode},
@@ -85,6 +87,12 @@ impl PostgresEngine {
         let begin = format!("BEGIN; SET LOCAL lock_timeout = {lock}");
         connection.run(&begin).await.map_err(failed)?;
         layout::lay_out(connection, schemas).await?;
+        // In the same transaction: no row is written to a table of ours that no trigger hears.
+        let options = InstallOptions::default();
+        let installed = log::install_within(connection.inner(), schemas, options).await?;
+        if !installed.changed.is_empty() {
+            tracing::info!(tables = ?installed.changed, "every write to these tables is recorded");
+        }
         let constraints = layout::constraints(connection, schemas).await?;
         connection.run("COMMIT").await.map_err(failed)?;
         self.constraints.replace(constraints);
@@ -184,6 +192,20 @@ impl Engine for PostgresEngine {
             done.await.unwrap_or_else(|_| Err(too_late(limit)))
         }
         .boxed()
+    }
+
+    fn log(&self, needs: LogNeeds) -> Option<Arc<dyn StoreLog>> {
+        let pool = Arc::clone(&self.pool);
+        let settings = PgLogSettings {
+            options: self.pool.address.options(self.pool.settings.pooler),
+            schemas: needs.schemas,
+            recorded: needs.recorded,
+            look: needs.look,
+            clock: needs.clock,
+            spawn: needs.spawn,
+            retire: Some(Retire::new(move || pool.retire())),
+        };
+        Some(Arc::new(PgLog::new(settings)))
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {

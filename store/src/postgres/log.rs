@@ -38,11 +38,13 @@ mod read;
 mod sight;
 mod wake;
 
+mod prune;
+
 mod children;
 mod engine;
 mod outbox;
-mod prune;
 
+pub(crate) use self::capture::install_within;
 pub use self::{
     capture::{InstallOptions, Installed, Wake, install, remove},
     engine::PgLog,
@@ -50,7 +52,6 @@ pub use self::{
     installer::Installer,
     members::{Alone, PgMembers},
     prune::{Pruned, prune},
-    settings::PgLogSettings,
+    settings::{PgLogSettings, Retire},
     status::{Status, TableStatus, status},
-    tables::prepare,
 };

@@ -270,6 +270,15 @@ impl Session for PgSession {
         .boxed()
     }
 
+    fn silence(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            let silent = "SET LOCAL tidings.no_event = 'on'";
+            let set = self.in_time(async |connection| connection.run(silent).await);
+            set.await?.map_err(failed)
+        }
+        .boxed()
+    }
+
     fn mark(&self) -> Option<u64> {
         Some(self.transaction.xid)
     }

@@ -123,6 +123,9 @@ impl Route {
         let waiting = self.attached.meter.wait();
         let mut session = self.engine.begin().await?;
         drop(waiting);
+        if options.no_event {
+            session.silence().await?;
+        }
         let staged = AssertUnwindSafe(self.stage(&mut *session, operation, options, cause));
         let staged = match staged.catch_unwind().await {
             Ok(staged) => staged,

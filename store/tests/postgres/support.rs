@@ -85,6 +85,7 @@ pub(crate) fn settings_of(database: &Database, schemas: Vec<&'static Schema>) ->
         look: Duration::ZERO,
         clock: Arc::new(SystemClock::new()),
         spawn: Arc::new(CurrentRuntime),
+        retire: None,
     }
 }
 

@@ -64,7 +64,18 @@ pub async fn install(
     schemas: &[&'static Schema],
     options: InstallOptions,
 ) -> Result<Installed, PgLogError> {
-    prepare(connection).await?;
+    let mut transaction = connection.begin().await?;
+    let installed = install_within(&mut transaction, schemas, options).await?;
+    transaction.commit().await?;
+    Ok(installed)
+}
+
+/// Installs in a transaction that the caller has begun, by whatever means, and rolls back on an error.
+pub(crate) async fn install_within(
+    connection: &mut PgConnection,
+    schemas: &[&'static Schema],
+    options: InstallOptions,
+) -> Result<Installed, PgLogError> {
     if options.wake == Wake::Notify && uses_prepared_transactions(connection).await? {
         return Err(PgLogError::Refused {
             reason: "prepared transactions are in use (max_prepared_transactions is above 0), and PREPARE \
@@ -72,29 +83,22 @@ pub async fn install(
                 .to_owned(),
         });
     }
-    let mut transaction = connection.begin().await?;
-    lock(&mut transaction).await?;
+    lock(connection).await?;
+    prepare(connection).await?;
+
     let mut differences = Vec::new();
     let mut installed = Installed::default();
     for schema in schemas {
-        let target = target(&mut transaction, schema, &mut differences).await?;
+        let target = target(connection, schema, &mut differences).await?;
         if let Some(target) = target
             && differences.is_empty()
         {
-            capture(
-                &mut transaction,
-                schema,
-                target,
-                options.wake,
-                &mut installed,
-            )
-            .await?;
+            capture(connection, schema, target, options.wake, &mut installed).await?;
         }
     }
     if !differences.is_empty() {
         return Err(PgLogError::Incompatible { differences });
     }
-    transaction.commit().await?;
     Ok(installed)
 }
 

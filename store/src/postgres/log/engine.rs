@@ -1,19 +1,21 @@
 //! [`PgLog`]: the log as nodes read it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use sqlx::Row as _;
+use sqlx::{ConnectOptions as _, Row as _};
 use tidings_core::{
     CacheKey, Value,
     log::{
-        Batch, Body, Cursor, Digest, Eviction, Extent, Gap, GapReason, Head, Log, LogError,
-        LogFuture, Mark, MemberId, Place, Position, Read, Record, RowRecord, Wake, WakeUps,
+        Batch, Body, Capture, Cursor, Digest, Eviction, Extent, Gap, GapReason, Head, Log,
+        LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, RowRecord, Wake,
+        WakeUps,
     },
 };
 
 use super::{
     error::PgLogError,
     link::{Link, in_time},
+    prune::prune,
     read::{self, Look, number},
     record::{COLUMNS, Stored, stored_eviction},
     settings::PgLogSettings,
@@ -21,6 +23,7 @@ use super::{
     values::text_of,
     wake::{Listener, Notifier},
 };
+use crate::StoreLog;
 
 /// The log in a PostgreSQL database.
 ///
@@ -47,14 +50,6 @@ impl PgLog {
             sights: Sights::default(),
             notifier,
         }
-    }
-
-    /// Names the commit of a transaction of this database, in the epoch that the log is read in; none
-    /// before it was read.
-    #[must_use]
-    pub fn mark(&self, transaction: u64) -> Option<Mark> {
-        let epoch = self.sights.epoch()?;
-        Some(Mark::new(epoch, transaction))
     }
 
     /// Runs a call over the checked connection; one that fails is closed.
@@ -286,8 +281,10 @@ impl Log for PgLog {
     }
 
     fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>> {
-        // The store's pool is the store's to retire.
         Box::pin(async move {
+            if let Some(retire) = &self.settings.retire {
+                retire.run();
+            }
             drop(self.link.lock().await.take());
             Ok(())
         })
@@ -307,6 +304,29 @@ impl Log for PgLog {
     fn digest(&self, _: &CacheKey) -> Option<Digest> {
         // Wake-ups say that there is something to read, and not what.
         None
+    }
+}
+
+impl StoreLog for PgLog {
+    fn mark(&self, commit: u64) -> Option<Mark> {
+        let epoch = self.sights.epoch()?;
+        Some(Mark::new(epoch, commit))
+    }
+
+    fn capture(&self) -> Capture {
+        self.sights.latest()
+    }
+
+    fn prune(&self, retention: Duration) -> LogFuture<'_, Result<u64, LogError>> {
+        Box::pin(async move {
+            // Over a connection of its own, which the reader does not wait for.
+            let mut connection = in_time(&self.settings.clock, async {
+                Ok(self.settings.options.connect().await?)
+            })
+            .await?;
+            let pruned = prune(&mut connection, retention).await;
+            Ok(pruned.map_err(LogError::from)?.records)
+        })
     }
 }
 

@@ -1,5 +1,10 @@
 //! [`PgLogError`]: what the log on PostgreSQL can refuse or fail at.
 
+use crate::{
+    error::{DatabaseError, Error},
+    postgres::codes::failed,
+};
+
 /// Why a call to the log did nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -62,6 +67,16 @@ impl PgLogError {
 
     pub(super) fn malformed(what: impl Into<String>) -> Self {
         Self::Malformed { what: what.into() }
+    }
+}
+
+impl From<PgLogError> for Error {
+    fn from(error: PgLogError) -> Self {
+        match error {
+            PgLogError::Incompatible { differences } => Self::Incompatible { differences },
+            PgLogError::Busy(error) | PgLogError::Database(error) => failed(error),
+            other => Self::Database(DatabaseError::other(other.to_string())),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`PgLogSettings`]: what a log is opened with.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
 use tidings_core::{Schema, clock::Clock, spawn::Spawn};
@@ -22,4 +22,27 @@ pub struct PgLogSettings {
     pub clock: Arc<dyn Clock>,
     /// Where wake-ups are sent from.
     pub spawn: Arc<dyn Spawn>,
+    /// What closes the connections that a store has opened before a gap; none without a store.
+    pub retire: Option<Retire>,
+}
+
+/// Closes connections that were opened before a gap.
+#[derive(Clone)]
+pub struct Retire(Arc<dyn Fn() + Send + Sync>);
+
+impl Retire {
+    /// Makes one of a function that waits for nothing.
+    pub fn new(retire: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(retire))
+    }
+
+    pub(super) fn run(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Retire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retire").finish_non_exhaustive()
+    }
 }

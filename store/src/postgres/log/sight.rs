@@ -49,6 +49,13 @@ impl Sights {
         seen.as_ref().map(|seen| seen.at.epoch())
     }
 
+    /// Capture as it was seen last.
+    pub(super) fn latest(&self) -> Capture {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = seen.as_ref().map(|seen| seen.latest.clone());
+        latest.unwrap_or(Capture::InPlace)
+    }
+
     /// Whether it is time to look at capture.
     pub(super) fn look_at(&self, now: Tick, every: Duration) -> Look {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,6 @@
 //! The log's own tables: made once, and told apart by their version.
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::error::PgLogError;
 
@@ -18,17 +18,11 @@ pub(super) async fn lock(connection: &mut PgConnection) -> Result<(), PgLogError
     run(connection, LOCK).await
 }
 
-/// Makes the tables unless they are there. Idempotent.
-pub async fn prepare(connection: &mut PgConnection) -> Result<(), PgLogError> {
-    if version(connection).await?.is_some() {
-        return Ok(());
+/// Makes the tables unless they are there; to be called in the turn that [`lock`] gives.
+pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), PgLogError> {
+    if version(connection).await?.is_none() {
+        run(connection, TABLES).await?;
     }
-    let mut transaction = connection.begin().await?;
-    lock(&mut transaction).await?;
-    if version(&mut transaction).await?.is_none() {
-        run(&mut transaction, TABLES).await?;
-    }
-    transaction.commit().await?;
     Ok(())
 }
 

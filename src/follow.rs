@@ -1,0 +1,218 @@
+//! A node that follows its store's log: it hears of its own writes, and of every other program's.
+//!
+//! A record comes in by one door, whoever made it: the tail evicts what it names, then a dispatcher
+//! hands it to the handlers, in the log's order. An own write evicts at its commit already, before
+//! it returns, and is not announced there: its record comes back through the log, which is the only
+//! way to keep one row's order with several writers.
+
+use std::{any::Any, fmt, sync::Arc, time::Duration};
+
+use futures_util::future::{BoxFuture, Either, FutureExt as _, select};
+use tidings_cache::Cache;
+use tidings_cluster::{
+    Announce, Change, ClusterSettings, Handling, Parts, Protocol, Quiet, SettingError,
+};
+use tidings_core::{
+    Schema,
+    clock::Clock,
+    entropy::SystemEntropy,
+    log::{Gap, GapReason, Log},
+    spawn::Spawn,
+};
+use tidings_store::{ChangeSet, ChangeSink, RowChange, StoreLog};
+use tokio_util::sync::CancellationToken;
+
+use crate::changes::{Changes, Channels};
+
+/// Hears of changes that were not received, in their place in the order of changes.
+pub(crate) type OnGap = Arc<dyn Fn(&Gap) + Send + Sync>;
+
+/// What a node hears of the changes in its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hearing {
+    /// Of every change: it follows the log, or the store keeps none and is the node's alone.
+    All,
+    /// Not of all: some writes are not recorded, because triggers are missing or off.
+    NotRecorded,
+    /// Of none: the log is out of reach.
+    OutOfReach,
+}
+
+/// What a node needs to follow a log.
+pub(crate) struct Wiring {
+    pub(crate) node: Arc<str>,
+    pub(crate) log: Arc<dyn StoreLog>,
+    pub(crate) channels: Channels,
+    pub(crate) schemas: Vec<&'static Schema>,
+    pub(crate) gaps: Vec<OnGap>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) spawn: Arc<dyn Spawn>,
+    pub(crate) settings: ClusterSettings,
+}
+
+/// The node's share of the log. Clones are handles of the same; its tasks end with the last.
+#[derive(Clone)]
+pub(crate) struct Following {
+    log: Arc<dyn StoreLog>,
+    protocol: Protocol,
+    channels: Channels,
+}
+
+impl Following {
+    /// Starts to follow. Waits for nothing.
+    pub(crate) fn start(wiring: Wiring) -> Result<Self, SettingError> {
+        let announcer = Announcer {
+            channels: wiring.channels.clone(),
+            gaps: wiring.gaps,
+        };
+        let protocol = Protocol::assemble(Parts {
+            node: wiring.node,
+            log: Arc::clone(&wiring.log) as Arc<dyn Log>,
+            members: None,
+            cache: wiring.channels.cache().clone(),
+            schemas: wiring.schemas,
+            announce: Arc::new(announcer),
+            observe: Arc::new(Quiet),
+            clock: wiring.clock,
+            spawn: wiring.spawn,
+            entropy: Arc::new(SystemEntropy),
+            settings: wiring.settings,
+        })?;
+        Ok(Self {
+            log: wiring.log,
+            protocol,
+            channels: wiring.channels,
+        })
+    }
+
+    /// What the node hears of.
+    pub(crate) fn hearing(&self) -> Hearing {
+        if self.protocol.gate().is_open() {
+            return Hearing::All;
+        }
+        if self.log.capture().is_in_place() {
+            Hearing::OutOfReach
+        } else {
+            Hearing::NotRecorded
+        }
+    }
+
+    pub(crate) fn protocol(&self) -> &Protocol {
+        &self.protocol
+    }
+
+    /// Keeps the log as long as the retention says, until the node stops.
+    pub(crate) async fn prune(
+        self,
+        retention: Duration,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+    ) {
+        let every = (retention / 4).min(Duration::from_secs(60));
+        loop {
+            let stopped = std::pin::pin!(stop.cancelled());
+            if let Either::Left(_) = select(stopped, clock.sleep(every)).await {
+                return;
+            }
+            match self.log.prune(retention).await {
+                Ok(0) => {}
+                Ok(records) => tracing::debug!(records, "old records were removed from the log"),
+                Err(error) => tracing::warn!(%error, "the log was not pruned"),
+            }
+        }
+    }
+}
+
+impl ChangeSink for Following {
+    fn committed(&self, set: ChangeSet) -> BoxFuture<'static, ()> {
+        let mark = set.commit.and_then(|commit| self.log.mark(commit));
+        let Some(mark) = mark else {
+            // The log was not read yet: its first cursor may lie before this commit or after it.
+            self.channels.cache().apply_change(&set.evict, &[]);
+            return std::future::ready(()).boxed();
+        };
+        let heard = set.changes.iter().filter(|_| !set.no_event);
+        let entities: Vec<_> = heard.map(|change| change.schema.name()).collect();
+        let handled = self.protocol.committed(mark, &set.evict, &entities);
+        match set.cause {
+            None => handled.boxed(),
+            // A write made inside a handler must not wait for handlers that run after it.
+            Some(_) => std::future::ready(()).boxed(),
+        }
+    }
+
+    fn in_doubt(&self, set: &ChangeSet) {
+        let mark = set.commit.and_then(|commit| self.log.mark(commit));
+        self.protocol.in_doubt(mark, &set.evict);
+        // If it was committed, handlers hear of it from the log.
+        self.channels.note_doubt();
+    }
+}
+
+/// Returns the cache that a store's commits are evicted from, if a node's subscriber hears of them.
+pub(crate) fn cache_behind(sink: &dyn Any) -> Option<&Cache> {
+    let following = sink.downcast_ref::<Following>();
+    let alone = sink.downcast_ref::<Changes>().map(Changes::cache);
+    following
+        .map(|following| following.channels.cache())
+        .or(alone)
+}
+
+impl fmt::Debug for Following {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Following").field(&self.protocol).finish()
+    }
+}
+
+/// Hands what the log tells to the node's channels.
+struct Announcer {
+    channels: Channels,
+    gaps: Vec<OnGap>,
+}
+
+impl Announce for Announcer {
+    fn announce(&self, change: Change) -> Handling {
+        let entity = change.schema.name();
+        let cause = change.cause;
+        let change = RowChange {
+            schema: change.schema,
+            operation: change.operation,
+            row: change.row,
+            old_row: change.old_row,
+        };
+        let Some(ticket) = self.channels.enqueue(change, cause) else {
+            // What handlers cannot be told they must not take for nothing.
+            self.gap(&Gap::of_entity(GapReason::Malformed, entity));
+            return std::future::ready(()).boxed();
+        };
+        let delivery = ticket.dispatch();
+        let channels = self.channels.clone();
+        async move {
+            // Without a deadline: nothing counts as applied before its handlers have run.
+            channels.note(&delivery.handled(Duration::MAX).await);
+        }
+        .boxed()
+    }
+
+    fn gap(&self, gap: &Gap) {
+        for handler in &self.gaps {
+            let told = std::panic::AssertUnwindSafe(|| handler(gap));
+            if std::panic::catch_unwind(told).is_err() {
+                tracing::error!(%gap, "a handler of gaps panicked");
+            }
+        }
+    }
+
+    fn listens(&self, entity: &str) -> bool {
+        self.channels.are_heard(entity)
+    }
+}
+
+impl fmt::Debug for Announcer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Announcer")
+            .field("gaps", &self.gaps.len())
+            .finish_non_exhaustive()
+    }
+}

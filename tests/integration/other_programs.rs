@@ -1,0 +1,523 @@
+//! Writes by other programs on PostgreSQL: a node hears of them like of its own.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tidings::{
+    CrudEvent, Entity, GetOptions, Hearing, Node, Ref, Store, WriteOptions,
+    clock::{Clock as _, SystemClock},
+    store::{
+        Selector,
+        postgres::log::{InstallOptions, Installer},
+    },
+};
+use tidings_testkit::{Database, Server};
+use uuid::Uuid;
+
+use crate::gateway::served_with;
+
+#[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[entity(name = "owners")]
+struct Owner {
+    #[entity(primary_key, auto)]
+    id: Uuid,
+    #[entity(unique)]
+    name: String,
+}
+
+#[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[entity(name = "things", cache_key("code"))]
+struct Thing {
+    #[entity(primary_key)]
+    id: i64,
+    #[entity(unique)]
+    code: String,
+    note: Option<String>,
+    #[entity(foreign, on_delete = "cascade", on_update = "evict")]
+    owner: Option<Ref<Owner>>,
+}
+
+fn thing(id: i64, note: &str) -> Thing {
+    Thing {
+        id,
+        code: format!("t{id}"),
+        note: Some(note.to_owned()),
+        owner: None,
+    }
+}
+
+fn by_id(id: i64) -> Selector {
+    Selector::primary(id)
+}
+
+/// A node on a database of its own, what its handlers heard, and how often the cache loaded.
+struct Heard {
+    database: Database,
+    node: Node,
+    events: Arc<Mutex<Vec<String>>>,
+    gaps: Arc<Mutex<Vec<String>>>,
+    loads: Arc<AtomicUsize>,
+}
+
+impl Heard {
+    async fn start() -> Self {
+        Self::start_on(Server::shared()).await
+    }
+
+    async fn start_on(server: &Server) -> Self {
+        let database = server.database().await;
+        let store = Store::open(&database.url()).await.expect("a store");
+        let events: Arc<Mutex<Vec<String>>> = Arc::default();
+        let gaps: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (hook, gap) = (Arc::clone(&events), Arc::clone(&gaps));
+        let node = Node::builder()
+            .store(store)
+            .entity::<Owner>()
+            .entity::<Thing>()
+            .log_poll(Duration::from_millis(20))
+            .on_gap(move |told| gap.lock().expect("a list").push(told.to_string()))
+            .init_worker(move |worker| {
+                let (things, owners) = (Arc::clone(&hook), Arc::clone(&hook));
+                let bus = worker.worker_events();
+                let tell = move |change: &CrudEvent<Thing>| {
+                    let (old, new) = (&change.old_entity, &change.entity);
+                    let old = old.as_ref().and_then(|old| old.note.clone());
+                    let text = format!("{} {} {old:?} {:?}", change.operation, new.id, new.note);
+                    things.lock().expect("a list").push(text);
+                };
+                bus.register(tell, "crud", "things")?.keep();
+                let tell = move |change: &CrudEvent<Owner>| {
+                    let text = format!("{} {}", change.operation, change.entity.name);
+                    owners.lock().expect("a list").push(text);
+                };
+                bus.register(tell, "crud", "owners")?.keep();
+                Ok(())
+            })
+            .start()
+            .await
+            .expect("a node");
+        Self {
+            database,
+            node,
+            events,
+            gaps,
+            loads: Arc::default(),
+        }
+    }
+
+    /// The note of a thing, through the cache.
+    async fn note(&self, code: &str) -> Option<String> {
+        let things = self.node.dao::<Thing>().expect("declared");
+        let key = things.cache_key(&[code]).expect("one part");
+        let (loads, code) = (Arc::clone(&self.loads), code.to_owned());
+        let load = move || {
+            loads.fetch_add(1, Ordering::SeqCst);
+            things.select_by("code", code)
+        };
+        let found = self.node.cache().get(&key, GetOptions::default(), load);
+        {
+            let found: Option<Arc<Thing>> = found.await.expect("a load");
+            found.and_then(|thing| thing.note.clone())
+        }
+    }
+
+    fn loads(&self) -> usize {
+        self.loads.load(Ordering::SeqCst)
+    }
+
+    /// Takes the events once there are as many.
+    async fn events(&self, count: usize) -> Vec<String> {
+        self.until(|heard| heard.events.lock().expect("a list").len() >= count)
+            .await;
+        std::mem::take(&mut *self.events.lock().expect("a list"))
+    }
+
+    async fn until(&self, holds: impl Fn(&Self) -> bool) {
+        let clock = SystemClock::new();
+        let deadline = clock.now().plus(Duration::from_secs(20));
+        while !holds(self) {
+            assert!(clock.now() < deadline, "{:?} {:?}", self.events, self.gaps);
+            clock.sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Waits until a cached note is this one.
+    async fn until_note(&self, code: &str, note: Option<&str>) {
+        let clock = SystemClock::new();
+        let deadline = clock.now().plus(Duration::from_secs(20));
+        while self.note(code).await.as_deref() != note {
+            assert!(clock.now() < deadline, "{code} is not {note:?}");
+            clock.sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// CL13 on one node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_psql_writes_evicts_and_is_heard() {
+    let heard = Heard::start().await;
+    assert_eq!(heard.note("t1").await, None, "an absence is cached");
+
+    heard
+        .database
+        .psql("insert into things (id, code, note) values (1, 't1', 'one')");
+    assert_eq!(heard.events(1).await, ["create 1 None Some(\"one\")"]);
+    assert_eq!(
+        heard.note("t1").await.as_deref(),
+        Some("one"),
+        "a create evicts the absence"
+    );
+
+    heard
+        .database
+        .psql("update things set note = 'uno' where id = 1");
+    assert_eq!(
+        heard.events(1).await,
+        ["update 1 Some(\"one\") Some(\"uno\")"]
+    );
+    assert_eq!(heard.note("t1").await.as_deref(), Some("uno"));
+
+    heard
+        .database
+        .psql("copy things (id, code, note) from stdin;\n2\tt2\ttwo\n3\tt3\tthree\n\\.\n");
+    assert_eq!(
+        heard.events(2).await,
+        [
+            "create 2 None Some(\"two\")",
+            "create 3 None Some(\"three\")"
+        ]
+    );
+
+    heard.database.psql(
+        "begin; update things set note = 'a' where id = 1; update things set note = 'b' where id = 1; \
+         insert into things (id, code) values (9, 't9'); delete from things where id = 9; commit",
+    );
+    assert_eq!(
+        heard.events(1).await,
+        ["update 1 Some(\"uno\") Some(\"b\")"]
+    );
+
+    assert_eq!(heard.note("t2").await.as_deref(), Some("two"));
+    heard.database.psql("truncate things");
+    heard
+        .until(|heard| !heard.gaps.lock().expect("a list").is_empty())
+        .await;
+    assert_eq!(heard.note("t2").await, None, "all of the entity is evicted");
+    let gaps = std::mem::take(&mut *heard.gaps.lock().expect("a list"));
+    assert_eq!(gaps, ["a gap in the log of things (capture)"]);
+    assert!(heard.events.lock().expect("a list").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_parent_takes_its_children_along_whoever_changes_it() {
+    let heard = Heard::start().await;
+    heard.database.psql(
+        "insert into owners (id, name) values ('00000000-0000-0000-0000-000000000001', 'bob'); \
+         insert into things (id, code, note, owner) values (1, 't1', 'one', '00000000-0000-0000-0000-000000000001')",
+    );
+    let _ = heard.events(2).await;
+    assert_eq!(heard.note("t1").await.as_deref(), Some("one"));
+    let before = heard.loads();
+    heard.database.psql("update owners set name = 'rob'");
+    assert_eq!(heard.events(1).await, ["update rob"]);
+    assert_eq!(heard.note("t1").await.as_deref(), Some("one"));
+    assert_eq!(
+        heard.loads(),
+        before + 1,
+        "the child was evicted with its parent"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn own_and_foreign_writes_of_a_row_are_heard_in_one_order_and_own_ones_evict_once() {
+    let heard = Heard::start().await;
+    let things = heard.node.dao::<Thing>().expect("declared");
+    things.insert(thing(1, "a")).await.expect("inserted");
+    assert_eq!(
+        heard.events(0).await,
+        ["create 1 None Some(\"a\")"],
+        "the write has waited for its handlers"
+    );
+
+    heard.database.psql("update things set note = 'b'");
+    things
+        .update(1, |thing| thing.note = Some("c".to_owned()))
+        .await
+        .expect("updated");
+    assert_eq!(
+        heard.events(2).await,
+        [
+            "update 1 Some(\"a\") Some(\"b\")",
+            "update 1 Some(\"b\") Some(\"c\")"
+        ]
+    );
+
+    assert_eq!(heard.note("t1").await.as_deref(), Some("c"));
+    let before = heard.loads();
+    things
+        .update(1, |thing| thing.note = Some("d".to_owned()))
+        .await
+        .expect("updated");
+    assert_eq!(
+        heard.note("t1").await.as_deref(),
+        Some("d"),
+        "evicted before the write returned"
+    );
+    heard
+        .database
+        .psql("insert into things (id, code) values (2, 't2')");
+    let _ = heard.events(2).await;
+    assert_eq!(heard.note("t1").await.as_deref(), Some("d"));
+    assert_eq!(
+        heard.loads(),
+        before + 1,
+        "the record that came back evicted nothing again"
+    );
+
+    let silent = things.update_with(
+        by_id(1),
+        |thing| thing.note = Some("e".to_owned()),
+        WriteOptions::silent(),
+    );
+    silent.await.expect("updated");
+    assert_eq!(heard.note("t1").await.as_deref(), Some("e"));
+    things
+        .update(2, |thing| thing.note = Some("end".to_owned()))
+        .await
+        .expect("updated");
+    assert_eq!(
+        heard.events(1).await,
+        ["update 2 None Some(\"end\")"],
+        "a silent write is not heard"
+    );
+}
+
+/// Eight writers on one row give one chain: each event's old entity is the new one of the event
+/// before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writers_of_one_row_are_heard_as_one_chain() {
+    let heard = Heard::start().await;
+    let things = heard.node.dao::<Thing>().expect("declared");
+    things.insert(thing(1, "start")).await.expect("inserted");
+    let _ = heard.events(1).await;
+    let writers = (0..8).map(|writer| {
+        let (things, url) = (things.clone(), heard.database.url());
+        tokio::spawn(async move {
+            for number in 0..20 {
+                let note = format!("{writer}.{number}");
+                if writer % 4 == 3 {
+                    let sql = format!("update things set note = '{note}' where id = 1");
+                    let mut psql = tokio::process::Command::new("psql");
+                    psql.args(["-X", "-q", &url, "-c", &sql]);
+                    assert!(psql.status().await.expect("psql runs").success());
+                } else {
+                    things
+                        .update(1, move |thing| thing.note = Some(note))
+                        .await
+                        .expect("updated");
+                }
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.expect("a writer");
+    }
+    let events = heard.events(160).await;
+    assert_eq!(events.len(), 160);
+    let mut last = "Some(\"start\")".to_owned();
+    for event in events {
+        let rest = event.strip_prefix("update 1 ").expect("an update");
+        let (old, new) = rest.split_once(' ').expect("two notes");
+        assert_eq!(old, last, "{event}");
+        last = new.to_owned();
+    }
+}
+
+/// CL19 on one node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trigger_that_is_gone_ends_proofs_and_purges_and_its_return_is_heard() {
+    for harm in [
+        "alter table things disable trigger tidings_update",
+        "drop trigger tidings_update on things",
+    ] {
+        let heard = Heard::start().await;
+        heard
+            .database
+            .psql("insert into things (id, code, note) values (1, 't1', 'one')");
+        let _ = heard.events(1).await;
+        assert_eq!(heard.note("t1").await.as_deref(), Some("one"));
+        assert_eq!(heard.node.hearing(), Hearing::All);
+
+        heard
+            .database
+            .psql(&format!("{harm}; update things set note = 'unheard'"));
+        heard
+            .until(|heard| heard.node.hearing() == Hearing::NotRecorded)
+            .await;
+        heard.until_note("t1", Some("unheard")).await;
+        heard
+            .until(|heard| !heard.gaps.lock().expect("a list").is_empty())
+            .await;
+
+        let schemas = heard.node.schemas().to_vec();
+        let mut installer = Installer::connect(&heard.database.url())
+            .await
+            .expect("connected");
+        let mended = installer.install(&schemas, InstallOptions::default()).await;
+        assert_eq!(mended.expect("mended").changed, ["public.things"], "{harm}");
+        heard
+            .until(|heard| heard.node.hearing() == Hearing::All)
+            .await;
+        heard.database.psql("update things set note = 'heard'");
+        heard.until_note("t1", Some("heard")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_connection_is_no_gap_and_what_was_written_meanwhile_is_heard() {
+    let heard = Heard::start().await;
+    let name = heard.database.name().to_owned();
+    heard.database.psql(&format!(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}' and pid <> pg_backend_pid(); \
+         insert into things (id, code, note) values (1, 't1', 'one')"
+    ));
+    assert_eq!(heard.events(1).await, ["create 1 None Some(\"one\")"]);
+    assert!(heard.gaps.lock().expect("a list").is_empty());
+}
+
+/// A process of the server is killed, so the server recovers: it may have lost commits and hands
+/// their names out again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_recovers_from_a_crash_is_a_gap_and_the_node_goes_on() {
+    let server = Server::start();
+    let heard = Heard::start_on(&server).await;
+    heard
+        .database
+        .psql("insert into things (id, code, note) values (1, 't1', 'one')");
+    let _ = heard.events(1).await;
+    assert_eq!(heard.note("t1").await.as_deref(), Some("one"));
+    let before = heard.loads();
+
+    let victim = heard
+        .database
+        .psql("select pid from pg_stat_activity where backend_type = 'walwriter'");
+    let killed = std::process::Command::new("kill")
+        .args(["-9", victim.trim()])
+        .status();
+    assert!(killed.expect("kill runs").success());
+    heard
+        .until(|heard| !heard.gaps.lock().expect("a list").is_empty())
+        .await;
+    let gaps = heard.gaps.lock().expect("a list").clone();
+    assert_eq!(gaps, ["a gap in the log (epoch)"]);
+
+    heard
+        .until(|heard| heard.node.hearing() == Hearing::All)
+        .await;
+    assert_eq!(heard.note("t1").await.as_deref(), Some("one"));
+    assert_eq!(heard.loads(), before + 1, "everything was purged");
+    heard
+        .database
+        .psql("insert into things (id, code, note) values (2, 't2', 'two')");
+    assert_eq!(heard.events(1).await, ["create 2 None Some(\"two\")"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retention_out_of_range_is_refused_at_the_start() {
+    let database = Server::shared().database().await;
+    let store = Store::open(&database.url()).await.expect("a store");
+    let node = Node::builder()
+        .store(store)
+        .entity::<Owner>()
+        .log_retention(Duration::from_secs(1));
+    let refused = node.start().await.expect_err("too short");
+    let why = std::error::Error::source(&refused)
+        .expect("a cause")
+        .to_string();
+    assert_eq!(why, "log_retention is 1s; it must be 10 s to 30 days");
+}
+
+/// A write waits for its record to come back only where a handler is to hear of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_no_handler_hears_of_does_not_wait_for_the_log() {
+    let database = Server::shared().database().await;
+    let store = Store::open(&database.url()).await.expect("a store");
+    let node = Node::builder()
+        .store(store)
+        .entity::<Owner>()
+        .entity::<Thing>()
+        .handler_deadline(Duration::from_secs(3_600))
+        .start()
+        .await
+        .expect("a node");
+    // The log cannot be read while this lasts; it can be written.
+    let mut holder = database.connect().await;
+    let lock = "begin; lock table tidings.epoch in access exclusive mode";
+    let locked = sqlx::raw_sql(lock).execute(&mut holder).await;
+    let _ = locked.expect("locked");
+
+    let things = node.dao::<Thing>().expect("declared");
+    let write = things.insert(thing(1, "one"));
+    let written = tokio::time::timeout(Duration::from_secs(30), write).await;
+    written.expect("no wait for the log").expect("inserted");
+
+    let bus = node.worker_events();
+    let heard = bus.register(|_: &CrudEvent<Thing>| {}, "crud", "things");
+    let _heard = heard.expect("registered");
+    let update = things.update(1, |thing| thing.note = None);
+    let mut update = std::pin::pin!(update);
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut update).await;
+    assert!(early.is_err(), "its handler cannot have run");
+    drop(holder);
+    let updated = tokio::time::timeout(Duration::from_secs(30), update).await;
+    updated.expect("its handler has run").expect("updated");
+}
+
+/// CL13 and CL19 on the gateway.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_psql_revokes_is_refused_and_missing_triggers_show_in_readyz() {
+    let database = Server::shared().database().await;
+    let url = database.url();
+    let served = served_with(|settings| settings.database = url).await;
+    database.psql(
+        "insert into consumers (id, username, created_at, updated_at) \
+           values ('00000000-0000-0000-0000-000000000001', 'bob', 1, 1); \
+         insert into keyauth_credentials (id, created_at, consumer, key) \
+           values ('00000000-0000-0000-0000-000000000002', 1, '00000000-0000-0000-0000-000000000001', 'abcd')",
+    );
+    let mut proxy = served.proxy().await;
+    let clock = SystemClock::new();
+    let deadline = clock.now().plus(Duration::from_secs(20));
+    for (sql, status) in [("select", 200), ("delete from keyauth_credentials", 401)] {
+        database.psql(sql);
+        while proxy.with_key("abcd").await.status != status {
+            assert!(clock.now() < deadline, "not {status} after {sql}");
+        }
+    }
+
+    let mut admin = served.admin().await;
+    for (sql, status) in [
+        ("alter table acls disable trigger tidings_insert", 503),
+        ("alter table acls enable always trigger tidings_insert", 200),
+    ] {
+        database.psql(sql);
+        let answer = loop {
+            let answer = admin.get("/readyz").await;
+            assert!(clock.now() < deadline, "not {status} after {sql}");
+            if answer.status == status {
+                break answer;
+            }
+        };
+        if status == 503 {
+            let reasons = serde_json::json!({ "ready": false, "reasons": ["capture"] });
+            assert_eq!(answer.json(), reasons);
+        }
+    }
+    served.stop().await;
+}
