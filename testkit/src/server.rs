@@ -94,7 +94,7 @@ impl Server {
     /// Starts the server under a shell that ends it when the pipe to its standard input closes.
     fn keeper(directory: &Path, port: u16) -> io::Result<Child> {
         let script = r#"
-            trap '' INT
+            trap '' INT TERM HUP
             "$@" >> "$DIRECTORY/log" 2>&1 &
             echo $! > "$DIRECTORY/pid"
             cat > /dev/null
