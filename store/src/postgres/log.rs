@@ -40,8 +40,9 @@ mod wake;
 
 mod prune;
 
-mod children;
 mod engine;
+
+mod children;
 mod outbox;
 
 pub(crate) use self::capture::install_within;

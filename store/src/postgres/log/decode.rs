@@ -2,10 +2,17 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use tidings_core::{FieldKind, Value, log::Fields};
+use tidings_core::{FieldKind, Schema, Value, log::Fields};
 use uuid::Uuid;
 
-use super::record::Known;
+/// An entity that the log is read for.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) schema: &'static Schema,
+    pub(super) name: Arc<str>,
+    /// The names of its fields, in order.
+    pub(super) names: Vec<Arc<str>>,
+}
 
 /// Which fields an image holds.
 #[derive(Clone, Debug)]

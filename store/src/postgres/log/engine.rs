@@ -16,11 +16,11 @@ use super::{
     error::PgLogError,
     link::{Link, in_time},
     prune::prune,
-    read::{self, Look, number},
+    read::{self, Look},
     record::{COLUMNS, Stored, stored_eviction},
     settings::PgLogSettings,
     sight::{Sights, capture, sight},
-    values::text_of,
+    values::{number, text_of},
     wake::{Listener, Notifier},
 };
 use crate::StoreLog;

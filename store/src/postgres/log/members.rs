@@ -20,8 +20,8 @@ use tidings_core::{
 use tokio::sync::Mutex;
 
 use super::{
-    epoch::refuse_standby, error::PgLogError, link::in_time, names::literal, read::number,
-    settings::PgLogSettings, tables::version,
+    epoch::refuse_standby, error::PgLogError, link::in_time, names::literal,
+    settings::PgLogSettings, tables::version, values::number,
 };
 
 /// What the lock is called.

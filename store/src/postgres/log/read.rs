@@ -9,6 +9,7 @@ use super::{
     error::PgLogError,
     members::own_row,
     record::{COLUMNS, Stored},
+    values::number,
     watch::{self, Prints, Wanted},
 };
 
@@ -119,11 +120,6 @@ pub(super) async fn page(
     drop(rows);
     let head = head.ok_or_else(|| PgLogError::malformed("a read without its head"))?;
     Ok(Page { head, records, cut })
-}
-
-/// A number of the log's as PostgreSQL takes it.
-pub(super) fn number(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The row that tells all but the records. It comes first, by its id.

@@ -12,7 +12,7 @@ use tidings_core::{
 };
 
 use super::{
-    decode::{self, Image, Layout},
+    decode::{self, Image, Known, Layout},
     error::PgLogError,
 };
 
@@ -33,15 +33,6 @@ pub(super) struct Stored {
     new: Option<Image>,
     origin: String,
     silent: bool,
-}
-
-/// An entity that the log is read for.
-#[derive(Debug)]
-pub(super) struct Known {
-    pub(super) schema: &'static Schema,
-    name: Arc<str>,
-    /// The names of its fields, in order.
-    pub(super) names: Vec<Arc<str>>,
 }
 
 /// The entities that the log is read for, and the layouts that were met.

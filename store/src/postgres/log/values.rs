@@ -12,3 +12,8 @@ pub(super) fn text_of(value: &Value) -> String {
         other => other.to_json().to_string(),
     }
 }
+
+/// A number of the log's as PostgreSQL takes it.
+pub(super) fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
