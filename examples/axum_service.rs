@@ -8,8 +8,8 @@
 //! curl localhost:3000/flags/beta            # true, at once
 //! ```
 //!
-//! The node has a runtime of its own for loads and the store. The service's threads are not workers; each gets an L1
-//! when it starts, so that a hit costs them no more than a worker.
+//! The node has a runtime of its own for loads and the store. The service's threads are not
+//! workers; each gets an L1 when it starts, so that a hit costs them no more than a worker.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -1,11 +1,12 @@
 //! [`Cached`]: an entity's rows, read through the node's cache.
 //!
-//! A lookup makes its key and its load from one place, the schema, so that the two cannot disagree; and the schema tells the
-//! store which keys a change evicts. So what is looked up here is gone when the row has changed: under the old values and
-//! under the new ones, an absence as much as a row.
+//! A lookup makes its key and its load from one place, the schema, so that the two cannot disagree;
+//! and the schema tells the store which keys a change evicts. So what is looked up here is gone
+//! when the row has changed: under the old values and under the new ones, an absence as much as a
+//! row.
 //!
-//! Store and cache do not know each other. What joins them is that the store's commits are told to this node's cache: a
-//! store that tells another sink has no cached rows.
+//! Store and cache do not know each other. What joins them is that the store's commits are told to
+//! this node's cache: a store that tells another sink has no cached rows.
 
 use std::{any::Any, fmt, sync::Arc};
 
@@ -51,7 +52,8 @@ pub enum CachedError {
 
 /// What a DAO can do beside a node's cache.
 pub trait CachedRows<E: Entity> {
-    /// Returns the rows as they are read through the cache of the store's node. Make it once, and clone it.
+    /// Returns the rows as they are read through the cache of the store's node. Make it once, and
+    /// clone it.
     ///
     /// # Errors
     ///
@@ -125,10 +127,11 @@ impl<E: Entity> CachedRows<E> for Dao<E> {
     }
 }
 
-/// An entity's rows, read through the cache: by the primary key, by each unique field, and by each cache key. Made by
-/// [`CachedRows::cached`].
+/// An entity's rows, read through the cache: by the primary key, by each unique field, and by each
+/// cache key. Made by [`CachedRows::cached`].
 ///
-/// Cheap to clone. A value of another spelling than the stored one, such as a UUID in capitals, names the same row.
+/// Cheap to clone. A value of another spelling than the stored one, such as a UUID in capitals,
+/// names the same row.
 #[derive(Clone)]
 pub struct Cached<E> {
     lookups: Arc<[CachedBy<E>]>,
@@ -170,12 +173,13 @@ impl<E: Entity> Cached<E> {
         self.lookup(fields).cloned()
     }
 
-    /// Returns the row with this value of the primary key, of a unique field, or of a cache key of one field.
+    /// Returns the row with this value of the primary key, of a unique field, or of a cache key of
+    /// one field.
     ///
     /// # Errors
     ///
-    /// [`CachedError::NoLookup`] for another field; [`CachedError::Get`] if the load fails, also for a value that the
-    /// field cannot have.
+    /// [`CachedError::NoLookup`] for another field; [`CachedError::Get`] if the load fails, also
+    /// for a value that the field cannot have.
     ///
     /// Cancel safe: a load that was started goes on, and later callers join it.
     pub async fn select_by<P: LookupValue>(
@@ -186,8 +190,8 @@ impl<E: Entity> Cached<E> {
         Ok(self.lookup(&[field])?.get(value).await?)
     }
 
-    /// Returns the row with these values of a cache key of several fields, in the schema's order. Of several rows it is the
-    /// one with the lowest primary key.
+    /// Returns the row with these values of a cache key of several fields, in the schema's order.
+    /// Of several rows it is the one with the lowest primary key.
     ///
     /// # Errors
     ///
@@ -268,7 +272,8 @@ impl<E: Entity> CachedBy<E> {
         self.view.with(&value, run)
     }
 
-    /// Returns the key of the row with this value, or these. For a value that the field cannot have it is one that no row has.
+    /// Returns the key of the row with this value, or these. For a value that the field cannot have
+    /// it is one that no row has.
     fn key<P: LookupValue>(&self, value: &P) -> CacheKey {
         let key = self.dao.lookup_key(&self.fields, value.inputs());
         key.unwrap_or_else(|_| self.view.key(value))

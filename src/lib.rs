@@ -40,7 +40,11 @@
 //!         let id = worker.id();
 //!         worker
 //!             .worker_events()
-//!             .register(move |change: &CrudEvent<Flag>| println!("worker {id}: {change:?}"), "crud", "flags")?
+//!             .register(
+//!                 move |change: &CrudEvent<Flag>| println!("worker {id}: {change:?}"),
+//!                 "crud",
+//!                 "flags",
+//!             )?
 //!             .keep();
 //!         Ok(())
 //!     })
@@ -51,11 +55,13 @@
 //! let flag = flags.insert(Flag { id: Uuid::nil(), name: "beta".into(), on: false }).await?;
 //! let key = flags.cache_key(&["beta"])?;
 //!
-//! let cached = node.cache().get(&key, GetOptions::default(), || flags.select_by("name", "beta")).await?;
+//! let load = || flags.select_by("name", "beta");
+//! let cached = node.cache().get(&key, GetOptions::default(), load).await?;
 //! assert!(cached.is_some_and(|flag| !flag.on));
 //!
 //! flags.update(flag.id, |flag| flag.on = true).await?;
-//! let cached = node.cache().get(&key, GetOptions::default(), || flags.select_by("name", "beta")).await?;
+//! let load = || flags.select_by("name", "beta");
+//! let cached = node.cache().get(&key, GetOptions::default(), load).await?;
 //! assert!(cached.is_some_and(|flag| flag.on));
 //! # node.shutdown(std::time::Duration::from_secs(5)).await;
 //! # Ok(())

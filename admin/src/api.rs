@@ -1,8 +1,8 @@
 //! From a request to its answer: guards, path, method, then the resource's own handler.
 //!
-//! Around all of it: a panic becomes a 500, every answer carries `X-Tidings-Node`, every write leaves a line in the log, and
-//! what only the log may know goes there under the request's id. `HEAD` is handled as `GET`; axum leaves out the body and
-//! keeps its length.
+//! Around all of it: a panic becomes a 500, every answer carries `X-Tidings-Node`, every write
+//! leaves a line in the log, and what only the log may know goes there under the request's id.
+//! `HEAD` is handled as `GET`; axum leaves out the body and keeps its length.
 
 use std::{
     net::SocketAddr,
@@ -40,13 +40,15 @@ const REQUEST: HeaderName = HeaderName::from_static("x-tidings-request");
 
 /// Makes the admin API of a node, for every entity that its schema shows there.
 ///
-/// The router has no paths of its own kind: one fallback takes every request, so it can be served as it is or
-/// nested under a prefix, and the links in its answers keep that prefix. Served with axum's
-/// `into_make_service_with_connect_info::<SocketAddr>()` it also knows where a write came from, for the log.
+/// The router has no paths of its own kind: one fallback takes every request, so it can be served
+/// as it is or nested under a prefix, and the links in its answers keep that prefix. Served with
+/// axum's `into_make_service_with_connect_info::<SocketAddr>()` it also knows where a write came
+/// from, for the log.
 ///
 /// # Cancel safety
 ///
-/// A write whose client goes away is carried to its end, evictions and handlers included: it belongs to the store.
+/// A write whose client goes away is carried to its end, evictions and handlers included: it
+/// belongs to the store.
 ///
 /// # Examples
 ///
@@ -75,8 +77,8 @@ pub fn router(node: Node, options: AdminOptions) -> Router {
     Router::new().fallback(answer).with_state(Arc::new(api))
 }
 
-/// Serves `/livez`, `/readyz` and `/metrics` alone, without a token and by whatever name a request comes: for a listener of
-/// their own, which may be there before its node is.
+/// Serves `/livez`, `/readyz` and `/metrics` alone, without a token and by whatever name a request
+/// comes: for a listener of their own, which may be there before its node is.
 ///
 /// Give it the readiness and the metrics that the [`router`] has.
 pub fn status_router(node: Arc<OnceLock<Node>>, readiness: Readiness, metrics: Metrics) -> Router {
@@ -133,7 +135,8 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut body = Upload::new(&parts.headers, body);
 
-    // The guard may drop state that a panic left half done; nothing is shared but the node, whose locks heal.
+    // The guard may drop state that a panic left half done; nothing is shared but the node, whose
+    // locks heal.
     let responded = AssertUnwindSafe(api.respond(&parts, &mut body)).catch_unwind();
     let outcome = responded.await.unwrap_or_else(|panic| {
         let text = panic_text(&*panic);

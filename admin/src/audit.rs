@@ -1,5 +1,6 @@
-//! One line in the log for each write: what was done, to which row, from where. Never a value: names of fields, and primary
-//! keys, which are no secrets. The target is `tidings::audit`, so that a filter can keep these lines and no others.
+//! One line in the log for each write: what was done, to which row, from where. Never a value:
+//! names of fields, and primary keys, which are no secrets. The target is `tidings::audit`, so that
+//! a filter can keep these lines and no others.
 
 use std::net::SocketAddr;
 
@@ -23,7 +24,8 @@ pub(crate) fn note(mut response: Response, deed: Deed) -> Response {
     response
 }
 
-/// Logs what a request wrote, or that it was refused; `collection` is the first segment of its path.
+/// Logs what a request wrote, or that it was refused; `collection` is the first segment of its
+/// path.
 pub(crate) fn log(
     request: &str,
     method: &Method,
@@ -39,7 +41,8 @@ pub(crate) fn log(
             request, %method, what, row = row.as_deref().unwrap_or("none"), fields = fields.join(","), from, status,
             "an admin write"
         ),
-        // What was not found or not allowed has no row; the path is not told, since it may hold a key.
+        // What was not found or not allowed has no row; the path is not told, since it may hold a
+        // key.
         None if response.status() != StatusCode::METHOD_NOT_ALLOWED => tracing::info!(
             target: "tidings::audit",
             request, %method, what = collection, from, status,

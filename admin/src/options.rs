@@ -40,21 +40,22 @@ impl AdminOptions {
         }
     }
 
-    /// Asks every request for `Authorization: Bearer` and this token. An empty token is never matched, so it
-    /// shuts the API.
+    /// Asks every request for `Authorization: Bearer` and this token. An empty token is never
+    /// matched, so it shuts the API.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// Adds a name that the API answers to without a token, besides the loopback ones; without a port.
+    /// Adds a name that the API answers to without a token, besides the loopback ones; without a
+    /// port.
     pub fn host(mut self, name: impl Into<String>) -> Self {
         self.hosts.push(name.into());
         self
     }
 
-    /// Accepts `null` under a name that is no field of an entity, as rows hold it that were copied from elsewhere. Any
-    /// other value there is refused like every unknown field.
+    /// Accepts `null` under a name that is no field of an entity, as rows hold it that were copied
+    /// from elsewhere. Any other value there is refused like every unknown field.
     pub fn accept_null(mut self, entity: impl Into<String>, name: impl Into<String>) -> Self {
         self.null_names.push((entity.into(), name.into()));
         self

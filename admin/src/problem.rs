@@ -1,7 +1,8 @@
 //! [`Problem`]: an answer that refuses a request.
 //!
-//! A problem has a public side, `{"code", "name", "message", "fields"?}`, and may have an internal one. The
-//! internal side is for the log alone, where it is beside the id of the request; it never reaches the client.
+//! A problem has a public side, `{"code", "name", "message", "fields"?}`, and may have an internal
+//! one. The internal side is for the log alone, where it is beside the id of the request; it never
+//! reaches the client.
 
 use std::fmt;
 
@@ -226,8 +227,9 @@ impl Problem {
     }
 }
 
-/// Returns the body of a refusal that the server makes by itself, of a request that it cannot read: the shape of all other
-/// refusals of this API. `status` is 400, 414 or 431; any other is told as a 400.
+/// Returns the body of a refusal that the server makes by itself, of a request that it cannot read:
+/// the shape of all other refusals of this API. `status` is 400, 414 or 431; any other is told as a
+/// 400.
 #[must_use]
 pub fn malformed(status: StatusCode, message: &str) -> Vec<u8> {
     let kind = match status {

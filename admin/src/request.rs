@@ -1,4 +1,5 @@
-//! What a client said: path, query, body and token as values, or a refusal. Knows schemas, and no rows.
+//! What a client said: path, query, body and token as values, or a refusal. Knows schemas, and no
+//! rows.
 
 // Percent signs: paths, queries and forms as text.
 pub(crate) mod decode;

@@ -1,4 +1,5 @@
-//! The answers of each resource. One file for each; none knows another, but for the figures that two show.
+//! The answers of each resource. One file for each; none knows another, but for the figures that
+//! two show.
 
 // `/cache`, and the cache key of an entity.
 pub(crate) mod cache;

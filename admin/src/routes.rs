@@ -1,9 +1,10 @@
 //! The routing table: which paths exist and what each means, made from the schemas alone.
 //!
-//! Paths are matched here and not by axum's router, because names in paths are data: a name may hold an encoded
-//! slash, a trailing slash means nothing, a segment that is not UTF-8 is the client's mistake, and every refusal,
-//! 404 and 405 too, has the one JSON shape. A path of the API itself (`/status`, ..) wins over a collection of
-//! that name, an earlier collection over a later one, and a nested collection over a foreign field of its name.
+//! Paths are matched here and not by axum's router, because names in paths are data: a name may
+//! hold an encoded slash, a trailing slash means nothing, a segment that is not UTF-8 is the
+//! client's mistake, and every refusal, 404 and 405 too, has the one JSON shape. A path of the API
+//! itself (`/status`, ..) wins over a collection of that name, an earlier collection over a later
+//! one, and a nested collection over a foreign field of its name.
 
 use http::Method;
 use tidings::core::Schema;
@@ -66,7 +67,8 @@ pub(crate) enum Resource<'a> {
 }
 
 impl Routes {
-    /// Makes the table for a node's schemas. A collection that cannot be reached is logged and left out.
+    /// Makes the table for a node's schemas. A collection that cannot be reached is logged and left
+    /// out.
     pub(crate) fn new(schemas: &[&'static Schema]) -> Self {
         let mut collections: Vec<Collection> = Vec::new();
         for &schema in schemas {

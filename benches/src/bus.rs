@@ -1,12 +1,15 @@
 //! Subject group `bus`: posting, and what it takes until every listener has heard.
 //!
-//! - `inline_N`: one post to N inline handlers, through a channel handle, counting on and timing sampled as in
-//!   production; beside a loop over N boxed closures, each under `catch_unwind`. The figure is a post's.
-//! - `queue_N`: one poster, N subscribers; 256 events are posted, then every subscriber is drained. The figure
-//!   is a delivery's: the time of all over posts times subscribers. Peers carry an `Arc` of the same payload.
-//! - `queue_4_posters_8`: four posting threads, eight subscribers on two further threads, nothing lost.
-//! - `mailbox_4_workers`: one poster, four worker threads that each handle every event, nothing lost. The figure
-//!   is that of one event until all four have handled it.
+//! - `inline_N`: one post to N inline handlers, through a channel handle, counting on and timing
+//!   sampled as in production; beside a loop over N boxed closures, each under `catch_unwind`. The
+//!   figure is a post's.
+//! - `queue_N`: one poster, N subscribers; 256 events are posted, then every subscriber is drained.
+//!   The figure is a delivery's: the time of all over posts times subscribers. Peers carry an `Arc`
+//!   of the same payload.
+//! - `queue_4_posters_8`: four posting threads, eight subscribers on two further threads, nothing
+//!   lost.
+//! - `mailbox_4_workers`: one poster, four worker threads that each handle every event, nothing
+//!   lost. The figure is that of one event until all four have handled it.
 //! - `hop_p50`, `hop_p99`: from a post on one worker to its handler on another.
 //! - `curve_*`: how ours grows.
 

@@ -1,19 +1,20 @@
-//! Subject group `conformance`: is a value that was read before a change served to a `get` begun after it?
+//! Subject group `conformance`: is a value that was read before a change served to a `get` begun
+//! after it?
 //!
-//! One key, one load that has read version 1 and has not returned yet. Then the source goes to version 2
-//! and the cache is told, in one of four ways ([`Change`]). Everything from here on begins after
-//! the change, so version 1 as an answer is stale. The cells vary
+//! One key, one load that has read version 1 and has not returned yet. Then the source goes to
+//! version 2 and the cache is told, in one of four ways ([`Change`]). Everything from here on
+//! begins after the change, so version 1 as an answer is stale. The cells vary
 //!
-//! - who asks: the caller of the old load, once that has ended; or a caller that comes while it still runs,
-//!   and must not join it;
+//! - who asks: the caller of the old load, once that has ended; or a caller that comes while it
+//!   still runs, and must not join it;
 //! - whether the first caller lives until its load ends, or is cancelled after the change;
 //! - whether the old load ends with version 1 or with an error.
 //!
-//! Each cell ends with one more `get` after all loads, which finds what they left behind. All of it runs on a
-//! current-thread runtime, step by step, so that the order is the same in every run.
+//! Each cell ends with one more `get` after all loads, which finds what they left behind. All of it
+//! runs on a current-thread runtime, step by step, so that the order is the same in every run.
 //!
-//! A peer is driven by the single-load call that its documentation names, and told of the change by the
-//! call that its documentation has for it; where it has none, the cell says so.
+//! A peer is driven by the single-load call that its documentation names, and told of the change by
+//! the call that its documentation has for it; where it has none, the cell says so.
 
 // Our cache behind the one face of all contestants.
 mod ours;
@@ -70,7 +71,8 @@ impl fmt::Display for Change {
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     change: Change,
-    /// Someone asks while the old load still runs; otherwise the first to ask is its own caller, afterwards.
+    /// Someone asks while the old load still runs; otherwise the first to ask is its own caller,
+    /// afterwards.
     late_caller: bool,
     /// The caller of the old load goes away after the change.
     cancelled: bool,
@@ -204,8 +206,8 @@ impl Source {
     }
 }
 
-/// Lets everything that can go on go on until it waits for something: the runtime has one thread and every
-/// step of the caches takes far fewer turns than this.
+/// Lets everything that can go on go on until it waits for something: the runtime has one thread
+/// and every step of the caches takes far fewer turns than this.
 async fn settle() {
     for _ in 0..200 {
         task::yield_now().await;
@@ -241,7 +243,8 @@ async fn play<A: Adapter>(cell: Cell, cache: A) -> Finding {
     // A load that was cancelled with its caller does not listen any more.
     end.send(()).unwrap_or_default();
     settle().await;
-    // What the first caller gets is its own affair: it asked before the change. A cancelled one is an error here.
+    // What the first caller gets is its own affair: it asked before the change. A cancelled one is
+    // an error here.
     drop(first.await);
 
     let mut answers = Vec::new();

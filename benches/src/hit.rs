@@ -1,12 +1,12 @@
 //! Subject group `hit`: everything that is asked for is cached.
 //!
-//! - `hit_zipf_N`: N credentials by primary key (56 bytes of text), Zipf 0.99. Every contestant is keyed
-//!   by the prebuilt [`CacheKey`] and passes its carried hash on.
+//! - `hit_zipf_N`: N credentials by primary key (56 bytes of text), Zipf 0.99. Every contestant is
+//!   keyed by the prebuilt [`CacheKey`] and passes its carried hash on.
 //! - `hit_one_hot_key`: one key, the worst case for whatever is shared between threads.
-//! - `api_key_to_credential_zipf_N`: from the 32 characters of an API key to the credential, the cache key
-//!   built and hashed (SipHash-1-3) on every call. Three have no cache key at all: `tidings view`, and
-//!   `quick_cache by str` with its own default hasher (foldhash) and with the standard library's
-//!   (SipHash-1-3); the peers can cache one entity only.
+//! - `api_key_to_credential_zipf_N`: from the 32 characters of an API key to the credential, the
+//!   cache key built and hashed (SipHash-1-3) on every call. Three have no cache key at all:
+//!   `tidings view`, and `quick_cache by str` with its own default hasher (foldhash) and with the
+//!   standard library's (SipHash-1-3); the peers can cache one entity only.
 //!
 //! Every contestant answers with an owned handle that may cross an `.await`, and is asked within an
 //! async block on a current-thread runtime, as a handler of requests would.

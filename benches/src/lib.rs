@@ -1,9 +1,9 @@
 //! Ours beside the peers, in one run.
 //!
-//! A *subject* is one workload (population, skew, threads); its *contestants* are ours and the peers'
-//! ways to do it. The harness lets them alternate in small slices within one process, checks that their
-//! results agree, and reports medians and ratios as a table and as `target/bench/NAME.json`.
-//! `scripts/bench NAME` runs one group of subjects.
+//! A *subject* is one workload (population, skew, threads); its *contestants* are ours and the
+//! peers' ways to do it. The harness lets them alternate in small slices within one process, checks
+//! that their results agree, and reports medians and ratios as a table and as
+//! `target/bench/NAME.json`. `scripts/bench NAME` runs one group of subjects.
 
 // Lowest first: a module imports from lines above it alone. No group of subjects knows another.
 // Rows, keys and skewed choices from a seed; knows no contestant.

@@ -1,13 +1,15 @@
 //! Subject group `miss`: loads, promotions and invalidations.
 //!
-//! - `cold_key_10000_tasks`: as many tasks ask for one key that is not cached; its load takes a millisecond.
-//!   The figure is the time until the last has its answer; how many loads ran is beside it.
-//! - `level2_hit`: the key is cached by the node, and not by the thread that asks: ours copies the value
-//!   into the thread's own cache. The peers' row is a `get` and a copy of the value.
+//! - `cold_key_10000_tasks`: as many tasks ask for one key that is not cached; its load takes a
+//!   millisecond. The figure is the time until the last has its answer; how many loads ran is
+//!   beside it.
+//! - `level2_hit`: the key is cached by the node, and not by the thread that asks: ours copies the
+//!   value into the thread's own cache. The peers' row is a `get` and a copy of the value.
 //! - `invalidate`: one key that is cached.
-//! - `mixed_zipf_10000`: 64 tasks on two threads over 10,000 keys; every eighth operation changes the source
-//!   and invalidates, the others get, with a load that suspends once. An answer counts as stale when its
-//!   value was read before a change whose invalidation had returned before the `get` began.
+//! - `mixed_zipf_10000`: 64 tasks on two threads over 10,000 keys; every eighth operation changes
+//!   the source and invalidates, the others get, with a load that suspends once. An answer counts
+//!   as stale when its value was read before a change whose invalidation had returned before the
+//!   `get` began.
 
 // Lowest first: a module imports from lines above it alone.
 // Our cache behind the one face of all contestants.

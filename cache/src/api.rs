@@ -1,4 +1,5 @@
-//! What users hold: the handle and its verbs, each a thin face of the engine. Nothing below imports it.
+//! What users hold: the handle and its verbs, each a thin face of the engine. Nothing below imports
+//! it.
 
 // The future of a `get`.
 pub(crate) mod get;

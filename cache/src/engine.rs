@@ -1,4 +1,5 @@
-//! Loads, fills, invalidations and the tag index: all that the fence orders. It knows no handle of a user's.
+//! Loads, fills, invalidations and the tag index: all that the fence orders. It knows no handle of
+//! a user's.
 
 // One load in progress. Must not know what a load gives.
 pub(crate) mod flight;

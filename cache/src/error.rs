@@ -1,7 +1,8 @@
 //! What can go wrong, one type per kind of call.
 //!
 //! A message says what was attempted and on which key, and what would be right; the cause is the
-//! [`source`](Error::source) alone, so that a log line that prints the whole chain says nothing twice.
+//! [`source`](Error::source) alone, so that a log line that prints the whole chain says nothing
+//! twice.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -10,9 +11,11 @@ use tidings_core::CacheKey;
 
 use crate::sync::Arc;
 
-/// Why a `get` gave no answer. Cheap to clone: all callers that waited for one load get the same error.
+/// Why a `get` gave no answer. Cheap to clone: all callers that waited for one load get the same
+/// error.
 ///
-/// Two words, so that a hit, which returns it or a pointer, moves no more than that; hence the pointers.
+/// Two words, so that a hit, which returns it or a pointer, moves no more than that; hence the
+/// pointers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum GetError {
@@ -24,8 +27,8 @@ pub enum GetError {
     Load(LoadError),
     /// The load panicked. Nothing was cached.
     Panicked(Arc<Panicked>),
-    /// The load did not end within this caller's deadline. It goes on, and what it gives still serves later callers if it is
-    /// valid then.
+    /// The load did not end within this caller's deadline. It goes on, and what it gives still
+    /// serves later callers if it is valid then.
     Deadline(Arc<Late>),
     /// The load was dropped before it ended: its runtime has stopped.
     Stopped(Arc<Unloaded>),
@@ -298,14 +301,15 @@ pub enum SetError {
         /// What L2 takes at most.
         allowed: u64,
     },
-    /// The value's weight cannot be told: it does not serialize. What was cached of the key is gone, since it is older.
+    /// The value's weight cannot be told: it does not serialize. What was cached of the key is
+    /// gone, since it is older.
     #[error("the value of {key} has no weight: it does not serialize")]
     Weightless {
         /// The key's text.
         key: String,
     },
-    /// The key was invalidated, set or renewed since the number that the value was [read at](crate::Loaded::read_at), or is
-    /// being renewed; nothing was changed.
+    /// The key was invalidated, set or renewed since the number that the value was [read
+    /// at](crate::Loaded::read_at), or is being renewed; nothing was changed.
     #[error(
         "key {key} was invalidated, set or renewed after number {read_at}, at which its value was read: read it again"
     )]

@@ -1,9 +1,11 @@
-//! Steps of the order that a model or the random checker can leave out, to show that it would notice.
+//! Steps of the order that a model or the random checker can leave out, to show that it would
+//! notice.
 //!
-//! In an ordinary build no step is ever removed: [`removed`] is the constant `false` and [`window`] gives its argument
-//! back, so production code asks in plain Rust and pays nothing. The models (`--cfg shuttle`, `scripts/model`) and the
-//! random checker (`--cfg tidings_faults`, `scripts/check-guards`) put switches in their place. A wrong order is the
-//! right step twice: early under `if removed(step)`, and in its place under `if !removed(step)`.
+//! In an ordinary build no step is ever removed: [`removed`] is the constant `false` and [`window`]
+//! gives its argument back, so production code asks in plain Rust and pays nothing. The models
+//! (`--cfg shuttle`, `scripts/model`) and the random checker (`--cfg tidings_faults`,
+//! `scripts/check-guards`) put switches in their place. A wrong order is the right step twice:
+//! early under `if removed(step)`, and in its place under `if !removed(step)`.
 
 #[cfg(all(shuttle, test))]
 pub(crate) use self::model::remove;
@@ -77,7 +79,8 @@ steps! {
     TagRaisesSlots,
     /// A tag's invalidation takes the slots' number last.
     TagNumbersLast,
-    /// A caller that arrives after a tag's invalidation does not accept a load that began before it.
+    /// A caller that arrives after a tag's invalidation does not accept a load that began before
+    /// it.
     LateCallersAskAgain,
     /// A flight that was voided tells from when on its callers came after a tag's invalidation.
     VoidedTellsTags,
@@ -95,7 +98,8 @@ steps! {
     SetHoldsLock,
     /// A set raises the key's slot before it releases the lock.
     SetRaisesUnderLock,
-    /// A fill, or a conditional set, of what was read at a position checks that against the key's floor.
+    /// A fill, or a conditional set, of what was read at a position checks that against the key's
+    /// floor.
     FillChecksPosition,
     /// An invalidation voids, removes and raises the slot of a key under one lock.
     InvalidateHoldsLock,
@@ -124,8 +128,8 @@ pub(crate) fn removed(step: Step) -> bool {
     switched_off(step)
 }
 
-/// Returns the guard as it is. In a checker's build, if the step is left out, the lock is released and taken again: the
-/// window that holding it closes.
+/// Returns the guard as it is. In a checker's build, if the step is left out, the lock is released
+/// and taken again: the window that holding it closes.
 #[cfg(not(any(shuttle, tidings_faults)))]
 #[inline(always)]
 pub(crate) fn window<'a, T>(
@@ -191,8 +195,8 @@ mod model {
     }
 }
 
-/// On real threads. Each place that could be left out is also one where a thread now and then pauses, since the
-/// system seldom switches threads in the few instructions between two of them.
+/// On real threads. Each place that could be left out is also one where a thread now and then
+/// pauses, since the system seldom switches threads in the few instructions between two of them.
 #[cfg(all(tidings_faults, not(shuttle)))]
 mod real {
     use std::{
@@ -252,7 +256,8 @@ mod real {
             next
         });
         match (random >> 32) % seldom {
-            // For as long as some turns of the others take; no timer, which would be longer than a load.
+            // For as long as some turns of the others take; no timer, which would be longer than a
+            // load.
             0 => (0..random % 100).for_each(|_| std::thread::yield_now()),
             1 => std::thread::yield_now(),
             _ => {}

@@ -1,4 +1,5 @@
-//! The one number, and the moments beside it: what the fence compares, as types that cannot be confused.
+//! The one number, and the moments beside it: what the fence compares, as types that cannot be
+//! confused.
 
 // Numbers and moments. Must not know where they come from.
 pub(crate) mod number;

@@ -1,8 +1,8 @@
 //! The test kit: time by hand, loads that wait to be told, and several nodes in one process.
 //!
-//! Bugs of caches are bugs of order: a load that was under way, a message that came late. What a test needs is therefore
-//! not a sleep, but a way to say what happens first. This module has the three that the crate's own tests use, for all
-//! who build on it.
+//! Bugs of caches are bugs of order: a load that was under way, a message that came late. What a
+//! test needs is therefore not a sleep, but a way to say what happens first. This module has the
+//! three that the crate's own tests use, for all who build on it.
 //!
 //! # Time by hand
 //!
@@ -12,9 +12,13 @@
 //! use std::{sync::Arc, time::Duration};
 //! use tidings_cache::{Cache, CacheKey, GetOptions, ManualClock};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let clock = ManualClock::new();
-//! let cache = Cache::builder().clock(Arc::new(clock.clone())).ttl(Duration::from_secs(10)).build()?;
+//! let cache = Cache::builder()
+//!     .clock(Arc::new(clock.clone()))
+//!     .ttl(Duration::from_secs(10))
+//!     .build()?;
 //! let key = CacheKey::new("api-keys", &["abcd"]);
 //! cache.set(&key, Some("alice".to_owned()), GetOptions::default())?;
 //!
@@ -27,19 +31,21 @@
 //!
 //! # Loads that wait to be told
 //!
-//! A [`Source`] makes loads and counts them; one made [`behind`](Source::behind) a [`Gate`] stops there. So a test has a
-//! load in the middle of its work for as long as it likes.
+//! A [`Source`] makes loads and counts them; one made [`behind`](Source::behind) a [`Gate`] stops
+//! there. So a test has a load in the middle of its work for as long as it likes.
 //!
 //! ```
 //! use tidings_cache::{Cache, CacheKey, GetOptions, kit::{Gate, Source}};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let cache = Cache::builder().build()?;
 //! let key = CacheKey::new("api-keys", &["abcd"]);
 //! let (source, gate) = (Source::default(), Gate::new());
 //!
 //! let caller = tokio::spawn({
-//!     let (cache, key, load) = (cache.clone(), key.clone(), source.behind(&gate, Some("alice".to_owned())));
+//!     let load = source.behind(&gate, Some("alice".to_owned()));
+//!     let (cache, key) = (cache.clone(), key.clone());
 //!     async move { cache.get(&key, GetOptions::default(), load).await }
 //! });
 //! gate.reached().await;          // the load has read its source, and has not come back
@@ -54,13 +60,15 @@
 //!
 //! # Several nodes
 //!
-//! [`Nodes`] are caches that tell each other what they invalidate, over [`Wire`]s that deliver nothing by themselves. A test
-//! holds a message back, delivers it, delivers it again, loses it, or lets a later one overtake it.
+//! [`Nodes`] are caches that tell each other what they invalidate, over [`Wire`]s that deliver
+//! nothing by themselves. A test holds a message back, delivers it, delivers it again, loses it, or
+//! lets a later one overtake it.
 //!
 //! ```
 //! use tidings_cache::{CacheKey, GetOptions, kit::{Delivery, Nodes}};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let nodes = Nodes::two(|builder| builder.l1_entries(100))?;
 //! let (a, b) = (nodes.cache("a"), nodes.cache("b"));
 //! let key = CacheKey::new("api-keys", &["abcd"]);
@@ -87,16 +95,17 @@
 //!
 //! # What may come in which order
 //!
-//! Messages of one sender have positions without holes. A message that overtakes another of its sender is for the receiver
-//! the same as one that follows a lost one: it purges, and knows the late one when it comes. Messages of different senders
-//! have no order; a test delivers them in any. A message that comes twice is applied twice, the second time under the number
-//! of the first ([`Cache::apply_invalidation`](crate::Cache::apply_invalidation)).
+//! Messages of one sender have positions without holes. A message that overtakes another of its
+//! sender is for the receiver the same as one that follows a lost one: it purges, and knows the
+//! late one when it comes. Messages of different senders have no order; a test delivers them in
+//! any. A message that comes twice is applied twice, the second time under the number of the first
+//! ([`Cache::apply_invalidation`](crate::Cache::apply_invalidation)).
 //!
 //! # What it is not
 //!
-//! It has no store and no bus. [`Nodes::change`] plays a committed change, and a test runs the handlers of it by hand,
-//! under the [`Cause`](crate::Cause) that the change and its delivery give. The wires are the ideal of a log, not one of
-//! its adapters.
+//! It has no store and no bus. [`Nodes::change`] plays a committed change, and a test runs the
+//! handlers of it by hand, under the [`Cause`](crate::Cause) that the change and its delivery give.
+//! The wires are the ideal of a log, not one of its adapters.
 
 // Loads that wait to be told. Must not know a node.
 mod loads;

@@ -1,8 +1,10 @@
-//! A thread's own level: a table that no other thread reads or writes, and the threads that have one.
+//! A thread's own level: a table that no other thread reads or writes, and the threads that have
+//! one.
 //!
-//! A hit takes no lock and writes nothing that another core reads: the table is a thread-local, the value is this
-//! thread's own clone, and the only thing shared is one read of the key's slot. An entry is valid while its number is
-//! not below its slot; its ttl, if it has one, costs a read of the clock.
+//! A hit takes no lock and writes nothing that another core reads: the table is a thread-local, the
+//! value is this thread's own clone, and the only thing shared is one read of the key's slot. An
+//! entry is valid while its number is not below its slot; its ttl, if it has one, costs a read of
+//! the clock.
 
 // The secrets that views' tables hash with.
 mod seed;

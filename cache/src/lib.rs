@@ -3,53 +3,62 @@
 //! ```
 //! use tidings_cache::{Cache, CacheKey, GetOptions, Policy};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let cache = Cache::builder().capacity(64 << 20).policy(Policy::revocable()).build()?;
 //!
 //! let key = CacheKey::new("api-keys", &["abcd"]);
-//! let load = || async { Ok::<_, std::io::Error>(Some("alice".to_owned())) }; // asks the backing store; `None` is cached too
+//! // Asks the backing store; `None` is cached too.
+//! let load = || async { Ok::<_, std::io::Error>(Some("alice".to_owned())) };
 //! let owner = cache.get(&key, GetOptions::default(), load).await?;
 //! assert_eq!(owner.as_deref().map(String::as_str), Some("alice"));
 //!
-//! // The row has changed. From here on no thread sees the old value, whatever is being loaded at the time.
+//! // The row has changed. From here on no thread sees the old value, whatever is being loaded at
+//! // the time.
 //! cache.invalidate(&key);
 //! # Ok(()) }
 //! ```
 //!
 //! # What it promises
 //!
-//! - A load that began before an invalidation of its key, of one of its tags, or of everything, never fills the cache, and
-//!   callers that arrive afterwards do not wait for it. That holds for background loads and bulk loads too.
-//! - When `invalidate`, `invalidate_tag`, `purge` or `set` returns, no `get` that begins afterwards on any thread of this
-//!   node sees the old value.
-//! - However many callers miss a key at once, one load runs. It belongs to the node, not to its first caller. Its value,
-//!   absence, error or panic reaches all callers that waited; an error is not cached, absence is.
-//! - Every caller waits as long as its own deadline says, whichever caller started the load. A load that hangs keeps no permit beyond the
-//!   deadlines of its callers, and is ended at last.
-//! - Memory is bounded, in bytes, and keys that do not exist push out none that do, in either level.
+//! - A load that began before an invalidation of its key, of one of its tags, or of everything,
+//!   never fills the cache, and callers that arrive afterwards do not wait for it. That holds for
+//!   background loads and bulk loads too.
+//! - When `invalidate`, `invalidate_tag`, `purge` or `set` returns, no `get` that begins afterwards
+//!   on any thread of this node sees the old value.
+//! - However many callers miss a key at once, one load runs. It belongs to the node, not to its
+//!   first caller. Its value, absence, error or panic reaches all callers that waited; an error is
+//!   not cached, absence is.
+//! - Every caller waits as long as its own deadline says, whichever caller started the load. A load
+//!   that hangs keeps no permit beyond the deadlines of its callers, and is ended at last.
+//! - Memory is bounded, in bytes, and keys that do not exist push out none that do, in either
+//!   level.
 //!
 //! # How
 //!
-//! A node has one sequence of numbers. A load, and an L1 fill, notes it before it reads anything; an invalidation takes the
-//! next number after it has removed what it found, and raises the key's slot to it. An L1 entry below its slot is not
-//! valid. Loads in progress are in a table of our own, and fill under the lock under which an invalidation takes them
-//! out. The whole of this is model-checked: the crate's own source runs under shuttle's schedulers, with each step left
-//! out in turn (`scripts/model`).
+//! A node has one sequence of numbers. A load, and an L1 fill, notes it before it reads anything;
+//! an invalidation takes the next number after it has removed what it found, and raises the key's
+//! slot to it. An L1 entry below its slot is not valid. Loads in progress are in a table of our
+//! own, and fill under the lock under which an invalidation takes them out. The whole of this is
+//! model-checked: the crate's own source runs under shuttle's schedulers, with each step left out
+//! in turn (`scripts/model`).
 //!
 //! # Two levels
 //!
 //! *L1* belongs to a thread. A thread gets one at its first use of the cache ([`Attach`]), or is
-//! [attached](Cache::attach_thread) under a label of its own. A hit takes no lock, shares no reference count, and
-//! writes nothing that another core reads; each thread holds its own clone of a value, so memory grows with the number of
-//! threads, each bounded by [`l1_bytes`](CacheBuilder::l1_bytes) and [`l1_entries`](CacheBuilder::l1_entries). *L2* belongs
+//! [attached](Cache::attach_thread) under a label of its own. A hit takes no lock, shares no
+//! reference count, and writes nothing that another core reads; each thread holds its own clone of
+//! a value, so memory grows with the number of threads, each bounded by
+//! [`l1_bytes`](CacheBuilder::l1_bytes) and [`l1_entries`](CacheBuilder::l1_entries). *L2* belongs
 //! to the node; a thread without an L1 goes there, and gets the shared value.
 //!
 //! # Time
 //!
-//! Zero is zero, and what has no end says so ([`Ttl::Never`]). By default a value never expires, an absence expires after a
-//! minute, a caller waits ten seconds, and a load is ended after a minute. An expired value is served only if
-//! [`resurrect_ttl`](GetOptions::resurrect_ttl) is set and a load fails or is late, no longer than that after it expired; each
-//! such answer is [`Outcome::Stale`].
+//! Zero is zero, and what has no end says so ([`Ttl::Never`]). By default a value never expires, an
+//! absence expires after a minute, a caller waits ten seconds, and a load is ended after a minute.
+//! An expired value is served only if [`resurrect_ttl`](GetOptions::resurrect_ttl) is set and a
+//! load fails or is late, no longer than that after it expired; each such answer is
+//! [`Outcome::Stale`].
 //!
 //! # Prices
 //!
@@ -69,21 +78,26 @@
 //!
 //! # What it does not do
 //!
-//! It knows neither a store nor other nodes. Callers pass a load; a [`Propagate`] carries invalidations away, and the carrier
-//! that receives one calls [`apply_invalidation`](Cache::apply_invalidation). It does not write through, and nothing refuses
-//! an entry for being new: a fresh value is always admitted. A value that a `get` handed out before an invalidation stays what
-//! it was, for the caller that holds it.
+//! It knows neither a store nor other nodes. Callers pass a load; a [`Propagate`] carries
+//! invalidations away, and the carrier that receives one calls
+//! [`apply_invalidation`](Cache::apply_invalidation). It does not write through, and nothing
+//! refuses an entry for being new: a fresh value is always admitted. A value that a `get` handed
+//! out before an invalidation stays what it was, for the caller that holds it.
 //!
 //! # Testing with it
 //!
-//! [`kit`] has what the crate's own tests use: time by hand, loads that wait to be told, several nodes in one process.
+//! [`kit`] has what the crate's own tests use: time by hand, loads that wait to be told, several
+//! nodes in one process.
 
-// The order of these lines is the order of layers, lowest first: a module imports only those above its own line.
+// The order of these lines is the order of layers, lowest first: a module imports only those above
+// its own line.
 
-// Locks, atomics, thread-locals and tasks: the machine's, or the model checker's. Must not know what is built of them.
+// Locks, atomics, thread-locals and tasks: the machine's, or the model checker's. Must not know
+// what is built of them.
 mod sync;
 
-// Steps that a checker can leave out; constants in an ordinary build. Must not know the code that asks.
+// Steps that a checker can leave out; constants in an ordinary build. Must not know the code that
+// asks.
 mod faults;
 
 // Whether a thread is inside of a load. Must not know what is loaded.

@@ -1,11 +1,11 @@
 //! Models of the fence: the production source under shuttle's schedulers.
 //!
-//! Each model is a few threads over one key. A source holds a version; a writer changes it, invalidates in one of the
-//! ways there are, and then says so. A reader looks what the writer has said, gets, and must not see an older version.
-//! Loads read the source and then take their time.
+//! Each model is a few threads over one key. A source holds a version; a writer changes it,
+//! invalidates in one of the ways there are, and then says so. A reader looks what the writer has
+//! said, gets, and must not see an older version. Loads read the source and then take their time.
 //!
-//! The locks inside quick_cache are invisible to shuttle: a call of L2 is one step. Its atomics are sequentially
-//! consistent, so a model finds a wrong order and not a wrong `Ordering`.
+//! The locks inside quick_cache are invisible to shuttle: a call of L2 is one step. Its atomics are
+//! sequentially consistent, so a model finds a wrong order and not a wrong `Ordering`.
 //!
 //! The last test removes each step of the order, or swaps it, and demands that a model fails.
 
@@ -37,13 +37,15 @@ fn budget() -> usize {
 /// Schedules within which a removed step must be found, under each scheduler.
 const FAULT_BUDGET: usize = 60_000;
 
-/// Threads of the test harness share what a removed step is told through only if they are one: so tests take turns.
+/// Threads of the test harness share what a removed step is told through only if they are one: so
+/// tests take turns.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a model has found. Noted rather than panicked with: a panic in one of shuttle's threads ends in the others' too.
+/// What a model has found. Noted rather than panicked with: a panic in one of shuttle's threads
+/// ends in the others' too.
 static FOUND: Mutex<Option<String>> = Mutex::new(None);
 
 fn found() -> MutexGuard<'static, Option<String>> {
@@ -248,7 +250,8 @@ fn set(scene: &Scene) {
     scene.say();
 }
 
-/// A handler of a change of another entity invalidates by hand; and does so again, as a second worker's would.
+/// A handler of a change of another entity invalidates by hand; and does so again, as a second
+/// worker's would.
 fn handle_change(scene: &Scene) {
     scene.change();
     let cause = scene
@@ -282,7 +285,8 @@ fn handle_change_of_all(scene: &Scene) {
     scene.say();
 }
 
-/// An expired value, a source that is down, and an invalidation: what was invalidated is not served stale afterwards.
+/// An expired value, a source that is down, and an invalidation: what was invalidated is not served
+/// stale afterwards.
 fn stale(write: fn(&Scene)) {
     let clock = ManualClock::new();
     let mut scene = Scene::new(false);
@@ -391,7 +395,8 @@ fn config() -> Config {
     config
 }
 
-/// Runs a model until it finds something; gives the number of schedules that were run, and what was found.
+/// Runs a model until it finds something; gives the number of schedules that were run, and what was
+/// found.
 fn run(model: fn(), schedules: usize, pct: bool) -> (usize, Option<String>) {
     *found() = None;
     let count = Arc::new(AtomicUsize::new(0));
@@ -403,7 +408,8 @@ fn run(model: fn(), schedules: usize, pct: bool) -> (usize, Option<String>) {
             model();
         }
     };
-    // Threads that wait for each other are what some steps prevent: shuttle panics when none can go on.
+    // Threads that wait for each other are what some steps prevent: shuttle panics when none can go
+    // on.
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         if pct {
             Runner::new(PctScheduler::new(3, schedules), config()).run(body);

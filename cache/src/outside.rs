@@ -1,5 +1,5 @@
-//! Code of others that we run: wakers, and the `Drop` of values. Only with no lock of ours held, and never so that a
-//! panic of one keeps another from its turn.
+//! Code of others that we run: wakers, and the `Drop` of values. Only with no lock of ours held,
+//! and never so that a panic of one keeps another from its turn.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

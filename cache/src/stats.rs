@@ -1,5 +1,5 @@
-//! Counters. Hits are counted by each attached thread for itself, without a write that another core could see
-//! before it asks; everything rarer is counted in one place.
+//! Counters. Hits are counted by each attached thread for itself, without a write that another core
+//! could see before it asks; everything rarer is counted in one place.
 
 use tidings_core::meter::{Distribution, Histogram};
 
@@ -15,7 +15,8 @@ macro_rules! counters {
             pub(crate) age: Histogram,
         }
 
-        /// What a cache has done since it was built. A snapshot: counts that belong together may be a call apart.
+        /// What a cache has done since it was built. A snapshot: counts that belong together may be
+        /// a call apart.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct CacheStats {
@@ -76,8 +77,8 @@ counters! {
     load_panics,
     /// Loads that were past the longest deadline of their callers.
     load_deadlines,
-    /// Loads that were ended without a result: overdue before their turn came, too many overdue at once, or at the end of
-    /// their time.
+    /// Loads that were ended without a result: overdue before their turn came, too many overdue at
+    /// once, or at the end of their time.
     abandoned,
     /// Calls that ended at their own deadline.
     late_calls,
@@ -91,7 +92,8 @@ counters! {
     refused_void,
     /// Fills refused because a tag of the value was invalidated since the load began.
     refused_tag,
-    /// Fills refused because the load had read at a position older than the key's last invalidation.
+    /// Fills refused because the load had read at a position older than the key's last
+    /// invalidation.
     refused_position,
     /// Fills refused because the value is heavier than L2 takes, or does not serialize.
     refused_heavy,
@@ -147,7 +149,8 @@ impl Counter {
     }
 }
 
-/// One thread's own counts; written by that thread alone. Aligned so that no two threads share a line.
+/// One thread's own counts; written by that thread alone. Aligned so that no two threads share a
+/// line.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct ThreadCounters {

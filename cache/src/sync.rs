@@ -1,8 +1,9 @@
-//! Locks, atomics, thread-locals and tasks, from one place, so that a model checker can take theirs.
+//! Locks, atomics, thread-locals and tasks, from one place, so that a model checker can take
+//! theirs.
 //!
-//! Built with `--cfg shuttle`, the crate runs on shuttle's; its source does not change. Shuttle's atomics are
-//! sequentially consistent whatever ordering is named, and the locks inside quick_cache are invisible to it: each call
-//! of L2 is one step.
+//! Built with `--cfg shuttle`, the crate runs on shuttle's; its source does not change. Shuttle's
+//! atomics are sequentially consistent whatever ordering is named, and the locks inside quick_cache
+//! are invisible to it: each call of L2 is one step.
 
 pub(crate) use std::sync::Arc;
 
@@ -23,11 +24,13 @@ mod real {
 
     use tidings_core::spawn::{AbortHandle, CurrentRuntime, Spawn, Task, TokioSpawn};
 
-    /// What loads run on: an executor that was named, or else the runtime that is current where each starts.
+    /// What loads run on: an executor that was named, or else the runtime that is current where
+    /// each starts.
     #[derive(Clone, Debug, Default)]
     pub(crate) struct Executor(pub(crate) Option<super::Arc<dyn Spawn>>);
 
-    /// Runs code that blocks where it holds up no task: on a thread of the current runtime for that, or here if there is none.
+    /// Runs code that blocks where it holds up no task: on a thread of the current runtime for
+    /// that, or here if there is none.
     pub(crate) async fn off_the_loop<T: Send + 'static>(
         run: impl FnOnce() -> T + Send + 'static,
     ) -> T {
@@ -72,7 +75,8 @@ mod model {
 
     use tidings_core::spawn::{Abort, AbortHandle, Task};
 
-    /// Shuttle's lock with the real one's face. A poisoned lock means that the model has failed already.
+    /// Shuttle's lock with the real one's face. A poisoned lock means that the model has failed
+    /// already.
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
 

@@ -7,8 +7,8 @@
 //! others may have given up keeps nothing.
 //!
 //! Moments are those *before* a question was sent. What is proven is noted first, then the value is
-//! read, and the clock last. A proof that came in between would be of what has replaced the value; in
-//! the other order a process that is stopped in between would serve what it must not.
+//! read, and the clock last. A proof that came in between would be of what has replaced the value;
+//! in the other order a process that is stopped in between would serve what it must not.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -122,7 +122,8 @@ impl Gate {
 
     /// Notes what is proven, before a value is read.
     ///
-    /// A proof that comes between the value and the question would be of what has replaced the value.
+    /// A proof that comes between the value and the question would be of what has replaced the
+    /// value.
     pub fn begin_read(&self) -> Reading {
         let state = self.state.lock();
         Reading {
@@ -134,8 +135,8 @@ impl Gate {
         }
     }
 
-    /// Returns whether an entry may be served whose load began at a moment. Reads the clock: call it
-    /// after the value was read.
+    /// Returns whether an entry may be served whose load began at a moment. Reads the clock: call
+    /// it after the value was read.
     #[must_use]
     pub fn serves(&self, reading: &Reading, loaded: Tick) -> bool {
         self.serves_at(reading, loaded, self.clock.now())

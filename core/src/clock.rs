@@ -1,8 +1,8 @@
 //! Time as a value that is passed in, so that tests drive it by hand.
 //!
-//! [`SystemClock`] is the real one; [`ManualClock`] moves only when it is told to, and wakes the sleepers
-//! whose time has come. Durations inside the workspace are measured on [`Clock::now`], a monotonic
-//! tick; only what people see (`created_at`) comes from [`Clock::wall`].
+//! [`SystemClock`] is the real one; [`ManualClock`] moves only when it is told to, and wakes the
+//! sleepers whose time has come. Durations inside the workspace are measured on [`Clock::now`], a
+//! monotonic tick; only what people see (`created_at`) comes from [`Clock::wall`].
 
 mod manual;
 mod timer;

@@ -91,8 +91,8 @@ impl CacheKey {
         KeyBuilder::new(name)
     }
 
-    /// Starts the key of a row by the named fields, for a name whose rows are cached under several keys: `name@a@b`, then
-    /// one `:part` for each field.
+    /// Starts the key of a row by the named fields, for a name whose rows are cached under several
+    /// keys: `name@a@b`, then one `:part` for each field.
     ///
     /// # Examples
     ///

@@ -1,8 +1,10 @@
-//! How long things took, counted so that counting costs two additions: [`Histogram`], and [`Distribution`], what it saw.
+//! How long things took, counted so that counting costs two additions: [`Histogram`], and
+//! [`Distribution`], what it saw.
 //!
-//! Each part of a node counts for itself and hands its counts to the `metrics` facade when it is asked (`publish_metrics`), so
-//! that nothing that is counted touches a recorder. The facade takes single values and no counts by size. So what came
-//! since the last time is handed over, each duration once: publish to one recorder, which is the one that lasts.
+//! Each part of a node counts for itself and hands its counts to the `metrics` facade when it is
+//! asked (`publish_metrics`), so that nothing that is counted touches a recorder. The facade takes
+//! single values and no counts by size. So what came since the last time is handed over, each
+//! duration once: publish to one recorder, which is the one that lasts.
 
 use std::{
     sync::{
@@ -36,8 +38,8 @@ pub struct Histogram {
 /// How often durations of each size were seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Distribution {
-    /// The first counts what took less than one microsecond, the next less than two, then four, and so on; the last
-    /// counts everything longer.
+    /// The first counts what took less than one microsecond, the next less than two, then four, and
+    /// so on; the last counts everything longer.
     pub buckets: [u64; Distribution::BUCKETS],
     /// All of them together.
     pub sum: Duration,
@@ -53,7 +55,8 @@ impl Histogram {
         self.nanoseconds.fetch_add(nanoseconds, Relaxed);
     }
 
-    /// Returns what was counted so far. A duration that is counted at this moment may be in one of the two numbers alone.
+    /// Returns what was counted so far. A duration that is counted at this moment may be in one of
+    /// the two numbers alone.
     #[must_use]
     pub fn seen(&self) -> Distribution {
         Distribution {
@@ -62,11 +65,12 @@ impl Histogram {
         }
     }
 
-    /// Hands what came since the last call to a histogram of the `metrics` facade, in seconds. Within each size the values
-    /// are put where their sum is right.
+    /// Hands what came since the last call to a histogram of the `metrics` facade, in seconds.
+    /// Within each size the values are put where their sum is right.
     pub fn publish(&self, to: &metrics::Histogram) {
         let new = {
-            // Two that publish at once take what is new in turns, so that nothing is handed over twice.
+            // Two that publish at once take what is new in turns, so that nothing is handed over
+            // twice.
             let mut published = self
                 .published
                 .lock()
@@ -86,7 +90,8 @@ impl Distribution {
     /// How many buckets there are: the last but one ends at some nine minutes.
     pub const BUCKETS: usize = 31;
 
-    /// Bounds for whoever shows such durations in buckets, in seconds: every second of those that are counted.
+    /// Bounds for whoever shows such durations in buckets, in seconds: every second of those that
+    /// are counted.
     #[must_use]
     pub fn bounds() -> Vec<f64> {
         let bounds = (0..Self::BUCKETS - 1).step_by(2);
@@ -101,7 +106,8 @@ impl Distribution {
         self.buckets.iter().sum()
     }
 
-    /// Returns a duration that the given share of all seen did not exceed, up to a factor of two; `None` if none was seen.
+    /// Returns a duration that the given share of all seen did not exceed, up to a factor of two;
+    /// `None` if none was seen.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let rank = (self.count() as f64 * share.clamp(0.0, 1.0))
@@ -136,8 +142,8 @@ impl Distribution {
         }
     }
 
-    /// A value in seconds for each bucket that is not empty, and how often it was seen. All lie at one share of their
-    /// buckets, the one that makes their sum that of the durations.
+    /// A value in seconds for each bucket that is not empty, and how often it was seen. All lie at
+    /// one share of their buckets, the one that makes their sum that of the durations.
     fn values(&self) -> Vec<(f64, usize)> {
         let of = |edge: fn(usize) -> Duration| -> f64 {
             let counts = self.buckets.iter().enumerate();
@@ -147,7 +153,8 @@ impl Distribution {
         };
         let (least, most) = (of(Self::start), of(Self::end));
         let share = (self.sum.as_secs_f64() - least) / (most - least);
-        // A start itself belongs to the bucket below, and the sum of counts that were read a moment apart may be off.
+        // A start itself belongs to the bucket below, and the sum of counts that were read a moment
+        // apart may be off.
         let share = share.clamp(1e-3, 1.0);
 
         let filled = self

@@ -134,7 +134,8 @@ impl Schema {
             .map(|(index, _)| index)
     }
 
-    /// The names of the fields that make the cache key, the first if there are several; empty where the primary key does.
+    /// The names of the fields that make the cache key, the first if there are several; empty where
+    /// the primary key does.
     #[must_use]
     pub fn cache_key_fields(&self) -> &[String] {
         self.cache_keys.first().map_or(&[], Vec::as_slice)
@@ -178,7 +179,8 @@ impl SchemaBuilder {
         self
     }
 
-    /// Names the fields that make the cache key. Called again, those of a further key: rows are looked up by each.
+    /// Names the fields that make the cache key. Called again, those of a further key: rows are
+    /// looked up by each.
     pub fn cache_key(mut self, fields: &[&str]) -> Self {
         if !fields.is_empty() {
             self.schema.cache_keys.push(owned(fields));

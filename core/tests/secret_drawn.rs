@@ -1,4 +1,5 @@
-//! The secret of keys, drawn when the first key of this process was made: alone in its binary, because that is once.
+//! The secret of keys, drawn when the first key of this process was made: alone in its binary,
+//! because that is once.
 
 use tidings_core::{CacheKey, SecretInUse, set_key_secret};
 

@@ -1,4 +1,5 @@
-//! The secret of keys, set before the first key of this process: alone in its binary, because it is set once.
+//! The secret of keys, set before the first key of this process: alone in its binary, because it is
+//! set once.
 
 use std::hash::{DefaultHasher, Hasher};
 

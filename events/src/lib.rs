@@ -108,14 +108,16 @@
 //! let reloads = bus.declare::<Reloaded>("config", "reloaded")?;
 //!
 //! // Inline, typed; the guard unregisters when it is dropped.
-//! let guard = bus.register(|event: &Reloaded| println!("now at {}", event.revision), "config", "reloaded")?;
+//! let print = |event: &Reloaded| println!("now at {}", event.revision);
+//! let guard = bus.register(print, "config", "reloaded")?;
 //! // Inline, everything, as JSON.
 //! bus.register_dynamic(|event: &DynamicEvent| println!("{event:?}"), "*", "*")?.keep();
 //! // On a worker's own thread.
 //! let worker = bus.attach_worker(0)?;
 //! worker.register(|event: &Reloaded| assert_eq!(event.revision, 7), "config", "reloaded")?.keep();
 //! // As a queue.
-//! let mut queue = bus.subscribe::<Reloaded>("config", "reloaded", SubscribeOptions::new().capacity(16))?;
+//! let options = SubscribeOptions::new().capacity(16);
+//! let mut queue = bus.subscribe::<Reloaded>("config", "reloaded", options)?;
 //!
 //! reloads.post(Reloaded { revision: 7 })?;
 //! assert_eq!(worker.run_pending(), 1);

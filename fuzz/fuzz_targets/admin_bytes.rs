@@ -1,6 +1,8 @@
-//! Any bytes are a connection to the admin API: nothing panics, nothing hangs, and every answer has its shape.
+//! Any bytes are a connection to the admin API: nothing panics, nothing hangs, and every answer has
+//! its shape.
 //!
-//! The API, its entities and the checks are those of the API's own tests (`admin/tests/admin/bytes.rs`).
+//! The API, its entities and the checks are those of the API's own tests
+//! (`admin/tests/admin/bytes.rs`).
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Any bytes are a sequence of operations on a cache; after each, the cache agrees with a plain map.
+//! Any bytes are a sequence of operations on a cache; after each, the cache agrees with a plain
+//! map.
 //!
 //! The operations and the map are those of the cache's property test (`cache/tests/cache/walk.rs`).
 

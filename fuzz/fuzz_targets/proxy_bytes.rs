@@ -1,4 +1,5 @@
-//! Any bytes at the proxy and the admin side of a running gateway, whose upstream behaves as the first byte says.
+//! Any bytes at the proxy and the admin side of a running gateway, whose upstream behaves as the
+//! first byte says.
 //!
 //! The rig is that of the gateway's own test (`gateway/tests/gateway/bytes.rs`).
 

@@ -1,4 +1,5 @@
-//! [`Counts`]: what the proxy side counts, each worker for itself, and hands to the `metrics` facade when asked.
+//! [`Counts`]: what the proxy side counts, each worker for itself, and hands to the `metrics`
+//! facade when asked.
 
 use std::{
     sync::{
@@ -24,8 +25,8 @@ pub(crate) struct Counts {
     workers: Box<[Arc<WorkerCounts>]>,
 }
 
-/// What one worker has counted. Written by that worker alone; padded, so that workers do not write to one another's
-/// cache lines.
+/// What one worker has counted. Written by that worker alone; padded, so that workers do not write
+/// to one another's cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct WorkerCounts {
@@ -42,7 +43,8 @@ pub(crate) struct WorkerCounts {
 }
 
 impl WorkerCounts {
-    /// Counts an answer, by its status, its cause if the proxy side itself gave it, and the time to its head.
+    /// Counts an answer, by its status, its cause if the proxy side itself gave it, and the time to
+    /// its head.
     pub(crate) fn answered(&self, status: StatusCode, refusal: Option<Refusal>, took: Duration) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
         tick(&self.answers[class]);

@@ -1,17 +1,19 @@
 //! How many files the process may have open, and what connections may take of them.
 //!
-//! Connections of clients leave a reserve: the database, the event loops and the admin side need descriptors
-//! too, and an operator must be able to reach the admin side just when there are too many clients.
+//! Connections of clients leave a reserve: the database, the event loops and the admin side need
+//! descriptors too, and an operator must be able to reach the admin side just when there are too
+//! many clients.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What is kept for everything that is not a client's connection, unless a quarter of the limit is less.
+/// What is kept for everything that is not a client's connection, unless a quarter of the limit is
+/// less.
 const RESERVE: u64 = 256;
 /// Beyond this a limit is no limit.
 const UNLIMITED: u64 = 1 << 20;
 
-/// Raises the limit to what the process may have without further rights, as other servers do. A process that may
-/// not goes on with what it has.
+/// Raises the limit to what the process may have without further rights, as other servers do. A
+/// process that may not goes on with what it has.
 pub fn raise() {
     let limits = getrlimit(Resource::Nofile);
     let raised = Rlimit {

@@ -36,7 +36,8 @@ pub(crate) struct Director {
     running: Option<mpsc::Sender<Infallible>>,
 }
 
-/// Gives tasks their [`Cue`]. Holding one keeps no drain waiting: `init_worker` hooks live as long as their node.
+/// Gives tasks their [`Cue`]. Holding one keeps no drain waiting: `init_worker` hooks live as long
+/// as their node.
 #[derive(Clone, Debug)]
 pub(crate) struct Cues {
     phase: watch::Receiver<Phase>,

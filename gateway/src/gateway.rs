@@ -36,7 +36,8 @@ const NODE_SHUTDOWN: Duration = Duration::from_secs(1);
 /// What each step of the end gets at least, however late it is.
 const LEAST: Duration = Duration::from_millis(100);
 
-/// A running gateway. Dropped, it stops on its own; [`shutdown`](Self::shutdown) is the orderly way.
+/// A running gateway. Dropped, it stops on its own; [`shutdown`](Self::shutdown) is the orderly
+/// way.
 ///
 /// # Examples
 ///
@@ -140,12 +141,14 @@ impl StdError for StartError {
 }
 
 impl Gateway {
-    /// Starts a gateway with the built-in plugins, on the runtime that this is called in: a multi-threaded one
-    /// that outlives it, where loads, the store and the admin side run. The workers bring their own.
+    /// Starts a gateway with the built-in plugins, on the runtime that this is called in: a
+    /// multi-threaded one that outlives it, where loads, the store and the admin side run. The
+    /// workers bring their own.
     ///
     /// # Errors
     ///
-    /// A port is taken, the database cannot be opened or belongs to another process, or the node did not start.
+    /// A port is taken, the database cannot be opened or belongs to another process, or the node
+    /// did not start.
     ///
     /// # Cancel safety
     ///
@@ -176,8 +179,8 @@ impl Gateway {
         }
     }
 
-    /// Applies what can change without a restart: the filter of the log, the groups and the names of keys. Requests that
-    /// begin afterwards go by the new values.
+    /// Applies what can change without a restart: the filter of the log, the groups and the names
+    /// of keys. Requests that begin afterwards go by the new values.
     pub fn reload(&self, settings: &Settings) {
         self.live.replace(settings);
         if let Some(log) = &self.log {
@@ -225,8 +228,9 @@ impl Gateway {
             .is_empty())
     }
 
-    /// Stops accepting, finishes the requests that run (for at most [`drain_timeout`](crate::Limits::drain_timeout), the
-    /// end of the node included) and ends the node. The admin side answers until the proxy side is done.
+    /// Stops accepting, finishes the requests that run (for at most
+    /// [`drain_timeout`](crate::Limits::drain_timeout), the end of the node included) and ends the
+    /// node. The admin side answers until the proxy side is done.
     ///
     /// # Cancel safety
     ///
@@ -428,8 +432,8 @@ fn serve_router(
 /// What workers take their listeners from, each once.
 type Listeners = Mutex<Vec<Option<Listener>>>;
 
-/// A descriptor for each worker and none besides: the socket is to close with the last worker that accepts, and
-/// `init_worker` hooks live as long as their node.
+/// A descriptor for each worker and none besides: the socket is to close with the last worker that
+/// accepts, and `init_worker` hooks live as long as their node.
 fn one_for_each(listener: &Listener, workers: usize) -> io::Result<Listeners> {
     let all: io::Result<_> = (0..workers).map(|_| listener.share().map(Some)).collect();
     all.map(Mutex::new)

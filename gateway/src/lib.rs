@@ -1,10 +1,12 @@
 //! The runnable program: a key-auth gateway built on Tidings.
 //!
-//! Clients come in on the proxy side, where each worker accepts for itself, looks the key of a request up in
-//! the two-level cache and passes the request on; the admin side changes consumers, credentials and groups
-//! while that runs. When the answer to such a change is out, no worker goes by the old rows any more.
+//! Clients come in on the proxy side, where each worker accepts for itself, looks the key of a
+//! request up in the two-level cache and passes the request on; the admin side changes consumers,
+//! credentials and groups while that runs. When the answer to such a change is out, no worker goes
+//! by the old rows any more.
 
-// The order of these lines is the order of the layers, lowest first: a module imports from lines above it alone.
+// The order of these lines is the order of the layers, lowest first: a module imports from lines
+// above it alone.
 // A value that a reload replaces; knows nothing else.
 mod live;
 // How many files may be open; knows nothing else.

@@ -40,8 +40,8 @@ impl<T> Live<T> {
     /// Replaces the value: every read that begins afterwards finds the new one.
     pub(crate) fn replace(&self, value: T) {
         let value = Arc::new(value);
-        // The version is raised under the lock, so that a view pairs a version with its value or an older version
-        // with a newer value, which it then reads once more.
+        // The version is raised under the lock, so that a view pairs a version with its value or an
+        // older version with a newer value, which it then reads once more.
         let mut current = self.0.value.lock();
         let old = std::mem::replace(&mut *current, value);
         self.0.version.fetch_add(1, Release);

@@ -1,9 +1,10 @@
 //! [`Log`]: what the program writes to standard error, without ever waiting for its reader.
 //!
-//! Lines go into a bounded queue that one thread empties. A reader that pauses (a pipe that no one empties, a disk
-//! that hangs) fills the queue; lines beyond it are lost and counted, and when the reader is back one line says
-//! how many. A place in the source that repeats itself is cut to a few lines at a time, with a count of the rest.
-//! So neither a stalled log nor a flood of failures holds up a request or the end of the program.
+//! Lines go into a bounded queue that one thread empties. A reader that pauses (a pipe that no one
+//! empties, a disk that hangs) fills the queue; lines beyond it are lost and counted, and when the
+//! reader is back one line says how many. A place in the source that repeats itself is cut to a few
+//! lines at a time, with a count of the rest. So neither a stalled log nor a flood of failures
+//! holds up a request or the end of the program.
 
 // The queue and its thread; knows nothing of what a line is.
 mod sink;
@@ -33,8 +34,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts the log of the process: installs the subscriber that `tracing` events go to, and has panics logged
-    /// instead of written to standard error, which could block.
+    /// Starts the log of the process: installs the subscriber that `tracing` events go to, and has
+    /// panics logged instead of written to standard error, which could block.
     ///
     /// A subscriber that is installed already stays.
     #[must_use]
@@ -45,7 +46,8 @@ impl Log {
         let writer = sink.clone();
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(BoxMakeWriter::new(move || writer.clone()))
-            // Its own words about a line that could not be written would go to standard error directly.
+            // Its own words about a line that could not be written would go to standard error
+            // directly.
             .log_internal_errors(false)
             .with_ansi(std::io::stderr().is_terminal());
         let repeats = Repeats::new(sink.clone());
@@ -89,7 +91,8 @@ impl Log {
     }
 }
 
-/// The settings have been checked; a filter that is none would say so here again, and logging is no reason to fail.
+/// The settings have been checked; a filter that is none would say so here again, and logging is no
+/// reason to fail.
 fn filter(directives: &str) -> EnvFilter {
     EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"))
 }

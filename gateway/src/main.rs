@@ -1,7 +1,7 @@
 //! The program `tidings`: settings, log, start, reload, and the end in good order.
 //!
-//! Exit status: 0 after a drain, 1 when it cannot start, 2 when its settings are refused, 130 when a second signal
-//! ended it at once.
+//! Exit status: 0 after a drain, 1 when it cannot start, 2 when its settings are refused, 130 when
+//! a second signal ended it at once.
 
 mod signals;
 
@@ -166,8 +166,8 @@ fn announce(gateway: &Gateway, advice: Advice) {
         ));
     }
 
-    // On a thread of its own, because standard output may be a pipe that no one empties; and without a word about
-    // a failure, because no one may be reading.
+    // On a thread of its own, because standard output may be a pipe that no one empties; and
+    // without a word about a failure, because no one may be reading.
     std::thread::spawn(move || {
         let mut out = io::stdout().lock();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -185,7 +185,8 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Writes an error and its causes on one line, leaving out a cause that the message before it repeats.
+/// Writes an error and its causes on one line, leaving out a cause that the message before it
+/// repeats.
 fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,7 +1,7 @@
 //! What the program tells the service manager that started it (systemd's `sd_notify` protocol).
 //!
-//! A datagram to the socket that `NOTIFY_SOCKET` names; without the variable there is no one to tell. A message
-//! that cannot be sent is not worth more than a line of the log.
+//! A datagram to the socket that `NOTIFY_SOCKET` names; without the variable there is no one to
+//! tell. A message that cannot be sent is not worth more than a line of the log.
 
 use std::{
     ffi::OsStr,

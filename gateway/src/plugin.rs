@@ -1,8 +1,8 @@
 //! [`Plugin`]: what a request passes on its way through the proxy side.
 //!
-//! A plugin lives on a worker: each worker makes its own instance on its own thread, so that nothing in it
-//! need be shared, locked or `Send`. What all workers have in common (the cache, the rows, the bus) it takes
-//! from the [`Worker`] it is made for.
+//! A plugin lives on a worker: each worker makes its own instance on its own thread, so that
+//! nothing in it need be shared, locked or `Send`. What all workers have in common (the cache, the
+//! rows, the bus) it takes from the [`Worker`] it is made for.
 
 // JSON strings; knows nothing else.
 pub(crate) mod json;
@@ -59,7 +59,8 @@ pub trait Plugin: fmt::Debug + Sized + 'static {
     /// What is the same for all workers.
     type Config: Send + Sync + 'static;
 
-    /// Makes a worker's instance, on that worker's thread and before it accepts. The place to register handlers.
+    /// Makes a worker's instance, on that worker's thread and before it accepts. The place to
+    /// register handlers.
     ///
     /// # Errors
     ///
@@ -71,7 +72,8 @@ pub trait Plugin: fmt::Debug + Sized + 'static {
         true
     }
 
-    /// Looks at a request before it is passed on: may change its headers, or refuse it with an answer.
+    /// Looks at a request before it is passed on: may change its headers, or refuse it with an
+    /// answer.
     ///
     /// Dropped half-way when its connection ends.
     fn access(&self, request: &mut ProxyRequest) -> impl Future<Output = Result<(), Response>>;
@@ -80,7 +82,8 @@ pub trait Plugin: fmt::Debug + Sized + 'static {
 /// The future of a plugin whose type is erased.
 pub(crate) type Access<'a> = Pin<Box<dyn Future<Output = Result<(), Response>> + 'a>>;
 
-/// A plugin behind a pointer, so that a worker can hold a list of them. Costs one allocation per request.
+/// A plugin behind a pointer, so that a worker can hold a list of them. Costs one allocation per
+/// request.
 pub(crate) trait DynPlugin: fmt::Debug {
     fn is_active(&self) -> bool {
         true

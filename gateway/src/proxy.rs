@@ -1,8 +1,9 @@
 //! The proxy side: from a client's request to its answer, on one worker's thread.
 //!
-//! A request passes the plugins in their order, each of which may refuse it, and then goes to the upstream or
-//! to the built-in echo. Bodies stream in both directions and are never held whole. Nothing here is `Send`:
-//! each worker has its own [`Proxy`], its own plugins and its own pool of upstream connections.
+//! A request passes the plugins in their order, each of which may refuse it, and then goes to the
+//! upstream or to the built-in echo. Bodies stream in both directions and are never held whole.
+//! Nothing here is `Send`: each worker has its own [`Proxy`], its own plugins and its own pool of
+//! upstream connections.
 
 // The body of a request on its way to the upstream or to nowhere.
 mod client_body;
@@ -48,7 +49,8 @@ use crate::{
 const NODE: HeaderName = HeaderName::from_static("x-tidings-node");
 const WORKER: HeaderName = HeaderName::from_static("x-tidings-worker");
 
-/// How many headers a request gains at most on its way: six that say who the client is, three X-Forwarded-*.
+/// How many headers a request gains at most on its way: six that say who the client is, three
+/// X-Forwarded-*.
 const ADDED_HEADERS: usize = 9;
 
 /// What a worker answers requests with.
@@ -148,7 +150,8 @@ impl Proxy {
         }
     }
 
-    /// Answers one request. Dropping the future, as happens when the client goes away, ends what it began.
+    /// Answers one request. Dropping the future, as happens when the client goes away, ends what it
+    /// began.
     pub(crate) async fn handle(
         self: Rc<Self>,
         peer: Rc<Peer>,
@@ -239,7 +242,8 @@ impl Proxy {
 
     async fn admit(&self, request: &mut ProxyRequest) -> Result<(), Response> {
         well_formed(request.head())?;
-        // Before the plugins set headers, or `Connection: x-consumer-id` would take them away again.
+        // Before the plugins set headers, or `Connection: x-consumer-id` would take them away
+        // again.
         forward::drop_hop_by_hop(request.headers_mut());
         forward::drop_forged(request.headers_mut());
         // The map would grow twice, once under the plugins' hands and once for X-Forwarded-*.
@@ -253,8 +257,8 @@ impl Proxy {
     }
 }
 
-/// The span of a request, with the fields of OpenTelemetry's HTTP conventions. The query is left out, since it may carry
-/// a key.
+/// The span of a request, with the fields of OpenTelemetry's HTTP conventions. The query is left
+/// out, since it may carry a key.
 fn span(head: &http::request::Parts, peer: &Peer) -> Span {
     tracing::debug_span!(
         "request",
@@ -288,7 +292,8 @@ fn well_formed(head: &http::request::Parts) -> Result<(), Response> {
     if second.is_some() || (first.is_none() && head.version == http::Version::HTTP_11) {
         return Err(Refusal::Hosts.answer());
     }
-    // hyper undoes "chunked"; what another coding has done to the body would reach the upstream unsaid.
+    // hyper undoes "chunked"; what another coding has done to the body would reach the upstream
+    // unsaid.
     if forward::is_coded(&head.headers) {
         return Err(Refusal::Coding.answer());
     }

@@ -1,13 +1,13 @@
 //! [`Settings`]: what the program is told at start, and where each value came from.
 //!
-//! A flag goes before its environment variable, that before the key of the `--config` file, and that before
-//! the default. Each option is one row (`options`), from which its field, flag, variable, key and help are
-//! made, so that none of the five can be forgotten.
+//! A flag goes before its environment variable, that before the key of the `--config` file, and
+//! that before the default. Each option is one row (`options`), from which its field, flag,
+//! variable, key and help are made, so that none of the five can be forgotten.
 //!
-//! Every value is checked before anything is opened or bound, and all faults are reported at once, each with
-//! the flag, variable or key it came from, the value, and what is expected. An unknown key in the file is
-//! refused, and so is an unknown variable that begins with `TIDINGS_`: a misspelt name that is silently
-//! ignored is a setting that silently does not apply.
+//! Every value is checked before anything is opened or bound, and all faults are reported at once,
+//! each with the flag, variable or key it came from, the value, and what is expected. An unknown
+//! key in the file is refused, and so is an unknown variable that begins with `TIDINGS_`: a
+//! misspelt name that is silently ignored is a setting that silently does not apply.
 
 // What a value is and where it came from; knows no option.
 mod source;
@@ -61,8 +61,9 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// The arguments are not understood, or help or the version was asked for ([`SettingsError::Usage`]); or
-    /// some values are wrong ([`SettingsError::Faults`], all of them at once).
+    /// The arguments are not understood, or help or the version was asked for
+    /// ([`SettingsError::Usage`]); or some values are wrong ([`SettingsError::Faults`], all of them
+    /// at once).
     pub fn resolve<A>(args: A, env: &Environment) -> Result<Self, SettingsError>
     where
         A: IntoIterator,
@@ -89,7 +90,8 @@ impl Settings {
         settings.ok_or(SettingsError::Faults(Vec::new()))
     }
 
-    /// Resolves the settings of a program that is told nothing but a file of settings, as `--config` would.
+    /// Resolves the settings of a program that is told nothing but a file of settings, as
+    /// `--config` would.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! [`Signals`]: SIGTERM, SIGINT and SIGHUP, heard on a thread of their own.
 //!
-//! Everything else in the program may hang: a runtime whose threads wait for a database, a worker that waits for a
-//! lock. This thread waits for signals and the clock alone. It ends the process itself: at once upon a second
-//! signal to stop, and ten seconds after the first one whatever hangs.
+//! Everything else in the program may hang: a runtime whose threads wait for a database, a worker
+//! that waits for a lock. This thread waits for signals and the clock alone. It ends the process
+//! itself: at once upon a second signal to stop, and ten seconds after the first one whatever
+//! hangs.
 
 #![expect(
     clippy::disallowed_methods,

@@ -1,15 +1,15 @@
 //! Reads the layers of each crate from its own `mod` lines and refuses an import that runs up.
 //!
-//! In a `lib.rs`, as in the file of every folder below it, the order of the `mod` lines is the order
-//! of the layers, the lowest first: a module may use those listed before it, never those after it.
-//! A file and its own children may use each other. What only tests compile is left out. A true
-//! exception is marked on its line with `// layers: why`.
+//! In a `lib.rs`, as in the file of every folder below it, the order of the `mod` lines is the
+//! order of the layers, the lowest first: a module may use those listed before it, never those
+//! after it. A file and its own children may use each other. What only tests compile is left out. A
+//! true exception is marked on its line with `// layers: why`.
 //!
 //! Paths are followed through `use` declarations and re-exports, in `use` trees and where they are
 //! written inline. Names that come by a glob or from a macro are not seen.
 //!
-//! `scripts/lint` compiles this file with `rustc` alone and runs it on the source folders it is given;
-//! compiled with `--test`, it tests itself.
+//! `scripts/lint` compiles this file with `rustc` alone and runs it on the source folders it is
+//! given; compiled with `--test`, it tests itself.
 
 mod tokens;
 

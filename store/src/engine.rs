@@ -47,7 +47,8 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Makes or completes the tables, all of them or none.
     fn lay_out<'a>(&'a self, schemas: &'a [&'static Schema]) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Opens the log of the database's changes; none where the database keeps none. Asks nothing yet.
+    /// Opens the log of the database's changes; none where the database keeps none. Asks nothing
+    /// yet.
     fn log(&self, _: LogNeeds) -> Option<Arc<dyn StoreLog>> {
         None
     }

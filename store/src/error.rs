@@ -1,4 +1,5 @@
-//! [`Error`]: what a store can refuse or fail at, one variant for each thing that a caller can do next.
+//! [`Error`]: what a store can refuse or fail at, one variant for each thing that a caller can do
+//! next.
 
 use std::{borrow::Cow, fmt, path::PathBuf};
 

@@ -11,8 +11,8 @@ use tidings_core::{
 
 /// A log in the database of a store, which records the writes of every program.
 pub trait StoreLog: Log {
-    /// Names a commit by what the store calls it ([`ChangeSet::commit`](crate::ChangeSet::commit)); none
-    /// before the log was read.
+    /// Names a commit by what the store calls it ([`ChangeSet::commit`](crate::ChangeSet::commit));
+    /// none before the log was read.
     fn mark(&self, commit: u64) -> Option<Mark>;
 
     /// Whether every write is recorded, as it was seen last.

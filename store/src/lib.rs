@@ -2,9 +2,8 @@
 //!
 //! A [`Store`] is a database, opened for one process. [`Store::attach`] makes tables of the
 //! entities' schemas and names the [`ChangeSink`] that hears of every commit; a node puts its cache
-//! and its worker events there.
-//! [`Store::dao`] then gives the typed face of a table, [`Store::table`] the untyped one that the admin API works
-//! with.
+//! and its worker events there. [`Store::dao`] then gives the typed face of a table,
+//! [`Store::table`] the untyped one that the admin API works with.
 //!
 //! ```
 //! use std::sync::Arc;

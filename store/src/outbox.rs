@@ -23,7 +23,8 @@
 //!
 //! # async fn raise(connection: &mut PgConnection) -> Result<(), Box<dyn std::error::Error>> {
 //! let mut transaction = connection.begin().await?;
-//! sqlx::query("update price_parts set cents = cents + 10 where id = 7").execute(&mut *transaction).await?;
+//! let update = "update price_parts set cents = cents + 10 where id = 7";
+//! sqlx::query(update).execute(&mut *transaction).await?;
 //! let price = |cents| Price { id: 7, product: "tea".to_owned(), cents };
 //! outbox::record(&mut transaction, &CrudEvent::updated(price(320), price(330))).await?;
 //! transaction.commit().await?;

@@ -1,4 +1,5 @@
-//! [`ChangeSink`]: where the store tells of what was committed. The node makes it evict and announce.
+//! [`ChangeSink`]: where the store tells of what was committed. The node makes it evict and
+//! announce.
 
 use std::{any::Any, fmt};
 
@@ -9,10 +10,10 @@ use tidings_core::{CacheKey, Cause, Operation, Row, Schema};
 ///
 /// # Order
 ///
-/// [`committed`](Self::committed) is called once for each commit, one commit after the other in the order
-/// they were made, because it is called while the write still holds its place in the order. So it
-/// must not wait, and must not write to the store itself (handlers that do are run by the future
-/// that it returns).
+/// [`committed`](Self::committed) is called once for each commit, one commit after the other in the
+/// order they were made, because it is called while the write still holds its place in the order.
+/// So it must not wait, and must not write to the store itself (handlers that do are run by the
+/// future that it returns).
 ///
 /// # Failure
 ///

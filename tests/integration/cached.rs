@@ -1,4 +1,5 @@
-//! Rows that are read through the cache: no lookup outlives a change of its row, whatever it looks up by.
+//! Rows that are read through the cache: no lookup outlives a change of its row, whatever it looks
+//! up by.
 
 use std::{sync::Arc, time::Duration};
 
@@ -163,7 +164,8 @@ async fn a_lookup_and_its_key_agree() {
     );
 }
 
-/// Every field that it is looked up by changes: no lookup by the old values finds it, none by the new values misses it.
+/// Every field that it is looked up by changes: no lookup by the old values finds it, none by the
+/// new values misses it.
 #[tokio::test]
 async fn an_update_moves_the_row_from_its_old_keys_to_its_new_ones() {
     let rows = Rows::new().await;

@@ -1,4 +1,5 @@
-//! An HTTP client whose connections are values, so that a test knows which worker each one belongs to.
+//! An HTTP client whose connections are values, so that a test knows which worker each one belongs
+//! to.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! G2 over HTTP: after a write has returned, no request that begins later is answered from the old row, on any
-//! worker, however warm its L1 and however busy it is.
+//! G2 over HTTP: after a write has returned, no request that begins later is answered from the old
+//! row, on any worker, however warm its L1 and however busy it is.
 
 use std::{
     collections::BTreeMap,
@@ -40,8 +40,8 @@ async fn one_for_each_worker(served: &Served) -> Vec<Client> {
     clients.into_values().collect()
 }
 
-/// Sends requests with a key until told to stop, and counts the ones that passed although they began after
-/// the key was revoked.
+/// Sends requests with a key until told to stop, and counts the ones that passed although they
+/// began after the key was revoked.
 struct Hammer {
     revoked: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
@@ -154,7 +154,8 @@ async fn a_deleted_credential_passes_no_worker_again() {
     served.stop().await;
 }
 
-/// G2 by hand: an acl row that moves to another consumer opens one and closes the other, on every worker.
+/// G2 by hand: an acl row that moves to another consumer opens one and closes the other, on every
+/// worker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_moved_acl_row_closes_the_old_consumer_at_once() {
     let served = served_with_groups(WORKERS).await;
@@ -245,7 +246,8 @@ async fn a_write_whose_client_hangs_up_still_evicts() {
             .expect("loopback takes it");
         drop(stream); // before the answer, and perhaps before the request was read
 
-        // A write through the same door and the one writer: it returns after whatever the first did.
+        // A write through the same door and the one writer: it returns after whatever the first
+        // did.
         admin
             .patch(
                 "/consumers/bob",

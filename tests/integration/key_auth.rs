@@ -215,7 +215,8 @@ async fn groups_open_the_proxy_to_their_members_only() {
     served.stop().await;
 }
 
-/// G14: the handlers of both workers invalidate the same key by hand; the value is loaded once more, not twice.
+/// G14: the handlers of both workers invalidate the same key by hand; the value is loaded once
+/// more, not twice.
 #[tokio::test]
 async fn an_invalidation_by_every_worker_costs_one_load() {
     let served = served_with(|settings| {

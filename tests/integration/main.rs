@@ -1,4 +1,5 @@
-//! The promises that span crates, through the public API and over real HTTP. One binary, so that it links once.
+//! The promises that span crates, through the public API and over real HTTP. One binary, so that it
+//! links once.
 
 mod admin_api;
 mod admin_given;

@@ -207,7 +207,8 @@ async fn a_cascade_posts_the_deletes_of_the_children() {
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
-/// G2: a write returns only after what the workers' handlers invalidate by hand is evicted; G14: once.
+/// G2: a write returns only after what the workers' handlers invalidate by hand is evicted; G14:
+/// once.
 #[tokio::test]
 async fn a_write_includes_what_handlers_invalidate_by_hand() {
     let key = CacheKey::new("by_hand", &["a"]);
@@ -276,7 +277,8 @@ async fn a_write_that_returns_before_its_handlers_is_counted_as_late() {
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
-/// G2, G10: where a worker's mailbox was full, what its handlers would have invalidated is unknown: all goes.
+/// G2, G10: where a worker's mailbox was full, what its handlers would have invalidated is unknown:
+/// all goes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_a_worker_missed_purges_before_it_returns() {
     let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
@@ -311,7 +313,8 @@ async fn a_write_that_a_worker_missed_purges_before_it_returns() {
     let mut waiting = Vec::new();
     while node.worker_events().stats().mailboxes[0].missed == 0 {
         let mut write = Box::pin(teams.insert(team(&format!("t{}", waiting.len()))));
-        // A write whose event was accepted waits for the worker; one whose event was missed returns.
+        // A write whose event was accepted waits for the worker; one whose event was missed
+        // returns.
         let accepted = || node.worker_events().stats().mailboxes[0].accepted;
         let before = accepted();
         while accepted() == before && futures_util::poll!(&mut write).is_pending() {

@@ -1,8 +1,9 @@
 //! [`Registry`]: a recorder that is filled and rendered in turns.
 //!
-//! Counters and gauges are what they were published as last; those that were not published again are not rendered, since
-//! what they counted is gone (a queue, a worker). Histograms are given what is new each time, so they stay. The lines and
-//! their escaping are left to the library that knows the format.
+//! Counters and gauges are what they were published as last; those that were not published again
+//! are not rendered, since what they counted is gone (a queue, a worker). Histograms are given what
+//! is new each time, so they stay. The lines and their escaping are left to the library that knows
+//! the format.
 
 use std::{
     collections::BTreeMap,
@@ -98,7 +99,8 @@ impl Registry {
         }
     }
 
-    /// The figure of a key, new or as it was. A key that was of another sort before starts from nothing.
+    /// The figure of a key, new or as it was. A key that was of another sort before starts from
+    /// nothing.
     fn figure(&self, key: &Key, new: impl Fn() -> Figure) -> Figure {
         let mut labels: Vec<Label> = key.labels().cloned().collect();
         labels.sort();
@@ -197,7 +199,8 @@ impl Figure {
 }
 
 impl Buckets {
-    /// Bounds by what the name says it measures: bytes in powers of four from 64, anything else as seconds.
+    /// Bounds by what the name says it measures: bytes in powers of four from 64, anything else as
+    /// seconds.
     fn of(name: &str) -> Self {
         let bounds = match name.ends_with("_bytes") {
             true => (3..16).map(|power| 4_f64.powi(power)).collect(),

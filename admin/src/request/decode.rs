@@ -1,7 +1,7 @@
 //! Percent-decoding of paths, queries and forms, strict about UTF-8 and NUL.
 //!
-//! The well-known decoders replace bytes that are not UTF-8, so that two different names could read the same;
-//! here such input is refused.
+//! The well-known decoders replace bytes that are not UTF-8, so that two different names could read
+//! the same; here such input is refused.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
@@ -23,8 +23,8 @@ pub(crate) enum DecodeError {
     Nul,
 }
 
-/// Returns the segments of a path, decoded one by one, so that `%2F` does not part two of them. One trailing slash is
-/// ignored; `None` where a segment is empty; `/` has none.
+/// Returns the segments of a path, decoded one by one, so that `%2F` does not part two of them. One
+/// trailing slash is ignored; `None` where a segment is empty; `/` has none.
 pub(crate) fn segments(path: &str) -> Result<Option<Vec<String>>, DecodeError> {
     if matches!(path, "" | "/") {
         return Ok(Some(Vec::new()));
@@ -51,8 +51,8 @@ pub(crate) fn pairs(input: &[u8]) -> Result<Vec<(String, String)>, DecodeError> 
 /// One argument of a query: its name, and its value if that can be decoded.
 pub(crate) type Argument = (String, Result<String, DecodeError>);
 
-/// Returns the arguments of a query, in order. A value that cannot be decoded is an error only for what reads it;
-/// an undecodable name is kept raw and matches nothing.
+/// Returns the arguments of a query, in order. A value that cannot be decoded is an error only for
+/// what reads it; an undecodable name is kept raw and matches nothing.
 pub(crate) fn arguments(query: &str) -> Vec<Argument> {
     let argument = |(name, value): (&[u8], &[u8])| {
         let raw = || String::from_utf8_lossy(name).into_owned();

@@ -1,7 +1,7 @@
 //! Forms: `consumer.id=..` for what lies inside an object, `tags[]=a` or a repeated name for a set.
 //!
-//! A form holds text alone, so the schema says what each value is. Text that does not read as its field's kind
-//! is left as text, and the schema's own check then names the field.
+//! A form holds text alone, so the schema says what each value is. Text that does not read as its
+//! field's kind is left as text, and the schema's own check then names the field.
 
 use std::collections::BTreeMap;
 
@@ -111,7 +111,8 @@ impl Form<'_> {
             (Slot::Values { list, values }, None) => self
                 .of_kind(field.kind(), list, values)
                 .map_err(|message| format!("{}: {message}", field.name())),
-            // A bare `consumer=..`: an empty one may clear; otherwise the schema says what a reference looks like.
+            // A bare `consumer=..`: an empty one may clear; otherwise the schema says what a
+            // reference looks like.
             (
                 Slot::Values {
                     list: false,
@@ -150,7 +151,8 @@ impl Form<'_> {
         Ok(Json::Object(object))
     }
 
-    /// Only JSON is refused here where it cannot be read: as text it would be taken for a JSON text.
+    /// Only JSON is refused here where it cannot be read: as text it would be taken for a JSON
+    /// text.
     fn of_kind(
         &self,
         kind: FieldKind,

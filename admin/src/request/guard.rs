@@ -1,8 +1,10 @@
-//! Requests that a browser may have been talked into: which names the API answers to, and which pages may write.
+//! Requests that a browser may have been talked into: which names the API answers to, and which
+//! pages may write.
 //!
-//! An API on a loopback address has no token, so whatever runs on the machine may use it, a browser too. A page of
-//! another site can have its visitor's browser send requests here (they carry `Origin` and `Sec-Fetch-Site`), or give
-//! its own name this machine's address and read the answers too (DNS rebinding: `Host` is then that name).
+//! An API on a loopback address has no token, so whatever runs on the machine may use it, a browser
+//! too. A page of another site can have its visitor's browser send requests here (they carry
+//! `Origin` and `Sec-Fetch-Site`), or give its own name this machine's address and read the answers
+//! too (DNS rebinding: `Host` is then that name).
 
 use std::net::IpAddr;
 
@@ -29,8 +31,8 @@ pub(crate) fn check(options: &AdminOptions, parts: &Parts) -> Result<(), Problem
     refuse_other_pages(&parts.method, &parts.headers, addressed.as_ref())
 }
 
-/// Returns the host and port that a request was sent to: of its target, or else of its one `Host` header. Only HTTP/1.0 may
-/// name none (RFC 9112, 3.2).
+/// Returns the host and port that a request was sent to: of its target, or else of its one `Host`
+/// header. Only HTTP/1.0 may name none (RFC 9112, 3.2).
 fn authority(parts: &Parts) -> Result<Option<Authority>, Problem> {
     let invalid = |message: &str| Err(Problem::new(Kind::InvalidHost, message));
     let mut hosts = parts.headers.get_all(header::HOST).iter();
@@ -62,7 +64,8 @@ fn is_ours(host: &str, names: &[String]) -> bool {
         || names.iter().any(|name| name.eq_ignore_ascii_case(&host))
 }
 
-/// Refuses what a browser sends for a page that is not this API's own. Other clients send neither header.
+/// Refuses what a browser sends for a page that is not this API's own. Other clients send neither
+/// header.
 fn refuse_other_pages(
     method: &Method,
     headers: &HeaderMap,

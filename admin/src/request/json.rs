@@ -1,6 +1,6 @@
-//! Reading JSON, strictly: a key that is given twice is refused, since readers differ in which of the two they take, and so
-//! is anything after the value, and a number with more digits than are kept. Nesting beyond 128 levels is refused by the
-//! parser.
+//! Reading JSON, strictly: a key that is given twice is refused, since readers differ in which of
+//! the two they take, and so is anything after the value, and a number with more digits than are
+//! kept. Nesting beyond 128 levels is refused by the parser.
 
 use std::fmt;
 
@@ -56,7 +56,8 @@ fn numbers(json: &[u8]) -> impl Iterator<Item = &str> {
     .filter_map(|part| std::str::from_utf8(part).ok())
 }
 
-/// Whether a number comes back as it was: a whole one that fits 64 bits does, another if a float keeps it.
+/// Whether a number comes back as it was: a whole one that fits 64 bits does, another if a float
+/// keeps it.
 fn is_kept(number: &str) -> bool {
     number.parse::<i64>().is_ok()
         || number.parse::<u64>().is_ok()

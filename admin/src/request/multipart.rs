@@ -1,4 +1,5 @@
-//! `multipart/form-data` whose parts are texts, as `curl --form` sends it: names and values, like a form's.
+//! `multipart/form-data` whose parts are texts, as `curl --form` sends it: names and values, like a
+//! form's.
 
 use bytes::Bytes;
 use futures_util::{future::ready, stream};
@@ -8,7 +9,8 @@ use multer::{Field, Multipart};
 ///
 /// # Errors
 ///
-/// A message for the client: the parts cannot be told apart, one has no name, is a file, or is not UTF-8.
+/// A message for the client: the parts cannot be told apart, one has no name, is a file, or is not
+/// UTF-8.
 pub(crate) async fn pairs(boundary: &str, body: Bytes) -> Result<Vec<(String, String)>, String> {
     let body = stream::once(ready(Ok::<_, std::convert::Infallible>(body)));
     let mut parts = Multipart::new(body, boundary);

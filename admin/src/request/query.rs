@@ -1,5 +1,5 @@
-//! Query arguments: paging, tags, field values, `cluster`. An argument that a path does not know is refused: it was meant
-//! to do something, and would do nothing.
+//! Query arguments: paging, tags, field values, `cluster`. An argument that a path does not know is
+//! refused: it was meant to do something, and would do nothing.
 
 use serde_json::{Map, Value as Json};
 use tidings::{
@@ -49,7 +49,8 @@ impl Query {
         &self.0
     }
 
-    /// Returns what a list of an entity's rows is asked for: a page, tags, and values of unique and foreign fields.
+    /// Returns what a list of an entity's rows is asked for: a page, tags, and values of unique and
+    /// foreign fields.
     pub(crate) fn paging(&self, schema: &Schema) -> Result<Paging, Problem> {
         let size = self.single(SIZE, Kind::InvalidSize)?;
         let offset = self.single(OFFSET, Kind::InvalidOffset)?;
@@ -83,7 +84,8 @@ impl Query {
         }
     }
 
-    /// Reads the values that a list is asked for, each of a field that is unique or refers to another row.
+    /// Reads the values that a list is asked for, each of a field that is unique or refers to
+    /// another row.
     fn fields(&self, schema: &Schema) -> Result<Vec<(usize, Value)>, Problem> {
         let mut values: Vec<(usize, Value)> = Vec::new();
         let mut wrong = Map::new();

@@ -7,8 +7,8 @@ use crate::problem::{Kind, Problem};
 
 /// Refuses a request that does not carry the token exactly once, as `Authorization: Bearer TOKEN`.
 ///
-/// The comparison takes the same time wherever the two differ; only the length can be told from it. An empty
-/// token is never matched.
+/// The comparison takes the same time wherever the two differ; only the length can be told from it.
+/// An empty token is never matched.
 pub(crate) fn check(token: &str, headers: &HeaderMap) -> Result<(), Problem> {
     let mut sent = headers.get_all(header::AUTHORIZATION).iter();
     let (first, second) = (sent.next(), sent.next());

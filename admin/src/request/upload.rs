@@ -1,8 +1,9 @@
 //! [`Upload`]: a request's body as it arrives, and what becomes of a rest that no handler read.
 //!
-//! A connection carries its next request only after the whole body of this one. So a rest that is small and on its way
-//! is read before the answer; beyond that the answer announces that the connection closes, and what still comes is read
-//! and dropped for a while, since closing a socket with unread bytes would reset it and take the answer along (RFC 9112, 9.6).
+//! A connection carries its next request only after the whole body of this one. So a rest that is
+//! small and on its way is read before the answer; beyond that the answer announces that the
+//! connection closes, and what still comes is read and dropped for a while, since closing a socket
+//! with unread bytes would reset it and take the answer along (RFC 9112, 9.6).
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -27,7 +28,8 @@ const LINGER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Upload {
     body: Body,
-    /// The client sends its body only once it is asked for (`Expect: 100-continue`), and it was not.
+    /// The client sends its body only once it is asked for (`Expect: 100-continue`), and it was
+    /// not.
     is_withheld: bool,
 }
 
@@ -72,7 +74,8 @@ impl Upload {
         }
     }
 
-    /// Deals with what is left of the body, and says in the headers of the answer if the connection ends with it.
+    /// Deals with what is left of the body, and says in the headers of the answer if the connection
+    /// ends with it.
     pub(crate) async fn end(mut self, answer: &mut HeaderMap) {
         if self.body.is_end_stream() {
             return;
@@ -87,7 +90,8 @@ impl Upload {
 
         answer.insert(header::CONNECTION, HeaderValue::from_static("close"));
         if !self.is_withheld {
-            // Owned by nothing that waits for it, and ended by the time: the answer must not wait for the rest.
+            // Owned by nothing that waits for it, and ended by the time: the answer must not wait
+            // for the rest.
             tokio::spawn(tokio::time::timeout(LINGER, dropped(self.body)));
         }
     }

@@ -1,4 +1,5 @@
-//! `/cache`: what the node has cached, and making it forget; `/schemas/{entity}/cache-key`: under which key.
+//! `/cache`: what the node has cached, and making it forget; `/schemas/{entity}/cache-key`: under
+//! which key.
 
 use axum::response::Response;
 use http::StatusCode;

@@ -1,5 +1,5 @@
-//! `/livez`, `/readyz` and `/metrics`, for what watches over the program. The first two ask for no token and tell no more
-//! than a word.
+//! `/livez`, `/readyz` and `/metrics`, for what watches over the program. The first two ask for no
+//! token and tell no more than a word.
 
 use axum::response::Response;
 use http::StatusCode;
@@ -22,7 +22,8 @@ pub(crate) fn metrics(node: &Node, metrics: &Metrics) -> Response {
     answer::with_type(StatusCode::OK, FORMAT, metrics.render(node))
 }
 
-/// Answers whether requests should be sent here, or the reasons why not. A program without a node is starting.
+/// Answers whether requests should be sent here, or the reasons why not. A program without a node
+/// is starting.
 pub(crate) async fn ready(node: Option<&Node>, readiness: &Readiness) -> Response {
     let mut reasons = readiness.reasons();
     match node {

@@ -34,7 +34,8 @@ pub(crate) struct Input<'a> {
     pub(crate) options: &'a AdminOptions,
 }
 
-/// What a body is to do to a row, and so what the fields mean that it does not name or names as `null`.
+/// What a body is to do to a row, and so what the fields mean that it does not name or names as
+/// `null`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose<'a> {
     Create,
@@ -155,8 +156,8 @@ pub(crate) async fn referred(
 
 /// Reads what the body of a request says of a row, and which fields it names.
 ///
-/// Which required fields are absent is looked for here only to name them beside whatever else is wrong: the store
-/// checks the whole row.
+/// Which required fields are absent is looked for here only to name them beside whatever else is
+/// wrong: the store checks the whole row.
 async fn patch(
     rows: &Rows,
     input: Input<'_>,
@@ -208,7 +209,8 @@ fn without_nulls(patch: &Patch) -> Patch {
         .collect()
 }
 
-/// Refuses a change that clears a field whose value is made: nothing makes it again, and no row lacks it.
+/// Refuses a change that clears a field whose value is made: nothing makes it again, and no row
+/// lacks it.
 fn refuse_clearing(schema: &Schema, patch: &Patch) -> Result<(), Problem> {
     let mut violations = Violations::default();
     for (name, value) in patch.iter() {

@@ -1,4 +1,5 @@
-//! A schema as JSON, for `/schemas/{entity}`: what the schema says of itself, and which entities refer to it.
+//! A schema as JSON, for `/schemas/{entity}`: what the schema says of itself, and which entities
+//! refer to it.
 
 use serde_json::{Value as Json, json};
 use tidings::core::Schema;

@@ -5,10 +5,12 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use tidings::{Node, cache::ThreadStats, store::Health};
 
-/// How long the database may take to give a sign of life. One that takes longer is away, whatever holds it.
+/// How long the database may take to give a sign of life. One that takes longer is away, whatever
+/// holds it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Returns how the node is. Asks the database for a sign of life; everything else is read from counters.
+/// Returns how the node is. Asks the database for a sign of life; everything else is read from
+/// counters.
 pub(crate) async fn of(node: &Node) -> Json {
     let health = database(node).await;
     let database = json!({
@@ -46,7 +48,8 @@ pub(crate) async fn of(node: &Node) -> Json {
     })
 }
 
-/// Returns how the database is; none if it gives no sign of life. Why not is for the log: it may name paths.
+/// Returns how the database is; none if it gives no sign of life. Why not is for the log: it may
+/// name paths.
 pub(crate) async fn database(node: &Node) -> Option<Health> {
     match tokio::time::timeout(PATIENCE, node.store().health()).await {
         Ok(health) if health.reachable => Some(health),
@@ -62,8 +65,8 @@ pub(crate) async fn database(node: &Node) -> Option<Health> {
     }
 }
 
-/// Returns each worker with what its thread has done, in the order of their ids. One whose thread is not attached to the
-/// cache, because the node is stopping, is left out.
+/// Returns each worker with what its thread has done, in the order of their ids. One whose thread
+/// is not attached to the cache, because the node is stopping, is left out.
 pub(crate) fn workers(node: &Node) -> impl Iterator<Item = (usize, ThreadStats)> {
     let threads = node.cache().thread_stats();
     (0..node.workers()).filter_map(move |id| {

@@ -1,9 +1,9 @@
-//! [`Rows`]: the rows that a path leads to, all of an entity's or those of one parent, and what can be done to
-//! one of them by its name.
+//! [`Rows`]: the rows that a path leads to, all of an entity's or those of one parent, and what can
+//! be done to one of them by its name.
 //!
-//! A name is looked up first and the write is then made by primary key, with what the path promised (the name,
-//! the parent) as conditions that the store checks in the write's own transaction. A row that changes in between
-//! is looked up again.
+//! A name is looked up first and the write is then made by primary key, with what the path promised
+//! (the name, the parent) as conditions that the store checks in the write's own transaction. A row
+//! that changes in between is looked up again.
 
 use tidings::{
     core::{Patch, Row, Schema, Value},
@@ -28,7 +28,8 @@ pub(crate) struct Rows {
     unique_within: Vec<usize>,
 }
 
-/// The parent of all rows that a nested path leads to: the field that refers to it, and its primary key.
+/// The parent of all rows that a nested path leads to: the field that refers to it, and its primary
+/// key.
 #[derive(Clone, Debug)]
 pub(crate) struct Owner {
     pub(crate) field: usize,
@@ -56,7 +57,8 @@ impl Rows {
         }
     }
 
-    /// Returns only the rows of one parent, which may be named by fields that are unique among them.
+    /// Returns only the rows of one parent, which may be named by fields that are unique among
+    /// them.
     pub(crate) fn owned_by(self, owner: Owner, unique_within: &[usize]) -> Self {
         Self {
             owner: Some(owner),
@@ -326,8 +328,8 @@ impl Rows {
         written.map(|(row, _)| row)
     }
 
-    /// Returns what the client hears of an error. A parent that is gone since the path was read is a path that leads
-    /// nowhere.
+    /// Returns what the client hears of an error. A parent that is gone since the path was read is
+    /// a path that leads nowhere.
     fn problem(&self, error: Error) -> Problem {
         match (&error, &self.owner) {
             (Error::ForeignKey { field, .. }, Some(owner))

@@ -11,10 +11,11 @@ pub(crate) struct Name {
     pub(crate) unique: bool,
 }
 
-/// Returns the ways to read a segment, in the order in which they are tried: the primary key, the endpoint key, and the
-/// fields that are unique among the rows of one parent. A way whose kind the text does not fit is left out, and so is
-/// one whose value is written otherwise: `007` may be the name of another row than number 7, and 32 hexadecimal digits
-/// are more likely someone's API key than a UUID.
+/// Returns the ways to read a segment, in the order in which they are tried: the primary key, the
+/// endpoint key, and the fields that are unique among the rows of one parent. A way whose kind the
+/// text does not fit is left out, and so is one whose value is written otherwise: `007` may be the
+/// name of another row than number 7, and 32 hexadecimal digits are more likely someone's API key
+/// than a UUID.
 pub(crate) fn names(schema: &Schema, unique_within: &[usize], segment: &str) -> Vec<Name> {
     let unique = [Some(schema.primary_key()), schema.endpoint_key()];
     let unique = unique.into_iter().flatten().map(|field| (field, true));

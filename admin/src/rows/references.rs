@@ -1,4 +1,5 @@
-//! References that are given by a unique field of the row that is meant, `{"username": ..}`, in place of its primary key.
+//! References that are given by a unique field of the row that is meant, `{"username": ..}`, in
+//! place of its primary key.
 
 use serde_json::{Map, Value as Json, json};
 use tidings::{
@@ -9,7 +10,8 @@ use tidings::{
 
 use crate::problem::{Kind, Problem};
 
-/// Puts primary keys in the place of such references. What is no reference at all is left for the schema to refuse.
+/// Puts primary keys in the place of such references. What is no reference at all is left for the
+/// schema to refuse.
 pub(crate) async fn resolve(
     node: &Node,
     schema: &Schema,

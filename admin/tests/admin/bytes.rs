@@ -1,5 +1,5 @@
-//! Any bytes on a connection: nothing panics, nothing hangs, and every answer has its shape. The fuzz target `admin_bytes`
-//! sends what it makes up; the test here, requests that are nearly right.
+//! Any bytes on a connection: nothing panics, nothing hangs, and every answer has its shape. The
+//! fuzz target `admin_bytes` sends what it makes up; the test here, requests that are nearly right.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What a client gives is stored as it is or refused: never changed, never taken for something that was not given.
+//! What a client gives is stored as it is or refused: never changed, never taken for something that
+//! was not given.
 
 use serde_json::{Value as Json, json};
 use tidings_admin::AdminOptions;

@@ -1,10 +1,10 @@
 //! The admin API through its router, on a real node over a real database.
 //!
-//! The entities are this test's own: a small gateway's under other names, and a warehouse with the kinds and
-//! relations that a gateway lacks. Nothing of the API is written for either.
+//! The entities are this test's own: a small gateway's under other names, and a warehouse with the
+//! kinds and relations that a gateway lacks. Nothing of the API is written for either.
 //!
-//! The suite runs on each engine: its files are modules of both, and take their databases from the `database` beside
-//! them.
+//! The suite runs on each engine: its files are modules of both, and take their databases from the
+//! `database` beside them.
 
 #![expect(clippy::duplicate_mod, reason = "one suite, on each engine")]
 

@@ -1,4 +1,5 @@
-//! Bodies that no handler reads, over sockets: the connection goes on, or the answer says that it ends.
+//! Bodies that no handler reads, over sockets: the connection goes on, or the answer says that it
+//! ends.
 
 use std::net::SocketAddr;
 

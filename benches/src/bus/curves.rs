@@ -1,4 +1,5 @@
-//! How a post grows with what there is: per handler, per subscriber, and not at all with other channels.
+//! How a post grows with what there is: per handler, per subscriber, and not at all with other
+//! channels.
 
 use std::hint::black_box;
 

@@ -27,8 +27,8 @@ struct JsonRow {
 }
 
 impl Conformance {
-    /// What is not clean in the columns of one crate: stale answers, an old load's error given to a late caller, hangs,
-    /// missing calls.
+    /// What is not clean in the columns of one crate: stale answers, an old load's error given to a
+    /// late caller, hangs, missing calls.
     #[must_use]
     pub fn faults(&self, contestant: &str) -> Vec<String> {
         self.columns

@@ -60,9 +60,9 @@ pub struct Contestant<'a> {
 impl<'a> Contestant<'a> {
     /// Names a contestant; ours is called `tidings`, a peer has its crate's name.
     ///
-    /// `prepare` is called once on each of the subject's threads, with the thread's index, and makes
-    /// what runs the turns there. What it makes may be `!Send`. Work that is not to be timed belongs
-    /// into the runner, outside of [`Sample::time`].
+    /// `prepare` is called once on each of the subject's threads, with the thread's index, and
+    /// makes what runs the turns there. What it makes may be `!Send`. Work that is not to be timed
+    /// belongs into the runner, outside of [`Sample::time`].
     pub fn new<R>(name: impl Into<String>, prepare: impl Fn(usize) -> R + Sync + 'a) -> Self
     where
         R: FnMut(Turn) -> Sample + 'a,

@@ -1,8 +1,8 @@
 //! [`Gate`]: where the threads of a subject meet before each turn.
 //!
 //! A parked thread takes tens of microseconds to start again, and the turns of one contestant would
-//! overlap the less for it. So threads that wait spin and yield. A thread that panics breaks the gate, and
-//! the others panic at it instead of waiting without an end.
+//! overlap the less for it. So threads that wait spin and yield. A thread that panics breaks the
+//! gate, and the others panic at it instead of waiting without an end.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},

@@ -98,8 +98,8 @@ impl Bench {
         self.run(subject, threads, threads, contestants)
     }
 
-    /// Runs one subject whose contestants bring threads of their own: each turn is called once, and the rows
-    /// say `threads`.
+    /// Runs one subject whose contestants bring threads of their own: each turn is called once, and
+    /// the rows say `threads`.
     ///
     /// # Errors
     ///

@@ -160,7 +160,8 @@ mod tests {
 
     use super::*;
 
-    /// Takes `base` nanoseconds per operation, but in the first slice of each round a thousand times that.
+    /// Takes `base` nanoseconds per operation, but in the first slice of each round a thousand
+    /// times that.
     fn disturbed(base: u64) -> impl FnMut(Turn) -> Sample {
         move |turn| Sample {
             elapsed: Duration::from_nanos(base * if turn.slice == 0 { 1_000 } else { 1 } * 10),

@@ -12,7 +12,8 @@ use crate::{
     workload::{self, Credential},
 };
 
-/// The node's cache; each thread that asks is attached, and holds what it asks for after the warm-up.
+/// The node's cache; each thread that asks is attached, and holds what it asks for after the
+/// warm-up.
 pub(super) struct Ours {
     cache: Cache,
     /// What loads would run on.

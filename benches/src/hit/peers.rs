@@ -1,8 +1,8 @@
 //! The peers of a hit: a bare map of the thread's own, and the caches that threads share.
 //!
-//! Each is built with room for everything, the hasher that passes the key's hash on (TinyUFO takes none
-//! and hashes those eight bytes itself), and no expiry. A value is an `Arc`, except where the cache's own
-//! handle counts references already (foyer).
+//! Each is built with room for everything, the hasher that passes the key's hash on (TinyUFO takes
+//! none and hashes those eight bytes itself), and no expiry. A value is an `Arc`, except where the
+//! cache's own handle counts references already (foyer).
 
 use std::{
     cell::RefCell,
@@ -182,8 +182,8 @@ impl LookUp for BareMap {
     }
 }
 
-/// The floor: a map of the thread's own with the thread's own copy of each value. It is coherent with
-/// nothing and bounded by nothing.
+/// The floor: a map of the thread's own with the thread's own copy of each value. It is coherent
+/// with nothing and bounded by nothing.
 pub(super) fn bare_map(input: &Input) -> Contestant<'_> {
     Contestant::new("bare_map", move |_| {
         MAP.set(

@@ -86,7 +86,8 @@ fn shared(credential: Option<&Credential>) -> Value {
     credential.cloned().map(Arc::new)
 }
 
-/// Ours. L2 is bounded in bytes, so the room for a number of entries is that many times what a credential weighs.
+/// Ours. L2 is bounded in bytes, so the room for a number of entries is that many times what a
+/// credential weighs.
 pub(crate) struct Ours {
     cache: Cache,
     loads: Runtime,

@@ -1,13 +1,14 @@
 //! Subject group `memory`: what an entry costs, what a bound is worth, and what survives a flood.
 //!
-//! - `bytes_per_entry_N`: live bytes after N credentials were put in, over N. Key, value, and everything that
-//!   the cache keeps for them; the crate `allocation-counter` counts on the thread that fills.
-//! - `live_bytes_of_capacity`: four times as many credentials as there is room for are put in; the most bytes that
-//!   were live at any time, in per cent of the capacity that was configured.
+//! - `bytes_per_entry_N`: live bytes after N credentials were put in, over N. Key, value, and
+//!   everything that the cache keeps for them; the crate `allocation-counter` counts on the thread
+//!   that fills.
+//! - `live_bytes_of_capacity`: four times as many credentials as there is room for are put in; the
+//!   most bytes that were live at any time, in per cent of the capacity that was configured.
 //! - `api_key_to_credential_allocations`: allocations per look-up that builds its key and hits.
-//! - `flood_hit_ratio`: 10,000 credentials are cached, in a cache with room for twice as many. Then ten million
-//!   keys that do not exist are asked for, and their absence is cached; after every tenth of them a
-//!   credential is asked for, Zipf 0.99. The figure is how many of these were hits.
+//! - `flood_hit_ratio`: 10,000 credentials are cached, in a cache with room for twice as many. Then
+//!   ten million keys that do not exist are asked for, and their absence is cached; after every
+//!   tenth of them a credential is asked for, Zipf 0.99. The figure is how many of these were hits.
 //! - `hit_ratio_zipf_S_at_P`: 100,000 keys, a million look-ups, room for P per cent of the keys.
 //!
 //! A program of its own: its allocator counts, and a counting allocator has no place under a clock.

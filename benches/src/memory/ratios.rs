@@ -1,4 +1,5 @@
-//! How many look-ups hit: under a skewed load in a small cache, and during a flood of keys that do not exist.
+//! How many look-ups hit: under a skewed load in a small cache, and during a flood of keys that do
+//! not exist.
 
 use std::{panic::resume_unwind, thread};
 
@@ -37,7 +38,8 @@ pub(crate) fn run(bench: &mut Bench) {
     });
 }
 
-/// The contestants share nothing but the input, and a ratio is no time: each has a thread, so that all cores are at work.
+/// The contestants share nothing but the input, and a ratio is no time: each has a thread, so that
+/// all cores are at work.
 fn figures(
     bench: &mut Bench,
     subject: &str,

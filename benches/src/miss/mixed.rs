@@ -64,8 +64,8 @@ impl<C: Loading> Entrant<C> {
         })
     }
 
-    /// Which answers are right depends on the order of the threads; the checksum counts the answers of
-    /// other keys, and must be zero.
+    /// Which answers are right depends on the order of the threads; the checksum counts the answers
+    /// of other keys, and must be zero.
     async fn turn(self: &Arc<Self>, number: usize) -> u64 {
         let tasks: Vec<_> = (0..TASKS)
             .map(|task| {

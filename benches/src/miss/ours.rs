@@ -13,8 +13,8 @@ use tokio::runtime::{self, Runtime};
 use super::{Loading, ROOM};
 use crate::workload::Credential;
 
-/// What callers and loads of all contestants run on, and ours with an L1 on each of its threads: two workers, as the
-/// machine that the figures are for has cores.
+/// What callers and loads of all contestants run on, and ours with an L1 on each of its threads:
+/// two workers, as the machine that the figures are for has cores.
 pub(super) fn attached() -> (Runtime, Cache) {
     let cache = Arc::new(OnceLock::<Cache>::new());
     let started = Arc::clone(&cache);

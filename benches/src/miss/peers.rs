@@ -46,7 +46,8 @@ impl Loading for QuickCache {
             Ok(value) => value,
             Err(guard) => {
                 let value = Arc::new(load.await);
-                // Refused when the key was removed in between; the caller has its value all the same.
+                // Refused when the key was removed in between; the caller has its value all the
+                // same.
                 drop(guard.insert(value.clone()));
                 value
             }

@@ -65,8 +65,8 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), BenchError> {
     bench.subject("invalidate", 1, removals(&input))
 }
 
-/// Ours, with an L1 that holds a hundredth of what is asked for in turn: every `get` is answered by L2, copies the value
-/// into L1 and drops what was there.
+/// Ours, with an L1 that holds a hundredth of what is asked for in turn: every `get` is answered by
+/// L2, copies the value into L1 and drops what was there.
 fn promotion(input: &Input) -> Contestant<'_> {
     Contestant::new("tidings", move |_| {
         let (runtime, cache) = ours::on_this_thread((input.entries.len() / 100).max(1));

@@ -31,8 +31,8 @@ pub struct Entry<V> {
 }
 
 impl<V> Entry<V> {
-    /// Returns how long ago the value was read from its backing store, at the time of the call: counted from the start of
-    /// its load, or from the [`set`](crate::Cache::set).
+    /// Returns how long ago the value was read from its backing store, at the time of the call:
+    /// counted from the start of its load, or from the [`set`](crate::Cache::set).
     #[must_use]
     pub fn age(&self) -> Duration {
         self.age

@@ -9,9 +9,10 @@ use crate::{answer::loaded::Loaded, error::BoxError, loading, sync::off_the_loop
 
 /// What `get` runs on a miss.
 ///
-/// Every `FnOnce() -> impl Future<Output = Result<impl Into<Loaded<V>>, impl Into<BoxError>>>` is one: a closure whose
-/// future gives an `Option` of the value, or a [`Loaded`] that says more. The closure runs on its caller's thread and may
-/// borrow from it; the future must be `Send + 'static`, because it runs on the cache's runtime.
+/// Every `FnOnce() -> impl Future<Output = Result<impl Into<Loaded<V>>, impl Into<BoxError>>>` is
+/// one: a closure whose future gives an `Option` of the value, or a [`Loaded`] that says more. The
+/// closure runs on its caller's thread and may borrow from it; the future must be `Send + 'static`,
+/// because it runs on the cache's runtime.
 ///
 /// # Examples
 ///
@@ -19,7 +20,11 @@ use crate::{answer::loaded::Loaded, error::BoxError, loading, sync::off_the_loop
 /// use tidings_cache::{Cache, CacheKey, GetError, GetOptions, Load};
 ///
 /// // A function that is generic over its load needs one name for it.
-/// async fn name_of<L: Load<String>>(cache: &Cache, key: &CacheKey, load: L) -> Result<String, GetError> {
+/// async fn name_of<L: Load<String>>(
+///     cache: &Cache,
+///     key: &CacheKey,
+///     load: L,
+/// ) -> Result<String, GetError> {
 ///     let name = cache.get(key, GetOptions::default(), load).await?;
 ///     Ok(name.map_or_else(|| "unknown".to_owned(), |name| String::clone(&name)))
 /// }
@@ -57,8 +62,9 @@ where
 
 /// Makes a load of a plain function that may block, for a backing store without futures.
 ///
-/// It runs on one of the runtime's threads for blocking code, or on the executor itself if that is not tokio's. It counts
-/// as one load, so calls of the cache that it makes need no permit of their own.
+/// It runs on one of the runtime's threads for blocking code, or on the executor itself if that is
+/// not tokio's. It counts as one load, so calls of the cache that it makes need no permit of their
+/// own.
 ///
 /// # Examples
 ///
@@ -86,10 +92,11 @@ where
 /// What a bulk load found, each under its key.
 type Many<V> = Vec<(CacheKey, Loaded<V>)>;
 
-/// What the load of [`get_bulk`](crate::Cache::get_bulk) returns: a future that gives what was found, each under its key.
+/// What the load of [`get_bulk`](crate::Cache::get_bulk) returns: a future that gives what was
+/// found, each under its key.
 ///
-/// Every `Future<Output = Result<Vec<(CacheKey, impl Into<Loaded<V>>)>, impl Into<BoxError>>>` is one that is
-/// `Send + 'static`.
+/// Every `Future<Output = Result<Vec<(CacheKey, impl Into<Loaded<V>>)>, impl Into<BoxError>>>` is
+/// one that is `Send + 'static`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not what a bulk load of `{V}` returns",
     note = "a bulk load is a closure `|keys| async move {{ Ok::<_, Error>(vec![(key, Some(value))]) }}` with a `Send + 'static` future"

@@ -35,8 +35,8 @@ impl<V> Loaded<V> {
         Self::from(None)
     }
 
-    /// How long this value or absence is served. Wins over all options. Zero is zero: a token that has expired by now
-    /// answers the callers that wait, and is not kept.
+    /// How long this value or absence is served. Wins over all options. Zero is zero: a token that
+    /// has expired by now answers the callers that wait, and is not kept.
     pub fn ttl(mut self, ttl: impl Into<Ttl>) -> Self {
         self.ttl = Some(ttl.into());
         self
@@ -59,10 +59,11 @@ impl<V> Loaded<V> {
         self
     }
 
-    /// Says up to which of the node's numbers ([`Cache::number`](crate::Cache::number)) the backing store had caught up
-    /// when this was read: from a lagging replica, or by a caller that reads first and sets later. If the key was
-    /// invalidated, set or renewed since then, a load's value answers the callers that wait for it and is not kept, and a
-    /// [`set`](crate::Cache::set) is refused. Keys that share a slot count as one here.
+    /// Says up to which of the node's numbers ([`Cache::number`](crate::Cache::number)) the backing
+    /// store had caught up when this was read: from a lagging replica, or by a caller that reads
+    /// first and sets later. If the key was invalidated, set or renewed since then, a load's value
+    /// answers the callers that wait for it and is not kept, and a [`set`](crate::Cache::set) is
+    /// refused. Keys that share a slot count as one here.
     pub fn read_at(mut self, number: u64) -> Self {
         self.position = Some(number);
         self

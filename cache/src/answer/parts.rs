@@ -1,8 +1,9 @@
 //! What a view is asked with: the parts of a key, lent for one call.
 //!
-//! A lookup in a thread's own table needs no text. It compares what the parts lend: bytes, and a number that says how to
-//! read them, so that parts which differ in either differ. Several parts are packed, each with its kind and its length
-//! before it: no tuple lends what another lends. The text, a [`CacheKey`], is written on a miss only.
+//! A lookup in a thread's own table needs no text. It compares what the parts lend: bytes, and a
+//! number that says how to read them, so that parts which differ in either differ. Several parts
+//! are packed, each with its kind and its length before it: no tuple lends what another lends. The
+//! text, a [`CacheKey`], is written on a miss only.
 
 use std::fmt;
 
@@ -97,8 +98,9 @@ impl fmt::Debug for Lent<'_> {
     }
 }
 
-/// The parts of a key, as a [`View`](crate::View) takes them: a `&str`, `&String`, `bool`, integer, [`Uuid`] or [`Timestamp`], an
-/// `Option` of one (`None` is an absent part), a reference to one, or a tuple of two to four.
+/// The parts of a key, as a [`View`](crate::View) takes them: a `&str`, `&String`, `bool`, integer,
+/// [`Uuid`] or [`Timestamp`], an `Option` of one (`None` is an absent part), a reference to one, or
+/// a tuple of two to four.
 ///
 /// It cannot be implemented elsewhere: a wrong implementation would let one key answer for another.
 #[diagnostic::on_unimplemented(

@@ -32,15 +32,16 @@ pub enum Invalidation {
     },
 }
 
-/// Carries invalidations to other nodes. A cache has none by default, and then acts on its own node only.
+/// Carries invalidations to other nodes. A cache has none by default, and then acts on its own node
+/// only.
 ///
-/// Called once this node has applied the invalidation, and never inside the handling of a change: every node handles a
-/// change itself. A carrier that receives one on another node hands it to
+/// Called once this node has applied the invalidation, and never inside the handling of a change:
+/// every node handles a change itself. A carrier that receives one on another node hands it to
 /// [`Cache::apply_invalidation`](crate::Cache::apply_invalidation), and calls
 /// [`Cache::purge_node`](crate::Cache::purge_node) where it cannot prove that none was lost.
 pub trait Propagate: fmt::Debug + Send + Sync + 'static {
-    /// Sends an invalidation, without waiting. The future, which may be dropped, ends when every other node has applied
-    /// it, or names those that have not within the given time.
+    /// Sends an invalidation, without waiting. The future, which may be dropped, ends when every
+    /// other node has applied it, or names those that have not within the given time.
     fn propagate(&self, invalidation: Invalidation) -> Confirmation;
 }
 
@@ -55,7 +56,8 @@ pub type Confirmation =
 /// ```
 /// # use std::time::Duration;
 /// # use tidings_cache::{Cache, CacheKey};
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let cache = Cache::builder().build()?;
 /// # let key = CacheKey::new("keys", &["abcd"]);
 /// cache.invalidate(&key).confirmed(Duration::from_secs(1)).await?;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// A time to live, or another limit in time.
 ///
-/// Zero is zero: what lives for no time is not kept. What never expires says [`Never`](Self::Never).
+/// Zero is zero: what lives for no time is not kept. What never expires says
+/// [`Never`](Self::Never).
 ///
 /// # Examples
 ///

@@ -27,8 +27,9 @@ impl Cache {
     ///
     /// # Panics
     ///
-    /// When it would have to wait inside a task: that would hold up the task's thread, and does so without end if the load
-    /// needs that thread. A hit does not wait. Inside `spawn_blocking` it may.
+    /// When it would have to wait inside a task: that would hold up the task's thread, and does so
+    /// without end if the load needs that thread. A hit does not wait. Inside `spawn_blocking` it
+    /// may.
     #[track_caller]
     pub fn get_blocking<V: Cacheable, L: Load<V>>(
         &self,
@@ -44,7 +45,8 @@ impl Cache {
     }
 }
 
-/// Sleeps until a future ends. Inside a runtime tokio refuses to block one of its workers, and helps otherwise.
+/// Sleeps until a future ends. Inside a runtime tokio refuses to block one of its workers, and
+/// helps otherwise.
 #[cfg(not(shuttle))]
 #[track_caller]
 fn wait<F: Future>(future: Pin<&mut F>) -> F::Output {

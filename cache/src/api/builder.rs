@@ -45,7 +45,8 @@ pub const LARGEST_CAPACITY: u64 = u64::MAX >> 8;
 /// use std::time::Duration;
 /// use tidings_cache::{Cache, Policy};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let cache = Cache::builder()
 ///     .capacity(64 << 20)
 ///     .l1_entries(10_000)
@@ -95,7 +96,8 @@ impl CacheBuilder {
 
     setters!();
 
-    /// What L2 may hold, in bytes: 64 MiB by default, 64 KiB at least. All named caches of the node share it.
+    /// What L2 may hold, in bytes: 64 MiB by default, 64 KiB at least. All named caches of the node
+    /// share it.
     pub fn capacity(mut self, bytes: u64) -> Self {
         self.capacity = bytes;
         self
@@ -113,8 +115,9 @@ impl CacheBuilder {
         self
     }
 
-    /// How many loads may run at once; others wait for their turn, within their deadline. As many again may be overdue.
-    /// Loads that are made by the future of another load run at once. 1,024 by default.
+    /// How many loads may run at once; others wait for their turn, within their deadline. As many
+    /// again may be overdue. Loads that are made by the future of another load run at once. 1,024
+    /// by default.
     pub fn max_loads(mut self, loads: usize) -> Self {
         self.max_loads = loads;
         self
@@ -126,10 +129,12 @@ impl CacheBuilder {
         self
     }
 
-    /// What loads run on: by default, each runs on the tokio runtime that is current where it starts.
+    /// What loads run on: by default, each runs on the tokio runtime that is current where it
+    /// starts.
     ///
-    /// On a node with several runtimes, name the one that lives longest: a database socket lives with the runtime that
-    /// opened it. With the machine's clock the runtime's timer must be on, unless no load has a deadline.
+    /// On a node with several runtimes, name the one that lives longest: a database socket lives
+    /// with the runtime that opened it. With the machine's clock the runtime's timer must be on,
+    /// unless no load has a deadline.
     #[cfg(not(shuttle))]
     pub fn runtime(self, runtime: tokio::runtime::Handle) -> Self {
         self.spawn(Arc::new(TokioSpawn::new(runtime)))
@@ -148,8 +153,8 @@ impl CacheBuilder {
         self
     }
 
-    /// When threads get an L1: at their first use of the cache, by default. Such an L1 lasts as long as its thread, or
-    /// until the thread first uses another cache after this one has gone.
+    /// When threads get an L1: at their first use of the cache, by default. Such an L1 lasts as
+    /// long as its thread, or until the thread first uses another cache after this one has gone.
     pub fn attach(mut self, attach: Attach) -> Self {
         self.attach = attach;
         self

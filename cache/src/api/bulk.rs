@@ -34,7 +34,8 @@ enum Wanted<V> {
     Flight(Share),
 }
 
-/// Flights that were entered and have no task yet. Dropped, for example by a panic of a value's `Clone`, they fail.
+/// Flights that were entered and have no task yet. Dropped, for example by a panic of a value's
+/// `Clone`, they fail.
 struct Entered<'a> {
     engine: &'a Engine,
     flights: Vec<Arc<Flight>>,
@@ -52,8 +53,9 @@ impl Drop for Entered<'_> {
 impl Cache {
     /// Returns the values of many keys, in order, with one load for all that neither level has.
     ///
-    /// `load` is given the keys that no caller is loading yet and returns what it found of them; a key that it leaves out
-    /// is absent, and one that was not asked for is an error. Keys that others are loading are waited for. Each key that is loaded is fenced for itself: if one is
+    /// `load` is given the keys that no caller is loading yet and returns what it found of them; a
+    /// key that it leaves out is absent, and one that was not asked for is an error. Keys that
+    /// others are loading are waited for. Each key that is loaded is fenced for itself: if one is
     /// invalidated while it is loaded, the others still fill.
     ///
     /// # Errors
@@ -77,8 +79,8 @@ impl Cache {
         let mut values = vec![None; keys.len()];
         let mut open: Vec<usize> = (0..keys.len()).collect();
 
-        // Once round, unless a tag was invalidated between a load's start and this call, or a load was ended that another
-        // had started.
+        // Once round, unless a tag was invalidated between a load's start and this call, or a load
+        // was ended that another had started.
         while !open.is_empty() {
             let wanted = bulk.want::<V, R>(&open, &load)?;
             let mut again = Vec::new();
@@ -125,8 +127,8 @@ struct Bulk<'a> {
 }
 
 impl Bulk<'_> {
-    /// Waits for one key's flight, as long as the call's patience lasts. Nothing comes of it if the key is to be asked for
-    /// again.
+    /// Waits for one key's flight, as long as the call's patience lasts. Nothing comes of it if the
+    /// key is to be asked for again.
     async fn wait<V: Cacheable>(
         &self,
         share: &Share,
@@ -246,8 +248,8 @@ impl Bulk<'_> {
     }
 }
 
-/// Returns the future of a load of many keys, with its type erased. An answer under a key that was not asked for is an
-/// error: it would make the key that was meant absent without a word.
+/// Returns the future of a load of many keys, with its type erased. An answer under a key that was
+/// not asked for is an error: it would make the key that was meant absent without a word.
 fn many<V: Cacheable>(asked: Vec<CacheKey>, found: impl LoadMany<V>) -> Loading {
     let loading = found.load();
     async move {

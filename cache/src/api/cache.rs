@@ -22,16 +22,17 @@ use crate::{
 
 /// A named cache: a cheap handle, to be cloned and shared.
 ///
-/// All named caches of a node share one L2 and its byte budget; apart from that, caches of different names share nothing.
-/// Values and memory are freed when the last handle and the last [`ThreadGuard`](crate::ThreadGuard) of the node are
-/// dropped.
+/// All named caches of a node share one L2 and its byte budget; apart from that, caches of
+/// different names share nothing. Values and memory are freed when the last handle and the last
+/// [`ThreadGuard`](crate::ThreadGuard) of the node are dropped.
 ///
 /// # Examples
 ///
 /// ```
 /// use tidings_cache::{Cache, CacheKey, GetOptions};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let cache = Cache::builder().build()?;
 /// let key = CacheKey::new("greeting", &["en"]);
 /// let load = || async { Ok::<_, std::io::Error>(Some("hello".to_owned())) };
@@ -43,8 +44,8 @@ use crate::{
 pub struct Cache(pub(crate) Engine);
 
 impl Cache {
-    /// Returns the cache of this name on the same node, with this cache's settings. Handles with the same name share
-    /// everything.
+    /// Returns the cache of this name on the same node, with this cache's settings. Handles with
+    /// the same name share everything.
     ///
     /// A name lives as long as the node and costs some 130 KB, most of it its slots.
     ///
@@ -90,12 +91,12 @@ impl Cache {
 
     /// Returns the value of a key, loaded if neither level has it.
     ///
-    /// However many callers miss at once, one load runs, on the cache's runtime. It belongs to the node: if its first
-    /// caller goes away it goes on. Its value or absence is cached; its error or panic reaches all callers that waited,
-    /// and is not.
+    /// However many callers miss at once, one load runs, on the cache's runtime. It belongs to the
+    /// node: if its first caller goes away it goes on. Its value or absence is cached; its error or
+    /// panic reaches all callers that waited, and is not.
     ///
-    /// A hit in this thread's L1 costs about as much as a lookup in a thread-local map. A hit in L2 costs a lock that
-    /// is seldom contended and a clone of the value.
+    /// A hit in this thread's L1 costs about as much as a lookup in a thread-local map. A hit in L2
+    /// costs a lock that is seldom contended and a clone of the value.
     ///
     /// # Errors
     ///
@@ -129,12 +130,14 @@ impl Cache {
 
     /// Like [`get_entry`](Self::get_entry), for a value that workers hold in another form than L2.
     ///
-    /// `l1_serializer` makes the L1 form, for example a parsed key or a compiled pattern, once per worker and fill; a hit
-    /// in L1 does not run it. On a thread without an L1 it runs at every call.
+    /// `l1_serializer` makes the L1 form, for example a parsed key or a compiled pattern, once per
+    /// worker and fill; a hit in L1 does not run it. On a thread without an L1 it runs at every
+    /// call.
     ///
     /// # Errors
     ///
-    /// See [`get`](Self::get). An error of `l1_serializer` is [`GetError::L1Serializer`], and leaves L1 as it was.
+    /// See [`get`](Self::get). An error of `l1_serializer` is [`GetError::L1Serializer`], and
+    /// leaves L1 as it was.
     #[inline]
     pub fn get_decoded<V, W, L>(
         &self,
@@ -152,7 +155,8 @@ impl Cache {
         Get::new(&self.0, key, options, form, load, WithOutcome)
     }
 
-    /// Returns what is cached, without a load: an entry, whose value is `None` for a cached absence, or `None` for a miss.
+    /// Returns what is cached, without a load: an entry, whose value is `None` for a cached
+    /// absence, or `None` for a miss.
     ///
     /// Counts as a hit, and is promoted to this thread's L1 like one.
     ///
@@ -169,8 +173,8 @@ impl Cache {
         })
     }
 
-    /// Returns how many entries this cache has in L2, values and absences, expired ones included. Costs a read of each
-    /// entry of the node.
+    /// Returns how many entries this cache has in L2, values and absences, expired ones included.
+    /// Costs a read of each entry of the node.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.node.level2.count(self.0.named.index)

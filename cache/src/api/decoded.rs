@@ -15,24 +15,27 @@ use crate::{
 
 type Serializer<V, W> = dyn Fn(&V) -> Result<W, BoxError> + Send + Sync;
 
-/// A cache read through an L1 serializer of its own: L2 holds `V`, each worker holds `W`. Made by [`Cache::decoded`].
+/// A cache read through an L1 serializer of its own: L2 holds `V`, each worker holds `W`. Made by
+/// [`Cache::decoded`].
 ///
-/// The serializer runs once per worker and fill, on the worker's thread; a hit in L1 does not run it, and on a thread
-/// without an L1 it runs at every call. As with other options, that of a call wins over this one
-/// ([`get_by`](Self::get_by)), and this one over the default, which is the value's own clone.
+/// The serializer runs once per worker and fill, on the worker's thread; a hit in L1 does not run
+/// it, and on a thread without an L1 it runs at every call. As with other options, that of a call
+/// wins over this one ([`get_by`](Self::get_by)), and this one over the default, which is the
+/// value's own clone.
 ///
-/// It is a cheap handle: make one where the cache is made and clone it. What is invalidated, set or purged through
-/// [`cache`](Self::cache), or any other handle of that cache, is gone here too.
+/// It is a cheap handle: make one where the cache is made and clone it. What is invalidated, set or
+/// purged through [`cache`](Self::cache), or any other handle of that cache, is gone here too.
 ///
-/// L1 keeps one form of a key, that of the last fill. Read a key through one view: reading it in another form
-/// on the same thread works, but costs an L2 lookup each time the form changes.
+/// L1 keeps one form of a key, that of the last fill. Read a key through one view: reading it in
+/// another form on the same thread works, but costs an L2 lookup each time the form changes.
 ///
 /// # Examples
 ///
 /// ```
 /// use tidings_cache::{BoxError, Cache, CacheKey, Decoded, GetOptions};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let cache = Cache::builder().build()?;
 /// let _l1 = cache.attach_thread("worker 0");
 /// // Rows hold a port as text; workers want a number.
@@ -61,8 +64,8 @@ impl<V, W> Clone for Decoded<V, W> {
 }
 
 impl Cache {
-    /// Returns this cache with an L1 serializer: what workers hold of each value, for example a parsed key or a compiled
-    /// pattern.
+    /// Returns this cache with an L1 serializer: what workers hold of each value, for example a
+    /// parsed key or a compiled pattern.
     pub fn decoded<V: Cacheable, W: Any + Send + Sync>(
         &self,
         l1_serializer: impl Fn(&V) -> Result<W, BoxError> + Send + Sync + 'static,
@@ -75,7 +78,8 @@ impl Cache {
 }
 
 impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
-    /// The cache underneath, for everything that needs no form: `set`, `invalidate`, `probe` and so on.
+    /// The cache underneath, for everything that needs no form: `set`, `invalidate`, `probe` and so
+    /// on.
     #[must_use]
     pub fn cache(&self) -> &Cache {
         &self.cache
@@ -85,7 +89,8 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
     ///
     /// # Errors
     ///
-    /// See [`Cache::get`]. An error of the serializer is [`GetError::L1Serializer`], and leaves L1 as it was.
+    /// See [`Cache::get`]. An error of the serializer is [`GetError::L1Serializer`], and leaves L1
+    /// as it was.
     ///
     /// Cancel safe: a load that was started goes on, and later callers join it.
     pub async fn get<L: Load<V>>(
@@ -112,10 +117,11 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
         self.cache.get_decoded(key, options, own, load).await
     }
 
-    /// Like [`get_entry`](Self::get_entry), with the call's own L1 serializer in the place of this view's.
+    /// Like [`get_entry`](Self::get_entry), with the call's own L1 serializer in the place of this
+    /// view's.
     ///
-    /// A hit in L1 runs no serializer, so it gives what is there, whichever of the two made it. Forms that mean different
-    /// things need different types: then neither is taken for the other.
+    /// A hit in L1 runs no serializer, so it gives what is there, whichever of the two made it.
+    /// Forms that mean different things need different types: then neither is taken for the other.
     ///
     /// # Errors
     ///

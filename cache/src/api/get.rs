@@ -1,9 +1,10 @@
-//! The future of a `get`, written by hand so that a hit in L1 is inlined into the code that awaits it.
+//! The future of a `get`, written by hand so that a hit in L1 is inlined into the code that awaits
+//! it.
 //!
-//! An `async fn` is polled through a call that returns its answer by memory, and its caller reads it back in other
-//! pieces than it was written in, which the processor cannot forward: that, with the call, the drop of the future and
-//! its flags, cost more than the lookup itself. Here the way of a hit has no call but the lookup's, and all else is
-//! out of line.
+//! An `async fn` is polled through a call that returns its answer by memory, and its caller reads
+//! it back in other pieces than it was written in, which the processor cannot forward: that, with
+//! the call, the drop of the future and its flags, cost more than the lookup itself. Here the way
+//! of a hit has no call but the lookup's, and all else is out of line.
 
 use std::{
     any::Any,
@@ -82,8 +83,8 @@ impl<W> Telling<W> for WithOutcome {
     }
 }
 
-/// A `get` that was not begun, waits for a load, or has ended. Nothing is looked at before the first poll: a call that
-/// was made before an invalidation and is awaited after it sees it.
+/// A `get` that was not begun, waits for a load, or has ended. Nothing is looked at before the
+/// first poll: a call that was made before an invalidation and is awaited after it sees it.
 pub(crate) struct Get<'c, 'k, V, W, M, L, T> {
     engine: &'c Engine,
     key: &'k CacheKey,
@@ -300,7 +301,8 @@ where
         Err(GetError::late(self.key, now.since(wanted.patience.began)))
     }
 
-    /// Returns what a lookup found, and has it loaded again if it asks for that; else the number that was noted.
+    /// Returns what a lookup found, and has it loaded again if it asks for that; else the number
+    /// that was noted.
     fn found(&mut self, look: Look<W>) -> Result<Answered<W>, Number> {
         match look {
             Look::Found { entry, refresh } => {
@@ -332,8 +334,8 @@ where
                 Ok(Some(share(flight, Outcome::Joined)))
             }
             Start::Own(flight) => {
-                // A caller comes round again only with its load in hand, or after a load of its own; that one's number no
-                // tag's invalidation can exceed before it began.
+                // A caller comes round again only with its load in hand, or after a load of its
+                // own; that one's number no tag's invalidation can exceed before it began.
                 let Some(load) = self.load.take() else {
                     let error = GetError::stopped(self.key);
                     let landed = Landed::Failed(error.clone());

@@ -46,9 +46,9 @@ impl<const N: usize> Keys for [CacheKey; N] {
 impl Cache {
     /// Makes this node forget what it holds of one key or many, absences too.
     ///
-    /// When this returns, no `get` that begins afterwards on any thread of this node sees the old value, and no load that
-    /// began before fills the cache. Callers already waiting for such a load still get
-    /// its result; later callers start a new one.
+    /// When this returns, no `get` that begins afterwards on any thread of this node sees the old
+    /// value, and no load that began before fills the cache. Callers already waiting for such a
+    /// load still get its result; later callers start a new one.
     ///
     /// Inside the handling of a change ([`Cause`]) what began to load since the change stays.
     pub fn invalidate_local<K: Keys + ?Sized>(&self, keys: &K) {
@@ -56,9 +56,11 @@ impl Cache {
     }
 
     /// Makes every node forget one key or many: this one before it returns, as
-    /// [`invalidate_local`](Self::invalidate_local) does, the others as fast as the cluster carries it.
+    /// [`invalidate_local`](Self::invalidate_local) does, the others as fast as the cluster carries
+    /// it.
     ///
-    /// Inside the handling of a change ([`Cause`]) it acts on this node only: every node handles the change itself.
+    /// Inside the handling of a change ([`Cause`]) it acts on this node only: every node handles
+    /// the change itself.
     pub fn invalidate<K: Keys + ?Sized>(&self, keys: &K) -> Receipt {
         let cause = current_cause();
         let keys = keys.keys();
@@ -69,11 +71,13 @@ impl Cache {
         })
     }
 
-    /// Makes every node forget everything that carries a tag, and refuse what is loading and turns out to carry it.
+    /// Makes every node forget everything that carries a tag, and refuse what is loading and turns
+    /// out to carry it.
     ///
-    /// Acts on this node before it returns. An L1 may hold what L2 has given up, so every L1 entry of this cache looks into
-    /// L2 once more; no entry without the tag is loaded again. Costs some 50 us for the slots, and the tag's entries. A load
-    /// that fails never tells its tags: callers that joined it after this ask again.
+    /// Acts on this node before it returns. An L1 may hold what L2 has given up, so every L1 entry
+    /// of this cache looks into L2 once more; no entry without the tag is loaded again. Costs some
+    /// 50 us for the slots, and the tag's entries. A load that fails never tells its tags: callers
+    /// that joined it after this ask again.
     pub fn invalidate_tag(&self, tag: impl Into<Tag>) -> Receipt {
         let cause = current_cause();
         let tag = tag.into();
@@ -89,8 +93,8 @@ impl Cache {
         self.0.invalidate_tag(&tag.into(), current_cause());
     }
 
-    /// Makes every node forget this cache; other named caches stay as they are. Costs a read of each entry of L2, and some 50 us for
-    /// the slots.
+    /// Makes every node forget this cache; other named caches stay as they are. Costs a read of
+    /// each entry of L2, and some 50 us for the slots.
     pub fn purge(&self) -> Receipt {
         let cause = current_cause();
         let number = self.0.purge(cause);
@@ -104,15 +108,17 @@ impl Cache {
         self.0.purge(current_cause());
     }
 
-    /// What the node does first with a committed change: evicts the keys and tags at once, whatever cause the thread runs
-    /// under, and gives the number that becomes the change's own [`Cause`].
+    /// What the node does first with a committed change: evicts the keys and tags at once, whatever
+    /// cause the thread runs under, and gives the number that becomes the change's own [`Cause`].
     ///
-    /// Handlers of the change that invalidate the same keys under that cause have nothing left to do.
+    /// Handlers of the change that invalidate the same keys under that cause have nothing left to
+    /// do.
     pub fn apply_change(&self, keys: &[CacheKey], tags: &[Tag]) -> u64 {
         self.0.apply_change(keys, tags).0
     }
 
-    /// The last number that the node's sequence gave, for [`Loaded::read_at`](crate::Loaded::read_at).
+    /// The last number that the node's sequence gave, for
+    /// [`Loaded::read_at`](crate::Loaded::read_at).
     #[must_use]
     pub fn number(&self) -> u64 {
         self.0.node.sequence.current().0

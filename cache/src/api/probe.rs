@@ -48,8 +48,8 @@ pub enum Level {
 }
 
 impl Cache {
-    /// Returns what L2 holds of a key and for how long; `None` if that is nothing. Never promotes, never loads, and does not count as
-    /// a hit.
+    /// Returns what L2 holds of a key and for how long; `None` if that is nothing. Never promotes,
+    /// never loads, and does not count as a hit.
     ///
     /// # Errors
     ///

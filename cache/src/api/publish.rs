@@ -5,16 +5,19 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use crate::{api::cache::Cache, engine::node::Engine, stats::CacheStats};
 
 impl Cache {
-    /// Hands the counts of all caches of the node to the recorder of the `metrics` crate: call it before a scrape.
+    /// Hands the counts of all caches of the node to the recorder of the `metrics` crate: call it
+    /// before a scrape.
     ///
-    /// A lookup itself tells the recorder nothing, since that would cost more than a hit does. By cache: the counters
-    /// `tidings_cache_hits_total` (by level), `_absence_hits_total`, `_misses_total`, `_loads_total`,
-    /// `_load_failures_total` (by kind), `_late_calls_total`, `_refreshes_total`, `_joined_loads_total`,
-    /// `_stale_served_total`, `_refused_fills_total` (by cause), `_uncached_loads_total`, `_evictions_total` (by cause),
-    /// `_invalidations_total`, `_tag_invalidations_total`, `_purges_total`, `_sets_total` and `_refused_sets_total`; the
-    /// gauges `tidings_cache_loads_in_flight` and `_l1_bytes`; the histograms `tidings_cache_load_seconds` and
-    /// `_age_at_hit_seconds`, the age of what a sample of hits gave. Of the node, without a label:
-    /// the gauges `tidings_cache_entries`, `_absences`, `_bytes`, `_capacity_bytes` and `_loads_waiting`.
+    /// A lookup itself tells the recorder nothing, since that would cost more than a hit does. By
+    /// cache: the counters `tidings_cache_hits_total` (by level), `_absence_hits_total`,
+    /// `_misses_total`, `_loads_total`, `_load_failures_total` (by kind), `_late_calls_total`,
+    /// `_refreshes_total`, `_joined_loads_total`, `_stale_served_total`, `_refused_fills_total` (by
+    /// cause), `_uncached_loads_total`, `_evictions_total` (by cause), `_invalidations_total`,
+    /// `_tag_invalidations_total`, `_purges_total`, `_sets_total` and `_refused_sets_total`; the
+    /// gauges `tidings_cache_loads_in_flight` and `_l1_bytes`; the histograms
+    /// `tidings_cache_load_seconds` and `_age_at_hit_seconds`, the age of what a sample of hits
+    /// gave. Of the node, without a label: the gauges `tidings_cache_entries`, `_absences`,
+    /// `_bytes`, `_capacity_bytes` and `_loads_waiting`.
     ///
     /// What histograms have counted is handed over once: publish to one recorder.
     pub fn publish_metrics(&self) {
@@ -33,7 +36,8 @@ impl Cache {
     fn publish_own(&self) {
         let named = &self.0.named;
         let name = [("cache", named.name.to_string())];
-        // Whatever is counted is published: a new count does not compile before it has its name here.
+        // Whatever is counted is published: a new count does not compile before it has its name
+        // here.
         let CacheStats {
             l1_hits,
             l2_hits,

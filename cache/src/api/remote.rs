@@ -1,7 +1,8 @@
 //! What arrives from other nodes: the receiving side of [`Propagate`](crate::Propagate).
 //!
-//! An invalidation that arrives acts on this node only; it is never sent on. A carrier may deliver one twice,
-//! and may find that it lost some: then it purges the node, since what was lost may have been about anything.
+//! An invalidation that arrives acts on this node only; it is never sent on. A carrier may deliver
+//! one twice, and may find that it lost some: then it purges the node, since what was lost may have
+//! been about anything.
 
 use std::sync::Arc;
 
@@ -13,13 +14,16 @@ use crate::{
 };
 
 impl Cache {
-    /// Applies what another node has invalidated, whatever cause the thread runs under. Never sends it on.
+    /// Applies what another node has invalidated, whatever cause the thread runs under. Never sends
+    /// it on.
     ///
-    /// Returns the number that it took in this node's sequence. An invalidation that may have been applied before, because
-    /// its carrier delivers at least once, is applied with that number as `before`: it then evicts what began to load
-    /// before the first time and leaves what was reloaded since, so that coming twice costs one eviction and one load.
+    /// Returns the number that it took in this node's sequence. An invalidation that may have been
+    /// applied before, because its carrier delivers at least once, is applied with that number as
+    /// `before`: it then evicts what began to load before the first time and leaves what was
+    /// reloaded since, so that coming twice costs one eviction and one load.
     ///
-    /// An invalidation of a name that this node has no cache of does nothing: nothing is cached under it.
+    /// An invalidation of a name that this node has no cache of does nothing: nothing is cached
+    /// under it.
     pub fn apply_invalidation(&self, invalidation: &Invalidation, before: Option<u64>) -> u64 {
         let (Invalidation::Keys { cache, .. }
         | Invalidation::Tag { cache, .. }
@@ -44,11 +48,13 @@ impl Cache {
         number.0
     }
 
-    /// Makes this node forget everything, in all its named caches: for a carrier of changes that cannot prove that none
-    /// was lost. Acts whatever cause the thread runs under, and is not sent on.
+    /// Makes this node forget everything, in all its named caches: for a carrier of changes that
+    /// cannot prove that none was lost. Acts whatever cause the thread runs under, and is not sent
+    /// on.
     ///
-    /// Returns one number for all that was lost: should some of it arrive after all, it is applied with this as
-    /// `before` ([`apply_invalidation`](Self::apply_invalidation)), or handled under it as a [`Cause`](crate::Cause).
+    /// Returns one number for all that was lost: should some of it arrive after all, it is applied
+    /// with this as `before` ([`apply_invalidation`](Self::apply_invalidation)), or handled under
+    /// it as a [`Cause`](crate::Cause).
     pub fn purge_node(&self) -> u64 {
         let caches = self.0.node.caches.lock().clone();
         let numbers = caches

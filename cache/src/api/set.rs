@@ -19,16 +19,18 @@ use crate::{
 impl Cache {
     /// Caches a value, or an absence, that the caller knows to be current.
     ///
-    /// When this returns, no `get` that begins afterwards on any thread of this node sees what was cached before, and no
-    /// load that began before fills the cache. Of [`Loaded`] the ttl and the tags count; one that is
-    /// [`uncached`](Loaded::uncached), or whose ttl is zero, only removes what was cached.
+    /// When this returns, no `get` that begins afterwards on any thread of this node sees what was
+    /// cached before, and no load that began before fills the cache. Of [`Loaded`] the ttl and the
+    /// tags count; one that is [`uncached`](Loaded::uncached), or whose ttl is zero, only removes
+    /// what was cached.
     ///
     /// # Values that were read earlier
     ///
     /// A caller that reads first and sets later gives the number at which it read
-    /// ([`Loaded::read_at`](Loaded::read_at), [`Cache::number`](Self::number)): then the set is refused if the key was
-    /// invalidated or set since. Without it the value counts as read now. So it survives an `invalidate` that a second
-    /// handler of an earlier change makes afterwards, as a reload does.
+    /// ([`Loaded::read_at`](Loaded::read_at), [`Cache::number`](Self::number)): then the set is
+    /// refused if the key was invalidated or set since. Without it the value counts as read now. So
+    /// it survives an `invalidate` that a second handler of an earlier change makes afterwards, as
+    /// a reload does.
     ///
     /// ```
     /// use tidings_cache::{Cache, CacheKey, GetOptions, Loaded, SetError};
@@ -47,8 +49,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// See [`SetError`]. A value that is too heavy to keep, or whose weight cannot be told, removes what was cached, which
-    /// is older; any other error has changed nothing.
+    /// See [`SetError`]. A value that is too heavy to keep, or whose weight cannot be told, removes
+    /// what was cached, which is older; any other error has changed nothing.
     pub fn set<V: Cacheable>(
         &self,
         key: &CacheKey,
@@ -58,11 +60,12 @@ impl Cache {
         self.0.set(key, value.into(), &options)
     }
 
-    /// Loads a value, whatever is cached, and replaces it. A load of the key already in progress is joined, although it may
-    /// have read its backing store before this call; [`reload`](Self::reload) begins one of its own.
+    /// Loads a value, whatever is cached, and replaces it. A load of the key already in progress is
+    /// joined, although it may have read its backing store before this call;
+    /// [`reload`](Self::reload) begins one of its own.
     ///
-    /// So a renewal and a `get` at once cause one load. Had the row changed since that load began, an invalidation would
-    /// have voided it. If the load fails, what is cached stays.
+    /// So a renewal and a `get` at once cause one load. Had the row changed since that load began,
+    /// an invalidation would have voided it. If the load fails, what is cached stays.
     ///
     /// # Errors
     ///
@@ -78,8 +81,9 @@ impl Cache {
         self.load(key, options, load, Why::Renew).await
     }
 
-    /// Loads a value, whatever is cached, and replaces it. The load begins after this call: one that is in progress is
-    /// voided, and answers the callers that wait for it already. If the load fails, what is cached stays.
+    /// Loads a value, whatever is cached, and replaces it. The load begins after this call: one
+    /// that is in progress is voided, and answers the callers that wait for it already. If the load
+    /// fails, what is cached stays.
     ///
     /// # Errors
     ///

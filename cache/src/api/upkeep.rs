@@ -1,4 +1,5 @@
-//! Everything about a cache that is not an entry: the threads that have an L1, tidying up, and what was counted.
+//! Everything about a cache that is not an entry: the threads that have an L1, tidying up, and what
+//! was counted.
 
 use std::time::Duration;
 
@@ -12,15 +13,16 @@ use crate::{
 impl Cache {
     /// Gives the calling thread an L1 for all named caches of the node, under a label of its own.
     ///
-    /// It dies with the guard, or with the thread. Attaching a thread again only counts; the first label stays. A thread that
-    /// is not attached attaches itself at its first use of the cache, and then to its end
-    /// ([`CacheBuilder::attach`](crate::CacheBuilder::attach)).
+    /// It dies with the guard, or with the thread. Attaching a thread again only counts; the first
+    /// label stays. A thread that is not attached attaches itself at its first use of the cache,
+    /// and then to its end ([`CacheBuilder::attach`](crate::CacheBuilder::attach)).
     pub fn attach_thread(&self, label: impl Into<String>) -> ThreadGuard {
         thread::attach(&self.0.named.level1, &label.into())
     }
 
-    /// Drops what is no longer valid from the calling thread's L1, for all named caches of the node: for a worker's tick, so
-    /// that what was revoked does not linger in the memory of an idle worker. Costs a read of each entry.
+    /// Drops what is no longer valid from the calling thread's L1, for all named caches of the
+    /// node: for a worker's tick, so that what was revoked does not linger in the memory of an idle
+    /// worker. Costs a read of each entry.
     pub fn sweep(&self) {
         let now = self.0.node.now();
         let caches = self.0.node.caches.lock().clone();
@@ -29,10 +31,12 @@ impl Cache {
         }
     }
 
-    /// Drops what has expired from L2, for all named caches of the node, and tells how many entries that were.
+    /// Drops what has expired from L2, for all named caches of the node, and tells how many entries
+    /// that were.
     ///
-    /// Nothing needs this: an expired entry is not served, and the room it takes is bounded. `stale_for` spares what
-    /// expired more recently, for calls with a [`resurrect_ttl`](crate::GetOptions::resurrect_ttl). Costs a read of each entry.
+    /// Nothing needs this: an expired entry is not served, and the room it takes is bounded.
+    /// `stale_for` spares what expired more recently, for calls with a
+    /// [`resurrect_ttl`](crate::GetOptions::resurrect_ttl). Costs a read of each entry.
     pub fn sweep_level2(&self, stale_for: Duration) -> usize {
         self.0.node.sweep(stale_for)
     }

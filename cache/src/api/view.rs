@@ -1,8 +1,9 @@
 //! A typed view: one type under one name, asked with the parts of its keys.
 //!
-//! What a hit costs is a lookup in a table of this thread's own: no text is built, no value is downcast, no lock is taken,
-//! and nothing is written that another thread reads. The text of the key is made on a miss, and everything below L1 goes
-//! by it as for any other call: L2, loads, and invalidations by text, tag or purge.
+//! What a hit costs is a lookup in a table of this thread's own: no text is built, no value is
+//! downcast, no lock is taken, and nothing is written that another thread reads. The text of the
+//! key is made on a miss, and everything below L1 goes by it as for any other call: L2, loads, and
+//! invalidations by text, tag or purge.
 
 use std::{
     any::{Any, TypeId},
@@ -37,26 +38,28 @@ use crate::{
     outside,
 };
 
-/// The values of one name, all of one type: the cheapest way to read a cache. Made by [`Cache::of`] or [`Cache::view`], once,
-/// and cloned.
+/// The values of one name, all of one type: the cheapest way to read a cache. Made by [`Cache::of`]
+/// or [`Cache::view`], once, and cloned.
 ///
-/// A key is given by its parts: a `&str`, an integer, a `Uuid`, or a tuple of them; see [`Parts`]. Its text is that of
-/// [`CacheKey::new`] with the view's name: what is read through a view is invalidated, probed, purged and set through
-/// any handle of the cache, and the other way round.
+/// A key is given by its parts: a `&str`, an integer, a `Uuid`, or a tuple of them; see [`Parts`].
+/// Its text is that of [`CacheKey::new`] with the view's name: what is read through a view is
+/// invalidated, probed, purged and set through any handle of the cache, and the other way round.
 ///
 /// # Prices
 ///
-/// A hit costs what a lookup in a thread-local map with a fast hasher costs, with the key's text never built. For that each
-/// thread has a table for each view that it uses, beside the one that [`Cache::get`] fills: up to
-/// [`l1_entries`](crate::CacheBuilder::l1_entries) entries and 4 MiB, an eighth of it for absences, whose flood pushes out no
-/// value. A key that is read both ways is held twice.
+/// A hit costs what a lookup in a thread-local map with a fast hasher costs, with the key's text
+/// never built. For that each thread has a table for each view that it uses, beside the one that
+/// [`Cache::get`] fills: up to [`l1_entries`](crate::CacheBuilder::l1_entries) entries and 4 MiB,
+/// an eighth of it for absences, whose flood pushes out no value. A key that is read both ways is
+/// held twice.
 ///
 /// # Examples
 ///
 /// ```
 /// use tidings_cache::Cache;
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let cache = Cache::builder().build()?;
 /// let owners = cache.view::<String>("api-keys")?;
 /// let load = || async { Ok::<_, std::io::Error>(Some("alice".to_owned())) };
@@ -73,13 +76,15 @@ use crate::{
 ///
 /// ```
 /// # use tidings_cache::Cache;
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let cache = Cache::builder().build()?;
 /// let owners = cache.view::<String>("api-keys")?;
 /// let error = cache.view::<u64>("api-keys").unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "the values named \"api-keys\" are alloc::string::String, and were asked for as u64: give each type a name of its own",
+///     "the values named \"api-keys\" are alloc::string::String, and were asked for as u64: \
+///      give each type a name of its own",
 /// );
 /// # Ok(()) }
 /// ```
@@ -108,7 +113,8 @@ impl<V, W> Clone for View<V, W> {
 }
 
 impl Cache {
-    /// Returns the view of an entity, under the entity's name: its keys are those of its rows' cache key.
+    /// Returns the view of an entity, under the entity's name: its keys are those of its rows'
+    /// cache key.
     ///
     /// # Errors
     ///
@@ -142,7 +148,8 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         })
     }
 
-    /// Returns this view with options, for all of its calls. Their ttl and tags hold for what it sets, too.
+    /// Returns this view with options, for all of its calls. Their ttl and tags hold for what it
+    /// sets, too.
     ///
     /// # Errors
     ///
@@ -161,7 +168,8 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         self.selecting(Selector::Primary)
     }
 
-    /// Returns the view of the same values by other fields: `name@field:part`, see [`CacheKey::by_fields`].
+    /// Returns the view of the same values by other fields: `name@field:part`, see
+    /// [`CacheKey::by_fields`].
     ///
     /// # Errors
     ///
@@ -180,10 +188,11 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         })
     }
 
-    /// Returns the view of the same values in another form, which each thread makes when it is filled: for example a parsed
-    /// key. A hit does not make it.
+    /// Returns the view of the same values in another form, which each thread makes when it is
+    /// filled: for example a parsed key. A hit does not make it.
     ///
-    /// Forms that mean different things need different types: the views of a name in one form share their tables.
+    /// Forms that mean different things need different types: the views of a name in one form share
+    /// their tables.
     ///
     /// # Errors
     ///
@@ -226,8 +235,8 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         key.finish()
     }
 
-    /// Returns the value of a key, loaded if neither level has it; see [`Cache::get`]. Nothing is looked at before the
-    /// first poll.
+    /// Returns the value of a key, loaded if neither level has it; see [`Cache::get`]. Nothing is
+    /// looked at before the first poll.
     ///
     /// # Errors
     ///
@@ -253,8 +262,8 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         Box::pin(self.below(OwnedParts::of(&parts), self.key(&parts), load)).await
     }
 
-    /// Like [`get`](Self::get), for parts that have to be read before they name a key: a `Uuid` that comes as text, for
-    /// example. `key` is asked on a miss.
+    /// Like [`get`](Self::get), for parts that have to be read before they name a key: a `Uuid`
+    /// that comes as text, for example. `key` is asked on a miss.
     ///
     /// Equal parts must always make the same key.
     ///
@@ -284,19 +293,20 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         Box::pin(self.below(OwnedParts::of(&parts), key(&parts), load)).await
     }
 
-    /// Returns what this thread holds of a key: a value, or `Some(None)` for a cached absence. Looks into no other level and
-    /// loads nothing.
+    /// Returns what this thread holds of a key: a value, or `Some(None)` for a cached absence.
+    /// Looks into no other level and loads nothing.
     #[inline]
     #[must_use]
     pub fn peek<P: Parts>(&self, parts: P) -> Option<Option<Arc<W>>> {
         self.told(self.look(&parts), &parts)
     }
 
-    /// Runs a closure on what this thread holds of a key, which saves the reference count that [`peek`](Self::peek)
-    /// takes: some two nanoseconds. The argument is `None` for a cached absence; without an entry the closure does not
-    /// run.
+    /// Runs a closure on what this thread holds of a key, which saves the reference count that
+    /// [`peek`](Self::peek) takes: some two nanoseconds. The argument is `None` for a cached
+    /// absence; without an entry the closure does not run.
     ///
-    /// The closure should be short, and should not use the cache: calls that it makes go without L1.
+    /// The closure should be short, and should not use the cache: calls that it makes go without
+    /// L1.
     #[inline]
     pub fn with<P: Parts, R>(&self, parts: P, run: impl FnOnce(Option<&W>) -> R) -> Option<R> {
         if self.options.bounds_staleness() {

@@ -57,7 +57,8 @@ pub(crate) struct Prepared {
 }
 
 impl Cargo {
-    /// Weighs a value, which runs code of others, and erases its type. Not to be called with a lock held.
+    /// Weighs a value, which runs code of others, and erases its type. Not to be called with a lock
+    /// held.
     pub(crate) fn new<V: Cacheable>(loaded: Loaded<V>) -> Self {
         let bytes = match &loaded.value {
             Some(value) => value.weight(),
@@ -146,7 +147,8 @@ impl Engine {
                 positioned,
             })
         });
-        // A value that was read at a position is as old as that: handlers of a change since then evict it.
+        // A value that was read at a position is as old as that: handlers of a change since then
+        // evict it.
         let position = cargo.position.unwrap_or(Number::ALL);
         let held = Held {
             value: cargo.value,

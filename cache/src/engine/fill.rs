@@ -34,8 +34,8 @@ enum Refusal {
 pub(crate) struct Changed;
 
 impl Refusal {
-    /// Returns whether the result is newer than what L2 holds, and only cannot or must not be kept: then what L2 holds
-    /// goes.
+    /// Returns whether the result is newer than what L2 holds, and only cannot or must not be kept:
+    /// then what L2 holds goes.
     const fn is_newer(self) -> bool {
         match self {
             Self::Void | Self::Tag | Self::Position | Self::Superseded => false,
@@ -129,8 +129,8 @@ impl Engine {
         let key = &flight.key;
         let mutex = self.named.flights.shard(key);
 
-        // Decided and entered under one lock: an invalidation comes before, and has voided the flight, or after, and
-        // finds the entry.
+        // Decided and entered under one lock: an invalidation comes before, and has voided the
+        // flight, or after, and finds the entry.
         let mut shard = mutex.lock();
         let overdue = flight.is_overdue();
         let current = shard.finish(flight) || removed(Step::FillChecksFlight);
@@ -152,8 +152,8 @@ impl Engine {
             Err(_) => (Removed::default(), verdict),
         };
 
-        // After L2 holds the new value: a thread that notes the new number reads it there. Before the lock is released: a
-        // set of what was read before this is compared with the slot.
+        // After L2 holds the new value: a thread that notes the new number reads it there. Before
+        // the lock is released: a set of what was read before this is compared with the slot.
         let changed = verdict.err().is_none_or(Refusal::is_newer);
         if changed && flight.replaces() && !removed(Step::RenewRaisesSlot) {
             self.raise(key);
@@ -161,9 +161,10 @@ impl Engine {
         (gone, verdict)
     }
 
-    /// Returns from which number on callers that joined this flight came after an invalidation of one of its tags.
-    /// Whatever else kept it from filling: a tag's invalidation voids nothing, since it cannot know the tags of a load, so
-    /// such callers may have joined before something else voided it. No caller joins any more.
+    /// Returns from which number on callers that joined this flight came after an invalidation of
+    /// one of its tags. Whatever else kept it from filling: a tag's invalidation voids nothing,
+    /// since it cannot know the tags of a load, so such callers may have joined before something
+    /// else voided it. No caller joins any more.
     fn not_from(&self, flight: &Flight, extra: Option<&Extra>) -> Number {
         let Some(extra) = extra.filter(|extra| !extra.tags.is_empty()) else {
             return Number::ALL;
@@ -174,22 +175,24 @@ impl Engine {
 
         let began = flight.noted.number;
         match self.named.tags.lock().newest(&extra.tags) {
-            // Only the last number of a tag is known, and one before it may lie between: so every caller that noted a
-            // higher number than the flight did asks again.
+            // Only the last number of a tag is known, and one before it may lie between: so every
+            // caller that noted a higher number than the flight did asks again.
             newest if began < newest => began.after(),
             _ => Number::ALL,
         }
     }
 
-    /// Returns whether what was read at a position may be older than an invalidation of its key, or of any tag or of
-    /// everything. Under the lock of the key's shard, under which the key's invalidations raise its floor.
+    /// Returns whether what was read at a position may be older than an invalidation of its key, or
+    /// of any tag or of everything. Under the lock of the key's shard, under which the key's
+    /// invalidations raise its floor.
     fn is_behind(&self, position: Option<Number>, floor: Number) -> bool {
         let floor = floor.max(self.named.announced());
         position.is_some_and(|position| position < floor) && !removed(Step::FillChecksPosition)
     }
 
-    /// Voids a key's loads and puts a value in their place, under one lock: a load that starts in between would be older
-    /// than the value, and entitled to fill. Nothing is changed if the value was read before the key's last change.
+    /// Voids a key's loads and puts a value in their place, under one lock: a load that starts in
+    /// between would be older than the value, and entitled to fill. Nothing is changed if the value
+    /// was read before the key's last change.
     pub(crate) fn replace(&self, key: &CacheKey, prepared: Prepared) -> Result<Removed, Changed> {
         let Prepared {
             held,
@@ -229,8 +232,9 @@ impl Engine {
                 gone
             }
         };
-        // After L2 holds the value: a thread that notes the new number reads it there. Before the lock is released: what
-        // was read before this set and comes after it is compared with the slot.
+        // After L2 holds the value: a thread that notes the new number reads it there. Before the
+        // lock is released: what was read before this set and comes after it is compared with the
+        // slot.
         let shard = faults::window(Step::SetRaisesUnderLock, shard, mutex);
         if !removed(Step::SetNumbersLast) && !removed(Step::SetRaisesSlot) {
             self.raise(key);
@@ -255,14 +259,16 @@ impl Engine {
 
     /// Puts an entry into its zone, and into the tag index. Under the lock of the key's shard.
     ///
-    /// Refused, and handed back to be dropped without a lock, if a tag of it was invalidated after its number was noted.
+    /// Refused, and handed back to be dropped without a lock, if a tag of it was invalidated after
+    /// its number was noted.
     fn insert(&self, key: &CacheKey, held: Found) -> Result<Removed, Removed> {
         let stored = self.named.stored(key);
         if held.tags().is_empty() {
             return Ok(self.node.level2.put(stored, held));
         }
 
-        // Held until the entry is in L2 and in the index: an invalidation of the tag comes before or after both.
+        // Held until the entry is in L2 and in the index: an invalidation of the tag comes before
+        // or after both.
         let index = self.named.tags.lock();
         if held.number < index.newest(held.tags()) && !removed(Step::FillChecksTag) {
             return Err(Removed::refused(held));

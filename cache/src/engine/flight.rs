@@ -1,10 +1,10 @@
 //! One load in progress, and the callers that wait for it.
 //!
-//! A flight is overdue when the longest deadline of its callers has passed, counted from its own start. No caller joins
-//! it any more then; those that wait go on until their own deadline.
+//! A flight is overdue when the longest deadline of its callers has passed, counted from its own
+//! start. No caller joins it any more then; those that wait go on until their own deadline.
 //!
-//! Wakers are code of other people's executors: they are cloned, dropped and woken with no lock held, and one that
-//! panics leaves no other asleep.
+//! Wakers are code of other people's executors: they are cloned, dropped and woken with no lock
+//! held, and one that panics leaves no other asleep.
 
 use std::{
     any::TypeId,
@@ -88,7 +88,8 @@ pub(crate) struct Answer {
     pub(crate) filled: Option<Moment>,
     /// What an entry of it weighs.
     pub(crate) weight: u32,
-    /// Callers that noted this number or a higher one came after a tag of the value was invalidated: they ask again.
+    /// Callers that noted this number or a higher one came after a tag of the value was
+    /// invalidated: they ask again.
     pub(crate) not_from: Number,
 }
 
@@ -100,7 +101,8 @@ pub(crate) struct Flight {
     pub(crate) of: ValueType,
     /// Written under the shard's lock only.
     overdue: AtomicBool,
-    /// Landing replaces what workers may hold in L1: a renewal or a refresh. Written under the shard's lock only.
+    /// Landing replaces what workers may hold in L1: a renewal or a refresh. Written under the
+    /// shard's lock only.
     replaces: AtomicBool,
     state: Mutex<State>,
 }
@@ -189,8 +191,9 @@ impl Flight {
         self.overdue.store(true, Ordering::Relaxed);
     }
 
-    /// A caller joins: the flight has as long as the longest deadline of its callers, and the highest rank. Under the
-    /// shard's lock, so that no flight is joined that is overdue. What is returned is to be woken without it.
+    /// A caller joins: the flight has as long as the longest deadline of its callers, and the
+    /// highest rank. Under the shard's lock, so that no flight is joined that is overdue. What is
+    /// returned is to be woken without it.
     #[must_use]
     pub(crate) fn join(&self, due: Moment, rank: Rank) -> Option<Waker> {
         let mut state = self.state.lock();
@@ -204,7 +207,8 @@ impl Flight {
         }
     }
 
-    /// Returns whether the load must not wait for its turn; if it may, this waker is woken when that changes.
+    /// Returns whether the load must not wait for its turn; if it may, this waker is woken when
+    /// that changes.
     pub(crate) fn is_urgent(&self, context: &Context<'_>) -> bool {
         let waker = context.waker().clone(); // with no lock held
         let mut state = self.state.lock();
@@ -264,8 +268,8 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    /// Returns the result if it is there, or makes sure that this waker is woken when it is. A waker that is missing is
-    /// asked for, and then given, so that it is cloned with no lock held.
+    /// Returns the result if it is there, or makes sure that this waker is woken when it is. A
+    /// waker that is missing is asked for, and then given, so that it is cloned with no lock held.
     fn look(&mut self, current: &Waker, own: &mut Option<Waker>) -> Result<Landed, Missing> {
         let mut state = self.flight.state.lock();
         if let Some(landed) = &state.landed {

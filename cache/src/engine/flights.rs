@@ -1,11 +1,12 @@
 //! The table of loads in progress. A flight is in it from before it reads anything until it lands.
 //!
-//! A flight that is in the table is *current*: its result may enter L2, and later callers join it. To void a flight is to
-//! take it out; callers that wait for it still get its result. A fill happens under the lock of the table's shard, right
-//! after the check that the flight is current, so nothing can void it in between.
+//! A flight that is in the table is *current*: its result may enter L2, and later callers join it.
+//! To void a flight is to take it out; callers that wait for it still get its result. A fill
+//! happens under the lock of the table's shard, right after the check that the flight is current,
+//! so nothing can void it in between.
 //!
-//! An overdue flight stays in the table, so that what comes late can still fill. A key has at most one of these; the older
-//! is ended when the next becomes overdue.
+//! An overdue flight stays in the table, so that what comes late can still fill. A key has at most
+//! one of these; the older is ended when the next becomes overdue.
 
 use std::collections::VecDeque;
 
@@ -53,7 +54,8 @@ impl Flights {
 
     /// Returns the lock of a key's share.
     pub(crate) fn shard(&self, key: &CacheKey) -> &Mutex<Shard> {
-        // The length is a power of two. The high bits: the low ones choose the bucket within the shard.
+        // The length is a power of two. The high bits: the low ones choose the bucket within the
+        // shard.
         let index = (key.hash_value() >> 48) as usize & (self.shards.len() - 1);
         &self.shards[index]
     }
@@ -123,7 +125,8 @@ impl Shard {
             .any(|flight| flight.key == *key && flight.replaces())
     }
 
-    /// Closes a flight to new callers. Returns the older one of the key that it displaces, to be ended.
+    /// Closes a flight to new callers. Returns the older one of the key that it displaces, to be
+    /// ended.
     #[must_use]
     pub(crate) fn make_overdue(&mut self, flight: &Arc<Flight>) -> Voided {
         let is_older = |other: &Flight| other.is_overdue() && !std::ptr::eq(other, &**flight);
@@ -168,7 +171,8 @@ impl Shard {
     }
 }
 
-/// Flights that left the table. Let go once the shard's lock is released: that ends the overdue ones.
+/// Flights that left the table. Let go once the shard's lock is released: that ends the overdue
+/// ones.
 pub(crate) struct Voided(Vec<Arc<Flight>>);
 
 impl Drop for Voided {

@@ -1,12 +1,14 @@
-//! Invalidation: of keys, of a tag, of everything; by hand, by a change, and inside the handling of one.
+//! Invalidation: of keys, of a tag, of everything; by hand, by a change, and inside the handling of
+//! one.
 //!
-//! The order is the same everywhere: void what is loading, remove what L2 holds, take a number, raise the slots. In any
-//! other order some thread pairs a new number with an old value.
+//! The order is the same everywhere: void what is loading, remove what L2 holds, take a number,
+//! raise the slots. In any other order some thread pairs a new number with an old value.
 //!
-//! While a change is handled ([`Cause`](tidings_core::Cause)), what began to load since the change stays. What is older
-//! than the change's number goes; but the slots are raised to a number of their own, because a worker may have promoted
-//! an old value after the change took its number, and noted a number above it. Each shard remembers the keys it dealt
-//! with last, so a second handler of the same change costs nothing, not even an L2 lookup.
+//! While a change is handled ([`Cause`](tidings_core::Cause)), what began to load since the change
+//! stays. What is older than the change's number goes; but the slots are raised to a number of
+//! their own, because a worker may have promoted an old value after the change took its number, and
+//! noted a number above it. Each shard remembers the keys it dealt with last, so a second handler
+//! of the same change costs nothing, not even an L2 lookup.
 
 use tidings_core::CacheKey;
 
@@ -19,7 +21,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Makes this node forget keys; under a cause, what began before it. Returns the last number that a slot was raised to.
+    /// Makes this node forget keys; under a cause, what began before it. Returns the last number
+    /// that a slot was raised to.
     pub(crate) fn invalidate(&self, keys: &[CacheKey], cause: Option<Number>) -> Number {
         let mut gone = Removed::default();
         let mut last = None;
@@ -42,8 +45,8 @@ impl Engine {
         }
     }
 
-    /// Makes this node forget a key. Returns the number that its slot was raised to; none if a handler of the cause has
-    /// dealt with it.
+    /// Makes this node forget a key. Returns the number that its slot was raised to; none if a
+    /// handler of the cause has dealt with it.
     fn invalidate_one(
         &self,
         key: &CacheKey,
@@ -66,9 +69,10 @@ impl Engine {
             number
         };
 
-        // All of it under the lock under which results land: one that was read at a position before this invalidation
-        // comes before, and is removed, or after, and is compared with the slot. Nothing is dropped before the lock is
-        // released: values are code of others, and flights that are dropped may end tasks.
+        // All of it under the lock under which results land: one that was read at a position before
+        // this invalidation comes before, and is removed, or after, and is compared with the slot.
+        // Nothing is dropped before the lock is released: values are code of others, and flights
+        // that are dropped may end tasks.
         let mutex = self.named.flights.shard(key);
         let mut shard = mutex.lock();
         if cause.is_some_and(|cause| shard.is_handled(key, cause)) {
@@ -119,8 +123,8 @@ impl Engine {
         number
     }
 
-    /// Says that what was read at a position up to now may be older than what follows: a load that began after the flights
-    /// were voided may land before the slots are raised.
+    /// Says that what was read at a position up to now may be older than what follows: a load that
+    /// began after the flights were voided may land before the slots are raised.
     fn announce(&self) {
         if !faults::removed(Step::PurgeAnnounces) {
             self.named.announce(self.node.sequence.current().after());
@@ -188,8 +192,9 @@ impl Engine {
         number
     }
 
-    /// Evicts what a committed change has changed, whatever cause the thread runs under. Returns the number that becomes
-    /// the change's own cause: handlers that invalidate the same under it have nothing left to do.
+    /// Evicts what a committed change has changed, whatever cause the thread runs under. Returns
+    /// the number that becomes the change's own cause: handlers that invalidate the same under it
+    /// have nothing left to do.
     pub(crate) fn apply_change(&self, keys: &[CacheKey], tags: &[Tag]) -> Number {
         for tag in tags {
             self.invalidate_tag(tag, None);

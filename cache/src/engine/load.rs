@@ -89,7 +89,8 @@ impl Engine {
             }
         }
 
-        // Under the lock: a load that landed since L2 was read has filled it, and one that lands later is joined above.
+        // Under the lock: a load that landed since L2 was read has filled it, and one that lands
+        // later is joined above.
         let look_again = demand.why == Why::Miss && !removed(Step::StartLooksAgain);
         if look_again && self.is_live(key, demand) {
             return Ok(Start::Filled);
@@ -119,7 +120,8 @@ impl Engine {
         }
     }
 
-    /// Makes a caller one of a flight's. Under the shard's lock; returns what is to be woken without it.
+    /// Makes a caller one of a flight's. Under the shard's lock; returns what is to be woken
+    /// without it.
     fn join(&self, flight: &Flight, demand: &Demand, rank: Rank) -> Option<std::task::Waker> {
         match demand.why {
             Why::Refresh => None, // it waits for nothing
@@ -166,15 +168,17 @@ impl Engine {
             terms,
             staleness: Ttl::Never,
         };
-        // Another type: the caller has its value, and the next caller that asks in that type hears of it.
+        // Another type: the caller has its value, and the next caller that asks in that type hears
+        // of it.
         if let Ok(Start::Own(flight)) = self.start::<V>(key, &demand) {
             self.named.counters.refreshes.add(1);
             self.run(&flight, &demand, tags, load);
         }
     }
 
-    /// Returns what a caller gets of a flight that has landed. Nothing comes of it if the caller is to ask again: it came
-    /// after a tag of the value was invalidated, and the load before; or the load was ended, and the caller has time left.
+    /// Returns what a caller gets of a flight that has landed. Nothing comes of it if the caller is
+    /// to ask again: it came after a tag of the value was invalidated, and the load before; or the
+    /// load was ended, and the caller has time left.
     pub(crate) fn arrived<V, W, M>(
         &self,
         form: &M,

@@ -26,7 +26,8 @@ use crate::{
     outside,
 };
 
-/// Of one hit in this many in L2, on average, the age of the entry is recorded: it costs a read of the clock.
+/// Of one hit in this many in L2, on average, the age of the entry is recorded: it costs a read of
+/// the clock.
 const AGE_EVERY: u64 = 16;
 
 /// What a lookup in both levels gave.
@@ -101,8 +102,8 @@ impl Engine {
         thread::get(&self.named.level1, key)
     }
 
-    /// Returns a value that L1 gave with what is known of it. Costs a second lookup, which a call that wants the value
-    /// alone does not pay for.
+    /// Returns a value that L1 gave with what is known of it. Costs a second lookup, which a call
+    /// that wants the value alone does not pay for.
     pub(crate) fn of_level1<W>(&self, key: &CacheKey, value: Option<Arc<W>>) -> Answered<W> {
         let read = thread::read_of(&self.named.level1, key);
         Answered {
@@ -191,7 +192,8 @@ impl Engine {
         let expires = held.expires.min(refresh_at);
         let shared = (held.value.map(|value| typed::<V>(value, key))).transpose()?;
         let (promote, hits) = self.count_level2(shared.is_none());
-        // By the key's secret hash: a fixed period may fall in step with how requests use the cache.
+        // By the key's secret hash: a fixed period may fall in step with how requests use the
+        // cache.
         if pause(key.hash_value(), hits, AGE_EVERY) == 1 {
             self.record_age(read);
         }
@@ -218,7 +220,8 @@ impl Engine {
         })
     }
 
-    /// Puts a value into this thread's L1 in the worker's form, if it has one, and returns what the caller gets.
+    /// Puts a value into this thread's L1 in the worker's form, if it has one, and returns what the
+    /// caller gets.
     pub(crate) fn promote<V, W, M>(
         &self,
         key: &CacheKey,
@@ -291,7 +294,8 @@ impl Engine {
         }
     }
 
-    /// Counts a hit in L2. Returns whether this thread has an L1, and how many such hits there were.
+    /// Counts a hit in L2. Returns whether this thread has an L1, and how many such hits there
+    /// were.
     fn count_level2(&self, absent: bool) -> (Promote, u64) {
         let shared = &self.named.level1;
         match thread::count(shared, |counters| counters.l2_hit(absent)) {

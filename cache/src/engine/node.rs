@@ -58,7 +58,8 @@ pub(crate) struct Named {
     pub(crate) tags: Tags,
     pub(crate) views: Views,
     pub(crate) counters: Counters,
-    /// Purges and invalidations of tags that have begun: what was read at a position before may be older than they are.
+    /// Purges and invalidations of tags that have begun: what was read at a position before may be
+    /// older than they are.
     announced: AtomicU64,
 }
 
@@ -123,8 +124,8 @@ impl Node {
         moment == Moment::NEVER || moment > self.now()
     }
 
-    /// Counts what left L2 to make room for an entry of a cache, and takes it out of the tag indexes. Not to be called with a
-    /// shard or an index locked: the values are dropped here.
+    /// Counts what left L2 to make room for an entry of a cache, and takes it out of the tag
+    /// indexes. Not to be called with a shard or an index locked: the values are dropped here.
     pub(crate) fn release(&self, inserted: Option<(&Named, &CacheKey)>, removed: Removed) {
         if removed.len() == 0 {
             return;
@@ -159,7 +160,8 @@ impl Node {
         }
     }
 
-    /// Takes out of L2 what has expired for longer than it may be served stale. A scan; for a slow tick.
+    /// Takes out of L2 what has expired for longer than it may be served stale. A scan; for a slow
+    /// tick.
     pub(crate) fn sweep(&self, stale_for: Duration) -> usize {
         let now = self.now();
         let removed = self

@@ -55,7 +55,8 @@ impl Patience {
         self.hard != Moment::NEVER && self.hard <= Moment::from(self.clock.now())
     }
 
-    /// Waits for a flight, and no longer than patience lasts. A result that is there counts before the time.
+    /// Waits for a flight, and no longer than patience lasts. A result that is there counts before
+    /// the time.
     pub(crate) fn poll(&mut self, wait: &mut Wait, context: &mut Context<'_>) -> Poll<Heard> {
         if let Poll::Ready(landed) = Pin::new(wait).poll(context) {
             return Poll::Ready(Heard::Landed(landed));

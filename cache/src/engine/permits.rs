@@ -1,7 +1,8 @@
 //! The bound on loads that run at once, and on loads that are late.
 //!
-//! A permit is held by a running load that is not overdue. An overdue load gives it back and goes on, so that what it
-//! reads may still fill; at most as many of these run besides as there are permits, and the oldest is ended for the next.
+//! A permit is held by a running load that is not overdue. An overdue load gives it back and goes
+//! on, so that what it reads may still fill; at most as many of these run besides as there are
+//! permits, and the oldest is ended for the next.
 
 use std::{
     collections::BTreeMap,
@@ -53,7 +54,8 @@ impl Permits {
         })
     }
 
-    /// Waits for a permit. Cancel safe: dropped, it leaves its place, and passes on what it was given.
+    /// Waits for a permit. Cancel safe: dropped, it leaves its place, and passes on what it was
+    /// given.
     pub(crate) fn acquire(self: &Arc<Self>) -> Acquire {
         Acquire {
             permits: Arc::clone(self),

@@ -1,4 +1,5 @@
-//! A value that a caller knows to be current takes the place of what is cached and of what is being loaded.
+//! A value that a caller knows to be current takes the place of what is cached and of what is being
+//! loaded.
 
 use tidings_core::CacheKey;
 
@@ -16,8 +17,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Replaces what a key holds. An error says what became of what was cached: it stays, unless the new value is one that
-    /// cannot be kept.
+    /// Replaces what a key holds. An error says what became of what was cached: it stays, unless
+    /// the new value is one that cannot be kept.
     pub(crate) fn set<V: Cacheable>(
         &self,
         key: &CacheKey,
@@ -34,7 +35,8 @@ impl Engine {
         cargo.check().map_err(refused)?;
         self.check_type::<V>(key)?;
 
-        // Before anything is changed, like the number of a load: handlers of a later change may evict it.
+        // Before anything is changed, like the number of a load: handlers of a later change may
+        // evict it.
         let noted = Noted {
             number: self.node.sequence.current(),
             read: self.node.now(),

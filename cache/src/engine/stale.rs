@@ -1,7 +1,8 @@
-//! Loads that fail or are late: what becomes of their flights, and what callers get in the place of a value.
+//! Loads that fail or are late: what becomes of their flights, and what callers get in the place of
+//! a value.
 //!
-//! An expired value stays in L2. Each caller decides by its own terms whether it takes it; a load that failed leaves a
-//! mark, so that not every call tries again.
+//! An expired value stays in L2. Each caller decides by its own terms whether it takes it; a load
+//! that failed leaves a mark, so that not every call tries again.
 
 use std::{any::Any, time::Duration};
 
@@ -24,7 +25,8 @@ use crate::{
     sync::Arc,
 };
 
-/// The next attempt after a failure comes when this part of the time has passed in which the expired value is served.
+/// The next attempt after a failure comes when this part of the time has passed in which the
+/// expired value is served.
 const ATTEMPTS: u32 = 8;
 
 impl Engine {
@@ -61,8 +63,9 @@ impl Engine {
         current
     }
 
-    /// Puts the next attempt off: of an entry that is to be loaded again before it expires, until half of its remaining
-    /// time has passed; of an expired one that may be served, until a part of that time has passed.
+    /// Puts the next attempt off: of an entry that is to be loaded again before it expires, until
+    /// half of its remaining time has passed; of an expired one that may be served, until a part of
+    /// that time has passed.
     fn put_off(&self, key: &CacheKey, terms: &Terms) -> Removed {
         let now = self.node.now();
         let Some(held) = self.node.level2.present.peek(&self.named.name_of(key)) else {
@@ -93,8 +96,8 @@ impl Engine {
         self.exchange(key, held)
     }
 
-    /// Puts an entry in the place of itself, with other times. It keeps its number, so that an invalidation that has not
-    /// come round to removing it yet still does.
+    /// Puts an entry in the place of itself, with other times. It keeps its number, so that an
+    /// invalidation that has not come round to removing it yet still does.
     fn exchange(&self, key: &CacheKey, held: Present) -> Removed {
         let stored = self.named.stored(key);
         if faults::removed(Step::StaleStaysRemoved) {
@@ -104,7 +107,8 @@ impl Engine {
         self.node.level2.exchange(stored, held)
     }
 
-    /// Returns the expired value of a key, if a caller of these terms may be served it: its load has failed, or is late.
+    /// Returns the expired value of a key, if a caller of these terms may be served it: its load
+    /// has failed, or is late.
     pub(crate) fn serve_stale<V, W, M>(
         &self,
         key: &CacheKey,
@@ -152,8 +156,8 @@ impl Engine {
         })
     }
 
-    /// Returns whether a load of an expired entry has failed, and a caller of these terms is served the value without
-    /// another.
+    /// Returns whether a load of an expired entry has failed, and a caller of these terms is served
+    /// the value without another.
     pub(crate) fn has_failed(&self, held: &Found, terms: &Terms, now: Moment) -> bool {
         let marked = held.refresh_at() != Moment::NEVER && held.refresh_at() > held.expires;
         let until = held.expires.plus(terms.resurrect_ttl).min(held.until());
@@ -162,8 +166,8 @@ impl Engine {
     }
 }
 
-/// Returns until when an expired value may be served to a caller of these terms: counted from when it expired, and never
-/// beyond a bound on staleness, its own or the caller's.
+/// Returns until when an expired value may be served to a caller of these terms: counted from when
+/// it expired, and never beyond a bound on staleness, its own or the caller's.
 fn stale_until(held: &Present, terms: &Terms) -> Moment {
     let until = held.expires.plus(terms.resurrect_ttl);
     let bound = limit(held.times().read, terms.max_staleness);

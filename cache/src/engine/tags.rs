@@ -1,9 +1,10 @@
 //! Tags: names of groups of entries that are invalidated together.
 //!
-//! The index knows which keys of L2 carry a tag, and for each tag the number that its last invalidation took. A fill is
-//! refused if a tag of its value was invalidated after its load began; that check, and the entry into the index, happen
-//! under one lock, which `invalidate_tag` takes too. The numbers of tags that nothing carries are bounded, and the oldest is
-//! forgotten first: forgotten tags share one number, which errs on the side of refusing a fill.
+//! The index knows which keys of L2 carry a tag, and for each tag the number that its last
+//! invalidation took. A fill is refused if a tag of its value was invalidated after its load began;
+//! that check, and the entry into the index, happen under one lock, which `invalidate_tag` takes
+//! too. The numbers of tags that nothing carries are bounded, and the oldest is forgotten first:
+//! forgotten tags share one number, which errs on the side of refusing a fill.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -29,7 +30,8 @@ pub(crate) struct Tags {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     tags: HashMap<Tag, State>,
-    /// The tags of the map that have no members, by the number of their last invalidation: the oldest is forgotten first.
+    /// The tags of the map that have no members, by the number of their last invalidation: the
+    /// oldest is forgotten first.
     idle: BTreeSet<(Number, Tag)>,
     /// The highest number of a tag that is no longer in the map.
     forgotten: Number,
@@ -71,8 +73,8 @@ impl Tags {
         &self.index
     }
 
-    /// Takes a key that left L2 out of the index, unless it has come back: what is in L2 with a tag got there under
-    /// this lock.
+    /// Takes a key that left L2 out of the index, unless it has come back: what is in L2 with a tag
+    /// got there under this lock.
     pub(crate) fn forget(&self, key: &StoredKey, tags: &[Tag], level2: &Level2) {
         let mut index = self.lock();
         for tag in tags {
@@ -126,7 +128,8 @@ impl Index {
         }
     }
 
-    /// A tag has no members any more: only its number is left to remember, for as long as there is room.
+    /// A tag has no members any more: only its number is left to remember, for as long as there is
+    /// room.
     fn rest(&mut self, tag: &Tag) {
         let Some(state) = self.tags.get_mut(tag) else {
             return;

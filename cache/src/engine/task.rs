@@ -1,12 +1,14 @@
 //! A load's task.
 //!
-//! A load runs as a task of the cache's runtime, so its first caller may go away. The task owns its flights: however the
-//! task ends, even if the runtime drops it, every flight lands and its waiters are woken. It holds the cache weakly: a
-//! load that hangs keeps no memory of a cache whose last handle has gone.
+//! A load runs as a task of the cache's runtime, so its first caller may go away. The task owns its
+//! flights: however the task ends, even if the runtime drops it, every flight lands and its waiters
+//! are woken. It holds the cache weakly: a load that hangs keeps no memory of a cache whose last
+//! handle has gone.
 //!
-//! A load goes through at most three phases. It waits for its turn, and is ended if it becomes overdue before that, since
-//! no caller waits for it any more. It runs with a permit until it is overdue. Then it gives the permit back and goes on,
-//! so that what it reads may still fill, until it is abandoned.
+//! A load goes through at most three phases. It waits for its turn, and is ended if it becomes
+//! overdue before that, since no caller waits for it any more. It runs with a permit until it is
+//! overdue. Then it gives the permit back and goes on, so that what it reads may still fill, until
+//! it is abandoned.
 
 use std::{
     any::Any,
@@ -104,7 +106,8 @@ impl Engine {
             return;
         }
 
-        // The loader is called here, on its caller's thread, and may panic there; its future runs on the runtime.
+        // The loader is called here, on its caller's thread, and may panic there; its future runs
+        // on the runtime.
         let loading = match std::panic::catch_unwind(AssertUnwindSafe(load)) {
             Err(panic) => return task.end(Err(panic)),
             Ok(loading) => loading,
@@ -162,8 +165,8 @@ impl Task {
         }
     }
 
-    /// Waits for a permit, or goes ahead without one if a load that holds one waits for this. Fails when the load is overdue
-    /// before that.
+    /// Waits for a permit, or goes ahead without one if a load that holds one waits for this. Fails
+    /// when the load is overdue before that.
     async fn turn(&self) -> Result<Option<Permit>, Overdue> {
         let mut acquire = self.permits.acquire();
         let mut overdue = pin!(self.overdue(Moment::NEVER));
@@ -182,8 +185,8 @@ impl Task {
         .await
     }
 
-    /// Ends when the longest deadline of all callers has passed, or at the end that is given. Callers that join may move
-    /// their deadline away while this sleeps.
+    /// Ends when the longest deadline of all callers has passed, or at the end that is given.
+    /// Callers that join may move their deadline away while this sleeps.
     async fn overdue(&self, end: Moment) {
         loop {
             let next = self.due().min(end);
@@ -215,7 +218,8 @@ impl Task {
         self.late = true;
         self.count_late(&engine);
 
-        // All stay, also those that were voided: what the load gives is matched with them by their order.
+        // All stay, also those that were voided: what the load gives is matched with them by their
+        // order.
         let useful = |useful, flight| engine.overdue(flight, &self.terms) || useful;
         self.flights.iter().fold(false, useful)
     }

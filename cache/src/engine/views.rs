@@ -1,6 +1,8 @@
-//! Which views a cache has: for each name one type, the forms in which threads hold it, and what its keys are made of.
+//! Which views a cache has: for each name one type, the forms in which threads hold it, and what
+//! its keys are made of.
 //!
-//! What is found here is looked up once, when a view is made: a hit has the numbers that these tables gave.
+//! What is found here is looked up once, when a view is made: a hit has the numbers that these
+//! tables gave.
 
 use std::any::TypeId;
 

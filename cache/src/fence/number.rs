@@ -1,4 +1,5 @@
-//! Sequence numbers and moments, each a type of its own: the whole promise of the crate is to compare the right two.
+//! Sequence numbers and moments, each a type of its own: the whole promise of the crate is to
+//! compare the right two.
 
 use std::time::Duration;
 
@@ -32,7 +33,8 @@ impl Moment {
     /// The first moment of any clock.
     pub(crate) const START: Self = Self(0);
 
-    /// Returns the moment that lies `after` later; never reached if that is beyond what can be told.
+    /// Returns the moment that lies `after` later; never reached if that is beyond what can be
+    /// told.
     pub(crate) fn plus(self, after: Duration) -> Self {
         Self(self.0.saturating_add(nanoseconds(after)))
     }

@@ -1,9 +1,10 @@
 //! A node's sequence, and the slots that each cache keeps of it.
 //!
-//! Every load and every L1 fill notes the sequence *before* it reads anything; every invalidation takes the next number
-//! *after* it has removed what it found, and raises the key's slot to it. So an L1 entry whose number is not below its
-//! slot was read after every invalidation that the slot has seen. Two keys that share a slot cost each other a lookup
-//! in L2, never a load, because L2 is exact.
+//! Every load and every L1 fill notes the sequence *before* it reads anything; every invalidation
+//! takes the next number *after* it has removed what it found, and raises the key's slot to it. So
+//! an L1 entry whose number is not below its slot was read after every invalidation that the slot
+//! has seen. Two keys that share a slot cost each other a lookup in L2, never a load, because L2 is
+//! exact.
 
 use crate::{
     fence::number::Number,
@@ -15,7 +16,8 @@ use crate::{
 pub(crate) struct Sequence(AtomicU64);
 
 impl Sequence {
-    /// Returns the number to note before reading. `SeqCst`: what is read next must not move ahead of it.
+    /// Returns the number to note before reading. `SeqCst`: what is read next must not move ahead
+    /// of it.
     pub(crate) fn current(&self) -> Number {
         Number(self.0.load(Ordering::SeqCst))
     }
@@ -78,8 +80,8 @@ impl Slots {
 
     #[inline]
     fn place(&self, hash: u64) -> usize {
-        // The length is a power of two, so the mask keeps the index within it. The bits in the middle: the lowest
-        // choose a bucket in L1, and a slot should not follow that choice.
+        // The length is a power of two, so the mask keeps the index within it. The bits in the
+        // middle: the lowest choose a bucket in L1, and a slot should not follow that choice.
         (hash >> 20) as usize & (self.0.len() - 1)
     }
 }

@@ -20,7 +20,8 @@ use crate::{
     error::ConfigError,
 };
 
-/// Nodes that tell each other what they invalidate, over wires that a test drives. One clock, moved by hand, is for all.
+/// Nodes that tell each other what they invalidate, over wires that a test drives. One clock, moved
+/// by hand, is for all.
 ///
 /// See [the module](super) for an example.
 pub struct Nodes {
@@ -46,8 +47,8 @@ impl Nodes {
         Self::named(&["a", "b"], build)
     }
 
-    /// Nodes of these names. `build` sets what all shall have; their clock and what carries their invalidations are set
-    /// here.
+    /// Nodes of these names. `build` sets what all shall have; their clock and what carries their
+    /// invalidations are set here.
     ///
     /// # Errors
     ///
@@ -118,8 +119,8 @@ impl Nodes {
         }
     }
 
-    /// Stands for a change that a node has committed: applies it there, as the node does first with each change, and sends
-    /// it to the others. The source must have changed already.
+    /// Stands for a change that a node has committed: applies it there, as the node does first with
+    /// each change, and sends it to the others. The source must have changed already.
     ///
     /// Handlers of it run under the cause that this gives, and on the others under that of its
     /// [`Delivery`](super::Delivery): by hand, since there is no bus here.
@@ -166,7 +167,8 @@ impl fmt::Debug for Nodes {
     }
 }
 
-/// Puts a node's invalidations on its wires. It knows no cache, so that nodes do not keep each other alive.
+/// Puts a node's invalidations on its wires. It knows no cache, so that nodes do not keep each
+/// other alive.
 #[derive(Debug)]
 struct Sender {
     clock: ManualClock,

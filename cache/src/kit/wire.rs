@@ -93,7 +93,8 @@ pub enum Delivery {
         /// What handlers of it run under.
         cause: Cause,
     },
-    /// It had come before, or had been purged for: it was applied once more, under the number of then.
+    /// It had come before, or had been purged for: it was applied once more, under the number of
+    /// then.
     Again {
         /// What handlers of it run under.
         cause: Cause,
@@ -142,8 +143,8 @@ impl Wire {
         self.deliver_nth(0)
     }
 
-    /// Delivers the message at this place among those that wait, counted from zero: it overtakes the ones
-    /// before it. `None` if there is none.
+    /// Delivers the message at this place among those that wait, counted from zero: it overtakes
+    /// the ones before it. `None` if there is none.
     pub fn deliver_nth(&self, place: usize) -> Option<Delivery> {
         let mut inbox = self.inbox.lock();
         let (position, message) = self.outbox.queue.lock().waiting.remove(place)?;
@@ -167,8 +168,8 @@ impl Wire {
         self.outbox.queue.lock().waiting.pop_front().is_some()
     }
 
-    /// Delivers all that wait, and tells the receiver how many were sent, so that it notices also the loss of the last.
-    /// Tells whether it had to purge for that.
+    /// Delivers all that wait, and tells the receiver how many were sent, so that it notices also
+    /// the loss of the last. Tells whether it had to purge for that.
     pub fn catch_up(&self) -> bool {
         self.deliver_all();
         let mut inbox = self.inbox.lock();

@@ -1,8 +1,9 @@
-//! The secrets of the tables that views keep: one for each table, and one that all tables of the process share.
+//! The secrets of the tables that views keep: one for each table, and one that all tables of the
+//! process share.
 //!
-//! Both come from the standard library's [`RandomState`], which has them of the operating system; foldhash's own default
-//! draws on addresses and the time. This hash is not what protects a thread from chosen keys: a lookup in a
-//! [window](super::window) is bounded whatever collides.
+//! Both come from the standard library's [`RandomState`], which has them of the operating system;
+//! foldhash's own default draws on addresses and the time. This hash is not what protects a thread
+//! from chosen keys: a lookup in a [window](super::window) is bounded whatever collides.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -32,8 +33,8 @@ impl Hashing {
                 hasher.write_u64(b);
                 hasher.write_u64(c);
                 hasher.write_u64(d);
-                // The words do not tell how much of them overlaps. By itself: mixed into one of them it could be undone by
-                // a byte of the key, under every secret.
+                // The words do not tell how much of them overlaps. By itself: mixed into one of
+                // them it could be undone by a byte of the key, under every secret.
                 hasher.write_u8(bytes.len() as u8);
             }
             None => hasher.write(bytes),
@@ -44,8 +45,8 @@ impl Hashing {
     }
 }
 
-/// Returns the first and the last sixteen bytes of 17 to 32, as words: most API keys are of that length, and for them this
-/// saves the call that any length would take.
+/// Returns the first and the last sixteen bytes of 17 to 32, as words: most API keys are of that
+/// length, and for them this saves the call that any length would take.
 #[inline(always)]
 fn ends(bytes: &[u8]) -> Option<[u64; 4]> {
     if bytes.len() > 32 {

@@ -1,9 +1,9 @@
 //! The table of one named cache on one thread.
 //!
-//! Values and absences are kept apart, each bounded in entries and in bytes, so that a flood of absences pushes out no
-//! value; an entry that would take more than a small part of the room is not kept. A clock hand evicts entries not hit
-//! since its last pass. What leaves is handed to the caller, who drops it once the table is no longer borrowed: a value's
-//! `Drop` may use the cache.
+//! Values and absences are kept apart, each bounded in entries and in bytes, so that a flood of
+//! absences pushes out no value; an entry that would take more than a small part of the room is not
+//! kept. A clock hand evicts entries not hit since its last pass. What leaves is handed to the
+//! caller, who drops it once the table is no longer borrowed: a value's `Drop` may use the cache.
 
 use std::{any::Any, sync::Weak};
 
@@ -25,13 +25,15 @@ use crate::{
     sync::Arc,
 };
 
-/// One hit in this many, on average, touches L2, so that L2 does not take the hottest keys for cold ones.
+/// One hit in this many, on average, touches L2, so that L2 does not take the hottest keys for cold
+/// ones.
 const TOUCH_EVERY: u64 = 64;
 
 /// The share of the room that is for absences: one part in this many.
 const ABSENCES: u64 = 8;
 
-/// The largest share of the room that one entry may take: one part in this many. Junk keys are long.
+/// The largest share of the room that one entry may take: one part in this many. Junk keys are
+/// long.
 const LARGEST: u64 = 16;
 
 /// A named cache's number in the process.
@@ -40,7 +42,8 @@ pub(crate) type Place = u64;
 /// When threads get an L1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Attach {
-    /// At their first call that reads the cache; threads that were attached before keep their label.
+    /// At their first call that reads the cache; threads that were attached before keep their
+    /// label.
     AtFirstUse,
     /// Only by [`Cache::attach_thread`](crate::Cache::attach_thread).
     ByHand,
@@ -81,8 +84,8 @@ pub(crate) enum Found<T> {
     Miss,
 }
 
-/// What an entry holds; `None` is a cached absence. What leaves is handed on as that, too: the rest of an entry has nothing to
-/// say, and a hundred bytes to move.
+/// What an entry holds; `None` is a cached absence. What leaves is handed on as that, too: the rest
+/// of an entry has nothing to say, and a hundred bytes to move.
 pub(crate) type Value = Option<Arc<dyn Any + Send + Sync>>;
 
 /// An entry that is to be kept, besides its key.
@@ -242,7 +245,8 @@ impl Table {
         gone
     }
 
-    /// Keeps this table and those of the views within the bounds together: the one with the most bytes gives up first.
+    /// Keeps this table and those of the views within the bounds together: the one with the most
+    /// bytes gives up first.
     fn trim(&mut self, kind: Kind, slots: &Slots, gone: &mut Gone) {
         loop {
             let zone = match kind {
@@ -306,7 +310,8 @@ impl Drop for Table {
     }
 }
 
-/// Values that left a table, to be dropped when it is no longer borrowed. Most calls make one leave, or none.
+/// Values that left a table, to be dropped when it is no longer borrowed. Most calls make one
+/// leave, or none.
 #[derive(Default)]
 pub(crate) struct Gone {
     one: Value,
@@ -356,8 +361,9 @@ impl Zone {
 
     #[inline]
     fn find(&mut self, key: &CacheKey, hash: u64) -> Option<&mut Entry> {
-        // By the hash alone, so that the loop over a group's candidates holds no call, and its registers stay where they are.
-        // Two keys that share all 64 bits of a secret hash evict each other, if that ever happens.
+        // By the hash alone, so that the loop over a group's candidates holds no call, and its
+        // registers stay where they are. Two keys that share all 64 bits of a secret hash evict
+        // each other, if that ever happens.
         let entry = self
             .entries
             .find_mut(hash, |entry| entry.key.hash_value() == hash);
@@ -408,8 +414,8 @@ impl Zone {
         }
     }
 
-    /// Turns the hand until it meets an entry that was not hit since its last pass, or is no longer valid, and takes it out.
-    /// Returns whether there was one.
+    /// Turns the hand until it meets an entry that was not hit since its last pass, or is no longer
+    /// valid, and takes it out. Returns whether there was one.
     fn evict(&mut self, slots: &Slots, gone: &mut Gone) -> bool {
         // Twice round at most: the first round clears every mark.
         let buckets = self.entries.num_buckets();
@@ -465,8 +471,9 @@ fn is_sparse(entries: &HashTable<Entry>) -> bool {
     entries.len() * 4 < entries.capacity()
 }
 
-/// Returns after how many hits the next is sampled: any number from one to twice `every`, so `every` on average. By the
-/// key's secret hash and not by a fixed period, which falls on one key alone when requests make as many lookups.
+/// Returns after how many hits the next is sampled: any number from one to twice `every`, so
+/// `every` on average. By the key's secret hash and not by a fixed period, which falls on one key
+/// alone when requests make as many lookups.
 #[cold]
 pub(crate) fn pause(hash: u64, hits: u64, every: u64) -> u64 {
     let mut mixed = hash ^ hits.wrapping_mul(0x9E37_79B9_7F4A_7C15);

@@ -1,4 +1,5 @@
-//! What a thread has: one table for each named cache that it uses, of the nodes that it is attached to.
+//! What a thread has: one table for each named cache that it uses, of the nodes that it is attached
+//! to.
 
 use std::{any::Any, cell::RefCell, marker::PhantomData, sync::Weak};
 
@@ -36,12 +37,12 @@ struct Attached {
     guards: usize,
 }
 
-/// Looks a key up in this thread's own table. The one call of a hit: inlined, it would fill its caller with the table's
-/// registers, and its arguments would travel in memory.
+/// Looks a key up in this thread's own table. The one call of a hit: inlined, it would fill its
+/// caller with the table's registers, and its arguments would travel in memory.
 #[inline(never)]
 pub(crate) fn get<T: Any + Send + Sync>(shared: &Shared, key: &CacheKey) -> Found<T> {
-    // Gone when a value is dropped with its thread, and borrowed when a value's `Drop` uses the cache: such a call goes
-    // without L1.
+    // Gone when a value is dropped with its thread, and borrowed when a value's `Drop` uses the
+    // cache: such a call goes without L1.
     let found = THREAD.try_with(|thread| match thread.try_borrow_mut() {
         Ok(mut thread) => match thread.table(shared.place) {
             Some(table) => table.get(key, shared),
@@ -63,8 +64,8 @@ pub(crate) fn put(shared: &Shared, key: &CacheKey, kept: Kept) -> Gone {
     gone.unwrap_or_default()
 }
 
-/// Looks a key up in this thread's own table of a view. As for [`get`], the one call of a hit; what it takes travels in
-/// registers.
+/// Looks a key up in this thread's own table of a view. As for [`get`], the one call of a hit; what
+/// it takes travels in registers.
 #[inline(never)]
 pub(crate) fn look<W: Any + Send + Sync>(
     shared: &Shared,
@@ -199,7 +200,8 @@ impl Thread {
         self.tables.first_mut()
     }
 
-    /// Most threads use one cache only. One that uses two in turn pays for the exchange, some ten instructions.
+    /// Most threads use one cache only. One that uses two in turn pays for the exchange, some ten
+    /// instructions.
     #[cold]
     fn move_to_front(&mut self, place: Place) -> Option<()> {
         let index = self.tables.iter().position(|table| table.place == place)?;
@@ -207,8 +209,9 @@ impl Thread {
         Some(())
     }
 
-    /// Adds the table of a cache, if the thread is attached to its node or attaches by itself. Returns the tables of nodes
-    /// that have gone, to be dropped once the thread is no longer borrowed.
+    /// Adds the table of a cache, if the thread is attached to its node or attaches by itself.
+    /// Returns the tables of nodes that have gone, to be dropped once the thread is no longer
+    /// borrowed.
     #[cold]
     fn add_table(&mut self, shared: &Shared) -> Option<Vec<Table>> {
         let attached = self
@@ -235,7 +238,8 @@ impl Thread {
         Some(self.take_detached())
     }
 
-    /// Takes the tables of nodes that the thread is no longer attached to, to be dropped once it is no longer borrowed.
+    /// Takes the tables of nodes that the thread is no longer attached to, to be dropped once it is
+    /// no longer borrowed.
     fn take_detached(&mut self) -> Vec<Table> {
         let Self { tables, nodes } = self;
         let is_detached = |table: &mut Table| !nodes.iter().any(|node| node.node == table.node);
@@ -258,7 +262,8 @@ pub struct ThreadGuard {
 }
 
 impl ThreadGuard {
-    /// Keeps the L1 until the thread ends: for a runtime's `on_thread_start` hook, which has no place for a guard.
+    /// Keeps the L1 until the thread ends: for a runtime's `on_thread_start` hook, which has no
+    /// place for a guard.
     pub fn keep(self) {
         std::mem::forget(self);
     }
@@ -266,7 +271,8 @@ impl ThreadGuard {
 
 impl Drop for ThreadGuard {
     fn drop(&mut self) {
-        // A thread that is ending may have lost its thread-locals already; then there is nothing to do.
+        // A thread that is ending may have lost its thread-locals already; then there is nothing to
+        // do.
         let gone = THREAD.try_with(|thread| {
             let mut thread = thread.try_borrow_mut().ok()?;
             let nodes = &mut thread.nodes;

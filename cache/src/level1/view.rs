@@ -1,4 +1,5 @@
-//! The tables of one view on one thread: values and absences apart, so that a flood of absences pushes out no value.
+//! The tables of one view on one thread: values and absences apart, so that a flood of absences
+//! pushes out no value.
 
 use std::{any::Any, sync::Arc};
 
@@ -14,8 +15,8 @@ use crate::{
     stats::ThreadCounters,
 };
 
-/// One hit in this many touches L2 on average. The distance is drawn each time: one that is fixed would fall on the same
-/// key again and again where requests make the same number of lookups each.
+/// One hit in this many touches L2 on average. The distance is drawn each time: one that is fixed
+/// would fall on the same key again and again where requests make the same number of lookups each.
 const TOUCH_EVERY: u64 = 256;
 
 /// The share of the room that is for absences: one part in this many.
@@ -121,7 +122,8 @@ impl<W> ViewTable<W> {
         }
     }
 
-    /// Keeps a value or an absence, in the place of what the key had. Returns what had to leave, or else could not stay.
+    /// Keeps a value or an absence, in the place of what the key had. Returns what had to leave, or
+    /// else could not stay.
     pub(crate) fn put(
         &mut self,
         of: Of,

@@ -1,15 +1,15 @@
 //! A table whose lookup is bounded by construction, whatever its keys hash to.
 //!
-//! An entry is kept in one of sixteen places that follow the one its hash chooses, and there is one entry to a 64-bit hash:
-//! so a lookup reads sixteen entries at most and compares one key. Keys that were chosen to collide push each other
-//! out, and are answered by L2; they make nothing dear.
+//! An entry is kept in one of sixteen places that follow the one its hash chooses, and there is one
+//! entry to a 64-bit hash: so a lookup reads sixteen entries at most and compares one key. Keys
+//! that were chosen to collide push each other out, and are answered by L2; they make nothing dear.
 //!
-//! An entry is one line of the processor's cache, with keys of up to 32 bytes in it. It keeps the index of *its text's*
-//! slot: a hit compares its number with that slot, so that an invalidation, which knows the text, need not know this
-//! table, and the two hashes need not agree.
+//! An entry is one line of the processor's cache, with keys of up to 32 bytes in it. It keeps the
+//! index of *its text's* slot: a hit compares its number with that slot, so that an invalidation,
+//! which knows the text, need not know this table, and the two hashes need not agree.
 //!
-//! Bounded in entries and in bytes; a clock hand evicts entries not hit since its last pass. What leaves is handed to the
-//! caller, who drops it once the thread's tables are no longer borrowed.
+//! Bounded in entries and in bytes; a clock hand evicts entries not hit since its last pass. What
+//! leaves is handed to the caller, who drops it once the thread's tables are no longer borrowed.
 
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ const INLINE: usize = 32;
 const LONG: u8 = u8::MAX;
 /// The places of the smallest table.
 const FEWEST: usize = 16;
-/// The largest share of the room that one entry may take: one part in this many. Junk keys are long.
+/// The largest share of the room that one entry may take: one part in this many. Junk keys are
+/// long.
 const LARGEST: u64 = 16;
 
 /// What a place holds. A bit each, so that a hit tests and sets one without touching the others.
@@ -272,7 +273,8 @@ impl<W> Window<W> {
             return free;
         }
 
-        // Full, which half a table's load seldom makes of it: an entry that may be kept farther on makes room.
+        // Full, which half a table's load seldom makes of it: an entry that may be kept farther on
+        // makes room.
         for place in places(hash, self.entries.len()) {
             if let Some(to) = self.free(self.entries[place].hash) {
                 self.shift(place, to);
@@ -371,7 +373,8 @@ impl<W> Window<W> {
         entries.into_iter().filter_map(|entry| entry.value)
     }
 
-    /// Turns the hand until it meets an entry that was not hit since its last pass, or is no longer valid, and takes it out.
+    /// Turns the hand until it meets an entry that was not hit since its last pass, or is no longer
+    /// valid, and takes it out.
     pub(super) fn evict(&mut self, slots: &Slots, gone: &mut Vec<Arc<W>>) {
         // Twice round at most: the first round clears every mark.
         for _ in 0..2 * self.entries.len() {
@@ -461,12 +464,14 @@ impl<W> Entry<W> {
     }
 }
 
-/// Returns the places that may hold an entry of a hash, in a table of a size that is a power of two.
+/// Returns the places that may hold an entry of a hash, in a table of a size that is a power of
+/// two.
 fn places(hash: u64, size: usize) -> impl Iterator<Item = usize> {
     (0..WINDOW).map(move |step| (hash as usize).wrapping_add(step) & (size - 1))
 }
 
-/// Returns what an entry counts against the bound: its two places, its value, and a key that is not in the entry.
+/// Returns what an entry counts against the bound: its two places, its value, and a key that is not
+/// in the entry.
 fn weight_of(key: &[u8], value: u32) -> u32 {
     let places = 2 * (size_of::<Entry<()>>() + size_of::<Beside>());
     let long = if key.len() > INLINE { key.len() } else { 0 };

@@ -1,8 +1,8 @@
 //! The size of a value in bytes, counted through its `Serialize` without writing anything.
 //!
-//! A number counts its width, a text its length and the three words that hold it, a sequence or map those words and
-//! its elements. That is what the value takes in memory, give or take what an allocator rounds up; the structure itself
-//! is never counted for less than `size_of`.
+//! A number counts its width, a text its length and the three words that hold it, a sequence or map
+//! those words and its elements. That is what the value takes in memory, give or take what an
+//! allocator rounds up; the structure itself is never counted for less than `size_of`.
 
 use std::fmt::{self, Display};
 

@@ -1,8 +1,10 @@
-//! L2: what the node's workers share. Two zones over quick_cache, values and absences, each bounded in bytes.
+//! L2: what the node's workers share. Two zones over quick_cache, values and absences, each bounded
+//! in bytes.
 //!
-//! This only stores. What may enter, and when, is decided by flights and fences above it; quick_cache's own placeholders
-//! for running loads are not used, because its `retain`, `remove_if` and overweight inserts leave them entitled to fill.
-//! Values that leave are handed back, so that their `Drop` runs when no lock is held.
+//! This only stores. What may enter, and when, is decided by flights and fences above it;
+//! quick_cache's own placeholders for running loads are not used, because its `retain`, `remove_if`
+//! and overweight inserts leave them entitled to fill. Values that leave are handed back, so that
+//! their `Drop` runs when no lock is held.
 
 use std::hash::BuildHasherDefault;
 
@@ -19,8 +21,9 @@ use crate::{
     sync::Arc,
 };
 
-/// What an entry weighs besides its key and its value: its place in the zone, a share of the zone's spare room (its
-/// tables double when they grow, and it remembers keys that it evicted), and the headers of its allocations.
+/// What an entry weighs besides its key and its value: its place in the zone, a share of the zone's
+/// spare room (its tables double when they grow, and it remembers keys that it evicted), and the
+/// headers of its allocations.
 pub(crate) const ENTRY_OVERHEAD: u64 = 288;
 /// The same for an absence.
 pub(crate) const ABSENCE_OVERHEAD: u64 = 240;
@@ -84,7 +87,8 @@ impl<V> Held<V> {
         }
     }
 
-    /// Returns the times of the entry. One that was read at a position may have been read at any time before.
+    /// Returns the times of the entry. One that was read at a position may have been read at any
+    /// time before.
     pub(crate) fn times(&self) -> Times {
         let read = match &self.extra {
             Some(extra) if extra.positioned => Moment::START,
@@ -132,7 +136,8 @@ impl<V> Weighter<StoredKey, Held<V>> for Weigh {
     }
 }
 
-/// Collects what leaves a zone, to be dropped and taken from the tag index when no lock of the zone is held.
+/// Collects what leaves a zone, to be dropped and taken from the tag index when no lock of the zone
+/// is held.
 #[derive(Clone, Debug)]
 pub(crate) struct Collect;
 
@@ -211,7 +216,8 @@ impl Level2 {
         let values = capacity.saturating_sub(absences);
         let present = zone(values, ENTRY_OVERHEAD + 256);
         let absent = zone(absences, ABSENCE_OVERHEAD + 64);
-        // quick_cache admits what fits into the hot part of a shard, 97 % of it by default. Weights are kept as u32.
+        // quick_cache admits what fits into the hot part of a shard, 97 % of it by default. Weights
+        // are kept as u32.
         let hot_part = |shard: u64| (shard / 100 * 97).min(u64::from(u32::MAX));
         Self {
             heaviest: hot_part(present.shard_capacity()),
@@ -229,8 +235,8 @@ impl Level2 {
         }
     }
 
-    /// Returns what a key holds, a value or an absence, as a hit. Values first: a fill that turns one into the other
-    /// inserts before it removes.
+    /// Returns what a key holds, a value or an absence, as a hit. Values first: a fill that turns
+    /// one into the other inserts before it removes.
     pub(crate) fn get(&self, name: &Name<'_>) -> Option<Found> {
         match self.present.get(name) {
             Some(held) => Some(held.map(Some)),
@@ -238,8 +244,8 @@ impl Level2 {
         }
     }
 
-    /// Asks something of what a key holds, without counting as a hit and without taking part in the value: so this may be
-    /// done under any lock.
+    /// Asks something of what a key holds, without counting as a hit and without taking part in the
+    /// value: so this may be done under any lock.
     pub(crate) fn inspect<R>(
         &self,
         name: &Name<'_>,
@@ -275,13 +281,15 @@ impl Level2 {
         }
     }
 
-    /// Puts a value in, takes the key's absence out. Gives what had to leave, the key's former entry included.
+    /// Puts a value in, takes the key's absence out. Gives what had to leave, the key's former
+    /// entry included.
     fn insert(&self, key: StoredKey, held: Present) -> Removed {
         let mut removed = Removed::default();
         let name = key.clone();
         self.present
             .insert_with_lifecycle(key, held, &mut removed.present);
-        // After the insert: a reader that looks into the zones in the same order finds one or the other.
+        // After the insert: a reader that looks into the zones in the same order finds one or the
+        // other.
         removed.absent.extend(self.absent.remove(&name.name()));
         removed
     }
@@ -296,9 +304,9 @@ impl Level2 {
         removed
     }
 
-    /// Puts a value in the place of the one that its key holds; nothing happens if it holds none any more. In one step: an
-    /// invalidation that removes the old one at the same time is not undone. Returns what left: the former entry, or this
-    /// one.
+    /// Puts a value in the place of the one that its key holds; nothing happens if it holds none
+    /// any more. In one step: an invalidation that removes the old one at the same time is not
+    /// undone. Returns what left: the former entry, or this one.
     pub(crate) fn exchange(&self, key: StoredKey, held: Present) -> Removed {
         let mut removed = Removed::default();
 
@@ -341,7 +349,8 @@ impl Level2 {
     }
 }
 
-/// `retain` would drop values under the zone's lock, so clones of what leaves are kept until it is done.
+/// `retain` would drop values under the zone's lock, so clones of what leaves are kept until it is
+/// done.
 fn sift<V: Clone>(
     zone: &Map<V>,
     leaves: impl Fn(&StoredKey, Number, Moment) -> bool,

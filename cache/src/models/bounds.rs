@@ -1,4 +1,5 @@
-//! Models of what the fence's own models keep constant: positions, permits, time, nested loads, and how loads end.
+//! Models of what the fence's own models keep constant: positions, permits, time, nested loads, and
+//! how loads end.
 
 use std::{
     future::Future,
@@ -19,8 +20,8 @@ fn key(name: &str) -> CacheKey {
     CacheKey::new("k", &[name])
 }
 
-/// A value and its position are read first, as by a lagging replica, and loaded later. Nothing older than what the writer
-/// has said may be found in the cache.
+/// A value and its position are read first, as by a lagging replica, and loaded later. Nothing
+/// older than what the writer has said may be found in the cache.
 fn positions(tagged: bool, write: fn(&Scene)) {
     let scene = Scene::new(tagged);
     let replica = {
@@ -112,8 +113,8 @@ fn caller(cache: &Cache, name: &str, options: GetOptions) -> thread::JoinHandle<
     })
 }
 
-/// One permit for three loads, one of which is left as the time passes: the others end all the same, and never two of them
-/// run at once.
+/// One permit for three loads, one of which is left as the time passes: the others end all the
+/// same, and never two of them run at once.
 fn permits() {
     let (cache, clock) = bounded(1, |builder| builder);
     let running = Arc::new(AtomicBool::new(false));
@@ -194,8 +195,8 @@ fn nested() {
     join([outer, caller(&cache, "inner", GetOptions::default())]);
 }
 
-/// Callers of one key with deadlines of their own, a clock that jumps, and an invalidation: none waits without end, and none
-/// that has time left fails.
+/// Callers of one key with deadlines of their own, a clock that jumps, and an invalidation: none
+/// waits without end, and none that has time left fails.
 fn deadlines() {
     let scene = {
         let mut scene = Scene::new(false);

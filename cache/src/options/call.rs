@@ -12,10 +12,11 @@ use crate::{
     sync::Arc,
 };
 
-/// What a single `get` asks for. Whatever is not set comes from the cache, and then from the default.
+/// What a single `get` asks for. Whatever is not set comes from the cache, and then from the
+/// default.
 ///
-/// Options that say nothing take eight bytes, so that a hit does not pay for what others may set; the first one that is
-/// set costs an allocation. What all calls share is better set on the cache
+/// Options that say nothing take eight bytes, so that a hit does not pay for what others may set;
+/// the first one that is set costs an allocation. What all calls share is better set on the cache
 /// ([`Cache::named_with`](crate::Cache::named_with)).
 ///
 /// # Examples
@@ -40,7 +41,8 @@ struct Set {
 
 macro_rules! setters {
     () => {
-        /// How long a value is served: [`Ttl::Never`](crate::Ttl) by default. Under a ttl of zero nothing is kept.
+        /// How long a value is served: [`Ttl::Never`](crate::Ttl) by default. Under a ttl of zero
+        /// nothing is kept.
         pub fn ttl(mut self, ttl: impl Into<Ttl>) -> Self {
             self.overrides().ttl = Some(ttl.into());
             self
@@ -57,11 +59,12 @@ macro_rules! setters {
             self
         }
 
-        /// When a load fails or is late: serve the expired value, until this long after it expired. Zero, the default, never
-        /// does.
+        /// When a load fails or is late: serve the expired value, until this long after it expired.
+        /// Zero, the default, never does.
         ///
-        /// Such an answer says so each time ([`Outcome::Stale`](crate::Outcome)) and is counted. While loads fail, the next
-        /// is tried in the background after an eighth of the time that is left.
+        /// Such an answer says so each time ([`Outcome::Stale`](crate::Outcome)) and is counted.
+        /// While loads fail, the next is tried in the background after an eighth of the time that
+        /// is left.
         pub fn resurrect_ttl(mut self, ttl: Duration) -> Self {
             self.overrides().resurrect_ttl = Some(ttl);
             self
@@ -69,8 +72,9 @@ macro_rules! setters {
 
         /// How long this caller waits for a load, its own or another's: ten seconds by default.
         ///
-        /// A load has as long as the longest deadline of its callers, from its own start. After that it gives its permit
-        /// back and goes on, so that what it reads may still fill, until [`abandon_after`](Self::abandon_after) ends it.
+        /// A load has as long as the longest deadline of its callers, from its own start. After
+        /// that it gives its permit back and goes on, so that what it reads may still fill, until
+        /// [`abandon_after`](Self::abandon_after) ends it.
         pub fn deadline(mut self, deadline: Duration) -> Self {
             self.overrides().deadline = Some(Ttl::After(deadline));
             self
@@ -82,29 +86,32 @@ macro_rules! setters {
             self
         }
 
-        /// Ends a load that has taken this long, whatever its callers said: one minute by default, or the deadline if that
-        /// is longer.
+        /// Ends a load that has taken this long, whatever its callers said: one minute by default,
+        /// or the deadline if that is longer.
         pub fn abandon_after(mut self, after: impl Into<Ttl>) -> Self {
             self.overrides().abandon_after = Some(after.into());
             self
         }
 
         /// How long this caller waits for a load if the expired value may be served in its place
-        /// ([`resurrect_ttl`](Self::resurrect_ttl)): as long as the deadline says, by default. The load goes on.
+        /// ([`resurrect_ttl`](Self::resurrect_ttl)): as long as the deadline says, by default. The
+        /// load goes on.
         pub fn stale_after(mut self, after: Duration) -> Self {
             self.overrides().stale_after = Some(after);
             self
         }
 
-        /// Serves no entry that was read from its backing store this long ago or longer, whatever its ttl says and whatever
-        /// fails. There is no bound by default. Age counts from the start of the load, or from the
-        /// [`set`](crate::Cache::set).
+        /// Serves no entry that was read from its backing store this long ago or longer, whatever
+        /// its ttl says and whatever fails. There is no bound by default. Age counts from the start
+        /// of the load, or from the [`set`](crate::Cache::set).
         ///
-        /// On a cache it is kept with what is loaded or set. On a call it also bounds what that call is answered with,
-        /// whichever call loaded it: such a call asks L2 and not L1, and does not join a load that began too long ago. It takes the
-        /// result of a load that it began itself however long that took.
+        /// On a cache it is kept with what is loaded or set. On a call it also bounds what that
+        /// call is answered with, whichever call loaded it: such a call asks L2 and not L1, and
+        /// does not join a load that began too long ago. It takes the result of a load that it
+        /// began itself however long that took.
         ///
-        /// For backing stores that others change without telling this node. What it is told of is gone at once.
+        /// For backing stores that others change without telling this node. What it is told of is
+        /// gone at once.
         pub fn max_staleness(mut self, bound: Duration) -> Self {
             self.overrides().max_staleness = Some(Ttl::After(bound));
             self
@@ -116,13 +123,15 @@ macro_rules! setters {
             self
         }
 
-        /// Reloads in the background once this fraction of the ttl has passed; zero, the default, never does.
+        /// Reloads in the background once this fraction of the ttl has passed; zero, the default,
+        /// never does.
         pub fn refresh_early(mut self, share: f64) -> Self {
             self.overrides().refresh_early = Some(share);
             self
         }
 
-        /// Shortens each ttl by a random share of up to this, so that what was filled together does not expire together.
+        /// Shortens each ttl by a random share of up to this, so that what was filled together does
+        /// not expire together.
         pub fn jitter(mut self, share: f64) -> Self {
             self.overrides().jitter = Some(share);
             self

@@ -29,7 +29,8 @@ pub(crate) fn limit(start: Moment, limit: Ttl) -> Moment {
 }
 
 impl Lifetime {
-    /// Returns the times of an entry that is filled now and was read from its backing store at `read`.
+    /// Returns the times of an entry that is filled now and was read from its backing store at
+    /// `read`.
     pub(crate) fn new(
         terms: &Terms,
         ttl: Ttl,
@@ -65,13 +66,15 @@ impl Lifetime {
         }
     }
 
-    /// Returns until when a thread's own level may serve it: what asks to be loaded again is seen in L2.
+    /// Returns until when a thread's own level may serve it: what asks to be loaded again is seen
+    /// in L2.
     pub(crate) fn level1(&self) -> Moment {
         self.expires.min(self.refresh_at)
     }
 }
 
-/// Returns a ttl after jitter, in nanoseconds; no ttl becomes zero by it. Without jitter no chance is asked for.
+/// Returns a ttl after jitter, in nanoseconds; no ttl becomes zero by it. Without jitter no chance
+/// is asked for.
 fn shortened(ttl: Duration, terms: &Terms, entropy: &dyn Entropy) -> u64 {
     let ttl = nanoseconds(ttl);
     let most = (ttl as f64 * terms.jitter) as u64;

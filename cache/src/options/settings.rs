@@ -40,8 +40,8 @@ impl CacheSettings {
         self
     }
 
-    /// What each thread keeps in its L1, in bytes as L2 weighs them: 4 MiB by default. An eighth of it is for absences; an
-    /// entry that takes more than a sixteenth of its part stays in L2.
+    /// What each thread keeps in its L1, in bytes as L2 weighs them: 4 MiB by default. An eighth of
+    /// it is for absences; an entry that takes more than a sixteenth of its part stays in L2.
     pub fn l1_bytes(mut self, bytes: u64) -> Self {
         self.l1_bytes = bytes;
         self

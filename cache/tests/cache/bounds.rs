@@ -161,7 +161,8 @@ async fn l1_is_bounded_in_entries_and_keeps_what_is_used() {
     }
 }
 
-/// Hits in L1 keep L2's view of what is hot: a key that is only hit in L1 survives a scan through L2.
+/// Hits in L1 keep L2's view of what is hot: a key that is only hit in L1 survives a scan through
+/// L2.
 #[tokio::test]
 async fn a_key_that_l1_answers_for_stays_in_l2() {
     let cache = Cache::builder().capacity(256 << 10).build().unwrap();

@@ -1,4 +1,5 @@
-//! ML25, G1: a load that began before an invalidation never fills, and who comes later does not join it.
+//! ML25, G1: a load that began before an invalidation never fills, and who comes later does not
+//! join it.
 
 use std::sync::Arc;
 
@@ -6,7 +7,8 @@ use tidings_cache::{Cache, Cause, GetOptions, Loaded, Origin, Outcome};
 
 use crate::kit::{Gate, Source, k, key};
 
-/// Runs a load up to its middle, then `between`, and ends it. Whatever a later caller gets must be the new value.
+/// Runs a load up to its middle, then `between`, and ends it. Whatever a later caller gets must be
+/// the new value.
 async fn overtaken(between: impl Fn(&Cache)) {
     for attached in [false, true] {
         let cache = Cache::builder().build().unwrap();
@@ -127,7 +129,8 @@ async fn a_tag_overtakes_a_load_that_had_not_told_its_tags() {
         let old = ask("old", &gate);
         gate.reached().await;
         drop(cache.invalidate_tag("tag"));
-        // Comes after the invalidation: it may wait for the old load, but must not take what that gives.
+        // Comes after the invalidation: it may wait for the old load, but must not take what that
+        // gives.
         let late = ask("new", &gate);
         while cache.stats().joined == 0 {
             tokio::task::yield_now().await;
@@ -184,7 +187,8 @@ async fn who_comes_after_a_tag_does_not_get_the_error_of_a_load_from_before() {
     .await;
 }
 
-/// G2: a tag takes with it what carries it in every worker's L1, also what L2 has given up, and nothing else.
+/// G2: a tag takes with it what carries it in every worker's L1, also what L2 has given up, and
+/// nothing else.
 #[tokio::test]
 async fn a_tag_takes_its_entries_and_no_others() {
     let cache = Cache::builder().build().unwrap();

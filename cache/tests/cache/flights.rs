@@ -117,7 +117,8 @@ async fn a_caller_that_goes_away_leaves_no_waker_behind() {
     gate.open();
 }
 
-/// G2: an L1 may hold what L2 has evicted; a renewal replaces that too, also one that joins another caller's load.
+/// G2: an L1 may hold what L2 has evicted; a renewal replaces that too, also one that joins another
+/// caller's load.
 #[tokio::test]
 async fn a_renewal_that_joins_a_load_reaches_what_l2_had_evicted() {
     let cache = Cache::builder()
@@ -133,7 +134,8 @@ async fn a_renewal_that_joins_a_load_reaches_what_l2_had_evicted() {
     };
     assert_eq!(outcome(), (Some(0), Outcome::L2));
     assert_eq!(outcome(), (Some(0), Outcome::L1));
-    // Loaded and not set, which would raise slots; on a thread without an L1, whose entries they would push out.
+    // Loaded and not set, which would raise slots; on a thread without an L1, whose entries they
+    // would push out.
     let others = cache.clone();
     let filled = tokio::task::spawn_blocking(move || {
         for index in 0..2_000_u64 {

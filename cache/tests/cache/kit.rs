@@ -1,4 +1,5 @@
-//! What the tests share: the public kit, a cache on a clock that is moved by hand, and the key that most tests need.
+//! What the tests share: the public kit, a cache on a clock that is moved by hand, and the key that
+//! most tests need.
 
 use std::{
     io,

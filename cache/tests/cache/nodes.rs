@@ -109,7 +109,8 @@ async fn a_load_begun_before_a_remote_invalidation_cannot_fill() {
     }
 }
 
-/// A carrier delivers at least once. The second time evicts what is older than the first, so nothing.
+/// A carrier delivers at least once. The second time evicts what is older than the first, so
+/// nothing.
 #[tokio::test]
 async fn a_message_that_comes_twice_costs_one_eviction_and_one_load() {
     for (name, take) in TAKES {
@@ -246,7 +247,8 @@ async fn a_handler_in_every_worker_of_every_node_costs_one_eviction_a_node() {
     assert_eq!(messages, [1, 0], "no message beyond the change itself");
 }
 
-/// What arrives acts whatever is being handled on the thread that carries it: its number is another node's affair.
+/// What arrives acts whatever is being handled on the thread that carries it: its number is another
+/// node's affair.
 #[tokio::test]
 async fn what_arrives_during_the_handling_of_a_change_acts_all_the_same() {
     for (name, take) in TAKES {

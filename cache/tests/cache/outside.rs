@@ -1,4 +1,5 @@
-//! Code of others that the cache runs: wakers, and the `Drop` of values. It may call back, and it may panic.
+//! Code of others that the cache runs: wakers, and the `Drop` of values. It may call back, and it
+//! may panic.
 
 use std::{
     future::Future,

@@ -55,7 +55,8 @@ async fn loads_that_hang_keep_no_permit_beyond_their_deadline() {
     assert_eq!(got.unwrap().as_deref(), Some(&2));
 }
 
-/// C1: as many loads as there are permits may be overdue besides, and the oldest is ended for the next.
+/// C1: as many loads as there are permits may be overdue besides, and the oldest is ended for the
+/// next.
 #[tokio::test]
 async fn the_oldest_of_too_many_overdue_loads_is_ended() {
     let (builder, clock) = bounded(2);

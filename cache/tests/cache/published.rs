@@ -91,7 +91,8 @@ async fn every_count_is_published_under_its_name_and_its_caches() {
     }
 }
 
-/// The load-time histogram: of loads that end, however they do, by the cache's clock; each told once.
+/// The load-time histogram: of loads that end, however they do, by the cache's clock; each told
+/// once.
 #[tokio::test]
 async fn how_long_loads_took_is_published_with_its_sum() {
     let (builder, clock) = timed();

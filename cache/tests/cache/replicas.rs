@@ -1,4 +1,5 @@
-//! Values that were read at a position: from a lagging replica, or by a caller that reads first and sets later.
+//! Values that were read at a position: from a lagging replica, or by a caller that reads first and
+//! sets later.
 
 use tidings_cache::{Cache, CacheKey, Cause, GetOptions, Loaded, Origin, SetError};
 
@@ -87,7 +88,8 @@ async fn a_conditional_set_is_refused_if_the_key_was_changed_since() {
     assert_eq!(cache.stats().refused_sets, 5);
 }
 
-/// K6: what a `set` leaves between two handlers of one change is as new as a reload; what was read before it is not.
+/// K6: what a `set` leaves between two handlers of one change is as new as a reload; what was read
+/// before it is not.
 #[tokio::test]
 async fn a_set_between_two_handlers_survives_unless_its_value_was_read_before() {
     let cache = Cache::builder().build().unwrap();
@@ -106,7 +108,8 @@ async fn a_set_between_two_handlers_survives_unless_its_value_was_read_before() 
     handler();
     assert!(cache.cached::<u8>(k()).unwrap().is_some());
 
-    // Another key, which the first handler has not reached: the value is older than the change, and goes.
+    // Another key, which the first handler has not reached: the value is older than the change, and
+    // goes.
     let late = key("late");
     let old = Loaded::new(1_u8).read_at(read_at);
     cache.set(&late, old, GetOptions::default()).unwrap();

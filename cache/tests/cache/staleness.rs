@@ -104,7 +104,8 @@ async fn a_failing_load_serves_nothing_beyond_the_bound() {
     assert_eq!(cache.stats().stale_served, 2);
 }
 
-/// What the documentation of the policy says: told of, gone; not told of, served until a bound ends it.
+/// What the documentation of the policy says: told of, gone; not told of, served until a bound ends
+/// it.
 #[tokio::test]
 async fn what_may_be_revoked_is_as_stale_as_nobody_tells_of_it() {
     let year = 365 * 24 * 3600 * SECOND;

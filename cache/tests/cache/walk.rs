@@ -1,7 +1,8 @@
-//! Sequences of operations on a cache, beside a model that is a plain map; after each step both are compared.
+//! Sequences of operations on a cache, beside a model that is a plain map; after each step both are
+//! compared.
 //!
-//! Shared by the property test (`walker.rs`), which makes sequences that shrink well, and the fuzz target
-//! (`fuzz/fuzz_targets/cache_operations.rs`), which makes them of bytes.
+//! Shared by the property test (`walker.rs`), which makes sequences that shrink well, and the fuzz
+//! target (`fuzz/fuzz_targets/cache_operations.rs`), which makes them of bytes.
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
@@ -50,7 +51,8 @@ pub(crate) enum Operation {
         tag: usize,
     },
     Purge,
-    /// A change of something else: the cause of what its handlers do from now on, in one worker or several.
+    /// A change of something else: the cause of what its handlers do from now on, in one worker or
+    /// several.
     Commit,
     HandleKey {
         key: usize,
@@ -178,7 +180,8 @@ impl Walk {
         assert!(self.cache.probe::<u64>(&name(0)).unwrap().is_none());
     }
 
-    /// Runs a handler under the last cause, if there was one. Gives how many fills there had been: later ones stay.
+    /// Runs a handler under the last cause, if there was one. Gives how many fills there had been:
+    /// later ones stay.
     fn handle(&self, handler: impl Fn(&Cache)) -> u64 {
         let Some((cause, since)) = self.cause else {
             return 0; // before the first fill: all stay

@@ -1,4 +1,5 @@
-//! Sequences of operations against a model that is a plain map: any that chance makes, and those that were kept.
+//! Sequences of operations against a model that is a plain map: any that chance makes, and those
+//! that were kept.
 
 use proptest::prelude::*;
 

@@ -60,9 +60,8 @@ impl Schema {
     /// Makes the absent values of a row that is about to be inserted, and checks it.
     ///
     /// Only an absent value is made, whatever the given ones are; a row taken from a struct goes
-    /// through
-    /// [`leave_unset`](Self::leave_unset) first. A time of update is always made. A row of fewer values than the
-    /// schema has fields lacks the last ones.
+    /// through [`leave_unset`](Self::leave_unset) first. A time of update is always made. A row of
+    /// fewer values than the schema has fields lacks the last ones.
     ///
     /// # Errors
     ///

@@ -63,9 +63,9 @@ impl Schema {
         CacheKey::primary(&self.name, id)
     }
 
-    /// Every key that a change of this row evicts, without repetition: [`cache_key_of`](Self::cache_key_of),
-    /// [`primary_cache_key`](Self::primary_cache_key), and one for each [lookup](Self::lookups) by other fields of which
-    /// the row sets any.
+    /// Every key that a change of this row evicts, without repetition:
+    /// [`cache_key_of`](Self::cache_key_of), [`primary_cache_key`](Self::primary_cache_key), and
+    /// one for each [lookup](Self::lookups) by other fields of which the row sets any.
     ///
     /// # Examples
     ///
@@ -97,8 +97,8 @@ impl Schema {
         keys
     }
 
-    /// Returns the ways in which a row is looked up and cached: by its cache key, by its primary key, and by the fields of
-    /// each further cache key and each unique field.
+    /// Returns the ways in which a row is looked up and cached: by its cache key, by its primary
+    /// key, and by the fields of each further cache key and each unique field.
     #[must_use]
     pub fn lookups(&self) -> Vec<Lookup<'_>> {
         let mut lookups = Vec::new();
@@ -123,8 +123,8 @@ impl Schema {
         lookups
     }
 
-    /// Returns the key under which the row with these values is cached, for the lookup of these fields; `None` if there is
-    /// no such lookup.
+    /// Returns the key under which the row with these values is cached, for the lookup of these
+    /// fields; `None` if there is no such lookup.
     ///
     /// # Examples
     ///

@@ -427,8 +427,8 @@ fn a_made_text_is_32_letters_and_digits_each_equally_likely() {
         }
     }
     assert_eq!(counts.len(), 62);
-    // 64,000 letters, so about 1,032 of each, with a standard deviation of 32: a fair letter strays by 180 once
-    // in some ten million runs.
+    // 64,000 letters, so about 1,032 of each, with a standard deviation of 32: a fair letter strays
+    // by 180 once in some ten million runs.
     for (letter, count) in counts {
         assert!(
             (852..1_212).contains(&count),

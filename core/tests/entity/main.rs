@@ -1,5 +1,5 @@
-//! Entities through the public face of the crate: what the derive macro writes and refuses, and what schemas do
-//! with rows.
+//! Entities through the public face of the crate: what the derive macro writes and refuses, and
+//! what schemas do with rows.
 
 mod derived;
 mod entities;

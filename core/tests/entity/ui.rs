@@ -1,7 +1,8 @@
-//! What the compiler says of a faulty entity: at the attribute or field at fault, all faults at once, and what
-//! would be right.
+//! What the compiler says of a faulty entity: at the attribute or field at fault, all faults at
+//! once, and what would be right.
 //!
-//! `TRYBUILD=overwrite cargo test -p tidings-core --test entity faulty` writes the expectations anew.
+//! `TRYBUILD=overwrite cargo test -p tidings-core --test entity faulty` writes the expectations
+//! anew.
 
 /// SC1, SC2, SC3, SC5, SC6
 #[test]

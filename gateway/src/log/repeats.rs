@@ -15,7 +15,8 @@ use super::Sink;
 const BURST: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Lets each place in the source write a few lines at a time, and says afterwards how many were left out.
+/// Lets each place in the source write a few lines at a time, and says afterwards how many were
+/// left out.
 #[derive(Debug)]
 pub(super) struct Repeats {
     started: Instant,

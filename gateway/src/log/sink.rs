@@ -14,7 +14,8 @@ use std::{
 
 /// How many lines wait at most.
 const QUEUE: usize = 1024;
-/// The longest line, in bytes; the rest of a longer one is cut off. With [`QUEUE`] this bounds the memory.
+/// The longest line, in bytes; the rest of a longer one is cut off. With [`QUEUE`] this bounds the
+/// memory.
 const LONGEST_LINE: usize = 8 << 10;
 
 /// Where lines are left. Clones share one queue; the thread ends with the last of them.

@@ -7,7 +7,8 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Writes bytes as the inside of a JSON string. What is not UTF-8 becomes the replacement character.
+/// Writes bytes as the inside of a JSON string. What is not UTF-8 becomes the replacement
+/// character.
 pub(crate) fn lossy(out: &mut Vec<u8>, bytes: &[u8]) {
     if is_plain(bytes) {
         out.extend_from_slice(bytes);
@@ -21,7 +22,8 @@ pub(crate) fn lossy(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Whether bytes are ASCII with nothing to escape, as headers nearly always are. Looks at eight bytes at a time.
+/// Whether bytes are ASCII with nothing to escape, as headers nearly always are. Looks at eight
+/// bytes at a time.
 fn is_plain(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<8>();
     words
@@ -36,7 +38,8 @@ fn is_plain(bytes: &[u8]) -> bool {
 fn is_plain_word(word: u64) -> bool {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = ONES << 7;
-    // A byte below `n` borrows into its own high bit, which was clear: that of a byte that is ASCII.
+    // A byte below `n` borrows into its own high bit, which was clear: that of a byte that is
+    // ASCII.
     let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word;
     let equal = |n: u8| below(word ^ (ONES * u64::from(n)), 1);
     (word | below(word, 0x20) | equal(b'"') | equal(b'\\')) & HIGH == 0

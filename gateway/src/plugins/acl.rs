@@ -1,9 +1,10 @@
 //! [`Acl`]: which consumers may pass, by the groups they are in.
 //!
-//! A consumer's groups are many rows cached as one value, under a key that no schema derives: so nothing
-//! evicts it but the handler registered here, on every worker, for the consumer that a changed row belongs to
-//! and, when the row moved, for the one that it belonged to before. Within the handling of one change the
-//! evictions of all workers count as one: a list that another worker has loaded again in between stays.
+//! A consumer's groups are many rows cached as one value, under a key that no schema derives: so
+//! nothing evicts it but the handler registered here, on every worker, for the consumer that a
+//! changed row belongs to and, when the row moved, for the one that it belonged to before. Within
+//! the handling of one change the evictions of all workers count as one: a list that another worker
+//! has loaded again in between stays.
 
 use std::{error::Error as StdError, fmt};
 
@@ -66,8 +67,8 @@ impl Plugin for Acl {
         let evict = cache.clone();
         let changed = move |change: &CrudEvent<entities::Acl>| {
             let consumer = change.entity.consumer.id;
-            // The change itself travels to every node, and each evicts by its own handlers: a receipt of this
-            // eviction would say nothing that the write's own does not.
+            // The change itself travels to every node, and each evicts by its own handlers: a
+            // receipt of this eviction would say nothing that the write's own does not.
             let _ = evict.invalidate(&groups_key(consumer));
             let before = change.old_entity.as_ref().map(|row| row.consumer.id);
             if let Some(before) = before.filter(|&before| before != consumer) {
@@ -123,7 +124,8 @@ impl Plugin for Acl {
     }
 }
 
-/// The groups as the upstream is told them. One that would read as several, or that no header can carry, is left out.
+/// The groups as the upstream is told them. One that would read as several, or that no header can
+/// carry, is left out.
 fn listed(groups: &[String]) -> Option<HeaderValue> {
     let tellable = |group: &&str| !group.contains(',') && HeaderValue::from_str(group).is_ok();
     let groups: Vec<&str> = groups.iter().map(String::as_str).filter(tellable).collect();

@@ -1,11 +1,12 @@
 //! [`KeyAuth`]: who the client is, by the key it sends.
 //!
-//! Two look-ups through the cache: the credential by its cache key, then the consumer by its primary key.
-//! Both keys are the rows' own, so a change of either row evicts by itself; this plugin registers no handler.
-//! A worker's L1 holds both in the form they are used in, headers ready to be set and the next key built, so
-//! that a request whose rows are in L1 formats nothing.
+//! Two look-ups through the cache: the credential by its cache key, then the consumer by its
+//! primary key. Both keys are the rows' own, so a change of either row evicts by itself; this
+//! plugin registers no handler. A worker's L1 holds both in the form they are used in, headers
+//! ready to be set and the next key built, so that a request whose rows are in L1 formats nothing.
 //!
-//! A key that leads to no credential is cached as absent, in the zone that absences have to themselves.
+//! A key that leads to no credential is cached as absent, in the zone that absences have to
+//! themselves.
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
@@ -121,8 +122,8 @@ impl KeyAuth {
     }
 
     async fn authenticate(&self, key: &[u8]) -> Result<(Arc<Credential>, Arc<Identity>), Response> {
-        // A key that cannot be stored need not be looked up; to cache that it is absent would let anyone fill the
-        // cache with keys as long as a head may be.
+        // A key that cannot be stored need not be looked up; to cache that it is absent would let
+        // anyone fill the cache with keys as long as a head may be.
         if key.len() > self.longest_key {
             return Err(Refusal::UnknownKey.answer());
         }

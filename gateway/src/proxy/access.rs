@@ -1,4 +1,5 @@
-//! [`AccessLog`]: one line for each request, as text or JSON. Never with a query, which may carry a key.
+//! [`AccessLog`]: one line for each request, as text or JSON. Never with a query, which may carry a
+//! key.
 
 use std::{net::IpAddr, time::Duration};
 

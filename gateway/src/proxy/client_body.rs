@@ -17,8 +17,8 @@ use tokio::time::timeout;
 
 use crate::{counts::WorkerCounts, plugin::Response, server::ConnectionState};
 
-/// How much of a refused request's body is read behind the refusal, so that the connection can be used again.
-/// Beyond it the connection is closed.
+/// How much of a refused request's body is read behind the refusal, so that the connection can be
+/// used again. Beyond it the connection is closed.
 const READ_WHEN_REFUSED: u64 = 256 << 10;
 /// How long that may take.
 const PATIENCE_WHEN_REFUSED: Duration = Duration::from_secs(5);
@@ -135,8 +135,8 @@ impl ClientBody {
         Ok(())
     }
 
-    /// Deals with the body of a request that is refused, without keeping the refusal waiting: what is short is read
-    /// behind its back, and otherwise it announces that the connection closes.
+    /// Deals with the body of a request that is refused, without keeping the refusal waiting: what
+    /// is short is read behind its back, and otherwise it announces that the connection closes.
     ///
     /// A client that waits to be asked for the body is never asked.
     pub(super) fn refused(self, waits: AwaitsContinue, refusal: &mut Response) {

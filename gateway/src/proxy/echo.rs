@@ -19,8 +19,9 @@ impl Echo {
         Self { tail: tail.into() }
     }
 
-    /// `{"method", "path", "query", "headers": {..}, "node_id", "worker_id"}`. A header that came more than once
-    /// is shown once, its values joined by a comma, which is what HTTP says they mean.
+    /// `{"method", "path", "query", "headers": {..}, "node_id", "worker_id"}`. A header that came
+    /// more than once is shown once, its values joined by a comma, which is what HTTP says they
+    /// mean.
     pub(super) fn answer(&self, head: &Parts) -> Response {
         let mut out = Vec::with_capacity(self.capacity(head));
         out.extend_from_slice(b"{\"method\":");

@@ -32,7 +32,8 @@ pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
             .iter()
             .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
             .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            // Host is the message's own, and so is its length; a client has no business naming them.
+            // Host is the message's own, and so is its length; a client has no business naming
+            // them.
             .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
             .collect();
         for name in named {
@@ -49,7 +50,8 @@ pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
 const OURS_BEGIN: [&[u8]; 3] = [b"consumer-", b"credential-", b"authenticated-"];
 /// The names, without the `x-`, that only the gateway may use.
 const OURS: [&[u8]; 2] = [b"api-key", b"anonymous-consumer"];
-/// The names that the gateway sets itself whatever the client says, and that count in their own spelling alone.
+/// The names that the gateway sets itself whatever the client says, and that count in their own
+/// spelling alone.
 const SET: [&[u8]; 5] = [
     b"x-forwarded-for",
     b"x-forwarded-proto",
@@ -58,10 +60,12 @@ const SET: [&[u8]; 5] = [
     b"transfer-encoding",
 ];
 
-/// Drops the headers in which the gateway speaks, in every spelling that an upstream may take for theirs.
+/// Drops the headers in which the gateway speaks, in every spelling that an upstream may take for
+/// theirs.
 ///
-/// CGI and what follows it (WSGI, Rack, PHP) make variables of names by putting `_` for `-`, some for every
-/// character that is no letter and no digit: there `X_Consumer.ID` and `X-Consumer-ID` are the same.
+/// CGI and what follows it (WSGI, Rack, PHP) make variables of names by putting `_` for `-`, some
+/// for every character that is no letter and no digit: there `X_Consumer.ID` and `X-Consumer-ID`
+/// are the same.
 pub(super) fn drop_forged(headers: &mut HeaderMap) {
     if !headers.keys().any(|name| is_forged(name.as_str())) {
         return;
@@ -100,7 +104,8 @@ fn is_read_as(name: &[u8], other: &[u8]) -> bool {
     name.len() == other.len() && name.iter().zip(other).all(same)
 }
 
-/// Says how the body of a request is delimited: the HTTP client takes a GET or HEAD of unknown length to have none.
+/// Says how the body of a request is delimited: the HTTP client takes a GET or HEAD of unknown
+/// length to have none.
 pub(super) fn set_framing(headers: &mut HeaderMap, body: &ClientBody) {
     if body.is_empty() || body.size_hint().exact().is_some() {
         return;
@@ -112,14 +117,16 @@ pub(super) fn set_framing(headers: &mut HeaderMap, body: &ClientBody) {
     );
 }
 
-/// Drops a length that does not count because the answer is chunked (RFC 9112, 6.3): without the coding it would.
+/// Drops a length that does not count because the answer is chunked (RFC 9112, 6.3): without the
+/// coding it would.
 pub(super) fn drop_framing(headers: &mut HeaderMap) {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
     }
 }
 
-/// Whether a transfer coding besides chunked, which the HTTP client undoes, has changed the body of a message.
+/// Whether a transfer coding besides chunked, which the HTTP client undoes, has changed the body of
+/// a message.
 pub(super) fn is_coded(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::TRANSFER_ENCODING)
@@ -132,8 +139,8 @@ pub(super) fn is_coded(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Says for whom the request is passed on. The addresses of earlier proxies stay in front of the peer's; proto
-/// and host are what this proxy has seen, whatever the client claims.
+/// Says for whom the request is passed on. The addresses of earlier proxies stay in front of the
+/// peer's; proto and host are what this proxy has seen, whatever the client claims.
 pub(super) fn add_forwarded(head: &mut Parts, peer: &Peer) {
     // With a target in absolute form, its authority counts and the Host header does not.
     let host = match head.uri.authority() {

@@ -9,7 +9,8 @@ use super::{client_body::ClientBody, wire::Heard};
 
 /// How many idle connections a worker keeps.
 const MOST_IDLE: usize = 128;
-/// How long one is kept. Shorter than what servers commonly allow, so that few requests meet a closed one.
+/// How long one is kept. Shorter than what servers commonly allow, so that few requests meet a
+/// closed one.
 const LONGEST_IDLE: Duration = Duration::from_secs(30);
 
 /// A connection to the upstream that takes one request at a time.

@@ -1,8 +1,9 @@
 //! [`Upstream`]: passes requests on and streams the answers back.
 //!
-//! A kept-alive connection may have been closed by the upstream just as it was taken. A request that met one is
-//! sent at most once more, on a fresh connection, and only if nothing of it was written, or if no byte of an
-//! answer came, doing it twice means doing it once (RFC 9110, 9.2.2), and it has no body, which would be gone.
+//! A kept-alive connection may have been closed by the upstream just as it was taken. A request
+//! that met one is sent at most once more, on a fresh connection, and only if nothing of it was
+//! written, or if no byte of an answer came, doing it twice means doing it once (RFC 9110, 9.2.2),
+//! and it has no body, which would be gone.
 
 #![expect(
     clippy::disallowed_methods,
@@ -192,8 +193,8 @@ impl Upstream {
             Err(Ended::Failed(failure)) => return Err(failure),
         };
 
-        // Fresh, because other kept connections may have been closed by the same restart or the same timeout; and
-        // once, because each attempt may have been executed.
+        // Fresh, because other kept connections may have been closed by the same restart or the
+        // same timeout; and once, because each attempt may have been executed.
         self.counts.repeated_to_upstream();
         let fresh = self.connect().await?;
         self.attempt(fresh, again).await.map_err(Ended::failure)
@@ -238,7 +239,8 @@ impl Upstream {
         Ok(self.passed_back(response, connection, progress.is_sent()))
     }
 
-    /// Waits for the head of the answer. The time that the client takes to send its body does not count.
+    /// Waits for the head of the answer. The time that the client takes to send its body does not
+    /// count.
     async fn answered<F: Future>(
         &self,
         sent: F,
@@ -252,8 +254,8 @@ impl Upstream {
                 return Poll::Ready(Ok(answer));
             }
             while late.as_mut().poll(cx).is_ready() {
-                // A body that moves, or a client that pauses (which has a limit of its own), is no silence
-                // of the upstream's.
+                // A body that moves, or a client that pauses (which has a limit of its own), is no
+                // silence of the upstream's.
                 if progress.frames() == frames && !progress.waits_for_client() {
                     return Poll::Ready(Err(Failure::AnswerTimeout));
                 }

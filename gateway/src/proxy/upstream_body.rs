@@ -1,4 +1,5 @@
-//! [`UpstreamBody`]: the body of the upstream's answer; read to its end, it gives the connection back to the pool.
+//! [`UpstreamBody`]: the body of the upstream's answer; read to its end, it gives the connection
+//! back to the pool.
 
 #![expect(
     clippy::disallowed_methods,

@@ -1,9 +1,11 @@
-//! [`Wire`]: the socket to the upstream, which notes what it has heard and survives an upstream that reads no more.
+//! [`Wire`]: the socket to the upstream, which notes what it has heard and survives an upstream
+//! that reads no more.
 //!
-//! Whether a request may be sent again depends on whether any byte of an answer came, which the HTTP client above
-//! does not say. And an upstream that refuses a body early (413) answers and closes: writing the rest of the body
-//! fails then, while its answer is waiting to be read. So a failed write is taken for written, and what the
-//! upstream has said, or that it said nothing, is found by reading.
+//! Whether a request may be sent again depends on whether any byte of an answer came, which the
+//! HTTP client above does not say. And an upstream that refuses a body early (413) answers and
+//! closes: writing the rest of the body fails then, while its answer is waiting to be read. So a
+//! failed write is taken for written, and what the upstream has said, or that it said nothing, is
+//! found by reading.
 
 use std::{
     cell::Cell,

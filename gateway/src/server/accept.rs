@@ -61,7 +61,8 @@ impl Acceptor {
                 () = self.some(&mut take, &full) => {}
             }
         }
-        // The kernel has already completed the handshake for queued connections, and requests may be in them.
+        // The kernel has already completed the handshake for queued connections, and requests may
+        // be in them.
         while let Some(room) = self.seats.room()
             && let Ok((stream, peer)) = next(self.listener.get_ref())
         {
@@ -69,7 +70,8 @@ impl Acceptor {
         }
     }
 
-    /// Waits for connections and takes one or some. Cancel safe: what was accepted has been handed over.
+    /// Waits for connections and takes one or some. Cancel safe: what was accepted has been handed
+    /// over.
     async fn some(&self, take: &mut impl FnMut(TcpStream, SocketAddr, Seat), full: &impl Fn()) {
         let Ok(mut ready) = self.listener.readable().await else {
             // The event loop is shutting down; `stop` is about to say so.
@@ -111,12 +113,14 @@ impl Acceptor {
 fn next(listener: &net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, peer) = listener.accept()?;
     stream.set_nonblocking(true)?;
-    // Answers are written whole; waiting to fill a segment only delays them. Failure costs that delay alone.
+    // Answers are written whole; waiting to fill a segment only delays them. Failure costs that
+    // delay alone.
     stream.set_nodelay(true).unwrap_or_default();
     Ok((TcpStream::from_std(stream)?, peer))
 }
 
-/// Whether the error belongs to the connection that was to be accepted and says nothing of the next.
+/// Whether the error belongs to the connection that was to be accepted and says nothing of the
+/// next.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(

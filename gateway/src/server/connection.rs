@@ -19,7 +19,8 @@ const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 /// A request is with the service, or its answer is not written out yet.
 const SERVING: u8 = 2;
-/// Everything is said, and the client is given a moment to read it before what it still sends is met by a reset.
+/// Everything is said, and the client is given a moment to read it before what it still sends is
+/// met by a reset.
 const LINGERING: u8 = 3;
 
 /// How long a connection that is closed with something unread goes on reading.
@@ -44,8 +45,8 @@ impl CoarseTime {
 
 /// What a connection is doing, and what it has been told.
 ///
-/// All but `orders` is written by the connection's own task and read now and then by the watch, which bears to
-/// see it late: hence the relaxed loads and stores.
+/// All but `orders` is written by the connection's own task and read now and then by the watch,
+/// which bears to see it late: hence the relaxed loads and stores.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     time: Arc<CoarseTime>,
@@ -96,7 +97,8 @@ impl ConnectionState {
         Answering(Arc::clone(self))
     }
 
-    /// Whether what is written now answers no request that reached the service: hyper itself refuses one.
+    /// Whether what is written now answers no request that reached the service: hyper itself
+    /// refuses one.
     pub(super) fn is_unasked(&self) -> bool {
         self.phase.load(Relaxed) != SERVING
     }

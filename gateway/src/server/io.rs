@@ -1,8 +1,9 @@
-//! [`GuardedIo`]: a client's socket that notes what happens on it, and completes hyper's own refusals.
+//! [`GuardedIo`]: a client's socket that notes what happens on it, and completes hyper's own
+//! refusals.
 //!
-//! hyper answers a request that it cannot parse by itself (400, 414, 431), with no way to add to that
-//! answer. Such an answer is written while no request is with the service, which is how it is told from all
-//! others here: it is put aside and one in our own form is written in its place.
+//! hyper answers a request that it cannot parse by itself (400, 414, 431), with no way to add to
+//! that answer. Such an answer is written while no request is with the service, which is how it is
+//! told from all others here: it is put aside and one in our own form is written in its place.
 
 use std::{
     io,
@@ -140,7 +141,8 @@ impl Write for GuardedIo {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.write_refusal(cx))?;
         ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
-        // Closing a socket with something unread sends a reset, which may overtake what was just written.
+        // Closing a socket with something unread sends a reset, which may overtake what was just
+        // written.
         if self.state.is_lingering() {
             ready!(self.poll_unread(cx));
         }

@@ -53,7 +53,8 @@ impl Listener {
                 Type::STREAM,
                 Some(Protocol::TCP),
             )?;
-            // A port whose last connections are in TIME_WAIT is free; one that is listened on is not.
+            // A port whose last connections are in TIME_WAIT is free; one that is listened on is
+            // not.
             socket.set_reuse_address(true)?;
             socket.set_nonblocking(true)?;
             socket.bind(&address.into())?;
@@ -148,7 +149,8 @@ impl Seats {
 
     /// Reserves room for a connection; `None` if as many are open as may be.
     pub(crate) fn room(self: &Arc<Self>) -> Option<Room> {
-        // Counted back at once if it was one too many; a connection that ends in between rings for the next.
+        // Counted back at once if it was one too many; a connection that ends in between rings for
+        // the next.
         let room = (self.open.fetch_add(1, Relaxed) < self.most).then(|| Room(Arc::clone(self)));
         if room.is_none() {
             self.open.fetch_sub(1, Relaxed);

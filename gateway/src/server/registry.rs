@@ -30,8 +30,8 @@ use crate::settings::Limits;
 
 /// The time that clients are held to, which does not go on while this process does not.
 ///
-/// A process that is paused (a debugger, a frozen container, a laptop's lid) finds everyone late when it goes on,
-/// with their requests waiting in its sockets. So a pause counts as two looks.
+/// A process that is paused (a debugger, a frozen container, a laptop's lid) finds everyone late
+/// when it goes on, with their requests waiting in its sockets. So a pause counts as two looks.
 #[derive(Debug)]
 struct Pace {
     coarse: Duration,
@@ -99,7 +99,8 @@ impl Connections {
         }
     }
 
-    /// Keeps the coarse time and closes connections that are past a limit. Never ends; dropped with its task.
+    /// Keeps the coarse time and closes connections that are past a limit. Never ends; dropped with
+    /// its task.
     pub(crate) async fn watch(self: Arc<Self>, mut each: impl FnMut()) {
         let period = self.period();
         let mut pace = Pace::new(Instant::now(), period);
@@ -118,8 +119,8 @@ impl Connections {
         }
     }
 
-    /// Tells all to end after the request they serve, and waits for that; the rest is closed at `deadline`.
-    /// Returns how many had to be closed.
+    /// Tells all to end after the request they serve, and waits for that; the rest is closed at
+    /// `deadline`. Returns how many had to be closed.
     pub(crate) async fn drain(&self, deadline: Instant) -> usize {
         for state in self.open.lock().values() {
             state.drain();
@@ -137,7 +138,8 @@ impl Connections {
         late.len()
     }
 
-    /// Lets go of the connection that has been idle for longest, to make room for one that has something to say.
+    /// Lets go of the connection that has been idle for longest, to make room for one that has
+    /// something to say.
     pub(crate) fn shed_idle(&self) {
         let open = self.open.lock();
         let longest = open

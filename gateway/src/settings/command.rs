@@ -70,8 +70,8 @@ fn arg(row: &Row) -> Arg {
     }
 }
 
-/// Joins `--name -1` into `--name=-1`, so that the refusal names the option and what is allowed, where clap
-/// would take `-1` for a flag and say nothing of either.
+/// Joins `--name -1` into `--name=-1`, so that the refusal names the option and what is allowed,
+/// where clap would take `-1` for a flag and say nothing of either.
 pub(super) fn with_negative_values<A>(args: A, table: &[Row]) -> Vec<OsString>
 where
     A: IntoIterator,

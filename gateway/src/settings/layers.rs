@@ -130,8 +130,8 @@ impl<'a> Layers<'a> {
     fn variable(&self, row: &Row) -> Result<Option<Raw>, Fault> {
         let name = row.variable();
         let value = self.env.get(&name).filter(|value| {
-            // Compose files and unit files leave an option out by an empty variable. That a secret is empty is
-            // a mistake: what should have filled it did not.
+            // Compose files and unit files leave an option out by an empty variable. That a secret
+            // is empty is a mistake: what should have filled it did not.
             !value.is_empty() || row.secrecy == Secrecy::Secret
         });
         let value = value.map(|value| Raw::os(value, Source::Variable(name.clone())));

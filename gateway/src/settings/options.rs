@@ -1,7 +1,7 @@
 //! The options: each is one row here, from which its field, flag, variable, key and help are made.
 //!
-//! To add an option, add a row. The text above it is the documentation of the field and the help of the flag;
-//! then come the field and its type, the parser, and what else there is to say.
+//! To add an option, add a row. The text above it is the documentation of the field and the help of
+//! the flag; then come the field and its type, the parser, and what else there is to say.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -100,7 +100,8 @@ options! {
             .unset("no token; needs a loopback address")
             .secrecy(Secrecy::Secret);
 
-    /// Where entities are stored: a SQLite file, made if absent, `sqlite::memory:`, or a database of PostgreSQL.
+    /// Where entities are stored: a SQLite file, made if absent, `sqlite::memory:`, or a database
+    /// of PostgreSQL.
     database: String = parse::database,
         Row::new("URL", "sqlite://PATH, sqlite::memory: or postgres://HOST/DATABASE")
             .or("sqlite://tidings.db")
@@ -132,8 +133,8 @@ options! {
     neg_ttl: Option<Duration> = parse::lifetime,
         Row::new("DURATION", "").stated(limits::lifetime_allowed).or("0");
 
-    /// How long this node may serve what it cannot prove to be current; 0 for no bound. A single node is always
-    /// current: this matters with a cluster.
+    /// How long this node may serve what it cannot prove to be current; 0 for no bound. A single
+    /// node is always current: this matters with a cluster.
     max_staleness: Option<Duration> = parse::lifetime,
         Row::new("DURATION", "").stated(limits::lifetime_allowed).or("0");
 
@@ -179,8 +180,8 @@ options! {
     /// Sizes and times that clients and upstreams are held to.
     Limits, ADVANCED:
 
-    /// The most client connections on the proxy side; more wait to be accepted. What the node itself needs is kept
-    /// apart, so that the admin side can be reached.
+    /// The most client connections on the proxy side; more wait to be accepted. What the node
+    /// itself needs is kept apart, so that the admin side can be reached.
     max_connections: usize = parse::max_connections,
         Row::new("N", "").stated(limits::connections_allowed).advanced()
             .computed(limits::connections, "what the limit of open files leaves");
@@ -204,7 +205,8 @@ options! {
     /// How long connecting to the upstream may take; beyond it 504.
     connect_timeout: Duration = parse::timeout, Row::new("DURATION", TIMEOUT).or("5s").advanced();
 
-    /// How long the upstream may take to begin its answer (beyond it 504), and between two parts of it.
+    /// How long the upstream may take to begin its answer (beyond it 504), and between two parts of
+    /// it.
     upstream_timeout: Duration = parse::timeout, Row::new("DURATION", TIMEOUT).or("60s").advanced();
 
     /// How long running requests may take to finish on SIGTERM or SIGINT.

@@ -79,7 +79,8 @@ pub(super) fn address(raw: &Raw) -> Parsed<SocketAddr> {
     let addresses = text
         .to_socket_addrs()
         .map_err(|error| Wrong::Because(format!("the host is not known ({error})")))?;
-    // A name such as localhost may have several addresses; the first of IPv4 is what people mean by it.
+    // A name such as localhost may have several addresses; the first of IPv4 is what people mean by
+    // it.
     let addresses: Vec<SocketAddr> = addresses.collect();
     let preferred = addresses.iter().find(|address| address.is_ipv4());
     preferred
@@ -265,7 +266,8 @@ pub(super) fn groups(raw: &Raw) -> Parsed<Vec<String>> {
     Ok(groups)
 }
 
-/// What the look-ups of the plugins read by a key of the schema; the groups of acl have a form of their own.
+/// What the look-ups of the plugins read by a key of the schema; the groups of acl have a form of
+/// their own.
 const WARMABLE: [&str; 2] = [Consumer::NAME, KeyAuthCredential::NAME];
 
 pub(super) fn warm_up(raw: &Raw) -> Parsed<Vec<String>> {
@@ -323,8 +325,8 @@ pub(super) fn node_id(raw: &Raw) -> Parsed<String> {
     }
 }
 
-/// A bare word must be a level here: `--log loud` is a typing error, although `RUST_LOG=loud` would mean
-/// "everything of the module loud".
+/// A bare word must be a level here: `--log loud` is a typing error, although `RUST_LOG=loud` would
+/// mean "everything of the module loud".
 pub(super) fn log_filter(raw: &Raw) -> Parsed<String> {
     if raw.source == Source::Variable(RUST_LOG.to_owned()) {
         return log_directives(raw);

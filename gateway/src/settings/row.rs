@@ -1,4 +1,5 @@
-//! [`Row`]: what is said once of an option, and is true of its flag, its variable, its key and its help.
+//! [`Row`]: what is said once of an option, and is true of its flag, its variable, its key and its
+//! help.
 
 /// One option: a flag `--name`, a variable `TIDINGS_NAME` and a key `name` of the file.
 #[derive(Clone, Copy, Debug)]
@@ -131,7 +132,8 @@ impl Row {
         )
     }
 
-    /// Returns the variable that names a file with the value, for values that are better kept in one.
+    /// Returns the variable that names a file with the value, for values that are better kept in
+    /// one.
     pub(super) fn file_variable(&self) -> Option<String> {
         match self.secrecy {
             Secrecy::Public => None,

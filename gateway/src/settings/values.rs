@@ -12,7 +12,8 @@ pub enum Cluster {
     None,
 }
 
-/// Which of the built-in plugins run. The acl plugin asks which consumer it is, so it never runs alone.
+/// Which of the built-in plugins run. The acl plugin asks which consumer it is, so it never runs
+/// alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuiltIn {
     /// None: every request passes.

@@ -129,7 +129,8 @@ fn an_answer_with_more_headers_than_anyone_needs_is_told_as_that() {
 #[test]
 fn an_upstream_that_refuses_a_body_early_is_heard() {
     on_one_thread(|| async {
-        // The client goes on sending, the upstream has answered and closed: writing to it fails at some time.
+        // The client goes on sending, the upstream has answered and closed: writing to it fails at
+        // some time.
         for _ in 0..20 {
             let (listener, front) = proxied().await;
             let mut client = front.client().await;

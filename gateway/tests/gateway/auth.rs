@@ -159,7 +159,8 @@ async fn a_group_that_moves_to_another_consumer_takes_effect_on_every_worker_at_
     let bob = bob(&gateway, "abcd").await;
     let eve = consumer(&gateway, "eve").await;
     let acls = gateway.node().dao::<Acl>().expect("declared");
-    // Where a connection lands is up to the workers: those that a busy one leaves are taken by the others.
+    // Where a connection lands is up to the workers: those that a busy one leaves are taken by the
+    // others.
     let mut clients = Vec::new();
     let mut workers = std::collections::BTreeSet::new();
     for _ in 0..100 {

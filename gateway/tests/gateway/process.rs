@@ -105,7 +105,8 @@ impl Program {
         assert!(sent.success());
     }
 
-    /// Waits for its end: its status, and what it wrote to standard output and error since the banner.
+    /// Waits for its end: its status, and what it wrote to standard output and error since the
+    /// banner.
     pub(crate) fn ended(mut self) -> (Option<i32>, String, String) {
         let status = self.child().wait().expect("it ends");
         let (mut out, mut err) = (String::new(), String::new());

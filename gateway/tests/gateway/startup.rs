@@ -1,4 +1,5 @@
-//! What the program refuses to start with, as an operator sees it, and the extremes that it starts with.
+//! What the program refuses to start with, as an operator sees it, and the extremes that it starts
+//! with.
 
 use std::{fs, net::TcpListener};
 

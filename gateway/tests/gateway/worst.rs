@@ -1,5 +1,5 @@
-//! Everything that can hang does: a log that no one reads, a database that another program has locked, and no
-//! descriptor left. Requests go on, and the program ends when it is told to.
+//! Everything that can hang does: a log that no one reads, a database that another program has
+//! locked, and no descriptor left. Requests go on, and the program ends when it is told to.
 
 use std::{
     io::{Read, Write},

@@ -338,12 +338,13 @@ impl<E: Entity> Dao<E> {
         }
     }
 
-    /// The key under which the row with these values is cached by the lookup of these fields; see [`Schema::lookups`].
+    /// The key under which the row with these values is cached by the lookup of these fields; see
+    /// [`Schema::lookups`].
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownField`]; [`Error::NotUnique`] if rows are not looked up by these fields; [`Error::KeyParts`];
-    /// [`Error::WrongKind`].
+    /// [`Error::UnknownField`]; [`Error::NotUnique`] if rows are not looked up by these fields;
+    /// [`Error::KeyParts`]; [`Error::WrongKind`].
     pub fn lookup_key<V: Into<FieldInput>>(
         &self,
         fields: &[&str],

@@ -26,7 +26,8 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tidings_store::Error> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tidings_store::Error> {
 /// let store = tidings_store::Store::open("sqlite::memory:").await?;
 /// assert!(store.health().await.reachable);
 /// store.close().await?;
@@ -145,8 +146,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Url`], [`Error::Unsupported`]; of a file [`Error::InUse`], [`Error::Open`], [`Error::NotADatabase`],
-    /// [`Error::Corrupt`]; of a server [`Error::Unreachable`], [`Error::DatabaseInUse`], [`Error::Unfit`].
+    /// [`Error::Url`], [`Error::Unsupported`]; of a file [`Error::InUse`], [`Error::Open`],
+    /// [`Error::NotADatabase`], [`Error::Corrupt`]; of a server [`Error::Unreachable`],
+    /// [`Error::DatabaseInUse`], [`Error::Unfit`].
     ///
     /// # Cancel safety
     ///
@@ -194,9 +196,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Schemas`] with every fault; [`Error::Incompatible`] with every difference between the tables
-    /// there are and the schemas (nothing is changed then); [`Error::AlreadyAttached`]; or the
-    /// database fails.
+    /// [`Error::Schemas`] with every fault; [`Error::Incompatible`] with every difference between
+    /// the tables there are and the schemas (nothing is changed then); [`Error::AlreadyAttached`];
+    /// or the database fails.
     ///
     /// # Cancel safety
     ///
@@ -245,8 +247,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::NotAttached`], [`Error::UnknownEntity`]; [`Error::OtherSchema`] if another struct of that name
-    /// was attached.
+    /// [`Error::NotAttached`], [`Error::UnknownEntity`]; [`Error::OtherSchema`] if another struct
+    /// of that name was attached.
     pub fn dao<E: Entity>(&self) -> Result<Dao<E>, Error> {
         let table = self.table(E::NAME)?;
         if !std::ptr::eq(table.schema(), E::schema()) && table.schema() != E::schema() {
@@ -281,8 +283,8 @@ impl Store {
         })
     }
 
-    /// Opens the log of the database's changes, those of other programs included: PostgreSQL's, which
-    /// triggers write. None where the database keeps none. Its first call connects.
+    /// Opens the log of the database's changes, those of other programs included: PostgreSQL's,
+    /// which triggers write. None where the database keeps none. Its first call connects.
     #[must_use]
     pub fn log(&self, needs: LogNeeds) -> Option<Arc<dyn StoreLog>> {
         self.shared.engine.log(needs)

@@ -50,7 +50,8 @@ impl Table {
         self.stored().schema
     }
 
-    /// Returns what hears of the store's commits. A cache may hold this table's rows only if that evicts from it.
+    /// Returns what hears of the store's commits. A cache may hold this table's rows only if that
+    /// evicts from it.
     #[must_use]
     pub fn sink(&self) -> &Arc<dyn ChangeSink> {
         &self.route.attached.sink
@@ -66,8 +67,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// [`Error::Violations`], [`Error::Unique`], [`Error::ForeignKey`], [`Error::Hook`], or the database
-    /// fails.
+    /// [`Error::Violations`], [`Error::Unique`], [`Error::ForeignKey`], [`Error::Hook`], or the
+    /// database fails.
     pub fn insert(
         &self,
         row: Row,
@@ -250,9 +251,9 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// [`Error::Restricted`] ; [`Error::Violations`] if clearing a reference breaks a rule of its row; for a
-    /// faulty selector as [`select_where`](Self::select_where); [`Error::Hook`]; or the database
-    /// fails. Nothing is changed then.
+    /// [`Error::Restricted`] ; [`Error::Violations`] if clearing a reference breaks a rule of its
+    /// row; for a faulty selector as [`select_where`](Self::select_where); [`Error::Hook`]; or the
+    /// database fails. Nothing is changed then.
     pub fn delete(
         &self,
         selector: Selector,
@@ -267,8 +268,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidSize`], [`Error::InvalidOffset`], [`Error::UnknownField`], [`Error::WrongKind`],
-    /// [`Error::Hook`], or the database fails.
+    /// [`Error::InvalidSize`], [`Error::InvalidOffset`], [`Error::UnknownField`],
+    /// [`Error::WrongKind`], [`Error::Hook`], or the database fails.
     pub fn page(
         &self,
         query: PageQuery,

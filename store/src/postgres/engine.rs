@@ -1,4 +1,5 @@
-//! [`PostgresEngine`]: a pool of connections, each of which may write, and the lock that keeps other nodes away.
+//! [`PostgresEngine`]: a pool of connections, each of which may write, and the lock that keeps
+//! other nodes away.
 
 use std::{
     path::PathBuf,

@@ -1,4 +1,5 @@
-//! [`SqliteEngine`]: one writer, a few readers beside it, and the lock that keeps other stores away.
+//! [`SqliteEngine`]: one writer, a few readers beside it, and the lock that keeps other stores
+//! away.
 
 use std::{
     path::PathBuf,

@@ -207,10 +207,12 @@ impl Lock {
     }
 }
 
-/// Makes an absent database file, empty and for its owner alone: it holds keys. SQLite would make it readable by
-/// everyone, and gives its other files the mode of this one. A file that is there stays as it is.
+/// Makes an absent database file, empty and for its owner alone: it holds keys. SQLite would make
+/// it readable by everyone, and gives its other files the mode of this one. A file that is there
+/// stays as it is.
 ///
-/// To be called before SQLite opens the file: closing a descriptor drops the locks that the process has on it.
+/// To be called before SQLite opens the file: closing a descriptor drops the locks that the process
+/// has on it.
 pub(super) fn make_private(database: &Path) -> io::Result<()> {
     match for_owner_alone()
         .write(true)

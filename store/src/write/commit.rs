@@ -7,8 +7,8 @@
 //! 2. begin; read, hold and check; change;
 //! 3. take a turn on the changed rows, while they are held;
 //! 4. commit;
-//! 5. when the turn comes, tell the sink: so it hears of the commits of one row in their order, and has evicted before
-//!    the caller learns of the commit. SQLite's only writer is held until here;
+//! 5. when the turn comes, tell the sink: so it hears of the commits of one row in their order, and
+//!    has evicted before the caller learns of the commit. SQLite's only writer is held until here;
 //! 6. let go of the session and the turn, so that handlers can write;
 //! 7. await the sink's future (the handlers); hooks after; answer.
 //!

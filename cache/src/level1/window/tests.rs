@@ -187,7 +187,8 @@ fn bounds_hold_whatever_comes() {
     }
     assert!(window.entries.len() <= 128, "{}", window.entries.len());
 
-    // One that would take more than a sixteenth of the room stays in L2, and so does what the key had.
+    // One that would take more than a sixteenth of the room stays in L2, and so does what the key
+    // had.
     put(&mut window, 9, b"k", 1);
     let heavy = Entering {
         weight: (bytes / 16) as u32,

@@ -1,4 +1,5 @@
-//! What the random checker reads: a few keys, the source of each, and what has been promised about it.
+//! What the random checker reads: a few keys, the source of each, and what has been promised about
+//! it.
 
 use std::{
     io,
@@ -18,7 +19,8 @@ use crate::kit::key;
 /// Of the values that have one.
 pub(super) const TTL: Duration = Duration::from_millis(8);
 
-/// How many there are. The first counts its loads and has neither ttl nor tag; the second has a tag; the third both.
+/// How many there are. The first counts its loads and has neither ttl nor tag; the second has a
+/// tag; the third both.
 pub(super) const PLACES: u64 = 3;
 
 type FoundInBulk = io::Result<Vec<(CacheKey, Loaded<u64>)>>;
@@ -146,14 +148,16 @@ fn loaded(version: u64, tagged: bool) -> Loaded<u64> {
 }
 
 impl SourceOf {
-    /// How much has been voided, if nothing is being voided. Equal numbers mean that nothing was in between.
+    /// How much has been voided, if nothing is being voided. Equal numbers mean that nothing was in
+    /// between.
     fn quiet(&self) -> Option<u64> {
         let quiet = self.voiding.quiet().zip(self.wide.quiet());
         quiet.map(|(own, wide)| own + wide)
     }
 
-    /// `before` is from before the call that starts the load. If something was voided since, the flight may have been, and
-    /// the load says nothing, neither as the first of two nor as the second.
+    /// `before` is from before the call that starts the load. If something was voided since, the
+    /// flight may have been, and the load says nothing, neither as the first of two nor as the
+    /// second.
     fn load_begins(&self, before: Option<u64>) {
         let mut last = self.last_load.lock().unwrap();
         let now = self.quiet().filter(|now| before == Some(*now));

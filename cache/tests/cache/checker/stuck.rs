@@ -1,5 +1,5 @@
-//! What the random checker cannot see as an impossible read: callers that wait for ever, because a permit was lost or is held
-//! by a load that waits for another.
+//! What the random checker cannot see as an impossible read: callers that wait for ever, because a
+//! permit was lost or is held by a load that waits for another.
 
 use std::{
     io,
@@ -20,8 +20,9 @@ const DEADLINE: Duration = Duration::from_millis(20);
 /// Far longer than any of these loads takes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Loads that hang, are left, and use the cache themselves, with two permits and a clock that jumps. Tells how many callers
-/// that have all the time there is are still waiting in the end, if any.
+/// Loads that hang, are left, and use the cache themselves, with two permits and a clock that
+/// jumps. Tells how many callers that have all the time there is are still waiting in the end, if
+/// any.
 pub(super) fn round(runtime: &Runtime) -> Option<String> {
     let clock = ManualClock::new();
     let cache = Cache::builder()

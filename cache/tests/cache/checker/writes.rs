@@ -8,7 +8,8 @@ use tidings_cache::{Cause, GetOptions, Invalidation, Origin, Tag};
 use super::{Check, Place, Random};
 
 impl Check {
-    /// Changes a key's source and makes the cache forget the old version, in one of the ways there are.
+    /// Changes a key's source and makes the cache forget the old version, in one of the ways there
+    /// are.
     pub(super) fn write(&self, place: &Place, random: &mut Random) {
         if place.writing.swap(true, Ordering::SeqCst) {
             return;
@@ -81,8 +82,8 @@ impl Check {
         }
     }
 
-    /// A set is ahead of its source here. That lasts if nothing else empties the cache meanwhile, and if nothing is loaded
-    /// anew in the background, which is so for keys without ttl.
+    /// A set is ahead of its source here. That lasts if nothing else empties the cache meanwhile,
+    /// and if nothing is loaded anew in the background, which is so for keys without ttl.
     fn set_ahead(&self, place: &Place, version: u64, random: &mut Random) {
         if !place.counts_loads() {
             place.change(version);
@@ -99,8 +100,8 @@ impl Check {
         }
     }
 
-    /// A caller that comes after a tag's invalidation may join a load that began before, which then is voided by something
-    /// else.
+    /// A caller that comes after a tag's invalidation may join a load that began before, which then
+    /// is voided by something else.
     fn join_and_purge(&self, place: &Place, random: &mut Random) {
         let load = place.load(random);
         self.read(place, || {
@@ -118,8 +119,8 @@ impl Check {
         });
     }
 
-    /// Reads a version and its position, and sets it later. Sets and not loads: a load that gives something old answers the
-    /// callers that joined it too, although it is not kept.
+    /// Reads a version and its position, and sets it later. Sets and not loads: a load that gives
+    /// something old answers the callers that joined it too, although it is not kept.
     pub(super) fn set_late(&self, place: &Place, random: &mut Random) {
         let position = self.cache.number();
         let loaded = place.loaded(place.version()).read_at(position);
@@ -127,8 +128,8 @@ impl Check {
         drop(self.cache.set(&place.key, loaded, GetOptions::default()));
     }
 
-    /// What a renewal gives is what is read from then on, unless something else has voided it meanwhile. It may have joined
-    /// an older load.
+    /// What a renewal gives is what is read from then on, unless something else has voided it
+    /// meanwhile. It may have joined an older load.
     fn renew(&self, place: &Place, version: u64, random: &mut Random) {
         place.change(version);
         let quiet = self.places.wide.quiet();

@@ -64,7 +64,8 @@ impl WorkerEvents {
     ///
     /// let bus = WorkerEvents::builder().build()?;
     /// let connections = bus.declare_opaque::<Connected>("net", "connected")?;
-    /// bus.register(|new: &Connected| println!("{:?}", new.0.peer_addr()), "net", "connected")?.keep();
+    /// let greet = |new: &Connected| println!("{:?}", new.0.peer_addr());
+    /// bus.register(greet, "net", "connected")?.keep();
     /// # drop(connections);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```

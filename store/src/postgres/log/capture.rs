@@ -70,7 +70,8 @@ pub async fn install(
     Ok(installed)
 }
 
-/// Installs in a transaction that the caller has begun, by whatever means, and rolls back on an error.
+/// Installs in a transaction that the caller has begun, by whatever means, and rolls back on an
+/// error.
 pub(crate) async fn install_within(
     connection: &mut PgConnection,
     schemas: &[&'static Schema],

@@ -29,8 +29,9 @@ struct Print {
     print: String,
 }
 
-/// The look, as a scalar subquery; `ENTITIES` and `FIELDS` are where the two arrays of [`Wanted`] go. Tables are
-/// found by their names each time, so that one that was put in another's place is looked after.
+/// The look, as a scalar subquery; `ENTITIES` and `FIELDS` are where the two arrays of [`Wanted`]
+/// go. Tables are found by their names each time, so that one that was put in another's place is
+/// looked after.
 const LOOK: &str = "(with recursive tree as ( \
       select w.entity, to_regclass(quote_ident(w.entity))::oid as relid, string_to_array(w.fields, ',') as fields \
       from unnest(ENTITIES::text[], FIELDS::text[]) as w (entity, fields) \
