@@ -411,7 +411,7 @@ mod tests {
     fn what_is_written_alike_by_one_type_lends_alike() {
         assert_eq!(seen(7_i64), seen(7_u32));
         assert_eq!(seen("a"), seen("a".to_owned()));
-        assert_eq!(seen(Some("a")), seen(&"a"));
+        assert_eq!(seen(Some("a")), seen("a"));
         assert_ne!(
             seen(-1_i64),
             seen(u64::MAX),

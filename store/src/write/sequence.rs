@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn row(id: i64) -> CacheKey {
-        CacheKey::primary("rows", &id)
+        CacheKey::primary("rows", id)
     }
 
     #[test]
