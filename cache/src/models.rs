@@ -212,7 +212,10 @@ fn race_in(scene: Scene, warm: bool, write: fn(&Scene)) {
 
 fn invalidate(scene: &Scene) {
     scene.change();
-    scene.cache.0.invalidate(&[scene.key.clone()], None);
+    scene
+        .cache
+        .0
+        .invalidate(std::slice::from_ref(&scene.key), None);
     scene.say();
 }
 
@@ -261,7 +264,7 @@ fn handle_change(scene: &Scene) {
         scene
             .cache
             .0
-            .invalidate(&[scene.key.clone()], Some(Number(cause)));
+            .invalidate(std::slice::from_ref(&scene.key), Some(Number(cause)));
     }
     scene.say();
 }

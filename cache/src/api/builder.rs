@@ -84,7 +84,7 @@ impl CacheBuilder {
             absence_capacity: None,
             settings: CacheSettings::default(),
             clock: None,
-            executor: Executor::default(),
+            executor: Default::default(),
             entropy: None,
             attach: Attach::AtFirstUse,
             propagate: None,

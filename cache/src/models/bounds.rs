@@ -2,7 +2,6 @@
 //! how loads end.
 
 use std::{
-    future::Future,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -98,11 +97,9 @@ fn bounded(loads: usize, build: impl FnOnce(CacheBuilder) -> CacheBuilder) -> (C
 }
 
 /// A load that takes a turn or two.
-fn short() -> impl Future<Output = Result<Option<u64>, std::io::Error>> + Send {
-    async {
-        shuttle::future::yield_now().await;
-        Ok(Some(1))
-    }
+async fn short() -> Result<Option<u64>, std::io::Error> {
+    shuttle::future::yield_now().await;
+    Ok(Some(1))
 }
 
 fn caller(cache: &Cache, name: &str, options: GetOptions) -> thread::JoinHandle<()> {
