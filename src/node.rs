@@ -156,7 +156,7 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// The entity was not declared with [`NodeBuilder::entity`].
+    /// The entity was not declared with [`NodeBuilder::entity`](crate::NodeBuilder::entity).
     pub fn dao<E: Entity>(&self) -> Result<Dao<E>, tidings_store::Error> {
         self.shared.store.dao()
     }

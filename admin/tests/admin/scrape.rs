@@ -12,12 +12,12 @@ use openmetrics_parser::{
     MetricFamily, PrometheusType, PrometheusValue, prometheus::parse_prometheus,
 };
 use serde_json::json;
-use tidings::GetOptions;
+use tidings::{CrudEvent, GetOptions};
 use tidings_admin::{AdminOptions, Metrics, Readiness, status_router};
 use tower::ServiceExt as _;
 
 use super::node::{Admin, NODE_ID};
-use crate::entities::ShopKey;
+use crate::entities::{Shop, ShopKey};
 
 type Families = HashMap<String, MetricFamily<PrometheusType, PrometheusValue>>;
 
@@ -76,6 +76,10 @@ async fn look_up(admin: &Admin, key: &str) {
 #[tokio::test]
 async fn a_scrape_tells_of_its_node_alone() {
     let (admin, idle) = (Admin::new().await, Admin::new().await);
+    // A write that no handler hears does not wait for its event.
+    let events = admin.node.worker_events();
+    let hear = |_: &CrudEvent<Shop>| {};
+    events.register(hear, "crud", "shops").unwrap().keep();
     look_up(&admin, "k").await;
     look_up(&admin, "k").await;
     admin.shop("a").await;
