@@ -10,7 +10,8 @@ const PAGE: usize = 1_000;
 
 impl Node {
     /// Reads the rows of entities into the cache, each under
-    /// [`Entity::cache_key`](tidings_core::Entity::cache_key), in the order of the names; the values are of the entity's own type. Calls `progress` after each page.
+    /// [`Entity::cache_key`](tidings_core::Entity::cache_key), in the order of the names; the
+    /// values are of the entity's own type. Calls `progress` after each page.
     ///
     /// Bounded by the cache: it stops when L2 begins to evict for want of room. Costs two reads of
     /// each row and no writes.

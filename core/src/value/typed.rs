@@ -42,7 +42,8 @@ pub trait FieldValue: Sized {
     /// The whole numbers that it can hold, where these are fewer than an `i64` can.
     const RANGE: Option<RangeInclusive<i64>> = None;
 
-    /// The entity and the primary key that its values refer to; `None` unless it is a [`Ref`](crate::Ref).
+    /// The entity and the primary key that its values refer to; `None` unless it is a
+    /// [`Ref`](crate::Ref).
     #[must_use]
     fn refers_to() -> Option<(&'static str, &'static str)> {
         None
