@@ -1,9 +1,9 @@
 //! A node that follows its store's log: it hears of its own writes, and of every other program's.
 //!
-//! A record comes in by one door, whoever made it: the tail evicts what it names, then a dispatcher
-//! hands it to the handlers, in the log's order. An own write evicts at its commit already, before
-//! it returns, and is not announced there: its record comes back through the log, which is the only
-//! way to keep one row's order with several writers.
+//! A record comes in by one door, whichever program made it: the tail evicts what it names, then a
+//! dispatcher hands it to the handlers, in the log's order. An own write evicts at its commit
+//! already, before it returns, and is not announced there: its record comes back through the log,
+//! which is the only way to keep one row's order with several writers.
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! Warming the cache up: reading chosen entities into it before the first request.
 //!
 //! A page of rows is read once for its keys and once more *inside* the fenced load of those keys,
-//! so that a change in between voids the fill as it voids any other load (G1). A row that the
+//! so that a change in between voids the fill as it voids any other load. A row that the
 //! second reading lacks, because rows were inserted before it, is not taken for absent: it is left
 //! to its first `get`.
 //!

@@ -1,7 +1,7 @@
 //! The cause of what a thread is doing: the change whose handlers are running.
 //!
 //! While a node handles a change, an `invalidate` made by a handler must evict what began to load
-//! before the change and leave what was reloaded since (G14). The bus enters the change's [`Cause`]
+//! before the change and leave what was reloaded since. The bus enters the change's [`Cause`]
 //! around each handler; the cache looks it up. Neither knows the other, so the hand-over lives
 //! here.
 //!

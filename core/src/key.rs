@@ -8,7 +8,7 @@
 //! neither of them can.
 //!
 //! A key of up to [`INLINE`] bytes lives on the stack: building one does not allocate. The hash is
-//! SipHash-1-3 under a secret drawn once per process, so keys cannot be chosen to collide (G12); it
+//! SipHash-1-3 under a secret drawn once per process, so keys cannot be chosen to collide; it
 //! is computed when the key is built, and every level of the cache reuses it.
 
 // The secret of the hashes. Must not know a key.

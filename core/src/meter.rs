@@ -90,8 +90,8 @@ impl Distribution {
     /// How many buckets there are: the last but one ends at some nine minutes.
     pub const BUCKETS: usize = 31;
 
-    /// Bounds for whoever shows such durations in buckets, in seconds: every second of those that
-    /// are counted.
+    /// Returns bounds for showing such durations in buckets, in seconds: every second of those
+    /// that are counted.
     #[must_use]
     pub fn bounds() -> Vec<f64> {
         let bounds = (0..Self::BUCKETS - 1).step_by(2);

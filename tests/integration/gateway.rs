@@ -12,7 +12,7 @@ pub(crate) struct Served {
     gateway: Gateway,
 }
 
-/// A gateway with so many workers and the built-in echo.
+/// A gateway with this many workers and the built-in echo.
 pub(crate) async fn served(workers: usize) -> Served {
     served_with(|settings| settings.workers = workers).await
 }

@@ -52,7 +52,7 @@ impl Random {
         (self.0 >> 11) % bound
     }
 
-    /// Once in so many times.
+    /// Once in this many times.
     pub(crate) fn seldom(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
@@ -105,7 +105,7 @@ impl Check {
         match random.below(64) {
             0..6 => self.write(place, random),
             6..8 => {
-                // Whoever asks may go away before the answer.
+                // The caller may go away before the answer.
                 let get = self.cache.get(key, place.options(), place.load(random));
                 drop(get.now_or_never());
             }
@@ -238,7 +238,7 @@ const STUCK: [&str; 4] = [
     "OverdueGivesBack",
 ];
 
-/// Looks for callers that wait for ever.
+/// Looks for callers that wait indefinitely.
 #[cfg(tidings_faults)]
 fn stuck(runtime: &Runtime, limit: Duration) -> Seen {
     let began = Instant::now();

@@ -53,7 +53,7 @@ fn holding(
     }
 }
 
-/// A load past its deadline that can no longer be of use does not go on for ever.
+/// A load past its deadline that can no longer be of use does not go on indefinitely.
 #[tokio::test]
 async fn an_invalidation_ends_a_load_past_its_deadline() {
     let (builder, clock) = timed();
@@ -73,7 +73,7 @@ async fn an_invalidation_ends_a_load_past_its_deadline() {
     }
 }
 
-/// ML12: nobody can have any use of it any more.
+/// ML12: no one can have any use of it any more.
 #[tokio::test]
 async fn a_load_that_was_voided_before_its_deadline_ends_there() {
     let (builder, clock) = timed();

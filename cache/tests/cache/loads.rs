@@ -144,8 +144,8 @@ async fn a_load_past_its_deadline_is_an_error_and_its_late_value_still_serves() 
     assert_eq!((source.loads(), cache.stats().load_deadlines), (1, 1));
 }
 
-/// ML12, ML26: a load that never ends holds up nobody but those who wait for it, and no more than
-/// one is left over.
+/// ML12, ML26: a load that never ends holds up no one but the callers that wait for it, and no more
+/// than one is left over.
 #[tokio::test]
 async fn later_callers_do_not_join_a_load_past_its_deadline() {
     let (builder, clock) = timed();

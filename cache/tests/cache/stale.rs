@@ -1,4 +1,4 @@
-//! Serving stale on error, and loading anew before the time.
+//! Serving stale on error, and loading again before the time.
 
 use std::time::Duration;
 

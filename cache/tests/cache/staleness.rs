@@ -131,7 +131,7 @@ async fn what_may_be_revoked_is_as_stale_as_nobody_tells_of_it() {
     }
 }
 
-/// The entry is loaded anew within the bound, and the new one counts from its own load.
+/// The entry is loaded again within the bound, and the new one counts from its own load.
 #[tokio::test]
 async fn an_early_refresh_comes_before_the_bound() {
     let (cache, clock) = bounded(|builder| builder.refresh_early(0.5));

@@ -11,8 +11,8 @@ use super::{LogError, LogFuture, Mark};
 pub enum Wake {
     /// Read the log.
     Look,
-    /// A commit whose keys are named: evict them on sight, then read the log. Authentic: whoever
-    /// hands it out has checked that it was made under the cluster's key.
+    /// A commit whose keys are named: evict them on sight, then read the log. Authentic: the
+    /// engine that returns it has checked that it was made under the cluster's key.
     Committed {
         /// The commit.
         mark: Mark,

@@ -2,7 +2,7 @@
 //! once, and what would be right.
 //!
 //! `TRYBUILD=overwrite cargo test -p tidings-core --test entity faulty` writes the expectations
-//! anew.
+//! again.
 
 /// SC1, SC2, SC3, SC5, SC6
 #[test]

@@ -402,7 +402,7 @@ fn the_dynamic_form_of_a_change_holds_entity_old_entity_and_operation() {
     );
 }
 
-/// G9: whoever posts, registers or unregisters while a handler does not come back is not held up,
+/// G9: posting, registering and unregistering while a handler does not come back are not held up,
 /// whichever of the channel's routes it goes by; what left meanwhile is freed once that handler is
 /// back.
 #[test]

@@ -65,7 +65,7 @@ fn everybody_who_sleeps_is_woken_once_by_a_post_or_a_batch_or_the_end() {
             .expect("room");
         assert_eq!(rung(&sleepers), [4, 4], "{overflow:?}");
         sleep(&mut sleepers);
-        // Who leaves takes nobody along.
+        // A reader that leaves takes no other along.
         drop(sleepers.remove(0));
         channel.post(Note(1)).expect("room");
         assert_eq!(rung(&sleepers), [5], "{overflow:?}");

@@ -58,7 +58,7 @@ async fn a_worker_that_sleeps_is_woken_by_a_post_and_by_the_end() {
     let test = async {
         for task in 0..2 {
             let worker = worker.clone();
-            // A task of its own: whoever shares a task with it would poll it by chance.
+            // A task of its own: a future that shares its task would poll it by chance.
             let running = tokio::task::spawn_local(async move { worker.run().await });
             for number in 0..3 {
                 turns().await;

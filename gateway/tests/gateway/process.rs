@@ -23,7 +23,7 @@ const PORTS: [&str; 4] = [
     "127.0.0.1:0",
 ];
 
-/// The command without any setting of whoever runs the tests.
+/// The command without any setting of the person who runs the tests.
 pub(crate) fn command(folder: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
     command.current_dir(folder).env_clear().args(flags);

@@ -18,7 +18,7 @@ use crate::process::{Program, command, get};
 /// Longer than any answer takes; what meets it hangs.
 const NEVER: Duration = Duration::from_secs(20);
 
-/// One request on a connection of its own, by a client that does not wait for ever.
+/// One request on a connection of its own, by a client that does not wait indefinitely.
 fn asked(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(NEVER)).expect("a limit");

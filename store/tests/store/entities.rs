@@ -75,7 +75,7 @@ pub(crate) struct Invoice {
     pub(crate) consumer: Ref<Consumer>,
 }
 
-/// Refers to a consumer, or to nobody any more.
+/// Refers to a consumer, or to none any more.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(name = "notes")]
 pub(crate) struct Note {

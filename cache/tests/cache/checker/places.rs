@@ -202,7 +202,7 @@ impl Place {
         self.counts_loads() && self.source.twice.load(Ordering::SeqCst)
     }
 
-    /// A late load is followed by another, so who counts them waits for ever.
+    /// A late load is followed by another, so a count of them has no end.
     pub(super) fn options(&self) -> GetOptions {
         if self.counts_loads() {
             GetOptions::default()

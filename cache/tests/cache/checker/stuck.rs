@@ -1,5 +1,5 @@
-//! What the random checker cannot see as an impossible read: callers that wait for ever, because a
-//! permit was lost or is held by a load that waits for another.
+//! What the random checker cannot see as an impossible read: callers that wait indefinitely,
+//! because a permit was lost or is held by a load that waits for another.
 
 use std::{
     io,
@@ -77,7 +77,7 @@ pub(super) fn round(runtime: &Runtime) -> Option<String> {
     }
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     let stuck = waiting.load(Ordering::SeqCst);
-    (stuck > 0).then(|| format!("{stuck} callers wait for ever"))
+    (stuck > 0).then(|| format!("{stuck} callers wait indefinitely"))
 }
 
 async fn quick() -> io::Result<Option<u8>> {
