@@ -1,8 +1,9 @@
 //! [`Gateway`]: a node with a proxy side and an admin side in front of it.
 
+mod start_error;
+
 use std::{
-    error::Error as StdError,
-    fmt, io,
+    io,
     net::SocketAddr,
     rc::Rc,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -16,6 +17,7 @@ use tidings::{
 use tidings_admin::{AdminOptions, Metrics, Readiness, Unready};
 use tokio::time::{Instant, timeout};
 
+pub use self::start_error::StartError;
 use crate::{
     Acl, Consumer, KeyAuthCredential, Plugin, Settings,
     counts::Counts,
@@ -26,7 +28,7 @@ use crate::{
     plugin::Plugins,
     plugins::{self, AllowedGroups, KeyAuth, KeyAuthConfig},
     proxy::{AccessLog, Place, Proxy},
-    server::{Acceptor, BindError, Imprint, Listener, Seats},
+    server::{Acceptor, Imprint, Listener, Seats},
     settings::KeyNames,
     warm,
 };
@@ -104,40 +106,6 @@ pub struct GatewayBuilder {
     live: LiveSettings,
     log: Option<Log>,
     node: NodeBuilder,
-}
-
-/// A gateway did not start. What had started has been stopped.
-#[derive(Debug)]
-pub struct StartError {
-    what: &'static str,
-    source: BoxError,
-}
-
-impl StartError {
-    fn new(what: &'static str, source: impl Into<BoxError>) -> Self {
-        Self {
-            what,
-            source: source.into(),
-        }
-    }
-}
-
-impl From<BindError> for StartError {
-    fn from(error: BindError) -> Self {
-        Self::new("a port is missing", error)
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.what)
-    }
-}
-
-impl StdError for StartError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&*self.source)
-    }
 }
 
 impl Gateway {
