@@ -14,7 +14,8 @@ use tokio::runtime::{Builder, Runtime};
 #[expect(dead_code, reason = "the API's tests use more of it")]
 #[path = "../../admin/tests/admin/bytes.rs"]
 mod bytes;
-#[expect(dead_code, reason = "the API's tests use more of it")]
+// Not `expect`: under it the unused entity counts as used, and the expectation as unfulfilled.
+#[allow(dead_code, reason = "the API's tests use more of it")]
 #[path = "../../admin/tests/admin/entities.rs"]
 mod entities;
 

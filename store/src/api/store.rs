@@ -48,6 +48,7 @@ pub struct Attachment {
     pub clock: Arc<dyn Clock>,
     /// Where writes run. It should outlive the store: what is being written when it shuts down ends
     /// in doubt.
+    /// Its timers must be on (`enable_time`): the turn of a write has a deadline.
     pub runtime: Handle,
 }
 

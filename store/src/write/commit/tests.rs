@@ -4,6 +4,7 @@ use std::{
     future::Future as _,
     sync::{Mutex, mpsc},
     task::{Context, Waker},
+    time::Duration,
 };
 
 use tidings_core::{Field, Schema, Value, clock::ManualClock};
@@ -58,6 +59,7 @@ async fn store(
 async fn a_commit_whose_runtime_goes_away_ends_in_doubt_and_evicts() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        .enable_time() // the turn of a write has a deadline
         .build()
         .unwrap();
     let sink = Arc::new(Recorder::default());
@@ -80,7 +82,8 @@ async fn a_commit_whose_runtime_goes_away_ends_in_doubt_and_evicts() {
     let mut write = Box::pin(table.insert(Row(vec![7_i64.into()]), WriteOptions::default()));
     let mut context = Context::from_waker(Waker::noop());
     assert!(write.as_mut().poll(&mut context).is_pending());
-    has_entered.recv().unwrap();
+    // Bounded: a write that failed before its commit would never enter it.
+    has_entered.recv_timeout(Duration::from_secs(30)).unwrap();
     runtime.shutdown_background();
     let error = write.await.unwrap_err();
     assert!(matches!(error, Error::Interrupted), "{error:?}");
