@@ -428,7 +428,7 @@ fn run(model: fn(), schedules: usize, pct: bool) -> (usize, Option<String>) {
     (count, found().take())
 }
 
-/// G1, G2, G11, G14, ML25, ML26
+// G1, G2, G11, G14, ML25, ML26
 #[test]
 fn no_schedule_serves_a_stale_value() {
     let _turn = turn();

@@ -365,7 +365,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// G13
+        // G13
         #[test]
         fn different_tuples_make_different_keys(
             a in prop::collection::vec(prop::option::of("[:%~@a\u{0}é]{0,4}"), 0..4),
@@ -374,7 +374,7 @@ mod tests {
             prop_assert_eq!(a == b, CacheKey::new("k", &a) == CacheKey::new("k", &b));
         }
 
-        /// G13
+        // G13
         #[test]
         fn different_bytes_make_different_keys(
             a in prop::collection::vec(any::<u8>(), 0..120),
@@ -433,7 +433,7 @@ mod tests {
         assert_eq!(distinct.len(), 4, "{keys:?}");
     }
 
-    /// G13, of every tuple of up to three parts that are made of what carries structure.
+    // G13, of every tuple of up to three parts that are made of what carries structure.
     #[test]
     fn no_two_of_the_likeliest_tuples_collide() {
         let pool = ["", "~", ":", "%", "@", "%7E", "~:", "k", "\0", "\u{ff}"];

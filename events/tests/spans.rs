@@ -73,7 +73,7 @@ impl tracing::Subscriber for Recorder {
     }
 }
 
-/// WE8
+// WE8
 #[test]
 fn a_workers_handler_runs_in_the_posters_span_and_its_failure_is_logged_with_all_names() {
     let recorder = Recorder::default();

@@ -24,7 +24,7 @@ fn text(json: &Json) -> &str {
     json.as_str().expect("a string")
 }
 
-/// PL9
+// PL9
 #[tokio::test]
 async fn credentials_have_the_whole_set_of_methods_under_their_consumer() {
     let (served, mut admin) = with_consumers(&["bob", "alice"]).await;
@@ -100,7 +100,7 @@ async fn credentials_have_the_whole_set_of_methods_under_their_consumer() {
     served.stop().await;
 }
 
-/// PL11
+// PL11
 #[tokio::test]
 async fn lists_are_paged_by_an_offset_token() {
     let names: Vec<_> = (0..7).map(|n| format!("c{n}")).collect();
@@ -176,7 +176,7 @@ async fn tags_filter_a_list_by_all_or_by_any() {
     served.stop().await;
 }
 
-/// AD1, AD2, AD3
+// AD1, AD2, AD3
 #[tokio::test]
 async fn the_cache_shows_and_drops_one_key() {
     let (served, mut admin) = with_consumers(&["bob"]).await;
@@ -211,7 +211,7 @@ async fn the_cache_shows_and_drops_one_key() {
     served.stop().await;
 }
 
-/// AD5
+// AD5
 #[tokio::test]
 async fn a_refused_request_says_why_and_changes_nothing() {
     let (served, mut admin) = with_consumers(&["bob"]).await;

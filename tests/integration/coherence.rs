@@ -102,7 +102,7 @@ async fn l1_hits(served: &Served) -> Vec<u64> {
         .collect()
 }
 
-/// G2, PL2: 1,000 rounds of create, warm everywhere, delete under load.
+// G2, PL2: 1,000 rounds of create, warm everywhere, delete under load.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_credential_passes_no_worker_again() {
     let served = served(WORKERS).await;
@@ -154,8 +154,8 @@ async fn a_deleted_credential_passes_no_worker_again() {
     served.stop().await;
 }
 
-/// G2 by hand: an acl row that moves to another consumer opens one and closes the other, on every
-/// worker.
+// G2 by hand: an acl row that moves to another consumer opens one and closes the other, on every
+// worker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_moved_acl_row_closes_the_old_consumer_at_once() {
     let served = served_with_groups(WORKERS).await;
@@ -216,7 +216,7 @@ async fn served_with_groups(workers: usize) -> Served {
     .await
 }
 
-/// G2: a write whose client hangs up before the answer is either not made or made and evicted.
+// G2: a write whose client hangs up before the answer is either not made or made and evicted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_whose_client_hangs_up_still_evicts() {
     let served = served(WORKERS).await;

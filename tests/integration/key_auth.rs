@@ -39,7 +39,7 @@ fn message(answer: &crate::client::Answer) -> Json {
     answer.json()["message"].clone()
 }
 
-/// PL1
+// PL1
 #[tokio::test]
 async fn deleting_the_consumer_revokes_its_warm_key() {
     let (served, mut admin, mut proxy) = with_bob().await;
@@ -56,7 +56,7 @@ async fn deleting_the_consumer_revokes_its_warm_key() {
     served.stop().await;
 }
 
-/// PL2
+// PL2
 #[tokio::test]
 async fn deleting_the_credential_revokes_it() {
     let (served, mut admin, mut proxy) = with_bob().await;
@@ -69,7 +69,7 @@ async fn deleting_the_credential_revokes_it() {
     served.stop().await;
 }
 
-/// PL3
+// PL3
 #[tokio::test]
 async fn changing_the_key_refuses_the_old_one_and_takes_the_new_one() {
     let (served, mut admin, mut proxy) = with_bob().await;
@@ -84,7 +84,7 @@ async fn changing_the_key_refuses_the_old_one_and_takes_the_new_one() {
     served.stop().await;
 }
 
-/// PL7
+// PL7
 #[tokio::test]
 async fn creating_a_key_evicts_its_cached_absence() {
     let (served, mut admin, mut proxy) = with_bob().await;
@@ -215,8 +215,8 @@ async fn groups_open_the_proxy_to_their_members_only() {
     served.stop().await;
 }
 
-/// G14: the handlers of both workers invalidate the same key by hand; the value is loaded once
-/// more, not twice.
+// G14: the handlers of both workers invalidate the same key by hand; the value is loaded once
+// more, not twice.
 #[tokio::test]
 async fn an_invalidation_by_every_worker_costs_one_load() {
     let served = served_with(|settings| {
@@ -250,7 +250,7 @@ async fn an_invalidation_by_every_worker_costs_one_load() {
     served.stop().await;
 }
 
-/// WA1, WA2: after a restart with a warm-up the first request finds its rows in the cache.
+// WA1, WA2: after a restart with a warm-up the first request finds its rows in the cache.
 #[tokio::test]
 async fn a_warmed_up_gateway_answers_its_first_request_from_memory() {
     let folder = tempfile::TempDir::new().expect("a folder");

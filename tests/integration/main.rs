@@ -1,6 +1,7 @@
 //! The promises that span crates, through the public API and over real HTTP. One binary, so that it
 //! links once.
 
+mod acceptance;
 mod admin_api;
 mod admin_given;
 mod any_entity;

@@ -81,7 +81,7 @@ async fn listening(workers: usize) -> (Node, Heard) {
     (node, heard)
 }
 
-/// EV1, EV2, EV4: when a write returns, every worker has heard of it, with the true predecessor.
+// EV1, EV2, EV4: when a write returns, every worker has heard of it, with the true predecessor.
 #[tokio::test]
 async fn every_worker_has_heard_of_a_write_when_it_returns() {
     let (node, heard) = listening(3).await;
@@ -108,7 +108,7 @@ async fn every_worker_has_heard_of_a_write_when_it_returns() {
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
-/// EV5, G2: `no_event` silences handlers, not evictions.
+// EV5, G2: `no_event` silences handlers, not evictions.
 #[tokio::test]
 async fn a_silent_write_posts_nothing_and_evicts_all_the_same() {
     let (node, heard) = listening(2).await;
@@ -133,7 +133,7 @@ async fn a_silent_write_posts_nothing_and_evicts_all_the_same() {
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
-/// EV10: wide and narrow handlers, the wider one first; a handler of another entity hears nothing.
+// EV10: wide and narrow handlers, the wider one first; a handler of another entity hears nothing.
 #[tokio::test]
 async fn wide_handlers_come_before_narrow_ones_and_other_entities_hear_nothing() {
     let heard = Arc::new(Mutex::new(Vec::new()));
@@ -174,7 +174,7 @@ async fn wide_handlers_come_before_narrow_ones_and_other_entities_hear_nothing()
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
-/// DA4, G8: a cascade posts the delete of every descendant.
+// DA4, G8: a cascade posts the delete of every descendant.
 #[tokio::test]
 async fn a_cascade_posts_the_deletes_of_the_children() {
     let deleted = Arc::new(AtomicUsize::new(0));
@@ -207,8 +207,8 @@ async fn a_cascade_posts_the_deletes_of_the_children() {
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
-/// G2: a write returns only after what the workers' handlers invalidate by hand is evicted; G14:
-/// once.
+// G2: a write returns only after what the workers' handlers invalidate by hand is evicted; G14:
+// once.
 #[tokio::test]
 async fn a_write_includes_what_handlers_invalidate_by_hand() {
     let key = CacheKey::new("by_hand", &["a"]);
@@ -250,7 +250,7 @@ async fn a_write_includes_what_handlers_invalidate_by_hand() {
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
-/// G2: handlers that have not run by the deadline are counted.
+// G2: handlers that have not run by the deadline are counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_returns_before_its_handlers_is_counted_as_late() {
     let (release, released) = std::sync::mpsc::channel::<()>();
@@ -277,8 +277,8 @@ async fn a_write_that_returns_before_its_handlers_is_counted_as_late() {
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
-/// G2, G10: where a worker's mailbox was full, what its handlers would have invalidated is unknown:
-/// all goes.
+// G2, G10: where a worker's mailbox was full, what its handlers would have invalidated is unknown:
+// all goes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_a_worker_missed_purges_before_it_returns() {
     let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();

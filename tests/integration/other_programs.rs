@@ -158,7 +158,7 @@ impl Heard {
     }
 }
 
-/// CL13 on one node.
+// CL13 on one node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_psql_writes_evicts_and_is_heard() {
     let heard = Heard::start().await;
@@ -339,7 +339,7 @@ async fn many_writers_of_one_row_are_heard_as_one_chain() {
     }
 }
 
-/// CL19 on one node.
+// CL19 on one node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trigger_that_is_gone_ends_proofs_and_purges_and_its_return_is_heard() {
     for harm in [
@@ -479,7 +479,7 @@ async fn a_write_that_no_handler_hears_of_does_not_wait_for_the_log() {
     updated.expect("its handler has run").expect("updated");
 }
 
-/// CL13 and CL19 on the gateway.
+// CL13 and CL19 on the gateway.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_psql_revokes_is_refused_and_missing_triggers_show_in_readyz() {
     let database = Server::shared().database().await;

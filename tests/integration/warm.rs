@@ -62,7 +62,7 @@ async fn outcome(node: &Node, plans: &Dao<Plan>, name: &str) -> (Outcome, String
     )
 }
 
-/// WA1, WA2: the named entities are loaded, page by page, and progress is told after each.
+// WA1, WA2: the named entities are loaded, page by page, and progress is told after each.
 #[tokio::test]
 async fn named_entities_are_in_the_cache_afterwards() {
     let (node, plans) = with_plans(1_001, 64 << 20, "old").await;
@@ -86,7 +86,7 @@ async fn named_entities_are_in_the_cache_afterwards() {
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
-/// WA3: what was warmed is evicted by a change like anything else.
+// WA3: what was warmed is evicted by a change like anything else.
 #[tokio::test]
 async fn a_warmed_value_is_evicted_by_a_write() {
     let (node, plans) = with_plans(3, 64 << 20, "old").await;
@@ -125,7 +125,7 @@ impl Hook for InsertBetween {
     }
 }
 
-/// G1: a row that an insert pushes off its page between the two readings is not taken for absent.
+// G1: a row that an insert pushes off its page between the two readings is not taken for absent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_moves_to_the_next_page_is_not_cached_as_absent() {
     let (node, plans) = with_plans(1_001, 64 << 20, "old").await;
@@ -144,7 +144,7 @@ async fn a_row_that_moves_to_the_next_page_is_not_cached_as_absent() {
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
-/// WA4: what is unknown is skipped with a notice, and the rest is warmed all the same.
+// WA4: what is unknown is skipped with a notice, and the rest is warmed all the same.
 #[tokio::test]
 async fn an_unknown_entity_is_skipped_with_a_notice() {
     let (node, _plans) = with_plans(1, 64 << 20, "old").await;
@@ -154,7 +154,7 @@ async fn an_unknown_entity_is_skipped_with_a_notice() {
     assert!(node.shutdown(LONG).await.is_clean());
 }
 
-/// WA5: the cache's size bounds it, and a store that fails ends it softly.
+// WA5: the cache's size bounds it, and a store that fails ends it softly.
 #[tokio::test]
 async fn a_full_cache_or_a_closed_store_ends_it_softly() {
     let (node, _plans) = with_plans(3_000, 1 << 20, &"x".repeat(1_000)).await;

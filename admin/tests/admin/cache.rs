@@ -18,7 +18,7 @@ async fn look_up(admin: &Admin, key: &str) -> bool {
     found.await.unwrap().is_some()
 }
 
-/// AD1, AD2, AD3
+// AD1, AD2, AD3
 #[tokio::test]
 async fn a_cached_value_is_shown_and_forgotten() {
     let admin = Admin::new().await;
@@ -48,7 +48,7 @@ async fn a_cached_value_is_shown_and_forgotten() {
         .refused(400, 11, "invalid options");
 }
 
-/// AD1
+// AD1
 #[tokio::test]
 async fn a_cached_absence_is_an_empty_object() {
     let admin = Admin::new().await;
@@ -63,7 +63,7 @@ async fn a_cached_absence_is_an_empty_object() {
     assert!(look_up(&admin, "k").await);
 }
 
-/// PL2, PL3: a write through the API is seen by the next look-up.
+// PL2, PL3: a write through the API is seen by the next look-up.
 #[tokio::test]
 async fn what_a_write_touches_is_no_longer_cached() {
     let admin = Admin::new().await;

@@ -7,7 +7,7 @@ use super::node::Admin;
 
 const UNKNOWN: &str = "11111111-2222-4333-8444-555555555555";
 
-/// PL9
+// PL9
 #[tokio::test]
 async fn a_row_lives_through_every_method_by_id_and_by_name() {
     let admin = Admin::new().await;
@@ -158,7 +158,7 @@ async fn hexadecimal_digits_without_hyphens_are_a_key() {
     assert_eq!(made["key"], key);
 }
 
-/// AD5
+// AD5
 #[tokio::test]
 async fn a_body_that_disagrees_with_its_path_is_refused() {
     let admin = Admin::new().await;

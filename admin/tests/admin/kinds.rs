@@ -38,7 +38,7 @@ async fn a_primary_key_may_be_a_number_that_is_not_made() {
     }
 }
 
-/// AD5
+// AD5
 #[tokio::test]
 async fn each_field_of_a_wrong_kind_is_named() {
     let admin = Admin::new().await;
@@ -102,7 +102,7 @@ async fn a_primary_key_may_be_a_text_with_anything_in_it() {
     }
 }
 
-/// DA9
+// DA9
 #[tokio::test]
 async fn a_parent_that_is_still_referred_to_is_not_deleted() {
     let admin = Admin::new().await;

@@ -44,7 +44,7 @@ async fn all_pages(admin: &Admin, path: &str) -> Vec<Vec<String>> {
     pages
 }
 
-/// PL11
+// PL11
 #[tokio::test]
 async fn pages_lead_from_one_to_the_next_and_miss_nothing() {
     let admin = with_shops(7).await;
@@ -57,7 +57,7 @@ async fn pages_lead_from_one_to_the_next_and_miss_nothing() {
     assert_eq!(all_pages(&admin, "/shops/").await.len(), 1);
 }
 
-/// PL11
+// PL11
 #[tokio::test]
 async fn a_page_has_a_hundred_rows_unless_told_otherwise() {
     let admin = with_shops(101).await;
@@ -67,7 +67,7 @@ async fn a_page_has_a_hundred_rows_unless_told_otherwise() {
     assert_eq!(all_pages(&admin, "/shops?size=1000").await.len(), 1);
 }
 
-/// PL11
+// PL11
 #[tokio::test]
 async fn a_bad_size_or_token_is_refused() {
     let admin = with_shops(2).await;

@@ -6,7 +6,7 @@ use super::node::Admin;
 
 const UNKNOWN: &str = "11111111-2222-4333-8444-555555555555";
 
-/// PL9
+// PL9
 #[tokio::test]
 async fn a_childs_life_below_its_parent() {
     let admin = Admin::new().await;
@@ -66,7 +66,7 @@ async fn a_childs_life_below_its_parent() {
     admin.get(&format!("/shop-keys/{id}")).await.not_found();
 }
 
-/// PL9
+// PL9
 #[tokio::test]
 async fn a_child_of_another_parent_is_not_found_and_not_touched() {
     let admin = Admin::new().await;
@@ -92,7 +92,7 @@ async fn a_child_of_another_parent_is_not_found_and_not_touched() {
     assert_eq!(admin.everything().await, before);
 }
 
-/// PL9
+// PL9
 #[tokio::test]
 async fn below_a_missing_parent_there_is_nothing() {
     let admin = Admin::new().await;

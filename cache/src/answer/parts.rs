@@ -390,7 +390,7 @@ mod tests {
     }
 
     proptest! {
-        /// G13
+        // G13
         #[test]
         fn different_tuples_lend_different_bytes(
             a in (prop::option::of("[:\u{0}a]{0,3}"), prop::option::of("[:\u{0}a]{0,90}")),

@@ -208,7 +208,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// ML5
+    // ML5
     #[test]
     fn a_call_beats_its_cache_and_a_setting_beats_the_policy_beside_it() {
         let cache = Overrides {
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(copy, GetOptions::default().ttl(2 * SECOND).tags(["b"]));
     }
 
-    /// ML7
+    // ML7
     #[test]
     fn a_bad_option_is_named_with_its_value_and_what_is_allowed() {
         let year = 365 * 24 * 3600 * SECOND;

@@ -4,7 +4,7 @@ use tidings_cache::{Attach, Cache, Entry, GetError, GetOptions, Outcome};
 
 use crate::kit::{Failure, Source, k, key};
 
-/// ML2
+// ML2
 #[tokio::test]
 async fn values_of_every_kind_round_trip_through_both_levels() {
     async fn round_trip<V>(cache: &Cache, name: &str, value: V)
@@ -43,7 +43,7 @@ async fn values_of_every_kind_round_trip_through_both_levels() {
     round_trip(&cache, "list", vec![1_u8, 2]).await;
 }
 
-/// ML9
+// ML9
 #[tokio::test]
 async fn the_outcome_is_told_for_values_and_absences() {
     let cache = Cache::builder().build().unwrap();
@@ -67,7 +67,7 @@ fn told(answer: Result<Entry<u64>, GetError>) -> (Option<u64>, Outcome) {
     (entry.value.as_deref().copied(), entry.outcome)
 }
 
-/// ML10
+// ML10
 #[tokio::test]
 async fn an_error_of_the_load_reaches_the_caller_as_it_was_and_is_not_cached() {
     let cache = Cache::builder().build().unwrap();
@@ -86,7 +86,7 @@ async fn an_error_of_the_load_reaches_the_caller_as_it_was_and_is_not_cached() {
     assert_eq!(cache.stats().load_errors, 1);
 }
 
-/// ML1
+// ML1
 #[tokio::test]
 async fn a_load_that_panics_is_an_error_and_the_next_call_loads_again() {
     let cache = Cache::builder().build().unwrap();
@@ -125,7 +125,7 @@ async fn a_load_that_panics_is_an_error_and_the_next_call_loads_again() {
     assert_eq!(cache.stats().load_panics, 2);
 }
 
-/// ML14
+// ML14
 #[tokio::test]
 async fn without_a_load_a_hit_an_absence_and_a_miss_can_be_told_apart() {
     let cache = Cache::builder().build().unwrap();
@@ -168,7 +168,7 @@ async fn asking_for_another_type_names_both() {
     assert!(cache.set(k(), Some(1_i8), GetOptions::default()).is_err());
 }
 
-/// ML29
+// ML29
 #[tokio::test]
 async fn what_get_hands_out_cannot_be_changed_under_another_caller() {
     let cache = Cache::builder().build().unwrap();

@@ -34,7 +34,7 @@ async fn l2_stays_within_its_bytes() {
     );
 }
 
-/// ML3, G12
+// ML3, G12
 #[tokio::test]
 async fn a_flood_of_absences_pushes_out_no_value() {
     let cache = Cache::builder().capacity(1 << 20).build().unwrap();

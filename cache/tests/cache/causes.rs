@@ -12,7 +12,7 @@ use tidings_cache::{
 
 use crate::kit::{Source, k, key};
 
-/// G14
+// G14
 #[tokio::test]
 async fn the_handler_of_a_second_worker_evicts_nothing() {
     let cache = Cache::builder().build().unwrap();
@@ -59,7 +59,7 @@ async fn the_handler_of_a_second_worker_evicts_nothing() {
     assert_eq!(ask().await.unwrap().outcome, Outcome::Loaded);
 }
 
-/// G14: what was reloaded since the change stays, though the handler was the first.
+// G14: what was reloaded since the change stays, though the handler was the first.
 #[tokio::test]
 async fn what_was_loaded_since_the_change_stays() {
     let cache = Cache::builder().build().unwrap();

@@ -205,7 +205,7 @@ fn runtime() -> Runtime {
     builder.worker_threads(2).enable_time().build().unwrap()
 }
 
-/// G1, G2, G11, G14
+// G1, G2, G11, G14
 #[test]
 fn no_read_is_impossible() {
     let seconds = std::env::var("TIDINGS_CHECK_SECONDS").ok();

@@ -20,7 +20,7 @@ fn ports(cache: &Cache) -> (Decoded<String, u16>, Arc<AtomicUsize>) {
     (ports, runs)
 }
 
-/// ML19
+// ML19
 #[tokio::test]
 async fn the_serializer_of_a_cache_runs_once_per_worker_and_fill() {
     let cache = Cache::builder().build().unwrap();
@@ -63,7 +63,7 @@ async fn the_serializer_of_a_cache_runs_once_per_worker_and_fill() {
     );
 }
 
-/// ML19
+// ML19
 #[tokio::test]
 async fn an_error_of_a_caches_serializer_is_an_error_and_leaves_nothing_behind() {
     let cache = Cache::builder().build().unwrap();

@@ -64,7 +64,7 @@ async fn local(run: impl Future<Output = ()>) {
     tokio::task::LocalSet::new().run_until(run).await;
 }
 
-/// ML25 (a)
+// ML25 (a)
 #[tokio::test]
 async fn invalidate_overtakes_a_load() {
     local(overtaken(|cache| drop(cache.invalidate(k())))).await;
@@ -74,14 +74,14 @@ async fn invalidate_overtakes_a_load() {
     .await;
 }
 
-/// ML25 (b)
+// ML25 (b)
 #[tokio::test]
 async fn purge_overtakes_a_load() {
     local(overtaken(|cache| drop(cache.purge()))).await;
     local(overtaken(Cache::purge_local)).await;
 }
 
-/// ML25 (c)
+// ML25 (c)
 #[tokio::test]
 async fn set_overtakes_a_load() {
     local(overtaken(|cache| {
@@ -91,7 +91,7 @@ async fn set_overtakes_a_load() {
     .await;
 }
 
-/// ML25 (d)
+// ML25 (d)
 #[tokio::test]
 async fn a_remote_invalidation_overtakes_a_load() {
     local(overtaken(|cache| {
@@ -149,7 +149,7 @@ async fn a_tag_overtakes_a_load_that_had_not_told_its_tags() {
     .await;
 }
 
-/// G1: the load that fails has told no tags at all.
+// G1: the load that fails has told no tags at all.
 #[tokio::test]
 async fn who_comes_after_a_tag_does_not_get_the_error_of_a_load_from_before() {
     local(async {
@@ -187,8 +187,8 @@ async fn who_comes_after_a_tag_does_not_get_the_error_of_a_load_from_before() {
     .await;
 }
 
-/// G2: a tag takes with it what carries it in every worker's L1, also what L2 has given up, and
-/// nothing else.
+// G2: a tag takes with it what carries it in every worker's L1, also what L2 has given up, and
+// nothing else.
 #[tokio::test]
 async fn a_tag_takes_its_entries_and_no_others() {
     let cache = Cache::builder().build().unwrap();
@@ -212,7 +212,7 @@ async fn a_tag_takes_its_entries_and_no_others() {
     assert_eq!(cache.stats().evicted_by_invalidation, 2);
 }
 
-/// ML16: every worker, and L2, value or absence.
+// ML16: every worker, and L2, value or absence.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn invalidate_empties_l1_of_every_worker_and_l2() {
     for value in [Some(1_u8), None] {
@@ -239,7 +239,7 @@ async fn invalidate_empties_l1_of_every_worker_and_l2() {
     }
 }
 
-/// G2: a `get` begins when it is awaited, not when its future is made.
+// G2: a `get` begins when it is awaited, not when its future is made.
 #[tokio::test]
 async fn a_get_that_was_made_before_an_invalidation_and_is_awaited_after_it_loads() {
     let cache = Cache::builder().build().unwrap();
@@ -284,7 +284,7 @@ async fn a_load_that_read_before_the_last_invalidation_does_not_fill() {
     assert!(cache.cached::<u8>(k()).unwrap().is_some());
 }
 
-/// ML23
+// ML23
 #[tokio::test]
 async fn renew_and_get_at_once_cause_one_load_and_renew_replaces() {
     let cache = Cache::builder().build().unwrap();

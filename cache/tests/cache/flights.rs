@@ -13,7 +13,7 @@ use tidings_cache::{Attach, Cache, Cause, GetOptions, Origin, Outcome};
 
 use crate::kit::{Failure, Gate, Source, k, key, timed};
 
-/// G14: a load that began after the change has seen it, so the change's handlers leave it alone.
+// G14: a load that began after the change has seen it, so the change's handlers leave it alone.
 #[tokio::test]
 async fn a_load_that_began_since_the_change_goes_on() {
     let cache = Cache::builder().build().unwrap();
@@ -73,7 +73,7 @@ async fn an_invalidation_ends_a_load_past_its_deadline() {
     }
 }
 
-/// ML12: no one can have any use of it any more.
+// ML12: no one can have any use of it any more.
 #[tokio::test]
 async fn a_load_that_was_voided_before_its_deadline_ends_there() {
     let (builder, clock) = timed();
@@ -117,8 +117,8 @@ async fn a_caller_that_goes_away_leaves_no_waker_behind() {
     gate.open();
 }
 
-/// G2: an L1 may hold what L2 has evicted; a renewal replaces that too, also one that joins another
-/// caller's load.
+// G2: an L1 may hold what L2 has evicted; a renewal replaces that too, also one that joins another
+// caller's load.
 #[tokio::test]
 async fn a_renewal_that_joins_a_load_reaches_what_l2_had_evicted() {
     let cache = Cache::builder()

@@ -15,7 +15,7 @@ use tidings_cache::{Cache, GetError, GetOptions, Loaded, Outcome};
 
 use crate::kit::{Failure, Gate, Source, k, key, timed};
 
-/// ML26, G11
+// ML26, G11
 #[tokio::test]
 async fn a_thousand_callers_cause_one_load() {
     let cache = Cache::builder().build().unwrap();
@@ -40,7 +40,7 @@ async fn a_thousand_callers_cause_one_load() {
     );
 }
 
-/// G11: an error and a panic reach all who waited, once.
+// G11: an error and a panic reach all who waited, once.
 #[tokio::test]
 async fn an_error_reaches_all_who_waited() {
     let cache = Cache::builder().build().unwrap();
@@ -65,7 +65,7 @@ async fn an_error_reaches_all_who_waited() {
     assert_eq!(loads.load(Ordering::SeqCst), 1);
 }
 
-/// ML26: the first caller goes away at its first await point; there are no others.
+// ML26: the first caller goes away at its first await point; there are no others.
 #[tokio::test]
 async fn a_load_outlives_the_caller_that_started_it() {
     let cache = Cache::builder().build().unwrap();
@@ -87,7 +87,36 @@ async fn a_load_outlives_the_caller_that_started_it() {
     assert_eq!(source.loads(), 1);
 }
 
-/// ML28
+// ML26: the first caller goes away after any number of polls, before and after its load has ended.
+#[tokio::test]
+async fn a_first_caller_that_goes_away_at_any_poll_leaves_one_load() {
+    for polls in 0..4 {
+        let cache = Cache::builder().build().unwrap();
+        let (gate, source) = (Gate::new(), Source::default());
+        let load = source.behind(&gate, Some(1_u8));
+        let mut first = Box::pin(cache.get(k(), GetOptions::default(), load));
+        let mut context = Context::from_waker(Waker::noop());
+        for poll in 0..polls {
+            if poll == 2 {
+                gate.open();
+                while cache.stats().in_flight > 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            if first.as_mut().poll(&mut context).is_ready() {
+                break;
+            }
+        }
+        drop(first);
+
+        gate.open();
+        let second = cache.get(k(), GetOptions::default(), source.give(Some(1_u8)));
+        assert_eq!(second.await.unwrap().as_deref(), Some(&1));
+        assert_eq!(source.loads(), 1, "after {polls} polls");
+    }
+}
+
+// ML28
 #[tokio::test]
 async fn who_waits_is_woken_once_and_never_polls() {
     struct Count(AtomicUsize);
@@ -119,7 +148,7 @@ async fn who_waits_is_woken_once_and_never_polls() {
     ));
 }
 
-/// ML12
+// ML12
 #[tokio::test]
 async fn a_load_past_its_deadline_is_an_error_and_its_late_value_still_serves() {
     let (builder, clock) = timed();
@@ -144,8 +173,8 @@ async fn a_load_past_its_deadline_is_an_error_and_its_late_value_still_serves() 
     assert_eq!((source.loads(), cache.stats().load_deadlines), (1, 1));
 }
 
-/// ML12, ML26: a load that never ends holds up no one but the callers that wait for it, and no more
-/// than one is left over.
+// ML12, ML26: a load that never ends holds up no one but the callers that wait for it, and no more
+// than one is left over.
 #[tokio::test]
 async fn later_callers_do_not_join_a_load_past_its_deadline() {
     let (builder, clock) = timed();
@@ -178,7 +207,7 @@ async fn later_callers_do_not_join_a_load_past_its_deadline() {
     assert_eq!(cache.stats().refused_superseded, 1);
 }
 
-/// ML12, G1: "if valid".
+// ML12, G1: "if valid".
 #[tokio::test]
 async fn a_late_value_does_not_fill_after_an_invalidation() {
     let (builder, clock) = timed();
@@ -199,7 +228,7 @@ async fn a_late_value_does_not_fill_after_an_invalidation() {
     assert!(cache.cached::<u8>(k()).unwrap().is_none());
 }
 
-/// ML7
+// ML7
 #[tokio::test]
 async fn a_bad_option_is_refused_also_when_the_call_is_a_hit() {
     let cache = Cache::builder().build().unwrap();
@@ -246,7 +275,7 @@ async fn a_bad_option_is_refused_also_when_the_call_is_a_hit() {
     );
 }
 
-/// ML19
+// ML19
 #[tokio::test]
 async fn the_l1_serializer_runs_once_per_worker_and_fill() {
     let cache = Cache::builder().build().unwrap();

@@ -9,7 +9,7 @@ use tidings_cache::{Attach, Cache, CacheSettings, GetOptions, Outcome};
 
 use crate::kit::{k, key};
 
-/// ML20
+// ML20
 #[tokio::test]
 async fn caches_of_different_names_share_nothing_and_handles_of_one_name_all() {
     let cache = Cache::builder().build().unwrap();
@@ -41,7 +41,7 @@ async fn caches_of_different_names_share_nothing_and_handles_of_one_name_all() {
     assert_eq!(a.name(), "a");
 }
 
-/// ML17, ML27
+// ML17, ML27
 #[tokio::test]
 async fn purge_empties_one_cache_and_leaves_the_others() {
     let cache = Cache::builder().build().unwrap();

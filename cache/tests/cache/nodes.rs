@@ -74,7 +74,7 @@ async fn what_arrives_is_not_sent_on_and_does_not_fill() {
     }
 }
 
-/// ML25 (d), for each way that a remote node has, and for the purge after a gap.
+// ML25 (d), for each way that a remote node has, and for the purge after a gap.
 #[tokio::test]
 async fn a_load_begun_before_a_remote_invalidation_cannot_fill() {
     let gap: Take = |nodes| {
@@ -209,7 +209,7 @@ async fn messages_of_two_senders_come_in_any_order() {
     }
 }
 
-/// G14: the handler runs in two workers of each of two nodes.
+// G14: the handler runs in two workers of each of two nodes.
 #[tokio::test]
 async fn a_handler_in_every_worker_of_every_node_costs_one_eviction_a_node() {
     let nodes = two();

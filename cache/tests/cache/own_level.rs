@@ -107,7 +107,7 @@ fn an_l1_stays_within_its_bytes() {
     assert_eq!(cache.stats().l1_bytes, 0);
 }
 
-/// G12: neither by their number nor by their length.
+// G12: neither by their number nor by their length.
 #[tokio::test]
 async fn junk_pushes_no_hit_out_of_an_l1() {
     let cache = Cache::builder().l1_bytes(256 << 10).build().unwrap();

@@ -172,7 +172,7 @@ async fn a_refresh_that_fails_is_tried_again_later_and_harms_nobody() {
     }
 }
 
-/// G1 for background loads.
+// G1 for background loads.
 #[tokio::test]
 async fn a_refresh_that_began_before_an_invalidation_does_not_fill() {
     let (builder, clock) = timed();

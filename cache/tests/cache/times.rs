@@ -8,7 +8,7 @@ use crate::kit::{Source, k, key, timed};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// ML5, PL6
+// ML5, PL6
 #[tokio::test]
 async fn times_to_live_are_honoured_in_both_levels() {
     for attached in [false, true] {
@@ -63,7 +63,7 @@ async fn lives_for(
     assert!(cache.probe_json(k()).is_none());
 }
 
-/// ML6
+// ML6
 #[tokio::test]
 async fn what_never_expires_says_so_also_for_absence() {
     for options in [
@@ -86,7 +86,7 @@ async fn what_never_expires_says_so_also_for_absence() {
     }
 }
 
-/// ML15, PL6
+// ML15, PL6
 #[tokio::test]
 async fn probe_tells_what_is_cached_and_touches_nothing() {
     let (builder, _clock) = timed();

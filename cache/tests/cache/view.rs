@@ -217,7 +217,7 @@ async fn an_entity_names_its_own_view_and_the_call_names_no_type() {
     assert!(users.primary().unwrap().peek(7_i64).is_none());
 }
 
-/// G13
+// G13
 #[tokio::test]
 async fn no_key_answers_for_another() {
     let cache = cache();
@@ -312,7 +312,7 @@ async fn threads_hold_the_form_that_they_want() {
     assert!(matches!(error, GetError::L1Serializer(_)), "{error}");
 }
 
-/// G12
+// G12
 #[tokio::test]
 async fn a_flood_of_absences_pushes_out_no_value() {
     let (builder, _) = timed();

@@ -37,7 +37,7 @@ fn a_sound_schema_passes() {
     check_all(&[&sound().build()]).expect("no fault");
 }
 
-/// SC1
+// SC1
 #[test]
 fn a_schema_may_name_a_cache_key() {
     for key in [&["name"] as &[&str], &["id"], &["group", "name"], &[]] {
@@ -45,7 +45,7 @@ fn a_schema_may_name_a_cache_key() {
     }
 }
 
-/// SC2
+// SC2
 #[test]
 fn the_parts_of_the_cache_key_must_be_fields() {
     assert_faults(
@@ -57,7 +57,7 @@ fn the_parts_of_the_cache_key_must_be_fields() {
     );
 }
 
-/// SC3
+// SC3
 #[test]
 fn a_single_part_of_the_cache_key_must_be_unique() {
     assert_faults(
@@ -66,7 +66,7 @@ fn a_single_part_of_the_cache_key_must_be_unique() {
     );
 }
 
-/// SC5
+// SC5
 #[test]
 fn the_endpoint_key_must_be_a_unique_field() {
     assert_faults(
@@ -79,7 +79,7 @@ fn the_endpoint_key_must_be_a_unique_field() {
     );
 }
 
-/// SC6
+// SC6
 #[test]
 fn a_primary_key_is_demanded() {
     let none = Schema::builder("things").field(Field::of::<Uuid>("id"));
@@ -100,7 +100,7 @@ fn a_primary_key_is_demanded() {
     assert_faults(optional, &["the primary key id cannot be optional"]);
 }
 
-/// SC8
+// SC8
 #[test]
 fn what_is_composite_or_a_floating_point_number_can_be_neither_unique_nor_part_of_a_key() {
     assert_faults(

@@ -106,7 +106,7 @@ fn a_row_that_does_not_fit_names_the_field() {
     );
 }
 
-/// EV1
+// EV1
 #[test]
 fn a_create_carries_the_entity_with_absent_fields_as_null_and_no_old_one() {
     let created = CrudEvent::created(KeyAuthCredential {

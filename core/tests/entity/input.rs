@@ -41,7 +41,7 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     expected.iter().map(owned).collect()
 }
 
-/// SC11
+// SC11
 #[test]
 fn uuid_text_and_times_are_made_on_insert() {
     let consumer = Uuid::from_u128(7);
@@ -61,7 +61,7 @@ fn uuid_text_and_times_are_made_on_insert() {
     );
 }
 
-/// SC11
+// SC11
 #[test]
 fn values_that_were_given_are_kept_and_two_made_ones_differ() {
     let schema = KeyAuthCredential::schema();
@@ -78,7 +78,7 @@ fn values_that_were_given_are_kept_and_two_made_ones_differ() {
     assert_ne!(one.0[3], other.0[3]);
 }
 
-/// SC11
+// SC11
 #[test]
 fn an_update_notes_its_time_alone() {
     let schema = Consumer::schema();
@@ -99,7 +99,7 @@ fn an_update_notes_its_time_alone() {
     );
 }
 
-/// SC12
+// SC12
 #[test]
 fn a_required_field_is_demanded_on_insert_and_may_not_be_cleared_later() {
     let schema = KeyAuthCredential::schema();
@@ -278,7 +278,7 @@ fn one_of_several_fields_is_demanded() {
     insert(Consumer::schema(), json!({"custom_id": "7"})).expect("a row");
 }
 
-/// AD5
+// AD5
 #[test]
 fn every_unknown_field_and_wrong_value_is_named_at_once() {
     let patch = KeyAuthCredential::schema().patch_from_json(&object(json!({

@@ -43,7 +43,7 @@ fn the_key_of_a_row_is_that_of_its_parts() {
     assert_eq!(parts.cache_key(), by_hand.finish());
 }
 
-/// DA1
+// DA1
 #[test]
 fn an_absent_part_is_part_of_the_key() {
     let absent = Row(vec![ID.into(), "admins".into(), Value::Null]);
@@ -53,7 +53,7 @@ fn an_absent_part_is_part_of_the_key() {
     assert_ne!(key, sparse().cache_key_of(&marked));
 }
 
-/// DA3
+// DA3
 #[test]
 fn with_no_part_of_the_cache_key_set_the_primary_key_is_used() {
     let row = Row(vec![ID.into(), Value::Null, Value::Null]);

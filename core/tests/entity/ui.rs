@@ -4,7 +4,7 @@
 //! `TRYBUILD=overwrite cargo test -p tidings-core --test entity faulty` writes the expectations
 //! again.
 
-/// SC1, SC2, SC3, SC5, SC6
+// SC1, SC2, SC3, SC5, SC6
 #[test]
 fn a_faulty_entity_does_not_compile_and_the_message_points_at_the_fault() {
     let cases = trybuild::TestCases::new();

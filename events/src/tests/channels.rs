@@ -119,7 +119,7 @@ fn a_refused_post_gives_the_event_back() {
     assert_eq!(bus.stats().refused, 2);
 }
 
-/// WE11
+// WE11
 #[test]
 fn settings_that_cannot_work_are_refused_when_the_bus_is_built() {
     let refused = |builder: crate::WorkerEventsBuilder| builder.build().expect_err("out of range");
@@ -143,7 +143,7 @@ fn settings_that_cannot_work_are_refused_when_the_bus_is_built() {
     }
 }
 
-/// EV7
+// EV7
 #[test]
 fn a_payload_of_70_kib_arrives_intact_where_the_limit_allows_it() {
     let bus = WorkerEvents::builder()
@@ -165,7 +165,7 @@ fn a_payload_of_70_kib_arrives_intact_where_the_limit_allows_it() {
     assert_eq!(journal.read(), [large]);
 }
 
-/// EV9, WE13
+// EV9, WE13
 #[test]
 fn a_payload_over_the_limit_is_refused_and_the_next_post_is_delivered() {
     let bus = WorkerEvents::builder()

@@ -14,7 +14,7 @@ use tidings_core::{CrudEvent, Operation};
 use super::{Acl, Consumer, Journal, Note, bus, cause, consumer, notes};
 use crate::{BoxError, DynamicEvent, Registration};
 
-/// WE6
+// WE6
 #[test]
 fn handlers_run_level_by_level_and_in_order_of_registration_within_one() {
     let bus = bus(0);
@@ -68,7 +68,7 @@ fn handlers_run_level_by_level_and_in_order_of_registration_within_one() {
     assert!(bus.stats().handlers.is_empty());
 }
 
-/// WE6
+// WE6
 #[test]
 fn one_handler_for_several_events_is_removed_from_all_of_them() {
     let bus = bus(0);
@@ -132,7 +132,7 @@ fn dropping_a_guard_frees_what_the_handler_held() {
     assert_eq!(Arc::strong_count(&held), 1);
 }
 
-/// WE7
+// WE7
 #[test]
 fn a_handler_vanishes_with_its_owner() {
     let bus = bus(0);
@@ -162,7 +162,7 @@ fn a_handler_vanishes_with_its_owner() {
     );
 }
 
-/// WE8
+// WE8
 #[test]
 fn a_handler_that_panics_or_fails_harms_nobody_and_is_counted() {
     let bus = bus(0);
@@ -195,7 +195,7 @@ fn a_handler_that_panics_or_fails_harms_nobody_and_is_counted() {
     assert_eq!(counts, [(3, 0), (0, 3), (0, 0)]);
 }
 
-/// WE15
+// WE15
 #[test]
 fn a_handler_may_drop_its_own_guard_and_that_of_the_next() {
     let bus = bus(0);
@@ -223,8 +223,8 @@ fn a_handler_may_drop_its_own_guard_and_that_of_the_next() {
     assert_eq!(journal.read(), ["first"]);
 }
 
-/// WE15: the exact guarantee. A call under way when the guard is dropped may finish; none begins
-/// afterwards.
+// WE15: the exact guarantee. A call under way when the guard is dropped may finish; none begins
+// afterwards.
 #[test]
 fn dropping_a_guard_while_another_thread_dispatches_neither_waits_nor_lets_a_later_call_begin() {
     let bus = bus(0);
@@ -317,7 +317,7 @@ fn a_wildcard_covers_channels_declared_after_it() {
     assert_eq!(journal.read(), ["late"]);
 }
 
-/// EV10
+// EV10
 #[test]
 fn a_narrow_handler_hears_its_operation_only_and_after_the_wide_one() {
     let bus = bus(0);
@@ -357,7 +357,7 @@ fn a_narrow_handler_hears_its_operation_only_and_after_the_wide_one() {
     );
 }
 
-/// EV1, EV4
+// EV1, EV4
 #[test]
 fn the_dynamic_form_of_a_change_holds_entity_old_entity_and_operation() {
     let bus = bus(0);
@@ -402,9 +402,9 @@ fn the_dynamic_form_of_a_change_holds_entity_old_entity_and_operation() {
     );
 }
 
-/// G9: posting, registering and unregistering while a handler does not come back are not held up,
-/// whichever of the channel's routes it goes by; what left meanwhile is freed once that handler is
-/// back.
+// G9: posting, registering and unregistering while a handler does not come back are not held up,
+// whichever of the channel's routes it goes by; what left meanwhile is freed once that handler is
+// back.
 #[test]
 fn a_handler_that_does_not_come_back_holds_up_its_own_poster_only() {
     let bus = bus(0);

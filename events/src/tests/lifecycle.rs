@@ -7,7 +7,7 @@ use tidings_core::{CrudEvent, clock::ManualClock};
 use super::{Consumer, Journal, Note, bus, cause, consumer, notes};
 use crate::{AttachError, Handled, Refusal, RegisterError, WorkerEvents};
 
-/// WE16
+// WE16
 #[tokio::test]
 async fn after_a_shutdown_everything_is_refused() {
     let bus = bus(1);
@@ -36,7 +36,7 @@ async fn after_a_shutdown_everything_is_refused() {
     assert_eq!(bus.stats().dropped, 1);
 }
 
-/// WE16
+// WE16
 #[tokio::test]
 async fn what_was_accepted_is_delivered_before_the_end() {
     let bus = bus(1);
@@ -56,7 +56,7 @@ async fn what_was_accepted_is_delivered_before_the_end() {
     assert_eq!(journal.read(), (0..100).collect::<Vec<_>>());
 }
 
-/// WE16
+// WE16
 #[tokio::test]
 async fn what_a_stuck_worker_did_not_handle_is_counted_and_nobody_waits_for_it() {
     let clock = ManualClock::new();

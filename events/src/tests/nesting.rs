@@ -7,7 +7,7 @@ use tidings_core::{Cause, CrudEvent};
 use super::{Consumer, Journal, Note, bus, cause, consumer};
 use crate::{Handled, Heard, Overflow, Received, Refusal, SubscribeOptions, in_handler};
 
-/// WE12
+// WE12
 #[test]
 fn a_nested_post_runs_after_the_current_event_for_every_handler() {
     let bus = bus(0);
@@ -44,7 +44,7 @@ fn a_nested_post_runs_after_the_current_event_for_every_handler() {
     assert_eq!(journal.read(), ["first", "second", "inner 10", "inner 11"]);
 }
 
-/// WE12
+// WE12
 #[test]
 fn a_cycle_ends_in_an_error_that_names_it() {
     let bus = bus(0);

@@ -37,7 +37,7 @@ fn drain_blocking(subscriber: &mut BlockingSubscriber<Note>) -> Vec<String> {
         .collect()
 }
 
-/// WE9
+// WE9
 #[test]
 fn drop_oldest_keeps_the_newest_and_reports_the_gap_first() {
     let bus = bus(0);
@@ -58,7 +58,7 @@ fn drop_oldest_keeps_the_newest_and_reports_the_gap_first() {
     assert_eq!(drain_blocking(&mut blocking), ["5"]);
 }
 
-/// WE9
+// WE9
 #[test]
 fn drop_newest_keeps_the_oldest_and_reports_the_gap_after_them() {
     let bus = bus(0);
@@ -84,7 +84,7 @@ fn drop_newest_keeps_the_oldest_and_reports_the_gap_after_them() {
     assert_eq!(drain_blocking(&mut blocking), ["6", "gap 1", "8"]);
 }
 
-/// WE9
+// WE9
 #[test]
 fn a_strict_queue_refuses_the_post_before_anybody_hears_of_it() {
     let bus = bus(1);
@@ -163,7 +163,7 @@ fn a_change_that_finds_a_strict_queue_full_is_a_gap_there() {
     assert!(matches!(subscriber.try_recv(), Err(TryRecvError::Empty)));
 }
 
-/// WE9
+// WE9
 #[test]
 fn received_and_missed_make_posted_for_every_policy_under_concurrent_posters() {
     const POSTS: u64 = 3000;

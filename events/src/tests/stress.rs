@@ -29,7 +29,7 @@ impl Choice {
     }
 }
 
-/// WE9, WE15
+// WE9, WE15
 #[test]
 fn received_and_missed_make_posted_for_everybody_whatever_happens_meanwhile() {
     stress(
@@ -42,7 +42,7 @@ fn received_and_missed_make_posted_for_everybody_whatever_happens_meanwhile() {
     );
 }
 
-/// WE9, WE15, while the log is alone with its readers, then not, then again.
+// WE9, WE15, while the log is alone with its readers, then not, then again.
 #[test]
 fn received_and_missed_make_posted_where_posts_go_right_into_the_log() {
     stress(

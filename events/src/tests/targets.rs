@@ -25,7 +25,7 @@ fn workers(bus: &WorkerEvents, journal: &Journal<String>) -> Vec<LocalWorkerEven
         .collect()
 }
 
-/// WE2
+// WE2
 #[test]
 fn a_post_to_the_current_worker_reaches_that_one_alone() {
     let bus = bus(2);
@@ -71,7 +71,7 @@ fn a_post_to_the_current_worker_reaches_that_one_alone() {
     assert_eq!(refused.refusal, Refusal::CrudTarget);
 }
 
-/// WE5
+// WE5
 #[test]
 fn a_unique_post_runs_on_one_worker_and_once_within_its_window() {
     let clock = ManualClock::new();

@@ -114,7 +114,7 @@ async fn a_delivery_waits_for_async_handlers_and_counts_those_that_are_late() {
     assert_eq!(journal.read(), [Some(cause(1)), Some(cause(2))]);
 }
 
-/// WE8
+// WE8
 #[tokio::test]
 async fn an_async_handler_that_panics_or_fails_is_counted_and_goes_on() {
     let bus = bus(0);
@@ -179,7 +179,7 @@ async fn a_dropped_registration_begins_no_call_and_leaves_nobody_waiting() {
     assert!(journal.read().is_empty());
 }
 
-/// WE7
+// WE7
 #[tokio::test]
 async fn an_async_handler_vanishes_with_its_owner() {
     let bus = bus(0);

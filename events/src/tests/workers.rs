@@ -32,7 +32,7 @@ fn a_place_is_taken_once_and_only_if_it_exists() {
     );
 }
 
-/// WE2
+// WE2
 #[test]
 fn all_workers_hear_a_post_the_posters_own_too() {
     let bus = bus(3);
@@ -64,7 +64,7 @@ fn all_workers_hear_a_post_the_posters_own_too() {
     assert_eq!(journal.read(), ["0 7", "1 7", "2 7"]);
 }
 
-/// WE3
+// WE3
 #[test]
 fn every_worker_handles_concurrent_posts_in_one_order_and_each_posters_in_its_own() {
     const POSTS: u64 = 500;
@@ -158,7 +158,7 @@ fn a_workers_handler_may_drop_its_own_guard() {
     assert_eq!(calls.get(), 1);
 }
 
-/// WE7
+// WE7
 #[test]
 fn a_workers_handler_vanishes_with_its_owner() {
     let bus = bus(1);
@@ -250,7 +250,7 @@ fn whoever_hears_of_a_post_handles_it_under_its_cause() {
     assert_eq!(bus.stats().channels[0].posted, 5);
 }
 
-/// WE8
+// WE8
 #[test]
 fn a_workers_handler_that_panics_or_fails_harms_nobody() {
     let bus = bus(1);
@@ -283,7 +283,7 @@ fn a_workers_handler_that_panics_or_fails_harms_nobody() {
     assert_eq!(handlers[0].worker, Some(0));
 }
 
-/// WE9
+// WE9
 #[test]
 fn a_worker_whose_mailbox_was_full_learns_of_the_gap_before_the_next_event() {
     let bus = WorkerEvents::builder()

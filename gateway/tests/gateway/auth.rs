@@ -150,7 +150,7 @@ async fn requests_are_told_apart_by_their_keys() {
     gateway.shutdown().await;
 }
 
-/// ML16
+// ML16
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_that_moves_to_another_consumer_takes_effect_on_every_worker_at_once() {
     let mut settings = settings(3);

@@ -48,7 +48,7 @@ fn an_entry_is_one_line_of_the_processors_cache() {
     assert_eq!(align_of::<Entry<u64>>(), 64);
 }
 
-/// G13: the hash chooses a place, the whole key decides.
+// G13: the hash chooses a place, the whole key decides.
 #[test]
 fn keys_of_one_hash_are_told_apart_at_every_length() {
     for len in [0, 1, 31, 32, 33, 64, 300] {
@@ -127,7 +127,7 @@ fn only_an_entry_that_expires_asks_for_the_time() {
     assert_eq!(gone, [Arc::new(2)]);
 }
 
-/// G12: whatever the hashes are, and however many.
+// G12: whatever the hashes are, and however many.
 #[test]
 fn a_flood_of_colliding_keys_keeps_to_one_window() {
     let mut window = roomy(1_000);
