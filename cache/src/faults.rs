@@ -41,6 +41,8 @@ steps! {
     FillHoldsTagLock,
     /// A renewal raises the slot when it lands.
     RenewRaisesSlot,
+    /// A renewal that lands deals with the other loads of its key.
+    RenewOutdates,
     /// A load is started under the lock only if L2 still has nothing.
     StartLooksAgain,
     /// An L1 entry's number is noted before L2 is read.

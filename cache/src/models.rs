@@ -446,12 +446,13 @@ fn no_schedule_serves_a_stale_value() {
 }
 
 /// Which model notices which step's absence.
-const STEPS: [(Step, &str); 42] = [
+const STEPS: [(Step, &str); 43] = [
     (Step::FillChecksFlight, "invalidate, cold"),
     (Step::FillHoldsLock, "invalidate, cold"),
     (Step::FillChecksTag, "tag, cold"),
     (Step::FillHoldsTagLock, "tag, cold"),
     (Step::RenewRaisesSlot, "renew, warm"),
+    (Step::RenewOutdates, "renewals"),
     (Step::StartLooksAgain, "one load"),
     (Step::NumberNotedFirst, "invalidate, warm"),
     (Step::Level1ComparesSlot, "invalidate, warm"),

@@ -25,6 +25,7 @@ enum Refusal {
     Tag,
     Position,
     Superseded,
+    Contested,
     Uncached,
     Heavy,
 }
@@ -34,12 +35,12 @@ enum Refusal {
 pub(crate) struct Changed;
 
 impl Refusal {
-    /// Returns whether the result is newer than what L2 holds, and only cannot or must not be kept:
-    /// then what L2 holds goes.
-    const fn is_newer(self) -> bool {
+    /// Returns whether what L2 holds must go: the result is or may be newer, and only cannot or must
+    /// not be kept.
+    const fn empties(self) -> bool {
         match self {
-            Self::Void | Self::Tag | Self::Position | Self::Superseded => false,
-            Self::Uncached | Self::Heavy => true,
+            Self::Void | Self::Position | Self::Superseded => false,
+            Self::Tag | Self::Contested | Self::Uncached | Self::Heavy => true,
         }
     }
 
@@ -48,7 +49,7 @@ impl Refusal {
             Self::Void => &counters.refused_void,
             Self::Tag => &counters.refused_tag,
             Self::Position => &counters.refused_position,
-            Self::Superseded => &counters.refused_superseded,
+            Self::Superseded | Self::Contested => &counters.refused_superseded,
             Self::Uncached => &counters.uncached,
             Self::Heavy => &counters.refused_heavy,
         }
@@ -65,6 +66,8 @@ struct Landing {
     behind: bool,
     /// The flight was overdue, and what L2 holds was read since it began.
     superseded: bool,
+    /// It and the result of another renewal were read at the same time.
+    contested: bool,
 }
 
 /// Decides whether a result enters L2.
@@ -81,6 +84,9 @@ fn judge(landing: Landing) -> Result<(), Refusal> {
         } => Err(Refusal::Heavy),
         Landing { behind: true, .. } => Err(Refusal::Position),
         Landing {
+            contested: true, ..
+        } => Err(Refusal::Contested),
+        Landing {
             superseded: true, ..
         } => Err(Refusal::Superseded),
         Landing {
@@ -88,6 +94,7 @@ fn judge(landing: Landing) -> Result<(), Refusal> {
             fate: Fate::Keep,
             behind: false,
             superseded: false,
+            contested: false,
         } => Ok(()),
     }
 }
@@ -134,30 +141,40 @@ impl Engine {
         let mut shard = mutex.lock();
         let overdue = flight.is_overdue();
         let current = shard.finish(flight) || removed(Step::FillChecksFlight);
-        let _shard = faults::window(Step::FillHoldsLock, shard, mutex);
+        let mut shard = faults::window(Step::FillHoldsLock, shard, mutex);
 
         let floor = self.named.slots().floor(key.hash_value());
+        let superseded = overdue && self.is_newer_in_level2(key, flight.noted.read);
         let verdict = judge(Landing {
             current,
             fate: prepared.fate,
             behind: self.is_behind(prepared.position, floor),
-            superseded: overdue && self.is_newer_in_level2(key, flight.noted.read),
+            contested: flight.is_contested() || (superseded && flight.replaces()),
+            superseded,
         });
         let (gone, verdict) = match verdict {
             Ok(()) => match self.insert(key, prepared.held) {
                 Ok(gone) => (gone, Ok(())),
-                Err(refused) => (refused, Err(Refusal::Tag)),
+                Err(mut refused) => {
+                    refused.extend(self.take_out(key));
+                    (refused, Err(Refusal::Tag))
+                }
             },
-            Err(refusal) if refusal.is_newer() => (self.take_out(key), verdict),
+            Err(refusal) if refusal.empties() => (self.take_out(key), verdict),
             Err(_) => (Removed::default(), verdict),
         };
 
         // After L2 holds the new value: a thread that notes the new number reads it there. Before
         // the lock is released: a set of what was read before this is compared with the slot.
-        let changed = verdict.err().is_none_or(Refusal::is_newer);
-        if changed && flight.replaces() && !removed(Step::RenewRaisesSlot) {
+        let changed = verdict.err().is_none_or(Refusal::empties);
+        let replaced = changed && flight.replaces();
+        if replaced && !removed(Step::RenewRaisesSlot) {
             self.raise(key);
         }
+        let outdated = (replaced && !removed(Step::RenewOutdates)).then(|| shard.outdate(key));
+        drop(shard);
+
+        drop(outdated); // with the lock released: this may end a task
         (gone, verdict)
     }
 
@@ -297,6 +314,7 @@ mod tests {
             fate: Fate::Keep,
             behind: false,
             superseded: false,
+            contested: false,
         };
         let fate = |fate| Landing { fate, ..right };
         let heavy = Fate::Heavy {
@@ -329,6 +347,14 @@ mod tests {
                     ..right
                 },
                 Err(Refusal::Position),
+            ),
+            (
+                Landing {
+                    superseded: true,
+                    contested: true,
+                    ..right
+                },
+                Err(Refusal::Contested),
             ),
             (
                 Landing {

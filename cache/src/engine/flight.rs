@@ -104,6 +104,9 @@ pub(crate) struct Flight {
     /// Landing replaces what workers may hold in L1: a renewal or a refresh. Written under the
     /// shard's lock only.
     replaces: AtomicBool,
+    /// Another flight that replaces has landed since this one began: which of the two read later is
+    /// not known. Written under the shard's lock only.
+    contested: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -153,6 +156,7 @@ impl Flight {
             of,
             overdue: AtomicBool::new(false),
             replaces: AtomicBool::new(why.replaces()),
+            contested: AtomicBool::new(false),
             state: Mutex::new(state),
         }
     }
@@ -180,6 +184,15 @@ impl Flight {
     /// Must be called under the shard's lock.
     pub(crate) fn make_replace(&self) {
         self.replaces.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_contested(&self) -> bool {
+        self.contested.load(Ordering::Relaxed)
+    }
+
+    /// Must be called under the shard's lock.
+    pub(super) fn make_contested(&self) {
+        self.contested.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_overdue(&self) -> bool {

@@ -141,6 +141,30 @@ impl Shard {
         Voided(self.take_of(key, |flight| flight.noted.number < below))
     }
 
+    /// Deals with the other loads of a key for which a renewal has landed: what they have read may
+    /// be older. No caller joins them any more. One that is a renewal itself stays, since it may
+    /// also have read something newer: when it lands, neither result is kept.
+    #[must_use]
+    pub(crate) fn outdate(&mut self, key: &CacheKey) -> Voided {
+        let gone = self.take_of(key, |flight| !flight.replaces());
+        let others = self.flights.iter_hash(key.hash_value());
+        for flight in others.filter(|flight| flight.key == *key) {
+            flight.make_contested();
+            flight.make_overdue();
+        }
+        Voided(gone)
+    }
+
+    /// Closes a flight to new callers, of which the next one starts a load of its own. A renewal
+    /// still lands, as its callers were promised; what else there is must not fill any more.
+    #[must_use]
+    pub(crate) fn close(&mut self, flight: &Arc<Flight>) -> Voided {
+        if flight.replaces() {
+            return self.make_overdue(flight);
+        }
+        self.void(&flight.key, Number::ALL)
+    }
+
     /// Returns whether a handler has dealt with this key under this cause or a later one.
     pub(crate) fn is_handled(&self, key: &CacheKey, cause: Number) -> bool {
         self.handled

@@ -85,7 +85,7 @@ impl Engine {
                 outside::wake(waker.into_iter()); // with the lock released
                 return Ok(Start::Joined(flight));
             } else {
-                voided = Some(shard.void(key, Number::ALL));
+                voided = Some(shard.close(&flight));
             }
         }
 

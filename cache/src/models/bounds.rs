@@ -224,6 +224,38 @@ fn deadlines() {
     scene.read();
 }
 
+/// A renewal, and a caller for whom the load in progress is too old, so that two loads of the key
+/// run at once, while the source changes: what the renewal gave is not undone.
+fn renewals() {
+    let (scene, clock) = {
+        let mut scene = Scene::new(false);
+        let (cache, clock) = bounded(1, |builder| builder);
+        scene.cache = cache;
+        (scene, clock)
+    };
+    let renewer = {
+        let scene = scene.clone();
+        thread::spawn(move || {
+            let options = GetOptions::default();
+            let renewed = scene.cache.renew(&scene.key, options, || scene.load());
+            if let Ok(Some(version)) = shuttle::future::block_on(renewed) {
+                scene.said.fetch_max(*version, Ordering::SeqCst);
+            }
+        })
+    };
+    let asker = {
+        let scene = scene.clone();
+        thread::spawn(move || {
+            let options = GetOptions::default().max_staleness(Duration::from_secs(1));
+            let got = scene.cache.get(&scene.key, options, || scene.load());
+            drop(shuttle::future::block_on(got));
+        })
+    };
+    let time = thread::spawn(move || clock.advance(Duration::from_secs(1)));
+    join([renewer, asker, scene.writer(Scene::change), time]);
+    find(&scene);
+}
+
 /// A value whose last part, as it is dropped, invalidates its own key: whichever way it leaves.
 fn meddling() {
     #[derive(Clone, serde::Serialize)]
@@ -266,7 +298,7 @@ fn meddling() {
     cache.purge_local();
 }
 
-pub(super) const MODELS: [(&str, fn()); 12] = [
+pub(super) const MODELS: [(&str, fn()); 13] = [
     ("position, many keys", || positions(false, invalidate_many)),
     ("position, purge", || positions(false, purge)),
     ("position, tag", || positions(true, invalidate_tag)),
@@ -278,5 +310,6 @@ pub(super) const MODELS: [(&str, fn()); 12] = [
     ("hangs", hangs),
     ("nested", nested),
     ("deadlines", deadlines),
+    ("renewals", renewals),
     ("meddling", meddling),
 ];

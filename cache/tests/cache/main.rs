@@ -18,6 +18,7 @@ mod outside;
 mod own_level;
 mod permits;
 mod published;
+mod renewals;
 mod replicas;
 mod stale;
 mod staleness;

@@ -1,0 +1,177 @@
+//! A renewal replaces: what it gave is what later callers see, or something that was read after it,
+//! whatever other loads of the key were in progress beside it.
+
+use std::{sync::Arc, time::Duration};
+
+use tidings_cache::{Cache, CacheBuilder, GetError, GetOptions, Loaded, ManualClock};
+use tokio::task::JoinHandle;
+
+use crate::kit::{Gate, Source, k, timed};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+type Got = Result<Option<Arc<u8>>, GetError>;
+
+/// A cache whose callers wait for two seconds.
+fn patient(build: impl FnOnce(CacheBuilder) -> CacheBuilder) -> (Cache, ManualClock) {
+    let (builder, clock) = timed();
+    let cache = build(builder.deadline(2 * SECOND)).build().unwrap();
+    (cache, clock)
+}
+
+/// Starts a renewal that has read `value` and waits at the gate to say so.
+async fn renew(cache: &Cache, gate: &Gate, value: Loaded<u8>) -> JoinHandle<Got> {
+    let (cache, load) = (cache.clone(), Source::default().behind(gate, value));
+    let renewal = tokio::spawn(async move { cache.renew(k(), GetOptions::default(), load).await });
+    gate.reached().await;
+    renewal
+}
+
+/// The same for a plain caller.
+async fn get(cache: &Cache, gate: &Gate, value: u8, options: GetOptions) -> JoinHandle<Got> {
+    let (cache, load) = (cache.clone(), Source::default().behind(gate, Some(value)));
+    let caller = tokio::spawn(async move { cache.get(k(), options, load).await });
+    gate.reached().await;
+    caller
+}
+
+/// Makes a caller join the renewal in progress, who therefore has time left when that is late.
+async fn join(cache: &Cache) -> JoinHandle<Got> {
+    let (joined, source) = (cache.stats().joined, Source::default());
+    let caller = {
+        let (cache, load) = (cache.clone(), source.give(Some(0)));
+        tokio::spawn(async move { cache.renew(k(), GetOptions::default(), load).await })
+    };
+    while cache.stats().joined == joined {
+        tokio::task::yield_now().await;
+    }
+    caller
+}
+
+async fn settle(cache: &Cache) {
+    while cache.stats().in_flight > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn seen(cache: &Cache) -> Option<u8> {
+    let found = cache.cached::<u8>(k()).unwrap()?;
+    found.value.as_deref().copied()
+}
+
+fn value(got: Got) -> u8 {
+    *got.unwrap().expect("only values are loaded")
+}
+
+#[tokio::test]
+async fn a_late_load_does_not_fill_once_a_renewal_has_landed() {
+    let (cache, clock) = patient(|builder| builder);
+    let (slow, gate) = (Gate::new(), Gate::new());
+    let caller = get(&cache, &slow, 1, GetOptions::default()).await;
+    clock.advance(2 * SECOND);
+    assert!(matches!(caller.await.unwrap(), Err(GetError::Deadline(_))));
+
+    let renewal = renew(&cache, &gate, Loaded::new(2).ttl(SECOND)).await;
+    gate.open();
+    assert_eq!(value(renewal.await.unwrap()), 2);
+
+    // What it filled has left L2 by the time the late load comes.
+    clock.advance(SECOND);
+    slow.open();
+    settle(&cache).await;
+    assert_eq!(seen(&cache), None, "older than what was renewed");
+}
+
+#[tokio::test]
+async fn a_load_beside_a_late_renewal_does_not_fill_after_it() {
+    let (cache, clock) = patient(|builder| builder);
+    let (slow, gate) = (Gate::new(), Gate::new());
+    let first = renew(&cache, &slow, Loaded::new(2)).await;
+    clock.advance(SECOND);
+    let second = join(&cache).await;
+    clock.advance(SECOND);
+    assert!(first.await.unwrap().is_err());
+
+    // It has read before the renewal does, which began earlier.
+    let caller = get(&cache, &gate, 1, GetOptions::default()).await;
+    slow.open();
+    assert_eq!(value(second.await.unwrap()), 2);
+    gate.open();
+    assert_eq!(value(caller.await.unwrap()), 1);
+    settle(&cache).await;
+    assert_eq!(seen(&cache), Some(2));
+}
+
+#[tokio::test]
+async fn a_late_renewal_is_not_undone_by_what_filled_before_it() {
+    let (cache, clock) = patient(|builder| builder);
+    let (slow, source) = (Gate::new(), Source::default());
+    let first = renew(&cache, &slow, Loaded::new(2)).await;
+    clock.advance(SECOND);
+    let second = join(&cache).await;
+    clock.advance(SECOND);
+    assert!(first.await.unwrap().is_err());
+
+    let load = source.give(Some(1));
+    let filled = cache.get(k(), GetOptions::default(), load).await;
+    assert_eq!(value(filled), 1);
+    slow.open();
+    assert_eq!(value(second.await.unwrap()), 2);
+    assert_eq!(seen(&cache), None, "which of the two is newer is not known");
+}
+
+#[tokio::test]
+async fn of_two_renewals_at_once_neither_is_kept() {
+    for later_first in [false, true] {
+        let (cache, clock) = patient(|builder| builder);
+        let (early, late) = (Gate::new(), Gate::new());
+        let first = renew(&cache, &early, Loaded::new(2)).await;
+        clock.advance(SECOND);
+        let joined = join(&cache).await;
+        clock.advance(SECOND);
+        assert!(first.await.unwrap().is_err());
+        let second = renew(&cache, &late, Loaded::new(1)).await;
+
+        let order = if later_first {
+            [(&late, second, 1), (&early, joined, 2)]
+        } else {
+            [(&early, joined, 2), (&late, second, 1)]
+        };
+        for (gate, renewal, gave) in order {
+            gate.open();
+            assert_eq!(value(renewal.await.unwrap()), gave);
+        }
+        settle(&cache).await;
+        assert_eq!(seen(&cache), None, "later one first: {later_first}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_with_a_bound_does_not_undo_a_renewal() {
+    let (cache, clock) = patient(|builder| builder);
+    let (slow, gate) = (Gate::new(), Gate::new());
+    let renewal = renew(&cache, &slow, Loaded::new(2)).await;
+    clock.advance(SECOND);
+
+    // The load in progress is too old for it, so it starts one of its own.
+    let bounded = GetOptions::default().max_staleness(SECOND);
+    let caller = get(&cache, &gate, 1, bounded).await;
+    slow.open();
+    assert_eq!(value(renewal.await.unwrap()), 2);
+    gate.open();
+    assert_eq!(value(caller.await.unwrap()), 1);
+    settle(&cache).await;
+    assert_eq!(seen(&cache), Some(2));
+}
+
+#[tokio::test]
+async fn a_renewal_that_a_tag_keeps_out_takes_the_old_value_with_it() {
+    let (cache, _clock) = patient(|builder| builder);
+    let gate = Gate::new();
+    cache.set(k(), Some(1_u8), GetOptions::default()).unwrap();
+    let renewal = renew(&cache, &gate, Loaded::new(2).tag("tag")).await;
+    cache.invalidate_tag_local("tag");
+    gate.open();
+    assert_eq!(value(renewal.await.unwrap()), 2);
+    assert_eq!(seen(&cache), None, "the old value had no such tag");
+}
