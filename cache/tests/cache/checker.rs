@@ -106,7 +106,9 @@ impl Check {
             0..6 => self.write(place, random),
             6..8 => {
                 // The caller may go away before the answer.
-                let get = self.cache.get(key, place.options(), place.load(random));
+                let get = self
+                    .cache
+                    .get(key, place.options(random), place.load(random));
                 drop(get.now_or_never());
             }
             8..11 => self.read(place, || {
@@ -133,14 +135,18 @@ impl Check {
                 got.map(|got| *got.unwrap())
             }),
             24..40 => self.read(place, || {
-                let view = self.view.clone().with_options(place.options()).unwrap();
+                let view = self
+                    .view
+                    .clone()
+                    .with_options(place.options(random))
+                    .unwrap();
                 let got = view.get(place.part.as_str(), place.load(random));
                 self.runtime.block_on(got).ok().map(|got| *got.unwrap())
             }),
             _ => self.read(place, || {
                 let got = self
                     .cache
-                    .get_blocking(key, place.options(), place.load(random));
+                    .get_blocking(key, place.options(random), place.load(random));
                 got.ok().map(|got| *got.unwrap())
             }),
         }

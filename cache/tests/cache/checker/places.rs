@@ -142,6 +142,12 @@ impl Places {
     }
 }
 
+async fn yield_times(times: u64) {
+    for _ in 0..times {
+        tokio::task::yield_now().await;
+    }
+}
+
 fn loaded(version: u64, tagged: bool) -> Loaded<u64> {
     let loaded = Loaded::new(version);
     if tagged { loaded.tag("all") } else { loaded }
@@ -202,14 +208,20 @@ impl Place {
         self.counts_loads() && self.source.twice.load(Ordering::SeqCst)
     }
 
-    /// A late load is followed by another, so a count of them has no end.
-    pub(super) fn options(&self) -> GetOptions {
+    /// A late load is followed by another, so a count of them has no end. Where loads are not
+    /// counted, each call brings bounds of its own now and then.
+    pub(super) fn options(&self, random: &mut Random) -> GetOptions {
+        let options = GetOptions::default();
         if self.counts_loads() {
-            GetOptions::default()
-                .no_deadline()
-                .abandon_after(Ttl::Never)
-        } else {
-            GetOptions::default()
+            return options.no_deadline().abandon_after(Ttl::Never);
+        }
+        match random.below(16) {
+            0 => options.max_staleness(TTL / 2),
+            1 => options.max_staleness(TTL).deadline(TTL / 2),
+            2 => options.deadline(TTL),
+            3 => options.stale_after(TTL / 2),
+            4 => options.abandon_after(Ttl::After(TTL)),
+            _ => options,
         }
     }
 
@@ -217,7 +229,7 @@ impl Place {
         loaded(version, self.tagged)
     }
 
-    /// A load that reads the source and then takes its time; now and then it fails.
+    /// A load that takes its time before and after it reads the source; now and then it fails.
     pub(super) fn load(
         &self,
         random: &mut Random,
@@ -226,19 +238,19 @@ impl Place {
         let tagged = self.tagged;
         let ttl = (self.timed && random.seldom(2)).then_some(TTL);
         let fails = random.seldom(if self.timed { 3 } else { 16 });
-        let slow = match random.below(8) {
+        let mut slow = || match random.below(8) {
             0..3 => 0,
             3..6 => random.below(4),
             _ => random.below(64),
         };
+        let (before_it, after_it) = (slow(), slow());
         let before = source.quiet();
         move || {
             source.load_begins(before);
             Box::pin(async move {
+                yield_times(before_it).await;
                 let version = source.version.load(Ordering::SeqCst);
-                for _ in 0..slow {
-                    tokio::task::yield_now().await;
-                }
+                yield_times(after_it).await;
                 if fails {
                     source.load_fails();
                     return Err(io::Error::other("the source is down"));

@@ -1,11 +1,13 @@
 //! The ways in which the random checker changes a key, and what it may promise afterwards.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use futures_util::FutureExt;
-use tidings_cache::{Cause, GetOptions, Invalidation, Origin, Tag};
+use tidings_cache::{Cause, GetError, GetOptions, Invalidation, Origin, Tag};
 
-use super::{Check, Place, Random};
+use super::{Check, Place, Random, places::TTL};
+
+type Renewed = Result<Option<Arc<u64>>, GetError>;
 
 impl Check {
     /// Changes a key's source and makes the cache forget the old version, in one of the ways there
@@ -17,9 +19,10 @@ impl Check {
         let version = place.version() + 1;
         {
             let _under = place.voiding();
-            match random.below(14) {
+            match random.below(15) {
                 0 | 12 | 13 => self.set_ahead(place, version, random),
                 1 => self.renew(place, version, random),
+                14 if place.tagged => self.renew_beside(place, version, random),
                 how => {
                     place.change(version);
                     self.evict(how, place, random);
@@ -105,7 +108,7 @@ impl Check {
     fn join_and_purge(&self, place: &Place, random: &mut Random) {
         let load = place.load(random);
         self.read(place, || {
-            let mut get = Box::pin(self.cache.get(&place.key, place.options(), load));
+            let mut get = Box::pin(self.cache.get(&place.key, place.options(random), load));
             let got = match (&mut get).now_or_never() {
                 Some(got) => got,
                 None => {
@@ -133,11 +136,35 @@ impl Check {
     fn renew(&self, place: &Place, version: u64, random: &mut Random) {
         place.change(version);
         let quiet = self.places.wide.quiet();
-        let load = place.load(random);
-        let renewed = self
-            .cache
-            .renew::<u64, _>(&place.key, place.options(), load);
-        let Ok(Some(renewed)) = self.runtime.block_on(renewed) else {
+        let (options, load) = (place.options(random), place.load(random));
+        let renewed = self.cache.renew::<u64, _>(&place.key, options, load);
+        self.promise_renewed(place, quiet, self.runtime.block_on(renewed));
+    }
+
+    /// A renewal, and a caller for whom it is too old, so that two loads of the key run at once
+    /// while the source changes.
+    fn renew_beside(&self, place: &Place, version: u64, random: &mut Random) {
+        let quiet = self.places.wide.quiet();
+        let (options, load) = (place.options(random), place.load(random));
+        let mut renewal = Box::pin(self.cache.renew(&place.key, options, load));
+        let early = (&mut renewal).now_or_never();
+
+        self.clock.advance(TTL / 2);
+        let options = place.options(random).max_staleness(TTL / 2);
+        let mut beside = Box::pin(self.cache.get(&place.key, options, place.load(random)));
+        let ended = (&mut beside).now_or_never().is_some();
+        dawdle(random);
+        place.change(version);
+
+        let renewed = early.unwrap_or_else(|| self.runtime.block_on(renewal));
+        self.promise_renewed(place, quiet, renewed);
+        if !ended {
+            drop(self.runtime.block_on(beside));
+        }
+    }
+
+    fn promise_renewed(&self, place: &Place, quiet: Option<u64>, renewed: Renewed) {
+        let Ok(Some(renewed)) = renewed else {
             return; // the load failed
         };
         if quiet.is_some() && self.places.wide.quiet() == quiet {
