@@ -97,6 +97,10 @@ mod worker;
 // The settings of a node, and its start.
 mod builder;
 
+// The listings of the guide, as documentation tests.
+#[cfg(doctest)]
+mod guide;
+
 pub use tidings_cache as cache;
 pub use tidings_cluster as cluster;
 pub use tidings_core as core;

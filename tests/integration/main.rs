@@ -9,6 +9,7 @@ mod cached;
 mod client;
 mod coherence;
 mod database_troubles;
+mod documents;
 mod gateway;
 mod key_auth;
 mod node;
