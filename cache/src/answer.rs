@@ -21,5 +21,8 @@ pub(crate) mod form;
 // What an invalidation gives back, and the seam to other nodes.
 pub(crate) mod receipt;
 
+// Whether what is read may be kept.
+pub(crate) mod fills;
+
 // What a view is asked with.
 pub(crate) mod parts;

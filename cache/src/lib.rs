@@ -78,7 +78,8 @@
 //!
 //! # What it does not do
 //!
-//! It knows neither a store nor other nodes. Callers pass a load; a [`Propagate`] carries
+//! It knows neither a store nor other nodes. Callers pass a load; a [`Fills`] says whether what it
+//! reads may be kept; a [`Propagate`] carries
 //! invalidations away, and the carrier that receives one calls
 //! [`apply_invalidation`](Cache::apply_invalidation). It does not write through, and nothing
 //! refuses an entry for being new: a fresh value is always admitted. A value that a `get` handed
@@ -148,6 +149,7 @@ pub use tidings_core::{
 pub use self::{
     answer::{
         entry::{Entry, Outcome},
+        fills::{Fills, Pass},
         load::{Load, LoadMany, blocking},
         loaded::Loaded,
         parts::Parts,

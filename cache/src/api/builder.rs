@@ -10,7 +10,7 @@ use tidings_core::{
 };
 
 use crate::{
-    answer::{receipt::Propagate, ttl::Ttl},
+    answer::{fills::Fills, receipt::Propagate, ttl::Ttl},
     api::cache::Cache,
     engine::{
         node::{Engine, Named, Node, next_id},
@@ -65,6 +65,7 @@ pub struct CacheBuilder {
     entropy: Option<Arc<dyn Entropy>>,
     attach: Attach,
     propagate: Option<Arc<dyn Propagate>>,
+    fills: Option<Arc<dyn Fills>>,
     max_loads: usize,
     slots: usize,
     flight_shards: usize,
@@ -88,6 +89,7 @@ impl CacheBuilder {
             entropy: None,
             attach: Attach::AtFirstUse,
             propagate: None,
+            fills: None,
             max_loads: 1_024,
             slots: 16_384,
             flight_shards: 64,
@@ -173,6 +175,12 @@ impl CacheBuilder {
         self
     }
 
+    /// What says whether loads may fill the cache: nothing by default, and they may.
+    pub fn fills(mut self, fills: Arc<dyn Fills>) -> Self {
+        self.fills = Some(fills);
+        self
+    }
+
     /// Fewer slots and shards, so that a model meets what they share.
     #[cfg(all(test, shuttle))]
     pub(crate) fn small(mut self, slots: usize) -> Self {
@@ -220,6 +228,7 @@ impl CacheBuilder {
             executor: self.executor,
             entropy: self.entropy.unwrap_or_else(|| Arc::new(SystemEntropy)),
             propagate: self.propagate,
+            fills: self.fills,
             permits: Permits::new(self.max_loads),
             attach: self.attach,
             slots: self.slots,

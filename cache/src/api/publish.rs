@@ -57,6 +57,7 @@ impl Cache {
             refused_position,
             refused_heavy,
             refused_superseded,
+            refused_unheard,
             uncached,
             evicted_for_space,
             evicted_by_invalidation,
@@ -96,6 +97,7 @@ impl Cache {
         refused("position", refused_position);
         refused("heavy", refused_heavy);
         refused("superseded", refused_superseded);
+        refused("unheard", refused_unheard);
         let evictions = |cause, count| by("tidings_cache_evictions_total", "cause", cause, count);
         evictions("invalidated", evicted_by_invalidation);
         evictions("expired", evicted_by_expiry);

@@ -3,7 +3,7 @@
 use tidings_core::CacheKey;
 
 use crate::{
-    answer::{loaded::Loaded, tag::Tag, ttl::Ttl},
+    answer::{fills::Heard, loaded::Loaded, tag::Tag, ttl::Ttl},
     engine::node::Engine,
     error::OptionError,
     fence::number::{Moment, Noted, Number},
@@ -45,6 +45,8 @@ pub(crate) enum Fate {
     },
     /// Its weight cannot be told.
     Weightless,
+    /// The node may not hear of its changes.
+    Unheard,
 }
 
 /// An entry as L2 is to hold it.
@@ -54,6 +56,16 @@ pub(crate) struct Prepared {
     /// Until when L1 may serve it.
     pub(crate) level1: Moment,
     pub(crate) position: Option<Number>,
+}
+
+impl Prepared {
+    /// Refuses to keep an entry whose changes the node may not hear of.
+    pub(crate) fn unless_unheard(mut self, heard: Heard) -> Self {
+        if self.fate == Fate::Keep && heard == Heard::No {
+            self.fate = Fate::Unheard;
+        }
+        self
+    }
 }
 
 impl Cargo {

@@ -28,6 +28,8 @@ enum Refusal {
     Contested,
     Uncached,
     Heavy,
+    /// The node may not hear of changes.
+    Unheard,
 }
 
 /// Why a `set` was refused.
@@ -40,7 +42,7 @@ impl Refusal {
     const fn empties(self) -> bool {
         match self {
             Self::Void | Self::Position | Self::Superseded => false,
-            Self::Tag | Self::Contested | Self::Uncached | Self::Heavy => true,
+            Self::Tag | Self::Contested | Self::Uncached | Self::Heavy | Self::Unheard => true,
         }
     }
 
@@ -52,6 +54,7 @@ impl Refusal {
             Self::Superseded | Self::Contested => &counters.refused_superseded,
             Self::Uncached => &counters.uncached,
             Self::Heavy => &counters.refused_heavy,
+            Self::Unheard => &counters.refused_unheard,
         }
     }
 }
@@ -82,6 +85,10 @@ fn judge(landing: Landing) -> Result<(), Refusal> {
             fate: Fate::Heavy { .. } | Fate::Weightless,
             ..
         } => Err(Refusal::Heavy),
+        Landing {
+            fate: Fate::Unheard,
+            ..
+        } => Err(Refusal::Unheard),
         Landing { behind: true, .. } => Err(Refusal::Position),
         Landing {
             contested: true, ..
@@ -109,6 +116,10 @@ impl Engine {
         call_tags: Option<&[Tag]>,
     ) {
         let prepared = self.prepare(&flight.key, cargo, flight.noted, terms, call_tags);
+        // Before the lock: this is code of others. Whatever is missed once fills are stopped in
+        // between is evicted when the node hears of it, or purged, by the flight or by the entry.
+        let heard = flight.allowed.judge(self.node.fills.as_ref());
+        let prepared = prepared.unless_unheard(heard);
         let (value, level1) = (prepared.held.value.clone(), prepared.level1);
         let weight = prepared.held.weight;
         let extra = prepared.held.extra.clone();
@@ -243,7 +254,7 @@ impl Engine {
                     refused
                 }
             },
-            Fate::Uncached | Fate::Heavy { .. } | Fate::Weightless => {
+            Fate::Uncached | Fate::Heavy { .. } | Fate::Weightless | Fate::Unheard => {
                 let mut gone = self.take_out(key);
                 gone.extend(Removed::refused(held));
                 gone
@@ -340,6 +351,7 @@ mod tests {
             ),
             (fate(heavy), Err(Refusal::Heavy)),
             (fate(Fate::Weightless), Err(Refusal::Heavy)),
+            (fate(Fate::Unheard), Err(Refusal::Unheard)),
             (
                 Landing {
                     behind: true,

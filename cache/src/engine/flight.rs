@@ -16,6 +16,7 @@ use std::{
 use tidings_core::{CacheKey, spawn::AbortHandle};
 
 use crate::{
+    answer::fills::Allowed,
     error::GetError,
     fence::number::{Moment, Noted, Number},
     level2::stored::Stored,
@@ -99,6 +100,8 @@ pub(crate) struct Flight {
     /// The sequence, and the time, before the load began.
     pub(crate) noted: Noted,
     pub(crate) of: ValueType,
+    /// Whether what it reads may be kept, as far as that was known before it began.
+    pub(crate) allowed: Allowed,
     /// Written under the shard's lock only.
     overdue: AtomicBool,
     /// Landing replaces what workers may hold in L1: a renewal or a refresh. Written under the
@@ -137,6 +140,7 @@ impl Flight {
         key: CacheKey,
         noted: Noted,
         of: ValueType,
+        allowed: Allowed,
         why: Why,
         due: Moment,
         rank: Rank,
@@ -154,6 +158,7 @@ impl Flight {
             key,
             noted,
             of,
+            allowed,
             overdue: AtomicBool::new(false),
             replaces: AtomicBool::new(why.replaces()),
             contested: AtomicBool::new(false),

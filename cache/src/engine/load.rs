@@ -8,6 +8,7 @@ use tidings_core::CacheKey;
 use crate::{
     answer::{
         entry::{Answered, Outcome},
+        fills::Allowed,
         form::Form,
         load::Load,
         tag::Tag,
@@ -67,6 +68,10 @@ impl Engine {
         demand: &Demand,
     ) -> Result<Start, GetError> {
         let rank = rank();
+        // Before the lock: this is code of others. What is read counts as read before it was asked,
+        // or a thread that stops in between would keep something for longer than was allowed.
+        let asked = self.node.fills.as_ref().map(|_| self.node.now());
+        let allowed = Allowed::begin(self.node.fills.as_ref(), key);
         let mut voided = None;
 
         let mut shard = self.named.flights.lock(key);
@@ -98,11 +103,11 @@ impl Engine {
 
         let noted = Noted {
             number: self.node.sequence.current(),
-            read: self.node.now(),
+            read: asked.unwrap_or_else(|| self.node.now()),
         };
         let due = limit(noted.read, demand.terms.deadline);
         let of = ValueType::of::<V>();
-        let flight = Flight::new(key.clone(), noted, of, demand.why, due, rank);
+        let flight = Flight::new(key.clone(), noted, of, allowed, demand.why, due, rank);
         let flight = Arc::new(flight);
         shard.start(Arc::clone(&flight));
         drop(shard);

@@ -5,7 +5,7 @@ use std::{sync::Weak, time::Duration};
 use tidings_core::{CacheKey, clock::Clock, entropy::Entropy};
 
 use crate::{
-    answer::receipt::Propagate,
+    answer::{fills::Fills, receipt::Propagate},
     engine::{flights::Flights, permits::Permits, tags::Tags, views::Views},
     fence::{
         number::{Moment, Number},
@@ -33,6 +33,8 @@ pub(crate) struct Node {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Executor,
     pub(crate) propagate: Option<Arc<dyn Propagate>>,
+    /// Whether what is read may be kept; always, if there is none.
+    pub(crate) fills: Option<Arc<dyn Fills>>,
     /// Where jitter comes from.
     pub(crate) entropy: Arc<dyn Entropy>,
     /// The bound on loads that run at once.

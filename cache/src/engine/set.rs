@@ -4,7 +4,7 @@
 use tidings_core::CacheKey;
 
 use crate::{
-    answer::loaded::Loaded,
+    answer::{fills::Allowed, loaded::Loaded},
     engine::{
         cargo::{Cargo, Fate},
         flight::ValueType,
@@ -41,8 +41,10 @@ impl Engine {
             number: self.node.sequence.current(),
             read: self.node.now(),
         };
+        let allowed = Allowed::begin(self.node.fills.as_ref(), key);
         let tags = options.tag_list().map(|tags| &**tags);
         let prepared = self.prepare(key, cargo, noted, &self.terms(options), tags);
+        let prepared = prepared.unless_unheard(allowed.judge(self.node.fills.as_ref()));
         let fate = prepared.fate;
 
         let Ok(gone) = self.replace(key, prepared) else {
@@ -68,6 +70,11 @@ impl Engine {
             Fate::Uncached => {
                 counters.sets.add(1);
                 counters.uncached.add(1);
+                Ok(())
+            }
+            Fate::Unheard => {
+                counters.sets.add(1);
+                counters.refused_unheard.add(1);
                 Ok(())
             }
             Fate::Heavy { weight, allowed } => {

@@ -8,6 +8,7 @@ mod causes;
 mod checker;
 mod decoded;
 mod fences;
+mod fills;
 mod flights;
 mod kit;
 mod limits;

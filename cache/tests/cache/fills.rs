@@ -1,0 +1,152 @@
+//! Loads whose node may not hear of changes: they answer, and nothing is kept.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tidings_cache::{Cache, CacheKey, Fills, GetOptions, Outcome, Pass};
+
+use crate::kit::{Gate, Source, k};
+
+/// Even while it lets loads fill, odd while it does not.
+#[derive(Debug, Default)]
+struct Switch(AtomicU64);
+
+impl Switch {
+    fn turn(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Fills for Switch {
+    fn begin(&self, _: &CacheKey) -> Option<Pass> {
+        let now = self.0.load(Ordering::SeqCst);
+        now.is_multiple_of(2).then_some(Pass(now))
+    }
+
+    fn holds(&self, pass: Pass) -> bool {
+        self.0.load(Ordering::SeqCst) == pass.0
+    }
+}
+
+fn cache() -> (Cache, Arc<Switch>) {
+    let switch = Arc::new(Switch::default());
+    let cache = Cache::builder().fills(Arc::clone(&switch) as _).build();
+    (cache.unwrap(), switch)
+}
+
+#[tokio::test]
+async fn a_load_that_begins_while_fills_are_stopped_answers_and_enters_neither_level() {
+    let (cache, switch) = cache();
+    let source = Source::default();
+    switch.turn();
+    for loads in 1..=2 {
+        let entry = cache.get_entry(k(), GetOptions::default(), source.give(Some(1_u8)));
+        let entry = entry.await.unwrap();
+        assert_eq!(
+            (entry.value.as_deref(), entry.outcome),
+            (Some(&1), Outcome::Loaded)
+        );
+        assert_eq!(source.loads(), loads);
+    }
+    assert_eq!(
+        (cache.stats().entries, cache.stats().refused_unheard),
+        (0, 2)
+    );
+
+    switch.turn();
+    for _ in 0..2 {
+        cache
+            .get(k(), GetOptions::default(), source.give(Some(1_u8)))
+            .await
+            .unwrap();
+    }
+    assert_eq!(source.loads(), 3);
+}
+
+#[tokio::test]
+async fn an_absence_and_a_bulk_load_are_not_kept_either() {
+    let (cache, switch) = cache();
+    switch.turn();
+    let source = Source::default();
+    let absent = cache
+        .get(k(), GetOptions::default(), source.give(None::<u8>))
+        .await;
+    assert_eq!(absent.unwrap(), None);
+    let load = |keys: Vec<CacheKey>| async move {
+        Ok::<_, std::io::Error>(
+            keys.into_iter()
+                .map(|key| (key, Some(7_u8)))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let keys = [CacheKey::new("k", &["a"]), CacheKey::new("k", &["b"])];
+    let many = cache
+        .get_bulk(&keys, GetOptions::default(), load)
+        .await
+        .unwrap();
+    assert_eq!(many.iter().flatten().count(), 2);
+    assert_eq!((cache.stats().entries, cache.stats().absences), (0, 0));
+}
+
+#[tokio::test]
+async fn a_load_during_which_fills_were_stopped_does_not_fill_although_they_go_on_again() {
+    let (cache, switch) = cache();
+    let (gate, source) = (Gate::new(), Source::default());
+    let (own, load) = (cache.clone(), source.behind(&gate, Some(1_u8)));
+    let caller = tokio::spawn(async move { own.get(k(), GetOptions::default(), load).await });
+    gate.reached().await;
+    switch.turn();
+    switch.turn();
+    gate.open();
+    assert_eq!(caller.await.unwrap().unwrap().as_deref(), Some(&1));
+    assert!(cache.cached::<u8>(k()).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_is_renewed_or_set_while_fills_are_stopped_takes_what_was_cached_along() {
+    let (cache, switch) = cache();
+    let source = Source::default();
+    cache.set(k(), Some(1_u8), GetOptions::default()).unwrap();
+    switch.turn();
+    assert_eq!(
+        cache.cached::<u8>(k()).unwrap().unwrap().value.as_deref(),
+        Some(&1)
+    );
+    let renewed = cache
+        .renew(k(), GetOptions::default(), source.give(Some(2_u8)))
+        .await;
+    assert_eq!(renewed.unwrap().as_deref(), Some(&2));
+    assert!(
+        cache.cached::<u8>(k()).unwrap().is_none(),
+        "the caller has seen something newer"
+    );
+
+    switch.turn();
+    cache.set(k(), Some(3_u8), GetOptions::default()).unwrap();
+    switch.turn();
+    cache.set(k(), Some(4_u8), GetOptions::default()).unwrap();
+    assert!(cache.cached::<u8>(k()).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn one_that_panics_refuses() {
+    #[derive(Debug)]
+    struct Faulty;
+    impl Fills for Faulty {
+        fn begin(&self, _: &CacheKey) -> Option<Pass> {
+            Some(Pass(1))
+        }
+        fn holds(&self, _: Pass) -> bool {
+            panic!("asked twice")
+        }
+    }
+    let cache = Cache::builder().fills(Arc::new(Faulty)).build().unwrap();
+    let source = Source::default();
+    let answer = cache
+        .get(k(), GetOptions::default(), source.give(Some(1_u8)))
+        .await;
+    assert_eq!(answer.unwrap().as_deref(), Some(&1));
+    assert_eq!(cache.stats().entries, 0);
+}
