@@ -8,11 +8,11 @@ use std::{
 
 use futures_util::future::{Either, select};
 use tidings_cache::{Cache, CacheBuilder};
-use tidings_cluster::ClusterSettings;
+use tidings_cluster::{ClusterSettings, Intake};
 use tidings_core::{
     BoxError, Entity, Schema, check_all,
     clock::{Clock, SystemClock},
-    log::Gap,
+    log::{Gap, Log},
     spawn::{Spawn, TokioSpawn},
 };
 use tidings_events::{MAX_WORKERS, WorkerEvents, WorkerEventsBuilder};
@@ -213,10 +213,28 @@ impl NodeBuilder {
         let schemas: Vec<&'static Schema> = self.entities.iter().map(|it| it.schema).collect();
         check_all(&schemas)?;
 
-        let cache = self
+        let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::new(runtime.clone()));
+        let log = store.log(LogNeeds {
+            schemas: schemas.clone(),
+            recorded: Vec::new(),
+            look: LOOK,
+            clock: Arc::clone(&self.clock),
+            spawn: Arc::clone(&spawn),
+        });
+        let settings = self.log.handler_deadline(self.handler_deadline);
+        let log = log.map(|log| {
+            let (read, clock) = (Arc::clone(&log) as Arc<dyn Log>, Arc::clone(&self.clock));
+            (log, Intake::new(read, clock, &settings))
+        });
+
+        let mut cache = self
             .cache
             .clock(Arc::clone(&self.clock))
-            .runtime(runtime.clone())
+            .runtime(runtime.clone());
+        if let Some((_, intake)) = &log {
+            cache = cache.fills(Arc::clone(intake) as _);
+        }
+        let cache = cache
             .build()
             .map_err(|error| StartError::Cache(error.into()))?;
         let events = self
@@ -232,14 +250,6 @@ impl NodeBuilder {
         let counts = channels.counts();
 
         let node_id = self.node_id.unwrap_or_else(|| Uuid::new_v4().to_string());
-        let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::new(runtime.clone()));
-        let log = store.log(LogNeeds {
-            schemas: schemas.clone(),
-            recorded: Vec::new(),
-            look: LOOK,
-            clock: Arc::clone(&self.clock),
-            spawn: Arc::clone(&spawn),
-        });
         if log.is_some() && !(RETENTIONS.0..=RETENTIONS.1).contains(&self.retention) {
             let message = format!(
                 "log_retention is {:?}; it must be 10 s to 30 days",
@@ -247,16 +257,17 @@ impl NodeBuilder {
             );
             return Err(StartError::Log(message.into()));
         }
-        let following = log.map(|log| {
+        let following = log.map(|(log, intake)| {
             Following::start(Wiring {
                 node: node_id.as_str().into(),
                 log,
+                intake,
                 channels: channels.clone(),
                 schemas: schemas.clone(),
                 gaps: self.gaps,
                 clock: Arc::clone(&self.clock),
                 spawn,
-                settings: self.log.handler_deadline(self.handler_deadline),
+                settings,
             })
         });
         let following = following.transpose();

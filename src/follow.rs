@@ -10,13 +10,13 @@ use std::{any::Any, fmt, sync::Arc, time::Duration};
 use futures_util::future::{BoxFuture, Either, FutureExt as _, select};
 use tidings_cache::Cache;
 use tidings_cluster::{
-    Announce, Change, ClusterSettings, Handling, Parts, Protocol, Quiet, SettingError,
+    Announce, Change, ClusterSettings, Handling, Intake, Parts, Protocol, Quiet, SettingError,
 };
 use tidings_core::{
     Schema,
     clock::Clock,
     entropy::SystemEntropy,
-    log::{Gap, GapReason, Log},
+    log::{Gap, GapReason},
     spawn::Spawn,
 };
 use tidings_store::{ChangeSet, ChangeSink, RowChange, StoreLog};
@@ -43,6 +43,7 @@ pub enum Hearing {
 pub(crate) struct Wiring {
     pub(crate) node: Arc<str>,
     pub(crate) log: Arc<dyn StoreLog>,
+    pub(crate) intake: Arc<Intake>,
     pub(crate) channels: Channels,
     pub(crate) schemas: Vec<&'static Schema>,
     pub(crate) gaps: Vec<OnGap>,
@@ -68,7 +69,7 @@ impl Following {
         };
         let protocol = Protocol::assemble(Parts {
             node: wiring.node,
-            log: Arc::clone(&wiring.log) as Arc<dyn Log>,
+            intake: wiring.intake,
             members: None,
             cache: wiring.channels.cache().clone(),
             schemas: wiring.schemas,

@@ -37,6 +37,8 @@ rules! {
     PruningIsChecked,
     /// A proof includes the node's own member row.
     ProofReadsMember,
+    /// A load fills only while the node has a cursor and was not given up.
+    FillNeedsCursor,
     /// A load fills only while the node counts as a member.
     FillNeedsMembership,
     /// A proof counts from before its question was sent.

@@ -13,6 +13,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use tidings_cache::Pass;
 use tidings_core::clock::{Clock, Tick};
 
 use crate::faults::{Rule, removed};
@@ -53,23 +54,6 @@ enum Standing {
     Superseded,
 }
 
-/// A load that has begun.
-#[derive(Clone, Copy, Debug)]
-#[must_use = "a load that began may only fill if its permit still holds"]
-pub struct Permit {
-    generation: Generation,
-    began: Tick,
-    fills: bool,
-}
-
-impl Permit {
-    /// Returns the moment at which the load began.
-    #[must_use]
-    pub fn began(&self) -> Tick {
-        self.began
-    }
-}
-
 /// What was known of a node before a value was read.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "it says whether the value that is read next may be served"]
@@ -93,8 +77,9 @@ impl Gate {
         }
     }
 
-    /// Notes that a load begins, before it reads anything.
-    pub fn begin_load(&self) -> Permit {
+    /// Notes that a load begins, before it reads anything. None: what it reads only answers those
+    /// that wait for it.
+    pub(crate) fn begin_load(&self) -> Option<Pass> {
         let began = self.clock.now();
         let state = self.state.lock();
         let counted = match (self.bound, state.counted) {
@@ -106,18 +91,15 @@ impl Gate {
             Standing::Open => true,
             Standing::Closed | Standing::Suspended | Standing::Superseded => false,
         };
-        Permit {
-            generation: state.generation,
-            began,
-            fills: open && (counted || removed(Rule::FillNeedsMembership)),
-        }
+        let fills = (open || removed(Rule::FillNeedsCursor))
+            && (counted || removed(Rule::FillNeedsMembership));
+        fills.then_some(Pass(state.generation.0))
     }
 
-    /// Returns whether what a load has read may enter the cache; otherwise it only answers those
-    /// that wait for it.
-    #[must_use]
-    pub fn fills(&self, permit: &Permit) -> bool {
-        permit.fills && self.state.lock().generation == permit.generation
+    /// Returns whether what a load has read may enter the cache: fills were not stopped since it
+    /// began.
+    pub(crate) fn fills(&self, pass: Pass) -> bool {
+        self.state.lock().generation == Generation(pass.0)
     }
 
     /// Notes what is proven, before a value is read.
@@ -264,6 +246,10 @@ mod tests {
         gate.serves(&gate.begin_read(), loaded)
     }
 
+    fn fills(gate: &Gate) -> bool {
+        gate.begin_load().is_some_and(|pass| gate.fills(pass))
+    }
+
     #[test]
     fn a_proof_that_comes_after_the_value_was_read_is_not_of_that_value() {
         let (gate, clock) = gate(Some(SECOND));
@@ -294,23 +280,24 @@ mod tests {
     fn a_load_fills_only_while_the_node_has_lately_counted_as_a_member() {
         let (gate, clock) = gate(Some(SECOND));
         gate.open();
-        assert!(!gate.fills(&gate.begin_load()), "it never counted");
+        assert!(!fills(&gate), "it never counted");
         gate.counts(clock.now());
         clock.advance(SECOND);
-        assert!(gate.fills(&gate.begin_load()));
+        assert!(fills(&gate));
         clock.advance(Duration::from_nanos(1));
-        assert!(!gate.fills(&gate.begin_load()));
+        assert!(!fills(&gate));
     }
 
     #[test]
     fn a_load_that_began_before_fills_were_stopped_does_not_fill_afterwards() {
         let (gate, _) = gate(None);
         gate.open();
-        let permit = gate.begin_load();
+        let pass = gate.begin_load().expect("the node follows the log");
         gate.close();
+        assert!(!fills(&gate));
         gate.open();
-        assert!(!gate.fills(&permit));
-        assert!(gate.fills(&gate.begin_load()));
+        assert!(!gate.fills(pass));
+        assert!(fills(&gate));
     }
 
     #[test]

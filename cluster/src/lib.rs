@@ -37,6 +37,9 @@ mod digests;
 // Whether a load may fill and an entry may be served. Must not know the log.
 mod gate;
 
+// What the cache asks before it keeps anything. Must not know the tasks of a node.
+mod intake;
+
 // The seams to the handlers and to watchers. Must not know the bus.
 mod announce;
 
@@ -55,7 +58,8 @@ pub mod kit;
 pub use self::{
     announce::{Announce, Change, Handling, Observe, Quiet, Trace},
     bus::BusAnnouncer,
-    gate::{Gate, Permit, Reading},
+    gate::{Gate, Reading},
+    intake::Intake,
     node::{
         confirm::{Confirmed, Silence, Silent, Unconfirmed},
         protocol::{Parts, Protocol},

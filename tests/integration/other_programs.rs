@@ -158,6 +158,24 @@ impl Heard {
     }
 }
 
+impl Heard {
+    /// Waits until what is loaded is kept.
+    async fn until_kept(&self, code: &str) {
+        let clock = SystemClock::new();
+        let deadline = clock.now().plus(Duration::from_secs(20));
+        loop {
+            let _ = self.note(code).await;
+            let loads = self.loads();
+            let _ = self.note(code).await;
+            if self.loads() == loads {
+                return;
+            }
+            assert!(clock.now() < deadline, "{code} is loaded at every call");
+            clock.sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
 // CL13 on one node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_psql_writes_evicts_and_is_heard() {
@@ -361,6 +379,11 @@ async fn a_trigger_that_is_gone_ends_proofs_and_purges_and_its_return_is_heard()
             .until(|heard| heard.node.hearing() == Hearing::NotRecorded)
             .await;
         heard.until_note("t1", Some("unheard")).await;
+        let loads = heard.loads();
+        for _ in 0..3 {
+            assert_eq!(heard.note("t1").await.as_deref(), Some("unheard"));
+        }
+        assert_eq!(heard.loads(), loads + 3, "nothing that is loaded is kept");
         heard
             .until(|heard| !heard.gaps.lock().expect("a list").is_empty())
             .await;
@@ -376,6 +399,7 @@ async fn a_trigger_that_is_gone_ends_proofs_and_purges_and_its_return_is_heard()
             .await;
         heard.database.psql("update things set note = 'heard'");
         heard.until_note("t1", Some("heard")).await;
+        heard.until_kept("t1").await;
     }
 }
 

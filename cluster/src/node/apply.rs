@@ -191,12 +191,7 @@ impl Shared {
         if let Wake::Committed { mark, keys } = wake
             && self.is_of_this_epoch(*mark)
         {
-            let index = self.digests.lock();
-            let known: Vec<_> = keys
-                .iter()
-                .filter_map(|digest| index.key(*digest).cloned())
-                .collect();
-            drop(index);
+            let known = self.intake.keys_of(keys);
             if !known.is_empty() {
                 self.evict_once(*mark, &known, Source::Wake);
             }

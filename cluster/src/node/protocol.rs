@@ -9,7 +9,7 @@ use tidings_core::{
     CacheKey, Schema,
     clock::Clock,
     entropy::Entropy,
-    log::{Eviction, EvictionTarget, Log, LogError, Mark, MemberId, Members, StartId, Wake},
+    log::{Eviction, EvictionTarget, LogError, Mark, MemberId, Members, StartId, Wake},
     spawn::{AbortHandle, Spawn},
 };
 use tokio::sync::{Notify, watch};
@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     announce::{Announce, Observe},
-    digests::Index,
-    gate::{Gate, Permit},
+    gate::Gate,
+    intake::Intake,
     keys::Catalog,
     numbers::Numbers,
     queue::Queue,
@@ -35,8 +35,8 @@ use crate::{
 pub struct Parts {
     /// The node's name; other members name it by this.
     pub node: Arc<str>,
-    /// The log.
-    pub log: Arc<dyn Log>,
+    /// What the node's cache asks; made with the log.
+    pub intake: Arc<Intake>,
     /// The members beside it; none where no one can ask for receipts.
     pub members: Option<Arc<dyn Members>>,
     /// The node's cache.
@@ -85,16 +85,18 @@ impl Protocol {
     pub fn assemble(parts: Parts) -> Result<Self, SettingError> {
         let settings = parts.settings;
         settings.check()?;
+        let gate = Arc::clone(parts.intake.gate());
         let shared = Arc::new(Shared {
             node: parts.node,
             start: StartId(parts.entropy.uuid()),
-            log: parts.log,
+            log: Arc::clone(&parts.intake.log),
+            intake: parts.intake,
             members: parts.members,
             cache: parts.cache,
             catalog: Catalog::new(&parts.schemas),
             announce: parts.announce,
             observe: parts.observe,
-            gate: Arc::new(Gate::new(Arc::clone(&parts.clock), settings.bound)),
+            gate,
             clock: parts.clock,
             spawn: parts.spawn,
             entropy: parts.entropy,
@@ -103,7 +105,6 @@ impl Protocol {
             applied: watch::Sender::new(None),
             look: Notify::new(),
             numbers: Mutex::new(Numbers::new(settings.remembered)),
-            digests: Mutex::new(Index::new(settings.remembered)),
             own: Mutex::default(),
             member: Mutex::default(),
             answered: Mutex::default(),
@@ -127,19 +128,10 @@ impl Protocol {
         })
     }
 
-    /// Returns the gate that the cache asks.
+    /// Returns the gate that the cache asks by way of its [`Intake`].
     #[must_use]
     pub fn gate(&self) -> &Arc<Gate> {
         &self.shared.gate
-    }
-
-    /// Notes that a load of a key begins, before it reads anything: whether it may fill, and how
-    /// wake-ups name the key.
-    pub fn begin_load(&self, key: &CacheKey) -> Permit {
-        if let Some(digest) = self.shared.log.digest(key) {
-            self.shared.digests.lock().enter(digest, key);
-        }
-        self.shared.gate.begin_load()
     }
 
     /// Evicts what an own write has changed, once its commit was acknowledged; wakes the other
@@ -235,7 +227,7 @@ impl Protocol {
         self.shared.confirm(mark, timeout).await
     }
 
-    /// Leaves the cluster: stops fills and hits, then deletes the row that others count on.
+    /// Leaves the cluster: stops fills, purges what the node will not hear of any more, then deletes the row that others count on.
     ///
     /// # Errors
     ///
@@ -243,6 +235,7 @@ impl Protocol {
     /// out.
     pub async fn leave(&self) -> Result<(), LogError> {
         self.shared.gate.supersede();
+        self.shared.purge();
         self._tasks.0.lock().iter().for_each(AbortHandle::abort);
         let member = self.shared.member.lock().take();
         match (&self.shared.members, member) {

@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 use crate::{
     announce::{Announce, Observe},
-    digests::Index,
     gate::Gate,
+    intake::Intake,
     keys::Catalog,
     numbers::Numbers,
     queue::Queue,
@@ -42,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) spawn: Arc<dyn Spawn>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: ClusterSettings,
+    pub(crate) intake: Arc<Intake>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) queue: Queue,
     /// Evicted up to here. Moved by the tail alone.
@@ -52,7 +53,6 @@ pub(crate) struct Shared {
     pub(crate) look: Notify,
     /// Locked across an eviction and its note, so that two paths do not evict for one commit twice.
     pub(crate) numbers: Mutex<Numbers>,
-    pub(crate) digests: Mutex<Index>,
     /// What this node has asked all nodes to evict.
     pub(crate) own: Mutex<Own>,
     pub(crate) member: Mutex<Option<MemberId>>,

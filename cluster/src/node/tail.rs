@@ -95,6 +95,7 @@ impl Tail {
             "another process has this node's name: the cache is not served from any more"
         );
         self.shared.gate.supersede();
+        self.purge();
     }
 
     /// Takes a new cursor at the head, after a gap or at the beginning.
@@ -377,6 +378,10 @@ impl Tail {
     async fn come_back(&mut self) -> Result<Option<Cursor>, Superseded> {
         let shared = Arc::clone(&self.shared);
         shared.gate.suspend();
+        if shared.settings.bound.is_none() {
+            // A hit of a node without a bound does not ask the gate.
+            self.purge();
+        }
         if removed(Rule::JoinBeforeCursor) {
             // What it has applied so far was read by a statement from before the join.
             shared.gate.resume(shared.gate.generation());

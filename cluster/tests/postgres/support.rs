@@ -7,7 +7,7 @@ use std::{
 
 use tidings_cache::{Cache, GetOptions};
 use tidings_cluster::{
-    Announce, Change, ClusterSettings, Handling, Observe, Parts, Protocol, Trace,
+    Announce, Change, ClusterSettings, Handling, Intake, Observe, Parts, Protocol, Trace,
 };
 use tidings_core::{
     CacheKey, Field, Schema,
@@ -91,12 +91,16 @@ impl Node {
     /// Starts a node.
     pub(crate) fn begin(database: &Database, name: &str, bound: Option<Duration>) -> Self {
         let settings = settings_of(database);
-        let cache = Cache::builder().build().expect("a cache");
         let log = Arc::new(PgLog::new(settings.clone()));
+        let own = ClusterSettings::new().max_staleness(bound);
+        let clock = Arc::clone(&settings.clock);
+        let intake = Intake::new(Arc::clone(&log) as _, clock, &own);
+        let cache = Cache::builder().fills(Arc::clone(&intake) as _).build();
+        let cache = cache.expect("a cache");
         let watched = Arc::new(Watched::default());
         let protocol = Protocol::assemble(Parts {
             node: name.into(),
-            log: Arc::clone(&log) as _,
+            intake,
             members: Some(Arc::new(PgMembers::new(&settings))),
             cache: cache.clone(),
             schemas: schemas(),
@@ -105,7 +109,7 @@ impl Node {
             clock: settings.clock,
             spawn: settings.spawn,
             entropy: Arc::new(SystemEntropy),
-            settings: ClusterSettings::new().max_staleness(bound),
+            settings: own,
         })
         .expect("a node");
         Self {

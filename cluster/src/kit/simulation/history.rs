@@ -40,6 +40,8 @@ pub enum Violation {
     StaleRead(String),
     /// A handler heard of a row out of order, or missed a change without a gap.
     BrokenHistory(String),
+    /// What was loaded while the node did not follow the log was served from its cache.
+    KeptUnheard(String),
     /// One change evicted a key twice.
     EvictedTwice(String),
     /// A receipt was confirmed before the handlers had run.
@@ -53,6 +55,7 @@ impl fmt::Display for Violation {
         let (what, text) = match self {
             Self::StaleRead(text) => ("stale read", text),
             Self::BrokenHistory(text) => ("broken history", text),
+            Self::KeptUnheard(text) => ("kept unheard", text),
             Self::EvictedTwice(text) => ("evicted twice", text),
             Self::HandlersMissing(text) => ("handlers missing", text),
             Self::Stuck(text) => ("stuck", text),
@@ -316,6 +319,13 @@ impl History {
                 "at the end a handler had missed a change; {behind}"
             )));
         }
+    }
+
+    pub(super) fn kept_unheard(&self, life: LifeId, key: Key) {
+        let name = self.state.lock().lives[life.0].name.clone();
+        self.violated(Violation::KeptUnheard(format!(
+            "{name} has {key:?} cached from when it did not follow the log"
+        )));
     }
 
     pub(super) fn stuck(&self, text: String) {

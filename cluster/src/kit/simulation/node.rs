@@ -8,7 +8,7 @@ use futures_util::{
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tidings_cache::{Cache, GetOptions, Loaded};
+use tidings_cache::{Cache, GetOptions, Loaded, Outcome};
 use tidings_core::{
     CacheKey, CrudEvent, Entity,
     clock::{Clock, Tick},
@@ -29,6 +29,7 @@ use super::{
 use crate::{
     announce::{Announce, Change, Handling},
     bus::BusAnnouncer,
+    intake::Intake,
     kit::model::Writing,
     node::protocol::{Parts, Protocol},
     settings::ClusterSettings,
@@ -37,12 +38,13 @@ use crate::{
 /// How long an own write waits for handlers, and a client for a token's commit.
 const PATIENCE: Duration = Duration::from_millis(120);
 
-/// What a cache entry holds: a version, or none, and when its load began. The gate judges by that
-/// moment.
+/// What a cache entry holds: a version, or none, when its load began, by which the gate judges, and
+/// whether the node followed the log then.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Stamped {
     version: Option<i64>,
     began: u64,
+    followed: bool,
 }
 
 /// One life of one node.
@@ -93,7 +95,22 @@ impl Process {
         let name: Arc<str> = format!("node {node}").into();
         let life = history.begin_life(format!("{name}.{life_number}"), in_world);
 
+        let link = Link {
+            net: Arc::clone(net),
+            lane,
+        };
+        let settings = ClusterSettings::new()
+            .poll(Duration::from_millis(40))
+            .page(profile.page)
+            .queue(profile.queue)
+            .max_staleness(bound)
+            .handler_deadline(PATIENCE)
+            .retry(Duration::from_millis(40));
+        let (log, own_clock) = (Arc::new(link.clone()), Arc::new(clock.clone()));
+        let intake = Intake::new(log, own_clock, &settings);
+
         let cache = Cache::builder()
+            .fills(Arc::clone(&intake) as _)
             .capacity(64 << 10)
             .no_deadline()
             .clock(Arc::new(clock.clone()))
@@ -119,20 +136,9 @@ impl Process {
                 .unwrap_or(Waits::ForHandlers),
         });
 
-        let link = Link {
-            net: Arc::clone(net),
-            lane,
-        };
-        let settings = ClusterSettings::new()
-            .poll(Duration::from_millis(40))
-            .page(profile.page)
-            .queue(profile.queue)
-            .max_staleness(bound)
-            .handler_deadline(PATIENCE)
-            .retry(Duration::from_millis(40));
         let protocol = Protocol::assemble(Parts {
             node: Arc::clone(&name),
-            log: Arc::new(link.clone()),
+            intake,
             members: Some(Arc::new(link)),
             cache: cache.clone(),
             schemas: vec![Item::schema()],
@@ -242,7 +248,14 @@ impl Process {
                 .cache
                 .get_entry(&cache_key, GetOptions::default(), || self.load(key))
                 .await;
-            let entry = entry.ok().and_then(|entry| entry.value);
+            let entry = entry.ok();
+            let outcome = entry.as_ref().map(|entry| entry.outcome);
+            let entry = entry.and_then(|entry| entry.value);
+            if let (Some(Outcome::L1 | Outcome::L2), Some(stamped)) = (outcome, &entry)
+                && !stamped.followed
+            {
+                self.history.kept_unheard(self.life, key);
+            }
             let began = entry.as_ref().map_or(0, |stamped| stamped.began);
             (entry, Tick(began))
         };
@@ -259,19 +272,16 @@ impl Process {
         self: &Arc<Self>,
         key: Key,
     ) -> impl Future<Output = Result<Loaded<Stamped>, Lost>> + Send + 'static + use<> {
-        let permit = self.protocol.begin_load(&key.cache_key());
+        let began = self.clock.now().0;
+        let followed = self.protocol.gate().is_open();
         let process = Arc::clone(self);
         async move {
             let version = process.query(key).await?;
-            let loaded = Loaded::new(Stamped {
+            Ok(Loaded::new(Stamped {
                 version,
-                began: permit.began().0,
-            });
-            Ok(if process.protocol.gate().fills(&permit) {
-                loaded
-            } else {
-                loaded.uncached()
-            })
+                began,
+                followed,
+            }))
         }
     }
 

@@ -1,0 +1,71 @@
+//! [`Intake`]: what a node's cache asks when a load begins, and when it has ended.
+//!
+//! A load fills only while the [gate](Gate) is open; and since wake-ups name keys by their digests,
+//! the digest of whatever is being loaded, or has been, is noted when its load begins.
+
+use std::{fmt, sync::Arc};
+
+use parking_lot::Mutex;
+use tidings_cache::{Fills, Pass};
+use tidings_core::{
+    CacheKey,
+    clock::Clock,
+    log::{Digest, Log},
+};
+
+use crate::{digests::Index, gate::Gate, settings::ClusterSettings};
+
+/// Lets a node's cache keep what it loads, as long as the node hears of its changes. Given to the
+/// cache when it is built ([`CacheBuilder::fills`](tidings_cache::CacheBuilder::fills)), and to the
+/// protocol.
+pub struct Intake {
+    pub(crate) log: Arc<dyn Log>,
+    gate: Arc<Gate>,
+    digests: Mutex<Index>,
+}
+
+impl Intake {
+    /// Makes one that lets nothing in yet.
+    #[must_use]
+    pub fn new(log: Arc<dyn Log>, clock: Arc<dyn Clock>, settings: &ClusterSettings) -> Arc<Self> {
+        Arc::new(Self {
+            log,
+            gate: Arc::new(Gate::new(clock, settings.bound)),
+            digests: Mutex::new(Index::new(settings.remembered)),
+        })
+    }
+
+    /// Returns the gate.
+    #[must_use]
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Returns the keys of these digests that this node may hold.
+    pub(crate) fn keys_of(&self, digests: &[Digest]) -> Vec<CacheKey> {
+        let index = self.digests.lock();
+        let known = digests.iter().filter_map(|digest| index.key(*digest));
+        known.cloned().collect()
+    }
+}
+
+impl Fills for Intake {
+    fn begin(&self, key: &CacheKey) -> Option<Pass> {
+        if let Some(digest) = self.log.digest(key) {
+            self.digests.lock().enter(digest, key);
+        }
+        self.gate.begin_load()
+    }
+
+    fn holds(&self, pass: Pass) -> bool {
+        self.gate.fills(pass)
+    }
+}
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake")
+            .field("gate", &self.gate)
+            .finish_non_exhaustive()
+    }
+}
