@@ -119,3 +119,22 @@ fn paths_that_documents_name_exist() {
     }
     assert!(missing.is_empty(), "{missing:#?}");
 }
+
+/// What a document names as `file.rs::name` is a function of that file.
+#[test]
+fn tests_that_documents_name_exist() {
+    let (mut named, mut missing) = (0, Vec::new());
+    for (path, text) in documents() {
+        for word in text.split('`').skip(1).step_by(2) {
+            let Some((file, name)) = word.split_once(".rs::") else {
+                continue;
+            };
+            let source = fs::read_to_string(root().join(format!("{file}.rs")));
+            named += 1;
+            if !source.is_ok_and(|source| source.contains(&format!("fn {name}("))) {
+                missing.push(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(named > 100 && missing.is_empty(), "{named}, {missing:#?}");
+}
