@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    changes::{Changes, Channels},
+    changes::{Changes, Channels, Gaps, OnGap},
     error::StartError,
-    follow::{Following, OnGap, Wiring},
+    follow::{Following, Wiring},
     node::{EntityType, Node, Shared},
     worker::{self, InitWorker, Worker},
 };
@@ -170,7 +170,8 @@ impl NodeBuilder {
     }
 
     /// Hears of changes that were not received, in their place in the order of changes: the log was
-    /// lost, or any row of an entity may have changed. Whatever was derived from events is to be
+    /// lost, any row of an entity may have changed, or (where the store keeps no log) one commit
+    /// changed more than 10,000 rows. Whatever was derived from events is to be
     /// rebuilt then.
     pub fn on_gap(mut self, handler: impl Fn(&Gap) + Send + Sync + 'static) -> Self {
         self.gaps.push(Arc::new(handler));
@@ -257,6 +258,7 @@ impl NodeBuilder {
             );
             return Err(StartError::Log(message.into()));
         }
+        let gaps = Gaps::new(self.gaps);
         let following = log.map(|(log, intake)| {
             Following::start(Wiring {
                 node: node_id.as_str().into(),
@@ -264,7 +266,7 @@ impl NodeBuilder {
                 intake,
                 channels: channels.clone(),
                 schemas: schemas.clone(),
-                gaps: self.gaps,
+                gaps: gaps.clone(),
                 clock: Arc::clone(&self.clock),
                 spawn,
                 settings,
@@ -274,7 +276,7 @@ impl NodeBuilder {
         let following = following.map_err(|error| StartError::Log(error.into()))?;
         let sink: Arc<dyn ChangeSink> = match &following {
             Some(following) => Arc::new(following.clone()),
-            None => Arc::new(Changes::new(channels, self.handler_deadline)),
+            None => Arc::new(Changes::new(channels, self.handler_deadline, gaps)),
         };
         let attachment = Attachment {
             schemas: schemas.clone(),

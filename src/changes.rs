@@ -12,9 +12,14 @@
 //! What the schemas know is evicted in every case. What handlers would have evicted by hand is not
 //! known here: so where some of them did not hear of a change, or may not, everything is evicted,
 //! in every named cache of the node.
+//!
+//! A commit of more rows than are told one by one purges too, and is a gap to those who asked to
+//! hear of gaps. They hear of it before the write returns; events of earlier commits may come after
+//! it.
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -24,7 +29,10 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt};
 use tidings_cache::Cache;
-use tidings_core::{Cause, CrudEvent, Entity, Operation, Origin, RowError, Schema};
+use tidings_core::{
+    Cause, CrudEvent, Entity, Operation, Origin, RowError, Schema,
+    log::{Gap, GapReason},
+};
 use tidings_events::{CrudChannel, DeclareError, Handled, Ticket, WorkerEvents};
 use tidings_store::{ChangeSet, ChangeSink, RowChange};
 
@@ -82,6 +90,9 @@ pub struct ChangeStats {
     pub unannounced: u64,
     /// Commits whose end was not known. The node's caches were purged for each.
     pub in_doubt: u64,
+    /// Commits that changed more rows than are told one by one. The node's caches were purged for
+    /// each, and each was a gap.
+    pub untold: u64,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +101,7 @@ pub(crate) struct Counts {
     missed: AtomicU64,
     unannounced: AtomicU64,
     in_doubt: AtomicU64,
+    untold: AtomicU64,
 }
 
 impl Counts {
@@ -100,6 +112,7 @@ impl Counts {
             missed: read(&self.missed),
             unannounced: read(&self.unannounced),
             in_doubt: read(&self.in_doubt),
+            untold: read(&self.untold),
         }
     }
 }
@@ -185,9 +198,44 @@ impl Channels {
         }
     }
 
+    /// Gives up what is cached, because a commit changed more rows than are told one by one.
+    pub(crate) fn purge_untold(&self) {
+        self.cache.purge_node();
+        count(&self.counts.untold);
+    }
+
     /// Notes that the end of a commit is not known.
     pub(crate) fn note_doubt(&self) {
         count(&self.counts.in_doubt);
+    }
+}
+
+/// Hears of changes that were not received, in their place in the order of changes.
+pub(crate) type OnGap = Arc<dyn Fn(&Gap) + Send + Sync>;
+
+/// All that hear of gaps. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Gaps(Arc<[OnGap]>);
+
+impl Gaps {
+    pub(crate) fn new(handlers: Vec<OnGap>) -> Self {
+        Self(handlers.into())
+    }
+
+    /// Tells all of them. One that panics is logged.
+    pub(crate) fn tell(&self, gap: &Gap) {
+        for handler in self.0.iter() {
+            let told = std::panic::AssertUnwindSafe(|| handler(gap));
+            if std::panic::catch_unwind(told).is_err() {
+                tracing::error!(%gap, "a handler of gaps panicked");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Gaps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Gaps").field(&self.0.len()).finish()
     }
 }
 
@@ -196,11 +244,16 @@ pub(crate) struct Changes {
     channels: Channels,
     /// How long a write waits for its handlers.
     deadline: Duration,
+    gaps: Gaps,
 }
 
 impl Changes {
-    pub(crate) fn new(channels: Channels, deadline: Duration) -> Self {
-        Self { channels, deadline }
+    pub(crate) fn new(channels: Channels, deadline: Duration, gaps: Gaps) -> Self {
+        Self {
+            channels,
+            deadline,
+            gaps,
+        }
     }
 
     /// Returns the cache that evicts what is committed.
@@ -212,9 +265,13 @@ impl Changes {
 impl ChangeSink for Changes {
     fn committed(&self, set: ChangeSet) -> BoxFuture<'static, ()> {
         let number = self.channels.cache.apply_change(&set.evict, &[]);
+        if !set.touched.is_empty() {
+            self.channels.purge_untold();
+        }
         if set.no_event {
             return std::future::ready(()).boxed();
         }
+        let gaps = (!set.touched.is_empty()).then(|| self.gaps.clone());
         let cause = Cause {
             number,
             origin: Origin::Local,
@@ -228,6 +285,11 @@ impl ChangeSink for Changes {
         let waits = set.cause.is_none();
         let (deadline, channels) = (self.deadline, self.channels.clone());
         async move {
+            if let Some(gaps) = gaps {
+                for schema in &set.touched {
+                    gaps.tell(&Gap::of_entity(GapReason::Overflow, schema.name()));
+                }
+            }
             let deliveries: Vec<_> = tickets.into_iter().map(Ticket::dispatch).collect();
             if !waits {
                 return;
@@ -280,7 +342,7 @@ mod tests {
             counts: Arc::default(),
             by_name: Arc::new(by_name),
         };
-        Changes::new(channels, Duration::ZERO)
+        Changes::new(channels, Duration::ZERO, Gaps::default())
     }
 
     fn set() -> ChangeSet {
@@ -293,6 +355,7 @@ mod tests {
                 old_row: None,
             }],
             evict: Vec::new(),
+            touched: Vec::new(),
             no_event: false,
             cause: None,
             commit: None,

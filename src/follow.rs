@@ -22,10 +22,7 @@ use tidings_core::{
 use tidings_store::{ChangeSet, ChangeSink, RowChange, StoreLog};
 use tokio_util::sync::CancellationToken;
 
-use crate::changes::{Changes, Channels};
-
-/// Hears of changes that were not received, in their place in the order of changes.
-pub(crate) type OnGap = Arc<dyn Fn(&Gap) + Send + Sync>;
+use crate::changes::{Changes, Channels, Gaps};
 
 /// What a node hears of the changes in its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +43,7 @@ pub(crate) struct Wiring {
     pub(crate) intake: Arc<Intake>,
     pub(crate) channels: Channels,
     pub(crate) schemas: Vec<&'static Schema>,
-    pub(crate) gaps: Vec<OnGap>,
+    pub(crate) gaps: Gaps,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) spawn: Arc<dyn Spawn>,
     pub(crate) settings: ClusterSettings,
@@ -127,14 +124,20 @@ impl Following {
 
 impl ChangeSink for Following {
     fn committed(&self, set: ChangeSet) -> BoxFuture<'static, ()> {
+        if !set.touched.is_empty() {
+            // The log tells each row, later.
+            self.channels.purge_untold();
+        }
         let mark = set.commit.and_then(|commit| self.log.mark(commit));
         let Some(mark) = mark else {
             // The log was not read yet: its first cursor may lie before this commit or after it.
             self.channels.cache().apply_change(&set.evict, &[]);
             return std::future::ready(()).boxed();
         };
-        let heard = set.changes.iter().filter(|_| !set.no_event);
-        let entities: Vec<_> = heard.map(|change| change.schema.name()).collect();
+        let changed = set.changes.iter().map(|change| change.schema);
+        let changed = changed.chain(set.touched.iter().copied());
+        let heard = changed.filter(|_| !set.no_event);
+        let entities: Vec<_> = heard.map(Schema::name).collect();
         let handled = self.protocol.committed(mark, &set.evict, &entities);
         match set.cause {
             None => handled.boxed(),
@@ -146,6 +149,9 @@ impl ChangeSink for Following {
     fn in_doubt(&self, set: &ChangeSet) {
         let mark = set.commit.and_then(|commit| self.log.mark(commit));
         self.protocol.in_doubt(mark, &set.evict);
+        if !set.touched.is_empty() {
+            self.channels.purge_untold();
+        }
         // If it was committed, handlers hear of it from the log.
         self.channels.note_doubt();
     }
@@ -169,7 +175,7 @@ impl fmt::Debug for Following {
 /// Hands what the log tells to the node's channels.
 struct Announcer {
     channels: Channels,
-    gaps: Vec<OnGap>,
+    gaps: Gaps,
 }
 
 impl Announce for Announcer {
@@ -197,12 +203,7 @@ impl Announce for Announcer {
     }
 
     fn gap(&self, gap: &Gap) {
-        for handler in &self.gaps {
-            let told = std::panic::AssertUnwindSafe(|| handler(gap));
-            if std::panic::catch_unwind(told).is_err() {
-                tracing::error!(%gap, "a handler of gaps panicked");
-            }
-        }
+        self.gaps.tell(gap);
     }
 
     fn listens(&self, entity: &str) -> bool {
@@ -213,7 +214,7 @@ impl Announce for Announcer {
 impl fmt::Debug for Announcer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Announcer")
-            .field("gaps", &self.gaps.len())
+            .field("gaps", &self.gaps)
             .finish_non_exhaustive()
     }
 }

@@ -10,8 +10,8 @@ impl Node {
     ///
     /// The cache, the bus and the store publish their own (`tidings_cache_*`, `tidings_events_*`,
     /// `tidings_store_*`); the node adds `tidings_info`, `tidings_uptime_seconds`,
-    /// `tidings_workers`, `tidings_changes_total` (changes that were late, missed, unannounced or
-    /// in doubt), and by worker `tidings_worker_cache_hits_total` (by level),
+    /// `tidings_workers`, `tidings_changes_total` (changes that were late, missed, unannounced, in
+    /// doubt or untold), and by worker `tidings_worker_cache_hits_total` (by level),
     /// `tidings_worker_cache_misses_total` and `tidings_worker_cache_entries`. What histograms have
     /// counted is handed over once: publish to one recorder.
     pub fn publish_metrics(&self) {
@@ -41,6 +41,7 @@ impl Node {
             ("missed", stats.missed),
             ("unannounced", stats.unannounced),
             ("in_doubt", stats.in_doubt),
+            ("untold", stats.untold),
         ] {
             counter!("tidings_changes_total", "what" => what).absolute(count);
         }

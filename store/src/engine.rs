@@ -10,7 +10,7 @@
 // The SQL of one table, in the words of a dialect. Must not know any engine.
 pub(crate) mod statements;
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use tidings_core::{Row, Schema};
@@ -40,6 +40,9 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
         schema: &'static Schema,
         parameters: Vec<Parameter<'a>>,
     ) -> BoxFuture<'a, Result<Vec<Row>, Error>>;
+
+    /// How long a transaction may be open.
+    fn longest(&self) -> Duration;
 
     /// Begins a transaction.
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Error>>;

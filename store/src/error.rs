@@ -1,7 +1,7 @@
 //! [`Error`]: what a store can refuse or fail at, one variant for each thing that a caller can do
 //! next.
 
-use std::{borrow::Cow, fmt, path::PathBuf};
+use std::{borrow::Cow, fmt, path::PathBuf, time::Duration};
 
 use tidings_core::{BoxError, RowError, SchemaFaults, Value, Violations, panic_text};
 
@@ -251,6 +251,13 @@ pub enum Error {
     /// Another program holds the database for longer than the store waits: try again.
     #[error("the database is busy")]
     Busy(#[source] DatabaseError),
+    /// The transaction was open for longer than the store allows, and was rolled back.
+    #[error("the transaction was open for longer than {limit:?} and was rolled back")]
+    TooLong {
+        /// How long it may be open; see
+        /// [`OpenOptions::transaction_timeout`](crate::OpenOptions::transaction_timeout).
+        limit: Duration,
+    },
     /// The file was removed or replaced while it was open. Calls succeed again once it is back;
     /// another file needs the store to be opened again.
     #[error("the database file {} was removed or replaced while it was open", path.display())]
@@ -291,6 +298,7 @@ impl Error {
                 | Self::ReadOnly(_)
                 | Self::Full(_)
                 | Self::Busy(_)
+                | Self::TooLong { .. }
                 | Self::FileGone { .. }
                 | Self::Corrupt(_)
                 | Self::Row(_)

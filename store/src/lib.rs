@@ -76,9 +76,9 @@
 //!
 //! - It is one transaction: the row, and every row that it takes along (cascades at any depth), or
 //!   nothing.
-//! - The sink hears of each row once, with its true predecessor, read and held in the same
-//!   transaction; the commits of one row are heard of in their order, each before the caller learns
-//!   of it.
+//! - The sink hears of each row once (up to a bound, see below), with its true predecessor, read and
+//!   held in the same transaction; the commits of one row are heard of in their order, each before
+//!   the caller learns of it.
 //! - It runs in a task of its own: a caller that goes away at any point does not part the commit
 //!   from what the sink makes of it. A commit whose end is not known is told as such.
 //! - Once acknowledged it is on the disk: it survives a killed process and a loss of power
@@ -96,8 +96,16 @@
 //! A read is one prepared statement. A write begins, reads its row, changes it and commits: four
 //! messages to PostgreSQL, and one flush of the disk, which is most of its time. SQLite's writes
 //! are done one after the other; each of its up to nine connections is a thread with a page cache.
-//! PostgreSQL's writers wait for each other's rows alone. Deleting a row reads all that hangs on it
-//! into memory.
+//! PostgreSQL's writers wait for each other's rows alone.
+//!
+//! What a write holds in memory is bounded. A commit of more than 10,000 rows, or of more than 32
+//! MiB of them, is not told row by row: the sink is told the entities ([`ChangeSet::touched`]) and
+//! gives up all that is cached of them. Where the database keeps a log, that tells each row all the
+//! same. A delete of so many rows does not read those that no row refers to; it takes at most some
+//! three times as long as the database's own cascade.
+//!
+//! A transaction is open for at most [`OpenOptions::transaction_timeout`], and others wait for it
+//! at most for [`OpenOptions::timeout`].
 //!
 //! # When the database goes away
 //!

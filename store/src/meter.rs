@@ -92,7 +92,7 @@ impl Calls {
             return;
         };
         let kind = match error {
-            Error::Busy(_) => &self.busy,
+            Error::Busy(_) | Error::TooLong { .. } => &self.busy,
             Error::Commit(_) | Error::Interrupted => &self.in_doubt,
             error if error.is_of_the_database() => &self.failures,
             _ => return,

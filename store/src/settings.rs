@@ -10,7 +10,9 @@ const CONNECTIONS: usize = 16;
 const MAX_CONNECTIONS: usize = 1_000;
 /// How long a call may wait for the database unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The bounds of that limit.
+/// How long a transaction may be open unless told otherwise.
+const TRANSACTION: Duration = Duration::from_secs(10);
+/// The bounds of these limits.
 const LEAST_TIMEOUT: Duration = Duration::from_millis(10);
 const MOST_TIMEOUT: Duration = Duration::from_secs(3_600);
 
@@ -33,6 +35,7 @@ pub enum Pooler {
 pub(crate) struct Settings {
     pub(crate) connections: usize,
     pub(crate) timeout: Duration,
+    pub(crate) transaction_timeout: Duration,
     pub(crate) pooler: Pooler,
 }
 
@@ -41,6 +44,7 @@ impl Default for Settings {
         Self {
             connections: CONNECTIONS,
             timeout: TIMEOUT,
+            transaction_timeout: TRANSACTION,
             pooler: Pooler::None,
         }
     }
@@ -58,9 +62,14 @@ impl Settings {
             let given = self.connections.to_string();
             return Err(refused("connections", given, "between 1 and 1000"));
         }
-        if self.timeout < LEAST_TIMEOUT || self.timeout > MOST_TIMEOUT {
-            let given = format!("{:?}", self.timeout);
-            return Err(refused("timeout", given, "between 10 ms and 1 hour"));
+        for (option, limit) in [
+            ("timeout", self.timeout),
+            ("transaction_timeout", self.transaction_timeout),
+        ] {
+            if limit < LEAST_TIMEOUT || limit > MOST_TIMEOUT {
+                let given = format!("{limit:?}");
+                return Err(refused(option, given, "between 10 ms and 1 hour"));
+            }
         }
         Ok(())
     }

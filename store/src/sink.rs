@@ -44,6 +44,10 @@ pub struct ChangeSet {
     /// Every cache key that may hold one of the rows, as it was or as it is, and those of the
     /// children that a changed parent takes along (`evict_on_update`); each once.
     pub evict: Vec<CacheKey>,
+    /// The entities of which any row may have changed, because the commit changed more than 10,000
+    /// rows, or more than 32 MiB of them: `changes` and `evict` are empty then. Whatever holds rows
+    /// of these entities is to be given up. A log of the database tells each row all the same.
+    pub touched: Vec<&'static Schema>,
     /// The write asked that no handler hear of it. What is cached is evicted all the same.
     pub no_event: bool,
     /// The cause under which the write was asked for: a handler's, or none.

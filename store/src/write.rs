@@ -11,8 +11,14 @@ pub(crate) mod sequence;
 // What a node makes of a store.
 pub(crate) mod attached;
 
+// What was changed, for those who hear of the commit. Must not know statements.
+pub(crate) mod notes;
+
 // What is done to rows, noted as changes. Must not know how a call asked for it.
 pub(crate) mod transaction;
+
+// Deletes of more rows than are told one by one.
+mod sweep;
 
 // Deletes, and what hangs on the deleted row.
 pub(crate) mod cascade;

@@ -31,6 +31,7 @@ impl From<Error> for Problem {
             | Error::Open { .. }
             | Error::Interrupted
             | Error::Busy(_)
+            | Error::TooLong { .. }
             | Error::Unreachable(_)
             | Error::ReadOnly(_)
             | Error::Full(_)

@@ -106,6 +106,14 @@ impl OpenOptions {
         self
     }
 
+    /// How long a transaction may be open, from its beginning to its commit; 10 s by default. One
+    /// that takes longer is rolled back ([`Error::TooLong`]). On SQLite all other writes wait for
+    /// it, each no longer than [`timeout`](Self::timeout); on PostgreSQL those of the same rows.
+    pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.transaction_timeout = timeout;
+        self
+    }
+
     /// What lies between the store and PostgreSQL; nothing by default.
     pub fn pooler(mut self, pooler: Pooler) -> Self {
         self.settings.pooler = pooler;

@@ -141,16 +141,90 @@ pub(crate) fn uniques(schema: &Schema) -> Vec<Vec<usize>> {
     single.map(|index| vec![index]).chain(together).collect()
 }
 
-/// Selects the rows whose field is one of a list, and holds them.
-pub(crate) fn rows_referring(dialect: &dyn Dialect, schema: &Schema, field: usize) -> Sql {
-    let mut statement = referring(dialect, schema, field);
-    dialect.hold(&mut statement);
-    dialect.select(&statement).into()
+/// Pages of rows in the order of their primary keys. The last parameter is the number of rows.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    pub(crate) first: Sql,
+    /// Beyond a primary key, which is the parameter before the last.
+    pub(crate) next: Sql,
 }
 
-/// Selects the rows whose field is one of a list, without holding them.
-pub(crate) fn rows_touched(dialect: &dyn Dialect, schema: &Schema, field: usize) -> Sql {
-    dialect.select(&referring(dialect, schema, field)).into()
+impl Pages {
+    fn of(
+        dialect: &dyn Dialect,
+        schema: &Schema,
+        mut statement: SelectStatement,
+        hold: Hold,
+    ) -> Self {
+        let key = primary_key(schema);
+        statement.order_by(key.clone(), Order::Asc).limit(1);
+        let mut next = statement.clone();
+        next.and_where(Expr::col(key).gt(PARAMETER));
+        let write = |mut statement: SelectStatement| {
+            if hold == Hold::Rows {
+                dialect.hold(&mut statement);
+            }
+            dialect.select(&statement).into()
+        };
+        Self {
+            first: write(statement),
+            next: write(next),
+        }
+    }
+}
+
+/// Whether a statement holds what it selects until the transaction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    Rows,
+    Nothing,
+}
+
+/// Selects the rows whose field is one of a list, which is the first parameter, and holds them.
+pub(crate) fn rows_referring(dialect: &dyn Dialect, schema: &Schema, field: usize) -> Pages {
+    let statement = referring(dialect, schema, field);
+    Pages::of(dialect, schema, statement, Hold::Rows)
+}
+
+/// Selects the rows whose field is one of a list, which is the first parameter.
+pub(crate) fn rows_touched(dialect: &dyn Dialect, schema: &Schema, field: usize) -> Pages {
+    let statement = referring(dialect, schema, field);
+    Pages::of(dialect, schema, statement, Hold::Nothing)
+}
+
+/// Selects the rows whose field names a row of the parent that is not there, and holds them.
+pub(crate) fn rows_orphaned(
+    dialect: &dyn Dialect,
+    schema: &Schema,
+    field: usize,
+    parent: &Schema,
+) -> Pages {
+    let alias = Alias::new("tidings_parent");
+    let own = (Alias::new(schema.name()), column(schema, field));
+    let mut parents = Query::select();
+    parents
+        .expr(Expr::cust("1"))
+        .from_as(Alias::new(parent.name()), alias.clone())
+        .and_where(Expr::col((alias, primary_key(parent))).eq(Expr::col(own)));
+    let mut statement = select(dialect, schema);
+    statement
+        .and_where(Expr::col(column(schema, field)).is_not_null())
+        .and_where(Expr::exists(parents).not());
+    Pages::of(dialect, schema, statement, Hold::Rows)
+}
+
+/// Deletes some of the rows whose field is one of a list; parameters: the list, their number.
+pub(crate) fn delete_referring(dialect: &dyn Dialect, schema: &Schema, field: usize) -> Sql {
+    let mut some = Query::select();
+    some.column(primary_key(schema))
+        .from(Alias::new(schema.name()))
+        .and_where(dialect.one_of(Expr::col(column(schema, field))))
+        .limit(1);
+    let mut statement = DeleteStatement::new();
+    statement
+        .from_table(Alias::new(schema.name()))
+        .and_where(Expr::col(primary_key(schema)).in_subquery(some));
+    dialect.delete(&statement).into()
 }
 
 /// Selects some of the rows whose field is one of a list, without holding them; parameters: the

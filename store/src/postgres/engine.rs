@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -167,6 +168,10 @@ impl Engine for PostgresEngine {
             }
         }
         .boxed()
+    }
+
+    fn longest(&self) -> Duration {
+        self.pool.settings.transaction_timeout
     }
 
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Error>> {

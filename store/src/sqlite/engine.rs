@@ -40,6 +40,8 @@ pub(crate) struct SqliteEngine {
     readers: Readers,
     /// How long a call waits for its turn and for other programs.
     patience: Duration,
+    /// How long a transaction may be open.
+    longest: Duration,
     closed: AtomicBool,
     /// Goes last: no one may open the file before the connections are told to close.
     lock: Mutex<Option<Lock>>,
@@ -71,6 +73,7 @@ impl SqliteEngine {
             writer,
             readers,
             patience: settings.timeout,
+            longest: settings.transaction_timeout,
             closed: AtomicBool::new(false),
             lock: Mutex::new(lock),
         })
@@ -156,6 +159,10 @@ impl Engine for SqliteEngine {
             Ok(decoded.collect::<Result<_, RowError>>()?)
         }
         .boxed()
+    }
+
+    fn longest(&self) -> Duration {
+        self.longest
     }
 
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Error>> {

@@ -6,18 +6,22 @@
 //! then is anything changed. References to be cleared are cleared first, each row by one update of
 //! its own; then rows are deleted, and announced, children before their parents. Where rows refer
 //! to each other in a circle, the one that was found last goes first.
+//!
+//! Rows are read in pages. If there are more of them than are told one by one, what was found is
+//! forgotten, and they are swept; see `sweep.rs`.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use tidings_core::{CacheKey, OnDelete, Row, Value};
 
 use crate::{
-    engine::Refused,
     error::Error,
     parameter::Parameter,
     write::{
         catalog::{Catalog, Child},
-        transaction::{CHUNK, Transaction},
+        notes::{MOST_BYTES, MOST_ROWS, weight},
+        sweep::{restricted, unknown},
+        transaction::{CHUNK, Transaction, full},
     },
 };
 
@@ -31,6 +35,7 @@ struct Plan {
     /// Rows whose reference is cleared, unless they turn out to be doomed.
     cleared: Vec<(Touched, Vec<usize>)>,
     clearings: HashMap<CacheKey, usize>,
+    bytes: usize,
 }
 
 struct Touched {
@@ -42,7 +47,10 @@ struct Touched {
 impl Transaction<'_> {
     /// Deletes a row and all that goes with it.
     pub(crate) async fn delete(&mut self, entity: usize, row: Row) -> Result<(), Error> {
-        let plan = self.plan(entity, row).await?;
+        let id = self.catalog.get(entity).id(&row).clone();
+        let Some(plan) = self.plan(entity, row).await? else {
+            return self.sweep(entity, id).await;
+        };
         self.refuse_restricted(&plan).await?;
         let Plan {
             doomed,
@@ -63,32 +71,30 @@ impl Transaction<'_> {
         if doomed.len() > 1 {
             // The order of statements cannot satisfy rows that refer to each other; the commit
             // checks all.
-            self.session.defer_references().await?;
+            self.defer_references().await?;
         }
         for (entity, ids) in by_entity(self.catalog, &doomed) {
             let stored = self.catalog.get(entity);
             for ids in ids.chunks(CHUNK) {
                 let ids = Parameter::list(stored.key(), ids.iter().copied());
-                let deleted = self.session.change(&stored.statements.delete, vec![ids]);
-                deleted.await.map_err(|refused| match refused {
-                    Refused::Failed(error) => error,
-                    // By a table that no schema knows of.
-                    Refused::Unique(broken) | Refused::Reference(broken) => broken.error,
-                })?;
+                let deleted = self.change(&stored.statements.delete, vec![ids]);
+                deleted.await.map_err(unknown)?;
             }
         }
         let order = children_first(self.catalog, &doomed, &positions);
         let mut doomed: Vec<_> = doomed.into_iter().map(Some).collect();
         for index in order {
             if let Some(touched) = doomed[index].take() {
-                self.deleted(touched.entity, touched.row);
+                let schema = self.catalog.get(touched.entity).schema;
+                self.notes.deleted(schema, touched.row);
             }
         }
         Ok(())
     }
 
-    /// Finds every row that goes, or loses a reference, with a row.
-    async fn plan(&mut self, entity: usize, row: Row) -> Result<Plan, Error> {
+    /// Finds every row that goes, or loses a reference, with a row; `None` if they are too many to
+    /// be told one by one.
+    async fn plan(&mut self, entity: usize, row: Row) -> Result<Option<Plan>, Error> {
         let catalog = self.catalog;
         let mut plan = Plan::default();
         plan.doom(catalog, entity, row);
@@ -106,19 +112,30 @@ impl Transaction<'_> {
                     }
                     let stored = catalog.get(child.entity);
                     for ids in ids.chunks(CHUNK) {
-                        let ids = Parameter::list(catalog.get(parent).key(), ids);
-                        let found = self.rows(stored, &child.referring, vec![ids]).await?;
-                        for row in found {
-                            match child.on_delete {
-                                OnDelete::SetNull => plan.clear(catalog, child, row),
-                                _ => plan.doom(catalog, child.entity, row),
+                        let parents = (catalog.get(parent), ids);
+                        let mut after = None;
+                        loop {
+                            let page = self.page(stored, &child.referring, parents, after);
+                            let page = page.await?;
+                            after = full(&page).map(|last| stored.id(last).clone());
+                            for row in page {
+                                match child.on_delete {
+                                    OnDelete::SetNull => plan.clear(catalog, child, row),
+                                    _ => plan.doom(catalog, child.entity, row),
+                                }
+                            }
+                            if plan.is_too_large() {
+                                return Ok(None);
+                            }
+                            if after.is_none() {
+                                break;
                             }
                         }
                     }
                 }
             }
         }
-        Ok(plan)
+        Ok(Some(plan))
     }
 
     /// Refuses the delete if a row that would stay refers to one that would go.
@@ -138,11 +155,7 @@ impl Transaction<'_> {
                         .await?;
                     let stays = |row| !plan.positions.contains_key(&stored.identity(row));
                     if found.iter().any(stays) {
-                        return Err(Error::Restricted {
-                            entity: parent.schema.name().to_owned(),
-                            by: stored.schema.name().to_owned(),
-                            field: stored.schema.fields()[child.field].name().to_owned(),
-                        });
+                        return Err(restricted(catalog, entity, child));
                     }
                 }
             }
@@ -152,11 +165,16 @@ impl Transaction<'_> {
 }
 
 impl Plan {
+    fn is_too_large(&self) -> bool {
+        self.doomed.len() + self.cleared.len() > MOST_ROWS || self.bytes > MOST_BYTES
+    }
+
     fn doom(&mut self, catalog: &Catalog, entity: usize, row: Row) {
         let identity = catalog.get(entity).identity(&row);
         if self.positions.contains_key(&identity) {
             return;
         }
+        self.bytes += weight(&row);
         self.positions.insert(identity.clone(), self.doomed.len());
         self.doomed.push(Touched {
             entity,
@@ -174,6 +192,7 @@ impl Plan {
             }
             return;
         }
+        self.bytes += weight(&row);
         self.clearings.insert(identity.clone(), self.cleared.len());
         let touched = Touched {
             entity: child.entity,

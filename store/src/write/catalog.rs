@@ -11,7 +11,7 @@ use tidings_core::{CacheKey, Field, OnDelete, Row, Schema, Value};
 use crate::{
     engine::{
         Dialect, Sql,
-        statements::{self, Statements},
+        statements::{self, Pages, Statements},
     },
     hook::Hooks,
     page::Shape,
@@ -55,9 +55,13 @@ pub(crate) struct Child {
     pub(crate) evict_on_update: bool,
     /// The rows that refer to one of a list of this entity's primary keys, held until the
     /// transaction ends.
-    pub(crate) referring: Sql,
+    pub(crate) referring: Pages,
     /// The same rows, not held.
-    pub(crate) touched: Sql,
+    pub(crate) touched: Pages,
+    /// The rows that refer to a row of this entity that is not there.
+    pub(crate) orphaned: Pages,
+    /// Deletes some of the rows that refer to one of a list; parameters: the list, their number.
+    pub(crate) delete: Sql,
     /// Some of these rows, not held; parameters: the list, the number of rows.
     pub(crate) restricting: Sql,
 }
@@ -91,6 +95,8 @@ impl Catalog {
                     evict_on_update: foreign.evict_on_update,
                     referring: statements::rows_referring(dialect, schema, field),
                     touched: statements::rows_touched(dialect, schema, field),
+                    orphaned: statements::rows_orphaned(dialect, schema, field, schemas[parent]),
+                    delete: statements::delete_referring(dialect, schema, field),
                     restricting: statements::rows_restricting(dialect, schema, field),
                 });
             }

@@ -32,8 +32,12 @@ use crate::{
     selector::{Selector, WriteOptions},
     sink::{ChangeSet, ChangeSink},
     write::{
-        attached::Attached, catalog::Stored, operation::Operation, sequence::Turn,
-        transaction::Transaction,
+        attached::Attached,
+        catalog::Stored,
+        notes::Extent,
+        operation::Operation,
+        sequence::{Reach, Turn},
+        transaction::{Limit, Transaction},
     },
 };
 
@@ -139,43 +143,50 @@ impl Route {
             }
         };
 
-        if changes.changes.is_empty() {
-            session.rollback().await;
-        } else {
-            self.commit(session, changes).await?;
+        match changes {
+            None => session.rollback().await,
+            Some(changes) => self.commit(session, changes).await?,
         }
         Ok(output)
     }
 
-    /// Does the write up to its commit.
+    /// Does the write up to its commit; the changes are `None` if nothing was written.
     async fn stage<O: Operation>(
         &self,
         session: &mut dyn Session,
         operation: O,
         options: WriteOptions,
         cause: Option<Cause>,
-    ) -> Result<(O::Output, ChangeSet), Error> {
-        let now = self.attached.clock.wall();
+    ) -> Result<(O::Output, Option<ChangeSet>), Error> {
+        let attached = &self.attached;
+        let now = attached.clock.wall();
+        let limit = Limit::starting(&attached.clock, self.engine.longest());
         let commit = session.mark();
-        let mut transaction = Transaction::new(&self.attached.catalog, session, now);
+        let mut transaction = Transaction::new(&attached.catalog, session, now, limit);
         let output = operation.run(&mut transaction, self.entity).await?;
 
-        let (changes, evict) = transaction.into_changes();
-        let changes = ChangeSet {
-            changes,
-            evict,
+        let noted = transaction.finish();
+        let changes = (noted.extent == Extent::Something).then_some(ChangeSet {
+            changes: noted.changes,
+            evict: noted.evict,
+            touched: noted.touched,
             no_event: options.no_event,
             cause,
             commit,
-        };
+        });
         Ok((output, changes))
     }
 
     /// Commits, and waits for the handlers.
     async fn commit(&self, session: Box<dyn Session>, changes: ChangeSet) -> Result<(), Error> {
-        let rows = changes.changes.iter();
-        let rows = rows.map(|change| change.schema.primary_cache_key(&change.row));
-        let turn = self.attached.sequence.turn(rows.collect());
+        let reach = if changes.touched.is_empty() {
+            let rows = changes.changes.iter();
+            let rows = rows.map(|change| change.schema.primary_cache_key(&change.row));
+            Reach::Rows(rows.collect())
+        } else {
+            Reach::All
+        };
+        let turn = self.attached.sequence.turn(reach);
         let commit = Commit {
             session: Some(session),
             sink: Arc::clone(&self.attached.sink),

@@ -20,14 +20,29 @@ use tokio::sync::Semaphore;
 /// The last turn on each row that is being written.
 #[derive(Debug, Default)]
 pub(crate) struct Sequence {
-    last: Mutex<HashMap<CacheKey, Arc<Link>>>,
+    last: Mutex<Last>,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    rows: HashMap<CacheKey, Arc<Link>>,
+    /// The last turn on all rows.
+    all: Option<Arc<Link>>,
+}
+
+/// What a turn is on.
+#[derive(Clone, Debug)]
+pub(crate) enum Reach {
+    Rows(Vec<CacheKey>),
+    /// More rows than are told one by one.
+    All,
 }
 
 /// A write's place in the order of its rows.
 #[derive(Debug)]
 pub(crate) struct Turn {
     sequence: Arc<Sequence>,
-    rows: Vec<CacheKey>,
+    reach: Reach,
     own: Arc<Link>,
 }
 
@@ -42,7 +57,7 @@ struct Link {
 
 impl Sequence {
     /// Takes a turn on rows whose locks are held, and which are about to be committed.
-    pub(crate) fn turn(self: &Arc<Self>, rows: Vec<CacheKey>) -> Turn {
+    pub(crate) fn turn(self: &Arc<Self>, reach: Reach) -> Turn {
         let own = Arc::new(Link {
             ended: Semaphore::new(0),
             before: Mutex::default(),
@@ -50,12 +65,20 @@ impl Sequence {
 
         // All rows at once: two writes that share several take the same order on each.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut before = Vec::new();
-        for row in &rows {
-            if let Some(earlier) = last.insert(row.clone(), Arc::clone(&own))
-                && !Arc::ptr_eq(&earlier, &own)
-            {
-                before.push(earlier);
+        let mut before: Vec<_> = last.all.iter().cloned().collect();
+        match &reach {
+            Reach::Rows(rows) => {
+                for row in rows {
+                    if let Some(earlier) = last.rows.insert(row.clone(), Arc::clone(&own))
+                        && !Arc::ptr_eq(&earlier, &own)
+                    {
+                        before.push(earlier);
+                    }
+                }
+            }
+            Reach::All => {
+                before.extend(last.rows.values().cloned());
+                last.all = Some(Arc::clone(&own));
             }
         }
         drop(last);
@@ -63,7 +86,7 @@ impl Sequence {
         *own.before() = before;
         Turn {
             sequence: Arc::clone(self),
-            rows,
+            reach,
             own,
         }
     }
@@ -87,13 +110,16 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let last = self.sequence.last.lock();
         let mut last = last.unwrap_or_else(PoisonError::into_inner);
-        for row in &self.rows {
-            if last
-                .get(row)
-                .is_some_and(|link| Arc::ptr_eq(link, &self.own))
-            {
-                last.remove(row);
+        let is_own = |link: &Arc<Link>| Arc::ptr_eq(link, &self.own);
+        match &self.reach {
+            Reach::Rows(rows) => {
+                for row in rows {
+                    if last.rows.get(row).is_some_and(is_own) {
+                        last.rows.remove(row);
+                    }
+                }
             }
+            Reach::All => drop(last.all.take_if(|link| is_own(link))),
         }
         drop(last);
 
@@ -113,17 +139,21 @@ mod tests {
 
     use super::*;
 
-    fn row(id: i64) -> CacheKey {
-        CacheKey::primary("rows", id)
+    fn rows(ids: &[i64]) -> Reach {
+        Reach::Rows(
+            ids.iter()
+                .map(|id| CacheKey::primary("rows", *id))
+                .collect(),
+        )
     }
 
     #[test]
     fn turns_on_one_row_come_in_their_order_and_others_do_not_wait() {
         let sequence = Arc::new(Sequence::default());
-        let first = sequence.turn(vec![row(1), row(2)]);
-        let second = sequence.turn(vec![row(2), row(3)]);
-        let third = sequence.turn(vec![row(3)]);
-        let apart = sequence.turn(vec![row(4)]);
+        let first = sequence.turn(rows(&[1, 2]));
+        let second = sequence.turn(rows(&[2, 3]));
+        let third = sequence.turn(rows(&[3]));
+        let apart = sequence.turn(rows(&[4]));
 
         assert!(first.come().now_or_never().is_some());
         assert!(apart.come().now_or_never().is_some());
@@ -135,18 +165,33 @@ mod tests {
         drop(second);
         assert!(third.come().now_or_never().is_some());
         drop((third, apart));
-        assert!(sequence.last.lock().unwrap().is_empty());
+        assert!(sequence.last.lock().unwrap().rows.is_empty());
     }
 
     #[test]
     fn a_turn_that_ends_without_waiting_leaves_its_wait_to_the_next() {
         let sequence = Arc::new(Sequence::default());
-        let first = sequence.turn(vec![row(1)]);
-        let failed = sequence.turn(vec![row(1)]);
-        let last = sequence.turn(vec![row(1)]);
+        let first = sequence.turn(rows(&[1]));
+        let failed = sequence.turn(rows(&[1]));
+        let last = sequence.turn(rows(&[1]));
         drop(failed);
         assert!(last.come().now_or_never().is_none());
         drop(first);
         assert!(last.come().now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_turn_on_all_rows_comes_after_every_earlier_one_and_before_every_later_one() {
+        let sequence = Arc::new(Sequence::default());
+        let first = sequence.turn(rows(&[1]));
+        let all = sequence.turn(Reach::All);
+        let later = sequence.turn(rows(&[2]));
+        assert!(all.come().now_or_never().is_none());
+        assert!(later.come().now_or_never().is_none());
+        drop(first);
+        assert!(all.come().now_or_never().is_some());
+        drop(all);
+        assert!(later.come().now_or_never().is_some());
+        assert!(sequence.last.lock().unwrap().all.is_none());
     }
 }

@@ -1,16 +1,21 @@
 //! What a write does inside its transaction: reads the true predecessor, checks, stores, and notes
 //! each row that changed and each cache key that may hold one.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tidings_core::{CacheKey, Operation, Row, Timestamp, Value, Violations};
+use tidings_core::{
+    Row, Timestamp, Value, Violations,
+    clock::{Clock, Tick},
+};
 
 use crate::{
-    engine::{Broken, Constraint, Refused, Session, Sql},
+    engine::{Broken, Constraint, Refused, Session, Sql, statements::Pages},
     error::Error,
     parameter::Parameter,
-    sink::RowChange,
-    write::catalog::{Catalog, Stored},
+    write::{
+        catalog::{Catalog, Stored},
+        notes::{Noted, Notes},
+    },
 };
 
 /// How many primary keys go into one statement's list.
@@ -24,33 +29,67 @@ enum Place {
     Over,
 }
 
+/// How long a transaction may be open: others may wait for what it holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Limit {
+    clock: Arc<dyn Clock>,
+    until: Tick,
+    length: Duration,
+}
+
+impl Limit {
+    /// Of a transaction that begins now.
+    pub(crate) fn starting(clock: &Arc<dyn Clock>, length: Duration) -> Self {
+        Self {
+            until: clock.now().plus(length),
+            clock: Arc::clone(clock),
+            length,
+        }
+    }
+
+    /// Refuses to go on beyond the limit.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.clock.now() < self.until {
+            Ok(())
+        } else {
+            Err(self.exceeded())
+        }
+    }
+
+    pub(crate) fn exceeded(&self) -> Error {
+        Error::TooLong { limit: self.length }
+    }
+}
+
 /// An open transaction and what it has changed so far.
 #[derive(Debug)]
 pub(crate) struct Transaction<'a> {
     pub(crate) catalog: &'a Catalog,
-    pub(crate) session: &'a mut dyn Session,
+    session: &'a mut dyn Session,
     now: Timestamp,
-    changes: Vec<RowChange>,
-    evict: Vec<CacheKey>,
-    /// What `evict` holds.
-    evicted: HashSet<CacheKey>,
+    limit: Limit,
+    pub(crate) notes: Notes,
 }
 
 impl<'a> Transaction<'a> {
-    pub(crate) fn new(catalog: &'a Catalog, session: &'a mut dyn Session, now: Timestamp) -> Self {
+    pub(crate) fn new(
+        catalog: &'a Catalog,
+        session: &'a mut dyn Session,
+        now: Timestamp,
+        limit: Limit,
+    ) -> Self {
         Self {
             catalog,
             session,
             now,
-            changes: Vec::new(),
-            evict: Vec::new(),
-            evicted: HashSet::new(),
+            limit,
+            notes: Notes::default(),
         }
     }
 
     /// What was changed and what is to be evicted.
-    pub(crate) fn into_changes(self) -> (Vec<RowChange>, Vec<CacheKey>) {
-        (self.changes, self.evict)
+    pub(crate) fn finish(self) -> Noted {
+        self.notes.finish()
     }
 
     /// Reads the row with a value of a unique field, and holds it.
@@ -78,19 +117,11 @@ impl<'a> Transaction<'a> {
         let fields = stored.schema.fields().iter();
         let values = fields.zip(&row.0);
         let values = values.map(|(field, value)| Parameter::of(field, value));
-        let inserted = self
-            .session
-            .change(&stored.statements.insert, values.collect());
+        let inserted = self.change(&stored.statements.insert, values.collect());
         if let Err(refused) = inserted.await {
             return Err(self.explain(stored, &row, Place::New, refused).await);
         }
-        self.evict_row(stored, &row);
-        self.changes.push(RowChange {
-            schema: stored.schema,
-            operation: Operation::Create,
-            row: row.clone(),
-            old_row: None,
-        });
+        self.notes.created(stored.schema, &row);
         Ok(row)
     }
 
@@ -135,57 +166,45 @@ impl<'a> Transaction<'a> {
             .map(|(field, value)| Parameter::of(field, value))
             .collect();
         values.push(Parameter::of(stored.key(), stored.id(&new)));
-        let updated = self.session.change(&stored.statements.update, values);
+        let updated = self.change(&stored.statements.update, values);
         if let Err(refused) = updated.await {
             return Err(self.explain(stored, &new, Place::Over, refused).await);
         }
-        self.evict_row(stored, &old);
-        self.evict_row(stored, &new);
+        self.notes.updated(schema, old, &new);
         self.evict_children(entity, &new).await?;
-        self.changes.push(RowChange {
-            schema,
-            operation: Operation::Update,
-            row: new.clone(),
-            old_row: Some(old),
-        });
         Ok(new)
-    }
-
-    /// Notes that a row was deleted.
-    pub(crate) fn deleted(&mut self, entity: usize, row: Row) {
-        let stored = self.catalog.get(entity);
-        self.evict_row(stored, &row);
-        self.changes.push(RowChange {
-            schema: stored.schema,
-            operation: Operation::Delete,
-            row,
-            old_row: None,
-        });
-    }
-
-    fn evict_row(&mut self, stored: &Stored, row: &Row) {
-        for key in stored.schema.cache_keys_of(row) {
-            if self.evicted.insert(key.clone()) {
-                self.evict.push(key);
-            }
-        }
     }
 
     /// Evicts the rows that an update of their parent takes along, to any depth.
     async fn evict_children(&mut self, entity: usize, row: &Row) -> Result<(), Error> {
-        let mut seen = HashSet::from([self.catalog.get(entity).identity(row)]);
-        let mut parents = vec![(entity, vec![self.catalog.get(entity).id(row).clone()])];
+        let catalog = self.catalog;
+        let mut seen = HashSet::from([catalog.get(entity).identity(row)]);
+        let mut parents = vec![(entity, vec![catalog.get(entity).id(row).clone()])];
         while let Some((parent, ids)) = parents.pop() {
-            let children = self.catalog.get(parent).children.iter();
+            let children = catalog.get(parent).children.iter();
             for child in children.filter(|child| child.evict_on_update) {
-                let stored = self.catalog.get(child.entity);
+                let stored = catalog.get(child.entity);
                 let mut next = Vec::new();
                 for ids in ids.chunks(CHUNK) {
-                    let ids = Parameter::list(self.catalog.get(parent).key(), ids);
-                    for row in self.rows(stored, &child.touched, vec![ids]).await? {
-                        if seen.insert(stored.identity(&row)) {
-                            self.evict_row(stored, &row);
-                            next.push(stored.id(&row).clone());
+                    let mut after = None;
+                    loop {
+                        let pages = &child.touched;
+                        let rows = self.page(stored, pages, (catalog.get(parent), ids), after);
+                        let rows = rows.await?;
+                        after = full(&rows).map(|last| stored.id(last).clone());
+                        for row in rows {
+                            if seen.insert(stored.identity(&row)) {
+                                self.notes.evict(stored.schema, &row);
+                                next.push(stored.id(&row).clone());
+                            }
+                        }
+                        // What is cached of any entity is given up then.
+                        if self.notes.is_overflown() {
+                            self.notes.touch(stored.schema);
+                            return Ok(());
+                        }
+                        if after.is_none() {
+                            break;
                         }
                     }
                 }
@@ -197,6 +216,26 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
+    /// One page of the rows that refer to one of a list of rows of their parent, in the order of
+    /// their primary keys, beyond one of these.
+    pub(crate) async fn page(
+        &mut self,
+        stored: &Stored,
+        pages: &Pages,
+        (parent, ids): (&Stored, &[Value]),
+        after: Option<Value>,
+    ) -> Result<Vec<Row>, Error> {
+        let mut parameters = vec![Parameter::list(parent.key(), ids)];
+        parameters.extend(after.iter().map(|id| Parameter::of(stored.key(), id)));
+        parameters.push(Parameter::Count(CHUNK));
+        let sql = if after.is_some() {
+            &pages.next
+        } else {
+            &pages.first
+        };
+        self.rows(stored, sql, parameters).await
+    }
+
     /// The rows that a statement selects from an entity's table.
     pub(crate) async fn rows(
         &mut self,
@@ -204,7 +243,23 @@ impl<'a> Transaction<'a> {
         sql: &Sql,
         parameters: Vec<Parameter<'_>>,
     ) -> Result<Vec<Row>, Error> {
+        self.limit.check()?;
         self.session.rows(sql, stored.schema, parameters).await
+    }
+
+    /// Runs a statement that changes rows; returns their number.
+    pub(crate) async fn change(
+        &mut self,
+        sql: &Sql,
+        parameters: Vec<Parameter<'_>>,
+    ) -> Result<u64, Refused> {
+        self.limit.check()?;
+        self.session.change(sql, parameters).await
+    }
+
+    /// Lets the commit check references.
+    pub(crate) async fn defer_references(&mut self) -> Result<(), Error> {
+        self.session.defer_references().await
     }
 
     /// Says which constraint a row broke.
@@ -302,6 +357,11 @@ impl<'a> Transaction<'a> {
         let parent = self.catalog.get(reference.entity);
         Some(foreign_violation(stored, parent, row, field))
     }
+}
+
+/// The last row of a page that is full: there may be more behind it.
+pub(crate) fn full(page: &[Row]) -> Option<&Row> {
+    page.last().filter(|_| page.len() >= CHUNK)
 }
 
 /// The error for a unique constraint of which the database named the columns.

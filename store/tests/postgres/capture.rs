@@ -1,6 +1,5 @@
 //! Installing, looking after, and removing the triggers.
 
-use sqlx::Connection as _;
 use tidings_core::{
     Field, Schema,
     log::{Body, Capture, Log as _, Read},
@@ -181,7 +180,11 @@ async fn removing_leaves_the_log_and_no_trigger() {
         matches!(refused, Err(PgLogError::Refused { .. })),
         "{refused:?}"
     );
-    drop(node.close().await);
+    run(
+        &mut node,
+        "select pg_advisory_unlock_shared(hashtextextended('tidings node', 0))",
+    )
+    .await;
     let removed = remove(&mut connection).await.expect("removed");
     assert_eq!(removed.len(), 5, "{removed:?}");
     database.psql("insert into numbers values (1)");

@@ -20,6 +20,8 @@ mod sqlite {
     mod events;
     #[path = "../suite/hooks.rs"]
     mod hooks;
+    #[path = "../suite/large.rs"]
+    mod large;
     #[path = "../suite/model.rs"]
     mod model;
     #[path = "../suite/pages.rs"]
@@ -49,6 +51,8 @@ mod postgres {
     mod events;
     #[path = "../suite/hooks.rs"]
     mod hooks;
+    #[path = "../suite/large.rs"]
+    mod large;
     #[path = "../suite/model.rs"]
     mod model;
     #[path = "../suite/pages.rs"]

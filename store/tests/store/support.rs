@@ -10,7 +10,7 @@ use tidings_core::{Entity, Operation, Schema, clock::ManualClock};
 use tidings_store::{Attachment, ChangeSet, ChangeSink, Dao, Error, RowChange, Store};
 use tokio::runtime::Handle;
 
-pub(crate) use super::database::{Place, place, places};
+pub(crate) use super::database::{Place, place, places, stored_place};
 use crate::entities::{Acl, Consumer, Credential, Grant, Invoice, Note};
 
 /// Writes down what it hears.

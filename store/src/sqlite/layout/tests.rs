@@ -40,18 +40,19 @@ async fn every_statement_but_a_filter_without_index_is_answered_from_one() {
     lay_out(&mut connection, &schemas).await.unwrap();
     let catalog = Catalog::of(&Sqlite, &schemas);
     let mut statements = Vec::new();
+    // Rows of several parents are found by an index, and then sorted.
+    let mut sorted = Vec::new();
     for entity in 0..schemas.len() {
         let stored = catalog.get(entity);
         let own = &stored.statements;
         statements.extend([&own.update, &own.delete].map(ToString::to_string));
         statements.extend((0..9).filter_map(|field| own.by_field(field).map(ToString::to_string)));
         statements.extend(own.unique.iter().map(|unique| unique.other.to_string()));
-        statements.extend(
-            stored
-                .children
-                .iter()
-                .map(|child| child.referring.to_string()),
-        );
+        for child in &stored.children {
+            let pages = [&child.referring, &child.touched].map(|it| [&it.first, &it.next]);
+            sorted.extend(pages.as_flattened().iter().map(ToString::to_string));
+            statements.extend([&child.restricting, &child.delete].map(ToString::to_string));
+        }
     }
     let nested = |after| Shape {
         filter: vec![(1, Sought::Value), (2, Sought::Absent)],
@@ -59,12 +60,13 @@ async fn every_statement_but_a_filter_without_index_is_answered_from_one() {
         after,
     };
     statements.extend([false, true].map(|after| catalog.get(1).page(&nested(after)).to_string()));
-    for sql in &statements {
+    for sql in statements.iter().chain(&sorted) {
         let plan = plan(&mut connection, sql).await;
         let works = |step: &String| {
             !step.contains("SCAN parents")
                 && !step.contains("SCAN children")
-                && !step.contains("TEMP B-TREE FOR ORDER BY")
+                && !step.contains("(id>?)")
+                && (sorted.contains(sql) || !step.contains("TEMP B-TREE FOR ORDER BY"))
         };
         assert!(
             !plan.is_empty() && plan.iter().all(works),

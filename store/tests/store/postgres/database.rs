@@ -12,6 +12,42 @@ pub(crate) struct Place {
     pub(crate) database: Database,
 }
 
+impl Place {
+    /// Runs SQL as another program would.
+    pub(crate) async fn run(&self, sql: &str) {
+        self.database.psql(sql);
+    }
+
+    /// Makes credentials of a consumer.
+    pub(crate) async fn credentials(&self, count: usize, consumer: &str) {
+        self.database.psql(&format!(
+            "INSERT INTO keyauth_credentials (id, created_at, consumer, key) \
+             SELECT ('00000000-0000-4000-8000-' || lpad(i::text, 12, '0'))::uuid, 1, '{consumer}', 'k' || i \
+             FROM generate_series(1, {count}) i"
+        ));
+    }
+
+    /// Makes groups of a consumer.
+    pub(crate) async fn acls(&self, count: usize, consumer: &str) {
+        self.database.psql(&format!(
+            "INSERT INTO acls (id, \"group\", consumer) \
+             SELECT ('00000000-0000-4000-8000-' || lpad(i::text, 12, '0'))::uuid, 'g' || i, '{consumer}' \
+             FROM generate_series(1, {count}) i"
+        ));
+    }
+
+    /// What the log says.
+    pub(crate) async fn expect_deletes(&self, count: i64) {
+        let deletes = "SELECT count(*) FROM tidings.log WHERE kind = 'd'";
+        assert_eq!(self.database.psql(deletes).trim(), count.to_string());
+    }
+}
+
+/// A database of one's own that other connections reach.
+pub(crate) async fn stored_place() -> Place {
+    place().await
+}
+
 /// A database of one's own.
 pub(crate) async fn place() -> Place {
     let database = Server::shared().database().await;

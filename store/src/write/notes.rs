@@ -1,0 +1,311 @@
+//! [`Notes`]: what a transaction has changed, for those who hear of its commit.
+//!
+//! Each row is one change, however often the transaction wrote it: from what it was before to what
+//! it is at the end. What is held in memory is bounded, in rows and in bytes. Beyond that, rows are
+//! no longer told one by one: only the entities are told whose rows may have changed.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value as Json;
+use tidings_core::{CacheKey, Operation, Row, Schema, Value};
+
+use crate::sink::RowChange;
+
+/// The most rows of one commit that are told one by one.
+pub(crate) const MOST_ROWS: usize = 10_000;
+/// The most bytes, or so, that they may take.
+pub(crate) const MOST_BYTES: usize = 32 << 20;
+/// The most cache keys that one commit evicts one by one.
+const MOST_KEYS: usize = 4 * MOST_ROWS;
+
+/// What was changed so far.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// `None` where a row ended as it began, or its change moved to a later place.
+    changes: Vec<Option<RowChange>>,
+    /// Where in `changes` a row is.
+    places: HashMap<CacheKey, usize>,
+    bytes: usize,
+    evict: Vec<CacheKey>,
+    /// What `evict` holds.
+    evicted: HashSet<CacheKey>,
+    /// The entities whose rows are not told one by one. Once there is one, no row is.
+    touched: Vec<&'static Schema>,
+    extent: Extent,
+}
+
+/// Whether anything was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Extent {
+    #[default]
+    Nothing,
+    Something,
+}
+
+/// What becomes of the notes.
+#[derive(Debug)]
+pub(crate) struct Noted {
+    pub(crate) changes: Vec<RowChange>,
+    pub(crate) evict: Vec<CacheKey>,
+    pub(crate) touched: Vec<&'static Schema>,
+    pub(crate) extent: Extent,
+}
+
+impl Notes {
+    /// Notes a new row.
+    pub(crate) fn created(&mut self, schema: &'static Schema, row: &Row) {
+        self.note(schema, None, Some(row));
+    }
+
+    /// Notes a row that was stored over its predecessor.
+    pub(crate) fn updated(&mut self, schema: &'static Schema, old: Row, new: &Row) {
+        self.note(schema, Some(old), Some(new));
+    }
+
+    /// Notes a row that was deleted.
+    pub(crate) fn deleted(&mut self, schema: &'static Schema, row: Row) {
+        self.note(schema, Some(row), None);
+    }
+
+    /// Notes that rows of an entity were changed that are not told one by one.
+    pub(crate) fn touch(&mut self, schema: &'static Schema) {
+        self.extent = Extent::Something;
+        if self.touched.is_empty() {
+            self.overflow();
+        }
+        self.add_touched(schema);
+    }
+
+    /// Whether rows are no longer told one by one.
+    pub(crate) fn is_overflown(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// Notes the cache keys under which a row may be found.
+    pub(crate) fn evict(&mut self, schema: &'static Schema, row: &Row) {
+        if self.is_overflown() {
+            return self.add_touched(schema);
+        }
+        for key in schema.cache_keys_of(row) {
+            if self.evicted.insert(key.clone()) {
+                self.evict.push(key);
+            }
+        }
+        if self.evict.len() > MOST_KEYS {
+            self.overflow();
+            self.add_touched(schema);
+        }
+    }
+
+    /// Returns all of it.
+    pub(crate) fn finish(self) -> Noted {
+        Noted {
+            changes: self.changes.into_iter().flatten().collect(),
+            evict: self.evict,
+            touched: self.touched,
+            extent: self.extent,
+        }
+    }
+
+    fn note(&mut self, schema: &'static Schema, old: Option<Row>, new: Option<&Row>) {
+        self.extent = Extent::Something;
+        for row in old.iter().chain(new) {
+            self.evict(schema, row);
+        }
+        if self.is_overflown() {
+            return self.add_touched(schema);
+        }
+        let Some(row) = new.or(old.as_ref()) else {
+            return;
+        };
+
+        let identity = schema.primary_cache_key(row);
+        let change = match self.places.remove(&identity) {
+            None => change(schema, old, new.cloned()),
+            Some(place) => {
+                let earlier = self.changes[place].take();
+                let (was, known) = earlier.map_or((None, false), |it| (before(it), true));
+                let before = if known { was } else { old };
+                match (&before, new) {
+                    // It was not there, and is not there.
+                    (None, None) => return,
+                    // It is again as it was.
+                    (Some(before), Some(new)) if before == new => return,
+                    // Where it was first, so that a parent comes before its children.
+                    (_, Some(new)) => {
+                        self.changes[place] = Some(change(schema, before, Some(new.clone())));
+                        self.places.insert(identity, place);
+                        return;
+                    }
+                    // At the end, so that children come before their parent.
+                    (Some(_), None) => change(schema, before, None),
+                }
+            }
+        };
+
+        self.bytes += weight(&change.row) + change.old_row.as_ref().map_or(0, weight);
+        self.places.insert(identity, self.changes.len());
+        self.changes.push(Some(change));
+        if self.places.len() > MOST_ROWS || self.bytes > MOST_BYTES {
+            self.overflow();
+        }
+    }
+
+    /// Gives up telling rows one by one.
+    fn overflow(&mut self) {
+        let changes = std::mem::take(&mut self.changes);
+        let schemas = changes.iter().flatten().map(|change| change.schema);
+        for schema in schemas {
+            self.add_touched(schema);
+        }
+        self.places = HashMap::new();
+        self.evict = Vec::new();
+        self.evicted = HashSet::new();
+        self.bytes = 0;
+    }
+
+    fn add_touched(&mut self, schema: &'static Schema) {
+        if !self
+            .touched
+            .iter()
+            .any(|known| std::ptr::eq(*known, schema))
+        {
+            self.touched.push(schema);
+        }
+    }
+}
+
+/// The change from one state of a row to another; there is one of them at least.
+fn change(schema: &'static Schema, old: Option<Row>, new: Option<Row>) -> RowChange {
+    let (operation, row, old_row) = match (old, new) {
+        (None, new) => (Operation::Create, new.unwrap_or_default(), None),
+        (Some(old), Some(new)) => (Operation::Update, new, Some(old)),
+        (Some(old), None) => (Operation::Delete, old, None),
+    };
+    RowChange {
+        schema,
+        operation,
+        row,
+        old_row,
+    }
+}
+
+/// The row before a change; `None` if it was not there.
+fn before(change: RowChange) -> Option<Row> {
+    match change.operation {
+        Operation::Create => None,
+        Operation::Update => change.old_row,
+        Operation::Delete => Some(change.row),
+    }
+}
+
+/// How many bytes a row takes, or so.
+pub(crate) fn weight(row: &Row) -> usize {
+    let heap = |value: &Value| match value {
+        Value::Text(text) => text.len(),
+        Value::Set(members) => members.iter().map(|member| member.len() + 32).sum(),
+        Value::Json(json) => weight_of_json(json),
+        _ => 0,
+    };
+    row.0
+        .iter()
+        .map(|value| size_of::<Value>() + heap(value))
+        .sum()
+}
+
+fn weight_of_json(json: &Json) -> usize {
+    let own = size_of::<Json>();
+    match json {
+        Json::Null | Json::Bool(_) | Json::Number(_) => own,
+        Json::String(text) => own + text.len(),
+        Json::Array(values) => own + values.iter().map(weight_of_json).sum::<usize>(),
+        Json::Object(members) => {
+            let members = members.iter();
+            own + members
+                .map(|(name, value)| name.len() + weight_of_json(value))
+                .sum::<usize>()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use tidings_core::Field;
+
+    use super::*;
+
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+        Schema::builder("rows")
+            .field(Field::of::<i64>("id").primary_key())
+            .field(Field::of::<Option<String>>("name"))
+            .build()
+    });
+
+    fn row(id: i64, name: &str) -> Row {
+        Row(vec![id.into(), name.into()])
+    }
+
+    fn told(notes: Notes) -> Vec<(Operation, i64, String, Option<Row>)> {
+        let changes = notes.finish().changes.into_iter().map(|change| {
+            let (Value::Integer(id), name) = (&change.row.0[0], change.row.0[1].to_text()) else {
+                panic!("{change:?}")
+            };
+            (change.operation, *id, name, change.old_row)
+        });
+        changes.collect()
+    }
+
+    #[test]
+    fn writes_of_one_row_are_one_change_from_its_first_state_to_its_last() {
+        let mut notes = Notes::default();
+        notes.created(&SCHEMA, &row(1, "a"));
+        notes.updated(&SCHEMA, row(2, "x"), &row(2, "y"));
+        notes.updated(&SCHEMA, row(1, "a"), &row(1, "b"));
+        notes.updated(&SCHEMA, row(2, "y"), &row(2, "z"));
+        notes.updated(&SCHEMA, row(3, "p"), &row(3, "q"));
+        notes.deleted(&SCHEMA, row(3, "q"));
+        notes.deleted(&SCHEMA, row(4, "o"));
+        notes.created(&SCHEMA, &row(4, "n"));
+        let expected = [
+            (Operation::Create, 1, "b".to_owned(), None),
+            (Operation::Update, 2, "z".to_owned(), Some(row(2, "x"))),
+            (Operation::Delete, 3, "p".to_owned(), None),
+            (Operation::Update, 4, "n".to_owned(), Some(row(4, "o"))),
+        ];
+        assert_eq!(told(notes), expected);
+    }
+
+    #[test]
+    fn a_row_that_ends_as_it_began_is_not_told_and_is_evicted_all_the_same() {
+        let mut notes = Notes::default();
+        notes.created(&SCHEMA, &row(1, "a"));
+        notes.deleted(&SCHEMA, row(1, "a"));
+        notes.updated(&SCHEMA, row(2, "x"), &row(2, "y"));
+        notes.updated(&SCHEMA, row(2, "y"), &row(2, "x"));
+        let noted = notes.finish();
+        assert_eq!((noted.changes.len(), noted.evict.len()), (0, 2));
+        assert_eq!(noted.extent, Extent::Something);
+    }
+
+    #[test]
+    fn beyond_the_bound_only_the_entity_is_told() {
+        let mut notes = Notes::default();
+        let most = i64::try_from(MOST_ROWS).unwrap();
+        for id in 0..most {
+            notes.created(&SCHEMA, &row(id, "a"));
+        }
+        assert!(!notes.is_overflown());
+        notes.created(&SCHEMA, &row(most, "a"));
+        notes.created(&SCHEMA, &row(most + 1, "a"));
+        let noted = notes.finish();
+        assert_eq!((noted.changes, noted.evict), (vec![], vec![]));
+        assert_eq!(noted.touched.len(), 1);
+
+        let mut notes = Notes::default();
+        let long = "x".repeat(MOST_BYTES);
+        notes.created(&SCHEMA, &row(1, &long));
+        assert!(notes.is_overflown());
+    }
+}

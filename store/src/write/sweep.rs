@@ -1,0 +1,217 @@
+//! Deletes of more rows than are told one by one, in bounded memory.
+//!
+//! A row is deleted before those that refer to it, and the commit checks references: so circles end
+//! by themselves, and what has to be remembered are the primary keys of one page for each level.
+//! Rows to which no others refer are deleted without being read.
+//!
+//! References that are to be cleared, and rows with `restrict`, are looked for at the end: then the
+//! rows are those whose reference leads nowhere, whichever ways led to its parent. That reads their
+//! table whole, and is done only if there is such a row.
+
+use std::collections::BTreeSet;
+
+use tidings_core::{OnDelete, Row, Value};
+
+use crate::{
+    engine::Refused,
+    error::Error,
+    parameter::Parameter,
+    write::{
+        catalog::{Catalog, Child},
+        transaction::{CHUNK, Transaction, full},
+    },
+};
+
+/// How many rows that are not read one statement deletes: it must end within a call's limit.
+const SWEPT: usize = 5_000;
+
+/// A parent and the place of one of its children in the catalog.
+type Edge = (usize, usize);
+
+/// Deleted rows whose children are not all deleted yet.
+struct Frame {
+    entity: usize,
+    ids: Vec<Value>,
+    /// The next of the entity's children to be looked at.
+    child: usize,
+}
+
+impl Transaction<'_> {
+    /// Deletes a row and all that goes with it; tells the entities alone.
+    pub(crate) async fn sweep(&mut self, entity: usize, id: Value) -> Result<(), Error> {
+        let catalog = self.catalog;
+        self.notes.touch(catalog.get(entity).schema);
+        self.defer_references().await?;
+        self.delete_all(entity, std::slice::from_ref(&id)).await?;
+
+        let mut at_the_end = BTreeSet::new();
+        let mut frames = vec![Frame {
+            entity,
+            ids: vec![id],
+            child: 0,
+        }];
+        while let Some(mut frame) = frames.pop() {
+            let parent = frame.entity;
+            let Some(child) = catalog.get(parent).children.get(frame.child) else {
+                continue;
+            };
+            match child.on_delete {
+                OnDelete::Restrict | OnDelete::SetNull => {
+                    if self.is_referred_to(child, parent, &frame.ids).await? {
+                        at_the_end.insert((parent, frame.child));
+                    }
+                    frame.child += 1;
+                    frames.push(frame);
+                }
+                OnDelete::Cascade if catalog.get(child.entity).children.is_empty() => {
+                    self.delete_leaves(child, parent, &frame.ids).await?;
+                    frame.child += 1;
+                    frames.push(frame);
+                }
+                OnDelete::Cascade => {
+                    let page = self.doom_page(child, parent, &frame.ids).await?;
+                    frame.child += usize::from(full(&page).is_none());
+                    frames.push(frame);
+                    if !page.is_empty() {
+                        let stored = catalog.get(child.entity);
+                        frames.push(Frame {
+                            entity: child.entity,
+                            ids: page.iter().map(|row| stored.id(row).clone()).collect(),
+                            child: 0,
+                        });
+                    }
+                }
+            }
+        }
+        self.settle_orphans(&at_the_end).await
+    }
+
+    /// Whether a row refers to one of the deleted ones.
+    async fn is_referred_to(
+        &mut self,
+        child: &Child,
+        parent: usize,
+        ids: &[Value],
+    ) -> Result<bool, Error> {
+        let catalog = self.catalog;
+        let ids = Parameter::list(catalog.get(parent).key(), ids);
+        let one = vec![ids, Parameter::Count(1)];
+        let stored = catalog.get(child.entity);
+        let found = self.rows(stored, &child.restricting, one).await?;
+        Ok(!found.is_empty())
+    }
+
+    /// Deletes the rows that refer to deleted ones and that no row refers to.
+    async fn delete_leaves(
+        &mut self,
+        child: &Child,
+        parent: usize,
+        ids: &[Value],
+    ) -> Result<(), Error> {
+        let catalog = self.catalog;
+        loop {
+            let ids = Parameter::list(catalog.get(parent).key(), ids);
+            let some = vec![ids, Parameter::Count(SWEPT)];
+            let deleted = self.change(&child.delete, some).await.map_err(unknown)?;
+            if deleted == 0 {
+                return Ok(());
+            }
+            self.notes.touch(catalog.get(child.entity).schema);
+        }
+    }
+
+    /// Deletes one page of the rows that refer to deleted ones; returns it.
+    async fn doom_page(
+        &mut self,
+        child: &Child,
+        parent: usize,
+        ids: &[Value],
+    ) -> Result<Vec<Row>, Error> {
+        let catalog = self.catalog;
+        let stored = catalog.get(child.entity);
+        let parents = (catalog.get(parent), ids);
+        let page = self.page(stored, &child.referring, parents, None).await?;
+        if !page.is_empty() {
+            let ids: Vec<_> = page.iter().map(|row| stored.id(row).clone()).collect();
+            self.delete_all(child.entity, &ids).await?;
+            self.notes.touch(stored.schema);
+        }
+        Ok(page)
+    }
+
+    /// Deletes rows by their primary keys.
+    async fn delete_all(&mut self, entity: usize, ids: &[Value]) -> Result<(), Error> {
+        let stored = self.catalog.get(entity);
+        for ids in ids.chunks(CHUNK) {
+            let ids = Parameter::list(stored.key(), ids);
+            let deleted = self.change(&stored.statements.delete, vec![ids]);
+            deleted.await.map_err(unknown)?;
+        }
+        Ok(())
+    }
+
+    /// Clears the references that lead nowhere now, and refuses the delete where one may not.
+    async fn settle_orphans(&mut self, edges: &BTreeSet<Edge>) -> Result<(), Error> {
+        let catalog = self.catalog;
+        for on_delete in [OnDelete::SetNull, OnDelete::Restrict] {
+            for &(parent, place) in edges {
+                let child = &catalog.get(parent).children[place];
+                if child.on_delete != on_delete {
+                    continue;
+                }
+                let mut after = None;
+                loop {
+                    let page = self.orphans(child, after).await?;
+                    if on_delete == OnDelete::Restrict && !page.is_empty() {
+                        return Err(restricted(catalog, parent, child));
+                    }
+                    let stored = catalog.get(child.entity);
+                    after = full(&page).map(|last| stored.id(last).clone());
+                    for row in page {
+                        let mut new = row.clone();
+                        new.0[child.field] = Value::Null;
+                        self.update(child.entity, row, new).await?;
+                    }
+                    if after.is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One page of the rows that refer to a row which is not there.
+    async fn orphans(&mut self, child: &Child, after: Option<Value>) -> Result<Vec<Row>, Error> {
+        let stored = self.catalog.get(child.entity);
+        let mut parameters: Vec<_> = after
+            .iter()
+            .map(|id| Parameter::of(stored.key(), id))
+            .collect();
+        parameters.push(Parameter::Count(CHUNK));
+        let sql = if after.is_some() {
+            &child.orphaned.next
+        } else {
+            &child.orphaned.first
+        };
+        self.rows(stored, sql, parameters).await
+    }
+}
+
+/// The error for a row that would stay and refers to one that would go.
+pub(crate) fn restricted(catalog: &Catalog, parent: usize, child: &Child) -> Error {
+    let stored = catalog.get(child.entity);
+    Error::Restricted {
+        entity: catalog.get(parent).schema.name().to_owned(),
+        by: stored.schema.name().to_owned(),
+        field: stored.schema.fields()[child.field].name().to_owned(),
+    }
+}
+
+/// The error for a table that no schema knows of and that refers to a deleted row.
+pub(crate) fn unknown(refused: Refused) -> Error {
+    match refused {
+        Refused::Failed(error) => error,
+        Refused::Unique(broken) | Refused::Reference(broken) => broken.error,
+    }
+}
