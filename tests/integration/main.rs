@@ -10,6 +10,7 @@ mod client;
 mod coherence;
 mod database_troubles;
 mod documents;
+mod earlier_databases;
 mod gateway;
 mod key_auth;
 mod node;
