@@ -1,17 +1,21 @@
-//! A node inside an axum service on a plain multi-thread tokio runtime.
+//! A node inside an axum service, on the one runtime that the service has anyway.
 //!
 //! Run: `cargo run --example axum_service`, then
 //!
 //! ```text
 //! curl localhost:3000/flags/beta            # false: loaded once, then from memory
-//! curl -X PUT localhost:3000/flags/beta     # turns it over
+//! curl -X PUT localhost:3000/flags/beta     # toggles it
 //! curl localhost:3000/flags/beta            # true, at once
+//! curl localhost:3000/metrics               # what the node has counted
 //! ```
 //!
-//! The node has a runtime of its own for loads and the store. The service's threads are not
-//! workers; each gets an L1 when it starts, so that a hit costs them no more than a worker.
+//! The service's threads are not workers. Each gets an L1 at its first use of the cache, so that a
+//! hit costs them no more than a worker.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -20,8 +24,9 @@ use axum::{
     routing::get,
 };
 use serde::{Deserialize, Serialize};
-use tidings::{BoxError, Dao, Entity, GetOptions, Node, Store};
-use tokio::{net::TcpListener, runtime};
+use tidings::{BoxError, Cached, CachedRows, Dao, Entity, Node, Store};
+use tidings_admin::{Metrics, Readiness, status_router};
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
@@ -34,99 +39,78 @@ struct Flag {
     on: bool,
 }
 
-struct Service {
-    node: Node,
-    flags: Dao<Flag>,
+#[derive(Clone)]
+struct Flags {
+    rows: Dao<Flag>,
+    cached: Cached<Flag>,
 }
 
-fn main() -> Result<(), BoxError> {
-    let background = runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
-    let node = background.block_on(async {
-        let store = Store::open("sqlite::memory:").await?;
-        let node = Node::builder()
-            .store(store)
-            .entity::<Flag>()
-            .start()
-            .await?;
-        node.dao::<Flag>()?
-            .insert(Flag {
-                id: Uuid::nil(),
-                name: "beta".into(),
-                on: false,
-            })
-            .await?;
-        Ok::<_, BoxError>(node)
-    })?;
-
-    let cache = node.cache().clone();
-    let service = runtime::Builder::new_multi_thread()
-        .enable_all()
-        .on_thread_start(move || cache.attach_thread("http").keep())
-        .build()?;
-    let flags = node.dao::<Flag>()?;
-    service.block_on(serve(Service {
-        node: node.clone(),
-        flags,
-    }))?;
-    let report = background.block_on(node.shutdown(Duration::from_secs(5)));
-    println!(
-        "stopped, {}",
-        if report.is_clean() {
-            "all done"
-        } else {
-            "some left"
-        }
-    );
-    Ok(())
-}
-
-async fn serve(service: Service) -> Result<(), BoxError> {
-    let router = Router::new()
-        .route("/flags/{name}", get(read).put(turn))
-        .with_state(Arc::new(service));
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 3000))).await?;
-    println!("listening on {}", listener.local_addr()?);
-    let interrupted = async {
-        let _ = tokio::signal::ctrl_c().await;
+/// Starts the node, on the runtime that this is called in.
+pub(crate) async fn start(database: &str) -> Result<Node, BoxError> {
+    let store = Store::open(database).await?;
+    let node = Node::builder()
+        .store(store)
+        .entity::<Flag>()
+        .start()
+        .await?;
+    let beta = Flag {
+        id: Uuid::nil(),
+        name: "beta".into(),
+        on: false,
     };
-    Ok(axum::serve(listener, router)
-        .with_graceful_shutdown(interrupted)
-        .await?)
+    node.dao::<Flag>()?.upsert_by("name", "beta", beta).await?;
+    Ok(node)
 }
 
-async fn read(
-    State(service): State<Arc<Service>>,
-    Path(name): Path<String>,
-) -> Result<String, StatusCode> {
-    let flags = service.flags.clone();
-    let key = flags.cache_key(&[&name]).map_err(internal)?;
-    let load = || flags.select_by("name", name.as_str());
-    let flag = service
-        .node
-        .cache()
-        .get(&key, GetOptions::default(), load)
-        .await
-        .map_err(internal)?;
-    flag.map(|flag| format!("{}\n", flag.on))
-        .ok_or(StatusCode::NOT_FOUND)
+/// Makes the routes of the service, and `/metrics`, `/livez` and `/readyz` beside them.
+pub(crate) fn routes(node: &Node) -> Result<Router, BoxError> {
+    let rows = node.dao::<Flag>()?;
+    let cached = rows.cached()?;
+    let started = Arc::new(OnceLock::from(node.clone()));
+    let status = status_router(started, Readiness::new(), Metrics::new());
+    Ok(Router::new()
+        .route("/flags/{name}", get(read).put(toggle))
+        .with_state(Flags { rows, cached })
+        .fallback_service(status))
 }
 
-async fn turn(
-    State(service): State<Arc<Service>>,
+async fn read(State(flags): State<Flags>, Path(name): Path<String>) -> Result<String, StatusCode> {
+    let flag = flags.cached.select_by("name", name).await;
+    let flag = flag.map_err(internal)?.ok_or(StatusCode::NOT_FOUND)?;
+    Ok(format!("{}\n", flag.on))
+}
+
+async fn toggle(
+    State(flags): State<Flags>,
     Path(name): Path<String>,
 ) -> Result<String, StatusCode> {
-    let turned = service
-        .flags
-        .update_by("name", name.as_str(), |flag| flag.on = !flag.on);
-    let flag = turned.await.map_err(internal)?;
-    flag.map(|flag| format!("{}\n", flag.on))
-        .ok_or(StatusCode::NOT_FOUND)
+    let toggled = flags
+        .rows
+        .update_by("name", name, |flag| flag.on = !flag.on);
+    let flag = toggled.await.map_err(internal)?;
+    let flag = flag.ok_or(StatusCode::NOT_FOUND)?;
+    Ok(format!("{}\n", flag.on))
 }
 
 fn internal(error: impl std::error::Error) -> StatusCode {
     eprintln!("{error}");
     StatusCode::INTERNAL_SERVER_ERROR
+}
+
+#[tokio::main]
+pub(crate) async fn main() -> Result<(), BoxError> {
+    let node = start("sqlite::memory:").await?;
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    println!("listening on {}", listener.local_addr()?);
+    let interrupted = async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    axum::serve(listener, routes(&node)?)
+        .with_graceful_shutdown(interrupted)
+        .await?;
+
+    // No request runs any more; now the node delivers what its bus accepted and closes the store.
+    let report = node.shutdown(Duration::from_secs(5)).await;
+    println!("stopped, {report:?}");
+    Ok(())
 }

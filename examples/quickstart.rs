@@ -1,9 +1,9 @@
-//! Declare an entity, register a handler, cache a look-up, change the row, see both.
+//! Declare an entity, register a handler on each worker, cache a lookup, change the row, see both.
 //!
 //! Run: `cargo run --example quickstart`
 
 use serde::{Deserialize, Serialize};
-use tidings::{CrudEvent, Entity, GetOptions, Node, Store};
+use tidings::{CachedRows, CrudEvent, Entity, Node, Store};
 use uuid::Uuid;
 
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
@@ -16,8 +16,8 @@ struct Flag {
     on: bool,
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+#[tokio::main(flavor = "current_thread")]
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let node = Node::builder()
         .store(Store::open("sqlite::memory:").await?)
         .workers(2)
@@ -47,16 +47,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             on: false,
         })
         .await?;
-    let key = flags.cache_key(&["beta"])?;
-    let look_up = || {
-        node.cache().get(&key, GetOptions::default(), || {
-            flags.select_by("name", "beta")
-        })
-    };
-
-    println!("before: {:?}", look_up().await?);
+    let cached = flags.cached()?;
+    println!("before: {:?}", cached.select_by("name", "beta").await?);
     flags.update(flag.id, |flag| flag.on = true).await?; // returns when every worker has heard
-    println!("after:  {:?}", look_up().await?);
+    let after = cached.select_by("name", "beta").await?;
+    println!("after:  {after:?}");
+    assert!(after.is_some_and(|flag| flag.on));
 
     let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
     Ok(())

@@ -11,6 +11,7 @@ mod coherence;
 mod database_troubles;
 mod documents;
 mod earlier_databases;
+mod examples;
 mod gateway;
 mod key_auth;
 mod node;
