@@ -24,6 +24,7 @@ use uuid::Uuid;
 use crate::{
     changes::{Changes, Channels, Gaps, OnGap},
     error::StartError,
+    expiry,
     follow::{Following, Wiring},
     node::{EntityType, Node, Shared},
     worker::{self, InitWorker, Worker},
@@ -41,6 +42,9 @@ const LOG_DEADLINE: Duration = Duration::from_secs(5);
 /// The least and the most that the log may be told to keep.
 const RETENTIONS: (Duration, Duration) =
     (Duration::from_secs(10), Duration::from_secs(30 * 86_400));
+/// How often rows past their time are removed unless told otherwise, and at the most.
+const EXPIRED: Duration = Duration::from_secs(30);
+const EXPIRED_MOST_OFTEN: Duration = Duration::from_secs(1);
 /// How often it is looked whether every write is recorded.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -58,6 +62,7 @@ pub struct NodeBuilder {
     events: WorkerEventsBuilder,
     log: ClusterSettings,
     retention: Duration,
+    expired: Duration,
     gaps: Vec<OnGap>,
     clock: Arc<dyn Clock>,
     runtime: Option<Handle>,
@@ -84,6 +89,7 @@ impl NodeBuilder {
             events: WorkerEvents::builder(),
             log: ClusterSettings::new(),
             retention: RETENTION,
+            expired: EXPIRED,
             gaps: Vec::new(),
             clock: Arc::new(SystemClock::new()),
             runtime: None,
@@ -166,6 +172,13 @@ impl NodeBuilder {
     /// hears nothing of its log for longer purges its cache.
     pub fn log_retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
+        self
+    }
+
+    /// How often rows past their time are removed; 30 s by default, 1 s at the most often. Reads do
+    /// not return them meanwhile.
+    pub fn remove_expired_every(mut self, every: Duration) -> Self {
+        self.expired = every.max(EXPIRED_MOST_OFTEN);
         self
     }
 
@@ -314,6 +327,13 @@ impl NodeBuilder {
             let (clock, stop) = (Arc::clone(node.clock()), node.shared().stop.clone());
             runtime.spawn(following.prune(self.retention, clock, stop));
         }
+        runtime.spawn(expiry::remove_expired(
+            node.store().clone(),
+            node.schemas().to_vec(),
+            self.expired,
+            Arc::clone(node.clock()),
+            node.shared().stop.clone(),
+        ));
         worker::start_all(&node, &self.hooks).await?;
         runtime.spawn(node.worker_events().watchdog(self.slow_handler).watch());
         Ok(node)

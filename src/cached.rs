@@ -10,12 +10,15 @@
 
 use std::{any::Any, fmt, sync::Arc};
 
-use tidings_cache::{GetError, GetOptions, OptionError, Parts, View, ViewError};
+use tidings_cache::{GetError, GetOptions, Loaded, OptionError, Parts, View, ViewError};
 use tidings_core::{CacheKey, Entity, KeyPart, Lookup, Timestamp, Value};
 use tidings_store::{Dao, Error, FieldInput, PageQuery};
 use uuid::Uuid;
 
-use crate::follow::cache_behind;
+use crate::{
+    follow::cache_behind,
+    loads::{LoadRows as _, loaded},
+};
 
 /// Why rows cannot be read through the cache, or were not.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -282,23 +285,23 @@ impl<E: Entity> CachedBy<E> {
     fn load(
         &self,
         inputs: Vec<FieldInput>,
-    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
+    ) -> impl Future<Output = Result<Loaded<E>, Error>> + Send + 'static + use<E> {
         let dao = self.dao.clone();
         let fields = Arc::clone(&self.fields);
         async move {
             // Refuses what no lookup takes, before anything is read.
             dao.lookup_key(&fields, inputs.iter().cloned())?;
             match (&*fields, inputs.as_slice()) {
-                ([field], [value]) => dao.select_by(field, value.clone()).await,
+                ([field], [value]) => dao.load_by(field, value.clone()).await,
                 // Such a row is cached by its primary key.
-                (_, values) if values.iter().all(is_absent) => Ok(None),
+                (_, values) if values.iter().all(is_absent) => Ok(Loaded::absent()),
                 (fields, values) => {
                     let query = PageQuery::new().size(1);
                     let filters = fields.iter().zip(values);
                     let query = filters.fold(query, |query, (field, value)| {
                         query.filter(*field, value.clone())
                     });
-                    Ok(dao.page(query).await?.data.pop())
+                    Ok(loaded(dao.page_live(query).await?.data.pop()))
                 }
             }
         }

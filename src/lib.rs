@@ -82,6 +82,12 @@ mod changes;
 // From the store's log to evictions and handlers. Must not know the node.
 mod follow;
 
+// From rows that were read to what a cache keeps. Must not know the node.
+mod loads;
+
+// Rows past their time. Must not know the node.
+mod expiry;
+
 // Rows that are read through the cache. Must not know the node.
 mod cached;
 
@@ -124,6 +130,7 @@ pub use self::{
     changes::ChangeStats,
     error::StartError,
     follow::Hearing,
+    loads::{LoadRows, loaded},
     node::{Node, ShutdownReport},
     warm::{WarmEnd, WarmProgress, Warmed},
     worker::Worker,

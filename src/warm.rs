@@ -15,6 +15,8 @@ use tidings_cache::{Cache, GetOptions, Loaded};
 use tidings_core::{BoxError, CacheKey, Entity};
 use tidings_store::{PageQuery, Store};
 
+use crate::loads::loaded;
+
 /// How far the warm-up of one entity has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -73,13 +75,16 @@ pub(crate) fn warm_page<E: Entity>(
         let page = dao.page(query.clone()).await?;
         let keys: Vec<_> = page.data.iter().map(E::cache_key).collect();
         let load = |wanted: Vec<CacheKey>| {
-            let again = dao.page(query.clone());
+            let again = dao.page_live(query.clone());
             async move {
                 let rows = again.await?.data.into_iter();
-                let mut rows: HashMap<_, _> = rows.map(|row| (row.cache_key(), row)).collect();
+                let mut rows: HashMap<_, _> =
+                    rows.map(|live| (live.row.cache_key(), live)).collect();
                 let loaded = wanted.into_iter().map(|key| {
-                    let row = rows.remove(&key);
-                    let loaded = row.map_or_else(|| Loaded::absent().uncached(), Loaded::new);
+                    let loaded = match rows.remove(&key) {
+                        Some(live) => loaded(Some(live)),
+                        None => Loaded::absent().uncached(),
+                    };
                     (key, loaded)
                 });
                 Ok::<_, tidings_store::Error>(loaded.collect())

@@ -9,7 +9,7 @@ use std::fmt;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value as Json, json};
-use tidings::core::Violations;
+use tidings::core::{Rule, Violations};
 
 /// What kind of refusal it is. The codes below 20 are those that users of the model know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,9 +156,9 @@ impl Problem {
     }
 
     /// Refuses a body of which one field is wrong.
-    pub(crate) fn field(field: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn field(field: &str, rule: Rule, message: impl Into<String>) -> Self {
         let mut violations = Violations::default();
-        violations.add(field, message);
+        violations.add(field, rule, message);
         Self::violations(&violations)
     }
 
@@ -265,9 +265,9 @@ mod tests {
     #[test]
     fn violations_name_each_field_once() {
         let mut violations = Violations::default();
-        violations.add("username", "expected a string");
-        violations.add("consumer", "one");
-        violations.add("consumer", "two");
+        violations.add("username", Rule::Kind, "expected a string");
+        violations.add("consumer", Rule::Kind, "one");
+        violations.add("consumer", Rule::Kind, "two");
         let body = Problem::violations(&violations).to_json();
         assert_eq!(body["code"], 2);
         assert_eq!(body["name"], "schema violation");

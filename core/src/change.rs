@@ -81,7 +81,7 @@ pub struct UnknownOperation;
 /// assert!(change.old_entity.is_some_and(|old| !old.on));
 /// assert_eq!(change.schema.name(), "flags");
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct CrudEvent<E> {
     /// What was done.
     pub operation: Operation,
@@ -126,6 +126,26 @@ impl<E: Entity> CrudEvent<E> {
             old_entity: None,
             schema: E::schema(),
         }
+    }
+}
+
+/// With secrets masked.
+impl<E: Entity> fmt::Debug for CrudEvent<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut event = f.debug_struct("CrudEvent");
+        event.field("operation", &self.operation);
+        if self.schema.has_secrets() {
+            let shown = |entity: &E| entity.to_row().to_shown_json(self.schema);
+            let old = self.old_entity.as_ref().map(shown);
+            event
+                .field("entity", &shown(&self.entity))
+                .field("old_entity", &old);
+        } else {
+            event
+                .field("entity", &self.entity)
+                .field("old_entity", &self.old_entity);
+        }
+        event.field("schema", &self.schema.name()).finish()
     }
 }
 

@@ -63,10 +63,10 @@ pub use self::{
     error::{BoxError, panic_text},
     key::{CacheKey, INLINE, KeyBuilder, KeyPart},
     reference::Ref,
-    row::{Patch, Row, RowError, Violation, Violations},
+    row::{Breach, Patch, Row, RowError, Rule, Violation, Violations},
     schema::{
-        AdminApi, Auto, Field, Foreign, Lookup, OnDelete, Schema, SchemaBuilder, SchemaFaults,
-        check_all,
+        AdminApi, Auto, Field, Foreign, Length, Lookup, OnDelete, Pattern, RowCheck, Schema,
+        SchemaBuilder, SchemaFaults, check_all,
     },
     timestamp::Timestamp,
     value::{FieldKind, FieldValue, Value},
@@ -80,5 +80,5 @@ pub mod derive {
     //! What the derive macro's output names; the facade re-exports it under the same name.
     pub use std::sync::OnceLock;
 
-    pub use crate::{Auto, Entity, Field, FieldValue, OnDelete, Row, RowError, Schema};
+    pub use crate::{Auto, Entity, Field, FieldValue, OnDelete, Row, RowError, Schema, Violations};
 }

@@ -1,8 +1,15 @@
 //! Untyped rows and patches, and the violations a schema finds in them.
 
-use std::{borrow::Cow, fmt};
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// What is wrong with a row, and which rule says so. Must not know rows.
+mod violation;
+
+use std::borrow::Cow;
 
 use crate::value::Value;
+
+pub use self::violation::{Breach, Rule, Violation, Violations};
 
 /// A row: one value per field, in the order of its schema's fields.
 ///
@@ -107,71 +114,3 @@ pub struct RowError {
     /// The field that does not fit.
     pub field: String,
 }
-
-/// One thing that is wrong with a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The field; `@entity` for a rule about the row as a whole.
-    pub field: String,
-    /// What is wrong, and what would be right.
-    pub message: String,
-}
-
-/// All that is wrong with a row.
-///
-/// # Examples
-///
-/// ```
-/// use tidings_core::Violations;
-///
-/// let mut violations = Violations::default();
-/// violations.add("username", "required field missing");
-/// violations.add("tags", "expected a set of strings");
-/// assert_eq!(
-///     violations.or("a row").unwrap_err().to_string(),
-///     "username: required field missing; tags: expected a set of strings"
-/// );
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Violations(pub Vec<Violation>);
-
-impl Violations {
-    /// Whether nothing is wrong.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Notes one more.
-    pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Violation {
-            field: field.into(),
-            message: message.into(),
-        });
-    }
-
-    /// The value, if nothing is wrong with it.
-    ///
-    /// # Errors
-    ///
-    /// These violations, unless there are none.
-    pub fn or<T>(self, value: T) -> Result<T, Self> {
-        if self.is_empty() {
-            Ok(value)
-        } else {
-            Err(self)
-        }
-    }
-}
-
-impl fmt::Display for Violations {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, violation) in self.0.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}{}: {}", violation.field, violation.message)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Violations {}

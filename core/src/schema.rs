@@ -10,6 +10,12 @@
 // One field. Must not know the schema.
 mod field;
 
+// Functions of the application that look at a whole row.
+mod row_check;
+
+// Names that databases keep for themselves.
+mod reserved;
+
 // What can be wrong with one schema.
 mod check_one;
 
@@ -28,12 +34,16 @@ mod keys;
 // From what people send to rows.
 mod input;
 
-use crate::value::FieldKind;
+use crate::{
+    row::{Row, Violations},
+    value::FieldKind,
+};
 
 pub use self::{
     check::{SchemaFaults, check_all},
-    field::{Auto, Field, Foreign, OnDelete},
+    field::{Auto, Field, Foreign, Length, OnDelete, Pattern},
     keys::Lookup,
+    row_check::RowCheck,
 };
 
 /// The fields and keys of an entity.
@@ -61,6 +71,7 @@ pub struct Schema {
     cache_keys: Vec<Vec<String>>,
     unique_together: Vec<Vec<String>>,
     at_least_one_of: Vec<Vec<String>>,
+    checks: Vec<RowCheck>,
     admin_api: Option<AdminApi>,
 }
 
@@ -91,6 +102,7 @@ impl Schema {
                 cache_keys: Vec::new(),
                 unique_together: Vec::new(),
                 at_least_one_of: Vec::new(),
+                checks: Vec::new(),
                 admin_api: None,
             },
         }
@@ -159,6 +171,24 @@ impl Schema {
         &self.at_least_one_of
     }
 
+    /// The functions that look at each whole row before it is stored.
+    #[must_use]
+    pub fn checks(&self) -> &[RowCheck] {
+        &self.checks
+    }
+
+    /// The index of the field that says from when on a row is gone.
+    #[must_use]
+    pub fn expiry(&self) -> Option<usize> {
+        self.fields.iter().position(Field::is_expiry)
+    }
+
+    /// Whether a field is secret.
+    #[must_use]
+    pub fn has_secrets(&self) -> bool {
+        self.fields.iter().any(Field::is_secret)
+    }
+
     /// Where the admin API shows the entity.
     #[must_use]
     pub fn admin_api(&self) -> Option<&AdminApi> {
@@ -197,6 +227,14 @@ impl SchemaBuilder {
     /// Names fields of which at least one must be set.
     pub fn at_least_one_of(mut self, fields: &[&str]) -> Self {
         self.schema.at_least_one_of.push(owned(fields));
+        self
+    }
+
+    /// Has a function look at each whole row before it is stored, once its fields are as they should
+    /// be. It runs inside the write's transaction, so it should be quick; it may be called several
+    /// times for one write. Its name tells it from others in messages.
+    pub fn check(mut self, name: &str, run: fn(&Row) -> Result<(), Violations>) -> Self {
+        self.schema.checks.push(RowCheck::new(name, run));
         self
     }
 

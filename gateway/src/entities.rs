@@ -55,6 +55,12 @@ pub struct KeyAuthCredential {
     /// The secret that a client sends; 32 random characters if none is given.
     #[entity(unique, auto)]
     pub key: Option<String>,
+    /// Whether the key counts. One that does not is refused like an unknown key.
+    #[entity(default = true)]
+    pub enabled: bool,
+    /// From when on the key no longer counts; never if absent.
+    #[entity(expires)]
+    pub expires_at: Option<Timestamp>,
     /// Labels to list by.
     pub tags: Option<BTreeSet<String>>,
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tidings::{
-    BoxError, Cache, Entity, Node, NodeBuilder, PageQuery, Store, Worker,
+    BoxError, Cache, Node, NodeBuilder, PageQuery, Store, Worker,
     cache::{CacheBuilder, Policy, Ttl},
 };
 use tidings_admin::{AdminOptions, Metrics, Readiness, Unready};
@@ -337,9 +337,7 @@ impl GatewayBuilder {
         warm::up(&node, &settings.warm_up).await;
         readiness.end(Unready::WarmingUp);
 
-        // Rows that were copied from gateways of the same model hold it.
         let mut options = AdminOptions::new()
-            .accept_null(KeyAuthCredential::NAME, "ttl")
             .readiness(readiness.clone())
             .metrics(metrics);
         if let Some(token) = &settings.admin_token {

@@ -11,5 +11,11 @@ pub(crate) mod table;
 // The rows of one entity.
 pub(crate) mod dao;
 
+// Reads that tell how long rows are still there.
+mod live;
+
+// Removing rows whose time has run out.
+pub(crate) mod expired;
+
 // The database.
 pub(crate) mod store;

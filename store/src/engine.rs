@@ -13,12 +13,13 @@ pub(crate) mod statements;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use tidings_core::{Row, Schema};
+use tidings_core::{Row, Schema, Timestamp};
 
 pub(crate) use self::statements::{Dialect, Sql};
 use crate::{
     error::Error,
     follow::{LogNeeds, StoreLog},
+    live::Live,
     parameter::Parameter,
 };
 
@@ -33,13 +34,17 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
     /// How its statements are written.
     fn dialect(&self) -> &'static dyn Dialect;
 
-    /// Runs a statement and returns its rows. It sees all that was committed before the call.
+    /// Runs a statement and returns its rows, with the time that each has left where the statement
+    /// tells. It sees all that was committed before the call.
     fn read<'a>(
         &'a self,
         sql: &'a Sql,
         schema: &'static Schema,
         parameters: Vec<Parameter<'a>>,
-    ) -> BoxFuture<'a, Result<Vec<Row>, Error>>;
+    ) -> BoxFuture<'a, Result<Vec<Live<Row>>, Error>>;
+
+    /// Asks for the time by which rows expire.
+    fn time(&self) -> BoxFuture<'_, Result<Timestamp, Error>>;
 
     /// How long a transaction may be open.
     fn longest(&self) -> Duration;
@@ -91,6 +96,12 @@ pub(crate) trait Session: fmt::Debug + Send {
     /// Asks that no handler hear of what the transaction changes, where a log tells them of it.
     fn silence(&mut self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Whether no other node is removing rows past their time from a table, and none can begin to
+    /// before the transaction ends.
+    fn removes_alone<'a>(&'a mut self, _table: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(std::future::ready(Ok(true)))
     }
 
     /// What names the transaction in the database's log; `None` where transactions have no name.

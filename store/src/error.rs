@@ -32,7 +32,7 @@ pub enum Error {
         entity: String,
         /// The fields that are unique (together).
         fields: Vec<String>,
-        /// Their values in the refused row, in the order of `fields`.
+        /// Their values in the refused row, in the order of `fields`; secrets are masked.
         values: Vec<Value>,
     },
     /// A reference names a row that is not there.

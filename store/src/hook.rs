@@ -15,7 +15,7 @@ use tidings_core::{BoxError, Row, Schema};
 use crate::{error::Error, method::Method, selector::Selector};
 
 /// A call of a method, as hooks see it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Call<'a> {
     /// The method.
@@ -27,6 +27,21 @@ pub struct Call<'a> {
     /// The row: before an insert, as it was given; after a call, as it is now (for a delete, as it
     /// was last). None where nothing was found, and for a page.
     pub row: Option<&'a Row>,
+}
+
+/// With secrets masked.
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut call = f.debug_struct("Call");
+        call.field("method", &self.method)
+            .field("entity", &self.schema.name());
+        let row = self.row.map(|row| row.to_shown_json(self.schema));
+        // A selector's value may be a secret, and only its field says whether.
+        let field = self.selector.map(|it| it.field().unwrap_or("primary key"));
+        call.field("selected_by", &field)
+            .field("row", &row)
+            .finish()
+    }
 }
 
 /// Runs around each call of each method, typed or not, once.

@@ -157,6 +157,9 @@ mod selector;
 // Which rows a list means, and tokens.
 mod page;
 
+// Rows and how long they are still there.
+mod live;
+
 // Counts of calls, and their time. Must not know what a call does.
 mod meter;
 
@@ -197,12 +200,14 @@ pub use tidings_core::BoxError;
 pub use self::{
     api::{
         dao::Dao,
+        expired::Cleared,
         store::{Attachment, Health, OpenOptions, Store},
         table::Table,
     },
     error::{DatabaseError, Error},
     follow::{LogNeeds, StoreLog},
     hook::{Call, Hook},
+    live::Live,
     method::Method,
     page::{DEFAULT_SIZE, MAX_SIZE, Page, PageQuery, TagFilter},
     selector::{FieldInput, Selector, Upserted, WriteOptions},

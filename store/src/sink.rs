@@ -70,13 +70,18 @@ pub struct RowChange {
     pub old_row: Option<Row>,
 }
 
+/// With secrets masked.
 impl fmt::Debug for RowChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |row: &Row| {
+            let fields = self.schema.fields().iter().zip(&row.0);
+            Row(fields.map(|(field, value)| field.shown(value)).collect())
+        };
         f.debug_struct("RowChange")
             .field("entity", &self.schema.name())
             .field("operation", &self.operation)
-            .field("row", &self.row)
-            .field("old_row", &self.old_row)
+            .field("row", &shown(&self.row))
+            .field("old_row", &self.old_row.as_ref().map(shown))
             .finish()
     }
 }

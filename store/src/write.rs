@@ -26,5 +26,8 @@ pub(crate) mod cascade;
 // The four writes.
 pub(crate) mod operation;
 
+// Rows past their time.
+pub(crate) mod expiry;
+
 // The path of every write, from the call to its answer.
 pub(crate) mod commit;

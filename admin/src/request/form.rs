@@ -29,6 +29,8 @@ pub(crate) enum Blank {
     Clears,
 }
 
+/// The name under which a time to live may be given, in seconds, where rows expire.
+pub(crate) const TTL: &str = "ttl";
 /// How deep names may be dotted.
 const DEPTH: usize = 8;
 
@@ -60,6 +62,7 @@ pub(crate) fn object(
     let typed = |(name, slot): (String, Slot)| {
         let json = match form.schema.field(&name) {
             Some((_, field)) => form.of_field(field, slot)?,
+            None if name == TTL && form.schema.expiry().is_some() => form.of_ttl(slot)?,
             None => untyped(slot),
         };
         Ok((name, json))
@@ -105,6 +108,13 @@ fn insert(slots: &mut Slots, path: &[&str], is_list: bool, value: String) -> Opt
 }
 
 impl Form<'_> {
+    fn of_ttl(&self, slot: Slot) -> Result<Json, String> {
+        match slot {
+            Slot::Values { list, values } => self.of_kind(FieldKind::Integer, list, values),
+            slot @ Slot::Nested(_) => Ok(untyped(slot)),
+        }
+    }
+
     fn of_field(&self, field: &Field, slot: Slot) -> Result<Json, String> {
         match (slot, field.reference()) {
             (Slot::Nested(slots), Some(foreign)) => self.of_reference(field, foreign, slots),

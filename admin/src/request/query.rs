@@ -95,10 +95,12 @@ impl Query {
             }
             let is_indexed = |field: &Field| field.is_unique() || field.reference().is_some();
             let value = match field_of(schema, name).filter(|(_, field)| is_indexed(field)) {
-                Some((index, field)) => text
-                    .as_ref()
-                    .map_err(ToString::to_string)
-                    .and_then(|text| Ok((index, field.from_key_text(text)?))),
+                Some((index, field)) => {
+                    text.as_ref().map_err(ToString::to_string).and_then(|text| {
+                        let value = field.from_key_text(text);
+                        Ok((index, value.map_err(|breach| breach.message)?))
+                    })
+                }
                 None => Err("unknown argument".to_owned()),
             };
             match value {

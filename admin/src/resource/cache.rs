@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::json;
 use tidings::{
     CacheKey, Node,
-    core::{Row, Schema, Value, Violations},
+    core::{Breach, Row, Rule, Schema, Value, Violations},
 };
 
 use crate::{
@@ -21,11 +21,12 @@ pub(crate) fn key_of(schema: &Schema, query: &Query) -> Result<Response, Problem
     let mut row = Row::empty(schema);
     let mut violations = Violations::default();
     for (name, text) in query.arguments() {
-        let text = text.as_ref().map_err(ToString::to_string);
+        let text = text.as_ref();
+        let text = text.map_err(|error| Breach::new(Rule::Kind, error.to_string()));
         match text.and_then(|text| parsed(schema, name, text)) {
             Ok((index, value)) if row.0[index].is_null() => row.0[index] = value,
-            Ok(_) => violations.add(name, "is given twice"),
-            Err(message) => violations.add(name, message),
+            Ok(_) => violations.add(name, Rule::Contradiction, "is given twice"),
+            Err(breach) => violations.broken(name, breach),
         }
     }
     if !violations.0.is_empty() {
@@ -46,7 +47,7 @@ pub(crate) fn key_of(schema: &Schema, query: &Query) -> Result<Response, Problem
             .collect();
         names.push(primary);
         let message = format!("one of these is needed: {}", names.join(", "));
-        return Err(Problem::field("@entity", message));
+        return Err(Problem::field("@entity", Rule::Required, message));
     }
     let key = schema.cache_key_of(&row);
     Ok(answer::json(
@@ -56,8 +57,9 @@ pub(crate) fn key_of(schema: &Schema, query: &Query) -> Result<Response, Problem
 }
 
 /// Reads a field's value from the query; a reference as `consumer=..` or `consumer.id=..`.
-fn parsed(schema: &Schema, name: &str, text: &str) -> Result<(usize, Value), String> {
-    let (index, field) = query::field_of(schema, name).ok_or("unknown field")?;
+fn parsed(schema: &Schema, name: &str, text: &str) -> Result<(usize, Value), Breach> {
+    let unknown = || Breach::new(Rule::Unknown, "unknown field");
+    let (index, field) = query::field_of(schema, name).ok_or_else(unknown)?;
     Ok((index, field.from_key_text(text)?))
 }
 

@@ -5,7 +5,7 @@ use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value as Json, json};
 use tidings::{
     Node,
-    core::{Patch, Row, Schema, Value, Violations},
+    core::{Patch, Row, Rule, Schema, Value, Violations},
 };
 
 use crate::{
@@ -19,7 +19,10 @@ use crate::{
         upload::Upload,
     },
     routes::{Nested, Referred},
-    rows::{Found, Owner, Rows, references},
+    rows::{
+        Found, Owner, Rows, references,
+        ttl::{self, NullTtl},
+    },
 };
 
 /// What a request brings, besides its path's meaning.
@@ -81,7 +84,7 @@ pub(crate) async fn collection(
     let data: Vec<_> = page
         .data
         .iter()
-        .map(|row| row.to_json(rows.schema()))
+        .map(|row| row.to_shown_json(rows.schema()))
         .collect();
     let mut list = json!({ "data": data, "next": null });
     if let Some(offset) = page.offset {
@@ -179,8 +182,20 @@ async fn patch(
         }
     }
     references::resolve(input.node, schema, &mut object).await?;
+    let null = match purpose {
+        Purpose::Create | Purpose::Replace(_) => NullTtl::Absent,
+        Purpose::Change => NullTtl::Clears,
+    };
+    let lifetime = ttl::resolve(input.node, schema, &mut object, null).await?;
 
-    let mut patch = schema.patch_from_json(&object).map_err(|mut violations| {
+    let read = match (schema.patch_from_json(&object), lifetime) {
+        (Ok(patch), lifetime) => lifetime.or(patch),
+        (Err(mut violations), lifetime) => {
+            violations.0.extend(lifetime.0);
+            Err(violations)
+        }
+    };
+    let mut patch = read.map_err(|mut violations| {
         for (index, field) in schema.fields().iter().enumerate() {
             let absent = object.get(field.name()).is_none_or(Json::is_null);
             let demanded = match purpose {
@@ -189,7 +204,7 @@ async fn patch(
                 Purpose::Change => false,
             };
             if absent && field.is_required() && demanded && !rows.sets(index) {
-                violations.add(field.name(), "required field missing");
+                violations.add(field.name(), Rule::Required, "required field missing");
             }
         }
         Problem::violations(&violations)
@@ -216,7 +231,7 @@ fn refuse_clearing(schema: &Schema, patch: &Patch) -> Result<(), Problem> {
     for (name, value) in patch.iter() {
         let is_made = schema.field(name).is_some_and(|(_, field)| field.is_made());
         if value.is_null() && is_made {
-            violations.add(name, "is generated and cannot be cleared");
+            violations.add(name, Rule::Required, "is generated and cannot be cleared");
         }
     }
     violations

@@ -6,7 +6,7 @@
 //! that changes in between is looked up again.
 
 use tidings::{
-    core::{Patch, Row, Schema, Value},
+    core::{Patch, Row, Rule, Schema, Value},
     store::{Error, Page, PageQuery, Selector, Table, TagFilter, WriteOptions},
 };
 
@@ -286,7 +286,7 @@ impl Rows {
 
     fn disagrees(&self, field: usize) -> Problem {
         let name = self.schema.fields()[field].name();
-        Problem::field(name, "disagrees with the path")
+        Problem::field(name, Rule::Contradiction, "disagrees with the path")
     }
 
     async fn replace(

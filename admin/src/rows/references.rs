@@ -4,7 +4,7 @@
 use serde_json::{Map, Value as Json, json};
 use tidings::{
     Node,
-    core::{Field, Foreign, Schema},
+    core::{Breach, Field, Foreign, Schema},
     store::Table,
 };
 
@@ -50,7 +50,10 @@ async fn find(
     let Some((_, by)) = schema.field(name).filter(|(_, by)| by.is_unique()) else {
         return Ok(None);
     };
-    let wrong = |message: String| Problem::field(field.name(), format!("{name}: {message}"));
+    let wrong = |breach: Breach| {
+        let message = format!("{name}: {}", breach.message);
+        Problem::field(field.name(), breach.rule, message)
+    };
     let value = by.from_json(value).map_err(wrong)?;
     if value.is_null() {
         return Ok(None);

@@ -45,6 +45,8 @@ mod sqlite {
     mod races;
     #[path = "../refusals.rs"]
     mod refusals;
+    #[path = "../rules.rs"]
+    mod rules;
     #[path = "../scrape.rs"]
     mod scrape;
     #[path = "../sockets.rs"]
@@ -86,6 +88,8 @@ mod postgres {
     mod races;
     #[path = "../refusals.rs"]
     mod refusals;
+    #[path = "../rules.rs"]
+    mod rules;
     #[path = "../scrape.rs"]
     mod scrape;
     #[path = "../sockets.rs"]

@@ -47,6 +47,11 @@ impl Admin {
             .start()
             .await
             .unwrap();
+        Self::over(node, options)
+    }
+
+    /// Over a node of other entities.
+    pub(crate) fn over(node: Node, options: AdminOptions) -> Self {
         let router = tidings_admin::router(node.clone(), options);
         Self { node, router }
     }

@@ -21,6 +21,7 @@ pub struct Loaded<V> {
     pub(crate) ttl: Option<Ttl>,
     pub(crate) tags: Vec<Tag>,
     pub(crate) cached: bool,
+    pub(crate) valid: Ttl,
     pub(crate) position: Option<u64>,
 }
 
@@ -45,6 +46,24 @@ impl<V> Loaded<V> {
     /// This value or absence never expires: the word for [`Ttl::Never`].
     pub fn no_ttl(self) -> Self {
         self.ttl(Ttl::Never)
+    }
+
+    /// Says how long the value is what it is, counted from before its load was called: a credential
+    /// that expires, for example. It is served no longer, whatever options say and whatever fails;
+    /// a shorter ttl stays as it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_cache::Loaded;
+    ///
+    /// let credential = Loaded::new("secret").valid_for(Duration::from_secs(60));
+    /// # let _ = credential;
+    /// ```
+    pub fn valid_for(mut self, valid: impl Into<Ttl>) -> Self {
+        self.valid = valid.into();
+        self
     }
 
     /// Adds a tag, besides those that the call gives.
@@ -77,6 +96,7 @@ impl<V> From<Option<V>> for Loaded<V> {
             ttl: None,
             tags: Vec::new(),
             cached: true,
+            valid: Ttl::Never,
             position: None,
         }
     }

@@ -29,6 +29,7 @@ pub(crate) struct Cargo {
     ttl: Option<Ttl>,
     tags: Vec<Tag>,
     cached: bool,
+    valid: Ttl,
     pub(crate) position: Option<Number>,
 }
 
@@ -82,6 +83,7 @@ impl Cargo {
             ttl: loaded.ttl,
             tags: loaded.tags,
             cached: loaded.cached,
+            valid: loaded.valid,
             position: loaded.position.map(Number),
         }
     }
@@ -135,14 +137,14 @@ impl Engine {
         let weight = cargo.weight(key, &tags);
         let allowed = self.node.level2.heaviest(kind);
         let fate = match weight {
-            _ if !cargo.cached || ttl.is_zero() => Fate::Uncached,
+            _ if !cargo.cached || ttl.is_zero() || cargo.valid.is_zero() => Fate::Uncached,
             None => Fate::Weightless,
             Some(weight) if weight > allowed => Fate::Heavy { weight, allowed },
             Some(_) => Fate::Keep,
         };
 
         let (now, entropy) = (self.node.now(), &*self.node.entropy);
-        let lifetime = Lifetime::new(terms, ttl, noted.read, now, entropy);
+        let lifetime = Lifetime::new(terms, ttl, cargo.valid, noted.read, now, entropy);
         let Lifetime {
             expires,
             refresh_at,

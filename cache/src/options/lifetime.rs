@@ -29,16 +29,17 @@ pub(crate) fn limit(start: Moment, limit: Ttl) -> Moment {
 }
 
 impl Lifetime {
-    /// Returns the times of an entry that is filled now and was read from its backing store at
-    /// `read`.
+    /// Returns the times of an entry that is filled now, was read from its backing store at `read`,
+    /// and is what it is for a time that counts from then.
     pub(crate) fn new(
         terms: &Terms,
         ttl: Ttl,
+        valid: Ttl,
         read: Moment,
         now: Moment,
         entropy: &dyn Entropy,
     ) -> Self {
-        let until = limit(read, terms.max_staleness);
+        let until = limit(read, terms.max_staleness).min(limit(read, valid));
         let ttl = match ttl {
             Ttl::Never => nanoseconds(until.since(now)),
             Ttl::After(ttl) => shortened(ttl, terms, entropy).min(nanoseconds(until.since(now))),

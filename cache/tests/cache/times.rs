@@ -32,6 +32,43 @@ async fn times_to_live_are_honoured_in_both_levels() {
     }
 }
 
+/// CL20
+#[tokio::test]
+async fn a_value_is_served_no_longer_than_it_is_valid() {
+    let (builder, clock) = timed();
+    let cache = builder.ttl(10 * SECOND).build().unwrap();
+    let loaded = |valid: Duration| Loaded::from(Some(1_u8)).valid_for(valid);
+    let options = GetOptions::default;
+    lives_for(&cache, &clock, options(), loaded(4 * SECOND), 4 * SECOND).await;
+    lives_for(&cache, &clock, options(), loaded(40 * SECOND), 10 * SECOND).await;
+    lives_for(&cache, &clock, options(), loaded(SECOND).no_ttl(), SECOND).await;
+
+    // Neither is it served because a load fails.
+    let stale = options().resurrect_ttl(30 * SECOND);
+    cache.invalidate_local(k());
+    let load = Source::default().give(loaded(SECOND));
+    cache.get(k(), stale.clone(), load).await.unwrap();
+    clock.advance(SECOND);
+    let failing = || async { Err::<Option<u8>, _>(std::io::Error::other("down")) };
+    assert!(cache.get(k(), stale, failing).await.is_err());
+
+    // What has no time left answers its caller, and is not kept.
+    let load = Source::default().give(loaded(Duration::ZERO));
+    let entry = cache.get(k(), options(), load).await.unwrap();
+    assert_eq!(entry.as_deref(), Some(&1));
+    assert!(cache.probe::<u8>(k()).unwrap().is_none());
+
+    // The time counts from before the load was called, not from when it ended.
+    let during = clock.clone();
+    let slow = move || async move {
+        during.advance(3 * SECOND);
+        Ok::<_, std::convert::Infallible>(Loaded::from(Some(1_u8)).valid_for(4 * SECOND))
+    };
+    cache.get(k(), options(), slow).await.unwrap();
+    let left = cache.probe::<u8>(k()).unwrap().unwrap().remaining;
+    assert_eq!(left, Some(SECOND));
+}
+
 async fn lives_for(
     cache: &Cache,
     clock: &ManualClock,

@@ -2,7 +2,8 @@
 
 use quote::ToTokens;
 use syn::{
-    Attribute, Expr, ExprLit, Lit, LitStr, Meta, MetaNameValue, Token, punctuated::Punctuated,
+    Attribute, Expr, ExprLit, ExprUnary, Lit, LitInt, LitStr, Meta, MetaNameValue, Token, UnOp,
+    punctuated::Punctuated,
 };
 
 use crate::faults::{Faults, listed, nearest};
@@ -14,6 +15,7 @@ pub(crate) const ON_STRUCT: &[&str] = &[
     "cache_key",
     "unique",
     "at_least_one_of",
+    "check",
     "admin_api",
     "crate",
 ];
@@ -24,6 +26,13 @@ pub(crate) const ON_FIELD: &[&str] = &[
     "auto",
     "unique",
     "required",
+    "default",
+    "immutable",
+    "secret",
+    "expires",
+    "length",
+    "pattern",
+    "one_of",
     "auto_create_time",
     "auto_update_time",
     "foreign",
@@ -143,6 +152,114 @@ fn literal(item: &Meta) -> Option<LitStr> {
                 }),
             ..
         }) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// The value of `word = value`: a literal, with or without a sign, or the path of a constant.
+pub(crate) fn value(item: &Meta, faults: &mut Faults) -> Option<Expr> {
+    if let Meta::NameValue(MetaNameValue { value, .. }) = item
+        && is_value(value)
+    {
+        return Some(value.clone());
+    }
+    let word = word(item);
+    faults.add(
+        item,
+        format!(
+            "expected a literal or a constant: `{word} = \"..\"`, `{word} = 7`, `{word} = true`"
+        ),
+    );
+    None
+}
+
+/// The values of `word(value, ..)`, at least one.
+pub(crate) fn values(item: &Meta, faults: &mut Faults) -> Option<Vec<Expr>> {
+    let parsed = match item {
+        Meta::List(list) => list
+            .parse_args_with(Punctuated::<Expr, Token![,]>::parse_terminated)
+            .ok(),
+        _ => None,
+    };
+    let values: Vec<_> = parsed.into_iter().flatten().collect();
+    if values.is_empty() || !values.iter().all(is_value) {
+        let word = word(item);
+        faults.add(
+            item,
+            format!("expected at least one value: `{word}(\"a\", \"b\")`"),
+        );
+        return None;
+    }
+    Some(values)
+}
+
+fn is_value(value: &Expr) -> bool {
+    match value {
+        Expr::Lit(_) | Expr::Path(_) => true,
+        Expr::Unary(ExprUnary {
+            op: UnOp::Neg(_),
+            expr,
+            ..
+        }) => matches!(**expr, Expr::Lit(_)),
+        // A macro passed it on.
+        Expr::Group(group) => is_value(&group.expr),
+        _ => false,
+    }
+}
+
+/// A length: its least and its most.
+pub(crate) struct Length {
+    pub(crate) min: Option<LitInt>,
+    pub(crate) max: Option<LitInt>,
+}
+
+/// The numbers of `word(min = 1, max = 40)`, at least one of them.
+pub(crate) fn length(item: &Meta, faults: &mut Faults) -> Option<Length> {
+    let mut length = Length {
+        min: None,
+        max: None,
+    };
+    let parsed = match item {
+        Meta::List(list) => list
+            .parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
+            .ok(),
+        _ => None,
+    };
+    let bounds: Vec<_> = parsed.into_iter().flatten().collect();
+    for bound in &bounds {
+        let slot = match known(bound, &["min", "max"], &[], faults) {
+            Some("min") => &mut length.min,
+            Some(_) => &mut length.max,
+            None => continue,
+        };
+        let number = number(bound);
+        if number.is_none() {
+            let word = word(bound);
+            faults.add(bound, format!("expected a whole number: `{word} = 3`"));
+        }
+        set(slot, number, bound, faults);
+    }
+    if bounds.is_empty() {
+        let word = word(item);
+        faults.add(
+            item,
+            format!("expected `{word}(min = 1, max = 40)`, or one of both"),
+        );
+        return None;
+    }
+    Some(length)
+}
+
+fn number(item: &Meta) -> Option<LitInt> {
+    match item {
+        Meta::NameValue(MetaNameValue {
+            value:
+                Expr::Lit(ExprLit {
+                    lit: Lit::Int(number),
+                    ..
+                }),
+            ..
+        }) if number.base10_parse::<usize>().is_ok() => Some(number.clone()),
         _ => None,
     }
 }

@@ -59,6 +59,15 @@ fn schema(entity: &Entity, home: &TokenStream) -> TokenStream {
     let cache_key = on_struct.cache_keys.iter().map(|names| list(names));
     let unique = on_struct.unique.iter().map(|names| list(names));
     let at_least_one_of = on_struct.at_least_one_of.iter().map(|names| list(names));
+    let checks = on_struct.checks.iter().map(|(name, path)| {
+        quote! {
+            .check(#name, |row| match <Self as #home::Entity>::from_row(::core::clone::Clone::clone(row)) {
+                ::core::result::Result::Ok(entity) => #path(&entity),
+                // What does not fit the struct was refused before.
+                ::core::result::Result::Err(_) => ::core::result::Result::Ok(()),
+            })
+        }
+    });
     let admin_api = on_struct.admin_api.iter().map(|api| {
         let name = &api.name;
         let nested = match &api.nested {
@@ -74,6 +83,7 @@ fn schema(entity: &Entity, home: &TokenStream) -> TokenStream {
             #(.cache_key(#cache_key))*
             #(.unique_together(#unique))*
             #(.at_least_one_of(#at_least_one_of))*
+            #(#checks)*
             #(.admin_api(#admin_api))*
             .build()
     }
@@ -88,6 +98,19 @@ fn field(field: &Field, home: &TokenStream) -> TokenStream {
     let primary_key = field.primary_key.as_ref().map(|_| quote!(.primary_key()));
     let unique = field.unique.as_ref().map(|_| quote!(.unique()));
     let required = field.required.as_ref().map(|_| quote!(.required()));
+    let immutable = field.immutable.as_ref().map(|_| quote!(.immutable()));
+    let secret = field.secret.as_ref().map(|_| quote!(.secret()));
+    let expires = field.expires.as_ref().map(|_| quote!(.expires()));
+    let default = field.default.as_ref().map(|it| quote!(.default(#it)));
+    let pattern = field.pattern.as_ref().map(|it| quote!(.pattern(#it)));
+    let one_of = field.one_of.as_ref().map(|it| quote!(.one_of([#(#it),*])));
+    let length = field.length.as_ref().map(|length| {
+        let min = length.min.iter();
+        match &length.max {
+            Some(max) => quote!(.length(#(#min)*..=#max)),
+            None => quote!(.length(#(#min)*..)),
+        }
+    });
     let auto = field.auto.as_ref().map(|(auto, _)| {
         let auto = match auto {
             Auto::Random => quote!(Random),
@@ -108,5 +131,8 @@ fn field(field: &Field, home: &TokenStream) -> TokenStream {
         }
         _ => None,
     };
-    quote!(#home::Field::of::<#ty>(#name) #primary_key #unique #required #auto #foreign)
+    quote! {
+        #home::Field::of::<#ty>(#name) #primary_key #unique #required #auto #foreign
+            #default #immutable #secret #expires #length #pattern #one_of
+    }
 }

@@ -1,9 +1,9 @@
 //! One field of the struct and its attributes.
 
-use syn::{Meta, Type, ext::IdentExt};
+use syn::{Expr, LitStr, Meta, Type, ext::IdentExt};
 
 use crate::{
-    attributes::{self, ON_FIELD, ON_STRUCT},
+    attributes::{self, Length, ON_FIELD, ON_STRUCT},
     faults::Faults,
     names::is_identifier,
     serde_names,
@@ -19,6 +19,13 @@ pub(crate) struct Field {
     pub(crate) primary_key: Option<Meta>,
     pub(crate) unique: Option<Meta>,
     pub(crate) required: Option<Meta>,
+    pub(crate) default: Option<Expr>,
+    pub(crate) immutable: Option<Meta>,
+    pub(crate) secret: Option<Meta>,
+    pub(crate) expires: Option<Meta>,
+    pub(crate) length: Option<Length>,
+    pub(crate) pattern: Option<LitStr>,
+    pub(crate) one_of: Option<Vec<Expr>>,
     pub(crate) auto: Option<(Auto, Meta)>,
     pub(crate) foreign: Option<Meta>,
     pub(crate) on_delete: Option<(OnDelete, Meta)>,
@@ -52,6 +59,13 @@ impl Field {
             primary_key: None,
             unique: None,
             required: None,
+            default: None,
+            immutable: None,
+            secret: None,
+            expires: None,
+            length: None,
+            pattern: None,
+            one_of: None,
             auto: None,
             foreign: None,
             on_delete: None,
@@ -78,7 +92,26 @@ impl Field {
             "primary_key" => &mut self.primary_key,
             "unique" => &mut self.unique,
             "required" => &mut self.required,
+            "immutable" => &mut self.immutable,
+            "secret" => &mut self.secret,
+            "expires" => &mut self.expires,
             "foreign" => &mut self.foreign,
+            "default" => {
+                let value = attributes::value(item, faults);
+                return attributes::set(&mut self.default, value, item, faults);
+            }
+            "length" => {
+                let length = attributes::length(item, faults);
+                return attributes::set(&mut self.length, length, item, faults);
+            }
+            "pattern" => {
+                let pattern = attributes::text(item, faults);
+                return attributes::set(&mut self.pattern, pattern, item, faults);
+            }
+            "one_of" => {
+                let values = attributes::values(item, faults);
+                return attributes::set(&mut self.one_of, values, item, faults);
+            }
             "on_delete" => {
                 let value = OnDelete::read(item, faults).map(|value| (value, item.clone()));
                 return attributes::set(&mut self.on_delete, value, item, faults);
@@ -121,7 +154,30 @@ impl Field {
         }
         self.check_primary_key(faults);
         self.check_auto(faults);
+        self.check_rules(faults);
         self.check_foreign(faults);
+    }
+
+    fn check_rules(&self, faults: &mut Faults) {
+        use Shape::{Other, Ref, Text, Uuid};
+        if let (Some(item), Text | Uuid | Other | Ref(_)) = (&self.expires, &self.look.shape) {
+            faults.add(
+                item,
+                "`expires` needs a field of type `Timestamp` or `Option<Timestamp>`",
+            );
+        }
+        if let (Some(_), Some((_, item))) = (&self.default, &self.auto) {
+            faults.add(
+                item,
+                "the field has a `default`, so nothing is left to be made",
+            );
+        }
+        if let (Some(item), Some((Auto::UpdateTime, _))) = (&self.immutable, &self.auto) {
+            faults.add(
+                item,
+                "every write sets the field, so it cannot be `immutable`",
+            );
+        }
     }
 
     fn check_primary_key(&self, faults: &mut Faults) {

@@ -57,6 +57,7 @@ use crate::faults::Faults;
 /// | `cache_key("a", "b")` | the fields that make the cache key; a single one must be unique; may be repeated, for rows that are looked up in several ways |
 /// | `unique("a", "b")` | fields that are unique together; may be repeated |
 /// | `at_least_one_of("a", "b")` | fields of which one must be set; may be repeated |
+/// | `check = "path"` | a function `fn(&Self) -> Result<(), Violations>` that looks at each row before it is stored; may be repeated |
 /// | `admin_api(name = "..", nested = "..")` | where the admin API shows the entity |
 /// | `crate = "path"` | where the names of Tidings are; by default the dependency `tidings`, or else `tidings-core` |
 ///
@@ -67,6 +68,13 @@ use crate::faults::Faults;
 /// | `primary_key` | identifies the row; demanded on one field, which is no `Option` |
 /// | `unique` | no two rows have the same value |
 /// | `required` | an insert must bring a value although the type is an `Option` |
+/// | `default = ..` | the value of a new row that has none: a literal or a constant; a table that lacks the column is given it |
+/// | `immutable` | refuses another value once the row is there |
+/// | `secret` | masked in lists, in the `Debug` form of changes, in errors, logs and feeds |
+/// | `expires` | the `Timestamp` from which on the row is gone: not returned, not served from a cache, and removed in time |
+/// | `length(min = 1, max = 40)` | characters of a `String`, members of a set; either may be left out |
+/// | `pattern = ".."` | a regular expression of the crate `regex` that the whole text, or each member of a set, must match |
+/// | `one_of("a", "b")` | the only values that there are; of a set, for each member |
 /// | `auto` | made on insert where absent: a random UUID, or 32 random letters and digits |
 /// | `auto_create_time`, `auto_update_time` | the time of the insert, of the latest write |
 /// | `foreign` | refers to another entity; the type is `Ref<X>` or `Option<Ref<X>>` |

@@ -18,6 +18,8 @@ pub(crate) struct OnStruct {
     pub(crate) cache_keys: Vec<Vec<LitStr>>,
     pub(crate) unique: Vec<Vec<LitStr>>,
     pub(crate) at_least_one_of: Vec<Vec<LitStr>>,
+    /// The functions that look at a whole row, each with its name.
+    pub(crate) checks: Vec<(LitStr, syn::Path)>,
     pub(crate) admin_api: Option<AdminApi>,
     pub(crate) home: Option<TokenStream>,
     /// Whether a name was given, be it a faulty one.
@@ -66,6 +68,14 @@ impl OnStruct {
                 let few = "`at_least_one_of(..)` names two fields or more; mark a single one `#[entity(required)]`";
                 self.at_least_one_of
                     .extend(attributes::texts(item, 2, few, faults));
+            }
+            "check" => {
+                let path = attributes::text(item, faults).and_then(|path| {
+                    let parsed = path.parse::<syn::Path>();
+                    let parsed = parsed.map_err(|error| faults.push(error)).ok();
+                    Some((path, parsed?))
+                });
+                self.checks.extend(path);
             }
             "admin_api" => {
                 let api = AdminApi::read(item, faults);

@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::{Auto, Field, OnDelete, Schema};
-use crate::value::FieldKind;
+use super::{Auto, Field, OnDelete, Schema, reserved};
+use crate::value::{FieldKind, Value};
+
+/// What a list of the admin API takes besides the names of fields.
+const ARGUMENTS: [&str; 3] = ["offset", "size", "tags"];
 
 impl Schema {
     pub(super) fn check_itself(&self, found: &mut dyn FnMut(String)) {
@@ -12,6 +15,9 @@ impl Schema {
                 "a name is made of a-z, 0-9 and _, and {:?} is not",
                 self.name
             ));
+        }
+        if let Some(reserved) = reserved::table(&self.name) {
+            found(reserved);
         }
         match self
             .fields
@@ -29,7 +35,9 @@ impl Schema {
                 found(format!("field {} is declared twice", field.name()));
             }
             check_field(field, found);
+            check_rules(field, found);
         }
+        self.check_expiry(found);
         self.check_endpoint_key(found);
         self.check_cache_keys(found);
         for names in &self.unique_together {
@@ -49,6 +57,18 @@ impl Schema {
             }
         }
         self.check_admin_api(found);
+    }
+
+    fn check_expiry(&self, found: &mut dyn FnMut(String)) {
+        let count = self.fields.iter().filter(|it| it.is_expiry()).count();
+        if count > 1 {
+            found(format!(
+                "a row expires by one field, and {count} are marked"
+            ));
+        }
+        if self.expiry().is_some() && self.field("ttl").is_some() {
+            found("rows expire, so that no field can be named ttl: it is how the time is given in seconds".to_owned());
+        }
     }
 
     fn check_endpoint_key(&self, found: &mut dyn FnMut(String)) {
@@ -110,6 +130,15 @@ impl Schema {
                 ));
             }
         }
+        for field in &self.fields {
+            let filters = field.is_unique() || field.reference().is_some();
+            if filters && ARGUMENTS.contains(&field.name()) {
+                found(format!(
+                    "field {} cannot be unique or foreign: lists of the admin API take an argument of this name",
+                    field.name()
+                ));
+            }
+        }
         if api.nested.is_none() {
             return;
         }
@@ -134,6 +163,9 @@ fn check_field(field: &Field, found: &mut dyn FnMut(String)) {
         found(format!(
             "a field's name is made of a-z, 0-9 and _, and {name:?} is not"
         ));
+    }
+    if let Some(reserved) = reserved::column(name) {
+        found(format!("field {name}: {reserved}"));
     }
     if field.is_unique() && !kind.can_be_key() {
         found(format!(
@@ -173,6 +205,67 @@ fn check_field(field: &Field, found: &mut dyn FnMut(String)) {
     if field.is_made() && field.reference().is_some() {
         found(format!(
             "field {name} refers to a row, and a value that is made refers to none"
+        ));
+    }
+}
+
+/// Rules that a field's kind has no use for, and rules that contradict each other.
+fn check_rules(field: &Field, found: &mut dyn FnMut(String)) {
+    let (name, kind) = (field.name(), field.kind());
+    let mut unfit = |rule: &str, needs: &str| {
+        found(format!(
+            "field {name} is of kind {}; {rule} needs {needs}",
+            kind.name()
+        ));
+    };
+    let is_text = matches!(kind, FieldKind::Text | FieldKind::Set);
+    if field.length_rule().is_some() && !is_text {
+        unfit("length", "a string or a set");
+    }
+    if field.pattern_rule().is_some() && !is_text {
+        unfit("pattern", "a string or a set");
+    }
+    if field.is_expiry() && kind != FieldKind::Timestamp {
+        unfit("expires", "a timestamp in seconds");
+    }
+
+    if let Some(length) = field.length_rule()
+        && length.max.is_some_and(|max| max < length.min.max(1))
+    {
+        found(format!("field {name}: no value has the length demanded"));
+    }
+    if let Some(fault) = field.pattern_rule().and_then(|pattern| pattern.fault()) {
+        found(format!("field {name}: the pattern is faulty: {fault}"));
+    }
+    let member = |value: &Value| match kind {
+        FieldKind::Set => matches!(value, Value::Text(_)),
+        kind => value.is(kind) && !value.is_null(),
+    };
+    if !field.allowed().iter().all(member) {
+        let message = format!(
+            "field {name} is of kind {}, and not all that it is to be one of",
+            kind.name()
+        );
+        found(message);
+    } else if let Some(default) = field.default_value()
+        && let Err(breach) = field.check(default)
+    {
+        found(format!("field {name}: the default: {breach}"));
+    }
+
+    if field.default_value().is_some() && (field.is_made() || field.is_unique()) {
+        found(format!(
+            "field {name} cannot have a default: it is made, or no two rows may have the same value"
+        ));
+    }
+    if field.is_immutable() && field.auto_value() == Some(Auto::UpdateTime) {
+        found(format!(
+            "field {name} is set by every write, so it cannot be immutable"
+        ));
+    }
+    if field.is_expiry() && (field.is_made() || field.is_primary_key()) {
+        found(format!(
+            "field {name} cannot expire the row: it is made, or the primary key"
         ));
     }
 }

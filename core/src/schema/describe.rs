@@ -61,8 +61,8 @@ impl Schema {
 }
 
 impl Field {
-    /// The field as JSON; `between` only where an integer is narrower than 64 bits, `max_length`
-    /// only for text of one line.
+    /// The field as JSON. What only some fields have is named only there: a default, marks, rules,
+    /// `between` where an integer is narrower than 64 bits, `max_length` for text of one line.
     fn describe(&self) -> Json {
         let mut json = json!({
             "name": self.name(),
@@ -77,6 +77,26 @@ impl Field {
                 "on_update": foreign.evict_on_update.then_some("evict"),
             })),
         });
+        if let Some(default) = self.default_value() {
+            json["default"] = self.shown(default).to_json();
+        }
+        let marks = [
+            ("immutable", self.is_immutable() && !self.is_primary_key()),
+            ("secret", self.is_secret()),
+            ("expires", self.is_expiry()),
+        ];
+        for (mark, _) in marks.into_iter().filter(|(_, is_set)| *is_set) {
+            json[mark] = true.into();
+        }
+        if let Some(length) = self.length_rule() {
+            json["length"] = json!({ "min": length.min, "max": length.max });
+        }
+        if let Some(pattern) = self.pattern_rule() {
+            json["pattern"] = pattern.as_str().into();
+        }
+        if !self.allowed().is_empty() {
+            json["one_of"] = self.allowed().iter().map(|value| value.to_json()).collect();
+        }
         if let Some(max_length) = self.max_length() {
             json["max_length"] = max_length.into();
         }

@@ -1,13 +1,23 @@
 //! One field of a schema.
 
-use std::ops::RangeInclusive;
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// Rules of one value: how long, of which form, one of which.
+mod rules;
+
+// Values against their field: reading them and checking them.
+mod check;
+
+use std::ops::{Bound, RangeBounds, RangeInclusive};
 
 use serde_json::{Value as Json, json};
 
 use crate::value::{FieldKind, FieldValue, Value};
 
-/// The set field that lists are filtered by.
-const TAGS: &str = "tags";
+pub use self::rules::{Length, Pattern};
+
+/// What is shown in place of a secret.
+const MASK: &str = "***";
 
 /// What is known of one field.
 ///
@@ -18,9 +28,10 @@ const TAGS: &str = "tags";
 ///
 /// let field = Field::of::<Option<u32>>("port");
 /// assert_eq!(field.from_text("8000"), Ok(Value::Integer(8000)));
-/// assert_eq!(field.from_text("-1"), Err("must be between 0 and 4294967295".to_owned()));
+/// let breach = field.from_text("-1").unwrap_err();
+/// assert_eq!(breach.to_string(), "must be between 0 and 4294967295");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub struct Field {
     name: String,
@@ -32,7 +43,17 @@ pub struct Field {
     auto: Option<Auto>,
     foreign: Option<Foreign>,
     max_length: Option<usize>,
+    default: Option<Value>,
+    immutable: bool,
+    secret: bool,
+    expires: bool,
+    length: Option<Length>,
+    pattern: Option<Pattern>,
+    one_of: Vec<Value>,
 }
+
+// Of numbers, only "not a number" differs from itself, and no default is that.
+impl Eq for Field {}
 
 /// How an absent value is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +113,13 @@ impl Field {
                 evict_on_update: false,
             }),
             max_length: None,
+            default: None,
+            immutable: false,
+            secret: false,
+            expires: false,
+            length: None,
+            pattern: None,
+            one_of: Vec::new(),
         }
     }
 
@@ -133,6 +161,67 @@ impl Field {
         self
     }
 
+    /// Gives new rows this value where they have none. It is the default of the column too, so that
+    /// a table which lacks the column can be given it, and other programs need not name it.
+    pub fn default(mut self, value: impl Into<Value>) -> Self {
+        self.default = Some(match (self.kind, value.into()) {
+            // A literal without a fraction is a number all the same.
+            (FieldKind::Number, Value::Integer(whole)) => Value::Number(whole as f64),
+            (_, value) => value,
+        });
+        self
+    }
+
+    /// Refuses another value once the row is there. A replaced row keeps the value where none is
+    /// given.
+    pub fn immutable(mut self) -> Self {
+        self.immutable = true;
+        self
+    }
+
+    /// Hides the value from all that is shown or written down beside the row itself: lists, the
+    /// `Debug` form of changes, errors, logs and feeds.
+    pub fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    /// Makes it the time, in Unix seconds, from which on the row is gone: stores do not return it,
+    /// caches do not serve it, and it is removed in time. A row without a value stays.
+    pub fn expires(mut self) -> Self {
+        self.expires = true;
+        self
+    }
+
+    /// Demands a length: characters of a text, members of a set.
+    pub fn length(mut self, length: impl RangeBounds<usize>) -> Self {
+        let min = match length.start_bound() {
+            Bound::Included(&min) => min,
+            Bound::Excluded(&min) => min.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let max = match length.end_bound() {
+            Bound::Included(&max) => Some(max),
+            Bound::Excluded(&max) => Some(max.saturating_sub(1)),
+            Bound::Unbounded => None,
+        };
+        self.length = Some(Length { min, max });
+        self
+    }
+
+    /// Demands that the whole text, or each member of a set, matches a regular expression of the
+    /// crate `regex`.
+    pub fn pattern(mut self, pattern: &str) -> Self {
+        self.pattern = Some(Pattern::new(pattern));
+        self
+    }
+
+    /// Demands one of these values; of a set, that each member is one of them.
+    pub fn one_of<V: Into<Value>>(mut self, values: impl IntoIterator<Item = V>) -> Self {
+        self.one_of = values.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// The most bytes of a text that is unique or part of a key, unless its field says otherwise.
     pub const KEY_LENGTH: usize = 512;
 
@@ -160,10 +249,52 @@ impl Field {
         self.max_length
     }
 
-    /// Whether an insert must bring a value: it is neither optional nor made.
+    /// The value of new rows that have none.
+    #[must_use]
+    pub fn default_value(&self) -> Option<&Value> {
+        self.default.as_ref()
+    }
+
+    /// Whether a row keeps its first value.
+    #[must_use]
+    pub fn is_immutable(&self) -> bool {
+        self.immutable || self.primary_key
+    }
+
+    /// Whether its values are hidden.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.secret
+    }
+
+    /// Whether it is the time from which on the row is gone.
+    #[must_use]
+    pub fn is_expiry(&self) -> bool {
+        self.expires
+    }
+
+    /// How long its values must be.
+    #[must_use]
+    pub fn length_rule(&self) -> Option<Length> {
+        self.length
+    }
+
+    /// The pattern of its texts.
+    #[must_use]
+    pub fn pattern_rule(&self) -> Option<&Pattern> {
+        self.pattern.as_ref()
+    }
+
+    /// The values that it can have; empty where there is no such list.
+    #[must_use]
+    pub fn allowed(&self) -> &[Value] {
+        &self.one_of
+    }
+
+    /// Whether an insert must bring a value: it is neither optional nor made, and has no default.
     #[must_use]
     pub fn is_required(&self) -> bool {
-        !self.optional && self.auto.is_none()
+        !self.optional && self.auto.is_none() && self.default.is_none()
     }
 
     /// Whether a stored row may lack it.
@@ -211,105 +342,14 @@ impl Field {
         }
     }
 
-    /// Reads a value of this field from JSON, and checks it; a reference from `{"id": ..}`, whose
-    /// other members are passed over: they are the other row's, and a copy of it may be old.
-    ///
-    /// `null` is read as absent whether or not the field may be absent: that is for the whole row
-    /// to say, where an absent value may yet be made.
-    ///
-    /// # Errors
-    ///
-    /// A message that says what was expected.
-    pub fn from_json(&self, json: &Json) -> Result<Value, String> {
-        let json = match (&self.foreign, json) {
-            (None, json) | (Some(_), json @ Json::Null) => json,
-            (Some(foreign), Json::Object(object)) => object
-                .get(&foreign.key)
-                .filter(|key| !key.is_null())
-                .ok_or_else(|| foreign.expectation())?,
-            (Some(foreign), _) => return Err(foreign.expectation()),
-        };
-        // An integer past what an `i64` can hold is an integer all the same: say what is wrong with
-        // it.
-        if self.kind == FieldKind::Integer && json.is_u64() && !json.is_i64() {
-            return Err(outside(
-                self.range.as_ref().unwrap_or(&(i64::MIN..=i64::MAX)),
-            ));
+    /// The value as it may be shown: a secret is masked, unless it is absent.
+    #[must_use]
+    pub fn shown(&self, value: &Value) -> Value {
+        if self.secret && !value.is_null() {
+            Value::from(MASK)
+        } else {
+            value.clone()
         }
-        self.checked(Value::from_json(self.kind, json)?)
-    }
-
-    /// Reads a value of this field from text, and checks it; a reference from the bare key.
-    ///
-    /// # Errors
-    ///
-    /// A message that says what was expected.
-    pub fn from_text(&self, text: &str) -> Result<Value, String> {
-        self.checked(Value::from_text(self.kind, text)?)
-    }
-
-    /// Reads a value of this field from text that names a row, and checks it; see
-    /// [`Value::from_key_text`].
-    ///
-    /// # Errors
-    ///
-    /// A message that says what was expected.
-    pub fn from_key_text(&self, text: &str) -> Result<Value, String> {
-        self.checked(Value::from_key_text(self.kind, text)?)
-    }
-
-    /// Checks a value against what this field can hold: its kind, its range, text that is neither
-    /// empty nor holds a NUL (nor do the members of a set), text of one line where it must be, tags
-    /// that a list can be asked for, and numbers that are finite.
-    ///
-    /// An absent value passes: whether one is demanded depends on what is done with the row.
-    ///
-    /// # Errors
-    ///
-    /// A message that says what was expected.
-    pub fn check(&self, value: &Value) -> Result<(), String> {
-        if !value.is(self.kind) {
-            return Err(self.kind.expectation().to_owned());
-        }
-        match (value, &self.range) {
-            (Value::Integer(integer), Some(range)) if !range.contains(integer) => {
-                Err(outside(range))
-            }
-            (Value::Number(number), _) if !number.is_finite() => {
-                Err("must be a finite number".to_owned())
-            }
-            (Value::Text(text), _) => {
-                check_text(text)?;
-                self.max_length.map_or(Ok(()), |max| check_line(text, max))
-            }
-            (Value::Set(members), _) => members
-                .iter()
-                .try_for_each(|member| {
-                    check_text(member)?;
-                    if self.name == TAGS {
-                        check_tag(member)
-                    } else {
-                        Ok(())
-                    }
-                })
-                .map_err(|message| format!("each member: {message}")),
-            // JSON's `null` is the absent value; another form of it would make the two unequal.
-            (Value::Json(Json::Null), _) => Err(self.kind.expectation().to_owned()),
-            _ => Ok(()),
-        }
-    }
-
-    fn checked(&self, value: Value) -> Result<Value, String> {
-        self.check(&value).map(|()| value)
-    }
-}
-
-impl Foreign {
-    fn expectation(&self) -> String {
-        format!(
-            "expected a reference to {} as {{\"{}\": ..}}",
-            self.entity, self.key
-        )
     }
 }
 
@@ -334,41 +374,5 @@ impl Auto {
             Self::CreateTime => "create_time",
             Self::UpdateTime => "update_time",
         }
-    }
-}
-
-fn outside(range: &RangeInclusive<i64>) -> String {
-    format!("must be between {} and {}", range.start(), range.end())
-}
-
-fn check_text(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        Err("length must be at least 1".to_owned())
-    } else if text.contains('\0') {
-        Err("must not hold a NUL".to_owned())
-    } else {
-        Ok(())
-    }
-}
-
-/// A text that is compared whole, and may be sent as a header.
-fn check_line(text: &str, max_length: usize) -> Result<(), String> {
-    if text.len() > max_length {
-        Err(format!("length must be at most {max_length} bytes"))
-    } else if text.contains(char::is_control) {
-        Err("must not hold a control character".to_owned())
-    } else if text.trim() != text {
-        Err("must not begin or end with a blank".to_owned())
-    } else {
-        Ok(())
-    }
-}
-
-/// A list is asked for `a,b` or `a/b`, which could not say a tag that holds either character.
-fn check_tag(tag: &str) -> Result<(), String> {
-    if tag.contains([',', '/']) {
-        Err("must not hold ',' or '/'".to_owned())
-    } else {
-        Ok(())
     }
 }

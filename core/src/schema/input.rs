@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Auto, Schema};
 use crate::{
-    row::{Patch, Row, Violations},
+    row::{Patch, Row, Rule, Violations},
     timestamp::Timestamp,
     value::{FieldKind, Value},
 };
@@ -46,12 +46,12 @@ impl Schema {
         let mut patch = Patch::default();
         for (name, json) in object {
             let Some((_, field)) = self.field(name) else {
-                violations.add(name, "unknown field");
+                violations.add(name, Rule::Unknown, "unknown field");
                 continue;
             };
             match field.from_json(json) {
                 Ok(value) => patch.set(name.clone(), value),
-                Err(message) => violations.add(name, message),
+                Err(breach) => violations.broken(name, breach),
             }
         }
         violations.or(patch)
@@ -76,6 +76,11 @@ impl Schema {
                 }
                 Some(Auto::Random) if value.is_null() => *value = random(field.kind()),
                 _ => {}
+            }
+            if value.is_null()
+                && let Some(default) = field.default_value()
+            {
+                value.clone_from(default);
             }
         }
         self.checked(row)
@@ -112,13 +117,32 @@ impl Schema {
         self.checked(row)
     }
 
+    /// Checks that a row which is about to be stored over another keeps what cannot change.
+    ///
+    /// # Errors
+    ///
+    /// One violation for each immutable field, the primary key among them, whose value differs.
+    pub fn check_kept(&self, old: &Row, new: &Row) -> Result<(), Violations> {
+        let mut violations = Violations::default();
+        let values = old.0.iter().zip(&new.0);
+        for (field, (old, new)) in self.fields.iter().zip(values) {
+            if field.is_primary_key() && old != new {
+                let message = "the primary key cannot be changed";
+                violations.add(field.name(), Rule::Immutable, message);
+            } else if field.is_immutable() && old != new {
+                violations.add(field.name(), Rule::Immutable, "cannot be changed");
+            }
+        }
+        violations.or(())
+    }
+
     fn checked(&self, row: Row) -> Result<Row, Violations> {
         let mut violations = Violations::default();
         for (field, value) in self.fields.iter().zip(&row.0) {
             if value.is_null() && !field.is_optional() {
-                violations.add(field.name(), "required field missing");
-            } else if let Err(message) = field.check(value) {
-                violations.add(field.name(), message);
+                violations.add(field.name(), Rule::Required, "required field missing");
+            } else if let Err(breach) = field.check(value) {
+                violations.broken(field.name(), breach);
             }
         }
         for names in &self.at_least_one_of {
@@ -131,11 +155,21 @@ impl Schema {
                 let names: Vec<_> = names.iter().map(|name| format!("'{name}'")).collect();
                 violations.add(
                     "@entity",
+                    Rule::AtLeastOneOf,
                     format!(
                         "at least one of these fields must be non-empty: {}",
                         names.join(", ")
                     ),
                 );
+            }
+        }
+
+        // Functions of the application see rows whose fields are as they should be, and no others.
+        if violations.is_empty() {
+            for check in &self.checks {
+                if let Err(objections) = check.run(&row) {
+                    violations.0.extend(objections.0);
+                }
             }
         }
         violations.or(row)

@@ -3,7 +3,7 @@
 use super::Schema;
 use crate::{
     key::CacheKey,
-    row::{Row, Violations},
+    row::{Row, Rule, Violations},
     value::Value,
 };
 
@@ -202,19 +202,20 @@ impl Schema {
         for (name, value) in values {
             let name = name.as_ref();
             let Some((index, field)) = self.field(name) else {
-                violations.add(name, "unknown field");
+                violations.add(name, Rule::Unknown, "unknown field");
                 continue;
             };
             if std::mem::replace(&mut named[index], true) {
-                violations.add(name, "given twice");
+                violations.add(name, Rule::Contradiction, "given twice");
             } else if !self.is_part_of_a_key(index) {
                 let parts = self.parts_of_keys().join(", ");
                 violations.add(
                     name,
+                    Rule::Unknown,
                     format!("not part of a cache key; the parts are: {parts}"),
                 );
-            } else if let Err(message) = field.check(value) {
-                violations.add(name, message);
+            } else if let Err(breach) = field.check(value) {
+                violations.broken(name, breach);
             } else {
                 row.0[index] = value.clone();
             }
@@ -223,6 +224,7 @@ impl Schema {
             let parts = self.parts_of_keys().join(", ");
             violations.add(
                 "@entity",
+                Rule::Required,
                 format!("a value is needed for at least one of: {parts}"),
             );
         }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::Schema;
 use crate::{
-    row::{Patch, Row, RowError, Violations},
+    row::{Patch, Row, RowError, Rule, Violations},
     value::{FieldValue, Value},
 };
 
@@ -27,6 +27,28 @@ impl Row {
         Json::Object(object)
     }
 
+    /// The row as [`to_json`](Self::to_json) makes it, with secrets masked: for whatever shows rows
+    /// beside their own answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_core::{Field, Row, Schema};
+    ///
+    /// let schema = Schema::builder("tokens")
+    ///     .field(Field::of::<i64>("id").primary_key())
+    ///     .field(Field::of::<String>("token").secret())
+    ///     .build();
+    /// let row = Row(vec![7_i64.into(), "abcd".into()]);
+    /// assert_eq!(row.to_shown_json(&schema), serde_json::json!({"id": 7, "token": "***"}));
+    /// ```
+    #[must_use]
+    pub fn to_shown_json(&self, schema: &Schema) -> Json {
+        let shown = schema.fields().iter().zip(&self.0);
+        let shown = shown.map(|(field, value)| field.shown(value));
+        Self(shown.collect()).to_json(schema)
+    }
+
     /// Returns the row with a patch laid over it.
     ///
     /// # Errors
@@ -41,7 +63,7 @@ impl Row {
         for (name, value) in patch.iter() {
             match schema.field(name) {
                 Some((index, _)) => row.0[index].clone_from(value),
-                None => violations.add(name, "unknown field"),
+                None => violations.add(name, Rule::Unknown, "unknown field"),
             }
         }
 

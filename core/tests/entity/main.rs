@@ -7,4 +7,5 @@ mod faults;
 mod forms;
 mod input;
 mod keys;
+mod rules;
 mod ui;

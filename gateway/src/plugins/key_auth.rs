@@ -11,7 +11,10 @@
 use std::{error::Error as StdError, fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tidings::{BoxError, Cache, CacheKey, Dao, Entity, Field, GetOptions, Worker, cache::GetError};
+use tidings::{
+    BoxError, Cache, CacheKey, Dao, Entity, Field, GetOptions, LoadRows as _, Worker,
+    cache::GetError,
+};
 
 use super::api_key::{ApiKey, api_key, remove_api_key};
 use crate::{
@@ -51,7 +54,8 @@ struct Credential {
     id: HeaderValue,
     /// The key, if a header can carry it.
     key: Option<HeaderValue>,
-    /// The id of the consumer and the key that its row is cached under; none in a row without one.
+    /// The id of the consumer and the key that its row is cached under; none in a row without one,
+    /// and in one that does not count.
     consumer: Option<(uuid::Uuid, CacheKey)>,
 }
 
@@ -72,6 +76,7 @@ impl Credential {
             consumer: row
                 .consumer
                 .as_ref()
+                .filter(|_| row.enabled)
                 .map(|consumer| (consumer.id, CacheKey::primary(Consumer::NAME, consumer.id))),
         }
     }
@@ -98,7 +103,8 @@ impl KeyAuth {
         let cache_key = CacheKey::new(KeyAuthCredential::NAME, &[key]);
         let decode = |row: &KeyAuthCredential| Ok::<_, BoxError>(Credential::of(row));
         let credentials = &self.credentials;
-        let load = || credentials.select_by("key", key);
+        // Never served past its time, by the database's clock.
+        let load = || credentials.load_by("key", key);
         let entry = self
             .cache
             .get_decoded(&cache_key, GetOptions::default(), decode, load)
@@ -249,6 +255,8 @@ mod tests {
             created_at: Timestamp::from_unix(0),
             consumer: Some(Ref::to(&consumer)),
             key: Some("abcd".into()),
+            enabled: true,
+            expires_at: None,
             tags: None,
         };
         let mut headers = HeaderMap::new();

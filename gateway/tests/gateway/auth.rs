@@ -15,7 +15,7 @@ use tidings_gateway::{
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-fn settings(workers: usize) -> Settings {
+pub(crate) fn settings(workers: usize) -> Settings {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     Settings {
         proxy_listen: free,
@@ -26,13 +26,15 @@ fn settings(workers: usize) -> Settings {
     }
 }
 
-async fn bob(gateway: &Gateway, key: &str) -> Consumer {
+pub(crate) async fn bob(gateway: &Gateway, key: &str) -> Consumer {
     let consumer = consumer(gateway, "bob").await;
     let credential = KeyAuthCredential {
         id: Uuid::nil(),
         created_at: Timestamp::from_unix(0),
         consumer: Some(Ref::to(&consumer)),
         key: Some(key.to_owned()),
+        enabled: true,
+        expires_at: None,
         tags: None,
     };
     let credentials = gateway.node().dao::<KeyAuthCredential>().expect("declared");
@@ -59,12 +61,12 @@ async fn consumer(gateway: &Gateway, name: &str) -> Consumer {
 }
 
 /// A kept connection, and the worker that it belongs to.
-struct Client {
+pub(crate) struct Client {
     sender: http1::SendRequest<Empty<Bytes>>,
 }
 
 impl Client {
-    async fn connect(gateway: &Gateway) -> Self {
+    pub(crate) async fn connect(gateway: &Gateway) -> Self {
         let stream = TcpStream::connect(gateway.proxy_address())
             .await
             .expect("it listens");
@@ -73,7 +75,7 @@ impl Client {
         Self { sender }
     }
 
-    async fn get(
+    pub(crate) async fn get(
         &mut self,
         path: &str,
         headers: &[(&str, &str)],
@@ -98,7 +100,7 @@ impl Client {
         )
     }
 
-    async fn status(&mut self, key: &str) -> u16 {
+    pub(crate) async fn status(&mut self, key: &str) -> u16 {
         self.get("/", &[("apikey", key)]).await.0.as_u16()
     }
 }

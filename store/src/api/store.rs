@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tidings_core::{Entity, Schema, check_all, clock::Clock};
+use tidings_core::{Entity, Schema, Timestamp, check_all, clock::Clock};
 use tokio::{runtime::Handle, sync::Mutex as AsyncMutex};
 
 use crate::{
@@ -290,6 +290,16 @@ impl Store {
                 entity,
             },
         })
+    }
+
+    /// Asks for the time by which rows expire: the database's, on SQLite the host's.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be reached.
+    pub fn time(&self) -> impl Future<Output = Result<Timestamp, Error>> + Send + 'static + use<> {
+        let engine = Arc::clone(&self.shared.engine);
+        async move { engine.time().await }
     }
 
     /// Opens the log of the database's changes, those of other programs included: PostgreSQL's,

@@ -10,6 +10,7 @@ use crate::{
     engine::Sql,
     error::Error,
     hook::{Call, Hook},
+    live::Live,
     method::Method,
     page::{self, Page, PageQuery, Prepared},
     parameter::Parameter,
@@ -113,6 +114,15 @@ impl Table {
         &self,
         selector: Selector,
     ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
+        let selected = self.selected(selector);
+        async move { Ok(selected.await?.map(|live| live.row)) }
+    }
+
+    /// Selects the row that a selector means, with the time that it has left.
+    pub(crate) fn selected(
+        &self,
+        selector: Selector,
+    ) -> impl Future<Output = Result<Option<Live<Row>>, Error>> + Send + 'static + use<> {
         let table = self.clone();
         async move {
             let stored = table.stored();
@@ -122,20 +132,20 @@ impl Table {
             hooks.before(&call)?;
 
             let target = &target.resolved;
-            let row = match (&target.value, stored.statements.by_field(target.field)) {
+            let live = match (&target.value, stored.statements.by_field(target.field)) {
                 (Value::Null, _) | (_, None) => None,
                 (value, Some(sql)) => {
                     let value = Parameter::of(&stored.schema.fields()[target.field], value);
-                    table.read(sql, vec![value]).await?.pop()
+                    table.read_live(sql, vec![value]).await?.pop()
                 }
             };
-            let row = row.filter(|row| target.mismatch(row).is_none());
+            let live = live.filter(|live| target.mismatch(&live.row).is_none());
 
             hooks.after(&Call {
-                row: row.as_ref(),
+                row: live.as_ref().map(|live| &live.row),
                 ..call
             });
-            Ok(row)
+            Ok(live)
         }
     }
 
@@ -274,6 +284,19 @@ impl Table {
         &self,
         query: PageQuery,
     ) -> impl Future<Output = Result<Page<Row>, Error>> + Send + 'static + use<> {
+        let paged = self.paged(query);
+        async move {
+            let Page { data, offset } = paged.await?;
+            let data = data.into_iter().map(|live| live.row).collect();
+            Ok(Page { data, offset })
+        }
+    }
+
+    /// Lists rows, each with the time that it has left.
+    pub(crate) fn paged(
+        &self,
+        query: PageQuery,
+    ) -> impl Future<Output = Result<Page<Live<Row>>, Error>> + Send + 'static + use<> {
         let table = self.clone();
         async move {
             let stored = table.stored();
@@ -283,13 +306,13 @@ impl Table {
             let hooks = stored.hooks.current();
             hooks.before(&call)?;
             let sql = stored.page(&prepared.shape);
-            let mut data = table.read(&sql, prepared.parameters()).await?;
+            let mut data = table.read_live(&sql, prepared.parameters()).await?;
             let is_last = data.len() <= size;
             data.truncate(size);
             let offset = data
                 .last()
                 .filter(|_| !is_last)
-                .map(|row| page::token(stored.schema, stored.id(row)));
+                .map(|live| page::token(stored.schema, stored.id(&live.row)));
             hooks.after(&call);
             Ok(Page { data, offset })
         }
@@ -308,7 +331,20 @@ impl Table {
         }
     }
 
-    async fn read(&self, sql: &Sql, parameters: Vec<Parameter<'_>>) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn read(
+        &self,
+        sql: &Sql,
+        parameters: Vec<Parameter<'_>>,
+    ) -> Result<Vec<Row>, Error> {
+        let read = self.read_live(sql, parameters).await?;
+        Ok(read.into_iter().map(|live| live.row).collect())
+    }
+
+    async fn read_live(
+        &self,
+        sql: &Sql,
+        parameters: Vec<Parameter<'_>>,
+    ) -> Result<Vec<Live<Row>>, Error> {
         let engine = &self.shared.engine;
         let attached = &self.route.attached;
         let began = attached.clock.now();

@@ -45,6 +45,12 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
 
     /// Holds the rows until the transaction ends, where rows are held at all.
     fn hold(&self, statement: &mut SelectStatement);
+
+    /// The time by the database's clock, in whole Unix seconds: the same throughout a statement.
+    fn now(&self) -> Expr;
+
+    /// How many seconds lie between now and a time in a column, parts of seconds included.
+    fn seconds_until(&self, column: Expr) -> Expr;
 }
 
 /// The statements of one table. Their columns are the schema's fields, in order.
@@ -61,6 +67,21 @@ pub(crate) struct Statements {
     /// What must not be there twice, in the order of the schema: the primary key, unique fields,
     /// sets of them.
     pub(crate) unique: Vec<Unique>,
+    /// For rows that expire.
+    pub(crate) expired: Option<Expired>,
+}
+
+/// Selects rows past their time.
+#[derive(Debug)]
+pub(crate) struct Expired {
+    /// The first ones; parameter: their number.
+    pub(crate) first: Sql,
+    /// Those after one of them; parameters: its primary key, their number.
+    pub(crate) next: Sql,
+    /// One of them by its primary key, and holds it.
+    pub(crate) by_id: Sql,
+    /// Those that another row clashes with, and holds them.
+    pub(crate) clashing: Vec<Unique>,
 }
 
 /// Selects the row with a value of one field, which is the parameter.
@@ -83,7 +104,7 @@ impl Statements {
     pub(crate) fn of(dialect: &dyn Dialect, schema: &Schema) -> Self {
         let by_field = schema.fields().iter().map(|field| {
             field.is_unique().then(|| {
-                let mut statement = select(dialect, schema);
+                let mut statement = select_live(dialect, schema);
                 statement.and_where(dialect.equal(field));
                 let plain = dialect.select(&statement).into();
                 dialect.hold(&mut statement);
@@ -100,6 +121,9 @@ impl Statements {
                 .into_iter()
                 .map(|fields| Unique::of(dialect, schema, fields))
                 .collect(),
+            expired: schema
+                .expiry()
+                .map(|expiry| Expired::of(dialect, schema, expiry)),
         }
     }
 
@@ -125,6 +149,42 @@ impl Unique {
         Self {
             fields,
             other: dialect.select(&statement).into(),
+        }
+    }
+}
+
+impl Expired {
+    fn of(dialect: &dyn Dialect, schema: &Schema, expiry: usize) -> Self {
+        let expired = || {
+            let mut statement = select(dialect, schema);
+            statement.and_where(Expr::col(column(schema, expiry)).lte(dialect.now()));
+            statement
+        };
+        let page = |after: bool| {
+            let mut statement = expired();
+            if after {
+                statement.and_where(Expr::col(primary_key(schema)).gt(PARAMETER));
+            }
+            statement.order_by(primary_key(schema), Order::Asc).limit(1);
+            dialect.select(&statement).into()
+        };
+        let holding = |fields: &[usize]| {
+            let mut statement = expired();
+            for &field in fields {
+                statement.and_where(dialect.equal(&schema.fields()[field]));
+            }
+            dialect.hold(&mut statement);
+            dialect.select(&statement).into()
+        };
+        let clashing = uniques(schema).into_iter().map(|fields| Unique {
+            other: holding(&fields),
+            fields,
+        });
+        Self {
+            first: page(false),
+            next: page(true),
+            by_id: holding(&[schema.primary_key()]),
+            clashing: clashing.collect(),
         }
     }
 }
@@ -244,7 +304,7 @@ fn referring(dialect: &dyn Dialect, schema: &Schema, field: usize) -> SelectStat
 /// Selects a page; parameters: the filter's values as far as there are any, the tags, the primary
 /// key to start after (if any), the number of rows.
 pub(crate) fn page(dialect: &dyn Dialect, schema: &Schema, shape: &Shape) -> Sql {
-    let mut statement = select(dialect, schema);
+    let mut statement = select_live(dialect, schema);
     for &(index, sought) in &shape.filter {
         let field = &schema.fields()[index];
         statement.and_where(match sought {
@@ -268,6 +328,19 @@ fn select(dialect: &dyn Dialect, schema: &Schema) -> SelectStatement {
     statement.from(Alias::new(schema.name()));
     for field in schema.fields() {
         statement.expr(dialect.column(field));
+    }
+    statement
+}
+
+/// Selects rows that are not past their time, with the time that they have left behind their own
+/// columns where they expire.
+fn select_live(dialect: &dyn Dialect, schema: &Schema) -> SelectStatement {
+    let mut statement = select(dialect, schema);
+    if let Some(expiry) = schema.expiry() {
+        let expires = || Expr::col(column(schema, expiry));
+        statement.expr(dialect.seconds_until(expires()));
+        let lasts = expires().is_null().or(expires().gt(dialect.now()));
+        statement.and_where(lasts);
     }
     statement
 }

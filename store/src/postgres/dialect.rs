@@ -77,4 +77,13 @@ impl Dialect for Postgres {
     fn hold(&self, statement: &mut SelectStatement) {
         statement.lock(LockType::Update);
     }
+
+    fn now(&self) -> Expr {
+        Expr::cust("floor(extract(epoch FROM statement_timestamp()))::bigint")
+    }
+
+    fn seconds_until(&self, column: Expr) -> Expr {
+        let now = Expr::cust("extract(epoch FROM statement_timestamp())");
+        column.sub(now).cast_as("double precision")
+    }
 }

@@ -11,7 +11,8 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tidings_core::{Row, RowError, Schema};
+use sqlx::{Row as _, postgres::PgRow};
+use tidings_core::{Row, RowError, Schema, Timestamp};
 use tokio::{
     runtime::Handle,
     time::{Instant, timeout_at},
@@ -21,6 +22,7 @@ use crate::{
     engine::{Dialect, Engine, Session, Sql},
     error::{DatabaseError, Error},
     follow::{LogNeeds, StoreLog},
+    live::Live,
     parameter::Parameter,
     postgres::{
         address::Address,
@@ -32,7 +34,7 @@ use crate::{
         log::{self, InstallOptions, PgLog, PgLogSettings, Retire},
         pool::{Pool, Source},
         session::{Constraints, PgSession},
-        values::{Bound, arguments, decode},
+        values::{Bound, arguments, decode_live},
     },
     settings::Settings,
 };
@@ -79,6 +81,28 @@ impl PostgresEngine {
         }
     }
 
+    /// Asks the server something that needs no transaction, on the store's runtime.
+    async fn ask(&self, sql: &'static str) -> Result<Vec<PgRow>, Error> {
+        let pool = Arc::clone(&self.pool);
+        let asking = async move {
+            let until = pool.deadline();
+            loop {
+                let mut lent = pool.acquire(until).await?;
+                let answer = timeout_at(until, lent.connection()?.ask(sql)).await;
+                match answer.map_err(|_| too_late(pool.settings.timeout))? {
+                    Ok(rows) => {
+                        lent.give_back();
+                        return Ok(rows);
+                    }
+                    Err(error) if lent.source() == Source::Fresh => return Err(failed(error)),
+                    Err(_) => pool.retire(),
+                }
+            }
+        };
+        let asked = self.pool.runtime.spawn(asking).await;
+        asked.unwrap_or(Err(Error::Closed))
+    }
+
     /// Makes the tables in one transaction, on a connection of its own.
     async fn lay_out_in(
         &self,
@@ -108,7 +132,7 @@ async fn read(
     sql: Sql,
     schema: &'static Schema,
     parameters: Vec<Bound>,
-) -> Result<Vec<Row>, Error> {
+) -> Result<Vec<Live<Row>>, Error> {
     let until = pool.deadline();
     loop {
         let mut lent = pool.acquire(until).await?;
@@ -117,7 +141,7 @@ async fn read(
         match answer.map_err(|_| too_late(pool.settings.timeout))? {
             Ok(rows) => {
                 lent.give_back();
-                let decoded = rows.iter().map(|row| decode(schema, row));
+                let decoded = rows.iter().map(|row| decode_live(schema, row));
                 return Ok(decoded.collect::<Result<_, RowError>>()?);
             }
             Err(error) if is_lost(&error) => {
@@ -154,7 +178,7 @@ impl Engine for PostgresEngine {
         sql: &'a Sql,
         schema: &'static Schema,
         parameters: Vec<Parameter<'a>>,
-    ) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
+    ) -> BoxFuture<'a, Result<Vec<Live<Row>>, Error>> {
         async move {
             self.check_open()?;
             let parameters = parameters.into_iter().map(Bound::of).collect();
@@ -172,6 +196,22 @@ impl Engine for PostgresEngine {
 
     fn longest(&self) -> Duration {
         self.pool.settings.transaction_timeout
+    }
+
+    fn time(&self) -> BoxFuture<'_, Result<Timestamp, Error>> {
+        async move {
+            self.check_open()?;
+            let sql = "SELECT floor(extract(epoch FROM clock_timestamp()))::bigint";
+            let rows = self.ask(sql).await?;
+            let seconds = rows.first().map(|row| row.try_get(0)).transpose();
+            let seconds: Option<i64> = seconds.map_err(failed)?;
+            let seconds = seconds.ok_or_else(|| {
+                let why = "the server did not tell the time";
+                Error::Database(DatabaseError::other(why))
+            })?;
+            Ok(Timestamp::from_unix(seconds))
+        }
+        .boxed()
     }
 
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Error>> {
@@ -217,24 +257,7 @@ impl Engine for PostgresEngine {
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             self.check_open()?;
-            let pool = Arc::clone(&self.pool);
-            let asking = async move {
-                let until = pool.deadline();
-                loop {
-                    let mut lent = pool.acquire(until).await?;
-                    let answer = timeout_at(until, lent.connection()?.run("SELECT 1")).await;
-                    match answer.map_err(|_| too_late(pool.settings.timeout))? {
-                        Ok(()) => {
-                            lent.give_back();
-                            return Ok(());
-                        }
-                        Err(error) if lent.source() == Source::Fresh => return Err(failed(error)),
-                        Err(_) => pool.retire(),
-                    }
-                }
-            };
-            let asked = self.pool.runtime.spawn(asking).await;
-            asked.unwrap_or(Err(Error::Closed))
+            self.ask("SELECT 1").await.map(drop)
         }
         .boxed()
     }

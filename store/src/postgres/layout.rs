@@ -23,12 +23,12 @@ use crate::{
     postgres::{
         codes::{UNIQUE_VIOLATION, code, failed},
         connection::Connection,
-        values::{column_type, fits},
+        values::{column_type, fits, literal as literal_of},
     },
 };
 
 /// What the names of our indexes begin with.
-const PURPOSES: [&str; 3] = ["unique:", "foreign:", "key:"];
+const PURPOSES: [&str; 4] = ["unique:", "foreign:", "key:", "expiry:"];
 
 /// Makes or completes the tables; to be run in a transaction, which is rolled back on an error.
 pub(crate) async fn lay_out(
@@ -98,10 +98,20 @@ fn column(field: &Field) -> String {
     if !field.is_optional() {
         column.push_str(" NOT NULL");
     }
+    if let Some(default) = field.default_value().and_then(literal_of) {
+        column.push_str(" DEFAULT ");
+        column.push_str(&default);
+    }
     if field.is_primary_key() {
         column.push_str(" PRIMARY KEY");
     }
     column
+}
+
+/// Whether a table with rows can be given the column.
+fn is_addable(field: &Field) -> bool {
+    let has_value = field.is_optional() || field.default_value().is_some();
+    has_value && !field.is_primary_key()
 }
 
 /// A column that is there.
@@ -124,7 +134,7 @@ async fn complete(
     for field in schema.fields() {
         let name = field.name();
         let Some(there) = columns.remove(name) else {
-            if field.is_optional() && !field.is_primary_key() {
+            if is_addable(field) {
                 let table = identifier(table);
                 let added = format!("ALTER TABLE {table} ADD COLUMN {}", column(field));
                 connection.run(&added).await?;
@@ -368,6 +378,10 @@ fn indexes(schema: &Schema) -> BTreeMap<String, String> {
     for field in referring.filter(|field| field.reference().is_some()) {
         // With the primary key behind it, so that a nested list comes out in order.
         add("foreign", &[field.name(), primary_key], "");
+    }
+
+    if let Some(expiry) = schema.expiry() {
+        add("expiry", &[schema.fields()[expiry].name()], "");
     }
 
     for cache_key in schema.cache_keys() {

@@ -279,6 +279,20 @@ impl Session for PgSession {
         .boxed()
     }
 
+    fn removes_alone<'a>(&'a mut self, table: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        async move {
+            // The name of a table is made of a-z, 0-9 and _.
+            let sql = format!(
+                "SELECT pg_try_advisory_xact_lock(hashtextextended('tidings expired {table}', 0))"
+            );
+            let asked = self.in_time(async |connection| connection.ask(&sql).await);
+            let rows = asked.await?.map_err(failed)?;
+            let taken = rows.first().map(|row| row.try_get(0)).transpose();
+            Ok(taken.map_err(failed)?.unwrap_or(false))
+        }
+        .boxed()
+    }
+
     fn mark(&self) -> Option<u64> {
         Some(self.transaction.xid)
     }

@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{DatabaseError, Error},
+    live::{Live, seconds},
     parameter::Parameter,
 };
 
@@ -37,6 +38,23 @@ pub(crate) fn column_type(kind: FieldKind) -> &'static str {
         // Text, and any kind that core may add.
         _ => "text",
     }
+}
+
+/// A value as SQL writes it, whatever the settings of the session; none for an absent one.
+pub(crate) fn literal(value: &Value) -> Option<String> {
+    let quoted = |text: &str| {
+        let escaped = text.replace('\\', "\\\\").replace('\'', "''");
+        format!("E'{escaped}'")
+    };
+    Some(match value {
+        Value::Null => return None,
+        Value::Boolean(value) => value.to_string(),
+        Value::Integer(value) => value.to_string(),
+        Value::Number(value) => format!("{value:?}"),
+        Value::Text(text) => quoted(text),
+        Value::Uuid(uuid) => quoted(&uuid.to_string()),
+        Value::Set(_) | Value::Json(_) => quoted(&value.to_json().to_string()),
+    })
 }
 
 /// Whether a column of a type that is there can hold all that a field can, and nothing that it
@@ -162,6 +180,16 @@ pub(crate) fn decode(schema: &Schema, stored: &PgRow) -> Result<Row, RowError> {
         })
     });
     values.collect::<Result<_, _>>().map(Row)
+}
+
+/// Reads a row, and the time that it has left where a column behind its own tells.
+pub(crate) fn decode_live(schema: &Schema, stored: &PgRow) -> Result<Live<Row>, RowError> {
+    let row = decode(schema, stored)?;
+    let left = stored.try_get::<Option<f64>, _>(schema.fields().len());
+    Ok(Live {
+        row,
+        left: left.ok().flatten().map(seconds),
+    })
 }
 
 /// A column's value; `None` if it does not hold what the kind says.

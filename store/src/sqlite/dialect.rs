@@ -71,6 +71,15 @@ impl Dialect for Sqlite {
 
     /// The writer is the only one there is.
     fn hold(&self, _: &mut SelectStatement) {}
+
+    /// The clock is the host's.
+    fn now(&self) -> Expr {
+        Expr::cust("unixepoch()")
+    }
+
+    fn seconds_until(&self, column: Expr) -> Expr {
+        column.sub(Expr::cust("unixepoch('subsec')"))
+    }
 }
 
 /// The values of a list that is one parameter.

@@ -11,7 +11,10 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tidings_core::{Row, RowError, Schema};
+use tidings_core::{
+    Row, RowError, Schema, Timestamp,
+    clock::{Clock as _, SystemClock},
+};
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedMutexGuard},
     time::{Instant, timeout, timeout_at},
@@ -20,6 +23,7 @@ use tokio::{
 use crate::{
     engine::{CommitError, Dialect, Engine, Refused, Session, Sql},
     error::{DatabaseError, Error},
+    live::Live,
     parameter::Parameter,
     settings::Settings,
     sqlite::{
@@ -28,7 +32,7 @@ use crate::{
         dialect::Sqlite,
         layout::lay_out,
         location::{Identity, Location, Lock, canonical},
-        values::{arguments, decode},
+        values::{arguments, decode, decode_live},
     },
 };
 
@@ -150,12 +154,12 @@ impl Engine for SqliteEngine {
         sql: &'a Sql,
         schema: &'static Schema,
         parameters: Vec<Parameter<'a>>,
-    ) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
+    ) -> BoxFuture<'a, Result<Vec<Live<Row>>, Error>> {
         async move {
             let parameters = arguments(parameters)?;
             let mut reader = self.reader().await?;
             let rows = reader.rows(sql, parameters).await?;
-            let decoded = rows.iter().map(|row| decode(schema, row));
+            let decoded = rows.iter().map(|row| decode_live(schema, row));
             Ok(decoded.collect::<Result<_, RowError>>()?)
         }
         .boxed()
@@ -163,6 +167,12 @@ impl Engine for SqliteEngine {
 
     fn longest(&self) -> Duration {
         self.longest
+    }
+
+    /// The host's time is that of the statements.
+    fn time(&self) -> BoxFuture<'_, Result<Timestamp, Error>> {
+        let time = self.check_open().map(|()| SystemClock::new().wall());
+        std::future::ready(time).boxed()
     }
 
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Error>> {

@@ -19,7 +19,10 @@ use tidings_core::{Field, Schema};
 use crate::{
     engine::statements::uniques,
     error::Error,
-    sqlite::{codes::failed, values::column_type},
+    sqlite::{
+        codes::failed,
+        values::{column_type, literal},
+    },
 };
 
 /// Makes or completes the tables; to be run in a transaction, which is rolled back on an error.
@@ -93,6 +96,9 @@ fn column(field: &Field) -> ColumnDef {
     if !field.is_optional() {
         column.not_null();
     }
+    if let Some(default) = field.default_value().and_then(literal) {
+        column.extra(format!("DEFAULT {default}"));
+    }
     if field.is_primary_key() {
         column.primary_key();
     }
@@ -112,6 +118,12 @@ fn add_column(schema: &Schema, field: &Field) -> String {
         .table(Alias::new(schema.name()))
         .add_column(column)
         .build(SqliteQueryBuilder)
+}
+
+/// Whether a table with rows can be given the column.
+fn is_addable(field: &Field) -> bool {
+    let has_value = field.is_optional() || field.default_value().is_some();
+    has_value && !field.is_primary_key()
 }
 
 /// A column that is there.
@@ -135,7 +147,7 @@ async fn complete(
     for field in schema.fields() {
         let name = field.name();
         let Some(column) = columns.remove(name) else {
-            if field.is_optional() && !field.is_primary_key() {
+            if is_addable(field) {
                 run(connection, add_column(schema, field)).await?;
             } else {
                 differences.push(format!(
@@ -293,7 +305,7 @@ async fn index(
         .await?;
     for row in there {
         let name: String = row.try_get(0)?;
-        let ours = ["unique:", "foreign:", "key:"]
+        let ours = ["unique:", "foreign:", "key:", "expiry:"]
             .iter()
             .any(|use_| name.starts_with(use_));
         if ours && !wanted.contains_key(&name) {
@@ -359,6 +371,9 @@ fn indexes(schema: &Schema) -> BTreeMap<String, String> {
     {
         // With the primary key behind it, so that a nested list comes out in order.
         add("foreign", &[field.name(), primary_key], false);
+    }
+    if let Some(expiry) = schema.expiry() {
+        add("expiry", &[schema.fields()[expiry].name()], false);
     }
     for cache_key in schema.cache_keys() {
         let cache_key: Vec<_> = cache_key.iter().map(String::as_str).collect();

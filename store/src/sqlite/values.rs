@@ -18,7 +18,12 @@ use sqlx::{
 use tidings_core::{BoxError, FieldKind, Row, RowError, Schema, Value};
 use uuid::Uuid;
 
-use crate::{error::Error, parameter::Parameter, sqlite::codes::failed};
+use crate::{
+    error::Error,
+    live::{Live, seconds},
+    parameter::Parameter,
+    sqlite::codes::failed,
+};
 
 /// The declared type of a column.
 pub(crate) fn column_type(kind: FieldKind) -> &'static str {
@@ -28,6 +33,21 @@ pub(crate) fn column_type(kind: FieldKind) -> &'static str {
         // Text, uuid, set, json, and any kind that core may add: JSON can say it.
         _ => "TEXT",
     }
+}
+
+/// A value as SQL writes it; none for an absent one.
+pub(crate) fn literal(value: &Value) -> Option<String> {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    Some(match value {
+        Value::Null => return None,
+        Value::Boolean(value) => i64::from(*value).to_string(),
+        Value::Integer(value) => value.to_string(),
+        // With a fraction or an exponent, so that it is no whole number.
+        Value::Number(value) => format!("{value:?}"),
+        Value::Text(text) => quoted(text),
+        Value::Uuid(uuid) => quoted(&uuid.to_string()),
+        Value::Set(_) | Value::Json(_) => quoted(&value.to_json().to_string()),
+    })
 }
 
 /// The arguments of a statement, in order.
@@ -80,6 +100,16 @@ pub(crate) fn decode(schema: &Schema, stored: &SqliteRow) -> Result<Row, RowErro
         })
     });
     values.collect::<Result<_, _>>().map(Row)
+}
+
+/// Reads a row, and the time that it has left where a column behind its own tells.
+pub(crate) fn decode_live(schema: &Schema, stored: &SqliteRow) -> Result<Live<Row>, RowError> {
+    let row = decode(schema, stored)?;
+    let left = stored.try_get::<Option<f64>, _>(schema.fields().len());
+    Ok(Live {
+        row,
+        left: left.ok().flatten().map(seconds),
+    })
 }
 
 /// A column's value; `None` if it does not hold what the kind says.

@@ -91,7 +91,7 @@ impl Route {
     ) -> Result<O::Output, Error> {
         let hooks = self.stored().hooks.current();
         // Only hooks want to know, and a row may be long.
-        let seen = (!hooks.is_empty()).then(|| Seen::of(&operation));
+        let seen = (O::HOOKED && !hooks.is_empty()).then(|| Seen::of(&operation));
         if let Some(seen) = &seen {
             hooks.before(&seen.call(self.stored().schema, seen.row.as_ref()))?;
         }

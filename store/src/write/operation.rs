@@ -15,6 +15,9 @@ pub(crate) trait Operation: Send + 'static {
     /// What its caller gets.
     type Output: Send + 'static;
 
+    /// Whether hooks run around it: someone asked for it.
+    const HOOKED: bool = true;
+
     /// What hooks see of it: the method, which row is meant, and the row as it was given.
     fn request(&self) -> (Method, Option<&Selector>, Option<&Row>);
 
@@ -287,7 +290,7 @@ async fn find(
 
 /// Whether a replaced row hands its value on where none is given.
 fn is_kept(field: &Field) -> bool {
-    field.is_primary_key() || field.auto_value() == Some(Auto::CreateTime)
+    field.is_immutable() || field.auto_value() == Some(Auto::CreateTime)
 }
 
 /// Tells apart a row that clashes because it was made since it was looked for: the upsert is to be

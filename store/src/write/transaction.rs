@@ -4,7 +4,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tidings_core::{
-    Row, Timestamp, Value, Violations,
+    Auto, Field, Row, Timestamp, Value,
     clock::{Clock, Tick},
 };
 
@@ -61,6 +61,28 @@ impl Limit {
     }
 }
 
+/// What is known of a row before it is stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Before<'a> {
+    /// A new row as it was asked for: what was made for it is no other row's.
+    Given(&'a Row),
+    /// The row that it is stored over: what stays the same is no other row's.
+    Old(&'a Row),
+}
+
+impl Before<'_> {
+    /// Whether another row may have the values of these fields.
+    pub(crate) fn leaves_open(self, fields: &[usize], row: &Row, declared: &[Field]) -> bool {
+        match self {
+            Self::Given(given) => fields.iter().all(|&field| {
+                let was_absent = given.0.get(field).is_none_or(Value::is_null);
+                !(was_absent && declared[field].auto_value() == Some(Auto::Random))
+            }),
+            Self::Old(old) => fields.iter().any(|&field| old.0[field] != row.0[field]),
+        }
+    }
+}
+
 /// An open transaction and what it has changed so far.
 #[derive(Debug)]
 pub(crate) struct Transaction<'a> {
@@ -110,10 +132,14 @@ impl<'a> Transaction<'a> {
     /// Stores a new row and returns it with what was made for it.
     pub(crate) async fn insert(&mut self, entity: usize, row: Row) -> Result<Row, Error> {
         let stored = self.catalog.get(entity);
+        let given = stored.statements.expired.as_ref().map(|_| row.clone());
         let row = stored
             .schema
             .complete_insert(row, self.now)
             .map_err(|violations| Error::violations(stored.schema.name(), violations))?;
+        if let Some(given) = given {
+            self.make_way(entity, &row, Before::Given(&given)).await?;
+        }
         let fields = stored.schema.fields().iter();
         let values = fields.zip(&row.0);
         let values = values.map(|(field, value)| Parameter::of(field, value));
@@ -154,12 +180,9 @@ impl<'a> Transaction<'a> {
     async fn store_over(&mut self, entity: usize, old: Row, new: Row) -> Result<Row, Error> {
         let stored = self.catalog.get(entity);
         let schema = stored.schema;
-        if stored.id(&old) != stored.id(&new) {
-            let mut violations = Violations::default();
-            let id = &schema.fields()[schema.primary_key()];
-            violations.add(id.name(), "the primary key cannot be changed");
-            return Err(Error::violations(schema.name(), violations));
-        }
+        let kept = schema.check_kept(&old, &new);
+        kept.map_err(|violations| Error::violations(schema.name(), violations))?;
+        self.make_way(entity, &new, Before::Old(&old)).await?;
         let fields = schema.fields().iter().zip(&new.0);
         let others = fields.filter(|(field, _)| !field.is_primary_key());
         let mut values: Vec<_> = others
@@ -255,6 +278,11 @@ impl<'a> Transaction<'a> {
     ) -> Result<u64, Refused> {
         self.limit.check()?;
         self.session.change(sql, parameters).await
+    }
+
+    /// Whether no other node is removing rows past their time from a table.
+    pub(crate) async fn removes_alone(&mut self, table: &str) -> Result<bool, Error> {
+        self.session.removes_alone(table).await
     }
 
     /// Lets the commit check references.
@@ -386,7 +414,11 @@ fn unique_violation(stored: &Stored, row: &Row, fields: &[usize]) -> Error {
     Error::Unique {
         entity: stored.schema.name().to_owned(),
         fields: names.collect(),
-        values: fields.iter().map(|&field| row.0[field].clone()).collect(),
+        // Masked where they are secrets: errors are logged.
+        values: fields
+            .iter()
+            .map(|&field| stored.schema.fields()[field].shown(&row.0[field]))
+            .collect(),
     }
 }
 
@@ -395,6 +427,6 @@ fn foreign_violation(stored: &Stored, parent: &Stored, row: &Row, field: usize) 
         entity: stored.schema.name().to_owned(),
         field: stored.schema.fields()[field].name().to_owned(),
         references: parent.schema.name().to_owned(),
-        value: row.0[field].clone(),
+        value: stored.schema.fields()[field].shown(&row.0[field]),
     }
 }

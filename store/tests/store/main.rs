@@ -18,6 +18,8 @@ mod sqlite {
     mod cascades;
     #[path = "../suite/events.rs"]
     mod events;
+    #[path = "../suite/expiry.rs"]
+    mod expiry;
     #[path = "../suite/hooks.rs"]
     mod hooks;
     #[path = "../suite/large.rs"]
@@ -28,6 +30,8 @@ mod sqlite {
     mod pages;
     #[path = "../suite/rows.rs"]
     mod rows;
+    #[path = "../suite/rules.rs"]
+    mod rules;
     #[path = "../suite/writes.rs"]
     mod writes;
 
@@ -49,6 +53,8 @@ mod postgres {
     mod cascades;
     #[path = "../suite/events.rs"]
     mod events;
+    #[path = "../suite/expiry.rs"]
+    mod expiry;
     #[path = "../suite/hooks.rs"]
     mod hooks;
     #[path = "../suite/large.rs"]
@@ -59,6 +65,8 @@ mod postgres {
     mod pages;
     #[path = "../suite/rows.rs"]
     mod rows;
+    #[path = "../suite/rules.rs"]
+    mod rules;
     #[path = "../suite/writes.rs"]
     mod writes;
 

@@ -1,0 +1,106 @@
+//! Rules of one value: how long, of which form.
+
+use regex::Regex;
+
+use crate::{
+    row::{Breach, Rule},
+    value::Value,
+};
+
+/// How long a value must be: characters of a text, members of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length {
+    /// The least.
+    pub min: usize,
+    /// The most; `None` is no limit.
+    pub max: Option<usize>,
+}
+
+impl Length {
+    /// Checks a value; one without a length passes.
+    pub(super) fn check(self, value: &Value) -> Result<(), Breach> {
+        let Some(length) = length_of(value) else {
+            return Ok(());
+        };
+        let message = match self.max {
+            _ if length < self.min => format!("length must be at least {}", self.min),
+            Some(max) if length > max => format!("length must be at most {max}"),
+            _ => return Ok(()),
+        };
+        Err(Breach::new(Rule::Length, message))
+    }
+}
+
+fn length_of(value: &Value) -> Option<usize> {
+    match value {
+        Value::Text(text) => Some(text.chars().count()),
+        Value::Set(members) => Some(members.len()),
+        Value::Null
+        | Value::Boolean(_)
+        | Value::Integer(_)
+        | Value::Number(_)
+        | Value::Uuid(_)
+        | Value::Json(_) => None,
+    }
+}
+
+/// A regular expression that a whole text must match. Two are equal when they are written alike.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    text: String,
+    /// Or what is wrong with it, which the check of the schemas says.
+    regex: Result<Regex, String>,
+}
+
+impl Pattern {
+    pub(super) fn new(text: &str) -> Self {
+        let regex = Regex::new(&format!("^(?:{text})$"));
+        Self {
+            text: text.to_owned(),
+            // Its first lines draw the pattern; the last says what is wrong.
+            regex: regex.map_err(|error| {
+                let message = error.to_string();
+                let last = message.lines().last().unwrap_or_default();
+                last.trim_start_matches("error: ").to_owned()
+            }),
+        }
+    }
+
+    /// The pattern as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What is wrong with the pattern itself.
+    pub(crate) fn fault(&self) -> Option<&str> {
+        self.regex.as_ref().err().map(String::as_str)
+    }
+
+    pub(super) fn check(&self, text: &str) -> Result<(), Breach> {
+        let matches = self.regex.as_ref().is_ok_and(|regex| regex.is_match(text));
+        if matches {
+            return Ok(());
+        }
+        let message = format!("must match the pattern {}", self.text);
+        Err(Breach::new(Rule::Pattern, message))
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
+/// Checks that a value is one of a list, which is not empty.
+pub(super) fn one_of(allowed: &[Value], value: &Value) -> Result<(), Breach> {
+    if allowed.contains(value) {
+        return Ok(());
+    }
+    let allowed: Vec<_> = allowed.iter().map(Value::to_text).collect();
+    let message = format!("must be one of: {}", allowed.join(", "));
+    Err(Breach::new(Rule::OneOf, message))
+}

@@ -1,0 +1,93 @@
+//! Loads of rows: from the store to the cache, with the time that a row has left.
+//!
+//! Store and cache do not know each other, so it is here that the time which the database says a
+//! row has left becomes the time for which the cache may serve it. A row that expires must be
+//! loaded this way or through [`cached`](crate::CachedRows::cached): a load of the bare row would
+//! be served past its time.
+
+use tidings_cache::Loaded;
+use tidings_core::Entity;
+use tidings_store::{Dao, Error, FieldInput, Live};
+
+/// Makes what a load gives of a row that was read, or of its absence.
+pub fn loaded<E>(live: Option<Live<E>>) -> Loaded<E> {
+    let Some(live) = live else {
+        return Loaded::absent();
+    };
+    let loaded = Loaded::new(live.row);
+    match live.left {
+        Some(left) => loaded.valid_for(left),
+        None => loaded,
+    }
+}
+
+/// Loads for a cache: as the DAO's selects, and no row is served past its time.
+pub trait LoadRows<E: Entity> {
+    /// Loads the row with this primary key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dao::select`].
+    fn load(
+        &self,
+        id: E::Id,
+    ) -> impl Future<Output = Result<Loaded<E>, Error>> + Send + 'static + use<Self, E>;
+
+    /// Loads the row with this value of a unique field.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dao::select_by`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidings::{Entity, GetOptions, LoadRows, Node, Store, Timestamp};
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "tokens", cache_key("token"))]
+    /// # struct Token {
+    /// #     #[entity(primary_key)]
+    /// #     id: i64,
+    /// #     #[entity(unique)]
+    /// #     token: String,
+    /// #     #[entity(expires)]
+    /// #     until: Option<Timestamp>,
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// # let node = Node::builder().store(store).entity::<Token>().start().await?;
+    /// let tokens = node.dao::<Token>()?;
+    /// let key = tokens.cache_key(&["abcd"])?;
+    /// let load = || tokens.load_by("token", "abcd");
+    /// let entry = node.cache().get(&key, GetOptions::default(), load).await?;
+    /// assert!(entry.value.is_none());
+    /// # node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
+    fn load_by<V: Into<FieldInput>>(
+        &self,
+        field: &str,
+        value: V,
+    ) -> impl Future<Output = Result<Loaded<E>, Error>> + Send + 'static + use<Self, E, V>;
+}
+
+impl<E: Entity> LoadRows<E> for Dao<E> {
+    fn load(
+        &self,
+        id: E::Id,
+    ) -> impl Future<Output = Result<Loaded<E>, Error>> + Send + 'static + use<E> {
+        let selected = self.select_live(id);
+        async move { Ok(loaded(selected.await?)) }
+    }
+
+    fn load_by<V: Into<FieldInput>>(
+        &self,
+        field: &str,
+        value: V,
+    ) -> impl Future<Output = Result<Loaded<E>, Error>> + Send + 'static + use<E, V> {
+        let selected = self.select_live_by(field, value);
+        async move { Ok(loaded(selected.await?)) }
+    }
+}

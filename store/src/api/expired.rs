@@ -1,0 +1,129 @@
+//! Removing rows whose time has run out.
+//!
+//! A pass reads which rows are past their time, then deletes them as any delete does: with what
+//! hangs on them, an event for each, and the evictions. The database's clock judges, again in the
+//! transaction that deletes. Where several nodes share a database, one of them works on an entity
+//! at a time; the others pass over it.
+//!
+//! A row that cannot go, because another refers to it, stays: it is not returned by reads all the
+//! same. No hook runs: no one asked for the delete.
+
+use tidings_core::Value;
+
+use crate::{
+    api::table::Table,
+    error::Error,
+    parameter::Parameter,
+    selector::WriteOptions,
+    write::expiry::{Removal, RemoveExpired},
+};
+
+/// How many rows go in one transaction.
+const BATCH: usize = 100;
+
+/// What a pass over an entity's expired rows did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cleared {
+    /// Rows that were removed, without those that hung on them.
+    pub removed: u64,
+    /// Rows that are past their time and could not be removed.
+    pub kept: u64,
+    /// Whether another node is at it, to which the rest was left.
+    pub busy: bool,
+}
+
+impl Table {
+    /// Removes the rows whose time has run out; does nothing for an entity whose rows do not
+    /// expire.
+    ///
+    /// # Errors
+    ///
+    /// The database fails. What was removed before stays removed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops after the batch that is being removed.
+    pub fn remove_expired(
+        &self,
+    ) -> impl Future<Output = Result<Cleared, Error>> + Send + 'static + use<> {
+        let table = self.clone();
+        async move {
+            let mut cleared = Cleared::default();
+            let mut last = None;
+            loop {
+                let ids = table.expired(last.as_ref()).await?;
+                let Some(end) = ids.last().cloned() else {
+                    return Ok(cleared);
+                };
+                let is_last = ids.len() < BATCH;
+                if table.remove_batch(ids, &mut cleared).await? == Removal::Busy {
+                    cleared.busy = true;
+                    return Ok(cleared);
+                }
+                if is_last {
+                    return Ok(cleared);
+                }
+                last = Some(end);
+            }
+        }
+    }
+
+    /// Removes a batch in one transaction; where one of its rows cannot go, each in its own.
+    async fn remove_batch(&self, ids: Vec<Value>, cleared: &mut Cleared) -> Result<Removal, Error> {
+        let options = WriteOptions::default();
+        let whole = RemoveExpired::new(ids.clone());
+        match self.route.write(Ok(whole), options).await {
+            Ok(removal) => return Ok(count(removal, cleared)),
+            Err(error) if error.is_of_the_database() || matches!(error, Error::Closed) => {
+                return Err(error);
+            }
+            Err(_) => {}
+        }
+
+        for id in ids {
+            let single = RemoveExpired::new(vec![id]);
+            match self.route.write(Ok(single), options).await {
+                Ok(removal) if count(removal, cleared) == Removal::Busy => {
+                    return Ok(Removal::Busy);
+                }
+                Ok(_) => {}
+                Err(error) if error.is_of_the_database() || matches!(error, Error::Closed) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    cleared.kept += 1;
+                    let entity = self.schema().name();
+                    tracing::debug!(entity, %error, "a row is past its time and cannot be removed");
+                }
+            }
+        }
+        Ok(Removal::Rows(0))
+    }
+
+    /// Reads the primary keys of rows past their time, after one of them.
+    async fn expired(&self, after: Option<&Value>) -> Result<Vec<Value>, Error> {
+        let stored = self.stored();
+        let Some(expired) = &stored.statements.expired else {
+            return Ok(Vec::new());
+        };
+        let mut parameters: Vec<_> = after
+            .iter()
+            .map(|id| Parameter::of(stored.key(), id))
+            .collect();
+        parameters.push(Parameter::Count(BATCH));
+        let sql = match after {
+            None => &expired.first,
+            Some(_) => &expired.next,
+        };
+        let rows = self.read(sql, parameters).await?;
+        Ok(rows.iter().map(|row| stored.id(row).clone()).collect())
+    }
+}
+
+fn count(removal: Removal, cleared: &mut Cleared) -> Removal {
+    if let Removal::Rows(rows) = removal {
+        cleared.removed += rows;
+    }
+    removal
+}

@@ -1,0 +1,93 @@
+//! Reads that tell how long each row is still there: for whatever keeps rows, such as a cache.
+
+use tidings_core::{Entity, FieldValue as _, Row};
+
+use crate::{
+    api::{dao::Dao, table::Table},
+    error::Error,
+    live::Live,
+    page::{Page, PageQuery},
+    selector::{FieldInput, Selector},
+};
+
+impl Table {
+    /// [`select_where`](Self::select_where), and how long the row is still there.
+    ///
+    /// # Errors
+    ///
+    /// As [`select_where`](Self::select_where).
+    pub fn select_live(
+        &self,
+        selector: Selector,
+    ) -> impl Future<Output = Result<Option<Live<Row>>, Error>> + Send + 'static + use<> {
+        self.selected(selector)
+    }
+
+    /// [`page`](Self::page), and how long each row is still there.
+    ///
+    /// # Errors
+    ///
+    /// As [`page`](Self::page).
+    pub fn page_live(
+        &self,
+        query: PageQuery,
+    ) -> impl Future<Output = Result<Page<Live<Row>>, Error>> + Send + 'static + use<> {
+        self.paged(query)
+    }
+}
+
+impl<E: Entity> Dao<E> {
+    /// Selects the row with this primary key, and how long it is still there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::select_where`].
+    pub fn select_live(
+        &self,
+        id: E::Id,
+    ) -> impl Future<Output = Result<Option<Live<E>>, Error>> + Send + 'static + use<E> {
+        self.live(Selector::primary(id.to_value()))
+    }
+
+    /// Selects the row with this value of a unique field, and how long it is still there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::select_where`].
+    pub fn select_live_by<V: Into<FieldInput>>(
+        &self,
+        field: &str,
+        value: V,
+    ) -> impl Future<Output = Result<Option<Live<E>>, Error>> + Send + 'static + use<E, V> {
+        self.live(Selector::by(field.to_owned(), value))
+    }
+
+    /// Lists rows, and how long each is still there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::page`].
+    pub fn page_live(
+        &self,
+        query: PageQuery,
+    ) -> impl Future<Output = Result<Page<Live<E>>, Error>> + Send + 'static + use<E> {
+        let page = self.table().page_live(query);
+        async move {
+            let Page { data, offset } = page.await?;
+            let data = data.into_iter().map(|live| live.try_map(E::from_row));
+            let data = data.collect::<Result<_, _>>()?;
+            Ok(Page { data, offset })
+        }
+    }
+
+    fn live(
+        &self,
+        selector: Selector,
+    ) -> impl Future<Output = Result<Option<Live<E>>, Error>> + Send + 'static + use<E> {
+        let selected = self.table().select_live(selector);
+        async move {
+            let live = selected.await?;
+            Ok(live.map(|live| live.try_map(E::from_row)).transpose()?)
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Rows past their time: the write that removes them, and making way for rows that have their
+//! values.
+
+use tidings_core::{Row, Value};
+
+use crate::{
+    engine::statements::Unique,
+    error::Error,
+    method::Method,
+    parameter::Parameter,
+    selector::Selector,
+    write::{
+        operation::Operation,
+        transaction::{Before, Transaction},
+    },
+};
+
+/// Removes rows by their primary keys, as far as they are past their time.
+#[derive(Clone, Debug)]
+pub(crate) struct RemoveExpired {
+    ids: Vec<Value>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// This many rows were removed, besides those that hung on them.
+    Rows(u64),
+    /// Another node is at it.
+    Busy,
+}
+
+impl RemoveExpired {
+    pub(crate) fn new(ids: Vec<Value>) -> Self {
+        Self { ids }
+    }
+}
+
+impl Operation for RemoveExpired {
+    type Output = Removal;
+
+    const HOOKED: bool = false;
+
+    fn request(&self) -> (Method, Option<&Selector>, Option<&Row>) {
+        (Method::Delete, None, None)
+    }
+
+    fn again(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
+    async fn run(self, transaction: &mut Transaction<'_>, entity: usize) -> Result<Removal, Error> {
+        let stored = transaction.catalog.get(entity);
+        let Some(expired) = &stored.statements.expired else {
+            return Ok(Removal::Rows(0));
+        };
+        if !transaction.removes_alone(stored.schema.name()).await? {
+            return Ok(Removal::Busy);
+        }
+
+        let mut removed = 0;
+        for id in &self.ids {
+            let id = Parameter::of(stored.key(), id);
+            let found = transaction.rows(stored, &expired.by_id, vec![id]).await?;
+            // Gone with another one of them, or renewed meanwhile.
+            let Some(row) = found.into_iter().next() else {
+                continue;
+            };
+            transaction.delete(entity, row).await?;
+            removed += 1;
+        }
+        Ok(Removal::Rows(removed))
+    }
+
+    fn row(_: &Removal) -> Option<&Row> {
+        None
+    }
+}
+
+impl Transaction<'_> {
+    /// Removes the rows past their time that have values which a row about to be stored is to have
+    /// alone. For reads they are gone, so they must not be in its way.
+    pub(crate) async fn make_way(
+        &mut self,
+        entity: usize,
+        row: &Row,
+        before: Before<'_>,
+    ) -> Result<(), Error> {
+        let stored = self.catalog.get(entity);
+        let Some(expired) = &stored.statements.expired else {
+            return Ok(());
+        };
+        let fields = stored.schema.fields();
+        let can_clash = |unique: &&Unique| {
+            let set = unique.fields.iter().all(|&field| !row.0[field].is_null());
+            set && before.leaves_open(&unique.fields, row, fields)
+        };
+
+        for unique in expired.clashing.iter().filter(can_clash) {
+            let values = unique.fields.iter();
+            let values = values.map(|&field| Parameter::of(&fields[field], &row.0[field]));
+            let found = self.rows(stored, &unique.other, values.collect()).await?;
+            let others = found.into_iter().filter(|other| match before {
+                Before::Old(_) => stored.id(other) != stored.id(row),
+                Before::Given(_) => true,
+            });
+            for old in others {
+                // The delete of a row writes others, which may be stored over theirs in turn.
+                match Box::pin(self.delete(entity, old)).await {
+                    // It stays, and the row that was asked for clashes with it.
+                    Ok(()) | Err(Error::Restricted { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
