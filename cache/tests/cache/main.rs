@@ -17,6 +17,7 @@ mod names;
 mod nodes;
 mod outside;
 mod own_level;
+mod panics;
 mod permits;
 mod published;
 mod renewals;
