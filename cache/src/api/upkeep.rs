@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::{
     api::cache::Cache,
     level1::thread::{self, ThreadGuard},
-    outside,
     stats::{CacheStats, ThreadStats},
 };
 
@@ -27,7 +26,7 @@ impl Cache {
         let now = self.0.node.now();
         let caches = self.0.node.caches.lock().clone();
         for named in caches {
-            outside::drop_each(thread::sweep(&named.level1, now));
+            drop(thread::sweep(&named.level1, now));
         }
     }
 

@@ -35,7 +35,6 @@ use crate::{
     },
     level2::stored::Cacheable,
     options::call::GetOptions,
-    outside,
 };
 
 /// The values of one name, all of one type: the cheapest way to read a cache. Made by [`Cache::of`]
@@ -408,7 +407,7 @@ impl<V: Cacheable, W: Any + Send + Sync> Form<V, W> for Keeping<'_, V, W> {
         let gone = thread::change_view::<W>(level1, view.index, kind, |table| {
             table.put(of, lent.bytes(), entering, &level1.slots)
         });
-        outside::drop_each(gone); // with the thread no longer borrowed
+        drop(gone); // with the thread no longer borrowed
         Keeper::Form
     }
 

@@ -23,7 +23,6 @@ use crate::{
         zone,
     },
     options::{call::GetOptions, lifetime::limit},
-    outside,
 };
 
 /// Of one hit in this many in L2, on average, the age of the entry is recorded: it costs a read of
@@ -266,7 +265,7 @@ impl Engine {
                     read,
                     weight,
                 };
-                outside::drop_each(thread::put(&self.named.level1, key, kept));
+                thread::put(&self.named.level1, key, kept);
                 Ok(own)
             }
         }

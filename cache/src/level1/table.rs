@@ -216,19 +216,18 @@ impl Table {
         Some(entry.kept.read)
     }
 
-    /// Keeps an entry, and returns what goes for it.
-    pub(super) fn put(&mut self, key: &CacheKey, kept: Kept, slots: &Slots) -> Gone {
-        let mut gone = Gone::default();
+    /// Keeps an entry, and adds what goes for it to `gone`.
+    #[inline]
+    pub(super) fn put(&mut self, key: &CacheKey, kept: Kept, slots: &Slots, gone: &mut Gone) {
         let (zone, other) = match kept.value {
             Some(_) => (&mut self.values, &mut self.absences),
             None => (&mut self.absences, &mut self.values),
         };
         let kind = Kind::of(kept.value.as_ref());
-        other.remove(key, &mut gone);
-        zone.put(key, kept, slots, &mut gone);
-        self.trim(kind, slots, &mut gone);
+        other.remove(key, gone);
+        zone.put(key, kept, slots, gone);
+        self.trim(kind, slots, gone);
         self.entries_changed();
-        gone
     }
 
     /// Notes that a view's table was filled; returns what left it, and what leaves for it.
@@ -310,8 +309,8 @@ impl Drop for Table {
     }
 }
 
-/// Values that left a table, to be dropped when it is no longer borrowed. Most calls make one
-/// leave, or none.
+/// Values that left a table, to be dropped when it is no longer borrowed: a value's `Drop` may use
+/// the cache. Most calls make one leave, or none.
 #[derive(Default)]
 pub(crate) struct Gone {
     one: Value,
@@ -331,13 +330,16 @@ impl Gone {
     }
 }
 
-impl IntoIterator for Gone {
-    type Item = Value;
-    type IntoIter = std::iter::Chain<std::option::IntoIter<Value>, std::vec::IntoIter<Value>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        let one = self.one.is_some().then_some(self.one);
-        one.into_iter().chain(self.more)
+impl Drop for Gone {
+    /// One whose `Drop` panics takes no other along.
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(one) = self.one.take() {
+            outside::drop_each([one]);
+        }
+        if !self.more.is_empty() {
+            outside::drop_each(std::mem::take(&mut self.more));
+        }
     }
 }
 
@@ -370,6 +372,7 @@ impl Zone {
         entry.filter(|entry| entry.key.as_bytes() == key.as_bytes())
     }
 
+    #[inline]
     fn put(&mut self, key: &CacheKey, kept: Kept, slots: &Slots, gone: &mut Gone) {
         let weight = u64::from(kept.weight);
         if self.capacity == 0 || weight > self.room / LARGEST {
@@ -403,6 +406,9 @@ impl Zone {
     }
 
     fn remove(&mut self, key: &CacheKey, gone: &mut Gone) {
+        if self.entries.is_empty() {
+            return;
+        }
         let hash = key.hash_value();
         let found = self
             .entries
@@ -426,8 +432,9 @@ impl Zone {
                 continue;
             };
 
-            let floor = slots.floor(entry.key.hash_value());
-            if entry.visited && !is_below(entry.kept.number, floor) {
+            // The slot of an entry that goes anyway is not read: it is seldom in the processor's
+            // cache.
+            if entry.visited && !is_below(entry.kept.number, slots.floor(entry.key.hash_value())) {
                 entry.visited = false;
                 continue;
             }

@@ -58,10 +58,12 @@ pub(crate) fn read_of(shared: &Shared, key: &CacheKey) -> Option<Moment> {
     with_table(shared, |table| table.read_of(key)).flatten()
 }
 
-/// Keeps a value on this thread, if it has an L1. Returns what had to leave.
-pub(crate) fn put(shared: &Shared, key: &CacheKey, kept: Kept) -> Gone {
-    let gone = with_table(shared, |table| table.put(key, kept, &shared.slots));
-    gone.unwrap_or_default()
+/// Keeps a value on this thread, if it has an L1. What had to leave is dropped.
+pub(crate) fn put(shared: &Shared, key: &CacheKey, kept: Kept) {
+    let mut gone = Gone::default(); // outlives the borrow
+    with_table(shared, |table| {
+        table.put(key, kept, &shared.slots, &mut gone)
+    });
 }
 
 /// Looks a key up in this thread's own table of a view. As for [`get`], the one call of a hit; what
