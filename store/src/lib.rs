@@ -175,6 +175,9 @@ pub mod outbox;
 // The log beside the tables, as a node follows it. Must not know any engine.
 mod follow;
 
+// What the logs of both engines share. Must not know any engine.
+mod logs;
+
 // How a database is used, where there is a choice.
 mod settings;
 

@@ -35,7 +35,6 @@ mod settings;
 mod link;
 mod members;
 mod read;
-mod sight;
 mod wake;
 
 mod prune;
@@ -47,12 +46,13 @@ mod outbox;
 
 pub(crate) use self::capture::install_within;
 pub use self::{
-    capture::{InstallOptions, Installed, Wake, install, remove},
+    capture::{InstallOptions, Wake, install, remove},
     engine::PgLog,
     error::PgLogError,
     installer::Installer,
     members::{Alone, PgMembers},
     prune::{Pruned, prune},
     settings::{PgLogSettings, Retire},
-    status::{Status, TableStatus, status},
+    status::status,
 };
+pub use crate::logs::status::{Installed, Status, TableStatus};

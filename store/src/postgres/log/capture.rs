@@ -17,6 +17,7 @@ use super::{
     tables::{lock, prepare, run},
     tree::{Able, Captured, find, tree},
 };
+use crate::logs::{keys::key_fields, status::Installed};
 
 /// How to install.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,16 +41,6 @@ pub enum Wake {
     Notify,
     /// The same, also where prepared transactions are in use.
     NotifyAtAnyPrice,
-}
-
-/// What an installation did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Installed {
-    /// Tables whose triggers were made or replaced, qualified and quoted.
-    pub changed: Vec<String>,
-    /// Tables that had all that they should have.
-    pub unchanged: Vec<String>,
 }
 
 /// Installs the triggers for the tables of the schemas, and the log if need be.
@@ -236,20 +227,6 @@ async fn target(
         tables,
         before,
     }))
-}
-
-/// The fields that the keys of an entity are made of.
-pub(super) fn key_fields(schema: &Schema) -> Vec<&str> {
-    let primary = schema.fields()[schema.primary_key()].name();
-    let mut fields = vec![primary];
-    for lookup in schema.lookups() {
-        for &name in lookup.fields() {
-            if !fields.contains(&name) {
-                fields.push(name);
-            }
-        }
-    }
-    fields
 }
 
 /// Makes the functions and triggers of one entity, where they are not as they should be.

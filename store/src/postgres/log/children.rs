@@ -7,7 +7,6 @@ use sqlx::{AssertSqlSafe, Row as _};
 use tidings_core::{CacheKey, Row, Schema, Value, log::LogError};
 
 use super::{
-    capture::key_fields,
     decode::{self, Image},
     engine::PgLog,
     error::PgLogError,
@@ -15,6 +14,7 @@ use super::{
     names::identifier,
     values::text_of,
 };
+use crate::logs::keys::key_fields;
 
 /// How many parents one statement names.
 const CHUNK: usize = 500;

@@ -15,15 +15,22 @@ use tidings_core::{
 use super::{
     error::PgLogError,
     link::{Link, in_time},
+    members::own_row_is_malformed,
     prune::prune,
-    read::{self, Look},
-    record::{COLUMNS, Stored, stored_eviction},
+    read,
+    record::{COLUMNS, Stored},
     settings::PgLogSettings,
-    sight::{Sights, capture, sight},
     values::{number, text_of},
     wake::{Listener, Notifier},
 };
-use crate::StoreLog;
+use crate::{
+    StoreLog,
+    logs::{
+        evictions::stored_eviction,
+        members::sight,
+        sights::{Look, Sights, capture},
+    },
+};
 
 /// The log in a PostgreSQL database.
 ///
@@ -147,7 +154,8 @@ impl PgLog {
                 records,
                 cursor,
                 extent: if caught_up { Extent::All } else { Extent::More },
-                sight: sight(capture, member, head.own.as_deref())?,
+                sight: sight(capture, member, head.own.as_deref())
+                    .ok_or_else(own_row_is_malformed)?,
             }))
         })
         .await
@@ -172,7 +180,7 @@ impl PgLog {
         self.sights.begin(&cursor, &capture, prints, asked);
         Ok(Head {
             cursor,
-            sight: sight(capture, member, own.as_deref())?,
+            sight: sight(capture, member, own.as_deref()).ok_or_else(own_row_is_malformed)?,
         })
     }
 

@@ -6,10 +6,11 @@ use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use tidings_core::Schema;
 
 use super::{
-    capture::{self, InstallOptions, Installed},
+    capture::{self, InstallOptions},
     error::PgLogError,
-    status::{self, Status},
+    status,
 };
+use crate::logs::status::{Installed, Status};
 
 /// How long the connection may take.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -23,6 +23,7 @@ use super::{
     epoch::refuse_standby, error::PgLogError, link::in_time, names::literal,
     settings::PgLogSettings, tables::version, values::number,
 };
+use crate::logs::members::sight_of;
 
 /// What the lock is called.
 const LOCK: &str = "pg_catalog.hashtextextended('tidings members', 0)";
@@ -134,33 +135,9 @@ pub(super) fn own_row(node: &str) -> String {
     )
 }
 
-/// What a member's own row says of it, and the last report that it was asked for.
-pub(super) fn sight_of(
-    row: Option<&str>,
-    member: &MemberId,
-) -> Result<(MemberSight, Option<Demand>), PgLogError> {
-    let Some(row) = row else {
-        return Ok((MemberSight::Missing, None));
-    };
-    let malformed = || PgLogError::malformed("a member's row has another form");
-    let [start, incarnation, marked, demand] = row
-        .split(' ')
-        .collect::<Vec<_>>()
-        .try_into()
-        .map_err(|_| malformed())?;
-    let incarnation = Incarnation(incarnation.parse().map_err(|_| malformed())?);
-    let demand = Demand(demand.parse().map_err(|_| malformed())?);
-
-    let sight = if start != member.start.0.to_string() {
-        MemberSight::Superseded
-    } else if incarnation != member.incarnation {
-        MemberSight::Missing
-    } else if marked == "t" || marked == "true" {
-        MemberSight::Marked
-    } else {
-        MemberSight::Counted
-    };
-    Ok((sight, (demand > Demand(0)).then_some(demand)))
+/// The fault of a member's row that cannot be read.
+pub(super) fn own_row_is_malformed() -> PgLogError {
+    PgLogError::malformed("a member's row has another form")
 }
 
 /// What a statement begins with whose commit must be safe, or need not be, whatever the session
@@ -253,7 +230,9 @@ impl Members for PgMembers {
                 .fetch_one(connection)
                 .await?;
             let told: Option<String> = row.try_get(0)?;
-            sight_of(told.as_deref(), member).map(|(sight, _)| sight)
+            let sight = sight_of(told.as_deref(), member);
+            let (sight, _) = sight.ok_or_else(own_row_is_malformed)?;
+            Ok(sight)
         }))
     }
 

@@ -10,8 +10,9 @@ use super::{
     members::own_row,
     record::{COLUMNS, Stored},
     values::number,
-    watch::{self, Prints, Wanted},
+    watch::{self, Wanted},
 };
+use crate::logs::{prints::Prints, sights::Look};
 
 /// How much memory the records of one page may take before it is cut short.
 const PAGE_BYTES: usize = 8 << 20;
@@ -36,13 +37,6 @@ pub(super) struct Page {
     pub(super) records: Vec<Stored>,
     /// There are more records behind the last.
     pub(super) cut: bool,
-}
-
-/// Whether a read looks after capture too: that takes longer than all the rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
-    Away,
-    AtCapture,
 }
 
 /// Reads at most `limit` records beyond a position; with no position, the head alone.
@@ -162,7 +156,7 @@ impl Head {
             epoch,
             pruned_below: pruned
                 .ok_or_else(|| PgLogError::malformed("what was pruned is not told"))?,
-            prints: looked.map(Prints::parse).transpose()?,
+            prints: looked.map(watch::parse).transpose()?,
             own: own.clone(),
         })
     }

@@ -7,14 +7,15 @@ use std::{
 
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use tidings_core::{
-    CacheKey, Operation, Schema,
-    log::{Announce, Body, Eviction, EvictionTarget, Fields, RowRecord},
+    Operation, Schema,
+    log::{Announce, Body, Eviction, Fields, RowRecord},
 };
 
 use super::{
     decode::{self, Image, Known, Layout},
     error::PgLogError,
 };
+use crate::logs::evictions::read_eviction;
 
 /// The columns of a record, in the order in which [`Stored::read`] takes them.
 pub(super) const COLUMNS: &str =
@@ -178,43 +179,8 @@ impl Lexicon {
     }
 }
 
-/// How an eviction is stored: its id, its cache, the form of its target, and what the form needs.
-pub(super) fn stored_eviction(eviction: &Eviction) -> Vec<String> {
-    let mut stored = vec![eviction.id.to_string(), eviction.cache.to_string()];
-    match &eviction.target {
-        EvictionTarget::Keys(keys) => {
-            stored.push("keys".to_owned());
-            stored.extend(keys.iter().map(|key| key.as_str().to_owned()));
-        }
-        EvictionTarget::Tag(tag) => stored.extend(["tag".to_owned(), tag.to_string()]),
-        EvictionTarget::All => stored.push("all".to_owned()),
-    }
-    stored
-}
-
 fn eviction(record: &Stored) -> Option<Eviction> {
-    let stored: Vec<&str> = record
-        .new
-        .as_ref()?
-        .iter()
-        .flatten()
-        .map(String::as_str)
-        .collect();
-    let [id, cache, form, rest @ ..] = stored.as_slice() else {
-        return None;
-    };
-    let target = match (*form, rest) {
-        ("keys", keys) => {
-            EvictionTarget::Keys(keys.iter().map(|key| CacheKey::from_text(key)).collect())
-        }
-        ("tag", [tag]) => EvictionTarget::Tag((*tag).into()),
-        ("all", []) => EvictionTarget::All,
-        _ => return None,
-    };
-    Some(Eviction {
-        id: id.parse().ok()?,
-        origin: record.origin(),
-        cache: (*cache).into(),
-        target,
-    })
+    let stored = record.new.as_ref()?.iter().flatten();
+    let stored: Vec<&str> = stored.map(String::as_str).collect();
+    read_eviction(&stored, record.origin())
 }

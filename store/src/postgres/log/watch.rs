@@ -3,11 +3,13 @@
 //! Besides, each look takes a print of every trigger and function: one that changed between two
 //! looks tells of capture that was off and on again, and of partitions that came or went.
 
-use std::collections::BTreeMap;
-
 use tidings_core::Schema;
 
-use super::{capture::key_fields, error::PgLogError};
+use super::error::PgLogError;
+use crate::logs::{
+    keys::key_fields,
+    prints::{Print, Prints},
+};
 
 /// What a node needs to be captured.
 #[derive(Clone, Debug, Default)]
@@ -15,18 +17,6 @@ pub(super) struct Wanted {
     pub(super) entities: Vec<String>,
     /// The fields of each, joined by commas.
     pub(super) fields: Vec<String>,
-}
-
-/// The state of capture, by entity.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Prints {
-    entities: BTreeMap<String, Print>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Print {
-    in_place: bool,
-    print: String,
 }
 
 /// The look, as a scalar subquery; `ENTITIES` and `FIELDS` are where the two arrays of [`Wanted`]
@@ -73,31 +63,12 @@ impl Wanted {
     }
 }
 
-impl Prints {
-    pub(super) fn parse(text: &str) -> Result<Self, PgLogError> {
-        let found: Vec<(String, bool, String)> = serde_json::from_str(text)
-            .map_err(|_| PgLogError::malformed("the state of capture cannot be read"))?;
-        let entities = found
-            .into_iter()
-            .map(|(entity, in_place, print)| (entity, Print { in_place, print }));
-        Ok(Self {
-            entities: entities.collect(),
-        })
-    }
-
-    /// The entities that are not captured.
-    pub(super) fn missing(&self) -> impl Iterator<Item = &str> {
-        let missing = self.entities.iter().filter(|(_, print)| !print.in_place);
-        missing.map(|(entity, _)| entity.as_str())
-    }
-
-    /// The entities whose capture is not what it was at an earlier look, and so may have missed a
-    /// write between the two.
-    pub(super) fn changed_since<'a>(&'a self, earlier: &'a Self) -> impl Iterator<Item = &'a str> {
-        let changed = self
-            .entities
-            .iter()
-            .filter(|(entity, print)| earlier.entities.get(*entity) != Some(print));
-        changed.map(|(entity, _)| entity.as_str())
-    }
+/// Reads what the look has found.
+pub(super) fn parse(text: &str) -> Result<Prints, PgLogError> {
+    let found: Vec<(String, bool, String)> = serde_json::from_str(text)
+        .map_err(|_| PgLogError::malformed("the state of capture cannot be read"))?;
+    let entities = found
+        .into_iter()
+        .map(|(entity, in_place, print)| (entity, Print { in_place, print }));
+    Ok(entities.collect())
 }

@@ -7,14 +7,21 @@ use std::{
 
 use tidings_core::{
     clock::Tick,
-    log::{Body, Capture, Cursor, Epoch, Mark, MemberId, MemberSight, Place, Record, Sight},
+    log::{Body, Capture, Cursor, Epoch, Mark, Place, Record},
 };
 
-use super::{error::PgLogError, members::sight_of, read::Look, watch::Prints};
+use super::prints::Prints;
+
+/// Whether a read looks after capture too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    Away,
+    AtCapture,
+}
 
 /// What was seen; nothing before the first cursor was taken.
 #[derive(Debug, Default)]
-pub(super) struct Sights(Mutex<Option<Seen>>);
+pub(crate) struct Sights(Mutex<Option<Seen>>);
 
 /// What was seen of capture, by the one reader that evicts. Others read the same log from other
 /// cursors, and are told nothing of it.
@@ -32,7 +39,7 @@ struct Seen {
 
 impl Sights {
     /// Notes a cursor at the head, and the state of capture there.
-    pub(super) fn begin(&self, at: &Cursor, latest: &Capture, applied: Prints, looked: Tick) {
+    pub(crate) fn begin(&self, at: &Cursor, latest: &Capture, applied: Prints, looked: Tick) {
         let seen = Seen {
             at: at.clone(),
             applied,
@@ -44,20 +51,20 @@ impl Sights {
     }
 
     /// The epoch of the cursor that was taken last.
-    pub(super) fn epoch(&self) -> Option<Epoch> {
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.as_ref().map(|seen| seen.at.epoch())
     }
 
     /// Capture as it was seen last.
-    pub(super) fn latest(&self) -> Capture {
+    pub(crate) fn latest(&self) -> Capture {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let latest = seen.as_ref().map(|seen| seen.latest.clone());
         latest.unwrap_or(Capture::InPlace)
     }
 
     /// Whether it is time to look at capture.
-    pub(super) fn look_at(&self, now: Tick, every: Duration) -> Look {
+    pub(crate) fn look_at(&self, now: Tick, every: Duration) -> Look {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.as_ref() {
             // One that is missing is looked for until it is back.
@@ -69,7 +76,7 @@ impl Sights {
     /// Adds a record for each entity whose capture is not what it was at the reader's cursor: a
     /// trigger that was off and on again, or a partition that came or went, may have hidden changes
     /// of any row. Returns what is known of capture.
-    pub(super) fn tell(
+    pub(crate) fn tell(
         &self,
         from: &Cursor,
         next: &Cursor,
@@ -110,7 +117,7 @@ impl Sights {
     }
 }
 
-pub(super) fn capture(prints: &Prints) -> Capture {
+pub(crate) fn capture(prints: &Prints) -> Capture {
     let faults: Vec<_> = prints
         .missing()
         .map(|entity| {
@@ -122,21 +129,4 @@ pub(super) fn capture(prints: &Prints) -> Capture {
     } else {
         Capture::Missing { faults }
     }
-}
-
-/// What a reader is told beside the records; as a member, also what its own row says.
-pub(super) fn sight(
-    capture: Capture,
-    member: Option<&MemberId>,
-    own: Option<&str>,
-) -> Result<Sight, PgLogError> {
-    let (member, demand) = match member {
-        Some(member) => sight_of(own, member)?,
-        None => (MemberSight::NotAsked, None),
-    };
-    Ok(Sight {
-        capture,
-        member,
-        demand,
-    })
 }

@@ -1,0 +1,17 @@
+//! Which fields the cache keys of an entity are made of.
+
+use tidings_core::Schema;
+
+/// The fields that the keys of an entity are made of.
+pub(crate) fn key_fields(schema: &Schema) -> Vec<&str> {
+    let primary = schema.fields()[schema.primary_key()].name();
+    let mut fields = vec![primary];
+    for lookup in schema.lookups() {
+        for &name in lookup.fields() {
+            if !fields.contains(&name) {
+                fields.push(name);
+            }
+        }
+    }
+    fields
+}

@@ -1,0 +1,43 @@
+//! [`Prints`]: the state of capture, by entity, as one look has found it.
+
+use std::collections::BTreeMap;
+
+/// The state of capture, by entity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Prints {
+    entities: BTreeMap<String, Print>,
+}
+
+/// The state of capture of one entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Print {
+    pub(crate) in_place: bool,
+    /// Differs where capture was off and on again.
+    pub(crate) print: String,
+}
+
+impl Prints {
+    /// The entities that are not captured.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = &str> {
+        let missing = self.entities.iter().filter(|(_, print)| !print.in_place);
+        missing.map(|(entity, _)| entity.as_str())
+    }
+
+    /// The entities whose capture is not what it was at an earlier look, and so may have missed a
+    /// write between the two.
+    pub(crate) fn changed_since<'a>(&'a self, earlier: &'a Self) -> impl Iterator<Item = &'a str> {
+        let changed = self
+            .entities
+            .iter()
+            .filter(|(entity, print)| earlier.entities.get(*entity) != Some(print));
+        changed.map(|(entity, _)| entity.as_str())
+    }
+}
+
+impl FromIterator<(String, Print)> for Prints {
+    fn from_iter<I: IntoIterator<Item = (String, Print)>>(entities: I) -> Self {
+        Self {
+            entities: entities.into_iter().collect(),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What an installation did, and what capture would miss, for people.
+
+use std::fmt;
+
+/// What an installation did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Installed {
+    /// Tables whose triggers were made or replaced, qualified and quoted.
+    pub changed: Vec<String>,
+    /// Tables that had all that they should have.
+    pub unchanged: Vec<String>,
+}
+
+/// The state of capture on every table of the schemas.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Status {
+    /// One for each table, partitions included.
+    pub tables: Vec<TableStatus>,
+    /// Whether captured writes wake the listeners themselves.
+    pub notify: bool,
+}
+
+/// The state of capture on one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableStatus {
+    /// The entity whose rows it holds.
+    pub entity: String,
+    /// Its name, qualified and quoted; the entity's where there is no table.
+    pub table: String,
+    /// What would be missed; nothing if all is in place.
+    pub problems: Vec<String>,
+}
+
+impl Status {
+    /// Whether no write would be missed.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        self.tables.iter().all(|table| table.problems.is_empty())
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for table in &self.tables {
+            let state = if table.problems.is_empty() {
+                "captured".to_owned()
+            } else {
+                table.problems.join("; ")
+            };
+            writeln!(f, "{} ({}): {state}", table.table, table.entity)?;
+        }
+        Ok(())
+    }
+}
