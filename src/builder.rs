@@ -227,8 +227,10 @@ impl NodeBuilder {
         let schemas: Vec<&'static Schema> = self.entities.iter().map(|it| it.schema).collect();
         check_all(&schemas)?;
 
+        let node_id = self.node_id.unwrap_or_else(|| Uuid::new_v4().to_string());
         let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::new(runtime.clone()));
         let log = store.log(LogNeeds {
+            node: node_id.as_str().into(),
             schemas: schemas.clone(),
             recorded: Vec::new(),
             look: LOOK,
@@ -263,7 +265,6 @@ impl NodeBuilder {
             .map_err(|error| StartError::Events(error.into()))?;
         let counts = channels.counts();
 
-        let node_id = self.node_id.unwrap_or_else(|| Uuid::new_v4().to_string());
         if log.is_some() && !(RETENTIONS.0..=RETENTIONS.1).contains(&self.retention) {
             let message = format!(
                 "log_retention is {:?}; it must be 10 s to 30 days",

@@ -13,7 +13,10 @@ use std::{
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser};
 use tidings::{
     Entity as _, Schema,
-    store::postgres::log::{InstallOptions, Installer, PgLogError, Status, Wake},
+    store::{
+        postgres::log::{self as postgres, InstallOptions, Installed, PgLogError, Status, Wake},
+        sqlite::log::{self as sqlite, SqliteLogError},
+    },
 };
 
 use crate::entities::{Acl, Consumer, KeyAuthCredential};
@@ -77,13 +80,72 @@ impl From<PgLogError> for Failure {
     }
 }
 
+impl From<SqliteLogError> for Failure {
+    fn from(error: SqliteLogError) -> Self {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        Self {
+            status: match error {
+                SqliteLogError::Open { .. }
+                | SqliteLogError::FileGone { .. }
+                | SqliteLogError::Busy(_) => UNREACHABLE,
+                _ => WRONG_USE,
+            },
+            message: format!("{error}{}", cause.unwrap_or_default()),
+        }
+    }
+}
+
+/// What installs, on either engine.
+enum Installer {
+    Postgres(postgres::Installer),
+    Sqlite(sqlite::Installer),
+}
+
+impl Installer {
+    async fn connect(url: &str) -> Result<Self, Failure> {
+        Ok(if url.starts_with("sqlite:") {
+            Self::Sqlite(sqlite::Installer::open(url).await?)
+        } else {
+            Self::Postgres(postgres::Installer::connect(url).await?)
+        })
+    }
+
+    async fn install(&mut self, wake: Wake) -> Result<Installed, Failure> {
+        let schemas = schemas();
+        match self {
+            Self::Postgres(installer) => {
+                Ok(installer.install(&schemas, InstallOptions { wake }).await?)
+            }
+            Self::Sqlite(_) if wake != Wake::Poll => Err(Failure::wrong_use(
+                "--notify is of a PostgreSQL database: nodes look into a file by themselves",
+            )),
+            Self::Sqlite(installer) => Ok(installer.install(&schemas).await?),
+        }
+    }
+
+    async fn remove(&mut self) -> Result<Vec<String>, Failure> {
+        Ok(match self {
+            Self::Postgres(installer) => installer.remove().await?,
+            Self::Sqlite(installer) => installer.remove().await?,
+        })
+    }
+
+    async fn status(&mut self) -> Result<Status, Failure> {
+        let schemas = schemas();
+        Ok(match self {
+            Self::Postgres(installer) => installer.status(&schemas).await?,
+            Self::Sqlite(installer) => installer.status(&schemas).await?,
+        })
+    }
+}
+
 fn command() -> Command {
     let database = Arg::new("database")
         .long("database")
         .value_name("URL")
-        .help("The PostgreSQL database, postgres://USER@HOST:PORT/DATABASE")
+        .help("The database: postgres://USER@HOST:PORT/DATABASE or sqlite://PATH")
         .long_help(
-            "The PostgreSQL database, postgres://USER@HOST:PORT/DATABASE.\n\nAlso TIDINGS_DATABASE, or a file named by \
+            "The database: postgres://USER@HOST:PORT/DATABASE or sqlite://PATH.\n\nAlso TIDINGS_DATABASE, or a file named by \
              TIDINGS_DATABASE_FILE",
         )
         .global(true);
@@ -141,7 +203,7 @@ fn database(matches: &ArgMatches) -> Result<String, Failure> {
     }
     let Some(file) = std::env::var_os("TIDINGS_DATABASE_FILE").map(PathBuf::from) else {
         return Err(Failure::wrong_use(
-            "--database is missing: expected postgres://USER@HOST:PORT/DATABASE",
+            "--database is missing: expected postgres://USER@HOST:PORT/DATABASE or sqlite://PATH",
         ));
     };
     let read = std::fs::read_to_string(&file);
@@ -154,11 +216,6 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         return Err(Failure::wrong_use("expected install, remove or status"));
     };
     let url = database(matches)?;
-    if url.starts_with("sqlite:") {
-        return Err(Failure::wrong_use(
-            "capture is of a PostgreSQL database: expected postgres://USER@HOST:PORT/DATABASE",
-        ));
-    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -179,9 +236,7 @@ async fn install(installer: &mut Installer, matches: &ArgMatches) -> Result<Exit
         (true, false) => Wake::Notify,
         (false, _) => Wake::Poll,
     };
-    let installed = installer
-        .install(&schemas(), InstallOptions { wake })
-        .await?;
+    let installed = installer.install(wake).await?;
     let mut text = String::new();
     for table in &installed.changed {
         text.push_str(&format!("{table}: installed\n"));
@@ -208,7 +263,7 @@ async fn remove(installer: &mut Installer) -> Result<ExitCode, Failure> {
 }
 
 async fn status(installer: &mut Installer, matches: &ArgMatches) -> Result<ExitCode, Failure> {
-    let status = installer.status(&schemas()).await?;
+    let status = installer.status().await?;
     let json = matches
         .get_one::<String>("output")
         .is_some_and(|output| output == "json");

@@ -104,7 +104,14 @@ pub(crate) trait Session: fmt::Debug + Send {
         Box::pin(std::future::ready(Ok(true)))
     }
 
-    /// What names the transaction in the database's log; `None` where transactions have no name.
+    /// Completes what the log holds of the transaction, right before it is committed, where the
+    /// store writes a part of that. Told is the entity of each row that it has changed.
+    fn seal<'a>(&'a mut self, _: &'a [&'static str]) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// What names the transaction in the database's log, once it is [sealed](Self::seal); `None`
+    /// where transactions have no name.
     fn mark(&self) -> Option<u64>;
 
     /// Commits. An `Ok` is certain, and so is [`CommitError::Failed`].

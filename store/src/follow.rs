@@ -30,6 +30,8 @@ pub trait StoreLog: Log {
 /// What a store's log is opened with.
 #[derive(Clone, Debug)]
 pub struct LogNeeds {
+    /// The node's name: where the database does not know it, the store writes it to its records.
+    pub node: Arc<str>,
     /// The entities whose changes are read, and whose tables must be captured.
     pub schemas: Vec<&'static Schema>,
     /// Entities whose changes are recorded by [`outbox::record`](crate::outbox::record) alone.

@@ -122,7 +122,8 @@
 //! node uses ([`Error::DatabaseInUse`]); tables that do not fit the schemas and cannot be made to
 //! without touching their rows ([`Error::Incompatible`]); a kind of database that it was not built
 //! for ([`Error::Unsupported`]); servers before PostgreSQL 13, standbys and encodings other than
-//! UTF-8 ([`Error::Unfit`]). It does not hear of what other programs change.
+//! UTF-8 ([`Error::Unfit`]). It does not hear of what other programs change, unless the database
+//! keeps a log: PostgreSQL always, SQLite where [`OpenOptions::logging`] says so.
 //!
 //! # Cargo features
 //!
@@ -186,7 +187,7 @@ mod engine;
 
 // SQLite. Must not know what a write does, nor another engine.
 #[cfg(feature = "sqlite")]
-mod sqlite;
+pub mod sqlite;
 
 // PostgreSQL. Must not know what a write does, nor another engine.
 #[cfg(feature = "postgres")]
@@ -214,6 +215,6 @@ pub use self::{
     method::Method,
     page::{DEFAULT_SIZE, MAX_SIZE, Page, PageQuery, TagFilter},
     selector::{FieldInput, Selector, Upserted, WriteOptions},
-    settings::Pooler,
+    settings::{Logging, Pooler},
     sink::{ChangeSet, ChangeSink, RowChange},
 };

@@ -5,6 +5,12 @@
 // Which fields the keys of an entity are made of.
 pub(crate) mod keys;
 
+// Entities that a log is read for.
+pub(crate) mod known;
+
+// How long one call may take.
+pub(crate) mod limit;
+
 // Evictions that no row names.
 pub(crate) mod evictions;
 

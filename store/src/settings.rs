@@ -30,6 +30,19 @@ pub enum Pooler {
     Transaction,
 }
 
+/// Whether a database file of SQLite keeps a log of its changes, as PostgreSQL always does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Logging {
+    /// It does not: the store hears of its own writes alone, and has the file for itself.
+    #[default]
+    Off,
+    /// Triggers record every program's writes. No other store may open the file.
+    Alone,
+    /// The same, for several processes on one host: other stores that share the file may open it
+    /// too. A write costs one lock of the operating system more.
+    Shared,
+}
+
 /// What a database is opened with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -37,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     pub(crate) transaction_timeout: Duration,
     pub(crate) pooler: Pooler,
+    pub(crate) logging: Logging,
 }
 
 impl Default for Settings {
@@ -46,6 +60,7 @@ impl Default for Settings {
             timeout: TIMEOUT,
             transaction_timeout: TRANSACTION,
             pooler: Pooler::None,
+            logging: Logging::Off,
         }
     }
 }

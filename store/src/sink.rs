@@ -52,9 +52,19 @@ pub struct ChangeSet {
     pub no_event: bool,
     /// The cause under which the write was asked for: a handler's, or none.
     pub cause: Option<Cause>,
-    /// What names the commit in the database's log: PostgreSQL's transaction id. `None` where
-    /// commits have no name.
+    /// What names the commit in the database's log: PostgreSQL's transaction id, the number of
+    /// SQLite's last record. `None` where the database keeps no log.
     pub commit: Option<u64>,
+}
+
+impl ChangeSet {
+    /// The entity of each row that is known to have changed, at least one for each that was
+    /// touched.
+    pub(crate) fn entities(&self) -> Vec<&'static str> {
+        let changed = self.changes.iter().map(|change| change.schema.name());
+        let touched = self.touched.iter().map(|schema| schema.name());
+        changed.chain(touched).collect()
+    }
 }
 
 /// What happened to one row.

@@ -1,4 +1,5 @@
-//! SQLite: the only folder that names it, its driver or its SQL.
+//! SQLite: the only folder that names it, its driver or its SQL. [`log`] is the log that triggers
+//! write.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
@@ -8,6 +9,9 @@ mod codes;
 // Where a database is, and its lock.
 pub(crate) mod location;
 
+// The line of several processes that write. Must not know what they write.
+mod queue;
+
 // How statements are written.
 pub(crate) mod dialect;
 
@@ -16,6 +20,9 @@ mod values;
 
 // Connections: the one that writes, those that read. Must not know what a write does.
 pub(crate) mod connection;
+
+// The log that triggers write. Must not know the store.
+pub mod log;
 
 // Tables made from schemas.
 mod layout;

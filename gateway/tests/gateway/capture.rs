@@ -84,13 +84,59 @@ async fn install_status_and_remove_say_what_they_find_and_do() {
 }
 
 #[tokio::test]
+async fn a_file_of_sqlite_is_captured_by_the_same_commands() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("a.db").display());
+    let store = tidings::store::Store::open(&url).await.expect("a store");
+    let (status, _, err) = run(&["capture", "install", "--database", &url]);
+    assert_eq!(status, 2);
+    assert!(err.contains("there is no table consumers"), "{err}");
+
+    let node = tidings::Node::builder()
+        .store(store)
+        .entity::<Consumer>()
+        .entity::<KeyAuthCredential>()
+        .entity::<Acl>()
+        .start()
+        .await
+        .expect("a node");
+    assert_eq!(run(&["capture", "status", "--database", &url]).0, 1);
+    let (status, out, err) = run(&["capture", "install", "--database", &url]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert_eq!(
+        out,
+        "consumers: installed\nkeyauth_credentials: installed\nacls: installed\n"
+    );
+    let (status, out, _) = run(&["capture", "status", "--database", &url]);
+    assert_eq!(
+        (status, out.lines().next()),
+        (0, Some("consumers (consumers): captured"))
+    );
+    let (status, _, err) = run(&["capture", "install", "--notify", "--database", &url]);
+    assert_eq!(status, 2);
+    assert!(
+        err.contains("--notify is of a PostgreSQL database"),
+        "{err}"
+    );
+
+    // A node that runs on the file would miss every change.
+    let (status, _, err) = run(&["capture", "remove", "--database", &url]);
+    assert_eq!(status, 2);
+    assert!(err.contains("a node runs on this file"), "{err}");
+    node.store().close().await.expect("closed");
+    let (status, out, _) = run(&["capture", "remove", "--database", &url]);
+    assert_eq!((status, out.lines().count()), (0, 3), "{out}");
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_and_no_secret_is_shown() {
     let (status, _, err) = run(&["capture", "install"]);
     assert_eq!(status, 2);
     assert!(err.contains("--database is missing"), "{err}");
-    let (status, _, err) = run(&["capture", "install", "--database", "sqlite://x.db"]);
-    assert_eq!(status, 2);
-    assert!(err.contains("PostgreSQL"), "{err}");
+    let missing = ["capture", "install", "--database", "sqlite:///nowhere/x.db"];
+    let (status, _, err) = run(&missing);
+    assert_eq!(status, 3);
+    assert!(err.contains("/nowhere/x.db"), "{err}");
     let (status, _, err) = run(&["capture", "frobnicate", "--database", "postgres://h/d"]);
     assert_eq!(status, 2);
     assert!(err.contains("frobnicate"), "{err}");

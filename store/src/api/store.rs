@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     follow::{LogNeeds, StoreLog},
     meter::Meter,
-    settings::{Pooler, Settings},
+    settings::{Logging, Pooler, Settings},
     sink::ChangeSink,
     write::{attached::Attached, catalog::Catalog, commit::Route},
 };
@@ -120,6 +120,13 @@ impl OpenOptions {
         self
     }
 
+    /// Whether a database file keeps a log, by which its nodes hear of every program's writes and
+    /// of each other's; none by default. PostgreSQL keeps one whatever this says.
+    pub fn logging(mut self, logging: Logging) -> Self {
+        self.settings.logging = logging;
+        self
+    }
+
     /// Opens the database; see [`Store::open`].
     ///
     /// # Errors
@@ -151,7 +158,7 @@ impl Store {
     ///
     /// A file is locked until the store is [closed](Self::close) or its last handle is dropped; a
     /// killed process leaves no lock behind. Programs that are not stores are not kept out: what
-    /// they change, no cache hears of.
+    /// they change, a cache hears of by a log alone ([`OpenOptions::logging`]).
     ///
     /// # Errors
     ///
@@ -302,8 +309,10 @@ impl Store {
         async move { engine.time().await }
     }
 
-    /// Opens the log of the database's changes, those of other programs included: PostgreSQL's,
-    /// which triggers write. None where the database keeps none. Its first call connects.
+    /// Opens the log of the database's changes, those of other programs included, which triggers
+    /// write: PostgreSQL's, and that of a file of SQLite that was opened with
+    /// [`logging`](OpenOptions::logging). None where the database keeps none. Its first call
+    /// connects.
     #[must_use]
     pub fn log(&self, needs: LogNeeds) -> Option<Arc<dyn StoreLog>> {
         self.shared.engine.log(needs)

@@ -18,7 +18,10 @@ use sqlx::{
     },
 };
 use tidings_core::BoxError;
-use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use crate::{
     engine::Sql,
@@ -26,6 +29,7 @@ use crate::{
     sqlite::{
         codes::{failed, is_busy, is_corrupt, is_no_database},
         location::{Identity, Location, make_private},
+        queue::{Turn, WriteQueue},
     },
 };
 
@@ -101,7 +105,7 @@ impl Location {
     }
 
     /// Opens a connection that cannot write.
-    async fn connect_reader(&self) -> Result<SqliteConnection, sqlx::Error> {
+    pub(crate) async fn connect_reader(&self) -> Result<SqliteConnection, sqlx::Error> {
         self.options().pragma("query_only", "ON").connect().await
     }
 }
@@ -118,6 +122,10 @@ pub(crate) struct Writer {
     /// writer.
     open_ended: bool,
     closed: bool,
+    /// The line of the processes that share the file; none where this one is alone.
+    queue: Option<WriteQueue>,
+    /// Held from before a transaction begins until its end is known.
+    turn: Option<Turn>,
 }
 
 impl Writer {
@@ -125,6 +133,7 @@ impl Writer {
         location: Location,
         identity: Option<Identity>,
         connection: SqliteConnection,
+        queue: Option<WriteQueue>,
     ) -> Self {
         Self {
             location,
@@ -132,6 +141,8 @@ impl Writer {
             connection: Some(connection),
             open_ended: false,
             closed: false,
+            queue,
+            turn: None,
         }
     }
 
@@ -150,14 +161,21 @@ impl Writer {
         self.connection.as_mut().ok_or(Error::Closed)
     }
 
-    /// Begins a transaction that no other program's write can come into.
-    pub(crate) async fn begin(&mut self) -> Result<&mut SqliteConnection, Error> {
+    /// Begins a transaction that no other program's write can come into. Processes that share the
+    /// file wait for their turn first, until a moment.
+    pub(crate) async fn begin(&mut self, until: Instant) -> Result<&mut SqliteConnection, Error> {
         self.connection().await?;
+        if let Some(queue) = &self.queue {
+            self.turn = Some(queue.turn(until).await?);
+        }
         self.open_ended = true;
         let connection = self.connection.as_mut().ok_or(Error::Closed)?;
         if let Err(error) = execute(connection, "BEGIN IMMEDIATE").await {
             // Nothing was begun, and a rollback of nothing would cost the connection.
             self.open_ended = !is_busy(&error);
+            if !self.open_ended {
+                self.turn = None;
+            }
             return Err(failed(error));
         }
         Ok(connection)
@@ -176,6 +194,7 @@ impl Writer {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
         execute(connection, "COMMIT").await?;
         self.open_ended = false;
+        self.turn = None;
         Ok(())
     }
 
@@ -200,6 +219,7 @@ impl Writer {
             }
         }
         self.open_ended = false;
+        self.turn = None;
     }
 
     /// Closes the connection and refuses to open another.

@@ -1,10 +1,10 @@
 //! [`SqliteEngine`]: one writer, a few readers beside it, and the lock that keeps other stores
-//! away.
+//! away, or those that do not share the file.
 
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -23,15 +23,18 @@ use tokio::{
 use crate::{
     engine::{CommitError, Dialect, Engine, Refused, Session, Sql},
     error::{DatabaseError, Error},
+    follow::{LogNeeds, StoreLog},
     live::Live,
     parameter::Parameter,
-    settings::Settings,
+    settings::{Logging, Settings},
     sqlite::{
         codes::{failed, refused},
         connection::{Reader, Readers, Writer, change, execute, rows},
         dialect::Sqlite,
         layout::lay_out,
-        location::{Identity, Location, Lock, canonical},
+        location::{Identity, Location, Lock, Sharing, canonical},
+        log::{self, Pen, SqliteLog, Told},
+        queue::WriteQueue,
         values::{arguments, decode, decode_live},
     },
 };
@@ -46,6 +49,12 @@ pub(crate) struct SqliteEngine {
     patience: Duration,
     /// How long a transaction may be open.
     longest: Duration,
+    identity: Option<Identity>,
+    logging: Logging,
+    /// The node that follows the log, once one does.
+    node: OnceLock<Arc<str>>,
+    /// The logs that were opened, whose connections close with the store.
+    logs: Mutex<Vec<Weak<SqliteLog>>>,
     closed: AtomicBool,
     /// Goes last: no one may open the file before the connections are told to close.
     lock: Mutex<Option<Lock>>,
@@ -55,29 +64,64 @@ pub(crate) struct SqliteEngine {
 #[derive(Debug)]
 pub(crate) struct SqliteSession {
     writer: OwnedMutexGuard<Writer>,
+    /// None where the file keeps no log.
+    records: Option<Records>,
+}
+
+/// What a transaction has to say of its own records.
+#[derive(Debug)]
+struct Records {
+    /// The newest one of before.
+    first: i64,
+    node: Option<Arc<str>>,
+    told: Told,
+    /// The last one, once it is known.
+    mark: Option<u64>,
 }
 
 impl SqliteEngine {
     /// Opens what a URL names.
     pub(crate) async fn open(url: &str, settings: Settings) -> Result<Self, Error> {
         let mut location = Location::parse(url)?;
-        let mut lock = None;
-        if let Location::File(path) = &mut location {
-            *path = canonical(path)?;
-            lock = Some(Lock::take(path)?);
+        let (mut lock, mut queue) = (None, None);
+        match &mut location {
+            Location::File(path) => {
+                *path = canonical(path)?;
+                let sharing = match settings.logging {
+                    Logging::Off | Logging::Alone => Sharing::Alone,
+                    Logging::Shared => Sharing::Shared,
+                };
+                lock = Some(Lock::take(path, sharing)?);
+                if sharing == Sharing::Shared {
+                    queue = Some(WriteQueue::of(path)?);
+                }
+            }
+            Location::Memory if settings.logging == Logging::Off => {}
+            Location::Memory => {
+                return Err(Error::Setting {
+                    option: "logging",
+                    given: format!("{:?}", settings.logging),
+                    allowed: "Off for a database in memory, which no other program can open"
+                        .to_owned(),
+                });
+            }
         }
 
         let connection = location.connect().await?;
         let identity = Identity::of(&location)?;
-        let writer = Writer::new(location.clone(), identity.clone(), connection);
+        let writer = Writer::new(location.clone(), identity.clone(), connection, queue);
         let writer = Arc::new(AsyncMutex::new(writer));
-        let readers = Readers::new(&location, identity, &writer);
+        let readers = Readers::new(&location, identity.clone(), &writer);
         Ok(Self {
             location,
             writer,
             readers,
             patience: settings.timeout,
             longest: settings.transaction_timeout,
+            identity,
+            logging: settings.logging,
+            node: OnceLock::new(),
+            logs: Mutex::default(),
             closed: AtomicBool::new(false),
             lock: Mutex::new(lock),
         })
@@ -104,8 +148,11 @@ impl SqliteEngine {
         let line = timeout_at(until, Arc::clone(&self.writer).lock_owned()).await;
         let mut writer =
             line.map_err(|_| busy("other writes were in line for as long as a call may wait"))?;
-        match timeout_at(until, writer.begin()).await {
-            Ok(Ok(_)) => Ok(SqliteSession { writer }),
+        match timeout_at(until, writer.begin(until)).await {
+            Ok(Ok(_)) => Ok(SqliteSession {
+                writer,
+                records: None,
+            }),
             Ok(Err(error)) => {
                 writer.rollback().await;
                 Err(error)
@@ -176,14 +223,53 @@ impl Engine for SqliteEngine {
     }
 
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Error>> {
-        async move { Ok(Box::new(self.hold().await?) as Box<dyn Session>) }.boxed()
+        async move {
+            let mut session = self.hold().await?;
+            match self.logging {
+                Logging::Off => {}
+                Logging::Alone | Logging::Shared => {
+                    let connection = session.writer.connection_in_transaction()?;
+                    match log::newest(connection).await {
+                        Ok(first) => {
+                            session.records = Some(Records {
+                                first,
+                                node: self.node.get().cloned(),
+                                told: Told::Yes,
+                                mark: None,
+                            });
+                        }
+                        Err(error) => {
+                            session.writer.rollback().await;
+                            return Err(error.into());
+                        }
+                    }
+                }
+            }
+            Ok(Box::new(session) as Box<dyn Session>)
+        }
+        .boxed()
     }
 
     fn lay_out<'a>(&'a self, schemas: &'a [&'static Schema]) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             let mut session = self.hold().await?;
             let connection = session.writer.connection_in_transaction()?;
-            let laid_out = lay_out(connection, schemas).await;
+            let laid_out = match (lay_out(connection, schemas).await, self.logging) {
+                (Ok(()), Logging::Alone | Logging::Shared) => {
+                    // In the same transaction: no row is written to a table of ours that no trigger
+                    // hears.
+                    let installed = log::install_within(connection, schemas).await;
+                    installed.map_err(Error::from).map(|installed| {
+                        if !installed.changed.is_empty() {
+                            tracing::info!(
+                                tables = ?installed.changed,
+                                "every write to these tables is recorded"
+                            );
+                        }
+                    })
+                }
+                (laid_out, Logging::Off | Logging::Alone | Logging::Shared) => laid_out,
+            };
             let done = match laid_out {
                 Ok(()) => session.writer.commit().await.map_err(failed),
                 Err(error) => Err(error),
@@ -194,6 +280,27 @@ impl Engine for SqliteEngine {
             done
         }
         .boxed()
+    }
+
+    fn log(&self, needs: LogNeeds) -> Option<Arc<dyn StoreLog>> {
+        match self.logging {
+            Logging::Off => return None,
+            Logging::Alone | Logging::Shared => {}
+        }
+        // The first node that follows; a second one of the same process would be the same store.
+        let _ = self.node.set(needs.node);
+        let log = Arc::new(SqliteLog::new(log::Settings {
+            location: self.location.clone(),
+            identity: self.identity.clone(),
+            pen: Pen::new(Arc::clone(&self.writer), self.patience),
+            schemas: needs.schemas,
+            recorded: needs.recorded,
+            clock: needs.clock,
+        }));
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.retain(|log| log.strong_count() > 0);
+        logs.push(Arc::downgrade(&log));
+        Some(log)
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
@@ -215,6 +322,11 @@ impl Engine for SqliteEngine {
             self.closed.store(true, Ordering::SeqCst);
             // Readers first, so that the writer's connection is the last and folds the log into the
             // file.
+            let logs =
+                std::mem::take(&mut *self.logs.lock().unwrap_or_else(PoisonError::into_inner));
+            for log in logs.iter().filter_map(Weak::upgrade) {
+                log.close().await.map_err(failed)?;
+            }
             let readers = self.readers.close().await;
             let writer = self.writer.lock().await.close().await;
             let lock = self.lock.lock();
@@ -264,8 +376,33 @@ impl Session for SqliteSession {
         .boxed()
     }
 
+    fn silence(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        if let Some(records) = &mut self.records {
+            records.told = Told::No;
+        }
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn seal<'a>(&'a mut self, changed: &'a [&'static str]) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let Some(records) = &mut self.records else {
+                return Ok(());
+            };
+            let stamped = log::stamp(
+                self.writer.connection_in_transaction()?,
+                records.first,
+                records.node.as_deref(),
+                records.told,
+                changed,
+            );
+            records.mark = Some(stamped.await?);
+            Ok(())
+        }
+        .boxed()
+    }
+
     fn mark(&self) -> Option<u64> {
-        None
+        self.records.as_ref()?.mark
     }
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>> {

@@ -2,7 +2,8 @@
 //!
 //! The lock is an advisory lock of the operating system on a file beside the database, `NAME.lock`.
 //! It is bound to the open file and not to the process, so that a second store of the same process
-//! is refused too, and it ends with the process however that ends (`kill -9`). The lock file itself
+//! is refused too, and it ends with the process however that ends (`kill -9`). Stores that share a
+//! file share the lock, so that one which does not is kept away. The lock file itself
 //! stays: removing it would let two processes lock two files of one name.
 //!
 //! The database file is never opened but by SQLite: POSIX drops all of a process's locks on a file
@@ -142,6 +143,11 @@ impl Identity {
         }))
     }
 
+    /// Device and number; none where the system has no such thing.
+    pub(crate) fn number(&self) -> Option<(u64, u64)> {
+        self.number
+    }
+
     /// Whether the path still names that file. One look-up in the system's cache of names.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match self.path.metadata() {
@@ -171,11 +177,26 @@ pub(crate) struct Lock {
     _file: File,
 }
 
+/// Whether other stores may open the file too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// None may.
+    Alone,
+    /// Those that share it too.
+    Shared,
+}
+
+/// The name of a file beside a database: `NAME.EXTENSION`.
+pub(crate) fn beside(database: &Path, extension: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    PathBuf::from(name)
+}
+
 impl Lock {
-    pub(crate) fn take(database: &Path) -> Result<Self, Error> {
-        let mut name = database.as_os_str().to_owned();
-        name.push(".lock");
-        let path = PathBuf::from(name);
+    pub(crate) fn take(database: &Path, sharing: Sharing) -> Result<Self, Error> {
+        let path = beside(database, "lock");
         let refused = |error: io::Error| Error::Open {
             path: database.to_owned(),
             reason: format!("its lock file {} cannot be used ({error})", path.display()),
@@ -189,7 +210,11 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .map_err(refused)?;
-        match file.try_lock() {
+        let taken = match sharing {
+            Sharing::Alone => file.try_lock(),
+            Sharing::Shared => file.try_lock_shared(),
+        };
+        match taken {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::InUse {
@@ -199,10 +224,15 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(refused(error)),
         }
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(refused)?;
+        // Of those that share it none is named.
+        let named = file.set_len(0).and_then(|()| match sharing {
+            Sharing::Alone => {
+                file.rewind()?;
+                writeln!(file, "{}", std::process::id())
+            }
+            Sharing::Shared => Ok(()),
+        });
+        named.map_err(refused)?;
         Ok(Self { _file: file })
     }
 }
@@ -225,7 +255,7 @@ pub(super) fn make_private(database: &Path) -> io::Result<()> {
 }
 
 /// Options for files that no other user can read.
-fn for_owner_alone() -> OpenOptions {
+pub(crate) fn for_owner_alone() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

@@ -113,7 +113,7 @@ pub(crate) fn decode_live(schema: &Schema, stored: &SqliteRow) -> Result<Live<Ro
 }
 
 /// A column's value; `None` if it does not hold what the kind says.
-fn value_at(stored: &SqliteRow, index: usize, kind: FieldKind) -> Option<Value> {
+pub(crate) fn value_at(stored: &SqliteRow, index: usize, kind: FieldKind) -> Option<Value> {
     fn text(stored: &SqliteRow, index: usize) -> Option<Option<String>> {
         stored.try_get(index).ok()
     }

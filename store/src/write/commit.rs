@@ -5,7 +5,7 @@
 //!
 //! 1. hooks before (may refuse);
 //! 2. begin; read, hold and check; change;
-//! 3. take a turn on the changed rows, while they are held;
+//! 3. complete what the log holds of it; take a turn on the changed rows, while they are held;
 //! 4. commit;
 //! 5. when the turn comes, tell the sink: so it hears of the commits of one row in their order, and
 //!    has evicted before the caller learns of the commit. SQLite's only writer is held until here;
@@ -143,10 +143,16 @@ impl Route {
             }
         };
 
-        match changes {
-            None => session.rollback().await,
-            Some(changes) => self.commit(session, changes).await?,
+        let Some(mut changes) = changes else {
+            session.rollback().await;
+            return Ok(output);
+        };
+        if let Err(error) = session.seal(&changes.entities()).await {
+            session.rollback().await;
+            return Err(error);
         }
+        changes.commit = session.mark();
+        self.commit(session, changes).await?;
         Ok(output)
     }
 
@@ -161,7 +167,6 @@ impl Route {
         let attached = &self.attached;
         let now = attached.clock.wall();
         let limit = Limit::starting(&attached.clock, self.engine.longest());
-        let commit = session.mark();
         let mut transaction = Transaction::new(&attached.catalog, session, now, limit);
         let output = operation.run(&mut transaction, self.entity).await?;
 
@@ -172,7 +177,7 @@ impl Route {
             touched: noted.touched,
             no_event: options.no_event,
             cause,
-            commit,
+            commit: None,
         });
         Ok((output, changes))
     }

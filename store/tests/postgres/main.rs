@@ -1,5 +1,8 @@
 //! The log on PostgreSQL, against a server that the tests start.
 
+#[path = "../reader.rs"]
+mod reader;
+
 mod capture;
 mod epochs;
 mod history;

@@ -1,9 +1,6 @@
 //! Writes by other programs.
 
-use tidings_core::{
-    Operation, Value,
-    log::{Log as _, RowRecord},
-};
+use tidings_core::{Operation, Value, log::RowRecord};
 
 use crate::support::{Reader, Told, captured, schemas, text};
 

@@ -1,21 +1,19 @@
-//! Tables, their schemas, and a reader that keeps what it is told.
+//! Tables and their schemas, and logs on databases of their own.
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use sqlx::{AssertSqlSafe, PgConnection};
 use tidings_core::{
-    Auto, Field, Foreign, OnDelete, Operation, Row, Schema, Value,
-    clock::SystemClock,
-    log::{Body, Cursor, Extent, Log as _, Mark, Read, RowChange, RowRecord},
-    spawn::CurrentRuntime,
+    Auto, Field, Foreign, OnDelete, Schema, clock::SystemClock, spawn::CurrentRuntime,
 };
 use tidings_store::postgres::log::{InstallOptions, PgLog, PgLogSettings, install};
 use tidings_testkit::{Database, Server};
 use uuid::Uuid;
+
+pub(crate) use crate::reader::{Reader, Told, text};
 
 /// Consumers, their credentials (which cascade and go with a changed consumer), and numbers in
 /// partitions.
@@ -97,119 +95,8 @@ pub(crate) async fn run(connection: &mut PgConnection, sql: &str) {
         .expect("SQL that works");
 }
 
-/// A reader that applies what it reads at once.
-pub(crate) struct Reader {
-    pub(crate) log: PgLog,
-    pub(crate) cursor: Cursor,
-    pub(crate) limit: usize,
-}
-
-/// One thing that was read.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Told {
-    Row(Mark, RowRecord),
-    Entity(String),
-}
-
 impl Reader {
     pub(crate) async fn at_head(database: &Database) -> Self {
         Self::of(log_of(database, schemas())).await
-    }
-
-    pub(crate) async fn of(log: PgLog) -> Self {
-        let head = log.head(None).await.expect("a head");
-        Self {
-            log,
-            cursor: head.cursor,
-            limit: 1_000,
-        }
-    }
-
-    /// Reads one page.
-    pub(crate) async fn page(&mut self) -> (Vec<Told>, Extent) {
-        let read = self.log.read(&self.cursor, self.limit, None).await;
-        let Read::Batch(batch) = read.expect("a read") else {
-            panic!("a gap");
-        };
-        self.cursor = batch.cursor;
-        let told = batch
-            .records
-            .into_iter()
-            .filter_map(|record| match record.body {
-                Body::Row(row) => Some(Told::Row(record.mark, row)),
-                Body::Entity(entity) => Some(Told::Entity(entity.to_string())),
-                Body::Unreadable { entity } => panic!("a record of {entity:?} is not readable"),
-                Body::Evict(_) => None,
-            });
-        (told.collect(), batch.extent)
-    }
-
-    /// Reads until nothing is left.
-    pub(crate) async fn all(&mut self) -> Vec<Told> {
-        let mut all = Vec::new();
-        loop {
-            let (mut told, extent) = self.page().await;
-            all.append(&mut told);
-            if extent == Extent::All {
-                return all;
-            }
-        }
-    }
-
-    /// Reads until nothing is left; each row as its operation and its key.
-    pub(crate) async fn operations(&mut self) -> Vec<String> {
-        let all = self.all().await;
-        let text = |told: &Told| match told {
-            Told::Row(_, row) => format!("{} {} {}", row.operation, row.entity, row.key.to_json()),
-            Told::Entity(entity) => format!("touched {entity}"),
-        };
-        all.iter().map(text).collect()
-    }
-
-    /// Reads until nothing is left, and puts together what each transaction did to each row of an
-    /// entity.
-    pub(crate) async fn changes(&mut self, schema: &'static Schema) -> Vec<Change> {
-        let mut changes = Vec::new();
-        let mut told = BTreeSet::new();
-        for read in self.all().await {
-            let Told::Row(mark, row) = read else {
-                continue;
-            };
-            if *row.entity != *schema.name()
-                || !told.insert((mark.number(), row.key.to_json().to_string()))
-            {
-                continue;
-            }
-            let group = self
-                .log
-                .group(mark, &row.entity, &row.key)
-                .await
-                .expect("a group");
-            if let Some(change) = RowChange::fold(&group) {
-                let row =
-                    |fields: Option<&tidings_core::log::Fields>| fields.map(|it| it.to_row(schema));
-                changes.push(Change {
-                    operation: change.operation,
-                    old: row(change.old),
-                    new: row(change.new),
-                });
-            }
-        }
-        changes
-    }
-}
-
-/// What a transaction did to a row.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Change {
-    pub(crate) operation: Operation,
-    pub(crate) old: Option<Row>,
-    pub(crate) new: Option<Row>,
-}
-
-pub(crate) fn text(row: Option<&Row>, field: usize) -> Option<String> {
-    match row?.0.get(field)? {
-        Value::Text(text) => Some(text.clone()),
-        _ => None,
     }
 }

@@ -2,17 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use tidings_core::{FieldKind, Schema, Value, log::Fields};
+use tidings_core::{FieldKind, Value, log::Fields};
 use uuid::Uuid;
 
-/// An entity that the log is read for.
-#[derive(Debug)]
-pub(super) struct Known {
-    pub(super) schema: &'static Schema,
-    pub(super) name: Arc<str>,
-    /// The names of its fields, in order.
-    pub(super) names: Vec<Arc<str>>,
-}
+use crate::logs::known::Known;
 
 /// Which fields an image holds.
 #[derive(Clone, Debug)]

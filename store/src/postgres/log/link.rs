@@ -1,9 +1,8 @@
 //! [`Link`]: the connection that the log is read over, which was checked against the epoch before
 //! it was used.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc};
 
-use futures_util::future::{Either, select};
 use sqlx::{ConnectOptions as _, PgConnection};
 use tidings_core::{
     clock::Clock,
@@ -17,9 +16,7 @@ use super::{
     settings::PgLogSettings,
     watch::Wanted,
 };
-
-/// How long one call may take.
-const LIMIT: Duration = Duration::from_secs(5);
+use crate::logs::limit;
 
 /// A checked connection, and what was learnt over it.
 #[derive(Debug)]
@@ -51,14 +48,7 @@ pub(super) async fn in_time<T>(
     clock: &Arc<dyn Clock>,
     call: impl Future<Output = Result<T, PgLogError>>,
 ) -> Result<T, LogError> {
-    let call = std::pin::pin!(call);
-    match select(call, clock.sleep(LIMIT)).await {
-        Either::Left((answer, _)) => answer.map_err(LogError::from),
-        Either::Right(((), _)) => {
-            let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
-            Err(LogError::Unreachable(Box::new(late)))
-        }
-    }
+    limit::in_time(clock, call).await
 }
 
 impl From<PgLogError> for LogError {

@@ -12,10 +12,13 @@ use tidings_core::{
 };
 
 use super::{
-    decode::{self, Image, Known, Layout},
+    decode::{self, Image, Layout},
     error::PgLogError,
 };
-use crate::logs::evictions::read_eviction;
+use crate::logs::{
+    evictions::read_eviction,
+    known::{Known, known_by_name},
+};
 
 /// The columns of a record, in the order in which [`Stored::read`] takes them.
 pub(super) const COLUMNS: &str =
@@ -77,17 +80,8 @@ impl Stored {
 
 impl Lexicon {
     pub(super) fn of<'a>(schemas: impl IntoIterator<Item = &'a &'static Schema>) -> Self {
-        let entities = schemas.into_iter().map(|schema| {
-            let names = schema.fields().iter().map(|field| field.name().into());
-            let known = Known {
-                schema,
-                name: schema.name().into(),
-                names: names.collect(),
-            };
-            (schema.name(), known)
-        });
         Self {
-            entities: entities.collect(),
+            entities: known_by_name(schemas),
             layouts: HashMap::new(),
         }
     }

@@ -95,7 +95,7 @@ async fn a_commit_whose_runtime_goes_away_ends_in_doubt_and_evicts() {
     release.send(()).unwrap();
     let mut writer = engine.writer().lock().await;
     assert_eq!(*sink.in_doubt.lock().unwrap(), ["rows@7", "rows@7"]);
-    writer.begin().await.unwrap();
+    writer.begin(tokio::time::Instant::now()).await.unwrap();
     writer.rollback().await;
     assert!(table.select(7_i64.into()).await.unwrap().is_some());
 }

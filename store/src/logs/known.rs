@@ -1,0 +1,30 @@
+//! [`Known`]: an entity that a log is read for.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tidings_core::Schema;
+
+/// An entity that the log is read for.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) schema: &'static Schema,
+    pub(crate) name: Arc<str>,
+    /// The names of its fields, in order.
+    pub(crate) names: Vec<Arc<str>>,
+}
+
+/// The entities that a log is read for, by name.
+pub(crate) fn known_by_name<'a>(
+    schemas: impl IntoIterator<Item = &'a &'static Schema>,
+) -> HashMap<&'static str, Known> {
+    let entities = schemas.into_iter().map(|schema| {
+        let names = schema.fields().iter().map(|field| field.name().into());
+        let known = Known {
+            schema,
+            name: schema.name().into(),
+            names: names.collect(),
+        };
+        (schema.name(), known)
+    });
+    entities.collect()
+}

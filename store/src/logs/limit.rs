@@ -1,0 +1,24 @@
+//! How long one call to a log may take.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures_util::future::{Either, select};
+use tidings_core::{clock::Clock, log::LogError};
+
+/// How long one call may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Waits for a call, but not without end: a link that is half open says nothing at all.
+pub(crate) async fn in_time<T, E: Into<LogError>>(
+    clock: &Arc<dyn Clock>,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, LogError> {
+    let call = std::pin::pin!(call);
+    match select(call, clock.sleep(LIMIT)).await {
+        Either::Left((answer, _)) => answer.map_err(Into::into),
+        Either::Right(((), _)) => {
+            let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+            Err(LogError::Unreachable(Box::new(late)))
+        }
+    }
+}

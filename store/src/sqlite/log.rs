@@ -1,0 +1,60 @@
+//! The log on SQLite: every change of a captured row, by whatever program, in the transaction that
+//! made it.
+//!
+//! Triggers write it ([`Installer`]) in the SQLite of the program that writes, down to version 3.34.
+//! What they would miss is told by [`Installer::status`].
+//!
+//! # What is promised
+//!
+//! - A record is there exactly if its transaction committed.
+//! - No write of another program fails because of a trigger, short of a full disk.
+//! - A reader gets every record once in the order of ids, or a gap in place of what it cannot prove
+//!   to have got.
+//!
+//! # What SQLite does not tell
+//!
+//! A trigger cannot see where a transaction begins. A write of the store is one change of each row;
+//! another program's transaction that changes a row several times is that many changes, each with
+//! its true predecessor.
+
+mod error;
+mod names;
+
+mod shape;
+mod tables;
+mod triggers;
+
+mod capture;
+mod watch;
+
+mod status;
+
+mod installer;
+
+mod pen;
+mod stamp;
+
+mod epoch;
+mod record;
+mod settings;
+
+mod read;
+
+mod link;
+mod nudge;
+mod prune;
+
+mod engine;
+
+mod children;
+mod outbox;
+
+pub(crate) use self::{
+    capture::install_within,
+    engine::SqliteLog,
+    pen::Pen,
+    settings::Settings,
+    stamp::{Told, newest, stamp},
+};
+pub use self::{error::SqliteLogError, installer::Installer};
+pub use crate::logs::status::{Installed, Status, TableStatus};

@@ -1,0 +1,303 @@
+//! Putting the triggers in place, and taking them away.
+//!
+//! Installing is idempotent: what is as it should be is not touched. The triggers name the union of
+//! the fields that their installers have named; no program takes a field away. Tables and triggers
+//! change in one transaction, or not at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{Row as _, SqliteConnection};
+use tidings_core::{FieldKind, Schema};
+
+use super::{
+    error::SqliteLogError,
+    names::{identifier, joined, side_table, split},
+    shape::{Named, Shape, shape_of},
+    tables::{prepare, run, version},
+    triggers::{Plan, When},
+};
+use crate::logs::{keys::key_fields, status::Installed};
+
+/// What is captured of an entity, and on what.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) schema: &'static Schema,
+    pub(super) shape: Shape,
+    /// None if it was never captured.
+    layout: Option<i64>,
+    fields: Vec<String>,
+    keys: Vec<String>,
+}
+
+/// Installs in a transaction that holds the file, and that the caller rolls back on an error.
+pub(crate) async fn install_within(
+    connection: &mut SqliteConnection,
+    schemas: &[&'static Schema],
+) -> Result<Installed, SqliteLogError> {
+    prepare(connection).await?;
+    let mut differences = Vec::new();
+    let mut installed = Installed::default();
+    for schema in schemas {
+        let target = wanted(connection, schema, &mut differences).await?;
+        if let Some(target) = target
+            && differences.is_empty()
+        {
+            capture(connection, target, &mut installed).await?;
+        }
+    }
+    if differences.is_empty() {
+        Ok(installed)
+    } else {
+        Err(SqliteLogError::Incompatible { differences })
+    }
+}
+
+/// Removes the triggers of every entity, in a transaction that holds the file. The log and its
+/// epoch stay. Returns the tables that had triggers.
+pub(super) async fn remove_within(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<String>, SqliteLogError> {
+    if version(connection).await?.is_none() {
+        return Ok(Vec::new());
+    }
+    let found = sqlx::query(
+        "SELECT name, tbl_name FROM sqlite_schema WHERE type = 'trigger' AND name GLOB 'tidings:*'",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut tables = BTreeSet::new();
+    for row in &found {
+        let name: String = row.try_get(0)?;
+        run(connection, format!("DROP TRIGGER {}", identifier(&name))).await?;
+        tables.insert(row.try_get::<String, _>(1)?);
+    }
+    // Readers learn from the log too that they hear no more.
+    let told = "INSERT INTO tidings_log (kind, entity) SELECT 't', entity FROM tidings_captures; \
+                DELETE FROM tidings_captures";
+    run(connection, told.to_owned()).await?;
+    Ok(tables.into_iter().collect())
+}
+
+/// What an entity's triggers should record; none, and a line for each reason, if its table cannot
+/// be captured.
+async fn wanted(
+    connection: &mut SqliteConnection,
+    schema: &'static Schema,
+    differences: &mut Vec<String>,
+) -> Result<Option<Target>, SqliteLogError> {
+    let entity = schema.name();
+    let shape = match shape_of(connection, entity).await? {
+        Named::Table(shape) => shape,
+        Named::Nothing => {
+            differences.push(format!("there is no table {entity}"));
+            return Ok(None);
+        }
+        Named::Other(kind) => {
+            differences.push(format!(
+                "{entity} is {kind}, whose changes no trigger hears"
+            ));
+            return Ok(None);
+        }
+    };
+    let before = differences.len();
+    for field in schema.fields() {
+        if !shape.columns.contains_key(field.name()) {
+            differences.push(format!("{entity} lacks the column {}", field.name()));
+        }
+    }
+    let key = schema.fields()[schema.primary_key()].name();
+    if !shape.is_unique(key) {
+        differences.push(format!(
+            "{entity}.{key} does not name one row: it is not unique"
+        ));
+    }
+    for index in &shape.unseen {
+        differences.push(format!(
+            "rows of {entity} that REPLACE removes over the index {index} would be missed: it is over an expression"
+        ));
+    }
+    if differences.len() > before {
+        return Ok(None);
+    }
+    let captured = captured(connection, schema).await?;
+    Ok(Some(Target::of(schema, shape, captured)))
+}
+
+/// What is captured of an entity, as the log says; none if it is not.
+pub(super) async fn captured(
+    connection: &mut SqliteConnection,
+    schema: &Schema,
+) -> Result<Option<(i64, Vec<String>, Vec<String>)>, SqliteLogError> {
+    let found = sqlx::query(
+        "SELECT l.id, l.fields, l.keys FROM tidings_captures AS c JOIN tidings_layouts AS l ON l.id = c.layout \
+         WHERE c.entity = ?",
+    )
+    .bind(schema.name())
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = found else {
+        return Ok(None);
+    };
+    let (fields, keys): (String, String) = (row.try_get(1)?, row.try_get(2)?);
+    Ok(Some((row.try_get(0)?, split(&fields), split(&keys))))
+}
+
+impl Target {
+    /// The union of what was captured and what the schema names, as far as there are columns.
+    pub(super) fn of(
+        schema: &'static Schema,
+        shape: Shape,
+        captured: Option<(i64, Vec<String>, Vec<String>)>,
+    ) -> Self {
+        let (layout, fields, keys) = match captured {
+            Some((layout, fields, keys)) => (Some(layout), fields, keys),
+            None => (None, Vec::new(), Vec::new()),
+        };
+        let union = |known: &[String], wanted: Vec<&str>| -> Vec<String> {
+            let mut seen = BTreeSet::new();
+            let all = known.iter().map(String::as_str).chain(wanted);
+            all.filter(|name| shape.columns.contains_key(*name) && seen.insert((*name).to_owned()))
+                .map(str::to_owned)
+                .collect()
+        };
+        let all = schema.fields().iter().map(|field| field.name()).collect();
+        let (wanted_fields, wanted_keys) = (union(&fields, all), union(&keys, key_fields(schema)));
+        // A layout is never changed: records refer to it by its number.
+        let same = wanted_fields == fields && wanted_keys == keys;
+        Self {
+            schema,
+            layout: layout.filter(|_| same),
+            fields: wanted_fields,
+            keys: wanted_keys,
+            shape,
+        }
+    }
+
+    /// The statements that make its triggers, by their names; none if no layout was made yet.
+    pub(super) fn triggers(&self) -> Option<BTreeMap<String, String>> {
+        let layout = self.layout?;
+        let may_be_long = |name: &&String| {
+            let field = self.schema.field(name.as_str());
+            !self.shape.strict
+                || field.is_none_or(|(_, field)| {
+                    matches!(
+                        field.kind(),
+                        FieldKind::Text | FieldKind::Set | FieldKind::Json
+                    )
+                })
+        };
+        let texts: Vec<String> = self.fields.iter().filter(may_be_long).cloned().collect();
+        let plan = Plan {
+            entity: self.schema.name(),
+            key: self.schema.fields()[self.schema.primary_key()].name(),
+            layout,
+            fields: &self.fields,
+            keys: &self.keys,
+            texts: &texts,
+            shape: &self.shape,
+        };
+        let made = When::ALL.map(|when| (when.trigger(plan.entity), plan.create(when)));
+        Some(made.into_iter().collect())
+    }
+}
+
+/// Makes what an entity needs, where it is not as it should be.
+async fn capture(
+    connection: &mut SqliteConnection,
+    mut target: Target,
+    installed: &mut Installed,
+) -> Result<(), SqliteLogError> {
+    let entity = target.schema.name();
+    if target.layout.is_none() {
+        target.layout = Some(layout(connection, entity, &target.fields, &target.keys).await?);
+        side(connection, entity, &target.fields).await?;
+        sqlx::query("INSERT OR REPLACE INTO tidings_captures (entity, layout) VALUES (?, ?)")
+            .bind(entity)
+            .bind(target.layout)
+            .execute(&mut *connection)
+            .await?;
+    }
+
+    let mut changed = false;
+    for (name, sql) in target.triggers().unwrap_or_default() {
+        let there =
+            sqlx::query("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?")
+                .bind(name.clone())
+                .fetch_optional(&mut *connection)
+                .await?;
+        let there: Option<String> = there.map(|row| row.try_get(0)).transpose()?;
+        if there.as_ref() == Some(&sql) {
+            continue;
+        }
+        let drop = format!("DROP TRIGGER IF EXISTS {}", identifier(&name));
+        run(connection, drop).await?;
+        run(connection, sql).await?;
+        changed = true;
+    }
+    if !changed {
+        installed.unchanged.push(entity.to_owned());
+        return Ok(());
+    }
+    // What was written while a trigger was missing is in no record, and no note is of use any more.
+    sqlx::query("UPDATE tidings_log SET kind = 'o' WHERE kind = 'n' AND entity = ?")
+        .bind(entity)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("INSERT INTO tidings_log (kind, entity) VALUES ('t', ?)")
+        .bind(entity)
+        .execute(connection)
+        .await?;
+    installed.changed.push(entity.to_owned());
+    Ok(())
+}
+
+/// The number of a layout; made if there is none such.
+pub(super) async fn layout(
+    connection: &mut SqliteConnection,
+    entity: &str,
+    fields: &[String],
+    keys: &[String],
+) -> Result<i64, SqliteLogError> {
+    sqlx::query("INSERT OR IGNORE INTO tidings_layouts (entity, fields, keys) VALUES (?, ?, ?)")
+        .bind(entity)
+        .bind(joined(fields))
+        .bind(joined(keys))
+        .execute(&mut *connection)
+        .await?;
+    let row =
+        sqlx::query("SELECT id FROM tidings_layouts WHERE entity = ? AND fields = ? AND keys = ?")
+            .bind(entity)
+            .bind(joined(fields))
+            .bind(joined(keys))
+            .fetch_one(connection)
+            .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Makes or completes the side table of an entity. Its columns have no type, so that values stay as
+/// they are.
+pub(super) async fn side(
+    connection: &mut SqliteConnection,
+    entity: &str,
+    fields: &[String],
+) -> Result<(), SqliteLogError> {
+    let side = side_table(entity);
+    let make = format!("CREATE TABLE IF NOT EXISTS {side} (id INTEGER PRIMARY KEY)");
+    run(connection, make).await?;
+    let there = sqlx::query("SELECT name FROM pragma_table_xinfo(?)")
+        .bind(format!("tidings_log:{entity}"))
+        .fetch_all(&mut *connection)
+        .await?;
+    let there = there.iter().map(|row| row.try_get::<String, _>(0));
+    let there: BTreeSet<String> = there.collect::<Result<_, _>>()?;
+    for field in fields {
+        for image in ["old", "new"] {
+            let column = format!("{image}_{field}");
+            if !there.contains(&column) {
+                let add = format!("ALTER TABLE {side} ADD COLUMN {}", identifier(&column));
+                run(connection, add).await?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! Rows that go with a changed parent: found when its record is applied, to any depth and in
+//! batches.
+
+use std::collections::HashSet;
+
+use tidings_core::{CacheKey, Row, RowError, Schema, Value, log::LogError};
+
+use super::{engine::SqliteLog, error::SqliteLogError, link::Link};
+use crate::{
+    engine::statements::rows_touched,
+    error::Error,
+    parameter::Parameter,
+    sqlite::{
+        connection::rows,
+        dialect::Sqlite,
+        values::{arguments, decode},
+    },
+};
+
+/// How many parents one statement names.
+const CHUNK: usize = 500;
+/// How many rows one statement returns.
+const PAGE: usize = 1_000;
+
+impl SqliteLog {
+    pub(super) async fn keys_of_children(
+        &self,
+        entity: &str,
+        ids: Vec<Value>,
+    ) -> Result<Vec<CacheKey>, LogError> {
+        let mut keys = Vec::new();
+        let mut seen = HashSet::new();
+        let mut parents = vec![(entity.to_owned(), ids)];
+        while let Some((parent, ids)) = parents.pop() {
+            let children = self.over_link(async |link| Ok(going_with(link, &parent)));
+            for (child, field) in children.await? {
+                let mut next = Vec::new();
+                for ids in ids.chunks(CHUNK) {
+                    let found =
+                        self.over_link(async |link| referring(link, child, field, ids).await);
+                    for row in found.await? {
+                        if seen.insert(child.primary_cache_key(&row)) {
+                            keys.extend(child.cache_keys_of(&row));
+                            next.push(row.0[child.primary_key()].clone());
+                        }
+                    }
+                }
+                if !next.is_empty() {
+                    parents.push((child.name().to_owned(), next));
+                }
+            }
+        }
+        Ok(keys)
+    }
+}
+
+/// The entities and fields that refer to an entity and are evicted with it.
+fn going_with(link: &Link, parent: &str) -> Vec<(&'static Schema, usize)> {
+    let mut found = Vec::new();
+    for schema in link.lexicon.schemas() {
+        for (index, field) in schema.fields().iter().enumerate() {
+            let goes = field
+                .reference()
+                .is_some_and(|it| it.evict_on_update && it.entity == parent);
+            if goes {
+                found.push((schema, index));
+            }
+        }
+    }
+    found
+}
+
+/// The rows of an entity whose field names one of the parents.
+async fn referring(
+    link: &mut Link,
+    child: &'static Schema,
+    field: usize,
+    ids: &[Value],
+) -> Result<Vec<Row>, SqliteLogError> {
+    let pages = rows_touched(&Sqlite, child, field);
+    let parents = || Parameter::list(&child.fields()[field], ids);
+    let mut all: Vec<Row> = Vec::new();
+    loop {
+        let (sql, given) = match all.last() {
+            None => (&pages.first, vec![parents(), Parameter::Count(PAGE)]),
+            Some(last) => {
+                let primary = child.primary_key();
+                let after = Parameter::of(&child.fields()[primary], &last.0[primary]);
+                (&pages.next, vec![parents(), after, Parameter::Count(PAGE)])
+            }
+        };
+        let found = rows(&mut link.connection, sql, arguments(given)?).await?;
+        let count = found.len();
+        let decoded = found.iter().map(|row| decode(child, row));
+        let decoded = decoded.collect::<Result<Vec<_>, RowError>>();
+        all.extend(decoded.map_err(Error::from)?);
+        if count < PAGE {
+            return Ok(all);
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! [`SqliteLog`]: the log as nodes read it.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+use tidings_core::{
+    CacheKey, Value,
+    log::{
+        Batch, Body, Capture, Cursor, Digest, Eviction, Extent, Gap, GapReason, Head, Log,
+        LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, RowRecord, Wake,
+        WakeUps,
+    },
+};
+use tokio::sync::Mutex;
+
+use super::{
+    epoch::Ask,
+    error::SqliteLogError,
+    link::{Last, Link},
+    nudge::Nudge,
+    prune::prune,
+    read::{self, begin, data_version, end},
+    record::{COLUMNS, Stored},
+    settings::Settings,
+};
+use crate::{
+    StoreLog,
+    logs::{
+        evictions::stored_eviction,
+        limit::in_time,
+        members::sight,
+        sights::{Sights, capture},
+    },
+    parameter::Parameter,
+    sqlite::{location::Identity, values::arguments},
+};
+
+/// The log in a database file of SQLite.
+///
+/// It reads over one connection, opened at the first call and again after an error.
+pub(crate) struct SqliteLog {
+    pub(super) settings: Settings,
+    /// None while a call holds it: a call that is dropped takes the connection along, whatever
+    /// state it was in.
+    link: Mutex<Option<Link>>,
+    /// The store was closed.
+    closed: AtomicBool,
+    sights: Sights,
+    nudge: Nudge,
+}
+
+/// What a read has found.
+enum Found {
+    Batch(Batch),
+    /// The log has lost what the cursor had reached.
+    Lost,
+    Gap(GapReason),
+}
+
+impl SqliteLog {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let nudge = Nudge::beside(&settings.location, &settings.clock);
+        Self {
+            settings,
+            link: Mutex::new(None),
+            closed: AtomicBool::new(false),
+            sights: Sights::default(),
+            nudge,
+        }
+    }
+
+    /// Runs a call over the checked connection; one that fails is closed.
+    pub(super) async fn over_link<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut Link) -> Result<T, SqliteLogError>,
+    ) -> Result<T, LogError> {
+        let mut slot = self.link.lock().await;
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(LogError::Closed);
+        }
+        in_time(&self.settings.clock, async {
+            self.check_file()?;
+            let mut link = match slot.take() {
+                Some(link) => link,
+                None => Link::open(&self.settings, Ask::Open).await?,
+            };
+            let answer = call(&mut link).await?;
+            *slot = Some(link);
+            Ok::<T, SqliteLogError>(answer)
+        })
+        .await
+    }
+
+    /// Closes the connection, and refuses to open another.
+    pub(crate) async fn close(&self) -> Result<(), sqlx::Error> {
+        self.closed.store(true, Ordering::SeqCst);
+        let link = self.link.lock().await.take();
+        match link {
+            Some(link) => link.connection.close().await,
+            None => Ok(()),
+        }
+    }
+
+    fn check_file(&self) -> Result<(), SqliteLogError> {
+        let checked = self
+            .settings
+            .identity
+            .as_ref()
+            .map_or(Ok(()), Identity::check);
+        Ok(checked?)
+    }
+
+    async fn read_beyond(
+        &self,
+        from: &Cursor,
+        limit: usize,
+        member: Option<&MemberId>,
+    ) -> Result<Read, LogError> {
+        let Position::Counted(beyond) = *from.position() else {
+            return Err(SqliteLogError::malformed("a cursor of another kind of log").into());
+        };
+        let found = self
+            .over_link(async |link| {
+                let version = data_version(&mut link.connection).await?;
+                match self.unchanged(link, version, from, member)? {
+                    Some(batch) => Ok(Found::Batch(batch)),
+                    None => {
+                        self.read_snapshot(link, version, from, beyond, limit, member)
+                            .await
+                    }
+                }
+            })
+            .await?;
+        match found {
+            Found::Batch(batch) => Ok(Read::Batch(batch)),
+            Found::Gap(reason) => Ok(Read::Gap(Gap::of_all(reason))),
+            Found::Lost => {
+                // Numbers are handed out again from here on, so marks must not be taken for those
+                // of before.
+                let link = Link::open(&self.settings, Ask::Lost(from.epoch().number)).await?;
+                *self.link.lock().await = Some(link);
+                Ok(Read::Gap(Gap::of_all(GapReason::LostTail)))
+            }
+        }
+    }
+
+    /// What the last read has seen, if another one would see the same.
+    fn unchanged(
+        &self,
+        link: &Link,
+        version: i64,
+        from: &Cursor,
+        member: Option<&MemberId>,
+    ) -> Result<Option<Batch>, SqliteLogError> {
+        let node = member.map(|member| &member.node);
+        let last = link.last.as_ref().filter(|last| {
+            last.version == version
+                && last.at == *from.position()
+                && last.node.as_ref() == node
+                && from.epoch() == link.epoch
+        });
+        let Some(last) = last else {
+            return Ok(None);
+        };
+        let sight = sight(self.sights.latest(), member, last.head.own.as_deref());
+        Ok(Some(Batch {
+            records: Vec::new(),
+            cursor: from.clone(),
+            extent: Extent::All,
+            sight: sight.ok_or_else(own_row_is_malformed)?,
+        }))
+    }
+
+    /// Reads in a snapshot of its own.
+    async fn read_snapshot(
+        &self,
+        link: &mut Link,
+        version: i64,
+        from: &Cursor,
+        beyond: u64,
+        limit: usize,
+        member: Option<&MemberId>,
+    ) -> Result<Found, SqliteLogError> {
+        let asked = self.settings.clock.now();
+        begin(&mut link.connection).await?;
+        let head = read::head(&mut link.connection, member).await?;
+        if head.epoch != Some(link.epoch) || from.epoch() != link.epoch {
+            // The next connection begins another epoch, or finds it begun.
+            return Err(SqliteLogError::EpochEnded);
+        }
+        if beyond < head.pruned {
+            end(&mut link.connection).await?;
+            return Ok(Found::Gap(GapReason::Trimmed));
+        }
+        if head.newest < beyond || !is_as_seen(link, head.pruned).await? {
+            return Ok(Found::Lost);
+        }
+        let prints = read::prints(
+            &mut link.connection,
+            &self.settings.schemas,
+            &mut link.schema,
+        )
+        .await?;
+        let page = read::page(&mut link.connection, beyond, limit).await?;
+        let mut images = link
+            .lexicon
+            .images(&mut link.connection, &page.records)
+            .await?;
+        let newest = read::nonce(&mut link.connection, head.newest).await?;
+        link.witness = newest.map(|nonce| (head.newest, nonce));
+        end(&mut link.connection).await?;
+
+        let mut records = Vec::with_capacity(page.records.len());
+        for stored in &page.records {
+            if let Some(body) = link.lexicon.body(stored, &mut images) {
+                records.push(Record {
+                    place: Place(Cursor::counted(link.epoch, stored.id)),
+                    mark: Mark::new(link.epoch, stored.mark),
+                    origin: stored.origin(),
+                    body,
+                });
+            }
+        }
+        let reached = match page.records.last() {
+            Some(last) if page.cut => last.id,
+            Some(_) | None => head.newest,
+        };
+        let cursor = Cursor::counted(link.epoch, reached);
+        let capture = self.sights.tell(from, &cursor, asked, prints, &mut records);
+        let sight = sight(capture, member, head.own.as_deref());
+        link.last = (!page.cut).then(|| Last {
+            version,
+            at: cursor.position().clone(),
+            node: member.map(|member| Arc::clone(&member.node)),
+            head,
+        });
+        Ok(Found::Batch(Batch {
+            records,
+            cursor,
+            extent: if page.cut { Extent::More } else { Extent::All },
+            sight: sight.ok_or_else(own_row_is_malformed)?,
+        }))
+    }
+
+    async fn take_head(&self, member: Option<&MemberId>) -> Result<Head, LogError> {
+        let asked = self.settings.clock.now();
+        let (cursor, prints, own) = self
+            .over_link(async |link| {
+                begin(&mut link.connection).await?;
+                let head = read::head(&mut link.connection, member).await?;
+                if head.epoch != Some(link.epoch) {
+                    return Err(SqliteLogError::EpochEnded);
+                }
+                link.schema = None;
+                let schemas = &self.settings.schemas;
+                let prints = read::prints(&mut link.connection, schemas, &mut link.schema).await?;
+                let nonce = read::nonce(&mut link.connection, head.newest).await?;
+                end(&mut link.connection).await?;
+                link.witness = nonce.map(|nonce| (head.newest, nonce));
+                let cursor = Cursor::counted(link.epoch, head.newest);
+                Ok((cursor, prints.unwrap_or_default(), head.own))
+            })
+            .await?;
+        let capture = capture(&prints);
+        self.sights.begin(&cursor, &capture, prints, asked);
+        let sight = sight(capture, member, own.as_deref());
+        Ok(Head {
+            cursor,
+            sight: sight.ok_or_else(own_row_is_malformed)?,
+        })
+    }
+
+    async fn append_eviction(&self, eviction: Eviction) -> Result<Mark, LogError> {
+        let epoch = self.over_link(async |link| Ok(link.epoch)).await?;
+        let body = serde_json::Value::from(stored_eviction(&eviction)).to_string();
+        let origin = eviction.origin.as_deref().map(str::to_owned);
+        let written = self
+            .settings
+            .pen
+            .write(async |connection| {
+                let row = sqlx::query(
+                    "INSERT INTO tidings_log (kind, body, origin) VALUES ('i', ?, ?) RETURNING id",
+                )
+                .bind(body)
+                .bind(origin)
+                .fetch_one(connection)
+                .await?;
+                Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
+            })
+            .await?;
+        Ok(Mark::new(epoch, written))
+    }
+
+    async fn rows_of(
+        &self,
+        mark: Mark,
+        entity: &str,
+        key: &Value,
+    ) -> Result<Vec<RowRecord>, LogError> {
+        self.over_link(async |link| {
+            let known = link.lexicon.schema(entity);
+            let (Some(schema), true) = (known, link.epoch == mark.epoch()) else {
+                return Ok(Vec::new());
+            };
+            let field = &schema.fields()[schema.primary_key()];
+            let count = usize::try_from(mark.number()).unwrap_or(usize::MAX);
+            let (number, own) = (Parameter::Count(count), Parameter::Count(count));
+            let sql = format!(
+                "SELECT {COLUMNS} FROM tidings_log AS l \
+                 WHERE (l.mark = ?1 OR l.id = ?2 AND l.mark IS NULL) AND l.entity = ?3 AND l.key IS ?4 \
+                 ORDER BY l.id"
+            );
+            let entity = Value::Text(entity.to_owned());
+            let text = tidings_core::FieldKind::Text;
+            let bound = arguments([
+                number,
+                own,
+                Parameter::One(text, &entity),
+                Parameter::of(field, key),
+            ])?;
+            begin(&mut link.connection).await?;
+            let found = sqlx::query_with(AssertSqlSafe(sql), bound)
+                .fetch_all(&mut link.connection)
+                .await?;
+            let stored = found
+                .into_iter()
+                .map(Stored::read)
+                .collect::<Result<Vec<_>, _>>()?;
+            let mut images = link.lexicon.images(&mut link.connection, &stored).await?;
+            end(&mut link.connection).await?;
+            let rows = stored
+                .iter()
+                .filter_map(|stored| match link.lexicon.body(stored, &mut images)? {
+                    Body::Row(row) => Some(row),
+                    Body::Entity(_) | Body::Evict(_) | Body::Unreadable { .. } => None,
+                });
+            Ok(rows.collect())
+        })
+        .await
+    }
+}
+
+/// Whether the newest record that was seen is there as it was, or was pruned.
+async fn is_as_seen(link: &mut Link, pruned: u64) -> Result<bool, SqliteLogError> {
+    let Some((id, seen)) = link.witness else {
+        return Ok(true);
+    };
+    let found = read::nonce(&mut link.connection, id).await?;
+    Ok(match found {
+        Some(nonce) => nonce == seen,
+        None => id <= pruned,
+    })
+}
+
+fn own_row_is_malformed() -> SqliteLogError {
+    SqliteLogError::malformed("a member's row has another form")
+}
+
+impl Log for SqliteLog {
+    fn head<'a>(&'a self, member: Option<&'a MemberId>) -> LogFuture<'a, Result<Head, LogError>> {
+        Box::pin(self.take_head(member))
+    }
+
+    fn read<'a>(
+        &'a self,
+        from: &'a Cursor,
+        limit: usize,
+        member: Option<&'a MemberId>,
+    ) -> LogFuture<'a, Result<Read, LogError>> {
+        Box::pin(async move {
+            match self.read_beyond(from, limit.max(1), member).await {
+                Err(LogError::Unreachable(cause)) if is_end_of_epoch(&*cause) => {
+                    Ok(Read::Gap(Gap::of_all(GapReason::Epoch)))
+                }
+                other => other,
+            }
+        })
+    }
+
+    fn group<'a>(
+        &'a self,
+        mark: Mark,
+        entity: &'a str,
+        key: &'a Value,
+    ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>> {
+        Box::pin(self.rows_of(mark, entity, key))
+    }
+
+    fn children<'a>(
+        &'a self,
+        entity: &'a str,
+        keys: Vec<Value>,
+    ) -> LogFuture<'a, Result<Vec<CacheKey>, LogError>> {
+        Box::pin(self.keys_of_children(entity, keys))
+    }
+
+    fn append(&self, eviction: Eviction) -> LogFuture<'_, Result<Mark, LogError>> {
+        Box::pin(self.append_eviction(eviction))
+    }
+
+    fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>> {
+        // A connection of the store has no snapshot between two reads, and refuses a file that has
+        // taken the name of its own.
+        Box::pin(async move {
+            drop(self.link.lock().await.take());
+            Ok(())
+        })
+    }
+
+    fn listen(&self) -> LogFuture<'_, Result<Box<dyn WakeUps>, LogError>> {
+        Box::pin(async move { Ok(self.nudge.listen()) })
+    }
+
+    fn wake(&self, _: Wake) {
+        self.nudge.give();
+    }
+
+    fn digest(&self, _: &CacheKey) -> Option<Digest> {
+        // Wake-ups say that there is something to read, and not what.
+        None
+    }
+}
+
+impl StoreLog for SqliteLog {
+    fn mark(&self, commit: u64) -> Option<Mark> {
+        let epoch = self.sights.epoch()?;
+        Some(Mark::new(epoch, commit))
+    }
+
+    fn capture(&self) -> Capture {
+        self.sights.latest()
+    }
+
+    fn prune(&self, retention: Duration) -> LogFuture<'_, Result<u64, LogError>> {
+        Box::pin(async move {
+            self.check_file()?;
+            Ok(prune(&self.settings, retention).await?)
+        })
+    }
+}
+
+fn is_end_of_epoch(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    matches!(cause.downcast_ref(), Some(SqliteLogError::EpochEnded))
+}
+
+impl fmt::Debug for SqliteLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteLog").finish_non_exhaustive()
+    }
+}

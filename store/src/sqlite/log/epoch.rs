@@ -1,0 +1,92 @@
+//! The epoch of the log: when it ends, and how the next one begins.
+//!
+//! A crash of the machine may lose commits of programs that do not wait for the disk, and hand their
+//! numbers out again; a copied or restored file goes another way under the same name. What tells of
+//! it: the kernel's boot, and the file's device and number. A file whose content was put back in
+//! place is told by its newest record, which is never pruned.
+
+use sqlx::{Row as _, SqliteConnection};
+use tidings_core::log::Epoch;
+use uuid::Uuid;
+
+use super::{error::SqliteLogError, pen::Pen, tables::version};
+use crate::sqlite::location::Identity;
+
+/// Why an epoch is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// A connection was opened: the epoch goes on if its facts do.
+    Open,
+    /// The log has lost what it held: the epoch of this number has ended whatever the facts.
+    Lost(u64),
+}
+
+/// The facts that an epoch is made under.
+pub(super) fn facts(identity: Option<&Identity>) -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let number = identity.and_then(Identity::number);
+    let (device, file) = number.unwrap_or_default();
+    format!("{} {device} {file}", boot.trim())
+}
+
+/// Gives the epoch that holds; begins one if the last has ended.
+pub(super) async fn establish(
+    connection: &mut SqliteConnection,
+    pen: &Pen,
+    facts: &str,
+    ask: Ask,
+) -> Result<Epoch, SqliteLogError> {
+    if version(connection).await?.is_none() {
+        return Err(SqliteLogError::NotInstalled);
+    }
+    if let Some(epoch) = current(connection, facts, ask).await? {
+        return Ok(epoch);
+    }
+    pen.write(async |connection| {
+        if let Some(epoch) = current(connection, facts, ask).await? {
+            return Ok(epoch);
+        }
+        let id = Uuid::new_v4();
+        let row = sqlx::query(
+            "INSERT OR REPLACE INTO tidings_epoch (single, number, id, facts) VALUES (1, \
+             max(coalesce((SELECT number FROM tidings_epoch), 0) + 1, CAST(strftime('%s', 'now') AS INTEGER)), ?, ?) \
+             RETURNING number",
+        )
+        .bind(id.to_string())
+        .bind(facts.to_owned())
+        .fetch_one(connection)
+        .await?;
+        let number: i64 = row.try_get(0)?;
+        Ok(Epoch::new(number.unsigned_abs(), id))
+    })
+    .await
+}
+
+/// The epoch, if it goes on.
+async fn current(
+    connection: &mut SqliteConnection,
+    facts: &str,
+    ask: Ask,
+) -> Result<Option<Epoch>, SqliteLogError> {
+    let found = sqlx::query("SELECT number, id FROM tidings_epoch WHERE facts = ?")
+        .bind(facts.to_owned())
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = found else {
+        return Ok(None);
+    };
+    let epoch = epoch_of(row.try_get(0)?, &row.try_get::<String, _>(1)?)?;
+    Ok(match ask {
+        Ask::Open => Some(epoch),
+        Ask::Lost(number) => (epoch.number > number).then_some(epoch),
+    })
+}
+
+/// An epoch as it is stored.
+pub(super) fn epoch_of(number: i64, id: &str) -> Result<Epoch, SqliteLogError> {
+    let malformed = |_| SqliteLogError::malformed("the id of an epoch is none");
+    Ok(Epoch::new(
+        number.unsigned_abs(),
+        id.parse().map_err(malformed)?,
+    ))
+}

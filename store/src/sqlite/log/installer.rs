@@ -1,0 +1,116 @@
+//! [`Installer`]: capture from outside a node, as a command does it.
+
+use std::time::Duration;
+
+use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tidings_core::Schema;
+
+use super::{
+    capture::{install_within, remove_within},
+    error::SqliteLogError,
+    status,
+    tables::run,
+};
+use crate::{
+    error::Error,
+    logs::status::{Installed, Status},
+    sqlite::location::{Location, Lock, Sharing, canonical},
+};
+
+/// How long the file may be held by another program.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// A connection that installs, removes and looks after capture.
+#[derive(Debug)]
+pub struct Installer {
+    connection: SqliteConnection,
+    path: std::path::PathBuf,
+}
+
+impl Installer {
+    /// Opens a database file by its URL, `sqlite://PATH`. The file must be there.
+    ///
+    /// # Errors
+    ///
+    /// The URL names no file ([`SqliteLogError::Open`]), or the file is no database.
+    pub async fn open(url: &str) -> Result<Self, SqliteLogError> {
+        let refused = |error: Error| SqliteLogError::Open {
+            reason: error.to_string(),
+        };
+        let path = match Location::parse(url).map_err(refused)? {
+            Location::File(path) => canonical(&path).map_err(refused)?,
+            Location::Memory => {
+                return Err(SqliteLogError::Open {
+                    reason: "a database in memory is one program's alone: expected sqlite://PATH"
+                        .to_owned(),
+                });
+            }
+        };
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(false)
+            .busy_timeout(LIMIT);
+        let connection = options.connect().await;
+        let mut connection = connection.map_err(|error| SqliteLogError::Open {
+            reason: format!("{}: {error}", path.display()),
+        })?;
+        run(
+            &mut connection,
+            "SELECT count(*) FROM sqlite_schema".to_owned(),
+        )
+        .await?;
+        Ok(Self { connection, path })
+    }
+
+    /// Installs the triggers for the tables of the schemas, and the log if need be. Idempotent.
+    ///
+    /// # Errors
+    ///
+    /// A table is missing, lacks a column or cannot be captured (all of it is told at once), or
+    /// another program holds the file. Nothing was changed then.
+    pub async fn install(
+        &mut self,
+        schemas: &[&'static Schema],
+    ) -> Result<Installed, SqliteLogError> {
+        self.begin().await?;
+        let installed = install_within(&mut self.connection, schemas).await;
+        self.end(installed).await
+    }
+
+    /// Removes the triggers of every entity; the log stays. Refused while a node has the file open.
+    /// Returns the tables that had triggers.
+    ///
+    /// # Errors
+    ///
+    /// See [`SqliteLogError`]. Nothing was changed then.
+    pub async fn remove(&mut self) -> Result<Vec<String>, SqliteLogError> {
+        let _alone =
+            Lock::take(&self.path, Sharing::Alone).map_err(|_| SqliteLogError::Refused {
+                reason: "a node runs on this file, and would miss every change: stop it first"
+                    .to_owned(),
+            })?;
+        self.begin().await?;
+        let removed = remove_within(&mut self.connection).await;
+        self.end(removed).await
+    }
+
+    /// Tells what is captured and what would be missed.
+    ///
+    /// # Errors
+    ///
+    /// See [`SqliteLogError`]; a table or a log that is not there is part of the answer and no
+    /// error.
+    pub async fn status(&mut self, schemas: &[&'static Schema]) -> Result<Status, SqliteLogError> {
+        status::status(&mut self.connection, schemas).await
+    }
+
+    async fn begin(&mut self) -> Result<(), SqliteLogError> {
+        run(&mut self.connection, "BEGIN IMMEDIATE".to_owned()).await
+    }
+
+    async fn end<T>(&mut self, done: Result<T, SqliteLogError>) -> Result<T, SqliteLogError> {
+        let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        run(&mut self.connection, end.to_owned()).await?;
+        done
+    }
+}

@@ -1,0 +1,52 @@
+//! [`Pen`]: how the log itself writes, in turn with the store's writes.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::SqliteConnection;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout_at},
+};
+
+use super::error::SqliteLogError;
+use crate::{
+    error::{DatabaseError, Error},
+    sqlite::connection::Writer,
+};
+
+/// The store's only writer, for what is written to the log beside the changes of rows.
+#[derive(Clone, Debug)]
+pub(crate) struct Pen {
+    writer: Arc<Mutex<Writer>>,
+    /// How long a call waits for its turn and for other programs.
+    patience: Duration,
+}
+
+impl Pen {
+    pub(crate) fn new(writer: Arc<Mutex<Writer>>, patience: Duration) -> Self {
+        Self { writer, patience }
+    }
+
+    /// Runs a call in a transaction of its own.
+    pub(super) async fn write<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, SqliteLogError>,
+    ) -> Result<T, SqliteLogError> {
+        let until = Instant::now() + self.patience;
+        let busy = |_| Error::Busy(DatabaseError::other("the file was held for too long"));
+        let mut writer = timeout_at(until, self.writer.lock()).await.map_err(busy)?;
+        if let Err(error) = writer.begin(until).await {
+            writer.rollback().await;
+            return Err(error.into());
+        }
+
+        let done = match call(writer.connection_in_transaction()?).await {
+            Ok(done) => writer.commit().await.map(|()| done).map_err(Into::into),
+            Err(error) => Err(error),
+        };
+        if done.is_err() {
+            writer.rollback().await;
+        }
+        done
+    }
+}

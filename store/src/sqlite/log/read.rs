@@ -1,0 +1,146 @@
+//! Reading records beyond a number, and beside them, in the same snapshot, all that the proof needs.
+
+use futures_util::TryStreamExt as _;
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+use tidings_core::{
+    Schema,
+    log::{Epoch, MemberId},
+};
+
+use super::{
+    epoch::epoch_of,
+    error::SqliteLogError,
+    record::{COLUMNS, Stored},
+    watch,
+};
+use crate::logs::prints::Prints;
+
+/// How long the texts of a page's records may be in all before it is cut short.
+const PAGE_SIZE: i64 = 8 << 20;
+
+/// What a snapshot says beside the records.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) epoch: Option<Epoch>,
+    /// The last record that was removed.
+    pub(super) pruned: u64,
+    /// The newest record.
+    pub(super) newest: u64,
+    /// The row of the member that asked; none if there is none, or no member asked.
+    pub(super) own: Option<String>,
+}
+
+/// One page.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) records: Vec<Stored>,
+    /// There are more records behind the last.
+    pub(super) cut: bool,
+}
+
+/// Begins a snapshot; to be ended by [`end`]. A link on which a call fails is closed, and its
+/// snapshot with it.
+pub(super) async fn begin(connection: &mut SqliteConnection) -> Result<(), SqliteLogError> {
+    super::tables::run(connection, "BEGIN".to_owned()).await
+}
+
+pub(super) async fn end(connection: &mut SqliteConnection) -> Result<(), SqliteLogError> {
+    super::tables::run(connection, "COMMIT".to_owned()).await
+}
+
+/// A number that each commit of another connection changes.
+pub(super) async fn data_version(connection: &mut SqliteConnection) -> Result<i64, SqliteLogError> {
+    let row = sqlx::query("PRAGMA data_version").fetch_one(connection);
+    Ok(row.await?.try_get(0)?)
+}
+
+/// Reads what stands beside the records.
+pub(super) async fn head(
+    connection: &mut SqliteConnection,
+    member: Option<&MemberId>,
+) -> Result<Head, SqliteLogError> {
+    let row = sqlx::query(
+        "SELECT e.number, e.id, (SELECT last FROM tidings_pruned), \
+           (SELECT seq FROM sqlite_sequence WHERE name = 'tidings_log'), \
+           (SELECT m.start || ' ' || m.incarnation || ' ' || m.marked || ' ' || m.demand \
+              FROM tidings_members AS m WHERE m.node = ?) \
+         FROM (SELECT 1) LEFT JOIN tidings_epoch AS e",
+    )
+    .bind(member.map(|member| member.node.to_string()))
+    .fetch_one(connection)
+    .await?;
+    let (number, id): (Option<i64>, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+    let epoch = match (number, id) {
+        (Some(number), Some(id)) => Some(epoch_of(number, &id)?),
+        _ => None,
+    };
+    let count = |index: usize| -> Result<u64, SqliteLogError> {
+        let found: Option<i64> = row.try_get(index)?;
+        Ok(found.unwrap_or(0).unsigned_abs())
+    };
+    Ok(Head {
+        epoch,
+        pruned: count(2)?,
+        newest: count(3)?,
+        own: row.try_get(4)?,
+    })
+}
+
+/// Looks after capture if the schema has moved since the last time.
+pub(super) async fn prints(
+    connection: &mut SqliteConnection,
+    schemas: &[&'static Schema],
+    last: &mut Option<i64>,
+) -> Result<Option<Prints>, SqliteLogError> {
+    let row = sqlx::query("PRAGMA schema_version").fetch_one(&mut *connection);
+    let now: i64 = row.await?.try_get(0)?;
+    if *last == Some(now) {
+        return Ok(None);
+    }
+    let prints = watch::look(connection, schemas).await?;
+    *last = Some(now);
+    Ok(Some(prints))
+}
+
+/// What a record carries by chance; none if it is not there.
+pub(super) async fn nonce(
+    connection: &mut SqliteConnection,
+    id: u64,
+) -> Result<Option<i64>, SqliteLogError> {
+    let found = sqlx::query("SELECT nonce FROM tidings_log WHERE id = ?")
+        .bind(id.cast_signed())
+        .fetch_optional(connection)
+        .await?;
+    let nonce: Option<Option<i64>> = found.map(|row| row.try_get(0)).transpose()?;
+    Ok(nonce.flatten())
+}
+
+/// Reads at most `limit` records beyond a number.
+pub(super) async fn page(
+    connection: &mut SqliteConnection,
+    beyond: u64,
+    limit: usize,
+) -> Result<Page, SqliteLogError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM tidings_log AS l WHERE l.id > ? ORDER BY l.id LIMIT ?");
+    let mut rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(beyond.cast_signed())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1))
+        .fetch(connection);
+    let mut page = Page {
+        records: Vec::new(),
+        cut: false,
+    };
+    let mut size: i64 = 0;
+    while let Some(row) = rows.try_next().await? {
+        // One more was asked for than a page holds; it comes again.
+        if page.records.len() >= limit || size > PAGE_SIZE {
+            page.cut = true;
+            break;
+        }
+        let record = Stored::read(row)?;
+        size = size.saturating_add(record.size);
+        page.records.push(record);
+    }
+    Ok(page)
+}

@@ -1,0 +1,296 @@
+//! From stored records to what readers are told.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, sqlite::SqliteRow};
+use tidings_core::{
+    Operation, Schema,
+    log::{Announce, Body, Fields, RowRecord},
+};
+
+use super::{
+    error::SqliteLogError,
+    names::{identifier, side_table, split},
+    triggers::is_whole,
+};
+use crate::{
+    logs::{
+        evictions::read_eviction,
+        known::{Known, known_by_name},
+    },
+    sqlite::values::value_at,
+};
+
+/// The columns of a record, in the order in which [`Stored::read`] takes them.
+pub(super) const COLUMNS: &str =
+    "l.id, l.kind, l.entity, l.layout, l.key, l.size, l.mark, l.origin, l.silent, l.body";
+
+/// A record as it is stored, without its values.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) id: u64,
+    /// The last record of its transaction, where that is known; else itself.
+    pub(super) mark: u64,
+    pub(super) size: i64,
+    kind: String,
+    entity: String,
+    layout: Option<i64>,
+    origin: Option<String>,
+    announce: Announce,
+    body: Option<String>,
+    /// For the key, whose kind the entity says.
+    row: SqliteRow,
+}
+
+/// Which fields the records of a layout hold.
+#[derive(Clone, Debug)]
+struct Layout {
+    fields: Vec<String>,
+    keys: Vec<String>,
+}
+
+/// The entities that the log is read for, and the layouts that were met.
+#[derive(Debug, Default)]
+pub(super) struct Lexicon {
+    entities: HashMap<&'static str, Known>,
+    layouts: HashMap<i64, Layout>,
+}
+
+/// The values of records, by their ids: before and after.
+#[derive(Debug, Default)]
+pub(super) struct Images(HashMap<u64, Option<(Fields, Fields)>>);
+
+impl Stored {
+    pub(super) fn read(row: SqliteRow) -> Result<Self, SqliteLogError> {
+        let id: i64 = row.try_get(0)?;
+        let mark: Option<i64> = row.try_get(6)?;
+        let silent: Option<i64> = row.try_get(8)?;
+        Ok(Self {
+            id: id.unsigned_abs(),
+            mark: mark.unwrap_or(id).unsigned_abs(),
+            size: row.try_get::<Option<i64>, _>(5)?.unwrap_or(0),
+            kind: row.try_get::<Option<_>, _>(1)?.unwrap_or_default(),
+            entity: row.try_get::<Option<_>, _>(2)?.unwrap_or_default(),
+            layout: row.try_get(3)?,
+            origin: row.try_get(7)?,
+            announce: match silent {
+                None | Some(0) => Announce::Event,
+                Some(_) => Announce::Silent,
+            },
+            body: row.try_get(9)?,
+            row,
+        })
+    }
+
+    pub(super) fn origin(&self) -> Option<Arc<str>> {
+        self.origin.as_deref().map(Into::into)
+    }
+}
+
+impl Lexicon {
+    pub(super) fn of<'a>(schemas: impl IntoIterator<Item = &'a &'static Schema>) -> Self {
+        Self {
+            entities: known_by_name(schemas),
+            layouts: HashMap::new(),
+        }
+    }
+
+    /// The schemas of the entities.
+    pub(super) fn schemas(&self) -> impl Iterator<Item = &'static Schema> {
+        self.entities.values().map(|known| known.schema)
+    }
+
+    pub(super) fn schema(&self, entity: &str) -> Option<&'static Schema> {
+        self.entities.get(entity).map(|known| known.schema)
+    }
+
+    /// Reads the values of records, and the layouts that they name and that were not met before.
+    pub(super) async fn images(
+        &mut self,
+        connection: &mut SqliteConnection,
+        records: &[Stored],
+    ) -> Result<Images, SqliteLogError> {
+        // By entity and layout: the ids, of which the lowest and the highest bound the search.
+        let mut wanted: BTreeMap<(&str, i64), BTreeSet<u64>> = BTreeMap::new();
+        for record in records {
+            if let Some(layout) = record.layout
+                && self.entities.contains_key(record.entity.as_str())
+            {
+                let ids = wanted.entry((&record.entity, layout)).or_default();
+                ids.insert(record.id);
+            }
+        }
+
+        let mut images = Images::default();
+        for ((entity, id), ids) in wanted {
+            let Some(layout) = self.layout(connection, id).await? else {
+                continue;
+            };
+            let Some(known) = self.entities.get(entity) else {
+                continue;
+            };
+            images
+                .read(connection, known, &layout, &ids, records)
+                .await?;
+        }
+        Ok(images)
+    }
+
+    async fn layout(
+        &mut self,
+        connection: &mut SqliteConnection,
+        id: i64,
+    ) -> Result<Option<Layout>, SqliteLogError> {
+        if let Some(layout) = self.layouts.get(&id) {
+            return Ok(Some(layout.clone()));
+        }
+        let found = sqlx::query("SELECT fields, keys FROM tidings_layouts WHERE id = ?")
+            .bind(id)
+            .fetch_optional(connection)
+            .await?;
+        let Some(row) = found else {
+            return Ok(None);
+        };
+        let layout = Layout {
+            fields: split(&row.try_get::<String, _>(0)?),
+            keys: split(&row.try_get::<String, _>(1)?),
+        };
+        self.layouts.insert(id, layout.clone());
+        Ok(Some(layout))
+    }
+
+    /// What a record says; none if it is of an entity that this reader does not know, or says
+    /// nothing.
+    pub(super) fn body(&self, record: &Stored, images: &mut Images) -> Option<Body> {
+        if record.kind == "i" {
+            let texts: Option<Vec<String>> = record
+                .body
+                .as_deref()
+                .and_then(|body| serde_json::from_str(body).ok());
+            let texts = texts.unwrap_or_default();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let eviction = read_eviction(&texts, record.origin());
+            return Some(eviction.map_or(Body::Unreadable { entity: None }, Body::Evict));
+        }
+        if record.kind == "s" {
+            return None;
+        }
+        let known = self.entities.get(record.entity.as_str())?;
+        let (operation, announce) = match record.kind.as_str() {
+            "c" => (Operation::Create, record.announce),
+            "u" => (Operation::Update, record.announce),
+            "d" => (Operation::Delete, record.announce),
+            // A row that was perhaps replaced: it is evicted, and no handler hears of it.
+            "n" | "o" => (Operation::Delete, Announce::Silent),
+            "t" => return Some(Body::Entity(Arc::clone(&known.name))),
+            _ => return Some(unreadable(known)),
+        };
+
+        let primary = &known.schema.fields()[known.schema.primary_key()];
+        let key = value_at(&record.row, 4, primary.kind());
+        let image = images.0.remove(&record.id).flatten();
+        let (Some(key), Some((old, new))) = (key, image) else {
+            return Some(unreadable(known));
+        };
+        Some(Body::Row(RowRecord {
+            entity: Arc::clone(&known.name),
+            operation,
+            key,
+            old: if operation == Operation::Create {
+                Fields::default()
+            } else {
+                old
+            },
+            new: if operation == Operation::Delete {
+                Fields::default()
+            } else {
+                new
+            },
+            announce,
+        }))
+    }
+}
+
+fn unreadable(known: &Known) -> Body {
+    Body::Unreadable {
+        entity: Some(Arc::clone(&known.name)),
+    }
+}
+
+impl Images {
+    /// Reads the values of some records of one entity and layout.
+    async fn read(
+        &mut self,
+        connection: &mut SqliteConnection,
+        known: &Known,
+        layout: &Layout,
+        ids: &BTreeSet<u64>,
+        records: &[Stored],
+    ) -> Result<(), SqliteLogError> {
+        let fields = layout.fields.iter();
+        let fields: Vec<(usize, bool)> = fields
+            .filter_map(|name| Some((known.schema.field(name)?.0, layout.keys.contains(name))))
+            .collect();
+        let columns: String = ["old", "new"]
+            .iter()
+            .flat_map(|image| {
+                fields.iter().map(move |(field, _)| {
+                    let name = &known.names[*field];
+                    format!(", {}", identifier(&format!("{image}_{name}")))
+                })
+            })
+            .collect();
+        let side = side_table(known.schema.name());
+        let sql = format!("SELECT id{columns} FROM {side} WHERE id BETWEEN ? AND ?");
+        let (Some(first), Some(last)) = (ids.first(), ids.last()) else {
+            return Ok(());
+        };
+        let found = sqlx::query(AssertSqlSafe(sql))
+            .bind(first.cast_signed())
+            .bind(last.cast_signed())
+            .fetch_all(connection)
+            .await?;
+
+        let whole: HashMap<u64, bool> = records
+            .iter()
+            .map(|record| (record.id, is_whole(record.size)))
+            .collect();
+        for row in &found {
+            let id = row.try_get::<i64, _>(0)?.unsigned_abs();
+            if !ids.contains(&id) {
+                continue;
+            }
+            let whole = whole.get(&id).copied().unwrap_or(false);
+            let image = |from: usize| image(known, &fields, row, from, whole);
+            let both = image(1).zip(image(1 + fields.len()));
+            self.0.insert(id, both);
+        }
+        Ok(())
+    }
+}
+
+/// The values of one row; none if one of them is not what its kind says.
+fn image(
+    known: &Known,
+    fields: &[(usize, bool)],
+    row: &SqliteRow,
+    from: usize,
+    whole: bool,
+) -> Option<Fields> {
+    let mut values = Vec::with_capacity(fields.len());
+    for (index, (field, is_key)) in fields.iter().enumerate() {
+        if whole || *is_key {
+            let kind = known.schema.fields()[*field].kind();
+            let value = value_at(row, from + index, kind)?;
+            values.push((Arc::clone(&known.names[*field]), value));
+        }
+    }
+    Some(if whole {
+        values.into_iter().collect()
+    } else {
+        Fields::keys_alone(values)
+    })
+}

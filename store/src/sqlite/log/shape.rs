@@ -1,0 +1,173 @@
+//! [`Shape`]: a table as its triggers have to know it.
+
+use std::collections::BTreeMap;
+
+use sqlx::{Row as _, SqliteConnection};
+
+use super::{error::SqliteLogError, names::identifier};
+
+/// A table as it is.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    /// Its columns, each with the default that takes the place of an absent value under `REPLACE`.
+    pub(super) columns: BTreeMap<String, Option<String>>,
+    /// What no two rows may share, each as a condition between a row `t` and `NEW`.
+    conflicts: Vec<String>,
+    /// The columns that are unique by themselves.
+    unique: Vec<String>,
+    /// Unique indexes over expressions, which triggers cannot follow.
+    pub(super) unseen: Vec<String>,
+    /// Whether its columns hold what their types say, so that only texts can be long.
+    pub(super) strict: bool,
+}
+
+/// What has the name of an entity.
+#[derive(Clone, Debug)]
+pub(super) enum Named {
+    Nothing,
+    /// Something that no trigger hears, by this name.
+    Other(&'static str),
+    Table(Shape),
+}
+
+/// A unique index: its columns with their collations, none for an expression.
+#[derive(Default)]
+struct Index {
+    partial: bool,
+    columns: Vec<Option<(String, String)>>,
+}
+
+/// Looks at what has a name.
+pub(super) async fn shape_of(
+    connection: &mut SqliteConnection,
+    table: &str,
+) -> Result<Named, SqliteLogError> {
+    let found = sqlx::query(
+        "SELECT type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND name = ?",
+    )
+    .bind(table.to_owned())
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(found) = found else {
+        return Ok(Named::Nothing);
+    };
+    let kind: String = found.try_get(0)?;
+    match kind.as_str() {
+        "table" => {}
+        "view" => return Ok(Named::Other("a view")),
+        _ => return Ok(Named::Other("a virtual table")),
+    }
+    let (without_rowid, strict): (bool, bool) = (found.try_get(1)?, found.try_get(2)?);
+
+    let columns = sqlx::query(
+        "SELECT name, CASE WHEN \"notnull\" THEN dflt_value END, pk, upper(type) = 'INTEGER' \
+         FROM pragma_table_xinfo(?)",
+    )
+    .bind(table.to_owned())
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut shape = Shape {
+        columns: BTreeMap::new(),
+        conflicts: Vec::new(),
+        unique: Vec::new(),
+        unseen: Vec::new(),
+        strict,
+    };
+    let mut keys = Vec::new();
+    for column in &columns {
+        let (name, key): (String, i64) = (column.try_get(0)?, column.try_get(2)?);
+        if key > 0 {
+            keys.push((name.clone(), column.try_get::<bool, _>(3)?));
+        }
+        shape.columns.insert(name, column.try_get(1)?);
+    }
+    shape.add_rowid(&keys, without_rowid);
+    shape.add_indexes(connection, table).await?;
+    Ok(Named::Table(shape))
+}
+
+impl Shape {
+    /// A table with a number of its own for each row: under the name of a column, or one of three
+    /// that no column has.
+    fn add_rowid(&mut self, keys: &[(String, bool)], without_rowid: bool) {
+        if without_rowid {
+            return;
+        }
+        if let [(key, true)] = keys {
+            self.unique.push(key.clone());
+            self.conflicts.push(self.equal(key, None));
+            return;
+        }
+        let names = ["rowid", "_rowid_", "oid"];
+        let free = names.iter().find(|name| {
+            let mut columns = self.columns.keys();
+            !columns.any(|column| column.eq_ignore_ascii_case(name))
+        });
+        if let Some(name) = free {
+            self.conflicts.push(format!("t.{name} = NEW.{name}"));
+        }
+    }
+
+    async fn add_indexes(
+        &mut self,
+        connection: &mut SqliteConnection,
+        table: &str,
+    ) -> Result<(), SqliteLogError> {
+        let found = sqlx::query(
+            "SELECT l.name, x.name, x.coll, l.partial FROM pragma_index_list(?) AS l \
+             JOIN pragma_index_xinfo(l.name) AS x ON x.key = 1 WHERE l.\"unique\" = 1 ORDER BY l.name, x.seqno",
+        )
+        .bind(table.to_owned())
+        .fetch_all(connection)
+        .await?;
+        let mut indexes: BTreeMap<String, Index> = BTreeMap::new();
+        for row in &found {
+            let name: String = row.try_get(0)?;
+            let (column, collation): (Option<String>, Option<String>) =
+                (row.try_get(1)?, row.try_get(2)?);
+            let index = indexes.entry(name).or_default();
+            index.partial = row.try_get(3)?;
+            let column = column.map(|it| (it, collation.unwrap_or_default()));
+            index.columns.push(column);
+        }
+        for (name, Index { partial, columns }) in indexes {
+            let Some(columns) = columns.into_iter().collect::<Option<Vec<_>>>() else {
+                self.unseen.push(name);
+                continue;
+            };
+            let equal = columns
+                .iter()
+                .map(|(column, collation)| self.equal(column, Some(collation)));
+            let condition = equal.collect::<Vec<_>>().join(" AND ");
+            self.conflicts.push(format!("({condition})"));
+            if let ([(column, _)], false) = (columns.as_slice(), partial) {
+                self.unique.push(column.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// A column of `t` has the value that `NEW` will have once its default is filled in.
+    fn equal(&self, column: &str, collation: Option<&String>) -> String {
+        let name = identifier(column);
+        let new = match self.columns.get(column) {
+            Some(Some(default)) => format!("coalesce(NEW.{name}, {default})"),
+            Some(None) | None => format!("NEW.{name}"),
+        };
+        let collate = collation.map(|it| format!(" COLLATE {}", identifier(it)));
+        format!("t.{name} = {new}{}", collate.unwrap_or_default())
+    }
+
+    /// Whether a column names a row.
+    pub(super) fn is_unique(&self, column: &str) -> bool {
+        self.unique.iter().any(|unique| unique == column)
+    }
+
+    /// The condition under which a row `t` is in the way of `NEW`.
+    pub(super) fn conflict(&self) -> String {
+        if self.conflicts.is_empty() {
+            return "0".to_owned();
+        }
+        self.conflicts.join(" OR ")
+    }
+}

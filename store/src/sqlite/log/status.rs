@@ -1,0 +1,77 @@
+//! What capture would miss, for people.
+
+use sqlx::SqliteConnection;
+use tidings_core::Schema;
+
+use super::{
+    error::SqliteLogError,
+    shape::{Named, shape_of},
+    tables::version,
+    triggers::{When, recorded_by},
+    watch::{look, triggers_of},
+};
+use crate::logs::status::{Status, TableStatus};
+
+/// Tells what is captured and what would be missed.
+pub(super) async fn status(
+    connection: &mut SqliteConnection,
+    schemas: &[&'static Schema],
+) -> Result<Status, SqliteLogError> {
+    let mut status = Status::default();
+    let installed = version(connection).await?.is_some();
+    for schema in schemas {
+        let entity = schema.name();
+        let problems = match shape_of(connection, entity).await? {
+            Named::Nothing => vec!["there is no such table".to_owned()],
+            Named::Other(kind) => vec![format!("every change: it is {kind}")],
+            Named::Table(_) if !installed => {
+                vec!["every change: the log is not installed".to_owned()]
+            }
+            Named::Table(_) => problems(connection, schema).await?,
+        };
+        status.tables.push(TableStatus {
+            entity: entity.to_owned(),
+            table: entity.to_owned(),
+            problems,
+        });
+    }
+    Ok(status)
+}
+
+async fn problems(
+    connection: &mut SqliteConnection,
+    schema: &'static Schema,
+) -> Result<Vec<String>, SqliteLogError> {
+    let there = triggers_of(connection, schema.name()).await?;
+    let mut problems = Vec::new();
+    for when in When::ALL {
+        let name = when.trigger(schema.name());
+        let Some((_, sql)) = there.get(&name) else {
+            problems.push(format!("{}: the trigger {name} is missing", when.misses()));
+            continue;
+        };
+        let recorded = recorded_by(sql)
+            .map(|(_, fields)| fields)
+            .unwrap_or_default();
+        let lacking: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name())
+            .filter(|name| !recorded.iter().any(|field| field == name))
+            .collect();
+        if !lacking.is_empty() {
+            problems.push(format!(
+                "{}: the fields {}",
+                when.misses(),
+                lacking.join(", ")
+            ));
+        }
+    }
+    let prints = look(connection, &[schema]).await?;
+    if problems.is_empty() && prints.missing().next().is_some() {
+        problems.push(
+            "some writes: the table or a trigger was altered since the installation".to_owned(),
+        );
+    }
+    Ok(problems)
+}

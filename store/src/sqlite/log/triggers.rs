@@ -1,0 +1,293 @@
+//! The triggers of one entity, as SQL that every SQLite from 3.34 on runs, in whatever program
+//! writes.
+//!
+//! Nothing in them can fail a write: values are copied without a type, no constraint is on what they
+//! write, and a row beyond [`WHOLE`] is recorded by its keys alone.
+//!
+//! `REPLACE` fires no delete trigger. So the triggers before a write note the rows that it may
+//! replace (kind `n`), and those after it turn the notes of the rows that are gone into deletes. A
+//! note that came to nothing evicts and tells no handler.
+//!
+//! A user's trigger that writes the row again may have been recorded before the write that fired it.
+//! The trigger after that write sees that the row is not as it left it, and gives all records of the
+//! statement one mark: readers put such a group into the order of its chain.
+
+use super::{
+    names::{identifier, joined, literal, side_table},
+    shape::Shape,
+};
+
+/// How long the texts of a row may be in all for its record to hold it whole.
+const WHOLE: usize = 1 << 20;
+/// How far back notes and records of one statement are looked for.
+const NEAR: usize = 1_000;
+/// The version of the triggers' text.
+const VERSION: u32 = 1;
+
+/// What the triggers of an entity record.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) entity: &'a str,
+    /// The primary key.
+    pub(super) key: &'a str,
+    pub(super) layout: i64,
+    /// All that is recorded.
+    pub(super) fields: &'a [String],
+    /// What is recorded of rows that are too long.
+    pub(super) keys: &'a [String],
+    /// The fields that may be long.
+    pub(super) texts: &'a [String],
+    pub(super) shape: &'a Shape,
+}
+
+/// When a trigger fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    BeforeInsert,
+    BeforeUpdate,
+    AfterInsert,
+    AfterUpdate,
+    AfterDelete,
+}
+
+impl When {
+    pub(super) const ALL: [Self; 5] = [
+        Self::BeforeInsert,
+        Self::BeforeUpdate,
+        Self::AfterInsert,
+        Self::AfterUpdate,
+        Self::AfterDelete,
+    ];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::BeforeInsert => "before_insert",
+            Self::BeforeUpdate => "before_update",
+            Self::AfterInsert => "after_insert",
+            Self::AfterUpdate => "after_update",
+            Self::AfterDelete => "after_delete",
+        }
+    }
+
+    /// What would be missed without it.
+    pub(super) fn misses(self) -> &'static str {
+        match self {
+            Self::BeforeInsert | Self::BeforeUpdate => "replaced rows",
+            Self::AfterInsert => "inserts",
+            Self::AfterUpdate => "updates",
+            Self::AfterDelete => "deletes",
+        }
+    }
+
+    /// The name of an entity's trigger.
+    pub(super) fn trigger(self, entity: &str) -> String {
+        format!("tidings:{}:{entity}", self.word())
+    }
+}
+
+/// Which fields a trigger's text says that it records; none if it is no such text.
+pub(super) fn recorded_by(sql: &str) -> Option<(u32, Vec<String>)> {
+    let (_, rest) = sql.split_once("/* tidings ")?;
+    let (head, _) = rest.split_once(" */")?;
+    let (version, fields) = head.split_once(": ")?;
+    Some((version.parse().ok()?, super::names::split(fields)))
+}
+
+/// Whether a version of triggers is one that this program does not know.
+pub(super) fn is_newer(version: u32) -> bool {
+    version > VERSION
+}
+
+impl Plan<'_> {
+    /// The statement that makes a trigger, as SQLite keeps it.
+    pub(super) fn create(&self, when: When) -> String {
+        let (fires, body) = match when {
+            When::BeforeInsert => self.note("INSERT", ""),
+            When::BeforeUpdate => {
+                let other = format!(" AND t.{0} IS NOT OLD.{0}", identifier(self.key));
+                self.note("UPDATE", &other)
+            }
+            When::AfterInsert => self.inserted(),
+            When::AfterUpdate => self.updated(),
+            When::AfterDelete => self.deleted(),
+        };
+        let name = identifier(&when.trigger(self.entity));
+        let fields = joined(self.fields);
+        format!("CREATE TRIGGER {name} {fires} BEGIN\n/* tidings {VERSION}: {fields} */\n{body}END")
+    }
+
+    fn table(&self) -> String {
+        identifier(self.entity)
+    }
+
+    fn noted(&self) -> String {
+        format!("kind = 'n' AND entity = {}", literal(self.entity))
+    }
+
+    /// Notes the rows that are in the way.
+    fn note(&self, event: &str, other: &str) -> (String, String) {
+        let (table, side, key) = (self.table(), side_table(self.entity), identifier(self.key));
+        let (entity, noted, layout) = (literal(self.entity), self.noted(), self.layout);
+        let conflict = format!("({}){other}", self.shape.conflict());
+        let (columns, values) = (self.columns("old"), self.values("t"));
+        let size = self.size("t");
+        let fires = format!(
+            "BEFORE {event} ON {table} WHEN EXISTS (SELECT 1 FROM {table} AS t WHERE {conflict})"
+        );
+        let body = format!(
+            "UPDATE tidings_log SET kind = 'o' WHERE {noted} AND \
+               (id < (SELECT max(id) FROM tidings_log) - {NEAR} OR key IN (SELECT t.{key} FROM {table} AS t WHERE {conflict}));\n\
+             INSERT INTO tidings_log (kind, entity, layout, key, size) \
+               SELECT 'n', {entity}, {layout}, t.{key}, {size} FROM {table} AS t WHERE {conflict};\n\
+             INSERT INTO {side} (id{columns}) SELECT l.id{values} FROM tidings_log AS l CROSS JOIN {table} AS t \
+               ON t.{key} IS l.key WHERE l.kind = 'n' AND l.entity = {entity} \
+               AND NOT EXISTS (SELECT 1 FROM {side} AS s WHERE s.id = l.id);\n"
+        );
+        (fires, body)
+    }
+
+    fn inserted(&self) -> (String, String) {
+        let record = self.record("c", "NEW", &self.size("NEW"), &["new"]);
+        let (replaced, again) = (self.replaced(), self.written_again());
+        let fires = format!("AFTER INSERT ON {}", self.table());
+        (fires, format!("{record}{replaced}{again}"))
+    }
+
+    fn updated(&self) -> (String, String) {
+        let size = format!("{} + {}", self.size("OLD"), self.size("NEW"));
+        let record = self.record("u", "NEW", &size, &["old", "new"]);
+        let (still, replaced, again) = (self.is_no_note(), self.replaced(), self.written_again());
+        let fires = format!("AFTER UPDATE ON {}", self.table());
+        (fires, format!("{record}{still}{replaced}{again}"))
+    }
+
+    fn deleted(&self) -> (String, String) {
+        let record = self.record("d", "OLD", &self.size("OLD"), &["old"]);
+        let (table, key, still) = (self.table(), identifier(self.key), self.is_no_note());
+        let entity = literal(self.entity);
+        // A trigger of the user may have made the row again.
+        let again = format!(
+            "UPDATE tidings_log SET mark = last_insert_rowid() \
+             WHERE EXISTS (SELECT 1 FROM {table} AS t WHERE t.{key} IS OLD.{key}) AND id >= (\
+               SELECT max(+i.id) FROM tidings_log AS i WHERE {} AND i.entity = {entity} AND i.kind = 'c' \
+               AND i.key IS OLD.{key});\n",
+            near()
+        );
+        let fires = format!("AFTER DELETE ON {table}");
+        (fires, format!("{record}{still}{again}"))
+    }
+
+    /// Writes the record and its values.
+    fn record(&self, kind: &str, row: &str, size: &str, images: &[&str]) -> String {
+        let (side, key, entity) = (
+            side_table(self.entity),
+            identifier(self.key),
+            literal(self.entity),
+        );
+        let columns: String = images.iter().map(|image| self.columns(image)).collect();
+        let values: String = images
+            .iter()
+            .map(|image| self.values(&image.to_ascii_uppercase()))
+            .collect();
+        format!(
+            "INSERT INTO tidings_log (kind, entity, layout, key, size) \
+               VALUES ('{kind}', {entity}, {}, {row}.{key}, {size});\n\
+             INSERT INTO {side} (id{columns}) SELECT l.id{values} FROM tidings_log AS l \
+               WHERE l.id = last_insert_rowid();\n",
+            self.layout
+        )
+    }
+
+    /// Takes the notes back of a row that was written itself.
+    fn is_no_note(&self) -> String {
+        let (noted, key) = (self.noted(), identifier(self.key));
+        format!("UPDATE tidings_log SET kind = 'o' WHERE {noted} AND key IS OLD.{key};\n")
+    }
+
+    /// Turns the notes of rows that were replaced into deletes.
+    fn replaced(&self) -> String {
+        let (table, key, noted) = (self.table(), identifier(self.key), self.noted());
+        let gone = format!(
+            "(key IS NEW.{key} OR NOT EXISTS (SELECT 1 FROM {table} AS t WHERE t.{key} IS tidings_log.key))"
+        );
+        format!(
+            "UPDATE tidings_log SET mark = last_insert_rowid() \
+               WHERE id >= (SELECT min(+id) FROM tidings_log WHERE {noted} AND {gone});\n\
+             UPDATE tidings_log SET kind = 'd' WHERE {noted} AND {gone};\n"
+        )
+    }
+
+    /// Puts the records of a statement together if a trigger of the user wrote the row again before
+    /// this one was fired.
+    fn written_again(&self) -> String {
+        let (table, side) = (self.table(), side_table(self.entity));
+        let key = identifier(self.key);
+        let entity = literal(self.entity);
+        let same = |left: &str, names: &[&String]| {
+            let equal = names.iter().map(|name| {
+                let column = identifier(&format!("{left}{name}"));
+                let column = if left.is_empty() {
+                    format!("t.{column}")
+                } else {
+                    format!("s.{column}")
+                };
+                format!("{column} IS NEW.{}", identifier(name))
+            });
+            equal.collect::<Vec<_>>().join(" AND ")
+        };
+        let all: Vec<_> = self.fields.iter().collect();
+        let keys: Vec<_> = self.keys.iter().collect();
+        let (as_left, was, was_named) = (same("", &all), same("old_", &all), same("old_", &keys));
+        format!(
+            "UPDATE tidings_log SET mark = last_insert_rowid() \
+             WHERE NOT EXISTS (SELECT 1 FROM {table} AS t WHERE t.{key} IS NEW.{key} AND {as_left}) AND id >= (\
+               SELECT max(+i.id) FROM tidings_log AS i CROSS JOIN {side} AS s ON s.id = i.id \
+               WHERE {} AND i.entity = {entity} AND i.kind IN ('u', 'd') \
+               AND {was_named} AND (i.size > {WHOLE} OR ({was})));\n",
+            near()
+        )
+    }
+
+    /// The columns of the side table for one image, each with a comma before it.
+    fn columns(&self, image: &str) -> String {
+        let names = self.fields.iter();
+        names
+            .map(|name| format!(", {}", identifier(&format!("{image}_{name}"))))
+            .collect()
+    }
+
+    /// The values of a row for them.
+    fn values(&self, row: &str) -> String {
+        let value = |name: &String| {
+            let column = format!("{row}.{}", identifier(name));
+            if self.keys.contains(name) {
+                format!(", {column}")
+            } else {
+                format!(", CASE WHEN l.size <= {WHOLE} THEN {column} END")
+            }
+        };
+        self.fields.iter().map(value).collect()
+    }
+
+    /// How long the texts of a row are.
+    fn size(&self, row: &str) -> String {
+        let lengths = self.texts.iter();
+        let lengths: Vec<_> = lengths
+            .map(|name| format!("coalesce(length({row}.{}), 0)", identifier(name)))
+            .collect();
+        if lengths.is_empty() {
+            return "0".to_owned();
+        }
+        lengths.join(" + ")
+    }
+}
+
+/// Whether a record with this size holds its row whole.
+pub(super) fn is_whole(size: i64) -> bool {
+    usize::try_from(size).is_ok_and(|size| size <= WHOLE)
+}
+
+/// The records before the one that was just written, as far as one statement may reach.
+fn near() -> String {
+    format!("i.id < last_insert_rowid() AND i.id > last_insert_rowid() - {NEAR}")
+}

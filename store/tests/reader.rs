@@ -1,0 +1,127 @@
+//! A reader of a log that keeps what it is told.
+
+#![allow(dead_code, reason = "each engine's tests use a part of it")]
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use tidings_core::{
+    Operation, Row, Schema, Value,
+    log::{Body, Cursor, Extent, Fields, Mark, Read, RowChange, RowRecord},
+};
+use tidings_store::StoreLog;
+
+/// A reader that applies what it reads at once.
+pub(crate) struct Reader {
+    pub(crate) log: Arc<dyn StoreLog>,
+    pub(crate) cursor: Cursor,
+    pub(crate) limit: usize,
+}
+
+/// One thing that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Told {
+    Row(Mark, RowRecord),
+    Entity(String),
+}
+
+impl Reader {
+    pub(crate) async fn of(log: impl StoreLog) -> Self {
+        Self::over(Arc::new(log)).await
+    }
+
+    pub(crate) async fn over(log: Arc<dyn StoreLog>) -> Self {
+        let head = log.head(None).await.expect("a head");
+        Self {
+            log,
+            cursor: head.cursor,
+            limit: 1_000,
+        }
+    }
+
+    /// Reads one page.
+    pub(crate) async fn page(&mut self) -> (Vec<Told>, Extent) {
+        let read = self.log.read(&self.cursor, self.limit, None).await;
+        let Read::Batch(batch) = read.expect("a read") else {
+            panic!("a gap");
+        };
+        self.cursor = batch.cursor;
+        let told = batch
+            .records
+            .into_iter()
+            .filter_map(|record| match record.body {
+                Body::Row(row) => Some(Told::Row(record.mark, row)),
+                Body::Entity(entity) => Some(Told::Entity(entity.to_string())),
+                Body::Unreadable { entity } => panic!("a record of {entity:?} is not readable"),
+                Body::Evict(_) => None,
+            });
+        (told.collect(), batch.extent)
+    }
+
+    /// Reads until nothing is left.
+    pub(crate) async fn all(&mut self) -> Vec<Told> {
+        let mut all = Vec::new();
+        loop {
+            let (mut told, extent) = self.page().await;
+            all.append(&mut told);
+            if extent == Extent::All {
+                return all;
+            }
+        }
+    }
+
+    /// Reads until nothing is left; each row as its operation and its key.
+    pub(crate) async fn operations(&mut self) -> Vec<String> {
+        let all = self.all().await;
+        let text = |told: &Told| match told {
+            Told::Row(_, row) => format!("{} {} {}", row.operation, row.entity, row.key.to_json()),
+            Told::Entity(entity) => format!("touched {entity}"),
+        };
+        all.iter().map(text).collect()
+    }
+
+    /// Reads until nothing is left, and puts together what each transaction did to each row of an
+    /// entity.
+    pub(crate) async fn changes(&mut self, schema: &'static Schema) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut told = BTreeSet::new();
+        for read in self.all().await {
+            let Told::Row(mark, row) = read else {
+                continue;
+            };
+            if *row.entity != *schema.name()
+                || !told.insert((mark.number(), row.key.to_json().to_string()))
+            {
+                continue;
+            }
+            let group = self
+                .log
+                .group(mark, &row.entity, &row.key)
+                .await
+                .expect("a group");
+            if let Some(change) = RowChange::fold(&group) {
+                let row = |fields: Option<&Fields>| fields.map(|it| it.to_row(schema));
+                changes.push(Change {
+                    operation: change.operation,
+                    old: row(change.old),
+                    new: row(change.new),
+                });
+            }
+        }
+        changes
+    }
+}
+
+/// What a transaction did to a row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) operation: Operation,
+    pub(crate) old: Option<Row>,
+    pub(crate) new: Option<Row>,
+}
+
+pub(crate) fn text(row: Option<&Row>, field: usize) -> Option<String> {
+    match row?.0.get(field)? {
+        Value::Text(text) => Some(text.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,196 @@
+//! Installing, removing, and noticing that a trigger is gone.
+
+use tidings_core::{
+    Field, Schema,
+    log::{Capture, Read},
+};
+use tidings_store::{Logging, sqlite::log::SqliteLogError};
+
+use crate::support::{Database, Reader, TABLES, at_head, log_of, schemas};
+
+async fn look(reader: &mut Reader) -> (Vec<String>, Capture) {
+    let told = reader.operations().await;
+    let Read::Batch(batch) = reader.log.read(&reader.cursor, 10, None).await.unwrap() else {
+        panic!("a gap");
+    };
+    (told, batch.sight.capture)
+}
+
+#[tokio::test]
+async fn installing_again_changes_nothing_and_removing_leaves_the_tables() {
+    let (database, store, mut reader) = at_head().await;
+    let schema = database.sqlite3("PRAGMA schema_version;");
+    let again = database
+        .installer()
+        .await
+        .install(&schemas())
+        .await
+        .unwrap();
+    assert_eq!(again.unchanged.len(), 2, "{again:?}");
+    assert_eq!(database.sqlite3("PRAGMA schema_version;"), schema);
+    assert!(
+        database
+            .installer()
+            .await
+            .status(&schemas())
+            .await
+            .unwrap()
+            .is_in_place()
+    );
+
+    let refused = database.installer().await.remove().await;
+    assert!(
+        matches!(refused, Err(SqliteLogError::Refused { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(look(&mut reader).await, (vec![], Capture::InPlace));
+    store.close().await.unwrap();
+    let removed = database.installer().await.remove().await.unwrap();
+    assert_eq!(removed, ["consumers", "credentials"]);
+    assert_eq!(database.installer().await.remove().await.unwrap(), [""; 0]);
+    database.sqlite3("INSERT INTO consumers VALUES ('1', 'ann', NULL);");
+    let status = database.installer().await.status(&schemas()).await.unwrap();
+    assert!(!status.is_in_place());
+    assert!(
+        status.to_string().contains("deletes: the trigger"),
+        "{status}"
+    );
+
+    let installed = database
+        .installer()
+        .await
+        .install(&schemas())
+        .await
+        .unwrap();
+    assert_eq!(installed.changed.len(), 2);
+}
+
+#[tokio::test]
+async fn a_dropped_trigger_is_seen_and_so_is_one_that_came_back() {
+    let (database, _store, mut reader) = at_head().await;
+    for trigger in [
+        "before_insert",
+        "before_update",
+        "after_insert",
+        "after_update",
+        "after_delete",
+    ] {
+        database.sqlite3(&format!("DROP TRIGGER \"tidings:{trigger}:consumers\";"));
+        let (told, capture) = look(&mut reader).await;
+        assert!(!capture.is_in_place(), "{trigger}");
+        assert_eq!(told, ["touched consumers"], "{trigger}");
+
+        let _ = database
+            .installer()
+            .await
+            .install(&schemas())
+            .await
+            .unwrap();
+        let (told, capture) = look(&mut reader).await;
+        assert!(capture.is_in_place(), "{trigger}");
+        assert!(
+            told.contains(&"touched consumers".to_owned()),
+            "{trigger}: {told:?}"
+        );
+    }
+    // Another table in the place of the captured one, as ALTER TABLE by hand does it.
+    database.sqlite3(
+        "CREATE TABLE made AS SELECT * FROM consumers; DROP TABLE consumers; ALTER TABLE made RENAME TO consumers;",
+    );
+    let (_, capture) = look(&mut reader).await;
+    assert!(!capture.is_in_place());
+}
+
+#[tokio::test]
+async fn capture_that_was_off_and_on_between_two_reads_is_told() {
+    let (database, _store, mut reader) = at_head().await;
+    let name = "tidings:after_insert:consumers";
+    let sql = database.sqlite3(&format!(
+        "SELECT sql FROM sqlite_schema WHERE name = '{name}';"
+    ));
+    database.sqlite3(&format!(
+        "DROP TRIGGER \"{name}\"; INSERT INTO consumers VALUES ('1', 'ann', NULL); CREATE TABLE between_us (id);\
+         {sql};"
+    ));
+    let (told, capture) = look(&mut reader).await;
+    assert_eq!(told, ["touched consumers"]);
+    assert!(capture.is_in_place());
+}
+
+#[tokio::test]
+async fn a_unique_index_that_triggers_do_not_know_is_no_capture() {
+    let (database, _store, mut reader) = at_head().await;
+    database.sqlite3("CREATE UNIQUE INDEX by_note ON consumers (note);");
+    assert!(!look(&mut reader).await.1.is_in_place());
+    let _ = database
+        .installer()
+        .await
+        .install(&schemas())
+        .await
+        .unwrap();
+    assert!(look(&mut reader).await.1.is_in_place());
+    database.sqlite3("CREATE UNIQUE INDEX by_length ON consumers (length(note));");
+    let refused = database.installer().await.install(&schemas()).await;
+    let Err(SqliteLogError::Incompatible { differences }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(differences[0].contains("by_length"), "{differences:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_captured_is_told_at_once_and_changes_nothing() {
+    let database = Database::with("CREATE VIEW consumers AS SELECT 1 AS id;");
+    let refused = database.installer().await.install(&schemas()).await;
+    let Err(SqliteLogError::Incompatible { differences }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(
+        differences,
+        [
+            "consumers is a view, whose changes no trigger hears",
+            "there is no table credentials"
+        ]
+    );
+    assert_eq!(
+        database.sqlite3("SELECT count(*) FROM sqlite_schema WHERE name GLOB 'tidings*';"),
+        "0\n"
+    );
+}
+
+#[tokio::test]
+async fn a_later_program_adds_fields_and_an_earlier_one_takes_none_away() {
+    fn consumers(fields: &[&str]) -> &'static Schema {
+        let mut schema = Schema::builder("consumers")
+            .field(Field::of::<String>("id").primary_key())
+            .field(Field::of::<Option<String>>("username").unique());
+        for field in fields {
+            schema = schema.field(Field::of::<Option<String>>(field));
+        }
+        Box::leak(Box::new(schema.build()))
+    }
+    let (earlier, later) = (consumers(&[]), consumers(&["note"]));
+    let database = Database::captured(TABLES, &[earlier]).await;
+    let store = database.store(Logging::Alone).await;
+    let mut reader = Reader::over(log_of(&store, vec![later])).await;
+    database.sqlite3("INSERT INTO consumers VALUES ('1', 'ann', 'a');");
+    assert!(
+        look(&mut reader).await.1.is_in_place(),
+        "all that its keys need is recorded"
+    );
+
+    let _ = database.installer().await.install(&[later]).await.unwrap();
+    let kept = database
+        .installer()
+        .await
+        .install(&[earlier])
+        .await
+        .unwrap();
+    assert_eq!(kept.unchanged, ["consumers"]);
+    let _ = reader.all().await;
+    database.sqlite3("INSERT INTO consumers VALUES ('2', 'bob', 'b');");
+    let told = reader.changes(later).await;
+    assert_eq!(
+        crate::support::text(told[0].new.as_ref(), 2).as_deref(),
+        Some("b")
+    );
+}

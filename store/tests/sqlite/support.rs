@@ -1,0 +1,178 @@
+//! Database files, and the programs that write to them.
+
+use std::{
+    io::Write as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tidings_core::{
+    Auto, Field, Foreign, OnDelete, Schema,
+    clock::{ManualClock, SystemClock},
+    spawn::CurrentRuntime,
+};
+use tidings_store::{LogNeeds, Logging, Store, StoreLog, sqlite::log::Installer};
+
+pub(crate) use crate::reader::{Change, Reader, text};
+
+/// Consumers, and their credentials, which cascade and go with a changed consumer.
+pub(crate) const TABLES: &str = "
+    CREATE TABLE consumers (id TEXT PRIMARY KEY, username TEXT UNIQUE, note TEXT);
+    CREATE TABLE credentials (
+        id INTEGER PRIMARY KEY, key TEXT UNIQUE,
+        consumer TEXT REFERENCES consumers ON DELETE CASCADE
+    );
+";
+
+pub(crate) fn schemas() -> Vec<&'static Schema> {
+    static SCHEMAS: OnceLock<[Schema; 2]> = OnceLock::new();
+    let schemas = SCHEMAS.get_or_init(|| {
+        let consumer = Foreign {
+            entity: "consumers".to_owned(),
+            key: "id".to_owned(),
+            on_delete: OnDelete::Cascade,
+            evict_on_update: true,
+        };
+        let consumers = Schema::builder("consumers")
+            .field(Field::of::<String>("id").primary_key().auto(Auto::Random))
+            .field(Field::of::<Option<String>>("username").unique())
+            .field(Field::of::<Option<String>>("note"))
+            .build();
+        let credentials = Schema::builder("credentials")
+            .field(Field::of::<i64>("id").primary_key())
+            .field(Field::of::<Option<String>>("key").unique())
+            .field(Field::of::<Option<String>>("consumer").refers_to(consumer))
+            .cache_key(&["key"])
+            .build();
+        [consumers, credentials]
+    });
+    schemas.iter().collect()
+}
+
+/// A database file in a directory of its own.
+pub(crate) struct Database {
+    pub(crate) directory: TempDir,
+}
+
+impl Database {
+    /// Makes a file, by `sqlite3`.
+    pub(crate) fn with(tables: &str) -> Self {
+        let database = Self {
+            directory: tempfile::tempdir().expect("a directory"),
+        };
+        database.sqlite3(&format!("PRAGMA journal_mode = WAL; {tables}"));
+        database
+    }
+
+    /// A file with tables that are captured.
+    pub(crate) async fn captured(tables: &str, schemas: &[&'static Schema]) -> Self {
+        let database = Self::with(tables);
+        let installed = database.installer().await.install(schemas).await;
+        let _ = installed.expect("captured");
+        database
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join("a.db")
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("sqlite://{}", self.path().display())
+    }
+
+    pub(crate) async fn installer(&self) -> Installer {
+        Installer::open(&self.url()).await.expect("a file")
+    }
+
+    /// Opens a store of the file that keeps a log.
+    pub(crate) async fn store(&self, logging: Logging) -> Store {
+        let store = Store::options(self.url()).logging(logging).open().await;
+        store.expect("a store")
+    }
+
+    /// Runs a script in Debian's `sqlite3`; what it says.
+    pub(crate) fn sqlite3(&self, script: &str) -> String {
+        let script = format!(".bail on\n.timeout 5000\n{script}");
+        run(Command::new("sqlite3").arg(self.path()), &script)
+    }
+
+    /// Runs a script in Python, in which `db` is a connection that commits each statement.
+    pub(crate) fn python(&self, script: &str) -> String {
+        let opened = format!(
+            "import sqlite3, struct\ndb = sqlite3.connect({:?}, isolation_level=None, timeout=5)\n{script}",
+            self.path().display().to_string()
+        );
+        run(Command::new("python3").arg("-"), &opened)
+    }
+}
+
+fn run(command: &mut Command, script: &str) -> String {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("scripts/prepare installs it");
+    let mut input = child.stdin.take().expect("an input");
+    input.write_all(script.as_bytes()).expect("a script");
+    drop(input);
+    let done = child.wait_with_output().expect("an end");
+    let error = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && error.is_empty(), "{error}");
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+/// The log of a store, read with the system's clock.
+pub(crate) fn log_of(store: &Store, schemas: Vec<&'static Schema>) -> Arc<dyn StoreLog> {
+    store.log(needs(schemas)).expect("a log")
+}
+
+pub(crate) fn needs(schemas: Vec<&'static Schema>) -> LogNeeds {
+    LogNeeds {
+        node: "one".into(),
+        schemas,
+        recorded: Vec::new(),
+        look: Duration::ZERO,
+        clock: Arc::new(SystemClock::new()),
+        spawn: Arc::new(CurrentRuntime),
+    }
+}
+
+/// A store with a log, whose clock a test drives.
+pub(crate) fn log_at(
+    store: &Store,
+    schemas: Vec<&'static Schema>,
+    clock: &ManualClock,
+) -> Arc<dyn StoreLog> {
+    let needs = LogNeeds {
+        clock: Arc::new(clock.clone()),
+        ..needs(schemas)
+    };
+    store.log(needs).expect("a log")
+}
+
+/// A captured file with [`TABLES`], a store of it, and a reader at its head.
+pub(crate) async fn at_head() -> (Database, Store, Reader) {
+    let database = Database::captured(TABLES, &schemas()).await;
+    let store = database.store(Logging::Alone).await;
+    let reader = Reader::over(log_of(&store, schemas())).await;
+    (database, store, reader)
+}
+
+/// What was done to the rows of an entity, in short: `update a -> b`, by a field.
+pub(crate) async fn changes(reader: &mut Reader, entity: usize, field: usize) -> Vec<String> {
+    let changes = reader.changes(schemas()[entity]).await;
+    let short = |change: &Change| {
+        let side = |row| text(row, field).unwrap_or_else(|| "-".to_owned());
+        format!(
+            "{} {} -> {}",
+            change.operation,
+            side(change.old.as_ref()),
+            side(change.new.as_ref())
+        )
+    };
+    changes.iter().map(short).collect()
+}
