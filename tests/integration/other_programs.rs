@@ -1,71 +1,20 @@
 //! Writes by other programs on PostgreSQL: a node hears of them like of its own.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tidings::{
-    CrudEvent, Entity, GetOptions, Hearing, Node, Ref, Store, WriteOptions,
+    CrudEvent, Hearing, Node, Store, WriteOptions,
     clock::{Clock as _, SystemClock},
-    store::{
-        Selector,
-        postgres::log::{InstallOptions, Installer},
-    },
+    store::postgres::log::{InstallOptions, Installer},
 };
 use tidings_testkit::{Database, Server};
-use uuid::Uuid;
 
-use crate::gateway::served_with;
+use crate::{
+    gateway::served_with,
+    heard::{Heard, Owner, Thing, by_id, thing},
+};
 
-#[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[entity(name = "owners")]
-struct Owner {
-    #[entity(primary_key, auto)]
-    id: Uuid,
-    #[entity(unique)]
-    name: String,
-}
-
-#[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[entity(name = "things", cache_key("code"))]
-struct Thing {
-    #[entity(primary_key)]
-    id: i64,
-    #[entity(unique)]
-    code: String,
-    note: Option<String>,
-    #[entity(foreign, on_delete = "cascade", on_update = "evict")]
-    owner: Option<Ref<Owner>>,
-}
-
-fn thing(id: i64, note: &str) -> Thing {
-    Thing {
-        id,
-        code: format!("t{id}"),
-        note: Some(note.to_owned()),
-        owner: None,
-    }
-}
-
-fn by_id(id: i64) -> Selector {
-    Selector::primary(id)
-}
-
-/// A node on a database of its own, what its handlers heard, and how often the cache loaded.
-struct Heard {
-    database: Database,
-    node: Node,
-    events: Arc<Mutex<Vec<String>>>,
-    gaps: Arc<Mutex<Vec<String>>>,
-    loads: Arc<AtomicUsize>,
-}
-
-impl Heard {
+impl Heard<Database> {
     async fn start() -> Self {
         Self::start_on(Server::shared()).await
     }
@@ -73,106 +22,7 @@ impl Heard {
     async fn start_on(server: &Server) -> Self {
         let database = server.database().await;
         let store = Store::open(&database.url()).await.expect("a store");
-        let events: Arc<Mutex<Vec<String>>> = Arc::default();
-        let gaps: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (hook, gap) = (Arc::clone(&events), Arc::clone(&gaps));
-        let node = Node::builder()
-            .store(store)
-            .entity::<Owner>()
-            .entity::<Thing>()
-            .log_poll(Duration::from_millis(20))
-            .on_gap(move |told| gap.lock().expect("a list").push(told.to_string()))
-            .init_worker(move |worker| {
-                let (things, owners) = (Arc::clone(&hook), Arc::clone(&hook));
-                let bus = worker.worker_events();
-                let tell = move |change: &CrudEvent<Thing>| {
-                    let (old, new) = (&change.old_entity, &change.entity);
-                    let old = old.as_ref().and_then(|old| old.note.clone());
-                    let text = format!("{} {} {old:?} {:?}", change.operation, new.id, new.note);
-                    things.lock().expect("a list").push(text);
-                };
-                bus.register(tell, "crud", "things")?.keep();
-                let tell = move |change: &CrudEvent<Owner>| {
-                    let text = format!("{} {}", change.operation, change.entity.name);
-                    owners.lock().expect("a list").push(text);
-                };
-                bus.register(tell, "crud", "owners")?.keep();
-                Ok(())
-            })
-            .start()
-            .await
-            .expect("a node");
-        Self {
-            database,
-            node,
-            events,
-            gaps,
-            loads: Arc::default(),
-        }
-    }
-
-    /// The note of a thing, through the cache.
-    async fn note(&self, code: &str) -> Option<String> {
-        let things = self.node.dao::<Thing>().expect("declared");
-        let key = things.cache_key(&[code]).expect("one part");
-        let (loads, code) = (Arc::clone(&self.loads), code.to_owned());
-        let load = move || {
-            loads.fetch_add(1, Ordering::SeqCst);
-            things.select_by("code", code)
-        };
-        let found = self.node.cache().get(&key, GetOptions::default(), load);
-        {
-            let found: Option<Arc<Thing>> = found.await.expect("a load");
-            found.and_then(|thing| thing.note.clone())
-        }
-    }
-
-    fn loads(&self) -> usize {
-        self.loads.load(Ordering::SeqCst)
-    }
-
-    /// Takes the events once there are as many.
-    async fn events(&self, count: usize) -> Vec<String> {
-        self.until(|heard| heard.events.lock().expect("a list").len() >= count)
-            .await;
-        std::mem::take(&mut *self.events.lock().expect("a list"))
-    }
-
-    async fn until(&self, holds: impl Fn(&Self) -> bool) {
-        let clock = SystemClock::new();
-        let deadline = clock.now().plus(Duration::from_secs(20));
-        while !holds(self) {
-            assert!(clock.now() < deadline, "{:?} {:?}", self.events, self.gaps);
-            clock.sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    /// Waits until a cached note is this one.
-    async fn until_note(&self, code: &str, note: Option<&str>) {
-        let clock = SystemClock::new();
-        let deadline = clock.now().plus(Duration::from_secs(20));
-        while self.note(code).await.as_deref() != note {
-            assert!(clock.now() < deadline, "{code} is not {note:?}");
-            clock.sleep(Duration::from_millis(2)).await;
-        }
-    }
-}
-
-impl Heard {
-    /// Waits until what is loaded is kept.
-    async fn until_kept(&self, code: &str) {
-        let clock = SystemClock::new();
-        let deadline = clock.now().plus(Duration::from_secs(20));
-        loop {
-            let _ = self.note(code).await;
-            let loads = self.loads();
-            let _ = self.note(code).await;
-            if self.loads() == loads {
-                return;
-            }
-            assert!(clock.now() < deadline, "{code} is loaded at every call");
-            clock.sleep(Duration::from_millis(2)).await;
-        }
+        Self::with(database, store).await
     }
 }
 
