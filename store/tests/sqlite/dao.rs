@@ -22,11 +22,11 @@ use crate::{
 
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(name = "owners")]
-struct Owner {
+pub(crate) struct Owner {
     #[entity(primary_key)]
-    id: i64,
+    pub(crate) id: i64,
     #[entity(unique)]
-    name: String,
+    pub(crate) name: String,
 }
 
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,18 +57,28 @@ fn schemas() -> Vec<&'static Schema> {
     vec![Owner::schema(), Thing::schema()]
 }
 
+/// A store of a file with the tables of this module.
+pub(crate) async fn store_at(url: &str, logging: Logging) -> Store {
+    let store = Store::options(url).logging(logging).open().await;
+    let store = store.expect("a store");
+    attach(&store, Arc::default()).await;
+    store
+}
+
+async fn attach(store: &Store, sink: Arc<Heard>) {
+    let attached = store.attach(Attachment {
+        schemas: schemas(),
+        sink,
+        clock: Arc::new(SystemClock::new()),
+        runtime: tokio::runtime::Handle::current(),
+    });
+    attached.await.expect("attached");
+}
+
 async fn attached(database: &Database) -> (Store, Arc<Heard>, Reader) {
     let store = database.store(Logging::Alone).await;
     let heard = Arc::new(Heard::default());
-    store
-        .attach(Attachment {
-            schemas: schemas(),
-            sink: Arc::clone(&heard) as Arc<dyn ChangeSink>,
-            clock: Arc::new(SystemClock::new()),
-            runtime: tokio::runtime::Handle::current(),
-        })
-        .await
-        .expect("attached");
+    attach(&store, Arc::clone(&heard)).await;
     let reader = Reader::over(log_of(&store, schemas())).await;
     (store, heard, reader)
 }

@@ -6,6 +6,8 @@ mod reader;
 mod capture;
 mod dao;
 mod epochs;
+mod killed;
+mod kinds;
 mod programs;
 mod replace;
 mod support;
