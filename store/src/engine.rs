@@ -13,7 +13,7 @@ pub(crate) mod statements;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use tidings_core::{Row, Schema, Timestamp};
+use tidings_core::{Row, Schema, Timestamp, log::Members};
 
 pub(crate) use self::statements::{Dialect, Sql};
 use crate::{
@@ -58,6 +58,12 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Opens the log of the database's changes; none where the database keeps none. Asks nothing
     /// yet.
     fn log(&self, _: LogNeeds) -> Option<Arc<dyn StoreLog>> {
+        None
+    }
+
+    /// Opens the table of the cluster's members beside the log; none where the store has the database
+    /// for itself. Asks nothing yet.
+    fn members(&self, _: &LogNeeds) -> Option<Arc<dyn Members>> {
         None
     }
 

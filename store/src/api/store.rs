@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tidings_core::{Entity, Schema, Timestamp, check_all, clock::Clock};
+use tidings_core::{Entity, Schema, Timestamp, check_all, clock::Clock, log::Members};
 use tokio::{runtime::Handle, sync::Mutex as AsyncMutex};
 
 use crate::{
@@ -316,6 +316,13 @@ impl Store {
     #[must_use]
     pub fn log(&self, needs: LogNeeds) -> Option<Arc<dyn StoreLog>> {
         self.shared.engine.log(needs)
+    }
+
+    /// Opens the table of the cluster's members beside the log. None unless the database was opened
+    /// to be shared ([`Logging::Shared`]). Its first call connects.
+    #[must_use]
+    pub fn members(&self, needs: &LogNeeds) -> Option<Arc<dyn Members>> {
+        self.shared.engine.members(needs)
     }
 
     /// Asks the database for a sign of life.

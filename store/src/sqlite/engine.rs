@@ -14,6 +14,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tidings_core::{
     Row, RowError, Schema, Timestamp,
     clock::{Clock as _, SystemClock},
+    log::Members,
 };
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedMutexGuard},
@@ -33,7 +34,7 @@ use crate::{
         dialect::Sqlite,
         layout::lay_out,
         location::{Identity, Location, Lock, Sharing, canonical},
-        log::{self, Pen, SqliteLog, Told},
+        log::{self, Pen, SqliteLog, SqliteMembers, Told},
         queue::WriteQueue,
         values::{arguments, decode, decode_live},
     },
@@ -164,6 +165,17 @@ impl SqliteEngine {
         }
     }
 
+    fn log_settings(&self, needs: LogNeeds) -> log::Settings {
+        log::Settings {
+            location: self.location.clone(),
+            identity: self.identity.clone(),
+            pen: Pen::new(Arc::clone(&self.writer), self.patience),
+            schemas: needs.schemas,
+            recorded: needs.recorded,
+            clock: needs.clock,
+        }
+    }
+
     /// A connection to read from.
     async fn reader(&self) -> Result<Reader, Error> {
         self.check_open()?;
@@ -287,20 +299,23 @@ impl Engine for SqliteEngine {
             Logging::Off => return None,
             Logging::Alone | Logging::Shared => {}
         }
-        // The first node that follows; a second one of the same process would be the same store.
-        let _ = self.node.set(needs.node);
-        let log = Arc::new(SqliteLog::new(log::Settings {
-            location: self.location.clone(),
-            identity: self.identity.clone(),
-            pen: Pen::new(Arc::clone(&self.writer), self.patience),
-            schemas: needs.schemas,
-            recorded: needs.recorded,
-            clock: needs.clock,
-        }));
+        // The first node that follows: another of this process would be the same store.
+        let _ = self.node.set(Arc::clone(&needs.node));
+        let log = Arc::new(SqliteLog::new(self.log_settings(needs)));
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         logs.retain(|log| log.strong_count() > 0);
         logs.push(Arc::downgrade(&log));
         Some(log)
+    }
+
+    fn members(&self, needs: &LogNeeds) -> Option<Arc<dyn Members>> {
+        match self.logging {
+            Logging::Off | Logging::Alone => None,
+            Logging::Shared => {
+                let settings = self.log_settings(needs.clone());
+                Some(Arc::new(SqliteMembers::new(settings)))
+            }
+        }
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {

@@ -47,11 +47,13 @@ mod prune;
 mod engine;
 
 mod children;
+mod members;
 mod outbox;
 
 pub(crate) use self::{
     capture::install_within,
     engine::SqliteLog,
+    members::SqliteMembers,
     pen::Pen,
     settings::Settings,
     stamp::{Told, newest, stamp},

@@ -359,7 +359,8 @@ async fn is_as_seen(link: &mut Link, pruned: u64) -> Result<bool, SqliteLogError
     })
 }
 
-fn own_row_is_malformed() -> SqliteLogError {
+/// The fault of a member's row that cannot be read.
+pub(super) fn own_row_is_malformed() -> SqliteLogError {
     SqliteLogError::malformed("a member's row has another form")
 }
 

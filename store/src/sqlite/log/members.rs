@@ -1,0 +1,255 @@
+//! [`SqliteMembers`]: the members of a cluster, as rows beside the log.
+//!
+//! A process that is a member holds `NAME.lock` for as long as its store is open; members share it,
+//! and a store that does not share the file takes it for itself. So whatever rows a process that
+//! died has left, no store that is alone and no member use the file at once.
+
+use std::{fmt, time::Duration};
+
+use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+use tidings_core::log::{
+    Cursor, Demand, Incarnation, Join, JoinError, LogError, LogFuture, MemberId, MemberRow,
+    MemberSight, Members, StartId,
+};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::{
+    engine::own_row_is_malformed, error::SqliteLogError, nudge::Nudge, settings::Settings,
+};
+use crate::{
+    logs::{limit::in_time, members::sight_of},
+    sqlite::location::Identity,
+};
+
+/// The members' table of a database file.
+pub(crate) struct SqliteMembers {
+    settings: Settings,
+    /// What reads. None while a call holds it: a call that is dropped takes the connection along.
+    reader: Mutex<Option<SqliteConnection>>,
+    nudge: Nudge,
+}
+
+impl SqliteMembers {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let nudge = Nudge::beside(&settings.location, &settings.clock);
+        Self {
+            settings,
+            reader: Mutex::new(None),
+            nudge,
+        }
+    }
+
+    /// Runs a call that reads.
+    async fn read<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, SqliteLogError>,
+    ) -> Result<T, LogError> {
+        let mut slot = self.reader.lock().await;
+        in_time(&self.settings.clock, async {
+            self.check_file()?;
+            let mut connection = match slot.take() {
+                Some(connection) => connection,
+                None => self.settings.location.connect_reader().await?,
+            };
+            let answer = call(&mut connection).await?;
+            *slot = Some(connection);
+            Ok::<T, SqliteLogError>(answer)
+        })
+        .await
+    }
+
+    /// Runs a call that writes, in a transaction, and hastens the others.
+    async fn write<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, SqliteLogError>,
+    ) -> Result<T, LogError> {
+        self.check_file()?;
+        let written = self.settings.pen.write(call).await?;
+        self.nudge.give();
+        Ok(written)
+    }
+
+    /// Changes the row of one incarnation. Returns how many rows that were.
+    async fn change(&self, sql: &'static str, member: &MemberId) -> Result<u64, LogError> {
+        let (node, incarnation) = key_of(member);
+        self.write(async |connection| {
+            let done = sqlx::query(sql).bind(node).bind(incarnation);
+            Ok(done.execute(connection).await?.rows_affected())
+        })
+        .await
+    }
+
+    fn check_file(&self) -> Result<(), SqliteLogError> {
+        let checked = self
+            .settings
+            .identity
+            .as_ref()
+            .map_or(Ok(()), Identity::check);
+        Ok(checked?)
+    }
+}
+
+fn key_of(member: &MemberId) -> (String, i64) {
+    (member.node.to_string(), member.incarnation.0.cast_signed())
+}
+
+fn id_of(row: &SqliteRow) -> Result<MemberId, SqliteLogError> {
+    let start: String = row.try_get("start")?;
+    let start: Uuid = start.parse().map_err(|_| own_row_is_malformed())?;
+    let incarnation: i64 = row.try_get("incarnation")?;
+    Ok(MemberId {
+        node: row.try_get::<String, _>("node")?.into(),
+        start: StartId(start),
+        incarnation: Incarnation(incarnation.cast_unsigned()),
+    })
+}
+
+fn demand_of(row: &SqliteRow, column: &str) -> Result<Demand, SqliteLogError> {
+    let demand: i64 = row.try_get(column)?;
+    Ok(Demand(demand.cast_unsigned()))
+}
+
+fn member_of(row: &SqliteRow) -> Result<MemberRow, SqliteLogError> {
+    let bound: Option<i64> = row.try_get("bound_ms")?;
+    let reported: Option<String> = row.try_get("reported")?;
+    Ok(MemberRow {
+        id: id_of(row)?,
+        bound: bound.map(|bound| Duration::from_millis(bound.cast_unsigned())),
+        // A report of another version says nothing: the member counts as silent.
+        reported: reported.and_then(|cursor| cursor.parse().ok()),
+        answered: demand_of(row, "answered")?,
+        marked: row.try_get("marked")?,
+    })
+}
+
+impl Members for SqliteMembers {
+    fn join(&self, join: Join) -> LogFuture<'_, Result<MemberId, JoinError>> {
+        Box::pin(async move {
+            let bound = join.bound;
+            let bound = bound.map(|it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX));
+            let joined = self.write(async |connection| {
+                // Numbers that are never given twice, whatever rows go.
+                let next = sqlx::query("INSERT INTO tidings_incarnations DEFAULT VALUES");
+                let next = next.execute(&mut *connection).await?.last_insert_rowid();
+                sqlx::query("DELETE FROM tidings_incarnations WHERE id < ?")
+                    .bind(next)
+                    .execute(&mut *connection)
+                    .await?;
+                // A row of a later start is left as it is, unless this is a start's first join.
+                let row = sqlx::query(
+                    "INSERT INTO tidings_members (node, start, incarnation, bound_ms) VALUES (?1, ?2, ?3, ?4) \
+                     ON CONFLICT (node) DO UPDATE SET start = excluded.start, incarnation = excluded.incarnation, \
+                       bound_ms = excluded.bound_ms, reported = NULL, answered = 0, demand = 0, marked = 0 \
+                     WHERE start = excluded.start OR ?5 IS NULL OR incarnation <= ?5 \
+                     RETURNING node, start, incarnation",
+                )
+                .bind(join.node.to_string())
+                .bind(join.start.0.to_string())
+                .bind(next)
+                .bind(bound)
+                .bind(join.before.map(|before| before.0.cast_signed()))
+                .fetch_optional(connection)
+                .await?;
+                row.as_ref().map(id_of).transpose()
+            });
+            joined
+                .await?
+                .ok_or(JoinError::Superseded { node: join.node })
+        })
+    }
+
+    fn leave<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<(), LogError>> {
+        Box::pin(async move {
+            let sql = "DELETE FROM tidings_members WHERE node = ? AND incarnation = ?";
+            self.change(sql, member).await.map(drop)
+        })
+    }
+
+    fn list(&self) -> LogFuture<'_, Result<Vec<MemberRow>, LogError>> {
+        Box::pin(self.read(async |connection| {
+            let rows = sqlx::query(
+                "SELECT node, start, incarnation, bound_ms, reported, answered, demand, marked \
+                 FROM tidings_members ORDER BY node",
+            )
+            .fetch_all(connection)
+            .await?;
+            rows.iter().map(member_of).collect()
+        }))
+    }
+
+    fn look<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<MemberSight, LogError>> {
+        Box::pin(self.read(async move |connection| {
+            let row = sqlx::query(
+                "SELECT start || ' ' || incarnation || ' ' || marked || ' ' || demand \
+                 FROM tidings_members WHERE node = ?",
+            )
+            .bind(member.node.to_string())
+            .fetch_optional(connection)
+            .await?;
+            let told: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
+            let sight = sight_of(told.as_deref(), member);
+            let (sight, _) = sight.ok_or_else(own_row_is_malformed)?;
+            Ok(sight)
+        }))
+    }
+
+    fn demand(&self) -> LogFuture<'_, Result<Vec<(MemberId, Demand)>, LogError>> {
+        Box::pin(self.write(async |connection| {
+            let rows = sqlx::query(
+                "UPDATE tidings_members SET demand = demand + 1 RETURNING node, start, incarnation, demand",
+            )
+            .fetch_all(connection)
+            .await?;
+            let demands = rows
+                .iter()
+                .map(|row| Ok((id_of(row)?, demand_of(row, "demand")?)));
+            demands.collect()
+        }))
+    }
+
+    fn report<'a>(
+        &'a self,
+        member: &'a MemberId,
+        applied: &'a Cursor,
+        answers: Demand,
+    ) -> LogFuture<'a, Result<(), LogError>> {
+        let (node, incarnation) = key_of(member);
+        Box::pin(self.write(async move |connection| {
+            sqlx::query(
+                "UPDATE tidings_members SET reported = ?, answered = ? WHERE node = ? AND incarnation = ?",
+            )
+            .bind(applied.to_string())
+            .bind(answers.0.cast_signed())
+            .bind(node)
+            .bind(incarnation)
+            .execute(connection)
+            .await?;
+            Ok(())
+        }))
+    }
+
+    fn mark<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<bool, LogError>> {
+        Box::pin(async move {
+            let sql = "UPDATE tidings_members SET marked = 1 WHERE node = ? AND incarnation = ?";
+            Ok(self.change(sql, member).await? > 0)
+        })
+    }
+
+    fn expire<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<bool, LogError>> {
+        Box::pin(async move {
+            let sql = "DELETE FROM tidings_members WHERE node = ? AND incarnation = ? AND marked";
+            if self.change(sql, member).await? > 0 {
+                return Ok(true);
+            }
+            let rows = self.list().await?;
+            Ok(rows.iter().all(|row| row.id != *member))
+        })
+    }
+}
+
+impl fmt::Debug for SqliteMembers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteMembers").finish_non_exhaustive()
+    }
+}
