@@ -49,10 +49,10 @@
 //!     async move { cache.get(&key, GetOptions::default(), load).await }
 //! });
 //! gate.reached().await;          // the load has read its source, and has not come back
-//! cache.invalidate(&key);        // the key is revoked meanwhile
+//! cache.invalidate(&key);        // the key is revoked while it loads
 //! gate.open();
 //!
-//! assert!(caller.await??.is_some());                   // who asked before is answered
+//! assert!(caller.await??.is_some());                   // the caller that asked before is answered
 //! assert!(cache.cached::<String>(&key)?.is_none());    // and nothing stale was kept
 //! assert_eq!((source.loads(), cache.stats().refused_void), (1, 1));
 //! # Ok(()) }

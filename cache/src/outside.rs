@@ -26,7 +26,7 @@ pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) {
 pub(crate) fn contained(what: &'static str, run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
         let message = panic_text(&*panic).to_owned();
-        // What it panicked with is code of others too, and so is who listens to the log.
+        // What it panicked with is code of others too, and so is the subscriber of the log.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
         let _ = catch_unwind(AssertUnwindSafe(|| tracing::error!(%message, "{what}")));
     }

@@ -11,7 +11,7 @@
 //! | mark | [`Mark`] | names one commit; compared by [`Cursor::covers`] alone |
 //! | place | [`Place`] | the cursor after one record |
 //! | record | [`Record`] | one row's change, or one thing that every node is to evict or hear |
-//! | gap | [`Gap`] | stands in place of records that were not received |
+//! | gap | [`Gap`] | in the place of records that were not received |
 //!
 //! # Two forms
 //!

@@ -1,7 +1,7 @@
 //! One channel: how a post goes, and the handle that users post through. Knows no bus, only what
 //! its channels share.
 
-/// Who listens to a channel, and the route made of it.
+/// The listeners of a channel, and the route made of them.
 pub(crate) mod core;
 
 /// Subscribing and unsubscribing.

@@ -159,7 +159,7 @@ mod thread;
 /// bus.
 mod delivery;
 
-/// Who hears of what, and how handlers are run. Knows no channel.
+/// Which listeners hear of what, and how handlers are run. Knows no channel.
 mod route;
 
 /// What all channels of a bus share. Knows no channel.

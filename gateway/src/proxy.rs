@@ -72,7 +72,7 @@ enum Target {
     Upstream(Upstream),
 }
 
-/// Whose proxy it is, and where it leaves what it notes.
+/// The worker that a proxy belongs to, and where it leaves what it notes.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
     pub(crate) node_id: &'a str,

@@ -4,7 +4,7 @@
 //! from one `initdb`. It is stopped however the binary ends, by a kill too: a shell that waits for
 //! the end of the binary's pipe stops it and removes the directory.
 //!
-//! [`Proxy`] stands between a test and the server, and can cut, hold and lose what passes.
+//! [`Proxy`] is between a test and the server, and can cut, hold and lose what passes.
 //!
 //! The programs come from `TIDINGS_POSTGRES_BIN`, or else from Debian's package `postgresql`.
 

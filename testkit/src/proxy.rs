@@ -79,7 +79,7 @@ impl Proxy {
         }
     }
 
-    /// The address of a database through the proxy.
+    /// Returns the address of a database through the proxy.
     #[must_use]
     pub fn url(&self, database: &Database) -> String {
         let name = database.name();
@@ -153,7 +153,7 @@ async fn pass(mut client: TcpStream, server: u16, link: watch::Sender<Link>) -> 
     }
 }
 
-/// Whether it is the statement `COMMIT` alone: a `BEGIN` may say `READ COMMITTED`.
+/// Returns whether it is the statement `COMMIT` alone: a `BEGIN` may say `READ COMMITTED`.
 fn is_commit(message: &[u8]) -> bool {
     message.ends_with(b"COMMIT\0")
 }

@@ -38,7 +38,7 @@ pub struct Database {
 }
 
 impl Server {
-    /// The server of this test binary; started at the first call.
+    /// Returns the server of this test binary, which the first call starts.
     ///
     /// # Panics
     ///
@@ -171,7 +171,7 @@ impl Server {
         }
     }
 
-    /// The process of the server.
+    /// Returns the process of the server.
     ///
     /// # Panics
     ///
@@ -199,25 +199,25 @@ impl Drop for Server {
 }
 
 impl Database {
-    /// Its name.
+    /// Returns its name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The port of its server.
+    /// Returns the port of its server.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// How to connect to it.
+    /// Returns how to connect to it.
     #[must_use]
     pub fn options(&self) -> PgConnectOptions {
         options(self.port, &self.name)
     }
 
-    /// Its address.
+    /// Returns its address.
     #[must_use]
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{}", self.port, self.name)
@@ -269,7 +269,8 @@ fn options(port: u16, database: &str) -> PgConnectOptions {
         .disable_statement_logging()
 }
 
-/// The data directory that every server copies; made by the first test binary that needs one.
+/// Returns the data directory that every server copies; made by the first test binary that needs
+/// one.
 fn template() -> io::Result<PathBuf> {
     let initdb = binary("initdb")?;
     let version = Command::new(&initdb).arg("--version").output()?.stdout;
@@ -319,7 +320,7 @@ fn template() -> io::Result<PathBuf> {
     Ok(place)
 }
 
-/// What goes before a command so that it does not run as root.
+/// Returns what goes before a command so that it does not run as root.
 fn as_user(directory: &Path) -> Vec<String> {
     if user_id().is_ok_and(|id| id == 0) {
         let reuid = format!("--reuid={USER}");

@@ -30,7 +30,7 @@ pub(crate) enum Keeper {
 
 /// Makes what L1 holds (`W`) of what L2 holds (`V`).
 pub(crate) trait Form<V, W>: Send + Sync {
-    /// For a thread with an L1: a value that shares nothing with other threads.
+    /// Makes the value of a thread with an L1, which shares nothing with other threads.
     fn own(&self, shared: &V) -> Result<Arc<W>, BoxError>;
 
     /// Keeps a value for this thread, if the form has a table of its own.
@@ -38,7 +38,7 @@ pub(crate) trait Form<V, W>: Send + Sync {
         Keeper::Level1
     }
 
-    /// For a thread without.
+    /// Makes the value of a thread without one.
     fn shared(&self, shared: Arc<V>) -> Result<Arc<W>, BoxError>;
 }
 
@@ -47,7 +47,7 @@ pub(crate) trait Form<V, W>: Send + Sync {
 pub(crate) struct Own;
 
 impl<V: Clone> Form<V, V> for Own {
-    /// A clone, so that no reference count is shared with other cores.
+    /// Clones the value, so that no reference count is shared with other cores.
     fn own(&self, shared: &V) -> Result<Arc<V>, BoxError> {
         Ok(Arc::new(shared.clone()))
     }

@@ -26,24 +26,24 @@ pub struct Loaded<V> {
 }
 
 impl<V> Loaded<V> {
-    /// A value.
+    /// Makes the result of a load that found a value.
     pub fn new(value: V) -> Self {
         Self::from(Some(value))
     }
 
-    /// There is no such value; cached as that.
+    /// Makes the result of a load that found no such value. The absence is cached.
     pub fn absent() -> Self {
         Self::from(None)
     }
 
-    /// How long this value or absence is served. Wins over all options. Zero is zero: a token that
-    /// has expired by now answers the callers that wait, and is not kept.
+    /// Sets how long this value or absence is served. Wins over all options. Zero is zero: a token
+    /// that has expired by now answers the callers that wait, and is not kept.
     pub fn ttl(mut self, ttl: impl Into<Ttl>) -> Self {
         self.ttl = Some(ttl.into());
         self
     }
 
-    /// This value or absence never expires: the word for [`Ttl::Never`].
+    /// Lets this value or absence never expire, as [`Ttl::Never`] does.
     pub fn no_ttl(self) -> Self {
         self.ttl(Ttl::Never)
     }

@@ -89,7 +89,7 @@ impl<L: Loan> Loan for Option<L> {
 }
 
 impl fmt::Debug for Lent<'_> {
-    /// Keys are secrets now and then: only their length is shown.
+    /// Shows the length alone: keys are secrets now and then.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lent")
             .field("kind", &self.kind)
@@ -342,7 +342,8 @@ macro_rules! tuple {
                 $($part.push(key);)*
             }
 
-            /// No field has an empty name, so this is the key of nothing else.
+            /// Returns the key of a field without a name. No field has one, so it is the key of
+            /// nothing else.
             fn primary(&self, name: &str) -> CacheKey {
                 let mut key = CacheKey::by_fields(name, &[""]);
                 self.push(&mut key);

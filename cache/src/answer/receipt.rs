@@ -73,7 +73,7 @@ impl Receipt {
         Self { number, others }
     }
 
-    /// The number that the invalidation took in this node's sequence.
+    /// Returns the number that the invalidation took in this node's sequence.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number

@@ -16,7 +16,8 @@ use crate::{
 };
 
 impl Cache {
-    /// Like [`get`](Self::get), for a thread that runs no tasks: it sleeps until the load ends.
+    /// Returns the value of a key, like [`get`](Self::get), on a thread that runs no tasks: it
+    /// sleeps until the load ends.
     ///
     /// The load runs on the cache's runtime: one that was given to the builder, or the one whose
     /// [`spawn_blocking`](tokio::task::spawn_blocking) runs this call.
@@ -30,6 +31,25 @@ impl Cache {
     /// When it would have to wait inside a task: that would hold up the task's thread, and does so
     /// without end if the load needs that thread. A hit does not wait. Inside `spawn_blocking` it
     /// may.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use tidings_cache::{Cache, CacheKey, GetOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    /// let cache = Cache::builder().runtime(runtime.handle().clone()).build()?;
+    ///
+    /// let plain = thread::spawn(move || {
+    ///     let key = CacheKey::new("greeting", &["en"]);
+    ///     let load = || async { Ok::<_, std::io::Error>(Some("hello")) };
+    ///     cache.get_blocking(&key, GetOptions::default(), load)
+    /// });
+    /// assert_eq!(plain.join().unwrap()?.as_deref(), Some(&"hello"));
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn get_blocking<V: Cacheable, L: Load<V>>(
         &self,

@@ -73,6 +73,21 @@ pub struct CacheBuilder {
 
 impl Cache {
     /// Starts a cache, and the node's share of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::Cache;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache = Cache::builder().capacity(256 << 20).max_loads(200).build()?;
+    /// # let _ = cache;
+    ///
+    /// // What cannot work is refused, and the error says what would be right.
+    /// let refused = Cache::builder().capacity(1).build().unwrap_err();
+    /// assert!(refused.to_string().contains("at least 64 KiB"));
+    /// # Ok(()) }
+    /// ```
     pub fn builder() -> CacheBuilder {
         CacheBuilder::new()
     }
@@ -98,40 +113,40 @@ impl CacheBuilder {
 
     setters!();
 
-    /// What L2 may hold, in bytes: 64 MiB by default, 64 KiB at least. All named caches of the node
-    /// share it.
+    /// Sets what L2 may hold, in bytes: 64 MiB by default, 64 KiB at least. All named caches of the
+    /// node share it.
     pub fn capacity(mut self, bytes: u64) -> Self {
         self.capacity = bytes;
         self
     }
 
-    /// How much of the capacity is for absences: an eighth by default.
+    /// Sets how much of the capacity is for absences: an eighth by default.
     pub fn absence_capacity(mut self, bytes: u64) -> Self {
         self.absence_capacity = Some(bytes);
         self
     }
 
-    /// How many entries each thread keeps in its L1; zero is none. The default is 4,096.
+    /// Sets how many entries each thread keeps in its L1; zero is none. The default is 4,096.
     pub fn l1_entries(mut self, entries: usize) -> Self {
         self.settings.l1_entries = entries;
         self
     }
 
-    /// How many loads may run at once; others wait for their turn, within their deadline. As many
-    /// again may be overdue. Loads that are made by the future of another load run at once. 1,024
-    /// by default.
+    /// Sets how many loads may run at once; others wait for their turn, within their deadline. As
+    /// many again may be overdue. Loads that are made by the future of another load run at once.
+    /// 1,024 by default.
     pub fn max_loads(mut self, loads: usize) -> Self {
         self.max_loads = loads;
         self
     }
 
-    /// Where time comes from: the machine's clock by default.
+    /// Sets where time comes from: the machine's clock by default.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// What loads run on: by default, each runs on the tokio runtime that is current where it
+    /// Sets what loads run on: by default, each runs on the tokio runtime that is current where it
     /// starts.
     ///
     /// On a node with several runtimes, name the one that lives longest: a database socket lives
@@ -142,40 +157,40 @@ impl CacheBuilder {
         self.spawn(Arc::new(TokioSpawn::new(runtime)))
     }
 
-    /// What loads run on, if that is no tokio runtime: see [`runtime`](Self::runtime).
+    /// Sets what loads run on, if that is no tokio runtime: see [`runtime`](Self::runtime).
     #[cfg(not(shuttle))]
     pub fn spawn(mut self, spawn: Arc<dyn Spawn>) -> Self {
         self.executor = Executor(Some(spawn));
         self
     }
 
-    /// Where jitter comes from: the operating system by default.
+    /// Sets where jitter comes from: the operating system by default.
     pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
         self.entropy = Some(entropy);
         self
     }
 
-    /// When threads get an L1: at their first use of the cache, by default. Such an L1 lasts as
-    /// long as its thread, or until the thread first uses another cache after this one has gone.
+    /// Sets when threads get an L1: at their first use of the cache, by default. Such an L1 lasts
+    /// as long as its thread, or until the thread first uses another cache after this one has gone.
     pub fn attach(mut self, attach: Attach) -> Self {
         self.attach = attach;
         self
     }
 
-    /// What each thread keeps in its L1, in bytes as L2 weighs them: 4 MiB by default. See
+    /// Sets what each thread keeps in its L1, in bytes as L2 weighs them: 4 MiB by default. See
     /// [`CacheSettings::l1_bytes`](crate::CacheSettings::l1_bytes).
     pub fn l1_bytes(mut self, bytes: u64) -> Self {
         self.settings.l1_bytes = bytes;
         self
     }
 
-    /// What carries invalidations to other nodes: nothing by default.
+    /// Sets what carries invalidations to other nodes: nothing by default.
     pub fn propagate(mut self, propagate: Arc<dyn Propagate>) -> Self {
         self.propagate = Some(propagate);
         self
     }
 
-    /// What says whether loads may fill the cache: nothing by default, and they may.
+    /// Sets what decides whether loads may fill the cache. By default nothing does, and they may.
     pub fn fills(mut self, fills: Arc<dyn Fills>) -> Self {
         self.fills = Some(fills);
         self

@@ -63,6 +63,28 @@ impl Cache {
     /// The first error of any key; the others are cached all the same. See [`get`](Self::get).
     ///
     /// Cancel safe: a load that was started goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, GetOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let keys = ["a", "b"].map(|name| CacheKey::new("numbers", &[name]));
+    /// cache.set(&keys[0], Some(1), GetOptions::default())?;
+    ///
+    /// // Asked for what misses alone. A key that the answer leaves out is cached as absent.
+    /// let load = |missing: Vec<CacheKey>| async move {
+    ///     assert_eq!(missing.len(), 1);
+    ///     Ok::<_, std::io::Error>(Vec::<(CacheKey, Option<i32>)>::new())
+    /// };
+    /// let values = cache.get_bulk(&keys, GetOptions::default(), load).await?;
+    /// assert_eq!(values[0].as_deref(), Some(&1));
+    /// assert!(values[1].is_none());
+    /// # Ok(()) }
+    /// ```
     pub async fn get_bulk<V: Cacheable, R: LoadMany<V>>(
         &self,
         keys: &[CacheKey],

@@ -52,6 +52,22 @@ impl Cache {
     /// # Errors
     ///
     /// When the name exists with other settings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, GetOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let (sessions, flags) = (cache.named("sessions")?, cache.named("flags")?);
+    /// let key = CacheKey::new("id", &["7"]);
+    /// sessions.set(&key, Some("alice"), GetOptions::default())?;
+    /// assert!(flags.cached::<&str>(&key)?.is_none()); // they share no entry
+    /// assert!(cache.named("sessions")?.cached::<&str>(&key)?.is_some()); // one name, one cache
+    /// # Ok(()) }
+    /// ```
     pub fn named(&self, name: &str) -> Result<Self, ConfigError> {
         self.named_with(name, self.0.named.settings.clone())
     }
@@ -61,6 +77,22 @@ impl Cache {
     /// # Errors
     ///
     /// When a setting is refused, or the name exists with other settings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_cache::{Cache, CacheSettings};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let short = CacheSettings::default().ttl(Duration::from_secs(5));
+    /// let tokens = cache.named_with("tokens", short.clone())?;
+    /// assert_eq!(tokens.name(), "tokens");
+    /// assert!(cache.named_with("tokens", short.no_ttl()).is_err()); // it has other settings
+    /// # Ok(()) }
+    /// ```
     pub fn named_with(&self, name: &str, settings: CacheSettings) -> Result<Self, ConfigError> {
         settings.check()?;
         let node = &self.0.node;
@@ -103,6 +135,28 @@ impl Cache {
     /// See [`GetError`]. Options are checked first, also if the call is a hit.
     ///
     /// Cancel safe: a load that was started goes on, and later callers join it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, GetOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let key = CacheKey::new("api-keys", &["abcd"]);
+    /// let load = || async { Ok::<_, std::io::Error>(Some("alice".to_owned())) };
+    /// let owner = cache.get(&key, GetOptions::default(), load).await?;
+    /// assert_eq!(owner.as_deref().map(String::as_str), Some("alice"));
+    ///
+    /// // A load that fails: its error reaches the caller as it was, and is not cached.
+    /// let other = CacheKey::new("api-keys", &["wxyz"]);
+    /// let down = || async { Err::<Option<String>, _>(std::io::Error::other("down")) };
+    /// let error = cache.get(&other, GetOptions::default(), down).await.unwrap_err();
+    /// assert_eq!(error.load_error::<std::io::Error>().unwrap().to_string(), "down");
+    /// assert!(cache.cached::<String>(&other)?.is_none());
+    /// # Ok(()) }
+    /// ```
     #[inline]
     pub fn get<V: Cacheable, L: Load<V>>(
         &self,
@@ -113,11 +167,30 @@ impl Cache {
         Get::new(&self.0, key, options, Own, load, Plain)
     }
 
-    /// Like [`get`](Self::get), and tells how the call was answered.
+    /// Returns the value of a key, like [`get`](Self::get), with how the call was answered and how
+    /// old the value is.
     ///
     /// # Errors
     ///
     /// See [`get`](Self::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, GetOptions, Outcome};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let key = CacheKey::new("api-keys", &["abcd"]);
+    /// let ask = || {
+    ///     let load = || async { Ok::<_, std::io::Error>(Some("alice".to_owned())) };
+    ///     cache.get_entry(&key, GetOptions::default(), load)
+    /// };
+    /// assert_eq!(ask().await?.outcome, Outcome::Loaded);
+    /// assert_eq!(ask().await?.outcome, Outcome::L1);
+    /// # Ok(()) }
+    /// ```
     #[inline]
     pub fn get_entry<V: Cacheable, L: Load<V>>(
         &self,
@@ -128,7 +201,8 @@ impl Cache {
         Get::new(&self.0, key, options, Own, load, WithOutcome)
     }
 
-    /// Like [`get_entry`](Self::get_entry), for a value that workers hold in another form than L2.
+    /// Returns the value of a key, like [`get_entry`](Self::get_entry), in a form of its own that
+    /// each worker holds.
     ///
     /// `l1_serializer` makes the L1 form, for example a parsed key or a compiled pattern, once per
     /// worker and fill; a hit in L1 does not run it. On a thread without an L1 it runs at every
@@ -138,6 +212,22 @@ impl Cache {
     ///
     /// See [`get`](Self::get). An error of `l1_serializer` is [`GetError::L1Serializer`], and
     /// leaves L1 as it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{BoxError, Cache, CacheKey, GetOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let key = CacheKey::new("ports", &["http"]);
+    /// let load = || async { Ok::<_, BoxError>(Some("80".to_owned())) };
+    /// let parse = |text: &String| Ok::<u16, BoxError>(text.parse()?);
+    /// let port = cache.get_decoded(&key, GetOptions::default(), parse, load).await?;
+    /// assert_eq!(port.value.as_deref(), Some(&80));
+    /// # Ok(()) }
+    /// ```
     #[inline]
     pub fn get_decoded<V, W, L>(
         &self,
@@ -163,6 +253,23 @@ impl Cache {
     /// # Errors
     ///
     /// When the key holds a value of another type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, GetOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let key = CacheKey::new("api-keys", &["abcd"]);
+    /// assert!(cache.cached::<String>(&key)?.is_none()); // a miss
+    ///
+    /// cache.set(&key, None::<String>, GetOptions::default())?;
+    /// let absence = cache.cached::<String>(&key)?;
+    /// assert!(absence.is_some_and(|entry| entry.value.is_none())); // a cached absence
+    /// # Ok(()) }
+    /// ```
     pub fn cached<V: Cacheable>(&self, key: &CacheKey) -> Result<Option<Entry<V>>, GetError> {
         let look = self
             .0
@@ -175,6 +282,20 @@ impl Cache {
 
     /// Returns how many entries this cache has in L2, values and absences, expired ones included.
     /// Costs a read of each entry of the node.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, GetOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// cache.set(&CacheKey::new("numbers", &["one"]), Some(1), GetOptions::default())?;
+    /// cache.set(&CacheKey::new("numbers", &["none"]), None::<i32>, GetOptions::default())?;
+    /// assert_eq!(cache.len(), 2);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.node.level2.count(self.0.named.index)

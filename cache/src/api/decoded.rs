@@ -66,6 +66,24 @@ impl<V, W> Clone for Decoded<V, W> {
 impl Cache {
     /// Returns this cache with an L1 serializer: what workers hold of each value, for example a
     /// parsed key or a compiled pattern.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, Decoded, GetOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache = Cache::builder().build()?;
+    /// let ports: Decoded<String, u16> = cache.decoded(|text: &String| Ok(text.parse()?));
+    /// let (good, bad) = (CacheKey::new("ports", &["http"]), CacheKey::new("ports", &["?"]));
+    /// cache.set(&good, Some("80".to_owned()), GetOptions::default())?;
+    /// cache.set(&bad, Some("none".to_owned()), GetOptions::default())?;
+    ///
+    /// let port = ports.cached(&good)?.and_then(|entry| entry.value);
+    /// assert_eq!(port.as_deref(), Some(&80));
+    /// assert!(ports.cached(&bad).is_err()); // the serializer's error
+    /// # Ok(()) }
+    /// ```
     pub fn decoded<V: Cacheable, W: Any + Send + Sync>(
         &self,
         l1_serializer: impl Fn(&V) -> Result<W, BoxError> + Send + Sync + 'static,
@@ -78,14 +96,15 @@ impl Cache {
 }
 
 impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
-    /// The cache underneath, for everything that needs no form: `set`, `invalidate`, `probe` and so
-    /// on.
+    /// Returns the cache underneath, for everything that needs no form: `set`, `invalidate`,
+    /// `probe` and so on.
     #[must_use]
     pub fn cache(&self) -> &Cache {
         &self.cache
     }
 
-    /// The value of a key in the worker's form, loaded if neither level has it. See [`Cache::get`].
+    /// Returns the value of a key in the worker's form, loaded if neither level has it. See
+    /// [`Cache::get`].
     ///
     /// # Errors
     ///
@@ -102,7 +121,7 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
         Ok(self.get_entry(key, options, load).await?.value)
     }
 
-    /// Like [`get`](Self::get), and tells how the call was answered.
+    /// Returns the value of a key, like [`get`](Self::get), with how the call was answered.
     ///
     /// # Errors
     ///
@@ -117,8 +136,8 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
         self.cache.get_decoded(key, options, own, load).await
     }
 
-    /// Like [`get_entry`](Self::get_entry), with the call's own L1 serializer in the place of this
-    /// view's.
+    /// Returns the value of a key, like [`get_entry`](Self::get_entry), with the call's own L1
+    /// serializer in the place of this view's.
     ///
     /// A hit in L1 runs no serializer, so it gives what is there, whichever of the two made it.
     /// Forms that mean different things need different types: then neither is taken for the other.
@@ -138,7 +157,7 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
             .await
     }
 
-    /// What is cached, in the worker's form and without a load. See [`Cache::cached`].
+    /// Returns what is cached, in the worker's form and without a load. See [`Cache::cached`].
     ///
     /// # Errors
     ///

@@ -208,7 +208,7 @@ where
     M: Form<V, W>,
     L: Load<V>,
 {
-    /// Answers without a look into L1: the caller has its own table there, and has looked.
+    /// Answers without asking L1: the caller has a table of its own there, and has asked that.
     pub(crate) async fn below(mut self) -> Result<Option<Arc<W>>, GetError> {
         let answered = poll_fn(|context| self.poll_below(context)).await;
         answered.map(|answered| answered.value)

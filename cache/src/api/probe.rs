@@ -54,6 +54,25 @@ impl Cache {
     /// # Errors
     ///
     /// When the key holds a value of another type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_cache::{Cache, CacheKey, GetOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache = Cache::builder().ttl(Duration::from_secs(60)).build()?;
+    /// let key = CacheKey::new("api-keys", &["abcd"]);
+    /// assert!(cache.probe::<String>(&key)?.is_none());
+    ///
+    /// cache.set(&key, Some("alice".to_owned()), GetOptions::default())?;
+    /// let probe = cache.probe::<String>(&key)?.expect("it is cached");
+    /// assert_eq!(probe.value.as_deref().map(String::as_str), Some("alice"));
+    /// assert!(probe.remaining.is_some_and(|left| left <= Duration::from_secs(60)));
+    /// assert!(cache.probe::<u64>(&key).is_err()); // names both types
+    /// # Ok(()) }
+    /// ```
     pub fn probe<V: Cacheable>(&self, key: &CacheKey) -> Result<Option<Probe<V>>, GetError> {
         let Some((found, remaining)) = self.find(key) else {
             return Ok(None);
@@ -62,7 +81,22 @@ impl Cache {
         Ok(Some(Probe { value, remaining }))
     }
 
-    /// Like [`probe`](Self::probe), for callers that do not know the type.
+    /// Returns what [`probe`](Self::probe) does, as JSON, for callers that do not know the type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tidings_cache::{Cache, CacheKey, GetOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache = Cache::builder().build()?;
+    /// let key = CacheKey::new("quotas", &["alice"]);
+    /// cache.set(&key, Some(7_u32), GetOptions::default())?;
+    /// let probe = cache.probe_json(&key).expect("it is cached");
+    /// assert_eq!((probe.value, probe.type_name), (Some(json!(7)), Some("u32")));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn probe_json(&self, key: &CacheKey) -> Option<ProbeJson> {
         let (found, remaining) = self.find(key)?;

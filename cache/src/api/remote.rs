@@ -24,6 +24,29 @@ impl Cache {
     ///
     /// An invalidation of a name that this node has no cache of does nothing: nothing is cached
     /// under it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, GetOptions, Invalidation};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let key = CacheKey::new("api-keys", &["abcd"]);
+    /// cache.set(&key, Some("alice"), GetOptions::default())?;
+    ///
+    /// // What a carrier has received from another node.
+    /// let arrived = Invalidation::Keys { cache: cache.name().into(), keys: vec![key.clone()] };
+    /// let number = cache.apply_invalidation(&arrived, None);
+    /// assert!(cache.is_empty());
+    ///
+    /// // It comes again, after the key was loaded again: under the number of the first time.
+    /// cache.set(&key, Some("bob"), GetOptions::default())?;
+    /// cache.apply_invalidation(&arrived, Some(number));
+    /// assert!(cache.cached::<&str>(&key)?.is_some());
+    /// # Ok(()) }
+    /// ```
     pub fn apply_invalidation(&self, invalidation: &Invalidation, before: Option<u64>) -> u64 {
         let (Invalidation::Keys { cache, .. }
         | Invalidation::Tag { cache, .. }
@@ -55,6 +78,23 @@ impl Cache {
     /// Returns one number for all that was lost: should some of it arrive after all, it is applied
     /// with this as `before` ([`apply_invalidation`](Self::apply_invalidation)), or handled under
     /// it as a [`Cause`](crate::Cause).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, GetOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let flags = cache.named("flags")?;
+    /// let key = CacheKey::new("flags", &["beta"]);
+    /// cache.set(&key, Some(1), GetOptions::default())?;
+    /// flags.set(&key, Some(1), GetOptions::default())?;
+    /// cache.purge_node();
+    /// assert!(cache.is_empty() && flags.is_empty());
+    /// # Ok(()) }
+    /// ```
     pub fn purge_node(&self) -> u64 {
         let caches = self.0.node.caches.lock().clone();
         let numbers = caches

@@ -72,6 +72,22 @@ impl Cache {
     /// See [`get`](Self::get).
     ///
     /// Cancel safe: a load that was started goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, GetOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let key = CacheKey::new("rates", &["eur"]);
+    /// cache.set(&key, Some(1), GetOptions::default())?;
+    /// let load = || async { Ok::<_, std::io::Error>(Some(2)) };
+    /// let rate = cache.renew(&key, GetOptions::default(), load).await?;
+    /// assert_eq!(rate.as_deref(), Some(&2));
+    /// # Ok(()) }
+    /// ```
     pub async fn renew<V: Cacheable, L: Load<V>>(
         &self,
         key: &CacheKey,
@@ -90,6 +106,25 @@ impl Cache {
     /// See [`get`](Self::get).
     ///
     /// Cancel safe: a load that was started goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, GetOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let key = CacheKey::new("rates", &["eur"]);
+    /// cache.set(&key, Some(1), GetOptions::default())?;
+    ///
+    /// // A load that fails leaves what is cached.
+    /// let down = || async { Err::<Option<i32>, _>(std::io::Error::other("down")) };
+    /// assert!(cache.reload(&key, GetOptions::default(), down).await.is_err());
+    /// let kept = cache.cached::<i32>(&key)?.and_then(|entry| entry.value);
+    /// assert_eq!(kept.as_deref(), Some(&1));
+    /// # Ok(()) }
+    /// ```
     pub async fn reload<V: Cacheable, L: Load<V>>(
         &self,
         key: &CacheKey,

@@ -15,6 +15,20 @@ impl Cache {
     /// It dies with the guard, or with the thread. Attaching a thread again only counts; the first
     /// label stays. A thread that is not attached attaches itself at its first use of the cache,
     /// and then to its end ([`CacheBuilder::attach`](crate::CacheBuilder::attach)).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::Cache;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let guard = cache.attach_thread("http-0");
+    /// assert_eq!(cache.thread_stats()[0].label, "http-0");
+    /// drop(guard); // or `.keep()`, until the thread ends
+    /// # Ok(()) }
+    /// ```
     pub fn attach_thread(&self, label: impl Into<String>) -> ThreadGuard {
         thread::attach(&self.0.named.level1, &label.into())
     }
@@ -30,17 +44,52 @@ impl Cache {
         }
     }
 
-    /// Drops what has expired from L2, for all named caches of the node, and tells how many entries
+    /// Drops what has expired from L2, for all named caches of the node. Returns how many entries
     /// that were.
     ///
     /// Nothing needs this: an expired entry is not served, and the room it takes is bounded.
     /// `stale_for` spares what expired more recently, for calls with a
     /// [`resurrect_ttl`](crate::GetOptions::resurrect_ttl). Costs a read of each entry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{sync::Arc, time::Duration};
+    /// use tidings_cache::{Cache, CacheKey, GetOptions, ManualClock};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().clock(Arc::new(clock.clone())).build()?;
+    /// let short = GetOptions::default().ttl(Duration::from_secs(1));
+    /// cache.set(&CacheKey::new("tokens", &["a"]), Some(1), short)?;
+    /// clock.advance(Duration::from_secs(2));
+    /// assert_eq!(cache.sweep_level2(Duration::ZERO), 1);
+    /// # Ok(()) }
+    /// ```
     pub fn sweep_level2(&self, stale_for: Duration) -> usize {
         self.0.node.sweep(stale_for)
     }
 
-    /// What the cache has done so far. Costs a lock and a read of every attached thread's counters.
+    /// Returns what the cache has done so far. Costs a lock and a read of every attached thread's
+    /// counters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, GetOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let key = CacheKey::new("numbers", &["one"]);
+    /// for _ in 0..3 {
+    ///     let load = || async { Ok::<_, std::io::Error>(Some(1)) };
+    ///     cache.get(&key, GetOptions::default(), load).await?;
+    /// }
+    /// let stats = cache.stats();
+    /// assert_eq!((stats.misses, stats.loads, stats.l1_hits), (1, 1, 2));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         let (node, named) = (&self.0.node, &self.0.named);

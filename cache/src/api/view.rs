@@ -127,6 +127,22 @@ impl Cache {
     /// # Errors
     ///
     /// When the name has another type, or there are too many views: they last as long as the cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::Cache;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let quotas = cache.view::<u32>("quotas")?; // once; clone it
+    /// let load = || async { Ok::<_, std::io::Error>(Some(100)) };
+    /// let quota = quotas.get(("alice", 7_i64), load).await?;
+    /// assert_eq!(quota.as_deref(), Some(&100));
+    /// assert!(cache.view::<String>("quotas").is_err()); // a name has one type
+    /// # Ok(()) }
+    /// ```
     pub fn view<V: Cacheable>(&self, name: &str) -> Result<View<V>, ViewError> {
         View::new(self.0.clone(), name, Arc::new(Own))
     }
@@ -261,8 +277,8 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         Box::pin(self.below(OwnedParts::of(&parts), self.key(&parts), load)).await
     }
 
-    /// Like [`get`](Self::get), for parts that have to be read before they name a key: a `Uuid`
-    /// that comes as text, for example. `key` is asked on a miss.
+    /// Returns the value of a key, like [`get`](Self::get), for parts that have to be read before
+    /// they name a key: a `Uuid` that comes as text, for example. `key` is asked on a miss.
     ///
     /// Equal parts must always make the same key.
     ///

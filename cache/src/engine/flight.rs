@@ -186,7 +186,7 @@ impl Flight {
         self.replaces.load(Ordering::Relaxed)
     }
 
-    /// Must be called under the shard's lock.
+    /// Lets the flight replace what is cached. Must be called under the shard's lock.
     pub(crate) fn make_replace(&self) {
         self.replaces.store(true, Ordering::Relaxed);
     }
@@ -195,7 +195,7 @@ impl Flight {
         self.contested.load(Ordering::Relaxed)
     }
 
-    /// Must be called under the shard's lock.
+    /// Notes that another load was in progress. Must be called under the shard's lock.
     pub(super) fn make_contested(&self) {
         self.contested.store(true, Ordering::Relaxed);
     }
@@ -204,12 +204,12 @@ impl Flight {
         self.overdue.load(Ordering::Relaxed)
     }
 
-    /// Must be called under the shard's lock.
+    /// Notes that the flight is overdue. Must be called under the shard's lock.
     pub(super) fn make_overdue(&self) {
         self.overdue.store(true, Ordering::Relaxed);
     }
 
-    /// A caller joins: the flight has as long as the longest deadline of its callers, and the
+    /// Lets a caller join: the flight has as long as the longest deadline of its callers, and the
     /// highest rank. Under the shard's lock, so that no flight is joined that is overdue. What is
     /// returned is to be woken without it.
     #[must_use]

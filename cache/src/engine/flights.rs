@@ -39,7 +39,7 @@ pub(crate) struct Shard {
 }
 
 impl Flights {
-    /// `shards` is rounded up to a power of two.
+    /// Makes an empty table. `shards` is rounded up to a power of two.
     pub(crate) fn new(shards: usize) -> Self {
         Self {
             shards: (0..shards.next_power_of_two())
@@ -75,7 +75,7 @@ impl Flights {
 }
 
 impl Drop for Flights {
-    /// The last handle has gone: no load has a cache to fill any more.
+    /// Ends all flights: the last handle has gone, and no load has a cache to fill any more.
     fn drop(&mut self) {
         for shard in &self.shards {
             let flights = std::mem::take(&mut shard.lock().flights);

@@ -128,8 +128,8 @@ impl Index {
         }
     }
 
-    /// A tag has no members any more: only its number is left to remember, for as long as there is
-    /// room.
+    /// Forgets the members of a tag that has none any more: only its number is left to remember,
+    /// for as long as there is room.
     fn rest(&mut self, tag: &Tag) {
         let Some(state) = self.tags.get_mut(tag) else {
             return;
@@ -176,7 +176,7 @@ impl Index {
         self.latest
     }
 
-    /// A key left L2 because of its tag.
+    /// Notes that a key left L2 because of its tag.
     pub(crate) fn left(&mut self, key: &StoredKey, tags: &[Tag]) {
         for tag in tags {
             self.remove(tag, key);

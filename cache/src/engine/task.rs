@@ -307,7 +307,8 @@ impl Task {
 struct Overdue;
 
 impl Drop for Task {
-    /// The runtime dropped the task before it ended, or it was ended from outside.
+    /// Lands the flight where the runtime dropped the task before it ended, or it was ended from
+    /// outside.
     fn drop(&mut self) {
         let flights = std::mem::take(&mut self.flights);
         let engine = self.engine.upgrade();

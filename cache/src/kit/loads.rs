@@ -18,13 +18,13 @@ pub struct Source {
 }
 
 impl Source {
-    /// How many loads were run.
+    /// Returns how many loads were run.
     #[must_use]
     pub fn loads(&self) -> usize {
         self.loads.load(Ordering::SeqCst)
     }
 
-    /// A load that gives a value at once: an `Option`, or a [`Loaded`](crate::Loaded).
+    /// Makes a load that returns a value at once: an `Option`, or a [`Loaded`](crate::Loaded).
     pub fn give<L: Send + 'static>(
         &self,
         value: L,
@@ -36,7 +36,7 @@ impl Source {
         }
     }
 
-    /// A load that gives a value once the gate lets it through.
+    /// Makes a load that returns a value once the gate lets it through.
     pub fn behind<L: Send + 'static>(
         &self,
         gate: &Gate,
@@ -67,7 +67,7 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// A closed gate.
+    /// Makes a closed gate.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -95,7 +95,7 @@ impl Gate {
     }
 }
 
-/// Never closed: each handle of a gate owns both.
+/// Takes a permit of a semaphore that is never closed: each handle of a gate owns both.
 async fn take(semaphore: &Semaphore) {
     if let Ok(permit) = semaphore.acquire().await {
         permit.forget();

@@ -38,7 +38,7 @@ struct Node {
 }
 
 impl Nodes {
-    /// Two nodes, `a` and `b`. `build` sets what both shall have.
+    /// Makes two nodes, `a` and `b`. `build` sets what both shall have.
     ///
     /// # Errors
     ///
@@ -89,13 +89,13 @@ impl Nodes {
         Ok(Self { clock, nodes })
     }
 
-    /// The clock of all nodes.
+    /// Returns the clock of all nodes.
     #[must_use]
     pub fn clock(&self) -> &ManualClock {
         &self.clock
     }
 
-    /// A node's cache.
+    /// Returns a node's cache.
     ///
     /// # Panics
     ///
@@ -105,7 +105,7 @@ impl Nodes {
         &self.node(name).cache
     }
 
-    /// What carries messages from one node to another.
+    /// Returns what carries messages from one node to another.
     ///
     /// # Panics
     ///
@@ -119,10 +119,10 @@ impl Nodes {
         }
     }
 
-    /// Stands for a change that a node has committed: applies it there, as the node does first with
-    /// each change, and sends it to the others. The source must have changed already.
+    /// Applies a change that a node has committed, as the node does first with each change, and
+    /// sends it to the others. The source must have changed already.
     ///
-    /// Handlers of it run under the cause that this gives, and on the others under that of its
+    /// Handlers of it run under the cause that this returns, and on the others under that of its
     /// [`Delivery`](super::Delivery): by hand, since there is no bus here.
     ///
     /// # Panics

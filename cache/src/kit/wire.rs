@@ -109,7 +109,7 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    /// What handlers of the message run under.
+    /// Returns what handlers of the message run under.
     #[must_use]
     pub fn cause(&self) -> Cause {
         let (Self::Applied { cause } | Self::Again { cause } | Self::Gap { cause, .. }) = *self;
@@ -126,13 +126,13 @@ impl Wire {
         }
     }
 
-    /// How many messages were sent and neither delivered nor lost.
+    /// Returns how many messages were sent and neither delivered nor lost.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.outbox.queue.lock().waiting.len()
     }
 
-    /// How many messages were ever sent.
+    /// Returns how many messages were ever sent.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.outbox.queue.lock().sent

@@ -467,7 +467,7 @@ impl Zone {
     }
 }
 
-/// The whole of an L1 entry's validity.
+/// Returns whether a number is below its slot, which is all that makes an L1 entry invalid.
 #[inline]
 fn is_below(number: Number, floor: Number) -> bool {
     !removed(Step::Level1ComparesSlot) && number < floor

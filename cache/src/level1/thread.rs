@@ -78,7 +78,7 @@ pub(crate) fn look<W: Any + Send + Sync>(
     look_with(shared, view, of, bytes, |value| value.cloned())
 }
 
-/// The same, for a closure that makes something of the value while it is there.
+/// Looks like [`look`], for a closure that makes something of the value while it is there.
 #[inline(always)]
 pub(crate) fn look_with<W: Any + Send + Sync, R>(
     shared: &Shared,
@@ -202,8 +202,8 @@ impl Thread {
         self.tables.first_mut()
     }
 
-    /// Most threads use one cache only. One that uses two in turn pays for the exchange, some ten
-    /// instructions.
+    /// Moves a cache's tables to the front. Most threads use one cache only; one that uses two in
+    /// turn pays for the exchange, some ten instructions.
     #[cold]
     fn move_to_front(&mut self, place: Place) -> Option<()> {
         let index = self.tables.iter().position(|table| table.place == place)?;

@@ -79,7 +79,8 @@ impl Equivalent<StoredKey> for Name<'_> {
     }
 }
 
-/// Named caches share the zones; the same key in two of them hashes apart.
+/// Mixes the cache's index into the hash: named caches share the zones, and the same key in two of
+/// them hashes apart.
 fn mixed(cache: u32, key: &CacheKey) -> u64 {
     key.hash_value() ^ u64::from(cache).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

@@ -17,7 +17,7 @@ use serde::{
 /// What a `String` or a `Vec` takes besides its content.
 const HEADER: u64 = 24;
 
-/// The bytes of a value.
+/// Returns the bytes of a value.
 ///
 /// # Errors
 ///
@@ -194,7 +194,7 @@ impl<'a> ser::Serializer for &'a mut Counter {
         self.text(lengths.0)
     }
 
-    /// Binary types (a `Uuid` among them) count what they hold, not their text.
+    /// Says no, so that types like `Uuid` count what they hold and not their text.
     fn is_human_readable(&self) -> bool {
         false
     }

@@ -193,7 +193,7 @@ impl Removed {
         present.chain(self.absent.iter().map(|(key, _)| key))
     }
 
-    /// The keys that carried tags, with their tags.
+    /// Returns the keys that carried tags, with their tags.
     pub(crate) fn tagged(&self) -> impl Iterator<Item = (&StoredKey, &[Tag])> {
         let present = self.present.iter().map(|(key, held)| (key, held.tags()));
         let absent = self.absent.iter().map(|(key, held)| (key, held.tags()));
@@ -211,7 +211,7 @@ impl Drop for Removed {
 }
 
 impl Level2 {
-    /// `absences` bytes of the `capacity` are for absences.
+    /// Makes empty zones. `absences` bytes of the `capacity` are for absences.
     pub(crate) fn new(capacity: u64, absences: u64) -> Self {
         let values = capacity.saturating_sub(absences);
         let present = zone(values, ENTRY_OVERHEAD + 256);
@@ -349,8 +349,8 @@ impl Level2 {
     }
 }
 
-/// `retain` would drop values under the zone's lock, so clones of what leaves are kept until it is
-/// done.
+/// Removes what does not pass. `retain` would drop values under the zone's lock, so clones of what
+/// leaves are kept until it is done.
 fn sift<V: Clone>(
     zone: &Map<V>,
     leaves: impl Fn(&StoredKey, Number, Moment) -> bool,

@@ -41,8 +41,8 @@ struct Set {
 
 macro_rules! setters {
     () => {
-        /// How long a value is served: [`Ttl::Never`](crate::Ttl) by default. Under a ttl of zero
-        /// nothing is kept.
+        /// Sets how long a value is served: [`Ttl::Never`](crate::Ttl) by default. Under a ttl of
+        /// zero nothing is kept.
         pub fn ttl(mut self, ttl: impl Into<Ttl>) -> Self {
             self.overrides().ttl = Some(ttl.into());
             self
@@ -53,13 +53,14 @@ macro_rules! setters {
             self.ttl(Ttl::Never)
         }
 
-        /// How long an absence is served: one minute by default. Under a ttl of zero none is kept.
+        /// Sets how long an absence is served: one minute by default. Under a ttl of zero none is
+        /// kept.
         pub fn neg_ttl(mut self, ttl: impl Into<Ttl>) -> Self {
             self.overrides().neg_ttl = Some(ttl.into());
             self
         }
 
-        /// When a load fails or is late: serve the expired value, until this long after it expired.
+        /// Serves the expired value when a load fails or is late, until this long after it expired.
         /// Zero, the default, never does.
         ///
         /// Such an answer says so each time ([`Outcome::Stale`](crate::Outcome)) and is counted.
@@ -70,7 +71,8 @@ macro_rules! setters {
             self
         }
 
-        /// How long this caller waits for a load, its own or another's: ten seconds by default.
+        /// Sets how long this caller waits for a load, its own or another's: ten seconds by
+        /// default.
         ///
         /// A load has as long as the longest deadline of its callers, from its own start. After
         /// that it gives its permit back and goes on, so that what it reads may still fill, until
@@ -93,9 +95,9 @@ macro_rules! setters {
             self
         }
 
-        /// How long this caller waits for a load if the expired value may be served in its place
-        /// ([`resurrect_ttl`](Self::resurrect_ttl)): as long as the deadline says, by default. The
-        /// load goes on.
+        /// Sets how long this caller waits for a load if the expired value may be served in its
+        /// place ([`resurrect_ttl`](Self::resurrect_ttl)): as long as the deadline says, by
+        /// default. The load goes on.
         pub fn stale_after(mut self, after: Duration) -> Self {
             self.overrides().stale_after = Some(after);
             self
@@ -137,7 +139,7 @@ macro_rules! setters {
             self
         }
 
-        /// What is not set otherwise comes from this policy.
+        /// Takes what is not set otherwise from this policy.
         pub fn policy(mut self, policy: Policy) -> Self {
             self.overrides().policy = Some(policy);
             self
@@ -149,7 +151,7 @@ pub(crate) use setters;
 impl GetOptions {
     setters!();
 
-    /// Tags of whatever this call loads, besides those that the load itself gives.
+    /// Adds tags to whatever this call loads, besides those that the load itself gives.
     pub fn tags<T: Into<Tag>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         let tags = tags.into_iter().map(Into::into).collect();
         self.set().tags = Some(tags);

@@ -11,7 +11,7 @@ pub(crate) enum Kind {
 }
 
 impl Policy {
-    /// For what may be revoked: credentials, permissions.
+    /// Returns the policy of what may be revoked: credentials, permissions.
     ///
     /// An absence is served for five seconds; nothing is ever served after its time, and a call
     /// that asks for that ([`resurrect_ttl`](crate::GetOptions::resurrect_ttl)) is refused.
@@ -35,7 +35,7 @@ impl Policy {
         Self(Kind::Revocable)
     }
 
-    /// For what may lag: settings, catalogues, routes.
+    /// Returns the policy of what may lag: settings, catalogues, routes.
     ///
     /// When a load fails, the expired value is served until thirty seconds after it expired,
     /// however often loads fail; an entry with a ttl is loaded again in the background once four

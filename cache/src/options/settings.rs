@@ -34,14 +34,15 @@ impl Default for CacheSettings {
 impl CacheSettings {
     setters!();
 
-    /// How many entries each thread keeps in its L1; zero is none. The default is 4,096.
+    /// Sets how many entries each thread keeps in its L1; zero is none. The default is 4,096.
     pub fn l1_entries(mut self, entries: usize) -> Self {
         self.l1_entries = entries;
         self
     }
 
-    /// What each thread keeps in its L1, in bytes as L2 weighs them: 4 MiB by default. An eighth of
-    /// it is for absences; an entry that takes more than a sixteenth of its part stays in L2.
+    /// Sets what each thread keeps in its L1, in bytes as L2 weighs them: 4 MiB by default. An
+    /// eighth of it is for absences; an entry that takes more than a sixteenth of its part stays in
+    /// L2.
     pub fn l1_bytes(mut self, bytes: u64) -> Self {
         self.l1_bytes = bytes;
         self

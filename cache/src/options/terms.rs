@@ -166,8 +166,8 @@ const ABANDON_AFTER: Duration = Duration::from_secs(60);
 const NEG_TTL: Ttl = Ttl::After(Duration::from_secs(60));
 
 impl Terms {
-    /// Per call over per cache over default; at each level a policy fills what was not set beside
-    /// it.
+    /// Resolves what holds: call over cache over default. At each level a policy fills what was not
+    /// set beside it.
     pub(crate) fn resolve(call: &Overrides, cache: &Overrides) -> Self {
         let levels = [
             Some(*call),

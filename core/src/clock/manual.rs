@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_waker_that_owns_a_sleep_may_be_dropped_by_the_clock() {
-        /// Stands for a task: its waker keeps its sleep alive.
+        /// A task whose waker keeps its sleep alive.
         struct Task {
             #[expect(dead_code, reason = "held so that it is dropped with the task")]
             sleep: Mutex<Sleep>,

@@ -64,7 +64,7 @@ pub enum JoinError {
 /// A member as others see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemberRow {
-    /// Who it is.
+    /// Its name and incarnation.
     pub id: MemberId,
     /// How long it serves without a proof; none if it has no bound, and then never expires.
     pub bound: Option<Duration>,

@@ -1,4 +1,4 @@
-//! [`ChannelCore`]: who listens to a channel, and the route made of it.
+//! [`ChannelCore`]: the listeners of a channel, and the route made of them.
 
 use std::{
     any::Any,

@@ -322,7 +322,7 @@ impl<T: Event> ChannelCore<T> {
         }
     }
 
-    /// A post from inside a handler: it waits for the current event to be handled by all.
+    /// Puts a post from inside a handler aside until the current event has been handled by all.
     #[cold]
     fn post_nested(
         self: &Arc<Self>,

@@ -190,19 +190,19 @@ impl LiveFeed {
 }
 
 impl FeedEvent {
-    /// The source of the channel.
+    /// Returns the source of the channel.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.0.info().source
     }
 
-    /// The event of the channel.
+    /// Returns the event of the channel.
     #[must_use]
     pub fn event(&self) -> &str {
         &self.0.info().event
     }
 
-    /// What was done to the row; none on channels that carry no changes.
+    /// Returns what was done to the row; none on channels that carry no changes.
     #[must_use]
     pub fn operation(&self) -> Option<Operation> {
         self.0.meta().operation

@@ -17,17 +17,17 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
-    /// The trail, unless it is empty.
+    /// Returns the trail, unless it is empty.
     pub(crate) fn if_any(&self) -> Option<&Self> {
         (self.depth > 0).then_some(self)
     }
 
-    /// How many handlers lie between the first post and this event.
+    /// Returns how many handlers lie between the first post and this event.
     pub(crate) fn depth(&self) -> u32 {
         self.depth
     }
 
-    /// The trail of an event that is posted by a handler of an event on `channel`.
+    /// Returns the trail of an event that is posted by a handler of an event on `channel`.
     #[must_use]
     pub(crate) fn after(mut self, channel: u32) -> Self {
         self.latest[self.depth as usize % REMEMBERED] = channel;
@@ -35,8 +35,8 @@ impl Trail {
         self
     }
 
-    /// The channels that repeat, oldest first and closed by `channel` itself: `[a, b, a]` for two
-    /// channels that post to each other. All that is remembered where nothing repeats.
+    /// Returns the channels that repeat, oldest first and closed by `channel` itself: `[a, b, a]`
+    /// for two channels that post to each other. All that is remembered where nothing repeats.
     pub(crate) fn cycle(&self, channel: u32) -> Vec<u32> {
         let depth = self.depth as usize;
         let known = REMEMBERED.min(depth);

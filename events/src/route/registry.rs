@@ -1,4 +1,4 @@
-//! [`Registry`]: who listens to what, as far as it does not depend on a payload's type.
+//! [`Registry`]: the listeners of each pattern, as far as it does not depend on a payload's type.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -138,7 +138,7 @@ impl Tally<'_> {
     }
 }
 
-/// Who may write a count now.
+/// The thread that may write a count now.
 #[derive(Clone, Copy)]
 enum Access {
     /// Only the holder of the shard's lock.

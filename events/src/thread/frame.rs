@@ -134,7 +134,7 @@ impl Frame {
         }
     }
 
-    /// Runs handlers of an event on `channel` that came by `trail`.
+    /// Runs handlers of an event on `channel` that took the way `trail`.
     #[inline]
     pub(crate) fn run<R>(
         &self,

@@ -35,7 +35,7 @@ sync::thread_local! {
     static PLACES: RefCell<Vec<Place>> = no_places();
 }
 
-/// Not a `const` initializer: the model checker's macro takes none.
+/// Makes an empty list. Not a `const` initializer: the model checker's macro takes none.
 fn no_places() -> RefCell<Vec<Place>> {
     RefCell::default()
 }

@@ -48,7 +48,7 @@ impl AwaitsContinue {
     }
 }
 
-/// How far the body has come, as the one who waits for the upstream's answer sees it.
+/// How far the body has come, as the task that waits for the upstream's answer sees it.
 #[derive(Debug)]
 pub(super) struct Progress {
     frames: Cell<u64>,

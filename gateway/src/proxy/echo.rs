@@ -31,7 +31,7 @@ impl Echo {
         out.extend_from_slice(b",\"query\":");
         json::string(&mut out, head.uri.query().unwrap_or_default());
         out.extend_from_slice(b",\"headers\":{");
-        // Values of one name stand side by side in the map's order.
+        // Values of one name lie side by side in the map's order.
         let mut last = None;
         for (name, value) in &head.headers {
             if last == Some(name) {

@@ -90,7 +90,7 @@ impl<T: Event> Subscriber<T> {
         Ok(Heard::gap(Gap::on(&self.channel, missed)))
     }
 
-    /// [`recv`](Self::recv) for hand-written futures.
+    /// Polls for the next event: [`recv`](Self::recv) for hand-written futures.
     #[inline]
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Heard<Received<T>>>> {
         // A share of tokio's budget for each event, so that a queue that is never empty lets other

@@ -45,7 +45,7 @@ impl<T: Event> Segment<T> {
         self.base
     }
 
-    /// The position after the last slot.
+    /// Returns the position after the last slot.
     pub(super) fn end(&self) -> u64 {
         self.base + WIDTH
     }
