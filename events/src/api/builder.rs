@@ -35,6 +35,20 @@ pub struct WorkerEventsBuilder {
 
 impl WorkerEvents {
     /// Starts the settings of a bus.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_events::WorkerEvents;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = WorkerEvents::builder().workers(2).max_depth(8).build()?;
+    /// assert_eq!(bus.workers(), 2);
+    ///
+    /// let refused = WorkerEvents::builder().workers(1_000).build().unwrap_err();
+    /// assert!(refused.to_string().contains("a bus has at most"));
+    /// # Ok(()) }
+    /// ```
     pub fn builder() -> WorkerEventsBuilder {
         WorkerEventsBuilder::new()
     }

@@ -108,6 +108,23 @@ impl WorkerEvents {
     /// # Errors
     ///
     /// The event comes back with the [`Refusal`](crate::Refusal); no one heard of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_events::{Refusal, WorkerEvents};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// bus.declare::<u64>("jobs", "done")?;
+    /// bus.post("jobs", "done", 7_u64)?;
+    ///
+    /// // A refused post gives the event back, and says why.
+    /// let refused = bus.post("jobs", "don", 8_u64).unwrap_err();
+    /// assert_eq!(refused.payload, 8);
+    /// assert!(matches!(refused.refusal, Refusal::UnknownChannel { near, .. } if near.len() == 1));
+    /// # Ok(()) }
+    /// ```
     pub fn post<T: Event>(
         &self,
         source: &str,
@@ -129,6 +146,31 @@ impl WorkerEvents {
     /// # Errors
     ///
     /// The channel is unknown, carries another type or is a wildcard; the capacity is out of range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_events::{SubscribeOptions, WorkerEvents};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let options = SubscribeOptions::new().capacity(1);
+    /// let mut queue = bus.subscribe::<u64>("test", "numbers", options)?;
+    ///
+    /// numbers.post(1)?;
+    /// numbers.post(2)?; // no room for two: the oldest is pushed out
+    /// let mut missed = 0;
+    /// for _ in 0..2 {
+    ///     let heard = queue.recv().await.expect("the bus is open");
+    ///     if let Some(number) = heard.or_gap(|gap| missed += gap.missed) {
+    ///         assert_eq!(*number, 2);
+    ///     }
+    /// }
+    /// assert_eq!(missed, 1);
+    /// # Ok(()) }
+    /// ```
     pub fn subscribe<T: Event>(
         &self,
         source: &str,
@@ -145,6 +187,23 @@ impl WorkerEvents {
     /// # Errors
     ///
     /// As for [`subscribe`](Self::subscribe).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use tidings_events::{SubscribeOptions, WorkerEvents};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let options = SubscribeOptions::new();
+    /// let mut queue = bus.subscribe_blocking::<u64>("test", "numbers", options)?;
+    /// let reader = thread::spawn(move || queue.recv().map(|heard| heard.into_result()));
+    /// numbers.post(7)?;
+    /// assert!(matches!(reader.join().unwrap(), Some(Ok(event)) if *event == 7));
+    /// # Ok(()) }
+    /// ```
     pub fn subscribe_blocking<T: Event>(
         &self,
         source: &str,
@@ -162,6 +221,22 @@ impl WorkerEvents {
     /// # Errors
     ///
     /// The capacity is out of range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_events::WorkerEvents;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let mut feed = bus.feed(16)?;
+    /// numbers.post(7)?;
+    /// let event = feed.recv().await.expect("the bus is open").into_result()?;
+    /// assert_eq!((event.source(), event.event()), ("test", "numbers"));
+    /// # Ok(()) }
+    /// ```
     pub fn feed(&self, capacity: usize) -> Result<LiveFeed, RegisterError> {
         SubscribeOptions::new().capacity(capacity).check(ANY, ANY)?;
         let (feed, new) = self.inner.hub.open_feed(capacity);
@@ -186,6 +261,19 @@ impl WorkerEvents {
 
     /// Returns the counts of the bus, its channels, handlers and mailboxes. Costs a walk over all
     /// of them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_events::WorkerEvents;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// numbers.post(7)?;
+    /// assert_eq!(bus.stats().channels[0].posted, 1);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn stats(&self) -> BusStats {
         let hub = &self.inner.hub;

@@ -44,6 +44,27 @@ pub struct Listen<'a> {
 
 impl WorkerEvents {
     /// Starts a registration that has a name, an owner or several channels.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tidings_events::WorkerEvents;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let letters = bus.declare::<u64>("test", "letters")?;
+    ///
+    /// // One handler for two channels, for as long as its owner lives.
+    /// let owner = Arc::new("a session");
+    /// let count = |_: &u64| println!("one more");
+    /// bus.on("test", "numbers").also("test", "letters").owned_by(&owner).register(count)?.keep();
+    /// drop(owner);
+    /// numbers.post(1)?; // not called
+    /// # letters.post(1)?;
+    /// # Ok(()) }
+    /// ```
     pub fn on(&self, source: &str, event: &str) -> Listen<'_> {
         Listen::new(self, source, event)
     }
@@ -59,6 +80,32 @@ impl WorkerEvents {
     /// # Errors
     ///
     /// The channel is unknown (declare it first), or carries another type, or is a wildcard.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+    /// use tidings_events::WorkerEvents;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let sum = Arc::new(AtomicU64::new(0));
+    /// let total = Arc::clone(&sum);
+    /// let add = move |number: &u64| { total.fetch_add(*number, Ordering::Relaxed); };
+    /// let guard = bus.register(add, "test", "numbers")?;
+    ///
+    /// numbers.post(7)?;
+    /// assert_eq!(sum.load(Ordering::Relaxed), 7); // it has run
+    /// drop(guard); // unregisters; `guard.keep()` would leave it registered
+    /// numbers.post(7)?;
+    /// assert_eq!(sum.load(Ordering::Relaxed), 7);
+    ///
+    /// // A misspelt name is refused, and the error lists names like it.
+    /// let refused = bus.register(|_: &u64| {}, "test", "number").unwrap_err();
+    /// assert!(refused.to_string().contains("numbers"));
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn register<T: Event, R: Outcome>(
         &self,
@@ -75,6 +122,19 @@ impl WorkerEvents {
     /// # Errors
     ///
     /// The channel is unknown and no wildcard.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_events::{DynamicEvent, WorkerEvents};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let print = |event: &DynamicEvent| println!("{event:?}");
+    /// bus.register_dynamic(print, "*", "*")?.keep(); // channels that are declared later, too
+    /// bus.declare::<u64>("test", "numbers")?.post(7)?;
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn register_dynamic<R: Outcome>(
         &self,

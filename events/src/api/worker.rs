@@ -44,6 +44,26 @@ impl WorkerEvents {
     /// # Errors
     ///
     /// There is no such worker, another thread has the place, or the bus was shut down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use tidings_events::WorkerEvents;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = WorkerEvents::builder().workers(1).build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let worker = bus.attach_worker(0)?; // this thread is worker 0 now
+    /// assert!(bus.attach_worker(0).is_err()); // the place is taken
+    ///
+    /// let own = Rc::new("bound to this thread");
+    /// let print = move |number: &u64| println!("{own}: {number}");
+    /// worker.register(print, "test", "numbers")?.keep();
+    /// numbers.post(7)?; // waits in the worker's mailbox
+    /// assert_eq!(worker.run_pending(), 1);
+    /// # Ok(()) }
+    /// ```
     pub fn attach_worker(&self, index: usize) -> Result<LocalWorkerEvents, AttachError> {
         if self.hub().is_closed() {
             return Err(AttachError::Closed { index });
@@ -119,6 +139,29 @@ impl LocalWorkerEvents {
     /// of the worker.
     ///
     /// A worker that keeps a view of what the events announce drops the view here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    /// use tidings_events::WorkerEvents;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = WorkerEvents::builder().workers(1).mailbox_capacity(2).build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let worker = bus.attach_worker(0)?;
+    /// worker.register(|_: &u64| {}, "test", "numbers")?.keep();
+    /// let missed = Rc::new(Cell::new(0));
+    /// let count = Rc::clone(&missed);
+    /// worker.on_gap(move |gap| count.set(count.get() + gap.missed)); // rebuild what events built
+    ///
+    /// for number in 0..5 {
+    ///     numbers.post(number)?; // never waits
+    /// }
+    /// let handled = worker.run_pending();
+    /// assert_eq!((handled, missed.get()), (2, 3));
+    /// # Ok(()) }
+    /// ```
     pub fn on_gap(&self, handler: impl Fn(&Gap) + 'static) {
         self.inner.on_gap(Rc::new(handler));
     }
@@ -129,6 +172,24 @@ impl LocalWorkerEvents {
     /// Run it once per worker: a second call that overlaps returns at once.
     ///
     /// Cancel safe: no event is lost; handling goes on with the next call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_events::WorkerEvents;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().workers(1).build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let worker = bus.attach_worker(0)?;
+    /// worker.register(|number: &u64| println!("{number}"), "test", "numbers")?.keep();
+    /// numbers.post(7)?;
+    /// let (_, report) = tokio::join!(worker.run(), bus.shutdown(Duration::from_secs(1)));
+    /// assert!(report.drained);
+    /// # Ok(()) }
+    /// ```
     pub async fn run(&self) {
         let Some(_running) = self.inner.claim() else {
             quietly(|| {

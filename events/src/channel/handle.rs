@@ -35,6 +35,24 @@ impl<T: Event> Channel<T> {
     /// # Errors
     ///
     /// The event comes back with the [`Refusal`](crate::Refusal); no one heard of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_events::{Overflow, Refusal, SubscribeOptions, WorkerEvents};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let strict = SubscribeOptions::new().capacity(1).overflow(Overflow::Error).named("audit");
+    /// let _queue = bus.subscribe::<u64>("test", "numbers", strict)?;
+    ///
+    /// numbers.post(1)?;
+    /// let refused = numbers.post(2).unwrap_err(); // full, and no listener heard of it
+    /// assert!(matches!(refused.refusal, Refusal::Full { subscriber } if subscriber == "audit"));
+    /// assert_eq!(refused.payload, 2);
+    /// # Ok(()) }
+    /// ```
     #[inline]
     pub fn post(&self, event: T) -> Result<(), PostError<T>> {
         ChannelCore::post(&self.core, event)
@@ -47,6 +65,20 @@ impl<T: Event> Channel<T> {
     ///
     /// One was refused: that event and all later ones are returned; earlier ones have been posted.
     /// A batch with an oversized event is refused as a whole.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_events::{SubscribeOptions, WorkerEvents};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let mut queue = bus.subscribe::<u64>("test", "numbers", SubscribeOptions::new())?;
+    /// numbers.post_batch(vec![1, 2, 3])?;
+    /// assert_eq!(*queue.try_recv()?.into_result()?, 1);
+    /// # Ok(()) }
+    /// ```
     pub fn post_batch(&self, events: Vec<T>) -> Result<(), PostError<Vec<T>>> {
         ChannelCore::post_batch(&self.core, events)
     }
@@ -61,6 +93,21 @@ impl<T: Event> Channel<T> {
     ///
     /// Cancel safe: an event that still waits for room is dropped with the future, and no one has
     /// heard of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_events::{Handled, WorkerEvents};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let delivery = numbers.post_async(7, Duration::from_secs(1)).await?;
+    /// assert_eq!(delivery.handled(Duration::from_secs(1)).await, Handled::Everywhere);
+    /// # Ok(()) }
+    /// ```
     pub async fn post_async(&self, event: T, deadline: Duration) -> Result<Delivery, PostError<T>> {
         ChannelCore::post_async(&self.core, event, deadline).await
     }
@@ -85,6 +132,24 @@ impl<T: Event> Channel<T> {
     /// # Errors
     ///
     /// The thread is no worker, or its mailbox is full; see also [`post`](Self::post).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_events::{Refusal, WorkerEvents};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = WorkerEvents::builder().workers(1).build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let refused = numbers.post_to_current(7).unwrap_err();
+    /// assert_eq!(refused.refusal, Refusal::NotAWorker);
+    ///
+    /// let worker = bus.attach_worker(0)?;
+    /// worker.register(|_: &u64| {}, "test", "numbers")?.keep();
+    /// numbers.post_to_current(7)?;
+    /// assert_eq!(worker.run_pending(), 1);
+    /// # Ok(()) }
+    /// ```
     pub fn post_to_current(&self, event: T) -> Result<(), PostError<T>> {
         ChannelCore::post_to_current(&self.core, event)
     }
@@ -98,6 +163,25 @@ impl<T: Event> Channel<T> {
     ///
     /// No living worker listens, or all their mailboxes are full: the key is free again. See also
     /// [`post`](Self::post).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_events::{UniquePost, WorkerEvents};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = WorkerEvents::builder().workers(1).build()?;
+    /// let jobs = bus.declare::<u64>("jobs", "rotate")?;
+    /// let worker = bus.attach_worker(0)?;
+    /// worker.register(|_: &u64| println!("rotating"), "jobs", "rotate")?.keep();
+    ///
+    /// let window = Duration::from_secs(60);
+    /// assert_eq!(jobs.post_unique(1, "logs", window)?, UniquePost::Posted { worker: 0 });
+    /// assert_eq!(jobs.post_unique(2, "logs", window)?, UniquePost::Duplicate);
+    /// assert_eq!(worker.run_pending(), 1);
+    /// # Ok(()) }
+    /// ```
     pub fn post_unique(
         &self,
         event: T,

@@ -36,6 +36,22 @@ impl WorkerEvents {
     /// # Errors
     ///
     /// The channel carries another type, or the name cannot be one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_events::WorkerEvents;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// numbers.post(7)?;
+    ///
+    /// // The channel is bound to its type.
+    /// let refused = bus.declare::<String>("test", "numbers").unwrap_err();
+    /// assert!(refused.to_string().contains("u64"));
+    /// # Ok(()) }
+    /// ```
     pub fn declare<T: Event + Serialize>(
         &self,
         source: &str,

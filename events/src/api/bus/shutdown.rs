@@ -27,6 +27,22 @@ impl WorkerEvents {
     ///
     /// If cancelled, the bus stays closed, and queues and feeds end at once; what remains in
     /// mailboxes is then handled, not counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_events::{Refusal, WorkerEvents};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let report = bus.shutdown(Duration::from_secs(1)).await;
+    /// assert!(report.drained);
+    /// assert_eq!(numbers.post(7).unwrap_err().refusal, Refusal::Closed);
+    /// # Ok(()) }
+    /// ```
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let hub = self.hub();
         let until = hub.clock().now().plus(deadline);
@@ -49,6 +65,26 @@ impl WorkerEvents {
 
     /// Does the same as [`shutdown`](Self::shutdown) on a plain thread, with or without a runtime:
     /// blocks until then. Not for a worker's own thread, which has to handle what it accepted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_events::WorkerEvents;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let bus = WorkerEvents::builder().workers(1).build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let worker = bus.attach_worker(0)?;
+    /// worker.register(|_: &u64| {}, "test", "numbers")?.keep();
+    /// numbers.post(7)?; // accepted, and not handled by the deadline
+    ///
+    /// let closing = bus.clone();
+    /// let closed = std::thread::spawn(move || closing.shutdown_blocking(Duration::ZERO));
+    /// let report = closed.join().unwrap();
+    /// assert_eq!((report.drained, report.dropped), (false, 1));
+    /// # Ok(()) }
+    /// ```
     pub fn shutdown_blocking(&self, deadline: Duration) -> ShutdownReport {
         block_on(self.shutdown(deadline))
     }

@@ -108,6 +108,25 @@ impl WorkerEvents {
     /// # Errors
     ///
     /// As for [`Listen::register_async`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_events::{AsyncOptions, Received, WorkerEvents};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let options = AsyncOptions::new().concurrency(4).ordered_by(|number: &u64| number % 10);
+    /// let handler = |number: Received<u64>| async move { assert_eq!(*number, 7) };
+    /// bus.register_async(handler, "test", "numbers", options)?.keep();
+    ///
+    /// let delivery = numbers.post_async(7, Duration::from_secs(1)).await?; // does not wait for it
+    /// assert!(delivery.handled(Duration::from_secs(1)).await.is_complete());
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn register_async<T, R, F>(
         &self,
