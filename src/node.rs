@@ -55,7 +55,7 @@ pub struct ShutdownReport {
 }
 
 impl ShutdownReport {
-    /// Whether everything ended in time.
+    /// Returns whether everything ended in time.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.events.drained && self.workers_left == 0
@@ -71,7 +71,7 @@ impl Node {
         }
     }
 
-    /// A handle that does not keep the node running.
+    /// Makes a handle that does not keep the node running.
     pub(crate) fn for_worker(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
@@ -83,43 +83,100 @@ impl Node {
         &self.shared
     }
 
-    /// The node's name.
+    /// Returns the node's name.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.shared.node_id
     }
 
-    /// How many workers it has.
+    /// Returns how many workers it has.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.shared.workers
     }
 
-    /// The node's cache.
+    /// Returns the node's cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{CacheKey, GetOptions, Node, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).start().await?;
+    /// let key = CacheKey::new("greeting", &["en"]);
+    /// let load = || async { Ok::<_, std::io::Error>(Some("hello")) };
+    /// let greeting = node.cache().get(&key, GetOptions::default(), load).await?;
+    /// assert_eq!(greeting.as_deref(), Some(&"hello"));
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn cache(&self) -> &Cache {
         &self.shared.cache
     }
 
-    /// The node's bus.
+    /// Returns the node's bus.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+    /// use tidings::{CrudEvent, Entity, Node, Store};
+    /// # use serde::{Deserialize, Serialize};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "flags")]
+    /// # struct Flag { #[entity(primary_key)] name: String, on: bool }
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).entity::<Flag>().start().await?;
+    /// let heard = Arc::new(AtomicU64::new(0));
+    /// let count = Arc::clone(&heard);
+    /// let handler = move |_: &CrudEvent<Flag>| { count.fetch_add(1, Ordering::Relaxed); };
+    /// node.worker_events().register(handler, "crud", "flags:create")?.keep();
+    ///
+    /// node.dao::<Flag>()?.insert(Flag { name: "beta".into(), on: true }).await?;
+    /// assert_eq!(heard.load(Ordering::Relaxed), 1); // before the write returned
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn worker_events(&self) -> &WorkerEvents {
         &self.shared.events
     }
 
-    /// The node's store.
+    /// Returns the node's store.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.shared.store
     }
 
     /// Returns how many changes did not end as they should have.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{Node, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).start().await?;
+    /// let stats = node.change_stats();
+    /// assert_eq!((stats.late, stats.missed), (0, 0)); // every handler ran in time
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn change_stats(&self) -> ChangeStats {
         self.shared.changes.snapshot()
     }
 
-    /// What the node has read from its store's log; none where the store keeps none.
+    /// Returns what the node has read from its store's log; `None` where the store keeps none.
     #[must_use]
     pub fn log_stats(&self) -> Option<tidings_cluster::ClusterStats> {
         let following = self.shared.following.as_ref()?;
@@ -128,44 +185,101 @@ impl Node {
 
     /// Returns what the node hears of the changes in its store. Unless that is all of them, what it
     /// has cached since may be old.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{Hearing, Node, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).start().await?;
+    /// assert_eq!(node.hearing(), Hearing::All);
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn hearing(&self) -> Hearing {
         let following = self.shared.following.as_ref();
         following.map_or(Hearing::All, Following::hearing)
     }
 
-    /// The schemas of its entities, in the order of their declaration.
+    /// Returns the schemas of its entities, in the order of their declaration.
     #[must_use]
     pub fn schemas(&self) -> &[&'static Schema] {
         &self.shared.schemas
     }
 
-    /// The source of time.
+    /// Returns the source of time.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.shared.clock
     }
 
-    /// How long the node has been up.
+    /// Returns how long the node has been up.
     #[must_use]
     pub fn uptime(&self) -> Duration {
         self.shared.clock.now().since(self.shared.started)
     }
 
-    /// Access to the rows of an entity.
+    /// Returns access to the rows of an entity.
     ///
     /// # Errors
     ///
     /// The entity was not declared with [`NodeBuilder::entity`](crate::NodeBuilder::entity).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{Entity, Node, Store};
+    /// # use serde::{Deserialize, Serialize};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "flags")]
+    /// # struct Flag { #[entity(primary_key)] name: String, on: bool }
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "others")]
+    /// # struct Other { #[entity(primary_key)] name: String }
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).entity::<Flag>().start().await?;
+    /// let flags = node.dao::<Flag>()?;
+    /// flags.insert(Flag { name: "beta".into(), on: true }).await?;
+    /// assert!(flags.select("beta".into()).await?.is_some_and(|flag| flag.on));
+    /// assert!(node.dao::<Other>().is_err()); // it was not declared
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     pub fn dao<E: Entity>(&self) -> Result<Dao<E>, tidings_store::Error> {
         self.shared.store.dao()
     }
 
-    /// Access to the rows of an entity that is known by name.
+    /// Returns access to the rows of an entity that is known by name.
     ///
     /// # Errors
     ///
     /// No entity of that name was declared.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{Entity, Node, Store};
+    /// # use serde::{Deserialize, Serialize};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "flags")]
+    /// # struct Flag { #[entity(primary_key)] name: String }
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).entity::<Flag>().start().await?;
+    /// assert_eq!(node.table("flags")?.schema().name(), "flags");
+    /// assert!(node.table("flag").is_err());
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     pub fn table(&self, entity: &str) -> Result<Table, tidings_store::Error> {
         self.shared.store.table(entity)
     }
@@ -177,6 +291,23 @@ impl Node {
     /// # Cancel safety
     ///
     /// Dropping the future leaves the workers stopping on their own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings::{Node, Store, events::Refusal};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).workers(2).start().await?;
+    /// let numbers = node.worker_events().declare::<u64>("test", "numbers")?;
+    /// let report = node.shutdown(Duration::from_secs(5)).await;
+    /// assert!(report.is_clean(), "{report:?}");
+    /// assert_eq!(numbers.post(7).unwrap_err().refusal, Refusal::Closed);
+    /// # Ok(()) }
+    /// ```
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let until = self.shared.clock.now().plus(deadline);
         let events = self.shared.events.shutdown(deadline).await;

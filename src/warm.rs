@@ -64,7 +64,7 @@ pub(crate) struct WarmPage {
 pub(crate) type Warm =
     fn(Store, Cache, PageQuery) -> BoxFuture<'static, Result<WarmPage, BoxError>>;
 
-/// See [`Warm`].
+/// Reads a page of an entity into the cache; see [`Warm`].
 pub(crate) fn warm_page<E: Entity>(
     store: Store,
     cache: Cache,

@@ -59,32 +59,59 @@ struct Local {
 }
 
 impl Worker {
-    /// Which worker this is, from zero.
+    /// Returns which worker this is, from zero.
     #[must_use]
     pub fn id(&self) -> usize {
         self.shared.id
     }
 
-    /// The node. This handle does not keep it running.
+    /// Returns the node. This handle does not keep it running.
     #[must_use]
     pub fn node(&self) -> &Node {
         &self.shared.node
     }
 
-    /// The node's cache; a `get` on this thread looks in this worker's L1 first.
+    /// Returns the node's cache; a `get` on this thread looks in this worker's L1 first.
     #[must_use]
     pub fn cache(&self) -> &Cache {
         self.shared.node.cache()
     }
 
-    /// This worker's face of the bus: handlers registered here run on this thread and need not be
-    /// `Send`.
+    /// Returns this worker's face of the bus: handlers registered here run on this thread and need
+    /// not be `Send`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use tidings::{Node, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder()
+    ///     .store(store)
+    ///     .workers(2)
+    ///     .init_worker(|worker| {
+    ///         let own = Rc::new(worker.id()); // a handler need not be `Send`
+    ///         let events = worker.node().worker_events();
+    ///         events.declare::<u64>("test", "numbers")?;
+    ///         let print = move |number: &u64| println!("worker {own}: {number}");
+    ///         worker.worker_events().register(print, "test", "numbers")?.keep();
+    ///         Ok(())
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// node.worker_events().post("test", "numbers", 7_u64)?;
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn worker_events(&self) -> &LocalWorkerEvents {
         &self.shared.events
     }
 
-    /// Access to the rows of an entity.
+    /// Returns access to the rows of an entity.
     ///
     /// # Errors
     ///
@@ -97,6 +124,31 @@ impl Worker {
     ///
     /// A shutdown waits for it until its deadline; a future without an end of its own should watch
     /// [`stopping`](Self::stopping).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use tidings::{Node, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder()
+    ///     .store(store)
+    ///     .init_worker(|worker| {
+    ///         let (own, stopping) = (Rc::new("this thread's own"), worker.stopping());
+    ///         worker.spawn_local(async move {
+    ///             stopping.await;
+    ///             println!("{own}: done");
+    ///         });
+    ///         Ok(())
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     pub fn spawn_local<F>(&self, future: F) -> TaskHandle<F::Output>
     where
         F: Future + 'static,
@@ -179,7 +231,7 @@ fn start(
     })
 }
 
-/// The life of a worker, on its own thread.
+/// Lives the life of a worker, on its own thread.
 async fn run(
     node: Node,
     id: usize,

@@ -29,7 +29,7 @@ impl Node {
         self.publish_workers();
     }
 
-    /// How many changes did not end as they should have.
+    /// Publishes how many changes did not end as they should have.
     fn publish_changes(&self) {
         describe_counter!(
             "tidings_changes_total",
@@ -47,8 +47,8 @@ impl Node {
         }
     }
 
-    /// What each worker's own thread has done. One whose thread is not attached to the cache,
-    /// because the node is stopping, is left out.
+    /// Publishes what each worker's own thread has done. One whose thread is not attached to the
+    /// cache, because the node is stopping, is left out.
     fn publish_workers(&self) {
         describe_counter!(
             "tidings_worker_cache_hits_total",

@@ -19,6 +19,29 @@ impl Node {
     /// # Cancel safety
     ///
     /// Dropping the future stops after the page that is being read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{Entity, Node, Store, WarmEnd, WarmProgress};
+    /// # use serde::{Deserialize, Serialize};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "flags")]
+    /// # struct Flag { #[entity(primary_key)] name: String }
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).entity::<Flag>().start().await?;
+    /// node.dao::<Flag>()?.insert(Flag { name: "beta".into() }).await?;
+    ///
+    /// let progress = |at: WarmProgress<'_>| println!("{}: {}", at.entity, at.rows);
+    /// let ends = node.warm_up(&["flags", "flag"], progress).await;
+    /// assert!(matches!(ends[0].end, WarmEnd::Complete) && ends[0].rows == 1);
+    /// assert!(matches!(ends[1].end, WarmEnd::Unknown)); // reported, and harms nothing
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     pub async fn warm_up<S: AsRef<str>>(
         &self,
         entities: &[S],
