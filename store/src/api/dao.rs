@@ -1,17 +1,19 @@
 //! [`Dao`]: the typed face of a [`Table`].
 
+// Inserts, updates, upserts and deletes.
+mod write;
+
 use std::{marker::PhantomData, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tidings_core::{CacheKey, Entity, Field, FieldValue as _, KeyPart, Patch, Row, Schema};
+use tidings_core::{CacheKey, Entity, FieldValue as _, KeyPart, Row, Schema};
 
 use crate::{
     api::table::{Table, cache_key_fields, check_parts},
     error::Error,
     hook::Hook,
     page::{Page, PageQuery},
-    selector::{FieldInput, Selector, Upserted, WriteOptions, resolve_field},
-    write::operation::Edit,
+    selector::{FieldInput, resolve_field},
 };
 
 /// Reads and writes the rows of an entity. Cheap to clone.
@@ -66,35 +68,6 @@ impl<E: Entity> Dao<E> {
         self.table.hook(hook);
     }
 
-    /// Inserts a row and gives it as it is stored. A nil UUID, a zero time and an absent text are
-    /// made, where the field is declared so.
-    ///
-    /// # Errors
-    ///
-    /// As [`Table::insert`].
-    pub fn insert(
-        &self,
-        entity: E,
-    ) -> impl Future<Output = Result<E, Error>> + Send + 'static + use<E> {
-        self.insert_with(entity, WriteOptions::default())
-    }
-
-    /// [`insert`](Self::insert) with options.
-    ///
-    /// # Errors
-    ///
-    /// As [`Table::insert`].
-    pub fn insert_with(
-        &self,
-        entity: E,
-        options: WriteOptions,
-    ) -> impl Future<Output = Result<E, Error>> + Send + 'static + use<E> {
-        let inserted = self
-            .table
-            .insert(self.schema().leave_unset(entity.to_row()), options);
-        async move { Ok(E::from_row(inserted.await?)?) }
-    }
-
     /// Selects the row with this primary key.
     ///
     /// # Errors
@@ -141,166 +114,6 @@ impl<E: Entity> Dao<E> {
         });
         let selected = values.map(|values| self.table.select_by_cache_key(values));
         async move { typed(selected?.await?) }.boxed()
-    }
-
-    /// Changes the row with this primary key, in one transaction with reading it; gives it as it is
-    /// stored, or none if it is not there.
-    ///
-    /// The closure runs on the store's runtime with the writer held: it should be quick. If it
-    /// panics, nothing is changed and the error says so.
-    ///
-    /// # Errors
-    ///
-    /// As [`Table::update`]; [`Error::Panicked`].
-    pub fn update<F>(
-        &self,
-        id: E::Id,
-        edit: F,
-    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, F>
-    where
-        F: FnOnce(&mut E) + Send + 'static,
-    {
-        let selector = Selector::primary(id.to_value());
-        self.update_with(selector, edit, WriteOptions::default())
-    }
-
-    /// Changes the row with this value of a unique field; see [`update`](Self::update).
-    ///
-    /// # Errors
-    ///
-    /// As [`update`](Self::update).
-    pub fn update_by<V, F>(
-        &self,
-        field: &str,
-        value: V,
-        edit: F,
-    ) -> BoxFuture<'static, Result<Option<E>, Error>>
-    where
-        V: Into<FieldInput>,
-        F: FnOnce(&mut E) + Send + 'static,
-    {
-        let selector = Selector::by(field.to_owned(), value);
-        self.update_with(selector, edit, WriteOptions::default())
-            .boxed()
-    }
-
-    /// [`update`](Self::update) by a selector, with options.
-    ///
-    /// # Errors
-    ///
-    /// As [`update`](Self::update).
-    pub fn update_with<F>(
-        &self,
-        selector: Selector,
-        edit: F,
-        options: WriteOptions,
-    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, F>
-    where
-        F: FnOnce(&mut E) + Send + 'static,
-    {
-        let edit = move |row: Row| {
-            let mut entity = E::from_row(row)?;
-            edit(&mut entity);
-            Ok(entity.to_row())
-        };
-        let edit = Edit::With(Box::new(edit));
-        let updated = self.table.update_with(selector, Ok(edit), options);
-        async move { typed(updated.await?) }
-    }
-
-    /// Replaces the row with this entity's primary key, or creates it; see [`Table::upsert`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Table::upsert`].
-    pub fn upsert(
-        &self,
-        entity: E,
-    ) -> impl Future<Output = Result<(E, Upserted), Error>> + Send + 'static + use<E> {
-        let mut row = self.schema().leave_unset(entity.to_row());
-        let id = row.0.swap_remove(self.schema().primary_key());
-        self.upsert_with(Selector::primary(id), entity, WriteOptions::default())
-    }
-
-    /// Replaces the row with this value of a unique field, or creates it. The entity's own primary
-    /// key is that of the row, or nil; its value of the field is the one given here.
-    ///
-    /// # Errors
-    ///
-    /// As [`Table::upsert`].
-    pub fn upsert_by<V: Into<FieldInput>>(
-        &self,
-        field: &str,
-        value: V,
-        entity: E,
-    ) -> BoxFuture<'static, Result<(E, Upserted), Error>> {
-        let selector = Selector::by(field.to_owned(), value);
-        self.upsert_with(selector, entity, WriteOptions::default())
-            .boxed()
-    }
-
-    /// [`upsert`](Self::upsert) by a selector, with options.
-    ///
-    /// # Errors
-    ///
-    /// As [`Table::upsert`].
-    pub fn upsert_with(
-        &self,
-        selector: Selector,
-        entity: E,
-        options: WriteOptions,
-    ) -> impl Future<Output = Result<(E, Upserted), Error>> + Send + 'static + use<E> {
-        let names = E::schema().fields().iter().map(Field::name);
-        let row: Patch = names
-            .zip(self.schema().leave_unset(entity.to_row()).0)
-            .collect();
-        let upserted = self.table.upsert(selector, row, options);
-        async move {
-            let (row, upserted) = upserted.await?;
-            Ok((E::from_row(row)?, upserted))
-        }
-    }
-
-    /// Deletes the row with this primary key and what goes with it; see [`Table::delete`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Table::delete`].
-    pub fn delete(
-        &self,
-        id: E::Id,
-    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
-        let selector = Selector::primary(id.to_value());
-        self.delete_with(selector, WriteOptions::default())
-    }
-
-    /// Deletes the row with this value of a unique field and what goes with it; see
-    /// [`Table::delete`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Table::delete`].
-    pub fn delete_by<V: Into<FieldInput>>(
-        &self,
-        field: &str,
-        value: V,
-    ) -> BoxFuture<'static, Result<Option<E>, Error>> {
-        let selector = Selector::by(field.to_owned(), value);
-        self.delete_with(selector, WriteOptions::default()).boxed()
-    }
-
-    /// [`delete`](Self::delete) by a selector, with options.
-    ///
-    /// # Errors
-    ///
-    /// As [`Table::delete`].
-    pub fn delete_with(
-        &self,
-        selector: Selector,
-        options: WriteOptions,
-    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
-        let deleted = self.table.delete(selector, options);
-        async move { typed(deleted.await?) }
     }
 
     /// Lists rows, a page at a time; see [`PageQuery`].
