@@ -27,7 +27,7 @@ use crate::{
 ///
 /// # Examples
 ///
-/// See the [crate](crate)'s.
+/// See the [crate](crate)'s, and each method's.
 #[derive(Debug)]
 pub struct Dao<E> {
     table: Table,
@@ -51,19 +51,46 @@ impl<E: Entity> Dao<E> {
         }
     }
 
-    /// The same rows without their type.
+    /// Returns the same rows without their type.
     #[must_use]
     pub fn table(&self) -> &Table {
         &self.table
     }
 
-    /// The entity's schema.
+    /// Returns the entity's schema.
     #[must_use]
     pub fn schema(&self) -> &'static Schema {
         self.table.schema()
     }
 
     /// Adds a hook; see [`Table::hook`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tidings_core::BoxError;
+    /// use tidings_store::{Call, Hook, Method};
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// /// Refuses new rows.
+    /// struct Closed;
+    ///
+    /// impl Hook for Closed {
+    ///     fn before(&self, call: &Call<'_>) -> Result<(), BoxError> {
+    ///         match call.method {
+    ///             Method::Insert => Err("no more consumers".into()),
+    ///             _ => Ok(()),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// consumers.hook(Arc::new(Closed));
+    /// assert!(consumers.insert(Consumer::named("bob")).await.is_err());
+    /// # Ok(()) }
+    /// ```
     pub fn hook(&self, hook: Arc<dyn Hook>) {
         self.table.hook(hook);
     }
@@ -73,6 +100,19 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::select_where`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let bob = consumers.insert(Consumer::named("bob")).await?;
+    /// assert_eq!(consumers.select(bob.id).await?, Some(bob));
+    /// assert_eq!(consumers.select(uuid::Uuid::nil()).await?, None); // not found is no error
+    /// # Ok(()) }
+    /// ```
     pub fn select(
         &self,
         id: E::Id,
@@ -86,6 +126,19 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::select_where`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let bob = consumers.insert(Consumer::named("bob")).await?;
+    /// assert_eq!(consumers.select_by("username", "bob").await?, Some(bob));
+    /// assert!(consumers.select_by("plan", "gold").await.is_err()); // it is not unique
+    /// # Ok(()) }
+    /// ```
     pub fn select_by<V: Into<FieldInput>>(
         &self,
         field: &str,
@@ -121,6 +174,30 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::page`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::PageQuery;
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// for name in ["alice", "bob", "carol"] {
+    ///     consumers.insert(Consumer::named(name)).await?;
+    /// }
+    /// let (mut names, mut offset) = (Vec::new(), None);
+    /// loop {
+    ///     let page = consumers.page(PageQuery::new().size(2).offset(offset)).await?;
+    ///     names.extend(page.data.into_iter().map(|row| row.username));
+    ///     offset = page.offset;
+    ///     if offset.is_none() {
+    ///         break;
+    ///     }
+    /// }
+    /// assert_eq!(names.len(), 3);
+    /// # Ok(()) }
+    /// ```
     pub fn page(
         &self,
         query: PageQuery,
@@ -134,12 +211,25 @@ impl<E: Entity> Dao<E> {
         }
     }
 
-    /// The cache key of a row with these values of the cache key's fields, in the schema's order;
+    /// Returns the cache key of a row with these values of the cache key's fields, in the schema's order;
     /// where the schema names none, of the primary key.
     ///
     /// # Errors
     ///
     /// [`Error::KeyParts`] if their number is not the schema's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let bob = consumers.insert(Consumer::named("bob")).await?;
+    /// assert_eq!(consumers.cache_key(&["bob"])?, consumers.cache_key_of(&bob));
+    /// assert!(consumers.cache_key(&["bob", "gold"]).is_err()); // the schema's has one part
+    /// # Ok(()) }
+    /// ```
     pub fn cache_key<P: KeyPart>(&self, parts: &[P]) -> Result<CacheKey, Error> {
         let schema = self.schema();
         check_parts(schema, parts.len())?;
@@ -151,8 +241,8 @@ impl<E: Entity> Dao<E> {
         }
     }
 
-    /// The key under which the row with these values is cached by the lookup of these fields; see
-    /// [`Schema::lookups`].
+    /// Returns the key under which the row with these values is cached by the lookup of these
+    /// fields; see [`Schema::lookups`].
     ///
     /// # Errors
     ///
@@ -185,7 +275,7 @@ impl<E: Entity> Dao<E> {
             })
     }
 
-    /// The cache key of a row; see [`Entity::cache_key`].
+    /// Returns the cache key of a row; see [`Entity::cache_key`].
     pub fn cache_key_of(&self, entity: &E) -> CacheKey {
         entity.cache_key()
     }

@@ -12,12 +12,28 @@ use crate::{
 };
 
 impl<E: Entity> Dao<E> {
-    /// Inserts a row and gives it as it is stored. A nil UUID, a zero time and an absent text are
+    /// Inserts a row and returns it as it is stored. A nil UUID, a zero time and an absent text are
     /// made, where the field is declared so.
     ///
     /// # Errors
     ///
     /// As [`Table::insert`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::Error;
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let bob = consumers.insert(Consumer::named("bob")).await?;
+    /// assert!(!bob.id.is_nil()); // it was made
+    ///
+    /// let again = consumers.insert(Consumer::named("bob")).await.unwrap_err();
+    /// assert!(matches!(again, Error::Unique { fields, .. } if fields == ["username"]));
+    /// # Ok(()) }
+    /// ```
     pub fn insert(
         &self,
         entity: E,
@@ -25,11 +41,24 @@ impl<E: Entity> Dao<E> {
         self.insert_with(entity, WriteOptions::default())
     }
 
-    /// [`insert`](Self::insert) with options.
+    /// Inserts a row with options; see [`insert`](Self::insert).
     ///
     /// # Errors
     ///
     /// As [`Table::insert`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::WriteOptions;
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let silent = WriteOptions::silent(); // evicts, and no handler hears of it
+    /// consumers.insert_with(Consumer::named("bob"), silent).await?;
+    /// # Ok(()) }
+    /// ```
     pub fn insert_with(
         &self,
         entity: E,
@@ -41,8 +70,8 @@ impl<E: Entity> Dao<E> {
         async move { Ok(E::from_row(inserted.await?)?) }
     }
 
-    /// Changes the row with this primary key, in one transaction with reading it; gives it as it is
-    /// stored, or none if it is not there.
+    /// Changes the row with this primary key, in one transaction with reading it. Returns it as it
+    /// is stored, or `None` if it is not there.
     ///
     /// The closure runs on the store's runtime with the writer held: it should be quick. If it
     /// panics, nothing is changed and the error says so.
@@ -50,6 +79,23 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::update`]; [`Error::Panicked`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let bob = consumers.insert(Consumer::named("bob")).await?;
+    /// let changed = consumers.update(bob.id, |bob| bob.plan = Some("gold".into())).await?;
+    /// assert_eq!(changed.and_then(|bob| bob.plan).as_deref(), Some("gold"));
+    ///
+    /// // A closure that panics changes nothing.
+    /// let failed = consumers.update(bob.id, |_| panic!("not today")).await;
+    /// assert!(failed.is_err() && consumers.select(bob.id).await?.is_some());
+    /// # Ok(()) }
+    /// ```
     pub fn update<F>(
         &self,
         id: E::Id,
@@ -82,7 +128,7 @@ impl<E: Entity> Dao<E> {
             .boxed()
     }
 
-    /// [`update`](Self::update) by a selector, with options.
+    /// Changes the row that a selector means, with options; see [`update`](Self::update).
     ///
     /// # Errors
     ///
@@ -126,6 +172,21 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::upsert`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::Upserted;
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let (bob, how) = consumers.upsert_by("username", "bob", Consumer::named("bob")).await?;
+    /// assert_eq!(how, Upserted::Created);
+    /// let (same, how) = consumers.upsert_by("username", "bob", Consumer::named("bob")).await?;
+    /// assert_eq!((same.id, how), (bob.id, Upserted::Replaced));
+    /// # Ok(()) }
+    /// ```
     pub fn upsert_by<V: Into<FieldInput>>(
         &self,
         field: &str,
@@ -137,7 +198,8 @@ impl<E: Entity> Dao<E> {
             .boxed()
     }
 
-    /// [`upsert`](Self::upsert) by a selector, with options.
+    /// Replaces or creates the row that a selector means, with options; see
+    /// [`upsert`](Self::upsert).
     ///
     /// # Errors
     ///
@@ -164,6 +226,19 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::delete`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let bob = consumers.insert(Consumer::named("bob")).await?;
+    /// assert_eq!(consumers.delete(bob.id).await?, Some(bob.clone()));
+    /// assert_eq!(consumers.delete(bob.id).await?, None); // to delete what is absent succeeds
+    /// # Ok(()) }
+    /// ```
     pub fn delete(
         &self,
         id: E::Id,
@@ -187,7 +262,7 @@ impl<E: Entity> Dao<E> {
         self.delete_with(selector, WriteOptions::default()).boxed()
     }
 
-    /// [`delete`](Self::delete) by a selector, with options.
+    /// Deletes the row that a selector means, with options; see [`delete`](Self::delete).
     ///
     /// # Errors
     ///

@@ -1,0 +1,45 @@
+// What the examples of data access objects share: an entity, and its rows in a database in memory.
+
+#[derive(tidings_core::Entity, Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[entity(name = "consumers", cache_key("username"))]
+struct Consumer {
+    #[entity(primary_key, auto)]
+    id: uuid::Uuid,
+    #[entity(unique)]
+    username: String,
+    plan: Option<String>,
+}
+
+impl Consumer {
+    /// A row that is not stored yet: its id is made by the insert.
+    fn named(username: &str) -> Self {
+        Self { id: uuid::Uuid::nil(), username: username.to_owned(), plan: None }
+    }
+}
+
+/// Hears of every commit, and does nothing about it. A node puts its cache and its bus here.
+struct Quiet;
+
+impl tidings_store::ChangeSink for Quiet {
+    fn committed(
+        &self,
+        _: tidings_store::ChangeSet,
+    ) -> futures_util::future::BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn in_doubt(&self, _: &tidings_store::ChangeSet) {}
+}
+
+/// Access to the rows of a table that was made for this example.
+async fn consumers() -> Result<tidings_store::Dao<Consumer>, tidings_store::Error> {
+    let store = tidings_store::Store::open("sqlite::memory:").await?;
+    let attachment = tidings_store::Attachment {
+        schemas: vec![<Consumer as tidings_core::Entity>::schema()],
+        sink: std::sync::Arc::new(Quiet),
+        clock: std::sync::Arc::new(tidings_core::clock::SystemClock::new()),
+        runtime: tokio::runtime::Handle::current(),
+    };
+    store.attach(attachment).await?;
+    store.dao()
+}
