@@ -3,9 +3,9 @@
 //! Run: `cargo run --example own_plugin`, then
 //!
 //! ```text
-//! curl -i localhost:8000/ -H 'host: acme.example'                      # 404
-//! curl -s localhost:8001/tenants -d host=acme.example -d plan=gold     # the routes come with the entity
-//! curl -i localhost:8000/ -H 'host: acme.example'                      # 200, with x-tenant-plan at the upstream
+//! curl -i localhost:8000/ -H 'host: acme.example'                   # 404
+//! curl -s localhost:8001/tenants -d host=acme.example -d plan=gold  # the entity brings its routes
+//! curl -i localhost:8000/ -H 'host: acme.example'                   # 200, with x-tenant-plan
 //! ```
 
 use http::{HeaderValue, StatusCode, header};

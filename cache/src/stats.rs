@@ -99,7 +99,8 @@ counters! {
     refused_heavy,
     /// Fills refused because an overdue load found a newer value in its place.
     refused_superseded,
-    /// Fills and sets refused because the node might not have heard of changes ([`Fills`](crate::Fills)).
+    /// Fills and sets refused because the node might not have heard of changes
+    /// ([`Fills`](crate::Fills)).
     refused_unheard,
     /// Values that their load asked not to keep.
     uncached,

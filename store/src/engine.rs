@@ -61,8 +61,8 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Opens the table of the cluster's members beside the log; none where the store has the database
-    /// for itself. Asks nothing yet.
+    /// Opens the table of the cluster's members beside the log; none where the store has the
+    /// database for itself. Asks nothing yet.
     fn members(&self, _: &LogNeeds) -> Option<Arc<dyn Members>> {
         None
     }

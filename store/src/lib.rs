@@ -76,9 +76,9 @@
 //!
 //! - It is one transaction: the row, and every row that it takes along (cascades at any depth), or
 //!   nothing.
-//! - The sink hears of each row once (up to a bound, see below), with its true predecessor, read and
-//!   held in the same transaction; the commits of one row are heard of in their order, each before
-//!   the caller learns of it.
+//! - The sink hears of each row once (up to a bound, see below), with its true predecessor, read
+//!   and held in the same transaction; the commits of one row are heard of in their order, each
+//!   before the caller learns of it.
 //! - It runs in a task of its own: a caller that goes away at any point does not part the commit
 //!   from what the sink makes of it. A commit whose end is not known is told as such.
 //! - Once acknowledged it is on the disk: it survives a killed process and a loss of power

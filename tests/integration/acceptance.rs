@@ -1,5 +1,5 @@
-//! `tests/ACCEPTANCE.md` tells the truth: every test that it names exists and is run, every case has
-//! one or says that it is open, and every code that a test mentions is a case of the list.
+//! `tests/ACCEPTANCE.md` tells the truth: every test that it names exists and is run, every case
+//! has one or says that it is open, and every code that a test mentions is a case of the list.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,5 @@
-//! The examples run. Each is a module here, so that they link once: those that end by themselves run
-//! whole and check what they show; those that serve are asked what their first lines promise.
+//! The examples run. Each is a module here, so that they link once: those that end by themselves
+//! run whole and check what they show; those that serve are asked what their first lines promise.
 
 #[expect(dead_code, reason = "its `main` serves until it is interrupted")]
 #[path = "../../examples/axum_service.rs"]

@@ -37,8 +37,8 @@ enum Refusal {
 pub(crate) struct Changed;
 
 impl Refusal {
-    /// Returns whether what L2 holds must go: the result is or may be newer, and only cannot or must
-    /// not be kept.
+    /// Returns whether what L2 holds must go: the result is or may be newer, and only cannot or
+    /// must not be kept.
     const fn empties(self) -> bool {
         match self {
             Self::Void | Self::Position | Self::Superseded => false,

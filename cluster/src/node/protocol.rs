@@ -227,7 +227,8 @@ impl Protocol {
         self.shared.confirm(mark, timeout).await
     }
 
-    /// Leaves the cluster: stops fills, purges what the node will not hear of any more, then deletes the row that others count on.
+    /// Leaves the cluster: stops fills, purges what the node will not hear of any more, then
+    /// deletes the row that others count on.
     ///
     /// # Errors
     ///

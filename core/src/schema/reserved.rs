@@ -1,5 +1,5 @@
-//! Names that a database keeps for itself, on any engine: a schema is to fit all of them, so that it
-//! can move from one to another.
+//! Names that a database keeps for itself, on any engine: a schema is to fit all of them, so that
+//! it can move from one to another.
 //!
 //! Words of SQL are not among them: names are quoted in every statement.
 

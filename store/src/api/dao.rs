@@ -211,8 +211,8 @@ impl<E: Entity> Dao<E> {
         }
     }
 
-    /// Returns the cache key of a row with these values of the cache key's fields, in the schema's order;
-    /// where the schema names none, of the primary key.
+    /// Returns the cache key of a row with these values of the cache key's fields, in the schema's
+    /// order; where the schema names none, of the primary key.
     ///
     /// # Errors
     ///

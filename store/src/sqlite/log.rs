@@ -1,8 +1,8 @@
 //! The log on SQLite: every change of a captured row, by whatever program, in the transaction that
 //! made it.
 //!
-//! Triggers write it ([`Installer`]) in the SQLite of the program that writes, down to version 3.34.
-//! What they would miss is told by [`Installer::status`].
+//! Triggers write it ([`Installer`]) in the SQLite of the program that writes, down to version
+//! 3.34. What they would miss is told by [`Installer::status`].
 //!
 //! # What is promised
 //!

@@ -5,6 +5,8 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tidings_core::{Entity, Field, FieldValue as _, Patch, Row};
 
 use super::{Dao, typed};
+#[cfg(doc)]
+use crate::api::table::Table;
 use crate::{
     error::Error,
     selector::{FieldInput, Selector, Upserted, WriteOptions},

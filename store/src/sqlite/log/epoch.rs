@@ -1,9 +1,9 @@
 //! The epoch of the log: when it ends, and how the next one begins.
 //!
-//! A crash of the machine may lose commits of programs that do not wait for the disk, and hand their
-//! numbers out again; a copied or restored file goes another way under the same name. What tells of
-//! it: the kernel's boot, and the file's device and number. A file whose content was put back in
-//! place is told by its newest record, which is never pruned.
+//! A crash of the machine may lose commits of programs that do not wait for the disk, and hand
+//! their numbers out again; a copied or restored file goes another way under the same name. What
+//! tells of it: the kernel's boot, and the file's device and number. A file whose content was put
+//! back in place is told by its newest record, which is never pruned.
 
 use sqlx::{Row as _, SqliteConnection};
 use tidings_core::log::Epoch;

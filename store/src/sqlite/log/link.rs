@@ -1,5 +1,5 @@
-//! [`Link`]: the connection that the log is read over, which was checked against the epoch before it
-//! was used.
+//! [`Link`]: the connection that the log is read over, which was checked against the epoch before
+//! it was used.
 //!
 //! `data_version` is a connection's own: this one never writes, so that each commit by any other
 //! moves it.

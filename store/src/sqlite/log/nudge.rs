@@ -1,8 +1,8 @@
 //! The nudge file, `NAME.nudge`: other stores of the file hear by it of a commit before they poll.
 //!
 //! It grows by a byte with each commit of a store, and is looked at every few milliseconds, which
-//! costs one look-up in the system's cache of names. It holds nothing. What it misses costs time and
-//! nothing else.
+//! costs one look-up in the system's cache of names. It holds nothing. What it misses costs time
+//! and nothing else.
 
 use std::{
     fs::File,

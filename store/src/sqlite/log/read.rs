@@ -1,4 +1,5 @@
-//! Reading records beyond a number, and beside them, in the same snapshot, all that the proof needs.
+//! Reading records beyond a number, and beside them, in the same snapshot, all that the proof
+//! needs.
 
 use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};

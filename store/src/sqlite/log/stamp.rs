@@ -23,7 +23,8 @@ pub(crate) async fn newest(connection: &mut SqliteConnection) -> Result<i64, Sql
 }
 
 /// Names the commit of all records after `first`. Where fewer rows were recorded than were changed,
-/// a trigger is missing: a record of each whole entity takes their place. Returns the commit's name.
+/// a trigger is missing: a record of each whole entity takes their place. Returns the commit's
+/// name.
 pub(crate) async fn stamp(
     connection: &mut SqliteConnection,
     first: i64,

@@ -1,16 +1,16 @@
 //! The triggers of one entity, as SQL that every SQLite from 3.34 on runs, in whatever program
 //! writes.
 //!
-//! Nothing in them can fail a write: values are copied without a type, no constraint is on what they
-//! write, and a row beyond [`WHOLE`] is recorded by its keys alone.
+//! Nothing in them can fail a write: values are copied without a type, no constraint is on what
+//! they write, and a row beyond [`WHOLE`] is recorded by its keys alone.
 //!
 //! `REPLACE` fires no delete trigger. So the triggers before a write note the rows that it may
 //! replace (kind `n`), and those after it turn the notes of the rows that are gone into deletes. A
 //! note that came to nothing evicts and tells no handler.
 //!
-//! A user's trigger that writes the row again may have been recorded before the write that fired it.
-//! The trigger after that write sees that the row is not as it left it, and gives all records of the
-//! statement one mark: readers put such a group into the order of its chain.
+//! A user's trigger that writes the row again may have been recorded before the write that fired
+//! it. The trigger after that write sees that the row is not as it left it, and gives all records
+//! of the statement one mark: readers put such a group into the order of its chain.
 
 use super::{
     names::{identifier, joined, literal, side_table},
