@@ -169,10 +169,12 @@ pub enum Error {
         process: Option<u32>,
     },
     /// The database is in use by another node, which does not know of this one.
-    #[error("{database} is in use by another node: two caches over one database would drift apart")]
+    #[error("{database} is in use by {by}: two caches over one database would drift apart")]
     DatabaseInUse {
         /// Host, port and name, without user or password.
         database: String,
+        /// The other node, or nodes.
+        by: Holder,
     },
     /// The database server is not one that a store can work with.
     #[error("{database} cannot be used: {reason}")]
@@ -374,6 +376,24 @@ impl fmt::Display for DatabaseError {
 impl std::error::Error for DatabaseError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.source()
+    }
+}
+
+/// What keeps a store from a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Other nodes, while this store wants the database for itself.
+    Nodes,
+    /// A node that has the database for itself, while this store is one of a cluster.
+    Alone,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nodes => "another node, and this one is to run without a cluster",
+            Self::Alone => "a node without a cluster",
+        })
     }
 }
 

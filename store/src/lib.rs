@@ -119,7 +119,7 @@
 //! # What it refuses
 //!
 //! A file that another store has open ([`Error::InUse`]); a database of PostgreSQL that another
-//! node uses ([`Error::DatabaseInUse`]); tables that do not fit the schemas and cannot be made to
+//! node uses, unless both are of a cluster ([`Sharing`], [`Error::DatabaseInUse`]); tables that do not fit the schemas and cannot be made to
 //! without touching their rows ([`Error::Incompatible`]); a kind of database that it was not built
 //! for ([`Error::Unsupported`]); servers before PostgreSQL 13, standbys and encodings other than
 //! UTF-8 ([`Error::Unfit`]). It does not hear of what other programs change, unless the database
@@ -208,13 +208,13 @@ pub use self::{
         store::{Attachment, Health, OpenOptions, Store},
         table::Table,
     },
-    error::{DatabaseError, Error},
+    error::{DatabaseError, Error, Holder},
     follow::{LogNeeds, StoreLog},
     hook::{Call, Hook},
     live::Live,
     method::Method,
     page::{DEFAULT_SIZE, MAX_SIZE, Page, PageQuery, TagFilter},
     selector::{FieldInput, Selector, Upserted, WriteOptions},
-    settings::{Logging, Pooler},
+    settings::{Logging, Pooler, Sharing},
     sink::{ChangeSet, ChangeSink, RowChange},
 };

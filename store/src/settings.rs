@@ -43,6 +43,16 @@ pub enum Logging {
     Shared,
 }
 
+/// Whether other nodes may use the same database of PostgreSQL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// They may not: this store has the database for itself, and is refused while others use it.
+    #[default]
+    Alone,
+    /// They may, as members of one cluster: nodes that follow the database's log.
+    Cluster,
+}
+
 /// What a database is opened with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -51,6 +61,7 @@ pub(crate) struct Settings {
     pub(crate) transaction_timeout: Duration,
     pub(crate) pooler: Pooler,
     pub(crate) logging: Logging,
+    pub(crate) sharing: Sharing,
 }
 
 impl Default for Settings {
@@ -61,6 +72,7 @@ impl Default for Settings {
             transaction_timeout: TRANSACTION,
             pooler: Pooler::None,
             logging: Logging::Off,
+            sharing: Sharing::Alone,
         }
     }
 }
@@ -85,6 +97,10 @@ impl Settings {
                 let given = format!("{limit:?}");
                 return Err(refused(option, given, "between 10 ms and 1 hour"));
             }
+        }
+        if (self.pooler, self.sharing) == (Pooler::Transaction, Sharing::Cluster) {
+            let allowed = "Sharing::Alone through a pooler in transaction mode: members of a cluster need sessions";
+            return Err(refused("sharing", "Sharing::Cluster".to_owned(), allowed));
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     follow::{LogNeeds, StoreLog},
     meter::Meter,
-    settings::{Logging, Pooler, Settings},
+    settings::{Logging, Pooler, Settings, Sharing},
     sink::ChangeSink,
     write::{attached::Attached, catalog::Catalog, commit::Route},
 };
@@ -124,6 +124,12 @@ impl OpenOptions {
     /// of each other's; none by default. PostgreSQL keeps one whatever this says.
     pub fn logging(mut self, logging: Logging) -> Self {
         self.settings.logging = logging;
+        self
+    }
+
+    /// Whether other nodes may use the same database of PostgreSQL; they may not by default.
+    pub fn sharing(mut self, sharing: Sharing) -> Self {
+        self.settings.sharing = sharing;
         self
     }
 
@@ -319,10 +325,16 @@ impl Store {
     }
 
     /// Opens the table of the cluster's members beside the log. None unless the database was opened
-    /// to be shared ([`Logging::Shared`]). Its first call connects.
+    /// to be shared ([`Logging::Shared`], [`Sharing::Cluster`]). Its first call connects.
     #[must_use]
     pub fn members(&self, needs: &LogNeeds) -> Option<Arc<dyn Members>> {
         self.shared.engine.members(needs)
+    }
+
+    /// Returns the kind of database: `sqlite` or `postgres`.
+    #[must_use]
+    pub fn engine(&self) -> &'static str {
+        self.shared.engine.name()
     }
 
     /// Asks the database for a sign of life.

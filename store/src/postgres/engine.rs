@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use sqlx::{Row as _, postgres::PgRow};
-use tidings_core::{Row, RowError, Schema, Timestamp};
+use tidings_core::{Row, RowError, Schema, Timestamp, log::Members};
 use tokio::{
     runtime::Handle,
     time::{Instant, timeout_at},
@@ -31,12 +31,12 @@ use crate::{
         dialect::Postgres,
         keeper::Keeper,
         layout,
-        log::{self, InstallOptions, PgLog, PgLogSettings, Retire},
+        log::{self, InstallOptions, PgLog, PgLogSettings, PgMembers, Retire},
         pool::{Pool, Source},
         session::{Constraints, PgSession},
         values::{Bound, arguments, decode_live},
     },
-    settings::Settings,
+    settings::{Settings, Sharing},
 };
 
 /// How many times as long as another call the tables may take: an index over many rows is made
@@ -103,6 +103,19 @@ impl PostgresEngine {
         asked.unwrap_or(Err(Error::Closed))
     }
 
+    fn log_settings(&self, needs: LogNeeds) -> PgLogSettings {
+        let pool = Arc::clone(&self.pool);
+        PgLogSettings {
+            options: self.pool.address.options(self.pool.settings.pooler),
+            schemas: needs.schemas,
+            recorded: needs.recorded,
+            look: needs.look,
+            clock: needs.clock,
+            spawn: needs.spawn,
+            retire: Some(Retire::new(move || pool.retire())),
+        }
+    }
+
     /// Makes the tables in one transaction, on a connection of its own.
     async fn lay_out_in(
         &self,
@@ -110,8 +123,11 @@ impl PostgresEngine {
         schemas: &[&'static Schema],
     ) -> Result<(), Error> {
         let lock = self.pool.settings.timeout.as_millis().max(1);
-        let begin = format!("BEGIN; SET LOCAL lock_timeout = {lock}");
-        connection.run(&begin).await.map_err(failed)?;
+        connection.run("BEGIN").await.map_err(failed)?;
+        // Nodes that start at once make the tables one after the other.
+        log::lock(connection.inner()).await?;
+        let limit = format!("SET LOCAL lock_timeout = {lock}");
+        connection.run(&limit).await.map_err(failed)?;
         layout::lay_out(connection, schemas).await?;
         // In the same transaction: no row is written to a table of ours that no trigger hears.
         let options = InstallOptions::default();
@@ -241,17 +257,17 @@ impl Engine for PostgresEngine {
     }
 
     fn log(&self, needs: LogNeeds) -> Option<Arc<dyn StoreLog>> {
-        let pool = Arc::clone(&self.pool);
-        let settings = PgLogSettings {
-            options: self.pool.address.options(self.pool.settings.pooler),
-            schemas: needs.schemas,
-            recorded: needs.recorded,
-            look: needs.look,
-            clock: needs.clock,
-            spawn: needs.spawn,
-            retire: Some(Retire::new(move || pool.retire())),
-        };
-        Some(Arc::new(PgLog::new(settings)))
+        Some(Arc::new(PgLog::new(self.log_settings(needs))))
+    }
+
+    fn members(&self, needs: &LogNeeds) -> Option<Arc<dyn Members>> {
+        match self.pool.settings.sharing {
+            Sharing::Alone => None,
+            Sharing::Cluster => {
+                let settings = self.log_settings(needs.clone());
+                Some(Arc::new(PgMembers::new(&settings)))
+            }
+        }
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {

@@ -1,8 +1,9 @@
-//! [`Keeper`]: the lock that keeps a second node away from a database.
+//! [`Keeper`]: the lock that keeps other nodes away from a database; members of a cluster share it.
 //!
 //! It is an advisory lock of the server, bound to a connection of its own: it ends with the process
-//! however that ends. While it is held no other node can begin to write; should the connection be
-//! lost, the next write takes the lock again before it does anything else, or is refused.
+//! however that ends. While it is held for one node no other can begin to write, and while members
+//! hold it no node can have the database for itself; should the connection be lost, the next write
+//! takes the lock again before it does anything else, or is refused.
 
 use std::time::Duration;
 
@@ -14,17 +15,17 @@ use tokio::{
 };
 
 use crate::{
-    error::Error,
+    error::{Error, Holder},
     postgres::{
         codes::{failed, too_late},
         connection::Connection,
         pool::Pool,
     },
-    settings::Pooler,
+    settings::{Pooler, Sharing},
 };
 
-/// The lock of all nodes without a cluster.
-const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('tidings node', 0))";
+/// What the lock is called.
+pub(crate) const LOCK: &str = "pg_catalog.hashtextextended('tidings node', 0)";
 /// How old the last proof may be that the lock is held.
 const PROOF: Duration = Duration::from_secs(1);
 /// How long a start waits for the server to notice that the last holder is gone, and how often it
@@ -112,7 +113,12 @@ async fn lock(pool: &Pool) -> Result<Held, Error> {
     let until = pool.deadline();
     let mut connection = pool.open(until).await?;
     let proven = Instant::now();
-    let answer = timeout_at(until, connection.ask(LOCK)).await;
+    let (how, by) = match pool.settings.sharing {
+        Sharing::Alone => ("pg_try_advisory_lock", Holder::Nodes),
+        Sharing::Cluster => ("pg_try_advisory_lock_shared", Holder::Alone),
+    };
+    let take = format!("SELECT pg_catalog.{how}({LOCK})");
+    let answer = timeout_at(until, connection.ask(&take)).await;
     let answer = answer.map_err(|_| too_late(pool.settings.timeout))?;
     let rows = answer.map_err(failed)?;
     let taken = rows.first().map(|row| row.try_get::<bool, _>(0));
@@ -120,6 +126,7 @@ async fn lock(pool: &Pool) -> Result<Held, Error> {
         Some(Ok(true)) => Ok(Held { connection, proven }),
         _ => Err(Error::DatabaseInUse {
             database: pool.address.shown().to_owned(),
+            by,
         }),
     }
 }

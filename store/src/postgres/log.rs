@@ -44,7 +44,7 @@ mod engine;
 mod children;
 mod outbox;
 
-pub(crate) use self::capture::install_within;
+pub(crate) use self::{capture::install_within, tables::lock};
 pub use self::{
     capture::{InstallOptions, Wake, install, remove},
     engine::PgLog,

@@ -17,7 +17,10 @@ use super::{
     tables::{lock, prepare, run},
     tree::{Able, Captured, find, tree},
 };
-use crate::logs::{keys::key_fields, status::Installed};
+use crate::{
+    logs::{keys::key_fields, status::Installed},
+    postgres::keeper::LOCK,
+};
 
 /// How to install.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,7 +147,8 @@ pub async fn remove(connection: &mut PgConnection) -> Result<Vec<String>, PgLogE
 /// Whether no node holds its lock: each has it for as long as it runs, and this transaction has it
 /// to its end.
 async fn no_node_runs(connection: &mut PgConnection) -> Result<bool, PgLogError> {
-    let row = sqlx::query("select pg_try_advisory_xact_lock(hashtextextended('tidings node', 0))")
+    let sql = format!("select pg_try_advisory_xact_lock({LOCK})");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
         .fetch_one(connection)
         .await?;
     Ok(row.try_get(0)?)

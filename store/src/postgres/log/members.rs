@@ -23,10 +23,7 @@ use super::{
     epoch::refuse_standby, error::PgLogError, link::in_time, names::literal,
     settings::PgLogSettings, tables::version, values::number,
 };
-use crate::logs::members::sight_of;
-
-/// What the lock is called.
-const LOCK: &str = "pg_catalog.hashtextextended('tidings members', 0)";
+use crate::{logs::members::sight_of, postgres::keeper::LOCK};
 
 /// The members' table of a database, over a connection of its own.
 pub struct PgMembers {

@@ -12,7 +12,7 @@ const LOCK: &str =
     "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('tidings layout', 0))";
 
 /// Takes the turn of a transaction that changes tables, functions or triggers of the log.
-pub(super) async fn lock(connection: &mut PgConnection) -> Result<(), PgLogError> {
+pub(crate) async fn lock(connection: &mut PgConnection) -> Result<(), PgLogError> {
     // A table that another program holds is waited for, but not without end.
     run(connection, "set local lock_timeout = '5s'").await?;
     run(connection, LOCK).await
