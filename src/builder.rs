@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::{Either, select};
 use tidings_cache::{Cache, CacheBuilder};
-use tidings_cluster::{ClusterSettings, Intake};
+use tidings_cluster::{Carrier, ClusterSettings, Intake};
 use tidings_core::{
     BoxError, Entity, Schema, check_all,
     clock::{Clock, SystemClock},
@@ -39,8 +39,8 @@ const SLOW_HANDLER: Duration = Duration::from_secs(1);
 const RETENTION: Duration = Duration::from_secs(3_600);
 /// How long a start waits for the log before it goes on without.
 const LOG_DEADLINE: Duration = Duration::from_secs(5);
-/// The least and the most that the log may be told to keep.
-const RETENTIONS: (Duration, Duration) =
+/// The least and the most that the log may be told to keep records for.
+pub const LOG_RETENTIONS: (Duration, Duration) =
     (Duration::from_secs(10), Duration::from_secs(30 * 86_400));
 /// How often rows past their time are removed unless told otherwise, and at the most.
 const EXPIRED: Duration = Duration::from_secs(30);
@@ -63,6 +63,7 @@ pub struct NodeBuilder {
     log: ClusterSettings,
     retention: Duration,
     expired: Duration,
+    cluster_name: String,
     gaps: Vec<OnGap>,
     clock: Arc<dyn Clock>,
     runtime: Option<Handle>,
@@ -90,6 +91,7 @@ impl NodeBuilder {
             log: ClusterSettings::new(),
             retention: RETENTION,
             expired: EXPIRED,
+            cluster_name: "tidings".to_owned(),
             gaps: Vec::new(),
             clock: Arc::new(SystemClock::new()),
             runtime: None,
@@ -182,6 +184,23 @@ impl NodeBuilder {
         self
     }
 
+    /// What the cluster is called where people see it; `tidings` by default. The cluster itself is the
+    /// database.
+    pub fn cluster_name(mut self, name: impl Into<String>) -> Self {
+        self.cluster_name = name.into();
+        self
+    }
+
+    /// How long ago at most what is served was read, where the store keeps a log; no bound by
+    /// default. Sets that of the cache.
+    ///
+    /// Every entry is loaded again when it is that old. In a cluster others wait no longer than
+    /// that for a node that is silent.
+    pub fn max_staleness(mut self, bound: Option<Duration>) -> Self {
+        self.log = self.log.max_staleness(bound);
+        self
+    }
+
     /// Hears of changes that were not received, in their place in the order of changes: the log was
     /// lost, any row of an entity may have changed, or (where the store keeps no log) one commit
     /// changed more than 10,000 rows. Whatever was derived from events is to be
@@ -229,26 +248,37 @@ impl NodeBuilder {
 
         let node_id = self.node_id.unwrap_or_else(|| Uuid::new_v4().to_string());
         let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::new(runtime.clone()));
-        let log = store.log(LogNeeds {
+        let settings = self.log.handler_deadline(self.handler_deadline);
+        let needs = LogNeeds {
             node: node_id.as_str().into(),
             schemas: schemas.clone(),
             recorded: Vec::new(),
-            look: LOOK,
+            look: settings.bound().map_or(LOOK, |bound| LOOK.min(bound / 3)),
             clock: Arc::clone(&self.clock),
             spawn: Arc::clone(&spawn),
-        });
-        let settings = self.log.handler_deadline(self.handler_deadline);
+        };
+        let members = store.members(&needs);
+        let log = store.log(needs);
         let log = log.map(|log| {
             let (read, clock) = (Arc::clone(&log) as Arc<dyn Log>, Arc::clone(&self.clock));
             (log, Intake::new(read, clock, &settings))
         });
 
+        let carrier = members
+            .is_some()
+            .then(|| Carrier::new(node_id.as_str().into()));
         let mut cache = self
             .cache
             .clock(Arc::clone(&self.clock))
             .runtime(runtime.clone());
         if let Some((_, intake)) = &log {
             cache = cache.fills(Arc::clone(intake) as _);
+            if let Some(bound) = settings.bound() {
+                cache = cache.max_staleness(bound);
+            }
+        }
+        if let Some(carrier) = &carrier {
+            cache = cache.propagate(Arc::clone(carrier) as _);
         }
         let cache = cache
             .build()
@@ -265,7 +295,7 @@ impl NodeBuilder {
             .map_err(|error| StartError::Events(error.into()))?;
         let counts = channels.counts();
 
-        if log.is_some() && !(RETENTIONS.0..=RETENTIONS.1).contains(&self.retention) {
+        if log.is_some() && !(LOG_RETENTIONS.0..=LOG_RETENTIONS.1).contains(&self.retention) {
             let message = format!(
                 "log_retention is {:?}; it must be 10 s to 30 days",
                 self.retention
@@ -277,7 +307,9 @@ impl NodeBuilder {
             Following::start(Wiring {
                 node: node_id.as_str().into(),
                 log,
+                members,
                 intake,
+                carrier,
                 channels: channels.clone(),
                 schemas: schemas.clone(),
                 gaps: gaps.clone(),
@@ -316,6 +348,7 @@ impl NodeBuilder {
             store,
             changes: counts,
             following,
+            cluster_name: self.cluster_name,
             entities: self.entities,
             schemas,
             started: self.clock.now(),

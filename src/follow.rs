@@ -10,13 +10,14 @@ use std::{any::Any, fmt, sync::Arc, time::Duration};
 use futures_util::future::{BoxFuture, Either, FutureExt as _, select};
 use tidings_cache::Cache;
 use tidings_cluster::{
-    Announce, Change, ClusterSettings, Handling, Intake, Parts, Protocol, Quiet, SettingError,
+    Announce, Carrier, Change, ClusterSettings, Handling, Intake, Parts, Protocol, Quiet,
+    SettingError, Standing,
 };
 use tidings_core::{
     Schema,
     clock::Clock,
     entropy::SystemEntropy,
-    log::{Gap, GapReason},
+    log::{Gap, GapReason, Members},
     spawn::Spawn,
 };
 use tidings_store::{ChangeSet, ChangeSink, RowChange, StoreLog};
@@ -40,7 +41,11 @@ pub enum Hearing {
 pub(crate) struct Wiring {
     pub(crate) node: Arc<str>,
     pub(crate) log: Arc<dyn StoreLog>,
+    /// None on a node without a cluster.
+    pub(crate) members: Option<Arc<dyn Members>>,
     pub(crate) intake: Arc<Intake>,
+    /// None on a node without a cluster.
+    pub(crate) carrier: Option<Arc<Carrier>>,
     pub(crate) channels: Channels,
     pub(crate) schemas: Vec<&'static Schema>,
     pub(crate) gaps: Gaps,
@@ -67,7 +72,8 @@ impl Following {
         let protocol = Protocol::assemble(Parts {
             node: wiring.node,
             intake: wiring.intake,
-            members: None,
+            members: wiring.members,
+            carrier: wiring.carrier,
             cache: wiring.channels.cache().clone(),
             schemas: wiring.schemas,
             announce: Arc::new(announcer),
@@ -86,13 +92,11 @@ impl Following {
 
     /// What the node hears of.
     pub(crate) fn hearing(&self) -> Hearing {
-        if self.protocol.gate().is_open() {
-            return Hearing::All;
-        }
-        if self.log.capture().is_in_place() {
-            Hearing::OutOfReach
-        } else {
-            Hearing::NotRecorded
+        match self.protocol.standing() {
+            Standing::Capture => Hearing::NotRecorded,
+            Standing::Disconnected if self.log.capture().is_in_place() => Hearing::OutOfReach,
+            Standing::Disconnected => Hearing::NotRecorded,
+            Standing::Connected | Standing::CatchingUp | Standing::Alone => Hearing::All,
         }
     }
 
@@ -134,6 +138,7 @@ impl ChangeSink for Following {
             self.channels.cache().apply_change(&set.evict, &[]);
             return std::future::ready(()).boxed();
         };
+        self.protocol.count_written(set.changes.len());
         let changed = set.changes.iter().map(|change| change.schema);
         let changed = changed.chain(set.touched.iter().copied());
         let heard = changed.filter(|_| !set.no_event);

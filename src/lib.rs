@@ -125,7 +125,7 @@ pub use tidings_events::{LocalWorkerEvents, WorkerEvents};
 pub use tidings_store::{Dao, PageQuery, Store, Table, WriteOptions};
 
 pub use self::{
-    builder::NodeBuilder,
+    builder::{LOG_RETENTIONS, NodeBuilder},
     cached::{Cached, CachedBy, CachedError, CachedRows, LookupValue},
     changes::ChangeStats,
     error::StartError,

@@ -183,6 +183,19 @@ impl Node {
         Some(following.protocol().stats())
     }
 
+    /// Returns the node's share of the cluster: its members, and what it has read and applied of the
+    /// log. None where the store keeps no log.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&tidings_cluster::Protocol> {
+        self.shared.following.as_ref().map(Following::protocol)
+    }
+
+    /// Returns what the cluster is called.
+    #[must_use]
+    pub fn cluster_name(&self) -> &str {
+        &self.shared.cluster_name
+    }
+
     /// Returns what the node hears of the changes in its store. Unless that is all of them, what it
     /// has cached since may be old.
     ///

@@ -46,6 +46,9 @@ mod announce;
 // Between the tail and the dispatcher. Must not know either.
 mod queue;
 
+// Evictions on their way to the log. Must not know who asked for them.
+mod outbox;
+
 // The protocol of one node. Must not know any engine, nor the bus.
 mod node;
 
@@ -61,9 +64,11 @@ pub use self::{
     gate::{Gate, Reading},
     intake::Intake,
     node::{
+        carry::Carrier,
         confirm::{Confirmed, Silence, Silent, Unconfirmed},
         protocol::{Parts, Protocol},
         shared::ClusterStats,
+        view::{MemberState, MemberView, Standing, View},
     },
     settings::{ClusterSettings, SettingError},
 };

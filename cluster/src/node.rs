@@ -12,6 +12,9 @@ pub(crate) mod children;
 // Receipts, and the expiry of silent members. Must not know how a node applies.
 pub(crate) mod confirm;
 
+// What callers invalidate by hand, on its way to the log. Must not know the tail.
+pub(crate) mod carry;
+
 // The task that runs handlers. Must not know the tail.
 pub(crate) mod dispatch;
 
@@ -20,3 +23,6 @@ pub(crate) mod tail;
 
 // Puts the parts together.
 pub(crate) mod protocol;
+
+// The cluster as a node sees it.
+pub(crate) mod view;

@@ -195,6 +195,11 @@ impl Queue {
         }
     }
 
+    /// Returns how many records wait in memory.
+    pub(crate) fn records(&self) -> usize {
+        self.state.lock().records
+    }
+
     /// Returns how much the tail has pushed: to be asked before the dispatcher reads by itself.
     pub(crate) fn pushed(&self) -> Pushed {
         self.state.lock().pushed

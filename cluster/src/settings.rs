@@ -81,6 +81,12 @@ impl ClusterSettings {
         self
     }
 
+    /// Returns how long the node serves what it has not proven to be fresh.
+    #[must_use]
+    pub fn bound(&self) -> Option<Duration> {
+        self.bound
+    }
+
     /// Sets how long a write waits for the handlers of its own node; 2 s by default.
     pub fn handler_deadline(mut self, deadline: Duration) -> Self {
         self.handler_deadline = deadline;
@@ -111,8 +117,8 @@ impl ClusterSettings {
         within("poll", self.poll, millisecond, hour, "1 ms to 1 h")?;
         within("retry", self.retry, millisecond, hour, "1 ms to 1 h")?;
         if let Some(bound) = self.bound {
-            let (least, most) = (50 * millisecond, 24 * hour);
-            within("max_staleness", bound, least, most, "50 ms to 24 h")?;
+            let (least, most) = (50 * millisecond, 30 * 24 * hour);
+            within("max_staleness", bound, least, most, "50 ms to 30 d")?;
         }
 
         for (setting, value) in [

@@ -1,6 +1,8 @@
 //! The counts of a node, through the `metrics` facade.
 
-use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use tidings_cluster::Protocol;
+use tidings_core::log::GapReason;
 
 use super::Node;
 
@@ -11,7 +13,9 @@ impl Node {
     /// The cache, the bus and the store publish their own (`tidings_cache_*`, `tidings_events_*`,
     /// `tidings_store_*`); the node adds `tidings_info`, `tidings_uptime_seconds`,
     /// `tidings_workers`, `tidings_changes_total` (changes that were late, missed, unannounced, in
-    /// doubt or untold), and by worker `tidings_worker_cache_hits_total` (by level),
+    /// doubt or untold), where the store keeps a log `tidings_cluster_records_total` (by
+    /// direction), `_gaps_total` and `_purges_total` (by reason), `_apply_seconds` and `_fresh`, and
+    /// by worker `tidings_worker_cache_hits_total` (by level),
     /// `tidings_worker_cache_misses_total` and `tidings_worker_cache_entries`. What histograms have
     /// counted is handed over once: publish to one recorder.
     pub fn publish_metrics(&self) {
@@ -27,6 +31,9 @@ impl Node {
         gauge!("tidings_workers").set(self.workers() as f64);
         self.publish_changes();
         self.publish_workers();
+        if let Some(cluster) = self.cluster() {
+            publish_cluster(cluster);
+        }
     }
 
     /// Publishes how many changes did not end as they should have.
@@ -78,4 +85,43 @@ impl Node {
                 .set(stats.l1_entries as f64);
         }
     }
+}
+
+/// What the node has read of the log and written to it, and what it lost.
+fn publish_cluster(cluster: &Protocol) {
+    describe_counter!(
+        "tidings_cluster_records_total",
+        "Records that the node has read, and those that its own writes and evictions made"
+    );
+    describe_counter!(
+        "tidings_cluster_gaps_total",
+        "Times that records were not received, by reason"
+    );
+    describe_counter!(
+        "tidings_cluster_purges_total",
+        "Times that everything was evicted, by reason; admin: a caller has asked for it"
+    );
+    describe_histogram!(
+        "tidings_cluster_apply_seconds",
+        "How long own commits took until the node had applied them, its handlers included"
+    );
+    describe_gauge!(
+        "tidings_cluster_fresh",
+        "Whether the node has proven lately that it has applied everything; 0 or 1"
+    );
+
+    let stats = cluster.stats();
+    for (direction, count) in [("read", stats.records), ("written", stats.written)] {
+        counter!("tidings_cluster_records_total", "direction" => direction).absolute(count);
+    }
+    for (index, reason) in GapReason::ALL.iter().enumerate() {
+        let reason = reason.as_str();
+        counter!("tidings_cluster_gaps_total", "reason" => reason).absolute(stats.gaps[index]);
+        counter!("tidings_cluster_purges_total", "reason" => reason).absolute(stats.purges[index]);
+    }
+    counter!("tidings_cluster_purges_total", "reason" => "admin").absolute(stats.purges_by_hand);
+    let times = histogram!("tidings_cluster_apply_seconds");
+    cluster.apply_time().publish(&times);
+    let fresh = if cluster.is_fresh() { 1.0 } else { 0.0 };
+    gauge!("tidings_cluster_fresh").set(fresh);
 }

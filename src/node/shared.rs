@@ -50,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) changes: Arc<Counts>,
     /// The log that the node follows, where the store keeps one.
     pub(crate) following: Option<Following>,
+    pub(crate) cluster_name: String,
     pub(crate) entities: Vec<EntityType>,
     pub(crate) schemas: Vec<&'static Schema>,
     pub(crate) clock: Arc<dyn Clock>,

@@ -272,7 +272,7 @@ impl Cache {
         invalidation: impl FnOnce() -> Invalidation,
     ) -> Receipt {
         let others = match (&self.0.node.propagate, cause) {
-            (Some(propagate), None) => Some(propagate.propagate(invalidation())),
+            (Some(propagate), None) => Some(propagate.propagate(invalidation(), number.0)),
             // A lone node, or one change that every node handles itself.
             _ => None,
         };

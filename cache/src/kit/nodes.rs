@@ -176,7 +176,7 @@ struct Sender {
 }
 
 impl Propagate for Sender {
-    fn propagate(&self, invalidation: Invalidation) -> Confirmation {
+    fn propagate(&self, invalidation: Invalidation, _: u64) -> Confirmation {
         let sent: Vec<_> = self
             .outboxes
             .iter()

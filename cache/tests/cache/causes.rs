@@ -137,7 +137,7 @@ async fn an_old_value_promoted_after_the_change_goes() {
 struct Others(Mutex<Vec<Invalidation>>);
 
 impl Propagate for Others {
-    fn propagate(&self, invalidation: Invalidation) -> Confirmation {
+    fn propagate(&self, invalidation: Invalidation, _: u64) -> Confirmation {
         self.0.lock().unwrap().push(invalidation);
         Box::new(|_| {
             let nodes = vec!["b".to_owned()];

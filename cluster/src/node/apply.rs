@@ -7,10 +7,10 @@
 use tidings_cache::Invalidation;
 use tidings_core::{
     CacheKey, Cause, Origin,
-    log::{Body, Eviction, EvictionTarget, Mark, Record, Wake},
+    log::{Body, Eviction, EvictionTarget, GapReason, Mark, Record, Wake},
 };
 
-use super::shared::{Shared, count};
+use super::shared::{PurgeCause, Shared, count};
 use crate::{
     announce::Trace,
     faults::{Rule, removed},
@@ -47,14 +47,14 @@ impl Shared {
                     Evicts::Keys(keys) => {
                         self.evict_once(record.mark, &keys, Source::Record { early })
                     }
-                    Evicts::Entity => self.evict_entity(),
+                    Evicts::Entity => self.evict_entity(GapReason::Malformed),
                 },
                 Body::Entity(entity) => match self.catalog.schema(entity) {
-                    Some(_) => self.evict_entity(),
+                    Some(_) => self.evict_entity(GapReason::Capture),
                     None => self.cache.number(),
                 },
                 Body::Evict(eviction) => self.evict_as_told(eviction),
-                Body::Unreadable { .. } => self.evict_entity(),
+                Body::Unreadable { .. } => self.evict_entity(GapReason::Malformed),
             };
             (record, number)
         };
@@ -123,13 +123,14 @@ impl Shared {
     }
 
     /// Evicts everything: the cache does not know which entries are of which entity.
-    fn evict_entity(&self) -> Number {
+    fn evict_entity(&self, why: GapReason) -> Number {
         count(&self.counters.whole_entities);
-        self.purge()
+        self.purge(PurgeCause::Gap(why))
     }
 
     /// Evicts everything.
-    pub(crate) fn purge(&self) -> Number {
+    pub(crate) fn purge(&self, cause: PurgeCause) -> Number {
+        self.counters.purged(cause);
         let number = self.cache.purge_node();
         self.observe.trace(&Trace::Purged);
         number
@@ -139,6 +140,9 @@ impl Shared {
     /// that asked has done so already, and does it under the number that it took then.
     pub(super) fn evict_as_told(&self, eviction: &Eviction) -> Number {
         let before = self.own.lock().number(eviction.id);
+        if before.is_none() && eviction.target == EvictionTarget::All {
+            self.counters.purged_by_hand();
+        }
         let cache = eviction.cache.clone();
         let invalidation = match &eviction.target {
             EvictionTarget::Keys(keys) => Invalidation::Keys {

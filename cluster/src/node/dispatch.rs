@@ -11,7 +11,7 @@ use tidings_core::log::{
     Body, Cursor, Extent, Gap, GapReason, Mark, Read, Record, RowChange, RowRecord, Scope,
 };
 
-use super::shared::Shared;
+use super::shared::{PurgeCause, Shared};
 use crate::{
     announce::Change,
     faults::{Rule, removed},
@@ -66,6 +66,8 @@ impl Dispatcher {
     async fn follow(&self, cursor: Cursor, after: &After) {
         let shared = &self.shared;
         shared.applied.send_replace(Some(cursor.clone()));
+        let (now, took) = (shared.clock.now(), &shared.counters.apply_time);
+        shared.commits.lock().end(&cursor, now, took);
         if let Some(moment) = after.proof {
             shared.gate.prove(moment, after.generation);
         }
@@ -171,7 +173,7 @@ impl Dispatcher {
             match shared.log.group(mark, &row.entity, &row.key).await {
                 Ok(group) if group.is_empty() => {
                     // What its handlers would have evicted is unknown.
-                    shared.purge();
+                    shared.purge(PurgeCause::Gap(GapReason::Trimmed));
                     self.tell_gap(GapReason::Trimmed, Some(&row.entity));
                     return None;
                 }
@@ -258,7 +260,7 @@ impl Dispatcher {
             return;
         };
         shared.counters.gap(gap.reason);
-        shared.purge();
+        shared.purge(PurgeCause::Gap(gap.reason));
         self.dispatched.clear();
         shared.announce.gap(&gap);
         match skipped.after {

@@ -9,15 +9,17 @@ use tidings_core::{
     CacheKey, Schema,
     clock::Clock,
     entropy::Entropy,
-    log::{Eviction, EvictionTarget, LogError, Mark, MemberId, Members, StartId, Wake},
+    log::{EvictionTarget, LogError, Mark, MemberId, Members, StartId, Wake},
+    meter::Histogram,
     spawn::{AbortHandle, Spawn},
 };
 use tokio::sync::{Notify, watch};
 
 use super::{
+    carry::Carrier,
     confirm::{Confirmed, Unconfirmed},
     dispatch,
-    shared::{ClusterStats, Counters, Shared, count},
+    shared::{ClusterStats, Counters, Progress, PurgeCause, Shared, count},
     tail,
 };
 use crate::{
@@ -26,9 +28,13 @@ use crate::{
     intake::Intake,
     keys::Catalog,
     numbers::Numbers,
+    outbox::Outbox,
     queue::Queue,
     settings::{ClusterSettings, SettingError},
 };
+
+/// How long a node that leaves waits for the log to have what it has invalidated by hand.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What a node's protocol is made of.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ pub struct Parts {
     pub intake: Arc<Intake>,
     /// The members beside it; none where no one can ask for receipts.
     pub members: Option<Arc<dyn Members>>,
+    /// What carries the cache's invalidations to the other nodes; none where there are none.
+    pub carrier: Option<Arc<Carrier>>,
     /// The node's cache.
     pub cache: Cache,
     /// The entities whose rows this node knows.
@@ -106,18 +114,25 @@ impl Protocol {
             look: Notify::new(),
             numbers: Mutex::new(Numbers::new(settings.remembered)),
             own: Mutex::default(),
+            outbox: Outbox::default(),
+            progress: Mutex::default(),
+            commits: Mutex::default(),
             member: Mutex::default(),
             answered: Mutex::default(),
             counters: Counters::default(),
             settings,
         });
 
+        if let Some(carrier) = parts.carrier {
+            carrier.connect(&shared);
+        }
         let tasks = [
             shared.spawn.spawn(Box::pin(tail::run(Arc::clone(&shared)))),
             shared
                 .spawn
                 .spawn(Box::pin(dispatch::run(Arc::clone(&shared)))),
             shared.spawn.spawn(Box::pin(Arc::clone(&shared).listen())),
+            shared.spawn.spawn(Box::pin(Arc::clone(&shared).send_on())),
             shared
                 .spawn
                 .spawn(Box::pin(Arc::clone(&shared).keep_counting())),
@@ -144,6 +159,7 @@ impl Protocol {
         entities: &[&str],
     ) -> impl Future<Output = ()> + Send + 'static {
         let shared = Arc::clone(&self.shared);
+        shared.commits.lock().begin(mark, shared.clock.now());
         shared.evict_committed(mark, keys);
         let digests: Option<Vec<_>> = keys.iter().map(|key| shared.log.digest(key)).collect();
         shared.log.wake(match digests {
@@ -184,16 +200,12 @@ impl Protocol {
         target: EvictionTarget,
     ) -> impl Future<Output = Result<Mark, LogError>> + Send + 'static {
         let shared = Arc::clone(&self.shared);
-        let eviction = Eviction {
-            id: shared.entropy.uuid(),
-            origin: Some(Arc::clone(&shared.node)),
-            cache,
-            target,
-        };
+        let eviction = shared.eviction_of(cache, target);
         let number = shared.evict_as_told(&eviction);
         shared.own.lock().remember(eviction.id, number);
         async move {
             let mark = shared.log.append(eviction).await?;
+            count(&shared.counters.written);
             shared.log.wake(Wake::Look);
             shared.look.notify_one();
             Ok(mark)
@@ -227,6 +239,30 @@ impl Protocol {
         self.shared.confirm(mark, timeout).await
     }
 
+    /// Returns whether there is a cluster: other nodes may follow the same log.
+    #[must_use]
+    pub fn has_members(&self) -> bool {
+        self.shared.members.is_some()
+    }
+
+    /// Counts the records that an own write has made.
+    pub fn count_written(&self, records: usize) {
+        let records = u64::try_from(records).unwrap_or(u64::MAX);
+        let written = &self.shared.counters.written;
+        written.fetch_add(records, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Returns how long it took from the acknowledgement of own commits until this node had applied
+    /// them.
+    #[must_use]
+    pub fn apply_time(&self) -> &Histogram {
+        &self.shared.counters.apply_time
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Leaves the cluster: stops fills, purges what the node will not hear of any more, then
     /// deletes the row that others count on.
     ///
@@ -235,8 +271,10 @@ impl Protocol {
     /// See [`LogError`]. Without its row deleted the node is waited for until its bound has run
     /// out.
     pub async fn leave(&self) -> Result<(), LogError> {
+        self.shared.flush(LAST_WORDS).await;
         self.shared.gate.supersede();
-        self.shared.purge();
+        self.shared.purge(PurgeCause::Ends);
+        *self.shared.progress.lock() = Progress::Over;
         self._tasks.0.lock().iter().for_each(AbortHandle::abort);
         let member = self.shared.member.lock().take();
         match (&self.shared.members, member) {

@@ -11,9 +11,10 @@ use std::{
 use parking_lot::Mutex;
 use tidings_cache::Cache;
 use tidings_core::{
-    clock::Clock,
+    clock::{Clock, Tick},
     entropy::Entropy,
     log::{Cursor, Demand, GapReason, Log, Mark, MemberId, Members, StartId},
+    meter::Histogram,
     spawn::Spawn,
 };
 use tokio::sync::{Notify, watch};
@@ -25,6 +26,7 @@ use crate::{
     intake::Intake,
     keys::Catalog,
     numbers::Numbers,
+    outbox::Outbox,
     queue::Queue,
     settings::ClusterSettings,
 };
@@ -55,6 +57,12 @@ pub(crate) struct Shared {
     pub(crate) numbers: Mutex<Numbers>,
     /// What this node has asked all nodes to evict.
     pub(crate) own: Mutex<Own>,
+    /// What it has asked for, on its way to the log.
+    pub(crate) outbox: Outbox,
+    /// What the tail does. Moved by the tail alone, and at the end.
+    pub(crate) progress: Mutex<Progress>,
+    /// Own commits whose handlers have not run, and when they were acknowledged.
+    pub(crate) commits: Mutex<Commits>,
     pub(crate) member: Mutex<Option<MemberId>>,
     /// The last demand that a report has answered. Moved by the dispatcher alone.
     pub(crate) answered: Mutex<Demand>,
@@ -82,6 +90,58 @@ impl Own {
     }
 }
 
+/// What the tail does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It has no cursor yet, or none any more.
+    #[default]
+    Starting,
+    Following,
+    /// There is more to read than came with the last answer.
+    Behind,
+    /// The log has not answered several times in a row.
+    Unanswered,
+    /// Changes are not recorded.
+    Uncaptured,
+    /// It has ended.
+    Over,
+}
+
+/// When own commits were acknowledged, until they are applied. Bounded: one that was forgotten is
+/// not measured.
+#[derive(Debug, Default)]
+pub(crate) struct Commits(VecDeque<(Mark, Tick)>);
+
+impl Commits {
+    const MOST: usize = 1_024;
+
+    pub(crate) fn begin(&mut self, mark: Mark, now: Tick) {
+        if self.0.len() == Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back((mark, now));
+    }
+
+    /// Measures the commits that a cursor covers, and forgets those of an earlier epoch.
+    pub(crate) fn end(&mut self, applied: &Cursor, now: Tick, into: &Histogram) {
+        self.0.retain(|(mark, since)| {
+            let covered = applied.covers(*mark);
+            if covered {
+                into.record(now.since(*since));
+            }
+            !covered && mark.epoch() == applied.epoch()
+        });
+    }
+}
+
+/// Why everything was purged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PurgeCause {
+    /// The node begins, or ends: there was nothing to lose.
+    Ends,
+    Gap(GapReason),
+}
+
 /// What a node's protocol has counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -90,6 +150,12 @@ pub struct ClusterStats {
     pub records: u64,
     /// Gaps, by the order of [`GapReason::ALL`].
     pub gaps: [u64; GapReason::ALL.len()],
+    /// Records that this node's own writes and evictions made.
+    pub written: u64,
+    /// Purges of everything, by the order of [`GapReason::ALL`].
+    pub purges: [u64; GapReason::ALL.len()],
+    /// Purges of a whole cache that a caller of any node has asked for.
+    pub purges_by_hand: u64,
     /// Records that changed a whole entity, for this reader.
     pub whole_entities: u64,
     /// Batches that the dispatcher had to read again.
@@ -106,6 +172,11 @@ pub struct ClusterStats {
 pub(crate) struct Counters {
     pub(crate) records: AtomicU64,
     pub(crate) gaps: [AtomicU64; GapReason::ALL.len()],
+    pub(crate) written: AtomicU64,
+    pub(crate) purges: [AtomicU64; GapReason::ALL.len()],
+    pub(crate) purges_by_hand: AtomicU64,
+    /// From the acknowledgement of an own commit until its handlers have run.
+    pub(crate) apply_time: Histogram,
     pub(crate) whole_entities: AtomicU64,
     pub(crate) read_again: AtomicU64,
     pub(crate) wakes: AtomicU64,
@@ -118,12 +189,27 @@ pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
+fn count_by(counters: &[AtomicU64], reason: GapReason) {
+    let index = GapReason::ALL.iter().position(|known| *known == reason);
+    if let Some(counter) = index.and_then(|index| counters.get(index)) {
+        count(counter);
+    }
+}
+
 impl Counters {
     pub(crate) fn gap(&self, reason: GapReason) {
-        let index = GapReason::ALL.iter().position(|known| *known == reason);
-        if let Some(counter) = index.and_then(|index| self.gaps.get(index)) {
-            count(counter);
+        count_by(&self.gaps, reason);
+    }
+
+    pub(crate) fn purged(&self, cause: PurgeCause) {
+        match cause {
+            PurgeCause::Ends => {}
+            PurgeCause::Gap(reason) => count_by(&self.purges, reason),
         }
+    }
+
+    pub(crate) fn purged_by_hand(&self) {
+        count(&self.purges_by_hand);
     }
 
     pub(crate) fn stats(&self) -> ClusterStats {
@@ -131,6 +217,9 @@ impl Counters {
         ClusterStats {
             records: value(&self.records),
             gaps: std::array::from_fn(|index| value(&self.gaps[index])),
+            written: value(&self.written),
+            purges: std::array::from_fn(|index| value(&self.purges[index])),
+            purges_by_hand: value(&self.purges_by_hand),
             whole_entities: value(&self.whole_entities),
             read_again: value(&self.read_again),
             wakes: value(&self.wakes),

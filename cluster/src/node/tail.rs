@@ -18,13 +18,17 @@ use tidings_core::{
 
 use super::{
     apply::Number,
-    shared::{Shared, count},
+    shared::{Progress, PurgeCause, Shared, count},
 };
 use crate::{
     faults::{Rule, removed},
     queue::{After, Applied, Held, Pages},
     turn::turn,
 };
+
+/// After how many failures in a row the log counts as out of reach: a connection that broke is
+/// opened again at once.
+const UNANSWERED: u32 = 3;
 
 /// Follows the log until the node is superseded, or the task is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -95,13 +99,18 @@ impl Tail {
             "another process has this node's name: the cache is not served from any more"
         );
         self.shared.gate.supersede();
-        self.purge();
+        self.purge(PurgeCause::Gap(GapReason::JoinedLate));
+        *self.shared.progress.lock() = Progress::Over;
     }
 
     /// Takes a new cursor at the head, after a gap or at the beginning.
     async fn restart(&mut self, gap: Option<Gap>) -> Result<Cursor, Superseded> {
         let shared = Arc::clone(&self.shared);
         shared.gate.close();
+        *shared.progress.lock() = Progress::Starting;
+        let cause = gap
+            .as_ref()
+            .map_or(PurgeCause::Ends, |gap| PurgeCause::Gap(gap.reason));
         if let Some(gap) = &gap {
             shared.counters.gap(gap.reason);
             tracing::warn!(%gap, node = %shared.node, "purging what may be affected");
@@ -109,7 +118,7 @@ impl Tail {
         let early =
             removed(Rule::FillsAfterJoin) || (gap.is_some() && removed(Rule::CursorBeforePurge));
         if early {
-            self.purge();
+            self.purge(cause);
             shared.gate.counts(shared.clock.now());
             shared.gate.open();
         }
@@ -130,7 +139,7 @@ impl Tail {
         self.failures = 0;
 
         if !early {
-            self.purge();
+            self.purge(cause);
         }
         self.cut = Pages::Whole;
         self.returning = Returning::No;
@@ -139,15 +148,19 @@ impl Tail {
         shared.gate.counts(asked);
         // Without capture nothing that is loaded can be kept: the reads that follow find that out
         // again.
-        if head.sight.capture.is_in_place() {
+        let progress = if head.sight.capture.is_in_place() {
             self.capture = Captured::Yes;
             shared.gate.open();
-        }
+            Progress::Following
+        } else {
+            Progress::Uncaptured
+        };
+        *shared.progress.lock() = progress;
         Ok(head.cursor)
     }
 
-    fn purge(&self) {
-        self.shared.purge();
+    fn purge(&self, cause: PurgeCause) {
+        self.shared.purge(cause);
         self.shared.numbers.lock().clear();
     }
 
@@ -174,7 +187,13 @@ impl Tail {
 
             let sight = batch.sight.clone();
             let counted = self.is_counted(sight.member)?;
-            match self.take(batch, asked, early, counted).await {
+            let next = self.take(batch, asked, early, counted).await;
+            *shared.progress.lock() = match (self.capture, &next) {
+                (Captured::No, _) => Progress::Uncaptured,
+                (Captured::Yes, Next::ReadOn(_)) => Progress::Behind,
+                (Captured::Yes, Next::Wait(_) | Next::Restart(_)) => Progress::Following,
+            };
+            match next {
                 Next::Restart(reason) => return Ok(Gap::of_all(reason)),
                 Next::ReadOn(next) => cursor = next,
                 Next::Wait(next) => {
@@ -284,7 +303,7 @@ impl Tail {
             (Captured::Yes, Captured::No) => {
                 self.shared.gate.close();
                 self.shared.counters.gap(GapReason::Capture);
-                self.purge();
+                self.purge(PurgeCause::Gap(GapReason::Capture));
                 self.shared.queue.gap(Gap::of_all(GapReason::Capture));
                 None
             }
@@ -308,6 +327,9 @@ impl Tail {
         let shared = &self.shared;
         self.failures = self.failures.saturating_add(1);
         tracing::debug!(%error, failures = self.failures, "the log did not answer");
+        if self.failures >= UNANSWERED {
+            *shared.progress.lock() = Progress::Unanswered;
+        }
         let least = Duration::from_millis(5);
         let most = least.saturating_mul(1 << self.failures.min(16)).min(
             shared
@@ -380,7 +402,7 @@ impl Tail {
         shared.gate.suspend();
         if shared.settings.bound.is_none() {
             // A hit of a node without a bound does not ask the gate.
-            self.purge();
+            self.purge(PurgeCause::Gap(GapReason::JoinedLate));
         }
         if removed(Rule::JoinBeforeCursor) {
             // What it has applied so far was read by a statement from before the join.

@@ -102,6 +102,7 @@ impl Node {
             node: name.into(),
             intake,
             members: Some(Arc::new(PgMembers::new(&settings))),
+            carrier: None,
             cache: cache.clone(),
             schemas: schemas(),
             announce: Arc::clone(&watched) as _,

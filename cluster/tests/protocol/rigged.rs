@@ -190,6 +190,7 @@ impl Node {
             node: name.into(),
             intake,
             members: Some(Arc::new(log.inner.clone())),
+            carrier: None,
             cache: cache.clone(),
             schemas: schemas().into(),
             announce: Arc::clone(&heard) as _,

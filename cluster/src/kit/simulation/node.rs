@@ -140,6 +140,7 @@ impl Process {
             node: Arc::clone(&name),
             intake,
             members: Some(Arc::new(link)),
+            carrier: None,
             cache: cache.clone(),
             schemas: vec![Item::schema()],
             announce: Arc::clone(&handlers) as _,

@@ -1,0 +1,233 @@
+//! [`View`]: the cluster as one node sees it, for people and for what watches over it.
+
+use std::{sync::Arc, time::Duration};
+
+use tidings_core::log::{Cursor, Demand, LogError, MemberId, MemberRow, Wake};
+
+use super::{
+    protocol::Protocol,
+    shared::{ClusterStats, Progress, Shared},
+};
+
+/// How long ago the last proof of a node without a bound may be for it to count as fresh.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What a node does with the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It follows it.
+    Connected,
+    /// It reads what it has missed, or its handlers are behind.
+    CatchingUp,
+    /// The log does not answer, or the node has left.
+    Disconnected,
+    /// Changes are not recorded.
+    Capture,
+    /// It follows it, without a cluster.
+    Alone,
+}
+
+impl Standing {
+    /// Returns the word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::CatchingUp => "catching up",
+            Self::Disconnected => "disconnected",
+            Self::Capture => "capture",
+            Self::Alone => "alone",
+        }
+    }
+}
+
+/// The cluster as one node sees it.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// What the node does.
+    pub standing: Standing,
+    /// What it has applied: evicted, and its handlers have run.
+    pub position: Option<Cursor>,
+    /// How many records it knows of and has not applied.
+    pub behind: usize,
+    /// How long ago it was proven that it had applied everything; none if it never was.
+    pub proven: Option<Duration>,
+    /// Whether that is recent enough.
+    pub fresh: bool,
+    /// The members, this node among them; none where they could not be asked.
+    pub members: Vec<MemberView>,
+    /// What was counted.
+    pub stats: ClusterStats,
+}
+
+/// A member as others see it.
+#[derive(Clone, Debug)]
+pub struct MemberView {
+    /// Its name.
+    pub node: Arc<str>,
+    /// How it is.
+    pub state: MemberState,
+    /// What it last reported as applied.
+    pub position: Option<Cursor>,
+    /// How long its report took, from when it was asked for; none if it has not come.
+    pub lag: Option<Duration>,
+    /// How long ago its report came.
+    pub reported: Option<Duration>,
+    /// How long it serves without a proof; none if it has no bound.
+    pub bound: Option<Duration>,
+}
+
+/// How a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberState {
+    /// It has answered.
+    Live,
+    /// It has not answered in time.
+    Late,
+    /// Others have given it up.
+    Gone,
+}
+
+impl MemberState {
+    /// Returns the word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Late => "late",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// Returns why it is not live.
+    #[must_use]
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Live => None,
+            Self::Late => Some("it did not report in time"),
+            Self::Gone => Some("it was silent for longer than its bound"),
+        }
+    }
+}
+
+impl Protocol {
+    /// Returns the cluster as this node sees it. Asks every member for a report, and waits for
+    /// those that come in time.
+    pub async fn view(&self, patience: Duration) -> View {
+        let shared = self.shared();
+        let members = shared.ask_members(patience).await;
+        let proven = shared.gate.unproven_for();
+        View {
+            standing: self.standing(),
+            position: shared.applied.borrow().clone(),
+            behind: shared.queue.records(),
+            proven,
+            fresh: shared.is_fresh(),
+            members: members.unwrap_or_default(),
+            stats: self.stats(),
+        }
+    }
+
+    /// Returns what this node does with the log.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let shared = self.shared();
+        let progress = *shared.progress.lock();
+        match progress {
+            Progress::Uncaptured => Standing::Capture,
+            Progress::Starting | Progress::Unanswered | Progress::Over => Standing::Disconnected,
+            Progress::Behind => Standing::CatchingUp,
+            Progress::Following if shared.queue.records() > 0 => Standing::CatchingUp,
+            Progress::Following if shared.members.is_none() => Standing::Alone,
+            Progress::Following => Standing::Connected,
+        }
+    }
+
+    /// Returns whether it was proven lately that this node has applied everything.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.shared().is_fresh()
+    }
+
+    /// Removes a member that will not come back, so that no receipt waits for it. One that lives
+    /// joins again. Returns whether there was such a member.
+    ///
+    /// # Errors
+    ///
+    /// See [`LogError`].
+    pub async fn remove_member(&self, node: &str) -> Result<bool, LogError> {
+        let Some(members) = &self.shared().members else {
+            return Ok(false);
+        };
+        let rows = members.list().await?;
+        let Some(row) = rows.iter().find(|row| &*row.id.node == node) else {
+            return Ok(false);
+        };
+        members.leave(&row.id).await?;
+        Ok(true)
+    }
+}
+
+impl Shared {
+    fn is_fresh(&self) -> bool {
+        let bound = self.settings.bound.unwrap_or(FRESH);
+        let proven = self.gate.unproven_for();
+        self.gate.is_open() && proven.is_some_and(|proven| proven <= bound)
+    }
+
+    async fn ask_members(&self, patience: Duration) -> Result<Vec<MemberView>, LogError> {
+        let Some(members) = &self.members else {
+            return Ok(Vec::new());
+        };
+        let asked = self.clock.now();
+        let until = asked.plus(patience);
+        let demands = members.demand().await?;
+        self.log.wake(Wake::Look);
+        self.look.notify_one();
+
+        let mut seen: Vec<(MemberId, Duration)> = Vec::new();
+        loop {
+            let rows = members.list().await?;
+            let now = self.clock.now();
+            for row in &rows {
+                let known = seen.iter().any(|(id, _)| *id == row.id);
+                if !known && has_answered(row, &demands) {
+                    seen.push((row.id.clone(), now.since(asked)));
+                }
+            }
+            let open = rows.iter().filter(|row| !row.marked);
+            let all = open
+                .filter(|row| demands.iter().any(|(id, _)| *id == row.id))
+                .all(|row| seen.iter().any(|(id, _)| *id == row.id));
+            if all || now >= until {
+                let view = |row| view_of(row, &seen, now.since(asked));
+                return Ok(rows.iter().map(view).collect());
+            }
+            let pause = (self.settings.pause() / 4).min(Duration::from_millis(5));
+            self.clock.sleep(pause).await;
+        }
+    }
+}
+
+fn has_answered(row: &MemberRow, demands: &[(MemberId, Demand)]) -> bool {
+    // One that has joined since was not asked.
+    let asked = demands.iter().find(|(id, _)| *id == row.id);
+    asked.is_some_and(|(_, demand)| row.answered >= *demand)
+}
+
+fn view_of(row: &MemberRow, seen: &[(MemberId, Duration)], now: Duration) -> MemberView {
+    let lag = seen.iter().find(|(id, _)| *id == row.id);
+    let lag = lag.map(|(_, lag)| *lag);
+    MemberView {
+        node: Arc::clone(&row.id.node),
+        state: match (row.marked, lag) {
+            (true, _) => MemberState::Gone,
+            (false, Some(_)) => MemberState::Live,
+            (false, None) => MemberState::Late,
+        },
+        position: row.reported.clone(),
+        lag,
+        reported: lag.map(|lag| now.saturating_sub(lag)),
+        bound: row.bound,
+    }
+}

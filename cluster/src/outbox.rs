@@ -1,0 +1,153 @@
+//! [`Outbox`]: evictions on their way to the log.
+//!
+//! What waits is bounded: beyond that, one record for the whole cache takes the place of many.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tidings_core::log::{Eviction, EvictionTarget, Mark};
+use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
+
+/// How many records may wait for the log.
+const WAITING: usize = 1_024;
+
+/// Records that are on their way to the log, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    waiting: Mutex<VecDeque<Letter>>,
+    filled: Notify,
+}
+
+/// One of them, and those who wait for its mark.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    pub(crate) eviction: Eviction,
+    /// The number under which this node has evicted itself.
+    pub(crate) number: u64,
+    pub(crate) sent: Vec<oneshot::Sender<Mark>>,
+}
+
+impl Outbox {
+    /// Puts a record in line. Returns the records that now stand for several, by id and number.
+    pub(crate) fn push(&self, letter: Letter, id: impl Fn() -> Uuid) -> Vec<(Uuid, u64)> {
+        let mut waiting = self.waiting.lock();
+        waiting.push_back(letter);
+        let mut folded = Vec::new();
+        if waiting.len() > WAITING {
+            *waiting = fold(std::mem::take(&mut *waiting), id);
+            let of = |letter: &Letter| (letter.eviction.id, letter.number);
+            folded = waiting.iter().map(of).collect();
+        }
+        drop(waiting);
+        self.filled.notify_one();
+        folded
+    }
+
+    /// Waits for a record to send. It stays in line until it [was sent](Self::sent).
+    pub(crate) async fn first(&self) -> Eviction {
+        loop {
+            let filled = self.filled.notified();
+            if let Some(letter) = self.waiting.lock().front() {
+                return letter.eviction.clone();
+            }
+            filled.await;
+        }
+    }
+
+    /// Takes out the record that was sent. None if it was folded into another on its way; that one
+    /// is sent too.
+    pub(crate) fn sent(&self, id: Uuid) -> Option<Letter> {
+        let mut waiting = self.waiting.lock();
+        let is_first = waiting.front().is_some_and(|first| first.eviction.id == id);
+        if is_first { waiting.pop_front() } else { None }
+    }
+
+    /// Puts a record for the whole cache in the place of one that is too large.
+    pub(crate) fn shorten(&self, id: Uuid) {
+        let mut waiting = self.waiting.lock();
+        if let Some(first) = waiting.front_mut()
+            && first.eviction.id == id
+        {
+            first.eviction.target = EvictionTarget::All;
+        }
+    }
+
+    /// Returns whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.lock().is_empty()
+    }
+}
+
+/// Puts one record for each cache in the place of many. It is applied under the lowest of their
+/// numbers, which leaves the most of what was reloaded since.
+fn fold(letters: VecDeque<Letter>, id: impl Fn() -> Uuid) -> VecDeque<Letter> {
+    let mut caches: BTreeMap<Arc<str>, Letter> = BTreeMap::new();
+    for letter in letters {
+        match caches.get_mut(&letter.eviction.cache) {
+            Some(folded) => {
+                folded.number = folded.number.min(letter.number);
+                folded.sent.extend(letter.sent);
+            }
+            None => {
+                let eviction = Eviction {
+                    id: id(),
+                    target: EvictionTarget::All,
+                    ..letter.eviction
+                };
+                let cache = Arc::clone(&eviction.cache);
+                caches.insert(cache, Letter { eviction, ..letter });
+            }
+        }
+    }
+    caches.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(id: u128, cache: &str, number: u64) -> Letter {
+        let eviction = Eviction {
+            id: Uuid::from_u128(id),
+            origin: None,
+            cache: cache.into(),
+            target: EvictionTarget::Keys(Vec::new()),
+        };
+        let sent = Vec::new();
+        Letter {
+            eviction,
+            number,
+            sent,
+        }
+    }
+
+    #[test]
+    fn more_than_may_wait_become_one_record_for_each_cache_under_the_lowest_number() {
+        let outbox = Outbox::default();
+        let whole = || Uuid::from_u128(u128::MAX);
+        for number in 1..=WAITING as u64 {
+            let cache = if number.is_multiple_of(2) { "a" } else { "b" };
+            assert!(
+                outbox
+                    .push(letter(number.into(), cache, number), whole)
+                    .is_empty()
+            );
+        }
+        let folded = outbox.push(letter(0, "a", 9_999), whole);
+        assert_eq!(folded, [(whole(), 2), (whole(), 1)]);
+        let first = outbox.sent(whole()).expect("one for each cache");
+        assert_eq!(
+            (&*first.eviction.cache, first.eviction.target),
+            ("a", EvictionTarget::All)
+        );
+        assert!(
+            outbox.sent(Uuid::from_u128(1)).is_none(),
+            "it was folded into another"
+        );
+        assert!(outbox.sent(whole()).is_some() && outbox.is_empty());
+    }
+}
