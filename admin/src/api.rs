@@ -26,7 +26,7 @@ use crate::{
     problem::{Kind, Problem},
     request::{decode, guard, query::Query, token, upload::Upload},
     resource::{
-        cache, health, root,
+        cache, cluster, health, root,
         rows::{self, Input},
         schema, status,
     },
@@ -250,10 +250,12 @@ impl Api {
             }
             Resource::Schema(of) => ok(&schema::describe(of, node.schemas())),
             Resource::SchemaCacheKey(schema) => cache::key_of(schema, input.query),
-            Resource::Cache => cache::purge(node, input.query),
+            Resource::Cache => cache::purge(node, input.query).await,
             Resource::CacheEntry(key) if method == Method::DELETE => {
-                cache::invalidate(node, key, input.query)
+                cache::invalidate(node, key, input.query).await
             }
+            Resource::Cluster => ok(&cluster::of(node).await),
+            Resource::ClusterMember(name) => cluster::remove(node, name).await,
             Resource::CacheEntry(key) => cache::show(node, key),
             Resource::Status => ok(&status::of(node).await),
             Resource::Metrics => Ok(health::metrics(node, &self.options.metrics)),

@@ -1,6 +1,8 @@
-//! The answers of each resource. One file for each; none knows another, but for the figures that
-//! two show.
+//! The answers of each resource. One file for each; none knows another, but for what two
+//! show or do.
 
+// `/cluster`; tells `/status` and `/cache` of it.
+pub(crate) mod cluster;
 // `/cache`, and the cache key of an entity.
 pub(crate) mod cache;
 // Collections, items and what they refer to.

@@ -10,7 +10,9 @@ use http::Method;
 use tidings::core::Schema;
 
 /// The first segments that are the API's own.
-const RESERVED: [&str; 6] = ["cache", "livez", "metrics", "readyz", "schemas", "status"];
+const RESERVED: [&str; 7] = [
+    "cache", "cluster", "livez", "metrics", "readyz", "schemas", "status",
+];
 
 /// Every path, by its first segment.
 #[derive(Debug)]
@@ -59,6 +61,8 @@ pub(crate) enum Resource<'a> {
     SchemaCacheKey(&'static Schema),
     Cache,
     CacheEntry(&'a str),
+    Cluster,
+    ClusterMember(&'a str),
     Status,
     Metrics,
     Livez,
@@ -107,6 +111,8 @@ impl Routes {
             ["readyz"] => Some(Resource::Readyz),
             ["cache"] => Some(Resource::Cache),
             ["cache", key] => Some(Resource::CacheEntry(key)),
+            ["cluster"] => Some(Resource::Cluster),
+            ["cluster", "members", node] => Some(Resource::ClusterMember(node)),
             ["schemas", entity] => self.schema(entity).map(Resource::Schema),
             ["schemas", entity, "cache-key"] => self.schema(entity).map(Resource::SchemaCacheKey),
             [name, path @ ..] => {
@@ -159,6 +165,9 @@ impl Routes {
         }
         line("/cache".to_owned(), Resource::Cache);
         line("/cache/{cache key}".to_owned(), Resource::CacheEntry(""));
+        line("/cluster".to_owned(), Resource::Cluster);
+        let member = "/cluster/members/{node_id}".to_owned();
+        line(member, Resource::ClusterMember(""));
         line("/status".to_owned(), Resource::Status);
         line("/metrics".to_owned(), Resource::Metrics);
         line("/livez".to_owned(), Resource::Livez);
@@ -206,11 +215,12 @@ impl Resource<'_> {
         match self {
             Self::Collection(..) | Self::NestedCollection(..) => &LIST,
             Self::Item(..) | Self::NestedItem(..) => &ITEM,
-            Self::Cache => &DROP,
+            Self::Cache | Self::ClusterMember(..) => &DROP,
             Self::CacheEntry(..) => &READ_OR_DROP,
             Self::Referred(..)
             | Self::Schema(..)
             | Self::SchemaCacheKey(..)
+            | Self::Cluster
             | Self::Status
             | Self::Metrics
             | Self::Livez
@@ -234,6 +244,8 @@ impl Resource<'_> {
             | Self::NestedItem(..)
             | Self::Referred(..)
             | Self::Schema(..)
+            | Self::Cluster
+            | Self::ClusterMember(..)
             | Self::Status
             | Self::Metrics
             | Self::Root => false,

@@ -13,6 +13,7 @@ use std::{
 use tidings::{
     BoxError, Cache, Node, NodeBuilder, PageQuery, Store, Worker,
     cache::{CacheBuilder, Policy, Ttl},
+    store::Sharing,
 };
 use tidings_admin::{AdminOptions, Metrics, Readiness, Unready};
 use tokio::time::{Instant, timeout};
@@ -29,7 +30,7 @@ use crate::{
     plugins::{self, AllowedGroups, KeyAuth, KeyAuthConfig},
     proxy::{AccessLog, Place, Proxy},
     server::{Acceptor, Imprint, Listener, Seats},
-    settings::KeyNames,
+    settings::{Cluster, KeyNames},
     warm,
 };
 
@@ -290,7 +291,12 @@ impl GatewayBuilder {
         };
         statuses.serve();
 
-        let store = Store::open(&settings.database).await.map_err(|error| {
+        let sharing = match settings.cluster_engine() {
+            Cluster::None => Sharing::Alone,
+            Cluster::Postgres => Sharing::Cluster,
+        };
+        let store = Store::options(&settings.database).sharing(sharing);
+        let store = store.open().await.map_err(|error| {
             StartError::new("the database (--database) cannot be opened", error)
         })?;
         tracing::info!(
@@ -319,6 +325,10 @@ impl GatewayBuilder {
             .store(store)
             .workers(settings.workers)
             .cache(cache(&settings))
+            .cluster_name(&settings.cluster_name)
+            .log_retention(settings.cluster_retention)
+            .log_poll(settings.cluster_poll)
+            .max_staleness(settings.max_staleness)
             .entity::<Consumer>()
             .entity::<KeyAuthCredential>()
             .entity::<Acl>()

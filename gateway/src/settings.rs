@@ -107,11 +107,36 @@ impl Settings {
         source::without_password(&self.database)
     }
 
+    /// Returns how nodes hear of each other's changes, where nothing was said of it too.
+    #[must_use]
+    pub fn cluster_engine(&self) -> Cluster {
+        match self.cluster {
+            Some(cluster) => cluster,
+            None if self.is_on_postgres() => Cluster::Postgres,
+            None => Cluster::None,
+        }
+    }
+
+    fn is_on_postgres(&self) -> bool {
+        let schemes = ["postgres://", "postgresql://"];
+        schemes
+            .iter()
+            .any(|scheme| self.database.starts_with(scheme))
+    }
+
     /// Refuses values that are allowed by themselves and not together.
     fn check(&self, layers: &mut Layers<'_>) {
         let address = self.admin_listen;
         if self.admin_token.is_none() && !address.ip().to_canonical().is_loopback() {
             layers.missing_token(address);
+        }
+        if self.cluster == Some(Cluster::Postgres) && !self.is_on_postgres() {
+            let reason = "this needs a database of PostgreSQL; --database names one of SQLite";
+            layers.refuse("cluster", reason);
+        }
+        if self.max_staleness > Some(self.cluster_retention) {
+            let reason = "this is longer than --cluster-retention";
+            layers.refuse("max-staleness", reason);
         }
         if self.allow_groups.is_some() && !self.plugins.asks_for_groups() {
             layers.refuse(

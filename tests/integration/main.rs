@@ -7,6 +7,7 @@ mod admin_given;
 mod any_entity;
 mod cached;
 mod client;
+mod cluster;
 mod coherence;
 mod database_troubles;
 mod documents;

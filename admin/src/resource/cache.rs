@@ -6,9 +6,10 @@ use http::StatusCode;
 use serde_json::json;
 use tidings::{
     CacheKey, Node,
-    core::{Breach, Row, Rule, Schema, Value, Violations},
+    core::{Breach, Row, Rule, Schema, Value, Violations, log::EvictionTarget},
 };
 
+use super::cluster;
 use crate::{
     answer,
     audit::{self, Deed},
@@ -75,14 +76,14 @@ pub(crate) fn show(node: &Node, key: &str) -> Result<Response, Problem> {
 }
 
 /// Forgets what is cached under a key, if anything is.
-pub(crate) fn invalidate(node: &Node, key: &str, query: &Query) -> Result<Response, Problem> {
+pub(crate) async fn invalidate(node: &Node, key: &str, query: &Query) -> Result<Response, Problem> {
     let key = CacheKey::from_text(key);
     let is_cluster = query.cluster()?;
     // The rest of a key may be a secret.
     let entity = key.as_str().split([':', '@']).next().unwrap_or_default();
     let deed = deed(format!("cache of {entity}"));
     if is_cluster {
-        node.cache().invalidate(&key);
+        cluster::evict(node, EvictionTarget::Keys(vec![key])).await?;
     } else {
         node.cache().invalidate_local(&key);
     }
@@ -90,9 +91,9 @@ pub(crate) fn invalidate(node: &Node, key: &str, query: &Query) -> Result<Respon
 }
 
 /// Forgets everything.
-pub(crate) fn purge(node: &Node, query: &Query) -> Result<Response, Problem> {
+pub(crate) async fn purge(node: &Node, query: &Query) -> Result<Response, Problem> {
     if query.cluster()? {
-        node.cache().purge();
+        cluster::evict(node, EvictionTarget::All).await?;
     } else {
         node.cache().purge_local();
     }

@@ -8,7 +8,7 @@ use crate::routes::Routes;
 /// Returns name, version, node and links; `path` is that of the request, which may have a prefix.
 pub(crate) fn of(node: &Node, routes: &Routes, path: &str) -> Json {
     let prefix = path.trim_end_matches('/');
-    let own = ["status", "metrics", "livez", "readyz"];
+    let own = ["status", "cluster", "metrics", "livez", "readyz"];
     let collections = routes.collections().chain(own);
     let mut links: Map<String, Json> = collections
         .map(|name| (name.to_owned(), format!("{prefix}/{name}").into()))

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use tidings::{Node, cache::ThreadStats, store::Health};
 
+use super::cluster;
+
 /// How long the database may take to give a sign of life. One that takes longer is away, whatever
 /// holds it.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -29,7 +31,7 @@ pub(crate) async fn of(node: &Node) -> Json {
         "uptime": node.uptime().as_secs(),
         "workers": workers,
         "database": database,
-        "cluster": { "mode": "none" },
+        "cluster": cluster::short(node),
         "cache": {
             "l1_hits": stats.l1_hits,
             "l2_hits": stats.l2_hits,

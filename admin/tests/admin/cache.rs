@@ -158,7 +158,10 @@ async fn the_status_tells_of_workers_database_and_cache() {
     assert!(status["uptime"].is_u64());
     assert_eq!(status["database"]["reachable"], true);
     assert_eq!(status["database"]["engine"], super::database::ENGINE);
-    assert_eq!(status["cluster"], json!({ "mode": "none" }));
+    assert_eq!(
+        status["cluster"],
+        json!({ "mode": "none", "state": "alone" })
+    );
     let workers = status["workers"].as_array().unwrap();
     let ids: Vec<_> = workers
         .iter()

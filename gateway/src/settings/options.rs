@@ -107,9 +107,26 @@ options! {
             .or("sqlite://tidings.db")
             .secrecy(Secrecy::Masked);
 
-    /// How nodes hear of each other's changes; this release runs single nodes.
-    cluster: Cluster = parse::cluster,
-        Row::new("ENGINE", "none").or("none");
+    /// How nodes hear of each other's changes: by the log in their PostgreSQL database, or not at all,
+    /// and then there is one node alone.
+    cluster: Option<Cluster> = parse::optional(parse::cluster),
+        Row::new("ENGINE", "postgres (with --database postgres://..) or none")
+            .unset("postgres with a database of PostgreSQL, none with SQLite")
+            .secrecy(Secrecy::Masked);
+
+    /// What the cluster is called in `/cluster`; the cluster itself is the database.
+    cluster_name: String = parse::cluster_name,
+        Row::new("NAME", "1 to 64 letters, digits, dots, dashes and underscores").or("tidings");
+
+    /// How long the log of a PostgreSQL database keeps records; a node that is cut off for longer
+    /// purges its cache.
+    cluster_retention: Duration = parse::retention,
+        Row::new("DURATION", "a duration from 10s to 30d, as 30m or 1h").or("1h");
+
+    /// How often the log is read when nothing has woken the node: how long another program's write
+    /// may stay unnoticed.
+    cluster_poll: Duration = parse::poll,
+        Row::new("DURATION", "a duration from 1ms to 1m, as 100ms").or("100ms");
 
     /// How many workers there are, each one thread with its own event loop and L1.
     workers: usize = parse::workers,
@@ -133,10 +150,10 @@ options! {
     neg_ttl: Option<Duration> = parse::lifetime,
         Row::new("DURATION", "").stated(limits::lifetime_allowed).or("0");
 
-    /// How long this node may serve what it cannot prove to be current; 0 for no bound. A single
-    /// node is always current: this matters with a cluster.
-    max_staleness: Option<Duration> = parse::lifetime,
-        Row::new("DURATION", "").stated(limits::lifetime_allowed).or("0");
+    /// How long ago at most what is served was read, whatever becomes of the cluster; 0 for no bound.
+    /// With SQLite the node is always current, and this changes nothing.
+    max_staleness: Option<Duration> = parse::staleness,
+        Row::new("DURATION", "0, or a duration from 50ms up to --cluster-retention").or("0");
 
     /// The names of headers and query arguments that may carry the API key, separated by commas.
     key_names: KeyNames = parse::key_names,

@@ -118,14 +118,44 @@ pub(super) fn database(raw: &Raw) -> Parsed<String> {
 
 pub(super) fn cluster(raw: &Raw) -> Parsed<Cluster> {
     let text = text(raw)?;
+    let lacks = |feature: &str| {
+        Err(Wrong::Because(format!(
+            "this needs the cargo feature `{feature}`, which this program was built without"
+        )))
+    };
     let scheme = text.split_once("://").map_or(text, |(scheme, _)| scheme);
     match (text, scheme) {
         ("none", _) => Ok(Cluster::None),
-        ("postgres" | "sqlite", _)
-        | (_, "nats" | "redis" | "rediss" | "postgres" | "postgresql") => {
-            Err(Wrong::Later("a cluster"))
-        }
+        ("postgres", _) => Ok(Cluster::Postgres),
+        ("sqlite", _) => Err(Wrong::Later("a cluster of processes on one SQLite file")),
+        (_, "nats") => lacks("nats"),
+        (_, "redis" | "rediss") => lacks("redis"),
+        (_, "postgres" | "postgresql") => Err(Wrong::Because(
+            "the cluster of a PostgreSQL database is in that database (--database)".to_owned(),
+        )),
         _ => Err(Wrong::NotAllowed),
+    }
+}
+
+pub(super) fn cluster_name(raw: &Raw) -> Parsed<String> {
+    node_id(raw)
+}
+
+pub(super) fn retention(raw: &Raw) -> Parsed<Duration> {
+    let (least, most) = tidings::LOG_RETENTIONS;
+    within(raw, least, most)
+}
+
+pub(super) fn poll(raw: &Raw) -> Parsed<Duration> {
+    within(raw, Duration::from_millis(1), Duration::from_secs(60))
+}
+
+fn within(raw: &Raw, least: Duration, most: Duration) -> Parsed<Duration> {
+    let duration = duration(raw)?;
+    if (least..=most).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err(Wrong::NotAllowed)
     }
 }
 
@@ -235,6 +265,14 @@ pub(super) fn lifetime(raw: &Raw) -> Parsed<Option<Duration>> {
         return Err(Wrong::NotAllowed);
     }
     Ok(Some(duration).filter(|duration| !duration.is_zero()))
+}
+
+/// How old what is served may be; zero for no bound.
+pub(super) fn staleness(raw: &Raw) -> Parsed<Option<Duration>> {
+    match duration(raw)? {
+        Duration::ZERO => Ok(None),
+        _ => within(raw, Duration::from_millis(50), tidings::LOG_RETENTIONS.1).map(Some),
+    }
 }
 
 pub(super) fn timeout(raw: &Raw) -> Parsed<Duration> {

@@ -10,6 +10,8 @@ use http::HeaderName;
 pub enum Cluster {
     /// There are no other nodes.
     None,
+    /// By the log in their PostgreSQL database.
+    Postgres,
 }
 
 /// Which of the built-in plugins run. The acl plugin asks which consumer it is, so it never runs

@@ -4,6 +4,7 @@ mod any_bytes;
 mod auth;
 mod bytes;
 mod capture;
+mod cluster;
 mod credentials;
 mod drain;
 mod operations;

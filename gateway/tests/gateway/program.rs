@@ -122,7 +122,8 @@ fn the_program_runs_on_postgresql_and_alone() {
         .expect("a runtime");
     let database = runtime.block_on(async { Server::shared().database().await });
     let url = database.url();
-    let first = Program::start(folder.path(), &["--database", &url]);
+    let alone = ["--database", &url, "--cluster", "none"];
+    let first = Program::start(folder.path(), &alone);
     assert!(get(first.proxy, "/", "").starts_with("HTTP/1.1 401"));
     assert_eq!(
         database
@@ -136,9 +137,8 @@ fn the_program_runs_on_postgresql_and_alone() {
         "127.0.0.1:0",
         "--admin-listen",
         "127.0.0.1:0",
-        "--database",
-        &url,
     ];
+    let flags = [&flags[..], &alone].concat();
     let output = output(folder.path(), &flags);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use tempfile::TempDir;
-use tidings_gateway::{BuiltIn, Environment, Settings, SettingsError, Source};
+use tidings_gateway::{BuiltIn, Cluster, Environment, Settings, SettingsError, Source};
 
 fn resolve(flags: &[&str], variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     let environment: Environment = variables.iter().copied().collect();
@@ -164,13 +164,7 @@ fn a_file_that_is_missing_or_no_toml_is_refused() {
 
 #[test]
 fn what_later_releases_bring_is_refused_as_such() {
-    for flags in [
-        ["--cluster", "postgres"],
-        ["--cluster", "sqlite"],
-        ["--cluster", "nats://h:1"],
-        ["--cluster", "redis://h:1"],
-        ["--upstream", "https://h"],
-    ] {
+    for flags in [["--cluster", "sqlite"], ["--upstream", "https://h"]] {
         let said = refused(&flags, &[]);
         assert!(said.contains("belongs to a later release"), "{said}");
     }
@@ -185,6 +179,50 @@ fn what_later_releases_bring_is_refused_as_such() {
             !said.contains("later release") && said.contains("expected"),
             "{said}"
         );
+    }
+}
+
+#[test]
+fn a_cluster_follows_from_the_database_unless_it_is_named() {
+    let postgres = "postgres://u@h/db";
+    for (flags, engine) in [
+        (&[][..], Cluster::None),
+        (&["--cluster", "none"], Cluster::None),
+        (&["--database", postgres], Cluster::Postgres),
+        (
+            &["--database", postgres, "--cluster", "postgres"],
+            Cluster::Postgres,
+        ),
+        (
+            &["--database", postgres, "--cluster", "none"],
+            Cluster::None,
+        ),
+    ] {
+        let settings = resolve(flags, &[]).expect("allowed settings");
+        assert_eq!(settings.cluster_engine(), engine, "{flags:?}");
+    }
+    for (flags, lacks) in [
+        (
+            &["--cluster", "postgres"][..],
+            "needs a database of PostgreSQL",
+        ),
+        (
+            &["--cluster", "nats://u:s3cret@h:1"],
+            "the cargo feature `nats`",
+        ),
+        (&["--cluster", "redis://h:1"], "the cargo feature `redis`"),
+        (&["--cluster", "postgres://h/db"], "--database"),
+        (&["--cluster-retention", "1s"], "from 10s to 30d"),
+        (&["--cluster-poll", "0"], "from 1ms to 1m"),
+        (&["--cluster-name", "a b"], "letters"),
+        (&["--max-staleness", "10ms"], "from 50ms"),
+        (
+            &["--max-staleness", "2h"],
+            "longer than --cluster-retention",
+        ),
+    ] {
+        let said = refused(flags, &[]);
+        assert!(said.contains(lacks) && !said.contains("s3cret"), "{said}");
     }
 }
 

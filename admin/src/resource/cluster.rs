@@ -1,0 +1,148 @@
+//! `/cluster`: the cluster as this node sees it, and what reaches all of its nodes.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use serde_json::{Map, Value as Json, json};
+use tidings::{
+    Node, Timestamp,
+    cluster::{ClusterStats, MemberView, Protocol, View},
+    core::log::{EvictionTarget, GapReason},
+};
+
+use crate::{
+    answer,
+    audit::{self, Deed},
+    problem::{Kind, Problem},
+};
+
+/// How long the members may take to report.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the log may take to have an eviction.
+const APPEND: Duration = Duration::from_secs(5);
+
+/// Returns the cluster as this node sees it. Asks every member for a report.
+pub(crate) async fn of(node: &Node) -> Json {
+    let Some(cluster) = node.cluster() else {
+        return json!({
+            "engine": "none",
+            "cluster": node.cluster_name(),
+            "node_id": node.id(),
+            "state": "alone",
+            "position": null,
+            "lag": { "records": 0, "seconds": 0.0 },
+            "fresh": true,
+            "members": [],
+            "gaps": gaps(&ClusterStats::default()),
+        });
+    };
+    let view = cluster.view(PATIENCE).await;
+    let now = node.clock().wall();
+    let members = view.members.iter().map(|it| member(it, now));
+    json!({
+        "engine": engine(node, cluster),
+        "cluster": node.cluster_name(),
+        "node_id": node.id(),
+        "state": view.standing.as_str(),
+        "position": view.position.as_ref().map(ToString::to_string),
+        "lag": { "records": view.behind, "seconds": lag(&view) },
+        "fresh": view.fresh,
+        "members": members.collect::<Vec<_>>(),
+        "gaps": gaps(&view.stats),
+    })
+}
+
+/// Returns the cluster's part of `/status`, without asking any other node.
+pub(crate) fn short(node: &Node) -> Json {
+    match node.cluster() {
+        None => json!({ "mode": "none", "state": "alone" }),
+        Some(cluster) if cluster.has_members() => json!({
+            "mode": engine(node, cluster),
+            "name": node.cluster_name(),
+            "state": cluster.standing().as_str(),
+            "fresh": cluster.is_fresh(),
+        }),
+        Some(cluster) => json!({ "mode": "none", "state": cluster.standing().as_str() }),
+    }
+}
+
+/// Removes a member that will not come back.
+pub(crate) async fn remove(node: &Node, name: &str) -> Result<Response, Problem> {
+    if let Some(cluster) = node.cluster() {
+        cluster.remove_member(name).await.map_err(unavailable)?;
+    }
+    let deed = Deed {
+        what: format!("member {name} of the cluster"),
+        row: None,
+        fields: Vec::new(),
+    };
+    Ok(audit::note(answer::no_content(), deed))
+}
+
+/// Evicts on every node: on this one at once, on the others by a record, which the log has when
+/// this returns.
+pub(crate) async fn evict(node: &Node, target: EvictionTarget) -> Result<(), Problem> {
+    let cache = node.cache();
+    match node.cluster() {
+        Some(cluster) if cluster.has_members() => {
+            let appended = cluster.evict_everywhere(cache.name().into(), target);
+            let appended = tokio::time::timeout(APPEND, appended).await;
+            let late = |_| unavailable("the log did not answer in time");
+            appended.map_err(late)?.map(drop).map_err(unavailable)
+        }
+        Some(_) | None => {
+            match target {
+                EvictionTarget::Keys(keys) => cache.invalidate_local(&keys),
+                EvictionTarget::Tag(tag) => cache.invalidate_tag_local(&*tag),
+                EvictionTarget::All => cache.purge_local(),
+            }
+            Ok(())
+        }
+    }
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Problem {
+    let message = "the cluster's log does not answer; this node has done its part";
+    Problem::new(Kind::Unavailable, message).because(error)
+}
+
+fn engine(node: &Node, cluster: &Protocol) -> &'static str {
+    if cluster.has_members() {
+        node.store().engine()
+    } else {
+        "none"
+    }
+}
+
+/// How far back the node may be.
+fn lag(view: &View) -> Option<f64> {
+    if view.behind == 0 && view.fresh {
+        return Some(0.0);
+    }
+    view.proven.map(|proven| proven.as_secs_f64())
+}
+
+fn member(member: &MemberView, now: Timestamp) -> Json {
+    let reported = member.reported.map(|ago| {
+        let ago = i64::try_from(ago.as_secs()).unwrap_or(i64::MAX);
+        now.as_unix().saturating_sub(ago)
+    });
+    json!({
+        "node_id": &*member.node,
+        "state": member.state.as_str(),
+        "position": member.position.as_ref().map(ToString::to_string),
+        "lag_seconds": member.lag.map(|lag| lag.as_secs_f64()),
+        "max_staleness": member.bound.map(|bound| bound.as_secs_f64()),
+        "reported_at": reported,
+        "reason": member.state.reason(),
+    })
+}
+
+fn gaps(stats: &ClusterStats) -> Json {
+    let counted = GapReason::ALL.iter().zip(stats.gaps);
+    let by_reason: Map<String, Json> = counted
+        .filter(|(_, count)| *count > 0)
+        .map(|(reason, count)| (reason.as_str().to_owned(), count.into()))
+        .collect();
+    json!({ "total": stats.gaps.iter().sum::<u64>(), "by_reason": by_reason })
+}
