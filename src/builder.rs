@@ -98,7 +98,7 @@ impl NodeBuilder {
         }
     }
 
-    /// The store whose rows the node reads and writes. Required.
+    /// Sets the store whose rows the node reads and writes. Required.
     pub fn store(mut self, store: Store) -> Self {
         self.store = Some(store);
         self
@@ -110,8 +110,8 @@ impl NodeBuilder {
         self
     }
 
-    /// How many workers run, each a thread with an event loop, an L1 and handlers of its own; 1 by
-    /// default.
+    /// Sets how many workers run, each a thread with an event loop, an L1 and handlers of its own;
+    /// 1 by default.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
@@ -129,13 +129,13 @@ impl NodeBuilder {
         self
     }
 
-    /// The node's name in logs and answers; a random UUID by default.
+    /// Sets the node's name in logs and answers; a random UUID by default.
     pub fn node_id(mut self, node_id: impl Into<String>) -> Self {
         self.node_id = Some(node_id.into());
         self
     }
 
-    /// How long a write waits for the handlers of its change to have run on this node; 2 s by
+    /// Sets how long a write waits for the handlers of its change to have run on this node; 2 s by
     /// default.
     ///
     /// After it the write returns all the same: the row is committed and evicted, and what has not
@@ -145,40 +145,40 @@ impl NodeBuilder {
         self
     }
 
-    /// From when on a running handler is logged as slow, with its name; 1 s by default.
+    /// Sets from when on a running handler is logged as slow, with its name; 1 s by default.
     pub fn slow_handler(mut self, limit: Duration) -> Self {
         self.slow_handler = limit;
         self
     }
 
-    /// The settings of the cache. The node sets its clock and its runtime.
+    /// Takes the settings of the cache. The node sets its clock and its runtime.
     pub fn cache(mut self, settings: CacheBuilder) -> Self {
         self.cache = settings;
         self
     }
 
-    /// The settings of worker events. The node sets the number of workers and the clock.
+    /// Takes the settings of worker events. The node sets the number of workers and the clock.
     pub fn worker_events(mut self, settings: WorkerEventsBuilder) -> Self {
         self.events = settings;
         self
     }
 
-    /// How often the store's log is read when nothing hints at a change; 100 ms by default. It is
-    /// how long another program's write may stay unnoticed.
+    /// Sets how often the store's log is read when nothing hints at a change; 100 ms by default. It
+    /// is how long another program's write may stay unnoticed.
     pub fn log_poll(mut self, every: Duration) -> Self {
         self.log = self.log.poll(every);
         self
     }
 
-    /// How long the store's log keeps records, 10 s to 30 days; 1 hour by default. A node that
+    /// Sets how long the store's log keeps records, 10 s to 30 days; 1 hour by default. A node that
     /// hears nothing of its log for longer purges its cache.
     pub fn log_retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
         self
     }
 
-    /// How often rows past their time are removed; 30 s by default, 1 s at the most often. Reads do
-    /// not return them meanwhile.
+    /// Sets how often rows past their time are removed; 30 s by default, 1 s at the most often.
+    /// Reads do not return them meanwhile.
     pub fn remove_expired_every(mut self, every: Duration) -> Self {
         self.expired = every.max(EXPIRED_MOST_OFTEN);
         self
@@ -210,13 +210,13 @@ impl NodeBuilder {
         self
     }
 
-    /// The source of time, for tests that drive it by hand.
+    /// Sets the source of time, for tests that drive it by hand.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The runtime for loads and the store; by default the one that [`start`](Self::start) is
+    /// Sets the runtime for loads and the store; by default the one that [`start`](Self::start) is
     /// called in.
     ///
     /// It must outlive the node and have its timer on.

@@ -40,7 +40,7 @@ use tidings_store::{ChangeSet, ChangeSink, RowChange};
 /// it is named.
 pub(crate) type Declare = fn(&WorkerEvents) -> Result<Arc<dyn Announce>, DeclareError>;
 
-/// See [`Declare`].
+/// Declares the channel of an entity; see [`Declare`].
 pub(crate) fn declare_channel<E: Entity>(
     bus: &WorkerEvents,
 ) -> Result<Arc<dyn Announce>, DeclareError> {
@@ -52,7 +52,7 @@ pub(crate) trait Announce: Send + Sync {
     /// Fixes the change's place in the order of all changes. Never runs a handler, never waits.
     fn enqueue(&self, change: RowChange, cause: Cause) -> Result<Ticket, RowError>;
 
-    /// Whether anything listens.
+    /// Returns whether anything listens.
     fn is_heard(&self) -> bool;
 }
 
@@ -155,7 +155,7 @@ impl Channels {
         Arc::clone(&self.counts)
     }
 
-    /// Whether anything listens to the changes of an entity.
+    /// Returns whether anything listens to the changes of an entity.
     pub(crate) fn are_heard(&self, entity: &str) -> bool {
         let channel = self.by_name.get(entity);
         channel.is_some_and(|channel| channel.is_heard())

@@ -90,7 +90,7 @@ impl Following {
         })
     }
 
-    /// What the node hears of.
+    /// Returns what the node hears of.
     pub(crate) fn hearing(&self) -> Hearing {
         match self.protocol.standing() {
             Standing::Capture => Hearing::NotRecorded,

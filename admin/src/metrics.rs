@@ -41,7 +41,7 @@ struct Inner {
 type Publisher = dyn Fn() + Send + Sync;
 
 impl Metrics {
-    /// The metrics of the node and of the process.
+    /// Makes the metrics of the node and of the process.
     #[must_use]
     pub fn new() -> Self {
         Self::of(Vec::new())

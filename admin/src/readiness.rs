@@ -34,7 +34,7 @@ pub enum Unready {
 pub struct Readiness(Arc<AtomicU8>);
 
 impl Readiness {
-    /// No reason against it.
+    /// Makes a readiness with nothing against it.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -50,7 +50,7 @@ impl Readiness {
         self.0.fetch_and(!reason.bit(), Ordering::SeqCst);
     }
 
-    /// The words of the reasons that hold.
+    /// Returns the words of the reasons that hold.
     #[must_use]
     pub fn reasons(&self) -> Vec<&'static str> {
         let held = self.0.load(Ordering::SeqCst);
@@ -66,7 +66,7 @@ impl Readiness {
 impl Unready {
     const ALL: [Self; 3] = [Self::Starting, Self::WarmingUp, Self::Draining];
 
-    /// The word for it.
+    /// Returns the word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

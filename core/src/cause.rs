@@ -35,7 +35,7 @@ pub enum Origin {
 }
 
 impl Cause {
-    /// The cause this thread runs under, if any.
+    /// Returns the cause this thread runs under, if any.
     #[must_use]
     #[inline]
     pub fn current() -> Option<Self> {

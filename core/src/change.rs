@@ -21,7 +21,7 @@ impl Operation {
     /// All three, in the order of a row's life.
     pub const ALL: [Self; 3] = [Self::Create, Self::Update, Self::Delete];
 
-    /// The word used in channel names, as in `"consumers:update"`.
+    /// Returns the word used in channel names, as in `"consumers:update"`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -94,7 +94,7 @@ pub struct CrudEvent<E> {
 }
 
 impl<E: Entity> CrudEvent<E> {
-    /// A row was created.
+    /// Makes the event of a row that was created.
     #[must_use]
     pub fn created(entity: E) -> Self {
         Self {
@@ -105,7 +105,7 @@ impl<E: Entity> CrudEvent<E> {
         }
     }
 
-    /// A row was updated.
+    /// Makes the event of a row that was updated.
     #[must_use]
     pub fn updated(old_entity: E, entity: E) -> Self {
         let old_entity = Some(old_entity);
@@ -117,7 +117,7 @@ impl<E: Entity> CrudEvent<E> {
         }
     }
 
-    /// A row was deleted.
+    /// Makes the event of a row that was deleted.
     #[must_use]
     pub fn deleted(entity: E) -> Self {
         Self {
@@ -150,8 +150,8 @@ impl<E: Entity> fmt::Debug for CrudEvent<E> {
 }
 
 impl<E: Serialize> Serialize for CrudEvent<E> {
-    /// The dynamic form that wildcard handlers get: `{operation, entity, old_entity, schema}`, the
-    /// schema by its name.
+    /// Writes the dynamic form that wildcard handlers get: `{operation, entity, old_entity,
+    /// schema}`, the schema by its name.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut event = serializer.serialize_struct("CrudEvent", 4)?;
         event.serialize_field("operation", &self.operation)?;

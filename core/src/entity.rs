@@ -59,14 +59,14 @@ pub trait Entity:
     /// The name of the field that is the primary key.
     const PRIMARY_KEY: &'static str;
 
-    /// The schema, made at the first call; later ones cost one atomic load. Its faults are found by
-    /// [`check_all`](crate::check_all), which a node calls when it starts.
+    /// Returns the schema, made at the first call; later ones cost one atomic load. Its faults are
+    /// found by [`check_all`](crate::check_all), which a node calls when it starts.
     fn schema() -> &'static Schema;
 
-    /// The primary key of this row.
+    /// Returns the primary key of this row.
     fn id(&self) -> &Self::Id;
 
-    /// The row without its type, fields in the order of the schema. Clones every field.
+    /// Returns the row without its type, fields in the order of the schema. Clones every field.
     fn to_row(&self) -> Row;
 
     /// Takes a row back.
@@ -76,8 +76,8 @@ pub trait Entity:
     /// A field is absent, of another kind or out of range.
     fn from_row(row: Row) -> Result<Self, RowError>;
 
-    /// The key that this row is cached under: the schema's cache key, or the primary key where the
-    /// schema names none or no part of it is set.
+    /// Returns the key that this row is cached under: the schema's cache key, or the primary key
+    /// where the schema names none or no part of it is set.
     ///
     /// Makes a row to take it from. To look up by a value at hand, build the key from that value:
     /// [`CacheKey::new`] with the entity's name.

@@ -224,7 +224,7 @@ impl KeyBuilder {
         self
     }
 
-    /// Hashes the text and gives the key.
+    /// Hashes the text and returns the key.
     #[inline]
     pub fn finish(self) -> CacheKey {
         self.text.finish()

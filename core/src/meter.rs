@@ -100,7 +100,7 @@ impl Distribution {
             .collect()
     }
 
-    /// How many durations were seen.
+    /// Returns how many durations were seen.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
@@ -123,12 +123,12 @@ impl Distribution {
         None
     }
 
-    /// Where a bucket ends.
+    /// Returns where a bucket ends.
     fn end(bucket: usize) -> Duration {
         Duration::from_micros(1 << bucket)
     }
 
-    /// Where a bucket begins.
+    /// Returns where a bucket begins.
     fn start(bucket: usize) -> Duration {
         bucket.checked_sub(1).map_or(Duration::ZERO, Self::end)
     }
@@ -142,8 +142,8 @@ impl Distribution {
         }
     }
 
-    /// A value in seconds for each bucket that is not empty, and how often it was seen. All lie at
-    /// one share of their buckets, the one that makes their sum that of the durations.
+    /// Returns a value in seconds for each bucket that is not empty, and how often it was seen. All
+    /// lie at one share of their buckets, the one that makes their sum that of the durations.
     fn values(&self) -> Vec<(f64, usize)> {
         let of = |edge: fn(usize) -> Duration| -> f64 {
             let counts = self.buckets.iter().enumerate();

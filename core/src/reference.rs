@@ -47,7 +47,7 @@ pub struct Ref<E: Entity> {
 }
 
 impl<E: Entity> Ref<E> {
-    /// A reference by primary key.
+    /// Makes a reference by primary key.
     #[must_use]
     pub fn new(id: E::Id) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl<E: Entity> Ref<E> {
         }
     }
 
-    /// A reference to a row at hand.
+    /// Makes a reference to a row at hand.
     #[must_use]
     pub fn to(entity: &E) -> Self {
         Self::new(entity.id().clone())

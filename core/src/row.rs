@@ -86,7 +86,7 @@ impl Patch {
             .map(|(name, value)| (name.as_ref(), value))
     }
 
-    /// Whether it changes nothing.
+    /// Returns whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()

@@ -108,18 +108,19 @@ impl Schema {
         }
     }
 
-    /// The entity's name.
+    /// Returns the entity's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The fields, in the order of the struct.
+    /// Returns the fields, in the order of the struct.
     pub fn fields(&self) -> &[Field] {
         &self.fields
     }
 
-    /// A field and its index, by name. Costs a walk over the fields, of which there are few.
+    /// Returns a field and its index, by name. Costs a walk over the fields, of which there are
+    /// few.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<(usize, &Field)> {
         self.fields
@@ -128,7 +129,8 @@ impl Schema {
             .find(|(_, field)| field.name() == name)
     }
 
-    /// The index of the primary key; zero in a schema that lacks one, which [`check_all`] refuses.
+    /// Returns the index of the primary key; zero in a schema that lacks one, which [`check_all`]
+    /// refuses.
     #[must_use]
     pub fn primary_key(&self) -> usize {
         self.fields
@@ -137,7 +139,7 @@ impl Schema {
             .unwrap_or(0)
     }
 
-    /// The index of the unique field that may stand for the primary key in a path.
+    /// Returns the index of the unique field that may stand for the primary key in a path.
     #[must_use]
     pub fn endpoint_key(&self) -> Option<usize> {
         self.endpoint_key
@@ -146,14 +148,14 @@ impl Schema {
             .map(|(index, _)| index)
     }
 
-    /// The names of the fields that make the cache key, the first if there are several; empty where
-    /// the primary key does.
+    /// Returns the names of the fields that make the cache key, the first if there are several;
+    /// empty where the primary key does.
     #[must_use]
     pub fn cache_key_fields(&self) -> &[String] {
         self.cache_keys.first().map_or(&[], Vec::as_slice)
     }
 
-    /// The cache keys that were declared, each by the names of its fields.
+    /// Returns the cache keys that were declared, each by the names of its fields.
     #[must_use]
     pub fn cache_keys(&self) -> &[Vec<String>] {
         &self.cache_keys
@@ -171,25 +173,25 @@ impl Schema {
         &self.at_least_one_of
     }
 
-    /// The functions that look at each whole row before it is stored.
+    /// Returns the functions that look at each whole row before it is stored.
     #[must_use]
     pub fn checks(&self) -> &[RowCheck] {
         &self.checks
     }
 
-    /// The index of the field that says from when on a row is gone.
+    /// Returns the index of the field that says from when on a row is gone.
     #[must_use]
     pub fn expiry(&self) -> Option<usize> {
         self.fields.iter().position(Field::is_expiry)
     }
 
-    /// Whether a field is secret.
+    /// Returns whether a field is secret.
     #[must_use]
     pub fn has_secrets(&self) -> bool {
         self.fields.iter().any(Field::is_secret)
     }
 
-    /// Where the admin API shows the entity.
+    /// Returns where the admin API shows the entity.
     #[must_use]
     pub fn admin_api(&self) -> Option<&AdminApi> {
         self.admin_api.as_ref()
@@ -248,8 +250,8 @@ impl SchemaBuilder {
         self
     }
 
-    /// The schema, unchecked. Its text fields that are unique or part of a key hold one line from
-    /// here on.
+    /// Makes the schema, unchecked. Its text fields that are unique or part of a key hold one line
+    /// from here on.
     #[must_use]
     pub fn build(self) -> Schema {
         let mut schema = self.schema;

@@ -193,7 +193,7 @@ fn schemas() -> Vec<&'static Schema> {
     ]
 }
 
-/// The address, from the flag, the variable, or the file that a variable names.
+/// Returns the address, from the flag, the variable, or the file that a variable names.
 fn database(matches: &ArgMatches) -> Result<String, Failure> {
     if let Some(url) = matches.get_one::<String>("database") {
         return Ok(url.clone());

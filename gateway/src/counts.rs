@@ -86,7 +86,7 @@ impl WorkerCounts {
     }
 }
 
-/// There is one writer, so that nothing is lost between the two.
+/// Adds to a count. There is one writer, so that nothing is lost between the two.
 fn add(count: &AtomicU64, more: u64) {
     count.store(count.load(Relaxed).wrapping_add(more), Relaxed);
 }

@@ -51,7 +51,7 @@ pub(crate) struct Cue {
     _running: mpsc::Sender<Infallible>,
 }
 
-/// A director and what its tasks get their cues from.
+/// Makes a director and what its tasks get their cues from.
 pub(crate) fn direction() -> (Director, Cues) {
     let (director, phase) = watch::channel(Phase::Starting);
     let (running, ended) = mpsc::channel(1);
@@ -68,7 +68,7 @@ pub(crate) fn direction() -> (Director, Cues) {
 }
 
 impl Cues {
-    /// A task's cue; none once the end has begun.
+    /// Returns a task's cue; `None` once the end has begun.
     pub(crate) fn cue(&self) -> Option<Cue> {
         Some(Cue {
             phase: self.phase.clone(),
@@ -78,7 +78,7 @@ impl Cues {
 }
 
 impl Director {
-    /// Everything has started: accept.
+    /// Lets the tasks accept: everything has started.
     pub(crate) fn serve(&self) {
         self.phase.send_replace(Phase::Serving);
     }
@@ -119,7 +119,7 @@ impl Cue {
     }
 }
 
-/// A worker's part of the proxy side, from its own thread.
+/// Serves a worker's part of the proxy side, from its own thread.
 pub(crate) async fn serve_proxy(
     acceptor: Acceptor,
     proxy: Rc<Proxy>,
@@ -163,7 +163,7 @@ pub(crate) async fn serve_proxy(
     watch.abort();
 }
 
-/// The admin side, or the status side, on the runtime that this is called in.
+/// Serves the admin side, or the status side, on the runtime that this is called in.
 pub(crate) fn serve_admin(
     side: &'static str,
     acceptor: Acceptor,

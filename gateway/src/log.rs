@@ -91,8 +91,8 @@ impl Log {
     }
 }
 
-/// The settings have been checked; a filter that is none would say so here again, and logging is no
-/// reason to fail.
+/// Makes the filter. The settings have been checked; one that is none would say so here again, and
+/// logging is no reason to fail.
 fn filter(directives: &str) -> EnvFilter {
     EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"))
 }

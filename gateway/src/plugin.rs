@@ -67,7 +67,7 @@ pub trait Plugin: fmt::Debug + Sized + 'static {
     /// Whatever keeps the plugin from working; the gateway then does not start.
     fn init_worker(config: &Self::Config, worker: &Worker) -> Result<Self, BoxError>;
 
-    /// Whether requests pass this plugin at the moment; asked for each.
+    /// Returns whether requests pass this plugin at the moment; asked for each.
     fn is_active(&self) -> bool {
         true
     }

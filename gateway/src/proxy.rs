@@ -138,7 +138,7 @@ impl Proxy {
         }
     }
 
-    /// What hyper's own refusals are made to carry.
+    /// Returns what hyper's own refusals are made to carry.
     pub(crate) fn imprint(&self) -> Imprint {
         self.imprint.clone()
     }
@@ -257,8 +257,8 @@ impl Proxy {
     }
 }
 
-/// The span of a request, with the fields of OpenTelemetry's HTTP conventions. The query is left
-/// out, since it may carry a key.
+/// Makes the span of a request, with the fields of OpenTelemetry's HTTP conventions. The query is
+/// left out, since it may carry a key.
 fn span(head: &http::request::Parts, peer: &Peer) -> Span {
     tracing::debug_span!(
         "request",
@@ -273,7 +273,7 @@ fn span(head: &http::request::Parts, peer: &Peer) -> Span {
     )
 }
 
-/// The body of an answer that is still under way keeps the request open.
+/// Keeps the request open while the body of its answer is under way.
 fn hold(response: &mut Response, answering: Answering) {
     response.body_mut().hold(answering);
 }

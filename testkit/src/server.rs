@@ -235,7 +235,7 @@ impl Database {
             .expect("the server of the tests")
     }
 
-    /// Runs a script in `psql`, as another program would; gives what it printed.
+    /// Runs a script in `psql`, as another program would. Returns what it printed.
     ///
     /// # Panics
     ///

@@ -99,8 +99,8 @@ impl Registry {
         }
     }
 
-    /// The figure of a key, new or as it was. A key that was of another sort before starts from
-    /// nothing.
+    /// Returns the figure of a key, new or as it was. A key that was of another sort before starts
+    /// from nothing.
     fn figure(&self, key: &Key, new: impl Fn() -> Figure) -> Figure {
         let mut labels: Vec<Label> = key.labels().cloned().collect();
         labels.sort();

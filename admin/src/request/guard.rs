@@ -50,7 +50,8 @@ fn authority(parts: &Parts) -> Result<Option<Authority>, Problem> {
     }
 }
 
-/// Whether a host is this machine, as seen from itself, or one of the names that the API was given.
+/// Returns whether a host is this machine, as seen from itself, or one of the names that the API
+/// was given.
 fn is_ours(host: &str, names: &[String]) -> bool {
     let bare = host
         .strip_prefix('[')
@@ -91,7 +92,7 @@ fn refuse_other_pages(
     Ok(())
 }
 
-/// Whether an origin is that of the address that the request was sent to.
+/// Returns whether an origin is that of the address that the request was sent to.
 fn is_own(origin: &[u8], addressed: Option<&Authority>) -> bool {
     let Ok(origin) = http::Uri::try_from(origin) else {
         return false;

@@ -56,8 +56,8 @@ fn numbers(json: &[u8]) -> impl Iterator<Item = &str> {
     .filter_map(|part| std::str::from_utf8(part).ok())
 }
 
-/// Whether a number comes back as it was: a whole one that fits 64 bits does, another if a float
-/// keeps it.
+/// Returns whether a number comes back as it was: a whole one that fits 64 bits does, another if a
+/// float keeps it.
 fn is_kept(number: &str) -> bool {
     number.parse::<i64>().is_ok()
         || number.parse::<u64>().is_ok()

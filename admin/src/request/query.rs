@@ -119,7 +119,7 @@ impl Query {
         }
     }
 
-    /// Whether every node is meant.
+    /// Returns whether every node is meant.
     pub(crate) fn cluster(&self) -> Result<bool, Problem> {
         self.only(&[CLUSTER])?;
         match self.single(CLUSTER, Kind::InvalidOptions)? {

@@ -107,7 +107,7 @@ async fn dropped(mut body: impl axum::body::HttpBody + Unpin) -> bool {
     true
 }
 
-/// Whether the limit lies somewhere under an error: axum wraps what its bodies report.
+/// Returns whether the limit lies somewhere under an error: axum wraps what its bodies report.
 fn is_limit(error: &(dyn StdError + 'static)) -> bool {
     error.is::<LengthLimitError>() || error.source().is_some_and(is_limit)
 }

@@ -38,7 +38,8 @@ pub(crate) async fn resolve(
     Ok(())
 }
 
-/// The primary key of the row with this value of a field, if that field says which row is meant.
+/// Returns the primary key of the row with this value of a field, if that field says which row is
+/// meant.
 async fn find(
     parents: &Table,
     field: &Field,

@@ -57,7 +57,7 @@ fn each(fields: &[String], message: &str) -> Map<String, Json> {
         .collect()
 }
 
-/// An error with its causes, for the log.
+/// Writes an error with its causes, for the log.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let causes: Vec<_> = causes.map(ToString::to_string).collect();

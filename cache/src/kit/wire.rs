@@ -163,7 +163,7 @@ impl Wire {
         Some(self.receive(&mut inbox, position, message))
     }
 
-    /// Loses the oldest message that waits; tells whether there was one.
+    /// Loses the oldest message that waits. Returns whether there was one.
     pub fn lose(&self) -> bool {
         self.outbox.queue.lock().waiting.pop_front().is_some()
     }

@@ -65,7 +65,7 @@ impl Buffer {
     }
 }
 
-/// The text alone and not its length: SipHash ends with the length anyhow.
+/// Hashes the text alone and not its length: SipHash ends with the length anyhow.
 fn hash(text: &[u8]) -> u64 {
     let mut hasher = secret::hasher();
     hasher.write(text);
@@ -73,7 +73,7 @@ fn hash(text: &[u8]) -> u64 {
 }
 
 impl fmt::Write for Buffer {
-    /// Never fails.
+    /// Appends text. Never fails.
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.push(text);
         Ok(())

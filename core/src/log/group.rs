@@ -109,7 +109,7 @@ impl<'a> Images<'a> {
     }
 }
 
-/// The order in which each old image is the new one before; none if there is no such order.
+/// Returns the order in which each old image is the new one before; none if there is no such order.
 fn chain(images: &[Images<'_>]) -> Option<Vec<usize>> {
     // A walk from each beginning. Groups are short: a row is seldom changed more than twice in one
     // transaction.

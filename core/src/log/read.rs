@@ -71,7 +71,7 @@ pub struct Sight {
 }
 
 impl Sight {
-    /// What a reader sees that is no member, in a log that records by itself.
+    /// Returns what a reader sees that is no member, in a log that records by itself.
     #[must_use]
     pub fn alone() -> Self {
         Self {

@@ -48,7 +48,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// The word for it in logs and answers.
+    /// Returns the word for it in logs and answers.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -133,7 +133,7 @@ impl Violations {
         violations
     }
 
-    /// Whether nothing is wrong.
+    /// Returns whether nothing is wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -153,7 +153,7 @@ impl Violations {
         self.add(field, breach.rule, breach.message);
     }
 
-    /// The value, if nothing is wrong with it.
+    /// Returns the value, if nothing is wrong with it.
     ///
     /// # Errors
     ///

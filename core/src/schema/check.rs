@@ -85,15 +85,15 @@ fn check_reference(
 }
 
 impl Schema {
-    /// The names of the fields that refer to another entity, and what they refer to.
+    /// Returns the names of the fields that refer to another entity, and what they refer to.
     pub(super) fn references(&self) -> impl Iterator<Item = (&str, &Foreign)> {
         self.fields
             .iter()
             .filter_map(|field| Some((field.name(), field.reference()?)))
     }
 
-    /// Which paths of the admin API the entity takes: its own, one under each entity that it refers
-    /// to, and under its own rows one for each reference.
+    /// Returns which paths of the admin API the entity takes: its own, one under each entity that
+    /// it refers to, and under its own rows one for each reference.
     fn admin_paths(&self) -> Vec<String> {
         let Some(api) = &self.admin_api else {
             return Vec::new();

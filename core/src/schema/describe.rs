@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::{Field, Schema};
 
 impl Schema {
-    /// The schema as JSON: what `GET /schemas/{entity}` answers.
+    /// Returns the schema as JSON: what `GET /schemas/{entity}` answers.
     ///
     /// # Examples
     ///
@@ -61,8 +61,9 @@ impl Schema {
 }
 
 impl Field {
-    /// The field as JSON. What only some fields have is named only there: a default, marks, rules,
-    /// `between` where an integer is narrower than 64 bits, `max_length` for text of one line.
+    /// Returns the field as JSON. What only some fields have is named only there: a default, marks,
+    /// rules, `between` where an integer is narrower than 64 bits, `max_length` for text of one
+    /// line.
     fn describe(&self) -> Json {
         let mut json = json!({
             "name": self.name(),

@@ -31,8 +31,8 @@ impl<'a> Lookup<'a> {
 }
 
 impl Schema {
-    /// The cache key of a row: of the schema's cache key fields, or of the primary key where the
-    /// schema names none or the row sets none of them.
+    /// Returns the cache key of a row: of the schema's cache key fields, or of the primary key
+    /// where the schema names none or the row sets none of them.
     ///
     /// # Examples
     ///
@@ -56,14 +56,14 @@ impl Schema {
             .unwrap_or_else(|| self.primary_cache_key(row))
     }
 
-    /// The cache key of a row by its primary key.
+    /// Returns the cache key of a row by its primary key.
     #[must_use]
     pub fn primary_cache_key(&self, row: &Row) -> CacheKey {
         let id = row.0.get(self.primary_key()).unwrap_or(&Value::Null);
         CacheKey::primary(&self.name, id)
     }
 
-    /// Every key that a change of this row evicts, without repetition:
+    /// Returns every key that a change of this row evicts, without repetition:
     /// [`cache_key_of`](Self::cache_key_of), [`primary_cache_key`](Self::primary_cache_key), and
     /// one for each [lookup](Self::lookups) by other fields of which the row sets any.
     ///
@@ -169,8 +169,8 @@ impl Schema {
         value.unwrap_or(&Value::Null)
     }
 
-    /// The cache key of the row that has these values: as [`cache_key_of`](Self::cache_key_of) of a
-    /// row whose other fields are absent.
+    /// Returns the cache key of the row that has these values: as
+    /// [`cache_key_of`](Self::cache_key_of) of a row whose other fields are absent.
     ///
     /// # Errors
     ///
@@ -231,7 +231,7 @@ impl Schema {
         violations.or(row).map(|row| self.cache_key_of(&row))
     }
 
-    /// The key of the cache key fields, or `None` if none of them has a value.
+    /// Returns the key of the cache key fields, or `None` if none of them has a value.
     fn declared_cache_key(&self, row: &Row) -> Option<CacheKey> {
         let mut key = CacheKey::builder(&self.name);
         let mut any_set = false;

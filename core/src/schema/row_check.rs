@@ -19,7 +19,7 @@ impl RowCheck {
         }
     }
 
-    /// The function's name.
+    /// Returns the function's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -9,13 +9,13 @@ use crate::{
 };
 
 impl Row {
-    /// A row with every field absent.
+    /// Makes a row with every field absent.
     #[must_use]
     pub fn empty(schema: &Schema) -> Self {
         Self(vec![Value::Null; schema.fields().len()])
     }
 
-    /// The row as a JSON object; absent fields are `null`, references are `{"id": ..}`.
+    /// Returns the row as a JSON object; absent fields are `null`, references are `{"id": ..}`.
     #[must_use]
     pub fn to_json(&self, schema: &Schema) -> Json {
         let object: Map<_, _> = schema
@@ -27,8 +27,8 @@ impl Row {
         Json::Object(object)
     }
 
-    /// The row as [`to_json`](Self::to_json) makes it, with secrets masked: for whatever shows rows
-    /// beside their own answer.
+    /// Returns the row as [`to_json`](Self::to_json) makes it, with secrets masked: for whatever
+    /// shows rows beside their own answer.
     ///
     /// # Examples
     ///

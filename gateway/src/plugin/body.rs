@@ -55,7 +55,7 @@ impl StdError for BodyError {
 }
 
 impl ProxyBody {
-    /// A body that is there in full.
+    /// Makes a body that is there in full.
     #[must_use]
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         Self {

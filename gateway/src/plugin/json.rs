@@ -22,8 +22,8 @@ pub(crate) fn lossy(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Whether bytes are ASCII with nothing to escape, as headers nearly always are. Looks at eight
-/// bytes at a time.
+/// Returns whether bytes are ASCII with nothing to escape, as headers nearly always are. Looks at
+/// eight bytes at a time.
 fn is_plain(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<8>();
     words
@@ -34,7 +34,7 @@ fn is_plain(bytes: &[u8]) -> bool {
             .all(|&byte| matches!(byte, b' '..=0x7f) && byte != b'"' && byte != b'\\')
 }
 
-/// Whether all eight bytes are; may say no to some that are, never yes to one that is not.
+/// Returns whether all eight bytes are; may say no to some that are, never yes to one that is not.
 fn is_plain_word(word: u64) -> bool {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = ONES << 7;

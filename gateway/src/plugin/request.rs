@@ -23,36 +23,36 @@ impl ProxyRequest {
         }
     }
 
-    /// The method.
+    /// Returns the method.
     #[must_use]
     pub fn method(&self) -> &Method {
         &self.head.method
     }
 
-    /// The target as the client wrote it.
+    /// Returns the target as the client wrote it.
     #[must_use]
     pub fn uri(&self) -> &Uri {
         &self.head.uri
     }
 
-    /// The headers.
+    /// Returns the headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.head.headers
     }
 
-    /// The headers, to be changed before the request is passed on.
+    /// Returns the headers, to be changed before the request is passed on.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.head.headers
     }
 
-    /// The address that the request came from.
+    /// Returns the address that the request came from.
     #[must_use]
     pub fn peer(&self) -> IpAddr {
         self.peer
     }
 
-    /// Whom an authentication plugin has found the client to be.
+    /// Returns the consumer that an authentication plugin has found the client to be.
     #[must_use]
     pub fn consumer(&self) -> Option<&Arc<Consumer>> {
         self.consumer.as_ref()

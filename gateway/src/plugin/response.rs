@@ -10,7 +10,7 @@ pub type Response = http::Response<ProxyBody>;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A refusal: a status and the body `{"message": message}`.
+/// Makes a refusal: a status and the body `{"message": message}`.
 ///
 /// # Examples
 ///
@@ -25,7 +25,7 @@ pub fn refuse(status: StatusCode, text: &str) -> Response {
     whole(status, message(text))
 }
 
-/// `{"message": text}`.
+/// Writes `{"message": text}`.
 pub(crate) fn message(text: &str) -> Vec<u8> {
     let mut body = Vec::with_capacity(text.len() + 16);
     body.extend_from_slice(b"{\"message\":");
@@ -34,7 +34,7 @@ pub(crate) fn message(text: &str) -> Vec<u8> {
     body
 }
 
-/// An answer of JSON that is there in full.
+/// Makes an answer of JSON that is there in full.
 pub(crate) fn whole(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = Response::new(ProxyBody::whole(Bytes::from(body)));
     *response.status_mut() = status;
@@ -42,7 +42,7 @@ pub(crate) fn whole(status: StatusCode, body: Vec<u8>) -> Response {
     response
 }
 
-/// A header of text that is known to be plain, such as an address or an id.
+/// Makes a header of text that is known to be plain, such as an address or an id.
 pub(crate) fn plain_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }

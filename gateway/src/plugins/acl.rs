@@ -36,7 +36,7 @@ pub(crate) struct Acl {
 pub(crate) struct AllowedGroups(Box<[String]>);
 
 impl AllowedGroups {
-    /// These groups.
+    /// Takes these groups.
     pub(crate) fn new(groups: impl IntoIterator<Item = String>) -> Self {
         let mut groups: Vec<String> = groups.into_iter().collect();
         groups.sort_unstable();
@@ -51,7 +51,7 @@ impl AllowedGroups {
     }
 }
 
-/// The key that a consumer's groups are cached under.
+/// Returns the key that a consumer's groups are cached under.
 fn groups_key(consumer: Uuid) -> CacheKey {
     CacheKey::new("acl_groups", &[consumer])
 }
@@ -124,8 +124,8 @@ impl Plugin for Acl {
     }
 }
 
-/// The groups as the upstream is told them. One that would read as several, or that no header can
-/// carry, is left out.
+/// Lists the groups as the upstream is told them. One that would read as several, or that no header
+/// can carry, is left out.
 fn listed(groups: &[String]) -> Option<HeaderValue> {
     let tellable = |group: &&str| !group.contains(',') && HeaderValue::from_str(group).is_ok();
     let groups: Vec<&str> = groups.iter().map(String::as_str).filter(tellable).collect();
@@ -135,7 +135,7 @@ fn listed(groups: &[String]) -> Option<HeaderValue> {
     HeaderValue::from_str(&groups.join(", ")).ok()
 }
 
-/// All groups of a consumer; an absence for one that is in none.
+/// Reads all groups of a consumer; an absence for one that is in none.
 async fn groups(rows: Dao<entities::Acl>, consumer: Uuid) -> Result<Option<Box<[String]>>, Error> {
     let mut groups = Vec::new();
     let mut offset = None;

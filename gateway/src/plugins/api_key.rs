@@ -87,7 +87,7 @@ fn is_key(argument: &str, names: &KeyNames) -> bool {
     })
 }
 
-/// A part of a query without its escapes; `+` is a space there.
+/// Returns a part of a query without its escapes; `+` is a space there.
 fn decoded(text: &str) -> Cow<'_, [u8]> {
     if text.contains('+') {
         let spaced = text.replace('+', " ");

@@ -78,7 +78,8 @@ impl AccessLog {
     }
 }
 
-/// The fields of a line, under the names of OpenTelemetry's HTTP conventions where these have one.
+/// Writes the fields of a line, under the names of OpenTelemetry's HTTP conventions where these
+/// have one.
 fn object(asked: &Asked, answered: &Answered) -> Vec<u8> {
     let mut line = serde_json::json!({
         "timestamp": now(),
@@ -104,7 +105,7 @@ fn object(asked: &Asked, answered: &Answered) -> Vec<u8> {
     line
 }
 
-/// The same as text: fields in a fixed order, `-` for one that there is not.
+/// Writes the same as text: fields in a fixed order, `-` for one that there is not.
 fn text(asked: &Asked, answered: &Answered) -> Vec<u8> {
     let mut line = format!("{} {} \"{} ", now(), answered.peer, asked.method).into_bytes();
     json::escaped(&mut line, asked.path.as_bytes());
@@ -130,7 +131,7 @@ pub(super) fn version(version: Version) -> &'static str {
     }
 }
 
-/// The time as the other lines of the log have it.
+/// Returns the time as the other lines of the log have it.
 fn now() -> String {
     let mut text = String::new();
     // Writing to a string does not fail.

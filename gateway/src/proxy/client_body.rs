@@ -68,22 +68,22 @@ impl Progress {
         })
     }
 
-    /// Whether the whole body has been handed over.
+    /// Returns whether the whole body has been handed over.
     pub(super) fn is_sent(&self) -> bool {
         self.sent.get()
     }
 
-    /// Whether it broke off on the client's side, or is not what it was announced to be.
+    /// Returns whether it broke off on the client's side, or is not what it was announced to be.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.get()
     }
 
-    /// How many parts of it have been.
+    /// Returns how many parts of it have come.
     pub(super) fn frames(&self) -> u64 {
         self.frames.get()
     }
 
-    /// Whether the client owes the next part.
+    /// Returns whether the client owes the next part.
     pub(super) fn waits_for_client(&self) -> bool {
         self.state.is_awaiting_body()
     }
@@ -104,7 +104,7 @@ impl ClientBody {
         }
     }
 
-    /// An empty body for another attempt at the same request.
+    /// Makes an empty body for another attempt at the same request.
     pub(super) fn emptied(&self) -> Self {
         Self {
             incoming: None,

@@ -19,9 +19,9 @@ impl Echo {
         Self { tail: tail.into() }
     }
 
-    /// `{"method", "path", "query", "headers": {..}, "node_id", "worker_id"}`. A header that came
-    /// more than once is shown once, its values joined by a comma, which is what HTTP says they
-    /// mean.
+    /// Answers `{"method", "path", "query", "headers": {..}, "node_id", "worker_id"}`. A header
+    /// that came more than once is shown once, its values joined by a comma, which is what HTTP
+    /// says they mean.
     pub(super) fn answer(&self, head: &Parts) -> Response {
         let mut out = Vec::with_capacity(self.capacity(head));
         out.extend_from_slice(b"{\"method\":");
@@ -52,7 +52,7 @@ impl Echo {
         response::whole(StatusCode::OK, out)
     }
 
-    /// What the answer needs unless much of it is escaped.
+    /// Returns what the answer needs unless much of it is escaped.
     fn capacity(&self, head: &Parts) -> usize {
         let target = head.uri.path().len() + head.uri.query().map_or(0, str::len);
         let headers: usize = head

@@ -80,7 +80,7 @@ pub(super) fn drop_forged(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a name, in lower case, is one of ours or is read as one.
+/// Returns whether a name, in lower case, is one of ours or is read as one.
 fn is_forged(name: &str) -> bool {
     let name = name.as_bytes();
     if let [b'x', separator, rest @ ..] = name
@@ -98,7 +98,7 @@ fn is_forged(name: &str) -> bool {
         .any(|ours| name != *ours && is_read_as(name, ours))
 }
 
-/// Whether a name is read as another where what is no letter and no digit counts as a dash.
+/// Returns whether a name is read as another where what is no letter and no digit counts as a dash.
 fn is_read_as(name: &[u8], other: &[u8]) -> bool {
     let same = |(&a, &b): (&u8, &u8)| a == b || (b == b'-' && !a.is_ascii_alphanumeric());
     name.len() == other.len() && name.iter().zip(other).all(same)
@@ -125,8 +125,8 @@ pub(super) fn drop_framing(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a transfer coding besides chunked, which the HTTP client undoes, has changed the body of
-/// a message.
+/// Returns whether a transfer coding besides chunked, which the HTTP client undoes, has changed the
+/// body of a message.
 pub(super) fn is_coded(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::TRANSFER_ENCODING)

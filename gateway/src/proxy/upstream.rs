@@ -313,7 +313,7 @@ impl Upstream {
     }
 }
 
-/// Whether doing it twice means doing it once, and it can be done twice.
+/// Returns whether doing it twice means doing it once, and it can be done twice.
 fn is_repeatable(request: &Request<ClientBody>) -> bool {
     let idempotent = matches!(
         *request.method(),

@@ -40,7 +40,7 @@ impl Heard {
         self.bytes.get()
     }
 
-    /// Whether the upstream takes nothing more.
+    /// Returns whether the upstream takes nothing more.
     pub(super) fn is_deaf(&self) -> bool {
         self.deaf.get()
     }
@@ -98,7 +98,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Whether the other end reads no more, which says nothing of what it has sent.
+/// Returns whether the other end reads no more, which says nothing of what it has sent.
 fn is_closed(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
     matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)

@@ -119,8 +119,8 @@ fn next(listener: &net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     Ok((TcpStream::from_std(stream)?, peer))
 }
 
-/// Whether the error belongs to the connection that was to be accepted and says nothing of the
-/// next.
+/// Returns whether the error belongs to the connection that was to be accepted and says nothing of
+/// the next.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(

@@ -84,7 +84,7 @@ impl ConnectionState {
         })
     }
 
-    /// A request is with the service now, until the guard is dropped.
+    /// Notes that a request is with the service, until the guard is dropped.
     pub(crate) fn answering(self: &Arc<Self>) -> Answering {
         self.phase.store(SERVING, Relaxed);
         if self.unread.load(Relaxed) {
@@ -97,8 +97,8 @@ impl ConnectionState {
         Answering(Arc::clone(self))
     }
 
-    /// Whether what is written now answers no request that reached the service: hyper itself
-    /// refuses one.
+    /// Returns whether what is written now answers no request that reached the service: hyper
+    /// itself refuses one.
     pub(super) fn is_unasked(&self) -> bool {
         self.phase.load(Relaxed) != SERVING
     }
@@ -115,7 +115,7 @@ impl ConnectionState {
         }
     }
 
-    /// Everything that was to be written has been.
+    /// Notes that everything that was to be written has been.
     pub(super) fn flushed(&self) {
         if self.phase.load(Relaxed) == SERVING && self.answering.load(Relaxed) == 0 {
             self.phase.store(IDLE, Relaxed);
@@ -138,7 +138,7 @@ impl ConnectionState {
         }
     }
 
-    /// Whether the client owes a part of its body, which is no fault of the upstream's.
+    /// Returns whether the client owes a part of its body, which is no fault of the upstream's.
     pub(crate) fn is_awaiting_body(&self) -> bool {
         self.awaiting_body.load(Relaxed)
     }
@@ -161,7 +161,7 @@ impl ConnectionState {
         self.mark.store(self.time.now(), Relaxed);
     }
 
-    /// The limit that this connection has passed, if any.
+    /// Returns the limit that this connection has passed, if any.
     pub(super) fn overdue(&self, limits: &Limits) -> Option<&'static str> {
         let now = self.time.now();
         let since =
@@ -178,7 +178,7 @@ impl ConnectionState {
         (since(&self.mark) > limit).then_some(name)
     }
 
-    /// How long nothing has been going on; `None` while something is.
+    /// Returns how long nothing has been going on; `None` while something is.
     pub(super) fn idle_since(&self) -> Option<u64> {
         (self.phase.load(Relaxed) == IDLE).then(|| self.mark.load(Relaxed))
     }

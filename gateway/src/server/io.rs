@@ -150,7 +150,7 @@ impl Write for GuardedIo {
     }
 }
 
-/// Our form of the refusal that hyper would have written.
+/// Returns our form of the refusal that hyper would have written.
 fn refusal(theirs: &[u8], imprint: &Imprint) -> Vec<u8> {
     let status = theirs
         .get(9..12)

@@ -70,12 +70,12 @@ impl Listener {
         })
     }
 
-    /// The address with its real port.
+    /// Returns the address with its real port.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Another descriptor of the same socket, for another thread's event loop.
+    /// Makes another descriptor of the same socket, for another thread's event loop.
     pub(crate) fn share(&self) -> io::Result<Self> {
         Ok(Self {
             socket: self.socket.try_clone()?,
@@ -83,7 +83,7 @@ impl Listener {
         })
     }
 
-    /// The socket itself.
+    /// Returns the socket itself.
     pub(crate) fn into_socket(self) -> TcpListener {
         self.socket
     }
@@ -135,7 +135,7 @@ impl Seats {
         })
     }
 
-    /// Whether no other worker should go first.
+    /// Returns whether no other worker should go first.
     pub(crate) fn is_next(&self, worker: usize) -> bool {
         let standing = |worker: &Worker| (worker.open.load(Relaxed), worker.accepted.load(Relaxed));
         let own = self.workers.get(worker).map(standing).unwrap_or_default();

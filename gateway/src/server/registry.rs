@@ -162,7 +162,7 @@ impl Connections {
         }
     }
 
-    /// Fine enough for the shortest limit, and no finer.
+    /// Returns how often marks are checked: fine enough for the shortest limit, and no finer.
     fn period(&self) -> Duration {
         let limits = &self.limits;
         let shortest = limits
