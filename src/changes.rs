@@ -271,6 +271,7 @@ impl ChangeSink for Changes {
         if set.no_event {
             return std::future::ready(()).boxed();
         }
+
         let gaps = (!set.touched.is_empty()).then(|| self.gaps.clone());
         let cause = Cause {
             number,
@@ -281,9 +282,11 @@ impl ChangeSink for Changes {
             .into_iter()
             .filter_map(|change| self.channels.enqueue(change, cause))
             .collect();
+
         // A write made inside a handler must not wait for handlers that run after it.
         let waits = set.cause.is_none();
         let (deadline, channels) = (self.deadline, self.channels.clone());
+
         async move {
             if let Some(gaps) = gaps {
                 for schema in &set.touched {

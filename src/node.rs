@@ -325,6 +325,7 @@ impl Node {
         let until = self.shared.clock.now().plus(deadline);
         let events = self.shared.events.shutdown(deadline).await;
         let workers_left = self.stop_workers(until).await;
+
         if let Some(following) = &self.shared.following
             && let Err(error) = following.protocol().leave().await
         {
@@ -333,6 +334,7 @@ impl Node {
         if let Err(error) = self.shared.store.close().await {
             tracing::error!(%error, "the store did not close in order");
         }
+
         ShutdownReport {
             events,
             workers_left,
@@ -350,6 +352,7 @@ impl Node {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         );
+
         let mut left = 0;
         for mut thread in threads {
             let late = self.shared.clock.sleep_until(until);

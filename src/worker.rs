@@ -185,11 +185,13 @@ pub(crate) async fn start_all(node: &Node, hooks: &[Arc<InitWorker>]) -> Result<
             }
         }
     }
+
     for (id, outcome) in join_all(starting).await.into_iter().enumerate() {
         if let Err(error) = outcome {
             failed.get_or_insert((id, error));
         }
     }
+
     let Some((worker, source)) = failed else {
         return Ok(());
     };
@@ -210,6 +212,7 @@ fn start(
     let (ready, is_ready) = oneshot::channel();
     let (ends, ended) = oneshot::channel();
     let own = node.for_worker();
+
     let handle = thread::Builder::new()
         .name(format!("tidings-worker-{id}"))
         .spawn(move || {
@@ -218,6 +221,7 @@ fn start(
             runtime.block_on(tasks.run_until(run(own, id, hooks, ready)));
             drop(tasks); // what is left of them must not outlive the worker's L1 and handlers
         })?;
+
     let thread = WorkerThread { id, handle, ended };
     node.shared()
         .threads
@@ -274,6 +278,7 @@ fn init(node: Node, id: usize, hooks: &[Arc<InitWorker>]) -> Result<Worker, BoxE
         );
         cache.purge_local();
     });
+
     let tasks = TaskTracker::new();
     let shared = Rc::new(Local {
         id,
@@ -282,6 +287,7 @@ fn init(node: Node, id: usize, hooks: &[Arc<InitWorker>]) -> Result<Worker, BoxE
         tasks,
     });
     let worker = Worker { shared };
+
     for hook in hooks {
         catch_unwind(AssertUnwindSafe(|| hook(&worker)))
             .unwrap_or_else(|panic| Err(panicked(&*panic).into()))?;

@@ -69,6 +69,7 @@ impl Metrics {
         let registry = self.0.registry.lock();
         let mut registry = registry.unwrap_or_else(PoisonError::into_inner);
         registry.begin();
+
         metrics::with_local_recorder(&*registry, || {
             node.publish_metrics();
             self.0.process.describe();

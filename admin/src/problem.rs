@@ -247,6 +247,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, ..) = self.kind.facts();
         let mut response = crate::answer::json(status, &self.to_json());
+
         let headers = response.headers_mut();
         if let Some(Ok(allow)) = self.allow.as_deref().map(HeaderValue::from_str) {
             headers.insert(header::ALLOW, allow);
@@ -254,6 +255,7 @@ impl IntoResponse for Problem {
         if self.kind == Kind::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+
         response
     }
 }

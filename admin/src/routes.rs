@@ -135,6 +135,7 @@ impl Routes {
         let mut line = |path: String, resource: Resource<'_>| {
             lines.push(format!("{path}  {}", resource.allow()));
         };
+
         for collection in &self.collections {
             let (schema, name) = (collection.schema, collection.name);
             let item = format!("/{name}/{}", placeholder(schema, &[]));
@@ -155,6 +156,7 @@ impl Routes {
                 );
             }
         }
+
         for schema in &self.schemas {
             let path = format!("/schemas/{}", schema.name());
             line(path.clone(), Resource::Schema(schema));
@@ -163,6 +165,7 @@ impl Routes {
                 Resource::SchemaCacheKey(schema),
             );
         }
+
         line("/cache".to_owned(), Resource::Cache);
         line("/cache/{cache key}".to_owned(), Resource::CacheEntry(""));
         line("/cluster".to_owned(), Resource::Cluster);
@@ -212,6 +215,7 @@ impl Resource<'_> {
         const READ: [Method; 1] = [Method::GET];
         const DROP: [Method; 1] = [Method::DELETE];
         const READ_OR_DROP: [Method; 2] = [Method::GET, Method::DELETE];
+
         match self {
             Self::Collection(..) | Self::NestedCollection(..) => &LIST,
             Self::Item(..) | Self::NestedItem(..) => &ITEM,

@@ -301,6 +301,7 @@ impl Threads {
         for counters in &state.attached {
             total.add(counters.hits());
         }
+
         total.add(Hits {
             l1: 0,
             l2: self.unattached.l2_hits.get(),

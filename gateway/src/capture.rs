@@ -149,11 +149,13 @@ fn command() -> Command {
              TIDINGS_DATABASE_FILE",
         )
         .global(true);
+
     let output = Arg::new("output")
         .long("output")
         .value_parser(PossibleValuesParser::new(["table", "json"]))
         .default_value("table")
         .help("A table, or one JSON object per line");
+
     let notify = Arg::new("notify")
         .long("notify")
         .action(ArgAction::SetTrue)
@@ -163,6 +165,7 @@ fn command() -> Command {
         .action(ArgAction::SetTrue)
         .requires("notify")
         .help("Notify also where prepared transactions are in use");
+
     Command::new("tidings capture")
         .about("Triggers that record the writes of every program in the log")
         .subcommand_required(true)
@@ -201,6 +204,7 @@ fn database(matches: &ArgMatches) -> Result<String, Failure> {
     if let Ok(url) = std::env::var("TIDINGS_DATABASE") {
         return Ok(url);
     }
+
     let Some(file) = std::env::var_os("TIDINGS_DATABASE_FILE").map(PathBuf::from) else {
         return Err(Failure::wrong_use(
             "--database is missing: expected postgres://USER@HOST:PORT/DATABASE or sqlite://PATH",
@@ -237,6 +241,7 @@ async fn install(installer: &mut Installer, matches: &ArgMatches) -> Result<Exit
         (false, _) => Wake::Poll,
     };
     let installed = installer.install(wake).await?;
+
     let mut text = String::new();
     for table in &installed.changed {
         text.push_str(&format!("{table}: installed\n"));
@@ -245,6 +250,7 @@ async fn install(installer: &mut Installer, matches: &ArgMatches) -> Result<Exit
         text.push_str(&format!("{table}: in place\n"));
     }
     print(&text);
+
     if wake != Wake::Poll {
         let _ = writeln!(
             io::stderr(),

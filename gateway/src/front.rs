@@ -59,6 +59,7 @@ pub(crate) fn direction() -> (Director, Cues) {
         phase,
         running: running.downgrade(),
     };
+
     let director = Director {
         phase: director,
         ended,
@@ -130,6 +131,7 @@ pub(crate) async fn serve_proxy(
     if !cue.started().await {
         return;
     }
+
     let connections = Connections::new(limits.clone());
     let swept = Rc::clone(&proxy);
     // A pool is swept at every eighth look: its limits are longer than the clients'.
@@ -141,6 +143,7 @@ pub(crate) async fn serve_proxy(
         }
     });
     let watch = tokio::task::spawn_local(watch);
+
     let imprint = proxy.imprint();
     let take = |stream, address: SocketAddr, seat| {
         counts.accepted();
@@ -156,6 +159,7 @@ pub(crate) async fn serve_proxy(
         let limits = limits.clone();
         tokio::task::spawn_local(serve(io, service, limits, registered));
     };
+
     acceptor
         .run(cue.stopped(), take, || connections.shed_idle())
         .await;

@@ -48,11 +48,13 @@ fn main() -> ExitCode {
 fn run(settings: Settings, log: &Log) -> Result<(), Failure> {
     // Before the start, so that a signal during it is not lost.
     let mut signals = Signals::listen(log.clone())?;
+
     // Workers have threads of their own; this runtime carries loads, the store and the admin side.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("tidings-node")
         .enable_all()
         .build()?;
+
     let ended = runtime.block_on(serve(settings, log, &mut signals));
     // What still blocks a thread of it, such as a database that hangs, is not waited for.
     runtime.shutdown_background();

@@ -242,12 +242,14 @@ impl Proxy {
 
     async fn admit(&self, request: &mut ProxyRequest) -> Result<(), Response> {
         well_formed(request.head())?;
+
         // Before the plugins set headers, or `Connection: x-consumer-id` would take them away
         // again.
         forward::drop_hop_by_hop(request.headers_mut());
         forward::drop_forged(request.headers_mut());
         // The map would grow twice, once under the plugins' hands and once for X-Forwarded-*.
         request.headers_mut().reserve(ADDED_HEADERS);
+
         for plugin in &self.plugins {
             if plugin.is_active() {
                 plugin.access(request).await?;
@@ -287,16 +289,19 @@ fn well_formed(head: &http::request::Parts) -> Result<(), Response> {
     if head.method == Method::CONNECT {
         return Err(Refusal::Connect.answer());
     }
+
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     if second.is_some() || (first.is_none() && head.version == http::Version::HTTP_11) {
         return Err(Refusal::Hosts.answer());
     }
+
     // hyper undoes "chunked"; what another coding has done to the body would reach the upstream
     // unsaid.
     if forward::is_coded(&head.headers) {
         return Err(Refusal::Coding.answer());
     }
+
     let upgrade = head.headers.get(header::UPGRADE);
     if upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
         return Err(Refusal::WebSocket.answer());

@@ -72,6 +72,7 @@ impl Node {
         let Some(declared) = declared.find(|it| it.schema.name() == entity) else {
             return WarmEnd::Unknown;
         };
+
         let mut query = PageQuery::new().size(PAGE);
         let evicted = || self.cache().stats().evicted_for_space;
         let evicted_before = evicted();
@@ -88,6 +89,7 @@ impl Node {
                 entity,
                 rows: *rows,
             });
+
             // Going on would evict what was warmed before; the last page may have done so already.
             if evicted() > evicted_before {
                 return WarmEnd::Full;

@@ -63,6 +63,7 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
+
         let (link, _) = watch::channel(Link::Open);
         let (own, server) = (link.clone(), database.port());
         let accepting = tokio::spawn(async move {
@@ -72,6 +73,7 @@ impl Proxy {
                 }
             }
         });
+
         Self {
             port,
             link,

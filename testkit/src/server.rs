@@ -102,10 +102,12 @@ impl Server {
             wait
             [ -e "$DIRECTORY/keep" ] || rm -rf "$DIRECTORY"
         "#;
+
         let mut command = Command::new("sh");
         command.arg("-c").arg(script).arg("sh");
         command.args(as_user(directory)).arg(binary("postgres")?);
         command.arg("-D").arg(directory.join("data"));
+
         let sockets = format!("unix_socket_directories={}", directory.display());
         let port = port.to_string();
         for setting in [
@@ -118,6 +120,7 @@ impl Server {
         ] {
             command.arg("-c").arg(setting);
         }
+
         command.arg("-p").arg(port);
         command.env("DIRECTORY", directory).stdin(Stdio::piped());
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
@@ -132,6 +135,7 @@ impl Server {
             done
             exit 1
         "#;
+
         let waited = Command::new("sh")
             .arg("-c")
             .arg(wait)
@@ -142,6 +146,7 @@ impl Server {
         if waited.success() {
             return Ok(());
         }
+
         let mut log = String::new();
         let read = fs::File::open(self.directory.join("log"));
         read.and_then(|mut file| file.read_to_string(&mut log))?;
@@ -156,15 +161,18 @@ impl Server {
     pub async fn database(&self) -> Database {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{number}");
+
         let mut admin = self
             .options("postgres")
             .connect()
             .await
             .expect("the server");
+
         let sql = sqlx::AssertSqlSafe(format!("create database {name}"));
         let made = sqlx::raw_sql(sql).execute(&mut admin).await;
         made.expect("a database is made");
         admin.close().await.expect("the connection ends");
+
         Database {
             name,
             port: self.port,
@@ -353,6 +361,7 @@ fn binary(name: &str) -> io::Result<PathBuf> {
     let packaged = packaged.flatten().map(|entry| entry.path().join("bin"));
     let mut places: Vec<_> = packaged.collect();
     places.sort();
+
     let newest_first = named.into_iter().chain(places.into_iter().rev());
     let mut programs = newest_first.map(|place| place.join(name));
     programs.find(|program| program.exists()).ok_or_else(|| {

@@ -104,6 +104,7 @@ impl Registry {
     fn figure(&self, key: &Key, new: impl Fn() -> Figure) -> Figure {
         let mut labels: Vec<Label> = key.labels().cloned().collect();
         labels.sort();
+
         let mut families = self.families();
         let family = families.entry(key.name().to_owned()).or_default();
         let fresh = || Series {
@@ -111,6 +112,7 @@ impl Registry {
             figure: new(),
             is_current: AtomicBool::new(true),
         };
+
         let series = family.series.entry(labels).or_insert_with(fresh);
         if std::mem::discriminant(&series.figure) != std::mem::discriminant(&new()) {
             *series = fresh();
@@ -125,10 +127,12 @@ impl Family {
         let Some(first) = self.series.values().next() else {
             return;
         };
+
         if !self.help.is_empty() {
             formatting::write_help_line(text, name, None, None, &self.help);
         }
         formatting::write_type_line(text, name, None, None, first.figure.word());
+
         for series in self.series.values() {
             series.render(name, text);
         }

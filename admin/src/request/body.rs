@@ -59,6 +59,7 @@ fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     {
         return Err(unsupported("an encoded body"));
     }
+
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(content_type), None) = (types.next(), types.next()) else {
         return match headers.contains_key(header::CONTENT_TYPE) {
@@ -81,6 +82,7 @@ fn named(content_type: &HeaderValue) -> Option<Format> {
         "multipart/form-data" => Format::Multipart(multer::parse_boundary(text).ok()?),
         _ => return None,
     };
+
     let readable = parts.all(|parameter| match parameter.split_once('=') {
         Some((name, charset)) if name.trim().eq_ignore_ascii_case("charset") => {
             let charset = charset.trim().trim_matches('"');

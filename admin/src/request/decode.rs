@@ -29,8 +29,10 @@ pub(crate) fn segments(path: &str) -> Result<Option<Vec<String>>, DecodeError> {
     if matches!(path, "" | "/") {
         return Ok(Some(Vec::new()));
     }
+
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
+
     let mut segments = Vec::new();
     for segment in path.split('/') {
         if segment.is_empty() {
@@ -94,6 +96,7 @@ fn decoded(text: &[u8]) -> Result<String, DecodeError> {
         }
         rest = &rest[at + 3..];
     }
+
     let bytes: Vec<u8> = percent_decode(text).collect();
     if bytes.contains(&0) {
         return Err(DecodeError::Nul);

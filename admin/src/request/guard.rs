@@ -85,6 +85,7 @@ fn refuse_other_pages(
                     .all(|origin| is_own(origin.as_bytes(), addressed))
         }
     };
+
     if is_foreign {
         let message = "this API takes no requests from pages of other sites";
         return Err(Problem::new(Kind::CrossSite, message));
@@ -102,6 +103,7 @@ fn is_own(origin: &[u8], addressed: Option<&Authority>) -> bool {
         Some("https") => 443,
         _ => return false,
     };
+
     let port = |authority: &Authority| authority.port_u16().unwrap_or(default);
     let (Some(origin), Some(addressed)) = (origin.authority(), addressed) else {
         return false;

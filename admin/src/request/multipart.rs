@@ -26,10 +26,12 @@ async fn pair(part: Field<'_>) -> Result<(String, String), String> {
         .name()
         .ok_or("a part of the body has no name")?
         .to_owned();
+
     let is_text = part.content_type().is_none_or(|of| of.type_() == "text");
     if part.file_name().is_some() || !is_text {
         return Err(format!("{name:?} is a file, and fields are texts"));
     }
+
     let bytes = part.bytes().await.map_err(unreadable)?;
     let text = String::from_utf8(bytes.into());
     let text = text.map_err(|_| format!("{name:?}: expected UTF-8"))?;

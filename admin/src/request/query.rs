@@ -136,6 +136,7 @@ impl Query {
         if !TagFilter::applies_to(schema) {
             return Err(invalid_option(TAGS, "these rows have no tags"));
         }
+
         let any = text.contains('/');
         let separator = if any { '/' } else { ',' };
         let tags: Vec<_> = text.split(separator).map(str::to_owned).collect();
@@ -146,6 +147,7 @@ impl Query {
         if tags.iter().any(String::is_empty) {
             return Err(invalid_option(TAGS, "a tag cannot be empty"));
         }
+
         Ok(Some(if any {
             Tags::Any(tags)
         } else {

@@ -13,6 +13,7 @@ pub(crate) fn of(node: &Node, routes: &Routes, path: &str) -> Json {
     let mut links: Map<String, Json> = collections
         .map(|name| (name.to_owned(), format!("{prefix}/{name}").into()))
         .collect();
+
     let schemas: Map<String, Json> = node
         .schemas()
         .iter()
@@ -22,6 +23,7 @@ pub(crate) fn of(node: &Node, routes: &Routes, path: &str) -> Json {
         })
         .collect();
     links.insert("schemas".to_owned(), schemas.into());
+
     json!({
         "name": "tidings",
         "version": env!("CARGO_PKG_VERSION"),

@@ -21,10 +21,12 @@ pub(crate) async fn of(node: &Node) -> Json {
         "engine": health.as_ref().map(|health| health.engine),
         "writer_busy": health.as_ref().map(|health| health.writer_busy),
     });
+
     let stats = node.cache().stats();
     let workers: Vec<_> = workers(node)
         .map(|(id, stats)| worker(id, &stats))
         .collect();
+
     json!({
         "node_id": node.id(),
         "version": env!("CARGO_PKG_VERSION"),

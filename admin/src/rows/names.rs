@@ -20,6 +20,7 @@ pub(crate) fn names(schema: &Schema, unique_within: &[usize], segment: &str) -> 
     let unique = [Some(schema.primary_key()), schema.endpoint_key()];
     let unique = unique.into_iter().flatten().map(|field| (field, true));
     let within = unique_within.iter().map(|&field| (field, false));
+
     let mut names: Vec<Name> = Vec::new();
     for (field, unique) in unique.chain(within) {
         if names.iter().any(|name| name.field == field) {

@@ -195,6 +195,7 @@ where
                 Found::Miss => {}
             }
         }
+
         let engine = this.engine;
         this.poll_below(context)
             .map_ok(|answered| T::tell(engine, answered))

@@ -327,6 +327,7 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         if self.options.bounds_staleness() {
             return None;
         }
+
         let loan = parts.lend();
         let lent = loan.lent();
         let of = Of::new(self.selector_index, lent);
@@ -334,6 +335,7 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         let seen = thread::look_with::<W, R>(level1, self.index, of, lent.bytes(), |value| {
             run(value.map(|value| &**value))
         });
+
         self.told(seen, &parts)
     }
 

@@ -229,6 +229,7 @@ impl Flight {
     /// that changes.
     pub(crate) fn is_urgent(&self, context: &Context<'_>) -> bool {
         let waker = context.waker().clone(); // with no lock held
+
         let mut state = self.state.lock();
         if state.rank == Rank::Nested {
             drop(state);

@@ -126,10 +126,12 @@ impl Engine {
         let Some(held) = self.node.level2.present.peek(&self.named.name_of(key)) else {
             return Ok(None);
         };
+
         let now = self.node.now();
         if held.expires > now || stale_until(&held, terms) <= now {
             return Ok(None);
         }
+
         self.stale::<V, W, M>(key, form, held.map(Some)).map(Some)
     }
 

@@ -157,6 +157,7 @@ impl Index {
     /// Notes an invalidation of a tag; returns the keys that carry it.
     pub(crate) fn invalidated(&mut self, tag: &Tag, number: Number) -> Vec<StoredKey> {
         self.latest = self.latest.max(number);
+
         let forgotten = self.forgotten;
         let state = self.tags.entry(Tag::clone(tag)).or_default();
         let idle = state.members.is_empty();
@@ -164,6 +165,7 @@ impl Index {
             self.idle.remove(&(state.number, Tag::clone(tag)));
         }
         state.number = state.number.max(number).max(forgotten);
+
         let members = state.members.iter().cloned().collect();
         if idle {
             self.rest(tag);

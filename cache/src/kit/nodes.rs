@@ -77,6 +77,7 @@ impl Nodes {
                 wires: Vec::new(),
             });
         }
+
         for receiver in 0..nodes.len() {
             let (name, cache) = (nodes[receiver].name.clone(), nodes[receiver].cache.clone());
             let wire = |sender: &Node| {
@@ -86,6 +87,7 @@ impl Nodes {
             };
             nodes[receiver].wires = nodes.iter().filter_map(wire).collect();
         }
+
         Ok(Self { clock, nodes })
     }
 
@@ -200,6 +202,7 @@ async fn confirmed(
             .map(|(outbox, position)| Arc::clone(outbox).received(*position)),
     );
     select(std::pin::pin!(all), clock.sleep(timeout)).await;
+
     let missing = sent
         .iter()
         .filter(|(outbox, position)| !outbox.has_received(*position));

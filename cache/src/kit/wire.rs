@@ -184,16 +184,19 @@ impl Wire {
             None => self.purge_for(inbox, position - 1),
             Some(_) => 0,
         };
+
         let number = self.apply(&message, before);
         let cause = Cause {
             number,
             origin: Origin::Remote,
         };
+
         if before.is_some() {
             return Delivery::Again { cause };
         }
         inbox.numbers.insert(position, number);
         self.outbox.received.send_replace(position);
+
         match lost {
             0 => Delivery::Applied { cause },
             lost => Delivery::Gap { lost, cause },

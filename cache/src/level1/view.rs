@@ -70,6 +70,7 @@ impl<W> ViewTable<W> {
             entries: capacity,
             bytes: room - absences.bytes,
         };
+
         let mut this = Self {
             hashing: Hashing::new(),
             values: Window::new(values),
@@ -77,6 +78,7 @@ impl<W> ViewTable<W> {
             until_touch: 0,
             random: seed::random() | 1,
         };
+
         this.draw();
         this
     }
@@ -113,6 +115,7 @@ impl<W> ViewTable<W> {
             }
             None => return Seen::Miss,
         };
+
         self.until_touch -= 1;
         if self.until_touch == 0 {
             self.draw();

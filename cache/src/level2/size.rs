@@ -189,6 +189,7 @@ impl<'a> ser::Serializer for &'a mut Counter {
                 Ok(())
             }
         }
+
         let mut lengths = Lengths(0);
         fmt::write(&mut lengths, format_args!("{value}")).map_err(|_| Refused)?;
         self.text(lengths.0)

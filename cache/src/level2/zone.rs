@@ -216,9 +216,11 @@ impl Level2 {
         let values = capacity.saturating_sub(absences);
         let present = zone(values, ENTRY_OVERHEAD + 256);
         let absent = zone(absences, ABSENCE_OVERHEAD + 64);
+
         // quick_cache admits what fits into the hot part of a shard, 97 % of it by default. Weights
         // are kept as u32.
         let hot_part = |shard: u64| (shard / 100 * 97).min(u64::from(u32::MAX));
+
         Self {
             heaviest: hot_part(present.shard_capacity()),
             heaviest_absence: hot_part(absent.shard_capacity()),

@@ -75,6 +75,7 @@ impl Overrides {
         check_ttl("abandon_after", self.abandon_after)?;
         check_duration("resurrect_ttl", self.resurrect_ttl)?;
         check_duration("stale_after", self.stale_after)?;
+
         if let Some(share) = self.refresh_early
             && !(0.0..1.0).contains(&share)
         {
@@ -84,6 +85,7 @@ impl Overrides {
                 allowed: "from 0 to below 1",
             });
         }
+
         if let Some(share) = self.jitter
             && !(0.0..=1.0).contains(&share)
         {
@@ -93,6 +95,7 @@ impl Overrides {
                 allowed: "from 0 to 1",
             });
         }
+
         Ok(())
     }
 

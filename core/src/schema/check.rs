@@ -28,6 +28,7 @@ pub fn check_all(schemas: &[&Schema]) -> Result<(), SchemaFaults> {
     let mut faults = Vec::new();
     let mut names = HashSet::new();
     let mut paths = HashMap::new();
+
     for schema in schemas {
         let mut found = |fault: String| faults.push(format!("{}: {fault}", schema.name()));
         if !names.insert(schema.name()) {
@@ -43,6 +44,7 @@ pub fn check_all(schemas: &[&Schema]) -> Result<(), SchemaFaults> {
             }
         }
     }
+
     if faults.is_empty() {
         Ok(())
     } else {
@@ -66,6 +68,7 @@ fn check_reference(
     let Some(key) = parent.fields().get(parent.primary_key()) else {
         return; // a fault of the parent's own
     };
+
     if key.name() != foreign.key {
         found(format!(
             "field {name} refers to {entity} by {}, and its primary key is {}",
@@ -73,6 +76,7 @@ fn check_reference(
             key.name()
         ));
     }
+
     if let Some((_, field)) = schema.field(name)
         && field.kind() != key.kind()
     {

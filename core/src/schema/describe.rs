@@ -43,6 +43,7 @@ impl Schema {
         } else {
             cache_key.iter().map(String::as_str).collect()
         };
+
         let fields: Vec<_> = self.fields.iter().map(Field::describe).collect();
         json!({
             "name": self.name,

@@ -199,6 +199,7 @@ impl Schema {
         let mut violations = Violations::default();
         let mut row = Row::empty(self);
         let mut named = vec![false; row.0.len()];
+
         for (name, value) in values {
             let name = name.as_ref();
             let Some((index, field)) = self.field(name) else {
@@ -220,6 +221,7 @@ impl Schema {
                 row.0[index] = value.clone();
             }
         }
+
         if violations.is_empty() && row.0.iter().all(Value::is_null) {
             let parts = self.parts_of_keys().join(", ");
             violations.add(

@@ -129,11 +129,13 @@ impl WorkerEventsBuilder {
                 limit: MAX_WORKERS,
             });
         }
+
         in_range("mailbox_capacity", self.mailbox_capacity, 1, 1 << 24)?;
         in_range("max_depth", self.max_depth, 1, 1 << 16)?;
         if let Some(bytes) = self.max_payload {
             in_range("max_payload", bytes, 1, usize::MAX)?;
         }
+
         let settings = Settings {
             workers: self.workers,
             mailbox_capacity: self.mailbox_capacity,

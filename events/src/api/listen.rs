@@ -200,12 +200,14 @@ impl<'a> Listen<'a> {
                 .map(|(pattern, _)| pattern.clone())
                 .collect(),
         );
+
         if self.owner.is_none() {
             // Most handlers have no owner to look for: their call is the closure's, and nothing
             // else.
             let call = move |payload: &T, _: &Scene<'_>| handler(payload).into_result();
             return Ok(self.add(resolved, info, call));
         }
+
         let removal = Removal::new(self.bus, &info, self.owner.clone());
         let call = move |payload: &T, _: &Scene<'_>| {
             let _owner = removal.owner()?;

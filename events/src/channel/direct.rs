@@ -43,6 +43,7 @@ impl<T: Event> ChannelCore<T> {
             Ok(extra) => extra,
             Err(refusal) => return Err(self.refuse(event, refusal)),
         };
+
         let event = self.envelope(event, extra);
         let erased: Arc<dyn Posted> = Arc::clone(&event) as _;
         let mailbox = &self.hub.mailboxes()[worker];
@@ -52,6 +53,7 @@ impl<T: Event> ChannelCore<T> {
         };
         drop(erased);
         mailbox.notify();
+
         match offer {
             Offer::Accepted => Ok(()),
             Offer::Missed => Err(self.take_back(event, mailbox_full())),
@@ -69,14 +71,17 @@ impl<T: Event> ChannelCore<T> {
             Ok(extra) => extra,
             Err(refusal) => return Err(self.refuse(event, refusal)),
         };
+
         match self.hub.claim_key(&self.info, key, window) {
             Ok(Claim::Taken) => {}
             Ok(Claim::Duplicate) => return Ok(UniquePost::Duplicate),
             Err(refusal) => return Err(self.refuse(event, refusal)),
         }
+
         let mut extra = extra.unwrap_or_default();
         extra.unique = Some(hash(key));
         let event = self.envelope(event, Some(extra));
+
         match self.give_to_one(&event) {
             Ok(worker) => Ok(UniquePost::Posted { worker }),
             Err(refusal) => {
@@ -112,12 +117,14 @@ impl<T: Event> ChannelCore<T> {
         let Some(choice) = event.meta().unique() else {
             return Err(Refusal::NoWorker);
         };
+
         let route = Frame::with(|frame| self.enter(frame, |route, _| Arc::clone(route)));
         let workers: Vec<&WorkerRoute> = route
             .workers
             .iter()
             .filter(|worker| worker.wants(event.meta().operation))
             .collect();
+
         let erased: Arc<dyn Posted> = Arc::clone(event) as _;
         let mut refusal = Refusal::NoWorker;
         for step in 0..workers.len() as u64 {
@@ -134,6 +141,7 @@ impl<T: Event> ChannelCore<T> {
                 Offer::Closed => {}
             }
         }
+
         Err(refusal)
     }
 
@@ -141,9 +149,11 @@ impl<T: Event> ChannelCore<T> {
         if self.info.crud {
             return Err(Refusal::CrudTarget);
         }
+
         self.admit(event)?;
         let trail = Frame::with(Frame::trail_of_posts);
         self.hub.check_depth(&trail, &self.info)?;
+
         let extra = Extra::of_poster_if_any();
         if trail.if_any().is_none() {
             return Ok(extra);

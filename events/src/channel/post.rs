@@ -179,6 +179,7 @@ impl<T: Event> ChannelCore<T> {
             self.hub.count_refusal();
             return Err(self.error(events, refusal));
         }
+
         let mut events = events.into_iter();
         if let Some(log) = self.lone_log()
             && !in_handler()
@@ -187,6 +188,7 @@ impl<T: Event> ChannelCore<T> {
             log.wake();
             return result.map_err(|error| give_back(error, events));
         }
+
         Frame::with(|frame| {
             if frame.is_running() || self.operation_of.is_some() {
                 while let Some(event) = events.next() {
@@ -337,13 +339,16 @@ impl<T: Event> ChannelCore<T> {
         if !frame.has_room() {
             return Err(self.refuse(event, Refusal::TooManyPending { limit: MAX_PENDING }));
         }
+
         if self.operation_of.is_some() {
             return self.enqueue(event, trail, track);
         }
+
         let reserved_until = match self.enter(frame, |route, _| self.reserve(route)) {
             Ok(Reserved(serial)) => serial,
             Err(full) => return Err(self.refuse(event, full.into())),
         };
+
         let extra = Extra {
             trail,
             reserved_until,

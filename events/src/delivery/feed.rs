@@ -97,6 +97,7 @@ impl FeedSlot {
                 staged: Mutex::default(),
             })
         });
+
         let receiver = feed.listeners.listen();
         (LiveFeed { receiver }, new)
     }
@@ -156,6 +157,7 @@ impl Feed {
             let missed = mem::take(&mut staged.missed);
             (missed > 0).then(|| Message::Lost(Gap::anywhere(missed)))
         });
+
         // Cleared in the critical section that found nothing, so the next event is sent by the
         // thread that brings it.
         let mut staged = faults::window(Step::FeedEndsUnderLock, staged, &self.staged);

@@ -135,6 +135,7 @@ impl Future for Waiting {
         let Some(completion) = completion(&*this.event) else {
             return Poll::Ready(Handled::Everywhere);
         };
+
         if completion.wake_when_done(context.waker()) {
             return Poll::Ready(match (completion.refusal(), completion.missed()) {
                 (Some(refusal), _) => Handled::Refused(refusal.clone()),
@@ -142,6 +143,7 @@ impl Future for Waiting {
                 (None, listeners) => Handled::Missed(listeners),
             });
         }
+
         let clock = &this.clock;
         let sleep = this
             .sleep
@@ -149,6 +151,7 @@ impl Future for Waiting {
         if sleep.as_mut().poll(context).is_pending() {
             return Poll::Pending;
         }
+
         let (workers, tasks) = completion.missing();
         Poll::Ready(Handled::Late(Late {
             inline: !completion.was_dispatched(),

@@ -283,6 +283,7 @@ impl Mailbox {
         };
         let waker = self.take_sleeper(&mut state);
         drop(state);
+
         if let Some(waker) = waker {
             isolate::wake(waker);
         }
@@ -296,6 +297,7 @@ impl Mailbox {
             Phase::Open | Phase::Vacant => Phase::Vacant,
             Phase::Closing | Phase::Closed => Phase::Closed,
         };
+
         state.attached = false;
         let rest = state.drop_rest(in_hand);
         // The next worker begins here: what this one missed is not its own.

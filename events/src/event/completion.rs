@@ -103,6 +103,7 @@ impl Completion {
         if self.is_done() {
             return true;
         }
+
         let mut slot = faults::window(Step::SleepHoldsLock, slot, &self.waker);
         let old = slot.replace(new);
         drop(slot);

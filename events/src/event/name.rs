@@ -81,6 +81,7 @@ pub(crate) fn near<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) 
         .collect();
     found.sort();
     found.dedup();
+
     found
         .into_iter()
         .take(3)

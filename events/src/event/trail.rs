@@ -45,6 +45,7 @@ impl Trail {
         let period = (0..known)
             .find(|&back| ancestor(back) == channel)
             .map_or(known, |found| found + 1);
+
         let mut path: Vec<_> = (0..period).rev().map(ancestor).collect();
         path.push(channel);
         path

@@ -55,6 +55,7 @@ pub(crate) fn run<T: Event>(
     if list.is_empty() {
         return;
     }
+
     let record = frame.record();
     record.begin();
     let next = Cell::new(0);
@@ -76,6 +77,7 @@ pub(crate) fn run<T: Event>(
             panicked(&list[next.get() - 1].info, scene.info, panic);
         }
     }
+
     record.end();
 }
 

@@ -86,6 +86,7 @@ impl<S> Filter<S> for Repeats {
         if *place.level() > Level::INFO {
             return true;
         }
+
         let now = self.started.elapsed();
         // Nothing under the lock calls out: the verdict is drawn from numbers.
         let verdict = self
@@ -94,6 +95,7 @@ impl<S> Filter<S> for Repeats {
             .entry(place.callsite())
             .or_default()
             .judge(now);
+
         match verdict {
             Verdict::Write => true,
             Verdict::LeaveOut => false,

@@ -75,10 +75,12 @@ impl Plugin for Acl {
                 let _ = evict.invalidate(&groups_key(before));
             }
         };
+
         worker
             .worker_events()
             .register(changed, "crud", "acls")?
             .keep();
+
         Ok(Self {
             allowed: config.view(),
             cache,
@@ -94,6 +96,7 @@ impl Plugin for Acl {
         let Some(consumer) = request.consumer() else {
             return Err(Refusal::NotInGroup.answer());
         };
+
         let id = consumer.id;
         let rows = &self.rows;
         let load = || groups(rows.clone(), id);
@@ -101,6 +104,7 @@ impl Plugin for Acl {
             .cache
             .get(&groups_key(id), GetOptions::default(), load)
             .await;
+
         let groups = groups.map_err(|error| {
             tracing::error!(
                 error = &error as &dyn StdError,
@@ -109,6 +113,7 @@ impl Plugin for Acl {
             Refusal::LoadFailed.answer()
         })?;
         let groups = groups.unwrap_or_default();
+
         // A reload while the groups were loaded counts.
         let member = self.allowed.with(|allowed| match allowed {
             Some(allowed) => groups.iter().any(|group| allowed.contains(group)),
@@ -117,6 +122,7 @@ impl Plugin for Acl {
         if !member {
             return Err(Refusal::NotInGroup.answer());
         }
+
         if let Some(listed) = listed(&groups) {
             request.headers_mut().insert(CONSUMER_GROUPS, listed);
         }

@@ -91,6 +91,7 @@ fn object(asked: &Asked, answered: &Answered) -> Vec<u8> {
         "http.server.request.duration": answered.took.as_secs_f64(),
         "tidings.worker": answered.worker,
     });
+
     if let Some(refusal) = answered.refusal {
         line["error.type"] = refusal.label().into();
     }
@@ -100,6 +101,7 @@ fn object(asked: &Asked, answered: &Answered) -> Vec<u8> {
     if let Some(trace) = &asked.trace {
         line["trace_id"] = trace.as_str().into();
     }
+
     let mut line = line.to_string().into_bytes();
     line.push(b'\n');
     line
@@ -109,6 +111,7 @@ fn object(asked: &Asked, answered: &Answered) -> Vec<u8> {
 fn text(asked: &Asked, answered: &Answered) -> Vec<u8> {
     let mut line = format!("{} {} \"{} ", now(), answered.peer, asked.method).into_bytes();
     json::escaped(&mut line, asked.path.as_bytes());
+
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let rest = format!(
         " HTTP/{}\" {} {:.6} worker={} consumer={} error={} trace={}\n",

@@ -175,11 +175,13 @@ impl Body for ClientBody {
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(None);
         };
+
         let polled = match Pin::new(incoming).poll_frame(cx) {
             // Trailers may name any header, and servers read them as such: none is passed on.
             Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => Poll::Ready(None),
             polled => polled,
         };
+
         self.state.awaiting_body(polled.is_pending());
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {

@@ -31,6 +31,7 @@ impl Echo {
         out.extend_from_slice(b",\"query\":");
         json::string(&mut out, head.uri.query().unwrap_or_default());
         out.extend_from_slice(b",\"headers\":{");
+
         // Values of one name lie side by side in the map's order.
         let mut last = None;
         for (name, value) in &head.headers {
@@ -45,6 +46,7 @@ impl Echo {
             }
             json::lossy(&mut out, value.as_bytes());
         }
+
         if last.is_some() {
             out.push(b'"');
         }

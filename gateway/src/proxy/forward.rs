@@ -147,6 +147,7 @@ pub(super) fn add_forwarded(head: &mut Parts, peer: &Peer) {
         Some(authority) => Some(response::plain_value(authority.as_str())),
         None => head.headers.get(header::HOST).cloned(),
     };
+
     let headers = &mut head.headers;
     let mut earlier = headers.get_all(FORWARDED_FOR).iter().peekable();
     let chain = if earlier.peek().is_some() {
@@ -161,6 +162,7 @@ pub(super) fn add_forwarded(head: &mut Parts, peer: &Peer) {
     } else {
         None
     };
+
     headers.insert(
         FORWARDED_FOR,
         chain.unwrap_or_else(|| peer.header().clone()),

@@ -170,6 +170,7 @@ impl Upstream {
         head.headers.insert(header::HOST, self.host.clone());
         // hyper has answered or will answer it; the upstream's own "continue" would come too late.
         head.headers.remove(header::EXPECT);
+
         if head.uri.authority().is_some() {
             head.uri = head
                 .uri
@@ -249,6 +250,7 @@ impl Upstream {
         let mut sent = pin!(sent);
         let mut late = pin!(sleep(self.answer_timeout));
         let mut frames = progress.frames();
+
         poll_fn(|cx| {
             if let Poll::Ready(answer) = sent.as_mut().poll(cx) {
                 return Poll::Ready(Ok(answer));
@@ -299,6 +301,7 @@ impl Upstream {
         forward::drop_framing(&mut head.headers);
         forward::drop_hop_by_hop(&mut head.headers);
         head.version = Version::HTTP_11;
+
         // An answer that came before the request was sent leaves the rest of it on the wire.
         let lease = sent.then(|| (self.pool.clone(), connection));
         let body = UpstreamBody {

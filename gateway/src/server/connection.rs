@@ -167,6 +167,7 @@ impl ConnectionState {
         let since =
             |mark: &AtomicU64| Duration::from_millis(now.saturating_sub(mark.load(Relaxed)));
         let stalled = self.write_stalled.load(Relaxed) || self.awaiting_body.load(Relaxed);
+
         let (limit, name) = match self.phase.load(Relaxed) {
             IDLE => (limits.idle_timeout, "idle-timeout"),
             HEAD => (limits.header_timeout, "header-timeout"),

@@ -161,6 +161,7 @@ fn refusal(theirs: &[u8], imprint: &Imprint) -> Vec<u8> {
         StatusCode::URI_TOO_LONG => "Request target too long",
         _ => "Bad request",
     };
+
     let body = (imprint.body)(status, message);
     let mut answer = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n{}\r\n",

@@ -106,6 +106,7 @@ impl Connections {
         let mut pace = Pace::new(Instant::now(), period);
         let mut tick = interval(period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+
         loop {
             tick.tick().await;
             self.time.set(pace.advance(Instant::now()));
@@ -131,6 +132,7 @@ impl Connections {
         {
             return 0;
         }
+
         let late: Vec<Arc<ConnectionState>> = self.open.lock().values().cloned().collect();
         for state in &late {
             state.kill();
@@ -205,6 +207,7 @@ where
             .half_close(true)
             .serve_connection(io, service)
     );
+
     let mut told = false;
     let ended = poll_fn(|cx| {
         state.listen(cx.waker());
@@ -220,6 +223,7 @@ where
         }
         polled
     });
+
     if let Err(error) = ended.await {
         tracing::debug!(error = &error as &dyn StdError, "connection ended");
     }

@@ -29,6 +29,7 @@ impl WorkerEvents {
                 asked: type_name::<T>(),
             });
         }
+
         let (pattern, channel) = self.inner.named(source, event)?;
         let declared = channel.info().type_name;
         match channel.as_any().downcast() {
@@ -114,6 +115,7 @@ impl Bus {
             let pattern = Pattern::Event(Arc::clone(&info.source), Arc::clone(&info.event));
             return Ok((pattern, Arc::clone(channel)));
         }
+
         if let Some((name, operation)) = split_operation(event)
             && let Some(declared) = channels.find(source, name)
             && declared.channel.info().crud
@@ -124,6 +126,7 @@ impl Bus {
             let pattern = Pattern::Operation(source, event, operation);
             return Ok((pattern, Arc::clone(channel)));
         }
+
         Err(RegisterError::UnknownChannel {
             source_name: source.to_owned(),
             event: event.to_owned(),

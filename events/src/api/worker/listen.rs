@@ -128,6 +128,7 @@ impl<'a> LocalListen<'a> {
         let info = Arc::new(HandlerInfo::new(name, patterns.clone().into(), serial));
         let owner = self.owner;
         let worker = Rc::downgrade(self.worker);
+
         let call = move |event: &dyn Posted| {
             let _owner = match &owner {
                 None => None,
@@ -141,6 +142,7 @@ impl<'a> LocalListen<'a> {
             };
             call(event)
         };
+
         self.worker.add(
             &patterns,
             &Rc::new(Entry::new(info, Box::new(call) as LocalFn)),

@@ -134,6 +134,7 @@ impl LocalState {
                 entry: Rc::clone(entry),
             });
         }
+
         drop(self.forget_routes());
         self.hub.registry().describe(info, Some(self.index()));
         for pattern in patterns {
@@ -287,6 +288,7 @@ impl LocalState {
             .filter(|handler| handler.pattern.covers(&info.source, &info.event))
             .collect();
         covering.sort_by_key(|handler| (handler.pattern.level(), handler.entry.info.serial));
+
         let of = |operation: Option<Operation>| {
             covering
                 .iter()
@@ -294,6 +296,7 @@ impl LocalState {
                 .map(|handler| Rc::clone(&handler.entry))
                 .collect()
         };
+
         LocalRoute {
             wide: of(None),
             narrow: Operation::ALL.map(|operation| of(Some(operation))),

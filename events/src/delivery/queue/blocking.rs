@@ -150,6 +150,7 @@ impl<T: Event> Outlet<T> for Blocking<T> {
                 room: waits.then(|| Arc::clone(&self.room)),
             });
         }
+
         self.reserved.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }

@@ -181,9 +181,11 @@ impl<T: Event> Log<T> {
             state.retire(head);
             state.begin_segment(head, &self.info);
         }
+
         if let Some(segment) = state.segments.back() {
             write(segment, head);
         }
+
         self.head.store(head + 1, Ordering::Release);
         if !state.sleeping.is_empty() || !state.retired.is_empty() {
             self.stirred.store(true, Ordering::Release);

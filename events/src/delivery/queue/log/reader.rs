@@ -54,6 +54,7 @@ impl<T: Event> Log<T> {
             missed: 0,
             waker: None,
         };
+
         let free = state.readers.iter().position(Option::is_none);
         let index = match free {
             Some(index) => {
@@ -65,10 +66,12 @@ impl<T: Event> Log<T> {
                 state.readers.len() - 1
             }
         };
+
         // A log that was empty of readers has no segment; one begins where the head is.
         if state.segments.is_empty() && !start.is_multiple_of(WIDTH) {
             state.begin_segment(Segment::<T>::base_of(start), &self.info);
         }
+
         Reader {
             log: Arc::clone(self),
             index,
@@ -92,10 +95,12 @@ impl<T: Event> Reader<T> {
         if behind == 0 || behind > self.capacity {
             return None;
         }
+
         let segment = self.segment.as_ref()?;
         if segment.base() != Segment::<T>::base_of(self.next) {
             return None;
         }
+
         let event = segment.read(self.next)?;
         self.next += 1;
         self.progress
@@ -208,12 +213,14 @@ impl<T: Event> Reader<T> {
         let gone = state.readers.get_mut(self.index).and_then(Option::take);
         state.sleeping.retain(|&index| index != self.index);
         let empty = state.readers.iter().all(Option::is_none);
+
         // Memory goes back with the last reader; the log itself stays, for the next one.
         let rest = empty.then(|| {
             let retired = mem::take(&mut state.retired);
             let spare = mem::take(&mut state.spare);
             (mem::take(&mut state.segments), retired, spare)
         });
+
         drop(state);
         discard("a waker", gone);
         drop((segment, rest));
