@@ -11,7 +11,7 @@
 use std::{any::Any, fmt, sync::Arc};
 
 use tidings_cache::{GetError, GetOptions, Loaded, OptionError, Parts, View, ViewError};
-use tidings_core::{CacheKey, Entity, KeyPart, Lookup, Timestamp, Value};
+use tidings_core::{CacheKey, Entity, KeyPart, Lookup, Timestamp, TimestampMicros, Value};
 use tidings_store::{Dao, Error, FieldInput, PageQuery};
 use uuid::Uuid;
 
@@ -328,7 +328,7 @@ macro_rules! lookup_value {
     )*};
 }
 
-lookup_value!(String bool i64 i32 u32 Uuid Timestamp);
+lookup_value!(String bool i64 i32 u32 u64 Uuid Timestamp TimestampMicros);
 
 impl LookupValue for &str {
     fn inputs(&self) -> Vec<FieldInput> {

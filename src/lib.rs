@@ -118,8 +118,9 @@ pub use tidings_core::derive;
 
 pub use tidings_cache::{Cache, GetOptions, Loaded, Outcome, Policy, Receipt};
 pub use tidings_core::{
-    BoxError, CacheKey, CrudEvent, Entity, Field, FieldKind, FieldValue, KeyPart, Operation, Patch,
-    Ref, Row, RowError, Schema, Timestamp, Value, clock,
+    BoxError, CacheKey, CrudEvent, Entity, Field, FieldKind, FieldValue, Json, KeyPart, Operation,
+    Patch, Ref, Row, RowError, Rule, Schema, Timestamp, TimestampMicros, Value, Violations, base64,
+    clock,
 };
 pub use tidings_events::{LocalWorkerEvents, WorkerEvents};
 pub use tidings_store::{Dao, PageQuery, Store, Table, WriteOptions};

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Timestamp, TimestampMicros};
 
 pub use self::manual::ManualClock;
 
@@ -49,6 +49,11 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
     /// The time of day.
     fn wall(&self) -> Timestamp;
+
+    /// The time of day, as fine as the clock knows it.
+    fn wall_micros(&self) -> TimestampMicros {
+        self.wall().into()
+    }
 
     /// Resolves once [`now`](Self::now) has reached `deadline`.
     ///
@@ -100,6 +105,18 @@ impl Clock for SystemClock {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Timestamp::from_unix(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that others shall ask"
+    )]
+    fn wall_micros(&self) -> TimestampMicros {
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let micros = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
+        TimestampMicros::from_micros(micros)
     }
 
     fn sleep_until(&self, deadline: Tick) -> Sleep {

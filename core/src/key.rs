@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use self::buffer::Buffer;
 pub use self::secret::{SecretInUse, set_key_secret};
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Timestamp, TimestampMicros};
 
 /// The longest key, in bytes of text, that is stored without an allocation.
 pub const INLINE: usize = 94;
@@ -308,6 +308,12 @@ impl KeyPart for [u8] {
     }
 }
 
+impl KeyPart for Vec<u8> {
+    fn write(&self, key: &mut KeyBuilder) {
+        self.as_slice().write(key);
+    }
+}
+
 impl KeyPart for Uuid {
     fn write(&self, key: &mut KeyBuilder) {
         let mut buffer = Uuid::encode_buffer();
@@ -330,6 +336,12 @@ integer_part!(i64 i32 u64 u32 usize);
 impl KeyPart for Timestamp {
     fn write(&self, key: &mut KeyBuilder) {
         self.as_unix().write(key);
+    }
+}
+
+impl KeyPart for TimestampMicros {
+    fn write(&self, key: &mut KeyBuilder) {
+        self.as_micros().write(key);
     }
 }
 

@@ -36,6 +36,9 @@ mod key;
 // Values of fields and their kinds. Must not know schemas.
 mod value;
 
+// Bytes in serde's form.
+pub mod base64;
+
 // Rows, patches and what is wrong with one. Must not know schemas.
 mod row;
 
@@ -54,7 +57,7 @@ mod change;
 // The record of changes that nodes read. Must not know any engine.
 pub mod log;
 
-pub use tidings_derive::Entity;
+pub use tidings_derive::{Entity, FieldValue};
 
 pub use self::{
     cause::{Cause, CauseGuard, Origin},
@@ -68,8 +71,8 @@ pub use self::{
         AdminApi, Auto, Field, Foreign, Length, Lookup, OnDelete, Pattern, RowCheck, Schema,
         SchemaBuilder, SchemaFaults, check_all,
     },
-    timestamp::Timestamp,
-    value::{FieldKind, FieldValue, Value},
+    timestamp::{Timestamp, TimestampMicros},
+    value::{FieldKind, FieldValue, Fit, Json, Value},
 };
 
 #[doc(hidden)]
@@ -80,5 +83,8 @@ pub mod derive {
     //! What the derive macro's output names; the facade re-exports it under the same name.
     pub use std::sync::OnceLock;
 
-    pub use crate::{Auto, Entity, Field, FieldValue, OnDelete, Row, RowError, Schema, Violations};
+    pub use crate::{
+        Auto, Entity, Field, FieldKind, FieldValue, Fit, KeyBuilder, KeyPart, OnDelete, Row,
+        RowError, Schema, Value, Violations,
+    };
 }

@@ -9,17 +9,27 @@ mod kind;
 // Decimal numbers as floats, where nothing of them is lost.
 pub(crate) mod number;
 
+// Bytes as text.
+mod bytes;
+
 // The Rust types of values.
 mod typed;
 
+// The Rust types of values that are stored as JSON.
+mod json;
+
 use std::collections::BTreeSet;
 
-use serde_json::Value as Json;
+use serde_json::Value as RawJson;
 use uuid::Uuid;
 
 use crate::key::{KeyBuilder, KeyPart};
 
-pub use self::{kind::FieldKind, typed::FieldValue};
+pub use self::{
+    json::Json,
+    kind::FieldKind,
+    typed::{FieldValue, Fit},
+};
 
 /// One field's value.
 ///
@@ -40,18 +50,23 @@ pub enum Value {
     Null,
     /// A truth value.
     Boolean(bool),
-    /// A whole number; timestamps are Unix seconds.
+    /// A whole number; timestamps are Unix seconds, or microseconds.
     Integer(i64),
+    /// A whole number that is not negative, of a field of the kind [`FieldKind::Unsigned`].
+    Unsigned(u64),
     /// A floating-point number.
     Number(f64),
     /// Text.
     Text(String),
     /// A UUID.
     Uuid(Uuid),
+    /// Bytes; as text and in JSON in base64.
+    Bytes(Vec<u8>),
     /// A set of texts in order.
     Set(BTreeSet<String>),
-    /// Anything that JSON can say, but for `null`: that is [`Value::Null`].
-    Json(Json),
+    /// Anything that JSON can say, but for `null`: that is [`Value::Null`]. Lists and maps are this
+    /// too.
+    Json(RawJson),
 }
 
 impl Value {
@@ -67,26 +82,38 @@ impl Value {
         match self {
             Self::Null => true,
             Self::Boolean(_) => kind == FieldKind::Boolean,
-            Self::Integer(_) => matches!(kind, FieldKind::Integer | FieldKind::Timestamp),
-            Self::Number(_) => kind == FieldKind::Number,
+            Self::Integer(_) => matches!(
+                kind,
+                FieldKind::Integer | FieldKind::Timestamp | FieldKind::TimestampMicros
+            ),
+            Self::Unsigned(_) => kind == FieldKind::Unsigned,
+            Self::Number(_) => matches!(kind, FieldKind::Number | FieldKind::Float),
             Self::Text(_) => kind == FieldKind::Text,
             Self::Uuid(_) => kind == FieldKind::Uuid,
+            Self::Bytes(_) => kind == FieldKind::Bytes,
             Self::Set(_) => kind == FieldKind::Set,
-            Self::Json(_) => kind == FieldKind::Json,
+            Self::Json(json) => match kind {
+                FieldKind::Json => true,
+                FieldKind::Map => json.is_object(),
+                FieldKind::List => is_list(json),
+                _ => false,
+            },
         }
     }
 
     /// The value as JSON. A number that JSON cannot say, not finite, becomes `null`;
     /// [`Field::check`](crate::Field::check) keeps these out of rows.
     #[must_use]
-    pub fn to_json(&self) -> Json {
+    pub fn to_json(&self) -> RawJson {
         match self {
-            Self::Null => Json::Null,
+            Self::Null => RawJson::Null,
             Self::Boolean(value) => (*value).into(),
             Self::Integer(value) => (*value).into(),
+            Self::Unsigned(value) => (*value).into(),
             Self::Number(value) => (*value).into(),
             Self::Text(value) => value.as_str().into(),
             Self::Uuid(value) => value.to_string().into(),
+            Self::Bytes(value) => bytes::to_text(value).into(),
             Self::Set(values) => values.iter().cloned().collect(),
             Self::Json(value) => value.clone(),
         }
@@ -100,17 +127,28 @@ impl Value {
     /// # Errors
     ///
     /// A message that says what was expected.
-    pub fn from_json(kind: FieldKind, json: &Json) -> Result<Self, String> {
+    pub fn from_json(kind: FieldKind, json: &RawJson) -> Result<Self, String> {
         let value = match (kind, json) {
-            (_, Json::Null) => Some(Self::Null),
-            (FieldKind::Boolean, Json::Bool(value)) => Some(Self::Boolean(*value)),
-            (FieldKind::Integer | FieldKind::Timestamp, Json::Number(value)) => {
-                value.as_i64().map(Self::Integer)
+            (_, RawJson::Null) => Some(Self::Null),
+            (FieldKind::Boolean, RawJson::Bool(value)) => Some(Self::Boolean(*value)),
+            (
+                FieldKind::Integer | FieldKind::Timestamp | FieldKind::TimestampMicros,
+                RawJson::Number(value),
+            ) => value.as_i64().map(Self::Integer),
+            (FieldKind::Unsigned, RawJson::Number(value)) => value.as_u64().map(Self::Unsigned),
+            (FieldKind::Number, RawJson::Number(value)) => return exact(value).map(Self::Number),
+            (FieldKind::Float, RawJson::Number(value)) => {
+                let number = exact(value)?;
+                return number::single(number).map(Self::Number);
             }
-            (FieldKind::Number, Json::Number(value)) => return exact(value).map(Self::Number),
-            (FieldKind::Text, Json::String(value)) => Some(Self::Text(value.clone())),
-            (FieldKind::Uuid, Json::String(value)) => Uuid::try_parse(value).ok().map(Self::Uuid),
-            (FieldKind::Set, Json::Array(values)) => values
+            (FieldKind::Bytes, RawJson::String(value)) => bytes::from_text(value).map(Self::Bytes),
+            (FieldKind::List, value) if is_list(value) => Some(Self::Json(value.clone())),
+            (FieldKind::Map, RawJson::Object(_)) => Some(Self::Json(json.clone())),
+            (FieldKind::Text, RawJson::String(value)) => Some(Self::Text(value.clone())),
+            (FieldKind::Uuid, RawJson::String(value)) => {
+                Uuid::try_parse(value).ok().map(Self::Uuid)
+            }
+            (FieldKind::Set, RawJson::Array(values)) => values
                 .iter()
                 .map(|value| value.as_str().map(str::to_owned))
                 .collect::<Option<_>>()
@@ -122,7 +160,7 @@ impl Value {
     }
 
     /// Reads a value of a kind from text, as a path, a query or a form holds it: a set with commas
-    /// between its members, JSON as JSON.
+    /// between its members, bytes in base64, lists, maps and JSON as JSON.
     ///
     /// What a field demands beyond its kind is checked by
     /// [`Field::from_text`](crate::Field::from_text).
@@ -134,11 +172,23 @@ impl Value {
         let value = match kind {
             FieldKind::Text => Some(Self::Text(text.to_owned())),
             FieldKind::Boolean => text.parse().ok().map(Self::Boolean),
-            FieldKind::Integer | FieldKind::Timestamp => text.parse().ok().map(Self::Integer),
+            FieldKind::Integer | FieldKind::Timestamp | FieldKind::TimestampMicros => {
+                text.parse().ok().map(Self::Integer)
+            }
+            FieldKind::Unsigned => text.parse().ok().map(Self::Unsigned),
             FieldKind::Number => return number::parsed(text).map(Self::Number),
+            FieldKind::Float => {
+                let number = number::parsed(text)?;
+                return number::single(number).map(Self::Number);
+            }
+            FieldKind::Bytes => bytes::from_text(text).map(Self::Bytes),
             FieldKind::Uuid => Uuid::try_parse(text).ok().map(Self::Uuid),
             FieldKind::Set => Some(Self::Set(text.split(',').map(str::to_owned).collect())),
-            FieldKind::Json => serde_json::from_str::<Json>(text)
+            FieldKind::List | FieldKind::Map => serde_json::from_str::<RawJson>(text)
+                .ok()
+                .map(Self::Json)
+                .filter(|value| value.is(kind)),
+            FieldKind::Json => serde_json::from_str::<RawJson>(text)
                 .ok()
                 .map(|json| json.into()),
         };
@@ -153,6 +203,7 @@ impl Value {
             Self::Null => String::new(),
             Self::Text(value) => value.clone(),
             Self::Uuid(value) => value.to_string(),
+            Self::Bytes(value) => bytes::to_text(value),
             Self::Set(members) => members.iter().cloned().collect::<Vec<_>>().join(","),
             value => value.to_json().to_string(),
         }
@@ -188,6 +239,12 @@ impl Value {
     }
 }
 
+/// Whether it is an array of texts.
+fn is_list(json: &RawJson) -> bool {
+    let members = json.as_array();
+    members.is_some_and(|members| members.iter().all(RawJson::is_string))
+}
+
 /// The number, if a float keeps it exactly.
 fn exact(number: &serde_json::Number) -> Result<f64, String> {
     let whole = number
@@ -208,9 +265,11 @@ impl KeyPart for Value {
             Self::Null => None::<&str>.write(key),
             Self::Boolean(value) => value.write(key),
             Self::Integer(value) => value.write(key),
+            Self::Unsigned(value) => value.write(key),
             Self::Number(value) => value.to_string().write(key),
             Self::Text(value) => value.write(key),
             Self::Uuid(value) => value.write(key),
+            Self::Bytes(value) => value.write(key),
             Self::Set(_) | Self::Json(_) => self.to_json().to_string().write(key),
         }
     }

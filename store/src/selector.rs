@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use tidings_core::{Entity, Field, Ref, Row, Schema, Timestamp, Value};
+use tidings_core::{Entity, Field, Ref, Row, Schema, Timestamp, TimestampMicros, Value};
 use uuid::Uuid;
 
 use crate::Error;
@@ -243,4 +243,16 @@ macro_rules! field_input {
     )*};
 }
 
-field_input!(bool, i64, i32, u32, f64, Uuid, Timestamp);
+field_input!(
+    bool,
+    i64,
+    i32,
+    u32,
+    u64,
+    f64,
+    f32,
+    Uuid,
+    Timestamp,
+    TimestampMicros,
+    Vec<u8>
+);

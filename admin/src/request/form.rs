@@ -172,7 +172,7 @@ impl Form<'_> {
         let single = !list && values.len() == 1;
         Ok(match kind {
             _ if single && values[0].is_empty() && self.blank == Blank::Clears => Json::Null,
-            FieldKind::Set => {
+            FieldKind::Set | FieldKind::List => {
                 if list && values == [""] {
                     values.clear(); // `tags[]=` is the empty set
                 }
@@ -181,8 +181,10 @@ impl Form<'_> {
             _ if single => {
                 let text = values.swap_remove(0);
                 match Value::from_text(kind, &text) {
-                    _ if kind == FieldKind::Json => json::value(text.as_bytes())
-                        .map_err(|error| format!("cannot parse the value as JSON: {error}"))?,
+                    _ if matches!(kind, FieldKind::Json | FieldKind::Map) => {
+                        json::value(text.as_bytes())
+                            .map_err(|error| format!("cannot parse the value as JSON: {error}"))?
+                    }
                     Ok(value) => value.to_json(),
                     Err(_) => text.into(),
                 }

@@ -15,6 +15,8 @@ mod sqlite {
 
     mod database;
 
+    #[path = "../all_kinds.rs"]
+    mod all_kinds;
     #[path = "../browsers.rs"]
     mod browsers;
     #[path = "../bytes.rs"]
@@ -58,6 +60,8 @@ mod postgres {
 
     mod database;
 
+    #[path = "../all_kinds.rs"]
+    mod all_kinds;
     #[path = "../browsers.rs"]
     mod browsers;
     #[path = "../bytes.rs"]

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use tidings_core::{CacheKey, KeyBuilder, KeyPart, Timestamp};
+use tidings_core::{CacheKey, KeyBuilder, KeyPart, Timestamp, TimestampMicros};
 use uuid::Uuid;
 
 /// How bytes are to be read.
@@ -20,6 +20,7 @@ enum Kind {
     Uuid,
     Boolean,
     Time,
+    Micros,
     Absent,
     Several,
 }
@@ -99,13 +100,13 @@ impl fmt::Debug for Lent<'_> {
 }
 
 /// The parts of a key, as a [`View`](crate::View) takes them: a `&str`, `&String`, `bool`, integer,
-/// [`Uuid`] or [`Timestamp`], an `Option` of one (`None` is an absent part), a reference to one, or
+/// [`Uuid`], [`Timestamp`] or [`TimestampMicros`], an `Option` of one (`None` is an absent part), a reference to one, or
 /// a tuple of two to four.
 ///
 /// It cannot be implemented elsewhere: a wrong implementation would let one key answer for another.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the parts of a key",
-    note = "parts are a `&str`, `&String`, `bool`, integer, `Uuid` or `Timestamp`, an `Option` of one, or a tuple of two to four of these"
+    note = "parts are a `&str`, `&String`, `bool`, integer, `Uuid`, `Timestamp` or `TimestampMicros`, an `Option` of one, or a tuple of two to four of these"
 )]
 pub trait Parts {
     /// What holds the bytes while they are lent.
@@ -193,6 +194,20 @@ impl Parts for Timestamp {
         Few {
             kind: Kind::Time,
             bytes: self.as_unix().to_le_bytes(),
+        }
+    }
+
+    one_part!();
+}
+
+impl Parts for TimestampMicros {
+    type Loan<'a> = Few<8>;
+
+    #[inline(always)]
+    fn lend(&self) -> Few<8> {
+        Few {
+            kind: Kind::Micros,
+            bytes: self.as_micros().to_le_bytes(),
         }
     }
 

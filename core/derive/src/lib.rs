@@ -41,6 +41,9 @@ mod model;
 // The implementation that is written.
 mod expand;
 
+// Types of fields.
+mod value;
+
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
 
@@ -95,5 +98,24 @@ pub fn derive_entity(input: TokenStream) -> TokenStream {
     let entity = model::Entity::read(&input, &mut faults);
     let mut output = faults.into_tokens();
     output.extend(entity.as_ref().map(expand::expand));
+    output.into()
+}
+
+/// Implements `FieldValue`, and `KeyPart`, for an enum without fields or a struct around one value.
+///
+/// An enum is stored as a text, and its field holds no other: the texts are those that serde
+/// writes, by `#[serde(rename_all = "..")]` on the enum and `#[serde(rename = "..")]` on a variant.
+/// A newtype is stored as what is in it. Derive serde's traits too, as for every field.
+///
+/// # Errors
+///
+/// Variants with fields, type parameters and other serde attributes are compile errors.
+#[proc_macro_derive(FieldValue, attributes(serde))]
+pub fn derive_field_value(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    let mut faults = Faults::default();
+    let value = value::derive(&input, &mut faults);
+    let mut output = faults.into_tokens();
+    output.extend(value);
     output.into()
 }

@@ -1,6 +1,6 @@
 //! Refusing serde attributes under which an entity's JSON would differ from its schema.
 
-use syn::{Attribute, Meta, Token, punctuated::Punctuated};
+use syn::{Attribute, Expr, ExprLit, Lit, Meta, Token, punctuated::Punctuated};
 
 use crate::{attributes::word, faults::Faults};
 
@@ -13,6 +13,21 @@ const HARMLESS: [&str; 5] = [
     "expecting",
 ];
 
+/// Whether it gives bytes the form that they have in the JSON of a row.
+fn is_base64(item: &Meta) -> bool {
+    let text = match item {
+        Meta::NameValue(item) if item.path.is_ident("with") => &item.value,
+        _ => return false,
+    };
+    match text {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(path),
+            ..
+        }) => path.value().ends_with("base64"),
+        _ => false,
+    }
+}
+
 /// Notes each serde attribute that is not harmless.
 pub(crate) fn check(attributes: &[Attribute], faults: &mut Faults) {
     for attribute in attributes.iter().filter(|a| a.path().is_ident("serde")) {
@@ -23,7 +38,7 @@ pub(crate) fn check(attributes: &[Attribute], faults: &mut Faults) {
         };
         for item in items {
             let word = word(&item);
-            if !HARMLESS.contains(&word.as_str()) {
+            if !HARMLESS.contains(&word.as_str()) && !is_base64(&item) {
                 faults.add(
                     item,
                     format!(

@@ -8,7 +8,7 @@ pub(crate) enum Shape {
     Text,
     /// `Uuid`
     Uuid,
-    /// `Timestamp`
+    /// `Timestamp`, `TimestampMicros`
     Timestamp,
     /// `Ref<X>`, with `X`
     Ref(Box<Type>),
@@ -46,8 +46,11 @@ fn shape(ty: &Type) -> Shape {
     match last_word(ty).as_deref() {
         Some("String") => Shape::Text,
         Some("Uuid") => Shape::Uuid,
-        Some("Timestamp") => Shape::Timestamp,
-        Some("bool" | "i64" | "i32" | "u32" | "f64" | "BTreeSet" | "Option") => Shape::Other,
+        Some("Timestamp" | "TimestampMicros") => Shape::Timestamp,
+        Some(
+            "bool" | "i64" | "i32" | "u32" | "u64" | "f64" | "f32" | "BTreeSet" | "Vec"
+            | "BTreeMap" | "HashMap" | "Json" | "Option",
+        ) => Shape::Other,
         _ => Shape::Unknown,
     }
 }

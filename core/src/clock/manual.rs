@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Clock, Sleep, Tick};
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Timestamp, TimestampMicros};
 
 /// A clock that does not move by itself. Clones share one time.
 ///
@@ -110,6 +110,12 @@ impl Clock for ManualClock {
         let passed = self.now().since(START).as_secs();
         // 2^64 nanoseconds are less than 2^35 seconds.
         Timestamp::from_unix(START_WALL + passed as i64)
+    }
+
+    fn wall_micros(&self) -> TimestampMicros {
+        let passed = self.now().since(START).as_micros();
+        // 2^64 nanoseconds are less than 2^55 microseconds.
+        TimestampMicros::from_micros(START_WALL * 1_000_000 + passed as i64)
     }
 
     fn sleep_until(&self, deadline: Tick) -> Sleep {

@@ -180,7 +180,9 @@ fn check_field(field: &Field, found: &mut dyn FnMut(String)) {
                 kind.name()
             ));
         }
-        Some(Auto::CreateTime | Auto::UpdateTime) if kind != FieldKind::Timestamp => {
+        Some(Auto::CreateTime | Auto::UpdateTime)
+            if !matches!(kind, FieldKind::Timestamp | FieldKind::TimestampMicros) =>
+        {
             found(format!(
                 "field {name} is of kind {}; a time needs a timestamp",
                 kind.name()
@@ -198,6 +200,9 @@ fn check_field(field: &Field, found: &mut dyn FnMut(String)) {
     }
     if field.is_primary_key() && field.is_optional() {
         found(format!("the primary key {name} cannot be optional"));
+    }
+    if field.is_primary_key() && kind == FieldKind::Bytes {
+        found(format!("the primary key {name} cannot be bytes"));
     }
     if field.is_primary_key() && field.reference().is_some() {
         found(format!("the primary key {name} cannot be foreign"));
@@ -218,12 +223,13 @@ fn check_rules(field: &Field, found: &mut dyn FnMut(String)) {
             kind.name()
         ));
     };
-    let is_text = matches!(kind, FieldKind::Text | FieldKind::Set);
-    if field.length_rule().is_some() && !is_text {
-        unfit("length", "a string or a set");
+    let is_text = matches!(kind, FieldKind::Text | FieldKind::Set | FieldKind::List);
+    let has_length = is_text || matches!(kind, FieldKind::Bytes | FieldKind::Map);
+    if field.length_rule().is_some() && !has_length {
+        unfit("length", "a string, bytes, a set, a list or a map");
     }
     if field.pattern_rule().is_some() && !is_text {
-        unfit("pattern", "a string or a set");
+        unfit("pattern", "a string, a set or a list");
     }
     if field.is_expiry() && kind != FieldKind::Timestamp {
         unfit("expires", "a timestamp in seconds");
@@ -238,7 +244,7 @@ fn check_rules(field: &Field, found: &mut dyn FnMut(String)) {
         found(format!("field {name}: the pattern is faulty: {fault}"));
     }
     let member = |value: &Value| match kind {
-        FieldKind::Set => matches!(value, Value::Text(_)),
+        FieldKind::Set | FieldKind::List => matches!(value, Value::Text(_)),
         kind => value.is(kind) && !value.is_null(),
     };
     if !field.allowed().iter().all(member) {

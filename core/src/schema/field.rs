@@ -14,6 +14,7 @@ use serde_json::{Value as Json, json};
 
 use crate::value::{FieldKind, FieldValue, Value};
 
+use self::rules::Fits;
 pub use self::rules::{Length, Pattern};
 
 /// What is shown in place of a secret.
@@ -50,6 +51,7 @@ pub struct Field {
     length: Option<Length>,
     pattern: Option<Pattern>,
     one_of: Vec<Value>,
+    fits: Option<Fits>,
 }
 
 // Of numbers, only "not a number" differs from itself, and no default is that.
@@ -119,7 +121,8 @@ impl Field {
             expires: false,
             length: None,
             pattern: None,
-            one_of: Vec::new(),
+            one_of: T::VALUES.iter().map(|&text| Value::from(text)).collect(),
+            fits: T::FITS.map(Fits::new::<T>),
         }
     }
 
@@ -166,7 +169,13 @@ impl Field {
     pub fn default(mut self, value: impl Into<Value>) -> Self {
         self.default = Some(match (self.kind, value.into()) {
             // A literal without a fraction is a number all the same.
-            (FieldKind::Number, Value::Integer(whole)) => Value::Number(whole as f64),
+            (FieldKind::Number | FieldKind::Float, Value::Integer(whole)) => {
+                Value::Number(whole as f64)
+            }
+            // So is one without a sign.
+            (FieldKind::Unsigned, Value::Integer(whole @ 0..)) => {
+                Value::Unsigned(whole.unsigned_abs())
+            }
             (_, value) => value,
         });
         self
@@ -193,7 +202,7 @@ impl Field {
         self
     }
 
-    /// Demands a length: characters of a text, members of a set.
+    /// Demands a length: characters of a text, bytes, members of a set, a list or a map.
     pub fn length(mut self, length: impl RangeBounds<usize>) -> Self {
         let min = match length.start_bound() {
             Bound::Included(&min) => min,
@@ -209,14 +218,14 @@ impl Field {
         self
     }
 
-    /// Demands that the whole text, or each member of a set, matches a regular expression of the
+    /// Demands that the whole text, or each member of a set or list, matches a regular expression of the
     /// crate `regex`.
     pub fn pattern(mut self, pattern: &str) -> Self {
         self.pattern = Some(Pattern::new(pattern));
         self
     }
 
-    /// Demands one of these values; of a set, that each member is one of them.
+    /// Demands one of these values; of a set or list, that each member is one of them.
     pub fn one_of<V: Into<Value>>(mut self, values: impl IntoIterator<Item = V>) -> Self {
         self.one_of = values.into_iter().map(Into::into).collect();
         self

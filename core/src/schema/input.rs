@@ -4,10 +4,10 @@
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::{Auto, Schema};
+use super::{Auto, Field, Schema};
 use crate::{
     row::{Patch, Row, Rule, Violations},
-    timestamp::Timestamp,
+    timestamp::TimestampMicros,
     value::{FieldKind, Value},
 };
 
@@ -66,13 +66,18 @@ impl Schema {
     /// # Errors
     ///
     /// One violation for each required field without a value and each rule that is broken.
-    pub fn complete_insert(&self, mut row: Row, now: Timestamp) -> Result<Row, Violations> {
+    pub fn complete_insert(
+        &self,
+        mut row: Row,
+        now: impl Into<TimestampMicros>,
+    ) -> Result<Row, Violations> {
+        let now = now.into();
         row.0.resize(self.fields.len(), Value::Null);
         for (field, value) in self.fields.iter().zip(&mut row.0) {
             match field.auto_value() {
-                Some(Auto::UpdateTime) => *value = Value::Integer(now.as_unix()),
+                Some(Auto::UpdateTime) => *value = time(field.kind(), now),
                 Some(Auto::CreateTime) if value.is_null() => {
-                    *value = Value::Integer(now.as_unix());
+                    *value = time(field.kind(), now);
                 }
                 Some(Auto::Random) if value.is_null() => *value = random(field.kind()),
                 _ => {}
@@ -107,11 +112,16 @@ impl Schema {
     /// # Errors
     ///
     /// As [`complete_insert`](Self::complete_insert).
-    pub fn complete_update(&self, mut row: Row, now: Timestamp) -> Result<Row, Violations> {
+    pub fn complete_update(
+        &self,
+        mut row: Row,
+        now: impl Into<TimestampMicros>,
+    ) -> Result<Row, Violations> {
+        let now = now.into();
         row.0.resize(self.fields.len(), Value::Null);
         for (field, value) in self.fields.iter().zip(&mut row.0) {
             if field.auto_value() == Some(Auto::UpdateTime) {
-                *value = Value::Integer(now.as_unix());
+                *value = time(field.kind(), now);
             }
         }
         self.checked(row)
@@ -176,12 +186,28 @@ impl Schema {
     }
 }
 
+impl Field {
+    /// Makes a value as [`Auto::Random`] does, where the field's are made so.
+    #[must_use]
+    pub fn random(&self) -> Option<Value> {
+        let is_random = self.auto_value() == Some(Auto::Random);
+        is_random.then(|| random(self.kind()))
+    }
+}
+
 fn is_unset(value: &Value) -> bool {
     match value {
         Value::Integer(0) => true,
         Value::Uuid(uuid) => uuid.is_nil(),
         Value::Text(text) => text.is_empty(),
         _ => false,
+    }
+}
+
+fn time(kind: FieldKind, now: TimestampMicros) -> Value {
+    match kind {
+        FieldKind::TimestampMicros => Value::Integer(now.as_micros()),
+        _ => Value::Integer(now.seconds().as_unix()),
     }
 }
 

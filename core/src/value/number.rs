@@ -28,6 +28,29 @@ pub(crate) fn parsed(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Keeps a number that a float of single precision keeps.
+///
+/// # Errors
+///
+/// A message that says that it has too many digits.
+pub(crate) fn single(number: f64) -> Result<f64, String> {
+    let narrow = number as f32;
+    if narrow.is_finite() && digits(&format!("{narrow:e}")) == digits(&format!("{number:e}")) {
+        Ok(number)
+    } else {
+        Err(INEXACT.to_owned())
+    }
+}
+
+/// The number that a float of single precision is written as: `0.1` and not what it is exactly, so
+/// that JSON shows the one that was given.
+pub(crate) fn widened(narrow: f32) -> f64 {
+    let written = format!("{narrow:e}").parse::<f64>();
+    // The shortest text leads back to it, but for what has no digits, such as infinity.
+    let written = written.ok().filter(|&wide| wide as f32 == narrow);
+    written.unwrap_or_else(|| f64::from(narrow))
+}
+
 /// The significant digits of a decimal number and the power of ten of the first; its sign does not
 /// matter here. Zero has no digits.
 fn digits(text: &str) -> (String, i64) {

@@ -5,14 +5,20 @@ use std::{collections::BTreeSet, ops::RangeInclusive};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::{FieldKind, Value};
-use crate::timestamp::Timestamp;
+use super::{FieldKind, Value, number};
+use crate::timestamp::{Timestamp, TimestampMicros};
+
+/// Says why a value of the right kind is none of a type's.
+pub type Fit = fn(&Value) -> Result<(), String>;
 
 /// A Rust type that a field can have.
 ///
-/// It is implemented for `bool`, `i64`, `i32`, `u32`, `f64`, `String`, `Uuid`, [`Timestamp`],
-/// `BTreeSet<String>`, `serde_json::Value`, [`Ref`](crate::Ref) and an `Option` of each. A newtype
-/// of yours can implement it too; its serde form must then be that of [`to_value`](Self::to_value).
+/// It is implemented for `bool`, `i64`, `i32`, `u32`, `u64`, `f64`, `f32`, `String`, `Uuid`,
+/// [`Timestamp`], [`TimestampMicros`], `Vec<u8>`, `BTreeSet<String>`, `Vec<String>`,
+/// `BTreeMap<String, V>`, `HashMap<String, V>`, `serde_json::Value`, [`Json<T>`](crate::Json),
+/// [`Ref`](crate::Ref) and an `Option` of each. Enums without fields and newtypes of yours derive
+/// it ([the macro](macro@crate::FieldValue)); where you implement it by hand, the type's serde form
+/// must be that of [`to_value`](Self::to_value).
 ///
 /// # Examples
 ///
@@ -31,8 +37,10 @@ use crate::timestamp::Timestamp;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of an entity's field",
     label = "not a type that a field can have",
-    note = "a field is a `bool`, `i64`, `i32`, `u32`, `f64`, `String`, `Uuid`, `Timestamp`, `BTreeSet<String>`, \
-            `serde_json::Value` or `Ref<X>`, or an `Option` of one of these"
+    note = "a field is a `bool`, `i64`, `i32`, `u32`, `u64`, `f64`, `f32`, `String`, `Uuid`, `Timestamp`, \
+            `TimestampMicros`, `Vec<u8>`, `BTreeSet<String>`, `Vec<String>`, a map from `String`, \
+            `serde_json::Value`, `Json<T>` or `Ref<X>`, an `Option` of one of these, or a type with \
+            `#[derive(FieldValue)]`"
 )]
 pub trait FieldValue: Sized {
     /// The kind its values are of.
@@ -41,6 +49,10 @@ pub trait FieldValue: Sized {
     const OPTIONAL: bool = false;
     /// The whole numbers that it can hold, where these are fewer than an `i64` can.
     const RANGE: Option<RangeInclusive<i64>> = None;
+    /// The only texts that it has, where it has a few.
+    const VALUES: &'static [&'static str] = &[];
+    /// Says why a value of the kind is none of the type's, where its kind has others.
+    const FITS: Option<Fit> = None;
 
     /// The entity and the primary key that its values refer to; `None` unless it is a
     /// [`Ref`](crate::Ref).
@@ -82,13 +94,46 @@ macro_rules! field_value {
 field_value! {
     bool, Boolean, Boolean;
     i64, Integer, Integer;
+    u64, Unsigned, Unsigned;
     i32, Integer, Integer, i32::MIN as i64..=i32::MAX as i64;
     u32, Integer, Integer, 0..=u32::MAX as i64;
     f64, Number, Number;
     String, Text, Text;
     Uuid, Uuid, Uuid;
     Timestamp, Timestamp, Integer;
+    TimestampMicros, TimestampMicros, Integer;
+    Vec<u8>, Bytes, Bytes;
     BTreeSet<String>, Set, Set;
+}
+
+impl FieldValue for f32 {
+    const KIND: FieldKind = FieldKind::Float;
+
+    fn to_value(&self) -> Value {
+        Value::Number(number::widened(*self))
+    }
+
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Number(number) => Some(number as Self),
+            _ => None,
+        }
+    }
+}
+
+impl FieldValue for Vec<String> {
+    const KIND: FieldKind = FieldKind::List;
+
+    fn to_value(&self) -> Value {
+        Value::Json(self.iter().map(String::as_str).collect())
+    }
+
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Json(json) => serde_json::from_value(json).ok(),
+            _ => None,
+        }
+    }
 }
 
 impl FieldValue for Json {
@@ -120,6 +165,8 @@ impl<T: FieldValue> FieldValue for Option<T> {
         true
     };
     const RANGE: Option<RangeInclusive<i64>> = T::RANGE;
+    const VALUES: &'static [&'static str] = T::VALUES;
+    const FITS: Option<Fit> = T::FITS;
 
     fn refers_to() -> Option<(&'static str, &'static str)> {
         T::refers_to()
@@ -141,6 +188,12 @@ impl<T: FieldValue> FieldValue for Option<T> {
 impl<T: FieldValue> From<T> for Value {
     fn from(value: T) -> Self {
         value.to_value()
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Value {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::Bytes(bytes.to_vec())
     }
 }
 

@@ -7,5 +7,6 @@ mod faults;
 mod forms;
 mod input;
 mod keys;
+mod kinds;
 mod rules;
 mod ui;

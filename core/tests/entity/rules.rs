@@ -208,9 +208,8 @@ fn what_is_immutable_is_kept() {
 #[test]
 fn what_is_wrong_with_a_request_has_a_rule_too() {
     let schema = Offer::schema();
-    let object = json!({"nmae": 1, "code": 7, "most": 1.5, "weight": 0.100_000_000_000_000_000_1});
     let text = r#"{"nmae": 1, "code": 7, "weight": 9007199254740993}"#;
-    let object: serde_json::Value = serde_json::from_str(text).unwrap_or(object);
+    let object: serde_json::Value = serde_json::from_str(text).unwrap();
     let refused = schema.patch_from_json(object.as_object().unwrap());
     let mut rules: Vec<_> = refused
         .unwrap_err()
@@ -296,13 +295,13 @@ fn faults_of_rules_are_found_at_start() {
                 .expires(),
         ),
         &[
-            "field a is of kind integer; length needs a string or a set",
-            "field a is of kind integer; pattern needs a string or a set",
+            "field a is of kind integer; length needs a string, bytes, a set, a list or a map",
+            "field a is of kind integer; pattern needs a string, a set or a list",
             "field a is of kind integer; expires needs a timestamp in seconds",
         ],
     );
     assert_faults(
-        sound().field(Field::of::<String>("a").length(5..3)),
+        sound().field(Field::of::<String>("a").length(5..=usize::from(3_u8))),
         &["field a: no value has the length demanded"],
     );
     assert_faults(

@@ -38,7 +38,7 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     fn equal(&self, field: &Field) -> Expr;
 
     /// A column is one of a list that is one parameter.
-    fn one_of(&self, column: Expr) -> Expr;
+    fn one_of(&self, field: &Field) -> Expr;
 
     /// A set has tags, which are one parameter.
     fn tagged(&self, tags: Expr, shape: TagShape) -> Expr;
@@ -163,9 +163,9 @@ impl Expired {
         let page = |after: bool| {
             let mut statement = expired();
             if after {
-                statement.and_where(Expr::col(primary_key(schema)).gt(PARAMETER));
+                statement.and_where(beyond(dialect, schema));
             }
-            statement.order_by(primary_key(schema), Order::Asc).limit(1);
+            statement.order_by(ordering(schema), Order::Asc).limit(1);
             dialect.select(&statement).into()
         };
         let holding = |fields: &[usize]| {
@@ -216,10 +216,9 @@ impl Pages {
         mut statement: SelectStatement,
         hold: Hold,
     ) -> Self {
-        let key = primary_key(schema);
-        statement.order_by(key.clone(), Order::Asc).limit(1);
+        statement.order_by(ordering(schema), Order::Asc).limit(1);
         let mut next = statement.clone();
-        next.and_where(Expr::col(key).gt(PARAMETER));
+        next.and_where(beyond(dialect, schema));
         let write = |mut statement: SelectStatement| {
             if hold == Hold::Rows {
                 dialect.hold(&mut statement);
@@ -278,7 +277,7 @@ pub(crate) fn delete_referring(dialect: &dyn Dialect, schema: &Schema, field: us
     let mut some = Query::select();
     some.column(primary_key(schema))
         .from(Alias::new(schema.name()))
-        .and_where(dialect.one_of(Expr::col(column(schema, field))))
+        .and_where(dialect.one_of(&schema.fields()[field]))
         .limit(1);
     let mut statement = DeleteStatement::new();
     statement
@@ -297,7 +296,7 @@ pub(crate) fn rows_restricting(dialect: &dyn Dialect, schema: &Schema, field: us
 
 fn referring(dialect: &dyn Dialect, schema: &Schema, field: usize) -> SelectStatement {
     let mut statement = select(dialect, schema);
-    statement.and_where(dialect.one_of(Expr::col(column(schema, field))));
+    statement.and_where(dialect.one_of(&schema.fields()[field]));
     statement
 }
 
@@ -317,9 +316,9 @@ pub(crate) fn page(dialect: &dyn Dialect, schema: &Schema, shape: &Shape) -> Sql
         statement.and_where(dialect.tagged(own, tags));
     }
     if shape.after {
-        statement.and_where(Expr::col(primary_key(schema)).gt(PARAMETER));
+        statement.and_where(beyond(dialect, schema));
     }
-    statement.order_by(primary_key(schema), Order::Asc).limit(1);
+    statement.order_by(ordering(schema), Order::Asc).limit(1);
     dialect.select(&statement).into()
 }
 
@@ -370,7 +369,7 @@ fn update(dialect: &dyn Dialect, schema: &Schema) -> Sql {
         // SQL has no update of nothing.
         statement.value(primary_key(schema), Expr::col(primary_key(schema)));
     }
-    statement.and_where(Expr::col(primary_key(schema)).eq(PARAMETER));
+    statement.and_where(dialect.equal(key(schema)));
     dialect.update(&statement).into()
 }
 
@@ -378,13 +377,29 @@ fn delete(dialect: &dyn Dialect, schema: &Schema) -> Sql {
     let mut statement = DeleteStatement::new();
     statement
         .from_table(Alias::new(schema.name()))
-        .and_where(dialect.one_of(Expr::col(primary_key(schema))));
+        .and_where(dialect.one_of(key(schema)));
     dialect.delete(&statement).into()
 }
 
 /// A parameter without a kind's peculiarities.
 pub(crate) fn parameter() -> Expr {
     Expr::val(PARAMETER)
+}
+
+/// The primary key as it is stored: by its name alone it would be the column as it is read, which
+/// may be a text.
+fn ordering(schema: &Schema) -> (Alias, Alias) {
+    (Alias::new(schema.name()), primary_key(schema))
+}
+
+/// A row lies beyond the one whose primary key is the parameter.
+fn beyond(dialect: &dyn Dialect, schema: &Schema) -> Expr {
+    let last = dialect.parameter(key(schema).kind());
+    Expr::col(primary_key(schema)).gt(last)
+}
+
+fn key(schema: &Schema) -> &Field {
+    &schema.fields()[schema.primary_key()]
 }
 
 fn primary_key(schema: &Schema) -> Alias {

@@ -38,7 +38,11 @@ impl Dialect for Postgres {
     fn column(&self, field: &Field) -> Expr {
         let column = Expr::col(Alias::new(field.name()));
         match field.kind() {
-            FieldKind::Set | FieldKind::Json => column.cast_as("text"),
+            FieldKind::Set
+            | FieldKind::List
+            | FieldKind::Map
+            | FieldKind::Json
+            | FieldKind::Unsigned => column.cast_as("text"),
             _ => column,
         }
     }
@@ -46,7 +50,8 @@ impl Dialect for Postgres {
     fn parameter(&self, kind: FieldKind) -> Expr {
         match kind {
             FieldKind::Set => parameter().cast_as("jsonb"),
-            FieldKind::Json => parameter().cast_as("json"),
+            FieldKind::List | FieldKind::Map | FieldKind::Json => parameter().cast_as("json"),
+            FieldKind::Unsigned => parameter().cast_as("numeric"),
             _ => parameter(),
         }
     }
@@ -55,13 +60,20 @@ impl Dialect for Postgres {
         let column = Expr::col(Alias::new(field.name()));
         match field.kind() {
             // The type `json` knows no equality.
-            FieldKind::Json => column.cast_as("jsonb").eq(parameter().cast_as("jsonb")),
+            FieldKind::List | FieldKind::Map | FieldKind::Json => {
+                column.cast_as("jsonb").eq(parameter().cast_as("jsonb"))
+            }
             kind => column.eq(self.parameter(kind)),
         }
     }
 
-    fn one_of(&self, column: Expr) -> Expr {
-        column.eq(PgFunc::any(parameter()))
+    fn one_of(&self, field: &Field) -> Expr {
+        let column = Expr::col(Alias::new(field.name()));
+        let list = match field.kind() {
+            FieldKind::Unsigned => parameter().cast_as("numeric[]"),
+            _ => parameter(),
+        };
+        column.eq(PgFunc::any(list))
     }
 
     fn tagged(&self, tags: Expr, shape: TagShape) -> Expr {

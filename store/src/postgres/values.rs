@@ -3,12 +3,15 @@
 //! | kind | column | also taken |
 //! |---|---|---|
 //! | boolean | `boolean` | |
-//! | integer, timestamp | `bigint` | `integer`, `smallint`, where the field's range fits |
+//! | integer, timestamps | `bigint` | `integer`, `smallint`, where the field's range fits |
+//! | unsigned | `numeric(20,0)` | |
 //! | number | `double precision` | |
+//! | float | `real` | |
+//! | bytes | `bytea` | |
 //! | string | `text` | `character varying` |
 //! | uuid | `uuid` | |
 //! | set | `jsonb` | |
-//! | json | `json` | `jsonb` |
+//! | list, map, json | `json` | `jsonb` |
 
 use std::collections::BTreeSet;
 
@@ -17,7 +20,7 @@ use sqlx::{
     Arguments as _, Column as _, Row as _, TypeInfo as _,
     postgres::{PgArguments, PgRow},
 };
-use tidings_core::{BoxError, Field, FieldKind, Row, RowError, Schema, Value};
+use tidings_core::{BoxError, Field, FieldKind, FieldValue as _, Row, RowError, Schema, Value};
 use uuid::Uuid;
 
 use crate::{
@@ -30,11 +33,14 @@ use crate::{
 pub(crate) fn column_type(kind: FieldKind) -> &'static str {
     match kind {
         FieldKind::Boolean => "boolean",
-        FieldKind::Integer | FieldKind::Timestamp => "bigint",
+        FieldKind::Integer | FieldKind::Timestamp | FieldKind::TimestampMicros => "bigint",
+        FieldKind::Unsigned => "numeric(20,0)",
         FieldKind::Number => "double precision",
+        FieldKind::Float => "real",
+        FieldKind::Bytes => "bytea",
         FieldKind::Uuid => "uuid",
         FieldKind::Set => "jsonb",
-        FieldKind::Json => "json",
+        FieldKind::List | FieldKind::Map | FieldKind::Json => "json",
         // Text, and any kind that core may add.
         _ => "text",
     }
@@ -50,6 +56,11 @@ pub(crate) fn literal(value: &Value) -> Option<String> {
         Value::Null => return None,
         Value::Boolean(value) => value.to_string(),
         Value::Integer(value) => value.to_string(),
+        Value::Unsigned(value) => value.to_string(),
+        Value::Bytes(value) => {
+            let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+            quoted(&format!("\\x{hex}"))
+        }
         Value::Number(value) => format!("{value:?}"),
         Value::Text(text) => quoted(text),
         Value::Uuid(uuid) => quoted(&uuid.to_string()),
@@ -71,7 +82,7 @@ pub(crate) fn fits(field: &Field, there: &str) -> bool {
             there => there == "bigint",
         },
         FieldKind::Text => there == "text" || there.starts_with("character varying"),
-        FieldKind::Json => there == "json" || there == "jsonb",
+        FieldKind::List | FieldKind::Map | FieldKind::Json => there == "json" || there == "jsonb",
         kind => there == column_type(kind),
     }
 }
@@ -82,6 +93,8 @@ pub(crate) enum Bound {
     Boolean(Option<bool>),
     Integer(Option<i64>),
     Number(Option<f64>),
+    Float(Option<f32>),
+    Bytes(Option<Vec<u8>>),
     Text(Option<String>),
     Uuid(Option<Uuid>),
     Booleans(Vec<bool>),
@@ -105,13 +118,22 @@ impl Bound {
         match (kind, value) {
             (_, Value::Boolean(value)) => Self::Boolean(Some(*value)),
             (_, Value::Integer(value)) => Self::Integer(Some(*value)),
+            // Cast by the statement.
+            (_, Value::Unsigned(value)) => Self::Text(Some(value.to_string())),
+            (_, Value::Bytes(value)) => Self::Bytes(Some(value.clone())),
+            (FieldKind::Float, Value::Number(value)) => Self::Float(Some(*value as f32)),
             (_, Value::Number(value)) => Self::Number(Some(*value)),
             (_, Value::Text(value)) => Self::Text(Some(value.clone())),
             (_, Value::Uuid(value)) => Self::Uuid(Some(*value)),
             (_, Value::Set(_) | Value::Json(_)) => Self::Text(Some(value.to_json().to_string())),
             (FieldKind::Boolean, Value::Null) => Self::Boolean(None),
-            (FieldKind::Integer | FieldKind::Timestamp, Value::Null) => Self::Integer(None),
+            (
+                FieldKind::Integer | FieldKind::Timestamp | FieldKind::TimestampMicros,
+                Value::Null,
+            ) => Self::Integer(None),
             (FieldKind::Number, Value::Null) => Self::Number(None),
+            (FieldKind::Float, Value::Null) => Self::Float(None),
+            (FieldKind::Bytes, Value::Null) => Self::Bytes(None),
             (FieldKind::Uuid, Value::Null) => Self::Uuid(None),
             (_, Value::Null) => Self::Text(None),
         }
@@ -127,7 +149,7 @@ impl Bound {
                 Value::Boolean(value) => Some(*value),
                 _ => None,
             })),
-            FieldKind::Integer | FieldKind::Timestamp => {
+            FieldKind::Integer | FieldKind::Timestamp | FieldKind::TimestampMicros => {
                 Self::Integers(each(values, |value| match value {
                     Value::Integer(value) => Some(*value),
                     _ => None,
@@ -157,6 +179,8 @@ pub(crate) fn arguments(parameters: &[Bound]) -> Result<PgArguments, Error> {
             Bound::Boolean(value) => arguments.add(*value),
             Bound::Integer(value) => arguments.add(*value),
             Bound::Number(value) => arguments.add(*value),
+            Bound::Float(value) => arguments.add(*value),
+            Bound::Bytes(value) => arguments.add(value.clone()),
             Bound::Text(value) => arguments.add(value.clone()),
             Bound::Uuid(value) => arguments.add(*value),
             Bound::Booleans(values) => arguments.add(values.clone()),
@@ -199,7 +223,21 @@ fn value_at(stored: &PgRow, index: usize, kind: FieldKind) -> Option<Value> {
             .try_get::<Option<bool>, _>(index)
             .ok()?
             .map(Value::Boolean),
-        FieldKind::Integer | FieldKind::Timestamp => integer(stored, index)?.map(Value::Integer),
+        FieldKind::Integer | FieldKind::Timestamp | FieldKind::TimestampMicros => {
+            integer(stored, index)?.map(Value::Integer)
+        }
+        FieldKind::Unsigned => match text(stored, index)? {
+            Some(text) => Some(Value::Unsigned(text.parse().ok()?)),
+            None => None,
+        },
+        FieldKind::Float => stored
+            .try_get::<Option<f32>, _>(index)
+            .ok()?
+            .map(|value| value.to_value()),
+        FieldKind::Bytes => stored
+            .try_get::<Option<Vec<u8>>, _>(index)
+            .ok()?
+            .map(Value::Bytes),
         FieldKind::Number => stored
             .try_get::<Option<f64>, _>(index)
             .ok()?
@@ -215,7 +253,7 @@ fn value_at(stored: &PgRow, index: usize, kind: FieldKind) -> Option<Value> {
             )),
             None => None,
         },
-        FieldKind::Json => match text(stored, index)? {
+        FieldKind::List | FieldKind::Map | FieldKind::Json => match text(stored, index)? {
             Some(text) => Some(Value::Json(serde_json::from_str::<Json>(&text).ok()?)),
             None => None,
         },

@@ -44,8 +44,8 @@ impl Dialect for Sqlite {
         self.column(field).eq(parameter())
     }
 
-    fn one_of(&self, column: Expr) -> Expr {
-        column.in_subquery(listed())
+    fn one_of(&self, field: &Field) -> Expr {
+        self.column(field).in_subquery(listed())
     }
 
     fn tagged(&self, tags: Expr, shape: TagShape) -> Expr {

@@ -2,11 +2,13 @@
 //!
 //! | kind | column |
 //! |---|---|
-//! | boolean, integer, timestamp | INTEGER |
-//! | number | REAL |
+//! | boolean, integer, timestamps | INTEGER |
+//! | unsigned | TEXT, 20 digits, so that the order of texts is that of numbers |
+//! | number, float | REAL |
+//! | bytes | BLOB |
 //! | string | TEXT |
 //! | uuid | TEXT, hyphenated and lower case |
-//! | set, json | TEXT that holds JSON |
+//! | set, list, map, json | TEXT that holds JSON |
 
 use std::collections::BTreeSet;
 
@@ -28,9 +30,13 @@ use crate::{
 /// The declared type of a column.
 pub(crate) fn column_type(kind: FieldKind) -> &'static str {
     match kind {
-        FieldKind::Boolean | FieldKind::Integer | FieldKind::Timestamp => "INTEGER",
-        FieldKind::Number => "REAL",
-        // Text, uuid, set, json, and any kind that core may add: JSON can say it.
+        FieldKind::Boolean
+        | FieldKind::Integer
+        | FieldKind::Timestamp
+        | FieldKind::TimestampMicros => "INTEGER",
+        FieldKind::Number | FieldKind::Float => "REAL",
+        FieldKind::Bytes => "BLOB",
+        // Text, unsigned, uuid, set, list, map, json, and any kind that core may add: JSON can say it.
         _ => "TEXT",
     }
 }
@@ -42,6 +48,8 @@ pub(crate) fn literal(value: &Value) -> Option<String> {
         Value::Null => return None,
         Value::Boolean(value) => i64::from(*value).to_string(),
         Value::Integer(value) => value.to_string(),
+        Value::Unsigned(value) => quoted(&digits(*value)),
+        Value::Bytes(value) => format!("X'{}'", hex(value)),
         // With a fraction or an exponent, so that it is no whole number.
         Value::Number(value) => format!("{value:?}"),
         Value::Text(text) => quoted(text),
@@ -73,6 +81,8 @@ fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), BoxError> 
         Value::Null => arguments.add(None::<i64>),
         Value::Boolean(value) => arguments.add(i64::from(*value)),
         Value::Integer(value) => arguments.add(*value),
+        Value::Unsigned(value) => arguments.add(digits(*value)),
+        Value::Bytes(value) => arguments.add(value.clone()),
         Value::Number(value) => arguments.add(*value),
         Value::Text(value) => arguments.add(value.clone()),
         Value::Uuid(value) => arguments.add(value.to_string()),
@@ -85,9 +95,19 @@ fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), BoxError> 
 fn list(values: Vec<&Value>) -> String {
     let stored = |value: &Value| match value {
         Value::Boolean(value) => Json::from(i64::from(*value)),
+        Value::Unsigned(value) => Json::from(digits(*value)),
         value => value.to_json(),
     };
     values.into_iter().map(stored).collect::<Json>().to_string()
+}
+
+/// An unsigned number as it is stored.
+fn digits(number: u64) -> String {
+    format!("{number:020}")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 /// Reads a row whose columns are the schema's fields in order.
@@ -122,11 +142,19 @@ pub(crate) fn value_at(stored: &SqliteRow, index: usize, kind: FieldKind) -> Opt
             .try_get::<Option<i64>, _>(index)
             .ok()?
             .map(|value| Value::Boolean(value != 0)),
-        FieldKind::Integer | FieldKind::Timestamp => stored
+        FieldKind::Integer | FieldKind::Timestamp | FieldKind::TimestampMicros => stored
             .try_get::<Option<i64>, _>(index)
             .ok()?
             .map(Value::Integer),
-        FieldKind::Number => stored
+        FieldKind::Unsigned => match text(stored, index)? {
+            Some(text) => Some(Value::Unsigned(text.parse().ok()?)),
+            None => None,
+        },
+        FieldKind::Bytes => stored
+            .try_get::<Option<Vec<u8>>, _>(index)
+            .ok()?
+            .map(Value::Bytes),
+        FieldKind::Number | FieldKind::Float => stored
             .try_get::<Option<f64>, _>(index)
             .ok()?
             .map(Value::Number),
@@ -141,7 +169,7 @@ pub(crate) fn value_at(stored: &SqliteRow, index: usize, kind: FieldKind) -> Opt
             )),
             None => None,
         },
-        FieldKind::Json => match text(stored, index)? {
+        FieldKind::List | FieldKind::Map | FieldKind::Json => match text(stored, index)? {
             Some(text) => Some(Value::Json(serde_json::from_str(&text).ok()?)),
             None => None,
         },

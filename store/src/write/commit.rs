@@ -165,7 +165,7 @@ impl Route {
         cause: Option<Cause>,
     ) -> Result<(O::Output, Option<ChangeSet>), Error> {
         let attached = &self.attached;
-        let now = attached.clock.wall();
+        let now = attached.clock.wall_micros();
         let limit = Limit::starting(&attached.clock, self.engine.longest());
         let mut transaction = Transaction::new(&attached.catalog, session, now, limit);
         let output = operation.run(&mut transaction, self.entity).await?;

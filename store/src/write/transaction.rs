@@ -4,7 +4,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tidings_core::{
-    Auto, Field, Row, Timestamp, Value,
+    Auto, Field, Row, TimestampMicros, Value,
     clock::{Clock, Tick},
 };
 
@@ -88,7 +88,7 @@ impl Before<'_> {
 pub(crate) struct Transaction<'a> {
     pub(crate) catalog: &'a Catalog,
     session: &'a mut dyn Session,
-    now: Timestamp,
+    now: TimestampMicros,
     limit: Limit,
     pub(crate) notes: Notes,
 }
@@ -97,7 +97,7 @@ impl<'a> Transaction<'a> {
     pub(crate) fn new(
         catalog: &'a Catalog,
         session: &'a mut dyn Session,
-        now: Timestamp,
+        now: TimestampMicros,
         limit: Limit,
     ) -> Self {
         Self {

@@ -18,7 +18,7 @@ const TABLE: &str = "
     )";
 
 /// What sessions of other programs may have set.
-const HOSTILE: &str = "
+pub(crate) const HOSTILE: &str = "
     set extra_float_digits = -15; set bytea_output = escape; set timezone = 'Pacific/Chatham';
     set datestyle = 'German, DMY'; set intervalstyle = sql_standard; set search_path = '';
     set standard_conforming_strings = off; set escape_string_warning = off; set backslash_quote = on;

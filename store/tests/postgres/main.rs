@@ -3,6 +3,7 @@
 #[path = "../reader.rs"]
 mod reader;
 
+mod all_kinds;
 mod capture;
 mod epochs;
 mod history;

@@ -130,6 +130,7 @@ fn python(id: i64, row: &[Value]) -> String {
         Value::Text(text) => bytes(text),
         Value::Uuid(uuid) => format!("'{uuid}'"),
         Value::Set(_) | Value::Json(_) => bytes(&value.to_json().to_string()),
+        Value::Unsigned(_) | Value::Bytes(_) => panic!("{value:?} is in no row here"),
     };
     let values: Vec<_> = row.iter().map(literal).collect();
     format!("({id}, {})", values.join(", "))
@@ -154,6 +155,7 @@ fn sql(id: i64, row: &[Value]) -> String {
         Value::Text(text) => quoted(text),
         Value::Uuid(uuid) => format!("'{uuid}'"),
         Value::Set(_) | Value::Json(_) => quoted(&value.to_json().to_string()),
+        Value::Unsigned(_) | Value::Bytes(_) => panic!("{value:?} is in no row here"),
     };
     let values: Vec<_> = row.iter().map(literal).collect();
     format!("({id}, {})", values.join(", "))

@@ -22,6 +22,8 @@ mod sqlite {
     mod expiry;
     #[path = "../suite/hooks.rs"]
     mod hooks;
+    #[path = "../suite/kinds.rs"]
+    mod kinds;
     #[path = "../suite/large.rs"]
     mod large;
     #[path = "../suite/model.rs"]
@@ -57,6 +59,8 @@ mod postgres {
     mod expiry;
     #[path = "../suite/hooks.rs"]
     mod hooks;
+    #[path = "../suite/kinds.rs"]
+    mod kinds;
     #[path = "../suite/large.rs"]
     mod large;
     #[path = "../suite/model.rs"]

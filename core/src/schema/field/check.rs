@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::{Field, Foreign, rules};
 use crate::{
     row::{Breach, Rule},
-    value::{FieldKind, Value},
+    value::{FieldKind, Value, number},
 };
 
 /// The set field that lists are filtered by.
@@ -83,6 +83,10 @@ impl Field {
             (Value::Number(number), _) if !number.is_finite() => {
                 return Err(Breach::new(Rule::Range, "must be a finite number"));
             }
+            (Value::Number(number), _) if self.kind == FieldKind::Float => {
+                let kept = number::single(*number);
+                kept.map_err(|message| Breach::new(Rule::Range, message))?;
+            }
             // JSON's `null` is the absent value; another form of it would make the two unequal.
             (Value::Json(Json::Null), _) => {
                 return Err(Breach::new(Rule::Kind, self.kind.expectation()));
@@ -97,18 +101,30 @@ impl Field {
         if let Some(length) = self.length {
             length.check(value)?;
         }
+        if let Some(fits) = self.fits {
+            fits.check(value)?;
+        }
         match value {
             Value::Text(text) => self.check_form(text, value),
-            Value::Set(members) => members.iter().try_for_each(|member| {
-                self.check_member(member).map_err(|breach| {
-                    Breach::new(breach.rule, format!("each member: {}", breach.message))
-                })
-            }),
+            Value::Set(members) => self.check_members(members.iter().map(String::as_str)),
+            Value::Json(Json::Array(members)) if self.kind == FieldKind::List => {
+                self.check_members(members.iter().filter_map(Json::as_str))
+            }
             value => self.check_listed(value),
         }
     }
 
-    /// Checks a member of a set.
+    fn check_members<'a>(&self, members: impl Iterator<Item = &'a str>) -> Result<(), Breach> {
+        for member in members {
+            let checked = self.check_member(member);
+            checked.map_err(|breach| {
+                Breach::new(breach.rule, format!("each member: {}", breach.message))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Checks a member of a set or list.
     fn check_member(&self, member: &str) -> Result<(), Breach> {
         check_text(member)?;
         if self.name == TAGS {
@@ -136,7 +152,7 @@ impl Field {
     fn checked(&self, value: Result<Value, String>) -> Result<Value, Breach> {
         // What a kind says of a number is that it is not one, or that it has too many digits.
         let value = value.map_err(|message| {
-            let inexact = message == crate::value::number::INEXACT;
+            let inexact = message == number::INEXACT;
             let rule = if inexact { Rule::Range } else { Rule::Kind };
             Breach::new(rule, message)
         })?;

@@ -1,13 +1,14 @@
 //! Rules of one value: how long, of which form.
 
 use regex::Regex;
+use serde_json::Value as Json;
 
 use crate::{
     row::{Breach, Rule},
-    value::Value,
+    value::{Fit, Value},
 };
 
-/// How long a value must be: characters of a text, members of a set.
+/// How long a value must be: characters of a text, bytes, members of a set, a list or a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Length {
     /// The least.
@@ -34,10 +35,14 @@ impl Length {
 fn length_of(value: &Value) -> Option<usize> {
     match value {
         Value::Text(text) => Some(text.chars().count()),
+        Value::Bytes(bytes) => Some(bytes.len()),
         Value::Set(members) => Some(members.len()),
+        Value::Json(Json::Array(members)) => Some(members.len()),
+        Value::Json(Json::Object(members)) => Some(members.len()),
         Value::Null
         | Value::Boolean(_)
         | Value::Integer(_)
+        | Value::Unsigned(_)
         | Value::Number(_)
         | Value::Uuid(_)
         | Value::Json(_) => None,
@@ -94,6 +99,31 @@ impl PartialEq for Pattern {
 }
 
 impl Eq for Pattern {}
+
+/// The demand of a Rust type whose kind has values that are none of the type's. Two are equal when
+/// they are of one type.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fits {
+    name: &'static str,
+    run: Fit,
+}
+
+impl Fits {
+    pub(super) fn new<T>(run: Fit) -> Self {
+        let name = std::any::type_name::<T>();
+        Self { name, run }
+    }
+
+    pub(super) fn check(self, value: &Value) -> Result<(), Breach> {
+        (self.run)(value).map_err(|message| Breach::new(Rule::Kind, message))
+    }
+}
+
+impl PartialEq for Fits {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
 
 /// Checks that a value is one of a list, which is not empty.
 pub(super) fn one_of(allowed: &[Value], value: &Value) -> Result<(), Breach> {

@@ -50,18 +50,34 @@ pub(super) fn value(kind: FieldKind, text: &str) -> Option<Value> {
             "false" | "f" | "0" => Some(Value::Boolean(false)),
             _ => None,
         },
-        FieldKind::Integer | FieldKind::Timestamp => text.parse().ok().map(Value::Integer),
-        // Rust reads PostgreSQL's NaN and Infinity too.
-        FieldKind::Number => text.parse().ok().map(Value::Number),
+        FieldKind::Integer | FieldKind::Timestamp | FieldKind::TimestampMicros => {
+            text.parse().ok().map(Value::Integer)
+        }
+        FieldKind::Unsigned => text.parse().ok().map(Value::Unsigned),
+        // Rust reads PostgreSQL's NaN and Infinity too. The text of a `real` is the number that it is
+        // shown as.
+        FieldKind::Number | FieldKind::Float => text.parse().ok().map(Value::Number),
+        FieldKind::Bytes => bytes(text).map(Value::Bytes),
         FieldKind::Text => Some(Value::Text(text.to_owned())),
         FieldKind::Uuid => Uuid::try_parse(text).ok().map(Value::Uuid),
         FieldKind::Set => members(text).map(Value::Set),
-        FieldKind::Json => match serde_json::from_str(text).ok()? {
-            serde_json::Value::Null => Some(Value::Null),
-            json => Some(Value::Json(json)),
-        },
+        FieldKind::List | FieldKind::Map | FieldKind::Json => {
+            match serde_json::from_str(text).ok()? {
+                serde_json::Value::Null => Some(Value::Null),
+                json => Some(Value::Json(json)).filter(|value| value.is(kind)),
+            }
+        }
         _ => None,
     }
+}
+
+/// Bytes from PostgreSQL's hexadecimal form, `\x` and two digits for each.
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix("\\x")?.as_bytes();
+    let mut pairs = digits.chunks_exact(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Option<Vec<u8>> = pairs.by_ref().map(byte).collect();
+    bytes.filter(|_| pairs.remainder().is_empty())
 }
 
 /// The members of a set, from a JSON array or from PostgreSQL's text of a one-dimensional array.

@@ -7,6 +7,10 @@ pub(super) fn text_of(value: &Value) -> String {
     match value {
         Value::Text(text) => text.clone(),
         Value::Uuid(uuid) => uuid.to_string(),
+        Value::Bytes(bytes) => {
+            let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+            format!("\\x{}", digits.collect::<String>())
+        }
         // JSON has no word for some numbers, and another one for zero below zero.
         Value::Number(number) => number.to_string(),
         other => other.to_json().to_string(),

@@ -182,7 +182,12 @@ impl Target {
                 || field.is_none_or(|(_, field)| {
                     matches!(
                         field.kind(),
-                        FieldKind::Text | FieldKind::Set | FieldKind::Json
+                        FieldKind::Text
+                            | FieldKind::Bytes
+                            | FieldKind::Set
+                            | FieldKind::List
+                            | FieldKind::Map
+                            | FieldKind::Json
                     )
                 })
         };

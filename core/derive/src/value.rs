@@ -1,0 +1,254 @@
+//! `#[derive(FieldValue)]`: an enum without fields as a text, a newtype as what is in it.
+//!
+//! The form is that of serde: a variant's text is the one that serde writes, by `rename` and
+//! `rename_all`.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{
+    Attribute, Data, DataEnum, DeriveInput, Expr, ExprLit, Fields, Lit, Meta, MetaNameValue, Token,
+    punctuated::Punctuated,
+};
+
+use crate::{faults::Faults, home};
+
+/// Writes the implementation, as far as the type can have one.
+pub(crate) fn derive(input: &DeriveInput, faults: &mut Faults) -> Option<TokenStream> {
+    if !input.generics.params.is_empty() {
+        faults.add(&input.generics, "a field's type has no type parameters");
+        return None;
+    }
+    let home = home::find();
+    let home = home.map_err(|message| faults.add(&input.ident, message));
+    let home = home.ok()?;
+    let home = quote!(#home::derive);
+    match &input.data {
+        Data::Enum(data) => of_enum(input, data, &home, faults),
+        Data::Struct(data) => match &data.fields {
+            Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
+                serde(&input.attrs, &["transparent"], faults);
+                Some(of_newtype(input, &fields.unnamed[0].ty, &home))
+            }
+            _ => {
+                faults.add(
+                    &input.ident,
+                    "a field's type is an enum without fields, or a struct around one value: `struct Name(Inner);`",
+                );
+                None
+            }
+        },
+        Data::Union(data) => {
+            faults.add(data.union_token, "a union cannot be the type of a field");
+            None
+        }
+    }
+}
+
+fn of_newtype(input: &DeriveInput, inner: &syn::Type, home: &TokenStream) -> TokenStream {
+    let ident = &input.ident;
+    quote! {
+        #[automatically_derived]
+        impl #home::FieldValue for #ident {
+            const KIND: #home::FieldKind = <#inner as #home::FieldValue>::KIND;
+            const OPTIONAL: bool = <#inner as #home::FieldValue>::OPTIONAL;
+            const RANGE: ::core::option::Option<::core::ops::RangeInclusive<i64>> =
+                <#inner as #home::FieldValue>::RANGE;
+            const VALUES: &'static [&'static str] = <#inner as #home::FieldValue>::VALUES;
+            const FITS: ::core::option::Option<#home::Fit> = <#inner as #home::FieldValue>::FITS;
+
+            fn to_value(&self) -> #home::Value {
+                #home::FieldValue::to_value(&self.0)
+            }
+
+            fn from_value(value: #home::Value) -> ::core::option::Option<Self> {
+                <#inner as #home::FieldValue>::from_value(value).map(Self)
+            }
+        }
+
+        #[automatically_derived]
+        impl #home::KeyPart for #ident {
+            fn write(&self, key: &mut #home::KeyBuilder) {
+                #home::KeyPart::write(&#home::FieldValue::to_value(self), key);
+            }
+        }
+    }
+}
+
+fn of_enum(
+    input: &DeriveInput,
+    data: &DataEnum,
+    home: &TokenStream,
+    faults: &mut Faults,
+) -> Option<TokenStream> {
+    let rule = serde(&input.attrs, &["rename_all"], faults);
+    let rule = rule.map_or(Some(Case::AsIs), |(text, meta)| {
+        let case = Case::of(&text);
+        if case.is_none() {
+            faults.add(meta, format!("{text:?} is no rule of serde's"));
+        }
+        case
+    })?;
+    if data.variants.is_empty() {
+        faults.add(&input.ident, "an enum without variants has no value");
+        return None;
+    }
+    let mut is_whole = true;
+    let mut idents = Vec::new();
+    let mut texts: Vec<String> = Vec::new();
+    for variant in &data.variants {
+        if !matches!(variant.fields, Fields::Unit) {
+            faults.add(
+                variant,
+                "a variant with fields cannot be a text; keep the enum in a `Json<..>`",
+            );
+            is_whole = false;
+            continue;
+        }
+        let renamed = serde(&variant.attrs, &["rename"], faults);
+        let text = renamed.map_or_else(|| rule.apply(&variant.ident.to_string()), |(text, _)| text);
+        if text.is_empty() || texts.contains(&text) {
+            faults.add(
+                &variant.ident,
+                format!("each variant is a text of its own, and {text:?} is none"),
+            );
+        }
+        idents.push(&variant.ident);
+        texts.push(text);
+    }
+
+    if !is_whole {
+        return None;
+    }
+    let ident = &input.ident;
+    Some(quote! {
+        #[automatically_derived]
+        impl #home::FieldValue for #ident {
+            const KIND: #home::FieldKind = #home::FieldKind::Text;
+            const VALUES: &'static [&'static str] = &[#(#texts),*];
+
+            fn to_value(&self) -> #home::Value {
+                let text = match self {
+                    #(Self::#idents => #texts,)*
+                };
+                #home::Value::Text(::std::string::ToString::to_string(text))
+            }
+
+            fn from_value(value: #home::Value) -> ::core::option::Option<Self> {
+                let #home::Value::Text(text) = value else {
+                    return ::core::option::Option::None;
+                };
+                match text.as_str() {
+                    #(#texts => ::core::option::Option::Some(Self::#idents),)*
+                    _ => ::core::option::Option::None,
+                }
+            }
+        }
+
+        #[automatically_derived]
+        impl #home::KeyPart for #ident {
+            fn write(&self, key: &mut #home::KeyBuilder) {
+                #home::KeyPart::write(&#home::FieldValue::to_value(self), key);
+            }
+        }
+    })
+}
+
+/// The text of the one serde attribute that is allowed here; any other is a fault.
+fn serde(
+    attributes: &[Attribute],
+    allowed: &[&str],
+    faults: &mut Faults,
+) -> Option<(String, Meta)> {
+    let mut found = None;
+    for attribute in attributes.iter().filter(|a| a.path().is_ident("serde")) {
+        // One that cannot be read is serde's to complain about.
+        let items = attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
+        for item in items.into_iter().flatten() {
+            let word = item.path().get_ident().map(ToString::to_string);
+            let word = word.unwrap_or_default();
+            if word == "crate" || word == "expecting" {
+                continue;
+            }
+            match text(&item) {
+                Some(text) if allowed.contains(&word.as_str()) => found = Some((text, item)),
+                None if allowed.contains(&word.as_str()) && word == "transparent" => {}
+                _ => faults.add(
+                    &item,
+                    format!("a field's type cannot have `#[serde({word})]` here: its values are written as they are"),
+                ),
+            }
+        }
+    }
+    found
+}
+
+fn text(item: &Meta) -> Option<String> {
+    match item {
+        Meta::NameValue(MetaNameValue {
+            value:
+                Expr::Lit(ExprLit {
+                    lit: Lit::Str(text),
+                    ..
+                }),
+            ..
+        }) => Some(text.value()),
+        _ => None,
+    }
+}
+
+/// How serde writes the names of variants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Case {
+    AsIs,
+    Lower,
+    Upper,
+    Camel,
+    Snake,
+    ScreamingSnake,
+    Kebab,
+    ScreamingKebab,
+}
+
+impl Case {
+    fn of(rule: &str) -> Option<Self> {
+        Some(match rule {
+            "PascalCase" => Self::AsIs,
+            "lowercase" => Self::Lower,
+            "UPPERCASE" => Self::Upper,
+            "camelCase" => Self::Camel,
+            "snake_case" => Self::Snake,
+            "SCREAMING_SNAKE_CASE" => Self::ScreamingSnake,
+            "kebab-case" => Self::Kebab,
+            "SCREAMING-KEBAB-CASE" => Self::ScreamingKebab,
+            _ => return None,
+        })
+    }
+
+    fn apply(self, name: &str) -> String {
+        match self {
+            Self::AsIs => name.to_owned(),
+            Self::Lower => name.to_ascii_lowercase(),
+            Self::Upper => name.to_ascii_uppercase(),
+            Self::Camel => {
+                let (first, rest) = name.split_at(name.chars().next().map_or(0, char::len_utf8));
+                first.to_ascii_lowercase() + rest
+            }
+            Self::Snake => parted(name, '_'),
+            Self::ScreamingSnake => parted(name, '_').to_ascii_uppercase(),
+            Self::Kebab => parted(name, '-'),
+            Self::ScreamingKebab => parted(name, '-').to_ascii_uppercase(),
+        }
+    }
+}
+
+/// `InReview` as `in_review`.
+fn parted(name: &str, by: char) -> String {
+    let mut parted = String::new();
+    for (index, letter) in name.char_indices() {
+        if index > 0 && letter.is_uppercase() {
+            parted.push(by);
+        }
+        parted.push(letter.to_ascii_lowercase());
+    }
+    parted
+}
