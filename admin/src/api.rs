@@ -230,26 +230,26 @@ impl Api {
         let ok = |body: &Json| Ok(answer::json(StatusCode::OK, body));
         match resource {
             Resource::Collection(schema) => {
-                let all = rows::rows(node, schema)?;
+                let all = rows::rows(node, schema, &self.options)?;
                 rows::collection(&all, &method, input).await
             }
             Resource::Item(schema, item) => {
-                let all = rows::rows(node, schema)?;
+                let all = rows::rows(node, schema, &self.options)?;
                 rows::item(&all, item, &method, input).await
             }
             Resource::NestedCollection(nested, parent) => {
-                let all = rows::nested_rows(node, nested, parent).await?;
+                let all = rows::nested_rows(node, nested, parent, &self.options).await?;
                 rows::collection(&all, &method, input).await
             }
             Resource::NestedItem(nested, parent, item) => {
-                let all = rows::nested_rows(node, nested, parent).await?;
+                let all = rows::nested_rows(node, nested, parent, &self.options).await?;
                 rows::item(&all, item, &method, input).await
             }
             Resource::Referred(schema, referred, item) => {
-                rows::referred(node, schema, referred, item).await
+                rows::referred(node, schema, referred, item, &self.options).await
             }
             Resource::Schema(of) => ok(&schema::describe(of, node.schemas())),
-            Resource::SchemaCacheKey(schema) => cache::key_of(schema, input.query),
+            Resource::SchemaCacheKey(schema) => cache::key_of(schema, input.query, &self.options),
             Resource::Cache => cache::purge(node, input.query).await,
             Resource::CacheEntry(key) if method == Method::DELETE => {
                 cache::invalidate(node, key, input.query).await

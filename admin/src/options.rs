@@ -1,6 +1,6 @@
 //! [`AdminOptions`]: how an admin API behaves.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{Metrics, Readiness};
 
@@ -22,6 +22,8 @@ pub struct AdminOptions {
     pub(crate) body_patience: Duration,
     pub(crate) hosts: Vec<String>,
     pub(crate) null_names: Vec<(String, String)>,
+    pub(crate) digests: Vec<Digested>,
+    pub(crate) listed: ListedSecrets,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,
 }
@@ -35,6 +37,8 @@ impl AdminOptions {
             body_patience: Duration::from_secs(30),
             hosts: Vec::new(),
             null_names: Vec::new(),
+            digests: Vec::new(),
+            listed: ListedSecrets::Masked,
             readiness: Readiness::new(),
             metrics: Metrics::new(),
         }
@@ -58,6 +62,31 @@ impl AdminOptions {
     /// from elsewhere. Any other value there is refused like every unknown field.
     pub fn accept_null(mut self, entity: impl Into<String>, name: impl Into<String>) -> Self {
         self.null_names.push((entity.into(), name.into()));
+        self
+    }
+
+    /// Shows secrets in lists as in the answer of one row; by default lists mask them.
+    pub fn list_secrets(mut self) -> Self {
+        self.listed = ListedSecrets::Shown;
+        self
+    }
+
+    /// Stores a digest in place of the texts of a field, which then are shown once, by the answer to
+    /// the request that set them. Paths and arguments name rows by the text all the same.
+    ///
+    /// The function gives one digest for each text, whenever and wherever it is called. It applies
+    /// to this API alone: rows that are written otherwise are stored as they are.
+    pub fn digest(
+        mut self,
+        entity: impl Into<String>,
+        field: impl Into<String>,
+        digest: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.digests.push(Digested {
+            entity: entity.into(),
+            field: field.into(),
+            digest: Arc::new(digest),
+        });
         self
     }
 
@@ -86,6 +115,30 @@ impl AdminOptions {
     }
 }
 
+/// What lists show of secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ListedSecrets {
+    Masked,
+    Shown,
+}
+
+/// Makes the digest of a text.
+pub(crate) type Digest = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// A field whose texts are stored as digests.
+#[derive(Clone)]
+pub(crate) struct Digested {
+    pub(crate) entity: String,
+    pub(crate) field: String,
+    pub(crate) digest: Digest,
+}
+
+impl fmt::Debug for Digested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.entity, self.field)
+    }
+}
+
 impl Default for AdminOptions {
     fn default() -> Self {
         Self::new()
@@ -101,6 +154,8 @@ impl fmt::Debug for AdminOptions {
             .field("body_patience", &self.body_patience)
             .field("hosts", &self.hosts)
             .field("null_names", &self.null_names)
+            .field("digests", &self.digests)
+            .field("listed", &self.listed)
             .field("readiness", &self.readiness)
             .field("metrics", &self.metrics)
             .finish()

@@ -6,6 +6,8 @@ mod names;
 mod store_error;
 // References by another field than the primary key.
 pub(crate) mod references;
+// Fields of which the database holds digests.
+pub(crate) mod seal;
 // A time to live, in place of the time at which a row expires.
 pub(crate) mod ttl;
 // Rows of an entity or of one parent.

@@ -53,7 +53,7 @@ pub struct KeyAuthCredential {
     #[entity(foreign, required, on_delete = "cascade")]
     pub consumer: Option<Ref<Consumer>>,
     /// The secret that a client sends; 32 random characters if none is given.
-    #[entity(unique, auto)]
+    #[entity(unique, auto, secret)]
     pub key: Option<String>,
     /// Whether the key counts. One that does not is refused like an unknown key.
     #[entity(default = true)]

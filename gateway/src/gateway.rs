@@ -11,7 +11,7 @@ use std::{
 };
 
 use tidings::{
-    BoxError, Cache, Node, NodeBuilder, PageQuery, Store, Worker,
+    BoxError, Cache, Entity as _, Node, NodeBuilder, PageQuery, Store, Worker,
     cache::{CacheBuilder, Policy, Ttl},
     store::Sharing,
 };
@@ -22,7 +22,7 @@ pub use self::start_error::StartError;
 use crate::{
     Acl, Consumer, KeyAuthCredential, Plugin, Settings,
     counts::Counts,
-    descriptors,
+    descriptors, digest,
     front::{self, Cues, Director},
     live::Live,
     log::{Log, Sink},
@@ -30,7 +30,7 @@ use crate::{
     plugins::{self, AllowedGroups, KeyAuth, KeyAuthConfig},
     proxy::{AccessLog, Place, Proxy},
     server::{Acceptor, Imprint, Listener, Seats},
-    settings::{Cluster, KeyNames},
+    settings::{Cluster, KeyNames, KeyStorage},
     warm,
 };
 
@@ -134,6 +134,7 @@ impl Gateway {
             plugins.add::<KeyAuth>(KeyAuthConfig {
                 names: live.key_names.clone(),
                 forwarding: settings.hide_credentials,
+                storage: settings.hash_keys,
             });
         }
         if settings.plugins.asks_for_groups() {
@@ -343,13 +344,31 @@ impl GatewayBuilder {
         // Set once, here.
         let _ = started.set(node.clone());
 
+        if settings.hash_keys == KeyStorage::Digest {
+            let replaced = digest::replace_keys(&node).await;
+            let replaced = replaced.map_err(|error| {
+                StartError::new(
+                    "the keys could not be replaced by digests (--hash-keys)",
+                    error,
+                )
+            })?;
+            if replaced > 0 {
+                tracing::info!(keys = replaced, "keys were replaced by their digests");
+            }
+        }
+
         readiness.begin(Unready::WarmingUp);
         warm::up(&node, &settings.warm_up).await;
         readiness.end(Unready::WarmingUp);
 
+        // Those who know the model expect keys in lists; where digests are kept there are none.
         let mut options = AdminOptions::new()
+            .list_secrets()
             .readiness(readiness.clone())
             .metrics(metrics);
+        if settings.hash_keys == KeyStorage::Digest {
+            options = options.digest(KeyAuthCredential::NAME, "key", digest::of);
+        }
         if let Some(token) = &settings.admin_token {
             options = options.token(token.expose());
         }

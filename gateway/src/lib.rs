@@ -17,6 +17,8 @@ mod notify;
 mod entities;
 // The command that puts the triggers of the log in place.
 mod capture;
+// Digests in place of keys; knows no setting and no request.
+mod digest;
 // What the program is told; knows no socket and no request.
 mod settings;
 // The lines that are written; knows no request.
@@ -47,8 +49,8 @@ pub use self::{
     notify::{State, notify},
     plugin::{BodyError, Plugin, ProxyBody, ProxyRequest, Response, refuse},
     settings::{
-        AccessLog, BuiltIn, Cluster, Environment, Fault, KeyForwarding, KeyName, KeyNames, Limits,
-        LogFormat, Secret, Settings, SettingsError, Source, UpstreamAddress,
+        AccessLog, BuiltIn, Cluster, Environment, Fault, KeyForwarding, KeyName, KeyNames,
+        KeyStorage, Limits, LogFormat, Secret, Settings, SettingsError, Source, UpstreamAddress,
     },
 };
 

@@ -42,8 +42,8 @@ pub use self::{
     options::{Limits, Settings},
     source::{Fault, SettingsError, Source},
     values::{
-        AccessLog, BuiltIn, Cluster, KeyForwarding, KeyName, KeyNames, LogFormat, Secret,
-        UpstreamAddress,
+        AccessLog, BuiltIn, Cluster, KeyForwarding, KeyName, KeyNames, KeyStorage, LogFormat,
+        Secret, UpstreamAddress,
     },
 };
 

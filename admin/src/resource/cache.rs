@@ -11,21 +11,32 @@ use tidings::{
 
 use super::cluster;
 use crate::{
-    answer,
+    AdminOptions, answer,
     audit::{self, Deed},
     problem::Problem,
     request::query::{self, Query},
+    rows::seal::Seal,
 };
 
 /// Answers the cache key of the field values in a query. A field that is left out is absent.
-pub(crate) fn key_of(schema: &Schema, query: &Query) -> Result<Response, Problem> {
+pub(crate) fn key_of(
+    schema: &Schema,
+    query: &Query,
+    options: &AdminOptions,
+) -> Result<Response, Problem> {
+    let seal = Seal::of(options, schema);
     let mut row = Row::empty(schema);
     let mut violations = Violations::default();
     for (name, text) in query.arguments() {
         let text = text.as_ref();
         let text = text.map_err(|error| Breach::new(Rule::Kind, error.to_string()));
         match text.and_then(|text| parsed(schema, name, text)) {
-            Ok((index, value)) if row.0[index].is_null() => row.0[index] = value,
+            Ok((index, value)) if row.0[index].is_null() => {
+                row.0[index] = match &seal {
+                    Some(seal) => seal.stored(index, value),
+                    None => value,
+                };
+            }
             Ok(_) => violations.add(name, Rule::Contradiction, "is given twice"),
             Err(breach) => violations.broken(name, breach),
         }

@@ -21,6 +21,7 @@ use crate::{
     routes::{Nested, Referred},
     rows::{
         Found, Owner, Rows, references,
+        seal::{Plain, Seal},
         ttl::{self, NullTtl},
     },
 };
@@ -48,8 +49,13 @@ enum Purpose<'a> {
 }
 
 /// Returns all rows of an entity.
-pub(crate) fn rows(node: &Node, schema: &'static Schema) -> Result<Rows, Problem> {
-    Ok(Rows::new(node.table(schema.name())?, schema))
+pub(crate) fn rows(
+    node: &Node,
+    schema: &'static Schema,
+    options: &AdminOptions,
+) -> Result<Rows, Problem> {
+    let seal = Seal::of(options, schema);
+    Ok(Rows::new(node.table(schema.name())?, schema, seal))
 }
 
 /// Returns the rows below one row of a parent.
@@ -57,13 +63,15 @@ pub(crate) async fn nested_rows(
     node: &Node,
     nested: &Nested,
     parent: &str,
+    options: &AdminOptions,
 ) -> Result<Rows, Problem> {
-    let parent = found(rows(node, nested.parent)?.find(parent).await?)?;
+    let parents = rows(node, nested.parent, options)?;
+    let parent = found(parents.find(parent).await?)?;
     let owner = Owner {
         field: nested.foreign,
         value: parent.0[nested.parent.primary_key()].clone(),
     };
-    let rows = rows(node, nested.child)?;
+    let rows = rows(node, nested.child, options)?;
     Ok(rows.owned_by(owner, &nested.unique_within))
 }
 
@@ -74,9 +82,13 @@ pub(crate) async fn collection(
     input: Input<'_>,
 ) -> Result<Response, Problem> {
     if *method == Method::POST {
-        let (patch, fields) = patch(rows, input, Purpose::Create).await?;
+        let Asked {
+            patch,
+            fields,
+            plain,
+        } = asked(rows, input, Purpose::Create).await?;
         let row = rows.insert(patch).await?;
-        let made = answer::json(StatusCode::CREATED, &row.to_json(rows.schema()));
+        let made = answer::json(StatusCode::CREATED, &rows.to_json(&row, &plain));
         return Ok(audit::note(made, deed(rows, Some(&row), fields)));
     }
     let paging = input.query.paging(rows.schema())?;
@@ -84,7 +96,7 @@ pub(crate) async fn collection(
     let data: Vec<_> = page
         .data
         .iter()
-        .map(|row| row.to_shown_json(rows.schema()))
+        .map(|row| rows.to_listed_json(row, input.options.listed))
         .collect();
     let mut list = json!({ "data": data, "next": null });
     if let Some(offset) = page.offset {
@@ -101,14 +113,16 @@ pub(crate) async fn item(
     method: &Method,
     input: Input<'_>,
 ) -> Result<Response, Problem> {
-    let (row, fields) = match *method {
+    let (row, fields, plain) = match *method {
         Method::PUT => {
-            let (patch, fields) = patch(rows, input, Purpose::Replace(item)).await?;
-            (rows.put(item, patch).await?, fields)
+            let asked = asked(rows, input, Purpose::Replace(item)).await?;
+            let row = rows.put(item, asked.patch).await?;
+            (row, asked.fields, asked.plain)
         }
         Method::PATCH => {
-            let (patch, fields) = patch(rows, input, Purpose::Change).await?;
-            (rows.patch(item, patch).await?, fields)
+            let asked = asked(rows, input, Purpose::Change).await?;
+            let row = rows.patch(item, asked.patch).await?;
+            (row, asked.fields, asked.plain)
         }
         Method::DELETE => {
             let row = rows.delete(item).await?;
@@ -117,10 +131,11 @@ pub(crate) async fn item(
         }
         _ => {
             let row = found(rows.find(item).await?)?;
-            return Ok(answer::json(StatusCode::OK, &row.to_json(rows.schema())));
+            let json = rows.to_json(&row, &Plain::default());
+            return Ok(answer::json(StatusCode::OK, &json));
         }
     };
-    let written = answer::json(StatusCode::OK, &row.to_json(rows.schema()));
+    let written = answer::json(StatusCode::OK, &rows.to_json(&row, &plain));
     Ok(audit::note(written, deed(rows, Some(&row), fields)))
 }
 
@@ -140,8 +155,9 @@ pub(crate) async fn referred(
     schema: &'static Schema,
     referred: &Referred,
     item: &str,
+    options: &AdminOptions,
 ) -> Result<Response, Problem> {
-    let row = found(rows(node, schema)?.find(item).await?)?;
+    let row = found(rows(node, schema, options)?.find(item).await?)?;
     let parent = match &row.0[referred.field] {
         Value::Null => None,
         id => {
@@ -151,21 +167,25 @@ pub(crate) async fn referred(
         }
     };
     let parent = parent.ok_or_else(Problem::not_found)?;
-    Ok(answer::json(
-        StatusCode::OK,
-        &parent.to_json(referred.parent),
-    ))
+    let parents = rows(node, referred.parent, options)?;
+    let json = parents.to_json(&parent, &Plain::default());
+    Ok(answer::json(StatusCode::OK, &json))
 }
 
-/// Reads what the body of a request says of a row, and which fields it names.
+/// What a request asks of a row.
+struct Asked {
+    patch: Patch,
+    /// The fields that its body names.
+    fields: Vec<String>,
+    /// The text that it sets in a field of which digests are stored.
+    plain: Plain,
+}
+
+/// Reads what the body of a request says of a row.
 ///
 /// Which required fields are absent is looked for here only to name them beside whatever else is
 /// wrong: the store checks the whole row.
-async fn patch(
-    rows: &Rows,
-    input: Input<'_>,
-    purpose: Purpose<'_>,
-) -> Result<(Patch, Vec<String>), Problem> {
+async fn asked(rows: &Rows, input: Input<'_>, purpose: Purpose<'_>) -> Result<Asked, Problem> {
     let schema = rows.schema();
     let meaning = Form {
         schema,
@@ -213,7 +233,16 @@ async fn patch(
         Purpose::Create | Purpose::Replace(_) => patch = without_nulls(&patch),
         Purpose::Change => refuse_clearing(schema, &patch)?,
     }
-    Ok((patch, object.keys().cloned().collect()))
+    let plain = match (rows.seal(), purpose) {
+        (None, _) => Plain::default(),
+        (Some(seal), Purpose::Change) => seal.seal(schema, &mut patch),
+        (Some(seal), Purpose::Create | Purpose::Replace(_)) => seal.seal_new(schema, &mut patch),
+    };
+    Ok(Asked {
+        patch,
+        fields: object.keys().cloned().collect(),
+        plain,
+    })
 }
 
 /// Returns the values that a patch gives: in a new row `null` is absent.

@@ -5,13 +5,18 @@
 //! (the name, the parent) as conditions that the store checks in the write's own transaction. A row
 //! that changes in between is looked up again.
 
+use serde_json::Value as Json;
 use tidings::{
     core::{Patch, Row, Rule, Schema, Value},
     store::{Error, Page, PageQuery, Selector, Table, TagFilter, WriteOptions},
 };
 
-use super::names::{self, Name};
+use super::{
+    names::{self, Name},
+    seal::{Plain, Seal},
+};
 use crate::{
+    options::ListedSecrets,
     problem::Problem,
     request::query::{Paging, Tags},
 };
@@ -26,6 +31,7 @@ pub(crate) struct Rows {
     schema: &'static Schema,
     owner: Option<Owner>,
     unique_within: Vec<usize>,
+    seal: Option<Seal>,
 }
 
 /// The parent of all rows that a nested path leads to: the field that refers to it, and its primary
@@ -48,12 +54,46 @@ pub(crate) enum Found {
 
 impl Rows {
     /// Returns all rows of an entity.
-    pub(crate) fn new(table: Table, schema: &'static Schema) -> Self {
+    pub(crate) fn new(table: Table, schema: &'static Schema, seal: Option<Seal>) -> Self {
         Self {
             table,
             schema,
             owner: None,
             unique_within: Vec::new(),
+            seal,
+        }
+    }
+
+    pub(crate) fn seal(&self) -> Option<&Seal> {
+        self.seal.as_ref()
+    }
+
+    /// The row as an answer shows it, with what the request itself set.
+    pub(crate) fn to_json(&self, row: &Row, plain: &Plain) -> Json {
+        let mut json = row.to_json(self.schema);
+        if let Some(seal) = &self.seal {
+            seal.show(self.schema, row, &mut json, plain);
+        }
+        json
+    }
+
+    /// The row as a list shows it.
+    pub(crate) fn to_listed_json(&self, row: &Row, listed: ListedSecrets) -> Json {
+        let mut json = match listed {
+            ListedSecrets::Masked => row.to_shown_json(self.schema),
+            ListedSecrets::Shown => row.to_json(self.schema),
+        };
+        if let Some(seal) = &self.seal {
+            seal.show(self.schema, row, &mut json, &Plain::default());
+        }
+        json
+    }
+
+    /// A value as it is stored.
+    fn stored(&self, field: usize, value: Value) -> Value {
+        match &self.seal {
+            Some(seal) => seal.stored(field, value),
+            None => value,
         }
     }
 
@@ -113,7 +153,8 @@ impl Rows {
         let query = query.offset(paging.offset.clone());
         let fields = paging.fields.iter();
         let query = fields.fold(query, |query, (field, value)| {
-            query.filter(self.name_of(*field), value.clone())
+            let value = self.stored(*field, value.clone());
+            query.filter(self.name_of(*field), value)
         });
         Ok(self.table.page(query).await?)
     }
@@ -193,7 +234,11 @@ impl Rows {
 /// How a name becomes a row.
 impl Rows {
     fn names(&self, segment: &str) -> Vec<Name> {
-        names::names(self.schema, &self.unique_within, segment)
+        let mut names = names::names(self.schema, &self.unique_within, segment);
+        for name in &mut names {
+            name.value = self.stored(name.field, std::mem::take(&mut name.value));
+        }
+        names
     }
 
     /// Whether one of these fields is what a segment would name a new row by.

@@ -18,10 +18,11 @@ use tidings::{
 
 use super::api_key::{ApiKey, api_key, remove_api_key};
 use crate::{
+    digest,
     entities::{Consumer, KeyAuthCredential},
     live::{Live, View},
     plugin::{Plugin, ProxyRequest, Refusal, Response},
-    settings::{KeyForwarding, KeyNames},
+    settings::{KeyForwarding, KeyNames, KeyStorage},
 };
 
 const CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
@@ -34,6 +35,7 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub(crate) struct KeyAuth {
     names: View<KeyNames>,
     forwarding: KeyForwarding,
+    storage: KeyStorage,
     cache: Cache,
     credentials: Dao<KeyAuthCredential>,
     consumers: Dao<Consumer>,
@@ -46,14 +48,13 @@ pub(crate) struct KeyAuth {
 pub(crate) struct KeyAuthConfig {
     pub(crate) names: Live<KeyNames>,
     pub(crate) forwarding: KeyForwarding,
+    pub(crate) storage: KeyStorage,
 }
 
 /// A credential as a worker's L1 holds it.
 #[derive(Debug)]
 struct Credential {
     id: HeaderValue,
-    /// The key, if a header can carry it.
-    key: Option<HeaderValue>,
     /// The id of the consumer and the key that its row is cached under; none in a row without one,
     /// and in one that does not count.
     consumer: Option<(uuid::Uuid, CacheKey)>,
@@ -72,7 +73,6 @@ impl Credential {
     fn of(row: &KeyAuthCredential) -> Self {
         Self {
             id: text(&row.id.to_string()).unwrap_or_else(|| HeaderValue::from_static("")),
-            key: row.key.as_deref().and_then(text),
             consumer: row
                 .consumer
                 .as_ref()
@@ -135,7 +135,19 @@ impl KeyAuth {
         }
         // Keys are text: what is not UTF-8 is no one's key.
         let key = std::str::from_utf8(key).map_err(|_| Refusal::UnknownKey.answer())?;
-        let credential = self.credential(key).await.map_err(|error| failed(&error))?;
+        // Neither is a digest: who has read the database knows no key by that.
+        if digest::is_one(key) {
+            return Err(Refusal::UnknownKey.answer());
+        }
+        let digest = match self.storage {
+            KeyStorage::Plain => None,
+            KeyStorage::Digest => Some(digest::of(key)),
+        };
+        let stored = digest.as_deref().unwrap_or(key);
+        let credential = self
+            .credential(stored)
+            .await
+            .map_err(|error| failed(&error))?;
         let credential = credential.ok_or_else(|| Refusal::UnknownKey.answer())?;
         let Some((id, cache_key)) = &credential.consumer else {
             return Err(Refusal::UnknownKey.answer());
@@ -160,6 +172,7 @@ impl Plugin for KeyAuth {
         Ok(Self {
             names: config.names.view(),
             forwarding: config.forwarding,
+            storage: config.storage,
             longest_key: key.max_length().unwrap_or(Field::KEY_LENGTH),
             cache: worker.cache().clone(),
             credentials: worker.dao()?,
@@ -169,22 +182,24 @@ impl Plugin for KeyAuth {
 
     async fn access(&self, request: &mut ProxyRequest) -> Result<(), Response> {
         let key = self.names.with(|names| api_key(request.head(), names));
-        let (credential, identity) = match key {
+        let (credential, identity, key) = match key {
             ApiKey::Missing => return Err(Refusal::NoKey.answer()),
             ApiKey::Several => return Err(Refusal::DuplicateKey.answer()),
-            ApiKey::One(key) => self.authenticate(&key).await?,
+            ApiKey::One(key) => {
+                let (credential, identity) = self.authenticate(&key).await?;
+                let key = match self.forwarding {
+                    KeyForwarding::Forwarded => HeaderValue::from_bytes(&key).ok(),
+                    KeyForwarding::Hidden => None,
+                };
+                (credential, identity, key)
+            }
         };
 
         if self.forwarding == KeyForwarding::Hidden {
             self.names
                 .with(|names| remove_api_key(request.head_mut(), names));
         }
-        introduce(
-            request.headers_mut(),
-            &credential,
-            &identity,
-            self.forwarding,
-        );
+        introduce(request.headers_mut(), &credential, &identity, key.as_ref());
         request.set_consumer(Arc::clone(&identity.consumer));
         Ok(())
     }
@@ -195,12 +210,8 @@ fn introduce(
     headers: &mut HeaderMap,
     credential: &Credential,
     identity: &Identity,
-    forwarding: KeyForwarding,
+    key: Option<&HeaderValue>,
 ) {
-    let key = match forwarding {
-        KeyForwarding::Forwarded => credential.key.as_ref(),
-        KeyForwarding::Hidden => None,
-    };
     let said = [
         (CONSUMER_ID, Some(&identity.id)),
         (CONSUMER_USERNAME, identity.username.as_ref()),
@@ -274,7 +285,7 @@ mod tests {
             &mut headers,
             &Credential::of(&credential),
             &Identity::of(&consumer),
-            KeyForwarding::Forwarded,
+            Some(&HeaderValue::from_static("abcd")),
         );
         assert_eq!(headers.len(), 4);
         assert_eq!(headers[CONSUMER_ID], consumer.id.to_string().as_str());

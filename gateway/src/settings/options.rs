@@ -10,7 +10,8 @@ use super::{
     limits, parse,
     row::{Change, Row, Secrecy, dashed},
     values::{
-        AccessLog, BuiltIn, Cluster, KeyForwarding, KeyNames, LogFormat, Secret, UpstreamAddress,
+        AccessLog, BuiltIn, Cluster, KeyForwarding, KeyNames, KeyStorage, LogFormat, Secret,
+        UpstreamAddress,
     },
 };
 
@@ -161,6 +162,10 @@ options! {
 
     /// Keeps the API key from the upstream: header, query argument and `X-API-Key` are removed.
     hide_credentials: KeyForwarding = parse::hide_credentials, Row::switch();
+
+    /// Keeps a digest in place of each key, and replaces those that are stored as they are; a key is
+    /// shown once, when it is set. For all nodes of a database alike.
+    hash_keys: KeyStorage = parse::hash_keys, Row::switch();
 
     /// The groups whose consumers pass the acl plugin, separated by commas.
     allow_groups: Option<Vec<String>> = parse::optional(parse::groups),

@@ -14,7 +14,8 @@ use super::{
     limits,
     source::{Raw, Source},
     values::{
-        AccessLog, BuiltIn, Cluster, KeyForwarding, KeyNames, LogFormat, Secret, UpstreamAddress,
+        AccessLog, BuiltIn, Cluster, KeyForwarding, KeyNames, KeyStorage, LogFormat, Secret,
+        UpstreamAddress,
     },
 };
 use crate::{
@@ -348,6 +349,14 @@ pub(super) fn hide_credentials(raw: &Raw) -> Parsed<KeyForwarding> {
     match text(raw)? {
         "true" => Ok(KeyForwarding::Hidden),
         "false" => Ok(KeyForwarding::Forwarded),
+        _ => Err(Wrong::NotAllowed),
+    }
+}
+
+pub(super) fn hash_keys(raw: &Raw) -> Parsed<KeyStorage> {
+    match text(raw)? {
+        "true" => Ok(KeyStorage::Digest),
+        "false" => Ok(KeyStorage::Plain),
         _ => Err(Wrong::NotAllowed),
     }
 }

@@ -55,6 +55,15 @@ pub enum KeyForwarding {
     Hidden,
 }
 
+/// What the database holds of an API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyStorage {
+    /// The key itself.
+    Plain,
+    /// A digest, from which no one finds the key again. It is shown once, when it is set.
+    Digest,
+}
+
 /// How log lines are written, to standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

@@ -8,7 +8,7 @@ use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value as Json, json};
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
-use tidings_gateway::{Gateway, KeyAuthCredential, Settings};
+use tidings_gateway::{Gateway, KeyAuthCredential, KeyStorage, Settings};
 use tidings_testkit::{Database, Server};
 use tokio::net::TcpStream;
 
@@ -291,6 +291,148 @@ async fn an_older_database_is_given_the_columns_and_its_keys_go_on() {
             200
         );
         assert_eq!(client.status("abcd").await, 401);
+        gateway.shutdown().await;
+    }
+}
+
+/// Settings that keep digests in place of keys.
+fn hashing(place: &Place) -> Settings {
+    Settings {
+        database: place.url(),
+        hash_keys: KeyStorage::Digest,
+        ..settings(1)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hashed_key_is_shown_once_and_never_stored() {
+    for place in Place::each().await {
+        let gateway = Gateway::start(hashing(&place)).await.expect("it starts");
+        let who = json!({"username": "bob"});
+        assert_eq!(
+            admin(&gateway, Method::POST, "/consumers", who).await.0,
+            201
+        );
+        let keys = "/consumers/bob/key-auth";
+        let post = async |body| admin(&gateway, Method::POST, keys, body).await;
+        let get = async |path: &str| admin(&gateway, Method::GET, path, Json::Null).await;
+
+        let (status, given) = post(json!({"key": "abcd"})).await;
+        assert_eq!((status, &given["key"]), (201, &Json::from("abcd")));
+        let (status, made) = post(json!({})).await;
+        let key = made["key"].as_str().expect("a key").to_owned();
+        assert_eq!((status, key.len()), (201, 32));
+        let id = made["id"].as_str().expect("an id").to_owned();
+
+        // Both pass, and the upstream sees the key that was sent.
+        let mut client = Client::connect(&gateway).await;
+        for key in ["abcd", &key] {
+            let (status, _, echo) = client.get("/", &[("apikey", key)]).await;
+            assert_eq!(status, 200);
+            assert_eq!(echo["headers"]["x-api-key"], *key);
+        }
+
+        // No answer shows a key again, by whatever path; each path finds the row.
+        for path in [
+            "/key-auths",
+            keys,
+            &format!("/key-auths/{id}"),
+            "/key-auths/abcd",
+            "/key-auths?key=abcd",
+        ] {
+            let (status, answer) = get(path).await;
+            assert_eq!(status, 200, "{path}");
+            let text = answer.to_string();
+            assert!(!text.contains("abcd") && !text.contains(&key), "{text}");
+            assert!(text.contains("\"key\":\"***\""), "{text}");
+        }
+        let (_, cached) = get("/schemas/keyauth_credentials/cache-key?key=abcd").await;
+        let cache_key = cached["cache_key"].as_str().expect("a key").to_owned();
+        assert!(!cache_key.contains("abcd"), "{cache_key}");
+        assert_eq!(
+            get(&format!("/cache/{}", cache_key.replace(':', "%3A")))
+                .await
+                .0,
+            200
+        );
+
+        // The row holds a digest, with which no one passes.
+        let rows = gateway.node().dao::<KeyAuthCredential>().expect("declared");
+        let row = rows
+            .page(tidings::PageQuery::new())
+            .await
+            .expect("rows")
+            .data
+            .remove(0);
+        let stored = row.key.expect("a digest");
+        assert!(stored.starts_with("sha256-"), "{stored}");
+        assert_eq!(client.status(&stored).await, 401);
+
+        // A key that is taken is taken, and a new one takes its place at once.
+        assert_eq!(post(json!({"key": "abcd"})).await.0, 409);
+        let new = json!({"key": "efgh"});
+        let (status, changed) = admin(&gateway, Method::PATCH, "/key-auths/abcd", new).await;
+        assert_eq!((status, &changed["key"]), (200, &Json::from("efgh")));
+        assert_eq!(client.status("abcd").await, 401);
+        assert_eq!(client.status("efgh").await, 200);
+        let consumer = json!({"consumer": {"username": "bob"}});
+        let (status, put) = admin(&gateway, Method::PUT, "/key-auths/ijkl", consumer).await;
+        assert_eq!(
+            (status, &put["key"]),
+            (200, &Json::from("***")),
+            "the client knows it"
+        );
+        assert_eq!(client.status("ijkl").await, 200);
+        assert_eq!(
+            admin(&gateway, Method::DELETE, "/key-auths/ijkl", Json::Null)
+                .await
+                .0,
+            204
+        );
+        assert_eq!(client.status("ijkl").await, 401);
+        gateway.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_are_there_are_replaced_by_their_digests() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = format!("sqlite://{}", folder.path().join("tidings.db").display());
+    let database = Server::shared().database().await;
+    for url in [file, database.url()] {
+        let plain = Settings {
+            database: url,
+            ..settings(1)
+        };
+        let gateway = Gateway::start(plain.clone()).await.expect("it starts");
+        bob(&gateway, "abcd").await;
+        let mut client = Client::connect(&gateway).await;
+        assert_eq!(client.status("abcd").await, 200);
+        gateway.shutdown().await;
+
+        for _ in 0..2 {
+            let hashing = Settings {
+                hash_keys: KeyStorage::Digest,
+                ..plain.clone()
+            };
+            let gateway = Gateway::start(hashing).await.expect("it starts");
+            let mut client = Client::connect(&gateway).await;
+            assert_eq!(client.status("abcd").await, 200);
+            gateway.shutdown().await;
+        }
+
+        // Where keys are not hashed a digest is no key either.
+        let gateway = Gateway::start(plain).await.expect("it starts");
+        let rows = gateway.node().dao::<KeyAuthCredential>().expect("declared");
+        let row = rows
+            .page(tidings::PageQuery::new())
+            .await
+            .expect("rows")
+            .data
+            .remove(0);
+        let digest = row.key.expect("a digest");
+        let mut client = Client::connect(&gateway).await;
+        assert_eq!(client.status(&digest).await, 401);
         gateway.shutdown().await;
     }
 }
