@@ -45,7 +45,7 @@ impl Hashing {
     }
 }
 
-/// Returns the first and the last sixteen bytes of 17 to 32, as words: most API keys are of that
+/// Returns the first and the last sixteen bytes of 16 to 32, as words: most API keys are of that
 /// length, and for them this saves the call that any length would take.
 #[inline(always)]
 fn ends(bytes: &[u8]) -> Option<[u64; 4]> {
@@ -99,5 +99,16 @@ mod tests {
             Hashing::new().hash(0, b"k"),
             "a secret of its own"
         );
+    }
+
+    #[test]
+    fn keys_of_16_to_32_bytes_go_by_their_ends() {
+        for len in 0..70 {
+            let key: Vec<u8> = (0..len).collect();
+            assert_eq!(ends(&key).is_some(), (16..=32).contains(&len), "{len}");
+        }
+        let key: Vec<u8> = (0..20).collect();
+        let word = |at: u8| u64::from_le_bytes(std::array::from_fn(|i| at + i as u8));
+        assert_eq!(ends(&key), Some([word(0), word(8), word(4), word(12)]));
     }
 }

@@ -255,3 +255,134 @@ fn a_table_that_keeps_nothing_answers_nothing() {
     assert_eq!(get(&mut window, 1, b"a"), None);
     window.sweep(&slots(), Moment::START, &mut Vec::new());
 }
+
+/// Keys whose window is full: one that may be kept farther on makes room.
+#[test]
+fn an_entry_makes_room_farther_on() {
+    let mut window = roomy(1_000);
+    window.lay_out(256, &mut Vec::new());
+    // Its window is places 5 to 20; the last of its places holds a key at home there.
+    let home = |key: u64, place: u64| (key << 32) | place;
+    put(&mut window, home(99, 20), b"farther", 99);
+    for key in 1..16 {
+        put(&mut window, home(key, 5), &[key as u8], key);
+    }
+    assert_eq!(put(&mut window, home(16, 5), &[16], 16), [], "none leaves");
+    for key in 1..=16 {
+        assert_eq!(get(&mut window, home(key, 5), &[key as u8]), Some(key));
+    }
+    assert_eq!(get(&mut window, home(99, 20), b"farther"), Some(99));
+    assert_eq!(window.holds().entries, 17);
+}
+
+/// Where none can, the first that was not hit has to go, or that is no longer valid; or else the
+/// one at home.
+#[test]
+fn a_full_window_gives_up_what_was_not_hit() {
+    let slots = slots();
+    let hash = |key: u64| (key << 32) | 5;
+    let full = || {
+        let mut window = roomy(1_000);
+        window.lay_out(256, &mut Vec::new());
+        for key in 1..=16_u64 {
+            let new = Entering {
+                slot: u32::from(key == 9),
+                ..entering(key)
+            };
+            window.put(asked(hash(key), &[key as u8]), new, &slots, &mut Vec::new());
+        }
+        window
+    };
+    let hit = |window: &mut Window<u64>, spared: u64| {
+        for key in (1..=16).filter(|&key| key != spared) {
+            assert_eq!(get(window, hash(key), &[key as u8]), Some(key));
+        }
+    };
+
+    let mut window = full();
+    hit(&mut window, 7);
+    assert_eq!(put(&mut window, hash(17), &[17], 17), [Arc::new(7)]);
+
+    // All were hit: the one at the place that the hash chooses goes, and the marks with it.
+    let mut window = full();
+    hit(&mut window, 0);
+    assert_eq!(put(&mut window, hash(17), &[17], 17), [Arc::new(1)]);
+    assert_eq!(put(&mut window, hash(18), &[18], 18), [Arc::new(17)]);
+
+    // One that was hit and is no longer valid spares the others.
+    let mut window = full();
+    hit(&mut window, 0);
+    slots.raise(1 << 20, Number(2));
+    let mut gone = Vec::new();
+    window.put(asked(hash(17), &[17]), entering(17), &slots, &mut gone);
+    assert_eq!(gone, [Arc::new(9)]);
+}
+
+#[test]
+fn bounds_may_be_reached_and_not_passed() {
+    let weight = u64::from(weight_of(b"a", 10));
+    let mut window = Window::new(limit(100, 16 * weight));
+    for key in 0..16_u64 {
+        assert_eq!(put(&mut window, key + 1, &[key as u8], key), []);
+    }
+    assert_eq!(window.holds().bytes, 16 * weight);
+    assert_eq!(put(&mut window, 17, &[16], 16).len(), 1);
+
+    // The largest entry that is kept takes a sixteenth of the room, to the byte.
+    let mut window = Window::new(limit(100, 16 * weight));
+    let heavier = Entering {
+        weight: 11,
+        ..entering(1)
+    };
+    let mut gone = Vec::new();
+    window.put(asked(1, b"a"), heavier, &slots(), &mut gone);
+    assert_eq!(gone, [Arc::new(1)]);
+
+    // A table doubles when more than half of it would be full.
+    let mut window = roomy(1_000);
+    for key in 0..8_u64 {
+        put(&mut window, key + 1, &[key as u8], key);
+    }
+    assert_eq!(window.entries.len(), FEWEST);
+    put(&mut window, 9, &[8], 8);
+    assert_eq!(window.entries.len(), 2 * FEWEST);
+}
+
+#[test]
+fn a_sweep_shrinks_a_table_that_is_an_eighth_full() {
+    let sizes = |live: u64| {
+        let mut window = roomy(1_000);
+        window.lay_out(256, &mut Vec::new());
+        for key in 0..live {
+            put(&mut window, key + 1, &[key as u8], key);
+        }
+        window.sweep(&slots(), Moment::START, &mut Vec::new());
+        (window.entries.len(), window.holds().entries)
+    };
+    assert_eq!(sizes(32), (256, 32));
+    assert_eq!(sizes(31), (128, 31));
+    assert_eq!(sizes(2), (FEWEST, 2));
+    assert_eq!(sizes(0), (FEWEST, 0));
+}
+
+/// A lookup ends at a place that never held anything behind a key's own.
+#[test]
+fn what_leaves_ends_lookups_only_where_nothing_lies_behind() {
+    let mut window = roomy(100);
+    for key in 1..=3_u64 {
+        put(&mut window, (key << 32) | 4, &[key as u8], key);
+    }
+    window.remove((2 << 32) | 4, &mut Vec::new());
+    assert_eq!(window.entries[5].flags, Flags::GONE);
+    assert_eq!(get(&mut window, (3 << 32) | 4, &[3]), Some(3));
+    window.remove((3 << 32) | 4, &mut Vec::new());
+    assert_eq!(window.entries[6].flags, Flags::EMPTY);
+
+    // The place behind the last is the first.
+    let mut window = roomy(100);
+    put(&mut window, (1 << 32) | 15, b"a", 1);
+    put(&mut window, (2 << 32) | 15, b"b", 2);
+    window.remove((1 << 32) | 15, &mut Vec::new());
+    assert_eq!(window.entries[15].flags, Flags::GONE);
+    assert_eq!(get(&mut window, (2 << 32) | 15, b"b"), Some(2));
+}
