@@ -9,6 +9,12 @@
 //! - `flood_hit_ratio`: 10,000 credentials are cached, in a cache with room for twice as many. Then
 //!   ten million keys that do not exist are asked for, and their absence is cached; after every
 //!   tenth of them a credential is asked for, Zipf 0.99. The figure is how many of these were hits.
+//! - `junk_keys_of_budget`: 100,000 keys of 60 KB that do not exist are asked for on a thread with an
+//!   L1; the most bytes that were live, and what the process grew by, in per cent of both levels'
+//!   bounds.
+//! - `stalled_source_loads`: a source hangs for ten seconds under 2,000 new keys a second; how many
+//!   loads were under way at once. `stalled_source_per_load`: the most bytes that were live, over
+//!   these; each has a caller that waits, in a task.
 //! - `hit_ratio_zipf_S_at_P`: 100,000 keys, a million look-ups, room for P per cent of the keys.
 //!
 //! A program of its own: its allocator counts, and a counting allocator has no place under a clock.
@@ -20,6 +26,8 @@ mod caches;
 mod entries;
 // Hit ratios under a bound in bytes.
 mod ratios;
+// Keys that do not exist, and a source that hangs.
+mod edges;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -44,6 +52,7 @@ struct Options {
 
 fn measure(settings: Settings) -> Result<Bench, BenchError> {
     let mut bench = Bench::new("memory", settings);
+    edges::run(&mut bench)?; // first: what is resident is not what others have left
     entries::run(&mut bench)?;
     ratios::run(&mut bench);
     Ok(bench)
