@@ -184,8 +184,8 @@ impl NodeBuilder {
         self
     }
 
-    /// What the cluster is called where people see it; `tidings` by default. The cluster itself is the
-    /// database.
+    /// What the cluster is called where people see it; `tidings` by default. The cluster itself is
+    /// the database.
     pub fn cluster_name(mut self, name: impl Into<String>) -> Self {
         self.cluster_name = name.into();
         self

@@ -61,8 +61,8 @@ pub trait LoadRows<E: Entity> {
     /// let tokens = node.dao::<Token>()?;
     /// let key = tokens.cache_key(&["abcd"])?;
     /// let load = || tokens.load_by("token", "abcd");
-    /// let entry = node.cache().get(&key, GetOptions::default(), load).await?;
-    /// assert!(entry.value.is_none());
+    /// let token = node.cache().get(&key, GetOptions::default(), load).await?;
+    /// assert!(token.is_none());
     /// # node.shutdown(std::time::Duration::from_secs(5)).await;
     /// # Ok(()) }
     /// ```

@@ -183,8 +183,8 @@ impl Node {
         Some(following.protocol().stats())
     }
 
-    /// Returns the node's share of the cluster: its members, and what it has read and applied of the
-    /// log. None where the store keeps no log.
+    /// Returns the node's share of the cluster: its members, and what it has read and applied of
+    /// the log. None where the store keeps no log.
     #[must_use]
     pub fn cluster(&self) -> Option<&tidings_cluster::Protocol> {
         self.shared.following.as_ref().map(Following::protocol)

@@ -14,8 +14,8 @@ impl Node {
     /// `tidings_store_*`); the node adds `tidings_info`, `tidings_uptime_seconds`,
     /// `tidings_workers`, `tidings_changes_total` (changes that were late, missed, unannounced, in
     /// doubt or untold), where the store keeps a log `tidings_cluster_records_total` (by
-    /// direction), `_gaps_total` and `_purges_total` (by reason), `_apply_seconds` and `_fresh`, and
-    /// by worker `tidings_worker_cache_hits_total` (by level),
+    /// direction), `_gaps_total` and `_purges_total` (by reason), `_apply_seconds` and `_fresh`,
+    /// and by worker `tidings_worker_cache_hits_total` (by level),
     /// `tidings_worker_cache_misses_total` and `tidings_worker_cache_entries`. What histograms have
     /// counted is handed over once: publish to one recorder.
     pub fn publish_metrics(&self) {

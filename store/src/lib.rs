@@ -119,11 +119,12 @@
 //! # What it refuses
 //!
 //! A file that another store has open ([`Error::InUse`]); a database of PostgreSQL that another
-//! node uses, unless both are of a cluster ([`Sharing`], [`Error::DatabaseInUse`]); tables that do not fit the schemas and cannot be made to
-//! without touching their rows ([`Error::Incompatible`]); a kind of database that it was not built
-//! for ([`Error::Unsupported`]); servers before PostgreSQL 13, standbys and encodings other than
-//! UTF-8 ([`Error::Unfit`]). It does not hear of what other programs change, unless the database
-//! keeps a log: PostgreSQL always, SQLite where [`OpenOptions::logging`] says so.
+//! node uses, unless both are of a cluster ([`Sharing`], [`Error::DatabaseInUse`]); tables that do
+//! not fit the schemas and cannot be made to without touching their rows ([`Error::Incompatible`]);
+//! a kind of database that it was not built for ([`Error::Unsupported`]); servers before PostgreSQL
+//! 13, standbys and encodings other than UTF-8 ([`Error::Unfit`]). It does not hear of what other
+//! programs change, unless the database keeps a log: PostgreSQL always, SQLite where
+//! [`OpenOptions::logging`] says so.
 //!
 //! # Cargo features
 //!

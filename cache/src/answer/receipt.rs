@@ -40,9 +40,10 @@ pub enum Invalidation {
 /// [`Cache::apply_invalidation`](crate::Cache::apply_invalidation), and calls
 /// [`Cache::purge_node`](crate::Cache::purge_node) where it cannot prove that none was lost.
 pub trait Propagate: fmt::Debug + Send + Sync + 'static {
-    /// Sends an invalidation, without waiting. The number is the one that it took on this node: should
-    /// it come back, it is applied with that as `before`. The future, which may be dropped, ends when every
-    /// other node has applied it, or names those that have not within the given time.
+    /// Sends an invalidation, without waiting. The number is the one that it took on this node:
+    /// should it come back, it is applied with that as `before`. The future, which may be dropped,
+    /// ends when every other node has applied it, or names those that have not within the given
+    /// time.
     fn propagate(&self, invalidation: Invalidation, number: u64) -> Confirmation;
 }
 

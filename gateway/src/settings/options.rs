@@ -108,8 +108,8 @@ options! {
             .or("sqlite://tidings.db")
             .secrecy(Secrecy::Masked);
 
-    /// How nodes hear of each other's changes: by the log in their PostgreSQL database, or not at all,
-    /// and then there is one node alone.
+    /// How nodes hear of each other's changes: by the log in their PostgreSQL database, or not at
+    /// all, and then there is one node alone.
     cluster: Option<Cluster> = parse::optional(parse::cluster),
         Row::new("ENGINE", "postgres (with --database postgres://..) or none")
             .unset("postgres with a database of PostgreSQL, none with SQLite")
@@ -151,8 +151,8 @@ options! {
     neg_ttl: Option<Duration> = parse::lifetime,
         Row::new("DURATION", "").stated(limits::lifetime_allowed).or("0");
 
-    /// How long ago at most what is served was read, whatever becomes of the cluster; 0 for no bound.
-    /// With SQLite the node is always current, and this changes nothing.
+    /// How long ago at most what is served was read, whatever becomes of the cluster; 0 for no
+    /// bound. With SQLite the node is always current, and this changes nothing.
     max_staleness: Option<Duration> = parse::staleness,
         Row::new("DURATION", "0, or a duration from 50ms up to --cluster-retention").or("0");
 
