@@ -1,5 +1,7 @@
 //! Several processes of the program on one PostgreSQL database.
 
+mod faults;
+
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use tidings::clock::{Clock as _, SystemClock};
