@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::future::{Either, select};
+use serde::{Serialize, de::DeserializeOwned};
 use tidings_cache::{Cache, CacheBuilder};
 use tidings_cluster::{Carrier, ClusterSettings, Intake};
 use tidings_core::{
@@ -15,14 +16,15 @@ use tidings_core::{
     log::{Gap, Log},
     spawn::{Spawn, TokioSpawn},
 };
-use tidings_events::{MAX_WORKERS, WorkerEvents, WorkerEventsBuilder};
+use tidings_events::{Event, MAX_WORKERS, WorkerEvents, WorkerEventsBuilder};
 use tidings_store::{Attachment, ChangeSink, LogNeeds, Store};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    changes::{Changes, Channels, Gaps, OnGap},
+    changes::{Changes, Channels, GAP, Gaps, OnGap},
+    cluster_channel::{ForAll, ForAllChannels},
     error::StartError,
     expiry,
     follow::{Following, Wiring},
@@ -65,6 +67,7 @@ pub struct NodeBuilder {
     expired: Duration,
     cluster_name: String,
     gaps: Vec<OnGap>,
+    for_all: Vec<ForAll>,
     clock: Arc<dyn Clock>,
     runtime: Option<Handle>,
 }
@@ -93,6 +96,7 @@ impl NodeBuilder {
             expired: EXPIRED,
             cluster_name: "tidings".to_owned(),
             gaps: Vec::new(),
+            for_all: Vec::new(),
             clock: Arc::new(SystemClock::new()),
             runtime: None,
         }
@@ -181,6 +185,17 @@ impl NodeBuilder {
     /// Reads do not return them meanwhile.
     pub fn remove_expired_every(mut self, every: Duration) -> Self {
         self.expired = every.max(EXPIRED_MOST_OFTEN);
+        self
+    }
+
+    /// Declares a channel whose events reach the handlers of every node of the cluster: see
+    /// [`ClusterChannel`](crate::ClusterChannel).
+    pub fn cluster_channel<T: Event + Serialize + DeserializeOwned>(
+        mut self,
+        source: &str,
+        event: &str,
+    ) -> Self {
+        self.for_all.push(ForAll::of::<T>(source, event));
         self
     }
 
@@ -294,6 +309,10 @@ impl NodeBuilder {
         let channels = Channels::declare(channels, &events, cache.clone())
             .map_err(|error| StartError::Events(error.into()))?;
         let counts = channels.counts();
+        let for_all = ForAllChannels::declare(&self.for_all, &events)
+            .map_err(|error| StartError::Events(error.into()))?;
+        let told = events.declare_opaque::<Gap>(GAP.0, GAP.1);
+        let told = told.map_err(|error| StartError::Events(error.into()))?;
 
         if log.is_some() && !(LOG_RETENTIONS.0..=LOG_RETENTIONS.1).contains(&self.retention) {
             let message = format!(
@@ -302,7 +321,7 @@ impl NodeBuilder {
             );
             return Err(StartError::Log(message.into()));
         }
-        let gaps = Gaps::new(self.gaps);
+        let gaps = Gaps::new(self.gaps, Some(told));
         let following = log.map(|(log, intake)| {
             Following::start(Wiring {
                 node: node_id.as_str().into(),
@@ -311,6 +330,7 @@ impl NodeBuilder {
                 intake,
                 carrier,
                 channels: channels.clone(),
+                for_all: for_all.clone(),
                 schemas: schemas.clone(),
                 gaps: gaps.clone(),
                 clock: Arc::clone(&self.clock),
@@ -348,6 +368,7 @@ impl NodeBuilder {
             store,
             changes: counts,
             following,
+            for_all,
             cluster_name: self.cluster_name,
             entities: self.entities,
             schemas,

@@ -33,7 +33,7 @@ use tidings_core::{
     Cause, CrudEvent, Entity, Operation, Origin, RowError, Schema,
     log::{Gap, GapReason},
 };
-use tidings_events::{CrudChannel, DeclareError, Handled, Ticket, WorkerEvents};
+use tidings_events::{Channel, CrudChannel, DeclareError, Handled, Ticket, WorkerEvents};
 use tidings_store::{ChangeSet, ChangeSink, RowChange};
 
 /// Declares an entity's channel; kept as a function, because the entity's type is known only where
@@ -215,27 +215,40 @@ pub(crate) type OnGap = Arc<dyn Fn(&Gap) + Send + Sync>;
 
 /// All that hear of gaps. Clones are the same.
 #[derive(Clone, Default)]
-pub(crate) struct Gaps(Arc<[OnGap]>);
+pub(crate) struct Gaps {
+    handlers: Arc<[OnGap]>,
+    /// For workers, in the order of their other events.
+    channel: Option<Channel<Gap>>,
+}
+
+/// The channel on which workers hear of gaps.
+pub(crate) const GAP: (&str, &str) = ("tidings", "gap");
 
 impl Gaps {
-    pub(crate) fn new(handlers: Vec<OnGap>) -> Self {
-        Self(handlers.into())
+    pub(crate) fn new(handlers: Vec<OnGap>, channel: Option<Channel<Gap>>) -> Self {
+        let handlers = handlers.into();
+        Self { handlers, channel }
     }
 
     /// Tells all of them. One that panics is logged.
     pub(crate) fn tell(&self, gap: &Gap) {
-        for handler in self.0.iter() {
+        for handler in self.handlers.iter() {
             let told = std::panic::AssertUnwindSafe(|| handler(gap));
             if std::panic::catch_unwind(told).is_err() {
                 tracing::error!(%gap, "a handler of gaps panicked");
             }
+        }
+        if let Some(channel) = &self.channel
+            && let Err(refused) = channel.post(gap.clone())
+        {
+            tracing::error!(%gap, error = %refused, "workers did not hear of a gap");
         }
     }
 }
 
 impl fmt::Debug for Gaps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Gaps").field(&self.0.len()).finish()
+        f.debug_tuple("Gaps").field(&self.handlers.len()).finish()
     }
 }
 

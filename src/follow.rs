@@ -14,16 +14,19 @@ use tidings_cluster::{
     SettingError, Standing,
 };
 use tidings_core::{
-    Schema,
+    Cause, Schema,
     clock::Clock,
     entropy::SystemEntropy,
-    log::{Gap, GapReason, Members},
+    log::{Gap, GapReason, Members, Posted},
     spawn::Spawn,
 };
 use tidings_store::{ChangeSet, ChangeSink, RowChange, StoreLog};
 use tokio_util::sync::CancellationToken;
 
-use crate::changes::{Changes, Channels, Gaps};
+use crate::{
+    changes::{Changes, Channels, Gaps},
+    cluster_channel::ForAllChannels,
+};
 
 /// What a node hears of the changes in its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +50,7 @@ pub(crate) struct Wiring {
     /// None on a node without a cluster.
     pub(crate) carrier: Option<Arc<Carrier>>,
     pub(crate) channels: Channels,
+    pub(crate) for_all: ForAllChannels,
     pub(crate) schemas: Vec<&'static Schema>,
     pub(crate) gaps: Gaps,
     pub(crate) clock: Arc<dyn Clock>,
@@ -67,6 +71,7 @@ impl Following {
     pub(crate) fn start(wiring: Wiring) -> Result<Self, SettingError> {
         let announcer = Announcer {
             channels: wiring.channels.clone(),
+            for_all: wiring.for_all,
             gaps: wiring.gaps,
         };
         let protocol = Protocol::assemble(Parts {
@@ -180,6 +185,7 @@ impl fmt::Debug for Following {
 /// Hands what the log tells to the node's channels.
 struct Announcer {
     channels: Channels,
+    for_all: ForAllChannels,
     gaps: Gaps,
 }
 
@@ -205,6 +211,26 @@ impl Announce for Announcer {
             channels.note(&delivery.handled(Duration::MAX).await);
         }
         .boxed()
+    }
+
+    fn event(&self, posted: &Posted, cause: Cause) -> Handling {
+        // One that this program has not declared is another program's.
+        let Some(channel) = self.for_all.find(&posted.source, &posted.event) else {
+            return std::future::ready(()).boxed();
+        };
+        match channel.deliver(&posted.payload, cause) {
+            Ok(handled) => {
+                let channels = self.channels.clone();
+                async move { channels.note(&handled.await) }.boxed()
+            }
+            Err(error) => {
+                let (source, event) = (&*posted.source, &*posted.event);
+                tracing::error!(source, event, %error, "an event of another node cannot be read");
+                self.channels.cache().purge_node();
+                self.gap(&Gap::of_all(GapReason::Malformed));
+                std::future::ready(()).boxed()
+            }
+        }
     }
 
     fn gap(&self, gap: &Gap) {

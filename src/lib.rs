@@ -79,6 +79,9 @@ mod error;
 // From a commit to its evictions and its handlers. Must not know the node.
 mod changes;
 
+// Events of an application's own that reach every node. Must not know the node.
+mod cluster_channel;
+
 // From the store's log to evictions and handlers. Must not know the node.
 mod follow;
 
@@ -129,6 +132,7 @@ pub use self::{
     builder::{LOG_RETENTIONS, NodeBuilder},
     cached::{Cached, CachedBy, CachedError, CachedRows, LookupValue},
     changes::ChangeStats,
+    cluster_channel::{ClusterChannel, PostToAllError},
     error::StartError,
     follow::Hearing,
     loads::{LoadRows, loaded},

@@ -18,17 +18,19 @@ use std::{
 };
 
 use futures_util::future::{Either, select};
+use serde::{Serialize, de::DeserializeOwned};
 use tidings_cache::Cache;
 use tidings_core::{
-    Entity, Schema,
+    BoxError, Entity, Schema,
     clock::{Clock, Tick},
 };
-use tidings_events::WorkerEvents;
+use tidings_events::{Event, WorkerEvents};
 use tidings_store::{Dao, Store, Table};
 use tokio_util::sync::DropGuard;
 
 pub(crate) use self::shared::{EntityType, Shared, WorkerThread};
 use crate::changes::ChangeStats;
+use crate::cluster_channel::ClusterChannel;
 use crate::follow::{Following, Hearing};
 
 /// A running node: workers, one cache, one bus, one store. Clones are cheap handles of the same
@@ -188,6 +190,34 @@ impl Node {
     #[must_use]
     pub fn cluster(&self) -> Option<&tidings_cluster::Protocol> {
         self.shared.following.as_ref().map(Following::protocol)
+    }
+
+    /// Returns a channel whose events reach the handlers of every node of the cluster.
+    ///
+    /// # Errors
+    ///
+    /// It was not declared with
+    /// [`NodeBuilder::cluster_channel`](crate::NodeBuilder::cluster_channel), or carries another
+    /// type.
+    pub fn cluster_channel<T: Event + Serialize + DeserializeOwned>(
+        &self,
+        source: &str,
+        event: &str,
+    ) -> Result<ClusterChannel<T>, BoxError> {
+        let local = self.shared.events.declare::<T>(source, event)?;
+        let (source, event): (Arc<str>, Arc<str>) = (source.into(), event.into());
+        if self.shared.for_all.find(&source, &event).is_none() {
+            let refused = format!(
+                "the channel ({source:?}, {event:?}) is of this node alone: declare it with NodeBuilder::cluster_channel"
+            );
+            return Err(refused.into());
+        }
+        Ok(ClusterChannel {
+            local,
+            source,
+            event,
+            protocol: self.cluster().cloned(),
+        })
     }
 
     /// Returns what the cluster is called.

@@ -21,8 +21,8 @@ use std::{
 
 use futures_util::future::{join_all, select};
 use tidings_cache::Cache;
-use tidings_core::{BoxError, Entity, panic_text};
-use tidings_events::LocalWorkerEvents;
+use tidings_core::{BoxError, Entity, log::Gap, panic_text};
+use tidings_events::{LocalWorkerEvents, RegisterError};
 use tidings_store::Dao;
 use tokio::{
     runtime,
@@ -32,6 +32,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    changes::GAP,
     error::StartError,
     node::{Node, WorkerThread},
 };
@@ -109,6 +110,19 @@ impl Worker {
     #[must_use]
     pub fn worker_events(&self) -> &LocalWorkerEvents {
         &self.shared.events
+    }
+
+    /// Registers a handler that hears, on this thread and in the order of its other events, of
+    /// changes and events that were not received; see
+    /// [`NodeBuilder::on_gap`](crate::NodeBuilder::on_gap).
+    ///
+    /// # Errors
+    ///
+    /// The bus was shut down.
+    pub fn on_gap(&self, handler: impl Fn(&Gap) + 'static) -> Result<(), RegisterError> {
+        let registered = self.shared.events.register(handler, GAP.0, GAP.1)?;
+        registered.keep();
+        Ok(())
     }
 
     /// Returns access to the rows of an entity.

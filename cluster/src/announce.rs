@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use futures_util::future::BoxFuture;
 use tidings_core::{
     CacheKey, Cause, Operation, Origin, Row, Schema,
-    log::{Gap, Mark, RowChange},
+    log::{Gap, Mark, Posted, RowChange},
 };
 
 /// What one transaction did to one row, for the handlers.
@@ -59,6 +59,10 @@ pub trait Announce: fmt::Debug + Send + Sync + 'static {
     /// Hands a change to its handlers. Called in log order, one change after the other; the future
     /// resolves when all handlers of this node have run, however long that takes.
     fn announce(&self, change: Change) -> Handling;
+
+    /// Hands an event of an application's own to its handlers, in its place in the log's order. What
+    /// they do runs under the cause, so that it stays on this node.
+    fn event(&self, posted: &Posted, cause: Cause) -> Handling;
 
     /// Tells handlers that changes are missing here, in their order.
     fn gap(&self, gap: &Gap);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use futures_util::future::FutureExt;
 use tidings_core::{
     Cause, CrudEvent, Entity, Operation, RowError,
-    log::{Gap, GapReason},
+    log::{Gap, GapReason, Posted},
 };
 use tidings_events::{CrudChannel, DeclareError, Handled, Ticket, WorkerEvents};
 
@@ -95,6 +95,11 @@ impl Announce for BusAnnouncer {
                 std::future::ready(()).boxed()
             }
         }
+    }
+
+    fn event(&self, _: &Posted, _: Cause) -> Handling {
+        // It declares the channels of entities alone.
+        std::future::ready(()).boxed()
     }
 
     fn gap(&self, gap: &Gap) {

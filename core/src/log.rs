@@ -77,7 +77,9 @@ pub use self::{
         Demand, Incarnation, Join, JoinError, MemberId, MemberRow, MemberSight, Members, StartId,
     },
     read::{Batch, Capture, Extent, Head, Read, Sight},
-    record::{Announce, Body, Eviction, EvictionTarget, Fields, Record, RowRecord},
+    record::{
+        Announce, Appended, Body, Eviction, EvictionTarget, Fields, Posted, Record, RowRecord,
+    },
     snapshot::Snapshot,
     text::PositionError,
     wake::{Digest, Wake, WakeUps},
@@ -147,14 +149,14 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    /// Appends what is not a row's change: an eviction for every node. Returns its mark once it is
-    /// committed.
+    /// Appends what is not a row's change: an eviction or an event for every node. Returns its mark
+    /// once it is committed.
     ///
     /// # Errors
     ///
     /// See [`LogError`]. After [`LogError::InDoubt`] it may be in the log nevertheless; its id lets
     /// readers see that.
-    fn append(&self, eviction: Eviction) -> LogFuture<'_, Result<Mark, LogError>>;
+    fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>>;
 
     /// Closes every pooled connection that was opened before the call, so that what is read from
     /// now on is read in the epoch of a cursor that was taken before.

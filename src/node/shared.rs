@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     changes::{Counts, Declare, declare_channel},
+    cluster_channel::ForAllChannels,
     follow::Following,
     warm::{Warm, warm_page},
 };
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) changes: Arc<Counts>,
     /// The log that the node follows, where the store keeps one.
     pub(crate) following: Option<Following>,
+    /// The channels whose events reach every node.
+    pub(crate) for_all: ForAllChannels,
     pub(crate) cluster_name: String,
     pub(crate) entities: Vec<EntityType>,
     pub(crate) schemas: Vec<&'static Schema>,

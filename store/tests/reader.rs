@@ -52,7 +52,7 @@ impl Reader {
                 Body::Row(row) => Some(Told::Row(record.mark, row)),
                 Body::Entity(entity) => Some(Told::Entity(entity.to_string())),
                 Body::Unreadable { entity } => panic!("a record of {entity:?} is not readable"),
-                Body::Evict(_) => None,
+                Body::Evict(_) | Body::Event(_) => None,
             });
         (told.collect(), batch.extent)
     }

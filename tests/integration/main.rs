@@ -8,6 +8,7 @@ mod any_entity;
 mod cached;
 mod client;
 mod cluster;
+mod cluster_events;
 mod coherence;
 mod database_troubles;
 mod documents;

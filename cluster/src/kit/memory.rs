@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tidings_core::{
     CacheKey, Value,
     log::{
-        Capture, Cursor, Demand, Digest, Eviction, Head, Join, JoinError, Log, LogError, LogFuture,
+        Appended, Capture, Cursor, Demand, Digest, Head, Join, JoinError, Log, LogError, LogFuture,
         Mark, MemberId, MemberRow, MemberSight, Members, Read, RowRecord, Sight, Wake, WakeUps,
     },
 };
@@ -103,8 +103,8 @@ impl Log for MemoryLog {
         now(Ok(self.store.group(mark, entity, key)))
     }
 
-    fn append(&self, eviction: Eviction) -> LogFuture<'_, Result<Mark, LogError>> {
-        let appended = self.store.append(eviction);
+    fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
+        let appended = self.store.append(entry);
         now(appended.map_err(|error| LogError::InDoubt(error.into())))
     }
 

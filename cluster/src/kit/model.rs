@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tidings_core::{
     CacheKey, Operation, Row, Schema, Value,
     entropy::{Entropy, SeededEntropy},
-    log::{Announce, Body, Cursor, Epoch, Eviction, Fields, Mark, Read, RowRecord, Sight},
+    log::{Announce, Appended, Body, Cursor, Epoch, Fields, Mark, Read, RowRecord, Sight},
 };
 
 use super::members::Table;
@@ -387,16 +387,20 @@ impl ModelStore {
         let entries = state.log.iter().filter(|entry| entry.mark == mark.number());
         let rows = entries.filter_map(|entry| match &entry.body {
             Body::Row(row) if &*row.entity == entity && row.key == *key => Some(row.clone()),
-            Body::Row(_) | Body::Entity(_) | Body::Evict(_) | Body::Unreadable { .. } => None,
+            Body::Row(_)
+            | Body::Entity(_)
+            | Body::Evict(_)
+            | Body::Event(_)
+            | Body::Unreadable { .. } => None,
         });
         rows.collect()
     }
 
-    pub(super) fn append(&self, eviction: Eviction) -> Result<Mark, TransactionError> {
+    pub(super) fn append(&self, entry: Appended) -> Result<Mark, TransactionError> {
         let id = self.begin();
         let mut state = self.state.lock();
-        let origin = eviction.origin.clone();
-        state.log_in(id, origin, Body::Evict(eviction));
+        let origin = entry.origin().map(Into::into);
+        state.log_in(id, origin, entry.into());
         state.commit(self.form, id, Durability::Synchronous)
     }
 }

@@ -54,6 +54,8 @@ impl Shared {
                     None => self.cache.number(),
                 },
                 Body::Evict(eviction) => self.evict_as_told(eviction),
+                // Its handlers may evict what began to load before now.
+                Body::Event(_) => self.cache.number(),
                 Body::Unreadable { .. } => self.evict_entity(GapReason::Malformed),
             };
             (record, number)

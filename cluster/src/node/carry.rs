@@ -13,7 +13,7 @@ use std::{
 
 use futures_util::future::{BoxFuture, Either, FutureExt, select};
 use tidings_cache::{Confirmation, Invalidation, Propagate, Unconfirmed};
-use tidings_core::log::{Eviction, EvictionTarget, LogError, Mark, Wake};
+use tidings_core::log::{Appended, Eviction, EvictionTarget, LogError, Mark, Wake};
 use tokio::sync::oneshot;
 
 use super::shared::{Shared, count};
@@ -139,7 +139,7 @@ impl Shared {
         loop {
             let eviction = self.outbox.first().await;
             let id = eviction.id;
-            match self.log.append(eviction).await {
+            match self.log.append(Appended::Evict(eviction)).await {
                 Ok(mark) => {
                     count(&self.counters.written);
                     let letter = self.outbox.sent(id);

@@ -7,8 +7,12 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::future::{Either, select};
-use tidings_core::log::{
-    Body, Cursor, Extent, Gap, GapReason, Mark, Read, Record, RowChange, RowRecord, Scope,
+use tidings_core::{
+    Cause, Origin,
+    log::{
+        Body, Cursor, Extent, Gap, GapReason, Mark, Posted, Read, Record, RowChange, RowRecord,
+        Scope,
+    },
 };
 
 use super::shared::{PurgeCause, Shared};
@@ -94,12 +98,28 @@ impl Dispatcher {
                 Body::Entity(entity) => self.tell_gap(GapReason::Capture, Some(entity)),
                 Body::Unreadable { entity } => self.tell_gap(GapReason::Malformed, entity.as_ref()),
                 Body::Evict(_) => {}
+                Body::Event(posted) => self.dispatch_event(posted, record.mark, *number).await,
             }
             first += 1;
         }
         if pages == Pages::Whole {
             self.dispatched.clear();
         }
+    }
+
+    /// Runs the handlers of an application's own event. One that an earlier page had is passed over.
+    async fn dispatch_event(&mut self, posted: &Posted, mark: Mark, number: u64) {
+        let event = (
+            mark.number(),
+            Arc::clone(&posted.source),
+            posted.id.to_string(),
+        );
+        if !self.dispatched.insert(event) {
+            return;
+        }
+        let origin = Origin::Remote; // every node's handlers hear of it, so nothing is sent on
+        let cause = Cause { number, origin };
+        self.shared.announce.event(posted, cause).await;
     }
 
     fn tell_gap(&self, reason: GapReason, entity: Option<&Arc<str>>) {
@@ -140,7 +160,11 @@ impl Dispatcher {
                 {
                     Some((other, *number))
                 }
-                Body::Row(_) | Body::Entity(_) | Body::Evict(_) | Body::Unreadable { .. } => None,
+                Body::Row(_)
+                | Body::Entity(_)
+                | Body::Evict(_)
+                | Body::Event(_)
+                | Body::Unreadable { .. } => None,
             });
         let (here, numbers): (Vec<_>, Vec<_>) = members.unzip();
         let number = numbers.into_iter().fold(number, u64::min);

@@ -9,7 +9,7 @@ use tidings_core::{
     CacheKey, Schema,
     clock::Clock,
     entropy::Entropy,
-    log::{EvictionTarget, LogError, Mark, MemberId, Members, StartId, Wake},
+    log::{Appended, EvictionTarget, LogError, Mark, MemberId, Members, Posted, StartId, Wake},
     meter::Histogram,
     spawn::{AbortHandle, Spawn},
 };
@@ -32,6 +32,9 @@ use crate::{
     queue::Queue,
     settings::{ClusterSettings, SettingError},
 };
+
+/// The most that an event of an application's own may take, in bytes of JSON.
+const PAYLOAD: usize = 1 << 20;
 
 /// How long a node that leaves waits for the log to have what it has invalidated by hand.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -123,23 +126,24 @@ impl Protocol {
             settings,
         });
 
-        if let Some(carrier) = parts.carrier {
-            carrier.connect(&shared);
-        }
-        let tasks = [
+        let mut tasks = vec![
             shared.spawn.spawn(Box::pin(tail::run(Arc::clone(&shared)))),
             shared
                 .spawn
                 .spawn(Box::pin(dispatch::run(Arc::clone(&shared)))),
             shared.spawn.spawn(Box::pin(Arc::clone(&shared).listen())),
-            shared.spawn.spawn(Box::pin(Arc::clone(&shared).send_on())),
             shared
                 .spawn
                 .spawn(Box::pin(Arc::clone(&shared).keep_counting())),
         ];
+        if let Some(carrier) = parts.carrier {
+            carrier.connect(&shared);
+            let sends = Arc::clone(&shared).send_on();
+            tasks.push(shared.spawn.spawn(Box::pin(sends)));
+        }
         Ok(Self {
             shared,
-            _tasks: Arc::new(Tasks(Mutex::new(tasks.into()))),
+            _tasks: Arc::new(Tasks(Mutex::new(tasks))),
         })
     }
 
@@ -204,12 +208,46 @@ impl Protocol {
         let number = shared.evict_as_told(&eviction);
         shared.own.lock().remember(eviction.id, number);
         async move {
-            let mark = shared.log.append(eviction).await?;
+            let mark = shared.log.append(Appended::Evict(eviction)).await?;
             count(&shared.counters.written);
             shared.log.wake(Wake::Look);
             shared.look.notify_one();
             Ok(mark)
         }
+    }
+
+    /// Posts an event of an application's own to the handlers of every node, this one among them: they
+    /// hear of it in the log's order. Returns its mark once the log has it.
+    ///
+    /// # Errors
+    ///
+    /// See [`LogError`]; no one hears of it, unless the answer was lost ([`LogError::InDoubt`]).
+    pub async fn post(
+        &self,
+        source: Arc<str>,
+        event: Arc<str>,
+        payload: Arc<str>,
+    ) -> Result<Mark, LogError> {
+        let size = payload.len();
+        if size > PAYLOAD {
+            return Err(LogError::TooLarge {
+                size,
+                limit: PAYLOAD,
+            });
+        }
+        let shared = &self.shared;
+        let posted = Posted {
+            id: shared.entropy.uuid(),
+            origin: Some(Arc::clone(&shared.node)),
+            source,
+            event,
+            payload,
+        };
+        let mark = shared.log.append(Appended::Event(posted)).await?;
+        count(&shared.counters.written);
+        shared.log.wake(Wake::Look);
+        shared.look.notify_one();
+        Ok(mark)
     }
 
     /// Waits until the node follows the log: what is committed from then on reaches its handlers.

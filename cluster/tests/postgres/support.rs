@@ -10,10 +10,10 @@ use tidings_cluster::{
     Announce, Change, ClusterSettings, Handling, Intake, Observe, Parts, Protocol, Trace,
 };
 use tidings_core::{
-    CacheKey, Field, Schema,
+    CacheKey, Cause, Field, Schema,
     clock::SystemClock,
     entropy::SystemEntropy,
-    log::{Gap, Log as _, Mark},
+    log::{Gap, Log as _, Mark, Posted},
     spawn::TokioSpawn,
 };
 use tidings_store::postgres::log::{InstallOptions, PgLog, PgLogSettings, PgMembers, install};
@@ -208,6 +208,12 @@ impl Announce for Watched {
             drop(free);
             seen.send_modify(|seen| seen.changes.push(text));
         })
+    }
+
+    fn event(&self, posted: &Posted, _: Cause) -> Handling {
+        let text = format!("{} {} {}", posted.source, posted.event, posted.payload);
+        self.seen.send_modify(|seen| seen.changes.push(text));
+        Box::pin(std::future::ready(()))
     }
 
     fn gap(&self, gap: &Gap) {

@@ -15,12 +15,12 @@ use tidings_cluster::{
     kit::{MemoryLog, ModelStore, Writing},
 };
 use tidings_core::{
-    CacheKey, Field, Foreign, OnDelete, Row, Schema, Value,
+    CacheKey, Cause, Field, Foreign, OnDelete, Row, Schema, Value,
     clock::SystemClock,
     entropy::SystemEntropy,
     log::{
-        Capture, Cursor, Digest, Eviction, Gap, Head, Log, LogError, LogFuture, Mark, MemberId,
-        Read, RowRecord, Wake, WakeUps,
+        Appended, Capture, Cursor, Digest, Gap, Head, Log, LogError, LogFuture, Mark, MemberId,
+        Posted, Read, RowRecord, Wake, WakeUps,
     },
     spawn::CurrentRuntime,
 };
@@ -150,8 +150,8 @@ impl Log for Rigged {
         })
     }
 
-    fn append(&self, eviction: Eviction) -> LogFuture<'_, Result<Mark, LogError>> {
-        self.inner.append(eviction)
+    fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
+        self.inner.append(entry)
     }
 
     fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>> {
@@ -270,6 +270,10 @@ impl Observe for Heard {
 
 impl Announce for Heard {
     fn announce(&self, _: Change) -> Handling {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn event(&self, _: &Posted, _: Cause) -> Handling {
         Box::pin(std::future::ready(()))
     }
 

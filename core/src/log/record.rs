@@ -34,6 +34,8 @@ pub enum Body {
     Entity(Arc<str>),
     /// Every node is to evict something that no row names.
     Evict(Eviction),
+    /// Every node's handlers are to hear of an event of an application's own.
+    Event(Posted),
     /// A record that this program cannot read: of another version, or malformed. It counts as a gap
     /// of its entity, or of all.
     Unreadable {
@@ -169,6 +171,59 @@ pub struct Eviction {
     pub cache: Arc<str>,
     /// What of it.
     pub target: EvictionTarget,
+}
+
+/// An event of an application's own, for the handlers of every node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Posted {
+    /// Random: by it readers know a second copy.
+    pub id: Uuid,
+    /// The node that has posted it.
+    pub origin: Option<Arc<str>>,
+    /// The channel's source.
+    pub source: Arc<str>,
+    /// The channel's event.
+    pub event: Arc<str>,
+    /// The event as JSON.
+    pub payload: Arc<str>,
+}
+
+/// What can be appended to a log: what is not a row's change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Appended {
+    /// Every node is to evict something.
+    Evict(Eviction),
+    /// Every node's handlers are to hear of something.
+    Event(Posted),
+}
+
+impl Appended {
+    /// Returns its id.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        match self {
+            Self::Evict(eviction) => eviction.id,
+            Self::Event(posted) => posted.id,
+        }
+    }
+
+    /// Returns the node that appends it.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        match self {
+            Self::Evict(eviction) => eviction.origin.as_deref(),
+            Self::Event(posted) => posted.origin.as_deref(),
+        }
+    }
+}
+
+impl From<Appended> for Body {
+    fn from(entry: Appended) -> Self {
+        match entry {
+            Appended::Evict(eviction) => Self::Evict(eviction),
+            Appended::Event(posted) => Self::Event(posted),
+        }
+    }
 }
 
 /// What of a cache is to be evicted.

@@ -1,14 +1,29 @@
-//! How an eviction that no row names is stored, and read again.
+//! How what is not a row's change is stored, and read again: evictions, and an application's events.
 
 use std::sync::Arc;
 
 use tidings_core::{
     CacheKey,
-    log::{Eviction, EvictionTarget},
+    log::{Appended, Body, Eviction, EvictionTarget, Posted},
 };
 
-/// How an eviction is stored: its id, its cache, the form of its target, and what the form needs.
-pub(crate) fn stored_eviction(eviction: &Eviction) -> Vec<String> {
+/// Returns how an entry is stored: its id, its cache or its source, its form, and what the form
+/// needs.
+pub(crate) fn stored_entry(entry: &Appended) -> Vec<String> {
+    let eviction = match entry {
+        Appended::Evict(eviction) => eviction,
+        Appended::Event(posted) => {
+            let (source, event) = (posted.source.to_string(), posted.event.to_string());
+            let payload = posted.payload.to_string();
+            return vec![
+                posted.id.to_string(),
+                source,
+                "event".to_owned(),
+                event,
+                payload,
+            ];
+        }
+    };
     let mut stored = vec![eviction.id.to_string(), eviction.cache.to_string()];
     match &eviction.target {
         EvictionTarget::Keys(keys) => {
@@ -21,23 +36,33 @@ pub(crate) fn stored_eviction(eviction: &Eviction) -> Vec<String> {
     stored
 }
 
-/// Reads what [`stored_eviction`] has made; none if it is something else.
-pub(crate) fn read_eviction(stored: &[&str], origin: Option<Arc<str>>) -> Option<Eviction> {
+/// Reads what [`stored_entry`] has made; none if it is something else.
+pub(crate) fn read_entry(stored: &[&str], origin: Option<Arc<str>>) -> Option<Body> {
     let [id, cache, form, rest @ ..] = stored else {
         return None;
     };
+    let id = id.parse().ok()?;
     let target = match (*form, rest) {
         ("keys", keys) => {
             EvictionTarget::Keys(keys.iter().map(|key| CacheKey::from_text(key)).collect())
         }
         ("tag", [tag]) => EvictionTarget::Tag((*tag).into()),
         ("all", []) => EvictionTarget::All,
+        ("event", [event, payload]) => {
+            return Some(Body::Event(Posted {
+                id,
+                origin,
+                source: (*cache).into(),
+                event: (*event).into(),
+                payload: (*payload).into(),
+            }));
+        }
         _ => return None,
     };
-    Some(Eviction {
-        id: id.parse().ok()?,
+    Some(Body::Evict(Eviction {
+        id,
         origin,
         cache: (*cache).into(),
         target,
-    })
+    }))
 }

@@ -22,7 +22,7 @@ use tidings_core::{
     CacheKey, Value,
     entropy::Entropy,
     log::{
-        Cursor, Demand, Digest, Eviction, Head, Join, JoinError, Log, LogError, LogFuture, Mark,
+        Appended, Cursor, Demand, Digest, Head, Join, JoinError, Log, LogError, LogFuture, Mark,
         MemberId, MemberRow, MemberSight, Members, Read, RowRecord, Wake, WakeUps,
     },
     spawn::Spawn,
@@ -351,8 +351,8 @@ impl Log for Link {
         })
     }
 
-    fn append(&self, eviction: Eviction) -> LogFuture<'_, Result<Mark, LogError>> {
-        self.asks(Wire::Pool, move |memory| there(memory.append(eviction)))
+    fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
+        self.asks(Wire::Pool, move |memory| there(memory.append(entry)))
     }
 
     fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>> {

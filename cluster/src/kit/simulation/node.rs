@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tidings_cache::{Cache, GetOptions, Loaded, Outcome};
 use tidings_core::{
-    CacheKey, CrudEvent, Entity,
+    CacheKey, Cause, CrudEvent, Entity,
     clock::{Clock, Tick},
     entropy::{Entropy, SeededEntropy},
-    log::{Announce as Announced, Gap, Mark},
+    log::{Announce as Announced, Gap, Mark, Posted},
     spawn::Spawn,
 };
 use tidings_events::WorkerEvents;
@@ -450,6 +450,10 @@ impl Announce for SlowHandlers {
             done.send(()).unwrap_or_default(); // the one who waits may have gone
         })));
         async move { finished.await.unwrap_or_default() }.boxed()
+    }
+
+    fn event(&self, posted: &Posted, cause: Cause) -> Handling {
+        self.inner.event(posted, cause)
     }
 
     fn gap(&self, gap: &Gap) {

@@ -6,7 +6,7 @@ use sqlx::{ConnectOptions as _, Row as _};
 use tidings_core::{
     CacheKey, Value,
     log::{
-        Batch, Body, Capture, Cursor, Digest, Eviction, Extent, Gap, GapReason, Head, Log,
+        Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Head, Log,
         LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, RowRecord, Wake,
         WakeUps,
     },
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     StoreLog,
     logs::{
-        evictions::stored_eviction,
+        evictions::stored_entry,
         members::sight,
         sights::{Look, Sights, capture},
     },
@@ -184,9 +184,9 @@ impl PgLog {
         })
     }
 
-    async fn append_eviction(&self, eviction: Eviction) -> Result<Mark, LogError> {
-        let stored = stored_eviction(&eviction);
-        let origin = eviction.origin.as_deref().unwrap_or_default();
+    async fn append_entry(&self, entry: Appended) -> Result<Mark, LogError> {
+        let stored = stored_entry(&entry);
+        let origin = entry.origin().unwrap_or_default();
         let answer = self
             .over_link(async |link| {
                 let row = sqlx::query(
@@ -237,7 +237,9 @@ impl PgLog {
                 .iter()
                 .filter_map(|stored| match link.lexicon.body(stored)? {
                     Body::Row(row) => Some(row),
-                    Body::Entity(_) | Body::Evict(_) | Body::Unreadable { .. } => None,
+                    Body::Entity(_) | Body::Evict(_) | Body::Event(_) | Body::Unreadable { .. } => {
+                        None
+                    }
                 });
             Ok(rows.collect())
         })
@@ -284,8 +286,8 @@ impl Log for PgLog {
         Box::pin(self.keys_of_children(entity, keys))
     }
 
-    fn append(&self, eviction: Eviction) -> LogFuture<'_, Result<Mark, LogError>> {
-        Box::pin(self.append_eviction(eviction))
+    fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
+        Box::pin(self.append_entry(entry))
     }
 
     fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>> {

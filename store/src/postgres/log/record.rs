@@ -8,7 +8,7 @@ use std::{
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use tidings_core::{
     Operation, Schema,
-    log::{Announce, Body, Eviction, Fields, RowRecord},
+    log::{Announce, Body, Fields, RowRecord},
 };
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     error::PgLogError,
 };
 use crate::logs::{
-    evictions::read_eviction,
+    evictions::read_entry,
     known::{Known, known_by_name},
 };
 
@@ -127,10 +127,7 @@ impl Lexicon {
     /// What a record says; none if it is of an entity that this reader does not know.
     pub(super) fn body(&self, record: &Stored) -> Option<Body> {
         if record.kind == "i" {
-            return Some(match eviction(record) {
-                Some(eviction) => Body::Evict(eviction),
-                None => Body::Unreadable { entity: None },
-            });
+            return Some(entry(record).unwrap_or(Body::Unreadable { entity: None }));
         }
         let known = self.entities.get(record.entity.as_str())?;
         let operation = match record.kind.as_str() {
@@ -173,8 +170,8 @@ impl Lexicon {
     }
 }
 
-fn eviction(record: &Stored) -> Option<Eviction> {
+fn entry(record: &Stored) -> Option<Body> {
     let stored = record.new.as_ref()?.iter().flatten();
     let stored: Vec<&str> = stored.map(String::as_str).collect();
-    read_eviction(&stored, record.origin())
+    read_entry(&stored, record.origin())
 }

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tidings_core::{
     CacheKey, Value,
     log::{
-        Batch, Body, Capture, Cursor, Digest, Eviction, Extent, Gap, GapReason, Head, Log,
+        Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Head, Log,
         LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, RowRecord, Wake,
         WakeUps,
     },
@@ -33,7 +33,7 @@ use super::{
 use crate::{
     StoreLog,
     logs::{
-        evictions::stored_eviction,
+        evictions::stored_entry,
         limit::in_time,
         members::sight,
         sights::{Sights, capture},
@@ -277,10 +277,10 @@ impl SqliteLog {
         })
     }
 
-    async fn append_eviction(&self, eviction: Eviction) -> Result<Mark, LogError> {
+    async fn append_entry(&self, entry: Appended) -> Result<Mark, LogError> {
         let epoch = self.over_link(async |link| Ok(link.epoch)).await?;
-        let body = serde_json::Value::from(stored_eviction(&eviction)).to_string();
-        let origin = eviction.origin.as_deref().map(str::to_owned);
+        let body = serde_json::Value::from(stored_entry(&entry)).to_string();
+        let origin = entry.origin().map(str::to_owned);
         let written = self
             .settings
             .pen
@@ -339,7 +339,10 @@ impl SqliteLog {
                 .iter()
                 .filter_map(|stored| match link.lexicon.body(stored, &mut images)? {
                     Body::Row(row) => Some(row),
-                    Body::Entity(_) | Body::Evict(_) | Body::Unreadable { .. } => None,
+                    Body::Entity(_)
+                    | Body::Evict(_)
+                    | Body::Event(_)
+                    | Body::Unreadable { .. } => None,
                 });
             Ok(rows.collect())
         })
@@ -402,8 +405,8 @@ impl Log for SqliteLog {
         Box::pin(self.keys_of_children(entity, keys))
     }
 
-    fn append(&self, eviction: Eviction) -> LogFuture<'_, Result<Mark, LogError>> {
-        Box::pin(self.append_eviction(eviction))
+    fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
+        Box::pin(self.append_entry(entry))
     }
 
     fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>> {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     logs::{
-        evictions::read_eviction,
+        evictions::read_entry,
         known::{Known, known_by_name},
     },
     sqlite::values::value_at,
@@ -172,8 +172,8 @@ impl Lexicon {
                 .and_then(|body| serde_json::from_str(body).ok());
             let texts = texts.unwrap_or_default();
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let eviction = read_eviction(&texts, record.origin());
-            return Some(eviction.map_or(Body::Unreadable { entity: None }, Body::Evict));
+            let entry = read_entry(&texts, record.origin());
+            return Some(entry.unwrap_or(Body::Unreadable { entity: None }));
         }
         if record.kind == "s" {
             return None;
