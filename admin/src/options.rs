@@ -71,8 +71,8 @@ impl AdminOptions {
         self
     }
 
-    /// Stores a digest in place of the texts of a field, which then are shown once, by the answer to
-    /// the request that set them. Paths and arguments name rows by the text all the same.
+    /// Stores a digest in place of the texts of a field, which then are shown once, by the answer
+    /// to the request that set them. Paths and arguments name rows by the text all the same.
     ///
     /// The function gives one digest for each text, whenever and wherever it is called. It applies
     /// to this API alone: rows that are written otherwise are stored as they are.

@@ -1,5 +1,5 @@
-//! Bytes in serde's form as they are in the JSON of a row: for `#[serde(with = "..")]` on a field of
-//! bytes. Without it serde writes an array of numbers.
+//! Bytes in serde's form as they are in the JSON of a row: for `#[serde(with = "..")]` on a field
+//! of bytes. Without it serde writes an array of numbers.
 //!
 //! # Examples
 //!

@@ -9,9 +9,9 @@
 //! - `flood_hit_ratio`: 10,000 credentials are cached, in a cache with room for twice as many. Then
 //!   ten million keys that do not exist are asked for, and their absence is cached; after every
 //!   tenth of them a credential is asked for, Zipf 0.99. The figure is how many of these were hits.
-//! - `junk_keys_of_budget`: 100,000 keys of 60 KB that do not exist are asked for on a thread with an
-//!   L1; the most bytes that were live, and what the process grew by, in per cent of both levels'
-//!   bounds.
+//! - `junk_keys_of_budget`: 100,000 keys of 60 KB that do not exist are asked for on a thread with
+//!   an L1; the most bytes that were live, and what the process grew by, in per cent of both
+//!   levels' bounds.
 //! - `stalled_source_loads`: a source hangs for ten seconds under 2,000 new keys a second; how many
 //!   loads were under way at once. `stalled_source_per_load`: the most bytes that were live, over
 //!   these; each has a caller that waits, in a task.

@@ -100,8 +100,8 @@ impl fmt::Debug for Lent<'_> {
 }
 
 /// The parts of a key, as a [`View`](crate::View) takes them: a `&str`, `&String`, `bool`, integer,
-/// [`Uuid`], [`Timestamp`] or [`TimestampMicros`], an `Option` of one (`None` is an absent part), a reference to one, or
-/// a tuple of two to four.
+/// [`Uuid`], [`Timestamp`] or [`TimestampMicros`], an `Option` of one (`None` is an absent part), a
+/// reference to one, or a tuple of two to four.
 ///
 /// It cannot be implemented elsewhere: a wrong implementation would let one key answer for another.
 #[diagnostic::on_unimplemented(

@@ -218,8 +218,8 @@ impl Field {
         self
     }
 
-    /// Demands that the whole text, or each member of a set or list, matches a regular expression of the
-    /// crate `regex`.
+    /// Demands that the whole text, or each member of a set or list, matches a regular expression
+    /// of the crate `regex`.
     pub fn pattern(mut self, pattern: &str) -> Self {
         self.pattern = Some(Pattern::new(pattern));
         self

@@ -163,8 +163,8 @@ options! {
     /// Keeps the API key from the upstream: header, query argument and `X-API-Key` are removed.
     hide_credentials: KeyForwarding = parse::hide_credentials, Row::switch();
 
-    /// Keeps a digest in place of each key, and replaces those that are stored as they are; a key is
-    /// shown once, when it is set. For all nodes of a database alike.
+    /// Keeps a digest in place of each key, and replaces those that are stored as they are; a key
+    /// is shown once, when it is set. For all nodes of a database alike.
     hash_keys: KeyStorage = parse::hash_keys, Row::switch();
 
     /// The groups whose consumers pass the acl plugin, separated by commas.

@@ -36,7 +36,8 @@ pub(crate) fn column_type(kind: FieldKind) -> &'static str {
         | FieldKind::TimestampMicros => "INTEGER",
         FieldKind::Number | FieldKind::Float => "REAL",
         FieldKind::Bytes => "BLOB",
-        // Text, unsigned, uuid, set, list, map, json, and any kind that core may add: JSON can say it.
+        // Text, unsigned, uuid, set, list, map, json, and any kind that core may add: JSON can say
+        // it.
         _ => "TEXT",
     }
 }

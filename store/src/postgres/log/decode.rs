@@ -54,8 +54,8 @@ pub(super) fn value(kind: FieldKind, text: &str) -> Option<Value> {
             text.parse().ok().map(Value::Integer)
         }
         FieldKind::Unsigned => text.parse().ok().map(Value::Unsigned),
-        // Rust reads PostgreSQL's NaN and Infinity too. The text of a `real` is the number that it is
-        // shown as.
+        // Rust reads PostgreSQL's NaN and Infinity too. The text of a `real` is the number that it
+        // is shown as.
         FieldKind::Number | FieldKind::Float => text.parse().ok().map(Value::Number),
         FieldKind::Bytes => bytes(text).map(Value::Bytes),
         FieldKind::Text => Some(Value::Text(text.to_owned())),
