@@ -60,8 +60,8 @@ pub trait Announce: fmt::Debug + Send + Sync + 'static {
     /// resolves when all handlers of this node have run, however long that takes.
     fn announce(&self, change: Change) -> Handling;
 
-    /// Hands an event of an application's own to its handlers, in its place in the log's order. What
-    /// they do runs under the cause, so that it stays on this node.
+    /// Hands an event of an application's own to its handlers, in its place in the log's order.
+    /// What they do runs under the cause, so that it stays on this node.
     fn event(&self, posted: &Posted, cause: Cause) -> Handling;
 
     /// Tells handlers that changes are missing here, in their order.

@@ -107,7 +107,8 @@ impl Dispatcher {
         }
     }
 
-    /// Runs the handlers of an application's own event. One that an earlier page had is passed over.
+    /// Runs the handlers of an application's own event. One that an earlier page had is passed
+    /// over.
     async fn dispatch_event(&mut self, posted: &Posted, mark: Mark, number: u64) {
         let event = (
             mark.number(),

@@ -216,8 +216,8 @@ impl Protocol {
         }
     }
 
-    /// Posts an event of an application's own to the handlers of every node, this one among them: they
-    /// hear of it in the log's order. Returns its mark once the log has it.
+    /// Posts an event of an application's own to the handlers of every node, this one among them:
+    /// they hear of it in the log's order. Returns its mark once the log has it.
     ///
     /// # Errors
     ///

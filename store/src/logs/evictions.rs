@@ -1,4 +1,5 @@
-//! How what is not a row's change is stored, and read again: evictions, and an application's events.
+//! How what is not a row's change is stored, and read again: evictions, and an application's
+//! events.
 
 use std::sync::Arc;
 
