@@ -30,6 +30,12 @@ pub enum CachedError {
         /// The entity.
         entity: &'static str,
     },
+    /// The DAO is part of a transaction, whose reads may never be committed.
+    #[error("rows of {entity} cannot be cached inside a transaction")]
+    InTransaction {
+        /// The entity.
+        entity: &'static str,
+    },
     /// The cache has no view for the entity.
     #[error("rows of {entity} cannot be cached")]
     View {
@@ -101,6 +107,9 @@ pub trait CachedRows<E: Entity> {
 
 impl<E: Entity> CachedRows<E> for Dao<E> {
     fn cached(&self) -> Result<Cached<E>, CachedError> {
+        if self.table().is_in_transaction() {
+            return Err(CachedError::InTransaction { entity: E::NAME });
+        }
         let sink: &dyn Any = &**self.table().sink();
         let Some(cache) = cache_behind(sink) else {
             return Err(CachedError::NoCache { entity: E::NAME });

@@ -17,5 +17,8 @@ mod live;
 // Removing rows whose time has run out.
 pub(crate) mod expired;
 
+// Several calls, all of them or none.
+pub(crate) mod transaction;
+
 // The database.
 pub(crate) mod store;

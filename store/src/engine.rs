@@ -89,12 +89,23 @@ pub(crate) trait Session: fmt::Debug + Send {
         parameters: Vec<Parameter<'a>>,
     ) -> BoxFuture<'a, Result<Vec<Row>, Error>>;
 
+    /// As [`rows`](Self::rows), with the time that each has left where the statement tells.
+    fn read<'a>(
+        &'a mut self,
+        sql: &'a Sql,
+        schema: &'static Schema,
+        parameters: Vec<Parameter<'a>>,
+    ) -> BoxFuture<'a, Result<Vec<Live<Row>>, Error>>;
+
     /// Runs a statement that changes rows, and returns their number.
     fn change<'a>(
         &'a mut self,
         sql: &'a Sql,
         parameters: Vec<Parameter<'a>>,
     ) -> BoxFuture<'a, Result<u64, Refused>>;
+
+    /// Runs a statement without parameters that every engine understands.
+    fn run<'a>(&'a mut self, sql: &'static str) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Lets the commit check references, where rows refer to each other in a circle.
     fn defer_references(&mut self) -> BoxFuture<'_, Result<(), Error>>;

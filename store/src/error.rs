@@ -5,6 +5,10 @@ use std::{borrow::Cow, fmt, path::PathBuf, time::Duration};
 
 use tidings_core::{BoxError, RowError, SchemaFaults, Value, Violations, panic_text};
 
+// What a caller can do about an error.
+mod kind;
+
+pub use self::kind::ErrorKind;
 use crate::method::Method;
 
 /// Why a call to the store did nothing, or ended otherwise than asked.
@@ -66,8 +70,28 @@ pub enum Error {
         /// The first field whose value differs.
         field: String,
     },
-    /// The page's offset was not made by a page of this entity.
-    #[error("invalid offset: it was not made by a page of this entity")]
+    /// The row is not as it was when the caller read it: read it again.
+    #[error("the row of {entity} was changed since it was read")]
+    Changed {
+        /// The entity.
+        entity: String,
+    },
+    /// The closure of an update refused.
+    #[error("the update of a row of {entity} was refused")]
+    Refused {
+        /// The entity.
+        entity: String,
+        /// What the closure said.
+        source: BoxError,
+    },
+    /// The transaction has ended, so nothing can be done in it.
+    #[error("the transaction has ended: {how}")]
+    TransactionEnded {
+        /// How it ended.
+        how: &'static str,
+    },
+    /// The page's offset was not made by a page of this entity, in this order.
+    #[error("invalid offset: it was not made by a page of this entity in this order")]
     InvalidOffset,
     /// The page's size is out of bounds.
     #[error("invalid size: {size} is not between 1 and {max}")]
@@ -292,20 +316,9 @@ impl Error {
     /// Whether the database is in trouble, rather than what was asked of it.
     pub(crate) fn is_of_the_database(&self) -> bool {
         matches!(
-            self,
-            Self::Open { .. }
-                | Self::Commit(_)
-                | Self::Interrupted
-                | Self::Unreachable(_)
-                | Self::ReadOnly(_)
-                | Self::Full(_)
-                | Self::Busy(_)
-                | Self::TooLong { .. }
-                | Self::FileGone { .. }
-                | Self::Corrupt(_)
-                | Self::Row(_)
-                | Self::Database(_)
-        )
+            self.kind(),
+            ErrorKind::Unavailable | ErrorKind::InDoubt | ErrorKind::Damaged
+        ) && !matches!(self, Self::Closed | Self::NotAttached)
     }
 
     /// Whether another write was in the way, and the same one can be done again at once.

@@ -86,6 +86,8 @@
 //! - A write that others stop by a deadlock is done again, up to eight times, unless it takes a
 //!   closure, which runs once.
 //!
+//! Several calls, on any entities, are one commit in a [`Transaction`].
+//!
 //! # What a read promises
 //!
 //! It sees what was committed, and all that was committed before it began. It never waits for a
@@ -208,13 +210,14 @@ pub use self::{
         expired::Cleared,
         store::{Attachment, Health, OpenOptions, Store},
         table::Table,
+        transaction::{Transaction, TransactionOptions},
     },
-    error::{DatabaseError, Error, Holder},
+    error::{DatabaseError, Error, ErrorKind, Holder},
     follow::{LogNeeds, StoreLog},
     hook::{Call, Hook},
     live::Live,
     method::Method,
-    page::{DEFAULT_SIZE, MAX_SIZE, Page, PageQuery, TagFilter},
+    page::{DEFAULT_SIZE, Direction, MAX_SIZE, Page, PageQuery, TagFilter},
     selector::{FieldInput, Selector, Upserted, WriteOptions},
     settings::{Logging, Pooler, Sharing},
     sink::{ChangeSet, ChangeSink, RowChange},

@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Method {
     /// Inserts a row.
     Insert,
+    /// Inserts many rows.
+    InsertMany,
     /// Selects one row, by any key.
     Select,
     /// Updates a row.
@@ -18,6 +20,8 @@ pub enum Method {
     Delete,
     /// Lists rows.
     Page,
+    /// Counts rows.
+    Count,
 }
 
 impl Method {
@@ -26,11 +30,13 @@ impl Method {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Insert => "insert",
+            Self::InsertMany => "insert_many",
             Self::Select => "select",
             Self::Update => "update",
             Self::Upsert => "upsert",
             Self::Delete => "delete",
             Self::Page => "page",
+            Self::Count => "count",
         }
     }
 }

@@ -1,10 +1,16 @@
-//! Pages: what is asked for, the tokens that lead from one to the next.
+//! Pages: which rows are asked for, in which order, and from where.
 
-use std::borrow::Cow;
+// What leads from one page to the next.
+mod token;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use tidings_core::{FieldKind, Schema, Value};
+use std::{
+    borrow::Cow,
+    ops::{Bound, RangeBounds},
+};
 
+use tidings_core::{FieldKind, Row, Schema, Value};
+
+use self::token::{read_token, token};
 use crate::{
     error::Error,
     parameter::Parameter,
@@ -20,11 +26,13 @@ const TAGS: &str = "tags";
 
 /// Which rows to list, and from where.
 ///
-/// Rows come in the order of their primary keys, which a change of other rows does not disturb: a
-/// row that is there while all pages are read appears exactly once.
+/// Rows come in the order of their primary keys unless told otherwise, which a change of other rows
+/// does not disturb: a row that is there while all pages are read appears exactly once. In another
+/// order, a row whose field changes meanwhile may be missed or come twice.
 ///
-/// A filter on a foreign or unique field is answered from an index; on other fields, and by tags,
-/// rows are looked through. What is wrong with a query is said by the call that takes it.
+/// A filter on a foreign or unique field is answered from an index; on other fields, by ranges and
+/// by tags, rows are looked through, and another order is sorted. What is wrong with a query is
+/// said by the call that takes it.
 ///
 /// # Examples
 ///
@@ -38,8 +46,18 @@ const TAGS: &str = "tags";
 pub struct PageQuery {
     size: usize,
     offset: Option<String>,
-    filter: Vec<(Cow<'static, str>, FieldInput)>,
+    filter: Vec<(Cow<'static, str>, Sought, FieldInput)>,
     tags: Option<TagFilter>,
+    order: Option<(Cow<'static, str>, Direction)>,
+}
+
+/// An order of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The lowest first, and absent values before all.
+    Ascending,
+    /// The highest first, and absent values after all.
+    Descending,
 }
 
 impl Default for PageQuery {
@@ -57,6 +75,7 @@ impl PageQuery {
             offset: None,
             filter: Vec::new(),
             tags: None,
+            order: None,
         }
     }
 
@@ -81,7 +100,52 @@ impl PageQuery {
         field: impl Into<Cow<'static, str>>,
         value: impl Into<FieldInput>,
     ) -> Self {
-        self.filter.push((field.into(), value.into()));
+        self.filter
+            .push((field.into(), Sought::Value, value.into()));
+        self
+    }
+
+    /// Demands that a field is in a range. Absent values are in none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_core::Timestamp;
+    /// use tidings_store::{Direction, PageQuery};
+    ///
+    /// // What was made since a moment, the newest first.
+    /// let since = Timestamp::from_unix(1_700_000_000);
+    /// let query = PageQuery::new()
+    ///     .range("created_at", since..)
+    ///     .order_by("created_at", Direction::Descending);
+    /// ```
+    #[must_use]
+    pub fn range<V: Into<FieldInput> + Clone>(
+        mut self,
+        field: impl Into<Cow<'static, str>>,
+        range: impl RangeBounds<V>,
+    ) -> Self {
+        let field = field.into();
+        let bounds = [
+            (range.start_bound(), Sought::AtLeast, Sought::Above),
+            (range.end_bound(), Sought::AtMost, Sought::Below),
+        ];
+        for (bound, included, excluded) in bounds {
+            let (sought, value) = match bound {
+                Bound::Included(value) => (included, value),
+                Bound::Excluded(value) => (excluded, value),
+                Bound::Unbounded => continue,
+            };
+            self.filter
+                .push((field.clone(), sought, value.clone().into()));
+        }
+        self
+    }
+
+    /// Sets the order, by one field and then by the primary key.
+    #[must_use]
+    pub fn order_by(mut self, field: impl Into<Cow<'static, str>>, direction: Direction) -> Self {
+        self.order = Some((field.into(), direction));
         self
     }
 
@@ -124,7 +188,26 @@ pub struct Page<T> {
 pub(crate) struct Shape {
     pub(crate) filter: Vec<(usize, Sought)>,
     pub(crate) tags: Option<TagShape>,
-    pub(crate) after: bool,
+    /// By what the rows are ordered before their primary key.
+    pub(crate) order: Option<Ordered>,
+    pub(crate) after: After,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ordered {
+    pub(crate) field: usize,
+    pub(crate) direction: Direction,
+}
+
+/// Where a page starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum After {
+    /// At the first row.
+    Nothing,
+    /// After a row, in whose order the field has a value; or in the order of primary keys.
+    Value,
+    /// After a row that lacks the field.
+    Absent,
 }
 
 /// What a field must have.
@@ -134,6 +217,11 @@ pub(crate) enum Sought {
     Value,
     /// No value.
     Absent,
+    /// A value in the order of values.
+    AtLeast,
+    Above,
+    AtMost,
+    Below,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -155,7 +243,8 @@ pub(crate) struct Prepared {
     pub(crate) shape: Shape,
     values: Vec<(FieldKind, Value)>,
     tags: Option<Vec<String>>,
-    after: Option<(FieldKind, Value)>,
+    /// The values to start after.
+    after: Vec<(FieldKind, Value)>,
     rows: usize,
 }
 
@@ -170,29 +259,30 @@ impl Prepared {
             shape: Shape {
                 filter: Vec::new(),
                 tags: None,
-                after: false,
+                order: None,
+                after: After::Nothing,
             },
             values: Vec::new(),
             tags: None,
-            after: None,
+            after: Vec::new(),
             rows,
         };
         for (index, value) in filter {
-            let sought = match value {
-                Value::Null => Sought::Absent,
-                _ => Sought::Value,
-            };
-            prepared.shape.filter.push((index, sought));
-            if sought == Sought::Value {
-                let kind = schema.fields()[index].kind();
-                prepared.values.push((kind, value));
-            }
+            prepared.seek(schema, index, Sought::Value, value);
         }
         prepared
     }
 
-    /// The parameters, in the order in which the statement wants them.
-    pub(crate) fn parameters(&self) -> Vec<Parameter<'_>> {
+    fn seek(&mut self, schema: &Schema, index: usize, sought: Sought, value: Value) {
+        if value.is_null() && sought == Sought::Value {
+            return self.shape.filter.push((index, Sought::Absent));
+        }
+        self.shape.filter.push((index, sought));
+        self.values.push((schema.fields()[index].kind(), value));
+    }
+
+    /// The parameters of what is sought, in the order in which the statement wants them.
+    pub(crate) fn conditions(&self) -> Vec<Parameter<'_>> {
         let mut parameters: Vec<_> = self
             .values
             .iter()
@@ -201,15 +291,30 @@ impl Prepared {
         if let Some(tags) = &self.tags {
             parameters.push(Parameter::Texts(tags));
         }
-        if let Some((kind, value)) = &self.after {
-            parameters.push(Parameter::One(*kind, value));
-        }
+        parameters
+    }
+
+    /// All parameters of a page, in the order in which the statement wants them.
+    pub(crate) fn parameters(&self) -> Vec<Parameter<'_>> {
+        let mut parameters = self.conditions();
+        let after = self.after.iter();
+        parameters.extend(after.map(|(kind, value)| Parameter::One(*kind, value)));
         parameters.push(Parameter::Count(self.rows));
         parameters
+    }
+
+    /// The token that leads to what follows a row.
+    pub(crate) fn token(&self, schema: &Schema, last: &Row) -> String {
+        token(schema, self.shape.order, last)
     }
 }
 
 impl PageQuery {
+    /// The same rows from the first on, one of them.
+    pub(crate) fn first(self) -> Self {
+        self.size(1).offset(None)
+    }
+
     /// Returns how many rows are asked for.
     pub(crate) fn rows(&self) -> usize {
         self.size
@@ -226,10 +331,23 @@ impl PageQuery {
             });
         }
 
-        let filter = self.filter.into_iter();
-        let filter = filter.map(|(name, value)| resolve_field(schema, &name, value));
-        let filter = filter.collect::<Result<Vec<_>, _>>()?;
-        let mut prepared = Prepared::matching(schema, filter, self.size + 1);
+        let mut prepared = Prepared::matching(schema, [], self.size + 1);
+        for (name, sought, value) in self.filter {
+            let (index, value) = resolve_field(schema, &name, value)?;
+            if sought != Sought::Value {
+                check_ordered(schema, index)?;
+                if value.is_null() {
+                    return Err(wrong(schema, index, "a range ends at a value, or nowhere"));
+                }
+            }
+            prepared.seek(schema, index, sought, value);
+        }
+        if let Some((name, direction)) = self.order {
+            let absent = FieldInput::Value(Value::Null);
+            let (field, _) = resolve_field(schema, &name, absent)?;
+            check_ordered(schema, field)?;
+            prepared.shape.order = Some(Ordered { field, direction });
+        }
 
         if let Some(tags) = self.tags {
             let (wanted, tags) = match tags {
@@ -243,11 +361,38 @@ impl PageQuery {
         }
 
         if let Some(token) = self.offset {
-            let after = read_token(schema, &token).ok_or(Error::InvalidOffset)?;
-            prepared.shape.after = true;
-            prepared.after = Some((schema.fields()[schema.primary_key()].kind(), after));
+            let order = prepared.shape.order;
+            let (value, key) = read_token(schema, order, &token).ok_or(Error::InvalidOffset)?;
+            let kind = |field: usize| schema.fields()[field].kind();
+            prepared.shape.after = After::Value;
+            if let Some((order, value)) = order.zip(value) {
+                if value.is_null() {
+                    prepared.shape.after = After::Absent;
+                } else {
+                    let value = (kind(order.field), value);
+                    prepared.after.extend([value.clone(), value]);
+                }
+            }
+            prepared.after.push((kind(schema.primary_key()), key));
         }
         Ok(prepared)
+    }
+}
+
+/// Refuses a field whose values have no order.
+fn check_ordered(schema: &Schema, field: usize) -> Result<(), Error> {
+    if schema.fields()[field].kind().is_composite() {
+        Err(wrong(schema, field, "its values have no order"))
+    } else {
+        Ok(())
+    }
+}
+
+fn wrong(schema: &Schema, field: usize, message: &str) -> Error {
+    Error::WrongKind {
+        entity: schema.name().to_owned(),
+        field: schema.fields()[field].name().to_owned(),
+        message: message.to_owned(),
     }
 }
 
@@ -263,60 +408,5 @@ fn tags_field(schema: &Schema) -> Result<usize, Error> {
             entity: schema.name().to_owned(),
             field: TAGS.to_owned(),
         }),
-    }
-}
-
-/// The token that leads to what follows a primary key.
-pub(crate) fn token(schema: &Schema, last: &Value) -> String {
-    BASE64.encode(format!("{}:{}", schema.name(), last.to_text()))
-}
-
-/// The primary key that a token was made of; none if it was made otherwise or for another entity.
-fn read_token(schema: &Schema, token: &str) -> Option<Value> {
-    let text = String::from_utf8(BASE64.decode(token).ok()?).ok()?;
-    let last = text.strip_prefix(schema.name())?.strip_prefix(':')?;
-    let kind = schema.fields()[schema.primary_key()].kind();
-    Value::from_key_text(kind, last).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use tidings_core::Field;
-
-    use super::*;
-
-    fn schema(name: &str) -> Schema {
-        Schema::builder(name)
-            .field(Field::of::<String>("id").primary_key())
-            .build()
-    }
-
-    #[test]
-    fn a_token_leads_back_to_its_key_and_serves_no_other_entity() {
-        let schema_a = schema("a");
-        for text in ["x", "a:b", "\"quoted\"", "\u{1F980} /?&=", "%00"] {
-            let last = Value::Text(text.to_owned());
-            let token = token(&schema_a, &last);
-            let safe = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-            assert!(token.chars().all(safe), "{token}");
-            assert_eq!(read_token(&schema_a, &token), Some(last));
-            assert_eq!(read_token(&schema("b"), &token), None);
-            assert_eq!(read_token(&schema_a, &token[1..]), None);
-        }
-        for token in ["", "!", "Yg", "\u{0}"] {
-            let read = read_token(&schema_a, token);
-            assert!(read.is_none(), "{token:?} is {read:?}");
-        }
-    }
-    #[test]
-    fn a_token_of_another_spelling_of_a_key_is_not_one() {
-        let schema = Schema::builder("a")
-            .field(Field::of::<i64>("id").primary_key())
-            .build();
-        let written = |last: &str| read_token(&schema, &BASE64.encode(format!("a:{last}")));
-        assert_eq!(written("7"), Some(Value::Integer(7)));
-        for other in ["007", "+7", "-0", " 7", ""] {
-            assert_eq!(written(other), None, "{other:?}");
-        }
     }
 }

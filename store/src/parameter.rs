@@ -27,3 +27,36 @@ impl<'a> Parameter<'a> {
         Self::Many(field.kind(), values.into_iter().collect())
     }
 }
+
+/// A parameter that owns its values, for a statement that another task runs.
+#[derive(Clone, Debug)]
+pub(crate) enum Owned {
+    One(FieldKind, Value),
+    Many(FieldKind, Vec<Value>),
+    Texts(Vec<String>),
+    Count(usize),
+}
+
+impl Owned {
+    pub(crate) fn as_parameter(&self) -> Parameter<'_> {
+        match self {
+            Self::One(kind, value) => Parameter::One(*kind, value),
+            Self::Many(kind, values) => Parameter::Many(*kind, values.iter().collect()),
+            Self::Texts(texts) => Parameter::Texts(texts),
+            Self::Count(count) => Parameter::Count(*count),
+        }
+    }
+}
+
+impl From<Parameter<'_>> for Owned {
+    fn from(parameter: Parameter<'_>) -> Self {
+        match parameter {
+            Parameter::One(kind, value) => Self::One(kind, value.clone()),
+            Parameter::Many(kind, values) => {
+                Self::Many(kind, values.into_iter().cloned().collect())
+            }
+            Parameter::Texts(texts) => Self::Texts(texts.to_vec()),
+            Parameter::Count(count) => Self::Count(count),
+        }
+    }
+}

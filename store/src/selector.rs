@@ -26,7 +26,10 @@ pub struct Selector {
     /// `None` is the primary key, whatever its name.
     field: Option<Cow<'static, str>>,
     value: FieldInput,
+    /// Further fields that are unique together with the first.
+    with: Vec<(Cow<'static, str>, FieldInput)>,
     and: Vec<(Cow<'static, str>, FieldInput)>,
+    unchanged: Option<Row>,
 }
 
 impl Selector {
@@ -36,7 +39,41 @@ impl Selector {
         Self {
             field: Some(field.into()),
             value: value.into(),
+            with: Vec::new(),
             and: Vec::new(),
+            unchanged: None,
+        }
+    }
+
+    /// Selects the row with these values of fields that are unique together, in any order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::{FieldInput, Selector};
+    ///
+    /// let fields = [("consumer", FieldInput::from(7_i64)), ("group", "admins".into())];
+    /// let selector = Selector::by_all(fields);
+    /// ```
+    #[must_use]
+    pub fn by_all<N, V>(fields: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<Cow<'static, str>>,
+        V: Into<FieldInput>,
+    {
+        let fields = fields.into_iter();
+        let mut fields = fields.map(|(name, value)| (name.into(), value.into()));
+        let (field, value) = match fields.next() {
+            Some((field, value)) => (Some(field), value),
+            // No row: the primary key is never absent.
+            None => (None, FieldInput::Value(Value::Null)),
+        };
+        Self {
+            field,
+            value,
+            with: fields.collect(),
+            and: Vec::new(),
+            unchanged: None,
         }
     }
 
@@ -46,7 +83,9 @@ impl Selector {
         Self {
             field: None,
             value: value.into(),
+            with: Vec::new(),
             and: Vec::new(),
+            unchanged: None,
         }
     }
 
@@ -65,7 +104,16 @@ impl Selector {
         self
     }
 
-    /// Returns the name of the unique field; `None` is the primary key.
+    /// Demands that the row is as it was read before, in every field; another one is
+    /// [`Error::Changed`]. It is checked in the same transaction.
+    #[must_use]
+    pub fn unchanged(mut self, row: Row) -> Self {
+        self.unchanged = Some(row);
+        self
+    }
+
+    /// Returns the name of the unique field, the first if there are several; `None` is the primary
+    /// key.
     #[must_use]
     pub fn field(&self) -> Option<&str> {
         self.field.as_deref()
@@ -93,30 +141,84 @@ impl Selector {
             }
             Some(name) => resolve_field(schema, &name, self.value)?,
         };
-        let and = self.and.into_iter();
-        let and = and.map(|(name, value)| resolve_field(schema, &name, value));
-        let and = and.collect::<Result<_, _>>()?;
+        let all = |named: Vec<(Cow<'static, str>, FieldInput)>| {
+            let named = named.into_iter();
+            let resolved = named.map(|(name, value)| resolve_field(schema, &name, value));
+            resolved.collect::<Result<Vec<_>, _>>()
+        };
+        let and = all(self.and)?;
+        let mut key = vec![(field, value)];
+        key.append(&mut all(self.with)?);
 
-        let declared = &schema.fields()[field];
-        if !declared.is_unique() {
+        if !is_unique(schema, &key) {
+            let names = key.iter().map(|(field, _)| schema.fields()[*field].name());
             return Err(Error::NotUnique {
                 entity: schema.name().to_owned(),
-                field: declared.name().to_owned(),
+                field: names.collect::<Vec<_>>().join(", "),
             });
         }
-        Ok(Resolved { field, value, and })
+        sort(schema, &mut key);
+        Ok(Resolved {
+            key,
+            and,
+            unchanged: self.unchanged,
+        })
+    }
+}
+
+/// Puts the values of fields into the order in which a schema declares the fields as unique.
+fn sort(schema: &Schema, key: &mut [(usize, Value)]) {
+    let fields = schema.fields();
+    let has_all = |names: &&Vec<String>| {
+        names.len() == key.len()
+            && key
+                .iter()
+                .all(|(field, _)| names.iter().any(|name| name == fields[*field].name()))
+    };
+    if let Some(names) = schema.unique_together().iter().find(has_all) {
+        key.sort_by_key(|(field, _)| names.iter().position(|name| name == fields[*field].name()));
+    }
+}
+
+/// Whether no two rows have the same values of these fields.
+fn is_unique(schema: &Schema, key: &[(usize, Value)]) -> bool {
+    match key {
+        [(field, _)] => schema.fields()[*field].is_unique(),
+        key => schema.unique_together().iter().any(|names| {
+            let is_part = |(field, _): &(usize, Value)| {
+                names.iter().any(|it| it == schema.fields()[*field].name())
+            };
+            names.len() == key.len() && key.iter().all(is_part)
+        }),
     }
 }
 
 /// A selector that was checked: fields by their index in the schema, values of their fields' kinds.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Resolved {
-    pub(crate) field: usize,
-    pub(crate) value: Value,
+    /// The fields that are unique together, in the order of their declaration.
+    pub(crate) key: Vec<(usize, Value)>,
     pub(crate) and: Vec<(usize, Value)>,
+    /// How the row must be, if it must be as it was.
+    pub(crate) unchanged: Option<Row>,
 }
 
 impl Resolved {
+    /// Whether it can select no row: absent values are never equal.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.key.iter().any(|(_, value)| value.is_null())
+    }
+
+    /// Refuses a row that is not as it was.
+    pub(crate) fn check_unchanged(&self, schema: &Schema, row: &Row) -> Result<(), Error> {
+        match &self.unchanged {
+            Some(expected) if expected != row => Err(Error::Changed {
+                entity: schema.name().to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the first of the further conditions that a row does not meet.
     pub(crate) fn mismatch(&self, row: &Row) -> Option<usize> {
         let mut conditions = self.and.iter();

@@ -80,28 +80,35 @@ impl Default for Settings {
 impl Settings {
     /// Refuses what is out of range.
     pub(crate) fn check(self) -> Result<(), Error> {
-        let refused = |option, given: String, allowed: &str| Error::Setting {
-            option,
-            given,
-            allowed: allowed.to_owned(),
-        };
         if !(1..=MAX_CONNECTIONS).contains(&self.connections) {
-            let given = self.connections.to_string();
-            return Err(refused("connections", given, "between 1 and 1000"));
+            return Err(Error::Setting {
+                option: "connections",
+                given: self.connections.to_string(),
+                allowed: "between 1 and 1000".to_owned(),
+            });
         }
-        for (option, limit) in [
-            ("timeout", self.timeout),
-            ("transaction_timeout", self.transaction_timeout),
-        ] {
-            if limit < LEAST_TIMEOUT || limit > MOST_TIMEOUT {
-                let given = format!("{limit:?}");
-                return Err(refused(option, given, "between 10 ms and 1 hour"));
-            }
-        }
+        check_limit("timeout", self.timeout)?;
+        check_limit("transaction_timeout", self.transaction_timeout)?;
         if (self.pooler, self.sharing) == (Pooler::Transaction, Sharing::Cluster) {
             let allowed = "Sharing::Alone through a pooler in transaction mode: members of a cluster need sessions";
-            return Err(refused("sharing", "Sharing::Cluster".to_owned(), allowed));
+            return Err(Error::Setting {
+                option: "sharing",
+                given: "Sharing::Cluster".to_owned(),
+                allowed: allowed.to_owned(),
+            });
         }
         Ok(())
     }
+}
+
+/// Refuses a limit of time that is out of range.
+pub(crate) fn check_limit(option: &'static str, limit: Duration) -> Result<(), Error> {
+    if (LEAST_TIMEOUT..=MOST_TIMEOUT).contains(&limit) {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        option,
+        given: format!("{limit:?}"),
+        allowed: "between 10 ms and 1 hour".to_owned(),
+    })
 }

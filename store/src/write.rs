@@ -17,17 +17,26 @@ pub(crate) mod notes;
 // What is done to rows, noted as changes. Must not know how a call asked for it.
 pub(crate) mod transaction;
 
+// Which constraint a row broke.
+mod explain;
+
 // Deletes of more rows than are told one by one.
 mod sweep;
 
 // Deletes, and what hangs on the deleted row.
 pub(crate) mod cascade;
 
-// The four writes.
+// The writes.
 pub(crate) mod operation;
 
 // Rows past their time.
 pub(crate) mod expiry;
 
-// The path of every write, from the call to its answer.
+// From a transaction to the sink. Must not know what it did.
 pub(crate) mod commit;
+
+// A transaction over several calls.
+pub(crate) mod within;
+
+// The path of every write, from the call to its answer.
+pub(crate) mod route;

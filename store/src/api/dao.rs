@@ -3,6 +3,9 @@
 // Inserts, updates, upserts and deletes.
 mod write;
 
+// Many rows at a time.
+mod many;
+
 use std::{marker::PhantomData, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -12,8 +15,7 @@ use crate::{
     api::table::{Table, cache_key_fields, check_parts},
     error::Error,
     hook::Hook,
-    page::{Page, PageQuery},
-    selector::{FieldInput, resolve_field},
+    selector::{FieldInput, Selector, resolve_field},
 };
 
 /// Reads and writes the rows of an entity. Cheap to clone.
@@ -44,11 +46,17 @@ impl<E> Clone for Dao<E> {
 }
 
 impl<E: Entity> Dao<E> {
-    pub(crate) fn new(table: Table) -> Self {
-        Self {
+    /// Checks that a table is this entity's.
+    pub(crate) fn of(table: Table) -> Result<Self, Error> {
+        if !std::ptr::eq(table.schema(), E::schema()) && table.schema() != E::schema() {
+            return Err(Error::OtherSchema {
+                name: E::NAME.to_owned(),
+            });
+        }
+        Ok(Self {
             table,
             entity: PhantomData,
-        }
+        })
     }
 
     /// Returns the same rows without their type.
@@ -148,6 +156,20 @@ impl<E: Entity> Dao<E> {
         async move { typed(selected.await?) }.boxed()
     }
 
+    /// Selects the row that a selector means: by fields that are unique together
+    /// ([`Selector::by_all`]), or with further conditions.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::select_where`].
+    pub fn select_where(
+        &self,
+        selector: Selector,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
+        let selected = self.table.select_where(selector);
+        async move { typed(selected.await?) }
+    }
+
     /// Selects the row with these values of the cache key's fields, in the schema's order.
     ///
     /// # Errors
@@ -167,48 +189,6 @@ impl<E: Entity> Dao<E> {
         });
         let selected = values.map(|values| self.table.select_by_cache_key(values));
         async move { typed(selected?.await?) }.boxed()
-    }
-
-    /// Lists rows, a page at a time; see [`PageQuery`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Table::page`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use tidings_store::PageQuery;
-    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), tidings_store::Error> {
-    /// # let consumers = consumers().await?;
-    /// for name in ["alice", "bob", "carol"] {
-    ///     consumers.insert(Consumer::named(name)).await?;
-    /// }
-    /// let (mut names, mut offset) = (Vec::new(), None);
-    /// loop {
-    ///     let page = consumers.page(PageQuery::new().size(2).offset(offset)).await?;
-    ///     names.extend(page.data.into_iter().map(|row| row.username));
-    ///     offset = page.offset;
-    ///     if offset.is_none() {
-    ///         break;
-    ///     }
-    /// }
-    /// assert_eq!(names.len(), 3);
-    /// # Ok(()) }
-    /// ```
-    pub fn page(
-        &self,
-        query: PageQuery,
-    ) -> impl Future<Output = Result<Page<E>, Error>> + Send + 'static + use<E> {
-        let page = self.table.page(query);
-        async move {
-            let Page { data, offset } = page.await?;
-            let data = data.into_iter().map(E::from_row);
-            let data = data.collect::<Result<_, _>>()?;
-            Ok(Page { data, offset })
-        }
     }
 
     /// Returns the cache key of a row with these values of the cache key's fields, in the schema's

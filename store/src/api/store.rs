@@ -7,18 +7,23 @@ use std::{
     time::Duration,
 };
 
-use tidings_core::{Entity, Schema, Timestamp, check_all, clock::Clock, log::Members};
+use tidings_core::{Cause, Entity, Schema, Timestamp, check_all, clock::Clock, log::Members};
 use tokio::{runtime::Handle, sync::Mutex as AsyncMutex};
 
 use crate::{
-    api::{dao::Dao, shared::Shared, table::Table},
+    api::{
+        dao::Dao,
+        shared::Shared,
+        table::{Table, table_of},
+        transaction::{Transaction, TransactionOptions},
+    },
     engine::Engine,
     error::Error,
     follow::{LogNeeds, StoreLog},
     meter::Meter,
     settings::{Logging, Pooler, Settings, Sharing},
     sink::ChangeSink,
-    write::{attached::Attached, catalog::Catalog, commit::Route},
+    write::{attached::Attached, catalog::Catalog},
 };
 
 /// A database, opened for this process alone. Cheap to clone; all clones are one store.
@@ -272,13 +277,7 @@ impl Store {
     /// [`Error::NotAttached`], [`Error::UnknownEntity`]; [`Error::OtherSchema`] if another struct
     /// of that name was attached.
     pub fn dao<E: Entity>(&self) -> Result<Dao<E>, Error> {
-        let table = self.table(E::NAME)?;
-        if !std::ptr::eq(table.schema(), E::schema()) && table.schema() != E::schema() {
-            return Err(Error::OtherSchema {
-                name: E::NAME.to_owned(),
-            });
-        }
-        Ok(Dao::new(table))
+        Dao::of(self.table(E::NAME)?)
     }
 
     /// An entity's table, by the entity's name.
@@ -287,22 +286,57 @@ impl Store {
     ///
     /// [`Error::NotAttached`], [`Error::UnknownEntity`].
     pub fn table(&self, name: &str) -> Result<Table, Error> {
-        let attached = self.shared.attached.get().ok_or(Error::NotAttached)?;
-        let entity = attached
-            .catalog
-            .find(name)
-            .ok_or_else(|| Error::UnknownEntity {
-                name: name.to_owned(),
-                declared: attached.catalog.names(),
-            })?;
-        Ok(Table {
-            shared: Arc::clone(&self.shared),
-            route: Route {
-                engine: Arc::clone(&self.shared.engine),
-                attached: Arc::clone(attached),
-                entity,
-            },
-        })
+        table_of(&self.shared, name, None)
+    }
+
+    /// Begins a transaction over several calls; see [`Transaction`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAttached`]; or the database fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves no transaction open.
+    pub fn begin(
+        &self,
+    ) -> impl Future<Output = Result<Transaction, Error>> + Send + 'static + use<> {
+        self.begin_with(TransactionOptions::new())
+    }
+
+    /// Begins a transaction, with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`begin`](Self::begin); [`Error::Setting`].
+    pub fn begin_with(
+        &self,
+        options: TransactionOptions,
+    ) -> impl Future<Output = Result<Transaction, Error>> + Send + 'static + use<> {
+        Transaction::begin(Arc::clone(&self.shared), options, Cause::current())
+    }
+
+    /// Runs a closure in a transaction: commits if it returns `Ok`, and rolls back if it returns an
+    /// error, panics, or the future is dropped. See [`Transaction`].
+    ///
+    /// # Errors
+    ///
+    /// What the closure returns; or as [`begin`](Self::begin) and [`Transaction::commit`].
+    pub async fn transaction<T, E: From<Error>>(
+        &self,
+        run: impl AsyncFnOnce(&Transaction) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let transaction = self.begin().await?;
+        match run(&transaction).await {
+            Ok(output) => {
+                transaction.commit().await?;
+                Ok(output)
+            }
+            Err(error) => {
+                transaction.rollback().await;
+                Err(error)
+            }
+        }
     }
 
     /// Asks for the time by which rows expire: the database's, on SQLite the host's.

@@ -1,5 +1,8 @@
 //! [`Table`]: the rows of one entity, without their type. All that a DAO does is done here.
 
+// Many rows at a time.
+mod many;
+
 use std::sync::Arc;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -12,14 +15,15 @@ use crate::{
     hook::{Call, Hook},
     live::Live,
     method::Method,
-    page::{self, Page, PageQuery, Prepared},
-    parameter::Parameter,
+    page::Prepared,
+    parameter::{Owned, Parameter},
     selector::{FieldInput, Selector, Upserted, WriteOptions},
     sink::ChangeSink,
     write::{
         catalog::Stored,
-        commit::Route,
         operation::{Delete, Edit, Given, Insert, Target, Update, Upsert},
+        route::Route,
+        within::Within,
     },
 };
 
@@ -56,6 +60,13 @@ impl Table {
     #[must_use]
     pub fn sink(&self) -> &Arc<dyn ChangeSink> {
         &self.route.attached.sink
+    }
+
+    /// Whether its calls are part of a [`Transaction`](crate::Transaction): what they read may not
+    /// be committed, and must not be cached.
+    #[must_use]
+    pub fn is_in_transaction(&self) -> bool {
+        self.route.within.is_some()
     }
 
     /// Adds a hook, which runs around every call that begins from now on; for the store's life.
@@ -132,14 +143,18 @@ impl Table {
             hooks.before(&call)?;
 
             let target = &target.resolved;
-            let live = match (&target.value, stored.statements.by_field(target.field)) {
-                (Value::Null, _) | (_, None) => None,
-                (value, Some(sql)) => {
-                    let value = Parameter::of(&stored.schema.fields()[target.field], value);
-                    table.read_live(sql, vec![value]).await?.pop()
+            let fields = target.key.iter().map(|(field, _)| *field);
+            let live = match stored.statements.by_fields(fields) {
+                Some(unique) if !target.is_absent() => {
+                    let values = stored.parameters(&target.key);
+                    table.read_live(&unique.plain, values).await?.pop()
                 }
+                _ => None,
             };
             let live = live.filter(|live| target.mismatch(&live.row).is_none());
+            if let Some(live) = &live {
+                target.check_unchanged(stored.schema, &live.row)?;
+            }
 
             hooks.after(&Call {
                 row: live.as_ref().map(|live| &live.row),
@@ -274,50 +289,6 @@ impl Table {
             .write(target.map(|target| Delete { target }), options)
     }
 
-    /// Lists rows, a page at a time.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidSize`], [`Error::InvalidOffset`], [`Error::UnknownField`],
-    /// [`Error::WrongKind`], [`Error::Hook`], or the database fails.
-    pub fn page(
-        &self,
-        query: PageQuery,
-    ) -> impl Future<Output = Result<Page<Row>, Error>> + Send + 'static + use<> {
-        let paged = self.paged(query);
-        async move {
-            let Page { data, offset } = paged.await?;
-            let data = data.into_iter().map(|live| live.row).collect();
-            Ok(Page { data, offset })
-        }
-    }
-
-    /// Lists rows, each with the time that it has left.
-    pub(crate) fn paged(
-        &self,
-        query: PageQuery,
-    ) -> impl Future<Output = Result<Page<Live<Row>>, Error>> + Send + 'static + use<> {
-        let table = self.clone();
-        async move {
-            let stored = table.stored();
-            let size = query.rows();
-            let prepared = query.prepare(stored.schema)?;
-            let call = table.call(Method::Page, None);
-            let hooks = stored.hooks.current();
-            hooks.before(&call)?;
-            let sql = stored.page(&prepared.shape);
-            let mut data = table.read_live(&sql, prepared.parameters()).await?;
-            let is_last = data.len() <= size;
-            data.truncate(size);
-            let offset = data
-                .last()
-                .filter(|_| !is_last)
-                .map(|live| page::token(stored.schema, stored.id(&live.row)));
-            hooks.after(&call);
-            Ok(Page { data, offset })
-        }
-    }
-
     pub(crate) fn stored(&self) -> &Stored {
         self.route.stored()
     }
@@ -345,13 +316,57 @@ impl Table {
         sql: &Sql,
         parameters: Vec<Parameter<'_>>,
     ) -> Result<Vec<Live<Row>>, Error> {
-        let engine = &self.shared.engine;
+        self.read_as(sql, self.schema(), parameters).await
+    }
+
+    /// Reads rows of a schema: the entity's, or that of what is counted of it.
+    async fn read_as(
+        &self,
+        sql: &Sql,
+        schema: &'static Schema,
+        parameters: Vec<Parameter<'_>>,
+    ) -> Result<Vec<Live<Row>>, Error> {
         let attached = &self.route.attached;
         let began = attached.clock.now();
-        let read = engine.read(sql, self.schema(), parameters).await;
+        let read = match &self.route.within {
+            None => self.shared.engine.read(sql, schema, parameters).await,
+            Some(within) => {
+                let sql = Sql::clone(sql);
+                let parameters: Vec<_> = parameters.into_iter().map(Owned::from).collect();
+                let read = within.call(move |transaction| {
+                    async move { transaction.read(&sql, schema, &parameters).await }.boxed()
+                });
+                read.await
+            }
+        };
         attached.meter.read(&*attached.clock, began, &read);
         read
     }
+}
+
+/// The table of an entity, by the entity's name.
+pub(crate) fn table_of(
+    shared: &Arc<Shared>,
+    name: &str,
+    within: Option<Within>,
+) -> Result<Table, Error> {
+    let attached = shared.attached.get().ok_or(Error::NotAttached)?;
+    let entity = attached
+        .catalog
+        .find(name)
+        .ok_or_else(|| Error::UnknownEntity {
+            name: name.to_owned(),
+            declared: attached.catalog.names(),
+        })?;
+    Ok(Table {
+        shared: Arc::clone(shared),
+        route: Route {
+            engine: Arc::clone(&shared.engine),
+            attached: Arc::clone(attached),
+            entity,
+            within,
+        },
+    })
 }
 
 /// The fields of the cache key; the primary key where the schema names none.

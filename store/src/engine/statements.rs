@@ -4,6 +4,9 @@
 //! that each statement has one text, which the driver prepares once per connection. What engines
 //! say differently, a [`Dialect`] says.
 
+// Pages and counts of any shape.
+mod shaped;
+
 use std::{fmt, sync::Arc};
 
 use sea_query::{
@@ -12,7 +15,8 @@ use sea_query::{
 };
 use tidings_core::{Field, FieldKind, Schema};
 
-use crate::page::{Shape, Sought, TagShape};
+pub(crate) use self::shaped::{count, page};
+use crate::page::TagShape;
 
 /// The text of a statement.
 pub(crate) type Sql = Arc<str>;
@@ -62,8 +66,8 @@ pub(crate) struct Statements {
     pub(crate) update: Sql,
     /// Parameter: a list of primary keys.
     pub(crate) delete: Sql,
-    /// For each unique field, the row with a value of it.
-    by_field: Vec<Option<ByField>>,
+    /// Stores several rows, and how many; parameters: every field of each.
+    pub(crate) insert_many: (Sql, usize),
     /// What must not be there twice, in the order of the schema: the primary key, unique fields,
     /// sets of them.
     pub(crate) unique: Vec<Unique>,
@@ -81,19 +85,24 @@ pub(crate) struct Expired {
     /// One of them by its primary key, and holds it.
     pub(crate) by_id: Sql,
     /// Those that another row clashes with, and holds them.
-    pub(crate) clashing: Vec<Unique>,
+    pub(crate) clashing: Vec<Clash>,
 }
 
-/// Selects the row with a value of one field, which is the parameter.
-#[derive(Debug)]
-struct ByField {
-    plain: Sql,
-    holding: Sql,
-}
-
-/// Finds the row that a refused one clashes with.
+/// Selects the row with values of fields that are unique together, which are the parameters.
 #[derive(Debug)]
 pub(crate) struct Unique {
+    pub(crate) fields: Vec<usize>,
+    /// If it is not past its time.
+    pub(crate) plain: Sql,
+    /// If it is not past its time; holds it until the transaction ends.
+    pub(crate) holding: Sql,
+    /// Whether or not it is past its time.
+    pub(crate) other: Sql,
+}
+
+/// Finds the rows that another one clashes with.
+#[derive(Debug)]
+pub(crate) struct Clash {
     /// The fields that are unique together.
     pub(crate) fields: Vec<usize>,
     /// Parameters: those fields.
@@ -102,21 +111,11 @@ pub(crate) struct Unique {
 
 impl Statements {
     pub(crate) fn of(dialect: &dyn Dialect, schema: &Schema) -> Self {
-        let by_field = schema.fields().iter().map(|field| {
-            field.is_unique().then(|| {
-                let mut statement = select_live(dialect, schema);
-                statement.and_where(dialect.equal(field));
-                let plain = dialect.select(&statement).into();
-                dialect.hold(&mut statement);
-                let holding = dialect.select(&statement).into();
-                ByField { plain, holding }
-            })
-        });
         Self {
             insert: insert(dialect, schema),
             update: update(dialect, schema),
             delete: delete(dialect, schema),
-            by_field: by_field.collect(),
+            insert_many: insert_many(dialect, schema),
             unique: uniques(schema)
                 .into_iter()
                 .map(|fields| Unique::of(dialect, schema, fields))
@@ -127,28 +126,43 @@ impl Statements {
         }
     }
 
-    /// Selects the row with a value of a unique field; `None` if the field is not unique or not
-    /// there.
-    pub(crate) fn by_field(&self, field: usize) -> Option<&Sql> {
-        Some(&self.by_field.get(field)?.as_ref()?.plain)
-    }
-
-    /// The same, and holds the row until the transaction ends.
-    pub(crate) fn by_field_holding(&self, field: usize) -> Option<&Sql> {
-        Some(&self.by_field.get(field)?.as_ref()?.holding)
+    /// Selects the row with values of fields, given in any order; `None` if they are not unique.
+    /// Its parameters are in the order of [`Unique::fields`].
+    pub(crate) fn by_fields(
+        &self,
+        fields: impl IntoIterator<Item = usize> + Clone,
+    ) -> Option<&Unique> {
+        let is_it = |unique: &&Unique| {
+            let asked = fields.clone().into_iter();
+            let (mut known, mut count) = (true, 0);
+            for field in asked {
+                known &= unique.fields.contains(&field);
+                count += 1;
+            }
+            known && count == unique.fields.len()
+        };
+        self.unique.iter().find(is_it)
     }
 }
 
 impl Unique {
     fn of(dialect: &dyn Dialect, schema: &Schema, fields: Vec<usize>) -> Self {
-        let mut statement = select(dialect, schema);
-        for &field in &fields {
-            // Absent values never clash, and `=` never finds them.
-            statement.and_where(dialect.equal(&schema.fields()[field]));
-        }
+        let with_values = |mut statement: SelectStatement| {
+            for &field in &fields {
+                // Absent values never clash, and `=` never finds them.
+                statement.and_where(dialect.equal(&schema.fields()[field]));
+            }
+            statement
+        };
+        let mut live = with_values(select_live(dialect, schema));
+        let plain = dialect.select(&live).into();
+        dialect.hold(&mut live);
+        let other = with_values(select(dialect, schema));
         Self {
+            plain,
+            holding: dialect.select(&live).into(),
+            other: dialect.select(&other).into(),
             fields,
-            other: dialect.select(&statement).into(),
         }
     }
 }
@@ -176,7 +190,7 @@ impl Expired {
             dialect.hold(&mut statement);
             dialect.select(&statement).into()
         };
-        let clashing = uniques(schema).into_iter().map(|fields| Unique {
+        let clashing = uniques(schema).into_iter().map(|fields| Clash {
             other: holding(&fields),
             fields,
         });
@@ -300,28 +314,6 @@ fn referring(dialect: &dyn Dialect, schema: &Schema, field: usize) -> SelectStat
     statement
 }
 
-/// Selects a page; parameters: the filter's values as far as there are any, the tags, the primary
-/// key to start after (if any), the number of rows.
-pub(crate) fn page(dialect: &dyn Dialect, schema: &Schema, shape: &Shape) -> Sql {
-    let mut statement = select_live(dialect, schema);
-    for &(index, sought) in &shape.filter {
-        let field = &schema.fields()[index];
-        statement.and_where(match sought {
-            Sought::Value => dialect.equal(field),
-            Sought::Absent => Expr::col(column(schema, index)).is_null(),
-        });
-    }
-    if let Some(tags) = shape.tags {
-        let own = Expr::col(column(schema, tags.field));
-        statement.and_where(dialect.tagged(own, tags));
-    }
-    if shape.after {
-        statement.and_where(beyond(dialect, schema));
-    }
-    statement.order_by(ordering(schema), Order::Asc).limit(1);
-    dialect.select(&statement).into()
-}
-
 fn select(dialect: &dyn Dialect, schema: &Schema) -> SelectStatement {
     let mut statement = Query::select();
     statement.from(Alias::new(schema.name()));
@@ -336,12 +328,17 @@ fn select(dialect: &dyn Dialect, schema: &Schema) -> SelectStatement {
 fn select_live(dialect: &dyn Dialect, schema: &Schema) -> SelectStatement {
     let mut statement = select(dialect, schema);
     if let Some(expiry) = schema.expiry() {
-        let expires = || Expr::col(column(schema, expiry));
-        statement.expr(dialect.seconds_until(expires()));
-        let lasts = expires().is_null().or(expires().gt(dialect.now()));
-        statement.and_where(lasts);
+        let left = dialect.seconds_until(Expr::col(column(schema, expiry)));
+        statement.expr(left);
+        statement.and_where(lasts(dialect, schema, expiry));
     }
     statement
+}
+
+/// A row is not past its time.
+fn lasts(dialect: &dyn Dialect, schema: &Schema, expiry: usize) -> Expr {
+    let expires = || Expr::col(column(schema, expiry));
+    expires().is_null().or(expires().gt(dialect.now()))
 }
 
 fn insert(dialect: &dyn Dialect, schema: &Schema) -> Sql {
@@ -353,6 +350,21 @@ fn insert(dialect: &dyn Dialect, schema: &Schema) -> Sql {
         .columns(fields.map(|field| Alias::new(field.name())))
         .values_panic(values);
     dialect.insert(&statement).into()
+}
+
+fn insert_many(dialect: &dyn Dialect, schema: &Schema) -> (Sql, usize) {
+    let fields = schema.fields();
+    // Statements have room for 32,766 parameters on SQLite and 65,535 on PostgreSQL.
+    let rows = (8_000 / fields.len().max(1)).clamp(1, 100);
+    let mut statement = InsertStatement::new();
+    statement
+        .into_table(Alias::new(schema.name()))
+        .columns(fields.iter().map(|field| Alias::new(field.name())));
+    for _ in 0..rows {
+        let values = fields.iter().map(|field| dialect.parameter(field.kind()));
+        statement.values_panic(values);
+    }
+    (dialect.insert(&statement).into(), rows)
 }
 
 fn update(dialect: &dyn Dialect, schema: &Schema) -> Sql {

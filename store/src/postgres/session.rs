@@ -25,6 +25,7 @@ use tokio::{
 use crate::{
     engine::{Broken, CommitError, Constraint, Refused, Session, Sql},
     error::{DatabaseError, Error},
+    live::Live,
     parameter::Parameter,
     postgres::{
         codes::{
@@ -33,7 +34,7 @@ use crate::{
         },
         connection::Connection,
         pool::{Lent, Pool, Source},
-        values::{Bound, arguments, decode},
+        values::{Bound, arguments, decode, decode_live},
     },
 };
 
@@ -246,6 +247,23 @@ impl Session for PgSession {
         .boxed()
     }
 
+    fn read<'a>(
+        &'a mut self,
+        sql: &'a Sql,
+        schema: &'static Schema,
+        parameters: Vec<Parameter<'a>>,
+    ) -> BoxFuture<'a, Result<Vec<Live<Row>>, Error>> {
+        async move {
+            let bound: Vec<_> = parameters.into_iter().map(Bound::of).collect();
+            let arguments = arguments(&bound)?;
+            let found = self.in_time(async |connection| connection.rows(sql, arguments).await);
+            let found = found.await?.map_err(failed)?;
+            let decoded = found.iter().map(|row| decode_live(schema, row));
+            Ok(decoded.collect::<Result<_, RowError>>()?)
+        }
+        .boxed()
+    }
+
     fn change<'a>(
         &'a mut self,
         sql: &'a Sql,
@@ -256,6 +274,14 @@ impl Session for PgSession {
             let arguments = arguments(&bound)?;
             let changed = self.in_time(async |connection| connection.change(sql, arguments).await);
             changed.await?.map_err(|error| self.refusal(error))
+        }
+        .boxed()
+    }
+
+    fn run<'a>(&'a mut self, sql: &'static str) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let ran = self.in_time(async |connection| connection.run(sql).await);
+            ran.await?.map_err(failed)
         }
         .boxed()
     }

@@ -369,6 +369,22 @@ impl Session for SqliteSession {
         .boxed()
     }
 
+    fn read<'a>(
+        &'a mut self,
+        sql: &'a Sql,
+        schema: &'static Schema,
+        parameters: Vec<Parameter<'a>>,
+    ) -> BoxFuture<'a, Result<Vec<Live<Row>>, Error>> {
+        async move {
+            let parameters = arguments(parameters)?;
+            let connection = self.writer.connection_in_transaction()?;
+            let found = rows(connection, sql, parameters).await.map_err(failed)?;
+            let decoded = found.iter().map(|row| decode_live(schema, row));
+            Ok(decoded.collect::<Result<_, RowError>>()?)
+        }
+        .boxed()
+    }
+
     fn change<'a>(
         &'a mut self,
         sql: &'a Sql,
@@ -378,6 +394,14 @@ impl Session for SqliteSession {
             let parameters = arguments(parameters)?;
             let connection = self.writer.connection_in_transaction()?;
             change(connection, sql, parameters).await.map_err(refused)
+        }
+        .boxed()
+    }
+
+    fn run<'a>(&'a mut self, sql: &'static str) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let connection = self.writer.connection_in_transaction()?;
+            execute(connection, sql).await.map_err(failed)
         }
         .boxed()
     }

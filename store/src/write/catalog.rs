@@ -15,6 +15,7 @@ use crate::{
     },
     hook::Hooks,
     page::Shape,
+    parameter::Parameter,
 };
 
 /// How many different statements for pages are kept; another one is built for each call.
@@ -36,7 +37,14 @@ pub(crate) struct Stored {
     pub(crate) parents: Vec<Parent>,
     pub(crate) children: Vec<Child>,
     pub(crate) hooks: Hooks,
-    pages: Mutex<HashMap<Shape, Sql>>,
+    pages: Mutex<HashMap<(Wanted, Shape), Sql>>,
+}
+
+/// What a statement of a shape says of its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Wanted {
+    Rows,
+    Count,
 }
 
 /// A reference of this entity to another, or to itself.
@@ -143,6 +151,23 @@ impl Stored {
         &row.0[self.schema.primary_key()]
     }
 
+    /// The values of a row, as its statements take them.
+    pub(crate) fn values<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = Parameter<'a>> {
+        let fields = self.schema.fields().iter();
+        fields
+            .zip(&row.0)
+            .map(|(field, value)| Parameter::of(field, value))
+    }
+
+    /// Values of fields, as statements take them.
+    pub(crate) fn parameters<'a>(&self, values: &'a [(usize, Value)]) -> Vec<Parameter<'a>> {
+        let fields = self.schema.fields();
+        let values = values.iter();
+        values
+            .map(|(field, value)| Parameter::of(&fields[*field], value))
+            .collect()
+    }
+
     /// What tells the row from every other of every entity.
     pub(crate) fn identity(&self, row: &Row) -> CacheKey {
         self.schema.primary_cache_key(row)
@@ -150,13 +175,27 @@ impl Stored {
 
     /// The statement for pages of a shape.
     pub(crate) fn page(&self, shape: &Shape) -> Sql {
+        self.shaped(Wanted::Rows, shape, || {
+            statements::page(self.dialect, self.schema, shape)
+        })
+    }
+
+    /// The statement that counts the rows of a shape.
+    pub(crate) fn count(&self, shape: &Shape) -> Sql {
+        self.shaped(Wanted::Count, shape, || {
+            statements::count(self.dialect, self.schema, shape)
+        })
+    }
+
+    fn shaped(&self, wanted: Wanted, shape: &Shape, write: impl FnOnce() -> Sql) -> Sql {
+        let shape = (wanted, shape.clone());
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sql) = pages.get(shape) {
+        if let Some(sql) = pages.get(&shape) {
             return Sql::clone(sql);
         }
-        let sql = statements::page(self.dialect, self.schema, shape);
+        let sql = write();
         if pages.len() < PAGES_KEPT {
-            pages.insert(shape.clone(), Sql::clone(&sql));
+            pages.insert(shape, Sql::clone(&sql));
         }
         sql
     }

@@ -4,7 +4,7 @@
 use tidings_core::{Row, Value};
 
 use crate::{
-    engine::statements::Unique,
+    engine::statements::Clash,
     error::Error,
     method::Method,
     parameter::Parameter,
@@ -91,7 +91,7 @@ impl Transaction<'_> {
             return Ok(());
         };
         let fields = stored.schema.fields();
-        let can_clash = |unique: &&Unique| {
+        let can_clash = |unique: &&Clash| {
             let set = unique.fields.iter().all(|&field| !row.0[field].is_null());
             set && before.leaves_open(&unique.fields, row, fields)
         };

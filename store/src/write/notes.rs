@@ -203,6 +203,7 @@ fn before(change: RowChange) -> Option<Row> {
 pub(crate) fn weight(row: &Row) -> usize {
     let heap = |value: &Value| match value {
         Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
         Value::Set(members) => members.iter().map(|member| member.len() + 32).sum(),
         Value::Json(json) => weight_of_json(json),
         _ => 0,

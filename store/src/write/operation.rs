@@ -1,4 +1,4 @@
-//! The four writes: what each is asked for, what it does inside its transaction, and what it
+//! The writes: what each is asked for, what it does inside its transaction, and what it
 //! answers.
 
 use tidings_core::{Auto, Field, Patch, Row, Schema, Value};
@@ -47,6 +47,9 @@ pub(crate) struct Target {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Insert(pub(crate) Row);
+
+#[derive(Clone, Debug)]
+pub(crate) struct InsertMany(pub(crate) Vec<Row>);
 
 pub(crate) struct Update {
     pub(crate) target: Target,
@@ -99,6 +102,30 @@ impl Operation for Insert {
 
     fn row(output: &Row) -> Option<&Row> {
         Some(output)
+    }
+}
+
+impl Operation for InsertMany {
+    type Output = Vec<Row>;
+
+    fn request(&self) -> (Method, Option<&Selector>, Option<&Row>) {
+        (Method::InsertMany, None, None)
+    }
+
+    fn again(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
+    async fn run(
+        self,
+        transaction: &mut Transaction<'_>,
+        entity: usize,
+    ) -> Result<Vec<Row>, Error> {
+        transaction.insert_many(entity, self.0).await
+    }
+
+    fn row(_: &Vec<Row>) -> Option<&Row> {
+        None
     }
 }
 
@@ -162,10 +189,14 @@ impl Operation for Upsert {
         entity: usize,
     ) -> Result<(Row, Upserted), Error> {
         let target = self.target.resolved;
-        let target_field = target.field;
         let schema = transaction.catalog.get(entity).schema;
         let old = match find(transaction, entity, &target).await? {
             Found::Row(old) => Some(old),
+            Found::Nothing if target.unchanged.is_some() => {
+                return Err(Error::Changed {
+                    entity: schema.name().to_owned(),
+                });
+            }
             Found::Nothing => None,
             Found::Elsewhere(field) => {
                 return Err(Error::Condition {
@@ -189,14 +220,15 @@ impl Operation for Upsert {
                 row.0[index] = value;
             }
         }
-        for (index, value) in target.and.into_iter().chain([(target.field, target.value)]) {
+        let key: Vec<_> = target.key.iter().map(|(field, _)| *field).collect();
+        for (index, value) in target.and.into_iter().chain(target.key) {
             row.0[index] = value;
         }
 
         match old {
             None => {
                 let inserted = transaction.insert(entity, row).await;
-                let row = inserted.map_err(|error| made_since(error, schema, target_field))?;
+                let row = inserted.map_err(|error| made_since(error, schema, &key))?;
                 Ok((row, Upserted::Created))
             }
             Some(old) => Ok((
@@ -275,16 +307,19 @@ async fn find(
     entity: usize,
     target: &Resolved,
 ) -> Result<Found, Error> {
-    if target.value.is_null() {
+    if target.is_absent() {
         return Ok(Found::Nothing);
     }
-    let found = transaction.by_field(entity, target.field, &target.value);
-    Ok(match found.await? {
-        None => Found::Nothing,
-        Some(row) => match target.mismatch(&row) {
-            None => Found::Row(row),
-            Some(field) => Found::Elsewhere(field),
-        },
+    let Some(row) = transaction.by_key(entity, &target.key).await? else {
+        return Ok(Found::Nothing);
+    };
+    Ok(match target.mismatch(&row) {
+        None => {
+            let schema = transaction.catalog.get(entity).schema;
+            target.check_unchanged(schema, &row)?;
+            Found::Row(row)
+        }
+        Some(field) => Found::Elsewhere(field),
     })
 }
 
@@ -295,9 +330,13 @@ fn is_kept(field: &Field) -> bool {
 
 /// Tells apart a row that clashes because it was made since it was looked for: the upsert is to be
 /// done again.
-fn made_since(error: Error, schema: &Schema, selected: usize) -> Error {
+fn made_since(error: Error, schema: &Schema, key: &[usize]) -> Error {
+    let is_key = |fields: &[String]| {
+        let names = key.iter().map(|field| schema.fields()[*field].name());
+        names.eq(fields.iter().map(String::as_str))
+    };
     match error {
-        Error::Unique { ref fields, .. } if *fields == [schema.fields()[selected].name()] => {
+        Error::Unique { ref fields, .. } if is_key(fields) => {
             let why = "the row was made by another write since it was looked for";
             Error::Busy(DatabaseError::contention(why))
         }

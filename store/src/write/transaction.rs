@@ -4,14 +4,15 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tidings_core::{
-    Auto, Field, Row, TimestampMicros, Value,
+    Auto, Field, Row, Schema, TimestampMicros, Value, Violations,
     clock::{Clock, Tick},
 };
 
 use crate::{
-    engine::{Broken, Constraint, Refused, Session, Sql, statements::Pages},
+    engine::{Refused, Session, Sql, statements::Pages},
     error::Error,
-    parameter::Parameter,
+    live::Live,
+    parameter::{Owned, Parameter},
     write::{
         catalog::{Catalog, Stored},
         notes::{Noted, Notes},
@@ -21,9 +22,15 @@ use crate::{
 /// How many primary keys go into one statement's list.
 pub(crate) const CHUNK: usize = 500;
 
+/// Around the statements that store many rows: where one of them is refused, they are undone, and
+/// the rows stored one by one.
+const SAVEPOINT: &str = "SAVEPOINT tidings_rows";
+const ROLLBACK_TO: &str = "ROLLBACK TO SAVEPOINT tidings_rows";
+const RELEASE: &str = "RELEASE SAVEPOINT tidings_rows";
+
 /// Where a row is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(crate) enum Place {
     New,
     /// Over its predecessor, with which it cannot clash.
     Over,
@@ -52,12 +59,13 @@ impl Limit {
         if self.clock.now() < self.until {
             Ok(())
         } else {
-            Err(self.exceeded())
+            Err(Error::TooLong { limit: self.length })
         }
     }
 
-    pub(crate) fn exceeded(&self) -> Error {
-        Error::TooLong { limit: self.length }
+    /// Resolves at the limit.
+    pub(crate) fn reached(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.clock.sleep_until(self.until)
     }
 }
 
@@ -114,19 +122,105 @@ impl<'a> Transaction<'a> {
         self.notes.finish()
     }
 
-    /// Reads the row with a value of a unique field, and holds it.
-    pub(crate) async fn by_field(
+    /// Reads the row with values of fields that are unique together, and holds it.
+    pub(crate) async fn by_key(
         &mut self,
         entity: usize,
-        field: usize,
-        value: &Value,
+        key: &[(usize, Value)],
     ) -> Result<Option<Row>, Error> {
         let stored = self.catalog.get(entity);
-        let Some(sql) = stored.statements.by_field_holding(field) else {
+        let Some(unique) = stored
+            .statements
+            .by_fields(key.iter().map(|(field, _)| *field))
+        else {
             return Ok(None);
         };
-        let value = Parameter::of(&stored.schema.fields()[field], value);
-        Ok(self.rows(stored, sql, vec![value]).await?.pop())
+        let values = stored.parameters(key);
+        Ok(self.rows(stored, &unique.holding, values).await?.pop())
+    }
+
+    /// Runs a statement that only reads, of an entity or of what is counted of it.
+    pub(crate) async fn read(
+        &mut self,
+        sql: &Sql,
+        schema: &'static Schema,
+        parameters: &[Owned],
+    ) -> Result<Vec<Live<Row>>, Error> {
+        self.limit.check()?;
+        let parameters = parameters.iter().map(Owned::as_parameter).collect();
+        self.session.read(sql, schema, parameters).await
+    }
+
+    /// Stores new rows, many with one statement; returns them with what was made for them.
+    pub(crate) async fn insert_many(
+        &mut self,
+        entity: usize,
+        rows: Vec<Row>,
+    ) -> Result<Vec<Row>, Error> {
+        let stored = self.catalog.get(entity);
+        let mut complete = Vec::with_capacity(rows.len());
+        for (index, row) in rows.into_iter().enumerate() {
+            let given = stored.statements.expired.as_ref().map(|_| row.clone());
+            let row = stored.schema.complete_insert(row, self.now);
+            let row = row.map_err(|violations| of_row(stored, index, violations))?;
+            if let Some(given) = given {
+                self.make_way(entity, &row, Before::Given(&given)).await?;
+            }
+            complete.push(row);
+        }
+        if complete.is_empty() {
+            return Ok(complete);
+        }
+
+        self.session.run(SAVEPOINT).await?;
+        let (sql, most) = &stored.statements.insert_many;
+        for rows in complete.chunks(*most) {
+            let refused = if rows.len() == *most {
+                let values = rows.iter().flat_map(|row| stored.values(row)).collect();
+                self.change(sql, values).await.err()
+            } else {
+                self.insert_each(stored, rows).await
+            };
+            match refused {
+                None => {}
+                Some(Refused::Failed(error)) => return Err(error),
+                // One after the other, the one that is refused says why.
+                Some(Refused::Unique(broken) | Refused::Reference(broken)) => {
+                    self.session.run(ROLLBACK_TO).await?;
+                    for row in &complete {
+                        self.store_new(stored, row).await?;
+                    }
+                    // What was in the way has gone meanwhile.
+                    tracing::debug!(error = %broken.error, "many rows were stored one by one");
+                    break;
+                }
+            }
+        }
+        self.session.run(RELEASE).await?;
+        for row in &complete {
+            self.notes.created(stored.schema, row);
+        }
+        Ok(complete)
+    }
+
+    /// Stores rows one by one; returns why one was refused.
+    async fn insert_each(&mut self, stored: &Stored, rows: &[Row]) -> Option<Refused> {
+        for row in rows {
+            let values = stored.values(row).collect();
+            if let Err(refused) = self.change(&stored.statements.insert, values).await {
+                return Some(refused);
+            }
+        }
+        None
+    }
+
+    /// Stores a complete row as a new one.
+    async fn store_new(&mut self, stored: &Stored, row: &Row) -> Result<(), Error> {
+        let values = stored.values(row).collect();
+        match self.change(&stored.statements.insert, values).await {
+            Ok(_) => Ok(()),
+            Err(refused) => Err(self.explain(stored, row, Place::New, refused).await),
+        }
     }
 
     /// Stores a new row and returns it with what was made for it.
@@ -140,13 +234,7 @@ impl<'a> Transaction<'a> {
         if let Some(given) = given {
             self.make_way(entity, &row, Before::Given(&given)).await?;
         }
-        let fields = stored.schema.fields().iter();
-        let values = fields.zip(&row.0);
-        let values = values.map(|(field, value)| Parameter::of(field, value));
-        let inserted = self.change(&stored.statements.insert, values.collect());
-        if let Err(refused) = inserted.await {
-            return Err(self.explain(stored, &row, Place::New, refused).await);
-        }
+        self.store_new(stored, &row).await?;
         self.notes.created(stored.schema, &row);
         Ok(row)
     }
@@ -289,102 +377,6 @@ impl<'a> Transaction<'a> {
     pub(crate) async fn defer_references(&mut self) -> Result<(), Error> {
         self.session.defer_references().await
     }
-
-    /// Says which constraint a row broke.
-    async fn explain(
-        &mut self,
-        stored: &Stored,
-        row: &Row,
-        place: Place,
-        refused: Refused,
-    ) -> Error {
-        let (explained, error) = match refused {
-            Refused::Failed(error) => return error,
-            Refused::Unique(Broken { by, error }) => {
-                let explained = match by {
-                    Constraint::Unnamed => self.clash(stored, row, place).await,
-                    Constraint::Over(columns) => Ok(clash_over(stored, row, &columns)),
-                    Constraint::Unknown => Ok(None),
-                };
-                (explained, error)
-            }
-            Refused::Reference(Broken { by, error }) => {
-                let explained = match by {
-                    Constraint::Unnamed => self.missing(stored, row).await,
-                    Constraint::Over(columns) => Ok(self.missing_over(stored, row, &columns)),
-                    Constraint::Unknown => Ok(None),
-                };
-                (explained, error)
-            }
-        };
-        match explained {
-            Ok(Some(explained)) | Err(explained) => explained,
-            // A constraint that the schema does not know of.
-            Ok(None) => error,
-        }
-    }
-
-    /// Looks for the row that is in the way.
-    async fn clash(
-        &mut self,
-        stored: &Stored,
-        row: &Row,
-        place: Place,
-    ) -> Result<Option<Error>, Error> {
-        for unique in &stored.statements.unique {
-            let fields = unique.fields.iter();
-            let values =
-                fields.map(|&field| Parameter::of(&stored.schema.fields()[field], &row.0[field]));
-            let found = self.rows(stored, &unique.other, values.collect()).await?;
-            let own = place == Place::Over;
-            if found
-                .iter()
-                .any(|other| !own || stored.id(other) != stored.id(row))
-            {
-                return Ok(Some(unique_violation(stored, row, &unique.fields)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Looks for the reference that leads nowhere.
-    async fn missing(&mut self, stored: &Stored, row: &Row) -> Result<Option<Error>, Error> {
-        for reference in &stored.parents {
-            let value = &row.0[reference.field];
-            let parent = self.catalog.get(reference.entity);
-            let by_id = parent.statements.by_field(parent.schema.primary_key());
-            let Some(by_id) = by_id.filter(|_| !value.is_null()) else {
-                continue;
-            };
-            // A row may refer to itself, and is not there yet.
-            let itself = std::ptr::eq(parent, stored) && stored.id(row) == value;
-            if itself {
-                continue;
-            }
-            let id = Parameter::of(parent.key(), value);
-            if self.rows(parent, by_id, vec![id]).await?.is_empty() {
-                return Ok(Some(foreign_violation(
-                    stored,
-                    parent,
-                    row,
-                    reference.field,
-                )));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The error for a reference of which the database named the column.
-    fn missing_over(&self, stored: &Stored, row: &Row, columns: &[String]) -> Option<Error> {
-        let [column] = columns else {
-            return None;
-        };
-        let (field, _) = stored.schema.field(column)?;
-        let mut parents = stored.parents.iter();
-        let reference = parents.find(|reference| reference.field == field)?;
-        let parent = self.catalog.get(reference.entity);
-        Some(foreign_violation(stored, parent, row, field))
-    }
 }
 
 /// The last row of a page that is full: there may be more behind it.
@@ -392,41 +384,12 @@ pub(crate) fn full(page: &[Row]) -> Option<&Row> {
     page.last().filter(|_| page.len() >= CHUNK)
 }
 
-/// The error for a unique constraint of which the database named the columns.
-fn clash_over(stored: &Stored, row: &Row, columns: &[String]) -> Option<Error> {
-    let fields = columns
-        .iter()
-        .map(|column| Some(stored.schema.field(column)?.0));
-    let fields = fields.collect::<Option<Vec<_>>>()?;
-    // In the order of the schema, whatever the index's is.
-    let mut known = stored.statements.unique.iter();
-    let declared = known.find(|unique| {
-        unique.fields.len() == fields.len() && unique.fields.iter().all(|it| fields.contains(it))
-    });
-    let fields = declared.map_or(&fields, |unique| &unique.fields);
-    Some(unique_violation(stored, row, fields))
-}
-
-fn unique_violation(stored: &Stored, row: &Row, fields: &[usize]) -> Error {
-    let names = fields
-        .iter()
-        .map(|&field| stored.schema.fields()[field].name().to_owned());
-    Error::Unique {
-        entity: stored.schema.name().to_owned(),
-        fields: names.collect(),
-        // Masked where they are secrets: errors are logged.
-        values: fields
-            .iter()
-            .map(|&field| stored.schema.fields()[field].shown(&row.0[field]))
-            .collect(),
+/// The violations of one of several rows.
+fn of_row(stored: &Stored, index: usize, violations: Violations) -> Error {
+    let mut named = Violations::default();
+    for violation in violations.0 {
+        let field = format!("[{index}].{}", violation.field);
+        named.add(field, violation.rule, violation.message);
     }
-}
-
-fn foreign_violation(stored: &Stored, parent: &Stored, row: &Row, field: usize) -> Error {
-    Error::ForeignKey {
-        entity: stored.schema.name().to_owned(),
-        field: stored.schema.fields()[field].name().to_owned(),
-        references: parent.schema.name().to_owned(),
-        value: stored.schema.fields()[field].shown(&row.0[field]),
-    }
+    Error::violations(stored.schema.name(), named)
 }

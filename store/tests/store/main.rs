@@ -30,10 +30,14 @@ mod sqlite {
     mod model;
     #[path = "../suite/pages.rs"]
     mod pages;
+    #[path = "../suite/queries.rs"]
+    mod queries;
     #[path = "../suite/rows.rs"]
     mod rows;
     #[path = "../suite/rules.rs"]
     mod rules;
+    #[path = "../suite/transactions.rs"]
+    mod transactions;
     #[path = "../suite/writes.rs"]
     mod writes;
 
@@ -67,10 +71,14 @@ mod postgres {
     mod model;
     #[path = "../suite/pages.rs"]
     mod pages;
+    #[path = "../suite/queries.rs"]
+    mod queries;
     #[path = "../suite/rows.rs"]
     mod rows;
     #[path = "../suite/rules.rs"]
     mod rules;
+    #[path = "../suite/transactions.rs"]
+    mod transactions;
     #[path = "../suite/writes.rs"]
     mod writes;
 

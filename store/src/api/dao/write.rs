@@ -2,7 +2,7 @@
 //! away.
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tidings_core::{Entity, Field, FieldValue as _, Patch, Row};
+use tidings_core::{BoxError, Entity, Field, FieldValue as _, Patch, Row};
 
 use super::{Dao, typed};
 #[cfg(doc)]
@@ -152,6 +152,75 @@ impl<E: Entity> Dao<E> {
         let edit = Edit::With(Box::new(edit));
         let updated = self.table.update_with(selector, Ok(edit), options);
         async move { typed(updated.await?) }
+    }
+
+    /// Changes the row with this primary key, if the closure does not refuse; see
+    /// [`update`](Self::update).
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Self::update); [`Error::Refused`] with what the closure says: nothing is
+    /// changed then.
+    pub fn try_update<F>(
+        &self,
+        id: E::Id,
+        edit: F,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, F>
+    where
+        F: FnOnce(&mut E) -> Result<(), BoxError> + Send + 'static,
+    {
+        let edit = move |row: Row| {
+            let mut entity = E::from_row(row)?;
+            edit(&mut entity).map_err(|source| Error::Refused {
+                entity: E::NAME.to_owned(),
+                source,
+            })?;
+            Ok(entity.to_row())
+        };
+        let edit = Edit::With(Box::new(edit));
+        let selector = Selector::primary(id.to_value());
+        let updated = self
+            .table
+            .update_with(selector, Ok(edit), WriteOptions::default());
+        async move { typed(updated.await?) }
+    }
+
+    /// Stores a row in place of what the caller has read, if it is still as it was then in every
+    /// field; gives it as it is stored, or none if it is not there. This is optimistic locking,
+    /// with the row itself as its version: nothing is held between the read and this call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`] if another write came in between: read the row again, and decide. Else as
+    /// [`update`](Self::update).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidings_core::Entity;
+    /// # use tidings_store::{Dao, Error};
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "accounts")]
+    /// # struct Account { #[entity(primary_key)] id: i64, cents: i64 }
+    /// async fn withdraw(accounts: &Dao<Account>, id: i64, cents: i64) -> Result<(), Error> {
+    ///     while let Some(read) = accounts.select(id).await? {
+    ///         let new = Account { cents: read.cents - cents, ..read.clone() };
+    ///         match accounts.replace(&read, new).await {
+    ///             Err(Error::Changed { .. }) => continue,
+    ///             ended => return ended.map(drop),
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn replace(
+        &self,
+        read: &E,
+        new: E,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
+        let selector = Selector::primary(read.id().to_value()).unchanged(read.to_row());
+        self.update_with(selector, move |row| *row = new, WriteOptions::default())
     }
 
     /// Replaces the row with this entity's primary key, or creates it; see [`Table::upsert`].

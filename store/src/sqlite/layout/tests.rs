@@ -4,7 +4,7 @@ use tidings_core::{Foreign, OnDelete};
 
 use super::*;
 use crate::{
-    page::{Shape, Sought, TagShape, Wanted},
+    page::{After, Shape, Sought, TagShape, Wanted},
     sqlite::{dialect::Sqlite, location::Location},
     write::catalog::Catalog,
 };
@@ -46,20 +46,22 @@ async fn every_statement_but_a_filter_without_index_is_answered_from_one() {
         let stored = catalog.get(entity);
         let own = &stored.statements;
         statements.extend([&own.update, &own.delete].map(ToString::to_string));
-        statements.extend((0..9).filter_map(|field| own.by_field(field).map(ToString::to_string)));
-        statements.extend(own.unique.iter().map(|unique| unique.other.to_string()));
+        statements.extend(own.unique.iter().map(|unique| unique.plain.to_string()));
         for child in &stored.children {
             let pages = [&child.referring, &child.touched].map(|it| [&it.first, &it.next]);
             sorted.extend(pages.as_flattened().iter().map(ToString::to_string));
             statements.extend([&child.restricting, &child.delete].map(ToString::to_string));
         }
     }
-    let nested = |after| Shape {
+    let nested = |after: After| Shape {
         filter: vec![(1, Sought::Value), (2, Sought::Absent)],
         tags: None,
+        order: None,
         after,
     };
-    statements.extend([false, true].map(|after| catalog.get(1).page(&nested(after)).to_string()));
+    statements.extend(
+        [After::Nothing, After::Value].map(|after| catalog.get(1).page(&nested(after)).to_string()),
+    );
     for sql in statements.iter().chain(&sorted) {
         let plan = plan(&mut connection, sql).await;
         let works = |step: &String| {
@@ -80,7 +82,8 @@ async fn every_statement_but_a_filter_without_index_is_answered_from_one() {
             field: 3,
             wanted: Wanted::All,
         }),
-        after: false,
+        order: None,
+        after: After::Nothing,
     };
     let scan = plan(&mut connection, &catalog.get(1).page(&tagged)).await;
     assert!(scan[0].contains("SCAN children"), "{scan:#?}");

@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use tidings_core::{Field, Schema, Value, clock::ManualClock};
 
 use super::*;
 use crate::{
-    Attachment, Store, Table, settings::Settings, sqlite::engine::SqliteEngine,
+    Attachment, ChangeSink, Store, Table, settings::Settings, sqlite::engine::SqliteEngine,
     write::operation::Insert,
 };
 

@@ -1,0 +1,126 @@
+//! [`ErrorKind`]: what a caller can do about an error, and its HTTP status.
+
+use super::Error;
+
+/// What a caller can do about an [`Error`]; see [`Error::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What was asked for is wrong: correct it.
+    Invalid,
+    /// A row is in the way, or the rows are not as the call needs them: look, and decide.
+    Conflict,
+    /// The row is not as it was when it was read: read it again.
+    Changed,
+    /// A hook or a closure of the application said no.
+    Refused,
+    /// The database cannot do it now: try again later.
+    Unavailable,
+    /// Whether it was done is not known: read the row before trying again.
+    InDoubt,
+    /// What is stored is damaged or does not fit: an operator has to look.
+    Damaged,
+    /// The program uses the store wrongly, or was set up wrongly.
+    Misuse,
+    /// Code of the application panicked.
+    Panicked,
+}
+
+impl ErrorKind {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Invalid,
+        Self::Conflict,
+        Self::Changed,
+        Self::Refused,
+        Self::Unavailable,
+        Self::InDoubt,
+        Self::Damaged,
+        Self::Misuse,
+        Self::Panicked,
+    ];
+
+    /// Returns the status of an HTTP answer that says so: 400, 409, 412, 500 or 503.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Invalid | Self::Refused => 400,
+            Self::Conflict => 409,
+            Self::Changed => 412,
+            Self::Unavailable | Self::InDoubt => 503,
+            Self::Damaged | Self::Misuse | Self::Panicked => 500,
+        }
+    }
+
+    /// Whether the message may be shown to the one who sent the request. Those of the others name
+    /// paths and what the database said, and belong in a log.
+    #[must_use]
+    pub fn is_public(self) -> bool {
+        match self {
+            Self::Invalid | Self::Conflict | Self::Changed => true,
+            Self::Refused
+            | Self::Unavailable
+            | Self::InDoubt
+            | Self::Damaged
+            | Self::Misuse
+            | Self::Panicked => false,
+        }
+    }
+}
+
+impl Error {
+    /// Returns what a caller can do about it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::{Error, ErrorKind};
+    ///
+    /// let error = Error::Closed;
+    /// assert_eq!(error.kind(), ErrorKind::Unavailable);
+    /// assert_eq!(error.kind().status(), 503);
+    /// ```
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Violations { .. }
+            | Self::ForeignKey { .. }
+            | Self::InvalidOffset
+            | Self::InvalidSize { .. }
+            | Self::UnknownField { .. }
+            | Self::NotUnique { .. }
+            | Self::WrongKind { .. }
+            | Self::KeyParts { .. } => ErrorKind::Invalid,
+            Self::Unique { .. } | Self::Restricted { .. } | Self::Condition { .. } => {
+                ErrorKind::Conflict
+            }
+            Self::Changed { .. } => ErrorKind::Changed,
+            Self::Hook { .. } | Self::Refused { .. } => ErrorKind::Refused,
+            Self::Panicked { .. } => ErrorKind::Panicked,
+            Self::Url { .. }
+            | Self::Setting { .. }
+            | Self::Unsupported { .. }
+            | Self::NotADatabase { .. }
+            | Self::Schemas(_)
+            | Self::Incompatible { .. }
+            | Self::AlreadyAttached
+            | Self::UnknownEntity { .. }
+            | Self::OtherSchema { .. }
+            | Self::TransactionEnded { .. } => ErrorKind::Misuse,
+            Self::Commit(_) | Self::Interrupted => ErrorKind::InDoubt,
+            Self::InUse { .. }
+            | Self::DatabaseInUse { .. }
+            | Self::Unfit { .. }
+            | Self::Open { .. }
+            | Self::NotAttached
+            | Self::Unreachable(_)
+            | Self::ReadOnly(_)
+            | Self::Full(_)
+            | Self::Busy(_)
+            | Self::TooLong { .. }
+            | Self::FileGone { .. }
+            | Self::Closed => ErrorKind::Unavailable,
+            Self::Corrupt(_) | Self::Row(_) | Self::Database(_) => ErrorKind::Damaged,
+        }
+    }
+}

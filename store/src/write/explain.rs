@@ -1,0 +1,150 @@
+//! Which constraint a row broke: from what the database says to an error that names fields.
+
+use tidings_core::Row;
+
+use crate::{
+    engine::{Broken, Constraint, Refused},
+    error::Error,
+    parameter::Parameter,
+    write::{
+        catalog::Stored,
+        transaction::{Place, Transaction},
+    },
+};
+
+impl Transaction<'_> {
+    /// Says which constraint a row broke.
+    pub(crate) async fn explain(
+        &mut self,
+        stored: &Stored,
+        row: &Row,
+        place: Place,
+        refused: Refused,
+    ) -> Error {
+        let (explained, error) = match refused {
+            Refused::Failed(error) => return error,
+            Refused::Unique(Broken { by, error }) => {
+                let explained = match by {
+                    Constraint::Unnamed => self.clash(stored, row, place).await,
+                    Constraint::Over(columns) => Ok(clash_over(stored, row, &columns)),
+                    Constraint::Unknown => Ok(None),
+                };
+                (explained, error)
+            }
+            Refused::Reference(Broken { by, error }) => {
+                let explained = match by {
+                    Constraint::Unnamed => self.missing(stored, row).await,
+                    Constraint::Over(columns) => Ok(self.missing_over(stored, row, &columns)),
+                    Constraint::Unknown => Ok(None),
+                };
+                (explained, error)
+            }
+        };
+        match explained {
+            Ok(Some(explained)) | Err(explained) => explained,
+            // A constraint that the schema does not know of.
+            Ok(None) => error,
+        }
+    }
+
+    /// Looks for the row that is in the way.
+    async fn clash(
+        &mut self,
+        stored: &Stored,
+        row: &Row,
+        place: Place,
+    ) -> Result<Option<Error>, Error> {
+        for unique in &stored.statements.unique {
+            let fields = unique.fields.iter();
+            let values =
+                fields.map(|&field| Parameter::of(&stored.schema.fields()[field], &row.0[field]));
+            let found = self.rows(stored, &unique.other, values.collect()).await?;
+            let own = place == Place::Over;
+            if found
+                .iter()
+                .any(|other| !own || stored.id(other) != stored.id(row))
+            {
+                return Ok(Some(unique_violation(stored, row, &unique.fields)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks for the reference that leads nowhere.
+    async fn missing(&mut self, stored: &Stored, row: &Row) -> Result<Option<Error>, Error> {
+        for reference in &stored.parents {
+            let value = &row.0[reference.field];
+            let parent = self.catalog.get(reference.entity);
+            let by_id = parent.statements.by_fields([parent.schema.primary_key()]);
+            let Some(by_id) = by_id.filter(|_| !value.is_null()) else {
+                continue;
+            };
+            // A row may refer to itself, and is not there yet.
+            let itself = std::ptr::eq(parent, stored) && stored.id(row) == value;
+            if itself {
+                continue;
+            }
+            let id = Parameter::of(parent.key(), value);
+            if self.rows(parent, &by_id.plain, vec![id]).await?.is_empty() {
+                return Ok(Some(foreign_violation(
+                    stored,
+                    parent,
+                    row,
+                    reference.field,
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The error for a reference of which the database named the column.
+    fn missing_over(&self, stored: &Stored, row: &Row, columns: &[String]) -> Option<Error> {
+        let [column] = columns else {
+            return None;
+        };
+        let (field, _) = stored.schema.field(column)?;
+        let mut parents = stored.parents.iter();
+        let reference = parents.find(|reference| reference.field == field)?;
+        let parent = self.catalog.get(reference.entity);
+        Some(foreign_violation(stored, parent, row, field))
+    }
+}
+
+/// The error for a unique constraint of which the database named the columns.
+fn clash_over(stored: &Stored, row: &Row, columns: &[String]) -> Option<Error> {
+    let fields = columns
+        .iter()
+        .map(|column| Some(stored.schema.field(column)?.0));
+    let fields = fields.collect::<Option<Vec<_>>>()?;
+    // In the order of the schema, whatever the index's is.
+    let mut known = stored.statements.unique.iter();
+    let declared = known.find(|unique| {
+        unique.fields.len() == fields.len() && unique.fields.iter().all(|it| fields.contains(it))
+    });
+    let fields = declared.map_or(&fields, |unique| &unique.fields);
+    Some(unique_violation(stored, row, fields))
+}
+
+fn unique_violation(stored: &Stored, row: &Row, fields: &[usize]) -> Error {
+    let names = fields
+        .iter()
+        .map(|&field| stored.schema.fields()[field].name().to_owned());
+    Error::Unique {
+        entity: stored.schema.name().to_owned(),
+        fields: names.collect(),
+        // Masked where they are secrets: errors are logged.
+        values: fields
+            .iter()
+            .map(|&field| stored.schema.fields()[field].shown(&row.0[field]))
+            .collect(),
+    }
+}
+
+fn foreign_violation(stored: &Stored, parent: &Stored, row: &Row, field: usize) -> Error {
+    Error::ForeignKey {
+        entity: stored.schema.name().to_owned(),
+        field: stored.schema.fields()[field].name().to_owned(),
+        references: parent.schema.name().to_owned(),
+        value: stored.schema.fields()[field].shown(&row.0[field]),
+    }
+}

@@ -1,0 +1,231 @@
+//! The one path of every write: from the call to the commit, the sink and the answer.
+//!
+//! A write is one task of the store's runtime. Its caller may go away at any time: the task goes on
+//! and does all of it or nothing. Its order is the point:
+//!
+//! 1. hooks before (may refuse);
+//! 2. begin; read, hold and check; change;
+//! 3. complete what the log holds of it; take a turn on the changed rows, while they are held;
+//! 4. commit;
+//! 5. when the turn comes, tell the sink: so it hears of the commits of one row in their order, and
+//!    has evicted before the caller learns of the commit. SQLite's only writer is held until here;
+//! 6. let go of the session and the turn, so that handlers can write;
+//! 7. await the sink's future (the handlers); hooks after; answer.
+//!
+//! In a transaction over several calls a write is step 2 alone, in the task of that one; hooks run
+//! around it as ever.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt as _;
+use tidings_core::{Cause, Row, Schema};
+
+use crate::{
+    engine::{Engine, Session},
+    error::Error,
+    hook::Call,
+    method::Method,
+    selector::{Selector, WriteOptions},
+    sink::ChangeSet,
+    write::{
+        attached::Attached,
+        catalog::Stored,
+        commit::{change_set, commit},
+        operation::Operation,
+        transaction::{Limit, Transaction},
+        within::Within,
+    },
+};
+
+/// Where writes on one entity go. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) attached: Arc<Attached>,
+    pub(crate) entity: usize,
+    /// The transaction over several calls that they are part of, if any.
+    pub(crate) within: Option<Within>,
+}
+
+/// How often a write is done again that others stopped: by a deadlock, or by a row made since it
+/// was looked for.
+const ATTEMPTS: usize = 8;
+
+impl Route {
+    /// Does a write in a task of its own. The cause is that of the caller, now.
+    pub(crate) fn write<O: Operation>(
+        &self,
+        operation: Result<O, Error>,
+        options: WriteOptions,
+    ) -> impl Future<Output = Result<O::Output, Error>> + Send + 'static + use<O> {
+        let route = self.clone();
+        let cause = Cause::current();
+        async move {
+            let operation = operation?;
+            if let Some(within) = route.within.clone() {
+                return route.run_within(&within, operation, options).await;
+            }
+            let attached = Arc::clone(&route.attached);
+            let began = attached.clock.now();
+            let task = attached.runtime.spawn(route.run(operation, options, cause));
+            let written = match task.await {
+                Ok(result) => result,
+                Err(error) => Err(match error.try_into_panic() {
+                    Ok(payload) => Error::panicked("a write", &*payload),
+                    Err(_) => Error::Interrupted,
+                }),
+            };
+            attached.meter.write(&*attached.clock, began, &written);
+            written
+        }
+    }
+
+    pub(crate) fn stored(&self) -> &Stored {
+        self.attached.catalog.get(self.entity)
+    }
+
+    async fn run<O: Operation>(
+        self,
+        mut operation: O,
+        options: WriteOptions,
+        cause: Option<Cause>,
+    ) -> Result<O::Output, Error> {
+        let hooks = self.stored().hooks.current();
+        // Only hooks want to know, and a row may be long.
+        let seen = (O::HOOKED && !hooks.is_empty()).then(|| Seen::of(&operation));
+        if let Some(seen) = &seen {
+            hooks.before(&seen.call(self.stored().schema, seen.row.as_ref()))?;
+        }
+
+        let mut attempt = 1;
+        let output = loop {
+            let again = operation.again().filter(|_| attempt < ATTEMPTS);
+            match self.attempt(operation, options, cause).await {
+                Err(error) if error.is_contention() && again.is_some() => {
+                    attempt += 1;
+                    match again {
+                        Some(again) => operation = again,
+                        None => break Err(error),
+                    }
+                }
+                ended => break ended,
+            }
+        }?;
+
+        if let Some(seen) = &seen {
+            hooks.after(&seen.call(self.stored().schema, O::row(&output)));
+        }
+        Ok(output)
+    }
+
+    /// Does the write as a part of a transaction over several calls, and once.
+    async fn run_within<O: Operation>(
+        &self,
+        within: &Within,
+        operation: O,
+        options: WriteOptions,
+    ) -> Result<O::Output, Error> {
+        if options.no_event && !within.terms().no_event {
+            return Err(Error::Setting {
+                option: "no_event",
+                given: "true".to_owned(),
+                allowed: "set for the transaction as a whole".to_owned(),
+            });
+        }
+        let hooks = self.stored().hooks.current();
+        let seen = (O::HOOKED && !hooks.is_empty()).then(|| Seen::of(&operation));
+        if let Some(seen) = &seen {
+            hooks.before(&seen.call(self.stored().schema, seen.row.as_ref()))?;
+        }
+
+        let entity = self.entity;
+        let done = within.call(move |transaction| operation.run(transaction, entity).boxed());
+        let output = done.await?;
+
+        if let Some(seen) = &seen {
+            hooks.after(&seen.call(self.stored().schema, O::row(&output)));
+        }
+        Ok(output)
+    }
+
+    /// Does the write once.
+    async fn attempt<O: Operation>(
+        &self,
+        operation: O,
+        options: WriteOptions,
+        cause: Option<Cause>,
+    ) -> Result<O::Output, Error> {
+        let waiting = self.attached.meter.wait();
+        let mut session = self.engine.begin().await?;
+        drop(waiting);
+        if options.no_event {
+            session.silence().await?;
+        }
+        let staged = AssertUnwindSafe(self.stage(&mut *session, operation, options, cause));
+        let staged = match staged.catch_unwind().await {
+            Ok(staged) => staged,
+            Err(payload) => Err(Error::panicked("a write", &*payload)),
+        };
+        let (output, changes) = match staged {
+            Ok(staged) => staged,
+            Err(error) => {
+                session.rollback().await;
+                return Err(error);
+            }
+        };
+
+        match changes {
+            None => session.rollback().await,
+            Some(changes) => commit(&self.attached, session, changes).await?,
+        }
+        Ok(output)
+    }
+
+    /// Does the write up to its commit; the changes are `None` if nothing was written.
+    async fn stage<O: Operation>(
+        &self,
+        session: &mut dyn Session,
+        operation: O,
+        options: WriteOptions,
+        cause: Option<Cause>,
+    ) -> Result<(O::Output, Option<ChangeSet>), Error> {
+        let attached = &self.attached;
+        let now = attached.clock.wall_micros();
+        let limit = Limit::starting(&attached.clock, self.engine.longest());
+        let mut transaction = Transaction::new(&attached.catalog, session, now, limit);
+        let output = operation.run(&mut transaction, self.entity).await?;
+
+        let changes = change_set(transaction.finish(), options.no_event, cause);
+        Ok((output, changes))
+    }
+}
+
+/// What hooks see of a write.
+struct Seen {
+    method: Method,
+    selector: Option<Selector>,
+    row: Option<Row>,
+}
+
+impl Seen {
+    fn of<O: Operation>(operation: &O) -> Self {
+        let (method, selector, row) = operation.request();
+        Self {
+            method,
+            selector: selector.cloned(),
+            row: row.cloned(),
+        }
+    }
+
+    fn call<'a>(&'a self, schema: &'static Schema, row: Option<&'a Row>) -> Call<'a> {
+        Call {
+            method: self.method,
+            schema,
+            selector: self.selector.as_ref(),
+            row,
+        }
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests;

@@ -1,0 +1,301 @@
+//! [`Open`]: a transaction over several calls.
+//!
+//! It is one task of the store's runtime, which owns the session and obeys one order after the
+//! other. So a call that is dropped half-way is finished all the same, a commit is never parted
+//! from what the sink makes of it, and a transaction whose handle is dropped is rolled back.
+//!
+//! The first call that fails ends it: what a part of a call has done cannot be told from the rest.
+//! It ends, too, when it was open for too long, whether or not anything is asked of it.
+
+use std::{
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Either, select},
+};
+use tidings_core::Cause;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    engine::Engine,
+    error::Error,
+    write::{
+        attached::Attached,
+        commit::{change_set, commit},
+        transaction::{Limit, Transaction},
+    },
+};
+
+/// Something to be done in the transaction.
+type Work = Box<dyn for<'t, 'a> FnOnce(&'t mut Transaction<'a>) -> BoxFuture<'t, Verdict> + Send>;
+
+/// Whether the transaction can go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    GoesOn,
+    Fails,
+}
+
+enum Order {
+    Do(Work),
+    Commit(oneshot::Sender<Result<(), Error>>),
+    RollBack(oneshot::Sender<()>),
+}
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug)]
+enum Ended {
+    Committed,
+    RolledBack,
+    Failed,
+    TooLong(Duration),
+}
+
+/// How a transaction is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// No handler hears of it.
+    pub(crate) no_event: bool,
+    /// How long it may be open.
+    pub(crate) longest: Duration,
+    /// The cause of the caller.
+    pub(crate) cause: Option<Cause>,
+}
+
+/// An open transaction. Dropped, it is rolled back.
+#[derive(Debug)]
+pub(crate) struct Open {
+    orders: mpsc::Sender<Order>,
+    ended: Arc<OnceLock<Ended>>,
+    terms: Terms,
+}
+
+/// A way into a transaction that does not keep it open.
+#[derive(Clone, Debug)]
+pub(crate) struct Within {
+    orders: mpsc::WeakSender<Order>,
+    ended: Arc<OnceLock<Ended>>,
+    terms: Terms,
+}
+
+impl Open {
+    /// Begins a transaction.
+    pub(crate) async fn begin(
+        engine: Arc<dyn Engine>,
+        attached: Arc<Attached>,
+        terms: Terms,
+    ) -> Result<Self, Error> {
+        let (orders, queue) = mpsc::channel(1);
+        let (begun, has_begun) = oneshot::channel();
+        let ended = Arc::default();
+        let task = Task {
+            engine,
+            queue,
+            ended: Arc::clone(&ended),
+            terms,
+        };
+        let runtime = attached.runtime.clone();
+        runtime.spawn(task.run(attached, begun));
+        has_begun.await.unwrap_or(Err(Error::Interrupted))?;
+        Ok(Self {
+            orders,
+            ended,
+            terms,
+        })
+    }
+
+    pub(crate) fn within(&self) -> Within {
+        Within {
+            orders: self.orders.downgrade(),
+            ended: Arc::clone(&self.ended),
+            terms: self.terms,
+        }
+    }
+
+    /// Commits, and waits for the handlers.
+    pub(crate) async fn commit(self) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        // Whether it was taken, the answer tells.
+        let _ = self.orders.send(Order::Commit(reply)).await;
+        answer.await.unwrap_or_else(|_| Err(error(&self.ended)))
+    }
+
+    /// Rolls back, and waits until what was held is free.
+    pub(crate) async fn roll_back(self) {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.orders.send(Order::RollBack(reply)).await;
+        let _ = answer.await;
+    }
+}
+
+impl Within {
+    pub(crate) fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// Does something in the transaction. It is done whole even if the future is dropped, once that
+    /// was polled. An error ends the transaction.
+    pub(crate) async fn call<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'t, 'a> FnOnce(&'t mut Transaction<'a>) -> BoxFuture<'t, Result<T, Error>>
+            + Send
+            + 'static,
+    {
+        let Some(orders) = self.orders.upgrade() else {
+            // Its task may not have noticed yet.
+            let how = "its handle is gone";
+            return Err(match self.ended.get() {
+                Some(_) => error(&self.ended),
+                None => Error::TransactionEnded { how },
+            });
+        };
+        let (reply, answer) = oneshot::channel();
+        let work: Work = Box::new(move |transaction| {
+            async move {
+                let done = AssertUnwindSafe(work(transaction)).catch_unwind().await;
+                let done = done.unwrap_or_else(|payload| Err(Error::panicked("a call", &*payload)));
+                let verdict = match &done {
+                    Ok(_) => Verdict::GoesOn,
+                    Err(_) => Verdict::Fails,
+                };
+                // A caller that has gone away does not hear of it.
+                let _ = reply.send(done);
+                verdict
+            }
+            .boxed()
+        });
+        let _ = orders.send(Order::Do(work)).await;
+        drop(orders);
+        answer.await.unwrap_or_else(|_| Err(error(&self.ended)))
+    }
+}
+
+/// The error for a call after the end.
+fn error(ended: &OnceLock<Ended>) -> Error {
+    let how = match ended.get() {
+        Some(Ended::TooLong(limit)) => return Error::TooLong { limit: *limit },
+        Some(Ended::Committed) => "it was committed",
+        Some(Ended::Failed) => "a call in it failed, and it was rolled back",
+        Some(Ended::RolledBack) => "it was rolled back",
+        // Its task was dropped with its runtime.
+        None => return Error::Interrupted,
+    };
+    Error::TransactionEnded { how }
+}
+
+/// The task of a transaction.
+struct Task {
+    engine: Arc<dyn Engine>,
+    queue: mpsc::Receiver<Order>,
+    ended: Arc<OnceLock<Ended>>,
+    terms: Terms,
+}
+
+/// Why a task obeys no more.
+enum Last {
+    Commit(oneshot::Sender<Result<(), Error>>),
+    RollBack(Option<oneshot::Sender<()>>),
+    Failed,
+    TooLong,
+}
+
+impl Task {
+    async fn run(mut self, attached: Arc<Attached>, begun: oneshot::Sender<Result<(), Error>>) {
+        let began = attached.clock.now();
+        let waiting = attached.meter.wait();
+        let mut session = match self.engine.begin().await {
+            Ok(session) => session,
+            Err(error) => return drop(begun.send(Err(error))),
+        };
+        drop(waiting);
+        if self.terms.no_event
+            && let Err(error) = session.silence().await
+        {
+            session.rollback().await;
+            return drop(begun.send(Err(error)));
+        }
+        let limit = Limit::starting(&attached.clock, self.terms.longest);
+        let now = attached.clock.wall_micros();
+        let mut transaction =
+            Transaction::new(&attached.catalog, &mut *session, now, limit.clone());
+        if begun.send(Ok(())).is_err() {
+            return session.rollback().await;
+        }
+
+        let last = self.obey(&mut transaction, &limit).await;
+        let noted = transaction.finish();
+        match last {
+            Last::Commit(reply) => {
+                let changes = change_set(noted, self.terms.no_event, self.terms.cause);
+                let committed = match changes {
+                    Some(changes) => commit(&attached, session, changes).await,
+                    None => {
+                        session.rollback().await;
+                        Ok(())
+                    }
+                };
+                let ended = match &committed {
+                    Ok(()) => Ended::Committed,
+                    Err(_) => Ended::Failed,
+                };
+                self.end(ended);
+                attached.meter.write(&*attached.clock, began, &committed);
+                let _ = reply.send(committed);
+            }
+            Last::RollBack(reply) => {
+                session.rollback().await;
+                drop(session);
+                self.end(Ended::RolledBack);
+                if let Some(reply) = reply {
+                    let _ = reply.send(());
+                }
+            }
+            Last::Failed => {
+                self.end(Ended::Failed);
+                session.rollback().await;
+            }
+            Last::TooLong => {
+                self.end(Ended::TooLong(self.terms.longest));
+                session.rollback().await;
+                let limit = self.terms.longest;
+                tracing::warn!(
+                    ?limit,
+                    "a transaction was open for too long, and was rolled back"
+                );
+            }
+        }
+    }
+
+    /// Does what it is told to, until it is told to end, or has to.
+    async fn obey(&mut self, transaction: &mut Transaction<'_>, limit: &Limit) -> Last {
+        let mut too_late = pin!(limit.reached());
+        loop {
+            let order = match select(&mut too_late, pin!(self.queue.recv())).await {
+                Either::Left(_) => return Last::TooLong,
+                Either::Right((order, _)) => order,
+            };
+            match order {
+                None => return Last::RollBack(None),
+                Some(Order::Commit(reply)) => return Last::Commit(reply),
+                Some(Order::RollBack(reply)) => return Last::RollBack(Some(reply)),
+                Some(Order::Do(work)) => match work(transaction).await {
+                    Verdict::GoesOn => {}
+                    Verdict::Fails => return Last::Failed,
+                },
+            }
+        }
+    }
+
+    /// Notes how it ended, before those in the queue learn that it did.
+    fn end(&mut self, how: Ended) {
+        let _ = self.ended.set(how);
+        self.queue.close();
+        while self.queue.try_recv().is_ok() {}
+    }
+}
