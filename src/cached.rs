@@ -155,6 +155,37 @@ impl<E: Entity> Cached<E> {
     /// # Errors
     ///
     /// When an option is refused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings::{GetOptions, Policy};
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidings::{CachedRows, Entity, Node, Store};
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "api_keys", cache_key("key"))]
+    /// # struct ApiKey {
+    /// #     #[entity(primary_key)]
+    /// #     id: i64,
+    /// #     #[entity(unique)]
+    /// #     key: String,
+    /// #     owner: String,
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// # let node = Node::builder().store(store).entity::<ApiKey>().start().await?;
+    /// let short = GetOptions::default().policy(Policy::revocable()).ttl(Duration::from_secs(60));
+    /// let keys = node.dao::<ApiKey>()?.cached()?.with_options(short)?;
+    /// assert!(keys.select_by("key", "abcd").await?.is_none());
+    ///
+    /// // What revocable values refuse is refused here, and not at the first call.
+    /// let stale = GetOptions::default().policy(Policy::revocable());
+    /// assert!(keys.with_options(stale.resurrect_ttl(Duration::from_secs(1))).is_err());
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     pub fn with_options(&self, options: GetOptions) -> Result<Self, OptionError> {
         let lookups = self.lookups.iter().map(|lookup| {
             let view = lookup.view.clone().with_options(options.clone())?;
@@ -172,6 +203,34 @@ impl<E: Entity> Cached<E> {
     /// # Errors
     ///
     /// [`CachedError::NoLookup`], which names the lookups that there are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidings::{CachedRows, Entity, Node, Store};
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "api_keys", cache_key("key"))]
+    /// # struct ApiKey {
+    /// #     #[entity(primary_key)]
+    /// #     id: i64,
+    /// #     #[entity(unique)]
+    /// #     key: String,
+    /// #     owner: String,
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// # let node = Node::builder().store(store).entity::<ApiKey>().start().await?;
+    /// let keys = node.dao::<ApiKey>()?.cached()?;
+    /// let by_key = keys.by("key")?;
+    /// assert!(by_key.get("abcd").await?.is_none());
+    ///
+    /// let refused = keys.by("owner").unwrap_err(); // names the lookups that there are
+    /// assert!(refused.to_string().contains("they are by key, id"), "{refused}");
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     pub fn by(&self, field: &str) -> Result<CachedBy<E>, CachedError> {
         self.lookup(&[field]).cloned()
     }
@@ -275,6 +334,36 @@ impl<E: Entity> CachedBy<E> {
     }
 
     /// Runs a closure on what this thread holds; see [`View::with`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidings::{CachedRows, Entity, Node, Store};
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "api_keys", cache_key("key"))]
+    /// # struct ApiKey {
+    /// #     #[entity(primary_key)]
+    /// #     id: i64,
+    /// #     #[entity(unique)]
+    /// #     key: String,
+    /// #     owner: String,
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// # let node = Node::builder().store(store).entity::<ApiKey>().start().await?;
+    /// let rows = node.dao::<ApiKey>()?;
+    /// rows.insert(ApiKey { id: 1, key: "abcd".into(), owner: "alice".into() }).await?;
+    /// let by_key = rows.cached()?.by("key")?;
+    /// assert_eq!(by_key.with("abcd", |row| row.is_some()), None); // nothing is held yet
+    ///
+    /// by_key.get("abcd").await?;
+    /// let owner = by_key.with("abcd", |row| row.map(|row| row.owner.clone()));
+    /// assert_eq!(owner, Some(Some("alice".to_owned())));
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     #[inline]
     pub fn with<P: LookupValue, R>(
         &self,
