@@ -1,5 +1,8 @@
 //! Several nodes on one PostgreSQL database, against a server that the tests start.
 
+#[path = "../watched.rs"]
+mod watched;
+
 mod changes;
 mod members;
 mod support;

@@ -1,0 +1,8 @@
+//! Several nodes on one file of SQLite.
+
+#[path = "../watched.rs"]
+mod watched;
+
+mod changes;
+mod members;
+mod support;
