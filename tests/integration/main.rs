@@ -20,4 +20,5 @@ mod key_auth;
 mod node;
 mod other_programs;
 mod other_programs_sqlite;
+mod shared_file;
 mod warm;

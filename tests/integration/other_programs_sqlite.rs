@@ -31,7 +31,11 @@ impl File {
         }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn url(&self) -> String {
         format!("sqlite://{}", self.path.display())
     }
 

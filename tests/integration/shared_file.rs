@@ -1,0 +1,200 @@
+//! Several nodes on one database file, in one process and in two.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, Command, Stdio},
+};
+
+use tidings::{
+    Store,
+    store::{Error, Logging},
+};
+
+use crate::{
+    heard::{Heard, Owner, thing},
+    other_programs_sqlite::File,
+};
+
+/// Where this test binary, started once more, is to run a node.
+const VARIABLE: &str = "TIDINGS_TEST_SHARED_FILE";
+/// How many updates each of two processes makes of one row.
+const UPDATES: usize = 25;
+
+async fn two_nodes() -> (Heard<File>, Heard<()>) {
+    let file = File::new();
+    let (a, b) = (
+        file.store(Logging::Shared).await,
+        file.store(Logging::Shared).await,
+    );
+    (Heard::with(file, a).await, Heard::with((), b).await)
+}
+
+// IN1 to IN5.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_node_writes_is_evicted_and_heard_on_the_other() {
+    let (a, b) = two_nodes().await;
+    let things = a.things();
+    assert_eq!(b.note("t1").await, None, "an absence is cached");
+
+    things.insert(thing(1, "one")).await.expect("inserted");
+    b.until_note("t1", Some("one")).await;
+    assert_eq!(b.events(1).await, ["create 1 None Some(\"one\")"]);
+
+    let update = things.update(1, |thing| thing.note = Some("uno".to_owned()));
+    update.await.expect("updated");
+    b.until_note("t1", Some("uno")).await;
+    assert_eq!(b.events(1).await, ["update 1 Some(\"one\") Some(\"uno\")"]);
+    let before = b.loads();
+    b.until_kept("t1").await;
+    assert!(b.loads() <= before + 1, "one change costs one load");
+
+    things.delete(1).await.expect("deleted");
+    b.until_note("t1", None).await;
+    assert_eq!(b.events(1).await, ["delete 1 None Some(\"uno\")"]);
+    assert_eq!(
+        a.events(3).await.len(),
+        3,
+        "the writer's own node hears the same"
+    );
+    assert!(a.gaps.lock().expect("a list").is_empty());
+    assert!(b.gaps.lock().expect("a list").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cascade_on_one_node_tells_the_other_of_every_row() {
+    let (a, b) = two_nodes().await;
+    let owners = a.node.dao::<Owner>().expect("declared");
+    let owner = Owner {
+        id: uuid::Uuid::from_u128(1),
+        name: "bob".to_owned(),
+    };
+    let owner = owners.insert(owner).await.expect("inserted");
+    for id in 1..=2 {
+        let mut thing = thing(id, "one");
+        thing.owner = Some(tidings::Ref::to(&owner));
+        a.things().insert(thing).await.expect("inserted");
+    }
+    let _ = b.events(3).await;
+    let id = owner.id;
+    owners.delete(id).await.expect("deleted");
+    let mut events = b.events(3).await;
+    events.sort();
+    assert_eq!(
+        events,
+        [
+            "delete 1 None Some(\"one\")",
+            "delete 2 None Some(\"one\")",
+            "delete bob"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_is_alone_and_those_that_share_refuse_each_other() {
+    let file = File::new();
+    let shared = file.store(Logging::Shared).await;
+    let also = file.store(Logging::Shared).await;
+    for logging in [Logging::Off, Logging::Alone] {
+        let refused = Store::options(file.url()).logging(logging).open().await;
+        assert!(matches!(refused, Err(Error::InUse { .. })), "{refused:?}");
+    }
+    shared.close().await.expect("closed");
+    also.close().await.expect("closed");
+    let alone = file.store(Logging::Alone).await;
+    let refused = Store::options(file.url())
+        .logging(Logging::Shared)
+        .open()
+        .await;
+    assert!(matches!(refused, Err(Error::InUse { .. })), "{refused:?}");
+    alone.close().await.expect("closed");
+}
+
+/// Not a test by itself: a node of another process. It says what it hears, and updates the row
+/// whose creation it hears of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_process() {
+    let Ok(path) = std::env::var(VARIABLE) else {
+        return;
+    };
+    let url = format!("sqlite://{path}");
+    let store = Store::options(url).logging(Logging::Shared).open().await;
+    let heard = Heard::with((), store.expect("a store")).await;
+    println!("says ready");
+
+    let mut said = heard.events(1).await;
+    let things = heard.things();
+    for number in 0..UPDATES {
+        let note = format!("b{number}");
+        let update = things.update(1, move |thing| thing.note = Some(note));
+        update.await.expect("updated");
+    }
+    while said.len() < 1 + 2 * UPDATES {
+        said.extend(heard.events(1).await);
+    }
+    let mut out = std::io::stdout().lock();
+    for event in said {
+        writeln!(out, "says {event}").expect("a reader");
+    }
+}
+
+struct Other {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Other {
+    fn start(file: &File) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "shared_file::a_second_process", "--nocapture"])
+            .env(VARIABLE, file.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let lines = BufReader::new(child.stdout.take().expect("an output")).lines();
+        Self { child, lines }
+    }
+
+    /// The next thing that it says.
+    fn says(&mut self) -> String {
+        loop {
+            let line = self.lines.next().expect("it goes on").expect("text");
+            if let Some((_, said)) = line.split_once("says ") {
+                return said.to_owned();
+            }
+        }
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_hear_the_same_chain_of_a_row_that_both_write() {
+    let file = File::new();
+    let store = file.store(Logging::Shared).await;
+    let heard = Heard::with(file, store).await;
+    let mut other = Other::start(&heard.database);
+    assert_eq!(other.says(), "ready");
+
+    let things = heard.things();
+    things.insert(thing(1, "start")).await.expect("inserted");
+    for number in 0..UPDATES {
+        let note = format!("a{number}");
+        let update = things.update(1, move |thing| thing.note = Some(note));
+        update.await.expect("updated");
+    }
+    let here = heard.events(1 + 2 * UPDATES).await;
+    let mut last = "Some(\"start\")".to_owned();
+    for event in &here[1..] {
+        let rest = event.strip_prefix("update 1 ").expect("an update");
+        let (old, new) = rest.split_once(' ').expect("two notes");
+        assert_eq!(old, last, "{event}");
+        last = new.to_owned();
+    }
+    let there: Vec<_> = here.iter().map(|_| other.says()).collect();
+    assert_eq!(here, there);
+}
