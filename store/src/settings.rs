@@ -33,17 +33,15 @@ pub enum Pooler {
 /// Whether a database file of SQLite keeps a log of its changes, as PostgreSQL always does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Logging {
-    /// It does not: the store hears of its own writes alone, and has the file for itself.
+    /// It does not, unless it is [shared](Sharing::Cluster): the store hears of its own writes
+    /// alone.
     #[default]
     Off,
-    /// Triggers record every program's writes. No other store may open the file.
-    Alone,
-    /// The same, for several processes on one host: other stores that share the file may open it
-    /// too. A write costs one lock of the operating system more.
-    Shared,
+    /// Triggers record every program's writes, and a node hears of them like of its own.
+    On,
 }
 
-/// Whether other nodes may use the same database of PostgreSQL.
+/// Whether other nodes may use the same database: on SQLite, other processes of one host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
     /// They may not: this store has the database for itself, and is refused while others use it.

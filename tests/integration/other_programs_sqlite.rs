@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tidings::{
     Hearing, Store, WriteOptions,
-    store::{Logging, sqlite::log::Installer},
+    store::{Logging, Sharing, sqlite::log::Installer},
 };
 
 use crate::heard::{Heard, Owner, by_id, thing};
@@ -44,6 +44,12 @@ impl File {
         store.expect("a store")
     }
 
+    /// A store that other nodes may open too.
+    pub(crate) async fn shared(&self) -> Store {
+        let store = Store::options(self.url()).sharing(Sharing::Cluster);
+        store.open().await.expect("a store")
+    }
+
     pub(crate) fn sqlite3(&self, script: &str) {
         sqlite3(&self.path, script);
     }
@@ -75,7 +81,7 @@ fn run(command: &mut Command, script: &str) {
 
 async fn start() -> Heard<File> {
     let file = File::new();
-    let store = file.store(Logging::Alone).await;
+    let store = file.store(Logging::On).await;
     Heard::with(file, store).await
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use tidings::{
     Store,
-    store::{Error, Logging},
+    store::{Error, Logging, Sharing},
 };
 
 use crate::{
@@ -22,10 +22,7 @@ const UPDATES: usize = 25;
 
 async fn two_nodes() -> (Heard<File>, Heard<()>) {
     let file = File::new();
-    let (a, b) = (
-        file.store(Logging::Shared).await,
-        file.store(Logging::Shared).await,
-    );
+    let (a, b) = (file.shared().await, file.shared().await);
     (Heard::with(file, a).await, Heard::with((), b).await)
 }
 
@@ -92,17 +89,17 @@ async fn a_cascade_on_one_node_tells_the_other_of_every_row() {
 #[tokio::test]
 async fn a_store_that_is_alone_and_those_that_share_refuse_each_other() {
     let file = File::new();
-    let shared = file.store(Logging::Shared).await;
-    let also = file.store(Logging::Shared).await;
-    for logging in [Logging::Off, Logging::Alone] {
+    let shared = file.shared().await;
+    let also = file.shared().await;
+    for logging in [Logging::Off, Logging::On] {
         let refused = Store::options(file.url()).logging(logging).open().await;
         assert!(matches!(refused, Err(Error::InUse { .. })), "{refused:?}");
     }
     shared.close().await.expect("closed");
     also.close().await.expect("closed");
-    let alone = file.store(Logging::Alone).await;
+    let alone = file.store(Logging::On).await;
     let refused = Store::options(file.url())
-        .logging(Logging::Shared)
+        .sharing(Sharing::Cluster)
         .open()
         .await;
     assert!(matches!(refused, Err(Error::InUse { .. })), "{refused:?}");
@@ -117,7 +114,7 @@ async fn a_second_process() {
         return;
     };
     let url = format!("sqlite://{path}");
-    let store = Store::options(url).logging(Logging::Shared).open().await;
+    let store = Store::options(url).sharing(Sharing::Cluster).open().await;
     let heard = Heard::with((), store.expect("a store")).await;
     println!("says ready");
 
@@ -175,7 +172,7 @@ impl Drop for Other {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_hear_the_same_chain_of_a_row_that_both_write() {
     let file = File::new();
-    let store = file.store(Logging::Shared).await;
+    let store = file.shared().await;
     let heard = Heard::with(file, store).await;
     let mut other = Other::start(&heard.database);
     assert_eq!(other.says(), "ready");

@@ -17,7 +17,7 @@ use tidings_core::{
     spawn::TokioSpawn,
 };
 use tidings_store::{
-    Attachment, ChangeSet, ChangeSink, LogNeeds, Logging, Store, StoreLog, WriteOptions,
+    Attachment, ChangeSet, ChangeSink, LogNeeds, Sharing, Store, StoreLog, WriteOptions,
 };
 
 use crate::watched::{Watched, until};
@@ -48,7 +48,7 @@ impl File {
 
     pub(crate) async fn store(&self) -> Store {
         let url = format!("sqlite://{}", self.path().display());
-        let store = Store::options(url).logging(Logging::Shared).open().await;
+        let store = Store::options(url).sharing(Sharing::Cluster).open().await;
         store.expect("a store")
     }
 
@@ -129,6 +129,7 @@ impl Node {
             node: name.into(),
             intake,
             members: Some(members),
+            carrier: None,
             cache: cache.clone(),
             schemas: schemas(),
             announce: Arc::clone(&watched) as _,

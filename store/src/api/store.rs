@@ -125,14 +125,15 @@ impl OpenOptions {
         self
     }
 
-    /// Whether a database file keeps a log, by which its nodes hear of every program's writes and
-    /// of each other's; none by default. PostgreSQL keeps one whatever this says.
+    /// Whether a database file keeps a log, by which its node hears of every program's writes; none
+    /// by default. PostgreSQL and a file that is shared keep one whatever this says.
     pub fn logging(mut self, logging: Logging) -> Self {
         self.settings.logging = logging;
         self
     }
 
-    /// Whether other nodes may use the same database of PostgreSQL; they may not by default.
+    /// Whether other nodes may use the same database; they may not by default. On SQLite these are
+    /// other processes of the same host, and a write takes one lock of the operating system more.
     pub fn sharing(mut self, sharing: Sharing) -> Self {
         self.settings.sharing = sharing;
         self
@@ -351,15 +352,15 @@ impl Store {
 
     /// Opens the log of the database's changes, those of other programs included, which triggers
     /// write: PostgreSQL's, and that of a file of SQLite that was opened with
-    /// [`logging`](OpenOptions::logging). None where the database keeps none. Its first call
-    /// connects.
+    /// [`logging`](OpenOptions::logging) or to be [shared](OpenOptions::sharing). None where the
+    /// database keeps none. Its first call connects.
     #[must_use]
     pub fn log(&self, needs: LogNeeds) -> Option<Arc<dyn StoreLog>> {
         self.shared.engine.log(needs)
     }
 
     /// Opens the table of the cluster's members beside the log. None unless the database was opened
-    /// to be shared ([`Logging::Shared`], [`Sharing::Cluster`]). Its first call connects.
+    /// to be [shared](OpenOptions::sharing). Its first call connects.
     #[must_use]
     pub fn members(&self, needs: &LogNeeds) -> Option<Arc<dyn Members>> {
         self.shared.engine.members(needs)

@@ -27,13 +27,13 @@ use crate::{
     follow::{LogNeeds, StoreLog},
     live::Live,
     parameter::Parameter,
-    settings::{Logging, Settings},
+    settings::{Logging, Settings, Sharing},
     sqlite::{
         codes::{failed, refused},
         connection::{Reader, Readers, Writer, change, execute, rows},
         dialect::Sqlite,
         layout::lay_out,
-        location::{Identity, Location, Lock, Sharing, canonical},
+        location::{Identity, Location, Lock, canonical},
         log::{self, Pen, SqliteLog, SqliteMembers, Told},
         queue::WriteQueue,
         values::{arguments, decode, decode_live},
@@ -52,6 +52,7 @@ pub(crate) struct SqliteEngine {
     longest: Duration,
     identity: Option<Identity>,
     logging: Logging,
+    sharing: Sharing,
     /// The node that follows the log, once one does.
     node: OnceLock<Arc<str>>,
     /// The logs that were opened, whose connections close with the store.
@@ -88,24 +89,12 @@ impl SqliteEngine {
         match &mut location {
             Location::File(path) => {
                 *path = canonical(path)?;
-                let sharing = match settings.logging {
-                    Logging::Off | Logging::Alone => Sharing::Alone,
-                    Logging::Shared => Sharing::Shared,
-                };
-                lock = Some(Lock::take(path, sharing)?);
-                if sharing == Sharing::Shared {
+                lock = Some(Lock::take(path, settings.sharing)?);
+                if settings.sharing == Sharing::Cluster {
                     queue = Some(WriteQueue::of(path)?);
                 }
             }
-            Location::Memory if settings.logging == Logging::Off => {}
-            Location::Memory => {
-                return Err(Error::Setting {
-                    option: "logging",
-                    given: format!("{:?}", settings.logging),
-                    allowed: "Off for a database in memory, which no other program can open"
-                        .to_owned(),
-                });
-            }
+            Location::Memory => refuse_in_memory(settings)?,
         }
 
         let connection = location.connect().await?;
@@ -120,7 +109,11 @@ impl SqliteEngine {
             patience: settings.timeout,
             longest: settings.transaction_timeout,
             identity,
-            logging: settings.logging,
+            logging: match settings.sharing {
+                Sharing::Alone => settings.logging,
+                Sharing::Cluster => Logging::On,
+            },
+            sharing: settings.sharing,
             node: OnceLock::new(),
             logs: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -188,6 +181,20 @@ impl SqliteEngine {
     }
 }
 
+/// Refuses what a database in memory has no use for.
+fn refuse_in_memory(settings: Settings) -> Result<(), Error> {
+    let refused = |option, given: &str| Error::Setting {
+        option,
+        given: given.to_owned(),
+        allowed: "left out for a database in memory, which no other program can open".to_owned(),
+    };
+    match (settings.logging, settings.sharing) {
+        (Logging::Off, Sharing::Alone) => Ok(()),
+        (Logging::On, Sharing::Alone) => Err(refused("logging", "On")),
+        (_, Sharing::Cluster) => Err(refused("sharing", "Cluster")),
+    }
+}
+
 fn busy(why: &'static str) -> Error {
     Error::Busy(DatabaseError::other(why))
 }
@@ -239,7 +246,7 @@ impl Engine for SqliteEngine {
             let mut session = self.hold().await?;
             match self.logging {
                 Logging::Off => {}
-                Logging::Alone | Logging::Shared => {
+                Logging::On => {
                     let connection = session.writer.connection_in_transaction()?;
                     match log::newest(connection).await {
                         Ok(first) => {
@@ -267,7 +274,7 @@ impl Engine for SqliteEngine {
             let mut session = self.hold().await?;
             let connection = session.writer.connection_in_transaction()?;
             let laid_out = match (lay_out(connection, schemas).await, self.logging) {
-                (Ok(()), Logging::Alone | Logging::Shared) => {
+                (Ok(()), Logging::On) => {
                     // In the same transaction: no row is written to a table of ours that no trigger
                     // hears.
                     let installed = log::install_within(connection, schemas).await;
@@ -280,7 +287,7 @@ impl Engine for SqliteEngine {
                         }
                     })
                 }
-                (laid_out, Logging::Off | Logging::Alone | Logging::Shared) => laid_out,
+                (laid_out, Logging::Off | Logging::On) => laid_out,
             };
             let done = match laid_out {
                 Ok(()) => session.writer.commit().await.map_err(failed),
@@ -297,7 +304,7 @@ impl Engine for SqliteEngine {
     fn log(&self, needs: LogNeeds) -> Option<Arc<dyn StoreLog>> {
         match self.logging {
             Logging::Off => return None,
-            Logging::Alone | Logging::Shared => {}
+            Logging::On => {}
         }
         // The first node that follows: another of this process would be the same store.
         let _ = self.node.set(Arc::clone(&needs.node));
@@ -309,9 +316,9 @@ impl Engine for SqliteEngine {
     }
 
     fn members(&self, needs: &LogNeeds) -> Option<Arc<dyn Members>> {
-        match self.logging {
-            Logging::Off | Logging::Alone => None,
-            Logging::Shared => {
+        match self.sharing {
+            Sharing::Alone => None,
+            Sharing::Cluster => {
                 let settings = self.log_settings(needs.clone());
                 Some(Arc::new(SqliteMembers::new(settings)))
             }

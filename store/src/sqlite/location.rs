@@ -18,7 +18,7 @@ use std::{
 use percent_encoding::percent_decode_str;
 use tidings_core::BoxError;
 
-use crate::error::Error;
+use crate::{error::Error, settings::Sharing};
 
 /// What a database URL names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,15 +177,6 @@ pub(crate) struct Lock {
     _file: File,
 }
 
-/// Whether other stores may open the file too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sharing {
-    /// None may.
-    Alone,
-    /// Those that share it too.
-    Shared,
-}
-
 /// The name of a file beside a database: `NAME.EXTENSION`.
 pub(crate) fn beside(database: &Path, extension: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
@@ -212,7 +203,7 @@ impl Lock {
             .map_err(refused)?;
         let taken = match sharing {
             Sharing::Alone => file.try_lock(),
-            Sharing::Shared => file.try_lock_shared(),
+            Sharing::Cluster => file.try_lock_shared(),
         };
         match taken {
             Ok(()) => {}
@@ -230,7 +221,7 @@ impl Lock {
                 file.rewind()?;
                 writeln!(file, "{}", std::process::id())
             }
-            Sharing::Shared => Ok(()),
+            Sharing::Cluster => Ok(()),
         });
         named.map_err(refused)?;
         Ok(Self { _file: file })

@@ -170,7 +170,7 @@ async fn a_later_program_adds_fields_and_an_earlier_one_takes_none_away() {
     }
     let (earlier, later) = (consumers(&[]), consumers(&["note"]));
     let database = Database::captured(TABLES, &[earlier]).await;
-    let store = database.store(Logging::Alone).await;
+    let store = database.store(Logging::On).await;
     let mut reader = Reader::over(log_of(&store, vec![later])).await;
     database.sqlite3("INSERT INTO consumers VALUES ('1', 'ann', 'a');");
     assert!(

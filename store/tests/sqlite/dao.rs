@@ -76,7 +76,7 @@ async fn attach(store: &Store, sink: Arc<Heard>) {
 }
 
 async fn attached(database: &Database) -> (Store, Arc<Heard>, Reader) {
-    let store = database.store(Logging::Alone).await;
+    let store = database.store(Logging::On).await;
     let heard = Arc::new(Heard::default());
     attach(&store, Arc::clone(&heard)).await;
     let reader = Reader::over(log_of(&store, schemas())).await;

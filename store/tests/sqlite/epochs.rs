@@ -22,7 +22,7 @@ async fn a_reader_opened_again_goes_on_in_the_same_epoch() {
     let (database, store, mut reader) = at_head().await;
     store.close().await.unwrap();
     database.sqlite3("INSERT INTO consumers VALUES ('1', 'ann', NULL);");
-    let store = database.store(Logging::Alone).await;
+    let store = database.store(Logging::On).await;
     let log = log_of(&store, schemas());
     let closed = reader.log.read(&reader.cursor, 10, None).await;
     assert!(matches!(closed, Err(LogError::Closed)), "{closed:?}");
@@ -36,7 +36,7 @@ async fn a_copied_file_is_another_epoch() {
     store.close().await.unwrap();
     let copy = Database::with("");
     std::fs::copy(database.path(), copy.path()).unwrap();
-    let store = copy.store(Logging::Alone).await;
+    let store = copy.store(Logging::On).await;
     let mut other = Reader::over(log_of(&store, schemas())).await;
     assert_ne!(other.cursor.epoch(), reader.cursor.epoch());
     assert!(other.cursor.epoch().number > reader.cursor.epoch().number);
@@ -80,7 +80,7 @@ async fn a_file_that_was_removed_is_not_read_any_more() {
 #[tokio::test]
 async fn pruning_keeps_the_retention_and_the_newest_record() {
     let database = Database::captured(TABLES, &schemas()).await;
-    let store = database.store(Logging::Alone).await;
+    let store = database.store(Logging::On).await;
     let clock = ManualClock::new();
     let mut late = Reader::over(log_at(&store, schemas(), &clock)).await;
     let hour = Duration::from_secs(3_600);
@@ -109,7 +109,7 @@ async fn pruning_keeps_the_retention_and_the_newest_record() {
 #[tokio::test]
 async fn a_database_in_memory_keeps_no_log() {
     let opened = Store::options("sqlite::memory:")
-        .logging(Logging::Alone)
+        .logging(Logging::On)
         .open()
         .await;
     assert!(

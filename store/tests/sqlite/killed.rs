@@ -34,7 +34,7 @@ async fn writes_until_killed() {
     let Ok(path) = std::env::var(VARIABLE) else {
         return;
     };
-    let store = dao::store_at(&format!("sqlite://{path}"), Logging::Shared).await;
+    let store = dao::store_at(&format!("sqlite://{path}"), Logging::On).await;
     let owners = store.dao::<dao::Owner>().expect("attached");
     for number in 0_i64.. {
         let id = number % 7;

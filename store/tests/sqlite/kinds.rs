@@ -224,7 +224,7 @@ fn told(row: &Row) -> Vec<String> {
 #[tokio::test]
 async fn extremes_of_every_kind_are_told_as_a_select_shows_them() {
     let database = Database::with("");
-    let store = database.store(Logging::Alone).await;
+    let store = database.store(Logging::On).await;
     let attached = store.attach(Attachment {
         schemas: vec![schema()],
         sink: Arc::new(Deaf),

@@ -98,7 +98,7 @@ async fn a_users_trigger_that_writes_the_row_again_leaves_a_true_history() {
             if made == "after" {
                 database.sqlite3(&trigger);
             }
-            let store = database.store(Logging::Alone).await;
+            let store = database.store(Logging::On).await;
             let mut reader = Reader::over(log_of(&store, schemas())).await;
             database.sqlite3(first);
 

@@ -157,7 +157,7 @@ pub(crate) fn log_at(
 /// A captured file with [`TABLES`], a store of it, and a reader at its head.
 pub(crate) async fn at_head() -> (Database, Store, Reader) {
     let database = Database::captured(TABLES, &schemas()).await;
-    let store = database.store(Logging::Alone).await;
+    let store = database.store(Logging::On).await;
     let reader = Reader::over(log_of(&store, schemas())).await;
     (database, store, reader)
 }

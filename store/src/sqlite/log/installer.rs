@@ -14,7 +14,8 @@ use super::{
 use crate::{
     error::Error,
     logs::status::{Installed, Status},
-    sqlite::location::{Location, Lock, Sharing, canonical},
+    settings::Sharing,
+    sqlite::location::{Location, Lock, canonical},
 };
 
 /// How long the file may be held by another program.
