@@ -294,7 +294,7 @@ impl GatewayBuilder {
 
         let sharing = match settings.cluster_engine() {
             Cluster::None => Sharing::Alone,
-            Cluster::Postgres => Sharing::Cluster,
+            Cluster::Postgres | Cluster::Sqlite => Sharing::Cluster,
         };
         let store = Store::options(&settings.database).sharing(sharing);
         let store = store.open().await.map_err(|error| {

@@ -124,14 +124,26 @@ impl Settings {
             .any(|scheme| self.database.starts_with(scheme))
     }
 
+    fn is_on_a_file(&self) -> bool {
+        !self.is_on_postgres() && !self.database.contains(":memory:")
+    }
+
     /// Refuses values that are allowed by themselves and not together.
     fn check(&self, layers: &mut Layers<'_>) {
         let address = self.admin_listen;
         if self.admin_token.is_none() && !address.ip().to_canonical().is_loopback() {
             layers.missing_token(address);
         }
-        if self.cluster == Some(Cluster::Postgres) && !self.is_on_postgres() {
-            let reason = "this needs a database of PostgreSQL; --database names one of SQLite";
+        let reason = match self.cluster {
+            Some(Cluster::Postgres) if !self.is_on_postgres() => {
+                Some("this needs a database of PostgreSQL; --database names one of SQLite")
+            }
+            Some(Cluster::Sqlite) if !self.is_on_a_file() => Some(
+                "this needs a database file of SQLite (--database sqlite://PATH), which several processes can open",
+            ),
+            Some(Cluster::None | Cluster::Postgres | Cluster::Sqlite) | None => None,
+        };
+        if let Some(reason) = reason {
             layers.refuse("cluster", reason);
         }
         if self.max_staleness > Some(self.cluster_retention) {

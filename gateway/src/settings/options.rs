@@ -108,10 +108,11 @@ options! {
             .or("sqlite://tidings.db")
             .secrecy(Secrecy::Masked);
 
-    /// How nodes hear of each other's changes: by the log in their PostgreSQL database, or not at
-    /// all, and then there is one node alone.
+    /// How nodes hear of each other's changes: by the log in their PostgreSQL database, by the one
+    /// in the SQLite file that several processes of a host share, or not at all, and then there is
+    /// one node alone.
     cluster: Option<Cluster> = parse::optional(parse::cluster),
-        Row::new("ENGINE", "postgres (with --database postgres://..) or none")
+        Row::new("ENGINE", "postgres (with --database postgres://..), sqlite (with --database sqlite://PATH) or none")
             .unset("postgres with a database of PostgreSQL, none with SQLite")
             .secrecy(Secrecy::Masked);
 
@@ -119,7 +120,7 @@ options! {
     cluster_name: String = parse::cluster_name,
         Row::new("NAME", "1 to 64 letters, digits, dots, dashes and underscores").or("tidings");
 
-    /// How long the log of a PostgreSQL database keeps records; a node that is cut off for longer
+    /// How long the log of a database keeps records; a node that is cut off for longer
     /// purges its cache.
     cluster_retention: Duration = parse::retention,
         Row::new("DURATION", "a duration from 10s to 30d, as 30m or 1h").or("1h");

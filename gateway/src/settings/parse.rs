@@ -128,7 +128,7 @@ pub(super) fn cluster(raw: &Raw) -> Parsed<Cluster> {
     match (text, scheme) {
         ("none", _) => Ok(Cluster::None),
         ("postgres", _) => Ok(Cluster::Postgres),
-        ("sqlite", _) => Err(Wrong::Later("a cluster of processes on one SQLite file")),
+        ("sqlite", _) => Ok(Cluster::Sqlite),
         (_, "nats") => lacks("nats"),
         (_, "redis" | "rediss") => lacks("redis"),
         (_, "postgres" | "postgresql") => Err(Wrong::Because(

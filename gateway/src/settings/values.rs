@@ -12,6 +12,8 @@ pub enum Cluster {
     None,
     /// By the log in their PostgreSQL database.
     Postgres,
+    /// By the log in their database file, as processes of one host.
+    Sqlite,
 }
 
 /// Which of the built-in plugins run. The acl plugin asks which consumer it is, so it never runs

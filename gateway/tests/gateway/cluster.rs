@@ -20,19 +20,19 @@ fn node(database: &Database, name: &str, more: &[&str]) -> Program {
 }
 
 /// The status of an answer.
-fn status(answer: &str) -> u16 {
+pub(crate) fn status(answer: &str) -> u16 {
     let status = answer.split(' ').nth(1);
     let status = status.and_then(|status| status.parse().ok());
     status.unwrap_or_else(|| panic!("no answer: {answer:?}"))
 }
 
 /// The status that a key gets on the proxy side.
-fn with_key(program: &Program, key: &str) -> u16 {
+pub(crate) fn with_key(program: &Program, key: &str) -> u16 {
     status(&get(program.proxy, "/", &format!("apikey: {key}\r\n")))
 }
 
 /// One request to the admin side, with a form.
-fn admin(address: SocketAddr, method: &str, path: &str, form: &str) -> String {
+pub(crate) fn admin(address: SocketAddr, method: &str, path: &str, form: &str) -> String {
     let length = form.len();
     ask(
         address,
@@ -44,7 +44,7 @@ fn admin(address: SocketAddr, method: &str, path: &str, form: &str) -> String {
 }
 
 /// Waits for a condition, but not without end.
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let clock = SystemClock::new();
     let deadline = clock.now().plus(PATIENCE);
     while !holds() {
@@ -120,13 +120,13 @@ async fn a_node_without_a_cluster_and_members_refuse_each_other() {
 }
 
 /// The body of an answer, as JSON.
-fn json(answer: &str) -> serde_json::Value {
+pub(crate) fn json(answer: &str) -> serde_json::Value {
     let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
 
 /// Names and states of the members, as a node sees them.
-fn members(program: &Program) -> Vec<(String, String)> {
+pub(crate) fn members(program: &Program) -> Vec<(String, String)> {
     let view = json(&get(program.admin, "/cluster", ""));
     let members = view["members"].as_array().expect("a list").clone();
     let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
@@ -134,7 +134,7 @@ fn members(program: &Program) -> Vec<(String, String)> {
     members.iter().map(member).collect()
 }
 
-fn named(members: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(crate) fn named(members: &[(&str, &str)]) -> Vec<(String, String)> {
     let owned = members
         .iter()
         .map(|(name, state)| ((*name).to_owned(), (*state).to_owned()));

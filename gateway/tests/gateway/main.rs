@@ -5,6 +5,7 @@ mod auth;
 mod bytes;
 mod capture;
 mod cluster;
+mod cluster_sqlite;
 mod credentials;
 mod drain;
 mod operations;

@@ -164,10 +164,8 @@ fn a_file_that_is_missing_or_no_toml_is_refused() {
 
 #[test]
 fn what_later_releases_bring_is_refused_as_such() {
-    for flags in [["--cluster", "sqlite"], ["--upstream", "https://h"]] {
-        let said = refused(&flags, &[]);
-        assert!(said.contains("belongs to a later release"), "{said}");
-    }
+    let said = refused(&["--upstream", "https://h"], &[]);
+    assert!(said.contains("belongs to a later release"), "{said}");
     for flags in [
         ["--database", "mysql://h"],
         ["--database", "postgres://h"],
@@ -188,6 +186,7 @@ fn a_cluster_follows_from_the_database_unless_it_is_named() {
     for (flags, engine) in [
         (&[][..], Cluster::None),
         (&["--cluster", "none"], Cluster::None),
+        (&["--cluster", "sqlite"], Cluster::Sqlite),
         (&["--database", postgres], Cluster::Postgres),
         (
             &["--database", postgres, "--cluster", "postgres"],
@@ -205,6 +204,14 @@ fn a_cluster_follows_from_the_database_unless_it_is_named() {
         (
             &["--cluster", "postgres"][..],
             "needs a database of PostgreSQL",
+        ),
+        (
+            &["--cluster", "sqlite", "--database", "sqlite::memory:"],
+            "needs a database file",
+        ),
+        (
+            &["--cluster", "sqlite", "--database", postgres],
+            "needs a database file",
         ),
         (
             &["--cluster", "nats://u:s3cret@h:1"],

@@ -1,0 +1,89 @@
+//! Several processes of the program on one database file.
+
+use std::path::Path;
+
+use crate::{
+    cluster::{admin, members, named, status, until, with_key},
+    process::{Program, get, output, post},
+};
+
+/// A database file in a directory of its own.
+struct File(tempfile::TempDir);
+
+impl File {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn url(&self) -> String {
+        format!("sqlite://{}", self.0.path().join("a.db").display())
+    }
+
+    /// Starts a node of the file's cluster.
+    fn node(&self, name: &str) -> Program {
+        let url = self.url();
+        let database = ["--database", &url, "--cluster", "sqlite"];
+        let flags = [&database[..], &["--node-id", name, "--log", "warn"]].concat();
+        Program::start(Path::new("/"), &flags)
+    }
+}
+
+// IN1 to IN4.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_process_writes_another_serves_and_one_that_is_killed_harms_no_one() {
+    let file = File::new();
+    let (a, b) = (file.node("a"), file.node("b"));
+    assert_eq!(with_key(&b, "k1"), 401);
+    assert_eq!(status(&post(a.admin, "/consumers", "username=bob")), 201);
+    let made = post(a.admin, "/consumers/bob/key-auth", "key=k1");
+    assert_eq!(status(&made), 201);
+    assert_eq!(with_key(&a, "k1"), 200);
+    until("the absence goes", || with_key(&b, "k1") == 200).await;
+
+    let both = named(&[("a", "live"), ("b", "live")]);
+    until("both are live", || members(&a) == both).await;
+    let view = get(a.admin, "/cluster", "");
+    assert!(view.contains("\"engine\":\"sqlite\""), "{view}");
+
+    // A killed process leaves no lock.
+    drop(a);
+    let changed = admin(b.admin, "PATCH", "/key-auths/k1", "key=k2");
+    assert_eq!(status(&changed), 200, "{changed}");
+    let c = file.node("c");
+    assert_eq!(with_key(&c, "k2"), 200);
+    let gone = admin(b.admin, "DELETE", "/consumers/bob", "");
+    assert_eq!(status(&gone), 204, "{gone}");
+    until("the consumer's key goes with it", || {
+        with_key(&c, "k2") == 401
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_alone_and_members_refuse_each_other_on_a_file() {
+    let file = File::new();
+    let url = file.url();
+    let refused = |cluster: &str| {
+        let database = ["--database", &url, "--cluster", cluster];
+        let listen = [
+            "--proxy-listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+        ];
+        let output = output(Path::new("/"), &[database, listen].concat());
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let member = file.node("a");
+    let said = refused("none");
+    assert!(said.contains("in use"), "{said}");
+    member.signal("TERM");
+    assert_eq!(member.ended().0, Some(0));
+
+    let flags = ["--database", &url, "--cluster", "none", "--log", "warn"];
+    let alone = Program::start(Path::new("/"), &flags);
+    let said = refused("sqlite");
+    assert!(said.contains("in use"), "{said}");
+    drop(alone);
+}
