@@ -26,7 +26,7 @@ use crate::{
     problem::{Kind, Problem},
     request::{decode, guard, query::Query, token, upload::Upload},
     resource::{
-        cache, cluster, health, root,
+        cache, cluster, health, openapi, root,
         rows::{self, Input},
         schema, status,
     },
@@ -261,6 +261,7 @@ impl Api {
             Resource::Metrics => Ok(health::metrics(node, &self.options.metrics)),
             Resource::Livez => Ok(health::live()),
             Resource::Readyz => Ok(health::ready(Some(node), &self.options.readiness).await),
+            Resource::OpenApi => ok(&openapi::of(&self.routes, node.schemas())),
             Resource::Root => ok(&root::of(node, &self.routes, input.path)),
         }
     }

@@ -7,6 +7,8 @@ pub(crate) mod cluster;
 pub(crate) mod cache;
 // Collections, items and what they refer to.
 pub(crate) mod rows;
+// `/openapi.json`.
+pub(crate) mod openapi;
 // `/`.
 pub(crate) mod root;
 // `/schemas/{entity}`.

@@ -67,6 +67,7 @@ pub(crate) enum Resource<'a> {
     Metrics,
     Livez,
     Readyz,
+    OpenApi,
     Root,
 }
 
@@ -109,6 +110,7 @@ impl Routes {
             ["metrics"] => Some(Resource::Metrics),
             ["livez"] => Some(Resource::Livez),
             ["readyz"] => Some(Resource::Readyz),
+            ["openapi.json"] => Some(Resource::OpenApi),
             ["cache"] => Some(Resource::Cache),
             ["cache", key] => Some(Resource::CacheEntry(key)),
             ["cluster"] => Some(Resource::Cluster),
@@ -128,13 +130,10 @@ impl Routes {
         self.collections.iter().map(|collection| collection.name)
     }
 
-    /// Every path with its methods, one a line: the contract.
-    #[cfg(test)]
-    pub(crate) fn listing(&self) -> String {
-        let mut lines = Vec::new();
-        let mut line = |path: String, resource: Resource<'_>| {
-            lines.push(format!("{path}  {}", resource.allow()));
-        };
+    /// Returns every path with what it means; a place in braces stands for a name.
+    pub(crate) fn paths(&self) -> Vec<(String, Resource<'_>)> {
+        let mut paths = Vec::new();
+        let mut line = |path: String, resource| paths.push((path, resource));
 
         for collection in &self.collections {
             let (schema, name) = (collection.schema, collection.name);
@@ -176,7 +175,16 @@ impl Routes {
         line("/livez".to_owned(), Resource::Livez);
         line("/readyz".to_owned(), Resource::Readyz);
         line("/".to_owned(), Resource::Root);
-        lines.join("\n") + "\n"
+        line("/openapi.json".to_owned(), Resource::OpenApi);
+        paths
+    }
+
+    /// Every path with its methods, one a line: the contract.
+    #[cfg(test)]
+    pub(crate) fn listing(&self) -> String {
+        let lines = self.paths().into_iter();
+        let lines = lines.map(|(path, resource)| format!("{path}  {}\n", resource.allow()));
+        lines.collect()
     }
 
     fn schema(&self, entity: &str) -> Option<&'static Schema> {
@@ -229,6 +237,7 @@ impl Resource<'_> {
             | Self::Metrics
             | Self::Livez
             | Self::Readyz
+            | Self::OpenApi
             | Self::Root => &READ,
         }
     }
@@ -252,6 +261,7 @@ impl Resource<'_> {
             | Self::ClusterMember(..)
             | Self::Status
             | Self::Metrics
+            | Self::OpenApi
             | Self::Root => false,
         }
     }
@@ -333,7 +343,6 @@ fn references_of(schema: &'static Schema, schemas: &[&'static Schema]) -> Vec<Re
 }
 
 /// `{id or key}`
-#[cfg(test)]
 fn placeholder(schema: &Schema, unique_within: &[usize]) -> String {
     let name = |index: usize| schema.fields()[index].name();
     let indexes = std::iter::once(schema.primary_key())

@@ -57,7 +57,110 @@ mod change;
 // The record of changes that nodes read. Must not know any engine.
 pub mod log;
 
-pub use tidings_derive::{Entity, FieldValue};
+/// Every attribute and every type of a field, in one example:
+///
+/// ```
+/// use std::collections::{BTreeMap, BTreeSet, HashMap};
+///
+/// use serde::{Deserialize, Serialize};
+/// use tidings_core::{
+///     Entity, FieldValue, Json, Ref, Timestamp, TimestampMicros, Violations, check_all,
+/// };
+/// use uuid::Uuid;
+///
+/// #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+/// #[entity(name = "tenants", endpoint_key = "name", admin_api(name = "tenants"))]
+/// struct Tenant {
+///     #[entity(primary_key, auto)]
+///     id: Uuid,
+///     #[entity(unique)]
+///     name: String,
+/// }
+///
+/// #[derive(FieldValue, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// #[serde(rename_all = "snake_case")]
+/// enum State {
+///     Open,
+///     InReview,
+/// }
+///
+/// #[derive(FieldValue, Clone, Debug, Serialize, Deserialize)]
+/// struct Price(u64);
+///
+/// #[derive(Clone, Debug, Serialize, Deserialize)]
+/// struct Limits {
+///     per_minute: u32,
+/// }
+///
+/// #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+/// #[entity(
+///     name = "offers",
+///     endpoint_key = "code",
+///     cache_key("code"),
+///     cache_key("tenant", "state"),
+///     unique("tenant", "title"),
+///     at_least_one_of("title", "summary"),
+///     check = "low_is_below_high",
+///     admin_api(name = "offers", nested = "offers"),
+///     crate = "tidings_core" // the default finds it by itself
+/// )]
+/// struct Offer {
+///     #[entity(primary_key, auto)]
+///     id: Uuid,
+///     #[entity(foreign, on_delete = "cascade", on_update = "evict")]
+///     tenant: Ref<Tenant>,
+///     #[entity(foreign, on_delete = "set_null")]
+///     instead_of: Option<Ref<Offer>>,
+///     #[entity(unique, immutable, length(min = 3, max = 20), pattern = "[a-z-]+")]
+///     code: String,
+///     #[entity(required)]
+///     title: Option<String>,
+///     summary: Option<String>,
+///     #[entity(unique, auto, secret)]
+///     token: Option<String>,
+///     #[entity(default = "open")]
+///     state: State,
+///     #[entity(one_of("eur", "usd"), default = "eur")]
+///     currency: String,
+///     price: Price,
+///     #[entity(default = true)]
+///     enabled: bool,
+///     low: Option<i64>,
+///     high: Option<i32>,
+///     port: Option<u32>,
+///     hits: Option<u64>,
+///     weight: f64,
+///     ratio: Option<f32>,
+///     #[serde(with = "tidings_core::base64")]
+///     image: Option<Vec<u8>>,
+///     tags: Option<BTreeSet<String>>,
+///     lines: Option<Vec<String>>,
+///     labels: Option<BTreeMap<String, String>>,
+///     counts: Option<HashMap<String, u32>>,
+///     limits: Option<Json<Limits>>,
+///     extra: Option<serde_json::Value>,
+///     #[entity(auto_create_time)]
+///     created_at: Timestamp,
+///     #[entity(auto_update_time)]
+///     updated_at: TimestampMicros,
+///     #[entity(expires)]
+///     until: Option<Timestamp>,
+/// }
+///
+/// fn low_is_below_high(offer: &Offer) -> Result<(), Violations> {
+///     match (offer.low, offer.high) {
+///         (Some(low), Some(high)) if low >= high.into() => {
+///             Err(Violations::check("high", "must lie above low"))
+///         }
+///         _ => Ok(()),
+///     }
+/// }
+///
+/// check_all(&[Tenant::schema(), Offer::schema()])?;
+/// # Ok::<(), tidings_core::SchemaFaults>(())
+/// ```
+pub use tidings_derive::Entity;
+pub use tidings_derive::FieldValue;
 
 pub use self::{
     cause::{Cause, CauseGuard, Origin},

@@ -43,6 +43,8 @@ mod sqlite {
     mod node;
     #[path = "../nonsense.rs"]
     mod nonsense;
+    #[path = "../openapi.rs"]
+    mod openapi;
     #[path = "../races.rs"]
     mod races;
     #[path = "../refusals.rs"]
@@ -88,6 +90,8 @@ mod postgres {
     mod node;
     #[path = "../nonsense.rs"]
     mod nonsense;
+    #[path = "../openapi.rs"]
+    mod openapi;
     #[path = "../races.rs"]
     mod races;
     #[path = "../refusals.rs"]

@@ -75,18 +75,44 @@ use crate::faults::Faults;
 /// | `immutable` | refuses another value once the row is there |
 /// | `secret` | masked in lists, in the `Debug` form of changes, in errors, logs and feeds |
 /// | `expires` | the `Timestamp` from which on the row is gone: not returned, not served from a cache, and removed in time |
-/// | `length(min = 1, max = 40)` | characters of a `String`, members of a set; either may be left out |
-/// | `pattern = ".."` | a regular expression of the crate `regex` that the whole text, or each member of a set, must match |
-/// | `one_of("a", "b")` | the only values that there are; of a set, for each member |
+/// | `length(min = 1, max = 40)` | characters of a `String`, bytes, members of a set, a list or a map; either may be left out |
+/// | `pattern = ".."` | a regular expression of the crate `regex` that the whole text, or each member of a set or list, must match |
+/// | `one_of("a", "b")` | the only values that there are; of a set or list, for each member |
 /// | `auto` | made on insert where absent: a random UUID, or 32 random letters and digits |
 /// | `auto_create_time`, `auto_update_time` | the time of the insert, of the latest write |
 /// | `foreign` | refers to another entity; the type is `Ref<X>` or `Option<Ref<X>>` |
 /// | `on_delete = ".."` | with `foreign`: `restrict` (the default), `cascade` or `set_null` |
 /// | `on_update = "evict"` | with `foreign`: a change of that row evicts this one from the cache |
 ///
+/// # The types of fields
+///
+/// | type | JSON | SQLite | PostgreSQL |
+/// |---|---|---|---|
+/// | `bool` | boolean | `INTEGER` | `boolean` |
+/// | `i64`, `i32`, `u32` | whole number | `INTEGER` | `bigint` |
+/// | `u64` | whole number | `TEXT`, 20 digits | `numeric(20,0)` |
+/// | `f64` | number | `REAL` | `double precision` |
+/// | `f32` | number, as it is written | `REAL` | `real` |
+/// | `String` | text, never empty | `TEXT` | `text` |
+/// | `Uuid` | text | `TEXT` | `uuid` |
+/// | `Timestamp` | Unix seconds | `INTEGER` | `bigint` |
+/// | `TimestampMicros` | Unix microseconds | `INTEGER` | `bigint` |
+/// | `Vec<u8>` | base64; serde's form too with `#[serde(with = "tidings::base64")]` | `BLOB` | `bytea` |
+/// | `BTreeSet<String>` | array, each once | `TEXT` | `jsonb` |
+/// | `Vec<String>` | array, in order | `TEXT` | `json` |
+/// | `BTreeMap<String, V>`, `HashMap<String, V>` | object | `TEXT` | `json` |
+/// | `Json<T>`, `serde_json::Value` | as the type says | `TEXT` | `json` |
+/// | `Ref<X>` | `{"id": ..}` | as the primary key of `X` | as the primary key of `X` |
+/// | an enum or a newtype with `#[derive(FieldValue)]` | text; as what is in it | so, too | so, too |
+///
+/// and an `Option` of each, which may be absent. Unique fields and parts of keys are of a type
+/// whose values are equal when their texts are: no set, list, map, JSON, `f64` or `f32`; and bytes
+/// are no primary key. A primary key is one field: give a row that is identified by several a key
+/// of its own, and say `unique(..)` of these.
+///
 /// Serde attributes that change a field's name or form (`rename`, `skip`, `flatten`, `with` and
-/// their like) are refused: the schema, the stored row and the JSON of an entity use one set of
-/// names.
+/// their like, but for the bytes above) are refused: the schema, the stored row and the JSON of an
+/// entity use one set of names.
 ///
 /// # Errors
 ///
