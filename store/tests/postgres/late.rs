@@ -6,11 +6,12 @@ use sqlx::{ConnectOptions as _, Row as _};
 
 use crate::support::{Reader, Told, captured, run};
 
-/// Forty writers with savepoints, rollbacks and prepared transactions beside one that is idle:
+/// Two hundred writers with savepoints, rollbacks and prepared transactions beside one that is
+/// idle:
 /// nothing is lost, given twice, or given that was not committed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn late_commits_are_neither_lost_nor_given_twice() {
-    const WRITERS: i64 = 40;
+    const WRITERS: i64 = 200;
     const TRANSACTIONS: i64 = 12;
     let database = captured().await;
     let mut idle = database.connect().await;
