@@ -16,5 +16,7 @@ pub mod hit;
 pub mod miss;
 // Posts, and what it takes until every listener has heard.
 pub mod bus;
+// Data access, beside bare sqlx.
+pub mod store;
 // Loads that began before a change.
 pub mod conformance;

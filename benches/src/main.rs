@@ -10,7 +10,7 @@ use clap::{Parser, ValueEnum};
 use tidings_benches::{
     bus, conformance,
     harness::{BenchError, Settings},
-    hit, miss,
+    hit, miss, store,
 };
 
 /// Ours beside the peers, in one run.
@@ -48,6 +48,8 @@ enum Group {
     Hit,
     /// Loads, promotions and invalidations.
     Miss,
+    /// Data access on both engines, beside bare sqlx.
+    Store,
     /// Loads that began before a change: is their value served afterwards?
     Conformance,
 }
@@ -58,6 +60,7 @@ impl Group {
             Self::Bus => bus::run(settings)?,
             Self::Hit => hit::run(settings)?,
             Self::Miss => miss::run(settings)?,
+            Self::Store => store::run(settings)?,
             Self::Conformance => return conform(out),
         };
         println!("{}", bench.table());
