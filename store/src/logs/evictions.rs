@@ -67,3 +67,58 @@ pub(crate) fn read_entry(stored: &[&str], origin: Option<Arc<str>>) -> Option<Bo
         target,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn entries() -> Vec<Appended> {
+        let targets = [
+            EvictionTarget::Keys(vec![
+                CacheKey::new("k", &["a:b"]),
+                CacheKey::new("k", &["@"]),
+            ]),
+            EvictionTarget::Keys(Vec::new()),
+            EvictionTarget::Tag("event".into()),
+            EvictionTarget::All,
+        ];
+        let evictions = targets.map(|target| {
+            Appended::Evict(Eviction {
+                id: Uuid::from_u128(7),
+                origin: Some("node-1".into()),
+                cache: "default".into(),
+                target,
+            })
+        });
+        let event = Appended::Event(Posted {
+            id: Uuid::from_u128(8),
+            origin: None,
+            source: "search".into(),
+            event: "all".into(),
+            payload: "{\"shop\":7}".into(),
+        });
+        evictions.into_iter().chain([event]).collect()
+    }
+
+    #[test]
+    fn what_is_stored_is_read_again_and_anything_else_is_nothing() {
+        for entry in entries() {
+            let stored = stored_entry(&entry);
+            let texts: Vec<&str> = stored.iter().map(String::as_str).collect();
+            let origin = entry.origin().map(Into::into);
+            assert_eq!(read_entry(&texts, origin), Some(Body::from(entry)));
+        }
+        let id = Uuid::from_u128(7).to_string();
+        for wrong in [
+            &["", "default", "all"][..],
+            &[&id, "default"],
+            &[&id, "default", "all", "more"],
+            &[&id, "search", "event", "reindex"],
+            &[&id, "default", "other"],
+        ] {
+            assert_eq!(read_entry(wrong, None), None, "{wrong:?}");
+        }
+    }
+}
