@@ -67,7 +67,7 @@ struct Landing {
     fate: Fate,
     /// It was read at a position before the key's last invalidation.
     behind: bool,
-    /// The flight was overdue, and what L2 holds was read since it began.
+    /// Other loads ran beside it, and what L2 holds was read since it began.
     superseded: bool,
     /// It and the result of another renewal were read at the same time.
     contested: bool,
@@ -150,12 +150,12 @@ impl Engine {
         // Decided and entered under one lock: an invalidation comes before, and has voided the
         // flight, or after, and finds the entry.
         let mut shard = mutex.lock();
-        let overdue = flight.is_overdue();
+        let beside_others = flight.is_overdue() || flight.is_closed();
         let current = shard.finish(flight) || removed(Step::FillChecksFlight);
         let mut shard = faults::window(Step::FillHoldsLock, shard, mutex);
 
         let floor = self.named.slots().floor(key.hash_value());
-        let superseded = overdue && self.is_newer_in_level2(key, flight.noted.read);
+        let superseded = beside_others && self.is_newer_in_level2(key, flight.noted.read);
         let verdict = judge(Landing {
             current,
             fate: prepared.fate,

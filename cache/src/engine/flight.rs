@@ -107,6 +107,9 @@ pub(crate) struct Flight {
     /// Landing replaces what workers may hold in L1: a renewal or a refresh. Written under the
     /// shard's lock only.
     replaces: AtomicBool,
+    /// No caller joins it any more, although it has time left: a later caller wanted a load of its
+    /// own. Written under the shard's lock only.
+    closed: AtomicBool,
     /// Another flight that replaces has landed since this one began: which of the two read later is
     /// not known. Written under the shard's lock only.
     contested: AtomicBool,
@@ -161,6 +164,7 @@ impl Flight {
             allowed,
             overdue: AtomicBool::new(false),
             replaces: AtomicBool::new(why.replaces()),
+            closed: AtomicBool::new(false),
             contested: AtomicBool::new(false),
             state: Mutex::new(state),
         }
@@ -189,6 +193,15 @@ impl Flight {
     /// Lets the flight replace what is cached. Must be called under the shard's lock.
     pub(crate) fn make_replace(&self) {
         self.replaces.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Must be called under the shard's lock.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_contested(&self) -> bool {

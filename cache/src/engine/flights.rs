@@ -6,7 +6,8 @@
 //! so nothing can void it in between.
 //!
 //! An overdue flight stays in the table, so that what comes late can still fill. A key has at most
-//! one of these; the older is ended when the next becomes overdue.
+//! one of these; the older is ended when the next becomes overdue. A renewal that a later caller
+//! could not join stays too, closed, until it lands or is overdue.
 
 use std::collections::VecDeque;
 
@@ -89,7 +90,7 @@ impl Shard {
     pub(crate) fn joinable(&self, key: &CacheKey) -> Option<&Arc<Flight>> {
         self.flights
             .iter_hash(key.hash_value())
-            .find(|flight| flight.key == *key && !flight.is_overdue())
+            .find(|flight| flight.key == *key && !flight.is_overdue() && !flight.is_closed())
     }
 
     pub(crate) fn start(&mut self, flight: Arc<Flight>) {
@@ -150,19 +151,18 @@ impl Shard {
         let others = self.flights.iter_hash(key.hash_value());
         for flight in others.filter(|flight| flight.key == *key) {
             flight.make_contested();
-            flight.make_overdue();
+            flight.close();
         }
         Voided(gone)
     }
 
-    /// Closes a flight to new callers, of which the next one starts a load of its own. A renewal
-    /// still lands, as its callers were promised; what else there is must not fill any more.
+    /// Makes room for a caller for whom the loads in progress will not do. A renewal is closed to
+    /// new callers and still lands, as its own were promised; what else there is must not fill any
+    /// more.
     #[must_use]
-    pub(crate) fn close(&mut self, flight: &Arc<Flight>) -> Voided {
-        if flight.replaces() {
-            return self.make_overdue(flight);
-        }
-        self.void(&flight.key, Number::ALL)
+    pub(crate) fn close(&mut self, flight: &Flight) -> Voided {
+        flight.close();
+        Voided(self.take_of(&flight.key, |flight| !flight.replaces()))
     }
 
     /// Returns whether a handler has dealt with this key under this cause or a later one.

@@ -4,7 +4,10 @@
 use tidings_core::CacheKey;
 
 use crate::{
-    answer::{fills::Allowed, loaded::Loaded},
+    answer::{
+        fills::{Allowed, Heard},
+        loaded::Loaded,
+    },
     engine::{
         cargo::{Cargo, Fate},
         flight::ValueType,
@@ -45,7 +48,7 @@ impl Engine {
         let tags = options.tag_list().map(|tags| &**tags);
         let prepared = self.prepare(key, cargo, noted, &self.terms(options), tags);
         let prepared = prepared.unless_unheard(allowed.judge(self.node.fills.as_ref()));
-        let fate = prepared.fate;
+        let mut fate = prepared.fate;
 
         let Ok(gone) = self.replace(key, prepared) else {
             self.named.counters.refused_sets.add(1);
@@ -55,6 +58,13 @@ impl Engine {
             });
         };
         self.node.release(Some((&self.named, key)), gone);
+
+        // Asked again with the value in its place: a purge that came between the answer and that
+        // has passed it by. A load's flight would have been voided by it.
+        if fate == Fate::Keep && allowed.judge(self.node.fills.as_ref()) == Heard::No {
+            self.invalidate(std::slice::from_ref(key), None);
+            fate = Fate::Unheard;
+        }
         self.told(key, fate)
     }
 

@@ -150,3 +150,26 @@ async fn one_that_panics_refuses() {
     assert_eq!(answer.unwrap().as_deref(), Some(&1));
     assert_eq!(cache.stats().entries, 0);
 }
+
+/// The log was lost, and a purge done, between the answer and the value's being in its place.
+#[tokio::test]
+async fn a_set_that_a_purge_has_passed_by_is_taken_out_again() {
+    #[derive(Debug)]
+    struct Loses(AtomicU64);
+    impl Fills for Loses {
+        fn begin(&self, _: &CacheKey) -> Option<Pass> {
+            Some(Pass(0))
+        }
+
+        fn holds(&self, _: Pass) -> bool {
+            self.0.fetch_add(1, Ordering::SeqCst) == 0
+        }
+    }
+
+    let loses = Arc::new(Loses(AtomicU64::new(0)));
+    let cache = Cache::builder().fills(loses as _).build().unwrap();
+    let _guard = cache.attach_thread("worker");
+    cache.set(k(), Some(1_u8), GetOptions::default()).unwrap();
+    assert!(cache.cached::<u8>(k()).unwrap().is_none());
+    assert_eq!(cache.stats().refused_unheard, 1);
+}

@@ -175,3 +175,46 @@ async fn a_renewal_that_a_tag_keeps_out_takes_the_old_value_with_it() {
     assert_eq!(value(renewal.await.unwrap()), 2);
     assert_eq!(seen(&cache), None, "the old value had no such tag");
 }
+
+#[tokio::test]
+async fn reloads_beside_each_other_each_give_what_they_read() {
+    let (cache, _clock) = patient(|builder| builder);
+    let gates = [Gate::new(), Gate::new(), Gate::new(), Gate::new()];
+    let mut reloads = Vec::new();
+    for (gate, value) in gates.iter().zip(1_u8..) {
+        let (cache, load) = (cache.clone(), Source::default().behind(gate, Some(value)));
+        reloads.push(tokio::spawn(async move {
+            cache.reload(k(), GetOptions::default(), load).await
+        }));
+        gate.reached().await;
+    }
+
+    for (at, reload) in reloads.into_iter().enumerate() {
+        gates[at].open();
+        assert_eq!(usize::from(value(reload.await.unwrap())), at + 1);
+    }
+    settle(&cache).await;
+    assert_eq!(seen(&cache), None, "which of them is newer is not known");
+}
+
+#[tokio::test]
+async fn a_renewal_outlives_callers_with_bounds() {
+    let (cache, clock) = patient(|builder| builder.deadline(10 * SECOND));
+    let gates = [Gate::new(), Gate::new(), Gate::new()];
+    let renewal = renew(&cache, &gates[0], Loaded::new(9)).await;
+    let mut callers = Vec::new();
+    for gate in &gates[1..] {
+        clock.advance(SECOND);
+        let bounded = GetOptions::default().max_staleness(SECOND);
+        callers.push(get(&cache, gate, 1, bounded).await);
+    }
+
+    gates[0].open();
+    assert_eq!(value(renewal.await.unwrap()), 9);
+    for (gate, caller) in gates[1..].iter().zip(callers) {
+        gate.open();
+        assert_eq!(value(caller.await.unwrap()), 1);
+    }
+    settle(&cache).await;
+    assert_eq!(seen(&cache), Some(9));
+}
