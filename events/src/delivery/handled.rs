@@ -96,6 +96,26 @@ impl Delivery {
 }
 
 impl Delivery {
+    /// Does the same as [`handled`](Self::handled), and gives the delivery back at the deadline, to
+    /// be waited for again.
+    ///
+    /// Cancel safe: dropping the future forgets the question.
+    pub fn handled_within(
+        self,
+        deadline: Duration,
+    ) -> impl Future<Output = (Handled, Option<Self>)> + Send + 'static {
+        let again = Self {
+            event: Arc::clone(&self.event),
+            clock: Arc::clone(&self.clock),
+        };
+        let handled = self.handled(deadline);
+        async move {
+            let handled = handled.await;
+            let is_late = matches!(handled, Handled::Late(_));
+            (handled, is_late.then_some(again))
+        }
+    }
+
     /// Does the same as [`handled`](Self::handled) on a plain thread, with or without a runtime:
     /// blocks until then.
     ///
