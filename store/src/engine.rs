@@ -21,6 +21,7 @@ use crate::{
     follow::{LogNeeds, StoreLog},
     live::Live,
     parameter::Parameter,
+    start::Start,
 };
 
 /// A database, opened for one process.
@@ -66,6 +67,10 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
     fn members(&self, _: &LogNeeds) -> Option<Arc<dyn Members>> {
         None
     }
+
+    /// Counts a start of a node, and returns it with the database's key, which is made at the
+    /// first. To be called once the tables are laid out.
+    fn start(&self) -> BoxFuture<'_, Result<Start, Error>>;
 
     /// Asks the database for a sign of life.
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>>;
@@ -127,8 +132,8 @@ pub(crate) trait Session: fmt::Debug + Send {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// What names the transaction in the database's log, once it is [sealed](Self::seal); `None`
-    /// where transactions have no name.
+    /// What names the transaction in the database's log, once it is [sealed](Self::seal); for one
+    /// that changed nothing, what covers all that it saw. `None` where transactions have no name.
     fn mark(&self) -> Option<u64>;
 
     /// Commits. An `Ok` is certain, and so is [`CommitError::Failed`].

@@ -173,6 +173,9 @@ mod hook;
 // Where commits are told.
 mod sink;
 
+// What the writes of a future wrote. Must not know how a write is done.
+mod written;
+
 // Changes recorded by an application's own SQL. Must not know any engine.
 pub mod outbox;
 
@@ -184,6 +187,9 @@ mod logs;
 
 // How a database is used, where there is a choice.
 mod settings;
+
+// What a database keeps for the nodes that start on it. Must not know any engine.
+mod start;
 
 // What a database has to be able to do. Must not know any of them.
 mod engine;
@@ -221,4 +227,6 @@ pub use self::{
     selector::{FieldInput, Selector, Upserted, WriteOptions},
     settings::{Logging, Pooler, Sharing},
     sink::{ChangeSet, ChangeSink, RowChange},
+    start::{DatabaseKey, Start},
+    written::{Written, written},
 };

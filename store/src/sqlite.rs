@@ -27,5 +27,8 @@ pub mod log;
 // Tables made from schemas.
 mod layout;
 
+// What a file keeps for the nodes that start on it.
+mod start;
+
 // The database, as the store sees it.
 pub(crate) mod engine;

@@ -23,7 +23,8 @@ use crate::{
     meter::Meter,
     settings::{Logging, Pooler, Settings, Sharing},
     sink::ChangeSink,
-    write::{attached::Attached, catalog::Catalog},
+    start::Start,
+    write::{attached::Attached, catalog::Catalog, route::Route},
 };
 
 /// A database, opened for this process alone. Cheap to clone; all clones are one store.
@@ -256,6 +257,36 @@ impl Store {
         engine.lay_out(&schemas).await?;
         let set = self.shared.attached.set(Arc::new(attached));
         set.map_err(|_| Error::AlreadyAttached)
+    }
+
+    /// Counts the start of a node, and returns it with the database's random key. To be called once
+    /// the store is attached.
+    ///
+    /// # Errors
+    ///
+    /// The database fails, or may not be written to.
+    pub fn start(&self) -> impl Future<Output = Result<Start, Error>> + Send + 'static + use<> {
+        let engine = Arc::clone(&self.shared.engine);
+        async move { engine.start().await }
+    }
+
+    /// Names a transaction that covers whatever is committed now, as
+    /// [`ChangeSet::commit`](crate::ChangeSet::commit) names one; `None` where the database keeps
+    /// no log. Takes its turn as a write does, and so ends when the sink was told of every commit
+    /// before it on SQLite.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAttached`], or the database fails.
+    pub fn position(
+        &self,
+    ) -> impl Future<Output = Result<Option<u64>, Error>> + Send + 'static + use<> {
+        let engine = Arc::clone(&self.shared.engine);
+        let attached = self.shared.attached.get().cloned();
+        async move {
+            let attached = attached.ok_or(Error::NotAttached)?;
+            Route::now(engine, &attached.runtime).await
+        }
     }
 
     /// Hands what the store has counted to the recorder of the `metrics` crate: call it before a

@@ -37,6 +37,7 @@ use crate::{
         values::{Bound, arguments, decode_live},
     },
     settings::{Settings, Sharing},
+    start::{DatabaseKey, Start},
 };
 
 /// How many times as long as another call the tables may take: an index over many rows is made
@@ -268,6 +269,28 @@ impl Engine for PostgresEngine {
                 Some(Arc::new(PgMembers::new(&settings)))
             }
         }
+    }
+
+    fn start(&self) -> BoxFuture<'_, Result<Start, Error>> {
+        async move {
+            self.check_open()?;
+            let rows = self.ask(log::START).await?;
+            let read = |row: &PgRow| -> Result<(Vec<u8>, i64), sqlx::Error> {
+                Ok((row.try_get(0)?, row.try_get(1)?))
+            };
+            let found = rows.first().map(read).transpose().map_err(failed)?;
+            let started = found.and_then(|(key, starts)| {
+                Some(Start {
+                    key: DatabaseKey::from_slice(&key)?,
+                    number: starts.unsigned_abs(),
+                })
+            });
+            started.ok_or_else(|| {
+                let why = "the cluster's key in tidings.start is missing or not of 32 bytes";
+                Error::Database(DatabaseError::other(why))
+            })
+        }
+        .boxed()
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {

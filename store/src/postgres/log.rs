@@ -44,7 +44,10 @@ mod engine;
 mod children;
 mod outbox;
 
-pub(crate) use self::{capture::install_within, tables::lock};
+pub(crate) use self::{
+    capture::install_within,
+    tables::{START, lock},
+};
 pub use self::{
     capture::{InstallOptions, Wake, install, remove},
     engine::PgLog,

@@ -36,8 +36,10 @@ use crate::{
         location::{Identity, Location, Lock, canonical},
         log::{self, Pen, SqliteLog, SqliteMembers, Told},
         queue::WriteQueue,
+        start::start,
         values::{arguments, decode, decode_live},
     },
+    start::Start,
 };
 
 /// A database file, or one in memory.
@@ -325,6 +327,22 @@ impl Engine for SqliteEngine {
         }
     }
 
+    fn start(&self) -> BoxFuture<'_, Result<Start, Error>> {
+        async move {
+            let mut session = self.hold().await?;
+            let connection = session.writer.connection_in_transaction()?;
+            let done = match start(connection).await {
+                Ok(started) => session.writer.commit().await.map(|()| started),
+                Err(error) => Err(error),
+            };
+            if done.is_err() {
+                session.writer.rollback().await;
+            }
+            done.map_err(failed)
+        }
+        .boxed()
+    }
+
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             let mut reader = self.reader().await?;
@@ -448,7 +466,8 @@ impl Session for SqliteSession {
     }
 
     fn mark(&self) -> Option<u64> {
-        self.records.as_ref()?.mark
+        let records = self.records.as_ref()?;
+        Some(records.mark.unwrap_or(records.first.unsigned_abs()))
     }
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>> {

@@ -40,17 +40,19 @@ pub(crate) fn change_set(noted: Noted, no_event: bool, cause: Option<Cause>) -> 
     })
 }
 
-/// Commits, and waits for the handlers. After an error it is rolled back, or in doubt.
+/// Commits, and waits for the handlers; returns what names the transaction. After an error it is
+/// rolled back, or in doubt.
 pub(crate) async fn commit(
     attached: &Attached,
     mut session: Box<dyn Session>,
     mut changes: ChangeSet,
-) -> Result<(), Error> {
+) -> Result<Option<u64>, Error> {
     if let Err(error) = session.seal(&changes.entities()).await {
         session.rollback().await;
         return Err(error);
     }
-    changes.commit = session.mark();
+    let transaction = session.mark();
+    changes.commit = transaction;
 
     let schemas = changes.changes.iter().map(|change| change.schema);
     let mut schemas = schemas.chain(changes.touched.iter().copied());
@@ -77,7 +79,7 @@ pub(crate) async fn commit(
     if let Err(payload) = AssertUnwindSafe(announced).catch_unwind().await {
         log_panic(&*payload);
     }
-    Ok(())
+    Ok(transaction)
 }
 
 /// A commit that is being done. Dropped before its end is known, it tells the sink so, at once and

@@ -19,6 +19,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use tidings_core::{Cause, Row, Schema};
+use tokio::runtime::Handle;
 
 use crate::{
     engine::{Engine, Session},
@@ -35,6 +36,7 @@ use crate::{
         transaction::{Limit, Transaction},
         within::Within,
     },
+    written::Notes,
 };
 
 /// Where writes on one entity go. Cheap to clone.
@@ -60,24 +62,57 @@ impl Route {
     ) -> impl Future<Output = Result<O::Output, Error>> + Send + 'static + use<O> {
         let route = self.clone();
         let cause = Cause::current();
+        let notes = Notes::current();
         async move {
             let operation = operation?;
             if let Some(within) = route.within.clone() {
                 return route.run_within(&within, operation, options).await;
             }
-            let attached = Arc::clone(&route.attached);
-            let began = attached.clock.now();
-            let task = attached.runtime.spawn(route.run(operation, options, cause));
-            let written = match task.await {
-                Ok(result) => result,
-                Err(error) => Err(match error.try_into_panic() {
-                    Ok(payload) => Error::panicked("a write", &*payload),
-                    Err(_) => Error::Interrupted,
-                }),
-            };
-            attached.meter.write(&*attached.clock, began, &written);
-            written
+            // The call may have been made before the scope in which it is awaited.
+            let began = Notes::current().or(notes).map(Notes::begin);
+            let written = route.spawned(operation, options, cause).await;
+            let (output, transaction) = written?;
+            if let Some(began) = began {
+                began.end(transaction);
+            }
+            Ok(output)
         }
+    }
+
+    /// Does it in a task of the store's runtime, which goes on without its caller.
+    async fn spawned<O: Operation>(
+        self,
+        operation: O,
+        options: WriteOptions,
+        cause: Option<Cause>,
+    ) -> Result<(O::Output, Option<u64>), Error> {
+        let attached = Arc::clone(&self.attached);
+        let began = attached.clock.now();
+        let task = attached.runtime.spawn(self.run(operation, options, cause));
+        let written = match task.await {
+            Ok(result) => result,
+            Err(error) => Err(match error.try_into_panic() {
+                Ok(payload) => Error::panicked("a write", &*payload),
+                Err(_) => Error::Interrupted,
+            }),
+        };
+        attached.meter.write(&*attached.clock, began, &written);
+        written
+    }
+
+    /// Names a transaction that covers everything that is committed now; `None` where transactions
+    /// have no name. Takes its turn as a write does, and changes nothing.
+    pub(crate) async fn now(
+        engine: Arc<dyn Engine>,
+        runtime: &Handle,
+    ) -> Result<Option<u64>, Error> {
+        let task = runtime.spawn(async move {
+            let mut session = engine.begin().await?;
+            let transaction = session.mark();
+            session.rollback().await;
+            Ok(transaction)
+        });
+        task.await.unwrap_or(Err(Error::Interrupted))
     }
 
     pub(crate) fn stored(&self) -> &Stored {
@@ -89,7 +124,7 @@ impl Route {
         mut operation: O,
         options: WriteOptions,
         cause: Option<Cause>,
-    ) -> Result<O::Output, Error> {
+    ) -> Result<(O::Output, Option<u64>), Error> {
         let hooks = self.stored().hooks.current();
         // Only hooks want to know, and a row may be long.
         let seen = (O::HOOKED && !hooks.is_empty()).then(|| Seen::of(&operation));
@@ -98,7 +133,7 @@ impl Route {
         }
 
         let mut attempt = 1;
-        let output = loop {
+        let (output, transaction) = loop {
             let again = operation.again().filter(|_| attempt < ATTEMPTS);
             match self.attempt(operation, options, cause).await {
                 Err(error) if error.is_contention() && again.is_some() => {
@@ -115,7 +150,7 @@ impl Route {
         if let Some(seen) = &seen {
             hooks.after(&seen.call(self.stored().schema, O::row(&output)));
         }
-        Ok(output)
+        Ok((output, transaction))
     }
 
     /// Does the write as a part of a transaction over several calls, and once.
@@ -148,13 +183,13 @@ impl Route {
         Ok(output)
     }
 
-    /// Does the write once.
+    /// Does the write once; returns with its output what names its transaction.
     async fn attempt<O: Operation>(
         &self,
         operation: O,
         options: WriteOptions,
         cause: Option<Cause>,
-    ) -> Result<O::Output, Error> {
+    ) -> Result<(O::Output, Option<u64>), Error> {
         let waiting = self.attached.meter.wait();
         let mut session = self.engine.begin().await?;
         drop(waiting);
@@ -174,11 +209,15 @@ impl Route {
             }
         };
 
-        match changes {
-            None => session.rollback().await,
+        let transaction = match changes {
+            None => {
+                let transaction = session.mark();
+                session.rollback().await;
+                transaction
+            }
             Some(changes) => commit(&self.attached, session, changes).await?,
-        }
-        Ok(output)
+        };
+        Ok((output, transaction))
     }
 
     /// Does the write up to its commit; the changes are `None` if nothing was written.

@@ -29,6 +29,7 @@ use crate::{
         commit::{change_set, commit},
         transaction::{Limit, Transaction},
     },
+    written::Notes,
 };
 
 /// Something to be done in the transaction.
@@ -43,7 +44,7 @@ enum Verdict {
 
 enum Order {
     Do(Work),
-    Commit(oneshot::Sender<Result<(), Error>>),
+    Commit(oneshot::Sender<Result<Option<u64>, Error>>),
     RollBack(oneshot::Sender<()>),
 }
 
@@ -119,10 +120,16 @@ impl Open {
 
     /// Commits, and waits for the handlers.
     pub(crate) async fn commit(self) -> Result<(), Error> {
+        let began = Notes::current().map(Notes::begin);
         let (reply, answer) = oneshot::channel();
         // Whether it was taken, the answer tells.
         let _ = self.orders.send(Order::Commit(reply)).await;
-        answer.await.unwrap_or_else(|_| Err(error(&self.ended)))
+        let committed = answer.await.unwrap_or_else(|_| Err(error(&self.ended)));
+        let transaction = committed?;
+        if let Some(began) = began {
+            began.end(transaction);
+        }
+        Ok(())
     }
 
     /// Rolls back, and waits until what was held is free.
@@ -199,7 +206,7 @@ struct Task {
 
 /// Why a task obeys no more.
 enum Last {
-    Commit(oneshot::Sender<Result<(), Error>>),
+    Commit(oneshot::Sender<Result<Option<u64>, Error>>),
     RollBack(Option<oneshot::Sender<()>>),
     Failed,
     TooLong,
@@ -236,12 +243,13 @@ impl Task {
                 let committed = match changes {
                     Some(changes) => commit(&attached, session, changes).await,
                     None => {
+                        let transaction = session.mark();
                         session.rollback().await;
-                        Ok(())
+                        Ok(transaction)
                     }
                 };
                 let ended = match &committed {
-                    Ok(()) => Ended::Committed,
+                    Ok(_) => Ended::Committed,
                     Err(_) => Ended::Failed,
                 };
                 self.end(ended);

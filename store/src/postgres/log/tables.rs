@@ -7,6 +7,17 @@ use super::error::PgLogError;
 /// The version of the tables that this program makes.
 const VERSION: i32 = 1;
 const TABLES: &str = include_str!("tables.sql");
+/// The key of the cluster, and how many nodes have started; made apart from the other tables, for
+/// logs that are older than it.
+const KEY: &str = "create table tidings.start (
+        single boolean primary key default true check (single),
+        key bytea not null,
+        starts bigint not null default 0
+    );
+    insert into tidings.start (key) values
+        (pg_catalog.uuid_send(gen_random_uuid()) || pg_catalog.uuid_send(gen_random_uuid()))";
+/// Counts the start of a node; returns the key and the number of starts.
+pub(crate) const START: &str = "update tidings.start set starts = starts + 1 returning key, starts";
 /// What changes of the log's own tables and of captures take in turn.
 const LOCK: &str =
     "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('tidings layout', 0))";
@@ -22,6 +33,13 @@ pub(crate) async fn lock(connection: &mut PgConnection) -> Result<(), PgLogError
 pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), PgLogError> {
     if version(connection).await?.is_none() {
         run(connection, TABLES).await?;
+    }
+    let has_key: bool = sqlx::query("select to_regclass('tidings.start') is not null")
+        .fetch_one(&mut *connection)
+        .await?
+        .try_get(0)?;
+    if !has_key {
+        run(connection, KEY).await?;
     }
     Ok(())
 }
