@@ -8,6 +8,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use futures_util::future::{Either, select};
 use tidings_core::{
     clock::Tick,
     log::{Mark, MemberId, MemberRow},
@@ -30,9 +31,23 @@ pub struct Confirmed {
 /// Some members may still serve what was before a commit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not confirmed by {}", names(.silent))]
+#[non_exhaustive]
 pub struct Unconfirmed {
     /// The members, each with a reason.
     pub silent: Vec<Silent>,
+    /// How many members were asked; at least one.
+    pub asked: usize,
+}
+
+impl Unconfirmed {
+    /// Makes the answer of a node that has no others to ask.
+    #[must_use]
+    pub fn alone(node: Arc<str>, reason: Silence) -> Self {
+        Self {
+            silent: vec![Silent { node, reason }],
+            asked: 1,
+        }
+    }
 }
 
 /// A member that did not confirm.
@@ -94,7 +109,7 @@ impl Shared {
         timeout: Duration,
     ) -> Result<Confirmed, Unconfirmed> {
         let Some(members) = &self.members else {
-            return Ok(Confirmed::default());
+            return self.confirm_alone(mark, timeout).await;
         };
         let since = self.clock.now();
         let until = since.plus(timeout);
@@ -103,12 +118,13 @@ impl Shared {
             match members.demand().await {
                 Ok(asked) => break asked.into_iter().map(|(id, _)| id).collect::<Vec<_>>(),
                 Err(_) if self.clock.now() >= until => {
-                    return Err(self.unconfirmed(&[], Silence::Unreachable));
+                    return Err(self.unconfirmed(&[], 1, Silence::Unreachable));
                 }
                 Err(_) => self.clock.sleep(self.settings.pause()).await,
             }
         };
         self.look.notify_one();
+        let asked = open.len();
 
         let mut confirmed = Confirmed::default();
         loop {
@@ -133,18 +149,31 @@ impl Shared {
                 return Ok(confirmed);
             }
             if self.is_over(mark) {
-                return Err(self.unconfirmed(&[], Silence::Epoch));
+                return Err(self.unconfirmed(&[], asked, Silence::Epoch));
             }
             if self.clock.now() >= until {
                 // Its bound runs on without a caller.
                 self.watch(open.clone(), mark, since);
-                return Err(self.unconfirmed(&open, Silence::Late));
+                return Err(self.unconfirmed(&open, asked, Silence::Late));
             }
             self.clock.sleep(self.settings.pause() / 4).await;
         }
     }
 
-    fn unconfirmed(&self, open: &[MemberId], reason: Silence) -> Unconfirmed {
+    /// Waits until this node has applied a commit: no one else counts.
+    async fn confirm_alone(&self, mark: Mark, timeout: Duration) -> Result<Confirmed, Unconfirmed> {
+        let alone = |reason| Err(Unconfirmed::alone(Arc::clone(&self.node), reason));
+        self.look.notify_one();
+        let applied = std::pin::pin!(self.until_reached(mark));
+        match select(applied, self.clock.sleep(timeout)).await {
+            // An epoch that has ended may have taken the commit along.
+            Either::Left(_) if self.is_over(mark) => alone(Silence::Epoch),
+            Either::Left(_) => Ok(Confirmed::default()),
+            Either::Right(_) => alone(Silence::Late),
+        }
+    }
+
+    fn unconfirmed(&self, open: &[MemberId], asked: usize, reason: Silence) -> Unconfirmed {
         let silent = |node: &Arc<str>| Silent {
             node: Arc::clone(node),
             reason,
@@ -156,7 +185,10 @@ impl Shared {
                 reason,
             });
         }
-        Unconfirmed { silent }
+        Unconfirmed {
+            silent,
+            asked: asked.max(1),
+        }
     }
 
     /// Whether the epoch of a commit has ended, as far as this node knows.

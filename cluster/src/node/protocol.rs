@@ -265,6 +265,21 @@ impl Protocol {
         self.shared.until_applied(mark).await;
     }
 
+    /// Returns whether nothing older than a commit is served by this node: it has applied the
+    /// commit, or the commit's epoch has ended, and the node has purged into a later one or started
+    /// in it.
+    #[must_use]
+    pub fn has_reached(&self, mark: Mark) -> bool {
+        self.shared.has_reached(mark)
+    }
+
+    /// Waits until [`has_reached`](Self::has_reached) is true of a commit. Never resolves for one
+    /// of an epoch that this node does not get to: give it a deadline.
+    pub async fn until_reached(&self, mark: Mark) {
+        self.shared.look.notify_one();
+        self.shared.until_reached(mark).await;
+    }
+
     /// Waits until every member has applied a commit, or must have stopped serving what was before
     /// it. To be called once the commit was acknowledged.
     ///

@@ -242,6 +242,29 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Returns whether nothing older than a commit is served: it was applied, or its epoch has
+    /// ended and this node has purged into a later one, or started in it.
+    pub(crate) fn has_reached(&self, mark: Mark) -> bool {
+        reaches(&self.applied.borrow(), mark)
+    }
+
+    /// Waits until nothing older than a commit is served. Never resolves for a commit of an epoch
+    /// that this node does not get to.
+    pub(crate) async fn until_reached(&self, mark: Mark) {
+        let mut cursors = self.applied.subscribe();
+        // The sender is part of what this borrows, so it is there.
+        drop(cursors.wait_for(|cursor| reaches(cursor, mark)).await);
+    }
+}
+
+fn reaches(cursor: &Option<Cursor>, mark: Mark) -> bool {
+    cursor.as_ref().is_some_and(|cursor| {
+        let (reached, asked) = (cursor.epoch(), mark.epoch());
+        cursor.covers(mark) || reached != asked && asked.number <= reached.number
+    })
+}
+
 async fn until_covered(cursors: &watch::Sender<Option<Cursor>>, mark: Mark) {
     let mut cursors = cursors.subscribe();
     let covered = cursors.wait_for(|cursor| covers(cursor, mark)).await;
