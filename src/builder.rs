@@ -29,6 +29,8 @@ use crate::{
     expiry,
     follow::{Following, Wiring},
     node::{EntityType, Node, Shared},
+    positions::Positions,
+    progress::Progress,
     worker::{self, InitWorker, Worker},
 };
 
@@ -334,15 +336,22 @@ impl NodeBuilder {
                 schemas: schemas.clone(),
                 gaps: gaps.clone(),
                 clock: Arc::clone(&self.clock),
-                spawn,
+                spawn: Arc::clone(&spawn),
                 settings,
             })
         });
         let following = following.transpose();
         let following = following.map_err(|error| StartError::Log(error.into()))?;
+        let progress = Progress::new();
         let sink: Arc<dyn ChangeSink> = match &following {
             Some(following) => Arc::new(following.clone()),
-            None => Arc::new(Changes::new(channels, self.handler_deadline, gaps)),
+            None => Arc::new(Changes::new(
+                channels,
+                self.handler_deadline,
+                gaps,
+                Arc::clone(&progress),
+                spawn,
+            )),
         };
         let attachment = Attachment {
             schemas: schemas.clone(),
@@ -351,6 +360,7 @@ impl NodeBuilder {
             runtime: runtime.clone(),
         };
         store.attach(attachment).await.map_err(StartError::Store)?;
+        let start = store.start().await.map_err(StartError::Store)?;
         if let Some(following) = &following {
             // Before a handler can be registered: it hears of everything that is written from then
             // on.
@@ -370,6 +380,7 @@ impl NodeBuilder {
             following,
             for_all,
             cluster_name: self.cluster_name,
+            positions: Positions::new(&start, progress),
             entities: self.entities,
             schemas,
             started: self.clock.now(),

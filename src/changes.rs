@@ -27,14 +27,17 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tidings_cache::Cache;
 use tidings_core::{
     Cause, CrudEvent, Entity, Operation, Origin, RowError, Schema,
     log::{Gap, GapReason},
+    spawn::Spawn,
 };
-use tidings_events::{Channel, CrudChannel, DeclareError, Handled, Ticket, WorkerEvents};
+use tidings_events::{Channel, CrudChannel, DeclareError, Delivery, Handled, Ticket, WorkerEvents};
 use tidings_store::{ChangeSet, ChangeSink, RowChange};
+
+use crate::progress::{Progress, Step};
 
 /// Declares an entity's channel; kept as a function, because the entity's type is known only where
 /// it is named.
@@ -258,14 +261,25 @@ pub(crate) struct Changes {
     /// How long a write waits for its handlers.
     deadline: Duration,
     gaps: Gaps,
+    progress: Arc<Progress>,
+    /// Where handlers are waited for that their write does not wait for.
+    spawn: Arc<dyn Spawn>,
 }
 
 impl Changes {
-    pub(crate) fn new(channels: Channels, deadline: Duration, gaps: Gaps) -> Self {
+    pub(crate) fn new(
+        channels: Channels,
+        deadline: Duration,
+        gaps: Gaps,
+        progress: Arc<Progress>,
+        spawn: Arc<dyn Spawn>,
+    ) -> Self {
         Self {
             channels,
             deadline,
             gaps,
+            progress,
+            spawn,
         }
     }
 
@@ -277,6 +291,8 @@ impl Changes {
 
 impl ChangeSink for Changes {
     fn committed(&self, set: ChangeSet) -> BoxFuture<'static, ()> {
+        // Counted first: a position that is named from here on covers it.
+        let step = self.progress.begin();
         let number = self.channels.cache.apply_change(&set.evict, &[]);
         if !set.touched.is_empty() {
             self.channels.purge_untold();
@@ -299,6 +315,7 @@ impl ChangeSink for Changes {
         // A write made inside a handler must not wait for handlers that run after it.
         let waits = set.cause.is_none();
         let (deadline, channels) = (self.deadline, self.channels.clone());
+        let spawn = Arc::clone(&self.spawn);
 
         async move {
             if let Some(gaps) = gaps {
@@ -306,15 +323,20 @@ impl ChangeSink for Changes {
                     gaps.tell(&Gap::of_entity(GapReason::Overflow, schema.name()));
                 }
             }
-            let deliveries: Vec<_> = tickets.into_iter().map(Ticket::dispatch).collect();
-            if !waits {
-                return;
+            let mut left: Vec<_> = tickets.into_iter().map(Ticket::dispatch).collect();
+            if waits {
+                let handled = left.drain(..).map(|it| it.handled_within(deadline));
+                let handled = join_all(handled).await;
+                for (handled, late) in handled {
+                    channels.note(&handled);
+                    left.extend(late);
+                }
             }
-            let handled = futures_util::future::join_all(
-                deliveries.into_iter().map(|it| it.handled(deadline)),
-            );
-            for handled in handled.await {
-                channels.note(&handled);
+
+            // The write does not wait for these, but whatever asks for its position does.
+            left.retain(|delivery| !delivery.is_complete());
+            if !left.is_empty() {
+                drop(spawn.spawn(finish(left, step, channels).boxed()));
             }
         }
         .boxed()
@@ -328,10 +350,19 @@ impl ChangeSink for Changes {
     }
 }
 
+/// Waits for the handlers of a commit that its write did not wait for.
+async fn finish(left: Vec<Delivery>, step: Step, channels: Channels) {
+    let handled = left.into_iter().map(|it| it.handled(Duration::MAX));
+    for handled in join_all(handled).await {
+        channels.note(&handled);
+    }
+    drop(step);
+}
+
 #[cfg(test)]
 mod tests {
     use tidings_cache::{CacheKey, GetOptions};
-    use tidings_core::Row;
+    use tidings_core::{Row, spawn::TokioSpawn};
 
     use super::*;
 
@@ -358,7 +389,9 @@ mod tests {
             counts: Arc::default(),
             by_name: Arc::new(by_name),
         };
-        Changes::new(channels, Duration::ZERO, Gaps::default())
+        let spawn = TokioSpawn::current().expect("inside of a runtime");
+        let (gaps, progress) = (Gaps::default(), Progress::new());
+        Changes::new(channels, Duration::ZERO, gaps, progress, Arc::new(spawn))
     }
 
     fn set() -> ChangeSet {
@@ -387,8 +420,8 @@ mod tests {
         move || other.cached::<u8>(&key).is_ok_and(|entry| entry.is_some())
     }
 
-    #[test]
-    fn a_change_that_cannot_be_announced_is_counted_and_purges_every_cache() {
+    #[tokio::test]
+    async fn a_change_that_cannot_be_announced_is_counted_and_purges_every_cache() {
         let changes = changes();
         let cached = known_to_handlers(&changes);
         assert!(cached());
@@ -397,8 +430,8 @@ mod tests {
         assert_eq!(changes.channels.counts.snapshot().unannounced, 1);
     }
 
-    #[test]
-    fn a_commit_in_doubt_is_counted_and_purges_every_cache() {
+    #[tokio::test]
+    async fn a_commit_in_doubt_is_counted_and_purges_every_cache() {
         let changes = changes();
         let cached = known_to_handlers(&changes);
         changes.in_doubt(&set());

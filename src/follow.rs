@@ -17,7 +17,7 @@ use tidings_core::{
     Cause, Schema,
     clock::Clock,
     entropy::SystemEntropy,
-    log::{Gap, GapReason, Members, Posted},
+    log::{Gap, GapReason, Mark, Members, Posted},
     spawn::Spawn,
 };
 use tidings_store::{ChangeSet, ChangeSink, RowChange, StoreLog};
@@ -103,6 +103,11 @@ impl Following {
             Standing::Disconnected => Hearing::NotRecorded,
             Standing::Connected | Standing::CatchingUp | Standing::Alone => Hearing::All,
         }
+    }
+
+    /// Names a commit by what the store calls it; none before the log was read.
+    pub(crate) fn mark(&self, commit: u64) -> Option<Mark> {
+        self.log.mark(commit)
     }
 
     pub(crate) fn protocol(&self) -> &Protocol {

@@ -76,6 +76,15 @@ extern crate self as tidings;
 // Why a node did not start.
 mod error;
 
+// How far a node has got with its own commits. Must not know what a commit does.
+mod progress;
+
+// Names of commits for clients, signed. Must not know what is done with them.
+mod token;
+
+// What a node needs to give tokens out and to take them back. Must not know the node.
+mod positions;
+
 // From a commit to its evictions and its handlers. Must not know the node.
 mod changes;
 
@@ -99,6 +108,9 @@ mod warm;
 
 // One process's workers, cache, bus and store. Must not know how they are made.
 mod node;
+
+// Which nodes have applied a write, and waits for that. Must not know how a node is made.
+mod receipt;
 
 // One thread with its own event loop. Must not know settings.
 mod worker;
@@ -137,6 +149,8 @@ pub use self::{
     follow::Hearing,
     loads::{LoadRows, loaded},
     node::{Node, ShutdownReport},
+    receipt::{NoPosition, NotConfirmed, NotReached, WriteReceipt},
+    token::{Token, TokenError},
     warm::{WarmEnd, WarmProgress, Warmed},
     worker::Worker,
 };

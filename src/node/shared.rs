@@ -19,6 +19,7 @@ use crate::{
     changes::{Counts, Declare, declare_channel},
     cluster_channel::ForAllChannels,
     follow::Following,
+    positions::Positions,
     warm::{Warm, warm_page},
 };
 
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     /// The channels whose events reach every node.
     pub(crate) for_all: ForAllChannels,
     pub(crate) cluster_name: String,
+    pub(crate) positions: Positions,
     pub(crate) entities: Vec<EntityType>,
     pub(crate) schemas: Vec<&'static Schema>,
     pub(crate) clock: Arc<dyn Clock>,

@@ -20,5 +20,6 @@ mod key_auth;
 mod node;
 mod other_programs;
 mod other_programs_sqlite;
+mod receipts;
 mod shared_file;
 mod warm;

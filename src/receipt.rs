@@ -1,0 +1,287 @@
+//! [`WriteReceipt`]: which nodes have applied a write; and waits for a position.
+//!
+//! *Applied* means, of a node: what the write touched was evicted, and the node's handlers have
+//! run. A node without a log counts its own commits; one that follows a log goes by that.
+
+use std::{fmt, time::Duration};
+
+use futures_util::future::{Either, select};
+use tidings_cluster::{Silence, Unconfirmed};
+use tidings_core::log::Mark;
+use tidings_store::{Error, Written, written};
+
+use crate::{
+    node::Node,
+    positions::{Positions, Started},
+    token::{Origin, Position, Token, TokenError},
+};
+
+/// How long a position waits for a log that was not read yet.
+const LOG_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Why a node did not get to a position.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotReached {
+    /// It has no such position.
+    #[error(transparent)]
+    Invalid(#[from] TokenError),
+    /// It had not applied the write by the deadline.
+    #[error("not caught up with the given position within {0:?}")]
+    Late(Duration),
+    /// As many calls wait as may.
+    #[error("not caught up with the given position, and {0} calls wait already")]
+    Busy(usize),
+}
+
+/// Why a write is not known to be applied everywhere.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotConfirmed {
+    /// The token is none of this database.
+    #[error(transparent)]
+    Invalid(#[from] TokenError),
+    /// Some members may still serve what was before the write.
+    #[error(transparent)]
+    Unconfirmed(#[from] Unconfirmed),
+}
+
+/// Why a write has no position.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoPosition {
+    /// The database could not be asked for one.
+    #[error("the database gave no position")]
+    Store(#[source] Error),
+    /// The log was not read yet.
+    #[error("the log is out of reach, so that no position can be named")]
+    Log,
+}
+
+/// Tells which nodes have applied the writes of a future; see [`Node::with_receipt`].
+#[derive(Clone)]
+#[must_use = "drop it explicitly (`drop(..)`) if it does not matter who has applied the write"]
+pub struct WriteReceipt {
+    node: Node,
+    written: Written,
+}
+
+impl Node {
+    /// Runs a future, and returns with its output a receipt for the writes that were made in it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidings::{Entity, Node, Store};
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "flags")]
+    /// # struct Flag {
+    /// #     #[entity(primary_key)]
+    /// #     id: i64,
+    /// #     on: bool,
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// # let node = Node::builder().store(store).entity::<Flag>().start().await?;
+    /// let flags = node.dao::<Flag>()?;
+    /// let write = flags.insert(Flag { id: 1, on: true });
+    /// let (flag, receipt) = node.with_receipt(write).await;
+    /// assert!(flag?.on);
+    ///
+    /// // Every node has evicted what the write touched, and its handlers have run.
+    /// receipt.confirmed(Duration::from_secs(2)).await?;
+    ///
+    /// // A client that gets this can ask any node for nothing older.
+    /// let token = receipt.position().await?;
+    /// node.at_least(&token, Duration::from_secs(1)).await?;
+    /// # node.shutdown(Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// As the future's: a write that has begun goes on.
+    pub async fn with_receipt<F: Future>(&self, writes: F) -> (F::Output, WriteReceipt) {
+        let (output, written) = written(writes).await;
+        let node = self.clone();
+        (output, WriteReceipt { node, written })
+    }
+
+    /// Waits until this node serves nothing older than a write: it has applied it, or has started
+    /// since. At most 4,096 calls wait at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReached::Invalid`] for a token that is none of this database, or was made up;
+    /// [`NotReached::Late`] after the time, and [`NotReached::Busy`] at once if too many wait.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future forgets the question.
+    pub async fn at_least(&self, token: &Token, timeout: Duration) -> Result<(), NotReached> {
+        let positions = &self.shared().positions;
+        let position = positions.seal.open(token)?;
+        if self.has_reached(position) {
+            return Ok(());
+        }
+        let waits = positions.waiting.try_acquire();
+        let _waits = waits.map_err(|_| NotReached::Busy(Positions::WAITING))?;
+
+        let reached = std::pin::pin!(self.until_reached(position));
+        match select(reached, self.clock().sleep(timeout)).await {
+            Either::Left(_) => Ok(()),
+            Either::Right(_) => Err(NotReached::Late(timeout)),
+        }
+    }
+
+    /// Waits until every member of the cluster has applied a write, or must have stopped serving
+    /// what was before it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotConfirmed::Invalid`] for a token that is none of this database; else the members that
+    /// did neither in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes nothing back.
+    pub async fn confirmed(&self, token: &Token, timeout: Duration) -> Result<(), NotConfirmed> {
+        let position = self.shared().positions.seal.open(token)?;
+        Ok(self.confirm(position, timeout).await?)
+    }
+
+    async fn confirm(&self, position: Position, timeout: Duration) -> Result<(), Unconfirmed> {
+        if let (Some(following), Origin::Log) = (&self.shared().following, position.origin) {
+            let confirmed = following.protocol().confirm(position.mark, timeout).await;
+            return confirmed.map(drop);
+        }
+        let reached = std::pin::pin!(self.until_reached(position));
+        match select(reached, self.clock().sleep(timeout)).await {
+            Either::Left(_) => Ok(()),
+            Either::Right(_) => Err(Unconfirmed::alone(self.id().into(), Silence::Late)),
+        }
+    }
+
+    fn has_reached(&self, position: Position) -> bool {
+        let shared = self.shared();
+        match (&shared.following, position.origin) {
+            (Some(following), Origin::Log) => following.protocol().has_reached(position.mark),
+            (None, Origin::Node) => match shared.positions.started(position.mark.epoch()) {
+                Started::Now => shared
+                    .positions
+                    .progress
+                    .has_applied(position.mark.number()),
+                Started::Before => true,
+                Started::Later => false,
+            },
+            // The log was begun, or given up, since: and so this node has started since.
+            (Some(_), Origin::Node) | (None, Origin::Log) => true,
+        }
+    }
+
+    /// Waits until [`has_reached`](Self::has_reached) is true, which may be never.
+    async fn until_reached(&self, position: Position) {
+        if self.has_reached(position) {
+            return;
+        }
+        let shared = self.shared();
+        match (
+            &shared.following,
+            shared.positions.started(position.mark.epoch()),
+        ) {
+            (Some(following), _) => following.protocol().until_reached(position.mark).await,
+            (None, Started::Later) => std::future::pending().await,
+            (None, Started::Now | Started::Before) => {
+                let progress = &shared.positions.progress;
+                progress.until_applied(position.mark.number()).await;
+            }
+        }
+    }
+
+    /// Names the last of some transactions.
+    async fn position_of(&self, written: Written) -> Result<Position, NoPosition> {
+        let shared = self.shared();
+        let asked = async || shared.store.position().await.map_err(NoPosition::Store);
+        let Some(following) = &shared.following else {
+            match written {
+                // Its own commits are counted before the write returns.
+                Written::Unnamed | Written::Last(_) => {}
+                // What was read may have been committed a moment ago, and not counted yet.
+                _ => drop(asked().await?),
+            }
+            let number = shared.positions.progress.last();
+            return Ok(Position {
+                origin: Origin::Node,
+                mark: Mark::new(shared.positions.epoch, number),
+            });
+        };
+
+        let transaction = match written {
+            Written::Last(transaction) => transaction,
+            _ => asked().await?.ok_or(NoPosition::Log)?,
+        };
+        let mark = match following.mark(transaction) {
+            Some(mark) => mark,
+            None => {
+                let read = std::pin::pin!(following.protocol().until_following());
+                let _ = select(read, self.clock().sleep(LOG_DEADLINE)).await;
+                following.mark(transaction).ok_or(NoPosition::Log)?
+            }
+        };
+        Ok(Position {
+            origin: Origin::Log,
+            mark,
+        })
+    }
+}
+
+impl WriteReceipt {
+    /// Names the position of the writes: nothing older than they are is served by a node that is
+    /// [at least](Node::at_least) there. Where nothing was written it is that of what was read.
+    ///
+    /// Costs nothing after one write, or several one after the other; else it is asked of the
+    /// database.
+    ///
+    /// # Errors
+    ///
+    /// The database, or its log, is out of reach. The writes are committed nevertheless.
+    ///
+    /// # Cancel safety
+    ///
+    /// Ask again.
+    pub async fn position(&self) -> Result<Token, NoPosition> {
+        let position = self.node.position_of(self.written).await?;
+        Ok(self.node.shared().positions.seal.token(position))
+    }
+
+    /// Waits until every member of the cluster has applied the writes, or must have stopped serving
+    /// what was before them. A node alone waits for its own handlers.
+    ///
+    /// # Errors
+    ///
+    /// Names the members that did neither in time. The writes are committed nevertheless.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes nothing back.
+    pub async fn confirmed(&self, timeout: Duration) -> Result<(), Unconfirmed> {
+        let unreachable = |_| Unconfirmed::alone(self.node.id().into(), Silence::Unreachable);
+        let position = self.node.position_of(self.written).await;
+        self.node
+            .confirm(position.map_err(unreachable)?, timeout)
+            .await
+    }
+}
+
+impl fmt::Debug for WriteReceipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteReceipt")
+            .field("node", &self.node.id())
+            .field("written", &self.written)
+            .finish()
+    }
+}

@@ -1,0 +1,300 @@
+//! Receipts and tokens of one node, in the library: on SQLite, with a log and without, and on
+//! PostgreSQL.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use tempfile::TempDir;
+use tidings::{
+    CrudEvent, Node, NotConfirmed, NotReached, Store, Token, TokenError,
+    cluster::Silence,
+    events::{AsyncOptions, Received},
+    store::Logging,
+};
+use tidings_testkit::{Database, Server};
+use tokio::sync::Notify;
+
+use crate::heard::{Heard, Owner, Thing, thing};
+
+const SOON: Duration = Duration::from_secs(20);
+const AT_ONCE: Duration = Duration::ZERO;
+
+/// One node for each kind of database, and what must outlive them.
+struct Nodes {
+    nodes: Vec<(&'static str, Heard<()>)>,
+    _outlives: (TempDir, Database),
+}
+
+impl Nodes {
+    async fn start() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let file = |name: &str| format!("sqlite://{}", folder.path().join(name).display());
+        let database = Server::shared().database().await;
+        let logging = Store::options(file("log.db")).logging(Logging::On);
+        let stores = [
+            ("memory", Store::open("sqlite::memory:").await),
+            ("file", Store::open(&file("plain.db")).await),
+            ("file with a log", logging.open().await),
+            ("postgres", Store::open(&database.url()).await),
+        ];
+        let mut nodes = Vec::new();
+        for (name, store) in stores {
+            nodes.push((name, Heard::with((), store.expect("a store")).await));
+        }
+        Self {
+            nodes,
+            _outlives: (folder, database),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_is_confirmed_and_its_position_is_reached() {
+    let all = Nodes::start().await;
+    for (name, heard) in &all.nodes {
+        let (node, things) = (&heard.node, heard.things());
+        let (made, receipt) = node.with_receipt(things.insert(thing(1, "a"))).await;
+        made.expect("inserted");
+        receipt.confirmed(SOON).await.expect(name);
+        let token = receipt.position().await.expect("a position");
+        assert_eq!(receipt.position().await.expect("again"), token, "{name}");
+        node.at_least(&token, SOON).await.expect(name);
+        node.confirmed(&token, SOON).await.expect(name);
+        assert_eq!(
+            heard.events(1).await.len(),
+            1,
+            "{name}: its handlers have run"
+        );
+
+        // A write that changes nothing, none at all, and several at the same time.
+        let (gone, nothing) = node.with_receipt(things.delete(7)).await;
+        assert_eq!(gone.expect("no row"), None);
+        let ((), none) = node.with_receipt(async {}).await;
+        let both = async {
+            let inserts = [things.insert(thing(2, "b")), things.insert(thing(3, "c"))];
+            futures_util::future::join_all(inserts).await
+        };
+        let (_, both) = node.with_receipt(both).await;
+        for receipt in [nothing, none, both] {
+            receipt.confirmed(SOON).await.expect(name);
+            let token = receipt.position().await.expect("a position");
+            node.at_least(&token, SOON).await.expect(name);
+        }
+        drop(node.shutdown(SOON).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_of_another_database_and_a_made_up_one_are_refused() {
+    let mut tokens: Vec<Token> = Vec::new();
+    let all = Nodes::start().await;
+    let nodes = &all.nodes;
+    for (_, heard) in nodes {
+        let (_, receipt) = heard.node.with_receipt(heard.things().delete(1)).await;
+        tokens.push(receipt.position().await.expect("a position"));
+    }
+    for (index, (name, heard)) in nodes.iter().enumerate() {
+        for (other, token) in tokens.iter().enumerate() {
+            let refused = NotReached::Invalid(TokenError::Foreign);
+            let expected = if other == index { Ok(()) } else { Err(refused) };
+            assert_eq!(heard.node.at_least(token, SOON).await, expected, "{name}");
+        }
+        let confirmed = heard.node.confirmed(&tokens[(index + 1) % 4], SOON).await;
+        assert_eq!(confirmed, Err(NotConfirmed::Invalid(TokenError::Foreign)));
+    }
+    assert_eq!("a.b".parse::<Token>(), Err(TokenError::Malformed));
+}
+
+/// A node on a store, whose async handler of things waits until it is let go.
+async fn held_up(store: Store) -> (Node, Arc<Notify>, Arc<Mutex<u32>>) {
+    let (go, ran) = (Arc::new(Notify::new()), Arc::new(Mutex::new(0)));
+    let (wait, count) = (Arc::clone(&go), Arc::clone(&ran));
+    let node = Node::builder()
+        .store(store)
+        .entity::<Owner>()
+        .entity::<Thing>()
+        .handler_deadline(Duration::from_millis(1))
+        .log_poll(Duration::from_millis(20))
+        .start()
+        .await
+        .expect("a node");
+    let handler = move |_: Received<CrudEvent<Thing>>| {
+        let (wait, count) = (Arc::clone(&wait), Arc::clone(&count));
+        async move {
+            wait.notified().await;
+            *count.lock().expect("a count") += 1;
+        }
+    };
+    node.worker_events()
+        .register_async(handler, "crud", "things", AsyncOptions::new())
+        .expect("registered")
+        .keep();
+    (node, go, ran)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_is_not_applied_before_its_late_handlers_have_run() {
+    let database = Server::shared().database().await;
+    for store in [
+        Store::open("sqlite::memory:").await,
+        Store::open(&database.url()).await,
+    ] {
+        let (node, go, ran) = held_up(store.expect("a store")).await;
+        let things = node.dao::<Thing>().expect("declared");
+        let (made, receipt) = node.with_receipt(things.insert(thing(1, "a"))).await;
+        made.expect("the write returns at its deadline");
+
+        let token = receipt.position().await.expect("a position");
+        let late = NotReached::Late(AT_ONCE);
+        assert_eq!(node.at_least(&token, AT_ONCE).await, Err(late));
+        let unconfirmed = receipt
+            .confirmed(AT_ONCE)
+            .await
+            .expect_err("a handler runs");
+        assert_eq!((unconfirmed.asked, unconfirmed.silent.len()), (1, 1));
+        assert_eq!(&*unconfirmed.silent[0].node, node.id());
+        assert_eq!(unconfirmed.silent[0].reason, Silence::Late);
+
+        let caught_up = std::pin::pin!(node.at_least(&token, SOON));
+        assert!(caught_up.now_or_never().is_none());
+        go.notify_one();
+        node.at_least(&token, SOON).await.expect("it has run");
+        assert_eq!(*ran.lock().expect("a count"), 1);
+        receipt.confirmed(SOON).await.expect("it has run");
+        drop(node.shutdown(SOON).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_handler_writes_is_applied_once_its_own_handlers_have_run() {
+    let store = Store::open("sqlite::memory:").await.expect("a store");
+    let heard = Heard::with((), store).await;
+    let (node, inner) = (heard.node.clone(), heard.things());
+    let tokens: Arc<Mutex<Vec<Token>>> = Arc::default();
+    let list = Arc::clone(&tokens);
+    let handler = move |change: Received<CrudEvent<Owner>>| {
+        let (node, inner, list) = (node.clone(), inner.clone(), Arc::clone(&list));
+        async move {
+            let note = change.entity.name.clone();
+            let (made, receipt) = node.with_receipt(inner.insert(thing(9, &note))).await;
+            made.expect("inserted");
+            let token = receipt.position().await.expect("a position");
+            list.lock().expect("a list").push(token);
+        }
+    };
+    let bus = heard.node.worker_events();
+    bus.register_async(handler, "crud", "owners", AsyncOptions::new())
+        .expect("registered")
+        .keep();
+
+    let owners = heard.node.dao::<Owner>().expect("declared");
+    let bob = Owner {
+        id: uuid::Uuid::nil(),
+        name: "bob".to_owned(),
+    };
+    owners.insert(bob).await.expect("inserted");
+    let token = tokens
+        .lock()
+        .expect("a list")
+        .pop()
+        .expect("the handler has run");
+    heard.node.at_least(&token, SOON).await.expect("reached");
+    let events = std::mem::take(&mut *heard.events.lock().expect("a list"));
+    assert_eq!(events, ["create bob", "create 9 None Some(\"bob\")"]);
+}
+
+/// A token of a node's earlier start is covered: whatever it had cached is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_from_before_a_restart_is_covered_by_the_next_start() {
+    let folder = TempDir::new().expect("a folder");
+    let database = Server::shared().database().await;
+    let file = |name: &str| format!("sqlite://{}", folder.path().join(name).display());
+    for (url, first, then) in [
+        (file("a.db"), Logging::Off, Logging::Off),
+        (file("b.db"), Logging::On, Logging::On),
+        (file("c.db"), Logging::Off, Logging::On),
+        (file("d.db"), Logging::On, Logging::Off),
+        (database.url(), Logging::Off, Logging::Off),
+    ] {
+        let start = async |logging| {
+            let store = Store::options(&url).logging(logging).open().await;
+            Heard::with((), store.expect("a store")).await
+        };
+        let before = start(first).await;
+        let (made, receipt) = before
+            .node
+            .with_receipt(before.things().insert(thing(1, "a")))
+            .await;
+        made.expect("inserted");
+        let token = receipt.position().await.expect("a position");
+        drop((receipt, before.node.shutdown(SOON).await));
+
+        let after = start(then).await;
+        after
+            .node
+            .at_least(&token, SOON)
+            .await
+            .expect("it has started since");
+        assert_eq!(after.note("t1").await.as_deref(), Some("a"));
+        drop(after.node.shutdown(SOON).await);
+    }
+}
+
+/// CL9 on one node: what another program has written is covered by a position that is named later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_covers_what_another_program_has_written_before() {
+    let database = Server::shared().database().await;
+    let store = Store::open(&database.url()).await.expect("a store");
+    let heard = Heard::with(database, store).await;
+    heard
+        .things()
+        .insert(thing(1, "a"))
+        .await
+        .expect("inserted");
+    for round in 0..20 {
+        assert!(heard.note("t1").await.is_some());
+        let note = format!("n{round}");
+        heard
+            .database
+            .psql(&format!("update things set note = '{note}'"));
+        // It changes nothing, and has seen the other's write.
+        let (_, receipt) = heard.node.with_receipt(heard.things().delete(77)).await;
+        let token = receipt.position().await.expect("a position");
+        heard.node.at_least(&token, SOON).await.expect("reached");
+        assert_eq!(heard.note("t1").await, Some(note));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_log_is_out_of_reach_a_later_position_is_not_reached_and_an_earlier_one_is() {
+    let server = Server::start();
+    let database = server.database().await;
+    let store = Store::open(&database.url()).await.expect("a store");
+    let heard = Heard::with((), store).await;
+    let things = heard.things();
+    let (made, receipt) = heard.node.with_receipt(things.insert(thing(1, "a"))).await;
+    made.expect("inserted");
+    let earlier = receipt.position().await.expect("a position");
+    heard.node.at_least(&earlier, SOON).await.expect("reached");
+
+    drop(database);
+    drop(server);
+    heard
+        .until(|heard| heard.node.hearing() != tidings::Hearing::All)
+        .await;
+    heard
+        .node
+        .at_least(&earlier, AT_ONCE)
+        .await
+        .expect("it was applied");
+    let (_, receipt) = heard.node.with_receipt(async {}).await;
+    receipt.position().await.expect_err("the database is gone");
+    let unconfirmed = receipt
+        .confirmed(SOON)
+        .await
+        .expect_err("the database is gone");
+    assert_eq!(unconfirmed.silent[0].reason, Silence::Unreachable);
+}
