@@ -4,7 +4,7 @@
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;
-use tidings::{Hearing, Node};
+use tidings::{Hearing, Node, cluster::Protocol};
 
 use super::status;
 use crate::{Metrics, Readiness, Unready, answer};
@@ -35,6 +35,10 @@ pub(crate) async fn ready(node: Option<&Node>, readiness: &Readiness) -> Respons
         Some(Hearing::NotRecorded) => reasons.push("capture"),
         Some(Hearing::OutOfReach) => reasons.push("cluster"),
         Some(_) | None => {}
+    }
+    let cluster = node.and_then(Node::cluster);
+    if cluster.is_some_and(Protocol::is_past_bound) {
+        reasons.push("staleness");
     }
     if reasons.is_empty() {
         answer::json(StatusCode::OK, &json!({ "ready": true }))

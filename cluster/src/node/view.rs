@@ -149,6 +149,13 @@ impl Protocol {
         self.shared().is_fresh()
     }
 
+    /// Returns whether the node has a bound on staleness and nothing was proven within it: what it
+    /// serves is what it has loaded within the bound.
+    #[must_use]
+    pub fn is_past_bound(&self) -> bool {
+        self.shared().settings.bound.is_some() && !self.is_fresh()
+    }
+
     /// Removes a member that will not come back, so that no receipt waits for it. One that lives
     /// joins again. Returns whether there was such a member.
     ///
