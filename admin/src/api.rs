@@ -24,13 +24,14 @@ use uuid::Uuid;
 use crate::{
     AdminOptions, Metrics, Readiness, answer, audit,
     problem::{Kind, Problem},
+    proof,
     request::{decode, guard, query::Query, token, upload::Upload},
     resource::{
         cache, cluster, health, openapi, root,
         rows::{self, Input},
         schema, status,
     },
-    routes::{Resource, Routes},
+    routes::{Resource, Routes, Writes},
 };
 
 /// The node's name, on every answer.
@@ -207,6 +208,16 @@ impl Api {
         if !resource.takes_arguments(&method) {
             query.none()?;
         }
+        let writes = resource.writes(&method);
+        let confirm = match writes {
+            Writes::Nothing => None,
+            Writes::Rows => query.confirm()?,
+            Writes::Cache => query.confirm_of_cache()?,
+        };
+        if !resource.is_public() {
+            let timeout = self.options.after_timeout;
+            proof::catch_up(&self.node, &parts.headers, timeout).await?;
+        }
 
         let original = parts.extensions.get::<OriginalUri>();
         let input = Input {
@@ -217,7 +228,17 @@ impl Api {
             body,
             options: &self.options,
         };
-        self.handle(resource, method, input).await
+        let told = match writes {
+            Writes::Nothing => false,
+            Writes::Rows => true,
+            Writes::Cache => query.cluster()?,
+        };
+        if !told {
+            return self.handle(resource, method, input).await;
+        }
+        let handled = self.handle(resource, method, input);
+        let (outcome, receipt) = self.node.with_receipt(handled).await;
+        Ok(proof::tell(outcome?, &receipt, confirm).await)
     }
 
     async fn handle(
@@ -257,6 +278,10 @@ impl Api {
             Resource::Cluster => ok(&cluster::of(node).await),
             Resource::ClusterMember(name) => cluster::remove(node, name).await,
             Resource::CacheEntry(key) => cache::show(node, key),
+            Resource::ClusterConfirm => {
+                let (token, timeout) = input.query.position()?;
+                proof::confirm(node, &token, timeout).await
+            }
             Resource::Status => ok(&status::of(node).await),
             Resource::Metrics => Ok(health::metrics(node, &self.options.metrics)),
             Resource::Livez => Ok(health::live()),

@@ -34,6 +34,8 @@ mod options;
 mod answer;
 // Refusals in their one shape; knows no resource.
 mod problem;
+// Positions and receipts on answers; knows no resource.
+mod proof;
 // A line in the log for each write; knows no value of any row.
 mod audit;
 // What a client said, as values; knows schemas, and no rows.

@@ -20,6 +20,7 @@ pub struct AdminOptions {
     pub(crate) token: Option<String>,
     pub(crate) body_limit: usize,
     pub(crate) body_patience: Duration,
+    pub(crate) after_timeout: Duration,
     pub(crate) hosts: Vec<String>,
     pub(crate) null_names: Vec<(String, String)>,
     pub(crate) digests: Vec<Digested>,
@@ -35,6 +36,7 @@ impl AdminOptions {
             token: None,
             body_limit: 1024 * 1024,
             body_patience: Duration::from_secs(30),
+            after_timeout: Duration::from_secs(1),
             hosts: Vec::new(),
             null_names: Vec::new(),
             digests: Vec::new(),
@@ -108,6 +110,13 @@ impl AdminOptions {
         self
     }
 
+    /// Sets how long a request with `X-Tidings-After` waits for the node to catch up, before it is
+    /// answered 503; 1 s by default.
+    pub fn after_timeout(mut self, timeout: Duration) -> Self {
+        self.after_timeout = timeout;
+        self
+    }
+
     /// Sets how long a body may take to arrive; a slower one is answered 408.
     pub fn body_patience(mut self, patience: Duration) -> Self {
         self.body_patience = patience;
@@ -152,6 +161,7 @@ impl fmt::Debug for AdminOptions {
             .field("token", &self.token.as_ref().map(|_| "..."))
             .field("body_limit", &self.body_limit)
             .field("body_patience", &self.body_patience)
+            .field("after_timeout", &self.after_timeout)
             .field("hosts", &self.hosts)
             .field("null_names", &self.null_names)
             .field("digests", &self.digests)

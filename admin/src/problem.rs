@@ -42,13 +42,15 @@ pub(crate) enum Kind {
     RequestTimeout,
     PayloadTooLarge,
     UnsupportedMediaType,
+    /// The node is behind what the request asked for.
+    NotCaughtUp,
     /// Says nothing but that it is one.
     Internal,
 }
 
 impl Kind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::SchemaViolation,
         Self::ForeignKeyViolation,
         Self::UniqueViolation,
@@ -72,6 +74,7 @@ impl Kind {
         Self::RequestTimeout,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
+        Self::NotCaughtUp,
         Self::Internal,
     ];
 
@@ -109,6 +112,7 @@ impl Kind {
                 26,
                 "unsupported media type",
             ),
+            Self::NotCaughtUp => (StatusCode::SERVICE_UNAVAILABLE, 30, "not caught up"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, 0, "internal error"),
         }
     }

@@ -63,12 +63,23 @@ pub(crate) enum Resource<'a> {
     CacheEntry(&'a str),
     Cluster,
     ClusterMember(&'a str),
+    ClusterConfirm,
     Status,
     Metrics,
     Livez,
     Readyz,
     OpenApi,
     Root,
+}
+
+/// What a request writes, as far as other nodes care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writes {
+    Nothing,
+    /// Rows of the store.
+    Rows,
+    /// What is cached, of this node or of all.
+    Cache,
 }
 
 impl Routes {
@@ -115,6 +126,7 @@ impl Routes {
             ["cache", key] => Some(Resource::CacheEntry(key)),
             ["cluster"] => Some(Resource::Cluster),
             ["cluster", "members", node] => Some(Resource::ClusterMember(node)),
+            ["cluster", "confirm"] => Some(Resource::ClusterConfirm),
             ["schemas", entity] => self.schema(entity).map(Resource::Schema),
             ["schemas", entity, "cache-key"] => self.schema(entity).map(Resource::SchemaCacheKey),
             [name, path @ ..] => {
@@ -170,6 +182,7 @@ impl Routes {
         line("/cluster".to_owned(), Resource::Cluster);
         let member = "/cluster/members/{node_id}".to_owned();
         line(member, Resource::ClusterMember(""));
+        line("/cluster/confirm".to_owned(), Resource::ClusterConfirm);
         line("/status".to_owned(), Resource::Status);
         line("/metrics".to_owned(), Resource::Metrics);
         line("/livez".to_owned(), Resource::Livez);
@@ -233,6 +246,7 @@ impl Resource<'_> {
             | Self::Schema(..)
             | Self::SchemaCacheKey(..)
             | Self::Cluster
+            | Self::ClusterConfirm
             | Self::Status
             | Self::Metrics
             | Self::Livez
@@ -247,15 +261,43 @@ impl Resource<'_> {
         matches!(self, Self::Livez | Self::Readyz)
     }
 
+    /// Returns what a method does to this resource, as far as other nodes care.
+    pub(crate) fn writes(&self, method: &Method) -> Writes {
+        match self {
+            _ if method.is_safe() => Writes::Nothing,
+            Self::Collection(..)
+            | Self::NestedCollection(..)
+            | Self::Item(..)
+            | Self::NestedItem(..) => Writes::Rows,
+            Self::Cache | Self::CacheEntry(..) => Writes::Cache,
+            Self::Referred(..)
+            | Self::Schema(..)
+            | Self::SchemaCacheKey(..)
+            | Self::Cluster
+            | Self::ClusterMember(..)
+            | Self::ClusterConfirm
+            | Self::Status
+            | Self::Metrics
+            | Self::Livez
+            | Self::Readyz
+            | Self::OpenApi
+            | Self::Root => Writes::Nothing,
+        }
+    }
+
     /// Whether a method has a use for arguments of the query; elsewhere they are refused.
     pub(crate) fn takes_arguments(&self, method: &Method) -> bool {
         match self {
-            Self::Collection(..) | Self::NestedCollection(..) => method == Method::GET,
-            Self::CacheEntry(..) => method == Method::DELETE,
-            Self::SchemaCacheKey(..) | Self::Cache | Self::Livez | Self::Readyz => true,
-            Self::Item(..)
-            | Self::NestedItem(..)
-            | Self::Referred(..)
+            // Writes take `confirm`.
+            Self::Item(..) | Self::NestedItem(..) | Self::CacheEntry(..) => !method.is_safe(),
+            Self::Collection(..)
+            | Self::NestedCollection(..)
+            | Self::SchemaCacheKey(..)
+            | Self::Cache
+            | Self::ClusterConfirm
+            | Self::Livez
+            | Self::Readyz => true,
+            Self::Referred(..)
             | Self::Schema(..)
             | Self::Cluster
             | Self::ClusterMember(..)

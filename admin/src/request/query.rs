@@ -1,8 +1,11 @@
 //! Query arguments: paging, tags, field values, `cluster`. An argument that a path does not know is
 //! refused: it was meant to do something, and would do nothing.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value as Json};
 use tidings::{
+    Token, TokenError,
     core::{Field, Schema, Value},
     store::{DEFAULT_SIZE, MAX_SIZE, TagFilter},
 };
@@ -14,6 +17,14 @@ const SIZE: &str = "size";
 const OFFSET: &str = "offset";
 const TAGS: &str = "tags";
 const CLUSTER: &str = "cluster";
+const CONFIRM: &str = "confirm";
+const POSITION: &str = "position";
+const TIMEOUT: &str = "timeout";
+
+/// The longest time that a request may ask to wait.
+const LONGEST: Duration = Duration::from_secs(600);
+/// How long a position is waited for unless the request says so.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The arguments of a query, in order.
 #[derive(Clone, Debug, Default)]
@@ -121,12 +132,54 @@ impl Query {
 
     /// Returns whether every node is meant.
     pub(crate) fn cluster(&self) -> Result<bool, Problem> {
-        self.only(&[CLUSTER])?;
+        self.only(&[CLUSTER, CONFIRM])?;
         match self.single(CLUSTER, Kind::InvalidOptions)? {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
             Some(_) => Err(invalid_option(CLUSTER, "expected true or false")),
         }
+    }
+
+    /// Returns how long the write of a row waits to be confirmed, if it is to.
+    pub(crate) fn confirm(&self) -> Result<Option<Duration>, Problem> {
+        self.only(&[CONFIRM])?;
+        self.duration(CONFIRM)
+    }
+
+    /// Returns how long an eviction waits to be confirmed, if it is to; only one on every node can.
+    pub(crate) fn confirm_of_cache(&self) -> Result<Option<Duration>, Problem> {
+        let is_cluster = self.cluster()?;
+        let confirm = self.duration(CONFIRM)?;
+        if confirm.is_some() && !is_cluster {
+            let message = "only what is evicted on every node (cluster=true) can be confirmed";
+            return Err(invalid_option(CONFIRM, message));
+        }
+        Ok(confirm)
+    }
+
+    /// Returns which position is asked about, and how long it is waited for.
+    pub(crate) fn position(&self) -> Result<(Token, Duration), Problem> {
+        self.only(&[POSITION, TIMEOUT])?;
+        let text = self.single(POSITION, Kind::InvalidOptions)?;
+        let token = text.map(str::parse).transpose();
+        let token: Option<Token> =
+            token.map_err(|error: TokenError| invalid_option(POSITION, &error.to_string()))?;
+        let expected = "expected a position as a write has returned it";
+        let token = token.ok_or_else(|| invalid_option(POSITION, expected))?;
+        Ok((token, self.duration(TIMEOUT)?.unwrap_or(CONFIRM_TIMEOUT)))
+    }
+
+    fn duration(&self, name: &str) -> Result<Option<Duration>, Problem> {
+        let text = self.single(name, Kind::InvalidOptions)?;
+        let duration = |text| {
+            parsed_duration(text)
+                .filter(|duration| *duration <= LONGEST)
+                .ok_or_else(|| {
+                    let expected = "expected a duration as 500ms, 2s or 1m, up to 10m";
+                    invalid_option(name, expected)
+                })
+        };
+        text.map(duration).transpose()
     }
 
     fn tags(&self, schema: &Schema) -> Result<Option<Tags>, Problem> {
@@ -167,6 +220,20 @@ impl Query {
             )),
             (Some(_), Some(_)) => Err(Problem::new(otherwise, format!("{name} is given twice"))),
         }
+    }
+}
+
+/// Reads digits and a unit.
+fn parsed_duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
+        "h" => Some(Duration::from_secs(number.checked_mul(3_600)?)),
+        _ => None,
     }
 }
 
