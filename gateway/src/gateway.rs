@@ -28,7 +28,7 @@ use crate::{
     log::{Log, Sink},
     plugin::Plugins,
     plugins::{self, AllowedGroups, KeyAuth, KeyAuthConfig},
-    proxy::{AccessLog, Place, Proxy},
+    proxy::{AccessLog, After, Place, Proxy},
     server::{Acceptor, Imprint, Listener, Seats},
     settings::{Cluster, KeyNames, KeyStorage},
     warm,
@@ -364,6 +364,7 @@ impl GatewayBuilder {
         // Those who know the model expect keys in lists; where digests are kept there are none.
         let mut options = AdminOptions::new()
             .list_secrets()
+            .after_timeout(settings.after_timeout)
             .readiness(readiness.clone())
             .metrics(metrics);
         if settings.hash_keys == KeyStorage::Digest {
@@ -467,6 +468,10 @@ impl Shared {
             worker: worker.id(),
             counts: Arc::clone(&counts),
             access: AccessLog::new(self.settings.access_log, self.sink.clone()),
+            after: Some(After::new(
+                worker.node().clone(),
+                self.settings.after_timeout,
+            )),
         };
         let plugins = self.plugins.init_worker(worker)?;
         let proxy = Rc::new(Proxy::new(place, plugins, &self.settings));

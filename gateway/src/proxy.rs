@@ -17,6 +17,8 @@ mod pool;
 mod upstream_body;
 // From a request to the upstream's answer.
 mod upstream;
+// Requests that ask for nothing older than a write.
+mod after;
 // The upstream that is built in.
 mod echo;
 // A line for each request.
@@ -27,11 +29,10 @@ use std::{net::IpAddr, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Instant
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, header};
 use hyper::body::Incoming;
-
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
-pub(crate) use self::access::AccessLog;
+pub(crate) use self::{access::AccessLog, after::After};
 use self::{
     access::{Answered, Asked},
     client_body::{AwaitsContinue, ClientBody},
@@ -62,6 +63,7 @@ pub(crate) struct Proxy {
     counts: Arc<WorkerCounts>,
     access: Option<AccessLog>,
     imprint: Imprint,
+    after: Option<After>,
     plugins: Vec<Box<dyn DynPlugin>>,
     target: Target,
 }
@@ -79,6 +81,8 @@ pub(crate) struct Place<'a> {
     pub(crate) worker: usize,
     pub(crate) counts: Arc<WorkerCounts>,
     pub(crate) access: Option<AccessLog>,
+    /// None without a node, and then nothing holds requests up.
+    pub(crate) after: Option<After>,
 }
 
 /// The client at the other end of a connection.
@@ -114,6 +118,7 @@ impl Proxy {
             worker,
             counts,
             access,
+            after,
         } = place;
         let lines = format!("{NODE}: {node_id}\r\n{WORKER}: {worker}\r\n");
         let target = match &settings.upstream {
@@ -133,6 +138,7 @@ impl Proxy {
                 lines: lines.into(),
                 body: |_, message| response::message(message),
             },
+            after,
             plugins,
             target,
         }
@@ -242,6 +248,9 @@ impl Proxy {
 
     async fn admit(&self, request: &mut ProxyRequest) -> Result<(), Response> {
         well_formed(request.head())?;
+        if let Some(after) = &self.after {
+            after.wait(request.headers_mut()).await?;
+        }
 
         // Before the plugins set headers, or `Connection: x-consumer-id` would take them away
         // again.

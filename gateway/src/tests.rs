@@ -65,6 +65,7 @@ impl Front {
             worker: 0,
             counts: Arc::clone(&counts),
             access: None,
+            after: None,
         };
         let proxy = Rc::new(Proxy::new(place, plugins, &settings));
         let limits = settings.limits.clone();

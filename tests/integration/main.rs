@@ -21,5 +21,6 @@ mod node;
 mod other_programs;
 mod other_programs_sqlite;
 mod receipts;
+mod receipts_http;
 mod shared_file;
 mod warm;

@@ -13,6 +13,8 @@ pub(crate) enum Refusal {
     NotInGroup,
     LoadFailed,
     Panicked,
+    NotCaughtUp,
+    UnknownPosition,
     Connect,
     Hosts,
     Coding,
@@ -29,13 +31,15 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// All causes, for what lists them.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::NoKey,
         Self::DuplicateKey,
         Self::UnknownKey,
         Self::NotInGroup,
         Self::LoadFailed,
         Self::Panicked,
+        Self::NotCaughtUp,
+        Self::UnknownPosition,
         Self::Connect,
         Self::Hosts,
         Self::Coding,
@@ -59,6 +63,8 @@ impl Refusal {
             Self::NotInGroup => "not_in_group",
             Self::LoadFailed => "load_failed",
             Self::Panicked => "panicked",
+            Self::NotCaughtUp => "not_caught_up",
+            Self::UnknownPosition => "unknown_position",
             Self::Connect => "connect_method",
             Self::Hosts => "hosts",
             Self::Coding => "transfer_coding",
@@ -79,7 +85,8 @@ impl Refusal {
             Self::NoKey | Self::DuplicateKey | Self::UnknownKey => StatusCode::UNAUTHORIZED,
             Self::NotInGroup => StatusCode::FORBIDDEN,
             Self::LoadFailed | Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Hosts | Self::BodyUnreadable => StatusCode::BAD_REQUEST,
+            Self::NotCaughtUp => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnknownPosition | Self::Hosts | Self::BodyUnreadable => StatusCode::BAD_REQUEST,
             Self::Connect | Self::Coding | Self::WebSocket => StatusCode::NOT_IMPLEMENTED,
             Self::UpstreamUnreachable
             | Self::UpstreamBroken
@@ -98,6 +105,10 @@ impl Refusal {
             Self::UnknownKey => "Invalid authentication credentials",
             Self::NotInGroup => "You cannot consume this service",
             Self::LoadFailed | Self::Panicked => "Unexpected error",
+            Self::NotCaughtUp => "This node is behind the position in X-Tidings-After",
+            Self::UnknownPosition => {
+                "X-Tidings-After is not one position that a write on this cluster has returned"
+            }
             Self::Connect => "CONNECT is not supported",
             Self::Hosts => "A request has exactly one Host header",
             Self::Coding => "The only transfer coding supported is chunked",

@@ -157,6 +157,10 @@ options! {
     max_staleness: Option<Duration> = parse::staleness,
         Row::new("DURATION", "0, or a duration from 50ms up to --cluster-retention").or("0");
 
+    /// How long a request with `X-Tidings-After` waits until this node has applied the write that
+    /// it names; beyond it 503.
+    after_timeout: Duration = parse::timeout, Row::new("DURATION", TIMEOUT).or("1s");
+
     /// The names of headers and query arguments that may carry the API key, separated by commas.
     key_names: KeyNames = parse::key_names,
         Row::new("A,B", "1 to 16 names that a header may have, separated by commas").or("apikey").in_flight();

@@ -1,0 +1,47 @@
+//! [`After`]: `X-Tidings-After`, by which a request asks for nothing older than a write.
+//!
+//! The request waits until this node has applied the write, or is refused when that takes too
+//! long. A request without the header pays one look-up among its headers.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName};
+use tidings::{Node, NotReached};
+
+use crate::plugin::{Refusal, Response};
+
+const AFTER: HeaderName = HeaderName::from_static("x-tidings-after");
+
+/// Holds up requests that ask for more than the node has applied.
+#[derive(Debug)]
+pub(crate) struct After {
+    node: Node,
+    timeout: Duration,
+}
+
+impl After {
+    /// Makes one for a worker, whose handle of the node does not keep that running.
+    pub(crate) fn new(node: Node, timeout: Duration) -> Self {
+        Self { node, timeout }
+    }
+
+    /// Waits until nothing older is served than the request asks for, and takes the header out: it
+    /// is meant for this node.
+    pub(crate) async fn wait(&self, headers: &mut HeaderMap) -> Result<(), Response> {
+        if !headers.contains_key(AFTER) {
+            return Ok(());
+        }
+        let mut values = headers.get_all(AFTER).iter();
+        let (first, second) = (values.next(), values.next());
+        let text = first.filter(|_| second.is_none());
+        let token = text.and_then(|text| text.to_str().ok()?.parse().ok());
+        headers.remove(AFTER);
+
+        let token = token.ok_or_else(|| Refusal::UnknownPosition.answer())?;
+        match self.node.at_least(&token, self.timeout).await {
+            Ok(()) => Ok(()),
+            Err(NotReached::Invalid(_)) => Err(Refusal::UnknownPosition.answer()),
+            Err(_) => Err(Refusal::NotCaughtUp.answer()),
+        }
+    }
+}
