@@ -1,7 +1,7 @@
 //! What a client hears of the store's errors: all of what it can correct, and nothing of the rest.
 
 use serde_json::{Map, Value as Json};
-use tidings::store::Error;
+use tidings::store::{Error, ErrorKind};
 
 use crate::problem::{Kind, Problem};
 
@@ -27,25 +27,22 @@ impl From<Error> for Problem {
             Error::InvalidSize { .. } => Self::new(Kind::InvalidSize, error.to_string()),
             // The row was changed by others each time it was looked up.
             Error::Condition { .. } => Self::contended(),
-            Error::Commit(_)
-            | Error::Open { .. }
-            | Error::Interrupted
-            | Error::Busy(_)
-            | Error::TooLong { .. }
-            | Error::Unreachable(_)
-            | Error::ReadOnly(_)
-            | Error::Full(_)
-            | Error::DatabaseInUse { .. }
-            | Error::Unfit { .. }
-            | Error::Corrupt(_)
-            | Error::FileGone { .. }
-            | Error::Database(_)
-            | Error::Closed
-            | Error::NotAttached => {
+            _ => Self::of_kind(&error),
+        }
+    }
+}
+
+impl Problem {
+    /// Tells an error of which the client need not know more than its kind.
+    fn of_kind(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::Unavailable | ErrorKind::InDoubt => {
                 let message = "the database is unavailable; try again later";
-                Self::new(Kind::Unavailable, message).because(chain(&error))
+                Self::new(Kind::Unavailable, message).because(chain(error))
             }
-            _ => Self::internal(chain(&error)),
+            ErrorKind::Changed => Self::contended(),
+            ErrorKind::Refused => Self::new(Kind::Refused, error.to_string()).because(chain(error)),
+            _ => Self::internal(chain(error)),
         }
     }
 }

@@ -14,11 +14,11 @@ pub enum ErrorKind {
     Changed,
     /// A hook or a closure of the application said no.
     Refused,
-    /// The database cannot do it now: try again later.
+    /// The database cannot do it: try again later, once whatever ails it is mended.
     Unavailable,
     /// Whether it was done is not known: read the row before trying again.
     InDoubt,
-    /// What is stored is damaged or does not fit: an operator has to look.
+    /// What is stored does not fit the program: an operator has to look.
     Damaged,
     /// The program uses the store wrongly, or was set up wrongly.
     Misuse,
@@ -119,8 +119,10 @@ impl Error {
             | Self::Busy(_)
             | Self::TooLong { .. }
             | Self::FileGone { .. }
+            | Self::Corrupt(_)
+            | Self::Database(_)
             | Self::Closed => ErrorKind::Unavailable,
-            Self::Corrupt(_) | Self::Row(_) | Self::Database(_) => ErrorKind::Damaged,
+            Self::Row(_) => ErrorKind::Damaged,
         }
     }
 }
