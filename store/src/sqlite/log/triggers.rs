@@ -167,10 +167,10 @@ impl Plan<'_> {
         let entity = literal(self.entity);
         // A trigger of the user may have made the row again.
         let again = format!(
-            "UPDATE tidings_log SET mark = last_insert_rowid() \
-             WHERE EXISTS (SELECT 1 FROM {table} AS t WHERE t.{key} IS OLD.{key}) AND id >= (\
+            "UPDATE tidings_log SET mark = last_insert_rowid() WHERE id >= \
+             CASE WHEN EXISTS (SELECT 1 FROM {table} AS t WHERE t.{key} IS OLD.{key}) THEN (\
                SELECT max(+i.id) FROM tidings_log AS i WHERE {} AND i.entity = {entity} AND i.kind = 'c' \
-               AND i.key IS OLD.{key});\n",
+               AND i.key IS OLD.{key}) END;\n",
             near()
         );
         let fires = format!("AFTER DELETE ON {table}");
@@ -239,11 +239,11 @@ impl Plan<'_> {
         let keys: Vec<_> = self.keys.iter().collect();
         let (as_left, was, was_named) = (same("", &all), same("old_", &all), same("old_", &keys));
         format!(
-            "UPDATE tidings_log SET mark = last_insert_rowid() \
-             WHERE NOT EXISTS (SELECT 1 FROM {table} AS t WHERE t.{key} IS NEW.{key} AND {as_left}) AND id >= (\
+            "UPDATE tidings_log SET mark = last_insert_rowid() WHERE id >= \
+             CASE WHEN NOT EXISTS (SELECT 1 FROM {table} AS t WHERE t.{key} IS NEW.{key} AND {as_left}) THEN (\
                SELECT max(+i.id) FROM tidings_log AS i CROSS JOIN {side} AS s ON s.id = i.id \
                WHERE {} AND i.entity = {entity} AND i.kind IN ('u', 'd') \
-               AND {was_named} AND (i.size > {WHOLE} OR ({was})));\n",
+               AND {was_named} AND (i.size > {WHOLE} OR ({was}))) END;\n",
             near()
         )
     }
@@ -287,7 +287,8 @@ pub(super) fn is_whole(size: i64) -> bool {
     usize::try_from(size).is_ok_and(|size| size <= WHOLE)
 }
 
-/// The records before the one that was just written, as far as one statement may reach.
+/// The records before the one that was just written, as far as one statement may reach. To be
+/// asked for inside a CASE: SQLite would look through them before it tries another condition.
 fn near() -> String {
     format!("i.id < last_insert_rowid() AND i.id > last_insert_rowid() - {NEAR}")
 }
