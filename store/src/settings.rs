@@ -33,8 +33,8 @@ pub enum Pooler {
 /// Whether a database file of SQLite keeps a log of its changes, as PostgreSQL always does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Logging {
-    /// It does not, unless it is [shared](Sharing::Cluster): the store hears of its own writes
-    /// alone.
+    /// It does not, and the store hears of its own writes alone; unless the file is
+    /// [shared](Sharing::Cluster), or triggers are in it already (`tidings capture install`).
     #[default]
     Off,
     /// Triggers record every program's writes, and a node hears of them like of its own.

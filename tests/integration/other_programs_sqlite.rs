@@ -5,6 +5,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -291,4 +292,23 @@ async fn a_trigger_that_is_gone_ends_proofs_and_purges_and_its_return_is_heard()
     heard.database.sqlite3("UPDATE things SET note = 'heard';");
     heard.until_note("t1", Some("heard")).await;
     heard.until_kept("t1").await;
+}
+
+/// `tidings capture install` came first: what is recorded is heard, whatever the store was opened
+/// with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_captured_already_is_followed() {
+    let file = File::new();
+    let before = Heard::with((), file.store(Logging::On).await).await;
+    drop(before.node.shutdown(Duration::from_secs(20)).await);
+    drop(before);
+
+    let store = file.store(Logging::Off).await;
+    let heard = Heard::with(file, store).await;
+    assert_eq!(heard.note("t1").await, None, "an absence is cached");
+    heard
+        .database
+        .sqlite3("INSERT INTO things (id, code, note) VALUES (1, 't1', 'one');");
+    assert_eq!(heard.events(1).await, ["create 1 None Some(\"one\")"]);
+    assert_eq!(heard.note("t1").await.as_deref(), Some("one"));
 }

@@ -99,7 +99,13 @@ impl SqliteEngine {
             Location::Memory => refuse_in_memory(settings)?,
         }
 
-        let connection = location.connect().await?;
+        let mut connection = location.connect().await?;
+        let logging = match settings.sharing {
+            Sharing::Cluster => Logging::On,
+            // A log that is written is also read, and pruned.
+            Sharing::Alone if log::is_captured(&mut connection).await? => Logging::On,
+            Sharing::Alone => settings.logging,
+        };
         let identity = Identity::of(&location)?;
         let writer = Writer::new(location.clone(), identity.clone(), connection, queue);
         let writer = Arc::new(AsyncMutex::new(writer));
@@ -111,10 +117,7 @@ impl SqliteEngine {
             patience: settings.timeout,
             longest: settings.transaction_timeout,
             identity,
-            logging: match settings.sharing {
-                Sharing::Alone => settings.logging,
-                Sharing::Cluster => Logging::On,
-            },
+            logging,
             sharing: settings.sharing,
             node: OnceLock::new(),
             logs: Mutex::default(),

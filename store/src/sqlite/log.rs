@@ -51,7 +51,7 @@ mod members;
 mod outbox;
 
 pub(crate) use self::{
-    capture::install_within,
+    capture::{install_within, is_captured},
     engine::SqliteLog,
     members::SqliteMembers,
     pen::Pen,

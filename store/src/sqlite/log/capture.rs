@@ -52,6 +52,15 @@ pub(crate) async fn install_within(
     }
 }
 
+/// Returns whether any program has installed triggers that are to record writes.
+pub(crate) async fn is_captured(connection: &mut SqliteConnection) -> Result<bool, SqliteLogError> {
+    if version(connection).await?.is_none() {
+        return Ok(false);
+    }
+    let any = sqlx::query("SELECT EXISTS (SELECT 1 FROM tidings_captures)");
+    Ok(any.fetch_one(connection).await?.try_get(0)?)
+}
+
 /// Removes the triggers of every entity, in a transaction that holds the file. The log and its
 /// epoch stay. Returns the tables that had triggers.
 pub(super) async fn remove_within(
