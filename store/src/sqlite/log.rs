@@ -20,6 +20,8 @@
 mod error;
 mod names;
 
+mod words;
+
 mod shape;
 mod tables;
 mod triggers;

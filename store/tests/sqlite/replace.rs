@@ -1,6 +1,8 @@
 //! `REPLACE` and its relatives, under settings that change what SQLite fires.
 
-use crate::support::{at_head, changes};
+use tidings_store::Logging;
+
+use crate::support::{Database, Reader, at_head, changes, log_of, schemas};
 
 const SETTINGS: [&str; 2] = ["", "PRAGMA recursive_triggers = ON;"];
 
@@ -137,4 +139,44 @@ async fn a_default_that_takes_the_place_of_an_absent_value_replaces_too() {
         ),
         "c|1\nd|1\nc|2\n"
     );
+}
+
+/// SQLite takes a bare or double-quoted default for text, and in a trigger for a column.
+#[tokio::test]
+async fn defaults_and_partial_indexes_are_repeated_as_they_are_meant() {
+    let tables = "
+        CREATE TABLE consumers (
+            id TEXT PRIMARY KEY, username TEXT NOT NULL DEFAULT none UNIQUE, note TEXT,
+            gone TEXT NOT NULL DEFAULT 'no'
+        );
+        CREATE UNIQUE INDEX live ON consumers (note) WHERE gone = 'no';
+        CREATE TABLE credentials (id INTEGER PRIMARY KEY, key TEXT UNIQUE, consumer TEXT);
+    ";
+    let database = Database::captured(tables, &schemas()).await;
+    let store = database.store(Logging::On).await;
+    let mut reader = Reader::over(log_of(&store, schemas())).await;
+    database.sqlite3(
+        "INSERT INTO consumers (id, note) VALUES ('1', 'a');\
+         REPLACE INTO consumers (id, username, note) VALUES ('2', NULL, 'b');\
+         REPLACE INTO consumers (id, username, note) VALUES ('3', 'cid', 'b');",
+    );
+    let mut told = changes(&mut reader, 0, 2).await;
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "create - -> a",
+            "create - -> b",
+            "create - -> b",
+            "delete a -> -",
+            "delete b -> -"
+        ]
+    );
+
+    // Every term of the trigger's condition finds its rows by an index.
+    let plan = database.sqlite3(
+        "EXPLAIN QUERY PLAN SELECT 1 FROM consumers AS t \
+         WHERE (t.note = 'a' COLLATE \"BINARY\" AND (gone = 'no'));",
+    );
+    assert!(plan.contains("USING INDEX live"), "{plan}");
 }

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{error::SqliteLogError, names::identifier};
+use super::{
+    error::SqliteLogError,
+    names::identifier,
+    words::{condition_of, default_of},
+};
 
 /// A table as it is.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub(super) enum Named {
 #[derive(Default)]
 struct Index {
     partial: bool,
+    /// The condition of a partial one.
+    filter: Option<String>,
     columns: Vec<Option<(String, String)>>,
 }
 
@@ -114,8 +120,10 @@ impl Shape {
         table: &str,
     ) -> Result<(), SqliteLogError> {
         let found = sqlx::query(
-            "SELECT l.name, x.name, x.coll, l.partial FROM pragma_index_list(?) AS l \
-             JOIN pragma_index_xinfo(l.name) AS x ON x.key = 1 WHERE l.\"unique\" = 1 ORDER BY l.name, x.seqno",
+            "SELECT l.name, x.name, x.coll, l.partial, m.sql FROM pragma_index_list(?) AS l \
+             JOIN pragma_index_xinfo(l.name) AS x ON x.key = 1 \
+             LEFT JOIN sqlite_schema AS m ON m.type = 'index' AND m.name = l.name \
+             WHERE l.\"unique\" = 1 ORDER BY l.name, x.seqno",
         )
         .bind(table.to_owned())
         .fetch_all(connection)
@@ -127,10 +135,22 @@ impl Shape {
                 (row.try_get(1)?, row.try_get(2)?);
             let index = indexes.entry(name).or_default();
             index.partial = row.try_get(3)?;
+            if index.partial {
+                let statement: Option<String> = row.try_get(4)?;
+                index.filter = statement
+                    .as_deref()
+                    .and_then(condition_of)
+                    .map(str::to_owned);
+            }
             let column = column.map(|it| (it, collation.unwrap_or_default()));
             index.columns.push(column);
         }
-        for (name, Index { partial, columns }) in indexes {
+        for (name, index) in indexes {
+            let Index {
+                partial,
+                filter,
+                columns,
+            } = index;
             let Some(columns) = columns.into_iter().collect::<Option<Vec<_>>>() else {
                 self.unseen.push(name);
                 continue;
@@ -138,7 +158,12 @@ impl Shape {
             let equal = columns
                 .iter()
                 .map(|(column, collation)| self.equal(column, Some(collation)));
-            let condition = equal.collect::<Vec<_>>().join(" AND ");
+            // With its own condition, without which SQLite cannot use a partial index and reads
+            // the whole table at each write.
+            let condition = equal
+                .chain(filter.map(|filter| format!("({filter})")))
+                .collect::<Vec<_>>()
+                .join(" AND ");
             self.conflicts.push(format!("({condition})"));
             if let ([(column, _)], false) = (columns.as_slice(), partial) {
                 self.unique.push(column.clone());
@@ -151,7 +176,7 @@ impl Shape {
     fn equal(&self, column: &str, collation: Option<&String>) -> String {
         let name = identifier(column);
         let new = match self.columns.get(column) {
-            Some(Some(default)) => format!("coalesce(NEW.{name}, {default})"),
+            Some(Some(default)) => format!("coalesce(NEW.{name}, {})", default_of(default)),
             Some(None) | None => format!("NEW.{name}"),
         };
         let collate = collation.map(|it| format!(" COLLATE {}", identifier(it)));
