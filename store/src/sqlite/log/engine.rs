@@ -314,7 +314,8 @@ impl SqliteLog {
             let (number, own) = (Parameter::Count(count), Parameter::Count(count));
             let sql = format!(
                 "SELECT {COLUMNS} FROM tidings_log AS l \
-                 WHERE (l.mark = ?1 OR l.id = ?2 AND l.mark IS NULL) AND l.entity = ?3 AND l.key IS ?4 \
+                 WHERE l.mark = ?1 AND l.entity = ?3 AND l.key IS ?4 \
+                    OR l.id = ?2 AND l.mark IS NULL AND l.entity = ?3 AND l.key IS ?4 \
                  ORDER BY l.id"
             );
             let entity = Value::Text(entity.to_owned());

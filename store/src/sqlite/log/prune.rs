@@ -36,14 +36,16 @@ pub(super) async fn prune(settings: &Settings, retention: Duration) -> Result<u6
     }
 }
 
-/// Notes the newest record, and returns the last one to remove.
+/// Notes the newest record, unless it was noted before, and returns the last one to remove.
 async fn note(
     connection: &mut SqliteConnection,
     now: i64,
     before: i64,
 ) -> Result<i64, SqliteLogError> {
     sqlx::query(
-        "INSERT INTO tidings_horizons (taken, last) SELECT ?, coalesce(max(id), 0) FROM tidings_log",
+        "INSERT INTO tidings_horizons (taken, last) \
+         SELECT ?, newest FROM (SELECT coalesce(max(id), 0) AS newest FROM tidings_log) \
+         WHERE newest > coalesce((SELECT max(last) FROM tidings_horizons), -1)",
     )
     .bind(now)
     .execute(&mut *connection)

@@ -20,7 +20,7 @@ CREATE TABLE tidings_log (
     nonce INTEGER DEFAULT (random())
 );
 INSERT INTO tidings_log (kind) VALUES ('s');
-CREATE INDEX "tidings_log:mark" ON tidings_log (mark) WHERE mark IS NOT NULL;
+CREATE INDEX "tidings_log:mark" ON tidings_log (mark, entity, key) WHERE mark IS NOT NULL;
 CREATE INDEX "tidings_log:noted" ON tidings_log (entity, key) WHERE kind = 'n';
 
 -- Which fields the records of a layout hold, and which of them even where the row is too long. Never changed.
