@@ -336,15 +336,14 @@ impl SqliteLog {
                 .collect::<Result<Vec<_>, _>>()?;
             let mut images = link.lexicon.images(&mut link.connection, &stored).await?;
             end(&mut link.connection).await?;
-            let rows = stored
-                .iter()
-                .filter_map(|stored| match link.lexicon.body(stored, &mut images)? {
+            let rows = stored.iter().filter_map(|stored| {
+                match link.lexicon.body(stored, &mut images)? {
                     Body::Row(row) => Some(row),
-                    Body::Entity(_)
-                    | Body::Evict(_)
-                    | Body::Event(_)
-                    | Body::Unreadable { .. } => None,
-                });
+                    Body::Entity(_) | Body::Evict(_) | Body::Event(_) | Body::Unreadable { .. } => {
+                        None
+                    }
+                }
+            });
             Ok(rows.collect())
         })
         .await
