@@ -1,17 +1,16 @@
 //! [`Gateway`]: a node with a proxy side and an admin side in front of it.
 
 mod start_error;
+mod workers;
 
 use std::{
-    io,
     net::SocketAddr,
-    rc::Rc,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use tidings::{
-    BoxError, Cache, Entity as _, Node, NodeBuilder, PageQuery, Store, Worker,
+    Cache, Entity as _, Node, NodeBuilder, PageQuery, Store,
     cache::{CacheBuilder, Policy, Ttl},
     store::Sharing,
 };
@@ -19,6 +18,7 @@ use tidings_admin::{AdminOptions, Metrics, Readiness, Unready};
 use tokio::time::{Instant, timeout};
 
 pub use self::start_error::StartError;
+use self::workers::{Shared, one_for_each};
 use crate::{
     Acl, Consumer, KeyAuthCredential, Plugin, Settings,
     counts::Counts,
@@ -28,7 +28,6 @@ use crate::{
     log::{Log, Sink},
     plugin::Plugins,
     plugins::{self, AllowedGroups, KeyAuth, KeyAuthConfig},
-    proxy::{AccessLog, After, Place, Proxy},
     server::{Acceptor, Imprint, Listener, Seats},
     settings::{Cluster, KeyNames, KeyStorage},
     warm,
@@ -423,62 +422,6 @@ fn serve_router(
         ));
     }
     Ok(())
-}
-
-/// What workers take their listeners from, each once.
-type Listeners = Mutex<Vec<Option<Listener>>>;
-
-/// A descriptor for each worker and none besides: the socket is to close with the last worker that
-/// accepts, and `init_worker` hooks live as long as their node.
-fn one_for_each(listener: &Listener, workers: usize) -> io::Result<Listeners> {
-    let all: io::Result<_> = (0..workers).map(|_| listener.share().map(Some)).collect();
-    all.map(Mutex::new)
-}
-
-/// What the workers share until each has begun.
-struct Shared {
-    settings: Arc<Settings>,
-    plugins: Plugins,
-    listeners: Listeners,
-    cues: Cues,
-    counts: Arc<Counts>,
-    seats: Arc<Seats>,
-    sink: Sink,
-}
-
-impl Shared {
-    /// Does what each worker does first: makes its plugins, and prepares to accept.
-    fn init_worker(&self, worker: &Worker) -> Result<(), BoxError> {
-        let listener = self
-            .listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_mut(worker.id())
-            .and_then(Option::take)
-            .ok_or("this worker has no listener")?;
-        let acceptor = Acceptor::new(listener, Arc::clone(&self.seats), worker.id())?;
-        let cue = self.cues.cue().ok_or("the gateway has stopped")?;
-        let counts = self
-            .counts
-            .worker(worker.id())
-            .ok_or("this worker has no counts")?;
-
-        let place = Place {
-            node_id: worker.node().id(),
-            worker: worker.id(),
-            counts: Arc::clone(&counts),
-            access: AccessLog::new(self.settings.access_log, self.sink.clone()),
-            after: Some(After::new(
-                worker.node().clone(),
-                self.settings.after_timeout,
-            )),
-        };
-        let plugins = self.plugins.init_worker(worker)?;
-        let proxy = Rc::new(Proxy::new(place, plugins, &self.settings));
-        let limits = self.settings.limits.clone();
-        worker.spawn_local(front::serve_proxy(acceptor, proxy, counts, limits, cue));
-        Ok(())
-    }
 }
 
 /// Rows that may be revoked: nothing is served after its time, whatever fails.

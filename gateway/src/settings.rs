@@ -19,6 +19,10 @@ mod row;
 mod environment;
 // The limits that other parts state.
 mod limits;
+// Why a value is refused.
+mod wrong;
+// Durations and sizes.
+mod units;
 // From text to values; knows no layer.
 mod parse;
 // The keys of a file, by rows.

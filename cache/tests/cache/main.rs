@@ -26,5 +26,6 @@ mod stale;
 mod staleness;
 mod times;
 mod view;
+mod view_callers;
 mod walk;
 mod walker;

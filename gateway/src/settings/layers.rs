@@ -9,9 +9,10 @@ use clap::ArgMatches;
 
 use super::{
     environment::{CONFIG, Environment, RUST_LOG},
-    file, parse,
+    file,
     row::{Default, Row, Secrecy},
     source::{Fault, Raw, SettingsError, Source},
+    wrong::Wrong,
 };
 
 /// What flags, variables and the file say, and the faults found so far.
@@ -52,7 +53,7 @@ impl<'a> Layers<'a> {
     pub(super) fn take<T>(
         &mut self,
         name: &'static str,
-        parse: impl FnOnce(&Raw) -> Result<T, parse::Wrong>,
+        parse: impl FnOnce(&Raw) -> Result<T, Wrong>,
     ) -> Option<T> {
         let row = *self.row(name)?;
         let raw = match self.raw(&row) {

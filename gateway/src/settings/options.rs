@@ -9,6 +9,7 @@ use super::{
     layers::Layers,
     limits, parse,
     row::{Change, Row, Secrecy, dashed},
+    units,
     values::{
         AccessLog, BuiltIn, Cluster, KeyForwarding, KeyNames, KeyStorage, LogFormat, Secret,
         UpstreamAddress,
@@ -122,12 +123,12 @@ options! {
 
     /// How long the log of a database keeps records; a node that is cut off for longer
     /// purges its cache.
-    cluster_retention: Duration = parse::retention,
+    cluster_retention: Duration = units::retention,
         Row::new("DURATION", "a duration from 10s to 30d, as 30m or 1h").or("1h");
 
     /// How often the log is read when nothing has woken the node: how long another program's write
     /// may stay unnoticed.
-    cluster_poll: Duration = parse::poll,
+    cluster_poll: Duration = units::poll,
         Row::new("DURATION", "a duration from 1ms to 1m, as 100ms").or("100ms");
 
     /// How many workers there are, each one thread with its own event loop and L1.
@@ -141,25 +142,25 @@ options! {
             .unset("a built-in echo that answers 200 with the request as JSON");
 
     /// The byte budget of the node's cache.
-    cache_size: u64 = parse::cache_size,
+    cache_size: u64 = units::cache_size,
         Row::new("SIZE", "").stated(limits::cache_size_allowed).or("128m");
 
     /// How long a cached row lives; 0 for as long as it is not invalidated.
-    ttl: Option<Duration> = parse::lifetime,
+    ttl: Option<Duration> = units::lifetime,
         Row::new("DURATION", "").stated(limits::lifetime_allowed).or("0");
 
     /// How long a cached absence lives; 0 for as long as it is not invalidated.
-    neg_ttl: Option<Duration> = parse::lifetime,
+    neg_ttl: Option<Duration> = units::lifetime,
         Row::new("DURATION", "").stated(limits::lifetime_allowed).or("0");
 
     /// How long ago at most what is served was read, whatever becomes of the cluster; 0 for no
     /// bound. With SQLite the node is always current, and this changes nothing.
-    max_staleness: Option<Duration> = parse::staleness,
+    max_staleness: Option<Duration> = units::staleness,
         Row::new("DURATION", "0, or a duration from 50ms up to --cluster-retention").or("0");
 
     /// How long a request with `X-Tidings-After` waits until this node has applied the write that
     /// it names; beyond it 503.
-    after_timeout: Duration = parse::timeout, Row::new("DURATION", TIMEOUT).or("1s");
+    after_timeout: Duration = units::timeout, Row::new("DURATION", TIMEOUT).or("1s");
 
     /// The names of headers and query arguments that may carry the API key, separated by commas.
     key_names: KeyNames = parse::key_names,
@@ -214,30 +215,30 @@ options! {
             .computed(limits::connections, "what the limit of open files leaves");
 
     /// The largest head of a request; beyond it 431.
-    header_size: usize = parse::header_size,
+    header_size: usize = units::header_size,
         Row::new("SIZE", "a size from 8k to 1m").or("64k").advanced();
 
     /// How long a client may take to send the head of a request.
-    header_timeout: Duration = parse::timeout, Row::new("DURATION", TIMEOUT).or("10s").advanced();
+    header_timeout: Duration = units::timeout, Row::new("DURATION", TIMEOUT).or("10s").advanced();
 
     /// How long a connection may lie idle between requests.
-    idle_timeout: Duration = parse::timeout, Row::new("DURATION", TIMEOUT).or("75s").advanced();
+    idle_timeout: Duration = units::timeout, Row::new("DURATION", TIMEOUT).or("75s").advanced();
 
     /// How long a client may pause while it sends a body or takes an answer.
-    body_timeout: Duration = parse::timeout, Row::new("DURATION", TIMEOUT).or("60s").advanced();
+    body_timeout: Duration = units::timeout, Row::new("DURATION", TIMEOUT).or("60s").advanced();
 
     /// How long one request may take as a whole, from its head to the end of its answer.
-    request_timeout: Duration = parse::timeout, Row::new("DURATION", TIMEOUT).or("1h").advanced();
+    request_timeout: Duration = units::timeout, Row::new("DURATION", TIMEOUT).or("1h").advanced();
 
     /// How long connecting to the upstream may take; beyond it 504.
-    connect_timeout: Duration = parse::timeout, Row::new("DURATION", TIMEOUT).or("5s").advanced();
+    connect_timeout: Duration = units::timeout, Row::new("DURATION", TIMEOUT).or("5s").advanced();
 
     /// How long the upstream may take to begin its answer (beyond it 504), and between two parts of
     /// it.
-    upstream_timeout: Duration = parse::timeout, Row::new("DURATION", TIMEOUT).or("60s").advanced();
+    upstream_timeout: Duration = units::timeout, Row::new("DURATION", TIMEOUT).or("60s").advanced();
 
     /// How long running requests may take to finish on SIGTERM or SIGINT.
-    drain_timeout: Duration = parse::drain_timeout,
+    drain_timeout: Duration = units::drain_timeout,
         Row::new("DURATION", "a duration above zero and up to 10s, as 500ms or 5s").or("10s").advanced();
 }
 
