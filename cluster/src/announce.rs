@@ -67,8 +67,8 @@ pub trait Announce: fmt::Debug + Send + Sync + 'static {
     /// Tells handlers that changes are missing here, in their order.
     fn gap(&self, gap: &Gap);
 
-    /// Returns whether any handler would hear of a change of an entity. A write waits for its own
-    /// record only if so.
+    /// Returns whether any handler would hear of a change of an entity. Only if so does a write
+    /// wait for its own record, and is a change put together from its records and announced.
     fn listens(&self, entity: &str) -> bool;
 }
 

@@ -142,6 +142,9 @@ impl Dispatcher {
         let Some(schema) = shared.catalog.schema(&row.entity) else {
             return;
         };
+        if !shared.announce.listens(&row.entity) {
+            return; // nothing is kept, and nothing read, for events that no handler hears
+        }
         let group = (
             mark.number(),
             Arc::clone(&row.entity),

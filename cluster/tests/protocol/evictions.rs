@@ -5,7 +5,7 @@ use std::sync::{PoisonError, atomic::Ordering};
 use tidings_cluster::kit::{Form, MemoryLog, ModelStore};
 use tidings_core::{CacheKey, log::EvictionTarget};
 
-use crate::rigged::{Node, Rigged, write};
+use crate::rigged::{Node, Rigged, write, write_all};
 
 fn key(name: &str) -> CacheKey {
     CacheKey::new("quotas", &[name])
@@ -92,4 +92,25 @@ async fn a_commit_of_an_ended_epoch_leaves_what_is_remembered_of_this_one() {
     log.down.store(false, Ordering::SeqCst);
     node.until_applied(mark).await;
     assert!(node.holds(&bob), "its eviction was made at the commit");
+}
+
+/// A commit that is cut by pages: its rows' records are asked for only where a handler hears of
+/// them.
+#[tokio::test]
+async fn a_large_commit_costs_a_node_without_handlers_no_reads_of_its_rows() {
+    let store = ModelStore::new(Form::Counted, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    let node = Node::start(&log, "a").await;
+    let rows = |from: i64| (from..from + 2_500).map(|id| (id, format!("name {id}")));
+
+    node.heard.deaf.store(true, Ordering::SeqCst);
+    let mark = write_all(&store, rows(0));
+    node.until_applied(mark).await;
+    assert_eq!(log.groups.load(Ordering::SeqCst), 0);
+
+    node.heard.deaf.store(false, Ordering::SeqCst);
+    let mark = write_all(&store, rows(10_000));
+    node.until_applied(mark).await;
+    assert!(log.groups.load(Ordering::SeqCst) > 0, "it was cut");
+    assert_eq!(node.heard.changes(), 2_500);
 }

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -58,11 +58,21 @@ pub(crate) async fn soon<T>(awaited: impl Future<Output = T>) -> T {
 
 /// Writes a consumer in a transaction of its own.
 pub(crate) fn write(store: &ModelStore, id: i64, name: &str) -> Mark {
+    write_all(store, [(id, name.to_owned())])
+}
+
+/// Writes consumers in one transaction.
+pub(crate) fn write_all(
+    store: &ModelStore,
+    consumers: impl IntoIterator<Item = (i64, String)>,
+) -> Mark {
     let transaction = store.begin();
-    let row = Row(vec![id.into(), name.into()]);
-    store
-        .put(transaction, schemas()[0], row, &Writing::default())
-        .expect("no one else writes");
+    for (id, name) in consumers {
+        let row = Row(vec![id.into(), name.into()]);
+        store
+            .put(transaction, schemas()[0], row, &Writing::default())
+            .expect("no one else writes");
+    }
     store
         .commit(transaction, tidings_cluster::kit::Durability::Synchronous)
         .expect("a commit")
@@ -74,6 +84,8 @@ pub(crate) struct Rigged {
     pub(crate) down: AtomicBool,
     pub(crate) uncaptured: AtomicBool,
     pub(crate) children: Mutex<Vec<CacheKey>>,
+    /// How often the records of one row were asked for.
+    pub(crate) groups: AtomicUsize,
 }
 
 impl Rigged {
@@ -83,6 +95,7 @@ impl Rigged {
             down: AtomicBool::new(false),
             uncaptured: AtomicBool::new(false),
             children: Mutex::default(),
+            groups: AtomicUsize::new(0),
         })
     }
 
@@ -135,6 +148,7 @@ impl Log for Rigged {
         entity: &'a str,
         key: &'a Value,
     ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>> {
+        self.groups.fetch_add(1, Ordering::SeqCst);
         self.inner.group(mark, entity, key)
     }
 
@@ -245,17 +259,32 @@ impl Node {
 
 /// What a node's handlers have heard, and how often it purged.
 #[derive(Debug, Default)]
-pub(crate) struct Heard(watch::Sender<(usize, Vec<Gap>)>);
+pub(crate) struct Heard {
+    seen: watch::Sender<Seen>,
+    /// No handler hears of rows.
+    pub(crate) deaf: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    purges: usize,
+    changes: usize,
+    gaps: Vec<Gap>,
+}
 
 impl Heard {
     pub(crate) async fn gaps(&self, count: usize) -> Vec<Gap> {
-        let mut heard = self.0.subscribe();
-        let heard = soon(heard.wait_for(|(_, gaps)| gaps.len() >= count)).await;
-        heard.expect("the node is there").1.clone()
+        let mut seen = self.seen.subscribe();
+        let seen = soon(seen.wait_for(|seen| seen.gaps.len() >= count)).await;
+        seen.expect("the node is there").gaps.clone()
     }
 
     pub(crate) fn purges(&self) -> usize {
-        self.0.borrow().0
+        self.seen.borrow().purges
+    }
+
+    pub(crate) fn changes(&self) -> usize {
+        self.seen.borrow().changes
     }
 }
 
@@ -263,13 +292,14 @@ impl Observe for Heard {
     fn trace(&self, trace: &Trace<'_>) {
         match trace {
             Trace::Evicted { .. } => {}
-            Trace::Purged => self.0.send_modify(|(purges, _)| *purges += 1),
+            Trace::Purged => self.seen.send_modify(|seen| seen.purges += 1),
         }
     }
 }
 
 impl Announce for Heard {
     fn announce(&self, _: Change) -> Handling {
+        self.seen.send_modify(|seen| seen.changes += 1);
         Box::pin(std::future::ready(()))
     }
 
@@ -278,10 +308,10 @@ impl Announce for Heard {
     }
 
     fn gap(&self, gap: &Gap) {
-        self.0.send_modify(|(_, gaps)| gaps.push(gap.clone()));
+        self.seen.send_modify(|seen| seen.gaps.push(gap.clone()));
     }
 
     fn listens(&self, _: &str) -> bool {
-        true
+        !self.deaf.load(Ordering::SeqCst)
     }
 }

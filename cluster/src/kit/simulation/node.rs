@@ -59,6 +59,8 @@ pub(super) struct Process {
     cache: Cache,
     pub(super) protocol: Protocol,
     handlers: Arc<SlowHandlers>,
+    /// Whether writes made here wait for their handlers.
+    waits: Waits,
     name: Arc<str>,
 }
 
@@ -129,11 +131,6 @@ impl Process {
             slow_until: Mutex::new(Moment(0)),
             net: Arc::clone(net),
             longest: Duration::from_millis(5 + dice.below(200)),
-            waits: profile
-                .waits
-                .get(node)
-                .copied()
-                .unwrap_or(Waits::ForHandlers),
         });
 
         let protocol = Protocol::assemble(Parts {
@@ -160,6 +157,11 @@ impl Process {
             cache,
             protocol,
             handlers,
+            waits: profile
+                .waits
+                .get(node)
+                .copied()
+                .unwrap_or(Waits::ForHandlers),
             name,
         }))
     }
@@ -356,7 +358,11 @@ impl Process {
         match answer.await {
             Ok(Some((mark, made))) => {
                 net.closed(lane, id);
-                self.protocol.committed(mark, &keys, &["items"]).await;
+                let handled = self.protocol.committed(mark, &keys, &["items"]);
+                match self.waits {
+                    Waits::ForHandlers => handled.await,
+                    Waits::ForNothing => drop(handled),
+                }
                 self.history.raise(Some(self.life), &made);
                 // A client reads what it has written, at once.
                 self.run(Arc::clone(&self).read_all(made.clone()));
@@ -433,7 +439,6 @@ struct SlowHandlers {
     net: Arc<Net>,
     slow_until: Mutex<Moment>,
     longest: Duration,
-    waits: Waits,
 }
 
 impl Announce for SlowHandlers {
@@ -461,9 +466,6 @@ impl Announce for SlowHandlers {
     }
 
     fn listens(&self, entity: &str) -> bool {
-        match self.waits {
-            Waits::ForHandlers => self.inner.listens(entity),
-            Waits::ForNothing => false,
-        }
+        self.inner.listens(entity)
     }
 }
