@@ -4,6 +4,9 @@
 //! row has left becomes the time for which the cache may serve it. A row that expires must be
 //! loaded this way or through [`cached`](crate::CachedRows::cached): a load of the bare row would
 //! be served past its time.
+//!
+//! A DAO that is part of a transaction reads what may never be committed: its loads answer, and
+//! nothing of them is cached.
 
 use tidings_cache::Loaded;
 use tidings_core::Entity;
@@ -21,7 +24,36 @@ pub fn loaded<E>(live: Option<Live<E>>) -> Loaded<E> {
     }
 }
 
+/// What a DAO's reads are worth to a cache.
+#[derive(Clone, Copy, Debug)]
+enum Reads {
+    Committed,
+    /// They may be rolled back, and no commit is told that would evict them.
+    Uncommitted,
+}
+
+impl Reads {
+    fn of<E: Entity>(dao: &Dao<E>) -> Self {
+        if dao.table().is_in_transaction() {
+            Self::Uncommitted
+        } else {
+            Self::Committed
+        }
+    }
+
+    /// Makes what a load gives of what was read.
+    fn loaded<E>(self, live: Option<Live<E>>) -> Loaded<E> {
+        match self {
+            Self::Committed => loaded(live),
+            Self::Uncommitted => loaded(live).uncached(),
+        }
+    }
+}
+
 /// Loads for a cache: as the DAO's selects, and no row is served past its time.
+///
+/// Through a DAO of a [`Transaction`](tidings_store::Transaction) they see what it has written.
+/// Such a load answers the call that it is made for and is not cached.
 pub trait LoadRows<E: Entity> {
     /// Loads the row with this primary key.
     ///
@@ -78,8 +110,8 @@ impl<E: Entity> LoadRows<E> for Dao<E> {
         &self,
         id: E::Id,
     ) -> impl Future<Output = Result<Loaded<E>, Error>> + Send + 'static + use<E> {
-        let selected = self.select_live(id);
-        async move { Ok(loaded(selected.await?)) }
+        let (reads, selected) = (Reads::of(self), self.select_live(id));
+        async move { Ok(reads.loaded(selected.await?)) }
     }
 
     fn load_by<V: Into<FieldInput>>(
@@ -87,7 +119,7 @@ impl<E: Entity> LoadRows<E> for Dao<E> {
         field: &str,
         value: V,
     ) -> impl Future<Output = Result<Loaded<E>, Error>> + Send + 'static + use<E, V> {
-        let selected = self.select_live_by(field, value);
-        async move { Ok(loaded(selected.await?)) }
+        let (reads, selected) = (Reads::of(self), self.select_live_by(field, value));
+        async move { Ok(reads.loaded(selected.await?)) }
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tidings::{
-    CachedError, CachedRows, Dao, Entity, Node, Ref, Store,
+    CacheKey, CachedError, CachedRows, Dao, Entity, GetOptions, LoadRows, Node, Ref, Store,
     store::{ChangeSet, ChangeSink, Selector, WriteOptions},
 };
 use uuid::Uuid;
@@ -350,6 +350,35 @@ async fn a_store_that_tells_no_cache_has_no_cached_rows() {
         error.to_string(),
         "rows of owners cannot be cached: their store belongs to no node"
     );
+}
+
+/// What a transaction has written is its own until the commit: no one may be served it after a
+/// rollback.
+#[tokio::test]
+async fn a_load_inside_a_transaction_answers_and_is_not_cached() {
+    let rows = Rows::new().await;
+    let token = rows.tokens.insert(rows.token("a")).await.unwrap();
+    let cache = rows.node.cache();
+    let by_id = CacheKey::primary("tokens", token.id);
+    let by_key = rows.tokens.cache_key(&["a"]).unwrap();
+
+    let transaction = rows.node.store().begin().await.unwrap();
+    let inside = transaction.dao::<Token>().unwrap();
+    let changed = inside.update(token.id, |row| row.number = Some(2));
+    changed.await.unwrap();
+    let found = async |tokens: &Dao<Token>| {
+        let (plain, id) = (GetOptions::default, token.id);
+        let one = cache.get(&by_id, plain(), || tokens.load(id)).await;
+        let other = cache
+            .get(&by_key, plain(), || tokens.load_by("key", "a"))
+            .await;
+        [one.unwrap(), other.unwrap()].map(|row| row.map(|row| row.number))
+    };
+    assert_eq!(found(&inside).await, [Some(Some(2)); 2]);
+    transaction.rollback().await;
+
+    assert_eq!(found(&rows.tokens).await, [Some(Some(1)); 2]);
+    assert_eq!(cache.len(), 2, "what was read outside is cached");
 }
 
 /// A worker's own level, warm with the old row, is as good as any other.
