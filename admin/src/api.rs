@@ -138,14 +138,13 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
 
     // The guard may drop state that a panic left half done; nothing is shared but the node, whose
     // locks heal.
-    let responded = AssertUnwindSafe(api.respond(&parts, &mut body)).catch_unwind();
+    let responded = AssertUnwindSafe(api.respond(&id, &parts, &mut body)).catch_unwind();
     let outcome = responded.await.unwrap_or_else(|panic| {
         let text = panic_text(&*panic);
         Err(Problem::internal(format!("panicked: {text}")))
     });
 
-    // A path may hold a secret, such as an API key; its first segment names no row.
-    let collection = parts.uri.path().split('/').nth(1).unwrap_or_default();
+    let collection = collection(&parts);
     let mut response = outcome.unwrap_or_else(|problem| {
         let cause = problem.cause().map(str::to_owned);
         let response = problem.into_response();
@@ -162,11 +161,7 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
         }
         response
     });
-    if !parts.method.is_safe() {
-        let from = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let from = from.map(|connection| connection.0);
-        audit::log(&id, &parts.method, collection, from, &mut response);
-    }
+    audit_write(&id, &parts, &mut response);
 
     let headers = response.headers_mut();
     headers.insert(NODE, api.name.clone());
@@ -177,8 +172,28 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     response
 }
 
+/// Returns the first segment of a path. The others may hold a secret, such as an API key.
+fn collection(parts: &Parts) -> &str {
+    parts.uri.path().split('/').nth(1).unwrap_or_default()
+}
+
+/// Logs what a request wrote, once.
+fn audit_write(id: &str, parts: &Parts, response: &mut Response) {
+    if parts.method.is_safe() {
+        return;
+    }
+    let from = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    let from = from.map(|connection| connection.0);
+    audit::log(id, &parts.method, collection(parts), from, response);
+}
+
 impl Api {
-    async fn respond(&self, parts: &Parts, body: &mut Upload) -> Result<Response, Problem> {
+    async fn respond(
+        &self,
+        id: &str,
+        parts: &Parts,
+        body: &mut Upload,
+    ) -> Result<Response, Problem> {
         let segments = decode::segments(parts.uri.path());
         let resource = match &segments {
             Ok(Some(segments)) => self.routes.resolve(segments),
@@ -238,7 +253,9 @@ impl Api {
         }
         let handled = self.handle(resource, method, input);
         let (outcome, receipt) = self.node.with_receipt(handled).await;
-        Ok(proof::tell(outcome?, &receipt, confirm).await)
+        let mut response = outcome?;
+        audit_write(id, parts, &mut response);
+        Ok(proof::tell(response, &receipt, confirm).await)
     }
 
     async fn handle(

@@ -18,14 +18,21 @@ pub(crate) struct Deed {
     pub(crate) fields: Vec<String>,
 }
 
+/// Marks an answer whose line is in the log.
+#[derive(Clone, Copy, Debug)]
+struct Logged;
+
 /// Leaves a deed with the answer to it.
 pub(crate) fn note(mut response: Response, deed: Deed) -> Response {
     response.extensions_mut().insert(deed);
     response
 }
 
-/// Logs what a request wrote, or that it was refused; `collection` is the first segment of its
-/// path.
+/// Logs what a request wrote, or that it was refused, unless that was done; `collection` is the
+/// first segment of its path.
+///
+/// To be called as soon as the write has ended: what comes after it may be waited for, and a caller
+/// that goes away ends that.
 pub(crate) fn log(
     request: &str,
     method: &Method,
@@ -33,6 +40,9 @@ pub(crate) fn log(
     from: Option<SocketAddr>,
     response: &mut Response,
 ) {
+    if response.extensions_mut().insert(Logged).is_some() {
+        return;
+    }
     let from = from.map_or_else(|| "unknown".to_owned(), |from| from.to_string());
     let status = response.status().as_u16();
     match response.extensions_mut().remove::<Deed>() {

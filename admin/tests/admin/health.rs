@@ -2,16 +2,23 @@
 
 use std::{
     io,
+    pin::pin,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::body::Body;
 use http::{Request, header};
 use serde_json::json;
+use tidings::{
+    CrudEvent, Node, Store,
+    events::{AsyncOptions, Received},
+};
 use tidings_admin::{AdminOptions, Readiness, Unready};
 use tracing::instrument::WithSubscriber as _;
 
 use super::node::{Admin, NODE_ID};
+use crate::entities::Shop;
 
 #[tokio::test]
 async fn the_root_tells_what_this_is_and_where_to_go_on() {
@@ -160,4 +167,42 @@ async fn each_write_leaves_a_line_that_tells_no_value() {
             "{line}"
         );
     }
+}
+
+/// The line is there before anything is waited for: a caller that goes away ends the waiting.
+#[tokio::test]
+async fn a_write_is_audited_before_it_is_confirmed() {
+    let node = Node::builder()
+        .store(Store::open("sqlite::memory:").await.unwrap())
+        .handler_deadline(Duration::from_millis(1))
+        .entity::<Shop>()
+        .start()
+        .await
+        .unwrap();
+    // A handler that does not end: the write is committed, and not confirmed.
+    let bus = node.worker_events();
+    let hangs = |_: Received<CrudEvent<Shop>>| std::future::pending::<()>();
+    let held = bus.register_async(hangs, "crud", "shops", AsyncOptions::new());
+    held.unwrap().keep();
+
+    let admin = Admin::over(node, AdminOptions::new());
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let shop = json!({ "name": "a" });
+    let write = admin.json("POST", "/shops?confirm=10m", shop);
+    let mut write = pin!(write.with_subscriber(subscriber));
+    let audited = || String::from_utf8_lossy(&log.0.lock().unwrap()).contains("tidings::audit");
+    let audit = async {
+        while !audited() {
+            let answered = futures_util::poll!(write.as_mut()).is_ready();
+            assert!(!answered, "it waits to be confirmed");
+            tokio::task::yield_now().await;
+        }
+    };
+    let bounded = tokio::time::timeout(Duration::from_secs(60), audit);
+    bounded.await.expect("a line in the log");
 }
