@@ -37,8 +37,20 @@ pub(super) fn api_key<'a>(head: &'a Parts, names: &KeyNames) -> ApiKey<'a> {
     found
 }
 
+/// Looks for the key, and removes everything that may carry one: by the same names, which a reload
+/// may change at any time after.
+pub(super) fn take_api_key(head: &mut Parts, names: &KeyNames) -> ApiKey<'static> {
+    let key = match api_key(head, names) {
+        ApiKey::Missing => ApiKey::Missing,
+        ApiKey::One(key) => ApiKey::One(Cow::Owned(key.into_owned())),
+        ApiKey::Several => ApiKey::Several,
+    };
+    remove_api_key(head, names);
+    key
+}
+
 /// Removes everything that may carry a key from the headers and the query.
-pub(super) fn remove_api_key(head: &mut Parts, names: &KeyNames) {
+fn remove_api_key(head: &mut Parts, names: &KeyNames) {
     for name in names.iter() {
         head.headers.remove(&name.header);
     }

@@ -16,7 +16,7 @@ use tidings::{
     cache::GetError,
 };
 
-use super::api_key::{ApiKey, api_key, remove_api_key};
+use super::api_key::{ApiKey, api_key, take_api_key};
 use crate::{
     digest,
     entities::{Consumer, KeyAuthCredential},
@@ -181,7 +181,10 @@ impl Plugin for KeyAuth {
     }
 
     async fn access(&self, request: &mut ProxyRequest) -> Result<(), Response> {
-        let key = self.names.with(|names| api_key(request.head(), names));
+        let key = self.names.with(|names| match self.forwarding {
+            KeyForwarding::Forwarded => api_key(request.head(), names),
+            KeyForwarding::Hidden => take_api_key(request.head_mut(), names),
+        });
         let (credential, identity, key) = match key {
             ApiKey::Missing => return Err(Refusal::NoKey.answer()),
             ApiKey::Several => return Err(Refusal::DuplicateKey.answer()),
@@ -195,10 +198,6 @@ impl Plugin for KeyAuth {
             }
         };
 
-        if self.forwarding == KeyForwarding::Hidden {
-            self.names
-                .with(|names| remove_api_key(request.head_mut(), names));
-        }
         introduce(request.headers_mut(), &credential, &identity, key.as_ref());
         request.set_consumer(Arc::clone(&identity.consumer));
         Ok(())

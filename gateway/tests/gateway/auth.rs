@@ -12,6 +12,7 @@ use tidings_gateway::{
     Acl, Consumer, Gateway, KeyAuthCredential, KeyForwarding, KeyNames, Plugin, ProxyRequest,
     Response, Settings, refuse,
 };
+use tidings_testkit::{Link, Proxy, Server};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
@@ -303,6 +304,38 @@ async fn any_of_the_key_names_carries_the_key_and_a_hidden_one_does_not_reach_th
         );
         assert_eq!(echo["headers"]["x-consumer-username"], "bob");
     }
+    gateway.shutdown().await;
+}
+
+/// The names under which a key was read are those under which it is removed, whatever a reload says
+/// while it is looked up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hidden_key_stays_hidden_through_a_reload() {
+    let database = Server::shared().database().await;
+    let link = Proxy::to(&database).await;
+    let settings = Settings {
+        database: link.url(&database),
+        hide_credentials: KeyForwarding::Hidden,
+        ..settings(1)
+    };
+    let gateway = Gateway::start(settings.clone()).await.expect("it starts");
+    bob(&gateway, "abcd").await;
+    let mut client = Client::connect(&gateway).await;
+
+    link.set(Link::Silent);
+    let request = tokio::spawn(async move { client.get("/", &[("apikey", "abcd")]).await });
+    while gateway.node().cache().stats().in_flight == 0 {
+        tokio::task::yield_now().await;
+    }
+    gateway.reload(&Settings {
+        key_names: KeyNames::new(&["X-Token"]).expect("a name"),
+        ..settings
+    });
+    link.set(Link::Open);
+
+    let (status, _, echo) = request.await.expect("no panic");
+    assert_eq!(status, 200, "{echo}");
+    assert!(!echo.to_string().contains("abcd"), "{echo}");
     gateway.shutdown().await;
 }
 
