@@ -15,7 +15,10 @@ use tidings::{
     store::Sharing,
 };
 use tidings_admin::{AdminOptions, Metrics, Readiness, Unready};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 pub use self::start_error::StartError;
 use self::workers::{Shared, one_for_each};
@@ -28,6 +31,7 @@ use crate::{
     log::{Log, Sink},
     plugin::Plugins,
     plugins::{self, AllowedGroups, KeyAuth, KeyAuthConfig},
+    proxy::MOST_WAITING,
     server::{Acceptor, Imprint, Listener, Seats},
     settings::{Cluster, KeyNames, KeyStorage},
     warm,
@@ -320,6 +324,7 @@ impl GatewayBuilder {
             counts,
             seats,
             sink,
+            waits: Arc::new(Semaphore::new(MOST_WAITING)),
         };
         let mut node = node
             .store(store)

@@ -32,7 +32,10 @@ use hyper::body::Incoming;
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
-pub(crate) use self::{access::AccessLog, after::After};
+pub(crate) use self::{
+    access::AccessLog,
+    after::{After, MOST_WAITING},
+};
 use self::{
     access::{Answered, Asked},
     client_body::{AwaitsContinue, ClientBody},

@@ -7,6 +7,7 @@ use std::{
 };
 
 use tidings::{BoxError, Worker};
+use tokio::sync::Semaphore;
 
 use crate::{
     Settings,
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub(super) counts: Arc<Counts>,
     pub(super) seats: Arc<Seats>,
     pub(super) sink: Sink,
+    /// The places of requests that wait for a write to be applied.
+    pub(super) waits: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -64,6 +67,7 @@ impl Shared {
             after: Some(After::new(
                 worker.node().clone(),
                 self.settings.after_timeout,
+                Arc::clone(&self.waits),
             )),
         };
         let plugins = self.plugins.init_worker(worker)?;

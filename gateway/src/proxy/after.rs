@@ -3,26 +3,37 @@
 //! The request waits until this node has applied the write, or is refused when that takes too
 //! long. A request without the header pays one look-up among its headers.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName};
 use tidings::{Node, NotReached};
+use tokio::sync::Semaphore;
 
 use crate::plugin::{Refusal, Response};
 
 const AFTER: HeaderName = HeaderName::from_static("x-tidings-after");
+
+/// How many requests of clients may wait at a time: half of what the node allows, so that the admin
+/// side always finds a place. No key is asked for before the wait.
+pub(crate) const MOST_WAITING: usize = 2_048;
 
 /// Holds up requests that ask for more than the node has applied.
 #[derive(Debug)]
 pub(crate) struct After {
     node: Node,
     timeout: Duration,
+    /// The places of all workers.
+    places: Arc<Semaphore>,
 }
 
 impl After {
     /// Makes one for a worker, whose handle of the node does not keep that running.
-    pub(crate) fn new(node: Node, timeout: Duration) -> Self {
-        Self { node, timeout }
+    pub(crate) fn new(node: Node, timeout: Duration, places: Arc<Semaphore>) -> Self {
+        Self {
+            node,
+            timeout,
+            places,
+        }
     }
 
     /// Waits until nothing older is served than the request asks for, and takes the header out: it
@@ -38,7 +49,13 @@ impl After {
         headers.remove(AFTER);
 
         let token = token.ok_or_else(|| Refusal::UnknownPosition.answer())?;
-        match self.node.at_least(&token, self.timeout).await {
+        // Without a place: what is there already is answered.
+        let place = self.places.try_acquire();
+        let timeout = match place {
+            Ok(_) => self.timeout,
+            Err(_) => Duration::ZERO,
+        };
+        match self.node.at_least(&token, timeout).await {
             Ok(()) => Ok(()),
             Err(NotReached::Invalid(_)) => Err(Refusal::UnknownPosition.answer()),
             Err(_) => Err(Refusal::NotCaughtUp.answer()),

@@ -47,7 +47,7 @@ pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// What the names begin with that only the gateway may use, without the `x-`.
-const OURS_BEGIN: [&[u8]; 3] = [b"consumer-", b"credential-", b"authenticated-"];
+const OURS_BEGIN: [&[u8]; 4] = [b"consumer-", b"credential-", b"authenticated-", b"tidings-"];
 /// The names, without the `x-`, that only the gateway may use.
 const OURS: [&[u8]; 2] = [b"api-key", b"anonymous-consumer"];
 /// The names that the gateway sets itself whatever the client says, and that count in their own
@@ -220,6 +220,9 @@ mod tests {
             "x_authenticated_scope",
             "x-anonymous-consumer",
             "x_anonymous_consumer",
+            "x-tidings-after",
+            "x_tidings_after",
+            "x-tidings_node",
             "x_forwarded_for",
             "x-forwarded_host",
             "content_length",
