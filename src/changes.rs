@@ -20,6 +20,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -88,8 +89,8 @@ pub struct ChangeStats {
     /// Changes that some handlers missed, or that the bus refused. The node's caches were purged
     /// for each.
     pub missed: u64,
-    /// Changes that could not be announced, because their row does not fit their type. The node's
-    /// caches were purged for each.
+    /// Changes that could not be announced, because their row does not fit their type, or reading
+    /// it panicked. The node's caches were purged for each.
     pub unannounced: u64,
     /// Commits whose end was not known. The node's caches were purged for each.
     pub in_doubt: u64,
@@ -169,17 +170,21 @@ impl Channels {
     pub(crate) fn enqueue(&self, change: RowChange, cause: Cause) -> Option<Ticket> {
         let (entity, operation) = (change.schema.name(), change.operation);
         let channel = self.by_name.get(entity)?;
-        channel
-            .enqueue(change, cause)
-            .inspect_err(|error| {
-                self.cache.purge_node();
-                count(&self.counts.unannounced);
-                tracing::error!(
-                    entity, %operation, %error,
-                    "a change could not be announced; the caches are purged"
-                );
-            })
-            .ok()
+        // The row is read into the entity's own type, by its code.
+        let enqueue = AssertUnwindSafe(|| channel.enqueue(change, cause));
+        let error = match catch_unwind(enqueue) {
+            Ok(Ok(ticket)) => return Some(ticket),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "reading its row panicked".to_owned(),
+        };
+
+        self.cache.purge_node();
+        count(&self.counts.unannounced);
+        tracing::error!(
+            entity, %operation, error,
+            "a change could not be announced; the caches are purged"
+        );
+        None
     }
 
     /// Notes how a change was handled; purges for what the handlers that missed it would have
@@ -236,8 +241,8 @@ impl Gaps {
     /// Tells all of them. One that panics is logged.
     pub(crate) fn tell(&self, gap: &Gap) {
         for handler in self.handlers.iter() {
-            let told = std::panic::AssertUnwindSafe(|| handler(gap));
-            if std::panic::catch_unwind(told).is_err() {
+            let told = AssertUnwindSafe(|| handler(gap));
+            if catch_unwind(told).is_err() {
                 tracing::error!(%gap, "a handler of gaps panicked");
             }
         }
@@ -367,14 +372,20 @@ mod tests {
     use super::*;
 
     /// A channel that can announce nothing.
-    struct Faulty;
+    enum Faulty {
+        Refuses,
+        Panics,
+    }
 
     impl Announce for Faulty {
         fn enqueue(&self, _: RowChange, _: Cause) -> Result<Ticket, RowError> {
-            Err(RowError {
-                entity: "things".to_owned(),
-                field: "id".to_owned(),
-            })
+            match self {
+                Self::Refuses => Err(RowError {
+                    entity: "things".to_owned(),
+                    field: "id".to_owned(),
+                }),
+                Self::Panics => panic!("the entity's own code"),
+            }
         }
 
         fn is_heard(&self) -> bool {
@@ -382,8 +393,8 @@ mod tests {
         }
     }
 
-    fn changes() -> Changes {
-        let by_name = HashMap::from([("things", Arc::new(Faulty) as Arc<dyn Announce>)]);
+    fn changes(fault: Faulty) -> Changes {
+        let by_name = HashMap::from([("things", Arc::new(fault) as Arc<dyn Announce>)]);
         let channels = Channels {
             cache: Cache::builder().build().expect("the defaults are allowed"),
             counts: Arc::default(),
@@ -422,7 +433,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_that_cannot_be_announced_is_counted_and_purges_every_cache() {
-        let changes = changes();
+        let changes = changes(Faulty::Refuses);
+        let cached = known_to_handlers(&changes);
+        assert!(cached());
+        drop(changes.committed(set()));
+        assert!(!cached());
+        assert_eq!(changes.channels.counts.snapshot().unannounced, 1);
+    }
+
+    #[tokio::test]
+    async fn a_row_whose_reading_panics_is_counted_and_purges_every_cache() {
+        let changes = changes(Faulty::Panics);
         let cached = known_to_handlers(&changes);
         assert!(cached());
         drop(changes.committed(set()));
@@ -432,7 +453,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_commit_in_doubt_is_counted_and_purges_every_cache() {
-        let changes = changes();
+        let changes = changes(Faulty::Refuses);
         let cached = known_to_handlers(&changes);
         changes.in_doubt(&set());
         assert!(!cached());

@@ -6,6 +6,9 @@ pub(crate) mod shared;
 // Evictions: of records, of wake-ups, of own writes. Must not know in which order records come.
 pub(crate) mod apply;
 
+// Panics of an application's code. Must not know what the tasks do.
+pub(crate) mod guard;
+
 // Children of updated rows. Must not know in which order records come.
 pub(crate) mod children;
 

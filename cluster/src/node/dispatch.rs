@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, FutureExt, select};
 use tidings_core::{
     Cause, Origin,
     log::{
@@ -15,7 +15,10 @@ use tidings_core::{
     },
 };
 
-use super::shared::{PurgeCause, Shared};
+use super::{
+    guard::{Panicked, caught, caught_async},
+    shared::{PurgeCause, Shared},
+};
 use crate::{
     announce::Change,
     faults::{Rule, removed},
@@ -34,6 +37,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
+fn scope(entity: &Arc<str>) -> Scope {
+    Scope::Entity(Arc::clone(entity))
+}
+
 struct Dispatcher {
     shared: Arc<Shared>,
     /// Groups whose event was made on an earlier page, by mark, entity and key.
@@ -46,11 +53,11 @@ impl Dispatcher {
             Item::Head { cursor, gap } => {
                 self.dispatched.clear();
                 if let Some(gap) = gap {
-                    self.shared.announce.gap(&gap);
+                    self.tell(&gap);
                 }
                 self.shared.applied.send_replace(Some(cursor));
             }
-            Item::Gap(gap) => self.shared.announce.gap(&gap),
+            Item::Gap(gap) => self.tell(&gap),
             Item::Batch(batch) => {
                 self.dispatch(&batch.records, batch.pages).await;
                 self.applied(&batch).await;
@@ -95,8 +102,11 @@ impl Dispatcher {
                     self.dispatch_group(rest, row, record.mark, *number, pages)
                         .await;
                 }
-                Body::Entity(entity) => self.tell_gap(GapReason::Capture, Some(entity)),
-                Body::Unreadable { entity } => self.tell_gap(GapReason::Malformed, entity.as_ref()),
+                Body::Entity(entity) => self.tell_gap(GapReason::Capture, scope(entity)),
+                Body::Unreadable { entity } => {
+                    let scope = entity.as_ref().map_or(Scope::All, scope);
+                    self.tell_gap(GapReason::Malformed, scope);
+                }
                 Body::Evict(_) => {}
                 Body::Event(posted) => self.dispatch_event(posted, record.mark, *number).await,
             }
@@ -120,13 +130,30 @@ impl Dispatcher {
         }
         let origin = Origin::Remote; // every node's handlers hear of it, so nothing is sent on
         let cause = Cause { number, origin };
-        self.shared.announce.event(posted, cause).await;
+        let announce = &self.shared.announce;
+        if let Err(Panicked) = caught_async(|| announce.event(posted, cause)).await {
+            let (source, event) = (&*posted.source, &*posted.event);
+            tracing::error!(source, event, "reading an event, or handling it, panicked");
+            self.malformed(Scope::All);
+        }
     }
 
-    fn tell_gap(&self, reason: GapReason, entity: Option<&Arc<str>>) {
-        let scope = entity.map_or(Scope::All, |entity| Scope::Entity(Arc::clone(entity)));
+    /// Gives up what a panic has left unhandled, as for a record that cannot be read: what its
+    /// handlers would have evicted is unknown, so everything is.
+    fn malformed(&self, scope: Scope) {
+        self.shared.purge(PurgeCause::Gap(GapReason::Malformed));
+        self.tell_gap(GapReason::Malformed, scope);
+    }
+
+    fn tell_gap(&self, reason: GapReason, scope: Scope) {
         self.shared.counters.gap(reason);
-        self.shared.announce.gap(&Gap { reason, scope });
+        self.tell(&Gap { reason, scope });
+    }
+
+    fn tell(&self, gap: &Gap) {
+        if let Err(Panicked) = caught(|| self.shared.announce.gap(gap)) {
+            tracing::error!(%gap, "a handler of gaps panicked");
+        }
     }
 
     /// Runs the handlers of one row's change, when the first of its records is met.
@@ -202,7 +229,7 @@ impl Dispatcher {
                 Ok(group) if group.is_empty() => {
                     // What its handlers would have evicted is unknown.
                     shared.purge(PurgeCause::Gap(GapReason::Trimmed));
-                    self.tell_gap(GapReason::Trimmed, Some(&row.entity));
+                    self.tell_gap(GapReason::Trimmed, scope(&row.entity));
                     return None;
                 }
                 Ok(group) => return Some(group),
@@ -216,14 +243,18 @@ impl Dispatcher {
 
     async fn run_handlers(&self, change: Change) {
         let shared = &self.shared;
-        let handling = shared.announce.announce(change);
+        let entity = change.schema.name();
+        let handling = caught_async(|| shared.announce.announce(change)).boxed();
         if removed(Rule::LateHandlerHoldsReport) {
             let deadline = shared.clock.sleep(shared.settings.handler_deadline);
             match select(handling, deadline).await {
                 Either::Left(_) | Either::Right(_) => return,
             }
         }
-        handling.await;
+        if let Err(Panicked) = handling.await {
+            tracing::error!(entity, "reading a change, or handling it, panicked");
+            self.malformed(Scope::Entity(entity.into()));
+        }
     }
 
     /// Reads from the log what did not fit into the queue, until it is where the tail is.
@@ -290,7 +321,7 @@ impl Dispatcher {
         shared.counters.gap(gap.reason);
         shared.purge(PurgeCause::Gap(gap.reason));
         self.dispatched.clear();
-        shared.announce.gap(&gap);
+        self.tell(&gap);
         match skipped.after {
             Some(after) => self.follow(skipped.cursor, &after).await,
             None => drop(shared.applied.send_replace(Some(skipped.cursor))),

@@ -85,6 +85,18 @@ impl Drop for Tasks {
     }
 }
 
+/// Starts a task of a node.
+fn start(
+    shared: &Arc<Shared>,
+    name: &'static str,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> AbortHandle {
+    let of = Arc::clone(shared);
+    shared
+        .spawn
+        .spawn(Box::pin(async move { of.guarded(name, work).await }))
+}
+
 impl Protocol {
     /// Puts a node together and starts its tasks: the tail, the dispatcher, and the listener for
     /// wake-ups. Waits for nothing: the log may be out of reach, and the node then answers loads
@@ -126,20 +138,16 @@ impl Protocol {
             settings,
         });
 
+        let of = || Arc::clone(&shared);
         let mut tasks = vec![
-            shared.spawn.spawn(Box::pin(tail::run(Arc::clone(&shared)))),
-            shared
-                .spawn
-                .spawn(Box::pin(dispatch::run(Arc::clone(&shared)))),
-            shared.spawn.spawn(Box::pin(Arc::clone(&shared).listen())),
-            shared
-                .spawn
-                .spawn(Box::pin(Arc::clone(&shared).keep_counting())),
+            start(&shared, "tail", tail::run(of())),
+            start(&shared, "dispatcher", dispatch::run(of())),
+            start(&shared, "listener", of().listen()),
+            start(&shared, "counting", of().keep_counting()),
         ];
         if let Some(carrier) = parts.carrier {
             carrier.connect(&shared);
-            let sends = Arc::clone(&shared).send_on();
-            tasks.push(shared.spawn.spawn(Box::pin(sends)));
+            tasks.push(start(&shared, "carrier", of().send_on()));
         }
         Ok(Self {
             shared,
@@ -327,7 +335,7 @@ impl Protocol {
         self.shared.flush(LAST_WORDS).await;
         self.shared.gate.supersede();
         self.shared.purge(PurgeCause::Ends);
-        *self.shared.progress.lock() = Progress::Over;
+        self.shared.note_progress(Progress::Over);
         self._tasks.0.lock().iter().for_each(AbortHandle::abort);
         let member = self.shared.member.lock().take();
         match (&self.shared.members, member) {

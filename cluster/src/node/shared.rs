@@ -59,7 +59,7 @@ pub(crate) struct Shared {
     pub(crate) own: Mutex<Own>,
     /// What it has asked for, on its way to the log.
     pub(crate) outbox: Outbox,
-    /// What the tail does. Moved by the tail alone, and at the end.
+    /// What the tail does. Noted by the tail alone, and at the end.
     pub(crate) progress: Mutex<Progress>,
     /// Own commits whose handlers have not run, and when they were acknowledged.
     pub(crate) commits: Mutex<Commits>,
@@ -230,6 +230,20 @@ impl Counters {
 }
 
 impl Shared {
+    /// Notes what the tail does. Once it is over it stays so, whatever a task that is still being
+    /// polled finds.
+    pub(crate) fn note_progress(&self, now: Progress) {
+        let mut progress = self.progress.lock();
+        match *progress {
+            Progress::Over => {}
+            Progress::Starting
+            | Progress::Following
+            | Progress::Behind
+            | Progress::Unanswered
+            | Progress::Uncaptured => *progress = now,
+        }
+    }
+
     /// Returns whether every eviction of a commit was made.
     pub(crate) fn has_seen(&self, mark: Mark) -> bool {
         covers(&self.seen.borrow(), mark)

@@ -100,14 +100,14 @@ impl Tail {
         );
         self.shared.gate.supersede();
         self.purge(PurgeCause::Gap(GapReason::JoinedLate));
-        *self.shared.progress.lock() = Progress::Over;
+        self.shared.note_progress(Progress::Over);
     }
 
     /// Takes a new cursor at the head, after a gap or at the beginning.
     async fn restart(&mut self, gap: Option<Gap>) -> Result<Cursor, Superseded> {
         let shared = Arc::clone(&self.shared);
         shared.gate.close();
-        *shared.progress.lock() = Progress::Starting;
+        shared.note_progress(Progress::Starting);
         let cause = gap
             .as_ref()
             .map_or(PurgeCause::Ends, |gap| PurgeCause::Gap(gap.reason));
@@ -155,7 +155,7 @@ impl Tail {
         } else {
             Progress::Uncaptured
         };
-        *shared.progress.lock() = progress;
+        shared.note_progress(progress);
         Ok(head.cursor)
     }
 
@@ -188,11 +188,11 @@ impl Tail {
             let sight = batch.sight.clone();
             let counted = self.is_counted(sight.member)?;
             let next = self.take(batch, asked, early, counted).await;
-            *shared.progress.lock() = match (self.capture, &next) {
+            shared.note_progress(match (self.capture, &next) {
                 (Captured::No, _) => Progress::Uncaptured,
                 (Captured::Yes, Next::ReadOn(_)) => Progress::Behind,
                 (Captured::Yes, Next::Wait(_) | Next::Restart(_)) => Progress::Following,
-            };
+            });
             match next {
                 Next::Restart(reason) => return Ok(Gap::of_all(reason)),
                 Next::ReadOn(next) => cursor = next,
@@ -328,7 +328,7 @@ impl Tail {
         self.failures = self.failures.saturating_add(1);
         tracing::debug!(%error, failures = self.failures, "the log did not answer");
         if self.failures >= UNANSWERED {
-            *shared.progress.lock() = Progress::Unanswered;
+            shared.note_progress(Progress::Unanswered);
         }
         let least = Duration::from_millis(5);
         let most = least.saturating_mul(1 << self.failures.min(16)).min(

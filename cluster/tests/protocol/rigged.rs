@@ -86,6 +86,8 @@ pub(crate) struct Rigged {
     pub(crate) children: Mutex<Vec<CacheKey>>,
     /// How often the records of one row were asked for.
     pub(crate) groups: AtomicUsize,
+    /// The next read panics.
+    pub(crate) panics: AtomicBool,
 }
 
 impl Rigged {
@@ -96,6 +98,7 @@ impl Rigged {
             uncaptured: AtomicBool::new(false),
             children: Mutex::default(),
             groups: AtomicUsize::new(0),
+            panics: AtomicBool::new(false),
         })
     }
 
@@ -133,6 +136,8 @@ impl Log for Rigged {
         member: Option<&'a MemberId>,
     ) -> LogFuture<'a, Result<Read, LogError>> {
         Box::pin(async move {
+            let panics = self.panics.swap(false, Ordering::SeqCst);
+            assert!(!panics, "as the test says");
             self.reached()?;
             let mut read = self.inner.read(from, limit, member).await?;
             if let Read::Batch(batch) = &mut read {
@@ -207,7 +212,7 @@ impl Node {
             carrier: None,
             cache: cache.clone(),
             schemas: schemas().into(),
-            announce: Arc::clone(&heard) as _,
+            announce: Arc::new(Handlers(Arc::clone(&heard))),
             observe: Arc::clone(&heard) as _,
             clock,
             spawn: Arc::new(CurrentRuntime),
@@ -263,6 +268,21 @@ pub(crate) struct Heard {
     seen: watch::Sender<Seen>,
     /// No handler hears of rows.
     pub(crate) deaf: AtomicBool,
+    /// Where the next thing that handlers hear of panics.
+    pub(crate) panics: Mutex<Option<Panics>>,
+}
+
+/// Where an application's code panics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Panics {
+    /// Where a row or a payload is read.
+    Reading,
+    /// While the handlers are waited for.
+    Handling,
+    /// In what is told of gaps.
+    Gap,
+    /// In the question whether anything listens.
+    Listens,
 }
 
 #[derive(Debug, Default)]
@@ -288,6 +308,10 @@ impl Heard {
     }
 }
 
+/// The handlers of a node.
+#[derive(Debug)]
+struct Handlers(Arc<Heard>);
+
 impl Observe for Heard {
     fn trace(&self, trace: &Trace<'_>) {
         match trace {
@@ -297,21 +321,41 @@ impl Observe for Heard {
     }
 }
 
-impl Announce for Heard {
+impl Heard {
+    /// Panics if it is to do so here.
+    fn panic_at(&self, here: Panics) {
+        let mut panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = panics.take_if(|at| *at == here);
+        drop(panics);
+        assert!(now.is_none(), "as the test says");
+    }
+
+    fn handle(self: &Arc<Self>) -> Handling {
+        self.panic_at(Panics::Reading);
+        let heard = Arc::clone(self);
+        Box::pin(async move {
+            heard.panic_at(Panics::Handling);
+            heard.seen.send_modify(|seen| seen.changes += 1);
+        })
+    }
+}
+
+impl Announce for Handlers {
     fn announce(&self, _: Change) -> Handling {
-        self.seen.send_modify(|seen| seen.changes += 1);
-        Box::pin(std::future::ready(()))
+        self.0.handle()
     }
 
     fn event(&self, _: &Posted, _: Cause) -> Handling {
-        Box::pin(std::future::ready(()))
+        self.0.handle()
     }
 
     fn gap(&self, gap: &Gap) {
-        self.seen.send_modify(|seen| seen.gaps.push(gap.clone()));
+        self.0.panic_at(Panics::Gap);
+        self.0.seen.send_modify(|seen| seen.gaps.push(gap.clone()));
     }
 
     fn listens(&self, _: &str) -> bool {
-        !self.deaf.load(Ordering::SeqCst)
+        self.0.panic_at(Panics::Listens);
+        !self.0.deaf.load(Ordering::SeqCst)
     }
 }
