@@ -258,7 +258,9 @@ impl Proxy {
         // Before the plugins set headers, or `Connection: x-consumer-id` would take them away
         // again.
         forward::drop_hop_by_hop(request.headers_mut());
-        forward::drop_forged(request.headers_mut());
+        if let Some(claims) = forward::drop_forged(request.headers_mut()) {
+            request.keep_claims(claims);
+        }
         // The map would grow twice, once under the plugins' hands and once for X-Forwarded-*.
         request.headers_mut().reserve(ADDED_HEADERS);
 

@@ -10,6 +10,8 @@ use crate::entities::Consumer;
 #[derive(Debug)]
 pub struct ProxyRequest {
     head: Parts,
+    /// What the client said under names that only the gateway may use; boxed, since few do.
+    claims: Option<Box<HeaderMap>>,
     peer: IpAddr,
     consumer: Option<Arc<Consumer>>,
 }
@@ -18,9 +20,20 @@ impl ProxyRequest {
     pub(crate) fn new(head: Parts, peer: IpAddr) -> Self {
         Self {
             head,
+            claims: None,
             peer,
             consumer: None,
         }
+    }
+
+    /// Keeps what was dropped from the headers, for a plugin that is told to look there.
+    pub(crate) fn keep_claims(&mut self, claims: HeaderMap) {
+        self.claims = Some(Box::new(claims));
+    }
+
+    /// Returns the head, and what the client said under the gateway's own names.
+    pub(crate) fn said(&mut self) -> (&mut Parts, Option<&HeaderMap>) {
+        (&mut self.head, self.claims.as_deref())
     }
 
     /// Returns the method.

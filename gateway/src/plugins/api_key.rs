@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::{Uri, request::Parts};
+use http::{HeaderMap, Uri, request::Parts};
 use percent_encoding::percent_decode;
 
 use crate::settings::KeyNames;
@@ -18,11 +18,23 @@ pub(super) enum ApiKey<'a> {
     Several,
 }
 
-/// Looks for the key in the headers and the query.
-pub(super) fn api_key<'a>(head: &'a Parts, names: &KeyNames) -> ApiKey<'a> {
+/// Looks for the key in the headers and the query. A key may come under a name that only the
+/// gateway may use towards the upstream, such as `X-API-Key`: then it is among the client's claims.
+pub(super) fn api_key<'a>(
+    head: &'a Parts,
+    claims: Option<&'a HeaderMap>,
+    names: &KeyNames,
+) -> ApiKey<'a> {
     let mut found = ApiKey::Missing;
     for name in names.iter() {
-        for value in head.headers.get_all(&name.header) {
+        let claimed = claims.map(|claims| claims.get_all(&name.header));
+        let claimed = claimed.into_iter().flatten();
+        for value in head
+            .headers
+            .get_all(&name.header)
+            .into_iter()
+            .chain(claimed)
+        {
             found.add(Cow::Borrowed(value.as_bytes()));
         }
     }
@@ -39,8 +51,12 @@ pub(super) fn api_key<'a>(head: &'a Parts, names: &KeyNames) -> ApiKey<'a> {
 
 /// Looks for the key, and removes everything that may carry one: by the same names, which a reload
 /// may change at any time after.
-pub(super) fn take_api_key(head: &mut Parts, names: &KeyNames) -> ApiKey<'static> {
-    let key = match api_key(head, names) {
+pub(super) fn take_api_key(
+    head: &mut Parts,
+    claims: Option<&HeaderMap>,
+    names: &KeyNames,
+) -> ApiKey<'static> {
+    let key = match api_key(head, claims, names) {
         ApiKey::Missing => ApiKey::Missing,
         ApiKey::One(key) => ApiKey::One(Cow::Owned(key.into_owned())),
         ApiKey::Several => ApiKey::Several,
@@ -124,7 +140,7 @@ mod tests {
             request = request.header("apikey", *value);
         }
         let (head, ()) = request.body(()).expect("a request").into_parts();
-        match api_key(&head, &names(&["apikey"])) {
+        match api_key(&head, None, &names(&["apikey"])) {
             ApiKey::Missing => "missing".to_owned(),
             ApiKey::Several => "several".to_owned(),
             ApiKey::One(key) => String::from_utf8_lossy(&key).into_owned(),
@@ -167,7 +183,7 @@ mod tests {
             .header("apikey", "")
             .header("other", "1");
         let (mut head, ()) = request.body(()).expect("a request").into_parts();
-        assert_eq!(api_key(&head, &names), ApiKey::Several);
+        assert_eq!(api_key(&head, None, &names), ApiKey::Several);
         remove_api_key(&mut head, &names);
         assert_eq!(head.uri, "http://h/a?x=1&x-token=kept");
         assert_eq!(head.headers.len(), 1);

@@ -181,9 +181,10 @@ impl Plugin for KeyAuth {
     }
 
     async fn access(&self, request: &mut ProxyRequest) -> Result<(), Response> {
+        let (head, claims) = request.said();
         let key = self.names.with(|names| match self.forwarding {
-            KeyForwarding::Forwarded => api_key(request.head(), names),
-            KeyForwarding::Hidden => take_api_key(request.head_mut(), names),
+            KeyForwarding::Forwarded => api_key(head, claims, names),
+            KeyForwarding::Hidden => take_api_key(head, claims, names),
         });
         let (credential, identity, key) = match key {
             ApiKey::Missing => return Err(Refusal::NoKey.answer()),

@@ -66,18 +66,25 @@ const SET: [&[u8]; 5] = [
 /// CGI and what follows it (WSGI, Rack, PHP) make variables of names by putting `_` for `-`, some
 /// for every character that is no letter and no digit: there `X_Consumer.ID` and `X-Consumer-ID`
 /// are the same.
-pub(super) fn drop_forged(headers: &mut HeaderMap) {
+///
+/// Returns what they held, if there were any: an API key may be expected under such a name.
+pub(super) fn drop_forged(headers: &mut HeaderMap) -> Option<HeaderMap> {
     if !headers.keys().any(|name| is_forged(name.as_str())) {
-        return;
+        return None;
     }
     let forged: Vec<HeaderName> = headers
         .keys()
         .filter(|name| is_forged(name.as_str()))
         .cloned()
         .collect();
+    let mut said = HeaderMap::new();
     for name in forged {
+        for value in headers.get_all(&name) {
+            said.append(name.clone(), value.clone());
+        }
         headers.remove(name);
     }
+    Some(said)
 }
 
 /// Returns whether a name, in lower case, is one of ours or is read as one.

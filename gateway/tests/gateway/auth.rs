@@ -307,6 +307,26 @@ async fn any_of_the_key_names_carries_the_key_and_a_hidden_one_does_not_reach_th
     gateway.shutdown().await;
 }
 
+/// Also under a name that is the gateway's own towards the upstream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_may_come_as_x_api_key() {
+    let settings = Settings {
+        key_names: KeyNames::new(&["apikey", "X-API-Key"]).expect("names"),
+        ..settings(1)
+    };
+    let gateway = Gateway::start(settings).await.expect("it starts");
+    bob(&gateway, "abcd").await;
+    let mut client = Client::connect(&gateway).await;
+    let (status, _, echo) = client.get("/", &[("x-api-key", "abcd")]).await;
+    assert_eq!(status, 200, "{echo}");
+    assert_eq!(echo["headers"]["x-api-key"], "abcd");
+    let (status, ..) = client.get("/", &[("x_api_key", "abcd")]).await;
+    assert_eq!(status, 401, "a name has one spelling");
+    let both = [("x-api-key", "abcd"), ("apikey", "abcd")];
+    assert_eq!(client.get("/", &both).await.0, 401);
+    gateway.shutdown().await;
+}
+
 /// The names under which a key was read are those under which it is removed, whatever a reload says
 /// while it is looked up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
