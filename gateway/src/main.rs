@@ -64,6 +64,8 @@ fn run(settings: Settings, log: &Log) -> Result<(), Failure> {
 async fn serve(settings: Settings, log: &Log, signals: &mut Signals) -> Result<(), Failure> {
     let begun = Instant::now();
     let token = settings.admin_token.is_some();
+    let names = settings.key_names.to_string();
+    let key_name = names.split(',').next().unwrap_or(&names).to_owned();
     let start = Gateway::builder(settings.clone()).log(log.clone()).start();
     let gateway = tokio::select! {
         gateway = start => gateway?,
@@ -77,7 +79,10 @@ async fn serve(settings: Settings, log: &Log, signals: &mut Signals) -> Result<(
     announce(
         &gateway,
         if empty {
-            Advice::FirstKey { token }
+            Advice::FirstKey {
+                token,
+                name: key_name,
+            }
         } else {
             Advice::None
         },
@@ -138,9 +143,10 @@ fn reload(gateway: &Gateway, current: &mut Settings) {
 /// What the banner says besides the addresses.
 enum Advice {
     None,
-    /// How to let someone in, on an admin side with or without a token.
+    /// How to let someone in, on an admin side with or without a token; keys come under this name.
     FirstKey {
         token: bool,
+        name: String,
     },
 }
 
@@ -151,7 +157,7 @@ fn announce(gateway: &Gateway, advice: Advice) {
     if let Some(status) = gateway.status_address() {
         text.push_str(&format!("status listening on {status}\n"));
     }
-    if let Advice::FirstKey { token } = advice {
+    if let Advice::FirstKey { token, name } = advice {
         let (proxy, admin) = (reachable(proxy), reachable(admin));
         let token = if token {
             " -H \"Authorization: Bearer $TIDINGS_ADMIN_TOKEN\""
@@ -162,9 +168,9 @@ fn announce(gateway: &Gateway, advice: Advice) {
             "\nNo one has a key yet. To let someone in, and out again:\n\n\
              \x20 curl{token} http://{admin}/consumers -d username=bob\n\
              \x20 curl{token} http://{admin}/consumers/bob/key-auth -d key=abcd\n\
-             \x20 curl http://{proxy}/ -H 'apikey: abcd'\n\
+             \x20 curl http://{proxy}/ -H '{name}: abcd'\n\
              \x20 curl{token} -X DELETE http://{admin}/consumers/bob/key-auth/abcd\n\
-             \x20 curl http://{proxy}/ -H 'apikey: abcd'\n\n"
+             \x20 curl http://{proxy}/ -H '{name}: abcd'\n\n"
         ));
     }
 

@@ -183,7 +183,8 @@ pub enum Error {
     },
     /// The database file is open in another store, of this process or another.
     #[error(
-        "{} is in use by another store{}: two caches over one file would drift apart",
+        "{} is in use by another store{}: two caches over one file would drift apart, \
+         unless each store shares the file as a member of a cluster",
         path.display(), holder(*process)
     )]
     InUse {

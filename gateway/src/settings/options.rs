@@ -154,7 +154,7 @@ options! {
         Row::new("DURATION", "").stated(limits::lifetime_allowed).or("0");
 
     /// How long ago at most what is served was read, whatever becomes of the cluster; 0 for no
-    /// bound. With SQLite the node is always current, and this changes nothing.
+    /// bound. Without a cluster a node on SQLite is always current, and this changes nothing.
     max_staleness: Option<Duration> = units::staleness,
         Row::new("DURATION", "0, or a duration from 50ms up to --cluster-retention").or("0");
 
@@ -237,7 +237,8 @@ options! {
     /// it.
     upstream_timeout: Duration = units::timeout, Row::new("DURATION", TIMEOUT).or("60s").advanced();
 
-    /// How long running requests may take to finish on SIGTERM or SIGINT.
+    /// How long the end may take after SIGTERM or SIGINT. Running requests have all of it but the
+    /// last second, or less, in which the node itself ends.
     drain_timeout: Duration = units::drain_timeout,
         Row::new("DURATION", "a duration above zero and up to 10s, as 500ms or 5s").or("10s").advanced();
 }

@@ -249,6 +249,13 @@ pub(super) fn log_filter(raw: &Raw) -> Parsed<String> {
 
 fn log_directives(raw: &Raw) -> Parsed<String> {
     let text = text(raw)?;
+    // The filter takes it for a target without any events, which silences the program.
+    if text
+        .split(',')
+        .any(|directive| directive.trim_end().ends_with('='))
+    {
+        return Err(Wrong::Because("a level is missing behind `=`".to_owned()));
+    }
     EnvFilter::try_new(text).map_err(|error| Wrong::Because(error.to_string()))?;
     Ok(text.to_owned())
 }
@@ -302,7 +309,8 @@ mod tests {
     #[test]
     fn a_bare_word_that_is_no_level_is_refused_as_log_filter() {
         assert!(log_filter(&raw("loud")).is_err());
-        assert!(log_filter(&raw("info,loud")).is_err());
+        assert!(log_directives(&raw("hyper=loud")).is_err());
+        assert!(log_directives(&raw("hyper=")).is_err());
         assert!(log_filter(&raw("warn,tidings_cache=debug")).is_ok());
         assert!(log_directives(&raw("hyper")).is_ok());
         assert!(log_directives(&raw("hyper=loud")).is_err());
