@@ -19,7 +19,6 @@ mod heard;
 mod key_auth;
 mod node;
 mod other_programs;
-mod other_programs_sqlite;
 mod receipts;
 mod receipts_http;
 mod shared_file;

@@ -12,7 +12,7 @@ use tidings::{
 
 use crate::{
     heard::{Heard, Owner, thing},
-    other_programs_sqlite::File,
+    other_programs::sqlite::File,
 };
 
 /// Where this test binary, started once more, is to run a node.
