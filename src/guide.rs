@@ -21,6 +21,7 @@ pages! {
     Kong = "../docs/src/kong.md";
     Gateway = "../docs/src/gateway.md";
     Nodes = "../docs/src/nodes.md";
+    Commands = "../docs/src/commands.md";
     Limits = "../docs/src/limits.md";
     Questions = "../docs/src/faq.md";
 }

@@ -4,7 +4,6 @@
 //! or refused, 3 where the database cannot be reached.
 
 use std::{
-    ffi::OsString,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -25,30 +24,15 @@ const MISSED: u8 = 1;
 const WRONG_USE: u8 = 2;
 const UNREACHABLE: u8 = 3;
 
-/// Runs the command if the arguments name it, and returns the program's exit status; none if they
-/// name another.
-#[must_use]
-pub fn capture(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if arguments.get(1).is_none_or(|first| first != "capture") {
-        return None;
-    }
-    let matches = match command().try_get_matches_from(&arguments[1..]) {
-        Ok(matches) => matches,
-        Err(error) => {
-            let status = if error.use_stderr() { WRONG_USE } else { 0 };
-            // A reader that has gone is no reason to fail.
-            let _ = error.print();
-            return Some(ExitCode::from(status));
-        }
-    };
-    Some(match run(&matches) {
+/// Runs the command, and returns the program's exit status.
+pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
+    match run_on_database(matches) {
         Ok(status) => status,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "tidings: {}", failure.message);
             ExitCode::from(failure.status)
         }
-    })
+    }
 }
 
 /// What the program says before it ends, and its exit status.
@@ -139,7 +123,8 @@ impl Installer {
     }
 }
 
-fn command() -> Command {
+/// Returns the command, for the command line.
+pub(crate) fn command() -> Command {
     let database = Arg::new("database")
         .long("database")
         .value_name("URL")
@@ -166,11 +151,10 @@ fn command() -> Command {
         .requires("notify")
         .help("Notify also where prepared transactions are in use");
 
-    Command::new("tidings capture")
-        .about("Triggers that record the writes of every program in the log")
+    Command::new("capture")
+        .about("Puts the triggers that record other programs' writes in place")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .disable_help_subcommand(true)
         .arg(database)
         .subcommand(
             Command::new("install")
@@ -215,7 +199,7 @@ fn database(matches: &ArgMatches) -> Result<String, Failure> {
     Ok(read.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
+fn run_on_database(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Failure::wrong_use("expected install, remove or status"));
     };

@@ -39,9 +39,11 @@ mod warm;
 mod front;
 // A node with both sides in front of it.
 mod gateway;
+// The commands besides `serve`, most of which ask a running node.
+mod commands;
 
 pub use self::{
-    capture::capture,
+    commands::command,
     descriptors::raise as raise_descriptor_limit,
     entities::{Acl, Consumer, KeyAuthCredential},
     gateway::{Gateway, GatewayBuilder, StartError},

@@ -1,7 +1,8 @@
-//! The program `tidings`: settings, log, start, reload, and the end in good order.
+//! The program `tidings`: its commands; and of `serve` settings, log, start, reload, and the end in
+//! good order.
 //!
-//! Exit status: 0 after a drain, 1 when it cannot start, 2 when its settings are refused, 130 when
-//! a second signal ended it at once.
+//! Exit status of `serve`: 0 after a drain, 1 when it cannot start, 2 when its settings are
+//! refused, 130 when a second signal ended it at once.
 
 mod signals;
 
@@ -23,7 +24,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 type Failure = Box<dyn StdError + Send + Sync>;
 
 fn main() -> ExitCode {
-    if let Some(ended) = tidings_gateway::capture(std::env::args_os()) {
+    if let Some(ended) = tidings_gateway::command(std::env::args_os()) {
         return ended;
     }
     // Before the settings: a limit of theirs goes by it.

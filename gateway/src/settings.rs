@@ -27,19 +27,25 @@ mod units;
 mod parse;
 // The keys of a file, by rows.
 mod file;
-// The command line, by rows.
+// The command line of `serve`, by rows.
 mod command;
 // Which of flag, variable and file has the say.
 mod layers;
 // The options themselves.
 mod options;
+// What a command that talks to a node is told.
+mod client;
 
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
 };
 
+use clap::Command;
+
 use self::layers::Layers;
+
+pub(crate) use self::{client::Client, units::span};
 
 pub use self::{
     environment::Environment,
@@ -77,10 +83,11 @@ impl Settings {
         let matches = command::command(&table)
             .try_get_matches_from(command::with_negative_values(args, &table))
             .map_err(|error| SettingsError::Usage(Box::new(error)))?;
-        // The options are global: a subcommand's matches hold those given before it too.
-        let matches = matches.subcommand().map_or(&matches, |(_, sub)| sub);
+        // Those behind the word go before those in front of it.
+        let behind = matches.subcommand().map(|(_, behind)| behind);
+        let flags = behind.into_iter().chain([&matches]).collect();
 
-        let mut layers = Layers::new(&table, matches, env);
+        let mut layers = Layers::new(&table, client::TABLE, flags, env);
         if let Some(config) = layers.config() {
             layers.read_file(Path::new(&config));
         }
@@ -92,6 +99,26 @@ impl Settings {
         layers.finish()?;
         // `finish` has returned every fault, and a value is absent only with a fault.
         settings.ok_or(SettingsError::Faults(Vec::new()))
+    }
+
+    /// Returns the command line of a program that only serves, for one that has more commands.
+    pub(crate) fn command() -> Command {
+        command::command(&options::table())
+    }
+
+    /// Returns the names of the options, which are those of a command line without a command.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        let rows = options::table().into_iter();
+        rows.map(|row| row.name).chain(["config"])
+    }
+
+    /// Returns arguments as the parser takes them.
+    pub(crate) fn arguments<A>(args: A) -> Vec<OsString>
+    where
+        A: IntoIterator,
+        A::Item: Into<OsString>,
+    {
+        command::with_negative_values(args, &options::table())
     }
 
     /// Resolves the settings of a program that is told nothing but a file of settings, as

@@ -1,4 +1,4 @@
-//! The command line, made from the rows of options.
+//! The command line of `serve`, made from the rows of options, and what other commands take of it.
 
 use std::ffi::OsString;
 
@@ -6,15 +6,19 @@ use clap::{Arg, ArgAction, Command};
 
 use super::row::{Heading, Row};
 
-/// Builds the command line.
+/// Builds the command line of a program that only serves: the options come before or behind the
+/// word `serve`, which can be left out.
 pub(super) fn command(table: &[Row]) -> Command {
     let config = Arg::new("config")
         .long("config")
         .value_name("FILE")
         .help("A TOML file with these options as keys (without the dashes in front)")
         .long_help("A TOML file with these options as keys (without the dashes in front).\n\nAlso TIDINGS_CONFIG")
-        .value_parser(clap::value_parser!(OsString))
-        .global(true);
+        .value_parser(clap::value_parser!(OsString));
+    let serve = Command::new("serve")
+        .about("Runs the gateway; this is what happens without a command too")
+        .arg(config.clone())
+        .args(table.iter().map(arg));
     Command::new("tidings")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A gateway that checks API keys through a cache that stays coherent")
@@ -27,10 +31,12 @@ pub(super) fn command(table: &[Row]) -> Command {
         )
         .arg(config)
         .args(table.iter().map(arg))
-        .subcommand(Command::new("serve").about("Runs the gateway; this is what happens without a command too"))
-        // Answered before the settings are read; named here so that the help shows it.
-        .subcommand(Command::new("capture").about("Puts the triggers that record other programs' writes in place"))
-        .disable_help_subcommand(true)
+        .subcommand(serve)
+}
+
+/// Returns the options of one command, by rows.
+pub(super) fn options(table: &[Row]) -> Vec<Arg> {
+    table.iter().map(arg).collect()
 }
 
 fn arg(row: &Row) -> Arg {
@@ -58,8 +64,7 @@ fn arg(row: &Row) -> Arg {
         })
         .value_parser(clap::value_parser!(OsString))
         .allow_hyphen_values(false)
-        .action(ArgAction::Set)
-        .global(true);
+        .action(ArgAction::Set);
     match row.value {
         Some(value) => arg.value_name(value),
         None => arg

@@ -38,12 +38,13 @@ impl Environment {
     }
 
     /// Refuses variables that look like ours and are not: a misspelt one would silently not apply.
-    pub(super) fn unknown(&self, table: &[Row]) -> Vec<Fault> {
+    /// Those of other commands are let be.
+    pub(super) fn unknown(&self, table: &[Row], others: &[Row]) -> Vec<Fault> {
         let names = self.0.iter().filter_map(|(name, value)| {
             let name = name.to_str()?;
             let rest = name.strip_prefix(PREFIX)?;
             let known = name == CONFIG
-                || table.iter().any(|row| {
+                || table.iter().chain(others).any(|row| {
                     row.variable() == name || row.file_variable().as_deref() == Some(name)
                 });
             (!known && !is_of_a_service(rest, value)).then_some((name, rest))

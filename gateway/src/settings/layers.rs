@@ -18,26 +18,46 @@ use super::{
 /// What flags, variables and the file say, and the faults found so far.
 pub(super) struct Layers<'a> {
     table: &'a [Row],
-    flags: &'a ArgMatches,
+    /// The flags, those before others of the same name.
+    flags: Vec<&'a ArgMatches>,
     env: &'a Environment,
     file: Vec<(&'static str, Raw)>,
     faults: Vec<Fault>,
 }
 
 impl<'a> Layers<'a> {
-    pub(super) fn new(table: &'a [Row], flags: &'a ArgMatches, env: &'a Environment) -> Self {
+    /// Takes those of the program itself: variables that look like ours are known, here or to
+    /// other commands, or refused.
+    pub(super) fn new(
+        table: &'a [Row],
+        others: &[Row],
+        flags: Vec<&'a ArgMatches>,
+        env: &'a Environment,
+    ) -> Self {
+        Self {
+            faults: env.unknown(table, others),
+            ..Self::of_command(table, flags, env)
+        }
+    }
+
+    /// Takes those of a command, beside which the environment may set up the program.
+    pub(super) fn of_command(
+        table: &'a [Row],
+        flags: Vec<&'a ArgMatches>,
+        env: &'a Environment,
+    ) -> Self {
         Self {
             table,
             flags,
             env,
             file: Vec::new(),
-            faults: env.unknown(table),
+            faults: Vec::new(),
         }
     }
 
     /// Returns the path of the file of settings.
     pub(super) fn config(&self) -> Option<OsString> {
-        let flag = self.flags.get_one::<OsString>("config").cloned();
+        let flag = self.flag("config").cloned();
         let variable = self.env.get(CONFIG).filter(|path| !path.is_empty());
         flag.or_else(|| variable.map(OsStr::to_owned))
     }
@@ -114,7 +134,7 @@ impl<'a> Layers<'a> {
     }
 
     fn raw(&self, row: &Row) -> Result<Option<Raw>, Fault> {
-        if let Some(value) = self.flags.get_one::<OsString>(row.name) {
+        if let Some(value) = self.flag(row.name) {
             return Ok(Some(Raw::os(
                 value,
                 Source::Flag(format!("--{}", row.name)),
@@ -126,6 +146,11 @@ impl<'a> Layers<'a> {
         let mut keys = self.file.iter();
         let key = keys.find(|(key, _)| *key == row.name);
         Ok(key.map(|(_, raw)| raw.clone()))
+    }
+
+    fn flag(&self, name: &str) -> Option<&'a OsString> {
+        let mut flags = self.flags.iter();
+        flags.find_map(|flags| flags.try_get_one::<OsString>(name).ok().flatten())
     }
 
     fn variable(&self, row: &Row) -> Result<Option<Raw>, Fault> {

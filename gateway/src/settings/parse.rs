@@ -11,8 +11,8 @@ use super::{
     limits,
     source::{Raw, Source},
     values::{
-        AccessLog, BuiltIn, Cluster, KeyForwarding, KeyNames, KeyStorage, LogFormat, Secret,
-        UpstreamAddress,
+        AccessLog, AdminAddress, BuiltIn, Cluster, KeyForwarding, KeyNames, KeyStorage, LogFormat,
+        Secret, UpstreamAddress,
     },
     wrong::{Parsed, Wrong, text},
 };
@@ -33,12 +33,12 @@ pub(super) fn optional<T>(
 
 pub(super) fn address(raw: &Raw) -> Parsed<SocketAddr> {
     let text = text(raw)?;
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
     let (host, port) = text.rsplit_once(':').ok_or(Wrong::NotAllowed)?;
     if host.is_empty() || port.parse::<u16>().is_err() {
         return Err(Wrong::NotAllowed);
+    }
+    if let Ok(address) = text.parse() {
+        return Ok(address);
     }
     let addresses = text
         .to_socket_addrs()
@@ -114,7 +114,8 @@ pub(super) fn max_connections(raw: &Raw) -> Parsed<usize> {
 }
 
 fn number(raw: &Raw, most: usize) -> Parsed<usize> {
-    let number: usize = text(raw)?.parse().map_err(|_| Wrong::NotAllowed)?;
+    let text = text(raw)?;
+    let number: usize = text.parse().map_err(|_| Wrong::NotAllowed)?;
     if (1..=most).contains(&number) {
         Ok(number)
     } else {
@@ -123,32 +124,50 @@ fn number(raw: &Raw, most: usize) -> Parsed<usize> {
 }
 
 pub(super) fn upstream(raw: &Raw) -> Parsed<UpstreamAddress> {
+    let (server, path) = server(raw, "an upstream over TLS")?;
+    if path.is_empty() {
+        Ok(server)
+    } else {
+        Err(Wrong::NotAllowed)
+    }
+}
+
+/// Where a command finds the admin side of a node.
+pub(super) fn admin(raw: &Raw) -> Parsed<AdminAddress> {
+    let (server, prefix) = server(raw, "an admin side over TLS")?;
+    Ok(AdminAddress { server, prefix })
+}
+
+/// Reads a server and a path, without the slash at its end.
+fn server(raw: &Raw, over_tls: &'static str) -> Parsed<(UpstreamAddress, String)> {
     let uri: Uri = text(raw)?.parse().map_err(|_| Wrong::NotAllowed)?;
     match uri.scheme_str() {
         Some("http") => {}
-        Some("https") => return Err(Wrong::Later("an upstream over TLS")),
+        Some("https") => return Err(Wrong::Later(over_tls)),
         _ => return Err(Wrong::NotAllowed),
     }
     let authority = uri.authority().ok_or(Wrong::NotAllowed)?;
-    let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-    if !bare || authority.as_str().contains('@') || authority.host().is_empty() {
+    let is_bare = uri.query().is_none() && !authority.as_str().contains('@');
+    if !is_bare || authority.host().is_empty() {
         return Err(Wrong::NotAllowed);
     }
-    let port = match authority.port_u16() {
-        Some(0) => return Err(Wrong::NotAllowed),
+    let port = match authority.port() {
         // A port out of range is no port to `http`, yet it is written there.
         None if authority.as_str() != authority.host() => return Err(Wrong::NotAllowed),
-        port => port.unwrap_or(80),
+        None => 80,
+        Some(port) if port.as_u16() == 0 => return Err(Wrong::NotAllowed),
+        Some(port) => port.as_u16(),
     };
     let host = authority
         .host()
         .trim_start_matches('[')
         .trim_end_matches(']');
-    Ok(UpstreamAddress {
+    let server = UpstreamAddress {
         host: host.to_owned(),
         port,
         authority: authority.as_str().to_owned(),
-    })
+    };
+    Ok((server, uri.path().trim_end_matches('/').to_owned()))
 }
 
 pub(super) fn groups(raw: &Raw) -> Parsed<Vec<String>> {
@@ -304,6 +323,15 @@ mod tests {
             assert!(upstream(&raw(wrong)).is_err(), "{wrong}");
         }
         assert!(matches!(upstream(&raw("https://a")), Err(Wrong::Later(_))));
+    }
+
+    #[test]
+    fn an_admin_side_may_be_below_a_path() {
+        let parsed = admin(&raw("http://a:8001/tidings/")).expect("an address");
+        assert_eq!(parsed.server.port, 8001);
+        assert_eq!(parsed.prefix, "/tidings");
+        assert_eq!(parsed.to_string(), "http://a:8001/tidings");
+        assert!(admin(&raw("http://a:8001/?x")).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{
 };
 
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_SPAN: Duration = Duration::from_secs(10 * 60);
 const LONGEST_DRAIN: Duration = Duration::from_secs(10);
 
 /// Digits with an optional unit.
@@ -50,7 +51,22 @@ pub(super) fn header_size(raw: &Raw) -> Parsed<usize> {
 }
 
 fn duration(raw: &Raw) -> Parsed<Duration> {
-    let (number, unit) = quantity(text(raw)?)?;
+    duration_of(text(raw)?)
+}
+
+/// Reads a duration of a command's, up to the longest that the admin API waits.
+///
+/// # Errors
+///
+/// Says what is expected.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    let duration = duration_of(text).ok();
+    let duration = duration.filter(|it| !it.is_zero() && *it <= LONGEST_SPAN);
+    duration.ok_or_else(|| "expected a duration as 500ms, 2s or 1m, up to 10m".to_owned())
+}
+
+fn duration_of(text: &str) -> Parsed<Duration> {
+    let (number, unit) = quantity(text)?;
     let seconds = |factor: u64| number.checked_mul(factor).map(Duration::from_secs);
     let duration = match unit.as_str() {
         "" if number == 0 => Some(Duration::ZERO),

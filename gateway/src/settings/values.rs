@@ -97,6 +97,20 @@ pub struct UpstreamAddress {
     pub authority: String,
 }
 
+/// Where the admin side of a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AdminAddress {
+    pub(crate) server: UpstreamAddress,
+    /// What its paths begin with, without a slash at the end.
+    pub(crate) prefix: String,
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.server.authority, self.prefix)
+    }
+}
+
 /// The names of headers and query arguments that may carry an API key; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyNames(Box<[KeyName]>);

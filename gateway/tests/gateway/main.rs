@@ -6,6 +6,7 @@ mod bytes;
 mod capture;
 mod cluster;
 mod cluster_sqlite;
+mod commands;
 mod credentials;
 mod drain;
 mod operations;

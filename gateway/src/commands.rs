@@ -1,0 +1,172 @@
+//! The commands of the program besides `serve`: most ask a running node by its admin side.
+//!
+//! A command says what it found on standard output, as a table or as JSON, and what went wrong in
+//! one line on standard error. Its exit status is 0; 1 where the answer is no (not confirmed, a
+//! silent node, not there); 2 where the call is wrong; 3 where the node, or what it needs, cannot
+//! be reached. Every wait has an end, but those that are asked for (`--watch`, `tail`).
+//!
+//! To add a command, write its file and add a line to [`COMMANDS`].
+
+// The order of these lines is the order of the layers, lowest first.
+// How a command ends.
+mod ended;
+// What is written, and how: tables, JSON, colours.
+mod output;
+// Requests to the admin side of a node.
+mod client;
+// What the commands that ask a node have in common.
+mod session;
+// A view that is refreshed.
+mod watch;
+// The commands, each in a file.
+mod cache;
+mod cluster;
+mod keys;
+mod status;
+// Scripts for shells; made from all of them.
+mod completions;
+
+use std::{ffi::OsString, future::Future, pin::Pin, process::ExitCode};
+
+use clap::{ArgMatches, Command};
+
+use self::{
+    ended::{Ended, Failure},
+    session::Session,
+};
+use crate::{Settings, capture, settings::Environment};
+
+/// One command.
+struct Entry {
+    command: fn() -> Command,
+    run: Run,
+}
+
+/// How a command runs.
+enum Run {
+    /// By itself.
+    Alone(fn(&ArgMatches) -> ExitCode),
+    /// By asking a node.
+    Asking(fn(Session, ArgMatches) -> Asking),
+}
+
+type Asking = Pin<Box<dyn Future<Output = Result<Ended, Failure>>>>;
+
+/// All of them, in the order of the help.
+const COMMANDS: &[Entry] = &[
+    Entry {
+        command: status::command,
+        run: Run::Asking(|session, matches| Box::pin(status::run(session, matches))),
+    },
+    Entry {
+        command: cluster::command,
+        run: Run::Asking(|session, matches| Box::pin(cluster::run(session, matches))),
+    },
+    Entry {
+        command: keys::command,
+        run: Run::Asking(|session, matches| Box::pin(keys::run(session, matches))),
+    },
+    Entry {
+        command: cache::command,
+        run: Run::Asking(|session, matches| Box::pin(cache::run(session, matches))),
+    },
+    Entry {
+        command: capture::command,
+        run: Run::Alone(capture::run),
+    },
+    Entry {
+        command: completions::command,
+        run: Run::Alone(|matches| completions::run(matches, whole())),
+    },
+];
+
+/// Runs the command that the arguments name, and returns the program's exit status; none if they
+/// name none, or `serve`.
+#[must_use]
+pub fn command(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    let arguments = Settings::arguments(arguments);
+    let matches = match whole().try_get_matches_from(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => return Some(ended::usage(&error)),
+    };
+    let (name, flags) = matches.subcommand()?;
+    let mut commands = COMMANDS.iter();
+    let entry = commands.find(|entry| (entry.command)().get_name() == name)?;
+
+    if let Some(misplaced) = misplaced(&arguments, name) {
+        return Some(Failure::wrong_use(misplaced).report());
+    }
+    Some(match entry.run {
+        Run::Alone(run) => run(flags),
+        Run::Asking(run) => ask(run, &matches, flags),
+    })
+}
+
+/// The command line with all commands.
+fn whole() -> Command {
+    let commands = COMMANDS.iter().map(|entry| match entry.run {
+        Run::Alone(_) => (entry.command)(),
+        Run::Asking(_) => session::with_options((entry.command)()),
+    });
+    Settings::command().subcommands(commands)
+}
+
+/// Names an option of `serve` that is in front of another command, which would not heed it. (The
+/// parser does not tell where an option was, if the command has one of its name.)
+fn misplaced(arguments: &[OsString], command: &str) -> Option<String> {
+    let words = arguments.iter().skip(1).map(|it| it.to_string_lossy());
+    let mut before = words.take_while(|word| word != command);
+    let name = before.find_map(|word| {
+        let option = word.strip_prefix("--")?.split('=').next()?;
+        Settings::names().find(|name| *name != session::TOKEN && *name == option)
+    })?;
+    Some(format!(
+        "--{name} is an option of serve: `tidings {command}` does not take it"
+    ))
+}
+
+fn ask(
+    run: fn(Session, ArgMatches) -> Asking,
+    matches: &ArgMatches,
+    flags: &ArgMatches,
+) -> ExitCode {
+    // The innermost command has the options, and those in front of it count too.
+    let mut all = vec![matches, flags];
+    while let Some((_, inner)) = all.last().and_then(|last| last.subcommand()) {
+        all.push(inner);
+    }
+    all.reverse();
+    let session = match Session::new(all, &Environment::of_process()) {
+        Ok(session) => session,
+        Err(error) => return ExitCode::from(error.report()),
+    };
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run(session, flags.clone())),
+        Err(error) => Err(Failure::unreachable(format!("no runtime: {error}"))),
+    };
+    match ended {
+        Ok(ended) => ended.status(),
+        Err(failure) => failure.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        whole().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        for command in whole().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+        }
+    }
+}

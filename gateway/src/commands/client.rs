@@ -1,0 +1,212 @@
+//! [`Caller`]: requests to the admin side of a node, each with an end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value as Json;
+use tokio::{net::TcpStream, time::timeout};
+
+use super::ended::Failure;
+use crate::settings::Client;
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take that waits for nothing.
+const ANSWER: Duration = Duration::from_secs(10);
+/// The largest answer.
+const MOST: usize = 64 << 20;
+/// What a part of a path, or a value of a query, is written without.
+const PART: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Asks the admin side of one node.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    node: Client,
+}
+
+/// What a node has answered.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// `null` where there is no body.
+    pub(super) body: Json,
+}
+
+impl Caller {
+    pub(super) fn new(node: Client) -> Self {
+        Self { node }
+    }
+
+    /// Asks for what is at a path, which must be there.
+    pub(super) async fn get(&self, path: &str) -> Result<Answer, Failure> {
+        let answer = self.ask(Method::GET, path, None, Duration::ZERO).await?;
+        answer.successful()
+    }
+
+    /// Sends a request, whose answer may take this much longer than another. A refusal of what is
+    /// asked is an answer; a refusal of the caller is a failure.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Json>,
+        longer: Duration,
+    ) -> Result<Answer, Failure> {
+        let body = body.map(Json::to_string);
+        let mut sender = self.connect().await?;
+        let request = self.request(method, path, body)?;
+        let answering = async {
+            let response = sender.send_request(request).await;
+            let response = response.map_err(|error| self.broke(error))?;
+            self.read(response).await
+        };
+        let answered = timeout(ANSWER + longer, answering).await;
+        answered.map_err(|_| self.silent(ANSWER + longer))?
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
+        let server = &self.node.admin.server;
+        let connected = TcpStream::connect((server.host.as_str(), server.port));
+        let stream = match timeout(CONNECT, connected).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.unreachable(error)),
+            Err(_) => return Err(self.unreachable(format!("no connection within {CONNECT:?}"))),
+        };
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        // What goes wrong with it is told to the request.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(sender)
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Request<Full<Bytes>>, Failure> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.node.admin.server.authority)
+            .header(
+                header::USER_AGENT,
+                concat!("tidings/", env!("CARGO_PKG_VERSION")),
+            );
+        if let Some(token) = &self.node.token {
+            let value = format!("Bearer {}", token.expose());
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = Full::from(body.unwrap_or_default());
+        let request = request.body(body);
+        request.map_err(|error| Failure::wrong_use(error.to_string()))
+    }
+
+    /// Reads an answer to its end, unless it is none of an admin side's to this caller.
+    async fn read(&self, response: http::Response<Incoming>) -> Result<Answer, Failure> {
+        let (parts, body) = response.into_parts();
+        if parts.headers.contains_key("x-tidings-worker") {
+            let admin = &self.node.admin;
+            return Err(Failure::wrong_use(format!(
+                "{admin} is the proxy side of a node; --admin takes its admin side"
+            )));
+        }
+        let body = Limited::new(body, MOST).collect().await;
+        let body = body.map_err(|error| self.broke(error))?.to_bytes();
+        let body = match body.is_empty() {
+            true => Json::Null,
+            false => serde_json::from_slice(&body).map_err(|_| self.stranger())?,
+        };
+        let answer = Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        };
+
+        match answer.status {
+            StatusCode::UNAUTHORIZED if self.node.token.is_none() => {
+                Err(Failure::wrong_use(format!(
+                    "{} asks for a token: --admin-token, TIDINGS_ADMIN_TOKEN or TIDINGS_ADMIN_TOKEN_FILE",
+                    self.node.admin
+                )))
+            }
+            StatusCode::UNAUTHORIZED => Err(Failure::wrong_use(format!(
+                "{} does not accept the token",
+                self.node.admin
+            ))),
+            status if status.is_redirection() => Err(self.stranger()),
+            _ => Ok(answer),
+        }
+    }
+
+    /// Returns the path of a resource, from parts that may hold any character.
+    pub(super) fn path(&self, parts: &[&str]) -> String {
+        let mut path = self.node.admin.prefix.clone();
+        for part in parts {
+            path.push('/');
+            path.extend(utf8_percent_encode(part, PART));
+        }
+        path
+    }
+
+    fn unreachable(&self, why: impl std::fmt::Display) -> Failure {
+        let admin = &self.node.admin;
+        Failure::unreachable(format!(
+            "cannot reach {admin}: {why} (--admin URL names the admin side of a node)"
+        ))
+    }
+
+    fn broke(&self, why: impl std::fmt::Display) -> Failure {
+        Failure::unreachable(format!("{} did not answer: {why}", self.node.admin))
+    }
+
+    fn silent(&self, patience: Duration) -> Failure {
+        self.broke(format!("nothing came within {patience:?}"))
+    }
+
+    fn stranger(&self) -> Failure {
+        Failure::wrong_use(format!(
+            "{} is not the admin side of a node: it answers something else than JSON",
+            self.node.admin
+        ))
+    }
+}
+
+impl Answer {
+    /// Makes a refusal a failure.
+    pub(super) fn successful(self) -> Result<Self, Failure> {
+        if self.status.is_success() {
+            return Ok(self);
+        }
+        let message = self.body["message"].as_str();
+        let message = message.map_or_else(|| self.status.to_string(), str::to_owned);
+        Err(match self.status {
+            StatusCode::NOT_FOUND | StatusCode::CONFLICT => Failure::refused(message),
+            StatusCode::REQUEST_TIMEOUT => Failure::unreachable(message),
+            status if status.is_client_error() => Failure::wrong_use(message),
+            _ => Failure::unreachable(message),
+        })
+    }
+
+    /// Returns a header's text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}

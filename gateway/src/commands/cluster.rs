@@ -1,0 +1,125 @@
+//! `tidings cluster`: the cluster as one node sees it, on one screen.
+
+use clap::{ArgMatches, Command};
+use serde_json::Value as Json;
+
+use super::{
+    ended::{Ended, Failure},
+    output::{Cell, Paint, Tone, said},
+    session::Session,
+    watch,
+};
+
+pub(super) fn command() -> Command {
+    Command::new("cluster")
+        .about("Shows the cluster as a node sees it; 1 if a member is not live")
+        .arg(watch::option())
+}
+
+pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, Failure> {
+    watch::show(&session, &matches, "cluster", screen).await
+}
+
+fn screen(cluster: &Json, paint: Paint) -> (String, Ended) {
+    let state = said(&cluster["state"]);
+    let tone = match state.as_str() {
+        "connected" => Tone::Good,
+        "alone" => Tone::Plain,
+        "catching up" => Tone::Warning,
+        _ => Tone::Bad,
+    };
+    let fresh = match cluster["fresh"] == true {
+        true => Cell::new("yes", Tone::Good),
+        false => Cell::new("not proven", Tone::Warning),
+    };
+    let mut text = paint.facts(&[
+        ("cluster", vec![Cell::plain(said(&cluster["cluster"]))]),
+        ("engine", vec![Cell::plain(said(&cluster["engine"]))]),
+        ("seen by", vec![Cell::plain(said(&cluster["node_id"]))]),
+        ("state", vec![Cell::new(&state, tone)]),
+        ("position", vec![Cell::plain(said(&cluster["position"]))]),
+        ("behind", vec![Cell::plain(behind(&cluster["lag"]))]),
+        ("fresh", vec![fresh]),
+        ("gaps", vec![gaps(&cluster["gaps"])]),
+    ]);
+
+    let members = cluster["members"].as_array().map_or(&[][..], Vec::as_slice);
+    if !members.is_empty() {
+        text.push('\n');
+        let names = ["node", "state", "position", "lag", "bound", "reason"];
+        let rows: Vec<_> = members.iter().map(member).collect();
+        text.push_str(&paint.table(&names, &rows));
+    }
+    let all_live = members.iter().all(|member| member["state"] == "live");
+    (text, Ended::well_if(all_live))
+}
+
+fn member(member: &Json) -> Vec<Cell> {
+    let state = said(&member["state"]);
+    let tone = match state.as_str() {
+        "live" => Tone::Good,
+        "late" => Tone::Warning,
+        _ => Tone::Bad,
+    };
+    vec![
+        Cell::plain(said(&member["node_id"])),
+        Cell::new(&state, tone),
+        Cell::plain(said(&member["position"])),
+        Cell::plain(seconds(&member["lag_seconds"])),
+        Cell::plain(seconds(&member["max_staleness"])),
+        Cell::plain(said(&member["reason"])),
+    ]
+}
+
+fn behind(lag: &Json) -> String {
+    let records = lag["records"].as_u64().unwrap_or(0);
+    format!("{records} records, {}", seconds(&lag["seconds"]))
+}
+
+fn gaps(gaps: &Json) -> Cell {
+    let total = gaps["total"].as_u64().unwrap_or(0);
+    let by_reason = gaps["by_reason"].as_object();
+    let reasons = by_reason.into_iter().flatten();
+    let reasons = reasons.map(|(reason, count)| format!("{count} {reason}"));
+    match total {
+        0 => Cell::plain("0"),
+        total => {
+            let reasons = reasons.collect::<Vec<_>>().join(", ");
+            Cell::new(format!("{total} ({reasons})"), Tone::Warning)
+        }
+    }
+}
+
+/// Returns seconds in the unit that has the fewest zeros.
+pub(super) fn seconds(value: &Json) -> String {
+    match value.as_f64() {
+        Some(0.0) => "0".to_owned(),
+        Some(seconds) if seconds < 1.0 => format!("{:.1}ms", seconds * 1_000.0),
+        Some(seconds) => format!("{seconds:.1}s"),
+        None => said(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_member_that_is_late_is_no_for_an_answer() {
+        let cluster = json!({
+            "state": "connected", "fresh": true, "lag": {"records": 0, "seconds": 0.0},
+            "gaps": {"total": 2, "by_reason": {"epoch": 2}},
+            "members": [
+                {"node_id": "a", "state": "live", "lag_seconds": 0.0014},
+                {"node_id": "b", "state": "late", "reason": "it did not report in time"},
+            ],
+        });
+        let (text, ended) = screen(&cluster, Paint::Plain);
+        assert_eq!(ended, Ended::WithNo);
+        assert!(text.contains("gaps      2 (2 epoch)\n"), "{text}");
+        assert!(text.contains("a     live   -         1.4ms"), "{text}");
+        assert!(text.contains("it did not report in time"), "{text}");
+    }
+}

@@ -1,0 +1,124 @@
+//! [`Session`]: what the commands that ask a node have in common.
+
+use std::time::Duration;
+
+use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser};
+use serde_json::Value as Json;
+
+use super::{
+    client::{Answer, Caller},
+    ended::Failure,
+    output::{Form, Output},
+};
+use crate::settings::{Client, Environment, SettingsError, span};
+
+/// The name of the option with the token, which `serve` has too.
+pub(super) const TOKEN: &str = "admin-token";
+const OUTPUT: &str = "output";
+const CONFIRM: &str = "confirm";
+
+/// What a command has to work with.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) caller: Caller,
+    pub(super) output: Output,
+}
+
+impl Session {
+    /// Makes it from the command line, the innermost command first.
+    pub(super) fn new(
+        flags: Vec<&ArgMatches>,
+        environment: &Environment,
+    ) -> Result<Self, SettingsError> {
+        let mut forms = flags.iter();
+        let is_json = forms.any(|flags| {
+            let form = flags.try_get_one::<String>(OUTPUT).ok().flatten();
+            form.is_some_and(|form| form == "json")
+        });
+        let client = Client::resolve(flags, environment)?;
+        Ok(Self {
+            caller: Caller::new(client),
+            output: Output::new(if is_json { Form::Json } else { Form::Table }),
+        })
+    }
+}
+
+/// Adds the options that all of these commands have.
+pub(super) fn with_options(command: Command) -> Command {
+    let output = Arg::new(OUTPUT)
+        .long("output")
+        .value_name("FORM")
+        .value_parser(PossibleValuesParser::new(["table", "json"]))
+        .help("How to say it: a table, or one JSON object per line [default: table]")
+        .hide_possible_values(true);
+    let options = Client::options().into_iter().chain([output]);
+    let options = options.map(|option| option.global(true).help_heading("Options"));
+    command.args(options)
+}
+
+/// An option that waits for every node.
+pub(super) fn confirm_option() -> Arg {
+    Arg::new(CONFIRM)
+        .long("confirm")
+        .value_name("TIME")
+        .value_parser(span)
+        .help("Waits until every node has applied it, at most this long (500ms, 2s, 1m)")
+        .long_help(
+            "Waits until every node has applied it, or must have stopped serving the old value, at most this long \
+             (500ms, 2s, 1m).\n\nWhere that is not confirmed in time the exit status is 1, and the nodes are named",
+        )
+}
+
+/// Returns how long to wait for every node, if that was asked for.
+pub(super) fn confirm(matches: &ArgMatches) -> Option<Duration> {
+    matches.get_one::<Duration>(CONFIRM).copied()
+}
+
+/// Returns a word of the command line that must be there.
+pub(super) fn word<'a>(matches: &'a ArgMatches, name: &str) -> Result<&'a str, Failure> {
+    let word = matches.get_one::<String>(name);
+    // The parser has refused a command line without it.
+    let word = word.ok_or_else(|| Failure::wrong_use(format!("{name} is missing")))?;
+    Ok(word)
+}
+
+/// An argument that is a word, and not empty.
+pub(super) fn word_of(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .value_name(name)
+        .value_parser(clap::builder::NonEmptyStringValueParser::new())
+        .help(help)
+}
+
+/// Whether every node has applied a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Confirmation {
+    NotAsked,
+    Everywhere,
+    /// All but these.
+    Except(Vec<String>),
+}
+
+impl Confirmation {
+    /// Reads it from the answer to a write.
+    pub(super) fn of(answer: &Answer) -> Self {
+        let silent = answer.body["unconfirmed"].as_array();
+        match (answer.header("x-tidings-confirmed"), silent) {
+            (_, Some(silent)) => {
+                let names = silent.iter().filter_map(Json::as_str);
+                Self::Except(names.map(str::to_owned).collect())
+            }
+            (Some("all"), None) => Self::Everywhere,
+            (_, None) => Self::NotAsked,
+        }
+    }
+
+    /// Returns what JSON says of it.
+    pub(super) fn to_json(&self) -> (Json, Json) {
+        match self {
+            Self::NotAsked => (Json::Null, Json::Null),
+            Self::Everywhere => (true.into(), Vec::<Json>::new().into()),
+            Self::Except(silent) => (false.into(), silent.clone().into()),
+        }
+    }
+}

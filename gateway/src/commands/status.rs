@@ -1,0 +1,146 @@
+//! `tidings status`: how one node is.
+
+use clap::{ArgMatches, Command};
+use serde_json::Value as Json;
+
+use super::{
+    ended::{Ended, Failure},
+    output::{Cell, Paint, Tone, said},
+    session::Session,
+    watch,
+};
+
+pub(super) fn command() -> Command {
+    Command::new("status")
+        .about("Says how a node is: its database, its cluster, its cache")
+        .arg(watch::option())
+}
+
+pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, Failure> {
+    watch::show(&session, &matches, "status", screen).await
+}
+
+fn screen(status: &Json, paint: Paint) -> (String, Ended) {
+    let database = &status["database"];
+    let is_reachable = database["reachable"] == true;
+    let tone = if is_reachable { Tone::Good } else { Tone::Bad };
+    let engine = match &database["engine"] {
+        Json::String(engine) => format!(" ({engine})"),
+        _ => String::new(),
+    };
+
+    let text = paint.facts(&[
+        ("node", vec![Cell::plain(said(&status["node_id"]))]),
+        ("version", vec![Cell::plain(said(&status["version"]))]),
+        ("up", vec![Cell::plain(spoken(&status["uptime"]))]),
+        ("workers", vec![Cell::plain(workers(&status["workers"]))]),
+        (
+            "database",
+            vec![
+                Cell::new(said(&database["state"]), tone),
+                Cell::plain(engine),
+            ],
+        ),
+        ("cluster", cluster(&status["cluster"])),
+        ("cache", vec![Cell::plain(cache(&status["cache"]))]),
+        ("hits", vec![Cell::plain(hits(&status["cache"]))]),
+    ]);
+    (text, Ended::well_if(is_reachable))
+}
+
+fn cluster(cluster: &Json) -> Vec<Cell> {
+    let state = said(&cluster["state"]);
+    let tone = match state.as_str() {
+        "connected" => Tone::Good,
+        "alone" => Tone::Plain,
+        "catching up" => Tone::Warning,
+        _ => Tone::Bad,
+    };
+    let mut cells = vec![Cell::new(&state, tone)];
+    if cluster["mode"] != "none" {
+        let (mode, name) = (said(&cluster["mode"]), said(&cluster["name"]));
+        cells.push(Cell::plain(format!(" ({mode}, {name})")));
+        if cluster["fresh"] == false {
+            cells.push(Cell::new(", not proven to be fresh", Tone::Warning));
+        }
+    }
+    cells
+}
+
+fn workers(workers: &Json) -> String {
+    workers.as_array().map_or(0, Vec::len).to_string()
+}
+
+fn cache(cache: &Json) -> String {
+    let number = |name: &str| cache[name].as_u64().unwrap_or(0);
+    format!(
+        "{} of {}, {} values, {} absences, {} invalidations, {} purges",
+        bytes(number("bytes")),
+        bytes(number("capacity")),
+        number("entries"),
+        number("absences"),
+        number("invalidations"),
+        number("purges"),
+    )
+}
+
+fn hits(cache: &Json) -> String {
+    let number = |name: &str| cache[name].as_u64().unwrap_or(0);
+    let hits = number("l1_hits") + number("l2_hits") + number("absence_hits");
+    let asked = hits + number("misses");
+    let share = match asked {
+        0 => "none asked yet".to_owned(),
+        asked => {
+            let thousandths = u128::from(hits) * 1_000 / u128::from(asked);
+            format!("{}.{} % of {asked}", thousandths / 10, thousandths % 10)
+        }
+    };
+    let (loads, errors) = (number("loads"), number("load_errors"));
+    format!("{share}, {loads} loads, {errors} of them failed")
+}
+
+/// Returns seconds as a person says them.
+pub(super) fn spoken(seconds: &Json) -> String {
+    let Some(seconds) = seconds.as_u64() else {
+        return said(seconds);
+    };
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+fn bytes(bytes: u64) -> String {
+    let units = [("g", 30), ("m", 20), ("k", 10)];
+    let unit = units.iter().find(|(_, shift)| bytes >= 1 << shift);
+    match unit {
+        Some((name, shift)) => format!("{}{name}", bytes >> shift),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_said_in_two_units_at_most() {
+        let said = [59, 61, 3_700, 90_000].map(|seconds| spoken(&json!(seconds)));
+        assert_eq!(said, ["59s", "1m 1s", "1h 1m", "1d 1h"]);
+        let said = [0, 1 << 10, 128 << 20, 3 << 30].map(bytes);
+        assert_eq!(said, ["0 bytes", "1k", "128m", "3g"]);
+    }
+
+    #[test]
+    fn a_database_that_is_away_is_no_for_an_answer() {
+        let status = json!({"database": {"state": "away", "reachable": false}});
+        let (text, ended) = screen(&status, Paint::Plain);
+        assert!(text.contains("database  away\n"), "{text}");
+        assert_eq!(ended, Ended::WithNo);
+    }
+}

@@ -1,0 +1,76 @@
+//! A view of one answer, shown once or refreshed until the program is stopped.
+
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches};
+use serde_json::Value as Json;
+use tidings::clock::{Clock as _, SystemClock};
+
+use super::{
+    ended::{Ended, Failure},
+    output::{Form, Paint, Tone},
+    session::Session,
+};
+
+const WATCH: &str = "watch";
+/// How often a view is refreshed.
+const EVERY: Duration = Duration::from_secs(2);
+/// Puts the cursor at the top of an empty screen.
+const CLEARED: &str = "\x1b[H\x1b[2J";
+
+/// The option that refreshes a view.
+pub(super) fn option() -> Arg {
+    Arg::new(WATCH)
+        .long("watch")
+        .action(ArgAction::SetTrue)
+        .help("Refreshes it every 2 seconds, until it is stopped")
+}
+
+/// Shows what is at a path, by a function that makes a screen of it.
+pub(super) async fn show(
+    session: &Session,
+    matches: &ArgMatches,
+    path: &str,
+    screen: fn(&Json, Paint) -> (String, Ended),
+) -> Result<Ended, Failure> {
+    let (caller, output) = (&session.caller, session.output);
+    let path = caller.path(&[path]);
+    let first = caller.get(&path).await?;
+    let (text, ended) = screen(&first.body, output.paint);
+    let is_watching = matches.get_flag(WATCH);
+    let mut frame = match output.form {
+        Form::Json => format!("{}\n", first.body),
+        Form::Table => text,
+    };
+    if !is_watching {
+        output.write(&frame)?;
+        return Ok(ended);
+    }
+
+    let clock = SystemClock::new();
+    let mut first = true;
+    loop {
+        match output.form {
+            Form::Json => {}
+            Form::Table if output.is_terminal => frame.insert_str(0, CLEARED),
+            Form::Table if first => {}
+            Form::Table => frame.insert(0, '\n'),
+        }
+        output.write(&frame)?;
+        first = false;
+        clock.sleep(EVERY).await;
+        frame = match (caller.get(&path).await, output.form) {
+            (Ok(answer), Form::Json) => format!("{}\n", answer.body),
+            (Ok(answer), Form::Table) => screen(&answer.body, output.paint).0,
+            // A node that is started again is back in a moment.
+            (Err(failure), Form::Json) if failure.is_passing() => {
+                format!("{}\n", serde_json::json!({ "error": failure.to_string() }))
+            }
+            (Err(failure), Form::Table) if failure.is_passing() => {
+                let text = output.paint.word(&failure.to_string(), Tone::Bad);
+                format!("{text}\n")
+            }
+            (Err(failure), _) => return Err(failure),
+        };
+    }
+}
