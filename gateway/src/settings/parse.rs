@@ -14,7 +14,7 @@ use super::{
         AccessLog, AdminAddress, BuiltIn, Cluster, KeyForwarding, KeyNames, KeyStorage, LogFormat,
         Secret, UpstreamAddress,
     },
-    wrong::{Parsed, Wrong, text},
+    wrong::{Parsed, Wrong, is_canonical, text},
 };
 use crate::{
     descriptors,
@@ -34,7 +34,7 @@ pub(super) fn optional<T>(
 pub(super) fn address(raw: &Raw) -> Parsed<SocketAddr> {
     let text = text(raw)?;
     let (host, port) = text.rsplit_once(':').ok_or(Wrong::NotAllowed)?;
-    if host.is_empty() || port.parse::<u16>().is_err() {
+    if host.is_empty() || !is_canonical(port) || port.parse::<u16>().is_err() {
         return Err(Wrong::NotAllowed);
     }
     if let Ok(address) = text.parse() {
@@ -115,6 +115,9 @@ pub(super) fn max_connections(raw: &Raw) -> Parsed<usize> {
 
 fn number(raw: &Raw, most: usize) -> Parsed<usize> {
     let text = text(raw)?;
+    if !is_canonical(text) {
+        return Err(Wrong::NotAllowed);
+    }
     let number: usize = text.parse().map_err(|_| Wrong::NotAllowed)?;
     if (1..=most).contains(&number) {
         Ok(number)
@@ -155,6 +158,7 @@ fn server(raw: &Raw, over_tls: &'static str) -> Parsed<(UpstreamAddress, String)
         // A port out of range is no port to `http`, yet it is written there.
         None if authority.as_str() != authority.host() => return Err(Wrong::NotAllowed),
         None => 80,
+        Some(port) if !is_canonical(port.as_str()) => return Err(Wrong::NotAllowed),
         Some(port) if port.as_u16() == 0 => return Err(Wrong::NotAllowed),
         Some(port) => port.as_u16(),
     };
@@ -319,6 +323,7 @@ mod tests {
             "ftp://a",
             "http://a:0",
             "http://a:99999",
+            "http://a:080",
         ] {
             assert!(upstream(&raw(wrong)).is_err(), "{wrong}");
         }
@@ -332,6 +337,18 @@ mod tests {
         assert_eq!(parsed.prefix, "/tidings");
         assert_eq!(parsed.to_string(), "http://a:8001/tidings");
         assert!(admin(&raw("http://a:8001/?x")).is_err());
+    }
+
+    #[test]
+    fn a_number_has_one_spelling() {
+        assert_eq!(workers(&raw("7")), Ok(7));
+        for wrong in ["007", "+7", "7 ", " 7", "0x7", "7_0", "", "0"] {
+            assert!(workers(&raw(wrong)).is_err(), "{wrong:?}");
+        }
+        assert!(address(&raw("127.0.0.1:0")).is_ok());
+        for wrong in ["127.0.0.1:08000", "127.0.0.1:+80", "localhost:+80"] {
+            assert!(address(&raw(wrong)).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use tidings::cache;
 
 use super::{
     source::Raw,
-    wrong::{Parsed, Wrong, text},
+    wrong::{Parsed, Wrong, is_canonical, text},
 };
 
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -17,6 +17,9 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(10);
 fn quantity(text: &str) -> Parsed<(u64, String)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
+    if !is_canonical(number) {
+        return Err(Wrong::NotAllowed);
+    }
     let number = number.parse().map_err(|_| Wrong::NotAllowed)?;
     Ok((number, unit.trim().to_ascii_lowercase()))
 }
@@ -167,6 +170,7 @@ mod tests {
             "99999999999999999999s",
             "18446744073709551615h",
             "５s",
+            "007s",
         ] {
             assert!(duration(&raw(wrong)).is_err(), "{wrong}");
         }
