@@ -112,6 +112,9 @@ mod node;
 // Which nodes have applied a write, and waits for that. Must not know how a node is made.
 mod receipt;
 
+// A sign of life of every node. Must not know how a node is made.
+mod probe;
+
 // One thread with its own event loop. Must not know settings.
 mod worker;
 
@@ -149,6 +152,7 @@ pub use self::{
     follow::Hearing,
     loads::{LoadRows, loaded},
     node::{Node, ShutdownReport},
+    probe::{ProbeError, Probed},
     receipt::{NoPosition, NotConfirmed, NotReached, WriteReceipt},
     token::{Token, TokenError},
     warm::{WarmEnd, WarmProgress, Warmed},

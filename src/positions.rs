@@ -21,6 +21,8 @@ pub(crate) struct Positions {
     pub(crate) epoch: Epoch,
     /// Room for the calls that wait for a position.
     pub(crate) waiting: Semaphore,
+    /// Room for probes.
+    pub(crate) probing: Semaphore,
 }
 
 /// Which start of the node has counted something.
@@ -37,6 +39,8 @@ pub(crate) enum Started {
 impl Positions {
     /// How many calls may wait.
     pub(crate) const WAITING: usize = 4_096;
+    /// How many probes may run.
+    pub(crate) const PROBING: usize = 4;
 
     pub(crate) fn new(start: &Start, progress: Arc<Progress>) -> Self {
         Self {
@@ -44,6 +48,7 @@ impl Positions {
             progress,
             epoch: Epoch::new(start.number, Uuid::new_v4()),
             waiting: Semaphore::new(Self::WAITING),
+            probing: Semaphore::new(Self::PROBING),
         }
     }
 

@@ -299,6 +299,10 @@ impl Api {
                 let (token, timeout) = input.query.position()?;
                 proof::confirm(node, &token, timeout).await
             }
+            Resource::ClusterProbe => {
+                let timeout = input.query.probe()?;
+                cluster::probe(node, timeout).await
+            }
             Resource::Status => ok(&status::of(node).await),
             Resource::Metrics => Ok(health::metrics(node, &self.options.metrics)),
             Resource::Livez => Ok(health::live()),

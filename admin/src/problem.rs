@@ -44,13 +44,15 @@ pub(crate) enum Kind {
     UnsupportedMediaType,
     /// The node is behind what the request asked for.
     NotCaughtUp,
+    /// As many requests of this kind run as may.
+    Busy,
     /// Says nothing but that it is one.
     Internal,
 }
 
 impl Kind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::SchemaViolation,
         Self::ForeignKeyViolation,
         Self::UniqueViolation,
@@ -75,6 +77,7 @@ impl Kind {
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::NotCaughtUp,
+        Self::Busy,
         Self::Internal,
     ];
 
@@ -113,6 +116,7 @@ impl Kind {
                 "unsupported media type",
             ),
             Self::NotCaughtUp => (StatusCode::SERVICE_UNAVAILABLE, 30, "not caught up"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, 36, "busy"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, 0, "internal error"),
         }
     }

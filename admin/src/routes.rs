@@ -64,6 +64,7 @@ pub(crate) enum Resource<'a> {
     Cluster,
     ClusterMember(&'a str),
     ClusterConfirm,
+    ClusterProbe,
     Status,
     Metrics,
     Livez,
@@ -127,6 +128,7 @@ impl Routes {
             ["cluster"] => Some(Resource::Cluster),
             ["cluster", "members", node] => Some(Resource::ClusterMember(node)),
             ["cluster", "confirm"] => Some(Resource::ClusterConfirm),
+            ["cluster", "probe"] => Some(Resource::ClusterProbe),
             ["schemas", entity] => self.schema(entity).map(Resource::Schema),
             ["schemas", entity, "cache-key"] => self.schema(entity).map(Resource::SchemaCacheKey),
             [name, path @ ..] => {
@@ -183,6 +185,7 @@ impl Routes {
         let member = "/cluster/members/{node_id}".to_owned();
         line(member, Resource::ClusterMember(""));
         line("/cluster/confirm".to_owned(), Resource::ClusterConfirm);
+        line("/cluster/probe".to_owned(), Resource::ClusterProbe);
         line("/status".to_owned(), Resource::Status);
         line("/metrics".to_owned(), Resource::Metrics);
         line("/livez".to_owned(), Resource::Livez);
@@ -235,6 +238,7 @@ impl Resource<'_> {
         const ITEM: [Method; 4] = [Method::GET, Method::PUT, Method::PATCH, Method::DELETE];
         const READ: [Method; 1] = [Method::GET];
         const DROP: [Method; 1] = [Method::DELETE];
+        const DO: [Method; 1] = [Method::POST];
         const READ_OR_DROP: [Method; 2] = [Method::GET, Method::DELETE];
 
         match self {
@@ -242,6 +246,7 @@ impl Resource<'_> {
             Self::Item(..) | Self::NestedItem(..) => &ITEM,
             Self::Cache | Self::ClusterMember(..) => &DROP,
             Self::CacheEntry(..) => &READ_OR_DROP,
+            Self::ClusterProbe => &DO,
             Self::Referred(..)
             | Self::Schema(..)
             | Self::SchemaCacheKey(..)
@@ -276,6 +281,8 @@ impl Resource<'_> {
             | Self::Cluster
             | Self::ClusterMember(..)
             | Self::ClusterConfirm
+            // Its record does nothing, and its answer says the position.
+            | Self::ClusterProbe
             | Self::Status
             | Self::Metrics
             | Self::Livez
@@ -295,6 +302,7 @@ impl Resource<'_> {
             | Self::SchemaCacheKey(..)
             | Self::Cache
             | Self::ClusterConfirm
+            | Self::ClusterProbe
             | Self::Livez
             | Self::Readyz => true,
             Self::Referred(..)

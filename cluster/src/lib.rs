@@ -66,6 +66,7 @@ pub use self::{
     node::{
         carry::Carrier,
         confirm::{Confirmed, Silence, Silent, Unconfirmed},
+        probe::Probe,
         protocol::{Parts, Protocol},
         shared::ClusterStats,
         view::{MemberState, MemberView, Standing, View},

@@ -29,3 +29,6 @@ pub(crate) mod protocol;
 
 // The cluster as a node sees it.
 pub(crate) mod view;
+
+// A sign of life of every member, through the log.
+pub(crate) mod probe;

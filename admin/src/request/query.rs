@@ -169,6 +169,12 @@ impl Query {
         Ok((token, self.duration(TIMEOUT)?.unwrap_or(CONFIRM_TIMEOUT)))
     }
 
+    /// Returns how long a probe waits for the members.
+    pub(crate) fn probe(&self) -> Result<Duration, Problem> {
+        self.only(&[TIMEOUT])?;
+        Ok(self.duration(TIMEOUT)?.unwrap_or(CONFIRM_TIMEOUT))
+    }
+
     fn duration(&self, name: &str) -> Result<Option<Duration>, Problem> {
         let text = self.single(name, Kind::InvalidOptions)?;
         let duration = |text| {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use axum::response::Response;
+use http::StatusCode;
 use serde_json::{Map, Value as Json, json};
 use tidings::{
-    Node, Timestamp,
+    Node, ProbeError, Timestamp,
     cluster::{ClusterStats, MemberView, Protocol, View},
     core::log::{EvictionTarget, GapReason},
 };
@@ -77,6 +78,37 @@ pub(crate) async fn remove(node: &Node, name: &str) -> Result<Response, Problem>
         fields: Vec::new(),
     };
     Ok(audit::note(answer::no_content(), deed))
+}
+
+/// Asks every node for a sign of life, through the log.
+pub(crate) async fn probe(node: &Node, timeout: Duration) -> Result<Response, Problem> {
+    let probed = node.probe(timeout).await.map_err(|error| match error {
+        ProbeError::Busy(_) => Problem::new(Kind::Busy, error.to_string()),
+        error => {
+            let message = "the cluster's log does not answer: no probe was made";
+            Problem::new(Kind::Unavailable, message).because(chain(&error))
+        }
+    })?;
+
+    let nodes = probed.nodes.iter().map(|(name, took)| {
+        // Whole microseconds: no one measures finer over a network.
+        let millis = took.map(|took| took.as_micros() as f64 / 1_000.0);
+        (name.to_string(), millis.into())
+    });
+    let nodes: Map<String, Json> = nodes.collect();
+    let body = json!({ "position": probed.position.as_str(), "nodes": nodes });
+    let deed = Deed {
+        what: "probe of the cluster".to_owned(),
+        row: None,
+        fields: Vec::new(),
+    };
+    Ok(audit::note(answer::json(StatusCode::OK, &body), deed))
+}
+
+/// Writes an error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Evicts on every node: on this one at once, on the others by a record, which the log has when

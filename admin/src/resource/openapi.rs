@@ -85,6 +85,9 @@ fn operation(resource: &Resource<'_>, method: &Method) -> Json {
     let shape = entity.map(|schema| reference(schema.name()));
 
     let (status, what, body) = match (method, shape) {
+        _ if matches!(resource, Resource::ClusterProbe) => {
+            ("200", "how long each node took", Some(probed()))
+        }
         (&Method::POST, shape) => ("201", "the new row", shape),
         (&Method::DELETE, _) => ("204", "done", None),
         (_, Some(shape)) if is_list => ("200", "a page of rows", Some(page(&shape))),
@@ -102,6 +105,13 @@ fn operation(resource: &Resource<'_>, method: &Method) -> Json {
     });
     let mut operation = json!({ "responses": {status: answer, "default": refusal} });
 
+    if matches!(resource, Resource::ClusterProbe) {
+        let timeout = json!({
+            "name": "timeout", "in": "query", "description": "as 500ms, 2s or 1m",
+            "schema": {"type": "string", "default": "2s"},
+        });
+        operation["parameters"] = json!([timeout]);
+    }
     if let Some(schema) = entity.filter(|_| takes_body(method)) {
         let input = reference(&format!("{}.input", schema.name()));
         operation["requestBody"] = json!({
@@ -155,6 +165,18 @@ fn arguments(schema: &Schema) -> Vec<Json> {
     let indexed = indexed.filter(|field| field.is_unique() || field.reference().is_some());
     arguments.extend(indexed.map(|field| argument(field.name(), json!({"type": "string"}))));
     arguments
+}
+
+/// What a probe found: milliseconds by node, `null` for a silent one.
+fn probed() -> Json {
+    json!({
+        "type": "object",
+        "properties": {
+            "position": {"type": "string"},
+            "nodes": {"type": "object", "additionalProperties": {"type": ["number", "null"]}},
+        },
+        "required": ["position", "nodes"],
+    })
 }
 
 fn problem() -> Json {

@@ -1,6 +1,7 @@
 //! Several processes of the program on one PostgreSQL database.
 
 mod faults;
+mod probe;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
