@@ -209,7 +209,9 @@ impl NodeBuilder {
     }
 
     /// How long ago at most what is served was read, where the store keeps a log; no bound by
-    /// default. Sets that of the cache.
+    /// default. It is the cache's
+    /// [`staleness_ceiling`](tidings_cache::CacheBuilder::staleness_ceiling): shorter bounds of
+    /// caches and calls stay, longer ones count as this.
     ///
     /// Every entry is loaded again when it is that old. In a cluster others wait no longer than
     /// that for a node that is silent.
@@ -291,7 +293,7 @@ impl NodeBuilder {
         if let Some((_, intake)) = &log {
             cache = cache.fills(Arc::clone(intake) as _);
             if let Some(bound) = settings.bound() {
-                cache = cache.max_staleness(bound);
+                cache = cache.staleness_ceiling(bound);
             }
         }
         if let Some(carrier) = &carrier {

@@ -42,6 +42,14 @@ impl Ttl {
         }
     }
 
+    /// Returns the one that ends first.
+    pub(crate) fn shorter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Never, end) | (end, Self::Never) => end,
+            (Self::After(one), Self::After(other)) => Self::After(one.min(other)),
+        }
+    }
+
     /// Returns whether nothing lives under it.
     #[must_use]
     pub const fn is_zero(self) -> bool {

@@ -24,7 +24,7 @@ use crate::{
         call::setters,
         policy::Policy,
         settings::CacheSettings,
-        terms::{Overrides, check_range},
+        terms::{Overrides, check_range, check_ttl},
     },
     sync::{Arc, Executor, Mutex},
 };
@@ -66,6 +66,7 @@ pub struct CacheBuilder {
     attach: Attach,
     propagate: Option<Arc<dyn Propagate>>,
     fills: Option<Arc<dyn Fills>>,
+    ceiling: Ttl,
     max_loads: usize,
     slots: usize,
     flight_shards: usize,
@@ -105,6 +106,7 @@ impl CacheBuilder {
             attach: Attach::AtFirstUse,
             propagate: None,
             fills: None,
+            ceiling: Ttl::Never,
             max_loads: 1_024,
             slots: 16_384,
             flight_shards: 64,
@@ -196,6 +198,41 @@ impl CacheBuilder {
         self
     }
 
+    /// Sets the longest bound on staleness of the node: none by default. Of several that are set,
+    /// the shortest counts.
+    ///
+    /// Where [`max_staleness`](Self::max_staleness) is what a cache or a call asks for, this is
+    /// what the node promises, and nothing loosens it: no entry of any cache of the node, in either
+    /// level and through a view too, is served once it was read this long ago, whatever the
+    /// settings of a named cache, a call or a policy say. No caller joins a load that began this
+    /// long ago; it takes the result of a load that it began itself however long that took. A
+    /// shorter bound of a cache or a call stays as it is.
+    ///
+    /// For a node that others wait for no longer than this: what it served beyond it could be older
+    /// than what they have been told is seen everywhere.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_cache::{Cache, CacheKey, CacheSettings, GetOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let ceiling = Duration::from_secs(5);
+    /// let cache = Cache::builder().staleness_ceiling(ceiling).build()?;
+    /// let routes = cache.named_with("routes", CacheSettings::default().no_max_staleness())?;
+    ///
+    /// let key = CacheKey::new("routes", &["/"]);
+    /// routes.set(&key, Some("home".to_owned()), GetOptions::default().no_ttl())?;
+    /// let probe = routes.probe::<String>(&key)?.expect("it is cached");
+    /// assert!(probe.remaining.is_some_and(|left| left <= ceiling));
+    /// # Ok(()) }
+    /// ```
+    pub fn staleness_ceiling(mut self, ceiling: Duration) -> Self {
+        self.ceiling = self.ceiling.shorter(Ttl::After(ceiling));
+        self
+    }
+
     /// Fewer slots and shards, so that a model meets what they share.
     #[cfg(all(test, shuttle))]
     pub(crate) fn small(mut self, slots: usize) -> Self {
@@ -215,6 +252,7 @@ impl CacheBuilder {
     /// When an option is refused.
     pub fn build(self) -> Result<Cache, ConfigError> {
         self.settings.check()?;
+        check_ttl("staleness_ceiling", Some(self.ceiling))?;
         let absences = self.absence_capacity.unwrap_or(self.capacity / 8);
         check_range(
             "capacity",
@@ -244,6 +282,7 @@ impl CacheBuilder {
             entropy: self.entropy.unwrap_or_else(|| Arc::new(SystemEntropy)),
             propagate: self.propagate,
             fills: self.fills,
+            ceiling: self.ceiling,
             permits: Permits::new(self.max_loads),
             attach: self.attach,
             slots: self.slots,

@@ -126,17 +126,7 @@ impl Cache {
             let none = CacheKey::from_text("no key");
             return Err(GetError::options(keys.first().unwrap_or(&none), error));
         }
-        let terms = self.0.terms(options);
-        let staleness = if options.bounds_staleness() {
-            terms.max_staleness
-        } else {
-            Ttl::Never
-        };
-        Ok(Demand {
-            why: Why::Miss,
-            terms,
-            staleness,
-        })
+        Ok(self.0.demand(Why::Miss, options))
     }
 }
 

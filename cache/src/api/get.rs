@@ -22,7 +22,6 @@ use crate::{
         entry::{Answered, Entry, Outcome},
         form::Form,
         load::Load,
-        ttl::Ttl,
     },
     engine::{
         flight::{Landed, Wait, Why},
@@ -145,19 +144,11 @@ impl<'c, 'k, V, W, M, L, T> Get<'c, 'k, V, W, M, L, T> {
 
     fn wanted(&self, why: Why, noted: Number) -> Wanted {
         self.engine.count_miss();
-        let terms = self.engine.terms(&self.options);
+        let demand = self.engine.demand(why, &self.options);
         Wanted {
-            demand: Demand {
-                why,
-                terms,
-                staleness: if self.options.bounds_staleness() {
-                    terms.max_staleness
-                } else {
-                    Ttl::Never
-                },
-            },
             noted,
-            patience: Patience::new(&self.engine.node.clock, &terms),
+            patience: Patience::new(&self.engine.node.clock, &demand.terms),
+            demand,
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::{
         stored::{Cacheable, typed},
         zone::Times,
     },
-    options::{lifetime::limit, terms::Terms},
+    options::{call::GetOptions, lifetime::limit, terms::Terms},
     outside,
     sync::Arc,
 };
@@ -38,7 +38,8 @@ use crate::{
 pub(crate) struct Demand {
     pub(crate) why: Why,
     pub(crate) terms: Terms,
-    /// How long ago at most what the call is answered with was read, if the call itself says so.
+    /// How long ago at most what the call is answered with was read, if the call itself says so or
+    /// the node does.
     pub(crate) staleness: Ttl,
 }
 
@@ -61,6 +62,21 @@ pub(crate) struct Share {
 }
 
 impl Engine {
+    /// Returns what a call of these options asks of a load.
+    pub(crate) fn demand(&self, why: Why, options: &GetOptions) -> Demand {
+        let terms = self.terms(options);
+        let own = if options.bounds_staleness() {
+            terms.max_staleness
+        } else {
+            Ttl::Never // the cache's is kept with the entry
+        };
+        Demand {
+            why,
+            terms,
+            staleness: own.shorter(self.node.ceiling),
+        }
+    }
+
     /// Joins the load of a key, or enters a new one into the table.
     pub(crate) fn start<V: Cacheable>(
         &self,

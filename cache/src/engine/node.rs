@@ -5,7 +5,7 @@ use std::{sync::Weak, time::Duration};
 use tidings_core::{CacheKey, clock::Clock, entropy::Entropy};
 
 use crate::{
-    answer::{fills::Fills, receipt::Propagate},
+    answer::{fills::Fills, receipt::Propagate, ttl::Ttl},
     engine::{flights::Flights, permits::Permits, tags::Tags, views::Views},
     fence::{
         number::{Moment, Number},
@@ -35,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) propagate: Option<Arc<dyn Propagate>>,
     /// Whether what is read may be kept; always, if there is none.
     pub(crate) fills: Option<Arc<dyn Fills>>,
+    /// The longest bound on staleness of any cache and call of the node.
+    pub(crate) ceiling: Ttl,
     /// Where jitter comes from.
     pub(crate) entropy: Arc<dyn Entropy>,
     /// The bound on loads that run at once.
@@ -81,7 +83,7 @@ impl Named {
         Self {
             name: name.into(),
             index,
-            terms: Terms::resolve(&Default::default(), &settings.terms),
+            terms: Terms::resolve(&Default::default(), &settings.terms, node.ceiling),
             level1,
             flights: Flights::new(node.flight_shards),
             tags: Tags::new(),
@@ -205,10 +207,11 @@ impl Engine {
         self.named.counters.load_time.record(took);
     }
 
-    /// Returns the terms of a call: its own options over the cache's over the default.
+    /// Returns the terms of a call: its own options over the cache's over the default, under the
+    /// node's ceiling.
     pub(crate) fn terms(&self, options: &GetOptions) -> Terms {
         match options.terms() {
-            Some(terms) => Terms::resolve(terms, &self.named.settings.terms),
+            Some(terms) => Terms::resolve(terms, &self.named.settings.terms, self.node.ceiling),
             None => self.named.terms,
         }
     }

@@ -113,13 +113,15 @@ macro_rules! setters {
         /// began itself however long that took.
         ///
         /// For backing stores that others change without telling this node. What it is told of is
-        /// gone at once.
+        /// gone at once. A bound that is longer than the node's
+        /// [`staleness_ceiling`](crate::CacheBuilder::staleness_ceiling) counts as that.
         pub fn max_staleness(mut self, bound: Duration) -> Self {
             self.overrides().max_staleness = Some(Ttl::After(bound));
             self
         }
 
-        /// Sets no bound on staleness.
+        /// Sets no bound on staleness. The node's
+        /// [`staleness_ceiling`](crate::CacheBuilder::staleness_ceiling), if it has one, stays.
         pub fn no_max_staleness(mut self) -> Self {
             self.overrides().max_staleness = Some(Ttl::Never);
             self
@@ -219,20 +221,20 @@ mod tests {
             policy: Some(Policy::reference()),
             ..Overrides::default()
         };
-        let plain = Terms::resolve(&Overrides::default(), &cache);
+        let plain = Terms::resolve(&Overrides::default(), &cache, Ttl::Never);
         assert_eq!(
             (plain.ttl, plain.neg_ttl),
             (SECOND.into(), (2 * SECOND).into())
         );
         assert!(plain.resurrect_ttl > Duration::ZERO && plain.jitter > 0.0);
         let call = GetOptions::default().ttl(5 * SECOND).jitter(0.0);
-        let terms = Terms::resolve(call.terms().unwrap(), &cache);
+        let terms = Terms::resolve(call.terms().unwrap(), &cache, Ttl::Never);
         assert_eq!(
             (terms.ttl, terms.neg_ttl, terms.jitter),
             ((5 * SECOND).into(), (2 * SECOND).into(), 0.0)
         );
         let call = GetOptions::default().policy(Policy::revocable());
-        let terms = Terms::resolve(call.terms().unwrap(), &cache);
+        let terms = Terms::resolve(call.terms().unwrap(), &cache, Ttl::Never);
         assert_eq!(terms.resurrect_ttl, Duration::ZERO);
         assert_eq!(
             terms.neg_ttl,

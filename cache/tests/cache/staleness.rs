@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tidings_cache::{Cache, CacheBuilder, GetOptions, Loaded, ManualClock, Outcome, Policy};
+use tidings_cache::{
+    Cache, CacheBuilder, CacheSettings, GetOptions, Loaded, ManualClock, Outcome, Policy,
+};
 
 use crate::kit::{Failure, Gate, Source, k, key, timed};
 
@@ -146,4 +148,162 @@ async fn an_early_refresh_comes_before_the_bound() {
     assert_eq!(source.loads(), 2);
     clock.advance(6 * SECOND);
     assert_eq!(ask().await.unwrap().outcome, Outcome::L2);
+}
+
+/// The caches of a node with a ceiling of ten seconds, which ask for something else.
+fn under_a_ceiling() -> (Vec<Cache>, ManualClock) {
+    let (builder, clock) = timed();
+    // Of two ceilings the shorter holds.
+    let builder = builder.staleness_ceiling(10 * SECOND);
+    let builder = builder.staleness_ceiling(20 * SECOND);
+    let cache = builder.max_staleness(60 * SECOND).build().unwrap();
+    let plain = CacheSettings::default;
+    let named = [
+        ("plain", plain()),
+        ("none", plain().no_max_staleness()),
+        (
+            "longer",
+            plain().max_staleness(60 * SECOND).ttl(60 * SECOND),
+        ),
+        ("lagging", plain().policy(Policy::reference()).jitter(0.0)),
+    ];
+    let named = named.map(|(name, settings)| cache.named_with(name, settings).unwrap());
+    (std::iter::once(cache).chain(named).collect(), clock)
+}
+
+/// G5, G6: nothing that a cache or a call says is served for longer than the node promises.
+#[tokio::test]
+async fn no_cache_and_no_call_goes_beyond_the_ceiling_of_the_node() {
+    let (caches, clock) = under_a_ceiling();
+    let plain = GetOptions::default;
+    let calls = [
+        plain(),
+        plain().no_max_staleness(),
+        plain().max_staleness(60 * SECOND),
+        plain()
+            .no_ttl()
+            .resurrect_ttl(60 * SECOND)
+            .no_max_staleness(),
+    ];
+    let nearly = 10 * SECOND - Duration::from_nanos(1);
+    for cache in &caches {
+        let _guard = cache.attach_thread("worker");
+        for (index, options) in calls.iter().enumerate() {
+            let name = format!("{} {index}", cache.name());
+            let view = cache.view::<u8>("views").unwrap();
+            let view = view.with_options(options.clone()).unwrap();
+            let (one, absent) = (key("one"), key("absent"));
+            let down = || async { Err::<Option<u8>, _>(Failure::other("down")) };
+            let ask = |key| cache.get(key, options.clone(), down);
+            let source = Source::default();
+            drop(cache.purge());
+
+            cache
+                .set(k(), Loaded::new(1_u8).no_ttl(), options.clone())
+                .unwrap();
+            let loads = (source.give(Some(1_u8)), source.give(None::<u8>));
+            cache.get(&one, options.clone(), loads.0).await.unwrap();
+            cache
+                .get(&absent, options.clone().neg_ttl(60 * SECOND), loads.1)
+                .await
+                .unwrap();
+            view.get("v", source.give(Some(1_u8))).await.unwrap();
+            assert_eq!(remaining(cache), Some(10 * SECOND), "{name}");
+
+            clock.advance(nearly);
+            assert_eq!(
+                cache.cached::<u8>(k()).unwrap().unwrap().value.as_deref(),
+                Some(&1),
+                "{name}"
+            );
+            assert_eq!(ask(&one).await.unwrap().as_deref(), Some(&1), "{name}");
+            assert_eq!(ask(&absent).await.unwrap(), None, "{name}");
+            assert_eq!(
+                view.get("v", down).await.unwrap().as_deref(),
+                Some(&1),
+                "{name}"
+            );
+
+            clock.advance(Duration::from_nanos(1));
+            assert!(!holds(cache), "{name}");
+            ask(&one).await.expect_err(&name);
+            ask(&absent).await.expect_err(&name);
+            view.get("v", down).await.expect_err(&name);
+            assert!(view.peek("v").is_none(), "{name}");
+        }
+
+        // A shorter bound stays as it is.
+        let shorter = plain().max_staleness(3 * SECOND);
+        cache.set(k(), Some(1_u8), shorter).unwrap();
+        assert_eq!(remaining(cache), Some(3 * SECOND));
+    }
+}
+
+/// How a caller asks for a key.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Alone,
+    Many,
+}
+
+/// Asks in one of the ways, with a load that gives a value.
+async fn ask(cache: &Cache, way: Way, options: GetOptions, value: u8) -> Option<u8> {
+    let found = match way {
+        Way::Alone => {
+            let load = Source::default().give(Some(value));
+            cache.get(k(), options, load).await.unwrap()
+        }
+        Way::Many => {
+            let load = |keys: Vec<_>| {
+                let found = keys.into_iter().map(|key| (key, Some(value))).collect();
+                std::future::ready(Ok::<Vec<_>, Failure>(found))
+            };
+            let mut found = cache.get_bulk(&[k().clone()], options, load).await.unwrap();
+            found.pop().flatten()
+        }
+    };
+    found.as_deref().copied()
+}
+
+/// A caller that came after the bound of a load would be answered with what was read before it.
+#[tokio::test]
+async fn no_load_is_joined_that_began_before_the_ceiling() {
+    let plain = GetOptions::default().no_deadline();
+    for options in [plain.clone(), plain.no_max_staleness()] {
+        for way in [Way::Alone, Way::Many] {
+            let (caches, clock) = under_a_ceiling();
+            for cache in &caches {
+                let (gate, source) = (Gate::new(), Source::default());
+                let slow = cache.get(k(), options.clone(), source.behind(&gate, Some(1_u8)));
+                let others = async {
+                    gate.reached().await;
+                    clock.advance(9 * SECOND);
+                    let joined = ask(cache, way, options.clone(), 2);
+                    let late = async {
+                        clock.advance(SECOND);
+                        let late = ask(cache, way, options.clone(), 3);
+                        // Polled in this order: it has asked when the slow load ends.
+                        tokio::join!(late, async { gate.open() }).0
+                    };
+                    tokio::join!(joined, late)
+                };
+                let (slow, (joined, late)) = tokio::join!(slow, others);
+                let name = cache.name();
+                assert_eq!(slow.unwrap().as_deref(), Some(&1));
+                assert_eq!(joined, Some(1), "{name}, {way:?}: it came in time");
+                assert_eq!(late, Some(3), "{name}, {way:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_ceiling_of_more_than_a_hundred_years_is_refused() {
+    let refused = Cache::builder().staleness_ceiling(Duration::MAX).build();
+    assert!(
+        refused
+            .unwrap_err()
+            .to_string()
+            .contains("staleness_ceiling")
+    );
 }
