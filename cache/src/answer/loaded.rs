@@ -50,7 +50,8 @@ impl<V> Loaded<V> {
 
     /// Says how long the value is what it is, counted from before its load was called: a credential
     /// that expires, for example. It is served no longer, whatever options say and whatever fails;
-    /// a shorter ttl stays as it is.
+    /// a shorter ttl stays as it is. Callers that wait for a load whose value has come to its end
+    /// when it arrives ask again; the one that started the load is answered with it.
     ///
     /// # Examples
     ///

@@ -12,7 +12,7 @@ use crate::{
         zone::{ABSENCE_OVERHEAD, ENTRY_OVERHEAD, Extra, Found, Held, Kind},
     },
     options::{
-        lifetime::Lifetime,
+        lifetime::{Lifetime, limit},
         terms::{Terms, check_tags, check_ttl},
     },
     sync::Arc,
@@ -56,6 +56,8 @@ pub(crate) struct Prepared {
     pub(crate) fate: Fate,
     /// Until when L1 may serve it.
     pub(crate) level1: Moment,
+    /// Until when the value is what it is.
+    pub(crate) ends: Moment,
     pub(crate) position: Option<Number>,
 }
 
@@ -176,6 +178,7 @@ impl Engine {
             held,
             fate,
             level1: lifetime.level1(),
+            ends: limit(noted.read, cargo.valid),
             position: cargo.position,
         }
     }

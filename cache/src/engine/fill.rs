@@ -121,7 +121,7 @@ impl Engine {
         let heard = flight.allowed.judge(self.node.fills.as_ref());
         let prepared = prepared.unless_unheard(heard);
         let (value, level1) = (prepared.held.value.clone(), prepared.level1);
-        let weight = prepared.held.weight;
+        let (weight, ends) = (prepared.held.weight, prepared.ends);
         let extra = prepared.held.extra.clone();
 
         let (removed, verdict) = self.land(flight, prepared);
@@ -134,6 +134,7 @@ impl Engine {
             value,
             filled: verdict.is_ok().then_some(level1),
             weight,
+            ends,
             not_from: match verdict {
                 Ok(()) => Number::ALL,
                 Err(_) => self.not_from(flight, extra.as_deref()),

@@ -89,6 +89,8 @@ pub(crate) struct Answer {
     pub(crate) filled: Option<Moment>,
     /// What an entry of it weighs.
     pub(crate) weight: u32,
+    /// Until when the value is what it is.
+    pub(crate) ends: Moment,
     /// Callers that noted this number or a higher one came after a tag of the value was
     /// invalidated: they ask again.
     pub(crate) not_from: Number,

@@ -198,8 +198,9 @@ impl Engine {
     }
 
     /// Returns what a caller gets of a flight that has landed. Nothing comes of it if the caller is
-    /// to ask again: it came after a tag of the value was invalidated, and the load before; or the
-    /// load was ended, and the caller has time left.
+    /// to ask again: it came after a tag of the value was invalidated, and the load before; the
+    /// value of another caller's load has come to its own end; or the load was ended, and the
+    /// caller has time left.
     pub(crate) fn arrived<V, W, M>(
         &self,
         form: &M,
@@ -227,6 +228,12 @@ impl Engine {
             }
             Landed::Value(answer)
                 if noted >= answer.not_from && !removed(Step::LateCallersAskAgain) =>
+            {
+                Ok(None)
+            }
+            // The caller whose load it was has no other to start.
+            Landed::Value(answer)
+                if share.outcome == Outcome::Joined && !self.node.is_ahead(answer.ends) =>
             {
                 Ok(None)
             }

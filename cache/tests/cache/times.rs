@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tidings_cache::{Cache, GetOptions, Loaded, ManualClock, Outcome, Ttl};
+use tidings_cache::{Cache, CacheKey, GetOptions, Loaded, ManualClock, Outcome, Ttl};
 
-use crate::kit::{Source, k, key, timed};
+use crate::kit::{Failure, Gate, Source, k, key, timed};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -67,6 +67,68 @@ async fn a_value_is_served_no_longer_than_it_is_valid() {
     cache.get(k(), options(), slow).await.unwrap();
     let left = cache.probe::<u8>(k()).unwrap().unwrap().remaining;
     assert_eq!(left, Some(SECOND));
+}
+
+/// CL20
+#[tokio::test]
+async fn no_caller_joins_a_load_beyond_the_end_of_its_value() {
+    for way in [Way::Alone, Way::Many, Way::View] {
+        for join_after in [SECOND, 5 * SECOND] {
+            let (builder, clock) = timed();
+            let cache = builder.no_deadline().build().unwrap();
+            let (gate, source) = (Gate::new(), Source::default());
+            let value = Loaded::new(1_u8).valid_for(4 * SECOND);
+            let slow = cache.view::<u8>("k").unwrap();
+            let slow = slow.get("1", source.behind(&gate, value));
+            let others = async {
+                gate.reached().await;
+                clock.advance(join_after);
+                let late = ask(&cache, way, 2);
+                // Polled in this order: it has joined when the load ends.
+                let ends = async {
+                    clock.advance(6 * SECOND - join_after);
+                    gate.open();
+                };
+                tokio::join!(late, ends).0
+            };
+            let (slow, late) = tokio::join!(slow, others);
+            assert_eq!(slow.unwrap().as_deref(), Some(&1), "its own caller has it");
+            assert_eq!(late, Some(2), "{way:?}, joined after {join_after:?}");
+        }
+    }
+}
+
+/// How a caller asks for a key.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Alone,
+    Many,
+    View,
+}
+
+/// Asks in one of the ways, with a load that gives a value.
+async fn ask(cache: &Cache, way: Way, value: u8) -> Option<u8> {
+    let (key, options) = (CacheKey::new("k", &["1"]), GetOptions::default());
+    let source = Source::default();
+    let found = match way {
+        Way::Alone => {
+            let load = source.give(Some(value));
+            cache.get(&key, options, load).await.unwrap()
+        }
+        Way::Many => {
+            let load = |keys: Vec<_>| {
+                let found = keys.into_iter().map(|key| (key, Some(value))).collect();
+                std::future::ready(Ok::<Vec<_>, Failure>(found))
+            };
+            let mut found = cache.get_bulk(&[key], options, load).await.unwrap();
+            found.pop().flatten()
+        }
+        Way::View => {
+            let view = cache.view::<u8>("k").unwrap();
+            view.get("1", source.give(Some(value))).await.unwrap()
+        }
+    };
+    found.as_deref().copied()
 }
 
 async fn lives_for(
