@@ -151,7 +151,7 @@ pub use self::{
     error::StartError,
     follow::Hearing,
     loads::{LoadRows, loaded},
-    node::{Node, ShutdownReport},
+    node::{Ending, Node, ShutdownReport},
     probe::{ProbeError, Probed},
     receipt::{NoPosition, NotConfirmed, NotReached, WriteReceipt},
     token::{Token, TokenError},

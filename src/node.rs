@@ -54,15 +54,39 @@ pub struct ShutdownReport {
     pub events: tidings_events::ShutdownReport,
     /// How many workers were still running something at the deadline.
     pub workers_left: usize,
+    /// How the node took leave of the other nodes. If it did not, they wait for it until its bound
+    /// on staleness has run out; without one, until it is removed.
+    pub cluster: Ending,
+    /// How the store closed. It was let go of in any case.
+    pub store: Ending,
 }
 
 impl ShutdownReport {
     /// Returns whether everything ended in time.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.events.drained && self.workers_left == 0
+        self.events.drained
+            && self.workers_left == 0
+            && self.cluster == Ending::Done
+            && self.store == Ending::Done
     }
 }
+
+/// How one part of a node ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// In order.
+    Done,
+    /// With an error.
+    Failed(String),
+    /// Not before the deadline; it was ended.
+    Late,
+}
+
+/// Of the time that a shutdown has, the part that is kept for the cluster and the store: one in
+/// this many, and a second at most.
+const LAST_PART: u32 = 8;
 
 impl Node {
     pub(crate) fn starting(shared: Arc<Shared>) -> Self {
@@ -327,9 +351,11 @@ impl Node {
         self.shared.store.table(entity)
     }
 
-    /// Stops the node: delivers what the bus accepted, ends the workers, closes the store.
+    /// Stops the node: delivers what the bus accepted, ends the workers, leaves the cluster, closes
+    /// the store. All of it by the deadline; what has not ended by then is let go of, and reported.
     ///
     /// Later posts and writes are refused. A second call waits for nothing and reports a clean end.
+    /// The last eighth of the time, at most a second, is kept for the cluster and the store.
     ///
     /// # Cancel safety
     ///
@@ -352,22 +378,41 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let until = self.shared.clock.now().plus(deadline);
-        let events = self.shared.events.shutdown(deadline).await;
-        let workers_left = self.stop_workers(until).await;
+        let now = self.shared.clock.now();
+        let kept = (deadline / LAST_PART).min(Duration::from_secs(1));
+        let (handlers, until) = (now.plus(deadline - kept), now.plus(deadline));
+        let events = self.shared.events.shutdown(deadline - kept).await;
+        let workers_left = self.stop_workers(handlers).await;
 
-        if let Some(following) = &self.shared.following
-            && let Err(error) = following.protocol().leave().await
-        {
-            tracing::warn!(%error, "the node did not leave in order");
-        }
-        if let Err(error) = self.shared.store.close().await {
-            tracing::error!(%error, "the store did not close in order");
+        let cluster = match &self.shared.following {
+            Some(following) => self.ended(until, following.protocol().leave()).await,
+            None => Ending::Done,
+        };
+        let store = self.ended(until, self.shared.store.close()).await;
+        self.shared.store.release();
+        if cluster != Ending::Done || store != Ending::Done {
+            tracing::error!(?cluster, ?store, "the node did not end in order");
         }
 
         ShutdownReport {
             events,
             workers_left,
+            cluster,
+            store,
+        }
+    }
+
+    /// Waits for a part of the node to end, until a moment.
+    async fn ended<E: fmt::Display>(
+        &self,
+        until: Tick,
+        ends: impl Future<Output = Result<(), E>>,
+    ) -> Ending {
+        let ends = std::pin::pin!(ends);
+        match select(ends, self.shared.clock.sleep_until(until)).await {
+            Either::Left((Ok(()), _)) => Ending::Done,
+            Either::Left((Err(error), _)) => Ending::Failed(error.to_string()),
+            Either::Right(_) => Ending::Late,
         }
     }
 

@@ -15,10 +15,7 @@ use tidings::{
     store::Sharing,
 };
 use tidings_admin::{AdminOptions, Metrics, Readiness, Unready};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
-};
+use tokio::{sync::Semaphore, time::Instant};
 
 pub use self::start_error::StartError;
 use self::workers::{Shared, one_for_each};
@@ -219,11 +216,9 @@ impl Gateway {
             .await;
 
         let left = until.saturating_duration_since(Instant::now()).max(LEAST);
-        // The node's own limit leaves out its store, which may wait for a database that hangs.
-        match timeout(left, self.node.shutdown(left)).await {
-            Ok(report) if report.is_clean() => {}
-            Ok(report) => tracing::warn!(?report, "the node did not end in order"),
-            Err(_) => tracing::warn!("the node did not end in time"),
+        let report = self.node.shutdown(left).await;
+        if !report.is_clean() {
+            tracing::warn!(?report, "the node did not end in order");
         }
         self.statuses.drain(Instant::now() + LEAST).await;
     }

@@ -80,6 +80,13 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
 
     /// Waits for the reads and writes that run, and lets go of the database. Later calls fail.
     fn close(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Lets go of the database without waiting: later calls fail, and what is being written is not
+    /// committed any more.
+    fn release(&self);
+
+    /// Waits until the database was let go of.
+    fn released(&self) -> BoxFuture<'static, ()>;
 }
 
 /// An open transaction, and whatever is held for it.

@@ -190,6 +190,9 @@ mod settings;
 // What a database keeps for the nodes that start on it. Must not know any engine.
 mod start;
 
+// Whether the database was let go of. Must not know what waits for it.
+mod released;
+
 // What a database has to be able to do. Must not know any of them.
 mod engine;
 

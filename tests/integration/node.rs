@@ -12,8 +12,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tidings::{
-    Cache, CacheKey, CrudEvent, Entity, GetOptions, Node, NodeBuilder, Operation, Ref, StartError,
-    Store, WriteOptions, cache::CacheSettings, store::Logging,
+    Cache, CacheKey, CrudEvent, Ending, Entity, GetOptions, Node, NodeBuilder, Operation, Ref,
+    StartError, Store, WriteOptions,
+    cache::CacheSettings,
+    core::clock::ManualClock,
+    store::{Logging, Sharing},
 };
 use uuid::Uuid;
 
@@ -494,4 +497,39 @@ async fn the_bound_of_a_node_holds_for_every_cache_and_call() {
         }
     }
     let _ = node.shutdown(LONG).await;
+}
+
+/// A write that is never ended holds up the farewell to the other nodes, and the end of the store.
+#[tokio::test]
+async fn a_shutdown_ends_by_its_deadline_and_lets_go_of_everything() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let url = format!("sqlite://{}", folder.path().join("a.db").display());
+    let open = |sharing| {
+        let options = Store::options(&url).transaction_timeout(LONG * 100);
+        options.sharing(sharing).open()
+    };
+    for sharing in [Sharing::Alone, Sharing::Cluster] {
+        let clock = ManualClock::new();
+        let node = Node::builder()
+            .store(open(sharing).await.expect("opens"))
+            .clock(Arc::new(clock.clone()))
+            .start()
+            .await
+            .expect("a node");
+        let held = node.store().begin().await.expect("a transaction");
+
+        let ends = tokio::time::timeout(LONG, node.shutdown(LONG));
+        let (report, ()) = tokio::join!(ends, async { clock.advance(LONG) });
+        let report = report.expect("it ends by the deadline");
+        let cluster = match sharing {
+            Sharing::Alone => Ending::Done,
+            Sharing::Cluster => Ending::Late,
+        };
+        assert_eq!((&report.cluster, &report.store), (&cluster, &Ending::Late));
+        assert!(!report.is_clean());
+
+        let other = open(Sharing::Alone).await.expect("the file is free");
+        held.commit().await.expect_err("the file is another's now");
+        other.close().await.expect("closes");
+    }
 }

@@ -331,17 +331,28 @@ impl Protocol {
     ///
     /// See [`LogError`]. Without its row deleted the node is waited for until its bound has run
     /// out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future purges and ends the tasks all the same; the row may be left.
     pub async fn leave(&self) -> Result<(), LogError> {
+        let ending = Ending(self);
         self.shared.flush(LAST_WORDS).await;
-        self.shared.gate.supersede();
-        self.shared.purge(PurgeCause::Ends);
-        self.shared.note_progress(Progress::Over);
-        self._tasks.0.lock().iter().for_each(AbortHandle::abort);
+        drop(ending);
+
         let member = self.shared.member.lock().take();
         match (&self.shared.members, member) {
             (Some(members), Some(member)) => members.leave(&member).await,
             _ => Ok(()),
         }
+    }
+
+    /// Stops fills and hits for good, purges, and ends the tasks.
+    fn end(&self) {
+        self.shared.gate.supersede();
+        self.shared.purge(PurgeCause::Ends);
+        self.shared.note_progress(Progress::Over);
+        self._tasks.0.lock().iter().for_each(AbortHandle::abort);
     }
 
     /// Returns this node's membership, if it has joined.
@@ -354,6 +365,15 @@ impl Protocol {
     #[must_use]
     pub fn stats(&self) -> ClusterStats {
         self.shared.counters.stats()
+    }
+}
+
+/// Ends a node's part when it is dropped: with the future of its leaving, at the latest.
+struct Ending<'a>(&'a Protocol);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

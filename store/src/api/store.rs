@@ -436,6 +436,16 @@ impl Store {
     pub async fn close(&self) -> Result<(), Error> {
         self.shared.engine.close().await
     }
+
+    /// Lets go of the database without waiting, for a program whose [`close`](Self::close) takes
+    /// too long: the file, or the lock that keeps other nodes away, is free when this returns.
+    ///
+    /// Later calls fail with [`Error::Closed`]. On SQLite a transaction that is still open is
+    /// rolled back and its commit refused; on PostgreSQL a statement that runs goes on to its own
+    /// end. A commit that is being made at this moment may still be made.
+    pub fn release(&self) {
+        self.shared.engine.release();
+    }
 }
 
 /// The kinds of databases that this program was built with.

@@ -36,6 +36,7 @@ use crate::{
         session::{Constraints, PgSession},
         values::{Bound, arguments, decode_live},
     },
+    released::Released,
     settings::{Settings, Sharing},
     start::{DatabaseKey, Start},
 };
@@ -51,6 +52,7 @@ pub(crate) struct PostgresEngine {
     keeper: Keeper,
     constraints: Arc<Constraints>,
     closed: AtomicBool,
+    released: Released,
 }
 
 impl PostgresEngine {
@@ -69,6 +71,7 @@ impl PostgresEngine {
             keeper,
             constraints: Arc::default(),
             closed: AtomicBool::new(false),
+            released: Released::default(),
         };
         engine.ping().await?;
         Ok(engine)
@@ -315,5 +318,16 @@ impl Engine for PostgresEngine {
             closed
         }
         .boxed()
+    }
+
+    fn release(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.pool.release();
+        self.keeper.release();
+        self.released.set();
+    }
+
+    fn released(&self) -> BoxFuture<'static, ()> {
+        self.released.wait()
     }
 }

@@ -100,6 +100,12 @@ impl Keeper {
         Ok(())
     }
 
+    /// Lets go of the lock without waiting for the server: it ends with the connection.
+    pub(crate) fn release(&self) {
+        let held = self.held.try_lock().ok().and_then(|mut held| held.take());
+        drop(held); // with the lock released
+    }
+
     /// Lets go of the lock.
     pub(crate) async fn close(&self, pool: &Pool) {
         if let Some(held) = self.held.lock().await.take() {

@@ -165,6 +165,13 @@ impl Pool {
         drop(retired);
     }
 
+    /// Lends no connection any more, and lets go of those that are idle.
+    pub(crate) fn release(&self) {
+        self.permits.close();
+        let idle = std::mem::take(&mut *self.idle());
+        drop(idle); // with the lock released: closing a socket is a system call
+    }
+
     /// Waits for the calls that run, and closes every connection.
     pub(crate) async fn close(&self) -> Result<(), Error> {
         let all = u32::try_from(self.settings.connections).unwrap_or(u32::MAX);

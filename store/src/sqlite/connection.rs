@@ -26,6 +26,7 @@ use tokio::{
 use crate::{
     engine::Sql,
     error::Error,
+    released::Released,
     sqlite::{
         codes::{failed, is_busy, is_corrupt, is_no_database},
         location::{Identity, Location, make_private},
@@ -122,6 +123,8 @@ pub(crate) struct Writer {
     /// writer.
     open_ended: bool,
     closed: bool,
+    /// The file was let go of: nothing is committed any more.
+    released: Arc<Released>,
     /// The line of the processes that share the file; none where this one is alone.
     queue: Option<WriteQueue>,
     /// Held from before a transaction begins until its end is known.
@@ -141,14 +144,20 @@ impl Writer {
             connection: Some(connection),
             open_ended: false,
             closed: false,
+            released: Arc::default(),
             queue,
             turn: None,
         }
     }
 
+    /// What is set to let go of the file while someone holds the writer.
+    pub(crate) fn released(&self) -> Arc<Released> {
+        Arc::clone(&self.released)
+    }
+
     /// The connection, with no transaction open.
     pub(crate) async fn connection(&mut self) -> Result<&mut SqliteConnection, Error> {
-        if self.closed {
+        if self.closed || self.released.is_set() {
             return Err(Error::Closed);
         }
         check(self.identity.as_ref())?;
@@ -191,6 +200,9 @@ impl Writer {
     ///
     /// [`rollback`]: Self::rollback
     pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        if self.released.is_set() {
+            return Err(sqlx::Error::PoolClosed);
+        }
         let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
         execute(connection, "COMMIT").await?;
         self.open_ended = false;
@@ -219,6 +231,13 @@ impl Writer {
             }
         }
         self.open_ended = false;
+        self.turn = None;
+    }
+
+    /// Lets go of the connection without waiting for anything.
+    pub(crate) fn release(&mut self) {
+        self.closed = true;
+        self.connection = None;
         self.turn = None;
     }
 
@@ -303,6 +322,16 @@ impl Readers {
                 })
             }
         }
+    }
+
+    /// Lends no connection any more, and lets go of those that are idle.
+    pub(crate) fn release(&self) {
+        let Self::Pool(pool) = self else {
+            return;
+        };
+        pool.permits.close();
+        let idle = std::mem::take(&mut *pool.idle());
+        drop(idle); // with the lock released
     }
 
     /// Waits for the reads that run, and closes every connection of the pool.

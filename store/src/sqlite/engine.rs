@@ -27,6 +27,7 @@ use crate::{
     follow::{LogNeeds, StoreLog},
     live::Live,
     parameter::Parameter,
+    released::Released,
     settings::{Logging, Settings, Sharing},
     sqlite::{
         codes::{failed, refused},
@@ -60,6 +61,8 @@ pub(crate) struct SqliteEngine {
     /// The logs that were opened, whose connections close with the store.
     logs: Mutex<Vec<Weak<SqliteLog>>>,
     closed: AtomicBool,
+    /// The writer's own word for it, for when someone holds that.
+    released: Arc<Released>,
     /// Goes last: no one may open the file before the connections are told to close.
     lock: Mutex<Option<Lock>>,
 }
@@ -108,6 +111,7 @@ impl SqliteEngine {
         };
         let identity = Identity::of(&location)?;
         let writer = Writer::new(location.clone(), identity.clone(), connection, queue);
+        let released = writer.released();
         let writer = Arc::new(AsyncMutex::new(writer));
         let readers = Readers::new(&location, identity.clone(), &writer);
         Ok(Self {
@@ -122,6 +126,7 @@ impl SqliteEngine {
             node: OnceLock::new(),
             logs: Mutex::default(),
             closed: AtomicBool::new(false),
+            released,
             lock: Mutex::new(lock),
         })
     }
@@ -161,6 +166,19 @@ impl SqliteEngine {
                 "another program held the file for as long as a call may wait",
             )),
         }
+    }
+
+    /// Takes the logs whose connections are open.
+    fn take_logs(&self) -> Vec<Arc<SqliteLog>> {
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let logs = std::mem::take(&mut *logs);
+        logs.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Lets other nodes open the file.
+    fn unlock(&self) {
+        let lock = self.lock.lock();
+        lock.unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn log_settings(&self, needs: LogNeeds) -> log::Settings {
@@ -365,18 +383,35 @@ impl Engine for SqliteEngine {
             self.closed.store(true, Ordering::SeqCst);
             // Readers first, so that the writer's connection is the last and folds the log into the
             // file.
-            let logs =
-                std::mem::take(&mut *self.logs.lock().unwrap_or_else(PoisonError::into_inner));
-            for log in logs.iter().filter_map(Weak::upgrade) {
-                log.close().await.map_err(failed)?;
+            let mut closed = Ok(());
+            for log in self.take_logs() {
+                // One that fails to close keeps nothing else from being closed.
+                closed = closed.and(log.close().await);
             }
-            let readers = self.readers.close().await;
-            let writer = self.writer.lock().await.close().await;
-            let lock = self.lock.lock();
-            lock.unwrap_or_else(PoisonError::into_inner).take();
-            readers.and(writer).map_err(failed)
+            closed = closed.and(self.readers.close().await);
+            closed = closed.and(self.writer.lock().await.close().await);
+            self.unlock();
+            closed.map_err(failed)
         }
         .boxed()
+    }
+
+    fn release(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        // Before the file is free: a session that is held commits nothing from here on.
+        self.released.set();
+        for log in self.take_logs() {
+            log.release();
+        }
+        self.readers.release();
+        if let Ok(mut writer) = self.writer.try_lock() {
+            writer.release();
+        }
+        self.unlock();
+    }
+
+    fn released(&self) -> BoxFuture<'static, ()> {
+        self.released.wait()
     }
 }
 

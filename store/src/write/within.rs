@@ -55,6 +55,8 @@ enum Ended {
     RolledBack,
     Failed,
     TooLong(Duration),
+    /// The store was let go of.
+    Released,
 }
 
 /// How a transaction is done.
@@ -187,6 +189,7 @@ impl Within {
 fn error(ended: &OnceLock<Ended>) -> Error {
     let how = match ended.get() {
         Some(Ended::TooLong(limit)) => return Error::TooLong { limit: *limit },
+        Some(Ended::Released) => return Error::Closed,
         Some(Ended::Committed) => "it was committed",
         Some(Ended::Failed) => "a call in it failed, and it was rolled back",
         Some(Ended::RolledBack) => "it was rolled back",
@@ -210,6 +213,7 @@ enum Last {
     RollBack(Option<oneshot::Sender<()>>),
     Failed,
     TooLong,
+    Released,
 }
 
 impl Task {
@@ -235,7 +239,12 @@ impl Task {
             return session.rollback().await;
         }
 
-        let last = self.obey(&mut transaction, &limit).await;
+        // Let go of, the store waits for no caller and no statement.
+        let released = self.engine.released();
+        let last = match select(released, pin!(self.obey(&mut transaction, &limit))).await {
+            Either::Left(_) => Last::Released,
+            Either::Right((last, _)) => last,
+        };
         let noted = transaction.finish();
         match last {
             Last::Commit(reply) => {
@@ -266,6 +275,10 @@ impl Task {
             }
             Last::Failed => {
                 self.end(Ended::Failed);
+                session.rollback().await;
+            }
+            Last::Released => {
+                self.end(Ended::Released);
                 session.rollback().await;
             }
             Last::TooLong => {

@@ -108,6 +108,13 @@ impl SqliteLog {
         }
     }
 
+    /// Refuses to open another connection, and lets go of the one that no one uses.
+    pub(crate) fn release(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        let link = self.link.try_lock().ok().and_then(|mut link| link.take());
+        drop(link); // with the lock released
+    }
+
     fn check_file(&self) -> Result<(), SqliteLogError> {
         let checked = self
             .settings
