@@ -22,3 +22,6 @@ pub(crate) mod transaction;
 
 // The database.
 pub(crate) mod store;
+
+// From the tables that are there to those that the schemas ask for.
+pub(crate) mod migrations;

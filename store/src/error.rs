@@ -9,7 +9,7 @@ use tidings_core::{BoxError, RowError, SchemaFaults, Value, Violations, panic_te
 mod kind;
 
 pub use self::kind::ErrorKind;
-use crate::method::Method;
+use crate::{loss::Loss, method::Method};
 
 /// Why a call to the store did nothing, or ended otherwise than asked.
 ///
@@ -228,12 +228,57 @@ pub enum Error {
     /// The schemas are faulty.
     #[error(transparent)]
     Schemas(#[from] SchemaFaults),
-    /// Tables in the database do not fit the schemas, and cannot be made to without touching their
-    /// rows.
-    #[error("the database does not fit the schemas: {}", differences.join("; "))]
+    /// Tables in the database do not fit the schemas, and a node cannot make them fit at its start
+    /// without touching what is there: a migration may.
+    #[error(
+        "the database does not fit the schemas: {}; `tidings migrate apply` mends it (in a program of \
+         one's own, `Migrations::apply`)",
+        differences.join("; ")
+    )]
     Incompatible {
         /// Every difference, one line each.
         differences: Vec<String>,
+    },
+    /// Tables in the database do not fit the schemas, and a migration cannot make them fit: mend
+    /// this in a step of one's own, or change the schemas.
+    #[error("a migration cannot make the database fit the schemas: {}", differences.join("; "))]
+    Unmendable {
+        /// Every difference that is in the way, one line each.
+        differences: Vec<String>,
+    },
+    /// A migration would take values away for good, and was not permitted to.
+    #[error(
+        "values would be lost: {}; `--allow-loss` (`Migrations::allow_loss`) permits it",
+        listed(losses)
+    )]
+    WouldLose {
+        /// Each column whose values would go, with the number of rows that have one.
+        losses: Vec<Loss>,
+    },
+    /// A node runs on the database, and may use what a migration would change: stop it first.
+    #[error(
+        "a node runs on the database, and may use what would change: stop it first ({})",
+        changes.join("; ")
+    )]
+    NodeRuns {
+        /// What would change, one line each.
+        changes: Vec<String>,
+    },
+    /// A step of a migration that is the application's own failed; nothing was changed.
+    #[error("the step {name} of the migration failed")]
+    Step {
+        /// The name of the step.
+        name: String,
+        /// What it said.
+        source: BoxError,
+    },
+    /// The database refused a statement that makes or changes a table; nothing was changed.
+    #[error("the database refused the statement: {sql}")]
+    Statement {
+        /// The statement.
+        sql: String,
+        /// What the database said.
+        source: DatabaseError,
     },
     /// The store was attached before.
     #[error("the store is attached already")]
@@ -327,6 +372,17 @@ impl Error {
         matches!(self, Self::Busy(error) if error.contention)
     }
 
+    /// The error of a statement that makes or changes a table.
+    pub(crate) fn statement(sql: &str, error: Self) -> Self {
+        match error {
+            Self::Database(source) => Self::Statement {
+                sql: sql.to_owned(),
+                source,
+            },
+            other => other,
+        }
+    }
+
     pub(crate) fn panicked(what: &'static str, payload: &(dyn std::any::Any + Send)) -> Self {
         Self::Panicked {
             what,
@@ -418,6 +474,11 @@ fn pairs(fields: &[String], values: &[Value]) -> String {
         .map(|(field, value)| format!("{field} = {}", value.to_json()))
         .collect();
     pairs.join(", ")
+}
+
+fn listed(losses: &[Loss]) -> String {
+    let losses: Vec<_> = losses.iter().map(ToString::to_string).collect();
+    losses.join("; ")
 }
 
 fn holder(process: Option<u32>) -> String {

@@ -148,6 +148,9 @@
 // The methods of a DAO by name.
 mod method;
 
+// What a migration would take away.
+mod loss;
+
 // What can be refused or fail. Must not know any driver.
 mod error;
 
@@ -196,6 +199,12 @@ mod released;
 // What a database has to be able to do. Must not know any of them.
 mod engine;
 
+// Tables beside their schemas. Must not know any engine.
+mod layout;
+
+// What a migration would do, and on what. Must not know any engine.
+mod migration;
+
 // SQLite. Must not know what a write does, nor another engine.
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -216,6 +225,7 @@ pub use self::{
     api::{
         dao::Dao,
         expired::Cleared,
+        migrations::{Migrated, Migrations, StepStatements},
         store::{Attachment, Health, OpenOptions, Store},
         table::Table,
         transaction::{Transaction, TransactionOptions},
@@ -224,7 +234,9 @@ pub use self::{
     follow::{LogNeeds, StoreLog},
     hook::{Call, Hook},
     live::Live,
+    loss::Loss,
     method::Method,
+    migration::{Plan, PlannedChange},
     page::{DEFAULT_SIZE, Direction, MAX_SIZE, Page, PageQuery, TagFilter},
     selector::{FieldInput, Selector, Upserted, WriteOptions},
     settings::{Logging, Pooler, Sharing},

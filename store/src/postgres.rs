@@ -30,6 +30,9 @@ pub mod log;
 // Tables made from schemas.
 mod layout;
 
+// A database on a connection of its own, for a migration.
+pub(crate) mod migrate;
+
 // One transaction, and what became of it when the connection was lost.
 mod session;
 

@@ -27,6 +27,9 @@ pub mod log;
 // Tables made from schemas.
 mod layout;
 
+// A database on a connection of its own, for a migration.
+pub(crate) mod migrate;
+
 // What a file keeps for the nodes that start on it.
 mod start;
 

@@ -450,14 +450,14 @@ impl Store {
 
 /// The kinds of databases that this program was built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     #[cfg(feature = "sqlite")]
     Sqlite,
     #[cfg(feature = "postgres")]
     Postgres,
 }
 
-fn kind_of(url: &str) -> Result<Kind, Error> {
+pub(crate) fn kind_of(url: &str) -> Result<Kind, Error> {
     let Some((scheme, _)) = url.split_once(':') else {
         return Err(Error::Url {
             reason: "expected sqlite://PATH, sqlite::memory: or postgres://HOST/DATABASE"

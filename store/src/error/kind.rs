@@ -95,7 +95,7 @@ impl Error {
                 ErrorKind::Conflict
             }
             Self::Changed { .. } => ErrorKind::Changed,
-            Self::Hook { .. } | Self::Refused { .. } => ErrorKind::Refused,
+            Self::Hook { .. } | Self::Refused { .. } | Self::Step { .. } => ErrorKind::Refused,
             Self::Panicked { .. } => ErrorKind::Panicked,
             Self::Url { .. }
             | Self::Setting { .. }
@@ -103,6 +103,10 @@ impl Error {
             | Self::NotADatabase { .. }
             | Self::Schemas(_)
             | Self::Incompatible { .. }
+            | Self::Unmendable { .. }
+            | Self::WouldLose { .. }
+            | Self::NodeRuns { .. }
+            | Self::Statement { .. }
             | Self::AlreadyAttached
             | Self::UnknownEntity { .. }
             | Self::OtherSchema { .. }

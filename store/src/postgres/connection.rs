@@ -153,6 +153,13 @@ impl Connection {
         statements.execute(&mut self.inner).await.map(drop)
     }
 
+    /// Runs statements without parameters, in one message, and returns how many rows they changed.
+    pub(crate) async fn affect(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
+        let statements = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        let done = statements.execute(&mut self.inner).await?;
+        Ok(done.rows_affected())
+    }
+
     /// Runs statements without parameters, in one message, and returns their rows.
     pub(crate) async fn ask(&mut self, sql: &str) -> Result<Vec<PgRow>, sqlx::Error> {
         let statements = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));

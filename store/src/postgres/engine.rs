@@ -23,6 +23,7 @@ use crate::{
     error::{DatabaseError, Error},
     follow::{LogNeeds, StoreLog},
     live::Live,
+    migration::Recorded,
     parameter::Parameter,
     postgres::{
         address::Address,
@@ -135,7 +136,8 @@ impl PostgresEngine {
         layout::lay_out(connection, schemas).await?;
         // In the same transaction: no row is written to a table of ours that no trigger hears.
         let options = InstallOptions::default();
-        let installed = log::install_within(connection.inner(), schemas, options).await?;
+        let recorded = Recorded::WithThoseBefore;
+        let installed = log::install_within(connection.inner(), schemas, options, recorded).await?;
         if !installed.changed.is_empty() {
             tracing::info!(tables = ?installed.changed, "every write to these tables is recorded");
         }

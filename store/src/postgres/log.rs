@@ -46,7 +46,7 @@ mod outbox;
 
 pub(crate) use self::{
     capture::install_within,
-    tables::{START, lock},
+    tables::{LOCK as LAYOUT_LOCK, START, lock, prepare},
 };
 pub use self::{
     capture::{InstallOptions, Wake, install, remove},

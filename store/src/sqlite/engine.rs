@@ -26,6 +26,7 @@ use crate::{
     error::{DatabaseError, Error},
     follow::{LogNeeds, StoreLog},
     live::Live,
+    migration::Recorded,
     parameter::Parameter,
     released::Released,
     settings::{Logging, Settings, Sharing},
@@ -300,7 +301,8 @@ impl Engine for SqliteEngine {
                 (Ok(()), Logging::On) => {
                     // In the same transaction: no row is written to a table of ours that no trigger
                     // hears.
-                    let installed = log::install_within(connection, schemas).await;
+                    let recorded = Recorded::WithThoseBefore;
+                    let installed = log::install_within(connection, schemas, recorded).await;
                     installed.map_err(Error::from).map(|installed| {
                         if !installed.changed.is_empty() {
                             tracing::info!(

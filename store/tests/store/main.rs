@@ -26,6 +26,8 @@ mod sqlite {
     mod kinds;
     #[path = "../suite/large.rs"]
     mod large;
+    #[path = "../suite/migrations.rs"]
+    mod migrations;
     #[path = "../suite/model.rs"]
     mod model;
     #[path = "../suite/pages.rs"]
@@ -44,6 +46,8 @@ mod sqlite {
     mod commits;
     mod killed;
     mod locked;
+    #[path = "migrations.rs"]
+    mod migrations_here;
     mod opening;
     mod tables;
 }
@@ -67,6 +71,8 @@ mod postgres {
     mod kinds;
     #[path = "../suite/large.rs"]
     mod large;
+    #[path = "../suite/migrations.rs"]
+    mod migrations;
     #[path = "../suite/model.rs"]
     mod model;
     #[path = "../suite/pages.rs"]
@@ -82,6 +88,8 @@ mod postgres {
     #[path = "../suite/writes.rs"]
     mod writes;
 
+    #[path = "migrations.rs"]
+    mod migrations_here;
     mod opening;
     mod outages;
     mod tables;

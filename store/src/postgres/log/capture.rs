@@ -2,8 +2,8 @@
 //!
 //! Installing is idempotent: what is as it should be is not touched, so a second call takes no lock
 //! that a writer would wait for. The functions name the union of the fields that their installers
-//! have named; no program takes a field away. Tables, functions and triggers change in one
-//! transaction, or not at all.
+//! have named; a field is taken away by a migration alone, while no node runs. Tables, functions
+//! and triggers change in one transaction, or not at all.
 
 use std::collections::BTreeSet;
 
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     logs::{keys::key_fields, status::Installed},
+    migration::Recorded,
     postgres::keeper::LOCK,
 };
 
@@ -59,7 +60,8 @@ pub async fn install(
     options: InstallOptions,
 ) -> Result<Installed, PgLogError> {
     let mut transaction = connection.begin().await?;
-    let installed = install_within(&mut transaction, schemas, options).await?;
+    let recorded = Recorded::WithThoseBefore;
+    let installed = install_within(&mut transaction, schemas, options, recorded).await?;
     transaction.commit().await?;
     Ok(installed)
 }
@@ -70,6 +72,7 @@ pub(crate) async fn install_within(
     connection: &mut PgConnection,
     schemas: &[&'static Schema],
     options: InstallOptions,
+    recorded: Recorded,
 ) -> Result<Installed, PgLogError> {
     if options.wake == Wake::Notify && uses_prepared_transactions(connection).await? {
         return Err(PgLogError::Refused {
@@ -85,9 +88,13 @@ pub(crate) async fn install_within(
     let mut installed = Installed::default();
     for schema in schemas {
         let target = target(connection, schema, &mut differences).await?;
-        if let Some(target) = target
+        if let Some(mut target) = target
             && differences.is_empty()
         {
+            if let (Recorded::ThoseOfTheSchemas, Some(before)) = (recorded, &mut target.before) {
+                before.fields.clear();
+                before.keys.clear();
+            }
             capture(connection, schema, target, options.wake, &mut installed).await?;
         }
     }

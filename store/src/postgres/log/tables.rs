@@ -19,7 +19,7 @@ const KEY: &str = "create table tidings.start (
 /// Counts the start of a node; returns the key and the number of starts.
 pub(crate) const START: &str = "update tidings.start set starts = starts + 1 returning key, starts";
 /// What changes of the log's own tables and of captures take in turn.
-const LOCK: &str =
+pub(crate) const LOCK: &str =
     "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('tidings layout', 0))";
 
 /// Takes the turn of a transaction that changes tables, functions or triggers of the log.
@@ -30,7 +30,7 @@ pub(crate) async fn lock(connection: &mut PgConnection) -> Result<(), PgLogError
 }
 
 /// Makes the tables unless they are there; to be called in the turn that [`lock`] gives.
-pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), PgLogError> {
+pub(crate) async fn prepare(connection: &mut PgConnection) -> Result<(), PgLogError> {
     if version(connection).await?.is_none() {
         run(connection, TABLES).await?;
     }

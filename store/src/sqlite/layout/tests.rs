@@ -1,6 +1,7 @@
 //! What the tables are laid out for: no statement scans, and every name is only a name.
 
-use tidings_core::{Foreign, OnDelete};
+use sqlx::{AssertSqlSafe, Row as _};
+use tidings_core::{Field, Foreign, OnDelete};
 
 use super::*;
 use crate::{

@@ -1,8 +1,8 @@
 //! Putting the triggers in place, and taking them away.
 //!
 //! Installing is idempotent: what is as it should be is not touched. The triggers name the union of
-//! the fields that their installers have named; no program takes a field away. Tables and triggers
-//! change in one transaction, or not at all.
+//! the fields that their installers have named; a field is taken away by a migration alone, while
+//! no node runs. Tables and triggers change in one transaction, or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,10 @@ use super::{
     tables::{prepare, run, version},
     triggers::{Plan, When},
 };
-use crate::logs::{keys::key_fields, status::Installed};
+use crate::{
+    logs::{keys::key_fields, status::Installed},
+    migration::Recorded,
+};
 
 /// What is captured of an entity, and on what.
 #[derive(Clone, Debug)]
@@ -33,12 +36,13 @@ pub(super) struct Target {
 pub(crate) async fn install_within(
     connection: &mut SqliteConnection,
     schemas: &[&'static Schema],
+    recorded: Recorded,
 ) -> Result<Installed, SqliteLogError> {
     prepare(connection).await?;
     let mut differences = Vec::new();
     let mut installed = Installed::default();
     for schema in schemas {
-        let target = wanted(connection, schema, &mut differences).await?;
+        let target = wanted(connection, schema, recorded, &mut differences).await?;
         if let Some(target) = target
             && differences.is_empty()
         {
@@ -92,6 +96,7 @@ pub(super) async fn remove_within(
 async fn wanted(
     connection: &mut SqliteConnection,
     schema: &'static Schema,
+    recorded: Recorded,
     differences: &mut Vec<String>,
 ) -> Result<Option<Target>, SqliteLogError> {
     let entity = schema.name();
@@ -128,7 +133,10 @@ async fn wanted(
     if differences.len() > before {
         return Ok(None);
     }
-    let captured = captured(connection, schema).await?;
+    let captured = match recorded {
+        Recorded::WithThoseBefore => captured(connection, schema).await?,
+        Recorded::ThoseOfTheSchemas => None,
+    };
     Ok(Some(Target::of(schema, shape, captured)))
 }
 

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     error::Error,
     logs::status::{Installed, Status},
+    migration::Recorded,
     settings::Sharing,
     sqlite::location::{Location, Lock, canonical},
 };
@@ -74,7 +75,8 @@ impl Installer {
         schemas: &[&'static Schema],
     ) -> Result<Installed, SqliteLogError> {
         self.begin().await?;
-        let installed = install_within(&mut self.connection, schemas).await;
+        let recorded = Recorded::WithThoseBefore;
+        let installed = install_within(&mut self.connection, schemas, recorded).await;
         self.end(installed).await
     }
 

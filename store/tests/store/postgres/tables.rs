@@ -95,7 +95,7 @@ async fn a_table_that_does_not_fit_is_refused_with_every_difference_and_left_alo
         "consumers.id is declared \"text\", and uuid is needed",
         "consumers.custom_id is declared \"integer\", and text is needed",
         "consumers.created_at is declared \"timestamp with time zone\", and bigint is needed",
-        "consumers.created_at is required, and there are rows without it",
+        "consumers.created_at is required, and absent in 1 row",
         "consumers.tags is declared \"text[]\", and jsonb is needed",
         "consumers.age is NOT NULL without a default, and the schema does not know it",
         "keyauth_credentials.consumer is declared \"text\", and uuid is needed",

@@ -1,0 +1,382 @@
+//! [`Migrations`]: from the tables that are there to those that the schemas ask for.
+
+// What a step can do. Must not know when it runs.
+mod step;
+
+use std::{collections::BTreeSet, fmt, future::Future, time::Duration};
+
+use tidings_core::{BoxError, Entity, Schema, check_all};
+
+pub use self::step::StepStatements;
+use self::step::{Held, Moment, Step};
+use crate::{
+    api::store::{Kind, kind_of},
+    error::Error,
+    layout::{Compared, Depth, compare},
+    migration::{Plan, Purpose, Recorded, Target, alterations},
+    settings::check_limit,
+};
+
+/// How long a migration waits for others unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Changes that make the tables of a database what the schemas ask for.
+///
+/// [`plan`](Self::plan) tells them, [`apply`](Self::apply) makes them, all of them or none, in one
+/// transaction. What a node does at its start by itself (tables, columns that may be absent or have
+/// a default, indexes, references on PostgreSQL) is among them, and beyond it:
+///
+/// - columns that are required or no longer, defaults, wider types, references, unique rules;
+/// - columns that no schema knows are dropped, and a column whose type cannot be widened is made
+///   again. Where that takes values away, it needs [`allow_loss`](Self::allow_loss), and is
+///   refused otherwise ([`Error::WouldLose`]) with the columns and the number of their rows.
+/// - [steps](Self::step_before) of one's own, each once.
+///
+/// Any number of nodes may call `apply` at once, each before it opens its store: the first one does
+/// it, the others wait and find nothing to do. While a node runs, only additions are made; what
+/// that node may use is not changed under it ([`Error::NodeRuns`]). Where triggers record changes,
+/// they are put in place again in the same transaction, and nodes that follow the log then take it
+/// for a gap. Tables of entities that are gone, and tables of others, are not touched.
+///
+/// What a column's type does not tell, a migration does not see: a field of seconds that becomes
+/// one of microseconds, or on SQLite a text that becomes a UUID, needs a step.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tidings_store::Error> {
+/// use tidings_core::{Field, Schema};
+/// use tidings_store::{Error, Migrations};
+/// # fn leak(schema: Schema) -> &'static Schema { Box::leak(Box::new(schema)) }
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let url = format!("sqlite://{}/tenants.db", directory.path().display());
+///
+/// let tenants = || Schema::builder("tenants").field(Field::of::<i64>("id").primary_key());
+/// let first = leak(tenants().field(Field::of::<Option<String>>("plan")).build());
+/// Migrations::of(&url).schema(first).apply().await?;
+///
+/// // A day later, tenants have a quota in place of a plan. Nothing is lost, as no row has a plan.
+/// let second = leak(tenants().field(Field::of::<i64>("quota").default(10)).build());
+/// let plan = Migrations::of(&url).schema(second).plan().await?;
+/// assert!(plan.to_string().contains("-- tenants: drops the column plan"), "{plan}");
+/// assert!(plan.losses.is_empty());
+/// Migrations::of(&url).schema(second).apply().await?;
+/// assert!(Migrations::of(&url).schema(second).plan().await?.is_empty());
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Migrations {
+    url: String,
+    schemas: Vec<&'static Schema>,
+    steps: Vec<Step>,
+    kept: Vec<(String, String)>,
+    permission: Permission,
+    patience: Duration,
+}
+
+/// Whether values may be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Permission {
+    Refused,
+    Given,
+}
+
+/// What a migration has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Migrated {
+    /// What was done; empty if there was nothing to do.
+    pub plan: Plan,
+}
+
+impl Migrations {
+    /// Starts a migration of the database that a URL names, as
+    /// [`Store::open`](crate::Store::open) understands it. A database in memory has none: each
+    /// store has its own.
+    pub fn of(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            schemas: Vec::new(),
+            steps: Vec::new(),
+            kept: Vec::new(),
+            permission: Permission::Refused,
+            patience: PATIENCE,
+        }
+    }
+
+    /// Adds an entity. Name all that are of the database: references are checked as at a start.
+    pub fn entity<E: Entity>(self) -> Self {
+        self.schema(E::schema())
+    }
+
+    /// Adds the schema of an entity.
+    pub fn schema(mut self, schema: &'static Schema) -> Self {
+        self.schemas.push(schema);
+        self
+    }
+
+    /// Lets values be lost: columns that no schema knows, and columns whose type cannot be widened.
+    pub fn allow_loss(mut self) -> Self {
+        self.permission = Permission::Given;
+        self
+    }
+
+    /// Keeps a column that the schema of a table does not know, such as another program's.
+    pub fn keep_column(mut self, table: &str, column: &str) -> Self {
+        self.kept.push((table.to_owned(), column.to_owned()));
+        self
+    }
+
+    /// How long to wait for other migrations, nodes that start and locks of tables; 60 s by
+    /// default.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Adds a step of one's own that runs before the tables are compared, such as one that renames
+    /// a column. It runs once on each database, by its name, inside the transaction; a step that
+    /// fails or panics undoes everything. Steps run in the order in which they are added.
+    ///
+    /// What a step writes, nodes hear of where triggers record it, as another program's writes;
+    /// without such triggers it is refused while a node runs.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn migrate(url: &str) -> Result<(), tidings_store::Error> {
+    /// use tidings_store::Migrations;
+    ///
+    /// Migrations::of(url)
+    ///     .step_before("2026-11 tenants: host becomes name", |sql| async move {
+    ///         sql.run("ALTER TABLE tenants RENAME COLUMN host TO name").await?;
+    ///         Ok(())
+    ///     })
+    ///     .apply()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn step_before<F, Fut>(self, name: &str, run: F) -> Self
+    where
+        F: Fn(StepStatements) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.step(name, Moment::Before, run)
+    }
+
+    /// Adds a step of one's own that runs once the tables are as the schemas ask, such as one that
+    /// fills a new column. Otherwise as [`step_before`](Self::step_before).
+    pub fn step_after<F, Fut>(self, name: &str, run: F) -> Self
+    where
+        F: Fn(StepStatements) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.step(name, Moment::After, run)
+    }
+
+    fn step<F, Fut>(mut self, name: &str, moment: Moment, run: F) -> Self
+    where
+        F: Fn(StepStatements) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.steps.push(Step::new(name, moment, run));
+        self
+    }
+
+    /// Tells what [`apply`](Self::apply) would do to the tables as they are. It changes nothing,
+    /// and does not run the steps of one's own, whose work it therefore does not see.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Schemas`], [`Error::Setting`]; as [`Store::open`](crate::Store::open); or the
+    /// database fails.
+    pub async fn plan(&self) -> Result<Plan, Error> {
+        self.check()?;
+        let mut target = open(&self.url, Purpose::Look).await?;
+        let planned = self.look(&mut *target).await;
+        target.end().await;
+        planned
+    }
+
+    /// Makes the changes, all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan`](Self::plan); [`Error::WouldLose`], [`Error::NodeRuns`], [`Error::Unmendable`],
+    /// [`Error::Step`], [`Error::Panicked`], [`Error::Statement`]: nothing was changed.
+    /// [`Error::Commit`] if it is not known whether all of it was.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing, unless the commit was already sent.
+    pub async fn apply(&self) -> Result<Migrated, Error> {
+        self.check()?;
+        let mut held = Held::new(open(&self.url, Purpose::Apply).await?);
+        let applied = self.change(&mut held).await;
+        held.end().await;
+        applied.map(|plan| Migrated { plan })
+    }
+
+    async fn look(&self, target: &mut dyn Target) -> Result<Plan, Error> {
+        target.begin(Purpose::Look, self.patience).await?;
+        let run = target.steps().await?;
+        let compared = self.compare(target).await?;
+        Ok(self.planned(target, &compared, &run))
+    }
+
+    async fn change(&self, held: &mut Held) -> Result<Plan, Error> {
+        let target = held.target()?;
+        target.begin(Purpose::Apply, self.patience).await?;
+        let run = target.steps().await?;
+        let pending = self.pending(&run);
+        if !pending.is_empty() && !target.is_recorded().await? && !target.is_alone().await? {
+            let steps = pending.iter();
+            let changes = steps.map(|step| format!("runs the step {}", step.name));
+            return Err(Error::NodeRuns {
+                changes: changes.collect(),
+            });
+        }
+
+        for step in pending.iter().filter(|step| step.moment == Moment::Before) {
+            held.run(step).await?;
+        }
+        let plan = self.make(held.target()?, &run).await?;
+        for step in pending.iter().filter(|step| step.moment == Moment::After) {
+            held.run(step).await?;
+        }
+        if plan.is_empty() && self.kept.is_empty() {
+            return Ok(plan);
+        }
+
+        let target = held.target()?;
+        let broken = target.broken().await?;
+        if !broken.is_empty() {
+            return Err(Error::Unmendable {
+                differences: broken,
+            });
+        }
+        target.commit().await?;
+        Ok(plan)
+    }
+
+    /// Changes the tables, in the transaction that is open.
+    async fn make(&self, target: &mut dyn Target, run: &BTreeSet<String>) -> Result<Plan, Error> {
+        let compared = self.compare(target).await?;
+        let plan = self.planned(target, &compared, run);
+        if !plan.obstacles.is_empty() {
+            return Err(Error::Unmendable {
+                differences: plan.obstacles,
+            });
+        }
+        if !plan.losses.is_empty() && self.permission == Permission::Refused {
+            return Err(Error::WouldLose {
+                losses: plan.losses,
+            });
+        }
+        let changes = alterations(&compared);
+        let alters = !changes.is_empty();
+        if alters && !target.is_alone().await? {
+            return Err(Error::NodeRuns { changes });
+        }
+
+        for sql in plan.changes.iter().flat_map(|change| &change.sql) {
+            target.run(sql).await?;
+        }
+        let narrows = alters || !self.kept.is_empty();
+        let recorded = if narrows && target.is_alone().await? {
+            Recorded::ThoseOfTheSchemas
+        } else {
+            Recorded::WithThoseBefore
+        };
+        if !plan.is_empty() || narrows {
+            // Before the last steps: what they write is recorded as the tables are now.
+            target.capture(&self.schemas, recorded).await?;
+        }
+        Ok(plan)
+    }
+
+    async fn compare(&self, target: &mut dyn Target) -> Result<Vec<Compared>, Error> {
+        let mut compared = Vec::new();
+        for schema in &self.schemas {
+            compared.push(compare(target, schema, Depth::Migration, &self.kept).await?);
+        }
+        Ok(compared)
+    }
+
+    fn planned(&self, target: &dyn Target, compared: &[Compared], run: &BTreeSet<String>) -> Plan {
+        let pending = self.pending(run);
+        let named = |moment: Moment| {
+            let steps = pending.iter().filter(|step| step.moment == moment);
+            steps.map(|step| step.name.clone()).collect()
+        };
+        Plan {
+            before: named(Moment::Before),
+            after: named(Moment::After),
+            ..Plan::of(target, compared)
+        }
+    }
+
+    fn pending(&self, run: &BTreeSet<String>) -> Vec<&Step> {
+        let steps = self.steps.iter();
+        steps.filter(|step| !run.contains(&step.name)).collect()
+    }
+
+    /// Refuses what was asked for wrongly, before anything is opened.
+    fn check(&self) -> Result<(), Error> {
+        check_all(&self.schemas)?;
+        check_limit("patience", self.patience)?;
+        let refused = |option, given: &str, allowed: &str| {
+            Err(Error::Setting {
+                option,
+                given: format!("{given:?}"),
+                allowed: allowed.to_owned(),
+            })
+        };
+        let mut names = BTreeSet::new();
+        for step in &self.steps {
+            if step.name.trim().is_empty() || step.name.len() > Step::LONGEST {
+                return refused("the name of a step", &step.name, "of 1 to 200 bytes");
+            }
+            if !names.insert(&step.name) {
+                return refused("the name of a step", &step.name, "that of no other step");
+            }
+        }
+        for (table, column) in &self.kept {
+            let schema = self.schemas.iter().find(|schema| schema.name() == table);
+            let is_free = schema.is_some_and(|schema| schema.field(column).is_none());
+            if !is_free {
+                let allowed = "a column that the schema of one of the entities does not know";
+                return refused("keep_column", &format!("{table}.{column}"), allowed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Without the URL, which may hold a password.
+impl fmt::Debug for Migrations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.schemas.iter().map(|schema| schema.name());
+        f.debug_struct("Migrations")
+            .field("schemas", &names.collect::<Vec<_>>())
+            .field("steps", &self.steps)
+            .field("kept", &self.kept)
+            .field("permission", &self.permission)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn open(url: &str, purpose: Purpose) -> Result<Box<dyn Target>, Error> {
+    match kind_of(url)? {
+        #[cfg(feature = "sqlite")]
+        Kind::Sqlite => Ok(Box::new(
+            crate::sqlite::migrate::SqliteTarget::open(url, purpose).await?,
+        )),
+        #[cfg(feature = "postgres")]
+        Kind::Postgres => Ok(Box::new(
+            crate::postgres::migrate::PgTarget::open(url).await?,
+        )),
+    }
+}

@@ -1,0 +1,186 @@
+//! One schema beside its table.
+
+// Columns.
+mod columns;
+
+// References and indexes.
+mod relations;
+
+use std::collections::BTreeSet;
+
+use tidings_core::Schema;
+
+use super::{
+    finding::{Change, Depth, Finding, Need},
+    inspect::Inspect,
+    there::{Named, Table},
+    words::{Adds, Words, identifier, wanted_indexes},
+};
+use crate::{
+    error::Error,
+    loss::{Loss, in_words},
+};
+
+/// A schema, what is there, and where they differ.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    pub(crate) schema: &'static Schema,
+    pub(crate) named: Named,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Compares a schema with its table. Columns that the schema does not know are left alone if they
+/// are among those that are kept.
+pub(crate) async fn compare<I: Inspect + ?Sized>(
+    inspect: &mut I,
+    schema: &'static Schema,
+    depth: Depth,
+    kept: &[(String, String)],
+) -> Result<Compared, Error> {
+    let named = inspect.named(schema.name()).await?;
+    let words = inspect.words();
+    let findings = match &named {
+        Named::Nothing => made(words, schema),
+        Named::Other(other) => {
+            vec![Finding::impossible(format!(
+                "{} is a {other} and not a table",
+                schema.name()
+            ))]
+        }
+        Named::Table(table) => {
+            let mut comparison = Comparison {
+                inspect,
+                words,
+                schema,
+                depth,
+                table,
+                fresh: BTreeSet::new(),
+                findings: Vec::new(),
+            };
+            comparison.columns().await?;
+            comparison.unknown(kept).await?;
+            comparison.references().await?;
+            comparison.indexes().await?;
+            match depth {
+                Depth::Start => {}
+                Depth::Migration => comparison.rebuild().await?,
+            }
+            comparison.findings
+        }
+    };
+    Ok(Compared {
+        schema,
+        named,
+        findings,
+    })
+}
+
+/// All of a table that is not there.
+fn made(words: &dyn Words, schema: &Schema) -> Vec<Finding> {
+    let table = schema.name();
+    let mut changes = vec![Change::CreateTable];
+    if words.references() == Adds::AtAnyTime {
+        let fields = schema.fields().iter().enumerate();
+        let referring = fields.filter(|(_, field)| field.reference().is_some());
+        changes.extend(referring.map(|(index, _)| Change::Refer(index)));
+    }
+    let indexes = wanted_indexes(words, schema).into_keys();
+    changes.extend(indexes.map(Change::CreateIndex));
+    let remedy = format!("makes the table {table}");
+    vec![Finding::new(Need::Addition, "is missing", remedy, changes)]
+}
+
+impl Finding {
+    fn new(
+        need: Need,
+        difference: impl Into<String>,
+        remedy: impl Into<String>,
+        changes: Vec<Change>,
+    ) -> Self {
+        Self {
+            need,
+            difference: difference.into(),
+            remedy: remedy.into(),
+            changes,
+            loss: None,
+        }
+    }
+
+    fn impossible(difference: String) -> Self {
+        Self::new(Need::Impossible, difference.clone(), difference, Vec::new())
+    }
+
+    fn losing(mut self, loss: Loss) -> Self {
+        self.loss = (loss.rows > 0).then_some(loss);
+        self
+    }
+}
+
+struct Comparison<'a, I: ?Sized> {
+    inspect: &'a mut I,
+    words: &'static dyn Words,
+    schema: &'static Schema,
+    depth: Depth,
+    table: &'a Table,
+    /// The columns that are to be added, or made again.
+    fresh: BTreeSet<String>,
+    findings: Vec<Finding>,
+}
+
+impl<I: Inspect + ?Sized> Comparison<'_, I> {
+    /// What a table that is made again could not take over.
+    async fn rebuild(&mut self) -> Result<(), Error> {
+        let (words, schema, table) = (self.words, self.schema, self.table);
+        let changes = self.findings.iter().flat_map(|finding| &finding.changes);
+        if !changes.clone().any(|change| words.rebuilds(change, schema)) {
+            return Ok(());
+        }
+        let converted: BTreeSet<_> = changes
+            .filter_map(|change| match change {
+                Change::Convert(index, _) => Some(*index),
+                _ => None,
+            })
+            .collect();
+
+        let wanted = wanted_indexes(words, schema).into_values();
+        let wanted = wanted.filter(|index| index.unique);
+        let replaced: Vec<_> = wanted
+            .map(|index| format!("UNIQUE ({})", index.fields.join(",")))
+            .collect();
+        for rule in table.rules.iter().filter(|rule| !replaced.contains(rule)) {
+            let name = schema.name();
+            self.impossible(format!(
+                "{name} has {rule}, which it would lose when it is made again"
+            ));
+        }
+        for (index, field) in schema.fields().iter().enumerate() {
+            let stays = table.columns.contains_key(field.name())
+                && !self.fresh.contains(field.name())
+                && !converted.contains(&index);
+            let Some(misfit) = words.misfit(field, table).filter(|_| stays) else {
+                continue;
+            };
+            let rows = self.rows(Some(&misfit)).await?;
+            if rows > 0 {
+                let (rows, wanted) = (in_words(rows), words.column_type(field.kind()));
+                let (table, name) = (schema.name(), field.name());
+                self.impossible(format!(
+                    "{table}.{name} holds in {rows} what is no {wanted}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many rows there are that meet a condition.
+    async fn rows(&mut self, condition: Option<&str>) -> Result<u64, Error> {
+        let condition = condition.map_or_else(String::new, |it| format!(" WHERE {it}"));
+        let table = identifier(self.schema.name());
+        let sql = format!("SELECT count(*) FROM {table}{condition}");
+        self.inspect.count(&sql).await
+    }
+
+    fn impossible(&mut self, difference: String) {
+        self.findings.push(Finding::impossible(difference));
+    }
+}

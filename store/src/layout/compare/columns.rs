@@ -1,0 +1,219 @@
+//! The columns of a table beside the fields of its schema.
+
+use tidings_core::Field;
+
+use super::Comparison;
+use crate::{
+    error::Error,
+    layout::{
+        finding::{Change, Depth, Finding, Need},
+        inspect::Inspect,
+        there::Column,
+        words::{identifier, is_addable},
+    },
+    loss::{Loss, in_words},
+};
+
+impl<I: Inspect + ?Sized> Comparison<'_, I> {
+    /// The columns of the schema.
+    pub(super) async fn columns(&mut self) -> Result<(), Error> {
+        for (index, field) in self.schema.fields().iter().enumerate() {
+            match self.table.columns.get(field.name()) {
+                None => self.missing(index, field).await?,
+                Some(column) => self.column(index, field, column).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn missing(&mut self, index: usize, field: &Field) -> Result<(), Error> {
+        let (table, name) = (self.schema.name(), field.name());
+        let difference = format!("{table} lacks the column {name}, which is required");
+        let need = if is_addable(field) {
+            Need::Addition
+        } else if self.depth == Depth::Start {
+            self.impossible(difference);
+            return Ok(());
+        } else if !field.is_primary_key() && self.rows(None).await? == 0 {
+            Need::Mending
+        } else {
+            let rows = in_words(self.rows(None).await?);
+            let why = format!("{difference}, and there is no value for {rows}");
+            self.findings.push(Finding::impossible(why));
+            return Ok(());
+        };
+        let remedy = format!("{table}: adds the column {name}");
+        let changes = vec![Change::AddColumn(index)];
+        self.fresh.insert(name.to_owned());
+        self.findings
+            .push(Finding::new(need, difference, remedy, changes));
+        Ok(())
+    }
+
+    async fn column(&mut self, index: usize, field: &Field, there: &Column) -> Result<(), Error> {
+        let (table, name) = (self.schema.name(), field.name());
+        let at = format!("{table}.{name}");
+        if !self.words.holds(field, &there.declared) {
+            self.type_of(index, field, there).await?;
+        }
+        if there.is_generated {
+            self.impossible(format!("{at} is generated"));
+        }
+        match (there.is_key, field.is_primary_key()) {
+            (true, false) => {
+                self.impossible(format!(
+                    "{at} is (part of) the primary key, and should not be"
+                ));
+            }
+            (false, true) => {
+                self.impossible(format!("{at} is not the primary key, and should be"));
+            }
+            _ => {}
+        }
+        if self.fresh.contains(name) {
+            return Ok(());
+        }
+
+        if there.not_null && field.is_optional() {
+            let changes = vec![Change::Release(name.to_owned())];
+            let remedy = format!("{table}: lets the column {name} be absent");
+            let difference = format!("{at} is NOT NULL, and may be absent");
+            let finding = Finding::new(Need::Mending, difference, remedy, changes);
+            self.findings.push(finding);
+        }
+        if !there.not_null && !field.is_optional() {
+            self.absent(index, field).await?;
+        }
+        if let Some(default) = field.default_value()
+            && self.words.literal(default).is_some()
+            && !there
+                .default
+                .as_ref()
+                .is_some_and(|there| self.words.is_default(there, default))
+        {
+            let changes = vec![Change::SetDefault(index)];
+            let remedy = format!("{table}: sets the default of the column {name}");
+            let difference = format!("{at} has another default");
+            let finding = Finding::new(Need::Tidying, difference, remedy, changes);
+            self.findings.push(finding);
+        }
+        Ok(())
+    }
+
+    /// A column whose type does not fit.
+    async fn type_of(&mut self, index: usize, field: &Field, there: &Column) -> Result<(), Error> {
+        let (table, name) = (self.schema.name(), field.name());
+        let wanted = self.words.column_type(field.kind());
+        let difference = format!(
+            "{table}.{name} is declared {:?}, and {wanted} is needed",
+            there.declared
+        );
+        if self.depth == Depth::Start {
+            self.impossible(difference);
+            return Ok(());
+        }
+        if let Some(widening) = self.words.widening(field, &there.declared) {
+            let exceptions = match &widening.unless {
+                Some(unless) => self.rows(Some(unless)).await?,
+                None => 0,
+            };
+            if exceptions == 0 {
+                let remedy = format!("{table}: widens the column {name} to {wanted}");
+                let changes = vec![Change::Convert(index, widening.using)];
+                let finding = Finding::new(Need::Mending, difference, remedy, changes);
+                self.findings.push(finding);
+                return Ok(());
+            }
+        }
+
+        // Made again, which only a column can be that rows can do without.
+        let is_empty = self.rows(None).await? == 0;
+        if field.is_primary_key() || there.is_key || !(is_addable(field) || is_empty) {
+            self.impossible(difference);
+            return Ok(());
+        }
+        let held = format!("{} IS NOT NULL", identifier(name));
+        let loss = Loss::new(table, name, self.rows(Some(&held)).await?);
+        let remedy = format!("{table}: makes the column {name} again, as {wanted}");
+        let changes = vec![Change::RemakeColumn(index)];
+        let finding = Finding::new(Need::Mending, difference, remedy, changes);
+        self.findings.push(finding.losing(loss));
+        self.fresh.insert(name.to_owned());
+        Ok(())
+    }
+
+    /// A column that is required, and that rows may lack.
+    async fn absent(&mut self, index: usize, field: &Field) -> Result<(), Error> {
+        let (table, name) = (self.schema.name(), field.name());
+        let absent = format!("{} IS NULL", identifier(name));
+        let rows = self.rows(Some(&absent)).await?;
+        let words = in_words(rows);
+        let difference = format!("{table}.{name} is required, and absent in {words}");
+        let remedy = format!("{table}: requires the column {name}");
+        if rows == 0 {
+            if !field.is_primary_key() {
+                let changes = vec![Change::Require(index)];
+                let finding = Finding::new(Need::Tidying, difference, remedy, changes);
+                self.findings.push(finding);
+            }
+        } else if field.default_value().is_some() && !field.is_primary_key() {
+            let remedy = format!("{remedy}, and gives {words} its default");
+            let changes = vec![Change::Fill(index), Change::Require(index)];
+            let finding = Finding::new(Need::Mending, difference, remedy, changes);
+            self.findings.push(finding);
+        } else {
+            self.impossible(difference);
+        }
+        Ok(())
+    }
+
+    /// The columns that the schema does not know.
+    pub(super) async fn unknown(&mut self, kept: &[(String, String)]) -> Result<(), Error> {
+        let table = self.schema.name();
+        for (name, column) in &self.table.columns {
+            if self.schema.field(name).is_some() || column.is_generated {
+                continue;
+            }
+            let is_demanded = column.not_null && !column.fills_itself;
+            let need = if is_demanded {
+                Need::Mending
+            } else {
+                Need::Tidying
+            };
+            let difference = if is_demanded {
+                format!(
+                    "{table}.{name} is NOT NULL without a default, and the schema does not know it"
+                )
+            } else {
+                format!("the schema does not know {table}.{name}")
+            };
+            if column.is_key {
+                if is_demanded {
+                    self.impossible(difference);
+                }
+                continue;
+            }
+            let is_kept = kept
+                .iter()
+                .any(|(of, column)| of == table && column == name);
+            if is_kept && is_demanded {
+                let changes = vec![Change::Release(name.clone())];
+                let remedy = format!("{table}: lets the column {name} be absent");
+                let finding = Finding::new(need, difference, remedy, changes);
+                self.findings.push(finding);
+            } else if self.depth == Depth::Start {
+                if is_demanded {
+                    self.impossible(difference);
+                }
+            } else if !is_kept {
+                let held = format!("{} IS NOT NULL", identifier(name));
+                let loss = Loss::new(table, name, self.rows(Some(&held)).await?);
+                let changes = vec![Change::DropColumn(name.clone())];
+                let remedy = format!("{table}: drops the column {name}");
+                let finding = Finding::new(need, difference, remedy, changes);
+                self.findings.push(finding.losing(loss));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! The references and indexes of a table beside those that its schema asks for.
+
+use tidings_core::{Field, Foreign};
+
+use super::Comparison;
+use crate::{
+    error::Error,
+    layout::{
+        finding::{Change, Finding, Need},
+        inspect::Inspect,
+        there::Named,
+        words::{Adds, identifier, is_ours, wanted_indexes},
+    },
+    loss::in_words,
+};
+
+impl<I: Inspect + ?Sized> Comparison<'_, I> {
+    pub(super) async fn references(&mut self) -> Result<(), Error> {
+        let adds = self.words.references();
+        for (index, field) in self.schema.fields().iter().enumerate() {
+            let is_fresh = self.fresh.contains(field.name());
+            match (field.reference(), adds) {
+                // A fresh column brings its reference along.
+                (_, Adds::WithItsColumn) if is_fresh => {}
+                (Some(wanted), Adds::AtAnyTime) if is_fresh => {
+                    let remedy = self.refers(field, wanted);
+                    let changes = vec![Change::Refer(index)];
+                    let finding = Finding::new(Need::Addition, "", remedy, changes);
+                    self.findings.push(finding);
+                }
+                (None, Adds::AtAnyTime) if is_fresh => {}
+                (wanted, adds) => self.reference(index, field, wanted, adds).await?,
+            }
+        }
+        Ok(())
+    }
+
+    fn refers(&self, field: &Field, wanted: &Foreign) -> String {
+        format!(
+            "{}: lets the column {} refer to {} ({})",
+            self.schema.name(),
+            field.name(),
+            wanted.entity,
+            wanted.key
+        )
+    }
+
+    async fn reference(
+        &mut self,
+        index: usize,
+        field: &Field,
+        wanted: Option<&Foreign>,
+        adds: Adds,
+    ) -> Result<(), Error> {
+        let (table, name) = (self.schema.name(), field.name());
+        if !self.table.columns.contains_key(name) {
+            return Ok(());
+        }
+        let there = self.table.references.get(name);
+        let at = format!("{table}.{name}");
+        let drop = there.map(|there| Change::DropReference(name.to_owned(), there.name.clone()));
+        let action = there.and_then(|there| there.action.as_deref());
+        let acts =
+            action.map(|action| format!("{at} has {action}, which would change rows unheard"));
+
+        let Some(wanted) = wanted else {
+            let Some(drop) = drop else { return Ok(()) };
+            let remedy = format!("{table}: lets the column {name} refer to nothing");
+            let need = if acts.is_some() {
+                Need::Mending
+            } else {
+                Need::Tidying
+            };
+            let difference = acts.unwrap_or_else(|| format!("{at} refers to another table"));
+            let finding = Finding::new(need, difference, remedy, vec![drop]);
+            self.findings.push(finding);
+            return Ok(());
+        };
+
+        let refers_elsewhere = format!("{at} does not refer to {} ({})", wanted.entity, wanted.key);
+        let fits =
+            there.is_some_and(|there| (&there.table, &there.key) == (&wanted.entity, &wanted.key));
+        let (need, difference) = match (fits, acts) {
+            (true, None) => return Ok(()),
+            (true, Some(acts)) => (Need::Mending, acts),
+            (false, Some(acts)) => (Need::Mending, format!("{refers_elsewhere}; {acts}")),
+            (false, None) if there.is_none() && adds == Adds::AtAnyTime => {
+                (Need::Addition, refers_elsewhere)
+            }
+            (false, None) => (Need::Mending, refers_elsewhere),
+        };
+        let orphans = if fits {
+            0
+        } else {
+            self.orphans(field, wanted).await?
+        };
+        if orphans > 0 {
+            let orphans = in_words(orphans);
+            self.impossible(format!(
+                "{difference}, and {orphans} would refer to nothing"
+            ));
+            return Ok(());
+        }
+        let remedy = self.refers(field, wanted);
+        let changes = drop.into_iter().chain([Change::Refer(index)]).collect();
+        let finding = Finding::new(need, difference, remedy, changes);
+        self.findings.push(finding);
+        Ok(())
+    }
+
+    /// How many rows would refer to nothing.
+    async fn orphans(&mut self, field: &Field, wanted: &Foreign) -> Result<u64, Error> {
+        let column = identifier(field.name());
+        let parents = match self.inspect.named(&wanted.entity).await? {
+            Named::Table(table) if table.columns.contains_key(&wanted.key) => {
+                let key = self
+                    .words
+                    .as_text(&format!("parents.{}", identifier(&wanted.key)));
+                let child = self.words.as_text(&format!("children.{column}"));
+                format!(
+                    " AND NOT EXISTS (SELECT 1 FROM {} AS parents WHERE {key} = {child})",
+                    identifier(&wanted.entity)
+                )
+            }
+            // It is yet to be made, and has no rows.
+            _ => String::new(),
+        };
+        let sql = format!(
+            "SELECT count(*) FROM {} AS children WHERE children.{column} IS NOT NULL{parents}",
+            identifier(self.schema.name())
+        );
+        self.inspect.count(&sql).await
+    }
+
+    pub(super) async fn indexes(&mut self) -> Result<(), Error> {
+        let table = self.schema.name();
+        let wanted = wanted_indexes(self.words, self.schema);
+        for name in &self.table.indexes {
+            if is_ours(name) && !wanted.contains_key(name) {
+                let changes = vec![Change::DropIndex(name.clone())];
+                let remedy = format!("{table}: drops the index {name}");
+                let finding = Finding::new(Need::Addition, "", remedy, changes);
+                self.findings.push(finding);
+            }
+        }
+        for (name, index) in wanted {
+            let is_fresh = index.fields.iter().any(|field| self.fresh.contains(field));
+            if self.table.indexes.contains(&name) && !is_fresh {
+                continue;
+            }
+            let is_whole = index
+                .fields
+                .iter()
+                .all(|field| self.table.columns.contains_key(field));
+            if index.unique && is_whole && !is_fresh {
+                let clashing = self.clashing(&index.fields).await?;
+                if clashing > 0 {
+                    let rows = in_words(clashing);
+                    self.impossible(format!("{rows} of {table} clash under {name}"));
+                    continue;
+                }
+            }
+            // That of a column that is made again goes with it.
+            let mut changes = vec![Change::CreateIndex(name.clone())];
+            if self.table.indexes.contains(&name) {
+                changes.insert(0, Change::DropIndex(name.clone()));
+            }
+            let remedy = format!("{table}: makes the index {name}");
+            let finding = Finding::new(Need::Addition, "", remedy, changes);
+            self.findings.push(finding);
+        }
+        Ok(())
+    }
+
+    /// How many rows have the same values in these columns as another.
+    async fn clashing(&mut self, fields: &[String]) -> Result<u64, Error> {
+        let columns: Vec<_> = fields.iter().map(|field| identifier(field)).collect();
+        let set: Vec<_> = columns
+            .iter()
+            .map(|column| format!("{column} IS NOT NULL"))
+            .collect();
+        let sql = format!(
+            "SELECT CAST(coalesce(sum(alike), 0) AS bigint) FROM (SELECT count(*) AS alike FROM {} \
+             WHERE {} GROUP BY {} HAVING count(*) > 1) AS found",
+            identifier(self.schema.name()),
+            set.join(" AND "),
+            columns.join(", ")
+        );
+        self.inspect.count(&sql).await
+    }
+}

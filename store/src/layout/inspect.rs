@@ -1,0 +1,21 @@
+//! [`Inspect`]: a database whose tables can be looked at and changed.
+
+use futures_util::future::BoxFuture;
+
+use super::{there::Named, words::Words};
+use crate::error::Error;
+
+/// A database whose tables can be looked at and changed.
+pub(crate) trait Inspect: Send {
+    /// How it is spoken to.
+    fn words(&self) -> &'static dyn Words;
+
+    /// Looks at what has a name.
+    fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>>;
+
+    /// The one number that a query gives.
+    fn count<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>>;
+
+    /// Runs statements, and returns how many rows they changed.
+    fn run<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>>;
+}

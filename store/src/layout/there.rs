@@ -1,0 +1,51 @@
+//! Tables as they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What has the name of an entity.
+#[derive(Clone, Debug)]
+pub(crate) enum Named {
+    Nothing,
+    /// Something that is no table, by this name.
+    Other(String),
+    Table(Table),
+}
+
+/// A table that is there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) columns: BTreeMap<String, Column>,
+    /// Its references of one column each, by that column.
+    pub(crate) references: BTreeMap<String, Reference>,
+    /// The names of its indexes.
+    pub(crate) indexes: BTreeSet<String>,
+    /// Whether its columns hold nothing but what their types say.
+    pub(crate) strict: bool,
+    /// Rules of its own that a table made again would not have, in words.
+    pub(crate) rules: Vec<String>,
+    /// Statements that make the indexes and triggers that are not ours.
+    pub(crate) others: Vec<String>,
+}
+
+/// A column that is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    pub(crate) declared: String,
+    pub(crate) not_null: bool,
+    /// As the engine writes it.
+    pub(crate) default: Option<String>,
+    /// Whether a row can leave it out.
+    pub(crate) fills_itself: bool,
+    pub(crate) is_key: bool,
+    pub(crate) is_generated: bool,
+}
+
+/// A reference that is there, and what it does by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Reference {
+    /// The name of its constraint, where it has one.
+    pub(crate) name: Option<String>,
+    pub(crate) table: String,
+    pub(crate) key: String,
+    pub(crate) action: Option<String>,
+}

@@ -1,0 +1,146 @@
+//! [`Words`]: how an engine says what all of them mean.
+
+use std::{collections::BTreeMap, fmt};
+
+use tidings_core::{Field, FieldKind, Schema, Value};
+
+use super::{
+    finding::{Change, Finding, Group},
+    there::{Named, Table},
+};
+use crate::engine::statements::uniques;
+
+/// What the names of our indexes begin with.
+const PURPOSES: [&str; 4] = ["unique:", "foreign:", "key:", "expiry:"];
+
+/// How an engine says what all of them mean.
+pub(crate) trait Words: fmt::Debug + Send + Sync {
+    /// The type of a column that is made for a kind.
+    fn column_type(&self, kind: FieldKind) -> &'static str;
+
+    /// Whether a column of a declared type holds what a field can, and nothing that it cannot show.
+    fn holds(&self, field: &Field, declared: &str) -> bool;
+
+    /// How the values of a column of a declared type become those of a field, none of them lost.
+    fn widening(&self, field: &Field, declared: &str) -> Option<Widening>;
+
+    /// A value as SQL writes it; none for an absent one.
+    fn literal(&self, value: &Value) -> Option<String>;
+
+    /// Whether a default that is there is this value.
+    fn is_default(&self, there: &str, value: &Value) -> bool;
+
+    /// The name of an index, which says what it is for.
+    fn index_name(&self, purpose: &str, table: &str, fields: &[&str]) -> String;
+
+    /// Whether references can be added to columns that are there.
+    fn references(&self) -> Adds;
+
+    /// A column as text, to be compared with one of another type.
+    fn as_text(&self, column: &str) -> String;
+
+    /// Whether a change makes the whole table again.
+    fn rebuilds(&self, change: &Change, schema: &Schema) -> bool;
+
+    /// The condition of rows that a table made again could not take, because a column holds what
+    /// its type does not say.
+    fn misfit(&self, field: &Field, table: &Table) -> Option<String>;
+
+    /// The statements for what was found in one table.
+    fn groups(&self, schema: &Schema, there: &Named, findings: &[&Finding]) -> Vec<Group>;
+}
+
+/// When something can be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Adds {
+    AtAnyTime,
+    /// Only when its table or its column is made.
+    WithItsColumn,
+}
+
+/// How values of one type become those of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Widening {
+    /// The new value, of the old one.
+    pub(crate) using: String,
+    /// The condition of rows whose value the new type cannot hold.
+    pub(crate) unless: Option<String>,
+}
+
+/// A name as an identifier, quoted.
+pub(crate) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Whether a table with rows can be given the column.
+pub(crate) fn is_addable(field: &Field) -> bool {
+    let has_value = field.is_optional() || field.default_value().is_some();
+    has_value && !field.is_primary_key()
+}
+
+/// Whether an index is one of ours, by its name.
+pub(crate) fn is_ours(index: &str) -> bool {
+    PURPOSES.iter().any(|purpose| index.starts_with(purpose))
+}
+
+/// An index that a schema asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Index {
+    pub(crate) fields: Vec<String>,
+    pub(crate) unique: bool,
+    pub(crate) sql: String,
+}
+
+/// The indexes of a schema by name: for what is unique, for what refers (nested lists and cascades
+/// must not scan), for what expires, and for a cache key of several fields.
+pub(crate) fn wanted_indexes(words: &dyn Words, schema: &Schema) -> BTreeMap<String, Index> {
+    let mut indexes = BTreeMap::new();
+    let mut add = |purpose: &str, fields: &[&str], unique: bool| {
+        let name = words.index_name(purpose, schema.name(), fields);
+        let columns: Vec<_> = fields.iter().map(|field| identifier(field)).collect();
+        let sql = format!(
+            "CREATE {}INDEX {} ON {} ({})",
+            if unique { "UNIQUE " } else { "" },
+            identifier(&name),
+            identifier(schema.name()),
+            columns.join(", ")
+        );
+        let fields = fields.iter().map(|&field| field.to_owned()).collect();
+        let index = Index {
+            fields,
+            unique,
+            sql,
+        };
+        indexes.insert(name, index);
+    };
+
+    let primary_key = schema.fields()[schema.primary_key()].name();
+    let uniques = uniques(schema).into_iter().map(|fields| {
+        let fields = fields.into_iter();
+        fields
+            .map(|field| schema.fields()[field].name())
+            .collect::<Vec<_>>()
+    });
+    let uniques: Vec<_> = uniques.collect();
+    for fields in uniques.iter().filter(|fields| **fields != [primary_key]) {
+        add("unique", fields, true);
+    }
+
+    let referring = schema.fields().iter();
+    for field in referring.filter(|field| field.reference().is_some()) {
+        // With the primary key behind it, so that a nested list comes out in order.
+        add("foreign", &[field.name(), primary_key], false);
+    }
+
+    if let Some(expiry) = schema.expiry() {
+        add("expiry", &[schema.fields()[expiry].name()], false);
+    }
+
+    for cache_key in schema.cache_keys() {
+        let cache_key: Vec<_> = cache_key.iter().map(String::as_str).collect();
+        if cache_key.len() > 1 && !uniques.contains(&cache_key) {
+            add("key", &cache_key, false);
+        }
+    }
+    indexes
+}

@@ -1,0 +1,183 @@
+//! [`Plan`]: what a migration would do; and what it is done on.
+
+use std::{collections::BTreeSet, fmt, time::Duration};
+
+use futures_util::future::BoxFuture;
+use tidings_core::Schema;
+
+use crate::{
+    error::Error,
+    layout::{Compared, Finding, Inspect, Need, groups},
+    loss::Loss,
+};
+
+/// What a migration would do, in the order in which it would.
+///
+/// Its `Display` form is SQL, with a comment before each change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// Steps of the application's own that run first.
+    pub before: Vec<String>,
+    /// Changes of the tables.
+    pub changes: Vec<PlannedChange>,
+    /// Steps of the application's own that run last.
+    pub after: Vec<String>,
+    /// What would be lost: it is done with permission alone.
+    pub losses: Vec<Loss>,
+    /// What is in the way, and no migration can mend: nothing is done before it is gone.
+    pub obstacles: Vec<String>,
+}
+
+/// One change of a table, or several that are made at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedChange {
+    /// What it comes to, one line each.
+    pub reasons: Vec<String>,
+    /// The statements.
+    pub sql: Vec<String>,
+}
+
+impl Plan {
+    /// The plan for what was found.
+    pub(crate) fn of<I: Inspect + ?Sized>(inspect: &I, compared: &[Compared]) -> Self {
+        let findings = || compared.iter().flat_map(|compared| &compared.findings);
+        let obstacles = findings().filter(|finding| finding.need == Need::Impossible);
+        let changes = groups(inspect.words(), compared, |finding| {
+            finding.need != Need::Impossible
+        });
+        Self {
+            changes: changes
+                .into_iter()
+                .map(|group| PlannedChange {
+                    reasons: group.reasons,
+                    sql: group.sql,
+                })
+                .collect(),
+            losses: findings()
+                .filter_map(|finding| finding.loss.clone())
+                .collect(),
+            obstacles: obstacles
+                .map(|finding| finding.difference.clone())
+                .collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let steps = self.before.len() + self.changes.len() + self.after.len();
+        steps + self.obstacles.len() == 0
+    }
+}
+
+/// What more than additions was found: a node that runs may use what changes.
+pub(crate) fn alterations(compared: &[Compared]) -> Vec<String> {
+    let findings = compared.iter().flat_map(|compared| &compared.findings);
+    let alters = |finding: &&Finding| match finding.need {
+        Need::Addition => false,
+        Need::Tidying | Need::Mending | Need::Impossible => true,
+    };
+    findings
+        .filter(alters)
+        .map(|finding| finding.remedy.clone())
+        .collect()
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for obstacle in &self.obstacles {
+            writeln!(f, "-- in the way: {obstacle}")?;
+        }
+        for loss in &self.losses {
+            writeln!(f, "-- loses the values of {loss}")?;
+        }
+        for name in &self.before {
+            writeln!(f, "-- runs the step {name}")?;
+        }
+        for change in &self.changes {
+            write!(f, "{change}")?;
+        }
+        for name in &self.after {
+            writeln!(f, "-- runs the step {name}")?;
+        }
+        if self.is_empty() {
+            writeln!(f, "-- nothing to do: the tables are as the schemas ask")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PlannedChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for reason in &self.reasons {
+            writeln!(f, "-- {reason}")?;
+        }
+        for sql in &self.sql {
+            writeln!(f, "{sql};")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a transaction of a migration is begun for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Look,
+    /// To change tables: no other migration does meanwhile, and no node that starts.
+    Apply,
+}
+
+/// Which fields the triggers of a log are to record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    /// Those of the schemas, and those that were recorded before: another program may follow them.
+    WithThoseBefore,
+    /// Those of the schemas, since no other program follows the log.
+    ThoseOfTheSchemas,
+}
+
+/// A database on a connection of its own, for one migration. Dropped in the middle it is as if
+/// nothing had been done.
+pub(crate) trait Target: Inspect {
+    /// The kind of database.
+    fn engine(&self) -> &'static str;
+
+    /// Begins the transaction.
+    fn begin(&mut self, purpose: Purpose, patience: Duration) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Runs a query, and returns its rows as text.
+    fn ask<'a>(
+        &'a mut self,
+        sql: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Vec<Option<String>>>, Error>>;
+
+    /// The names of the steps that were run.
+    fn steps(&mut self) -> BoxFuture<'_, Result<BTreeSet<String>, Error>>;
+
+    /// Writes down that a step was run.
+    fn record<'a>(&'a mut self, step: &'a str) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Whether no node runs on the database, and none can start before the transaction ends.
+    fn is_alone(&mut self) -> BoxFuture<'_, Result<bool, Error>>;
+
+    /// Whether triggers record what is written, for nodes to hear.
+    fn is_recorded(&mut self) -> BoxFuture<'_, Result<bool, Error>>;
+
+    /// Puts the triggers of the log in place, where there is one.
+    fn capture<'a>(
+        &'a mut self,
+        schemas: &'a [&'static Schema],
+        recorded: Recorded,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// What refers to nothing, one line each.
+    fn broken(&mut self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
+
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Ends the transaction without committing it, and closes the connection.
+    fn end(self: Box<Self>) -> BoxFuture<'static, ()>;
+}

@@ -1,0 +1,145 @@
+//! Tables as they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use sqlx::{Row as _, postgres::PgRow};
+
+use super::{
+    names::{identifier, literal},
+    words::Postgres,
+};
+use crate::{
+    error::Error,
+    layout::{Column, Inspect, Named, Reference, Table, Words},
+    postgres::{codes::failed, connection::Connection},
+};
+
+/// The tables of a database.
+#[derive(Debug)]
+pub(crate) struct Tables<'a>(pub(crate) &'a mut Connection);
+
+impl Inspect for Tables<'_> {
+    fn words(&self) -> &'static dyn Words {
+        &Postgres
+    }
+
+    fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>> {
+        async move { named(self.0, name).await.map_err(failed) }.boxed()
+    }
+
+    fn count<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
+        async move {
+            let rows = self.0.ask(sql).await.map_err(failed)?;
+            let counted = rows.first().map_or(Ok(0), |row| row.try_get::<i64, _>(0));
+            counted.map(i64::unsigned_abs).map_err(failed)
+        }
+        .boxed()
+    }
+
+    fn run<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
+        async move {
+            let ran = self.0.affect(sql).await;
+            ran.map_err(|error| Error::statement(sql, failed(error)))
+        }
+        .boxed()
+    }
+}
+
+async fn named(connection: &mut Connection, name: &str) -> Result<Named, sqlx::Error> {
+    let kind = kind_of(connection, name).await?;
+    match kind.as_deref() {
+        None => return Ok(Named::Nothing),
+        Some("table") => {}
+        Some(other) => return Ok(Named::Other(other.to_owned())),
+    }
+
+    let sql = format!(
+        "SELECT i.relname::text FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid \
+         WHERE x.indrelid = to_regclass({})",
+        literal(&identifier(name))
+    );
+    let indexes = connection.ask(&sql).await?;
+    let indexes = indexes.iter().map(|row| row.try_get(0));
+    Ok(Named::Table(Table {
+        columns: columns(connection, name).await?,
+        references: references(connection, name).await?,
+        indexes: indexes.collect::<Result<BTreeSet<_>, _>>()?,
+        strict: true,
+        ..Table::default()
+    }))
+}
+
+async fn kind_of(connection: &mut Connection, table: &str) -> Result<Option<String>, sqlx::Error> {
+    let sql = format!(
+        "SELECT CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'table' WHEN 'v' THEN 'view' \
+         WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' ELSE 'relation of another kind' END \
+         FROM pg_class WHERE oid = to_regclass({})",
+        literal(&identifier(table))
+    );
+    let rows = connection.ask(&sql).await?;
+    rows.first().map(|row| row.try_get(0)).transpose()
+}
+
+async fn columns(
+    connection: &mut Connection,
+    table: &str,
+) -> Result<BTreeMap<String, Column>, sqlx::Error> {
+    let sql = format!(
+        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
+         CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END, a.attidentity <> '', \
+         coalesce(a.attnum = ANY (k.conkey), false), a.attgenerated <> '' OR a.attidentity = 'a' \
+         FROM pg_attribute a LEFT JOIN pg_constraint k ON k.conrelid = a.attrelid AND k.contype = 'p' \
+         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+         WHERE a.attrelid = to_regclass({}) AND a.attnum > 0 AND NOT a.attisdropped",
+        literal(&identifier(table))
+    );
+    let read = |row: &PgRow| {
+        let default: Option<String> = row.try_get(3)?;
+        let column = Column {
+            declared: row.try_get(1)?,
+            not_null: row.try_get(2)?,
+            fills_itself: default.is_some() || row.try_get(4)?,
+            default,
+            is_key: row.try_get(5)?,
+            is_generated: row.try_get(6)?,
+        };
+        Ok((row.try_get(0)?, column))
+    };
+    connection.ask(&sql).await?.iter().map(read).collect()
+}
+
+/// The table's references of one column each, by that column.
+async fn references(
+    connection: &mut Connection,
+    table: &str,
+) -> Result<BTreeMap<String, Reference>, sqlx::Error> {
+    let sql = format!(
+        "SELECT f.attname::text, p.relname::text, k.attname::text, c.confdeltype::text, c.confupdtype::text, c.conname::text \
+         FROM pg_constraint c JOIN pg_class p ON p.oid = c.confrelid \
+         JOIN pg_attribute f ON f.attrelid = c.conrelid AND f.attnum = c.conkey[1] \
+         JOIN pg_attribute k ON k.attrelid = c.confrelid AND k.attnum = c.confkey[1] \
+         WHERE c.contype = 'f' AND c.conrelid = to_regclass({}) AND cardinality(c.conkey) = 1",
+        literal(&identifier(table))
+    );
+    let acts = |when: &str, action: String| {
+        let action = match action.as_str() {
+            "c" => "CASCADE",
+            "n" => "SET NULL",
+            "d" => "SET DEFAULT",
+            // `a` is no action, `r` restrict.
+            _ => return None,
+        };
+        Some(format!("ON {when} {action}"))
+    };
+    let read = |row: &PgRow| {
+        let reference = Reference {
+            name: row.try_get(5)?,
+            table: row.try_get(1)?,
+            key: row.try_get(2)?,
+            action: acts("DELETE", row.try_get(3)?).or(acts("UPDATE", row.try_get(4)?)),
+        };
+        Ok((row.try_get(0)?, reference))
+    };
+    connection.ask(&sql).await?.iter().map(read).collect()
+}

@@ -1,0 +1,179 @@
+//! A database on a connection of its own, for a migration.
+//!
+//! Migrations, nodes that start and installers of triggers take one advisory lock, which the
+//! transaction holds to its end.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use sqlx::{Column as _, Row as _, postgres::PgRow};
+use tidings_core::Schema;
+use tokio::time::Instant;
+
+use crate::{
+    error::{DatabaseError, Error},
+    layout::{Inspect, Named, Words},
+    migration::{Purpose, Recorded, Target},
+    postgres::{
+        address::Address,
+        codes::failed,
+        connection::Connection,
+        keeper::LOCK,
+        layout::Tables,
+        log::{self, InstallOptions},
+    },
+    settings::Settings,
+};
+
+const STEPS: &str = "CREATE TABLE IF NOT EXISTS tidings.steps \
+     (name text PRIMARY KEY, run_at timestamptz NOT NULL DEFAULT now())";
+
+/// A database, for one migration.
+#[derive(Debug)]
+pub(crate) struct PgTarget {
+    connection: Connection,
+}
+
+impl PgTarget {
+    /// Connects to what a URL names.
+    pub(crate) async fn open(url: &str) -> Result<Self, Error> {
+        let (address, settings) = (Address::parse(url)?, Settings::default());
+        let until = Instant::now() + settings.timeout;
+        let connection = Connection::open(&address, settings, until).await?;
+        Ok(Self { connection })
+    }
+
+    async fn execute(&mut self, sql: &str) -> Result<(), Error> {
+        self.connection.run(sql).await.map_err(failed)
+    }
+}
+
+impl Inspect for PgTarget {
+    fn words(&self) -> &'static dyn Words {
+        crate::postgres::layout::words()
+    }
+
+    fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>> {
+        async move { Tables(&mut self.connection).named(name).await }.boxed()
+    }
+
+    fn count<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
+        async move { Tables(&mut self.connection).count(sql).await }.boxed()
+    }
+
+    fn run<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
+        async move { Tables(&mut self.connection).run(sql).await }.boxed()
+    }
+}
+
+impl Target for PgTarget {
+    fn engine(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn begin(&mut self, purpose: Purpose, patience: Duration) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            self.execute("BEGIN").await?;
+            let millis = patience.as_millis().max(1);
+            self.execute(&format!("SET LOCAL lock_timeout = {millis}"))
+                .await?;
+            match purpose {
+                Purpose::Look => self.execute("SET TRANSACTION READ ONLY").await,
+                Purpose::Apply => self.execute(log::LAYOUT_LOCK).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn ask<'a>(
+        &'a mut self,
+        sql: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Vec<Option<String>>>, Error>> {
+        async move {
+            let rows = self.connection.ask(sql).await;
+            let rows = rows.map_err(|error| Error::statement(sql, failed(error)))?;
+            let read = |row: &PgRow| {
+                let columns = row.columns().iter();
+                // The server sends the rows of a message without parameters as text.
+                let texts = columns.map(|column| row.try_get_unchecked(column.ordinal()));
+                texts.collect::<Result<_, _>>()
+            };
+            let rows: Result<_, sqlx::Error> = rows.iter().map(read).collect();
+            rows.map_err(failed)
+        }
+        .boxed()
+    }
+
+    fn steps(&mut self) -> BoxFuture<'_, Result<BTreeSet<String>, Error>> {
+        async move {
+            let there = "SELECT count(to_regclass('tidings.steps'))";
+            if self.count(there).await? == 0 {
+                return Ok(BTreeSet::new());
+            }
+            let names = self.ask("SELECT name FROM tidings.steps").await?;
+            Ok(names.into_iter().flatten().flatten().collect())
+        }
+        .boxed()
+    }
+
+    fn record<'a>(&'a mut self, step: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            log::prepare(self.connection.inner()).await?;
+            self.execute(STEPS).await?;
+            let insert = sqlx::query("INSERT INTO tidings.steps (name) VALUES ($1)").bind(step);
+            let inserted = insert.execute(self.connection.inner()).await;
+            inserted.map(drop).map_err(failed)
+        }
+        .boxed()
+    }
+
+    fn is_alone(&mut self) -> BoxFuture<'_, Result<bool, Error>> {
+        async move {
+            let sql = format!("SELECT pg_try_advisory_xact_lock({LOCK})::int::bigint");
+            Ok(self.count(&sql).await? == 1)
+        }
+        .boxed()
+    }
+
+    /// A node puts its triggers in place before it runs.
+    fn is_recorded(&mut self) -> BoxFuture<'_, Result<bool, Error>> {
+        std::future::ready(Ok(true)).boxed()
+    }
+
+    fn capture<'a>(
+        &'a mut self,
+        schemas: &'a [&'static Schema],
+        recorded: Recorded,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let options = InstallOptions::default();
+            let connection = self.connection.inner();
+            let installed = log::install_within(connection, schemas, options, recorded).await?;
+            tracing::info!(tables = ?installed.changed, "every write to these tables is recorded");
+            Ok(())
+        }
+        .boxed()
+    }
+
+    /// The server has checked each by now.
+    fn broken(&mut self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+        async move {
+            self.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+            Ok(Vec::new())
+        }
+        .boxed()
+    }
+
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            let committed = self.connection.run("COMMIT").await;
+            committed.map_err(|error| Error::Commit(DatabaseError::new(error)))
+        }
+        .boxed()
+    }
+
+    fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
+        // The server rolls back what was not committed when the connection closes.
+        async move { drop(self.connection.close().await) }.boxed()
+    }
+}

@@ -1,0 +1,151 @@
+//! A table made again, with its rows.
+//!
+//! The new table is made beside the old one under another name, takes its rows, and then its name.
+//! What is not ours on it (indexes, triggers) is made again by its own words; the triggers of the
+//! log are put in place afterwards by whoever installs them. References of other tables go by the
+//! name, so they hold again at the end; they must be off meanwhile, or dropping the old table would
+//! delete its rows one by one.
+
+use tidings_core::{Field, Schema};
+
+use crate::{
+    layout::{Change, Column, Table, Words, wanted_indexes, words::identifier},
+    sqlite::values::{column_type, literal},
+};
+
+pub(super) fn create_table(schema: &Schema) -> String {
+    let columns = schema.fields().iter().map(definition);
+    create(schema.name(), columns.collect())
+}
+
+fn create(name: &str, columns: Vec<String>) -> String {
+    format!(
+        "CREATE TABLE {} ({}) STRICT",
+        identifier(name),
+        columns.join(", ")
+    )
+}
+
+/// A column as a statement that makes or adds it says it.
+pub(super) fn definition(field: &Field) -> String {
+    let mut column = format!("{} {}", identifier(field.name()), column_type(field.kind()));
+    if !field.is_optional() {
+        column.push_str(" NOT NULL");
+    }
+    if let Some(default) = field.default_value().and_then(literal) {
+        column.push_str(&format!(" DEFAULT {default}"));
+    }
+    if field.is_primary_key() {
+        column.push_str(" PRIMARY KEY");
+    }
+    if let Some(foreign) = field.reference() {
+        let (parent, key) = (identifier(&foreign.entity), identifier(&foreign.key));
+        column.push_str(&format!(" REFERENCES {parent} ({key})"));
+    }
+    column
+}
+
+/// The statements that make a table again, changed.
+pub(super) fn rebuild(
+    words: &dyn Words,
+    schema: &Schema,
+    there: &Table,
+    changes: &[&Change],
+) -> Vec<String> {
+    let mut definitions = Vec::new();
+    let mut copies = Vec::new();
+    for (index, field) in schema.fields().iter().enumerate() {
+        if let Some(value) = value_of(index, field, there, changes) {
+            copies.push((identifier(field.name()), value));
+        }
+        definitions.push(definition(field));
+    }
+    for (name, column) in &there.columns {
+        if schema.field(name).is_some() || column.is_generated {
+            continue;
+        }
+        let goes = changes
+            .iter()
+            .any(|change| matches!(change, Change::DropColumn(gone) if gone == name));
+        if !goes {
+            let is_released = changes
+                .iter()
+                .any(|change| matches!(change, Change::Release(free) if free == name));
+            definitions.push(foreign_definition(name, column, is_released));
+            copies.push((identifier(name), identifier(name)));
+        }
+    }
+
+    let (table, other) = (schema.name(), format!("tidings_new:{}", schema.name()));
+    let (columns, values): (Vec<_>, Vec<_>) = copies.into_iter().unzip();
+    let (old, new) = (identifier(table), identifier(&other));
+    let mut sql = vec![
+        create(&other, definitions),
+        format!(
+            "INSERT INTO {new} ({}) SELECT {} FROM {old}",
+            columns.join(", "),
+            values.join(", ")
+        ),
+        format!("DROP TABLE {old}"),
+        // What refers to the old table's name is to go on doing so.
+        "PRAGMA legacy_alter_table = ON".to_owned(),
+        format!("ALTER TABLE {new} RENAME TO {old}"),
+        "PRAGMA legacy_alter_table = OFF".to_owned(),
+    ];
+    let indexes = wanted_indexes(words, schema).into_values();
+    sql.extend(indexes.map(|index| index.sql));
+    sql.extend(there.others.iter().cloned());
+    sql
+}
+
+/// What a row of the old table has in a column of the new one; none where that is left to its
+/// default.
+fn value_of(index: usize, field: &Field, there: &Table, changes: &[&Change]) -> Option<String> {
+    let column = identifier(field.name());
+    let mut value = there.columns.contains_key(field.name()).then_some(column)?;
+    for change in changes {
+        match change {
+            Change::RemakeColumn(made) if *made == index => return None,
+            Change::Convert(converted, using) if *converted == index => value.clone_from(using),
+            _ => {}
+        }
+    }
+    let fills = changes.iter().any(|it| **it == Change::Fill(index));
+    match field.default_value().and_then(literal) {
+        Some(default) if fills => Some(format!("coalesce({value}, {default})")),
+        _ => Some(value),
+    }
+}
+
+/// A column that the schema does not know.
+fn foreign_definition(name: &str, column: &Column, is_released: bool) -> String {
+    let strict = match affinity(&column.declared) {
+        "NUMERIC" => "ANY",
+        affinity => affinity,
+    };
+    let mut definition = format!("{} {strict}", identifier(name));
+    if column.not_null && !is_released {
+        definition.push_str(" NOT NULL");
+    }
+    if let Some(default) = &column.default {
+        definition.push_str(&format!(" DEFAULT ({default})"));
+    }
+    definition
+}
+
+/// What a declared type comes to, by SQLite's own rules; `NUMERIC` and `BLOB` fit no field.
+pub(super) fn affinity(declared: &str) -> &'static str {
+    let declared = declared.to_ascii_uppercase();
+    let has = |part: &str| declared.contains(part);
+    if has("INT") {
+        "INTEGER"
+    } else if has("CHAR") || has("CLOB") || has("TEXT") {
+        "TEXT"
+    } else if has("BLOB") || declared.is_empty() {
+        "BLOB"
+    } else if has("REAL") || has("FLOA") || has("DOUB") {
+        "REAL"
+    } else {
+        "NUMERIC"
+    }
+}

@@ -1,0 +1,142 @@
+//! How SQLite speaks of tables.
+
+use tidings_core::{Field, FieldKind, Schema, Value};
+
+use super::rebuild::{affinity, create_table, definition, rebuild};
+use crate::{
+    layout::{
+        Adds, Change, Finding, Group, Named, Table, Widening, Words,
+        finding::Phase,
+        wanted_indexes,
+        words::{identifier, is_addable},
+    },
+    sqlite::values::{column_type, literal},
+};
+
+/// The largest whole number up to which a floating-point number holds each.
+const EXACT: i64 = 1 << 53;
+
+/// The words of SQLite.
+#[derive(Debug)]
+pub(super) struct Sqlite;
+
+impl Words for Sqlite {
+    fn column_type(&self, kind: FieldKind) -> &'static str {
+        column_type(kind)
+    }
+
+    fn holds(&self, field: &Field, declared: &str) -> bool {
+        affinity(declared) == column_type(field.kind())
+    }
+
+    fn widening(&self, field: &Field, declared: &str) -> Option<Widening> {
+        let column = identifier(field.name());
+        let widening = |using: String, unless: Option<String>| {
+            Some(Widening {
+                using,
+                unless: unless.map(|unless| format!("{column} IS NOT NULL AND ({unless})")),
+            })
+        };
+        match (affinity(declared), field.kind()) {
+            ("INTEGER", FieldKind::Number) => widening(
+                format!("CAST({column} AS REAL)"),
+                Some(format!("{column} NOT BETWEEN -{EXACT} AND {EXACT}")),
+            ),
+            ("INTEGER", FieldKind::Unsigned) => widening(
+                format!("printf('%020d', {column})"),
+                Some(format!("typeof({column}) <> 'integer' OR {column} < 0")),
+            ),
+            ("INTEGER", FieldKind::Text) => widening(
+                format!("CAST({column} AS TEXT)"),
+                Some(format!("typeof({column}) <> 'integer'")),
+            ),
+            ("TEXT", FieldKind::Bytes) => widening(format!("CAST({column} AS BLOB)"), None),
+            _ => None,
+        }
+    }
+
+    fn literal(&self, value: &Value) -> Option<String> {
+        literal(value)
+    }
+
+    fn is_default(&self, there: &str, value: &Value) -> bool {
+        literal(value).is_some_and(|wanted| wanted == there)
+    }
+
+    fn index_name(&self, purpose: &str, table: &str, fields: &[&str]) -> String {
+        format!("{purpose}:{table}({})", fields.join(","))
+    }
+
+    fn references(&self) -> Adds {
+        Adds::WithItsColumn
+    }
+
+    fn as_text(&self, column: &str) -> String {
+        column.to_owned()
+    }
+
+    fn rebuilds(&self, change: &Change, schema: &Schema) -> bool {
+        match change {
+            Change::CreateTable | Change::CreateIndex(_) | Change::DropIndex(_) => false,
+            Change::AddColumn(index) => !is_addable(&schema.fields()[*index]),
+            Change::DropColumn(_)
+            | Change::RemakeColumn(_)
+            | Change::Convert(..)
+            | Change::Fill(_)
+            | Change::Require(_)
+            | Change::Release(_)
+            | Change::SetDefault(_)
+            | Change::Refer(_)
+            | Change::DropReference(..) => true,
+        }
+    }
+
+    fn misfit(&self, field: &Field, table: &Table) -> Option<String> {
+        if table.strict {
+            return None;
+        }
+        let held = match column_type(field.kind()) {
+            "INTEGER" => "'integer'",
+            "REAL" => "'real', 'integer'",
+            "BLOB" => "'blob'",
+            _ => "'text'",
+        };
+        let column = identifier(field.name());
+        Some(format!("typeof({column}) NOT IN ('null', {held})"))
+    }
+
+    fn groups(&self, schema: &Schema, there: &Named, findings: &[&Finding]) -> Vec<Group> {
+        let changes = || findings.iter().flat_map(|finding| &finding.changes);
+        if let Named::Table(table) = there
+            && changes().any(|change| self.rebuilds(change, schema))
+        {
+            let changes: Vec<_> = changes().collect();
+            let reasons = findings.iter().map(|finding| finding.remedy.clone());
+            return vec![Group {
+                phase: Phase::Tables,
+                reasons: reasons.collect(),
+                sql: rebuild(self, schema, table, &changes),
+            }];
+        }
+
+        let indexes = wanted_indexes(self, schema);
+        let table = identifier(schema.name());
+        let sql = |change: &Change| match change {
+            Change::CreateTable => vec![create_table(schema)],
+            Change::AddColumn(index) => {
+                let column = definition(&schema.fields()[*index]);
+                vec![format!("ALTER TABLE {table} ADD COLUMN {column}")]
+            }
+            Change::CreateIndex(name) => indexes
+                .get(name)
+                .map(|it| it.sql.clone())
+                .into_iter()
+                .collect(),
+            Change::DropIndex(name) => vec![format!("DROP INDEX {}", identifier(name))],
+            // These make the table again.
+            _ => Vec::new(),
+        };
+        let groups = findings.iter().flat_map(|finding| Group::of(finding, sql));
+        groups.collect()
+    }
+}

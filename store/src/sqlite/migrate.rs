@@ -1,0 +1,212 @@
+//! A file on a connection of its own, for a migration.
+//!
+//! References are off on this connection, so that a table can be made again; they are checked
+//! before the commit. The file's own lock is the lock of migrations: one at a time, whatever node
+//! starts meanwhile.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use sqlx::{AssertSqlSafe, Column as _, Connection as _, Row as _, SqliteConnection};
+use tidings_core::Schema;
+
+use crate::{
+    error::{DatabaseError, Error},
+    layout::{Inspect, Named, Words},
+    migration::{Purpose, Recorded, Target},
+    settings::Sharing,
+    sqlite::{
+        codes::failed,
+        connection::execute,
+        layout::Tables,
+        location::{Location, Lock, canonical},
+        log,
+    },
+};
+
+const STEPS: &str = "CREATE TABLE IF NOT EXISTS tidings_steps (name TEXT PRIMARY KEY, run_at INTEGER NOT NULL) STRICT";
+
+/// A file, for one migration.
+#[derive(Debug)]
+pub(crate) struct SqliteTarget {
+    connection: SqliteConnection,
+    location: Location,
+    /// Held once no node runs.
+    alone: Option<Lock>,
+}
+
+impl SqliteTarget {
+    /// Opens what a URL names. To look at a file that is not there, nothing is made: it is as if it
+    /// were empty.
+    pub(crate) async fn open(url: &str, purpose: Purpose) -> Result<Self, Error> {
+        let mut location = Location::parse(url)?;
+        let Location::File(path) = &mut location else {
+            return Err(Error::Url {
+                reason: "a database in memory is one store's alone: expected sqlite://PATH"
+                    .to_owned(),
+            });
+        };
+        *path = canonical(path)?;
+        let opened = match purpose {
+            Purpose::Look if !path.exists() => Location::Memory.connect().await?,
+            Purpose::Look => location.connect_reader().await.map_err(failed)?,
+            Purpose::Apply => location.connect().await?,
+        };
+        let mut target = Self {
+            connection: opened,
+            location,
+            alone: None,
+        };
+        target.execute("PRAGMA foreign_keys = OFF").await?;
+        Ok(target)
+    }
+
+    async fn execute(&mut self, sql: &'static str) -> Result<(), Error> {
+        execute(&mut self.connection, sql).await.map_err(failed)
+    }
+}
+
+impl Inspect for SqliteTarget {
+    fn words(&self) -> &'static dyn Words {
+        crate::sqlite::layout::words()
+    }
+
+    fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>> {
+        async move { Tables(&mut self.connection).named(name).await }.boxed()
+    }
+
+    fn count<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
+        async move { Tables(&mut self.connection).count(sql).await }.boxed()
+    }
+
+    fn run<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
+        async move { Tables(&mut self.connection).run(sql).await }.boxed()
+    }
+}
+
+impl Target for SqliteTarget {
+    fn engine(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn begin(&mut self, purpose: Purpose, patience: Duration) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            let millis = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+            let patience = format!("PRAGMA busy_timeout = {millis}");
+            sqlx::raw_sql(AssertSqlSafe(patience))
+                .execute(&mut self.connection)
+                .await
+                .map_err(failed)?;
+            match purpose {
+                Purpose::Look => self.execute("BEGIN").await,
+                Purpose::Apply => self.execute("BEGIN IMMEDIATE").await,
+            }
+        }
+        .boxed()
+    }
+
+    fn ask<'a>(
+        &'a mut self,
+        sql: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Vec<Option<String>>>, Error>> {
+        async move {
+            let asking =
+                sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(&mut self.connection);
+            let rows = asking
+                .await
+                .map_err(|error| Error::statement(sql, failed(error)))?;
+            let read = |row: &sqlx::sqlite::SqliteRow| {
+                let columns = row.columns().iter();
+                let texts = columns.map(|column| row.try_get_unchecked(column.ordinal()));
+                texts.collect::<Result<_, _>>()
+            };
+            let rows: Result<_, sqlx::Error> = rows.iter().map(read).collect();
+            rows.map_err(failed)
+        }
+        .boxed()
+    }
+
+    fn steps(&mut self) -> BoxFuture<'_, Result<BTreeSet<String>, Error>> {
+        async move {
+            let there = "SELECT count(*) FROM sqlite_schema WHERE name = 'tidings_steps'";
+            if self.count(there).await? == 0 {
+                return Ok(BTreeSet::new());
+            }
+            let names = self.ask("SELECT name FROM tidings_steps").await?;
+            Ok(names.into_iter().flatten().flatten().collect())
+        }
+        .boxed()
+    }
+
+    fn record<'a>(&'a mut self, step: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            self.execute(STEPS).await?;
+            let insert = "INSERT INTO tidings_steps (name, run_at) VALUES (?, unixepoch())";
+            let inserted = sqlx::query(insert).bind(step).execute(&mut self.connection);
+            inserted.await.map(drop).map_err(failed)
+        }
+        .boxed()
+    }
+
+    fn is_alone(&mut self) -> BoxFuture<'_, Result<bool, Error>> {
+        let taken = match (&self.alone, &self.location) {
+            (Some(_), _) | (None, Location::Memory) => Ok(true),
+            (None, Location::File(path)) => match Lock::take(path, Sharing::Alone) {
+                Ok(lock) => {
+                    self.alone = Some(lock);
+                    Ok(true)
+                }
+                Err(Error::InUse { .. }) => Ok(false),
+                Err(error) => Err(error),
+            },
+        };
+        std::future::ready(taken).boxed()
+    }
+
+    fn is_recorded(&mut self) -> BoxFuture<'_, Result<bool, Error>> {
+        async move { Ok(log::is_captured(&mut self.connection).await?) }.boxed()
+    }
+
+    fn capture<'a>(
+        &'a mut self,
+        schemas: &'a [&'static Schema],
+        recorded: Recorded,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            if log::is_captured(&mut self.connection).await? {
+                let installed = log::install_within(&mut self.connection, schemas, recorded).await?;
+                tracing::info!(tables = ?installed.changed, "every write to these tables is recorded");
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn broken(&mut self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+        async move {
+            let sql = "SELECT \"table\" || ' refers to ' || parent || ' in ' || count(*) || ' row(s) that are not there' \
+                       FROM pragma_foreign_key_check GROUP BY \"table\", parent";
+            let broken = self.ask(sql).await?;
+            Ok(broken.into_iter().flatten().flatten().collect())
+        }
+        .boxed()
+    }
+
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            let committed = execute(&mut self.connection, "COMMIT").await;
+            committed.map_err(|error| Error::Commit(DatabaseError::new(error)))
+        }
+        .boxed()
+    }
+
+    fn end(mut self: Box<Self>) -> BoxFuture<'static, ()> {
+        async move {
+            // Nothing to roll back after a commit, and a connection that is closed rolls back.
+            let _ = self.execute("ROLLBACK").await;
+            let _ = self.connection.close().await;
+            drop(self.alone);
+        }
+        .boxed()
+    }
+}

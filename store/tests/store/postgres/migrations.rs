@@ -1,0 +1,118 @@
+//! Migrations on PostgreSQL: triggers of the log, and members of a cluster that live.
+
+use tidings_core::{Field, Row, Schema, SchemaBuilder, Value};
+use tidings_store::{Error, Migrations, Sharing, Store, WriteOptions};
+
+use super::support::{Fixture, place};
+
+fn leak(builder: SchemaBuilder) -> &'static Schema {
+    Box::leak(Box::new(builder.build()))
+}
+
+fn words() -> SchemaBuilder {
+    Schema::builder("words").field(Field::of::<i64>("id").primary_key())
+}
+
+#[tokio::test]
+async fn triggers_of_the_log_follow_the_table_and_a_field_leaves_once_no_member_lives() {
+    let place = place().await;
+    let first = leak(
+        words()
+            .field(Field::of::<Option<String>>("word"))
+            .field(Field::of::<Option<i64>>("old")),
+    );
+    let second = leak(
+        words()
+            .field(Field::of::<Option<String>>("word"))
+            .field(Field::of::<i64>("new").default(7)),
+    );
+    let fields = "SELECT array_to_string(fields, ',') FROM tidings.captures WHERE entity = 'words'";
+
+    let opening = Store::options(&place.url).sharing(Sharing::Cluster).open();
+    let member = Fixture::attach(opening.await.unwrap(), &[first])
+        .await
+        .unwrap();
+    let table = member.store.table("words").unwrap();
+    let row = |id: i64| Row(vec![id.into(), "w".into(), id.into()]);
+    table.insert(row(1), WriteOptions::default()).await.unwrap();
+
+    // Kept while the member lives, and its writes are recorded as before.
+    let kept = || {
+        Migrations::of(&place.url)
+            .schema(second)
+            .keep_column("words", "old")
+    };
+    kept().apply().await.unwrap();
+    table.insert(row(2), WriteOptions::default()).await.unwrap();
+    let recorded = place.database.psql(fields);
+    assert!(
+        recorded.contains("old") && recorded.contains("new"),
+        "{recorded}"
+    );
+    let dropping = Migrations::of(&place.url).schema(second).allow_loss();
+    let refused = dropping.apply().await.unwrap_err();
+    assert!(matches!(refused, Error::NodeRuns { .. }), "{refused:?}");
+
+    member.store.close().await.unwrap();
+    kept().apply().await.unwrap();
+    let recorded = place.database.psql(fields);
+    assert!(!recorded.contains("old"), "{recorded}");
+    let lost = dropping.apply().await.unwrap().plan.losses;
+    assert_eq!((lost[0].column.as_str(), lost[0].rows), ("old", 2));
+    place
+        .database
+        .psql("INSERT INTO words (id, word) VALUES (3, 'psql')");
+
+    let fixture = Fixture::attach(Store::open(&place.url).await.unwrap(), &[second])
+        .await
+        .unwrap();
+    let table = fixture.store.table("words").unwrap();
+    let third = table.select(Value::Integer(3)).await;
+    assert_eq!(
+        third.unwrap(),
+        Some(Row(vec![3.into(), "psql".into(), 7.into()]))
+    );
+    fixture.store.close().await.unwrap();
+    let inserts = place
+        .database
+        .psql("SELECT count(*) FROM tidings.log WHERE kind = 'c'");
+    let kinds = place
+        .database
+        .psql("SELECT kind, count(*) FROM tidings.log GROUP BY 1");
+    assert_eq!(inserts.trim(), "3", "{kinds}");
+}
+
+#[tokio::test]
+async fn narrow_columns_are_widened_and_views_of_others_are_named_when_they_are_in_the_way() {
+    let place = place().await;
+    place.database.psql(
+        "CREATE TABLE words (id integer PRIMARY KEY, word varchar(9), size smallint, code uuid);
+         INSERT INTO words VALUES (1, 'w', 2, '00000000-0000-4000-8000-000000000001');",
+    );
+    let schema = leak(
+        words()
+            .field(Field::of::<String>("word"))
+            .field(Field::of::<Option<u64>>("size"))
+            .field(Field::of::<Option<String>>("code")),
+    );
+    place
+        .database
+        .psql("CREATE VIEW sizes AS SELECT size FROM words;");
+    let migrations = Migrations::of(&place.url).schema(schema);
+    match migrations.apply().await.unwrap_err() {
+        Error::Statement { sql, source } => {
+            assert!(sql.contains("\"size\" TYPE numeric(20,0)"), "{sql}");
+            assert!(source.to_string().contains("view"), "{source}");
+        }
+        error => panic!("{error:?}"),
+    }
+    place.database.psql("DROP VIEW sizes;");
+    let plan = migrations.apply().await.unwrap().plan;
+    assert_eq!(plan.losses, []);
+    let row = place
+        .database
+        .psql("SELECT id, word, size, code FROM words");
+    assert_eq!(row.trim(), "1|w|2|00000000-0000-4000-8000-000000000001");
+    let left = migrations.plan().await.unwrap();
+    assert!(left.is_empty(), "{left}");
+}

@@ -1,0 +1,143 @@
+//! Migrations on SQLite: tables that are made again, and what is beside them.
+
+use tidings_core::{Field, Row, Schema, SchemaBuilder, Value};
+use tidings_store::{Error, Logging, Migrations, Store, WriteOptions};
+
+use super::support::{Fixture, Place, stored_place};
+
+fn leak(builder: SchemaBuilder) -> &'static Schema {
+    Box::leak(Box::new(builder.build()))
+}
+
+fn words() -> SchemaBuilder {
+    Schema::builder("words").field(Field::of::<i64>("id").primary_key())
+}
+
+fn migrations(place: &Place, schema: &'static Schema) -> Migrations {
+    Migrations::of(&place.url).schema(schema)
+}
+
+#[tokio::test]
+async fn indexes_and_triggers_of_others_outlive_a_table_that_is_made_again() {
+    let place = stored_place().await;
+    let first = leak(words().field(Field::of::<Option<String>>("word")));
+    migrations(&place, first).apply().await.unwrap();
+    place
+        .run(
+            "CREATE TABLE heard (word TEXT);
+             CREATE INDEX theirs ON words (word COLLATE NOCASE);
+             CREATE TRIGGER tell AFTER INSERT ON words BEGIN INSERT INTO heard VALUES (NEW.word); END;
+             CREATE TRIGGER refers AFTER INSERT ON heard BEGIN SELECT count(*) FROM words; END;
+             CREATE VIEW shown AS SELECT word FROM words;
+             INSERT INTO words VALUES (1, 'a');",
+        )
+        .await;
+
+    let second = leak(words().field(Field::of::<String>("word").default("none")));
+    let plan = migrations(&place, second).apply().await.unwrap().plan;
+    assert!(plan.to_string().contains("CREATE INDEX theirs"), "{plan}");
+    place.run("INSERT INTO words (id) VALUES (2)").await;
+    place
+        .run("CREATE TABLE seen AS SELECT * FROM heard, shown, pragma_index_info('theirs')")
+        .await;
+    let told = migrations(&place, second).step_after("look", |sql| async move {
+        let heard = sql.rows("SELECT group_concat(word) FROM heard").await?;
+        assert_eq!(heard[0][0].as_deref(), Some("a,none"));
+        let shown = sql.rows("SELECT count(*) FROM seen").await?;
+        assert_eq!(shown[0][0].as_deref(), Some("4"));
+        Ok(())
+    });
+    told.apply().await.unwrap();
+}
+
+#[tokio::test]
+async fn rules_of_a_table_that_making_it_again_would_lose_are_in_the_way() {
+    let place = stored_place().await;
+    Store::open(&place.url)
+        .await
+        .unwrap()
+        .close()
+        .await
+        .unwrap();
+    place
+        .run(
+            "CREATE TABLE words (id INTEGER NOT NULL PRIMARY KEY, word varchar(9) CHECK (word <> ''), \
+             other text UNIQUE, third text UNIQUE, length int);
+             INSERT INTO words VALUES (1, 'a', 'b', 'c', 'long');",
+        )
+        .await;
+    let schema = leak(
+        words()
+            .field(Field::of::<String>("word"))
+            .field(Field::of::<Option<String>>("other").unique())
+            .field(Field::of::<Option<String>>("third"))
+            .field(Field::of::<Option<i64>>("length")),
+    );
+    let plan = migrations(&place, schema).plan().await.unwrap();
+    assert_eq!(
+        plan.obstacles,
+        [
+            "words has a rule of its own (CHECK), which it would lose when it is made again",
+            "words has UNIQUE (third), which it would lose when it is made again",
+            "words.length holds in 1 row what is no INTEGER",
+        ]
+    );
+    let refused = migrations(&place, schema).allow_loss().apply().await;
+    assert!(
+        matches!(refused, Err(Error::Unmendable { .. })),
+        "{refused:?}"
+    );
+    // A node can work with the table as it is.
+    let store = Store::open(&place.url).await.unwrap();
+    Fixture::attach(store, &[schema]).await.unwrap();
+}
+
+#[tokio::test]
+async fn to_plan_makes_no_file() {
+    let place = stored_place().await;
+    let plan = migrations(&place, leak(words())).plan().await.unwrap();
+    assert_eq!(plan.changes.len(), 1);
+    let path = place.url.strip_prefix("sqlite://").unwrap();
+    assert!(!std::path::Path::new(path).exists());
+}
+
+/// Writes are recorded before and after, with the columns that are there.
+#[tokio::test]
+async fn triggers_of_the_log_follow_the_table() {
+    let place = stored_place().await;
+    let first = leak(
+        words()
+            .field(Field::of::<Option<String>>("word"))
+            .field(Field::of::<Option<i64>>("old")),
+    );
+    let second = leak(
+        words()
+            .field(Field::of::<Option<String>>("word"))
+            .field(Field::of::<i64>("new").default(7)),
+    );
+    for (id, schema) in [(1, first), (2, second)] {
+        let migrated = migrations(&place, schema).allow_loss().apply().await;
+        migrated.unwrap();
+        let opening = Store::options(&place.url).logging(Logging::On).open();
+        let fixture = Fixture::attach(opening.await.unwrap(), &[schema]).await;
+        let fixture = fixture.unwrap();
+        let table = fixture.store.table("words").unwrap();
+        let row = Row(vec![Value::Integer(id), "w".into(), Value::Integer(id)]);
+        let inserted = table.insert(row, WriteOptions::default()).await;
+        inserted.unwrap();
+        fixture.store.close().await.unwrap();
+        place.run("UPDATE words SET word = 'x'").await;
+    }
+
+    let told = migrations(&place, second).step_after("look", |sql| async move {
+        let layouts = "SELECT l.fields FROM tidings_captures AS c JOIN tidings_layouts AS l ON l.id = c.layout";
+        let fields = sql.rows(layouts).await?;
+        let fields = fields[0][0].as_deref().unwrap_or_default();
+        assert!(fields.contains("new") && !fields.contains("old"), "{fields}");
+        let recorded = "SELECT count(*), max(new_new) FROM \"tidings_log:words\" WHERE new_word = 'x'";
+        let recorded = sql.rows(recorded).await?;
+        assert_eq!(recorded[0], [Some("3".to_owned()), Some("7".to_owned())]);
+        Ok(())
+    });
+    told.apply().await.unwrap();
+}

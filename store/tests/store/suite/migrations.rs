@@ -1,0 +1,573 @@
+//! Migrations: from the tables that are there to those that the schemas ask for.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tidings_core::{Entity as _, Field, Foreign, OnDelete, Row, Schema, SchemaBuilder, Value};
+use tidings_store::{Error, Migrations, PageQuery, Selector, Store, WriteOptions};
+
+use super::support::{Fixture, Place, schemas, stored_place};
+use crate::entities::{Consumer, Credential};
+
+fn leak(builder: SchemaBuilder) -> &'static Schema {
+    Box::leak(Box::new(builder.build()))
+}
+
+fn tenants() -> SchemaBuilder {
+    Schema::builder("tenants").field(Field::of::<i64>("id").primary_key())
+}
+
+fn optional(name: &str) -> Field {
+    Field::of::<Option<String>>(name)
+}
+
+fn row(values: impl IntoIterator<Item = Value>) -> Row {
+    Row(values.into_iter().collect())
+}
+
+fn migrations(place: &Place, schema: &'static Schema) -> Migrations {
+    Migrations::of(&place.url).schema(schema)
+}
+
+/// Lays out the table of a schema as a node does, and fills it.
+async fn filled(place: &Place, schema: &'static Schema, rows: &[Row]) {
+    let fixture = attached(place, schema).await.unwrap();
+    let table = fixture.store.table(schema.name()).unwrap();
+    for row in rows {
+        let inserted = table.insert(row.clone(), WriteOptions::default()).await;
+        inserted.unwrap();
+    }
+    fixture.store.close().await.unwrap();
+}
+
+async fn attached(place: &Place, schema: &'static Schema) -> Result<Fixture, Error> {
+    let store = Store::open(&place.url).await?;
+    let attached = Fixture::attach(store.clone(), &[schema]).await;
+    if attached.is_err() {
+        store.close().await?;
+    }
+    attached
+}
+
+/// All rows, as a node reads them.
+async fn rows(place: &Place, schema: &'static Schema) -> Vec<Row> {
+    let fixture = attached(place, schema).await.unwrap();
+    let table = fixture.store.table(schema.name()).unwrap();
+    let page = table.page(PageQuery::default()).await.unwrap();
+    fixture.store.close().await.unwrap();
+    page.data
+}
+
+/// What a query gives, through a step that is not recorded because it fails at its end.
+async fn asked(place: &Place, sql: &'static str) -> Vec<Vec<Option<String>>> {
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&found);
+    let asking = Migrations::of(&place.url).step_before("ask", move |statements| {
+        let into = Arc::clone(&into);
+        async move {
+            *into.lock().unwrap() = statements.rows(sql).await?;
+            Err("asked".into())
+        }
+    });
+    let error = asking.apply().await.unwrap_err();
+    assert!(matches!(error, Error::Step { .. }), "{error:?}");
+    std::mem::take(&mut *found.lock().unwrap())
+}
+
+#[tokio::test]
+async fn an_empty_database_is_planned_as_sql_and_made_as_a_node_would() {
+    let place = stored_place().await;
+    let migrations = || {
+        schemas()
+            .into_iter()
+            .fold(Migrations::of(&place.url), Migrations::schema)
+    };
+
+    let plan = migrations().plan().await.unwrap();
+    let sql = plan.to_string();
+    for expected in [
+        "-- makes the table consumers\nCREATE TABLE \"consumers\" (\"id\" ",
+        "CREATE UNIQUE INDEX \"unique:consumers(username)\" ON \"consumers\" (\"username\");",
+    ] {
+        assert!(sql.contains(expected), "{sql}");
+    }
+    assert_eq!(migrations().plan().await.unwrap(), plan, "nothing was made");
+
+    let made = migrations().apply().await.unwrap();
+    assert_eq!(made.plan, plan);
+    let again = migrations().apply().await.unwrap();
+    assert!(again.plan.is_empty(), "{}", again.plan);
+    let fixture = Fixture::at(&place.url).await.unwrap();
+    fixture.store.close().await.unwrap();
+    let after = migrations().plan().await.unwrap();
+    assert!(after.is_empty(), "{after}");
+    assert!(after.to_string().contains("nothing to do"), "{after}");
+}
+
+#[tokio::test]
+async fn columns_are_added_filled_released_required_and_widened_with_their_rows() {
+    let place = stored_place().await;
+    let first = leak(
+        tenants()
+            .field(optional("plan"))
+            .field(Field::of::<String>("host"))
+            .field(Field::of::<i64>("size"))
+            .field(Field::of::<i64>("quota").default(1)),
+    );
+    let (gold, none) = (Value::from("gold"), Value::Null);
+    filled(
+        &place,
+        first,
+        &[
+            row([1.into(), gold.clone(), "a".into(), 7.into(), 1.into()]),
+            row([2.into(), none, "b".into(), 8.into(), 2.into()]),
+        ],
+    )
+    .await;
+
+    let second = leak(
+        tenants()
+            .field(Field::of::<String>("plan").default("free"))
+            .field(optional("host").unique())
+            .field(Field::of::<f64>("size"))
+            .field(Field::of::<i64>("quota").default(5))
+            .field(Field::of::<bool>("enabled").default(true))
+            .field(optional("note")),
+    );
+    let refused = attached(&place, second).await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::Incompatible { .. })
+            && refused.to_string().contains("tidings migrate apply"),
+        "{refused}"
+    );
+
+    let plan = migrations(&place, second).plan().await.unwrap();
+    assert_eq!((plan.losses.len(), plan.obstacles.len()), (0, 0), "{plan}");
+    let done = migrations(&place, second).apply().await.unwrap();
+    assert_eq!(done.plan, plan);
+    let left = migrations(&place, second).plan().await.unwrap();
+    assert!(left.is_empty(), "{left}");
+    assert_eq!(
+        rows(&place, second).await,
+        [
+            row([
+                1.into(),
+                gold,
+                "a".into(),
+                7.0.into(),
+                1.into(),
+                true.into(),
+                Value::Null
+            ]),
+            row([
+                2.into(),
+                "free".into(),
+                "b".into(),
+                8.0.into(),
+                2.into(),
+                true.into(),
+                Value::Null
+            ]),
+        ]
+    );
+    // The defaults of the columns are those of the schema now, for other programs too.
+    place
+        .run("INSERT INTO tenants (id, size) VALUES (3, 0)")
+        .await;
+    let third = &rows(&place, second).await[2];
+    assert_eq!((&third.0[1], &third.0[4]), (&"free".into(), &5.into()));
+}
+
+#[tokio::test]
+async fn what_would_lose_values_is_refused_with_columns_and_rows_until_it_is_allowed() {
+    let place = stored_place().await;
+    let first = leak(
+        tenants()
+            .field(optional("nick"))
+            .field(optional("never_set"))
+            .field(optional("since")),
+    );
+    let nick = |id: i64| row([id.into(), "n".into(), Value::Null, "x".into()]);
+    let bare = row([3.into(), Value::Null, Value::Null, Value::Null]);
+    filled(&place, first, &[nick(1), nick(2), bare]).await;
+
+    let second = leak(tenants().field(Field::of::<Option<i64>>("since")));
+    let refused = migrations(&place, second).apply().await.unwrap_err();
+    let said = refused.to_string();
+    assert!(said.contains("tenants.since in 2 rows"), "{said}");
+    assert!(said.contains("tenants.nick in 2 rows"), "{said}");
+    assert!(said.contains("--allow-loss"), "{said}");
+    assert!(!said.contains("never_set"), "{said}");
+    let Error::WouldLose { losses } = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(losses.len(), 2);
+    assert_eq!(rows(&place, first).await.len(), 3, "nothing was done");
+
+    let allowed = migrations(&place, second).allow_loss();
+    assert_eq!(allowed.apply().await.unwrap().plan.losses, losses);
+    let without = |id: i64| row([id.into(), Value::Null]);
+    assert_eq!(
+        rows(&place, second).await,
+        [without(1), without(2), without(3)]
+    );
+    let left = migrations(&place, second).plan().await.unwrap();
+    assert!(left.is_empty(), "{left}");
+}
+
+#[tokio::test]
+async fn a_column_without_values_goes_and_one_that_is_kept_stays() {
+    let place = stored_place().await;
+    let first = leak(
+        tenants()
+            .field(optional("empty"))
+            .field(Field::of::<String>("theirs")),
+    );
+    filled(&place, first, &[row([1.into(), Value::Null, "t".into()])]).await;
+
+    let second = leak(tenants());
+    let kept = || migrations(&place, second).keep_column("tenants", "theirs");
+    let plan = kept().apply().await.unwrap().plan;
+    assert_eq!(plan.losses, []);
+    assert!(
+        plan.to_string().contains("drops the column empty"),
+        "{plan}"
+    );
+    assert!(kept().plan().await.unwrap().is_empty());
+
+    // A row of the schema's needs none of it.
+    let fixture = attached(&place, second).await.unwrap();
+    let table = fixture.store.table("tenants").unwrap();
+    let inserted = table.insert(row([2.into()]), WriteOptions::default()).await;
+    inserted.unwrap();
+    fixture.store.close().await.unwrap();
+    let theirs = asked(&place, "SELECT theirs FROM tenants ORDER BY id").await;
+    assert_eq!(theirs, [[Some("t".to_owned())], [None]]);
+
+    let wrong = migrations(&place, second).keep_column("tenants", "id");
+    let refused = wrong.apply().await.unwrap_err().to_string();
+    assert!(
+        refused.contains("keep_column") && refused.contains("tenants.id"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn what_no_migration_can_mend_is_told_with_the_number_of_rows() {
+    let place = stored_place().await;
+    let first = leak(
+        tenants()
+            .field(optional("host"))
+            .field(Field::of::<Option<i64>>("parent")),
+    );
+    let at = |id: i64, parent: i64| row([id.into(), "same".into(), parent.into()]);
+    filled(&place, first, &[at(1, 1), at(2, 9), at(3, 9)]).await;
+
+    let second = leak(
+        tenants()
+            .field(optional("host").unique())
+            .field(Field::of::<Option<i64>>("parent").refers_to(Foreign {
+                entity: "tenants".to_owned(),
+                key: "id".to_owned(),
+                on_delete: OnDelete::Cascade,
+                evict_on_update: false,
+            }))
+            .field(Field::of::<String>("region")),
+    );
+    let expected = [
+        "tenants lacks the column region, which is required, and there is no value for 3 rows",
+        "tenants.parent does not refer to tenants (id), and 2 rows would refer to nothing",
+        "3 rows of tenants clash under unique:tenants(host)",
+    ];
+    let plan = migrations(&place, second).plan().await.unwrap();
+    assert_eq!(plan.obstacles, expected);
+    for migrations in [
+        migrations(&place, second),
+        migrations(&place, second).allow_loss(),
+    ] {
+        match migrations.apply().await.unwrap_err() {
+            Error::Unmendable { differences } => assert_eq!(differences, expected),
+            error => panic!("{error:?}"),
+        }
+    }
+    assert_eq!(rows(&place, first).await.len(), 3);
+}
+
+#[tokio::test]
+async fn references_that_act_by_themselves_are_replaced_and_cascades_work() {
+    let place = stored_place().await;
+    let migrations = || {
+        Migrations::of(&place.url)
+            .entity::<Consumer>()
+            .entity::<Credential>()
+    };
+    migrations().apply().await.unwrap();
+    let acting = migrations().step_before("a table of another program's", |sql| async move {
+        let uuid = if sql.engine() == "sqlite" { "text" } else { "uuid" };
+        let tags = if sql.engine() == "sqlite" { "text" } else { "jsonb" };
+        let text = if sql.engine() == "sqlite" { "text" } else { "text COLLATE \"C\"" };
+        sql.run(&format!(
+            "DROP TABLE keyauth_credentials; CREATE TABLE keyauth_credentials (id {uuid} PRIMARY KEY, \
+             created_at bigint NOT NULL, consumer {uuid} NOT NULL REFERENCES consumers ON DELETE CASCADE, \
+             key {text}, tags {tags}); \
+             INSERT INTO consumers (id, username, created_at, updated_at) \
+               VALUES ('00000000-0000-4000-8000-000000000001', 'bob', 1, 1); \
+             INSERT INTO keyauth_credentials (id, created_at, consumer, key) \
+               SELECT '00000000-0000-4000-8000-000000000002', 1, id, 'k' FROM consumers"
+        ))
+        .await?;
+        Ok(())
+    });
+    acting.apply().await.unwrap();
+
+    let schemas = [Consumer::schema(), Credential::schema()];
+    let store = Store::open(&place.url).await.unwrap();
+    let fixture = Fixture::attach(store, &schemas).await.unwrap();
+    let bob = fixture.dao::<Consumer>().select_by("username", "bob").await;
+    let bob = bob.unwrap().unwrap();
+    fixture.dao::<Consumer>().delete(bob.id).await.unwrap();
+    let heard = fixture.sink.take_one();
+    assert_eq!(
+        heard.changes.len(),
+        2,
+        "the credential is told of: {heard:?}"
+    );
+    fixture.store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn steps_of_ones_own_run_once_in_their_places_and_all_or_nothing() {
+    let place = stored_place().await;
+    let first = leak(tenants().field(optional("host")));
+    filled(&place, first, &[row([1.into(), "a.example".into()])]).await;
+
+    let second = leak(
+        tenants()
+            .field(optional("name"))
+            .field(Field::of::<i64>("length").default(0)),
+    );
+    let runs = Arc::new(AtomicUsize::new(0));
+    let stepped = |fails: bool| {
+        let runs = Arc::clone(&runs);
+        migrations(&place, second)
+            .step_before("rename", move |sql| {
+                runs.fetch_add(1, Ordering::SeqCst);
+                async move {
+                    sql.run("ALTER TABLE tenants RENAME COLUMN host TO name")
+                        .await?;
+                    Ok(())
+                }
+            })
+            .step_after("fill", move |sql| async move {
+                let filled = sql.run("UPDATE tenants SET length = length(name)").await?;
+                assert_eq!(filled, 1);
+                if fails { Err("no".into()) } else { Ok(()) }
+            })
+    };
+
+    let plan = stepped(true).plan().await.unwrap();
+    assert_eq!(
+        (plan.before, plan.after),
+        (vec!["rename".to_owned()], vec!["fill".to_owned()])
+    );
+    match stepped(true).apply().await.unwrap_err() {
+        Error::Step { name, source } => {
+            assert_eq!((name.as_str(), source.to_string().as_str()), ("fill", "no"))
+        }
+        error => panic!("{error:?}"),
+    }
+    assert_eq!(
+        rows(&place, first).await.len(),
+        1,
+        "the column is host still"
+    );
+
+    stepped(false).apply().await.unwrap();
+    let expected = row([1.into(), "a.example".into(), 9.into()]);
+    assert_eq!(rows(&place, second).await, std::slice::from_ref(&expected));
+    assert!(stepped(false).apply().await.unwrap().plan.is_empty());
+    assert_eq!(
+        runs.load(Ordering::SeqCst),
+        2,
+        "once when it was undone, once for good"
+    );
+    assert_eq!(rows(&place, second).await, [expected]);
+}
+
+#[tokio::test]
+async fn steps_that_misbehave_undo_everything() {
+    let place = stored_place().await;
+    let schema = leak(tenants());
+    filled(&place, schema, &[row([1.into()])]).await;
+
+    let panics = migrations(&place, schema).step_before("panic", |sql| async move {
+        sql.run("DELETE FROM tenants").await?;
+        panic!("in a step")
+    });
+    let error = panics.apply().await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Panicked { message, .. } if message == "in a step"),
+        "{error:?}"
+    );
+
+    let wrong = migrations(&place, schema).step_before("wrong", |sql| async move {
+        sql.run("DELETE FROM tenants").await?;
+        sql.run("DELETE FROM nowhere").await?;
+        Ok(())
+    });
+    match wrong.apply().await.unwrap_err() {
+        Error::Step { name, source } => {
+            let said = source.to_string();
+            assert!(
+                name == "wrong" && said.contains("DELETE FROM nowhere"),
+                "{said}"
+            );
+        }
+        error => panic!("{error:?}"),
+    }
+
+    let ends = migrations(&place, schema).step_before("ends", |sql| async move {
+        sql.run("COMMIT").await?;
+        Ok(())
+    });
+    let error = ends.apply().await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Step { name, .. } if name == "ends"),
+        "{error:?}"
+    );
+
+    let kept = Arc::new(Mutex::new(None));
+    let into = Arc::clone(&kept);
+    let keeps = migrations(&place, schema).step_before("keeps", move |sql| {
+        *into.lock().unwrap() = Some(sql);
+        std::future::ready(Ok(()))
+    });
+    keeps.apply().await.unwrap();
+    let late = kept.lock().unwrap().take().unwrap();
+    let error = late.run("DELETE FROM tenants").await.unwrap_err();
+    assert!(matches!(error, Error::TransactionEnded { .. }), "{error:?}");
+
+    for name in ["", "  ", &"x".repeat(201)] {
+        let named = migrations(&place, schema).step_after(name, |_| std::future::ready(Ok(())));
+        let error = named.apply().await.unwrap_err();
+        assert!(matches!(error, Error::Setting { .. }), "{name}: {error:?}");
+    }
+    let twice = migrations(&place, schema)
+        .step_after("same", |_| std::future::ready(Ok(())))
+        .step_before("same", |_| std::future::ready(Ok(())));
+    let error = twice.apply().await.unwrap_err();
+    assert!(matches!(error, Error::Setting { .. }), "{error:?}");
+    assert_eq!(rows(&place, schema).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_that_migrate_at_once_do_it_once() {
+    let place = stored_place().await;
+    let first = leak(tenants().field(optional("plan")));
+    filled(&place, first, &[row([1.into(), Value::Null])]).await;
+    let second = leak(tenants().field(Field::of::<String>("plan").default("free")));
+
+    let runs = Arc::new(AtomicUsize::new(0));
+    let all = (0..10).map(|_| {
+        let runs = Arc::clone(&runs);
+        let migrations = migrations(&place, second).step_after("count", move |_| {
+            runs.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(Ok(()))
+        });
+        tokio::spawn(async move { migrations.apply().await })
+    });
+    let all: Vec<_> = all.collect();
+    let mut working = 0;
+    for one in all {
+        working += usize::from(!one.await.unwrap().unwrap().plan.is_empty());
+    }
+    assert_eq!((working, runs.load(Ordering::SeqCst)), (1, 1));
+    assert_eq!(rows(&place, second).await, [row([1.into(), "free".into()])]);
+}
+
+#[tokio::test]
+async fn while_a_node_runs_nothing_but_additions_is_made() {
+    let place = stored_place().await;
+    let first = leak(tenants().field(optional("plan")));
+    let fixture = attached(&place, first).await.unwrap();
+
+    let added = leak(
+        tenants()
+            .field(optional("plan").unique())
+            .field(optional("note")),
+    );
+    let done = migrations(&place, added).apply().await.unwrap();
+    assert!(!done.plan.is_empty());
+
+    let dropped = leak(tenants().field(optional("plan").unique()));
+    match migrations(&place, dropped).apply().await.unwrap_err() {
+        Error::NodeRuns { changes } => assert_eq!(changes, ["tenants: drops the column note"]),
+        error => panic!("{error:?}"),
+    }
+    let table = fixture.store.table("tenants").unwrap();
+    let inserted = table.insert(row([1.into(), "p".into()]), WriteOptions::default());
+    inserted.await.unwrap();
+    fixture.store.close().await.unwrap();
+    migrations(&place, dropped).apply().await.unwrap();
+    assert_eq!(rows(&place, dropped).await, [row([1.into(), "p".into()])]);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_wrongly_is_refused_before_anything_is_opened() {
+    let schema = leak(tenants());
+    let memory = Migrations::of("sqlite::memory:").schema(schema);
+    assert!(matches!(memory.apply().await, Err(Error::Url { .. })));
+    assert!(matches!(memory.plan().await, Err(Error::Url { .. })));
+    let other = Migrations::of("mysql://host/db").schema(schema);
+    assert!(matches!(other.plan().await, Err(Error::Unsupported { .. })));
+    let faulty = leak(Schema::builder("tidings_x").field(optional("a")));
+    let faulty = Migrations::of("sqlite::memory:").schema(faulty);
+    assert!(matches!(faulty.plan().await, Err(Error::Schemas(_))));
+    let hasty = Migrations::of("sqlite::memory:").patience(std::time::Duration::ZERO);
+    assert!(matches!(hasty.plan().await, Err(Error::Setting { .. })));
+
+    let nowhere = Migrations::of("sqlite:///no/such/folder/x.db").schema(schema);
+    assert!(matches!(nowhere.apply().await, Err(Error::Open { .. })));
+    let no_one = Migrations::of("postgres://kim@127.0.0.1:1/x").schema(schema);
+    assert!(matches!(no_one.plan().await, Err(Error::Unreachable(_))));
+}
+
+#[tokio::test]
+async fn rows_that_were_there_can_be_written_after_a_migration() {
+    let place = stored_place().await;
+    let first = leak(
+        tenants()
+            .field(optional("plan"))
+            .field(optional("host").unique()),
+    );
+    filled(&place, first, &[row([1.into(), "gold".into(), "a".into()])]).await;
+    let second = leak(
+        tenants()
+            .field(optional("host").unique())
+            .field(Field::of::<i64>("quota").default(3)),
+    );
+    migrations(&place, second)
+        .allow_loss()
+        .apply()
+        .await
+        .unwrap();
+
+    let fixture = attached(&place, second).await.unwrap();
+    let table = fixture.store.table("tenants").unwrap();
+    let clash = table
+        .insert(
+            row([2.into(), "a".into(), 1.into()]),
+            WriteOptions::default(),
+        )
+        .await;
+    assert!(matches!(clash, Err(Error::Unique { .. })), "{clash:?}");
+    let selector = Selector::primary(Value::Integer(1));
+    let gone = table
+        .delete(selector, WriteOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(gone, Some(row([1.into(), "a".into(), 3.into()])));
+    fixture.store.close().await.unwrap();
+}
