@@ -125,16 +125,6 @@ impl Installer {
 
 /// Returns the command, for the command line.
 pub(crate) fn command() -> Command {
-    let database = Arg::new("database")
-        .long("database")
-        .value_name("URL")
-        .help("The database: postgres://USER@HOST:PORT/DATABASE or sqlite://PATH")
-        .long_help(
-            "The database: postgres://USER@HOST:PORT/DATABASE or sqlite://PATH.\n\nAlso TIDINGS_DATABASE, or a file named by \
-             TIDINGS_DATABASE_FILE",
-        )
-        .global(true);
-
     let output = Arg::new("output")
         .long("output")
         .value_parser(PossibleValuesParser::new(["table", "json"]))
@@ -155,7 +145,7 @@ pub(crate) fn command() -> Command {
         .about("Puts the triggers that record other programs' writes in place")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .arg(database)
+        .arg(database_option())
         .subcommand(
             Command::new("install")
                 .about("Puts the triggers in place; what is as it should be is not touched")
@@ -172,7 +162,21 @@ pub(crate) fn command() -> Command {
         )
 }
 
-fn schemas() -> Vec<&'static Schema> {
+/// The option that names the database.
+pub(crate) fn database_option() -> Arg {
+    Arg::new("database")
+        .long("database")
+        .value_name("URL")
+        .help("The database: postgres://USER@HOST:PORT/DATABASE or sqlite://PATH")
+        .long_help(
+            "The database: postgres://USER@HOST:PORT/DATABASE or sqlite://PATH.\n\nAlso TIDINGS_DATABASE, or a file named by \
+             TIDINGS_DATABASE_FILE",
+        )
+        .global(true)
+}
+
+/// The entities of the program.
+pub(crate) fn schemas() -> Vec<&'static Schema> {
     vec![
         Consumer::schema(),
         KeyAuthCredential::schema(),
@@ -180,8 +184,9 @@ fn schemas() -> Vec<&'static Schema> {
     ]
 }
 
-/// Returns the address, from the flag, the variable, or the file that a variable names.
-fn database(matches: &ArgMatches) -> Result<String, Failure> {
+/// Returns the address, from the flag, the variable, or the file that a variable names; or what is
+/// wrong with these.
+pub(crate) fn database(matches: &ArgMatches) -> Result<String, String> {
     if let Some(url) = matches.get_one::<String>("database") {
         return Ok(url.clone());
     }
@@ -190,12 +195,11 @@ fn database(matches: &ArgMatches) -> Result<String, Failure> {
     }
 
     let Some(file) = std::env::var_os("TIDINGS_DATABASE_FILE").map(PathBuf::from) else {
-        return Err(Failure::wrong_use(
-            "--database is missing: expected postgres://USER@HOST:PORT/DATABASE or sqlite://PATH",
-        ));
+        let expected = "expected postgres://USER@HOST:PORT/DATABASE or sqlite://PATH";
+        return Err(format!("--database is missing: {expected}"));
     };
     let read = std::fs::read_to_string(&file);
-    let read = read.map_err(|error| Failure::wrong_use(format!("{}: {error}", file.display())))?;
+    let read = read.map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(read.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -203,7 +207,7 @@ fn run_on_database(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Failure::wrong_use("expected install, remove or status"));
     };
-    let url = database(matches)?;
+    let url = database(matches).map_err(Failure::wrong_use)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -34,7 +34,7 @@ use self::{
     ended::{Ended, Failure},
     session::Session,
 };
-use crate::{Settings, capture, settings::Environment};
+use crate::{Settings, capture, migrate, settings::Environment};
 
 /// One command.
 struct Entry {
@@ -69,6 +69,10 @@ const COMMANDS: &[Entry] = &[
     Entry {
         command: cache::command,
         run: Run::Asking(|session, matches| Box::pin(cache::run(session, matches))),
+    },
+    Entry {
+        command: migrate::command,
+        run: Run::Alone(migrate::run),
     },
     Entry {
         command: capture::command,

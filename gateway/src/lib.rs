@@ -17,6 +17,8 @@ mod notify;
 mod entities;
 // The command that puts the triggers of the log in place.
 mod capture;
+// The command that makes the tables what the entities ask for.
+mod migrate;
 // Digests in place of keys; knows no setting and no request.
 mod digest;
 // What the program is told; knows no socket and no request.

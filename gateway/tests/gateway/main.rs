@@ -9,6 +9,7 @@ mod cluster_sqlite;
 mod commands;
 mod credentials;
 mod drain;
+mod migrate;
 mod operations;
 mod process;
 mod program;
