@@ -15,6 +15,7 @@ pages! {
     Tokio = "../docs/src/tokio.md";
     Listening = "../docs/src/listening.md";
     Entities = "../docs/src/entities.md";
+    DayTwo = "../docs/src/day-two.md";
     Invalidating = "../docs/src/invalidating.md";
     Tuning = "../docs/src/tuning.md";
     Moka = "../docs/src/moka.md";

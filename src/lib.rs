@@ -141,7 +141,7 @@ pub use tidings_core::{
     clock,
 };
 pub use tidings_events::{LocalWorkerEvents, WorkerEvents};
-pub use tidings_store::{Dao, PageQuery, Store, Table, Transaction, WriteOptions};
+pub use tidings_store::{Dao, Migrations, PageQuery, Store, Table, Transaction, WriteOptions};
 
 pub use self::{
     builder::{LOG_RETENTIONS, NodeBuilder},

@@ -1,10 +1,16 @@
 //! Databases and page tokens that an earlier program made: the present one reads, pages and writes
 //! them.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use http::StatusCode;
 use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+use tidings::store::Migrations;
+use tidings_gateway::{Acl, Consumer, KeyAuthCredential};
 
 use crate::{client::Client, gateway::served_with};
 
@@ -33,9 +39,37 @@ fn says_all_of(row: &Json, earlier: &Json) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_of_the_first_release_is_read_paged_and_written() {
+    let (_directory, path) = copy();
+    is_read_paged_and_written(&path).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_the_first_release_is_migrated_and_then_served() {
+    let (_directory, path) = copy();
+    let migrations = || {
+        Migrations::of(format!("sqlite://{}", path.display()))
+            .entity::<Consumer>()
+            .entity::<KeyAuthCredential>()
+            .entity::<Acl>()
+    };
+
+    let plan = migrations().apply().await.expect("it can be migrated").plan;
+    assert!(plan.losses.is_empty() && !plan.is_empty(), "{plan}");
+    let left = migrations().plan().await.expect("a plan");
+    assert!(left.is_empty(), "{left}");
+    is_read_paged_and_written(&path).await;
+    let left = migrations().plan().await.expect("a plan");
+    assert!(left.is_empty(), "serving asks for nothing more: {left}");
+}
+
+fn copy() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("tidings.db");
     fs::copy(Path::new(FIXTURE).join("tidings.db"), &path).expect("a copy");
+    (directory, path)
+}
+
+async fn is_read_paged_and_written(path: &Path) {
     let served = served_with(|settings| {
         settings.database = format!("sqlite://{}", path.display());
     })
