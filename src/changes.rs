@@ -31,7 +31,7 @@ use std::{
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tidings_cache::Cache;
 use tidings_core::{
-    Cause, CrudEvent, Entity, Operation, Origin, RowError, Schema,
+    Cause, Chain, CrudEvent, Entity, Operation, Origin, RowError, Schema,
     log::{Gap, GapReason},
     spawn::Spawn,
 };
@@ -249,7 +249,7 @@ impl Gaps {
         if let Some(channel) = &self.channel
             && let Err(refused) = channel.post(gap.clone())
         {
-            tracing::error!(%gap, error = %refused, "workers did not hear of a gap");
+            tracing::error!(%gap, error = %Chain(&refused), "workers did not hear of a gap");
         }
     }
 }

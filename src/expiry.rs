@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
-use tidings_core::{Schema, clock::Clock};
+use tidings_core::{Chain, Schema, clock::Clock};
 use tidings_store::{Cleared, Error, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +40,7 @@ pub(crate) async fn remove_expired(
                     tracing::info!(entity, removed, kept, "rows past their time were removed");
                 }
                 Either::Right((Err(error), _)) => {
-                    tracing::warn!(entity, %error, "rows past their time were not removed");
+                    tracing::warn!(entity, error = %Chain(&error), "rows past their time were not removed");
                 }
             }
         }

@@ -14,7 +14,7 @@ use tidings_cluster::{
     SettingError, Standing,
 };
 use tidings_core::{
-    Cause, Schema,
+    Cause, Chain, Schema,
     clock::Clock,
     entropy::SystemEntropy,
     log::{Gap, GapReason, Mark, Members, Posted},
@@ -130,7 +130,7 @@ impl Following {
             match self.log.prune(retention).await {
                 Ok(0) => {}
                 Ok(records) => tracing::debug!(records, "old records were removed from the log"),
-                Err(error) => tracing::warn!(%error, "the log was not pruned"),
+                Err(error) => tracing::warn!(error = %Chain(&error), "the log was not pruned"),
             }
         }
     }
@@ -230,7 +230,7 @@ impl Announce for Announcer {
             }
             Err(error) => {
                 let (source, event) = (&*posted.source, &*posted.event);
-                tracing::error!(source, event, %error, "an event of another node cannot be read");
+                tracing::error!(source, event, error = %Chain(&error), "an event of another node cannot be read");
                 self.channels.cache().purge_node();
                 self.gap(&Gap::of_all(GapReason::Malformed));
                 std::future::ready(()).boxed()

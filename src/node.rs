@@ -21,7 +21,7 @@ use futures_util::future::{Either, select};
 use serde::{Serialize, de::DeserializeOwned};
 use tidings_cache::Cache;
 use tidings_core::{
-    BoxError, Entity, Schema,
+    BoxError, Chain, Entity, Schema,
     clock::{Clock, Tick},
 };
 use tidings_events::{Event, WorkerEvents};
@@ -403,7 +403,7 @@ impl Node {
     }
 
     /// Waits for a part of the node to end, until a moment.
-    async fn ended<E: fmt::Display>(
+    async fn ended<E: std::error::Error + 'static>(
         &self,
         until: Tick,
         ends: impl Future<Output = Result<(), E>>,
@@ -411,7 +411,7 @@ impl Node {
         let ends = std::pin::pin!(ends);
         match select(ends, self.shared.clock.sleep_until(until)).await {
             Either::Left((Ok(()), _)) => Ending::Done,
-            Either::Left((Err(error), _)) => Ending::Failed(error.to_string()),
+            Either::Left((Err(error), _)) => Ending::Failed(Chain(&error).to_string()),
             Either::Right(_) => Ending::Late,
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::{body, response::Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value as Json, json};
+use tidings::core::Chain;
 use tidings::{Node, NotConfirmed, NotReached, Token, WriteReceipt, cluster::Unconfirmed};
 
 use crate::{
@@ -70,7 +71,9 @@ pub(crate) async fn tell(
                 response.headers_mut().insert(POSITION, value);
             }
         }
-        Err(error) => tracing::warn!(%error, "a write was answered without its position"),
+        Err(error) => {
+            tracing::warn!(error = %Chain(&error), "a write was answered without its position")
+        }
     }
 
     let Some(timeout) = confirm else {

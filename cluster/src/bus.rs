@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use futures_util::future::FutureExt;
 use tidings_core::{
-    Cause, CrudEvent, Entity, Operation, RowError,
+    Cause, Chain, CrudEvent, Entity, Operation, RowError,
     log::{Gap, GapReason, Posted},
 };
 use tidings_events::{CrudChannel, DeclareError, Handled, Ticket, WorkerEvents};
@@ -90,7 +90,7 @@ impl Announce for BusAnnouncer {
             Err(error) => {
                 // The record does not fit this program's struct: handlers must not take it for
                 // nothing.
-                tracing::error!(entity, %error, "a change could not be announced");
+                tracing::error!(entity, error = %Chain(&error), "a change could not be announced");
                 self.gap(&Gap::of_entity(GapReason::Malformed, entity));
                 std::future::ready(()).boxed()
             }

@@ -1,7 +1,7 @@
 //! Errors that belong to no part of Tidings: those of user code, as values and as the text of a
 //! panic.
 
-use std::any::Any;
+use std::{any::Any, fmt};
 
 /// An error of any type, as loads and hooks return it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -16,6 +16,42 @@ pub fn panic_text(payload: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("with a value that is not text")
+}
+
+/// Shows an error with all of its causes, as a line of a log needs it: errors name what was
+/// attempted, and leave the cause to their `source`.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_core::Chain;
+///
+/// #[derive(Debug, thiserror::Error)]
+/// #[error("the settings cannot be read")]
+/// struct Unread(#[source] std::num::ParseIntError);
+///
+/// let cause = "x".parse::<u8>().unwrap_err();
+/// let line = Chain(&Unread(cause)).to_string();
+/// assert_eq!(line, "the settings cannot be read: invalid digit found in string");
+/// ```
+pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 #[cfg(test)]

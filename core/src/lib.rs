@@ -166,7 +166,7 @@ pub use self::{
     cause::{Cause, CauseGuard, Origin},
     change::{CrudEvent, Operation, UnknownOperation},
     entity::Entity,
-    error::{BoxError, panic_text},
+    error::{BoxError, Chain, panic_text},
     key::{CacheKey, INLINE, KeyBuilder, KeyPart},
     reference::Ref,
     row::{Breach, Patch, Row, RowError, Rule, Violation, Violations},

@@ -318,19 +318,3 @@ fn hint(near: &[String]) -> String {
         format!("; near: {}", near.join(", "))
     }
 }
-
-/// Shows an error with all its causes, as a log line needs it: errors name what was attempted, and
-/// leave the cause to their `source`.
-pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
-}

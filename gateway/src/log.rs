@@ -13,6 +13,7 @@ mod repeats;
 
 use std::{io::IsTerminal, sync::Arc, time::Duration};
 
+use tidings::core::Chain;
 use tracing_subscriber::{
     EnvFilter, Registry,
     fmt::writer::BoxMakeWriter,
@@ -72,7 +73,7 @@ impl Log {
     /// Goes by another filter from now on.
     pub(crate) fn reload(&self, directives: &str) {
         if let Err(error) = self.filter.reload(filter(directives)) {
-            tracing::warn!(%error, "the filter of the log stays as it was");
+            tracing::warn!(error = %Chain(&error), "the filter of the log stays as it was");
         }
     }
 

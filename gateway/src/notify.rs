@@ -15,6 +15,8 @@ use std::{
     },
 };
 
+use tidings::core::Chain;
+
 /// What is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -32,7 +34,7 @@ pub fn notify(state: State) {
         return;
     };
     if let Err(error) = send(&socket, &message(state)) {
-        tracing::warn!(%error, ?state, "the service manager could not be told");
+        tracing::warn!(error = %Chain(&error), ?state, "the service manager could not be told");
     }
 }
 

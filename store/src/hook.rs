@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use tidings_core::{BoxError, Row, Schema};
+use tidings_core::{BoxError, Chain, Row, Schema};
 
 use crate::{error::Error, method::Method, selector::Selector};
 
@@ -113,7 +113,7 @@ impl Current {
         for hook in self.0.iter() {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| hook.after(call))) {
                 let error = Error::panicked("a hook", &*payload);
-                tracing::error!(entity = call.schema.name(), method = %call.method, %error, "after the call");
+                tracing::error!(entity = call.schema.name(), method = %call.method, error = %Chain(&error), "after the call");
             }
         }
     }

@@ -22,7 +22,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Either, select},
 };
-use tidings_core::{clock::Clock, panic_text};
+use tidings_core::{Chain, clock::Clock, panic_text};
 use tracing::Instrument;
 
 use crate::{
@@ -33,7 +33,7 @@ use crate::{
         node::{Engine, WeakEngine},
         permits::{Permit, Permits},
     },
-    error::{BoxError, Chain, GetError, LoadError, Unasked},
+    error::{BoxError, GetError, LoadError, Unasked},
     faults::{Step, removed},
     fence::number::Moment,
     loading,

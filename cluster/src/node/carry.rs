@@ -13,7 +13,10 @@ use std::{
 
 use futures_util::future::{BoxFuture, Either, FutureExt, select};
 use tidings_cache::{Confirmation, Invalidation, Propagate, Unconfirmed};
-use tidings_core::log::{Appended, Eviction, EvictionTarget, LogError, Mark, Wake};
+use tidings_core::{
+    Chain,
+    log::{Appended, Eviction, EvictionTarget, LogError, Mark, Wake},
+};
 use tokio::sync::oneshot;
 
 use super::shared::{Shared, count};
@@ -151,7 +154,7 @@ impl Shared {
                 }
                 Err(LogError::TooLarge { .. }) => self.outbox.shorten(id),
                 Err(error) => {
-                    tracing::debug!(%error, "an eviction did not reach the log yet");
+                    tracing::debug!(error = %Chain(&error), "an eviction did not reach the log yet");
                     self.clock.sleep(self.settings.pause()).await;
                 }
             }

@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tidings_core::{
-    Operation, Value,
+    Chain, Operation, Value,
     log::{Body, Mark, Record},
 };
 
@@ -28,7 +28,7 @@ impl Shared {
                         break;
                     }
                     Err(error) => {
-                        tracing::debug!(%error, %entity, "children could not be found");
+                        tracing::debug!(error = %Chain(&error), %entity, "children could not be found");
                         self.clock.sleep(self.settings.pause()).await;
                     }
                 }

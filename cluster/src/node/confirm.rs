@@ -10,6 +10,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use tidings_core::{
+    Chain,
     clock::Tick,
     log::{Mark, MemberId, MemberRow},
 };
@@ -258,7 +259,7 @@ impl Shared {
             let wait = with_drift(bound * bounds);
             shared.clock.sleep(wait).await;
             if let Err(error) = members.expire(&id).await {
-                tracing::debug!(%error, "a silent member's row could not be deleted");
+                tracing::debug!(error = %Chain(&error), "a silent member's row could not be deleted");
             }
         };
         drop(self.spawn.spawn(Box::pin(expire)));

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::future::{Either, FutureExt, select};
 use tidings_core::{
-    Cause, Origin,
+    Cause, Chain, Origin,
     log::{
         Body, Cursor, Extent, Gap, GapReason, Mark, Posted, Read, Record, RowChange, RowRecord,
         Scope,
@@ -234,7 +234,7 @@ impl Dispatcher {
                 }
                 Ok(group) => return Some(group),
                 Err(error) => {
-                    tracing::debug!(%error, "a row's records could not be read");
+                    tracing::debug!(error = %Chain(&error), "a row's records could not be read");
                     shared.clock.sleep(shared.settings.pause()).await;
                 }
             }
@@ -267,7 +267,7 @@ impl Dispatcher {
                 Ok(Read::Batch(batch)) => batch,
                 Ok(Read::Gap(gap)) => return self.skip(gap, episode).await,
                 Err(error) => {
-                    tracing::debug!(%error, "the log did not answer");
+                    tracing::debug!(error = %Chain(&error), "the log did not answer");
                     shared.clock.sleep(shared.settings.pause()).await;
                     continue;
                 }
@@ -355,7 +355,9 @@ impl Shared {
         }
         match members.report(&member, applied, demand).await {
             Ok(()) => *self.answered.lock() = demand,
-            Err(error) => tracing::debug!(%error, "a report did not reach the members' table"),
+            Err(error) => {
+                tracing::debug!(error = %Chain(&error), "a report did not reach the members' table")
+            }
         }
     }
 
@@ -379,7 +381,9 @@ impl Shared {
             match members.look(&member).await {
                 Ok(sight) if sight.counts() => self.gate.counts(asked),
                 Ok(_) => self.look.notify_one(),
-                Err(error) => tracing::debug!(%error, "the members' table did not answer"),
+                Err(error) => {
+                    tracing::debug!(error = %Chain(&error), "the members' table did not answer")
+                }
             }
         }
     }

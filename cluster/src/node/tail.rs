@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use tidings_core::{
+    Chain,
     clock::Tick,
     log::{
         Batch, Capture, Cursor, Extent, Gap, GapReason, Head, Incarnation, Join, JoinError,
@@ -326,7 +327,7 @@ impl Tail {
     async fn back_off(&mut self, error: &LogError) {
         let shared = &self.shared;
         self.failures = self.failures.saturating_add(1);
-        tracing::debug!(%error, failures = self.failures, "the log did not answer");
+        tracing::debug!(error = %Chain(error), failures = self.failures, "the log did not answer");
         if self.failures >= UNANSWERED {
             shared.note_progress(Progress::Unanswered);
         }

@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
+use tidings_core::Chain;
+
 use crate::{
     channel::core::ChannelCore,
     delivery::{envelope::Envelope, offer::Offer},
-    error::{Chain, PostError, Refusal},
+    error::{PostError, Refusal},
     event::{
         payload::Event,
         posted::{Extra, Posted},

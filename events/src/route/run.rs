@@ -9,11 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidings_core::{BoxError, Operation, panic_text};
+use tidings_core::{BoxError, Chain, Operation, panic_text};
 use tracing::Span;
 
 use crate::{
-    error::Chain,
     event::{
         dynamic::Body,
         handler::{Entry, HandlerInfo, OwnerGone},

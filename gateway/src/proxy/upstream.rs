@@ -17,6 +17,7 @@ use std::{
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header, request::Parts};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use tidings::core::Chain;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},
@@ -285,7 +286,7 @@ impl Upstream {
         // Ends when its sender is dropped or the upstream closes it; it owns nothing else.
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "upstream connection ended");
+                tracing::debug!(error = %Chain(&error), "upstream connection ended");
             }
         });
         Ok(Connection { sender, heard })

@@ -7,6 +7,7 @@
 
 use std::{future::Future, io, net, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use tidings::core::Chain;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     net::TcpStream,
@@ -100,7 +101,7 @@ impl Acceptor {
                 Ok(Ok((stream, peer))) => take(stream, peer, self.seats.take(self.worker, room)),
                 Ok(Err(error)) if is_of_one_connection(&error) => {}
                 Ok(Err(error)) => {
-                    tracing::error!(%error, "accepting failed");
+                    tracing::error!(error = %Chain(&error), "accepting failed");
                     return sleep(PAUSE).await;
                 }
                 // Another worker was faster; the readiness is cleared.

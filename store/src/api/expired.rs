@@ -8,7 +8,7 @@
 //! A row that cannot go, because another refers to it, stays: it is not returned by reads all the
 //! same. No hook runs: no one asked for the delete.
 
-use tidings_core::Value;
+use tidings_core::{Chain, Value};
 
 use crate::{
     api::table::Table,
@@ -94,7 +94,7 @@ impl Table {
                 Err(error) => {
                     cleared.kept += 1;
                     let entity = self.schema().name();
-                    tracing::debug!(entity, %error, "a row is past its time and cannot be removed");
+                    tracing::debug!(entity, error = %Chain(&error), "a row is past its time and cannot be removed");
                 }
             }
         }

@@ -17,7 +17,7 @@ use sqlx::{
         SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous,
     },
 };
-use tidings_core::BoxError;
+use tidings_core::{BoxError, Chain};
 use tokio::{
     sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -226,7 +226,7 @@ impl Writer {
             // in-memory database would be lost with its connection; if a transaction should still
             // be open, its next BEGIN is refused.
             if let Location::File(path) = &self.location {
-                tracing::warn!(path = %path.display(), %error, "the writer's connection is opened again");
+                tracing::warn!(path = %path.display(), error = %Chain(&error), "the writer's connection is opened again");
                 self.connection = None;
             }
         }

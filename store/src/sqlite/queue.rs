@@ -12,6 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tidings_core::Chain;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
@@ -37,7 +38,7 @@ pub(crate) struct Turn(Arc<File>);
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Err(error) = self.0.unlock() {
-            tracing::error!(%error, "the lock for writes is not let go of");
+            tracing::error!(error = %Chain(&error), "the lock for writes is not let go of");
         }
     }
 }

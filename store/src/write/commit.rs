@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tidings_core::Cause;
+use tidings_core::{Cause, Chain};
 
 use crate::{
     engine::{CommitError, Session},
@@ -73,7 +73,7 @@ pub(crate) async fn commit(
         turn,
     };
     let announced = commit.run().await.inspect_err(|error| {
-        tracing::error!(entity, %error, "a commit failed");
+        tracing::error!(entity, error = %Chain(error), "a commit failed");
     })?;
 
     if let Err(payload) = AssertUnwindSafe(announced).catch_unwind().await {
@@ -155,7 +155,7 @@ impl Drop for Commit {
         };
         let name = "tidings-store-doubt".to_owned();
         if let Err(error) = std::thread::Builder::new().name(name).spawn(settle) {
-            tracing::error!(%error, "an interrupted commit is not waited for");
+            tracing::error!(error = %Chain(&error), "an interrupted commit is not waited for");
         }
     }
 }
@@ -169,5 +169,5 @@ fn tell_doubt(sink: &dyn ChangeSink, changes: &ChangeSet) {
 
 fn log_panic(payload: &(dyn std::any::Any + Send)) {
     let error = Error::panicked("the change sink", payload);
-    tracing::error!(%error, "the row was changed all the same");
+    tracing::error!(error = %Chain(&error), "the row was changed all the same");
 }

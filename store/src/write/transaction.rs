@@ -4,7 +4,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tidings_core::{
-    Auto, Field, Row, Schema, TimestampMicros, Value, Violations,
+    Auto, Chain, Field, Row, Schema, TimestampMicros, Value, Violations,
     clock::{Clock, Tick},
 };
 
@@ -191,7 +191,7 @@ impl<'a> Transaction<'a> {
                         self.store_new(stored, row).await?;
                     }
                     // What was in the way has gone meanwhile.
-                    tracing::debug!(error = %broken.error, "many rows were stored one by one");
+                    tracing::debug!(error = %Chain(&broken.error), "many rows were stored one by one");
                     break;
                 }
             }

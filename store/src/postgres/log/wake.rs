@@ -12,6 +12,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use tidings_core::{
+    Chain,
     clock::Clock,
     log::{LogError, LogFuture, Wake, WakeUps},
     spawn::{AbortHandle, Spawn},
@@ -152,7 +153,7 @@ async fn run(options: PgConnectOptions, asked: Arc<Notify>, clock: Arc<dyn Clock
                 clock.sleep(PAUSE).await;
             }
             Err(error) => {
-                tracing::debug!(%error, "other nodes were not woken; they find the change at their next poll");
+                tracing::debug!(error = %Chain(&error), "other nodes were not woken; they find the change at their next poll");
                 clock.sleep(PAUSE_AFTER_ERROR).await;
             }
         }
