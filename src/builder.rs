@@ -9,11 +9,11 @@ use std::{
 use futures_util::future::{Either, select};
 use serde::{Serialize, de::DeserializeOwned};
 use tidings_cache::{Cache, CacheBuilder};
-use tidings_cluster::{Carrier, ClusterSettings, Intake};
+use tidings_cluster::{Carried, Carrier, ClusterSettings, Intake};
 use tidings_core::{
     BoxError, Entity, Schema, check_all,
     clock::{Clock, SystemClock},
-    log::{Gap, Log},
+    log::{Gap, Log, WakeCarrier},
     spawn::{Spawn, TokioSpawn},
 };
 use tidings_events::{Event, MAX_WORKERS, WorkerEvents, WorkerEventsBuilder};
@@ -68,6 +68,7 @@ pub struct NodeBuilder {
     retention: Duration,
     expired: Duration,
     cluster_name: String,
+    wakes: Option<Arc<dyn WakeCarrier>>,
     gaps: Vec<OnGap>,
     for_all: Vec<ForAll>,
     clock: Arc<dyn Clock>,
@@ -97,6 +98,7 @@ impl NodeBuilder {
             retention: RETENTION,
             expired: EXPIRED,
             cluster_name: "tidings".to_owned(),
+            wakes: None,
             gaps: Vec::new(),
             for_all: Vec::new(),
             clock: Arc::new(SystemClock::new()),
@@ -208,6 +210,18 @@ impl NodeBuilder {
         self
     }
 
+    /// Wakes the other nodes by a broker, and is woken by it, in place of the database; needs
+    /// PostgreSQL. All nodes of a cluster use the same one.
+    ///
+    /// The broker says that there is something to read, and the database says what: while the
+    /// broker is down, nodes hear of each other's changes at their next
+    /// [poll](Self::log_poll). It spares the database a listener per node, each of which it wakes
+    /// for every commit.
+    pub fn wake_by(mut self, carrier: impl WakeCarrier) -> Self {
+        self.wakes = Some(Arc::new(carrier));
+        self
+    }
+
     /// How long ago at most what is served was read, where the store keeps a log; no bound by
     /// default. It is the cache's
     /// [`staleness_ceiling`](tidings_cache::CacheBuilder::staleness_ceiling): shorter bounds of
@@ -277,9 +291,17 @@ impl NodeBuilder {
             spawn: Arc::clone(&spawn),
         };
         let members = store.members(&needs);
+        if self.wakes.is_some() && (members.is_none() || store.engine() != "postgres") {
+            let message = "wake_by needs a cluster in a PostgreSQL database";
+            return Err(StartError::Log(message.into()));
+        }
         let log = store.log(needs);
         let log = log.map(|log| {
-            let (read, clock) = (Arc::clone(&log) as Arc<dyn Log>, Arc::clone(&self.clock));
+            let mut read = Arc::clone(&log) as Arc<dyn Log>;
+            if let Some(carrier) = self.wakes {
+                read = Arc::new(Carried::new(read, carrier));
+            }
+            let clock = Arc::clone(&self.clock);
             (log, Intake::new(read, clock, &settings))
         });
 

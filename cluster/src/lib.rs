@@ -19,6 +19,9 @@
 // that asks.
 mod faults;
 
+// A log whose wake-ups go by a broker. Must not know the protocol.
+mod carried;
+
 // What can be set, and its limits. Must not know what acts on it.
 mod settings;
 
@@ -61,6 +64,7 @@ pub mod kit;
 pub use self::{
     announce::{Announce, Change, Handling, Observe, Quiet, Trace},
     bus::BusAnnouncer,
+    carried::Carried,
     gate::{Gate, Reading},
     intake::Intake,
     node::{

@@ -82,7 +82,7 @@ pub use self::{
     },
     snapshot::Snapshot,
     text::PositionError,
-    wake::{Digest, Wake, WakeUps},
+    wake::{Digest, Wake, WakeCarrier, WakeUps},
 };
 use crate::{key::CacheKey, value::Value};
 

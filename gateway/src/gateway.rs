@@ -292,7 +292,7 @@ impl GatewayBuilder {
 
         let sharing = match settings.cluster_engine() {
             Cluster::None => Sharing::Alone,
-            Cluster::Postgres | Cluster::Sqlite => Sharing::Cluster,
+            _ => Sharing::Cluster,
         };
         let store = Store::options(&settings.database).sharing(sharing);
         let store = store.open().await.map_err(|error| {
@@ -336,7 +336,7 @@ impl GatewayBuilder {
         if let Some(node_id) = &settings.node_id {
             node = node.node_id(node_id);
         }
-        let node = node
+        let node = woken(node, &settings)?
             .start()
             .await
             .map_err(|error| StartError::new("the node did not start", error))?;
@@ -422,6 +422,28 @@ fn serve_router(
         ));
     }
     Ok(())
+}
+
+/// Has a broker wake the node, if the settings name one.
+fn woken(node: NodeBuilder, settings: &Settings) -> Result<NodeBuilder, StartError> {
+    match settings.cluster_engine() {
+        #[cfg(feature = "nats")]
+        Cluster::Nats(address) => {
+            let carrier = tidings_carriers::Nats::new(address.expose(), &settings.cluster_name);
+            Ok(node.wake_by(carrier.map_err(unusable_broker)?))
+        }
+        #[cfg(feature = "redis")]
+        Cluster::Redis(address) => {
+            let carrier = tidings_carriers::Redis::new(address.expose(), &settings.cluster_name);
+            Ok(node.wake_by(carrier.map_err(unusable_broker)?))
+        }
+        Cluster::None | Cluster::Postgres | Cluster::Sqlite => Ok(node),
+    }
+}
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+fn unusable_broker(error: tidings_carriers::CarrierError) -> StartError {
+    StartError::new("the broker (--cluster) cannot be used", error)
 }
 
 /// Rows that may be revoked: nothing is served after its time, whatever fails.

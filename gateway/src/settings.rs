@@ -141,8 +141,8 @@ impl Settings {
     /// Returns how nodes hear of each other's changes, where nothing was said of it too.
     #[must_use]
     pub fn cluster_engine(&self) -> Cluster {
-        match self.cluster {
-            Some(cluster) => cluster,
+        match &self.cluster {
+            Some(cluster) => cluster.clone(),
             None if self.is_on_postgres() => Cluster::Postgres,
             None => Cluster::None,
         }
@@ -159,23 +159,40 @@ impl Settings {
         !self.is_on_postgres() && !self.database.contains(":memory:")
     }
 
+    fn check_cluster(&self) -> Result<(), String> {
+        let on_postgres = || {
+            let reason = "this needs a database of PostgreSQL; --database names one of SQLite";
+            let fits = self.is_on_postgres();
+            fits.then_some(()).ok_or_else(|| reason.to_owned())
+        };
+        match &self.cluster {
+            Some(Cluster::Postgres) => on_postgres(),
+            Some(Cluster::Sqlite) if !self.is_on_a_file() => Err(
+                "this needs a database file of SQLite (--database sqlite://PATH), which several processes can open"
+                    .to_owned(),
+            ),
+            Some(Cluster::None | Cluster::Sqlite) | None => Ok(()),
+            #[cfg(feature = "nats")]
+            Some(Cluster::Nats(address)) => {
+                let checked = tidings_carriers::Nats::check(address.expose(), &self.cluster_name);
+                on_postgres().and(checked.map_err(|error| error.to_string()))
+            }
+            #[cfg(feature = "redis")]
+            Some(Cluster::Redis(address)) => {
+                let checked = tidings_carriers::Redis::check(address.expose(), &self.cluster_name);
+                on_postgres().and(checked.map_err(|error| error.to_string()))
+            }
+        }
+    }
+
     /// Refuses values that are allowed by themselves and not together.
     fn check(&self, layers: &mut Layers<'_>) {
         let address = self.admin_listen;
         if self.admin_token.is_none() && !address.ip().to_canonical().is_loopback() {
             layers.missing_token(address);
         }
-        let reason = match self.cluster {
-            Some(Cluster::Postgres) if !self.is_on_postgres() => {
-                Some("this needs a database of PostgreSQL; --database names one of SQLite")
-            }
-            Some(Cluster::Sqlite) if !self.is_on_a_file() => Some(
-                "this needs a database file of SQLite (--database sqlite://PATH), which several processes can open",
-            ),
-            Some(Cluster::None | Cluster::Postgres | Cluster::Sqlite) | None => None,
-        };
-        if let Some(reason) = reason {
-            layers.refuse("cluster", reason);
+        if let Err(reason) = self.check_cluster() {
+            layers.refuse("cluster", &reason);
         }
         if self.max_staleness > Some(self.cluster_retention) {
             let reason = "this is longer than --cluster-retention";

@@ -6,13 +6,19 @@
 //!
 //! [`Proxy`] is between a test and the server, and can cut, hold and lose what passes.
 //!
-//! The programs come from `TIDINGS_POSTGRES_BIN`, or else from Debian's package `postgresql`.
+//! [`Broker`] is a NATS or Redis server of one test.
+//!
+//! PostgreSQL's programs come from `TIDINGS_POSTGRES_BIN`, or else from Debian's package
+//! `postgresql`.
+
+mod broker;
 
 mod server;
 
 mod proxy;
 
 pub use self::{
+    broker::{Broker, Protocol},
     proxy::{Commit, Link, Proxy, Then},
     server::{Database, Server},
 };

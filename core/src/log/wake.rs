@@ -38,3 +38,19 @@ pub trait WakeUps: std::fmt::Debug + Send + 'static {
     /// The link is gone, and wake-ups with it: listen again, after a pause.
     fn next(&mut self) -> LogFuture<'_, Result<Wake, LogError>>;
 }
+
+/// What takes wake-ups from node to node in place of the log's own way: a broker, say.
+///
+/// It may lose, double and delay them, and hand a node its own: that costs time or a look into the
+/// log, and nothing else. So a broker that is down makes changes arrive at the next poll.
+pub trait WakeCarrier: std::fmt::Debug + Send + Sync + 'static {
+    /// Starts to listen for the wake-ups of other nodes, from now on.
+    ///
+    /// # Errors
+    ///
+    /// The broker cannot be reached: listen again, after a pause.
+    fn listen(&self) -> LogFuture<'_, Result<Box<dyn WakeUps>, LogError>>;
+
+    /// Wakes the other nodes. Never waits; it may be lost.
+    fn wake(&self);
+}

@@ -111,13 +111,15 @@ options! {
 
     /// How nodes hear of each other's changes: by the log in their PostgreSQL database, by the one
     /// in the SQLite file that several processes of a host share, or not at all, and then there is
-    /// one node alone.
+    /// one node alone. A broker, NATS or Redis, wakes the nodes in place of the PostgreSQL database
+    /// (cargo features `nats` and `redis`).
     cluster: Option<Cluster> = parse::optional(parse::cluster),
-        Row::new("ENGINE", "postgres (with --database postgres://..), sqlite (with --database sqlite://PATH) or none")
+        Row::new("ENGINE", "postgres, nats://HOST:PORT or redis://HOST:PORT (with --database postgres://..), sqlite (with --database sqlite://PATH) or none")
             .unset("postgres with a database of PostgreSQL, none with SQLite")
             .secrecy(Secrecy::Masked);
 
-    /// What the cluster is called in `/cluster`; the cluster itself is the database.
+    /// What the cluster is called in `/cluster` and on a broker; the cluster itself is the
+    /// database.
     cluster_name: String = parse::cluster_name,
         Row::new("NAME", "1 to 64 letters, digits, dots, dashes and underscores").or("tidings");
 

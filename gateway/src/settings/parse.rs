@@ -82,6 +82,7 @@ pub(super) fn database(raw: &Raw) -> Parsed<String> {
 
 pub(super) fn cluster(raw: &Raw) -> Parsed<Cluster> {
     let text = text(raw)?;
+    #[cfg(not(all(feature = "nats", feature = "redis")))]
     let lacks = |feature: &str| {
         Err(Wrong::Because(format!(
             "this needs the cargo feature `{feature}`, which this program was built without"
@@ -92,8 +93,14 @@ pub(super) fn cluster(raw: &Raw) -> Parsed<Cluster> {
         ("none", _) => Ok(Cluster::None),
         ("postgres", _) => Ok(Cluster::Postgres),
         ("sqlite", _) => Ok(Cluster::Sqlite),
-        (_, "nats") => lacks("nats"),
-        (_, "redis" | "rediss") => lacks("redis"),
+        #[cfg(feature = "nats")]
+        (_, "nats" | "tls") => Ok(Cluster::Nats(Secret::new(text))),
+        #[cfg(feature = "redis")]
+        (_, "redis") => Ok(Cluster::Redis(Secret::new(text))),
+        #[cfg(not(feature = "nats"))]
+        (_, "nats" | "tls") => lacks("nats"),
+        #[cfg(not(feature = "redis"))]
+        (_, "redis") => lacks("redis"),
         (_, "postgres" | "postgresql") => Err(Wrong::Because(
             "the cluster of a PostgreSQL database is in that database (--database)".to_owned(),
         )),

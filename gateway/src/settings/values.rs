@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use http::HeaderName;
 
 /// How nodes hear of each other's changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cluster {
     /// There are no other nodes.
@@ -14,6 +14,12 @@ pub enum Cluster {
     Postgres,
     /// By the log in their database file, as processes of one host.
     Sqlite,
+    /// By the log in their PostgreSQL database, woken by NATS under this address.
+    #[cfg(feature = "nats")]
+    Nats(Secret),
+    /// By the log in their PostgreSQL database, woken by Redis under this address.
+    #[cfg(feature = "redis")]
+    Redis(Secret),
 }
 
 /// Which of the built-in plugins run. The acl plugin asks which consumer it is, so it never runs

@@ -14,7 +14,7 @@ use crate::process::{Program, ask, get, output, post};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Starts a node of the cluster of a database.
-fn node(database: &Database, name: &str, more: &[&str]) -> Program {
+pub(crate) fn node(database: &Database, name: &str, more: &[&str]) -> Program {
     let url = database.url();
     let flags = ["--database", &url, "--node-id", name, "--log", "warn"];
     Program::start(Path::new("/"), &[&flags[..], more].concat())

@@ -2,6 +2,8 @@
 
 mod any_bytes;
 mod auth;
+#[cfg(all(feature = "nats", feature = "redis"))] // as scripts/test builds it too
+mod brokers;
 mod bytes;
 mod capture;
 mod cluster;

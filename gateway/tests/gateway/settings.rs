@@ -215,9 +215,20 @@ fn a_cluster_follows_from_the_database_unless_it_is_named() {
         ),
         (
             &["--cluster", "nats://u:s3cret@h:1"],
-            "the cargo feature `nats`",
+            if cfg!(feature = "nats") {
+                "needs a database of PostgreSQL"
+            } else {
+                "the cargo feature `nats`"
+            },
         ),
-        (&["--cluster", "redis://h:1"], "the cargo feature `redis`"),
+        (
+            &["--cluster", "redis://h:1"],
+            if cfg!(feature = "redis") {
+                "needs a database of PostgreSQL"
+            } else {
+                "the cargo feature `redis`"
+            },
+        ),
         (&["--cluster", "postgres://h/db"], "--database"),
         (&["--cluster-retention", "1s"], "from 10s to 30d"),
         (&["--cluster-poll", "0"], "from 1ms to 1m"),

@@ -1,0 +1,45 @@
+//! Wake-ups between the nodes of a cluster over a broker: NATS (feature `nats`) or Redis (feature
+//! `redis`).
+//!
+//! Nodes of a cluster read one log, the one in their database. A wake-up says that there is
+//! something to read, so that a change arrives within a millisecond or two and not at the next
+//! poll. PostgreSQL can carry wake-ups itself; a broker spares it a listener for each node, each of
+//! which it wakes for every commit. Give one to `NodeBuilder::wake_by` of the crate `tidings`, the
+//! same on all nodes.
+//!
+//! The broker is no part of any promise. What it loses, doubles, delays or makes up costs a look
+//! into the log, or a wait for the next poll; so a broker that is down makes changes slower, and a
+//! hostile one cannot make a node serve anything old. No key and no value reaches it.
+//!
+//! # Wire format
+//!
+//! A wake-up is published under the subject (NATS) or channel (Redis) `tidings.NAME`, with the
+//! cluster's name. Its payload is text: `1`, a space, and 32 hexadecimal digits that tell which
+//! node sent it, so that a node passes over its own. Any other payload, of a later version or of
+//! another program, wakes its readers too.
+//!
+//! # Layers
+//!
+//! The modules below are in the order of the layers, lowest first; imports run upwards in this list
+//! only.
+
+// What can go wrong. Must not know any broker.
+mod error;
+
+// The bytes of a wake-up, and where it is published. Must not know any broker.
+mod wire;
+
+// A task that sends. Must not know what it sends with.
+mod sender;
+
+#[cfg(feature = "nats")]
+mod nats;
+
+#[cfg(feature = "redis")]
+mod redis;
+
+pub use self::error::CarrierError;
+#[cfg(feature = "nats")]
+pub use self::nats::Nats;
+#[cfg(feature = "redis")]
+pub use self::redis::Redis;

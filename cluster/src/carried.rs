@@ -1,0 +1,83 @@
+//! [`Carried`]: a log whose wake-ups go by a carrier of their own.
+//!
+//! A carrier is no log: it says that there is something to read and not what, so that places,
+//! epochs and proofs are the log's alone, and a broker that lies or loses can make a node slow and
+//! never wrong.
+
+use std::sync::Arc;
+
+use tidings_core::{
+    CacheKey, Value,
+    log::{
+        Appended, Cursor, Digest, Head, Log, LogError, LogFuture, Mark, MemberId, Read, RowRecord,
+        Wake, WakeCarrier, WakeUps,
+    },
+};
+
+/// A log that is read as it is, and whose nodes wake each other by a carrier.
+#[derive(Debug)]
+pub struct Carried {
+    log: Arc<dyn Log>,
+    carrier: Arc<dyn WakeCarrier>,
+}
+
+impl Carried {
+    /// Puts a carrier in the place of the log's own wake-ups.
+    #[must_use]
+    pub fn new(log: Arc<dyn Log>, carrier: Arc<dyn WakeCarrier>) -> Self {
+        Self { log, carrier }
+    }
+}
+
+impl Log for Carried {
+    fn head<'a>(&'a self, member: Option<&'a MemberId>) -> LogFuture<'a, Result<Head, LogError>> {
+        self.log.head(member)
+    }
+
+    fn read<'a>(
+        &'a self,
+        from: &'a Cursor,
+        limit: usize,
+        member: Option<&'a MemberId>,
+    ) -> LogFuture<'a, Result<Read, LogError>> {
+        self.log.read(from, limit, member)
+    }
+
+    fn group<'a>(
+        &'a self,
+        mark: Mark,
+        entity: &'a str,
+        key: &'a Value,
+    ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>> {
+        self.log.group(mark, entity, key)
+    }
+
+    fn children<'a>(
+        &'a self,
+        entity: &'a str,
+        keys: Vec<Value>,
+    ) -> LogFuture<'a, Result<Vec<CacheKey>, LogError>> {
+        self.log.children(entity, keys)
+    }
+
+    fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
+        self.log.append(entry)
+    }
+
+    fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>> {
+        self.log.retire_connections()
+    }
+
+    fn listen(&self) -> LogFuture<'_, Result<Box<dyn WakeUps>, LogError>> {
+        self.carrier.listen()
+    }
+
+    fn wake(&self, _: Wake) {
+        self.carrier.wake();
+    }
+
+    /// None: what a carrier takes along names no keys.
+    fn digest(&self, _: &CacheKey) -> Option<Digest> {
+        None
+    }
+}

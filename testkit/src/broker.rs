@@ -1,0 +1,152 @@
+//! [`Broker`]: a throwaway NATS or Redis server.
+
+use std::{
+    io,
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// How often a start is tried: another process may take the port that was found free.
+const STARTS: usize = 3;
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// NATS, by Debian's `nats-server`.
+    Nats,
+    /// Redis, by Debian's `redis-server`.
+    Redis,
+}
+
+/// A running server, which a test may stop and start again on its port.
+///
+/// A shell that waits for the end of a pipe stops it, however the test ends.
+#[derive(Debug)]
+pub struct Broker {
+    protocol: Protocol,
+    port: u16,
+    directory: TempDir,
+    /// Its standard input is what keeps the server running; none while it is stopped.
+    keeper: Option<Child>,
+}
+
+impl Broker {
+    /// Starts a server.
+    ///
+    /// # Panics
+    ///
+    /// It is not installed, or does not start.
+    #[must_use]
+    pub fn start(protocol: Protocol) -> Self {
+        let mut why = None;
+        for _ in 0..STARTS {
+            match Self::try_start(protocol) {
+                Ok(broker) => return broker,
+                Err(error) => why = Some(error),
+            }
+        }
+        panic!("{protocol:?} does not start: {why:?}; scripts/prepare installs it");
+    }
+
+    fn try_start(protocol: Protocol) -> io::Result<Self> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+            .local_addr()?
+            .port();
+        let mut broker = Self {
+            protocol,
+            port,
+            directory: tempfile::tempdir()?,
+            keeper: None,
+        };
+        broker.run()?;
+        Ok(broker)
+    }
+
+    /// Starts it again after [`stop`](Self::stop).
+    ///
+    /// # Panics
+    ///
+    /// It does not start.
+    pub fn restart(&mut self) {
+        self.run().expect("the port is still free");
+    }
+
+    /// Kills it.
+    ///
+    /// # Panics
+    ///
+    /// The shell that keeps it cannot be waited for.
+    pub fn stop(&mut self) {
+        if let Some(mut keeper) = self.keeper.take() {
+            drop(keeper.stdin.take());
+            keeper.wait().expect("the shell ends");
+        }
+    }
+
+    /// Returns its address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = match self.protocol {
+            Protocol::Nats => "nats",
+            Protocol::Redis => "redis",
+        };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        let script = r#"
+            trap '' INT TERM HUP
+            "$@" > /dev/null 2>&1 &
+            cat > /dev/null
+            kill -KILL $!
+            wait
+        "#;
+        let port = self.port.to_string();
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script).arg("sh");
+        match self.protocol {
+            Protocol::Nats => command.args(["nats-server", "-a", "127.0.0.1", "-p", &port]),
+            Protocol::Redis => command.args([
+                "redis-server",
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &port,
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ]),
+        };
+        command.current_dir(self.directory.path());
+        command.env("PATH", path()).stdin(Stdio::piped());
+        self.keeper = Some(command.spawn()?);
+        self.wait_until_ready()
+    }
+
+    fn wait_until_ready(&self) -> io::Result<()> {
+        let mut pause = Command::new("sleep");
+        pause.arg("0.02");
+        for _ in 0..1_500 {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+                return Ok(());
+            }
+            pause.status()?;
+        }
+        Err(io::Error::from(io::ErrorKind::TimedOut))
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Debian installs `nats-server` where not every user's path leads.
+fn path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/sbin:/sbin")
+}
