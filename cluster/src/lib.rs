@@ -52,6 +52,9 @@ mod queue;
 // Evictions on their way to the log. Must not know who asked for them.
 mod outbox;
 
+// Between callers and the task that asks the members. Must not know either.
+mod questions;
+
 // The protocol of one node. Must not know any engine, nor the bus.
 mod node;
 

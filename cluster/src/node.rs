@@ -12,7 +12,10 @@ pub(crate) mod guard;
 // Children of updated rows. Must not know in which order records come.
 pub(crate) mod children;
 
-// Receipts, and the expiry of silent members. Must not know how a node applies.
+// Questions to the members, and the expiry of silent ones. Must not know what callers make of it.
+pub(crate) mod asking;
+
+// Receipts. Must not know how a node applies.
 pub(crate) mod confirm;
 
 // What callers invalidate by hand, on its way to the log. Must not know the tail.

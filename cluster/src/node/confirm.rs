@@ -1,22 +1,19 @@
 //! Receipts: whether every member has applied a commit, or must have stopped serving what was
 //! before it.
 //!
-//! A member that is silent for longer than its bound is marked, whether or not a caller still
-//! waits; after twice the bound its row is deleted, and it is not counted any more. Twice, because
-//! a load that begins within the bound of the member's last sight of its own row may be served for
-//! another bound. A member without a bound is named until it comes back, leaves, or is removed.
+//! The members are asked, and silent ones expire, by a task of their own (`asking.rs`), whether or
+//! not a caller still waits. A member without a bound is named until it comes back, leaves, or is
+//! removed.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use tidings_core::{
-    Chain,
     clock::Tick,
     log::{Mark, MemberId, MemberRow},
 };
 
-use super::shared::Shared;
-use crate::faults::{Rule, removed};
+use super::{asking::with_drift, shared::Shared};
 
 /// Every member has applied a commit, or must have stopped serving what was before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,11 +85,6 @@ fn names(silent: &[Silent]) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// How long something lasts at most on this node's clock that lasts a time on another's.
-fn with_drift(time: Duration) -> Duration {
-    time + time / 1_000 + Duration::from_millis(10)
-}
-
 /// What is known of one member while a receipt waits.
 enum Answer {
     Applied,
@@ -109,56 +101,69 @@ impl Shared {
         mark: Mark,
         timeout: Duration,
     ) -> Result<Confirmed, Unconfirmed> {
-        let Some(members) = &self.members else {
+        if self.members.is_none() {
             return self.confirm_alone(mark, timeout).await;
-        };
+        }
         let since = self.clock.now();
         let until = since.plus(timeout);
-        // The question itself lists the members, so none is missed that had joined before it.
-        let mut open = loop {
-            match members.demand().await {
-                Ok(asked) => break asked.into_iter().map(|(id, _)| id).collect::<Vec<_>>(),
-                Err(_) if self.clock.now() >= until => {
-                    return Err(self.unconfirmed(&[], 1, Silence::Unreachable));
-                }
-                Err(_) => self.clock.sleep(self.settings.pause()).await,
-            }
-        };
-        self.look.notify_one();
-        let asked = open.len();
+        // Before anything is awaited: what was asked goes on without its caller.
+        let question = self.questions.ask();
 
+        let mut over = self.clock.sleep(timeout);
         let mut confirmed = Confirmed::default();
+        let mut asked: Option<Arc<[MemberId]>> = None;
+        let mut open = Vec::new();
         loop {
-            if let Ok(rows) = members.list().await {
-                let now = self.clock.now();
-                open.retain(|id| {
-                    let row = rows.iter().find(|row| row.id == *id);
-                    let list = match answer(row, mark, since, now) {
-                        Answer::Open => return true,
-                        Answer::Applied => &mut confirmed.applied,
-                        Answer::RunOut => &mut confirmed.run_out,
-                        Answer::Gone => &mut confirmed.gone,
-                    };
-                    list.push(id.clone());
-                    false
+            let (answers, more) = question.heard();
+            if answers.round >= question.round {
+                let members = asked.get_or_insert_with(|| {
+                    open = answers.members.to_vec();
+                    Arc::clone(&answers.members)
                 });
-            }
-            if open.is_empty() {
-                for id in &confirmed.run_out {
-                    self.give_up(id.clone());
+                let count = members.len();
+                if let Some(rows) = &answers.rows {
+                    self.close(rows, mark, since, &mut open, &mut confirmed);
+                    if open.is_empty() {
+                        return Ok(confirmed);
+                    }
                 }
-                return Ok(confirmed);
+                if self.is_over(mark) {
+                    return Err(self.unconfirmed(&[], count, Silence::Epoch));
+                }
+                if self.clock.now() >= until {
+                    return Err(self.unconfirmed(&open, count, Silence::Late));
+                }
+            } else if self.clock.now() >= until {
+                return Err(self.unconfirmed(&[], 1, Silence::Unreachable));
             }
-            if self.is_over(mark) {
-                return Err(self.unconfirmed(&[], asked, Silence::Epoch));
+
+            match select(std::pin::pin!(more), &mut over).await {
+                Either::Left(_) | Either::Right(_) => {}
             }
-            if self.clock.now() >= until {
-                // Its bound runs on without a caller.
-                self.watch(open.clone(), mark, since);
-                return Err(self.unconfirmed(&open, asked, Silence::Late));
-            }
-            self.clock.sleep(self.settings.pause() / 4).await;
         }
+    }
+
+    /// Takes out of the open members those that need not be waited for any more.
+    fn close(
+        &self,
+        rows: &[MemberRow],
+        mark: Mark,
+        since: Tick,
+        open: &mut Vec<MemberId>,
+        confirmed: &mut Confirmed,
+    ) {
+        let now = self.clock.now();
+        open.retain(|id| {
+            let row = rows.iter().find(|row| row.id == *id);
+            let list = match answer(row, mark, since, now) {
+                Answer::Open => return true,
+                Answer::Applied => &mut confirmed.applied,
+                Answer::RunOut => &mut confirmed.run_out,
+                Answer::Gone => &mut confirmed.gone,
+            };
+            list.push(id.clone());
+            false
+        });
     }
 
     /// Waits until this node has applied a commit: no one else counts.
@@ -197,72 +202,6 @@ impl Shared {
         let seen = self.seen.borrow();
         seen.as_ref()
             .is_some_and(|seen| seen.epoch() != mark.epoch())
-    }
-
-    /// Goes on waiting for members after a receipt's caller has gone, and gives up those whose
-    /// bound runs out.
-    fn watch(self: &Arc<Self>, mut open: Vec<MemberId>, mark: Mark, since: Tick) {
-        let shared = Arc::clone(self);
-        let watch = async move {
-            let Some(members) = shared.members.clone() else {
-                return;
-            };
-            while !open.is_empty() && !shared.is_over(mark) {
-                shared.clock.sleep(shared.settings.pause()).await;
-                let Ok(rows) = members.list().await else {
-                    continue;
-                };
-                let now = shared.clock.now();
-                open.retain(|id| {
-                    let row = rows.iter().find(|row| row.id == *id);
-                    match answer(row, mark, since, now) {
-                        // Nothing runs out for a member without a bound.
-                        Answer::Open => row.is_some_and(|row| row.bound.is_some()),
-                        Answer::Applied | Answer::Gone => false,
-                        Answer::RunOut => {
-                            shared.give_up(id.clone());
-                            false
-                        }
-                    }
-                });
-            }
-        };
-        drop(self.spawn.spawn(Box::pin(watch)));
-    }
-
-    /// Marks a member that was silent for longer than its bound, and deletes its row once it cannot
-    /// serve anything old any more.
-    fn give_up(self: &Arc<Self>, id: MemberId) {
-        let shared = Arc::clone(self);
-        let expire = async move {
-            let Some(members) = shared.members.clone() else {
-                return;
-            };
-            let row = match members.list().await {
-                Ok(rows) => rows.into_iter().find(|row| row.id == id),
-                Err(_) => return,
-            };
-            let Some(bound) = row.and_then(|row| row.bound) else {
-                return;
-            };
-            match members.mark(&id).await {
-                Ok(true) => {}
-                // It is gone, or cannot be marked now: the next receipt finds it again.
-                Ok(false) | Err(_) => return,
-            }
-
-            let bounds = if removed(Rule::ExpiryAfterTwoBounds) {
-                1
-            } else {
-                2
-            };
-            let wait = with_drift(bound * bounds);
-            shared.clock.sleep(wait).await;
-            if let Err(error) = members.expire(&id).await {
-                tracing::debug!(error = %Chain(&error), "a silent member's row could not be deleted");
-            }
-        };
-        drop(self.spawn.spawn(Box::pin(expire)));
     }
 }
 

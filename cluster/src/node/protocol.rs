@@ -29,6 +29,7 @@ use crate::{
     keys::Catalog,
     numbers::Numbers,
     outbox::Outbox,
+    questions::Questions,
     queue::Queue,
     settings::{ClusterSettings, SettingError},
 };
@@ -130,6 +131,7 @@ impl Protocol {
             numbers: Mutex::new(Numbers::new(settings.remembered)),
             own: Mutex::default(),
             outbox: Outbox::default(),
+            questions: Questions::default(),
             progress: Mutex::default(),
             commits: Mutex::default(),
             member: Mutex::default(),
@@ -144,6 +146,7 @@ impl Protocol {
             start(&shared, "dispatcher", dispatch::run(of())),
             start(&shared, "listener", of().listen()),
             start(&shared, "counting", of().keep_counting()),
+            start(&shared, "asking", of().ask_on()),
         ];
         if let Some(carrier) = parts.carrier {
             carrier.connect(&shared);

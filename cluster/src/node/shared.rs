@@ -27,6 +27,7 @@ use crate::{
     keys::Catalog,
     numbers::Numbers,
     outbox::Outbox,
+    questions::Questions,
     queue::Queue,
     settings::ClusterSettings,
 };
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) own: Mutex<Own>,
     /// What it has asked for, on its way to the log.
     pub(crate) outbox: Outbox,
+    /// What callers want to know of the members.
+    pub(crate) questions: Questions,
     /// What the tail does. Noted by the tail alone, and at the end.
     pub(crate) progress: Mutex<Progress>,
     /// Own commits whose handlers have not run, and when they were acknowledged.

@@ -2,5 +2,6 @@
 
 mod evictions;
 mod panics;
+mod receipts;
 mod rigged;
 mod trouble;

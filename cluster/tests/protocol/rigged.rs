@@ -16,13 +16,14 @@ use tidings_cluster::{
 };
 use tidings_core::{
     CacheKey, Cause, Field, Foreign, OnDelete, Row, Schema, Value,
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     entropy::SystemEntropy,
     log::{
-        Appended, Capture, Cursor, Digest, Gap, Head, Log, LogError, LogFuture, Mark, MemberId,
-        Posted, Read, RowRecord, Wake, WakeUps,
+        Appended, Capture, Cursor, Demand, Digest, Gap, Head, Join, JoinError, Log, LogError,
+        LogFuture, Mark, MemberId, MemberRow, MemberSight, Members, Posted, Read, RowRecord, Wake,
+        WakeUps,
     },
-    spawn::CurrentRuntime,
+    spawn::{AbortHandle, CurrentRuntime, Spawn, Task},
 };
 use tokio::sync::watch;
 
@@ -88,6 +89,8 @@ pub(crate) struct Rigged {
     pub(crate) groups: AtomicUsize,
     /// The next read panics.
     pub(crate) panics: AtomicBool,
+    /// How often the members were listed.
+    pub(crate) lists: AtomicUsize,
 }
 
 impl Rigged {
@@ -99,6 +102,7 @@ impl Rigged {
             children: Mutex::default(),
             groups: AtomicUsize::new(0),
             panics: AtomicBool::new(false),
+            lists: AtomicUsize::new(0),
         })
     }
 
@@ -190,6 +194,74 @@ impl Log for Rigged {
     }
 }
 
+impl Members for Rigged {
+    fn join(&self, join: Join) -> LogFuture<'_, Result<MemberId, JoinError>> {
+        self.inner.join(join)
+    }
+
+    fn leave<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<(), LogError>> {
+        self.inner.leave(member)
+    }
+
+    fn list(&self) -> LogFuture<'_, Result<Vec<MemberRow>, LogError>> {
+        self.lists.fetch_add(1, Ordering::SeqCst);
+        self.inner.list()
+    }
+
+    fn look<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<MemberSight, LogError>> {
+        self.inner.look(member)
+    }
+
+    fn demand(&self) -> LogFuture<'_, Result<Vec<(MemberId, Demand)>, LogError>> {
+        self.inner.demand()
+    }
+
+    fn report<'a>(
+        &'a self,
+        member: &'a MemberId,
+        applied: &'a Cursor,
+        answers: Demand,
+    ) -> LogFuture<'a, Result<(), LogError>> {
+        self.inner.report(member, applied, answers)
+    }
+
+    fn mark<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<bool, LogError>> {
+        self.inner.mark(member)
+    }
+
+    fn expire<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<bool, LogError>> {
+        self.inner.expire(member)
+    }
+}
+
+/// Counts the tasks that it starts.
+#[derive(Debug, Default)]
+pub(crate) struct CountingSpawn(pub(crate) AtomicUsize);
+
+impl Spawn for CountingSpawn {
+    fn spawn(&self, task: Task) -> AbortHandle {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        CurrentRuntime.spawn(task)
+    }
+}
+
+/// Where a node runs.
+pub(crate) struct Surroundings {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) spawn: Arc<dyn Spawn>,
+    pub(crate) settings: ClusterSettings,
+}
+
+impl Surroundings {
+    pub(crate) fn ordinary() -> Self {
+        Self {
+            clock: Arc::new(SystemClock::new()),
+            spawn: Arc::new(CurrentRuntime),
+            settings: ClusterSettings::new().poll(Duration::from_millis(2)),
+        }
+    }
+}
+
 /// A node on a rigged log.
 pub(crate) struct Node {
     pub(crate) cache: Cache,
@@ -199,23 +271,30 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn begin(log: &Arc<Rigged>, name: &str) -> Self {
-        let settings = ClusterSettings::new().poll(Duration::from_millis(2));
-        let (log_of, clock) = (Arc::clone(log), Arc::new(SystemClock::new()));
-        let intake = Intake::new(log_of, clock.clone(), &settings);
+        Self::begin_in(Surroundings::ordinary(), log, name)
+    }
+
+    pub(crate) fn begin_in(around: Surroundings, log: &Arc<Rigged>, name: &str) -> Self {
+        let Surroundings {
+            clock,
+            spawn,
+            settings,
+        } = around;
+        let intake = Intake::new(Arc::clone(log) as _, Arc::clone(&clock), &settings);
         let cache = Cache::builder().fills(Arc::clone(&intake) as _).build();
         let cache = cache.expect("a cache");
         let heard = Arc::new(Heard::default());
         let protocol = Protocol::assemble(Parts {
             node: name.into(),
             intake,
-            members: Some(Arc::new(log.inner.clone())),
+            members: Some(Arc::clone(log) as _),
             carrier: None,
             cache: cache.clone(),
             schemas: schemas().into(),
             announce: Arc::new(Handlers(Arc::clone(&heard))),
             observe: Arc::clone(&heard) as _,
             clock,
-            spawn: Arc::new(CurrentRuntime),
+            spawn,
             entropy: Arc::new(SystemEntropy),
             settings,
         })

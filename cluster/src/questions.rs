@@ -1,0 +1,115 @@
+//! [`Questions`]: between callers that want to know what the members have applied, and the task that
+//! asks them.
+//!
+//! A caller says so before it first waits. One question answers every caller that came before it
+//! was sent, and it is sent even if all of them have left.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tidings_core::log::{MemberId, MemberRow};
+use tokio::sync::{Notify, futures::Notified};
+
+/// Names a question to the members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Round(u64);
+
+/// Between callers that want to know and the task that asks.
+#[derive(Debug, Default)]
+pub(crate) struct Questions {
+    callers: Mutex<Callers>,
+    /// Makes the task ask, or look, at once.
+    wanted: Notify,
+    answers: Mutex<Answers>,
+    /// Wakes callers in the order in which they came, which a watch channel does not.
+    heard: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Callers {
+    /// The last question that was wanted.
+    last: Round,
+    /// How many callers wait.
+    waiting: usize,
+}
+
+/// What the task has heard.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answers {
+    /// The last question that the members' table has answered.
+    pub(crate) round: Round,
+    /// The members that it found.
+    pub(crate) members: Arc<[MemberId]>,
+    /// Rows, by a statement that began after that answer; none before.
+    pub(crate) rows: Option<Arc<[MemberRow]>>,
+}
+
+/// One caller's question, as long as the caller waits.
+#[derive(Debug)]
+pub(crate) struct Question<'a> {
+    questions: &'a Questions,
+    pub(crate) round: Round,
+}
+
+impl Questions {
+    /// Wants a question that is sent after this call. It is sent even if the caller leaves.
+    pub(crate) fn ask(&self) -> Question<'_> {
+        let mut callers = self.callers.lock();
+        callers.last.0 += 1;
+        callers.waiting += 1;
+        let round = callers.last;
+        drop(callers);
+
+        self.wanted.notify_one();
+        Question {
+            questions: self,
+            round,
+        }
+    }
+
+    /// Returns the last question that was wanted.
+    pub(crate) fn last(&self) -> Round {
+        self.callers.lock().last
+    }
+
+    pub(crate) fn someone_waits(&self) -> bool {
+        self.callers.lock().waiting > 0
+    }
+
+    /// Waits until another question is wanted.
+    pub(crate) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// Says that a question was answered.
+    pub(crate) fn answer(&self, answers: Answers) {
+        *self.answers.lock() = answers;
+        self.nudge();
+    }
+
+    /// Shows callers the rows as they are now.
+    pub(crate) fn show(&self, rows: Vec<MemberRow>) {
+        self.answers.lock().rows = Some(rows.into());
+        self.nudge();
+    }
+
+    /// Makes callers look at the time, although there are no rows.
+    pub(crate) fn nudge(&self) {
+        self.heard.notify_waiters();
+    }
+}
+
+impl Question<'_> {
+    /// Returns what was heard, and what resolves when there is more.
+    pub(crate) fn heard(&self) -> (Answers, Notified<'_>) {
+        // First, or what comes in between would be missed.
+        let more = self.questions.heard.notified();
+        (self.questions.answers.lock().clone(), more)
+    }
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        self.questions.callers.lock().waiting -= 1;
+    }
+}
