@@ -419,6 +419,7 @@ mod tests {
             no_event: false,
             cause: None,
             commit: None,
+            mark: None,
         }
     }
 

@@ -142,9 +142,11 @@ impl ChangeSink for Following {
             // The log tells each row, later.
             self.channels.purge_untold();
         }
-        let mark = set.commit.and_then(|commit| self.log.mark(commit));
+        // Under an epoch that began meanwhile the name may be another commit's.
+        let mark = set.mark;
+        let mark = mark.filter(|mark| self.log.mark(mark.number()) == Some(*mark));
         let Some(mark) = mark else {
-            // The log was not read yet: its first cursor may lie before this commit or after it.
+            // Or the log was not read yet: its first cursor may lie before this commit or after it.
             self.channels.cache().apply_change(&set.evict, &[]);
             return std::future::ready(()).boxed();
         };
@@ -162,13 +164,16 @@ impl ChangeSink for Following {
     }
 
     fn in_doubt(&self, set: &ChangeSet) {
-        let mark = set.commit.and_then(|commit| self.log.mark(commit));
-        self.protocol.in_doubt(mark, &set.evict);
+        self.protocol.in_doubt(set.mark, &set.evict);
         if !set.touched.is_empty() {
             self.channels.purge_untold();
         }
         // If it was committed, handlers hear of it from the log.
         self.channels.note_doubt();
+    }
+
+    fn mark(&self, commit: u64) -> Option<Mark> {
+        self.log.mark(commit)
     }
 }
 

@@ -7,10 +7,11 @@ use std::{fmt, time::Duration};
 
 use futures_util::future::{Either, select};
 use tidings_cluster::{Silence, Unconfirmed};
-use tidings_core::log::Mark;
+use tidings_core::log::{Epoch, Mark};
 use tidings_store::{Error, Written, written};
 
 use crate::{
+    follow::Following,
     node::Node,
     positions::{Positions, Started},
     token::{Origin, Position, Token, TokenError},
@@ -202,7 +203,7 @@ impl Node {
         }
     }
 
-    /// Names the last of some transactions.
+    /// Names the last of some transactions, or one that shows all of them.
     async fn position_of(&self, written: Written) -> Result<Position, NoPosition> {
         let shared = self.shared();
         let asked = async || shared.store.position().await.map_err(NoPosition::Store);
@@ -220,22 +221,33 @@ impl Node {
             });
         };
 
-        let transaction = match written {
-            Written::Last(transaction) => transaction,
-            _ => asked().await?.ok_or(NoPosition::Log)?,
-        };
-        let mark = match following.mark(transaction) {
-            Some(mark) => mark,
-            None => {
-                let read = std::pin::pin!(following.protocol().until_following());
-                let _ = select(read, self.clock().sleep(LOG_DEADLINE)).await;
-                following.mark(transaction).ok_or(NoPosition::Log)?
-            }
-        };
-        Ok(Position {
+        let of_log = |mark| Position {
             origin: Origin::Log,
             mark,
-        })
+        };
+        if let Written::Last(mark) = written {
+            return Ok(of_log(mark));
+        }
+        loop {
+            // Under an epoch that begins meanwhile the number may be another commit's.
+            let before = self.now(following).await?;
+            let number = asked().await?.ok_or(NoPosition::Log)?;
+            let mark = following.mark(number).ok_or(NoPosition::Log)?;
+            if mark.epoch() == before {
+                return Ok(of_log(mark));
+            }
+        }
+    }
+
+    /// Returns the epoch of the log, once that was read.
+    async fn now(&self, following: &Following) -> Result<Epoch, NoPosition> {
+        let epoch = || following.mark(0).map(|mark| mark.epoch());
+        if let Some(epoch) = epoch() {
+            return Ok(epoch);
+        }
+        let read = std::pin::pin!(following.protocol().until_following());
+        let _ = select(read, self.clock().sleep(LOG_DEADLINE)).await;
+        epoch().ok_or(NoPosition::Log)
     }
 }
 
@@ -263,17 +275,27 @@ impl WriteReceipt {
     ///
     /// # Errors
     ///
-    /// Names the members that did neither in time. The writes are committed nevertheless.
+    /// Names the members that did neither in time. The writes are committed nevertheless, but for
+    /// one case: this node alone, with the reason [`Epoch`](Silence::Epoch), says that the log has
+    /// begun another epoch since they were committed, so that the database may have lost them.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future takes nothing back.
     pub async fn confirmed(&self, timeout: Duration) -> Result<(), Unconfirmed> {
-        let unreachable = |_| Unconfirmed::alone(self.node.id().into(), Silence::Unreachable);
+        let alone = |reason| Unconfirmed::alone(self.node.id().into(), reason);
         let position = self.node.position_of(self.written).await;
-        self.node
-            .confirm(position.map_err(unreachable)?, timeout)
-            .await
+        let position = position.map_err(|_| alone(Silence::Unreachable))?;
+        let lost = match self.written {
+            Written::Unplaced => true,
+            Written::Several(epoch) => epoch != position.mark.epoch(),
+            // The rest is named as it was committed, or was not written to a log.
+            _ => false,
+        };
+        if lost {
+            return Err(alone(Silence::Epoch));
+        }
+        self.node.confirm(position, timeout).await
     }
 }
 

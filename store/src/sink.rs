@@ -4,7 +4,7 @@
 use std::{any::Any, fmt};
 
 use futures_util::future::BoxFuture;
-use tidings_core::{CacheKey, Cause, Operation, Row, Schema};
+use tidings_core::{CacheKey, Cause, Operation, Row, Schema, log::Mark};
 
 /// Hears of every commit.
 ///
@@ -33,6 +33,15 @@ pub trait ChangeSink: Any + Send + Sync {
     /// in the middle of its commit (its runtime is shut down) it is called twice, at once and when
     /// the database is done.
     fn in_doubt(&self, changes: &ChangeSet);
+
+    /// Names a commit by what the database calls it ([`ChangeSet::commit`]), in the epoch of the log
+    /// that the sink knows of now. None before the log was read, and by default.
+    ///
+    /// Asked right before a commit and again once it was acknowledged: a crash in between begins
+    /// another epoch, and may have taken the commit along.
+    fn mark(&self, _commit: u64) -> Option<Mark> {
+        None
+    }
 }
 
 /// The rows that one commit changed.
@@ -55,6 +64,9 @@ pub struct ChangeSet {
     /// What names the commit in the database's log: PostgreSQL's transaction id, the number of
     /// SQLite's last record. `None` where the database keeps no log.
     pub commit: Option<u64>,
+    /// The same with its epoch, as the sink has [named](ChangeSink::mark) it right before it was
+    /// committed.
+    pub mark: Option<Mark>,
 }
 
 impl ChangeSet {

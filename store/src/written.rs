@@ -12,6 +12,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use tidings_core::log::{Epoch, Mark};
+
 thread_local! {
     static CURRENT: RefCell<Option<Notes>> = const { RefCell::new(None) };
 }
@@ -25,11 +27,26 @@ pub enum Written {
     Nothing,
     /// Something, in a database that keeps no log: its commits have no names.
     Unnamed,
-    /// The transaction of this name ([`ChangeSet::commit`](crate::ChangeSet::commit)), which began
-    /// when those of all other writes were over. A write that changed nothing has one too.
-    Last(u64),
-    /// Several transactions, some of them at the same time: none of them is the last.
-    Several,
+    /// One transaction that began when those of all other writes were over, by its name when it was
+    /// committed ([`ChangeSink::mark`](crate::ChangeSink::mark)). A write that changed nothing has
+    /// one too.
+    Last(Mark),
+    /// Several transactions of one epoch of the log, some of them at the same time: none of them is
+    /// the last.
+    Several(Epoch),
+    /// Something whose place in the log is not known: the log was not read yet, or began another
+    /// epoch while it was written, and so may have lost a part of it.
+    Unplaced,
+}
+
+/// Where a transaction is in the database's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placed {
+    /// The database keeps no log.
+    NoLog,
+    At(Mark),
+    /// The log was not read yet, or began another epoch before the commit was acknowledged.
+    Unknown,
 }
 
 /// Runs a future, and returns with its output what its writes wrote.
@@ -97,17 +114,35 @@ impl Notes {
 }
 
 impl Began {
-    /// Notes that the write has succeeded, in the transaction of a name.
-    pub(crate) fn end(self, transaction: Option<u64>) {
+    /// Notes that the write has succeeded, and where it is.
+    pub(crate) fn end(self, placed: Placed) {
         let mut state = self.notes.state();
         // The others had ended before this one began, so whatever shows this one shows them.
         let is_last = state.ended == self.after;
         state.ended += 1;
-        state.written = match (transaction, is_last) {
-            (None, _) => Written::Unnamed,
-            (Some(name), true) => Written::Last(name),
-            (Some(_), false) => Written::Several,
+
+        let before = state.written.epoch();
+        state.written = match placed {
+            Placed::NoLog => Written::Unnamed,
+            Placed::Unknown => Written::Unplaced,
+            Placed::At(_) if state.written == Written::Unplaced => Written::Unplaced,
+            Placed::At(mark) if before.is_some_and(|before| before != mark.epoch()) => {
+                Written::Unplaced
+            }
+            Placed::At(mark) if is_last => Written::Last(mark),
+            Placed::At(mark) => Written::Several(mark.epoch()),
         };
+    }
+}
+
+impl Written {
+    /// Returns the epoch of the log that all of it is in, if that is known.
+    fn epoch(self) -> Option<Epoch> {
+        match self {
+            Self::Last(mark) => Some(mark.epoch()),
+            Self::Several(epoch) => Some(epoch),
+            Self::Nothing | Self::Unnamed | Self::Unplaced => None,
+        }
     }
 }
 
@@ -148,8 +183,20 @@ impl Drop for Entered {
 mod tests {
     use super::*;
 
-    fn note(began: Option<Began>, name: u64) {
-        began.expect("inside of a scope").end(Some(name));
+    use uuid::Uuid;
+
+    fn epoch(number: u64) -> Epoch {
+        Epoch::new(number, Uuid::nil())
+    }
+
+    fn mark(number: u64) -> Mark {
+        Mark::new(epoch(1), number)
+    }
+
+    fn note(began: Option<Began>, number: u64) {
+        began
+            .expect("inside of a scope")
+            .end(Placed::At(mark(number)));
     }
 
     fn begin() -> Option<Began> {
@@ -166,7 +213,7 @@ mod tests {
             note(begin(), 3);
             note(begin(), 9);
         });
-        assert_eq!(wrote.await, Written::Last(9));
+        assert_eq!(wrote.await, Written::Last(mark(9)));
         assert!(Notes::current().is_none(), "the scope has ended");
     }
 
@@ -177,12 +224,25 @@ mod tests {
             note(two, 4);
             note(one, 3);
         };
-        assert_eq!(of(both).await, Written::Several);
+        assert_eq!(of(both).await, Written::Several(epoch(1)));
         let then = of(|| {
             both();
             note(begin(), 5);
         });
-        assert_eq!(then.await, Written::Last(5));
+        assert_eq!(then.await, Written::Last(mark(5)));
+    }
+
+    #[tokio::test]
+    async fn writes_of_two_epochs_have_no_place_whatever_comes_after_them() {
+        let wrote = of(|| {
+            note(begin(), 3);
+            let later = Mark::new(epoch(2), 1);
+            begin().expect("inside of a scope").end(Placed::At(later));
+            begin().expect("inside of a scope").end(Placed::At(later));
+        });
+        assert_eq!(wrote.await, Written::Unplaced);
+        let unknown = of(|| begin().expect("inside of a scope").end(Placed::Unknown));
+        assert_eq!(unknown.await, Written::Unplaced);
     }
 
     #[tokio::test]
@@ -192,6 +252,9 @@ mod tests {
             of(|| note(begin(), 2)).await
         })
         .await;
-        assert_eq!((inner, outer), (Written::Last(2), Written::Last(1)));
+        assert_eq!(
+            (inner, outer),
+            (Written::Last(mark(2)), Written::Last(mark(1)))
+        );
     }
 }

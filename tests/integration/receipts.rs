@@ -298,3 +298,38 @@ async fn while_the_log_is_out_of_reach_a_later_position_is_not_reached_and_an_ea
         .expect_err("the database is gone");
     assert_eq!(unconfirmed.silent[0].reason, Silence::Unreachable);
 }
+
+/// A crash begins another epoch, and may have taken along what was committed in the last one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_of_an_epoch_that_has_ended_since_are_not_confirmed() {
+    let database = Server::shared().database().await;
+    let store = Store::open(&database.url()).await.expect("a store");
+    let heard = Heard::with(database, store).await;
+    let (node, things) = (&heard.node, heard.things());
+    let (made, last) = node.with_receipt(things.insert(thing(1, "a"))).await;
+    made.expect("inserted");
+    let inserts = [things.insert(thing(2, "b")), things.insert(thing(3, "c"))];
+    let several = futures_util::future::join_all(inserts);
+    let (_, several) = node.with_receipt(several).await;
+    let (_, nothing) = node.with_receipt(async {}).await;
+
+    // As the recovery from a crash leaves it.
+    heard.database.psql("truncate tidings.epoch_volatile");
+    let is_there = |gaps: &Mutex<Vec<String>>| !gaps.lock().expect("a list").is_empty();
+    heard.until(|heard| is_there(&heard.gaps)).await;
+    for receipt in [&last, &several] {
+        let refused = receipt.confirmed(SOON).await.expect_err("it may be lost");
+        let silent = &refused.silent[0];
+        assert_eq!((&*silent.node, silent.reason), (node.id(), Silence::Epoch));
+    }
+
+    // Nothing older than they are is served, whatever became of them.
+    for receipt in [last, several, nothing] {
+        let token = receipt.position().await.expect("a position");
+        node.at_least(&token, SOON).await.expect("purged since");
+    }
+    let (made, receipt) = node.with_receipt(things.insert(thing(4, "d"))).await;
+    made.expect("inserted");
+    receipt.confirmed(SOON).await.expect("of this epoch");
+    drop(heard.node.shutdown(SOON).await);
+}

@@ -121,14 +121,15 @@ impl Shared {
                     Arc::clone(&answers.members)
                 });
                 let count = members.len();
+                // Before the answers: an epoch that has ended may have taken the commit along.
+                if self.is_over(mark) {
+                    return Err(self.unconfirmed(&[], count, Silence::Epoch));
+                }
                 if let Some(rows) = &answers.rows {
                     self.close(rows, mark, since, &mut open, &mut confirmed);
                     if open.is_empty() {
                         return Ok(confirmed);
                     }
-                }
-                if self.is_over(mark) {
-                    return Err(self.unconfirmed(&[], count, Silence::Epoch));
                 }
                 if self.clock.now() >= until {
                     return Err(self.unconfirmed(&open, count, Silence::Late));
@@ -197,11 +198,14 @@ impl Shared {
         }
     }
 
-    /// Whether the epoch of a commit has ended, as far as this node knows.
+    /// Whether the epoch of a commit has ended, as far as this node knows. A later one may be known
+    /// to another node first.
     fn is_over(&self, mark: Mark) -> bool {
         let seen = self.seen.borrow();
-        seen.as_ref()
-            .is_some_and(|seen| seen.epoch() != mark.epoch())
+        seen.as_ref().is_some_and(|seen| {
+            let (now, then) = (seen.epoch(), mark.epoch());
+            now != then && then.number <= now.number
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tidings_core::{Cause, Chain};
+use tidings_core::{Cause, Chain, log::Mark};
 
 use crate::{
     engine::{CommitError, Session},
@@ -25,7 +25,34 @@ use crate::{
         notes::{Extent, Noted},
         sequence::{Reach, Turn},
     },
+    written::Placed,
 };
+
+/// A transaction's name in the log, from right before its end.
+pub(crate) struct Naming {
+    commit: Option<u64>,
+    before: Option<Mark>,
+}
+
+impl Naming {
+    pub(crate) fn begin(sink: &dyn ChangeSink, session: &dyn Session) -> Self {
+        let commit = session.mark();
+        let before = commit.and_then(|commit| sink.mark(commit));
+        Self { commit, before }
+    }
+
+    /// Names it once it has ended. An epoch that began meanwhile may have taken it along.
+    pub(crate) fn end(self, sink: &dyn ChangeSink) -> Placed {
+        let Some(commit) = self.commit else {
+            return Placed::NoLog;
+        };
+        let after = sink.mark(commit);
+        match self.before {
+            Some(mark) if after == Some(mark) => Placed::At(mark),
+            Some(_) | None => Placed::Unknown,
+        }
+    }
+}
 
 /// What the sink is told of a transaction, but for its name in the log; `None` if it has written
 /// nothing.
@@ -37,22 +64,23 @@ pub(crate) fn change_set(noted: Noted, no_event: bool, cause: Option<Cause>) -> 
         no_event,
         cause,
         commit: None,
+        mark: None,
     })
 }
 
-/// Commits, and waits for the handlers; returns what names the transaction. After an error it is
+/// Commits, and waits for the handlers; returns where the transaction is in the log. After an error it is
 /// rolled back, or in doubt.
 pub(crate) async fn commit(
     attached: &Attached,
     mut session: Box<dyn Session>,
     mut changes: ChangeSet,
-) -> Result<Option<u64>, Error> {
+) -> Result<Placed, Error> {
     if let Err(error) = session.seal(&changes.entities()).await {
         session.rollback().await;
         return Err(error);
     }
-    let transaction = session.mark();
-    changes.commit = transaction;
+    let naming = Naming::begin(&*attached.sink, &*session);
+    (changes.commit, changes.mark) = (naming.commit, naming.before);
 
     let schemas = changes.changes.iter().map(|change| change.schema);
     let mut schemas = schemas.chain(changes.touched.iter().copied());
@@ -75,11 +103,12 @@ pub(crate) async fn commit(
     let announced = commit.run().await.inspect_err(|error| {
         tracing::error!(entity, error = %Chain(error), "a commit failed");
     })?;
+    let placed = naming.end(&*attached.sink);
 
     if let Err(payload) = AssertUnwindSafe(announced).catch_unwind().await {
         log_panic(&*payload);
     }
-    Ok(transaction)
+    Ok(placed)
 }
 
 /// A commit that is being done. Dropped before its end is known, it tells the sink so, at once and

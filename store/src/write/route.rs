@@ -31,12 +31,12 @@ use crate::{
     write::{
         attached::Attached,
         catalog::Stored,
-        commit::{change_set, commit},
+        commit::{Naming, change_set, commit},
         operation::Operation,
         transaction::{Limit, Transaction},
         within::Within,
     },
-    written::Notes,
+    written::{Notes, Placed},
 };
 
 /// Where writes on one entity go. Cheap to clone.
@@ -71,9 +71,9 @@ impl Route {
             // The call may have been made before the scope in which it is awaited.
             let began = Notes::current().or(notes).map(Notes::begin);
             let written = route.spawned(operation, options, cause).await;
-            let (output, transaction) = written?;
+            let (output, placed) = written?;
             if let Some(began) = began {
-                began.end(transaction);
+                began.end(placed);
             }
             Ok(output)
         }
@@ -85,7 +85,7 @@ impl Route {
         operation: O,
         options: WriteOptions,
         cause: Option<Cause>,
-    ) -> Result<(O::Output, Option<u64>), Error> {
+    ) -> Result<(O::Output, Placed), Error> {
         let attached = Arc::clone(&self.attached);
         let began = attached.clock.now();
         let task = attached.runtime.spawn(self.run(operation, options, cause));
@@ -124,7 +124,7 @@ impl Route {
         mut operation: O,
         options: WriteOptions,
         cause: Option<Cause>,
-    ) -> Result<(O::Output, Option<u64>), Error> {
+    ) -> Result<(O::Output, Placed), Error> {
         let hooks = self.stored().hooks.current();
         // Only hooks want to know, and a row may be long.
         let seen = (O::HOOKED && !hooks.is_empty()).then(|| Seen::of(&operation));
@@ -133,7 +133,7 @@ impl Route {
         }
 
         let mut attempt = 1;
-        let (output, transaction) = loop {
+        let (output, placed) = loop {
             let again = operation.again().filter(|_| attempt < ATTEMPTS);
             match self.attempt(operation, options, cause).await {
                 Err(error) if error.is_contention() && again.is_some() => {
@@ -150,7 +150,7 @@ impl Route {
         if let Some(seen) = &seen {
             hooks.after(&seen.call(self.stored().schema, O::row(&output)));
         }
-        Ok((output, transaction))
+        Ok((output, placed))
     }
 
     /// Does the write as a part of a transaction over several calls, and once.
@@ -183,13 +183,13 @@ impl Route {
         Ok(output)
     }
 
-    /// Does the write once; returns with its output what names its transaction.
+    /// Does the write once; returns with its output where its transaction is in the log.
     async fn attempt<O: Operation>(
         &self,
         operation: O,
         options: WriteOptions,
         cause: Option<Cause>,
-    ) -> Result<(O::Output, Option<u64>), Error> {
+    ) -> Result<(O::Output, Placed), Error> {
         let waiting = self.attached.meter.wait();
         let mut session = self.engine.begin().await?;
         drop(waiting);
@@ -209,15 +209,15 @@ impl Route {
             }
         };
 
-        let transaction = match changes {
+        let placed = match changes {
             None => {
-                let transaction = session.mark();
+                let naming = Naming::begin(&*self.attached.sink, &*session);
                 session.rollback().await;
-                transaction
+                naming.end(&*self.attached.sink)
             }
             Some(changes) => commit(&self.attached, session, changes).await?,
         };
-        Ok((output, transaction))
+        Ok((output, placed))
     }
 
     /// Does the write up to its commit; the changes are `None` if nothing was written.

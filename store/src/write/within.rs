@@ -26,10 +26,10 @@ use crate::{
     error::Error,
     write::{
         attached::Attached,
-        commit::{change_set, commit},
+        commit::{Naming, change_set, commit},
         transaction::{Limit, Transaction},
     },
-    written::Notes,
+    written::{Notes, Placed},
 };
 
 /// Something to be done in the transaction.
@@ -44,7 +44,7 @@ enum Verdict {
 
 enum Order {
     Do(Work),
-    Commit(oneshot::Sender<Result<Option<u64>, Error>>),
+    Commit(oneshot::Sender<Result<Placed, Error>>),
     RollBack(oneshot::Sender<()>),
 }
 
@@ -127,9 +127,9 @@ impl Open {
         // Whether it was taken, the answer tells.
         let _ = self.orders.send(Order::Commit(reply)).await;
         let committed = answer.await.unwrap_or_else(|_| Err(error(&self.ended)));
-        let transaction = committed?;
+        let placed = committed?;
         if let Some(began) = began {
-            began.end(transaction);
+            began.end(placed);
         }
         Ok(())
     }
@@ -209,7 +209,7 @@ struct Task {
 
 /// Why a task obeys no more.
 enum Last {
-    Commit(oneshot::Sender<Result<Option<u64>, Error>>),
+    Commit(oneshot::Sender<Result<Placed, Error>>),
     RollBack(Option<oneshot::Sender<()>>),
     Failed,
     TooLong,
@@ -252,9 +252,9 @@ impl Task {
                 let committed = match changes {
                     Some(changes) => commit(&attached, session, changes).await,
                     None => {
-                        let transaction = session.mark();
+                        let naming = Naming::begin(&*attached.sink, &*session);
                         session.rollback().await;
-                        Ok(transaction)
+                        Ok(naming.end(&*attached.sink))
                     }
                 };
                 let ended = match &committed {
