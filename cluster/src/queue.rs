@@ -3,6 +3,10 @@
 //! It holds a bounded number of changes. Beyond that it keeps only the cursor before the first
 //! batch that did not fit, and the dispatcher reads from the log again: nothing is lost unless the
 //! log has lost it.
+//!
+//! What holds no changes is folded while it waits: positions into the last one, gaps that lie side
+//! by side into one. Of such, at most one gap and one position follow each batch with changes, the
+//! gap first: handlers that hear of a gap before a position moves are told no less.
 
 use std::collections::VecDeque;
 
@@ -26,6 +30,40 @@ pub(crate) enum Item {
     Gap(Gap),
     /// Records that did not fit: to be read from the log, from this cursor on.
     Behind(Cursor, Episode),
+}
+
+impl Item {
+    /// Whether it only says how far the tail is.
+    fn is_position(&self) -> bool {
+        match self {
+            Self::Batch(batch) => batch.records.is_empty(),
+            Self::Head { .. } | Self::Gap(_) | Self::Behind(..) => false,
+        }
+    }
+
+    /// Whether a new cursor takes its place, and its gap along.
+    fn is_gap(&self) -> bool {
+        match self {
+            Self::Head { .. } | Self::Gap(_) => true,
+            Self::Batch(_) | Self::Behind(..) => false,
+        }
+    }
+
+    fn into_gap(self) -> Option<Gap> {
+        match self {
+            Self::Head { gap, .. } => gap,
+            Self::Gap(gap) => Some(gap),
+            Self::Batch(_) | Self::Behind(..) => None,
+        }
+    }
+}
+
+/// One gap in the place of two that lie side by side.
+fn merged(before: Option<Gap>, gap: Option<Gap>) -> Option<Gap> {
+    match (before, gap) {
+        (Some(before), Some(gap)) => Some(before.and(gap)),
+        (before, gap) => before.or(gap),
+    }
 }
 
 /// Names one time of being behind: a new cursor ends it, and another may have begun by the time at
@@ -127,7 +165,9 @@ impl Queue {
             state.pushed.0 += 1;
         }
 
-        let fits = state.records == 0 || state.records + batch.records.len() <= self.capacity;
+        let is_empty = batch.records.is_empty();
+        let fits =
+            is_empty || state.records == 0 || state.records + batch.records.len() <= self.capacity;
         let before = state.tail.replace(batch.cursor.clone());
         let held = match (&state.behind, before) {
             (Some(_), _) => Held::InLog,
@@ -144,7 +184,14 @@ impl Queue {
         match held {
             Held::InMemory => {
                 state.records += batch.records.len();
-                state.items.push_back(Item::Batch(batch));
+                match state.items.back_mut() {
+                    // A position alone: the changes before it are what there is to wait for.
+                    Some(Item::Batch(last)) if is_empty => {
+                        last.cursor = batch.cursor;
+                        last.after = batch.after.and(Some(last.after));
+                    }
+                    _ => state.items.push_back(Item::Batch(batch)),
+                }
             }
             Held::InLog => {
                 let before = state.after.take();
@@ -167,6 +214,10 @@ impl Queue {
         }
         state.after = None;
         state.dispatched = None;
+        // A position without changes means nothing once there is another cursor.
+        state.items.pop_back_if(|last| last.is_position());
+        let before = state.items.pop_back_if(|last| last.is_gap());
+        let gap = merged(before.and_then(Item::into_gap), gap);
         state.items.push_back(Item::Head { cursor, gap });
         drop(state);
         self.filled.notify_one();
@@ -174,7 +225,17 @@ impl Queue {
 
     /// Puts a gap in line without a new cursor.
     pub(crate) fn gap(&self, gap: Gap) {
-        self.state.lock().items.push_back(Item::Gap(gap));
+        let mut state = self.state.lock();
+        let position = state.items.pop_back_if(|last| last.is_position());
+        match state.items.back_mut() {
+            Some(Item::Gap(before)) => *before = before.clone().and(gap),
+            Some(Item::Head { gap: before, .. }) => *before = merged(before.take(), Some(gap)),
+            Some(Item::Batch(_) | Item::Behind(..)) | None => {
+                state.items.push_back(Item::Gap(gap));
+            }
+        }
+        state.items.extend(position);
+        drop(state);
         self.filled.notify_one();
     }
 
@@ -266,7 +327,7 @@ mod tests {
 
     use tidings_core::{
         clock::ManualClock,
-        log::{Body, Epoch, Mark, Place},
+        log::{Body, Epoch, GapReason, Mark, Place},
     };
     use uuid::Uuid;
 
@@ -338,6 +399,81 @@ mod tests {
             Some(Item::Batch(batch)) => assert_eq!(batch.records.len(), 1),
             other => panic!("{other:?}"),
         }
+    }
+
+    fn gap(entity: &str) -> Gap {
+        Gap::of_entity(GapReason::Capture, entity)
+    }
+
+    /// How many items wait.
+    fn length(queue: &Queue) -> usize {
+        queue.state.lock().items.len()
+    }
+
+    #[test]
+    fn positions_and_gaps_without_changes_are_folded_while_the_dispatcher_is_held_up() {
+        let queue = Queue::new(3);
+        queue.restart(Cursor::counted(epoch(), 0), None);
+        queue.push(batch(1..=2));
+        let position = |last: u64| Applied {
+            records: Vec::new(),
+            ..batch(last..=last)
+        };
+        for number in 2..1_000 {
+            queue.push(position(number));
+            queue.gap(gap("consumers"));
+        }
+        assert_eq!(length(&queue), 4);
+
+        assert!(matches!(next(&queue), Some(Item::Head { gap: None, .. })));
+        let Some(Item::Batch(first)) = next(&queue) else {
+            panic!("the changes come first");
+        };
+        assert_eq!(
+            (first.records.len(), first.cursor),
+            (2, Cursor::counted(epoch(), 2))
+        );
+        assert!(matches!(next(&queue), Some(Item::Gap(told)) if told == gap("consumers")));
+        let Some(Item::Batch(last)) = next(&queue) else {
+            panic!("the position comes last");
+        };
+        assert_eq!(last.cursor, Cursor::counted(epoch(), 999));
+    }
+
+    #[test]
+    fn cursors_that_follow_each_other_become_the_last_with_what_all_of_them_have_lost() {
+        let queue = Queue::new(3);
+        for number in 1..1_000 {
+            queue.gap(gap("consumers"));
+            queue.restart(Cursor::counted(epoch(), number), Some(gap("credentials")));
+            queue.push(Applied {
+                records: Vec::new(),
+                ..batch(number..=number)
+            });
+        }
+        assert_eq!(length(&queue), 2);
+        let all = Gap::of_all(GapReason::Capture);
+        let head = next(&queue);
+        let Some(Item::Head {
+            cursor,
+            gap: Some(told),
+        }) = head
+        else {
+            panic!("{head:?}");
+        };
+        assert_eq!((cursor, told), (Cursor::counted(epoch(), 999), all));
+    }
+
+    #[test]
+    fn an_empty_batch_fits_behind_one_that_is_larger_than_the_queue() {
+        let queue = Queue::new(1);
+        queue.restart(Cursor::counted(epoch(), 0), None);
+        assert_eq!(queue.push(batch(1..=9)), Held::InMemory);
+        let empty = Applied {
+            records: Vec::new(),
+            ..batch(10..=10)
+        };
+        assert_eq!(queue.push(empty), Held::InMemory);
     }
 
     #[test]

@@ -25,6 +25,21 @@ impl Gap {
         let scope = Scope::Entity(entity.into());
         Self { reason, scope }
     }
+
+    /// Returns one gap in the place of this one and another that follows it: for the first reason,
+    /// and about what both may have been about.
+    #[must_use]
+    pub fn and(self, next: Self) -> Self {
+        let scope = if self.scope == next.scope {
+            self.scope
+        } else {
+            Scope::All
+        };
+        Self {
+            reason: self.reason,
+            scope,
+        }
+    }
 }
 
 impl fmt::Display for Gap {
