@@ -1,6 +1,8 @@
 //! [`Outbox`]: evictions on their way to the log.
 //!
-//! What waits is bounded: beyond that, one record for the whole cache takes the place of many.
+//! What waits is bounded: beyond that, one record for the whole cache takes the place of many. So
+//! are the receipts that wait for such a record: those that were dropped are let go of, and of the
+//! others the oldest ones beyond a bound, which end unconfirmed.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,6 +16,9 @@ use uuid::Uuid;
 
 /// How many records may wait for the log.
 const WAITING: usize = 1_024;
+
+/// How many receipts may wait for one record that stands for several.
+const RECEIPTS: usize = 65_536;
 
 /// Records that are on their way to the log, in their order.
 #[derive(Debug, Default)]
@@ -36,13 +41,15 @@ impl Outbox {
     pub(crate) fn push(&self, letter: Letter, id: impl Fn() -> Uuid) -> Vec<(Uuid, u64)> {
         let mut waiting = self.waiting.lock();
         waiting.push_back(letter);
-        let mut folded = Vec::new();
+        let (mut folded, mut ended) = (Vec::new(), Vec::new());
         if waiting.len() > WAITING {
-            *waiting = fold(std::mem::take(&mut *waiting), id);
+            (*waiting, ended) = fold(std::mem::take(&mut *waiting), id);
             let of = |letter: &Letter| (letter.eviction.id, letter.number);
             folded = waiting.iter().map(of).collect();
         }
         drop(waiting);
+
+        drop(ended); // wakes whatever waits
         self.filled.notify_one();
         folded
     }
@@ -83,8 +90,11 @@ impl Outbox {
 }
 
 /// Puts one record for each cache in the place of many. It is applied under the lowest of their
-/// numbers, which leaves the most of what was reloaded since.
-fn fold(letters: VecDeque<Letter>, id: impl Fn() -> Uuid) -> VecDeque<Letter> {
+/// numbers, which leaves the most of what was reloaded since. Returns the receipts that end, too.
+fn fold(
+    letters: VecDeque<Letter>,
+    id: impl Fn() -> Uuid,
+) -> (VecDeque<Letter>, Vec<oneshot::Sender<Mark>>) {
     let mut caches: BTreeMap<Arc<str>, Letter> = BTreeMap::new();
     for letter in letters {
         match caches.get_mut(&letter.eviction.cache) {
@@ -103,11 +113,20 @@ fn fold(letters: VecDeque<Letter>, id: impl Fn() -> Uuid) -> VecDeque<Letter> {
             }
         }
     }
-    caches.into_values().collect()
+
+    let mut ended = Vec::new();
+    for folded in caches.values_mut() {
+        ended.extend(folded.sent.extract_if(.., |receipt| receipt.is_closed()));
+        let beyond = folded.sent.len().saturating_sub(RECEIPTS);
+        ended.extend(folded.sent.drain(..beyond));
+    }
+    (caches.into_values().collect(), ended)
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot::error::TryRecvError::Closed;
+
     use super::*;
 
     fn letter(id: u128, cache: &str, number: u64) -> Letter {
@@ -123,6 +142,51 @@ mod tests {
             number,
             sent,
         }
+    }
+
+    /// Puts a record in line that a receipt waits for.
+    fn push(outbox: &Outbox, number: u64) -> oneshot::Receiver<Mark> {
+        let (sender, receipt) = oneshot::channel();
+        let mut letter = letter(number.into(), "a", number);
+        letter.sent.push(sender);
+        outbox.push(letter, || Uuid::from_u128(u128::MAX));
+        receipt
+    }
+
+    /// How many receipts the outbox knows of.
+    fn receipts(outbox: &Outbox) -> usize {
+        let waiting = outbox.waiting.lock();
+        waiting.iter().map(|letter| letter.sent.len()).sum()
+    }
+
+    #[test]
+    fn receipts_that_were_dropped_are_let_go_of_while_the_log_is_out_of_reach() {
+        let outbox = Outbox::default();
+        let kept = push(&outbox, 0);
+        for number in 1..=10 * WAITING as u64 {
+            drop(push(&outbox, number));
+        }
+        let known = receipts(&outbox);
+        assert!(known <= WAITING + 1, "{known}");
+
+        let mark = Mark::new(tidings_core::log::Epoch::new(1, Uuid::nil()), 7);
+        let folded = outbox.sent(Uuid::from_u128(u128::MAX)).expect("folded");
+        for sender in folded.sent {
+            let _ = sender.send(mark);
+        }
+        assert_eq!(kept.blocking_recv(), Ok(mark), "it still waited");
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_receipts_end() {
+        let outbox = Outbox::default();
+        let count = RECEIPTS + 4 * WAITING;
+        let mut kept: Vec<_> = (0..count as u64).map(|it| push(&outbox, it)).collect();
+        let known = receipts(&outbox);
+        assert!(known <= RECEIPTS + WAITING, "{known}");
+        assert!(kept[0].try_recv().is_err_and(|it| it == Closed));
+        let last = kept.last_mut().expect("the newest");
+        assert!(last.try_recv().is_err_and(|it| it != Closed));
     }
 
     #[test]
