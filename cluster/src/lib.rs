@@ -52,6 +52,9 @@ mod queue;
 // Evictions on their way to the log. Must not know who asked for them.
 mod outbox;
 
+// How far a node has got. Must not know how it gets there.
+mod reached;
+
 // Between callers and the task that asks the members. Must not know either.
 mod questions;
 

@@ -77,7 +77,7 @@ fn no_seed_has_an_impossible_history() {
 
 #[test]
 fn a_seed_repeats_itself() {
-    for seed in 0..5 {
+    for seed in 0..60 {
         let lines = || {
             run(&Plan::of(seed), Verbosity::History)
                 .expect("a run")

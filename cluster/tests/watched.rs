@@ -1,5 +1,9 @@
 //! What the protocol and the handlers of a node do, and waits for it.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "these tests run on tokio, and repeat nothing from a seed"
+)]
 #![allow(dead_code, reason = "each engine's tests use a part of it")]
 
 use std::time::Duration;

@@ -206,9 +206,7 @@ impl Shared {
     }
 
     fn is_of_this_epoch(&self, mark: Mark) -> bool {
-        let seen = self.seen.borrow();
-        seen.as_ref()
-            .is_some_and(|seen| seen.epoch() == mark.epoch())
+        self.seen.is(|seen| seen.epoch() == mark.epoch())
     }
 
     fn trace_evicted(&self, mark: Mark, keys: &[CacheKey]) {

@@ -201,8 +201,7 @@ impl Shared {
     /// Whether the epoch of a commit has ended, as far as this node knows. A later one may be known
     /// to another node first.
     fn is_over(&self, mark: Mark) -> bool {
-        let seen = self.seen.borrow();
-        seen.as_ref().is_some_and(|seen| {
+        self.seen.is(|seen| {
             let (now, then) = (seen.epoch(), mark.epoch());
             now != then && then.number <= now.number
         })

@@ -55,7 +55,7 @@ impl Dispatcher {
                 if let Some(gap) = gap {
                     self.tell(&gap);
                 }
-                self.shared.applied.send_replace(Some(cursor));
+                self.shared.applied.set(cursor);
             }
             Item::Gap(gap) => self.tell(&gap),
             Item::Batch(batch) => {
@@ -76,7 +76,7 @@ impl Dispatcher {
 
     async fn follow(&self, cursor: Cursor, after: &After) {
         let shared = &self.shared;
-        shared.applied.send_replace(Some(cursor.clone()));
+        shared.applied.set(cursor.clone());
         let (now, took) = (shared.clock.now(), &shared.counters.apply_time);
         shared.commits.lock().end(&cursor, now, took);
         if let Some(moment) = after.proof {
@@ -287,7 +287,7 @@ impl Dispatcher {
             };
             self.dispatch(&records, pages).await;
             cursor = batch.cursor;
-            shared.applied.send_replace(Some(cursor.clone()));
+            shared.applied.set(cursor.clone());
 
             match batch.extent {
                 Extent::More => cut = Pages::Cut,
@@ -324,7 +324,7 @@ impl Dispatcher {
         self.tell(&gap);
         match skipped.after {
             Some(after) => self.follow(skipped.cursor, &after).await,
-            None => drop(shared.applied.send_replace(Some(skipped.cursor))),
+            None => shared.applied.set(skipped.cursor),
         }
     }
 
@@ -332,13 +332,8 @@ impl Dispatcher {
     /// place of that.
     async fn evicted_or_restarted(&self, mark: Mark) -> bool {
         let shared = &self.shared;
-        let mut seen = shared.seen.subscribe();
-        let settled = |cursor: &Option<Cursor>| {
-            let cursor = cursor.as_ref();
-            cursor.is_some_and(|cursor| cursor.covers(mark) || cursor.epoch() != mark.epoch())
-        };
-        let cursor = seen.wait_for(settled).await;
-        cursor.is_ok_and(|cursor| cursor.as_ref().is_some_and(|cursor| cursor.covers(mark)))
+        let settled = |cursor: &Cursor| cursor.covers(mark) || cursor.epoch() != mark.epoch();
+        shared.seen.until(settled).await.covers(mark)
     }
 }
 

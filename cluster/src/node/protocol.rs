@@ -13,7 +13,7 @@ use tidings_core::{
     meter::Histogram,
     spawn::{AbortHandle, Spawn},
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::{
     carry::Carrier,
@@ -31,6 +31,7 @@ use crate::{
     outbox::Outbox,
     questions::Questions,
     queue::Queue,
+    reached::Reached,
     settings::{ClusterSettings, SettingError},
 };
 
@@ -125,8 +126,8 @@ impl Protocol {
             spawn: parts.spawn,
             entropy: parts.entropy,
             queue: Queue::new(settings.queue),
-            seen: watch::Sender::new(None),
-            applied: watch::Sender::new(None),
+            seen: Reached::default(),
+            applied: Reached::default(),
             look: Notify::new(),
             numbers: Mutex::new(Numbers::new(settings.remembered)),
             own: Mutex::default(),
@@ -264,9 +265,7 @@ impl Protocol {
     /// Waits until the node follows the log: what is committed from then on reaches its handlers.
     /// Give it a deadline.
     pub async fn until_following(&self) {
-        let mut seen = self.shared.seen.subscribe();
-        // The sender is part of what this borrows, so it is there.
-        drop(seen.wait_for(Option::is_some).await);
+        self.shared.seen.until(|_| true).await;
     }
 
     /// Waits until this node has applied a commit: evicted, and its handlers have run. Never

@@ -17,7 +17,7 @@ use tidings_core::{
     meter::Histogram,
     spawn::Spawn,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     outbox::Outbox,
     questions::Questions,
     queue::Queue,
+    reached::Reached,
     settings::ClusterSettings,
 };
 
@@ -49,9 +50,9 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate>,
     pub(crate) queue: Queue,
     /// Evicted up to here. Moved by the tail alone.
-    pub(crate) seen: watch::Sender<Option<Cursor>>,
+    pub(crate) seen: Reached,
     /// Evicted, and handlers run, up to here. Moved by the dispatcher alone.
-    pub(crate) applied: watch::Sender<Option<Cursor>>,
+    pub(crate) applied: Reached,
     /// Makes the tail read at once.
     pub(crate) look: Notify,
     /// Locked across an eviction and its note, so that two paths do not evict for one commit twice.
@@ -249,13 +250,13 @@ impl Shared {
 
     /// Returns whether every eviction of a commit was made.
     pub(crate) fn has_seen(&self, mark: Mark) -> bool {
-        covers(&self.seen.borrow(), mark)
+        self.seen.is(|cursor| cursor.covers(mark))
     }
 
     /// Waits until a commit was evicted and its handlers have run. Never resolves if the epoch ends
     /// before.
     pub(crate) async fn until_applied(&self, mark: Mark) {
-        until_covered(&self.applied, mark).await;
+        self.applied.until(|cursor| cursor.covers(mark)).await;
     }
 }
 
@@ -263,32 +264,17 @@ impl Shared {
     /// Returns whether nothing older than a commit is served: it was applied, or its epoch has
     /// ended and this node has purged into a later one, or started in it.
     pub(crate) fn has_reached(&self, mark: Mark) -> bool {
-        reaches(&self.applied.borrow(), mark)
+        self.applied.is(|cursor| reaches(cursor, mark))
     }
 
     /// Waits until nothing older than a commit is served. Never resolves for a commit of an epoch
     /// that this node does not get to.
     pub(crate) async fn until_reached(&self, mark: Mark) {
-        let mut cursors = self.applied.subscribe();
-        // The sender is part of what this borrows, so it is there.
-        drop(cursors.wait_for(|cursor| reaches(cursor, mark)).await);
+        self.applied.until(|cursor| reaches(cursor, mark)).await;
     }
 }
 
-fn reaches(cursor: &Option<Cursor>, mark: Mark) -> bool {
-    cursor.as_ref().is_some_and(|cursor| {
-        let (reached, asked) = (cursor.epoch(), mark.epoch());
-        cursor.covers(mark) || reached != asked && asked.number <= reached.number
-    })
-}
-
-async fn until_covered(cursors: &watch::Sender<Option<Cursor>>, mark: Mark) {
-    let mut cursors = cursors.subscribe();
-    let covered = cursors.wait_for(|cursor| covers(cursor, mark)).await;
-    // The sender is part of what this borrows, so it is there.
-    drop(covered);
-}
-
-fn covers(cursor: &Option<Cursor>, mark: Mark) -> bool {
-    cursor.as_ref().is_some_and(|cursor| cursor.covers(mark))
+fn reaches(cursor: &Cursor, mark: Mark) -> bool {
+    let (reached, asked) = (cursor.epoch(), mark.epoch());
+    cursor.covers(mark) || reached != asked && asked.number <= reached.number
 }

@@ -144,7 +144,7 @@ impl Tail {
         }
         self.cut = Pages::Whole;
         self.returning = Returning::No;
-        shared.seen.send_replace(Some(head.cursor.clone()));
+        shared.seen.set(head.cursor.clone());
         shared.queue.restart(head.cursor.clone(), gap);
         shared.gate.counts(asked);
         // Without capture nothing that is loaded can be kept: the reads that follow find that out
@@ -233,7 +233,7 @@ impl Tail {
         };
 
         if removed(Rule::CursorAfterApplying) {
-            shared.seen.send_replace(Some(batch.cursor.clone()));
+            shared.seen.set(batch.cursor.clone());
             shared.clock.sleep(Duration::from_millis(2)).await;
         }
         let cursor = batch.cursor;
@@ -242,7 +242,7 @@ impl Tail {
         shared.evict_children(parents).await;
         // Others may want the processor between two long batches.
         turn().await;
-        shared.seen.send_replace(Some(cursor.clone()));
+        shared.seen.set(cursor.clone());
         shared.numbers.lock().passed(&cursor);
         if let Some(demand) = after.demand
             && removed(Rule::ReportAfterHandlers)
@@ -421,7 +421,7 @@ impl Tail {
         // At the head, and what it has cached stays.
         let member = self.member();
         if let Ok(head) = shared.log.head(member.as_ref()).await {
-            shared.seen.send_replace(Some(head.cursor.clone()));
+            shared.seen.set(head.cursor.clone());
             shared.queue.restart(head.cursor.clone(), None);
             return Ok(Some(head.cursor));
         }

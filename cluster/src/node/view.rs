@@ -119,7 +119,7 @@ impl Protocol {
         let proven = shared.gate.unproven_for();
         View {
             standing: self.standing(),
-            position: shared.applied.borrow().clone(),
+            position: shared.applied.get(),
             behind: shared.queue.records(),
             proven,
             fresh: shared.is_fresh(),

@@ -1,6 +1,11 @@
 //! A log in memory that is out of reach, without capture, or has children, as a test says; and a
 //! node on it.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "these tests run on tokio, and repeat nothing from a seed"
+)]
+
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
