@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tidings_core::{
     CacheKey, Value,
     log::{
-        Appended, Cursor, Digest, Head, Log, LogError, LogFuture, Mark, MemberId, Read, RowRecord,
+        Appended, Cursor, Digest, Group, Head, Log, LogError, LogFuture, Mark, MemberId, Read,
         Wake, WakeCarrier, WakeUps,
     },
 };
@@ -48,7 +48,7 @@ impl Log for Carried {
         mark: Mark,
         entity: &'a str,
         key: &'a Value,
-    ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>> {
+    ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         self.log.group(mark, entity, key)
     }
 

@@ -71,7 +71,7 @@ pub use self::{
     cursor::{Cursor, Place, Position},
     epoch::Epoch,
     gap::{Gap, GapReason, Scope},
-    group::RowChange,
+    group::{Group, RowChange},
     mark::Mark,
     member::{
         Demand, Incarnation, Join, JoinError, MemberId, MemberRow, MemberSight, Members, StartId,
@@ -120,8 +120,8 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         member: Option<&'a MemberId>,
     ) -> LogFuture<'a, Result<Read, LogError>>;
 
-    /// Reads every record of one row in one commit, in the log's order, whatever pages they lie in.
-    /// `Ok` with none: the log no longer holds them.
+    /// Reads every record of one row in one commit, whatever pages they lie in. None: the log no
+    /// longer holds them.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         mark: Mark,
         entity: &'a str,
         key: &'a Value,
-    ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>>;
+    ) -> LogFuture<'a, Result<Option<Group>, LogError>>;
 
     /// Finds the cache keys of every row that goes with updated rows of an entity, to any depth,
     /// where the schemas say `evict_on_update`. A record of an updated row is applied once these

@@ -97,7 +97,8 @@ impl Reader {
                 .log
                 .group(mark, &row.entity, &row.key)
                 .await
-                .expect("a group");
+                .expect("an answer");
+            let group = group.expect("it is there").rows;
             if let Some(change) = RowChange::fold(&group) {
                 let row = |fields: Option<&Fields>| fields.map(|it| it.to_row(schema));
                 changes.push(Change {

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use tidings_core::{
     CacheKey, Value,
     log::{
-        Appended, Capture, Cursor, Demand, Digest, Head, Join, JoinError, Log, LogError, LogFuture,
-        Mark, MemberId, MemberRow, MemberSight, Members, Read, RowRecord, Sight, Wake, WakeUps,
+        Appended, Capture, Cursor, Demand, Digest, Group, Head, Join, JoinError, Log, LogError,
+        LogFuture, Mark, MemberId, MemberRow, MemberSight, Members, Read, Sight, Wake, WakeUps,
     },
 };
 use tokio::sync::mpsc;
@@ -99,7 +99,7 @@ impl Log for MemoryLog {
         mark: Mark,
         entity: &'a str,
         key: &'a Value,
-    ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>> {
+    ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         now(Ok(self.store.group(mark, entity, key)))
     }
 

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tidings_core::{
     CacheKey, Operation, Row, Schema, Value,
     entropy::{Entropy, SeededEntropy},
-    log::{Announce, Appended, Body, Cursor, Epoch, Fields, Mark, Read, RowRecord, Sight},
+    log::{Announce, Appended, Body, Cursor, Epoch, Fields, Group, Mark, Read, RowRecord, Sight},
 };
 
 use super::members::Table;
@@ -379,21 +379,23 @@ impl ModelStore {
         self.state.lock().read(self.form, from, limit, sight)
     }
 
-    pub(super) fn group(&self, mark: Mark, entity: &str, key: &Value) -> Vec<RowRecord> {
+    pub(super) fn group(&self, mark: Mark, entity: &str, key: &Value) -> Option<Group> {
         let state = self.state.lock();
         if mark.epoch() != state.epoch {
-            return Vec::new();
+            return None;
         }
         let entries = state.log.iter().filter(|entry| entry.mark == mark.number());
         let rows = entries.filter_map(|entry| match &entry.body {
-            Body::Row(row) if &*row.entity == entity && row.key == *key => Some(row.clone()),
+            Body::Row(row) if &*row.entity == entity && row.key == *key => {
+                Some((entry.id, row.clone()))
+            }
             Body::Row(_)
             | Body::Entity(_)
             | Body::Evict(_)
             | Body::Event(_)
             | Body::Unreadable { .. } => None,
         });
-        rows.collect()
+        Group::of(rows)
     }
 
     pub(super) fn append(&self, entry: Appended) -> Result<Mark, TransactionError> {

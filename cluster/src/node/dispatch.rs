@@ -10,8 +10,8 @@ use futures_util::future::{Either, FutureExt, select};
 use tidings_core::{
     Cause, Chain, Origin,
     log::{
-        Body, Cursor, Extent, Gap, GapReason, Mark, Posted, Read, Record, RowChange, RowRecord,
-        Scope,
+        Body, Cursor, Extent, Gap, GapReason, Group, Mark, Posted, Read, Record, RowChange,
+        RowRecord, Scope,
     },
 };
 
@@ -43,7 +43,8 @@ fn scope(entity: &Arc<str>) -> Scope {
 
 struct Dispatcher {
     shared: Arc<Shared>,
-    /// Groups whose event was made on an earlier page, by mark, entity and key.
+    /// Groups of the batch that is being dispatched that were met, by mark, entity and key. Of
+    /// those of earlier pages nothing is kept: the log knows which record of a group is its first.
     dispatched: BTreeSet<(u64, Arc<str>, String)>,
 }
 
@@ -51,7 +52,6 @@ impl Dispatcher {
     async fn handle(&mut self, item: Item) {
         match item {
             Item::Head { cursor, gap } => {
-                self.dispatched.clear();
                 if let Some(gap) = gap {
                     self.tell(&gap);
                 }
@@ -67,10 +67,7 @@ impl Dispatcher {
     }
 
     /// Moves the applied cursor, and lets follow what waited for it.
-    async fn applied(&mut self, batch: &Applied) {
-        if batch.pages == Pages::Whole {
-            self.dispatched.clear();
-        }
+    async fn applied(&self, batch: &Applied) {
         self.follow(batch.cursor.clone(), &batch.after).await;
     }
 
@@ -99,8 +96,7 @@ impl Dispatcher {
             match &record.body {
                 Body::Row(row) => {
                     let rest = &records[first..];
-                    self.dispatch_group(rest, row, record.mark, *number, pages)
-                        .await;
+                    self.dispatch_group(rest, row, pages).await;
                 }
                 Body::Entity(entity) => self.tell_gap(GapReason::Capture, scope(entity)),
                 Body::Unreadable { entity } => {
@@ -108,26 +104,15 @@ impl Dispatcher {
                     self.tell_gap(GapReason::Malformed, scope);
                 }
                 Body::Evict(_) => {}
-                Body::Event(posted) => self.dispatch_event(posted, record.mark, *number).await,
+                Body::Event(posted) => self.dispatch_event(posted, *number).await,
             }
             first += 1;
         }
-        if pages == Pages::Whole {
-            self.dispatched.clear();
-        }
+        self.dispatched.clear();
     }
 
-    /// Runs the handlers of an application's own event. One that an earlier page had is passed
-    /// over.
-    async fn dispatch_event(&mut self, posted: &Posted, mark: Mark, number: u64) {
-        let event = (
-            mark.number(),
-            Arc::clone(&posted.source),
-            posted.id.to_string(),
-        );
-        if !self.dispatched.insert(event) {
-            return;
-        }
+    /// Runs the handlers of an application's own event.
+    async fn dispatch_event(&self, posted: &Posted, number: u64) {
         let origin = Origin::Remote; // every node's handlers hear of it, so nothing is sent on
         let cause = Cause { number, origin };
         let announce = &self.shared.announce;
@@ -156,16 +141,14 @@ impl Dispatcher {
         }
     }
 
-    /// Runs the handlers of one row's change, when the first of its records is met.
-    async fn dispatch_group(
-        &mut self,
-        rest: &[(Record, u64)],
-        row: &RowRecord,
-        mark: Mark,
-        number: u64,
-        pages: Pages,
-    ) {
+    /// Runs the handlers of one row's change, when the first of its records is met: the first of
+    /// the rest.
+    async fn dispatch_group(&mut self, rest: &[(Record, u64)], row: &RowRecord, pages: Pages) {
         let shared = Arc::clone(&self.shared);
+        let Some((record, number)) = rest.first() else {
+            return;
+        };
+        let mark = record.mark;
         let Some(schema) = shared.catalog.schema(&row.entity) else {
             return;
         };
@@ -198,16 +181,16 @@ impl Dispatcher {
                 | Body::Unreadable { .. } => None,
             });
         let (here, numbers): (Vec<_>, Vec<_>) = members.unzip();
-        let number = numbers.into_iter().fold(number, u64::min);
+        let number = numbers.into_iter().fold(*number, u64::min);
 
         // Part of it may lie on another page. Once the log has lost it there is a gap in place of
         // the event.
         let change = match pages {
             Pages::Cut if !removed(Rule::GroupIsWhole) => {
-                let Some(group) = self.fetch(mark, row).await else {
+                let Some(group) = self.fetch(record, row).await else {
                     return;
                 };
-                let whole = RowChange::fold(&group);
+                let whole = RowChange::fold(&group.rows);
                 whole.and_then(|change| Change::new(schema, &change, mark, number))
             }
             Pages::Cut | Pages::Whole => {
@@ -220,19 +203,26 @@ impl Dispatcher {
         }
     }
 
-    /// Reads a group whole. Asks until it is answered: without it there is no event, and its loss
+    /// Reads a group whole, at the first of its records; none at a later one, whose event was made
+    /// on an earlier page. Asks until it is answered: without it there is no event, and its loss
     /// would be a gap.
-    async fn fetch(&self, mark: Mark, row: &RowRecord) -> Option<Vec<RowRecord>> {
+    async fn fetch(&self, record: &Record, row: &RowRecord) -> Option<Group> {
         let shared = &self.shared;
+        let here = record.place.number();
         loop {
-            match shared.log.group(mark, &row.entity, &row.key).await {
-                Ok(group) if group.is_empty() => {
+            let found = shared.log.group(record.mark, &row.entity, &row.key).await;
+            match found {
+                Ok(Some(group)) if here.is_none_or(|here| group.first == here) => {
+                    return Some(group);
+                }
+                Ok(Some(group)) if here.is_some_and(|here| group.first < here) => return None,
+                // The log has lost all of it, or its beginning.
+                Ok(Some(_) | None) => {
                     // What its handlers would have evicted is unknown.
                     shared.purge(PurgeCause::Gap(GapReason::Trimmed));
                     self.tell_gap(GapReason::Trimmed, scope(&row.entity));
                     return None;
                 }
-                Ok(group) => return Some(group),
                 Err(error) => {
                     tracing::debug!(error = %Chain(&error), "a row's records could not be read");
                     shared.clock.sleep(shared.settings.pause()).await;
@@ -260,7 +250,8 @@ impl Dispatcher {
     /// Reads from the log what did not fit into the queue, until it is where the tail is.
     async fn read_again(&mut self, mut cursor: Cursor, episode: Episode) {
         let shared = Arc::clone(&self.shared);
-        let mut cut = Pages::Whole;
+        // Where it begins, a transaction may be cut.
+        let mut cut = Pages::Cut;
         loop {
             let before = shared.queue.pushed();
             let batch = match shared.log.read(&cursor, shared.settings.page, None).await {
@@ -293,7 +284,6 @@ impl Dispatcher {
                 Extent::More => cut = Pages::Cut,
                 Extent::All => {
                     cut = Pages::Whole;
-                    self.dispatched.clear();
                     match shared.queue.caught_up(episode, &cursor, before) {
                         CaughtUp::NotYet => {}
                         CaughtUp::Restarted => return,
@@ -320,7 +310,6 @@ impl Dispatcher {
         };
         shared.counters.gap(gap.reason);
         shared.purge(PurgeCause::Gap(gap.reason));
-        self.dispatched.clear();
         self.tell(&gap);
         match skipped.after {
             Some(after) => self.follow(skipped.cursor, &after).await,
@@ -383,3 +372,6 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

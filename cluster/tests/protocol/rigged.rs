@@ -24,8 +24,8 @@ use tidings_core::{
     clock::{Clock, SystemClock},
     entropy::SystemEntropy,
     log::{
-        Appended, Capture, Cursor, Demand, Digest, Gap, Head, Join, JoinError, Log, LogError,
-        LogFuture, Mark, MemberId, MemberRow, MemberSight, Members, Posted, Read, RowRecord, Wake,
+        Appended, Capture, Cursor, Demand, Digest, Gap, Group, Head, Join, JoinError, Log,
+        LogError, LogFuture, Mark, MemberId, MemberRow, MemberSight, Members, Posted, Read, Wake,
         WakeUps,
     },
     spawn::{AbortHandle, CurrentRuntime, Spawn, Task},
@@ -161,7 +161,7 @@ impl Log for Rigged {
         mark: Mark,
         entity: &'a str,
         key: &'a Value,
-    ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>> {
+    ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         self.groups.fetch_add(1, Ordering::SeqCst);
         self.inner.group(mark, entity, key)
     }

@@ -155,6 +155,18 @@ impl<'de> Deserialize<'de> for Cursor {
 #[serde(transparent)]
 pub struct Place(pub Cursor);
 
+impl Place {
+    /// Returns the number of the record in its log; none where a cursor at a snapshot stands for
+    /// it, as for what an engine has added to the records.
+    #[must_use]
+    pub fn number(&self) -> Option<u64> {
+        match self.0.position() {
+            Position::Counted(number) | Position::Page { last: number, .. } => Some(*number),
+            Position::Snapshot(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -8,6 +8,27 @@
 use super::{Announce, Fields, RowRecord};
 use crate::change::Operation;
 
+/// Every record of one row in one transaction, whatever pages they lie in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// The number of the first of them in the log ([`Place::number`](super::Place::number)): a
+    /// reader of pages that has met it has met the group.
+    pub first: u64,
+    /// What they say, in the log's order.
+    pub rows: Vec<RowRecord>,
+}
+
+impl Group {
+    /// Puts records together, each with its number, in the log's order. Returns none if there are
+    /// none.
+    #[must_use]
+    pub fn of(records: impl IntoIterator<Item = (u64, RowRecord)>) -> Option<Self> {
+        let (numbers, rows): (Vec<_>, Vec<_>) = records.into_iter().unzip();
+        let first = numbers.first().copied()?;
+        Some(Self { first, rows })
+    }
+}
+
 /// What one transaction did to one row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowChange<'a> {

@@ -22,8 +22,8 @@ use tidings_core::{
     CacheKey, Value,
     entropy::Entropy,
     log::{
-        Appended, Cursor, Demand, Digest, Head, Join, JoinError, Log, LogError, LogFuture, Mark,
-        MemberId, MemberRow, MemberSight, Members, Read, RowRecord, Wake, WakeUps,
+        Appended, Cursor, Demand, Digest, Group, Head, Join, JoinError, Log, LogError, LogFuture,
+        Mark, MemberId, MemberRow, MemberSight, Members, Read, Wake, WakeUps,
     },
     spawn::Spawn,
 };
@@ -345,7 +345,7 @@ impl Log for Link {
         mark: Mark,
         entity: &'a str,
         key: &'a Value,
-    ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>> {
+    ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         self.asks(Wire::Log, move |memory| {
             there(memory.group(mark, entity, key))
         })

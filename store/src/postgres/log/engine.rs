@@ -6,9 +6,8 @@ use sqlx::{ConnectOptions as _, Row as _};
 use tidings_core::{
     CacheKey, Value,
     log::{
-        Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Head, Log,
-        LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, RowRecord, Wake,
-        WakeUps,
+        Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Group, Head, Log,
+        LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, Wake, WakeUps,
     },
 };
 
@@ -212,10 +211,10 @@ impl PgLog {
         mark: Mark,
         entity: &str,
         key: &Value,
-    ) -> Result<Vec<RowRecord>, LogError> {
+    ) -> Result<Option<Group>, LogError> {
         self.over_link(async |link| {
             if link.epoch != mark.epoch() || link.lexicon.schema(entity).is_none() {
-                return Ok(Vec::new());
+                return Ok(None);
             }
             let sql = format!(
                 "select {COLUMNS} from tidings.log l where l.xid = $1 and l.entity = $2 \
@@ -236,12 +235,12 @@ impl PgLog {
             let rows = stored
                 .iter()
                 .filter_map(|stored| match link.lexicon.body(stored)? {
-                    Body::Row(row) => Some(row),
+                    Body::Row(row) => Some((stored.id, row)),
                     Body::Entity(_) | Body::Evict(_) | Body::Event(_) | Body::Unreadable { .. } => {
                         None
                     }
                 });
-            Ok(rows.collect())
+            Ok(Group::of(rows))
         })
         .await
     }
@@ -274,7 +273,7 @@ impl Log for PgLog {
         mark: Mark,
         entity: &'a str,
         key: &'a Value,
-    ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>> {
+    ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         Box::pin(self.rows_of(mark, entity, key))
     }
 

@@ -13,9 +13,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tidings_core::{
     CacheKey, Value,
     log::{
-        Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Head, Log,
-        LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, RowRecord, Wake,
-        WakeUps,
+        Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Group, Head, Log,
+        LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, Wake, WakeUps,
     },
 };
 use tokio::sync::Mutex;
@@ -310,11 +309,11 @@ impl SqliteLog {
         mark: Mark,
         entity: &str,
         key: &Value,
-    ) -> Result<Vec<RowRecord>, LogError> {
+    ) -> Result<Option<Group>, LogError> {
         self.over_link(async |link| {
             let known = link.lexicon.schema(entity);
             let (Some(schema), true) = (known, link.epoch == mark.epoch()) else {
-                return Ok(Vec::new());
+                return Ok(None);
             };
             let field = &schema.fields()[schema.primary_key()];
             let count = usize::try_from(mark.number()).unwrap_or(usize::MAX);
@@ -345,13 +344,13 @@ impl SqliteLog {
             end(&mut link.connection).await?;
             let rows = stored.iter().filter_map(|stored| {
                 match link.lexicon.body(stored, &mut images)? {
-                    Body::Row(row) => Some(row),
+                    Body::Row(row) => Some((stored.id, row)),
                     Body::Entity(_) | Body::Evict(_) | Body::Event(_) | Body::Unreadable { .. } => {
                         None
                     }
                 }
             });
-            Ok(rows.collect())
+            Ok(Group::of(rows))
         })
         .await
     }
@@ -400,7 +399,7 @@ impl Log for SqliteLog {
         mark: Mark,
         entity: &'a str,
         key: &'a Value,
-    ) -> LogFuture<'a, Result<Vec<RowRecord>, LogError>> {
+    ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         Box::pin(self.rows_of(mark, entity, key))
     }
 
