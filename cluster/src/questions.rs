@@ -1,5 +1,5 @@
-//! [`Questions`]: between callers that want to know what the members have applied, and the task that
-//! asks them.
+//! [`Questions`]: between callers that want to know what the members have applied, and the task
+//! that asks them.
 //!
 //! A caller says so before it first waits. One question answers every caller that came before it
 //! was sent, and it is sent even if all of them have left.
