@@ -34,8 +34,8 @@ pub trait ChangeSink: Any + Send + Sync {
     /// the database is done.
     fn in_doubt(&self, changes: &ChangeSet);
 
-    /// Names a commit by what the database calls it ([`ChangeSet::commit`]), in the epoch of the log
-    /// that the sink knows of now. None before the log was read, and by default.
+    /// Names a commit by what the database calls it ([`ChangeSet::commit`]), in the epoch of the
+    /// log that the sink knows of now. None before the log was read, and by default.
     ///
     /// Asked right before a commit and again once it was acknowledged: a crash in between begins
     /// another epoch, and may have taken the commit along.

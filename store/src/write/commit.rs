@@ -68,8 +68,8 @@ pub(crate) fn change_set(noted: Noted, no_event: bool, cause: Option<Cause>) -> 
     })
 }
 
-/// Commits, and waits for the handlers; returns where the transaction is in the log. After an error it is
-/// rolled back, or in doubt.
+/// Commits, and waits for the handlers; returns where the transaction is in the log. After an error
+/// it is rolled back, or in doubt.
 pub(crate) async fn commit(
     attached: &Attached,
     mut session: Box<dyn Session>,
