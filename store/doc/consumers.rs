@@ -11,7 +11,7 @@ struct Consumer {
 }
 
 impl Consumer {
-    /// A row that is not stored yet: its id is made by the insert.
+    /// Makes a row that is not stored yet: its id is made by the insert.
     fn named(username: &str) -> Self {
         Self { id: uuid::Uuid::nil(), username: username.to_owned(), plan: None }
     }

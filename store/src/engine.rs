@@ -26,13 +26,13 @@ use crate::{
 
 /// A database, opened for one process.
 pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
-    /// Its name in health reports and metrics.
+    /// Returns its name in health reports and metrics.
     fn name(&self) -> &'static str;
 
-    /// The database file, where there is one.
+    /// Returns the database file, where there is one.
     fn path(&self) -> Option<PathBuf>;
 
-    /// How its statements are written.
+    /// Returns how its statements are written.
     fn dialect(&self) -> &'static dyn Dialect;
 
     /// Runs a statement and returns its rows, with the time that each has left where the statement
@@ -47,7 +47,7 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Asks for the time by which rows expire.
     fn time(&self) -> BoxFuture<'_, Result<Timestamp, Error>>;
 
-    /// How long a transaction may be open.
+    /// Returns how long a transaction may be open.
     fn longest(&self) -> Duration;
 
     /// Begins a transaction.
@@ -75,7 +75,7 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Asks the database for a sign of life.
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Whether a write would have to wait for another one of this process.
+    /// Returns whether a write would have to wait for another one of this process.
     fn is_busy(&self) -> bool;
 
     /// Waits for the reads and writes that run, and lets go of the database. Later calls fail.
@@ -101,7 +101,8 @@ pub(crate) trait Session: fmt::Debug + Send {
         parameters: Vec<Parameter<'a>>,
     ) -> BoxFuture<'a, Result<Vec<Row>, Error>>;
 
-    /// As [`rows`](Self::rows), with the time that each has left where the statement tells.
+    /// Reads rows as [`rows`](Self::rows) does, with the time that each has left where the
+    /// statement tells.
     fn read<'a>(
         &'a mut self,
         sql: &'a Sql,
@@ -127,8 +128,8 @@ pub(crate) trait Session: fmt::Debug + Send {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Whether no other node is removing rows past their time from a table, and none can begin to
-    /// before the transaction ends.
+    /// Returns whether no other node is removing rows past their time from a table, and none can
+    /// begin to before the transaction ends.
     fn removes_alone<'a>(&'a mut self, _table: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(std::future::ready(Ok(true)))
     }
@@ -139,11 +140,12 @@ pub(crate) trait Session: fmt::Debug + Send {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// What names the transaction in the database's log, once it is [sealed](Self::seal); for one
-    /// that changed nothing, what covers all that it saw. `None` where transactions have no name.
+    /// Returns what names the transaction in the database's log, once it is [sealed](Self::seal);
+    /// for one that changed nothing, what covers all that it saw. `None` where transactions have no
+    /// name.
     fn mark(&self) -> Option<u64>;
 
-    /// Commits. An `Ok` is certain, and so is [`CommitError::Failed`].
+    /// Commits the transaction. An `Ok` is certain, and so is [`CommitError::Failed`].
     ///
     /// What is held for the order of commits is held until the session is dropped.
     fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>>;

@@ -359,7 +359,7 @@ impl Error {
         }
     }
 
-    /// Whether the database is in trouble, rather than what was asked of it.
+    /// Returns whether the database is in trouble, rather than what was asked of it.
     pub(crate) fn is_of_the_database(&self) -> bool {
         matches!(
             self.kind(),
@@ -367,12 +367,12 @@ impl Error {
         ) && !matches!(self, Self::Closed | Self::NotAttached)
     }
 
-    /// Whether another write was in the way, and the same one can be done again at once.
+    /// Returns whether another write was in the way, and the same one can be done again at once.
     pub(crate) fn is_contention(&self) -> bool {
         matches!(self, Self::Busy(error) if error.contention)
     }
 
-    /// The error of a statement that makes or changes a table.
+    /// Makes the error of a statement that makes or changes a table.
     pub(crate) fn statement(sql: &str, error: Self) -> Self {
         match error {
             Self::Database(source) => Self::Statement {
@@ -421,7 +421,7 @@ impl DatabaseError {
         }
     }
 
-    /// A write that was stopped by another one, and can be done again.
+    /// Makes the error of a write that was stopped by another one, and can be done again.
     pub(crate) fn contention(why: &'static str) -> Self {
         Self {
             contention: true,

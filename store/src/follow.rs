@@ -15,7 +15,7 @@ pub trait StoreLog: Log {
     /// none before the log was read.
     fn mark(&self, commit: u64) -> Option<Mark>;
 
-    /// Whether every write is recorded, as it was seen last.
+    /// Returns whether every write is recorded, as it was seen last.
     fn capture(&self) -> Capture;
 
     /// Removes the records that are older than the retention. To be called every quarter of the

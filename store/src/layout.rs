@@ -68,8 +68,8 @@ pub(crate) async fn complete<I: Inspect>(
     Ok(())
 }
 
-/// The statements for what was found, in the order in which they can be run: a reference may lead
-/// to any table.
+/// Returns the statements for what was found, in the order in which they can be run: a reference
+/// may lead to any table.
 pub(crate) fn groups(
     words: &dyn Words,
     compared: &[Compared],

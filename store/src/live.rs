@@ -16,7 +16,7 @@ pub struct Live<T> {
 }
 
 impl<T> Live<T> {
-    /// The row in another form.
+    /// Returns the row in another form.
     pub(crate) fn try_map<U, E>(self, form: impl FnOnce(T) -> Result<U, E>) -> Result<Live<U>, E> {
         Ok(Live {
             row: form(self.row)?,

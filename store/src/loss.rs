@@ -36,7 +36,7 @@ impl fmt::Display for Loss {
     }
 }
 
-/// A number of rows, in words.
+/// Returns a number of rows, in words.
 pub(crate) fn in_words(rows: u64) -> String {
     match rows {
         1 => "1 row".to_owned(),

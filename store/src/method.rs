@@ -25,7 +25,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// The method's name.
+    /// Returns the method's name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -40,7 +40,7 @@ pub struct PlannedChange {
 }
 
 impl Plan {
-    /// The plan for what was found.
+    /// Makes the plan for what was found.
     pub(crate) fn of<I: Inspect + ?Sized>(inspect: &I, compared: &[Compared]) -> Self {
         let findings = || compared.iter().flat_map(|compared| &compared.findings);
         let obstacles = findings().filter(|finding| finding.need == Need::Impossible);
@@ -65,7 +65,7 @@ impl Plan {
         }
     }
 
-    /// Whether there is nothing to do.
+    /// Returns whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let steps = self.before.len() + self.changes.len() + self.after.len();
@@ -73,7 +73,7 @@ impl Plan {
     }
 }
 
-/// What more than additions was found: a node that runs may use what changes.
+/// Returns what more than additions was found: a node that runs may use what changes.
 pub(crate) fn alterations(compared: &[Compared]) -> Vec<String> {
     let findings = compared.iter().flat_map(|compared| &compared.findings);
     let alters = |finding: &&Finding| match finding.need {
@@ -142,7 +142,7 @@ pub(crate) enum Recorded {
 /// A database on a connection of its own, for one migration. Dropped in the middle it is as if
 /// nothing had been done.
 pub(crate) trait Target: Inspect {
-    /// The kind of database.
+    /// Returns the kind of database.
     fn engine(&self) -> &'static str;
 
     /// Begins the transaction.
@@ -154,16 +154,17 @@ pub(crate) trait Target: Inspect {
         sql: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Vec<Option<String>>>, Error>>;
 
-    /// The names of the steps that were run.
+    /// Returns the names of the steps that were run.
     fn steps(&mut self) -> BoxFuture<'_, Result<BTreeSet<String>, Error>>;
 
     /// Writes down that a step was run.
     fn record<'a>(&'a mut self, step: &'a str) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Whether no node runs on the database, and none can start before the transaction ends.
+    /// Returns whether no node runs on the database, and none can start before the transaction
+    /// ends.
     fn is_alone(&mut self) -> BoxFuture<'_, Result<bool, Error>>;
 
-    /// Whether triggers record what is written, for nodes to hear.
+    /// Returns whether triggers record what is written, for nodes to hear.
     fn is_recorded(&mut self) -> BoxFuture<'_, Result<bool, Error>>;
 
     /// Puts the triggers of the log in place, where there is one.
@@ -173,7 +174,7 @@ pub(crate) trait Target: Inspect {
         recorded: Recorded,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// What refers to nothing, one line each.
+    /// Returns what refers to nothing, one line each.
     fn broken(&mut self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>>;

@@ -167,7 +167,7 @@ pub enum TagFilter {
 }
 
 impl TagFilter {
-    /// Whether the rows of a schema can be chosen by tags.
+    /// Returns whether the rows of a schema can be chosen by tags.
     #[must_use]
     pub fn applies_to(schema: &Schema) -> bool {
         tags_field(schema).is_ok()
@@ -281,7 +281,7 @@ impl Prepared {
         self.values.push((schema.fields()[index].kind(), value));
     }
 
-    /// The parameters of what is sought, in the order in which the statement wants them.
+    /// Returns the parameters of what is sought, in the order in which the statement wants them.
     pub(crate) fn conditions(&self) -> Vec<Parameter<'_>> {
         let mut parameters: Vec<_> = self
             .values
@@ -294,7 +294,7 @@ impl Prepared {
         parameters
     }
 
-    /// All parameters of a page, in the order in which the statement wants them.
+    /// Returns all parameters of a page, in the order in which the statement wants them.
     pub(crate) fn parameters(&self) -> Vec<Parameter<'_>> {
         let mut parameters = self.conditions();
         let after = self.after.iter();
@@ -303,14 +303,14 @@ impl Prepared {
         parameters
     }
 
-    /// The token that leads to what follows a row.
+    /// Makes the token that leads to what follows a row.
     pub(crate) fn token(&self, schema: &Schema, last: &Row) -> String {
         token(schema, self.shape.order, last)
     }
 }
 
 impl PageQuery {
-    /// The same rows from the first on, one of them.
+    /// Asks for the first of the same rows alone.
     pub(crate) fn first(self) -> Self {
         self.size(1).offset(None)
     }

@@ -17,12 +17,12 @@ pub(crate) enum Parameter<'a> {
 }
 
 impl<'a> Parameter<'a> {
-    /// A value of this field.
+    /// Makes a parameter of a value of this field.
     pub(crate) fn of(field: &Field, value: &'a Value) -> Self {
         Self::One(field.kind(), value)
     }
 
-    /// A list of values of this field.
+    /// Makes a parameter of a list of values of this field.
     pub(crate) fn list(field: &Field, values: impl IntoIterator<Item = &'a Value>) -> Self {
         Self::Many(field.kind(), values.into_iter().collect())
     }

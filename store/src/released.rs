@@ -8,7 +8,7 @@ use tokio::sync::watch;
 pub(crate) struct Released(watch::Sender<bool>);
 
 impl Released {
-    /// Says it.
+    /// Announces that the database was let go of.
     pub(crate) fn set(&self) {
         self.0.send_replace(true);
     }

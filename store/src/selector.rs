@@ -180,7 +180,7 @@ fn sort(schema: &Schema, key: &mut [(usize, Value)]) {
     }
 }
 
-/// Whether no two rows have the same values of these fields.
+/// Returns whether no two rows have the same values of these fields.
 fn is_unique(schema: &Schema, key: &[(usize, Value)]) -> bool {
     match key {
         [(field, _)] => schema.fields()[*field].is_unique(),
@@ -204,7 +204,7 @@ pub(crate) struct Resolved {
 }
 
 impl Resolved {
-    /// Whether it can select no row: absent values are never equal.
+    /// Returns whether it can select no row: absent values are never equal.
     pub(crate) fn is_absent(&self) -> bool {
         self.key.iter().any(|(_, value)| value.is_null())
     }
@@ -251,7 +251,7 @@ pub struct WriteOptions {
 }
 
 impl WriteOptions {
-    /// A write that no handler hears of.
+    /// Makes the options of a write that no handler hears of.
     #[must_use]
     pub fn silent() -> Self {
         Self { no_event: true }
@@ -278,7 +278,7 @@ pub enum FieldInput {
 }
 
 impl FieldInput {
-    /// The value, if it is one of this field's.
+    /// Returns the value, if it is one of this field's.
     pub(crate) fn of(self, schema: &Schema, field: &Field) -> Result<Value, Error> {
         let value = match self {
             Self::Text(text) => Value::from_text(field.kind(), &text),

@@ -70,7 +70,7 @@ pub struct ChangeSet {
 }
 
 impl ChangeSet {
-    /// The entity of each row that is known to have changed, at least one for each that was
+    /// Returns the entity of each row that is known to have changed, at least one for each that was
     /// touched.
     pub(crate) fn entities(&self) -> Vec<&'static str> {
         let changed = self.changes.iter().map(|change| change.schema.name());

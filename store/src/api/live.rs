@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Table {
-    /// [`select_where`](Self::select_where), and how long the row is still there.
+    /// Selects a row as [`select_where`](Self::select_where) does, with the time that it has left.
     ///
     /// # Errors
     ///
@@ -23,7 +23,7 @@ impl Table {
         self.selected(selector)
     }
 
-    /// [`page`](Self::page), and how long each row is still there.
+    /// Lists rows as [`page`](Self::page) does, each with the time that it has left.
     ///
     /// # Errors
     ///

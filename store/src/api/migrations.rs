@@ -129,7 +129,7 @@ impl Migrations {
         self
     }
 
-    /// How long to wait for other migrations, nodes that start and locks of tables; 60 s by
+    /// Sets how long to wait for other migrations, nodes that start and locks of tables; 60 s by
     /// default.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -185,8 +185,8 @@ impl Migrations {
         self
     }
 
-    /// Tells what [`apply`](Self::apply) would do to the tables as they are. It changes nothing,
-    /// and does not run the steps of one's own, whose work it therefore does not see.
+    /// Returns what [`apply`](Self::apply) would do to the tables as they are. Changes nothing, and
+    /// does not run your own steps, so it cannot see what they would do.
     ///
     /// # Errors
     ///

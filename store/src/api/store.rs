@@ -99,42 +99,44 @@ pub struct OpenOptions {
 }
 
 impl OpenOptions {
-    /// How many connections to PostgreSQL are open at most, 1 to 1,000; 16 by default.
+    /// Sets how many connections to PostgreSQL are open at most, 1 to 1,000; 16 by default.
     pub fn connections(mut self, connections: usize) -> Self {
         self.settings.connections = connections;
         self
     }
 
-    /// How long a call may wait for the database, be it for a connection, its turn, a row's lock or
-    /// an answer; 5 s by default. A commit whose answer is lost takes up to twice as long.
+    /// Sets how long a call may wait for the database (for a connection, its turn, a row's lock or
+    /// an answer); 5 s by default. A commit whose answer is lost takes up to twice as long.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
         self
     }
 
-    /// How long a transaction may be open, from its beginning to its commit; 10 s by default. One
-    /// that takes longer is rolled back ([`Error::TooLong`]). On SQLite all other writes wait for
-    /// it, each no longer than [`timeout`](Self::timeout); on PostgreSQL those of the same rows.
+    /// Sets how long a transaction may be open, from its beginning to its commit; 10 s by default.
+    /// One that takes longer is rolled back ([`Error::TooLong`]). On SQLite all other writes wait
+    /// for it, each no longer than [`timeout`](Self::timeout); on PostgreSQL those of the same
+    /// rows.
     pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
         self.settings.transaction_timeout = timeout;
         self
     }
 
-    /// What lies between the store and PostgreSQL; nothing by default.
+    /// Sets what lies between the store and PostgreSQL; nothing by default.
     pub fn pooler(mut self, pooler: Pooler) -> Self {
         self.settings.pooler = pooler;
         self
     }
 
-    /// Whether a database file keeps a log, by which its node hears of every program's writes; none
-    /// by default. PostgreSQL and a file that is shared keep one whatever this says.
+    /// Sets whether a database file keeps a log, by which its node hears of every program's writes;
+    /// none by default. PostgreSQL and a file that is shared keep one whatever this says.
     pub fn logging(mut self, logging: Logging) -> Self {
         self.settings.logging = logging;
         self
     }
 
-    /// Whether other nodes may use the same database; they may not by default. On SQLite these are
-    /// other processes of the same host, and a write takes one lock of the operating system more.
+    /// Sets whether other nodes may use the same database; they may not by default. On SQLite these
+    /// are other processes of the same host, and each write takes one more lock of the operating
+    /// system.
     pub fn sharing(mut self, sharing: Sharing) -> Self {
         self.settings.sharing = sharing;
         self
@@ -204,7 +206,7 @@ impl Store {
         }
     }
 
-    /// Whether [`open`](Self::open) would understand this URL. Looks at no file.
+    /// Checks that [`open`](Self::open) would understand this URL. Looks at no file.
     ///
     /// # Errors
     ///
@@ -302,7 +304,7 @@ impl Store {
         }
     }
 
-    /// The typed face of an entity's table.
+    /// Returns an entity's table with the entity's types.
     ///
     /// # Errors
     ///
@@ -312,7 +314,7 @@ impl Store {
         Dao::of(self.table(E::NAME)?)
     }
 
-    /// An entity's table, by the entity's name.
+    /// Returns an entity's table, by the entity's name.
     ///
     /// # Errors
     ///

@@ -49,7 +49,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The entity's schema.
+    /// Returns the entity's schema.
     #[must_use]
     pub fn schema(&self) -> &'static Schema {
         self.stored().schema
@@ -62,8 +62,8 @@ impl Table {
         &self.route.attached.sink
     }
 
-    /// Whether its calls are part of a [`Transaction`](crate::Transaction): what they read may not
-    /// be committed, and must not be cached.
+    /// Returns whether its calls are part of a [`Transaction`](crate::Transaction): what they read
+    /// may not be committed, and must not be cached.
     #[must_use]
     pub fn is_in_transaction(&self) -> bool {
         self.route.within.is_some()
@@ -227,7 +227,7 @@ impl Table {
         self.update_with(selector, edit, options)
     }
 
-    /// As [`update`](Self::update), for any way of making the new row.
+    /// Updates as [`update`](Self::update) does, with any way of making the new row.
     pub(crate) fn update_with(
         &self,
         selector: Selector,
@@ -344,7 +344,7 @@ impl Table {
     }
 }
 
-/// The table of an entity, by the entity's name.
+/// Returns the table of an entity, by the entity's name.
 pub(crate) fn table_of(
     shared: &Arc<Shared>,
     name: &str,
@@ -369,7 +369,7 @@ pub(crate) fn table_of(
     })
 }
 
-/// The fields of the cache key; the primary key where the schema names none.
+/// Returns the fields of the cache key; the primary key where the schema names none.
 pub(crate) fn cache_key_fields(schema: &Schema) -> Vec<usize> {
     let names = schema.cache_key_fields().iter();
     let fields: Vec<_> = names

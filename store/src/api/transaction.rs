@@ -30,13 +30,14 @@ impl TransactionOptions {
         Self::default()
     }
 
-    /// No handler hears of it. What is cached is evicted all the same.
+    /// Keeps the transaction from handlers: none hears of it. What is cached is evicted all the
+    /// same.
     pub fn silent(mut self) -> Self {
         self.no_event = true;
         self
     }
 
-    /// How long it may be open, from its beginning to its commit.
+    /// Sets how long it may be open, from its beginning to its commit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -155,7 +156,8 @@ impl Transaction {
         table_of(&self.shared, name, Some(self.open.within()))
     }
 
-    /// Commits. When it returns, caches have evicted and handlers have run, as after any write.
+    /// Commits the transaction. When it returns, caches have evicted and handlers have run, as
+    /// after any write.
     ///
     /// # Errors
     ///

@@ -32,28 +32,29 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     fn update(&self, statement: &UpdateStatement) -> String;
     fn delete(&self, statement: &DeleteStatement) -> String;
 
-    /// A column as it is read.
+    /// Returns a column as it is read.
     fn column(&self, field: &Field) -> Expr;
 
-    /// A parameter as it is stored in a column of a kind.
+    /// Returns a parameter as it is stored in a column of a kind.
     fn parameter(&self, kind: FieldKind) -> Expr;
 
-    /// A column has the value of a parameter.
+    /// Returns the condition that a column has the value of a parameter.
     fn equal(&self, field: &Field) -> Expr;
 
-    /// A column is one of a list that is one parameter.
+    /// Returns the condition that a column is one of a list, which is one parameter.
     fn one_of(&self, field: &Field) -> Expr;
 
-    /// A set has tags, which are one parameter.
+    /// Returns the condition that a set has tags, which are one parameter.
     fn tagged(&self, tags: Expr, shape: TagShape) -> Expr;
 
     /// Holds the rows until the transaction ends, where rows are held at all.
     fn hold(&self, statement: &mut SelectStatement);
 
-    /// The time by the database's clock, in whole Unix seconds: the same throughout a statement.
+    /// Returns the time by the database's clock, in whole Unix seconds: the same throughout a
+    /// statement.
     fn now(&self) -> Expr;
 
-    /// How many seconds lie between now and a time in a column, parts of seconds included.
+    /// Returns how many seconds lie between now and a time in a column, parts of seconds included.
     fn seconds_until(&self, column: Expr) -> Expr;
 }
 
@@ -203,7 +204,8 @@ impl Expired {
     }
 }
 
-/// The sets of fields that are unique: the primary key, each unique field, each `unique_together`.
+/// Returns the sets of fields that are unique: the primary key, each unique field, each
+/// `unique_together`.
 pub(crate) fn uniques(schema: &Schema) -> Vec<Vec<usize>> {
     let single = (0..schema.fields().len()).filter(|&index| schema.fields()[index].is_unique());
     let together = schema.unique_together().iter().map(|names| {
@@ -335,7 +337,7 @@ fn select_live(dialect: &dyn Dialect, schema: &Schema) -> SelectStatement {
     statement
 }
 
-/// A row is not past its time.
+/// Returns the condition that a row is not past its time.
 fn lasts(dialect: &dyn Dialect, schema: &Schema, expiry: usize) -> Expr {
     let expires = || Expr::col(column(schema, expiry));
     expires().is_null().or(expires().gt(dialect.now()))
@@ -393,18 +395,18 @@ fn delete(dialect: &dyn Dialect, schema: &Schema) -> Sql {
     dialect.delete(&statement).into()
 }
 
-/// A parameter without a kind's peculiarities.
+/// Returns a parameter without a kind's peculiarities.
 pub(crate) fn parameter() -> Expr {
     Expr::val(PARAMETER)
 }
 
-/// The primary key as it is stored: by its name alone it would be the column as it is read, which
-/// may be a text.
+/// Returns the primary key as it is stored: by its name alone it would be the column as it is read,
+/// which may be a text.
 fn ordering(schema: &Schema) -> (Alias, Alias) {
     (Alias::new(schema.name()), primary_key(schema))
 }
 
-/// A row lies beyond the one whose primary key is the parameter.
+/// Returns the condition that a row lies beyond the one whose primary key is the parameter.
 fn beyond(dialect: &dyn Dialect, schema: &Schema) -> Expr {
     let last = dialect.parameter(key(schema).kind());
     Expr::col(primary_key(schema)).gt(last)

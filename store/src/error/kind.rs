@@ -52,8 +52,8 @@ impl ErrorKind {
         }
     }
 
-    /// Whether the message may be shown to the one who sent the request. Those of the others name
-    /// paths and what the database said, and belong in a log.
+    /// Returns whether the message may be shown to the caller that sent the request. Other messages
+    /// name paths and what the database said, and belong in a log.
     #[must_use]
     pub fn is_public(self) -> bool {
         match self {

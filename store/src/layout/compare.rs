@@ -75,7 +75,7 @@ pub(crate) async fn compare<I: Inspect + ?Sized>(
     })
 }
 
-/// All of a table that is not there.
+/// Returns everything that makes a table which is not there.
 fn made(words: &dyn Words, schema: &Schema) -> Vec<Finding> {
     let table = schema.name();
     let mut changes = vec![Change::CreateTable];
@@ -128,7 +128,7 @@ struct Comparison<'a, I: ?Sized> {
 }
 
 impl<I: Inspect + ?Sized> Comparison<'_, I> {
-    /// What a table that is made again could not take over.
+    /// Finds what a table that is made again could not take over.
     async fn rebuild(&mut self) -> Result<(), Error> {
         let (words, schema, table) = (self.words, self.schema, self.table);
         let changes = self.findings.iter().flat_map(|finding| &finding.changes);
@@ -172,7 +172,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         Ok(())
     }
 
-    /// How many rows there are that meet a condition.
+    /// Counts the rows that meet a condition.
     async fn rows(&mut self, condition: Option<&str>) -> Result<u64, Error> {
         let condition = condition.map_or_else(String::new, |it| format!(" WHERE {it}"));
         let table = identifier(self.schema.name());

@@ -37,7 +37,7 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    /// Whether a node can start on it.
+    /// Returns whether a node can start on it.
     pub(crate) fn is_left_to_the_start(self) -> bool {
         match self {
             Self::Addition | Self::Tidying => true,
@@ -108,8 +108,8 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// The statements of one finding, each with the phase of its change: several groups where
-    /// these differ.
+    /// Returns the statements of one finding, each with the phase of its change: several groups
+    /// where these differ.
     pub(crate) fn of(finding: &Finding, mut sql: impl FnMut(&Change) -> Vec<String>) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
         for change in &finding.changes {

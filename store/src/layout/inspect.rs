@@ -7,13 +7,13 @@ use crate::error::Error;
 
 /// A database whose tables can be looked at and changed.
 pub(crate) trait Inspect: Send {
-    /// How it is spoken to.
+    /// Returns how the database is spoken to.
     fn words(&self) -> &'static dyn Words;
 
     /// Looks at what has a name.
     fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>>;
 
-    /// The one number that a query gives.
+    /// Returns the one number that a query selects.
     fn count<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>>;
 
     /// Runs statements, and returns how many rows they changed.

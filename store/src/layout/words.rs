@@ -15,38 +15,40 @@ const PURPOSES: [&str; 4] = ["unique:", "foreign:", "key:", "expiry:"];
 
 /// How an engine says what all of them mean.
 pub(crate) trait Words: fmt::Debug + Send + Sync {
-    /// The type of a column that is made for a kind.
+    /// Returns the type of a column that is made for a kind.
     fn column_type(&self, kind: FieldKind) -> &'static str;
 
-    /// Whether a column of a declared type holds what a field can, and nothing that it cannot show.
+    /// Returns whether a column of a declared type holds what a field can, and nothing that it
+    /// cannot show.
     fn holds(&self, field: &Field, declared: &str) -> bool;
 
-    /// How the values of a column of a declared type become those of a field, none of them lost.
+    /// Returns how the values of a column of a declared type become those of a field, none of them
+    /// lost.
     fn widening(&self, field: &Field, declared: &str) -> Option<Widening>;
 
-    /// A value as SQL writes it; none for an absent one.
+    /// Returns a value as SQL writes it; none for an absent one.
     fn literal(&self, value: &Value) -> Option<String>;
 
-    /// Whether a default that is there is this value.
+    /// Returns whether a default that is there is this value.
     fn is_default(&self, there: &str, value: &Value) -> bool;
 
-    /// The name of an index, which says what it is for.
+    /// Returns the name of an index, which says what it is for.
     fn index_name(&self, purpose: &str, table: &str, fields: &[&str]) -> String;
 
-    /// Whether references can be added to columns that are there.
+    /// Returns whether references can be added to columns that are there.
     fn references(&self) -> Adds;
 
-    /// A column as text, to be compared with one of another type.
+    /// Returns a column as text, to be compared with one of another type.
     fn as_text(&self, column: &str) -> String;
 
-    /// Whether a change makes the whole table again.
+    /// Returns whether a change makes the whole table again.
     fn rebuilds(&self, change: &Change, schema: &Schema) -> bool;
 
-    /// The condition of rows that a table made again could not take, because a column holds what
-    /// its type does not say.
+    /// Returns the condition of rows that a table made again could not take, because a column holds
+    /// what its type does not say.
     fn misfit(&self, field: &Field, table: &Table) -> Option<String>;
 
-    /// The statements for what was found in one table.
+    /// Returns the statements for what was found in one table.
     fn groups(&self, schema: &Schema, there: &Named, findings: &[&Finding]) -> Vec<Group>;
 }
 
@@ -67,18 +69,18 @@ pub(crate) struct Widening {
     pub(crate) unless: Option<String>,
 }
 
-/// A name as an identifier, quoted.
+/// Writes a name as an identifier, quoted.
 pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Whether a table with rows can be given the column.
+/// Returns whether a table with rows can be given the column.
 pub(crate) fn is_addable(field: &Field) -> bool {
     let has_value = field.is_optional() || field.default_value().is_some();
     has_value && !field.is_primary_key()
 }
 
-/// Whether an index is one of ours, by its name.
+/// Returns whether an index is one of ours, by its name.
 pub(crate) fn is_ours(index: &str) -> bool {
     PURPOSES.iter().any(|purpose| index.starts_with(purpose))
 }
@@ -91,8 +93,8 @@ pub(crate) struct Index {
     pub(crate) sql: String,
 }
 
-/// The indexes of a schema by name: for what is unique, for what refers (nested lists and cascades
-/// must not scan), for what expires, and for a cache key of several fields.
+/// Returns the indexes of a schema by name: for what is unique, for what refers (nested lists and
+/// cascades must not scan), for what expires, and for a cache key of several fields.
 pub(crate) fn wanted_indexes(words: &dyn Words, schema: &Schema) -> BTreeMap<String, Index> {
     let mut indexes = BTreeMap::new();
     let mut add = |purpose: &str, fields: &[&str], unique: bool| {

@@ -2,7 +2,7 @@
 
 use tidings_core::Schema;
 
-/// The fields that the keys of an entity are made of.
+/// Returns the fields that the keys of an entity are made of.
 pub(crate) fn key_fields(schema: &Schema) -> Vec<&str> {
     let primary = schema.fields()[schema.primary_key()].name();
     let mut fields = vec![primary];

@@ -13,7 +13,7 @@ pub(crate) struct Known {
     pub(crate) names: Vec<Arc<str>>,
 }
 
-/// The entities that a log is read for, by name.
+/// Returns the entities that a log is read for, by name.
 pub(crate) fn known_by_name<'a>(
     schemas: impl IntoIterator<Item = &'a &'static Schema>,
 ) -> HashMap<&'static str, Known> {

@@ -2,8 +2,8 @@
 
 use tidings_core::log::{Capture, Demand, Incarnation, MemberId, MemberSight, Sight};
 
-/// What a member's own row says of it, and the last report that it was asked for; none if the row
-/// cannot be read. A row is told as `start incarnation marked demand`.
+/// Returns what a member's own row says of it, and the last report that it was asked for; none if
+/// the row cannot be read. A row is told as `start incarnation marked demand`.
 pub(crate) fn sight_of(
     row: Option<&str>,
     member: &MemberId,
@@ -30,8 +30,8 @@ pub(crate) fn sight_of(
     Some((sight, (demand > Demand(0)).then_some(demand)))
 }
 
-/// What a reader is told beside the records; as a member, also what its own row says. None if that
-/// row cannot be read.
+/// Returns what a reader is told beside the records; as a member, also what its own row says. None
+/// if that row cannot be read.
 pub(crate) fn sight(
     capture: Capture,
     member: Option<&MemberId>,

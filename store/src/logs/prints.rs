@@ -17,14 +17,14 @@ pub(crate) struct Print {
 }
 
 impl Prints {
-    /// The entities that are not captured.
+    /// Returns the entities that are not captured.
     pub(crate) fn missing(&self) -> impl Iterator<Item = &str> {
         let missing = self.entities.iter().filter(|(_, print)| !print.in_place);
         missing.map(|(entity, _)| entity.as_str())
     }
 
-    /// The entities whose capture is not what it was at an earlier look, and so may have missed a
-    /// write between the two.
+    /// Returns the entities whose capture is not what it was at an earlier look, and so may have
+    /// missed a write between the two.
     pub(crate) fn changed_since<'a>(&'a self, earlier: &'a Self) -> impl Iterator<Item = &'a str> {
         let changed = self
             .entities

@@ -50,20 +50,20 @@ impl Sights {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
 
-    /// The epoch of the cursor that was taken last.
+    /// Returns the epoch of the cursor that was taken last.
     pub(crate) fn epoch(&self) -> Option<Epoch> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.as_ref().map(|seen| seen.at.epoch())
     }
 
-    /// Capture as it was seen last.
+    /// Returns capture as it was last seen.
     pub(crate) fn latest(&self) -> Capture {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let latest = seen.as_ref().map(|seen| seen.latest.clone());
         latest.unwrap_or(Capture::InPlace)
     }
 
-    /// Whether it is time to look at capture.
+    /// Decides whether it is time to look at capture.
     pub(crate) fn look_at(&self, now: Tick, every: Duration) -> Look {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.as_ref() {

@@ -34,7 +34,7 @@ pub struct TableStatus {
 }
 
 impl Status {
-    /// Whether no write would be missed.
+    /// Returns whether no write would be missed.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
         self.tables.iter().all(|table| table.problems.is_empty())

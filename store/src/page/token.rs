@@ -6,8 +6,8 @@ use tidings_core::{Row, Schema, Value};
 
 use super::{Direction, Ordered};
 
-/// The token that leads to what follows a row: its primary key and, in another order, the field and
-/// its value before that.
+/// Makes the token that leads to what follows a row: its primary key and, in another order, the
+/// field and its value before that.
 pub(super) fn token(schema: &Schema, order: Option<Ordered>, last: &Row) -> String {
     let key = last.0[schema.primary_key()].to_text();
     let name = schema.name();
@@ -21,7 +21,7 @@ pub(super) fn token(schema: &Schema, order: Option<Ordered>, last: &Row) -> Stri
     })
 }
 
-/// What tells an order in a token. No name of an entity holds such characters.
+/// Returns what marks an order in a token. No name of an entity holds such characters.
 fn mark(schema: &Schema, order: Ordered) -> String {
     let direction = match order.direction {
         Direction::Ascending => '+',
@@ -30,8 +30,8 @@ fn mark(schema: &Schema, order: Ordered) -> String {
     format!("{direction}{}", schema.fields()[order.field].name())
 }
 
-/// The value of the order's field, and the primary key, that a token was made of; none if it was
-/// made otherwise, for another entity or for another order.
+/// Reads the value of the order's field, and the primary key, from a token; `None` if it was made
+/// otherwise, for another entity or for another order.
 pub(super) fn read_token(
     schema: &Schema,
     order: Option<Ordered>,

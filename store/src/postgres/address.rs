@@ -63,7 +63,7 @@ impl Address {
         Ok(Self { options, shown })
     }
 
-    /// How to connect.
+    /// Returns how to connect.
     pub(crate) fn options(&self, pooler: Pooler) -> PgConnectOptions {
         let options = self.options.clone().disable_statement_logging();
         let options = match options.get_application_name() {
@@ -77,7 +77,7 @@ impl Address {
         }
     }
 
-    /// Host, port and name.
+    /// Returns host, port and name, for messages.
     pub(crate) fn shown(&self) -> &str {
         &self.shown
     }

@@ -25,7 +25,7 @@ pub(crate) fn failed(error: sqlx::Error) -> Error {
     }
 }
 
-/// The error for an answer that did not come in time.
+/// Returns the error for an answer that did not come in time.
 pub(crate) fn too_late(limit: Duration) -> Error {
     let why = format!("no answer within {limit:?}");
     Error::Unreachable(DatabaseError::other(io::Error::new(
@@ -34,7 +34,7 @@ pub(crate) fn too_late(limit: Duration) -> Error {
     )))
 }
 
-/// Whether the connection is of no more use: it broke, or the server ended it.
+/// Returns whether the connection is of no more use: it broke, or the server ended it.
 pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -54,8 +54,8 @@ pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the server may take a connection a little later: it is starting, stopping, full or not
-/// there.
+/// Returns whether the server may take a connection a little later: it is starting, stopping, full
+/// or not there.
 pub(crate) fn may_come_back(error: &sqlx::Error) -> bool {
     match code(error).as_deref() {
         Some("53300" | "57P01" | "57P02" | "57P03") => true,

@@ -38,7 +38,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects; tries again, with pauses that grow and differ, while the server may yet come back.
+    /// Connects, and tries again, with pauses that grow and differ, while the server may yet come
+    /// back.
     pub(crate) async fn open(
         address: &Address,
         settings: Settings,
@@ -119,7 +120,8 @@ impl Connection {
         Ok(())
     }
 
-    /// The driver's own connection, for statements that neither the pooler nor the dialect changes.
+    /// Returns the driver's own connection, for statements that neither the pooler nor the dialect
+    /// changes.
     pub(crate) fn inner(&mut self) -> &mut PgConnection {
         &mut self.inner
     }
@@ -166,13 +168,13 @@ impl Connection {
         statements.fetch_all(&mut self.inner).await
     }
 
-    /// Says good-bye to the server.
+    /// Ends the connection in order: the server is told.
     pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
         self.inner.close().await
     }
 }
 
-/// The error for a server that could not be connected to, or that refused the user.
+/// Returns the error for a server that could not be connected to, or that refused the user.
 fn unreachable(error: sqlx::Error) -> Error {
     match failed(error) {
         Error::Database(error) => Error::Unreachable(error),
@@ -180,7 +182,7 @@ fn unreachable(error: sqlx::Error) -> Error {
     }
 }
 
-/// A random part of a duration.
+/// Returns a random part of a duration.
 fn jitter(most: Duration) -> Duration {
     let most = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
     Duration::from_nanos(SystemEntropy.below(most))

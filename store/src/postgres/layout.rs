@@ -26,7 +26,7 @@ use crate::{
     postgres::{codes::failed, connection::Connection},
 };
 
-/// How tables are spoken of.
+/// Returns how tables are spoken of.
 pub(super) fn words() -> &'static dyn Words {
     &Postgres
 }
@@ -39,8 +39,8 @@ pub(crate) async fn lay_out(
     complete(&mut Tables(connection), schemas).await
 }
 
-/// The columns of all unique indexes and references of the tables, by the names of table and
-/// constraint.
+/// Returns the columns of all unique indexes and references of the tables, by the names of table
+/// and constraint.
 pub(crate) async fn constraints(
     connection: &mut Connection,
     schemas: &[&'static Schema],

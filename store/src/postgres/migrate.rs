@@ -135,7 +135,7 @@ impl Target for PgTarget {
         .boxed()
     }
 
-    /// A node puts its triggers in place before it runs.
+    // A node puts its triggers in place before it runs.
     fn is_recorded(&mut self) -> BoxFuture<'_, Result<bool, Error>> {
         std::future::ready(Ok(true)).boxed()
     }
@@ -155,7 +155,7 @@ impl Target for PgTarget {
         .boxed()
     }
 
-    /// The server has checked each by now.
+    // The server has checked each by now.
     fn broken(&mut self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
         async move {
             self.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;

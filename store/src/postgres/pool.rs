@@ -92,7 +92,7 @@ impl Pool {
         }
     }
 
-    /// The moment at which a call that begins now gives up.
+    /// Returns the moment at which a call that begins now gives up.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.settings.timeout
     }
@@ -206,13 +206,13 @@ async fn permit(permits: &Arc<Semaphore>, until: Instant) -> Result<OwnedSemapho
     }
 }
 
-/// How many of a number of connections may be lent to writes: a quarter is left to reads.
+/// Returns how many of a number of connections may be lent to writes: a quarter is left to reads.
 fn writes_of(connections: usize) -> usize {
     connections.saturating_sub(connections.div_ceil(4)).max(1)
 }
 
 impl Lent {
-    /// The connection itself.
+    /// Returns the connection itself.
     pub(crate) fn connection(&mut self) -> Result<&mut Connection, Error> {
         self.connection.as_mut().ok_or(Error::Closed)
     }
@@ -221,7 +221,8 @@ impl Lent {
         self.source
     }
 
-    /// Gives it back, after its last statement has ended in order and no transaction is open.
+    /// Returns the connection to the pool, after its last statement has ended in order and no
+    /// transaction is open.
     pub(crate) fn give_back(mut self) {
         let Some(connection) = self.connection.take() else {
             return;

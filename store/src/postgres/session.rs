@@ -38,8 +38,8 @@ use crate::{
     },
 };
 
-/// How long the server waits for a lock: less than the call does, so that it is the server that
-/// says what was in the way, and the connection goes on.
+/// Returns how long the server waits for a lock: less than the call does, so that it is the server
+/// that says what was in the way, and the connection goes on.
 fn lock_limit(limit: Duration) -> Duration {
     (limit - limit / 5).max(Duration::from_millis(1))
 }
@@ -323,7 +323,7 @@ impl Session for PgSession {
         Some(self.transaction.xid)
     }
 
-    /// The connection goes back at once: nothing that comes after needs it.
+    // The connection goes back at once: nothing that comes after needs it.
     fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>> {
         async move {
             let answer = self.in_time(async |connection| connection.run("COMMIT").await);

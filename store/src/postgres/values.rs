@@ -29,7 +29,7 @@ use crate::{
     parameter::Parameter,
 };
 
-/// The type of a column that is made for a kind.
+/// Returns the type of a column that is made for a kind.
 pub(crate) fn column_type(kind: FieldKind) -> &'static str {
     match kind {
         FieldKind::Boolean => "boolean",
@@ -46,7 +46,7 @@ pub(crate) fn column_type(kind: FieldKind) -> &'static str {
     }
 }
 
-/// A value as SQL writes it, whatever the settings of the session; none for an absent one.
+/// Returns a value as SQL writes it, whatever the settings of the session; none for an absent one.
 pub(crate) fn literal(value: &Value) -> Option<String> {
     let quoted = |text: &str| {
         let escaped = text.replace('\\', "\\\\").replace('\'', "''");
@@ -68,8 +68,8 @@ pub(crate) fn literal(value: &Value) -> Option<String> {
     })
 }
 
-/// Whether a column of a type that is there can hold all that a field can, and nothing that it
-/// cannot show.
+/// Returns whether a column of a type that is there can hold all that a field can, and nothing that
+/// it cannot show.
 pub(crate) fn fits(field: &Field, there: &str) -> bool {
     let range = field.range();
     let within = |least: i64, most: i64| {
@@ -139,7 +139,7 @@ impl Bound {
         }
     }
 
-    /// Absent values match nothing, and are left out.
+    /// Makes a list parameter. Absent values match nothing, and are left out.
     fn many(kind: FieldKind, values: &[&Value]) -> Self {
         fn each<T>(values: &[&Value], get: impl Fn(&Value) -> Option<T>) -> Vec<T> {
             values.iter().filter_map(|value| get(value)).collect()
@@ -171,7 +171,7 @@ impl Bound {
     }
 }
 
-/// The arguments of a statement, in order.
+/// Returns the arguments of a statement, in order.
 pub(crate) fn arguments(parameters: &[Bound]) -> Result<PgArguments, Error> {
     let mut arguments = PgArguments::default();
     for parameter in parameters {
@@ -216,7 +216,7 @@ pub(crate) fn decode_live(schema: &Schema, stored: &PgRow) -> Result<Live<Row>, 
     })
 }
 
-/// A column's value; `None` if it does not hold what the kind says.
+/// Returns a column's value; `None` if it does not hold what the kind says.
 fn value_at(stored: &PgRow, index: usize, kind: FieldKind) -> Option<Value> {
     let value = match kind {
         FieldKind::Boolean => stored

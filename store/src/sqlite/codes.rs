@@ -15,17 +15,17 @@ const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const NOT_A_DATABASE: i32 = 26;
 
-/// Whether the file is something else than a database.
+/// Returns whether the file is something else than a database.
 pub(crate) fn is_no_database(error: &sqlx::Error) -> bool {
     primary_code(error) == Some(NOT_A_DATABASE)
 }
 
-/// Whether another program holds the file.
+/// Returns whether another program holds the file.
 pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(primary_code(error), Some(BUSY | LOCKED))
 }
 
-/// Whether the file is damaged.
+/// Returns whether the file is damaged.
 pub(crate) fn is_corrupt(error: &sqlx::Error) -> bool {
     primary_code(error) == Some(CORRUPT)
 }
@@ -42,8 +42,8 @@ pub(crate) fn failed(error: sqlx::Error) -> Error {
     }
 }
 
-/// Why a statement changed nothing. SQLite names no constraint, and leaves the transaction as it
-/// was.
+/// Returns why a statement changed nothing. SQLite names no constraint, and leaves the transaction
+/// as it was.
 pub(crate) fn refused(error: sqlx::Error) -> Refused {
     let kind = error.as_database_error().map(|error| error.kind());
     let error = failed(error);
@@ -55,7 +55,7 @@ pub(crate) fn refused(error: sqlx::Error) -> Refused {
     }
 }
 
-/// The primary result code: the low byte of the extended one.
+/// Returns the primary result code: the low byte of the extended one.
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code = error.as_database_error()?.code()?;
     code.parse::<i32>().ok().map(|code| code & 0xff)

@@ -150,12 +150,12 @@ impl Writer {
         }
     }
 
-    /// What is set to let go of the file while someone holds the writer.
+    /// Returns what is set to let go of the file while a caller holds the writer.
     pub(crate) fn released(&self) -> Arc<Released> {
         Arc::clone(&self.released)
     }
 
-    /// The connection, with no transaction open.
+    /// Returns the connection, with no transaction open.
     pub(crate) async fn connection(&mut self) -> Result<&mut SqliteConnection, Error> {
         if self.closed || self.released.is_set() {
             return Err(Error::Closed);
@@ -190,13 +190,13 @@ impl Writer {
         Ok(connection)
     }
 
-    /// The connection, with the transaction open that [`begin`](Self::begin) began.
+    /// Returns the connection, with the transaction open that [`begin`](Self::begin) began.
     pub(crate) fn connection_in_transaction(&mut self) -> Result<&mut SqliteConnection, Error> {
         self.connection.as_mut().ok_or(Error::Closed)
     }
 
-    /// Commits. After an error the transaction may or may not have been committed; [`rollback`] is
-    /// due.
+    /// Commits the transaction. After an error it may or may not have been committed; [`rollback`]
+    /// is due.
     ///
     /// [`rollback`]: Self::rollback
     pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
@@ -373,7 +373,7 @@ pub(crate) enum Reader {
 }
 
 impl Reader {
-    /// The connection itself.
+    /// Returns the connection itself.
     pub(crate) async fn connection(&mut self) -> Result<&mut SqliteConnection, Error> {
         match self {
             Self::Writer(writer) => writer.connection().await,

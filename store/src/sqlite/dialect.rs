@@ -69,10 +69,10 @@ impl Dialect for Sqlite {
         }
     }
 
-    /// The writer is the only one there is.
+    // The writer is the only one there is.
     fn hold(&self, _: &mut SelectStatement) {}
 
-    /// The clock is the host's.
+    // The clock is the host's.
     fn now(&self) -> Expr {
         Expr::cust("unixepoch()")
     }
@@ -82,7 +82,7 @@ impl Dialect for Sqlite {
     }
 }
 
-/// The values of a list that is one parameter.
+/// Returns the values of a list that is one parameter.
 fn listed() -> SelectStatement {
     let mut statement = Query::select();
     statement

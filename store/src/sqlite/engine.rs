@@ -132,7 +132,7 @@ impl SqliteEngine {
         })
     }
 
-    /// The writer itself, for tests that hold it up.
+    /// Returns the writer itself, for tests that hold it up.
     #[cfg(test)]
     pub(crate) fn writer(&self) -> &Arc<AsyncMutex<Writer>> {
         &self.writer
@@ -193,7 +193,7 @@ impl SqliteEngine {
         }
     }
 
-    /// A connection to read from.
+    /// Returns a connection to read from.
     async fn reader(&self) -> Result<Reader, Error> {
         self.check_open()?;
         let acquired = timeout(self.patience, self.readers.acquire()).await;
@@ -259,7 +259,7 @@ impl Engine for SqliteEngine {
         self.longest
     }
 
-    /// The host's time is that of the statements.
+    // The host's time is that of the statements.
     fn time(&self) -> BoxFuture<'_, Result<Timestamp, Error>> {
         let time = self.check_open().map(|()| SystemClock::new().wall());
         std::future::ready(time).boxed()
@@ -523,8 +523,8 @@ impl Session for SqliteSession {
         self.writer.rollback().boxed()
     }
 
-    /// The connection's thread does one statement after the other, so a rollback comes after the
-    /// commit.
+    // The connection's thread does one statement after the other, so a rollback comes after the
+    // commit.
     fn settle(&mut self) -> BoxFuture<'_, ()> {
         self.writer.rollback().boxed()
     }

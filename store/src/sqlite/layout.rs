@@ -23,7 +23,7 @@ use crate::{
     layout::{Words, complete},
 };
 
-/// How tables are spoken of.
+/// Returns how tables are spoken of.
 pub(super) fn words() -> &'static dyn Words {
     &Sqlite
 }

@@ -64,7 +64,7 @@ impl Location {
     }
 }
 
-/// The one name of a database file, links resolved; the file itself need not be there yet.
+/// Returns the one name of a database file, links resolved; the file itself need not be there yet.
 pub(crate) fn canonical(path: &Path) -> Result<PathBuf, Error> {
     let refused = |reason: &str, source: Option<io::Error>| Error::Open {
         path: path.to_owned(),
@@ -130,7 +130,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// That of a file that has just been opened; none for a database in memory.
+    /// Takes the identity of a file that has just been opened; none for a database in memory.
     pub(crate) fn of(location: &Location) -> Result<Option<Self>, Error> {
         let Location::File(path) = location else {
             return Ok(None);
@@ -143,12 +143,12 @@ impl Identity {
         }))
     }
 
-    /// Device and number; none where the system has no such thing.
+    /// Returns device and number; none where the system has no such thing.
     pub(crate) fn number(&self) -> Option<(u64, u64)> {
         self.number
     }
 
-    /// Whether the path still names that file. One look-up in the system's cache of names.
+    /// Checks that the path still names that file. Costs one lookup in the system's cache of names.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match self.path.metadata() {
             Ok(metadata) if number(&metadata) == self.number => Ok(()),
@@ -177,7 +177,7 @@ pub(crate) struct Lock {
     _file: File,
 }
 
-/// The name of a file beside a database: `NAME.EXTENSION`.
+/// Returns the name of a file beside a database: `NAME.EXTENSION`.
 pub(crate) fn beside(database: &Path, extension: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(".");
@@ -253,7 +253,7 @@ pub(crate) fn for_owner_alone() -> OpenOptions {
     options
 }
 
-/// The holder's process id, for the message alone: it may not have been written yet.
+/// Returns the holder's process id, for the message alone: it may not have been written yet.
 fn process_named_in(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(16).read_to_string(&mut text).ok()?;

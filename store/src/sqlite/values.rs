@@ -27,7 +27,7 @@ use crate::{
     sqlite::codes::failed,
 };
 
-/// The declared type of a column.
+/// Returns the declared type of a column.
 pub(crate) fn column_type(kind: FieldKind) -> &'static str {
     match kind {
         FieldKind::Boolean
@@ -42,7 +42,7 @@ pub(crate) fn column_type(kind: FieldKind) -> &'static str {
     }
 }
 
-/// A value as SQL writes it; none for an absent one.
+/// Returns a value as SQL writes it; none for an absent one.
 pub(crate) fn literal(value: &Value) -> Option<String> {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     Some(match value {
@@ -59,7 +59,7 @@ pub(crate) fn literal(value: &Value) -> Option<String> {
     })
 }
 
-/// The arguments of a statement, in order.
+/// Returns the arguments of a statement, in order.
 pub(crate) fn arguments<'a>(
     parameters: impl IntoIterator<Item = Parameter<'a>>,
 ) -> Result<SqliteArguments, Error> {
@@ -102,7 +102,7 @@ fn list(values: Vec<&Value>) -> String {
     values.into_iter().map(stored).collect::<Json>().to_string()
 }
 
-/// An unsigned number as it is stored.
+/// Returns an unsigned number as it is stored.
 fn digits(number: u64) -> String {
     format!("{number:020}")
 }
@@ -133,7 +133,7 @@ pub(crate) fn decode_live(schema: &Schema, stored: &SqliteRow) -> Result<Live<Ro
     })
 }
 
-/// A column's value; `None` if it does not hold what the kind says.
+/// Returns a column's value; `None` if it does not hold what the kind says.
 pub(crate) fn value_at(stored: &SqliteRow, index: usize, kind: FieldKind) -> Option<Value> {
     fn text(stored: &SqliteRow, index: usize) -> Option<Option<String>> {
         stored.try_get(index).ok()

@@ -203,7 +203,7 @@ impl Plan {
     }
 }
 
-/// The primary keys of rows, by entity.
+/// Returns the primary keys of rows, by entity.
 fn by_entity<'a>(catalog: &Catalog, rows: &'a [Touched]) -> BTreeMap<usize, Vec<&'a Value>> {
     let mut ids = BTreeMap::<_, Vec<_>>::new();
     for touched in rows {
@@ -213,8 +213,8 @@ fn by_entity<'a>(catalog: &Catalog, rows: &'a [Touched]) -> BTreeMap<usize, Vec<
     ids
 }
 
-/// The order in which rows are announced: each after all that refer to it, as far as there is such
-/// an order.
+/// Returns the order in which rows are announced: each after all that refer to it, as far as there
+/// is such an order.
 fn children_first(
     catalog: &Catalog,
     doomed: &[Touched],

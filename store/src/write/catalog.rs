@@ -75,7 +75,7 @@ pub(crate) struct Child {
 }
 
 impl Catalog {
-    /// Of schemas that `check_all` has passed.
+    /// Makes the catalog of schemas that `check_all` has passed.
     pub(crate) fn of(dialect: &'static dyn Dialect, schemas: &[&'static Schema]) -> Self {
         let by_name: HashMap<_, _> = schemas
             .iter()
@@ -141,17 +141,17 @@ impl Stored {
         }
     }
 
-    /// The field that is the primary key.
+    /// Returns the field that is the primary key.
     pub(crate) fn key(&self) -> &'static Field {
         &self.schema.fields()[self.schema.primary_key()]
     }
 
-    /// The row's primary key.
+    /// Returns the row's primary key.
     pub(crate) fn id<'a>(&self, row: &'a Row) -> &'a Value {
         &row.0[self.schema.primary_key()]
     }
 
-    /// The values of a row, as its statements take them.
+    /// Returns the values of a row, as its statements take them.
     pub(crate) fn values<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = Parameter<'a>> {
         let fields = self.schema.fields().iter();
         fields
@@ -168,19 +168,19 @@ impl Stored {
             .collect()
     }
 
-    /// What tells the row from every other of every entity.
+    /// Returns what tells the row from every other of every entity.
     pub(crate) fn identity(&self, row: &Row) -> CacheKey {
         self.schema.primary_cache_key(row)
     }
 
-    /// The statement for pages of a shape.
+    /// Returns the statement for pages of a shape.
     pub(crate) fn page(&self, shape: &Shape) -> Sql {
         self.shaped(Wanted::Rows, shape, || {
             statements::page(self.dialect, self.schema, shape)
         })
     }
 
-    /// The statement that counts the rows of a shape.
+    /// Returns the statement that counts the rows of a shape.
     pub(crate) fn count(&self, shape: &Shape) -> Sql {
         self.shaped(Wanted::Count, shape, || {
             statements::count(self.dialect, self.schema, shape)

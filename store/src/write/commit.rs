@@ -54,8 +54,8 @@ impl Naming {
     }
 }
 
-/// What the sink is told of a transaction, but for its name in the log; `None` if it has written
-/// nothing.
+/// Returns what the sink is told of a transaction, but for its name in the log; `None` if it has
+/// written nothing.
 pub(crate) fn change_set(noted: Noted, no_event: bool, cause: Option<Cause>) -> Option<ChangeSet> {
     (noted.extent == Extent::Something).then_some(ChangeSet {
         changes: noted.changes,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Transaction<'_> {
-    /// Says which constraint a row broke.
+    /// Makes the error that names the constraint a row broke.
     pub(crate) async fn explain(
         &mut self,
         stored: &Stored,
@@ -97,7 +97,7 @@ impl Transaction<'_> {
         Ok(None)
     }
 
-    /// The error for a reference of which the database named the column.
+    /// Returns the error for a reference of which the database named the column.
     fn missing_over(&self, stored: &Stored, row: &Row, columns: &[String]) -> Option<Error> {
         let [column] = columns else {
             return None;
@@ -110,7 +110,7 @@ impl Transaction<'_> {
     }
 }
 
-/// The error for a unique constraint of which the database named the columns.
+/// Returns the error for a unique constraint of which the database named the columns.
 fn clash_over(stored: &Stored, row: &Row, columns: &[String]) -> Option<Error> {
     let fields = columns
         .iter()

@@ -76,7 +76,7 @@ impl Notes {
         self.add_touched(schema);
     }
 
-    /// Whether rows are no longer told one by one.
+    /// Returns whether rows are no longer told one by one.
     pub(crate) fn is_overflown(&self) -> bool {
         !self.touched.is_empty()
     }
@@ -151,7 +151,7 @@ impl Notes {
         }
     }
 
-    /// Gives up telling rows one by one.
+    /// Stops telling rows one by one.
     fn overflow(&mut self) {
         let changes = std::mem::take(&mut self.changes);
         let schemas = changes.iter().flatten().map(|change| change.schema);
@@ -175,7 +175,7 @@ impl Notes {
     }
 }
 
-/// The change from one state of a row to another; there is one of them at least.
+/// Makes the change from one state of a row to another; at least one of them is there.
 fn change(schema: &'static Schema, old: Option<Row>, new: Option<Row>) -> RowChange {
     let (operation, row, old_row) = match (old, new) {
         (None, new) => (Operation::Create, new.unwrap_or_default(), None),
@@ -190,7 +190,7 @@ fn change(schema: &'static Schema, old: Option<Row>, new: Option<Row>) -> RowCha
     }
 }
 
-/// The row before a change; `None` if it was not there.
+/// Returns the row before a change; `None` if it was not there.
 fn before(change: RowChange) -> Option<Row> {
     match change.operation {
         Operation::Create => None,
@@ -199,7 +199,7 @@ fn before(change: RowChange) -> Option<Row> {
     }
 }
 
-/// How many bytes a row takes, or so.
+/// Returns roughly how many bytes a row takes.
 pub(crate) fn weight(row: &Row) -> usize {
     let heap = |value: &Value| match value {
         Value::Text(text) => text.len(),

@@ -18,10 +18,11 @@ pub(crate) trait Operation: Send + 'static {
     /// Whether hooks run around it: someone asked for it.
     const HOOKED: bool = true;
 
-    /// What hooks see of it: the method, which row is meant, and the row as it was given.
+    /// Returns what hooks see of it: the method, which row is meant, and the row as it was given.
     fn request(&self) -> (Method, Option<&Selector>, Option<&Row>);
 
-    /// The same write once more, in case others stop this one; `None` if it cannot be done twice.
+    /// Returns the same write again, in case others stop this one; `None` if it cannot be done
+    /// twice.
     fn again(&self) -> Option<Self>
     where
         Self: Sized;
@@ -33,8 +34,8 @@ pub(crate) trait Operation: Send + 'static {
         entity: usize,
     ) -> impl Future<Output = Result<Self::Output, Error>> + Send;
 
-    /// The row that it was about, as it is now (a deleted one: as it was last); `None` if there is
-    /// none.
+    /// Returns the row that it was about, as it is now (a deleted one: as it was last); `None` if
+    /// there is none.
     fn row(output: &Self::Output) -> Option<&Row>;
 }
 
@@ -280,7 +281,7 @@ impl Target {
 }
 
 impl Edit {
-    /// An update by a patch whose fields there are.
+    /// Makes an update by a patch, all of whose fields exist.
     pub(crate) fn patch(patch: Patch, schema: &Schema) -> Result<Self, Error> {
         Given::of(&patch, schema)?;
         Ok(Self::Patch(patch))
@@ -323,13 +324,13 @@ async fn find(
     })
 }
 
-/// Whether a replaced row hands its value on where none is given.
+/// Returns whether a replaced row hands its value on where none is given.
 fn is_kept(field: &Field) -> bool {
     field.is_immutable() || field.auto_value() == Some(Auto::CreateTime)
 }
 
-/// Tells apart a row that clashes because it was made since it was looked for: the upsert is to be
-/// done again.
+/// Turns the clash with a row that was made since it was looked for into [`Error::Busy`]: the
+/// upsert is to be done again.
 fn made_since(error: Error, schema: &Schema, key: &[usize]) -> Error {
     let is_key = |fields: &[String]| {
         let names = key.iter().map(|field| schema.fields()[*field].name());

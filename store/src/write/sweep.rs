@@ -86,7 +86,7 @@ impl Transaction<'_> {
         self.settle_orphans(&at_the_end).await
     }
 
-    /// Whether a row refers to one of the deleted ones.
+    /// Returns whether a row refers to one of the deleted ones.
     async fn is_referred_to(
         &mut self,
         child: &Child,
@@ -181,7 +181,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// One page of the rows that refer to a row which is not there.
+    /// Returns one page of the rows that refer to a row which is not there.
     async fn orphans(&mut self, child: &Child, after: Option<Value>) -> Result<Vec<Row>, Error> {
         let stored = self.catalog.get(child.entity);
         let mut parameters: Vec<_> = after
@@ -198,7 +198,7 @@ impl Transaction<'_> {
     }
 }
 
-/// The error for a row that would stay and refers to one that would go.
+/// Returns the error for a row that would stay and refers to one that would go.
 pub(crate) fn restricted(catalog: &Catalog, parent: usize, child: &Child) -> Error {
     let stored = catalog.get(child.entity);
     Error::Restricted {
@@ -208,7 +208,7 @@ pub(crate) fn restricted(catalog: &Catalog, parent: usize, child: &Child) -> Err
     }
 }
 
-/// The error for a table that no schema knows of and that refers to a deleted row.
+/// Returns the error for a table that no schema knows of and that refers to a deleted row.
 pub(crate) fn unknown(refused: Refused) -> Error {
     match refused {
         Refused::Failed(error) => error,

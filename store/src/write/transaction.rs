@@ -45,7 +45,7 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// Of a transaction that begins now.
+    /// Makes the limit of a transaction that begins now.
     pub(crate) fn starting(clock: &Arc<dyn Clock>, length: Duration) -> Self {
         Self {
             until: clock.now().plus(length),
@@ -79,7 +79,7 @@ pub(crate) enum Before<'a> {
 }
 
 impl Before<'_> {
-    /// Whether another row may have the values of these fields.
+    /// Returns whether another row may have the values of these fields.
     pub(crate) fn leaves_open(self, fields: &[usize], row: &Row, declared: &[Field]) -> bool {
         match self {
             Self::Given(given) => fields.iter().all(|&field| {
@@ -117,7 +117,7 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// What was changed and what is to be evicted.
+    /// Returns what was changed and what is to be evicted.
     pub(crate) fn finish(self) -> Noted {
         self.notes.finish()
     }
@@ -327,8 +327,8 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// One page of the rows that refer to one of a list of rows of their parent, in the order of
-    /// their primary keys, beyond one of these.
+    /// Returns one page of the rows that refer to one of a list of rows of their parent, in the
+    /// order of their primary keys, beyond one of these.
     pub(crate) async fn page(
         &mut self,
         stored: &Stored,
@@ -347,7 +347,7 @@ impl<'a> Transaction<'a> {
         self.rows(stored, sql, parameters).await
     }
 
-    /// The rows that a statement selects from an entity's table.
+    /// Returns the rows that a statement selects from an entity's table.
     pub(crate) async fn rows(
         &mut self,
         stored: &Stored,
@@ -368,7 +368,7 @@ impl<'a> Transaction<'a> {
         self.session.change(sql, parameters).await
     }
 
-    /// Whether no other node is removing rows past their time from a table.
+    /// Returns whether no other node is removing rows past their time from a table.
     pub(crate) async fn removes_alone(&mut self, table: &str) -> Result<bool, Error> {
         self.session.removes_alone(table).await
     }
@@ -379,12 +379,12 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// The last row of a page that is full: there may be more behind it.
+/// Returns the last row of a full page: there may be more after it.
 pub(crate) fn full(page: &[Row]) -> Option<&Row> {
     page.last().filter(|_| page.len() >= CHUNK)
 }
 
-/// The violations of one of several rows.
+/// Makes the error for the violations of one of several rows.
 fn of_row(stored: &Stored, index: usize, violations: Violations) -> Error {
     let mut named = Violations::default();
     for violation in violations.0 {

@@ -185,7 +185,7 @@ impl Within {
     }
 }
 
-/// The error for a call after the end.
+/// Returns the error for a call after the end.
 fn error(ended: &OnceLock<Ended>) -> Error {
     let how = match ended.get() {
         Some(Ended::TooLong(limit)) => return Error::TooLong { limit: *limit },

@@ -141,7 +141,7 @@ impl<E: Entity> Dao<E> {
         self.table.count(query)
     }
 
-    /// Whether there is a row that a query means.
+    /// Returns whether there is a row that a query selects.
     ///
     /// # Errors
     ///

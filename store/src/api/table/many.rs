@@ -105,7 +105,7 @@ impl Table {
         }
     }
 
-    /// Whether there is a row that a query means.
+    /// Returns whether there is a row that a query selects.
     ///
     /// # Errors
     ///

@@ -79,8 +79,9 @@ fn restrict(
     }
 }
 
-/// What comes after a row in an order; parameters: its value twice, unless that is absent, and its
-/// primary key. Absent values come first, and last in the descending order.
+/// Returns the condition of rows that come after a row in an order. Its parameters are the row's
+/// value twice, unless that is absent, and its primary key. Absent values come first, and last in
+/// the descending order.
 fn beyond(dialect: &dyn Dialect, schema: &Schema, order: Ordered, after: After) -> Expr {
     let field = &schema.fields()[order.field];
     let own = || Expr::col(Alias::new(field.name()));

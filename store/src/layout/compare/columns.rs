@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl<I: Inspect + ?Sized> Comparison<'_, I> {
-    /// The columns of the schema.
+    /// Compares the columns of the schema.
     pub(super) async fn columns(&mut self) -> Result<(), Error> {
         for (index, field) in self.schema.fields().iter().enumerate() {
             match self.table.columns.get(field.name()) {
@@ -100,7 +100,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         Ok(())
     }
 
-    /// A column whose type does not fit.
+    /// Notes a column whose type does not fit.
     async fn type_of(&mut self, index: usize, field: &Field, there: &Column) -> Result<(), Error> {
         let (table, name) = (self.schema.name(), field.name());
         let wanted = self.words.column_type(field.kind());
@@ -142,7 +142,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         Ok(())
     }
 
-    /// A column that is required, and that rows may lack.
+    /// Notes a column that is required, and that rows may lack.
     async fn absent(&mut self, index: usize, field: &Field) -> Result<(), Error> {
         let (table, name) = (self.schema.name(), field.name());
         let absent = format!("{} IS NULL", identifier(name));
@@ -167,7 +167,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         Ok(())
     }
 
-    /// The columns that the schema does not know.
+    /// Notes the columns that the schema does not know.
     pub(super) async fn unknown(&mut self, kept: &[(String, String)]) -> Result<(), Error> {
         let table = self.schema.name();
         for (name, column) in &self.table.columns {

@@ -108,7 +108,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         Ok(())
     }
 
-    /// How many rows would refer to nothing.
+    /// Returns how many rows would refer to nothing.
     async fn orphans(&mut self, field: &Field, wanted: &Foreign) -> Result<u64, Error> {
         let column = identifier(field.name());
         let parents = match self.inspect.named(&wanted.entity).await? {
@@ -172,7 +172,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         Ok(())
     }
 
-    /// How many rows have the same values in these columns as another.
+    /// Returns how many rows have the same values in these columns as another.
     async fn clashing(&mut self, fields: &[String]) -> Result<u64, Error> {
         let columns: Vec<_> = fields.iter().map(|field| identifier(field)).collect();
         let set: Vec<_> = columns

@@ -3,19 +3,19 @@
 /// The longest name that PostgreSQL keeps whole, in bytes.
 const LONGEST: usize = 63;
 
-/// A name as an identifier, quoted.
+/// Writes a name as an identifier, quoted.
 pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Text as a literal. What is put into statements here are names of `check_all`'s, quoted, so it
-/// holds no backslash.
+/// Writes text as a literal. What is put into statements here are names that `check_all` has
+/// passed, quoted, so it holds no backslash.
 pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// The name of an index, which says what it is for. One that PostgreSQL would cut off ends in a
-/// digest of the whole.
+/// Returns the name of an index, which says what it is for. One that PostgreSQL would cut off ends
+/// in a digest of the whole.
 pub(crate) fn index_name(purpose: &str, table: &str, fields: &[&str]) -> String {
     let name = format!("{purpose}:{table}({})", fields.join(","));
     if name.len() <= LONGEST {

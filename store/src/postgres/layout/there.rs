@@ -109,7 +109,7 @@ async fn columns(
     connection.ask(&sql).await?.iter().map(read).collect()
 }
 
-/// The table's references of one column each, by that column.
+/// Returns the table's references of one column each, by that column.
 async fn references(
     connection: &mut Connection,
     table: &str,

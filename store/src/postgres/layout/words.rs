@@ -206,8 +206,8 @@ fn definition(field: &Field) -> String {
     column
 }
 
-/// The value of a default that is a constant, as the server writes it down: `7`, `'7'::bigint`,
-/// `'a'::text`, `E'a\\b'::text`, `(-7)`.
+/// Returns the value of a default that is a constant, as the server writes it down: `7`,
+/// `'7'::bigint`, `'a'::text`, `E'a\\b'::text`, `(-7)`.
 fn constant(default: &str) -> Option<String> {
     let mut rest = default.trim();
     while let Some(inner) = rest.strip_prefix('(').and_then(|it| it.strip_suffix(')')) {

@@ -151,8 +151,8 @@ pub async fn remove(connection: &mut PgConnection) -> Result<Vec<String>, PgLogE
     Ok(tables)
 }
 
-/// Whether no node holds its lock: each has it for as long as it runs, and this transaction has it
-/// to its end.
+/// Returns whether no node holds its lock: each has it for as long as it runs, and this transaction
+/// has it to its end.
 async fn no_node_runs(connection: &mut PgConnection) -> Result<bool, PgLogError> {
     let sql = format!("select pg_try_advisory_xact_lock({LOCK})");
     let row = sqlx::query(sqlx::AssertSqlSafe(sql))
@@ -319,7 +319,7 @@ async fn capture(
     Ok(())
 }
 
-/// The layout of these fields; made if there is none.
+/// Returns the layout of these fields; makes one if there is none.
 async fn layout<'a>(
     connection: &mut PgConnection,
     entity: &str,

@@ -51,7 +51,7 @@ impl PgLog {
     }
 }
 
-/// The entities and fields that refer to an entity and are evicted with it.
+/// Returns the entities and fields that refer to an entity and are evicted with it.
 fn going_with(link: &Link, parent: &str) -> Vec<(&'static Schema, String)> {
     let mut found = Vec::new();
     for schema in link.lexicon.schemas() {
@@ -67,8 +67,8 @@ fn going_with(link: &Link, parent: &str) -> Vec<(&'static Schema, String)> {
     found
 }
 
-/// The keys of the rows of an entity whose field names one of the parents; the other fields are
-/// absent.
+/// Returns the keys of the rows of an entity whose field names one of the parents; the other fields
+/// are absent.
 async fn referring(
     link: &mut Link,
     child: &'static Schema,

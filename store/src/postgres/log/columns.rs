@@ -62,12 +62,12 @@ impl Column {
         &self.name
     }
 
-    /// The column of a transition table.
+    /// Returns the column of a transition table.
     pub(super) fn of(&self, alias: &str) -> String {
         format!("{alias}.{}", identifier(&self.name))
     }
 
-    /// The value as text.
+    /// Returns the value as text.
     pub(super) fn text(&self, alias: &str) -> String {
         let column = self.of(alias);
         if self.builtin && self.base == "bpchar" {
@@ -78,8 +78,8 @@ impl Column {
         }
     }
 
-    /// An upper bound on the length of the text, found without reading a value that is stored out
-    /// of line; none where it is small in any case.
+    /// Returns an upper bound on the length of the text, found without reading a value that is
+    /// stored out of line; none where it is small in any case.
     pub(super) fn size(&self, alias: &str) -> Option<String> {
         let column = self.of(alias);
         if !self.variable {
@@ -94,7 +94,7 @@ impl Column {
         })
     }
 
-    /// The settings that the text of the type depends on.
+    /// Returns the settings that the text of the type depends on.
     fn settings(&self) -> &'static [&'static str] {
         const FLOATS: &str = "extra_float_digits = 1";
         const BYTES: &str = "bytea_output = hex";
@@ -120,8 +120,8 @@ impl Column {
     }
 }
 
-/// The settings that a function pins so that the columns' texts are the same in every session. Each
-/// costs time at every call, so there are no more of them than the types ask for.
+/// Returns the settings that a function pins so that the columns' texts are the same in every
+/// session. Each costs time at every call, so there are no more of them than the types ask for.
 pub(super) fn settings_of<'a>(columns: impl IntoIterator<Item = &'a Column>) -> String {
     let settings: BTreeSet<_> = columns
         .into_iter()

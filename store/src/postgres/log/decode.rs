@@ -42,7 +42,7 @@ pub(super) fn fields(known: &Known, layout: &Layout, image: &Image) -> Option<Fi
     })
 }
 
-/// The value of a kind that a text tells; none if it tells no such value.
+/// Returns the value of a kind that a text tells; none if it tells no such value.
 pub(super) fn value(kind: FieldKind, text: &str) -> Option<Value> {
     match kind {
         FieldKind::Boolean => match text {
@@ -80,7 +80,8 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
     bytes.filter(|_| pairs.remainder().is_empty())
 }
 
-/// The members of a set, from a JSON array or from PostgreSQL's text of a one-dimensional array.
+/// Returns the members of a set, from a JSON array or from PostgreSQL's text of a one-dimensional
+/// array.
 fn members(text: &str) -> Option<BTreeSet<String>> {
     if text.starts_with('[') {
         return serde_json::from_str(text).ok();

@@ -31,7 +31,7 @@ pub(super) async fn refuse_standby(connection: &mut PgConnection) -> Result<(), 
     Ok(())
 }
 
-/// Gives the epoch that holds; begins one if the last has ended. To be called on every new
+/// Returns the epoch that holds, and begins one if the last has ended. To be called on every new
 /// connection, before its first cursor statement.
 pub(super) async fn establish(connection: &mut PgConnection) -> Result<Epoch, PgLogError> {
     if version(connection).await?.is_none() {
@@ -77,8 +77,8 @@ pub(super) async fn establish(connection: &mut PgConnection) -> Result<Epoch, Pg
     Ok(epoch)
 }
 
-/// The epoch, if the facts are those that it was made under and the server has not lost a commit
-/// since.
+/// Returns the epoch, if the facts are those that it was made under and the server has not lost a
+/// commit since.
 async fn current(connection: &mut PgConnection) -> Result<Option<Epoch>, PgLogError> {
     let found = sqlx::query(sqlx::AssertSqlSafe(format!(
         "select e.number, e.id from tidings.epoch e join tidings.epoch_volatile v on v.id = e.id, \

@@ -59,7 +59,7 @@ pub enum PgLogError {
 }
 
 impl PgLogError {
-    /// Whether the database could not be reached, rather than refused what was asked.
+    /// Returns whether the database could not be reached, rather than refused what was asked.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Database(error) if error.as_database_error().is_none())

@@ -69,12 +69,12 @@ impl Event {
         }
     }
 
-    /// The name of the trigger; the same on every table.
+    /// Returns the name of the trigger; the same on every table.
     pub(super) fn trigger(self) -> String {
         format!("tidings_{}", self.word())
     }
 
-    /// The level at which the event can be heard: `TRUNCATE` has no rows.
+    /// Returns the level at which the event can be heard: `TRUNCATE` has no rows.
     pub(super) fn level(self, wanted: Level) -> Level {
         match self {
             Self::Truncate => Level::Statement,
@@ -82,7 +82,7 @@ impl Event {
         }
     }
 
-    /// The name of the function, without its schema.
+    /// Returns the name of the function, without its schema.
     pub(super) fn function(self, entity: &str, level: Level) -> String {
         match self.level(level) {
             Level::Statement => function(entity, self.word()),
@@ -114,15 +114,15 @@ impl Event {
 }
 
 impl Plan<'_> {
-    /// The first lines of a function's body, by which its version, its fields and its settings are
-    /// told.
+    /// Returns the first lines of a function's body, by which its version, its fields and its
+    /// settings are told.
     pub(super) fn header(&self) -> String {
         let fields: Vec<_> = self.whole.columns.iter().map(|it| it.name()).collect();
         let settings = settings_of(self.whole.columns.iter().copied());
         format!("-- tidings {VERSION}: {}\n--{settings}", fields.join(","))
     }
 
-    /// The body of a function.
+    /// Returns the body of a function.
     pub(super) fn body(&self, event: Event, level: Level) -> String {
         let header = self.header();
         if event == Event::Truncate {
@@ -185,7 +185,7 @@ impl Plan<'_> {
         )
     }
 
-    /// One record for each row of a transition table.
+    /// Returns one record for each row of a transition table.
     fn images(&self, alias: &str, from: &str, kind: Kind) -> String {
         let long = self.is_long(alias);
         let image = format!(
@@ -209,8 +209,8 @@ impl Plan<'_> {
         )
     }
 
-    /// One record for each row of both transition tables that differs; a row whose key changed is
-    /// one that went and one that came.
+    /// Returns one record for each row of both transition tables that differs; a row whose key
+    /// changed is one that went and one that came.
     fn pairs(&self, old: &str, new: &str) -> String {
         let (before, after) = (self.key.text("tidings_old"), self.key.text("tidings_new"));
         let (was_long, is_long) = (self.is_long("tidings_old"), self.is_long("tidings_new"));
@@ -239,7 +239,7 @@ impl Plan<'_> {
         )
     }
 
-    /// Whether a row is too long to be logged whole.
+    /// Returns whether a row is too long to be logged whole.
     fn is_long(&self, alias: &str) -> String {
         let sizes = self.whole.columns.iter();
         let sizes: Vec<_> = sizes.filter_map(|column| column.size(alias)).collect();
@@ -250,7 +250,7 @@ impl Plan<'_> {
         format!("({}) > {LONGEST_ROW}", sizes.join(" + "))
     }
 
-    /// The record of a change that may be to any row.
+    /// Returns the record of a change that may be to any row.
     fn touched(&self) -> String {
         format!(
             "insert into tidings.log (kind, entity, origin) \
@@ -278,7 +278,7 @@ fn image(layout: &Layout<'_>, alias: &str) -> String {
     format!("array[{}]::text[]", values.join(", "))
 }
 
-/// What the index is searched by: a key may be longer than an index entry can be.
+/// Returns what the index is searched by: a key may be longer than an index entry can be.
 fn hash(key: &str) -> String {
     format!("hashtextextended(({key}) collate \"C\", 0)")
 }

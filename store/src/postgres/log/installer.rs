@@ -66,7 +66,7 @@ impl Installer {
         capture::remove(&mut self.connection).await
     }
 
-    /// Tells what is captured and what would be missed.
+    /// Reports what is captured and what would be missed.
     ///
     /// # Errors
     ///

@@ -124,7 +124,7 @@ impl fmt::Debug for PgMembers {
     }
 }
 
-/// What a cursor statement selects of the own row of a member: none if there is none.
+/// Returns what a cursor statement selects of the own row of a member: none if there is none.
 pub(super) fn own_row(node: &str) -> String {
     format!(
         "(select concat_ws(' ', start, incarnation, marked, demand) from tidings.members where node = {})",
@@ -132,7 +132,7 @@ pub(super) fn own_row(node: &str) -> String {
     )
 }
 
-/// The fault of a member's row that cannot be read.
+/// Returns the fault of a member's row that cannot be read.
 pub(super) fn own_row_is_malformed() -> PgLogError {
     PgLogError::malformed("a member's row has another form")
 }

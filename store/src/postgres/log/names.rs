@@ -1,11 +1,11 @@
 //! Names in statements.
 
-/// A name as an identifier, quoted.
+/// Writes a name as an identifier, quoted.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Text as a literal that is read alike whatever `standard_conforming_strings` says.
+/// Writes text as a literal that is read alike whatever `standard_conforming_strings` says.
 pub(super) fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') {
@@ -15,7 +15,7 @@ pub(super) fn literal(text: &str) -> String {
     }
 }
 
-/// The name of an entity's function, within the length that PostgreSQL keeps.
+/// Returns the name of an entity's function, within the length that PostgreSQL keeps.
 pub(super) fn function(entity: &str, event: &str) -> String {
     const KEPT: usize = 32;
     if entity.len() <= 40 {

@@ -72,7 +72,7 @@ async fn record(connection: &mut PgConnection, change: &RowChange) -> Result<(),
     Ok(())
 }
 
-/// The layout of a schema's whole rows; made if there is none.
+/// Returns the layout of a schema's whole rows; makes one if there is none.
 async fn layout(connection: &mut PgConnection, schema: &Schema) -> Result<i32, PgLogError> {
     let fields: Vec<&str> = schema.fields().iter().map(|field| field.name()).collect();
     let found =

@@ -70,7 +70,7 @@ impl Stored {
         (!self.origin.is_empty()).then(|| self.origin.as_str().into())
     }
 
-    /// About how much memory it takes.
+    /// Returns roughly how much memory it takes.
     pub(super) fn bytes(&self) -> usize {
         let images = self.old.iter().chain(&self.new).flatten();
         let values: usize = images.flatten().map(|text| text.len() + 24).sum();
@@ -86,7 +86,7 @@ impl Lexicon {
         }
     }
 
-    /// The schemas of the entities.
+    /// Returns the schemas of the entities.
     pub(super) fn schemas(&self) -> impl Iterator<Item = &'static Schema> {
         self.entities.values().map(|known| known.schema)
     }
@@ -124,7 +124,7 @@ impl Lexicon {
         Ok(())
     }
 
-    /// What a record says; none if it is of an entity that this reader does not know.
+    /// Returns what a record says; none if it is of an entity that this reader does not know.
     pub(super) fn body(&self, record: &Stored) -> Option<Body> {
         if record.kind == "i" {
             return Some(entry(record).unwrap_or(Body::Unreadable { entity: None }));

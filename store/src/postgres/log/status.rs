@@ -11,7 +11,7 @@ use super::{
 };
 use crate::logs::status::{Status, TableStatus};
 
-/// Tells what is captured and what would be missed.
+/// Reports what is captured and what would be missed.
 ///
 /// # Errors
 ///

@@ -44,7 +44,7 @@ pub(crate) async fn prepare(connection: &mut PgConnection) -> Result<(), PgLogEr
     Ok(())
 }
 
-/// The version of the tables that are there; none if there are none.
+/// Returns the version of the tables that are there; none if there are none.
 pub(super) async fn version(connection: &mut PgConnection) -> Result<Option<i32>, PgLogError> {
     let there: bool = sqlx::query("select to_regclass('tidings.version') is not null")
         .fetch_one(&mut *connection)

@@ -35,7 +35,7 @@ pub(super) async fn find(
     Ok(found.try_get(0)?)
 }
 
-/// The table and everything below it.
+/// Returns the table and everything below it.
 pub(super) async fn tree(
     connection: &mut PgConnection,
     root: i64,

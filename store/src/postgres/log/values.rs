@@ -2,7 +2,7 @@
 
 use tidings_core::Value;
 
-/// A value's text, as the triggers log it.
+/// Returns a value's text, as the triggers log it.
 pub(super) fn text_of(value: &Value) -> String {
     match value {
         Value::Text(text) => text.clone(),
@@ -17,7 +17,7 @@ pub(super) fn text_of(value: &Value) -> String {
     }
 }
 
-/// A number of the log's as PostgreSQL takes it.
+/// Returns a number of the log's as PostgreSQL takes it.
 pub(super) fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -46,7 +46,7 @@ const LOOK: &str = "(with recursive tree as ( \
         md5(string_agg(concat(relid, ':', print), ' ' order by relid)) as print \
       from looked group by entity) e)";
 
-/// The look, with its two parameters numbered from this on.
+/// Returns the statement that looks, with its two parameters numbered from `first` on.
 pub(super) fn look(first: usize) -> String {
     LOOK.replace("ENTITIES", &format!("${first}"))
         .replace("FIELDS", &format!("${}", first + 1))

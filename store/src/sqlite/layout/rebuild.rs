@@ -26,7 +26,7 @@ fn create(name: &str, columns: Vec<String>) -> String {
     )
 }
 
-/// A column as a statement that makes or adds it says it.
+/// Returns the definition of a column, as statements that make or add it write it.
 pub(super) fn definition(field: &Field) -> String {
     let mut column = format!("{} {}", identifier(field.name()), column_type(field.kind()));
     if !field.is_optional() {
@@ -45,7 +45,7 @@ pub(super) fn definition(field: &Field) -> String {
     column
 }
 
-/// The statements that make a table again, changed.
+/// Returns the statements that make a table again, changed.
 pub(super) fn rebuild(
     words: &dyn Words,
     schema: &Schema,
@@ -98,8 +98,8 @@ pub(super) fn rebuild(
     sql
 }
 
-/// What a row of the old table has in a column of the new one; none where that is left to its
-/// default.
+/// Returns what a row of the old table has in a column of the new one; none where that is left to
+/// its default.
 fn value_of(index: usize, field: &Field, there: &Table, changes: &[&Change]) -> Option<String> {
     let column = identifier(field.name());
     let mut value = there.columns.contains_key(field.name()).then_some(column)?;
@@ -117,7 +117,7 @@ fn value_of(index: usize, field: &Field, there: &Table, changes: &[&Change]) -> 
     }
 }
 
-/// A column that the schema does not know.
+/// Returns the definition of a column that the schema does not know.
 fn foreign_definition(name: &str, column: &Column, is_released: bool) -> String {
     let strict = match affinity(&column.declared) {
         "NUMERIC" => "ANY",
@@ -133,7 +133,8 @@ fn foreign_definition(name: &str, column: &Column, is_released: bool) -> String 
     definition
 }
 
-/// What a declared type comes to, by SQLite's own rules; `NUMERIC` and `BLOB` fit no field.
+/// Returns the affinity of a declared type, by SQLite's own rules; `NUMERIC` and `BLOB` fit no
+/// field.
 pub(super) fn affinity(declared: &str) -> &'static str {
     let declared = declared.to_ascii_uppercase();
     let has = |part: &str| declared.contains(part);

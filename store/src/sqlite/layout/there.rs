@@ -100,7 +100,7 @@ async fn columns(
     found.iter().map(read).collect()
 }
 
-/// The table's references of one column each, by that column.
+/// Returns the table's references of one column each, by that column.
 async fn references(
     connection: &mut SqliteConnection,
     table: &str,
@@ -130,7 +130,7 @@ async fn references(
     found.iter().map(read).collect()
 }
 
-/// What is beside a table under a name of its own: indexes, triggers, rules of uniqueness.
+/// Returns what is beside a table under a name of its own: indexes, triggers, rules of uniqueness.
 async fn beside(
     connection: &mut SqliteConnection,
     name: &str,
@@ -172,7 +172,7 @@ async fn beside(
     Ok(())
 }
 
-/// What a table's own statement says beyond types, defaults, keys and references.
+/// Returns what a table's own statement says beyond types, defaults, keys and references.
 fn rules(made: &str) -> Vec<String> {
     const RULES: [&str; 4] = ["CHECK", "COLLATE", "GENERATED", "AUTOINCREMENT"];
     let bare = unquoted(made).to_ascii_uppercase();
@@ -185,7 +185,7 @@ fn rules(made: &str) -> Vec<String> {
         .collect()
 }
 
-/// A statement without its names and texts in quotes.
+/// Returns a statement without its names and texts in quotes.
 fn unquoted(sql: &str) -> String {
     let mut bare = String::new();
     let mut quote = None;

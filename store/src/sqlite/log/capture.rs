@@ -91,8 +91,8 @@ pub(super) async fn remove_within(
     Ok(tables.into_iter().collect())
 }
 
-/// What an entity's triggers should record; none, and a line for each reason, if its table cannot
-/// be captured.
+/// Returns what an entity's triggers should record; none, and a line for each reason, if its table
+/// cannot be captured.
 async fn wanted(
     connection: &mut SqliteConnection,
     schema: &'static Schema,
@@ -140,7 +140,7 @@ async fn wanted(
     Ok(Some(Target::of(schema, shape, captured)))
 }
 
-/// What is captured of an entity, as the log says; none if it is not.
+/// Returns what is captured of an entity, as the log says; none if it is not.
 pub(super) async fn captured(
     connection: &mut SqliteConnection,
     schema: &Schema,
@@ -160,7 +160,7 @@ pub(super) async fn captured(
 }
 
 impl Target {
-    /// The union of what was captured and what the schema names, as far as there are columns.
+    /// Unites what was captured with what the schema names, as far as there are columns.
     pub(super) fn of(
         schema: &'static Schema,
         shape: Shape,
@@ -190,7 +190,8 @@ impl Target {
         }
     }
 
-    /// The statements that make its triggers, by their names; none if no layout was made yet.
+    /// Returns the statements that make its triggers, by their names; none if no layout was made
+    /// yet.
     pub(super) fn triggers(&self) -> Option<BTreeMap<String, String>> {
         let layout = self.layout?;
         let may_be_long = |name: &&String| {
@@ -273,7 +274,7 @@ async fn capture(
     Ok(())
 }
 
-/// The number of a layout; made if there is none such.
+/// Returns the number of a layout; makes one if there is none.
 pub(super) async fn layout(
     connection: &mut SqliteConnection,
     entity: &str,

@@ -54,7 +54,7 @@ impl SqliteLog {
     }
 }
 
-/// The entities and fields that refer to an entity and are evicted with it.
+/// Returns the entities and fields that refer to an entity and are evicted with it.
 fn going_with(link: &Link, parent: &str) -> Vec<(&'static Schema, usize)> {
     let mut found = Vec::new();
     for schema in link.lexicon.schemas() {
@@ -70,7 +70,7 @@ fn going_with(link: &Link, parent: &str) -> Vec<(&'static Schema, usize)> {
     found
 }
 
-/// The rows of an entity whose field names one of the parents.
+/// Returns the rows of an entity whose field names one of the parents.
 async fn referring(
     link: &mut Link,
     child: &'static Schema,

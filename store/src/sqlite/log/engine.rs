@@ -157,7 +157,7 @@ impl SqliteLog {
         }
     }
 
-    /// What the last read has seen, if another one would see the same.
+    /// Returns what the last read has seen, if another one would see the same.
     fn unchanged(
         &self,
         link: &Link,
@@ -356,7 +356,7 @@ impl SqliteLog {
     }
 }
 
-/// Whether the newest record that was seen is there as it was, or was pruned.
+/// Returns whether the newest record that was seen is there as it was, or was pruned.
 async fn is_as_seen(link: &mut Link, pruned: u64) -> Result<bool, SqliteLogError> {
     let Some((id, seen)) = link.witness else {
         return Ok(true);
@@ -368,7 +368,7 @@ async fn is_as_seen(link: &mut Link, pruned: u64) -> Result<bool, SqliteLogError
     })
 }
 
-/// The fault of a member's row that cannot be read.
+/// Returns the fault of a member's row that cannot be read.
 pub(super) fn own_row_is_malformed() -> SqliteLogError {
     SqliteLogError::malformed("a member's row has another form")
 }

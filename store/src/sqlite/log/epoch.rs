@@ -21,7 +21,7 @@ pub(super) enum Ask {
     Lost(u64),
 }
 
-/// The facts that an epoch is made under.
+/// Returns the facts that an epoch is made under.
 pub(super) fn facts(identity: Option<&Identity>) -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let number = identity.and_then(Identity::number);
@@ -29,7 +29,7 @@ pub(super) fn facts(identity: Option<&Identity>) -> String {
     format!("{} {device} {file}", boot.trim())
 }
 
-/// Gives the epoch that holds; begins one if the last has ended.
+/// Returns the epoch that holds, and begins one if the last has ended.
 pub(super) async fn establish(
     connection: &mut SqliteConnection,
     pen: &Pen,
@@ -62,7 +62,7 @@ pub(super) async fn establish(
     .await
 }
 
-/// The epoch, if it goes on.
+/// Returns the epoch, if it goes on.
 async fn current(
     connection: &mut SqliteConnection,
     facts: &str,
@@ -82,7 +82,7 @@ async fn current(
     })
 }
 
-/// An epoch as it is stored.
+/// Reads an epoch as it is stored.
 pub(super) fn epoch_of(number: i64, id: &str) -> Result<Epoch, SqliteLogError> {
     let malformed = |_| SqliteLogError::malformed("the id of an epoch is none");
     Ok(Epoch::new(

@@ -97,7 +97,7 @@ impl Installer {
         self.end(removed).await
     }
 
-    /// Tells what is captured and what would be missed.
+    /// Reports what is captured and what would be missed.
     ///
     /// # Errors
     ///

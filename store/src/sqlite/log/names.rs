@@ -1,16 +1,17 @@
 //! Names in statements.
 
-/// A name as an identifier, quoted.
+/// Writes a name as an identifier, quoted.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Text as a literal.
+/// Writes text as a literal.
 pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// The table that holds the values of an entity's records, quoted. No entity's name has a colon.
+/// Returns the table that holds the values of an entity's records, quoted. No entity's name has a
+/// colon.
 pub(super) fn side_table(entity: &str) -> String {
     identifier(&format!("tidings_log:{entity}"))
 }

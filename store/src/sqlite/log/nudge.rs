@@ -34,7 +34,7 @@ pub(super) struct Nudge {
 }
 
 impl Nudge {
-    /// That of a database.
+    /// Makes the nudge of a database.
     pub(super) fn beside(location: &Location, clock: &Arc<dyn Clock>) -> Self {
         let path = match location {
             Location::File(path) => Some(beside(path, "nudge")),

@@ -49,7 +49,7 @@ pub(super) async fn end(connection: &mut SqliteConnection) -> Result<(), SqliteL
     super::tables::run(connection, "COMMIT".to_owned()).await
 }
 
-/// A number that each commit of another connection changes.
+/// Reads a number that each commit of another connection changes.
 pub(super) async fn data_version(connection: &mut SqliteConnection) -> Result<i64, SqliteLogError> {
     let row = sqlx::query("PRAGMA data_version").fetch_one(connection);
     Ok(row.await?.try_get(0)?)
@@ -103,7 +103,7 @@ pub(super) async fn prints(
     Ok(Some(prints))
 }
 
-/// What a record carries by chance; none if it is not there.
+/// Reads the random number of a record; `None` if the record is not there.
 pub(super) async fn nonce(
     connection: &mut SqliteConnection,
     id: u64,

@@ -98,7 +98,7 @@ impl Lexicon {
         }
     }
 
-    /// The schemas of the entities.
+    /// Returns the schemas of the entities.
     pub(super) fn schemas(&self) -> impl Iterator<Item = &'static Schema> {
         self.entities.values().map(|known| known.schema)
     }
@@ -162,8 +162,8 @@ impl Lexicon {
         Ok(Some(layout))
     }
 
-    /// What a record says; none if it is of an entity that this reader does not know, or says
-    /// nothing.
+    /// Returns what a record says; none if it is of an entity that this reader does not know, or
+    /// says nothing.
     pub(super) fn body(&self, record: &Stored, images: &mut Images) -> Option<Body> {
         if record.kind == "i" {
             let texts: Option<Vec<String>> = record
@@ -272,7 +272,7 @@ impl Images {
     }
 }
 
-/// The values of one row; none if one of them is not what its kind says.
+/// Returns the values of one row; none if one of them is not what its kind says.
 fn image(
     known: &Known,
     fields: &[(usize, bool)],

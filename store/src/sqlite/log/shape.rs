@@ -93,7 +93,7 @@ pub(super) async fn shape_of(
 }
 
 impl Shape {
-    /// A table with a number of its own for each row: under the name of a column, or one of three
+    /// Adds the number that a table has for each row: under the name of a column, or one of three
     /// that no column has.
     fn add_rowid(&mut self, keys: &[(String, bool)], without_rowid: bool) {
         if without_rowid {
@@ -172,7 +172,8 @@ impl Shape {
         Ok(())
     }
 
-    /// A column of `t` has the value that `NEW` will have once its default is filled in.
+    /// Returns the condition that a column of `t` has the value that `NEW` will have once its
+    /// default is filled in.
     fn equal(&self, column: &str, collation: Option<&String>) -> String {
         let name = identifier(column);
         let new = match self.columns.get(column) {
@@ -183,12 +184,12 @@ impl Shape {
         format!("t.{name} = {new}{}", collate.unwrap_or_default())
     }
 
-    /// Whether a column names a row.
+    /// Returns whether a column names a row.
     pub(super) fn is_unique(&self, column: &str) -> bool {
         self.unique.iter().any(|unique| unique == column)
     }
 
-    /// The condition under which a row `t` is in the way of `NEW`.
+    /// Returns the condition under which a row `t` is in the way of `NEW`.
     pub(super) fn conflict(&self) -> String {
         if self.conflicts.is_empty() {
             return "0".to_owned();

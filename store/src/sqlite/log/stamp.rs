@@ -13,7 +13,7 @@ pub(crate) enum Told {
     No,
 }
 
-/// The newest record that there is.
+/// Returns the newest record that there is.
 pub(crate) async fn newest(connection: &mut SqliteConnection) -> Result<i64, SqliteLogError> {
     let found = sqlx::query("SELECT seq FROM sqlite_sequence WHERE name = 'tidings_log'")
         .fetch_optional(connection)

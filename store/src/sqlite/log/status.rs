@@ -12,7 +12,7 @@ use super::{
 };
 use crate::logs::status::{Status, TableStatus};
 
-/// Tells what is captured and what would be missed.
+/// Reports what is captured and what would be missed.
 pub(super) async fn status(
     connection: &mut SqliteConnection,
     schemas: &[&'static Schema],

@@ -16,7 +16,7 @@ pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), Sql
     Ok(())
 }
 
-/// The version of the tables that are there; none if there are none.
+/// Returns the version of the tables that are there; none if there are none.
 pub(super) async fn version(
     connection: &mut SqliteConnection,
 ) -> Result<Option<i64>, SqliteLogError> {

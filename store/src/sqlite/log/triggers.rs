@@ -69,7 +69,7 @@ impl When {
         }
     }
 
-    /// What would be missed without it.
+    /// Returns what would be missed without it.
     pub(super) fn misses(self) -> &'static str {
         match self {
             Self::BeforeInsert | Self::BeforeUpdate => "replaced rows",
@@ -79,13 +79,13 @@ impl When {
         }
     }
 
-    /// The name of an entity's trigger.
+    /// Returns the name of an entity's trigger.
     pub(super) fn trigger(self, entity: &str) -> String {
         format!("tidings:{}:{entity}", self.word())
     }
 }
 
-/// Which fields a trigger's text says that it records; none if it is no such text.
+/// Returns which fields a trigger's text says that it records; none if it is no such text.
 pub(super) fn recorded_by(sql: &str) -> Option<(u32, Vec<String>)> {
     let (_, rest) = sql.split_once("/* tidings ")?;
     let (head, _) = rest.split_once(" */")?;
@@ -93,13 +93,13 @@ pub(super) fn recorded_by(sql: &str) -> Option<(u32, Vec<String>)> {
     Some((version.parse().ok()?, super::names::split(fields)))
 }
 
-/// Whether a version of triggers is one that this program does not know.
+/// Returns whether a version of triggers is one that this program does not know.
 pub(super) fn is_newer(version: u32) -> bool {
     version > VERSION
 }
 
 impl Plan<'_> {
-    /// The statement that makes a trigger, as SQLite keeps it.
+    /// Returns the statement that makes a trigger, as SQLite keeps it.
     pub(super) fn create(&self, when: When) -> String {
         let (fires, body) = match when {
             When::BeforeInsert => self.note("INSERT", ""),
@@ -248,7 +248,7 @@ impl Plan<'_> {
         )
     }
 
-    /// The columns of the side table for one image, each with a comma before it.
+    /// Returns the columns of the side table for one image, each with a comma before it.
     fn columns(&self, image: &str) -> String {
         let names = self.fields.iter();
         names
@@ -256,7 +256,7 @@ impl Plan<'_> {
             .collect()
     }
 
-    /// The values of a row for them.
+    /// Returns the values of a row for them.
     fn values(&self, row: &str) -> String {
         let value = |name: &String| {
             let column = format!("{row}.{}", identifier(name));
@@ -269,7 +269,7 @@ impl Plan<'_> {
         self.fields.iter().map(value).collect()
     }
 
-    /// How long the texts of a row are.
+    /// Returns how long the texts of a row are.
     fn size(&self, row: &str) -> String {
         let lengths = self.texts.iter();
         let lengths: Vec<_> = lengths
@@ -282,13 +282,13 @@ impl Plan<'_> {
     }
 }
 
-/// Whether a record with this size holds its row whole.
+/// Returns whether a record with this size holds its row whole.
 pub(super) fn is_whole(size: i64) -> bool {
     usize::try_from(size).is_ok_and(|size| size <= WHOLE)
 }
 
-/// The records before the one that was just written, as far as one statement may reach. To be
-/// asked for inside a CASE: SQLite would look through them before it tries another condition.
+/// Returns the records before the one that was just written, as far as one statement may reach. To
+/// be asked for inside a CASE: SQLite would look through them before it tries another condition.
 fn near() -> String {
     format!("i.id < last_insert_rowid() AND i.id > last_insert_rowid() - {NEAR}")
 }

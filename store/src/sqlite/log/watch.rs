@@ -19,7 +19,7 @@ use crate::logs::{
     prints::{Print, Prints},
 };
 
-/// The state of capture of all entities that a node reads.
+/// Returns the state of capture of all entities that a node reads.
 pub(super) async fn look(
     connection: &mut SqliteConnection,
     schemas: &[&'static Schema],
@@ -37,7 +37,7 @@ pub(super) async fn look(
     Ok(prints.into_iter().collect())
 }
 
-/// The triggers of an entity's table that are ours: where each is kept, and its text.
+/// Returns the triggers of an entity's table that are ours: where each is kept, and its text.
 pub(super) async fn triggers_of(
     connection: &mut SqliteConnection,
     entity: &str,
