@@ -23,7 +23,7 @@ pub use self::manual::ManualClock;
 pub struct Tick(pub u64);
 
 impl Tick {
-    /// The tick that lies `after` later; saturates instead of wrapping.
+    /// Returns the tick that lies `after` later; saturates instead of wrapping.
     #[must_use]
     pub fn plus(self, after: Duration) -> Self {
         Self(
@@ -32,7 +32,7 @@ impl Tick {
         )
     }
 
-    /// How long ago `earlier` was; zero if it lies ahead.
+    /// Returns how long ago `earlier` was; zero if it lies ahead.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -44,13 +44,13 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 
 /// A source of time.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The monotonic time.
+    /// Returns the monotonic time.
     fn now(&self) -> Tick;
 
-    /// The time of day.
+    /// Returns the time of day.
     fn wall(&self) -> Timestamp;
 
-    /// The time of day, as fine as the clock knows it.
+    /// Returns the time of day, as fine as the clock knows it.
     fn wall_micros(&self) -> TimestampMicros {
         self.wall().into()
     }
@@ -76,7 +76,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// A clock that starts counting now.
+    /// Makes a clock that starts counting now.
     #[must_use]
     pub fn new() -> Self {
         Self {

@@ -64,7 +64,7 @@ enum Text {
 }
 
 impl CacheKey {
-    /// The key of a tuple of parts under a name.
+    /// Makes the key of a tuple of parts under a name.
     ///
     /// Allocates only when the text is longer than [`INLINE`] bytes.
     #[must_use]
@@ -77,7 +77,7 @@ impl CacheKey {
         builder.finish()
     }
 
-    /// The key of a row by its primary key: `name@part`.
+    /// Makes the key of a row by its primary key: `name@part`.
     #[must_use]
     pub fn primary<P: KeyPart>(name: &str, part: P) -> Self {
         let mut builder = KeyBuilder::new(name);
@@ -123,7 +123,7 @@ impl CacheKey {
         buffer.finish()
     }
 
-    /// The key's text.
+    /// Returns the key's text.
     #[inline]
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -136,7 +136,7 @@ impl CacheKey {
         }
     }
 
-    /// The key's text as bytes; cheaper than [`as_str`](Self::as_str).
+    /// Returns the key's text as bytes; cheaper than [`as_str`](Self::as_str).
     #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -146,7 +146,7 @@ impl CacheKey {
         }
     }
 
-    /// The hash under this process's secret.
+    /// Returns the hash under this process's secret.
     #[inline]
     #[must_use]
     pub fn hash_value(&self) -> u64 {
@@ -242,7 +242,8 @@ impl KeyBuilder {
         }
     }
 
-    /// The slow path of [`escaped`](Self::escaped). A run of plain bytes is copied whole.
+    /// Writes what [`escaped`](Self::escaped) cannot copy whole: the slow path. A run of plain
+    /// bytes is still copied as one.
     #[cold]
     fn percent_encoded(&mut self, text: &str) {
         let mut rest = text;

@@ -232,9 +232,9 @@ impl SchemaBuilder {
         self
     }
 
-    /// Has a function look at each whole row before it is stored, once its fields are as they
-    /// should be. It runs inside the write's transaction, so it should be quick; it may be called
-    /// several times for one write. Its name tells it from others in messages.
+    /// Registers a check of each whole row before it is stored, once its fields are as they should
+    /// be. It runs inside the write's transaction, so it should be quick; it may be called several
+    /// times for one write. Its name identifies it in messages.
     pub fn check(mut self, name: &str, run: fn(&Row) -> Result<(), Violations>) -> Self {
         self.schema.checks.push(RowCheck::new(name, run));
         self

@@ -78,7 +78,7 @@ impl TimestampMicros {
         self.0
     }
 
-    /// The second that it lies in.
+    /// Returns the second that it lies in.
     #[must_use]
     pub fn seconds(self) -> Timestamp {
         Timestamp(self.0.div_euclid(1_000_000))
@@ -86,7 +86,8 @@ impl TimestampMicros {
 }
 
 impl From<Timestamp> for TimestampMicros {
-    /// The beginning of the second, as far as there are so many microseconds.
+    /// Returns the beginning of the second; saturates where a second lies too far away to count in
+    /// microseconds.
     fn from(second: Timestamp) -> Self {
         Self(second.0.saturating_mul(1_000_000))
     }

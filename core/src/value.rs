@@ -70,13 +70,13 @@ pub enum Value {
 }
 
 impl Value {
-    /// Whether the value is absent.
+    /// Returns whether the value is absent.
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    /// Whether the value is of a kind; an absent value is of every kind.
+    /// Returns whether the value is of a kind; an absent value is of every kind.
     #[must_use]
     pub fn is(&self, kind: FieldKind) -> bool {
         match self {
@@ -101,7 +101,7 @@ impl Value {
         }
     }
 
-    /// The value as JSON. A number that JSON cannot say, not finite, becomes `null`;
+    /// Returns the value as JSON. A number that JSON cannot say, not finite, becomes `null`;
     /// [`Field::check`](crate::Field::check) keeps these out of rows.
     #[must_use]
     pub fn to_json(&self) -> RawJson {
@@ -195,8 +195,8 @@ impl Value {
         value.ok_or_else(|| kind.expectation().to_owned())
     }
 
-    /// The text that [`from_text`](Self::from_text) reads as this value: the canonical one, where
-    /// several read alike. An absent value has none, and gives the empty text.
+    /// Returns the text that [`from_text`](Self::from_text) reads as this value: the canonical one,
+    /// where several read alike. An absent value has none, and gives the empty text.
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
@@ -239,13 +239,13 @@ impl Value {
     }
 }
 
-/// Whether it is an array of texts.
+/// Returns whether it is an array of texts.
 fn is_list(json: &RawJson) -> bool {
     let members = json.as_array();
     members.is_some_and(|members| members.iter().all(RawJson::is_string))
 }
 
-/// The number, if a float keeps it exactly.
+/// Returns the number, if a float keeps it exactly.
 fn exact(number: &serde_json::Number) -> Result<f64, String> {
     let whole = number
         .as_i64()
@@ -259,7 +259,7 @@ fn exact(number: &serde_json::Number) -> Result<f64, String> {
 }
 
 impl KeyPart for Value {
-    /// Injective among the values of one kind, which is what one field holds.
+    // Injective among the values of one kind, which is all that one field holds.
     fn write(&self, key: &mut KeyBuilder) {
         match self {
             Self::Null => None::<&str>.write(key),

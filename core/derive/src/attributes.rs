@@ -40,7 +40,7 @@ pub(crate) const ON_FIELD: &[&str] = &[
     "on_update",
 ];
 
-/// The items of all attributes of this name, with those that cannot be read as faults.
+/// Returns the items of all attributes of this name, with those that cannot be read as faults.
 ///
 /// The flag says whether all could be read: where not, something that seems missing may only be
 /// unreadable.
@@ -63,12 +63,12 @@ pub(crate) fn items(
     (items, all_read)
 }
 
-/// The first word of an item: `on_delete` in `on_delete = "cascade"`.
+/// Returns the first word of an item: `on_delete` in `on_delete = "cascade"`.
 pub(crate) fn word(item: &Meta) -> String {
     item.path().to_token_stream().to_string().replace(' ', "")
 }
 
-/// Which of the words allowed here an item begins with.
+/// Returns which of the words allowed here an item begins with.
 ///
 /// Another word is a fault, and is then taken for the nearest one, so that one misspelling makes
 /// one message.
@@ -103,7 +103,8 @@ pub(crate) fn known(
     nearest(&word, here.iter().copied())
 }
 
-/// An item that should be a bare word; one with a value is a fault, and meant all the same.
+/// Reads an item that should be a bare word. One with a value is a fault, and counts as the word
+/// all the same.
 pub(crate) fn flag(item: &Meta, faults: &mut Faults) -> Option<Meta> {
     if !matches!(item, Meta::Path(_)) {
         faults.add(item, format!("`{}` takes no value", word(item)));
@@ -111,7 +112,7 @@ pub(crate) fn flag(item: &Meta, faults: &mut Faults) -> Option<Meta> {
     Some(item.clone())
 }
 
-/// The text of `word = "text"`.
+/// Returns the text of `word = "text"`.
 pub(crate) fn text(item: &Meta, faults: &mut Faults) -> Option<LitStr> {
     let text = literal(item);
     if text.is_none() {
@@ -121,7 +122,7 @@ pub(crate) fn text(item: &Meta, faults: &mut Faults) -> Option<LitStr> {
     text
 }
 
-/// The text of `word = "text"` where it is one of a few.
+/// Returns the text of `word = "text"` where it is one of a few.
 pub(crate) fn choice(item: &Meta, allowed: &[&str], faults: &mut Faults) -> Option<LitStr> {
     let word = word(item);
     let Some(text) = literal(item) else {
@@ -156,7 +157,8 @@ fn literal(item: &Meta) -> Option<LitStr> {
     }
 }
 
-/// The value of `word = value`: a literal, with or without a sign, or the path of a constant.
+/// Returns the value of `word = value`: a literal, with or without a sign, or the path of a
+/// constant.
 pub(crate) fn value(item: &Meta, faults: &mut Faults) -> Option<Expr> {
     if let Meta::NameValue(MetaNameValue { value, .. }) = item
         && is_value(value)
@@ -173,7 +175,7 @@ pub(crate) fn value(item: &Meta, faults: &mut Faults) -> Option<Expr> {
     None
 }
 
-/// The values of `word(value, ..)`, at least one.
+/// Returns the values of `word(value, ..)`, at least one.
 pub(crate) fn values(item: &Meta, faults: &mut Faults) -> Option<Vec<Expr>> {
     let parsed = match item {
         Meta::List(list) => list
@@ -213,7 +215,7 @@ pub(crate) struct Length {
     pub(crate) max: Option<LitInt>,
 }
 
-/// The numbers of `word(min = 1, max = 40)`, at least one of them.
+/// Returns the numbers of `word(min = 1, max = 40)`, at least one of them.
 pub(crate) fn length(item: &Meta, faults: &mut Faults) -> Option<Length> {
     let mut length = Length {
         min: None,
@@ -264,7 +266,7 @@ fn number(item: &Meta) -> Option<LitInt> {
     }
 }
 
-/// The texts of `word("a", "b")`, at least `least` of them and none twice.
+/// Returns the texts of `word("a", "b")`, at least `least` of them and none twice.
 pub(crate) fn texts(
     item: &Meta,
     least: usize,

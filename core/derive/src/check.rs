@@ -8,7 +8,7 @@ use crate::{
     on_struct::OnStruct,
 };
 
-/// The index of the one primary key.
+/// Returns the index of the one primary key.
 pub(crate) fn primary_key(ident: &Ident, fields: &[Field], faults: &mut Faults) -> Option<usize> {
     let mut marked = fields
         .iter()
@@ -31,7 +31,7 @@ pub(crate) fn primary_key(ident: &Ident, fields: &[Field], faults: &mut Faults) 
     Some(first)
 }
 
-/// Whether the names that the struct's attributes give are fields fit for their use.
+/// Checks that the names in the struct's attributes are fields fit for their use.
 pub(crate) fn names(on_struct: &OnStruct, fields: &[Field], faults: &mut Faults) {
     if let Some(name) = &on_struct.endpoint_key {
         unique_field("endpoint_key", name, fields, faults);

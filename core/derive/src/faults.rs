@@ -23,7 +23,7 @@ impl Faults {
         }
     }
 
-    /// All that was noted, as tokens that make the compiler say it; none if nothing was.
+    /// Returns all that was noted, as tokens that make the compiler say it; none if nothing was.
     pub(crate) fn into_tokens(self) -> TokenStream {
         self.0
             .map(syn::Error::into_compile_error)
@@ -31,7 +31,7 @@ impl Faults {
     }
 }
 
-/// The allowed word that a reader would take `word` for.
+/// Returns the allowed word that a reader would take `word` for.
 pub(crate) fn nearest<'a>(
     word: &str,
     allowed: impl IntoIterator<Item = &'a str>,
@@ -46,7 +46,7 @@ pub(crate) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// `` `a`, `b`, `c` ``, and which of them `word` may have meant.
+/// Lists words as `` `a`, `b`, `c` ``, and adds which of them `word` may have meant.
 pub(crate) fn listed<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str> + Clone) -> String {
     let quoted: Vec<_> = allowed
         .clone()

@@ -79,7 +79,7 @@ impl Field {
         this
     }
 
-    /// Whether its value identifies a row.
+    /// Returns whether its value identifies a row.
     pub(crate) fn identifies(&self) -> bool {
         self.unique.is_some() || self.primary_key.is_some()
     }

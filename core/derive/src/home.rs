@@ -8,7 +8,8 @@ use quote::quote;
 /// core.
 const PACKAGES: [&str; 2] = ["tidings", "tidings-core"];
 
-/// The path of the crate that holds the names, from the dependencies of the package being compiled.
+/// Returns the path of the crate that holds the names, from the dependencies of the package being
+/// compiled.
 ///
 /// # Errors
 ///

@@ -67,7 +67,7 @@ impl Entity {
     }
 }
 
-/// The fields of a struct with named ones.
+/// Returns the fields of a struct with named ones.
 fn fields(input: &DeriveInput, faults: &mut Faults) -> Option<Vec<Field>> {
     let wrong = match &input.data {
         Data::Struct(data) => match &data.fields {

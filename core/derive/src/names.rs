@@ -1,6 +1,6 @@
 //! What names are made of; the runtime's `check_all` has the same rules.
 
-/// Whether a text can be the name of an entity or a field.
+/// Returns whether a text can be the name of an entity or a field.
 pub(crate) fn is_identifier(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name
@@ -8,7 +8,7 @@ pub(crate) fn is_identifier(name: &str) -> bool {
             .all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_'))
 }
 
-/// Whether a text can be a segment of a path of the admin API.
+/// Returns whether a text can be a segment of a path of the admin API.
 pub(crate) fn is_path(path: &str) -> bool {
     !path.is_empty()
         && path

@@ -13,7 +13,7 @@ const HARMLESS: [&str; 5] = [
     "expecting",
 ];
 
-/// Whether it gives bytes the form that they have in the JSON of a row.
+/// Returns whether it gives bytes the form that they have in the JSON of a row.
 fn is_base64(item: &Meta) -> bool {
     let text = match item {
         Meta::NameValue(item) if item.path.is_ident("with") => &item.value,

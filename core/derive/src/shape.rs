@@ -55,7 +55,7 @@ fn shape(ty: &Type) -> Shape {
     }
 }
 
-/// The `X` of `path::to::Name<X>`.
+/// Returns the `X` of `path::to::Name<X>`.
 fn argument<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
     let Type::Path(path) = plain(ty) else {
         return None;
@@ -77,7 +77,8 @@ fn last_word(ty: &Type) -> Option<String> {
     }
 }
 
-/// The type without parentheses and without the invisible group around one that a macro passed on.
+/// Returns the type without parentheses and without the invisible group around one that a macro
+/// passed on.
 fn plain(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => plain(&group.elem),

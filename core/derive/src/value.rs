@@ -153,7 +153,7 @@ fn of_enum(
     })
 }
 
-/// The text of the one serde attribute that is allowed here; any other is a fault.
+/// Returns the text of the one serde attribute that is allowed here; any other is a fault.
 fn serde(
     attributes: &[Attribute],
     allowed: &[&str],
@@ -241,7 +241,7 @@ impl Case {
     }
 }
 
-/// `InReview` as `in_review`.
+/// Writes `InReview` as `in_review`.
 fn parted(name: &str, by: char) -> String {
     let mut parted = String::new();
     for (index, letter) in name.char_indices() {

@@ -48,7 +48,7 @@ struct Sleeper {
 }
 
 impl ManualClock {
-    /// A clock at tick one second and at the Unix second 1,700,000,000.
+    /// Makes a clock at tick one second and at the Unix second 1,700,000,000.
     #[must_use]
     pub fn new() -> Self {
         let state = ManualState {
@@ -76,7 +76,7 @@ impl ManualClock {
         }
     }
 
-    /// How many sleeps are waiting: lets a test await that something has gone to sleep.
+    /// Returns how many sleeps are waiting: lets a test await that something has gone to sleep.
     #[must_use]
     pub fn sleepers(&self) -> usize {
         self.state().sleepers.len()

@@ -95,7 +95,7 @@ pub enum OnDelete {
 }
 
 impl Field {
-    /// A field whose kind and range, and whether it may be absent, are those of a Rust type.
+    /// Makes a field whose kind and range, and whether it may be absent, are those of a Rust type.
     ///
     /// That of a [`Ref`](crate::Ref) refers to its entity, with [`OnDelete::Restrict`] until
     /// [`foreign`](Self::foreign) says otherwise.
@@ -164,8 +164,9 @@ impl Field {
         self
     }
 
-    /// Gives new rows this value where they have none. It is the default of the column too, so that
-    /// a table which lacks the column can be given it, and other programs need not name it.
+    /// Sets the value that new rows have where they bring none. It is the default of the column
+    /// too, so that a table which lacks the column can be given it, and other programs need not
+    /// name it.
     pub fn default(mut self, value: impl Into<Value>) -> Self {
         self.default = Some(match (self.kind, value.into()) {
             // A literal without a fraction is a number all the same.
@@ -234,115 +235,116 @@ impl Field {
     /// The most bytes of a text that is unique or part of a key, unless its field says otherwise.
     pub const KEY_LENGTH: usize = 512;
 
-    /// The field's name.
+    /// Returns the field's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What kind of value it holds; for a reference, that of the primary key referred to.
+    /// Returns what kind of value it holds; for a reference, that of the primary key referred to.
     #[must_use]
     pub fn kind(&self) -> FieldKind {
         self.kind
     }
 
-    /// The whole numbers that it can hold, where these are fewer than an `i64` can.
+    /// Returns the whole numbers that it can hold, where these are fewer than an `i64` can.
     #[must_use]
     pub fn range(&self) -> Option<&RangeInclusive<i64>> {
         self.range.as_ref()
     }
 
-    /// The most bytes of its text, where it is one line.
+    /// Returns how many bytes its text may have at most, where it is one line.
     #[must_use]
     pub fn max_length(&self) -> Option<usize> {
         self.max_length
     }
 
-    /// The value of new rows that have none.
+    /// Returns the value of new rows that have none.
     #[must_use]
     pub fn default_value(&self) -> Option<&Value> {
         self.default.as_ref()
     }
 
-    /// Whether a row keeps its first value.
+    /// Returns whether a row keeps its first value.
     #[must_use]
     pub fn is_immutable(&self) -> bool {
         self.immutable || self.primary_key
     }
 
-    /// Whether its values are hidden.
+    /// Returns whether its values are hidden.
     #[must_use]
     pub fn is_secret(&self) -> bool {
         self.secret
     }
 
-    /// Whether it is the time from which on the row is gone.
+    /// Returns whether it is the time from which on the row is gone.
     #[must_use]
     pub fn is_expiry(&self) -> bool {
         self.expires
     }
 
-    /// How long its values must be.
+    /// Returns how long its values must be.
     #[must_use]
     pub fn length_rule(&self) -> Option<Length> {
         self.length
     }
 
-    /// The pattern of its texts.
+    /// Returns the pattern of its texts.
     #[must_use]
     pub fn pattern_rule(&self) -> Option<&Pattern> {
         self.pattern.as_ref()
     }
 
-    /// The values that it can have; empty where there is no such list.
+    /// Returns the values that it can have; empty where there is no such list.
     #[must_use]
     pub fn allowed(&self) -> &[Value] {
         &self.one_of
     }
 
-    /// Whether an insert must bring a value: it is neither optional nor made, and has no default.
+    /// Returns whether an insert must bring a value: it is neither optional nor made, and has no
+    /// default.
     #[must_use]
     pub fn is_required(&self) -> bool {
         !self.optional && self.auto.is_none() && self.default.is_none()
     }
 
-    /// Whether a stored row may lack it.
+    /// Returns whether a stored row may lack it.
     #[must_use]
     pub fn is_optional(&self) -> bool {
         self.optional
     }
 
-    /// Whether it is the primary key.
+    /// Returns whether it is the primary key.
     #[must_use]
     pub fn is_primary_key(&self) -> bool {
         self.primary_key
     }
 
-    /// Whether its value identifies a row: unique, or the primary key.
+    /// Returns whether its value identifies a row: unique, or the primary key.
     #[must_use]
     pub fn is_unique(&self) -> bool {
         self.unique || self.primary_key
     }
 
-    /// How absent values are made.
+    /// Returns how absent values are made.
     #[must_use]
     pub fn auto_value(&self) -> Option<Auto> {
         self.auto
     }
 
-    /// Whether a value that the user left out is made on insert.
+    /// Returns whether a value that the user left out is made on insert.
     #[must_use]
     pub fn is_made(&self) -> bool {
         self.auto.is_some()
     }
 
-    /// What it refers to.
+    /// Returns what it refers to.
     #[must_use]
     pub fn reference(&self) -> Option<&Foreign> {
         self.foreign.as_ref()
     }
 
-    /// A value of this field as JSON; a reference as `{"id": ..}`.
+    /// Returns a value of this field as JSON; a reference as `{"id": ..}`.
     #[must_use]
     pub fn to_json(&self, value: &Value) -> Json {
         match &self.foreign {
@@ -351,7 +353,7 @@ impl Field {
         }
     }
 
-    /// The value as it may be shown: a secret is masked, unless it is absent.
+    /// Returns the value as it may be shown: a secret is masked, unless it is absent.
     #[must_use]
     pub fn shown(&self, value: &Value) -> Value {
         if self.secret && !value.is_null() {
@@ -363,7 +365,7 @@ impl Field {
 }
 
 impl OnDelete {
-    /// The word for it in the derive attribute and in schemas.
+    /// Returns the word for it in the derive attribute and in schemas.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -375,7 +377,7 @@ impl OnDelete {
 }
 
 impl Auto {
-    /// The word for it in schemas.
+    /// Returns the word for it in schemas.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

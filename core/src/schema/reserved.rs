@@ -24,7 +24,7 @@ const TABLES: [(&str, &str); 3] = [
     ("tidings_", "Tidings"),
 ];
 
-/// Says why no table can have a name.
+/// Returns why no table can have a name; `None` if one can.
 pub(super) fn table(name: &str) -> Option<String> {
     let taken = TABLES.iter().find(|(prefix, _)| name.starts_with(prefix));
     taken
@@ -32,7 +32,7 @@ pub(super) fn table(name: &str) -> Option<String> {
         .or_else(|| too_long(name))
 }
 
-/// Says why no column can have a name.
+/// Returns why no column can have a name; `None` if one can.
 pub(super) fn column(name: &str) -> Option<String> {
     let taken = COLUMNS.iter().find(|(taken, _)| *taken == name);
     taken

@@ -65,7 +65,7 @@ fn read<T: DeserializeOwned>(value: Value) -> Option<T> {
     }
 }
 
-/// Says why a type cannot be read from JSON.
+/// Returns why a type cannot be read from JSON.
 fn fits<T: DeserializeOwned>(value: &Value) -> Result<(), String> {
     let Value::Json(json) = value else {
         return Ok(());

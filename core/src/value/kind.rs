@@ -35,7 +35,7 @@ pub enum FieldKind {
 }
 
 impl FieldKind {
-    /// The word for this kind in schemas and messages.
+    /// Returns the word for this kind in schemas and messages.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -56,15 +56,15 @@ impl FieldKind {
         }
     }
 
-    /// Whether a value of this kind is made of several.
+    /// Returns whether a value of this kind is made of several.
     #[must_use]
     pub fn is_composite(self) -> bool {
         matches!(self, Self::Set | Self::List | Self::Map | Self::Json)
     }
 
-    /// Whether a field of this kind can be unique or part of a key: its values are equal exactly
-    /// when their texts are. Sets, lists, maps and JSON are composite, and a floating-point number
-    /// has two zeros and a value that differs from itself.
+    /// Returns whether a field of this kind can be unique or part of a key: its values are equal
+    /// exactly when their texts are. Sets, lists, maps and JSON are composite, and a floating-point
+    /// number has two zeros and a value that differs from itself.
     #[must_use]
     pub fn can_be_key(self) -> bool {
         !self.is_composite() && !matches!(self, Self::Number | Self::Float)

@@ -42,8 +42,8 @@ pub(crate) fn single(number: f64) -> Result<f64, String> {
     }
 }
 
-/// The number that a float of single precision is written as: `0.1` and not what it is exactly, so
-/// that JSON shows the one that was given.
+/// Returns the number that a float of single precision is written as: `0.1` and not what it is
+/// exactly, so that JSON shows the one that was given.
 pub(crate) fn widened(narrow: f32) -> f64 {
     let written = format!("{narrow:e}").parse::<f64>();
     // The shortest text leads back to it, but for what has no digits, such as infinity.
@@ -51,8 +51,8 @@ pub(crate) fn widened(narrow: f32) -> f64 {
     written.unwrap_or_else(|| f64::from(narrow))
 }
 
-/// The significant digits of a decimal number and the power of ten of the first; its sign does not
-/// matter here. Zero has no digits.
+/// Returns the significant digits of a decimal number and the power of ten of the first; its sign
+/// does not matter here. Zero has no digits.
 fn digits(text: &str) -> (String, i64) {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse().unwrap_or(0)),

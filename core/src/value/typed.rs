@@ -54,14 +54,14 @@ pub trait FieldValue: Sized {
     /// Says why a value of the kind is none of the type's, where its kind has others.
     const FITS: Option<Fit> = None;
 
-    /// The entity and the primary key that its values refer to; `None` unless it is a
+    /// Returns the entity and the primary key that its values refer to; `None` unless it is a
     /// [`Ref`](crate::Ref).
     #[must_use]
     fn refers_to() -> Option<(&'static str, &'static str)> {
         None
     }
 
-    /// The value without its type.
+    /// Returns the value without its type.
     #[must_use]
     fn to_value(&self) -> Value;
 
@@ -139,7 +139,7 @@ impl FieldValue for Vec<String> {
 impl FieldValue for Json {
     const KIND: FieldKind = FieldKind::Json;
 
-    /// JSON's `null` is the absent value, as it is in the JSON form of a row.
+    // JSON's `null` is the absent value, as it is in the JSON form of a row.
     fn to_value(&self) -> Value {
         match self {
             Self::Null => Value::Null,

@@ -185,7 +185,7 @@ fn check_text(text: &str) -> Result<(), Breach> {
     }
 }
 
-/// A text that is compared whole, and may be sent as a header.
+/// Checks a text that is compared whole, and may be sent as a header.
 fn check_line(text: &str, max_length: usize) -> Result<(), Breach> {
     if text.len() > max_length {
         let message = format!("length must be at most {max_length} bytes");
@@ -202,7 +202,8 @@ fn check_line(text: &str, max_length: usize) -> Result<(), Breach> {
     }
 }
 
-/// A list is asked for `a,b` or `a/b`, which could not say a tag that holds either character.
+/// Checks a tag. Lists are filtered with `a,b` or `a/b`, which could not name a tag that holds
+/// either character.
 fn check_tag(tag: &str) -> Result<(), Breach> {
     if tag.contains([',', '/']) {
         Err(Breach::new(Rule::Text, "must not hold ',' or '/'"))

@@ -71,13 +71,13 @@ impl Pattern {
         }
     }
 
-    /// The pattern as it was written.
+    /// Returns the pattern as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What is wrong with the pattern itself.
+    /// Returns what is wrong with the pattern itself.
     pub(crate) fn fault(&self) -> Option<&str> {
         self.regex.as_ref().err().map(String::as_str)
     }
