@@ -162,7 +162,7 @@ pub(crate) fn command() -> Command {
         )
 }
 
-/// The option that names the database.
+/// Returns the option that names the database.
 pub(crate) fn database_option() -> Arg {
     Arg::new("database")
         .long("database")
@@ -175,7 +175,7 @@ pub(crate) fn database_option() -> Arg {
         .global(true)
 }
 
-/// The entities of the program.
+/// Returns the entities of the program.
 pub(crate) fn schemas() -> Vec<&'static Schema> {
     vec![
         Consumer::schema(),

@@ -106,7 +106,7 @@ pub fn command(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode
     })
 }
 
-/// The command line with all commands.
+/// Returns the command line with all commands.
 fn whole() -> Command {
     let commands = COMMANDS.iter().map(|entry| match entry.run {
         Run::Alone(_) => (entry.command)(),

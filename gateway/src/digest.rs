@@ -30,7 +30,7 @@ pub(crate) fn of(key: &str) -> String {
     text
 }
 
-/// Whether a text has the form of a digest.
+/// Returns whether a text has the form of a digest.
 pub(crate) fn is_one(text: &str) -> bool {
     let digits = text.strip_prefix(PREFIX);
     digits.is_some_and(|digits| {

@@ -126,7 +126,7 @@ impl Gateway {
         Self::builder(settings).start().await
     }
 
-    /// A gateway that will have more than the built-in plugins.
+    /// Begins a gateway that will have more than the built-in plugins.
     pub fn builder(settings: Settings) -> GatewayBuilder {
         let live = LiveSettings::new(&settings);
         let mut plugins = Plugins::default();
@@ -158,31 +158,31 @@ impl Gateway {
         }
     }
 
-    /// Where clients come in, with the real port.
+    /// Returns where clients come in, with the real port.
     #[must_use]
     pub fn proxy_address(&self) -> SocketAddr {
         self.proxy
     }
 
-    /// Where the admin API listens, with the real port.
+    /// Returns where the admin API listens, with the real port.
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
     }
 
-    /// Where the status side listens, with the real port; `None` without one.
+    /// Returns where the status side listens, with the real port; `None` without one.
     #[must_use]
     pub fn status_address(&self) -> Option<SocketAddr> {
         self.status
     }
 
-    /// The node behind both.
+    /// Returns the node behind both.
     #[must_use]
     pub fn node(&self) -> &Node {
         &self.node
     }
 
-    /// Whether no consumer is known yet.
+    /// Returns whether no consumer is known yet.
     ///
     /// # Errors
     ///
@@ -395,7 +395,7 @@ impl GatewayBuilder {
     }
 }
 
-/// What the gateway counts besides its node.
+/// Returns what the gateway counts besides its node.
 fn metrics(counts: &Arc<Counts>, seats: &Arc<Seats>, sink: &Sink, most: usize) -> Metrics {
     let (counts, seats, sink) = (Arc::clone(counts), Arc::clone(seats), sink.clone());
     Metrics::new().publish(move || counts.publish(seats.open(), most, sink.lost()))
@@ -424,7 +424,7 @@ fn serve_router(
     Ok(())
 }
 
-/// Has a broker wake the node, if the settings name one.
+/// Makes a broker wake the node, if the settings name one.
 fn woken(node: NodeBuilder, settings: &Settings) -> Result<NodeBuilder, StartError> {
     match settings.cluster_engine() {
         #[cfg(feature = "nats")]
@@ -455,7 +455,7 @@ fn cache(settings: &Settings) -> CacheBuilder {
         .neg_ttl(settings.neg_ttl.map_or(Ttl::Never, Ttl::After))
 }
 
-/// What hyper's own refusals are made to look like on the admin side.
+/// Returns what hyper's own refusals are made to look like on the admin side.
 fn admin_imprint(node_id: &str) -> Imprint {
     Imprint {
         lines: match node_id {

@@ -151,7 +151,7 @@ enum Advice {
     },
 }
 
-/// Says where it listens, and on the first start what to try.
+/// Prints where it listens, and on the first start what to try.
 fn announce(gateway: &Gateway, advice: Advice) {
     let (proxy, admin) = (gateway.proxy_address(), gateway.admin_address());
     let mut text = format!("proxy listening on {proxy}\nadmin listening on {admin}\n");

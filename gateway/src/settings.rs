@@ -208,7 +208,7 @@ impl Settings {
 }
 
 impl Default for Settings {
-    /// What a program runs with that is told nothing.
+    /// Returns the settings of a program that is told nothing.
     fn default() -> Self {
         // The defaults are values of this crate's own table; a test resolves them.
         Self::resolve(["tidings"], &Environment::empty()).expect("the defaults are allowed values")

@@ -62,7 +62,7 @@ impl Failure {
         Self::new(Reason::Unreachable, message)
     }
 
-    /// What becomes of a command whose output is not read: it ends, and no more is said.
+    /// Ends a command whose output is not read: no more is said.
     pub(super) fn unread() -> Self {
         Self::new(Reason::Unread, "")
     }
@@ -72,12 +72,12 @@ impl Failure {
         Self { reason, message }
     }
 
-    /// Whether the node could not be reached, and may be another time.
+    /// Returns whether the node could not be reached, which may change.
     pub(super) fn is_passing(&self) -> bool {
         self.reason == Reason::Unreachable
     }
 
-    /// Says what went wrong, and returns the program's exit status.
+    /// Prints what went wrong, and returns the program's exit status.
     pub(super) fn report(&self) -> ExitCode {
         let status = match self.reason {
             Reason::Unread => return ExitCode::SUCCESS,

@@ -56,7 +56,7 @@ pub(super) fn with_options(command: Command) -> Command {
     command.args(options)
 }
 
-/// An option that waits for every node.
+/// Makes the option that waits for every node.
 pub(super) fn confirm_option() -> Arg {
     Arg::new(CONFIRM)
         .long("confirm")
@@ -82,7 +82,7 @@ pub(super) fn word<'a>(matches: &'a ArgMatches, name: &str) -> Result<&'a str, F
     Ok(word)
 }
 
-/// An argument that is a word, and not empty.
+/// Makes an argument that is a word, and not empty.
 pub(super) fn word_of(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .value_name(name)

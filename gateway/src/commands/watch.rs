@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Puts the cursor at the top of an empty screen.
 const CLEARED: &str = "\x1b[H\x1b[2J";
 
-/// The option that refreshes a view.
+/// Makes the option that refreshes a view.
 pub(super) fn option() -> Arg {
     Arg::new(WATCH)
         .long("watch")

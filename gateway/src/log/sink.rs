@@ -58,7 +58,7 @@ impl Sink {
         self.put(Item::Line(line));
     }
 
-    /// Has a function called on the thread that writes, where it may log. Never waits.
+    /// Asks for a function to be called on the thread that writes, where it may log. Never waits.
     pub(super) fn call(&self, function: impl FnOnce() + Send + 'static) {
         self.put(Item::Call(Box::new(function)));
     }

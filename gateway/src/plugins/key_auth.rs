@@ -93,7 +93,7 @@ impl Identity {
     }
 }
 
-/// A header of this text; none if it holds what no header can, such as a line end.
+/// Makes a header of this text; `None` if it holds what no header can, such as a line end.
 fn text(text: &str) -> Option<HeaderValue> {
     HeaderValue::from_bytes(text.as_bytes()).ok()
 }

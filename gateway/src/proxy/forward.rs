@@ -111,7 +111,7 @@ fn is_read_as(name: &[u8], other: &[u8]) -> bool {
     name.len() == other.len() && name.iter().zip(other).all(same)
 }
 
-/// Says how the body of a request is delimited: the HTTP client takes a GET or HEAD of unknown
+/// Sets how the body of a request is delimited: the HTTP client takes a GET or HEAD of unknown
 /// length to have none.
 pub(super) fn set_framing(headers: &mut HeaderMap, body: &ClientBody) {
     if body.is_empty() || body.size_hint().exact().is_some() {
@@ -146,7 +146,7 @@ pub(super) fn is_coded(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Says for whom the request is passed on. The addresses of earlier proxies stay in front of the
+/// Adds for whom the request is passed on. The addresses of earlier proxies stay in front of the
 /// peer's; proto and host are what this proxy has seen, whatever the client claims.
 pub(super) fn add_forwarded(head: &mut Parts, peer: &Peer) {
     // With a target in absolute form, its authority counts and the Host header does not.

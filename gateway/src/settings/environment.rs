@@ -66,8 +66,8 @@ impl Environment {
     }
 }
 
-/// Whether an orchestrator has set the variable for a service that is called tidings, as Kubernetes
-/// does in every container: `TIDINGS_SERVICE_HOST`, `TIDINGS_PORT=tcp://..`,
+/// Returns whether an orchestrator has set the variable for a service that is called tidings, as
+/// Kubernetes does in every container: `TIDINGS_SERVICE_HOST`, `TIDINGS_PORT=tcp://..`,
 /// `TIDINGS_ADMIN_PORT_8001_TCP_ADDR`.
 fn is_of_a_service(rest: &str, value: &OsStr) -> bool {
     let parts: Vec<&str> = rest.split('_').collect();

@@ -142,7 +142,7 @@ pub(super) fn upstream(raw: &Raw) -> Parsed<UpstreamAddress> {
     }
 }
 
-/// Where a command finds the admin side of a node.
+/// Reads where a command finds the admin side of a node.
 pub(super) fn admin(raw: &Raw) -> Parsed<AdminAddress> {
     let (server, prefix) = server(raw, "an admin side over TLS")?;
     Ok(AdminAddress { server, prefix })
@@ -258,8 +258,8 @@ pub(super) fn node_id(raw: &Raw) -> Parsed<String> {
     }
 }
 
-/// A bare word must be a level here: `--log loud` is a typing error, although `RUST_LOG=loud` would
-/// mean "everything of the module loud".
+/// Reads a log filter. A bare word must be a level here: `--log loud` is a typing error, although
+/// `RUST_LOG=loud` would mean "everything of the module loud".
 pub(super) fn log_filter(raw: &Raw) -> Parsed<String> {
     if raw.source == Source::Variable(RUST_LOG.to_owned()) {
         return log_directives(raw);

@@ -74,7 +74,7 @@ impl Row {
         }
     }
 
-    /// A flag that needs no value.
+    /// Makes a flag that needs no value.
     pub(super) const fn switch() -> Self {
         Self {
             value: None,
@@ -158,7 +158,7 @@ impl Row {
     }
 }
 
-/// The name nearest to one that is unknown.
+/// Returns the name nearest to one that is unknown.
 pub(super) fn nearest(table: &[Row], name: &str) -> Option<&'static str> {
     table
         .iter()
@@ -168,7 +168,7 @@ pub(super) fn nearest(table: &[Row], name: &str) -> Option<&'static str> {
         .map(|(_, nearest)| nearest)
 }
 
-/// `field_name` as `field-name`, at compile time.
+/// Writes `field_name` as `field-name`, at compile time.
 pub(super) const fn dashed<const N: usize>(field: &str) -> [u8; N] {
     let (field, mut name, mut at) = (field.as_bytes(), [0; N], 0);
     while at < N {

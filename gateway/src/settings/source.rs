@@ -47,7 +47,7 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// What an option without a default is if it is not set.
+    /// Returns the value of an option that has no default and is not set.
     pub(super) fn absent() -> Self {
         Self {
             items: Vec::new(),
@@ -87,7 +87,7 @@ impl Raw {
         }
     }
 
-    /// The value if it is one text.
+    /// Returns the value if it is one text.
     pub(super) fn as_text(&self) -> Option<&str> {
         match self.items.as_slice() {
             [text] if !self.list && self.utf8 => Some(text),
@@ -95,7 +95,7 @@ impl Raw {
         }
     }
 
-    /// The items of a list, which outside the file is a text with commas.
+    /// Returns the items of a list, which outside the file is a text with commas.
     pub(super) fn as_items(&self) -> Option<Vec<String>> {
         if self.list {
             return Some(self.items.clone());
@@ -138,13 +138,13 @@ impl Fault {
         }
     }
 
-    /// The option whose value is wrong, where the fault lies in one.
+    /// Returns the option whose value is wrong, where the fault lies in one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name
     }
 
-    /// Where that value came from.
+    /// Returns where that value came from.
     #[must_use]
     pub fn source(&self) -> Option<&Source> {
         self.source.as_ref()
@@ -157,7 +157,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// `scheme://user:password@rest` without the password; long values are cut.
+/// Writes `scheme://user:password@rest` without the password, and cuts long values.
 pub(super) fn without_password(value: &str) -> String {
     let mut shown: String = value.chars().take(200).collect();
     if let Some((scheme, rest)) = shown.split_once("://")

@@ -84,7 +84,7 @@ fn duration_of(text: &str) -> Parsed<Duration> {
     duration.ok_or(Wrong::NotAllowed)
 }
 
-/// How long something may live in the cache; zero for as long as it is not invalidated.
+/// Reads how long something may live in the cache; zero for as long as it is not invalidated.
 pub(super) fn lifetime(raw: &Raw) -> Parsed<Option<Duration>> {
     let duration = duration(raw)?;
     if duration > cache::LONGEST_DURATION {
@@ -93,7 +93,7 @@ pub(super) fn lifetime(raw: &Raw) -> Parsed<Option<Duration>> {
     Ok(Some(duration).filter(|duration| !duration.is_zero()))
 }
 
-/// How old what is served may be; zero for no bound.
+/// Reads how old what is served may be; zero for no bound.
 pub(super) fn staleness(raw: &Raw) -> Parsed<Option<Duration>> {
     match duration(raw)? {
         Duration::ZERO => Ok(None),

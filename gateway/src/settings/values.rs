@@ -35,7 +35,7 @@ pub enum BuiltIn {
 }
 
 impl BuiltIn {
-    /// Whether requests need an API key.
+    /// Returns whether requests need an API key.
     #[must_use]
     pub const fn asks_for_key(self) -> bool {
         match self {
@@ -44,7 +44,7 @@ impl BuiltIn {
         }
     }
 
-    /// Whether the groups of a consumer are compared with those that are allowed.
+    /// Returns whether the groups of a consumer are compared with those that are allowed.
     #[must_use]
     pub const fn asks_for_groups(self) -> bool {
         match self {
@@ -186,7 +186,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A duration as an option spells it, for messages.
+/// Returns a duration as an option spells it, for messages.
 pub(crate) fn spelled(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];

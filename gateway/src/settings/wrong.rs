@@ -27,7 +27,7 @@ impl Wrong {
 
 pub(super) type Parsed<T> = Result<T, Wrong>;
 
-/// Whether digits are a number as it is written back: `7`, not `007` or `+7`.
+/// Returns whether digits are written as the number itself would be: `7`, not `007` or `+7`.
 pub(super) fn is_canonical(digits: &str) -> bool {
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain && (digits.len() == 1 || !digits.starts_with('0'))
