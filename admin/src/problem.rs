@@ -214,7 +214,7 @@ impl Problem {
         self
     }
 
-    /// What the log should say, where that is more than the client is told.
+    /// Returns what the log should say, where that is more than the client is told.
     pub(crate) fn cause(&self) -> Option<&str> {
         self.internal.as_deref()
     }
@@ -224,7 +224,7 @@ impl Problem {
         self.kind
     }
 
-    /// What the client reads.
+    /// Returns what the client reads.
     pub(crate) fn to_json(&self) -> Json {
         let (_, code, name) = self.kind.facts();
         let mut body = json!({ "code": code, "name": name, "message": self.message });

@@ -195,7 +195,7 @@ impl Routes {
         paths
     }
 
-    /// Every path with its methods, one a line: the contract.
+    /// Returns every path with its methods, one a line: the contract.
     #[cfg(test)]
     pub(crate) fn listing(&self) -> String {
         let lines = self.paths().into_iter();
@@ -261,7 +261,7 @@ impl Resource<'_> {
         }
     }
 
-    /// Whether it is told without a token, by whatever name the request came.
+    /// Returns whether it is answered without a token, under whatever name the request came in.
     pub(crate) fn is_public(&self) -> bool {
         matches!(self, Self::Livez | Self::Readyz)
     }
@@ -292,7 +292,7 @@ impl Resource<'_> {
         }
     }
 
-    /// Whether a method has a use for arguments of the query; elsewhere they are refused.
+    /// Returns whether a method has a use for arguments of the query; elsewhere they are refused.
     pub(crate) fn takes_arguments(&self, method: &Method) -> bool {
         match self {
             // Writes take `confirm`.
@@ -392,7 +392,7 @@ fn references_of(schema: &'static Schema, schemas: &[&'static Schema]) -> Vec<Re
         .collect()
 }
 
-/// `{id or key}`
+/// Returns the part of a path that names a row, such as `{id or key}`.
 fn placeholder(schema: &Schema, unique_within: &[usize]) -> String {
     let name = |index: usize| schema.fields()[index].name();
     let indexes = std::iter::once(schema.primary_key())

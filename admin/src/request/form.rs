@@ -70,7 +70,8 @@ pub(crate) fn object(
     slots.into_iter().map(typed).collect()
 }
 
-/// `consumer.id` as its parts; `tags[]` and `tags[2]` without the brackets.
+/// Splits `consumer.id` into its parts, and takes the brackets off `tags[]` and `tags[2]`. Returns
+/// whether there were any.
 fn parsed_name(name: &str) -> Result<(Vec<&str>, bool), String> {
     let (base, list) = match name
         .strip_suffix(']')
@@ -86,7 +87,7 @@ fn parsed_name(name: &str) -> Result<(Vec<&str>, bool), String> {
     Ok((path, list))
 }
 
-/// `None` if the place is taken by the other sort of slot.
+/// Adds a value to its slot. Returns `None` if its place is taken by the other sort of slot.
 fn insert(slots: &mut Slots, path: &[&str], is_list: bool, value: String) -> Option<()> {
     let (first, rest) = path.split_first()?;
     let fresh = || match rest.is_empty() {
@@ -134,7 +135,7 @@ impl Form<'_> {
         }
     }
 
-    /// `consumer.id=..`, or another field of the row that is referred to.
+    /// Reads `consumer.id=..`, or another field of the row that is referred to.
     fn of_reference(&self, field: &Field, foreign: &Foreign, slots: Slots) -> Result<Json, String> {
         let parent = self
             .schemas
@@ -161,8 +162,8 @@ impl Form<'_> {
         Ok(Json::Object(object))
     }
 
-    /// Only JSON is refused here where it cannot be read: as text it would be taken for a JSON
-    /// text.
+    /// Reads the values of a field. Refuses only JSON that cannot be parsed: kept as text, it would
+    /// be taken for a JSON string.
     fn of_kind(
         &self,
         kind: FieldKind,

@@ -146,7 +146,7 @@ fn engine(node: &Node, cluster: &Protocol) -> &'static str {
     }
 }
 
-/// How far back the node may be.
+/// Returns how far back the node may be.
 fn lag(view: &View) -> Option<f64> {
     if view.behind == 0 && view.fresh {
         return Some(0.0);

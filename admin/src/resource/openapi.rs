@@ -50,7 +50,7 @@ pub(crate) fn of(routes: &Routes, schemas: &[&'static Schema]) -> Json {
     })
 }
 
-/// A path whose places have names that differ, and what each stands for.
+/// Returns a path whose places have names that differ, and what each stands for.
 fn templated(path: &str) -> (String, Vec<(String, String)>) {
     let mut names: Vec<(String, String)> = Vec::new();
     let mut template = String::new();
@@ -147,7 +147,8 @@ fn page(of: &Json) -> Json {
     })
 }
 
-/// What a list takes: the page, the tags, and a value of each field that is unique or foreign.
+/// Returns what a list takes: the page, the tags, and a value of each field that is unique or
+/// foreign.
 fn arguments(schema: &Schema) -> Vec<Json> {
     let argument =
         |name: &str, schema: Json| json!({"name": name, "in": "query", "schema": schema});
@@ -167,7 +168,7 @@ fn arguments(schema: &Schema) -> Vec<Json> {
     arguments
 }
 
-/// What a probe found: milliseconds by node, `null` for a silent one.
+/// Returns what a probe found: milliseconds by node, `null` for a silent one.
 fn probed() -> Json {
     json!({
         "type": "object",
@@ -192,7 +193,7 @@ fn problem() -> Json {
     })
 }
 
-/// A row as answers show it: every field is there.
+/// Returns a row as answers show it: every field is there.
 fn answered(schema: &Schema) -> Json {
     let fields = schema.fields().iter();
     let names: Vec<_> = fields.clone().map(Field::name).collect();
@@ -208,7 +209,7 @@ fn answered(schema: &Schema) -> Json {
     })
 }
 
-/// A row as it is sent: `null` is absent.
+/// Returns a row as it is sent: `null` is absent.
 fn input(schema: &Schema) -> Json {
     let fields = schema.fields().iter();
     let required = fields.clone().filter(|field| field.is_required());
@@ -287,7 +288,7 @@ fn kind(field: &Field) -> Json {
     shape
 }
 
-/// A text, by itself or in a set or list.
+/// Returns a text, by itself or in a set or list.
 fn member(field: &Field) -> Json {
     let mut shape = json!({"type": "string", "minLength": 1});
     let length = field

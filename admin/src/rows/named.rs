@@ -68,7 +68,7 @@ impl Rows {
         self.seal.as_ref()
     }
 
-    /// The row as an answer shows it, with what the request itself set.
+    /// Returns the row as an answer shows it, with what the request itself set.
     pub(crate) fn to_json(&self, row: &Row, plain: &Plain) -> Json {
         let mut json = row.to_json(self.schema);
         if let Some(seal) = &self.seal {
@@ -77,7 +77,7 @@ impl Rows {
         json
     }
 
-    /// The row as a list shows it.
+    /// Returns the row as a list shows it.
     pub(crate) fn to_listed_json(&self, row: &Row, listed: ListedSecrets) -> Json {
         let mut json = match listed {
             ListedSecrets::Masked => row.to_shown_json(self.schema),
@@ -89,7 +89,7 @@ impl Rows {
         json
     }
 
-    /// A value as it is stored.
+    /// Returns a value as it is stored.
     fn stored(&self, field: usize, value: Value) -> Value {
         match &self.seal {
             Some(seal) => seal.stored(field, value),
@@ -111,14 +111,14 @@ impl Rows {
         self.schema
     }
 
-    /// Whether a segment may give a new row its value of a field.
+    /// Returns whether a segment may give a new row its value of a field.
     pub(crate) fn names_by(&self, segment: &str, field: usize) -> bool {
         self.names(segment)
             .first()
             .is_some_and(|name| name.field == field)
     }
 
-    /// Whether the path gives each of these rows its value of a field.
+    /// Returns whether the path gives each of these rows its value of a field.
     pub(crate) fn sets(&self, field: usize) -> bool {
         self.owner
             .as_ref()
@@ -241,7 +241,7 @@ impl Rows {
         names
     }
 
-    /// Whether one of these fields is what a segment would name a new row by.
+    /// Returns whether one of these fields is what a segment would name a new row by.
     fn is_named_by(&self, segment: &str, fields: &[String]) -> bool {
         fields
             .iter()
@@ -300,7 +300,7 @@ impl Rows {
 
 /// What a body says beside its path.
 impl Rows {
-    /// The patch with the parent set; one that names another parent is refused.
+    /// Returns the patch with the parent set; one that names another parent is refused.
     fn under_owner(&self, mut patch: Patch) -> Result<Patch, Problem> {
         if let Some(owner) = &self.owner {
             self.agree(&patch, owner.field, &owner.value)?;
@@ -323,7 +323,7 @@ impl Rows {
         }
     }
 
-    /// The row that a patch makes of nothing.
+    /// Returns the row that a patch makes of nothing.
     fn row(&self, patch: &Patch) -> Result<Row, Problem> {
         let row = Row::empty(self.schema).patched(self.schema, patch);
         row.map_err(|violations| Problem::violations(&violations))

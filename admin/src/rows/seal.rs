@@ -22,7 +22,7 @@ pub(crate) struct Seal {
 pub(crate) struct Plain(Option<String>);
 
 impl Seal {
-    /// The seal of an entity's rows, if they have one.
+    /// Returns the seal of an entity's rows, if they have one.
     pub(crate) fn of(options: &AdminOptions, schema: &Schema) -> Option<Self> {
         let mut digests = options.digests.iter();
         let digested = digests.find(|it| it.entity == schema.name())?;
@@ -33,7 +33,7 @@ impl Seal {
         })
     }
 
-    /// The value as it is stored: the digest of a text of the field.
+    /// Returns the value as it is stored: the digest of a text of the field.
     pub(crate) fn stored(&self, field: usize, value: Value) -> Value {
         match value {
             Value::Text(text) if field == self.field => Value::Text((self.digest)(&text)),

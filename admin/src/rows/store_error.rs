@@ -33,7 +33,7 @@ impl From<Error> for Problem {
 }
 
 impl Problem {
-    /// Tells an error of which the client need not know more than its kind.
+    /// Makes the problem for an error of which the client need know only the kind.
     fn of_kind(error: &Error) -> Self {
         match error.kind() {
             ErrorKind::Unavailable | ErrorKind::InDoubt => {
