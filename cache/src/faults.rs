@@ -157,12 +157,12 @@ pub(crate) fn window<'a, T>(
     mutex.lock()
 }
 
-/// Gives other threads their chance, where a step is left out.
+/// Lets other threads run where a step is left out.
 #[cfg(not(any(shuttle, tidings_faults)))]
 #[inline(always)]
 pub(crate) const fn gap(_: Step) {}
 
-/// Gives other threads their chance, where a step is left out.
+/// Lets other threads run where a step is left out.
 #[cfg(any(shuttle, tidings_faults))]
 pub(crate) fn gap(step: Step) {
     if removed(step) {

@@ -32,7 +32,7 @@ pub(crate) fn contained(what: &'static str, run: impl FnOnce()) {
     }
 }
 
-/// Says something to the log; a subscriber that panics harms nothing else.
+/// Writes to the log. A subscriber that panics harms nothing else.
 pub(crate) fn log(say: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(say));
 }

@@ -233,7 +233,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Fewer slots and shards, so that a model meets what they share.
+    /// Takes fewer slots and shards, so that a model meets what they share.
     #[cfg(all(test, shuttle))]
     pub(crate) fn small(mut self, slots: usize) -> Self {
         self.slots = slots;

@@ -41,10 +41,10 @@ use crate::{
 pub(crate) trait Telling<W> {
     type Told;
 
-    /// Tells a hit in L1.
+    /// Makes the answer for a hit in L1.
     fn hit(engine: &Engine, key: &CacheKey, value: Option<Arc<W>>) -> Self::Told;
 
-    /// Tells any other answer.
+    /// Makes the answer for anything but a hit in L1.
     fn tell(engine: &Engine, answered: Answered<W>) -> Self::Told;
 }
 

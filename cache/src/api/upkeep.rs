@@ -10,7 +10,8 @@ use crate::{
 };
 
 impl Cache {
-    /// Gives the calling thread an L1 for all named caches of the node, under a label of its own.
+    /// Creates an L1 for the calling thread, for all named caches of the node, under a label of its
+    /// own.
     ///
     /// It dies with the guard, or with the thread. Attaching a thread again only counts; the first
     /// label stays. A thread that is not attached attaches itself at its first use of the cache,

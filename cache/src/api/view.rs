@@ -444,7 +444,7 @@ impl<V, W> fmt::Debug for View<V, W> {
     }
 }
 
-/// The compiler's word that every form of future may cross threads.
+/// Compiles only if every form of future may cross threads.
 #[cfg(all(test, not(shuttle)))]
 #[expect(dead_code, reason = "only that it compiles matters")]
 fn futures_are_send(view: &View<String>, text: &String, id: uuid::Uuid) {

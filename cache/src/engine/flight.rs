@@ -172,7 +172,7 @@ impl Flight {
         }
     }
 
-    /// Gives the result to all callers that wait. The first result stays.
+    /// Hands the result to all callers that wait. The first result stays.
     pub(crate) fn land(&self, landed: Landed) {
         let mut state = self.state.lock();
         if state.landed.is_some() {
@@ -201,7 +201,7 @@ impl Flight {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Must be called under the shard's lock.
+    /// Closes the flight to new callers. Must be called under the shard's lock.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }

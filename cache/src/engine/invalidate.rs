@@ -123,8 +123,8 @@ impl Engine {
         number
     }
 
-    /// Says that what was read at a position up to now may be older than what follows: a load that
-    /// began after the flights were voided may land before the slots are raised.
+    /// Announces that what was read at a position up to now may be older than what follows: a load
+    /// that began after the flights were voided may land before the slots are raised.
     fn announce(&self) {
         if !faults::removed(Step::PurgeAnnounces) {
             self.named.announce(self.node.sequence.current().after());

@@ -118,7 +118,8 @@ impl State {
         free
     }
 
-    /// Gives a permit to the load that has waited longest, and returns its waker; else it is free.
+    /// Passes a permit on to the load that has waited longest, and returns its waker. Frees the
+    /// permit if none waits.
     fn pass_on(&mut self) -> Option<Waker> {
         let mut waiting = self.waiting.values_mut();
         let first = waiting.find(|waiting| matches!(waiting, Waiting::Asleep(_)));

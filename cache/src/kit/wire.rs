@@ -47,7 +47,7 @@ impl Outbox {
         })
     }
 
-    /// Gives the message's position.
+    /// Queues a message, and returns its position.
     pub(super) fn send(&self, message: Message) -> u64 {
         let mut queue = self.queue.lock();
         queue.sent += 1;

@@ -331,7 +331,7 @@ impl Gone {
 }
 
 impl Drop for Gone {
-    /// One whose `Drop` panics takes no other along.
+    // Each by itself: a value whose `Drop` panics takes no other along.
     #[inline]
     fn drop(&mut self) {
         if let Some(one) = self.one.take() {

@@ -150,7 +150,7 @@ pub(crate) fn sweep(shared: &Shared, now: Moment) -> Gone {
     gone.ok().flatten().unwrap_or_default()
 }
 
-/// Gives this thread an L1 for a node.
+/// Creates an L1 of a node for this thread.
 pub(crate) fn attach(shared: &Shared, label: &str) -> ThreadGuard {
     let ended = THREAD.try_with(|thread| {
         let mut thread = thread.try_borrow_mut().ok()?;

@@ -195,7 +195,7 @@ impl<'a> ser::Serializer for &'a mut Counter {
         self.text(lengths.0)
     }
 
-    /// Says no, so that types like `Uuid` count what they hold and not their text.
+    // Not readable, so that types like `Uuid` count the bytes that they hold and not their text.
     fn is_human_readable(&self) -> bool {
         false
     }

@@ -78,7 +78,7 @@ impl<V: Cacheable> Stored for V {
     }
 }
 
-/// Gives a stored value its type back.
+/// Restores the type of a stored value.
 pub(crate) fn typed<V: Cacheable>(
     value: Arc<dyn Stored>,
     key: &CacheKey,
