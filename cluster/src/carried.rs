@@ -76,7 +76,7 @@ impl Log for Carried {
         self.carrier.wake();
     }
 
-    /// None: what a carrier takes along names no keys.
+    // What a carrier takes along names no keys.
     fn digest(&self, _: &CacheKey) -> Option<Digest> {
         None
     }

@@ -33,7 +33,7 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// Whether it only says how far the tail is.
+    /// Returns whether it only says how far the tail is.
     fn is_position(&self) -> bool {
         match self {
             Self::Batch(batch) => batch.records.is_empty(),
@@ -41,7 +41,7 @@ impl Item {
         }
     }
 
-    /// Whether a new cursor takes its place, and its gap along.
+    /// Returns whether a new cursor takes its place, and its gap along.
     fn is_gap(&self) -> bool {
         match self {
             Self::Head { .. } | Self::Gap(_) => true,
@@ -58,7 +58,7 @@ impl Item {
     }
 }
 
-/// One gap in the place of two that lie side by side.
+/// Returns one gap in the place of two that lie side by side.
 fn merged(before: Option<Gap>, gap: Option<Gap>) -> Option<Gap> {
     match (before, gap) {
         (Some(before), Some(gap)) => Some(before.and(gap)),
@@ -101,7 +101,7 @@ pub(crate) struct After {
 }
 
 impl After {
-    /// What follows this batch and one before it, once both are applied.
+    /// Combines what follows this batch with what follows one before it, for when both are applied.
     fn and(self, before: Option<Self>) -> Self {
         match before {
             Some(before) if before.generation == self.generation => Self {
@@ -266,8 +266,8 @@ impl Queue {
         self.state.lock().pushed
     }
 
-    /// Gives up what was to be read again, because the log does not hold it any more. None if the
-    /// tail has taken a new cursor.
+    /// Gives up what was to be read again, because the log no longer holds it. Returns `None` if
+    /// the tail has taken a new cursor.
     pub(crate) fn skip(&self, episode: Episode) -> Option<Skipped> {
         let mut state = self.state.lock();
         state.behind.take_if(|behind| *behind == episode)?;
@@ -276,7 +276,7 @@ impl Queue {
         Some(Skipped { cursor, after })
     }
 
-    /// Says that the dispatcher has read all that there was, by a question that it asked after
+    /// Reports that the dispatcher has read all that there was, by a question that it asked after
     /// `before`.
     ///
     /// If the tail has pushed nothing since then, its cursor is no further: the queue is used

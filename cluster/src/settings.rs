@@ -137,8 +137,8 @@ impl ClusterSettings {
         Ok(())
     }
 
-    /// How long the tail sleeps between two reads: at most a third of the bound, so that a proof
-    /// that fails can be repeated.
+    /// Returns how long the tail sleeps between two reads: at most a third of the bound, so that a
+    /// proof that fails can be repeated.
     pub(crate) fn pause(&self) -> Duration {
         self.bound
             .map_or(self.poll, |bound| self.poll.min(bound / 3))

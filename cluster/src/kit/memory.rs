@@ -72,7 +72,7 @@ impl MemoryLog {
     }
 }
 
-/// An answer that is there at once.
+/// Returns an answer that is there at once.
 fn now<'a, T: Send + 'a>(answer: T) -> LogFuture<'a, T> {
     std::future::ready(answer).boxed()
 }

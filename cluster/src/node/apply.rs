@@ -102,8 +102,8 @@ impl Shared {
         lowest
     }
 
-    /// Whether the tail has made every eviction of a commit already. Records are its own, and come
-    /// before it passes.
+    /// Returns whether the tail has made every eviction of a commit already. Records are its own,
+    /// and come before it passes.
     fn is_passed(&self, mark: Mark, from: Source) -> bool {
         match from {
             Source::Record { .. } | Source::Child => false,

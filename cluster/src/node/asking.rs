@@ -30,7 +30,7 @@ const WATCHED: usize = 4_096;
 /// How many rows are marked or deleted before the members are looked at again.
 const AT_ONCE: usize = 16;
 
-/// How long something lasts at most on this node's clock that lasts a time on another's.
+/// Returns how long something lasts at most on this node's clock that lasts a time on another's.
 pub(super) fn with_drift(time: Duration) -> Duration {
     time + time / 1_000 + Duration::from_millis(10)
 }
@@ -127,7 +127,7 @@ impl Silent {
     }
 }
 
-/// How many of its bounds after its mark a member's row is deleted.
+/// Returns how many of its bounds after its mark a member's row is deleted.
 fn bounds() -> u32 {
     if removed(Rule::ExpiryAfterTwoBounds) {
         1

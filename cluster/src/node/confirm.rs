@@ -198,8 +198,8 @@ impl Shared {
         }
     }
 
-    /// Whether the epoch of a commit has ended, as far as this node knows. A later one may be known
-    /// to another node first.
+    /// Returns whether the epoch of a commit has ended, as far as this node knows. A later one may
+    /// be known to another node first.
     fn is_over(&self, mark: Mark) -> bool {
         self.seen.is(|seen| {
             let (now, then) = (seen.epoch(), mark.epoch());

@@ -123,8 +123,8 @@ impl Dispatcher {
         }
     }
 
-    /// Gives up what a panic has left unhandled, as for a record that cannot be read: what its
-    /// handlers would have evicted is unknown, so everything is.
+    /// Treats what a panic has left unhandled like a record that cannot be read: what its handlers
+    /// would have evicted is unknown, so everything is.
     fn malformed(&self, scope: Scope) {
         self.shared.purge(PurgeCause::Gap(GapReason::Malformed));
         self.tell_gap(GapReason::Malformed, scope);

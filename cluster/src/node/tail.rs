@@ -266,7 +266,7 @@ impl Tail {
         }
     }
 
-    /// What follows once a batch is applied.
+    /// Works out what follows once a batch is applied.
     fn after(&mut self, batch: &Batch, asked: Tick, counted: bool) -> After {
         let proves = counted && batch.sight.capture.is_in_place() && batch.extent == Extent::All;
         let moment = if removed(Rule::ProofCountsFromQuestion) {
@@ -352,7 +352,7 @@ impl Tail {
         self.shared.member.lock().clone()
     }
 
-    /// Whether others count on what this node says.
+    /// Returns whether others count on what this node says.
     fn is_counted(&self, sight: MemberSight) -> Result<bool, Superseded> {
         match sight {
             MemberSight::NotAsked | MemberSight::Counted => Ok(true),

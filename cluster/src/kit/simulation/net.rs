@@ -307,7 +307,7 @@ pub(super) struct Link {
     pub(super) lane: Lane,
 }
 
-/// What a connection without delay has answered.
+/// Returns what a connection without delay has answered.
 fn there<T>(answer: LogFuture<'_, T>) -> T {
     answer
         .now_or_never()

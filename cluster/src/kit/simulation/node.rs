@@ -166,8 +166,8 @@ impl Process {
         }))
     }
 
-    /// A handler that hears every change, and evicts what it is about once more: that must cost
-    /// nothing.
+    /// Registers a handler that hears every change and evicts what it is about once more: that must
+    /// cost nothing.
     fn handlers(
         bus: &WorkerEvents,
         history: &Arc<History>,
@@ -270,7 +270,7 @@ impl Process {
         }
     }
 
-    /// A load as the cache runs it, in a task of this process.
+    /// Loads a key as the cache does, in a task of this process.
     fn load(
         self: &Arc<Self>,
         key: Key,

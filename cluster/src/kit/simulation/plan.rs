@@ -210,8 +210,9 @@ impl Plan {
     }
 }
 
-/// A node that is silent until others have given it up, while another writes and asks for receipts:
-/// all the time, and often around the moment at which the silent one comes back.
+/// Returns the steps of a node that is silent until others have given it up, while another writes
+/// and asks for receipts: throughout, and often around the moment at which the silent one comes
+/// back.
 fn silence(dice: &Dice, profile: &Profile, silent: usize) -> Vec<(Duration, Step)> {
     let nodes = profile.bounds.len();
     let bound = profile.bounds.get(silent).copied().flatten();

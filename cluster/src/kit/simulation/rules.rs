@@ -14,7 +14,7 @@ use crate::faults::{RULES, Rule, remove};
 /// How many seeds a rule is looked for in.
 const SEEDS: u64 = 10_000;
 
-/// The first seed that fails without a rule, and how.
+/// Returns the first seed that fails without a rule, and how.
 fn found(rule: Rule, seeds: std::ops::Range<u64>) -> Option<(u64, String)> {
     remove(Some(rule));
     let found = seeds.into_iter().find_map(|seed| {
