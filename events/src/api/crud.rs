@@ -35,7 +35,7 @@ impl<E: Entity> CrudChannel<E> {
         Self { channel }
     }
 
-    /// Gives the change its place in the order of all CRUD channels of the bus. No handler runs,
+    /// Assigns the change its place in the order of all CRUD channels of the bus. No handler runs,
     /// nothing waits: it costs the event's allocation and a push under a short lock.
     ///
     /// The change cannot be refused, since it has been made. After a shutdown, inside a cycle of

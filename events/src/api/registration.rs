@@ -41,7 +41,7 @@ impl Registration {
         self
     }
 
-    /// Unregisters; the same as dropping it.
+    /// Unregisters the handler, as dropping this does.
     pub fn unregister(self) {}
 }
 

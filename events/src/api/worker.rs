@@ -273,7 +273,7 @@ impl fmt::Debug for LocalWorkerEvents {
     }
 }
 
-/// Gives the executor's other tasks a turn.
+/// Yields to the executor's other tasks.
 async fn yield_now() {
     let mut yielded = false;
     poll_fn(|context| {

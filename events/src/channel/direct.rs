@@ -94,7 +94,7 @@ impl<T: Event> ChannelCore<T> {
         }
     }
 
-    /// Gives the event of a worker that died to another, or counts it as dropped.
+    /// Hands the event of a worker that died to another, or counts it as dropped.
     pub(super) fn give_to_another(&self, event: &Arc<Envelope<T>>) {
         match self.give_to_one(event) {
             Ok(worker) => {
@@ -114,7 +114,7 @@ impl<T: Event> ChannelCore<T> {
         }
     }
 
-    /// Gives the event to the first worker that takes it, beginning with the key's own choice.
+    /// Hands the event to the first worker that takes it, beginning with the key's own choice.
     fn give_to_one(&self, event: &Arc<Envelope<T>>) -> Result<usize, Refusal> {
         let Some(choice) = event.meta().unique() else {
             return Err(Refusal::NoWorker);

@@ -128,7 +128,7 @@ impl<T: Event> ChannelCore<T> {
         }
     }
 
-    /// Gives the event to workers and queues, all of them in one order.
+    /// Hands the event to workers and queues, all of them in one order.
     fn hand_out(&self, route: &Route<T>, event: &Arc<Envelope<T>>, reserved: Reserved) {
         let meta = event.meta();
         let erased: Arc<dyn Posted> = Arc::clone(event) as _;

@@ -179,7 +179,7 @@ impl State {
         self.queue.is_empty() && self.missing.is_empty()
     }
 
-    /// Gives the changes that found no room their place in the order, as gaps.
+    /// Puts the changes that found no room into the order, as gaps.
     fn queue_lost(&mut self) {
         let missing = mem::take(&mut self.missing);
         self.queue.extend(missing);

@@ -103,7 +103,7 @@ impl State {
         self.tidy();
     }
 
-    /// Gives the room of a peak back, and that of ends whose keys were forgotten.
+    /// Frees the room that a peak took, and that of ends whose keys were forgotten.
     fn tidy(&mut self) {
         if self.order.len() > 2 * self.ends.len() + 64 {
             let ends = &self.ends;

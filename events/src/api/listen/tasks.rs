@@ -75,7 +75,8 @@ impl<T: Event> AsyncOptions<T> {
         self
     }
 
-    /// Has events of the same key handled one after the other, in order, however many calls run.
+    /// Makes events of the same key be handled one after the other, in order, however many calls
+    /// run.
     pub fn ordered_by<K: Hash>(mut self, key: impl Fn(&T) -> K + Send + Sync + 'static) -> Self {
         self.key = Some(Arc::new(move |event| {
             let mut hasher = DefaultHasher::new();

@@ -34,7 +34,7 @@ impl LocalRegistration {
         self
     }
 
-    /// Unregisters; the same as dropping it.
+    /// Unregisters the handler, as dropping this does.
     pub fn unregister(self) {}
 }
 
