@@ -66,8 +66,7 @@ impl Nats {
         Self::with_clock(address, cluster, Arc::new(SystemClock::new()))
     }
 
-    /// Says whether [`new`](Self::new) would take an address and a cluster's name, outside a
-    /// runtime too.
+    /// Checks an address and a cluster's name as [`new`](Self::new) does, without a runtime.
     ///
     /// # Errors
     ///
@@ -121,7 +120,7 @@ fn read(address: &str) -> Result<ServerAddr, CarrierError> {
 }
 
 impl Link {
-    /// The client, which connects by itself.
+    /// Returns the client, which connects by itself.
     async fn client(&self) -> Result<&Client, LogError> {
         let connect = async {
             let connected = self.connected.clone();

@@ -64,8 +64,7 @@ impl Redis {
         Self::with_clock(address, cluster, Arc::new(SystemClock::new()))
     }
 
-    /// Says whether [`new`](Self::new) would take an address and a cluster's name, outside a
-    /// runtime too.
+    /// Checks an address and a cluster's name as [`new`](Self::new) does, without a runtime.
     ///
     /// # Errors
     ///

@@ -83,7 +83,7 @@ pub(crate) async fn in_time<T, E: Into<EngineError>>(
     }
 }
 
-/// The link is gone, or says nothing.
+/// Makes the error for a link that is gone or silent.
 pub(crate) fn lost(kind: std::io::ErrorKind) -> LogError {
     LogError::Unreachable(Box::new(std::io::Error::from(kind)))
 }

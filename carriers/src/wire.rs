@@ -10,7 +10,7 @@ use crate::error::CarrierError;
 const VERSION: &str = "1";
 const LONGEST_NAME: usize = 128;
 
-/// Where the wake-ups of a cluster are published.
+/// Returns where the wake-ups of a cluster are published.
 pub(crate) fn subject(cluster: &str) -> Result<String, CarrierError> {
     let fits = |part: &str| {
         let of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
