@@ -203,8 +203,8 @@ impl NodeBuilder {
         self
     }
 
-    /// What the cluster is called where people see it; `tidings` by default. The cluster itself is
-    /// the database.
+    /// Sets what the cluster is called where people see it; `tidings` by default. The cluster
+    /// itself is the database.
     pub fn cluster_name(mut self, name: impl Into<String>) -> Self {
         self.cluster_name = name.into();
         self
@@ -222,7 +222,7 @@ impl NodeBuilder {
         self
     }
 
-    /// How long ago at most what is served was read, where the store keeps a log; no bound by
+    /// Bounds how long ago what is served was read, where the store keeps a log; no bound by
     /// default. It is the cache's
     /// [`staleness_ceiling`](tidings_cache::CacheBuilder::staleness_ceiling): shorter bounds of
     /// caches and calls stay, longer ones count as this.

@@ -206,7 +206,7 @@ impl Channels {
         }
     }
 
-    /// Gives up what is cached, because a commit changed more rows than are told one by one.
+    /// Evicts everything, because a commit changed more rows than are told one by one.
     pub(crate) fn purge_untold(&self) {
         self.cache.purge_node();
         count(&self.counts.untold);

@@ -52,7 +52,7 @@ impl Positions {
         }
     }
 
-    /// Tells which start an epoch of a node without a log is.
+    /// Returns which start an epoch of a node without a log is.
     pub(crate) fn started(&self, epoch: Epoch) -> Started {
         if epoch == self.epoch {
             Started::Now

@@ -87,7 +87,7 @@ impl Node {
     }
 }
 
-/// What the node has read of the log and written to it, and what it lost.
+/// Publishes what the node has read of the log and written to it, and what it lost.
 fn publish_cluster(cluster: &Protocol) {
     describe_counter!(
         "tidings_cluster_records_total",
