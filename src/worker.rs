@@ -21,8 +21,12 @@ use std::{
 
 use futures_util::future::{join_all, select};
 use tidings_cache::Cache;
-use tidings_core::{BoxError, Entity, log::Gap, panic_text};
-use tidings_events::{LocalWorkerEvents, RegisterError};
+use tidings_core::{
+    BoxError, Entity,
+    log::{Gap, GapReason},
+    panic_text,
+};
+use tidings_events::{CRUD, LocalWorkerEvents, RegisterError};
 use tidings_store::Dao;
 use tokio::{
     runtime,
@@ -114,14 +118,21 @@ impl Worker {
 
     /// Registers a handler that hears, on this thread and in the order of its other events, of
     /// changes and events that were not received; see
-    /// [`NodeBuilder::on_gap`](crate::NodeBuilder::on_gap).
+    /// [`NodeBuilder::on_gap`](crate::NodeBuilder::on_gap). It hears too of what this worker alone
+    /// has missed because its mailbox was full, with the reason
+    /// [`Overflow`](crate::core::log::GapReason::Overflow).
     ///
     /// # Errors
     ///
     /// The bus was shut down.
     pub fn on_gap(&self, handler: impl Fn(&Gap) + 'static) -> Result<(), RegisterError> {
-        let registered = self.shared.events.register(handler, GAP.0, GAP.1)?;
-        registered.keep();
+        let handler = Rc::new(handler);
+        let own = Rc::clone(&handler);
+        let events = &self.shared.events;
+        events
+            .register(move |gap: &Gap| handler(gap), GAP.0, GAP.1)?
+            .keep();
+        events.on_gap(move |missed| own(&overflow(missed)));
         Ok(())
     }
 
@@ -182,6 +193,14 @@ impl fmt::Debug for Worker {
         f.debug_struct("Worker")
             .field("id", &self.id())
             .finish_non_exhaustive()
+    }
+}
+
+/// Says what a full mailbox has missed in the words of the log.
+fn overflow(missed: &tidings_events::Gap) -> Gap {
+    match &*missed.source {
+        CRUD => Gap::of_entity(GapReason::Overflow, Arc::clone(&missed.event)),
+        _ => Gap::of_all(GapReason::Overflow),
     }
 }
 

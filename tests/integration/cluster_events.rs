@@ -1,13 +1,14 @@
 //! Events of an application's own, and gaps, on several nodes of one database.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use tidings::{
-    CacheKey, Entity, GetOptions, Node, PostToAllError, Store, core::log::LogError, store::Sharing,
+    CacheKey, CrudEvent, Entity, GetOptions, Node, PostToAllError, Store, core::log::LogError,
+    events::WorkerEvents, store::Sharing,
 };
 use tidings_testkit::{Database, Server};
 
@@ -146,4 +147,76 @@ async fn an_event_for_all_is_heard_once_by_every_node_in_one_order_with_gaps_in_
     for member in [a, b] {
         let _ = member.node.shutdown(Duration::from_secs(5)).await;
     }
+}
+
+/// What one listener has heard.
+type Heard = Arc<Mutex<Vec<String>>>;
+
+fn tell(heard: &Heard, text: impl ToString) {
+    heard.lock().expect("a list").push(text.to_string());
+}
+
+/// A worker that is held up hears where its own mailbox has lost changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_mailbox_lost_changes_hears_a_gap_in_their_place() {
+    let (heard, (go, gone)) = (Heard::default(), mpsc::channel::<()>());
+    let (hook, gone) = (Arc::clone(&heard), Arc::new(Mutex::new(gone)));
+    let node = Node::builder()
+        .store(Store::open("sqlite::memory:").await.expect("a store"))
+        .entity::<Shop>()
+        .worker_events(WorkerEvents::builder().mailbox_capacity(2))
+        .handler_deadline(Duration::from_millis(1))
+        .init_worker(move |worker| {
+            let (events, gaps) = (Arc::clone(&hook), Arc::clone(&hook));
+            let gone = Arc::clone(&gone);
+            let hear = move |change: &CrudEvent<Shop>| {
+                tell(&events, change.entity.id);
+                if change.entity.id == 1 {
+                    let _ = gone.lock().expect("a channel").recv();
+                }
+            };
+            worker
+                .worker_events()
+                .register(hear, "crud", "shops")?
+                .keep();
+            worker.on_gap(move |gap| tell(&gaps, gap))?;
+            Ok(())
+        })
+        .start()
+        .await
+        .expect("a node");
+    let shops = node.dao::<Shop>().expect("declared");
+    let insert = |id| {
+        shops.insert(Shop {
+            id,
+            name: "a".to_owned(),
+        })
+    };
+    insert(1).await.expect("inserted");
+    until("the first", || !heard.lock().expect("a list").is_empty()).await;
+    for id in 2..=9 {
+        insert(id).await.expect("inserted");
+    }
+
+    go.send(()).expect("the worker waits");
+    until("a gap", || {
+        let heard = heard.lock().expect("a list");
+        heard.last().is_some_and(|last| last.contains("gap"))
+    })
+    .await;
+    insert(10).await.expect("inserted");
+    until("the last", || {
+        let heard = heard.lock().expect("a list");
+        heard.last().is_some_and(|last| last == "10")
+    })
+    .await;
+    // How many fit beside the one in hand is the mailbox's affair.
+    let heard = heard.lock().expect("a list").clone();
+    let before = heard.len() - 2;
+    let first: Vec<_> = (1..=before).map(|id| id.to_string()).collect();
+    assert_eq!(heard[..before], first, "{heard:?}");
+    assert!(before < 9, "some were lost: {heard:?}");
+    let gap = "a gap in the log of shops (overflow)";
+    assert_eq!(heard[before..], [gap, "10"], "{heard:?}");
+    let _ = node.shutdown(Duration::from_secs(5)).await;
 }
