@@ -238,14 +238,20 @@ impl Gaps {
         Self { handlers, channel }
     }
 
-    /// Tells all of them. One that panics is logged.
-    pub(crate) fn tell(&self, gap: &Gap) {
+    /// Tells the node's own alone, where workers find a gap by themselves. One that panics is
+    /// logged.
+    pub(crate) fn tell_node(&self, gap: &Gap) {
         for handler in self.handlers.iter() {
             let told = AssertUnwindSafe(|| handler(gap));
             if catch_unwind(told).is_err() {
                 tracing::error!(%gap, "a handler of gaps panicked");
             }
         }
+    }
+
+    /// Tells all of them.
+    pub(crate) fn tell(&self, gap: &Gap) {
+        self.tell_node(gap);
         if let Some(channel) = &self.channel
             && let Err(refused) = channel.post(gap.clone())
         {

@@ -4,6 +4,7 @@
 //! a handler derives from them is rebuilt when [`on_gap`](crate::NodeBuilder::on_gap) says that
 //! some were lost. A node hears its own events by the same way. Their handlers run under a cause,
 //! so that what they invalidate by hand stays on their node: every node handles the event itself.
+//! One that a full queue of a node refuses is a gap there, in its place in the order.
 
 use std::{collections::HashMap, fmt, future::poll_fn, sync::Arc, time::Duration};
 
@@ -139,8 +140,9 @@ impl ForAll {
 
 /// A channel of the bus without its type.
 pub(crate) trait Deliver: Send + Sync {
-    /// Hands an event to this node's handlers under a cause; the future tells how they fared. An
-    /// error says that the payload is of another type.
+    /// Hands an event to this node's handlers under a cause; the future tells how they fared. One
+    /// that the bus refuses is a gap for the workers and queues of its channel. An error says that
+    /// the payload is of another type.
     fn deliver(
         &self,
         payload: &str,
@@ -164,7 +166,11 @@ impl<T: Event + Serialize + DeserializeOwned> Deliver for Channel<T> {
             });
             match posted.await {
                 Ok(delivery) => delivery.handled(Duration::MAX).await,
-                Err(refused) => Handled::Refused(refused.refusal),
+                Err(refused) => {
+                    // Its poster is on another node, or gone: no one else would say so.
+                    channel.miss();
+                    Handled::Refused(refused.refusal)
+                }
             }
         };
         Ok(handled.boxed())

@@ -20,6 +20,7 @@ use tidings_core::{
     log::{Gap, GapReason, Mark, Members, Posted},
     spawn::Spawn,
 };
+use tidings_events::Handled;
 use tidings_store::{ChangeSet, ChangeSink, RowChange, StoreLog};
 use tokio_util::sync::CancellationToken;
 
@@ -230,8 +231,16 @@ impl Announce for Announcer {
         };
         match channel.deliver(&posted.payload, cause) {
             Ok(handled) => {
-                let channels = self.channels.clone();
-                async move { channels.note(&handled.await) }.boxed()
+                let (channels, gaps) = (self.channels.clone(), self.gaps.clone());
+                async move {
+                    let handled = handled.await;
+                    channels.note(&handled);
+                    if let Handled::Refused(_) = handled {
+                        // Workers and queues of the channel have found theirs.
+                        gaps.tell_node(&Gap::of_all(GapReason::Overflow));
+                    }
+                }
+                .boxed()
             }
             Err(error) => {
                 let (source, event) = (&*posted.source, &*posted.event);

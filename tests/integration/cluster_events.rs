@@ -6,9 +6,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 use tidings::{
-    CacheKey, CrudEvent, Entity, GetOptions, Node, PostToAllError, Store, core::log::LogError,
-    events::WorkerEvents, store::Sharing,
+    CacheKey, CrudEvent, Entity, GetOptions, Node, PostToAllError, Store,
+    core::log::LogError,
+    events::{Overflow, SubscribeOptions, WorkerEvents},
+    store::{Logging, Sharing},
 };
 use tidings_testkit::{Database, Server};
 
@@ -154,6 +157,63 @@ type Heard = Arc<Mutex<Vec<String>>>;
 
 fn tell(heard: &Heard, text: impl ToString) {
     heard.lock().expect("a list").push(text.to_string());
+}
+
+/// A full queue refuses an event of the log that no one else is told of: its poster has gone on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_for_all_that_a_full_queue_refuses_is_a_gap_in_its_place() {
+    let folder = TempDir::new().expect("a folder");
+    let file = format!("sqlite://{}", folder.path().join("log.db").display());
+    let store = Store::options(file).logging(Logging::On).open().await;
+    let (on_worker, on_node): (Heard, Heard) = (Arc::default(), Arc::default());
+    let (hook, gaps) = (Arc::clone(&on_worker), Arc::clone(&on_node));
+    let node = Node::builder()
+        .store(store.expect("a store"))
+        .entity::<Shop>()
+        .cluster_channel::<Reindex>("search", "reindex")
+        .on_gap(move |gap| tell(&gaps, gap))
+        .init_worker(move |worker| {
+            let (events, gaps) = (Arc::clone(&hook), Arc::clone(&hook));
+            let hear = move |event: &Reindex| tell(&events, format!("shop {}", event.shop));
+            let bus = worker.worker_events();
+            bus.register(hear, "search", "reindex")?.keep();
+            worker.on_gap(move |gap| tell(&gaps, gap))?;
+            Ok(())
+        })
+        .start()
+        .await
+        .expect("a node");
+    let bus = node.worker_events();
+    let options = SubscribeOptions::new();
+    let strict = options.clone().capacity(1).overflow(Overflow::Error);
+    let subscribe = |options| bus.subscribe::<Reindex>("search", "reindex", options);
+    let mut strict = subscribe(strict).expect("declared");
+    let mut roomy = subscribe(options).expect("declared");
+
+    let channel = node.cluster_channel::<Reindex>("search", "reindex");
+    let channel = channel.expect("declared");
+    channel.post(&event(1)).await.expect("the log has it");
+    channel.post(&event(2)).await.expect("the log has it");
+    until("a gap", || !on_node.lock().expect("a list").is_empty()).await;
+    let first = strict.recv().await.expect("an event").into_result();
+    assert_eq!(first.expect("no gap before it").shop, 1);
+    channel.post(&event(3)).await.expect("the log has it");
+
+    let gap = "a gap in the log (overflow)";
+    let expected = ["shop 1", gap, "shop 3"];
+    until("all three", || on_worker.lock().expect("a list").len() >= 3).await;
+    assert_eq!(*on_worker.lock().expect("a list"), expected);
+    assert_eq!(*on_node.lock().expect("a list"), [gap]);
+    for queue in [&mut strict, &mut roomy] {
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|last| *last != Ok(3)) {
+            let next = queue.recv().await.expect("the bus is there").into_result();
+            heard.push(next.map(|event| event.shop).map_err(|gap| gap.missed));
+        }
+        assert!(heard.ends_with(&[Err(1), Ok(3)]), "{heard:?}");
+    }
+    assert_eq!(node.change_stats().missed, 1);
+    let _ = node.shutdown(Duration::from_secs(5)).await;
 }
 
 /// A worker that is held up hears where its own mailbox has lost changes.

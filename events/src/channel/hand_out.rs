@@ -212,6 +212,11 @@ impl<T: Event> ChannelCore<T> {
         self.discard_for(event, refusal);
     }
 
+    /// Puts a gap in the place of an event that never came here.
+    pub(super) fn miss(&self) {
+        self.report_gap(&Meta::new(None, None), 1);
+    }
+
     /// Puts a gap in the place of events that are lost to all listeners.
     #[cold]
     fn report_gap(&self, meta: &Meta, missed: u64) {

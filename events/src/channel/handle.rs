@@ -83,6 +83,33 @@ impl<T: Event> Channel<T> {
         ChannelCore::post_batch(&self.core, events)
     }
 
+    /// Puts a gap in the place of an event that was lost before it could be posted, or that was
+    /// refused where no poster hears of it: each worker and queue of the channel finds it after
+    /// what came before, and before any later event. Inline handlers hear of nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_events::{SubscribeOptions, WorkerEvents};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let numbers = bus.declare::<u64>("test", "numbers")?;
+    /// let mut queue = bus.subscribe::<u64>("test", "numbers", SubscribeOptions::new())?;
+    /// numbers.post(1)?;
+    /// numbers.miss();
+    /// numbers.post(3)?;
+    ///
+    /// assert_eq!(*queue.try_recv()?.into_result()?, 1);
+    /// let gap = queue.try_recv()?.into_result().expect_err("one is missing");
+    /// assert_eq!(gap.missed, 1);
+    /// assert_eq!(*queue.try_recv()?.into_result()?, 3);
+    /// # Ok(()) }
+    /// ```
+    pub fn miss(&self) {
+        self.core.miss();
+    }
+
     /// Posts, waiting up to `deadline` for room in queues that want it
     /// ([`Overflow::Wait`](crate::Overflow)), and returns a [`Delivery`] that tells when all
     /// handlers of the node have run.
