@@ -17,7 +17,7 @@ use tidings_core::{
     Cause, Chain, Schema,
     clock::Clock,
     entropy::SystemEntropy,
-    log::{Gap, GapReason, Mark, Members, Posted},
+    log::{Gap, GapReason, Mark, MemberFacts, Members, Posted},
     spawn::Spawn,
 };
 use tidings_events::Handled;
@@ -47,6 +47,8 @@ pub(crate) struct Wiring {
     pub(crate) log: Arc<dyn StoreLog>,
     /// None on a node without a cluster.
     pub(crate) members: Option<Arc<dyn Members>>,
+    /// What the other members are told of this node.
+    pub(crate) facts: MemberFacts,
     pub(crate) intake: Arc<Intake>,
     /// None on a node without a cluster.
     pub(crate) carrier: Option<Arc<Carrier>>,
@@ -79,6 +81,7 @@ impl Following {
             node: wiring.node,
             intake: wiring.intake,
             members: wiring.members,
+            facts: Some(wiring.facts),
             carrier: wiring.carrier,
             cache: wiring.channels.cache().clone(),
             schemas: wiring.schemas,

@@ -91,6 +91,9 @@ mod changes;
 // Events of an application's own that reach every node. Must not know the node.
 mod cluster_channel;
 
+// What a node tells the others of itself. Must not know the node.
+mod facts;
+
 // From the store's log to evictions and handlers. Must not know the node.
 mod follow;
 

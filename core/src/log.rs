@@ -74,7 +74,8 @@ pub use self::{
     group::{Group, RowChange},
     mark::Mark,
     member::{
-        Demand, Incarnation, Join, JoinError, MemberId, MemberRow, MemberSight, Members, StartId,
+        ClockOffset, Demand, Incarnation, Join, JoinError, LastReport, MemberFacts, MemberId,
+        MemberRow, MemberSight, Members, StartId,
     },
     read::{Batch, Capture, Extent, Head, Read, Sight},
     record::{

@@ -21,6 +21,7 @@ mod watch;
 // The commands, each in a file.
 mod cache;
 mod cluster;
+mod doctor;
 mod keys;
 mod status;
 // Scripts for shells; made from all of them.
@@ -69,6 +70,10 @@ const COMMANDS: &[Entry] = &[
     Entry {
         command: cache::command,
         run: Run::Asking(|session, matches| Box::pin(cache::run(session, matches))),
+    },
+    Entry {
+        command: doctor::command,
+        run: Run::Asking(|session, matches| Box::pin(doctor::run(session, matches))),
     },
     Entry {
         command: migrate::command,

@@ -155,6 +155,7 @@ fn lag(view: &View) -> Option<f64> {
 }
 
 fn member(member: &MemberView, now: Timestamp) -> Json {
+    let facts = member.facts.as_ref();
     let reported = member.reported.map(|ago| {
         let ago = i64::try_from(ago.as_secs()).unwrap_or(i64::MAX);
         now.as_unix().saturating_sub(ago)
@@ -166,6 +167,10 @@ fn member(member: &MemberView, now: Timestamp) -> Json {
         "lag_seconds": member.lag.map(|lag| lag.as_secs_f64()),
         "max_staleness": member.bound.map(|bound| bound.as_secs_f64()),
         "reported_at": reported,
+        "version": facts.map(|facts| &*facts.version),
+        "retention_seconds": facts.map(|facts| facts.retention.as_secs_f64()),
+        "schemas": facts.map(|facts| &*facts.schemas),
+        "clock_offset_seconds": member.clock.map(|clock| clock.millis as f64 / 1_000.0),
         "reason": member.state.reason(),
     })
 }

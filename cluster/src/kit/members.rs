@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tidings_core::log::{
-    Cursor, Demand, Incarnation, Join, JoinError, MemberId, MemberRow, MemberSight, StartId,
+    Cursor, Demand, Incarnation, Join, JoinError, MemberFacts, MemberId, MemberRow, MemberSight,
+    StartId,
 };
 
 /// Rows by node name, and how often each name has joined.
@@ -21,6 +22,7 @@ struct Member {
     answered: Demand,
     demand: Demand,
     marked: bool,
+    facts: Option<MemberFacts>,
 }
 
 impl Table {
@@ -46,6 +48,7 @@ impl Table {
             answered: Demand(0),
             demand: Demand(0),
             marked: false,
+            facts: join.facts,
         };
         self.joins
             .insert(Arc::clone(&join.node), (join.start, incarnation));
@@ -66,6 +69,9 @@ impl Table {
             reported: member.reported.clone(),
             answered: member.answered,
             marked: member.marked,
+            facts: member.facts.clone(),
+            // The model has one clock, which no one compares.
+            last: None,
         };
         self.rows.values().map(row).collect()
     }

@@ -240,6 +240,8 @@ mod tests {
             reported: None,
             answered: Demand(answered),
             marked: false,
+            facts: None,
+            last: None,
         }
     }
 

@@ -9,7 +9,10 @@ use tidings_core::{
     CacheKey, Schema,
     clock::Clock,
     entropy::Entropy,
-    log::{Appended, EvictionTarget, LogError, Mark, MemberId, Members, Posted, StartId, Wake},
+    log::{
+        Appended, EvictionTarget, LogError, Mark, MemberFacts, MemberId, Members, Posted, StartId,
+        Wake,
+    },
     meter::Histogram,
     spawn::{AbortHandle, Spawn},
 };
@@ -50,6 +53,8 @@ pub struct Parts {
     pub intake: Arc<Intake>,
     /// The members beside it; none where no one can ask for receipts.
     pub members: Option<Arc<dyn Members>>,
+    /// What the other members are told of this one, to compare; none to say nothing.
+    pub facts: Option<MemberFacts>,
     /// What carries the cache's invalidations to the other nodes; none where there are none.
     pub carrier: Option<Arc<Carrier>>,
     /// The node's cache.
@@ -117,6 +122,7 @@ impl Protocol {
             log: Arc::clone(&parts.intake.log),
             intake: parts.intake,
             members: parts.members,
+            facts: parts.facts,
             cache: parts.cache,
             catalog: Catalog::new(&parts.schemas),
             announce: parts.announce,

@@ -13,7 +13,7 @@ use tidings_cache::Cache;
 use tidings_core::{
     clock::{Clock, Tick},
     entropy::Entropy,
-    log::{Cursor, Demand, GapReason, Log, Mark, MemberId, Members, StartId},
+    log::{Cursor, Demand, GapReason, Log, Mark, MemberFacts, MemberId, Members, StartId},
     meter::Histogram,
     spawn::Spawn,
 };
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) start: StartId,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) members: Option<Arc<dyn Members>>,
+    /// What it tells the other members of itself.
+    pub(crate) facts: Option<MemberFacts>,
     pub(crate) cache: Cache,
     pub(crate) catalog: Catalog,
     pub(crate) announce: Arc<dyn Announce>,

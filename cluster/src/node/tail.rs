@@ -381,6 +381,7 @@ impl Tail {
                 start: shared.start,
                 before: self.incarnation,
                 bound: shared.settings.bound,
+                facts: shared.facts.clone(),
             };
             match members.join(join).await {
                 Ok(id) => {

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidings_core::log::{Cursor, Demand, LogError, MemberId, MemberRow, Wake};
+use tidings_core::log::{
+    ClockOffset, Cursor, Demand, LogError, MemberFacts, MemberId, MemberRow, Wake,
+};
 
 use super::{
     protocol::Protocol,
@@ -69,10 +71,14 @@ pub struct MemberView {
     pub state: MemberState,
     /// What it last reported as applied.
     pub position: Option<Cursor>,
-    /// How long its report took, from when it was asked for; none if it has not come.
+    /// How long its last report took, from when it was asked for; none if none has come.
     pub lag: Option<Duration>,
-    /// How long ago its report came.
+    /// How long ago its last report came.
     pub reported: Option<Duration>,
+    /// What it says of itself; none if its program says nothing.
+    pub facts: Option<MemberFacts>,
+    /// How far its clock was ahead of the database's when it last reported.
+    pub clock: Option<ClockOffset>,
     /// How long it serves without a proof; none if it has no bound.
     pub bound: Option<Duration>,
 }
@@ -223,18 +229,24 @@ fn has_answered(row: &MemberRow, demands: &[(MemberId, Demand)]) -> bool {
 }
 
 fn view_of(row: &MemberRow, seen: &[(MemberId, Duration)], now: Duration) -> MemberView {
-    let lag = seen.iter().find(|(id, _)| *id == row.id);
-    let lag = lag.map(|(_, lag)| *lag);
+    let answer = seen.iter().find(|(id, _)| *id == row.id);
+    let answer = answer.map(|(_, lag)| *lag);
     MemberView {
         node: Arc::clone(&row.id.node),
-        state: match (row.marked, lag) {
+        state: match (row.marked, answer) {
             (true, _) => MemberState::Gone,
             (false, Some(_)) => MemberState::Live,
             (false, None) => MemberState::Late,
         },
         position: row.reported.clone(),
-        lag,
-        reported: lag.map(|lag| now.saturating_sub(lag)),
+        // Of one that is late, those of its last report.
+        lag: answer.or(row.last.and_then(|last| last.took)),
+        reported: match answer {
+            Some(answer) => Some(now.saturating_sub(answer)),
+            None => row.last.map(|last| last.ago),
+        },
+        facts: row.facts.clone(),
+        clock: row.last.map(|last| last.clock),
         bound: row.bound,
     }
 }

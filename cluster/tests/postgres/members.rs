@@ -1,11 +1,15 @@
 //! Members as rows of the database: receipts, silence, names that are taken, and nodes without a
 //! cluster.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tidings_cluster::Silence;
-use tidings_core::log::{Incarnation, LogError, Members as _};
-use tidings_store::postgres::log::{Alone, PgLogError, PgMembers};
+use tidings_core::{
+    clock::ManualClock,
+    entropy::{Entropy as _, SystemEntropy},
+    log::{Incarnation, Join, Log as _, LogError, MemberFacts, Members as _, StartId},
+};
+use tidings_store::postgres::log::{Alone, PgLog, PgLogError, PgLogSettings, PgMembers};
 use tidings_testkit::Server;
 
 use crate::support::{Node, captured, key, settings_of, until};
@@ -129,4 +133,53 @@ async fn a_node_without_a_cluster_and_members_refuse_each_other() {
         matches!(&refused, Err(PgLogError::Refused { .. })),
         "{refused:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_says_how_far_a_clock_was_off_and_of_what_program_it_is() {
+    let database = captured(Server::shared()).await;
+    let settings = settings_of(&database);
+    let log = PgLog::new(settings.clone());
+    // Its time of day is that of long ago.
+    let clock = ManualClock::new();
+    let members = PgMembers::new(&PgLogSettings {
+        clock: Arc::new(clock),
+        ..settings
+    });
+    let facts = MemberFacts {
+        version: "0.9.0".into(),
+        retention: Duration::from_secs(60),
+        schemas: "0123".into(),
+    };
+    let join = |facts: Option<MemberFacts>| Join {
+        node: "a".into(),
+        start: StartId(SystemEntropy.uuid()),
+        before: None,
+        bound: None,
+        facts,
+    };
+
+    let id = members
+        .join(join(Some(facts.clone())))
+        .await
+        .expect("it joins");
+    let row = members.list().await.expect("a list").remove(0);
+    assert_eq!((row.facts, row.last), (Some(facts), None));
+    let applied = log.head(None).await.expect("a log").cursor;
+    let demands = members.demand().await.expect("it is asked");
+    let reported = members.report(&id, &applied, demands[0].1).await;
+    reported.expect("it reports");
+    let row = members.list().await.expect("a list").remove(0);
+    let last = row.last.expect("it has reported");
+    let years = last.clock.millis / (365 * 24 * 3_600 * 1_000);
+    assert!(years < -1, "{last:?}");
+    assert!(last.took.is_some(), "{last:?}");
+
+    // An older program, of which nothing is known, joins under the same name.
+    members.join(join(None)).await.expect("it joins");
+    let older =
+        "update tidings.members set facts = 'an earlier start', reported_at = 1, clock_ahead = 1";
+    database.psql(older);
+    let row = members.list().await.expect("a list").remove(0);
+    assert_eq!((row.facts, row.last), (None, None));
 }

@@ -88,6 +88,7 @@ impl Node {
             node: name.into(),
             intake,
             members: Some(Arc::new(PgMembers::new(&settings))),
+            facts: None,
             carrier: None,
             cache: cache.clone(),
             schemas: schemas(),

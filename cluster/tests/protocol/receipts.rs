@@ -38,6 +38,7 @@ impl Beside {
             start: StartId(Uuid::nil()),
             before: None,
             bound,
+            facts: None,
         };
         memory.join(join).await.expect("a row");
 

@@ -293,6 +293,7 @@ impl Node {
             node: name.into(),
             intake,
             members: Some(Arc::clone(log) as _),
+            facts: None,
             carrier: None,
             cache: cache.clone(),
             schemas: schemas().into(),

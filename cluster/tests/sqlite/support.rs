@@ -129,6 +129,7 @@ impl Node {
             node: name.into(),
             intake,
             members: Some(members),
+            facts: None,
             carrier: None,
             cache: cache.clone(),
             schemas: schemas(),

@@ -43,6 +43,62 @@ pub struct Join {
     pub before: Option<Incarnation>,
     /// How long it serves without a proof; none if it has no bound.
     pub bound: Option<Duration>,
+    /// What others may want to compare; none from a program that says nothing.
+    pub facts: Option<MemberFacts>,
+}
+
+/// What a member says of itself when it joins, so that others see what does not match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberFacts {
+    /// The version of its program, without blanks.
+    pub version: Arc<str>,
+    /// How long it keeps the records of the log.
+    pub retention: Duration,
+    /// A digest of the schemas that it knows, without blanks.
+    pub schemas: Arc<str>,
+}
+
+impl MemberFacts {
+    /// Returns them as text for a column, with the start that they are true of.
+    #[must_use]
+    pub fn to_text(&self, start: StartId) -> String {
+        let millis = self.retention.as_millis();
+        format!("{} {} {millis} {}", start.0, self.version, self.schemas)
+    }
+
+    /// Reads them from a column; none if they are another start's, which an older program that has
+    /// joined under the same name has left, or of another form.
+    #[must_use]
+    pub fn of_text(text: &str, start: StartId) -> Option<Self> {
+        let parts: Vec<&str> = text.split(' ').collect();
+        let [of, version, millis, schemas] = parts.as_slice() else {
+            return None;
+        };
+        let millis = millis.parse().ok()?;
+        (of.parse() == Ok(start.0)).then(|| Self {
+            version: (*version).into(),
+            retention: Duration::from_millis(millis),
+            schemas: (*schemas).into(),
+        })
+    }
+}
+
+/// How far a clock is ahead of another; negative where it is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClockOffset {
+    /// In milliseconds.
+    pub millis: i64,
+}
+
+/// What is known of a member's last report besides what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastReport {
+    /// How long ago it came.
+    pub ago: Duration,
+    /// How long it took, from the last demand before it.
+    pub took: Option<Duration>,
+    /// How far the member's clock was ahead of the database's.
+    pub clock: ClockOffset,
 }
 
 /// Why a join was refused.
@@ -74,6 +130,10 @@ pub struct MemberRow {
     pub answered: Demand,
     /// Whether another member has marked it as silent.
     pub marked: bool,
+    /// What it says of itself; none if its program says nothing.
+    pub facts: Option<MemberFacts>,
+    /// What is known of its last report; none before the first, or if its program does not say.
+    pub last: Option<LastReport>,
 }
 
 /// What a member's own row says of it.
@@ -168,4 +228,25 @@ pub trait Members: fmt::Debug + Send + Sync + 'static {
     ///
     /// See [`LogError`].
     fn expire<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<bool, LogError>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_of_another_start_are_not_believed() {
+        let (start, other) = (StartId(Uuid::from_u128(1)), StartId(Uuid::from_u128(2)));
+        let facts = MemberFacts {
+            version: "0.1.0".into(),
+            retention: Duration::from_secs(3_600),
+            schemas: "0123abcd".into(),
+        };
+        let text = facts.to_text(start);
+        assert_eq!(MemberFacts::of_text(&text, start), Some(facts));
+        assert_eq!(MemberFacts::of_text(&text, other), None);
+        for wrong in ["", "a b c d", "0.1.0 1 x", "more than four words of text"] {
+            assert_eq!(MemberFacts::of_text(wrong, start), None, "{wrong:?}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Several processes of the program on one PostgreSQL database.
 
+mod doctor;
 mod faults;
 mod probe;
 

@@ -137,6 +137,7 @@ impl Process {
             node: Arc::clone(&name),
             intake,
             members: Some(Arc::new(link)),
+            facts: None,
             carrier: None,
             cache: cache.clone(),
             schemas: vec![Item::schema()],

@@ -75,6 +75,7 @@ fn idle(log: MemoryLog, told: &Arc<Counting>) -> Protocol {
         node: "a".into(),
         intake: Intake::new(Arc::new(log), clock.clone(), &settings),
         members: None,
+        facts: None,
         carrier: None,
         cache: Cache::builder().build().expect("a cache"),
         schemas: vec![schema()],

@@ -13,8 +13,8 @@ use sqlx::{
 use tidings_core::{
     clock::Clock,
     log::{
-        Cursor, Demand, Incarnation, Join, JoinError, LogError, LogFuture, MemberId, MemberRow,
-        MemberSight, Members, StartId,
+        ClockOffset, Cursor, Demand, Incarnation, Join, JoinError, LastReport, LogError, LogFuture,
+        MemberFacts, MemberId, MemberRow, MemberSight, Members, StartId,
     },
 };
 use tokio::sync::Mutex;
@@ -141,6 +141,8 @@ pub(super) fn own_row_is_malformed() -> PgLogError {
 /// says.
 const SURE: &str = "with sync as (select set_config('synchronous_commit', 'on', true))";
 const QUICK: &str = "with sync as (select set_config('synchronous_commit', 'off', true))";
+/// The database's time, in milliseconds.
+const NOW: &str = "(extract(epoch from clock_timestamp()) * 1000)::bigint";
 
 fn id_of(row: &PgRow) -> Result<MemberId, PgLogError> {
     let incarnation: i64 = row.try_get("incarnation")?;
@@ -159,14 +161,34 @@ fn demand_of(row: &PgRow, column: &str) -> Result<Demand, PgLogError> {
 fn member_of(row: &PgRow) -> Result<MemberRow, PgLogError> {
     let bound: Option<i64> = row.try_get("bound_ms")?;
     let reported: Option<String> = row.try_get("reported")?;
+    let id = id_of(row)?;
+    let facts: Option<String> = row.try_get("facts")?;
+    let facts = facts.and_then(|facts| MemberFacts::of_text(&facts, id.start));
+    // An older program leaves what an earlier one has said of its reports.
+    let last = facts.as_ref().map(|_| last_of(row)).transpose()?.flatten();
     Ok(MemberRow {
-        id: id_of(row)?,
+        id,
         bound: bound.map(|bound| Duration::from_millis(bound.unsigned_abs())),
         // A report of another version says nothing: the member counts as silent.
         reported: reported.and_then(|cursor| cursor.parse().ok()),
         answered: demand_of(row, "answered")?,
         marked: row.try_get("marked")?,
+        facts,
+        last,
     })
+}
+
+fn last_of(row: &PgRow) -> Result<Option<LastReport>, PgLogError> {
+    let ago: Option<i64> = row.try_get("ago")?;
+    let took: Option<i64> = row.try_get("report_took")?;
+    let ahead: Option<i64> = row.try_get("clock_ahead")?;
+    // A clock that was set back since makes it appear to come from the future.
+    let span = |millis: i64| Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    Ok(ago.zip(ahead).map(|(ago, millis)| LastReport {
+        ago: span(ago),
+        took: took.map(span),
+        clock: ClockOffset { millis },
+    }))
 }
 
 impl Members for PgMembers {
@@ -174,15 +196,17 @@ impl Members for PgMembers {
         Box::pin(async move {
             // A row of a later start is left as it is, unless this is a start's first join.
             let sql = format!(
-                "{SURE} insert into tidings.members as m (node, start, bound_ms) select $1, $2, $3 from sync \
+                "{SURE} insert into tidings.members as m (node, start, bound_ms, facts) select $1, $2, $3, $5 from sync \
                  on conflict (node) do update set start = excluded.start, incarnation = default, \
-                 bound_ms = excluded.bound_ms, reported = null, answered = 0, demand = 0, marked = false \
+                 bound_ms = excluded.bound_ms, reported = null, answered = 0, demand = 0, marked = false, \
+                 facts = excluded.facts, asked_at = null, reported_at = null, report_took = null, clock_ahead = null \
                  where m.start = excluded.start or $4::bigint is null or m.incarnation <= $4 \
                  returning node, start, incarnation"
             );
             let bound = join
                 .bound
                 .map(|bound| i64::try_from(bound.as_millis()).unwrap_or(i64::MAX));
+            let facts = join.facts.map(|facts| facts.to_text(join.start));
             let joined = self
                 .over_link(async |connection| {
                     let row = sqlx::query(sqlx::AssertSqlSafe(sql))
@@ -190,6 +214,7 @@ impl Members for PgMembers {
                         .bind(join.start.0)
                         .bind(bound)
                         .bind(join.before.map(|before| number(before.0)))
+                        .bind(facts)
                         .fetch_optional(connection)
                         .await?;
                     row.as_ref().map(id_of).transpose()
@@ -210,10 +235,11 @@ impl Members for PgMembers {
 
     fn list(&self) -> LogFuture<'_, Result<Vec<MemberRow>, LogError>> {
         Box::pin(self.over_link(async |connection| {
-            let rows = sqlx::query(
-                "select node, start, incarnation, bound_ms, reported, answered, marked \
-                 from tidings.members order by node",
-            )
+            let sql = format!(
+                "select node, start, incarnation, bound_ms, reported, answered, marked, facts, \
+                 {NOW} - reported_at as ago, report_took, clock_ahead from tidings.members order by node"
+            );
+            let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .fetch_all(connection)
             .await?;
             rows.iter().map(member_of).collect()
@@ -237,11 +263,12 @@ impl Members for PgMembers {
         Box::pin(self.over_link(async |connection| {
             // In the order of the names, so that two that ask at once do not wait for each other in
             // a circle.
-            let rows = sqlx::query(
+            let sql = format!(
                 "with asked as (select node from tidings.members order by node for update) \
-                 update tidings.members m set demand = m.demand + 1 from asked where asked.node = m.node \
-                 returning m.node, m.start, m.incarnation, m.demand",
-            )
+                 update tidings.members m set demand = m.demand + 1, asked_at = {NOW} \
+                 from asked where asked.node = m.node returning m.node, m.start, m.incarnation, m.demand"
+            );
+            let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .fetch_all(connection)
             .await?;
             let demands = rows
@@ -259,14 +286,17 @@ impl Members for PgMembers {
     ) -> LogFuture<'a, Result<(), LogError>> {
         Box::pin(self.over_link(async move |connection| {
             let sql = format!(
-                "{QUICK} update tidings.members set reported = $3, answered = $4 from sync \
+                "{QUICK}, now as (select {NOW} as now) update tidings.members set reported = $3, answered = $4, \
+                 reported_at = now, report_took = now - asked_at, clock_ahead = $5 - now from sync, now \
                  where node = $1 and incarnation = $2"
             );
+            let clock = self.clock.wall_micros().as_micros() / 1_000;
             sqlx::query(sqlx::AssertSqlSafe(sql))
                 .bind(&*member.node)
                 .bind(number(member.incarnation.0))
                 .bind(applied.to_string())
                 .bind(number(answers.0))
+                .bind(clock)
                 .execute(connection)
                 .await?;
             Ok(())

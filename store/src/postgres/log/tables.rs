@@ -16,6 +16,14 @@ const KEY: &str = "create table tidings.start (
     );
     insert into tidings.start (key) values
         (pg_catalog.uuid_send(gen_random_uuid()) || pg_catalog.uuid_send(gen_random_uuid()))";
+/// What members say of themselves and of their last report, in the database's time; made apart, for
+/// logs that are older.
+const FACTS: &str = "alter table tidings.members
+        add column if not exists facts text,
+        add column if not exists asked_at bigint,
+        add column if not exists reported_at bigint,
+        add column if not exists report_took bigint,
+        add column if not exists clock_ahead bigint";
 /// Counts the start of a node; returns the key and the number of starts.
 pub(crate) const START: &str = "update tidings.start set starts = starts + 1 returning key, starts";
 /// What changes of the log's own tables and of captures take in turn.
@@ -40,6 +48,17 @@ pub(crate) async fn prepare(connection: &mut PgConnection) -> Result<(), PgLogEr
         .try_get(0)?;
     if !has_key {
         run(connection, KEY).await?;
+    }
+
+    // Looked at first: the change locks the table, which members read all the time.
+    let has_facts = "select exists (select from pg_catalog.pg_attribute
+        where attrelid = 'tidings.members'::regclass and attname = 'clock_ahead' and not attisdropped)";
+    let has_facts: bool = sqlx::query(has_facts)
+        .fetch_one(&mut *connection)
+        .await?
+        .try_get(0)?;
+    if !has_facts {
+        run(connection, FACTS).await?;
     }
     Ok(())
 }

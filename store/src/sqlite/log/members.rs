@@ -8,8 +8,8 @@ use std::{fmt, time::Duration};
 
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use tidings_core::log::{
-    Cursor, Demand, Incarnation, Join, JoinError, LogError, LogFuture, MemberId, MemberRow,
-    MemberSight, Members, StartId,
+    ClockOffset, Cursor, Demand, Incarnation, Join, JoinError, LastReport, LogError, LogFuture,
+    MemberFacts, MemberId, MemberRow, MemberSight, Members, StartId,
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -90,6 +90,9 @@ impl SqliteMembers {
     }
 }
 
+/// The host's time, in milliseconds, which all members of a file share.
+const NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
+
 fn key_of(member: &MemberId) -> (String, i64) {
     (member.node.to_string(), member.incarnation.0.cast_signed())
 }
@@ -113,20 +116,41 @@ fn demand_of(row: &SqliteRow, column: &str) -> Result<Demand, SqliteLogError> {
 fn member_of(row: &SqliteRow) -> Result<MemberRow, SqliteLogError> {
     let bound: Option<i64> = row.try_get("bound_ms")?;
     let reported: Option<String> = row.try_get("reported")?;
+    let id = id_of(row)?;
+    let facts: Option<String> = row.try_get("facts")?;
+    let facts = facts.and_then(|facts| MemberFacts::of_text(&facts, id.start));
+    // An older program leaves what an earlier one has said of its reports.
+    let last = facts.as_ref().map(|_| last_of(row)).transpose()?.flatten();
     Ok(MemberRow {
-        id: id_of(row)?,
+        id,
         bound: bound.map(|bound| Duration::from_millis(bound.cast_unsigned())),
         // A report of another version says nothing: the member counts as silent.
         reported: reported.and_then(|cursor| cursor.parse().ok()),
         answered: demand_of(row, "answered")?,
         marked: row.try_get("marked")?,
+        facts,
+        last,
     })
+}
+
+fn last_of(row: &SqliteRow) -> Result<Option<LastReport>, SqliteLogError> {
+    let ago: Option<i64> = row.try_get("ago")?;
+    let took: Option<i64> = row.try_get("report_took")?;
+    let ahead: Option<i64> = row.try_get("clock_ahead")?;
+    // A clock that was set back since makes it appear to come from the future.
+    let span = |millis: i64| Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    Ok(ago.zip(ahead).map(|(ago, millis)| LastReport {
+        ago: span(ago),
+        took: took.map(span),
+        clock: ClockOffset { millis },
+    }))
 }
 
 impl Members for SqliteMembers {
     fn join(&self, join: Join) -> LogFuture<'_, Result<MemberId, JoinError>> {
         Box::pin(async move {
             let bound = join.bound;
+            let facts = join.facts.map(|facts| facts.to_text(join.start));
             let bound = bound.map(|it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX));
             let joined = self.write(async |connection| {
                 // Numbers that are never given twice, whatever rows go.
@@ -138,9 +162,10 @@ impl Members for SqliteMembers {
                     .await?;
                 // A row of a later start is left as it is, unless this is a start's first join.
                 let row = sqlx::query(
-                    "INSERT INTO tidings_members (node, start, incarnation, bound_ms) VALUES (?1, ?2, ?3, ?4) \
+                    "INSERT INTO tidings_members (node, start, incarnation, bound_ms, facts) VALUES (?1, ?2, ?3, ?4, ?6) \
                      ON CONFLICT (node) DO UPDATE SET start = excluded.start, incarnation = excluded.incarnation, \
-                       bound_ms = excluded.bound_ms, reported = NULL, answered = 0, demand = 0, marked = 0 \
+                       bound_ms = excluded.bound_ms, reported = NULL, answered = 0, demand = 0, marked = 0, \
+                       facts = excluded.facts, asked_at = NULL, reported_at = NULL, report_took = NULL, clock_ahead = NULL \
                      WHERE start = excluded.start OR ?5 IS NULL OR incarnation <= ?5 \
                      RETURNING node, start, incarnation",
                 )
@@ -149,6 +174,7 @@ impl Members for SqliteMembers {
                 .bind(next)
                 .bind(bound)
                 .bind(join.before.map(|before| before.0.cast_signed()))
+                .bind(facts)
                 .fetch_optional(connection)
                 .await?;
                 row.as_ref().map(id_of).transpose()
@@ -168,10 +194,11 @@ impl Members for SqliteMembers {
 
     fn list(&self) -> LogFuture<'_, Result<Vec<MemberRow>, LogError>> {
         Box::pin(self.read(async |connection| {
-            let rows = sqlx::query(
-                "SELECT node, start, incarnation, bound_ms, reported, answered, demand, marked \
-                 FROM tidings_members ORDER BY node",
-            )
+            let sql = format!(
+                "SELECT node, start, incarnation, bound_ms, reported, answered, demand, marked, facts, \
+                 {NOW} - reported_at AS ago, report_took, clock_ahead FROM tidings_members ORDER BY node"
+            );
+            let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .fetch_all(connection)
             .await?;
             rows.iter().map(member_of).collect()
@@ -196,11 +223,13 @@ impl Members for SqliteMembers {
 
     fn demand(&self) -> LogFuture<'_, Result<Vec<(MemberId, Demand)>, LogError>> {
         Box::pin(self.write(async |connection| {
-            let rows = sqlx::query(
-                "UPDATE tidings_members SET demand = demand + 1 RETURNING node, start, incarnation, demand",
-            )
-            .fetch_all(connection)
-            .await?;
+            let sql = format!(
+                "UPDATE tidings_members SET demand = demand + 1, asked_at = {NOW} \
+                 RETURNING node, start, incarnation, demand"
+            );
+            let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+                .fetch_all(connection)
+                .await?;
             let demands = rows
                 .iter()
                 .map(|row| Ok((id_of(row)?, demand_of(row, "demand")?)));
@@ -215,16 +244,20 @@ impl Members for SqliteMembers {
         answers: Demand,
     ) -> LogFuture<'a, Result<(), LogError>> {
         let (node, incarnation) = key_of(member);
+        let clock = self.settings.clock.wall_micros().as_micros() / 1_000;
         Box::pin(self.write(async move |connection| {
-            sqlx::query(
-                "UPDATE tidings_members SET reported = ?, answered = ? WHERE node = ? AND incarnation = ?",
-            )
-            .bind(applied.to_string())
-            .bind(answers.0.cast_signed())
-            .bind(node)
-            .bind(incarnation)
-            .execute(connection)
-            .await?;
+            let sql = format!(
+                "UPDATE tidings_members SET reported = ?1, answered = ?2, reported_at = {NOW}, \
+                 report_took = {NOW} - asked_at, clock_ahead = ?3 - {NOW} WHERE node = ?4 AND incarnation = ?5"
+            );
+            sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(applied.to_string())
+                .bind(answers.0.cast_signed())
+                .bind(clock)
+                .bind(node)
+                .bind(incarnation)
+                .execute(connection)
+                .await?;
             Ok(())
         }))
     }

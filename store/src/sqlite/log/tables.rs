@@ -7,11 +7,32 @@ use super::error::SqliteLogError;
 /// The version of the tables that this program makes.
 const VERSION: i64 = 1;
 const TABLES: &str = include_str!("tables.sql");
+/// What members say of themselves and of their last report; made apart, for logs that are older.
+const FACTS: [&str; 5] = [
+    "facts TEXT",
+    "asked_at INTEGER",
+    "reported_at INTEGER",
+    "report_took INTEGER",
+    "clock_ahead INTEGER",
+];
 
 /// Makes the tables unless they are there; in a transaction that holds the file.
 pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), SqliteLogError> {
     if version(connection).await?.is_none() {
         run(connection, TABLES.to_owned()).await?;
+    }
+
+    let columns = sqlx::query("SELECT name FROM pragma_table_info('tidings_members')")
+        .fetch_all(&mut *connection)
+        .await?;
+    let columns = columns.iter().map(|row| row.try_get(0));
+    let columns: Vec<String> = columns.collect::<Result<_, _>>()?;
+    for column in FACTS {
+        let name = column.split(' ').next().unwrap_or(column);
+        if !columns.iter().any(|known| known == name) {
+            let add = format!("ALTER TABLE tidings_members ADD COLUMN {column}");
+            run(connection, add).await?;
+        }
     }
     Ok(())
 }
