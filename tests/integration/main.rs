@@ -10,6 +10,7 @@ mod client;
 mod cluster;
 mod cluster_events;
 mod coherence;
+mod conformance;
 mod database_troubles;
 mod documents;
 mod earlier_databases;

@@ -54,8 +54,9 @@ impl Shared {
                     None => self.cache.number(),
                 },
                 Body::Evict(eviction) => self.evict_as_told(eviction),
-                // Its handlers may evict what began to load before now.
-                Body::Event(_) => self.cache.number(),
+                // Its handlers may evict what began to load before now: what has the last number
+                // that was taken is among that.
+                Body::Event(_) => self.new_number(),
                 Body::Unreadable { .. } => self.evict_entity(GapReason::Malformed),
             };
             (record, number)
