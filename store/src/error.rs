@@ -240,7 +240,7 @@ pub enum Error {
         differences: Vec<String>,
     },
     /// Tables in the database do not fit the schemas, and a migration cannot make them fit: mend
-    /// this in a step of one's own, or change the schemas.
+    /// this in a step of your own, or change the schemas.
     #[error("a migration cannot make the database fit the schemas: {}", differences.join("; "))]
     Unmendable {
         /// Every difference that is in the way, one line each.

@@ -126,7 +126,7 @@ impl fmt::Display for PlannedChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Look,
-    /// To change tables: no other migration does meanwhile, and no node that starts.
+    /// To change tables: until it is done, no other migration does, and no node that starts.
     Apply,
 }
 

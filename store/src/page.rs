@@ -28,7 +28,7 @@ const TAGS: &str = "tags";
 ///
 /// Rows come in the order of their primary keys unless told otherwise, which a change of other rows
 /// does not disturb: a row that is there while all pages are read appears exactly once. In another
-/// order, a row whose field changes meanwhile may be missed or come twice.
+/// order, a row whose field changes in between may be missed or come twice.
 ///
 /// A filter on a foreign or unique field is answered from an index; on other fields, by ranges and
 /// by tags, rows are looked through, and another order is sorted. What is wrong with a query is

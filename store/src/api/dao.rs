@@ -162,6 +162,21 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::select_where`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::Selector;
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let bob = consumers.insert(Consumer::named("bob")).await?;
+    /// let bob_with = |plan: Option<&str>| Selector::by("username", "bob").and("plan", plan);
+    /// assert_eq!(consumers.select_where(bob_with(None)).await?, Some(bob));
+    /// assert_eq!(consumers.select_where(bob_with(Some("gold"))).await?, None);
+    /// # Ok(()) }
+    /// ```
     pub fn select_where(
         &self,
         selector: Selector,
@@ -175,6 +190,18 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::select_by_cache_key`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let bob = consumers.insert(Consumer::named("bob")).await?;
+    /// assert_eq!(consumers.select_by_cache_key(&["bob"]).await?, Some(bob));
+    /// # Ok(()) }
+    /// ```
     pub fn select_by_cache_key<V: Into<FieldInput> + Clone>(
         &self,
         parts: &[V],
@@ -228,6 +255,19 @@ impl<E: Entity> Dao<E> {
     ///
     /// [`Error::UnknownField`]; [`Error::NotUnique`] if rows are not looked up by these fields;
     /// [`Error::KeyParts`]; [`Error::WrongKind`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let key = consumers.lookup_key(&["username"], ["bob"])?;
+    /// assert!(key.as_str().contains("bob"));
+    /// assert!(consumers.lookup_key(&["plan"], ["gold"]).is_err()); // it is not unique
+    /// # Ok(()) }
+    /// ```
     pub fn lookup_key<V: Into<FieldInput>>(
         &self,
         fields: &[&str],

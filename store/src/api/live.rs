@@ -42,6 +42,19 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::select_where`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let bob = consumers.insert(Consumer::named("bob")).await?;
+    /// let live = consumers.select_live(bob.id).await?.expect("it was just inserted");
+    /// assert_eq!(live.left, None); // rows of this entity do not expire
+    /// # Ok(()) }
+    /// ```
     pub fn select_live(
         &self,
         id: E::Id,
@@ -54,6 +67,19 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::select_where`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// consumers.insert(Consumer::named("bob")).await?;
+    /// let live = consumers.select_live_by("username", "bob").await?;
+    /// assert!(live.is_some_and(|live| live.left.is_none())); // it does not expire
+    /// # Ok(()) }
+    /// ```
     pub fn select_live_by<V: Into<FieldInput>>(
         &self,
         field: &str,
@@ -67,6 +93,20 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::page`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::PageQuery;
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// consumers.insert(Consumer::named("bob")).await?;
+    /// let page = consumers.page_live(PageQuery::new()).await?;
+    /// assert!(page.data.iter().all(|live| live.left.is_none())); // they do not expire
+    /// # Ok(()) }
+    /// ```
     pub fn page_live(
         &self,
         query: PageQuery,

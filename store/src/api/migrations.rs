@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// - columns that no schema knows are dropped, and a column whose type cannot be widened is made
 ///   again. Where that takes values away, it needs [`allow_loss`](Self::allow_loss), and is
 ///   refused otherwise ([`Error::WouldLose`]) with the columns and the number of their rows.
-/// - [steps](Self::step_before) of one's own, each once.
+/// - [steps](Self::step_before) of your own, each once.
 ///
 /// Any number of nodes may call `apply` at once, each before it opens its store: the first one does
 /// it, the others wait and find nothing to do. While a node runs, only additions are made; what
@@ -136,7 +136,7 @@ impl Migrations {
         self
     }
 
-    /// Adds a step of one's own that runs before the tables are compared, such as one that renames
+    /// Adds a step of your own that runs before the tables are compared, such as one that renames
     /// a column. It runs once on each database, by its name, inside the transaction; a step that
     /// fails or panics undoes everything. Steps run in the order in which they are added.
     ///
@@ -166,7 +166,7 @@ impl Migrations {
         self.step(name, Moment::Before, run)
     }
 
-    /// Adds a step of one's own that runs once the tables are as the schemas ask, such as one that
+    /// Adds a step of your own that runs once the tables are as the schemas ask, such as one that
     /// fills a new column. Otherwise as [`step_before`](Self::step_before).
     pub fn step_after<F, Fut>(self, name: &str, run: F) -> Self
     where

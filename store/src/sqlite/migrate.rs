@@ -1,8 +1,8 @@
 //! A file on a connection of its own, for a migration.
 //!
 //! References are off on this connection, so that a table can be made again; they are checked
-//! before the commit. The file's own lock is the lock of migrations: one at a time, whatever node
-//! starts meanwhile.
+//! before the commit. The file's own lock is the lock of migrations: one at a time, even while
+//! nodes start.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -41,7 +41,7 @@ impl Naming {
         Self { commit, before }
     }
 
-    /// Names it once it has ended. An epoch that began meanwhile may have taken it along.
+    /// Names it once it has ended. An epoch that has begun since may have taken it along.
     pub(crate) fn end(self, sink: &dyn ChangeSink) -> Placed {
         let Some(commit) = self.commit else {
             return Placed::NoLog;

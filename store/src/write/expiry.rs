@@ -62,7 +62,7 @@ impl Operation for RemoveExpired {
         for id in &self.ids {
             let id = Parameter::of(stored.key(), id);
             let found = transaction.rows(stored, &expired.by_id, vec![id]).await?;
-            // Gone with another one of them, or renewed meanwhile.
+            // Gone with another one of them, or renewed in between.
             let Some(row) = found.into_iter().next() else {
                 continue;
             };

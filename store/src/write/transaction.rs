@@ -190,7 +190,7 @@ impl<'a> Transaction<'a> {
                     for row in &complete {
                         self.store_new(stored, row).await?;
                     }
-                    // What was in the way has gone meanwhile.
+                    // What was in the way is gone by now.
                     tracing::debug!(error = %Chain(&broken.error), "many rows were stored one by one");
                     break;
                 }

@@ -19,6 +19,23 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::insert_many`](crate::Table::insert_many).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let two = vec![Consumer::named("alice"), Consumer::named("bob")];
+    /// assert_eq!(consumers.insert_many(two).await?.len(), 2);
+    ///
+    /// // One that is refused takes the others along.
+    /// let clash = vec![Consumer::named("carol"), Consumer::named("bob")];
+    /// assert!(consumers.insert_many(clash).await.is_err());
+    /// assert_eq!(consumers.select_by("username", "carol").await?, None);
+    /// # Ok(()) }
+    /// ```
     pub fn insert_many(
         &self,
         entities: Vec<E>,
@@ -134,6 +151,22 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::page`](crate::Table::page).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::PageQuery;
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// for name in ["alice", "bob", "carol"] {
+    ///     consumers.insert(Consumer::named(name)).await?;
+    /// }
+    /// assert_eq!(consumers.count(PageQuery::new()).await?, 3);
+    /// assert_eq!(consumers.count(PageQuery::new().filter("plan", "gold")).await?, 0);
+    /// # Ok(()) }
+    /// ```
     pub fn count(
         &self,
         query: PageQuery,
@@ -146,6 +179,22 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::page`](crate::Table::page).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::PageQuery;
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let gold = PageQuery::new().filter("plan", "gold");
+    /// assert!(!consumers.exists(gold.clone()).await?);
+    /// let carol = Consumer { plan: Some("gold".into()), ..Consumer::named("carol") };
+    /// consumers.insert(carol).await?;
+    /// assert!(consumers.exists(gold).await?);
+    /// # Ok(()) }
+    /// ```
     pub fn exists(
         &self,
         query: PageQuery,

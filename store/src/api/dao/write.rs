@@ -115,6 +115,20 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`update`](Self::update).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// consumers.insert(Consumer::named("bob")).await?;
+    /// let to_gold = |row: &mut Consumer| row.plan = Some("gold".into());
+    /// assert!(consumers.update_by("username", "bob", to_gold).await?.is_some());
+    /// assert_eq!(consumers.update_by("username", "eve", to_gold).await?, None);
+    /// # Ok(()) }
+    /// ```
     pub fn update_by<V, F>(
         &self,
         field: &str,
@@ -135,6 +149,24 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`update`](Self::update).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::{Selector, WriteOptions};
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// consumers.insert(Consumer::named("bob")).await?;
+    ///
+    /// // Only if bob has no plan yet, and unheard by handlers.
+    /// let without_plan = Selector::by("username", "bob").and("plan", None::<&str>);
+    /// let to_gold = |row: &mut Consumer| row.plan = Some("gold".into());
+    /// let changed = consumers.update_with(without_plan, to_gold, WriteOptions::silent());
+    /// assert!(changed.await?.is_some());
+    /// # Ok(()) }
+    /// ```
     pub fn update_with<F>(
         &self,
         selector: Selector,
@@ -161,6 +193,26 @@ impl<E: Entity> Dao<E> {
     ///
     /// As [`update`](Self::update); [`Error::Refused`] with what the closure says: nothing is
     /// changed then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::Error;
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let bob = consumers.insert(Consumer::named("bob")).await?;
+    /// let changed = consumers.try_update(bob.id, |row| match &row.plan {
+    ///     None => Err("there is no plan to cancel".into()),
+    ///     Some(_) => {
+    ///         row.plan = None;
+    ///         Ok(())
+    ///     }
+    /// });
+    /// assert!(matches!(changed.await, Err(Error::Refused { .. })));
+    /// # Ok(()) }
+    /// ```
     pub fn try_update<F>(
         &self,
         id: E::Id,
@@ -228,6 +280,22 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::upsert`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::Upserted;
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let bob = Consumer { id: uuid::Uuid::from_u128(7), ..Consumer::named("bob") };
+    /// let (_, how) = consumers.upsert(bob.clone()).await?;
+    /// assert_eq!(how, Upserted::Created);
+    /// let (_, how) = consumers.upsert(bob).await?;
+    /// assert_eq!(how, Upserted::Replaced);
+    /// # Ok(()) }
+    /// ```
     pub fn upsert(
         &self,
         entity: E,
@@ -275,6 +343,20 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::upsert`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::{Selector, Upserted, WriteOptions};
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// let by_name = Selector::by("username", "bob");
+    /// let upserted = consumers.upsert_with(by_name, Consumer::named("bob"), WriteOptions::silent());
+    /// assert_eq!(upserted.await?.1, Upserted::Created);
+    /// # Ok(()) }
+    /// ```
     pub fn upsert_with(
         &self,
         selector: Selector,
@@ -324,6 +406,19 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::delete`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// consumers.insert(Consumer::named("bob")).await?;
+    /// assert!(consumers.delete_by("username", "bob").await?.is_some());
+    /// assert_eq!(consumers.delete_by("username", "bob").await?, None);
+    /// # Ok(()) }
+    /// ```
     pub fn delete_by<V: Into<FieldInput>>(
         &self,
         field: &str,
@@ -338,6 +433,23 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`Table::delete`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::{Selector, WriteOptions};
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/consumers.rs"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings_store::Error> {
+    /// # let consumers = consumers().await?;
+    /// consumers.insert(Consumer::named("bob")).await?;
+    ///
+    /// // Only if bob is on the gold plan: the row counts as absent otherwise.
+    /// let gold_bob = Selector::by("username", "bob").and("plan", "gold");
+    /// let deleted = consumers.delete_with(gold_bob, WriteOptions::default()).await?;
+    /// assert_eq!(deleted, None);
+    /// # Ok(()) }
+    /// ```
     pub fn delete_with(
         &self,
         selector: Selector,

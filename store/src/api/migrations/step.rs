@@ -135,7 +135,7 @@ impl Held {
         let engine = target.engine();
         target.run("SAVEPOINT step").await?;
 
-        // Taken back at the end, whoever else has kept a handle: no statement comes after it.
+        // Taken back at the end even if a handle was kept: no statement comes after it.
         let shared: Shared = Arc::new(Mutex::new(self.0.take()));
         let sql = StepStatements {
             target: Arc::clone(&shared),

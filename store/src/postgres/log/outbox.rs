@@ -83,7 +83,7 @@ async fn layout(connection: &mut PgConnection, schema: &Schema) -> Result<i32, P
             .await?;
     let row = match found {
         Some(row) => row,
-        // One that another transaction makes meanwhile is waited for, and given.
+        // If another transaction is making one, this waits for it and returns it.
         None => {
             sqlx::query(
                 "insert into tidings.layouts (entity, fields, whole) values ($1, $2, true) \

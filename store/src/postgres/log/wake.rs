@@ -73,7 +73,7 @@ impl Listener {
             };
             match heard {
                 Some(Ok(Some(_))) => return Ok(Wake::Look),
-                // Connected again by itself: what was said meanwhile is lost, and so is the
+                // Connected again by itself: what was said in between is lost, and so is the
                 // listener's word.
                 Some(Ok(None)) => {
                     let lost = std::io::Error::from(std::io::ErrorKind::ConnectionReset);

@@ -2,9 +2,9 @@
 //!
 //! The new table is made beside the old one under another name, takes its rows, and then its name.
 //! What is not ours on it (indexes, triggers) is made again by its own words; the triggers of the
-//! log are put in place afterwards by whoever installs them. References of other tables go by the
-//! name, so they hold again at the end; they must be off meanwhile, or dropping the old table would
-//! delete its rows one by one.
+//! log are put in place afterwards, by the code that installs them. References of other tables go
+//! by the name, so they hold again at the end; until then they must be off, or dropping the old
+//! table would delete its rows one by one.
 
 use tidings_core::{Field, Schema};
 

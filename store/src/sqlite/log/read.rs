@@ -55,7 +55,7 @@ pub(super) async fn data_version(connection: &mut SqliteConnection) -> Result<i6
     Ok(row.await?.try_get(0)?)
 }
 
-/// Reads what stands beside the records.
+/// Reads what a reader is told beside the records.
 pub(super) async fn head(
     connection: &mut SqliteConnection,
     member: Option<&MemberId>,

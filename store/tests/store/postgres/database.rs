@@ -43,12 +43,12 @@ impl Place {
     }
 }
 
-/// A database of one's own that other connections reach.
+/// Makes a database for this test, which other connections reach.
 pub(crate) async fn stored_place() -> Place {
     place().await
 }
 
-/// A database of one's own.
+/// Makes a database for this test.
 pub(crate) async fn place() -> Place {
     let database = Server::shared().database().await;
     Place {

@@ -51,7 +51,7 @@ impl Place {
     pub(crate) async fn expect_deletes(&self, _: i64) {}
 }
 
-/// A database of one's own, in memory.
+/// Makes a database for this test, in memory.
 pub(crate) async fn place() -> Place {
     Place {
         url: "sqlite::memory:".to_owned(),
@@ -59,7 +59,7 @@ pub(crate) async fn place() -> Place {
     }
 }
 
-/// A database of one's own that other connections reach.
+/// Makes a database for this test, which other connections reach.
 pub(crate) async fn stored_place() -> Place {
     let directory = tempfile::tempdir().unwrap();
     Place {
