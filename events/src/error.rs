@@ -131,7 +131,7 @@ pub enum RegisterError {
         /// The most that works.
         most: usize,
     },
-    /// An async handler was registered where no tokio runtime is to be found.
+    /// An async handler was registered outside a tokio runtime, and the bus was given none.
     #[error(
         "cannot listen to ({source_name:?}, {event:?}): an async handler needs an executor: register it inside a \
          tokio runtime, or name one when the bus is built"
@@ -227,30 +227,30 @@ pub enum Refusal {
         /// What serde said.
         reason: String,
     },
-    /// A subscriber that drops nothing has no room.
+    /// A subscriber that drops nothing has no room for it.
     #[error("the queue of subscriber {subscriber:?} is full")]
     Full {
         /// The subscriber's name.
         subscriber: String,
     },
-    /// A handler posted more than the bus keeps for after it, or more changes wait for a slow
-    /// handler than it keeps.
+    /// A handler posted more events than the bus keeps until it returns, or more changes wait for a
+    /// slow handler than the bus keeps.
     #[error("{limit} posts are pending")]
     TooManyPending {
         /// How many are kept.
         limit: usize,
     },
-    /// As many keys of unique posts are within their windows as the bus remembers; one is free once
-    /// a window ends.
+    /// The bus remembers this many keys of unique posts, and all are within their windows. The next
+    /// window that ends frees one.
     #[error("{limit} keys of unique posts are within their windows")]
     TooManyKeys {
         /// How many the bus remembers.
         limit: usize,
     },
-    /// A post to the current worker was made on a thread that is none.
-    #[error("this thread is no worker of the bus")]
+    /// A post to the current worker was made on a thread that is not a worker.
+    #[error("this thread is not a worker of the bus")]
     NotAWorker,
-    /// A post to one worker found none alive that listens.
+    /// A post to one worker found no living worker that listens.
     #[error("no worker listens to the channel")]
     NoWorker,
     /// The target suits plain channels only; a change of a row concerns every worker.
@@ -266,7 +266,7 @@ pub struct PostError<T> {
     pub payload: T,
     /// Why.
     pub refusal: Refusal,
-    /// The channel, as in `("jobs", "done")`.
+    /// The channel, such as `("jobs", "done")`.
     channel: Box<str>,
 }
 
@@ -280,7 +280,7 @@ impl<T> PostError<T> {
         }
     }
 
-    /// Returns the same with another payload in its place.
+    /// Returns the same refusal with another payload.
     pub(crate) fn with<U>(self, payload: impl FnOnce(T) -> U) -> PostError<U> {
         PostError {
             payload: payload(self.payload),

@@ -248,6 +248,22 @@ impl WorkerEvents {
 
     /// Listens to the turns in the life of the bus from now on: workers coming and going, the
     /// shutdown.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_events::{Lifecycle, WorkerEvents};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let mut turns = bus.lifecycle();
+    /// bus.shutdown(Duration::from_secs(5)).await;
+    /// let turn = turns.recv().await.expect("one is left").into_result()?;
+    /// assert_eq!(turn, Lifecycle::Closing);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn lifecycle(&self) -> LifecycleFeed {
         self.inner.hub.listen_to_lifecycle()

@@ -22,6 +22,18 @@ impl WorkerEvents {
     /// `tidings_events_queue_depth` by channel and subscriber, `_mailbox_depth` by worker,
     /// `_changes_waiting` of the bus. Handlers and subscribers that share a name are counted
     /// together.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_events::WorkerEvents;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// bus.publish_metrics(); // then let the recorder render what it has
+    /// # Ok(()) }
+    /// ```
     pub fn publish_metrics(&self) {
         describe();
         let stats = self.stats();

@@ -57,6 +57,20 @@ impl WorkerEvents {
     /// Makes a watchdog for handlers that run longer than `limit`. Nothing watches until it is
     /// asked to: run [`Watchdog::watch`] as a task, or call [`Watchdog::look`] from a loop of your
     /// own. Async handlers are not watched, since they hold no thread up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_events::WorkerEvents;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// let watchdog = bus.watchdog(Duration::from_millis(200));
+    /// tokio::spawn(watchdog.watch()); // logs each slow call once, until the bus is shut down
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn watchdog(&self, limit: Duration) -> Watchdog {
         Watchdog {

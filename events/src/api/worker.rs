@@ -171,7 +171,9 @@ impl LocalWorkerEvents {
     ///
     /// Run it once per worker: a second call that overlaps returns at once.
     ///
-    /// Cancel safe: no event is lost; handling goes on with the next call.
+    /// # Cancel safety
+    ///
+    /// No event is lost; handling goes on with the next call.
     ///
     /// # Examples
     ///

@@ -65,8 +65,8 @@ impl<T: Event> ChannelCore<T> {
         scene: &Scene<'_>,
     ) {
         frame.run(self.info.id, trail, || {
-            // The clock and the spans of single handlers are for one dispatch in many, or where
-            // they are asked for.
+            // Reading the clock and opening spans costs more than most handlers do, so only a
+            // sample of dispatches does, and those for which spans were asked.
             if timing.is_on() || run::spans_are_on() {
                 run::run_watched(frame, &route.inline, payload, scene, timing);
                 run::run_watched(frame, route.narrow(scene.operation), payload, scene, timing);
@@ -94,7 +94,7 @@ impl<T: Event> ChannelCore<T> {
         self.wake(route);
     }
 
-    /// Does the same without waking: a batch does that once.
+    /// Dispatches an event without waking anyone: a batch wakes its listeners once, at its end.
     pub(super) fn run_and_hand_out(
         &self,
         frame: &Frame,
@@ -179,8 +179,11 @@ impl<T: Event> ChannelCore<T> {
         }
     }
 
-    /// Reserves a slot in every queue that would refuse the event. Not for changes of rows, which
+    /// Reserves a slot in every queue that may refuse the event. Not for changes of rows, which
     /// cannot be refused.
+    ///
+    /// If one queue is full, those already reserved are released: an event reaches every strict
+    /// queue or none.
     pub(super) fn reserve(&self, route: &Route<T>) -> Result<Reserved, Full> {
         match route.shape {
             Shape::Inline { .. } | Shape::Mixed { strict: false, .. } => return Ok(Reserved(0)),
@@ -204,7 +207,7 @@ impl<T: Event> ChannelCore<T> {
         Ok(last)
     }
 
-    /// Ends an accepted event that is too deep in a cycle: workers and queues find a gap in its
+    /// Drops an accepted event that is too deep in a cycle. Workers and queues find a gap in its
     /// place.
     #[cold]
     fn lose(&self, event: &Arc<Envelope<T>>, refusal: Refusal) {
@@ -239,8 +242,8 @@ impl<T: Event> ChannelCore<T> {
         self.wake(&route);
     }
 
-    /// Ends an accepted event that no one will hear of: counts it, and tells callers that wait for
-    /// it why.
+    /// Drops an accepted event that no one will hear of: counts it, and tells the callers that wait
+    /// for it why.
     pub(crate) fn discard_for(&self, event: &Arc<Envelope<T>>, refusal: Refusal) {
         self.hub.count_dropped();
         if let Some(completion) = event.meta().completion() {

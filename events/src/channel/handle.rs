@@ -118,7 +118,9 @@ impl<T: Event> Channel<T> {
     ///
     /// The event comes back with the [`Refusal`](crate::Refusal); no one heard of it.
     ///
-    /// Cancel safe: an event that still waits for room is dropped with the future, and no one has
+    /// # Cancel safety
+    ///
+    /// An event that still waits for room is dropped with the future, and no one has
     /// heard of it.
     ///
     /// # Examples

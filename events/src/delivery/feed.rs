@@ -179,7 +179,9 @@ pub struct FeedEvent(Arc<dyn Posted>);
 impl LiveFeed {
     /// Returns the next event or gap; none once the bus was shut down and the feed is empty.
     ///
-    /// Cancel safe.
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
     pub async fn recv(&mut self) -> Option<Heard<FeedEvent>> {
         coop::consume_budget().await;
         match self.receiver.recv_direct().await {
@@ -258,7 +260,9 @@ impl LifecycleFeed {
 
     /// Returns the next turn; none after [`Lifecycle::Closed`].
     ///
-    /// Cancel safe.
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
     pub async fn recv(&mut self) -> Option<Heard<Lifecycle>> {
         coop::consume_budget().await;
         match self.receiver.recv_direct().await {

@@ -83,7 +83,9 @@ impl Delivery {
     /// The deadline counts from this call, on the bus's clock. Do not block a worker's thread on
     /// it: that worker's handlers could not run.
     ///
-    /// Cancel safe: dropping the future forgets the question.
+    /// # Cancel safety
+    ///
+    /// Dropping the future forgets the question.
     pub fn handled(self, deadline: Duration) -> impl Future<Output = Handled> + Send + 'static {
         let until = self.clock.now().plus(deadline);
         Waiting {
@@ -99,7 +101,9 @@ impl Delivery {
     /// Does the same as [`handled`](Self::handled), and gives the delivery back at the deadline, to
     /// be waited for again.
     ///
-    /// Cancel safe: dropping the future forgets the question.
+    /// # Cancel safety
+    ///
+    /// Dropping the future forgets the question.
     pub fn handled_within(
         self,
         deadline: Duration,

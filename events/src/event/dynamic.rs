@@ -13,9 +13,25 @@ use crate::event::{
 
 /// An event without its type, as wildcard handlers see it.
 ///
-/// The JSON form is made at the first call of [`entity`](Self::entity) or
-/// [`payload`](Self::payload), once per event however many handlers ask; an event that no one asks
-/// about is never serialized.
+/// The JSON form is made at the first call of [`entity`](Self::entity),
+/// [`old_entity`](Self::old_entity) or [`payload`](Self::payload), once per event however many
+/// handlers ask. An event that no handler reads this way is never serialized.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_events::{DynamicEvent, WorkerEvents};
+///
+/// let bus = WorkerEvents::builder().build()?;
+/// let jobs = bus.declare::<u64>("jobs", "done")?;
+/// let audit = |event: &DynamicEvent<'_>| {
+///     assert_eq!((event.source(), event.event()), ("jobs", "done"));
+///     assert_eq!(event.payload().ok().and_then(|json| json.as_u64()), Some(7));
+/// };
+/// bus.register_dynamic(audit, "*", "*")?.keep();
+/// jobs.post(7)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub struct DynamicEvent<'a> {
     pub(crate) info: &'a ChannelInfo,
     pub(crate) operation: Option<Operation>,
@@ -40,8 +56,7 @@ impl<T: Event> Body for Borrowed<'_, T> {
     }
 }
 
-/// Takes the place of a payload where all handlers are typed, so that no room is made for its JSON
-/// form.
+/// Stands in for a payload where all handlers are typed, so that no room is made for a JSON form.
 pub(crate) struct Unasked;
 
 impl Body for Unasked {
@@ -71,32 +86,32 @@ impl<'a> DynamicEvent<'a> {
         })
     }
 
-    /// Returns the source of the channel, as in `"crud"`.
+    /// Returns the source of the channel, such as `"crud"`.
     #[must_use]
     pub fn source(&self) -> &'a str {
         &self.info.source
     }
 
-    /// Returns the event of the channel, as in `"consumers"`.
+    /// Returns the event of the channel, such as `"consumers"`.
     #[must_use]
     pub fn event(&self) -> &'a str {
         &self.info.event
     }
 
-    /// Returns what was done to the row; none on channels that carry no changes.
+    /// Returns what was done to the row; `None` on channels that carry no changes.
     #[must_use]
     pub fn operation(&self) -> Option<Operation> {
         self.operation
     }
 
-    /// Returns the row after the change (for a delete, as it was last); the whole payload on
-    /// channels that carry no changes; `null` for a payload that has no JSON form.
+    /// Returns the row after the change; for a delete, the row as it last was. On channels that
+    /// carry no changes this is the whole payload. `null` if the payload has no JSON form.
     #[must_use]
     pub fn entity(&self) -> &Json {
         self.field("entity")
     }
 
-    /// Returns the row before an update; `null` where there was none.
+    /// Returns the row before an update; `null` if there was none.
     #[must_use]
     pub fn old_entity(&self) -> &Json {
         if self.operation.is_some() {
@@ -110,7 +125,7 @@ impl<'a> DynamicEvent<'a> {
     ///
     /// # Errors
     ///
-    /// Why there is none: what serde said, or that the channel's type has no JSON form.
+    /// The reason why it has no JSON form: serde's, or that the channel's type need not serialize.
     pub fn payload(&self) -> Result<&Json, &str> {
         self.body.json().as_ref().map_err(String::as_str)
     }

@@ -1,4 +1,4 @@
-//! Handlers and what is known of each: name, state, counts.
+//! Handlers, and what the bus knows of each: its name, whether it is still registered, its counts.
 
 use std::{fmt, num::NonZeroU64, sync::Arc, time::Duration};
 
@@ -27,12 +27,12 @@ impl<E: Into<BoxError>> Outcome for Result<(), E> {
     }
 }
 
-/// The owner of a handler is gone: not a failure, but the handler's end.
+/// The owner of a handler was dropped. This is no failure: the handler ends.
 #[derive(Debug, thiserror::Error)]
 #[error("the handler's owner is gone")]
 pub(crate) struct OwnerGone;
 
-/// What is known of a handler, apart from its closure.
+/// Everything about a handler but its closure.
 pub(crate) struct HandlerInfo {
     pub(crate) name: Arc<str>,
     pub(crate) patterns: Box<[Pattern]>,
@@ -92,31 +92,31 @@ impl fmt::Debug for HandlerInfo {
     }
 }
 
-/// What one handler did so far.
+/// The counts of one handler so far.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HandlerStats {
-    /// Its name: as given, else the function and the line that registered it.
+    /// Its name: the one it was given, or else the function and line that registered it.
     pub name: String,
     /// The channels it was registered for.
     pub listens_to: Vec<String>,
-    /// The worker it runs on; none for one that runs inline.
+    /// The worker that it runs on; `None` if it runs inline.
     pub worker: Option<usize>,
     /// Calls that ended in a panic.
     pub panics: u64,
     /// Calls that returned an error.
     pub errors: u64,
-    /// Calls that were timed: one dispatch in 256 is.
+    /// Calls that were timed, which one dispatch in 256 is.
     pub sampled_calls: u64,
-    /// The time in those calls.
+    /// The time that those calls took together.
     pub sampled_time: Duration,
 }
 
-/// A closure and what its dispatch must know of it, in one cache line.
+/// A closure and what a dispatch needs beside it, in one cache line.
 pub(crate) struct Entry<F> {
     /// `info.serial` while the handler lives, then zero. Cleared before the handler leaves the
-    /// lists, and read before each call: a dispatch that holds an older list does not call it any
-    /// more.
+    /// lists, and read before each call, so a dispatch that still holds an older list no longer
+    /// calls it.
     live: AtomicU64,
     pub(crate) call: F,
     pub(crate) info: Arc<HandlerInfo>,
@@ -131,16 +131,16 @@ impl<F> Entry<F> {
         }
     }
 
-    /// Returns the handler's serial, unless its end has come.
+    /// Returns the handler's serial, unless it has ended.
     #[inline]
     pub(crate) fn live(&self) -> Option<NonZeroU64> {
         NonZeroU64::new(self.live.load(Ordering::Acquire))
     }
 }
 
-/// What can be ended without knowing its closure's type.
+/// A handler that can be ended without knowing its closure's type.
 pub(crate) trait Mortal {
-    /// Lets no call begin from now on; returns whether this was what ended it.
+    /// Lets no further call begin. Returns whether the handler was alive until now.
     fn kill(&self) -> bool;
     fn info(&self) -> &Arc<HandlerInfo>;
 }

@@ -403,7 +403,7 @@ fn the_dynamic_form_of_a_change_holds_entity_old_entity_and_operation() {
 }
 
 // G9: posting, registering and unregistering while a handler does not come back are not held up,
-// whichever of the channel's routes it goes by; what left meanwhile is freed once that handler is
+// whichever of the channel's routes it goes by; what left during it is freed once that handler is
 // back.
 #[test]
 fn a_handler_that_does_not_come_back_holds_up_its_own_poster_only() {

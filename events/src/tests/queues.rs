@@ -398,7 +398,7 @@ fn a_dropped_subscriber_costs_nothing_more_and_keeps_nobody_waiting() {
     channel.post(Note(1)).expect("room");
     assert!(channel.post(Note(2)).is_err());
     drop((strict, blocking, log));
-    channel.post(Note(3)).expect("nobody is full");
+    channel.post(Note(3)).expect("no queue is full");
     assert!(bus.stats().channels[0].subscribers.is_empty());
 }
 

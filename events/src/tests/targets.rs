@@ -137,7 +137,7 @@ fn another_worker_takes_over_from_one_that_died() {
     drop(survivor);
     let refused = channel
         .post_unique(Note(2), "other", Duration::from_secs(10))
-        .expect_err("nobody left");
+        .expect_err("no one left");
     assert_eq!(
         (refused.payload, refused.refusal),
         (Note(2), Refusal::NoWorker)

@@ -127,7 +127,7 @@ fn a_workers_handlers_may_be_bound_to_its_thread_and_are_removed_by_their_guard(
     drop(guard);
     worker.run_pending();
     channel.post(Note(5)).expect("open");
-    assert_eq!(worker.run_pending(), 0, "nobody listens here any more");
+    assert_eq!(worker.run_pending(), 0, "no one listens here any more");
     assert_eq!(sum.get(), 3);
     assert_eq!(Rc::strong_count(&sum), 1);
 }
@@ -208,7 +208,7 @@ fn a_worker_is_sent_only_the_operations_that_it_listens_to() {
 
 /// The cause of a plain post goes with it to every thread that hears of it.
 #[test]
-fn whoever_hears_of_a_post_handles_it_under_its_cause() {
+fn a_listener_of_a_post_handles_it_under_its_cause() {
     let bus = bus(1);
     let channel = notes(&bus);
     let mut alone = bus
@@ -319,7 +319,7 @@ fn a_worker_whose_mailbox_was_full_learns_of_the_gap_before_the_next_event() {
     assert_eq!(
         handled,
         Some(Handled::Missed(1)),
-        "nobody waits for a worker that missed it, nor is told that it heard"
+        "no one waits for a worker that missed it, nor is told that it heard"
     );
     worker.run_pending();
     assert_eq!(journal.take(), ["1", "2", "gap crud/consumers 2"]);

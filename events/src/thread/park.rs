@@ -1,4 +1,4 @@
-//! Waits for a future on a plain thread, by parking it.
+//! [`block_on`]: waits for a future on a plain thread, by parking the thread.
 
 use std::{
     future::Future,

@@ -116,6 +116,38 @@ impl WorkerEvents {
     /// # Errors
     ///
     /// Another entity has that name, or the name cannot be one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{sync::{Arc, atomic::{AtomicU64, Ordering}}, time::Duration};
+    ///
+    /// use serde::{Deserialize, Serialize};
+    /// use tidings_core::{Cause, CrudEvent, Entity, Origin};
+    /// use tidings_events::WorkerEvents;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let bus = WorkerEvents::builder().build()?;
+    /// #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// #[entity(name = "flags")]
+    /// struct Flag {
+    ///     #[entity(primary_key)]
+    ///     name: String,
+    /// }
+    ///
+    /// let flags = bus.declare_crud::<Flag>()?;
+    /// let heard = Arc::new(AtomicU64::new(0));
+    /// let count = Arc::clone(&heard);
+    /// let handler = move |_: &CrudEvent<Flag>| { count.fetch_add(1, Ordering::Relaxed); };
+    /// bus.register(handler, "crud", "flags:create")?.keep();
+    ///
+    /// let change = CrudEvent::created(Flag { name: "beta".into() });
+    /// let cause = Cause { number: 1, origin: Origin::Local };
+    /// flags.enqueue(change, cause).dispatch().handled(Duration::from_secs(1)).await;
+    /// assert_eq!(heard.load(Ordering::Relaxed), 1);
+    /// # Ok(()) }
+    /// ```
     pub fn declare_crud<E: Entity>(&self) -> Result<CrudChannel<E>, DeclareError> {
         check_name(CRUD, E::NAME)?;
         let read: fn(&CrudEvent<E>) -> Operation = |change| change.operation;

@@ -51,7 +51,9 @@ impl<T: Event> Subscriber<T> {
     /// Returns the next event, or the gap in its place; none once the bus was shut down and the
     /// queue is empty.
     ///
-    /// Cancel safe: nothing is lost.
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
     pub async fn recv(&mut self) -> Option<Heard<Received<T>>> {
         poll_fn(|context| self.poll_recv(context)).await
     }
