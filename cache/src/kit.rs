@@ -1,10 +1,11 @@
-//! The test kit: time by hand, loads that wait to be told, and several nodes in one process.
+//! The test kit: a clock driven by hand, loads that wait at a gate, and several nodes in one
+//! process.
 //!
 //! Bugs of caches are bugs of order: a load that was under way, a message that came late. What a
-//! test needs is therefore not a sleep, but a way to say what happens first. This module has the
-//! three that the crate's own tests use, for all who build on it.
+//! test needs, therefore, is not a sleep but a way to say what happens first. This module offers
+//! the three ways that the crate's own tests use.
 //!
-//! # Time by hand
+//! # A clock driven by hand
 //!
 //! Pass a [`ManualClock`](crate::ManualClock) to the builder. It moves only when it is told to.
 //!
@@ -29,10 +30,10 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # Loads that wait to be told
+//! # Loads that wait at a gate
 //!
 //! A [`Source`] makes loads and counts them; one made [`behind`](Source::behind) a [`Gate`] stops
-//! there. So a test has a load in the middle of its work for as long as it likes.
+//! there. So a test can hold a load in the middle of its work.
 //!
 //! ```
 //! use tidings_cache::{Cache, CacheKey, GetOptions, kit::{Gate, Source}};
@@ -48,7 +49,7 @@
 //!     let (cache, key) = (cache.clone(), key.clone());
 //!     async move { cache.get(&key, GetOptions::default(), load).await }
 //! });
-//! gate.reached().await;          // the load has read its source, and has not come back
+//! gate.reached().await;          // the load has read its source, and has not returned
 //! cache.invalidate(&key);        // the key is revoked while it loads
 //! gate.open();
 //!
@@ -82,7 +83,7 @@
 //! nodes.wire("a", "b").deliver();
 //! assert!(b.cached::<String>(&key)?.is_none());
 //!
-//! // A message that is lost is not missed before the next one comes. That one proves the gap.
+//! // The loss of a message goes unnoticed until the next one arrives, which proves the gap.
 //! b.set(&key, Some("alice".to_owned()), GetOptions::default())?;
 //! a.invalidate(&key);
 //! nodes.wire("a", "b").lose();
@@ -93,21 +94,21 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What may come in which order
+//! # The order of messages
 //!
-//! Messages of one sender have positions without holes. A message that overtakes another of its
-//! sender is for the receiver the same as one that follows a lost one: it purges, and knows the
-//! late one when it comes. Messages of different senders have no order; a test delivers them in
-//! any. A message that comes twice is applied twice, the second time under the number of the first
+//! The messages of one sender are numbered without holes. To the receiver, a message that overtakes
+//! another looks like one that follows a lost one: it purges, and recognizes the late message when
+//! it arrives. Messages of different senders have no order; a test delivers them in any. A message
+//! that arrives twice is applied twice, the second time under the number of the first
 //! ([`Cache::apply_invalidation`](crate::Cache::apply_invalidation)).
 //!
 //! # What it is not
 //!
-//! It has no store and no bus. [`Nodes::change`] plays a committed change, and a test runs the
-//! handlers of it by hand, under the [`Cause`](crate::Cause) that the change and its delivery give.
-//! The wires are the ideal of a log, not one of its adapters.
+//! It has no store and no bus. [`Nodes::change`] plays a committed change, and a test runs its
+//! handlers by hand, under the [`Cause`](crate::Cause) that the change and its delivery return. The
+//! wires behave as an ideal log would; they do not test a real one.
 
-// Loads that wait to be told. Must not know a node.
+// Loads that wait at a gate. Must not know a node.
 mod loads;
 
 // What travels between two nodes. Must not know a node.

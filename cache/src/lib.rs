@@ -87,8 +87,8 @@
 //!
 //! # Testing with it
 //!
-//! [`kit`] has what the crate's own tests use: time by hand, loads that wait to be told, several
-//! nodes in one process.
+//! [`kit`] has what the crate's own tests use: a clock driven by hand, loads that wait at a gate,
+//! several nodes in one process.
 
 // The order of these lines is the order of layers, lowest first: a module imports only those above
 // its own line.

@@ -1,5 +1,5 @@
-//! Code of others that we run: wakers, and the `Drop` of values. Only with no lock of ours held,
-//! and never so that a panic of one keeps another from its turn.
+//! Runs user code: wakers, and the `Drop` of values. It may call back and may panic, so it runs
+//! with no lock of ours held, and a panic of one call does not keep the next from running.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -8,25 +8,25 @@ use std::{
 
 use tidings_core::panic_text;
 
-/// Wakes each; a waker that panics leaves none of the others asleep.
+/// Wakes each waker. One that panics leaves none of the others asleep.
 pub(crate) fn wake(wakers: impl Iterator<Item = Waker>) {
     for waker in wakers {
         contained("a waker panicked", || waker.wake());
     }
 }
 
-/// Drops each value by itself; one whose `Drop` panics takes no other along.
+/// Drops each value by itself. One whose `Drop` panics takes no other along.
 pub(crate) fn drop_each<T>(values: impl IntoIterator<Item = T>) {
     for value in values {
         contained("a value panicked while it was dropped", || drop(value));
     }
 }
 
-/// Runs code of others, and goes on if it panics.
+/// Runs user code, and logs a panic instead of passing it on.
 pub(crate) fn contained(what: &'static str, run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
         let message = panic_text(&*panic).to_owned();
-        // What it panicked with is code of others too, and so is the subscriber of the log.
+        // The panic's payload runs user code when it is dropped, and so does the log's subscriber.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
         let _ = catch_unwind(AssertUnwindSafe(|| tracing::error!(%message, "{what}")));
     }

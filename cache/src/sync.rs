@@ -92,7 +92,7 @@ mod model {
         }
     }
 
-    /// Runs a closure where it stands: the models have no code that blocks.
+    /// Runs a closure on this thread: the models have no code that blocks.
     pub(crate) async fn off_the_loop<T>(run: impl FnOnce() -> T) -> T {
         run()
     }

@@ -87,7 +87,9 @@ impl Receipt {
     ///
     /// Names the nodes that did not confirm in time.
     ///
-    /// Cancel safe: dropping the future takes nothing back.
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes nothing back.
     pub async fn confirmed(self, timeout: Duration) -> Result<(), Unconfirmed> {
         match self.others {
             None => Ok(()),

@@ -62,7 +62,9 @@ impl Cache {
     ///
     /// The first error of any key; the others are cached all the same. See [`get`](Self::get).
     ///
-    /// Cancel safe: a load that was started goes on.
+    /// # Cancel safety
+    ///
+    /// A load that was started goes on.
     ///
     /// # Examples
     ///

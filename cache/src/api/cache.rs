@@ -134,7 +134,9 @@ impl Cache {
     ///
     /// See [`GetError`]. Options are checked first, also if the call is a hit.
     ///
-    /// Cancel safe: a load that was started goes on, and later callers join it.
+    /// # Cancel safety
+    ///
+    /// A load that was started goes on, and later callers join it.
     ///
     /// # Examples
     ///

@@ -111,7 +111,9 @@ impl<V: Cacheable, W: Any + Send + Sync> Decoded<V, W> {
     /// See [`Cache::get`]. An error of the serializer is [`GetError::L1Serializer`], and leaves L1
     /// as it was.
     ///
-    /// Cancel safe: a load that was started goes on, and later callers join it.
+    /// # Cancel safety
+    ///
+    /// A load that was started goes on, and later callers join it.
     pub async fn get<L: Load<V>>(
         &self,
         key: &CacheKey,

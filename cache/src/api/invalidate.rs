@@ -260,6 +260,21 @@ impl Cache {
 
     /// Returns the last number that the node's sequence gave, for
     /// [`Loaded::read_at`](crate::Loaded::read_at).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let key = CacheKey::new("quotas", &["alice"]);
+    /// let before = cache.number();
+    /// cache.invalidate(&key);
+    /// assert!(cache.number() > before); // what was read at `before` may be stale
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn number(&self) -> u64 {
         self.0.node.sequence.current().0

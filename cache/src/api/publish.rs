@@ -20,6 +20,18 @@ impl Cache {
     /// `_bytes`, `_capacity_bytes` and `_loads_waiting`.
     ///
     /// What histograms have counted is handed over once: publish to one recorder.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::Cache;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// cache.publish_metrics(); // then let the recorder render what it has
+    /// # Ok(()) }
+    /// ```
     pub fn publish_metrics(&self) {
         describe();
         let node = &self.0.node;

@@ -20,17 +20,21 @@ impl Cache {
     /// Caches a value, or an absence, that the caller knows to be current.
     ///
     /// When this returns, no `get` that begins afterwards on any thread of this node sees what was
-    /// cached before, and no load that began before fills the cache. Of [`Loaded`] the ttl and the
-    /// tags count; one that is [`uncached`](Loaded::uncached), or whose ttl is zero, only removes
-    /// what was cached.
+    /// cached before, and no load that began before fills the cache. Of a [`Loaded`], the ttl and
+    /// the tags count. If it is [`uncached`](Loaded::uncached), or its ttl is zero, this only
+    /// removes what was cached.
     ///
     /// # Values that were read earlier
     ///
-    /// A caller that reads first and sets later gives the number at which it read
-    /// ([`Loaded::read_at`](Loaded::read_at), [`Cache::number`](Self::number)): then the set is
-    /// refused if the key was invalidated or set since. Without it the value counts as read now. So
-    /// it survives an `invalidate` that a second handler of an earlier change makes afterwards, as
-    /// a reload does.
+    /// A caller that reads first and sets later passes the number at which it read
+    /// ([`Loaded::read_at`](Loaded::read_at), [`Cache::number`](Self::number)). The set is then
+    /// refused if the key was invalidated or set since. Without a number the value counts as read
+    /// now, so it survives an `invalidate` that a second handler of an earlier change makes
+    /// afterwards, as a reloaded value does.
+    ///
+    /// # Examples
+    ///
+    /// A value that was read too early is refused:
     ///
     /// ```
     /// use tidings_cache::{Cache, CacheKey, GetOptions, Loaded, SetError};
@@ -49,8 +53,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// See [`SetError`]. A value that is too heavy to keep, or whose weight cannot be told, removes
-    /// what was cached, which is older; any other error has changed nothing.
+    /// See [`SetError`]. A value that is too heavy to keep, or that cannot be weighed, still
+    /// removes the older value that was cached. Any other error has changed nothing.
     pub fn set<V: Cacheable>(
         &self,
         key: &CacheKey,
@@ -64,14 +68,16 @@ impl Cache {
     /// joined, although it may have read its backing store before this call;
     /// [`reload`](Self::reload) begins one of its own.
     ///
-    /// So a renewal and a `get` at once cause one load. Had the row changed since that load began,
-    /// an invalidation would have voided it. If the load fails, what is cached stays.
+    /// So a `renew` and a `get` at the same time cause one load. If the row had changed since that
+    /// load began, an invalidation would have voided it. If the load fails, what is cached stays.
     ///
     /// # Errors
     ///
     /// See [`get`](Self::get).
     ///
-    /// Cancel safe: a load that was started goes on.
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves a load that was started running.
     ///
     /// # Examples
     ///
@@ -105,7 +111,9 @@ impl Cache {
     ///
     /// See [`get`](Self::get).
     ///
-    /// Cancel safe: a load that was started goes on.
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves a load that was started running.
     ///
     /// # Examples
     ///

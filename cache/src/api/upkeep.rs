@@ -37,6 +37,29 @@ impl Cache {
     /// Drops what is no longer valid from the calling thread's L1, for all named caches of the
     /// node: for a worker's tick, so that what was revoked does not linger in the memory of an idle
     /// worker. Costs a read of each entry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{sync::Arc, time::Duration};
+    /// use tidings_cache::{Cache, CacheKey, GetOptions, ManualClock};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().clock(Arc::new(clock.clone())).build()?;
+    /// let guard = cache.attach_thread("worker-0");
+    /// let key = CacheKey::new("tokens", &["a"]);
+    /// let short = GetOptions::default().ttl(Duration::from_secs(1));
+    /// cache.get(&key, short, || async { Ok::<_, std::io::Error>(Some(1)) }).await?;
+    /// assert_eq!(cache.thread_stats()[0].l1_entries, 1);
+    ///
+    /// clock.advance(Duration::from_secs(2));
+    /// cache.sweep();
+    /// assert_eq!(cache.thread_stats()[0].l1_entries, 0);
+    /// # drop(guard);
+    /// # Ok(()) }
+    /// ```
     pub fn sweep(&self) {
         let now = self.0.node.now();
         let caches = self.0.node.caches.lock().clone();
@@ -107,6 +130,26 @@ impl Cache {
     }
 
     /// Returns what each attached thread has done with this cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, GetOptions};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// let guard = cache.attach_thread("worker-0");
+    /// let key = CacheKey::new("numbers", &["one"]);
+    /// for _ in 0..3 {
+    ///     let load = || async { Ok::<_, std::io::Error>(Some(1)) };
+    ///     cache.get(&key, GetOptions::default(), load).await?;
+    /// }
+    /// let stats = cache.thread_stats();
+    /// assert_eq!((&*stats[0].label, stats[0].misses, stats[0].l1_hits), ("worker-0", 1, 2));
+    /// # drop(guard);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn thread_stats(&self) -> Vec<ThreadStats> {
         self.0.named.level1.threads.each()

@@ -118,6 +118,31 @@ impl Cache {
     /// # Errors
     ///
     /// When the name has another type, or there are too many views.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use tidings_cache::Cache;
+    /// use tidings_core::Entity;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cache = Cache::builder().build()?;
+    /// #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
+    /// #[entity(name = "flags")]
+    /// struct Flag {
+    ///     #[entity(primary_key)]
+    ///     name: String,
+    ///     on: bool,
+    /// }
+    ///
+    /// let flags = cache.of::<Flag>()?;
+    /// let load = || async { Ok::<_, std::io::Error>(Some(Flag { name: "beta".into(), on: true })) };
+    /// let flag = flags.get("beta", load).await?;
+    /// assert!(flag.is_some_and(|flag| flag.on));
+    /// # Ok(()) }
+    /// ```
     pub fn of<E: Entity>(&self) -> Result<View<E>, ViewError> {
         self.view(E::NAME)
     }
@@ -257,7 +282,9 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
     ///
     /// See [`GetError`].
     ///
-    /// Cancel safe: a load that was started goes on, and later callers join it.
+    /// # Cancel safety
+    ///
+    /// A load that was started goes on, and later callers join it.
     #[inline]
     pub async fn get<P, L>(&self, parts: P, load: L) -> Result<Option<Arc<W>>, GetError>
     where

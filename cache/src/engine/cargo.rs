@@ -72,7 +72,7 @@ impl Prepared {
 }
 
 impl Cargo {
-    /// Weighs a value, which runs code of others, and erases its type. Not to be called with a lock
+    /// Weighs a value, which runs user code, and erases its type. Not to be called with a lock
     /// held.
     pub(crate) fn new<V: Cacheable>(loaded: Loaded<V>) -> Self {
         let bytes = match &loaded.value {

@@ -116,7 +116,7 @@ impl Engine {
         call_tags: Option<&[Tag]>,
     ) {
         let prepared = self.prepare(&flight.key, cargo, flight.noted, terms, call_tags);
-        // Before the lock: this is code of others. Whatever is missed once fills are stopped in
+        // Before the lock: this is user code. Whatever is missed once fills are stopped in
         // between is evicted when the node hears of it, or purged, by the flight or by the entry.
         let heard = flight.allowed.judge(self.node.fills.as_ref());
         let prepared = prepared.unless_unheard(heard);

@@ -71,8 +71,8 @@ impl Engine {
 
         // All of it under the lock under which results land: one that was read at a position before
         // this invalidation comes before, and is removed, or after, and is compared with the slot.
-        // Nothing is dropped before the lock is released: values are code of others, and flights
-        // that are dropped may end tasks.
+        // Nothing is dropped before the lock is released: dropping a value runs user code, and
+        // flights that are dropped may end tasks.
         let mutex = self.named.flights.shard(key);
         let mut shard = mutex.lock();
         if cause.is_some_and(|cause| shard.is_handled(key, cause)) {

@@ -84,7 +84,7 @@ impl Engine {
         demand: &Demand,
     ) -> Result<Start, GetError> {
         let rank = rank();
-        // Before the lock: this is code of others. What is read counts as read before it was asked,
+        // Before the lock: this is user code. What is read counts as read before it was asked,
         // or a thread that stops in between would keep something for longer than was allowed.
         let asked = self.node.fills.as_ref().map(|_| self.node.now());
         let allowed = Allowed::begin(self.node.fills.as_ref(), key);

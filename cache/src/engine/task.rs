@@ -295,7 +295,7 @@ impl Task {
         for flight in &flights {
             engine.fail(flight, terms, Landed::Failed(error(flight)));
         }
-        // Last: an error's `Display` and a subscriber of the log are code of others.
+        // Last: an error's `Display` and a subscriber of the log are user code.
         if let Some(flight) = flights.first() {
             let error = error(flight);
             outside::log(|| tracing::warn!(error = %Chain(&error), "a load failed"));

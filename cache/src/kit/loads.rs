@@ -1,4 +1,4 @@
-//! Loads that are counted, and loads that wait to be told.
+//! [`Source`] counts loads; a [`Gate`] holds them until a test opens it.
 
 use std::{
     io,
@@ -83,7 +83,9 @@ impl Gate {
 
     /// Waits until a load has reached the gate. Each load is waited for once.
     ///
-    /// Cancel safe: a load that has come is not forgotten.
+    /// # Cancel safety
+    ///
+    /// A load that has come is not forgotten.
     pub async fn reached(&self) {
         take(&self.reached).await;
     }

@@ -1,4 +1,4 @@
-//! The way of messages from one node to another, driven by hand.
+//! [`Wire`]: carries the messages of one node to another, each only when a test says so.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,16 +12,16 @@ use tokio::sync::watch;
 
 use crate::{answer::receipt::Invalidation, answer::tag::Tag, api::cache::Cache};
 
-/// What one node tells another.
+/// A message from one node to another.
 #[derive(Clone, Debug)]
 pub(super) enum Message {
-    /// Invalidated by hand.
+    /// Something was invalidated by hand.
     Invalidation(Invalidation),
     /// A committed change, which every node handles itself.
     Change { keys: Vec<CacheKey>, tags: Vec<Tag> },
 }
 
-/// What the sender has of a wire.
+/// The sender's end of a wire.
 #[derive(Debug)]
 pub(super) struct Outbox {
     /// The receiver's name.
@@ -60,10 +60,10 @@ impl Outbox {
         *self.received.borrow() >= position
     }
 
-    /// Ends when the receiver has applied everything up to a position.
+    /// Waits until the receiver has applied everything up to a position.
     pub(super) async fn received(self: Arc<Self>, position: u64) {
         let mut received = self.received.subscribe();
-        // Fails only if the sender has gone, and this owns it.
+        // Fails only if the sender was dropped, and `self` owns it.
         drop(received.wait_for(|received| *received >= position).await);
     }
 }
@@ -78,7 +78,7 @@ pub struct Wire {
 
 #[derive(Default)]
 struct Inbox {
-    /// The numbers that messages took on the receiving node, or that the purge for them took.
+    /// By position: the number that the message took on the receiving node, or the purge for it.
     numbers: BTreeMap<u64, u64>,
     /// What was delivered last.
     last: Option<(u64, Message)>,
@@ -93,15 +93,15 @@ pub enum Delivery {
         /// What handlers of it run under.
         cause: Cause,
     },
-    /// It had come before, or had been purged for: it was applied once more, under the number of
-    /// then.
+    /// It had come before, or had been purged for. It was applied again, under the number that it
+    /// had then.
     Again {
         /// What handlers of it run under.
         cause: Cause,
     },
-    /// It proves that others before it did not come. The node was purged; then it was applied.
+    /// It proved that messages before it were lost. The node was purged, then it was applied.
     Gap {
-        /// How many did not come.
+        /// How many were lost.
         lost: u64,
         /// What handlers of it run under.
         cause: Cause,
@@ -138,7 +138,7 @@ impl Wire {
         self.outbox.queue.lock().sent
     }
 
-    /// Delivers the oldest message that waits; `None` if none does.
+    /// Delivers the oldest message that waits; `None` if there is none.
     pub fn deliver(&self) -> Option<Delivery> {
         self.deliver_nth(0)
     }
@@ -151,12 +151,12 @@ impl Wire {
         Some(self.receive(&mut inbox, position, message))
     }
 
-    /// Delivers all that wait, oldest first.
+    /// Delivers all messages that wait, the oldest first.
     pub fn deliver_all(&self) -> Vec<Delivery> {
         std::iter::from_fn(|| self.deliver()).collect()
     }
 
-    /// Delivers once more what was delivered last; `None` if nothing was.
+    /// Delivers the last delivered message again; `None` if there was none.
     pub fn repeat(&self) -> Option<Delivery> {
         let mut inbox = self.inbox.lock();
         let (position, message) = inbox.last.clone()?;
@@ -168,8 +168,8 @@ impl Wire {
         self.outbox.queue.lock().waiting.pop_front().is_some()
     }
 
-    /// Delivers all that wait, and tells the receiver how many were sent, so that it notices also
-    /// the loss of the last. Tells whether it had to purge for that.
+    /// Delivers all messages that wait, then tells the receiver how many were sent, so that it
+    /// notices even the loss of the last one. Returns whether it had to purge for that.
     pub fn catch_up(&self) -> bool {
         self.deliver_all();
         let mut inbox = self.inbox.lock();
@@ -203,7 +203,7 @@ impl Wire {
         }
     }
 
-    /// Purges if anything up to a position has not come. Gives how many that are.
+    /// Purges if any message up to a position was lost. Returns how many were.
     fn purge_for(&self, inbox: &mut Inbox, position: u64) -> u64 {
         let received = *self.outbox.received.borrow();
         let lost = position.saturating_sub(received);

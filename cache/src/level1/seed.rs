@@ -1,9 +1,9 @@
-//! The secrets of the tables that views keep: one for each table, and one that all tables of the
-//! process share.
+//! [`Hashing`]: how the tables of views hash keys, with a secret for each table and one that all
+//! tables of the process share.
 //!
-//! Both come from the standard library's [`RandomState`], which has them of the operating system;
-//! foldhash's own default draws on addresses and the time. This hash is not what protects a thread
-//! from chosen keys: a lookup in a [window](super::window) is bounded whatever collides.
+//! Both come from the standard library's [`RandomState`], which takes them from the operating
+//! system; foldhash's own default draws on addresses and the time. This hash is not what protects a
+//! thread from chosen keys: a lookup in a [window](super::window) is bounded whatever collides.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -12,7 +12,7 @@ use std::{
 
 use foldhash::{SharedSeed, quality::SeedableRandomState};
 
-/// How a table hashes what parts lend.
+/// How a table hashes the bytes of a key's parts.
 #[derive(Clone, Debug)]
 pub(super) struct Hashing(SeedableRandomState);
 
@@ -23,7 +23,8 @@ impl Hashing {
         Self(SeedableRandomState::with_seed(random(), shared))
     }
 
-    /// Returns the hash of bytes that are to be read as `of` says; never zero.
+    /// Returns the hash of a key's bytes, which are of the form `of`. Never zero, which marks an
+    /// empty place.
     #[inline(always)]
     pub(super) fn hash(&self, of: u16, bytes: &[u8]) -> u64 {
         let mut hasher = self.0.build_hasher();
@@ -33,20 +34,20 @@ impl Hashing {
                 hasher.write_u64(b);
                 hasher.write_u64(c);
                 hasher.write_u64(d);
-                // The words do not tell how much of them overlaps. By itself: mixed into one of
-                // them it could be undone by a byte of the key, under every secret.
+                // The length, since the words do not tell how far they overlap. Written by itself:
+                // mixed into a word, a byte of the key could cancel it under every secret.
                 hasher.write_u8(bytes.len() as u8);
             }
             None => hasher.write(bytes),
         }
-        // What differs in `of` alone begins at another place; which is which is compared.
+        // Keys that differ only in `of` begin at different places. The lookup compares `of` itself.
         let hash = hasher.finish() ^ (u64::from(of) << 5);
         hash.max(1)
     }
 }
 
-/// Returns the first and the last sixteen bytes of 16 to 32, as words: most API keys are of that
-/// length, and for them this saves the call that any length would take.
+/// Returns the first and the last sixteen bytes as words, for a key of 16 to 32 bytes. Most API
+/// keys are that long, and this saves them the call that hashes any length.
 #[inline(always)]
 fn ends(bytes: &[u8]) -> Option<[u64; 4]> {
     if bytes.len() > 32 {

@@ -202,7 +202,7 @@ impl Removed {
 }
 
 impl Drop for Removed {
-    /// Values are code of others: each is dropped by itself. Not to be done with a lock held.
+    // Dropping a value runs user code: each by itself, and never with a lock held.
     fn drop(&mut self) {
         outside::drop_each(std::mem::take(&mut self.present));
         outside::drop_each(std::mem::take(&mut self.absent));

@@ -1,7 +1,7 @@
 //! Random operations on real threads, each stamped at its begin and end from one counter;
-//! afterwards no read may be impossible: of a version that was replaced, for everybody, before the
-//! read began. Nor may two loads of a key run with nothing between them that could have asked for
-//! the second.
+//! afterwards no read may be impossible: of a version that was replaced, for every caller, before
+//! the read began. Nor may two loads of a key run with nothing between them that could have asked
+//! for the second.
 //!
 //! A few thousand rounds by default; `TIDINGS_CHECK_SECONDS=60` runs for that long. Built with
 //! `--cfg tidings_faults` (`scripts/check-guards`), it also leaves out each step of the fence in

@@ -94,7 +94,7 @@ async fn a_load_begun_before_a_remote_invalidation_cannot_fill() {
             take(&nodes);
             nodes.deliver_all();
             let load = source.give(Loaded::new(2_u8).tag("tag"));
-            // A tag's late caller waits for the old load, so the gate opens meanwhile.
+            // A tag's late caller waits for the old load, so the gate opens first.
             let late = b.get_entry(k(), GetOptions::default(), load);
             tokio::join!(late, async { gate.open() }).0
         });
@@ -273,7 +273,7 @@ async fn named_caches_of_the_same_name_belong_together() {
         set(cache, k());
     }
     drop(on("a", "keys").purge());
-    drop(on("a", "nobody has it").purge());
+    drop(on("a", "no one has it").purge());
     nodes.deliver_all();
     assert!(!holds(&mine, k()) && holds(&others, k()) && holds(nodes.cache("b"), k()));
 }

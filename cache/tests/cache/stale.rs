@@ -135,7 +135,7 @@ async fn an_entry_is_loaded_anew_in_the_background_before_its_time() {
     assert_eq!(
         (entry.outcome, entry.value.as_deref()),
         (Outcome::L2, Some(&1)),
-        "nobody waits"
+        "no one waits"
     );
     while cache.stats().in_flight > 0 {
         tokio::task::yield_now().await;

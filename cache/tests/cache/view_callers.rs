@@ -1,4 +1,4 @@
-//! Typed views: callers that come and go, code of others, and what the tables of a thread share.
+//! Typed views: callers that come and go, user code, and what the tables of a thread share.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

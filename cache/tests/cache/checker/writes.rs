@@ -85,7 +85,7 @@ impl Check {
         }
     }
 
-    /// A set is ahead of its source here. That lasts if nothing else empties the cache meanwhile,
+    /// A set is ahead of its source here. That lasts if nothing else empties the cache in between,
     /// and if nothing is loaded again in the background, which is so for keys without ttl.
     fn set_ahead(&self, place: &Place, version: u64, random: &mut Random) {
         if !place.counts_loads() {
