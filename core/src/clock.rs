@@ -57,7 +57,9 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
     /// Resolves once [`now`](Self::now) has reached `deadline`.
     ///
-    /// Cancel safe: dropping the future forgets the sleep.
+    /// # Cancel safety
+    ///
+    /// Dropping the future forgets the sleep.
     fn sleep_until(&self, deadline: Tick) -> Sleep;
 
     /// Resolves once `duration` has passed.

@@ -13,7 +13,7 @@ use std::{
 static SECRET: OnceLock<Secret> = OnceLock::new();
 
 struct Secret {
-    /// What every key's hash begins from: cloning it costs what making one costs.
+    /// The state that every key's hash begins from. Cloning it costs no more than making a hasher.
     hasher: DefaultHasher,
     /// The seed, if the secret was set.
     seed: Option<u64>,
@@ -41,8 +41,8 @@ pub(super) fn hasher() -> DefaultHasher {
     SECRET.get_or_init(Secret::random).hasher.clone()
 }
 
-/// Sets the secret of this process's keys, so that their hashes follow from a seed. For test kits
-/// alone: keys can then be chosen to collide.
+/// Sets the secret of this process's keys, so that their hashes follow from a seed. Only for test
+/// kits: keys can then be chosen to collide.
 ///
 /// Setting the same seed again does nothing.
 ///
@@ -57,13 +57,13 @@ pub fn set_key_secret(seed: u64) -> Result<(), SecretInUse> {
     }
 }
 
-/// Keys of this process are hashed under another secret than the one to be set.
+/// The keys of this process are already hashed under another secret.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "cache keys are hashed under another secret already: set it before the first key is made, and once in a process"
 )]
 pub struct SecretInUse {
-    /// The seed that was set before; none if the secret was drawn when the first key was made.
+    /// The seed that was set before; `None` if the secret was drawn when the first key was made.
     pub set: Option<u64>,
 }

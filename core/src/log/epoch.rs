@@ -1,4 +1,4 @@
-//! [`Epoch`]: which log this is.
+//! [`Epoch`]: identifies a log, so that a cursor into a lost or recreated one is noticed.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 /// The identity of a log. Two epochs are the same log only if they are equal.
 ///
-/// An engine makes a new one whenever it cannot rule out that commits were lost, or marks handed
-/// out again: after a crash, a promotion, a restored backup, a recreated stream. It digests
-/// whatever tells such logs apart into [`id`](Self::id).
+/// An engine makes a new one whenever it cannot rule out that commits were lost or marks were
+/// handed out twice: after a crash, a promotion, a restored backup, a recreated stream. It digests
+/// whatever distinguishes such logs into [`id`](Self::id).
 ///
 /// The number orders the epochs of one log: a later epoch has a higher one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +20,7 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// Names an epoch.
+    /// Makes an epoch of its number and id.
     #[must_use]
     pub fn new(number: u64, id: Uuid) -> Self {
         Self { number, id }

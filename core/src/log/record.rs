@@ -1,4 +1,4 @@
-//! [`Record`]: what the log holds of one change.
+//! [`Record`]: one entry of the log, such as a row's change.
 //!
 //! Records carry fields and not cache keys: each reader derives the keys from its own schemas, so
 //! two versions of a program with different cache keys still invalidate each other's.
@@ -13,31 +13,31 @@ use crate::{change::Operation, key::CacheKey, row::Row, schema::Schema, value::V
 /// One record of a log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// The cursor after this record.
+    /// Where to read on: the cursor after this record.
     pub place: Place,
-    /// The commit that made it. Records of one transaction have one mark where the log knows them
-    /// to be one; where it does not, each has its own.
+    /// The commit that made it. Records of one transaction share a mark if the log knows that they
+    /// belong together; otherwise each has its own.
     pub mark: Mark,
-    /// The node whose write it was; none if another program's.
+    /// The node that wrote it; `None` for another program.
     pub origin: Option<Arc<str>>,
-    /// What it says.
+    /// What happened.
     pub body: Body,
 }
 
-/// What a record says.
+/// What a record reports.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     /// One row changed.
     Row(RowRecord),
-    /// Any row of an entity may have changed: it was truncated, a partition was detached, stored
-    /// values were migrated.
+    /// Any row of an entity may have changed: its table was truncated, a partition was detached, or
+    /// stored values were migrated.
     Entity(Arc<str>),
-    /// Every node is to evict something that no row names.
+    /// Every node must evict something, although no row changed.
     Evict(Eviction),
-    /// Every node's handlers are to hear of an event of an application's own.
+    /// An application's own event, for the handlers of every node.
     Event(Posted),
     /// A record that this program cannot read: of another version, or malformed. It counts as a gap
-    /// of its entity, or of all.
+    /// of its entity, or of all entities.
     Unreadable {
         /// The entity, if at least that can be read.
         entity: Option<Arc<str>>,
@@ -63,17 +63,18 @@ pub struct RowRecord {
     pub announce: Announce,
 }
 
-/// Whether the handlers of a change hear of it. Caches evict in any case.
+/// Whether handlers hear of a change. Caches evict in either case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Announce {
-    /// They do.
+    /// Handlers hear of it.
     Event,
-    /// They do not: the write asked for silence, or the record names what was only perhaps
-    /// replaced.
+    /// Handlers do not hear of it: the write asked for silence, or the row was perhaps not replaced
+    /// at all.
     Silent,
 }
 
-/// Values of some fields, by name. A field that is not named is unknown, and not absent.
+/// Values of some fields, by name. A field that is not among them is unknown, which is not the same
+/// as absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fields {
     values: Vec<(Arc<str>, Value)>,
@@ -92,7 +93,8 @@ impl Fields {
         fields.zip(values).collect()
     }
 
-    /// Makes the fields that keys are made of, of a row that was too long to be recorded whole.
+    /// Makes partial fields: those that keys are made of, for a row that was too long to be
+    /// recorded whole.
     #[must_use]
     pub fn keys_alone<N: Into<Arc<str>>>(fields: impl IntoIterator<Item = (N, Value)>) -> Self {
         let partial = true;
@@ -102,14 +104,14 @@ impl Fields {
         }
     }
 
-    /// Returns whether the row has more fields than the log holds: they are enough to evict by, and
-    /// too few to tell handlers.
+    /// Returns whether the row has more fields than these: enough to evict by, and too few to tell
+    /// handlers.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.partial || self.values.is_empty()
     }
 
-    /// Returns the value of a field, if it is named.
+    /// Returns the value of a field; `None` if it is unknown.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&Value> {
         self.values
@@ -117,13 +119,13 @@ impl Fields {
             .find_map(|(field, value)| (&**field == name).then_some(value))
     }
 
-    /// Returns whether none is named.
+    /// Returns whether no field is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Returns how many are named.
+    /// Returns how many fields are known.
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len()
@@ -140,8 +142,8 @@ impl Fields {
         names.into_iter().all(|name| self.value(name).is_some())
     }
 
-    /// Lays the fields out as a row of a schema. What is not named is absent; what the schema does
-    /// not know is left out.
+    /// Lays the fields out as a row of a schema. Unknown fields become absent; fields that the
+    /// schema does not have are left out.
     #[must_use]
     pub fn to_row(&self, schema: &Schema) -> Row {
         let fields = schema.fields().iter();
@@ -160,25 +162,25 @@ impl<N: Into<Arc<str>>> FromIterator<(N, Value)> for Fields {
     }
 }
 
-/// What every node is to evict, without a row that changed.
+/// Something that every node must evict, although no row changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Eviction {
-    /// Random: by it the node that asked knows its own record, and readers know a second copy.
+    /// Random. The node that asked recognizes its own record by it, and readers a second copy.
     pub id: Uuid,
     /// The node that asked.
     pub origin: Option<Arc<str>>,
     /// The name of the cache.
     pub cache: Arc<str>,
-    /// What of it.
+    /// What to evict of it.
     pub target: EvictionTarget,
 }
 
-/// An event of an application's own, for the handlers of every node.
+/// An application's own event, for the handlers of every node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Posted {
-    /// Random: by it readers know a second copy.
+    /// Random. Readers recognize a second copy by it.
     pub id: Uuid,
-    /// The node that has posted it.
+    /// The node that posted it.
     pub origin: Option<Arc<str>>,
     /// The channel's source.
     pub source: Arc<str>,
@@ -188,12 +190,12 @@ pub struct Posted {
     pub payload: Arc<str>,
 }
 
-/// What can be appended to a log: what is not a row's change.
+/// What can be appended to a log directly: everything but a row's change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Appended {
-    /// Every node is to evict something.
+    /// Every node must evict something.
     Evict(Eviction),
-    /// Every node's handlers are to hear of something.
+    /// The handlers of every node must hear of an event.
     Event(Posted),
 }
 
@@ -226,12 +228,12 @@ impl From<Appended> for Body {
     }
 }
 
-/// What of a cache is to be evicted.
+/// What to evict of a cache.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EvictionTarget {
     /// Some keys.
     Keys(Vec<CacheKey>),
-    /// Whatever carries a tag.
+    /// Everything that carries a tag.
     Tag(Arc<str>),
     /// Everything.
     All,

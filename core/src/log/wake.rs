@@ -31,7 +31,9 @@ pub trait WakeUps: std::fmt::Debug + Send + 'static {
     /// Waits for the next wake-up. Those that arrive while nothing waits are kept, or folded into
     /// one [`Wake::Look`].
     ///
-    /// Cancel safe: a wake-up that was received is not lost.
+    /// # Cancel safety
+    ///
+    /// A wake-up that was received is not lost.
     ///
     /// # Errors
     ///
@@ -41,7 +43,7 @@ pub trait WakeUps: std::fmt::Debug + Send + 'static {
 
 /// What takes wake-ups from node to node in place of the log's own way: a broker, say.
 ///
-/// It may lose, double and delay them, and hand a node its own: that costs time or a look into the
+/// It may lose, double and delay them, and hand a node its own: that costs time or a read of the
 /// log, and nothing else. So a broker that is down makes changes arrive at the next poll.
 pub trait WakeCarrier: std::fmt::Debug + Send + Sync + 'static {
     /// Starts to listen for the wake-ups of other nodes, from now on.

@@ -37,7 +37,7 @@ pub enum Rule {
     Length,
     /// The text does not match the field's pattern.
     Pattern,
-    /// The value is none of those allowed.
+    /// The value is not one of those allowed.
     OneOf,
     /// The value cannot change once the row is there.
     Immutable,

@@ -1,4 +1,4 @@
-//! Types of one's own in a field, stored as JSON: [`Json`], and maps.
+//! [`Json`]: a field of any type that serde can write and read, stored as JSON; maps likewise.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,10 +11,10 @@ use serde_json::Value as RawJson;
 
 use super::{FieldKind, FieldValue, Value, typed::Fit};
 
-/// A value of a type of one's own, stored as JSON.
+/// A value of your own type, stored as JSON.
 ///
-/// What is sent for it is refused unless the type can be read from it. Where the type says `null`
-/// the field is absent.
+/// JSON that the type cannot be read from is refused. A value that serializes as `null` makes the
+/// field absent.
 ///
 /// # Examples
 ///
@@ -50,7 +50,8 @@ impl<T> DerefMut for Json<T> {
     }
 }
 
-/// Writes a value as JSON; one that cannot be is absent, and so refused where it must be there.
+/// Writes a value as JSON. A value that fails to serialize becomes absent, so it is refused
+/// wherever the field is required.
 fn written<T: Serialize>(value: &T) -> Value {
     match serde_json::to_value(value) {
         Ok(RawJson::Null) | Err(_) => Value::Null,

@@ -1,4 +1,4 @@
-//! [`FieldValue`]: the Rust types that a field can have.
+//! [`FieldValue`]: the Rust types that a field of an entity can have, and how each is stored.
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{FieldKind, Value, number};
 use crate::timestamp::{Timestamp, TimestampMicros};
 
-/// Says why a value of the right kind is none of a type's.
+/// Returns why a value of the right kind is not a value of the type.
 pub type Fit = fn(&Value) -> Result<(), String>;
 
 /// A Rust type that a field can have.
@@ -16,9 +16,9 @@ pub type Fit = fn(&Value) -> Result<(), String>;
 /// It is implemented for `bool`, `i64`, `i32`, `u32`, `u64`, `f64`, `f32`, `String`, `Uuid`,
 /// [`Timestamp`], [`TimestampMicros`], `Vec<u8>`, `BTreeSet<String>`, `Vec<String>`,
 /// `BTreeMap<String, V>`, `HashMap<String, V>`, `serde_json::Value`, [`Json<T>`](crate::Json),
-/// [`Ref`](crate::Ref) and an `Option` of each. Enums without fields and newtypes of yours derive
-/// it ([the macro](macro@crate::FieldValue)); where you implement it by hand, the type's serde form
-/// must be that of [`to_value`](Self::to_value).
+/// [`Ref`](crate::Ref) and an `Option` of each. Your own enums without fields and newtypes derive
+/// it ([the macro](macro@crate::FieldValue)). If you implement it by hand, the type's serde form
+/// must be the same as that of [`to_value`](Self::to_value).
 ///
 /// # Examples
 ///
@@ -43,15 +43,15 @@ pub type Fit = fn(&Value) -> Result<(), String>;
             `#[derive(FieldValue)]`"
 )]
 pub trait FieldValue: Sized {
-    /// The kind its values are of.
+    /// The kind of its values.
     const KIND: FieldKind;
-    /// Whether it has a value for "absent".
+    /// Whether one of its values means "absent".
     const OPTIONAL: bool = false;
     /// The whole numbers that it can hold, where these are fewer than an `i64` can.
     const RANGE: Option<RangeInclusive<i64>> = None;
-    /// The only texts that it has, where it has a few.
+    /// The texts that are allowed, where these are a few; empty if any text is.
     const VALUES: &'static [&'static str] = &[];
-    /// Says why a value of the kind is none of the type's, where its kind has others.
+    /// Returns why a value of the kind is not one of the type; `None` if all of them are.
     const FITS: Option<Fit> = None;
 
     /// Returns the entity and the primary key that its values refer to; `None` unless it is a

@@ -100,7 +100,7 @@ impl PartialEq for Pattern {
 
 impl Eq for Pattern {}
 
-/// The demand of a Rust type whose kind has values that are none of the type's. Two are equal when
+/// The demand of a Rust type whose kind also has values that are not the type's. Two are equal when
 /// they are of one type.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fits {
