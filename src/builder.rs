@@ -77,6 +77,21 @@ pub struct NodeBuilder {
 
 impl Node {
     /// Starts the settings of a node.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{Node, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).node_id("a").workers(2).start().await?;
+    /// assert_eq!((node.id(), node.workers()), ("a", 2));
+    /// assert!(Node::builder().start().await.is_err()); // a node needs a store
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     pub fn builder() -> NodeBuilder {
         NodeBuilder::new()
     }
@@ -186,7 +201,7 @@ impl NodeBuilder {
     }
 
     /// Sets how often rows past their time are removed; 30 s by default, 1 s at the most often.
-    /// Reads do not return them meanwhile.
+    /// Reads do not return them even before that.
     pub fn remove_expired_every(mut self, every: Duration) -> Self {
         self.expired = every.max(EXPIRED_MOST_OFTEN);
         self

@@ -252,7 +252,9 @@ impl<E: Entity> Cached<E> {
     /// [`CachedError::NoLookup`] for another field; [`CachedError::Get`] if the load fails, also
     /// for a value that the field cannot have.
     ///
-    /// Cancel safe: a load that was started goes on, and later callers join it.
+    /// # Cancel safety
+    ///
+    /// A load that was started goes on, and later callers join it.
     pub async fn select_by<P: LookupValue>(
         &self,
         field: &str,
@@ -317,7 +319,9 @@ impl<E: Entity> CachedBy<E> {
     ///
     /// See [`GetError`].
     ///
-    /// Cancel safe: a load that was started goes on, and later callers join it.
+    /// # Cancel safety
+    ///
+    /// A load that was started goes on, and later callers join it.
     #[inline]
     pub async fn get<P: LookupValue>(&self, value: P) -> Result<Option<Arc<E>>, GetError> {
         let load = || self.load(value.inputs());

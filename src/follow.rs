@@ -146,7 +146,7 @@ impl ChangeSink for Following {
             // The log tells each row, later.
             self.channels.purge_untold();
         }
-        // Under an epoch that began meanwhile the name may be another commit's.
+        // Under an epoch that has begun since, the name may be another commit's.
         let mark = set.mark;
         let mark = mark.filter(|mark| self.log.mark(mark.number()) == Some(*mark));
         let Some(mark) = mark else {

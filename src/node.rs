@@ -203,6 +203,20 @@ impl Node {
     }
 
     /// Returns what the node has read from its store's log; `None` where the store keeps none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{Node, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).start().await?;
+    /// assert!(node.log_stats().is_none()); // a database in memory keeps no log
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn log_stats(&self) -> Option<tidings_cluster::ClusterStats> {
         let following = self.shared.following.as_ref()?;
@@ -211,6 +225,20 @@ impl Node {
 
     /// Returns the node's share of the cluster: its members, and what it has read and applied of
     /// the log. None where the store keeps no log.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{Node, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).start().await?;
+    /// assert!(node.cluster().is_none()); // a database in memory keeps no log
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn cluster(&self) -> Option<&tidings_cluster::Protocol> {
         self.shared.following.as_ref().map(Following::protocol)
@@ -223,6 +251,25 @@ impl Node {
     /// It was not declared with
     /// [`NodeBuilder::cluster_channel`](crate::NodeBuilder::cluster_channel), or carries another
     /// type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{Node, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder()
+    ///     .store(store)
+    ///     .cluster_channel::<u64>("search", "reindex")
+    ///     .start()
+    ///     .await?;
+    /// node.cluster_channel::<u64>("search", "reindex")?.post(&7).await?;
+    /// assert!(node.cluster_channel::<u64>("search", "other").is_err()); // it was not declared
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     pub fn cluster_channel<T: Event + Serialize + DeserializeOwned>(
         &self,
         source: &str,

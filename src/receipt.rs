@@ -39,7 +39,7 @@ pub enum NotReached {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotConfirmed {
-    /// The token is none of this database.
+    /// The token is not one of this database.
     #[error(transparent)]
     Invalid(#[from] TokenError),
     /// Some members may still serve what was before the write.
@@ -117,8 +117,25 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`NotReached::Invalid`] for a token that is none of this database, or was made up;
+    /// [`NotReached::Invalid`] for a token that is not one of this database, or was made up;
     /// [`NotReached::Late`] after the time, and [`NotReached::Busy`] at once if too many wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tidings::{NotReached, Node, Token};
+    ///
+    /// /// Answers a client that has sent the token of its own write.
+    /// async fn answer(node: &Node, token: &Token) -> Result<&'static str, NotReached> {
+    ///     match node.at_least(token, Duration::from_secs(1)).await {
+    ///         Ok(()) => Ok("nothing older than the write"),
+    ///         Err(NotReached::Late(_) | NotReached::Busy(_)) => Ok("try again, here or at another node"),
+    ///         Err(error) => Err(error), // it is no token of this database
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Cancel safety
     ///
@@ -144,8 +161,21 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`NotConfirmed::Invalid`] for a token that is none of this database; else the members that
-    /// did neither in time.
+    /// [`NotConfirmed::Invalid`] for a token that is not one of this database; else the members
+    /// that did neither in time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tidings::{Node, NotConfirmed, Token};
+    ///
+    /// /// Waits until a revoked key opens nothing, on any node.
+    /// async fn revoked(node: &Node, token: &Token) -> Result<(), NotConfirmed> {
+    ///     node.confirmed(token, Duration::from_secs(2)).await
+    /// }
+    /// ```
     ///
     /// # Cancel safety
     ///
@@ -229,7 +259,7 @@ impl Node {
             return Ok(of_log(mark));
         }
         loop {
-            // Under an epoch that begins meanwhile the number may be another commit's.
+            // Under an epoch that begins in between, the number may be another commit's.
             let before = self.now(following).await?;
             let number = asked().await?.ok_or(NoPosition::Log)?;
             let mark = following.mark(number).ok_or(NoPosition::Log)?;

@@ -18,6 +18,20 @@ impl Node {
     /// and by worker `tidings_worker_cache_hits_total` (by level),
     /// `tidings_worker_cache_misses_total` and `tidings_worker_cache_entries`. What histograms have
     /// counted is handed over once: publish to one recorder.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{Node, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).start().await?;
+    /// node.publish_metrics(); // then let the recorder render what it has
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
     pub fn publish_metrics(&self) {
         self.cache().publish_metrics();
         self.worker_events().publish_metrics();
