@@ -2,8 +2,8 @@
 //!
 //! A digest is `sha256-` and 64 hexadecimal digits. Keys are random and long, or should be, so one
 //! round of SHA-256 without a salt is enough and lets a key be looked up; it is no protection for
-//! keys that people could guess. A digest is never taken for a key: whoever reads the database
-//! cannot pass with what it holds, on no node, whether or not that one hashes keys.
+//! keys that people could guess. A digest is never accepted as a key, on any node, whether or not
+//! that node hashes keys. So reading the database gives no one access.
 
 use sha2::{Digest as _, Sha256};
 use tidings::{
@@ -39,10 +39,10 @@ pub(crate) fn is_one(text: &str) -> bool {
     })
 }
 
-/// Puts digests in the place of all keys that are stored as they are; returns their number.
+/// Replaces every key that is stored in plain text by its digest. Returns how many were replaced.
 ///
-/// There is no way back. A key that is changed by others while it is looked at is left as it is
-/// then; the next start finds it.
+/// This cannot be undone. A key that another program changes at the same time is left alone; the
+/// next start finds it.
 ///
 /// # Errors
 ///

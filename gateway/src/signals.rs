@@ -64,7 +64,9 @@ impl Signals {
 
     /// Waits for the next order.
     ///
-    /// Cancel safe: no order is lost.
+    /// # Cancel safety
+    ///
+    /// No order is lost.
     pub(crate) async fn next(&mut self) -> Order {
         if self.stopped {
             return Order::Stop;

@@ -119,7 +119,7 @@ impl Caller {
         request.map_err(|error| Failure::wrong_use(error.to_string()))
     }
 
-    /// Reads an answer to its end, unless it is none of an admin side's to this caller.
+    /// Reads an answer to its end, unless no admin side gave it to this caller.
     async fn read(&self, response: http::Response<Incoming>) -> Result<Answer, Failure> {
         let (parts, body) = response.into_parts();
         if parts.headers.contains_key("x-tidings-worker") {

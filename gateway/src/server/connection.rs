@@ -148,8 +148,8 @@ impl ConnectionState {
         self.unread.store(true, Relaxed);
     }
 
-    /// Begins to linger; `false` if there is nothing to linger for.
-    pub(super) fn is_lingering(&self) -> bool {
+    /// Begins to linger, or goes on. Returns `false` if there is nothing to linger for.
+    pub(super) fn begin_lingering(&self) -> bool {
         let lingers = self.unread.load(Relaxed);
         if lingers && self.phase.swap(LINGERING, Relaxed) != LINGERING {
             self.touch();

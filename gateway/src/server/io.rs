@@ -143,7 +143,7 @@ impl Write for GuardedIo {
         ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
         // Closing a socket with something unread sends a reset, which may overtake what was just
         // written.
-        if self.state.is_lingering() {
+        if self.state.begin_lingering() {
             ready!(self.poll_unread(cx));
         }
         Poll::Ready(Ok(()))

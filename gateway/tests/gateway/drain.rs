@@ -106,8 +106,8 @@ fn no_one_is_let_in_while_it_drains() {
             // The kernel resets one that was queued at the moment in which the socket closed.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
             Err(error) => break error,
-            // One that came just before the socket closed ends; one that nobody will accept would
-            // hang here.
+            // One that came just before the socket closed ends; one that no worker will accept
+            // would hang here.
             Ok(mut late) => drop(late.read(&mut [0])),
         }
     };
