@@ -20,7 +20,7 @@ pub(crate) struct Catalog {
 /// What a record evicts.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Evicts {
-    /// Nothing: the entity is none of this node's.
+    /// Nothing: the entity is not one of this node's.
     Nothing,
     /// These keys.
     Keys(Vec<CacheKey>),

@@ -33,7 +33,7 @@ fn pages() -> BTreeSet<String> {
     pages
 }
 
-/// What stands between two marks, each time they occur in this order.
+/// Returns what is between two marks, each time they occur in this order.
 fn between<'a>(text: &'a str, open: &str, close: &str) -> Vec<&'a str> {
     let parts = text.split(open).skip(1);
     parts

@@ -303,7 +303,9 @@ impl Protocol {
     ///
     /// Names the members that did neither in time.
     ///
-    /// Cancel safe: dropping the future takes nothing back.
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes nothing back.
     pub async fn confirm(&self, mark: Mark, timeout: Duration) -> Result<Confirmed, Unconfirmed> {
         self.shared.confirm(mark, timeout).await
     }

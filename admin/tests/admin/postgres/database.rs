@@ -5,7 +5,7 @@ use tidings_testkit::Server;
 /// What a health report calls the engine.
 pub(crate) const ENGINE: &str = "postgres";
 
-/// The address of a database of one's own.
+/// Returns the address of a database that only this test uses.
 pub(crate) async fn url() -> String {
     Server::shared().database().await.url()
 }

@@ -3,7 +3,7 @@
 /// What a health report calls the engine.
 pub(crate) const ENGINE: &str = "sqlite";
 
-/// The address of a database of one's own.
+/// Returns the address of a database that only this test uses.
 pub(crate) async fn url() -> String {
     "sqlite::memory:".to_owned()
 }

@@ -47,7 +47,7 @@ impl State {
         match (form, applied) {
             (Form::Counted, None) => self.read_counted(low, limit, sight),
             (Form::Snapshot, Some(applied)) => self.read_snapshot(from, applied, limit, sight),
-            // A cursor of the other form is none of this log's.
+            // A cursor of the other form is not one of this log's.
             (Form::Counted, Some(_)) | (Form::Snapshot, None) => gap(GapReason::Recreated),
         }
     }
