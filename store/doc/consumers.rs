@@ -31,7 +31,7 @@ impl tidings_store::ChangeSink for Quiet {
     fn in_doubt(&self, _: &tidings_store::ChangeSet) {}
 }
 
-/// Access to the rows of a table that was made for this example.
+/// Returns access to the rows of a table that was made for this example.
 async fn consumers() -> Result<tidings_store::Dao<Consumer>, tidings_store::Error> {
     let store = tidings_store::Store::open("sqlite::memory:").await?;
     let attachment = tidings_store::Attachment {

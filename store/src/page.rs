@@ -249,7 +249,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Rows whose fields have these values, up to a number of them.
+    /// Asks for rows whose fields have these values, up to a number of them.
     pub(crate) fn matching(
         schema: &Schema,
         filter: impl IntoIterator<Item = (usize, Value)>,

@@ -1,4 +1,4 @@
-//! One schema beside its table.
+//! Compares one schema with its table, and collects the differences as findings.
 
 // Columns.
 mod columns;
@@ -21,7 +21,7 @@ use crate::{
     loss::{Loss, in_words},
 };
 
-/// A schema, what is there, and where they differ.
+/// A schema, what the database has under its name, and where the two differ.
 #[derive(Debug)]
 pub(crate) struct Compared {
     pub(crate) schema: &'static Schema,
@@ -135,6 +135,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         if !changes.clone().any(|change| words.rebuilds(change, schema)) {
             return Ok(());
         }
+
         let converted: BTreeSet<_> = changes
             .filter_map(|change| match change {
                 Change::Convert(index, _) => Some(*index),
@@ -153,6 +154,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 "{name} has {rule}, which it would lose when it is made again"
             ));
         }
+
         for (index, field) in schema.fields().iter().enumerate() {
             let stays = table.columns.contains_key(field.name())
                 && !self.fresh.contains(field.name())
@@ -165,7 +167,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 let (rows, wanted) = (in_words(rows), words.column_type(field.kind()));
                 let (table, name) = (schema.name(), field.name());
                 self.impossible(format!(
-                    "{table}.{name} holds in {rows} what is no {wanted}"
+                    "{table}.{name} holds values in {rows} that are not {wanted}"
                 ));
             }
         }

@@ -10,7 +10,7 @@ pub(crate) trait Inspect: Send {
     /// Returns how the database is spoken to.
     fn words(&self) -> &'static dyn Words;
 
-    /// Looks at what has a name.
+    /// Finds what has a name: a table, something else, or nothing.
     fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>>;
 
     /// Returns the one number that a query selects.

@@ -89,6 +89,7 @@ mod tests {
             assert!(read.is_none(), "{token:?} is {read:?}");
         }
     }
+
     #[test]
     fn a_token_of_another_spelling_of_a_key_is_not_one() {
         let schema = Schema::builder("a")

@@ -41,14 +41,14 @@ impl Address {
             let known = name == "user" || PARAMETERS.contains(&name);
             if !known {
                 let known = PARAMETERS.join(", ");
-                // Not repeated: it may be a password that slipped.
+                // The name is not repeated: it may be a password in the wrong place.
                 return Err(invalid(format!(
                     "it has an unknown parameter; the parameters are: user, {known}"
                 )));
             }
         }
 
-        // What the driver says of a bad URL may repeat parts of it.
+        // The driver's message is not passed on: it may repeat parts of the URL.
         let options = PgConnectOptions::from_str(url).map_err(|_| {
             invalid("expected postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned())
         })?;

@@ -1,4 +1,4 @@
-//! [`Connection`]: one connection, looked over when it is opened.
+//! [`Connection`]: one connection to PostgreSQL, whose server was checked when it was opened.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,18 +22,19 @@ use crate::{
     settings::{Pooler, Settings},
 };
 
-/// The oldest server whose transactions can be asked for by name.
+/// The oldest server that works: the first one that names transactions by 64-bit ids, so that a
+/// lost commit can be asked about.
 const OLDEST: i32 = 130_000;
-/// The pauses between attempts to connect: from, to.
+/// The shortest and the longest pause between attempts to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(800));
 
-/// A connection to a server that was found fit.
+/// A connection to a server that a store can work with.
 #[derive(Debug)]
 pub(crate) struct Connection {
     inner: PgConnection,
     pooler: Pooler,
-    /// What it is connected to: two with the same lie on the same side of every crash and
-    /// promotion. `None` where the user may not ask.
+    /// The run of the server that it is connected to: between two connections with the same value
+    /// there was no crash and no promotion. `None` if the user may not ask for it.
     pub(crate) incarnation: Option<Arc<str>>,
 }
 
@@ -48,6 +49,7 @@ impl Connection {
         let clock = SystemClock::new();
         let options = address.options(settings.pooler);
         let mut pause = PAUSES.0;
+
         loop {
             let error = match timeout_at(until, options.connect()).await {
                 Ok(Ok(inner)) => {
@@ -84,9 +86,11 @@ impl Connection {
         let sql = "SELECT current_setting('server_encoding'), current_setting('server_version_num')::integer, \
              pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', \
              (SELECT min(backend_start)::text FROM pg_stat_activity WHERE backend_type = 'checkpointer')";
+
         let row = self.rows(&sql.into(), PgArguments::default()).await;
         let row = row.map_err(failed)?.pop();
         let row = row.ok_or_else(|| unfit("it does not say what it is"))?;
+
         let read = || -> Result<_, sqlx::Error> {
             Ok((
                 row.try_get::<String, _>(0)?,
@@ -116,6 +120,7 @@ impl Connection {
                 "its transactions are read-only: set default_transaction_read_only to off",
             ));
         }
+
         self.incarnation = checkpointer.map(Into::into);
         Ok(())
     }

@@ -306,7 +306,7 @@ impl Engine for PostgresEngine {
         .boxed()
     }
 
-    /// Writers wait for each other's rows alone.
+    // Writers wait only for each other's rows.
     fn is_busy(&self) -> bool {
         false
     }

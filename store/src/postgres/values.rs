@@ -1,4 +1,4 @@
-//! Between [`Value`]s and PostgreSQL's types.
+//! Converts between [`Value`]s and PostgreSQL's types.
 //!
 //! | kind | column | also taken |
 //! |---|---|---|

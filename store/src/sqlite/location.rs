@@ -245,7 +245,7 @@ pub(super) fn make_private(database: &Path) -> io::Result<()> {
     }
 }
 
-/// Options for files that no other user can read.
+/// Makes the options for a file that no other user can read.
 pub(crate) fn for_owner_alone() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]

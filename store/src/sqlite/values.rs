@@ -1,4 +1,4 @@
-//! Between [`Value`]s and SQLite's storage classes.
+//! Converts between [`Value`]s and SQLite's storage classes.
 //!
 //! | kind | column |
 //! |---|---|
@@ -91,8 +91,8 @@ fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), BoxError> 
     }
 }
 
-/// Values as one JSON array, for `IN (SELECT value FROM json_each(?))`: one parameter, however many
-/// they are.
+/// Writes values as one JSON array, for `IN (SELECT value FROM json_each(?))`: one parameter,
+/// however many they are.
 fn list(values: Vec<&Value>) -> String {
     let stored = |value: &Value| match value {
         Value::Boolean(value) => Json::from(i64::from(*value)),

@@ -159,7 +159,7 @@ impl Stored {
             .map(|(field, value)| Parameter::of(field, value))
     }
 
-    /// Values of fields, as statements take them.
+    /// Returns values of fields as statements take them.
     pub(crate) fn parameters<'a>(&self, values: &'a [(usize, Value)]) -> Vec<Parameter<'a>> {
         let fields = self.schema.fields();
         let values = values.iter();

@@ -27,7 +27,7 @@ pub(crate) trait Operation: Send + 'static {
     where
         Self: Sized;
 
-    /// Does it, on the rows of one entity.
+    /// Runs the write on the rows of one entity.
     fn run(
         self,
         transaction: &mut Transaction<'_>,

@@ -54,7 +54,7 @@ pub(crate) struct Route {
 const ATTEMPTS: usize = 8;
 
 impl Route {
-    /// Does a write in a task of its own. The cause is that of the caller, now.
+    /// Runs a write in a task of its own. The cause is that of the caller, now.
     pub(crate) fn write<O: Operation>(
         &self,
         operation: Result<O, Error>,
@@ -79,7 +79,7 @@ impl Route {
         }
     }
 
-    /// Does it in a task of the store's runtime, which goes on without its caller.
+    /// Runs it in a task of the store's runtime, which goes on without its caller.
     async fn spawned<O: Operation>(
         self,
         operation: O,
@@ -153,7 +153,7 @@ impl Route {
         Ok((output, placed))
     }
 
-    /// Does the write as a part of a transaction over several calls, and once.
+    /// Runs the write once, as a part of a transaction over several calls.
     async fn run_within<O: Operation>(
         &self,
         within: &Within,
@@ -183,7 +183,7 @@ impl Route {
         Ok(output)
     }
 
-    /// Does the write once; returns with its output where its transaction is in the log.
+    /// Runs the write once. Returns its output, and where its transaction is in the log.
     async fn attempt<O: Operation>(
         &self,
         operation: O,
@@ -220,7 +220,7 @@ impl Route {
         Ok((output, placed))
     }
 
-    /// Does the write up to its commit; the changes are `None` if nothing was written.
+    /// Runs the write up to its commit. The changes are `None` if nothing was written.
     async fn stage<O: Operation>(
         &self,
         session: &mut dyn Session,

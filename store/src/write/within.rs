@@ -147,8 +147,8 @@ impl Within {
         self.terms
     }
 
-    /// Does something in the transaction. It is done whole even if the future is dropped, once that
-    /// was polled. An error ends the transaction.
+    /// Runs work in the transaction. Once the future was polled, the work is done whole even if the
+    /// future is dropped. An error ends the transaction.
     pub(crate) async fn call<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -293,7 +293,7 @@ impl Task {
         }
     }
 
-    /// Does what it is told to, until it is told to end, or has to.
+    /// Carries out orders until one tells it to end, or until it has to.
     async fn obey(&mut self, transaction: &mut Transaction<'_>, limit: &Limit) -> Last {
         let mut too_late = pin!(limit.reached());
         loop {

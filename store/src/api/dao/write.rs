@@ -353,7 +353,8 @@ impl<E: Entity> Dao<E> {
     /// # async fn main() -> Result<(), tidings_store::Error> {
     /// # let consumers = consumers().await?;
     /// let by_name = Selector::by("username", "bob");
-    /// let upserted = consumers.upsert_with(by_name, Consumer::named("bob"), WriteOptions::silent());
+    /// let bob = Consumer::named("bob");
+    /// let upserted = consumers.upsert_with(by_name, bob, WriteOptions::silent());
     /// assert_eq!(upserted.await?.1, Upserted::Created);
     /// # Ok(()) }
     /// ```

@@ -71,7 +71,7 @@ pub(super) fn value(kind: FieldKind, text: &str) -> Option<Value> {
     }
 }
 
-/// Bytes from PostgreSQL's hexadecimal form, `\x` and two digits for each.
+/// Reads bytes from PostgreSQL's hexadecimal form, `\x` and two digits for each.
 fn bytes(text: &str) -> Option<Vec<u8>> {
     let digits = text.strip_prefix("\\x")?.as_bytes();
     let mut pairs = digits.chunks_exact(2);

@@ -87,7 +87,7 @@ pub(super) async fn head(
     })
 }
 
-/// Looks after capture if the schema has moved since the last time.
+/// Checks capture again if the schema has changed since the last time.
 pub(super) async fn prints(
     connection: &mut SqliteConnection,
     schemas: &[&'static Schema],

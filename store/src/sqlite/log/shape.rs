@@ -43,7 +43,7 @@ struct Index {
     columns: Vec<Option<(String, String)>>,
 }
 
-/// Looks at what has a name.
+/// Finds what has a name: a table, something else, or nothing.
 pub(super) async fn shape_of(
     connection: &mut SqliteConnection,
     table: &str,

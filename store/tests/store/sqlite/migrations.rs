@@ -79,7 +79,7 @@ async fn rules_of_a_table_that_making_it_again_would_lose_are_in_the_way() {
         [
             "words has a rule of its own (CHECK), which it would lose when it is made again",
             "words has UNIQUE (third), which it would lose when it is made again",
-            "words.length holds in 1 row what is no INTEGER",
+            "words.length holds values in 1 row that are not INTEGER",
         ]
     );
     let refused = migrations(&place, schema).allow_loss().apply().await;
