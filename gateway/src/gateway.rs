@@ -446,7 +446,8 @@ fn unusable_broker(error: tidings_carriers::CarrierError) -> StartError {
     StartError::new("the broker (--cluster) cannot be used", error)
 }
 
-/// Rows that may be revoked: nothing is served after its time, whatever fails.
+/// Returns the cache's settings: its rows may be revoked, so nothing is served after its time,
+/// whatever fails.
 fn cache(settings: &Settings) -> CacheBuilder {
     Cache::builder()
         .capacity(settings.cache_size)

@@ -16,12 +16,13 @@ pub(crate) struct Live<T>(Arc<Shared<T>>);
 
 #[derive(Debug)]
 struct Shared<T> {
-    /// How often the value was replaced.
+    /// How many times the value was replaced.
     version: AtomicU64,
     value: Mutex<Arc<T>>,
 }
 
-/// One thread's view of a [`Live`] value: as long as it is not replaced, reading it costs one load.
+/// One thread's view of a [`Live`] value. As long as the value is not replaced, reading it costs
+/// one atomic load.
 #[derive(Debug)]
 pub(crate) struct View<T> {
     live: Live<T>,

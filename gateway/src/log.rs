@@ -70,7 +70,7 @@ impl Log {
         }
     }
 
-    /// Goes by another filter from now on.
+    /// Switches to another filter.
     pub(crate) fn reload(&self, directives: &str) {
         if let Err(error) = self.filter.reload(filter(directives)) {
             tracing::warn!(error = %Chain(&error), "the filter of the log stays as it was");

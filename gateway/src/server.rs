@@ -1,5 +1,5 @@
-//! What the proxy side and the admin side share: listeners, connections, their time limits and
-//! their end.
+//! Accepts and serves connections, for the proxy side and the admin side alike: listeners, time
+//! limits, and an orderly end.
 //!
 //! # One listening socket
 //!

@@ -43,7 +43,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Does what each worker does first: makes its plugins, and prepares to accept.
+    /// Prepares a worker: makes its plugins, and gets it ready to accept.
     pub(super) fn init_worker(&self, worker: &Worker) -> Result<(), BoxError> {
         let listener = self
             .listeners

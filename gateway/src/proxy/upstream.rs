@@ -1,9 +1,9 @@
 //! [`Upstream`]: passes requests on and streams the answers back.
 //!
-//! A kept-alive connection may have been closed by the upstream just as it was taken. A request
-//! that met one is sent at most once more, on a fresh connection, and only if nothing of it was
-//! written, or if no byte of an answer came, doing it twice means doing it once (RFC 9110, 9.2.2),
-//! and it has no body, which would be gone.
+//! The upstream may close a kept-alive connection just as a request takes it. Such a request is
+//! sent at most once more, on a fresh connection, and only in two cases: nothing of it was written;
+//! or no byte of an answer came, its method is idempotent (RFC 9110, 9.2.2), and it has no body,
+//! which would be gone.
 
 #![expect(
     clippy::disallowed_methods,
@@ -181,6 +181,7 @@ impl Upstream {
         head.version = Version::HTTP_11;
     }
 
+    /// Sends a request over a kept connection or a fresh one, and once more where that is safe.
     async fn exchange(&self, request: Request<ClientBody>) -> Result<Response, Failure> {
         let Some(kept) = self.pool.take() else {
             let fresh = self.connect().await?;
@@ -202,6 +203,7 @@ impl Upstream {
         self.attempt(fresh, again).await.map_err(Ended::failure)
     }
 
+    /// Sends a request over one connection, and tells how it ended by what that allows.
     async fn attempt(
         &self,
         mut connection: Connection,
@@ -231,7 +233,8 @@ impl Upstream {
         };
 
         self.counts.upstream_answered(began.elapsed());
-        // No client's wish for another protocol is passed on: the answer fits no request.
+        // Requests for another protocol are never passed on, so this answers nothing that was
+        // asked.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::Switched.into());
         }
@@ -257,8 +260,8 @@ impl Upstream {
                 return Poll::Ready(Ok(answer));
             }
             while late.as_mut().poll(cx).is_ready() {
-                // A body that moves, or a client that pauses (which has a limit of its own), is no
-                // silence of the upstream's.
+                // While the body moves or the client pauses (which has a limit of its own), the
+                // upstream cannot be blamed for its silence.
                 if progress.frames() == frames && !progress.waits_for_client() {
                     return Poll::Ready(Err(Failure::AnswerTimeout));
                 }
@@ -317,7 +320,8 @@ impl Upstream {
     }
 }
 
-/// Returns whether doing it twice means doing it once, and it can be done twice.
+/// Returns whether a request may be sent twice: its method is idempotent, and it has no body, which
+/// the first attempt would have used up.
 fn is_repeatable(request: &Request<ClientBody>) -> bool {
     let idempotent = matches!(
         *request.method(),

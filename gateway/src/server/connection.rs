@@ -19,8 +19,8 @@ const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 /// A request is with the service, or its answer is not written out yet.
 const SERVING: u8 = 2;
-/// Everything is said, and the client is given a moment to read it before what it still sends is
-/// met by a reset.
+/// The answer is out, and the client gets a moment to read it before the rest of what it sends is
+/// met with a reset.
 const LINGERING: u8 = 3;
 
 /// How long a connection that is closed with something unread goes on reading.
@@ -45,21 +45,21 @@ impl CoarseTime {
 
 /// What a connection is doing, and what it has been told.
 ///
-/// All but `orders` is written by the connection's own task and read now and then by the watch,
-/// which bears to see it late: hence the relaxed loads and stores.
+/// All but `orders` is written by the connection's own task, and read now and then by the watch.
+/// The watch may see it late, so the loads and stores are relaxed.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     time: Arc<CoarseTime>,
     phase: AtomicU8,
-    /// Requests whose answer is not handed over to the connection in full.
+    /// Requests whose answer was not yet handed to the connection in full.
     answering: AtomicU32,
-    /// When the request began that is served.
+    /// When the request that is being served began.
     began: AtomicU64,
-    /// When the phase began, or for one that is serving when the client last did its part.
+    /// When the phase began; while serving, when the client last did its part.
     mark: AtomicU64,
     /// The socket takes no more: the client does not read.
     write_stalled: AtomicBool,
-    /// A body is being read that the client has announced and not sent.
+    /// The client has announced a body that is being read, and has not sent the rest of it.
     awaiting_body: AtomicBool,
     /// The client may still be sending when the connection is closed.
     unread: AtomicBool,

@@ -13,7 +13,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 const LONGEST_SPAN: Duration = Duration::from_secs(10 * 60);
 const LONGEST_DRAIN: Duration = Duration::from_secs(10);
 
-/// Digits with an optional unit.
+/// Reads digits with an optional unit.
 fn quantity(text: &str) -> Parsed<(u64, String)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

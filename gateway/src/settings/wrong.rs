@@ -1,15 +1,15 @@
-//! Why a value is refused, and what a parser gives.
+//! [`Wrong`]: why the value of an option is refused, and what parsers of all options share.
 
 use super::source::Raw;
 
-/// Why a value is refused.
+/// Why the value of an option is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// It is not among what is allowed.
+    /// It is not one of the allowed values.
     NotAllowed,
-    /// It is understood, and comes with a later release.
+    /// It is understood, but this release cannot do it yet.
     Later(&'static str),
-    /// It is wrong for this reason.
+    /// Something else is wrong with it.
     Because(String),
 }
 
