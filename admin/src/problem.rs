@@ -44,7 +44,7 @@ pub(crate) enum Kind {
     UnsupportedMediaType,
     /// The node is behind what the request asked for.
     NotCaughtUp,
-    /// As many requests of this kind run as may.
+    /// The most requests of this kind that may run at a time are running.
     Busy,
     /// Says nothing but that it is one.
     Internal,
@@ -81,7 +81,7 @@ impl Kind {
         Self::Internal,
     ];
 
-    /// Status, code and name.
+    /// Returns status, code and name.
     pub(crate) fn facts(self) -> (StatusCode, u16, &'static str) {
         match self {
             Self::SchemaViolation => (StatusCode::BAD_REQUEST, 2, "schema violation"),

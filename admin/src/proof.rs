@@ -89,7 +89,7 @@ pub(crate) async fn tell(
     }
 }
 
-/// Answers whether a position is confirmed.
+/// Returns whether a position is confirmed.
 pub(crate) async fn confirm(
     node: &Node,
     token: &Token,

@@ -1,4 +1,4 @@
-//! Request bodies: their type, and the JSON object that they mean.
+//! Reads a request's body, whatever its content type, as one JSON object.
 
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value as Json};
@@ -19,9 +19,9 @@ use crate::{
 enum Format {
     Json,
     Form,
-    /// Parts, with this between them.
+    /// Parts, separated by this boundary.
     Multipart(String),
-    /// No type was named, which only an empty body may do.
+    /// No type was named, which is allowed only for an empty body.
     Unnamed,
 }
 

@@ -1,6 +1,6 @@
-//! Reading JSON, strictly: a key that is given twice is refused, since readers differ in which of
-//! the two they take, and so is anything after the value, and a number with more digits than are
-//! kept. Nesting beyond 128 levels is refused by the parser.
+//! Reads JSON strictly. Refused are a key that is given twice (readers differ in which of the two
+//! they take), anything after the value, a number with more digits than can be kept, and nesting
+//! beyond 128 levels.
 
 use std::fmt;
 

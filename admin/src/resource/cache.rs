@@ -1,5 +1,5 @@
-//! `/cache`: what the node has cached, and making it forget; `/schemas/{entity}/cache-key`: under
-//! which key.
+//! `/cache`: shows what is cached under a key, and makes the node or the cluster forget it.
+//! `/schemas/{entity}/cache-key`: computes the key of a row.
 
 use axum::response::Response;
 use http::StatusCode;
@@ -18,7 +18,7 @@ use crate::{
     rows::seal::Seal,
 };
 
-/// Answers the cache key of the field values in a query. A field that is left out is absent.
+/// Returns the cache key of the field values in a query. A field that is left out is absent.
 pub(crate) fn key_of(
     schema: &Schema,
     query: &Query,
@@ -27,6 +27,7 @@ pub(crate) fn key_of(
     let seal = Seal::of(options, schema);
     let mut row = Row::empty(schema);
     let mut violations = Violations::default();
+
     for (name, text) in query.arguments() {
         let text = text.as_ref();
         let text = text.map_err(|error| Breach::new(Rule::Kind, error.to_string()));
@@ -44,23 +45,21 @@ pub(crate) fn key_of(
     if !violations.0.is_empty() {
         return Err(Problem::violations(&violations));
     }
+
     let is_set = |name: &str| {
         schema
             .field(name)
             .is_some_and(|(index, _)| !row.0[index].is_null())
     };
     let primary = schema.fields()[schema.primary_key()].name();
-    let mut parts = schema.cache_key_fields().iter().map(String::as_str);
-    if !parts.any(is_set) && !is_set(primary) {
-        let mut names: Vec<&str> = schema
-            .cache_key_fields()
-            .iter()
-            .map(String::as_str)
-            .collect();
-        names.push(primary);
+    let parts = schema.cache_key_fields().iter().map(String::as_str);
+    let names = parts.chain([primary]);
+    if !names.clone().any(is_set) {
+        let names: Vec<_> = names.collect();
         let message = format!("one of these is needed: {}", names.join(", "));
         return Err(Problem::field("@entity", Rule::Required, message));
     }
+
     let key = schema.cache_key_of(&row);
     Ok(answer::json(
         StatusCode::OK,
@@ -75,7 +74,7 @@ fn parsed(schema: &Schema, name: &str, text: &str) -> Result<(usize, Value), Bre
     Ok((index, field.from_key_text(text)?))
 }
 
-/// Answers what is cached under a key; a cached absence is `{}`.
+/// Returns what is cached under a key; a cached absence is `{}`.
 pub(crate) fn show(node: &Node, key: &str) -> Result<Response, Problem> {
     let key = CacheKey::from_text(key);
     let probe = node
@@ -90,7 +89,7 @@ pub(crate) fn show(node: &Node, key: &str) -> Result<Response, Problem> {
 pub(crate) async fn invalidate(node: &Node, key: &str, query: &Query) -> Result<Response, Problem> {
     let key = CacheKey::from_text(key);
     let is_cluster = query.cluster()?;
-    // The rest of a key may be a secret.
+    // Only the entity is logged: the rest of a key may be a secret.
     let entity = key.as_str().split([':', '@']).next().unwrap_or_default();
     let deed = deed(format!("cache of {entity}"));
     if is_cluster {

@@ -19,7 +19,7 @@ use crate::{
 
 /// How long the members may take to report.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long the log may take to have an eviction.
+/// How long the log may take to accept an eviction.
 const APPEND: Duration = Duration::from_secs(5);
 
 /// Returns the cluster as this node sees it. Asks every member for a report.
@@ -111,8 +111,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// Evicts on every node: on this one at once, on the others by a record, which the log has when
-/// this returns.
+/// Evicts on every node: on this one at once, and on the others by a record, which is in the log
+/// when this returns.
 pub(crate) async fn evict(node: &Node, target: EvictionTarget) -> Result<(), Problem> {
     let cache = node.cache();
     match node.cluster() {

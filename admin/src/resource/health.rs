@@ -12,17 +12,17 @@ use crate::{Metrics, Readiness, Unready, answer};
 /// The version of the text format that metrics are rendered in.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Answers that the program answers at all.
+/// Returns that the program is alive, which its answer proves.
 pub(crate) fn live() -> Response {
     answer::json(StatusCode::OK, &json!({ "live": true }))
 }
 
-/// Answers what is counted, as it is now.
+/// Returns all counts as they are now.
 pub(crate) fn metrics(node: &Node, metrics: &Metrics) -> Response {
     answer::with_type(StatusCode::OK, FORMAT, metrics.render(node))
 }
 
-/// Answers whether requests should be sent here, or the reasons why not. A program without a node
+/// Returns whether requests should be sent here, or the reasons why not. A program without a node
 /// is starting.
 pub(crate) async fn ready(node: Option<&Node>, readiness: &Readiness) -> Response {
     let mut reasons = readiness.reasons();

@@ -1,4 +1,4 @@
-//! What the methods do to rows, for any entity.
+//! Lists, creates, replaces, changes and deletes the rows of any entity.
 
 use axum::response::Response;
 use http::{HeaderMap, Method, StatusCode};
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// What a request brings, besides its path's meaning.
+/// A request, but for what its path means.
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
     pub(crate) node: &'a Node,
@@ -38,12 +38,12 @@ pub(crate) struct Input<'a> {
     pub(crate) options: &'a AdminOptions,
 }
 
-/// What a body is to do to a row, and so what the fields mean that it does not name or names as
+/// What a body does to a row. It decides what a field means that the body leaves out or sets to
 /// `null`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose<'a> {
     Create,
-    /// The row of this name, which the path may give it.
+    /// Replaces or creates the row of this name, which the path may give it.
     Replace(&'a str),
     Change,
 }
@@ -91,6 +91,7 @@ pub(crate) async fn collection(
         let made = answer::json(StatusCode::CREATED, &rows.to_json(&row, &plain));
         return Ok(audit::note(made, deed(rows, Some(&row), fields)));
     }
+
     let paging = input.query.paging(rows.schema())?;
     let page = rows.page(&paging).await?;
     let data: Vec<_> = page
@@ -183,8 +184,8 @@ struct Asked {
 
 /// Reads what the body of a request says of a row.
 ///
-/// Which required fields are absent is looked for here only to name them beside whatever else is
-/// wrong: the store checks the whole row.
+/// The store checks the whole row. Required fields that are absent are looked for here too, so that
+/// one answer names them together with everything else that is wrong.
 async fn asked(rows: &Rows, input: Input<'_>, purpose: Purpose<'_>) -> Result<Asked, Problem> {
     let schema = rows.schema();
     let meaning = Form {
@@ -196,12 +197,14 @@ async fn asked(rows: &Rows, input: Input<'_>, purpose: Purpose<'_>) -> Result<As
         },
     };
     let mut object = body::object(&meaning, input.headers, input.body, input.options).await?;
+
     for (entity, name) in &input.options.null_names {
         if entity == schema.name() && object.get(name).is_some_and(Json::is_null) {
             object.remove(name);
         }
     }
     references::resolve(input.node, schema, &mut object).await?;
+
     let null = match purpose {
         Purpose::Create | Purpose::Replace(_) => NullTtl::Absent,
         Purpose::Change => NullTtl::Clears,
@@ -229,6 +232,7 @@ async fn asked(rows: &Rows, input: Input<'_>, purpose: Purpose<'_>) -> Result<As
         }
         Problem::violations(&violations)
     })?;
+
     match purpose {
         Purpose::Create | Purpose::Replace(_) => patch = without_nulls(&patch),
         Purpose::Change => refuse_clearing(schema, &patch)?,
@@ -253,8 +257,8 @@ fn without_nulls(patch: &Patch) -> Patch {
         .collect()
 }
 
-/// Refuses a change that clears a field whose value is made: nothing makes it again, and no row
-/// lacks it.
+/// Refuses a change that clears a field whose value is generated: only an insert generates it, and
+/// no row may lack it.
 fn refuse_clearing(schema: &Schema, patch: &Patch) -> Result<(), Problem> {
     let mut violations = Violations::default();
     for (name, value) in patch.iter() {
