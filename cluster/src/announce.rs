@@ -88,7 +88,7 @@ pub enum Trace<'a> {
 
 /// Watches the protocol, for metrics and for checkers. Called without a lock.
 pub trait Observe: fmt::Debug + Send + Sync + 'static {
-    /// Hears of one thing.
+    /// Receives one observation.
     fn trace(&self, trace: &Trace<'_>);
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct Question<'a> {
 }
 
 impl Questions {
-    /// Wants a question that is sent after this call. It is sent even if the caller leaves.
+    /// Asks for a question that is sent after this call. It is sent even if the caller leaves.
     pub(crate) fn ask(&self) -> Question<'_> {
         let mut callers = self.callers.lock();
         callers.last.0 += 1;

@@ -1,8 +1,8 @@
-//! [`turn`]: gives other tasks of the executor a turn, whatever executor that is.
+//! [`turn`]: yields to the executor's other tasks, whichever executor it is.
 
 use std::{future::poll_fn, task::Poll};
 
-/// Resolves at the task's next turn.
+/// Resolves when the executor polls the task again.
 pub(crate) async fn turn() {
     let mut taken = false;
     poll_fn(|context| {

@@ -1,5 +1,5 @@
-//! [`ModelStore`]: rows, transactions and a log, in memory, with the ways in which an engine loses
-//! them.
+//! [`ModelStore`]: rows, transactions and a log in memory, which can lose commits in the ways that
+//! a real engine can.
 
 mod read;
 
@@ -17,16 +17,16 @@ use super::members::Table;
 /// How the log counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// One number, given at the commit, as with one writer at a time.
+    /// Records get one number each, at the commit, as with one writer at a time.
     Counted,
-    /// A transaction has its number from its beginning, and commits when it likes.
+    /// A transaction gets its number when it begins, and may commit in any order.
     Snapshot,
 }
 
-/// Whether a commit is safe when it is acknowledged.
+/// Whether a commit survives a crash once it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// It is, and so is every commit before it.
+    /// It survives, and so does every commit before it.
     Synchronous,
     /// It is lost in a crash, unless a synchronous commit came after it.
     Asynchronous,
@@ -88,7 +88,7 @@ pub(super) struct State {
     next_entry: u64,
     open: BTreeMap<TransactionId, Open>,
     log: Vec<Entry>,
-    /// A cursor below it is no good: a transaction's number with snapshots, a record's in a counted
+    /// A cursor below it is refused: a transaction's number with snapshots, a record's in a counted
     /// log.
     pruned_below: u64,
     /// The commits that a crash would lose, in their order.
@@ -172,7 +172,7 @@ impl ModelStore {
         }
     }
 
-    /// Writes a row, new or not. Returns its keys, those of its predecessor included.
+    /// Writes a row, new or not. Returns its keys, including those of the row before it.
     ///
     /// # Errors
     ///
@@ -239,6 +239,7 @@ impl ModelStore {
                 .filter(|(name, _)| !writing.lacking.contains(name));
             kept.map(|(name, value)| (name, value.clone())).collect()
         };
+
         let images = old.iter().chain(&new);
         let id_value = images
             .clone()
@@ -252,6 +253,7 @@ impl ModelStore {
             new: image(&new),
             announce: writing.announce,
         };
+
         let mut keys = Vec::new();
         for key in images.flat_map(|row| schema.cache_keys_of(row)) {
             if !keys.contains(&key) {
@@ -333,6 +335,7 @@ impl ModelStore {
     pub fn crash(&self) {
         let mut state = self.state.lock();
         state.open.clear();
+
         let lost = std::mem::take(&mut state.unsafe_commits);
         for undo in lost.iter().rev() {
             for (key, row) in undo.rows.iter().rev() {
@@ -443,6 +446,8 @@ impl State {
             self.restore(key, row);
         }
 
+        // A record of a counted log gets its number now, so that numbers follow the order of
+        // commits.
         let numbered: Vec<_> = open
             .bodies
             .into_iter()

@@ -301,8 +301,8 @@ impl Dispatcher {
         }
     }
 
-    /// Goes on from where the tail is: the log does not hold any more what the handlers were to
-    /// hear. What they would have evicted is unknown, so everything is.
+    /// Continues from where the tail is, because the log no longer holds what the handlers were to
+    /// hear. What they would have evicted is unknown, so everything is evicted.
     async fn skip(&mut self, gap: Gap, episode: Episode) {
         let shared = Arc::clone(&self.shared);
         let Some(skipped) = shared.queue.skip(episode) else {

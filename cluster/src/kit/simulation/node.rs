@@ -381,7 +381,7 @@ impl Process {
         }
     }
 
-    /// Does what follows a write.
+    /// Carries out what the plan lets follow a write.
     pub(super) async fn follow(
         self: Arc<Self>,
         mark: Mark,

@@ -1,4 +1,4 @@
-//! [`run`]: carries a plan out, and says what of its history was impossible.
+//! [`run`]: carries a plan out, and reports what in its history must not happen.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,25 +21,25 @@ use crate::kit::{
 /// How long nodes have, once everything is mended, to come to rest.
 const SETTLING: Duration = Duration::from_millis(1_400);
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// What was impossible; none in a clean run.
+    /// What must not have happened; empty for a clean run.
     pub violations: Vec<Violation>,
-    /// The history, if it was asked for.
+    /// The history, if it was written down.
     pub lines: Vec<String>,
     /// How many reads were checked.
     pub reads: usize,
-    /// How often a task was polled.
+    /// How many times a task was polled.
     pub polls: u64,
 }
 
-/// Whether a run writes its history down.
+/// What a run keeps of its history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
-    /// It does.
+    /// Every line.
     History,
-    /// Only violations are kept, which is faster.
+    /// Only the violations, which is faster.
     Violations,
 }
 
@@ -47,13 +47,14 @@ pub enum Verbosity {
 ///
 /// # Errors
 ///
-/// When the secret of cache keys was drawn before (run simulations in a process of their own), or a
+/// The secret of cache keys was drawn before, so run simulations in a process of their own; or a
 /// part cannot be made.
 pub fn run(
     plan: &Plan,
     verbosity: Verbosity,
 ) -> Result<Outcome, Box<dyn std::error::Error + Send + Sync>> {
     tidings_core::set_key_secret(SECRET)?;
+
     let world = World::new(plan.profile.seed);
     let store = ModelStore::new(plan.profile.form, plan.profile.seed);
     let net = Net::new(
@@ -72,6 +73,7 @@ pub fn run(
         lives: Mutex::new(0),
         version: Mutex::new(0),
     });
+
     for node in 0..plan.profile.bounds.len() {
         cluster.start(node)?;
     }
@@ -139,6 +141,7 @@ impl Cluster {
         if self.process(node).is_some() {
             return Ok(());
         }
+
         let life = {
             let mut lives = self.lives.lock();
             *lives += 1;
@@ -148,6 +151,7 @@ impl Cluster {
         let reads = self.around.profile.reads;
         process.run(Arc::clone(&process).read_on(reads));
         process.run(Arc::clone(&process).read_after_purges());
+
         let mut processes = self.processes.lock();
         if processes.len() <= node {
             processes.resize(node + 1, None);
@@ -175,6 +179,7 @@ impl Cluster {
         let (net, history) = (&self.around.net, &self.around.history);
         let world = &net.world;
         history.say(|| format!("-- {step:?}"));
+
         match step {
             Step::Write(write) => self.write(write),
             Step::Pause(node, time) => {
@@ -235,12 +240,14 @@ impl Cluster {
         let Some(process) = self.process(node) else {
             return;
         };
+
         let then = write.then;
         let others = match then {
             Then::Token(other) => self.process(other).into_iter().collect(),
             Then::Confirm => self.living(),
             Then::Nothing => Vec::new(),
         };
+
         let writer = Arc::clone(&process);
         process.run(async move {
             if let Some((mark, made)) = Arc::clone(&writer).write(write, versions).await {
@@ -262,6 +269,7 @@ impl Cluster {
             },
             ..Writing::default()
         };
+
         for (row, version) in write.rows.iter().zip(versions) {
             let written = match row {
                 RowWrite::Put(row, name) => {
@@ -279,6 +287,7 @@ impl Cluster {
                 return;
             }
         }
+
         net.world.sleep(write.open).await;
         self.around.history.commit(store, id, write.durability);
     }
@@ -298,6 +307,7 @@ impl Cluster {
             driver.until(net.world.now().plus(SETTLING / 4), history);
             left -= 1;
         }
+
         let processes = self.living();
         let rows = rows(net.memory.store());
         for process in &processes {

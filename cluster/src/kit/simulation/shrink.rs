@@ -1,4 +1,4 @@
-//! [`shortest`]: leaves out of a plan that fails whatever it fails without.
+//! [`shortest`]: shrinks a plan that fails, by leaving out every step that it fails without.
 
 use super::{
     plan::Plan,
@@ -20,6 +20,7 @@ pub fn shortest(plan: &Plan) -> Result<Plan, Box<dyn std::error::Error + Send + 
     while size > 0 {
         let mut left_out = false;
         let mut first = 0;
+
         while first < best.steps.len() {
             let mut tried = best.clone();
             let end = (first + size).min(tried.steps.len());
@@ -31,9 +32,13 @@ pub fn shortest(plan: &Plan) -> Result<Plan, Box<dyn std::error::Error + Send + 
                 left_out = true;
             }
         }
-        if !left_out || size > 1 {
-            size = if size == 1 { 0 } else { size.div_ceil(2) };
-        }
+
+        // Single steps are tried again until none can be left out.
+        size = match size {
+            1 if left_out => 1,
+            1 => 0,
+            _ => size.div_ceil(2),
+        };
     }
     Ok(best)
 }
