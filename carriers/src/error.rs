@@ -7,7 +7,7 @@ pub enum CarrierError {
     /// The address of the broker cannot be read.
     #[error("the address of the broker is not {expected}")]
     Address {
-        /// What it would look like.
+        /// The form that it must have.
         expected: &'static str,
         /// What the broker's library says. It does not repeat the address, which may hold a
         /// password.

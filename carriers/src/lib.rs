@@ -7,8 +7,8 @@
 //! which it wakes for every commit. Give one to `NodeBuilder::wake_by` of the crate `tidings`, the
 //! same on all nodes.
 //!
-//! The broker is no part of any promise. What it loses, doubles, delays or makes up costs a look
-//! into the log, or a wait for the next poll; so a broker that is down makes changes slower, and a
+//! The broker is no part of any promise. What it loses, doubles, delays or makes up costs a read
+//! of the log, or a wait for the next poll. So a broker that is down makes changes slower, and a
 //! hostile one cannot make a node serve anything old. No key and no value reaches it.
 //!
 //! # Wire format

@@ -25,7 +25,7 @@ const PING: Duration = Duration::from_secs(15);
 /// Wakes nodes by a NATS server or cluster.
 ///
 /// One connection is opened at the first use and again whenever it is lost, with growing pauses up
-/// to some seconds; nodes are told to look into the log whenever it is back.
+/// to some seconds; nodes are told to read the log whenever it is back.
 ///
 /// # Examples
 ///
@@ -56,12 +56,12 @@ struct Link {
 }
 
 impl Nats {
-    /// Makes one for a server, `nats://host:port` or `tls://host:port` with a user and a password
-    /// before the host where it asks for these, and for the cluster of a name.
+    /// Makes a carrier for a server and the name of a cluster. The address is `nats://host:port` or
+    /// `tls://host:port`, with a user and a password before the host if the server asks for them.
     ///
     /// # Errors
     ///
-    /// See [`CarrierError`]. The server is not asked: one that is down is waited for.
+    /// See [`CarrierError`]. The server is not asked, so it may be down: the carrier waits for it.
     pub fn new(address: &str, cluster: &str) -> Result<Self, CarrierError> {
         Self::with_clock(address, cluster, Arc::new(SystemClock::new()))
     }
@@ -77,7 +77,7 @@ impl Nats {
         Ok(())
     }
 
-    /// Makes one with a source of time, for tests that drive it by hand.
+    /// Makes a carrier with a source of time, for tests that drive it by hand.
     ///
     /// # Errors
     ///

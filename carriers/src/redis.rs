@@ -54,12 +54,12 @@ struct Link {
 }
 
 impl Redis {
-    /// Makes one for a server, `redis://host:port` with a user and a password before the host where
-    /// it asks for these, and for the cluster of a name.
+    /// Makes a carrier for a server and the name of a cluster. The address is `redis://host:port`,
+    /// with a user and a password before the host if the server asks for them.
     ///
     /// # Errors
     ///
-    /// See [`CarrierError`]. The server is not asked: one that is down is waited for.
+    /// See [`CarrierError`]. The server is not asked, so it may be down: the carrier waits for it.
     pub fn new(address: &str, cluster: &str) -> Result<Self, CarrierError> {
         Self::with_clock(address, cluster, Arc::new(SystemClock::new()))
     }
@@ -75,7 +75,7 @@ impl Redis {
         Ok(())
     }
 
-    /// Makes one with a source of time, for tests that drive it by hand.
+    /// Makes a carrier with a source of time, for tests that drive it by hand.
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ impl Publish for Publisher {
             wake_up,
             connection,
         } = self;
-        // Kept again only after an answer: one that is half open is not asked twice.
+        // Kept again only after an answer, so that a half-open connection is not used twice.
         let open = connection.take();
         let sent = async {
             let mut open = match open {

@@ -1,4 +1,4 @@
-//! [`Sender`]: sends wake-ups from a task of its own, which is told and never waited for.
+//! [`Sender`]: sends wake-ups from a task of its own, so that asking for one never waits.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -46,7 +46,7 @@ impl Sender {
         })
     }
 
-    /// Asks for one.
+    /// Asks for a wake-up to be sent. Never waits.
     pub(crate) fn wake(&self) {
         self.asked.notify_one();
     }
@@ -71,7 +71,7 @@ async fn run(mut publish: impl Publish, asked: Arc<Notify>, clock: Arc<dyn Clock
     }
 }
 
-/// Waits for a call, but not without end: a link that is half open says nothing at all.
+/// Waits for a call, at most [`LIMIT`]: a half-open link never answers.
 pub(crate) async fn in_time<T, E: Into<EngineError>>(
     clock: &Arc<dyn Clock>,
     call: impl Future<Output = Result<T, E>>,
