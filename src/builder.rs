@@ -249,10 +249,10 @@ impl NodeBuilder {
         self
     }
 
-    /// Hears of changes that were not received, in their place in the order of changes: the log was
-    /// lost, any row of an entity may have changed, or (where the store keeps no log) one commit
-    /// changed more than 10,000 rows. Whatever was derived from events is to be
-    /// rebuilt then.
+    /// Registers a handler for gaps: changes that were not received, in their place in the order of
+    /// changes. The log was lost, any row of an entity may have changed, or (where the store keeps
+    /// no log) one commit changed more than 10,000 rows. Everything that was derived from events
+    /// must then be rebuilt.
     pub fn on_gap(mut self, handler: impl Fn(&Gap) + Send + Sync + 'static) -> Self {
         self.gaps.push(Arc::new(handler));
         self

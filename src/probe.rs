@@ -1,4 +1,4 @@
-//! [`Probed`]: a sign of life of every node, through the log.
+//! [`Node::probe`]: asks every node of the cluster for a sign of life, through the log.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     token::{Origin, Position, Token},
 };
 
-/// How long the log may take to have a probe, and the members' table to answer.
+/// How long the log may take to accept a probe, and the table of members to answer.
 const LOG_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What became of a probe: see [`Node::probe`].
@@ -30,10 +30,10 @@ pub struct Probed {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProbeError {
-    /// As many run as may.
+    /// The most probes that may run at a time are running.
     #[error("{0} probes run already")]
     Busy(usize),
-    /// The log did not take it, or the members could not be asked.
+    /// The log did not accept it, or the members could not be asked.
     #[error("the log did not take the probe")]
     Log(#[source] LogError),
     /// The log did not answer in time.
@@ -51,8 +51,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Busy`] at once if too many run; else the log is out of reach. A node that is
-    /// silent is no error.
+    /// [`ProbeError::Busy`] at once if too many run; otherwise the log is out of reach. A silent
+    /// node is not an error.
     ///
     /// # Examples
     ///

@@ -30,7 +30,7 @@ pub enum NotReached {
     /// It had not applied the write by the deadline.
     #[error("not caught up with the given position within {0:?}")]
     Late(Duration),
-    /// As many calls wait as may.
+    /// The most calls that may wait at a time are waiting.
     #[error("not caught up with the given position, and {0} calls wait already")]
     Busy(usize),
 }
@@ -131,8 +131,8 @@ impl Node {
     /// async fn answer(node: &Node, token: &Token) -> Result<&'static str, NotReached> {
     ///     match node.at_least(token, Duration::from_secs(1)).await {
     ///         Ok(()) => Ok("nothing older than the write"),
-    ///         Err(NotReached::Late(_) | NotReached::Busy(_)) => Ok("try again, here or at another node"),
-    ///         Err(error) => Err(error), // it is no token of this database
+    ///         Err(NotReached::Late(_) | NotReached::Busy(_)) => Ok("try again, or another node"),
+    ///         Err(error) => Err(error), // it is not a token of this database
     ///     }
     /// }
     /// ```

@@ -27,7 +27,7 @@ pub struct WarmProgress<'a> {
     pub rows: u64,
 }
 
-/// What became of one entity's warm-up.
+/// The result of one entity's warm-up.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Warmed {
@@ -59,8 +59,8 @@ pub(crate) struct WarmPage {
     pub(crate) next: Option<String>,
 }
 
-/// Reads a page of an entity into the cache; kept by name, because the entity's type is known only
-/// where it is declared.
+/// Reads a page of an entity into the cache. Kept as a function, because the entity's type is known
+/// only where it is declared.
 pub(crate) type Warm =
     fn(Store, Cache, PageQuery) -> BoxFuture<'static, Result<WarmPage, BoxError>>;
 

@@ -268,7 +268,7 @@ fn start(
     })
 }
 
-/// Lives the life of a worker, on its own thread.
+/// Runs a worker from its start to its end, on its own thread.
 async fn run(
     node: Node,
     id: usize,

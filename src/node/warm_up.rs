@@ -1,4 +1,5 @@
-//! [`Node::warm_up`]: one page after the other, until the rows or the room end.
+//! [`Node::warm_up`]: reads entities into the cache, page by page, until there are no more rows or
+//! there is no more room.
 
 use tidings_store::PageQuery;
 
