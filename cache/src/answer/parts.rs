@@ -219,7 +219,7 @@ macro_rules! integer {
         impl Parts for $type {
             type Loan<'a> = Few<8>;
 
-            /// Numbers that are written alike lend alike, whatever their types.
+            // Numbers that are written alike lend alike, whatever their types.
             #[inline(always)]
             fn lend(&self) -> Few<8> {
                 let (kind, bytes) = match i64::try_from(*self) {

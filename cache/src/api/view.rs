@@ -138,7 +138,8 @@ impl Cache {
     /// }
     ///
     /// let flags = cache.of::<Flag>()?;
-    /// let load = || async { Ok::<_, std::io::Error>(Some(Flag { name: "beta".into(), on: true })) };
+    /// let beta = Flag { name: "beta".into(), on: true };
+    /// let load = || async { Ok::<_, std::io::Error>(Some(beta)) };
     /// let flag = flags.get("beta", load).await?;
     /// assert!(flag.is_some_and(|flag| flag.on));
     /// # Ok(()) }

@@ -47,8 +47,8 @@ impl Nodes {
         Self::named(&["a", "b"], build)
     }
 
-    /// Nodes of these names. `build` sets what all shall have; their clock and what carries their
-    /// invalidations are set here.
+    /// Makes nodes of these names. `build` sets what all shall have; their clock and what carries
+    /// their invalidations are set here.
     ///
     /// # Errors
     ///
