@@ -33,7 +33,8 @@ impl Buffer {
         }
     }
 
-    /// Goes on on the heap, where everything is from the first text that did not fit.
+    /// Continues on the heap, where everything is kept from the first text that does not fit
+    /// inline.
     #[cold]
     fn spill(&mut self, text: &str) {
         if self.spilled.is_empty() {

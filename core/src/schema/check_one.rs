@@ -214,7 +214,7 @@ fn check_field(field: &Field, found: &mut dyn FnMut(String)) {
     }
 }
 
-/// Rules that a field's kind has no use for, and rules that contradict each other.
+/// Finds rules that a field's kind has no use for, and rules that contradict each other.
 fn check_rules(field: &Field, found: &mut dyn FnMut(String)) {
     let (name, kind) = (field.name(), field.kind());
     let mut unfit = |rule: &str, needs: &str| {

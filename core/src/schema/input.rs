@@ -220,7 +220,8 @@ fn random(kind: FieldKind) -> Value {
     }
 }
 
-/// Letters and digits, each equally likely: a byte that would favour the first ones is thrown away.
+/// Makes a random text of letters and digits, each equally likely: a byte that would favour the
+/// first ones is thrown away.
 fn random_text() -> String {
     let fair = u8::MAX - u8::MAX % LETTERS.len() as u8;
     // Bytes 6 and 8 of a version 4 UUID hold fixed bits; the others are random.
