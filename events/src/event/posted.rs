@@ -156,7 +156,7 @@ impl Extra {
         }
     }
 
-    /// Does the same where there is anything to say.
+    /// Makes the poster's extras, if there are any.
     #[inline]
     pub(crate) fn of_poster_if_any() -> Option<Box<Self>> {
         if Cause::current().is_none() && !tracing::dispatcher::has_been_set() {

@@ -166,7 +166,7 @@ impl Frame {
         self.pending.borrow().len() < MAX_PENDING
     }
 
-    /// Does what was put aside, and what that puts aside.
+    /// Runs the work that was put aside, and the work that this puts aside in turn.
     #[inline]
     pub(crate) fn run_deferred(&self) {
         if self.has_pending.get() && !self.running.get() && !self.working_off.replace(true) {

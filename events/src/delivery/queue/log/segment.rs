@@ -57,7 +57,7 @@ impl<T: Event> Segment<T> {
         self.slots[index_of(position)].place.fill(extra, payload);
     }
 
-    /// Does the same for an event that others got too, or for one that was lost.
+    /// Sets the slot of an event that other listeners got too, or of one that was lost.
     pub(super) fn share(&self, position: u64, event: Option<Arc<Envelope<T>>>) {
         let _written_once: Result<(), _> = self.slots[index_of(position)].shared.set(event);
     }
