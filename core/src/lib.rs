@@ -145,6 +145,8 @@ pub mod log;
 ///     updated_at: TimestampMicros,
 ///     #[entity(expires)]
 ///     until: Option<Timestamp>,
+///     #[entity(version)]
+///     version: i64,
 /// }
 ///
 /// fn low_is_below_high(offer: &Offer) -> Result<(), Violations> {

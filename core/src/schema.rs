@@ -185,6 +185,13 @@ impl Schema {
         self.fields.iter().position(Field::is_expiry)
     }
 
+    /// Returns the index of the field that counts the versions of a row.
+    #[must_use]
+    pub fn version(&self) -> Option<usize> {
+        let mut fields = self.fields.iter();
+        fields.position(|field| field.auto_value() == Some(Auto::Version))
+    }
+
     /// Returns whether a field is secret.
     #[must_use]
     pub fn has_secrets(&self) -> bool {

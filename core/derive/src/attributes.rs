@@ -35,6 +35,7 @@ pub(crate) const ON_FIELD: &[&str] = &[
     "one_of",
     "auto_create_time",
     "auto_update_time",
+    "version",
     "foreign",
     "on_delete",
     "on_update",

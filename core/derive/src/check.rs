@@ -4,7 +4,7 @@ use syn::{Ident, LitStr};
 
 use crate::{
     faults::{Faults, listed},
-    field::Field,
+    field::{Auto, Field},
     on_struct::OnStruct,
 };
 
@@ -29,6 +29,24 @@ pub(crate) fn primary_key(ident: &Ident, fields: &[Field], faults: &mut Faults) 
         );
     }
     Some(first)
+}
+
+/// Whether one field at most counts versions.
+pub(crate) fn version(fields: &[Field], faults: &mut Faults) {
+    let mut marked = fields.iter().filter_map(|field| match &field.auto {
+        Some((Auto::Version, item)) => Some((field, item)),
+        _ => None,
+    });
+    let Some((first, _)) = marked.next() else {
+        return;
+    };
+    for (_, item) in marked {
+        let name = &first.name;
+        faults.add(
+            item,
+            format!("an entity has one version, and `{name}` is it already"),
+        );
+    }
 }
 
 /// Checks that the names in the struct's attributes are fields fit for their use.

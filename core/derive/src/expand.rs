@@ -116,6 +116,7 @@ fn field(field: &Field, home: &TokenStream) -> TokenStream {
             Auto::Random => quote!(Random),
             Auto::CreateTime => quote!(CreateTime),
             Auto::UpdateTime => quote!(UpdateTime),
+            Auto::Version => quote!(Version),
         };
         quote!(.auto(#home::Auto::#auto))
     });

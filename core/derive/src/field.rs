@@ -38,6 +38,7 @@ pub(crate) enum Auto {
     Random,
     CreateTime,
     UpdateTime,
+    Version,
 }
 
 /// What becomes of the row when the one that it refers to is deleted.
@@ -122,6 +123,7 @@ impl Field {
             }
             "auto_create_time" => return self.take_auto(Auto::CreateTime, item, faults),
             "auto_update_time" => return self.take_auto(Auto::UpdateTime, item, faults),
+            "version" => return self.take_auto(Auto::Version, item, faults),
             _ => return self.take_auto(Auto::Random, item, faults),
         };
         let value = attributes::flag(item, faults);
@@ -133,7 +135,7 @@ impl Field {
         match &self.auto {
             Some((earlier, _)) if *earlier != auto => faults.add(
                 item,
-                "a field is made in one way: `auto`, `auto_create_time` or `auto_update_time`",
+                "a field is made in one way: `auto`, `auto_create_time`, `auto_update_time` or `version`",
             ),
             _ => attributes::set(&mut self.auto, value, item, faults),
         }
@@ -172,7 +174,9 @@ impl Field {
                 "the field has a `default`, so nothing is left to be made",
             );
         }
-        if let (Some(item), Some((Auto::UpdateTime, _))) = (&self.immutable, &self.auto) {
+        if let (Some(item), Some((Auto::UpdateTime | Auto::Version, _))) =
+            (&self.immutable, &self.auto)
+        {
             faults.add(
                 item,
                 "every write sets the field, so it cannot be `immutable`",
@@ -202,6 +206,12 @@ impl Field {
                 "the primary key cannot be a time: two rows may be written in one second",
             );
         }
+        if matches!(self.auto, Some((Auto::Version, _))) {
+            faults.add(
+                item,
+                "the primary key cannot be a version: it would change with every write",
+            );
+        }
     }
 
     fn check_auto(&self, faults: &mut Faults) {
@@ -217,6 +227,12 @@ impl Field {
             (Some((Auto::CreateTime | Auto::UpdateTime, item)), Text | Uuid | Other | Ref(_)) => {
                 let word = attributes::word(item);
                 faults.add(item, format!("`{word}` needs a field of type `Timestamp`"));
+            }
+            (Some((Auto::Version, item)), Text | Uuid | Timestamp | Ref(_)) => {
+                faults.add(item, "`version` needs a field of type `i64`");
+            }
+            (Some((Auto::Version, item)), Other) if self.look.optional => {
+                faults.add(item, "every row has a version: `version` needs a field of type `i64`");
             }
             _ => {}
         }

@@ -80,6 +80,7 @@ use crate::faults::Faults;
 /// | `one_of("a", "b")` | the only values that there are; of a set or list, for each member |
 /// | `auto` | made on insert where absent: a random UUID, or 32 random letters and digits |
 /// | `auto_create_time`, `auto_update_time` | the time of the insert, of the latest write |
+/// | `version` | an `i64` that is 1 on insert and one more with each write: what a write may expect the row to be at, and the admin API's `ETag` |
 /// | `foreign` | refers to another entity; the type is `Ref<X>` or `Option<Ref<X>>` |
 /// | `on_delete = ".."` | with `foreign`: `restrict` (the default), `cascade` or `set_null` |
 /// | `on_update = "evict"` | with `foreign`: a change of that row evicts this one from the cache |

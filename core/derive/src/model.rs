@@ -51,6 +51,7 @@ impl Entity {
         });
         let fields = fields(input, faults)?;
         let primary_key = check::primary_key(&input.ident, &fields, faults);
+        check::version(&fields, faults);
         check::names(&on_struct, &fields, faults);
         if generic {
             return None;

@@ -38,6 +38,7 @@ impl Schema {
             check_rules(field, found);
         }
         self.check_expiry(found);
+        self.check_version(found);
         self.check_endpoint_key(found);
         self.check_cache_keys(found);
         for names in &self.unique_together {
@@ -68,6 +69,30 @@ impl Schema {
         }
         if self.expiry().is_some() && self.field("ttl").is_some() {
             found("rows expire, so that no field can be named ttl: it is how the time is given in seconds".to_owned());
+        }
+    }
+
+    fn check_version(&self, found: &mut dyn FnMut(String)) {
+        let fields = self.fields.iter();
+        let marked: Vec<_> = fields
+            .filter(|field| field.auto_value() == Some(Auto::Version))
+            .collect();
+        if marked.len() > 1 {
+            let count = marked.len();
+            found(format!(
+                "a row has one version, and {count} fields count it"
+            ));
+        }
+        for field in marked {
+            let name = field.name();
+            if field.kind() != FieldKind::Integer || field.range().is_some() {
+                found(format!("field {name}: a version is an i64"));
+            }
+            if field.is_optional() || field.is_unique() || field.is_immutable() {
+                found(format!(
+                    "field {name} counts versions: it is on every row, changes, and is not unique"
+                ));
+            }
         }
     }
 

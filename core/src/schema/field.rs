@@ -67,6 +67,8 @@ pub enum Auto {
     CreateTime,
     /// On every write: the time.
     UpdateTime,
+    /// On insert 1, and on every write one more: which state of the row it is.
+    Version,
 }
 
 /// A reference to another entity.
@@ -265,6 +267,16 @@ impl Field {
         self.default.as_ref()
     }
 
+    /// The value that the column of a table gives to rows that do not name it: the default, or the
+    /// first version.
+    #[must_use]
+    pub fn column_default(&self) -> Option<Value> {
+        match self.auto {
+            Some(Auto::Version) => Some(Value::Integer(1)),
+            _ => self.default.clone(),
+        }
+    }
+
     /// Returns whether a row keeps its first value.
     #[must_use]
     pub fn is_immutable(&self) -> bool {
@@ -384,6 +396,7 @@ impl Auto {
             Self::Random => "random",
             Self::CreateTime => "create_time",
             Self::UpdateTime => "update_time",
+            Self::Version => "version",
         }
     }
 }

@@ -60,7 +60,8 @@ impl Schema {
     /// Makes the absent values of a row that is about to be inserted, and checks it.
     ///
     /// Only an absent value is made, whatever the given ones are; a row taken from a struct goes
-    /// through [`leave_unset`](Self::leave_unset) first. A time of update is always made. A row of
+    /// through [`leave_unset`](Self::leave_unset) first. A time of update and a version are always
+    /// made. A row of
     /// fewer values than the schema has fields lacks the last ones.
     ///
     /// # Errors
@@ -76,6 +77,7 @@ impl Schema {
         for (field, value) in self.fields.iter().zip(&mut row.0) {
             match field.auto_value() {
                 Some(Auto::UpdateTime) => *value = time(field.kind(), now),
+                Some(Auto::Version) => *value = Value::Integer(1),
                 Some(Auto::CreateTime) if value.is_null() => {
                     *value = time(field.kind(), now);
                 }
@@ -125,6 +127,21 @@ impl Schema {
             }
         }
         self.checked(row)
+    }
+
+    /// Gives a row that is about to be stored over another the version after that one's, where the
+    /// entity's rows have versions.
+    pub fn count_up(&self, old: &Row, new: &mut Row) {
+        let Some(version) = self.version() else {
+            return;
+        };
+        let before = match old.0.get(version) {
+            Some(Value::Integer(before)) => *before,
+            _ => 0,
+        };
+        if let Some(value) = new.0.get_mut(version) {
+            *value = Value::Integer(before.saturating_add(1));
+        }
     }
 
     /// Checks that a row which is about to be stored over another keeps what cannot change.

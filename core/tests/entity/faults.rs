@@ -248,3 +248,20 @@ fn to(entity: &str) -> Foreign {
         evict_on_update: false,
     }
 }
+
+#[test]
+fn a_version_is_one_number_on_every_row() {
+    let version = |field: Field| sound().field(field.auto(Auto::Version));
+    assert_faults(
+        version(Field::of::<u32>("count")),
+        &["field count: a version is an i64"],
+    );
+    assert_faults(
+        version(Field::of::<Option<i64>>("count")),
+        &["field count counts versions: it is on every row, changes, and is not unique"],
+    );
+    assert_faults(
+        version(Field::of::<i64>("count")).field(Field::of::<i64>("other").auto(Auto::Version)),
+        &["a row has one version, and 2 fields count it"],
+    );
+}

@@ -20,6 +20,12 @@ struct Thing {
     e: Timestamp,
     #[entity(imutable, secert)]
     f: Option<String>,
+    #[entity(version)]
+    g: Option<i64>,
+    #[entity(version, immutable)]
+    h: i64,
+    #[entity(version, auto)]
+    i: String,
 }
 
 fn main() {}
