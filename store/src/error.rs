@@ -76,6 +76,12 @@ pub enum Error {
         /// The entity.
         entity: String,
     },
+    /// A version was expected of an entity whose rows have none.
+    #[error("{entity} has no version: mark a field with `#[entity(version)]`")]
+    Unversioned {
+        /// The entity.
+        entity: String,
+    },
     /// The closure of an update refused.
     #[error("the update of a row of {entity} was refused")]
     Refused {

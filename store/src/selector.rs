@@ -30,6 +30,7 @@ pub struct Selector {
     with: Vec<(Cow<'static, str>, FieldInput)>,
     and: Vec<(Cow<'static, str>, FieldInput)>,
     unchanged: Option<Row>,
+    version: Option<i64>,
 }
 
 impl Selector {
@@ -42,6 +43,7 @@ impl Selector {
             with: Vec::new(),
             and: Vec::new(),
             unchanged: None,
+            version: None,
         }
     }
 
@@ -74,6 +76,7 @@ impl Selector {
             with: fields.collect(),
             and: Vec::new(),
             unchanged: None,
+            version: None,
         }
     }
 
@@ -86,6 +89,7 @@ impl Selector {
             with: Vec::new(),
             and: Vec::new(),
             unchanged: None,
+            version: None,
         }
     }
 
@@ -109,6 +113,24 @@ impl Selector {
     #[must_use]
     pub fn unchanged(mut self, row: Row) -> Self {
         self.unchanged = Some(row);
+        self
+    }
+
+    /// Demands that the row is at a version; another one is [`Error::Changed`]. It is checked in the
+    /// same transaction. An entity without a field that counts versions is
+    /// [`Error::Unversioned`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_store::Selector;
+    ///
+    /// // Row 7, if no one has changed it since it was read at its third version.
+    /// let selector = Selector::primary(7_i64).version(3);
+    /// ```
+    #[must_use]
+    pub fn version(mut self, version: i64) -> Self {
+        self.version = Some(version);
         self
     }
 
@@ -147,6 +169,15 @@ impl Selector {
             resolved.collect::<Result<Vec<_>, _>>()
         };
         let and = all(self.and)?;
+        let version = match (self.version, schema.version()) {
+            (None, _) => None,
+            (Some(expected), Some(field)) => Some((field, expected)),
+            (Some(_), None) => {
+                return Err(Error::Unversioned {
+                    entity: schema.name().to_owned(),
+                });
+            }
+        };
         let mut key = vec![(field, value)];
         key.append(&mut all(self.with)?);
 
@@ -162,6 +193,7 @@ impl Selector {
             key,
             and,
             unchanged: self.unchanged,
+            version,
         })
     }
 }
@@ -201,6 +233,8 @@ pub(crate) struct Resolved {
     pub(crate) and: Vec<(usize, Value)>,
     /// How the row must be, if it must be as it was.
     pub(crate) unchanged: Option<Row>,
+    /// The version that it must be at: the index of the field, and the number.
+    pub(crate) version: Option<(usize, i64)>,
 }
 
 impl Resolved {
@@ -209,14 +243,26 @@ impl Resolved {
         self.key.iter().any(|(_, value)| value.is_null())
     }
 
+    /// Whether it means a row that the caller has read before.
+    pub(crate) fn is_of_a_known_row(&self) -> bool {
+        self.unchanged.is_some() || self.version.is_some()
+    }
+
     /// Refuses a row that is not as it was.
     pub(crate) fn check_unchanged(&self, schema: &Schema, row: &Row) -> Result<(), Error> {
-        match &self.unchanged {
-            Some(expected) if expected != row => Err(Error::Changed {
-                entity: schema.name().to_owned(),
-            }),
-            _ => Ok(()),
+        let is_same = self
+            .unchanged
+            .as_ref()
+            .is_none_or(|expected| expected == row);
+        let is_at = self
+            .version
+            .is_none_or(|(field, expected)| row.0.get(field) == Some(&Value::Integer(expected)));
+        if is_same && is_at {
+            return Ok(());
         }
+        Err(Error::Changed {
+            entity: schema.name().to_owned(),
+        })
     }
 
     /// Returns the first of the further conditions that a row does not meet.

@@ -109,6 +109,7 @@ impl Error {
             | Self::Statement { .. }
             | Self::AlreadyAttached
             | Self::UnknownEntity { .. }
+            | Self::Unversioned { .. }
             | Self::OtherSchema { .. }
             | Self::TransactionEnded { .. } => ErrorKind::Misuse,
             Self::Commit(_) | Self::Interrupted => ErrorKind::InDoubt,

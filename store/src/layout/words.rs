@@ -76,7 +76,7 @@ pub(crate) fn identifier(name: &str) -> String {
 
 /// Returns whether a table with rows can be given the column.
 pub(crate) fn is_addable(field: &Field) -> bool {
-    let has_value = field.is_optional() || field.default_value().is_some();
+    let has_value = field.is_optional() || field.column_default().is_some();
     has_value && !field.is_primary_key()
 }
 

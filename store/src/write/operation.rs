@@ -193,7 +193,7 @@ impl Operation for Upsert {
         let schema = transaction.catalog.get(entity).schema;
         let old = match find(transaction, entity, &target).await? {
             Found::Row(old) => Some(old),
-            Found::Nothing if target.unchanged.is_some() => {
+            Found::Nothing if target.is_of_a_known_row() => {
                 return Err(Error::Changed {
                     entity: schema.name().to_owned(),
                 });

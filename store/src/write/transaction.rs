@@ -240,8 +240,14 @@ impl<'a> Transaction<'a> {
     }
 
     /// Stores a row over its predecessor. One that changes nothing is an update like any other.
-    pub(crate) async fn update(&mut self, entity: usize, old: Row, new: Row) -> Result<Row, Error> {
+    pub(crate) async fn update(
+        &mut self,
+        entity: usize,
+        old: Row,
+        mut new: Row,
+    ) -> Result<Row, Error> {
         let stored = self.catalog.get(entity);
+        stored.schema.count_up(&old, &mut new);
         let new = stored
             .schema
             .complete_update(new, self.now)
@@ -257,10 +263,11 @@ impl<'a> Transaction<'a> {
         new: Row,
     ) -> Result<Row, Error> {
         let stored = self.catalog.get(entity);
-        let new = stored
+        let mut new = stored
             .schema
             .complete_insert(new, self.now)
             .map_err(|violations| Error::violations(stored.schema.name(), violations))?;
+        stored.schema.count_up(&old, &mut new);
         self.store_over(entity, old, new).await
     }
 

@@ -40,6 +40,8 @@ mod sqlite {
     mod rules;
     #[path = "../suite/transactions.rs"]
     mod transactions;
+    #[path = "../suite/versions.rs"]
+    mod versions;
     #[path = "../suite/writes.rs"]
     mod writes;
 
@@ -85,6 +87,8 @@ mod postgres {
     mod rules;
     #[path = "../suite/transactions.rs"]
     mod transactions;
+    #[path = "../suite/versions.rs"]
+    mod versions;
     #[path = "../suite/writes.rs"]
     mod writes;
 

@@ -275,6 +275,81 @@ impl<E: Entity> Dao<E> {
         self.update_with(selector, move |row| *row = new, WriteOptions::default())
     }
 
+    /// Changes the row with this primary key, if it is at a version; see [`update`](Self::update).
+    /// Each write counts the version up by one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`] if it is at another version: read it again, and decide.
+    /// [`Error::Unversioned`] if no field is marked `#[entity(version)]`. Else as
+    /// [`update`](Self::update).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidings_core::Entity;
+    /// # use tidings_store::{Dao, Error};
+    /// #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// #[entity(name = "accounts")]
+    /// struct Account {
+    ///     #[entity(primary_key)]
+    ///     id: i64,
+    ///     cents: i64,
+    ///     #[entity(version)]
+    ///     version: i64,
+    /// }
+    ///
+    /// // What a form was filled in for: the version went out with it and comes back.
+    /// async fn correct(accounts: &Dao<Account>, form: Account) -> Result<(), Error> {
+    ///     let cents = form.cents;
+    ///     accounts.update_at(form.id, form.version, move |account| account.cents = cents).await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn update_at<F>(
+        &self,
+        id: E::Id,
+        version: i64,
+        edit: F,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, F>
+    where
+        F: FnOnce(&mut E) + Send + 'static,
+    {
+        let selector = Selector::primary(id.to_value()).version(version);
+        self.update_with(selector, edit, WriteOptions::default())
+    }
+
+    /// Stores a row in place of the one with its primary key, if that is at a version; gives it as
+    /// it is stored, or none if it is not there. See [`update_at`](Self::update_at).
+    ///
+    /// # Errors
+    ///
+    /// As [`update_at`](Self::update_at).
+    pub fn replace_at(
+        &self,
+        version: i64,
+        new: E,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
+        let selector = Selector::primary(new.id().to_value()).version(version);
+        self.update_with(selector, move |row| *row = new, WriteOptions::default())
+    }
+
+    /// Deletes the row with this primary key and what goes with it, if it is at a version; see
+    /// [`update_at`](Self::update_at).
+    ///
+    /// # Errors
+    ///
+    /// As [`update_at`](Self::update_at) and [`Table::delete`].
+    pub fn delete_at(
+        &self,
+        id: E::Id,
+        version: i64,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
+        let selector = Selector::primary(id.to_value()).version(version);
+        self.delete_with(selector, WriteOptions::default())
+    }
+
     /// Replaces the row with this entity's primary key, or creates it; see [`Table::upsert`].
     ///
     /// # Errors

@@ -84,7 +84,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         if !there.not_null && !field.is_optional() {
             self.absent(index, field).await?;
         }
-        if let Some(default) = field.default_value()
+        if let Some(default) = &field.column_default()
             && self.words.literal(default).is_some()
             && !there
                 .default
@@ -156,7 +156,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 let finding = Finding::new(Need::Tidying, difference, remedy, changes);
                 self.findings.push(finding);
             }
-        } else if field.default_value().is_some() && !field.is_primary_key() {
+        } else if field.column_default().is_some() && !field.is_primary_key() {
             let remedy = format!("{remedy}, and gives {words} its default");
             let changes = vec![Change::Fill(index), Change::Require(index)];
             let finding = Finding::new(Need::Mending, difference, remedy, changes);

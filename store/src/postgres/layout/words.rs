@@ -120,7 +120,7 @@ impl Postgres {
                 let column = name(index);
                 let mut sql = Vec::new();
                 // A default of the old type may not become one of the new.
-                if field(index).default_value().is_some() {
+                if field(index).column_default().is_some() {
                     sql.push(alter(format!("ALTER COLUMN {column} DROP DEFAULT")));
                 }
                 sql.push(alter(format!(
@@ -188,7 +188,7 @@ fn type_of(field: &Field) -> String {
 }
 
 fn default_of(field: &Field) -> Option<String> {
-    field.default_value().and_then(literal)
+    field.column_default().as_ref().and_then(literal)
 }
 
 fn definition(field: &Field) -> String {

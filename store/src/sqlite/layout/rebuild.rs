@@ -32,7 +32,7 @@ pub(super) fn definition(field: &Field) -> String {
     if !field.is_optional() {
         column.push_str(" NOT NULL");
     }
-    if let Some(default) = field.default_value().and_then(literal) {
+    if let Some(default) = field.column_default().as_ref().and_then(literal) {
         column.push_str(&format!(" DEFAULT {default}"));
     }
     if field.is_primary_key() {
@@ -111,7 +111,7 @@ fn value_of(index: usize, field: &Field, there: &Table, changes: &[&Change]) -> 
         }
     }
     let fills = changes.iter().any(|it| **it == Change::Fill(index));
-    match field.default_value().and_then(literal) {
+    match field.column_default().as_ref().and_then(literal) {
         Some(default) if fills => Some(format!("coalesce({value}, {default})")),
         _ => Some(value),
     }
