@@ -16,6 +16,21 @@ pub(crate) fn no_content() -> Response {
     response
 }
 
+/// Returns the answer to a client that has the row already.
+pub(crate) fn not_modified() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
+}
+
+/// Adds the entity tag of the row that an answer is about.
+pub(crate) fn tagged(mut response: Response, tag: &str) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
 /// Returns an answer with a body of a type.
 pub(crate) fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Response {
     let mut response = Response::new(Body::from(body));

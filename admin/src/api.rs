@@ -284,7 +284,7 @@ impl Api {
                 rows::item(&all, item, &method, input).await
             }
             Resource::Referred(schema, referred, item) => {
-                rows::referred(node, schema, referred, item, &self.options).await
+                rows::referred(node, schema, referred, item, input.headers, &self.options).await
             }
             Resource::Schema(of) => ok(&schema::describe(of, node.schemas())),
             Resource::SchemaCacheKey(schema) => cache::key_of(schema, input.query, &self.options),

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Refused,
     /// Other requests keep changing the row.
     Contended,
+    /// The row is not as the request demands.
+    PreconditionFailed,
     InvalidBody,
     InvalidPath,
     Unauthorized,
@@ -52,7 +54,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::SchemaViolation,
         Self::ForeignKeyViolation,
         Self::UniqueViolation,
@@ -63,6 +65,7 @@ impl Kind {
         Self::InvalidOptions,
         Self::Refused,
         Self::Contended,
+        Self::PreconditionFailed,
         Self::InvalidBody,
         Self::InvalidPath,
         Self::Unauthorized,
@@ -94,6 +97,9 @@ impl Kind {
             Self::InvalidOptions => (StatusCode::BAD_REQUEST, 11, "invalid options"),
             Self::Refused => (StatusCode::BAD_REQUEST, 27, "refused"),
             Self::Contended => (StatusCode::CONFLICT, 28, "contended"),
+            Self::PreconditionFailed => {
+                (StatusCode::PRECONDITION_FAILED, 38, "precondition failed")
+            }
             Self::InvalidBody => (StatusCode::BAD_REQUEST, 20, "invalid body"),
             Self::InvalidPath => (StatusCode::BAD_REQUEST, 21, "invalid path"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, 22, "unauthorized"),
@@ -160,6 +166,14 @@ impl Problem {
         Self::new(
             Kind::Contended,
             "other requests keep changing this row; try again",
+        )
+    }
+
+    /// Refuses because the row is not as the headers of the request demand.
+    pub(crate) fn precondition_failed() -> Self {
+        Self::new(
+            Kind::PreconditionFailed,
+            "the row is not as the request demands: read it again",
         )
     }
 

@@ -17,5 +17,7 @@ pub(crate) mod upload;
 pub(crate) mod body;
 // Arguments: paging, tags, `cluster`.
 pub(crate) mod query;
+// What a request demands of a row as it is.
+pub(crate) mod condition;
 // The admin token.
 pub(crate) mod token;

@@ -10,6 +10,8 @@ pub(crate) mod references;
 pub(crate) mod seal;
 // A time to live, in place of the time at which a row expires.
 pub(crate) mod ttl;
+// The entity tag of a row.
+mod tag;
 // Rows of an entity or of one parent.
 mod named;
 

@@ -103,7 +103,17 @@ fn operation(resource: &Resource<'_>, method: &Method) -> Json {
         "description": "a refusal",
         "content": {"application/json": {"schema": reference("problem")}},
     });
+    let is_row =
+        entity.is_some() && *method != Method::DELETE && !(is_list && *method == Method::GET);
+    if is_row {
+        answer["headers"] = json!({"ETag": {
+            "description": "changes with the row", "schema": {"type": "string"},
+        }});
+    }
     let mut operation = json!({ "responses": {status: answer, "default": refusal} });
+    if entity.is_some() && !is_list {
+        conditions(&mut operation, method);
+    }
 
     if matches!(resource, Resource::ClusterProbe) {
         let timeout = json!({
@@ -125,6 +135,34 @@ fn operation(resource: &Resource<'_>, method: &Method) -> Json {
         operation["parameters"] = arguments(schema).into();
     }
     operation
+}
+
+/// What a request can demand of the row as it is, and what it is told if it is not so.
+fn conditions(operation: &mut Json, method: &Method) {
+    let header = |name: &str, what: &str| {
+        json!({
+            "name": name, "in": "header", "description": what, "schema": {"type": "string"},
+        })
+    };
+    operation["parameters"] = json!([
+        header(
+            "If-Match",
+            "* or entity tags: the row has to have one of these"
+        ),
+        header(
+            "If-None-Match",
+            "* or entity tags: the row must have none of these"
+        ),
+    ]);
+    let refused = "If-Match does not hold, or If-None-Match of a write";
+    operation["responses"]["412"] = json!({
+        "description": refused,
+        "content": {"application/json": {"schema": reference("problem")}},
+    });
+    if *method == Method::GET {
+        let known = "If-None-Match names the row as it is";
+        operation["responses"]["304"] = json!({ "description": known });
+    }
 }
 
 fn takes_body(method: &Method) -> bool {

@@ -14,6 +14,7 @@ use crate::{
     problem::Problem,
     request::{
         body,
+        condition::{Condition, Tag, Verdict},
         form::{Blank, Form},
         query::Query,
         upload::Upload,
@@ -89,6 +90,7 @@ pub(crate) async fn collection(
         } = asked(rows, input, Purpose::Create).await?;
         let row = rows.insert(patch).await?;
         let made = answer::json(StatusCode::CREATED, &rows.to_json(&row, &plain));
+        let made = answer::tagged(made, &rows.tag(&row).quoted());
         return Ok(audit::note(made, deed(rows, Some(&row), fields)));
     }
 
@@ -114,30 +116,42 @@ pub(crate) async fn item(
     method: &Method,
     input: Input<'_>,
 ) -> Result<Response, Problem> {
+    let condition = Condition::of(input.headers)?;
     let (row, fields, plain) = match *method {
         Method::PUT => {
             let asked = asked(rows, input, Purpose::Replace(item)).await?;
-            let row = rows.put(item, asked.patch).await?;
+            let row = rows.put(item, asked.patch, &condition).await?;
             (row, asked.fields, asked.plain)
         }
         Method::PATCH => {
             let asked = asked(rows, input, Purpose::Change).await?;
-            let row = rows.patch(item, asked.patch).await?;
+            let row = rows.patch(item, asked.patch, &condition).await?;
             (row, asked.fields, asked.plain)
         }
         Method::DELETE => {
-            let row = rows.delete(item).await?;
+            let row = rows.delete(item, &condition).await?;
             let deed = deed(rows, row.as_ref(), Vec::new());
             return Ok(audit::note(answer::no_content(), deed));
         }
         _ => {
             let row = found(rows.find(item).await?)?;
-            let json = rows.to_json(&row, &Plain::default());
-            return Ok(answer::json(StatusCode::OK, &json));
+            return shown(rows, &row, &condition);
         }
     };
     let written = answer::json(StatusCode::OK, &rows.to_json(&row, &plain));
+    let written = answer::tagged(written, &rows.tag(&row).quoted());
     Ok(audit::note(written, deed(rows, Some(&row), fields)))
+}
+
+/// Answers with a row, unless the client has it already.
+fn shown(rows: &Rows, row: &Row, condition: &Condition) -> Result<Response, Problem> {
+    let tag: Tag = rows.tag(row);
+    let response = match condition.judge(Some(&tag)) {
+        Verdict::Holds => answer::json(StatusCode::OK, &rows.to_json(row, &Plain::default())),
+        Verdict::AsKnown => answer::not_modified(),
+        Verdict::NotAsDemanded => return Err(Problem::precondition_failed()),
+    };
+    Ok(answer::tagged(response, &tag.quoted()))
 }
 
 /// Returns what the log says of a write.
@@ -156,8 +170,10 @@ pub(crate) async fn referred(
     schema: &'static Schema,
     referred: &Referred,
     item: &str,
+    headers: &HeaderMap,
     options: &AdminOptions,
 ) -> Result<Response, Problem> {
+    let condition = Condition::of(headers)?;
     let row = found(rows(node, schema, options)?.find(item).await?)?;
     let parent = match &row.0[referred.field] {
         Value::Null => None,
@@ -169,8 +185,7 @@ pub(crate) async fn referred(
     };
     let parent = parent.ok_or_else(Problem::not_found)?;
     let parents = rows(node, referred.parent, options)?;
-    let json = parents.to_json(&parent, &Plain::default());
-    Ok(answer::json(StatusCode::OK, &json))
+    shown(&parents, &parent, &condition)
 }
 
 /// What a request asks of a row.

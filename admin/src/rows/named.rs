@@ -14,11 +14,15 @@ use tidings::{
 use super::{
     names::{self, Name},
     seal::{Plain, Seal},
+    tag,
 };
 use crate::{
     options::ListedSecrets,
     problem::Problem,
-    request::query::{Paging, Tags},
+    request::{
+        condition::{Condition, Tag, Verdict},
+        query::{Paging, Tags},
+    },
 };
 
 /// How often a write looks its row up again when other requests change the row under it.
@@ -75,6 +79,11 @@ impl Rows {
             seal.show(self.schema, row, &mut json, plain);
         }
         json
+    }
+
+    /// The entity tag of a row.
+    pub(crate) fn tag(&self, row: &Row) -> Tag {
+        tag::of(self.schema, row)
     }
 
     /// Returns the row as a list shows it.
@@ -167,8 +176,13 @@ impl Rows {
         inserted.map_err(|error| self.problem(error))
     }
 
-    /// Changes the row that a name means.
-    pub(crate) async fn patch(&self, segment: &str, patch: Patch) -> Result<Row, Problem> {
+    /// Changes the row that a name means, if a condition holds.
+    pub(crate) async fn patch(
+        &self,
+        segment: &str,
+        patch: Patch,
+        condition: &Condition,
+    ) -> Result<Row, Problem> {
         let patch = self.under_owner(patch)?;
         for _ in 0..ATTEMPTS {
             let Found::Row(row, name) = self.find(segment).await? else {
@@ -176,21 +190,25 @@ impl Rows {
             };
             let patch = patch.clone();
             self.keep_primary_key(&patch, &row)?;
-            let selector = self.selector(&row, &name);
-            let updated = self
-                .table
-                .update(selector, patch, WriteOptions::default())
-                .await
-                .map_err(|error| self.problem(error))?;
-            if let Some(row) = updated {
-                return Ok(row);
+            let selector = self.under(condition, &row, self.selector(&row, &name))?;
+            let updated = self.table.update(selector, patch, WriteOptions::default());
+            match updated.await {
+                Ok(Some(row)) => return Ok(row),
+                // Renamed, moved or changed by another request since it was judged.
+                Ok(None) | Err(Error::Changed { .. }) => {}
+                Err(error) => return Err(self.problem(error)),
             }
         }
         Err(Problem::contended())
     }
 
-    /// Replaces the row that a name means, or makes it.
-    pub(crate) async fn put(&self, segment: &str, patch: Patch) -> Result<Row, Problem> {
+    /// Replaces the row that a name means, or makes it, if a condition holds.
+    pub(crate) async fn put(
+        &self,
+        segment: &str,
+        patch: Patch,
+        condition: &Condition,
+    ) -> Result<Row, Problem> {
         let patch = self.under_owner(patch)?;
         let mut attempt = 1;
         loop {
@@ -198,14 +216,16 @@ impl Rows {
             let is_new = matches!(found, Found::Nothing);
             let written = match found {
                 Found::Elsewhere => return Err(Problem::not_found()),
-                Found::Row(row, name) => self.replace(&row, &name, patch.clone()).await?,
-                Found::Nothing => self.make(segment, patch.clone()).await?,
+                Found::Row(row, name) => {
+                    self.replace(&row, &name, patch.clone(), condition).await?
+                }
+                Found::Nothing => self.make(segment, patch.clone(), condition).await?,
             };
             attempt += 1;
             match written {
                 Ok(row) => return Ok(row),
                 // The row was renamed, moved or made by another request since it was looked up.
-                Err(Error::Condition { .. }) if attempt <= ATTEMPTS => {}
+                Err(Error::Condition { .. } | Error::Changed { .. }) if attempt <= ATTEMPTS => {}
                 Err(Error::Unique { fields, .. })
                     if is_new && attempt <= ATTEMPTS && self.is_named_by(segment, &fields) => {}
                 Err(error) => return Err(self.problem(error)),
@@ -213,18 +233,27 @@ impl Rows {
         }
     }
 
-    /// Deletes the row that a name means, if there is one; the row as it was.
-    pub(crate) async fn delete(&self, segment: &str) -> Result<Option<Row>, Problem> {
+    /// Deletes the row that a name means, if there is one and a condition holds; the row as it was.
+    pub(crate) async fn delete(
+        &self,
+        segment: &str,
+        condition: &Condition,
+    ) -> Result<Option<Row>, Problem> {
         for _ in 0..ATTEMPTS {
             let (row, name) = match self.find(segment).await? {
-                Found::Nothing => return Ok(None),
+                Found::Nothing => {
+                    judged(condition, None)?;
+                    return Ok(None);
+                }
                 Found::Elsewhere => return Err(Problem::not_found()),
                 Found::Row(row, name) => (row, name),
             };
-            let selector = self.selector(&row, &name);
-            let deleted = self.table.delete(selector, WriteOptions::default()).await;
-            if let Some(row) = deleted.map_err(|error| self.problem(error))? {
-                return Ok(Some(row));
+            let selector = self.under(condition, &row, self.selector(&row, &name))?;
+            let deleted = self.table.delete(selector, WriteOptions::default());
+            match deleted.await {
+                Ok(Some(row)) => return Ok(Some(row)),
+                Ok(None) | Err(Error::Changed { .. }) => {}
+                Err(error) => return Err(self.problem(error)),
             }
         }
         Err(Problem::contended())
@@ -298,6 +327,36 @@ impl Rows {
     }
 }
 
+/// What a request demands of the row as it is.
+impl Rows {
+    /// The selector of a row of which a condition holds. Where that depends on what the row is
+    /// like, the store demands, in the write's own transaction, that it is so still.
+    fn under(
+        &self,
+        condition: &Condition,
+        row: &Row,
+        selector: Selector,
+    ) -> Result<Selector, Problem> {
+        if condition.is_empty() {
+            return Ok(selector);
+        }
+        judged(condition, Some(&self.tag(row)))?;
+        Ok(if condition.names_tags() {
+            selector.unchanged(row.clone())
+        } else {
+            selector
+        })
+    }
+}
+
+/// Refuses a write whose condition does not hold.
+fn judged(condition: &Condition, tag: Option<&Tag>) -> Result<(), Problem> {
+    match condition.judge(tag) {
+        Verdict::Holds => Ok(()),
+        Verdict::NotAsDemanded | Verdict::AsKnown => Err(Problem::precondition_failed()),
+    }
+}
+
 /// What a body says beside its path.
 impl Rows {
     /// Returns the patch with the parent set; one that names another parent is refused.
@@ -339,15 +398,22 @@ impl Rows {
         row: &Row,
         name: &Name,
         mut patch: Patch,
+        condition: &Condition,
     ) -> Result<Result<Row, Error>, Problem> {
         self.keep_primary_key(&patch, row)?;
         patch.set(self.name_of(name.field), name.value.clone());
-        let selector = self.selector(row, name);
+        let selector = self.under(condition, row, self.selector(row, name))?;
         Ok(self.upsert(selector, patch).await)
     }
 
     /// Makes the row that a name would mean: the first way of reading the name that can make one.
-    async fn make(&self, segment: &str, mut patch: Patch) -> Result<Result<Row, Error>, Problem> {
+    async fn make(
+        &self,
+        segment: &str,
+        mut patch: Patch,
+        condition: &Condition,
+    ) -> Result<Result<Row, Error>, Problem> {
+        judged(condition, None)?;
         let Some(name) = self.names(segment).into_iter().next() else {
             return Err(Problem::not_found());
         };
@@ -356,7 +422,8 @@ impl Rows {
             self.agree(&patch, primary, &name.value)?;
         }
         patch.set(self.name_of(name.field), name.value.clone());
-        if name.unique {
+        // One that was judged is made, and never laid over a row that was made meanwhile.
+        if name.unique && condition.is_empty() {
             let selector = Selector::by(self.name_of(name.field), name.value);
             let selector = self.owned(selector);
             return Ok(self.upsert(selector, patch).await);

@@ -23,6 +23,8 @@ mod sqlite {
     mod bytes;
     #[path = "../cache.rs"]
     mod cache;
+    #[path = "../conditions.rs"]
+    mod conditions;
     #[path = "../given.rs"]
     mod given;
     #[path = "../guards.rs"]
@@ -70,6 +72,8 @@ mod postgres {
     mod bytes;
     #[path = "../cache.rs"]
     mod cache;
+    #[path = "../conditions.rs"]
+    mod conditions;
     #[path = "../given.rs"]
     mod given;
     #[path = "../guards.rs"]

@@ -19,13 +19,16 @@ use crate::entities::{Role, ShopKey};
 type Meddling = Box<dyn FnOnce() + Send>;
 
 /// Does something once, right before a method's write: after the look-up that it was decided on.
-struct Meddler {
+pub(crate) struct Meddler {
     method: Method,
     meddling: Mutex<Option<Meddling>>,
 }
 
 impl Meddler {
-    fn new(method: Method, meddling: impl Future<Output = ()> + Send + 'static) -> Arc<Self> {
+    pub(crate) fn new(
+        method: Method,
+        meddling: impl Future<Output = ()> + Send + 'static,
+    ) -> Arc<Self> {
         let runtime = Handle::current();
         let meddling = move || {
             let thread = thread::spawn(move || runtime.block_on(meddling));

@@ -1,0 +1,27 @@
+//! The entity tag of a row.
+//!
+//! It is a digest of the whole row, in front of which is the version where the entity counts one.
+//! So it changes with whatever changes the row, other programs' writes and a row made again under
+//! the same key included, and it is the same on every node.
+
+use sha2::{Digest as _, Sha256};
+use tidings::core::{Row, Schema};
+
+use crate::request::condition::Tag;
+
+/// How much of the digest is shown: 96 bits.
+const BYTES: usize = 12;
+
+/// Returns the tag of a row as it is stored.
+pub(crate) fn of(schema: &Schema, row: &Row) -> Tag {
+    let digest = Sha256::digest(row.to_json(schema).to_string());
+    let mut opaque = String::new();
+    if let Some(version) = schema.version() {
+        opaque.push_str(&row.0[version].to_text());
+        opaque.push('-');
+    }
+    for byte in digest.iter().take(BYTES) {
+        opaque.push_str(&format!("{byte:02x}"));
+    }
+    Tag::new(opaque)
+}
