@@ -243,7 +243,7 @@ impl Resolved {
         self.key.iter().any(|(_, value)| value.is_null())
     }
 
-    /// Whether it means a row that the caller has read before.
+    /// Returns whether it means a row that the caller has read before.
     pub(crate) fn is_of_a_known_row(&self) -> bool {
         self.unchanged.is_some() || self.version.is_some()
     }

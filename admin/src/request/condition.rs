@@ -10,7 +10,7 @@ use crate::problem::{Kind, Problem};
 pub(crate) struct Tag(String);
 
 impl Tag {
-    /// One of letters, digits and hyphens.
+    /// Returns one of letters, digits and hyphens.
     pub(crate) fn new(opaque: String) -> Self {
         Self(opaque)
     }
@@ -91,12 +91,12 @@ impl Condition {
         }
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.must.is_none() && self.must_not.is_none()
     }
 
-    /// Whether it depends on what the row is like, and not only on whether there is one.
+    /// Returns whether it depends on what the row is like, and not only on whether there is one.
     pub(crate) fn names_tags(&self) -> bool {
         let names = |tags: &Option<Tags>| matches!(tags, Some(Tags::These(_)));
         names(&self.must) || names(&self.must_not)

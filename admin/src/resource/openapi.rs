@@ -137,7 +137,7 @@ fn operation(resource: &Resource<'_>, method: &Method) -> Json {
     operation
 }
 
-/// What a request can demand of the row as it is, and what it is told if it is not so.
+/// Says what a request can demand of the row as it is, and what it is told if it is not so.
 fn conditions(operation: &mut Json, method: &Method) {
     let header = |name: &str, what: &str| {
         json!({

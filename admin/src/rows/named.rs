@@ -81,7 +81,7 @@ impl Rows {
         json
     }
 
-    /// The entity tag of a row.
+    /// Returns the entity tag of a row.
     pub(crate) fn tag(&self, row: &Row) -> Tag {
         tag::of(self.schema, row)
     }
@@ -329,8 +329,8 @@ impl Rows {
 
 /// What a request demands of the row as it is.
 impl Rows {
-    /// The selector of a row of which a condition holds. Where that depends on what the row is
-    /// like, the store demands, in the write's own transaction, that it is so still.
+    /// Returns the selector of a row of which a condition holds. Where that depends on what the row
+    /// is like, the store demands, in the write's own transaction, that it is so still.
     fn under(
         &self,
         condition: &Condition,

@@ -31,7 +31,7 @@ pub(crate) fn primary_key(ident: &Ident, fields: &[Field], faults: &mut Faults) 
     Some(first)
 }
 
-/// Whether one field at most counts versions.
+/// Checks that one field at most counts versions.
 pub(crate) fn version(fields: &[Field], faults: &mut Faults) {
     let mut marked = fields.iter().filter_map(|field| match &field.auto {
         Some((Auto::Version, item)) => Some((field, item)),

@@ -267,8 +267,8 @@ impl Field {
         self.default.as_ref()
     }
 
-    /// The value that the column of a table gives to rows that do not name it: the default, or the
-    /// first version.
+    /// Returns the value that the column of a table gives to rows that do not name it: the default,
+    /// or the first version.
     #[must_use]
     pub fn column_default(&self) -> Option<Value> {
         match self.auto {
