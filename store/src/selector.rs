@@ -116,8 +116,8 @@ impl Selector {
         self
     }
 
-    /// Demands that the row is at a version; another one is [`Error::Changed`]. It is checked in the
-    /// same transaction. An entity without a field that counts versions is
+    /// Demands that the row is at a version; another one is [`Error::Changed`]. It is checked in
+    /// the same transaction. An entity without a field that counts versions is
     /// [`Error::Unversioned`].
     ///
     /// # Examples
