@@ -49,6 +49,9 @@ mod model;
 // A node's connection to the store. Must not know the simulation.
 mod memory;
 
+// What every log has to do. Must not know any of them.
+pub mod conformance;
+
 // Several nodes from one seed.
 pub mod simulation;
 

@@ -1,5 +1,6 @@
 //! The protocol over a log in memory that can be rigged: what the simulation does not vary.
 
+mod conformance;
 mod evictions;
 mod panics;
 mod receipts;

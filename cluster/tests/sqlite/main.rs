@@ -4,5 +4,6 @@
 mod watched;
 
 mod changes;
+mod conformance;
 mod members;
 mod support;

@@ -83,7 +83,7 @@ pub(crate) fn key(name: &str) -> CacheKey {
 
 /// Keeps the name of the last commit.
 #[derive(Default)]
-struct Last(Mutex<Option<u64>>);
+pub(crate) struct Last(Mutex<Option<u64>>);
 
 impl ChangeSink for Last {
     fn committed(&self, changes: ChangeSet) -> LogFuture<'static, ()> {

@@ -1,0 +1,117 @@
+//! What every log has to do, as a suite that a log outside this repository runs as well.
+//!
+//! Implement [`Subject`] for the log, and have [`check`] run every case, each on a subject of its
+//! own:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tidings_cluster::kit::{
+//!     Form, MemoryLog, ModelStore,
+//!     conformance::{Subject, check},
+//! };
+//! use tidings_core::log::Log;
+//!
+//! /// The log in memory, which this crate's own tests use.
+//! struct InMemory(MemoryLog);
+//!
+//! impl Subject for InMemory {
+//!     fn open(&self) -> Arc<dyn Log> {
+//!         Arc::new(self.0.beside())
+//!     }
+//!
+//!     async fn trim(&self) {
+//!         self.0.store().prune();
+//!     }
+//!
+//!     async fn end_epoch(&self) {
+//!         self.0.store().begin_epoch();
+//!     }
+//!
+//!     fn records(&self) -> usize {
+//!         300
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let make = async || InMemory(MemoryLog::new(ModelStore::new(Form::Counted, 1)));
+//! check(make).await.assert_none();
+//! # }
+//! ```
+
+mod cases;
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+use tidings_core::log::Log;
+
+/// A log under test, and what the suite does to it that no reader can.
+pub trait Subject: Send + Sync {
+    /// Opens the log once more, over a link of its own, as another node would.
+    fn open(&self) -> Arc<dyn Log>;
+
+    /// Has the engine forget as many records as it may: at least all but the newest that were
+    /// committed before the call.
+    fn trim(&self) -> impl Future<Output = ()> + Send;
+
+    /// Has the log begin another epoch, by whatever ends one: a crash, a restored copy, a stream
+    /// that was made again.
+    fn end_epoch(&self) -> impl Future<Output = ()> + Send;
+
+    /// Returns how many records the longer cases append; 10,000 by default, fewer for an engine
+    /// whose commits take their time.
+    fn records(&self) -> usize {
+        10_000
+    }
+}
+
+/// A case that a log has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The case.
+    pub case: &'static str,
+    /// What was wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.case, self.what)
+    }
+}
+
+/// The cases that a log has failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failures(pub Vec<Failure>);
+
+impl Failures {
+    /// Ends a test.
+    ///
+    /// # Panics
+    ///
+    /// If there is any, with all of them as text.
+    pub fn assert_none(&self) {
+        let text: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        assert!(self.0.is_empty(), "{}", text.join("\n"));
+    }
+}
+
+/// Runs every case, each on a subject of its own, and returns those that failed.
+///
+/// A log that never answers makes this wait without end: bound it.
+pub async fn check<S: Subject>(make: impl AsyncFn() -> S) -> Failures {
+    let mut failures = Failures::default();
+    for (case, run) in cases::all::<S>() {
+        let subject = make().await;
+        if let Err(what) = run(&subject).await {
+            failures.0.push(Failure { case, what });
+        }
+    }
+    failures
+}
+
+/// How a case ends: with what was wrong, if anything was.
+type Outcome = Result<(), String>;
+
+/// One case, as the list of all holds it.
+type Case<S> = for<'a> fn(&'a S) -> Pin<Box<dyn Future<Output = Outcome> + 'a>>;
