@@ -52,12 +52,14 @@ impl Transaction<'_> {
             return self.sweep(entity, id).await;
         };
         self.refuse_restricted(&plan).await?;
+
         let Plan {
             doomed,
             positions,
             cleared,
             ..
         } = plan;
+
         for (touched, fields) in cleared {
             if positions.contains_key(&touched.identity) {
                 continue;
@@ -68,6 +70,7 @@ impl Transaction<'_> {
             }
             self.update(touched.entity, touched.row, new).await?;
         }
+
         if doomed.len() > 1 {
             // The order of statements cannot satisfy rows that refer to each other; the commit
             // checks all.
@@ -81,6 +84,7 @@ impl Transaction<'_> {
                 deleted.await.map_err(unknown)?;
             }
         }
+
         let order = children_first(self.catalog, &doomed, &positions);
         let mut doomed: Vec<_> = doomed.into_iter().map(Some).collect();
         for index in order {
@@ -98,6 +102,8 @@ impl Transaction<'_> {
         let catalog = self.catalog;
         let mut plan = Plan::default();
         plan.doom(catalog, entity, row);
+
+        // Level by level: the children of the rows that the last level has found.
         let mut expanded = 0;
         while expanded < plan.doomed.len() {
             let level: Vec<_> = by_entity(catalog, &plan.doomed[expanded..])
@@ -105,37 +111,49 @@ impl Transaction<'_> {
                 .map(|(entity, ids)| (entity, ids.into_iter().cloned().collect::<Vec<_>>()))
                 .collect();
             expanded = plan.doomed.len();
+
             for (parent, ids) in level {
-                for child in &catalog.get(parent).children {
-                    if child.on_delete == OnDelete::Restrict {
-                        continue;
-                    }
-                    let stored = catalog.get(child.entity);
+                let children = catalog.get(parent).children.iter();
+                for child in children.filter(|child| child.on_delete != OnDelete::Restrict) {
                     for ids in ids.chunks(CHUNK) {
-                        let parents = (catalog.get(parent), ids);
-                        let mut after = None;
-                        loop {
-                            let page = self.page(stored, &child.referring, parents, after);
-                            let page = page.await?;
-                            after = full(&page).map(|last| stored.id(last).clone());
-                            for row in page {
-                                match child.on_delete {
-                                    OnDelete::SetNull => plan.clear(catalog, child, row),
-                                    _ => plan.doom(catalog, child.entity, row),
-                                }
-                            }
-                            if plan.is_too_large() {
-                                return Ok(None);
-                            }
-                            if after.is_none() {
-                                break;
-                            }
+                        self.plan_children(&mut plan, parent, child, ids).await?;
+                        if plan.is_too_large() {
+                            return Ok(None);
                         }
                     }
                 }
             }
         }
         Ok(Some(plan))
+    }
+
+    /// Adds the rows of one child entity that refer to these rows of its parent, page by page.
+    /// Stops early if the plan is too large.
+    async fn plan_children(
+        &mut self,
+        plan: &mut Plan,
+        parent: usize,
+        child: &Child,
+        ids: &[Value],
+    ) -> Result<(), Error> {
+        let catalog = self.catalog;
+        let stored = catalog.get(child.entity);
+        let parents = (catalog.get(parent), ids);
+        let mut after = None;
+
+        loop {
+            let page = self.page(stored, &child.referring, parents, after).await?;
+            after = full(&page).map(|last| stored.id(last).clone());
+            for row in page {
+                match child.on_delete {
+                    OnDelete::SetNull => plan.clear(catalog, child, row),
+                    _ => plan.doom(catalog, child.entity, row),
+                }
+            }
+            if after.is_none() || plan.is_too_large() {
+                return Ok(());
+            }
+        }
     }
 
     /// Refuses the delete if a row that would stay refers to one that would go.
@@ -234,12 +252,14 @@ fn children_first(
             }
         }
     }
+
     let mut ready: VecDeque<_> = (0..doomed.len())
         .filter(|&row| waiting_for[row] == 0)
         .collect();
     let mut placed = vec![false; doomed.len()];
     let mut order = Vec::with_capacity(doomed.len());
     let mut last = doomed.len();
+
     while order.len() < doomed.len() {
         let Some(next) = ready.pop_front() else {
             // Only circles are left: open one.
