@@ -106,6 +106,7 @@ impl AdminApi {
             .map_err(|error| faults.push(error))
             .ok()?;
         let (mut name, mut nested, mut named) = (None, None, false);
+
         for item in &items {
             let slot = match attributes::known(item, &["name", "nested"], &[], faults) {
                 Some("name") => {
@@ -121,6 +122,7 @@ impl AdminApi {
             }
             attributes::set(slot, path, item, faults);
         }
+
         if !named {
             faults.add(item, EXPECTED);
         }

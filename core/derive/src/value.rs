@@ -22,6 +22,7 @@ pub(crate) fn derive(input: &DeriveInput, faults: &mut Faults) -> Option<TokenSt
     let home = home.map_err(|message| faults.add(&input.ident, message));
     let home = home.ok()?;
     let home = quote!(#home::derive);
+
     match &input.data {
         Data::Enum(data) => of_enum(input, data, &home, faults),
         Data::Struct(data) => match &data.fields {
@@ -95,6 +96,7 @@ fn of_enum(
     let mut is_whole = true;
     let mut idents = Vec::new();
     let mut texts: Vec<String> = Vec::new();
+
     for variant in &data.variants {
         if !matches!(variant.fields, Fields::Unit) {
             faults.add(

@@ -75,6 +75,7 @@ impl Field {
         if !value.is(self.kind) {
             return Err(Breach::new(Rule::Kind, self.kind.expectation()));
         }
+
         match (value, &self.range) {
             (Value::Null, _) => return Ok(()),
             (Value::Integer(integer), Some(range)) if !range.contains(integer) => {
@@ -98,12 +99,14 @@ impl Field {
             }
             _ => {}
         }
+
         if let Some(length) = self.length {
             length.check(value)?;
         }
         if let Some(fits) = self.fits {
             fits.check(value)?;
         }
+
         match value {
             Value::Text(text) => self.check_form(text, value),
             Value::Set(members) => self.check_members(members.iter().map(String::as_str)),
