@@ -146,6 +146,7 @@ impl Engine {
         } else {
             below
         };
+
         for key in index.invalidated(tag, noted) {
             if faults::removed(Step::TagRemoves) {
                 continue;

@@ -178,6 +178,7 @@ impl Engine {
         } else {
             Refresh::No
         };
+
         if ends <= now {
             let terms = self.terms(options);
             if held.expires > now || !self.has_failed(&held, &terms, now) {

@@ -60,6 +60,7 @@ impl Views {
         let state = &mut *self.0.lock();
         let found = state.names.iter().position(|other| &*other.name == name);
         let known = found.map(|index| &mut state.names[index]);
+
         if let Some(known) = &known {
             if known.of.id != of.id {
                 return Err(ViewError::WrongType {
@@ -72,6 +73,7 @@ impl Views {
                 return Ok((Arc::clone(&known.name), *index));
             }
         }
+
         if state.tables >= MOST_VIEWS {
             return Err(ViewError::TooMany {
                 what: "views of this cache",

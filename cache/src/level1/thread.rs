@@ -220,6 +220,7 @@ impl Thread {
             .nodes
             .iter()
             .position(|other| other.node == shared.node);
+
         let index = match (attached, shared.attach) {
             (Some(index), _) => index,
             (None, Attach::ByHand) => return None,
@@ -233,6 +234,7 @@ impl Thread {
                 self.nodes.len() - 1
             }
         };
+
         self.tables
             .push(Table::new(shared, &self.nodes[index].label));
 

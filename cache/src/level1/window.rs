@@ -328,6 +328,7 @@ impl<W> Window<W> {
             key: [0; INLINE],
         };
         let len = asked.bytes.len();
+
         if len <= INLINE {
             entry.len = len as u8;
             entry.key[..len].copy_from_slice(asked.bytes);
