@@ -129,6 +129,7 @@ fn publish_handlers(stats: &BusStats) {
         *errors += handler.errors;
         *panics += handler.panics;
     }
+
     for ((handler, worker), (errors, panics)) in failures {
         let count = |kind: &'static str, count| {
             let worker = worker.map_or_else(String::new, |worker| worker.to_string());

@@ -202,6 +202,7 @@ impl LocalWorkerEvents {
             });
             return;
         };
+
         while poll_fn(|context| self.inner.poll_mail(context)).await {
             loop {
                 let mut left = TURN;

@@ -133,6 +133,7 @@ impl Sequencer {
             sequencer: self,
             over: Cell::new(false),
         };
+
         while let Some(Queued { change, open, kind }) = draining.next() {
             isolated("the dispatch of a change", || match kind {
                 Kind::Change => change.dispatch(),

@@ -185,6 +185,7 @@ impl Listen<'_> {
                 most: 1 << 16,
             });
         }
+
         let label = label::of_handler(&handler, Location::caller());
         let queue_options = SubscribeOptions::new()
             .capacity(options.capacity)
@@ -204,6 +205,7 @@ impl Listen<'_> {
                 }
             },
         };
+
         let patterns = resolved.iter().map(|(pattern, _)| pattern.clone());
         let info = self.info(label, patterns.collect());
         let registry = self.bus.hub().registry();
@@ -243,6 +245,7 @@ impl Listen<'_> {
             // It ends with its queue; no one else ends it.
             drop(executor.spawn(Box::pin(driver.run())));
         }
+
         Ok(Registration::new(Ending {
             info,
             awaiting,
@@ -462,6 +465,7 @@ impl<T: Event> Driver<T> {
                 return;
             }
         };
+
         let handler = Arc::clone(&self.handler);
         let info = Arc::clone(&self.info);
         let received = Received::new(Arc::clone(&event.event));

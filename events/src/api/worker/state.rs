@@ -335,6 +335,7 @@ impl LocalState {
         }
         let in_hand = mem::take(&mut *self.in_hand.borrow_mut());
         self.hub.signal(Lifecycle::WorkerLeft(self.index()));
+
         for event in self.mailbox.vacate(in_hand) {
             // Another worker takes a unique event over; any other is missed, which callers that
             // wait are told.
