@@ -45,6 +45,7 @@ pub(crate) fn log(
     }
     let from = from.map_or_else(|| "unknown".to_owned(), |from| from.to_string());
     let status = response.status().as_u16();
+
     match response.extensions_mut().remove::<Deed>() {
         Some(Deed { what, row, fields }) => tracing::info!(
             target: "tidings::audit",

@@ -108,6 +108,7 @@ impl Routes {
                 referred: references_of(schema, schemas),
             });
         }
+
         Self {
             schemas: schemas.to_vec(),
             collections,

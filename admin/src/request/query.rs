@@ -124,6 +124,7 @@ impl Query {
                 }
             }
         }
+
         match wrong.is_empty() {
             true => Ok(values),
             false => Err(invalid_options(wrong)),
