@@ -122,6 +122,7 @@ impl Counts {
                 .map(|worker| worker.answers[index].load(Relaxed));
             counter!("tidings_http_requests_total", "status" => *class).absolute(each.sum());
         }
+
         for refusal in Refusal::ALL {
             let each = self.workers.iter();
             let count: u64 = each
@@ -129,6 +130,7 @@ impl Counts {
                 .sum();
             counter!("tidings_http_refusals_total", "cause" => refusal.label()).absolute(count);
         }
+
         let (took, upstream) = (
             histogram!("tidings_http_request_seconds"),
             histogram!("tidings_upstream_seconds"),

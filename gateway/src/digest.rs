@@ -55,6 +55,7 @@ pub(crate) async fn replace_keys(node: &Node) -> Result<u64, Error> {
     };
     let mut replaced = 0;
     let mut query = PageQuery::new().size(PAGE);
+
     loop {
         let page = credentials.page(query.clone()).await?;
         for row in page.data {

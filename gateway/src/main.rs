@@ -158,6 +158,7 @@ fn announce(gateway: &Gateway, advice: Advice) {
     if let Some(status) = gateway.status_address() {
         text.push_str(&format!("status listening on {status}\n"));
     }
+
     if let Advice::FirstKey { token, name } = advice {
         let (proxy, admin) = (reachable(proxy), reachable(admin));
         let token = if token {

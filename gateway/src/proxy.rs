@@ -131,6 +131,7 @@ impl Proxy {
             }
             None => Target::Echo(Echo::new(node_id, worker)),
         };
+
         Self {
             node: response::plain_value(node_id),
             worker: HeaderValue::from(worker),

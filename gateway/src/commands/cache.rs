@@ -124,6 +124,7 @@ async fn forget(
             output.write(&format!("{}\n", output.paint.word(&harmless(&told), tone)))?;
         }
     }
+
     Ok(Ended::well_if(!matches!(
         confirmation,
         Confirmation::Except(_)

@@ -128,6 +128,7 @@ impl Caller {
                 "{admin} is the proxy side of a node; --admin takes its admin side"
             )));
         }
+
         let body = Limited::new(body, MOST).collect().await;
         let body = body.map_err(|error| self.broke(error))?.to_bytes();
         let body = match body.is_empty() {

@@ -28,6 +28,7 @@ fn screen(cluster: &Json, paint: Paint) -> (String, Ended) {
         "catching up" => Tone::Warning,
         _ => Tone::Bad,
     };
+
     let fresh = match cluster["fresh"] == true {
         true => Cell::new("yes", Tone::Good),
         false => Cell::new("not proven", Tone::Warning),
@@ -50,6 +51,7 @@ fn screen(cluster: &Json, paint: Paint) -> (String, Ended) {
         let rows: Vec<_> = members.iter().map(member).collect();
         text.push_str(&paint.table(&names, &rows));
     }
+
     let all_live = members.iter().all(|member| member["state"] == "live");
     (text, Ended::well_if(all_live))
 }

@@ -213,6 +213,7 @@ async fn revoke(session: &Session, matches: &ArgMatches) -> Result<Ended, Failur
             output.write(&format!("{what}{confirmed}\n"))?;
         }
     }
+
     let is_confirmed = !matches!(confirmation, Confirmation::Except(_));
     Ok(Ended::well_if(is_there && is_confirmed))
 }

@@ -56,6 +56,7 @@ impl Place {
                 lines => Verdict::WriteAfter(lines),
             };
         }
+
         if self.lines < BURST {
             self.lines += 1;
             return Verdict::Write;

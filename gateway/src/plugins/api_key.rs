@@ -38,6 +38,7 @@ pub(super) fn api_key<'a>(
             found.add(Cow::Borrowed(value.as_bytes()));
         }
     }
+
     if let Some(query) = head.uri.query() {
         for argument in query.split('&') {
             let (name, value) = argument.split_once('=').unwrap_or((argument, ""));

@@ -65,6 +65,7 @@ fn arg(row: &Row) -> Arg {
         .value_parser(clap::value_parser!(OsString))
         .allow_hyphen_values(false)
         .action(ArgAction::Set);
+
     match row.value {
         Some(value) => arg.value_name(value),
         None => arg

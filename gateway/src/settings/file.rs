@@ -55,6 +55,7 @@ pub(super) fn read(path: &Path, table: &[Row]) -> Result<Vec<(&'static str, Raw)
             ))),
         }
     }
+
     if faults.is_empty() {
         Ok(keys)
     } else {
