@@ -72,6 +72,7 @@ impl Shared {
             took.push((Arc::clone(&self.node), None));
         }
         let mut is_own_open = !is_listed;
+
         loop {
             let rows = match &self.members {
                 Some(members) if !open.is_empty() => members.list().await?,

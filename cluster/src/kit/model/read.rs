@@ -33,6 +33,7 @@ impl State {
                 (applied.xmin(), Some(applied))
             }
         };
+
         let needs = match form {
             Form::Counted => self.pruned_below + 1,
             Form::Snapshot => self.pruned_below,

@@ -407,6 +407,7 @@ impl History {
                 }
             }
         }
+
         drop(state);
         for text in missing {
             self.violated(Violation::HandlersMissing(text));

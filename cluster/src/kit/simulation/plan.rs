@@ -196,6 +196,7 @@ impl Plan {
             .filter(|(_, step)| matches!(step, Step::Crash | Step::Promote | Step::Prune))
             .map(|(at, _)| *at)
             .collect();
+
         for at in breaks {
             steps.extend((0..3).map(|_| {
                 let write = Write {
@@ -205,6 +206,7 @@ impl Plan {
                 (at + dice.millis(1, 80), Step::Write(write))
             }));
         }
+
         steps.sort_by_key(|(at, _)| *at);
         Self { profile, steps }
     }
@@ -227,6 +229,7 @@ fn silence(dice: &Dice, profile: &Profile, silent: usize) -> Vec<(Duration, Step
     let times = all_the_time
         .take_while(|at| *at < back)
         .chain(around_the_end);
+
     for at in times.filter(|at| *at < LENGTH) {
         let row = dice.below(ROWS as u64) as i64;
         let write = Write {

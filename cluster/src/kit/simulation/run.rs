@@ -89,6 +89,7 @@ pub fn run(
         }
         cluster.step(step)?;
     }
+
     driver.until(Moment(0).plus(LENGTH), &history);
     if !history.has_failed() {
         cluster.settle(&mut driver);
