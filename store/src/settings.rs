@@ -85,8 +85,10 @@ impl Settings {
                 allowed: "between 1 and 1000".to_owned(),
             });
         }
+
         check_limit("timeout", self.timeout)?;
         check_limit("transaction_timeout", self.transaction_timeout)?;
+
         if (self.pooler, self.sharing) == (Pooler::Transaction, Sharing::Cluster) {
             let allowed = "Sharing::Alone through a pooler in transaction mode: members of a cluster need sessions";
             return Err(Error::Setting {

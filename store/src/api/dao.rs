@@ -287,6 +287,7 @@ impl<E: Entity> Dao<E> {
                 given: values.len(),
             });
         }
+
         schema
             .lookup_key(fields, &values)
             .ok_or_else(|| Error::NotUnique {

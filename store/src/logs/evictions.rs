@@ -25,7 +25,9 @@ pub(crate) fn stored_entry(entry: &Appended) -> Vec<String> {
             ];
         }
     };
+
     let mut stored = vec![eviction.id.to_string(), eviction.cache.to_string()];
+
     match &eviction.target {
         EvictionTarget::Keys(keys) => {
             stored.push("keys".to_owned());
@@ -43,6 +45,7 @@ pub(crate) fn read_entry(stored: &[&str], origin: Option<Arc<str>>) -> Option<Bo
         return None;
     };
     let id = id.parse().ok()?;
+
     let target = match (*form, rest) {
         ("keys", keys) => {
             EvictionTarget::Keys(keys.iter().map(|key| CacheKey::from_text(key)).collect())
@@ -60,6 +63,7 @@ pub(crate) fn read_entry(stored: &[&str], origin: Option<Arc<str>>) -> Option<Bo
         }
         _ => return None,
     };
+
     Some(Body::Evict(Eviction {
         id,
         origin,

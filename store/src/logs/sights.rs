@@ -94,6 +94,7 @@ impl Sights {
             seen.applied = told;
         }
         let is_evicting = seen.at == *from;
+
         match prints {
             Some(prints) => {
                 seen.latest = capture(&prints);

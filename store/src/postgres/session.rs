@@ -107,6 +107,7 @@ impl PgSession {
             lock_limit(limit).as_millis()
         );
         let permit = pool.write_permit(until).await?;
+
         loop {
             let mut lent = pool.acquire(until).await?;
             let connection = lent.connection()?;
@@ -186,6 +187,7 @@ impl PgSession {
             columns.map_or(Constraint::Unknown, Constraint::Over)
         });
         let by = over.unwrap_or(Constraint::Unknown);
+
         match code(&error).as_deref() {
             Some(UNIQUE_VIOLATION) => Refused::Unique(Broken {
                 by,

@@ -73,6 +73,7 @@ pub(crate) fn canonical(path: &Path) -> Result<PathBuf, Error> {
             .map_or_else(|| reason.to_owned(), |error| format!("{reason} ({error})")),
         source: source.map(BoxError::from),
     };
+
     let found = match path.canonicalize() {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -93,9 +94,11 @@ pub(crate) fn canonical(path: &Path) -> Result<PathBuf, Error> {
         }
         Err(error) => return Err(refused("its path cannot be resolved", Some(error))),
     };
+
     if found.to_str().is_none() {
         return Err(refused("its path is not UTF-8", None));
     }
+
     match found.metadata() {
         Ok(metadata) if metadata.is_dir() => Err(refused("it is a directory", None)),
         Ok(metadata) if !metadata.is_file() => Err(refused("it is not a regular file", None)),
@@ -205,6 +208,7 @@ impl Lock {
             Sharing::Alone => file.try_lock(),
             Sharing::Cluster => file.try_lock_shared(),
         };
+
         match taken {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -215,6 +219,7 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(refused(error)),
         }
+
         // Of those that share it none is named.
         let named = file.set_len(0).and_then(|()| match sharing {
             Sharing::Alone => {

@@ -138,6 +138,7 @@ pub(crate) fn value_at(stored: &SqliteRow, index: usize, kind: FieldKind) -> Opt
     fn text(stored: &SqliteRow, index: usize) -> Option<Option<String>> {
         stored.try_get(index).ok()
     }
+
     let value = match kind {
         FieldKind::Boolean => stored
             .try_get::<Option<i64>, _>(index)

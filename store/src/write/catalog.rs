@@ -84,6 +84,7 @@ impl Catalog {
             .collect();
         let stored = schemas.iter().map(|schema| Stored::of(dialect, schema));
         let mut entities: Vec<_> = stored.collect();
+
         for (index, schema) in schemas.iter().enumerate() {
             for (field, declared) in schema.fields().iter().enumerate() {
                 let Some(foreign) = declared.reference() else {

@@ -66,6 +66,7 @@ impl Sequence {
         // All rows at once: two writes that share several take the same order on each.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let mut before: Vec<_> = last.all.iter().cloned().collect();
+
         match &reach {
             Reach::Rows(rows) => {
                 for row in rows {
@@ -81,6 +82,7 @@ impl Sequence {
                 last.all = Some(Arc::clone(&own));
             }
         }
+
         drop(last);
 
         *own.before() = before;

@@ -50,6 +50,7 @@ impl Transaction<'_> {
             ids: vec![id],
             child: 0,
         }];
+
         while let Some(mut frame) = frames.pop() {
             let parent = frame.entity;
             let Some(child) = catalog.get(parent).children.get(frame.child) else {

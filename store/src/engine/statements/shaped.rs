@@ -87,6 +87,7 @@ fn beyond(dialect: &dyn Dialect, schema: &Schema, order: Ordered, after: After) 
     let own = || Expr::col(Alias::new(field.name()));
     let value = || dialect.parameter(field.kind());
     let later = beyond_key(dialect, schema);
+
     match (after, order.direction) {
         (After::Absent, Direction::Ascending) => own().is_null().and(later).or(own().is_not_null()),
         (After::Absent, Direction::Descending) => own().is_null().and(later),

@@ -28,6 +28,7 @@ impl PgLog {
         let mut keys = Vec::new();
         let mut seen = HashSet::new();
         let mut parents = vec![(entity.to_owned(), ids)];
+
         while let Some((parent, ids)) = parents.pop() {
             let children = self.over_link(async |link| Ok(going_with(link, &parent)));
             for (child, field) in children.await? {
@@ -99,6 +100,7 @@ async fn referring(
         .fetch_all(&mut link.connection)
         .await?;
     let mut rows = Vec::with_capacity(found.len());
+
     for found in found {
         let image: Image = found.try_get(0)?;
         let mut row = Row::empty(child);

@@ -45,6 +45,7 @@ pub(super) async fn columns_of(
     .fetch_all(connection)
     .await?;
     let mut columns = Columns::new();
+
     for row in found {
         let column = Column {
             name: row.try_get(0)?,
@@ -106,6 +107,7 @@ impl Column {
         if !self.builtin {
             return ALL;
         }
+
         match self.base.as_str() {
             "bool" | "int2" | "int4" | "int8" | "text" | "varchar" | "bpchar" | "name" | "uuid"
             | "json" | "jsonb" | "numeric" | "oid" | "inet" | "cidr" | "macaddr" | "_text"

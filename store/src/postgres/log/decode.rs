@@ -25,6 +25,7 @@ pub(super) fn fields(known: &Known, layout: &Layout, image: &Image) -> Option<Fi
         return None;
     }
     let mut read = Vec::with_capacity(image.len());
+
     for (name, text) in layout.fields.iter().zip(image) {
         let Some((index, field)) = known.schema.field(name) else {
             continue;
@@ -35,6 +36,7 @@ pub(super) fn fields(known: &Known, layout: &Layout, image: &Image) -> Option<Fi
         };
         read.push((Arc::clone(&known.names[index]), value));
     }
+
     Some(if layout.whole {
         read.into_iter().collect()
     } else {
@@ -89,6 +91,7 @@ fn members(text: &str) -> Option<BTreeSet<String>> {
     let inner = text.strip_prefix('{')?.strip_suffix('}')?;
     let mut members = BTreeSet::new();
     let mut rest = inner.chars().peekable();
+
     while rest.peek().is_some() {
         let mut member = String::new();
         if rest.next_if_eq(&'"').is_some() {

@@ -98,6 +98,7 @@ impl Event {
             (Self::Update, _) => " referencing old table as tidings_old new table as tidings_new",
             (Self::Delete, _) => " referencing old table as tidings_old",
         };
+
         let each = match self.level(level) {
             Level::Statement => "statement",
             Level::Row => "row",
@@ -137,6 +138,7 @@ impl Plan<'_> {
                 "(select new.*) as tidings_new",
             ),
         };
+
         let (seen, rows) = match event {
             Event::Delete => (
                 ("tidings_old", old),
@@ -148,6 +150,7 @@ impl Plan<'_> {
             ),
             Event::Update | Event::Truncate => (("tidings_new", new), self.pairs(old, new)),
         };
+
         let (alias, from) = seen;
         let columns = self.whole.columns.iter().chain(&self.keys.columns);
         let columns: Vec<_> = columns.map(|column| column.of(alias)).collect();

@@ -45,6 +45,7 @@ async fn record(connection: &mut PgConnection, change: &RowChange) -> Result<(),
             .map(|value| (!value.is_null()).then(|| text_of(value)));
         texts.collect()
     };
+
     let (kind, old, new) = match change.operation {
         Operation::Create => ("c", None, Some(image(&change.row))),
         Operation::Update => (
@@ -54,6 +55,7 @@ async fn record(connection: &mut PgConnection, change: &RowChange) -> Result<(),
         ),
         Operation::Delete => ("d", Some(image(&change.row)), None),
     };
+
     let key = change.row.0.get(schema.primary_key()).map(text_of);
     sqlx::query(
         "insert into tidings.log (kind, entity, layout, key, key_hash, old, new, origin, silent) \
@@ -81,6 +83,7 @@ async fn layout(connection: &mut PgConnection, schema: &Schema) -> Result<i32, P
             .bind(&fields)
             .fetch_optional(&mut *connection)
             .await?;
+
     let row = match found {
         Some(row) => row,
         // If another transaction is making one, this waits for it and returns it.

@@ -60,6 +60,7 @@ pub(super) async fn page(
             return Err(PgLogError::malformed("a cursor of another kind of log"));
         }
     };
+
     let looked = match look {
         Look::Away => "null".to_owned(),
         Look::AtCapture => watch::look(parameters + 1),
@@ -70,6 +71,7 @@ pub(super) async fn page(
          order by page.id"
     );
     let query = sqlx::query(AssertSqlSafe(sql));
+
     let query = match from {
         None | Some(Position::Counted(_)) => query,
         Some(Position::Snapshot(applied) | Position::Page { applied, .. }) => {
@@ -80,12 +82,14 @@ pub(super) async fn page(
                 .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1))
         }
     };
+
     let query = match from {
         Some(Position::Page { target, last, .. }) => {
             query.bind(number(*last)).bind(target.to_string())
         }
         None | Some(Position::Counted(_) | Position::Snapshot(_)) => query,
     };
+
     let query = match look {
         Look::Away => query,
         Look::AtCapture => query.bind(&wanted.entities).bind(&wanted.fields),
@@ -96,6 +100,7 @@ pub(super) async fn page(
     let mut bytes = 0;
     let mut cut = false;
     let mut rows = query.fetch(connection);
+
     while let Some(row) = rows.try_next().await? {
         if head.is_none() {
             head = Some(Head::read(&row)?);
@@ -111,6 +116,7 @@ pub(super) async fn page(
         bytes += record.bytes();
         records.push(record);
     }
+
     drop(rows);
     let head = head.ok_or_else(|| PgLogError::malformed("a read without its head"))?;
     Ok(Page { head, records, cut })
@@ -147,6 +153,7 @@ impl Head {
             }
             _ => None,
         };
+
         let pruned = pruned.as_deref().and_then(|below| below.parse().ok());
         let looked: Vec<Option<String>> = row.try_get(7)?;
         let looked = looked.first().and_then(Option::as_deref);

@@ -130,6 +130,7 @@ impl Lexicon {
             return Some(entry(record).unwrap_or(Body::Unreadable { entity: None }));
         }
         let known = self.entities.get(record.entity.as_str())?;
+
         let operation = match record.kind.as_str() {
             "c" => Operation::Create,
             "u" => Operation::Update,
@@ -140,6 +141,7 @@ impl Lexicon {
                 return Some(Body::Unreadable { entity });
             }
         };
+
         Some(self.row(known, operation, record).map_or_else(
             || Body::Unreadable {
                 entity: Some(Arc::clone(&known.name)),

@@ -68,6 +68,7 @@ async fn problems(
         return Ok(vec![format!("every change: it is {kind}")]);
     }
     let mut problems = Vec::new();
+
     for event in Event::ALL {
         let level = event.level(table.level);
         let found = sqlx::query(
@@ -80,6 +81,7 @@ async fn problems(
         .bind(event.trigger())
         .fetch_optional(&mut *connection)
         .await?;
+
         let Some(found) = found else {
             problems.push(format!("{event}: the trigger is missing"));
             continue;

@@ -31,6 +31,7 @@ impl SqliteLog {
         let mut keys = Vec::new();
         let mut seen = HashSet::new();
         let mut parents = vec![(entity.to_owned(), ids)];
+
         while let Some((parent, ids)) = parents.pop() {
             let children = self.over_link(async |link| Ok(going_with(link, &parent)));
             for (child, field) in children.await? {
@@ -80,6 +81,7 @@ async fn referring(
     let pages = rows_touched(&Sqlite, child, field);
     let parents = || Parameter::list(&child.fields()[field], ids);
     let mut all: Vec<Row> = Vec::new();
+
     loop {
         let (sql, given) = match all.last() {
             None => (&pages.first, vec![parents(), Parameter::Count(PAGE)]),

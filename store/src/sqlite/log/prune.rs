@@ -24,6 +24,7 @@ pub(super) async fn prune(settings: &Settings, retention: Duration) -> Result<u6
         .write(async |connection| note(connection, now, before).await)
         .await?;
     let mut removed = 0;
+
     loop {
         let chunk = settings
             .pen
@@ -95,6 +96,7 @@ async fn remove(connection: &mut SqliteConnection, horizon: i64) -> Result<u64, 
             .execute(&mut *connection)
             .await?;
     }
+
     let removed = sqlx::query("DELETE FROM tidings_log WHERE id <= ?")
         .bind(last)
         .execute(connection)

@@ -133,6 +133,7 @@ pub(super) async fn page(
         cut: false,
     };
     let mut size: i64 = 0;
+
     while let Some(row) = rows.try_next().await? {
         // One more was asked for than a page holds; it comes again.
         if page.records.len() >= limit || size > PAGE_SIZE {

@@ -175,10 +175,12 @@ impl Lexicon {
             let entry = read_entry(&texts, record.origin());
             return Some(entry.unwrap_or(Body::Unreadable { entity: None }));
         }
+
         if record.kind == "s" {
             return None;
         }
         let known = self.entities.get(record.entity.as_str())?;
+
         let (operation, announce) = match record.kind.as_str() {
             "c" => (Operation::Create, record.announce),
             "u" => (Operation::Update, record.announce),
@@ -258,6 +260,7 @@ impl Images {
             .iter()
             .map(|record| (record.id, is_whole(record.size)))
             .collect();
+
         for row in &found {
             let id = row.try_get::<i64, _>(0)?.unsigned_abs();
             if !ids.contains(&id) {

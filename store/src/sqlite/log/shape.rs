@@ -87,6 +87,7 @@ pub(super) async fn shape_of(
         }
         shape.columns.insert(name, column.try_get(1)?);
     }
+
     shape.add_rowid(&keys, without_rowid);
     shape.add_indexes(connection, table).await?;
     Ok(Named::Table(shape))
@@ -129,6 +130,7 @@ impl Shape {
         .fetch_all(connection)
         .await?;
         let mut indexes: BTreeMap<String, Index> = BTreeMap::new();
+
         for row in &found {
             let name: String = row.try_get(0)?;
             let (column, collation): (Option<String>, Option<String>) =
@@ -145,6 +147,7 @@ impl Shape {
             let column = column.map(|it| (it, collation.unwrap_or_default()));
             index.columns.push(column);
         }
+
         for (name, index) in indexes {
             let Index {
                 partial,

@@ -38,6 +38,7 @@ pub(crate) async fn stamp(
             .fetch_one(&mut *connection)
             .await?;
     let recorded: i64 = recorded.try_get(0)?;
+
     if usize::try_from(recorded).is_ok_and(|recorded| recorded < changed.len()) {
         tracing::error!(
             entities = ?changed,

@@ -67,6 +67,7 @@ async fn problems(
             ));
         }
     }
+
     let prints = look(connection, &[schema]).await?;
     if problems.is_empty() && prints.missing().next().is_some() {
         problems.push(
