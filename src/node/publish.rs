@@ -84,6 +84,7 @@ impl Node {
             "Entries in a worker's own cache"
         );
         let threads = self.cache().thread_stats();
+
         for id in 0..self.workers() {
             let label = format!("worker-{id}");
             let Some(stats) = threads.iter().find(|stats| stats.label == label) else {
