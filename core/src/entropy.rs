@@ -1,8 +1,9 @@
-//! Where chance comes from: a seam, so that a simulation repeats itself from a seed.
+//! [`Entropy`]: the source of random numbers, as a seam, so that a simulation repeats itself from a
+//! seed.
 //!
 //! Record ids, node ids and jitter take an [`Entropy`]. [`SystemEntropy`] asks the operating system
-//! and fits secrets;
-//! [`SeededEntropy`] gives the same bytes for the same seed, and is for tests alone.
+//! and is fit for secrets; [`SeededEntropy`] returns the same bytes for the same seed, and is only
+//! for tests.
 
 use std::{
     fmt,

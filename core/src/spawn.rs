@@ -1,5 +1,5 @@
-//! Where tasks run: a seam, so that a simulation can poll every task itself, on one thread, in an
-//! order of its own.
+//! [`Spawn`]: starts background tasks, as a seam, so that a simulation can poll every task itself,
+//! on one thread and in an order of its own.
 //!
 //! Whatever starts a background task takes a [`Spawn`]: [`TokioSpawn`] keeps one runtime,
 //! [`CurrentRuntime`] uses the one that its caller is in. A task is a boxed future that returns

@@ -1,4 +1,4 @@
-//! [`Cursor`]: what a reader has got to, and [`Place`]: the cursor after one record.
+//! [`Cursor`]: how far a reader has got, and [`Place`]: the cursor after one record.
 //!
 //! A cursor has no order of its own: on PostgreSQL two cursors may each cover a commit that the
 //! other does not. The one question that it answers is [`Cursor::covers`].

@@ -1,4 +1,4 @@
-//! [`Gap`]: what is received in place of records that were not.
+//! [`Gap`]: tells a reader of the log that records are missing, and why.
 
 use std::{fmt, sync::Arc};
 

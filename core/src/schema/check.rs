@@ -1,4 +1,4 @@
-//! Finding every fault of a set of schemas at once.
+//! [`check_all`]: finds every fault of a set of schemas at once.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,4 +1,4 @@
-//! Finding the faults of a schema that show without looking at any other.
+//! Finds the faults of one schema that show without reading any other.
 
 use std::collections::HashSet;
 

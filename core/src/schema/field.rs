@@ -1,4 +1,4 @@
-//! One field of a schema.
+//! [`Field`]: one field of a schema: its kind, its rules, and what it refers to.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 

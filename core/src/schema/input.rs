@@ -1,5 +1,5 @@
-//! From what people send to rows: reading JSON by a schema, making absent values, checking the
-//! whole.
+//! Turns what clients send into rows: reads JSON by a schema, makes absent values, and checks the
+//! whole row.
 
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;

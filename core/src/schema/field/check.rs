@@ -1,4 +1,4 @@
-//! Values against their field: reading them from JSON and text, and checking them.
+//! Reads values of a field from JSON and text, and checks them against its rules.
 
 use std::ops::RangeInclusive;
 
