@@ -1,4 +1,4 @@
-//! What can be seen of a bus from outside.
+//! [`BusStats`]: the counts of a bus, its channels, handlers and mailboxes.
 
 use crate::{
     delivery::{mailbox::MailboxStats, queue::stats::SubscriberStats, sequencer::SequencerStats},

@@ -1,4 +1,4 @@
-//! Subscribing and unsubscribing: the queues of a channel.
+//! Adds queues to a channel when subscribers come, and removes them when they go.
 
 use std::sync::{Arc, Weak};
 

@@ -1,4 +1,5 @@
-//! Names for what was given none: short enough to read, and telling enough to find the place.
+//! Names handlers that were given no name: short enough to read, and precise enough to find the
+//! place.
 
 use std::{any::type_name, panic::Location};
 

@@ -1,4 +1,4 @@
-//! Declaring channels: the moment at which a name is bound to a type.
+//! Declares channels, which binds each name to one type.
 
 use std::{
     any::type_name,

@@ -1,4 +1,4 @@
-//! From names to channels, with errors that help.
+//! Finds channels by their names, with errors that suggest what may have been meant.
 
 use std::{any::type_name, sync::Arc};
 

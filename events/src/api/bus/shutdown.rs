@@ -1,4 +1,4 @@
-//! Shutting the bus down: nothing new, the accepted handled or counted.
+//! Shuts the bus down: nothing new is accepted, and everything accepted is handled or counted.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

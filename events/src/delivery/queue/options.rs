@@ -1,4 +1,5 @@
-//! How a subscriber wants its queue.
+//! [`SubscribeOptions`]: the settings of a subscriber's queue, above all what happens when it is
+//! full.
 
 use crate::error::RegisterError;
 

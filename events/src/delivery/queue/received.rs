@@ -1,4 +1,4 @@
-//! What comes out of a queue.
+//! [`Received`]: an event as a subscriber gets it from its queue.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
