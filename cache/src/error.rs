@@ -1,4 +1,4 @@
-//! What can go wrong, one type per kind of call.
+//! The errors of the cache, one type per kind of call.
 //!
 //! A message says what was attempted and on which key, and what would be right; the cause is the
 //! [`source`](Error::source) alone, so that a log line that prints the whole chain says nothing

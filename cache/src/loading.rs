@@ -1,4 +1,4 @@
-//! Whether this thread is inside of a load: what is called there is part of it.
+//! Notes whether this thread is inside of a load: calls made there are part of that load.
 
 use std::cell::Cell;
 

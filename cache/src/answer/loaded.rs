@@ -1,4 +1,5 @@
-//! What a load gives: a value or its absence, and what is to be done with it.
+//! [`Loaded`]: the result of a load: a value or its absence, and how long and under which tags to
+//! keep it.
 
 use crate::answer::{tag::Tag, ttl::Ttl};
 

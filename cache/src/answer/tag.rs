@@ -1,4 +1,4 @@
-//! The name of a group of entries.
+//! [`Tag`]: the name of a group of entries that are invalidated together.
 
 use crate::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Building a cache.
+//! [`CacheBuilder`]: the settings of a cache and of its node, checked when it is built.
 
 use std::time::Duration;
 

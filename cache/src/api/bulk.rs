@@ -1,4 +1,4 @@
-//! Many keys at once: one call of the loader for those that miss.
+//! Looks many keys up at once, with one call of the loader for those that miss.
 
 use std::{collections::HashMap, future::poll_fn, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Probes: what is cached, without touching it.
+//! Probes: reports what is cached, without loading it or counting a hit.
 
 use std::{sync::Arc, time::Duration};
 

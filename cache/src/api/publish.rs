@@ -1,4 +1,4 @@
-//! The counts, through the `metrics` facade.
+//! Publishes the cache's counts through the `metrics` facade.
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 

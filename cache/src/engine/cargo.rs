@@ -1,4 +1,4 @@
-//! What a load or a `set` gave, its type erased, and the entry that is made of it.
+//! [`Cargo`]: the result of a load or a `set`, its type erased, and the entry that is made of it.
 
 use tidings_core::CacheKey;
 

@@ -1,4 +1,4 @@
-//! What becomes of a load's result: whether it may enter L2, and what the callers that wait get.
+//! Decides whether a load's result may enter L2, and what the callers that wait get.
 
 use tidings_core::CacheKey;
 

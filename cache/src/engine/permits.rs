@@ -1,4 +1,4 @@
-//! The bound on loads that run at once, and on loads that are late.
+//! Bounds how many loads run at once, and how many may be late.
 //!
 //! A permit is held by a running load that is not overdue. An overdue load gives it back and goes
 //! on, so that what it reads may still fill; at most as many of these run besides as there are

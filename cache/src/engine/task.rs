@@ -1,4 +1,4 @@
-//! A load's task.
+//! The task that runs a load: it ends by a deadline, and lands every flight however it ends.
 //!
 //! A load runs as a task of the cache's runtime, so its first caller may go away. The task owns its
 //! flights: however the task ends, even if the runtime drops it, every flight lands and its waiters

@@ -1,4 +1,4 @@
-//! What a call may set, and the setters that calls, caches and builders share.
+//! [`GetOptions`]: the options of one call, and the setters that calls, caches and builders share.
 
 use std::time::Duration;
 

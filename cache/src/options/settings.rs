@@ -1,4 +1,4 @@
-//! What a named cache has for itself.
+//! The settings of one named cache.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// What a named cache has for itself.
+/// The settings of one named cache.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub struct CacheSettings {

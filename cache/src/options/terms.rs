@@ -1,4 +1,4 @@
-//! What is set at each level, and what results: per call over per cache over default.
+//! Resolves options: those of a call override those of its cache, which override the defaults.
 
 use std::time::Duration;
 
