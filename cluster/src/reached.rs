@@ -1,4 +1,4 @@
-//! [`Reached`]: how far a node has got, and what waits until it is further.
+//! [`Reached`]: how far a node has got, and the callers that wait until it is further.
 //!
 //! Whatever waits is woken in the order in which it came. A watch channel wakes it in an order of
 //! chance, so that a simulation would not repeat itself.

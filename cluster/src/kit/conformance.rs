@@ -1,4 +1,4 @@
-//! What every log has to do, as a suite that a log outside this repository runs as well.
+//! What every log has to do, as a suite that a log outside this repository can run too.
 //!
 //! Implement [`Subject`] for the log, and have [`check`] run every case, each on a subject of its
 //! own:

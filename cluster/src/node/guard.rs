@@ -1,4 +1,4 @@
-//! Panics of an application's own code in the tasks of a node.
+//! Contains panics of an application's code in the tasks of a node.
 //!
 //! Handlers, and the types that a row or a payload is read into, are an application's. What the
 //! dispatcher calls of them it calls under [`caught`], so that a panic costs one change. A task

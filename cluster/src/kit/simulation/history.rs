@@ -1,4 +1,4 @@
-//! [`History`]: what was written, read and heard, and what of it was impossible.
+//! [`History`]: what was written, read and heard, and what of it must not have happened.
 //!
 //! For each key there is the list of its values in commit order. A read is impossible if its value
 //! had been replaced before the earliest state that the read may show: that of the node's own
