@@ -1,4 +1,4 @@
-//! [`Live`]: a row and how long it is still there.
+//! [`Live`]: a row, and the time that it has left.
 
 use std::time::Duration;
 

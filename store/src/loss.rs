@@ -1,4 +1,4 @@
-//! [`Loss`]: what a migration would take away for good.
+//! [`Loss`]: values that a migration would delete for good.
 
 use std::fmt;
 

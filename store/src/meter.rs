@@ -1,4 +1,4 @@
-//! What a store counts of its calls, and how long they take.
+//! Counts a store's calls, and how long they take.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -1,4 +1,4 @@
-//! Pages: which rows are asked for, in which order, and from where.
+//! [`PageQuery`]: which rows to list, in which order, and from where.
 
 // What leads from one page to the next.
 mod token;

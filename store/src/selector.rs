@@ -1,4 +1,4 @@
-//! Which row a call means, and how a write is to be done.
+//! [`Selector`]: which row a call means; and [`WriteOptions`], how to write it.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! [`Settings`]: how a store uses its database, where there is a choice.
+//! [`Settings`]: how a store uses its database.
 
 use std::time::Duration;
 

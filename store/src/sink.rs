@@ -1,5 +1,5 @@
-//! [`ChangeSink`]: where the store tells of what was committed. The node makes it evict and
-//! announce.
+//! [`ChangeSink`]: hears of every commit. The node's sink evicts from the cache and announces to
+//! handlers.
 
 use std::{any::Any, fmt};
 

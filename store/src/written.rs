@@ -1,4 +1,5 @@
-//! [`written`]: what the writes of a future wrote, so that a caller learns the name of its commit.
+//! [`written`]: reports what the writes of a future wrote, so that a caller learns the name of its
+//! commit.
 //!
 //! A write runs in a task of its own and answers with a row. A caller that needs to know in which
 //! commit it ended runs it inside of [`written`]; nothing else about the write changes, and writes

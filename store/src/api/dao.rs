@@ -1,4 +1,4 @@
-//! [`Dao`]: the typed face of a [`Table`].
+//! [`Dao`]: reads and writes the rows of one entity, as values of its Rust type.
 
 // Inserts, updates, upserts and deletes.
 mod write;

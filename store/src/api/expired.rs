@@ -1,4 +1,4 @@
-//! Removing rows whose time has run out.
+//! Removes rows whose time has run out.
 //!
 //! A pass reads which rows are past their time, then deletes them as any delete does: with what
 //! hangs on them, an event for each, and the evictions. The database's clock judges, again in the

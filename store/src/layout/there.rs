@@ -1,4 +1,4 @@
-//! Tables as they are.
+//! [`Table`]: a table as it is in the database, whatever the engine.
 
 use std::collections::{BTreeMap, BTreeSet};
 

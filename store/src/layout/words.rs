@@ -1,4 +1,4 @@
-//! [`Words`]: how an engine says what all of them mean.
+//! [`Words`]: how each engine words the statements that make and change tables.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -13,7 +13,7 @@ use crate::engine::statements::uniques;
 /// What the names of our indexes begin with.
 const PURPOSES: [&str; 4] = ["unique:", "foreign:", "key:", "expiry:"];
 
-/// How an engine says what all of them mean.
+/// The words of one engine: its types, its literals, and its statements about tables.
 pub(crate) trait Words: fmt::Debug + Send + Sync {
     /// Returns the type of a column that is made for a kind.
     fn column_type(&self, kind: FieldKind) -> &'static str;

@@ -1,4 +1,4 @@
-//! Deletes, and what hangs on the deleted row.
+//! Deletes a row, and the rows that go or change with it.
 //!
 //! All rows that a delete takes along are found first, level by level, each once however many ways
 //! lead to it (diamonds, cycles, rows that refer to themselves). Then it is checked that no row

@@ -1,4 +1,4 @@
-//! From the end of a transaction to the sink and the handlers.
+//! Commits a transaction, then tells the sink and runs the handlers.
 //!
 //! What the log holds of it is completed; the turn on the changed rows is taken while they are
 //! held, before the commit. When it comes the sink is told, before the session lets go; handlers

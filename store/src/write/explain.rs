@@ -1,4 +1,5 @@
-//! Which constraint a row broke: from what the database says to an error that names fields.
+//! Explains which constraint a row broke: turns what the database says into an error that names
+//! fields.
 
 use tidings_core::Row;
 

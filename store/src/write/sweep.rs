@@ -1,4 +1,4 @@
-//! Deletes of more rows than are told one by one, in bounded memory.
+//! Deletes more rows than are told one by one, in bounded memory.
 //!
 //! A row is deleted before those that refer to it, and the commit checks references: so circles end
 //! by themselves, and what has to be remembered are the primary keys of one page for each level.

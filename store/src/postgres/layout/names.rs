@@ -1,4 +1,4 @@
-//! Names in statements.
+//! Quotes names and texts for statements, and names indexes.
 
 /// The longest name that PostgreSQL keeps whole, in bytes.
 const LONGEST: usize = 63;

@@ -1,4 +1,4 @@
-//! Tables as they are.
+//! Reads tables as they are in the database.
 
 use std::collections::{BTreeMap, BTreeSet};
 

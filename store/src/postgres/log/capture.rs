@@ -1,4 +1,4 @@
-//! Putting the triggers in place, and taking them away.
+//! Puts the triggers of captured tables in place, and removes them.
 //!
 //! Installing is idempotent: what is as it should be is not touched, so a second call takes no lock
 //! that a writer would wait for. The functions name the union of the fields that their installers

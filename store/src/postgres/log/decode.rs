@@ -1,4 +1,4 @@
-//! From the texts of an image back to values.
+//! Reads the texts of a row's image back as values.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Names in statements.
+//! Quotes names and texts for statements.
 
 /// Writes a name as an identifier, quoted.
 pub(super) fn identifier(name: &str) -> String {

@@ -1,4 +1,4 @@
-//! From a stored record to what readers are told.
+//! Turns a stored record into what readers are told.
 
 use std::{
     collections::{BTreeSet, HashMap},

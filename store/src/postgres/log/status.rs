@@ -1,4 +1,4 @@
-//! What capture would miss, for people.
+//! Reports which writes capture would miss.
 
 use sqlx::{PgConnection, Row as _};
 use tidings_core::Schema;

@@ -1,4 +1,4 @@
-//! Values as PostgreSQL writes them.
+//! Writes values as the triggers of PostgreSQL write them.
 
 use tidings_core::Value;
 

@@ -1,4 +1,4 @@
-//! Putting the triggers in place, and taking them away.
+//! Puts the triggers of captured tables in place, and removes them.
 //!
 //! Installing is idempotent: what is as it should be is not touched. The triggers name the union of
 //! the fields that their installers have named; a field is taken away by a migration alone, while

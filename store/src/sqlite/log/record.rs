@@ -1,4 +1,4 @@
-//! From stored records to what readers are told.
+//! Turns stored records into what readers are told.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

@@ -1,4 +1,4 @@
-//! What capture would miss, for people.
+//! Reports which writes capture would miss.
 
 use sqlx::SqliteConnection;
 use tidings_core::Schema;
