@@ -1,4 +1,4 @@
-//! The admin token: which requests may use the API.
+//! Checks the admin token: which requests may use the API.
 
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq as _;

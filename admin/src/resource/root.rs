@@ -1,4 +1,4 @@
-//! `/`: what this is, and where to go on.
+//! `/`: names the program and its version, and links to the rest of the API.
 
 use serde_json::{Map, Value as Json, json};
 use tidings::Node;

@@ -1,4 +1,4 @@
-//! `/status`: how the node is, in JSON.
+//! `/status`: the state of the node, as JSON.
 
 use std::time::Duration;
 

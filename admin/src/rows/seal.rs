@@ -1,4 +1,4 @@
-//! [`Seal`]: a field of which the database holds digests, and no one but the client the texts.
+//! [`Seal`]: a field whose text only the client knows: the database holds its digest.
 
 use std::fmt;
 
