@@ -1,4 +1,4 @@
-//! `tidings cache`: what a node has cached, and making it forget.
+//! `tidings cache`: shows what a node has cached, and makes it forget.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! [`Caller`]: requests to the admin side of a node, each with an end.
+//! [`Caller`]: sends requests to the admin side of a node, each with a deadline.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `tidings status`: how one node is.
+//! `tidings status`: shows the state of one node.
 
 use clap::{ArgMatches, Command};
 use serde_json::Value as Json;

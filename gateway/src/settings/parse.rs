@@ -1,4 +1,4 @@
-//! From text to values.
+//! Parses the text of each option into its value.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
