@@ -1,4 +1,4 @@
-//! From a commit to its evictions and its handlers.
+//! [`Changes`]: turns each commit of a store without a log into evictions and events.
 //!
 //! The store calls [`Changes::committed`] in commit order while its writer is still held, so the
 //! order of the two steps taken there is the order of commits on this node:

@@ -1,7 +1,7 @@
-//! Clean-up of rows past their time: every so often, of every entity whose rows expire.
+//! Removes rows past their time, at intervals, for every entity whose rows expire.
 //!
-//! A row past its time is gone for every reader already; this gives its room back, and tells
-//! handlers that it went. Nodes that share a database take turns: the store lets one of them work
+//! Readers no longer see a row past its time; this frees its room, and tells handlers that it is
+//! gone. Nodes that share a database take turns: the store lets one of them work
 //! on an entity at a time.
 
 use std::{sync::Arc, time::Duration};
@@ -11,7 +11,7 @@ use tidings_core::{Chain, Schema, clock::Clock};
 use tidings_store::{Cleared, Error, Store};
 use tokio_util::sync::CancellationToken;
 
-/// Removes them every so often until the node stops.
+/// Removes them at intervals until the node stops.
 pub(crate) async fn remove_expired(
     store: Store,
     schemas: Vec<&'static Schema>,
