@@ -22,7 +22,7 @@ pub(crate) struct OnStruct {
     pub(crate) checks: Vec<(LitStr, syn::Path)>,
     pub(crate) admin_api: Option<AdminApi>,
     pub(crate) home: Option<TokenStream>,
-    /// Whether a name was given, be it a faulty one.
+    /// Whether a name was given, even a faulty one.
     pub(crate) named: bool,
 }
 

@@ -41,7 +41,7 @@ pub trait WakeUps: std::fmt::Debug + Send + 'static {
     fn next(&mut self) -> LogFuture<'_, Result<Wake, LogError>>;
 }
 
-/// What takes wake-ups from node to node in place of the log's own way: a broker, say.
+/// Carries wake-ups from node to node in place of the log's own way, for example over a broker.
 ///
 /// It may lose, double and delay them, and hand a node its own: that costs time or a read of the
 /// log, and nothing else. So a broker that is down makes changes arrive at the next poll.
