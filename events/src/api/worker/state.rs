@@ -1,4 +1,5 @@
-//! The state behind a worker's face: its handlers, and the mail in its hands.
+//! [`LocalState`]: the state of a worker: its handlers, and the mail that it has taken out of its
+//! mailbox and not handled yet.
 
 use std::{
     cell::{Cell, RefCell},
@@ -108,7 +109,7 @@ impl LocalState {
         self.mailbox.index()
     }
 
-    /// Returns how many events the mailbox holds.
+    /// Returns how many events the mailbox can hold.
     pub(crate) fn capacity(&self) -> usize {
         self.hub.settings().mailbox_capacity
     }
@@ -151,7 +152,8 @@ impl LocalState {
             .collect();
         let stale = self.forget_routes();
         self.forget(&removed);
-        // Last, with nothing borrowed: captures may have a `Drop` that comes back here.
+        // Last, with nothing borrowed: what a closure has captured may call back when it is
+        // dropped.
         drop_each(stale, removed);
     }
 
