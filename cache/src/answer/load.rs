@@ -10,9 +10,9 @@ use crate::{answer::loaded::Loaded, error::BoxError, loading, sync::off_the_loop
 /// What `get` runs on a miss.
 ///
 /// Every `FnOnce() -> impl Future<Output = Result<impl Into<Loaded<V>>, impl Into<BoxError>>>` is
-/// one: a closure whose future gives an `Option` of the value, or a [`Loaded`] that says more. The
-/// closure runs on its caller's thread and may borrow from it; the future must be `Send + 'static`,
-/// because it runs on the cache's runtime.
+/// one: a closure whose future returns an `Option` of the value, or a [`Loaded`] that says more.
+/// The closure runs on its caller's thread and may borrow from it; the future must be `Send +
+/// 'static`, because it runs on the cache's runtime.
 ///
 /// # Examples
 ///
@@ -89,11 +89,11 @@ where
     || off_the_loop(|| loading::within(load)).boxed()
 }
 
-/// What a bulk load found, each under its key.
+/// What a bulk load found, each with its key.
 type Many<V> = Vec<(CacheKey, Loaded<V>)>;
 
-/// What the load of [`get_bulk`](crate::Cache::get_bulk) returns: a future that gives what was
-/// found, each under its key.
+/// What the load of [`get_bulk`](crate::Cache::get_bulk) returns: a future of the values that were
+/// found, each with its key.
 ///
 /// Every `Future<Output = Result<Vec<(CacheKey, impl Into<Loaded<V>>)>, impl Into<BoxError>>>` is
 /// one that is `Send + 'static`.

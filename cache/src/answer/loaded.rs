@@ -49,7 +49,7 @@ impl<V> Loaded<V> {
         self.ttl(Ttl::Never)
     }
 
-    /// Says how long the value is what it is, counted from before its load was called: a credential
+    /// Sets how long the value is true, counted from before its load was called: for a credential
     /// that expires, for example. It is served no longer, whatever options say and whatever fails;
     /// a shorter ttl stays as it is. Callers that wait for a load whose value has come to its end
     /// when it arrives ask again; the one that started the load is answered with it.
@@ -80,7 +80,7 @@ impl<V> Loaded<V> {
         self
     }
 
-    /// Says up to which of the node's numbers ([`Cache::number`](crate::Cache::number)) the backing
+    /// Sets up to which of the node's numbers ([`Cache::number`](crate::Cache::number)) the backing
     /// store had caught up when this was read: from a lagging replica, or by a caller that reads
     /// first and sets later. If the key was invalidated, set or renewed since then, a load's value
     /// answers the callers that wait for it and is not kept, and a [`set`](crate::Cache::set) is

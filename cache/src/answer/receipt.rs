@@ -1,4 +1,5 @@
-//! What `invalidate` gives back, and the seam through which an invalidation leaves the node.
+//! [`Receipt`]: what `invalidate` returns; and [`Propagate`], the seam through which an
+//! invalidation leaves the node.
 
 use std::{fmt, time::Duration};
 
@@ -40,8 +41,8 @@ pub enum Invalidation {
 /// [`Cache::apply_invalidation`](crate::Cache::apply_invalidation), and calls
 /// [`Cache::purge_node`](crate::Cache::purge_node) where it cannot prove that none was lost.
 pub trait Propagate: fmt::Debug + Send + Sync + 'static {
-    /// Sends an invalidation, without waiting. The number is the one that it took on this node:
-    /// should it come back, it is applied with that as `before`. The future, which may be dropped,
+    /// Sends an invalidation, without waiting. The number is the one that it took on this node: if
+    /// it comes back, it is applied with this number as `before`. The future, which may be dropped,
     /// ends when every other node has applied it, or names those that have not within the given
     /// time.
     fn propagate(&self, invalidation: Invalidation, number: u64) -> Confirmation;
@@ -81,7 +82,7 @@ impl Receipt {
         self.number
     }
 
-    /// Ends when every node has applied the invalidation. On a lone node that is at once.
+    /// Waits until every node has applied the invalidation. On a lone node that is at once.
     ///
     /// # Errors
     ///

@@ -24,7 +24,7 @@ const TAG_OVERHEAD: u64 = 160;
 /// What a load gave, its type erased.
 pub(crate) struct Cargo {
     pub(crate) value: Option<Arc<dyn Stored>>,
-    /// The value's bytes; `None` if they cannot be told.
+    /// The value's size in bytes; `None` if it cannot be measured.
     bytes: Option<u64>,
     ttl: Option<Ttl>,
     tags: Vec<Tag>,
@@ -44,7 +44,7 @@ pub(crate) enum Fate {
         weight: u64,
         allowed: u64,
     },
-    /// Its weight cannot be told.
+    /// Its weight cannot be measured.
     Weightless,
     /// The node may not hear of its changes.
     Unheard,
@@ -56,7 +56,7 @@ pub(crate) struct Prepared {
     pub(crate) fate: Fate,
     /// Until when L1 may serve it.
     pub(crate) level1: Moment,
-    /// Until when the value is what it is.
+    /// Until when the value is true, whatever its ttl.
     pub(crate) ends: Moment,
     pub(crate) position: Option<Number>,
 }
@@ -103,7 +103,7 @@ impl Cargo {
         }
     }
 
-    /// Returns what an entry of it weighs; `None` if that cannot be told.
+    /// Returns what an entry of it weighs; `None` if that cannot be measured.
     fn weight(&self, key: &CacheKey, tags: &[Tag]) -> Option<u64> {
         let key = key.as_bytes().len() as u64;
         let tags = tags.iter().map(|tag| TAG_OVERHEAD + key + tag.len() as u64);

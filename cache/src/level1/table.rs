@@ -52,10 +52,10 @@ pub enum Attach {
 /// What the tables of one named cache share on all threads.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Tells its tables from those of other caches.
+    /// Distinguishes its tables from those of other caches.
     pub(crate) place: Place,
     pub(crate) node: u64,
-    /// Gone with the node's last handle.
+    /// Dead once the node's last handle is dropped.
     pub(crate) alive: Weak<()>,
     pub(crate) attach: Attach,
     pub(crate) slots: Slots,
@@ -74,7 +74,8 @@ impl Shared {
     }
 }
 
-/// Two words, which travel in registers: a wider answer was seen to cost as much as the lookup.
+/// What a lookup found. Two words, which travel in registers: a wider answer was measured to cost
+/// as much as the lookup.
 pub(crate) enum Found<T> {
     /// A value, or a cached absence.
     Hit(Option<Arc<T>>),
@@ -84,8 +85,8 @@ pub(crate) enum Found<T> {
     Miss,
 }
 
-/// What an entry holds; `None` is a cached absence. What leaves is handed on as that, too: the rest
-/// of an entry has nothing to say, and a hundred bytes to move.
+/// What an entry holds; `None` is a cached absence. Entries that leave are handed on in this form
+/// too: the rest of them is of no use any more, and a hundred bytes to move.
 pub(crate) type Value = Option<Arc<dyn Any + Send + Sync>>;
 
 /// An entry that is to be kept, besides its key.

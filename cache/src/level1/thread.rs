@@ -1,5 +1,5 @@
-//! What a thread has: one table for each named cache that it uses, of the nodes that it is attached
-//! to.
+//! The L1 of one thread: a table for each named cache that it uses, of the nodes that it is
+//! attached to.
 
 use std::{any::Any, cell::RefCell, marker::PhantomData, sync::Weak};
 
@@ -41,8 +41,8 @@ struct Attached {
 /// caller with the table's registers, and its arguments would travel in memory.
 #[inline(never)]
 pub(crate) fn get<T: Any + Send + Sync>(shared: &Shared, key: &CacheKey) -> Found<T> {
-    // Gone when a value is dropped with its thread, and borrowed when a value's `Drop` uses the
-    // cache: such a call goes without L1.
+    // The thread's tables are gone when a value is dropped with its thread, and borrowed when a
+    // value's `Drop` uses the cache. Such a call does without L1.
     let found = THREAD.try_with(|thread| match thread.try_borrow_mut() {
         Ok(mut thread) => match thread.table(shared.place) {
             Some(table) => table.get(key, shared),
@@ -78,7 +78,7 @@ pub(crate) fn look<W: Any + Send + Sync>(
     look_with(shared, view, of, bytes, |value| value.cloned())
 }
 
-/// Looks like [`look`], for a closure that makes something of the value while it is there.
+/// Looks a key up as [`look`] does, and lets a closure make something of the value in its place.
 #[inline(always)]
 pub(crate) fn look_with<W: Any + Send + Sync, R>(
     shared: &Shared,
@@ -87,7 +87,7 @@ pub(crate) fn look_with<W: Any + Send + Sync, R>(
     bytes: &[u8],
     make: impl FnOnce(Option<&Arc<W>>) -> R,
 ) -> Seen<R> {
-    // As for `get`: a call that finds the thread borrowed goes without L1.
+    // As for `get`: a call that finds the tables borrowed does without L1.
     let seen = THREAD.try_with(|thread| {
         let Ok(mut thread) = thread.try_borrow_mut() else {
             return Seen::Miss;

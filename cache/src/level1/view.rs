@@ -15,8 +15,9 @@ use crate::{
     stats::ThreadCounters,
 };
 
-/// One hit in this many touches L2 on average. The distance is drawn each time: one that is fixed
-/// would fall on the same key again and again where requests make the same number of lookups each.
+/// One hit in this many touches L2 on average. The distance is drawn at random each time: a fixed
+/// one would fall on the same key again and again if every request makes the same number of
+/// lookups.
 const TOUCH_EVERY: u64 = 256;
 
 /// The share of the room that is for absences: one part in this many.
@@ -125,8 +126,8 @@ impl<W> ViewTable<W> {
         }
     }
 
-    /// Keeps a value or an absence, in the place of what the key had. Returns what had to leave, or
-    /// else could not stay.
+    /// Keeps a value or an absence, in place of what the key had. Returns what had to leave for it,
+    /// or could not stay itself.
     pub(crate) fn put(
         &mut self,
         of: Of,
