@@ -14,7 +14,7 @@ pub enum ErrorKind {
     Changed,
     /// A hook or a closure of the application said no.
     Refused,
-    /// The database cannot do it: try again later, once whatever ails it is mended.
+    /// The database cannot do it now: try again later, once it has been mended.
     Unavailable,
     /// Whether it was done is not known: read the row before trying again.
     InDoubt,

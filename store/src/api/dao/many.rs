@@ -94,8 +94,8 @@ impl<E: Entity> Dao<E> {
         }
     }
 
-    /// Streams all rows that a query means, in its order, reading a page of up to
-    /// [`MAX_SIZE`] at a time when the last one is used up. The query's size is not looked at.
+    /// Streams all rows that a query selects, in its order. Reads a page of up to [`MAX_SIZE`] rows
+    /// whenever the last one is used up, whatever size the query asks for.
     ///
     /// Between pages nothing is held, so writes go on; what that means for rows that change is said
     /// at [`PageQuery`]. After an error the stream ends.
@@ -146,7 +146,7 @@ impl<E: Entity> Dao<E> {
         })
     }
 
-    /// Counts the rows that a query means, on all of its pages.
+    /// Counts the rows that a query selects, on all of its pages.
     ///
     /// # Errors
     ///

@@ -238,13 +238,13 @@ impl<E: Entity> Dao<E> {
     }
 
     /// Stores a row in place of what the caller has read, if it is still as it was then in every
-    /// field; gives it as it is stored, or none if it is not there. This is optimistic locking,
+    /// field. Returns it as it is stored, or `None` if it is not there. This is optimistic locking,
     /// with the row itself as its version: nothing is held between the read and this call.
     ///
     /// # Errors
     ///
-    /// [`Error::Changed`] if another write came in between: read the row again, and decide. Else as
-    /// [`update`](Self::update).
+    /// [`Error::Changed`] if another write came in between: read the row again, and decide.
+    /// Otherwise as [`update`](Self::update).
     ///
     /// # Examples
     ///
@@ -281,7 +281,7 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// [`Error::Changed`] if it is at another version: read it again, and decide.
-    /// [`Error::Unversioned`] if no field is marked `#[entity(version)]`. Else as
+    /// [`Error::Unversioned`] if no field is marked `#[entity(version)]`. Otherwise as
     /// [`update`](Self::update).
     ///
     /// # Examples
@@ -320,12 +320,36 @@ impl<E: Entity> Dao<E> {
         self.update_with(selector, edit, WriteOptions::default())
     }
 
-    /// Stores a row in place of the one with its primary key, if that is at a version; gives it as
-    /// it is stored, or none if it is not there. See [`update_at`](Self::update_at).
+    /// Stores a row in place of the one with its primary key, if that is at a version. Returns it
+    /// as it is stored, or `None` if it is not there. See [`update_at`](Self::update_at).
     ///
     /// # Errors
     ///
     /// As [`update_at`](Self::update_at).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidings_core::Entity;
+    /// # use tidings_store::{Dao, Error};
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "accounts")]
+    /// # struct Account {
+    /// #     #[entity(primary_key)]
+    /// #     id: i64,
+    /// #     cents: i64,
+    /// #     #[entity(version)]
+    /// #     version: i64,
+    /// # }
+    /// /// Stores what a form holds, unless the row has changed since the form was filled in.
+    /// async fn save(accounts: &Dao<Account>, form: Account) -> Result<bool, Error> {
+    ///     match accounts.replace_at(form.version, form).await {
+    ///         Err(Error::Changed { .. }) => Ok(false),
+    ///         saved => Ok(saved?.is_some()),
+    ///     }
+    /// }
+    /// ```
     pub fn replace_at(
         &self,
         version: i64,
@@ -341,6 +365,30 @@ impl<E: Entity> Dao<E> {
     /// # Errors
     ///
     /// As [`update_at`](Self::update_at) and [`Table::delete`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidings_core::Entity;
+    /// # use tidings_store::{Dao, Error};
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "accounts")]
+    /// # struct Account {
+    /// #     #[entity(primary_key)]
+    /// #     id: i64,
+    /// #     cents: i64,
+    /// #     #[entity(version)]
+    /// #     version: i64,
+    /// # }
+    /// /// Closes an account, unless it has changed since it was read.
+    /// async fn close(accounts: &Dao<Account>, read: &Account) -> Result<bool, Error> {
+    ///     match accounts.delete_at(read.id, read.version).await {
+    ///         Err(Error::Changed { .. }) => Ok(false),
+    ///         closed => Ok(closed?.is_some()),
+    ///     }
+    /// }
+    /// ```
     pub fn delete_at(
         &self,
         id: E::Id,

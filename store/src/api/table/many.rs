@@ -79,7 +79,7 @@ impl Table {
         }
     }
 
-    /// Counts the rows that a query means, on all of its pages, whatever its size and offset.
+    /// Counts the rows that a query selects, on all of its pages, whatever its size and offset.
     ///
     /// # Errors
     ///
