@@ -29,7 +29,7 @@ mod parse;
 mod file;
 // The command line of `serve`, by rows.
 mod command;
-// Which of flag, variable and file has the say.
+// Which of flag, variable and file decides.
 mod layers;
 // The options themselves.
 mod options;
