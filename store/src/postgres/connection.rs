@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _,
+    Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _,
     postgres::{PgArguments, PgRow},
 };
 use tidings_core::{
@@ -44,6 +44,7 @@ impl Connection {
     pub(crate) async fn open(
         address: &Address,
         settings: Settings,
+        origin: Option<&str>,
         until: Instant,
     ) -> Result<Self, Error> {
         let clock = SystemClock::new();
@@ -58,7 +59,7 @@ impl Connection {
                         pooler: settings.pooler,
                         incarnation: None,
                     };
-                    let fit = timeout_at(until, opened.look_over(address)).await;
+                    let fit = timeout_at(until, opened.look_over(address, origin)).await;
                     return match fit {
                         Ok(fit) => fit.map(|()| opened),
                         Err(_) => Err(too_late(settings.timeout)),
@@ -77,17 +78,23 @@ impl Connection {
         }
     }
 
-    /// Refuses a server that a store cannot work with.
-    async fn look_over(&mut self, address: &Address) -> Result<(), Error> {
+    /// Refuses a server that a store cannot work with. In the same question the session is told
+    /// whose writes it makes, unless a pooler lends it to others too.
+    async fn look_over(&mut self, address: &Address, origin: Option<&str>) -> Result<(), Error> {
         let unfit = |reason: &str| Error::Unfit {
             database: address.shown().to_owned(),
             reason: reason.to_owned(),
         };
         let sql = "SELECT current_setting('server_encoding'), current_setting('server_version_num')::integer, \
              pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', \
-             (SELECT min(backend_start)::text FROM pg_stat_activity WHERE backend_type = 'checkpointer')";
+             (SELECT min(backend_start)::text FROM pg_stat_activity WHERE backend_type = 'checkpointer'), \
+             CASE WHEN $1::text IS NOT NULL THEN set_config('tidings.origin', $1, false) END";
 
-        let row = self.rows(&sql.into(), PgArguments::default()).await;
+        let origin = origin.filter(|_| self.pooler == Pooler::None);
+        let mut arguments = PgArguments::default();
+        let bound = arguments.add(origin);
+        bound.map_err(|error| failed(sqlx::Error::Encode(error)))?;
+        let row = self.rows(&sql.into(), arguments).await;
         let row = row.map_err(failed)?.pop();
         let row = row.ok_or_else(|| unfit("it does not say what it is"))?;
 

@@ -263,6 +263,7 @@ impl Engine for PostgresEngine {
     }
 
     fn log(&self, needs: LogNeeds) -> Option<Arc<dyn StoreLog>> {
+        self.pool.name_origin(&needs.node);
         Some(Arc::new(PgLog::new(self.log_settings(needs))))
     }
 

@@ -39,7 +39,7 @@ impl PgTarget {
     pub(crate) async fn open(url: &str) -> Result<Self, Error> {
         let (address, settings) = (Address::parse(url)?, Settings::default());
         let until = Instant::now() + settings.timeout;
-        let connection = Connection::open(&address, settings, until).await?;
+        let connection = Connection::open(&address, settings, None, until).await?;
         Ok(Self { connection })
     }
 

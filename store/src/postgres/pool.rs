@@ -10,7 +10,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -45,6 +45,9 @@ pub(crate) struct Pool {
     /// another program holds its row, and reads must not wait for that.
     writes: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
+    /// The node whose writes these are, once one follows the log: connections opened since name it
+    /// in what they record.
+    origin: OnceLock<Arc<str>>,
     /// Connections of earlier generations are not lent again.
     generation: AtomicU64,
 }
@@ -88,6 +91,7 @@ impl Pool {
             permits: Arc::new(Semaphore::new(settings.connections)),
             writes: Arc::new(Semaphore::new(writes_of(settings.connections))),
             idle: Mutex::default(),
+            origin: OnceLock::new(),
             generation: AtomicU64::new(0),
         }
     }
@@ -127,11 +131,20 @@ impl Pool {
     /// Opens a connection that no one else will be lent.
     pub(crate) async fn open(&self, until: Instant) -> Result<Connection, Error> {
         let (address, settings) = (self.address.clone(), self.settings);
-        let opening = async move { Connection::open(&address, settings, until).await };
+        let origin = self.origin.get().cloned();
+        let opening =
+            async move { Connection::open(&address, settings, origin.as_deref(), until).await };
         match self.runtime.spawn(opening).await {
             Ok(opened) => opened,
             // The runtime was shut down.
             Err(_) => Err(too_late(settings.timeout)),
+        }
+    }
+
+    /// Names the node whose writes these are. The first that is named stays.
+    pub(crate) fn name_origin(&self, node: &Arc<str>) {
+        if self.origin.set(Arc::clone(node)).is_ok() {
+            self.retire();
         }
     }
 

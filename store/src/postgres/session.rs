@@ -367,7 +367,7 @@ impl Session for PgSession {
             let (address, settings) = (&self.pool.address, self.pool.settings);
             let clock = SystemClock::new();
             while Instant::now() < until {
-                let fate = match Connection::open(address, settings, until).await {
+                let fate = match Connection::open(address, settings, None, until).await {
                     Ok(mut connection) => self.transaction.fate(&mut connection, until).await,
                     Err(_) => Fate::InProgress,
                 };
