@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use futures_util::future::BoxFuture;
 use tidings_core::{
     CacheKey, Cause, Operation, Origin, Row, Schema,
-    log::{Gap, Mark, Posted, RowChange},
+    log::{Gap, Mark, Place, Posted, RowChange},
 };
 
 /// What one transaction did to one row, for the handlers.
@@ -51,6 +51,36 @@ impl Change {
     }
 }
 
+/// One thing that the log tells to those that watch it.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// A row changed.
+    Change {
+        /// Where to go on after it.
+        place: Place,
+        /// The node whose write it was; none if another program's.
+        origin: Option<Arc<str>>,
+        /// What was done.
+        change: Change,
+    },
+    /// An event of an application's own, for every node.
+    Event {
+        /// Where to go on after it.
+        place: Place,
+        /// The commit.
+        mark: Mark,
+        /// The event.
+        posted: Posted,
+    },
+    /// Something is missing here.
+    Gap {
+        /// Why, and what it may have been about.
+        gap: Gap,
+        /// How many records at most, where that is known.
+        missed: Option<u64>,
+    },
+}
+
 /// Resolves when every handler of a change has run.
 pub type Handling = BoxFuture<'static, ()>;
 
@@ -70,6 +100,17 @@ pub trait Announce: fmt::Debug + Send + Sync + 'static {
     /// Returns whether any handler would hear of a change of an entity. Only if so does a write
     /// wait for its own record, and is a change put together from its records and announced.
     fn listens(&self, entity: &str) -> bool;
+
+    /// Returns whether the log is watched. Only if so is [`told`](Self::told) called. No one
+    /// watches it by default.
+    fn is_watched(&self) -> bool {
+        false
+    }
+
+    /// Takes what the log tells, in the log's order: after the evictions, whatever the handlers do.
+    fn told(&self, told: Told) {
+        drop(told);
+    }
 }
 
 /// One thing that the protocol did.

@@ -49,6 +49,9 @@ mod announce;
 // Between the tail and the dispatcher. Must not know either.
 mod queue;
 
+// Between the tail and those that watch the log. Must not know either.
+mod watch;
+
 // Evictions on their way to the log. Must not know who asked for them.
 mod outbox;
 
@@ -68,7 +71,7 @@ mod bus;
 pub mod kit;
 
 pub use self::{
-    announce::{Announce, Change, Handling, Observe, Quiet, Trace},
+    announce::{Announce, Change, Handling, Observe, Quiet, Told, Trace},
     bus::BusAnnouncer,
     carried::Carried,
     gate::{Gate, Reading},
@@ -78,6 +81,7 @@ pub use self::{
         confirm::{Confirmed, Silence, Silent, Unconfirmed},
         probe::Probe,
         protocol::{Parts, Protocol},
+        replay::{Replay, Replayed},
         shared::ClusterStats,
         view::{MemberState, MemberView, Standing, View},
     },

@@ -21,6 +21,9 @@ pub(crate) mod confirm;
 // What callers invalidate by hand, on its way to the log. Must not know the tail.
 pub(crate) mod carry;
 
+// What the log tells to those that watch it. Must not know the tail.
+pub(crate) mod tell;
+
 // The task that runs handlers. Must not know the tail.
 pub(crate) mod dispatch;
 
@@ -29,6 +32,9 @@ pub(crate) mod tail;
 
 // Puts the parts together.
 pub(crate) mod protocol;
+
+// Reading what the log holds beyond a place, for a reader that comes back.
+pub(crate) mod replay;
 
 // The cluster as a node sees it.
 pub(crate) mod view;

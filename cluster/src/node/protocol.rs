@@ -23,7 +23,7 @@ use super::{
     confirm::{Confirmed, Unconfirmed},
     dispatch,
     shared::{ClusterStats, Counters, Progress, PurgeCause, Shared, count},
-    tail,
+    tail, tell,
 };
 use crate::{
     announce::{Announce, Observe},
@@ -36,6 +36,7 @@ use crate::{
     queue::Queue,
     reached::Reached,
     settings::{ClusterSettings, SettingError},
+    watch::Watch,
 };
 
 /// The most that an event of an application's own may take, in bytes of JSON.
@@ -132,6 +133,8 @@ impl Protocol {
             spawn: parts.spawn,
             entropy: parts.entropy,
             queue: Queue::new(settings.queue),
+            watch: Watch::default(),
+            replays: tokio::sync::Mutex::default(),
             seen: Reached::default(),
             applied: Reached::default(),
             look: Notify::new(),
@@ -163,6 +166,13 @@ impl Protocol {
             shared,
             _tasks: Arc::new(Tasks(Mutex::new(tasks))),
         })
+    }
+
+    /// Starts the task that hands [what the log tells](Announce::told) on. To be called once, where
+    /// anything may come to watch.
+    pub fn tell(&self) {
+        let task = start(&self.shared, "teller", tell::run(Arc::clone(&self.shared)));
+        self._tasks.0.lock().push(task);
     }
 
     /// Returns the gate that the cache asks by way of its [`Intake`].

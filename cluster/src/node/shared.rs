@@ -31,6 +31,7 @@ use crate::{
     queue::Queue,
     reached::Reached,
     settings::ClusterSettings,
+    watch::Watch,
 };
 
 pub(crate) struct Shared {
@@ -51,6 +52,10 @@ pub(crate) struct Shared {
     pub(crate) intake: Arc<Intake>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) queue: Queue,
+    /// What those that watch the log are to be told.
+    pub(crate) watch: Watch,
+    /// Held while a page is read for a reader that comes back.
+    pub(crate) replays: tokio::sync::Mutex<()>,
     /// Evicted up to here. Moved by the tail alone.
     pub(crate) seen: Reached,
     /// Evicted, and handlers run, up to here. Moved by the dispatcher alone.

@@ -114,6 +114,7 @@ impl Tail {
             .map_or(PurgeCause::Ends, |gap| PurgeCause::Gap(gap.reason));
         if let Some(gap) = &gap {
             shared.counters.gap(gap.reason);
+            self.watched_gap(gap);
             tracing::warn!(%gap, node = %shared.node, "purging what may be affected");
         }
         let early =
@@ -237,6 +238,7 @@ impl Tail {
             shared.clock.sleep(Duration::from_millis(2)).await;
         }
         let cursor = batch.cursor;
+        let watched = shared.announce.is_watched().then(|| batch.records.clone());
         let parents = shared.parents(&batch.records);
         let records = shared.apply(batch.records, early);
         shared.evict_children(parents).await;
@@ -244,6 +246,9 @@ impl Tail {
         turn().await;
         shared.seen.set(cursor.clone());
         shared.numbers.lock().passed(&cursor);
+        if let Some(records) = watched {
+            shared.watch.push(records, pages);
+        }
         if let Some(demand) = after.demand
             && removed(Rule::ReportAfterHandlers)
         {
@@ -305,11 +310,20 @@ impl Tail {
                 self.shared.gate.close();
                 self.shared.counters.gap(GapReason::Capture);
                 self.purge(PurgeCause::Gap(GapReason::Capture));
-                self.shared.queue.gap(Gap::of_all(GapReason::Capture));
+                let gap = Gap::of_all(GapReason::Capture);
+                self.watched_gap(&gap);
+                self.shared.queue.gap(gap);
                 None
             }
             (Captured::No, Captured::Yes) => Some(Next::Restart(GapReason::Capture)),
             (Captured::Yes, Captured::Yes) | (Captured::No, Captured::No) => None,
+        }
+    }
+
+    /// Tells those that watch the log that something is missing here.
+    fn watched_gap(&self, gap: &Gap) {
+        if self.shared.announce.is_watched() {
+            self.shared.watch.gap(gap.clone());
         }
     }
 

@@ -1,0 +1,141 @@
+//! [`Replay`]: what the log holds beyond a place, for one reader that comes back.
+//!
+//! It reads over a log of its own, so that the tail never waits for it, and one page at a time for
+//! the whole node. A place is checked before anything is asked: one of another epoch, or one that
+//! this node has not got to, is a gap.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures_util::future::{Either, select};
+use tidings_core::{
+    Chain,
+    log::{Cursor, Extent, Gap, GapReason, Log, Mark, Place, Position, Read},
+};
+
+use super::{protocol::Protocol, shared::Shared};
+use crate::{announce::Told, queue::Pages};
+
+/// How many records one page has.
+const PAGE: usize = 128;
+/// How long a place that another node has given out is waited for.
+const AHEAD: Duration = Duration::from_secs(1);
+
+/// Reads the log from a place to its end.
+pub struct Replay {
+    shared: Arc<Shared>,
+    log: Arc<dyn Log>,
+    cursor: Cursor,
+    checked: Checked,
+}
+
+/// Whether the place may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checked {
+    No,
+    Yes,
+}
+
+/// One page of a [`Replay`].
+#[derive(Debug)]
+pub enum Replayed {
+    /// What it tells; there is more behind it.
+    More(Vec<Told>),
+    /// What it tells; nothing was left when the log was asked.
+    End(Vec<Told>),
+    /// The log does not hold what lies beyond the place.
+    Gap(Gap),
+}
+
+impl Protocol {
+    /// Begins to read beyond a place, over a log that is not this node's own reader. Asks nothing
+    /// yet.
+    #[must_use]
+    pub fn replay(&self, log: Arc<dyn Log>, from: &Place) -> Replay {
+        Replay {
+            shared: Arc::clone(self.shared()),
+            log,
+            cursor: from.0.clone(),
+            checked: Checked::No,
+        }
+    }
+}
+
+impl Replay {
+    /// Returns whether a commit was read.
+    #[must_use]
+    pub fn covers(&self, mark: Mark) -> bool {
+        self.checked == Checked::Yes && self.cursor.covers(mark)
+    }
+
+    /// Reads the next page. Waits for a log that does not answer.
+    ///
+    /// Not cancel safe: a page that was read is lost.
+    pub async fn next(&mut self) -> Replayed {
+        if self.checked == Checked::No {
+            if let Err(gap) = self.check().await {
+                return Replayed::Gap(gap);
+            }
+            self.checked = Checked::Yes;
+        }
+        let shared = Arc::clone(&self.shared);
+        // Held for one page, so that readers that come back together take turns.
+        let turn = shared.replays.lock().await;
+        let batch = loop {
+            match self.log.read(&self.cursor, PAGE, None).await {
+                Ok(Read::Batch(batch)) => break batch,
+                Ok(Read::Gap(gap)) => return Replayed::Gap(gap),
+                Err(error) => {
+                    tracing::debug!(error = %Chain(&error), "the log did not answer a reader that comes back");
+                    shared.clock.sleep(shared.settings.pause()).await;
+                }
+            }
+        };
+
+        // A transaction may have begun before the place, and any page may cut one.
+        let mut told = Vec::new();
+        for index in 0..batch.records.len() {
+            let one = shared.told(&*self.log, &batch.records, index, Pages::Cut);
+            told.extend(one.await);
+        }
+        drop(turn);
+        self.cursor = batch.cursor;
+        match batch.extent {
+            Extent::More => Replayed::More(told),
+            Extent::All => Replayed::End(told),
+        }
+    }
+
+    /// Waits until the node follows the log and has got to the place.
+    async fn check(&self) -> Result<(), Gap> {
+        let shared = &self.shared;
+        shared.seen.until(|_| true).await;
+        let epoch = self.cursor.epoch();
+        let settled = |seen: &Cursor| seen.epoch() != epoch || !is_beyond(&self.cursor, seen);
+        let reached = std::pin::pin!(shared.seen.until(settled));
+        match select(reached, shared.clock.sleep(AHEAD)).await {
+            Either::Left((seen, _)) if seen.epoch() == epoch => Ok(()),
+            Either::Left(_) => Err(Gap::of_all(GapReason::Epoch)),
+            Either::Right(_) => Err(Gap::of_all(GapReason::LostTail)),
+        }
+    }
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay")
+            .field("cursor", &self.cursor)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns whether a place lies beyond what was seen, or is none of the same kind of log: such a
+/// place was made up, or the log has lost it.
+fn is_beyond(place: &Cursor, seen: &Cursor) -> bool {
+    let newest = |cursor: &Cursor| match cursor.position() {
+        Position::Counted(last) => (None, *last),
+        Position::Snapshot(snapshot) => (Some(()), snapshot.xmax()),
+        Position::Page { target, .. } => (Some(()), target.xmax()),
+    };
+    let ((kind, place), (of, seen)) = (newest(place), newest(seen));
+    kind != of || place > seen
+}
