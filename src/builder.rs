@@ -27,6 +27,7 @@ use crate::{
     cluster_channel::{ForAll, ForAllChannels},
     error::StartError,
     expiry, facts,
+    feed::{Feed, Keeps},
     follow::{Following, Wiring},
     node::{EntityType, Node, Shared},
     positions::Positions,
@@ -310,14 +311,20 @@ impl NodeBuilder {
             let message = "wake_by needs a cluster in a PostgreSQL database";
             return Err(StartError::Log(message.into()));
         }
-        let log = store.log(needs);
-        let log = log.map(|log| {
+        let history = store.log(needs.clone());
+        let log = store.log(needs).zip(history);
+        let keeps = match log {
+            Some(_) => Keeps::WhileWatched,
+            None => Keeps::OnceWatched,
+        };
+        let feed = Feed::new(&node_id, keeps);
+        let log = log.map(|(log, history)| {
             let mut read = Arc::clone(&log) as Arc<dyn Log>;
             if let Some(carrier) = self.wakes {
                 read = Arc::new(Carried::new(read, carrier));
             }
             let clock = Arc::clone(&self.clock);
-            (log, Intake::new(read, clock, &settings))
+            (log, history, Intake::new(read, clock, &settings))
         });
 
         let carrier = members
@@ -327,7 +334,7 @@ impl NodeBuilder {
             .cache
             .clock(Arc::clone(&self.clock))
             .runtime(runtime.clone());
-        if let Some((_, intake)) = &log {
+        if let Some((_, _, intake)) = &log {
             cache = cache.fills(Arc::clone(intake) as _);
             if let Some(bound) = settings.bound() {
                 cache = cache.staleness_ceiling(bound);
@@ -363,10 +370,11 @@ impl NodeBuilder {
             return Err(StartError::Log(message.into()));
         }
         let gaps = Gaps::new(self.gaps, Some(told));
-        let following = log.map(|(log, intake)| {
+        let following = log.map(|(log, history, intake)| {
             Following::start(Wiring {
                 node: node_id.as_str().into(),
                 log,
+                history,
                 members,
                 facts: facts::of(&schemas, self.retention),
                 intake,
@@ -375,6 +383,7 @@ impl NodeBuilder {
                 for_all: for_all.clone(),
                 schemas: schemas.clone(),
                 gaps: gaps.clone(),
+                feed: feed.clone(),
                 clock: Arc::clone(&self.clock),
                 spawn: Arc::clone(&spawn),
                 settings,
@@ -390,6 +399,7 @@ impl NodeBuilder {
                 self.handler_deadline,
                 gaps,
                 Arc::clone(&progress),
+                feed.clone(),
                 spawn,
             )),
         };
@@ -418,6 +428,7 @@ impl NodeBuilder {
             store,
             changes: counts,
             following,
+            feed,
             for_all,
             cluster_name: self.cluster_name,
             positions: Positions::new(&start, progress),

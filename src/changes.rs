@@ -38,7 +38,10 @@ use tidings_core::{
 use tidings_events::{Channel, CrudChannel, DeclareError, Delivery, Handled, Ticket, WorkerEvents};
 use tidings_store::{ChangeSet, ChangeSink, RowChange};
 
-use crate::progress::{Progress, Step};
+use crate::{
+    feed::Feed,
+    progress::{Progress, Step},
+};
 
 /// Declares an entity's channel; kept as a function, because the entity's type is known only where
 /// it is named.
@@ -273,6 +276,8 @@ pub(crate) struct Changes {
     deadline: Duration,
     gaps: Gaps,
     progress: Arc<Progress>,
+    /// What is told to those that watch the node.
+    feed: Feed,
     /// Where handlers are waited for that their write does not wait for.
     spawn: Arc<dyn Spawn>,
 }
@@ -283,6 +288,7 @@ impl Changes {
         deadline: Duration,
         gaps: Gaps,
         progress: Arc<Progress>,
+        feed: Feed,
         spawn: Arc<dyn Spawn>,
     ) -> Self {
         Self {
@@ -290,6 +296,7 @@ impl Changes {
             deadline,
             gaps,
             progress,
+            feed,
             spawn,
         }
     }
@@ -311,6 +318,9 @@ impl ChangeSink for Changes {
         if set.no_event {
             return std::future::ready(()).boxed();
         }
+
+        // In the order of commits, and before any handler runs.
+        self.feed.committed(&set.changes, &set.touched);
 
         let gaps = (!set.touched.is_empty()).then(|| self.gaps.clone());
         let cause = Cause {
@@ -376,6 +386,7 @@ mod tests {
     use tidings_core::{Row, spawn::TokioSpawn};
 
     use super::*;
+    use crate::feed::Keeps;
 
     /// A channel that can announce nothing.
     enum Faulty {
@@ -408,7 +419,9 @@ mod tests {
         };
         let spawn = TokioSpawn::current().expect("inside of a runtime");
         let (gaps, progress) = (Gaps::default(), Progress::new());
-        Changes::new(channels, Duration::ZERO, gaps, progress, Arc::new(spawn))
+        let feed = Feed::new("a", Keeps::OnceWatched);
+        let spawn = Arc::new(spawn);
+        Changes::new(channels, Duration::ZERO, gaps, progress, feed, spawn)
     }
 
     fn set() -> ChangeSet {

@@ -17,6 +17,8 @@ use tidings_core::{
 };
 use tidings_events::{Channel, DeclareError, Event, Handled, WorkerEvents};
 
+use crate::feed::Feed;
+
 /// How long an event waits for room in queues that want it.
 const ROOM: Duration = Duration::from_secs(2);
 
@@ -56,6 +58,8 @@ pub struct ClusterChannel<T: Event> {
     pub(crate) event: Arc<str>,
     /// None on a node without a log, which is alone.
     pub(crate) protocol: Option<Protocol>,
+    /// What those that watch a node without a log are told of.
+    pub(crate) feed: Feed,
 }
 
 impl<T: Event + Serialize + DeserializeOwned> ClusterChannel<T> {
@@ -81,6 +85,7 @@ impl<T: Event + Serialize + DeserializeOwned> ClusterChannel<T> {
                 let copy = serde_json::from_str(&payload).map_err(PostToAllError::Payload)?;
                 let posted = self.local.post(copy);
                 posted.map_err(|refused| PostToAllError::Refused(refused.to_string()))?;
+                self.feed.posted(&self.source, &self.event, &payload);
                 Ok(None)
             }
         }

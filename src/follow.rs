@@ -11,13 +11,13 @@ use futures_util::future::{BoxFuture, Either, FutureExt as _, select};
 use tidings_cache::Cache;
 use tidings_cluster::{
     Announce, Carrier, Change, ClusterSettings, Handling, Intake, Parts, Protocol, Quiet,
-    SettingError, Standing,
+    SettingError, Standing, Told,
 };
 use tidings_core::{
     Cause, Chain, Schema,
     clock::Clock,
     entropy::SystemEntropy,
-    log::{Gap, GapReason, Mark, MemberFacts, Members, Posted},
+    log::{Gap, GapReason, Log, Mark, MemberFacts, Members, Posted},
     spawn::Spawn,
 };
 use tidings_events::Handled;
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     changes::{Changes, Channels, Gaps},
     cluster_channel::ForAllChannels,
+    feed::Feed,
 };
 
 /// What a node hears of the changes in its store.
@@ -45,6 +46,8 @@ pub enum Hearing {
 pub(crate) struct Wiring {
     pub(crate) node: Arc<str>,
     pub(crate) log: Arc<dyn StoreLog>,
+    /// The same log, for readers that come back: the tail does not wait for them.
+    pub(crate) history: Arc<dyn Log>,
     /// None on a node without a cluster.
     pub(crate) members: Option<Arc<dyn Members>>,
     /// What the other members are told of this node.
@@ -56,6 +59,7 @@ pub(crate) struct Wiring {
     pub(crate) for_all: ForAllChannels,
     pub(crate) schemas: Vec<&'static Schema>,
     pub(crate) gaps: Gaps,
+    pub(crate) feed: Feed,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) spawn: Arc<dyn Spawn>,
     pub(crate) settings: ClusterSettings,
@@ -65,6 +69,7 @@ pub(crate) struct Wiring {
 #[derive(Clone)]
 pub(crate) struct Following {
     log: Arc<dyn StoreLog>,
+    history: Arc<dyn Log>,
     protocol: Protocol,
     channels: Channels,
 }
@@ -76,6 +81,7 @@ impl Following {
             channels: wiring.channels.clone(),
             for_all: wiring.for_all,
             gaps: wiring.gaps,
+            feed: wiring.feed,
         };
         let protocol = Protocol::assemble(Parts {
             node: wiring.node,
@@ -92,8 +98,10 @@ impl Following {
             entropy: Arc::new(SystemEntropy),
             settings: wiring.settings,
         })?;
+        protocol.tell();
         Ok(Self {
             log: wiring.log,
+            history: wiring.history,
             protocol,
             channels: wiring.channels,
         })
@@ -112,6 +120,11 @@ impl Following {
     /// Names a commit by what the store calls it; none before the log was read.
     pub(crate) fn mark(&self, commit: u64) -> Option<Mark> {
         self.log.mark(commit)
+    }
+
+    /// Returns the log that readers read that come back.
+    pub(crate) fn history(&self) -> &Arc<dyn Log> {
+        &self.history
     }
 
     pub(crate) fn protocol(&self) -> &Protocol {
@@ -201,6 +214,7 @@ struct Announcer {
     channels: Channels,
     for_all: ForAllChannels,
     gaps: Gaps,
+    feed: Feed,
 }
 
 impl Announce for Announcer {
@@ -261,6 +275,14 @@ impl Announce for Announcer {
 
     fn listens(&self, entity: &str) -> bool {
         self.channels.are_heard(entity)
+    }
+
+    fn is_watched(&self) -> bool {
+        self.feed.ring().is_watched()
+    }
+
+    fn told(&self, told: Told) {
+        self.feed.told(told);
     }
 }
 

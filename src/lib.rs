@@ -85,6 +85,9 @@ mod token;
 // What a node needs to give tokens out and to take them back. Must not know the node.
 mod positions;
 
+// What changes look like to those that watch them, and where they wait. Must not know the node.
+mod feed;
+
 // From a commit to its evictions and its handlers. Must not know the node.
 mod changes;
 
@@ -111,6 +114,9 @@ mod warm;
 
 // One process's workers, cache, bus and store. Must not know how they are made.
 mod node;
+
+// The changes of a node as they happen. Must not know how a node is made.
+mod change_feed;
 
 // Which nodes have applied a write, and waits for that. Must not know how a node is made.
 mod receipt;
@@ -149,9 +155,11 @@ pub use tidings_store::{Dao, Migrations, PageQuery, Store, Table, Transaction, W
 pub use self::{
     builder::{LOG_RETENTIONS, NodeBuilder},
     cached::{Cached, CachedBy, CachedError, CachedRows, LookupValue},
+    change_feed::{ChangeFeed, ChangeFeedOptions, Fed, TooManyFeeds},
     changes::ChangeStats,
     cluster_channel::{ClusterChannel, PostToAllError},
     error::StartError,
+    feed::{FeedChange, FeedGap, Glob},
     follow::Hearing,
     loads::{LoadRows, loaded},
     node::{Ending, Node, ShutdownReport},

@@ -288,6 +288,7 @@ impl Node {
             source,
             event,
             protocol: self.cluster().cloned(),
+            feed: self.shared.feed.clone(),
         })
     }
 

@@ -13,8 +13,9 @@ impl Node {
     /// The cache, the bus and the store publish their own (`tidings_cache_*`, `tidings_events_*`,
     /// `tidings_store_*`); the node adds `tidings_info`, `tidings_uptime_seconds`,
     /// `tidings_workers`, `tidings_changes_total` (changes that were late, missed, unannounced, in
-    /// doubt or untold), where the store keeps a log `tidings_cluster_records_total` (by
-    /// direction), `_gaps_total` and `_purges_total` (by reason), `_apply_seconds` and `_fresh`,
+    /// doubt or untold), `tidings_change_feeds` and `tidings_change_feeds_missed_total`, where the
+    /// store keeps a log `tidings_cluster_records_total` (by direction), `_gaps_total` and
+    /// `_purges_total` (by reason), `_apply_seconds` and `_fresh`,
     /// and by worker `tidings_worker_cache_hits_total` (by level),
     /// `tidings_worker_cache_misses_total` and `tidings_worker_cache_entries`. What histograms have
     /// counted is handed over once: publish to one recorder.
@@ -44,6 +45,7 @@ impl Node {
         describe_gauge!("tidings_workers", "How many workers the node has");
         gauge!("tidings_workers").set(self.workers() as f64);
         self.publish_changes();
+        self.publish_feeds();
         self.publish_workers();
         if let Some(cluster) = self.cluster() {
             publish_cluster(cluster);
@@ -66,6 +68,18 @@ impl Node {
         ] {
             counter!("tidings_changes_total", "what" => what).absolute(count);
         }
+    }
+
+    /// Publishes how many feeds of changes are open, and what they have missed.
+    fn publish_feeds(&self) {
+        describe_gauge!("tidings_change_feeds", "Feeds of changes that are open");
+        describe_counter!(
+            "tidings_change_feeds_missed_total",
+            "Changes that feeds were too slow to read; each was told of it by a gap"
+        );
+        let ring = self.shared.feed.ring();
+        gauge!("tidings_change_feeds").set(ring.seats() as f64);
+        counter!("tidings_change_feeds_missed_total").absolute(ring.missed());
     }
 
     /// Publishes what each worker's own thread has done. One whose thread is not attached to the

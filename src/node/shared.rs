@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     changes::{Counts, Declare, declare_channel},
     cluster_channel::ForAllChannels,
+    feed::Feed,
     follow::Following,
     positions::Positions,
     warm::{Warm, warm_page},
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) changes: Arc<Counts>,
     /// The log that the node follows, where the store keeps one.
     pub(crate) following: Option<Following>,
+    /// What those that watch the node are told.
+    pub(crate) feed: Feed,
     /// The channels whose events reach every node.
     pub(crate) for_all: ForAllChannels,
     pub(crate) cluster_name: String,

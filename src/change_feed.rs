@@ -1,0 +1,286 @@
+//! [`ChangeFeed`]: the changes of a node as they happen, for those that watch.
+//!
+//! Where the store keeps a log these are the log's, of every program and every node, and a feed can
+//! go on from a [`Place`] for as long as the log holds it; on a node without a log they are its
+//! own. What a feed does not hear of is a gap, and a value of its own.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use futures_util::future::{Either, select};
+use tidings_cluster::{Replay, Replayed, Told};
+use tidings_core::log::{Gap, GapReason, Place, Position};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    feed::{Back, Entry, Feed, FeedChange, FeedGap, Glob, SEATS, Seat, Sequence, Taken},
+    node::Node,
+};
+
+/// Which changes a feed has, and from where on.
+///
+/// # Examples
+///
+/// ```
+/// use tidings::{ChangeFeedOptions, Glob};
+///
+/// let options = ChangeFeedOptions::new()
+///     .source(Glob::new("crud"))
+///     .event(Glob::new("consumers:*"));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ChangeFeedOptions {
+    source: Glob,
+    event: Glob,
+    after: Option<Place>,
+}
+
+impl ChangeFeedOptions {
+    /// Asks for all changes from now on.
+    pub fn new() -> Self {
+        Self {
+            source: Glob::any(),
+            event: Glob::any(),
+            after: None,
+        }
+    }
+
+    /// Asks for channels whose source fits alone.
+    pub fn source(mut self, source: Glob) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// Asks for channels whose event fits alone. The change of a row is on two channels,
+    /// `consumers` and `consumers:update`; either may fit.
+    pub fn event(mut self, event: Glob) -> Self {
+        self.event = event;
+        self
+    }
+
+    /// Goes on after a place, as an earlier feed of this cluster had it. What was in progress then
+    /// may come again. If it is not held any more the feed begins with a gap.
+    pub fn after(mut self, place: Place) -> Self {
+        self.after = Some(place);
+        self
+    }
+}
+
+impl Default for ChangeFeedOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// As many feeds are open as may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} feeds of changes are open already")]
+pub struct TooManyFeeds(usize);
+
+/// What a feed has next.
+#[derive(Clone, Debug)]
+#[must_use = "it may be a gap"]
+pub enum Fed {
+    /// A change, or an event of an application's own.
+    Change(Arc<FeedChange>),
+    /// Changes are missing here.
+    Gap(FeedGap),
+}
+
+/// The changes of a node as they happen. Made by [`Node::change_feed`].
+#[derive(Debug)]
+pub struct ChangeFeed {
+    options: ChangeFeedOptions,
+    feed: Feed,
+    seat: Seat,
+    /// What was read of the log, and is to be told before the seat is taken.
+    ready: VecDeque<Entry>,
+    replay: Option<Replay>,
+    stage: Stage,
+    stop: CancellationToken,
+}
+
+/// From where a feed has its changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// From the log: it comes back.
+    Replaying,
+    /// From the node, without what the log had already.
+    Live,
+}
+
+impl Node {
+    /// Opens a feed of the changes that happen from now on, or from a place on: those of every
+    /// program and every node where the store keeps a log, else this node's own.
+    ///
+    /// A feed holds no one up: it has a place in one ring of at most 4,096 changes and 4 MiB, which
+    /// all feeds share. One that is read too slowly has a gap, with the count.
+    ///
+    /// # Errors
+    ///
+    /// 64 feeds are open already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{ChangeFeedOptions, Entity, Fed, Node, Store};
+    /// # use serde::{Deserialize, Serialize};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "flags")]
+    /// # struct Flag { #[entity(primary_key)] name: String, on: bool }
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).entity::<Flag>().start().await?;
+    /// let mut feed = node.change_feed(ChangeFeedOptions::new())?;
+    /// node.dao::<Flag>()?.insert(Flag { name: "beta".into(), on: true }).await?;
+    /// match feed.next().await {
+    ///     Some(Fed::Change(change)) => assert_eq!(change.event(), "flags:create"),
+    ///     Some(Fed::Gap(gap)) => println!("missed: {}", gap.data()), // rebuild what depends on it
+    ///     None => {}                                                 // the node has stopped
+    /// }
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
+    pub fn change_feed(&self, options: ChangeFeedOptions) -> Result<ChangeFeed, TooManyFeeds> {
+        let shared = self.shared();
+        let feed = shared.feed.clone();
+        // Before the log is asked: what is committed from here on comes by the seat.
+        let seat = feed.ring().sit().ok_or(TooManyFeeds(SEATS))?;
+        let replay = match (&shared.following, &options.after) {
+            (Some(following), Some(place)) => {
+                let history = Arc::clone(following.history());
+                Some(following.protocol().replay(history, place))
+            }
+            _ => None,
+        };
+        let mut made = ChangeFeed {
+            stage: match replay {
+                Some(_) => Stage::Replaying,
+                None => Stage::Live,
+            },
+            options,
+            feed,
+            seat,
+            ready: VecDeque::new(),
+            replay,
+            stop: shared.stop.clone(),
+        };
+        if shared.following.is_none() {
+            made.go_back();
+        }
+        Ok(made)
+    }
+}
+
+impl ChangeFeed {
+    /// Returns the next change or gap; none once the node has stopped.
+    ///
+    /// Cancel safe: nothing is lost.
+    pub async fn next(&mut self) -> Option<Fed> {
+        let stop = self.stop.clone();
+        loop {
+            if stop.is_cancelled() {
+                return None;
+            }
+            while let Some(entry) = self.ready.pop_front() {
+                if let Some(fed) = self.fed(entry) {
+                    return Some(fed);
+                }
+            }
+            let stopped = std::pin::pin!(stop.cancelled());
+            let more = std::pin::pin!(self.more());
+            if let Either::Right(_) = select(more, stopped).await {
+                return None;
+            }
+        }
+    }
+
+    /// Returns an entry that was asked for.
+    fn fed(&self, entry: Entry) -> Option<Fed> {
+        let (source, event) = (&self.options.source, &self.options.event);
+        match entry {
+            Entry::Change(change) => change.is_on(source, event).then_some(Fed::Change(change)),
+            Entry::Gap(gap) => gap.is_on(source, event).then_some(Fed::Gap(gap)),
+        }
+    }
+
+    /// Waits until there is more to tell, or something to pass over.
+    async fn more(&mut self) {
+        if let (Stage::Replaying, Some(replay)) = (self.stage, &mut self.replay) {
+            match replay.next().await {
+                Replayed::More(told) => self.read(told),
+                Replayed::End(told) => {
+                    self.read(told);
+                    self.go_live();
+                }
+                Replayed::Gap(gap) => {
+                    self.ready.push_back(Entry::Gap(FeedGap::new(gap, None)));
+                    self.replay = None;
+                    self.stage = Stage::Live;
+                }
+            }
+            return;
+        }
+        match self.seat.take() {
+            Taken::Entry(entry) if self.is_told(&entry) => {}
+            Taken::Entry(entry) => self.ready.push_back(entry),
+            Taken::Missed(missed, gap) => {
+                self.ready.extend(gap.map(Entry::Gap));
+                let overflow = FeedGap::overflow(missed);
+                self.ready.push_back(Entry::Gap(overflow));
+            }
+            Taken::Nothing => self.seat.filled().await,
+        }
+    }
+
+    fn read(&mut self, told: Vec<Told>) {
+        self.ready.extend(told.into_iter().map(Feed::entry));
+    }
+
+    /// Goes on from the node: the log has told all that there was. If meanwhile something of what
+    /// the node tells has made room, the log is read on for it.
+    fn go_live(&mut self) {
+        if self.seat.has_missed() {
+            let gap = self.seat.pass_over();
+            self.ready.extend(gap.map(Entry::Gap));
+        } else {
+            self.stage = Stage::Live;
+        }
+    }
+
+    /// Returns whether the log has told an entry already.
+    fn is_told(&self, entry: &Entry) -> bool {
+        match entry {
+            Entry::Change(change) => {
+                let replay = self.replay.as_ref();
+                let mark = change.mark();
+                mark.zip(replay)
+                    .is_some_and(|(mark, replay)| replay.covers(mark))
+            }
+            Entry::Gap(_) => false,
+        }
+    }
+
+    /// Goes back to a place of a node without a log, or begins with a gap.
+    fn go_back(&mut self) {
+        let Some(Place(cursor)) = &self.options.after else {
+            return;
+        };
+        let (reason, missed) = match cursor.position() {
+            Position::Counted(number) if cursor.epoch() == self.feed.epoch() => {
+                match self.seat.back_to(Sequence(*number)) {
+                    Ok(()) => return,
+                    Err(Back::Gone(missed)) => (GapReason::Trimmed, Some(missed)),
+                    Err(Back::NeverWas) => (GapReason::LostTail, None),
+                }
+            }
+            Position::Counted(_) | Position::Snapshot(_) | Position::Page { .. } => {
+                (GapReason::Epoch, None)
+            }
+        };
+        let gap = FeedGap::new(Gap::of_all(reason), missed);
+        self.ready.push_back(Entry::Gap(gap));
+    }
+}

@@ -1,0 +1,131 @@
+//! What the changes of a node look like to those that watch them, and where they wait.
+//!
+//! A change is put into words once, for all that watch, with the secrets of its rows masked, and
+//! kept in one ring of bounded size. Whoever watches has a place in that ring and nothing else, so
+//! one that is slow costs no memory and holds no one up: what it has not read by the time at which
+//! it makes room is a gap to it, with the count.
+
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// Which channels are meant. Must not know a change.
+mod glob;
+
+// A change in words. Must not know where it waits.
+mod change;
+
+// Where changes wait.
+mod ring;
+
+use std::sync::Arc;
+
+use tidings_cluster::Told;
+use tidings_core::{
+    Schema,
+    log::{Cursor, Epoch, Gap, GapReason, Place},
+};
+use tidings_store::RowChange;
+use uuid::Uuid;
+
+pub(crate) use self::{
+    change::Draft,
+    ring::{Back, Entry, Keeps, Ring, SEATS, Seat, Sequence, Taken},
+};
+pub use self::{
+    change::{FeedChange, FeedGap},
+    glob::Glob,
+};
+
+/// The node's end of what is watched. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Feed {
+    node: Arc<str>,
+    /// What the places of a node without a log are of.
+    epoch: Epoch,
+    ring: Arc<Ring>,
+}
+
+impl Feed {
+    pub(crate) fn new(node: &str, keeps: Keeps) -> Self {
+        Self {
+            node: node.into(),
+            // No other process has places of it.
+            epoch: Epoch::new(0, Uuid::new_v4()),
+            ring: Ring::new(keeps),
+        }
+    }
+
+    pub(crate) fn ring(&self) -> &Arc<Ring> {
+        &self.ring
+    }
+
+    /// Returns what the places of a node without a log are of.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Takes what the log tells.
+    pub(crate) fn told(&self, told: Told) {
+        let entry = Self::entry(told);
+        self.ring.push(|_| entry);
+    }
+
+    /// Puts what the log tells into words.
+    pub(crate) fn entry(told: Told) -> Entry {
+        match told {
+            Told::Change {
+                place,
+                origin,
+                change,
+            } => {
+                let mark = change.mark;
+                let change = RowChange {
+                    schema: change.schema,
+                    operation: change.operation,
+                    row: change.row,
+                    old_row: change.old_row,
+                };
+                let draft = Draft::of_row(&change, origin.as_deref());
+                draft.at(place, Some(mark)).into()
+            }
+            Told::Event {
+                place,
+                mark,
+                posted,
+            } => {
+                let origin = posted.origin.as_deref();
+                let draft = Draft::of_event(&posted.source, &posted.event, &posted.payload, origin);
+                draft.at(place, Some(mark)).into()
+            }
+            Told::Gap { gap, missed } => Entry::Gap(FeedGap::new(gap, missed)),
+        }
+    }
+
+    /// Takes the changes of an own commit of a node without a log, in commit order.
+    pub(crate) fn committed(&self, changes: &[RowChange], untold: &[&'static Schema]) {
+        if !self.ring.is_watched() {
+            self.ring.pass(changes.len() + untold.len());
+            return;
+        }
+        for change in changes {
+            self.own(Draft::of_row(change, Some(&self.node)));
+        }
+        for schema in untold {
+            let gap = Gap::of_entity(GapReason::Overflow, schema.name());
+            self.ring.push(|_| Entry::Gap(FeedGap::new(gap, None)));
+        }
+    }
+
+    /// Takes an event of a node without a log.
+    pub(crate) fn posted(&self, source: &str, event: &str, payload: &str) {
+        if self.ring.is_watched() {
+            self.own(Draft::of_event(source, event, payload, Some(&self.node)));
+        } else {
+            self.ring.pass(1);
+        }
+    }
+
+    fn own(&self, draft: Draft) {
+        let place = |next: Sequence| Place(Cursor::counted(self.epoch, next.0));
+        self.ring.push(|next| draft.at(place(next), None).into());
+    }
+}

@@ -1,0 +1,368 @@
+//! [`Ring`]: where changes wait for those that watch, bounded in number and in bytes.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+
+use super::change::{FeedChange, FeedGap};
+
+/// How many entries are kept.
+const MOST: usize = 4_096;
+/// How much memory they take at most, or one entry.
+const MOST_BYTES: usize = 4 << 20;
+/// How many may watch at a time.
+pub(crate) const SEATS: usize = 64;
+
+/// Counts entries from the beginning of the node: that of an entry is the number of those before
+/// it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Sequence(pub(crate) u64);
+
+/// One thing that waits.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    Change(Arc<FeedChange>),
+    Gap(FeedGap),
+}
+
+impl From<FeedChange> for Entry {
+    fn from(change: FeedChange) -> Self {
+        Self::Change(Arc::new(change))
+    }
+}
+
+impl Entry {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Change(change) => change.weight(),
+            Self::Gap(_) => size_of::<Self>(),
+        }
+    }
+}
+
+/// What one that watches finds next.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Entry(Entry),
+    /// This many have made room; the last gap among them, if there was one.
+    Missed(u64, Option<FeedGap>),
+    Nothing,
+}
+
+/// For how long entries are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    /// While anyone watches: one that comes back reads the log.
+    WhileWatched,
+    /// Once anyone has watched: there is no log to come back to.
+    OnceWatched,
+}
+
+#[derive(Debug)]
+pub(crate) struct Ring {
+    keeps: Keeps,
+    /// Whether entries are kept at all. Written under the lock; read without it by those that would
+    /// otherwise put a change into words for no one.
+    watched: AtomicBool,
+    missed: AtomicU64,
+    state: Mutex<State>,
+    /// The number of the entry that comes next.
+    next: watch::Sender<Sequence>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: VecDeque<(Entry, usize)>,
+    /// That of the oldest entry, or of the next if there is none.
+    first: Sequence,
+    bytes: usize,
+    seats: usize,
+    /// The newest gap, kept when it has made room: it cannot be counted away.
+    gap: Option<(Sequence, FeedGap)>,
+}
+
+impl State {
+    fn next(&self) -> Sequence {
+        let held = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
+        Sequence(self.first.0 + held)
+    }
+}
+
+/// The place of one that watches; free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    ring: Arc<Ring>,
+    /// What it reads next.
+    at: Sequence,
+    next: watch::Receiver<Sequence>,
+}
+
+impl Ring {
+    pub(crate) fn new(keeps: Keeps) -> Arc<Self> {
+        Arc::new(Self {
+            keeps,
+            watched: AtomicBool::new(false),
+            missed: AtomicU64::new(0),
+            state: Mutex::default(),
+            next: watch::Sender::new(Sequence::default()),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether entries are kept.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many watch.
+    pub(crate) fn seats(&self) -> usize {
+        self.state().seats
+    }
+
+    /// Returns how many entries those that watch have missed.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    /// Counts entries that no one is told of.
+    pub(crate) fn pass(&self, entries: usize) {
+        let entries = u64::try_from(entries).unwrap_or(u64::MAX);
+        let mut state = self.state();
+        // One that has begun to watch a moment ago finds them missing.
+        let gone = std::mem::take(&mut state.entries);
+        state.bytes = 0;
+        let held = u64::try_from(gone.len()).unwrap_or(u64::MAX);
+        state.first.0 += held + entries;
+        let next = state.next();
+        drop(state);
+        self.next.send_replace(next);
+    }
+
+    /// Keeps an entry, which is made once the number of the one after it is known.
+    pub(crate) fn push(&self, make: impl FnOnce(Sequence) -> Entry) {
+        let mut gone = Vec::new();
+        let mut state = self.state();
+        let number = state.next();
+        let entry = make(Sequence(number.0 + 1));
+        let weight = entry.weight();
+        if let Entry::Gap(gap) = &entry {
+            state.gap = Some((number, gap.clone()));
+        }
+        state.entries.push_back((entry, weight));
+        state.bytes += weight;
+        while state.entries.len() > MOST || state.bytes > MOST_BYTES && state.entries.len() > 1 {
+            if let Some((old, weight)) = state.entries.pop_front() {
+                state.bytes -= weight;
+                state.first.0 += 1;
+                gone.push(old);
+            }
+        }
+        drop(state);
+        drop(gone);
+        self.next.send_replace(Sequence(number.0 + 1));
+    }
+
+    /// Takes a seat at the next entry; none is free beyond [`SEATS`].
+    pub(crate) fn sit(self: &Arc<Self>) -> Option<Seat> {
+        let mut state = self.state();
+        if state.seats >= SEATS {
+            return None;
+        }
+        state.seats += 1;
+        self.watched.store(true, Ordering::SeqCst);
+        let at = state.next();
+        drop(state);
+        Some(Seat {
+            ring: Arc::clone(self),
+            at,
+            next: self.next.subscribe(),
+        })
+    }
+}
+
+impl Seat {
+    /// Returns what comes next, without waiting.
+    pub(crate) fn take(&mut self) -> Taken {
+        let state = self.ring.state();
+        if self.at < state.first {
+            let missed = state.first.0 - self.at.0;
+            let gap = state.gap.as_ref();
+            let gap = gap.filter(|(at, _)| (self.at..state.first).contains(at));
+            let gap = gap.map(|(_, gap)| gap.clone());
+            self.at = state.first;
+            drop(state);
+            self.ring.missed.fetch_add(missed, Ordering::Relaxed);
+            return Taken::Missed(missed, gap);
+        }
+        let ahead = usize::try_from(self.at.0 - state.first.0).unwrap_or(usize::MAX);
+        match state.entries.get(ahead) {
+            Some((entry, _)) => {
+                self.at.0 += 1;
+                Taken::Entry(entry.clone())
+            }
+            None => Taken::Nothing,
+        }
+    }
+
+    /// Returns whether what it was to read next has made room.
+    pub(crate) fn has_missed(&self) -> bool {
+        self.at < self.ring.state().first
+    }
+
+    /// Waits until there may be something to take. Cancel safe.
+    pub(crate) async fn filled(&mut self) {
+        let at = self.at;
+        // The sender is part of the ring, which this holds.
+        drop(self.next.wait_for(|next| *next > at).await);
+    }
+
+    /// Goes back to an entry, if it is still kept: to one that is gone, or that never was, it does
+    /// not.
+    pub(crate) fn back_to(&mut self, at: Sequence) -> Result<(), Back> {
+        let state = self.ring.state();
+        if at > state.next() {
+            return Err(Back::NeverWas);
+        }
+        if at < state.first {
+            return Err(Back::Gone(state.first.0 - at.0));
+        }
+        self.at = at;
+        Ok(())
+    }
+
+    /// Passes over all that waits. Returns the last gap among it.
+    pub(crate) fn pass_over(&mut self) -> Option<FeedGap> {
+        let state = self.ring.state();
+        let gap = state.gap.as_ref().filter(|(at, _)| *at >= self.at);
+        let gap = gap.map(|(_, gap)| gap.clone());
+        self.at = state.next();
+        gap
+    }
+}
+
+/// Why a seat cannot go back to an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Back {
+    /// It and those up to the oldest that is kept, this many, have made room.
+    Gone(u64),
+    /// There was no such entry.
+    NeverWas,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.ring.state();
+        state.seats -= 1;
+        let is_over = state.seats == 0 && self.ring.keeps == Keeps::WhileWatched;
+        let mut gone = VecDeque::new();
+        if is_over {
+            self.ring.watched.store(false, Ordering::SeqCst);
+            state.first = state.next();
+            gone = std::mem::take(&mut state.entries);
+            state.bytes = 0;
+        }
+        drop(state);
+        drop(gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tidings_core::log::{Cursor, Epoch, Gap, GapReason, Place};
+    use uuid::Uuid;
+
+    use super::{super::change::Draft, *};
+
+    fn push(ring: &Ring, payload: &str) {
+        let place = |next: Sequence| Place(Cursor::counted(Epoch::new(1, Uuid::nil()), next.0));
+        let draft = Draft::of_event("test", "event", payload, None);
+        ring.push(|next| draft.at(place(next), None).into());
+    }
+
+    fn taken(seat: &mut Seat) -> String {
+        match seat.take() {
+            Taken::Entry(Entry::Change(change)) => change.place().0.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_slow_seat_is_told_how_much_it_has_missed_and_holds_nothing() {
+        let ring = Ring::new(Keeps::WhileWatched);
+        let mut slow = ring.sit().expect("a free seat");
+        for _ in 0..MOST + 7 {
+            push(&ring, "1");
+        }
+        assert!(matches!(slow.take(), Taken::Missed(7, None)));
+        assert!(taken(&mut slow).ends_with(".8"));
+        assert_eq!(ring.missed(), 7);
+        assert_eq!(ring.state().entries.len(), MOST);
+    }
+
+    #[test]
+    fn entries_are_bounded_in_bytes_too() {
+        let ring = Ring::new(Keeps::WhileWatched);
+        let _seat = ring.sit().expect("a free seat");
+        let large = format!("\"{}\"", "x".repeat(MOST_BYTES / 3));
+        for _ in 0..10 {
+            push(&ring, &large);
+        }
+        let state = ring.state();
+        assert!(state.entries.len() == 2 && state.bytes <= MOST_BYTES);
+        let summed: usize = state.entries.iter().map(|(_, weight)| weight).sum();
+        assert_eq!(state.bytes, summed);
+    }
+
+    #[test]
+    fn a_gap_that_has_made_room_is_told_nevertheless() {
+        let ring = Ring::new(Keeps::WhileWatched);
+        let mut slow = ring.sit().expect("a free seat");
+        let gap = FeedGap::new(Gap::of_all(GapReason::Epoch), None);
+        ring.push(|_| Entry::Gap(gap.clone()));
+        for _ in 0..MOST {
+            push(&ring, "1");
+        }
+        assert!(matches!(slow.take(), Taken::Missed(1, Some(told)) if told == gap));
+    }
+
+    #[test]
+    fn seats_are_bounded_and_what_no_one_watches_is_not_kept() {
+        let ring = Ring::new(Keeps::WhileWatched);
+        let seats: Vec<_> = (0..SEATS).map(|_| ring.sit()).collect();
+        assert!(seats.iter().all(Option::is_some) && ring.sit().is_none());
+        push(&ring, "1");
+        drop(seats);
+        assert!(!ring.is_watched() && ring.state().entries.is_empty());
+        let mut seat = ring.sit().expect("a free seat");
+        assert!(seat.filled().now_or_never().is_none());
+        push(&ring, "2");
+        assert!(seat.filled().now_or_never().is_some() && taken(&mut seat).ends_with(".2"));
+    }
+
+    #[test]
+    fn a_seat_goes_back_to_what_is_kept_and_to_nothing_else() {
+        let ring = Ring::new(Keeps::OnceWatched);
+        ring.pass(3);
+        drop(ring.sit());
+        push(&ring, "4");
+        push(&ring, "5");
+        let mut seat = ring.sit().expect("a free seat");
+        assert_eq!(seat.back_to(Sequence(2)), Err(Back::Gone(1)));
+        assert_eq!(seat.back_to(Sequence(6)), Err(Back::NeverWas));
+        assert!(matches!(seat.take(), Taken::Nothing));
+        assert_eq!(seat.back_to(Sequence(4)), Ok(()));
+        assert!(taken(&mut seat).ends_with(".5"));
+        assert_eq!(seat.back_to(Sequence(3)), Ok(()));
+        assert!(seat.pass_over().is_none() && matches!(seat.take(), Taken::Nothing));
+    }
+}
