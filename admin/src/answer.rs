@@ -4,6 +4,12 @@ use axum::{body::Body, response::Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value as Json;
 
+/// Marks an answer, by its extensions, that goes on until its client leaves or the program drains.
+/// A server that limits how long one request may take should let it go on, and its body should
+/// count as unfinished until it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Unending;
+
 /// Returns an answer with a JSON body.
 pub(crate) fn json(status: StatusCode, body: &Json) -> Response {
     with_type(status, "application/json; charset=utf-8", body.to_string())

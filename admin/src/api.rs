@@ -22,12 +22,12 @@ use tidings::{Node, core::panic_text};
 use uuid::Uuid;
 
 use crate::{
-    AdminOptions, Metrics, Readiness, answer, audit,
+    AdminOptions, Metrics, Readiness, Waits, answer, audit,
     problem::{Kind, Problem},
     proof,
     request::{decode, guard, query::Query, token, upload::Upload},
     resource::{
-        cache, cluster, health, openapi, root,
+        cache, cluster, events, health, openapi, root,
         rows::{self, Input},
         schema, status,
     },
@@ -229,9 +229,18 @@ impl Api {
             Writes::Rows => query.confirm()?,
             Writes::Cache => query.confirm_of_cache()?,
         };
+        let waits = parts.extensions.get::<Waits>();
         if !resource.is_public() {
             let timeout = self.options.after_timeout;
-            proof::catch_up(&self.node, &parts.headers, timeout).await?;
+            proof::catch_up(&self.node, &parts.headers, timeout, waits).await?;
+        }
+        let asked = confirm.or(match resource {
+            Resource::ClusterConfirm => Some(query.position()?.1),
+            Resource::ClusterProbe => Some(query.probe()?),
+            _ => None,
+        });
+        if let (Some(waits), Some(asked)) = (waits, asked) {
+            waits.tell(asked);
         }
 
         let original = parts.extensions.get::<OriginalUri>();
@@ -291,6 +300,10 @@ impl Api {
             Resource::Cache => cache::purge(node, input.query).await,
             Resource::CacheEntry(key) if method == Method::DELETE => {
                 cache::invalidate(node, key, input.query).await
+            }
+            Resource::Events => {
+                let readiness = &self.options.readiness;
+                events::of(node, input.query, input.headers, readiness)
             }
             Resource::Cluster => ok(&cluster::of(node).await),
             Resource::ClusterMember(name) => cluster::remove(node, name).await,

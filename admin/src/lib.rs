@@ -30,6 +30,8 @@ mod readiness;
 mod metrics;
 // What can be said about an API; knows nothing of requests.
 mod options;
+// Waits that requests ask for; knows no resource.
+mod waits;
 // Responses with a body; knows no resource.
 mod answer;
 // Refusals in their one shape; knows no resource.
@@ -50,9 +52,11 @@ mod resource;
 mod api;
 
 pub use self::{
+    answer::Unending,
     api::{router, status_router},
     metrics::Metrics,
     options::AdminOptions,
     problem::malformed,
     readiness::{Readiness, Unready},
+    waits::Waits,
 };

@@ -14,7 +14,7 @@ use tidings::core::Chain;
 use tidings::{Node, NotConfirmed, NotReached, Token, WriteReceipt, cluster::Unconfirmed};
 
 use crate::{
-    answer,
+    Waits, answer,
     problem::{Kind, Problem},
 };
 
@@ -32,6 +32,7 @@ pub(crate) async fn catch_up(
     node: &Node,
     headers: &HeaderMap,
     timeout: Duration,
+    waits: Option<&Waits>,
 ) -> Result<(), Problem> {
     let mut values = headers.get_all(AFTER).iter();
     let (Some(value), second) = (values.next(), values.next()) else {
@@ -46,6 +47,9 @@ pub(crate) async fn catch_up(
         let message = "X-Tidings-After: expected a position as a write has returned it";
         Problem::new(Kind::InvalidOptions, message)
     })?;
+    if let Some(waits) = waits {
+        waits.tell(timeout);
+    }
     match node.at_least(&token, timeout).await {
         Ok(()) => Ok(()),
         Err(NotReached::Invalid(error)) => {

@@ -1,9 +1,8 @@
 //! [`Readiness`]: why a program should not be sent requests yet, or any more.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, Ordering},
-};
+use std::sync::Arc;
+
+use tokio::sync::watch;
 
 /// A reason for `/readyz` to answer 503.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub enum Unready {
 /// assert!(readiness.reasons().is_empty());
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicU8>);
+pub struct Readiness(Arc<watch::Sender<u8>>);
 
 impl Readiness {
     /// Makes a readiness with nothing against it.
@@ -42,18 +41,25 @@ impl Readiness {
 
     /// Notes a reason.
     pub fn begin(&self, reason: Unready) {
-        self.0.fetch_or(reason.bit(), Ordering::SeqCst);
+        self.0.send_modify(|held| *held |= reason.bit());
     }
 
     /// Takes a reason back.
     pub fn end(&self, reason: Unready) {
-        self.0.fetch_and(!reason.bit(), Ordering::SeqCst);
+        self.0.send_modify(|held| *held &= !reason.bit());
+    }
+
+    /// Waits until a reason holds.
+    pub(crate) async fn begun(&self, reason: Unready) {
+        let mut held = self.0.subscribe();
+        // The sender is part of what this borrows, so it is there.
+        drop(held.wait_for(|held| held & reason.bit() != 0).await);
     }
 
     /// Returns the words of the reasons that hold.
     #[must_use]
     pub fn reasons(&self) -> Vec<&'static str> {
-        let held = self.0.load(Ordering::SeqCst);
+        let held = *self.0.borrow();
         let holds = |reason: &&Unready| held & reason.bit() != 0;
         Unready::ALL
             .iter()

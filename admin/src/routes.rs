@@ -10,8 +10,8 @@ use http::Method;
 use tidings::core::Schema;
 
 /// The first segments that are the API's own.
-const RESERVED: [&str; 7] = [
-    "cache", "cluster", "livez", "metrics", "readyz", "schemas", "status",
+const RESERVED: [&str; 8] = [
+    "cache", "cluster", "events", "livez", "metrics", "readyz", "schemas", "status",
 ];
 
 /// Every path, by its first segment.
@@ -61,6 +61,7 @@ pub(crate) enum Resource<'a> {
     SchemaCacheKey(&'static Schema),
     Cache,
     CacheEntry(&'a str),
+    Events,
     Cluster,
     ClusterMember(&'a str),
     ClusterConfirm,
@@ -126,6 +127,7 @@ impl Routes {
             ["openapi.json"] => Some(Resource::OpenApi),
             ["cache"] => Some(Resource::Cache),
             ["cache", key] => Some(Resource::CacheEntry(key)),
+            ["events"] => Some(Resource::Events),
             ["cluster"] => Some(Resource::Cluster),
             ["cluster", "members", node] => Some(Resource::ClusterMember(node)),
             ["cluster", "confirm"] => Some(Resource::ClusterConfirm),
@@ -182,6 +184,7 @@ impl Routes {
 
         line("/cache".to_owned(), Resource::Cache);
         line("/cache/{cache key}".to_owned(), Resource::CacheEntry(""));
+        line("/events".to_owned(), Resource::Events);
         line("/cluster".to_owned(), Resource::Cluster);
         let member = "/cluster/members/{node_id}".to_owned();
         line(member, Resource::ClusterMember(""));
@@ -251,6 +254,7 @@ impl Resource<'_> {
             Self::Referred(..)
             | Self::Schema(..)
             | Self::SchemaCacheKey(..)
+            | Self::Events
             | Self::Cluster
             | Self::ClusterConfirm
             | Self::Status
@@ -279,6 +283,7 @@ impl Resource<'_> {
             Self::Referred(..)
             | Self::Schema(..)
             | Self::SchemaCacheKey(..)
+            | Self::Events
             | Self::Cluster
             | Self::ClusterMember(..)
             | Self::ClusterConfirm
@@ -302,6 +307,7 @@ impl Resource<'_> {
             | Self::NestedCollection(..)
             | Self::SchemaCacheKey(..)
             | Self::Cache
+            | Self::Events
             | Self::ClusterConfirm
             | Self::ClusterProbe
             | Self::Livez

@@ -2,9 +2,11 @@
 
 use std::{cell::Cell, convert::Infallible, future::Future, net::SocketAddr, rc::Rc, sync::Arc};
 
-use axum::extract::ConnectInfo;
+use axum::{body::Body, extract::ConnectInfo};
 use http::Request;
+use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, service::service_fn};
+use tidings_admin::{Unending, Waits};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -189,13 +191,26 @@ pub(crate) fn serve_admin(
             let service = hyper_util::service::TowerToHyperService::new(router.clone());
             let service = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(address));
+                let waiting = Arc::clone(&state);
+                let waits = Waits::new(move |wait| waiting.allow(wait));
+                request.extensions_mut().insert(waits);
                 let answering = state.answering();
                 let answer = hyper::service::Service::call(&service, request);
+                let state = Arc::clone(&state);
                 async move {
-                    let answer = answer.await;
-                    // The admin API's bodies are whole: they are written with their heads.
-                    drop(answering);
-                    answer
+                    let answer = answer.await?;
+                    // The admin API's bodies are whole, and written with their heads, but for those
+                    // that go on.
+                    if answer.extensions().get::<Unending>().is_none() {
+                        return Ok::<_, Infallible>(answer);
+                    }
+                    state.unending();
+                    Ok(answer.map(|body| {
+                        Body::new(body.map_frame(move |frame| {
+                            let _goes_on = &answering;
+                            frame
+                        }))
+                    }))
                 }
             });
             tokio::spawn(serve(io, service, limits.clone(), registered));

@@ -230,7 +230,7 @@ impl Proxy {
         consumer: &mut Option<Uuid>,
     ) -> Response {
         let awaits = AwaitsContinue::of(request.headers());
-        let admitted = self.admit(&mut request).await;
+        let admitted = self.admit(&mut request, body.connection()).await;
         *consumer = request.consumer().map(|consumer| consumer.id);
         if let Err(mut refusal) = admitted {
             body.refused(awaits, &mut refusal);
@@ -250,10 +250,14 @@ impl Proxy {
         }
     }
 
-    async fn admit(&self, request: &mut ProxyRequest) -> Result<(), Response> {
+    async fn admit(
+        &self,
+        request: &mut ProxyRequest,
+        connection: &ConnectionState,
+    ) -> Result<(), Response> {
         well_formed(request.head())?;
         if let Some(after) = &self.after {
-            after.wait(request.headers_mut()).await?;
+            after.wait(request.headers_mut(), connection).await?;
         }
 
         // Before the plugins set headers, or `Connection: x-consumer-id` would take them away

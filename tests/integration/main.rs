@@ -14,6 +14,7 @@ mod conformance;
 mod database_troubles;
 mod documents;
 mod earlier_databases;
+mod event_stream;
 mod examples;
 mod gateway;
 mod heard;

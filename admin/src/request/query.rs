@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 use tidings::{
-    Token, TokenError,
+    Glob, Token, TokenError,
     core::{Field, Schema, Value},
     store::{DEFAULT_SIZE, MAX_SIZE, TagFilter},
 };
@@ -20,9 +20,13 @@ const CLUSTER: &str = "cluster";
 const CONFIRM: &str = "confirm";
 const POSITION: &str = "position";
 const TIMEOUT: &str = "timeout";
+const SOURCE: &str = "source";
+const EVENT: &str = "event";
 
 /// The longest time that a request may ask to wait.
 const LONGEST: Duration = Duration::from_secs(600);
+/// The longest pattern of names.
+const LONGEST_NAME: usize = 256;
 /// How long a position is waited for unless the request says so.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -174,6 +178,22 @@ impl Query {
     pub(crate) fn probe(&self) -> Result<Duration, Problem> {
         self.only(&[TIMEOUT])?;
         Ok(self.duration(TIMEOUT)?.unwrap_or(CONFIRM_TIMEOUT))
+    }
+
+    /// Returns the sources and the events of the channels that are asked for.
+    pub(crate) fn channels(&self) -> Result<(Glob, Glob), Problem> {
+        self.only(&[SOURCE, EVENT])?;
+        let glob = |name| match self.single(name, Kind::InvalidOptions)? {
+            None => Ok(Glob::any()),
+            Some(text) if (1..=LONGEST_NAME).contains(&text.len()) => Ok(Glob::new(text)),
+            Some(_) => {
+                let expected = format!(
+                    "expected 1 to {LONGEST_NAME} bytes: a name, * for any text, ? for one"
+                );
+                Err(invalid_option(name, &expected))
+            }
+        };
+        Ok((glob(SOURCE)?, glob(EVENT)?))
     }
 
     fn duration(&self, name: &str) -> Result<Option<Duration>, Problem> {

@@ -25,6 +25,8 @@ mod sqlite {
     mod cache;
     #[path = "../conditions.rs"]
     mod conditions;
+    #[path = "../events.rs"]
+    mod events;
     #[path = "../given.rs"]
     mod given;
     #[path = "../guards.rs"]
@@ -74,6 +76,8 @@ mod postgres {
     mod cache;
     #[path = "../conditions.rs"]
     mod conditions;
+    #[path = "../events.rs"]
+    mod events;
     #[path = "../given.rs"]
     mod given;
     #[path = "../guards.rs"]

@@ -9,7 +9,10 @@ use http::{HeaderMap, HeaderName};
 use tidings::{Node, NotReached};
 use tokio::sync::Semaphore;
 
-use crate::plugin::{Refusal, Response};
+use crate::{
+    plugin::{Refusal, Response},
+    server::ConnectionState,
+};
 
 const AFTER: HeaderName = HeaderName::from_static("x-tidings-after");
 
@@ -38,7 +41,11 @@ impl After {
 
     /// Waits until nothing older is served than the request asks for, and takes the header out: it
     /// is meant for this node.
-    pub(crate) async fn wait(&self, headers: &mut HeaderMap) -> Result<(), Response> {
+    pub(crate) async fn wait(
+        &self,
+        headers: &mut HeaderMap,
+        connection: &ConnectionState,
+    ) -> Result<(), Response> {
         if !headers.contains_key(AFTER) {
             return Ok(());
         }
@@ -55,6 +62,8 @@ impl After {
             Ok(_) => self.timeout,
             Err(_) => Duration::ZERO,
         };
+        // A wait that was asked for is to end with its answer.
+        connection.allow(timeout);
         match self.node.at_least(&token, timeout).await {
             Ok(()) => Ok(()),
             Err(NotReached::Invalid(_)) => Err(Refusal::UnknownPosition.answer()),

@@ -90,6 +90,11 @@ impl Progress {
 }
 
 impl ClientBody {
+    /// Returns the connection that it comes over.
+    pub(super) fn connection(&self) -> &ConnectionState {
+        &self.state
+    }
+
     pub(super) fn new(
         incoming: Incoming,
         state: Arc<ConnectionState>,

@@ -55,12 +55,16 @@ pub(crate) struct ConnectionState {
     answering: AtomicU32,
     /// When the request that is being served began.
     began: AtomicU64,
+    /// How much longer than others it may take, because it asks to wait.
+    allowed: AtomicU64,
     /// When the phase began; while serving, when the client last did its part.
     mark: AtomicU64,
     /// The socket takes no more: the client does not read.
     write_stalled: AtomicBool,
     /// The client has announced a body that is being read, and has not sent the rest of it.
     awaiting_body: AtomicBool,
+    /// The answer goes on until its client leaves.
+    unending: AtomicBool,
     /// The client may still be sending when the connection is closed.
     unread: AtomicBool,
     orders: AtomicU8,
@@ -75,9 +79,11 @@ impl ConnectionState {
             phase: AtomicU8::new(HEAD),
             answering: AtomicU32::new(0),
             began: AtomicU64::new(0),
+            allowed: AtomicU64::new(0),
             mark,
             write_stalled: AtomicBool::new(false),
             awaiting_body: AtomicBool::new(false),
+            unending: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             orders: AtomicU8::new(0),
             task: AtomicWaker::new(),
@@ -89,6 +95,12 @@ impl ConnectionState {
         self.phase.store(SERVING, Relaxed);
         if self.unread.load(Relaxed) {
             self.unread.store(false, Relaxed);
+        }
+        if self.unending.load(Relaxed) {
+            self.unending.store(false, Relaxed);
+        }
+        if self.allowed.load(Relaxed) > 0 {
+            self.allowed.store(0, Relaxed);
         }
         self.touch();
         self.began.store(self.time.now(), Relaxed);
@@ -138,6 +150,18 @@ impl ConnectionState {
         }
     }
 
+    /// Notes that the request asks to wait, and so may take as much longer.
+    pub(crate) fn allow(&self, wait: Duration) {
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let allowed = self.allowed.load(Relaxed).saturating_add(wait);
+        self.allowed.store(allowed, Relaxed);
+    }
+
+    /// Notes that the answer goes on until its client leaves: it is held to no limit as a whole.
+    pub(crate) fn unending(&self) {
+        self.unending.store(true, Relaxed);
+    }
+
     /// Returns whether the client owes a part of its body, which is no fault of the upstream's.
     pub(crate) fn is_awaiting_body(&self) -> bool {
         self.awaiting_body.load(Relaxed)
@@ -172,11 +196,19 @@ impl ConnectionState {
             IDLE => (limits.idle_timeout, "idle-timeout"),
             HEAD => (limits.header_timeout, "header-timeout"),
             LINGERING => (LINGER, "linger"),
-            _ if since(&self.began) > limits.request_timeout => return Some("request-timeout"),
+            _ if !self.unending.load(Relaxed) && since(&self.began) > self.longest(limits) => {
+                return Some("request-timeout");
+            }
             _ if stalled => (limits.body_timeout, "body-timeout"),
             _ => return None,
         };
         (since(&self.mark) > limit).then_some(name)
+    }
+
+    /// Returns how long the request that is served may take as a whole.
+    fn longest(&self, limits: &Limits) -> Duration {
+        let allowed = Duration::from_millis(self.allowed.load(Relaxed));
+        limits.request_timeout.saturating_add(allowed)
     }
 
     /// Returns how long nothing has been going on; `None` while something is.
@@ -221,5 +253,54 @@ impl Drop for Answering {
     fn drop(&mut self) {
         let left = self.0.answering.load(Relaxed).saturating_sub(1);
         self.0.answering.store(left, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serving() -> (Arc<CoarseTime>, Arc<ConnectionState>, Limits) {
+        let time: Arc<CoarseTime> = Arc::default();
+        let state = ConnectionState::new(Arc::clone(&time));
+        let limits = crate::Settings::default().limits;
+        let request_timeout = Duration::from_secs(1);
+        (
+            time,
+            state,
+            Limits {
+                request_timeout,
+                ..limits
+            },
+        )
+    }
+
+    #[test]
+    fn a_request_may_take_as_much_longer_as_it_asks_to_wait_and_the_next_one_may_not() {
+        let (time, state, limits) = serving();
+        let first = state.answering();
+        state.allow(Duration::from_millis(500));
+        time.set(1_500);
+        assert_eq!(state.overdue(&limits), None);
+        time.set(1_501);
+        assert_eq!(state.overdue(&limits), Some("request-timeout"));
+        drop(first);
+        state.flushed();
+
+        let _second = state.answering();
+        time.set(1_501 + 1_001);
+        assert_eq!(state.overdue(&limits), Some("request-timeout"));
+    }
+
+    #[test]
+    fn an_answer_that_goes_on_ends_when_its_client_does_not_read() {
+        let (time, state, limits) = serving();
+        let _stream = state.answering();
+        state.unending();
+        time.set(1_000_000);
+        assert_eq!(state.overdue(&limits), None);
+        state.write_stalled(true);
+        time.set(1_000_000 + 60_001);
+        assert_eq!(state.overdue(&limits), Some("body-timeout"));
     }
 }

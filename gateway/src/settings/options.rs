@@ -229,7 +229,8 @@ options! {
     /// How long a client may pause while it sends a body or takes an answer.
     body_timeout: Duration = units::timeout, Row::new("DURATION", TIMEOUT).or("60s").advanced();
 
-    /// How long one request may take as a whole, from its head to the end of its answer.
+    /// How long one request may take as a whole, from its head to the end of its answer. What it
+    /// asks to wait for comes on top (`?confirm`, `X-Tidings-After`), and `/events` goes on.
     request_timeout: Duration = units::timeout, Row::new("DURATION", TIMEOUT).or("1h").advanced();
 
     /// How long connecting to the upstream may take; beyond it 504.

@@ -1,0 +1,116 @@
+//! `/events`: the changes as server-sent events.
+//!
+//! The stream ends when the node stops, or before that when the program drains, so that no drain
+//! waits for those that watch. A client that goes away ends it too.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use futures_util::{
+    future::{Either, select},
+    stream,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tidings::{
+    ChangeFeed, ChangeFeedOptions, Fed, Node,
+    core::{clock::Tick, log::Place},
+};
+
+use crate::{
+    Readiness, Unready,
+    answer::Unending,
+    problem::{Kind, Problem},
+    request::query::Query,
+};
+
+/// What a client that comes back has heard of last.
+const LAST: HeaderName = HeaderName::from_static("last-event-id");
+/// How often the connection is given a sign of life.
+const BEAT: Duration = Duration::from_secs(15);
+
+/// Answers the changes from now on, or from a place on.
+pub(crate) fn of(
+    node: &Node,
+    query: &Query,
+    headers: &HeaderMap,
+    readiness: &Readiness,
+) -> Result<Response, Problem> {
+    let (source, event) = query.channels()?;
+    let mut options = ChangeFeedOptions::new().source(source).event(event);
+    if let Some(place) = last(headers)? {
+        options = options.after(place);
+    }
+    let feed = node.change_feed(options);
+    let feed = feed.map_err(|error| Problem::new(Kind::Busy, error.to_string()))?;
+
+    let listener = Listener {
+        feed,
+        node: node.clone(),
+        beat: node.clock().now().plus(BEAT),
+        readiness: readiness.clone(),
+    };
+    let events = stream::unfold(listener, async |mut listener| {
+        let text = listener.next().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(text)), listener))
+    });
+    let mut response = Response::new(Body::from_stream(events));
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    let value = HeaderValue::from_static;
+    headers.insert(header::CONTENT_TYPE, value("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, value("no-store"));
+    response.extensions_mut().insert(Unending);
+    Ok(response)
+}
+
+/// Reads the place that a client goes on from.
+fn last(headers: &HeaderMap) -> Result<Option<Place>, Problem> {
+    let refused = |message: &str| {
+        let message = format!("Last-Event-ID: {message}");
+        Problem::new(Kind::InvalidOptions, message)
+    };
+    let mut values = headers.get_all(LAST).iter();
+    let (Some(value), second) = (values.next(), values.next()) else {
+        return Ok(None);
+    };
+    if second.is_some() {
+        return Err(refused("is given twice"));
+    }
+    let place = value.to_str().ok().and_then(|text| text.parse().ok());
+    let expected = "expected the id of an event of this stream";
+    place.map(Some).ok_or_else(|| refused(expected))
+}
+
+/// One that watches.
+struct Listener {
+    feed: ChangeFeed,
+    node: Node,
+    /// When the next sign of life is due.
+    beat: Tick,
+    readiness: Readiness,
+}
+
+impl Listener {
+    /// Returns the next part of the stream; none at its end.
+    async fn next(&mut self) -> Option<String> {
+        let beat = self.node.clock().sleep_until(self.beat);
+        let drains = std::pin::pin!(self.readiness.begun(Unready::Draining));
+        let fed = std::pin::pin!(self.feed.next());
+        match select(select(drains, beat), fed).await {
+            Either::Left((Either::Left(_), _)) => None,
+            Either::Left((Either::Right(_), _)) => {
+                self.beat = self.node.clock().now().plus(BEAT);
+                Some(": the stream goes on\n\n".to_owned())
+            }
+            Either::Right((fed, _)) => match fed? {
+                Fed::Change(change) => Some(format!(
+                    "id: {}\nevent: change\ndata: {}\n\n",
+                    change.place(),
+                    change.data()
+                )),
+                Fed::Gap(gap) => Some(format!("event: gap\ndata: {}\n\n", gap.data())),
+            },
+        }
+    }
+}
