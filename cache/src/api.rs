@@ -22,6 +22,12 @@ pub(crate) mod set;
 // Probes.
 pub(crate) mod probe;
 
+// What became of a key lately.
+pub(crate) mod explain;
+
+// What is cached, entry by entry.
+pub(crate) mod walk;
+
 // Invalidation.
 pub(crate) mod invalidate;
 

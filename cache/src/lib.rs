@@ -128,6 +128,9 @@ mod level1;
 // The node's zones. Must not know flights, the tag index or threads.
 mod level2;
 
+// What became of keys lately. Must not know what decides it.
+mod record;
+
 // The fence: flights, fills, invalidations, the tag index. Must not know any handle of a user's.
 mod engine;
 
@@ -161,9 +164,11 @@ pub use self::{
         builder::{CacheBuilder, LARGEST_CAPACITY, SMALLEST_CAPACITY},
         cache::Cache,
         decoded::Decoded,
+        explain::{Event, Explanation, Happened, HeldNow},
         invalidate::Keys,
         probe::{Level, Probe, ProbeJson},
         view::View,
+        walk::{Listed, Walk},
     },
     error::{
         BoxError, ConfigError, GetError, Late, LoadError, OptionError, Panicked, RefusedOption,
@@ -172,6 +177,7 @@ pub use self::{
     level1::{table::Attach, thread::ThreadGuard},
     level2::stored::Cacheable,
     options::{call::GetOptions, policy::Policy, settings::CacheSettings, terms::LONGEST_DURATION},
+    record::{ChangedRow, Handlers, LoadedBy, Reason, ReasonGuard},
     stats::{CacheStats, ThreadStats},
 };
 

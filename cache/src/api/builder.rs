@@ -26,6 +26,7 @@ use crate::{
         settings::CacheSettings,
         terms::{Overrides, check_range, check_ttl},
     },
+    record::Recorder,
     sync::{Arc, Executor, Mutex},
 };
 
@@ -284,6 +285,7 @@ impl CacheBuilder {
             fills: self.fills,
             ceiling: self.ceiling,
             permits: Permits::new(self.max_loads),
+            recorder: Recorder::new(),
             attach: self.attach,
             slots: self.slots,
             flight_shards: self.flight_shards,

@@ -143,6 +143,9 @@ impl Cache {
         gauge!("tidings_cache_absences").set(absences as f64);
         gauge!("tidings_cache_bytes").set(bytes as f64);
         gauge!("tidings_cache_capacity_bytes").set(capacity as f64);
+        let (records, bytes) = self.0.node.recorder.size();
+        gauge!("tidings_cache_recorder_records").set(records as f64);
+        gauge!("tidings_cache_recorder_bytes").set(bytes as f64);
         gauge!("tidings_cache_loads_waiting").set(waiting as f64);
     }
 }
@@ -211,6 +214,11 @@ fn describe() {
             "What the node's level of the cache may hold",
         ),
         ("loads_waiting", "Loads that wait for their turn"),
+        (
+            "recorder_records",
+            "What is remembered of what became of keys",
+        ),
+        ("recorder_bytes", "What that takes"),
     ];
     for (name, help) in gauges {
         describe_gauge!(format!("tidings_cache_{name}"), help);

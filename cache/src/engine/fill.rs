@@ -1,18 +1,21 @@
 //! Decides whether a load's result may enter L2, and what the callers that wait get.
 
+use std::time::Duration;
+
 use tidings_core::CacheKey;
 
 use crate::{
     answer::tag::Tag,
     engine::{
         cargo::{Cargo, Fate, Prepared},
-        flight::{Answer, Flight, Landed},
+        flight::{Answer, Flight, Landed, Why},
         node::Engine,
     },
     faults::{self, Step, removed},
     fence::number::{Moment, Number},
     level2::zone::{Extra, Found, Removed, Times},
     options::terms::Terms,
+    record::{LoadedBy, What},
     stats::{Counter, Counters},
     sync::Arc,
 };
@@ -43,6 +46,20 @@ impl Refusal {
         match self {
             Self::Void | Self::Position | Self::Superseded => false,
             Self::Tag | Self::Contested | Self::Uncached | Self::Heavy | Self::Unheard => true,
+        }
+    }
+
+    /// Returns the word for it.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Void => "voided",
+            Self::Tag => "tag",
+            Self::Position => "position",
+            Self::Superseded => "superseded",
+            Self::Contested => "contested",
+            Self::Uncached => "uncached",
+            Self::Heavy => "heavy",
+            Self::Unheard => "unheard",
         }
     }
 
@@ -125,6 +142,8 @@ impl Engine {
         let extra = prepared.held.extra.clone();
 
         let (removed, verdict) = self.land(flight, prepared);
+        let refused = verdict.err().map(Refusal::word);
+        self.note_load(flight, |by, took| What::Loaded { by, took, refused });
 
         if let Err(refusal) = verdict {
             refusal.counter(&self.named.counters).add(1);
@@ -141,6 +160,19 @@ impl Engine {
             },
         }));
         self.node.release(Some((&self.named, &flight.key)), removed);
+    }
+
+    /// Records how a flight has landed.
+    pub(crate) fn note_load(&self, flight: &Flight, what: impl FnOnce(LoadedBy, Duration) -> What) {
+        let by = match flight.why {
+            Why::Miss => LoadedBy::Miss,
+            Why::Renew | Why::Reload => LoadedBy::Renew,
+            Why::Refresh => LoadedBy::Refresh,
+        };
+        let (now, noted) = (self.node.now(), flight.noted);
+        let hash = self.named.name_of(&flight.key).hash_value();
+        let what = what(by, now.since(noted.read));
+        self.node.recorder.note(hash, now, noted.number, None, what);
     }
 
     /// Takes a flight out of the table, and puts what it gave into L2 if it may enter.
@@ -229,6 +261,13 @@ impl Engine {
             position,
             ..
         } = prepared;
+        let number = held.number;
+        let mut refused = match fate {
+            Fate::Keep => None,
+            Fate::Uncached => Some(Refusal::Uncached),
+            Fate::Heavy { .. } | Fate::Weightless => Some(Refusal::Heavy),
+            Fate::Unheard => Some(Refusal::Unheard),
+        };
         let mutex = self.named.flights.shard(key);
 
         let mut shard = mutex.lock();
@@ -249,10 +288,11 @@ impl Engine {
             // A tag that was invalidated since wins: callers may read first and set later.
             Fate::Keep => match self.insert(key, held) {
                 Ok(gone) => gone,
-                Err(mut refused) => {
+                Err(mut gone) => {
                     self.named.counters.refused_tag.add(1);
-                    refused.extend(self.take_out(key));
-                    refused
+                    refused = Some(Refusal::Tag);
+                    gone.extend(self.take_out(key));
+                    gone
                 }
             },
             Fate::Uncached | Fate::Heavy { .. } | Fate::Weightless | Fate::Unheard => {
@@ -270,6 +310,14 @@ impl Engine {
         }
         drop(shard);
 
+        let what = What::Loaded {
+            by: LoadedBy::Set,
+            took: Duration::ZERO,
+            refused: refused.map(Refusal::word),
+        };
+        let hash = self.named.name_of(key).hash_value();
+        let now = self.node.now();
+        self.node.recorder.note(hash, now, number, None, what);
         drop(voided); // with the lock released: this may end a task
         Ok(gone)
     }

@@ -102,6 +102,8 @@ pub(crate) struct Flight {
     /// The sequence, and the time, before the load began.
     pub(crate) noted: Noted,
     pub(crate) of: ValueType,
+    /// Why it was started.
+    pub(crate) why: Why,
     /// Whether what it reads may be kept, as far as that was known before it began.
     pub(crate) allowed: Allowed,
     /// Written under the shard's lock only.
@@ -163,6 +165,7 @@ impl Flight {
             key,
             noted,
             of,
+            why,
             allowed,
             overdue: AtomicBool::new(false),
             replaces: AtomicBool::new(why.replaces()),

@@ -199,6 +199,13 @@ impl Shard {
 /// ones.
 pub(crate) struct Voided(Vec<Arc<Flight>>);
 
+impl Voided {
+    /// Returns how many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl Drop for Voided {
     fn drop(&mut self) {
         for flight in self.0.iter().filter(|flight| flight.is_overdue()) {

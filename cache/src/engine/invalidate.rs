@@ -14,10 +14,11 @@ use tidings_core::CacheKey;
 
 use crate::{
     answer::tag::Tag,
-    engine::node::Engine,
+    engine::{flights::Voided, node::Engine},
     faults::{self, Step},
     fence::number::{Moment, Number},
     level2::{key::StoredKey, zone::Removed},
+    record::What,
 };
 
 impl Engine {
@@ -27,8 +28,9 @@ impl Engine {
         let mut gone = Removed::default();
         let mut last = None;
         let mut done = 0;
+        let now = self.node.now();
         for key in keys {
-            if let Some(number) = self.invalidate_one(key, cause, &mut gone) {
+            if let Some(number) = self.invalidate_one(key, cause, now, &mut gone) {
                 last = Some(number);
                 done += 1;
             }
@@ -51,6 +53,7 @@ impl Engine {
         &self,
         key: &CacheKey,
         cause: Option<Number>,
+        now: Moment,
         gone: &mut Removed,
     ) -> Option<Number> {
         let below = cause.unwrap_or(Number::ALL);
@@ -74,6 +77,7 @@ impl Engine {
         // Nothing is dropped before the lock is released: dropping a value runs user code, and
         // flights that are dropped may end tasks.
         let mutex = self.named.flights.shard(key);
+        let before = gone.len();
         let mut shard = mutex.lock();
         if cause.is_some_and(|cause| shard.is_handled(key, cause)) {
             return None;
@@ -92,6 +96,12 @@ impl Engine {
         }
         drop(shard);
 
+        let what = What::Invalidated {
+            held: gone.len() > before,
+            voided: voided.as_ref().map_or(0, Voided::len),
+        };
+        let hash = self.named.name_of(key).hash_value();
+        self.node.recorder.note(hash, now, number, cause, what);
         drop(voided);
         Some(number)
     }
@@ -117,6 +127,11 @@ impl Engine {
             self.named.tags.lock().done(tag, cause);
         }
 
+        let now = self.node.now();
+        for key in gone.keys() {
+            let (hash, what) = (key.name().hash_value(), What::Tagged(tag.clone()));
+            self.node.recorder.note(hash, now, number, cause, what);
+        }
         let counters = &self.named.counters;
         counters.tag_invalidations.add(1);
         counters.evicted_by_invalidation.add(gone.len());
@@ -186,6 +201,8 @@ impl Engine {
             self.named.slots().raise_all(number);
         }
 
+        let now = self.node.now();
+        self.node.recorder.note_all(cache, now, number, cause);
         let counters = &self.named.counters;
         counters.purges.add(1);
         counters.evicted_by_purge.add(gone.len());
@@ -201,6 +218,7 @@ impl Engine {
             self.invalidate_tag(tag, None);
         }
         let number = self.invalidate(keys, None);
+        self.node.recorder.cause(number);
 
         for key in keys {
             self.named.flights.lock(key).handled(key, number);

@@ -17,6 +17,7 @@ use crate::{
         zone::{Level2, Removed},
     },
     options::{call::GetOptions, settings::CacheSettings, terms::Terms},
+    record::{Recorder, What},
     stats::Counters,
     sync::{Arc, AtomicU64, Executor, Mutex, Ordering},
 };
@@ -41,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) entropy: Arc<dyn Entropy>,
     /// The bound on loads that run at once.
     pub(crate) permits: Arc<Permits>,
+    /// What became of keys lately.
+    pub(crate) recorder: Recorder,
     /// When threads get an L1.
     pub(crate) attach: Attach,
     pub(crate) slots: usize,
@@ -146,7 +149,24 @@ impl Node {
         }
         drop(caches);
 
+        let keys = removed.keys().map(StoredKey::name);
+        self.note_each(keys.filter(|key| name != Some(*key)), &What::Space);
+
         self.forget_tags(&removed);
+    }
+
+    /// Records what has happened to each of some keys.
+    fn note_each<'a>(&self, keys: impl Iterator<Item = Name<'a>>, what: &What) {
+        let mut keys = keys.peekable();
+        if keys.peek().is_none() {
+            return;
+        }
+
+        let (now, number) = (self.now(), self.sequence.current());
+        for key in keys {
+            let hash = key.hash_value();
+            self.recorder.note(hash, now, number, None, what.clone());
+        }
     }
 
     /// Takes what left L2 out of the tag indexes of its caches.
@@ -179,6 +199,8 @@ impl Node {
             }
         }
         drop(caches);
+
+        self.note_each(removed.keys().map(StoredKey::name), &What::Expired);
 
         self.forget_tags(&removed);
         removed.len()

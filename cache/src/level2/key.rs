@@ -26,6 +26,11 @@ impl StoredKey {
         self.cache
     }
 
+    /// Returns the key's text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.text).into_owned()
+    }
+
     pub(crate) fn name(&self) -> Name<'_> {
         Name {
             hash: self.hash,
@@ -64,6 +69,11 @@ impl<'a> Name<'a> {
             cache,
             text: key.as_bytes(),
         }
+    }
+
+    /// Returns the hash, which is that of the key and of the cache.
+    pub(crate) fn hash_value(&self) -> u64 {
+        self.hash
     }
 }
 

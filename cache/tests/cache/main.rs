@@ -7,6 +7,7 @@ mod bulk;
 mod causes;
 mod checker;
 mod decoded;
+mod explained;
 mod fences;
 mod fills;
 mod flights;

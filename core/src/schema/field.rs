@@ -18,7 +18,7 @@ use self::rules::Fits;
 pub use self::rules::{Length, Pattern};
 
 /// What is shown in place of a secret.
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 
 /// What is known of one field.
 ///

@@ -1,6 +1,6 @@
 //! The cache keys of an entity's rows.
 
-use super::Schema;
+use super::{Schema, field::MASK};
 use crate::{
     key::CacheKey,
     row::{Row, Rule, Violations},
@@ -156,6 +156,48 @@ impl Schema {
                 self.key_by(fields, &values)
             }
         })
+    }
+
+    /// Returns the text of a key of this entity as it may be shown: parts of secret fields are
+    /// masked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_core::{Field, Schema};
+    ///
+    /// let schema = Schema::builder("credentials")
+    ///     .field(Field::of::<i64>("id").primary_key())
+    ///     .field(Field::of::<String>("key").unique().secret())
+    ///     .field(Field::of::<String>("serial").unique())
+    ///     .cache_key(&["key"])
+    ///     .build();
+    /// assert_eq!(schema.shown_cache_key("credentials:abcd"), "credentials:***");
+    /// assert_eq!(schema.shown_cache_key("credentials@7"), "credentials@7");
+    /// assert_eq!(schema.shown_cache_key("credentials@serial:x"), "credentials@serial:x");
+    /// ```
+    #[must_use]
+    pub fn shown_cache_key(&self, key: &str) -> String {
+        let rest = key.strip_prefix(self.name.as_str());
+        // The key of a row by its primary key has no colon: one in a part is encoded.
+        let Some((names, parts)) = rest.and_then(|rest| rest.split_once(':')) else {
+            return key.to_owned();
+        };
+        let fields: Vec<&str> = match names.strip_prefix('@') {
+            Some(names) => names.split('@').collect(),
+            None => self.cache_key_fields().iter().map(String::as_str).collect(),
+        };
+        let mut fields = fields.into_iter();
+        let shown = parts.split(':').map(|part| {
+            let field = fields.next().and_then(|name| self.field(name));
+            match field {
+                Some((_, field)) if !field.is_secret() || part == "~" => part,
+                // What no field is known for may be anything.
+                Some(_) | None => MASK,
+            }
+        });
+        let shown: Vec<_> = shown.collect();
+        format!("{}{names}:{}", self.name, shown.join(":"))
     }
 
     fn key_by(&self, fields: &[&str], values: &[&Value]) -> CacheKey {

@@ -1,0 +1,146 @@
+//! [`Walk`]: what is cached, entry by entry, without the values.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use crate::{
+    api::{cache::Cache, probe::Level},
+    fence::number::Moment,
+    level2::{
+        key::StoredKey,
+        zone::{Held, Kind},
+    },
+};
+
+/// An entry of the cache, without its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listed {
+    /// The key's text.
+    pub key: Box<str>,
+    /// Whether it is a cached absence.
+    pub is_absence: bool,
+    /// Where it is.
+    pub level: Level,
+    /// How long it will be served; none if it does not expire.
+    pub remaining: Option<Duration>,
+    /// How long ago it was read.
+    pub age: Duration,
+    /// What it weighs.
+    pub bytes: u64,
+}
+
+/// Goes through what L2 holds of a cache: each step finds the next entry of the node's L2, and
+/// costs the same however many there are.
+///
+/// An entry that is there from beginning to end is found once; one that comes or goes meanwhile may
+/// be found or not. Entries of other caches of the node, and those whose time has run out, are
+/// steps without an entry. Keeps the node's cache alive.
+pub struct Walk {
+    /// Suspended at each entry: the zone's iterator borrows from the node, which it holds.
+    steps: Pin<Box<dyn Future<Output = ()> + Send>>,
+    found: Arc<Mutex<Option<Option<Listed>>>>,
+    is_over: bool,
+}
+
+impl Cache {
+    /// Begins a walk through what L2 holds of this cache.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_cache::{Cache, CacheKey, GetOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache = Cache::builder().build()?;
+    /// for name in ["alice", "bob"] {
+    ///     cache.set(&CacheKey::new("users", &[name]), Some(1), GetOptions::default())?;
+    /// }
+    /// let mut keys: Vec<_> = cache.walk().flatten().map(|entry| entry.key).collect();
+    /// keys.sort();
+    /// assert_eq!(&*keys[0], "users:alice");
+    /// assert_eq!(keys.len(), 2);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn walk(&self) -> Walk {
+        let (node, cache) = (Arc::clone(&self.0.node), self.0.named.index);
+        let found: Arc<Mutex<Option<Option<Listed>>>> = Arc::default();
+        let tell = Arc::clone(&found);
+        let steps = async move {
+            for (key, held) in node.level2.present.iter() {
+                let listed = listed(&key, &held, cache, node.now(), Kind::Value);
+                drop(held); // a value is code of others: with no lock held
+                step(&tell, listed).await;
+            }
+            for (key, held) in node.level2.absent.iter() {
+                step(&tell, listed(&key, &held, cache, node.now(), Kind::Absence)).await;
+            }
+        };
+        Walk {
+            steps: Box::pin(steps),
+            found,
+            is_over: false,
+        }
+    }
+}
+
+fn listed<V>(
+    key: &StoredKey,
+    held: &Held<V>,
+    cache: u32,
+    now: Moment,
+    kind: Kind,
+) -> Option<Listed> {
+    if key.cache() != cache || held.expires <= now {
+        return None;
+    }
+    let remaining = (held.expires != Moment::NEVER).then(|| held.expires.since(now));
+    Some(Listed {
+        key: key.text().into(),
+        is_absence: kind == Kind::Absence,
+        level: Level::L2,
+        remaining,
+        age: now.since(held.read),
+        bytes: held.weight.into(),
+    })
+}
+
+/// Leaves what a step has found, and waits for the next one to be asked for.
+async fn step(tell: &Mutex<Option<Option<Listed>>>, found: Option<Listed>) {
+    *tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+    let mut is_asked = false;
+    std::future::poll_fn(|_| match std::mem::replace(&mut is_asked, true) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
+}
+
+impl Iterator for Walk {
+    type Item = Option<Listed>;
+
+    fn next(&mut self) -> Option<Option<Listed>> {
+        if self.is_over {
+            return None;
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        self.is_over = self.steps.as_mut().poll(&mut context).is_ready();
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.take()
+    }
+}
+
+impl fmt::Debug for Walk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Walk")
+            .field("is_over", &self.is_over)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,141 @@
+//! [`Reason`]: what an invalidation is due to, handed over with the thread.
+
+use std::{cell::RefCell, marker::PhantomData, sync::Arc};
+
+use tidings_core::{
+    Operation, Value,
+    log::{GapReason, Mark, Place},
+};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Reason>>> = const { RefCell::new(None) };
+}
+
+/// What the invalidations that a thread makes are due to, for those who ask why a key holds what it
+/// holds ([`Cache::explain`](crate::Cache::explain)). It changes nothing of what they do.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use tidings_cache::{Cache, CacheKey, GetOptions, Reason};
+/// use tidings_core::log::GapReason;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cache = Cache::builder().build()?;
+/// let key = CacheKey::new("api-keys", &["abcd"]);
+/// cache.set(&key, Some("alice"), GetOptions::default())?;
+/// {
+///     let _due_to = Reason::Gap(GapReason::Epoch).enter();
+///     cache.purge_node();
+/// }
+/// let told = cache.explain(&key).expect("it was set");
+/// let why = told.history[0].reason.as_deref();
+/// assert!(matches!(why, Some(Reason::Gap(GapReason::Epoch))));
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Rows have changed.
+    Change {
+        /// The first of them.
+        rows: Vec<ChangedRow>,
+        /// The node whose write it was; none if another program's, or not known.
+        node: Option<Arc<str>>,
+        /// Where it is in the log, if it was read there.
+        place: Option<Place>,
+        /// The commit, if it is known.
+        mark: Option<Mark>,
+    },
+    /// A caller on some node has asked every node for it.
+    Everywhere {
+        /// That node; none if it is not known.
+        node: Option<Arc<str>>,
+    },
+    /// Changes were not received, or not told one by one.
+    Gap(GapReason),
+    /// The end of a commit was not known.
+    Doubt,
+}
+
+/// A row that has changed.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ChangedRow {
+    /// The entity's name.
+    pub entity: Arc<str>,
+    /// What was done.
+    pub operation: Operation,
+    /// The primary key.
+    pub key: Value,
+}
+
+impl ChangedRow {
+    /// Names a row and what was done to it.
+    #[must_use]
+    pub fn new(entity: impl Into<Arc<str>>, operation: Operation, key: Value) -> Self {
+        Self {
+            entity: entity.into(),
+            operation,
+            key,
+        }
+    }
+}
+
+impl Reason {
+    /// Returns what this thread's invalidations are due to, if that was said.
+    pub(crate) fn current() -> Option<Arc<Self>> {
+        CURRENT.with_borrow(Option::clone)
+    }
+
+    /// Makes the rest of the scope due to this; the guard restores what was before.
+    pub fn enter(self) -> ReasonGuard {
+        let previous = CURRENT.replace(Some(Arc::new(self)));
+        ReasonGuard {
+            previous,
+            not_send: PhantomData,
+        }
+    }
+
+    /// Returns about how many bytes it takes.
+    pub(crate) fn weight(&self) -> usize {
+        let rows = match self {
+            Self::Change { rows, .. } => rows.capacity(),
+            Self::Everywhere { .. } | Self::Gap(_) | Self::Doubt => 0,
+        };
+        size_of::<Self>() + rows * (size_of::<ChangedRow>() + 32)
+    }
+}
+
+/// Restores the previous reason of the thread when dropped.
+#[derive(Debug)]
+#[must_use = "the reason lasts as long as the guard"]
+pub struct ReasonGuard {
+    previous: Option<Arc<Reason>>,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Drop for ReasonGuard {
+    fn drop(&mut self) {
+        CURRENT.set(self.previous.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_reasons_are_restored() {
+        let gap = || Reason::Gap(GapReason::Epoch);
+        let outer = gap().enter();
+        {
+            let _inner = Reason::Doubt.enter();
+            assert_eq!(Reason::current().as_deref(), Some(&Reason::Doubt));
+        }
+        assert_eq!(Reason::current().as_deref(), Some(&gap()));
+        drop(outer);
+        assert_eq!(Reason::current(), None);
+    }
+}
