@@ -29,10 +29,10 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
-use tidings_cache::Cache;
+use tidings_cache::{Cache, ChangedRow, Handlers, Reason};
 use tidings_core::{
     Cause, Chain, CrudEvent, Entity, Operation, Origin, RowError, Schema,
-    log::{Gap, GapReason},
+    log::{Gap, GapReason, Mark},
     spawn::Spawn,
 };
 use tidings_events::{Channel, CrudChannel, DeclareError, Delivery, Handled, Ticket, WorkerEvents};
@@ -42,6 +42,9 @@ use crate::{
     feed::Feed,
     progress::{Progress, Step},
 };
+
+/// How many rows of a commit are named as the reason of an eviction.
+const NAMED: usize = 8;
 
 /// Declares an entity's channel; kept as a function, because the entity's type is known only where
 /// it is named.
@@ -209,8 +212,20 @@ impl Channels {
         }
     }
 
+    /// As [`note`](Self::note), and remembers it of the change, which is known by its number.
+    pub(crate) fn note_of(&self, number: u64, handled: &Handled) {
+        let handlers = match handled {
+            Handled::Everywhere => Handlers::Everywhere,
+            Handled::Late(_) => Handlers::Late,
+            _ => Handlers::Missed,
+        };
+        self.cache.note_handlers(number, handlers);
+        self.note(handled);
+    }
+
     /// Evicts everything, because a commit changed more rows than are told one by one.
     pub(crate) fn purge_untold(&self) {
+        let _due_to = Reason::Gap(GapReason::Overflow).enter();
         self.cache.purge_node();
         count(&self.counts.untold);
     }
@@ -311,7 +326,9 @@ impl ChangeSink for Changes {
     fn committed(&self, set: ChangeSet) -> BoxFuture<'static, ()> {
         // Counted first: a position that is named from here on covers it.
         let step = self.progress.begin();
+        let due_to = reason(&set.changes, Some(self.feed.node()), None).enter();
         let number = self.channels.cache.apply_change(&set.evict, &[]);
+        drop(due_to);
         if !set.touched.is_empty() {
             self.channels.purge_untold();
         }
@@ -349,7 +366,7 @@ impl ChangeSink for Changes {
                 let handled = left.drain(..).map(|it| it.handled_within(deadline));
                 let handled = join_all(handled).await;
                 for (handled, late) in handled {
-                    channels.note(&handled);
+                    channels.note_of(number, &handled);
                     left.extend(late);
                 }
             }
@@ -357,13 +374,14 @@ impl ChangeSink for Changes {
             // The write does not wait for these, but whatever asks for its position does.
             left.retain(|delivery| !delivery.is_complete());
             if !left.is_empty() {
-                drop(spawn.spawn(finish(left, step, channels).boxed()));
+                drop(spawn.spawn(finish(left, number, step, channels).boxed()));
             }
         }
         .boxed()
     }
 
     fn in_doubt(&self, set: &ChangeSet) {
+        let _due_to = Reason::Doubt.enter();
         self.channels.cache.apply_change(&set.evict, &[]);
         self.channels.cache.purge_node();
         self.channels.note_doubt();
@@ -371,11 +389,26 @@ impl ChangeSink for Changes {
     }
 }
 
+/// Names what a commit has changed, for those who ask why something was evicted.
+pub(crate) fn reason(changes: &[RowChange], node: Option<&Arc<str>>, mark: Option<Mark>) -> Reason {
+    let rows = changes.iter().take(NAMED).map(|change| {
+        let key = change.row.0.get(change.schema.primary_key());
+        let key = key.cloned().unwrap_or_default();
+        ChangedRow::new(change.schema.name(), change.operation, key)
+    });
+    Reason::Change {
+        rows: rows.collect(),
+        node: node.cloned(),
+        place: None,
+        mark,
+    }
+}
+
 /// Waits for the handlers of a commit that its write did not wait for.
-async fn finish(left: Vec<Delivery>, step: Step, channels: Channels) {
+async fn finish(left: Vec<Delivery>, number: u64, step: Step, channels: Channels) {
     let handled = left.into_iter().map(|it| it.handled(Duration::MAX));
     for handled in join_all(handled).await {
-        channels.note(&handled);
+        channels.note_of(number, &handled);
     }
     drop(step);
 }

@@ -58,6 +58,11 @@ impl Feed {
         &self.ring
     }
 
+    /// Returns the node's name.
+    pub(crate) fn node(&self) -> &Arc<str> {
+        &self.node
+    }
+
     /// Returns what the places of a node without a log are of.
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch

@@ -25,7 +25,7 @@ use tidings_store::{ChangeSet, ChangeSink, RowChange, StoreLog};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    changes::{Changes, Channels, Gaps},
+    changes::{Changes, Channels, Gaps, reason},
     cluster_channel::ForAllChannels,
     feed::Feed,
 };
@@ -70,6 +70,7 @@ pub(crate) struct Wiring {
 pub(crate) struct Following {
     log: Arc<dyn StoreLog>,
     history: Arc<dyn Log>,
+    node: Arc<str>,
     protocol: Protocol,
     channels: Channels,
 }
@@ -83,6 +84,7 @@ impl Following {
             gaps: wiring.gaps,
             feed: wiring.feed,
         };
+        let node = Arc::clone(&wiring.node);
         let protocol = Protocol::assemble(Parts {
             node: wiring.node,
             intake: wiring.intake,
@@ -102,6 +104,7 @@ impl Following {
         Ok(Self {
             log: wiring.log,
             history: wiring.history,
+            node,
             protocol,
             channels: wiring.channels,
         })
@@ -162,6 +165,7 @@ impl ChangeSink for Following {
         // Under an epoch that has begun since, the name may be another commit's.
         let mark = set.mark;
         let mark = mark.filter(|mark| self.log.mark(mark.number()) == Some(*mark));
+        let _due_to = reason(&set.changes, Some(&self.node), mark).enter();
         let Some(mark) = mark else {
             // Or the log was not read yet: its first cursor may lie before this commit or after it.
             self.channels.cache().apply_change(&set.evict, &[]);
@@ -236,7 +240,7 @@ impl Announce for Announcer {
         let channels = self.channels.clone();
         async move {
             // Without a deadline: nothing counts as applied before its handlers have run.
-            channels.note(&delivery.handled(Duration::MAX).await);
+            channels.note_of(cause.number, &delivery.handled(Duration::MAX).await);
         }
         .boxed()
     }

@@ -4,7 +4,9 @@
 //! takes a number and notes it; the others evict under that number, which leaves what was reloaded
 //! since. So a change costs one load, whatever paths it takes.
 
-use tidings_cache::Invalidation;
+use std::sync::Arc;
+
+use tidings_cache::{ChangedRow, Invalidation, Reason};
 use tidings_core::{
     CacheKey, Cause, Origin,
     log::{Body, Eviction, EvictionTarget, GapReason, Mark, Record, Wake},
@@ -41,6 +43,7 @@ impl Shared {
     pub(crate) fn apply(&self, records: Vec<Record>, early: Number) -> Vec<(Record, Number)> {
         let apply = |record: Record| {
             count(&self.counters.records);
+            let _due_to = reason_of(&record).map(Reason::enter);
             let number = match &record.body {
                 Body::Row(row) => match self.catalog.evicts(row) {
                     Evicts::Nothing => self.cache.number(),
@@ -134,6 +137,10 @@ impl Shared {
     /// Evicts everything.
     pub(crate) fn purge(&self, cause: PurgeCause) -> Number {
         self.counters.purged(cause);
+        let _due_to = match cause {
+            PurgeCause::Gap(reason) => Some(Reason::Gap(reason).enter()),
+            PurgeCause::Ends => None,
+        };
         let number = self.cache.purge_node();
         self.observe.trace(&Trace::Purged);
         number
@@ -146,6 +153,8 @@ impl Shared {
         if before.is_none() && eviction.target == EvictionTarget::All {
             self.counters.purged_by_hand();
         }
+        let node = eviction.origin.clone();
+        let _due_to = Reason::Everywhere { node }.enter();
         let cache = eviction.cache.clone();
         let invalidation = match &eviction.target {
             EvictionTarget::Keys(keys) => Invalidation::Keys {
@@ -176,6 +185,7 @@ impl Shared {
     /// Evicts the children that go with a commit's rows.
     pub(super) fn evict_with_parent(&self, mark: Mark, keys: &[CacheKey]) {
         if !keys.is_empty() {
+            let _due_to = change_at(mark).enter();
             self.evict_once(mark, keys, Source::Child);
         }
     }
@@ -183,6 +193,7 @@ impl Shared {
     /// Evicts what an own write may have touched whose answer was lost. It is not remembered: the
     /// commit may lie ahead.
     pub(crate) fn evict_doubtful(&self, mark: Option<Mark>, keys: &[CacheKey]) {
+        let _due_to = Reason::Doubt.enter();
         if let Some(mark) = mark
             && removed(Rule::DoubtIsForgotten)
         {
@@ -200,6 +211,7 @@ impl Shared {
         {
             let known = self.intake.keys_of(keys);
             if !known.is_empty() {
+                let _due_to = change_at(*mark).enter();
                 self.evict_once(*mark, &known, Source::Wake);
             }
         }
@@ -214,5 +226,32 @@ impl Shared {
         for key in keys {
             self.observe.trace(&Trace::Evicted { mark, key });
         }
+    }
+}
+
+/// Returns what the evictions of a record are due to, for those who ask why.
+fn reason_of(record: &Record) -> Option<Reason> {
+    match &record.body {
+        Body::Row(row) => {
+            let changed = ChangedRow::new(Arc::clone(&row.entity), row.operation, row.key.clone());
+            Some(Reason::Change {
+                rows: vec![changed],
+                node: record.origin.clone(),
+                place: Some(record.place.clone()),
+                mark: Some(record.mark),
+            })
+        }
+        // Those say themselves what they are due to.
+        Body::Entity(_) | Body::Evict(_) | Body::Event(_) | Body::Unreadable { .. } => None,
+    }
+}
+
+/// Names a commit of which no more is known here.
+fn change_at(mark: Mark) -> Reason {
+    Reason::Change {
+        rows: Vec::new(),
+        node: None,
+        place: None,
+        mark: Some(mark),
     }
 }
