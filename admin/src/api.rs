@@ -27,7 +27,9 @@ use crate::{
     proof,
     request::{decode, guard, query::Query, token, upload::Upload},
     resource::{
-        cache, cluster, events, health, openapi, root,
+        cache,
+        cached::{self, Walks},
+        cluster, events, health, openapi, root,
         rows::{self, Input},
         schema, status,
     },
@@ -74,6 +76,7 @@ pub fn router(node: Node, options: AdminOptions) -> Router {
         name,
         routes,
         options,
+        walks: Walks::default(),
     };
     Router::new().fallback(answer).with_state(Arc::new(api))
 }
@@ -129,6 +132,8 @@ struct Api {
     name: HeaderValue,
     routes: Routes,
     options: AdminOptions,
+    /// Lists of what is cached that wait for their next page.
+    walks: Walks,
 }
 
 async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -297,7 +302,9 @@ impl Api {
             }
             Resource::Schema(of) => ok(&schema::describe(of, node.schemas())),
             Resource::SchemaCacheKey(schema) => cache::key_of(schema, input.query, &self.options),
-            Resource::Cache => cache::purge(node, input.query).await,
+            Resource::Cache if method == Method::DELETE => cache::purge(node, input.query).await,
+            Resource::Cache => cached::list(node, input.query, input.path, &self.walks),
+            Resource::CacheExplain(key) => cached::explain(node, key),
             Resource::CacheEntry(key) if method == Method::DELETE => {
                 cache::invalidate(node, key, input.query).await
             }

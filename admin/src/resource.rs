@@ -5,6 +5,8 @@
 pub(crate) mod cluster;
 // `/cache`, and the cache key of an entity.
 pub(crate) mod cache;
+// What is cached, and why; knows no one value.
+pub(crate) mod cached;
 // `/events`.
 pub(crate) mod events;
 // Collections, items and what they refer to.

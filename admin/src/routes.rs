@@ -61,6 +61,7 @@ pub(crate) enum Resource<'a> {
     SchemaCacheKey(&'static Schema),
     Cache,
     CacheEntry(&'a str),
+    CacheExplain(&'a str),
     Events,
     Cluster,
     ClusterMember(&'a str),
@@ -127,6 +128,7 @@ impl Routes {
             ["openapi.json"] => Some(Resource::OpenApi),
             ["cache"] => Some(Resource::Cache),
             ["cache", key] => Some(Resource::CacheEntry(key)),
+            ["cache", key, "explain"] => Some(Resource::CacheExplain(key)),
             ["events"] => Some(Resource::Events),
             ["cluster"] => Some(Resource::Cluster),
             ["cluster", "members", node] => Some(Resource::ClusterMember(node)),
@@ -184,6 +186,8 @@ impl Routes {
 
         line("/cache".to_owned(), Resource::Cache);
         line("/cache/{cache key}".to_owned(), Resource::CacheEntry(""));
+        let explain = "/cache/{cache key}/explain".to_owned();
+        line(explain, Resource::CacheExplain(""));
         line("/events".to_owned(), Resource::Events);
         line("/cluster".to_owned(), Resource::Cluster);
         let member = "/cluster/members/{node_id}".to_owned();
@@ -248,12 +252,13 @@ impl Resource<'_> {
         match self {
             Self::Collection(..) | Self::NestedCollection(..) => &LIST,
             Self::Item(..) | Self::NestedItem(..) => &ITEM,
-            Self::Cache | Self::ClusterMember(..) => &DROP,
-            Self::CacheEntry(..) => &READ_OR_DROP,
+            Self::ClusterMember(..) => &DROP,
+            Self::Cache | Self::CacheEntry(..) => &READ_OR_DROP,
             Self::ClusterProbe => &DO,
             Self::Referred(..)
             | Self::Schema(..)
             | Self::SchemaCacheKey(..)
+            | Self::CacheExplain(..)
             | Self::Events
             | Self::Cluster
             | Self::ClusterConfirm
@@ -283,6 +288,7 @@ impl Resource<'_> {
             Self::Referred(..)
             | Self::Schema(..)
             | Self::SchemaCacheKey(..)
+            | Self::CacheExplain(..)
             | Self::Events
             | Self::Cluster
             | Self::ClusterMember(..)
@@ -314,6 +320,7 @@ impl Resource<'_> {
             | Self::Readyz => true,
             Self::Referred(..)
             | Self::Schema(..)
+            | Self::CacheExplain(..)
             | Self::Cluster
             | Self::ClusterMember(..)
             | Self::Status

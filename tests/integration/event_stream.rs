@@ -179,7 +179,8 @@ struct Reindex {
     shop: u64,
 }
 
-async fn member(database: &Database, name: &str, limit: Duration) -> Gateway {
+/// A gateway of a cluster whose requests may take this long.
+pub(crate) async fn member(database: &Database, name: &str, limit: Duration) -> Gateway {
     let mut settings = Settings {
         proxy_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         admin_listen: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -16,6 +16,7 @@ mod documents;
 mod earlier_databases;
 mod event_stream;
 mod examples;
+mod explain;
 mod gateway;
 mod heard;
 mod key_auth;

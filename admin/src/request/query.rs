@@ -20,6 +20,7 @@ const CLUSTER: &str = "cluster";
 const CONFIRM: &str = "confirm";
 const POSITION: &str = "position";
 const TIMEOUT: &str = "timeout";
+const ENTITY: &str = "entity";
 const SOURCE: &str = "source";
 const EVENT: &str = "event";
 
@@ -42,6 +43,15 @@ pub(crate) struct Paging {
     pub(crate) tags: Option<Tags>,
     /// The values that fields must have, by index.
     pub(crate) fields: Vec<(usize, Value)>,
+}
+
+/// What a list of what is cached is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// The name that its keys have.
+    pub(crate) entity: Option<String>,
+    pub(crate) size: usize,
+    pub(crate) offset: Option<String>,
 }
 
 /// Which tags a row must have.
@@ -67,14 +77,10 @@ impl Query {
     /// Returns what a list of an entity's rows is asked for: a page, tags, and values of unique and
     /// foreign fields.
     pub(crate) fn paging(&self, schema: &Schema) -> Result<Paging, Problem> {
-        let size = self.single(SIZE, Kind::InvalidSize)?;
-        let offset = self.single(OFFSET, Kind::InvalidOffset)?;
-        if offset == Some("") {
-            return Err(Problem::invalid_offset());
-        }
+        let (size, offset) = self.page()?;
         Ok(Paging {
-            size: size.map_or(Ok(DEFAULT_SIZE), parsed_size)?,
-            offset: offset.map(str::to_owned),
+            size,
+            offset,
             tags: self.tags(schema)?,
             fields: self.fields(schema)?,
         })
@@ -178,6 +184,29 @@ impl Query {
     pub(crate) fn probe(&self) -> Result<Duration, Problem> {
         self.only(&[TIMEOUT])?;
         Ok(self.duration(TIMEOUT)?.unwrap_or(CONFIRM_TIMEOUT))
+    }
+
+    /// Returns which part of a list of what is cached is asked for.
+    pub(crate) fn listing(&self) -> Result<Listing, Problem> {
+        self.only(&[ENTITY, SIZE, OFFSET])?;
+        let (size, offset) = self.page()?;
+        let entity = self.single(ENTITY, Kind::InvalidOptions)?;
+        Ok(Listing {
+            entity: entity.map(str::to_owned),
+            size,
+            offset,
+        })
+    }
+
+    /// Returns the size of a page, and the token of its beginning.
+    fn page(&self) -> Result<(usize, Option<String>), Problem> {
+        let size = self.single(SIZE, Kind::InvalidSize)?;
+        let offset = self.single(OFFSET, Kind::InvalidOffset)?;
+        if offset == Some("") {
+            return Err(Problem::invalid_offset());
+        }
+        let size = size.map_or(Ok(DEFAULT_SIZE), parsed_size)?;
+        Ok((size, offset.map(str::to_owned)))
     }
 
     /// Returns the sources and the events of the channels that are asked for.
@@ -300,11 +329,11 @@ fn invalid_options(wrong: Map<String, Json>) -> Problem {
     Problem::new(Kind::InvalidOptions, format!("invalid options ({each})")).with_fields(wrong)
 }
 
-impl Paging {
+impl Query {
     /// Returns the path of the page after this one, with all that this one was asked for.
-    pub(crate) fn next(&self, path: &str, query: &Query, offset: &str) -> String {
+    pub(crate) fn next_page(&self, path: &str, offset: &str) -> String {
         let mut next = format!("{path}?offset={}", decode::query_escaped(offset));
-        let kept = query.0.iter().filter_map(|(name, value)| {
+        let kept = self.0.iter().filter_map(|(name, value)| {
             Some((name, value.as_ref().ok()?)).filter(|_| name != OFFSET)
         });
         for (name, value) in kept {
@@ -460,17 +489,14 @@ mod tests {
     #[test]
     fn the_next_page_keeps_all_but_the_offset() {
         let query = Query::parse(Some("tags=a%26,b&offset=o&size=2&name=a%2Cb"));
-        let paging = query.paging(&schema(true)).unwrap();
+        assert!(query.paging(&schema(true)).is_ok());
         assert_eq!(
-            paging.next("/things", &query, "x=/y"),
+            query.next_page("/things", "x=/y"),
             "/things?offset=x%3D%2Fy&tags=a%26,b&size=2&name=a,b"
         );
         let any = Query::parse(Some("tags=a/b"));
-        let paging = any.paging(&schema(true)).unwrap();
-        assert_eq!(
-            paging.next("/things", &any, "o"),
-            "/things?offset=o&tags=a/b"
-        );
+        assert!(any.paging(&schema(true)).is_ok());
+        assert_eq!(any.next_page("/things", "o"), "/things?offset=o&tags=a/b");
     }
 
     #[test]

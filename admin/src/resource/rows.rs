@@ -103,7 +103,7 @@ pub(crate) async fn collection(
         .collect();
     let mut list = json!({ "data": data, "next": null });
     if let Some(offset) = page.offset {
-        list["next"] = paging.next(input.path, input.query, &offset).into();
+        list["next"] = input.query.next_page(input.path, &offset).into();
         list["offset"] = offset.into();
     }
     Ok(answer::json(StatusCode::OK, &list))

@@ -27,6 +27,8 @@ mod sqlite {
     mod conditions;
     #[path = "../events.rs"]
     mod events;
+    #[path = "../explain.rs"]
+    mod explain;
     #[path = "../given.rs"]
     mod given;
     #[path = "../guards.rs"]
@@ -78,6 +80,8 @@ mod postgres {
     mod conditions;
     #[path = "../events.rs"]
     mod events;
+    #[path = "../explain.rs"]
+    mod explain;
     #[path = "../given.rs"]
     mod given;
     #[path = "../guards.rs"]

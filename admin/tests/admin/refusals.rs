@@ -175,7 +175,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
         ),
         ("/schemas/shops", "GET, HEAD", vec!["POST", "DELETE"]),
         ("/schemas/shops/cache-key", "GET, HEAD", vec!["POST"]),
-        ("/cache", "DELETE", vec!["GET", "HEAD", "POST", "PUT"]),
+        ("/cache", "GET, HEAD, DELETE", vec!["PATCH", "POST", "PUT"]),
         (
             "/cache/k",
             "GET, HEAD, DELETE",
