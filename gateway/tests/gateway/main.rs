@@ -15,6 +15,7 @@ mod migrate;
 mod operations;
 mod process;
 mod program;
+mod random_faults;
 mod settings;
 mod startup;
 mod worst;

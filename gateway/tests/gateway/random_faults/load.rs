@@ -1,0 +1,265 @@
+//! Clients: writers that make and revoke keys, and readers that ask for them.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Condvar, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tidings::{
+    clock::{Clock as _, SystemClock},
+    core::entropy::{Entropy as _, SeededEntropy},
+};
+
+use super::history::{History, Reach, Read, State};
+
+/// How many nodes there are.
+pub(super) const NODES: usize = 3;
+
+/// How many keys each writer has at a time.
+const SLOTS: usize = 3;
+
+/// How many keys are given up at most, because the answer to a write was lost.
+const GIVEN_UP: u64 = 400;
+
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Where the proxy and the admin side of a node are; none while it is down.
+type Addresses = Option<(SocketAddr, SocketAddr)>;
+
+/// What the clients and the one who does the deeds share.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) history: History,
+    pub(super) clock: SystemClock,
+    nodes: Mutex<[Addresses; NODES]>,
+    ended: Mutex<bool>,
+    ends: Condvar,
+    pub(super) counts: Counts,
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) writes: AtomicU64,
+    pub(super) confirmed: AtomicU64,
+    pub(super) lost: AtomicU64,
+    pub(super) reads: AtomicU64,
+    pub(super) unanswered: AtomicU64,
+}
+
+fn count(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+/// What came of a request.
+enum Asked {
+    Answer(String),
+    /// No one listened.
+    NotSent,
+    /// It may have been done.
+    Lost,
+}
+
+impl World {
+    pub(super) fn new(bound: Duration) -> Self {
+        Self {
+            history: History::new(bound),
+            clock: SystemClock::new(),
+            nodes: Mutex::default(),
+            ended: Mutex::new(false),
+            ends: Condvar::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    pub(super) fn is_at(&self, node: usize, addresses: Addresses) {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)[node] = addresses;
+    }
+
+    fn addresses(&self, node: usize) -> Addresses {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)[node]
+    }
+
+    /// Lets some time pass. Returns whether the load goes on.
+    pub(super) fn goes_on_after(&self, time: Duration) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ends.wait_timeout_while(ended, time, |ended| !*ended);
+        !*waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Ends the load.
+    pub(super) fn end(&self) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.ends.notify_all();
+    }
+
+    /// The name of a key; a lost answer makes its slot take another.
+    fn name(writer: usize, slot: usize, life: u64) -> String {
+        format!("w{writer}s{slot}n{life}")
+    }
+
+    /// Writes to keys of its own until the load ends.
+    pub(super) fn write_on(&self, writer: usize, seed: u64) {
+        let chance = SeededEntropy::new(seed);
+        let mut slots = [(0_u64, State::Absent); SLOTS];
+        while self.goes_on_after(Duration::from_millis(5 + chance.below(20))) {
+            let slot = chance.below(SLOTS as u64) as usize;
+            let (life, state) = &mut slots[slot];
+            let (key, next) = (Self::name(writer, slot, *life), state.other());
+            let node = chance.below(NODES as u64) as usize;
+            let confirm = if chance.below(4) == 0 {
+                "?confirm=2s"
+            } else {
+                ""
+            };
+            let Some((_, admin)) = self.addresses(node) else {
+                continue;
+            };
+
+            self.history.sends(&key, next, self.clock.now());
+            let asked = match next {
+                State::Present => {
+                    let path = format!("/consumers/bob/key-auth{confirm}");
+                    ask(admin, "POST", &path, "", &format!("key={key}"))
+                }
+                State::Absent => ask(
+                    admin,
+                    "DELETE",
+                    &format!("/key-auths/{key}{confirm}"),
+                    "",
+                    "",
+                ),
+            };
+            match asked {
+                Asked::NotSent => self.history.was_not_sent(&key),
+                Asked::Answer(answer) if is_done(&answer, next) => {
+                    let all = answer.to_ascii_lowercase();
+                    let reach = match all.contains("x-tidings-confirmed: all\r\n") {
+                        true => Reach::Everywhere,
+                        false => Reach::OneNode,
+                    };
+                    self.history.answered(&key, node, self.clock.now(), reach);
+                    *state = next;
+                    count(&self.counts.writes);
+                    if reach == Reach::Everywhere {
+                        count(&self.counts.confirmed);
+                    }
+                }
+                Asked::Answer(_) | Asked::Lost => {
+                    count(&self.counts.lost);
+                    if self.counts.lost.load(Ordering::Relaxed) > GIVEN_UP {
+                        self.history
+                            .violated("too many answers were lost".to_owned());
+                        return self.end();
+                    }
+                    (*life, *state) = (*life + 1, State::Absent);
+                }
+            }
+        }
+    }
+
+    /// Asks for keys of all writers until the load ends.
+    pub(super) fn read_on(&self, writers: usize, seed: u64) {
+        let chance = SeededEntropy::new(seed);
+        let mut keys = Vec::new();
+        let mut turns = 0_u32;
+        while self.goes_on_after(Duration::from_millis(1 + chance.below(8))) {
+            if turns.is_multiple_of(64) || keys.is_empty() {
+                keys = self.newest(writers);
+            }
+            turns = turns.wrapping_add(1);
+            let Some(key) = keys.get(chance.below(keys.len().max(1) as u64) as usize) else {
+                continue;
+            };
+            let node = chance.below(NODES as u64) as usize;
+            match self.state_on(node, key) {
+                Some(read) => {
+                    count(&self.counts.reads);
+                    self.history.read(key, read);
+                }
+                None => count(&self.counts.unanswered),
+            }
+        }
+    }
+
+    /// The keys that are being written, and those that were given up last.
+    fn newest(&self, writers: usize) -> Vec<String> {
+        let all = self.history.keys();
+        let of = |writer: usize, slot: usize| {
+            let prefix = format!("w{writer}s{slot}n");
+            let number = |key: &String| key.strip_prefix(&prefix)?.parse::<u64>().ok();
+            let mut lives: Vec<_> = all.iter().filter_map(number).collect();
+            lives.sort_unstable();
+            let newest = lives.into_iter().rev().take(2);
+            newest
+                .map(move |life| Self::name(writer, slot, life))
+                .collect::<Vec<_>>()
+        };
+        let slots = (0..writers).flat_map(|writer| (0..SLOTS).map(move |slot| (writer, slot)));
+        slots.flat_map(|(writer, slot)| of(writer, slot)).collect()
+    }
+
+    /// Asks one node for one key; none without an answer.
+    pub(super) fn state_on(&self, node: usize, key: &str) -> Option<Read> {
+        let (proxy, _) = self.addresses(node)?;
+        let began = self.clock.now();
+        let asked = ask(proxy, "GET", "/", &format!("apikey: {key}\r\n"), "");
+        let Asked::Answer(answer) = asked else {
+            return None;
+        };
+        let state = match status(&answer) {
+            200 => State::Present,
+            401 => State::Absent,
+            // It cannot tell: its database is away.
+            _ => return None,
+        };
+        let ended = self.clock.now();
+        Some(Read {
+            node,
+            began,
+            ended,
+            state,
+        })
+    }
+}
+
+fn status(answer: &str) -> u16 {
+    let status = answer.split(' ').nth(1);
+    status.and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
+/// Whether a write was committed, confirmed or not.
+fn is_done(answer: &str, state: State) -> bool {
+    let done = match state {
+        State::Present => 201,
+        State::Absent => 204,
+    };
+    let later = format!("x-tidings-status: {done}\r\n");
+    status(answer) == done || status(answer) == 202 && answer.to_ascii_lowercase().contains(&later)
+}
+
+fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, form: &str) -> Asked {
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, PATIENCE) else {
+        return Asked::NotSent;
+    };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    let mut answer = String::new();
+    let limited = stream.set_read_timeout(Some(PATIENCE));
+    let asked = limited
+        .and_then(|()| stream.write_all(request.as_bytes()))
+        .and_then(|()| stream.read_to_string(&mut answer));
+    match asked {
+        Ok(_) if status(&answer) != 0 => Asked::Answer(answer),
+        Ok(_) | Err(_) => Asked::Lost,
+    }
+}
