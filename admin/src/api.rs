@@ -167,6 +167,8 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
         response
     });
     audit_write(&id, &parts, &mut response);
+    let (method, status) = (&parts.method, response.status().as_u16());
+    tracing::debug!(request = id, %method, collection, status, "an admin request was answered");
 
     let headers = response.headers_mut();
     headers.insert(NODE, api.name.clone());

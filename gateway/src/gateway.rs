@@ -36,6 +36,8 @@ use crate::{
 
 /// The most of the time to end that is kept for the node once no request runs any more.
 const NODE_SHUTDOWN: Duration = Duration::from_secs(1);
+/// How long the database may take at the start before a line of the log says what is waited for.
+const QUIET: Duration = Duration::from_millis(500);
 /// What each step of the end gets at least, however late it is.
 const LEAST: Duration = Duration::from_millis(100);
 
@@ -295,7 +297,16 @@ impl GatewayBuilder {
             _ => Sharing::Cluster,
         };
         let store = Store::options(&settings.database).sharing(sharing);
-        let store = store.open().await.map_err(|error| {
+        let mut opening = std::pin::pin!(store.open());
+        let store = match tokio::time::timeout(QUIET, &mut opening).await {
+            Ok(opened) => opened,
+            Err(_) => {
+                let database = settings.database_shown();
+                tracing::warn!(database, "the database does not answer yet: waiting for it");
+                opening.await
+            }
+        };
+        let store = store.map_err(|error| {
             StartError::new("the database (--database) cannot be opened", error)
         })?;
         tracing::info!(

@@ -216,6 +216,8 @@ impl Proxy {
             if let Some(refusal) = answered.refusal {
                 span.record("error.type", refusal.label());
             }
+            let micros = u64::try_from(answered.took.as_micros()).unwrap_or(u64::MAX);
+            tracing::debug!(parent: span, micros, "answered");
         }
         if let (Some(access), Some(asked)) = (&self.access, asked) {
             access.write(asked, answered);

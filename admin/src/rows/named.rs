@@ -7,7 +7,7 @@
 
 use serde_json::Value as Json;
 use tidings::{
-    core::{Patch, Row, Rule, Schema, Value},
+    core::{FieldKind, Patch, Row, Rule, Schema, Value, Violations},
     store::{Error, Page, PageQuery, Selector, Table, TagFilter, WriteOptions},
 };
 
@@ -415,7 +415,7 @@ impl Rows {
     ) -> Result<Result<Row, Error>, Problem> {
         judged(condition, None)?;
         let Some(name) = self.names(segment).into_iter().next() else {
-            return Err(Problem::not_found());
+            return Err(self.no_name(segment));
         };
         let primary = self.schema.primary_key();
         if name.field == primary {
@@ -430,6 +430,24 @@ impl Rows {
         }
         let row = self.row(&patch)?;
         Ok(self.table.insert(row, WriteOptions::default()).await)
+    }
+
+    /// Says why no row can have this name: the text field that it would go into does not take it. A
+    /// number that is spelled otherwise is a path that leads nowhere.
+    fn no_name(&self, segment: &str) -> Problem {
+        let named = self.schema.endpoint_key();
+        let named = named.or_else(|| self.unique_within.first().copied());
+        let breach = named.and_then(|index| {
+            let field = &self.schema.fields()[index];
+            field.from_key_text(segment).err().map(|it| (field, it))
+        });
+        let breach = breach.filter(|(field, _)| field.kind() == FieldKind::Text);
+        let Some((field, breach)) = breach else {
+            return Problem::not_found();
+        };
+        let mut violations = Violations::default();
+        violations.broken(field.name(), breach);
+        Problem::violations(&violations)
     }
 
     async fn upsert(&self, selector: Selector, patch: Patch) -> Result<Row, Error> {

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::process::{Program, get, post};
+use crate::process::{Program, ask, get, output, post};
 
 fn folder() -> TempDir {
     TempDir::new().expect("a folder")
@@ -316,4 +316,76 @@ fn a_span_of_each_request_has_the_names_of_the_http_conventions() {
     assert_eq!(span["url.scheme"], "http");
     assert_eq!(span["network.protocol.version"], "1.1");
     assert_eq!(span["client.address"], "127.0.0.1");
+}
+
+#[test]
+fn a_log_at_debug_has_a_line_for_each_request_and_never_a_key() {
+    let folder = folder();
+    let program = Program::start(folder.path(), &["--log", "debug"]);
+    let refused = get(program.proxy, "/orders?apikey=s3cret", "");
+    assert_eq!(status_code(&refused), "401");
+    assert_eq!(
+        status_code(&get(program.admin, "/key-auths/s3cret", "")),
+        "404"
+    );
+    program.signal("TERM");
+    let (status, _, log) = program.ended();
+    assert_eq!(status, Some(0));
+
+    let line = |words: &[&str]| {
+        let mut lines = log.lines();
+        lines.any(|line| words.iter().all(|word| line.contains(word)))
+    };
+    assert!(line(&["answered", "/orders", "401"]), "{log}");
+    assert!(
+        line(&["an admin request was answered", "key-auths", "404"]),
+        "{log}"
+    );
+    assert!(!log.contains("s3cret"), "{log}");
+}
+
+#[test]
+fn a_database_that_does_not_answer_is_named_while_it_is_waited_for() {
+    let folder = folder();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("an address");
+    drop(free);
+    let url = format!("postgres://u:s3cret@{address}/db");
+    let ports = [
+        "--proxy-listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ];
+    let output = output(folder.path(), &[&ports[..], &["--database", &url]].concat());
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    let waits = log.lines().next().unwrap_or_default();
+    assert!(
+        waits.contains("does not answer yet") && waits.contains("/db"),
+        "{log}"
+    );
+    assert!(!log.contains("s3cret"), "{log}");
+}
+
+#[test]
+fn a_name_that_no_row_can_have_is_a_mistake_and_not_missing() {
+    let folder = folder();
+    let program = Program::start(folder.path(), &[]);
+    for path in ["/consumers/x%20", "/key-auths/%20k"] {
+        let request = format!(
+            "PUT {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+        );
+        let answer = ask(program.admin, &request);
+        assert_eq!(status_code(&answer), "400", "{path}: {answer}");
+        assert!(
+            answer.contains("schema violation") && answer.contains("fields"),
+            "{answer}"
+        );
+    }
+    assert_eq!(
+        status_code(&get(program.admin, "/consumers/x%20", "")),
+        "404"
+    );
 }
