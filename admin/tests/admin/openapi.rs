@@ -159,3 +159,104 @@ async fn rows_are_as_they_are_described() {
     let refused = admin.json("POST", "/shops", json!({"nmae": 1})).await;
     assert!(fits(&schemas["problem"], &refused.body()));
 }
+
+/// The names of an operation's parameters in one place.
+fn named(operation: &Json, place: &str) -> BTreeSet<String> {
+    let all = operation["parameters"].as_array().into_iter().flatten();
+    all.filter(|it| it["in"] == place)
+        .map(|it| it["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn every_argument_that_is_described_is_known_and_no_other_is() {
+    let admin = Admin::new().await;
+    let document = admin.get("/openapi.json").await.ok();
+    let mut operations = Vec::new();
+    let mut all = BTreeSet::from(["zzz".to_owned()]);
+    for (path, item) in object(&document["paths"]) {
+        for (method, operation) in object(item).iter().filter(|it| *it.0 != "parameters") {
+            all.extend(named(operation, "query"));
+            operations.push((path.clone(), method.to_uppercase(), operation.clone()));
+        }
+    }
+    assert!(operations.len() > 40 && all.len() > 15, "{all:?}");
+
+    for (path, method, operation) in operations {
+        let described = named(&operation, "query");
+        let is_public = operation["security"] == json!([]);
+        assert_eq!(
+            named(&operation, "header").contains("X-Tidings-After"),
+            !is_public,
+            "{method} {path}"
+        );
+        if is_public {
+            continue; // what watches over a program may add what it likes
+        }
+        for name in &all {
+            let concrete = path.replace(['{', '}'], "");
+            // A value that none takes, so that nothing is done and no stream begins. A cache key
+            // has a place for any text.
+            let is_key = path.ends_with("/cache-key");
+            let value = if is_key { "x" } else { "%FF" };
+            let asked = format!("{concrete}?{name}={value}");
+            let refused = admin.call(&method, &asked).await;
+            if refused.status == 404 {
+                continue; // a parent that is not there is found out first
+            }
+            assert!(is_key || refused.status == 400, "{method} {asked}");
+            if name == "tags" && !described.contains(name) {
+                continue; // it is known to every list, and refused by those without tags
+            }
+            let said = refused.body().to_string();
+            let is_unknown = said.contains("unknown argument") || said.contains("unknown field");
+            assert_eq!(
+                !is_unknown,
+                described.contains(name),
+                "{method} {asked}: {said}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn receipts_and_positions_are_described_where_they_are_and_nowhere_else() {
+    let admin = Admin::new().await;
+    let document = admin.get("/openapi.json").await.ok();
+    let write = &document["paths"]["/shops"]["post"];
+    assert!(named(write, "query").contains("confirm"));
+    for status in ["201", "202"] {
+        let headers = object(&write["responses"][status]["headers"]);
+        assert!(headers.contains_key("X-Tidings-Position"), "{status}");
+        assert!(headers.contains_key("X-Tidings-Confirmed"), "{status}");
+    }
+    let accepted = &write["responses"]["202"];
+    assert!(object(&accepted["headers"]).contains_key("X-Tidings-Status"));
+    let asked = &document["paths"]["/cluster/confirm"]["get"];
+    assert_eq!(
+        named(asked, "query"),
+        ["position", "timeout"].map(str::to_owned).into()
+    );
+    assert!(asked["responses"].get("202").is_some());
+    let entry = &document["paths"]["/cache/{cache_key}"];
+    assert_eq!(
+        named(&entry["delete"], "query"),
+        ["cluster", "confirm"].map(str::to_owned).into()
+    );
+    assert!(entry["get"]["responses"].get("202").is_none());
+
+    // And are there.
+    let made = admin
+        .json("POST", "/shops?confirm=5s", json!({"name": "a"}))
+        .await;
+    made.created();
+    for name in [
+        "x-tidings-position",
+        "x-tidings-confirmed",
+        "x-tidings-request",
+    ] {
+        assert!(made.headers.contains_key(name), "{name}");
+    }
+    let read = admin.get("/shops").await;
+    assert!(!read.headers.contains_key("x-tidings-position"));
+}
