@@ -212,7 +212,8 @@ impl Channels {
         }
     }
 
-    /// As [`note`](Self::note), and remembers it of the change, which is known by its number.
+    /// Notes how a change was handled, as [`note`](Self::note) does, and remembers it of the
+    /// change, which is known by its number.
     pub(crate) fn note_of(&self, number: u64, handled: &Handled) {
         let handlers = match handled {
             Handled::Everywhere => Handlers::Everywhere,

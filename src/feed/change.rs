@@ -75,7 +75,7 @@ impl Draft {
         }
     }
 
-    /// Of an event of an application's own, whose payload is JSON.
+    /// Describes an event of an application's own, whose payload is JSON.
     pub(crate) fn of_event(source: &str, event: &str, payload: &str, origin: Option<&str>) -> Self {
         let said = Said {
             source,
@@ -173,7 +173,7 @@ impl FeedGap {
         Self { gap, missed }
     }
 
-    /// Of what was not read in time.
+    /// Makes the gap of what was not read in time.
     pub(crate) fn overflow(missed: u64) -> Self {
         Self::new(Gap::of_all(GapReason::Overflow), Some(missed))
     }
