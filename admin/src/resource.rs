@@ -1,5 +1,5 @@
-//! The answers of each resource. One file for each; none knows another, but for what two
-//! show or do.
+//! The answers of each resource, one file for each. A file knows no other, except where two
+//! resources show or do the same.
 
 // `/cluster`; tells `/status` and `/cache` of it.
 pub(crate) mod cluster;

@@ -1,4 +1,5 @@
-//! Forms: `consumer.id=..` for what lies inside an object, `tags[]=a` or a repeated name for a set.
+//! Reads forms: `consumer.id=..` for a field inside an object, `tags[]=a` or a repeated name for a
+//! set.
 //!
 //! A form holds text alone, so the schema says what each value is. Text that does not read as its
 //! field's kind is left as text, and the schema's own check then names the field.
