@@ -1,7 +1,7 @@
 //! [`Carried`]: a log whose wake-ups go by a carrier of their own.
 //!
-//! A carrier is no log: it says that there is something to read and not what, so that places,
-//! epochs and proofs are the log's alone, and a broker that lies or loses can make a node slow and
+//! A carrier is not a log. It says that there is something to read, and not what: places, epochs
+//! and proofs come from the log alone. So a broker that lies or loses can make a node slow, but
 //! never wrong.
 
 use std::sync::Arc;

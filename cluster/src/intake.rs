@@ -25,7 +25,7 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Makes one that lets nothing in yet.
+    /// Makes an intake that lets nothing in yet.
     #[must_use]
     pub fn new(log: Arc<dyn Log>, clock: Arc<dyn Clock>, settings: &ClusterSettings) -> Arc<Self> {
         Arc::new(Self {

@@ -67,8 +67,9 @@ impl Shared {
         records.into_iter().map(apply).collect()
     }
 
-    /// Evicts the keys of a commit that were not evicted for it before. What was is evicted again
-    /// under its number, which leaves whatever was reloaded since. Returns the lowest number.
+    /// Evicts the keys of a commit that were not evicted for it before. Those that were are evicted
+    /// again under their earlier number, which leaves what was reloaded since. Returns the lowest
+    /// number.
     fn evict_once(&self, mark: Mark, keys: &[CacheKey], from: Source) -> Number {
         // From the question to the note, so that two paths do not both find a key new. The eviction
         // itself follows without the lock, since it drops values: until it is made, others that
