@@ -194,7 +194,7 @@ impl Migrations {
     /// database fails.
     pub async fn plan(&self) -> Result<Plan, Error> {
         self.check()?;
-        let mut target = open(&self.url, Purpose::Look).await?;
+        let mut target = open(&self.url, Purpose::Look, self.patience).await?;
         let planned = self.look(&mut *target).await;
         target.end().await;
         planned
@@ -213,7 +213,7 @@ impl Migrations {
     /// Dropping the future changes nothing, unless the commit was already sent.
     pub async fn apply(&self) -> Result<Migrated, Error> {
         self.check()?;
-        let mut held = Held::new(open(&self.url, Purpose::Apply).await?);
+        let mut held = Held::new(open(&self.url, Purpose::Apply, self.patience).await?);
         let applied = self.change(&mut held).await;
         held.end().await;
         applied.map(|plan| Migrated { plan })
@@ -368,11 +368,11 @@ impl fmt::Debug for Migrations {
     }
 }
 
-async fn open(url: &str, purpose: Purpose) -> Result<Box<dyn Target>, Error> {
+async fn open(url: &str, purpose: Purpose, patience: Duration) -> Result<Box<dyn Target>, Error> {
     match kind_of(url)? {
         #[cfg(feature = "sqlite")]
         Kind::Sqlite => Ok(Box::new(
-            crate::sqlite::migrate::SqliteTarget::open(url, purpose).await?,
+            crate::sqlite::migrate::SqliteTarget::open(url, purpose, patience).await?,
         )),
         #[cfg(feature = "postgres")]
         Kind::Postgres => Ok(Box::new(

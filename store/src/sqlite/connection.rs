@@ -64,12 +64,20 @@ impl Location {
 
     /// Opens the connection that writes, and looks at the file to see whether it is a database.
     pub(crate) async fn connect(&self) -> Result<SqliteConnection, Error> {
+        self.connect_within(BUSY_TIMEOUT).await
+    }
+
+    /// The same, on a connection whose statements wait this long for other programs.
+    pub(crate) async fn connect_within(
+        &self,
+        patience: Duration,
+    ) -> Result<SqliteConnection, Error> {
         if let Self::File(path) = self {
             // A folder that is missing or cannot be written to is told by SQLite's own words below.
             let _ = make_private(path);
         }
         let opened = async {
-            let mut connection = self.options().connect().await?;
+            let mut connection = self.options().busy_timeout(patience).connect().await?;
             execute(&mut connection, "SELECT count(*) FROM sqlite_schema").await?;
             // A file that may only be read is opened all the same, and would fail at the first
             // write.

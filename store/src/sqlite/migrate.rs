@@ -38,7 +38,11 @@ pub(crate) struct SqliteTarget {
 impl SqliteTarget {
     /// Opens what a URL names. To look at a file that is not there, nothing is made: it is as if it
     /// were empty.
-    pub(crate) async fn open(url: &str, purpose: Purpose) -> Result<Self, Error> {
+    pub(crate) async fn open(
+        url: &str,
+        purpose: Purpose,
+        patience: Duration,
+    ) -> Result<Self, Error> {
         let mut location = Location::parse(url)?;
         let Location::File(path) = &mut location else {
             return Err(Error::Url {
@@ -50,7 +54,7 @@ impl SqliteTarget {
         let opened = match purpose {
             Purpose::Look if !path.exists() => Location::Memory.connect().await?,
             Purpose::Look => location.connect_reader().await.map_err(failed)?,
-            Purpose::Apply => location.connect().await?,
+            Purpose::Apply => location.connect_within(patience).await?,
         };
         let mut target = Self {
             connection: opened,
@@ -89,14 +93,9 @@ impl Target for SqliteTarget {
         "sqlite"
     }
 
-    fn begin(&mut self, purpose: Purpose, patience: Duration) -> BoxFuture<'_, Result<(), Error>> {
+    /// The connection waits for others already.
+    fn begin(&mut self, purpose: Purpose, _: Duration) -> BoxFuture<'_, Result<(), Error>> {
         async move {
-            let millis = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
-            let patience = format!("PRAGMA busy_timeout = {millis}");
-            sqlx::raw_sql(AssertSqlSafe(patience))
-                .execute(&mut self.connection)
-                .await
-                .map_err(failed)?;
             match purpose {
                 Purpose::Look => self.execute("BEGIN").await,
                 Purpose::Apply => self.execute("BEGIN IMMEDIATE").await,

@@ -1,5 +1,6 @@
 //! Migrations on SQLite: tables that are made again, and what is beside them.
 
+use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use tidings_core::{Field, Row, Schema, SchemaBuilder, Value};
 use tidings_store::{Error, Logging, Migrations, Store, WriteOptions};
 
@@ -140,4 +141,27 @@ async fn triggers_of_the_log_follow_the_table() {
         Ok(())
     });
     told.apply().await.unwrap();
+}
+
+/// One that waits for another program gives up when it was told to, and not before.
+#[tokio::test]
+async fn patience_is_that_of_the_caller() {
+    let place = stored_place().await;
+    let schema = leak(words());
+    migrations(&place, schema).apply().await.unwrap();
+    let path = place.url.strip_prefix("sqlite://").unwrap();
+    let options = SqliteConnectOptions::new().filename(path);
+    let mut holder = options.connect().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+
+    let patience = std::time::Duration::from_millis(10);
+    let hasty = migrations(&place, schema).patience(patience).apply().await;
+    assert!(matches!(hasty, Err(Error::Busy(_))), "{hasty:?}");
+    let patient = migrations(&place, schema);
+    let patient = tokio::spawn(async move { patient.apply().await });
+    sqlx::query("COMMIT").execute(&mut holder).await.unwrap();
+    assert!(patient.await.unwrap().unwrap().plan.is_empty());
 }
