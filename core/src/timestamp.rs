@@ -1,4 +1,11 @@
 //! [`Timestamp`] and [`TimestampMicros`]: wall-clock time, for display.
+//!
+//! With the feature `jiff` they come from, and become, `jiff::Timestamp`, which knows calendars and
+//! time zones.
+
+// Times of the crate jiff.
+#[cfg(feature = "jiff")]
+mod of_jiff;
 
 use serde::{Deserialize, Serialize};
 

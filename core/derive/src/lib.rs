@@ -97,7 +97,7 @@ use crate::faults::Faults;
 /// | `String` | text, never empty | `TEXT` | `text` |
 /// | `Uuid` | text | `TEXT` | `uuid` |
 /// | `Timestamp` | Unix seconds | `INTEGER` | `bigint` |
-/// | `TimestampMicros` | Unix microseconds | `INTEGER` | `bigint` |
+/// | `TimestampMicros` | Unix microseconds; from and to `jiff::Timestamp` with the feature `jiff` | `INTEGER` | `bigint` |
 /// | `Vec<u8>` | base64; serde's form too with `#[serde(with = "tidings::base64")]` | `BLOB` | `bytea` |
 /// | `BTreeSet<String>` | array, each once | `TEXT` | `jsonb` |
 /// | `Vec<String>` | array, in order | `TEXT` | `json` |
