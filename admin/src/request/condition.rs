@@ -15,7 +15,7 @@ impl Tag {
         Self(opaque)
     }
 
-    /// As a header says it.
+    /// Returns the tag in quotes, as a header writes it.
     pub(crate) fn quoted(&self) -> String {
         format!("\"{}\"", self.0)
     }

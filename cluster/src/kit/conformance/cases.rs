@@ -330,7 +330,7 @@ async fn a_call_that_is_dropped_loses_nothing<S: Subject>(subject: &S) -> Outcom
     )
 }
 
-/// An event of a number; what it holds follows from that.
+/// Makes the event of a number; what it holds follows from the number.
 fn event(number: u64, payload: &str) -> Appended {
     Appended::Event(posted(number, payload))
 }
