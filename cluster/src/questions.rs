@@ -81,6 +81,13 @@ impl Questions {
         self.wanted.notified().await;
     }
 
+    /// Makes the task look at the members' rows again, if a caller waits: one may have reported.
+    pub(crate) fn look_again(&self) {
+        if self.someone_waits() {
+            self.wanted.notify_one();
+        }
+    }
+
     /// Says that a question was answered.
     pub(crate) fn answer(&self, answers: Answers) {
         *self.answers.lock() = answers;

@@ -217,6 +217,7 @@ impl Shared {
             }
         }
         self.look.notify_one();
+        self.questions.look_again();
     }
 
     fn is_of_this_epoch(&self, mark: Mark) -> bool {

@@ -15,7 +15,7 @@ use futures_util::future::{Either, select};
 use tidings_core::{
     Chain,
     clock::Tick,
-    log::{Demand, MemberId, MemberRow, Members},
+    log::{Demand, MemberId, MemberRow, Members, Wake},
 };
 
 use super::shared::Shared;
@@ -26,6 +26,9 @@ use crate::{
 
 /// How many members are watched at a time.
 const WATCHED: usize = 4_096;
+
+/// The least time between two looks at the members' rows.
+const BREATH: Duration = Duration::from_millis(1);
 
 /// How many rows are marked or deleted before the members are looked at again.
 const AT_ONCE: usize = 16;
@@ -165,10 +168,14 @@ impl Shared {
                     });
                     silent.asked(asked, at);
                     self.look.notify_one();
+                    // The others would find the demand at their next poll.
+                    self.log.wake(Wake::Look);
                 }
             }
             self.look_at_members(&*members, &mut silent).await;
 
+            // Wake-ups come with every commit, and need not make a query each.
+            self.clock.sleep(BREATH).await;
             let pause = match questions.someone_waits() {
                 true => self.settings.pause() / 4,
                 false => self.settings.pause(),

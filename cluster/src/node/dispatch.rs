@@ -10,8 +10,8 @@ use futures_util::future::{Either, FutureExt, select};
 use tidings_core::{
     Cause, Chain, Origin,
     log::{
-        Body, Cursor, Extent, Gap, GapReason, Group, Mark, Posted, Read, Record, RowChange,
-        RowRecord, Scope,
+        Body, Cursor, Demand, Extent, Gap, GapReason, Group, Mark, Posted, Read, Record, RowChange,
+        RowRecord, Scope, Wake,
     },
 };
 
@@ -329,7 +329,7 @@ impl Dispatcher {
 impl Shared {
     /// Reports what this node has applied, if that was asked for. A report that fails is made again
     /// after the next batch.
-    pub(crate) async fn report(&self, applied: &Cursor, demand: tidings_core::log::Demand) {
+    pub(crate) async fn report(&self, applied: &Cursor, demand: Demand) {
         let member = self.member.lock().clone();
         let (Some(members), Some(member)) = (&self.members, member) else {
             return;
@@ -338,7 +338,11 @@ impl Shared {
             return;
         }
         match members.report(&member, applied, demand).await {
-            Ok(()) => *self.answered.lock() = demand,
+            Ok(()) => {
+                *self.answered.lock() = demand;
+                // The node that asked would find the report at its next look.
+                self.log.wake(Wake::Look);
+            }
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), "a report did not reach the members' table")
             }

@@ -55,6 +55,22 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+// CL8, as fast as wake-ups are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_does_not_wait_for_a_poll() {
+    let database = Server::shared().database().await;
+    // By itself, a node would look only once in a minute.
+    let flags = ["--cluster-poll", "1m"];
+    let [a, b, _c] = ["a", "b", "c"].map(|name| node(&database, name, &flags));
+    assert_eq!(status(&post(a.admin, "/consumers", "username=bob")), 201);
+    let made = post(a.admin, "/consumers/bob/key-auth?confirm=20s", "key=k1");
+    assert_eq!(status(&made), 201, "{made}");
+    assert_eq!(with_key(&b, "k1"), 200);
+    let gone = admin(a.admin, "DELETE", "/key-auths/k1?confirm=20s", "");
+    assert_eq!(status(&gone), 204, "{gone}");
+    assert_eq!(with_key(&b, "k1"), 401);
+}
+
 // IN1 to IN4.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_node_writes_another_serves() {
