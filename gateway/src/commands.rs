@@ -10,20 +10,27 @@
 // The order of these lines is the order of the layers, lowest first.
 // How a command ends.
 mod ended;
+// Values and times, as a person reads them.
+mod words;
 // What is written, and how: tables, JSON, colours.
 mod output;
+// Events from the bytes of a stream.
+mod sse;
 // Requests to the admin side of a node.
 mod client;
 // What the commands that ask a node have in common.
 mod session;
 // A view that is refreshed.
 mod watch;
+// What is cached, and why; a part of `cache`.
+mod cached;
 // The commands, each in a file.
 mod cache;
 mod cluster;
 mod doctor;
 mod keys;
 mod status;
+mod tail;
 // Scripts for shells; made from all of them.
 mod completions;
 
@@ -66,6 +73,10 @@ const COMMANDS: &[Entry] = &[
     Entry {
         command: keys::command,
         run: Run::Asking(|session, matches| Box::pin(keys::run(session, matches))),
+    },
+    Entry {
+        command: tail::command,
+        run: Run::Asking(|session, matches| Box::pin(tail::run(session, matches))),
     },
     Entry {
         command: cache::command,

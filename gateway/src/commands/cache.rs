@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::{
+    cached,
     ended::{Ended, Failure},
     output::{Form, Tone, harmless},
     session::{Confirmation, Session, confirm, confirm_option, word, word_of},
@@ -29,6 +30,16 @@ pub(super) fn command() -> Command {
                 .arg(word_of("KEY", KEY).required(true)),
         )
         .subcommand(
+            Command::new("explain")
+                .about("Says why a key holds what it holds: its loads, and what was invalidated by what")
+                .arg(word_of("KEY", KEY).required(true)),
+        )
+        .subcommand(
+            Command::new("list")
+                .about("Lists what is cached, without the values; secret parts of keys are masked")
+                .arg(word_of("ENTITY", "Only what is of this entity")),
+        )
+        .subcommand(
             Command::new("evict")
                 .about("Forgets what is cached under a key")
                 .arg(word_of("KEY", KEY).required(true))
@@ -48,6 +59,14 @@ pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, 
             let path = caller.path(&["cache", word(matches, "KEY")?]);
             get(&session, &path).await
         }
+        Some(("explain", matches)) => {
+            let path = caller.path(&["cache", word(matches, "KEY")?, "explain"]);
+            cached::explain(&session, &path).await
+        }
+        Some(("list", matches)) => {
+            let entity = matches.get_one::<String>("ENTITY");
+            cached::list(&session, entity.map(String::as_str)).await
+        }
         Some(("evict", matches)) => {
             let path = caller.path(&["cache", word(matches, "KEY")?]);
             forget(&session, matches, path, "evicted").await
@@ -56,7 +75,9 @@ pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, 
             let path = caller.path(&["cache"]);
             forget(&session, matches, path, "purged").await
         }
-        Some(_) | None => Err(Failure::wrong_use("expected get, evict or purge")),
+        Some(_) | None => Err(Failure::wrong_use(
+            "expected get, explain, list, evict or purge",
+        )),
     }
 }
 

@@ -1,9 +1,9 @@
 //! [`Caller`]: sends requests to the admin side of a node, each with a deadline.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     body::Incoming,
@@ -14,13 +14,18 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value as Json;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::ended::Failure;
+use super::{
+    ended::Failure,
+    sse::{Event, Parser},
+};
 use crate::settings::Client;
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take that waits for nothing.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long a stream may give no sign of life: the node gives one every 15 s.
+const SILENCE: Duration = Duration::from_secs(60);
 /// The largest answer.
 const MOST: usize = 64 << 20;
 /// What a part of a path, or a value of a query, is written without.
@@ -34,6 +39,16 @@ const PART: &AsciiSet = &NON_ALPHANUMERIC
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     node: Client,
+}
+
+/// Events that a node sends on.
+#[derive(Debug)]
+pub(super) struct Following {
+    caller: Caller,
+    body: Incoming,
+    parser: Parser,
+    events: VecDeque<Event>,
+    last: Option<String>,
 }
 
 /// What a node has answered.
@@ -75,6 +90,38 @@ impl Caller {
         };
         let answered = timeout(ANSWER + longer, answering).await;
         answered.map_err(|_| self.silent(ANSWER + longer))?
+    }
+
+    /// Asks for a stream of events, behind a place if one is given.
+    pub(super) async fn follow(
+        &self,
+        path: &str,
+        since: Option<&str>,
+    ) -> Result<Following, Failure> {
+        let mut sender = self.connect().await?;
+        let mut request = self.request(Method::GET, path, None)?;
+        if let Some(since) = since {
+            let since = HeaderValue::from_str(since);
+            let since = since.map_err(|_| Failure::wrong_use("--since is no position"))?;
+            request.headers_mut().insert("last-event-id", since);
+        }
+        let response = timeout(ANSWER, sender.send_request(request)).await;
+        let response = response.map_err(|_| self.silent(ANSWER))?;
+        let response = response.map_err(|error| self.broke(error))?;
+
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        let is_stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        if !is_stream {
+            self.read(response).await?.successful()?;
+            return Err(self.stranger());
+        }
+        Ok(Following {
+            caller: self.clone(),
+            body: response.into_body(),
+            parser: Parser::default(),
+            events: VecDeque::new(),
+            last: since.map(str::to_owned),
+        })
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
@@ -210,4 +257,39 @@ impl Answer {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+}
+
+impl Following {
+    /// Waits for the next event.
+    pub(super) async fn next(&mut self) -> Result<Event, Failure> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                self.last.clone_from(&event.id);
+                return Ok(event);
+            }
+            let frame = timeout(SILENCE, self.body.frame()).await;
+            let frame = frame.map_err(|_| self.over(format!("silent for {SILENCE:?}")))?;
+            let frame = frame.ok_or_else(|| self.over("the node has ended the stream"))?;
+            let frame = frame.map_err(|error| self.over(error))?;
+            if let Ok(bytes) = frame.into_data() {
+                let events = self.parser.push(&bytes);
+                self.events
+                    .extend(events.map_err(|error| self.over(error))?);
+            }
+        }
+    }
+
+    /// The stream is over, and no one knows what comes after it: that must not be taken for quiet.
+    fn over(&self, why: impl std::fmt::Display) -> Failure {
+        let admin = &self.caller.node.admin;
+        Failure::unreachable(match &self.last {
+            Some(last) => format!("{admin}: {why}; --since {last} goes on from there"),
+            None => format!("{admin}: {why}"),
+        })
+    }
+}
+
+/// Returns a value as a query has it.
+pub(super) fn encoded(value: &str) -> String {
+    utf8_percent_encode(value, PART).to_string()
 }

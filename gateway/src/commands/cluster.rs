@@ -5,9 +5,10 @@ use serde_json::Value as Json;
 
 use super::{
     ended::{Ended, Failure},
-    output::{Cell, Paint, Tone, said},
+    output::{Cell, Paint, Tone},
     session::Session,
     watch,
+    words::{said, seconds},
 };
 
 pub(super) fn command() -> Command {
@@ -89,16 +90,6 @@ fn gaps(gaps: &Json) -> Cell {
             let reasons = reasons.collect::<Vec<_>>().join(", ");
             Cell::new(format!("{total} ({reasons})"), Tone::Warning)
         }
-    }
-}
-
-/// Returns seconds in the unit that has the fewest zeros.
-pub(super) fn seconds(value: &Json) -> String {
-    match value.as_f64() {
-        Some(0.0) => "0".to_owned(),
-        Some(seconds) if seconds < 1.0 => format!("{:.1}ms", seconds * 1_000.0),
-        Some(seconds) => format!("{seconds:.1}s"),
-        None => said(value),
     }
 }
 

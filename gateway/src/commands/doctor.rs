@@ -10,11 +10,10 @@ use http::Method;
 use serde_json::{Value as Json, json};
 
 use super::{
-    cluster::seconds,
     ended::{Ended, Failure},
-    output::{Cell, Form, Paint, Tone, harmless, said},
+    output::{Cell, Form, Paint, Tone, harmless},
     session::Session,
-    status::spoken,
+    words::{said, seconds, spoken},
 };
 use crate::settings::span;
 

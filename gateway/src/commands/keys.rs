@@ -11,8 +11,9 @@ use serde_json::{Value as Json, json};
 
 use super::{
     ended::{Ended, Failure},
-    output::{Cell, Form, Paint, Tone, said},
+    output::{Cell, Form, Paint, Tone},
     session::{Confirmation, Session, confirm, confirm_option, word, word_of},
+    words::said,
 };
 
 /// How many rows a page has.

@@ -87,6 +87,15 @@ impl Output {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn plain() -> Self {
+        Self {
+            form: Form::Table,
+            paint: Paint::Plain,
+            is_terminal: false,
+        }
+    }
+
     /// Writes text as it is.
     pub(super) fn write(self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
@@ -172,15 +181,6 @@ pub(super) fn harmless(text: &str) -> String {
         }
     }
     plain
-}
-
-/// Returns what a field says, as a person reads it; a dash where it says nothing.
-pub(super) fn said(value: &Json) -> String {
-    match value {
-        Json::Null => "-".to_owned(),
-        Json::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

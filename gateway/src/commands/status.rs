@@ -5,9 +5,10 @@ use serde_json::Value as Json;
 
 use super::{
     ended::{Ended, Failure},
-    output::{Cell, Paint, Tone, said},
+    output::{Cell, Paint, Tone},
     session::Session,
     watch,
+    words::{said, spoken},
 };
 
 pub(super) fn command() -> Command {
@@ -99,20 +100,6 @@ fn hits(cache: &Json) -> String {
     format!("{share}, {loads} loads, {errors} of them failed")
 }
 
-/// Returns seconds as a person says them.
-pub(super) fn spoken(seconds: &Json) -> String {
-    let Some(seconds) = seconds.as_u64() else {
-        return said(seconds);
-    };
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
-    }
-}
-
 fn bytes(bytes: u64) -> String {
     let units = [("g", 30), ("m", 20), ("k", 10)];
     let unit = units.iter().find(|(_, shift)| bytes >= 1 << shift);
@@ -129,9 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_sizes_are_said_in_two_units_at_most() {
-        let said = [59, 61, 3_700, 90_000].map(|seconds| spoken(&json!(seconds)));
-        assert_eq!(said, ["59s", "1m 1s", "1h 1m", "1d 1h"]);
+    fn sizes_have_one_unit() {
         let said = [0, 1 << 10, 128 << 20, 3 << 30].map(bytes);
         assert_eq!(said, ["0 bytes", "1k", "128m", "3g"]);
     }

@@ -338,3 +338,144 @@ fn completions_know_the_commands() {
         .expect("it runs");
     assert_eq!(other.status.code(), Some(2));
 }
+
+/// Writes until a command that follows the changes has ended; what it said.
+async fn followed(program: &Program, prefix: &str, flags: &[&str]) -> Output {
+    let admin = format!("http://{}", program.admin);
+    let mut command = command(Path::new("/"), flags);
+    let command = command.args(["--admin", &admin]);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.expect("the program runs");
+    let mut n = 0;
+    crate::cluster::until("it has heard enough", || {
+        n += 1;
+        let form = format!("username={prefix}{n}");
+        assert!(post(program.admin, "/consumers", &form).starts_with("HTTP/1.1 201"));
+        child.try_wait().expect("it can be waited for").is_some()
+    })
+    .await;
+    child.wait_with_output().expect("it has ended")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_are_followed_and_gone_on_with() {
+    let database = tidings_testkit::Server::shared().database().await;
+    let url = database.url();
+    let program = Program::start(Path::new("/"), &["--database", &url, "--node-id", "a"]);
+    let json = ["--output", "json"];
+    let heard = followed(
+        &program,
+        "u",
+        &[&["tail", "crud", "consumers:*", "--count", "2"], &json[..]].concat(),
+    )
+    .await;
+    assert_eq!(heard.status.code(), Some(0), "{}", err(&heard));
+    let changes = objects(&heard);
+    assert_eq!(changes.len(), 2);
+    for change in &changes {
+        assert_eq!(change["operation"], "create", "{change}");
+        let differs = change["differs"].as_array().expect("names");
+        assert!(differs.contains(&"username".into()), "{change}");
+    }
+
+    // The second comes again behind the first.
+    let since = changes[0]["position"].as_str().expect("a position");
+    let again = run(
+        &program,
+        &[&["tail", "--count", "1", "--since", since], &json[..]].concat(),
+    );
+    assert_eq!(again.status.code(), Some(0), "{}", err(&again));
+    assert_eq!(objects(&again)[0]["entity"], changes[1]["entity"]);
+    let wrong = run(&program, &["tail", "--since", "yesterday"]);
+    assert_eq!(wrong.status.code(), Some(2), "{}", err(&wrong));
+
+    let table = followed(&program, "v", &["tail", "-n", "1"]).await;
+    let text = out(&table);
+    assert!(
+        text.starts_with("create  consumers  ") && text.contains("username: \"v"),
+        "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_ends_is_told_from_one_that_is_quiet() {
+    let folder = folder();
+    let program = node(&folder);
+    let admin = format!("http://{}", program.admin);
+    let mut command = command(
+        Path::new("/"),
+        &["tail", "--admin", &admin, "--output", "json"],
+    );
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.expect("the program runs");
+    let mut lines = std::io::BufReader::new(child.stdout.take().expect("it is piped"));
+    let first = std::thread::spawn(move || {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut lines, &mut line).expect("a line comes");
+        (line, lines)
+    });
+    let mut n = 0;
+    crate::cluster::until("it follows", || {
+        n += 1;
+        post(program.admin, "/consumers", &format!("username=u{n}"));
+        first.is_finished()
+    })
+    .await;
+    program.signal("TERM");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(err(&output).contains("--since"), "{}", err(&output));
+}
+
+#[test]
+fn what_is_cached_is_listed_and_explained() {
+    let folder = folder();
+    let program = node(&folder);
+    object(
+        &program,
+        &["keys", "create", "bob", "--new", "--key", "abcd"],
+    );
+    assert_eq!(
+        out(&run(&program, &["cache", "list", "keyauth_credentials"])),
+        ""
+    );
+    let key = "keyauth_credentials:abcd";
+    let unknown = run(&program, &["cache", "explain", "consumers:nothing"]);
+    assert_eq!(unknown.status.code(), Some(1), "{}", out(&unknown));
+
+    assert!(get(program.proxy, "/", "apikey: abcd\r\n").starts_with("HTTP/1.1 200"));
+    let listed = run(
+        &program,
+        &["cache", "list", "keyauth_credentials", "--output", "json"],
+    );
+    assert_eq!(listed.status.code(), Some(0), "{}", err(&listed));
+    let rows = objects(&listed);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0]["kind"], "value");
+    let text = out(&run(&program, &["cache", "list"]));
+    assert!(
+        text.starts_with("ENTITY ") && !text.contains("abcd"),
+        "{text}"
+    );
+
+    let told = object(&program, &["cache", "explain", key]);
+    assert_eq!(
+        (&told["kind"], &told["loaded"]["by"]),
+        (&"value".into(), &"miss".into())
+    );
+    assert_eq!(
+        run(&program, &["cache", "evict", key]).status.code(),
+        Some(0)
+    );
+    let text = out(&run(&program, &["cache", "explain", key]));
+    assert!(
+        text.contains("holds   nothing\n") && text.contains("invalidated"),
+        "{text}"
+    );
+}
