@@ -19,6 +19,9 @@ pub(crate) mod views;
 // What is shared, and the engine of one named cache.
 pub(crate) mod node;
 
+// Until when the node's bound lets what is held be served. Must not know levels.
+pub(crate) mod horizon;
+
 // What a load or a set gave, and the entry that is made of it.
 pub(crate) mod cargo;
 

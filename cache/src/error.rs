@@ -36,6 +36,9 @@ pub enum GetError {
     NoRuntime(Arc<Unloaded>),
     /// A bulk load answered under a key that it was not asked for. Nothing of it was cached.
     Unasked(Arc<Unasked>),
+    /// Nothing is proven within the node's bound, and its policy is to refuse
+    /// ([`StalePolicy::Refuse`](crate::StalePolicy::Refuse)): the backing store was not asked.
+    Unproven(Arc<Unproven>),
     /// Turning the value into its L1 form failed; the error is the [`source`](Error::source).
     L1Serializer(LoadError),
 }
@@ -75,6 +78,12 @@ impl GetError {
         Self::NoRuntime(Arc::new(Unloaded::new(key)))
     }
 
+    #[cold]
+    pub(crate) fn unproven(key: &CacheKey, bound: Duration) -> Self {
+        let key = key.as_str().into();
+        Self::Unproven(Arc::new(Unproven { key, bound }))
+    }
+
     /// Returns the loader's own error, as it was returned.
     #[must_use]
     pub fn load_error<E: Error + 'static>(&self) -> Option<&E> {
@@ -106,6 +115,7 @@ impl fmt::Display for GetError {
                 unloaded.key
             ),
             Self::Unasked(unasked) => unasked.fmt(f),
+            Self::Unproven(unproven) => unproven.fmt(f),
             Self::L1Serializer(error) => {
                 write!(
                     f,
@@ -172,6 +182,19 @@ pub struct Late {
     pub key: String,
     /// How long the caller waited.
     pub after: Duration,
+}
+
+/// A load that was not begun, because nothing was proven within the node's bound.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{key} was not loaded: the node has not proven within {bound:?} that it hears of every change, and refuses until it has"
+)]
+#[non_exhaustive]
+pub struct Unproven {
+    /// The key's text.
+    pub key: String,
+    /// The node's bound on staleness.
+    pub bound: Duration,
 }
 
 /// A load that did not run, or not to its end.

@@ -47,6 +47,8 @@ steps! {
     StartLooksAgain,
     /// An L1 entry's number is noted before L2 is read.
     NumberNotedFirst,
+    /// What is proven is noted before L2 is read.
+    ProofNotedFirst,
     /// An L1 entry is compared with its slot.
     Level1ComparesSlot,
     /// An entry of a view is compared with its slot.

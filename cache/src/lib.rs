@@ -152,7 +152,7 @@ pub use tidings_core::{
 pub use self::{
     answer::{
         entry::{Entry, Outcome},
-        fills::{Fills, Pass},
+        fills::{Fills, Pass, Proof, StalePolicy},
         load::{Load, LoadMany, blocking},
         loaded::Loaded,
         parts::Parts,
@@ -172,7 +172,7 @@ pub use self::{
     },
     error::{
         BoxError, ConfigError, GetError, Late, LoadError, OptionError, Panicked, RefusedOption,
-        SetError, Unasked, Unloaded, ViewError, WrongType,
+        SetError, Unasked, Unloaded, Unproven, ViewError, WrongType,
     },
     level1::{table::Attach, thread::ThreadGuard},
     level2::stored::Cacheable,

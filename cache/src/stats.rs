@@ -102,6 +102,9 @@ counters! {
     /// Fills and sets refused because the node might not have heard of changes
     /// ([`Fills`](crate::Fills)).
     refused_unheard,
+    /// Loads that were not begun because nothing was proven within the node's bound
+    /// ([`StalePolicy::Refuse`](crate::StalePolicy::Refuse)).
+    refused_unproven,
     /// Values that their load asked not to keep.
     uncached,
     /// Entries that L2 gave up for want of room.

@@ -9,7 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use tidings_core::CacheKey;
+use tidings_core::{CacheKey, clock::Tick};
 
 use crate::sync::Arc;
 
@@ -26,6 +26,49 @@ pub trait Fills: fmt::Debug + Send + Sync + 'static {
 
     /// Returns whether what was read under a pass may be kept.
     fn holds(&self, pass: Pass) -> bool;
+
+    /// Returns what is proven of what the cache holds.
+    ///
+    /// Asked where the node has a [`staleness_ceiling`](crate::CacheBuilder::staleness_ceiling):
+    /// before L2 is looked into, before a load is joined or begun, and when one has ended. Hits in
+    /// L1 ask nothing: see [`Cache::recheck_node`](crate::Cache::recheck_node). It should cost no
+    /// more than a read of an atomic.
+    fn proof(&self) -> Proof {
+        Proof::None
+    }
+}
+
+/// What is proven of what a node's cache holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing: each entry counts from the start of its load.
+    None,
+    /// Every change from before this moment, on the cache's clock, was applied: what is older
+    /// counts from then.
+    At(Tick),
+    /// Nothing that is held may be served.
+    Withheld,
+}
+
+/// What a cache does once an entry is older than the node's bound and nothing is proven.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StalePolicy {
+    /// It loads the entry again; callers at the same time share one load.
+    #[default]
+    Load,
+    /// It refuses with [`GetError::Unproven`](crate::GetError::Unproven), a miss too, and asks the
+    /// backing store nothing until there is a proof. Background refreshes wait as well.
+    Refuse,
+}
+
+impl Proof {
+    /// Asks for what is proven. One that panics withholds.
+    pub(crate) fn ask(fills: Option<&Arc<dyn Fills>>) -> Self {
+        let Some(fills) = fills else {
+            return Self::None;
+        };
+        catch_unwind(AssertUnwindSafe(|| fills.proof())).unwrap_or(Self::Withheld)
+    }
 }
 
 /// Names the time in which a load began, for the [`Fills`] that gave it.

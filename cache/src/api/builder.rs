@@ -10,7 +10,11 @@ use tidings_core::{
 };
 
 use crate::{
-    answer::{fills::Fills, receipt::Propagate, ttl::Ttl},
+    answer::{
+        fills::{Fills, StalePolicy},
+        receipt::Propagate,
+        ttl::Ttl,
+    },
     api::cache::Cache,
     engine::{
         node::{Engine, Named, Node, next_id},
@@ -68,6 +72,7 @@ pub struct CacheBuilder {
     propagate: Option<Arc<dyn Propagate>>,
     fills: Option<Arc<dyn Fills>>,
     ceiling: Ttl,
+    stale_policy: StalePolicy,
     max_loads: usize,
     slots: usize,
     flight_shards: usize,
@@ -108,6 +113,7 @@ impl CacheBuilder {
             propagate: None,
             fills: None,
             ceiling: Ttl::Never,
+            stale_policy: StalePolicy::default(),
             max_loads: 1_024,
             slots: 16_384,
             flight_shards: 64,
@@ -199,18 +205,23 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets the longest bound on staleness of the node: none by default. Of several that are set,
-    /// the shortest counts.
+    /// Sets the node's bound on staleness: none by default. Of several that are set, the shortest
+    /// counts.
     ///
     /// Where [`max_staleness`](Self::max_staleness) is what a cache or a call asks for, this is
     /// what the node promises, and nothing loosens it: no entry of any cache of the node, in either
-    /// level and through a view too, is served once it was read this long ago, whatever the
-    /// settings of a named cache, a call or a policy say. No caller joins a load that began this
-    /// long ago; it takes the result of a load that it began itself however long that took. A
-    /// shorter bound of a cache or a call stays as it is.
+    /// level and through a view too, is served once this long has passed since the later of the
+    /// start of its load and the last proof ([`Fills::proof`](crate::Fills::proof)) that the node
+    /// has applied every change; without proofs, since the start of its load. No caller joins a
+    /// load that began that long ago; it takes the result of a load that it began itself however
+    /// long that took. A bound of a cache or a call holds besides, and counts from the start of the
+    /// load alone: what the proofs do not speak of needs one, or a ttl.
     ///
-    /// For a node that others wait for no longer than this: what it served beyond it could be older
-    /// than what they have been told is seen everywhere.
+    /// For a node that others wait for no longer than this: what it served beyond it could be
+    /// older than what they have been told is seen everywhere.
+    ///
+    /// Costs a hit in L1 a read of the clock, as a ttl does, and each thread a lookup in L2 for
+    /// each of its keys once in this time.
     ///
     /// # Examples
     ///
@@ -231,6 +242,14 @@ impl CacheBuilder {
     /// ```
     pub fn staleness_ceiling(mut self, ceiling: Duration) -> Self {
         self.ceiling = self.ceiling.shorter(Ttl::After(ceiling));
+        self
+    }
+
+    /// Says what becomes of a lookup that finds nothing it may serve while nothing is proven within
+    /// the node's [bound](Self::staleness_ceiling): [`StalePolicy::Load`] by default. Without a
+    /// bound it changes nothing.
+    pub fn stale_policy(mut self, policy: StalePolicy) -> Self {
+        self.stale_policy = policy;
         self
     }
 
@@ -284,6 +303,7 @@ impl CacheBuilder {
             propagate: self.propagate,
             fills: self.fills,
             ceiling: self.ceiling,
+            stale_policy: self.stale_policy,
             permits: Permits::new(self.max_loads),
             recorder: Recorder::new(),
             attach: self.attach,

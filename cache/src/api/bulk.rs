@@ -230,8 +230,9 @@ impl Bulk<'_> {
                         staleness: Ttl::Never,
                         ..self.demand
                     };
+                    // The caller has its value, whatever keeps it from being loaded again.
                     if refresh == Refresh::Due
-                        && let Start::Own(flight) = self.engine.start::<V>(key, &demand)?
+                        && let Ok(Start::Own(flight)) = self.engine.start::<V>(key, &demand)
                     {
                         self.engine.named.counters.refreshes.add(1);
                         refreshed.push(flight);

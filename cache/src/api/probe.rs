@@ -111,11 +111,13 @@ impl Cache {
 
     /// Returns what L2 holds of a key and will still serve, and for how long.
     fn find(&self, key: &CacheKey) -> Option<(Found, Option<Duration>)> {
+        let horizon = self.0.node.horizon(); // before the value is read
         let found = self.0.node.level2.find(&self.0.named.name_of(key))?;
-        if found.expires == Moment::NEVER {
+        let until = found.expires.min(horizon.until(found.times().read));
+        if until == Moment::NEVER {
             return Some((found, None));
         }
-        let left = found.expires.since(self.0.node.now());
+        let left = until.since(self.0.node.now());
         (!left.is_zero()).then_some((found, Some(left)))
     }
 }

@@ -70,6 +70,7 @@ impl Cache {
             refused_heavy,
             refused_superseded,
             refused_unheard,
+            refused_unproven,
             uncached,
             evicted_for_space,
             evicted_by_invalidation,
@@ -119,6 +120,7 @@ impl Cache {
         counter!("tidings_cache_absence_hits_total", &name).absolute(absence_hits);
         counter!("tidings_cache_misses_total", &name).absolute(misses);
         counter!("tidings_cache_loads_total", &name).absolute(loads);
+        counter!("tidings_cache_refused_loads_total", &name).absolute(refused_unproven);
         counter!("tidings_cache_late_calls_total", &name).absolute(late_calls);
         counter!("tidings_cache_refreshes_total", &name).absolute(refreshes);
         counter!("tidings_cache_joined_loads_total", &name).absolute(joined);
@@ -166,6 +168,10 @@ fn describe() {
         ),
         ("loads", "Loads that were started"),
         ("load_failures", "Loads that gave no result, by kind"),
+        (
+            "refused_loads",
+            "Loads that were not begun, because nothing was proven within the node's bound",
+        ),
         ("late_calls", "Lookups that ended at their own deadline"),
         (
             "refreshes",

@@ -104,6 +104,17 @@ impl Cache {
         numbers.min().unwrap_or_else(|| self.number())
     }
 
+    /// Makes every hit of every thread ask L2, and with it [`Fills::proof`](crate::Fills::proof),
+    /// again: for a node whose proof is withheld from what it holds. Nothing is evicted.
+    ///
+    /// When this returns, no `get` that begins afterwards is answered by an L1 without that.
+    pub fn recheck_node(&self) {
+        let caches = self.0.node.caches.lock().clone();
+        for named in caches {
+            named.slots().raise_all(self.0.node.sequence.next());
+        }
+    }
+
     fn beside(&self, named: Arc<Named>) -> Engine {
         let node = Arc::clone(&self.0.node);
         Engine { node, named }

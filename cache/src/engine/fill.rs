@@ -139,6 +139,7 @@ impl Engine {
         let prepared = prepared.unless_unheard(heard);
         let (value, level1) = (prepared.held.value.clone(), prepared.level1);
         let (weight, ends) = (prepared.held.weight, prepared.ends);
+        let since = prepared.held.times().read;
         let extra = prepared.held.extra.clone();
 
         let (removed, verdict) = self.land(flight, prepared);
@@ -154,6 +155,7 @@ impl Engine {
             filled: verdict.is_ok().then_some(level1),
             weight,
             ends,
+            since,
             not_from: match verdict {
                 Ok(()) => Number::ALL,
                 Err(_) => self.not_from(flight, extra.as_deref()),

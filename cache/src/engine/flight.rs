@@ -91,6 +91,8 @@ pub(crate) struct Answer {
     pub(crate) weight: u32,
     /// Until when the value is what it is.
     pub(crate) ends: Moment,
+    /// From when on the node's bound counts for it.
+    pub(crate) since: Moment,
     /// Callers that noted this number or a higher one came after a tag of the value was
     /// invalidated: they ask again.
     pub(crate) not_from: Number,

@@ -17,6 +17,7 @@ use crate::{
     engine::{
         cargo::Cargo,
         flight::{Answer, Flight, Landed, Rank, ValueType, Why},
+        horizon::Horizon,
         lookup::Promise,
         node::Engine,
         task::{Failure, Loading, rank},
@@ -38,8 +39,7 @@ use crate::{
 pub(crate) struct Demand {
     pub(crate) why: Why,
     pub(crate) terms: Terms,
-    /// How long ago at most what the call is answered with was read, if the call itself says so or
-    /// the node does.
+    /// How long ago at most what the call is answered with was read, if the call itself says so.
     pub(crate) staleness: Ttl,
 }
 
@@ -73,7 +73,7 @@ impl Engine {
         Demand {
             why,
             terms,
-            staleness: own.shorter(self.node.ceiling),
+            staleness: own,
         }
     }
 
@@ -88,6 +88,7 @@ impl Engine {
         // or a thread that stops in between would keep something for longer than was allowed.
         let asked = self.node.fills.as_ref().map(|_| self.node.now());
         let allowed = Allowed::begin(self.node.fills.as_ref(), key);
+        let horizon = self.node.horizon();
         let mut voided = None;
 
         let mut shard = self.named.flights.lock(key);
@@ -100,7 +101,7 @@ impl Engine {
             if !self.node.is_ahead(flight.due()) {
                 // Its task has yet to find out that it is late.
                 voided = Some(shard.make_overdue(&flight));
-            } else if self.may_join(&flight, demand) {
+            } else if self.may_join(&flight, demand, horizon) {
                 let waker = self.join(&flight, demand, rank);
                 drop(shard);
                 outside::wake(waker.into_iter()); // with the lock released
@@ -113,8 +114,13 @@ impl Engine {
         // Under the lock: a load that landed since L2 was read has filled it, and one that lands
         // later is joined above.
         let look_again = demand.why == Why::Miss && !removed(Step::StartLooksAgain);
-        if look_again && self.is_live(key, demand) {
+        if look_again && self.is_live(key, demand, horizon) {
             return Ok(Start::Filled);
+        }
+        if self.node.refuses_loads(horizon) {
+            self.named.counters.refused_unproven.add(1);
+            let bound = self.node.ceiling.duration().unwrap_or_default();
+            return Err(GetError::unproven(key, bound));
         }
 
         let noted = Noted {
@@ -132,12 +138,14 @@ impl Engine {
         Ok(Start::Own(flight))
     }
 
-    fn may_join(&self, flight: &Flight, demand: &Demand) -> bool {
+    fn may_join(&self, flight: &Flight, demand: &Demand, horizon: Horizon) -> bool {
+        let read = flight.noted.read;
         match demand.why {
             Why::Reload => false,
-            Why::Miss | Why::Renew | Why::Refresh => self
-                .node
-                .is_ahead(limit(flight.noted.read, demand.staleness)),
+            Why::Miss | Why::Renew | Why::Refresh => {
+                let until = limit(read, demand.staleness).min(horizon.until(read));
+                self.node.is_ahead(until)
+            }
         }
     }
 
@@ -154,10 +162,10 @@ impl Engine {
         }
     }
 
-    fn is_live(&self, key: &CacheKey, demand: &Demand) -> bool {
+    fn is_live(&self, key: &CacheKey, demand: &Demand, horizon: Horizon) -> bool {
         let is_live = |times: &Times, _: &[Tag]| {
-            self.node.is_ahead(times.expires)
-                && self.node.is_ahead(limit(times.read, demand.staleness))
+            let fresh = limit(times.read, demand.staleness).min(horizon.until(times.read));
+            self.node.is_ahead(times.expires.min(fresh))
         };
         let name = self.named.name_of(key);
         self.node.level2.inspect(&name, is_live).unwrap_or(false)
@@ -189,8 +197,8 @@ impl Engine {
             terms,
             staleness: Ttl::Never,
         };
-        // Another type: the caller has its value, and the next caller that asks in that type hears
-        // of it.
+        // Another type, or no proof: the caller has its value, and the next caller that needs a
+        // load hears of it.
         if let Ok(Start::Own(flight)) = self.start::<V>(key, &demand) {
             self.named.counters.refreshes.add(1);
             self.run(&flight, &demand, tags, load);
@@ -254,6 +262,7 @@ impl Engine {
     {
         let key = &share.flight.key;
         let read = share.flight.noted.read;
+        let horizon = self.node.horizon();
 
         // Its type was compared when the flight was joined.
         let shared = (answer.value.map(|value| typed::<V>(value, key))).transpose()?;
@@ -261,7 +270,7 @@ impl Engine {
             Some(expires) => {
                 let promise = Promise {
                     number: share.noted,
-                    expires,
+                    expires: expires.min(horizon.until(answer.since)),
                     read,
                     weight: answer.weight,
                 };

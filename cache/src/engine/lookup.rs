@@ -10,7 +10,7 @@ use crate::{
         form::{Form, Formed, Keeper},
         ttl::Ttl,
     },
-    engine::node::Engine,
+    engine::{horizon::Horizon, node::Engine},
     error::{BoxError, GetError, LoadError},
     faults::{Step, removed},
     fence::number::{Moment, Number},
@@ -132,7 +132,9 @@ impl Engine {
         W: Any + Send + Sync,
         M: Form<V, W>,
     {
-        // Before L2 is read: an invalidation that this lookup does not see takes a higher number.
+        // Both before L2 is read: what is proven later may be proven of what replaces the value,
+        // and an invalidation that this lookup does not see takes a higher number.
+        let early_horizon = self.node.horizon();
         let early = self.node.sequence.current();
         let held = self.node.level2.get(&self.named.name_of(key));
         let noted = if removed(Step::NumberNotedFirst) {
@@ -140,9 +142,14 @@ impl Engine {
         } else {
             early
         };
+        let horizon = if removed(Step::ProofNotedFirst) {
+            self.node.horizon()
+        } else {
+            early_horizon
+        };
 
         match held {
-            Some(held) => self.found_level2(key, form, held, noted, options),
+            Some(held) => self.found_level2(key, form, held, (noted, horizon), options),
             None => Ok(Look::Missing { noted }),
         }
     }
@@ -152,7 +159,7 @@ impl Engine {
         key: &CacheKey,
         form: &M,
         held: zone::Found,
-        noted: Number,
+        (noted, horizon): (Number, Horizon),
         options: &GetOptions,
     ) -> Result<Look<W>, GetError>
     where
@@ -165,8 +172,9 @@ impl Engine {
         } else {
             Ttl::Never // the cache's is kept with the entry
         };
-        let bound = limit(held.times().read, own);
-        let ends = held.expires.min(bound);
+        let since = held.times().read;
+        let fresh = limit(since, own).min(horizon.until(since));
+        let ends = held.expires.min(fresh);
         let now = if ends == Moment::NEVER {
             Moment::START
         } else {
@@ -181,7 +189,7 @@ impl Engine {
 
         if ends <= now {
             let terms = self.terms(options);
-            if held.expires > now || !self.has_failed(&held, &terms, now) {
+            if fresh <= now || held.expires > now || !self.has_failed(&held, &terms, now) {
                 return Ok(Look::Missing { noted });
             }
             let entry = self.stale::<V, W, M>(key, form, held)?;
@@ -189,7 +197,7 @@ impl Engine {
         }
 
         let (read, weight) = (held.read, held.weight);
-        let expires = held.expires.min(refresh_at);
+        let expires = held.expires.min(horizon.until(since)).min(refresh_at);
         let shared = (held.value.map(|value| typed::<V>(value, key))).transpose()?;
         let (promote, hits) = self.count_level2(shared.is_none());
         // By the key's secret hash: a fixed period may fall in step with how requests use the

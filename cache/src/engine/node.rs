@@ -5,7 +5,11 @@ use std::{sync::Weak, time::Duration};
 use tidings_core::{CacheKey, clock::Clock, entropy::Entropy};
 
 use crate::{
-    answer::{fills::Fills, receipt::Propagate, ttl::Ttl},
+    answer::{
+        fills::{Fills, StalePolicy},
+        receipt::Propagate,
+        ttl::Ttl,
+    },
     engine::{flights::Flights, permits::Permits, tags::Tags, views::Views},
     fence::{
         number::{Moment, Number},
@@ -36,8 +40,9 @@ pub(crate) struct Node {
     pub(crate) propagate: Option<Arc<dyn Propagate>>,
     /// Whether what is read may be kept; always, if there is none.
     pub(crate) fills: Option<Arc<dyn Fills>>,
-    /// The longest bound on staleness of any cache and call of the node.
+    /// The node's bound on staleness, which no cache and no call loosens.
     pub(crate) ceiling: Ttl,
+    pub(crate) stale_policy: StalePolicy,
     /// Where jitter comes from.
     pub(crate) entropy: Arc<dyn Entropy>,
     /// The bound on loads that run at once.
@@ -86,7 +91,7 @@ impl Named {
         Self {
             name: name.into(),
             index,
-            terms: Terms::resolve(&Default::default(), &settings.terms, node.ceiling),
+            terms: Terms::resolve(&Default::default(), &settings.terms),
             level1,
             flights: Flights::new(node.flight_shards),
             tags: Tags::new(),
@@ -229,11 +234,10 @@ impl Engine {
         self.named.counters.load_time.record(took);
     }
 
-    /// Returns the terms of a call: its own options over the cache's over the default, under the
-    /// node's ceiling.
+    /// Returns the terms of a call: its own options over the cache's over the default.
     pub(crate) fn terms(&self, options: &GetOptions) -> Terms {
         match options.terms() {
-            Some(terms) => Terms::resolve(terms, &self.named.settings.terms, self.node.ceiling),
+            Some(terms) => Terms::resolve(terms, &self.named.settings.terms),
             None => self.named.terms,
         }
     }

@@ -125,12 +125,14 @@ impl Engine {
         if terms.resurrect_ttl.is_zero() {
             return Ok(None);
         }
+        let horizon = self.node.horizon(); // before the value is read
         let Some(held) = self.node.level2.present.peek(&self.named.name_of(key)) else {
             return Ok(None);
         };
 
+        let until = stale_until(&held, terms).min(horizon.until(held.times().read));
         let now = self.node.now();
-        if held.expires > now || stale_until(&held, terms) <= now {
+        if held.expires > now || until <= now {
             return Ok(None);
         }
 

@@ -221,20 +221,20 @@ mod tests {
             policy: Some(Policy::reference()),
             ..Overrides::default()
         };
-        let plain = Terms::resolve(&Overrides::default(), &cache, Ttl::Never);
+        let plain = Terms::resolve(&Overrides::default(), &cache);
         assert_eq!(
             (plain.ttl, plain.neg_ttl),
             (SECOND.into(), (2 * SECOND).into())
         );
         assert!(plain.resurrect_ttl > Duration::ZERO && plain.jitter > 0.0);
         let call = GetOptions::default().ttl(5 * SECOND).jitter(0.0);
-        let terms = Terms::resolve(call.terms().unwrap(), &cache, Ttl::Never);
+        let terms = Terms::resolve(call.terms().unwrap(), &cache);
         assert_eq!(
             (terms.ttl, terms.neg_ttl, terms.jitter),
             ((5 * SECOND).into(), (2 * SECOND).into(), 0.0)
         );
         let call = GetOptions::default().policy(Policy::revocable());
-        let terms = Terms::resolve(call.terms().unwrap(), &cache, Ttl::Never);
+        let terms = Terms::resolve(call.terms().unwrap(), &cache);
         assert_eq!(terms.resurrect_ttl, Duration::ZERO);
         assert_eq!(
             terms.neg_ttl,

@@ -170,8 +170,8 @@ const NEG_TTL: Ttl = Ttl::After(Duration::from_secs(60));
 
 impl Terms {
     /// Resolves what holds: call over cache over default. At each level a policy fills what was not
-    /// set beside it. No level has a longer bound on staleness than the node's ceiling.
-    pub(crate) fn resolve(call: &Overrides, cache: &Overrides, ceiling: Ttl) -> Self {
+    /// set beside it.
+    pub(crate) fn resolve(call: &Overrides, cache: &Overrides) -> Self {
         let levels = [
             Some(*call),
             call.policy.map(Policy::overrides),
@@ -190,14 +190,13 @@ impl Terms {
         } else {
             first(|level| level.resurrect_ttl).unwrap_or_default()
         };
-        let bound = limit(|level| level.max_staleness).unwrap_or(Ttl::Never);
         let deadline = limit(|level| level.deadline).unwrap_or(DEADLINE);
         let longest = deadline.duration().unwrap_or_default().max(ABANDON_AFTER);
         Self {
             ttl: limit(|level| level.ttl).unwrap_or(Ttl::Never),
             neg_ttl: limit(|level| level.neg_ttl).unwrap_or(NEG_TTL),
             resurrect_ttl,
-            max_staleness: bound.shorter(ceiling),
+            max_staleness: limit(|level| level.max_staleness).unwrap_or(Ttl::Never),
             deadline,
             abandon_after: limit(|level| level.abandon_after).unwrap_or(Ttl::After(longest)),
             stale_after: first(|level| level.stale_after),

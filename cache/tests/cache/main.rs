@@ -20,6 +20,7 @@ mod outside;
 mod own_level;
 mod panics;
 mod permits;
+mod proofs;
 mod published;
 mod renewals;
 mod replicas;

@@ -153,7 +153,7 @@ async fn an_early_refresh_comes_before_the_bound() {
 /// The caches of a node with a ceiling of ten seconds, which ask for something else.
 fn under_a_ceiling() -> (Vec<Cache>, ManualClock) {
     let (builder, clock) = timed();
-    // Of two ceilings the shorter holds.
+    // Of two ceilings the shorter counts.
     let builder = builder.staleness_ceiling(10 * SECOND);
     let builder = builder.staleness_ceiling(20 * SECOND);
     let cache = builder.max_staleness(60 * SECOND).build().unwrap();
