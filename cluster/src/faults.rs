@@ -47,6 +47,8 @@ rules! {
     ProofBeforeValue,
     /// The clock is read after the value, and by no one else before.
     ClockAfterValue,
+    /// A node that refuses begins no load without a proof.
+    RefusalAsksProof,
     /// A late handler holds up the report.
     LateHandlerHoldsReport,
     /// A report comes after the handlers.

@@ -1,4 +1,4 @@
-//! [`Gate`]: whether a load may fill the cache, and whether an entry may be served.
+//! [`Gate`]: whether a load may fill the cache, and what is proven of what it holds.
 //!
 //! Let *p* be the moment of the last proof of freshness, and *m* the last moment at which the node
 //! saw its own unmarked row. With a bound, an entry is served until the bound has run out since the
@@ -6,14 +6,21 @@
 //! does not fill. So a log that stalls turns the cache into one with that ttl, and a node that
 //! others may have given up keeps nothing.
 //!
-//! Moments are those *before* a question was sent. What is proven is noted first, then the value is
-//! read, and the clock last. A proof that came in between would be of what has replaced the value;
-//! in the other order a process that is stopped in between would serve what it must not.
+//! Moments are those *before* a question was sent. The cache notes what is proven first, then reads
+//! the value, and the clock last. A proof that came in between would be of what has replaced the
+//! value; in the other order a process that is stopped in between would serve what it must not.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
-use tidings_cache::Pass;
+use tidings_cache::{Pass, Proof};
 use tidings_core::clock::{Clock, Tick};
 
 use crate::faults::{Rule, removed};
@@ -24,6 +31,8 @@ pub struct Gate {
     clock: Arc<dyn Clock>,
     bound: Option<Duration>,
     state: Mutex<State>,
+    /// What follows from the state. Written under its lock.
+    word: Word,
 }
 
 #[derive(Debug)]
@@ -54,12 +63,41 @@ enum Standing {
     Superseded,
 }
 
-/// What was known of a node before a value was read.
-#[derive(Clone, Copy, Debug)]
-#[must_use = "it says whether the value that is read next may be served"]
-pub struct Reading {
-    stands: bool,
-    proven: Option<Tick>,
+/// What is proven, in one word: the cache asks at every lookup in its second level.
+#[derive(Debug, Default)]
+struct Word(AtomicU64);
+
+impl Word {
+    const NONE: u64 = 0;
+    const WITHHELD: u64 = u64::MAX;
+
+    fn say(&self, proof: Proof) {
+        let word = match proof {
+            Proof::None => Self::NONE,
+            Proof::Withheld => Self::WITHHELD,
+            Proof::At(at) => at.0.saturating_add(1).min(Self::WITHHELD - 1),
+        };
+        // What was evicted before is seen by any reader of this.
+        self.0.store(word, Ordering::Release);
+    }
+
+    fn read(&self) -> Proof {
+        match self.0.load(Ordering::Acquire) {
+            Self::NONE => Proof::None,
+            Self::WITHHELD => Proof::Withheld,
+            at => Proof::At(Tick(at - 1)),
+        }
+    }
+}
+
+impl State {
+    fn proof(&self) -> Proof {
+        match (self.standing, self.proven) {
+            (Standing::Suspended | Standing::Superseded, _) => Proof::Withheld,
+            (Standing::Closed | Standing::Open, Some(proven)) => Proof::At(proven),
+            (Standing::Closed | Standing::Open, None) => Proof::None,
+        }
+    }
 }
 
 impl Gate {
@@ -74,6 +112,7 @@ impl Gate {
             clock,
             bound,
             state: Mutex::new(state),
+            word: Word::default(),
         }
     }
 
@@ -102,58 +141,15 @@ impl Gate {
         self.state.lock().generation == Generation(pass.0)
     }
 
-    /// Notes what is proven, before a value is read.
-    ///
-    /// A proof that comes between the value and the question would be of what has replaced the
-    /// value.
-    pub fn begin_read(&self) -> Reading {
-        let state = self.state.lock();
-        Reading {
-            stands: match state.standing {
-                Standing::Closed | Standing::Open => true,
-                Standing::Suspended | Standing::Superseded => false,
-            },
-            proven: state.proven,
-        }
-    }
-
-    /// Returns whether an entry may be served whose load began at a moment. Reads the clock: call
-    /// it after the value was read.
-    #[must_use]
-    pub fn serves(&self, reading: &Reading, loaded: Tick) -> bool {
-        self.serves_at(reading, loaded, self.clock.now())
-    }
-
-    /// Waits for a value and the moment at which its load began, then asks whether it may be
-    /// served.
-    pub async fn read<T>(&self, value: impl Future<Output = (T, Tick)>) -> (T, bool) {
-        let reading = self.begin_read();
-        let (value, loaded) = value.await;
-        if removed(Rule::ProofBeforeValue) {
-            self.clock.sleep(Duration::from_millis(2)).await;
-            return (value, self.serves(&self.begin_read(), loaded));
-        }
-        if removed(Rule::ClockAfterValue) {
-            // A time that something else has read a while ago, as a worker's loop would.
-            let kept = Tick(self.clock.now().0.saturating_sub(100_000_000));
-            return (value, self.serves_at(&reading, loaded, kept));
-        }
-        let serves = self.serves(&reading, loaded);
-        (value, serves)
+    /// Returns what is proven of what the cache holds. To be asked before a value is read.
+    pub fn proof(&self) -> Proof {
+        self.word.read()
     }
 
     /// Returns whether the node follows the log, fills and serves.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.state.lock().standing == Standing::Open
-    }
-
-    fn serves_at(&self, reading: &Reading, loaded: Tick, now: Tick) -> bool {
-        let fresh = self.bound.is_none_or(|bound| {
-            let since = reading.proven.map_or(loaded, |proven| proven.max(loaded));
-            now < since.plus(bound)
-        });
-        reading.stands && fresh
     }
 
     /// Stops fills; what is cached stays as it is.
@@ -177,6 +173,7 @@ impl Gate {
         if state.standing != Standing::Superseded {
             state.standing = standing;
         }
+        self.word.say(state.proof());
     }
 
     /// Lets loads fill and hits be served.
@@ -185,6 +182,7 @@ impl Gate {
         if state.standing != Standing::Superseded {
             state.standing = Standing::Open;
         }
+        self.word.say(state.proof());
     }
 
     /// Opens again if nothing has stopped it since a generation.
@@ -193,6 +191,7 @@ impl Gate {
         if state.generation == generation && state.standing == Standing::Suspended {
             state.standing = Standing::Open;
         }
+        self.word.say(state.proof());
     }
 
     pub(crate) fn generation(&self) -> Generation {
@@ -205,6 +204,7 @@ impl Gate {
         if state.generation == generation {
             state.proven = state.proven.max(Some(at));
         }
+        self.word.say(state.proof());
     }
 
     /// Notes that the node counted as a member at a moment before its question was sent.
@@ -242,38 +242,28 @@ mod tests {
         (Gate::new(Arc::new(clock.clone()), bound), clock)
     }
 
-    fn serves(gate: &Gate, loaded: Tick) -> bool {
-        gate.serves(&gate.begin_read(), loaded)
-    }
-
     fn fills(gate: &Gate) -> bool {
         gate.begin_load().is_some_and(|pass| gate.fills(pass))
     }
 
     #[test]
-    fn a_proof_that_comes_after_the_value_was_read_is_not_of_that_value() {
+    fn proofs_only_move_on() {
         let (gate, clock) = gate(Some(SECOND));
+        assert_eq!(gate.proof(), Proof::None);
         gate.open();
-        let loaded = clock.now();
-        clock.advance(2 * SECOND);
-        let reading = gate.begin_read();
-        gate.prove(clock.now(), gate.generation());
-        assert!(!gate.serves(&reading, loaded));
-        assert!(serves(&gate, loaded), "a value that is read from now on");
-    }
-
-    #[test]
-    fn an_entry_is_served_until_the_bound_has_run_out_since_the_later_of_proof_and_load() {
-        let (gate, clock) = gate(Some(SECOND));
-        gate.open();
-        let loaded = clock.now();
-        clock.advance(SECOND / 2);
-        gate.prove(clock.now(), gate.generation());
-        clock.advance(SECOND - Duration::from_nanos(1));
-        assert!(serves(&gate, loaded));
-        clock.advance(Duration::from_nanos(1));
-        assert!(!serves(&gate, loaded));
-        assert!(serves(&gate, clock.now()), "a younger entry");
+        let first = clock.now();
+        gate.prove(first, gate.generation());
+        assert_eq!(gate.proof(), Proof::At(first));
+        clock.advance(SECOND);
+        let at = clock.now();
+        gate.prove(at, gate.generation());
+        gate.prove(first, gate.generation());
+        gate.close();
+        assert_eq!(
+            gate.proof(),
+            Proof::At(at),
+            "what it holds is as proven as it was"
+        );
     }
 
     #[test]
@@ -304,23 +294,24 @@ mod tests {
     fn a_proof_from_before_a_stop_counts_no_more() {
         let (gate, clock) = gate(Some(SECOND));
         gate.open();
-        let (loaded, generation) = (clock.now(), gate.generation());
+        let generation = gate.generation();
         gate.suspend();
-        assert!(!serves(&gate, loaded));
+        assert_eq!(gate.proof(), Proof::Withheld);
         clock.advance(2 * SECOND);
         gate.prove(clock.now(), generation);
         gate.resume(generation);
         assert!(!gate.is_open());
         gate.resume(gate.generation());
-        assert!(gate.is_open() && !serves(&gate, loaded));
+        assert!(gate.is_open());
+        assert_eq!(gate.proof(), Proof::None);
     }
 
     #[test]
     fn a_superseded_node_never_opens_again() {
-        let (gate, clock) = gate(None);
+        let (gate, _) = gate(None);
         gate.supersede();
         gate.open();
         gate.resume(gate.generation());
-        assert!(!serves(&gate, clock.now()) && !gate.is_open());
+        assert!(gate.proof() == Proof::Withheld && !gate.is_open());
     }
 }

@@ -1,4 +1,5 @@
-//! [`Intake`]: what a node's cache asks when a load begins, and when it has ended.
+//! [`Intake`]: what a node's cache asks when a load begins and when it has ended, and what is
+//! proven of what it holds.
 //!
 //! A load fills only while the [gate](Gate) is open; and since wake-ups name keys by their digests,
 //! the digest of whatever is being loaded, or has been, is noted when its load begins.
@@ -6,7 +7,7 @@
 use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
-use tidings_cache::{Fills, Pass};
+use tidings_cache::{Fills, Pass, Proof};
 use tidings_core::{
     CacheKey,
     clock::Clock,
@@ -59,6 +60,10 @@ impl Fills for Intake {
 
     fn holds(&self, pass: Pass) -> bool {
         self.gate.fills(pass)
+    }
+
+    fn proof(&self) -> Proof {
+        self.gate.proof()
     }
 }
 

@@ -74,7 +74,7 @@ pub use self::{
     announce::{Announce, Change, Handling, Observe, Quiet, Told, Trace},
     bus::BusAnnouncer,
     carried::Carried,
-    gate::{Gate, Reading},
+    gate::Gate,
     intake::Intake,
     node::{
         carry::Carrier,

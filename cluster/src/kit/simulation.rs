@@ -34,6 +34,9 @@ mod plan;
 // The links. Must not know what they carry it for.
 mod net;
 
+// Handlers that are slow for a while. Must not know the rest of a node.
+mod slow;
+
 // One process. Must not know the others.
 mod node;
 

@@ -145,7 +145,6 @@ impl Tail {
         }
         self.cut = Pages::Whole;
         self.returning = Returning::No;
-        shared.seen.set(head.cursor.clone());
         shared.queue.restart(head.cursor.clone(), gap);
         shared.gate.counts(asked);
         // Without capture nothing that is loaded can be kept: the reads that follow find that out
@@ -153,11 +152,16 @@ impl Tail {
         let progress = if head.sight.capture.is_in_place() {
             self.capture = Captured::Yes;
             shared.gate.open();
+            // Nothing is held that could be older than the question.
+            if !early {
+                shared.gate.prove(asked, shared.gate.generation());
+            }
             Progress::Following
         } else {
             Progress::Uncaptured
         };
         shared.note_progress(progress);
+        shared.seen.set(head.cursor.clone());
         Ok(head.cursor)
     }
 
@@ -416,9 +420,11 @@ impl Tail {
     async fn come_back(&mut self) -> Result<Option<Cursor>, Superseded> {
         let shared = Arc::clone(&self.shared);
         shared.gate.suspend();
-        if shared.settings.bound.is_none() {
+        match shared.settings.bound {
             // A hit of a node without a bound does not ask the gate.
-            self.purge(PurgeCause::Gap(GapReason::JoinedLate));
+            None => self.purge(PurgeCause::Gap(GapReason::JoinedLate)),
+            // Nor does one in a thread's own level.
+            Some(_) => shared.cache.recheck_node(),
         }
         if removed(Rule::JoinBeforeCursor) {
             // What it has applied so far was read by a statement from before the join.

@@ -1,5 +1,5 @@
 //! [`LaneClock`]: the clock of one process, which began at another time than the others and runs at
-//! another rate.
+//! another rate; and [`CacheClock`], the same as its cache reads it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,6 +9,7 @@ use tidings_core::{
 };
 
 use super::world::{Moment, World};
+use crate::faults::{Rule, removed};
 
 const MILLION: i128 = 1_000_000;
 
@@ -63,5 +64,28 @@ impl Clock for LaneClock {
                 clock.world.sleep(left).await;
             }
         })
+    }
+}
+
+/// The clock of a process as its cache reads it.
+#[derive(Debug)]
+pub(super) struct CacheClock(pub(super) LaneClock);
+
+impl Clock for CacheClock {
+    fn now(&self) -> Tick {
+        let now = self.0.now();
+        if removed(Rule::ClockAfterValue) {
+            // A time that something else has read a while ago, as a worker's loop would.
+            return Tick(now.0.saturating_sub(100_000_000));
+        }
+        now
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.0.wall()
+    }
+
+    fn sleep_until(&self, deadline: Tick) -> Sleep {
+        self.0.sleep_until(deadline)
     }
 }

@@ -42,6 +42,8 @@ pub enum Violation {
     BrokenHistory(String),
     /// What was loaded while the node did not follow the log was served from its cache.
     KeptUnheard(String),
+    /// A node that refuses asked the store while nothing was proven.
+    LoadedUnproven(String),
     /// One change evicted a key twice.
     EvictedTwice(String),
     /// A receipt was confirmed before the handlers had run.
@@ -56,6 +58,7 @@ impl fmt::Display for Violation {
             Self::StaleRead(text) => ("stale read", text),
             Self::BrokenHistory(text) => ("broken history", text),
             Self::KeptUnheard(text) => ("kept unheard", text),
+            Self::LoadedUnproven(text) => ("loaded unproven", text),
             Self::EvictedTwice(text) => ("evicted twice", text),
             Self::HandlersMissing(text) => ("handlers missing", text),
             Self::Stuck(text) => ("stuck", text),
@@ -325,6 +328,13 @@ impl History {
         let name = self.state.lock().lives[life.0].name.clone();
         self.violated(Violation::KeptUnheard(format!(
             "{name} has {key:?} cached from when it did not follow the log"
+        )));
+    }
+
+    pub(super) fn loaded_unproven(&self, life: LifeId, key: Key) {
+        let name = self.state.lock().lives[life.0].name.clone();
+        self.violated(Violation::LoadedUnproven(format!(
+            "{name} has asked the store for {key:?}, and nothing was proven"
         )));
     }
 

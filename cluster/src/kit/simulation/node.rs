@@ -4,31 +4,32 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, Either, select},
+    future::{Either, select},
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tidings_cache::{Cache, GetOptions, Loaded, Outcome};
+use tidings_cache::{Cache, GetError, GetOptions, Loaded, Outcome, Proof, StalePolicy};
 use tidings_core::{
-    CacheKey, Cause, CrudEvent, Entity,
+    CacheKey, CrudEvent, Entity,
     clock::{Clock, Tick},
     entropy::{Entropy, SeededEntropy},
-    log::{Announce as Announced, Gap, Mark, Posted},
+    log::{Announce as Announced, Mark},
     spawn::Spawn,
 };
 use tidings_events::WorkerEvents;
 
 use super::{
-    clock::LaneClock,
+    clock::{CacheClock, LaneClock},
     entity::{Item, Key, row_of, rows},
     history::{Floors, History, LifeId, Made},
     net::{Link, Lost, Net},
     plan::{CommitFate, Profile, RowWrite, Then, Waits, Wire, Write},
+    slow::SlowHandlers,
     world::{Lane, LaneSpawn, Moment},
 };
 use crate::{
-    announce::{Announce, Change, Handling},
     bus::BusAnnouncer,
+    faults::{Rule, removed},
     intake::Intake,
     kit::model::Writing,
     node::protocol::{Parts, Protocol},
@@ -59,6 +60,8 @@ pub(super) struct Process {
     cache: Cache,
     pub(super) protocol: Protocol,
     handlers: Arc<SlowHandlers>,
+    bound: Option<Duration>,
+    policy: StalePolicy,
     /// Whether writes made here wait for their handlers.
     waits: Waits,
     name: Arc<str>,
@@ -111,11 +114,22 @@ impl Process {
         let (log, own_clock) = (Arc::new(link.clone()), Arc::new(clock.clone()));
         let intake = Intake::new(log, own_clock, &settings);
 
-        let cache = Cache::builder()
+        let policy = match (node as u64 + profile.seed) % 4 {
+            0 => StalePolicy::Refuse,
+            _ => StalePolicy::Load,
+        };
+        let mut builder = Cache::builder();
+        if !removed(Rule::RefusalAsksProof) {
+            builder = builder.stale_policy(policy);
+        }
+        if let Some(bound) = bound.filter(|_| !removed(Rule::ProofBeforeValue)) {
+            builder = builder.staleness_ceiling(bound);
+        }
+        let cache = builder
             .fills(Arc::clone(&intake) as _)
             .capacity(64 << 10)
             .no_deadline()
-            .clock(Arc::new(clock.clone()))
+            .clock(Arc::new(CacheClock(clock.clone())))
             .spawn(Arc::clone(&spawn) as _)
             .entropy(Arc::new(SeededEntropy::new(dice.number())))
             .build()?;
@@ -158,6 +172,8 @@ impl Process {
             cache,
             protocol,
             handlers,
+            bound,
+            policy,
             waits: profile
                 .waits
                 .get(node)
@@ -247,28 +263,42 @@ impl Process {
 
     async fn get(self: &Arc<Self>, key: Key) -> Result<(Option<i64>, &'static str), Lost> {
         let cache_key = key.cache_key();
-        let value = async {
-            let entry = self
-                .cache
-                .get_entry(&cache_key, GetOptions::default(), || self.load(key))
-                .await;
-            let entry = entry.ok();
-            let outcome = entry.as_ref().map(|entry| entry.outcome);
-            let entry = entry.and_then(|entry| entry.value);
-            if let (Some(Outcome::L1 | Outcome::L2), Some(stamped)) = (outcome, &entry)
-                && !stamped.followed
-            {
-                self.history.kept_unheard(self.life, key);
+        let get = self
+            .cache
+            .get_entry(&cache_key, GetOptions::default(), || self.load(key));
+        let entry = match get.await {
+            Ok(entry) => entry,
+            Err(GetError::Unproven(_)) => {
+                self.history
+                    .say(|| format!("{} refuses {key:?}", self.name));
+                return Err(Lost);
             }
-            let began = entry.as_ref().map_or(0, |stamped| stamped.began);
-            (entry, Tick(began))
+            Err(_) => return Err(Lost),
         };
-        match self.protocol.gate().read(value).await {
-            (Some(entry), true) => Ok((entry.version, "cached or loaded")),
-            // It may not be served from the cache: the store answers, and nothing is kept.
-            (Some(_), false) => Ok((self.query(key).await?, "asked")),
-            (None, _) => Err(Lost),
+        let (outcome, stamped) = (entry.outcome, entry.value.ok_or(Lost)?);
+        let cached = matches!(outcome, Outcome::L1 | Outcome::L2);
+        if cached && !stamped.followed {
+            self.history.kept_unheard(self.life, key);
         }
+        if removed(Rule::ProofBeforeValue) {
+            // The cache has no bound then: what is proven is asked after the value was read.
+            self.clock.sleep(Duration::from_millis(2)).await;
+            if !self.serves(Tick(stamped.began)) {
+                return Ok((self.query(key).await?, "asked"));
+            }
+        }
+        Ok((stamped.version, if cached { "cached" } else { "loaded" }))
+    }
+
+    /// Returns whether what is proven now lets something be served that was loaded at a moment.
+    fn serves(&self, loaded: Tick) -> bool {
+        let since = match self.protocol.gate().proof() {
+            Proof::None => loaded,
+            Proof::At(proven) => proven.max(loaded),
+            Proof::Withheld => return false,
+        };
+        let now = self.clock.now();
+        self.bound.is_none_or(|bound| now < since.plus(bound))
     }
 
     /// Loads a key as the cache does, in a task of this process.
@@ -278,6 +308,14 @@ impl Process {
     ) -> impl Future<Output = Result<Loaded<Stamped>, Lost>> + Send + 'static + use<> {
         let began = self.clock.now().0;
         let followed = self.protocol.gate().is_open();
+        // A load that counts from the beginning of time is served if anything that is held is.
+        if self.policy == StalePolicy::Refuse
+            && self.bound.is_some()
+            && !removed(Rule::ProofBeforeValue)
+            && !self.serves(Tick(0))
+        {
+            self.history.loaded_unproven(self.life, key);
+        }
         let process = Arc::clone(self);
         async move {
             let version = process.query(key).await?;
@@ -428,45 +466,5 @@ impl Process {
                 });
             }
         }
-    }
-}
-
-/// Handlers that are slow for a while: each change then waits before it is handed to the bus.
-#[derive(Debug)]
-struct SlowHandlers {
-    inner: Arc<BusAnnouncer>,
-    spawn: Arc<LaneSpawn>,
-    clock: LaneClock,
-    net: Arc<Net>,
-    slow_until: Mutex<Moment>,
-    longest: Duration,
-}
-
-impl Announce for SlowHandlers {
-    fn announce(&self, change: Change) -> Handling {
-        if *self.slow_until.lock() <= self.net.world.now() {
-            return self.inner.announce(change);
-        }
-        let (done, finished) = tokio::sync::oneshot::channel();
-        let inner = Arc::clone(&self.inner);
-        let pause: BoxFuture<'_, ()> = self.clock.sleep(self.longest);
-        drop(self.spawn.spawn(Box::pin(async move {
-            pause.await;
-            inner.announce(change).await;
-            done.send(()).unwrap_or_default(); // the one who waits may have gone
-        })));
-        async move { finished.await.unwrap_or_default() }.boxed()
-    }
-
-    fn event(&self, posted: &Posted, cause: Cause) -> Handling {
-        self.inner.event(posted, cause)
-    }
-
-    fn gap(&self, gap: &Gap) {
-        self.inner.gap(gap);
-    }
-
-    fn listens(&self, entity: &str) -> bool {
-        self.inner.listens(entity)
     }
 }
