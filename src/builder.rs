@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::{Either, select};
 use serde::{Serialize, de::DeserializeOwned};
-use tidings_cache::{Cache, CacheBuilder};
+use tidings_cache::{Cache, CacheBuilder, StalePolicy};
 use tidings_cluster::{Carried, Carrier, ClusterSettings, Intake};
 use tidings_core::{
     BoxError, Entity, Schema, check_all,
@@ -66,6 +66,7 @@ pub struct NodeBuilder {
     cache: CacheBuilder,
     events: WorkerEventsBuilder,
     log: ClusterSettings,
+    stale_policy: StalePolicy,
     retention: Duration,
     expired: Duration,
     cluster_name: String,
@@ -111,6 +112,7 @@ impl NodeBuilder {
             cache: Cache::builder(),
             events: WorkerEvents::builder(),
             log: ClusterSettings::new(),
+            stale_policy: StalePolicy::default(),
             retention: RETENTION,
             expired: EXPIRED,
             cluster_name: "tidings".to_owned(),
@@ -238,15 +240,30 @@ impl NodeBuilder {
         self
     }
 
-    /// Bounds how long ago what is served was read, where the store keeps a log; no bound by
-    /// default. It is the cache's
-    /// [`staleness_ceiling`](tidings_cache::CacheBuilder::staleness_ceiling): shorter bounds of
-    /// caches and calls stay, longer ones count as this.
+    /// Sets for how long the node serves what it holds without a proof that it has applied every
+    /// change, where the store keeps a log; no bound by default.
     ///
-    /// Every entry is loaded again when it is that old. In a cluster others wait no longer than
-    /// that for a node that is silent.
+    /// While the log answers there is a proof at least every third of this time, and nothing is
+    /// loaded again. When it does not, or the process was stopped, an entry is served until the
+    /// bound has run out since the later of the last proof and its own load; see
+    /// [`stale_policy`](Self::stale_policy) for what comes then. In a cluster others wait no longer
+    /// than that for a node that is silent.
+    ///
+    /// It is the cache's
+    /// [`staleness_ceiling`](tidings_cache::CacheBuilder::staleness_ceiling): no named cache, call
+    /// or policy loosens it. A bound of one of these counts from the load alone, for what the log
+    /// does not tell of.
     pub fn max_staleness(mut self, bound: Option<Duration>) -> Self {
         self.log = self.log.max_staleness(bound);
+        self
+    }
+
+    /// Says what becomes of a lookup for which the cache holds nothing that may be served, while
+    /// nothing is proven within [`max_staleness`](Self::max_staleness): it is loaded by default.
+    /// Under [`StalePolicy::Refuse`] it fails with
+    /// [`GetError::Unproven`](tidings_cache::GetError::Unproven), and the database is not asked.
+    pub fn stale_policy(mut self, policy: StalePolicy) -> Self {
+        self.stale_policy = policy;
         self
     }
 
@@ -337,7 +354,9 @@ impl NodeBuilder {
         if let Some((_, _, intake)) = &log {
             cache = cache.fills(Arc::clone(intake) as _);
             if let Some(bound) = settings.bound() {
-                cache = cache.staleness_ceiling(bound);
+                cache = cache
+                    .staleness_ceiling(bound)
+                    .stale_policy(self.stale_policy);
             }
         }
         if let Some(carrier) = &carrier {

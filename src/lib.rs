@@ -143,7 +143,7 @@ pub use tidings_store as store;
 #[doc(hidden)]
 pub use tidings_core::derive;
 
-pub use tidings_cache::{Cache, GetOptions, Loaded, Outcome, Policy, Receipt};
+pub use tidings_cache::{Cache, GetOptions, Loaded, Outcome, Policy, Receipt, StalePolicy};
 pub use tidings_core::{
     BoxError, CacheKey, CrudEvent, Entity, Field, FieldKind, FieldValue, Json, KeyPart, Operation,
     Patch, Ref, Row, RowError, Rule, Schema, Timestamp, TimestampMicros, Value, Violations, base64,

@@ -340,6 +340,7 @@ impl GatewayBuilder {
             .log_retention(settings.cluster_retention)
             .log_poll(settings.cluster_poll)
             .max_staleness(settings.max_staleness)
+            .stale_policy(settings.stale_policy)
             .entity::<Consumer>()
             .entity::<KeyAuthCredential>()
             .entity::<Acl>()

@@ -17,6 +17,7 @@ mod earlier_databases;
 mod event_stream;
 mod examples;
 mod explain;
+mod freshness;
 mod gateway;
 mod heard;
 mod key_auth;

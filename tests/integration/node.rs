@@ -12,11 +12,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tidings::{
-    Cache, CacheKey, CrudEvent, Ending, Entity, GetOptions, Node, NodeBuilder, Operation, Ref,
-    StartError, Store, WriteOptions,
-    cache::CacheSettings,
-    core::clock::ManualClock,
-    store::{Logging, Sharing},
+    CacheKey, CrudEvent, Ending, Entity, GetOptions, Node, NodeBuilder, Operation, Ref, StartError,
+    Store, WriteOptions, core::clock::ManualClock, store::Sharing,
 };
 use uuid::Uuid;
 
@@ -454,49 +451,6 @@ async fn dropping_the_last_handle_ends_the_workers() {
     // Resolves when every sender is gone: those of the tasks, and those of the hooks.
     let ended = tokio::time::timeout(LONG, ends.recv()).await;
     assert_eq!(ended.expect("the workers end"), None);
-}
-
-/// What the node promises holds for every cache of it, whatever a cache or a call of it asks for;
-/// what is set shorter stays.
-#[tokio::test]
-async fn the_bound_of_a_node_holds_for_every_cache_and_call() {
-    let folder = tempfile::TempDir::new().expect("a folder");
-    let store = Store::options(format!("sqlite://{}", folder.path().join("a.db").display()));
-    let store = store.logging(Logging::On).open().await.expect("opens");
-    let (bound, shorter) = (LONG * 10, LONG);
-    let node = Node::builder()
-        .store(store)
-        .max_staleness(Some(bound))
-        .cache(Cache::builder().max_staleness(shorter))
-        .start()
-        .await
-        .expect("a node");
-
-    let plain = CacheSettings::default;
-    let named = |name, settings| node.cache().named_with(name, settings).expect(name);
-    let caches = [
-        (node.cache().clone(), shorter),
-        (named("own", plain()), bound),
-        (named("none", plain().no_max_staleness()), bound),
-        (named("longer", plain().max_staleness(2 * bound)), bound),
-    ];
-    let plain = GetOptions::default;
-    let calls = [
-        (plain(), None),
-        (plain().no_max_staleness().no_ttl(), Some(bound)),
-        (plain().max_staleness(2 * bound), Some(bound)),
-    ];
-    for (cache, own) in caches {
-        for (options, call) in &calls {
-            let most = call.unwrap_or(own);
-            let key = CacheKey::new("any", &["key"]);
-            cache.set(&key, Some(1_u8), options.clone()).expect("set");
-            let probe = cache.probe::<u8>(&key).expect("its type");
-            let left = probe.expect("cached").remaining.expect("a bound");
-            assert!(left <= most, "{}: {left:?} of {most:?}", cache.name());
-        }
-    }
-    let _ = node.shutdown(LONG).await;
 }
 
 /// A write that is never ended holds up the farewell to the other nodes, and the end of the store.

@@ -1,6 +1,9 @@
 //! [`Refusal`]: each cause for which the proxy side itself refuses a request, with what it answers.
 
+use std::error::Error as StdError;
+
 use http::{HeaderValue, StatusCode, header};
+use tidings::cache::GetError;
 
 use super::response::{Response, refuse};
 
@@ -12,6 +15,7 @@ pub(crate) enum Refusal {
     UnknownKey,
     NotInGroup,
     LoadFailed,
+    NotProven,
     Panicked,
     NotCaughtUp,
     UnknownPosition,
@@ -31,12 +35,13 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// All causes, for what lists them.
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::NoKey,
         Self::DuplicateKey,
         Self::UnknownKey,
         Self::NotInGroup,
         Self::LoadFailed,
+        Self::NotProven,
         Self::Panicked,
         Self::NotCaughtUp,
         Self::UnknownPosition,
@@ -62,6 +67,7 @@ impl Refusal {
             Self::UnknownKey => "unknown_key",
             Self::NotInGroup => "not_in_group",
             Self::LoadFailed => "load_failed",
+            Self::NotProven => "not_proven",
             Self::Panicked => "panicked",
             Self::NotCaughtUp => "not_caught_up",
             Self::UnknownPosition => "unknown_position",
@@ -85,7 +91,7 @@ impl Refusal {
             Self::NoKey | Self::DuplicateKey | Self::UnknownKey => StatusCode::UNAUTHORIZED,
             Self::NotInGroup => StatusCode::FORBIDDEN,
             Self::LoadFailed | Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NotCaughtUp => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotProven | Self::NotCaughtUp => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnknownPosition | Self::Hosts | Self::BodyUnreadable => StatusCode::BAD_REQUEST,
             Self::Connect | Self::Coding | Self::WebSocket => StatusCode::NOT_IMPLEMENTED,
             Self::UpstreamUnreachable
@@ -105,6 +111,7 @@ impl Refusal {
             Self::UnknownKey => "Invalid authentication credentials",
             Self::NotInGroup => "You cannot consume this service",
             Self::LoadFailed | Self::Panicked => "Unexpected error",
+            Self::NotProven => "This node cannot prove that it is current",
             Self::NotCaughtUp => "This node is behind the position in X-Tidings-After",
             Self::UnknownPosition => {
                 "X-Tidings-After is not one position that a write on this cluster has returned"
@@ -123,6 +130,21 @@ impl Refusal {
                 "The upstream's answer has a transfer coding that was not asked for"
             }
             Self::UpstreamSwitched => "The upstream switched to another protocol unasked",
+        }
+    }
+
+    /// Returns the cause for which a lookup in the cache gave nothing, and logs it.
+    pub(crate) fn of_lookup(error: &GetError, what: &'static str) -> Self {
+        match error {
+            GetError::Unproven(_) => {
+                tracing::debug!(%error, what, "refused without a proof");
+                Self::NotProven
+            }
+            _ => {
+                let error = error as &dyn StdError;
+                tracing::error!(error, "{what} could not be loaded");
+                Self::LoadFailed
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 //! the handling of one change the evictions of all workers count as one: a list that another worker
 //! has loaded again in between stays.
 
-use std::{error::Error as StdError, fmt};
+use std::fmt;
 
 use http::{HeaderName, HeaderValue};
 use tidings::{
@@ -105,13 +105,8 @@ impl Plugin for Acl {
             .get(&groups_key(id), GetOptions::default(), load)
             .await;
 
-        let groups = groups.map_err(|error| {
-            tracing::error!(
-                error = &error as &dyn StdError,
-                "a consumer's groups could not be loaded"
-            );
-            Refusal::LoadFailed.answer()
-        })?;
+        let groups =
+            groups.map_err(|error| Refusal::of_lookup(&error, "a consumer's groups").answer())?;
         let groups = groups.unwrap_or_default();
 
         // A reload while the groups were loaded counts.

@@ -8,7 +8,7 @@
 //! A key that leads to no credential is cached as absent, in the zone that absences have to
 //! themselves.
 
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tidings::{
@@ -229,11 +229,7 @@ fn introduce(
 }
 
 fn failed(error: &GetError) -> Response {
-    tracing::error!(
-        error = error as &dyn StdError,
-        "a credential or its consumer could not be loaded"
-    );
-    Refusal::LoadFailed.answer()
+    Refusal::of_lookup(error, "a credential or its consumer").answer()
 }
 
 impl fmt::Debug for KeyAuth {

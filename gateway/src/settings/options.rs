@@ -5,6 +5,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use tidings::StalePolicy;
+
 use super::{
     layers::Layers,
     limits, parse,
@@ -155,10 +157,15 @@ options! {
     neg_ttl: Option<Duration> = units::lifetime,
         Row::new("DURATION", "").stated(limits::lifetime_allowed).or("0");
 
-    /// How long ago at most what is served was read, whatever becomes of the cluster; 0 for no
+    /// How long a node serves what it holds without a proof that it hears of every change; 0 for no
     /// bound. Without a cluster a node on SQLite is always current, and this changes nothing.
     max_staleness: Option<Duration> = units::staleness,
         Row::new("DURATION", "0, or a duration from 50ms up to --cluster-retention").or("0");
+
+    /// What a request gets once what the cache holds for it is older than `--max-staleness` and
+    /// nothing is proven: `load` asks the database, once for requests at the same time; `refuse`
+    /// answers 503 and does not, for a miss either.
+    stale_policy: StalePolicy = parse::stale_policy, Row::new("POLICY", "load or refuse").or("load");
 
     /// How long a request with `X-Tidings-After` waits until this node has applied the write that
     /// it names; beyond it 503.

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use http::Uri;
-use tidings::Entity as _;
+use tidings::{Entity as _, StalePolicy};
 use tracing_subscriber::EnvFilter;
 
 use super::{
@@ -288,6 +288,14 @@ fn log_directives(raw: &Raw) -> Parsed<String> {
     }
     EnvFilter::try_new(text).map_err(|error| Wrong::Because(error.to_string()))?;
     Ok(text.to_owned())
+}
+
+pub(super) fn stale_policy(raw: &Raw) -> Parsed<StalePolicy> {
+    match text(raw)? {
+        "load" => Ok(StalePolicy::Load),
+        "refuse" => Ok(StalePolicy::Refuse),
+        _ => Err(Wrong::NotAllowed),
+    }
 }
 
 pub(super) fn log_format(raw: &Raw) -> Parsed<LogFormat> {

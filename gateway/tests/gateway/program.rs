@@ -209,6 +209,7 @@ fn help_explains_every_option() {
         "ttl",
         "neg-ttl",
         "max-staleness",
+        "stale-policy",
         "allow-groups",
         "plugins",
         "node-id",

@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use tempfile::TempDir;
+use tidings::StalePolicy;
 use tidings_gateway::{BuiltIn, Cluster, Environment, Settings, SettingsError, Source};
 
 fn resolve(flags: &[&str], variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
@@ -52,6 +53,8 @@ fn the_defaults_are_those_of_the_contract() {
     assert!(settings.plugins == BuiltIn::KeyAuthAndAcl);
     assert!(settings.allow_groups.is_none() && settings.upstream.is_none());
     assert_eq!((settings.ttl, settings.neg_ttl), (None, None));
+    assert_eq!(settings.max_staleness, None);
+    assert_eq!(settings.stale_policy, StalePolicy::Load);
 }
 
 #[test]
@@ -234,6 +237,7 @@ fn a_cluster_follows_from_the_database_unless_it_is_named() {
         (&["--cluster-poll", "0"], "from 1ms to 1m"),
         (&["--cluster-name", "a b"], "letters"),
         (&["--max-staleness", "10ms"], "from 50ms"),
+        (&["--stale-policy", "serve"], "load or refuse"),
         (
             &["--max-staleness", "2h"],
             "longer than --cluster-retention",

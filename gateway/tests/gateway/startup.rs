@@ -122,6 +122,7 @@ async fn a_node_starts_with_the_extremes_of_every_setting() {
             "--ttl=876000h",
             "--neg-ttl=876000h",
             "--max-staleness=30d",
+            "--stale-policy=refuse",
             "--cluster-retention=30d",
             "--header-timeout=24h",
             "--idle-timeout=24h",
