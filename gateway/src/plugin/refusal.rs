@@ -137,7 +137,11 @@ impl Refusal {
     pub(crate) fn of_lookup(error: &GetError, what: &'static str) -> Self {
         match error {
             GetError::Unproven(_) => {
-                tracing::debug!(%error, what, "refused without a proof");
+                tracing::debug!(
+                    error = error as &dyn StdError,
+                    what,
+                    "refused without a proof"
+                );
                 Self::NotProven
             }
             _ => {
