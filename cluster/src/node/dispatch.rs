@@ -340,7 +340,8 @@ impl Shared {
         match members.report(&member, applied, demand).await {
             Ok(()) => {
                 *self.answered.lock() = demand;
-                // The node that asked would find the report at its next look.
+                // The node that asked, which may be this one, would find it at its next look.
+                self.questions.look_again();
                 self.log.wake(Wake::Look);
             }
             Err(error) => {

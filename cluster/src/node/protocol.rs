@@ -6,7 +6,7 @@ use futures_util::future::{Either, select};
 use parking_lot::Mutex;
 use tidings_cache::Cache;
 use tidings_core::{
-    CacheKey, Schema,
+    CacheKey, Chain, Schema,
     clock::Clock,
     entropy::Entropy,
     log::{
@@ -41,6 +41,9 @@ use crate::{
 
 /// The most that an event of an application's own may take, in bytes of JSON.
 const PAYLOAD: usize = 1 << 20;
+
+/// How long at most passes before a node that lost its wake-ups listens again.
+const LONGEST_DEAF: Duration = Duration::from_secs(1);
 
 /// How long a node that leaves waits for the log to have what it has invalidated by hand.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -409,15 +412,33 @@ impl fmt::Debug for Protocol {
 impl Shared {
     /// Receives wake-ups, and listens again whenever the link is gone.
     async fn listen(self: Arc<Self>) {
+        let mut is_lost = false;
         loop {
-            if let Ok(mut wakes) = self.log.listen().await {
-                // What was committed before the link stood was announced to no one here.
-                self.look.notify_one();
-                while let Ok(wake) = wakes.next().await {
-                    self.wake_up(&wake);
+            let error = match self.log.listen().await {
+                Ok(mut wakes) => {
+                    if std::mem::take(&mut is_lost) {
+                        tracing::info!("woken by other nodes again");
+                    }
+                    // What was committed before the link was there was announced to no one here.
+                    self.look.notify_one();
+                    loop {
+                        match wakes.next().await {
+                            Ok(wake) => self.wake_up(&wake),
+                            Err(error) => break error,
+                        }
+                    }
                 }
+                Err(error) => error,
+            };
+            // Told once: a link that stays away is no news.
+            if !std::mem::replace(&mut is_lost, true) {
+                tracing::warn!(
+                    error = %Chain(&error),
+                    "not woken by other nodes; their changes arrive by the next poll"
+                );
             }
-            self.clock.sleep(self.settings.pause()).await;
+            let pause = self.settings.pause().min(LONGEST_DEAF);
+            self.clock.sleep(pause).await;
         }
     }
 }
