@@ -118,15 +118,15 @@ async fn forget(
     let path = path + &query;
     let answer = caller.ask(Method::DELETE, &path, None, confirm.unwrap_or_default());
     let answer = answer.await?.successful()?;
-    let confirmation = Confirmation::of(&answer);
+    let confirmation = Confirmation::of(&answer, confirm);
 
-    match output.form {
+    let written = match output.form {
         Form::Json => {
             let (confirmed, unconfirmed) = confirmation.to_json();
             output.json(&json!({
                 "done": done, "cluster": everywhere, "confirmed": confirmed,
                 "unconfirmed": unconfirmed, "position": answer.header("x-tidings-position"),
-            }))?;
+            }))
         }
         Form::Table => {
             let node = answer.header("x-tidings-node").unwrap_or("this node");
@@ -142,12 +142,10 @@ async fn forget(
                 ),
                 Confirmation::NotAsked => (format!("{done} on {node}"), Tone::Plain),
             };
-            output.write(&format!("{}\n", output.paint.word(&harmless(&told), tone)))?;
+            output.write(&format!("{}\n", output.paint.word(&harmless(&told), tone)))
         }
-    }
+    };
 
-    Ok(Ended::well_if(!matches!(
-        confirmation,
-        Confirmation::Except(_)
-    )))
+    let is_confirmed = !matches!(confirmation, Confirmation::Except(_));
+    Ended::well_if(is_confirmed).after(written)
 }

@@ -45,7 +45,7 @@ pub(super) async fn list(session: &Session, entity: Option<&str>) -> Result<Ende
                 names_said = true;
             }
         }
-        next = page["next"].as_str().map(str::to_owned);
+        next = caller.next(&page, &path)?;
     }
     Ok(Ended::Well)
 }

@@ -214,6 +214,19 @@ impl Caller {
         path
     }
 
+    /// Returns the path of the page after one that was asked for under a path; none after the last.
+    pub(super) fn next(&self, page: &Json, asked: &str) -> Result<Option<String>, Failure> {
+        let Some(next) = page["next"].as_str() else {
+            return Ok(None);
+        };
+        let next = format!("{}{next}", self.node.admin.prefix);
+        // One that leads elsewhere, or back to the same page, is not of a node.
+        let leads_on = next.starts_with('/') && next != asked;
+        leads_on
+            .then_some(Some(next))
+            .ok_or_else(|| self.stranger())
+    }
+
     fn unreachable(&self, why: impl std::fmt::Display) -> Failure {
         let admin = &self.node.admin;
         Failure::unreachable(format!(

@@ -53,8 +53,11 @@ fn screen(cluster: &Json, paint: Paint) -> (String, Ended) {
         text.push_str(&paint.table(&names, &rows));
     }
 
+    // Only a node that is alone has no members; any other that shows none cannot ask.
+    let hears = !matches!(state.as_str(), "disconnected" | "capture");
     let all_live = members.iter().all(|member| member["state"] == "live");
-    (text, Ended::well_if(all_live))
+    let is_well = state == "alone" || hears && all_live && !members.is_empty();
+    (text, Ended::well_if(is_well))
 }
 
 fn member(member: &Json) -> Vec<Cell> {

@@ -56,16 +56,15 @@ pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, 
     let cluster = caller.get(&caller.path(&["cluster"])).await?.body;
     let found = examine(&probe, &cluster, timeout);
 
-    match output.form {
+    let text = match output.form {
         Form::Json => {
             let lines = found.iter().map(|found| format!("{}\n", to_json(found)));
-            output.write(&lines.collect::<String>())?;
+            lines.collect::<String>()
         }
-        Form::Table => output.write(&table(&found, output.paint))?,
-    }
-    Ok(Ended::well_if(
-        found.iter().all(|it| it.problems.is_empty()),
-    ))
+        Form::Table => table(&found, output.paint),
+    };
+    let all_well = !found.is_empty() && found.iter().all(|it| it.problems.is_empty());
+    Ended::well_if(all_well).after(output.write(&text))
 }
 
 /// Puts together what a probe and the members' rows say, and notes what is wrong.
@@ -97,7 +96,21 @@ fn examine(probe: &Json, cluster: &Json, timeout: Duration) -> Vec<Found> {
         }
         found
     });
-    found.collect()
+    let mut found: Vec<_> = found.collect();
+
+    // A member that the probe does not know was not asked at all.
+    for row in members {
+        let node = said(&row["node_id"]);
+        if !found.iter().any(|it| it.node == node) {
+            found.push(Found {
+                node,
+                millis: None,
+                row: row.clone(),
+                problems: vec!["silent: it was not asked".to_owned()],
+            });
+        }
+    }
+    found
 }
 
 /// Notes what of a member does not match the node that is asked.

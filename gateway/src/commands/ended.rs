@@ -40,6 +40,16 @@ impl Ended {
         if holds { Self::Well } else { Self::WithNo }
     }
 
+    /// Ends the same way after its output was written: the answer stays what it is if no one reads
+    /// it.
+    pub(super) fn after(self, written: Result<(), Failure>) -> Result<Self, Failure> {
+        match written {
+            Ok(()) => Ok(self),
+            Err(failure) if failure.reason == Reason::Unread => Ok(self),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Returns the program's exit status.
     pub(super) fn status(self) -> ExitCode {
         match self {

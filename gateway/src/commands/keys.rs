@@ -93,14 +93,21 @@ async fn create(session: &Session, matches: &ArgMatches) -> Result<Ended, Failur
     let made = answer.successful()?.body;
 
     let output = session.output;
-    match output.form {
-        Form::Json => output.json(&made)?,
+    let written = match output.form {
+        Form::Json => output.json(&made),
         Form::Table => output.write(&output.paint.facts(&[
             ("key", vec![Cell::plain(said(&made["key"]))]),
             ("id", vec![Cell::plain(said(&made["id"]))]),
             ("consumer", vec![Cell::plain(consumer)]),
-        ]))?,
-    }
+        ])),
+    };
+    // A key that was not shown may never be shown again, so its end must not look like a success.
+    written.map_err(|_| {
+        let id = said(&made["id"]);
+        Failure::refused(format!(
+            "the key was made and could not be shown; its id is {id}"
+        ))
+    })?;
     Ok(Ended::Well)
 }
 
@@ -127,7 +134,7 @@ async fn list(session: &Session, matches: &ArgMatches) -> Result<Ended, Failure>
             Form::Table => output.write(&table(&rows, is_first, output.paint))?,
         }
         is_first = false;
-        next = page["next"].as_str().map(str::to_owned);
+        next = caller.next(&page, &path)?;
     }
     Ok(Ended::Well)
 }
@@ -186,16 +193,16 @@ async fn revoke(session: &Session, matches: &ArgMatches) -> Result<Ended, Failur
     let path = path + &asked.unwrap_or_default();
     let answer = caller.ask(Method::DELETE, &path, None, confirm.unwrap_or_default());
     let answer = answer.await?.successful()?;
-    let confirmation = Confirmation::of(&answer);
+    let confirmation = Confirmation::of(&answer, confirm);
     let position = answer.header("x-tidings-position");
 
-    match output.form {
+    let written = match output.form {
         Form::Json => {
             let (confirmed, unconfirmed) = confirmation.to_json();
             output.json(&json!({
                 "revoked": is_there, "id": id, "confirmed": confirmed, "unconfirmed": unconfirmed,
                 "position": position,
-            }))?;
+            }))
         }
         Form::Table => {
             let what = match is_there {
@@ -211,12 +218,12 @@ async fn revoke(session: &Session, matches: &ArgMatches) -> Result<Ended, Failur
                     paint.word(&format!("; not confirmed by {nodes}"), Tone::Bad)
                 }
             };
-            output.write(&format!("{what}{confirmed}\n"))?;
+            output.write(&format!("{what}{confirmed}\n"))
         }
-    }
+    };
 
     let is_confirmed = !matches!(confirmation, Confirmation::Except(_));
-    Ok(Ended::well_if(is_there && is_confirmed))
+    Ended::well_if(is_there && is_confirmed).after(written)
 }
 
 #[cfg(test)]

@@ -100,16 +100,20 @@ pub(super) enum Confirmation {
 }
 
 impl Confirmation {
-    /// Reads it from the answer to a write.
-    pub(super) fn of(answer: &Answer) -> Self {
+    /// Reads it from the answer to a write that was to be confirmed within a time, if one is given.
+    /// An answer that says nothing of it confirms nothing.
+    pub(super) fn of(answer: &Answer, within: Option<Duration>) -> Self {
         let silent = answer.body["unconfirmed"].as_array();
-        match (answer.header("x-tidings-confirmed"), silent) {
-            (_, Some(silent)) => {
+        match (answer.header("x-tidings-confirmed"), silent, within) {
+            (_, Some(silent), _) => {
                 let names = silent.iter().filter_map(Json::as_str);
                 Self::Except(names.map(str::to_owned).collect())
             }
-            (Some("all"), None) => Self::Everywhere,
-            (_, None) => Self::NotAsked,
+            (Some("all"), None, _) => Self::Everywhere,
+            (_, None, Some(_)) => Self::Except(vec![
+                "the node that was asked, which says nothing of it".into(),
+            ]),
+            (_, None, None) => Self::NotAsked,
         }
     }
 
@@ -120,5 +124,40 @@ impl Confirmation {
             Self::Everywhere => (true.into(), Vec::<Json>::new().into()),
             Self::Except(silent) => (false.into(), silent.clone().into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, StatusCode};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_to_be_confirmed_and_is_not_spoken_of_is_not_confirmed() {
+        let answer = |confirmed: Option<&'static str>, body| {
+            let mut headers = HeaderMap::new();
+            if let Some(confirmed) = confirmed {
+                headers.insert("x-tidings-confirmed", confirmed.parse().expect("a value"));
+            }
+            let status = StatusCode::OK;
+            Answer {
+                status,
+                headers,
+                body,
+            }
+        };
+        let asked = Some(Duration::from_secs(1));
+        let silent = answer(None, Json::Null);
+        assert_eq!(Confirmation::of(&silent, None), Confirmation::NotAsked);
+        let unsaid = Confirmation::of(&silent, asked);
+        assert!(matches!(unsaid, Confirmation::Except(_)), "{unsaid:?}");
+
+        let all = answer(Some("all"), Json::Null);
+        assert_eq!(Confirmation::of(&all, asked), Confirmation::Everywhere);
+        let some = answer(Some("2/3"), json!({"unconfirmed": ["c"]}));
+        let except = Confirmation::Except(vec!["c".to_owned()]);
+        assert_eq!(Confirmation::of(&some, asked), except);
     }
 }

@@ -80,7 +80,10 @@ fn shown(event: &Event, output: Output) -> Result<Option<String>, Failure> {
                 .map(|(name, ..)| name)
                 .collect();
             let mut data = data;
-            data["differs"] = differs.into();
+            let Some(fields) = data.as_object_mut() else {
+                return Err(Failure::unreachable("an event is no JSON object"));
+            };
+            fields.insert("differs".to_owned(), differs.into());
             data.to_string()
         }
         ("change", Form::Table) => change(&data, output),
@@ -180,6 +183,23 @@ mod tests {
         };
         let line = shown(&event, output).expect("JSON").expect("a known kind");
         line.trim_end().to_owned()
+    }
+
+    #[test]
+    fn an_event_that_is_no_object_ends_the_command_and_not_the_program() {
+        for form in [Form::Json, Form::Table] {
+            let event = Event {
+                id: None,
+                name: "change".to_owned(),
+                data: "[1]".to_owned(),
+            };
+            let output = Output {
+                form,
+                ..Output::plain()
+            };
+            let shown = shown(&event, output);
+            assert!(form == Form::Table || shown.is_err());
+        }
     }
 
     #[test]

@@ -43,8 +43,7 @@ pub(super) async fn show(
         Form::Table => text,
     };
     if !is_watching {
-        output.write(&frame)?;
-        return Ok(ended);
+        return ended.after(output.write(&frame));
     }
 
     let clock = SystemClock::new();
