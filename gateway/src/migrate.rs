@@ -1,8 +1,8 @@
 //! `tidings migrate plan | apply`: the tables as this program's entities ask for them.
 //!
 //! Exit status: 0; 1 where `apply` refuses (values would be lost, a node that runs is in the way,
-//! no migration can mend the tables) and nothing was changed; 2 where the call is wrong; 3 where
-//! the database cannot be reached, or fails.
+//! no migration can mend the tables, the database refuses a statement) and nothing was changed; 2
+//! where the call is wrong; 3 where the database cannot be reached, or fails.
 
 use std::{
     io::{self, Write as _},
@@ -110,7 +110,11 @@ fn migrate(matches: &ArgMatches) -> Result<(), Failure> {
 
 fn status_of(error: &Error) -> u8 {
     match error {
-        Error::WouldLose { .. } | Error::NodeRuns { .. } | Error::Unmendable { .. } => REFUSED,
+        Error::WouldLose { .. }
+        | Error::NodeRuns { .. }
+        | Error::Unmendable { .. }
+        | Error::Incompatible { .. }
+        | Error::Statement { .. } => REFUSED,
         Error::Url { .. } | Error::Unsupported { .. } | Error::Setting { .. } => WRONG_USE,
         _ => UNREACHABLE,
     }

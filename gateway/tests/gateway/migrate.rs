@@ -127,6 +127,14 @@ async fn a_server_is_migrated_and_what_is_wrong_has_its_exit_status() {
     let dropped = out.contains("DROP COLUMN \"since\"");
     assert_eq!((status, dropped), (0, true), "{out}");
 
+    // The database refuses a statement: nothing was changed, and it can be reached.
+    database
+        .psql("ALTER TABLE acls ADD COLUMN till text; CREATE VIEW tills AS SELECT till FROM acls");
+    let (status, out, err) = run(&["migrate", "apply", "--database", &url]);
+    assert_eq!((status, out.as_str()), (1, ""), "{err}");
+    assert!(err.contains("DROP COLUMN \"till\""), "{err}");
+    database.psql("DROP VIEW tills; ALTER TABLE acls DROP COLUMN till");
+
     let at_url = ["--database", &url];
     let keep = |column| [&["migrate", "plan"], &at_url[..], &["--keep", column]].concat();
     for (status, flags, says) in [
