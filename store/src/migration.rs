@@ -145,7 +145,8 @@ pub(crate) trait Target: Inspect {
     /// Returns the kind of database.
     fn engine(&self) -> &'static str;
 
-    /// Begins the transaction.
+    /// Begins the transaction, in which it waits this long for other migrations. For tables that
+    /// others hold a change waits briefly only: whatever reads them next waits behind it.
     fn begin(&mut self, purpose: Purpose, patience: Duration) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Runs a query, and returns its rows as text.
@@ -178,6 +179,9 @@ pub(crate) trait Target: Inspect {
     fn broken(&mut self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Ends the transaction without committing it; another can be begun.
+    fn roll_back(&mut self) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Ends the transaction without committing it, and closes the connection.
     fn end(self: Box<Self>) -> BoxFuture<'static, ()>;

@@ -5,7 +5,12 @@ mod step;
 
 use std::{collections::BTreeSet, fmt, future::Future, time::Duration};
 
-use tidings_core::{BoxError, Entity, Schema, check_all};
+use tidings_core::{
+    BoxError, Entity, Schema, check_all,
+    clock::{Clock as _, SystemClock},
+    entropy::{Entropy as _, SystemEntropy},
+};
+use tokio::time::Instant;
 
 pub use self::step::StepStatements;
 use self::step::{Held, Moment, Step};
@@ -19,6 +24,8 @@ use crate::{
 
 /// How long a migration waits for others unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The shortest and the longest pause before a table is tried again that others hold.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(800));
 
 /// Changes that make the tables of a database what the schemas ask for.
 ///
@@ -37,6 +44,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// that node may use is not changed under it ([`Error::NodeRuns`]). Where triggers record changes,
 /// they are put in place again in the same transaction, and nodes that follow the log then take it
 /// for a gap. Tables of entities that are gone, and tables of others, are not touched.
+///
+/// On PostgreSQL a table that others hold is tried briefly and often, in a transaction of its own
+/// each time, until the [patience](Self::patience) is over: their readers go on in between.
 ///
 /// What a column's type does not tell, a migration does not see: a field of seconds that becomes
 /// one of microseconds, or on SQLite a text that becomes a UUID, needs a step.
@@ -137,8 +147,9 @@ impl Migrations {
     }
 
     /// Adds a step of your own that runs before the tables are compared, such as one that renames
-    /// a column. It runs once on each database, by its name, inside the transaction; a step that
-    /// fails or panics undoes everything. Steps run in the order in which they are added.
+    /// a column. It takes effect once on each database, by its name, inside the transaction; a step
+    /// that fails or panics undoes everything. Steps run in the order in which they are added.
+    /// Where others hold a table, everything is undone, and the step called again after a pause.
     ///
     /// What a step writes, nodes hear of where triggers record it, as another program's writes;
     /// without such triggers it is refused while a node runs.
@@ -213,8 +224,9 @@ impl Migrations {
     /// Dropping the future changes nothing, unless the commit was already sent.
     pub async fn apply(&self) -> Result<Migrated, Error> {
         self.check()?;
+        let until = Instant::now() + self.patience;
         let mut held = Held::new(open(&self.url, Purpose::Apply, self.patience).await?);
-        let applied = self.change(&mut held).await;
+        let applied = self.attempt(&mut held, until).await;
         held.end().await;
         applied.map(|plan| Migrated { plan })
     }
@@ -226,9 +238,33 @@ impl Migrations {
         Ok(self.planned(target, &compared, &run))
     }
 
-    async fn change(&self, held: &mut Held) -> Result<Plan, Error> {
+    /// Changes the tables. While others hold one of them, ends the transaction, pauses, so that
+    /// those that wait behind it go on, and plans again.
+    async fn attempt(&self, held: &mut Held, until: Instant) -> Result<Plan, Error> {
+        let clock = SystemClock::new();
+        let mut pause = PAUSES.0;
+
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let error = match self.change(held, left).await {
+                Err(error) if is_held_up(&error) => error,
+                ended => return ended,
+            };
+
+            let most = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+            let jittered = pause / 2 + Duration::from_nanos(SystemEntropy.below(most / 2));
+            if Instant::now() + jittered >= until {
+                return Err(error);
+            }
+            held.target()?.roll_back().await?;
+            clock.sleep(jittered).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    async fn change(&self, held: &mut Held, patience: Duration) -> Result<Plan, Error> {
         let target = held.target()?;
-        target.begin(Purpose::Apply, self.patience).await?;
+        target.begin(Purpose::Apply, patience).await?;
         let run = target.steps().await?;
         let pending = self.pending(&run);
         if !pending.is_empty() && !target.is_recorded().await? && !target.is_alone().await? {
@@ -365,6 +401,16 @@ impl fmt::Debug for Migrations {
             .field("kept", &self.kept)
             .field("permission", &self.permission)
             .finish_non_exhaustive()
+    }
+}
+
+/// Returns whether others held a lock for longer than a statement waits: one of the migration, or
+/// of a step.
+fn is_held_up(error: &Error) -> bool {
+    match error {
+        Error::Busy(error) => error.code() == Some("55P03"),
+        Error::Step { source, .. } => source.downcast_ref().is_some_and(is_held_up),
+        _ => false,
     }
 }
 

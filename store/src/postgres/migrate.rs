@@ -1,7 +1,8 @@
 //! A database on a connection of its own, for a migration.
 //!
 //! Migrations, nodes that start and installers of triggers take one advisory lock, which the
-//! transaction holds to its end.
+//! transaction holds to its end. A table that others hold is waited for briefly only, since
+//! whatever reads it next waits behind a change that waits.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -28,6 +29,9 @@ use crate::{
 const STEPS: &str = "CREATE TABLE IF NOT EXISTS tidings.steps \
      (name text PRIMARY KEY, run_at timestamptz NOT NULL DEFAULT now())";
 
+/// How long a change waits for a table.
+const BRIEFLY: Duration = Duration::from_millis(500);
+
 /// A database, for one migration.
 #[derive(Debug)]
 pub(crate) struct PgTarget {
@@ -45,6 +49,13 @@ impl PgTarget {
 
     async fn execute(&mut self, sql: &str) -> Result<(), Error> {
         self.connection.run(sql).await.map_err(failed)
+    }
+
+    /// Sets how long the statements of the transaction wait for each lock.
+    async fn wait_at_most(&mut self, limit: Duration) -> Result<(), Error> {
+        let millis = limit.as_millis().max(1);
+        self.execute(&format!("SET LOCAL lock_timeout = {millis}"))
+            .await
     }
 }
 
@@ -74,12 +85,13 @@ impl Target for PgTarget {
     fn begin(&mut self, purpose: Purpose, patience: Duration) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             self.execute("BEGIN").await?;
-            let millis = patience.as_millis().max(1);
-            self.execute(&format!("SET LOCAL lock_timeout = {millis}"))
-                .await?;
+            self.wait_at_most(patience).await?;
             match purpose {
                 Purpose::Look => self.execute("SET TRANSACTION READ ONLY").await,
-                Purpose::Apply => self.execute(log::LAYOUT_LOCK).await,
+                Purpose::Apply => {
+                    self.execute(log::LAYOUT_LOCK).await?;
+                    self.wait_at_most(BRIEFLY.min(patience)).await
+                }
             }
         }
         .boxed()
@@ -158,7 +170,7 @@ impl Target for PgTarget {
     // The server has checked each by now.
     fn broken(&mut self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
         async move {
-            self.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+            self.run("SET CONSTRAINTS ALL IMMEDIATE").await?;
             Ok(Vec::new())
         }
         .boxed()
@@ -170,6 +182,10 @@ impl Target for PgTarget {
             committed.map_err(|error| Error::Commit(DatabaseError::new(error)))
         }
         .boxed()
+    }
+
+    fn roll_back(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        async move { self.execute("ROLLBACK").await }.boxed()
     }
 
     fn end(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -199,6 +199,10 @@ impl Target for SqliteTarget {
         .boxed()
     }
 
+    fn roll_back(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        async move { self.execute("ROLLBACK").await }.boxed()
+    }
+
     fn end(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         async move {
             // Nothing to roll back after a commit, and a connection that is closed rolls back.

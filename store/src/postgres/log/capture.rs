@@ -60,6 +60,7 @@ pub async fn install(
     options: InstallOptions,
 ) -> Result<Installed, PgLogError> {
     let mut transaction = connection.begin().await?;
+    lock(&mut transaction).await?;
     let recorded = Recorded::WithThoseBefore;
     let installed = install_within(&mut transaction, schemas, options, recorded).await?;
     transaction.commit().await?;
@@ -67,7 +68,8 @@ pub async fn install(
 }
 
 /// Installs in a transaction that the caller has begun, by whatever means, and rolls back on an
-/// error.
+/// error. The caller has its turn already (see [`lock`]), and has set how long locks are waited
+/// for.
 pub(crate) async fn install_within(
     connection: &mut PgConnection,
     schemas: &[&'static Schema],
@@ -81,7 +83,6 @@ pub(crate) async fn install_within(
                 .to_owned(),
         });
     }
-    lock(connection).await?;
     prepare(connection).await?;
 
     let mut differences = Vec::new();

@@ -1,5 +1,6 @@
 //! Migrations on PostgreSQL: triggers of the log, and members of a cluster that live.
 
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use tidings_core::{Field, Row, Schema, SchemaBuilder, Value};
 use tidings_store::{Error, Migrations, Sharing, Store, WriteOptions};
 
@@ -7,6 +8,11 @@ use super::support::{Fixture, place};
 
 fn leak(builder: SchemaBuilder) -> &'static Schema {
     Box::leak(Box::new(builder.build()))
+}
+
+async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error> {
+    let ran = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+    ran.execute(connection).await.map(drop)
 }
 
 fn words() -> SchemaBuilder {
@@ -115,4 +121,72 @@ async fn narrow_columns_are_widened_and_views_of_others_are_named_when_they_are_
     assert_eq!(row.trim(), "1|w|2|00000000-0000-4000-8000-000000000001");
     let left = migrations.plan().await.unwrap();
     assert!(left.is_empty(), "{left}");
+}
+
+/// The apply waits for a table that another session reads in an open transaction, and those that
+/// come after it do not.
+#[tokio::test]
+async fn readers_of_a_table_go_on_while_a_migration_waits_for_it() {
+    let place = place().await;
+    let first = leak(words().field(Field::of::<Option<String>>("word")));
+    let second = leak(
+        words()
+            .field(Field::of::<Option<String>>("word"))
+            .field(Field::of::<i64>("new").default(7)),
+    );
+    Migrations::of(&place.url)
+        .schema(first)
+        .apply()
+        .await
+        .unwrap();
+    let mut holder = place.database.connect().await;
+    run(&mut holder, "BEGIN; SELECT count(*) FROM words")
+        .await
+        .unwrap();
+    let step = |sql: &'static str| {
+        move |statements: tidings_store::StepStatements| async move {
+            statements.run(sql).await?;
+            Ok(())
+        }
+    };
+
+    // One waits in a change of the migration's own, the other in a step.
+    let mut reader = place.database.connect().await;
+    run(&mut reader, "SET statement_timeout = '3s'")
+        .await
+        .unwrap();
+    for migrations in [
+        Migrations::of(&place.url).schema(second),
+        Migrations::of(&place.url)
+            .schema(second)
+            .step_before("widen", step("ALTER TABLE words ADD COLUMN theirs text"))
+            .keep_column("words", "theirs"),
+    ] {
+        let applying = tokio::spawn(async move { migrations.apply().await });
+        let waits =
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'words'::regclass";
+        loop {
+            let waiting = sqlx::query(waits).fetch_one(&mut reader).await.unwrap();
+            if waiting.get::<i64, _>(0) > 0 {
+                break;
+            }
+            assert!(!applying.is_finished(), "the table is held");
+        }
+        run(&mut reader, "SELECT count(*) FROM words")
+            .await
+            .expect("the reader goes on");
+
+        assert!(!applying.is_finished(), "the table is held");
+        run(&mut holder, "COMMIT").await.unwrap();
+        let plan = applying.await.unwrap().unwrap().plan;
+        assert!(!plan.is_empty());
+        run(&mut holder, "BEGIN; SELECT count(*) FROM words")
+            .await
+            .unwrap();
+    }
+    holder.close().await.unwrap();
+    let columns = place
+        .database
+        .psql("SELECT count(new), count(theirs) FROM words");
+    assert_eq!(columns.trim(), "0|0");
 }
