@@ -175,8 +175,11 @@ pub(crate) trait Target: Inspect {
         recorded: Recorded,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Returns what refers to nothing, one line each.
-    fn broken(&mut self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
+    /// Returns what refers to nothing in the tables of these schemas, one line each.
+    fn broken<'a>(
+        &'a mut self,
+        schemas: &'a [&'static Schema],
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>>;
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>>;
 

@@ -287,7 +287,7 @@ impl Migrations {
         }
 
         let target = held.target()?;
-        let broken = target.broken().await?;
+        let broken = target.broken(&self.schemas).await?;
         if !broken.is_empty() {
             return Err(Error::Unmendable {
                 differences: broken,

@@ -136,6 +136,13 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             return Ok(());
         }
 
+        let dropped: BTreeSet<_> = changes
+            .clone()
+            .filter_map(|change| match change {
+                Change::DropColumn(name) => Some(name.clone()),
+                _ => None,
+            })
+            .collect();
         let converted: BTreeSet<_> = changes
             .filter_map(|change| match change {
                 Change::Convert(index, _) => Some(*index),
@@ -162,14 +169,29 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             let Some(misfit) = words.misfit(field, table).filter(|_| stays) else {
                 continue;
             };
-            let rows = self.rows(Some(&misfit)).await?;
-            if rows > 0 {
-                let (rows, wanted) = (in_words(rows), words.column_type(field.kind()));
-                let (table, name) = (schema.name(), field.name());
-                self.impossible(format!(
-                    "{table}.{name} holds values in {rows} that are not {wanted}"
-                ));
+            let wanted = words.column_type(field.kind());
+            self.misfits(field.name(), &misfit, wanted).await?;
+        }
+        for (name, column) in &table.columns {
+            let stays = schema.field(name).is_none() && !dropped.contains(name);
+            if stays
+                && !column.is_generated
+                && let Some((misfit, wanted)) = words.misfit_kept(name, table)
+            {
+                self.misfits(name, &misfit, wanted).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Notes a column that holds what its type will not take.
+    async fn misfits(&mut self, name: &str, misfit: &str, wanted: &str) -> Result<(), Error> {
+        let rows = self.rows(Some(misfit)).await?;
+        if rows > 0 {
+            let (rows, table) = (in_words(rows), self.schema.name());
+            self.impossible(format!(
+                "{table}.{name} holds values in {rows} that are not {wanted}"
+            ));
         }
         Ok(())
     }

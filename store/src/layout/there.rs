@@ -21,6 +21,8 @@ pub(crate) struct Table {
     pub(crate) indexes: BTreeSet<String>,
     /// Whether its columns hold nothing but what their types say.
     pub(crate) strict: bool,
+    /// A name of the number that each row has beside its columns.
+    pub(crate) number: Option<&'static str>,
     /// Rules of its own that a table made again would not have, in words.
     pub(crate) rules: Vec<String>,
     /// Statements that make the indexes and triggers that are not ours.
@@ -38,6 +40,8 @@ pub(crate) struct Column {
     pub(crate) fills_itself: bool,
     pub(crate) is_key: bool,
     pub(crate) is_generated: bool,
+    /// Its reference as a table that is made again writes it, on an engine that makes tables again.
+    pub(crate) reference: Option<String>,
 }
 
 /// A reference that is there, and what it does by itself.

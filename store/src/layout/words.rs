@@ -48,6 +48,10 @@ pub(crate) trait Words: fmt::Debug + Send + Sync {
     /// what its type does not say.
     fn misfit(&self, field: &Field, table: &Table) -> Option<String>;
 
+    /// Returns the same for a column that the schema does not know, with the type that it would
+    /// have.
+    fn misfit_kept(&self, name: &str, table: &Table) -> Option<(String, &'static str)>;
+
     /// Returns the statements for what was found in one table.
     fn groups(&self, schema: &Schema, there: &Named, findings: &[&Finding]) -> Vec<Group>;
 }

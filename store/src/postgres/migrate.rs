@@ -168,7 +168,10 @@ impl Target for PgTarget {
     }
 
     // The server has checked each by now.
-    fn broken(&mut self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+    fn broken<'a>(
+        &'a mut self,
+        _: &'a [&'static Schema],
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         async move {
             self.run("SET CONSTRAINTS ALL IMMEDIATE").await?;
             Ok(Vec::new())

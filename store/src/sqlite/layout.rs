@@ -10,6 +10,9 @@ mod rebuild;
 // How tables are spoken of.
 mod words;
 
+// The rules that only a table's own statement tells.
+mod rules;
+
 // Tables as they are.
 mod there;
 

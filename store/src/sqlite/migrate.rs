@@ -181,12 +181,23 @@ impl Target for SqliteTarget {
         .boxed()
     }
 
-    fn broken(&mut self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+    /// Other programs' tables are not looked at: what is wrong with them is none of ours.
+    fn broken<'a>(
+        &'a mut self,
+        schemas: &'a [&'static Schema],
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         async move {
-            let sql = "SELECT \"table\" || ' refers to ' || parent || ' in ' || count(*) || ' row(s) that are not there' \
-                       FROM pragma_foreign_key_check GROUP BY \"table\", parent";
-            let broken = self.ask(sql).await?;
-            Ok(broken.into_iter().flatten().flatten().collect())
+            let mut broken = Vec::new();
+            for schema in schemas {
+                let sql = format!(
+                    "SELECT \"table\" || ' refers to ' || parent || ' in ' || count(*) || ' row(s) that are not there' \
+                     FROM pragma_foreign_key_check('{}') GROUP BY \"table\", parent",
+                    schema.name().replace('\'', "''")
+                );
+                let found = self.ask(&sql).await?;
+                broken.extend(found.into_iter().flatten().flatten());
+            }
+            Ok(broken)
         }
         .boxed()
     }

@@ -51,6 +51,7 @@ mod sqlite {
     #[path = "migrations.rs"]
     mod migrations_here;
     mod opening;
+    mod rebuilds;
     mod tables;
 }
 

@@ -103,6 +103,7 @@ async fn columns(
             default,
             is_key: row.try_get(5)?,
             is_generated: row.try_get(6)?,
+            reference: None,
         };
         Ok((row.try_get(0)?, column))
     };

@@ -87,6 +87,10 @@ impl Words for Postgres {
         None
     }
 
+    fn misfit_kept(&self, _: &str, _: &Table) -> Option<(String, &'static str)> {
+        None
+    }
+
     fn groups(&self, schema: &Schema, _: &Named, findings: &[&Finding]) -> Vec<Group> {
         let sql = |change: &Change| self.statements(schema, change);
         let groups = findings.iter().flat_map(|finding| Group::of(finding, sql));

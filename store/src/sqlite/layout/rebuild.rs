@@ -58,7 +58,8 @@ pub(super) fn rebuild(
         if let Some(value) = value_of(index, field, there, changes) {
             copies.push((identifier(field.name()), value));
         }
-        definitions.push(definition(field));
+        let default = own_default(index, field, there, changes).unwrap_or_default();
+        definitions.push(format!("{}{default}", definition(field)));
     }
     for (name, column) in &there.columns {
         if schema.field(name).is_some() || column.is_generated {
@@ -76,13 +77,25 @@ pub(super) fn rebuild(
         }
     }
 
+    // Other tables may hold the numbers of the rows, those of a full-text index above all. A key
+    // that is an integer is that number.
+    let mut order = String::new();
+    let key = &schema.fields()[schema.primary_key()];
+    if let Some(number) = there
+        .number
+        .filter(|_| column_type(key.kind()) != "INTEGER")
+    {
+        copies.push((number.to_owned(), number.to_owned()));
+        order = format!(" ORDER BY {number}");
+    }
+
     let (table, other) = (schema.name(), format!("tidings_new:{}", schema.name()));
     let (columns, values): (Vec<_>, Vec<_>) = copies.into_iter().unzip();
     let (old, new) = (identifier(table), identifier(&other));
     let mut sql = vec![
         create(&other, definitions),
         format!(
-            "INSERT INTO {new} ({}) SELECT {} FROM {old}",
+            "INSERT INTO {new} ({}) SELECT {} FROM {old}{order}",
             columns.join(", "),
             values.join(", ")
         ),
@@ -117,20 +130,61 @@ fn value_of(index: usize, field: &Field, there: &Table, changes: &[&Change]) -> 
     }
 }
 
+/// Returns the default that a column has of its own, where the schema has none: a value of the
+/// column's new type where that changes.
+fn own_default(index: usize, field: &Field, there: &Table, changes: &[&Change]) -> Option<String> {
+    if field.column_default().as_ref().and_then(literal).is_some() {
+        return None;
+    }
+    let default = there.columns.get(field.name())?.default.as_ref()?;
+    let mut clause = default_clause(default);
+    for change in changes {
+        match change {
+            Change::RemakeColumn(made) if *made == index => return None,
+            Change::Convert(converted, using) if *converted == index => {
+                let value = using.replace(&identifier(field.name()), &format!("({default})"));
+                clause = format!(" DEFAULT ({value})");
+            }
+            _ => {}
+        }
+    }
+    Some(clause)
+}
+
+/// Returns a default as a definition writes it. A single word can be a text there, and could not
+/// be one in parentheses.
+fn default_clause(default: &str) -> String {
+    let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    if default.chars().all(is_word) || default.starts_with('"') {
+        format!(" DEFAULT {default}")
+    } else {
+        format!(" DEFAULT ({default})")
+    }
+}
+
 /// Returns the definition of a column that the schema does not know.
 fn foreign_definition(name: &str, column: &Column, is_released: bool) -> String {
-    let strict = match affinity(&column.declared) {
-        "NUMERIC" => "ANY",
-        affinity => affinity,
-    };
-    let mut definition = format!("{} {strict}", identifier(name));
+    let mut definition = format!("{} {}", identifier(name), kept_type(&column.declared));
     if column.not_null && !is_released {
         definition.push_str(" NOT NULL");
     }
     if let Some(default) = &column.default {
-        definition.push_str(&format!(" DEFAULT ({default})"));
+        definition.push_str(&default_clause(default));
+    }
+    if let Some(reference) = &column.reference {
+        definition.push_str(&format!(" {reference}"));
     }
     definition
+}
+
+/// Returns the type that a column has in a strict table, by the one that it was declared with.
+pub(super) fn kept_type(declared: &str) -> &'static str {
+    match affinity(declared) {
+        "NUMERIC" => "ANY",
+        // Without a type, it holds whatever it is given.
+        "BLOB" if declared.is_empty() => "ANY",
+        affinity => affinity,
+    }
 }
 
 /// Returns the affinity of a declared type, by SQLite's own rules; `NUMERIC` and `BLOB` fit no

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::words::Sqlite;
+use super::{rules::rules, words::Sqlite};
 use crate::{
     error::Error,
-    layout::{Column, Inspect, Named, Reference, Table, Words, words::is_ours},
+    layout::{
+        Column, Inspect, Named, Reference, Table, Words,
+        words::{identifier, is_ours},
+    },
     sqlite::codes::failed,
 };
 
@@ -61,18 +64,51 @@ async fn named(connection: &mut SqliteConnection, name: &str) -> Result<Named, s
     let made: String = found.try_get(1)?;
     let mut table = Table {
         columns: columns(connection, name).await?,
-        references: references(connection, name).await?,
         rules: rules(&made),
         ..Table::default()
     };
-    let strict =
-        sqlx::query("SELECT strict FROM pragma_table_list WHERE schema = 'main' AND name = ?")
+    let kind =
+        sqlx::query("SELECT strict, wr FROM pragma_table_list WHERE schema = 'main' AND name = ?")
             .bind(name.to_owned())
             .fetch_optional(&mut *connection)
             .await?;
-    table.strict = strict.map_or(Ok(false), |row| row.try_get(0))?;
+    if let Some(kind) = kind {
+        table.strict = kind.try_get(0)?;
+        let is_numbered = !kind.try_get::<bool, _>(1)?;
+        table.number = is_numbered.then(|| number(&table.columns)).flatten();
+    }
+
+    let generated = table.columns.iter().filter(|(_, it)| it.is_generated);
+    let generated = generated.map(|(name, _)| format!("the generated column {name}"));
+    table.rules.extend(generated);
+    keys(connection, name, &mut table).await?;
+    references(connection, name, &mut table).await?;
     beside(connection, name, &mut table).await?;
     Ok(Named::Table(table))
+}
+
+/// Returns a name of the number that each row has, which no column takes for itself.
+fn number(columns: &BTreeMap<String, Column>) -> Option<&'static str> {
+    let is_free = |name: &&str| !columns.keys().any(|it| it.eq_ignore_ascii_case(name));
+    ["rowid", "_rowid_", "oid"].into_iter().find(is_free)
+}
+
+/// Notes a primary key of several columns, which no schema has.
+async fn keys(
+    connection: &mut SqliteConnection,
+    name: &str,
+    table: &mut Table,
+) -> Result<(), sqlx::Error> {
+    let sql = "SELECT name FROM pragma_table_xinfo(?) WHERE pk > 0 ORDER BY pk";
+    let found = sqlx::query(sql).bind(name.to_owned());
+    let found = found.fetch_all(connection).await?;
+    let columns = found.iter().map(|row| row.try_get(0));
+    let columns = columns.collect::<Result<Vec<String>, _>>()?;
+    if columns.len() > 1 {
+        let rule = format!("PRIMARY KEY ({})", columns.join(", "));
+        table.rules.push(rule);
+    }
+    Ok(())
 }
 
 async fn columns(
@@ -94,40 +130,82 @@ async fn columns(
             default,
             is_key: row.try_get(4)?,
             is_generated: row.try_get(5)?,
+            reference: None,
         };
         Ok((row.try_get(0)?, column))
     };
     found.iter().map(read).collect()
 }
 
-/// Returns the table's references of one column each, by that column.
+/// Reads the table's references: those of one column each by that column, and the others as rules.
 async fn references(
     connection: &mut SqliteConnection,
-    table: &str,
-) -> Result<BTreeMap<String, Reference>, sqlx::Error> {
+    name: &str,
+    table: &mut Table,
+) -> Result<(), sqlx::Error> {
     let found = sqlx::query(
-        "SELECT \"from\", \"table\", coalesce(\"to\", (SELECT name FROM pragma_table_xinfo(\"table\") WHERE pk = 1)), \
-         on_delete, on_update FROM pragma_foreign_key_list(?) AS list \
-         WHERE (SELECT count(*) FROM pragma_foreign_key_list(?) WHERE id = list.id) = 1",
+        "SELECT id, \"from\", \"table\", \"to\", on_delete, on_update, \
+         coalesce(\"to\", (SELECT name FROM pragma_table_xinfo(\"table\") WHERE pk = 1)) \
+         FROM pragma_foreign_key_list(?) ORDER BY id, seq",
     )
-    .bind(table.to_owned())
-    .bind(table.to_owned())
+    .bind(name.to_owned())
     .fetch_all(connection)
     .await?;
-    let read = |row: &SqliteRow| {
-        let acts = |when: &str, action: String| {
-            let harmless = matches!(action.as_str(), "NO ACTION" | "RESTRICT");
-            (!harmless).then(|| format!("ON {when} {action}"))
-        };
-        let reference = Reference {
-            name: None,
-            table: row.try_get(1)?,
-            key: row.try_get::<Option<_>, _>(2)?.unwrap_or_default(),
-            action: acts("DELETE", row.try_get(3)?).or(acts("UPDATE", row.try_get(4)?)),
-        };
-        Ok((row.try_get(0)?, reference))
+    let mut keys: BTreeMap<i64, Vec<&SqliteRow>> = BTreeMap::new();
+    for row in &found {
+        keys.entry(row.try_get(0)?).or_default().push(row);
+    }
+
+    for rows in keys.values() {
+        let columns = rows.iter().map(|row| row.try_get(1));
+        let columns = columns.collect::<Result<Vec<String>, _>>()?;
+        let is_first = !columns.iter().any(|it| table.references.contains_key(it));
+        match (&rows[..], &columns[..]) {
+            ([row], [column]) if is_first => {
+                let reference = reference(row)?;
+                if let Some(there) = table.columns.get_mut(column) {
+                    there.reference = Some(clause(row)?);
+                }
+                table.references.insert(column.clone(), reference);
+            }
+            _ => {
+                let parent: String = rows[0].try_get(2)?;
+                let columns = columns.join(", ");
+                let rule = format!("FOREIGN KEY ({columns}) REFERENCES {parent}");
+                table.rules.push(rule);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn reference(row: &SqliteRow) -> Result<Reference, sqlx::Error> {
+    let acts = |when: &str, action: String| {
+        let harmless = matches!(action.as_str(), "NO ACTION" | "RESTRICT");
+        (!harmless).then(|| format!("ON {when} {action}"))
     };
-    found.iter().map(read).collect()
+    Ok(Reference {
+        name: None,
+        table: row.try_get(2)?,
+        key: row.try_get::<Option<_>, _>(6)?.unwrap_or_default(),
+        action: acts("DELETE", row.try_get(4)?).or(acts("UPDATE", row.try_get(5)?)),
+    })
+}
+
+/// Returns a reference of one column as the column's definition writes it.
+fn clause(row: &SqliteRow) -> Result<String, sqlx::Error> {
+    let (parent, key): (String, Option<String>) = (row.try_get(2)?, row.try_get(3)?);
+    let mut clause = format!("REFERENCES {}", identifier(&parent));
+    if let Some(key) = key {
+        clause.push_str(&format!(" ({})", identifier(&key)));
+    }
+    for (when, action) in [("DELETE", 4), ("UPDATE", 5)] {
+        let action: String = row.try_get(action)?;
+        if action != "NO ACTION" {
+            clause.push_str(&format!(" ON {when} {action}"));
+        }
+    }
+    Ok(clause)
 }
 
 /// Returns what is beside a table under a name of its own: indexes, triggers, rules of uniqueness.
@@ -157,7 +235,7 @@ async fn beside(
     table.indexes = names;
 
     let others = sqlx::query(
-        "SELECT name, sql FROM sqlite_schema WHERE tbl_name = ? AND sql IS NOT NULL \
+        "SELECT name, sql FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL \
          AND (type = 'index' OR type = 'trigger' AND name NOT GLOB 'tidings:*') ORDER BY type, name",
     )
     .bind(name.to_owned())
@@ -170,49 +248,4 @@ async fn beside(
         }
     }
     Ok(())
-}
-
-/// Returns what a table's own statement says beyond types, defaults, keys and references.
-fn rules(made: &str) -> Vec<String> {
-    const RULES: [&str; 4] = ["CHECK", "COLLATE", "GENERATED", "AUTOINCREMENT"];
-    let bare = unquoted(made).to_ascii_uppercase();
-    let words: BTreeSet<_> = bare
-        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
-        .collect();
-    let rules = RULES.iter().filter(|rule| words.contains(**rule));
-    rules
-        .map(|rule| format!("a rule of its own ({rule})"))
-        .collect()
-}
-
-/// Returns a statement without its names and texts in quotes.
-fn unquoted(sql: &str) -> String {
-    let mut bare = String::new();
-    let mut quote = None;
-    for letter in sql.chars() {
-        match (quote, letter) {
-            (Some(end), letter) if letter == end => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"' | '`') => quote = Some(letter),
-            (None, '[') => quote = Some(']'),
-            (None, letter) => bare.push(letter),
-        }
-    }
-    bare
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_are_found_where_they_are_no_names_and_no_texts() {
-        let made = "CREATE TABLE t (a TEXT DEFAULT 'CHECK it''s', \"collate\" INTEGER) STRICT";
-        assert_eq!(rules(made), [""; 0]);
-        let made = "create table t (a text check (a <> ''), b text collate nocase)";
-        assert_eq!(
-            rules(made),
-            ["a rule of its own (CHECK)", "a rule of its own (COLLATE)"]
-        );
-    }
 }

@@ -2,7 +2,7 @@
 
 use tidings_core::{Field, FieldKind, Schema, Value};
 
-use super::rebuild::{affinity, create_table, definition, rebuild};
+use super::rebuild::{affinity, create_table, definition, kept_type, rebuild};
 use crate::{
     layout::{
         Adds, Change, Finding, Group, Named, Table, Widening, Words,
@@ -92,17 +92,12 @@ impl Words for Sqlite {
     }
 
     fn misfit(&self, field: &Field, table: &Table) -> Option<String> {
-        if table.strict {
-            return None;
-        }
-        let held = match column_type(field.kind()) {
-            "INTEGER" => "'integer'",
-            "REAL" => "'real', 'integer'",
-            "BLOB" => "'blob'",
-            _ => "'text'",
-        };
-        let column = identifier(field.name());
-        Some(format!("typeof({column}) NOT IN ('null', {held})"))
+        misfit(field.name(), column_type(field.kind()), table)
+    }
+
+    fn misfit_kept(&self, name: &str, table: &Table) -> Option<(String, &'static str)> {
+        let wanted = kept_type(&table.columns.get(name)?.declared);
+        Some((misfit(name, wanted, table)?, wanted))
     }
 
     fn groups(&self, schema: &Schema, there: &Named, findings: &[&Finding]) -> Vec<Group> {
@@ -139,4 +134,18 @@ impl Words for Sqlite {
         let groups = findings.iter().flat_map(|finding| Group::of(finding, sql));
         groups.collect()
     }
+}
+
+/// Returns the condition of rows that hold in a column what its type would not take.
+fn misfit(name: &str, wanted: &str, table: &Table) -> Option<String> {
+    let held = match wanted {
+        _ if table.strict => return None,
+        "ANY" => return None,
+        "INTEGER" => "'integer'",
+        "REAL" => "'real', 'integer'",
+        "BLOB" => "'blob'",
+        _ => "'text'",
+    };
+    let column = identifier(name);
+    Some(format!("typeof({column}) NOT IN ('null', {held})"))
 }

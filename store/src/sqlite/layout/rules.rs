@@ -1,0 +1,71 @@
+//! The rules of a table that only the statement which made it tells.
+
+/// Returns what a table's own statement says that nothing else tells of it.
+pub(super) fn rules(made: &str) -> Vec<String> {
+    let bare = bare(made).to_ascii_uppercase();
+    let words: Vec<_> = bare
+        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .filter(|word| !word.is_empty())
+        .collect();
+    let mut pairs = words.windows(2);
+    let rules = [
+        ("CHECK", words.contains(&"CHECK")),
+        ("COLLATE", words.contains(&"COLLATE")),
+        ("AUTOINCREMENT", words.contains(&"AUTOINCREMENT")),
+        (
+            "ON CONFLICT",
+            pairs.clone().any(|pair| pair == ["ON", "CONFLICT"]),
+        ),
+        (
+            "DEFERRABLE",
+            pairs.any(|pair| pair[0] != "NOT" && pair[1] == "DEFERRABLE"),
+        ),
+    ];
+    let rules = rules.into_iter().filter(|(_, is_there)| *is_there);
+    rules
+        .map(|(rule, _)| format!("a rule of its own ({rule})"))
+        .collect()
+}
+
+/// Returns a statement without its comments, and its names and texts in quotes.
+fn bare(sql: &str) -> String {
+    const ASIDE: [(&str, &str); 6] = [
+        ("'", "'"),
+        ("\"", "\""),
+        ("`", "`"),
+        ("[", "]"),
+        ("--", "\n"),
+        ("/*", "*/"),
+    ];
+    let (mut bare, mut rest) = (String::new(), sql);
+    while !rest.is_empty() {
+        let aside = ASIDE
+            .iter()
+            .find_map(|(start, end)| Some((rest.strip_prefix(start)?, *end)));
+        if let Some((inside, end)) = aside {
+            bare.push(' ');
+            rest = inside.split_once(end).map_or("", |(_, after)| after);
+        } else {
+            let mut letters = rest.chars();
+            bare.extend(letters.next());
+            rest = letters.as_str();
+        }
+    }
+    bare
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_found_where_they_are_no_names_and_no_texts() {
+        let made = "CREATE TABLE t (a TEXT DEFAULT 'CHECK it''s', \"collate\" INTEGER) STRICT";
+        assert_eq!(rules(made), [""; 0]);
+        let made = "create table t (a text check (a <> ''), b text collate nocase)";
+        assert_eq!(
+            rules(made),
+            ["a rule of its own (CHECK)", "a rule of its own (COLLATE)"]
+        );
+    }
+}
