@@ -162,6 +162,11 @@ impl ConnectionState {
         self.unending.store(true, Relaxed);
     }
 
+    /// Returns whether an answer that goes on until its client leaves is being written.
+    pub(super) fn is_unending(&self) -> bool {
+        self.phase.load(Relaxed) == SERVING && self.unending.load(Relaxed)
+    }
+
     /// Returns whether the client owes a part of its body, which is no fault of the upstream's.
     pub(crate) fn is_awaiting_body(&self) -> bool {
         self.awaiting_body.load(Relaxed)

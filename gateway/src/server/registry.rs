@@ -28,6 +28,9 @@ use tokio::{
 use super::{ConnectionState, GuardedIo, connection::CoarseTime, listener::Seat};
 use crate::settings::Limits;
 
+/// How long a drain gives streams that go on until their clients leave to write their last frame.
+const LAST_FRAME: Duration = Duration::from_millis(250);
+
 /// The time that clients are held to, which does not go on while this process does not.
 ///
 /// A process that is paused (a debugger, a frozen container, a laptop's lid) finds everyone late
@@ -121,16 +124,24 @@ impl Connections {
     }
 
     /// Tells all to end after the request they serve, and waits for that; the rest is closed at
-    /// `deadline`. Returns how many had to be closed.
+    /// `deadline`. Returns how many had to be closed then.
+    ///
+    /// An answer that goes on until its client leaves has no end to wait for: it gets a moment for
+    /// its last frame, which a client that does not read does not take, and is cut.
     pub(crate) async fn drain(&self, deadline: Instant) -> usize {
         for state in self.open.lock().values() {
             state.drain();
         }
-        if tokio::time::timeout_at(deadline, self.emptied())
-            .await
-            .is_ok()
-        {
-            return 0;
+        loop {
+            let moment = deadline.min(Instant::now() + LAST_FRAME);
+            let emptied = tokio::time::timeout_at(moment, self.emptied());
+            if emptied.await.is_ok() {
+                return 0;
+            }
+            if moment == deadline {
+                break;
+            }
+            self.cut_unending();
         }
 
         let late: Vec<Arc<ConnectionState>> = self.open.lock().values().cloned().collect();
@@ -151,6 +162,20 @@ impl Connections {
         drop(open);
         if let Some((_, state)) = longest {
             state.drain();
+        }
+    }
+
+    /// Closes the connections whose answer goes on until its client leaves.
+    fn cut_unending(&self) {
+        let open = self.open.lock();
+        let unending = open.iter().filter(|(_, state)| state.is_unending());
+        let unending: Vec<_> = unending
+            .map(|(id, state)| (*id, Arc::clone(state)))
+            .collect();
+        drop(open);
+        for (id, state) in unending {
+            tracing::debug!(connection = id, "connection closed: its stream is not read");
+            state.kill();
         }
     }
 
@@ -232,6 +257,39 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Settings, server::listener::Seats};
+
+    #[tokio::test]
+    async fn a_drain_cuts_a_stream_that_is_not_read_and_waits_for_a_request() {
+        let connections = Connections::new(Settings::default().limits);
+        let seats = Seats::new(1, 2);
+        let mut open = Vec::new();
+        for _ in 0..2 {
+            let room = seats.room().unwrap();
+            open.push(connections.open(seats.take(0, room)));
+        }
+        let (request, stream) = (open.pop().unwrap(), open.pop().unwrap());
+        let _answering = [stream.state().answering(), request.state().answering()];
+        stream.state().unending();
+
+        let draining = Arc::clone(&connections);
+        let deadline = Instant::now() + Duration::from_secs(3_600);
+        let drain = tokio::spawn(async move { draining.drain(deadline).await });
+        let told = poll_fn(|cx| {
+            stream.state().listen(cx.waker());
+            match stream.state().is_killed() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        });
+        told.await;
+        assert!(!request.state().is_killed());
+        drop(stream);
+        tokio::task::yield_now().await;
+        assert!(!drain.is_finished());
+        drop(request);
+        assert_eq!(drain.await.unwrap(), 0);
+    }
 
     #[test]
     fn a_pause_of_the_process_is_no_lateness_of_its_clients() {
