@@ -305,7 +305,7 @@ impl Api {
             Resource::Schema(of) => ok(&schema::describe(of, node.schemas())),
             Resource::SchemaCacheKey(schema) => cache::key_of(schema, input.query, &self.options),
             Resource::Cache if method == Method::DELETE => cache::purge(node, input.query).await,
-            Resource::Cache => cached::list(node, input.query, input.path, &self.walks),
+            Resource::Cache => cached::list(node, input.query, input.path, &self.walks).await,
             Resource::CacheExplain(key) => cached::explain(node, key),
             Resource::CacheEntry(key) if method == Method::DELETE => {
                 cache::invalidate(node, key, input.query).await

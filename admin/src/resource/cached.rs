@@ -24,7 +24,8 @@ use crate::{
     request::query::{Listing, Query},
 };
 
-/// How many entries one page goes through at most.
+/// How many entries one page goes through at most, and how many are gone through again before other
+/// requests have a turn.
 const STEPS: u64 = 10_000;
 /// How many walks wait for their next page.
 const PARKED: usize = 4;
@@ -48,24 +49,24 @@ impl Walks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the walk of a page: the one that waits for it, or one that has gone as far.
-    fn resume(&self, node: &Node, token: Option<&str>) -> Result<Parked, Problem> {
+    /// Returns the walk of a page: the one that waits for it, or one that has gone as far. A token
+    /// for a place that the cache does not reach is refused.
+    async fn resume(&self, node: &Node, token: Option<&str>) -> Result<Parked, Problem> {
         let steps = match token {
             None => 0,
             Some(token) => steps_of(token).ok_or_else(Problem::invalid_offset)?,
         };
-        let mut parked = self.parked();
-        let found = parked.iter().position(|it| Some(&*it.token) == token);
-        let found = found.and_then(|index| parked.remove(index));
-        drop(parked);
-        if let Some(parked) = found {
+        if let Some(parked) = token.and_then(|token| self.take(token)) {
             return Ok(parked);
         }
 
         let mut walk = node.cache().walk();
-        for _ in 0..steps {
+        for step in 1..=steps {
             if walk.next().is_none() {
-                break;
+                return Err(Problem::invalid_offset());
+            }
+            if step.is_multiple_of(STEPS) {
+                tokio::task::yield_now().await;
             }
         }
         Ok(Parked {
@@ -74,6 +75,13 @@ impl Walks {
             steps,
             ahead: None,
         })
+    }
+
+    /// Returns the walk that waits for a page, if it has not gone.
+    fn take(&self, token: &str) -> Option<Parked> {
+        let mut parked = self.parked();
+        let index = parked.iter().position(|it| it.token == token)?;
+        parked.remove(index)
     }
 
     /// Keeps a walk for its next page. Returns the page's token.
@@ -110,14 +118,14 @@ impl fmt::Debug for Walks {
 }
 
 /// Answers a page of what is cached.
-pub(crate) fn list(
+pub(crate) async fn list(
     node: &Node,
     query: &Query,
     path: &str,
     walks: &Walks,
 ) -> Result<Response, Problem> {
     let asked = query.listing()?;
-    let mut at = walks.resume(node, asked.offset.as_deref())?;
+    let mut at = walks.resume(node, asked.offset.as_deref()).await?;
     let end = at.steps.saturating_add(STEPS);
     let mut rows = Vec::new();
     let mut is_over = false;

@@ -99,6 +99,14 @@ async fn what_is_cached_is_listed_without_values_page_by_page() {
         let refused = admin.get(&format!("/cache?{wrong}")).await;
         refused.refused(400, 7, "invalid offset");
     }
+    // Of places that the cache does not reach.
+    let id = "0123456789abcdef0123456789abcdef";
+    for beyond in [27, 10_001, u64::MAX - 10_000, u64::MAX] {
+        let refused = admin.get(&format!("/cache?offset={beyond}.{id}")).await;
+        refused.refused(400, 7, "invalid offset");
+    }
+    let last = admin.get(&format!("/cache?offset=26.{id}")).await.ok();
+    assert_eq!(last, json!({ "data": [], "next": null }));
     admin
         .get("/cache?size=0")
         .await
