@@ -93,7 +93,8 @@ pub struct ChangeFeed {
     options: ChangeFeedOptions,
     feed: Feed,
     seat: Seat,
-    /// What was read of the log, and is to be told before the seat is taken.
+    /// What was read of the log, and is to be told before the seat is taken: a page at most, which
+    /// few feeds hold at once.
     ready: VecDeque<Entry>,
     replay: Option<Replay>,
     stage: Stage,
@@ -185,6 +186,7 @@ impl ChangeFeed {
                 return None;
             }
             while let Some(entry) = self.ready.pop_front() {
+                self.let_go();
                 if let Some(fed) = self.fed(entry) {
                     return Some(fed);
                 }
@@ -237,6 +239,13 @@ impl ChangeFeed {
 
     fn read(&mut self, told: Vec<Told>) {
         self.ready.extend(told.into_iter().map(Feed::entry));
+    }
+
+    /// Lets another feed hold a page of the log, once all of this one's is told.
+    fn let_go(&mut self) {
+        if let (true, Some(replay)) = (self.ready.is_empty(), &mut self.replay) {
+            replay.release();
+        }
     }
 
     /// Goes on from the node: the log has told all that there was. If meanwhile something of what

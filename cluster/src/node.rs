@@ -1,5 +1,8 @@
 //! The protocol of one node.
 
+// Turns of those that come back to the log. Must not know what they read.
+pub(crate) mod replays;
+
 // What the tasks of a node share. Must not know the tasks.
 pub(crate) mod shared;
 

@@ -22,6 +22,7 @@ use super::{
     carry::Carrier,
     confirm::{Confirmed, Unconfirmed},
     dispatch,
+    replays::Replays,
     shared::{ClusterStats, Counters, Progress, PurgeCause, Shared, count},
     tail, tell,
 };
@@ -137,7 +138,7 @@ impl Protocol {
             entropy: parts.entropy,
             queue: Queue::new(settings.queue),
             watch: Watch::default(),
-            replays: tokio::sync::Mutex::default(),
+            replays: Replays::default(),
             seen: Reached::default(),
             applied: Reached::default(),
             look: Notify::new(),

@@ -1,7 +1,8 @@
 //! [`Replay`]: what the log holds beyond a place, for one reader that comes back.
 //!
 //! It reads over a log of its own, so that the tail never waits for it, and one page at a time for
-//! the whole node. A place is checked before anything is asked: one of another epoch, or one that
+//! the whole node. At most eight readers hold a page: the others wait, in order and with nothing in
+//! memory, until one of those has told its page or has gone. A place is checked before anything is asked: one of another epoch, or one that
 //! this node has not got to, is a gap.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -12,11 +13,11 @@ use tidings_core::{
     log::{Cursor, Extent, Gap, GapReason, Log, Mark, Place, Position, Read},
 };
 
-use super::{protocol::Protocol, shared::Shared};
+use super::{protocol::Protocol, replays::Holding, shared::Shared};
 use crate::{announce::Told, queue::Pages};
 
 /// How many records one page has.
-const PAGE: usize = 128;
+const PAGE: usize = 32;
 /// How long a place that another node has given out is waited for.
 const AHEAD: Duration = Duration::from_secs(1);
 
@@ -26,6 +27,8 @@ pub struct Replay {
     log: Arc<dyn Log>,
     cursor: Cursor,
     checked: Checked,
+    /// The right to hold a page, while one is held.
+    held: Option<Holding>,
 }
 
 /// Whether the place may be asked for.
@@ -56,6 +59,7 @@ impl Protocol {
             log,
             cursor: from.0.clone(),
             checked: Checked::No,
+            held: None,
         }
     }
 }
@@ -67,7 +71,13 @@ impl Replay {
         self.checked == Checked::Yes && self.cursor.covers(mark)
     }
 
-    /// Reads the next page. Waits for a log that does not answer.
+    /// Lets another reader hold a page: all of this one's was told.
+    pub fn release(&mut self) {
+        self.held = None;
+    }
+
+    /// Reads the next page, which is held until [`release`](Self::release) or the next call. Waits
+    /// for a log that does not answer, and while as many readers as may hold a page.
     ///
     /// Not cancel safe: a page that was read is lost.
     pub async fn next(&mut self) -> Replayed {
@@ -78,8 +88,11 @@ impl Replay {
             self.checked = Checked::Yes;
         }
         let shared = Arc::clone(&self.shared);
+        self.release();
+        // Before the turn: a reader that waits for this keeps no one from reading.
+        let held = shared.replays.hold().await;
         // Held for one page, so that readers that come back together take turns.
-        let turn = shared.replays.lock().await;
+        let turn = shared.replays.turn.lock().await;
         let batch = loop {
             match self.log.read(&self.cursor, PAGE, None).await {
                 Ok(Read::Batch(batch)) => break batch,
@@ -99,6 +112,7 @@ impl Replay {
         }
         drop(turn);
         self.cursor = batch.cursor;
+        self.held = (!told.is_empty()).then_some(held);
         match batch.extent {
             Extent::More => Replayed::More(told),
             Extent::All => Replayed::End(told),
@@ -139,3 +153,6 @@ fn is_beyond(place: &Cursor, seen: &Cursor) -> bool {
     let ((kind, place), (of, seen)) = (newest(place), newest(seen));
     kind != of || place > seen
 }
+
+#[cfg(test)]
+mod tests;

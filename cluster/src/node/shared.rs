@@ -20,6 +20,7 @@ use tidings_core::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::replays::Replays;
 use crate::{
     announce::{Announce, Observe},
     gate::Gate,
@@ -54,8 +55,8 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     /// What those that watch the log are to be told.
     pub(crate) watch: Watch,
-    /// Held while a page is read for a reader that comes back.
-    pub(crate) replays: tokio::sync::Mutex<()>,
+    /// What readers that come back take turns with.
+    pub(crate) replays: Replays,
     /// Evicted up to here. Moved by the tail alone.
     pub(crate) seen: Reached,
     /// Evicted, and handlers run, up to here. Moved by the dispatcher alone.

@@ -29,7 +29,7 @@ use crate::{
 const ROWS: i64 = 400;
 const PAGE: usize = 10;
 
-fn schema() -> &'static Schema {
+pub(in crate::node) fn schema() -> &'static Schema {
     static SCHEMA: OnceLock<Schema> = OnceLock::new();
     SCHEMA.get_or_init(|| {
         Schema::builder("flags")
@@ -41,7 +41,7 @@ fn schema() -> &'static Schema {
 
 /// Counts what it is told.
 #[derive(Debug, Default)]
-struct Counting {
+pub(in crate::node) struct Counting {
     changes: AtomicUsize,
     gaps: AtomicUsize,
 }
@@ -68,7 +68,7 @@ impl Announce for Arc<Counting> {
 }
 
 /// A node whose own tasks find nothing to do: its log is another one.
-fn idle(log: MemoryLog, told: &Arc<Counting>) -> Protocol {
+pub(in crate::node) fn idle(log: MemoryLog, told: &Arc<Counting>) -> Protocol {
     let settings = ClusterSettings::new().poll(Duration::from_secs(60));
     let clock = Arc::new(SystemClock::new());
     Protocol::assemble(Parts {
