@@ -1,8 +1,8 @@
 //! `/events`: the changes as server-sent events.
 //!
 //! The stream ends when the node stops, or before that when the program drains, so that no drain
-//! waits for those that watch. A client that goes away ends it too; one that does not read is cut by
-//! the program ([`Unending`]).
+//! waits for those that watch. A client that goes away ends it too; one that does not read is cut
+//! by the program ([`Unending`]).
 
 use std::{convert::Infallible, time::Duration};
 

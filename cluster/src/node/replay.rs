@@ -1,9 +1,9 @@
 //! [`Replay`]: what the log holds beyond a place, for one reader that comes back.
 //!
 //! It reads over a log of its own, so that the tail never waits for it, and one page at a time for
-//! the whole node. At most eight readers hold a page: the others wait, in order and with nothing in
-//! memory, until one of those has told its page or has gone. A place is checked before anything is asked: one of another epoch, or one that
-//! this node has not got to, is a gap.
+//! the whole node. At most eight readers hold a page: the others wait, in order and with nothing
+//! in memory, until one of those has told its page or has gone. A place is checked
+//! before anything is asked: one of another epoch, or one that this node has not got to, is a gap.
 
 use std::{fmt, sync::Arc, time::Duration};
 

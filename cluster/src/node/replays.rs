@@ -1,7 +1,7 @@
 //! [`Replays`]: what readers that come back to the log take turns with.
 //!
-//! At most [`HELD`] readers hold a page, so that clients that do not read what they asked for hold a
-//! bounded number of pages; the other readers wait in order, with nothing in memory.
+//! At most [`HELD`] readers hold a page, so that clients that do not read what they asked for hold
+//! a bounded number of pages; the other readers wait in order, with nothing in memory.
 
 use std::sync::Arc;
 
