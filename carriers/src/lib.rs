@@ -29,8 +29,14 @@ mod error;
 // The bytes of a wake-up, and where it is published. Must not know any broker.
 mod wire;
 
+// What a carrier needs of a broker. Must not know any.
+mod broker;
+
 // A task that sends. Must not know what it sends with.
 mod sender;
+
+// A carrier, whatever its broker.
+mod carrier;
 
 #[cfg(feature = "nats")]
 mod nats;
@@ -38,8 +44,8 @@ mod nats;
 #[cfg(feature = "redis")]
 mod redis;
 
-pub use self::error::CarrierError;
 #[cfg(feature = "nats")]
 pub use self::nats::Nats;
 #[cfg(feature = "redis")]
 pub use self::redis::Redis;
+pub use self::{carrier::Carrier, error::CarrierError};

@@ -1,22 +1,19 @@
 //! [`Nats`]: wake-ups by NATS.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subscriber, connection::State};
 use futures_util::{
     StreamExt as _,
     future::{Either, select},
 };
-use tidings_core::{
-    clock::{Clock, SystemClock},
-    log::{LogError, LogFuture, Wake, WakeCarrier, WakeUps},
-};
+use tidings_core::log::{LogError, Wake};
 use tokio::sync::{OnceCell, watch};
 
 use crate::{
+    broker::{Broker, Link, lost},
+    carrier::Carrier,
     error::CarrierError,
-    sender::{Publish, Sender, in_time, lost},
-    wire::{WakeUp, subject},
 };
 
 /// How often the server is asked for a sign of life.
@@ -24,8 +21,10 @@ const PING: Duration = Duration::from_secs(15);
 
 /// Wakes nodes by a NATS server or cluster.
 ///
-/// One connection is opened at the first use and again whenever it is lost, with growing pauses up
-/// to some seconds; nodes are told to read the log whenever it is back.
+/// The address is `nats://host:port` or `tls://host:port`, with a user and a password before the
+/// host if the server asks for them. One connection is opened at the first use and again whenever
+/// it is lost, with growing pauses up to some seconds; nodes are told to read the log whenever it
+/// is back.
 ///
 /// # Examples
 ///
@@ -39,88 +38,25 @@ const PING: Duration = Duration::from_secs(15);
 /// # drop(carrier);
 /// # Ok(()) }
 /// ```
-pub struct Nats {
-    link: Arc<Link>,
-    sender: Sender,
-    wake_up: WakeUp,
-}
+pub type Nats = Carrier<NatsBroker>;
 
-/// The connection, shared by what sends and what listens.
-struct Link {
+/// A NATS server, or a cluster of them.
+pub struct NatsBroker {
     address: ServerAddr,
-    subject: String,
-    clock: Arc<dyn Clock>,
+    /// Connects by itself.
     client: OnceCell<Client>,
     /// Counts the times that the connection was made.
     connected: watch::Sender<u64>,
 }
 
-impl Nats {
-    /// Makes a carrier for a server and the name of a cluster. The address is `nats://host:port` or
-    /// `tls://host:port`, with a user and a password before the host if the server asks for them.
-    ///
-    /// # Errors
-    ///
-    /// See [`CarrierError`]. The server is not asked, so it may be down: the carrier waits for it.
-    pub fn new(address: &str, cluster: &str) -> Result<Self, CarrierError> {
-        Self::with_clock(address, cluster, Arc::new(SystemClock::new()))
-    }
-
-    /// Checks an address and a cluster's name as [`new`](Self::new) does, without a runtime.
-    ///
-    /// # Errors
-    ///
-    /// See [`CarrierError`].
-    pub fn check(address: &str, cluster: &str) -> Result<(), CarrierError> {
-        read(address)?;
-        subject(cluster)?;
-        Ok(())
-    }
-
-    /// Makes a carrier with a source of time, for tests that drive it by hand.
-    ///
-    /// # Errors
-    ///
-    /// See [`CarrierError`].
-    pub fn with_clock(
-        address: &str,
-        cluster: &str,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, CarrierError> {
-        let link = Arc::new(Link {
-            address: read(address)?,
-            subject: subject(cluster)?,
-            clock: Arc::clone(&clock),
-            client: OnceCell::new(),
-            connected: watch::Sender::new(0),
-        });
-        let wake_up = WakeUp::of_a_new_sender();
-        let publisher = Publisher {
-            link: Arc::clone(&link),
-            wake_up: wake_up.clone(),
-        };
-        Ok(Self {
-            link,
-            sender: Sender::start(publisher, &clock)?,
-            wake_up,
-        })
-    }
+/// A subscription, and the times that its connection was made.
+#[derive(Debug)]
+pub struct Line {
+    subscriber: Subscriber,
+    connected: watch::Receiver<u64>,
 }
 
-fn read(address: &str) -> Result<ServerAddr, CarrierError> {
-    let expected = "nats://HOST:PORT or tls://HOST:PORT";
-    if !address.starts_with("nats://") && !address.starts_with("tls://") {
-        let source = None;
-        return Err(CarrierError::Address { expected, source });
-    }
-    address.parse().map_err(|error| CarrierError::Address {
-        expected,
-        source: Some(Box::new(error)),
-    })
-}
-
-impl Link {
-    /// Returns the client, which connects by itself.
+impl NatsBroker {
     async fn client(&self) -> Result<&Client, LogError> {
         let connect = async {
             let connected = self.connected.clone();
@@ -154,41 +90,62 @@ impl Link {
     }
 }
 
-impl WakeCarrier for Nats {
-    fn listen(&self) -> LogFuture<'_, Result<Box<dyn WakeUps>, LogError>> {
-        Box::pin(async move {
-            let connected = self.link.connected.subscribe();
-            let subscribed = async {
-                let client = self.link.client().await?;
-                let subscribed = client.subscribe(self.link.subject.clone()).await;
-                subscribed.map_err(|error| LogError::Unreachable(Box::new(error)))
-            };
-            let subscriber = in_time(&self.link.clock, subscribed).await?;
-            Ok(Box::new(Listener {
-                subscriber,
-                connected,
-                own: self.wake_up.clone(),
-            }) as Box<dyn WakeUps>)
+impl Broker for NatsBroker {
+    const NAME: &'static str = "Nats";
+    type Kept = ();
+    type Line = Line;
+
+    fn read(address: &str) -> Result<Self, CarrierError> {
+        let expected = "nats://HOST:PORT or tls://HOST:PORT";
+        if !address.starts_with("nats://") && !address.starts_with("tls://") {
+            let source = None;
+            return Err(CarrierError::Address { expected, source });
+        }
+        let address = address.parse().map_err(|error| CarrierError::Address {
+            expected,
+            source: Some(Box::new(error)),
+        })?;
+        Ok(Self {
+            address,
+            client: OnceCell::new(),
+            connected: watch::Sender::new(0),
         })
     }
 
-    fn wake(&self) {
-        self.sender.wake();
+    async fn publish(link: &Link<Self>, (): &mut ()) -> Result<(), LogError> {
+        let sent = async {
+            let client = link.broker.client().await?;
+            // A client that is not connected keeps what it is given, to send it much too late.
+            if client.connection_state() != State::Connected {
+                return Err(lost(std::io::ErrorKind::NotConnected));
+            }
+            let payload = link.own.payload().to_owned().into();
+            let published = client.publish(link.subject.clone(), payload).await;
+            published.map_err(|error| LogError::Unreachable(Box::new(error)))?;
+            let flushed = client.flush().await;
+            flushed.map_err(|error| LogError::Unreachable(Box::new(error)))
+        };
+        link.in_time(sent).await
     }
-}
 
-struct Listener {
-    subscriber: Subscriber,
-    connected: watch::Receiver<u64>,
-    own: WakeUp,
-}
+    async fn subscribe(link: &Link<Self>) -> Result<Line, LogError> {
+        let connected = link.broker.connected.subscribe();
+        let subscribed = async {
+            let client = link.broker.client().await?;
+            let subscribed = client.subscribe(link.subject.clone()).await;
+            subscribed.map_err(|error| LogError::Unreachable(Box::new(error)))
+        };
+        Ok(Line {
+            subscriber: link.in_time(subscribed).await?,
+            connected,
+        })
+    }
 
-impl Listener {
-    async fn heard(&mut self) -> Result<Wake, LogError> {
+    async fn heard(link: &Link<Self>, line: &mut Line) -> Result<Wake, LogError> {
         loop {
-            let changed = std::pin::pin!(self.connected.changed());
-            match select(self.subscriber.next(), changed).await {
-                Either::Left((Some(message), _)) if self.own.is(&message.payload) => {}
+            let changed = std::pin::pin!(line.connected.changed());
+            match select(line.subscriber.next(), changed).await {
+                Either::Left((Some(message), _)) if link.own.is(&message.payload) => {}
                 Either::Left((Some(_), _)) => return Ok(Wake::Look),
                 // What was said while the connection was away is lost.
                 Either::Right((Ok(()), _)) => return Ok(Wake::Look),
@@ -200,46 +157,9 @@ impl Listener {
     }
 }
 
-impl WakeUps for Listener {
-    fn next(&mut self) -> LogFuture<'_, Result<Wake, LogError>> {
-        Box::pin(self.heard())
-    }
-}
-
-struct Publisher {
-    link: Arc<Link>,
-    wake_up: WakeUp,
-}
-
-impl Publish for Publisher {
-    async fn publish(&mut self) -> Result<(), LogError> {
-        let sent = async {
-            let client = self.link.client().await?;
-            // A client that is not connected keeps what it is given, to send it much too late.
-            if client.connection_state() != State::Connected {
-                return Err(lost(std::io::ErrorKind::NotConnected));
-            }
-            let payload = self.wake_up.payload().to_owned().into();
-            let published = client.publish(self.link.subject.clone(), payload).await;
-            published.map_err(|error| LogError::Unreachable(Box::new(error)))?;
-            let flushed = client.flush().await;
-            flushed.map_err(|error| LogError::Unreachable(Box::new(error)))
-        };
-        in_time(&self.link.clock, sent).await
-    }
-}
-
-impl fmt::Debug for Nats {
+impl fmt::Debug for NatsBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The address may hold a password.
-        f.debug_struct("Nats")
-            .field("subject", &self.link.subject)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener").finish_non_exhaustive()
+        f.debug_struct("NatsBroker").finish_non_exhaustive()
     }
 }

@@ -1,29 +1,19 @@
 //! [`Sender`]: sends wake-ups from a task of its own, so that asking for one never waits.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::future::{Either, select};
-use tidings_core::{
-    Chain,
-    clock::Clock,
-    log::{EngineError, LogError},
-};
+use tidings_core::Chain;
 use tokio::{runtime::Handle, sync::Notify, task::AbortHandle};
 
-use crate::error::CarrierError;
+use crate::{
+    broker::{Broker, Link},
+    error::CarrierError,
+};
 
 /// The pause between two wake-ups.
 const PAUSE: Duration = Duration::from_millis(1);
 /// The pause after one that failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
-/// How long one call to the broker may take.
-const LIMIT: Duration = Duration::from_secs(5);
-
-/// Publishes over a connection that it opens when it needs one.
-pub(crate) trait Publish: Send + 'static {
-    /// Publishes a wake-up; after an error it opens another connection at the next call.
-    fn publish(&mut self) -> impl Future<Output = Result<(), LogError>> + Send;
-}
 
 /// Sends wake-ups: any number that are asked for while one is being sent make one more.
 #[derive(Debug)]
@@ -33,13 +23,10 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn start(
-        publish: impl Publish,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Self, CarrierError> {
+    pub(crate) fn start<B: Broker>(link: &Arc<Link<B>>) -> Result<Self, CarrierError> {
         let runtime = Handle::try_current().map_err(|_| CarrierError::NoRuntime)?;
         let asked = Arc::new(Notify::new());
-        let task = run(publish, Arc::clone(&asked), Arc::clone(clock));
+        let task = run(Arc::clone(link), Arc::clone(&asked));
         Ok(Self {
             asked,
             task: runtime.spawn(task).abort_handle(),
@@ -58,32 +45,16 @@ impl Drop for Sender {
     }
 }
 
-async fn run(mut publish: impl Publish, asked: Arc<Notify>, clock: Arc<dyn Clock>) {
+async fn run<B: Broker>(link: Arc<Link<B>>, asked: Arc<Notify>) {
+    let mut kept = B::Kept::default();
     loop {
         asked.notified().await;
-        match publish.publish().await {
-            Ok(()) => clock.sleep(PAUSE).await,
+        match B::publish(&link, &mut kept).await {
+            Ok(()) => link.clock.sleep(PAUSE).await,
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), "other nodes were not woken; they find the change at their next poll");
-                clock.sleep(PAUSE_AFTER_ERROR).await;
+                link.clock.sleep(PAUSE_AFTER_ERROR).await;
             }
         }
     }
-}
-
-/// Waits for a call, at most [`LIMIT`]: a half-open link never answers.
-pub(crate) async fn in_time<T, E: Into<EngineError>>(
-    clock: &Arc<dyn Clock>,
-    call: impl Future<Output = Result<T, E>>,
-) -> Result<T, LogError> {
-    let call = std::pin::pin!(call);
-    match select(call, clock.sleep(LIMIT)).await {
-        Either::Left((answer, _)) => answer.map_err(|error| LogError::Unreachable(error.into())),
-        Either::Right(((), _)) => Err(lost(std::io::ErrorKind::TimedOut)),
-    }
-}
-
-/// Makes the error for a link that is gone or silent.
-pub(crate) fn lost(kind: std::io::ErrorKind) -> LogError {
-    LogError::Unreachable(Box::new(std::io::Error::from(kind)))
 }

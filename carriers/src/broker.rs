@@ -1,0 +1,84 @@
+//! [`Broker`]: what a carrier needs of the server that it sends wake-ups by.
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use futures_util::future::{Either, select};
+use tidings_core::{
+    clock::Clock,
+    log::{EngineError, LogError, Wake},
+};
+
+use crate::{error::CarrierError, wire::WakeUp};
+
+/// How long one call to the broker may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// A kind of broker. It connects when it is first used, and again after an error.
+pub trait Broker: Sized + Send + Sync + 'static {
+    /// What the carrier is called.
+    const NAME: &'static str;
+    /// What is kept between two wake-ups that are sent.
+    type Kept: Default + Send;
+    /// A subscription.
+    type Line: Send;
+
+    /// Reads an address. The server is not asked.
+    ///
+    /// # Errors
+    ///
+    /// [`CarrierError::Address`].
+    fn read(address: &str) -> Result<Self, CarrierError>;
+
+    /// Publishes a wake-up; after an error it connects again at the next call.
+    fn publish(
+        link: &Link<Self>,
+        kept: &mut Self::Kept,
+    ) -> impl Future<Output = Result<(), LogError>> + Send;
+
+    /// Subscribes to the wake-ups of a cluster.
+    fn subscribe(link: &Link<Self>) -> impl Future<Output = Result<Self::Line, LogError>> + Send;
+
+    /// Waits for a wake-up of another sender; an error is a line that is gone.
+    fn heard(
+        link: &Link<Self>,
+        line: &mut Self::Line,
+    ) -> impl Future<Output = Result<Wake, LogError>> + Send;
+}
+
+/// A broker, and what is said there: shared by what sends and what listens.
+pub struct Link<B> {
+    pub(crate) broker: B,
+    /// Where wake-ups are published.
+    pub(crate) subject: String,
+    pub(crate) own: WakeUp,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl<B> Link<B> {
+    /// Waits for a call to the broker, at most [`LIMIT`]: a half-open link never answers.
+    pub(crate) async fn in_time<T, E: Into<EngineError>>(
+        &self,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, LogError> {
+        let call = std::pin::pin!(call);
+        match select(call, self.clock.sleep(LIMIT)).await {
+            Either::Left((answer, _)) => {
+                answer.map_err(|error| LogError::Unreachable(error.into()))
+            }
+            Either::Right(((), _)) => Err(lost(std::io::ErrorKind::TimedOut)),
+        }
+    }
+}
+
+impl<B> fmt::Debug for Link<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes the error for a link that is gone or silent.
+pub(crate) fn lost(kind: std::io::ErrorKind) -> LogError {
+    LogError::Unreachable(Box::new(std::io::Error::from(kind)))
+}
