@@ -58,6 +58,8 @@ const LOOK: Duration = Duration::from_millis(500);
 pub struct NodeBuilder {
     store: Option<Store>,
     entities: Vec<EntityType>,
+    /// Those without a table.
+    recorded: Vec<EntityType>,
     hooks: Vec<Arc<InitWorker>>,
     workers: usize,
     node_id: Option<String>,
@@ -104,6 +106,7 @@ impl NodeBuilder {
         Self {
             store: None,
             entities: Vec::new(),
+            recorded: Vec::new(),
             hooks: Vec::new(),
             workers: 1,
             node_id: None,
@@ -133,6 +136,50 @@ impl NodeBuilder {
     /// Declares an entity: its table, its channel `("crud", name)` and its evictions.
     pub fn entity<E: Entity>(mut self) -> Self {
         self.entities.push(EntityType::of::<E>());
+        self
+    }
+
+    /// Declares an entity that has no table of its own: its changes are those that the
+    /// application's own SQL records with [`outbox::record`](tidings_store::outbox::record), and
+    /// every node that declares it hears of them.
+    ///
+    /// It has a channel `("crud", name)` and evictions like any other entity, and no DAO: how its
+    /// rows are read is the application's to know. Tables that [`entity`](Self::entity) declares
+    /// cannot refer to it. The start fails where the store keeps no log.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use tidings::{Entity, Node, Store, store::Logging};
+    ///
+    /// /// Put together from several tables, on which no trigger sees a row of it.
+    /// #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// #[entity(name = "prices", cache_key("product"))]
+    /// struct Price {
+    ///     #[entity(primary_key)]
+    ///     id: i64,
+    ///     #[entity(unique)]
+    ///     product: String,
+    ///     cents: i64,
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let url = format!("sqlite://{}/a.db", directory.path().display());
+    /// let store = Store::options(url).logging(Logging::On).open().await?;
+    /// let node = Node::builder().store(store).recorded_entity::<Price>().start().await?;
+    /// assert!(node.dao::<Price>().is_err());
+    ///
+    /// let without_a_log = Store::open("sqlite::memory:").await?;
+    /// let builder = Node::builder().store(without_a_log).recorded_entity::<Price>();
+    /// assert!(builder.start().await.unwrap_err().to_string().contains("log"));
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
+    pub fn recorded_entity<E: Entity>(mut self) -> Self {
+        self.recorded.push(EntityType::of::<E>());
         self
     }
 
@@ -311,6 +358,9 @@ impl NodeBuilder {
         };
         let schemas: Vec<&'static Schema> = self.entities.iter().map(|it| it.schema).collect();
         check_all(&schemas)?;
+        let recorded: Vec<&'static Schema> = self.recorded.iter().map(|it| it.schema).collect();
+        let heard = [schemas.as_slice(), &recorded].concat();
+        check_all(&heard)?;
 
         let node_id = self.node_id.unwrap_or_else(|| Uuid::new_v4().to_string());
         let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::new(runtime.clone()));
@@ -318,7 +368,7 @@ impl NodeBuilder {
         let needs = LogNeeds {
             node: node_id.as_str().into(),
             schemas: schemas.clone(),
-            recorded: Vec::new(),
+            recorded: recorded.clone(),
             look: settings.bound().map_or(LOOK, |bound| LOOK.min(bound / 3)),
             clock: Arc::clone(&self.clock),
             spawn: Arc::clone(&spawn),
@@ -330,6 +380,11 @@ impl NodeBuilder {
         }
         let history = store.log(needs.clone());
         let log = store.log(needs).zip(history);
+        if log.is_none() && !recorded.is_empty() {
+            let message =
+                "recorded_entity needs a store that keeps a log: open it with Logging::On";
+            return Err(StartError::Log(message.into()));
+        }
         let keeps = match log {
             Some(_) => Keeps::WhileWatched,
             None => Keeps::OnceWatched,
@@ -372,7 +427,8 @@ impl NodeBuilder {
             .runtime(runtime.clone())
             .build()
             .map_err(|error| StartError::Events(error.into()))?;
-        let channels = self.entities.iter().map(|it| (it.schema, it.declare));
+        let all = self.entities.iter().chain(&self.recorded);
+        let channels = all.map(|it| (it.schema, it.declare));
         let channels = Channels::declare(channels, &events, cache.clone())
             .map_err(|error| StartError::Events(error.into()))?;
         let counts = channels.counts();
@@ -395,12 +451,12 @@ impl NodeBuilder {
                 log,
                 history,
                 members,
-                facts: facts::of(&schemas, self.retention),
+                facts: facts::of(&heard, self.retention),
                 intake,
                 carrier,
                 channels: channels.clone(),
                 for_all: for_all.clone(),
-                schemas: schemas.clone(),
+                schemas: heard,
                 gaps: gaps.clone(),
                 feed: feed.clone(),
                 clock: Arc::clone(&self.clock),

@@ -2,7 +2,8 @@
 //!
 //! A table that is captured needs none of this: its triggers record every write. The outbox is for
 //! what no trigger sees as a row of the entity, such as an entity that is put together from several
-//! tables, or a table on which no trigger may be made.
+//! tables, or a table on which no trigger may be made. A node hears of what it declares by
+//! `NodeBuilder::recorded_entity`.
 //!
 //! ```no_run
 //! # #[cfg(feature = "postgres")] {

@@ -25,5 +25,6 @@ mod node;
 mod other_programs;
 mod receipts;
 mod receipts_http;
+mod recorded;
 mod shared_file;
 mod warm;

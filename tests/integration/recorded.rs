@@ -1,0 +1,166 @@
+//! Entities without a table of their own: their changes are those that an application's own SQL
+//! records in its transactions.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use tidings::{
+    CacheKey, CrudEvent, Entity, GetOptions, Node, Ref, Store,
+    store::{Logging, outbox},
+};
+use tidings_testkit::Server;
+use tokio::sync::mpsc;
+
+use crate::other_programs::sqlite::File;
+
+/// Put together from several tables.
+#[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[entity(name = "prices", cache_key("product"))]
+struct Price {
+    #[entity(primary_key)]
+    id: i64,
+    #[entity(unique)]
+    product: String,
+    cents: i64,
+}
+
+/// A table that refers to what has none.
+#[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+#[entity(name = "offers")]
+struct Offer {
+    #[entity(primary_key)]
+    id: i64,
+    #[entity(foreign)]
+    price: Ref<Price>,
+}
+
+fn price(cents: i64) -> Price {
+    Price {
+        id: 7,
+        product: "tea".to_owned(),
+        cents,
+    }
+}
+
+enum End {
+    Commit,
+    Rollback,
+}
+
+/// A node that says what it hears, and keeps the price of tea.
+struct Shop {
+    node: Node,
+    hears: mpsc::UnboundedReceiver<String>,
+}
+
+impl Shop {
+    async fn open(store: Store) -> Self {
+        let node = Node::builder()
+            .store(store)
+            .recorded_entity::<Price>()
+            .log_poll(Duration::from_millis(20))
+            .start()
+            .await
+            .expect("a node");
+        let (heard, hears) = mpsc::unbounded_channel();
+        let tell = move |change: &CrudEvent<Price>| {
+            let old = change.old_entity.as_ref().map(|price| price.cents);
+            let text = format!("{} {old:?} {}", change.operation, change.entity.cents);
+            let _ = heard.send(text);
+        };
+        let registered = node.worker_events().register(tell, "crud", "prices");
+        registered.expect("declared").keep();
+        Self { node, hears }
+    }
+
+    /// The price, through the cache; `there` is what a load would find.
+    async fn cents(&self, there: i64) -> i64 {
+        let key = CacheKey::new(Price::NAME, &["tea"]);
+        let load = move || async move { Ok::<_, std::io::Error>(Some(price(there))) };
+        let found = self.node.cache().get(&key, GetOptions::default(), load);
+        let found: Option<Arc<Price>> = found.await.expect("a load");
+        found.expect("a price").cents
+    }
+
+    async fn runs(mut self, mut record: impl AsyncFnMut(&CrudEvent<Price>, End)) {
+        record(&CrudEvent::created(price(400)), End::Commit).await;
+        assert_eq!(self.hears.recv().await.as_deref(), Some("create None 400"));
+        assert_eq!(self.cents(400).await, 400);
+        assert_eq!(self.cents(1).await, 400, "it is cached");
+
+        let update = |cents| CrudEvent::updated(price(400), price(cents));
+        record(&update(1), End::Rollback).await;
+        record(&update(320), End::Commit).await;
+        let told = self.hears.recv().await;
+        assert_eq!(told.as_deref(), Some("update Some(400) 320"));
+        assert_eq!(self.cents(320).await, 320, "the update has evicted it");
+
+        record(&CrudEvent::deleted(price(320)), End::Commit).await;
+        assert_eq!(self.hears.recv().await.as_deref(), Some("delete None 320"));
+        assert_eq!(self.cents(2).await, 2, "the delete has evicted it");
+
+        let refused = self.node.dao::<Price>().expect_err("it has no table");
+        assert!(refused.to_string().contains("prices"), "{refused}");
+        assert!(self.node.schemas().is_empty(), "nothing offers its rows");
+        let ended = self.node.shutdown(Duration::from_secs(5)).await;
+        assert!(ended.is_clean());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_recorded_on_postgres_evicts_and_is_heard() {
+    let database = Server::shared().database().await;
+    let shop = Shop::open(Store::open(&database.url()).await.expect("a store")).await;
+    let mut connection = database.connect().await;
+    let record = async |event: &CrudEvent<Price>, end| {
+        let mut transaction = connection.begin().await.expect("a transaction");
+        let recorded = outbox::record(&mut transaction, event).await;
+        recorded.expect("recorded");
+        let ended = match end {
+            End::Commit => transaction.commit().await,
+            End::Rollback => transaction.rollback().await,
+        };
+        ended.expect("an end");
+    };
+    shop.runs(record).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_recorded_on_sqlite_evicts_and_is_heard() {
+    let file = File::new();
+    let shop = Shop::open(file.store(Logging::On).await).await;
+    let mut connection = SqliteConnection::connect(&file.url()).await.expect("it");
+    let patience = connection.execute("pragma busy_timeout = 5000").await;
+    patience.expect("a time-out");
+    let record = async |event: &CrudEvent<Price>, end| {
+        let begun = connection.begin_with("begin immediate").await;
+        let mut transaction = begun.expect("a transaction");
+        let recorded = outbox::record(&mut transaction, event).await;
+        recorded.expect("recorded");
+        let ended = match end {
+            End::Commit => transaction.commit().await,
+            End::Rollback => transaction.rollback().await,
+        };
+        ended.expect("an end");
+    };
+    shop.runs(record).await;
+}
+
+#[tokio::test]
+async fn a_start_refuses_recorded_entities_that_cannot_be_heard_of_or_are_declared_twice() {
+    let refused = async |logging, set: fn(tidings::NodeBuilder) -> tidings::NodeBuilder| {
+        let file = File::new();
+        let builder = Node::builder().store(file.store(logging).await);
+        let refused = set(builder).start().await.expect_err("refused");
+        tidings::core::Chain(&refused).to_string()
+    };
+    let silent = refused(Logging::Off, |node| node.recorded_entity::<Price>()).await;
+    assert!(silent.contains("Logging::On"), "{silent}");
+    let twice = |node: tidings::NodeBuilder| node.entity::<Price>().recorded_entity::<Price>();
+    let twice = refused(Logging::On, twice).await;
+    assert!(twice.contains("prices"), "{twice}");
+    let referred = |node: tidings::NodeBuilder| node.entity::<Offer>().recorded_entity::<Price>();
+    let referred = refused(Logging::On, referred).await;
+    assert!(referred.contains("prices"), "{referred}");
+}
