@@ -15,8 +15,12 @@ mod entity_by_hand;
 mod own_plugin;
 #[path = "../../examples/permissions.rs"]
 mod permissions;
+#[path = "../../examples/plain_sqlx.rs"]
+mod plain_sqlx;
 #[path = "../../examples/quickstart.rs"]
 mod quickstart;
+#[path = "../../examples/sea_orm.rs"]
+mod sea_orm;
 #[path = "../../examples/tower_layer.rs"]
 mod tower_layer;
 #[path = "../../examples/with_the_kit.rs"]
@@ -38,7 +42,9 @@ fn the_examples_that_end_by_themselves_run() {
     cache_alone::main().expect("cache_alone");
     entity_by_hand::main().expect("entity_by_hand");
     permissions::main().expect("permissions");
+    plain_sqlx::main().expect("plain_sqlx");
     quickstart::main().expect("quickstart");
+    sea_orm::main().expect("sea_orm");
     tower_layer::main().expect("tower_layer");
     with_the_kit::main().expect("with_the_kit");
 }
