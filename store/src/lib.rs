@@ -157,6 +157,9 @@ mod error;
 // Values on their way into statements.
 mod parameter;
 
+// The time between attempts.
+mod pauses;
+
 // Which row a call means.
 mod selector;
 

@@ -8,7 +8,6 @@ use std::{collections::BTreeSet, fmt, future::Future, time::Duration};
 use tidings_core::{
     BoxError, Entity, Schema, check_all,
     clock::{Clock as _, SystemClock},
-    entropy::{Entropy as _, SystemEntropy},
 };
 use tokio::time::Instant;
 
@@ -19,13 +18,12 @@ use crate::{
     error::Error,
     layout::{Compared, Depth, compare},
     migration::{Plan, Purpose, Recorded, Target, alterations},
+    pauses::Pauses,
     settings::check_limit,
 };
 
 /// How long a migration waits for others unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The shortest and the longest pause before a table is tried again that others hold.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(800));
 
 /// Changes that make the tables of a database what the schemas ask for.
 ///
@@ -242,23 +240,20 @@ impl Migrations {
     /// those that wait behind it go on, and plans again.
     async fn attempt(&self, held: &mut Held, until: Instant) -> Result<Plan, Error> {
         let clock = SystemClock::new();
-        let mut pause = PAUSES.0;
+        let mut pauses = Pauses::of_tables();
 
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let error = match self.change(held, left).await {
-                Err(error) if is_held_up(&error) => error,
+                Err(error) if error.is_held_up() => error,
                 ended => return ended,
             };
 
-            let most = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
-            let jittered = pause / 2 + Duration::from_nanos(SystemEntropy.below(most / 2));
-            if Instant::now() + jittered >= until {
+            let Some(pause) = pauses.next_before(until) else {
                 return Err(error);
-            }
+            };
             held.target()?.roll_back().await?;
-            clock.sleep(jittered).await;
-            pause = (pause * 2).min(PAUSES.1);
+            clock.sleep(pause).await;
         }
     }
 
@@ -401,16 +396,6 @@ impl fmt::Debug for Migrations {
             .field("kept", &self.kept)
             .field("permission", &self.permission)
             .finish_non_exhaustive()
-    }
-}
-
-/// Returns whether others held a lock for longer than a statement waits: one of the migration, or
-/// of a step.
-fn is_held_up(error: &Error) -> bool {
-    match error {
-        Error::Busy(error) => error.code() == Some("55P03"),
-        Error::Step { source, .. } => source.downcast_ref().is_some_and(is_held_up),
-        _ => false,
     }
 }
 

@@ -130,4 +130,17 @@ impl Error {
             Self::Row(_) => ErrorKind::Damaged,
         }
     }
+
+    /// Returns whether others held a lock of PostgreSQL for longer than a statement waits: one of
+    /// the store, or of a step of a migration.
+    pub(crate) fn is_held_up(&self) -> bool {
+        match self {
+            Self::Busy(error) => error.code() == Some("55P03"),
+            Self::Step { source, .. } => {
+                let source = source.downcast_ref::<Self>();
+                source.is_some_and(Self::is_held_up)
+            }
+            _ => false,
+        }
+    }
 }

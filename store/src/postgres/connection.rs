@@ -1,20 +1,18 @@
 //! [`Connection`]: one connection to PostgreSQL, whose server was checked when it was opened.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use sqlx::{
     Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _,
     postgres::{PgArguments, PgRow},
 };
-use tidings_core::{
-    clock::{Clock as _, SystemClock},
-    entropy::{Entropy as _, SystemEntropy},
-};
+use tidings_core::clock::{Clock as _, SystemClock};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     engine::Sql,
     error::Error,
+    pauses::Pauses,
     postgres::{
         address::Address,
         codes::{failed, may_come_back, too_late},
@@ -25,8 +23,6 @@ use crate::{
 /// The oldest server that works: the first one that names transactions by 64-bit ids, so that a
 /// lost commit can be asked about.
 const OLDEST: i32 = 130_000;
-/// The shortest and the longest pause between attempts to connect.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(800));
 
 /// A connection to a server that a store can work with.
 #[derive(Debug)]
@@ -49,7 +45,7 @@ impl Connection {
     ) -> Result<Self, Error> {
         let clock = SystemClock::new();
         let options = address.options(settings.pooler);
-        let mut pause = PAUSES.0;
+        let mut pauses = Pauses::of_connecting();
 
         loop {
             let error = match timeout_at(until, options.connect()).await {
@@ -69,12 +65,10 @@ impl Connection {
                 Err(_) => return Err(too_late(settings.timeout)),
             };
 
-            let jittered = pause / 2 + jitter(pause / 2);
-            if !may_come_back(&error) || Instant::now() + jittered >= until {
-                return Err(unreachable(error));
+            match pauses.next_before(until) {
+                Some(pause) if may_come_back(&error) => clock.sleep(pause).await,
+                _ => return Err(unreachable(error)),
             }
-            clock.sleep(jittered).await;
-            pause = (pause * 2).min(PAUSES.1);
         }
     }
 
@@ -192,10 +186,4 @@ fn unreachable(error: sqlx::Error) -> Error {
         Error::Database(error) => Error::Unreachable(error),
         error => error,
     }
-}
-
-/// Returns a random part of a duration.
-fn jitter(most: Duration) -> Duration {
-    let most = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
-    Duration::from_nanos(SystemEntropy.below(most))
 }
