@@ -7,7 +7,7 @@ use tidings_core::Schema;
 
 use crate::{
     error::Error,
-    layout::{Compared, Finding, Inspect, Need, groups},
+    layout::{Compared, Finding, Inspect, Need, Words, groups},
     loss::Loss,
 };
 
@@ -41,12 +41,10 @@ pub struct PlannedChange {
 
 impl Plan {
     /// Makes the plan for what was found.
-    pub(crate) fn of<I: Inspect + ?Sized>(inspect: &I, compared: &[Compared]) -> Self {
+    pub(crate) fn of(words: &dyn Words, compared: &[Compared]) -> Self {
         let findings = || compared.iter().flat_map(|compared| &compared.findings);
         let obstacles = findings().filter(|finding| finding.need == Need::Impossible);
-        let changes = groups(inspect.words(), compared, |finding| {
-            finding.need != Need::Impossible
-        });
+        let changes = groups(words, compared, |finding| finding.need != Need::Impossible);
         Self {
             changes: changes
                 .into_iter()
@@ -141,9 +139,12 @@ pub(crate) enum Recorded {
 
 /// A database on a connection of its own, for one migration. Dropped in the middle it is as if
 /// nothing had been done.
-pub(crate) trait Target: Inspect {
+pub(crate) trait Target: Send {
     /// Returns the kind of database.
     fn engine(&self) -> &'static str;
+
+    /// Returns its tables, to be looked at and changed in the transaction.
+    fn inspect(&mut self) -> Box<dyn Inspect + '_>;
 
     /// Begins the transaction, in which it waits this long for other migrations. For tables that
     /// others hold a change waits briefly only: whatever reads them next waits behind it.

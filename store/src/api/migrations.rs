@@ -16,7 +16,7 @@ use self::step::{Held, Moment, Step};
 use crate::{
     api::store::{Kind, kind_of},
     error::Error,
-    layout::{Compared, Depth, compare},
+    layout::{Compared, Depth, Words, compare},
     migration::{Plan, Purpose, Recorded, Target, alterations},
     pauses::Pauses,
     settings::check_limit,
@@ -233,7 +233,7 @@ impl Migrations {
         target.begin(Purpose::Look, self.patience).await?;
         let run = target.steps().await?;
         let compared = self.compare(target).await?;
-        Ok(self.planned(target, &compared, &run))
+        Ok(self.planned(target.inspect().words(), &compared, &run))
     }
 
     /// Changes the tables. While others hold one of them, ends the transaction, pauses, so that
@@ -295,7 +295,7 @@ impl Migrations {
     /// Changes the tables, in the transaction that is open.
     async fn make(&self, target: &mut dyn Target, run: &BTreeSet<String>) -> Result<Plan, Error> {
         let compared = self.compare(target).await?;
-        let plan = self.planned(target, &compared, run);
+        let plan = self.planned(target.inspect().words(), &compared, run);
         if !plan.obstacles.is_empty() {
             return Err(Error::Unmendable {
                 differences: plan.obstacles,
@@ -313,7 +313,7 @@ impl Migrations {
         }
 
         for sql in plan.changes.iter().flat_map(|change| &change.sql) {
-            target.run(sql).await?;
+            target.inspect().run(sql).await?;
         }
         let narrows = alters || !self.kept.is_empty();
         let recorded = if narrows && target.is_alone().await? {
@@ -330,13 +330,14 @@ impl Migrations {
 
     async fn compare(&self, target: &mut dyn Target) -> Result<Vec<Compared>, Error> {
         let mut compared = Vec::new();
+        let mut tables = target.inspect();
         for schema in &self.schemas {
-            compared.push(compare(target, schema, Depth::Migration, &self.kept).await?);
+            compared.push(compare(&mut *tables, schema, Depth::Migration, &self.kept).await?);
         }
         Ok(compared)
     }
 
-    fn planned(&self, target: &dyn Target, compared: &[Compared], run: &BTreeSet<String>) -> Plan {
+    fn planned(&self, words: &dyn Words, compared: &[Compared], run: &BTreeSet<String>) -> Plan {
         let pending = self.pending(run);
         let named = |moment: Moment| {
             let steps = pending.iter().filter(|step| step.moment == moment);
@@ -345,7 +346,7 @@ impl Migrations {
         Plan {
             before: named(Moment::Before),
             after: named(Moment::After),
-            ..Plan::of(target, compared)
+            ..Plan::of(words, compared)
         }
     }
 

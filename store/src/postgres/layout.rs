@@ -19,17 +19,11 @@ use tidings_core::Schema;
 
 use self::names::{identifier, literal};
 pub(super) use self::there::Tables;
-use self::words::Postgres;
 use crate::{
     error::Error,
-    layout::{Words, complete},
+    layout::complete,
     postgres::{codes::failed, connection::Connection},
 };
-
-/// Returns how tables are spoken of.
-pub(super) fn words() -> &'static dyn Words {
-    &Postgres
-}
 
 /// Makes or completes the tables; to be run in a transaction, which is rolled back on an error.
 pub(crate) async fn lay_out(

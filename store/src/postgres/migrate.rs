@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     error::{DatabaseError, Error},
-    layout::{Inspect, Named, Words},
+    layout::Inspect,
     migration::{Purpose, Recorded, Target},
     postgres::{
         address::Address,
@@ -59,27 +59,13 @@ impl PgTarget {
     }
 }
 
-impl Inspect for PgTarget {
-    fn words(&self) -> &'static dyn Words {
-        crate::postgres::layout::words()
-    }
-
-    fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>> {
-        async move { Tables(&mut self.connection).named(name).await }.boxed()
-    }
-
-    fn count<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
-        async move { Tables(&mut self.connection).count(sql).await }.boxed()
-    }
-
-    fn run<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
-        async move { Tables(&mut self.connection).run(sql).await }.boxed()
-    }
-}
-
 impl Target for PgTarget {
     fn engine(&self) -> &'static str {
         "postgres"
+    }
+
+    fn inspect(&mut self) -> Box<dyn Inspect + '_> {
+        Box::new(Tables(&mut self.connection))
     }
 
     fn begin(&mut self, purpose: Purpose, patience: Duration) -> BoxFuture<'_, Result<(), Error>> {
@@ -119,7 +105,7 @@ impl Target for PgTarget {
     fn steps(&mut self) -> BoxFuture<'_, Result<BTreeSet<String>, Error>> {
         async move {
             let there = "SELECT count(to_regclass('tidings.steps'))";
-            if self.count(there).await? == 0 {
+            if self.inspect().count(there).await? == 0 {
                 return Ok(BTreeSet::new());
             }
             let names = self.ask("SELECT name FROM tidings.steps").await?;
@@ -142,7 +128,7 @@ impl Target for PgTarget {
     fn is_alone(&mut self) -> BoxFuture<'_, Result<bool, Error>> {
         async move {
             let sql = format!("SELECT pg_try_advisory_xact_lock({LOCK})::int::bigint");
-            Ok(self.count(&sql).await? == 1)
+            Ok(self.inspect().count(&sql).await? == 1)
         }
         .boxed()
     }
@@ -173,7 +159,7 @@ impl Target for PgTarget {
         _: &'a [&'static Schema],
     ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         async move {
-            self.run("SET CONSTRAINTS ALL IMMEDIATE").await?;
+            self.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
             Ok(Vec::new())
         }
         .boxed()

@@ -20,16 +20,7 @@ use sqlx::SqliteConnection;
 use tidings_core::Schema;
 
 pub(super) use self::there::Tables;
-use self::words::Sqlite;
-use crate::{
-    error::Error,
-    layout::{Words, complete},
-};
-
-/// Returns how tables are spoken of.
-pub(super) fn words() -> &'static dyn Words {
-    &Sqlite
-}
+use crate::{error::Error, layout::complete};
 
 /// Makes or completes the tables; to be run in a transaction, which is rolled back on an error.
 pub(crate) async fn lay_out(

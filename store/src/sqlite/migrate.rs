@@ -12,7 +12,7 @@ use tidings_core::Schema;
 
 use crate::{
     error::{DatabaseError, Error},
-    layout::{Inspect, Named, Words},
+    layout::Inspect,
     migration::{Purpose, Recorded, Target},
     settings::Sharing,
     sqlite::{
@@ -70,27 +70,13 @@ impl SqliteTarget {
     }
 }
 
-impl Inspect for SqliteTarget {
-    fn words(&self) -> &'static dyn Words {
-        crate::sqlite::layout::words()
-    }
-
-    fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>> {
-        async move { Tables(&mut self.connection).named(name).await }.boxed()
-    }
-
-    fn count<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
-        async move { Tables(&mut self.connection).count(sql).await }.boxed()
-    }
-
-    fn run<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
-        async move { Tables(&mut self.connection).run(sql).await }.boxed()
-    }
-}
-
 impl Target for SqliteTarget {
     fn engine(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn inspect(&mut self) -> Box<dyn Inspect + '_> {
+        Box::new(Tables(&mut self.connection))
     }
 
     /// The connection waits for others already.
@@ -128,7 +114,7 @@ impl Target for SqliteTarget {
     fn steps(&mut self) -> BoxFuture<'_, Result<BTreeSet<String>, Error>> {
         async move {
             let there = "SELECT count(*) FROM sqlite_schema WHERE name = 'tidings_steps'";
-            if self.count(there).await? == 0 {
+            if self.inspect().count(there).await? == 0 {
                 return Ok(BTreeSet::new());
             }
             let names = self.ask("SELECT name FROM tidings_steps").await?;

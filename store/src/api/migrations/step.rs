@@ -83,7 +83,7 @@ impl StepStatements {
         let (target, sql) = (Arc::clone(&self.target), sql.to_owned());
         async move {
             match &mut *target.lock_owned().await {
-                Some(target) => target.run(&sql).await,
+                Some(target) => target.inspect().run(&sql).await,
                 None => Err(over()),
             }
         }
@@ -133,7 +133,7 @@ impl Held {
     pub(super) async fn run(&mut self, step: &Step) -> Result<(), Error> {
         let target = self.target()?;
         let engine = target.engine();
-        target.run("SAVEPOINT step").await?;
+        target.inspect().run("SAVEPOINT step").await?;
 
         // Taken back at the end even if a handle was kept: no statement comes after it.
         let shared: Shared = Arc::new(Mutex::new(self.0.take()));
@@ -155,7 +155,7 @@ impl Held {
         }
         let target = self.target()?;
         // There is none where the step has ended the transaction.
-        let open = target.run("RELEASE SAVEPOINT step").await;
+        let open = target.inspect().run("RELEASE SAVEPOINT step").await;
         open.map_err(|error| {
             let why = format!("it must not end the transaction ({error})");
             failed(why.into())
