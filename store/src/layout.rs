@@ -34,7 +34,7 @@ pub(crate) use self::{
     compare::{Compared, compare},
     finding::{Change, Depth, Finding, Group, Need},
     inspect::Inspect,
-    there::{Column, Named, Reference, Table},
+    there::{Column, IndexThere, Named, Reference, Table},
     words::{Adds, Widening, Words, wanted_indexes},
 };
 use crate::error::Error;

@@ -63,6 +63,8 @@ pub(crate) enum Change {
     Release(String),
     SetDefault(usize),
     Refer(usize),
+    /// Checks the rows of before a reference, by the name of its constraint.
+    CheckReference(String),
     /// Takes away the reference of a column, by the name of its constraint where it has one.
     DropReference(String, Option<String>),
     CreateIndex(String),
@@ -93,7 +95,7 @@ impl Change {
             | Self::Require(_)
             | Self::Release(_)
             | Self::SetDefault(_) => Phase::Tables,
-            Self::Refer(_) => Phase::References,
+            Self::Refer(_) | Self::CheckReference(_) => Phase::References,
             Self::CreateIndex(_) => Phase::Indexes,
         }
     }

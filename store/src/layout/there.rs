@@ -1,6 +1,6 @@
 //! [`Table`]: a table as it is in the database, whatever the engine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What has the name of an entity.
 #[derive(Clone, Debug)]
@@ -17,8 +17,8 @@ pub(crate) struct Table {
     pub(crate) columns: BTreeMap<String, Column>,
     /// Its references of one column each, by that column.
     pub(crate) references: BTreeMap<String, Reference>,
-    /// The names of its indexes.
-    pub(crate) indexes: BTreeSet<String>,
+    /// Its indexes, by name.
+    pub(crate) indexes: BTreeMap<String, IndexThere>,
     /// Whether its columns hold nothing but what their types say.
     pub(crate) strict: bool,
     /// A name of the number that each row has beside its columns.
@@ -44,6 +44,16 @@ pub(crate) struct Column {
     pub(crate) reference: Option<String>,
 }
 
+/// An index that is there.
+#[derive(Clone, Debug)]
+pub(crate) struct IndexThere {
+    /// The columns that it orders by.
+    pub(crate) fields: Vec<String>,
+    pub(crate) unique: bool,
+    /// Whether it has every row, by columns alone, and the engine uses it.
+    pub(crate) is_whole: bool,
+}
+
 /// A reference that is there, and what it does by itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Reference {
@@ -51,5 +61,7 @@ pub(crate) struct Reference {
     pub(crate) name: Option<String>,
     pub(crate) table: String,
     pub(crate) key: String,
+    /// Whether rows that were there before it were checked too.
+    pub(crate) is_checked: bool,
     pub(crate) action: Option<String>,
 }

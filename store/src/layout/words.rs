@@ -6,7 +6,7 @@ use tidings_core::{Field, FieldKind, Schema, Value};
 
 use super::{
     finding::{Change, Finding, Group},
-    there::{Named, Table},
+    there::{IndexThere, Named, Table},
 };
 use crate::engine::statements::uniques;
 
@@ -95,6 +95,13 @@ pub(crate) struct Index {
     pub(crate) fields: Vec<String>,
     pub(crate) unique: bool,
     pub(crate) sql: String,
+}
+
+impl Index {
+    /// Returns whether one that is there does what this one is for.
+    pub(crate) fn is_as(&self, there: &IndexThere) -> bool {
+        there.is_whole && there.unique == self.unique && there.fields == self.fields
+    }
 }
 
 /// Returns the indexes of a schema by name: for what is unique, for what refers (nested lists and

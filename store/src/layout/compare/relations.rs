@@ -6,7 +6,7 @@ use super::Comparison;
 use crate::{
     error::Error,
     layout::{
-        finding::{Change, Finding, Need},
+        finding::{Change, Depth, Finding, Need},
         inspect::Inspect,
         there::Named,
         words::{Adds, identifier, is_ours, wanted_indexes},
@@ -81,7 +81,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         let fits =
             there.is_some_and(|there| (&there.table, &there.key) == (&wanted.entity, &wanted.key));
         let (need, difference) = match (fits, acts) {
-            (true, None) => return Ok(()),
+            (true, None) => return self.checked(field, wanted).await,
             (true, Some(acts)) => (Need::Mending, acts),
             (false, Some(acts)) => (Need::Mending, format!("{refers_elsewhere}; {acts}")),
             (false, None) if there.is_none() && adds == Adds::AtAnyTime => {
@@ -89,16 +89,8 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             }
             (false, None) => (Need::Mending, refers_elsewhere),
         };
-        let orphans = if fits {
-            0
-        } else {
-            self.orphans(field, wanted).await?
-        };
-        if orphans > 0 {
-            let orphans = in_words(orphans);
-            self.impossible(format!(
-                "{difference}, and {orphans} would refer to nothing"
-            ));
+        let is_proven = fits && there.is_some_and(|there| there.is_checked);
+        if !is_proven && self.is_broken(field, wanted, &difference).await? {
             return Ok(());
         }
         let remedy = self.refers(field, wanted);
@@ -106,6 +98,45 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         let finding = Finding::new(need, difference, remedy, changes);
         self.findings.push(finding);
         Ok(())
+    }
+
+    /// Notes a reference that leads where it should, if rows of before it were never checked. New
+    /// rows are, so a node can work with it.
+    async fn checked(&mut self, field: &Field, wanted: &Foreign) -> Result<(), Error> {
+        let (table, name) = (self.schema.name(), field.name());
+        let there = self.table.references.get(name);
+        let Some(there) = there.filter(|there| !there.is_checked) else {
+            return Ok(());
+        };
+        let difference = format!("{table}.{name} has a reference that was never checked");
+        if self.depth == Depth::Start {
+            tracing::warn!(
+                "{difference}: rows of before may refer to nothing; a migration checks them"
+            );
+        } else if !self.is_broken(field, wanted, &difference).await? {
+            let remedy = format!("{table}: checks the reference of the column {name}");
+            let checks = there.name.iter().cloned().map(Change::CheckReference);
+            let finding = Finding::new(Need::Tidying, difference, remedy, checks.collect());
+            self.findings.push(finding);
+        }
+        Ok(())
+    }
+
+    /// Returns whether rows refer to nothing, which is in the way.
+    async fn is_broken(
+        &mut self,
+        field: &Field,
+        wanted: &Foreign,
+        difference: &str,
+    ) -> Result<bool, Error> {
+        let orphans = self.orphans(field, wanted).await?;
+        if orphans > 0 {
+            let orphans = in_words(orphans);
+            self.impossible(format!(
+                "{difference}, and {orphans} would refer to nothing"
+            ));
+        }
+        Ok(orphans > 0)
     }
 
     /// Returns how many rows would refer to nothing.
@@ -135,7 +166,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
     pub(super) async fn indexes(&mut self) -> Result<(), Error> {
         let table = self.schema.name();
         let wanted = wanted_indexes(self.words, self.schema);
-        for name in &self.table.indexes {
+        for name in self.table.indexes.keys() {
             if is_ours(name) && !wanted.contains_key(name) {
                 let changes = vec![Change::DropIndex(name.clone())];
                 let remedy = format!("{table}: drops the index {name}");
@@ -145,7 +176,8 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         }
         for (name, index) in wanted {
             let is_fresh = index.fields.iter().any(|field| self.fresh.contains(field));
-            if self.table.indexes.contains(&name) && !is_fresh {
+            let there = self.table.indexes.get(&name);
+            if there.is_some_and(|there| index.is_as(there)) && !is_fresh {
                 continue;
             }
             let is_whole = index
@@ -160,9 +192,9 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                     continue;
                 }
             }
-            // That of a column that is made again goes with it.
+            // One that has the name alone goes; that of a remade column goes with it.
             let mut changes = vec![Change::CreateIndex(name.clone())];
-            if self.table.indexes.contains(&name) {
+            if there.is_some() {
                 changes.insert(0, Change::DropIndex(name.clone()));
             }
             let remedy = format!("{table}: makes the index {name}");

@@ -1,6 +1,6 @@
 //! Reads tables as they are in the database.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use sqlx::{Row as _, postgres::PgRow};
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    layout::{Column, Inspect, Named, Reference, Table, Words},
+    layout::{Column, IndexThere, Inspect, Named, Reference, Table, Words},
     postgres::{codes::failed, connection::Connection},
 };
 
@@ -54,17 +54,10 @@ async fn named(connection: &mut Connection, name: &str) -> Result<Named, sqlx::E
         Some(other) => return Ok(Named::Other(other.to_owned())),
     }
 
-    let sql = format!(
-        "SELECT i.relname::text FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid \
-         WHERE x.indrelid = to_regclass({})",
-        literal(&identifier(name))
-    );
-    let indexes = connection.ask(&sql).await?;
-    let indexes = indexes.iter().map(|row| row.try_get(0));
     Ok(Named::Table(Table {
         columns: columns(connection, name).await?,
         references: references(connection, name).await?,
-        indexes: indexes.collect::<Result<BTreeSet<_>, _>>()?,
+        indexes: indexes(connection, name).await?,
         strict: true,
         ..Table::default()
     }))
@@ -110,13 +103,38 @@ async fn columns(
     connection.ask(&sql).await?.iter().map(read).collect()
 }
 
+async fn indexes(
+    connection: &mut Connection,
+    table: &str,
+) -> Result<BTreeMap<String, IndexThere>, sqlx::Error> {
+    let sql = format!(
+        "SELECT i.relname::text, x.indisunique, x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL, \
+         ARRAY(SELECT a.attname::text FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k (number, place) \
+         JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.number \
+         WHERE k.place <= x.indnkeyatts ORDER BY k.place) \
+         FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid WHERE x.indrelid = to_regclass({})",
+        literal(&identifier(table))
+    );
+    let read = |row: &PgRow| {
+        let index = IndexThere {
+            unique: row.try_get(1)?,
+            is_whole: row.try_get(2)?,
+            fields: row.try_get(3)?,
+        };
+        Ok((row.try_get(0)?, index))
+    };
+    connection.ask(&sql).await?.iter().map(read).collect()
+}
+
 /// Returns the table's references of one column each, by that column.
 async fn references(
     connection: &mut Connection,
     table: &str,
 ) -> Result<BTreeMap<String, Reference>, sqlx::Error> {
     let sql = format!(
-        "SELECT f.attname::text, p.relname::text, k.attname::text, c.confdeltype::text, c.confupdtype::text, c.conname::text \
+        "SELECT f.attname::text, CASE WHEN p.oid = to_regclass(quote_ident(p.relname)) THEN p.relname::text \
+         ELSE p.relnamespace::regnamespace || '.' || p.relname END, \
+         k.attname::text, c.confdeltype::text, c.confupdtype::text, c.conname::text, c.convalidated \
          FROM pg_constraint c JOIN pg_class p ON p.oid = c.confrelid \
          JOIN pg_attribute f ON f.attrelid = c.conrelid AND f.attnum = c.conkey[1] \
          JOIN pg_attribute k ON k.attrelid = c.confrelid AND k.attnum = c.confkey[1] \
@@ -138,6 +156,7 @@ async fn references(
             name: row.try_get(5)?,
             table: row.try_get(1)?,
             key: row.try_get(2)?,
+            is_checked: row.try_get(6)?,
             action: acts("DELETE", row.try_get(3)?).or(acts("UPDATE", row.try_get(4)?)),
         };
         Ok((row.try_get(0)?, reference))

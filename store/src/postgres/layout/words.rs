@@ -168,6 +168,12 @@ impl Postgres {
                 });
                 wanted.into_iter().collect()
             }
+            Change::CheckReference(constraint) => {
+                vec![alter(format!(
+                    "VALIDATE CONSTRAINT {}",
+                    identifier(constraint)
+                ))]
+            }
             Change::DropReference(_, constraint) => {
                 let dropped = constraint
                     .as_ref()

@@ -1,6 +1,6 @@
 //! Reads tables as they are in the database.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, sqlite::SqliteRow};
@@ -9,7 +9,7 @@ use super::{rules::rules, words::Sqlite};
 use crate::{
     error::Error,
     layout::{
-        Column, Inspect, Named, Reference, Table, Words,
+        Column, IndexThere, Inspect, Named, Reference, Table, Words,
         words::{identifier, is_ours},
     },
     sqlite::codes::failed,
@@ -188,6 +188,7 @@ fn reference(row: &SqliteRow) -> Result<Reference, sqlx::Error> {
         name: None,
         table: row.try_get(2)?,
         key: row.try_get::<Option<_>, _>(6)?.unwrap_or_default(),
+        is_checked: true,
         action: acts("DELETE", row.try_get(4)?).or(acts("UPDATE", row.try_get(5)?)),
     })
 }
@@ -214,25 +215,31 @@ async fn beside(
     name: &str,
     table: &mut Table,
 ) -> Result<(), sqlx::Error> {
+    // An expression has no name.
     let indexes = sqlx::query(
-        "SELECT l.name, l.origin, (SELECT group_concat(x.name) FROM pragma_index_info(l.name) AS x) \
+        "SELECT l.name, l.origin, l.\"unique\", l.partial, \
+         (SELECT json_group_array(x.name) FROM pragma_index_info(l.name) AS x) \
          FROM pragma_index_list(?) AS l",
     )
     .bind(name.to_owned())
     .fetch_all(&mut *connection)
     .await?;
-    let mut names = BTreeSet::new();
     for row in &indexes {
         let (index, origin): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let is_partial: bool = row.try_get(3)?;
+        let fields: String = row.try_get(4)?;
+        let fields: Vec<Option<String>> = serde_json::from_str(&fields).unwrap_or_default();
+        let there = IndexThere {
+            unique: row.try_get(2)?,
+            is_whole: !is_partial && fields.iter().all(Option::is_some),
+            fields: fields.into_iter().flatten().collect(),
+        };
         if origin == "u" {
-            let columns: Option<String> = row.try_get(2)?;
-            table
-                .rules
-                .push(format!("UNIQUE ({})", columns.unwrap_or_default()));
+            let rule = format!("UNIQUE ({})", there.fields.join(","));
+            table.rules.push(rule);
         }
-        names.insert(index);
+        table.indexes.insert(index, there);
     }
-    table.indexes = names;
 
     let others = sqlx::query(
         "SELECT name, sql FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL \

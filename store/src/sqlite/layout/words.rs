@@ -87,6 +87,7 @@ impl Words for Sqlite {
             | Change::Release(_)
             | Change::SetDefault(_)
             | Change::Refer(_)
+            | Change::CheckReference(_)
             | Change::DropReference(..) => true,
         }
     }

@@ -1,10 +1,13 @@
 //! Migrations on PostgreSQL: triggers of the log, and members of a cluster that live.
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
-use tidings_core::{Field, Row, Schema, SchemaBuilder, Value};
-use tidings_store::{Error, Migrations, Sharing, Store, WriteOptions};
+use std::sync::{Arc, Mutex};
 
-use super::support::{Fixture, place};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use tidings_core::{Field, Foreign, OnDelete, Row, Schema, SchemaBuilder, Value};
+use tidings_store::{Error, Migrations, Sharing, Store, WriteOptions};
+use tracing::{Level, Metadata, field::Visit, span};
+
+use super::support::{Fixture, Place, place};
 
 fn leak(builder: SchemaBuilder) -> &'static Schema {
     Box::leak(Box::new(builder.build()))
@@ -13,6 +16,18 @@ fn leak(builder: SchemaBuilder) -> &'static Schema {
 async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error> {
     let ran = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
     ran.execute(connection).await.map(drop)
+}
+
+/// Returns once a session waits for the table.
+async fn until_one_waits(reader: &mut PgConnection, is_running: impl Fn() -> bool) {
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'words'::regclass";
+    loop {
+        let waiting = sqlx::query(waits).fetch_one(&mut *reader).await.unwrap();
+        if waiting.get::<i64, _>(0) > 0 {
+            return;
+        }
+        assert!(is_running(), "the table is held");
+    }
 }
 
 fn words() -> SchemaBuilder {
@@ -163,15 +178,7 @@ async fn readers_of_a_table_go_on_while_a_migration_waits_for_it() {
             .keep_column("words", "theirs"),
     ] {
         let applying = tokio::spawn(async move { migrations.apply().await });
-        let waits =
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'words'::regclass";
-        loop {
-            let waiting = sqlx::query(waits).fetch_one(&mut reader).await.unwrap();
-            if waiting.get::<i64, _>(0) > 0 {
-                break;
-            }
-            assert!(!applying.is_finished(), "the table is held");
-        }
+        until_one_waits(&mut reader, || !applying.is_finished()).await;
         run(&mut reader, "SELECT count(*) FROM words")
             .await
             .expect("the reader goes on");
@@ -189,4 +196,140 @@ async fn readers_of_a_table_go_on_while_a_migration_waits_for_it() {
         .database
         .psql("SELECT count(new), count(theirs) FROM words");
     assert_eq!(columns.trim(), "0|0");
+}
+
+fn referring() -> [&'static Schema; 2] {
+    let parents = leak(Schema::builder("parents").field(Field::of::<i64>("id").primary_key()));
+    let words = leak(
+        words().field(Field::of::<Option<i64>>("parent").refers_to(Foreign {
+            entity: "parents".to_owned(),
+            key: "id".to_owned(),
+            on_delete: OnDelete::Restrict,
+            evict_on_update: false,
+        })),
+    );
+    [parents, words]
+}
+
+/// Puts a reference to this table in place of ours, under the same name.
+fn swap_reference(place: &Place, to: &str) {
+    place.database.psql(&format!(
+        "ALTER TABLE words DROP CONSTRAINT words_parent_fkey, \
+         ADD CONSTRAINT words_parent_fkey FOREIGN KEY (parent) REFERENCES {to}"
+    ));
+}
+
+/// What a failed `CREATE UNIQUE INDEX CONCURRENTLY` leaves is no rule.
+#[tokio::test]
+async fn an_invalid_index_is_made_again() {
+    let place = place().await;
+    let schema = leak(words().field(Field::of::<Option<String>>("word").unique()));
+    let migrations = Migrations::of(&place.url).schema(schema);
+    migrations.apply().await.unwrap();
+
+    let mut other = place.database.connect().await;
+    let rows =
+        "DROP INDEX \"unique:words(word)\"; INSERT INTO words (id, word) VALUES (1, 'a'), (2, 'a')";
+    run(&mut other, rows).await.unwrap();
+    let failing = "CREATE UNIQUE INDEX CONCURRENTLY \"unique:words(word)\" ON words (word)";
+    run(&mut other, failing).await.unwrap_err();
+    other.close().await.unwrap();
+
+    let refused = migrations.apply().await.unwrap_err();
+    assert!(matches!(refused, Error::Unmendable { .. }), "{refused:?}");
+    place.database.psql("DELETE FROM words WHERE id = 2");
+    let plan = migrations.apply().await.unwrap().plan.to_string();
+    assert!(plan.contains("DROP INDEX"), "{plan}");
+    let left = migrations.plan().await.unwrap();
+    assert!(left.is_empty(), "{left}");
+}
+
+#[tokio::test]
+async fn a_reference_to_a_table_in_another_schema_is_made_again() {
+    let place = place().await;
+    let migrations = || {
+        let schemas = referring().into_iter();
+        schemas.fold(Migrations::of(&place.url), Migrations::schema)
+    };
+    migrations().apply().await.unwrap();
+    place
+        .database
+        .psql("CREATE SCHEMA far; CREATE TABLE far.parents (id bigint PRIMARY KEY)");
+    swap_reference(&place, "far.parents");
+
+    let plan = migrations().apply().await.unwrap().plan.to_string();
+    let remedy = "lets the column parent refer to parents (id)";
+    assert!(plan.contains(remedy), "{plan}");
+    let left = migrations().plan().await.unwrap();
+    assert!(left.is_empty(), "{left}");
+}
+
+/// A node starts on such a reference, and says so; a migration checks it, once no row is in the
+/// way.
+#[tokio::test]
+async fn a_reference_that_was_never_checked_is_checked_by_a_migration_and_stops_no_start() {
+    let place = place().await;
+    let migrations = || {
+        let schemas = referring().into_iter();
+        schemas.fold(Migrations::of(&place.url), Migrations::schema)
+    };
+    migrations().apply().await.unwrap();
+    place.database.psql(
+        "ALTER TABLE words DROP CONSTRAINT words_parent_fkey; INSERT INTO words VALUES (1, 7)",
+    );
+    place.database.psql(
+        "ALTER TABLE words ADD CONSTRAINT words_parent_fkey \
+         FOREIGN KEY (parent) REFERENCES parents NOT VALID",
+    );
+
+    let warnings = Warnings::default();
+    let listening = tracing::subscriber::set_default(warnings.clone());
+    let store = Store::open(&place.url).await.unwrap();
+    let fixture = Fixture::attach(store, &referring()).await.unwrap();
+    drop(listening);
+    let warned = warnings.0.lock().unwrap().join("\n");
+    assert!(warned.contains("words.parent"), "{warned}");
+    fixture.store.close().await.unwrap();
+
+    match migrations().apply().await.unwrap_err() {
+        Error::Unmendable { differences } => {
+            assert!(differences[0].contains("1 row"), "{differences:?}");
+        }
+        error => panic!("{error:?}"),
+    }
+    place.database.psql("INSERT INTO parents VALUES (7)");
+    let plan = migrations().apply().await.unwrap().plan.to_string();
+    assert!(plan.contains("VALIDATE CONSTRAINT"), "{plan}");
+    let left = migrations().plan().await.unwrap();
+    assert!(left.is_empty(), "{left}");
+}
+
+/// A subscriber of tracing that keeps the warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0.push_str(&format!(" {field}={value:?}"));
+    }
+}
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN
+    }
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
 }

@@ -571,3 +571,50 @@ async fn rows_that_were_there_can_be_written_after_a_migration() {
     assert_eq!(gone, Some(row([1.into(), "a".into(), 3.into()])));
     fixture.store.close().await.unwrap();
 }
+
+/// An index by the name of ours, which is not unique, is on other columns or has some rows only.
+#[tokio::test]
+async fn an_index_that_has_the_name_alone_is_made_again() {
+    let place = stored_place().await;
+    let schema = leak(tenants().field(optional("host").unique()));
+    filled(&place, schema, &[row([1.into(), "a".into()])]).await;
+    for (name, index) in [
+        (
+            "not unique",
+            "INDEX \"unique:tenants(host)\" ON tenants (host)",
+        ),
+        (
+            "elsewhere",
+            "UNIQUE INDEX \"unique:tenants(host)\" ON tenants (id)",
+        ),
+        (
+            "wider",
+            "UNIQUE INDEX \"unique:tenants(host)\" ON tenants (host, id)",
+        ),
+        (
+            "partial",
+            "UNIQUE INDEX \"unique:tenants(host)\" ON tenants (host) WHERE id > 9",
+        ),
+        (
+            "expression",
+            "UNIQUE INDEX \"unique:tenants(host)\" ON tenants (host, lower(host))",
+        ),
+    ] {
+        let swapping = migrations(&place, schema).step_before(name, move |sql| async move {
+            sql.run("DROP INDEX \"unique:tenants(host)\"").await?;
+            sql.run(&format!("CREATE {index}")).await?;
+            Ok(())
+        });
+        let plan = swapping.apply().await.unwrap().plan.to_string();
+        let made = "CREATE UNIQUE INDEX \"unique:tenants(host)\" ON \"tenants\" (\"host\");";
+        assert!(plan.contains(made), "{name}: {plan}");
+        let left = migrations(&place, schema).plan().await.unwrap();
+        assert!(left.is_empty(), "{name}: {left}");
+    }
+    let fixture = attached(&place, schema).await.unwrap();
+    let table = fixture.store.table("tenants").unwrap();
+    let twice = row([2.into(), "a".into()]);
+    let refused = table.insert(twice, WriteOptions::default()).await;
+    assert!(matches!(refused, Err(Error::Unique { .. })), "{refused:?}");
+    fixture.store.close().await.unwrap();
+}
