@@ -1,4 +1,4 @@
-//! [`Loss`]: values that a migration would delete for good.
+//! [`Loss`]: values that a migration would delete for good, and what goes with them.
 
 use std::fmt;
 
@@ -12,14 +12,17 @@ pub struct Loss {
     pub column: String,
     /// How many rows have a value there.
     pub rows: u64,
+    /// What goes with the column that is not ours: indexes and rules, in the database's words.
+    pub along: Vec<String>,
 }
 
 impl Loss {
-    pub(crate) fn new(table: &str, column: &str, rows: u64) -> Self {
+    pub(crate) fn new(table: &str, column: &str, rows: u64, along: Vec<String>) -> Self {
         Self {
             table: table.to_owned(),
             column: column.to_owned(),
             rows,
+            along,
         }
     }
 }
@@ -32,7 +35,11 @@ impl fmt::Display for Loss {
             self.table,
             self.column,
             in_words(self.rows)
-        )
+        )?;
+        if !self.along.is_empty() {
+            write!(f, ", and with it {}", self.along.join(", "))?;
+        }
+        Ok(())
     }
 }
 

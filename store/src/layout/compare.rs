@@ -111,7 +111,7 @@ impl Finding {
     }
 
     fn losing(mut self, loss: Loss) -> Self {
-        self.loss = (loss.rows > 0).then_some(loss);
+        self.loss = (loss.rows > 0 || !loss.along.is_empty()).then_some(loss);
         self
     }
 }

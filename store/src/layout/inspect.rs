@@ -13,6 +13,14 @@ pub(crate) trait Inspect: Send {
     /// Finds what has a name: a table, something else, or nothing.
     fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>>;
 
+    /// Returns what would go without a word if a column were dropped, and is not ours: indexes and
+    /// rules, in the database's words.
+    fn along<'a>(
+        &'a mut self,
+        table: &'a str,
+        column: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>>;
+
     /// Returns the one number that a query selects.
     fn count<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>>;
 

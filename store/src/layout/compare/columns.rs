@@ -132,14 +132,22 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             self.impossible(difference);
             return Ok(());
         }
-        let held = format!("{} IS NOT NULL", identifier(name));
-        let loss = Loss::new(table, name, self.rows(Some(&held)).await?);
+        let loss = self.loss(name).await?;
         let remedy = format!("{table}: makes the column {name} again, as {wanted}");
         let changes = vec![Change::RemakeColumn(index)];
         let finding = Finding::new(Need::Mending, difference, remedy, changes);
         self.findings.push(finding.losing(loss));
         self.fresh.insert(name.to_owned());
         Ok(())
+    }
+
+    /// Returns what would be lost with a column.
+    async fn loss(&mut self, column: &str) -> Result<Loss, Error> {
+        let table = self.schema.name();
+        let held = format!("{} IS NOT NULL", identifier(column));
+        let rows = self.rows(Some(&held)).await?;
+        let along = self.inspect.along(table, column).await?;
+        Ok(Loss::new(table, column, rows, along))
     }
 
     /// Notes a column that is required, and that rows may lack.
@@ -206,8 +214,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                     self.impossible(difference);
                 }
             } else if !is_kept {
-                let held = format!("{} IS NOT NULL", identifier(name));
-                let loss = Loss::new(table, name, self.rows(Some(&held)).await?);
+                let loss = self.loss(name).await?;
                 let changes = vec![Change::DropColumn(name.clone())];
                 let remedy = format!("{table}: drops the column {name}");
                 let finding = Finding::new(need, difference, remedy, changes);

@@ -8,10 +8,14 @@ pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Writes text as a literal. What is put into statements here are names that `check_all` has
-/// passed, quoted, so it holds no backslash.
+/// Writes text as a literal, whatever the server makes of a backslash in an ordinary one.
 pub(crate) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') {
+        format!("E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
 }
 
 /// Returns the name of an index, which says what it is for. One that PostgreSQL would cut off ends

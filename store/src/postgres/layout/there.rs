@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    layout::{Column, IndexThere, Inspect, Named, Reference, Table, Words},
+    layout::{Column, IndexThere, Inspect, Named, Reference, Table, Words, words::is_ours},
     postgres::{codes::failed, connection::Connection},
 };
 
@@ -26,6 +26,14 @@ impl Inspect for Tables<'_> {
 
     fn named<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, Result<Named, Error>> {
         async move { named(self.0, name).await.map_err(failed) }.boxed()
+    }
+
+    fn along<'a>(
+        &'a mut self,
+        table: &'a str,
+        column: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
+        async move { along(self.0, table, column).await.map_err(failed) }.boxed()
     }
 
     fn count<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<u64, Error>> {
@@ -162,4 +170,35 @@ async fn references(
         Ok((row.try_get(0)?, reference))
     };
     connection.ask(&sql).await?.iter().map(read).collect()
+}
+
+/// Returns what is dropped along with a column, but for its own default and sequence, our indexes,
+/// and what is a rule of this column's values alone: that they are there, and what they refer to.
+async fn along(
+    connection: &mut Connection,
+    table: &str,
+    column: &str,
+) -> Result<Vec<String>, sqlx::Error> {
+    let sql = format!(
+        "SELECT DISTINCT 'the ' || it.type || ' ' || it.identity, coalesce(i.relname::text, '') \
+         FROM pg_attribute a JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid \
+           AND d.refobjsubid = a.attnum AND d.deptype IN ('a', 'i') \
+         CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) AS it \
+         LEFT JOIN pg_class i ON d.classid = 'pg_class'::regclass AND i.oid = d.objid AND d.objsubid = 0 \
+         LEFT JOIN pg_constraint c ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid \
+         LEFT JOIN pg_attrdef v ON d.classid = 'pg_attrdef'::regclass AND v.oid = d.objid \
+         WHERE a.attrelid = to_regclass({}) AND a.attname = {} AND v.adnum IS DISTINCT FROM a.attnum \
+           AND i.relkind IS DISTINCT FROM 'S' AND c.contype IS DISTINCT FROM 'n' \
+           AND NOT coalesce(c.contype = 'f' AND c.conkey = ARRAY[a.attnum], false) ORDER BY 1",
+        literal(&identifier(table)),
+        literal(column)
+    );
+    let mut along = Vec::new();
+    for row in &connection.ask(&sql).await? {
+        let index: String = row.try_get(1)?;
+        if !is_ours(&index) {
+            along.push(row.try_get(0)?);
+        }
+    }
+    Ok(along)
 }

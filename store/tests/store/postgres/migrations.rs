@@ -304,6 +304,58 @@ async fn a_reference_that_was_never_checked_is_checked_by_a_migration_and_stops_
     assert!(left.is_empty(), "{left}");
 }
 
+/// Constraints, indexes and statistics of others on a column that goes, which PostgreSQL drops
+/// without a word; ours go as they always did.
+#[tokio::test]
+async fn what_others_have_on_a_column_goes_with_permission_alone() {
+    let place = place().await;
+    let word = || words().field(Field::of::<Option<String>>("word"));
+    place.database.psql(
+        "CREATE TABLE words (id bigint PRIMARY KEY, word text COLLATE \"C\", old text DEFAULT 'x', code text, \
+           number serial, CONSTRAINT c1 CHECK (old IS NULL OR word IS NOT NULL)); \
+         CREATE UNIQUE INDEX u1 ON words (word, coalesce(old, '')); \
+         CREATE STATISTICS s1 ON word, old FROM words; \
+         CREATE INDEX i1 ON words (word) WHERE code IS NOT NULL",
+    );
+    let schema = leak(word().field(Field::of::<Option<i64>>("code")));
+    let migrations = Migrations::of(&place.url).schema(schema);
+    let there = "SELECT string_agg(name, ' ' ORDER BY name) FROM (\
+         SELECT relname::text FROM pg_class WHERE relkind = 'i' AND relname IN ('u1', 'i1') \
+         UNION SELECT conname FROM pg_constraint WHERE conname = 'c1' \
+         UNION SELECT stxname FROM pg_statistic_ext) AS t (name)";
+
+    let plan = migrations.plan().await.unwrap();
+    let Error::WouldLose { losses } = migrations.apply().await.unwrap_err() else {
+        panic!("it would take along what others have made: {plan}");
+    };
+    assert_eq!(plan.losses, losses);
+    assert_eq!(place.database.psql(there).trim(), "c1 i1 s1 u1");
+    let lost: Vec<_> = losses
+        .iter()
+        .map(|loss| (loss.column.as_str(), loss.rows, loss.along.join(", ")))
+        .collect();
+    let beside_old = "the index public.u1, the statistics object public.s1, \
+                      the table constraint c1 on public.words";
+    assert_eq!(
+        lost,
+        [
+            ("code", 0, "the index public.i1".to_owned()),
+            ("old", 0, beside_old.to_owned()),
+        ]
+    );
+    let said = format!("-- loses the values of words.old in 0 rows, and with it {beside_old}");
+    assert!(plan.to_string().contains(&said), "{plan}");
+
+    migrations.clone().allow_loss().apply().await.unwrap();
+    assert_eq!(place.database.psql(there).trim(), "");
+
+    // A reference, an index and a default that were ours.
+    let [parents, referring] = referring();
+    let migrations = |schema| Migrations::of(&place.url).schema(parents).schema(schema);
+    migrations(referring).allow_loss().apply().await.unwrap();
+    migrations(leak(word())).apply().await.unwrap();
+}
+
 /// A subscriber of tracing that keeps the warnings.
 #[derive(Clone, Default)]
 struct Warnings(Arc<Mutex<Vec<String>>>);
