@@ -223,7 +223,8 @@ impl Store {
     /// Makes the tables and binds the store to those who hear of its changes. Once per store.
     ///
     /// Tables, columns that may be absent, and indexes that are missing are made; nothing that is
-    /// there is altered.
+    /// there is altered. On PostgreSQL a table that others hold is tried briefly and often, until
+    /// the [time limit](OpenOptions::timeout) is over: their readers go on in between.
     ///
     /// # Errors
     ///

@@ -12,7 +12,11 @@ use std::{
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use sqlx::{Row as _, postgres::PgRow};
-use tidings_core::{Row, RowError, Schema, Timestamp, log::Members};
+use tidings_core::{
+    Row, RowError, Schema, Timestamp,
+    clock::{Clock as _, SystemClock},
+    log::Members,
+};
 use tokio::{
     runtime::Handle,
     time::{Instant, timeout_at},
@@ -25,6 +29,7 @@ use crate::{
     live::Live,
     migration::Recorded,
     parameter::Parameter,
+    pauses::Pauses,
     postgres::{
         address::Address,
         codes::{failed, is_lost, too_late},
@@ -121,17 +126,41 @@ impl PostgresEngine {
         }
     }
 
-    /// Makes the tables in one transaction, on a connection of its own.
+    /// Makes the tables, on a connection of its own. While others hold one of them, undoes
+    /// everything, pauses, so that those that wait behind it go on, and tries again.
     async fn lay_out_in(
         &self,
         connection: &mut Connection,
         schemas: &[&'static Schema],
     ) -> Result<(), Error> {
-        let lock = self.pool.settings.timeout.as_millis().max(1);
+        let until = self.pool.deadline();
+        let clock = SystemClock::new();
+        let mut pauses = Pauses::of_tables();
+
+        loop {
+            let error = match self.try_lay_out(connection, schemas).await {
+                Err(error) if error.is_held_up() => error,
+                ended => return ended,
+            };
+            let Some(pause) = pauses.next_before(until) else {
+                return Err(error);
+            };
+            connection.run("ROLLBACK").await.map_err(failed)?;
+            clock.sleep(pause).await;
+        }
+    }
+
+    /// Makes the tables in one transaction, which an error leaves open.
+    async fn try_lay_out(
+        &self,
+        connection: &mut Connection,
+        schemas: &[&'static Schema],
+    ) -> Result<(), Error> {
         connection.run("BEGIN").await.map_err(failed)?;
         // Nodes that start at once make the tables one after the other.
         log::lock(connection.inner()).await?;
-        let limit = format!("SET LOCAL lock_timeout = {lock}");
+        let briefly = layout::BRIEFLY.min(self.pool.settings.timeout);
+        let limit = format!("SET LOCAL lock_timeout = {}", briefly.as_millis().max(1));
         connection.run(&limit).await.map_err(failed)?;
         layout::lay_out(connection, schemas).await?;
         // In the same transaction: no row is written to a table of ours that no trigger hears.

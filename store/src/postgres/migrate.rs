@@ -20,7 +20,7 @@ use crate::{
         codes::failed,
         connection::Connection,
         keeper::LOCK,
-        layout::Tables,
+        layout::{BRIEFLY, Tables},
         log::{self, InstallOptions},
     },
     settings::Settings,
@@ -28,9 +28,6 @@ use crate::{
 
 const STEPS: &str = "CREATE TABLE IF NOT EXISTS tidings.steps \
      (name text PRIMARY KEY, run_at timestamptz NOT NULL DEFAULT now())";
-
-/// How long a change waits for a table.
-const BRIEFLY: Duration = Duration::from_millis(500);
 
 /// A database, for one migration.
 #[derive(Debug)]

@@ -1,6 +1,9 @@
 //! Migrations on PostgreSQL: triggers of the log, and members of a cluster that live.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use tidings_core::{Field, Foreign, OnDelete, Row, Schema, SchemaBuilder, Value};
@@ -354,6 +357,59 @@ async fn what_others_have_on_a_column_goes_with_permission_alone() {
     let migrations = |schema| Migrations::of(&place.url).schema(parents).schema(schema);
     migrations(referring).allow_loss().apply().await.unwrap();
     migrations(leak(word())).apply().await.unwrap();
+}
+
+/// A start changes a table that another session reads in an open transaction: it waits, those that
+/// come after it do not, and its wait has an end.
+#[tokio::test]
+async fn readers_of_a_table_go_on_while_a_start_waits_for_it() {
+    let place = place().await;
+    let first = leak(words().field(Field::of::<Option<String>>("word")));
+    let second = leak(
+        words()
+            .field(Field::of::<Option<String>>("word"))
+            .field(Field::of::<Option<i64>>("new")),
+    );
+    let start = |schema: &'static Schema, timeout: u64| {
+        let opening = Store::options(&place.url).timeout(Duration::from_millis(timeout));
+        async move {
+            let store = opening.open().await?;
+            let attached = Fixture::attach(store.clone(), &[schema]).await;
+            store.close().await?;
+            attached.map(drop)
+        }
+    };
+    start(first, 5_000).await.unwrap();
+    let mut holder = place.database.connect().await;
+    let mut reader = place.database.connect().await;
+    run(&mut reader, "SET statement_timeout = '3s'")
+        .await
+        .unwrap();
+
+    // A column is added; then a trigger is put in place, which waits for writers alone.
+    let reading = "SELECT count(*) FROM words";
+    let writing = "UPDATE words SET word = 'b'";
+    let trigger = "DROP TRIGGER tidings_update ON words";
+    for (before, held) in [("SELECT 1", reading), (trigger, writing)] {
+        run(&mut reader, before).await.unwrap();
+        let holding = &format!("BEGIN; {held}");
+        run(&mut holder, holding).await.unwrap();
+        let starting = tokio::spawn(start(second, 20_000));
+        until_one_waits(&mut reader, || !starting.is_finished()).await;
+        run(&mut reader, held).await.expect("the reader goes on");
+
+        assert!(!starting.is_finished(), "the table is held");
+        run(&mut holder, "COMMIT").await.unwrap();
+        starting.await.unwrap().unwrap();
+    }
+
+    run(&mut reader, trigger).await.unwrap();
+    let holding = format!("BEGIN; {writing}");
+    run(&mut holder, &holding).await.unwrap();
+    let late = start(second, 700).await.unwrap_err();
+    assert!(matches!(late, Error::Busy(_)), "{late:?}");
+    holder.close().await.unwrap();
+    start(second, 5_000).await.unwrap();
 }
 
 /// A subscriber of tracing that keeps the warnings.
