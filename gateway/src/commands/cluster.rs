@@ -12,9 +12,10 @@ use super::{
 };
 
 pub(super) fn command() -> Command {
-    Command::new("cluster")
-        .about("Shows the cluster as a node sees it; 1 if a member is not live")
-        .arg(watch::option())
+    watch::command(
+        "cluster",
+        "Shows the cluster as a node sees it; 1 if a member is not live",
+    )
 }
 
 pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, Failure> {
@@ -22,14 +23,6 @@ pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, 
 }
 
 fn screen(cluster: &Json, paint: Paint) -> (String, Ended) {
-    let state = said(&cluster["state"]);
-    let tone = match state.as_str() {
-        "connected" => Tone::Good,
-        "alone" => Tone::Plain,
-        "catching up" => Tone::Warning,
-        _ => Tone::Bad,
-    };
-
     let fresh = match cluster["fresh"] == true {
         true => Cell::new("yes", Tone::Good),
         false => Cell::new("not proven", Tone::Warning),
@@ -38,7 +31,7 @@ fn screen(cluster: &Json, paint: Paint) -> (String, Ended) {
         ("cluster", vec![Cell::plain(said(&cluster["cluster"]))]),
         ("engine", vec![Cell::plain(said(&cluster["engine"]))]),
         ("seen by", vec![Cell::plain(said(&cluster["node_id"]))]),
-        ("state", vec![Cell::new(&state, tone)]),
+        ("state", vec![watch::state(cluster)]),
         ("position", vec![Cell::plain(said(&cluster["position"]))]),
         ("behind", vec![Cell::plain(behind(&cluster["lag"]))]),
         ("fresh", vec![fresh]),
@@ -54,6 +47,7 @@ fn screen(cluster: &Json, paint: Paint) -> (String, Ended) {
     }
 
     // Only a node that is alone has no members; any other that shows none cannot ask.
+    let state = said(&cluster["state"]);
     let hears = !matches!(state.as_str(), "disconnected" | "capture");
     let all_live = members.iter().all(|member| member["state"] == "live");
     let is_well = state == "alone" || hears && all_live && !members.is_empty();

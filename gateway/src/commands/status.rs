@@ -12,9 +12,10 @@ use super::{
 };
 
 pub(super) fn command() -> Command {
-    Command::new("status")
-        .about("Says how a node is: its database, its cluster, its cache")
-        .arg(watch::option())
+    watch::command(
+        "status",
+        "Says how a node is: its database, its cluster, its cache",
+    )
 }
 
 pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, Failure> {
@@ -50,14 +51,7 @@ fn screen(status: &Json, paint: Paint) -> (String, Ended) {
 }
 
 fn cluster(cluster: &Json) -> Vec<Cell> {
-    let state = said(&cluster["state"]);
-    let tone = match state.as_str() {
-        "connected" => Tone::Good,
-        "alone" => Tone::Plain,
-        "catching up" => Tone::Warning,
-        _ => Tone::Bad,
-    };
-    let mut cells = vec![Cell::new(&state, tone)];
+    let mut cells = vec![watch::state(cluster)];
     if cluster["mode"] != "none" {
         let (mode, name) = (said(&cluster["mode"]), said(&cluster["name"]));
         cells.push(Cell::plain(format!(" ({mode}, {name})")));

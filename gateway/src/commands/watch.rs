@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value as Json;
 use tidings::clock::{Clock as _, SystemClock};
 
 use super::{
     ended::{Ended, Failure},
-    output::{Form, Paint, Tone},
+    output::{Cell, Form, Paint, Tone},
     session::Session,
+    words::said,
 };
 
 const WATCH: &str = "watch";
@@ -18,12 +19,25 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Puts the cursor at the top of an empty screen.
 const CLEARED: &str = "\x1b[H\x1b[2J";
 
-/// Makes the option that refreshes a view.
-pub(super) fn option() -> Arg {
-    Arg::new(WATCH)
+/// Makes the command of a view, with the option that refreshes it.
+pub(super) fn command(name: &'static str, about: &'static str) -> Command {
+    let refreshes = Arg::new(WATCH)
         .long("watch")
         .action(ArgAction::SetTrue)
-        .help("Refreshes it every 2 seconds, until it is stopped")
+        .help("Refreshes it every 2 seconds, until it is stopped");
+    Command::new(name).about(about).arg(refreshes)
+}
+
+/// Shows the state of a node in its cluster.
+pub(super) fn state(cluster: &Json) -> Cell {
+    let state = said(&cluster["state"]);
+    let tone = match state.as_str() {
+        "connected" => Tone::Good,
+        "alone" => Tone::Plain,
+        "catching up" => Tone::Warning,
+        _ => Tone::Bad,
+    };
+    Cell::new(state, tone)
 }
 
 /// Shows what is at a path, by a function that makes a screen of it.
