@@ -7,6 +7,21 @@ use tidings::{Hearing, WriteOptions};
 use super::Program;
 use crate::heard::{Heard, Owner, by_id, thing};
 
+/// What another program creates and changes evicts, an absence too, and is heard.
+pub(super) async fn a_create_and_an_update<D: Program>(heard: &Heard<D>, update: impl FnOnce(&D)) {
+    assert_eq!(heard.note("t1").await, None, "an absence is cached");
+    let insert = "insert into things (id, code, note) values (1, 't1', 'one')";
+    heard.database.write(insert);
+    assert_eq!(heard.events(1).await, ["create 1 None Some(\"one\")"]);
+    let note = heard.note("t1").await;
+    assert_eq!(note.as_deref(), Some("one"), "a create evicts the absence");
+
+    update(&heard.database);
+    let events = heard.events(1).await;
+    assert_eq!(events, ["update 1 Some(\"one\") Some(\"uno\")"]);
+    assert_eq!(heard.note("t1").await.as_deref(), Some("uno"));
+}
+
 /// A parent that another program changes takes its cached children along.
 pub(super) async fn a_changed_parent(heard: Heard<impl Program>) {
     let owners = heard.node.dao::<Owner>().expect("declared");

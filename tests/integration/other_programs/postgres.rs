@@ -37,26 +37,8 @@ impl Heard<Database> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_psql_writes_evicts_and_is_heard() {
     let heard = Heard::start().await;
-    assert_eq!(heard.note("t1").await, None, "an absence is cached");
-
-    heard
-        .database
-        .psql("insert into things (id, code, note) values (1, 't1', 'one')");
-    assert_eq!(heard.events(1).await, ["create 1 None Some(\"one\")"]);
-    assert_eq!(
-        heard.note("t1").await.as_deref(),
-        Some("one"),
-        "a create evicts the absence"
-    );
-
-    heard
-        .database
-        .psql("update things set note = 'uno' where id = 1");
-    assert_eq!(
-        heard.events(1).await,
-        ["update 1 Some(\"one\") Some(\"uno\")"]
-    );
-    assert_eq!(heard.note("t1").await.as_deref(), Some("uno"));
+    let update = "update things set note = 'uno' where id = 1";
+    cases::a_create_and_an_update(&heard, |database| database.write(update)).await;
 
     heard
         .database

@@ -93,26 +93,8 @@ async fn start() -> Heard<File> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_sqlite3_and_python_write_evicts_and_is_heard() {
     let heard = start().await;
-    assert_eq!(heard.note("t1").await, None, "an absence is cached");
-
-    heard
-        .database
-        .sqlite3("INSERT INTO things (id, code, note) VALUES (1, 't1', 'one');");
-    assert_eq!(heard.events(1).await, ["create 1 None Some(\"one\")"]);
-    assert_eq!(
-        heard.note("t1").await.as_deref(),
-        Some("one"),
-        "a create evicts the absence"
-    );
-
-    heard
-        .database
-        .python("db.execute(\"UPDATE things SET note = 'uno' WHERE id = 1\")");
-    assert_eq!(
-        heard.events(1).await,
-        ["update 1 Some(\"one\") Some(\"uno\")"]
-    );
-    assert_eq!(heard.note("t1").await.as_deref(), Some("uno"));
+    let update = "db.execute(\"UPDATE things SET note = 'uno' WHERE id = 1\")";
+    cases::a_create_and_an_update(&heard, |file| file.python(update)).await;
 
     // A row that REPLACE removes fires no delete trigger.
     assert_eq!(heard.note("t2").await, None);
