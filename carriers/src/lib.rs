@@ -11,6 +11,10 @@
 //! of the log, or a wait for the next poll. So a broker that is down makes changes slower, and a
 //! hostile one cannot make a node serve anything old. No key and no value reaches it.
 //!
+//! A Redis server whose answer is larger than 64 KiB, or says that it will be, is left at once. Of
+//! NATS the client library keeps what the server sends of a message until the message is whole,
+//! with no bound of its own: a NATS server is trusted with the memory of its nodes.
+//!
 //! # Wire format
 //!
 //! A wake-up is published under the subject (NATS) or channel (Redis) `tidings.NAME`, with the

@@ -1,5 +1,8 @@
 //! [`Redis`]: wake-ups by Redis, or by what speaks its protocol.
 
+// What a server may announce.
+mod bounded;
+
 use std::{fmt, time::Duration};
 
 use futures_util::{
@@ -7,11 +10,14 @@ use futures_util::{
     future::{Either, select},
 };
 use redis::{
-    Client,
+    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo,
+    RedisError,
     aio::{MultiplexedConnection, PubSub},
 };
 use tidings_core::log::{LogError, Wake};
+use tokio::{net::TcpStream, task::AbortHandle};
 
+use self::bounded::Bounded;
 use crate::{
     broker::{Broker, Link, lost},
     carrier::Carrier,
@@ -43,27 +49,60 @@ pub type Redis = Carrier<RedisBroker>;
 
 /// A Redis server.
 pub struct RedisBroker {
-    client: Client,
+    host: String,
+    port: u16,
+    /// Who the node is there.
+    settings: RedisConnectionInfo,
+}
+
+/// A connection that publishes, and the task that drives it.
+pub struct Publisher {
+    connection: MultiplexedConnection,
+    driver: AbortHandle,
+}
+
+impl RedisBroker {
+    async fn connect(&self) -> Result<Bounded<TcpStream>, RedisError> {
+        let stream = TcpStream::connect((&*self.host, self.port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Bounded::new(stream))
+    }
+
+    async fn publisher(&self) -> Result<Publisher, RedisError> {
+        let (stream, config) = (self.connect().await?, AsyncConnectionConfig::default());
+        let opened = MultiplexedConnection::new_with_config(&self.settings, stream, config);
+        let (connection, driver) = opened.await?;
+        Ok(Publisher {
+            connection,
+            driver: tokio::spawn(driver).abort_handle(),
+        })
+    }
 }
 
 impl Broker for RedisBroker {
     const NAME: &'static str = "Redis";
-    /// A connection that publishes.
-    type Kept = Option<MultiplexedConnection>;
+    type Kept = Option<Publisher>;
     /// A connection that listens.
     type Line = PubSub;
 
     fn read(address: &str) -> Result<Self, CarrierError> {
-        let expected = "redis://HOST:PORT";
+        let refused = |source| CarrierError::Address {
+            expected: "redis://HOST:PORT",
+            source,
+        };
         if !address.starts_with("redis://") {
-            let source = None;
-            return Err(CarrierError::Address { expected, source });
+            return Err(refused(None));
         }
-        let client = Client::open(address).map_err(|error| CarrierError::Address {
-            expected,
-            source: Some(Box::new(error)),
-        })?;
-        Ok(Self { client })
+        let info = address.into_connection_info();
+        let info = info.map_err(|error| refused(Some(Box::new(error))))?;
+        match info.addr() {
+            ConnectionAddr::Tcp(host, port) => Ok(Self {
+                host: host.clone(),
+                port: *port,
+                settings: info.redis_settings().clone(),
+            }),
+            _ => Err(refused(None)),
+        }
     }
 
     async fn publish(link: &Link<Self>, kept: &mut Self::Kept) -> Result<(), LogError> {
@@ -72,17 +111,12 @@ impl Broker for RedisBroker {
         let sent = async {
             let mut open = match open {
                 Some(open) => open,
-                None => {
-                    link.broker
-                        .client
-                        .get_multiplexed_async_connection()
-                        .await?
-                }
+                None => link.broker.publisher().await?,
             };
             let mut publish = redis::cmd("PUBLISH");
             publish.arg(&link.subject).arg(link.own.payload());
-            publish.exec_async(&mut open).await?;
-            Ok::<_, redis::RedisError>(open)
+            publish.exec_async(&mut open.connection).await?;
+            Ok::<_, RedisError>(open)
         };
         *kept = Some(link.in_time(sent).await?);
         Ok(())
@@ -90,9 +124,10 @@ impl Broker for RedisBroker {
 
     async fn subscribe(link: &Link<Self>) -> Result<PubSub, LogError> {
         let subscribed = async {
-            let mut line = link.broker.client.get_async_pubsub().await?;
+            let stream = link.broker.connect().await?;
+            let mut line = PubSub::new(&link.broker.settings, stream).await?;
             line.subscribe(&link.subject).await?;
-            Ok::<_, redis::RedisError>(line)
+            Ok::<_, RedisError>(line)
         };
         link.in_time(subscribed).await
     }
@@ -116,6 +151,19 @@ impl Broker for RedisBroker {
                 }
             }
         }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        // It would wait for the answers of a link that is half open.
+        self.driver.abort();
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Wake-ups over real brokers, alone and between nodes. One binary, so that it links once.
 
+mod lies;
 mod nodes;
 mod wakes;
 
