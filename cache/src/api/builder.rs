@@ -123,7 +123,8 @@ impl CacheBuilder {
     setters!();
 
     /// Sets what L2 may hold, in bytes: 64 MiB by default, 64 KiB at least. All named caches of the
-    /// node share it.
+    /// node share it. What [`Cache::explain`] reads is kept beside it, in at most a fiftieth of
+    /// this (8 KiB at least, about 1.1 MB at most).
     pub fn capacity(mut self, bytes: u64) -> Self {
         self.capacity = bytes;
         self
@@ -305,7 +306,7 @@ impl CacheBuilder {
             ceiling: self.ceiling,
             stale_policy: self.stale_policy,
             permits: Permits::new(self.max_loads),
-            recorder: Recorder::new(),
+            recorder: Recorder::new(self.capacity),
             attach: self.attach,
             slots: self.slots,
             flight_shards: self.flight_shards,

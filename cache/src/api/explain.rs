@@ -99,9 +99,10 @@ impl Cache {
     /// Returns what a key holds and what became of it lately: by what it was loaded, what
     /// invalidated it and why, which loads were voided. None if nothing is known of it.
     ///
-    /// Read from a recorder of bounded size, which is written when something is loaded or evicted
-    /// and never on a hit: old records make room for new ones, and those of a busy key for its
-    /// neighbours'. Never promotes, never loads, and does not count as a hit.
+    /// Read from a recorder of at most a fiftieth of the cache's capacity (8 KiB at least, about
+    /// 1.1 MB at most), which is written when something is loaded or evicted and never on a hit:
+    /// old records make room for new ones, and those of a busy key for its neighbours'. So a small
+    /// cache knows less. Never promotes, never loads, and does not count as a hit.
     ///
     /// # Examples
     ///

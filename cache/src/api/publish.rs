@@ -224,7 +224,7 @@ fn describe() {
             "recorder_records",
             "What is remembered of what became of keys",
         ),
-        ("recorder_bytes", "What that takes"),
+        ("recorder_bytes", "What that takes, beside the capacity"),
     ];
     for (name, help) in gauges {
         describe_gauge!(format!("tidings_cache_{name}"), help);

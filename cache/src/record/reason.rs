@@ -100,11 +100,18 @@ impl Reason {
 
     /// Returns about how many bytes it takes.
     pub(crate) fn weight(&self) -> usize {
-        let rows = match self {
-            Self::Change { rows, .. } => rows.capacity(),
-            Self::Everywhere { .. } | Self::Gap(_) | Self::Doubt => 0,
-        };
-        size_of::<Self>() + rows * (size_of::<ChangedRow>() + 32)
+        let counts = 2 * size_of::<usize>(); // those of the Arc
+        let own = counts + size_of::<Self>();
+        match self {
+            Self::Change { rows, .. } => {
+                let keys = rows.iter().map(|row| match &row.key {
+                    Value::Text(text) => text.len(),
+                    _ => 0, // few kinds are keys, and those take no more than themselves
+                });
+                own + rows.capacity() * size_of::<ChangedRow>() + keys.sum::<usize>()
+            }
+            Self::Everywhere { .. } | Self::Gap(_) | Self::Doubt => own,
+        }
     }
 }
 

@@ -1,26 +1,43 @@
 //! [`Recorder`]: the last records of each key, of everything, and of causes.
+//!
+//! What it takes follows the cache's capacity, and is allocated as records come. Half of that is
+//! for the records, half for what they are due to.
 
 // Locks of the standard library, in models too: each is held for a few moves of memory and calls
 // nothing, so that no schedule can tell it from one step.
 use std::{
-    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use super::reason::Reason;
+use super::{
+    newest::{Kept, Newest},
+    reason::Reason,
+};
 use crate::{
     answer::tag::Tag,
     fence::number::{Moment, Number},
 };
 
-/// How many shares there are, and how many records each keeps.
+/// The share of the cache's capacity that the recorder may take: one in this many bytes.
+const OF_CAPACITY: u64 = 50;
+/// What it may take in any case.
+const LEAST: usize = 8 << 10;
+
+/// How many shares there are at most, and how many records each keeps.
 const SHARES: usize = 64;
 const EACH: usize = 64;
-/// How many records are kept that concern more than one key.
+/// How many records are kept at most that concern more than one key.
 const WIDE: usize = 256;
-/// How many causes are kept.
+/// How many causes are kept at most.
 const CAUSES: usize = 1_024;
+
+type Share = Mutex<Newest<Note>>;
+
+/// What a record of a key takes, with its part of its share.
+const NOTE: usize = size_of::<Note>() + size_of::<Share>().div_ceil(EACH);
+/// What the most records take, without what they are due to.
+const FULL: usize = SHARES * EACH * NOTE + WIDE * size_of::<Note>() + CAUSES * size_of::<Cause>();
 
 /// What asked for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,20 +135,61 @@ struct Cause {
     handlers: Option<Handlers>,
 }
 
+impl Kept for Note {
+    fn reason(&self) -> Option<&Arc<Reason>> {
+        self.reason.as_ref()
+    }
+
+    fn text(&self) -> usize {
+        match &self.what {
+            What::Tagged(tag) => tag.len(),
+            What::Loaded { .. }
+            | What::Failed { .. }
+            | What::Invalidated { .. }
+            | What::Purged
+            | What::Expired
+            | What::Space => 0,
+        }
+    }
+}
+
+impl Kept for Cause {
+    fn reason(&self) -> Option<&Arc<Reason>> {
+        Some(&self.reason)
+    }
+
+    fn text(&self) -> usize {
+        0
+    }
+}
+
 /// The records of a node.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    shares: Box<[Mutex<VecDeque<Note>>]>,
-    wide: Mutex<VecDeque<Note>>,
-    causes: Mutex<VecDeque<Cause>>,
+    shares: Box<[Share]>,
+    wide: Mutex<Newest<Note>>,
+    causes: Mutex<Newest<Cause>>,
 }
 
 impl Recorder {
-    pub(crate) fn new() -> Self {
+    /// Makes the recorder of a cache that may hold this many bytes. It takes at most a fiftieth of
+    /// that, or 8 KiB if that is more; and no more than 4,096 records of keys, 256 of whole caches
+    /// and 1,024 causes, with as many bytes again of what they are due to.
+    pub(crate) fn new(capacity: u64) -> Self {
+        let most = usize::try_from(capacity / OF_CAPACITY).unwrap_or(usize::MAX);
+        let half = most.clamp(LEAST, 2 * FULL) / 2;
+        let part = |all: usize| (all * half / FULL).max(1);
+
+        let notes = part(SHARES * EACH);
+        let shares = (notes / EACH).max(1);
+        let each = (notes / shares).min(EACH);
+        // Causes share what they are due to with the records of their keys, which are more.
+        let (due_to_notes, due_to_wide) = (half / 16 * 11, half / 16);
+        let share = || Mutex::new(Newest::new(each, due_to_notes / shares));
         Self {
-            shares: (0..SHARES).map(|_| Mutex::default()).collect(),
-            wide: Mutex::default(),
-            causes: Mutex::default(),
+            shares: (0..shares).map(|_| share()).collect(),
+            wide: Mutex::new(Newest::new(part(WIDE), due_to_wide)),
+            causes: Mutex::new(Newest::new(part(CAUSES), half / 4)),
         }
     }
 
@@ -152,8 +210,7 @@ impl Recorder {
             what,
             cause,
         };
-        let gone = push(&mut held(self.share(key)), note, EACH);
-        drop(gone); // with the lock released
+        keep(self.share(key), note);
     }
 
     /// Records what has happened to all keys of a cache.
@@ -166,8 +223,7 @@ impl Recorder {
             what: What::Purged,
             cause,
         };
-        let gone = push(&mut held(&self.wide), note, WIDE);
-        drop(gone);
+        keep(&self.wide, note);
     }
 
     /// Remembers what a change was, if that was said, by the number that is the cause of what its
@@ -181,8 +237,7 @@ impl Recorder {
             reason,
             handlers: None,
         };
-        let gone = push(&mut held(&self.causes), cause, CAUSES);
-        drop(gone);
+        keep(&self.causes, cause);
     }
 
     /// Notes how far the handlers of a change have got.
@@ -212,7 +267,7 @@ impl Recorder {
 
     /// Returns the records of a key, and those of its whole cache, the newest first.
     pub(crate) fn of(&self, key: u64, cache: u32) -> (Vec<Note>, Vec<Note>) {
-        let of = |notes: &VecDeque<Note>, subject| {
+        let of = |notes: &Newest<Note>, subject| {
             let notes = notes.iter().rev();
             notes
                 .filter(|note| note.subject == subject)
@@ -223,27 +278,23 @@ impl Recorder {
         (own, of(&held(&self.wide), cache.into()))
     }
 
-    /// Returns how many records there are, and about how many bytes they take.
+    /// Returns how many records there are, and about how many bytes they take with what they are
+    /// due to.
     pub(crate) fn size(&self) -> (usize, usize) {
-        let mut size = (0, 0);
-        let mut add = |notes: &VecDeque<Note>| {
-            let reasons = notes.iter().filter_map(|note| note.reason.as_ref());
-            // One that several records share is counted with each of them.
-            let reasons: usize = reasons.map(|reason| reason.weight()).sum();
-            size.0 += notes.len();
-            size.1 += notes.capacity() * size_of::<Note>() + reasons;
+        let mut size = (0, size_of_val(&*self.shares));
+        let mut add = |notes: &Newest<Note>| {
+            size.0 += notes.iter().len();
+            size.1 += notes.bytes();
         };
         for share in &self.shares {
             add(&held(share));
         }
         add(&held(&self.wide));
-        let causes = held(&self.causes);
-        let reasons: usize = causes.iter().map(|it| it.reason.weight()).sum();
-        size.1 += causes.capacity() * size_of::<Cause>() + reasons;
+        size.1 += held(&self.causes).bytes();
         size
     }
 
-    fn share(&self, key: u64) -> &Mutex<VecDeque<Note>> {
+    fn share(&self, key: u64) -> &Share {
         // The high bits: the low ones choose the place within other tables.
         &self.shares[(key >> 40) as usize % self.shares.len()]
     }
@@ -253,22 +304,29 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Adds to a queue of bounded length. Returns what had to go.
-fn push<T>(queue: &mut VecDeque<T>, new: T, most: usize) -> Option<T> {
-    let gone = (queue.len() >= most).then(|| queue.pop_front()).flatten();
-    queue.push_back(new);
-    gone
+/// Keeps a record. What has to go for it is dropped with the lock released.
+fn keep<T: Kept>(of: &Mutex<Newest<T>>, new: T) {
+    let (mut gone, mut is_over) = held(of).push(new);
+    while is_over {
+        drop(gone.take());
+        (gone, is_over) = held(of).shorten();
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use tidings_core::log::GapReason;
+    use tidings_core::{Operation, log::GapReason};
 
-    use super::*;
+    use super::{super::ChangedRow, *};
+
+    /// Of a cache for which the most is kept.
+    fn largest() -> Recorder {
+        Recorder::new(1 << 30)
+    }
 
     #[test]
     fn the_newest_records_of_a_key_are_kept_and_the_rest_is_bounded() {
-        let recorder = Recorder::new();
+        let recorder = largest();
         let key = 7 << 40;
         for number in 0..1_000 {
             let what = What::Expired;
@@ -291,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_cause_is_found_by_its_number_and_learns_of_its_handlers() {
-        let recorder = Recorder::new();
+        let recorder = largest();
         recorder.cause(Number(1)); // nothing was said
         let due = Reason::Gap(GapReason::Epoch).enter();
         for number in 2..CAUSES as u64 + 3 {
@@ -305,5 +363,47 @@ mod tests {
         let (reason, handlers) = recorder.of_cause(Number(5));
         assert!(reason.is_some() && handlers == Some(Handlers::Everywhere));
         assert_eq!(recorder.of_cause(Number(6)).1, None);
+    }
+
+    #[test]
+    fn what_it_takes_follows_the_capacity() {
+        for capacity in [64 << 10, 1 << 20, 16 << 20, 64 << 20, 1 << 30, u64::MAX] {
+            let recorder = Recorder::new(capacity);
+            let empty = recorder.size().1;
+            assert!(
+                empty <= 8 << 10,
+                "{capacity}: {empty} before there is a record"
+            );
+
+            let bound = (capacity / 50).clamp(8 << 10, 1_200 << 10) as usize;
+            let mut most = 0;
+            for number in 0..30_000_u64 {
+                // By turns without a reason, with one of its own, and with one that is long.
+                let rows = (number % 7 * 3) as usize;
+                let row =
+                    || ChangedRow::new("keys", Operation::Update, "x".repeat(rows * 9).into());
+                let reason = Reason::Change {
+                    rows: (0..rows).map(|_| row()).collect(),
+                    node: None,
+                    place: None,
+                    mark: None,
+                };
+                let due_to = (number % 3 > 0).then(|| reason.enter());
+                let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let tag = What::Tagged("t".repeat(200).into());
+                recorder.note(key, Moment(number), Number(number), None, tag);
+                recorder.note_all(1, Moment(number), Number(number), None);
+                recorder.cause(Number(number));
+                drop(due_to);
+                if number % 16 == 0 {
+                    most = most.max(recorder.size().1);
+                }
+            }
+            assert!(most <= bound, "{capacity}: {most} of {bound}");
+            assert!(
+                most >= bound / 3,
+                "{capacity}: {most} of {bound}, which is little"
+            );
+        }
     }
 }

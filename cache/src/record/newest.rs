@@ -1,0 +1,103 @@
+//! [`Newest`]: the newest records, as many as there is room for.
+//!
+//! Two bounds, so that neither kind of bytes takes the room of the other: how many records there
+//! are, and what they hold besides themselves. What records in a row share is counted once.
+
+use std::{
+    collections::{VecDeque, vec_deque},
+    sync::Arc,
+};
+
+use super::reason::Reason;
+
+/// What is kept.
+pub(super) trait Kept {
+    /// What it is due to.
+    fn reason(&self) -> Option<&Arc<Reason>>;
+
+    /// The bytes of text that it holds alone.
+    fn text(&self) -> usize;
+}
+
+/// Records, oldest first.
+#[derive(Debug)]
+pub(super) struct Newest<T> {
+    records: VecDeque<T>,
+    /// How many there may be.
+    most: usize,
+    /// What they hold besides themselves, and what they may hold.
+    behind: usize,
+    room: usize,
+}
+
+impl<T: Kept> Newest<T> {
+    /// Makes room for some records and for the bytes that they hold. Nothing is allocated yet.
+    pub(super) fn new(most: usize, room: usize) -> Self {
+        Self {
+            records: VecDeque::new(),
+            most: most.max(1),
+            behind: 0,
+            room,
+        }
+    }
+
+    /// Adds a record, unless it holds more by itself than there may be. Returns what had to go, and
+    /// whether [more has to](Self::shorten).
+    pub(super) fn push(&mut self, new: T) -> (Option<T>, bool) {
+        if held_by(&new, None) > self.room {
+            return (Some(new), false);
+        }
+        let gone = match self.records.len() >= self.most {
+            true => self.pop(),
+            false => None,
+        };
+
+        // Never more than there may be: a queue that grows by itself doubles.
+        if self.records.len() == self.records.capacity() {
+            let more = self.records.len().clamp(4, 64);
+            let left = self.most - self.records.len();
+            self.records.reserve_exact(more.min(left).max(1));
+        }
+        self.behind += held_by(&new, self.records.back());
+        self.records.push_back(new);
+        (gone, self.behind > self.room)
+    }
+
+    /// Lets the oldest record go if they hold too much. Returns it, and whether more has to go.
+    pub(super) fn shorten(&mut self) -> (Option<T>, bool) {
+        let gone = match self.behind > self.room {
+            true => self.pop(),
+            false => None,
+        };
+        (gone, self.behind > self.room)
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        let gone = self.records.pop_front()?;
+        self.behind -= held_by(&gone, self.records.front());
+        Some(gone)
+    }
+
+    /// Returns the records, oldest first.
+    pub(super) fn iter(&self) -> vec_deque::Iter<'_, T> {
+        self.records.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> vec_deque::IterMut<'_, T> {
+        self.records.iter_mut()
+    }
+
+    /// Returns what is allocated for the records, with what they hold.
+    pub(super) fn bytes(&self) -> usize {
+        self.records.capacity() * size_of::<T>() + self.behind
+    }
+}
+
+/// Returns the bytes that a record holds and its neighbour does not.
+fn held_by<T: Kept>(record: &T, neighbour: Option<&T>) -> usize {
+    let others = neighbour.and_then(Kept::reason);
+    let own = record
+        .reason()
+        .filter(|own| !others.is_some_and(|other| Arc::ptr_eq(own, other)));
+    record.text() + own.map_or(0, |reason| reason.weight())
+}
