@@ -28,6 +28,9 @@ mod settings;
 // Gives other tasks a turn. Must not know any executor.
 mod turn;
 
+// How soon hints make a node read. Must not know what it reads.
+mod floor;
+
 // From a record to the cache keys that it evicts. Must not know the cache.
 mod keys;
 

@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 use tidings_core::log::{MemberId, MemberRow};
 use tokio::sync::{Notify, futures::Notified};
 
+use crate::floor::Found;
+
 /// Names a question to the members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Round(u64);
@@ -20,6 +22,8 @@ pub(crate) struct Questions {
     callers: Mutex<Callers>,
     /// Makes the task ask, or look, at once.
     wanted: Notify,
+    /// Makes the task look as soon as its floor lets it.
+    hint: Notify,
     answers: Mutex<Answers>,
     /// Wakes callers in the order in which they came, which a watch channel does not.
     heard: Notify,
@@ -81,11 +85,24 @@ impl Questions {
         self.wanted.notified().await;
     }
 
-    /// Makes the task look at the members' rows again, if a caller waits: one may have reported.
+    /// Makes the task look at the members' rows again, if a caller waits: this node has reported.
     pub(crate) fn look_again(&self) {
         if self.someone_waits() {
             self.wanted.notify_one();
         }
+    }
+
+    /// Does the same on the word of a wake-up, which anything may have sent: another may have
+    /// reported.
+    pub(crate) fn hint(&self) {
+        if self.someone_waits() {
+            self.hint.notify_one();
+        }
+    }
+
+    /// Waits until there is a hint.
+    pub(crate) async fn hinted(&self) {
+        self.hint.notified().await;
     }
 
     /// Says that a question was answered.
@@ -94,10 +111,20 @@ impl Questions {
         self.nudge();
     }
 
-    /// Shows callers the rows as they are now.
-    pub(crate) fn show(&self, rows: Vec<MemberRow>) {
-        self.answers.lock().rows = Some(rows.into());
+    /// Shows callers the rows as they are now. Returns whether they say anything new.
+    pub(crate) fn show(&self, rows: Vec<MemberRow>) -> Found {
+        let mut answers = self.answers.lock();
+        let says = |row: &MemberRow| (row.id.clone(), row.answered, row.reported.clone());
+        let before = answers.rows.iter().flat_map(|rows| rows.iter().map(says));
+        let is_news = answers.rows.is_none() || !before.eq(rows.iter().map(says));
+        answers.rows = Some(rows.into());
+        drop(answers);
+
         self.nudge();
+        match is_news {
+            true => Found::News,
+            false => Found::Nothing,
+        }
     }
 
     /// Makes callers look at the time, although there are no rows.

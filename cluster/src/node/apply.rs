@@ -216,8 +216,8 @@ impl Shared {
                 self.evict_once(*mark, &known, Source::Wake);
             }
         }
-        self.look.notify_one();
-        self.questions.look_again();
+        self.hint.notify_one();
+        self.questions.hint();
     }
 
     fn is_of_this_epoch(&self, mark: Mark) -> bool {

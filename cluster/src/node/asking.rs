@@ -21,14 +21,12 @@ use tidings_core::{
 use super::shared::Shared;
 use crate::{
     faults::{Rule, removed},
+    floor::{Floor, Found},
     questions::{Answers, Round},
 };
 
 /// How many members are watched at a time.
 const WATCHED: usize = 4_096;
-
-/// The least time between two looks at the members' rows.
-const BREATH: Duration = Duration::from_millis(1);
 
 /// How many rows are marked or deleted before the members are looked at again.
 const AT_ONCE: usize = 16;
@@ -148,6 +146,7 @@ impl Shared {
         };
         let questions = &self.questions;
         let (mut silent, mut answered) = (Silent::default(), Round::default());
+        let mut floor = Floor::default();
         loop {
             let last = questions.last();
             if last == answered && silent.0.is_empty() && !questions.someone_waits() {
@@ -172,34 +171,40 @@ impl Shared {
                     self.log.wake(Wake::Look);
                 }
             }
-            self.look_at_members(&*members, &mut silent).await;
+            let found = self.look_at_members(&*members, &mut silent).await;
+            floor.read(found);
 
-            // Wake-ups come with every commit, and need not make a query each.
-            self.clock.sleep(BREATH).await;
             let pause = match questions.someone_waits() {
                 true => self.settings.pause() / 4,
                 false => self.settings.pause(),
             };
             let wanted = std::pin::pin!(questions.wanted());
-            match select(wanted, self.clock.sleep(pause)).await {
-                Either::Left(_) | Either::Right(_) => {}
+            // Wake-ups come with every commit, and need not make a query each.
+            let before = floor;
+            let hint = std::pin::pin!(async {
+                questions.hinted().await;
+                before.pass(&*self.clock).await;
+            });
+            match select(select(wanted, hint), self.clock.sleep(pause)).await {
+                Either::Left((Either::Right(_), _)) => floor.hinted(self.clock.now()),
+                Either::Left((Either::Left(_), _)) | Either::Right(_) => {}
             }
         }
     }
 
-    /// Reads the rows once, tells callers, and does what is due for silent members.
-    async fn look_at_members(&self, members: &dyn Members, silent: &mut Silent) {
+    /// Reads the rows once, tells callers, and does what is due for silent members. Returns whether
+    /// the rows say anything new.
+    async fn look_at_members(&self, members: &dyn Members, silent: &mut Silent) -> Found {
         let rows = members.list().await;
-        let due = match rows {
+        let (due, found) = match rows {
             Ok(rows) => {
                 let due = silent.look(&rows, self.clock.now());
-                self.questions.show(rows);
-                due
+                (due, self.questions.show(rows))
             }
             Err(_) => {
                 // Callers look at the clock, and at the epoch.
                 self.questions.nudge();
-                return;
+                return Found::Nothing;
             }
         };
         for due in due {
@@ -220,6 +225,7 @@ impl Shared {
                 }
             }
         }
+        found
     }
 }
 

@@ -142,6 +142,7 @@ impl Protocol {
             seen: Reached::default(),
             applied: Reached::default(),
             look: Notify::new(),
+            hint: Notify::new(),
             numbers: Mutex::new(Numbers::new(settings.remembered)),
             own: Mutex::default(),
             outbox: Outbox::default(),

@@ -61,8 +61,10 @@ pub(crate) struct Shared {
     pub(crate) seen: Reached,
     /// Evicted, and handlers run, up to here. Moved by the dispatcher alone.
     pub(crate) applied: Reached,
-    /// Makes the tail read at once.
+    /// Makes the tail read at once: a caller of this node waits for what there is.
     pub(crate) look: Notify,
+    /// Makes the tail read as soon as its floor lets it: a wake-up says that there is something.
+    pub(crate) hint: Notify,
     /// Locked across an eviction and its note, so that two paths do not evict for one commit twice.
     pub(crate) numbers: Mutex<Numbers>,
     /// What this node has asked all nodes to evict.

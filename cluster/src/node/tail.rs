@@ -12,7 +12,7 @@ use tidings_core::{
     Chain,
     clock::Tick,
     log::{
-        Batch, Capture, Cursor, Extent, Gap, GapReason, Head, Incarnation, Join, JoinError,
+        Batch, Capture, Cursor, Demand, Extent, Gap, GapReason, Head, Incarnation, Join, JoinError,
         LogError, MemberId, MemberSight, Read, Sight,
     },
 };
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     faults::{Rule, removed},
+    floor::{Floor, Found},
     queue::{After, Applied, Held, Pages},
     turn::turn,
 };
@@ -40,6 +41,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         returning: Returning::No,
         capture: Captured::Yes,
         failures: 0,
+        floor: Floor::default(),
+        demanded: None,
     };
     tail.follow().await;
 }
@@ -54,6 +57,10 @@ struct Tail {
     capture: Captured,
     /// How many questions in a row had no answer.
     failures: u32,
+    /// How soon wake-ups make it read.
+    floor: Floor,
+    /// The last demand for a report that it has read.
+    demanded: Option<Demand>,
 }
 
 /// Whether the node was given up, has joined again, and has yet to prove that it may serve.
@@ -190,6 +197,8 @@ impl Tail {
                 }
             };
             self.failures = 0;
+            let found = self.found(&batch);
+            self.floor.read(found);
 
             let sight = batch.sight.clone();
             let counted = self.is_counted(sight.member)?;
@@ -331,13 +340,32 @@ impl Tail {
         }
     }
 
-    /// Waits for a hint, or for the next poll.
-    async fn wait(&self) {
+    /// Returns whether a read has brought what a wake-up may be about. A demand that was read
+    /// before is no news: it may be a while until the handlers let this node answer it.
+    fn found(&mut self, batch: &Batch) -> Found {
+        let demand = batch.sight.demand;
+        let is_demanded = demand.is_some() && demand > self.demanded;
+        self.demanded = self.demanded.max(demand);
+        match batch.extent {
+            Extent::All if batch.records.is_empty() && !is_demanded => Found::Nothing,
+            Extent::All | Extent::More => Found::News,
+        }
+    }
+
+    /// Waits for a caller of this node, for a wake-up, or for the next poll. A wake-up counts once
+    /// the floor lets it, a caller at once.
+    async fn wait(&mut self) {
         let shared = &self.shared;
         let look = std::pin::pin!(shared.look.notified());
         let poll = shared.clock.sleep(shared.settings.pause());
-        match select(look, poll).await {
-            Either::Left(_) | Either::Right(_) => {}
+        let floor = self.floor;
+        let hint = std::pin::pin!(async {
+            shared.hint.notified().await;
+            floor.pass(&*shared.clock).await;
+        });
+        match select(select(look, hint), poll).await {
+            Either::Left((Either::Right(_), _)) => self.floor.hinted(shared.clock.now()),
+            Either::Left((Either::Left(_), _)) | Either::Right(_) => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod evictions;
+mod hints;
 mod panics;
 mod receipts;
 mod rigged;

@@ -96,6 +96,8 @@ pub(crate) struct Rigged {
     pub(crate) panics: AtomicBool,
     /// How often the members were listed.
     pub(crate) lists: AtomicUsize,
+    /// How often the log was read.
+    pub(crate) reads: AtomicUsize,
 }
 
 impl Rigged {
@@ -108,6 +110,7 @@ impl Rigged {
             groups: AtomicUsize::new(0),
             panics: AtomicBool::new(false),
             lists: AtomicUsize::new(0),
+            reads: AtomicUsize::new(0),
         })
     }
 
@@ -144,6 +147,7 @@ impl Log for Rigged {
         limit: usize,
         member: Option<&'a MemberId>,
     ) -> LogFuture<'a, Result<Read, LogError>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             let panics = self.panics.swap(false, Ordering::SeqCst);
             assert!(!panics, "as the test says");

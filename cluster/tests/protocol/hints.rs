@@ -1,0 +1,145 @@
+//! Wake-ups, which anything may send: what a flood of them costs. On a clock that the tests drive.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tidings_cluster::{
+    ClusterSettings,
+    kit::{Form, MemoryLog, ModelStore},
+};
+use tidings_core::{
+    CacheKey,
+    clock::ManualClock,
+    log::{Log as _, Wake},
+    spawn::CurrentRuntime,
+};
+
+use crate::rigged::{Node, Rigged, Surroundings, soon, write};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Some nodes on one log, and something else that may send wake-ups.
+struct Hinted {
+    store: ModelStore,
+    clock: ManualClock,
+    stranger: MemoryLog,
+    logs: Vec<Arc<Rigged>>,
+    nodes: Vec<Node>,
+}
+
+impl Hinted {
+    async fn nodes(count: usize) -> Self {
+        let store = ModelStore::new(Form::Counted, 1);
+        let stranger = MemoryLog::new(store.clone());
+        let clock = ManualClock::new();
+        let (mut logs, mut nodes) = (Vec::new(), Vec::new());
+        for number in 0..count {
+            let around = Surroundings {
+                clock: Arc::new(clock.clone()),
+                spawn: Arc::new(CurrentRuntime),
+                // By itself, a node would look only once in a minute.
+                settings: ClusterSettings::new().poll(Duration::from_secs(60)),
+            };
+            let log = Rigged::on(stranger.beside());
+            let node = Node::begin_in(around, &log, &format!("node {number}"));
+            node.until_open().await;
+            logs.push(log);
+            nodes.push(node);
+        }
+        settle().await;
+        Self {
+            store,
+            clock,
+            stranger,
+            logs,
+            nodes,
+        }
+    }
+
+    /// Sends a wake-up in each of some milliseconds.
+    async fn flood(&self, millis: usize, wake: &Wake) {
+        for _ in 0..millis {
+            self.stranger.wake(wake.clone());
+            settle().await;
+            self.clock.advance(MILLISECOND);
+            settle().await;
+        }
+    }
+
+    fn reads(&self) -> Vec<usize> {
+        let reads = self.logs.iter().map(|log| log.reads.load(Ordering::SeqCst));
+        reads.collect()
+    }
+}
+
+/// Lets every task go on until it waits for time or for a wake-up.
+async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_wake_ups_makes_few_reads() {
+    let hinted = Hinted::nodes(1).await;
+    let before = hinted.reads()[0];
+    hinted.flood(1_000, &Wake::Look).await;
+    let reads = hinted.reads()[0] - before;
+    assert!((40..=60).contains(&reads), "{reads} reads in a second");
+}
+
+#[tokio::test]
+async fn a_wake_up_counts_at_once_after_a_pause_and_while_it_leads_to_something() {
+    let hinted = Hinted::nodes(1).await;
+    let key = CacheKey::new("consumers", &["alice"]);
+    hinted.flood(200, &Wake::Look).await;
+    // One that waits for the floor, one that came after it, and a pause.
+    for _ in 0..3 {
+        hinted.clock.advance(20 * MILLISECOND);
+        settle().await;
+    }
+
+    // By the wake-up of another program, without a tick of the clock.
+    for id in 1..=5 {
+        hinted.nodes[0].load(&key, "tag").await;
+        let mark = write(&hinted.store, id, "alice");
+        hinted.stranger.wake(Wake::Look);
+        settle().await;
+        assert!(hinted.nodes[0].protocol.has_reached(mark), "write {id}");
+        assert!(!hinted.nodes[0].holds(&key));
+    }
+}
+
+#[tokio::test]
+async fn a_caller_of_the_node_is_not_slowed_by_a_flood() {
+    let hinted = Hinted::nodes(1).await;
+    hinted.flood(200, &Wake::Look).await;
+    let mark = write(&hinted.store, 1, "alice");
+    soon(hinted.nodes[0].protocol.until_applied(mark)).await;
+    let confirmed = hinted.nodes[0].protocol.confirm(mark, MILLISECOND);
+    soon(confirmed).await.expect("it has applied it itself");
+}
+
+#[tokio::test]
+async fn a_flood_makes_few_looks_at_the_members_while_a_caller_waits() {
+    let hinted = Hinted::nodes(2).await;
+    // One that does not answer.
+    hinted.logs[1].down.store(true, Ordering::SeqCst);
+    let mark = write(&hinted.store, 1, "alice");
+    let confirmed = hinted.nodes[0]
+        .protocol
+        .confirm(mark, Duration::from_secs(30));
+    let flood = async {
+        hinted.flood(100, &Wake::Look).await;
+        let before = hinted.logs[0].lists.load(Ordering::SeqCst);
+        hinted.flood(1_000, &Wake::Look).await;
+        hinted.logs[0].lists.load(Ordering::SeqCst) - before
+    };
+    let looks = tokio::select! {
+        _ = confirmed => unreachable!("one is silent"),
+        looks = flood => looks,
+    };
+    assert!((40..=60).contains(&looks), "{looks} looks in a second");
+}
