@@ -33,6 +33,7 @@ pub trait Broker: Sized + Send + Sync + 'static {
     fn publish(
         link: &Link<Self>,
         kept: &mut Self::Kept,
+        wake: &Wake,
     ) -> impl Future<Output = Result<(), LogError>> + Send;
 
     /// Subscribes to the wake-ups of a cluster.

@@ -75,8 +75,8 @@ impl<B: Broker> WakeCarrier for Carrier<B> {
         })
     }
 
-    fn wake(&self) {
-        self.sender.wake();
+    fn wake(&self, wake: Wake) {
+        self.sender.wake(&wake);
     }
 }
 

@@ -19,8 +19,11 @@
 //!
 //! A wake-up is published under the subject (NATS) or channel (Redis) `tidings.NAME`, with the
 //! cluster's name. Its payload is text: `1`, a space, and 32 hexadecimal digits that tell which
-//! node sent it, so that a node passes over its own. Any other payload, of a later version or of
-//! another program, wakes its readers too.
+//! node sent it, so that a node passes over its own. It makes its readers read the log. With a
+//! space and `reported` behind, it says that a node has reported what it has applied: the log has
+//! nothing new, and only nodes that wait for a report read the members' rows. Any other payload or
+//! word, of a later version or of another program, makes its readers read the log, too; a program
+//! of before treats `reported` so.
 //!
 //! # Layers
 //!

@@ -112,14 +112,14 @@ impl Broker for NatsBroker {
         })
     }
 
-    async fn publish(link: &Link<Self>, (): &mut ()) -> Result<(), LogError> {
+    async fn publish(link: &Link<Self>, (): &mut (), wake: &Wake) -> Result<(), LogError> {
         let sent = async {
             let client = link.broker.client().await?;
             // A client that is not connected keeps what it is given, to send it much too late.
             if client.connection_state() != State::Connected {
                 return Err(lost(std::io::ErrorKind::NotConnected));
             }
-            let payload = link.own.payload().to_owned().into();
+            let payload = link.own.payload(wake).into();
             let published = client.publish(link.subject.clone(), payload).await;
             published.map_err(|error| LogError::Unreachable(Box::new(error)))?;
             let flushed = client.flush().await;
@@ -145,8 +145,11 @@ impl Broker for NatsBroker {
         loop {
             let changed = std::pin::pin!(line.connected.changed());
             match select(line.subscriber.next(), changed).await {
-                Either::Left((Some(message), _)) if link.own.is(&message.payload) => {}
-                Either::Left((Some(_), _)) => return Ok(Wake::Look),
+                Either::Left((Some(message), _)) => {
+                    if let Some(wake) = link.own.read(&message.payload) {
+                        return Ok(wake);
+                    }
+                }
                 // What was said while the connection was away is lost.
                 Either::Right((Ok(()), _)) => return Ok(Wake::Look),
                 Either::Left((None, _)) | Either::Right((Err(_), _)) => {

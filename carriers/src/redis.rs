@@ -105,7 +105,11 @@ impl Broker for RedisBroker {
         }
     }
 
-    async fn publish(link: &Link<Self>, kept: &mut Self::Kept) -> Result<(), LogError> {
+    async fn publish(
+        link: &Link<Self>,
+        kept: &mut Self::Kept,
+        wake: &Wake,
+    ) -> Result<(), LogError> {
         // Kept again only after an answer, so that a half-open connection is not used twice.
         let open = kept.take();
         let sent = async {
@@ -114,7 +118,7 @@ impl Broker for RedisBroker {
                 None => link.broker.publisher().await?,
             };
             let mut publish = redis::cmd("PUBLISH");
-            publish.arg(&link.subject).arg(link.own.payload());
+            publish.arg(&link.subject).arg(link.own.payload(wake));
             publish.exec_async(&mut open.connection).await?;
             Ok::<_, RedisError>(open)
         };
@@ -143,8 +147,11 @@ impl Broker for RedisBroker {
             };
 
             match heard {
-                Some(Some(message)) if link.own.is(message.get_payload_bytes()) => {}
-                Some(Some(_)) => return Ok(Wake::Look),
+                Some(Some(message)) => {
+                    if let Some(wake) = link.own.read(message.get_payload_bytes()) {
+                        return Ok(wake);
+                    }
+                }
                 Some(None) => return Err(lost(std::io::ErrorKind::ConnectionReset)),
                 None => {
                     link.in_time(line.ping::<redis::Value>()).await?;

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidings_core::Chain;
+use tidings_core::{
+    Chain,
+    log::{NextWake, Wake},
+};
 use tokio::{runtime::Handle, sync::Notify, task::AbortHandle};
 
 use crate::{
@@ -18,14 +21,20 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Sends wake-ups: any number that are asked for while one is being sent make one more.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    asked: Arc<Notify>,
+    asked: Arc<Asked>,
     task: AbortHandle,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    next: NextWake,
+    some: Notify,
 }
 
 impl Sender {
     pub(crate) fn start<B: Broker>(link: &Arc<Link<B>>) -> Result<Self, CarrierError> {
         let runtime = Handle::try_current().map_err(|_| CarrierError::NoRuntime)?;
-        let asked = Arc::new(Notify::new());
+        let asked = Arc::new(Asked::default());
         let task = run(Arc::clone(link), Arc::clone(&asked));
         Ok(Self {
             asked,
@@ -34,8 +43,9 @@ impl Sender {
     }
 
     /// Asks for a wake-up to be sent. Never waits.
-    pub(crate) fn wake(&self) {
-        self.asked.notify_one();
+    pub(crate) fn wake(&self, wake: &Wake) {
+        self.asked.next.ask(wake);
+        self.asked.some.notify_one();
     }
 }
 
@@ -45,11 +55,14 @@ impl Drop for Sender {
     }
 }
 
-async fn run<B: Broker>(link: Arc<Link<B>>, asked: Arc<Notify>) {
+async fn run<B: Broker>(link: Arc<Link<B>>, asked: Arc<Asked>) {
     let mut kept = B::Kept::default();
     loop {
-        asked.notified().await;
-        match B::publish(&link, &mut kept).await {
+        asked.some.notified().await;
+        let Some(wake) = asked.next.take() else {
+            continue; // the last one included it
+        };
+        match B::publish(&link, &mut kept, &wake).await {
             Ok(()) => link.clock.sleep(PAUSE).await,
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), "other nodes were not woken; they find the change at their next poll");

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use tidings_core::entropy::{Entropy as _, SystemEntropy};
+use tidings_core::{
+    entropy::{Entropy as _, SystemEntropy},
+    log::Wake,
+};
 
 use crate::error::CarrierError;
 
@@ -22,7 +25,7 @@ pub(crate) fn subject(cluster: &str) -> Result<String, CarrierError> {
     Ok(format!("tidings.{cluster}"))
 }
 
-/// The wake-up of one sender, and what tells it from those of others.
+/// What the wake-ups of one sender begin with, which tells them from those of others.
 #[derive(Clone)]
 pub(crate) struct WakeUp(String);
 
@@ -36,13 +39,29 @@ impl WakeUp {
         Self(format!("{VERSION} {sender:032x}"))
     }
 
-    pub(crate) fn payload(&self) -> &str {
-        &self.0
+    /// Returns the bytes of a wake-up.
+    pub(crate) fn payload(&self, wake: &Wake) -> String {
+        match wake.word() {
+            "" => self.0.clone(),
+            word => format!("{} {word}", self.0),
+        }
     }
 
-    /// Returns whether a payload is this sender's own. One that cannot be read is not.
-    pub(crate) fn is(&self, payload: &[u8]) -> bool {
-        payload == self.0.as_bytes()
+    /// Reads a payload: none if it is this sender's own. One that cannot be read is a look.
+    pub(crate) fn read(&self, payload: &[u8]) -> Option<Wake> {
+        let Ok(text) = std::str::from_utf8(payload) else {
+            return Some(Wake::Look);
+        };
+        let mut parts = text.splitn(3, ' ');
+        let (version, sender) = (parts.next(), parts.next());
+        let own = self.0.split_once(' ');
+        if own.is_some_and(|own| (version, sender) == (Some(own.0), Some(own.1))) {
+            return None;
+        }
+        match (version, parts.next()) {
+            (Some(VERSION), Some(word)) => Some(Wake::of_word(word)),
+            _ => Some(Wake::Look),
+        }
     }
 }
 
@@ -59,16 +78,30 @@ mod tests {
     #[test]
     fn the_bytes_are_those_of_version_one() {
         let wake_up = WakeUp::of(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
-        assert_eq!(wake_up.payload(), "1 0123456789abcdef0123456789abcdef");
+        let sent = "1 0123456789abcdef0123456789abcdef";
+        assert_eq!(wake_up.payload(&Wake::Look), sent);
+        assert_eq!(wake_up.payload(&Wake::Reported), format!("{sent} reported"));
         assert_eq!(subject("shop.eu").expect("a name"), "tidings.shop.eu");
     }
 
     #[test]
     fn only_its_own_payload_is_passed_over() {
         let (one, other) = (WakeUp::of(1), WakeUp::of(2));
-        assert!(one.is(one.payload().as_bytes()));
-        for payload in [other.payload().as_bytes(), b"", b"2 new", b"\xff"] {
-            assert!(!one.is(payload));
+        for wake in [Wake::Look, Wake::Reported] {
+            assert_eq!(one.read(one.payload(&wake).as_bytes()), None);
+            let read = one.read(other.payload(&wake).as_bytes());
+            assert_eq!(read, Some(wake));
+        }
+    }
+
+    #[test]
+    fn a_payload_that_is_not_known_is_a_look() {
+        let one = WakeUp::of(1);
+        let other = WakeUp::of(2).payload(&Wake::Look);
+        let later = [format!("{other} later"), format!("{other} reported more")];
+        let more = [b"" as &[u8], b"2 new", b"2 x reported", b"\xff"];
+        for payload in later.iter().map(String::as_bytes).chain(more) {
+            assert_eq!(one.read(payload), Some(Wake::Look), "{payload:?}");
         }
     }
 

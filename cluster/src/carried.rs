@@ -72,8 +72,8 @@ impl Log for Carried {
         self.carrier.listen()
     }
 
-    fn wake(&self, _: Wake) {
-        self.carrier.wake();
+    fn wake(&self, wake: Wake) {
+        self.carrier.wake(wake);
     }
 
     // What a carrier takes along names no keys.

@@ -83,7 +83,7 @@ pub use self::{
     },
     snapshot::Snapshot,
     text::PositionError,
-    wake::{Digest, Wake, WakeCarrier, WakeUps},
+    wake::{Digest, NextWake, Wake, WakeCarrier, WakeUps},
 };
 use crate::{key::CacheKey, value::Value};
 

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use tidings_carriers::Redis;
-use tidings_core::{clock::ManualClock, log::WakeCarrier as _};
+use tidings_core::{
+    clock::ManualClock,
+    log::{Wake, WakeCarrier as _},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -132,7 +135,7 @@ async fn a_sender_leaves_a_server_whose_answer_has_no_end() {
             let liar = Liar { to, honest, lie };
             let (address, mut ends) = liar.serve().await;
             let carrier = carrier(&address);
-            carrier.wake();
+            carrier.wake(Wake::Look);
             hangs_up(&mut ends, liar).await;
         }
     }

@@ -28,11 +28,19 @@ async fn listening(carrier: &Arc<dyn WakeCarrier>) -> Box<dyn WakeUps> {
 
 /// Wakes until a listener has heard: a subscription is in force a moment after it was asked for.
 async fn heard(from: &Arc<dyn WakeCarrier>, to: &mut Box<dyn WakeUps>) -> Result<Wake, LogError> {
+    heard_of(Wake::Look, from, to).await
+}
+
+async fn heard_of(
+    wake: Wake,
+    from: &Arc<dyn WakeCarrier>,
+    to: &mut Box<dyn WakeUps>,
+) -> Result<Wake, LogError> {
     let waking = async {
         let mut every = tokio::time::interval(Duration::from_millis(20));
         loop {
             every.tick().await;
-            from.wake();
+            from.wake(wake.clone());
         }
     };
     let heard = async {
@@ -70,6 +78,30 @@ async fn a_wake_up_reaches_the_others_of_its_cluster_and_not_itself() {
 }
 
 #[tokio::test]
+async fn a_report_is_told_from_what_is_to_be_read() {
+    for protocol in BOTH {
+        let broker = Broker::start(protocol);
+        let one = carrier(&broker, protocol, "shop");
+        let other = carrier(&broker, protocol, "shop");
+        let mut wakes = listening(&other).await;
+        // That the connection was made is to be looked at; then nothing but reports comes.
+        while heard_of(Wake::Reported, &one, &mut wakes)
+            .await
+            .expect("one")
+            == Wake::Look
+        {}
+        for _ in 0..20 {
+            let heard = heard_of(Wake::Reported, &one, &mut wakes).await;
+            assert_eq!(heard.expect("a wake-up"), Wake::Reported, "{protocol:?}");
+        }
+        // Of several at once the one is sent that includes the others.
+        one.wake(Wake::Look);
+        let looked = async { while wakes.next().await.expect("one") != Wake::Look {} };
+        timeout(NEVER, looked).await.expect("it comes");
+    }
+}
+
+#[tokio::test]
 async fn a_broker_that_was_away_is_listened_to_again() {
     for protocol in BOTH {
         let mut broker = Broker::start(protocol);
@@ -79,7 +111,7 @@ async fn a_broker_that_was_away_is_listened_to_again() {
         heard(&one, &mut wakes).await.expect("a wake-up");
 
         broker.stop();
-        one.wake();
+        one.wake(Wake::Look);
         broker.restart();
         // Whether the link heals by itself or ends is the carrier's affair.
         while heard(&one, &mut wakes).await.is_err() {

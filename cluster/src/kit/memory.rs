@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::model::ModelStore;
 
-/// How many wake-ups wait for one listener; more are folded into one look.
+/// How many wake-ups wait for one listener; more are lost.
 const WAITING: usize = 64;
 
 /// A node's connection to a [`ModelStore`]: its log and its members' table.
@@ -129,7 +129,7 @@ impl Log for MemoryLog {
             .collect();
         drop(listeners);
         for other in others {
-            // A listener with that many wake-ups ahead of it will look at the log anyway.
+            // A wake-up may be lost, and a listener with this much ahead of it is late in any case.
             other.try_send(wake.clone()).unwrap_or_default();
         }
     }

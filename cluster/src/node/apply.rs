@@ -204,7 +204,8 @@ impl Shared {
         self.cache.apply_change(keys, &[]);
     }
 
-    /// Evicts on sight what a wake-up names and this node may hold, then makes the tail look.
+    /// Evicts on sight what a wake-up names and this node may hold, then makes the tail look. A
+    /// report concerns callers that wait for one, and not the tail.
     pub(crate) fn wake_up(&self, wake: &Wake) {
         count(&self.counters.wakes);
         if let Wake::Committed { mark, keys } = wake
@@ -216,7 +217,11 @@ impl Shared {
                 self.evict_once(*mark, &known, Source::Wake);
             }
         }
-        self.hint.notify_one();
+        match wake {
+            Wake::Look | Wake::Committed { .. } => self.hint.notify_one(),
+            Wake::Reported => {}
+        }
+        // A node of an earlier version says of a report no more than that there is something.
         self.questions.hint();
     }
 

@@ -340,9 +340,10 @@ impl Shared {
         match members.report(&member, applied, demand).await {
             Ok(()) => {
                 *self.answered.lock() = demand;
-                // The node that asked, which may be this one, would find it at its next look.
+                // The node that asked, which may be this one, would find it at its next look. It
+                // does not concern the others.
                 self.questions.look_again();
-                self.log.wake(Wake::Look);
+                self.log.wake(Wake::Reported);
             }
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), "a report did not reach the members' table")

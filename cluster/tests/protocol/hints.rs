@@ -1,4 +1,5 @@
-//! Wake-ups, which anything may send: what a flood of them costs. On a clock that the tests drive.
+//! Wake-ups, which anything may send: what a flood of them costs, and what a report costs nodes
+//! that do not wait for one. On a clock that the tests drive.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -134,7 +135,9 @@ async fn a_flood_makes_few_looks_at_the_members_while_a_caller_waits() {
     let flood = async {
         hinted.flood(100, &Wake::Look).await;
         let before = hinted.logs[0].lists.load(Ordering::SeqCst);
-        hinted.flood(1_000, &Wake::Look).await;
+        for wake in [Wake::Look, Wake::Reported] {
+            hinted.flood(500, &wake).await;
+        }
         hinted.logs[0].lists.load(Ordering::SeqCst) - before
     };
     let looks = tokio::select! {
@@ -142,4 +145,29 @@ async fn a_flood_makes_few_looks_at_the_members_while_a_caller_waits() {
         looks = flood => looks,
     };
     assert!((40..=60).contains(&looks), "{looks} looks in a second");
+}
+
+#[tokio::test]
+async fn a_report_makes_no_node_read_the_log_and_none_but_those_that_ask_look() {
+    let hinted = Hinted::nodes(8).await;
+    let before = hinted.reads();
+    let mark = write(&hinted.store, 1, "alice");
+    let confirmed = hinted.nodes[0]
+        .protocol
+        .confirm(mark, Duration::from_secs(30));
+    let (confirmed, ()) = tokio::join!(confirmed, settle());
+    assert_eq!(confirmed.expect("all have applied it").applied.len(), 8);
+    settle().await;
+
+    // One read each, for the question; a second one where it came while the first was under way.
+    let after = hinted.reads();
+    let reads: Vec<_> = before
+        .iter()
+        .zip(after)
+        .map(|(one, other)| other - one)
+        .collect();
+    assert!(reads.iter().all(|it| (1..=2).contains(it)), "{reads:?}");
+    let lists = |log: &Arc<Rigged>| log.lists.load(Ordering::SeqCst);
+    let others: usize = hinted.logs[1..].iter().map(lists).sum();
+    assert_eq!(others, 0, "no caller of theirs waits");
 }

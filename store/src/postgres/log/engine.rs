@@ -306,8 +306,8 @@ impl Log for PgLog {
         })
     }
 
-    fn wake(&self, _: Wake) {
-        self.notifier.notify();
+    fn wake(&self, wake: Wake) {
+        self.notifier.notify(&wake);
     }
 
     fn digest(&self, _: &CacheKey) -> Option<Digest> {

@@ -2,7 +2,8 @@
 //!
 //! A notification is sent after the commit, from one connection per node, and never in the writer's
 //! transaction: there it would put every commit through one lock, and make `PREPARE TRANSACTION`
-//! fail.
+//! fail. Its payload is the word of the wake-up; the triggers' is empty, and one that is not known
+//! makes nodes read the log.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -14,7 +15,7 @@ use sqlx::{
 use tidings_core::{
     Chain,
     clock::Clock,
-    log::{LogError, LogFuture, Wake, WakeUps},
+    log::{LogError, LogFuture, NextWake, Wake, WakeUps},
     spawn::{AbortHandle, Spawn},
 };
 use tokio::sync::Notify;
@@ -72,7 +73,7 @@ impl Listener {
                 }
             };
             match heard {
-                Some(Ok(Some(_))) => return Ok(Wake::Look),
+                Some(Ok(Some(heard))) => return Ok(Wake::of_word(heard.payload())),
                 // Connected again by itself: what was said in between is lost, and so is the
                 // listener's word.
                 Some(Ok(None)) => {
@@ -105,8 +106,14 @@ impl fmt::Debug for Listener {
 /// sent make one more.
 #[derive(Debug)]
 pub(super) struct Notifier {
-    asked: Arc<Notify>,
+    asked: Arc<Asked>,
     task: AbortHandle,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    next: NextWake,
+    some: Notify,
 }
 
 impl Notifier {
@@ -115,7 +122,7 @@ impl Notifier {
         spawn: &Arc<dyn Spawn>,
         clock: &Arc<dyn Clock>,
     ) -> Self {
-        let asked = Arc::new(Notify::new());
+        let asked = Arc::new(Asked::default());
         let task = run(options, Arc::clone(&asked), Arc::clone(clock));
         Self {
             asked,
@@ -124,8 +131,9 @@ impl Notifier {
     }
 
     /// Asks for one.
-    pub(super) fn notify(&self) {
-        self.asked.notify_one();
+    pub(super) fn notify(&self, wake: &Wake) {
+        self.asked.next.ask(wake);
+        self.asked.some.notify_one();
     }
 }
 
@@ -135,16 +143,20 @@ impl Drop for Notifier {
     }
 }
 
-async fn run(options: PgConnectOptions, asked: Arc<Notify>, clock: Arc<dyn Clock>) {
+async fn run(options: PgConnectOptions, asked: Arc<Asked>, clock: Arc<dyn Clock>) {
     let mut connection: Option<PgConnection> = None;
     loop {
-        asked.notified().await;
+        asked.some.notified().await;
+        let Some(wake) = asked.next.take() else {
+            continue; // the last one included it
+        };
         let sent = in_time(&clock, async {
             let mut open = match connection.take() {
                 Some(open) => open,
                 None => options.connect().await?,
             };
-            open.execute("select pg_notify('tidings', '')").await?;
+            let notify = sqlx::query("select pg_notify('tidings', $1)").bind(wake.word());
+            notify.execute(&mut open).await?;
             Ok(open)
         });
         match sent.await {
