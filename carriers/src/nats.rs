@@ -1,6 +1,6 @@
 //! [`Nats`]: wake-ups by NATS.
 
-use std::{fmt, time::Duration};
+use std::{fmt, pin::pin, time::Duration};
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subscriber, connection::State};
 use futures_util::{
@@ -45,21 +45,28 @@ pub struct NatsBroker {
     address: ServerAddr,
     /// Connects by itself.
     client: OnceCell<Client>,
-    /// Counts the times that the connection was made.
-    connected: watch::Sender<u64>,
+    connection: watch::Sender<Connection>,
 }
 
-/// A subscription, and the times that its connection was made.
+/// How the connection is. It is told again whenever it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Connection {
+    #[default]
+    Away,
+    There,
+}
+
+/// A subscription, and the connection that it came to be on.
 #[derive(Debug)]
 pub struct Line {
     subscriber: Subscriber,
-    connected: watch::Receiver<u64>,
+    connection: watch::Receiver<Connection>,
 }
 
 impl NatsBroker {
     async fn client(&self) -> Result<&Client, LogError> {
         let connect = async {
-            let connected = self.connected.clone();
+            let connection = self.connection.clone();
             let mut options = ConnectOptions::new()
                 .name("tidings")
                 .ping_interval(PING)
@@ -68,12 +75,11 @@ impl NatsBroker {
                     match event {
                         Event::Connected => {
                             tracing::info!("connected to NATS");
-                            connected.send_modify(|times| *times += 1);
+                            connection.send_replace(Connection::There);
                         }
                         Event::Disconnected => {
-                            tracing::warn!(
-                                "the connection to NATS is lost; changes arrive by the next poll"
-                            );
+                            // The log is told by what listens.
+                            connection.send_replace(Connection::Away);
                         }
                         other => tracing::debug!(event = %other, "NATS"),
                     }
@@ -108,7 +114,7 @@ impl Broker for NatsBroker {
         Ok(Self {
             address,
             client: OnceCell::new(),
-            connected: watch::Sender::new(0),
+            connection: watch::Sender::default(),
         })
     }
 
@@ -129,31 +135,47 @@ impl Broker for NatsBroker {
     }
 
     async fn subscribe(link: &Link<Self>) -> Result<Line, LogError> {
-        let connected = link.broker.connected.subscribe();
+        let mut connection = link.broker.connection.subscribe();
         let subscribed = async {
             let client = link.broker.client().await?;
+            // A client takes a subscription at any time, and is silent until it is connected.
+            let there = connection.wait_for(|connection| *connection == Connection::There);
+            there
+                .await
+                .map_err(|_| lost(std::io::ErrorKind::NotConnected))?;
             let subscribed = client.subscribe(link.subject.clone()).await;
             subscribed.map_err(|error| LogError::Unreachable(Box::new(error)))
         };
         Ok(Line {
             subscriber: link.in_time(subscribed).await?,
-            connected,
+            connection,
         })
     }
 
     async fn heard(link: &Link<Self>, line: &mut Line) -> Result<Wake, LogError> {
         loop {
-            let changed = std::pin::pin!(line.connected.changed());
-            match select(line.subscriber.next(), changed).await {
-                Either::Left((Some(message), _)) => {
+            let heard = {
+                let changed = pin!(line.connection.changed());
+                match select(line.subscriber.next(), changed).await {
+                    Either::Left((message, _)) => Some(message),
+                    Either::Right((Ok(()), _)) => None,
+                    Either::Right((Err(_), _)) => Some(None),
+                }
+            };
+
+            match heard {
+                Some(Some(message)) => {
                     if let Some(wake) = link.own.read(&message.payload) {
                         return Ok(wake);
                     }
                 }
-                // What was said while the connection was away is lost.
-                Either::Right((Ok(()), _)) => return Ok(Wake::Look),
-                Either::Left((None, _)) | Either::Right((Err(_), _)) => {
-                    return Err(lost(std::io::ErrorKind::ConnectionReset));
+                Some(None) => return Err(lost(std::io::ErrorKind::ConnectionReset)),
+                None => {
+                    return match *line.connection.borrow() {
+                        // What was said while the connection was away is lost.
+                        Connection::There => Ok(Wake::Look),
+                        Connection::Away => Err(lost(std::io::ErrorKind::ConnectionReset)),
+                    };
                 }
             }
         }

@@ -51,7 +51,7 @@ pub type Redis = Carrier<RedisBroker>;
 pub struct RedisBroker {
     host: String,
     port: u16,
-    /// Who the node is there.
+    /// As which user a connection logs in, and which database it selects.
     settings: RedisConnectionInfo,
 }
 
