@@ -87,6 +87,7 @@ pub use self::{
         replay::{Replay, Replayed},
         shared::ClusterStats,
         view::{MemberState, MemberView, Standing, View},
+        wake_link::{WakeLink, WakeLinkState},
     },
     settings::{ClusterSettings, SettingError},
 };

@@ -3,6 +3,9 @@
 // Turns of those that come back to the log. Must not know what they read.
 pub(crate) mod replays;
 
+// How the link is by which a node is woken. Must not know what a wake-up leads to.
+pub(crate) mod wake_link;
+
 // What the tasks of a node share. Must not know the tasks.
 pub(crate) mod shared;
 

@@ -1,7 +1,7 @@
 //! The counts of a node, through the `metrics` facade.
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use tidings_cluster::Protocol;
+use tidings_cluster::{Protocol, WakeLinkState};
 use tidings_core::log::GapReason;
 
 use super::Node;
@@ -15,7 +15,7 @@ impl Node {
     /// `tidings_workers`, `tidings_changes_total` (changes that were late, missed, unannounced, in
     /// doubt or untold), `tidings_change_feeds` and `tidings_change_feeds_missed_total`, where the
     /// store keeps a log `tidings_cluster_records_total` (by direction), `_gaps_total` and
-    /// `_purges_total` (by reason), `_apply_seconds` and `_fresh`,
+    /// `_purges_total` (by reason), `_apply_seconds`, `_fresh` and `_woken`,
     /// and by worker `tidings_worker_cache_hits_total` (by level),
     /// `tidings_worker_cache_misses_total` and `tidings_worker_cache_entries`. What histograms have
     /// counted is handed over once: publish to one recorder.
@@ -138,6 +138,10 @@ fn publish_cluster(cluster: &Protocol) {
         "tidings_cluster_fresh",
         "Whether the node has proven lately that it has applied everything; 0 or 1"
     );
+    describe_gauge!(
+        "tidings_cluster_woken",
+        "Whether the wake-ups of other nodes are received; without them their changes arrive by the next poll; 0 or 1"
+    );
 
     let stats = cluster.stats();
     for (direction, count) in [("read", stats.records), ("written", stats.written)] {
@@ -151,6 +155,7 @@ fn publish_cluster(cluster: &Protocol) {
     counter!("tidings_cluster_purges_total", "reason" => "admin").absolute(stats.purges_by_hand);
     let times = histogram!("tidings_cluster_apply_seconds");
     cluster.apply_time().publish(&times);
-    let fresh = if cluster.is_fresh() { 1.0 } else { 0.0 };
-    gauge!("tidings_cluster_fresh").set(fresh);
+    gauge!("tidings_cluster_fresh").set(f64::from(u8::from(cluster.is_fresh())));
+    let is_woken = cluster.wake_link().state == WakeLinkState::Connected;
+    gauge!("tidings_cluster_woken").set(f64::from(u8::from(is_woken)));
 }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::{Map, Value as Json, json};
 use tidings::{
     Node, ProbeError, Timestamp,
-    cluster::{ClusterStats, MemberView, Protocol, View},
+    cluster::{ClusterStats, MemberView, Protocol, View, WakeLink},
     core::log::{EvictionTarget, GapReason},
 };
 
@@ -33,6 +33,7 @@ pub(crate) async fn of(node: &Node) -> Json {
             "position": null,
             "lag": { "records": 0, "seconds": 0.0 },
             "fresh": true,
+            "wake_ups": null,
             "members": [],
             "gaps": gaps(&ClusterStats::default()),
         });
@@ -48,6 +49,7 @@ pub(crate) async fn of(node: &Node) -> Json {
         "position": view.position.as_ref().map(ToString::to_string),
         "lag": { "records": view.behind, "seconds": lag(&view) },
         "fresh": view.fresh,
+        "wake_ups": wake_ups(cluster.wake_link()),
         "members": members.collect::<Vec<_>>(),
         "gaps": gaps(&view.stats),
     })
@@ -62,6 +64,7 @@ pub(crate) fn short(node: &Node) -> Json {
             "name": node.cluster_name(),
             "state": cluster.standing().as_str(),
             "fresh": cluster.is_fresh(),
+            "wake_ups": wake_ups(cluster.wake_link()),
         }),
         Some(cluster) => json!({ "mode": "none", "state": cluster.standing().as_str() }),
     }
@@ -136,6 +139,10 @@ pub(crate) async fn evict(node: &Node, target: EvictionTarget) -> Result<(), Pro
 fn unavailable(error: impl std::fmt::Display) -> Problem {
     let message = "the cluster's log does not answer; this node has done its part";
     Problem::new(Kind::Unavailable, message).because(error)
+}
+
+fn wake_ups(link: WakeLink) -> Json {
+    json!({ "state": link.state.as_str(), "since": link.since.as_unix() })
 }
 
 fn engine(node: &Node, cluster: &Protocol) -> &'static str {

@@ -25,6 +25,7 @@ use super::{
     replays::Replays,
     shared::{ClusterStats, Counters, Progress, PurgeCause, Shared, count},
     tail, tell,
+    wake_link::WakeLink,
 };
 use crate::{
     announce::{Announce, Observe},
@@ -121,6 +122,7 @@ impl Protocol {
         let settings = parts.settings;
         settings.check()?;
         let gate = Arc::clone(parts.intake.gate());
+        let now = parts.clock.wall();
         let shared = Arc::new(Shared {
             node: parts.node,
             start: StartId(parts.entropy.uuid()),
@@ -151,6 +153,7 @@ impl Protocol {
             commits: Mutex::default(),
             member: Mutex::default(),
             answered: Mutex::default(),
+            wake_link: Mutex::new(WakeLink::new(now)),
             counters: Counters::default(),
             settings,
         });
@@ -421,6 +424,8 @@ impl Shared {
                     if std::mem::take(&mut is_lost) {
                         tracing::info!("woken by other nodes again");
                     }
+                    let now = self.clock.wall();
+                    self.wake_link.lock().is_there(now);
                     // What was committed before the link was there was announced to no one here.
                     self.look.notify_one();
                     loop {
@@ -432,6 +437,8 @@ impl Shared {
                 }
                 Err(error) => error,
             };
+            let now = self.clock.wall();
+            self.wake_link.lock().is_gone(now);
             // Told once: a link that stays away is no news.
             if !std::mem::replace(&mut is_lost, true) {
                 tracing::warn!(

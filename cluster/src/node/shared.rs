@@ -20,7 +20,7 @@ use tidings_core::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::replays::Replays;
+use super::{replays::Replays, wake_link::WakeLink};
 use crate::{
     announce::{Announce, Observe},
     gate::Gate,
@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) member: Mutex<Option<MemberId>>,
     /// The last demand that a report has answered. Moved by the dispatcher alone.
     pub(crate) answered: Mutex<Demand>,
+    /// What wakes this node. Noted by the listener alone.
+    pub(crate) wake_link: Mutex<WakeLink>,
     pub(crate) counters: Counters,
 }
 

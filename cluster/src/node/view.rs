@@ -9,6 +9,7 @@ use tidings_core::log::{
 use super::{
     protocol::Protocol,
     shared::{ClusterStats, Progress, Shared},
+    wake_link::WakeLink,
 };
 
 /// How long ago the last proof of a node without a bound may be for it to count as fresh.
@@ -153,6 +154,12 @@ impl Protocol {
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.shared().is_fresh()
+    }
+
+    /// Returns what wakes this node, and since when.
+    #[must_use]
+    pub fn wake_link(&self) -> WakeLink {
+        *self.shared().wake_link.lock()
     }
 
     /// Returns whether the node has a bound on staleness and nothing was proven within it: what it

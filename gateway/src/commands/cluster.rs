@@ -27,6 +27,8 @@ fn screen(cluster: &Json, paint: Paint) -> (String, Ended) {
         true => Cell::new("yes", Tone::Good),
         false => Cell::new("not proven", Tone::Warning),
     };
+    let wake_ups = watch::wake_ups(cluster);
+    let wake_ups = wake_ups.unwrap_or_else(|| Cell::plain("-".to_owned()));
     let mut text = paint.facts(&[
         ("cluster", vec![Cell::plain(said(&cluster["cluster"]))]),
         ("engine", vec![Cell::plain(said(&cluster["engine"]))]),
@@ -35,6 +37,7 @@ fn screen(cluster: &Json, paint: Paint) -> (String, Ended) {
         ("position", vec![Cell::plain(said(&cluster["position"]))]),
         ("behind", vec![Cell::plain(behind(&cluster["lag"]))]),
         ("fresh", vec![fresh]),
+        ("wake-ups", vec![wake_ups]),
         ("gaps", vec![gaps(&cluster["gaps"])]),
     ]);
 

@@ -58,6 +58,9 @@ fn cluster(cluster: &Json) -> Vec<Cell> {
         if cluster["fresh"] == false {
             cells.push(Cell::new(", not proven to be fresh", Tone::Warning));
         }
+        if cluster["wake_ups"]["state"] == "lost" {
+            cells.push(Cell::new(", not woken by others", Tone::Warning));
+        }
     }
     cells
 }

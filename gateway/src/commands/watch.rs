@@ -40,6 +40,16 @@ pub(super) fn state(cluster: &Json) -> Cell {
     Cell::new(state, tone)
 }
 
+/// Shows whether a node is woken by the others; nothing where no other node could wake it.
+pub(super) fn wake_ups(cluster: &Json) -> Option<Cell> {
+    let state = cluster["wake_ups"]["state"].as_str()?;
+    let tone = match state {
+        "connected" => Tone::Good,
+        _ => Tone::Warning,
+    };
+    Some(Cell::new(state, tone))
+}
+
 /// Shows what is at a path, by a function that makes a screen of it.
 pub(super) async fn show(
     session: &Session,

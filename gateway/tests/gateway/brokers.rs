@@ -3,8 +3,8 @@
 use tidings_testkit::{Broker, Protocol, Server};
 
 use crate::{
-    cluster::{admin, node, status, until, with_key},
-    process::{get, post},
+    cluster::{admin, json, node, status, until, with_key},
+    process::{Program, get, post},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -32,7 +32,9 @@ async fn nodes_are_woken_by_the_broker_and_go_on_without_it() {
         assert_eq!(status(&gone), 204, "{gone}");
         assert_eq!(with_key(&b, "k1"), 401);
 
+        until("it says that it is woken", || says(&b, "connected", 1)).await;
         broker.stop();
+        until("it says that it is not", || says(&b, "lost", 0)).await;
         let ready = get(b.admin, "/readyz", "");
         assert_eq!(status(&ready), 200, "{ready}");
         let flags = ["--cluster", &url, "--cluster-name", "shop"];
@@ -40,5 +42,20 @@ async fn nodes_are_woken_by_the_broker_and_go_on_without_it() {
         let made = post(a.admin, "/consumers/bob/key-auth", "key=k2");
         assert_eq!(status(&made), 201);
         until("a poll finds it", || with_key(&c, "k2") == 200).await;
+        broker.restart();
+        until("it is woken again", || says(&b, "connected", 1)).await;
     }
+}
+
+/// Whether a node says in all three places how the link is by which it is woken.
+fn says(node: &Program, state: &str, woken: u8) -> bool {
+    let metrics = get(node.admin, "/metrics", "");
+    let links = ["/status", "/cluster"].map(|path| {
+        let body = json(&get(node.admin, path, ""));
+        let link = body.get("wake_ups").unwrap_or(&body["cluster"]["wake_ups"]);
+        assert!(link["since"].as_i64().is_some(), "{path}: {body}");
+        link["state"].clone()
+    });
+    metrics.contains(&format!("\ntidings_cluster_woken {woken}\n"))
+        && links.iter().all(|link| link == state)
 }

@@ -208,6 +208,7 @@ async fn a_node_shows_its_members_until_they_leave_or_are_removed() {
         "tidings_cluster_gaps_total{reason=\"epoch\"} 0",
         "tidings_cluster_purges_total{reason=\"admin\"} 0",
         "tidings_cluster_fresh 1",
+        "tidings_cluster_woken 1",
     ] {
         assert!(metrics.contains(name), "{name} is not in {metrics}");
     }
