@@ -1,12 +1,13 @@
 //! [`Proxy`]: a link to a server that can fail.
 
-use std::{io, net::Ipv4Addr};
+use std::{io, net::Ipv4Addr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::AbortHandle,
+    time::timeout,
 };
 
 use crate::Database;
@@ -23,6 +24,11 @@ pub enum Link {
     Refusing,
     /// Nothing passes, and nothing is closed.
     Silent,
+    /// Everything passes after a time.
+    Slow(Duration),
+    /// The server has lost its connections and the clients have not: what they say is read, and
+    /// goes nowhere. New connections are like that, too. They stay so when the link is open again.
+    HalfOpen,
     /// The next commit is lost, and the link does this from then on.
     Losing(Commit, Then),
 }
@@ -117,7 +123,11 @@ async fn pass(mut client: TcpStream, server: u16, link: watch::Sender<Link>) -> 
                 }
                 continue;
             }
-            Link::Open | Link::Losing(..) => {}
+            Link::HalfOpen => {
+                drop(server);
+                return swallow(client, changed).await;
+            }
+            Link::Open | Link::Slow(_) | Link::Losing(..) => {}
         }
         tokio::select! {
             read = client.read(&mut asked) => {
@@ -137,6 +147,7 @@ async fn pass(mut client: TcpStream, server: u16, link: watch::Sender<Link>) -> 
                     });
                     return Ok(());
                 }
+                hold(now, &mut changed).await;
                 server.write_all(message).await?;
             }
             read = server.read(&mut answered) => {
@@ -144,6 +155,7 @@ async fn pass(mut client: TcpStream, server: u16, link: watch::Sender<Link>) -> 
                 if message.is_empty() {
                     return Ok(());
                 }
+                hold(now, &mut changed).await;
                 client.write_all(message).await?;
             }
             ended = changed.changed() => {
@@ -151,6 +163,28 @@ async fn pass(mut client: TcpStream, server: u16, link: watch::Sender<Link>) -> 
                     return Ok(());
                 }
             }
+        }
+    }
+}
+
+/// Holds a message up, where the link is slow and stays so.
+async fn hold(link: Link, changed: &mut watch::Receiver<Link>) {
+    if let Link::Slow(time) = link {
+        let _ = timeout(time, changed.wait_for(|now| *now != link)).await;
+    }
+}
+
+/// Reads what a client says until it hangs up, or the link refuses it.
+async fn swallow(mut client: TcpStream, mut link: watch::Receiver<Link>) -> io::Result<()> {
+    let mut said = vec![0; MESSAGE];
+    loop {
+        tokio::select! {
+            read = client.read(&mut said) => {
+                if read? == 0 {
+                    return Ok(());
+                }
+            }
+            _ = link.wait_for(|now| *now == Link::Refusing) => return Ok(()),
         }
     }
 }

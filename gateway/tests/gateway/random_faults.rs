@@ -1,6 +1,7 @@
 //! Three processes of the program on one database, under load, to which something happens all the
-//! time: they are killed, stopped, and cut off, and their database crashes. No answer may be one
-//! that the [history](history) rules out, and at the end every node agrees with the database.
+//! time: they are killed, stopped, restarted, and cut off, and their database crashes. No answer
+//! may be one that the [history](history) rules out, and at the end every node agrees with the
+//! database.
 //!
 //! `scripts/faults` runs it for minutes; what happens follows from its seed, what comes of it does
 //! not. Among the other tests it runs for a few seconds.
@@ -19,11 +20,11 @@ use tidings::{
     clock::Clock as _,
     core::entropy::{Entropy as _, SeededEntropy},
 };
-use tidings_testkit::Server;
+use tidings_testkit::{Link, Server};
 
 use self::{
-    engine::{Deed, Engine},
-    history::State,
+    engine::{DEEDS, Deed, Engine},
+    history::{Reach, State},
     load::{NODES, World},
 };
 use crate::{
@@ -31,8 +32,10 @@ use crate::{
     process::{Program, get, post},
 };
 
-/// How long a node serves what it has not proven.
+/// How long a node may serve what it has not proven.
 const BOUND: Duration = Duration::from_secs(1);
+/// The same, for the nodes.
+const NODE_BOUND: &str = "1s";
 /// How long a run takes unless it is told otherwise.
 const SECONDS: u64 = 4;
 const WRITERS: usize = 3;
@@ -47,14 +50,32 @@ fn number(variable: &str, default: u64) -> u64 {
 struct Nodes<'a> {
     engine: &'a Engine,
     world: &'a World,
+    /// How long each serves what it has not proven.
+    bound: &'a str,
     running: Vec<Option<Program>>,
 }
 
-impl Nodes<'_> {
+impl<'a> Nodes<'a> {
+    /// Starts them all, and makes the one consumer.
+    fn all(engine: &'a Engine, world: &'a World, bound: &'a str) -> Self {
+        let mut nodes = Self {
+            engine,
+            world,
+            bound,
+            running: (0..NODES).map(|_| None).collect(),
+        };
+        for node in 0..NODES {
+            nodes.start(node);
+        }
+        let made = post(nodes.get(0).admin, "/consumers", "username=bob");
+        assert_eq!(status(&made), 201, "{made}");
+        nodes
+    }
+
     fn start(&mut self, node: usize) {
         // The server may be recovering: then the program says so and ends.
         for _ in 0..100 {
-            let started = catch_unwind(AssertUnwindSafe(|| self.engine.node(node)));
+            let started = catch_unwind(AssertUnwindSafe(|| self.engine.node(node, self.bound)));
             if let Ok(program) = started {
                 self.world.is_at(node, Some((program.proxy, program.admin)));
                 self.running[node] = Some(program);
@@ -81,6 +102,17 @@ impl Nodes<'_> {
                     .goes_on_after(Duration::from_millis(chance.below(1_500)));
                 self.start(node);
             }
+            Deed::Restart => {
+                let program = self.running[node].take().expect("it runs");
+                program.signal("TERM");
+                let (code, _, errors) = program.ended();
+                self.world.is_at(node, None);
+                if code != Some(0) {
+                    let text = format!("n{node} ended with {code:?}: {errors}");
+                    self.world.history.violated(text);
+                }
+                self.start(node);
+            }
             Deed::Stop => {
                 self.get(node).signal("STOP");
                 let time = Duration::from_millis(200 + chance.below(2_500));
@@ -89,6 +121,12 @@ impl Nodes<'_> {
             }
             Deed::Cut => self.engine.cut(),
             Deed::Crash => self.engine.crash(),
+            Deed::Refuse | Deed::Delay | Deed::HalfOpen | Deed::BlackHole => {
+                let (link, time) = deed.on_link(chance).expect("it is done to a link");
+                self.engine.link(node, link);
+                self.world.goes_on_after(time);
+                self.engine.link(node, Link::Open);
+            }
         }
     }
 }
@@ -98,16 +136,8 @@ async fn run(engine: Engine, name: &str) {
     let seed = number("TIDINGS_FAULTS_SEED", 1);
     let time = Duration::from_secs(number("TIDINGS_FAULTS_SECONDS", SECONDS));
     let world = World::new(BOUND);
-    let mut nodes = Nodes {
-        engine: &engine,
-        world: &world,
-        running: (0..NODES).map(|_| None).collect(),
-    };
-    for node in 0..NODES {
-        nodes.start(node);
-    }
-    let made = post(nodes.get(0).admin, "/consumers", "username=bob");
-    assert_eq!(status(&made), 201, "{made}");
+    let bound = std::env::var("TIDINGS_FAULTS_NODE_BOUND").unwrap_or(NODE_BOUND.to_owned());
+    let mut nodes = Nodes::all(&engine, &world, &bound);
 
     let mut deeds: BTreeMap<Deed, u32> = BTreeMap::new();
     std::thread::scope(|scope| {
@@ -128,7 +158,7 @@ async fn run(engine: Engine, name: &str) {
             while world.clock.now() < until
                 && world.goes_on_after(Duration::from_millis(300 + chance.below(1_200)))
             {
-                let deed = engine.deed(chance.below(8));
+                let deed = engine.deed(chance.below(DEEDS));
                 *deeds.entry(deed).or_default() += 1;
                 nodes.suffer(deed, &chance);
             }
@@ -194,7 +224,44 @@ async fn settle(engine: &Engine, nodes: &Nodes<'_>, world: &World) {
 async fn on_postgres() {
     let server = Server::start();
     let database = server.database().await;
-    run(Engine::Postgres(database), "postgres").await;
+    run(Engine::postgres(database).await, "postgres").await;
+}
+
+/// Whether the checker notices nodes of a bound that are cut off for longer than its own.
+async fn is_noticed(bound: &str) -> bool {
+    let engine = Engine::postgres(Server::shared().database().await).await;
+    let world = World::new(BOUND);
+    let nodes = Nodes::all(&engine, &world, bound);
+    let key = "k";
+    assert_eq!(world.write(0, key, State::Present, ""), Ok(Reach::OneNode));
+    let admin = nodes.get(1).admin;
+    until("the other node has both rows in its cache", || {
+        let read = world.state_on(1, key);
+        let credential = get(admin, &format!("/cache/keyauth_credentials:{key}"), "");
+        let consumers = get(admin, "/cache?entity=consumers", "");
+        read.is_some_and(|read| read.state == State::Present)
+            && credential.contains("\"consumer\"")
+            && consumers.contains("\"kind\":\"value\"")
+    })
+    .await;
+
+    engine.link(1, Link::Silent);
+    assert_eq!(world.write(0, key, State::Absent, ""), Ok(Reach::OneNode));
+    let (answered, clock) = (world.clock.now(), &world.clock);
+    clock
+        .sleep_until(answered.plus(BOUND + 2 * history::SLACK))
+        .await;
+    // One that keeps to the bound asks the database, and has no answer.
+    if let Some(read) = world.state_on(1, key) {
+        world.history.read(key, read);
+    }
+    world.history.violations().0 > 0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_serve_for_longer_than_the_bound_are_noticed() {
+    assert!(is_noticed("9s").await);
+    assert!(!is_noticed(NODE_BOUND).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

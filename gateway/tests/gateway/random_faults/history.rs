@@ -15,7 +15,7 @@ use std::{
 use tidings::clock::Tick;
 
 /// Clocks of one machine, read by two processes.
-const SLACK: Duration = Duration::from_millis(50);
+pub(super) const SLACK: Duration = Duration::from_millis(50);
 
 /// How many writes of a key are remembered; later reads need none that is older.
 const WRITES: usize = 512;

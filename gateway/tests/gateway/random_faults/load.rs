@@ -11,7 +11,7 @@ use std::{
 };
 
 use tidings::{
-    clock::{Clock as _, SystemClock},
+    clock::{Clock as _, SystemClock, Tick},
     core::entropy::{Entropy as _, SeededEntropy},
 };
 
@@ -22,6 +22,14 @@ pub(super) const NODES: usize = 3;
 
 /// How many keys each writer has at a time.
 const SLOTS: usize = 3;
+
+/// How long at least the key of each slot is left alone after a write. Of a key that changes all
+/// the time, both states are possible at any time, whatever a node has missed.
+const RESTS: [Duration; SLOTS] = [
+    Duration::ZERO,
+    Duration::from_millis(500),
+    Duration::from_secs(3),
+];
 
 /// How many keys are given up at most, because the answer to a write was lost.
 const GIVEN_UP: u64 = 400;
@@ -55,6 +63,15 @@ pub(super) struct Counts {
 
 fn count(count: &AtomicU64) {
     count.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Why it is not known that a write was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotWritten {
+    /// The node is not there: it was not done.
+    NotSent,
+    /// It may have been done.
+    Lost,
 }
 
 /// What came of a request.
@@ -104,12 +121,55 @@ impl World {
         format!("w{writer}s{slot}n{life}")
     }
 
+    /// Writes a key on one node. Returns who has applied it.
+    pub(super) fn write(
+        &self,
+        node: usize,
+        key: &str,
+        state: State,
+        confirm: &str,
+    ) -> Result<Reach, NotWritten> {
+        let (_, admin) = self.addresses(node).ok_or(NotWritten::NotSent)?;
+        self.history.sends(key, state, self.clock.now());
+        let asked = match state {
+            State::Present => {
+                let path = format!("/consumers/bob/key-auth{confirm}");
+                ask(admin, "POST", &path, "", &format!("key={key}"))
+            }
+            State::Absent => {
+                let path = format!("/key-auths/{key}{confirm}");
+                ask(admin, "DELETE", &path, "", "")
+            }
+        };
+
+        match asked {
+            Asked::NotSent => {
+                self.history.was_not_sent(key);
+                Err(NotWritten::NotSent)
+            }
+            Asked::Answer(answer) if is_done(&answer, state) => {
+                let all = answer.to_ascii_lowercase();
+                let reach = match all.contains("x-tidings-confirmed: all\r\n") {
+                    true => Reach::Everywhere,
+                    false => Reach::OneNode,
+                };
+                self.history.answered(key, node, self.clock.now(), reach);
+                Ok(reach)
+            }
+            Asked::Answer(_) | Asked::Lost => Err(NotWritten::Lost),
+        }
+    }
+
     /// Writes to keys of its own until the load ends.
     pub(super) fn write_on(&self, writer: usize, seed: u64) {
         let chance = SeededEntropy::new(seed);
         let mut slots = [(0_u64, State::Absent); SLOTS];
+        let mut rested = [Tick(0); SLOTS];
         while self.goes_on_after(Duration::from_millis(5 + chance.below(20))) {
             let slot = chance.below(SLOTS as u64) as usize;
+            if self.clock.now() < rested[slot] {
+                continue;
+            }
             let (life, state) = &mut slots[slot];
             let (key, next) = (Self::name(writer, slot, *life), state.other());
             let node = chance.below(NODES as u64) as usize;
@@ -118,40 +178,18 @@ impl World {
             } else {
                 ""
             };
-            let Some((_, admin)) = self.addresses(node) else {
-                continue;
-            };
 
-            self.history.sends(&key, next, self.clock.now());
-            let asked = match next {
-                State::Present => {
-                    let path = format!("/consumers/bob/key-auth{confirm}");
-                    ask(admin, "POST", &path, "", &format!("key={key}"))
-                }
-                State::Absent => ask(
-                    admin,
-                    "DELETE",
-                    &format!("/key-auths/{key}{confirm}"),
-                    "",
-                    "",
-                ),
-            };
-            match asked {
-                Asked::NotSent => self.history.was_not_sent(&key),
-                Asked::Answer(answer) if is_done(&answer, next) => {
-                    let all = answer.to_ascii_lowercase();
-                    let reach = match all.contains("x-tidings-confirmed: all\r\n") {
-                        true => Reach::Everywhere,
-                        false => Reach::OneNode,
-                    };
-                    self.history.answered(&key, node, self.clock.now(), reach);
+            match self.write(node, &key, next, confirm) {
+                Err(NotWritten::NotSent) => {}
+                Ok(reach) => {
                     *state = next;
+                    rested[slot] = self.clock.now().plus(RESTS[slot]);
                     count(&self.counts.writes);
                     if reach == Reach::Everywhere {
                         count(&self.counts.confirmed);
                     }
                 }
-                Asked::Answer(_) | Asked::Lost => {
+                Err(NotWritten::Lost) => {
                     count(&self.counts.lost);
                     if self.counts.lost.load(Ordering::Relaxed) > GIVEN_UP {
                         self.history
