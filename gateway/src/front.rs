@@ -155,8 +155,7 @@ pub(crate) async fn serve_proxy(
         let (proxy, peer) = (Rc::clone(&proxy), Rc::new(Peer::new(address.ip())));
         let service = service_fn(move |request: Request<Incoming>| {
             let (proxy, peer) = (Rc::clone(&proxy), Rc::clone(&peer));
-            let answer = proxy.handle(peer, Arc::clone(&state), request);
-            async move { Ok::<_, Infallible>(answer.await) }
+            proxy.handle(peer, Arc::clone(&state), request)
         });
         let limits = limits.clone();
         tokio::task::spawn_local(serve(io, service, limits, registered));

@@ -24,7 +24,10 @@ mod echo;
 // A line for each request.
 mod access;
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, pin::pin, rc::Rc, sync::Arc,
+    time::Instant,
+};
 
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, header};
@@ -40,6 +43,7 @@ use self::{
     access::{Answered, Asked},
     client_body::{AwaitsContinue, ClientBody},
     echo::Echo,
+    forward::Kinds,
     upstream::Upstream,
 };
 
@@ -167,7 +171,7 @@ impl Proxy {
         peer: Rc<Peer>,
         state: Arc<ConnectionState>,
         request: hyper::Request<Incoming>,
-    ) -> Response {
+    ) -> Result<Response, Infallible> {
         let began = Instant::now();
         let answering = state.answering();
         let (head, body) = request.into_parts();
@@ -177,11 +181,15 @@ impl Proxy {
         let body = ClientBody::new(body, state, Arc::clone(&self.counts));
 
         let mut consumer = None;
-        // A plugin may be someone else's and panic; that is this request's end and no other's.
-        let answer = AssertUnwindSafe(self.answer(request, body, &peer, &mut consumer))
-            .catch_unwind()
-            .instrument(span.clone())
-            .await;
+        let answer = {
+            // A plugin may be someone else's and panic; that is this request's end and no other's.
+            let answer = AssertUnwindSafe(self.answer(request, body, &peer, &mut consumer));
+            let answer = pin!(answer.catch_unwind());
+            match span.is_disabled() {
+                true => answer.await,
+                false => answer.instrument(span.clone()).await,
+            }
+        };
         let mut response = answer.unwrap_or_else(|_panic| {
             tracing::error!("a request's handling panicked");
             Refusal::Panicked.answer()
@@ -203,7 +211,7 @@ impl Proxy {
             self.counts.body_goes(whole);
         }
         hold(&mut response, answering);
-        response
+        Ok(response)
     }
 
     /// Counts an answer, and writes it where that is asked for.
@@ -231,7 +239,10 @@ impl Proxy {
         peer: &Peer,
         consumer: &mut Option<Uuid>,
     ) -> Response {
-        let awaits = AwaitsContinue::of(request.headers());
+        let awaits = match body.is_empty() {
+            true => AwaitsContinue::No,
+            false => AwaitsContinue::of(request.headers()),
+        };
         let admitted = self.admit(&mut request, body.connection()).await;
         *consumer = request.consumer().map(|consumer| consumer.id);
         if let Err(mut refusal) = admitted {
@@ -248,7 +259,8 @@ impl Proxy {
                     Err(_) => Refusal::BodyUnreadable.answer(),
                 }
             }
-            Target::Upstream(upstream) => upstream.forward(request, body, peer).await,
+            // Boxed: it is the largest part of a request's future, which is moved a few times.
+            Target::Upstream(upstream) => Box::pin(upstream.forward(request, body, peer)).await,
         }
     }
 
@@ -257,15 +269,22 @@ impl Proxy {
         request: &mut ProxyRequest,
         connection: &ConnectionState,
     ) -> Result<(), Response> {
-        well_formed(request.head())?;
-        if let Some(after) = &self.after {
+        let kinds = Kinds::of(request.headers());
+        well_formed(request.head(), kinds)?;
+        if kinds.forged
+            && let Some(after) = &self.after
+        {
             after.wait(request.headers_mut(), connection).await?;
         }
 
         // Before the plugins set headers, or `Connection: x-consumer-id` would take them away
         // again.
-        forward::drop_hop_by_hop(request.headers_mut());
-        if let Some(claims) = forward::drop_forged(request.headers_mut()) {
+        if kinds.hop_by_hop {
+            forward::drop_hop_by_hop(request.headers_mut());
+        }
+        if kinds.forged
+            && let Some(claims) = forward::drop_forged(request.headers_mut())
+        {
             request.keep_claims(claims);
         }
         // The map would grow twice, once under the plugins' hands and once for X-Forwarded-*.
@@ -306,7 +325,7 @@ fn hold(response: &mut Response, answering: Answering) {
     clippy::result_large_err,
     reason = "a refusal is the answer itself, moved once; boxing it would cost an allocation"
 )]
-fn well_formed(head: &http::request::Parts) -> Result<(), Response> {
+fn well_formed(head: &http::request::Parts, kinds: Kinds) -> Result<(), Response> {
     if head.method == Method::CONNECT {
         return Err(Refusal::Connect.answer());
     }
@@ -315,6 +334,10 @@ fn well_formed(head: &http::request::Parts) -> Result<(), Response> {
     let (first, second) = (hosts.next(), hosts.next());
     if second.is_some() || (first.is_none() && head.version == http::Version::HTTP_11) {
         return Err(Refusal::Hosts.answer());
+    }
+
+    if !kinds.hop_by_hop {
+        return Ok(());
     }
 
     // hyper undoes "chunked"; what another coding has done to the body would reach the upstream

@@ -3,7 +3,8 @@
 //! Two look-ups through the cache: the credential by its cache key, then the consumer by its
 //! primary key. Both keys are the rows' own, so a change of either row evicts by itself; this
 //! plugin registers no handler. A worker's L1 holds both in the form they are used in, headers
-//! ready to be set and the next key built, so that a request whose rows are in L1 formats nothing.
+//! ready to be set, and is asked by the bytes of the key and of the id: a request whose rows are in
+//! L1 formats nothing.
 //!
 //! A key that leads to no credential is cached as absent, in the zone that absences have to
 //! themselves.
@@ -12,9 +13,10 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tidings::{
-    BoxError, Cache, CacheKey, Dao, Entity, Field, GetOptions, LoadRows as _, Worker,
-    cache::GetError,
+    BoxError, Dao, Entity, Field, LoadRows as _, Worker,
+    cache::{GetError, View as Cached},
 };
+use uuid::Uuid;
 
 use super::api_key::{ApiKey, api_key, take_api_key};
 use crate::{
@@ -36,9 +38,12 @@ pub(crate) struct KeyAuth {
     names: View<KeyNames>,
     forwarding: KeyForwarding,
     storage: KeyStorage,
-    cache: Cache,
-    credentials: Dao<KeyAuthCredential>,
-    consumers: Dao<Consumer>,
+    /// By key.
+    credentials: Cached<KeyAuthCredential, Credential>,
+    /// By id.
+    consumers: Cached<Consumer, Identity>,
+    credential_rows: Dao<KeyAuthCredential>,
+    consumer_rows: Dao<Consumer>,
     /// The most bytes of a key that can be stored.
     longest_key: usize,
 }
@@ -55,9 +60,8 @@ pub(crate) struct KeyAuthConfig {
 #[derive(Debug)]
 struct Credential {
     id: HeaderValue,
-    /// The id of the consumer and the key that its row is cached under; none in a row without one,
-    /// and in one that does not count.
-    consumer: Option<(uuid::Uuid, CacheKey)>,
+    /// The id of the consumer; none in a row without one, and in one that does not count.
+    consumer: Option<Uuid>,
 }
 
 /// A consumer as a worker's L1 holds it.
@@ -77,7 +81,7 @@ impl Credential {
                 .consumer
                 .as_ref()
                 .filter(|_| row.enabled)
-                .map(|consumer| (consumer.id, CacheKey::primary(Consumer::NAME, consumer.id))),
+                .map(|consumer| consumer.id),
         }
     }
 }
@@ -100,31 +104,16 @@ fn text(text: &str) -> Option<HeaderValue> {
 
 impl KeyAuth {
     async fn credential(&self, key: &str) -> Result<Option<Arc<Credential>>, GetError> {
-        let cache_key = CacheKey::new(KeyAuthCredential::NAME, &[key]);
-        let decode = |row: &KeyAuthCredential| Ok::<_, BoxError>(Credential::of(row));
-        let credentials = &self.credentials;
+        let rows = &self.credential_rows;
         // Never served past its time, by the database's clock.
-        let load = || credentials.load_by("key", key);
-        let entry = self
-            .cache
-            .get_decoded(&cache_key, GetOptions::default(), decode, load)
-            .await?;
-        Ok(entry.value)
+        let load = || rows.load_by("key", key);
+        self.credentials.get(key, load).await
     }
 
-    async fn identity(
-        &self,
-        id: uuid::Uuid,
-        key: &CacheKey,
-    ) -> Result<Option<Arc<Identity>>, GetError> {
-        let decode = |row: &Consumer| Ok::<_, BoxError>(Identity::of(row));
-        let consumers = &self.consumers;
-        let load = || consumers.select(id);
-        let entry = self
-            .cache
-            .get_decoded(key, GetOptions::default(), decode, load)
-            .await?;
-        Ok(entry.value)
+    async fn identity(&self, id: Uuid) -> Result<Option<Arc<Identity>>, GetError> {
+        let rows = &self.consumer_rows;
+        let load = || rows.select(id);
+        self.consumers.get(id, load).await
     }
 
     async fn authenticate(&self, key: &[u8]) -> Result<(Arc<Credential>, Arc<Identity>), Response> {
@@ -149,13 +138,10 @@ impl KeyAuth {
             .await
             .map_err(|error| failed(&error))?;
         let credential = credential.ok_or_else(|| Refusal::UnknownKey.answer())?;
-        let Some((id, cache_key)) = &credential.consumer else {
+        let Some(id) = credential.consumer else {
             return Err(Refusal::UnknownKey.answer());
         };
-        let identity = self
-            .identity(*id, cache_key)
-            .await
-            .map_err(|error| failed(&error))?;
+        let identity = self.identity(id).await.map_err(|error| failed(&error))?;
         // Gone between the two look-ups: its credentials went with it.
         let identity = identity.ok_or_else(|| Refusal::UnknownKey.answer())?;
         Ok((credential, identity))
@@ -169,14 +155,17 @@ impl Plugin for KeyAuth {
         let (_, key) = KeyAuthCredential::schema()
             .field("key")
             .ok_or("credentials have no key")?;
+        let credentials = worker.cache().of::<KeyAuthCredential>()?;
+        let consumers = worker.cache().of::<Consumer>()?.primary()?;
         Ok(Self {
             names: config.names.view(),
             forwarding: config.forwarding,
             storage: config.storage,
             longest_key: key.max_length().unwrap_or(Field::KEY_LENGTH),
-            cache: worker.cache().clone(),
-            credentials: worker.dao()?,
-            consumers: worker.dao()?,
+            credentials: credentials.decoded(|row: &_| Ok(Credential::of(row)))?,
+            consumers: consumers.decoded(|row: &_| Ok(Identity::of(row)))?,
+            credential_rows: worker.dao()?,
+            consumer_rows: worker.dao()?,
         })
     }
 
@@ -199,7 +188,7 @@ impl Plugin for KeyAuth {
             }
         };
 
-        introduce(request.headers_mut(), &credential, &identity, key.as_ref());
+        introduce(request.headers_mut(), &credential, &identity, key);
         request.set_consumer(Arc::clone(&identity.consumer));
         Ok(())
     }
@@ -210,19 +199,19 @@ fn introduce(
     headers: &mut HeaderMap,
     credential: &Credential,
     identity: &Identity,
-    key: Option<&HeaderValue>,
+    key: Option<HeaderValue>,
 ) {
     let said = [
-        (CONSUMER_ID, Some(&identity.id)),
-        (CONSUMER_USERNAME, identity.username.as_ref()),
-        (CONSUMER_CUSTOM_ID, identity.custom_id.as_ref()),
-        (CREDENTIAL_IDENTIFIER, Some(&credential.id)),
+        (CONSUMER_ID, Some(identity.id.clone())),
+        (CONSUMER_USERNAME, identity.username.clone()),
+        (CONSUMER_CUSTOM_ID, identity.custom_id.clone()),
+        (CREDENTIAL_IDENTIFIER, Some(credential.id.clone())),
         (API_KEY, key),
     ];
     for (name, value) in said {
         match value {
             // Replaces all values of the name, not only the first.
-            Some(value) => headers.insert(name, value.clone()),
+            Some(value) => headers.insert(name, value),
             None => headers.remove(name),
         };
     }
@@ -243,7 +232,6 @@ impl fmt::Debug for KeyAuth {
 #[cfg(test)]
 mod tests {
     use tidings::{Ref, Timestamp};
-    use uuid::Uuid;
 
     use super::*;
 
@@ -281,7 +269,7 @@ mod tests {
             &mut headers,
             &Credential::of(&credential),
             &Identity::of(&consumer),
-            Some(&HeaderValue::from_static("abcd")),
+            Some(HeaderValue::from_static("abcd")),
         );
         assert_eq!(headers.len(), 4);
         assert_eq!(headers[CONSUMER_ID], consumer.id.to_string().as_str());

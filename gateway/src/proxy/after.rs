@@ -1,7 +1,8 @@
 //! [`After`]: `X-Tidings-After`, by which a request asks for nothing older than a write.
 //!
 //! The request waits until this node has applied the write, or is refused when that takes too
-//! long. A request without the header pays one look-up among its headers.
+//! long. A request without the header pays nothing: its names are gone through once for more than
+//! this.
 
 use std::{sync::Arc, time::Duration};
 
@@ -64,7 +65,8 @@ impl After {
         };
         // A wait that was asked for is to end with its answer.
         connection.allow(timeout);
-        match self.node.at_least(&token, timeout).await {
+        // Boxed, so that the future of a request that does not wait is small.
+        match Box::pin(self.node.at_least(&token, timeout)).await {
             Ok(()) => Ok(()),
             Err(NotReached::Invalid(_)) => Err(Refusal::UnknownPosition.answer()),
             Err(_) => Err(Refusal::NotCaughtUp.answer()),

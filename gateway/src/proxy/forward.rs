@@ -9,23 +9,53 @@ use crate::plugin::response;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// Headers that speak of one connection and not of the message.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+/// What a request's headers have to be searched for, by one walk over their names: most have none
+/// of it, and a search for each name costs more than the walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kinds {
+    /// Some speak of the connection.
+    pub(super) hop_by_hop: bool,
+    /// Some have a name of the gateway's own, or are read as one that has.
+    pub(super) forged: bool,
+}
+
+impl Kinds {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut kinds = Self {
+            hop_by_hop: false,
+            forged: false,
+        };
+        for name in headers.keys() {
+            kinds.hop_by_hop |= is_hop_by_hop(name);
+            kinds.forged |= is_forged(name.as_str());
+        }
+        kinds
+    }
+}
+
+/// Returns whether a header speaks of one connection and not of the message.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// Drops what speaks of one connection, also what `Connection` names.
 pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
+
     if headers.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
@@ -39,9 +69,9 @@ pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
         for name in named {
             headers.remove(name);
         }
-        headers.remove(header::CONNECTION);
     }
-    for name in &HOP_BY_HOP {
+    let names = headers.keys().filter(|name| is_hop_by_hop(name));
+    for name in names.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
 }
