@@ -3,6 +3,9 @@
 // Inserts, updates, upserts and deletes.
 mod write;
 
+// Writes of rows that are as they were read.
+mod unchanged;
+
 // Many rows at a time.
 mod many;
 

@@ -1,0 +1,175 @@
+//! The writes of a [`Dao`] that are done if the row is still as its caller has read it: optimistic
+//! locking, by the whole row or by its version.
+
+use tidings_core::{Entity, FieldValue as _};
+
+use super::Dao;
+#[cfg(doc)]
+use crate::api::table::Table;
+use crate::{
+    error::Error,
+    selector::{Selector, WriteOptions},
+};
+
+impl<E: Entity> Dao<E> {
+    /// Stores a row in place of what the caller has read, if it is still as it was then in every
+    /// field. Returns it as it is stored, or `None` if it is not there. This is optimistic locking,
+    /// with the row itself as its version: nothing is held between the read and this call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`] if another write came in between: read the row again, and decide.
+    /// Otherwise as [`update`](Self::update).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidings_core::Entity;
+    /// # use tidings_store::{Dao, Error};
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "accounts")]
+    /// # struct Account { #[entity(primary_key)] id: i64, cents: i64 }
+    /// async fn withdraw(accounts: &Dao<Account>, id: i64, cents: i64) -> Result<(), Error> {
+    ///     while let Some(read) = accounts.select(id).await? {
+    ///         let new = Account { cents: read.cents - cents, ..read.clone() };
+    ///         match accounts.replace(&read, new).await {
+    ///             Err(Error::Changed { .. }) => continue,
+    ///             ended => return ended.map(drop),
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn replace(
+        &self,
+        read: &E,
+        new: E,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
+        let selector = Selector::primary(read.id().to_value()).unchanged(read.to_row());
+        self.update_with(selector, move |row| *row = new, WriteOptions::default())
+    }
+
+    /// Changes the row with this primary key, if it is at a version; see [`update`](Self::update).
+    /// Each write counts the version up by one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`] if it is at another version: read it again, and decide.
+    /// [`Error::Unversioned`] if no field is marked `#[entity(version)]`. Otherwise as
+    /// [`update`](Self::update).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidings_core::Entity;
+    /// # use tidings_store::{Dao, Error};
+    /// #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// #[entity(name = "accounts")]
+    /// struct Account {
+    ///     #[entity(primary_key)]
+    ///     id: i64,
+    ///     cents: i64,
+    ///     #[entity(version)]
+    ///     version: i64,
+    /// }
+    ///
+    /// // What a form was filled in for: the version went out with it and comes back.
+    /// async fn correct(accounts: &Dao<Account>, form: Account) -> Result<(), Error> {
+    ///     let cents = form.cents;
+    ///     accounts.update_at(form.id, form.version, move |account| account.cents = cents).await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn update_at<F>(
+        &self,
+        id: E::Id,
+        version: i64,
+        edit: F,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E, F>
+    where
+        F: FnOnce(&mut E) + Send + 'static,
+    {
+        let selector = Selector::primary(id.to_value()).version(version);
+        self.update_with(selector, edit, WriteOptions::default())
+    }
+
+    /// Stores a row in place of the one with its primary key, if that is at a version. Returns it
+    /// as it is stored, or `None` if it is not there. See [`update_at`](Self::update_at).
+    ///
+    /// # Errors
+    ///
+    /// As [`update_at`](Self::update_at).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidings_core::Entity;
+    /// # use tidings_store::{Dao, Error};
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "accounts")]
+    /// # struct Account {
+    /// #     #[entity(primary_key)]
+    /// #     id: i64,
+    /// #     cents: i64,
+    /// #     #[entity(version)]
+    /// #     version: i64,
+    /// # }
+    /// /// Stores what a form holds, unless the row has changed since the form was filled in.
+    /// async fn save(accounts: &Dao<Account>, form: Account) -> Result<bool, Error> {
+    ///     match accounts.replace_at(form.version, form).await {
+    ///         Err(Error::Changed { .. }) => Ok(false),
+    ///         saved => Ok(saved?.is_some()),
+    ///     }
+    /// }
+    /// ```
+    pub fn replace_at(
+        &self,
+        version: i64,
+        new: E,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
+        let selector = Selector::primary(new.id().to_value()).version(version);
+        self.update_with(selector, move |row| *row = new, WriteOptions::default())
+    }
+
+    /// Deletes the row with this primary key and what goes with it, if it is at a version; see
+    /// [`update_at`](Self::update_at).
+    ///
+    /// # Errors
+    ///
+    /// As [`update_at`](Self::update_at) and [`Table::delete`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidings_core::Entity;
+    /// # use tidings_store::{Dao, Error};
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "accounts")]
+    /// # struct Account {
+    /// #     #[entity(primary_key)]
+    /// #     id: i64,
+    /// #     cents: i64,
+    /// #     #[entity(version)]
+    /// #     version: i64,
+    /// # }
+    /// /// Closes an account, unless it has changed since it was read.
+    /// async fn close(accounts: &Dao<Account>, read: &Account) -> Result<bool, Error> {
+    ///     match accounts.delete_at(read.id, read.version).await {
+    ///         Err(Error::Changed { .. }) => Ok(false),
+    ///         closed => Ok(closed?.is_some()),
+    ///     }
+    /// }
+    /// ```
+    pub fn delete_at(
+        &self,
+        id: E::Id,
+        version: i64,
+    ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
+        let selector = Selector::primary(id.to_value()).version(version);
+        self.delete_with(selector, WriteOptions::default())
+    }
+}
