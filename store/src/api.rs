@@ -2,6 +2,9 @@
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
+// The kinds of databases.
+mod kind;
+
 // What the handles of one store share.
 pub(crate) mod shared;
 

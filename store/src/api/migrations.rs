@@ -14,7 +14,7 @@ use tokio::time::Instant;
 pub use self::step::StepStatements;
 use self::step::{Held, Moment, Step};
 use crate::{
-    api::store::{Kind, kind_of},
+    api::kind::{Kind, kind_of},
     error::Error,
     layout::{Compared, Depth, Words, compare},
     migration::{Plan, Purpose, Recorded, Target, alterations},

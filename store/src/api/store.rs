@@ -1,18 +1,22 @@
 //! [`Store`]: the database, its lock and its connections; what makes tables of schemas.
 
+// How it is opened.
+mod options;
+
 use std::{
     fmt,
     path::PathBuf,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use tidings_core::{Cause, Entity, Schema, Timestamp, check_all, clock::Clock, log::Members};
 use tokio::{runtime::Handle, sync::Mutex as AsyncMutex};
 
+pub use self::options::OpenOptions;
 use crate::{
     api::{
         dao::Dao,
+        kind::{Kind, kind_of},
         shared::Shared,
         table::{Table, table_of},
         transaction::{Transaction, TransactionOptions},
@@ -21,7 +25,7 @@ use crate::{
     error::Error,
     follow::{LogNeeds, StoreLog},
     meter::Meter,
-    settings::{Logging, Pooler, Settings, Sharing},
+    settings::Settings,
     sink::ChangeSink,
     start::Start,
     write::{attached::Attached, catalog::Catalog, route::Route},
@@ -72,94 +76,6 @@ pub struct Health {
     pub path: Option<PathBuf>,
     /// Whether a write is being done.
     pub writer_busy: bool,
-}
-
-/// How a store is opened, where there is a choice. Made by [`Store::options`].
-///
-/// # Examples
-///
-/// ```no_run
-/// # use std::time::Duration;
-/// # async fn open() -> Result<(), tidings_store::Error> {
-/// use tidings_store::{Pooler, Store};
-///
-/// let store = Store::options("postgres://kim@db.example/shop")
-///     .connections(32)
-///     .timeout(Duration::from_secs(2))
-///     .pooler(Pooler::Transaction)
-///     .open()
-///     .await?;
-/// # Ok(()) }
-/// ```
-#[derive(Clone)]
-#[must_use]
-pub struct OpenOptions {
-    url: String,
-    settings: Settings,
-}
-
-impl OpenOptions {
-    /// Sets how many connections to PostgreSQL are open at most, 1 to 1,000; 16 by default.
-    pub fn connections(mut self, connections: usize) -> Self {
-        self.settings.connections = connections;
-        self
-    }
-
-    /// Sets how long a call may wait for the database (for a connection, its turn, a row's lock or
-    /// an answer); 5 s by default. A commit whose answer is lost takes up to twice as long.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeout = timeout;
-        self
-    }
-
-    /// Sets how long a transaction may be open, from its beginning to its commit; 10 s by default.
-    /// One that takes longer is rolled back ([`Error::TooLong`]). On SQLite all other writes wait
-    /// for it, each no longer than [`timeout`](Self::timeout); on PostgreSQL those of the same
-    /// rows.
-    pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.transaction_timeout = timeout;
-        self
-    }
-
-    /// Sets what lies between the store and PostgreSQL; nothing by default.
-    pub fn pooler(mut self, pooler: Pooler) -> Self {
-        self.settings.pooler = pooler;
-        self
-    }
-
-    /// Sets whether a database file keeps a log, by which its node hears of every program's writes;
-    /// none by default. PostgreSQL and a file that is shared keep one whatever this says.
-    pub fn logging(mut self, logging: Logging) -> Self {
-        self.settings.logging = logging;
-        self
-    }
-
-    /// Sets whether other nodes may use the same database; they may not by default. On SQLite these
-    /// are other processes of the same host, and each write takes one more lock of the operating
-    /// system.
-    pub fn sharing(mut self, sharing: Sharing) -> Self {
-        self.settings.sharing = sharing;
-        self
-    }
-
-    /// Opens the database; see [`Store::open`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::open`]; [`Error::Setting`] for an option that is out of range.
-    pub async fn open(self) -> Result<Store, Error> {
-        self.settings.check()?;
-        Ok(Store::over(open(&self.url, self.settings).await?))
-    }
-}
-
-/// Without the URL, which may hold a password.
-impl fmt::Debug for OpenOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenOptions")
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Store {
@@ -448,47 +364,6 @@ impl Store {
     /// end. A commit that is being made at this moment may still be made.
     pub fn release(&self) {
         self.shared.engine.release();
-    }
-}
-
-/// The kinds of databases that this program was built with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    #[cfg(feature = "sqlite")]
-    Sqlite,
-    #[cfg(feature = "postgres")]
-    Postgres,
-}
-
-pub(crate) fn kind_of(url: &str) -> Result<Kind, Error> {
-    let Some((scheme, _)) = url.split_once(':') else {
-        return Err(Error::Url {
-            reason: "expected sqlite://PATH, sqlite::memory: or postgres://HOST/DATABASE"
-                .to_owned(),
-        });
-    };
-    // Nothing but the scheme is repeated: a URL may hold a password.
-    match scheme.to_ascii_lowercase().as_str() {
-        #[cfg(feature = "sqlite")]
-        "sqlite" => Ok(Kind::Sqlite),
-        #[cfg(feature = "postgres")]
-        "postgres" | "postgresql" => Ok(Kind::Postgres),
-        _ => Err(Error::Unsupported {
-            scheme: scheme.to_ascii_lowercase(),
-        }),
-    }
-}
-
-async fn open(url: &str, settings: Settings) -> Result<Arc<dyn Engine>, Error> {
-    match kind_of(url)? {
-        #[cfg(feature = "sqlite")]
-        Kind::Sqlite => Ok(Arc::new(
-            crate::sqlite::engine::SqliteEngine::open(url, settings).await?,
-        )),
-        #[cfg(feature = "postgres")]
-        Kind::Postgres => Ok(Arc::new(
-            crate::postgres::engine::PostgresEngine::open(url, settings).await?,
-        )),
     }
 }
 
