@@ -33,5 +33,8 @@ pub(crate) mod migrate;
 // What a file keeps for the nodes that start on it.
 mod start;
 
+// A transaction.
+mod session;
+
 // The database, as the store sees it.
 pub(crate) mod engine;

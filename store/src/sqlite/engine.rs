@@ -17,12 +17,12 @@ use tidings_core::{
     log::Members,
 };
 use tokio::{
-    sync::{Mutex as AsyncMutex, OwnedMutexGuard},
+    sync::Mutex as AsyncMutex,
     time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
-    engine::{CommitError, Dialect, Engine, Refused, Session, Sql},
+    engine::{Dialect, Engine, Session, Sql},
     error::{DatabaseError, Error},
     follow::{LogNeeds, StoreLog},
     live::Live,
@@ -31,15 +31,16 @@ use crate::{
     released::Released,
     settings::{Logging, Settings, Sharing},
     sqlite::{
-        codes::{failed, refused},
-        connection::{Reader, Readers, Writer, change, execute, rows},
+        codes::failed,
+        connection::{Reader, Readers, Writer, execute},
         dialect::Sqlite,
         layout::lay_out,
         location::{Identity, Location, Lock, canonical},
         log::{self, Pen, SqliteLog, SqliteMembers, Told},
         queue::WriteQueue,
+        session::{Records, SqliteSession},
         start::start,
-        values::{arguments, decode, decode_live},
+        values::{arguments, decode_live},
     },
     start::Start,
 };
@@ -66,25 +67,6 @@ pub(crate) struct SqliteEngine {
     released: Arc<Released>,
     /// Goes last: no one may open the file before the connections are told to close.
     lock: Mutex<Option<Lock>>,
-}
-
-/// The writer, held.
-#[derive(Debug)]
-pub(crate) struct SqliteSession {
-    writer: OwnedMutexGuard<Writer>,
-    /// None where the file keeps no log.
-    records: Option<Records>,
-}
-
-/// What a transaction has to say of its own records.
-#[derive(Debug)]
-struct Records {
-    /// The newest one of before.
-    first: i64,
-    node: Option<Arc<str>>,
-    told: Told,
-    /// The last one, once it is known.
-    mark: Option<u64>,
 }
 
 impl SqliteEngine {
@@ -414,118 +396,5 @@ impl Engine for SqliteEngine {
 
     fn released(&self) -> BoxFuture<'static, ()> {
         self.released.wait()
-    }
-}
-
-impl Session for SqliteSession {
-    fn rows<'a>(
-        &'a mut self,
-        sql: &'a Sql,
-        schema: &'static Schema,
-        parameters: Vec<Parameter<'a>>,
-    ) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
-        async move {
-            let parameters = arguments(parameters)?;
-            let connection = self.writer.connection_in_transaction()?;
-            let found = rows(connection, sql, parameters).await.map_err(failed)?;
-            let decoded = found.iter().map(|row| decode(schema, row));
-            Ok(decoded.collect::<Result<_, RowError>>()?)
-        }
-        .boxed()
-    }
-
-    fn read<'a>(
-        &'a mut self,
-        sql: &'a Sql,
-        schema: &'static Schema,
-        parameters: Vec<Parameter<'a>>,
-    ) -> BoxFuture<'a, Result<Vec<Live<Row>>, Error>> {
-        async move {
-            let parameters = arguments(parameters)?;
-            let connection = self.writer.connection_in_transaction()?;
-            let found = rows(connection, sql, parameters).await.map_err(failed)?;
-            let decoded = found.iter().map(|row| decode_live(schema, row));
-            Ok(decoded.collect::<Result<_, RowError>>()?)
-        }
-        .boxed()
-    }
-
-    fn change<'a>(
-        &'a mut self,
-        sql: &'a Sql,
-        parameters: Vec<Parameter<'a>>,
-    ) -> BoxFuture<'a, Result<u64, Refused>> {
-        async move {
-            let parameters = arguments(parameters)?;
-            let connection = self.writer.connection_in_transaction()?;
-            change(connection, sql, parameters).await.map_err(refused)
-        }
-        .boxed()
-    }
-
-    fn run<'a>(&'a mut self, sql: &'static str) -> BoxFuture<'a, Result<(), Error>> {
-        async move {
-            let connection = self.writer.connection_in_transaction()?;
-            execute(connection, sql).await.map_err(failed)
-        }
-        .boxed()
-    }
-
-    fn defer_references(&mut self) -> BoxFuture<'_, Result<(), Error>> {
-        async move {
-            let connection = self.writer.connection_in_transaction()?;
-            let deferred = execute(connection, "PRAGMA defer_foreign_keys = ON");
-            deferred.await.map_err(failed)
-        }
-        .boxed()
-    }
-
-    fn silence(&mut self) -> BoxFuture<'_, Result<(), Error>> {
-        if let Some(records) = &mut self.records {
-            records.told = Told::No;
-        }
-        std::future::ready(Ok(())).boxed()
-    }
-
-    fn seal<'a>(&'a mut self, changed: &'a [&'static str]) -> BoxFuture<'a, Result<(), Error>> {
-        async move {
-            let Some(records) = &mut self.records else {
-                return Ok(());
-            };
-            let stamped = log::stamp(
-                self.writer.connection_in_transaction()?,
-                records.first,
-                records.node.as_deref(),
-                records.told,
-                changed,
-            );
-            records.mark = Some(stamped.await?);
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn mark(&self) -> Option<u64> {
-        let records = self.records.as_ref()?;
-        Some(records.mark.unwrap_or(records.first.unsigned_abs()))
-    }
-
-    fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>> {
-        async move {
-            let committed = self.writer.commit().await;
-            committed
-                .map_err(|error| CommitError::InDoubt(Error::Commit(DatabaseError::new(error))))
-        }
-        .boxed()
-    }
-
-    fn rollback(&mut self) -> BoxFuture<'_, ()> {
-        self.writer.rollback().boxed()
-    }
-
-    // The connection's thread does one statement after the other, so a rollback comes after the
-    // commit.
-    fn settle(&mut self) -> BoxFuture<'_, ()> {
-        self.writer.rollback().boxed()
     }
 }

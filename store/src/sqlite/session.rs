@@ -1,0 +1,152 @@
+//! [`SqliteSession`]: one transaction, and what it has to say of its own records.
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use tidings_core::{Row, RowError, Schema};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::{
+    engine::{CommitError, Refused, Session, Sql},
+    error::{DatabaseError, Error},
+    live::Live,
+    parameter::Parameter,
+    sqlite::{
+        codes::{failed, refused},
+        connection::{Writer, change, execute, rows},
+        log::{self, Told},
+        values::{arguments, decode, decode_live},
+    },
+};
+
+/// The writer, held.
+#[derive(Debug)]
+pub(crate) struct SqliteSession {
+    pub(super) writer: OwnedMutexGuard<Writer>,
+    /// None where the file keeps no log.
+    pub(super) records: Option<Records>,
+}
+
+/// What a transaction has to say of its own records.
+#[derive(Debug)]
+pub(super) struct Records {
+    /// The newest one of before.
+    pub(super) first: i64,
+    pub(super) node: Option<Arc<str>>,
+    pub(super) told: Told,
+    /// The last one, once it is known.
+    pub(super) mark: Option<u64>,
+}
+
+impl Session for SqliteSession {
+    fn rows<'a>(
+        &'a mut self,
+        sql: &'a Sql,
+        schema: &'static Schema,
+        parameters: Vec<Parameter<'a>>,
+    ) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
+        async move {
+            let parameters = arguments(parameters)?;
+            let connection = self.writer.connection_in_transaction()?;
+            let found = rows(connection, sql, parameters).await.map_err(failed)?;
+            let decoded = found.iter().map(|row| decode(schema, row));
+            Ok(decoded.collect::<Result<_, RowError>>()?)
+        }
+        .boxed()
+    }
+
+    fn read<'a>(
+        &'a mut self,
+        sql: &'a Sql,
+        schema: &'static Schema,
+        parameters: Vec<Parameter<'a>>,
+    ) -> BoxFuture<'a, Result<Vec<Live<Row>>, Error>> {
+        async move {
+            let parameters = arguments(parameters)?;
+            let connection = self.writer.connection_in_transaction()?;
+            let found = rows(connection, sql, parameters).await.map_err(failed)?;
+            let decoded = found.iter().map(|row| decode_live(schema, row));
+            Ok(decoded.collect::<Result<_, RowError>>()?)
+        }
+        .boxed()
+    }
+
+    fn change<'a>(
+        &'a mut self,
+        sql: &'a Sql,
+        parameters: Vec<Parameter<'a>>,
+    ) -> BoxFuture<'a, Result<u64, Refused>> {
+        async move {
+            let parameters = arguments(parameters)?;
+            let connection = self.writer.connection_in_transaction()?;
+            change(connection, sql, parameters).await.map_err(refused)
+        }
+        .boxed()
+    }
+
+    fn run<'a>(&'a mut self, sql: &'static str) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let connection = self.writer.connection_in_transaction()?;
+            execute(connection, sql).await.map_err(failed)
+        }
+        .boxed()
+    }
+
+    fn defer_references(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            let connection = self.writer.connection_in_transaction()?;
+            let deferred = execute(connection, "PRAGMA defer_foreign_keys = ON");
+            deferred.await.map_err(failed)
+        }
+        .boxed()
+    }
+
+    fn silence(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        if let Some(records) = &mut self.records {
+            records.told = Told::No;
+        }
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn seal<'a>(&'a mut self, changed: &'a [&'static str]) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let Some(records) = &mut self.records else {
+                return Ok(());
+            };
+            let stamped = log::stamp(
+                self.writer.connection_in_transaction()?,
+                records.first,
+                records.node.as_deref(),
+                records.told,
+                changed,
+            );
+            records.mark = Some(stamped.await?);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn mark(&self) -> Option<u64> {
+        let records = self.records.as_ref()?;
+        Some(records.mark.unwrap_or(records.first.unsigned_abs()))
+    }
+
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>> {
+        async move {
+            let committed = self.writer.commit().await;
+            committed
+                .map_err(|error| CommitError::InDoubt(Error::Commit(DatabaseError::new(error))))
+        }
+        .boxed()
+    }
+
+    fn rollback(&mut self) -> BoxFuture<'_, ()> {
+        self.writer.rollback().boxed()
+    }
+
+    // The connection's thread does one statement after the other, so a rollback comes after the
+    // commit.
+    fn settle(&mut self) -> BoxFuture<'_, ()> {
+        self.writer.rollback().boxed()
+    }
+}
