@@ -1,11 +1,17 @@
 //! Migrations: from the tables that are there to those that the schemas ask for.
 
+#[path = "migrations/steps.rs"]
+mod steps;
+
+#[path = "migrations/relations.rs"]
+mod relations;
+
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
-use tidings_core::{Entity as _, Field, Foreign, OnDelete, Row, Schema, SchemaBuilder, Value};
+use tidings_core::{Field, Foreign, OnDelete, Row, Schema, SchemaBuilder, Value};
 use tidings_store::{Error, Migrations, PageQuery, Selector, Store, WriteOptions};
 
 use super::support::{Fixture, Place, schemas, stored_place};
@@ -295,173 +301,6 @@ async fn what_no_migration_can_mend_is_told_with_the_number_of_rows() {
     assert_eq!(rows(&place, first).await.len(), 3);
 }
 
-#[tokio::test]
-async fn references_that_act_by_themselves_are_replaced_and_cascades_work() {
-    let place = stored_place().await;
-    let migrations = || {
-        Migrations::of(&place.url)
-            .entity::<Consumer>()
-            .entity::<Credential>()
-    };
-    migrations().apply().await.unwrap();
-    let acting = migrations().step_before("a table of another program's", |sql| async move {
-        let uuid = if sql.engine() == "sqlite" { "text" } else { "uuid" };
-        let tags = if sql.engine() == "sqlite" { "text" } else { "jsonb" };
-        let text = if sql.engine() == "sqlite" { "text" } else { "text COLLATE \"C\"" };
-        sql.run(&format!(
-            "DROP TABLE keyauth_credentials; CREATE TABLE keyauth_credentials (id {uuid} PRIMARY KEY, \
-             created_at bigint NOT NULL, consumer {uuid} NOT NULL REFERENCES consumers ON DELETE CASCADE, \
-             key {text}, tags {tags}); \
-             INSERT INTO consumers (id, username, created_at, updated_at) \
-               VALUES ('00000000-0000-4000-8000-000000000001', 'bob', 1, 1); \
-             INSERT INTO keyauth_credentials (id, created_at, consumer, key) \
-               SELECT '00000000-0000-4000-8000-000000000002', 1, id, 'k' FROM consumers"
-        ))
-        .await?;
-        Ok(())
-    });
-    acting.apply().await.unwrap();
-
-    let schemas = [Consumer::schema(), Credential::schema()];
-    let store = Store::open(&place.url).await.unwrap();
-    let fixture = Fixture::attach(store, &schemas).await.unwrap();
-    let bob = fixture.dao::<Consumer>().select_by("username", "bob").await;
-    let bob = bob.unwrap().unwrap();
-    fixture.dao::<Consumer>().delete(bob.id).await.unwrap();
-    let heard = fixture.sink.take_one();
-    assert_eq!(
-        heard.changes.len(),
-        2,
-        "the credential is told of: {heard:?}"
-    );
-    fixture.store.close().await.unwrap();
-}
-
-#[tokio::test]
-async fn steps_of_ones_own_run_once_in_their_places_and_all_or_nothing() {
-    let place = stored_place().await;
-    let first = leak(tenants().field(optional("host")));
-    filled(&place, first, &[row([1.into(), "a.example".into()])]).await;
-
-    let second = leak(
-        tenants()
-            .field(optional("name"))
-            .field(Field::of::<i64>("length").default(0)),
-    );
-    let runs = Arc::new(AtomicUsize::new(0));
-    let stepped = |fails: bool| {
-        let runs = Arc::clone(&runs);
-        migrations(&place, second)
-            .step_before("rename", move |sql| {
-                runs.fetch_add(1, Ordering::SeqCst);
-                async move {
-                    sql.run("ALTER TABLE tenants RENAME COLUMN host TO name")
-                        .await?;
-                    Ok(())
-                }
-            })
-            .step_after("fill", move |sql| async move {
-                let filled = sql.run("UPDATE tenants SET length = length(name)").await?;
-                assert_eq!(filled, 1);
-                if fails { Err("no".into()) } else { Ok(()) }
-            })
-    };
-
-    let plan = stepped(true).plan().await.unwrap();
-    assert_eq!(
-        (plan.before, plan.after),
-        (vec!["rename".to_owned()], vec!["fill".to_owned()])
-    );
-    match stepped(true).apply().await.unwrap_err() {
-        Error::Step { name, source } => {
-            assert_eq!((name.as_str(), source.to_string().as_str()), ("fill", "no"))
-        }
-        error => panic!("{error:?}"),
-    }
-    assert_eq!(
-        rows(&place, first).await.len(),
-        1,
-        "the column is host still"
-    );
-
-    stepped(false).apply().await.unwrap();
-    let expected = row([1.into(), "a.example".into(), 9.into()]);
-    assert_eq!(rows(&place, second).await, std::slice::from_ref(&expected));
-    assert!(stepped(false).apply().await.unwrap().plan.is_empty());
-    assert_eq!(
-        runs.load(Ordering::SeqCst),
-        2,
-        "once when it was undone, once for good"
-    );
-    assert_eq!(rows(&place, second).await, [expected]);
-}
-
-#[tokio::test]
-async fn steps_that_misbehave_undo_everything() {
-    let place = stored_place().await;
-    let schema = leak(tenants());
-    filled(&place, schema, &[row([1.into()])]).await;
-
-    let panics = migrations(&place, schema).step_before("panic", |sql| async move {
-        sql.run("DELETE FROM tenants").await?;
-        panic!("in a step")
-    });
-    let error = panics.apply().await.unwrap_err();
-    assert!(
-        matches!(&error, Error::Panicked { message, .. } if message == "in a step"),
-        "{error:?}"
-    );
-
-    let wrong = migrations(&place, schema).step_before("wrong", |sql| async move {
-        sql.run("DELETE FROM tenants").await?;
-        sql.run("DELETE FROM nowhere").await?;
-        Ok(())
-    });
-    match wrong.apply().await.unwrap_err() {
-        Error::Step { name, source } => {
-            let said = source.to_string();
-            assert!(
-                name == "wrong" && said.contains("DELETE FROM nowhere"),
-                "{said}"
-            );
-        }
-        error => panic!("{error:?}"),
-    }
-
-    let ends = migrations(&place, schema).step_before("ends", |sql| async move {
-        sql.run("COMMIT").await?;
-        Ok(())
-    });
-    let error = ends.apply().await.unwrap_err();
-    assert!(
-        matches!(&error, Error::Step { name, .. } if name == "ends"),
-        "{error:?}"
-    );
-
-    let kept = Arc::new(Mutex::new(None));
-    let into = Arc::clone(&kept);
-    let keeps = migrations(&place, schema).step_before("keeps", move |sql| {
-        *into.lock().unwrap() = Some(sql);
-        std::future::ready(Ok(()))
-    });
-    keeps.apply().await.unwrap();
-    let late = kept.lock().unwrap().take().unwrap();
-    let error = late.run("DELETE FROM tenants").await.unwrap_err();
-    assert!(matches!(error, Error::TransactionEnded { .. }), "{error:?}");
-
-    for name in ["", "  ", &"x".repeat(201)] {
-        let named = migrations(&place, schema).step_after(name, |_| std::future::ready(Ok(())));
-        let error = named.apply().await.unwrap_err();
-        assert!(matches!(error, Error::Setting { .. }), "{name}: {error:?}");
-    }
-    let twice = migrations(&place, schema)
-        .step_after("same", |_| std::future::ready(Ok(())))
-        .step_before("same", |_| std::future::ready(Ok(())));
-    let error = twice.apply().await.unwrap_err();
-    assert!(matches!(error, Error::Setting { .. }), "{error:?}");
-    assert_eq!(rows(&place, schema).await.len(), 1);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_that_migrate_at_once_do_it_once() {
     let place = stored_place().await;
@@ -569,52 +408,5 @@ async fn rows_that_were_there_can_be_written_after_a_migration() {
         .await
         .unwrap();
     assert_eq!(gone, Some(row([1.into(), "a".into(), 3.into()])));
-    fixture.store.close().await.unwrap();
-}
-
-/// An index by the name of ours, which is not unique, is on other columns or has some rows only.
-#[tokio::test]
-async fn an_index_that_has_the_name_alone_is_made_again() {
-    let place = stored_place().await;
-    let schema = leak(tenants().field(optional("host").unique()));
-    filled(&place, schema, &[row([1.into(), "a".into()])]).await;
-    for (name, index) in [
-        (
-            "not unique",
-            "INDEX \"unique:tenants(host)\" ON tenants (host)",
-        ),
-        (
-            "elsewhere",
-            "UNIQUE INDEX \"unique:tenants(host)\" ON tenants (id)",
-        ),
-        (
-            "wider",
-            "UNIQUE INDEX \"unique:tenants(host)\" ON tenants (host, id)",
-        ),
-        (
-            "partial",
-            "UNIQUE INDEX \"unique:tenants(host)\" ON tenants (host) WHERE id > 9",
-        ),
-        (
-            "expression",
-            "UNIQUE INDEX \"unique:tenants(host)\" ON tenants (host, lower(host))",
-        ),
-    ] {
-        let swapping = migrations(&place, schema).step_before(name, move |sql| async move {
-            sql.run("DROP INDEX \"unique:tenants(host)\"").await?;
-            sql.run(&format!("CREATE {index}")).await?;
-            Ok(())
-        });
-        let plan = swapping.apply().await.unwrap().plan.to_string();
-        let made = "CREATE UNIQUE INDEX \"unique:tenants(host)\" ON \"tenants\" (\"host\");";
-        assert!(plan.contains(made), "{name}: {plan}");
-        let left = migrations(&place, schema).plan().await.unwrap();
-        assert!(left.is_empty(), "{name}: {left}");
-    }
-    let fixture = attached(&place, schema).await.unwrap();
-    let table = fixture.store.table("tenants").unwrap();
-    let twice = row([2.into(), "a".into()]);
-    let refused = table.insert(twice, WriteOptions::default()).await;
-    assert!(matches!(refused, Err(Error::Unique { .. })), "{refused:?}");
     fixture.store.close().await.unwrap();
 }
