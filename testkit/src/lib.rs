@@ -4,6 +4,9 @@
 //! from one `initdb`. It is stopped however the binary ends, by a kill too: a shell that waits for
 //! the end of the binary's pipe stops it and removes the directory.
 //!
+//! [`Certificates`] and [`Server::standby`] make servers with TLS, and standbys; [`Bouncer`] is a
+//! pgbouncer before a server.
+//!
 //! [`Proxy`] is between a test and the server, and can cut, hold and lose what passes.
 //!
 //! [`Broker`] is a NATS or Redis server of one test.
@@ -15,10 +18,18 @@ mod broker;
 
 mod server;
 
+mod bouncer;
+
+mod standby;
+
+mod tls;
+
 mod proxy;
 
 pub use self::{
+    bouncer::Bouncer,
     broker::{Broker, Protocol},
     proxy::{Commit, Link, Proxy, Then},
     server::{Database, Server},
+    tls::Certificates,
 };

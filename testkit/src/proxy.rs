@@ -1,6 +1,14 @@
 //! [`Proxy`]: a link to a server that can fail.
 
-use std::{io, net::Ipv4Addr, time::Duration};
+use std::{
+    io,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -55,6 +63,7 @@ pub enum Then {
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
+    server: Arc<AtomicU16>,
     link: watch::Sender<Link>,
     accepting: AbortHandle,
 }
@@ -71,10 +80,12 @@ impl Proxy {
         let port = listener.local_addr().expect("it is bound").port();
 
         let (link, _) = watch::channel(Link::Open);
-        let (own, server) = (link.clone(), database.port());
+        let server = Arc::new(AtomicU16::new(database.port()));
+        let (own, to) = (link.clone(), Arc::clone(&server));
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *own.borrow() != Link::Refusing {
+                    let server = to.load(Ordering::SeqCst);
                     tokio::spawn(pass(client, server, own.clone()));
                 }
             }
@@ -82,6 +93,7 @@ impl Proxy {
 
         Self {
             port,
+            server,
             link,
             accepting: accepting.abort_handle(),
         }
@@ -92,6 +104,11 @@ impl Proxy {
     pub fn url(&self, database: &Database) -> String {
         let name = database.name();
         format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// Leads later connections to the server of another database.
+    pub fn lead_to(&self, database: &Database) {
+        self.server.store(database.port(), Ordering::SeqCst);
     }
 
     /// Changes what it does, for connections that there are too.

@@ -16,7 +16,7 @@ use std::{
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
 
 /// The user that runs the server where the tests run as root, which PostgreSQL refuses to.
-const USER: &str = "postgres";
+pub(crate) const USER: &str = "postgres";
 /// How often a start is tried: another process may take the port that was found free.
 const STARTS: usize = 3;
 
@@ -24,7 +24,7 @@ const STARTS: usize = 3;
 #[derive(Debug)]
 pub struct Server {
     port: u16,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
     databases: AtomicU32,
     /// Its standard input is what keeps the server running.
     keeper: Child,
@@ -55,9 +55,15 @@ impl Server {
     /// As [`shared`](Self::shared).
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(&[], copy_template)
+    }
+
+    /// Starts a server whose data directory a closure makes in the server's directory, with these
+    /// settings besides the usual ones.
+    pub(crate) fn start_with(settings: &[&str], fill: impl Fn(&Path) -> io::Result<()>) -> Self {
         let mut log = String::new();
         for _ in 0..STARTS {
-            match Self::try_start() {
+            match Self::try_start(settings, &fill) {
                 Ok(server) => return server,
                 Err(error) => log = error.to_string(),
             }
@@ -65,22 +71,11 @@ impl Server {
         panic!("PostgreSQL does not start: {log}");
     }
 
-    fn try_start() -> io::Result<Self> {
-        let template = template()?;
-        let directory = tempfile::Builder::new()
-            .prefix("tidings-postgres-")
-            .permissions(fs::Permissions::from_mode(0o755))
-            .tempdir()?
-            .keep();
-        run(Command::new("cp")
-            .arg("-a")
-            .arg(&template)
-            .arg(directory.join("data")))?;
-        let owner = fs::metadata(&template)?;
-        chown(&directory, Some(owner.uid()), Some(owner.gid()))?;
-
+    fn try_start(settings: &[&str], fill: impl Fn(&Path) -> io::Result<()>) -> io::Result<Self> {
+        let directory = own_directory("tidings-postgres-")?;
+        fill(&directory)?;
         let port = free_port()?;
-        let keeper = Self::keeper(&directory, port)?;
+        let keeper = Self::keeper(&directory, port, settings)?;
         let server = Self {
             port,
             directory,
@@ -92,7 +87,7 @@ impl Server {
     }
 
     /// Starts the server under a shell that ends it when the pipe to its standard input closes.
-    fn keeper(directory: &Path, port: u16) -> io::Result<Child> {
+    fn keeper(directory: &Path, port: u16, settings: &[&str]) -> io::Result<Child> {
         let script = r#"
             trap '' INT TERM HUP
             "$@" >> "$DIRECTORY/log" 2>&1 &
@@ -110,14 +105,15 @@ impl Server {
 
         let sockets = format!("unix_socket_directories={}", directory.display());
         let port = port.to_string();
-        for setting in [
+        let usual = [
             "listen_addresses=127.0.0.1",
             &sockets,
             "wal_level=logical",
             "max_connections=300",
             "max_prepared_transactions=50",
             "fsync=off",
-        ] {
+        ];
+        for setting in usual.iter().chain(settings) {
             command.arg("-c").arg(setting);
         }
 
@@ -177,6 +173,21 @@ impl Server {
             name,
             port: self.port,
         }
+    }
+
+    /// Returns a database that the server has already, as a standby has those of its primary.
+    #[must_use]
+    pub fn existing(&self, name: &str) -> Database {
+        Database {
+            name: name.to_owned(),
+            port: self.port,
+        }
+    }
+
+    /// Returns the port of the server.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Returns the process of the server.
@@ -260,6 +271,26 @@ impl Database {
     }
 }
 
+/// Makes a directory that the user owns who runs the servers. It is for the keeper to remove.
+pub(crate) fn own_directory(prefix: &str) -> io::Result<PathBuf> {
+    let directory = tempfile::Builder::new()
+        .prefix(prefix)
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir()?
+        .keep();
+    let owner = fs::metadata(template()?)?;
+    chown(&directory, Some(owner.uid()), Some(owner.gid()))?;
+    Ok(directory)
+}
+
+/// Makes the data directory of a new server.
+pub(crate) fn copy_template(directory: &Path) -> io::Result<()> {
+    run(Command::new("cp")
+        .arg("-a")
+        .arg(template()?)
+        .arg(directory.join("data")))
+}
+
 fn spooled(script: &str) -> io::Result<fs::File> {
     use std::io::{Seek as _, Write as _};
     let mut file = tempfile::tempfile()?;
@@ -299,15 +330,7 @@ fn template() -> io::Result<PathBuf> {
             .arg(format!("{USER}:"))
             .arg(made.path()))?;
     }
-    let mut command = as_user(made.path()).into_iter();
-    let mut initdb = match command.next() {
-        Some(program) => {
-            let mut wrapped = Command::new(program);
-            wrapped.args(command).arg(initdb);
-            wrapped
-        }
-        None => Command::new(initdb),
-    };
+    let mut initdb = command_of_user(made.path(), &initdb);
     initdb.arg("-D").arg(made.path().join("data"));
     run(initdb.args([
         "-U",
@@ -328,8 +351,21 @@ fn template() -> io::Result<PathBuf> {
     Ok(place)
 }
 
+/// Returns a command that does not run as root.
+pub(crate) fn command_of_user(directory: &Path, program: &Path) -> Command {
+    let mut words = as_user(directory).into_iter();
+    match words.next() {
+        Some(first) => {
+            let mut command = Command::new(first);
+            command.args(words).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
 /// Returns what goes before a command so that it does not run as root.
-fn as_user(directory: &Path) -> Vec<String> {
+pub(crate) fn as_user(directory: &Path) -> Vec<String> {
     if user_id().is_ok_and(|id| id == 0) {
         let reuid = format!("--reuid={USER}");
         let regid = format!("--regid={USER}");
@@ -350,12 +386,12 @@ fn as_user(directory: &Path) -> Vec<String> {
     }
 }
 
-fn user_id() -> io::Result<u32> {
+pub(crate) fn user_id() -> io::Result<u32> {
     Ok(fs::metadata("/proc/self")?.uid())
 }
 
 /// Finds a program of PostgreSQL's.
-fn binary(name: &str) -> io::Result<PathBuf> {
+pub(crate) fn binary(name: &str) -> io::Result<PathBuf> {
     let named = std::env::var_os("TIDINGS_POSTGRES_BIN").map(PathBuf::from);
     let packaged = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let packaged = packaged.flatten().map(|entry| entry.path().join("bin"));
@@ -371,13 +407,13 @@ fn binary(name: &str) -> io::Result<PathBuf> {
     })
 }
 
-fn free_port() -> io::Result<u16> {
+pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())
 }
 
-fn run(command: &mut Command) -> io::Result<()> {
+pub(crate) fn run(command: &mut Command) -> io::Result<()> {
     let ran = command.stdin(Stdio::null()).output()?;
     if ran.status.success() {
         return Ok(());
