@@ -23,7 +23,7 @@ async fn installing_twice_touches_nothing() {
 }
 
 /// A schema that knows fewer fields of `numbers`, or one more.
-fn numbers(fields: &[&str]) -> &'static Schema {
+pub(crate) fn numbers(fields: &[&str]) -> &'static Schema {
     let schema = Schema::builder("numbers").field(Field::of::<i64>("id").primary_key());
     let schema = fields.iter().fold(schema, |schema, name| {
         schema.field(Field::of::<Option<String>>(name))

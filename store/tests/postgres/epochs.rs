@@ -3,7 +3,7 @@
 use std::{process::Command, time::Duration};
 
 use tidings_core::log::{Gap, GapReason, Log as _, LogError, Read};
-use tidings_store::postgres::log::prune;
+use tidings_store::postgres::log::{InstallOptions, install, prune};
 use tidings_testkit::Server;
 
 use crate::support::{Reader, captured, captured_on, log_of, schemas};
@@ -39,6 +39,30 @@ async fn crash_recovery_is_a_gap_and_the_next_head_is_of_a_later_epoch() {
     );
     database.psql("insert into numbers values (1)");
     assert_eq!(later.operations().await, ["create numbers 1"]);
+}
+
+/// The reader keeps its connection all the while.
+// CL11
+#[tokio::test]
+async fn a_log_that_was_deleted_and_made_again_is_a_gap_for_a_reader_that_stayed() {
+    let database = captured().await;
+    let mut reader = Reader::at_head(&database).await;
+    database.psql("insert into numbers values (1)");
+    assert_eq!(reader.operations().await, ["create numbers 1"]);
+
+    database.psql("drop schema tidings cascade");
+    let mut connection = database.connect().await;
+    let installed = install(&mut connection, &schemas(), InstallOptions::default()).await;
+    assert_eq!(installed.expect("captured").changed.len(), 5);
+    database.psql("insert into numbers values (2)");
+
+    let read = reader.log.read(&reader.cursor, 10, None).await;
+    let gap = Gap::of_all(GapReason::Epoch);
+    assert_eq!(read.expect("a read"), Read::Gap(gap));
+    let mut later = Reader::at_head(&database).await;
+    assert_ne!(later.cursor.epoch(), reader.cursor.epoch());
+    database.psql("insert into numbers values (3)");
+    assert_eq!(later.operations().await, ["create numbers 3"]);
 }
 
 #[tokio::test]

@@ -157,18 +157,22 @@ async fn what_cannot_be_captured_is_told_at_once_and_changes_nothing() {
     );
 }
 
+/// A schema that knows some fields of `consumers`, a user's name among them.
+pub(crate) fn consumers(fields: &[&str]) -> &'static Schema {
+    let schema = Schema::builder("consumers").field(Field::of::<String>("id").primary_key());
+    let schema = fields.iter().fold(schema, |schema, name| {
+        let field = Field::of::<Option<String>>(name);
+        schema.field(match *name {
+            "username" => field.unique(),
+            _ => field,
+        })
+    });
+    Box::leak(Box::new(schema.build()))
+}
+
 #[tokio::test]
 async fn a_later_program_adds_fields_and_an_earlier_one_takes_none_away() {
-    fn consumers(fields: &[&str]) -> &'static Schema {
-        let mut schema = Schema::builder("consumers")
-            .field(Field::of::<String>("id").primary_key())
-            .field(Field::of::<Option<String>>("username").unique());
-        for field in fields {
-            schema = schema.field(Field::of::<Option<String>>(field));
-        }
-        Box::leak(Box::new(schema.build()))
-    }
-    let (earlier, later) = (consumers(&[]), consumers(&["note"]));
+    let (earlier, later) = (consumers(&["username"]), consumers(&["username", "note"]));
     let database = Database::captured(TABLES, &[earlier]).await;
     let store = database.store(Logging::On).await;
     let mut reader = Reader::over(log_of(&store, vec![later])).await;

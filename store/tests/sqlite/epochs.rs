@@ -69,6 +69,30 @@ async fn a_file_that_was_put_back_in_place_has_lost_its_newest_records() {
     );
 }
 
+/// The reader keeps its connection all the while.
+// CL11
+#[tokio::test]
+async fn a_log_that_was_deleted_and_made_again_is_a_gap_for_a_reader_that_stayed() {
+    let (database, _store, mut reader) = at_head().await;
+    database.sqlite3("INSERT INTO consumers VALUES ('1', 'ann', NULL);");
+    assert_eq!(changes(&mut reader, 0, 1).await, ["create - -> ann"]);
+
+    database.python(
+        "ours = db.execute(\"SELECT type, name FROM sqlite_schema WHERE name LIKE 'tidings%' \"\n\
+         \x20   \"AND type IN ('trigger', 'table') ORDER BY type DESC\").fetchall()\n\
+         for kind, name in ours: db.execute(f'DROP {kind} \"{name}\"')\n",
+    );
+    let made = database.installer().await.install(&schemas()).await;
+    assert!(!made.unwrap().changed.is_empty());
+    database.sqlite3("INSERT INTO consumers VALUES ('2', 'bob', NULL);");
+
+    assert_eq!(gap(&reader).await, Some(GapReason::Epoch));
+    let mut later = Reader::over(reader.log).await;
+    assert_ne!(later.cursor.epoch(), reader.cursor.epoch());
+    database.sqlite3("INSERT INTO consumers VALUES ('3', 'cid', NULL);");
+    assert_eq!(changes(&mut later, 0, 1).await, ["create - -> cid"]);
+}
+
 #[tokio::test]
 async fn a_file_that_was_removed_is_not_read_any_more() {
     let (database, _store, reader) = at_head().await;

@@ -1,9 +1,14 @@
 //! The log on SQLite, written by the store, by `sqlite3` and by Python.
 
+#[path = "../kit/clock.rs"]
+mod clock;
+#[path = "../kit/member.rs"]
+mod member;
 #[path = "../reader.rs"]
 mod reader;
 
 mod capture;
+mod clocks;
 mod dao;
 mod epochs;
 mod killed;
@@ -11,3 +16,4 @@ mod kinds;
 mod programs;
 mod replace;
 mod support;
+mod versions;

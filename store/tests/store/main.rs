@@ -93,10 +93,12 @@ mod postgres {
     #[path = "../suite/writes.rs"]
     mod writes;
 
+    mod encryption;
     #[path = "migrations.rs"]
     mod migrations_here;
     mod opening;
     mod outages;
+    mod standbys;
     mod tables;
     mod writers;
 }

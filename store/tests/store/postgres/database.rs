@@ -1,5 +1,9 @@
 //! Databases of PostgreSQL for the suite, all on one server.
 
+use std::{sync::Arc, time::Duration};
+
+use tidings_core::{Schema, clock::SystemClock, spawn::CurrentRuntime};
+use tidings_store::LogNeeds;
 use tidings_testkit::{Database, Server};
 
 /// How many cases the random tests run; each makes a database.
@@ -60,4 +64,16 @@ pub(crate) async fn place() -> Place {
 /// One of each kind that behaves differently.
 pub(crate) async fn places() -> Vec<Place> {
     vec![place().await]
+}
+
+/// What a log needs.
+pub(crate) fn needs(schemas: Vec<&'static Schema>) -> LogNeeds {
+    LogNeeds {
+        node: "one".into(),
+        schemas,
+        recorded: Vec::new(),
+        look: Duration::ZERO,
+        clock: Arc::new(SystemClock::new()),
+        spawn: Arc::new(CurrentRuntime),
+    }
 }
