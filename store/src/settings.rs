@@ -25,8 +25,9 @@ pub enum Pooler {
     /// A pooler that lends a server's session for one transaction at a time, as pgbouncer's
     /// transaction mode does.
     ///
-    /// Statements are then prepared again at each use, and a second node on the same database is
-    /// not noticed: the lock that would tell belongs to a session.
+    /// Statements are then prepared again at each use, each read is a transaction of its own, and
+    /// a second node on the same database is not noticed: the lock that would tell belongs to a
+    /// session. Notifications do not pass: the log is polled.
     Transaction,
 }
 

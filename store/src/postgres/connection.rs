@@ -88,7 +88,7 @@ impl Connection {
         let mut arguments = PgArguments::default();
         let bound = arguments.add(origin);
         bound.map_err(|error| failed(sqlx::Error::Encode(error)))?;
-        let row = self.rows(&sql.into(), arguments).await;
+        let row = self.rows_alone(&sql.into(), arguments).await;
         let row = row.map_err(failed)?.pop();
         let row = row.ok_or_else(|| unfit("it does not say what it is"))?;
 
@@ -141,6 +141,35 @@ impl Connection {
         let query = sqlx::query_with(AssertSqlSafe(Sql::clone(sql)), arguments);
         let query = query.persistent(self.pooler == Pooler::None);
         query.fetch_all(&mut self.inner).await
+    }
+
+    /// Runs a statement outside of any transaction and returns its rows.
+    ///
+    /// A statement is prepared by one message and run by the next: between them a pooler may lend
+    /// the session to another client, whose statement would run instead. A transaction keeps it.
+    pub(crate) async fn rows_alone(
+        &mut self,
+        sql: &Sql,
+        arguments: PgArguments,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        match self.pooler {
+            Pooler::None => self.rows(sql, arguments).await,
+            Pooler::Transaction => {
+                self.run("BEGIN").await?;
+                let rows = self.rows(sql, arguments).await;
+                // Ends a transaction that failed, too.
+                let ended = self.run("COMMIT").await;
+                rows.and_then(|rows| ended.map(|()| rows))
+            }
+        }
+    }
+
+    /// Leaves nothing in a session that a pooler lends to others, before the transaction ends.
+    pub(crate) async fn leave_session(&mut self) -> Result<(), sqlx::Error> {
+        match self.pooler {
+            Pooler::None => Ok(()),
+            Pooler::Transaction => self.inner.clear_cached_statements().await,
+        }
     }
 
     /// Runs a statement and returns the number of rows that it changed.

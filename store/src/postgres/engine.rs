@@ -171,6 +171,7 @@ impl PostgresEngine {
             tracing::info!(tables = ?installed.changed, "every write to these tables is recorded");
         }
         let constraints = layout::constraints(connection, schemas).await?;
+        connection.leave_session().await.map_err(failed)?;
         connection.run("COMMIT").await.map_err(failed)?;
         self.constraints.replace(constraints);
         Ok(())
@@ -188,7 +189,7 @@ async fn read(
     loop {
         let mut lent = pool.acquire(until).await?;
         let arguments = arguments(&parameters)?;
-        let answer = timeout_at(until, lent.connection()?.rows(&sql, arguments)).await;
+        let answer = timeout_at(until, lent.connection()?.rows_alone(&sql, arguments)).await;
         match answer.map_err(|_| too_late(pool.settings.timeout))? {
             Ok(rows) => {
                 lent.give_back();
@@ -293,7 +294,8 @@ impl Engine for PostgresEngine {
 
     fn log(&self, needs: LogNeeds) -> Option<Arc<dyn StoreLog>> {
         self.pool.name_origin(&needs.node);
-        Some(Arc::new(PgLog::new(self.log_settings(needs))))
+        let log = PgLog::new(self.log_settings(needs));
+        Some(Arc::new(log.through(self.pool.settings.pooler)))
     }
 
     fn members(&self, needs: &LogNeeds) -> Option<Arc<dyn Members>> {

@@ -98,6 +98,7 @@ mod postgres {
     mod migrations_here;
     mod opening;
     mod outages;
+    mod poolers;
     mod standbys;
     mod tables;
     mod writers;

@@ -29,6 +29,7 @@ use crate::{
         members::sight,
         sights::{Look, Sights, capture},
     },
+    settings::Pooler,
 };
 
 /// The log in a PostgreSQL database.
@@ -38,6 +39,7 @@ use crate::{
 /// makes the cursor a gap.
 pub struct PgLog {
     settings: PgLogSettings,
+    pooler: Pooler,
     /// None while a call holds it: a call that is dropped takes the connection along, whatever
     /// state it was in.
     link: tokio::sync::Mutex<Option<Link>>,
@@ -52,10 +54,17 @@ impl PgLog {
         let notifier = Notifier::new(settings.options.clone(), &settings.spawn, &settings.clock);
         Self {
             settings,
+            pooler: Pooler::None,
             link: tokio::sync::Mutex::new(None),
             sights: Sights::default(),
             notifier,
         }
+    }
+
+    /// Sets what lies between the log and the server.
+    pub(crate) fn through(mut self, pooler: Pooler) -> Self {
+        self.pooler = pooler;
+        self
     }
 
     /// Runs a call over the checked connection; one that fails is closed.
@@ -67,9 +76,11 @@ impl PgLog {
         in_time(&self.settings.clock, async {
             let mut link = match slot.take() {
                 Some(link) => link,
-                None => Link::open(&self.settings).await?,
+                None => Link::open(&self.settings, self.pooler).await?,
             };
+            link.begin().await?;
             let answer = call(&mut link).await?;
+            link.end().await?;
             *slot = Some(link);
             Ok(answer)
         })

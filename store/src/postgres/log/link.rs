@@ -3,7 +3,7 @@
 
 use std::{future::Future, sync::Arc};
 
-use sqlx::{ConnectOptions as _, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tidings_core::{
     clock::Clock,
     log::{Epoch, LogError},
@@ -14,14 +14,16 @@ use super::{
     error::PgLogError,
     record::Lexicon,
     settings::PgLogSettings,
+    tables::run,
     watch::Wanted,
 };
-use crate::logs::limit;
+use crate::{logs::limit, settings::Pooler};
 
 /// A checked connection, and what was learnt over it.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) connection: PgConnection,
+    pooler: Pooler,
     pub(super) epoch: Epoch,
     pub(super) wanted: Wanted,
     pub(super) lexicon: Lexicon,
@@ -29,18 +31,55 @@ pub(super) struct Link {
 
 impl Link {
     /// Connects, refuses a standby, and learns the epoch; begins one if the last has ended.
-    pub(super) async fn open(settings: &PgLogSettings) -> Result<Self, PgLogError> {
+    pub(super) async fn open(settings: &PgLogSettings, pooler: Pooler) -> Result<Self, PgLogError> {
         let mut connection = settings.options.connect().await?;
-        refuse_standby(&mut connection).await?;
-        let epoch = establish(&mut connection).await?;
+        let epoch = match pooler {
+            Pooler::None => learn(&mut connection).await?,
+            Pooler::Transaction => {
+                let mut learning = connection.begin().await?;
+                let epoch = learn(&mut learning).await?;
+                learning.clear_cached_statements().await?;
+                learning.commit().await?;
+                epoch
+            }
+        };
         let wanted = Wanted::of(&settings.schemas);
         Ok(Self {
             connection,
+            pooler,
             epoch,
             wanted,
             lexicon: Lexicon::of(settings.schemas.iter().chain(&settings.recorded)),
         })
     }
+
+    /// Begins a call: behind a pooler a transaction, which keeps the session that the call's
+    /// statements are prepared in.
+    pub(super) async fn begin(&mut self) -> Result<(), PgLogError> {
+        match self.pooler {
+            Pooler::None => Ok(()),
+            Pooler::Transaction => {
+                let begin = "begin isolation level read committed";
+                run(&mut self.connection, begin).await
+            }
+        }
+    }
+
+    /// Ends a call that went well, and leaves no statement in a session that is lent to others.
+    pub(super) async fn end(&mut self) -> Result<(), PgLogError> {
+        match self.pooler {
+            Pooler::None => Ok(()),
+            Pooler::Transaction => {
+                self.connection.clear_cached_statements().await?;
+                run(&mut self.connection, "commit").await
+            }
+        }
+    }
+}
+
+async fn learn(connection: &mut PgConnection) -> Result<Epoch, PgLogError> {
+    refuse_standby(connection).await?;
+    establish(connection).await
 }
 
 /// Waits for a call, but not without end: a link that is half open says nothing at all.

@@ -56,6 +56,8 @@ pub async fn prune(
             .await?;
         }
         let removed = remove(&mut transaction, retention).await?;
+        // A pooler may lend this session to others next.
+        transaction.clear_cached_statements().await?;
         transaction.commit().await?;
         pruned.records += removed;
         if removed < CHUNK as u64 {
