@@ -1,6 +1,11 @@
-//! What a reader is told beside the records: of capture, and of its own row as a member.
+//! What a reader is told beside the records: of capture, and of its own row as a member; and what
+//! a member's row says of its last report.
 
-use tidings_core::log::{Capture, Demand, Incarnation, MemberId, MemberSight, Sight};
+use std::time::Duration;
+
+use tidings_core::log::{
+    Capture, ClockOffset, Demand, Incarnation, LastReport, MemberId, MemberSight, Sight,
+};
 
 /// Returns what a member's own row says of it, and the last report that it was asked for; none if
 /// the row cannot be read. A row is told as `start incarnation marked demand`.
@@ -45,5 +50,21 @@ pub(crate) fn sight(
         capture,
         member,
         demand,
+    })
+}
+
+/// Returns what a member's row says of its last report, in milliseconds by the database's time;
+/// none if it has not reported.
+pub(crate) fn last_report(
+    ago: Option<i64>,
+    took: Option<i64>,
+    ahead: Option<i64>,
+) -> Option<LastReport> {
+    // A clock that was set back since makes it appear to come from the future.
+    let span = |millis: i64| Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    ago.zip(ahead).map(|(ago, millis)| LastReport {
+        ago: span(ago),
+        took: took.map(span),
+        clock: ClockOffset { millis },
     })
 }

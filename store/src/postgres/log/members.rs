@@ -13,8 +13,8 @@ use sqlx::{
 use tidings_core::{
     clock::Clock,
     log::{
-        ClockOffset, Cursor, Demand, Incarnation, Join, JoinError, LastReport, LogError, LogFuture,
-        MemberFacts, MemberId, MemberRow, MemberSight, Members, StartId,
+        Cursor, Demand, Incarnation, Join, JoinError, LastReport, LogError, LogFuture, MemberFacts,
+        MemberId, MemberRow, MemberSight, Members, StartId,
     },
 };
 use tokio::sync::Mutex;
@@ -23,7 +23,10 @@ use super::{
     epoch::refuse_standby, error::PgLogError, link::in_time, names::literal,
     settings::PgLogSettings, tables::version, values::number,
 };
-use crate::{logs::members::sight_of, postgres::keeper::LOCK};
+use crate::{
+    logs::members::{last_report, sight_of},
+    postgres::keeper::LOCK,
+};
 
 /// The members' table of a database, over a connection of its own.
 pub struct PgMembers {
@@ -182,13 +185,7 @@ fn last_of(row: &PgRow) -> Result<Option<LastReport>, PgLogError> {
     let ago: Option<i64> = row.try_get("ago")?;
     let took: Option<i64> = row.try_get("report_took")?;
     let ahead: Option<i64> = row.try_get("clock_ahead")?;
-    // A clock that was set back since makes it appear to come from the future.
-    let span = |millis: i64| Duration::from_millis(u64::try_from(millis).unwrap_or(0));
-    Ok(ago.zip(ahead).map(|(ago, millis)| LastReport {
-        ago: span(ago),
-        took: took.map(span),
-        clock: ClockOffset { millis },
-    }))
+    Ok(last_report(ago, took, ahead))
 }
 
 impl Members for PgMembers {

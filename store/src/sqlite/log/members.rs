@@ -8,8 +8,8 @@ use std::{fmt, time::Duration};
 
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 use tidings_core::log::{
-    ClockOffset, Cursor, Demand, Incarnation, Join, JoinError, LastReport, LogError, LogFuture,
-    MemberFacts, MemberId, MemberRow, MemberSight, Members, StartId,
+    Cursor, Demand, Incarnation, Join, JoinError, LastReport, LogError, LogFuture, MemberFacts,
+    MemberId, MemberRow, MemberSight, Members, StartId,
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -18,7 +18,10 @@ use super::{
     engine::own_row_is_malformed, error::SqliteLogError, nudge::Nudge, settings::Settings,
 };
 use crate::{
-    logs::{limit::in_time, members::sight_of},
+    logs::{
+        limit::in_time,
+        members::{last_report, sight_of},
+    },
     sqlite::location::Identity,
 };
 
@@ -137,13 +140,7 @@ fn last_of(row: &SqliteRow) -> Result<Option<LastReport>, SqliteLogError> {
     let ago: Option<i64> = row.try_get("ago")?;
     let took: Option<i64> = row.try_get("report_took")?;
     let ahead: Option<i64> = row.try_get("clock_ahead")?;
-    // A clock that was set back since makes it appear to come from the future.
-    let span = |millis: i64| Duration::from_millis(u64::try_from(millis).unwrap_or(0));
-    Ok(ago.zip(ahead).map(|(ago, millis)| LastReport {
-        ago: span(ago),
-        took: took.map(span),
-        clock: ClockOffset { millis },
-    }))
+    Ok(last_report(ago, took, ahead))
 }
 
 impl Members for SqliteMembers {
