@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tidings_core::Schema;
 
 use crate::{
@@ -156,8 +156,21 @@ pub(crate) trait Target: Send {
         sql: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Vec<Option<String>>>, Error>>;
 
+    /// Returns two queries: whether steps are written down here, as a number, and their names.
+    fn questions_of_steps(&self) -> [&'static str; 2];
+
     /// Returns the names of the steps that were run.
-    fn steps(&mut self) -> BoxFuture<'_, Result<BTreeSet<String>, Error>>;
+    fn steps(&mut self) -> BoxFuture<'_, Result<BTreeSet<String>, Error>> {
+        async move {
+            let [there, names] = self.questions_of_steps();
+            if self.inspect().count(there).await? == 0 {
+                return Ok(BTreeSet::new());
+            }
+            let names = self.ask(names).await?;
+            Ok(names.into_iter().flatten().flatten().collect())
+        }
+        .boxed()
+    }
 
     /// Writes down that a step was run.
     fn record<'a>(&'a mut self, step: &'a str) -> BoxFuture<'a, Result<(), Error>>;

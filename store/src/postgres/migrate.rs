@@ -4,7 +4,7 @@
 //! transaction holds to its end. A table that others hold is waited for briefly only, since
 //! whatever reads it next waits behind a change that waits.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use sqlx::{Column as _, Row as _, postgres::PgRow};
@@ -99,16 +99,11 @@ impl Target for PgTarget {
         .boxed()
     }
 
-    fn steps(&mut self) -> BoxFuture<'_, Result<BTreeSet<String>, Error>> {
-        async move {
-            let there = "SELECT count(to_regclass('tidings.steps'))";
-            if self.inspect().count(there).await? == 0 {
-                return Ok(BTreeSet::new());
-            }
-            let names = self.ask("SELECT name FROM tidings.steps").await?;
-            Ok(names.into_iter().flatten().flatten().collect())
-        }
-        .boxed()
+    fn questions_of_steps(&self) -> [&'static str; 2] {
+        [
+            "SELECT count(to_regclass('tidings.steps'))",
+            "SELECT name FROM tidings.steps",
+        ]
     }
 
     fn record<'a>(&'a mut self, step: &'a str) -> BoxFuture<'a, Result<(), Error>> {

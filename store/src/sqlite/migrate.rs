@@ -4,7 +4,7 @@
 //! before the commit. The file's own lock is the lock of migrations: one at a time, even while
 //! nodes start.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use sqlx::{AssertSqlSafe, Column as _, Connection as _, Row as _, SqliteConnection};
@@ -111,16 +111,11 @@ impl Target for SqliteTarget {
         .boxed()
     }
 
-    fn steps(&mut self) -> BoxFuture<'_, Result<BTreeSet<String>, Error>> {
-        async move {
-            let there = "SELECT count(*) FROM sqlite_schema WHERE name = 'tidings_steps'";
-            if self.inspect().count(there).await? == 0 {
-                return Ok(BTreeSet::new());
-            }
-            let names = self.ask("SELECT name FROM tidings_steps").await?;
-            Ok(names.into_iter().flatten().flatten().collect())
-        }
-        .boxed()
+    fn questions_of_steps(&self) -> [&'static str; 2] {
+        [
+            "SELECT count(*) FROM sqlite_schema WHERE name = 'tidings_steps'",
+            "SELECT name FROM tidings_steps",
+        ]
     }
 
     fn record<'a>(&'a mut self, step: &'a str) -> BoxFuture<'a, Result<(), Error>> {
