@@ -103,7 +103,7 @@
 //! What a write holds in memory is bounded. A commit of more than 10,000 rows, or of more than 32
 //! MiB of them, is not told row by row: the sink is told the entities ([`ChangeSet::touched`]) and
 //! gives up all that is cached of them. Where the database keeps a log, that tells each row all the
-//! same. A delete of so many rows does not read those that no row refers to.
+//! same. A delete beyond that bound does not read rows that no row refers to.
 //!
 //! A transaction is open for at most [`OpenOptions::transaction_timeout`], and others wait for it
 //! at most for [`OpenOptions::timeout`].

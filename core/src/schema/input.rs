@@ -61,8 +61,7 @@ impl Schema {
     ///
     /// Only an absent value is made, whatever the given ones are; a row taken from a struct goes
     /// through [`leave_unset`](Self::leave_unset) first. A time of update and a version are always
-    /// made. A row of
-    /// fewer values than the schema has fields lacks the last ones.
+    /// made. A row of fewer values than the schema has fields lacks the last ones.
     ///
     /// # Errors
     ///

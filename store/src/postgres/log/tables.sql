@@ -1,4 +1,4 @@
--- The log and what stands beside it, in a schema of its own that only its owner can read.
+-- The log and what is beside it, in a schema of its own that only its owner can read.
 create schema tidings;
 revoke all on schema tidings from public;
 
