@@ -172,8 +172,9 @@ async fn references(
     connection.ask(&sql).await?.iter().map(read).collect()
 }
 
-/// Returns what is dropped along with a column, but for its own default and sequence, our indexes,
-/// and what is a rule of this column's values alone: that they are there, and what they refer to.
+/// Returns what is dropped along with a column of a table and of its partitions, but for its own
+/// default and sequence, our indexes, and what is a rule of this column's values alone: that they
+/// are there, and what they refer to. What a partition has of its parent is told once.
 async fn along(
     connection: &mut Connection,
     table: &str,
@@ -181,14 +182,18 @@ async fn along(
 ) -> Result<Vec<String>, sqlx::Error> {
     let sql = format!(
         "SELECT DISTINCT 'the ' || it.type || ' ' || it.identity, coalesce(i.relname::text, '') \
-         FROM pg_attribute a JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid \
+         FROM (WITH RECURSIVE parts (oid) AS (SELECT to_regclass({})::oid UNION \
+           SELECT n.inhrelid FROM pg_inherits n JOIN parts p ON n.inhparent = p.oid) SELECT oid FROM parts) AS t \
+         JOIN pg_attribute a ON a.attrelid = t.oid JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid \
            AND d.refobjsubid = a.attnum AND d.deptype IN ('a', 'i') \
          CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) AS it \
          LEFT JOIN pg_class i ON d.classid = 'pg_class'::regclass AND i.oid = d.objid AND d.objsubid = 0 \
          LEFT JOIN pg_constraint c ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid \
          LEFT JOIN pg_attrdef v ON d.classid = 'pg_attrdef'::regclass AND v.oid = d.objid \
-         WHERE a.attrelid = to_regclass({}) AND a.attname = {} AND v.adnum IS DISTINCT FROM a.attnum \
+         WHERE a.attname = {} AND v.adnum IS DISTINCT FROM a.attnum \
            AND i.relkind IS DISTINCT FROM 'S' AND c.contype IS DISTINCT FROM 'n' \
+           AND NOT EXISTS (SELECT FROM pg_inherits n WHERE n.inhrelid = i.oid) \
+           AND c.conislocal IS DISTINCT FROM false AND coalesce(c.conparentid, 0) = 0 \
            AND NOT coalesce(c.contype = 'f' AND c.conkey = ARRAY[a.attnum], false) ORDER BY 1",
         literal(&identifier(table)),
         literal(column)

@@ -359,6 +359,26 @@ async fn what_others_have_on_a_column_goes_with_permission_alone() {
     migrations(leak(word())).apply().await.unwrap();
 }
 
+#[tokio::test]
+async fn what_others_have_on_a_column_of_a_partition_is_a_loss_too() {
+    let place = place().await;
+    place.database.psql(
+        "CREATE TABLE words (id bigint PRIMARY KEY, old text) PARTITION BY RANGE (id); \
+         CREATE TABLE words_all PARTITION OF words DEFAULT; \
+         CREATE INDEX i1 ON words (old); \
+         CREATE INDEX i2 ON words_all (lower(old)); \
+         ALTER TABLE words_all ADD CONSTRAINT c1 CHECK (old <> '')",
+    );
+    let migrations = Migrations::of(&place.url).schema(leak(words()));
+    let Error::WouldLose { losses } = migrations.apply().await.unwrap_err() else {
+        panic!("it would take along what others have made");
+    };
+    let lost = losses[0].along.join(", ");
+    let both = "the index public.i1, the index public.i2, \
+                the table constraint c1 on public.words_all";
+    assert_eq!((losses.len(), lost.as_str()), (1, both));
+}
+
 /// A start changes a table that another session reads in an open transaction: it waits, those that
 /// come after it do not, and its wait has an end.
 #[tokio::test]
