@@ -31,6 +31,9 @@ mod rows;
 // The cache keys of its rows.
 mod keys;
 
+// From the text of a key back to its lookup.
+mod key_text;
+
 // From what people send to rows.
 mod input;
 
