@@ -22,6 +22,9 @@ pub(crate) mod set;
 // Probes.
 pub(crate) mod probe;
 
+// An entry, and whether it is still there later.
+pub(crate) mod sample;
+
 // What became of a key lately.
 pub(crate) mod explain;
 

@@ -167,6 +167,7 @@ pub use self::{
         explain::{Event, Explanation, Happened, HeldNow},
         invalidate::Keys,
         probe::{Level, Probe, ProbeJson},
+        sample::Sampled,
         view::View,
         walk::{Listed, Walk},
     },

@@ -24,6 +24,7 @@ mod proofs;
 mod published;
 mod renewals;
 mod replicas;
+mod sampled;
 mod stale;
 mod staleness;
 mod times;
