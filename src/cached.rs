@@ -12,12 +12,12 @@ use std::{any::Any, fmt, sync::Arc};
 
 use tidings_cache::{GetError, GetOptions, Loaded, OptionError, Parts, View, ViewError};
 use tidings_core::{CacheKey, Entity, KeyPart, Lookup, Timestamp, TimestampMicros, Value};
-use tidings_store::{Dao, Error, FieldInput, PageQuery};
+use tidings_store::{Dao, Error, FieldInput};
 use uuid::Uuid;
 
 use crate::{
     follow::cache_behind,
-    loads::{LoadRows as _, loaded},
+    loads::{loaded, read_by},
 };
 
 /// Why rows cannot be read through the cache, or were not.
@@ -393,25 +393,9 @@ impl<E: Entity> CachedBy<E> {
         async move {
             // Refuses what no lookup takes, before anything is read.
             dao.lookup_key(&fields, inputs.iter().cloned())?;
-            match (&*fields, inputs.as_slice()) {
-                ([field], [value]) => dao.load_by(field, value.clone()).await,
-                // Such a row is cached by its primary key.
-                (_, values) if values.iter().all(is_absent) => Ok(Loaded::absent()),
-                (fields, values) => {
-                    let query = PageQuery::new().size(1);
-                    let filters = fields.iter().zip(values);
-                    let query = filters.fold(query, |query, (field, value)| {
-                        query.filter(*field, value.clone())
-                    });
-                    Ok(loaded(dao.page_live(query).await?.data.pop()))
-                }
-            }
+            Ok(loaded(read_by(&dao, &fields, inputs).await?))
         }
     }
-}
-
-fn is_absent(input: &FieldInput) -> bool {
-    matches!(input, FieldInput::Value(value) if value.is_null())
 }
 
 /// A value that rows are looked up by, or a tuple of two to four for a cache key of several fields.

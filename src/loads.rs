@@ -10,7 +10,7 @@
 
 use tidings_cache::Loaded;
 use tidings_core::Entity;
-use tidings_store::{Dao, Error, FieldInput, Live};
+use tidings_store::{Dao, Error, FieldInput, Live, PageQuery};
 
 /// Makes what a load gives of a row that was read, or of its absence.
 pub fn loaded<E>(live: Option<Live<E>>) -> Loaded<E> {
@@ -22,6 +22,32 @@ pub fn loaded<E>(live: Option<Live<E>>) -> Loaded<E> {
         Some(left) => loaded.valid_for(left),
         None => loaded,
     }
+}
+
+/// Reads the row with these values of a lookup's fields, in the schema's order. Of several rows it
+/// is the one with the lowest primary key.
+pub(crate) async fn read_by<E: Entity>(
+    dao: &Dao<E>,
+    fields: &[&'static str],
+    values: Vec<FieldInput>,
+) -> Result<Option<Live<E>>, Error> {
+    match (fields, values.as_slice()) {
+        ([field], [value]) => dao.select_live_by(field, value.clone()).await,
+        // Such a row is cached by its primary key.
+        (_, values) if values.iter().all(is_absent) => Ok(None),
+        (fields, values) => {
+            let query = PageQuery::new().size(1);
+            let filters = fields.iter().zip(values);
+            let query = filters.fold(query, |query, (field, value)| {
+                query.filter(*field, value.clone())
+            });
+            Ok(dao.page_live(query).await?.data.pop())
+        }
+    }
+}
+
+fn is_absent(input: &FieldInput) -> bool {
+    matches!(input, FieldInput::Value(value) if value.is_null())
 }
 
 /// What a DAO's reads are worth to a cache.
