@@ -32,6 +32,7 @@ use crate::{
     node::{EntityType, Node, Shared},
     positions::Positions,
     progress::Progress,
+    tally::{AuditSettings, Audits},
     worker::{self, InitWorker, Worker},
 };
 
@@ -77,6 +78,7 @@ pub struct NodeBuilder {
     for_all: Vec<ForAll>,
     clock: Arc<dyn Clock>,
     runtime: Option<Handle>,
+    audit: AuditSettings,
 }
 
 impl Node {
@@ -124,6 +126,7 @@ impl NodeBuilder {
             for_all: Vec::new(),
             clock: Arc::new(SystemClock::new()),
             runtime: None,
+            audit: AuditSettings::new(),
         }
     }
 
@@ -338,6 +341,12 @@ impl NodeBuilder {
         self
     }
 
+    /// Sets how much [audits](crate::Node::audit) read.
+    pub fn audit(mut self, settings: AuditSettings) -> Self {
+        self.audit = settings;
+        self
+    }
+
     /// Checks the schemas, makes the tables, starts the workers and runs their hooks.
     ///
     /// # Errors
@@ -361,6 +370,7 @@ impl NodeBuilder {
         let recorded: Vec<&'static Schema> = self.recorded.iter().map(|it| it.schema).collect();
         let heard = [schemas.as_slice(), &recorded].concat();
         check_all(&heard)?;
+        self.audit.check().map_err(StartError::Audit)?;
 
         let node_id = self.node_id.unwrap_or_else(|| Uuid::new_v4().to_string());
         let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::new(runtime.clone()));
@@ -408,11 +418,12 @@ impl NodeBuilder {
             .runtime(runtime.clone());
         if let Some((_, _, intake)) = &log {
             cache = cache.fills(Arc::clone(intake) as _);
-            if let Some(bound) = settings.bound() {
-                cache = cache
-                    .staleness_ceiling(bound)
-                    .stale_policy(self.stale_policy);
-            }
+        }
+        let bound = settings.bound().filter(|_| log.is_some());
+        if let Some(bound) = bound {
+            cache = cache
+                .staleness_ceiling(bound)
+                .stale_policy(self.stale_policy);
         }
         if let Some(carrier) = &carrier {
             cache = cache.propagate(Arc::clone(carrier) as _);
@@ -507,6 +518,7 @@ impl NodeBuilder {
             for_all,
             cluster_name: self.cluster_name,
             positions: Positions::new(&start, progress),
+            audits: Audits::new(self.audit, bound),
             entities: self.entities,
             schemas,
             started: self.clock.now(),
@@ -526,6 +538,7 @@ impl NodeBuilder {
             Arc::clone(node.clock()),
             node.shared().stop.clone(),
         ));
+        runtime.spawn(node.for_worker().audit_in_background());
         worker::start_all(&node, &self.hooks).await?;
         runtime.spawn(node.worker_events().watchdog(self.slow_handler).watch());
         Ok(node)

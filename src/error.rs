@@ -32,6 +32,9 @@ pub enum StartError {
     /// The store refused the schemas, or cannot be reached.
     #[error("the store was not attached")]
     Store(#[source] tidings_store::Error),
+    /// A budget of audits is out of range.
+    #[error("the settings of audits are wrong: {0}")]
+    Audit(String),
     /// A worker's thread, runtime or `init_worker` hook failed.
     #[error("worker {worker} did not start")]
     Worker {

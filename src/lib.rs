@@ -112,6 +112,12 @@ mod cached;
 // Reading a page into the cache. Must not know the node.
 mod warm;
 
+// From a cached entry to its row. Must not know the node.
+mod compare;
+
+// How much is audited, and what was found. Must not know the node.
+mod tally;
+
 // One process's workers, cache, bus and store. Must not know how they are made.
 mod node;
 
@@ -123,6 +129,9 @@ mod receipt;
 
 // A sign of life of every node. Must not know how a node is made.
 mod probe;
+
+// Compares what is cached with the store. Must not know how a node is made.
+mod audit;
 
 // One thread with its own event loop. Must not know settings.
 mod worker;
@@ -165,6 +174,7 @@ pub use self::{
     node::{Ending, Node, ShutdownReport},
     probe::{ProbeError, Probed},
     receipt::{NoPosition, NotConfirmed, NotReached, WriteReceipt},
+    tally::{AUDIT_TIMES, AuditError, AuditSettings, Audited, Skipped, Verdict},
     token::{Token, TokenError},
     warm::{WarmEnd, WarmProgress, Warmed},
     worker::Worker,

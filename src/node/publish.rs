@@ -13,8 +13,10 @@ impl Node {
     /// The cache, the bus and the store publish their own (`tidings_cache_*`, `tidings_events_*`,
     /// `tidings_store_*`); the node adds `tidings_info`, `tidings_uptime_seconds`,
     /// `tidings_workers`, `tidings_changes_total` (changes that were late, missed, unannounced, in
-    /// doubt or untold), `tidings_change_feeds` and `tidings_change_feeds_missed_total`, where the
-    /// store keeps a log `tidings_cluster_records_total` (by direction), `_gaps_total` and
+    /// doubt or untold), `tidings_audit_checked_total`, `_inconsistent_total`, `_skipped_total` (by
+    /// reason), `_inconsistent_per_million` and `_oldest_seconds`, `tidings_change_feeds` and
+    /// `tidings_change_feeds_missed_total`, where the store keeps a log
+    /// `tidings_cluster_records_total` (by direction), `_gaps_total` and
     /// `_purges_total` (by reason), `_apply_seconds`, `_fresh` and `_woken`,
     /// and by worker `tidings_worker_cache_hits_total` (by level),
     /// `tidings_worker_cache_misses_total` and `tidings_worker_cache_entries`. What histograms have
@@ -47,6 +49,7 @@ impl Node {
         self.publish_changes();
         self.publish_feeds();
         self.publish_workers();
+        self.publish_audits();
         if let Some(cluster) = self.cluster() {
             publish_cluster(cluster);
         }
@@ -113,6 +116,41 @@ impl Node {
             gauge!("tidings_worker_cache_entries", "worker" => worker())
                 .set(stats.l1_entries as f64);
         }
+    }
+}
+
+impl Node {
+    /// Publishes what audits have found since the node has started.
+    fn publish_audits(&self) {
+        describe_counter!(
+            "tidings_audit_checked_total",
+            "Cached values and absences that were compared with their rows"
+        );
+        describe_counter!(
+            "tidings_audit_inconsistent_total",
+            "Of these, those that differ though no write in between explains it"
+        );
+        describe_counter!(
+            "tidings_audit_skipped_total",
+            "Comparisons that say nothing, by reason; written: the row was, in between"
+        );
+        describe_gauge!(
+            "tidings_audit_inconsistent_per_million",
+            "Of a million comparisons, how many found a difference, since the node has started"
+        );
+        describe_gauge!(
+            "tidings_audit_oldest_seconds",
+            "How old the oldest entry was that differed, since the node has started; 0 if none did"
+        );
+
+        let tally = &self.shared().audits.tally;
+        counter!("tidings_audit_checked_total").absolute(tally.checked());
+        counter!("tidings_audit_inconsistent_total").absolute(tally.inconsistent());
+        for (why, count) in tally.skipped() {
+            counter!("tidings_audit_skipped_total", "reason" => why.as_str()).absolute(count);
+        }
+        gauge!("tidings_audit_inconsistent_per_million").set(tally.per_million());
+        gauge!("tidings_audit_oldest_seconds").set(tally.oldest().as_secs_f64());
     }
 }
 

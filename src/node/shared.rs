@@ -18,19 +18,22 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     changes::{Counts, Declare, declare_channel},
     cluster_channel::ForAllChannels,
+    compare::{Compare, compare},
     feed::Feed,
     follow::Following,
     positions::Positions,
+    tally::Audits,
     warm::{Warm, warm_page},
 };
 
-/// What the node knows of an entity besides its schema: how to declare its channel, and to read its
-/// rows.
+/// What the node knows of an entity besides its schema: how to declare its channel, to read its
+/// rows, and to compare them with what is cached.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntityType {
     pub(crate) schema: &'static Schema,
     pub(crate) warm: Warm,
     pub(crate) declare: Declare,
+    pub(crate) compare: Compare,
 }
 
 impl EntityType {
@@ -39,6 +42,7 @@ impl EntityType {
             schema: E::schema(),
             warm: warm_page::<E>,
             declare: declare_channel::<E>,
+            compare: compare::<E>,
         }
     }
 }
@@ -59,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) for_all: ForAllChannels,
     pub(crate) cluster_name: String,
     pub(crate) positions: Positions,
+    pub(crate) audits: Audits,
     pub(crate) entities: Vec<EntityType>,
     pub(crate) schemas: Vec<&'static Schema>,
     pub(crate) clock: Arc<dyn Clock>,

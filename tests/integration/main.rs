@@ -5,6 +5,7 @@ mod acceptance;
 mod admin_api;
 mod admin_given;
 mod any_entity;
+mod audited;
 mod cached;
 mod client;
 mod cluster;

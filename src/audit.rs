@@ -1,0 +1,300 @@
+//! Audits: compares what is cached with the rows of the store, off the way of every request.
+//!
+//! A hand goes through the node's second level and stops at some of the entries, evenly spread.
+//! Each is sampled, then its row is read. Where the two differ a write may have come in between, so
+//! the node names a position that covers all that the row can show, waits until it has applied
+//! that, and asks whether the entry is still there. One that is has missed an eviction: what was
+//! committed before a position that was applied is evicted, whatever time it took. Time decides
+//! nothing.
+//!
+//! A hit pays nothing for this: nothing is noted where values are served. So it says nothing of
+//! what is in a thread's own level alone. It mends nothing either: what it finds stays for
+//! [`Cache::explain`](crate::Cache::explain) until someone evicts it.
+
+use std::{panic::AssertUnwindSafe, time::Duration};
+
+use futures_util::future::{FutureExt as _, select};
+use tidings_cache::Walk;
+use tidings_core::{
+    CacheKey, Chain, Schema,
+    entropy::{Entropy as _, SystemEntropy},
+};
+
+use crate::{
+    compare::{Asked, Compared},
+    node::{EntityType, Node},
+    tally::{AUDIT_TIMES, AuditError, Audited, Skipped, Verdict},
+};
+
+/// How long a node may take to apply what a row shows that differs from its entry.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// In how much time the hand of the background goes through the cache.
+const TURN: Duration = Duration::from_secs(60);
+/// The shortest pause after a turn on which there was nothing to compare.
+const IDLE: Duration = Duration::from_millis(100);
+/// A turn without anything to compare is followed by a pause so many times as long.
+const IDLE_FOR: u32 = 9;
+/// After how many entries other tasks get a turn.
+const STEPS: u64 = 256;
+
+impl Node {
+    /// Compares cached values and absences with their rows for a time: 1 s to 10 m. Reads at most
+    /// as many rows as [`AuditSettings`](crate::AuditSettings) say, spread evenly over what is
+    /// cached; a cache that is through before the time is over is gone through again.
+    ///
+    /// Ends early when the node shuts down, with what it has found so far. See the guide's page on
+    /// freshness for what it cannot see.
+    ///
+    /// # Errors
+    ///
+    /// One is running already, or the time is out of range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings::{CachedRows, Entity, Node, Store};
+    /// # use serde::{Deserialize, Serialize};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "flags")]
+    /// # struct Flag { #[entity(primary_key)] name: String }
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).entity::<Flag>().start().await?;
+    /// let flags = node.dao::<Flag>()?;
+    /// flags.insert(Flag { name: "beta".into() }).await?;
+    /// flags.cached()?.select_by("name", "beta").await?;
+    ///
+    /// let found = node.audit(Duration::from_secs(1)).await?;
+    /// assert!(found.checked > 0 && found.inconsistent == 0);
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the audit.
+    pub async fn audit(&self, time: Duration) -> Result<Audited, AuditError> {
+        self.audit_until(time, std::future::pending()).await
+    }
+
+    /// Audits as [`audit`](Self::audit) does, or until something else has happened.
+    ///
+    /// # Errors
+    ///
+    /// As [`audit`](Self::audit).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the audit.
+    pub async fn audit_until(
+        &self,
+        time: Duration,
+        ends: impl Future<Output = ()> + Send,
+    ) -> Result<Audited, AuditError> {
+        if !(AUDIT_TIMES.0..=AUDIT_TIMES.1).contains(&time) {
+            return Err(AuditError::Time(time));
+        }
+        let audits = &self.shared().audits;
+        let running = audits.running.try_acquire();
+        let _running = running.map_err(|_| AuditError::Running)?;
+
+        let mut found = Audited {
+            bound: audits.bound,
+            ..Audited::default()
+        };
+        let over = self.clock().sleep(time);
+        let stopped = std::pin::pin!(self.shared().stop.cancelled());
+        let ends = std::pin::pin!(ends);
+        let pause = audits.settings.on_demand_pause();
+        {
+            let note = |verdict| found.note(verdict);
+            let checks = std::pin::pin!(self.check_on(pause, time, note));
+            // The end first: once it is over nothing is read.
+            let end = select(over, select(stopped, ends));
+            let _ = select(end, checks).await;
+        }
+        Ok(found)
+    }
+
+    /// Compares what is cached under one key with its row. Costs a read of the row; where the two
+    /// differ also a position, which is an empty transaction, and the time until the node has
+    /// applied it, 2 s at most.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{CachedRows, Entity, GetOptions, Node, Store, Verdict};
+    /// # use serde::{Deserialize, Serialize};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+    /// # #[entity(name = "flags")]
+    /// # struct Flag { #[entity(primary_key)] name: String, on: bool }
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// let node = Node::builder().store(store).entity::<Flag>().start().await?;
+    /// let flags = node.dao::<Flag>()?;
+    /// let flag = flags.insert(Flag { name: "beta".into(), on: true }).await?;
+    /// let key = flags.cache_key_of(&flag);
+    /// assert_eq!(node.audit_key(&key).await, Verdict::Nothing); // nothing is cached
+    ///
+    /// flags.cached()?.select_by("name", "beta").await?;
+    /// assert_eq!(node.audit_key(&key).await, Verdict::Consistent);
+    ///
+    /// // A value that no row has ever had.
+    /// let wrong = Flag { on: false, ..flag };
+    /// node.cache().set(&key, Some(wrong), GetOptions::default())?;
+    /// assert!(matches!(node.audit_key(&key).await, Verdict::Inconsistent { .. }));
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future forgets the question.
+    pub async fn audit_key(&self, key: &CacheKey) -> Verdict {
+        let verdict = self.check(key).await;
+        self.shared().audits.tally.note(verdict);
+        verdict
+    }
+
+    /// Audits as long as the node runs, if it is to.
+    pub(crate) async fn audit_in_background(self) {
+        let Some(pause) = self.shared().audits.settings.background_pause() else {
+            return;
+        };
+        let stopped = std::pin::pin!(self.shared().stop.cancelled());
+        let checks = std::pin::pin!(self.check_on(pause, TURN, |_| ()));
+        let _ = select(stopped, checks).await;
+    }
+
+    /// Goes through the cache, each turn in about a span, with a pause after each read. Never ends.
+    async fn check_on(&self, pause: Duration, span: Duration, mut found: impl FnMut(Verdict)) {
+        let reads = span.as_nanos() / pause.as_nanos().max(1);
+        let reads = u64::try_from(reads).unwrap_or(u64::MAX).max(1);
+        loop {
+            let began = self.clock().now();
+            let mut hand = Hand::new(self, reads);
+            let mut is_idle = true;
+            while let Some(key) = hand.next().await {
+                let verdict = self.audit_key(&key).await;
+                if verdict == Verdict::Nothing {
+                    continue; // nothing was read
+                }
+                is_idle = false;
+                found(verdict);
+                self.clock().sleep(pause).await;
+            }
+            if is_idle {
+                let took = self.clock().now().since(began);
+                self.clock().sleep(IDLE.max(took * IDLE_FOR)).await;
+            }
+        }
+    }
+
+    async fn check(&self, key: &CacheKey) -> Verdict {
+        let Some((entity, asked)) = self.row_of(key) else {
+            return Verdict::Nothing;
+        };
+        // The entity's own code reads a row, and drops it.
+        let judged = AssertUnwindSafe(self.judge(entity, asked)).catch_unwind();
+        judged.await.unwrap_or_else(|_| {
+            let entity = entity.schema.name();
+            tracing::error!(entity, "reading a row for an audit panicked");
+            Verdict::Skipped(Skipped::Unread)
+        })
+    }
+
+    async fn judge(&self, entity: &EntityType, asked: Asked) -> Verdict {
+        let (store, cache) = (self.store().clone(), self.cache().clone());
+        let key = asked.key.clone();
+        let differing = match (entity.compare)(store, cache, asked).await {
+            Ok(Compared::Nothing) => return Verdict::Nothing,
+            Ok(Compared::Equal) => return Verdict::Consistent,
+            Ok(Compared::Different(differing)) => differing,
+            Err(error) => {
+                let entity = entity.schema.name();
+                tracing::debug!(entity, error = %Chain(&error), "a row was not read for an audit");
+                return Verdict::Skipped(Skipped::Unread);
+            }
+        };
+
+        // Named after the row was read, so it covers whatever that shows.
+        let ((), receipt) = self.with_receipt(async {}).await;
+        let Ok(position) = receipt.position().await else {
+            return Verdict::Skipped(Skipped::Behind);
+        };
+        if self.at_least(&position, PATIENCE).await.is_err() {
+            return Verdict::Skipped(Skipped::Behind);
+        }
+        let Some(age) = differing.still_held() else {
+            return Verdict::Skipped(Skipped::Written);
+        };
+
+        let cache_key = entity.schema.shown_cache_key(key.as_str());
+        tracing::error!(cache_key, ?age, "what is cached differs from its row");
+        Verdict::Inconsistent { age }
+    }
+
+    /// Returns which row a key is of; none if it is not that of a row.
+    fn row_of(&self, key: &CacheKey) -> Option<(&EntityType, Asked)> {
+        self.shared().entities.iter().find_map(|entity| {
+            let schema: &'static Schema = entity.schema;
+            let (fields, values) = schema.lookup_of_key(key.as_str())?;
+            let asked = Asked {
+                key: key.clone(),
+                fields,
+                values,
+            };
+            Some((entity, asked))
+        })
+    }
+}
+
+/// Goes through what the node's second level holds, once.
+struct Hand {
+    walk: Walk,
+    /// It stops at one entry in so many.
+    stride: u64,
+    /// How many it passes over before it stops again.
+    passes: u64,
+    steps: u64,
+}
+
+impl Hand {
+    /// Makes one that stops about so many times, from an entry on that chance chooses.
+    fn new(node: &Node, stops: u64) -> Self {
+        let stats = node.cache().stats();
+        let stride = (stats.entries + stats.absences).div_ceil(stops).max(1);
+        Self {
+            walk: node.cache().walk(),
+            stride,
+            passes: SystemEntropy.below(stride),
+            steps: 0,
+        }
+    }
+
+    /// Returns the key at which it stops next; none at the end.
+    async fn next(&mut self) -> Option<CacheKey> {
+        loop {
+            let found = self.walk.next()?;
+            self.steps += 1;
+            if self.steps.is_multiple_of(STEPS) {
+                tokio::task::yield_now().await;
+            }
+            let Some(entry) = found else {
+                continue;
+            };
+            match self.passes.checked_sub(1) {
+                Some(passes) => self.passes = passes,
+                None => {
+                    self.passes = self.stride - 1;
+                    return Some(CacheKey::from_text(&entry.key));
+                }
+            }
+        }
+    }
+}

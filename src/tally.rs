@@ -1,0 +1,343 @@
+//! [`AuditSettings`], [`Audited`], [`Verdict`]: how much is audited, and what audits have found.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
+
+/// How long an audit that a caller asks for may run, at the least and at the most.
+pub const AUDIT_TIMES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
+
+/// The most reads per second that audits may be given.
+const MOST: u32 = 1_000;
+
+/// How many rows audits read in a second, at the most. Made for
+/// [`NodeBuilder::audit`](crate::NodeBuilder::audit).
+///
+/// # Examples
+///
+/// ```
+/// use tidings::AuditSettings;
+///
+/// let settings = AuditSettings::new().reads_per_second(5).reads_per_second_on_demand(200);
+/// # let _ = settings;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct AuditSettings {
+    background: u32,
+    on_demand: u32,
+}
+
+impl AuditSettings {
+    /// Makes the default settings: nothing is read in the background, and 100 rows in a second by
+    /// an audit that a caller asks for.
+    pub const fn new() -> Self {
+        Self {
+            background: 0,
+            on_demand: 100,
+        }
+    }
+
+    /// Sets how many rows are read in a second as long as the node runs: up to 1,000; with 0, the
+    /// default, none.
+    pub const fn reads_per_second(mut self, reads: u32) -> Self {
+        self.background = reads;
+        self
+    }
+
+    /// Sets how many rows an audit that a caller asks for ([`Node::audit`](crate::Node::audit))
+    /// reads in a second, besides those of the background: 1 to 1,000.
+    pub const fn reads_per_second_on_demand(mut self, reads: u32) -> Self {
+        self.on_demand = reads;
+        self
+    }
+
+    /// Says what is wrong with them.
+    pub(crate) fn check(self) -> Result<(), String> {
+        let (background, on_demand) = (self.background, self.on_demand);
+        if background > MOST {
+            return Err(format!(
+                "reads_per_second is {background}; it must be 0 to {MOST}"
+            ));
+        }
+        if !(1..=MOST).contains(&on_demand) {
+            return Err(format!(
+                "reads_per_second_on_demand is {on_demand}; it must be 1 to {MOST}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns the pause after each read in the background; none if there is to be no read.
+    pub(crate) fn background_pause(self) -> Option<Duration> {
+        Duration::from_secs(1).checked_div(self.background)
+    }
+
+    /// Returns the pause after each read of an audit that a caller has asked for.
+    pub(crate) fn on_demand_pause(self) -> Duration {
+        Duration::from_secs(1) / self.on_demand.max(1)
+    }
+}
+
+impl Default for AuditSettings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What an audit says of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// There is nothing to compare: the node would serve nothing from its second level, or the key
+    /// is not that of a row.
+    Nothing,
+    /// What is cached is what the row is, or both are absent.
+    Consistent,
+    /// What is cached differs from its row, and no write in between explains it: the node has
+    /// applied everything that the row shows, and would serve the entry all the same.
+    Inconsistent {
+        /// How long ago the load of the entry began. It has not been wrong for longer than that.
+        age: Duration,
+    },
+    /// It cannot be said.
+    Skipped(Skipped),
+}
+
+/// Why an audit says nothing of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Skipped {
+    /// The row was written in between: the node has evicted the entry by now.
+    Written,
+    /// The node had not applied by the deadline what the row shows, or the log is out of reach.
+    Behind,
+    /// The row could not be read.
+    Unread,
+}
+
+impl Skipped {
+    pub(crate) const ALL: [Self; 3] = [Self::Written, Self::Behind, Self::Unread];
+
+    /// Returns the word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Behind => "behind",
+            Self::Unread => "unread",
+        }
+    }
+}
+
+/// What an audit has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Audited {
+    /// How many cached values and absences were compared with their rows. One that stays cached is
+    /// compared again at each turn through the cache, and counted again.
+    pub checked: u64,
+    /// Of these, those that differ though no write in between explains it.
+    pub inconsistent: u64,
+    /// How old the oldest of them was: how long ago its load began, at most since when it was
+    /// wrong.
+    pub oldest: Option<Duration>,
+    /// How many could not be compared, because their row was written in between, the node was
+    /// behind, or the row could not be read.
+    pub skipped: u64,
+    /// The node's bound on staleness, if it has one.
+    pub bound: Option<Duration>,
+}
+
+impl Audited {
+    /// Returns how many of a million comparisons found an inconsistency; zero if there were none.
+    #[must_use]
+    pub fn per_million(&self) -> f64 {
+        per_million(self.checked, self.inconsistent)
+    }
+
+    /// Returns whether nothing was found that is older than the node's bound. Without a bound
+    /// nothing may be.
+    #[must_use]
+    pub fn is_within_bound(&self) -> bool {
+        let within = |oldest| self.bound.is_some_and(|bound| oldest <= bound);
+        self.oldest.is_none_or(within)
+    }
+
+    pub(crate) fn note(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Nothing => {}
+            Verdict::Consistent => self.checked += 1,
+            Verdict::Inconsistent { age } => {
+                self.checked += 1;
+                self.inconsistent += 1;
+                self.oldest = self.oldest.max(Some(age));
+            }
+            Verdict::Skipped(_) => self.skipped += 1,
+        }
+    }
+}
+
+fn per_million(checked: u64, inconsistent: u64) -> f64 {
+    if checked == 0 {
+        return 0.0;
+    }
+    inconsistent as f64 * 1e6 / checked as f64
+}
+
+/// Why there was no audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditError {
+    /// One is running.
+    #[error("an audit is running already")]
+    Running,
+    /// It was to run for too short a time, or too long a one.
+    #[error("an audit runs for 1 s to 10 m, and not for {0:?}")]
+    Time(Duration),
+}
+
+/// What a node's audits share.
+#[derive(Debug)]
+pub(crate) struct Audits {
+    pub(crate) settings: AuditSettings,
+    /// The node's bound on staleness.
+    pub(crate) bound: Option<Duration>,
+    /// Held by the one that a caller has asked for.
+    pub(crate) running: Semaphore,
+    pub(crate) tally: Tally,
+}
+
+impl Audits {
+    pub(crate) fn new(settings: AuditSettings, bound: Option<Duration>) -> Self {
+        Self {
+            settings,
+            bound,
+            running: Semaphore::new(1),
+            tally: Tally::default(),
+        }
+    }
+}
+
+/// What all audits of a node have found.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    checked: AtomicU64,
+    inconsistent: AtomicU64,
+    skipped: [AtomicU64; Skipped::ALL.len()],
+    /// In nanoseconds.
+    oldest: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn note(&self, verdict: Verdict) {
+        let count = |count: &AtomicU64| {
+            count.fetch_add(1, Ordering::Relaxed);
+        };
+        match verdict {
+            Verdict::Nothing => {}
+            Verdict::Consistent => count(&self.checked),
+            Verdict::Inconsistent { age } => {
+                count(&self.checked);
+                count(&self.inconsistent);
+                let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+                self.oldest.fetch_max(age, Ordering::Relaxed);
+            }
+            Verdict::Skipped(why) => {
+                let of = Skipped::ALL.iter().zip(&self.skipped);
+                of.filter(|(other, _)| **other == why)
+                    .for_each(|(_, skipped)| count(skipped));
+            }
+        }
+    }
+
+    pub(crate) fn checked(&self) -> u64 {
+        self.checked.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn inconsistent(&self) -> u64 {
+        self.inconsistent.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many were skipped, by reason.
+    pub(crate) fn skipped(&self) -> impl Iterator<Item = (Skipped, u64)> {
+        let counts = self.skipped.iter().map(|it| it.load(Ordering::Relaxed));
+        Skipped::ALL.into_iter().zip(counts)
+    }
+
+    pub(crate) fn per_million(&self) -> f64 {
+        per_million(self.checked(), self.inconsistent())
+    }
+
+    /// Returns the age of the oldest inconsistency; zero if there was none.
+    pub(crate) fn oldest(&self) -> Duration {
+        Duration::from_nanos(self.oldest.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_is_found_is_counted_with_the_oldest_age() {
+        let (mut found, tally) = (Audited::default(), Tally::default());
+        assert_eq!(found.per_million(), 0.0);
+        let wrong = |age| Verdict::Inconsistent { age };
+        let verdicts = [
+            Verdict::Nothing,
+            Verdict::Consistent,
+            wrong(2 * SECOND),
+            wrong(SECOND),
+            Verdict::Consistent,
+            Verdict::Skipped(Skipped::Behind),
+        ];
+        for verdict in verdicts {
+            found.note(verdict);
+            tally.note(verdict);
+        }
+        assert_eq!((found.checked, found.inconsistent), (4, 2));
+        assert_eq!((found.oldest, found.skipped), (Some(2 * SECOND), 1));
+        assert_eq!(found.per_million(), 500_000.0);
+        assert_eq!((tally.checked(), tally.inconsistent()), (4, 2));
+        assert_eq!(
+            (tally.oldest(), tally.per_million()),
+            (2 * SECOND, 500_000.0)
+        );
+        let skipped: Vec<_> = tally.skipped().map(|(_, count)| count).collect();
+        assert_eq!(skipped, [0, 1, 0]);
+    }
+
+    #[test]
+    fn without_a_bound_nothing_may_be_inconsistent_and_with_one_nothing_older() {
+        let found = |oldest, bound| Audited {
+            oldest,
+            bound,
+            ..Audited::default()
+        };
+        assert!(found(None, None).is_within_bound());
+        assert!(!found(Some(SECOND), None).is_within_bound());
+        assert!(found(Some(SECOND), Some(SECOND)).is_within_bound());
+        assert!(!found(Some(2 * SECOND), Some(SECOND)).is_within_bound());
+    }
+
+    #[test]
+    fn a_budget_out_of_range_is_refused_with_the_range() {
+        let settings = AuditSettings::new();
+        assert_eq!(settings.check(), Ok(()));
+        assert_eq!(settings.background_pause(), None);
+        let all = settings.reads_per_second(4).background_pause();
+        assert_eq!(all, Some(SECOND / 4));
+        let refused = settings.reads_per_second(1_001).check();
+        let expected = "reads_per_second is 1001; it must be 0 to 1000";
+        assert_eq!(refused, Err(expected.to_owned()));
+        let refused = settings.reads_per_second_on_demand(0).check();
+        let expected = "reads_per_second_on_demand is 0; it must be 1 to 1000";
+        assert_eq!(refused, Err(expected.to_owned()));
+    }
+}
