@@ -27,7 +27,7 @@ use crate::{
     proof,
     request::{decode, guard, query::Query, token, upload::Upload},
     resource::{
-        cache,
+        audits, cache,
         cached::{self, Walks},
         cluster, events, health, openapi, root,
         rows::{self, Input},
@@ -244,6 +244,7 @@ impl Api {
         let asked = confirm.or(match resource {
             Resource::ClusterConfirm => Some(query.position()?.1),
             Resource::ClusterProbe => Some(query.probe()?),
+            Resource::Audit => Some(query.audit()?),
             _ => None,
         });
         if let (Some(waits), Some(asked)) = (waits, asked) {
@@ -324,6 +325,10 @@ impl Api {
             Resource::ClusterProbe => {
                 let timeout = input.query.probe()?;
                 cluster::probe(node, timeout).await
+            }
+            Resource::Audit => {
+                let time = input.query.audit()?;
+                audits::run(node, time, &self.options.readiness).await
             }
             Resource::Status => ok(&status::of(node).await),
             Resource::Metrics => Ok(health::metrics(node, &self.options.metrics)),

@@ -48,13 +48,15 @@ pub(crate) enum Kind {
     NotCaughtUp,
     /// The most requests of this kind that may run at a time are running.
     Busy,
+    /// One of this kind is running, and there is to be one at a time.
+    Running,
     /// Says nothing but that it is one.
     Internal,
 }
 
 impl Kind {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::SchemaViolation,
         Self::ForeignKeyViolation,
         Self::UniqueViolation,
@@ -81,6 +83,7 @@ impl Kind {
         Self::UnsupportedMediaType,
         Self::NotCaughtUp,
         Self::Busy,
+        Self::Running,
         Self::Internal,
     ];
 
@@ -123,6 +126,7 @@ impl Kind {
             ),
             Self::NotCaughtUp => (StatusCode::SERVICE_UNAVAILABLE, 30, "not caught up"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, 36, "busy"),
+            Self::Running => (StatusCode::CONFLICT, 39, "already running"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, 0, "internal error"),
         }
     }

@@ -9,6 +9,8 @@ pub(crate) mod cache;
 pub(crate) mod cached;
 // `/events`.
 pub(crate) mod events;
+// `/audit`.
+pub(crate) mod audits;
 // Collections, items and what they refer to.
 pub(crate) mod rows;
 // `/openapi.json`.

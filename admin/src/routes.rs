@@ -10,8 +10,8 @@ use http::Method;
 use tidings::core::Schema;
 
 /// The first segments that are the API's own.
-const RESERVED: [&str; 8] = [
-    "cache", "cluster", "events", "livez", "metrics", "readyz", "schemas", "status",
+const RESERVED: [&str; 9] = [
+    "audit", "cache", "cluster", "events", "livez", "metrics", "readyz", "schemas", "status",
 ];
 
 /// Every path, by its first segment.
@@ -67,6 +67,7 @@ pub(crate) enum Resource<'a> {
     ClusterMember(&'a str),
     ClusterConfirm,
     ClusterProbe,
+    Audit,
     Status,
     Metrics,
     Livez,
@@ -134,6 +135,7 @@ impl Routes {
             ["cluster", "members", node] => Some(Resource::ClusterMember(node)),
             ["cluster", "confirm"] => Some(Resource::ClusterConfirm),
             ["cluster", "probe"] => Some(Resource::ClusterProbe),
+            ["audit"] => Some(Resource::Audit),
             ["schemas", entity] => self.schema(entity).map(Resource::Schema),
             ["schemas", entity, "cache-key"] => self.schema(entity).map(Resource::SchemaCacheKey),
             [name, path @ ..] => {
@@ -194,6 +196,7 @@ impl Routes {
         line(member, Resource::ClusterMember(""));
         line("/cluster/confirm".to_owned(), Resource::ClusterConfirm);
         line("/cluster/probe".to_owned(), Resource::ClusterProbe);
+        line("/audit".to_owned(), Resource::Audit);
         line("/status".to_owned(), Resource::Status);
         line("/metrics".to_owned(), Resource::Metrics);
         line("/livez".to_owned(), Resource::Livez);
@@ -254,7 +257,7 @@ impl Resource<'_> {
             Self::Item(..) | Self::NestedItem(..) => &ITEM,
             Self::ClusterMember(..) => &DROP,
             Self::Cache | Self::CacheEntry(..) => &READ_OR_DROP,
-            Self::ClusterProbe => &DO,
+            Self::ClusterProbe | Self::Audit => &DO,
             Self::Referred(..)
             | Self::Schema(..)
             | Self::SchemaCacheKey(..)
@@ -295,6 +298,7 @@ impl Resource<'_> {
             | Self::ClusterConfirm
             // Its record does nothing, and its answer says the position.
             | Self::ClusterProbe
+            | Self::Audit
             | Self::Status
             | Self::Metrics
             | Self::Livez
@@ -316,6 +320,7 @@ impl Resource<'_> {
             | Self::Events
             | Self::ClusterConfirm
             | Self::ClusterProbe
+            | Self::Audit
             | Self::Livez
             | Self::Readyz => true,
             Self::Referred(..)

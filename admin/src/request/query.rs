@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 use tidings::{
-    Glob, Token, TokenError,
+    AUDIT_TIMES, Glob, Token, TokenError,
     core::{Field, Schema},
 };
 
@@ -21,9 +21,12 @@ const CLUSTER: &str = "cluster";
 const CONFIRM: &str = "confirm";
 const POSITION: &str = "position";
 const TIMEOUT: &str = "timeout";
+const FOR: &str = "for";
 const SOURCE: &str = "source";
 const EVENT: &str = "event";
 
+/// How long an audit runs unless the request says so.
+const AUDIT: Duration = Duration::from_secs(10);
 /// The longest time that a request may ask to wait.
 const LONGEST: Duration = Duration::from_secs(600);
 /// The longest pattern of names.
@@ -102,6 +105,16 @@ impl Query {
         let expected = "expected a position as a write has returned it";
         let token = token.ok_or_else(|| invalid_option(POSITION, expected))?;
         Ok((token, self.duration(TIMEOUT)?.unwrap_or(CONFIRM_TIMEOUT)))
+    }
+
+    /// Returns how long an audit runs.
+    pub(crate) fn audit(&self) -> Result<Duration, Problem> {
+        self.only(&[FOR])?;
+        let time = self.duration(FOR)?.unwrap_or(AUDIT);
+        if time < AUDIT_TIMES.0 {
+            return Err(invalid_option(FOR, "expected a duration from 1s to 10m"));
+        }
+        Ok(time)
     }
 
     /// Returns how long a probe waits for the members.

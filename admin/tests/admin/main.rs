@@ -17,6 +17,8 @@ mod sqlite {
 
     #[path = "../all_kinds.rs"]
     mod all_kinds;
+    #[path = "../audits.rs"]
+    mod audits;
     #[path = "../browsers.rs"]
     mod browsers;
     #[path = "../bytes.rs"]
@@ -70,6 +72,8 @@ mod postgres {
 
     #[path = "../all_kinds.rs"]
     mod all_kinds;
+    #[path = "../audits.rs"]
+    mod audits;
     #[path = "../browsers.rs"]
     mod browsers;
     #[path = "../bytes.rs"]

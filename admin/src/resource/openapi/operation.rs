@@ -80,6 +80,7 @@ fn responses(resource: &Resource<'_>, method: &Method, shown: Option<&Schema>) -
         _ if matches!(resource, Resource::ClusterProbe) => {
             ("200", "how long each node took", Some(probed()))
         }
+        _ if matches!(resource, Resource::Audit) => ("200", "what was found", Some(audited())),
         (&Method::POST, shape) => ("201", "the new row", shape),
         (&Method::DELETE, _) => ("204", "done", None),
         (_, Some(shape)) if is_list(resource) => ("200", "a page of rows", Some(page(&shape))),
@@ -199,6 +200,10 @@ fn parameters(resource: &Resource<'_>, method: &Method, rows: Option<&Schema>) -
             vec![position, timeout()]
         }
         (Resource::ClusterProbe, _) => vec![timeout()],
+        (Resource::Audit, _) => {
+            let shape = json!({"type": "string", "default": "10s"});
+            vec![query("for", "how long it runs, from 1s to 10m", shape)]
+        }
         (Resource::Events, _) => {
             let source = "a glob of sources: * is any text, ? any one character";
             let last = "the id of the last event that was received";
@@ -360,6 +365,24 @@ fn probed() -> Json {
             "nodes": {"type": "object", "additionalProperties": {"type": ["number", "null"]}},
         },
         "required": ["position", "nodes"],
+    })
+}
+
+/// Returns what an audit found.
+fn audited() -> Json {
+    let count = json!({"type": "integer"});
+    let seconds = json!({"type": ["number", "null"]});
+    json!({
+        "type": "object",
+        "properties": {
+            "checked": count,
+            "inconsistent": count,
+            "per_million": {"type": "number"},
+            "oldest_seconds": seconds,
+            "bound_seconds": seconds,
+            "skipped": count,
+        },
+        "required": ["checked", "inconsistent", "per_million", "oldest_seconds", "bound_seconds", "skipped"],
     })
 }
 
