@@ -25,6 +25,7 @@ mod watch;
 // What is cached, and why; a part of `cache`.
 mod cached;
 // The commands, each in a file.
+mod audit;
 mod cache;
 mod cluster;
 mod doctor;
@@ -85,6 +86,10 @@ const COMMANDS: &[Entry] = &[
     Entry {
         command: doctor::command,
         run: Run::Asking(|session, matches| Box::pin(doctor::run(session, matches))),
+    },
+    Entry {
+        command: audit::command,
+        run: Run::Asking(|session, matches| Box::pin(audit::run(session, matches))),
     },
     Entry {
         command: migrate::command,

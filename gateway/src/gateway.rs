@@ -10,7 +10,7 @@ use std::{
 };
 
 use tidings::{
-    Cache, Entity as _, Node, NodeBuilder, PageQuery, Store,
+    AuditSettings, Cache, Entity as _, Node, NodeBuilder, PageQuery, Store,
     cache::{CacheBuilder, Policy, Ttl},
     store::Sharing,
 };
@@ -341,6 +341,7 @@ impl GatewayBuilder {
             .log_poll(settings.cluster_poll)
             .max_staleness(settings.max_staleness)
             .stale_policy(settings.stale_policy)
+            .audit(AuditSettings::new().reads_per_second(settings.audit_reads))
             .entity::<Consumer>()
             .entity::<KeyAuthCredential>()
             .entity::<Acl>()

@@ -167,6 +167,10 @@ options! {
     /// answers 503 and does not, for a miss either.
     stale_policy: StalePolicy = parse::stale_policy, Row::new("POLICY", "load or refuse").or("load");
 
+    /// How many rows are read in a second to compare what is cached with the database, in the
+    /// background; 0 for none. What is found is in `/metrics`, `tidings_audit_*`.
+    audit_reads: u32 = parse::audit_reads, Row::new("N", "0 to 1000").or("0");
+
     /// How long a request with `X-Tidings-After` waits until this node has applied the write that
     /// it names; beyond it 503.
     after_timeout: Duration = units::timeout, Row::new("DURATION", TIMEOUT).or("1s");

@@ -116,6 +116,14 @@ pub(super) fn workers(raw: &Raw) -> Parsed<usize> {
     number(raw, limits::MOST_WORKERS)
 }
 
+pub(super) fn audit_reads(raw: &Raw) -> Parsed<u32> {
+    let text = text(raw)?;
+    let reads = text.parse().ok().filter(|reads| *reads <= 1_000);
+    reads
+        .filter(|_| is_canonical(text))
+        .ok_or(Wrong::NotAllowed)
+}
+
 pub(super) fn max_connections(raw: &Raw) -> Parsed<usize> {
     number(raw, descriptors::most_connections())
 }

@@ -1,6 +1,7 @@
 //! The program and its settings, from the outside.
 
 mod any_bytes;
+mod audit;
 mod auth;
 #[cfg(all(feature = "nats", feature = "redis"))] // as scripts/test builds it too
 mod brokers;

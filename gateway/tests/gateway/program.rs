@@ -210,6 +210,7 @@ fn help_explains_every_option() {
         "neg-ttl",
         "max-staleness",
         "stale-policy",
+        "audit-reads",
         "allow-groups",
         "plugins",
         "node-id",

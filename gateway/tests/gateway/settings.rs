@@ -55,6 +55,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!((settings.ttl, settings.neg_ttl), (None, None));
     assert_eq!(settings.max_staleness, None);
     assert_eq!(settings.stale_policy, StalePolicy::Load);
+    assert_eq!(settings.audit_reads, 0);
 }
 
 #[test]
@@ -238,6 +239,8 @@ fn a_cluster_follows_from_the_database_unless_it_is_named() {
         (&["--cluster-name", "a b"], "letters"),
         (&["--max-staleness", "10ms"], "from 50ms"),
         (&["--stale-policy", "serve"], "load or refuse"),
+        (&["--audit-reads", "1001"], "0 to 1000"),
+        (&["--audit-reads", "01"], "0 to 1000"),
         (
             &["--max-staleness", "2h"],
             "longer than --cluster-retention",

@@ -123,6 +123,7 @@ async fn a_node_starts_with_the_extremes_of_every_setting() {
             "--neg-ttl=876000h",
             "--max-staleness=30d",
             "--stale-policy=refuse",
+            "--audit-reads=1000",
             "--cluster-retention=30d",
             "--header-timeout=24h",
             "--idle-timeout=24h",
