@@ -312,6 +312,15 @@ impl Log for PgLog {
 
     fn listen(&self) -> LogFuture<'_, Result<Box<dyn WakeUps>, LogError>> {
         Box::pin(async move {
+            match self.pooler {
+                Pooler::None => {}
+                // It may say yes, and even tell a session what that session says itself.
+                Pooler::Transaction => {
+                    let why = "a pooler in transaction mode passes no notifications on";
+                    let reason = why.to_owned();
+                    return Err(LogError::Unfit { reason });
+                }
+            }
             let listener = Listener::connect(&self.settings.options, &self.settings.clock).await?;
             Ok(Box::new(listener) as Box<dyn WakeUps>)
         })

@@ -51,8 +51,8 @@ impl Listener {
             let pool = pool.connect_with(options.clone()).await?;
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.listen(CHANNEL).await?;
-            // A pooler that shares sessions says yes to LISTEN and never tells: what comes back of
-            // this is the proof.
+            // A pooler that shares sessions may say yes to LISTEN and never tell: what comes back
+            // of this is a sign that it tells.
             listener.execute("select pg_notify('tidings', '')").await?;
             listener.recv().await?;
             Ok(listener)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidings_core::log::{Body, Cursor, Extent, Read};
+use tidings_core::log::{Body, Cursor, Extent, LogError, Read};
 use tidings_store::{Dao, Pooler, Store, StoreLog};
 use tidings_testkit::{Bouncer, Server};
 
@@ -63,6 +63,11 @@ async fn through_a_pooler_each_read_gets_its_own_rows_and_the_log_tells_every_wr
         let fixture = Fixture::attach(opened, &schemas()).await.unwrap();
         let log = fixture.store.log(needs(schemas())).unwrap();
         let mut cursor = log.head(None).await.unwrap().cursor;
+        let listened = log.listen().await.map(drop);
+        assert!(
+            matches!(&listened, Err(LogError::Unfit { reason }) if reason.contains("pooler")),
+            "{listened:?}"
+        );
 
         let mut writing = tokio::task::JoinSet::new();
         for writer in 0..WRITERS {
