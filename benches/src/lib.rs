@@ -18,5 +18,7 @@ pub mod miss;
 pub mod bus;
 // Data access, beside bare sqlx.
 pub mod store;
+// Nodes that hear of each other, beside raw clients.
+pub mod cluster;
 // Loads that began before a change.
 pub mod conformance;

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use tidings_benches::{
-    bus, conformance,
+    bus, cluster, conformance,
     harness::{BenchError, Settings},
     hit, miss, store,
 };
@@ -44,6 +44,8 @@ struct Options {
 enum Group {
     /// Posts, and what it takes until every listener has heard.
     Bus,
+    /// Nodes that hear of each other, beside the raw clients of their engines and brokers.
+    Cluster,
     /// A lookup of what is cached.
     Hit,
     /// Loads, promotions and invalidations.
@@ -58,6 +60,7 @@ impl Group {
     fn run(self, settings: Settings, out: &Path) -> Result<(), BenchError> {
         let bench = match self {
             Self::Bus => bus::run(settings)?,
+            Self::Cluster => cluster::run(settings)?,
             Self::Hit => hit::run(settings)?,
             Self::Miss => miss::run(settings)?,
             Self::Store => store::run(settings)?,

@@ -1,0 +1,191 @@
+//! Subject group `cluster`: several nodes in this process, beside the raw client of what carries
+//! their wake-ups.
+//!
+//! Times from another node are those of a handler: it runs after the node has evicted, so that an
+//! eviction is never later than what is shown.
+//!
+//! - `ENGINE_heard_p50`, `_p99`: from the acknowledgement of a commit to a handler on another
+//!   node; the raw client's is a message from its being sent to its being received: a `NOTIFY`, a
+//!   publish, for SQLite a byte that is appended to a file which inotify watches. Commits are some
+//!   milliseconds apart: closer ones share a wake-up.
+//! - `postgres_confirmed_p50`, `_p99`: from the acknowledgement to the receipt of three nodes,
+//!   beside one `NOTIFY`.
+//! - `postgres_backlog`: another program's transaction of 10,000 rows, from its commit until
+//!   another node's handler has heard of all, beside a client that reads the same records; the
+//!   figure is that of a record.
+//! - `postgres_write_8_writers`: an update by eight tasks at a time, on a node with another one in
+//!   its cluster, beside a store on tables with the same triggers that no one reads.
+//!
+//! The servers are throwaway ones; the database does not flush its disk.
+
+// What the raw clients take.
+mod raw;
+// Nodes that hear of each other.
+mod nodes;
+// What nodes get through.
+mod load;
+
+use std::time::Duration;
+
+use tidings::{
+    NodeBuilder,
+    clock::{Clock as _, SystemClock},
+};
+use tidings_testkit::{Broker, Protocol, Server};
+use tokio::runtime::Builder;
+
+use self::{
+    nodes::{Members, file_url},
+    raw::{Inotify, Nats, Notify, Raw, Redis},
+};
+use crate::harness::{Bench, BenchError, Settings, percentile};
+
+/// How many commits are timed.
+const TRIPS: usize = 1_000;
+/// How far commits are apart.
+const APART: Duration = Duration::from_millis(5);
+/// How soon a node looks for what another program wrote, of which it is not woken.
+const POLL: Duration = Duration::from_millis(10);
+/// How many of them come before those that count.
+const WARM_UP: usize = 50;
+
+/// Runs the group.
+///
+/// # Errors
+///
+/// When two contestants get different results.
+///
+/// # Panics
+///
+/// When a server cannot be started, or fails.
+pub fn run(settings: Settings) -> Result<Bench, BenchError> {
+    // The servers set the pace, and vary less than caches do.
+    let settings = Settings {
+        rounds: settings.rounds.min(5),
+        slices: settings.slices.min(4),
+        ..settings
+    };
+    let mut bench = Bench::new("cluster", settings);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let server = Server::shared();
+
+    runtime.block_on(async {
+        let database = server.database().await;
+        let members = Members::on(&database.url(), 2, |node| node).await;
+        let notify = Notify::connect(&database.url()).await;
+        heard(&mut bench, "postgres", members, notify).await;
+
+        let nats = Broker::start(Protocol::Nats);
+        let database = server.database().await;
+        let woken = |node: NodeBuilder| {
+            let carrier = tidings_carriers::Nats::new(&nats.url(), "bench");
+            node.wake_by(carrier.expect("an address"))
+        };
+        let members = Members::on(&database.url(), 2, woken).await;
+        let raw = Nats::connect(&nats.url()).await;
+        heard(&mut bench, "nats", members, raw).await;
+
+        let redis = Broker::start(Protocol::Redis);
+        let database = server.database().await;
+        let woken = |node: NodeBuilder| {
+            let carrier = tidings_carriers::Redis::new(&redis.url(), "bench");
+            node.wake_by(carrier.expect("an address"))
+        };
+        let members = Members::on(&database.url(), 2, woken).await;
+        let raw = Redis::connect(&redis.url()).await;
+        heard(&mut bench, "redis", members, raw).await;
+
+        let directory = tempfile::tempdir().expect("a directory");
+        let members = Members::on(&file_url(directory.path()), 2, |node| node).await;
+        let raw = Inotify::watch(directory.path());
+        heard(&mut bench, "sqlite", members, raw).await;
+
+        let database = server.database().await;
+        let members = Members::on(&database.url(), 3, |node| node).await;
+        let notify = Notify::connect(&database.url()).await;
+        confirmed(&mut bench, members, notify).await;
+
+        let (database, unheard) = (server.database().await, server.database().await);
+        let often = |node: NodeBuilder| node.log_poll(POLL);
+        let mut members = Members::on(&database.url(), 2, often).await;
+        load::backlog(&mut bench, &mut members, &database).await;
+        load::writers(&mut bench, &members, &unheard).await;
+        members.close().await;
+    });
+    Ok(bench)
+}
+
+/// Times commits and raw messages by turns.
+async fn heard(bench: &mut Bench, engine: &str, mut members: Members, mut raw: impl Raw) {
+    let trips = bench.settings().scaled(TRIPS);
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let clock = SystemClock::new();
+    for trip in 0..WARM_UP + trips {
+        clock.sleep(APART).await;
+        let (one, other) = (members.trip().await, raw.trip().await);
+        if trip >= WARM_UP {
+            ours.push(one);
+            theirs.push(other);
+        }
+    }
+    members.close().await;
+    shares(
+        bench,
+        &format!("{engine}_heard"),
+        ours,
+        (raw.name(), theirs),
+    );
+}
+
+/// Times receipts and raw messages by turns.
+async fn confirmed(bench: &mut Bench, members: Members, mut raw: Notify) {
+    let trips = bench.settings().scaled(TRIPS);
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let clock = SystemClock::new();
+    for trip in 0..WARM_UP + trips {
+        clock.sleep(APART).await;
+        let (one, other) = (members.confirmed().await, raw.trip().await);
+        if trip >= WARM_UP {
+            ours.push(one);
+            theirs.push(other);
+        }
+    }
+    members.close().await;
+    shares(bench, "postgres_confirmed", ours, (raw.name(), theirs));
+}
+
+fn shares(bench: &mut Bench, subject: &str, mut ours: Vec<f64>, raw: (&str, Vec<f64>)) {
+    let (name, mut theirs) = raw;
+    for (share, percent) in [("p50", 50.0), ("p99", 99.0)] {
+        let figures = [
+            ("tidings", percentile(&mut ours, percent)),
+            (name, percentile(&mut theirs, percent)),
+        ];
+        bench.times(&format!("{subject}_{share}"), 2, &figures);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_engine_is_measured_beside_its_raw_client() {
+        let bench = run(Settings::quick()).expect("checksums agree");
+        let rows = bench.rows().iter();
+        let subjects: Vec<_> = rows.map(|row| row.subject.as_str()).collect();
+        for engine in ["postgres", "nats", "redis", "sqlite"] {
+            let heard = |it: &&&str| it.starts_with(&format!("{engine}_heard"));
+            assert_eq!(subjects.iter().filter(heard).count(), 4, "{engine}");
+        }
+        for subject in ["confirmed_p50", "backlog", "write_8_writers"] {
+            let subject = format!("postgres_{subject}");
+            let of = |it: &&&str| **it == subject;
+            assert_eq!(subjects.iter().filter(of).count(), 2, "{subject}");
+        }
+    }
+}
