@@ -28,7 +28,7 @@ fn screen(cluster: &Json, paint: Paint) -> (String, Ended) {
         false => Cell::new("not proven", Tone::Warning),
     };
     let wake_ups = watch::wake_ups(cluster);
-    let wake_ups = wake_ups.unwrap_or_else(|| Cell::plain("-".to_owned()));
+    let wake_ups = wake_ups.unwrap_or_else(|| Cell::plain("-"));
     let mut text = paint.facts(&[
         ("cluster", vec![Cell::plain(said(&cluster["cluster"]))]),
         ("engine", vec![Cell::plain(said(&cluster["engine"]))]),
