@@ -115,17 +115,21 @@ impl<'a> Nodes<'a> {
             }
             Deed::Stop => {
                 self.get(node).signal("STOP");
+                self.world.cuts_off(Some(node));
                 let time = Duration::from_millis(200 + chance.below(2_500));
                 self.world.goes_on_after(time);
                 self.get(node).signal("CONT");
+                self.world.cuts_off(None);
             }
             Deed::Cut => self.engine.cut(),
             Deed::Crash => self.engine.crash(),
             Deed::Refuse | Deed::Delay | Deed::HalfOpen | Deed::BlackHole => {
                 let (link, time) = deed.on_link(chance).expect("it is done to a link");
                 self.engine.link(node, link);
+                self.world.cuts_off(Some(node));
                 self.world.goes_on_after(time);
                 self.engine.link(node, Link::Open);
+                self.world.cuts_off(None);
             }
         }
     }

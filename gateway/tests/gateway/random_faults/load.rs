@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::{
         Condvar, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,13 +23,13 @@ pub(super) const NODES: usize = 3;
 /// How many keys each writer has at a time.
 const SLOTS: usize = 3;
 
-/// How long at least the key of each slot is left alone after a write. Of a key that changes all
-/// the time, both states are possible at any time, whatever a node has missed.
-const RESTS: [Duration; SLOTS] = [
-    Duration::ZERO,
-    Duration::from_millis(500),
-    Duration::from_secs(3),
-];
+/// The writer whose keys are left alone for a while after each write: of a key that changes all the
+/// time, both states are possible at any time, whatever a node has missed. It waits for no node
+/// that is cut off, so that this one misses something.
+const STEADY: usize = 0;
+
+/// How long the keys of that writer are left alone.
+const REST: Duration = Duration::from_secs(2);
 
 /// How many keys are given up at most, because the answer to a write was lost.
 const GIVEN_UP: u64 = 400;
@@ -46,6 +46,8 @@ pub(super) struct World {
     pub(super) history: History,
     pub(super) clock: SystemClock,
     nodes: Mutex<[Addresses; NODES]>,
+    /// The node that is cut off; [`NODES`] if none is.
+    cut_off: AtomicUsize,
     ended: Mutex<bool>,
     ends: Condvar,
     pub(super) counts: Counts,
@@ -89,6 +91,7 @@ impl World {
             history: History::new(bound),
             clock: SystemClock::new(),
             nodes: Mutex::default(),
+            cut_off: AtomicUsize::new(NODES),
             ended: Mutex::new(false),
             ends: Condvar::new(),
             counts: Counts::default(),
@@ -97,6 +100,11 @@ impl World {
 
     pub(super) fn is_at(&self, node: usize, addresses: Addresses) {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)[node] = addresses;
+    }
+
+    /// Notes which node is cut off.
+    pub(super) fn cuts_off(&self, node: Option<usize>) {
+        self.cut_off.store(node.unwrap_or(NODES), Ordering::Relaxed);
     }
 
     fn addresses(&self, node: usize) -> Addresses {
@@ -172,18 +180,25 @@ impl World {
             }
             let (life, state) = &mut slots[slot];
             let (key, next) = (Self::name(writer, slot, *life), state.other());
-            let node = chance.below(NODES as u64) as usize;
-            let confirm = if chance.below(4) == 0 {
-                "?confirm=2s"
-            } else {
-                ""
+            let mut node = chance.below(NODES as u64) as usize;
+            let mut confirm = match chance.below(4) {
+                0 => "?confirm=2s",
+                _ => "",
             };
+            if writer == STEADY {
+                confirm = "";
+                if node == self.cut_off.load(Ordering::Relaxed) {
+                    node = (node + 1) % NODES;
+                }
+            }
 
             match self.write(node, &key, next, confirm) {
                 Err(NotWritten::NotSent) => {}
                 Ok(reach) => {
                     *state = next;
-                    rested[slot] = self.clock.now().plus(RESTS[slot]);
+                    if writer == STEADY {
+                        rested[slot] = self.clock.now().plus(REST);
+                    }
                     count(&self.counts.writes);
                     if reach == Reach::Everywhere {
                         count(&self.counts.confirmed);
