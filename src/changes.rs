@@ -17,27 +17,31 @@
 //! hear of gaps. They hear of it before the write returns; events of earlier commits may come after
 //! it.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// The channels of the entities. Must not know what a commit is.
+mod channels;
+
+// Those that hear of gaps. Must not know what a commit is.
+mod gaps;
+
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
-use tidings_cache::{Cache, ChangedRow, Handlers, Reason};
+use tidings_cache::{Cache, ChangedRow, Reason};
 use tidings_core::{
-    Cause, Chain, CrudEvent, Entity, Operation, Origin, RowError, Schema,
+    Cause, Origin,
     log::{Gap, GapReason, Mark},
     spawn::Spawn,
 };
-use tidings_events::{Channel, CrudChannel, DeclareError, Delivery, Handled, Ticket, WorkerEvents};
+use tidings_events::{Delivery, Ticket};
 use tidings_store::{ChangeSet, ChangeSink, RowChange};
 
+pub use self::channels::ChangeStats;
+pub(crate) use self::{
+    channels::{Channels, Counts, Declare, declare_channel},
+    gaps::{GAP, Gaps, OnGap},
+};
 use crate::{
     feed::Feed,
     progress::{Progress, Step},
@@ -45,245 +49,6 @@ use crate::{
 
 /// How many rows of a commit are named as the reason of an eviction.
 const NAMED: usize = 8;
-
-/// Declares an entity's channel; kept as a function, because the entity's type is known only where
-/// it is named.
-pub(crate) type Declare = fn(&WorkerEvents) -> Result<Arc<dyn Announce>, DeclareError>;
-
-/// Declares the channel of an entity; see [`Declare`].
-pub(crate) fn declare_channel<E: Entity>(
-    bus: &WorkerEvents,
-) -> Result<Arc<dyn Announce>, DeclareError> {
-    Ok(Arc::new(bus.declare_crud::<E>()?))
-}
-
-/// A CRUD channel without its entity's type.
-pub(crate) trait Announce: Send + Sync {
-    /// Fixes the change's place in the order of all changes. Never runs a handler, never waits.
-    fn enqueue(&self, change: RowChange, cause: Cause) -> Result<Ticket, RowError>;
-
-    /// Returns whether anything listens.
-    fn is_heard(&self) -> bool;
-}
-
-impl<E: Entity> Announce for CrudChannel<E> {
-    fn enqueue(&self, change: RowChange, cause: Cause) -> Result<Ticket, RowError> {
-        let entity = E::from_row(change.row)?;
-        let event = match (change.operation, change.old_row) {
-            (Operation::Update, Some(old)) => CrudEvent::updated(E::from_row(old)?, entity),
-            (operation, _) => CrudEvent {
-                operation,
-                entity,
-                old_entity: None,
-                schema: E::schema(),
-            },
-        };
-        Ok(CrudChannel::enqueue(self, event, cause))
-    }
-
-    fn is_heard(&self) -> bool {
-        self.channel().receiver_count() > 0
-    }
-}
-
-/// How many changes did not end as they should have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ChangeStats {
-    /// Changes whose write returned before all of their handlers had run. The handlers run later.
-    pub late: u64,
-    /// Changes that some handlers missed, or that the bus refused. The node's caches were purged
-    /// for each.
-    pub missed: u64,
-    /// Changes that could not be announced, because their row does not fit their type, or reading
-    /// it panicked. The node's caches were purged for each.
-    pub unannounced: u64,
-    /// Commits whose end was not known. The node's caches were purged for each.
-    pub in_doubt: u64,
-    /// Commits that changed more rows than are told one by one. The node's caches were purged for
-    /// each, and each was a gap.
-    pub untold: u64,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    late: AtomicU64,
-    missed: AtomicU64,
-    unannounced: AtomicU64,
-    in_doubt: AtomicU64,
-    untold: AtomicU64,
-}
-
-impl Counts {
-    pub(crate) fn snapshot(&self) -> ChangeStats {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        ChangeStats {
-            late: read(&self.late),
-            missed: read(&self.missed),
-            unannounced: read(&self.unannounced),
-            in_doubt: read(&self.in_doubt),
-            untold: read(&self.untold),
-        }
-    }
-}
-
-fn count(count: &AtomicU64) {
-    count.fetch_add(1, Ordering::Relaxed);
-}
-
-/// The CRUD channels of a node's entities, and what became of the changes on them. Clones are the
-/// same.
-#[derive(Clone)]
-pub(crate) struct Channels {
-    cache: Cache,
-    counts: Arc<Counts>,
-    by_name: Arc<HashMap<&'static str, Arc<dyn Announce>>>,
-}
-
-impl Channels {
-    pub(crate) fn declare(
-        entities: impl IntoIterator<Item = (&'static Schema, Declare)>,
-        events: &WorkerEvents,
-        cache: Cache,
-    ) -> Result<Self, DeclareError> {
-        let by_name = entities
-            .into_iter()
-            .map(|(schema, declare)| Ok((schema.name(), declare(events)?)))
-            .collect::<Result<_, DeclareError>>()?;
-        Ok(Self {
-            cache,
-            counts: Arc::default(),
-            by_name: Arc::new(by_name),
-        })
-    }
-
-    pub(crate) fn cache(&self) -> &Cache {
-        &self.cache
-    }
-
-    pub(crate) fn counts(&self) -> Arc<Counts> {
-        Arc::clone(&self.counts)
-    }
-
-    /// Returns whether anything listens to the changes of an entity.
-    pub(crate) fn are_heard(&self, entity: &str) -> bool {
-        let channel = self.by_name.get(entity);
-        channel.is_some_and(|channel| channel.is_heard())
-    }
-
-    /// Queues one change; one that cannot be announced is logged and counted, never a reason to
-    /// fail a write that is already committed.
-    pub(crate) fn enqueue(&self, change: RowChange, cause: Cause) -> Option<Ticket> {
-        let (entity, operation) = (change.schema.name(), change.operation);
-        let channel = self.by_name.get(entity)?;
-        // The row is read into the entity's own type, by its code.
-        let enqueue = AssertUnwindSafe(|| channel.enqueue(change, cause));
-        let error = match catch_unwind(enqueue) {
-            Ok(Ok(ticket)) => return Some(ticket),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "reading its row panicked".to_owned(),
-        };
-
-        self.cache.purge_node();
-        count(&self.counts.unannounced);
-        tracing::error!(
-            entity, %operation, error,
-            "a change could not be announced; the caches are purged"
-        );
-        None
-    }
-
-    /// Notes how a change was handled; purges for what the handlers that missed it would have
-    /// evicted.
-    pub(crate) fn note(&self, handled: &Handled) {
-        match handled {
-            Handled::Everywhere => {}
-            Handled::Late(late) => {
-                count(&self.counts.late);
-                tracing::warn!(?late, "a write returns before all of its handlers have run");
-            }
-            // Missed or refused, or whatever else the bus may come to say.
-            handled => {
-                // The write is about to say that nothing old is served.
-                self.cache.purge_node();
-                count(&self.counts.missed);
-                tracing::warn!(?handled, "handlers missed a change; the caches are purged");
-            }
-        }
-    }
-
-    /// Notes how a change was handled, as [`note`](Self::note) does, and remembers it of the
-    /// change, which is known by its number.
-    pub(crate) fn note_of(&self, number: u64, handled: &Handled) {
-        let handlers = match handled {
-            Handled::Everywhere => Handlers::Everywhere,
-            Handled::Late(_) => Handlers::Late,
-            _ => Handlers::Missed,
-        };
-        self.cache.note_handlers(number, handlers);
-        self.note(handled);
-    }
-
-    /// Evicts everything, because a commit changed more rows than are told one by one.
-    pub(crate) fn purge_untold(&self) {
-        let _due_to = Reason::Gap(GapReason::Overflow).enter();
-        self.cache.purge_node();
-        count(&self.counts.untold);
-    }
-
-    /// Notes that the end of a commit is not known.
-    pub(crate) fn note_doubt(&self) {
-        count(&self.counts.in_doubt);
-    }
-}
-
-/// Hears of changes that were not received, in their place in the order of changes.
-pub(crate) type OnGap = Arc<dyn Fn(&Gap) + Send + Sync>;
-
-/// All that hear of gaps. Clones are the same.
-#[derive(Clone, Default)]
-pub(crate) struct Gaps {
-    handlers: Arc<[OnGap]>,
-    /// For workers, in the order of their other events.
-    channel: Option<Channel<Gap>>,
-}
-
-/// The channel on which workers hear of gaps.
-pub(crate) const GAP: (&str, &str) = ("tidings", "gap");
-
-impl Gaps {
-    pub(crate) fn new(handlers: Vec<OnGap>, channel: Option<Channel<Gap>>) -> Self {
-        let handlers = handlers.into();
-        Self { handlers, channel }
-    }
-
-    /// Tells the node's own alone, where workers find a gap by themselves. One that panics is
-    /// logged.
-    pub(crate) fn tell_node(&self, gap: &Gap) {
-        for handler in self.handlers.iter() {
-            let told = AssertUnwindSafe(|| handler(gap));
-            if catch_unwind(told).is_err() {
-                tracing::error!(%gap, "a handler of gaps panicked");
-            }
-        }
-    }
-
-    /// Tells all of them.
-    pub(crate) fn tell(&self, gap: &Gap) {
-        self.tell_node(gap);
-        if let Some(channel) = &self.channel
-            && let Err(refused) = channel.post(gap.clone())
-        {
-            tracing::error!(%gap, error = %Chain(&refused), "workers did not hear of a gap");
-        }
-    }
-}
-
-impl fmt::Debug for Gaps {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Gaps").field(&self.handlers.len()).finish()
-    }
-}
 
 /// The node's subscriber to its store's commits, where the store keeps no log.
 pub(crate) struct Changes {
@@ -416,10 +181,12 @@ async fn finish(left: Vec<Delivery>, number: u64, step: Step, channels: Channels
 
 #[cfg(test)]
 mod tests {
-    use tidings_cache::{CacheKey, GetOptions};
-    use tidings_core::{Row, spawn::TokioSpawn};
+    use std::collections::HashMap;
 
-    use super::*;
+    use tidings_cache::{CacheKey, GetOptions};
+    use tidings_core::{Operation, Row, RowError, Schema, spawn::TokioSpawn};
+
+    use super::{channels::Announce, *};
     use crate::feed::Keeps;
 
     /// A channel that can announce nothing.

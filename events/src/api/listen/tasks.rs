@@ -1,24 +1,21 @@
 //! Async handlers: each with a queue of its own, and a task that runs a number of calls at a time.
 
+// The task of one handler. Must not know how it was registered.
+mod driver;
+
 use std::{
-    collections::{HashMap, VecDeque, hash_map::DefaultHasher},
+    collections::{HashMap, hash_map::DefaultHasher},
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     hash::{Hash, Hasher},
-    panic::{self, AssertUnwindSafe, Location},
-    pin::{Pin, pin},
+    panic::Location,
     sync::{Arc, Weak},
-    task::{Context, Poll, ready},
 };
 
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use tidings_core::{
-    BoxError, Cause,
-    spawn::{Spawn, TokioSpawn},
-};
-use tokio::task::coop;
-use tracing::Instrument;
+use futures_util::{FutureExt, stream::FuturesUnordered};
+use tidings_core::spawn::{Spawn, TokioSpawn};
 
+use self::driver::{Driver, Handler, Key, Queue, Ran};
 use crate::{
     api::{
         bus::{Bus, WorkerEvents},
@@ -26,7 +23,7 @@ use crate::{
         registration::{Registration, Remove},
     },
     delivery::queue::{
-        bounded::{Awaited, Awaiting, Bounded, Taken},
+        bounded::{Awaiting, Bounded},
         options::{Overflow, SubscribeOptions},
         outlet::{Outlet, OutletOwner},
         received::Received,
@@ -37,8 +34,6 @@ use crate::{
         label,
         payload::Event,
     },
-    isolate::{self, quietly},
-    route::run::{failed, handler_span, inside, panicked},
 };
 
 /// How an async handler runs.
@@ -48,8 +43,6 @@ pub struct AsyncOptions<T> {
     capacity: usize,
     key: Option<Key<T>>,
 }
-
-type Key<T> = Arc<dyn Fn(&T) -> u64 + Send + Sync>;
 
 impl<T: Event> AsyncOptions<T> {
     /// Starts with one call at a time, in order; 1024 events may wait.
@@ -255,9 +248,6 @@ impl Listen<'_> {
     }
 }
 
-type Call = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
-type Handler<T> = Arc<dyn Fn(Received<T>) -> Call + Send + Sync>;
-
 /// A queue and the channel that feeds it.
 type QueueOf = (Arc<dyn Leave>, Weak<dyn OutletOwner>);
 
@@ -300,205 +290,4 @@ impl Remove for Ending {
     fn name(&self) -> &str {
         &self.info.name
     }
-}
-
-/// Gives the queue up when its driver ends, even if a runtime drops it.
-struct Queue<T: Event> {
-    queue: Arc<Bounded<T>>,
-    owner: Weak<dyn OutletOwner>,
-    awaiting: Arc<Awaiting>,
-    info: Arc<HandlerInfo>,
-    bus: Weak<Bus>,
-    ran: Ran,
-}
-
-/// How far a driver came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ran {
-    /// It is running, or its runtime dropped it.
-    Underway,
-    /// To the end of its queue.
-    Out,
-}
-
-impl<T: Event> Drop for Queue<T> {
-    fn drop(&mut self) {
-        self.queue.leave();
-        if self.awaiting.is_ended() || self.ran == Ran::Out {
-            return;
-        }
-
-        // No one unregistered the handler: its runtime has ended under it. It hears nothing more,
-        // and is listed no more.
-        if let Some(owner) = self.owner.upgrade() {
-            owner.remove_outlet(self.queue.serial());
-        }
-        if let Some(bus) = self.bus.upgrade() {
-            bus.hub().registry().forget(self.info.serial);
-            quietly(|| {
-                tracing::error!(
-                    handler = &*self.info.name,
-                    "the runtime of an async handler has ended; the handler is unregistered"
-                );
-            });
-        }
-    }
-}
-
-/// Takes events out of the queue and runs a number of calls at a time.
-struct Driver<T: Event> {
-    queue: Queue<T>,
-    handler: Handler<T>,
-    info: Arc<HandlerInfo>,
-    removal: Removal,
-    concurrency: usize,
-    key: Option<Key<T>>,
-    running: FuturesUnordered<Pin<Box<dyn Future<Output = Option<u64>> + Send>>>,
-    /// Events whose key is being handled; an entry, perhaps empty, for each such key.
-    behind: HashMap<u64, VecDeque<Awaited<T>>>,
-    /// How many events `behind` holds: at most three times the concurrency, so that one busy key
-    /// does not pull the whole queue in here.
-    waiting: usize,
-}
-
-impl<T: Event> Driver<T> {
-    async fn run(mut self) {
-        poll_fn(|context| self.poll(context)).await;
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            // A share of tokio's budget for each call that ends, so that a busy handler lets other
-            // tasks run.
-            ready!(coop::poll_proceed(context)).made_progress();
-            let closed = self.take_events(context);
-            match self.running.poll_next_unpin(context) {
-                Poll::Ready(Some(key)) => self.next_of(key),
-                Poll::Ready(None) if closed => {
-                    self.queue.ran = Ran::Out;
-                    return Poll::Ready(());
-                }
-                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-
-    /// Starts what may be started; returns whether no more can come.
-    fn take_events(&mut self, context: &mut Context<'_>) -> bool {
-        while self.running.len() < self.concurrency && self.waiting < 3 * self.concurrency {
-            match self.queue.queue.next() {
-                Taken::Event(event) => {
-                    if let Some(event) = self.queue.queue.guard(event) {
-                        self.start_or_wait(event);
-                    }
-                }
-                Taken::Missed(missed) => {
-                    quietly(|| {
-                        tracing::warn!(
-                            handler = &*self.info.name,
-                            missed,
-                            "an async handler's queue was full"
-                        );
-                    });
-                }
-                Taken::Closed => return true,
-                Taken::Empty => {
-                    if self.queue.queue.sleep(context.waker()).is_pending() {
-                        return false;
-                    }
-                }
-            }
-        }
-        false
-    }
-
-    fn start_or_wait(&mut self, event: Awaited<T>) {
-        let key = match &self.key {
-            None => None,
-            Some(key) => {
-                let payload = &event.event.stored().payload;
-                match panic::catch_unwind(AssertUnwindSafe(|| key(payload))) {
-                    Ok(key) => Some(key),
-                    // Without its key it has no place among the others: it counts as a call that
-                    // panicked.
-                    Err(panic) => {
-                        panicked(&self.info, event.event.info(), panic);
-                        return event.finished();
-                    }
-                }
-            }
-        };
-
-        match key.map(|key| self.behind.entry(key)) {
-            Some(std::collections::hash_map::Entry::Occupied(mut behind)) => {
-                self.waiting += 1;
-                behind.get_mut().push_back(event);
-            }
-            Some(std::collections::hash_map::Entry::Vacant(free)) => {
-                free.insert(VecDeque::new());
-                self.start(event, key);
-            }
-            None => self.start(event, None),
-        }
-    }
-
-    /// Starts the next call of a key whose call has ended.
-    fn next_of(&mut self, key: Option<u64>) {
-        let Some(key) = key else { return };
-        match self.behind.get_mut(&key).and_then(VecDeque::pop_front) {
-            Some(event) => {
-                self.waiting -= 1;
-                self.start(event, Some(key));
-            }
-            None => {
-                self.behind.remove(&key);
-            }
-        }
-    }
-
-    fn start(&mut self, event: Awaited<T>, key: Option<u64>) {
-        let owner = match self.removal.owner() {
-            Ok(owner) => owner,
-            Err(_) => {
-                self.queue.awaiting.end();
-                self.queue.queue.leave();
-                return;
-            }
-        };
-
-        let handler = Arc::clone(&self.handler);
-        let info = Arc::clone(&self.info);
-        let received = Received::new(Arc::clone(&event.event));
-        let meta = event.event.meta();
-        let cause = meta.cause();
-        let span = inside(meta.span(), || handler_span(&info, event.event.info()));
-        let awaiting = Arc::clone(&self.queue.awaiting);
-        let call = async move {
-            // Asked right before the call: a registration that was dropped lets none begin.
-            if !awaiting.is_ended() {
-                // Made inside, so that a panic before the first await is caught too.
-                let call = AssertUnwindSafe(async move { handler(received).await }).catch_unwind();
-                match call.await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => failed(&info, event.event.info(), error),
-                    Err(panic) => panicked(&info, event.event.info(), panic),
-                }
-            }
-            event.finished();
-            isolate::discard("a handler's owner", owner);
-            key
-        };
-        self.running
-            .push(Box::pin(under(cause, call.instrument(span))));
-    }
-}
-
-/// Enters the cause at each poll.
-async fn under<F: Future>(cause: Option<Cause>, future: F) -> F::Output {
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        let _cause = cause.map(Cause::enter);
-        future.as_mut().poll(context)
-    })
-    .await
 }

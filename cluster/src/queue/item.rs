@@ -1,0 +1,100 @@
+//! [`Item`]: what waits in a queue, and what becomes of two that lie side by side.
+
+use tidings_core::{
+    clock::Tick,
+    log::{Cursor, Demand, Gap, Record},
+};
+
+use super::Episode;
+use crate::gate::Generation;
+
+/// What the tail leaves for the dispatcher.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// The tail took a new cursor at the head; a gap unless this is the beginning.
+    Head { cursor: Cursor, gap: Option<Gap> },
+    /// Records that were applied.
+    Batch(Applied),
+    /// Handlers missed something, and the tail goes on from where it is.
+    Gap(Gap),
+    /// Records that did not fit: to be read from the log, from this cursor on.
+    Behind(Cursor, Episode),
+}
+
+impl Item {
+    /// Returns whether it only says how far the tail is.
+    pub(super) fn is_position(&self) -> bool {
+        match self {
+            Self::Batch(batch) => batch.records.is_empty(),
+            Self::Head { .. } | Self::Gap(_) | Self::Behind(..) => false,
+        }
+    }
+
+    /// Returns whether a new cursor takes its place, and its gap along.
+    pub(super) fn is_gap(&self) -> bool {
+        match self {
+            Self::Head { .. } | Self::Gap(_) => true,
+            Self::Batch(_) | Self::Behind(..) => false,
+        }
+    }
+
+    pub(super) fn into_gap(self) -> Option<Gap> {
+        match self {
+            Self::Head { gap, .. } => gap,
+            Self::Gap(gap) => Some(gap),
+            Self::Batch(_) | Self::Behind(..) => None,
+        }
+    }
+}
+
+/// Returns one gap in the place of two that lie side by side.
+pub(super) fn merged(before: Option<Gap>, gap: Option<Gap>) -> Option<Gap> {
+    match (before, gap) {
+        (Some(before), Some(gap)) => Some(before.and(gap)),
+        (before, gap) => before.or(gap),
+    }
+}
+
+/// A batch whose evictions were made.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    /// Each with the number of its eviction.
+    pub(crate) records: Vec<(Record, u64)>,
+    pub(crate) pages: Pages,
+    pub(crate) cursor: Cursor,
+    pub(crate) after: After,
+}
+
+/// Whether a batch may hold parts of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pages {
+    Whole,
+    Cut,
+}
+
+/// What follows once a batch is applied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct After {
+    pub(crate) generation: Generation,
+    /// The node was fresh at this moment.
+    pub(crate) proof: Option<Tick>,
+    /// The node serves again.
+    pub(crate) resume: bool,
+    /// Others have asked for a report.
+    pub(crate) demand: Option<Demand>,
+}
+
+impl After {
+    /// Combines what follows this batch with what follows one before it, for when both are applied.
+    pub(super) fn and(self, before: Option<Self>) -> Self {
+        match before {
+            Some(before) if before.generation == self.generation => Self {
+                generation: self.generation,
+                proof: self.proof.max(before.proof),
+                resume: self.resume || before.resume,
+                demand: self.demand.max(before.demand),
+            },
+            Some(_) | None => self,
+        }
+    }
+}
