@@ -399,7 +399,7 @@ impl NodeBuilder {
             Some(_) => Keeps::WhileWatched,
             None => Keeps::OnceWatched,
         };
-        let feed = Feed::new(&node_id, keeps);
+        let feed = Feed::new(&node_id, keeps, Arc::clone(&self.clock));
         let log = log.map(|(log, history)| {
             let mut read = Arc::clone(&log) as Arc<dyn Log>;
             if let Some(carrier) = self.wakes {

@@ -114,8 +114,10 @@ impl Node {
     /// Opens a feed of the changes that happen from now on, or from a place on: those of every
     /// program and every node where the store keeps a log, else this node's own.
     ///
-    /// A feed holds no one up: it has a place in one ring of at most 4,096 changes and 4 MiB, which
-    /// all feeds share. One that is read too slowly has a gap, with the count.
+    /// A feed holds no write up: it has a place in one ring of at most 4,096 changes and 4 MiB,
+    /// which all feeds share. What comes from the log waits for a feed that is read (a thousand
+    /// changes a second are enough), and for another half a second at most: one that is read too
+    /// slowly has a gap, with the count.
     ///
     /// # Errors
     ///
@@ -156,6 +158,9 @@ impl Node {
             }
             _ => None,
         };
+        if replay.is_some() {
+            seat.step_aside();
+        }
         let mut made = ChangeFeed {
             stage: match replay {
                 Some(_) => Stage::Replaying,

@@ -184,7 +184,7 @@ mod tests {
     use std::collections::HashMap;
 
     use tidings_cache::{CacheKey, GetOptions};
-    use tidings_core::{Operation, Row, RowError, Schema, spawn::TokioSpawn};
+    use tidings_core::{Operation, Row, RowError, Schema, clock::ManualClock, spawn::TokioSpawn};
 
     use super::{channels::Announce, *};
     use crate::feed::Keeps;
@@ -220,7 +220,7 @@ mod tests {
         };
         let spawn = TokioSpawn::current().expect("inside of a runtime");
         let (gaps, progress) = (Gaps::default(), Progress::new());
-        let feed = Feed::new("a", Keeps::OnceWatched);
+        let feed = Feed::new("a", Keeps::OnceWatched, Arc::new(ManualClock::new()));
         let spawn = Arc::new(spawn);
         Changes::new(channels, Duration::ZERO, gaps, progress, feed, spawn)
     }

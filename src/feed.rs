@@ -1,9 +1,10 @@
 //! What the changes of a node look like to those that watch them, and where they wait.
 //!
 //! A change is put into words once, for all that watch, with the secrets of its rows masked, and
-//! kept in one ring of bounded size. Whoever watches has a place in that ring and nothing else, so
-//! one that is slow costs no memory and holds no one up: what it has not read by the time at which
-//! it makes room is a gap to it, with the count.
+//! kept in one ring of bounded size. Those that watch have a place in that ring and nothing else,
+//! so one that is slow costs no memory: what it has not read by the time at which it makes room is
+//! a gap to it, with the count. What the log tells waits for those that keep up before anything
+//! makes room, and for others half a second at most.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
@@ -13,14 +14,20 @@ mod glob;
 // A change in words. Must not know where it waits.
 mod change;
 
+// Those that read, and how long each is waited for. Must not know what.
+mod readers;
+
 // Where changes wait.
 mod ring;
 
 use std::sync::Arc;
 
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+
 use tidings_cluster::Told;
 use tidings_core::{
     Schema,
+    clock::Clock,
     log::{Cursor, Epoch, Gap, GapReason, Place},
 };
 use tidings_store::RowChange;
@@ -28,7 +35,8 @@ use uuid::Uuid;
 
 pub(crate) use self::{
     change::Draft,
-    ring::{Back, Entry, Keeps, Ring, SEATS, Seat, Sequence, Taken},
+    readers::Sequence,
+    ring::{Back, Entry, Keeps, Ring, SEATS, Seat, Taken},
 };
 pub use self::{
     change::{FeedChange, FeedGap},
@@ -42,15 +50,18 @@ pub(crate) struct Feed {
     /// What the places of a node without a log are of.
     epoch: Epoch,
     ring: Arc<Ring>,
+    /// By what those that read are waited for.
+    clock: Arc<dyn Clock>,
 }
 
 impl Feed {
-    pub(crate) fn new(node: &str, keeps: Keeps) -> Self {
+    pub(crate) fn new(node: &str, keeps: Keeps, clock: Arc<dyn Clock>) -> Self {
         Self {
             node: node.into(),
             // No other process has places of it.
             epoch: Epoch::new(0, Uuid::new_v4()),
             ring: Ring::new(keeps),
+            clock,
         }
     }
 
@@ -68,10 +79,18 @@ impl Feed {
         self.epoch
     }
 
-    /// Takes what the log tells.
-    pub(crate) fn told(&self, told: Told) {
+    /// Takes what the log tells, once those that keep up have read what makes room for it.
+    pub(crate) fn told(&self, told: Told) -> BoxFuture<'static, ()> {
+        if !self.ring.is_watched() {
+            return ready(()).boxed();
+        }
         let entry = Self::entry(told);
-        self.ring.push(|_| entry);
+        let (ring, clock) = (Arc::clone(&self.ring), Arc::clone(&self.clock));
+        async move {
+            ring.make_room(&entry, &*clock).await;
+            ring.push(|_| entry);
+        }
+        .boxed()
     }
 
     /// Puts what the log tells into words.
@@ -101,7 +120,7 @@ impl Feed {
                 let draft = Draft::of_event(&posted.source, &posted.event, &posted.payload, origin);
                 draft.at(place, Some(mark)).into()
             }
-            Told::Gap { gap, missed } => Entry::Gap(FeedGap::new(gap, missed)),
+            Told::Gap(gap) => Entry::Gap(FeedGap::new(gap, None)),
         }
     }
 

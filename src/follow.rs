@@ -285,8 +285,8 @@ impl Announce for Announcer {
         self.feed.ring().is_watched()
     }
 
-    fn told(&self, told: Told) {
-        self.feed.told(told);
+    fn told(&self, told: Told) -> Handling {
+        self.feed.told(told)
     }
 }
 

@@ -73,12 +73,7 @@ pub enum Told {
         posted: Posted,
     },
     /// Something is missing here.
-    Gap {
-        /// Why, and what it may have been about.
-        gap: Gap,
-        /// How many records at most, where that is known.
-        missed: Option<u64>,
-    },
+    Gap(Gap),
 }
 
 /// Resolves when every handler of a change has run.
@@ -108,8 +103,11 @@ pub trait Announce: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Takes what the log tells, in the log's order: after the evictions, whatever the handlers do.
-    fn told(&self, told: Told) {
+    /// The next is told once the future has resolved, so one that waits for watchers has an end;
+    /// what is to be told until then waits in bounded memory, and then in the log.
+    fn told(&self, told: Told) -> Handling {
         drop(told);
+        Box::pin(std::future::ready(()))
     }
 }
 

@@ -10,7 +10,7 @@ use tidings_core::{
     CacheKey, Value,
     log::{
         Appended, Cursor, Digest, Group, Head, Log, LogError, LogFuture, Mark, MemberId, Read,
-        Wake, WakeCarrier, WakeUps,
+        RowOf, Wake, WakeCarrier, WakeUps,
     },
 };
 
@@ -50,6 +50,13 @@ impl Log for Carried {
         key: &'a Value,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         self.log.group(mark, entity, key)
+    }
+
+    fn groups<'a>(
+        &'a self,
+        rows: &'a [RowOf],
+    ) -> LogFuture<'a, Result<Vec<Option<Group>>, LogError>> {
+        self.log.groups(rows)
     }
 
     fn children<'a>(

@@ -49,11 +49,8 @@ mod intake;
 // The seams to the handlers and to watchers. Must not know the bus.
 mod announce;
 
-// Between the tail and the dispatcher. Must not know either.
+// Between the tail and the tasks that go through the changes. Must not know either.
 mod queue;
-
-// Between the tail and those that watch the log. Must not know either.
-mod watch;
 
 // Evictions on their way to the log. Must not know who asked for them.
 mod outbox;

@@ -27,6 +27,9 @@ pub(crate) mod confirm;
 // What callers invalidate by hand, on its way to the log. Must not know the tail.
 pub(crate) mod carry;
 
+// Reading what did not fit into a queue. Must not know what is done with it.
+mod again;
+
 // What the log tells to those that watch it. Must not know the tail.
 pub(crate) mod tell;
 

@@ -1,8 +1,10 @@
-//! [`Queue`]: between the tail, which evicts and goes on, and the dispatcher, which runs handlers.
+//! [`Queue`]: between the tail, which evicts and goes on, and a task that goes through the changes
+//! at a pace of its own: the dispatcher, which runs handlers, or the teller, which hands on what
+//! the log tells.
 //!
 //! It holds a bounded number of changes. Beyond that it keeps only the cursor before the first
-//! batch that did not fit, and the dispatcher reads from the log again: nothing is lost unless the
-//! log has lost it.
+//! batch that did not fit, and that task reads from the log again: nothing is lost unless the log
+//! has lost it.
 //!
 //! What holds no changes is folded while it waits: positions into the last one, gaps that lie side
 //! by side into one. Of such, at most one gap and one position follow each batch with changes, the
@@ -29,14 +31,32 @@ pub(crate) struct Episode(u64);
 pub(crate) struct Queue {
     state: Mutex<State>,
     filled: Notify,
-    capacity: usize,
+    room: Room,
+}
+
+/// What a queue may hold, or else one batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) records: usize,
+    /// Without a bound the records are not weighed.
+    pub(crate) bytes: Option<usize>,
+}
+
+impl Room {
+    fn weight(&self, batch: &Applied) -> usize {
+        match self.bytes {
+            Some(_) => batch.records.iter().map(|(it, _)| it.weight()).sum(),
+            None => 0,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct State {
     items: VecDeque<Item>,
-    /// How many records the items hold: at most `capacity`, or those of one batch.
+    /// How many records the items hold, and what those weigh.
     records: usize,
+    bytes: usize,
     /// Set while the dispatcher has to read by itself.
     behind: Option<Episode>,
     episodes: Episode,
@@ -55,11 +75,11 @@ struct State {
 pub(crate) struct Pushed(u64);
 
 impl Queue {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(room: Room) -> Self {
         Self {
             state: Mutex::default(),
             filled: Notify::new(),
-            capacity,
+            room,
         }
     }
 
@@ -76,8 +96,14 @@ impl Queue {
         }
 
         let is_empty = batch.records.is_empty();
-        let fits =
-            is_empty || state.records == 0 || state.records + batch.records.len() <= self.capacity;
+        let weight = self.room.weight(&batch);
+        let fits = is_empty
+            || state.records == 0
+            || state.records + batch.records.len() <= self.room.records
+                && self
+                    .room
+                    .bytes
+                    .is_none_or(|most| state.bytes + weight <= most);
         let before = state.tail.replace(batch.cursor.clone());
         let held = match (&state.behind, before) {
             (Some(_), _) => Held::InLog,
@@ -94,6 +120,7 @@ impl Queue {
         match held {
             Held::InMemory => {
                 state.records += batch.records.len();
+                state.bytes += weight;
                 match state.items.back_mut() {
                     // A position alone: the changes before it are what there is to wait for.
                     Some(Item::Batch(last)) if is_empty => {
@@ -126,8 +153,10 @@ impl Queue {
         state.dispatched = None;
         // A position without changes means nothing once there is another cursor.
         state.items.pop_back_if(|last| last.is_position());
-        let before = state.items.pop_back_if(|last| last.is_gap());
-        let gap = merged(before.and_then(Item::into_gap), gap);
+        let mut gap = gap;
+        while let Some(before) = state.items.pop_back_if(|last| last.is_gap()) {
+            gap = merged(before.into_gap(), gap);
+        }
         state.items.push_back(Item::Head { cursor, gap });
         drop(state);
         self.filled.notify_one();
@@ -149,6 +178,23 @@ impl Queue {
         self.filled.notify_one();
     }
 
+    /// Forgets all that waits, because no one is to hear of it. What is pushed next is the
+    /// beginning.
+    pub(crate) fn clear(&self) {
+        let mut state = self.state.lock();
+        if state.tail.is_none() && state.items.is_empty() {
+            return; // it was cleared before
+        }
+        let kept = State {
+            episodes: state.episodes,
+            pushed: Pushed(state.pushed.0 + 1),
+            ..State::default()
+        };
+        let gone = std::mem::replace(&mut *state, kept);
+        drop(state);
+        drop(gone); // it may be much
+    }
+
     /// Waits for the next item.
     pub(crate) async fn next(&self) -> Item {
         loop {
@@ -158,6 +204,7 @@ impl Queue {
                 if let Some(item) = state.items.pop_front() {
                     if let Item::Batch(batch) = &item {
                         state.records -= batch.records.len();
+                        state.bytes -= self.room.weight(batch);
                     }
                     return item;
                 }
@@ -174,6 +221,12 @@ impl Queue {
     /// Returns how much the tail has pushed: to be asked before the dispatcher reads by itself.
     pub(crate) fn pushed(&self) -> Pushed {
         self.state.lock().pushed
+    }
+
+    /// Returns whether something is still to be read again: no, once there is another cursor, or no
+    /// one to hear of it.
+    pub(crate) fn is_behind(&self, episode: Episode) -> bool {
+        self.state.lock().behind == Some(episode)
     }
 
     /// Gives up what was to be read again, because the log no longer holds it. Returns `None` if

@@ -71,7 +71,7 @@ pub use self::{
     cursor::{Cursor, Place, Position},
     epoch::Epoch,
     gap::{Gap, GapReason, Scope},
-    group::{Group, RowChange},
+    group::{Group, RowChange, RowOf},
     mark::Mark,
     member::{
         ClockOffset, Demand, Incarnation, Join, JoinError, LastReport, MemberFacts, MemberId,
@@ -133,6 +133,24 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         entity: &'a str,
         key: &'a Value,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>>;
+
+    /// Reads the [`group`](Self::group)s of several rows, in the order of the question.
+    ///
+    /// # Errors
+    ///
+    /// See [`LogError`].
+    fn groups<'a>(
+        &'a self,
+        rows: &'a [RowOf],
+    ) -> LogFuture<'a, Result<Vec<Option<Group>>, LogError>> {
+        Box::pin(async move {
+            let mut groups = Vec::with_capacity(rows.len());
+            for row in rows {
+                groups.push(self.group(row.mark, &row.entity, &row.key).await?);
+            }
+            Ok(groups)
+        })
+    }
 
     /// Finds the cache keys of every row that goes with updated rows of an entity, to any depth,
     /// where the schemas say `evict_on_update`. A record of an updated row is applied once these

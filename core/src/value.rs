@@ -18,6 +18,9 @@ mod typed;
 // The Rust types of values that are stored as JSON.
 mod json;
 
+// How much memory values take.
+mod weight;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value as RawJson;

@@ -8,9 +8,14 @@ use std::{
     },
 };
 
-use tokio::sync::watch;
+use futures_util::future::{Either, select};
+use tidings_core::clock::Clock;
+use tokio::sync::{Notify, watch};
 
-use super::change::{FeedChange, FeedGap};
+use super::{
+    change::{FeedChange, FeedGap},
+    readers::{ReaderId, Readers, Sequence},
+};
 
 /// How many entries are kept.
 const MOST: usize = 4_096;
@@ -18,11 +23,6 @@ const MOST: usize = 4_096;
 const MOST_BYTES: usize = 4 << 20;
 /// How many may watch at a time.
 pub(crate) const SEATS: usize = 64;
-
-/// Counts entries from the beginning of the node: that of an entry is the number of those before
-/// it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Sequence(pub(crate) u64);
 
 /// One thing that waits.
 #[derive(Clone, Debug)]
@@ -74,6 +74,8 @@ pub(crate) struct Ring {
     state: Mutex<State>,
     /// The number of the entry that comes next.
     next: watch::Sender<Sequence>,
+    /// Wakes what waits for those that read.
+    read: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +84,7 @@ struct State {
     /// That of the oldest entry, or of the next if there is none.
     first: Sequence,
     bytes: usize,
-    seats: usize,
+    readers: Readers,
     /// The newest gap, kept when it has made room: it cannot be counted away.
     gap: Option<(Sequence, FeedGap)>,
 }
@@ -92,14 +94,27 @@ impl State {
         let held = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
         Sequence(self.first.0 + held)
     }
+
+    /// Returns the first entry that is kept once one of some weight has been added.
+    fn first_beside(&self, weight: usize) -> Sequence {
+        let (mut first, mut held, mut bytes) = (self.first, self.entries.len(), self.bytes);
+        for (_, old) in &self.entries {
+            if held < MOST && bytes + weight <= MOST_BYTES {
+                break;
+            }
+            first.0 += 1;
+            held -= 1;
+            bytes -= old;
+        }
+        first
+    }
 }
 
 /// The place of one that watches; free again when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Seat {
     ring: Arc<Ring>,
-    /// What it reads next.
-    at: Sequence,
+    id: ReaderId,
     next: watch::Receiver<Sequence>,
 }
 
@@ -111,6 +126,7 @@ impl Ring {
             missed: AtomicU64::new(0),
             state: Mutex::default(),
             next: watch::Sender::new(Sequence::default()),
+            read: Notify::new(),
         })
     }
 
@@ -125,7 +141,7 @@ impl Ring {
 
     /// Returns how many watch.
     pub(crate) fn seats(&self) -> usize {
-        self.state().seats
+        self.state().readers.len()
     }
 
     /// Returns how many entries those that watch have missed.
@@ -145,6 +161,28 @@ impl Ring {
         let next = state.next();
         drop(state);
         self.next.send_replace(next);
+    }
+
+    /// Waits until those that keep up have read what makes room for an entry.
+    pub(crate) async fn make_room(&self, entry: &Entry, clock: &dyn Clock) {
+        let weight = entry.weight();
+        loop {
+            // Before the question: one that reads meanwhile is not missed.
+            let mut read = std::pin::pin!(self.read.notified());
+            read.as_mut().enable();
+            let asked = clock.now();
+            let awaited = {
+                let state = self.state();
+                state.readers.awaited(state.first_beside(weight))
+            };
+            let Some(awaited) = awaited else { return };
+
+            match select(read, clock.sleep(awaited.patience)).await {
+                Either::Left(_) | Either::Right(_) => {}
+            }
+            let time = clock.now().since(asked);
+            self.state().readers.waited(&awaited, time);
+        }
     }
 
     /// Keeps an entry, which is made once the number of the one after it is known.
@@ -174,16 +212,16 @@ impl Ring {
     /// Takes a seat at the next entry; none is free beyond [`SEATS`].
     pub(crate) fn sit(self: &Arc<Self>) -> Option<Seat> {
         let mut state = self.state();
-        if state.seats >= SEATS {
+        if state.readers.len() >= SEATS {
             return None;
         }
-        state.seats += 1;
         self.watched.store(true, Ordering::SeqCst);
-        let at = state.next();
+        let end = state.next();
+        let id = state.readers.add(end);
         drop(state);
         Some(Seat {
             ring: Arc::clone(self),
-            at,
+            id,
             next: self.next.subscribe(),
         })
     }
@@ -192,35 +230,45 @@ impl Ring {
 impl Seat {
     /// Returns what comes next, without waiting.
     pub(crate) fn take(&mut self) -> Taken {
-        let state = self.ring.state();
-        if self.at < state.first {
-            let missed = state.first.0 - self.at.0;
+        let mut state = self.ring.state();
+        let (at, end) = (state.readers.at(self.id), state.next());
+        if at < state.first {
+            let missed = state.first.0 - at.0;
             let gap = state.gap.as_ref();
-            let gap = gap.filter(|(at, _)| (self.at..state.first).contains(at));
+            let gap = gap.filter(|(number, _)| (at..state.first).contains(number));
             let gap = gap.map(|(_, gap)| gap.clone());
-            self.at = state.first;
+            let first = state.first;
+            state.readers.move_to(self.id, first, end);
             drop(state);
             self.ring.missed.fetch_add(missed, Ordering::Relaxed);
             return Taken::Missed(missed, gap);
         }
-        let ahead = usize::try_from(self.at.0 - state.first.0).unwrap_or(usize::MAX);
-        match state.entries.get(ahead) {
-            Some((entry, _)) => {
-                self.at.0 += 1;
-                Taken::Entry(entry.clone())
-            }
-            None => Taken::Nothing,
-        }
+        let ahead = usize::try_from(at.0 - state.first.0).unwrap_or(usize::MAX);
+        let Some((entry, _)) = state.entries.get(ahead) else {
+            return Taken::Nothing;
+        };
+        let entry = entry.clone();
+        state.readers.has_read(self.id, end);
+        drop(state);
+        self.ring.read.notify_waiters();
+        Taken::Entry(entry)
+    }
+
+    /// Lets nothing wait for it before it is at the end: it reads elsewhere first.
+    pub(crate) fn step_aside(&self) {
+        self.ring.state().readers.give_up(self.id);
+        self.ring.read.notify_waiters();
     }
 
     /// Returns whether what it was to read next has made room.
     pub(crate) fn has_missed(&self) -> bool {
-        self.at < self.ring.state().first
+        let state = self.ring.state();
+        state.readers.at(self.id) < state.first
     }
 
     /// Waits until there may be something to take. Cancel safe.
     pub(crate) async fn filled(&mut self) {
-        let at = self.at;
+        let at = self.ring.state().readers.at(self.id);
         // The sender is part of the ring, which this holds.
         drop(self.next.wait_for(|next| *next > at).await);
     }
@@ -228,23 +276,25 @@ impl Seat {
     /// Goes back to an entry, if it is still kept: to one that is gone, or that never was, it does
     /// not.
     pub(crate) fn back_to(&mut self, at: Sequence) -> Result<(), Back> {
-        let state = self.ring.state();
-        if at > state.next() {
+        let mut state = self.ring.state();
+        let end = state.next();
+        if at > end {
             return Err(Back::NeverWas);
         }
         if at < state.first {
             return Err(Back::Gone(state.first.0 - at.0));
         }
-        self.at = at;
+        state.readers.move_to(self.id, at, end);
         Ok(())
     }
 
     /// Passes over all that waits. Returns the last gap among it.
     pub(crate) fn pass_over(&mut self) -> Option<FeedGap> {
-        let state = self.ring.state();
-        let gap = state.gap.as_ref().filter(|(at, _)| *at >= self.at);
+        let mut state = self.ring.state();
+        let (from, end) = (state.readers.at(self.id), state.next());
+        let gap = state.gap.as_ref().filter(|(at, _)| *at >= from);
         let gap = gap.map(|(_, gap)| gap.clone());
-        self.at = state.next();
+        state.readers.move_to(self.id, end, end);
         gap
     }
 }
@@ -261,8 +311,8 @@ pub(crate) enum Back {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.ring.state();
-        state.seats -= 1;
-        let is_over = state.seats == 0 && self.ring.keeps == Keeps::WhileWatched;
+        state.readers.remove(self.id);
+        let is_over = state.readers.len() == 0 && self.ring.keeps == Keeps::WhileWatched;
         let mut gone = VecDeque::new();
         if is_over {
             self.ring.watched.store(false, Ordering::SeqCst);
@@ -272,13 +322,17 @@ impl Drop for Seat {
         }
         drop(state);
         drop(gone);
+        self.ring.read.notify_waiters();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use tidings_core::log::{Cursor, Epoch, Gap, GapReason, Place};
+    use tidings_core::{
+        clock::ManualClock,
+        log::{Cursor, Epoch, Gap, GapReason, Place},
+    };
     use uuid::Uuid;
 
     use super::{super::change::Draft, *};
@@ -321,6 +375,44 @@ mod tests {
         assert!(state.entries.len() == 2 && state.bytes <= MOST_BYTES);
         let summed: usize = state.entries.iter().map(|(_, weight)| weight).sum();
         assert_eq!(state.bytes, summed);
+    }
+
+    #[test]
+    fn room_is_made_once_those_that_keep_up_have_read_and_others_wait_half_a_second() {
+        let (ring, clock) = (Ring::new(Keeps::WhileWatched), ManualClock::new());
+        let (mut quick, mut slow) = (ring.sit().expect("free"), ring.sit().expect("free"));
+        let aside = ring.sit().expect("free");
+        aside.step_aside();
+        let gap = Entry::Gap(FeedGap::new(Gap::of_all(GapReason::Epoch), None));
+        for _ in 0..MOST {
+            assert!(ring.make_room(&gap, &clock).now_or_never().is_some());
+            push(&ring, "1");
+        }
+
+        let mut full = std::pin::pin!(ring.make_room(&gap, &clock));
+        assert!(full.as_mut().now_or_never().is_none());
+        assert!(taken(&mut quick).ends_with(".1"));
+        clock.advance(std::time::Duration::from_millis(499));
+        assert!(full.as_mut().now_or_never().is_none(), "one has not read");
+        clock.advance(std::time::Duration::from_millis(1));
+        assert!(full.as_mut().now_or_never().is_some());
+        push(&ring, "2");
+
+        // The slow one is not waited for until it is at the end, the quick one always.
+        let mut full = std::pin::pin!(ring.make_room(&gap, &clock));
+        assert!(full.as_mut().now_or_never().is_none());
+        assert!(taken(&mut quick).ends_with(".2"));
+        assert!(full.as_mut().now_or_never().is_some());
+        assert!(matches!(slow.take(), Taken::Missed(1, None)));
+        while !matches!(slow.take(), Taken::Nothing) {}
+        while !matches!(quick.take(), Taken::Nothing) {}
+        for _ in 0..MOST {
+            push(&ring, "3");
+        }
+        while !matches!(quick.take(), Taken::Nothing) {}
+        assert!(ring.make_room(&gap, &clock).now_or_never().is_none());
+        drop((slow, aside));
+        assert!(ring.make_room(&gap, &clock).now_or_never().is_some());
     }
 
     #[test]

@@ -10,12 +10,13 @@ use futures_util::future::{Either, FutureExt, select};
 use tidings_core::{
     Cause, Chain, Origin,
     log::{
-        Body, Cursor, Demand, Extent, Gap, GapReason, Group, Mark, Posted, Read, Record, RowChange,
-        RowRecord, Scope, Wake,
+        Body, Cursor, Demand, Gap, GapReason, Group, Posted, Record, RowChange, RowRecord, Scope,
+        Wake,
     },
 };
 
 use super::{
+    again::Again,
     guard::{Panicked, caught, caught_async},
     shared::{PurgeCause, Shared},
 };
@@ -248,54 +249,36 @@ impl Dispatcher {
     }
 
     /// Reads from the log what did not fit into the queue, until it is where the tail is.
-    async fn read_again(&mut self, mut cursor: Cursor, episode: Episode) {
+    async fn read_again(&mut self, cursor: Cursor, episode: Episode) {
         let shared = Arc::clone(&self.shared);
-        // Where it begins, a transaction may be cut.
-        let mut cut = Pages::Cut;
+        let mut again = Again::new(&shared, &shared.queue, cursor, episode);
         loop {
-            let before = shared.queue.pushed();
-            let batch = match shared.log.read(&cursor, shared.settings.page, None).await {
-                Ok(Read::Batch(batch)) => batch,
-                Ok(Read::Gap(gap)) => return self.skip(gap, episode).await,
-                Err(error) => {
-                    tracing::debug!(error = %Chain(&error), "the log did not answer");
-                    shared.clock.sleep(shared.settings.pause()).await;
-                    continue;
-                }
+            let mut page = match again.next().await {
+                Ok(page) => page,
+                Err(gap) => return self.skip(gap, episode).await,
             };
 
             // Handlers run after the evictions, which the tail makes.
             let mut records = Vec::new();
-            for record in batch.records {
-                if !self.evicted_or_restarted(record.mark).await {
+            for record in std::mem::take(&mut page.records) {
+                if !shared.evicted_or_restarted(record.mark).await {
                     return;
                 }
                 records.push((record, shared.cache.number()));
             }
-            let pages = match (cut, batch.extent) {
-                (Pages::Whole, Extent::All) => Pages::Whole,
-                (Pages::Cut, _) | (_, Extent::More) => Pages::Cut,
-            };
-            self.dispatch(&records, pages).await;
-            cursor = batch.cursor;
+            self.dispatch(&records, page.pages).await;
+            let cursor = page.cursor.clone();
             shared.applied.set(cursor.clone());
 
-            match batch.extent {
-                Extent::More => cut = Pages::Cut,
-                Extent::All => {
-                    cut = Pages::Whole;
-                    match shared.queue.caught_up(episode, &cursor, before) {
-                        CaughtUp::NotYet => {}
-                        CaughtUp::Restarted => return,
-                        CaughtUp::Here(after) => {
-                            if let Some(after) = after {
-                                // Its moment is the tail's, and all of the tail's records are
-                                // dispatched.
-                                self.follow(cursor, &after).await;
-                            }
-                            return;
-                        }
+            match again.passed(page) {
+                CaughtUp::NotYet => {}
+                CaughtUp::Restarted => return,
+                CaughtUp::Here(after) => {
+                    if let Some(after) = after {
+                        // Its moment is the tail's, and all of the tail's records are dispatched.
+                        self.follow(cursor, &after).await;
                     }
+                    return;
                 }
             }
         }
@@ -315,14 +298,6 @@ impl Dispatcher {
             Some(after) => self.follow(skipped.cursor, &after).await,
             None => shared.applied.set(skipped.cursor),
         }
-    }
-
-    /// Waits until the tail has made a commit's evictions; false if it has taken another cursor in
-    /// place of that.
-    async fn evicted_or_restarted(&self, mark: Mark) -> bool {
-        let shared = &self.shared;
-        let settled = |cursor: &Cursor| cursor.covers(mark) || cursor.epoch() != mark.epoch();
-        shared.seen.until(settled).await.covers(mark)
     }
 }
 

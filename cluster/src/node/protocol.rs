@@ -35,10 +35,9 @@ use crate::{
     numbers::Numbers,
     outbox::Outbox,
     questions::Questions,
-    queue::Queue,
+    queue::{Queue, Room},
     reached::Reached,
     settings::{ClusterSettings, SettingError},
-    watch::Watch,
 };
 
 /// The most that an event of an application's own may take, in bytes of JSON.
@@ -138,8 +137,11 @@ impl Protocol {
             clock: parts.clock,
             spawn: parts.spawn,
             entropy: parts.entropy,
-            queue: Queue::new(settings.queue),
-            watch: Watch::default(),
+            queue: Queue::new(Room {
+                records: settings.queue,
+                bytes: None,
+            }),
+            watch: Queue::new(tell::room(settings.queue)),
             replays: Replays::default(),
             seen: Reached::default(),
             applied: Reached::default(),

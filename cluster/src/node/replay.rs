@@ -13,7 +13,7 @@ use tidings_core::{
     log::{Cursor, Extent, Gap, GapReason, Log, Mark, Place, Position, Read},
 };
 
-use super::{protocol::Protocol, replays::Holding, shared::Shared};
+use super::{protocol::Protocol, replays::Holding, shared::Shared, tell::Telling};
 use crate::{announce::Told, queue::Pages};
 
 /// How many records one page has.
@@ -106,9 +106,10 @@ impl Replay {
 
         // A transaction may have begun before the place, and any page may cut one.
         let mut told = Vec::new();
-        for index in 0..batch.records.len() {
-            let one = shared.told(&*self.log, &batch.records, index, Pages::Cut);
-            told.extend(one.await);
+        let records: Vec<_> = batch.records.iter().collect();
+        let mut telling = Telling::new(&shared, &records, Pages::Cut);
+        while let Some(more) = telling.next(&*self.log).await {
+            told.extend(more);
         }
         drop(turn);
         self.cursor = batch.cursor;

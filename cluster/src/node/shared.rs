@@ -32,7 +32,6 @@ use crate::{
     queue::Queue,
     reached::Reached,
     settings::ClusterSettings,
-    watch::Watch,
 };
 
 pub(crate) struct Shared {
@@ -53,8 +52,8 @@ pub(crate) struct Shared {
     pub(crate) intake: Arc<Intake>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) queue: Queue,
-    /// What those that watch the log are to be told.
-    pub(crate) watch: Watch,
+    /// What those that watch the log are to be told; empty while no one watches.
+    pub(crate) watch: Queue,
     /// What readers that come back take turns with.
     pub(crate) replays: Replays,
     /// Evicted up to here. Moved by the tail alone.
@@ -263,6 +262,13 @@ impl Shared {
     /// Returns whether every eviction of a commit was made.
     pub(crate) fn has_seen(&self, mark: Mark) -> bool {
         self.seen.is(|cursor| cursor.covers(mark))
+    }
+
+    /// Waits until the tail has made a commit's evictions; false if it has taken another cursor in
+    /// place of that.
+    pub(super) async fn evicted_or_restarted(&self, mark: Mark) -> bool {
+        let settled = |cursor: &Cursor| cursor.covers(mark) || cursor.epoch() != mark.epoch();
+        self.seen.until(settled).await.covers(mark)
     }
 
     /// Waits until a commit was evicted and its handlers have run. Never resolves if the epoch ends

@@ -121,7 +121,6 @@ impl Tail {
             .map_or(PurgeCause::Ends, |gap| PurgeCause::Gap(gap.reason));
         if let Some(gap) = &gap {
             shared.counters.gap(gap.reason);
-            self.watched_gap(gap);
             tracing::warn!(%gap, node = %shared.node, "purging what may be affected");
         }
         let early =
@@ -152,6 +151,10 @@ impl Tail {
         }
         self.cut = Pages::Whole;
         self.returning = Returning::No;
+        match shared.announce.is_watched() {
+            true => shared.watch.restart(head.cursor.clone(), gap.clone()),
+            false => shared.watch.clear(),
+        }
         shared.queue.restart(head.cursor.clone(), gap);
         shared.gate.counts(asked);
         // Without capture nothing that is loaded can be kept: the reads that follow find that out
@@ -251,7 +254,6 @@ impl Tail {
             shared.clock.sleep(Duration::from_millis(2)).await;
         }
         let cursor = batch.cursor;
-        let watched = shared.announce.is_watched().then(|| batch.records.clone());
         let parents = shared.parents(&batch.records);
         let records = shared.apply(batch.records, early);
         shared.evict_children(parents).await;
@@ -259,9 +261,6 @@ impl Tail {
         turn().await;
         shared.seen.set(cursor.clone());
         shared.numbers.lock().passed(&cursor);
-        if let Some(records) = watched {
-            shared.watch.push(records, pages);
-        }
         if let Some(demand) = after.demand
             && removed(Rule::ReportAfterHandlers)
         {
@@ -274,6 +273,10 @@ impl Tail {
             cursor: cursor.clone(),
             after,
         };
+        match shared.announce.is_watched() {
+            true => drop(shared.watch.push(applied.clone())),
+            false => shared.watch.clear(),
+        }
         match shared.queue.push(applied) {
             Held::InMemory => {}
             Held::InLog => count(&shared.counters.read_again),
@@ -324,19 +327,14 @@ impl Tail {
                 self.shared.counters.gap(GapReason::Capture);
                 self.purge(PurgeCause::Gap(GapReason::Capture));
                 let gap = Gap::of_all(GapReason::Capture);
-                self.watched_gap(&gap);
+                if self.shared.announce.is_watched() {
+                    self.shared.watch.gap(gap.clone());
+                }
                 self.shared.queue.gap(gap);
                 None
             }
             (Captured::No, Captured::Yes) => Some(Next::Restart(GapReason::Capture)),
             (Captured::Yes, Captured::Yes) | (Captured::No, Captured::No) => None,
-        }
-    }
-
-    /// Tells those that watch the log that something is missing here.
-    fn watched_gap(&self, gap: &Gap) {
-        if self.shared.announce.is_watched() {
-            self.shared.watch.gap(gap.clone());
         }
     }
 

@@ -2,107 +2,237 @@
 //! place of the row's last record, so that a reader that goes on from any place misses nothing.
 //!
 //! A task of its own hands it on, after the evictions and without waiting for handlers: a handler
-//! that hangs delays no watcher, and a watcher delays no one.
+//! that hangs delays no watcher. It may wait for watchers ([`Announce::told`]): what it has not got
+//! to waits in a queue of bounded size, and beyond that in the log, so nothing is lost that the log
+//! still holds.
+//!
+//! [`Announce::told`]: crate::announce::Announce::told
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use tidings_core::{
     Chain,
-    log::{Body, Gap, GapReason, Group, Log, Record, RowChange, RowRecord, Scope},
+    log::{Body, Cursor, Gap, GapReason, Group, Log, Record, RowChange, RowOf, RowRecord, Scope},
 };
 
 use super::{
-    guard::{Panicked, caught},
+    again::Again,
+    guard::{Panicked, caught_async},
     shared::Shared,
 };
 use crate::{
     announce::{Change, Told},
-    queue::Pages,
-    watch::Left,
+    queue::{CaughtUp, Episode, Item, Pages, Room},
 };
+
+/// How much waits in memory for the teller, if the dispatcher's queue may hold as much.
+const RECORDS: usize = 4_096;
+const BYTES: usize = 4 << 20;
+
+/// How many records are gone through, and their rows read, at a time.
+const AT_ONCE: usize = 256;
+
+/// Returns how much waits in memory for the teller, beside a dispatcher's queue of some length.
+pub(crate) fn room(queue: usize) -> Room {
+    Room {
+        records: queue.min(RECORDS),
+        bytes: Some(BYTES),
+    }
+}
 
 /// Hands on what the tail leaves, until the task is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         match shared.watch.next().await {
-            Left::Batch { records, pages } => {
-                for record in 0..records.len() {
-                    let told = shared.told(&*shared.log, &records, record, pages).await;
-                    told.into_iter().for_each(|told| shared.hand_on(told));
+            Item::Head { gap: None, .. } => {}
+            Item::Head { gap: Some(gap), .. } | Item::Gap(gap) => {
+                shared.hand_on(Told::Gap(gap)).await;
+            }
+            Item::Batch(batch) => {
+                let records: Vec<_> = batch.records.iter().map(|(record, _)| record).collect();
+                let mut telling = Telling::new(&shared, &records, batch.pages);
+                while let Some(told) = telling.next(&*shared.log).await {
+                    for told in told {
+                        shared.hand_on(told).await;
+                    }
                 }
             }
-            Left::Gap(gap) => shared.hand_on(Told::Gap { gap, missed: None }),
-            Left::Lost(missed) => shared.hand_on(Told::Gap {
-                gap: Gap::of_all(GapReason::Overflow),
-                missed: Some(missed),
-            }),
+            Item::Behind(cursor, episode) => shared.tell_again(cursor, episode).await,
         }
     }
 }
 
 impl Shared {
-    fn hand_on(&self, told: Told) {
-        if let Err(Panicked) = caught(|| self.announce.told(told)) {
+    async fn hand_on(&self, told: Told) {
+        if let Err(Panicked) = caught_async(|| self.announce.told(told)).await {
             tracing::error!("handing on what the log tells panicked");
         }
     }
 
-    /// Returns what one record of a batch tells, if anything. A row tells at its last record.
+    /// Reads from the log what did not fit into memory, and hands it on until it is where the tail
+    /// is, or no one watches any more.
+    async fn tell_again(&self, cursor: Cursor, episode: Episode) {
+        let mut again = Again::new(self, &self.watch, cursor, episode);
+        loop {
+            let page = match again.next().await {
+                Ok(page) => page,
+                Err(gap) => {
+                    if self.watch.skip(episode).is_some() {
+                        self.hand_on(Told::Gap(gap)).await;
+                    }
+                    return;
+                }
+            };
+
+            // After the evictions, which the tail makes.
+            for record in &page.records {
+                if !self.evicted_or_restarted(record.mark).await {
+                    return;
+                }
+            }
+            let records: Vec<_> = page.records.iter().collect();
+            let mut telling = Telling::new(self, &records, page.pages);
+            while let Some(told) = telling.next(&*self.log).await {
+                for told in told {
+                    // Another cursor, or the next that watch, may have come meanwhile.
+                    if !self.watch.is_behind(episode) {
+                        return;
+                    }
+                    self.hand_on(told).await;
+                }
+            }
+
+            match again.passed(page) {
+                CaughtUp::NotYet => {}
+                CaughtUp::Restarted | CaughtUp::Here(_) => return,
+            }
+        }
+    }
+
+    /// Reads every record of some rows in their commits; none of those that the log has lost. Asks
+    /// until it is answered.
+    async fn whole_groups(&self, log: &dyn Log, rows: &[RowOf]) -> Vec<Option<Group>> {
+        loop {
+            match log.groups(rows).await {
+                Ok(groups) => return groups,
+                Err(error) => {
+                    tracing::debug!(error = %Chain(&error), "rows' records could not be read");
+                    self.clock.sleep(self.settings.pause()).await;
+                }
+            }
+        }
+    }
+}
+
+/// A batch that is being told, a part at a time. A row tells at its last record.
+pub(super) struct Telling<'a> {
+    shared: &'a Shared,
+    records: &'a [&'a Record],
+    pages: Pages,
+    /// The records of each row of the batch, by the place of the last.
+    rows: BTreeMap<usize, Vec<usize>>,
+    /// What comes next.
+    at: usize,
+}
+
+impl<'a> Telling<'a> {
+    pub(super) fn new(shared: &'a Shared, records: &'a [&'a Record], pages: Pages) -> Self {
+        let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for (place, record) in records.iter().enumerate() {
+            if let Body::Row(row) = &record.body {
+                // A value has no order of its own.
+                let row = (record.mark.number(), &*row.entity, format!("{:?}", row.key));
+                groups.entry(row).or_default().push(place);
+            }
+        }
+        let groups = groups.into_values();
+        Self {
+            shared,
+            records,
+            pages,
+            rows: groups
+                .filter_map(|places| Some((*places.last()?, places)))
+                .collect(),
+            at: 0,
+        }
+    }
+
+    /// Returns what the next records tell; none at the end of the batch.
     ///
-    /// Where the batch may be cut, the row's records are read whole: what lies on another page is
-    /// part of the change too.
-    pub(super) async fn told(
+    /// Where the batch may be cut, the rows' records are read whole, those of all rows at once:
+    /// what lies on another page is part of the change too.
+    pub(super) async fn next(&mut self, log: &dyn Log) -> Option<Vec<Told>> {
+        let part = self.at..self.records.len().min(self.at + AT_ONCE);
+        if part.is_empty() {
+            return None;
+        }
+        self.at = part.end;
+        let mut groups = match self.pages {
+            Pages::Whole => BTreeMap::new(),
+            Pages::Cut => self.read_groups(log, part.clone()).await,
+        };
+        Some(
+            part.filter_map(|place| self.told(place, &mut groups))
+                .collect(),
+        )
+    }
+
+    /// Reads the groups of the rows whose last record of the batch is among some, by that place.
+    async fn read_groups(
         &self,
         log: &dyn Log,
-        records: &[Record],
-        index: usize,
-        pages: Pages,
-    ) -> Option<Told> {
-        let record = &records[index];
-        let place = record.place.clone();
-        let gap = |reason, scope| {
-            let gap = Gap { reason, scope };
-            Some(Told::Gap { gap, missed: None })
-        };
+        part: Range<usize>,
+    ) -> BTreeMap<usize, Option<Group>> {
+        let (mut places, mut asked) = (Vec::new(), Vec::new());
+        for (place, _) in self.rows.range(part) {
+            let record = self.records[*place];
+            if let Body::Row(row) = &record.body
+                && self.shared.catalog.schema(&row.entity).is_some()
+            {
+                places.push(*place);
+                asked.push(RowOf {
+                    mark: record.mark,
+                    entity: Arc::clone(&row.entity),
+                    key: row.key.clone(),
+                });
+            }
+        }
+        if asked.is_empty() {
+            return BTreeMap::new();
+        }
+        let groups = self.shared.whole_groups(log, &asked).await;
+        places.into_iter().zip(groups).collect()
+    }
+
+    /// Returns what one record tells, if anything.
+    fn told(&self, place: usize, groups: &mut BTreeMap<usize, Option<Group>>) -> Option<Told> {
+        let record = self.records[place];
+        let gap = |reason, scope| Some(Told::Gap(Gap { reason, scope }));
         let of = |entity: &Arc<str>| Scope::Entity(Arc::clone(entity));
         match &record.body {
             Body::Row(row) => {
-                let schema = self.catalog.schema(&row.entity)?;
-                let is_same = |other: &&Record| is_of(other, record, row);
-                if records[index + 1..].iter().any(|other| is_same(&other)) {
-                    return None; // it is told with the last of them
-                }
-                let whole = match pages {
-                    Pages::Whole => {
-                        let group = records[..=index].iter().filter(is_same);
-                        let rows = group.filter_map(|record| match &record.body {
-                            Body::Row(row) => Some(row.clone()),
-                            Body::Entity(_)
-                            | Body::Evict(_)
-                            | Body::Event(_)
-                            | Body::Unreadable { .. } => None,
-                        });
-                        rows.collect()
-                    }
-                    Pages::Cut => match self.whole_group(log, record, row).await {
+                let here = self.rows.get(&place)?; // it is told with the last of them
+                let schema = self.shared.catalog.schema(&row.entity)?;
+                let whole = match self.pages {
+                    Pages::Whole => here.iter().filter_map(|at| self.row(*at)).collect(),
+                    Pages::Cut => match groups.remove(&place).flatten() {
                         None => return gap(GapReason::Trimmed, of(&row.entity)),
                         // The rest of it comes on a later page.
-                        Some(group) if group.rows.last() != Some(row) => return None,
+                        Some(group) if !is_last(&group, record, row) => return None,
                         Some(group) => group.rows,
                     },
                 };
 
                 let change = RowChange::fold(&whole)?;
-                let change = Change::new(schema, &change, record.mark, self.cache.number())?;
-                let origin = record.origin.clone();
+                let number = self.shared.cache.number();
                 Some(Told::Change {
-                    place,
-                    origin,
-                    change,
+                    place: record.place.clone(),
+                    origin: record.origin.clone(),
+                    change: Change::new(schema, &change, record.mark, number)?,
                 })
             }
             Body::Event(posted) => Some(Told::Event {
-                place,
+                place: record.place.clone(),
                 mark: record.mark,
                 posted: posted.clone(),
             }),
@@ -114,26 +244,18 @@ impl Shared {
         }
     }
 
-    /// Reads every record of a row in a commit; none if the log has lost them. Asks until it is
-    /// answered.
-    async fn whole_group(&self, log: &dyn Log, record: &Record, row: &RowRecord) -> Option<Group> {
-        loop {
-            match log.group(record.mark, &row.entity, &row.key).await {
-                Ok(group) => return group,
-                Err(error) => {
-                    tracing::debug!(error = %Chain(&error), "a row's records could not be read");
-                    self.clock.sleep(self.settings.pause()).await;
-                }
-            }
+    fn row(&self, place: usize) -> Option<RowRecord> {
+        match &self.records[place].body {
+            Body::Row(row) => Some(row.clone()),
+            Body::Entity(_) | Body::Evict(_) | Body::Event(_) | Body::Unreadable { .. } => None,
         }
     }
 }
 
-/// Returns whether a record is of the same row in the same commit as another.
-fn is_of(other: &Record, record: &Record, row: &RowRecord) -> bool {
-    other.mark == record.mark
-        && match &other.body {
-            Body::Row(other) => other.entity == row.entity && other.key == row.key,
-            Body::Entity(_) | Body::Evict(_) | Body::Event(_) | Body::Unreadable { .. } => false,
-        }
+/// Returns whether a record is the last of its group.
+fn is_last(group: &Group, record: &Record, row: &RowRecord) -> bool {
+    match record.place.number() {
+        Some(number) => group.last == number,
+        None => group.rows.last() == Some(row),
+    }
 }

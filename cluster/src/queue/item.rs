@@ -56,7 +56,7 @@ pub(super) fn merged(before: Option<Gap>, gap: Option<Gap>) -> Option<Gap> {
 }
 
 /// A batch whose evictions were made.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Applied {
     /// Each with the number of its eviction.
     pub(crate) records: Vec<(Record, u64)>,

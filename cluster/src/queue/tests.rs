@@ -36,6 +36,13 @@ fn batch(numbers: std::ops::RangeInclusive<u64>) -> Applied {
     }
 }
 
+fn queue_of(records: usize) -> Queue {
+    Queue::new(Room {
+        records,
+        bytes: None,
+    })
+}
+
 fn next(queue: &Queue) -> Option<Item> {
     use futures_util::FutureExt;
     queue.next().now_or_never()
@@ -43,7 +50,7 @@ fn next(queue: &Queue) -> Option<Item> {
 
 #[test]
 fn what_does_not_fit_is_read_from_the_log_again_and_then_the_queue_is_used_again() {
-    let queue = Queue::new(3);
+    let queue = queue_of(3);
     queue.restart(Cursor::counted(epoch(), 0), None);
     assert_eq!(queue.push(batch(1..=2)), Held::InMemory);
     assert_eq!(queue.push(batch(3..=4)), Held::InLog);
@@ -89,7 +96,7 @@ fn length(queue: &Queue) -> usize {
 
 #[test]
 fn positions_and_gaps_without_changes_are_folded_while_the_dispatcher_is_held_up() {
-    let queue = Queue::new(3);
+    let queue = queue_of(3);
     queue.restart(Cursor::counted(epoch(), 0), None);
     queue.push(batch(1..=2));
     let position = |last: u64| Applied {
@@ -119,7 +126,7 @@ fn positions_and_gaps_without_changes_are_folded_while_the_dispatcher_is_held_up
 
 #[test]
 fn cursors_that_follow_each_other_become_the_last_with_what_all_of_them_have_lost() {
-    let queue = Queue::new(3);
+    let queue = queue_of(3);
     for number in 1..1_000 {
         queue.gap(gap("consumers"));
         queue.restart(Cursor::counted(epoch(), number), Some(gap("credentials")));
@@ -143,7 +150,7 @@ fn cursors_that_follow_each_other_become_the_last_with_what_all_of_them_have_los
 
 #[test]
 fn an_empty_batch_fits_behind_one_that_is_larger_than_the_queue() {
-    let queue = Queue::new(1);
+    let queue = queue_of(1);
     queue.restart(Cursor::counted(epoch(), 0), None);
     assert_eq!(queue.push(batch(1..=9)), Held::InMemory);
     let empty = Applied {
@@ -155,7 +162,7 @@ fn an_empty_batch_fits_behind_one_that_is_larger_than_the_queue() {
 
 #[test]
 fn a_new_cursor_ends_what_was_to_be_read_again_and_not_what_comes_after_it() {
-    let queue = Queue::new(1);
+    let queue = queue_of(1);
     queue.restart(Cursor::counted(epoch(), 0), None);
     queue.push(batch(1..=1));
     queue.push(batch(2..=2));
@@ -181,4 +188,59 @@ fn a_new_cursor_ends_what_was_to_be_read_again_and_not_what_comes_after_it() {
     };
     let caught_up = queue.caught_up(episode, &read, queue.pushed());
     assert!(matches!(caught_up, CaughtUp::Here(_)), "{caught_up:?}");
+}
+
+#[test]
+fn records_are_bounded_in_bytes_too() {
+    let weight = batch(1..=1).records[0].0.weight();
+    let queue = Queue::new(Room {
+        records: 100,
+        bytes: Some(3 * weight),
+    });
+    queue.restart(Cursor::counted(epoch(), 0), None);
+    assert_eq!(queue.push(batch(1..=9)), Held::InMemory); // one batch always fits
+    assert_eq!(queue.push(batch(10..=10)), Held::InLog);
+
+    queue.restart(Cursor::counted(epoch(), 10), None);
+    while next(&queue).is_some() {}
+    assert_eq!(queue.push(batch(11..=12)), Held::InMemory);
+    assert_eq!(queue.push(batch(13..=13)), Held::InMemory);
+    assert_eq!(queue.push(batch(14..=14)), Held::InLog);
+    assert_eq!(queue.state.lock().bytes, 3 * weight);
+}
+
+#[test]
+fn gaps_and_changes_that_find_no_room_are_folded_while_nothing_is_taken() {
+    let queue = queue_of(1);
+    queue.restart(Cursor::counted(epoch(), 0), None);
+    for number in 1..1_000 {
+        queue.push(batch(number..=number));
+        queue.gap(gap("consumers"));
+        if number % 100 == 0 {
+            let cursor = Cursor::counted(epoch(), number);
+            queue.restart(cursor, Some(gap("credentials")));
+        }
+    }
+    assert_eq!(length(&queue), 5); // head, batch, head, what is behind, gap
+    assert_eq!(queue.records(), 1);
+}
+
+#[test]
+fn what_is_cleared_is_neither_told_nor_read_again_and_what_comes_next_is_held() {
+    let queue = queue_of(1);
+    queue.push(batch(1..=1));
+    queue.push(batch(2..=2));
+    assert!(matches!(next(&queue), Some(Item::Batch(_))));
+    let Some(Item::Behind(_, episode)) = next(&queue) else {
+        panic!("the second batch does not fit");
+    };
+    let before = queue.pushed();
+    queue.clear();
+    assert!(!queue.is_behind(episode) && next(&queue).is_none());
+    let read = Cursor::counted(epoch(), 2);
+    let caught_up = queue.caught_up(episode, &read, before);
+    assert!(matches!(caught_up, CaughtUp::Restarted), "{caught_up:?}");
+
+    assert_eq!(queue.push(batch(7..=9)), Held::InMemory);
+    assert!(matches!(next(&queue), Some(Item::Batch(it)) if it.records.len() == 3));
 }

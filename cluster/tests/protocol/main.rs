@@ -6,4 +6,5 @@ mod hints;
 mod panics;
 mod receipts;
 mod rigged;
+mod telling;
 mod trouble;

@@ -16,7 +16,7 @@ use std::{
 
 use tidings_cache::{Cache, GetOptions, Loaded};
 use tidings_cluster::{
-    Announce, Change, ClusterSettings, Handling, Intake, Observe, Parts, Protocol, Trace,
+    Announce, Change, ClusterSettings, Handling, Intake, Observe, Parts, Protocol, Told, Trace,
     kit::{MemoryLog, ModelStore, Writing},
 };
 use tidings_core::{
@@ -25,8 +25,8 @@ use tidings_core::{
     entropy::SystemEntropy,
     log::{
         Appended, Capture, Cursor, Demand, Digest, Gap, Group, Head, Join, JoinError, Log,
-        LogError, LogFuture, Mark, MemberId, MemberRow, MemberSight, Members, Posted, Read, Wake,
-        WakeUps,
+        LogError, LogFuture, Mark, MemberId, MemberRow, MemberSight, Members, Posted, Read, RowOf,
+        Wake, WakeUps,
     },
     spawn::{AbortHandle, CurrentRuntime, Spawn, Task},
 };
@@ -90,8 +90,9 @@ pub(crate) struct Rigged {
     pub(crate) down: AtomicBool,
     pub(crate) uncaptured: AtomicBool,
     pub(crate) children: Mutex<Vec<CacheKey>>,
-    /// How often the records of one row were asked for.
+    /// How often the records of rows were asked for, and whether that is answered.
     pub(crate) groups: AtomicUsize,
+    pub(crate) answers: watch::Sender<bool>,
     /// The next read panics.
     pub(crate) panics: AtomicBool,
     /// How often the members were listed.
@@ -108,6 +109,7 @@ impl Rigged {
             uncaptured: AtomicBool::new(false),
             children: Mutex::default(),
             groups: AtomicUsize::new(0),
+            answers: watch::Sender::new(true),
             panics: AtomicBool::new(false),
             lists: AtomicUsize::new(0),
             reads: AtomicUsize::new(0),
@@ -120,6 +122,12 @@ impl Rigged {
             return Err(LogError::Unreachable(refused.into()));
         }
         Ok(())
+    }
+
+    /// Waits until questions for rows are answered.
+    async fn answered(&self) {
+        let mut answers = self.answers.subscribe();
+        drop(answers.wait_for(|answers| *answers).await);
     }
 
     fn capture(&self) -> Capture {
@@ -167,7 +175,21 @@ impl Log for Rigged {
         key: &'a Value,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         self.groups.fetch_add(1, Ordering::SeqCst);
-        self.inner.group(mark, entity, key)
+        Box::pin(async move {
+            self.answered().await;
+            self.inner.group(mark, entity, key).await
+        })
+    }
+
+    fn groups<'a>(
+        &'a self,
+        rows: &'a [RowOf],
+    ) -> LogFuture<'a, Result<Vec<Option<Group>>, LogError>> {
+        self.groups.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move {
+            self.answered().await;
+            self.inner.groups(rows).await
+        })
     }
 
     fn children<'a>(
@@ -357,6 +379,11 @@ pub(crate) struct Heard {
     seen: watch::Sender<Seen>,
     /// No handler hears of rows.
     pub(crate) deaf: AtomicBool,
+    /// The log is watched.
+    pub(crate) watched: AtomicBool,
+    /// What those that watch were told, and whether they wait before they take more.
+    pub(crate) told: Mutex<Vec<Told>>,
+    pub(crate) holds: watch::Sender<bool>,
     /// Where the next thing that handlers hear of panics.
     pub(crate) panics: Mutex<Option<Panics>>,
 }
@@ -446,5 +473,17 @@ impl Announce for Handlers {
     fn listens(&self, _: &str) -> bool {
         self.0.panic_at(Panics::Listens);
         !self.0.deaf.load(Ordering::SeqCst)
+    }
+
+    fn is_watched(&self) -> bool {
+        self.0.watched.load(Ordering::SeqCst)
+    }
+
+    fn told(&self, told: Told) -> Handling {
+        let mut all = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(told);
+        drop(all);
+        let mut holds = self.0.holds.subscribe();
+        Box::pin(async move { drop(holds.wait_for(|holds| !holds).await) })
     }
 }

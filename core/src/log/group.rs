@@ -5,8 +5,10 @@
 //! into the order of their chain, in which each old image is the new image of the one before. A
 //! group that is no chain counts from the first old image to the last new one.
 
-use super::{Announce, Fields, RowRecord};
-use crate::change::Operation;
+use std::sync::Arc;
+
+use super::{Announce, Fields, Mark, RowRecord};
+use crate::{change::Operation, value::Value};
 
 /// Every record of one row in one transaction, whatever pages they lie in.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,8 +16,21 @@ pub struct Group {
     /// The number of the first of them in the log ([`Place::number`](super::Place::number)): a
     /// reader of pages that has met it has met the group.
     pub first: u64,
+    /// The number of the last of them, by which a reader knows that no more will come.
+    pub last: u64,
     /// What they say, in the log's order.
     pub rows: Vec<RowRecord>,
+}
+
+/// Names one row in one commit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowOf {
+    /// The commit.
+    pub mark: Mark,
+    /// The name of the entity's schema.
+    pub entity: Arc<str>,
+    /// The primary key.
+    pub key: Value,
 }
 
 impl Group {
@@ -24,8 +39,8 @@ impl Group {
     #[must_use]
     pub fn of(records: impl IntoIterator<Item = (u64, RowRecord)>) -> Option<Self> {
         let (numbers, rows): (Vec<_>, Vec<_>) = records.into_iter().unzip();
-        let first = numbers.first().copied()?;
-        Some(Self { first, rows })
+        let (first, last) = (*numbers.first()?, *numbers.last()?);
+        Some(Self { first, last, rows })
     }
 }
 

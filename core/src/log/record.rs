@@ -162,6 +162,30 @@ impl<N: Into<Arc<str>>> FromIterator<(N, Value)> for Fields {
     }
 }
 
+impl Record {
+    /// Returns roughly how many bytes it takes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let fields = |fields: &Fields| -> usize {
+            let values = fields.values.iter();
+            values
+                .map(|(_, value)| size_of::<Arc<str>>() + value.weight())
+                .sum()
+        };
+        let body = match &self.body {
+            Body::Row(row) => row.key.weight() + fields(&row.old) + fields(&row.new),
+            Body::Evict(eviction) => match &eviction.target {
+                EvictionTarget::Keys(keys) => keys.iter().map(|key| key.as_str().len() + 32).sum(),
+                EvictionTarget::Tag(tag) => tag.len(),
+                EvictionTarget::All => 0,
+            },
+            Body::Event(posted) => posted.payload.len(),
+            Body::Entity(_) | Body::Unreadable { .. } => 0,
+        };
+        size_of::<Self>() + body
+    }
+}
+
 /// Something that every node must evict, although no row changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Eviction {

@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::Value as Json;
 use tidings_core::{CacheKey, Operation, Row, Schema, Value};
 
 use crate::sink::RowChange;
@@ -201,32 +200,7 @@ fn before(change: RowChange) -> Option<Row> {
 
 /// Returns roughly how many bytes a row takes.
 pub(crate) fn weight(row: &Row) -> usize {
-    let heap = |value: &Value| match value {
-        Value::Text(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::Set(members) => members.iter().map(|member| member.len() + 32).sum(),
-        Value::Json(json) => weight_of_json(json),
-        _ => 0,
-    };
-    row.0
-        .iter()
-        .map(|value| size_of::<Value>() + heap(value))
-        .sum()
-}
-
-fn weight_of_json(json: &Json) -> usize {
-    let own = size_of::<Json>();
-    match json {
-        Json::Null | Json::Bool(_) | Json::Number(_) => own,
-        Json::String(text) => own + text.len(),
-        Json::Array(values) => own + values.iter().map(weight_of_json).sum::<usize>(),
-        Json::Object(members) => {
-            let members = members.iter();
-            own + members
-                .map(|(name, value)| name.len() + weight_of_json(value))
-                .sum::<usize>()
-        }
-    }
+    row.0.iter().map(Value::weight).sum()
 }
 
 #[cfg(test)]

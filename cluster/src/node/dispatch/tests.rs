@@ -13,7 +13,7 @@ use tidings_core::{
     Field, Row, Schema,
     clock::SystemClock,
     entropy::SystemEntropy,
-    log::{Batch, Log},
+    log::{Batch, Extent, Log, Read},
     spawn::CurrentRuntime,
 };
 

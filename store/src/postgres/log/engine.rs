@@ -7,7 +7,8 @@ use tidings_core::{
     CacheKey, Value,
     log::{
         Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Group, Head, Log,
-        LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, Wake, WakeUps,
+        LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, RowOf, RowRecord, Wake,
+        WakeUps,
     },
 };
 
@@ -217,25 +218,36 @@ impl PgLog {
         })
     }
 
-    async fn rows_of(
-        &self,
-        mark: Mark,
-        entity: &str,
-        key: &Value,
-    ) -> Result<Option<Group>, LogError> {
+    /// Reads the groups of several rows with one statement.
+    async fn rows_of(&self, asked: &[RowOf]) -> Result<Vec<Option<Group>>, LogError> {
         self.over_link(async |link| {
-            if link.epoch != mark.epoch() || link.lexicon.schema(entity).is_none() {
-                return Ok(None);
+            let epoch = link.epoch;
+            let known = asked.iter().enumerate().filter(|(_, row)| {
+                row.mark.epoch() == epoch && link.lexicon.schema(&row.entity).is_some()
+            });
+            let mut places = Vec::new();
+            let (mut xids, mut entities, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+            for (place, row) in known {
+                places.push(i64::try_from(place).unwrap_or(i64::MAX));
+                xids.push(number(row.mark.number()));
+                entities.push(&*row.entity);
+                keys.push(text_of(&row.key));
             }
+
             let sql = format!(
-                "select {COLUMNS} from tidings.log l where l.xid = $1 and l.entity = $2 \
-                 and l.key_hash = hashtextextended($3::text collate \"C\", 0) and l.key = $3 \
+                "select {COLUMNS}, asked.place \
+                 from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) \
+                 as asked (place, xid, entity, key) \
+                 join tidings.log l on l.xid = asked.xid and l.entity = asked.entity \
+                 and l.key_hash = hashtextextended(asked.key collate \"C\", 0) \
+                 and l.key = asked.key \
                  order by l.id"
             );
             let found = sqlx::query(sqlx::AssertSqlSafe(sql))
-                .bind(number(mark.number()))
-                .bind(entity)
-                .bind(text_of(key))
+                .bind(places)
+                .bind(xids)
+                .bind(entities)
+                .bind(keys)
                 .fetch_all(&mut link.connection)
                 .await?;
             let stored = found
@@ -243,15 +255,28 @@ impl PgLog {
                 .map(Stored::read)
                 .collect::<Result<Vec<_>, _>>()?;
             link.lexicon.learn(&mut link.connection, &stored).await?;
-            let rows = stored
-                .iter()
-                .filter_map(|stored| match link.lexicon.body(stored)? {
-                    Body::Row(row) => Some((stored.id, row)),
-                    Body::Entity(_) | Body::Evict(_) | Body::Event(_) | Body::Unreadable { .. } => {
-                        None
-                    }
-                });
-            Ok(Group::of(rows))
+
+            let mut groups: Vec<Vec<(u64, RowRecord)>> = vec![Vec::new(); asked.len()];
+            for (row, stored) in found.iter().zip(&stored) {
+                let place: i64 = row.try_get("place")?;
+                let group = usize::try_from(place).ok();
+                let group = group.and_then(|place| groups.get_mut(place));
+                match (link.lexicon.body(stored), group) {
+                    (Some(Body::Row(row)), Some(group)) => group.push((stored.id, row)),
+                    (
+                        Some(
+                            Body::Row(_)
+                            | Body::Entity(_)
+                            | Body::Evict(_)
+                            | Body::Event(_)
+                            | Body::Unreadable { .. },
+                        )
+                        | None,
+                        _,
+                    ) => {}
+                }
+            }
+            Ok(groups.into_iter().map(Group::of).collect())
         })
         .await
     }
@@ -285,7 +310,21 @@ impl Log for PgLog {
         entity: &'a str,
         key: &'a Value,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
-        Box::pin(self.rows_of(mark, entity, key))
+        Box::pin(async move {
+            let asked = RowOf {
+                mark,
+                entity: entity.into(),
+                key: key.clone(),
+            };
+            Ok(self.rows_of(&[asked]).await?.pop().flatten())
+        })
+    }
+
+    fn groups<'a>(
+        &'a self,
+        rows: &'a [RowOf],
+    ) -> LogFuture<'a, Result<Vec<Option<Group>>, LogError>> {
+        Box::pin(self.rows_of(rows))
     }
 
     fn children<'a>(

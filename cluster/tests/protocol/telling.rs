@@ -1,0 +1,133 @@
+//! What those that watch the log are told of commits that are larger than what waits in memory.
+
+use std::sync::{Arc, PoisonError, atomic::Ordering};
+
+use tidings_cluster::{
+    Told,
+    kit::{Form, MemoryLog, ModelStore},
+};
+
+use crate::rigged::{Node, Rigged, Surroundings, soon, write, write_all};
+
+/// More than wait in memory, and more pages than one.
+const ROWS: i64 = 700;
+
+/// A node whose log is watched, and that no handler listens on.
+async fn watched(log: &Arc<Rigged>) -> Node {
+    let mut around = Surroundings::ordinary();
+    around.settings = around.settings.page(100).queue(300);
+    let node = Node::begin_in(around, log, "a");
+    node.until_open().await;
+    node.heard.deaf.store(true, Ordering::SeqCst);
+    node.heard.watched.store(true, Ordering::SeqCst);
+    node.protocol.tell();
+    node
+}
+
+/// Waits until this much was told; returns the keys of the rows, in order, and the gaps.
+async fn told(node: &Node, count: usize) -> (Vec<i64>, Vec<String>) {
+    let all = || {
+        node.heard
+            .told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    };
+    soon(async {
+        while all().len() < count {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let (mut rows, mut gaps) = (Vec::new(), Vec::new());
+    for told in &*all() {
+        match told {
+            Told::Change { change, .. } => {
+                let id = change.row.0[0].to_text();
+                rows.push(id.parse().expect("a number"));
+            }
+            other => gaps.push(format!("{other:?}")),
+        }
+    }
+    (rows, gaps)
+}
+
+fn rows(from: i64) -> impl Iterator<Item = (i64, String)> {
+    (from..from + ROWS).map(|id| (id, format!("name {id}")))
+}
+
+#[tokio::test]
+async fn a_commit_larger_than_memory_is_told_whole_although_the_log_answers_late() {
+    for form in [Form::Counted, Form::Snapshot] {
+        let store = ModelStore::new(form, 1);
+        let log = Rigged::on(MemoryLog::new(store.clone()));
+        let node = watched(&log).await;
+
+        // The tail has read all of it before the first page of it is told.
+        log.answers.send_replace(false);
+        let mark = write_all(&store, rows(0));
+        node.until_applied(mark).await;
+        log.answers.send_replace(true);
+        let after = write(&store, ROWS, "the last");
+        node.until_applied(after).await;
+
+        let (ids, gaps) = told(&node, ROWS as usize + 1).await;
+        assert_eq!(gaps, [""; 0], "{form:?}");
+        assert!(
+            ids.into_iter().eq(0..=ROWS),
+            "{form:?}: each once, in order"
+        );
+        let asked = log.groups.load(Ordering::SeqCst);
+        assert!(
+            asked <= 20,
+            "{form:?}: {asked} questions for the rows of a commit"
+        );
+    }
+}
+
+#[tokio::test]
+async fn those_that_take_their_time_are_told_all_and_the_tail_does_not_wait() {
+    let store = ModelStore::new(Form::Counted, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    let node = watched(&log).await;
+
+    node.heard.holds.send_replace(true);
+    for commit in 0..3 {
+        let mark = write_all(&store, rows(commit * ROWS));
+        node.until_applied(mark).await;
+    }
+    assert_eq!(told(&node, 1).await, (vec![0], Vec::new()));
+
+    node.heard.holds.send_replace(false);
+    let (ids, gaps) = told(&node, 3 * ROWS as usize).await;
+    assert_eq!(gaps, [""; 0]);
+    assert!(ids.into_iter().eq(0..3 * ROWS));
+}
+
+#[tokio::test]
+async fn what_the_log_has_lost_before_it_was_told_is_a_gap() {
+    let store = ModelStore::new(Form::Counted, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    let node = watched(&log).await;
+
+    node.heard.holds.send_replace(true);
+    for commit in 0..3 {
+        let mark = write_all(&store, rows(commit * ROWS));
+        node.until_applied(mark).await;
+    }
+    store.prune();
+    node.heard.holds.send_replace(false);
+    soon(async {
+        let mut writes = 0;
+        while told(&node, 1).await.0.last() != Some(&-1) {
+            writes += 1;
+            let after = write(&store, -1, &format!("after {writes}"));
+            node.until_applied(after).await;
+        }
+    })
+    .await;
+    let (_, gaps) = told(&node, 1).await;
+    assert!(
+        !gaps.is_empty() && gaps.iter().all(|gap| gap.contains("Trimmed")),
+        "{gaps:?}"
+    );
+}
