@@ -1,39 +1,29 @@
 //! [`NodeBuilder`]: the settings of a node, and its start.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+// The steps of a start. Must not know how settings are given.
+mod start;
 
-use futures_util::future::{Either, select};
+use std::{fmt, sync::Arc, time::Duration};
+
 use serde::{Serialize, de::DeserializeOwned};
 use tidings_cache::{Cache, CacheBuilder, StalePolicy};
-use tidings_cluster::{Carried, Carrier, ClusterSettings, Intake};
+use tidings_cluster::ClusterSettings;
 use tidings_core::{
-    BoxError, Entity, Schema, check_all,
+    BoxError, Entity,
     clock::{Clock, SystemClock},
-    log::{Gap, Log, WakeCarrier},
-    spawn::{Spawn, TokioSpawn},
+    log::{Gap, WakeCarrier},
 };
-use tidings_events::{Event, MAX_WORKERS, WorkerEvents, WorkerEventsBuilder};
-use tidings_store::{Attachment, ChangeSink, LogNeeds, Store};
+use tidings_events::{Event, WorkerEvents, WorkerEventsBuilder};
+use tidings_store::Store;
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::{
-    changes::{Changes, Channels, GAP, Gaps, OnGap},
-    cluster_channel::{ForAll, ForAllChannels},
+    changes::OnGap,
+    cluster_channel::ForAll,
     error::StartError,
-    expiry, facts,
-    feed::{Feed, Keeps},
-    follow::{Following, Wiring},
-    node::{EntityType, Node, Shared},
-    positions::Positions,
-    progress::Progress,
-    tally::{AuditSettings, Audits},
-    worker::{self, InitWorker, Worker},
+    node::{EntityType, Node},
+    tally::AuditSettings,
+    worker::{InitWorker, Worker},
 };
 
 /// How long a write waits for the handlers of its change unless told otherwise.
@@ -43,16 +33,12 @@ const SLOW_HANDLER: Duration = Duration::from_secs(1);
 
 /// How long the log keeps records unless told otherwise.
 const RETENTION: Duration = Duration::from_secs(3_600);
-/// How long a start waits for the log before it goes on without.
-const LOG_DEADLINE: Duration = Duration::from_secs(5);
 /// The least and the most that the log may be told to keep records for.
 pub const LOG_RETENTIONS: (Duration, Duration) =
     (Duration::from_secs(10), Duration::from_secs(30 * 86_400));
 /// How often rows past their time are removed unless told otherwise, and at the most.
 const EXPIRED: Duration = Duration::from_secs(30);
 const EXPIRED_MOST_OFTEN: Duration = Duration::from_secs(1);
-/// How often it is looked whether every write is recorded.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// Builds a [`Node`]. Made by [`Node::builder`].
 #[must_use]
@@ -357,191 +343,7 @@ impl NodeBuilder {
     ///
     /// Dropping the future stops what was started.
     pub async fn start(self) -> Result<Node, StartError> {
-        let store = self.store.ok_or(StartError::NoStore)?;
-        if !(1..=MAX_WORKERS).contains(&self.workers) {
-            return Err(StartError::Workers(self.workers));
-        }
-        let runtime = match self.runtime {
-            Some(runtime) => runtime,
-            None => Handle::try_current().map_err(|_| StartError::NoRuntime)?,
-        };
-        let schemas: Vec<&'static Schema> = self.entities.iter().map(|it| it.schema).collect();
-        check_all(&schemas)?;
-        let recorded: Vec<&'static Schema> = self.recorded.iter().map(|it| it.schema).collect();
-        let heard = [schemas.as_slice(), &recorded].concat();
-        check_all(&heard)?;
-        self.audit.check().map_err(StartError::Audit)?;
-
-        let node_id = self.node_id.unwrap_or_else(|| Uuid::new_v4().to_string());
-        let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::new(runtime.clone()));
-        let settings = self.log.handler_deadline(self.handler_deadline);
-        let needs = LogNeeds {
-            node: node_id.as_str().into(),
-            schemas: schemas.clone(),
-            recorded: recorded.clone(),
-            look: settings.bound().map_or(LOOK, |bound| LOOK.min(bound / 3)),
-            clock: Arc::clone(&self.clock),
-            spawn: Arc::clone(&spawn),
-        };
-        let members = store.members(&needs);
-        if self.wakes.is_some() && (members.is_none() || store.engine() != "postgres") {
-            let message = "wake_by needs a cluster in a PostgreSQL database";
-            return Err(StartError::Log(message.into()));
-        }
-        let history = store.log(needs.clone());
-        let log = store.log(needs).zip(history);
-        if log.is_none() && !recorded.is_empty() {
-            let message =
-                "recorded_entity needs a store that keeps a log: open it with Logging::On";
-            return Err(StartError::Log(message.into()));
-        }
-        let keeps = match log {
-            Some(_) => Keeps::WhileWatched,
-            None => Keeps::OnceWatched,
-        };
-        let feed = Feed::new(&node_id, keeps, Arc::clone(&self.clock));
-        let log = log.map(|(log, history)| {
-            let mut read = Arc::clone(&log) as Arc<dyn Log>;
-            if let Some(carrier) = self.wakes {
-                read = Arc::new(Carried::new(read, carrier));
-            }
-            let clock = Arc::clone(&self.clock);
-            (log, history, Intake::new(read, clock, &settings))
-        });
-
-        let carrier = members
-            .is_some()
-            .then(|| Carrier::new(node_id.as_str().into()));
-        let mut cache = self
-            .cache
-            .clock(Arc::clone(&self.clock))
-            .runtime(runtime.clone());
-        if let Some((_, _, intake)) = &log {
-            cache = cache.fills(Arc::clone(intake) as _);
-        }
-        let bound = settings.bound().filter(|_| log.is_some());
-        if let Some(bound) = bound {
-            cache = cache
-                .staleness_ceiling(bound)
-                .stale_policy(self.stale_policy);
-        }
-        if let Some(carrier) = &carrier {
-            cache = cache.propagate(Arc::clone(carrier) as _);
-        }
-        let cache = cache
-            .build()
-            .map_err(|error| StartError::Cache(error.into()))?;
-        let events = self
-            .events
-            .workers(self.workers)
-            .clock(Arc::clone(&self.clock))
-            .runtime(runtime.clone())
-            .build()
-            .map_err(|error| StartError::Events(error.into()))?;
-        let all = self.entities.iter().chain(&self.recorded);
-        let channels = all.map(|it| (it.schema, it.declare));
-        let channels = Channels::declare(channels, &events, cache.clone())
-            .map_err(|error| StartError::Events(error.into()))?;
-        let counts = channels.counts();
-        let for_all = ForAllChannels::declare(&self.for_all, &events)
-            .map_err(|error| StartError::Events(error.into()))?;
-        let told = events.declare_opaque::<Gap>(GAP.0, GAP.1);
-        let told = told.map_err(|error| StartError::Events(error.into()))?;
-
-        if log.is_some() && !(LOG_RETENTIONS.0..=LOG_RETENTIONS.1).contains(&self.retention) {
-            let message = format!(
-                "log_retention is {:?}; it must be 10 s to 30 days",
-                self.retention
-            );
-            return Err(StartError::Log(message.into()));
-        }
-        let gaps = Gaps::new(self.gaps, Some(told));
-        let following = log.map(|(log, history, intake)| {
-            Following::start(Wiring {
-                node: node_id.as_str().into(),
-                log,
-                history,
-                members,
-                facts: facts::of(&heard, self.retention),
-                intake,
-                carrier,
-                channels: channels.clone(),
-                for_all: for_all.clone(),
-                schemas: heard,
-                gaps: gaps.clone(),
-                feed: feed.clone(),
-                clock: Arc::clone(&self.clock),
-                spawn: Arc::clone(&spawn),
-                settings,
-            })
-        });
-        let following = following.transpose();
-        let following = following.map_err(|error| StartError::Log(error.into()))?;
-        let progress = Progress::new();
-        let sink: Arc<dyn ChangeSink> = match &following {
-            Some(following) => Arc::new(following.clone()),
-            None => Arc::new(Changes::new(
-                channels,
-                self.handler_deadline,
-                gaps,
-                Arc::clone(&progress),
-                feed.clone(),
-                spawn,
-            )),
-        };
-        let attachment = Attachment {
-            schemas: schemas.clone(),
-            sink,
-            clock: Arc::clone(&self.clock),
-            runtime: runtime.clone(),
-        };
-        store.attach(attachment).await.map_err(StartError::Store)?;
-        let start = store.start().await.map_err(StartError::Store)?;
-        if let Some(following) = &following {
-            // Before a handler can be registered: it hears of everything that is written from then
-            // on.
-            let followed = std::pin::pin!(following.protocol().until_following());
-            if let Either::Right(_) = select(followed, self.clock.sleep(LOG_DEADLINE)).await {
-                tracing::warn!("the log does not answer: nothing is cached until it does");
-            }
-        }
-
-        let node = Node::starting(Arc::new(Shared {
-            node_id,
-            workers: self.workers,
-            cache,
-            events,
-            store,
-            changes: counts,
-            following,
-            feed,
-            for_all,
-            cluster_name: self.cluster_name,
-            positions: Positions::new(&start, progress),
-            audits: Audits::new(self.audit, bound),
-            entities: self.entities,
-            schemas,
-            started: self.clock.now(),
-            clock: self.clock,
-            stop: CancellationToken::new(),
-            abandon: CancellationToken::new(),
-            threads: Mutex::default(),
-        }));
-        if let Some(following) = node.shared().following.clone() {
-            let (clock, stop) = (Arc::clone(node.clock()), node.shared().stop.clone());
-            runtime.spawn(following.prune(self.retention, clock, stop));
-        }
-        runtime.spawn(expiry::remove_expired(
-            node.store().clone(),
-            node.schemas().to_vec(),
-            self.expired,
-            Arc::clone(node.clock()),
-            node.shared().stop.clone(),
-        ));
-        runtime.spawn(node.for_worker().audit_in_background());
-        worker::start_all(&node, &self.hooks).await?;
-        runtime.spawn(node.worker_events().watchdog(self.slow_handler).watch());
-        Ok(node)
+        start::start(self).await
     }
 }
 
