@@ -200,7 +200,7 @@ impl Node {
     fn has_reached(&self, position: Position) -> bool {
         let shared = self.shared();
         match (&shared.following, position.origin) {
-            (Some(following), Origin::Log) => following.protocol().has_reached(position.mark),
+            (Some(following), Origin::Log) => following.protocol().has_applied(position.mark),
             (None, Origin::Node) => match shared.positions.started(position.mark.epoch()) {
                 Started::Now => shared
                     .positions

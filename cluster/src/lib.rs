@@ -49,14 +49,14 @@ mod intake;
 // The seams to the handlers and to watchers. Must not know the bus.
 mod announce;
 
+// How far a node has got. Must not know how it gets there.
+mod reached;
+
 // Between the tail and the tasks that go through the changes. Must not know either.
 mod queue;
 
 // Evictions on their way to the log. Must not know who asked for them.
 mod outbox;
-
-// How far a node has got. Must not know how it gets there.
-mod reached;
 
 // Between callers and the task that asks the members. Must not know either.
 mod questions;

@@ -1,39 +1,51 @@
-//! [`Reached`]: how far a node has got, and the callers that wait until it is further.
+//! [`Reached`]: how far a node has got, and the callers that wait until it is further. [`Passes`]:
+//! which of its reads it has applied.
 //!
 //! Whatever waits is woken in the order in which it came. A watch channel wakes it in an order of
 //! chance, so that a simulation would not repeat itself.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tidings_core::log::Cursor;
 use tokio::sync::Notify;
 
-/// A cursor that moves; none at the beginning.
-#[derive(Debug, Default)]
-pub(crate) struct Reached {
-    cursor: Mutex<Option<Cursor>>,
+/// A cursor, or something else that moves; none at the beginning.
+#[derive(Debug)]
+pub(crate) struct Reached<T = Cursor> {
+    cursor: Mutex<Option<T>>,
     moved: Notify,
 }
 
-impl Reached {
+impl<T> Default for Reached<T> {
+    fn default() -> Self {
+        Self {
+            cursor: Mutex::new(None),
+            moved: Notify::new(),
+        }
+    }
+}
+
+impl<T: Clone> Reached<T> {
     /// Moves the cursor, and wakes whatever waits for that.
-    pub(crate) fn set(&self, cursor: Cursor) {
+    pub(crate) fn set(&self, cursor: T) {
         let before = self.cursor.lock().replace(cursor);
         drop(before);
         self.moved.notify_waiters();
     }
 
     /// Returns the cursor.
-    pub(crate) fn get(&self) -> Option<Cursor> {
+    pub(crate) fn get(&self) -> Option<T> {
         self.cursor.lock().clone()
     }
 
     /// Returns whether the cursor is there and holds.
-    pub(crate) fn is(&self, holds: impl FnOnce(&Cursor) -> bool) -> bool {
+    pub(crate) fn is(&self, holds: impl FnOnce(&T) -> bool) -> bool {
         self.cursor.lock().as_ref().is_some_and(holds)
     }
 
     /// Waits until the cursor holds, and returns it.
-    pub(crate) async fn until(&self, holds: impl Fn(&Cursor) -> bool) -> Cursor {
+    pub(crate) async fn until(&self, holds: impl Fn(&T) -> bool) -> T {
         loop {
             // First, or a move between the look and the wait would be missed.
             let moved = self.moved.notified();
@@ -42,5 +54,38 @@ impl Reached {
             }
             moved.await;
         }
+    }
+}
+
+/// Counts the reads of a node's tail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Pass(u64);
+
+/// The reads that the tail has begun, and the last of those that the node has applied.
+#[derive(Debug, Default)]
+pub(crate) struct Passes {
+    begun: AtomicU64,
+    applied: Reached<Pass>,
+}
+
+impl Passes {
+    /// Counts a read that is about to begin.
+    pub(crate) fn begin(&self) -> Pass {
+        Pass(self.begun.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    /// Returns the last read that has begun.
+    pub(crate) fn last(&self) -> Pass {
+        Pass(self.begun.load(Ordering::SeqCst))
+    }
+
+    /// Notes that all that there was to read at a read is applied.
+    pub(crate) fn set_applied(&self, pass: Pass) {
+        self.applied.set(pass);
+    }
+
+    /// Waits until a read that has begun later is applied.
+    pub(crate) async fn until_later(&self, pass: Pass) {
+        self.applied.until(|applied| *applied > pass).await;
     }
 }

@@ -170,8 +170,9 @@ impl Shared {
     /// Waits until this node has applied a commit: no one else counts.
     async fn confirm_alone(&self, mark: Mark, timeout: Duration) -> Result<Confirmed, Unconfirmed> {
         let alone = |reason| Err(Unconfirmed::alone(Arc::clone(&self.node), reason));
+        let asked = self.passes.last();
         self.look.notify_one();
-        let applied = std::pin::pin!(self.until_reached(mark));
+        let applied = std::pin::pin!(self.until_reached(mark, asked));
         match select(applied, self.clock.sleep(timeout)).await {
             // An epoch that has ended may have taken the commit along.
             Either::Left(_) if self.is_over(mark) => alone(Silence::Epoch),

@@ -75,6 +75,9 @@ impl Dispatcher {
     async fn follow(&self, cursor: Cursor, after: &After) {
         let shared = &self.shared;
         shared.applied.set(cursor.clone());
+        if let Some(pass) = after.pass {
+            shared.passes.set_applied(pass);
+        }
         let (now, took) = (shared.clock.now(), &shared.counters.apply_time);
         shared.commits.lock().end(&cursor, now, took);
         if let Some(moment) = after.proof {

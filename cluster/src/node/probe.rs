@@ -94,7 +94,7 @@ impl Shared {
                 // One that has left, or has joined again, will not report as this member.
                 row.is_some() && !has_applied
             });
-            if is_own_open && self.has_reached(mark) {
+            if is_own_open && self.has_applied(mark) {
                 note(&self.node);
                 is_own_open = false;
             }

@@ -36,7 +36,7 @@ use crate::{
     outbox::Outbox,
     questions::Questions,
     queue::{Queue, Room},
-    reached::Reached,
+    reached::{Passes, Reached},
     settings::{ClusterSettings, SettingError},
 };
 
@@ -145,6 +145,7 @@ impl Protocol {
             replays: Replays::default(),
             seen: Reached::default(),
             applied: Reached::default(),
+            passes: Passes::default(),
             look: Notify::new(),
             hint: Notify::new(),
             numbers: Mutex::new(Numbers::new(settings.remembered)),
@@ -301,19 +302,20 @@ impl Protocol {
         self.shared.until_applied(mark).await;
     }
 
-    /// Returns whether nothing older than a commit is served by this node: it has applied the
-    /// commit, or the commit's epoch has ended, and the node has purged into a later one or started
-    /// in it.
+    /// Returns whether this node has applied a commit.
     #[must_use]
-    pub fn has_reached(&self, mark: Mark) -> bool {
-        self.shared.has_reached(mark)
+    pub fn has_applied(&self, mark: Mark) -> bool {
+        self.shared.has_applied(mark)
     }
 
-    /// Waits until [`has_reached`](Self::has_reached) is true of a commit. Never resolves for one
-    /// of an epoch that this node does not get to: give it a deadline.
+    /// Waits until this node serves nothing older than a commit: it has applied it, or the commit's
+    /// epoch has ended, the node has purged into a later one or started in it, and has applied what
+    /// was committed before this call. Never resolves for a commit of an epoch that this node does
+    /// not get to: give it a deadline.
     pub async fn until_reached(&self, mark: Mark) {
+        let asked = self.shared.passes.last();
         self.shared.look.notify_one();
-        self.shared.until_reached(mark).await;
+        self.shared.until_reached(mark, asked).await;
     }
 
     /// Waits until every member has applied a commit, or must have stopped serving what was before

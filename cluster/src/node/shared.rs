@@ -30,7 +30,7 @@ use crate::{
     outbox::Outbox,
     questions::Questions,
     queue::Queue,
-    reached::Reached,
+    reached::{Pass, Passes, Reached},
     settings::ClusterSettings,
 };
 
@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) seen: Reached,
     /// Evicted, and handlers run, up to here. Moved by the dispatcher alone.
     pub(crate) applied: Reached,
+    /// The tail's reads, and which of them are applied.
+    pub(crate) passes: Passes,
     /// Makes the tail read at once: a caller of this node waits for what there is.
     pub(crate) look: Notify,
     /// Makes the tail read as soon as its floor lets it: a wake-up says that there is something.
@@ -279,16 +281,22 @@ impl Shared {
 }
 
 impl Shared {
-    /// Returns whether nothing older than a commit is served: it was applied, or its epoch has
-    /// ended and this node has purged into a later one, or started in it.
-    pub(crate) fn has_reached(&self, mark: Mark) -> bool {
-        self.applied.is(|cursor| reaches(cursor, mark))
+    /// Returns whether a commit was applied.
+    pub(crate) fn has_applied(&self, mark: Mark) -> bool {
+        self.applied.is(|cursor| cursor.covers(mark))
     }
 
-    /// Waits until nothing older than a commit is served. Never resolves for a commit of an epoch
-    /// that this node does not get to.
-    pub(crate) async fn until_reached(&self, mark: Mark) {
-        self.applied.until(|cursor| reaches(cursor, mark)).await;
+    /// Waits until nothing older than a commit is served: it was applied, or its epoch has ended,
+    /// and a read is applied that has begun after another, which was the last when this was asked.
+    /// Never resolves for a commit of an epoch that this node does not get to.
+    ///
+    /// The node that has named the commit may not have known that the epoch had ended. Then it is
+    /// of a later one, and nothing says where in it; but it was acknowledged before this was asked.
+    pub(crate) async fn until_reached(&self, mark: Mark, asked: Pass) {
+        let reached = self.applied.until(|cursor| reaches(cursor, mark)).await;
+        if !reached.covers(mark) {
+            self.passes.until_later(asked).await;
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     faults::{Rule, removed},
     floor::{Floor, Found},
     queue::{After, Applied, Held, Pages},
+    reached::Pass,
     turn::turn,
 };
 
@@ -186,7 +187,7 @@ impl Tail {
         loop {
             let member = self.member();
             let early = shared.cache.number();
-            let asked = shared.clock.now();
+            let (asked, pass) = (shared.clock.now(), shared.passes.begin());
             let read = shared
                 .log
                 .read(&cursor, shared.settings.page, member.as_ref());
@@ -205,7 +206,7 @@ impl Tail {
 
             let sight = batch.sight.clone();
             let counted = self.is_counted(sight.member)?;
-            let next = self.take(batch, asked, early, counted).await;
+            let next = self.take(batch, (asked, pass), early, counted).await;
             shared.note_progress(match (self.capture, &next) {
                 (Captured::No, _) => Progress::Uncaptured,
                 (Captured::Yes, Next::ReadOn(_)) => Progress::Behind,
@@ -228,12 +229,18 @@ impl Tail {
     }
 
     /// Applies a batch and moves on.
-    async fn take(&mut self, batch: Batch, asked: Tick, early: Number, counted: bool) -> Next {
+    async fn take(
+        &mut self,
+        batch: Batch,
+        (asked, pass): (Tick, Pass),
+        early: Number,
+        counted: bool,
+    ) -> Next {
         let shared = Arc::clone(&self.shared);
         if let Some(next) = self.check_capture(&batch.sight) {
             return next;
         }
-        let after = self.after(&batch, asked, counted);
+        let after = self.after(&batch, (asked, pass), counted);
         if counted {
             shared.gate.counts(asked);
         }
@@ -288,7 +295,7 @@ impl Tail {
     }
 
     /// Works out what follows once a batch is applied.
-    fn after(&mut self, batch: &Batch, asked: Tick, counted: bool) -> After {
+    fn after(&mut self, batch: &Batch, (asked, pass): (Tick, Pass), counted: bool) -> After {
         let proves = counted && batch.sight.capture.is_in_place() && batch.extent == Extent::All;
         let moment = if removed(Rule::ProofCountsFromQuestion) {
             self.shared.clock.now()
@@ -304,6 +311,7 @@ impl Tail {
             proof: proves.then_some(moment),
             resume,
             demand: batch.sight.demand,
+            pass: (batch.extent == Extent::All).then_some(pass),
         }
     }
 

@@ -6,7 +6,7 @@ use tidings_core::{
 };
 
 use super::Episode;
-use crate::gate::Generation;
+use crate::{gate::Generation, reached::Pass};
 
 /// What the tail leaves for the dispatcher.
 #[derive(Debug)]
@@ -82,6 +82,8 @@ pub(crate) struct After {
     pub(crate) resume: bool,
     /// Others have asked for a report.
     pub(crate) demand: Option<Demand>,
+    /// The read that has found no more than this.
+    pub(crate) pass: Option<Pass>,
 }
 
 impl After {
@@ -93,6 +95,7 @@ impl After {
                 proof: self.proof.max(before.proof),
                 resume: self.resume || before.resume,
                 demand: self.demand.max(before.demand),
+                pass: self.pass.max(before.pass),
             },
             Some(_) | None => self,
         }

@@ -32,6 +32,7 @@ fn batch(numbers: std::ops::RangeInclusive<u64>) -> Applied {
             proof: None,
             resume: false,
             demand: None,
+            pass: None,
         },
     }
 }

@@ -108,7 +108,7 @@ async fn a_wake_up_counts_at_once_after_a_pause_and_while_it_leads_to_something(
         let mark = write(&hinted.store, id, "alice");
         hinted.stranger.wake(Wake::Look);
         settle().await;
-        assert!(hinted.nodes[0].protocol.has_reached(mark), "write {id}");
+        assert!(hinted.nodes[0].protocol.has_applied(mark), "write {id}");
         assert!(!hinted.nodes[0].holds(&key));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use tidings_cluster::kit::{Form, MemoryLog, ModelStore};
 use tidings_core::{
     CacheKey,
-    log::{Gap, GapReason},
+    log::{Gap, GapReason, Mark},
 };
 
 use crate::rigged::{Node, Rigged, soon, write};
@@ -69,4 +69,41 @@ async fn capture_that_is_missing_is_a_gap_and_nothing_is_kept_until_it_is_back()
     assert_eq!(node.heard.gaps(2).await, [gap.clone(), gap]);
     node.until_open().await;
     assert!(node.load(&key(), "t").await);
+}
+
+/// A commit that its node has named by an epoch that had ended: no one can tell where in the next
+/// epoch it lies, but all that was committed before the question covers it.
+#[tokio::test]
+async fn a_commit_named_by_an_ended_epoch_is_reached_once_what_is_there_is_applied() {
+    for form in [Form::Counted, Form::Snapshot] {
+        let store = ModelStore::new(form, 1);
+        let log = Rigged::on(MemoryLog::new(store.clone()));
+        let node = Node::start(&log, "a").await;
+        let ended = write(&store, 1, "bob");
+        node.until_applied(ended).await;
+        store.begin_epoch();
+        node.heard.gaps(1).await;
+        node.until_open().await;
+
+        // The node hears of nothing while another, which has not noticed, writes.
+        assert!(node.load(&key(), "t").await);
+        log.down.store(true, Ordering::SeqCst);
+        let mark = write(&store, 2, "alice");
+        let named = Mark::new(ended.epoch(), mark.number());
+        let mut reached = std::pin::pin!(node.protocol.until_reached(named));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+            let early = futures_util::FutureExt::now_or_never(reached.as_mut());
+            assert!(early.is_none(), "{form:?}: alice is served as she was");
+        }
+
+        log.down.store(false, Ordering::SeqCst);
+        soon(reached).await;
+        assert!(
+            node.protocol.has_applied(mark) && !node.holds(&key()),
+            "{form:?}"
+        );
+        // One that is long gone is reached too.
+        soon(node.protocol.until_reached(ended)).await;
+    }
 }
