@@ -64,8 +64,14 @@ impl Stream {
         }
     }
 
+    /// The next event. Signs of life come in between, as time passes.
     async fn event(&mut self) -> Event {
-        let block = self.block().await.expect("the stream goes on");
+        let block = loop {
+            let block = self.block().await.expect("the stream goes on");
+            if !block.starts_with(':') {
+                break block;
+            }
+        };
         let field = |name: &str| {
             let line = block.lines().find_map(|line| line.strip_prefix(name));
             line.map(str::to_owned)
