@@ -66,9 +66,6 @@ pub(crate) async fn tell(
     receipt: &WriteReceipt,
     confirm: Option<Duration>,
 ) -> Response {
-    if !response.status().is_success() {
-        return response;
-    }
     match receipt.position().await {
         Ok(token) => {
             if let Ok(value) = HeaderValue::from_str(token.as_str()) {
