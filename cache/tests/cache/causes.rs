@@ -59,6 +59,26 @@ async fn the_handler_of_a_second_worker_evicts_nothing() {
     assert_eq!(ask().await.unwrap().outcome, Outcome::Loaded);
 }
 
+// G14: the node has evicted what the change names before any handler ran.
+#[tokio::test]
+async fn a_handler_that_evicts_what_its_change_names_costs_no_lookup() {
+    let cache = Cache::builder().build().unwrap();
+    let _guard = cache.attach_thread("worker");
+    let source = Source::default();
+    let ask = || cache.get_entry(k(), GetOptions::default(), source.give(Some(1_u8)));
+    let number = cache.apply_change(&[k().clone()], &[]);
+    assert_eq!(ask().await.unwrap().outcome, Outcome::Loaded);
+    let cause = Cause {
+        number,
+        origin: Origin::Local,
+    };
+    {
+        let _cause = cause.enter();
+        drop(cache.invalidate(k()));
+    }
+    assert_eq!(ask().await.unwrap().outcome, Outcome::L1);
+}
+
 // G14: what was reloaded since the change stays, though the handler was the first.
 #[tokio::test]
 async fn what_was_loaded_since_the_change_stays() {

@@ -1,13 +1,18 @@
 //! Loads whose node may not hear of changes: they answer, and nothing is kept.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use tidings_cache::{Cache, CacheKey, Fills, GetOptions, Outcome, Pass};
+use tidings_cache::{Cache, CacheKey, Fills, GetOptions, ManualClock, Outcome, Pass};
 
-use crate::kit::{Gate, Source, k};
+use crate::kit::{Gate, Source, k, timed};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Even while it lets loads fill, odd while it does not.
 #[derive(Debug, Default)]
@@ -133,22 +138,51 @@ async fn what_is_renewed_or_set_while_fills_are_stopped_takes_what_was_cached_al
 #[tokio::test]
 async fn one_that_panics_refuses() {
     #[derive(Debug)]
-    struct Faulty;
+    enum Faulty {
+        Begins,
+        Holds,
+    }
     impl Fills for Faulty {
         fn begin(&self, _: &CacheKey) -> Option<Pass> {
-            Some(Pass(1))
+            match self {
+                Self::Begins => panic!("asked at all"),
+                Self::Holds => Some(Pass(1)),
+            }
         }
         fn holds(&self, _: Pass) -> bool {
             panic!("asked twice")
         }
     }
-    let cache = Cache::builder().fills(Arc::new(Faulty)).build().unwrap();
+    for faulty in [Faulty::Begins, Faulty::Holds] {
+        let cache = Cache::builder().fills(Arc::new(faulty)).build().unwrap();
+        let source = Source::default();
+        let answer = cache
+            .get(k(), GetOptions::default(), source.give(Some(1_u8)))
+            .await;
+        assert_eq!(answer.unwrap().as_deref(), Some(&1));
+        assert_eq!(cache.stats().entries, 0);
+    }
+}
+
+/// What it read may be as old as that, however long the answer took.
+#[tokio::test]
+async fn a_load_counts_from_before_it_was_allowed() {
+    #[derive(Debug)]
+    struct Slow(ManualClock);
+    impl Fills for Slow {
+        fn begin(&self, _: &CacheKey) -> Option<Pass> {
+            self.0.advance(SECOND);
+            Some(Pass(1))
+        }
+        fn holds(&self, _: Pass) -> bool {
+            true
+        }
+    }
+    let (builder, clock) = timed();
+    let cache = builder.fills(Arc::new(Slow(clock))).build().unwrap();
     let source = Source::default();
-    let answer = cache
-        .get(k(), GetOptions::default(), source.give(Some(1_u8)))
-        .await;
-    assert_eq!(answer.unwrap().as_deref(), Some(&1));
-    assert_eq!(cache.stats().entries, 0);
+    let entry = cache.get_entry(k(), GetOptions::default(), source.give(Some(1_u8)));
+    assert_eq!(entry.await.unwrap().age(), SECOND);
 }
 
 /// The log was lost, and a purge done, between the answer and the value's being in its place.

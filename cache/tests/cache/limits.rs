@@ -81,6 +81,23 @@ async fn a_failing_load_serves_a_call_nothing_beyond_its_own_bound() {
 }
 
 #[tokio::test]
+async fn a_load_that_has_failed_serves_a_call_nothing_beyond_the_bound_of_its_cache() {
+    let (builder, clock) = timed();
+    let builder = builder.ttl(SECOND).resurrect_ttl(60 * SECOND);
+    let cache = builder.max_staleness(5 * SECOND).build().unwrap();
+    let boundless = GetOptions::default().no_max_staleness();
+    cache.set(k(), Some(1_u8), boundless.clone()).unwrap();
+    clock.advance(10 * SECOND);
+    let fails = |options| {
+        let load = || async { Err::<Option<u8>, _>(Failure::other("down")) };
+        cache.get_entry::<u8, _>(k(), options, load)
+    };
+    let entry = fails(boundless).await.unwrap();
+    assert_eq!((entry.outcome, entry.age()), (Outcome::Stale, 10 * SECOND));
+    assert!(fails(GetOptions::default()).await.is_err());
+}
+
+#[tokio::test]
 async fn a_caller_takes_the_expired_value_after_a_time_of_its_own() {
     let (builder, clock) = timed();
     let cache = builder
@@ -124,6 +141,12 @@ async fn what_lives_for_no_time_is_not_kept() {
         .await;
     assert_eq!(got.unwrap().as_deref(), Some(&1), "the caller is answered");
     assert!(cache.probe::<u8>(k()).unwrap().is_none());
+    let invalid = Loaded::new(1_u8).valid_for(Duration::ZERO);
+    let got = cache
+        .get(k(), GetOptions::default(), Source::default().give(invalid))
+        .await;
+    assert_eq!(got.unwrap().as_deref(), Some(&1), "the caller is answered");
+    assert_eq!(cache.stats().entries, 0);
     for options in [
         GetOptions::default().ttl(Duration::ZERO),
         GetOptions::default().neg_ttl(Duration::ZERO),
@@ -135,7 +158,7 @@ async fn what_lives_for_no_time_is_not_kept() {
         }
     }
     clock.advance(SECOND);
-    assert_eq!(cache.stats().uncached, 3);
+    assert_eq!(cache.stats().uncached, 4);
 }
 
 #[tokio::test]
