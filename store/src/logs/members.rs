@@ -68,3 +68,35 @@ pub(crate) fn last_report(
         clock: ClockOffset { millis },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tidings_core::log::StartId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_row_of_another_start_incarnation_or_mark_is_not_counted() {
+        let own = Uuid::from_u128(1);
+        let member = MemberId {
+            node: "a".into(),
+            start: StartId(own),
+            incarnation: Incarnation(2),
+        };
+        let sight = |start: Uuid, rest: &str| sight_of(Some(&format!("{start} {rest}")), &member);
+        let asked = Some(Demand(7));
+        let counted = Some((MemberSight::Counted, asked));
+        assert_eq!(sight(own, "2 f 7"), counted);
+        assert_eq!(sight(own, "2 0 0"), Some((MemberSight::Counted, None)));
+        for marked in ["2 t 7", "2 true 7", "2 1 7"] {
+            assert_eq!(sight(own, marked), Some((MemberSight::Marked, asked)));
+        }
+        // It was given up, and has joined again since.
+        assert_eq!(sight(own, "3 f 7"), Some((MemberSight::Missing, asked)));
+        assert_eq!(sight_of(None, &member), Some((MemberSight::Missing, None)));
+        let superseded = Some((MemberSight::Superseded, asked));
+        assert_eq!(sight(Uuid::from_u128(2), "2 f 7"), superseded);
+        assert_eq!(sight(own, "2 f"), None);
+    }
+}

@@ -200,3 +200,46 @@ fn log_panic(payload: &(dyn std::any::Any + Send)) {
     let error = Error::panicked("the change sink", payload);
     tracing::error!(error = %Chain(&error), "the row was changed all the same");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tidings_core::log::Epoch;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// Names commits by the present epoch, if there is one.
+    struct Names(AtomicU64);
+
+    impl ChangeSink for Names {
+        fn committed(&self, _: ChangeSet) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::ready(()))
+        }
+
+        fn in_doubt(&self, _: &ChangeSet) {}
+
+        fn mark(&self, commit: u64) -> Option<Mark> {
+            let epoch = self.0.load(Ordering::SeqCst);
+            (epoch > 0).then(|| Mark::new(Epoch::new(epoch, Uuid::nil()), commit))
+        }
+    }
+
+    #[test]
+    fn a_commit_is_placed_if_its_epoch_goes_on_until_it_has_ended() {
+        let names = Names(AtomicU64::new(1));
+        let placed = |before: u64, commit, after: u64| {
+            names.0.store(before, Ordering::SeqCst);
+            let before = names.mark(5);
+            names.0.store(after, Ordering::SeqCst);
+            Naming { commit, before }.end(&names)
+        };
+        let mark = Mark::new(Epoch::new(1, Uuid::nil()), 5);
+        assert_eq!(placed(1, Some(5), 1), Placed::At(mark));
+        for (before, after) in [(1, 2), (0, 1), (1, 0)] {
+            assert_eq!(placed(before, Some(5), after), Placed::Unknown);
+        }
+        assert_eq!(placed(1, None, 1), Placed::NoLog);
+    }
+}

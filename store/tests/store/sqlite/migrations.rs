@@ -1,8 +1,8 @@
 //! Migrations on SQLite: tables that are made again, and what is beside them.
 
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
-use tidings_core::{Field, Row, Schema, SchemaBuilder, Value};
-use tidings_store::{Error, Logging, Migrations, Store, WriteOptions};
+use tidings_core::{Field, Foreign, OnDelete, Row, Schema, SchemaBuilder, Value};
+use tidings_store::{Error, Logging, Migrations, PageQuery, Store, WriteOptions};
 
 use super::support::{Fixture, Place, stored_place};
 
@@ -164,4 +164,67 @@ async fn patience_is_that_of_the_caller() {
     let patient = tokio::spawn(async move { patient.apply().await });
     sqlx::query("COMMIT").execute(&mut holder).await.unwrap();
     assert!(patient.await.unwrap().unwrap().plan.is_empty());
+}
+
+/// References are not looked after while tables are made again, so all are at the end.
+#[tokio::test]
+async fn a_step_that_leaves_a_reference_to_nothing_undoes_everything() {
+    let place = stored_place().await;
+    let root = Field::of::<Option<i64>>("root").refers_to(Foreign {
+        entity: "words".to_owned(),
+        key: "id".to_owned(),
+        on_delete: OnDelete::Restrict,
+        evict_on_update: false,
+    });
+    let schema = leak(words().field(root));
+    migrations(&place, schema).apply().await.unwrap();
+    place
+        .run("INSERT INTO words VALUES (1, NULL), (2, 1)")
+        .await;
+    let step = |name, sql| {
+        let stepped = migrations(&place, schema);
+        stepped.step_after(name, move |run| async move {
+            run.run(sql).await?;
+            Ok(())
+        })
+    };
+    let breaks = step("breaks", "DELETE FROM words WHERE id = 1");
+    match breaks.apply().await.unwrap_err() {
+        Error::Unmendable { differences } => assert_eq!(
+            differences,
+            ["words refers to words in 1 row(s) that are not there"]
+        ),
+        error => panic!("{error:?}"),
+    }
+    let mends = step("mends", "DELETE FROM words WHERE root = 1");
+    mends.apply().await.unwrap();
+    let left = migrations(&place, schema).step_before("look", |sql| async move {
+        let left = sql.rows("SELECT group_concat(id) FROM words").await?;
+        assert_eq!(left[0][0].as_deref(), Some("1"));
+        Ok(())
+    });
+    left.apply().await.unwrap();
+}
+
+/// What a step writes is heard by no node that keeps no log.
+#[tokio::test]
+async fn no_step_runs_beside_a_node_that_would_not_hear_of_it() {
+    let place = stored_place().await;
+    let schema = leak(words());
+    let store = Store::open(&place.url).await.unwrap();
+    let fixture = Fixture::attach(store, &[schema]).await.unwrap();
+    let step = || {
+        migrations(&place, schema).step_after("fill", |sql| async move {
+            sql.run("INSERT INTO words VALUES (1)").await?;
+            Ok(())
+        })
+    };
+    match step().apply().await.unwrap_err() {
+        Error::NodeRuns { changes } => assert_eq!(changes, ["runs the step fill"]),
+        error => panic!("{error:?}"),
+    }
+    let table = fixture.store.table("words").unwrap();
+    assert_eq!(table.page(PageQuery::new()).await.unwrap().data, []);
+    fixture.store.close().await.unwrap();
+    step().apply().await.unwrap();
 }

@@ -208,4 +208,14 @@ async fn the_cause_is_that_of_the_call_and_not_of_the_poll() {
     };
     in_handler.await.unwrap();
     assert_eq!(fixture.sink.take_one().cause, Some(cause));
+
+    let in_handler = {
+        let _handler = cause.enter();
+        fixture.store.begin()
+    };
+    let transaction = in_handler.await.unwrap();
+    let consumers = transaction.dao::<Consumer>().unwrap();
+    consumers.insert(consumer("eve")).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(fixture.sink.take_one().cause, Some(cause));
 }
