@@ -73,3 +73,75 @@ impl After {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use http::{HeaderValue, StatusCode};
+    use tidings::{
+        CrudEvent, Store, Timestamp, Token,
+        clock::ManualClock,
+        events::{AsyncOptions, Received},
+    };
+    use tokio::sync::Notify;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{Consumer, Settings};
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    /// A node of which a handler does not end, and the position of the write that it heard of.
+    async fn behind() -> (Node, Token) {
+        let store = Store::open("sqlite::memory:").await.expect("a store");
+        let node = Node::builder()
+            .store(store)
+            .clock(Arc::new(ManualClock::new()))
+            .entity::<Consumer>()
+            .start()
+            .await
+            .expect("a node");
+        let began = Arc::new(Notify::new());
+        let begin = Arc::clone(&began);
+        let handler = move |_: Received<CrudEvent<Consumer>>| {
+            begin.notify_one();
+            std::future::pending::<()>()
+        };
+        let bus = node.worker_events();
+        let handler = bus.register_async(handler, "crud", "consumers", AsyncOptions::new());
+        handler.expect("registered").keep();
+
+        let consumers = node.dao::<Consumer>().expect("declared");
+        let bob = Consumer {
+            id: Uuid::nil(),
+            username: Some("bob".to_owned()),
+            custom_id: None,
+            created_at: Timestamp::from_unix(0),
+            updated_at: Timestamp::from_unix(0),
+            tags: None,
+        };
+        drop(tokio::spawn(consumers.insert(bob)));
+        began.notified().await;
+        let (_, receipt) = node.with_receipt(async {}).await;
+        let token = receipt.position().await.expect("a position");
+        (node, token)
+    }
+
+    #[tokio::test]
+    async fn a_request_waits_for_as_much_longer_as_it_may_and_without_a_place_not_at_all() {
+        let (node, token) = behind().await;
+        let limits = Settings::default().limits;
+        for (places, allowed) in [(1, HOUR), (0, Duration::ZERO)] {
+            let after = After::new(node.clone(), HOUR, Arc::new(Semaphore::new(places)));
+            let connection = ConnectionState::new(Arc::default());
+            let value = HeaderValue::from_str(token.as_str()).expect("a token fits");
+            let mut headers = HeaderMap::from_iter([(AFTER, value)]);
+            let answer = after.wait(&mut headers, &connection).now_or_never();
+            let refused = answer.map(|it| it.expect_err("it is not reached").status());
+            let expected = (places == 0).then_some(StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(refused, expected);
+            let longest = connection.longest(&limits);
+            assert_eq!(longest, limits.request_timeout + allowed);
+        }
+    }
+}

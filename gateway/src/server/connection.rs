@@ -31,7 +31,7 @@ const KILL: u8 = 2;
 
 /// Time in milliseconds as of the last look at the clock.
 #[derive(Debug, Default)]
-pub(super) struct CoarseTime(AtomicU64);
+pub(crate) struct CoarseTime(AtomicU64);
 
 impl CoarseTime {
     pub(super) fn now(&self) -> u64 {
@@ -72,7 +72,7 @@ pub(crate) struct ConnectionState {
 }
 
 impl ConnectionState {
-    pub(super) fn new(time: Arc<CoarseTime>) -> Arc<Self> {
+    pub(crate) fn new(time: Arc<CoarseTime>) -> Arc<Self> {
         let mark = AtomicU64::new(time.now());
         Arc::new(Self {
             time,
@@ -211,7 +211,7 @@ impl ConnectionState {
     }
 
     /// Returns how long the request that is served may take as a whole.
-    fn longest(&self, limits: &Limits) -> Duration {
+    pub(crate) fn longest(&self, limits: &Limits) -> Duration {
         let allowed = Duration::from_millis(self.allowed.load(Relaxed));
         limits.request_timeout.saturating_add(allowed)
     }
