@@ -181,13 +181,13 @@ async fn finish(left: Vec<Delivery>, number: u64, step: Step, channels: Channels
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::{collections::HashMap, sync::Mutex};
 
     use tidings_cache::{CacheKey, GetOptions};
     use tidings_core::{Operation, Row, RowError, Schema, clock::ManualClock, spawn::TokioSpawn};
 
     use super::{channels::Announce, *};
-    use crate::feed::Keeps;
+    use crate::feed::{Entry, Keeps, Taken};
 
     /// A channel that can announce nothing.
     enum Faulty {
@@ -279,5 +279,30 @@ mod tests {
         changes.in_doubt(&set());
         assert!(!cached());
         assert_eq!(changes.channels.counts.snapshot().in_doubt, 1);
+    }
+
+    #[tokio::test]
+    async fn a_commit_of_more_rows_than_are_told_purges_every_cache_and_is_a_gap() {
+        let mut changes = changes(Faulty::Refuses);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hook = Arc::clone(&heard);
+        let on_gap = move |gap: &Gap| hook.lock().expect("a list").push(gap.clone());
+        changes.gaps = Gaps::new(vec![Arc::new(on_gap)], None);
+        let mut seat = changes.feed.ring().sit().expect("a free seat");
+        let cached = known_to_handlers(&changes);
+        let mut set = set();
+        set.touched = set.changes.drain(..).map(|it| it.schema).collect();
+
+        let handled = changes.committed(set);
+        assert!(!cached());
+        assert_eq!(changes.channels.counts.snapshot().untold, 1);
+        let gap = Gap::of_entity(GapReason::Overflow, "things");
+        let told = seat.take();
+        assert!(
+            matches!(&told, Taken::Entry(Entry::Gap(told)) if *told.gap() == gap),
+            "{told:?}"
+        );
+        handled.await;
+        assert_eq!(*heard.lock().expect("a list"), [gap]);
     }
 }
