@@ -298,3 +298,47 @@ impl ChangeFeed {
         self.ready.push_back(Entry::Gap(gap));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidings_core::clock::ManualClock;
+
+    use super::*;
+    use crate::feed::Keeps;
+
+    /// What made room has been told by the log, all but its gap.
+    #[test]
+    fn what_made_room_while_the_log_was_read_is_read_there_and_only_its_gap_is_told() {
+        let clock = Arc::new(ManualClock::new());
+        let feed = Feed::new("a", Keeps::WhileWatched, clock);
+        let mut comes_back = ChangeFeed {
+            options: ChangeFeedOptions::new(),
+            seat: feed.ring().sit().expect("a free seat"),
+            feed: feed.clone(),
+            ready: VecDeque::new(),
+            replay: None,
+            stage: Stage::Replaying,
+            stop: CancellationToken::new(),
+        };
+        let gap = Gap::of_all(GapReason::Capture);
+        feed.ring()
+            .push(|_| Entry::Gap(FeedGap::new(gap.clone(), None)));
+        let large = format!("\"{}\"", "x".repeat(1 << 20));
+        for _ in 0..5 {
+            feed.posted("test", "large", &large);
+        }
+        assert!(comes_back.seat.has_missed());
+
+        comes_back.go_live();
+        assert_eq!(comes_back.stage, Stage::Replaying, "the log is read on");
+        let told = comes_back.ready.pop_front();
+        assert!(
+            matches!(&told, Some(Entry::Gap(told)) if *told.gap() == gap),
+            "{told:?}"
+        );
+        assert!(comes_back.ready.is_empty());
+        assert!(matches!(comes_back.seat.take(), Taken::Nothing));
+        comes_back.go_live();
+        assert_eq!(comes_back.stage, Stage::Live);
+    }
+}

@@ -337,3 +337,26 @@ impl fmt::Debug for WriteReceipt {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidings_store::Store;
+
+    use super::*;
+
+    /// Its commit may be one of an epoch that has ended, and be lost with it.
+    #[tokio::test]
+    async fn a_write_of_an_epoch_that_is_not_known_is_not_confirmed() {
+        let store = Store::open("sqlite::memory:").await.expect("a store");
+        let node = Node::builder().store(store).start().await.expect("a node");
+        for (written, confirmed) in [(Written::Unnamed, true), (Written::Unplaced, false)] {
+            let node = node.clone();
+            let receipt = WriteReceipt { node, written };
+            let outcome = receipt.confirmed(Duration::from_secs(20)).await;
+            let reason = outcome.as_ref().err().map(|it| it.silent[0].reason);
+            let expected = (!confirmed).then_some(Silence::Epoch);
+            assert_eq!(reason, expected, "{outcome:?}");
+        }
+        let _ = node.shutdown(Duration::from_secs(5)).await;
+    }
+}

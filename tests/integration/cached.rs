@@ -366,6 +366,11 @@ async fn a_load_inside_a_transaction_answers_and_is_not_cached() {
     let inside = transaction.dao::<Token>().unwrap();
     let changed = inside.update(token.id, |row| row.number = Some(2));
     changed.await.unwrap();
+    let refused = inside.cached();
+    assert!(matches!(
+        refused,
+        Err(CachedError::InTransaction { entity: "tokens" })
+    ));
     let found = async |tokens: &Dao<Token>| {
         let (plain, id) = (GetOptions::default, token.id);
         let one = cache.get(&by_id, plain(), || tokens.load(id)).await;

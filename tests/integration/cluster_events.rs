@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tidings::{
-    CacheKey, CrudEvent, Entity, GetOptions, Node, PostToAllError, Store,
+    CacheKey, ChangeFeedOptions, CrudEvent, Entity, Fed, GetOptions, Node, PostToAllError, Store,
     core::log::LogError,
     events::{Overflow, SubscribeOptions, WorkerEvents},
     store::{Logging, Sharing},
@@ -150,6 +151,30 @@ async fn an_event_for_all_is_heard_once_by_every_node_in_one_order_with_gaps_in_
     for member in [a, b] {
         let _ = member.node.shutdown(Duration::from_secs(5)).await;
     }
+}
+
+/// There is no log from which those that watch could have it.
+#[tokio::test]
+async fn an_event_for_all_is_told_to_those_that_watch_a_node_without_a_log() {
+    let node = Node::builder()
+        .store(Store::open("sqlite::memory:").await.expect("a store"))
+        .cluster_channel::<Reindex>("search", "reindex")
+        .start()
+        .await
+        .expect("a node");
+    let mut feed = node.change_feed(ChangeFeedOptions::new());
+    let feed = feed.as_mut().expect("a free seat");
+    let channel = node.cluster_channel::<Reindex>("search", "reindex");
+    let posted = channel.expect("declared").post(&event(7)).await;
+    assert_eq!(posted.expect("posted"), None);
+
+    let told = feed.next().now_or_never().flatten();
+    let Some(Fed::Change(told)) = told else {
+        panic!("{told:?}");
+    };
+    assert_eq!((told.source(), told.event()), ("search", "reindex"));
+    assert!(told.data().contains(r#""shop":7"#), "{}", told.data());
+    let _ = node.shutdown(Duration::from_secs(5)).await;
 }
 
 /// What one listener has heard.

@@ -12,7 +12,7 @@ use tidings::{
     CrudEvent, Node, NotConfirmed, NotReached, Store, Token, TokenError,
     cluster::Silence,
     events::{AsyncOptions, Received},
-    store::Logging,
+    store::{Logging, Sharing},
 };
 use tidings_testkit::{Database, Server};
 use tokio::sync::Notify;
@@ -169,6 +169,31 @@ async fn a_write_is_not_applied_before_its_late_handlers_have_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_wait_for_a_position_as_may_and_no_more() {
+    let store = Store::open("sqlite::memory:").await.expect("a store");
+    let (node, go, _) = held_up(store).await;
+    let things = node.dao::<Thing>().expect("declared");
+    let (made, receipt) = node.with_receipt(things.insert(thing(1, "a"))).await;
+    made.expect("the write returns at its deadline");
+    let token = receipt.position().await.expect("a position");
+
+    let wait = || Box::pin(node.at_least(&token, SOON));
+    let mut waiting: Vec<_> = (0..4_096).map(|_| wait()).collect();
+    for waits in &mut waiting {
+        assert!(waits.now_or_never().is_none());
+    }
+    let busy = NotReached::Busy(4_096);
+    assert_eq!(wait().now_or_never(), Some(Err(busy)));
+    waiting.pop();
+    assert!(wait().now_or_never().is_none(), "there is room again");
+    go.notify_one();
+    for waits in waiting {
+        waits.await.expect("its handler has run");
+    }
+    drop(node.shutdown(SOON).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_handler_writes_is_applied_once_its_own_handlers_have_run() {
     let store = Store::open("sqlite::memory:").await.expect("a store");
     let heard = Heard::with((), store).await;
@@ -243,6 +268,31 @@ async fn a_position_from_before_a_restart_is_covered_by_the_next_start() {
     }
 }
 
+/// Such a database lacks what the later start has written, and may never have it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_of_a_later_start_is_not_reached_on_a_database_that_was_put_back() {
+    let folder = TempDir::new().expect("a folder");
+    let file = |name: &str| folder.path().join(name);
+    let start = async |name| {
+        let store = Store::open(&format!("sqlite://{}", file(name).display())).await;
+        Heard::with((), store.expect("a store")).await
+    };
+    drop(start("a.db").await.node.shutdown(SOON).await);
+    std::fs::copy(file("a.db"), file("b.db")).expect("a copy");
+    drop(start("a.db").await.node.shutdown(SOON).await);
+    let later = start("a.db").await;
+    let made = later.things().insert(thing(1, "a"));
+    let (made, receipt) = later.node.with_receipt(made).await;
+    made.expect("inserted");
+    let token = receipt.position().await.expect("a position");
+    drop((receipt, later.node.shutdown(SOON).await));
+
+    let put_back = start("b.db").await;
+    let late = NotReached::Late(AT_ONCE);
+    assert_eq!(put_back.node.at_least(&token, AT_ONCE).await, Err(late));
+    drop(put_back.node.shutdown(SOON).await);
+}
+
 /// CL9 on one node: what another program has written is covered by a position that is named later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_position_covers_what_another_program_has_written_before() {
@@ -302,8 +352,15 @@ async fn while_the_log_is_out_of_reach_a_later_position_is_not_reached_and_an_ea
 /// A crash begins another epoch, and may have taken along what was committed in the last one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_of_an_epoch_that_has_ended_since_are_not_confirmed() {
+    for sharing in [Sharing::Alone, Sharing::Cluster] {
+        of_an_epoch_that_ends(sharing).await;
+    }
+}
+
+async fn of_an_epoch_that_ends(sharing: Sharing) {
     let database = Server::shared().database().await;
-    let store = Store::open(&database.url()).await.expect("a store");
+    let store = Store::options(database.url()).sharing(sharing).open().await;
+    let store = store.expect("a store");
     let heard = Heard::with(database, store).await;
     let (node, things) = (&heard.node, heard.things());
     let (made, last) = node.with_receipt(things.insert(thing(1, "a"))).await;
