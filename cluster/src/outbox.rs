@@ -190,6 +190,21 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_is_too_large_becomes_one_for_its_whole_cache() {
+        let outbox = Outbox::default();
+        let no_other = || unreachable!("nothing is folded");
+        outbox.push(letter(1, "a", 1), no_other);
+        outbox.push(letter(2, "a", 2), no_other);
+        outbox.shorten(Uuid::from_u128(1));
+        let [first, second] = [1, 2].map(|id| {
+            let sent = outbox.sent(Uuid::from_u128(id)).expect("in line");
+            sent.eviction.target
+        });
+        let as_it_was = EvictionTarget::Keys(Vec::new());
+        assert_eq!((first, second), (EvictionTarget::All, as_it_was));
+    }
+
+    #[test]
     fn more_than_may_wait_become_one_record_for_each_cache_under_the_lowest_number() {
         let outbox = Outbox::default();
         let whole = || Uuid::from_u128(u128::MAX);

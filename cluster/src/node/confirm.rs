@@ -86,6 +86,7 @@ fn names(silent: &[Silent]) -> String {
 }
 
 /// What is known of one member while a receipt waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Applied,
     RunOut,
@@ -220,5 +221,40 @@ fn answer(row: Option<&MemberRow>, mark: Mark, since: Tick, now: Tick) -> Answer
     match row.bound {
         Some(bound) if now.since(since) >= with_drift(bound) => Answer::RunOut,
         Some(_) | None => Answer::Open,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_core::log::{Demand, Epoch, Incarnation, StartId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A clock that runs faster than the member's is no reason to give it up.
+    #[test]
+    fn a_member_has_stopped_serving_once_its_bound_and_the_drift_have_passed() {
+        let bound = Duration::from_secs(10);
+        let row = |bound| MemberRow {
+            id: MemberId {
+                node: "b".into(),
+                start: StartId(Uuid::nil()),
+                incarnation: Incarnation(1),
+            },
+            bound,
+            reported: None,
+            answered: Demand(0),
+            marked: false,
+            facts: None,
+            last: None,
+        };
+        let mark = Mark::new(Epoch::new(1, Uuid::nil()), 1);
+        let since = Tick(1_000);
+        let answer = |bound, after| answer(Some(&row(bound)), mark, since, since.plus(after));
+        let drift = Duration::from_millis(20);
+        let moment = Duration::from_nanos(1);
+        assert_eq!(answer(Some(bound), bound + drift - moment), Answer::Open);
+        assert_eq!(answer(Some(bound), bound + drift), Answer::RunOut);
+        assert_eq!(answer(None, bound * 1_000), Answer::Open);
     }
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use tidings_cluster::kit::{Form, MemoryLog, ModelStore};
 use tidings_core::{
     CacheKey,
-    log::{Gap, GapReason, Mark},
+    log::{Gap, GapReason, Join, Mark, Members as _, StartId},
 };
+use uuid::Uuid;
 
 use crate::rigged::{Node, Rigged, soon, write};
 
@@ -25,6 +26,44 @@ async fn a_node_that_starts_without_its_log_answers_and_keeps_nothing_until_it_h
     log.down.store(false, Ordering::SeqCst);
     node.until_open().await;
     assert!(node.load(&key(), "t").await);
+}
+
+#[tokio::test]
+async fn a_node_that_has_left_holds_nothing() {
+    let log = Rigged::on(MemoryLog::new(ModelStore::new(Form::Snapshot, 1)));
+    let node = Node::start(&log, "a").await;
+    assert!(node.load(&key(), "t").await);
+    node.protocol.leave().await.expect("it leaves");
+    assert!(!node.holds(&key()));
+}
+
+/// Others may have confirmed writes without it.
+#[tokio::test]
+async fn a_node_that_was_given_up_or_replaced_holds_nothing() {
+    for replaced in [false, true] {
+        let log = Rigged::on(MemoryLog::new(ModelStore::new(Form::Snapshot, 1)));
+        let node = Node::start(&log, "a").await;
+        assert!(node.load(&key(), "t").await);
+        if replaced {
+            let join = Join {
+                node: "a".into(),
+                start: StartId(Uuid::nil()),
+                before: None,
+                bound: None,
+                facts: None,
+            };
+            log.join(join).await.expect("its last start has the name");
+        } else {
+            let rows = log.list().await.expect("rows");
+            assert!(log.mark(&rows[0].id).await.expect("its row"));
+        }
+        soon(async {
+            while node.holds(&key()) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
@@ -55,7 +94,8 @@ async fn a_log_that_comes_back_goes_on_from_the_cursor() {
 
 #[tokio::test]
 async fn capture_that_is_missing_is_a_gap_and_nothing_is_kept_until_it_is_back() {
-    let log = Rigged::on(MemoryLog::new(ModelStore::new(Form::Snapshot, 1)));
+    let store = ModelStore::new(Form::Snapshot, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
     let node = Node::start(&log, "a").await;
     assert!(node.load(&key(), "t").await);
 
@@ -64,6 +104,12 @@ async fn capture_that_is_missing_is_a_gap_and_nothing_is_kept_until_it_is_back()
     assert_eq!(node.heard.gaps(1).await, std::slice::from_ref(&gap));
     assert!(!node.holds(&key()));
     assert!(!node.load(&key(), "t").await);
+    // What is read meanwhile proves nothing.
+    let proof = node.protocol.gate().proof();
+    for id in 1..=2 {
+        node.until_applied(write(&store, id, "alice")).await;
+    }
+    assert_eq!(node.protocol.gate().proof(), proof);
 
     log.uncaptured.store(false, Ordering::SeqCst);
     assert_eq!(node.heard.gaps(2).await, [gap.clone(), gap]);
