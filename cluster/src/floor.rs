@@ -8,7 +8,10 @@
 
 use std::time::Duration;
 
-use tidings_core::clock::{Clock, Tick};
+use tidings_core::{
+    clock::{Clock, Tick},
+    log::{Batch, Demand, Extent},
+};
 
 const LEAST: Duration = Duration::from_millis(1);
 const MOST: Duration = Duration::from_millis(20);
@@ -18,6 +21,35 @@ const MOST: Duration = Duration::from_millis(20);
 pub(crate) enum Found {
     News,
     Nothing,
+}
+
+/// Tells reads of the log that have brought something from those that have not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct News {
+    /// The last demand for a report that was read.
+    demanded: Option<Demand>,
+}
+
+impl News {
+    /// Returns whether a read has brought what a wake-up may be about. A record that was passed
+    /// over is that too: the programs that write it send honest wake-ups. A demand that was read
+    /// before is no news: it may be a while until the handlers let this node answer it.
+    pub(crate) fn found(&mut self, batch: &Batch) -> Found {
+        let demand = batch.sight.demand;
+        let is_demanded = demand.is_some() && demand > self.demanded;
+        self.demanded = self.demanded.max(demand);
+
+        let is_empty = batch.records.is_empty() && batch.passed_over == 0;
+        match batch.extent {
+            Extent::All if is_empty && !is_demanded => Found::Nothing,
+            Extent::All | Extent::More => Found::News,
+        }
+    }
+
+    /// Notes that the node has joined: the demands of its new row begin again.
+    pub(crate) fn joined(&mut self) {
+        self.demanded = None;
+    }
 }
 
 /// How soon the next hint counts.
@@ -65,6 +97,8 @@ impl Floor {
 
 #[cfg(test)]
 mod tests {
+    use tidings_core::log::{Cursor, Epoch, Sight};
+
     use super::*;
 
     fn at(millis: u64) -> Tick {
@@ -99,5 +133,27 @@ mod tests {
         }
         assert_eq!(floor.left(at(0)), LEAST);
         assert_eq!(floor.left(at(1)), Duration::ZERO);
+    }
+
+    #[test]
+    fn demands_are_news_once_and_again_after_a_join() {
+        let demanded = |number| Batch {
+            records: Vec::new(),
+            passed_over: 0,
+            cursor: Cursor::counted(Epoch::new(1, Default::default()), 7),
+            extent: Extent::All,
+            sight: Sight {
+                demand: Some(Demand(number)),
+                ..Sight::alone()
+            },
+        };
+        let mut news = News::default();
+        let found = [5, 5, 6, 6].map(|number| news.found(&demanded(number)));
+        let expected = [Found::News, Found::Nothing, Found::News, Found::Nothing];
+        assert_eq!(found, expected);
+
+        news.joined();
+        assert_eq!(news.found(&demanded(1)), Found::News);
+        assert_eq!(news.found(&demanded(1)), Found::Nothing);
     }
 }

@@ -12,7 +12,7 @@ use tidings_core::{
     Chain,
     clock::Tick,
     log::{
-        Batch, Capture, Cursor, Demand, Extent, Gap, GapReason, Head, Incarnation, Join, JoinError,
+        Batch, Capture, Cursor, Extent, Gap, GapReason, Head, Incarnation, Join, JoinError,
         LogError, MemberId, MemberSight, Read, Sight,
     },
 };
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     faults::{Rule, removed},
-    floor::{Floor, Found},
+    floor::{Floor, News},
     queue::{After, Applied, Held, Pages},
     reached::Pass,
     turn::turn,
@@ -43,7 +43,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         capture: Captured::Yes,
         failures: 0,
         floor: Floor::default(),
-        demanded: None,
+        news: News::default(),
     };
     tail.follow().await;
 }
@@ -60,8 +60,8 @@ struct Tail {
     failures: u32,
     /// How soon wake-ups make it read.
     floor: Floor,
-    /// The last demand for a report that it has read.
-    demanded: Option<Demand>,
+    /// What of a read is new to it.
+    news: News,
 }
 
 /// Whether the node was given up, has joined again, and has yet to prove that it may serve.
@@ -201,8 +201,7 @@ impl Tail {
                 }
             };
             self.failures = 0;
-            let found = self.found(&batch);
-            self.floor.read(found);
+            self.floor.read(self.news.found(&batch));
 
             let sight = batch.sight.clone();
             let counted = self.is_counted(sight.member)?;
@@ -346,18 +345,6 @@ impl Tail {
         }
     }
 
-    /// Returns whether a read has brought what a wake-up may be about. A demand that was read
-    /// before is no news: it may be a while until the handlers let this node answer it.
-    fn found(&mut self, batch: &Batch) -> Found {
-        let demand = batch.sight.demand;
-        let is_demanded = demand.is_some() && demand > self.demanded;
-        self.demanded = self.demanded.max(demand);
-        match batch.extent {
-            Extent::All if batch.records.is_empty() && !is_demanded => Found::Nothing,
-            Extent::All | Extent::More => Found::News,
-        }
-    }
-
     /// Waits for a caller of this node, for a wake-up, or for the next poll. A wake-up counts once
     /// the floor lets it, a caller at once.
     async fn wait(&mut self) {
@@ -438,6 +425,7 @@ impl Tail {
             match members.join(join).await {
                 Ok(id) => {
                     self.incarnation = Some(id.incarnation);
+                    self.news.joined();
                     *shared.member.lock() = Some(id);
                     *shared.answered.lock() = Default::default();
                 }

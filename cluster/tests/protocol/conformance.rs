@@ -94,6 +94,7 @@ impl Faulty {
         let batch = match (self.fault, read) {
             (Fault::HidesGaps, Read::Gap(_)) => Batch {
                 records: Vec::new(),
+                passed_over: 0,
                 cursor: from.clone(),
                 extent: Extent::All,
                 sight: Sight::alone(),

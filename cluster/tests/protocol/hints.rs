@@ -114,6 +114,25 @@ async fn a_wake_up_counts_at_once_after_a_pause_and_while_it_leads_to_something(
 }
 
 #[tokio::test]
+async fn wake_ups_of_entities_that_the_node_does_not_declare_do_not_slow_its_own() {
+    let hinted = Hinted::nodes(1).await;
+    let (before, log) = (hinted.reads()[0], &hinted.logs[0]);
+    log.undeclared.store(true, Ordering::SeqCst);
+    for id in 1..=5 {
+        write(&hinted.store, id, "alice");
+        hinted.stranger.wake(Wake::Look);
+        settle().await;
+    }
+    log.undeclared.store(false, Ordering::SeqCst);
+    assert_eq!(hinted.reads()[0] - before, 5, "each met a record");
+
+    let mark = write(&hinted.store, 6, "alice");
+    hinted.stranger.wake(Wake::Look);
+    settle().await;
+    assert!(hinted.nodes[0].protocol.has_applied(mark));
+}
+
+#[tokio::test]
 async fn a_caller_of_the_node_is_not_slowed_by_a_flood() {
     let hinted = Hinted::nodes(1).await;
     hinted.flood(200, &Wake::Look).await;

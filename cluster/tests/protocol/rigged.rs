@@ -95,6 +95,8 @@ pub(crate) struct Rigged {
     pub(crate) answers: watch::Sender<bool>,
     /// The next read panics.
     pub(crate) panics: AtomicBool,
+    /// What is written is of entities that the node does not declare.
+    pub(crate) undeclared: AtomicBool,
     /// How often the members were listed.
     pub(crate) lists: AtomicUsize,
     /// How often the log was read.
@@ -111,6 +113,7 @@ impl Rigged {
             groups: AtomicUsize::new(0),
             answers: watch::Sender::new(true),
             panics: AtomicBool::new(false),
+            undeclared: AtomicBool::new(false),
             lists: AtomicUsize::new(0),
             reads: AtomicUsize::new(0),
         })
@@ -163,6 +166,9 @@ impl Log for Rigged {
             let mut read = self.inner.read(from, limit, member).await?;
             if let Read::Batch(batch) = &mut read {
                 batch.sight.capture = self.capture();
+                if self.undeclared.load(Ordering::SeqCst) {
+                    batch.passed_over += batch.records.drain(..).count();
+                }
             }
             Ok(read)
         })

@@ -18,6 +18,9 @@ pub enum Read {
 pub struct Batch {
     /// The records, in the log's order.
     pub records: Vec<Record>,
+    /// How many more the engine has read and left out, because they are of entities that the reader
+    /// does not declare, or notes of its own.
+    pub passed_over: usize,
     /// The cursor after them: beyond the last record, and for an engine with snapshots also beyond
     /// transactions that wrote none.
     pub cursor: Cursor,

@@ -63,6 +63,27 @@ async fn records_of_another_version_are_told_as_unreadable_and_those_beside_them
     assert_eq!((&**entity, &*row.entity), ("numbers", "numbers"));
 }
 
+#[tokio::test]
+async fn a_read_says_how_many_records_of_entities_that_are_not_declared_it_passed_over() {
+    let database = captured().await;
+    let reader = Reader::at_head(&database).await;
+    database.psql(
+        "insert into tidings.log (kind, entity, key) values ('c', 'others', '1');
+         insert into tidings.log (kind, entity, key) values ('d', 'others', '1');",
+    );
+    let read = reader.log.read(&reader.cursor, 10, None).await;
+    let Read::Batch(batch) = read.expect("a read") else {
+        panic!("a gap");
+    };
+    assert_eq!((batch.records.len(), batch.passed_over), (0, 2));
+
+    let read = reader.log.read(&batch.cursor, 10, None).await;
+    let Read::Batch(batch) = read.expect("a read") else {
+        panic!("a gap");
+    };
+    assert_eq!((batch.records.len(), batch.passed_over), (0, 0));
+}
+
 // CL16
 #[tokio::test]
 async fn programs_with_different_schemas_read_a_record_by_the_names_of_its_fields() {

@@ -63,6 +63,26 @@ async fn records_of_another_version_are_told_as_unreadable_and_those_beside_them
     assert_eq!((&**entity, &*row.entity), ("consumers", "consumers"));
 }
 
+#[tokio::test]
+async fn a_read_says_how_many_records_of_entities_that_are_not_declared_it_passed_over() {
+    let (database, _store, reader) = at_head().await;
+    database.sqlite3(
+        "INSERT INTO tidings_log (kind, entity, key) VALUES ('c', 'others', '1');
+         INSERT INTO tidings_log (kind, entity, key) VALUES ('d', 'others', '1');",
+    );
+    let read = reader.log.read(&reader.cursor, 10, None).await.unwrap();
+    let Read::Batch(batch) = read else {
+        panic!("a gap");
+    };
+    assert_eq!((batch.records.len(), batch.passed_over), (0, 2));
+
+    let read = reader.log.read(&batch.cursor, 10, None).await.unwrap();
+    let Read::Batch(batch) = read else {
+        panic!("a gap");
+    };
+    assert_eq!((batch.records.len(), batch.passed_over), (0, 0));
+}
+
 // CL16
 #[tokio::test]
 async fn programs_with_different_schemas_read_a_record_by_the_names_of_its_fields() {

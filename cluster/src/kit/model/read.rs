@@ -67,6 +67,7 @@ impl State {
         };
         Read::Batch(Batch {
             records,
+            passed_over: 0,
             cursor,
             extent,
             sight,
@@ -111,6 +112,7 @@ impl State {
         };
         Read::Batch(Batch {
             records,
+            passed_over: 0,
             cursor,
             extent,
             sight,

@@ -155,6 +155,7 @@ impl PgLog {
                     });
                 }
             }
+            let passed_over = page.records.len() - records.len();
             let capture = self
                 .sights
                 .tell(from, &cursor, asked, head.prints, &mut records);
@@ -163,6 +164,7 @@ impl PgLog {
             let caught_up = matches!(position, Position::Snapshot(_)) && !page.cut;
             Ok(Read::Batch(Batch {
                 records,
+                passed_over,
                 cursor,
                 extent: if caught_up { Extent::All } else { Extent::More },
                 sight: sight(capture, member, head.own.as_deref())

@@ -178,6 +178,7 @@ impl SqliteLog {
         let sight = sight(self.sights.latest(), member, last.head.own.as_deref());
         Ok(Some(Batch {
             records: Vec::new(),
+            passed_over: 0,
             cursor: from.clone(),
             extent: Extent::All,
             sight: sight.ok_or_else(own_row_is_malformed)?,
@@ -234,6 +235,7 @@ impl SqliteLog {
                 });
             }
         }
+        let passed_over = page.records.len() - records.len();
         let reached = match page.records.last() {
             Some(last) if page.cut => last.id,
             Some(_) | None => head.newest,
@@ -249,6 +251,7 @@ impl SqliteLog {
         });
         Ok(Found::Batch(Batch {
             records,
+            passed_over,
             cursor,
             extent: if page.cut { Extent::More } else { Extent::All },
             sight: sight.ok_or_else(own_row_is_malformed)?,
