@@ -145,6 +145,7 @@ impl PostgresEngine {
             let Some(pause) = pauses.next_before(until) else {
                 return Err(error);
             };
+            connection.leave_session().await.map_err(failed)?;
             connection.run("ROLLBACK").await.map_err(failed)?;
             clock.sleep(pause).await;
         }

@@ -23,7 +23,7 @@ use crate::{
         layout::{BRIEFLY, Tables},
         log::{self, InstallOptions},
     },
-    settings::Settings,
+    settings::{Pooler, Settings},
 };
 
 const STEPS: &str = "CREATE TABLE IF NOT EXISTS tidings.steps \
@@ -38,7 +38,12 @@ pub(crate) struct PgTarget {
 impl PgTarget {
     /// Connects to what a URL names.
     pub(crate) async fn open(url: &str) -> Result<Self, Error> {
-        let (address, settings) = (Address::parse(url)?, Settings::default());
+        let address = Address::parse(url)?;
+        // There may be one, and leaving nothing in the session costs little.
+        let settings = Settings {
+            pooler: Pooler::Transaction,
+            ..Settings::default()
+        };
         let until = Instant::now() + settings.timeout;
         let connection = Connection::open(&address, settings, None, until).await?;
         Ok(Self { connection })
@@ -159,6 +164,7 @@ impl Target for PgTarget {
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
         async move {
+            self.connection.leave_session().await.map_err(failed)?;
             let committed = self.connection.run("COMMIT").await;
             committed.map_err(|error| Error::Commit(DatabaseError::new(error)))
         }
@@ -166,7 +172,11 @@ impl Target for PgTarget {
     }
 
     fn roll_back(&mut self) -> BoxFuture<'_, Result<(), Error>> {
-        async move { self.execute("ROLLBACK").await }.boxed()
+        async move {
+            self.connection.leave_session().await.map_err(failed)?;
+            self.execute("ROLLBACK").await
+        }
+        .boxed()
     }
 
     fn end(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -63,6 +63,8 @@ pub async fn install(
     lock(&mut transaction).await?;
     let recorded = Recorded::WithThoseBefore;
     let installed = install_within(&mut transaction, schemas, options, recorded).await?;
+    // A pooler may lend this session to others next.
+    transaction.clear_cached_statements().await?;
     transaction.commit().await?;
     Ok(installed)
 }

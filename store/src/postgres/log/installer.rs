@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
 use tidings_core::Schema;
 
 use super::{
@@ -72,6 +72,11 @@ impl Installer {
     ///
     /// See [`status`](super::status).
     pub async fn status(&mut self, schemas: &[&'static Schema]) -> Result<Status, PgLogError> {
-        status::status(&mut self.connection, schemas).await
+        let mut transaction = self.connection.begin().await?;
+        let status = status::status(&mut transaction, schemas).await?;
+        // A pooler may lend this session to others next.
+        transaction.clear_cached_statements().await?;
+        transaction.commit().await?;
+        Ok(status)
     }
 }

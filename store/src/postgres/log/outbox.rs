@@ -69,6 +69,8 @@ async fn record(connection: &mut PgConnection, change: &RowChange) -> Result<(),
     .bind(key)
     .bind(old)
     .bind(new)
+    // A name for a statement is one of the session's, which a pooler may lend to others.
+    .persistent(false)
     .execute(connection)
     .await?;
     Ok(())
@@ -81,6 +83,7 @@ async fn layout(connection: &mut PgConnection, schema: &Schema) -> Result<i32, P
         sqlx::query("select id from tidings.layouts where entity = $1 and fields = $2 and whole")
             .bind(schema.name())
             .bind(&fields)
+            .persistent(false)
             .fetch_optional(&mut *connection)
             .await?;
 
@@ -94,6 +97,7 @@ async fn layout(connection: &mut PgConnection, schema: &Schema) -> Result<i32, P
             )
             .bind(schema.name())
             .bind(&fields)
+            .persistent(false)
             .fetch_one(connection)
             .await?
         }

@@ -45,6 +45,8 @@ pub async fn prune(
                 .try_get(0)?;
         if !mine {
             pruned.busy = true;
+            transaction.clear_cached_statements().await?;
+            transaction.rollback().await?;
             return Ok(pruned);
         }
         if pruned.records == 0 {

@@ -143,6 +143,16 @@ impl Drop for Notifier {
     }
 }
 
+/// Returns the statement that sends a wake-up: a whole text, which is one message. A statement with
+/// parameters is prepared under a name, and where a pooler lends sessions out another client may
+/// have a statement by that name.
+fn statement(wake: &Wake) -> &'static str {
+    match wake {
+        Wake::Look | Wake::Committed { .. } => "select pg_notify('tidings', '')",
+        Wake::Reported => "select pg_notify('tidings', 'reported')",
+    }
+}
+
 async fn run(options: PgConnectOptions, asked: Arc<Asked>, clock: Arc<dyn Clock>) {
     let mut connection: Option<PgConnection> = None;
     loop {
@@ -155,8 +165,7 @@ async fn run(options: PgConnectOptions, asked: Arc<Asked>, clock: Arc<dyn Clock>
                 Some(open) => open,
                 None => options.connect().await?,
             };
-            let notify = sqlx::query("select pg_notify('tidings', $1)").bind(wake.word());
-            notify.execute(&mut open).await?;
+            open.execute(statement(&wake)).await?;
             Ok(open)
         });
         match sent.await {
@@ -168,6 +177,22 @@ async fn run(options: PgConnectOptions, asked: Arc<Asked>, clock: Arc<dyn Clock>
                 tracing::debug!(error = %Chain(&error), "other nodes were not woken; they find the change at their next poll");
                 clock.sleep(PAUSE_AFTER_ERROR).await;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_send_the_words_of_wake_ups() {
+        for wake in [Wake::Look, Wake::Reported] {
+            let word = wake.word();
+            assert_eq!(
+                statement(&wake),
+                format!("select pg_notify('{CHANNEL}', '{word}')")
+            );
         }
     }
 }

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use tidings_core::log::{Body, Cursor, Extent, LogError, Read};
-use tidings_store::{Dao, Pooler, Store, StoreLog};
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgConnection, Row as _,
+    postgres::{PgConnectOptions, PgListener},
+};
+use tidings_core::log::{Body, Cursor, Extent, LogError, Read, Wake};
+use tidings_store::{Dao, Migrations, Pooler, StepStatements, Store, StoreLog};
 use tidings_testkit::{Bouncer, Server};
 
 use super::{
@@ -88,4 +92,98 @@ async fn through_a_pooler_each_read_gets_its_own_rows_and_the_log_tells_every_wr
         }
         fixture.store.close().await.unwrap();
     }
+}
+
+/// Connects as another client of the pooler, which takes no such parameter.
+async fn client(url: &str) -> PgConnection {
+    let options: PgConnectOptions = url.parse().unwrap();
+    options.extra_float_digits(None).connect().await.unwrap()
+}
+
+/// Another client has a statement by the name that the driver gives its first, in the session that
+/// wake-ups are sent through.
+#[tokio::test]
+async fn a_wake_up_through_a_pooler_runs_no_statement_of_another_client() {
+    let place = place().await;
+    let bouncer = Bouncer::before(Server::shared(), 1);
+    let url = bouncer.url(&place.database);
+    let mut other = client(&url).await;
+    let mut listener = PgListener::connect(&place.url).await.unwrap();
+    listener.listen("tidings").await.unwrap();
+
+    let store = Store::options(&url).pooler(Pooler::Transaction).open();
+    let fixture = Fixture::attach(store.await.unwrap(), &schemas()).await;
+    let fixture = fixture.unwrap();
+    let log = fixture.store.log(needs(schemas())).unwrap();
+    for (wake, word) in [
+        (Wake::Look, ""),
+        (Wake::Reported, "reported"),
+        (Wake::Look, ""),
+    ] {
+        log.wake(wake);
+        assert_eq!(listener.recv().await.unwrap().payload(), word);
+        let theirs = "DEALLOCATE ALL; \
+             PREPARE sqlx_s_1 (text) AS SELECT pg_notify('tidings', 'another ran ' || $1)";
+        sqlx::raw_sql(theirs).execute(&mut other).await.unwrap();
+    }
+    fixture.store.close().await.unwrap();
+}
+
+/// The only session is free for another client between two tries at a table that is held.
+#[tokio::test]
+async fn a_try_that_is_undone_leaves_no_statement_in_a_session_of_a_pooler() {
+    let place = place().await;
+    let bouncer = Bouncer::before(Server::shared(), 1);
+    let url = bouncer.url(&place.database);
+    let schema = <Consumer as tidings_core::Entity>::schema();
+    let store = Store::open(&place.url).await.unwrap();
+    let fixture = Fixture::attach(store, &[schema]).await.unwrap();
+    fixture.store.close().await.unwrap();
+    let mut holder = place.database.connect().await;
+    let mut other = client(&url).await;
+
+    // Statements with names are run before the one that waits: those that look at the triggers,
+    // and the one that writes a step down.
+    let trigger = "DROP TRIGGER tidings_update ON consumers";
+    let column = "ALTER TABLE consumers DROP COLUMN tags";
+    let writes = "BEGIN; UPDATE consumers SET username = 'b'";
+    let reads = "BEGIN; SELECT count(*) FROM consumers";
+    for (before, holding, migrates) in [(trigger, writes, false), (column, reads, true)] {
+        place.run(before).await;
+        sqlx::raw_sql(holding).execute(&mut holder).await.unwrap();
+        let url = url.clone();
+        let changing = tokio::spawn(async move {
+            if migrates {
+                let step = |sql: StepStatements| async move {
+                    sql.run("SELECT 1").await?;
+                    Ok(())
+                };
+                let migrations = Migrations::of(url).entity::<Consumer>();
+                return migrations.step_before("one", step).apply().await.map(drop);
+            }
+            let options = Store::options(url).pooler(Pooler::Transaction);
+            let store = options.timeout(Duration::from_secs(20)).open().await?;
+            let attached = Fixture::attach(store.clone(), &[schema]).await;
+            store.close().await?;
+            attached.map(drop)
+        });
+
+        let waits =
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'consumers'::regclass";
+        loop {
+            let waiting = sqlx::raw_sql(waits).fetch_one(&mut holder).await.unwrap();
+            if waiting.try_get_unchecked::<String, _>(0).unwrap() != "0" {
+                break;
+            }
+            assert!(!changing.is_finished(), "the table is held");
+        }
+        let left = "SELECT coalesce(string_agg(statement, '; '), '') FROM pg_prepared_statements";
+        let left = sqlx::raw_sql(left).fetch_one(&mut other).await.unwrap();
+        let said: String = left.try_get_unchecked(0).unwrap();
+        assert_eq!(said, "");
+        assert!(!changing.is_finished(), "the table is held");
+        sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
+        changing.await.unwrap().unwrap();
+    }
+    holder.close().await.unwrap();
 }
