@@ -128,6 +128,15 @@ pub(crate) enum Purpose {
     Apply,
 }
 
+/// How long a transaction of a migration waits for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Patience {
+    /// For its turn: other migrations, and nodes that start.
+    pub(crate) turn: Duration,
+    /// For each table that others hold: whatever reads it next waits behind a change that waits.
+    pub(crate) table: Duration,
+}
+
 /// Which fields the triggers of a log are to record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recorded {
@@ -146,9 +155,8 @@ pub(crate) trait Target: Send {
     /// Returns its tables, to be looked at and changed in the transaction.
     fn inspect(&mut self) -> Box<dyn Inspect + '_>;
 
-    /// Begins the transaction, in which it waits this long for other migrations. For tables that
-    /// others hold a change waits briefly only: whatever reads them next waits behind it.
-    fn begin(&mut self, purpose: Purpose, patience: Duration) -> BoxFuture<'_, Result<(), Error>>;
+    /// Begins the transaction, in its turn.
+    fn begin(&mut self, purpose: Purpose, waits: Patience) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Runs a query, and returns its rows as text.
     fn ask<'a>(

@@ -1,5 +1,5 @@
 //! [`Pauses`]: the pauses between attempts at what others have now, which grow and differ between
-//! nodes.
+//! nodes. [`Waits`]: how long each attempt at a table waits for it.
 
 use std::time::Duration;
 
@@ -32,13 +32,64 @@ impl Pauses {
 
     /// Returns how long to pause; none if another attempt would come too late.
     pub(crate) fn next_before(&mut self, until: Instant) -> Option<Duration> {
+        let pause = self.next();
+        (Instant::now() + pause < until).then_some(pause)
+    }
+
+    fn next(&mut self) -> Duration {
         let half = self.next / 2;
         let most = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
-        let pause = half + Duration::from_nanos(SystemEntropy.below(most));
-        if Instant::now() + pause >= until {
+        self.next = (self.next * 2).min(self.longest);
+        half + Duration::from_nanos(SystemEntropy.below(most))
+    }
+}
+
+/// How long an attempt at a table that others hold waits: whatever reads it next waits behind it.
+const BRIEFLY: Duration = Duration::from_millis(500);
+/// How long the last attempt waits at least, where the limit is long.
+const LAST: Duration = Duration::from_secs(5);
+
+/// The waits for tables that others hold, with an end. What else an attempt does, such as making
+/// an index, is not counted.
+///
+/// Attempts wait briefly, and those that were behind them go on in the pauses. Where others hold a
+/// table one after the other it is free for no moment; so the last attempt waits out what is left,
+/// which is half of the limit or a few seconds.
+#[derive(Debug)]
+pub(crate) struct Waits {
+    left: Duration,
+    last: Duration,
+    pauses: Pauses,
+}
+
+impl Waits {
+    /// Begins them, with a limit for all together.
+    pub(crate) fn of_tables(limit: Duration) -> Self {
+        Self {
+            left: limit,
+            last: LAST.min(limit / 2),
+            pauses: Pauses::of_tables(),
+        }
+    }
+
+    /// Returns how long the next attempt waits for a table.
+    pub(crate) fn next(&self) -> Duration {
+        if self.left >= self.last + 2 * BRIEFLY {
+            BRIEFLY
+        } else {
+            self.left
+        }
+    }
+
+    /// Counts an attempt that had a table not in its time, and returns how long to pause before the
+    /// next; none if it was the last.
+    pub(crate) fn held_up(&mut self) -> Option<Duration> {
+        self.left -= self.next();
+        if self.left.is_zero() {
             return None;
         }
-        self.next = (self.next * 2).min(self.longest);
+        let pause = self.pauses.next().min(self.left - self.last);
+        self.left -= pause;
         Some(pause)
     }
 }
@@ -58,5 +109,25 @@ mod tests {
         }
         let near = Instant::now() + Duration::from_millis(399);
         assert_eq!(pauses.next_before(near), None);
+    }
+
+    #[test]
+    fn the_last_attempt_waits_out_what_is_left_of_the_limit() {
+        for limit in [400, 700, 2_000, 5_000, 60_000] {
+            let limit = Duration::from_millis(limit);
+            let mut waits = Waits::of_tables(limit);
+            let (mut all, mut wait) = (waits.next(), waits.next());
+            while let Some(pause) = waits.held_up() {
+                assert_eq!(wait, BRIEFLY, "the table is left to others in between");
+                wait = waits.next();
+                all += pause + wait;
+            }
+            assert_eq!(all, limit);
+            let last = LAST.min(limit / 2);
+            assert!(
+                (last..last + 2 * BRIEFLY).contains(&wait),
+                "{wait:?} of {limit:?}"
+            );
+        }
     }
 }

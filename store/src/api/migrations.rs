@@ -17,8 +17,8 @@ use crate::{
     api::kind::{Kind, kind_of},
     error::Error,
     layout::{Compared, Depth, Words, compare},
-    migration::{Plan, Purpose, Recorded, Target, alterations},
-    pauses::Pauses,
+    migration::{Patience, Plan, Purpose, Recorded, Target, alterations},
+    pauses::Waits,
     settings::check_limit,
 };
 
@@ -44,7 +44,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// for a gap. Tables of entities that are gone, and tables of others, are not touched.
 ///
 /// On PostgreSQL a table that others hold is tried briefly and often, in a transaction of its own
-/// each time, until the [patience](Self::patience) is over: their readers go on in between.
+/// each time, until the [patience](Self::patience) is over: their readers go on in between. The
+/// last try waits for longer, up to 6 s.
 ///
 /// What a column's type does not tell, a migration does not see: a field of seconds that becomes
 /// one of microseconds, or on SQLite a text that becomes a UUID, needs a step.
@@ -137,8 +138,8 @@ impl Migrations {
         self
     }
 
-    /// Sets how long to wait for other migrations, nodes that start and locks of tables; 60 s by
-    /// default.
+    /// Sets how long to wait for other migrations and nodes that start, and after that for tables
+    /// that others hold; 60 s each by default. What the changes themselves take is not counted.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -222,34 +223,45 @@ impl Migrations {
     /// Dropping the future changes nothing, unless the commit was already sent.
     pub async fn apply(&self) -> Result<Migrated, Error> {
         self.check()?;
-        let until = Instant::now() + self.patience;
         let mut held = Held::new(open(&self.url, Purpose::Apply, self.patience).await?);
-        let applied = self.attempt(&mut held, until).await;
+        let applied = self.attempt(&mut held).await;
         held.end().await;
         applied.map(|plan| Migrated { plan })
     }
 
     async fn look(&self, target: &mut dyn Target) -> Result<Plan, Error> {
-        target.begin(Purpose::Look, self.patience).await?;
+        let waits = Patience {
+            turn: self.patience,
+            table: self.patience,
+        };
+        target.begin(Purpose::Look, waits).await?;
         let run = target.steps().await?;
         let compared = self.compare(target).await?;
         Ok(self.planned(target.inspect().words(), &compared, &run))
     }
 
-    /// Changes the tables. While others hold one of them, ends the transaction, pauses, so that
-    /// those that wait behind it go on, and plans again.
-    async fn attempt(&self, held: &mut Held, until: Instant) -> Result<Plan, Error> {
+    /// Changes the tables, in its turn. While others hold one of them, ends the transaction,
+    /// pauses, so that those that wait behind it go on, and plans again.
+    async fn attempt(&self, held: &mut Held) -> Result<Plan, Error> {
         let clock = SystemClock::new();
-        let mut pauses = Pauses::of_tables();
+        let mut turn = self.patience;
+        let mut tables = Waits::of_tables(self.patience);
 
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let error = match self.change(held, left).await {
+            let asked = Instant::now();
+            let table = tables.next();
+            let begun = held
+                .target()?
+                .begin(Purpose::Apply, Patience { turn, table });
+            begun.await?;
+            turn = turn.saturating_sub(asked.elapsed());
+
+            let error = match self.change(held).await {
                 Err(error) if error.is_held_up() => error,
                 ended => return ended,
             };
 
-            let Some(pause) = pauses.next_before(until) else {
+            let Some(pause) = tables.held_up() else {
                 return Err(error);
             };
             held.target()?.roll_back().await?;
@@ -257,9 +269,9 @@ impl Migrations {
         }
     }
 
-    async fn change(&self, held: &mut Held, patience: Duration) -> Result<Plan, Error> {
+    /// Changes the tables in the transaction that has begun.
+    async fn change(&self, held: &mut Held) -> Result<Plan, Error> {
         let target = held.target()?;
-        target.begin(Purpose::Apply, patience).await?;
         let run = target.steps().await?;
         let pending = self.pending(&run);
         if !pending.is_empty() && !target.is_recorded().await? && !target.is_alone().await? {

@@ -139,8 +139,10 @@ impl Store {
     /// Makes the tables and binds the store to those who hear of its changes. Once per store.
     ///
     /// Tables, columns that may be absent, and indexes that are missing are made; nothing that is
-    /// there is altered. On PostgreSQL a table that others hold is tried briefly and often, until
-    /// the [time limit](OpenOptions::timeout) is over: their readers go on in between.
+    /// there is altered. On PostgreSQL a table that others hold is tried briefly and often: their
+    /// readers go on in between. The last try waits for longer, for what is left of the
+    /// [time limit](OpenOptions::timeout) and up to 6 s. The limit is for these waits alone: other
+    /// nodes that start, and indexes that are made, may take sixty times as long.
     ///
     /// # Errors
     ///

@@ -29,7 +29,7 @@ use crate::{
     live::Live,
     migration::Recorded,
     parameter::Parameter,
-    pauses::Pauses,
+    pauses::Waits,
     postgres::{
         address::Address,
         codes::{failed, is_lost, too_late},
@@ -132,17 +132,24 @@ impl PostgresEngine {
         &self,
         connection: &mut Connection,
         schemas: &[&'static Schema],
+        limit: Duration,
     ) -> Result<(), Error> {
-        let until = self.pool.deadline();
         let clock = SystemClock::new();
-        let mut pauses = Pauses::of_tables();
+        let mut waits = Waits::of_tables(self.pool.settings.timeout);
 
         loop {
+            // Nodes that start at once make the tables one after the other. What the first of them
+            // does may take as long as making tables may, and is no wait for a table.
+            connection.run("BEGIN").await.map_err(failed)?;
+            wait_at_most(connection, limit).await?;
+            connection.run(log::LAYOUT_LOCK).await.map_err(failed)?;
+
+            wait_at_most(connection, waits.next()).await?;
             let error = match self.try_lay_out(connection, schemas).await {
                 Err(error) if error.is_held_up() => error,
                 ended => return ended,
             };
-            let Some(pause) = pauses.next_before(until) else {
+            let Some(pause) = waits.held_up() else {
                 return Err(error);
             };
             connection.leave_session().await.map_err(failed)?;
@@ -151,18 +158,12 @@ impl PostgresEngine {
         }
     }
 
-    /// Makes the tables in one transaction, which an error leaves open.
+    /// Makes the tables in the transaction, which an error leaves open.
     async fn try_lay_out(
         &self,
         connection: &mut Connection,
         schemas: &[&'static Schema],
     ) -> Result<(), Error> {
-        connection.run("BEGIN").await.map_err(failed)?;
-        // Nodes that start at once make the tables one after the other.
-        log::lock(connection.inner()).await?;
-        let briefly = layout::BRIEFLY.min(self.pool.settings.timeout);
-        let limit = format!("SET LOCAL lock_timeout = {}", briefly.as_millis().max(1));
-        connection.run(&limit).await.map_err(failed)?;
         layout::lay_out(connection, schemas).await?;
         // In the same transaction: no row is written to a table of ours that no trigger hears.
         let options = InstallOptions::default();
@@ -177,6 +178,13 @@ impl PostgresEngine {
         self.constraints.replace(constraints);
         Ok(())
     }
+}
+
+/// Sets how long the statements of the transaction wait for each lock.
+async fn wait_at_most(connection: &mut Connection, limit: Duration) -> Result<(), Error> {
+    let millis = limit.as_millis().max(1);
+    let set = format!("SET LOCAL lock_timeout = {millis}");
+    connection.run(&set).await.map_err(failed)
 }
 
 /// Reads on a connection of the pool; one that was lost since it was last used is replaced.
@@ -285,7 +293,7 @@ impl Engine for PostgresEngine {
             let limit = self.pool.settings.timeout * LAYOUT;
             let done = timeout_at(
                 Instant::now() + limit,
-                self.lay_out_in(&mut connection, schemas),
+                self.lay_out_in(&mut connection, schemas, limit),
             );
             // Closing the connection rolls back what was not committed.
             done.await.unwrap_or_else(|_| Err(too_late(limit)))

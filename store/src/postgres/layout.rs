@@ -12,7 +12,7 @@ mod words;
 // Tables as they are.
 mod there;
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use sqlx::Row as _;
 use tidings_core::Schema;
@@ -24,9 +24,6 @@ use crate::{
     layout::complete,
     postgres::{codes::failed, connection::Connection},
 };
-
-/// How long a change waits for a table that others hold: whatever reads it next waits behind it.
-pub(super) const BRIEFLY: Duration = Duration::from_millis(500);
 
 /// Makes or completes the tables; to be run in a transaction, which is rolled back on an error.
 pub(crate) async fn lay_out(

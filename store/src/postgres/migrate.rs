@@ -14,13 +14,13 @@ use tokio::time::Instant;
 use crate::{
     error::{DatabaseError, Error},
     layout::Inspect,
-    migration::{Purpose, Recorded, Target},
+    migration::{Patience, Purpose, Recorded, Target},
     postgres::{
         address::Address,
         codes::failed,
         connection::Connection,
         keeper::LOCK,
-        layout::{BRIEFLY, Tables},
+        layout::Tables,
         log::{self, InstallOptions},
     },
     settings::{Pooler, Settings},
@@ -70,17 +70,17 @@ impl Target for PgTarget {
         Box::new(Tables(&mut self.connection))
     }
 
-    fn begin(&mut self, purpose: Purpose, patience: Duration) -> BoxFuture<'_, Result<(), Error>> {
+    fn begin(&mut self, purpose: Purpose, waits: Patience) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             self.execute("BEGIN").await?;
-            self.wait_at_most(patience).await?;
             match purpose {
-                Purpose::Look => self.execute("SET TRANSACTION READ ONLY").await,
+                Purpose::Look => self.execute("SET TRANSACTION READ ONLY").await?,
                 Purpose::Apply => {
+                    self.wait_at_most(waits.turn).await?;
                     self.execute(log::LAYOUT_LOCK).await?;
-                    self.wait_at_most(BRIEFLY.min(patience)).await
                 }
             }
+            self.wait_at_most(waits.table).await
         }
         .boxed()
     }

@@ -13,7 +13,7 @@ use tidings_core::Schema;
 use crate::{
     error::{DatabaseError, Error},
     layout::Inspect,
-    migration::{Purpose, Recorded, Target},
+    migration::{Patience, Purpose, Recorded, Target},
     settings::Sharing,
     sqlite::{
         codes::failed,
@@ -80,7 +80,7 @@ impl Target for SqliteTarget {
     }
 
     /// The connection waits for others already.
-    fn begin(&mut self, purpose: Purpose, _: Duration) -> BoxFuture<'_, Result<(), Error>> {
+    fn begin(&mut self, purpose: Purpose, _: Patience) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             match purpose {
                 Purpose::Look => self.execute("BEGIN").await,

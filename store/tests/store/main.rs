@@ -101,5 +101,6 @@ mod postgres {
     mod poolers;
     mod standbys;
     mod tables;
+    mod waits;
     mod writers;
 }

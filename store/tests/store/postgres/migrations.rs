@@ -12,11 +12,11 @@ use tracing::{Level, Metadata, field::Visit, span};
 
 use super::support::{Fixture, Place, place};
 
-fn leak(builder: SchemaBuilder) -> &'static Schema {
+pub(super) fn leak(builder: SchemaBuilder) -> &'static Schema {
     Box::leak(Box::new(builder.build()))
 }
 
-async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error> {
+pub(super) async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error> {
     let ran = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
     ran.execute(connection).await.map(drop)
 }
@@ -33,7 +33,7 @@ async fn until_one_waits(reader: &mut PgConnection, is_running: impl Fn() -> boo
     }
 }
 
-fn words() -> SchemaBuilder {
+pub(super) fn words() -> SchemaBuilder {
     Schema::builder("words").field(Field::of::<i64>("id").primary_key())
 }
 
@@ -201,7 +201,7 @@ async fn readers_of_a_table_go_on_while_a_migration_waits_for_it() {
     assert_eq!(columns.trim(), "0|0");
 }
 
-fn referring() -> [&'static Schema; 2] {
+pub(super) fn referring() -> [&'static Schema; 2] {
     let parents = leak(Schema::builder("parents").field(Field::of::<i64>("id").primary_key()));
     let words = leak(
         words().field(Field::of::<Option<i64>>("parent").refers_to(Foreign {
@@ -434,7 +434,7 @@ async fn readers_of_a_table_go_on_while_a_start_waits_for_it() {
 
 /// A subscriber of tracing that keeps the warnings.
 #[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
+pub(super) struct Warnings(pub(super) Arc<Mutex<Vec<String>>>);
 
 struct Text(String);
 
