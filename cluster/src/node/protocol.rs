@@ -1,17 +1,17 @@
 //! [`Protocol`]: one node's share of the cluster, put together from its parts.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use parking_lot::Mutex;
 use tidings_cache::Cache;
 use tidings_core::{
-    CacheKey, Chain, Schema,
+    CacheKey, Schema,
     clock::Clock,
     entropy::Entropy,
     log::{
         Appended, EvictionTarget, LogError, Mark, MemberFacts, MemberId, Members, Posted, StartId,
-        Wake,
+        Wake, WakeUps,
     },
     meter::Histogram,
     spawn::{AbortHandle, Spawn},
@@ -25,7 +25,7 @@ use super::{
     replays::Replays,
     shared::{ClusterStats, Counters, Progress, PurgeCause, Shared, count},
     tail, tell,
-    wake_link::WakeLink,
+    wake_link::{Deafness, WakeLink},
 };
 use crate::{
     announce::{Announce, Observe},
@@ -43,8 +43,8 @@ use crate::{
 /// The most that an event of an application's own may take, in bytes of JSON.
 const PAYLOAD: usize = 1 << 20;
 
-/// How long at most passes before a node that lost its wake-ups listens again.
-const LONGEST_DEAF: Duration = Duration::from_secs(1);
+/// How long a link for wake-ups holds before it counts as mended.
+const LASTING: Duration = Duration::from_secs(10);
 
 /// How long a node that leaves waits for the log to have what it has invalidated by hand.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -419,39 +419,45 @@ impl fmt::Debug for Protocol {
 }
 
 impl Shared {
-    /// Receives wake-ups, and listens again whenever the link is gone.
+    /// Receives wake-ups, and listens again whenever the link is gone: later after each time that
+    /// it did not last.
     async fn listen(self: Arc<Self>) {
-        let mut is_lost = false;
+        let mut deafness = Deafness::default();
         loop {
             let error = match self.log.listen().await {
                 Ok(mut wakes) => {
-                    if std::mem::take(&mut is_lost) {
-                        tracing::info!("woken by other nodes again");
-                    }
                     let now = self.clock.wall();
                     self.wake_link.lock().is_there(now);
                     // What was committed before the link was there was announced to no one here.
                     self.look.notify_one();
-                    loop {
-                        match wakes.next().await {
-                            Ok(wake) => self.wake_up(&wake),
-                            Err(error) => break error,
-                        }
-                    }
+                    self.hear(&mut *wakes, &mut deafness).await
                 }
                 Err(error) => error,
             };
             let now = self.clock.wall();
             self.wake_link.lock().is_gone(now);
-            // Told once: a link that stays away is no news.
-            if !std::mem::replace(&mut is_lost, true) {
-                tracing::warn!(
-                    error = %Chain(&error),
-                    "not woken by other nodes; their changes arrive by the next poll"
-                );
-            }
-            let pause = self.settings.pause().min(LONGEST_DEAF);
+            deafness.begins(&error);
+            let pause = deafness.pause(self.settings.pause());
             self.clock.sleep(pause).await;
+        }
+    }
+
+    /// Receives wake-ups until the link is gone.
+    async fn hear(&self, wakes: &mut dyn WakeUps, deafness: &mut Deafness) -> LogError {
+        let hearing = pin!(async {
+            loop {
+                match wakes.next().await {
+                    Ok(wake) => self.wake_up(&wake),
+                    Err(error) => break error,
+                }
+            }
+        });
+        match select(hearing, self.clock.sleep(LASTING)).await {
+            Either::Left((error, _)) => error,
+            Either::Right(((), hearing)) => {
+                deafness.ends();
+                hearing.await
+            }
         }
     }
 }

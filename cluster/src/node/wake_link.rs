@@ -1,6 +1,11 @@
 //! [`WakeLink`]: whether wake-ups of other nodes reach a node, and since when.
 
-use tidings_core::Timestamp;
+use std::time::Duration;
+
+use tidings_core::{Chain, Timestamp, log::LogError};
+
+/// How long at most passes before a node that lost its wake-ups listens again.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// The link by which a node receives the wake-ups of others, over its database or a broker. Without
 /// it, their changes arrive by the next poll.
@@ -62,6 +67,39 @@ impl WakeLink {
     }
 }
 
+/// Whether wake-ups have failed to come, which is told once and not with every attempt.
+#[derive(Debug, Default)]
+pub(crate) struct Deafness {
+    /// How many attempts in a row have not lasted; 0 while wake-ups come.
+    attempts: u32,
+}
+
+impl Deafness {
+    /// Notes that the link is gone.
+    pub(crate) fn begins(&mut self, error: &LogError) {
+        if self.attempts == 0 {
+            tracing::warn!(
+                error = %Chain(error),
+                "not woken by other nodes; their changes arrive by the next poll"
+            );
+        }
+        self.attempts = self.attempts.saturating_add(1);
+    }
+
+    /// Returns the pause until the next attempt. The first is that of a poll, at most.
+    pub(crate) fn pause(&self, first: Duration) -> Duration {
+        let doublings = self.attempts.saturating_sub(1).min(16);
+        first.saturating_mul(1 << doublings).min(LONGEST)
+    }
+
+    /// Notes that the link has lasted.
+    pub(crate) fn ends(&mut self) {
+        if std::mem::take(&mut self.attempts) > 0 {
+            tracing::info!("woken by other nodes again");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +118,22 @@ mod tests {
         assert_eq!(told(link), ("lost", 4), "for as long as it is away");
         link.is_there(at(6));
         assert_eq!(told(link), ("connected", 6));
+    }
+
+    #[test]
+    fn attempts_are_made_later_and_later_until_one_lasts() {
+        let error = LogError::Unreachable("as the test says".into());
+        let mut deafness = Deafness::default();
+        let mut pauses = || {
+            deafness.begins(&error);
+            let pause = deafness.pause(Duration::from_millis(100)).as_millis();
+            if pause == 1_000 {
+                deafness.ends();
+            }
+            pause
+        };
+        let paused: Vec<_> = (0..6).map(|_| pauses()).collect();
+        assert_eq!(paused, [100, 200, 400, 800, 1_000, 100]);
+        assert_eq!(deafness.pause(Duration::from_secs(60)), LONGEST);
     }
 }

@@ -32,6 +32,10 @@ struct Hinted {
 
 impl Hinted {
     async fn nodes(count: usize) -> Self {
+        Self::begin(count, Duration::from_secs(60), |_| {}).await
+    }
+
+    async fn begin(count: usize, poll: Duration, rig: impl Fn(&Rigged)) -> Self {
         let store = ModelStore::new(Form::Counted, 1);
         let stranger = MemoryLog::new(store.clone());
         let clock = ManualClock::new();
@@ -41,9 +45,10 @@ impl Hinted {
                 clock: Arc::new(clock.clone()),
                 spawn: Arc::new(CurrentRuntime),
                 // By itself, a node would look only once in a minute.
-                settings: ClusterSettings::new().poll(Duration::from_secs(60)),
+                settings: ClusterSettings::new().poll(poll),
             };
             let log = Rigged::on(stranger.beside());
+            rig(&log);
             let node = Node::begin_in(around, &log, &format!("node {number}"));
             node.until_open().await;
             logs.push(log);
@@ -189,4 +194,19 @@ async fn a_report_makes_no_node_read_the_log_and_none_but_those_that_ask_look() 
     let lists = |log: &Arc<Rigged>| log.lists.load(Ordering::SeqCst);
     let others: usize = hinted.logs[1..].iter().map(lists).sum();
     assert_eq!(others, 0, "no caller of theirs waits");
+}
+
+#[tokio::test]
+async fn a_link_that_never_lasts_is_tried_later_and_later() {
+    let poll = 100 * MILLISECOND;
+    let deaf = |log: &Rigged| log.deaf.store(true, Ordering::SeqCst);
+    let hinted = Hinted::begin(1, poll, deaf).await;
+    let listened = || hinted.logs[0].listened.load(Ordering::SeqCst);
+    let before = listened();
+    for _ in 0..500 {
+        hinted.clock.advance(10 * MILLISECOND);
+        settle().await;
+    }
+    let attempts = listened() - before;
+    assert!((5..=9).contains(&attempts), "{attempts} attempts in 5 s");
 }

@@ -97,6 +97,10 @@ pub(crate) struct Rigged {
     pub(crate) panics: AtomicBool,
     /// What is written is of entities that the node does not declare.
     pub(crate) undeclared: AtomicBool,
+    /// A link for wake-ups is gone as soon as it is there.
+    pub(crate) deaf: AtomicBool,
+    /// How often it was listened.
+    pub(crate) listened: AtomicUsize,
     /// How often the members were listed.
     pub(crate) lists: AtomicUsize,
     /// How often the log was read.
@@ -114,6 +118,8 @@ impl Rigged {
             answers: watch::Sender::new(true),
             panics: AtomicBool::new(false),
             undeclared: AtomicBool::new(false),
+            deaf: AtomicBool::new(false),
+            listened: AtomicUsize::new(0),
             lists: AtomicUsize::new(0),
             reads: AtomicUsize::new(0),
         })
@@ -219,6 +225,10 @@ impl Log for Rigged {
     }
 
     fn listen(&self) -> LogFuture<'_, Result<Box<dyn WakeUps>, LogError>> {
+        self.listened.fetch_add(1, Ordering::SeqCst);
+        if self.deaf.load(Ordering::SeqCst) {
+            return Box::pin(async { Ok(Box::new(Deaf) as Box<dyn WakeUps>) });
+        }
         self.inner.listen()
     }
 
@@ -228,6 +238,17 @@ impl Log for Rigged {
 
     fn digest(&self, key: &CacheKey) -> Option<Digest> {
         self.inner.digest(key)
+    }
+}
+
+/// A link that is gone.
+#[derive(Debug)]
+struct Deaf;
+
+impl WakeUps for Deaf {
+    fn next(&mut self) -> LogFuture<'_, Result<Wake, LogError>> {
+        let gone = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        Box::pin(async { Err(LogError::Unreachable(gone.into())) })
     }
 }
 
