@@ -36,7 +36,9 @@ pub trait Broker: Sized + Send + Sync + 'static {
         wake: &Wake,
     ) -> impl Future<Output = Result<(), LogError>> + Send;
 
-    /// Subscribes to the wake-ups of a cluster.
+    /// Subscribes to the wake-ups of a cluster, and waits until one of its own has come back: a
+    /// server may take a subscription, or a publication, of a user without the right to it, and be
+    /// silent.
     fn subscribe(link: &Link<Self>) -> impl Future<Output = Result<Self::Line, LogError>> + Send;
 
     /// Waits for a wake-up of another sender; an error is a line that is gone.
@@ -67,6 +69,26 @@ impl<B> Link<B> {
                 answer.map_err(|error| LogError::Unreachable(error.into()))
             }
             Either::Right(((), _)) => Err(lost(std::io::ErrorKind::TimedOut)),
+        }
+    }
+
+    /// Waits until a wake-up of its own that is published has come back, at most [`LIMIT`].
+    pub(crate) async fn comes_back<T>(
+        &self,
+        call: impl Future<Output = Result<T, LogError>>,
+    ) -> Result<T, LogError> {
+        let call = std::pin::pin!(call);
+        match select(call, self.clock.sleep(LIMIT)).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(((), _)) => {
+                let silent = format!(
+                    "what is published under {} does not come back: the broker's user needs the \
+                     right to publish and to subscribe there",
+                    self.subject
+                );
+                let silent = std::io::Error::new(std::io::ErrorKind::TimedOut, silent);
+                Err(LogError::Unreachable(Box::new(silent)))
+            }
         }
     }
 }

@@ -11,6 +11,9 @@
 //! of the log, or a wait for the next poll. So a broker that is down makes changes slower, and a
 //! hostile one cannot make a node serve anything old. No key and no value reaches it.
 //!
+//! A listener that takes nothing makes a Redis connection stop reading at 128 KiB, so that a flood
+//! of wake-ups waits at the server.
+//!
 //! A Redis server whose answer is larger than 64 KiB, or says that it will be, is left at once. Of
 //! NATS the client library keeps what the server sends of a message until the message is whole,
 //! with no bound of its own: a NATS server is trusted with the memory of its nodes.
@@ -24,6 +27,10 @@
 //! nothing new, and only nodes that wait for a report read the members' rows. Any other payload or
 //! word, of a later version or of another program, makes its readers read the log, too; a program
 //! of before treats `reported` so.
+//!
+//! The word `probe` is a listener's test of itself: it counts as listening once its own has come
+//! back to it, since a broker may be silent towards a user without the right to subscribe or to
+//! publish. Others pass over it; a program of before reads the log.
 //!
 //! # Layers
 //!

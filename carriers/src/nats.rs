@@ -2,7 +2,9 @@
 
 use std::{fmt, pin::pin, time::Duration};
 
-use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subscriber, connection::State};
+use async_nats::{
+    Client, ConnectOptions, Event, Message, ServerAddr, Subscriber, connection::State,
+};
 use futures_util::{
     StreamExt as _,
     future::{Either, select},
@@ -18,6 +20,8 @@ use crate::{
 
 /// How often the server is asked for a sign of life.
 const PING: Duration = Duration::from_secs(15);
+/// How long a listener hears nothing before it tests whether it still hears.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Wakes nodes by a NATS server or cluster.
 ///
@@ -94,6 +98,20 @@ impl NatsBroker {
         let client = self.client.get_or_try_init(|| connect).await;
         client.map_err(|error| LogError::Unreachable(Box::new(error)))
     }
+
+    /// Publishes, unless the connection is away.
+    async fn send(&self, link: &Link<Self>, payload: String) -> Result<(), LogError> {
+        let client = self.client().await?;
+        // A client that is not connected keeps what it is given, to send it much too late.
+        if client.connection_state() != State::Connected {
+            return Err(lost(std::io::ErrorKind::NotConnected));
+        }
+        let published = client.publish(link.subject.clone(), payload.into());
+        let published = published.await;
+        published.map_err(|error| LogError::Unreachable(Box::new(error)))?;
+        let flushed = client.flush().await;
+        flushed.map_err(|error| LogError::Unreachable(Box::new(error)))
+    }
 }
 
 impl Broker for NatsBroker {
@@ -119,66 +137,87 @@ impl Broker for NatsBroker {
     }
 
     async fn publish(link: &Link<Self>, (): &mut (), wake: &Wake) -> Result<(), LogError> {
-        let sent = async {
-            let client = link.broker.client().await?;
-            // A client that is not connected keeps what it is given, to send it much too late.
-            if client.connection_state() != State::Connected {
-                return Err(lost(std::io::ErrorKind::NotConnected));
-            }
-            let payload = link.own.payload(wake).into();
-            let published = client.publish(link.subject.clone(), payload).await;
-            published.map_err(|error| LogError::Unreachable(Box::new(error)))?;
-            let flushed = client.flush().await;
-            flushed.map_err(|error| LogError::Unreachable(Box::new(error)))
-        };
-        link.in_time(sent).await
+        let payload = link.own.payload(wake);
+        link.in_time(link.broker.send(link, payload)).await
     }
 
     async fn subscribe(link: &Link<Self>) -> Result<Line, LogError> {
-        let mut connection = link.broker.connection.subscribe();
+        let connection = link.broker.connection.subscribe();
         let subscribed = async {
             let client = link.broker.client().await?;
-            // A client takes a subscription at any time, and is silent until it is connected.
-            let there = connection.wait_for(|connection| *connection == Connection::There);
-            there
-                .await
-                .map_err(|_| lost(std::io::ErrorKind::NotConnected))?;
+            // A client takes a subscription at any time, and is silent until it is connected; then
+            // it flushes.
+            let flushed = client.flush().await;
+            flushed.map_err(|error| LogError::Unreachable(Box::new(error)))?;
             let subscribed = client.subscribe(link.subject.clone()).await;
             subscribed.map_err(|error| LogError::Unreachable(Box::new(error)))
         };
-        Ok(Line {
+        let mut line = Line {
             subscriber: link.in_time(subscribed).await?,
             connection,
-        })
+        };
+        line.test(link).await?;
+        Ok(line)
     }
 
     async fn heard(link: &Link<Self>, line: &mut Line) -> Result<Wake, LogError> {
         loop {
             let heard = {
-                let changed = pin!(line.connection.changed());
-                match select(line.subscriber.next(), changed).await {
-                    Either::Left((message, _)) => Some(message),
-                    Either::Right((Ok(()), _)) => None,
-                    Either::Right((Err(_), _)) => Some(None),
+                let (next, changed) = (line.subscriber.next(), pin!(line.connection.changed()));
+                match select(select(next, changed), link.clock.sleep(KEEPALIVE)).await {
+                    Either::Left((Either::Left((message, _)), _)) => Heard::Message(message),
+                    Either::Left((Either::Right((changed, _)), _)) => match changed {
+                        Ok(()) => Heard::Changed,
+                        Err(_) => Heard::Message(None),
+                    },
+                    Either::Right(((), _)) => Heard::Nothing,
                 }
             };
 
             match heard {
-                Some(Some(message)) => {
+                Heard::Message(Some(message)) => {
                     if let Some(wake) = link.own.read(&message.payload) {
                         return Ok(wake);
                     }
                 }
-                Some(None) => return Err(lost(std::io::ErrorKind::ConnectionReset)),
-                None => {
-                    return match *line.connection.borrow() {
-                        // What was said while the connection was away is lost.
-                        Connection::There => Ok(Wake::Look),
+                Heard::Message(None) => return Err(lost(std::io::ErrorKind::ConnectionReset)),
+                Heard::Changed => {
+                    let now = *line.connection.borrow_and_update();
+                    return match now {
+                        // What was said while the connection was away is lost, and the user's
+                        // rights may be others.
+                        Connection::There => line.test(link).await.map(|()| Wake::Look),
                         Connection::Away => Err(lost(std::io::ErrorKind::ConnectionReset)),
                     };
                 }
+                // The client does not always tell that the connection is away, or was.
+                Heard::Nothing => line.test(link).await?,
             }
         }
+    }
+}
+
+/// What a listener has waited for.
+enum Heard {
+    /// None where the subscription has ended.
+    Message(Option<Message>),
+    Changed,
+    Nothing,
+}
+
+impl Line {
+    /// Waits until a wake-up of its own has come back.
+    async fn test(&mut self, link: &Link<NatsBroker>) -> Result<(), LogError> {
+        let came = async {
+            link.broker.send(link, link.own.probe()).await?;
+            while let Some(message) = self.subscriber.next().await {
+                if link.own.is_own(&message.payload) {
+                    return Ok(());
+                }
+            }
+            Err(lost(std::io::ErrorKind::ConnectionReset))
+        };
+        link.comes_back(came).await
     }
 }
 

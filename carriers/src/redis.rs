@@ -1,25 +1,34 @@
 //! [`Redis`]: wake-ups by Redis, or by what speaks its protocol.
 
+// How far a connection may read ahead. Must not know what it reads.
+mod reading;
+
 // What a server may announce.
 mod bounded;
 
-use std::{fmt, time::Duration};
+use std::{fmt, future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{
     StreamExt as _,
-    future::{Either, select},
+    future::{Either, select, try_join},
 };
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo,
+    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, Msg, RedisConnectionInfo,
     RedisError,
     aio::{MultiplexedConnection, PubSub},
 };
 use tidings_core::log::{LogError, Wake};
-use tokio::{net::TcpStream, task::AbortHandle};
+use tokio::{
+    net::TcpStream,
+    task::{AbortHandle, coop::has_budget_remaining},
+};
 
-use self::bounded::Bounded;
+use self::{
+    bounded::{Bounded, Listener},
+    reading::Reading,
+};
 use crate::{
-    broker::{Broker, Link, lost},
+    broker::{Broker, Link},
     carrier::Carrier,
     error::CarrierError,
 };
@@ -31,7 +40,7 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 ///
 /// The address is `redis://host:port`, with a user and a password before the host if the server
 /// asks for them. Two connections are opened at the first use, one that listens and one that
-/// publishes, and again after an error.
+/// publishes, and again after an error; a third one tests for a moment whether the first hears.
 ///
 /// # Examples
 ///
@@ -61,15 +70,22 @@ pub struct Publisher {
     driver: AbortHandle,
 }
 
+/// A connection that listens.
+pub struct Line {
+    messages: PubSub,
+    reading: Arc<Reading>,
+}
+
 impl RedisBroker {
-    async fn connect(&self) -> Result<Bounded<TcpStream>, RedisError> {
+    async fn connect(&self, listener: Listener) -> Result<Bounded<TcpStream>, RedisError> {
         let stream = TcpStream::connect((&*self.host, self.port)).await?;
         stream.set_nodelay(true)?;
-        Ok(Bounded::new(stream))
+        Ok(Bounded::new(stream, listener))
     }
 
     async fn publisher(&self) -> Result<Publisher, RedisError> {
-        let (stream, config) = (self.connect().await?, AsyncConnectionConfig::default());
+        let stream = self.connect(Listener::Absent).await?;
+        let config = AsyncConnectionConfig::default();
         let opened = MultiplexedConnection::new_with_config(&self.settings, stream, config);
         let (connection, driver) = opened.await?;
         Ok(Publisher {
@@ -82,8 +98,7 @@ impl RedisBroker {
 impl Broker for RedisBroker {
     const NAME: &'static str = "Redis";
     type Kept = Option<Publisher>;
-    /// A connection that listens.
-    type Line = PubSub;
+    type Line = Line;
 
     fn read(address: &str) -> Result<Self, CarrierError> {
         let refused = |source| CarrierError::Address {
@@ -117,47 +132,92 @@ impl Broker for RedisBroker {
                 Some(open) => open,
                 None => link.broker.publisher().await?,
             };
-            let mut publish = redis::cmd("PUBLISH");
-            publish.arg(&link.subject).arg(link.own.payload(wake));
-            publish.exec_async(&mut open.connection).await?;
+            open.publish(link, link.own.payload(wake)).await?;
             Ok::<_, RedisError>(open)
         };
         *kept = Some(link.in_time(sent).await?);
         Ok(())
     }
 
-    async fn subscribe(link: &Link<Self>) -> Result<PubSub, LogError> {
+    async fn subscribe(link: &Link<Self>) -> Result<Line, LogError> {
+        let mut reading = None;
         let subscribed = async {
-            let stream = link.broker.connect().await?;
-            let mut line = PubSub::new(&link.broker.settings, stream).await?;
-            line.subscribe(&link.subject).await?;
+            let stream = link.broker.connect(Listener::Present).await?;
+            let reading = Arc::clone(reading.insert(stream.reading()));
+            let messages = PubSub::new(&link.broker.settings, stream).await?;
+            let mut line = Line { messages, reading };
+            line.messages.subscribe(&link.subject).await?;
             Ok::<_, RedisError>(line)
         };
-        link.in_time(subscribed).await
+        let subscribed = link.in_time(subscribed).await;
+        let mut line = subscribed.map_err(|error| match &reading {
+            Some(reading) if reading.is_refused() => reading.why_it_ended(),
+            Some(_) | None => error,
+        })?;
+
+        let published = async {
+            let mut publisher = link.broker.publisher().await?;
+            publisher.publish(link, link.own.probe()).await
+        };
+        let published = link.in_time(published);
+        let heard = async {
+            while !link.own.is_own(line.next().await?.get_payload_bytes()) {}
+            Ok(())
+        };
+        link.comes_back(try_join(published, heard)).await?;
+        Ok(line)
     }
 
-    async fn heard(link: &Link<Self>, line: &mut PubSub) -> Result<Wake, LogError> {
+    async fn heard(link: &Link<Self>, line: &mut Line) -> Result<Wake, LogError> {
         loop {
             let heard = {
-                let mut messages = line.on_message();
-                match select(messages.next(), link.clock.sleep(KEEPALIVE)).await {
-                    Either::Left((message, _)) => Some(message),
+                let next = pin!(line.next());
+                match select(next, link.clock.sleep(KEEPALIVE)).await {
+                    Either::Left((message, _)) => Some(message?),
                     Either::Right(((), _)) => None,
                 }
             };
 
             match heard {
-                Some(Some(message)) => {
+                Some(message) => {
                     if let Some(wake) = link.own.read(message.get_payload_bytes()) {
                         return Ok(wake);
                     }
                 }
-                Some(None) => return Err(lost(std::io::ErrorKind::ConnectionReset)),
                 None => {
-                    link.in_time(line.ping::<redis::Value>()).await?;
+                    link.in_time(line.messages.ping::<redis::Value>()).await?;
                 }
             }
         }
+    }
+}
+
+impl Publisher {
+    async fn publish(
+        &mut self,
+        link: &Link<RedisBroker>,
+        payload: String,
+    ) -> Result<(), RedisError> {
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(&link.subject).arg(payload);
+        publish.exec_async(&mut self.connection).await
+    }
+}
+
+impl Line {
+    /// Waits for a message; an error is a connection that has ended.
+    async fn next(&mut self) -> Result<Msg, LogError> {
+        let mut messages = self.messages.on_message();
+        let next = poll_fn(|cx| {
+            let so_far = self.reading.so_far();
+            let polled = messages.poll_next_unpin(cx);
+            // A task that has used up its turn is told that there is nothing, whatever there is.
+            if polled.is_pending() && has_budget_remaining() {
+                self.reading.took(so_far);
+            }
+            polled
+        });
+        next.await.ok_or_else(|| self.reading.why_it_ended())
     }
 }
 
@@ -171,6 +231,14 @@ impl Drop for Publisher {
 impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publisher").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line")
+            .field("reading", &self.reading)
+            .finish_non_exhaustive()
     }
 }
 

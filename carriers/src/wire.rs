@@ -11,6 +11,8 @@ use crate::error::CarrierError;
 
 /// The version that this release writes.
 const VERSION: &str = "1";
+/// The word by which a listener tests whether it hears; others pass over it.
+const PROBE: &str = "probe";
 const LONGEST_NAME: usize = 128;
 
 /// Returns where the wake-ups of a cluster are published.
@@ -47,18 +49,31 @@ impl WakeUp {
         }
     }
 
-    /// Reads a payload: none if it is this sender's own. One that cannot be read is a look.
+    /// Returns the bytes that test whether this sender's node hears.
+    pub(crate) fn probe(&self) -> String {
+        format!("{} {PROBE}", self.0)
+    }
+
+    /// Returns whether a payload is this sender's own.
+    pub(crate) fn is_own(&self, payload: &[u8]) -> bool {
+        let text = std::str::from_utf8(payload).ok();
+        let rest = text.and_then(|text| text.strip_prefix(&*self.0));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    }
+
+    /// Reads a payload: none if it is this sender's own, or the probe of another. One that cannot
+    /// be read is a look.
     pub(crate) fn read(&self, payload: &[u8]) -> Option<Wake> {
+        if self.is_own(payload) {
+            return None;
+        }
         let Ok(text) = std::str::from_utf8(payload) else {
             return Some(Wake::Look);
         };
         let mut parts = text.splitn(3, ' ');
-        let (version, sender) = (parts.next(), parts.next());
-        let own = self.0.split_once(' ');
-        if own.is_some_and(|own| (version, sender) == (Some(own.0), Some(own.1))) {
-            return None;
-        }
+        let (version, _sender) = (parts.next(), parts.next());
         match (version, parts.next()) {
+            (Some(VERSION), Some(PROBE)) => None,
             (Some(VERSION), Some(word)) => Some(Wake::of_word(word)),
             _ => Some(Wake::Look),
         }
@@ -81,6 +96,7 @@ mod tests {
         let sent = "1 0123456789abcdef0123456789abcdef";
         assert_eq!(wake_up.payload(&Wake::Look), sent);
         assert_eq!(wake_up.payload(&Wake::Reported), format!("{sent} reported"));
+        assert_eq!(wake_up.probe(), format!("{sent} probe"));
         assert_eq!(subject("shop.eu").expect("a name"), "tidings.shop.eu");
     }
 
@@ -92,6 +108,16 @@ mod tests {
             let read = one.read(other.payload(&wake).as_bytes());
             assert_eq!(read, Some(wake));
         }
+    }
+
+    #[test]
+    fn a_probe_comes_back_to_its_sender_alone() {
+        let (one, other) = (WakeUp::of(1), WakeUp::of(2));
+        let probe = one.probe();
+        assert!(one.is_own(probe.as_bytes()) && !other.is_own(probe.as_bytes()));
+        assert!(!one.is_own(format!("{}0", one.0).as_bytes()));
+        assert_eq!(one.read(probe.as_bytes()), None);
+        assert_eq!(other.read(probe.as_bytes()), None);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub enum Protocol {
 pub struct Broker {
     protocol: Protocol,
     port: u16,
+    /// Whom it lets in, and what they may; none where anyone may all.
+    users: Option<String>,
     directory: TempDir,
     /// Its standard input is what keeps the server running; none while it is stopped.
     keeper: Option<Child>,
@@ -40,9 +42,23 @@ impl Broker {
     /// It is not installed, or does not start.
     #[must_use]
     pub fn start(protocol: Protocol) -> Self {
+        Self::begin(protocol, None)
+    }
+
+    /// Starts a server that lets users do what lines of its configuration file say.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_for(protocol: Protocol, users: &str) -> Self {
+        Self::begin(protocol, Some(users))
+    }
+
+    fn begin(protocol: Protocol, users: Option<&str>) -> Self {
         let mut why = None;
         for _ in 0..STARTS {
-            match Self::try_start(protocol) {
+            match Self::try_start(protocol, users) {
                 Ok(broker) => return broker,
                 Err(error) => why = Some(error),
             }
@@ -50,13 +66,14 @@ impl Broker {
         panic!("{protocol:?} does not start: {why:?}; scripts/prepare installs it");
     }
 
-    fn try_start(protocol: Protocol) -> io::Result<Self> {
+    fn try_start(protocol: Protocol, users: Option<&str>) -> io::Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?
             .port();
         let mut broker = Self {
             protocol,
             port,
+            users: users.map(str::to_owned),
             directory: tempfile::tempdir()?,
             keeper: None,
         };
@@ -95,6 +112,12 @@ impl Broker {
         format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
+    /// Returns its address for a user of a name, whose password is that name too.
+    #[must_use]
+    pub fn url_of(&self, user: &str) -> String {
+        self.url().replace("://", &format!("://{user}:{user}@"))
+    }
+
     fn run(&mut self) -> io::Result<()> {
         let script = r#"
             trap '' INT TERM HUP
@@ -104,22 +127,36 @@ impl Broker {
             wait
         "#;
         let port = self.port.to_string();
+        let users = self.directory.path().join("users.conf");
+        if let Some(lines) = &self.users {
+            std::fs::write(&users, lines)?;
+        }
         let mut command = Command::new("sh");
         command.arg("-c").arg(script).arg("sh");
         match self.protocol {
-            Protocol::Nats => command.args(["nats-server", "-a", "127.0.0.1", "-p", &port]),
-            Protocol::Redis => command.args([
-                "redis-server",
-                "--bind",
-                "127.0.0.1",
-                "--port",
-                &port,
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ]),
-        };
+            Protocol::Nats => {
+                command.args(["nats-server", "-a", "127.0.0.1", "-p", &port]);
+                if self.users.is_some() {
+                    command.arg("-c").arg(users);
+                }
+            }
+            Protocol::Redis => {
+                command.arg("redis-server");
+                if self.users.is_some() {
+                    command.arg(users);
+                }
+                command.args([
+                    "--bind",
+                    "127.0.0.1",
+                    "--port",
+                    &port,
+                    "--save",
+                    "",
+                    "--appendonly",
+                    "no",
+                ]);
+            }
+        }
         command.current_dir(self.directory.path());
         command.env("PATH", path()).stdin(Stdio::piped());
         self.keeper = Some(command.spawn()?);

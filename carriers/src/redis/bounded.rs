@@ -9,14 +9,15 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use tidings_core::Chain;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The most bytes of one answer. That to a greeting has some hundred, a wake-up fewer.
-const LARGEST: usize = 64 << 10;
+use super::reading::{LARGEST, Reading};
+
 /// The most parts of one answer, whatever their nesting. A wake-up has three.
 const MOST: u64 = 1_024;
 
@@ -25,12 +26,31 @@ const MOST: u64 = 1_024;
 pub(super) struct Bounded<S> {
     inner: S,
     answers: Answers,
+    reading: Arc<Reading>,
+    listener: Listener,
+}
+
+/// Whether a listener takes what a connection reads, and holds it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listener {
+    Present,
+    /// All that comes are answers to what was asked.
+    Absent,
 }
 
 impl<S> Bounded<S> {
-    pub(super) fn new(inner: S) -> Self {
-        let answers = Answers::default();
-        Self { inner, answers }
+    pub(super) fn new(inner: S, listener: Listener) -> Self {
+        Self {
+            inner,
+            answers: Answers::default(),
+            reading: Arc::default(),
+            listener,
+        }
+    }
+
+    /// Returns what its listener is to know of it.
+    pub(super) fn reading(&self) -> Arc<Reading> {
+        Arc::clone(&self.reading)
     }
 }
 
@@ -40,14 +60,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.listener == Listener::Present && !self.reading.may_read(cx.waker()) {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
 
-        let followed = self.answers.follow(&buf.filled()[before..]);
+        let came = &buf.filled()[before..];
+        self.reading.add(came.len());
+        let followed = self.answers.follow(came);
         if let Err(error) = &followed {
             buf.set_filled(before);
-            // The library tells no cause where no one waits for an answer.
-            tracing::warn!(error = %Chain(error), "a connection to Redis is given up");
+            // Others tell it where that is news: it may come again with every connection.
+            self.reading.refuse(error);
+            tracing::debug!(error = %Chain(error), "a connection to Redis is given up");
         }
         Poll::Ready(followed)
     }

@@ -1,7 +1,9 @@
 //! Wake-ups over real brokers, alone and between nodes. One binary, so that it links once.
 
+mod floods;
 mod lies;
 mod nodes;
+mod rights;
 mod wakes;
 
 use std::sync::Arc;
