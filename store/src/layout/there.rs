@@ -50,8 +50,13 @@ pub(crate) struct IndexThere {
     /// The columns that it orders by.
     pub(crate) fields: Vec<String>,
     pub(crate) unique: bool,
-    /// Whether it has every row, by columns alone, and the engine uses it.
+    /// Whether it has every row, by columns alone, is of the kind that is made for a schema, and
+    /// the engine uses it.
     pub(crate) is_whole: bool,
+    /// Whether another session is making it now.
+    pub(crate) is_being_made: bool,
+    /// The name of the constraint that it belongs to, and cannot be dropped without.
+    pub(crate) constraint: Option<String>,
 }
 
 /// A reference that is there, and what it does by itself.

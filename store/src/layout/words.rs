@@ -102,6 +102,13 @@ impl Index {
     pub(crate) fn is_as(&self, there: &IndexThere) -> bool {
         there.is_whole && there.unique == self.unique && there.fields == self.fields
     }
+
+    /// Returns whether one that is there, by whatever name, holds these columns unique.
+    pub(crate) fn is_held_by(&self, there: &IndexThere) -> bool {
+        let has = |field| there.fields.contains(field);
+        let is_over_these = there.fields.len() == self.fields.len() && self.fields.iter().all(has);
+        there.is_whole && there.unique && is_over_these
+    }
 }
 
 /// Returns the indexes of a schema by name: for what is unique, for what refers (nested lists and

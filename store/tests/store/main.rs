@@ -94,6 +94,7 @@ mod postgres {
     mod writes;
 
     mod encryption;
+    mod indexes;
     #[path = "migrations.rs"]
     mod migrations_here;
     mod opening;

@@ -9,7 +9,7 @@ use crate::{
         finding::{Change, Depth, Finding, Need},
         inspect::Inspect,
         there::Named,
-        words::{Adds, identifier, is_ours, wanted_indexes},
+        words::{Adds, Index, identifier, is_ours, wanted_indexes},
     },
     loss::in_words,
 };
@@ -166,8 +166,8 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
     pub(super) async fn indexes(&mut self) -> Result<(), Error> {
         let table = self.schema.name();
         let wanted = wanted_indexes(self.words, self.schema);
-        for name in self.table.indexes.keys() {
-            if is_ours(name) && !wanted.contains_key(name) {
+        for (name, there) in &self.table.indexes {
+            if is_ours(name) && !wanted.contains_key(name) && !there.is_being_made {
                 let changes = vec![Change::DropIndex(name.clone())];
                 let remedy = format!("{table}: drops the index {name}");
                 let finding = Finding::new(Need::Addition, "", remedy, changes);
@@ -177,7 +177,20 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         for (name, index) in wanted {
             let is_fresh = index.fields.iter().any(|field| self.fresh.contains(field));
             let there = self.table.indexes.get(&name);
-            if there.is_some_and(|there| index.is_as(there)) && !is_fresh {
+            if let Some(there) = there.filter(|_| !is_fresh) {
+                if index.is_as(there) || there.is_being_made {
+                    continue;
+                }
+                if self.depth == Depth::Start && there.constraint.is_none() {
+                    self.leave(&name, &index);
+                    continue;
+                }
+            }
+            if let Some(constraint) = there.and_then(|there| there.constraint.as_ref()) {
+                self.impossible(format!(
+                    "{table} has the constraint {constraint} in the place of the index {name}, and it is not \
+                     as that index would be: drop or rename the constraint"
+                ));
                 continue;
             }
             let is_whole = index
@@ -202,6 +215,27 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             self.findings.push(finding);
         }
         Ok(())
+    }
+
+    /// Leaves an index that has the name alone to a migration: readers would wait for as long as it
+    /// takes to make another. A node works without it, unless nothing holds its columns unique.
+    fn leave(&mut self, name: &str, index: &Index) {
+        let table = self.schema.name();
+        let difference =
+            format!("{table} has an index {name} that is invalid or another than is needed");
+        let mut others = self.table.indexes.values();
+        if index.unique && !others.any(|there| index.is_held_by(there)) {
+            let fields = index.fields.join(", ");
+            let difference = format!("{difference}, and nothing holds ({fields}) unique");
+            let remedy = format!("{table}: makes the index {name}");
+            let finding = Finding::new(Need::Mending, difference, remedy, Vec::new());
+            self.findings.push(finding);
+        } else {
+            tracing::warn!(
+                "{difference}; `tidings migrate apply` makes it again (in a program of one's own, \
+                 `Migrations::apply`)"
+            );
+        }
     }
 
     /// Returns how many rows have the same values in these columns as another.

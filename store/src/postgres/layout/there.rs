@@ -116,11 +116,19 @@ async fn indexes(
     table: &str,
 ) -> Result<BTreeMap<String, IndexThere>, sqlx::Error> {
     let sql = format!(
-        "SELECT i.relname::text, x.indisunique, x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL, \
+        "SELECT i.relname::text, x.indisunique, x.indisvalid AND x.indimmediate AND x.indpred IS NULL \
+           AND x.indexprs IS NULL AND m.amname = 'btree' \
+           AND coalesce((to_jsonb(x) ->> 'indnullsnotdistinct')::boolean, false) = false \
+           AND NOT EXISTS (SELECT FROM generate_series(0, x.indnkeyatts - 1) AS n (place) \
+             JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[n.place] \
+             JOIN pg_opclass o ON o.oid = x.indclass[n.place] \
+             WHERE NOT o.opcdefault OR x.indcollation[n.place] <> a.attcollation), \
          ARRAY(SELECT a.attname::text FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k (number, place) \
          JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.number \
-         WHERE k.place <= x.indnkeyatts ORDER BY k.place) \
-         FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid WHERE x.indrelid = to_regclass({})",
+         WHERE k.place <= x.indnkeyatts ORDER BY k.place), \
+         EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.oid), \
+         (SELECT min(c.conname::text) FROM pg_constraint c WHERE c.conindid = i.oid AND c.contype IN ('p', 'u', 'x')) \
+         FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam WHERE x.indrelid = to_regclass({})",
         literal(&identifier(table))
     );
     let read = |row: &PgRow| {
@@ -128,6 +136,8 @@ async fn indexes(
             unique: row.try_get(1)?,
             is_whole: row.try_get(2)?,
             fields: row.try_get(3)?,
+            is_being_made: row.try_get(4)?,
+            constraint: row.try_get(5)?,
         };
         Ok((row.try_get(0)?, index))
     };

@@ -92,7 +92,7 @@ async fn named(connection: &mut SqliteConnection, name: &str) -> Result<Named, s
     table.rules.extend(generated);
     keys(connection, name, &mut table).await?;
     references(connection, name, &mut table).await?;
-    beside(connection, name, &mut table).await?;
+    beside(connection, name, &made, &mut table).await?;
     Ok(Named::Table(table))
 }
 
@@ -222,12 +222,16 @@ fn clause(row: &SqliteRow) -> Result<String, sqlx::Error> {
 async fn beside(
     connection: &mut SqliteConnection,
     name: &str,
+    made: &str,
     table: &mut Table,
 ) -> Result<(), sqlx::Error> {
+    // An index compares as its columns do unless it says otherwise, and they by bytes.
+    let may_compare_otherwise = made.to_ascii_uppercase().contains("COLLATE");
     // An expression has no name.
     let indexes = sqlx::query(
         "SELECT l.name, l.origin, l.\"unique\", l.partial, \
-         (SELECT json_group_array(x.name) FROM pragma_index_info(l.name) AS x) \
+         (SELECT json_group_array(x.name) FROM pragma_index_info(l.name) AS x), \
+         EXISTS (SELECT 1 FROM pragma_index_xinfo(l.name) AS x WHERE x.key AND x.coll <> 'BINARY') \
          FROM pragma_index_list(?) AS l",
     )
     .bind(name.to_owned())
@@ -240,7 +244,11 @@ async fn beside(
         let fields: Vec<Option<String>> = serde_json::from_str(&fields).unwrap_or_default();
         let there = IndexThere {
             unique: row.try_get(2)?,
-            is_whole: !is_partial && fields.iter().all(Option::is_some),
+            is_whole: !is_partial
+                && fields.iter().all(Option::is_some)
+                && (may_compare_otherwise || !row.try_get::<bool, _>(5)?),
+            is_being_made: false,
+            constraint: None,
             fields: fields.into_iter().flatten().collect(),
         };
         if origin == "u" {

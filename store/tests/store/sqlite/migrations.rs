@@ -228,3 +228,25 @@ async fn no_step_runs_beside_a_node_that_would_not_hear_of_it() {
     fixture.store.close().await.unwrap();
     step().apply().await.unwrap();
 }
+
+/// An index that takes letters of both cases for the same is no rule of a column that tells them
+/// apart; on a column that does not it is.
+#[tokio::test]
+async fn an_index_that_compares_otherwise_than_its_column_is_made_again() {
+    let schema = leak(words().field(Field::of::<Option<String>>("word").unique()));
+    for (column, of_the_index, is_ours) in [
+        ("TEXT", " COLLATE NOCASE", false),
+        ("TEXT COLLATE NOCASE", "", true),
+    ] {
+        let place = stored_place().await;
+        migrations(&place, schema).apply().await.unwrap();
+        let table = format!("CREATE TABLE words (id INTEGER PRIMARY KEY NOT NULL, word {column})");
+        let index = format!("UNIQUE INDEX \"unique:words(word)\" ON words (word{of_the_index})");
+        place
+            .run(&format!("DROP TABLE words; {table}; CREATE {index}"))
+            .await;
+        let plan = migrations(&place, schema).plan().await.unwrap();
+        let plan = plan.to_string();
+        assert_eq!(plan.contains("DROP INDEX"), !is_ours, "{plan}");
+    }
+}
