@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tidings_cache::{Cache, Sampled};
-use tidings_core::{CacheKey, Entity, Value};
+use tidings_core::{CacheKey, Entity, Row, Value};
 use tidings_store::{Error, FieldInput, Store};
 
 use crate::loads::read_by;
@@ -57,7 +57,7 @@ pub(crate) fn compare<E: Entity>(
         let is_equal = match (entry.value(), live) {
             (None, None) => true,
             // Both by way of the type: what a row says that its type does not is no difference.
-            (Some(value), Some(live)) => value.to_row() == live.row.to_row(),
+            (Some(value), Some(live)) => is_same(&value.to_row(), &live.row.to_row()),
             (Some(_), None) | (None, Some(_)) => false,
         };
         if is_equal {
@@ -67,6 +67,17 @@ pub(crate) fn compare<E: Entity>(
         Ok(Compared::Different(Box::new(Held { cache, key, entry })))
     }
     .boxed()
+}
+
+/// Returns whether two rows say the same. What is not a number is that in both, though no two such
+/// values are equal.
+fn is_same(one: &Row, other: &Row) -> bool {
+    let is_same = |(one, other): (&Value, &Value)| match (one, other) {
+        (Value::Number(one), Value::Number(other)) if one.is_nan() => other.is_nan(),
+        (one, other) => one == other,
+    };
+    let (one, other) = (&one.0, &other.0);
+    one.len() == other.len() && one.iter().zip(other).all(is_same)
 }
 
 /// The entry that was compared.
@@ -80,5 +91,24 @@ impl<E: Entity> Differing for Held<E> {
     fn still_held(&self) -> Option<Duration> {
         let now = self.cache.sample::<E>(&self.key).ok().flatten()?;
         now.is_same(&self.entry).then(|| now.age())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_the_same_though_a_float_is_not_a_number() {
+        let row = |values: &[f64]| Row(values.iter().copied().map(Value::Number).collect());
+        let nan = f64::NAN;
+        assert!(is_same(&row(&[nan, 1.0]), &row(&[-nan, 1.0])));
+        assert!(is_same(&row(&[0.0]), &row(&[-0.0])));
+        for other in [row(&[nan]), row(&[nan, 2.0]), row(&[1.0, 1.0])] {
+            assert!(!is_same(&row(&[nan, 1.0]), &other), "{other:?}");
+            assert!(!is_same(&other, &row(&[nan, 1.0])), "{other:?}");
+        }
+        assert!(!is_same(&row(&[nan]), &Row(vec![Value::Null])));
+        assert!(is_same(&Row(vec!["a".into()]), &Row(vec!["a".into()])));
     }
 }
