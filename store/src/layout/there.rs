@@ -15,8 +15,8 @@ pub(crate) enum Named {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     pub(crate) columns: BTreeMap<String, Column>,
-    /// Its references of one column each, by that column.
-    pub(crate) references: BTreeMap<String, Reference>,
+    /// Its references of one column each, by that column: it may have several.
+    pub(crate) references: BTreeMap<String, Vec<Reference>>,
     /// Its indexes, by name.
     pub(crate) indexes: BTreeMap<String, IndexThere>,
     /// Whether its columns hold nothing but what their types say.

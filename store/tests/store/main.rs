@@ -100,6 +100,7 @@ mod postgres {
     mod opening;
     mod outages;
     mod poolers;
+    mod references;
     mod standbys;
     mod tables;
     mod waits;

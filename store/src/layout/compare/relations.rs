@@ -8,11 +8,23 @@ use crate::{
     layout::{
         finding::{Change, Depth, Finding, Need},
         inspect::Inspect,
-        there::Named,
+        there::{Named, Reference},
         words::{Adds, Index, identifier, is_ours, wanted_indexes},
     },
     loss::in_words,
 };
+
+/// Says what a reference does by itself, if it does anything.
+fn acts(at: &str, there: &Reference) -> Option<String> {
+    let action = there.action.as_deref()?;
+    Some(format!(
+        "{at} has {action}, which would change rows unheard"
+    ))
+}
+
+fn drop_of(column: &str, there: &Reference) -> Change {
+    Change::DropReference(column.to_owned(), there.name.clone())
+}
 
 impl<I: Inspect + ?Sized> Comparison<'_, I> {
     pub(super) async fn references(&mut self) -> Result<(), Error> {
@@ -56,69 +68,114 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         if !self.table.columns.contains_key(name) {
             return Ok(());
         }
-        let there = self.table.references.get(name);
         let at = format!("{table}.{name}");
-        let drop = there.map(|there| Change::DropReference(name.to_owned(), there.name.clone()));
-        let action = there.and_then(|there| there.action.as_deref());
-        let acts =
-            action.map(|action| format!("{at} has {action}, which would change rows unheard"));
+        let there = self.table.references.get(name).map_or(&[][..], |all| all);
+        let leads = |it: &&Reference| {
+            wanted.is_some_and(|wanted| (&it.table, &it.key) == (&wanted.entity, &wanted.key))
+        };
+        let fitting = there.iter().find(|it| leads(it) && it.action.is_none());
+        if let (Some(wanted), Some(fitting)) = (wanted, fitting) {
+            self.checked(field, wanted, fitting).await?;
+        }
+        if wanted.is_none() || fitting.is_some() {
+            self.drop_others(name, &at, there, fitting);
+            return Ok(());
+        }
+        let Some(wanted) = wanted else { return Ok(()) };
 
-        let Some(wanted) = wanted else {
-            let Some(drop) = drop else { return Ok(()) };
-            let remedy = format!("{table}: lets the column {name} refer to nothing");
+        // None does its work: those that are there go, and one is made.
+        let refers_elsewhere = format!("{at} does not refer to {} ({})", wanted.entity, wanted.key);
+        let fits = there.iter().find(leads);
+        let acts = there.iter().find_map(|it| acts(&at, it));
+        let (need, difference) = match (fits.is_some(), acts) {
+            (true, Some(acts)) => (Need::Mending, acts),
+            (false, Some(acts)) => (Need::Mending, format!("{refers_elsewhere}; {acts}")),
+            (_, None) if there.is_empty() && adds == Adds::AtAnyTime => {
+                (Need::Addition, refers_elsewhere)
+            }
+            (_, None) => (Need::Mending, refers_elsewhere),
+        };
+        let is_proven = fits.is_some_and(|there| there.is_checked);
+        if !is_proven && self.is_broken(field, wanted, &difference).await? {
+            return Ok(());
+        }
+        let remedy = self.refers(field, wanted);
+        let drops = there.iter().map(|it| drop_of(name, it));
+        let changes = drops.chain([Change::Refer(index)]).collect();
+        let finding = Finding::new(need, difference, remedy, changes);
+        self.findings.push(finding);
+        Ok(())
+    }
+
+    /// Notes the references of a column that no field asks for. Another that leads where the
+    /// fitting one does, and does nothing by itself, harms none.
+    fn drop_others(
+        &mut self,
+        name: &str,
+        at: &str,
+        there: &[Reference],
+        fitting: Option<&Reference>,
+    ) {
+        let table = self.schema.name();
+        let is_alike = |it: &Reference| {
+            let leads = fitting.map(|fitting| (&fitting.table, &fitting.key));
+            leads == Some((&it.table, &it.key)) && it.action.is_none()
+        };
+        for other in there.iter().filter(|it| !is_alike(it)) {
+            let acts = acts(at, other);
             let need = if acts.is_some() {
                 Need::Mending
             } else {
                 Need::Tidying
             };
             let difference = acts.unwrap_or_else(|| format!("{at} refers to another table"));
-            let finding = Finding::new(need, difference, remedy, vec![drop]);
+            let remedy = match fitting {
+                Some(_) => format!(
+                    "{table}: lets the column {name} no longer refer to {} ({}) as well",
+                    other.table, other.key
+                ),
+                None => format!("{table}: lets the column {name} refer to nothing"),
+            };
+            let changes = vec![drop_of(name, other)];
+            let finding = Finding::new(need, difference, remedy, changes);
             self.findings.push(finding);
-            return Ok(());
-        };
-
-        let refers_elsewhere = format!("{at} does not refer to {} ({})", wanted.entity, wanted.key);
-        let fits =
-            there.is_some_and(|there| (&there.table, &there.key) == (&wanted.entity, &wanted.key));
-        let (need, difference) = match (fits, acts) {
-            (true, None) => return self.checked(field, wanted).await,
-            (true, Some(acts)) => (Need::Mending, acts),
-            (false, Some(acts)) => (Need::Mending, format!("{refers_elsewhere}; {acts}")),
-            (false, None) if there.is_none() && adds == Adds::AtAnyTime => {
-                (Need::Addition, refers_elsewhere)
-            }
-            (false, None) => (Need::Mending, refers_elsewhere),
-        };
-        let is_proven = fits && there.is_some_and(|there| there.is_checked);
-        if !is_proven && self.is_broken(field, wanted, &difference).await? {
-            return Ok(());
         }
-        let remedy = self.refers(field, wanted);
-        let changes = drop.into_iter().chain([Change::Refer(index)]).collect();
-        let finding = Finding::new(need, difference, remedy, changes);
-        self.findings.push(finding);
-        Ok(())
     }
 
     /// Notes a reference that leads where it should, if rows of before it were never checked. New
-    /// rows are, so a node can work with it.
-    async fn checked(&mut self, field: &Field, wanted: &Foreign) -> Result<(), Error> {
-        let (table, name) = (self.schema.name(), field.name());
-        let there = self.table.references.get(name);
-        let Some(there) = there.filter(|there| !there.is_checked) else {
+    /// rows are, so a node can work with it, and no other change has to wait for rows that refer to
+    /// nothing.
+    async fn checked(
+        &mut self,
+        field: &Field,
+        wanted: &Foreign,
+        there: &Reference,
+    ) -> Result<(), Error> {
+        if there.is_checked {
             return Ok(());
-        };
+        }
+        let (table, name) = (self.schema.name(), field.name());
         let difference = format!("{table}.{name} has a reference that was never checked");
         if self.depth == Depth::Start {
             tracing::warn!(
                 "{difference}: rows of before may refer to nothing; a migration checks them"
             );
-        } else if !self.is_broken(field, wanted, &difference).await? {
-            let remedy = format!("{table}: checks the reference of the column {name}");
-            let checks = there.name.iter().cloned().map(Change::CheckReference);
-            let finding = Finding::new(Need::Tidying, difference, remedy, checks.collect());
-            self.findings.push(finding);
+            return Ok(());
         }
+
+        let orphans = self.orphans(field, wanted).await?;
+        if orphans > 0 {
+            let orphans = in_words(orphans);
+            tracing::warn!(
+                "{difference}, and is not checked now: {orphans} would refer to nothing"
+            );
+            return Ok(());
+        }
+        // Nodes go on: they read and write while it is checked.
+        let remedy = format!("{table}: checks the reference of the column {name}");
+        let checks = there.name.iter().cloned().map(Change::CheckReference);
+        let finding = Finding::new(Need::Addition, difference, remedy, checks.collect());
+        self.findings.push(finding);
         Ok(())
     }
 

@@ -144,11 +144,12 @@ async fn indexes(
     connection.ask(&sql).await?.iter().map(read).collect()
 }
 
-/// Returns the table's references of one column each, by that column.
+/// Returns the table's references of one column each, by that column. What a reference to a table
+/// with partitions has for each of these is not told.
 async fn references(
     connection: &mut Connection,
     table: &str,
-) -> Result<BTreeMap<String, Reference>, sqlx::Error> {
+) -> Result<BTreeMap<String, Vec<Reference>>, sqlx::Error> {
     let sql = format!(
         "SELECT f.attname::text, CASE WHEN p.oid = to_regclass(quote_ident(p.relname)) THEN p.relname::text \
          ELSE p.relnamespace::regnamespace || '.' || p.relname END, \
@@ -156,7 +157,9 @@ async fn references(
          FROM pg_constraint c JOIN pg_class p ON p.oid = c.confrelid \
          JOIN pg_attribute f ON f.attrelid = c.conrelid AND f.attnum = c.conkey[1] \
          JOIN pg_attribute k ON k.attrelid = c.confrelid AND k.attnum = c.confkey[1] \
-         WHERE c.contype = 'f' AND c.conrelid = to_regclass({}) AND cardinality(c.conkey) = 1",
+         WHERE c.contype = 'f' AND c.conrelid = to_regclass({}) AND cardinality(c.conkey) = 1 \
+         AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.oid = c.conparentid AND o.conrelid = c.conrelid) \
+         ORDER BY c.oid",
         literal(&identifier(table))
     );
     let acts = |when: &str, action: String| {
@@ -169,7 +172,7 @@ async fn references(
         };
         Some(format!("ON {when} {action}"))
     };
-    let read = |row: &PgRow| {
+    let read = |row: &PgRow| -> Result<(String, Reference), sqlx::Error> {
         let reference = Reference {
             name: row.try_get(5)?,
             table: row.try_get(1)?,
@@ -179,7 +182,12 @@ async fn references(
         };
         Ok((row.try_get(0)?, reference))
     };
-    connection.ask(&sql).await?.iter().map(read).collect()
+    let mut references = BTreeMap::<String, Vec<Reference>>::new();
+    for row in &connection.ask(&sql).await? {
+        let (column, reference) = read(row)?;
+        references.entry(column).or_default().push(reference);
+    }
+    Ok(references)
 }
 
 /// Returns what is dropped along with a column of a table and of its partitions, but for its own

@@ -175,7 +175,7 @@ async fn references(
                 if let Some(there) = table.columns.get_mut(column) {
                     there.reference = Some(clause(row)?);
                 }
-                table.references.insert(column.clone(), reference);
+                table.references.insert(column.clone(), vec![reference]);
             }
             _ => {
                 let parent: String = rows[0].try_get(2)?;
