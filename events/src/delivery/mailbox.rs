@@ -380,3 +380,67 @@ impl State {
         }
     }
 }
+
+#[cfg(all(test, not(shuttle)))] // the models have helpers of their own
+mod tests {
+    use serde_json::Value as Json;
+
+    use super::*;
+    use crate::event::{info::ChannelInfo, payload::AnyPayload, posted::Meta};
+
+    /// An event that is not asked for anything, since it is refused.
+    struct Refused;
+
+    impl Posted for Refused {
+        fn info(&self) -> &ChannelInfo {
+            unreachable!("it is refused")
+        }
+
+        fn meta(&self) -> &Meta {
+            unreachable!("it is refused")
+        }
+
+        fn payload(&self) -> &AnyPayload {
+            unreachable!("it is refused")
+        }
+
+        fn json(&self) -> &Result<Json, String> {
+            unreachable!("it is refused")
+        }
+
+        fn dispatch(self: Arc<Self>) {
+            unreachable!("it is refused")
+        }
+
+        fn discard(self: Arc<Self>) {
+            unreachable!("it is refused")
+        }
+
+        fn report_lost(self: Arc<Self>, _: u64) {
+            unreachable!("it is refused")
+        }
+
+        fn reassign(self: Arc<Self>) {
+            unreachable!("it is refused")
+        }
+    }
+
+    #[test]
+    fn a_mailbox_that_is_not_open_refuses_what_is_offered() {
+        let closings: [fn(&Mailbox); 3] = [
+            |mailbox| mailbox.close_intake(),
+            |mailbox| assert!(mailbox.vacate(VecDeque::new()).is_empty()),
+            |mailbox| assert!(mailbox.close().is_empty()),
+        ];
+        for close in closings {
+            let mailbox = Mailbox::new(0, 8);
+            assert!(mailbox.attach());
+            close(&mailbox);
+            let event: Arc<dyn Posted> = Arc::new(Refused);
+            assert_eq!(mailbox.offer(&event), Offer::Closed);
+            assert_eq!(mailbox.offer_directly(&event), Offer::Closed);
+            let stats = mailbox.stats();
+            assert_eq!((stats.accepted, stats.missed), (0, 0));
+        }
+    }
+}
