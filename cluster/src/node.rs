@@ -27,6 +27,9 @@ pub(crate) mod confirm;
 // What callers invalidate by hand, on its way to the log. Must not know the tail.
 pub(crate) mod carry;
 
+// Rows whose records lie on several pages. Must not know what is done with them.
+mod groups;
+
 // Reading what did not fit into a queue. Must not know what is done with it.
 mod again;
 

@@ -4,7 +4,11 @@
 //! It waits for each change's handlers before the next one. So a late handler holds up this node's
 //! report and its proof, and never its evictions, which the tail makes.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use futures_util::future::{Either, FutureExt, select};
 use tidings_core::{
@@ -17,6 +21,7 @@ use tidings_core::{
 
 use super::{
     again::Again,
+    groups::{AT_ONCE, row_of},
     guard::{Panicked, caught, caught_async},
     shared::{PurgeCause, Shared},
 };
@@ -42,11 +47,44 @@ fn scope(entity: &Arc<str>) -> Scope {
     Scope::Entity(Arc::clone(entity))
 }
 
+/// Names a row in a commit: mark, entity and key. A value has no order of its own.
+type GroupName = (u64, Arc<str>, String);
+
+fn group_of(record: &Record, row: &RowRecord) -> GroupName {
+    let key = format!("{:?}", row.key);
+    (record.mark.number(), Arc::clone(&row.entity), key)
+}
+
 struct Dispatcher {
     shared: Arc<Shared>,
-    /// Groups of the batch that is being dispatched that were met, by mark, entity and key. Of
-    /// those of earlier pages nothing is kept: the log knows which record of a group is its first.
-    dispatched: BTreeSet<(u64, Arc<str>, String)>,
+    /// Groups of the batch that is being dispatched that were met. Of those of earlier pages
+    /// nothing is kept: the log knows which record of a group is its first.
+    dispatched: BTreeSet<GroupName>,
+}
+
+/// Where the records of a batch's rows are.
+enum Groups {
+    /// In the batch, all of them.
+    Here,
+    /// Some may lie on other pages. Those of the next rows were read, by the place of the record at
+    /// which a row is met.
+    Read(BTreeMap<usize, Option<Group>>),
+}
+
+impl Groups {
+    fn at(&mut self, place: usize) -> Whole {
+        match self {
+            Self::Here => Whole::Here,
+            Self::Read(read) => Whole::Read(read.remove(&place)),
+        }
+    }
+}
+
+/// Where the records of one row are.
+enum Whole {
+    Here,
+    /// None within if the log has lost them; none at all if they were not read.
+    Read(Option<Option<Group>>),
 }
 
 impl Dispatcher {
@@ -95,12 +133,21 @@ impl Dispatcher {
 
     /// Runs the handlers of a batch, one event for each row of each transaction.
     async fn dispatch(&mut self, records: &[(Record, u64)], pages: Pages) {
-        let mut first = 0;
-        while let Some((record, number)) = records.get(first) {
+        let mut groups = match pages {
+            Pages::Cut if !removed(Rule::GroupIsWhole) => Groups::Read(BTreeMap::new()),
+            Pages::Cut | Pages::Whole => Groups::Here,
+        };
+        for (first, (record, number)) in records.iter().enumerate() {
+            if let Groups::Read(read) = &mut groups
+                && first % AT_ONCE == 0
+            {
+                let end = records.len().min(first + AT_ONCE);
+                *read = self.read_groups(records, first..end).await;
+            }
             match &record.body {
                 Body::Row(row) => {
-                    let rest = &records[first..];
-                    self.dispatch_group(rest, row, pages).await;
+                    self.dispatch_group(&records[first..], row, groups.at(first))
+                        .await;
                 }
                 Body::Entity(entity) => self.tell_gap(GapReason::Capture, scope(entity)),
                 Body::Unreadable { entity } => {
@@ -110,7 +157,6 @@ impl Dispatcher {
                 Body::Evict(_) => {}
                 Body::Event(posted) => self.dispatch_event(posted, *number).await,
             }
-            first += 1;
         }
         self.dispatched.clear();
     }
@@ -145,9 +191,40 @@ impl Dispatcher {
         }
     }
 
+    /// Reads the rows that are met first among some records, whole, by the place of that record.
+    async fn read_groups(
+        &self,
+        records: &[(Record, u64)],
+        part: Range<usize>,
+    ) -> BTreeMap<usize, Option<Group>> {
+        let shared = &self.shared;
+        let (mut places, mut asked) = (Vec::new(), Vec::new());
+        let mut met = BTreeSet::new();
+        for place in part {
+            let record = &records[place].0;
+            if let Body::Row(row) = &record.body
+                && self.is_heard(row)
+                && !self.dispatched.contains(&group_of(record, row))
+                && met.insert(group_of(record, row))
+            {
+                places.push(place);
+                asked.push(row_of(record, row));
+            }
+        }
+        let groups = shared.whole_groups(&*shared.log, &asked).await;
+        places.into_iter().zip(groups).collect()
+    }
+
+    /// Returns whether a handler hears of a row's changes: nothing is kept, and nothing read, for
+    /// events that none hears.
+    fn is_heard(&self, row: &RowRecord) -> bool {
+        let shared = &self.shared;
+        shared.catalog.schema(&row.entity).is_some() && shared.announce.listens(&row.entity)
+    }
+
     /// Runs the handlers of one row's change, when the first of its records is met: the first of
     /// the rest.
-    async fn dispatch_group(&mut self, rest: &[(Record, u64)], row: &RowRecord, pages: Pages) {
+    async fn dispatch_group(&mut self, rest: &[(Record, u64)], row: &RowRecord, whole: Whole) {
         let shared = Arc::clone(&self.shared);
         let Some((record, number)) = rest.first() else {
             return;
@@ -156,15 +233,7 @@ impl Dispatcher {
         let Some(schema) = shared.catalog.schema(&row.entity) else {
             return;
         };
-        if !shared.announce.listens(&row.entity) {
-            return; // nothing is kept, and nothing read, for events that no handler hears
-        }
-        let group = (
-            mark.number(),
-            Arc::clone(&row.entity),
-            format!("{:?}", row.key),
-        );
-        if !self.dispatched.insert(group) {
+        if !self.is_heard(row) || !self.dispatched.insert(group_of(record, row)) {
             return;
         }
 
@@ -186,51 +255,55 @@ impl Dispatcher {
             });
         let (here, numbers): (Vec<_>, Vec<_>) = members.unzip();
         let number = numbers.into_iter().fold(*number, u64::min);
+        let read;
 
         // Part of it may lie on another page. Once the log has lost it there is a gap in place of
         // the event.
-        let change = match pages {
-            Pages::Cut if !removed(Rule::GroupIsWhole) => {
-                let Some(group) = self.fetch(record, row).await else {
-                    return;
+        let whole = match whole {
+            Whole::Here => RowChange::fold(&here),
+            Whole::Read(found) => {
+                let found = match found {
+                    Some(found) => found,
+                    // A handler came after the others of its part were read.
+                    None => {
+                        let asked = [row_of(record, row)];
+                        let mut groups = shared.whole_groups(&*shared.log, &asked).await;
+                        groups.pop().flatten()
+                    }
                 };
-                let whole = RowChange::fold(&group.rows);
-                whole.and_then(|change| Change::new(schema, &change, mark, number))
-            }
-            Pages::Cut | Pages::Whole => {
-                let whole = RowChange::fold(&here);
-                whole.and_then(|change| Change::new(schema, &change, mark, number))
+                match self.at_its_first(found, record, row) {
+                    Some(group) => {
+                        read = group;
+                        RowChange::fold(&read.rows)
+                    }
+                    None => return,
+                }
             }
         };
+        let change = whole.and_then(|change| Change::new(schema, &change, mark, number));
         if let Some(change) = change {
             self.run_handlers(change).await;
         }
     }
 
-    /// Reads a group whole, at the first of its records; none at a later one, whose event was made
-    /// on an earlier page. Asks until it is answered: without it there is no event, and its loss
-    /// would be a gap.
-    async fn fetch(&self, record: &Record, row: &RowRecord) -> Option<Group> {
-        let shared = &self.shared;
+    /// Returns a group that was read at the first of its records; none at a later one, whose event
+    /// was made on an earlier page. Of one that the log has lost, or whose beginning, there is no
+    /// event, and its loss is a gap.
+    fn at_its_first(
+        &self,
+        found: Option<Group>,
+        record: &Record,
+        row: &RowRecord,
+    ) -> Option<Group> {
         let here = record.place.number();
-        loop {
-            let found = shared.log.group(record.mark, &row.entity, &row.key).await;
-            match found {
-                Ok(Some(group)) if here.is_none_or(|here| group.first == here) => {
-                    return Some(group);
-                }
-                Ok(Some(group)) if here.is_some_and(|here| group.first < here) => return None,
-                // The log has lost all of it, or its beginning.
-                Ok(Some(_) | None) => {
-                    // What its handlers would have evicted is unknown.
-                    shared.purge(PurgeCause::Gap(GapReason::Trimmed));
-                    self.tell_gap(GapReason::Trimmed, scope(&row.entity));
-                    return None;
-                }
-                Err(error) => {
-                    tracing::debug!(error = %Chain(&error), "a row's records could not be read");
-                    shared.clock.sleep(shared.settings.pause()).await;
-                }
+        match found {
+            Some(group) if here.is_none_or(|here| group.first == here) => Some(group),
+            Some(group) if here.is_some_and(|here| group.first < here) => None,
+            Some(_) | None => {
+                // What its handlers would have evicted is unknown.
+                self.shared.purge(PurgeCause::Gap(GapReason::Trimmed));
+                self.tell_gap(GapReason::Trimmed, scope(&row.entity));
+                None
             }
         }
     }

@@ -10,13 +10,13 @@
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use tidings_core::{
-    Chain,
-    log::{Body, Cursor, Gap, GapReason, Group, Log, Record, RowChange, RowOf, RowRecord, Scope},
+use tidings_core::log::{
+    Body, Cursor, Gap, GapReason, Group, Log, Record, RowChange, RowRecord, Scope,
 };
 
 use super::{
     again::Again,
+    groups::{AT_ONCE, row_of},
     guard::{Panicked, caught_async},
     shared::Shared,
 };
@@ -28,9 +28,6 @@ use crate::{
 /// How much waits in memory for the teller, if the dispatcher's queue may hold as much.
 const RECORDS: usize = 4_096;
 const BYTES: usize = 4 << 20;
-
-/// How many records are gone through, and their rows read, at a time.
-const AT_ONCE: usize = 256;
 
 /// Returns how much waits in memory for the teller, beside a dispatcher's queue of some length.
 pub(crate) fn room(queue: usize) -> Room {
@@ -108,20 +105,6 @@ impl Shared {
             }
         }
     }
-
-    /// Reads every record of some rows in their commits; none of those that the log has lost. Asks
-    /// until it is answered.
-    async fn whole_groups(&self, log: &dyn Log, rows: &[RowOf]) -> Vec<Option<Group>> {
-        loop {
-            match log.groups(rows).await {
-                Ok(groups) => return groups,
-                Err(error) => {
-                    tracing::debug!(error = %Chain(&error), "rows' records could not be read");
-                    self.clock.sleep(self.settings.pause()).await;
-                }
-            }
-        }
-    }
 }
 
 /// A batch that is being told, a part at a time. A row tells at its last record.
@@ -190,15 +173,8 @@ impl<'a> Telling<'a> {
                 && self.shared.catalog.schema(&row.entity).is_some()
             {
                 places.push(*place);
-                asked.push(RowOf {
-                    mark: record.mark,
-                    entity: Arc::clone(&row.entity),
-                    key: row.key.clone(),
-                });
+                asked.push(row_of(record, row));
             }
-        }
-        if asked.is_empty() {
-            return BTreeMap::new();
         }
         let groups = self.shared.whole_groups(log, &asked).await;
         places.into_iter().zip(groups).collect()

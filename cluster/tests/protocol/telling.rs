@@ -131,3 +131,30 @@ async fn what_the_log_has_lost_before_it_was_told_is_a_gap() {
         "{gaps:?}"
     );
 }
+
+#[tokio::test]
+async fn handlers_hear_a_commit_of_many_pages_by_few_questions() {
+    for form in [Form::Counted, Form::Snapshot] {
+        let store = ModelStore::new(form, 1);
+        let log = Rigged::on(MemoryLog::new(store.clone()));
+        let mut around = Surroundings::ordinary();
+        around.settings = around.settings.page(100);
+        let node = Node::begin_in(around, &log, "a");
+        node.until_open().await;
+
+        let mark = write_all(&store, rows(0));
+        node.until_applied(mark).await;
+        soon(async {
+            while node.heard.changes() < ROWS as usize {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert_eq!(node.heard.changes(), ROWS as usize, "{form:?}: each once");
+        let asked = log.groups.load(Ordering::SeqCst);
+        assert!(
+            (1..=ROWS as usize / 50).contains(&asked),
+            "{form:?}: {asked} questions for the rows of a commit"
+        );
+    }
+}
