@@ -139,6 +139,11 @@ impl Engine {
     }
 
     fn may_join(&self, flight: &Flight, demand: &Demand, horizon: Horizon) -> bool {
+        // Nothing voids what may not be kept, on a node that others may have given up: a receipt
+        // may have been resolved since the load began, and this call came later.
+        if flight.allowed == Allowed::Never && self.node.is_unproven(horizon) {
+            return false;
+        }
         let read = flight.noted.read;
         match demand.why {
             Why::Reload => false,

@@ -2,7 +2,10 @@
 //! later of the last proof and its own load.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,17 +21,21 @@ const INSTANT: Duration = Duration::from_nanos(1);
 
 /// Proves what it is told to; panics where it is told nothing.
 #[derive(Debug)]
-struct Prover(Mutex<Option<Proof>>);
+struct Prover {
+    proof: Mutex<Option<Proof>>,
+    /// Nothing that is loaded may be kept.
+    keeps_nothing: AtomicBool,
+}
 
 impl Prover {
     fn say(&self, proof: Proof) {
-        *self.0.lock().unwrap() = Some(proof);
+        *self.proof.lock().unwrap() = Some(proof);
     }
 }
 
 impl Fills for Prover {
     fn begin(&self, _: &CacheKey) -> Option<Pass> {
-        Some(Pass(0))
+        (!self.keeps_nothing.load(Ordering::SeqCst)).then_some(Pass(0))
     }
 
     fn holds(&self, _: Pass) -> bool {
@@ -36,7 +43,7 @@ impl Fills for Prover {
     }
 
     fn proof(&self) -> Proof {
-        let proof = *self.0.lock().unwrap();
+        let proof = *self.proof.lock().unwrap();
         proof.expect("a faulty prover")
     }
 }
@@ -44,7 +51,10 @@ impl Fills for Prover {
 /// A node with a bound of ten seconds.
 fn node(build: impl FnOnce(CacheBuilder) -> CacheBuilder) -> (Cache, ManualClock, Arc<Prover>) {
     let (builder, clock) = timed();
-    let prover = Arc::new(Prover(Mutex::new(Some(Proof::None))));
+    let prover = Arc::new(Prover {
+        proof: Mutex::new(Some(Proof::None)),
+        keeps_nothing: AtomicBool::new(false),
+    });
     let builder = builder
         .staleness_ceiling(10 * SECOND)
         .fills(Arc::clone(&prover) as _);
@@ -178,7 +188,7 @@ async fn a_node_whose_proof_is_withheld_serves_nothing_that_it_holds() {
         let others = async {
             gate.reached().await;
             if faulty {
-                *prover.0.lock().unwrap() = None;
+                *prover.proof.lock().unwrap() = None;
             } else {
                 prover.say(Proof::Withheld);
             }
@@ -194,7 +204,7 @@ async fn a_node_whose_proof_is_withheld_serves_nothing_that_it_holds() {
         let (slow, ()) = tokio::join!(slow, others);
         assert_eq!(slow.unwrap().as_deref(), Some(&1));
 
-        prover.0.clear_poison();
+        prover.proof.clear_poison();
         prover.say(Proof::At(clock.now()));
         assert_eq!(serves(&cache).await, [true; 3], "nothing was evicted");
     }
@@ -290,4 +300,36 @@ async fn a_node_that_refuses_serves_what_asks_to_be_refreshed_and_joins_what_run
         assert_eq!(source.loads(), loads);
     };
     tokio::join!(slow, others).0.unwrap();
+}
+
+/// G6: nothing voids a load of a node that others may have given up, so a call that comes
+/// after a receipt was resolved makes a load of its own.
+#[tokio::test]
+async fn a_load_that_is_not_kept_is_joined_only_while_something_is_proven() {
+    for is_proven in [true, false] {
+        let (cache, clock, prover) = node(|builder| builder);
+        prover.keeps_nothing.store(true, Ordering::SeqCst);
+        clock.advance(20 * SECOND);
+        prover.say(match is_proven {
+            true => Proof::At(clock.now()),
+            false => Proof::None,
+        });
+
+        let (gate, before, after) = (Gate::new(), Source::default(), Source::default());
+        let early = cache.get(k(), GetOptions::default(), before.behind(&gate, Some(1_u8)));
+        let late = async {
+            gate.reached().await;
+            let late = cache.get(k(), GetOptions::default(), after.give(Some(2_u8)));
+            let opens = async {
+                tokio::task::yield_now().await;
+                gate.open();
+            };
+            tokio::join!(late, opens).0
+        };
+        let (early, late) = tokio::join!(early, late);
+        let expected = if is_proven { (1, 0) } else { (2, 1) };
+        assert_eq!(*early.unwrap().unwrap(), 1);
+        let late = *late.unwrap().unwrap();
+        assert_eq!((late, after.loads()), expected, "proven: {is_proven}");
+    }
 }
