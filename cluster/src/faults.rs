@@ -57,6 +57,8 @@ rules! {
     JoinBeforeCursor,
     /// A node that comes back at the head purges.
     RejoinAtHeadPurges,
+    /// A node that finds itself given up at a gap serves nothing before it joins again.
+    RejoinStopsServing,
     /// A silent member is removed after twice its bound.
     ExpiryAfterTwoBounds,
     /// A node fills once it has joined.

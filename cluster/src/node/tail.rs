@@ -149,6 +149,8 @@ impl Tail {
 
         if !early {
             self.purge(cause);
+            // Where serving was stopped: nothing is held any more.
+            shared.gate.close();
         }
         self.cut = Pages::Whole;
         self.returning = Returning::No;
@@ -403,6 +405,10 @@ impl Tail {
     fn counts(&self, head: &Head) -> Result<bool, Superseded> {
         let counted = self.is_counted(head.sight.member)?;
         if !counted {
+            // Before it joins again: from then on no receipt waits for what it holds.
+            if !removed(Rule::RejoinStopsServing) {
+                self.stop_serving();
+            }
             *self.shared.member.lock() = None;
         }
         Ok(counted)
@@ -436,11 +442,9 @@ impl Tail {
         Ok(())
     }
 
-    /// Joins again after others have given this node up. It serves nothing until it has applied
-    /// what a statement begun after the join has returned. It goes on from the cursor that it had,
-    /// if the log still can; another is returned only where that rule is left out.
-    async fn come_back(&mut self) -> Result<Option<Cursor>, Superseded> {
-        let shared = Arc::clone(&self.shared);
+    /// Serves nothing that is held, and fills nothing, until the gate is opened again.
+    fn stop_serving(&self) {
+        let shared = &self.shared;
         shared.gate.suspend();
         match shared.settings.bound {
             // A hit of a node without a bound does not ask the gate.
@@ -448,6 +452,14 @@ impl Tail {
             // Nor does one in a thread's own level.
             Some(_) => shared.cache.recheck_node(),
         }
+    }
+
+    /// Joins again after others have given this node up. It serves nothing until it has applied
+    /// what a statement begun after the join has returned. It goes on from the cursor that it had,
+    /// if the log still can; another is returned only where that rule is left out.
+    async fn come_back(&mut self) -> Result<Option<Cursor>, Superseded> {
+        let shared = Arc::clone(&self.shared);
+        self.stop_serving();
         if removed(Rule::JoinBeforeCursor) {
             // What it has applied so far was read by a statement from before the join.
             shared.gate.resume(shared.gate.generation());

@@ -12,7 +12,7 @@ use super::{Plan, Verbosity, run, shortest};
 use crate::faults::{RULES, Rule, remove};
 
 /// How many seeds a rule is looked for in.
-const SEEDS: u64 = 10_000;
+const SEEDS: u64 = 20_000;
 
 /// Returns the first seed that fails without a rule, and how.
 fn found(rule: Rule, seeds: std::ops::Range<u64>) -> Option<(u64, String)> {
