@@ -326,6 +326,13 @@ impl Node {
         &self.shared.schemas
     }
 
+    /// Returns the schema of an entity that the node hears of, with a table or
+    /// [without](crate::NodeBuilder::recorded_entity).
+    pub fn schema(&self, entity: &str) -> Option<&'static Schema> {
+        let mut heard = self.shared.heard.iter();
+        heard.find(|schema| schema.name() == entity).copied()
+    }
+
     /// Returns the source of time.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {

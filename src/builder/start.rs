@@ -13,7 +13,7 @@ use futures_util::future::{Either, select};
 use tidings_cache::Cache;
 use tidings_cluster::{Carried, Carrier, ClusterSettings, Intake};
 use tidings_core::{
-    BoxError, Schema, check_all,
+    BoxError, OnDelete, Schema, check_all,
     clock::Clock,
     log::{Gap, Log, Members},
     spawn::{Spawn, TokioSpawn},
@@ -87,6 +87,7 @@ pub(super) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> 
         }
     }
 
+    let heard = ground.heard();
     let node = Node::starting(Arc::new(Shared {
         node_id: ground.node_id,
         workers: builder.workers,
@@ -101,6 +102,7 @@ pub(super) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> 
         positions: Positions::new(&started, progress),
         audits: Audits::new(builder.audit, bound),
         entities: std::mem::take(&mut builder.entities),
+        heard,
         schemas: ground.schemas,
         started: ground.clock.now(),
         clock: ground.clock,
@@ -158,7 +160,8 @@ impl Ground {
         };
         let schemas: Vec<&'static Schema> = builder.entities.iter().map(|it| it.schema).collect();
         check_all(&schemas)?;
-        let recorded = builder.recorded.iter().map(|it| it.schema).collect();
+        let recorded: Vec<_> = builder.recorded.iter().map(|it| it.schema).collect();
+        check_recorded(&recorded)?;
 
         let node_id = builder.node_id.take();
         let settings = std::mem::take(&mut builder.log);
@@ -180,6 +183,26 @@ impl Ground {
     fn heard(&self) -> Vec<&'static Schema> {
         [self.schemas.as_slice(), &self.recorded].concat()
     }
+}
+
+/// Refuses what an entity without a table cannot do: no one finds its rows by what they refer to.
+fn check_recorded(recorded: &[&'static Schema]) -> Result<(), StartError> {
+    for schema in recorded {
+        for field in schema.fields() {
+            let Some(foreign) = field.reference() else {
+                continue;
+            };
+            if foreign.on_delete != OnDelete::Restrict || foreign.evict_on_update {
+                let (entity, field, parent) = (schema.name(), field.name(), &foreign.entity);
+                return Err(refused(format!(
+                    "{entity} is recorded and has no table, so its rows cannot go with those of \
+                     {parent}: leave on_delete and on_update out of {field}, and record what \
+                     becomes of them"
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The node's side of its store's log, and of the cluster.

@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) audits: Audits,
     pub(crate) entities: Vec<EntityType>,
     pub(crate) schemas: Vec<&'static Schema>,
+    /// Those, and those of entities without a table.
+    pub(crate) heard: Vec<&'static Schema>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started: Tick,
     /// Cancelled once, when the workers are to stop.

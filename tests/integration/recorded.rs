@@ -12,7 +12,7 @@ use tidings::{
 use tidings_testkit::Server;
 use tokio::sync::mpsc;
 
-use crate::other_programs::sqlite::File;
+use crate::{heard::Owner, other_programs::sqlite::File};
 
 /// Put together from several tables.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,16 @@ struct Price {
     #[entity(unique)]
     product: String,
     cents: i64,
+}
+
+/// A price of a table, without one of its own.
+#[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+#[entity(name = "quotes", cache_key("id"))]
+struct Quote {
+    #[entity(primary_key)]
+    id: i64,
+    #[entity(foreign, on_update = "evict")]
+    owner: Ref<Owner>,
 }
 
 /// A table that refers to what has none.
@@ -103,6 +113,8 @@ impl Shop {
         let refused = self.node.dao::<Price>().expect_err("it has no table");
         assert!(refused.to_string().contains("prices"), "{refused}");
         assert!(self.node.schemas().is_empty(), "nothing offers its rows");
+        let schema = self.node.schema(Price::NAME).expect("its keys are known");
+        assert_eq!(schema, Price::schema());
         let ended = self.node.shutdown(Duration::from_secs(5)).await;
         assert!(ended.is_clean());
     }
@@ -163,4 +175,10 @@ async fn a_start_refuses_recorded_entities_that_cannot_be_heard_of_or_are_declar
     let referred = |node: tidings::NodeBuilder| node.entity::<Offer>().recorded_entity::<Price>();
     let referred = refused(Logging::On, referred).await;
     assert!(referred.contains("prices"), "{referred}");
+    let goes_along = |node: tidings::NodeBuilder| {
+        let node = node.entity::<Owner>();
+        node.recorded_entity::<Quote>()
+    };
+    let goes_along = refused(Logging::On, goes_along).await;
+    assert!(goes_along.contains("owner"), "{goes_along}");
 }

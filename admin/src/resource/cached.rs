@@ -173,9 +173,7 @@ fn is_of(key: &str, asked: &Listing) -> bool {
 }
 
 fn schema_of(node: &Node, key: &str) -> Option<&'static Schema> {
-    let name = name_of(key);
-    let mut schemas = node.schemas().iter();
-    schemas.find(|schema| schema.name() == name).copied()
+    node.schema(name_of(key))
 }
 
 /// Returns a key as it may be shown. One that is of no entity is shown as it is.
