@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const TURN: Duration = Duration::from_secs(60);
 /// The shortest pause after a turn on which there was nothing to compare.
 const IDLE: Duration = Duration::from_millis(100);
-/// A turn without anything to compare is followed by a pause so many times as long.
+/// How many times as long as a turn without anything to compare the pause after it is.
 const IDLE_FOR: u32 = 9;
 /// After how many entries other tasks get a turn.
 const STEPS: u64 = 256;
@@ -257,7 +257,7 @@ impl Node {
 /// Goes through what the node's second level holds, once.
 struct Hand {
     walk: Walk,
-    /// It stops at one entry in so many.
+    /// It stops at one entry of this many.
     stride: u64,
     /// How many it passes over before it stops again.
     passes: u64,
@@ -265,7 +265,7 @@ struct Hand {
 }
 
 impl Hand {
-    /// Makes one that stops about so many times, from an entry on that chance chooses.
+    /// Makes one that stops about `stops` times, beginning at an entry that chance chooses.
     fn new(node: &Node, stops: u64) -> Self {
         let stats = node.cache().stats();
         let stride = (stats.entries + stats.absences).div_ceil(stops).max(1);
