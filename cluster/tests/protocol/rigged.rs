@@ -6,6 +6,8 @@
     reason = "these tests run on tokio, and repeat nothing from a seed"
 )]
 
+mod heard;
+
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
@@ -16,21 +18,23 @@ use std::{
 
 use tidings_cache::{Cache, GetOptions, Loaded};
 use tidings_cluster::{
-    Announce, Change, ClusterSettings, Handling, Intake, Observe, Parts, Protocol, Told, Trace,
+    ClusterSettings, Intake, Parts, Protocol,
     kit::{MemoryLog, ModelStore, Writing},
 };
 use tidings_core::{
-    CacheKey, Cause, Field, Foreign, OnDelete, Row, Schema, Value,
+    CacheKey, Field, Foreign, OnDelete, Row, Schema, Value,
     clock::{Clock, SystemClock},
     entropy::SystemEntropy,
     log::{
-        Appended, Capture, Cursor, Demand, Digest, Gap, Group, Head, Join, JoinError, Log,
-        LogError, LogFuture, Mark, MemberId, MemberRow, MemberSight, Members, Posted, Read, RowOf,
-        Wake, WakeUps,
+        Appended, Capture, Cursor, Demand, Digest, Group, Head, Join, JoinError, Log, LogError,
+        LogFuture, Mark, MemberId, MemberRow, MemberSight, Members, Read, RowOf, Wake, WakeUps,
     },
     spawn::{AbortHandle, CurrentRuntime, Spawn, Task},
 };
 use tokio::sync::watch;
+
+use self::heard::Handlers;
+pub(crate) use self::heard::{Heard, Panics};
 
 /// Consumers, and credentials that go with a changed consumer.
 pub(crate) fn schemas() -> [&'static Schema; 2] {
@@ -397,120 +401,5 @@ impl Node {
     pub(crate) fn holds(&self, key: &CacheKey) -> bool {
         let held = self.cache.cached::<String>(key);
         held.expect("text").is_some()
-    }
-}
-
-/// What a node's handlers have heard, and how often it purged.
-#[derive(Debug, Default)]
-pub(crate) struct Heard {
-    seen: watch::Sender<Seen>,
-    /// No handler hears of rows.
-    pub(crate) deaf: AtomicBool,
-    /// The log is watched.
-    pub(crate) watched: AtomicBool,
-    /// What those that watch were told, and whether they wait before they take more.
-    pub(crate) told: Mutex<Vec<Told>>,
-    pub(crate) holds: watch::Sender<bool>,
-    /// Where the next thing that handlers hear of panics.
-    pub(crate) panics: Mutex<Option<Panics>>,
-}
-
-/// Where an application's code panics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Panics {
-    /// Where a row or a payload is read.
-    Reading,
-    /// While the handlers are waited for.
-    Handling,
-    /// In what is told of gaps.
-    Gap,
-    /// In the question whether anything listens.
-    Listens,
-}
-
-#[derive(Debug, Default)]
-struct Seen {
-    purges: usize,
-    changes: usize,
-    gaps: Vec<Gap>,
-}
-
-impl Heard {
-    pub(crate) async fn gaps(&self, count: usize) -> Vec<Gap> {
-        let mut seen = self.seen.subscribe();
-        let seen = soon(seen.wait_for(|seen| seen.gaps.len() >= count)).await;
-        seen.expect("the node is there").gaps.clone()
-    }
-
-    pub(crate) fn purges(&self) -> usize {
-        self.seen.borrow().purges
-    }
-
-    pub(crate) fn changes(&self) -> usize {
-        self.seen.borrow().changes
-    }
-}
-
-/// The handlers of a node.
-#[derive(Debug)]
-struct Handlers(Arc<Heard>);
-
-impl Observe for Heard {
-    fn trace(&self, trace: &Trace<'_>) {
-        match trace {
-            Trace::Evicted { .. } => {}
-            Trace::Purged => self.seen.send_modify(|seen| seen.purges += 1),
-        }
-    }
-}
-
-impl Heard {
-    /// Panics if it is to do so here.
-    fn panic_at(&self, here: Panics) {
-        let mut panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = panics.take_if(|at| *at == here);
-        drop(panics);
-        assert!(now.is_none(), "as the test says");
-    }
-
-    fn handle(self: &Arc<Self>) -> Handling {
-        self.panic_at(Panics::Reading);
-        let heard = Arc::clone(self);
-        Box::pin(async move {
-            heard.panic_at(Panics::Handling);
-            heard.seen.send_modify(|seen| seen.changes += 1);
-        })
-    }
-}
-
-impl Announce for Handlers {
-    fn announce(&self, _: Change) -> Handling {
-        self.0.handle()
-    }
-
-    fn event(&self, _: &Posted, _: Cause) -> Handling {
-        self.0.handle()
-    }
-
-    fn gap(&self, gap: &Gap) {
-        self.0.panic_at(Panics::Gap);
-        self.0.seen.send_modify(|seen| seen.gaps.push(gap.clone()));
-    }
-
-    fn listens(&self, _: &str) -> bool {
-        self.0.panic_at(Panics::Listens);
-        !self.0.deaf.load(Ordering::SeqCst)
-    }
-
-    fn is_watched(&self) -> bool {
-        self.0.watched.load(Ordering::SeqCst)
-    }
-
-    fn told(&self, told: Told) -> Handling {
-        let mut all = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(told);
-        drop(all);
-        let mut holds = self.0.holds.subscribe();
-        Box::pin(async move { drop(holds.wait_for(|holds| !holds).await) })
     }
 }
