@@ -3,7 +3,8 @@
 //!
 //! A record names its own row alone. The log finds the children, to any depth and in batches, and a
 //! batch of records is applied once these are evicted too. The rows that the records name are
-//! evicted before anything is asked.
+//! evicted before anything is asked. Where the log answers and cannot find them, everything is
+//! evicted in their place: the node goes on.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,10 +18,24 @@ use super::shared::Shared;
 /// The updated rows of one entity in one commit.
 type Parents = BTreeMap<(u64, Arc<str>), (Mark, Vec<Value>)>;
 
+/// After how many refusals in a row it is asked whether the log answers anything.
+const REFUSALS: u32 = 3;
+
+/// What became of the children of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Children {
+    Evicted,
+    /// The log answers, and cannot say which they are: a table of theirs is gone, say.
+    Unknown,
+}
+
 impl Shared {
-    /// Evicts what goes with the updated rows of a batch. Asks the log until it answers.
-    pub(crate) async fn evict_children(&self, parents: Parents) {
+    /// Evicts what goes with the updated rows of a batch. Asks for as long as the log is out of
+    /// reach, and not for longer.
+    pub(crate) async fn evict_children(&self, parents: Parents) -> Children {
         for ((_, entity), (mark, keys)) in parents {
+            let mut refusals = 0;
             loop {
                 match self.log.children(&entity, keys.clone()).await {
                     Ok(children) => {
@@ -28,12 +43,18 @@ impl Shared {
                         break;
                     }
                     Err(error) => {
-                        tracing::debug!(error = %Chain(&error), %entity, "children could not be found");
+                        refusals += 1;
+                        if refusals >= REFUSALS && self.log.head(None).await.is_ok() {
+                            tracing::error!(error = %Chain(&error), %entity, "children could not be found: everything is evicted");
+                            return Children::Unknown;
+                        }
+                        tracing::debug!(error = %Chain(&error), %entity, "children could not be found yet");
                         self.clock.sleep(self.settings.pause()).await;
                     }
                 }
             }
         }
+        Children::Evicted
     }
 
     /// Returns the updated rows whose children go with them.

@@ -19,6 +19,7 @@ use tidings_core::{
 
 use super::{
     apply::Number,
+    children::Children,
     shared::{Progress, PurgeCause, Shared, count},
 };
 use crate::{
@@ -264,7 +265,10 @@ impl Tail {
         let cursor = batch.cursor;
         let parents = shared.parents(&batch.records);
         let records = shared.apply(batch.records, early);
-        shared.evict_children(parents).await;
+        match shared.evict_children(parents).await {
+            Children::Evicted => {}
+            Children::Unknown => self.lose_children(),
+        }
         // Others may want the processor between two long batches.
         turn().await;
         shared.seen.set(cursor.clone());
@@ -314,6 +318,17 @@ impl Tail {
             demand: batch.sight.demand,
             pass: (batch.extent == Extent::All).then_some(pass),
         }
+    }
+
+    /// Purges, since it is unknown what goes with the rows of a batch.
+    fn lose_children(&self) {
+        let gap = Gap::of_all(GapReason::Malformed);
+        self.shared.counters.gap(gap.reason);
+        self.purge(PurgeCause::Gap(gap.reason));
+        if self.shared.announce.is_watched() {
+            self.shared.watch.gap(gap.clone());
+        }
+        self.shared.queue.gap(gap);
     }
 
     /// Purges when changes stop being recorded, and starts again when they are recorded again.

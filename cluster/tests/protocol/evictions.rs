@@ -3,7 +3,10 @@
 use std::sync::{PoisonError, atomic::Ordering};
 
 use tidings_cluster::kit::{Form, MemoryLog, ModelStore};
-use tidings_core::{CacheKey, log::EvictionTarget};
+use tidings_core::{
+    CacheKey,
+    log::{EvictionTarget, Gap, GapReason},
+};
 
 use crate::rigged::{Node, Rigged, write, write_all};
 
@@ -67,6 +70,25 @@ async fn a_record_is_applied_once_the_children_of_its_row_are_evicted() {
     let updated = write(&store, 1, "bob");
     node.until_applied(updated).await;
     assert!(!node.holds(&child));
+}
+
+/// A table that is gone ends neither the node's evictions nor its events.
+#[tokio::test]
+async fn children_that_the_log_cannot_find_are_a_gap_and_the_node_goes_on() {
+    let store = ModelStore::new(Form::Counted, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    let node = Node::start(&log, "a").await;
+    let created = write(&store, 1, "alice");
+    node.until_applied(created).await;
+
+    let child = CacheKey::primary("credentials", 7_i64);
+    assert!(node.load(&child, "t").await);
+    log.childless.store(true, Ordering::SeqCst);
+    let updated = write(&store, 1, "bob");
+    node.until_applied(updated).await;
+    assert!(!node.holds(&child), "what goes with the row is unknown");
+    let gaps = node.heard.gaps(1).await;
+    assert_eq!(gaps, [Gap::of_all(GapReason::Malformed)]);
 }
 
 #[tokio::test]

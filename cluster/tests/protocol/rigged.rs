@@ -94,6 +94,8 @@ pub(crate) struct Rigged {
     pub(crate) down: AtomicBool,
     pub(crate) uncaptured: AtomicBool,
     pub(crate) children: Mutex<Vec<CacheKey>>,
+    /// Questions for children are refused.
+    pub(crate) childless: AtomicBool,
     /// How often the records of rows were asked for, and whether that is answered.
     pub(crate) groups: AtomicUsize,
     pub(crate) answers: watch::Sender<bool>,
@@ -118,6 +120,7 @@ impl Rigged {
             down: AtomicBool::new(false),
             uncaptured: AtomicBool::new(false),
             children: Mutex::default(),
+            childless: AtomicBool::new(false),
             groups: AtomicUsize::new(0),
             answers: watch::Sender::new(true),
             panics: AtomicBool::new(false),
@@ -215,6 +218,10 @@ impl Log for Rigged {
     ) -> LogFuture<'a, Result<Vec<CacheKey>, LogError>> {
         Box::pin(async {
             self.reached()?;
+            if self.childless.load(Ordering::SeqCst) {
+                let refused = std::io::Error::other("no such table: credentials");
+                return Err(LogError::Unreachable(refused.into()));
+            }
             let children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
             Ok(children.clone())
         })
