@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tidings_core::{
-    clock::ManualClock,
-    log::{Body, Epoch, GapReason, Mark, Place, Record},
+    clock::{ManualClock, Tick},
+    log::{Body, Demand, Epoch, GapReason, Mark, Place, Record},
 };
 use uuid::Uuid;
 
@@ -47,6 +47,37 @@ fn queue_of(records: usize) -> Queue {
 fn next(queue: &Queue) -> Option<Item> {
     use futures_util::FutureExt;
     queue.next().now_or_never()
+}
+
+/// A question to the log may be answered after a later one, and ask for less.
+#[test]
+fn of_two_batches_the_later_proof_and_the_higher_demand_follow() {
+    let queue = queue_of(3);
+    queue.restart(Cursor::counted(epoch(), 0), None);
+    let push = |mut batch: Applied, proof, demand| {
+        batch.after.proof = proof;
+        batch.after.demand = demand;
+        queue.push(batch)
+    };
+    let nothing_new = || Applied {
+        records: Vec::new(),
+        ..batch(1..=1)
+    };
+    let held = [
+        push(batch(1..=1), Some(Tick(5)), Some(Demand(3))),
+        push(nothing_new(), None, Some(Demand(1))),
+        push(nothing_new(), Some(Tick(4)), None),
+    ];
+    assert_eq!(held, [Held::InMemory; 3]);
+
+    assert!(matches!(next(&queue), Some(Item::Head { .. })));
+    let Some(Item::Batch(Applied { after, .. })) = next(&queue) else {
+        panic!("one batch");
+    };
+    assert_eq!(
+        (after.proof, after.demand),
+        (Some(Tick(5)), Some(Demand(3)))
+    );
 }
 
 #[test]

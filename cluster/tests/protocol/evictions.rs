@@ -4,7 +4,7 @@ use std::sync::{PoisonError, atomic::Ordering};
 
 use tidings_cluster::kit::{Form, MemoryLog, ModelStore};
 use tidings_core::{
-    CacheKey,
+    CacheKey, Origin,
     log::{EvictionTarget, Gap, GapReason},
 };
 
@@ -135,4 +135,45 @@ async fn a_large_commit_costs_a_node_without_handlers_no_reads_of_its_rows() {
     node.until_applied(mark).await;
     assert!(log.groups.load(Ordering::SeqCst) > 0, "it was cut");
     assert_eq!(node.heard.changes(), 2_500);
+}
+
+/// The same, where the log has lost some of a row's records.
+#[tokio::test]
+async fn a_row_of_a_large_commit_that_the_log_has_lost_is_a_gap() {
+    let store = ModelStore::new(Form::Counted, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    let node = Node::start(&log, "a").await;
+    node.protocol.tell();
+    node.heard.watched.store(true, Ordering::SeqCst);
+    assert!(node.load(&key("x"), "t").await);
+
+    log.forgets.store(true, Ordering::SeqCst);
+    let rows = (0..2_500).map(|id| (id, format!("name {id}")));
+    node.until_applied(write_all(&store, rows)).await;
+    let gap = Gap::of_entity(GapReason::Trimmed, "consumers");
+    assert_eq!(node.heard.gaps(1).await[0], gap);
+    assert!(!node.holds(&key("x")), "its handlers may have evicted it");
+    let told = node.heard.told_until(&gap.to_string()).await;
+    assert!(told.iter().all(|told| *told == gap.to_string()), "{told:?}");
+}
+
+/// Every node handles the event itself, and evicts what it had when the event came.
+#[tokio::test]
+async fn what_a_handler_of_an_event_evicts_began_to_load_before_it_and_stays_on_its_node() {
+    let log = Rigged::on(MemoryLog::new(ModelStore::new(Form::Snapshot, 1)));
+    let node = Node::start(&log, "a").await;
+    assert!(node.load(&key("before"), "t").await);
+    let posted = node
+        .protocol
+        .post("test".into(), "event".into(), "1".into());
+    node.until_applied(posted.await.expect("posted")).await;
+    let cause = node.heard.cause().await;
+    assert!(node.load(&key("after"), "t").await);
+
+    assert_eq!(cause.origin, Origin::Remote);
+    let _handler = cause.enter();
+    for key in ["before", "after"].map(key) {
+        drop(node.cache.invalidate(&key));
+    }
+    assert!(!node.holds(&key("before")) && node.holds(&key("after")));
 }

@@ -8,3 +8,4 @@ mod receipts;
 mod rigged;
 mod telling;
 mod trouble;
+mod watched;

@@ -99,6 +99,8 @@ pub(crate) struct Rigged {
     /// How often the records of rows were asked for, and whether that is answered.
     pub(crate) groups: AtomicUsize,
     pub(crate) answers: watch::Sender<bool>,
+    /// The records of no row are found.
+    pub(crate) forgets: AtomicBool,
     /// The next read panics.
     pub(crate) panics: AtomicBool,
     /// What is written is of entities that the node does not declare.
@@ -123,6 +125,7 @@ impl Rigged {
             childless: AtomicBool::new(false),
             groups: AtomicUsize::new(0),
             answers: watch::Sender::new(true),
+            forgets: AtomicBool::new(false),
             panics: AtomicBool::new(false),
             undeclared: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
@@ -196,6 +199,9 @@ impl Log for Rigged {
         self.groups.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             self.answered().await;
+            if self.forgets.load(Ordering::SeqCst) {
+                return Ok(None);
+            }
             self.inner.group(mark, entity, key).await
         })
     }
@@ -207,6 +213,9 @@ impl Log for Rigged {
         self.groups.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             self.answered().await;
+            if self.forgets.load(Ordering::SeqCst) {
+                return Ok(vec![None; rows.len()]);
+            }
             self.inner.groups(rows).await
         })
     }

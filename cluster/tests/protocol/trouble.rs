@@ -9,7 +9,7 @@ use tidings_core::{
 };
 use uuid::Uuid;
 
-use crate::rigged::{Node, Rigged, soon, write};
+use crate::rigged::{Node, Rigged, Surroundings, soon, write};
 
 fn key() -> CacheKey {
     CacheKey::new("consumers", &["alice"])
@@ -152,4 +152,41 @@ async fn a_commit_named_by_an_ended_epoch_is_reached_once_what_is_there_is_appli
         // One that is long gone is reached too.
         soon(node.protocol.until_reached(ended)).await;
     }
+}
+
+/// What its handlers would have evicted is unknown.
+#[tokio::test]
+async fn changes_that_the_log_forgets_before_handlers_hear_of_them_are_a_gap() {
+    let store = ModelStore::new(Form::Counted, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    let mut around = Surroundings::ordinary();
+    around.settings = around.settings.queue(1);
+    let node = Node::begin_in(around, &log, "a");
+    node.until_open().await;
+
+    node.heard.held.send_replace(true);
+    let mut last = None;
+    for id in 1..=3 {
+        last = Some(write(&store, id, "alice"));
+        soon(async {
+            while node.protocol.stats().records < id as u64 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    soon(async {
+        while node.protocol.stats().read_again == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let of_handlers = CacheKey::new("quotas", &["x"]);
+    assert!(node.load(&of_handlers, "t").await);
+
+    store.prune();
+    node.heard.held.send_replace(false);
+    node.until_applied(last.expect("a commit")).await;
+    assert_eq!(node.heard.gaps(1).await, [Gap::of_all(GapReason::Trimmed)]);
+    assert!(!node.holds(&of_handlers));
 }

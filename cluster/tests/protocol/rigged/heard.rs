@@ -25,6 +25,8 @@ pub(crate) struct Heard {
     /// What those that watch were told, and whether they wait before they take more.
     pub(crate) told: Mutex<Vec<Told>>,
     pub(crate) holds: watch::Sender<bool>,
+    /// Handlers wait while it is true.
+    pub(crate) held: watch::Sender<bool>,
     /// Where the next thing that handlers hear of panics.
     pub(crate) panics: Mutex<Option<Panics>>,
 }
@@ -47,6 +49,9 @@ struct Seen {
     purges: usize,
     changes: usize,
     gaps: Vec<Gap>,
+    told: Vec<String>,
+    /// Under which an event was heard last.
+    cause: Option<Cause>,
 }
 
 impl Heard {
@@ -54,6 +59,22 @@ impl Heard {
         let mut seen = self.seen.subscribe();
         let seen = soon(seen.wait_for(|seen| seen.gaps.len() >= count)).await;
         seen.expect("the node is there").gaps.clone()
+    }
+
+    /// Returns what those that watch were told, once it ends with this.
+    pub(crate) async fn told_until(&self, last: &str) -> Vec<String> {
+        let mut seen = self.seen.subscribe();
+        let ends = |seen: &Seen| seen.told.last().is_some_and(|told| told == last);
+        let seen = soon(seen.wait_for(ends)).await;
+        seen.expect("the node is there").told.clone()
+    }
+
+    /// Returns the cause under which an event was heard, once one was.
+    pub(crate) async fn cause(&self) -> Cause {
+        let mut seen = self.seen.subscribe();
+        let seen = soon(seen.wait_for(|seen| seen.cause.is_some())).await;
+        let cause = seen.expect("the node is there").cause;
+        cause.expect("one was heard")
     }
 
     pub(crate) fn purges(&self) -> usize {
@@ -92,6 +113,8 @@ impl Heard {
         let heard = Arc::clone(self);
         Box::pin(async move {
             heard.panic_at(Panics::Handling);
+            let mut held = heard.held.subscribe();
+            drop(held.wait_for(|held| !held).await);
             heard.seen.send_modify(|seen| seen.changes += 1);
         })
     }
@@ -102,7 +125,8 @@ impl Announce for Handlers {
         self.0.handle()
     }
 
-    fn event(&self, _: &Posted, _: Cause) -> Handling {
+    fn event(&self, _: &Posted, cause: Cause) -> Handling {
+        self.0.seen.send_modify(|seen| seen.cause = Some(cause));
         self.0.handle()
     }
 
@@ -121,6 +145,12 @@ impl Announce for Handlers {
     }
 
     fn told(&self, told: Told) -> Handling {
+        let text = match &told {
+            Told::Change { change, .. } => format!("{} {:?}", change.operation, change.row.0),
+            Told::Event { posted, .. } => format!("{} {}", posted.event, posted.payload),
+            Told::Gap(gap) => gap.to_string(),
+        };
+        self.0.seen.send_modify(|seen| seen.told.push(text));
         let mut all = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(told);
         drop(all);
