@@ -3,14 +3,18 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::body::{Body, to_bytes};
+use http::Request;
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tidings::{
     CacheKey, CrudEvent, Entity, GetOptions, Node, Ref, Store,
     store::{Logging, outbox},
 };
+use tidings_admin::AdminOptions;
 use tidings_testkit::Server;
 use tokio::sync::mpsc;
+use tower::ServiceExt as _;
 
 use crate::{heard::Owner, other_programs::sqlite::File};
 
@@ -25,7 +29,17 @@ struct Price {
     cents: i64,
 }
 
-/// A price of a table, without one of its own.
+/// Whose key no list shows.
+#[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+#[entity(name = "vouchers", cache_key("code"))]
+struct Voucher {
+    #[entity(primary_key)]
+    id: i64,
+    #[entity(unique, secret)]
+    code: String,
+}
+
+/// Has no table, and refers to one.
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
 #[entity(name = "quotes", cache_key("id"))]
 struct Quote {
@@ -157,6 +171,30 @@ async fn what_is_recorded_on_sqlite_evicts_and_is_heard() {
         ended.expect("an end");
     };
     shop.runs(record).await;
+}
+
+/// What a recorded entity says of its fields holds for its keys too.
+#[tokio::test]
+async fn the_secret_keys_of_a_recorded_entity_are_masked_where_they_are_listed() {
+    let file = File::new();
+    let node = Node::builder()
+        .store(file.store(Logging::On).await)
+        .recorded_entity::<Voucher>()
+        .start()
+        .await
+        .expect("a node");
+    let key = CacheKey::new(Voucher::NAME, &["top-secret"]);
+    let set = node.cache().set(&key, Some(1_u8), GetOptions::default());
+    set.expect("it is kept");
+
+    let router = tidings_admin::router(node.clone(), AdminOptions::default());
+    let request = Request::get("/cache").header("host", "localhost");
+    let request = request.body(Body::empty()).expect("a request");
+    let answer = router.oneshot(request).await.expect("an answer");
+    let body = to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
+    let text = String::from_utf8(body.to_vec()).expect("text");
+    assert!(text.contains("vouchers:***"), "{text}");
+    assert!(!text.contains("top-secret"), "{text}");
 }
 
 #[tokio::test]

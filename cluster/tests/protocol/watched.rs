@@ -49,6 +49,16 @@ async fn each_row_of_a_commit_is_told_once_as_it_was_left() {
     assert!(told.contains(&told_of(1, "first")));
 }
 
+/// The same on one page.
+#[tokio::test]
+async fn a_row_that_one_commit_writes_twice_is_told_once() {
+    let (store, _log, node) = watched().await;
+    let rows = [(1, "first"), (2, "other"), (1, "last")];
+    write_all(&store, rows.map(|(id, name)| (id, name.to_owned())));
+    let (other, last) = (told_of(2, "other"), told_of(1, "last"));
+    assert_eq!(node.told().await, [&*other, &*last, "end 1"]);
+}
+
 #[tokio::test]
 async fn what_is_missing_is_told_in_its_place() {
     let (store, log, node) = watched().await;
