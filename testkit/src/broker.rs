@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -11,10 +12,13 @@ use tempfile::TempDir;
 /// How often a start is tried: another process may take the port that was found free.
 const STARTS: usize = 3;
 
+/// Where NATS keeps its streams, within the server's directory.
+const JETSTREAM: &str = "streams";
+
 /// What a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// NATS, by Debian's `nats-server`.
+    /// NATS with JetStream, by Debian's `nats-server`.
     Nats,
     /// Redis, by Debian's `redis-server`.
     Redis,
@@ -118,6 +122,22 @@ impl Broker {
         self.url().replace("://", &format!("://{user}:{user}@"))
     }
 
+    /// Returns the files in which NATS keeps the messages of a stream, the oldest first.
+    ///
+    /// # Panics
+    ///
+    /// There is no such stream.
+    #[must_use]
+    pub fn blocks(&self, stream: &str) -> Vec<PathBuf> {
+        let account = self.directory.path().join(JETSTREAM).join("jetstream/$G");
+        let messages = account.join("streams").join(stream).join("msgs");
+        let entries = messages.read_dir().expect("the stream has a directory");
+        let paths = entries.map(|entry| entry.expect("it can be listed").path());
+        let mut blocks: Vec<_> = paths.filter(|path| is_block(path)).collect();
+        blocks.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+        blocks
+    }
+
     fn run(&mut self) -> io::Result<()> {
         let script = r#"
             trap '' INT TERM HUP
@@ -136,6 +156,7 @@ impl Broker {
         match self.protocol {
             Protocol::Nats => {
                 command.args(["nats-server", "-a", "127.0.0.1", "-p", &port]);
+                command.args(["-js", "-sd", JETSTREAM]);
                 if self.users.is_some() {
                     command.arg("-c").arg(users);
                 }
@@ -180,6 +201,10 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn is_block(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "blk")
 }
 
 /// Debian installs `nats-server` where not every user's path leads.
