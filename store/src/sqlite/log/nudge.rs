@@ -1,14 +1,22 @@
 //! The nudge file, `NAME.nudge`: other stores of the file hear by it of a commit before they poll.
 //!
-//! It grows by a byte with each commit of a store, and is looked at every few milliseconds, which
-//! costs one look-up in the system's cache of names. It holds nothing. What it misses costs time
-//! and nothing else.
+//! It grows by a byte with each commit of a store, and the kernel tells its listeners so (inotify).
+//! Where the kernel does not, as on other systems or once a user's share of watches is used up,
+//! they look at it every few milliseconds, which costs one look-up in the system's cache of names.
+//! It holds nothing. What it misses costs time and nothing else.
+
+// The kernel's word that a file was changed. Must not know what the file is for.
+#[cfg_attr(not(target_os = "linux"), path = "nudge/no_watch.rs")]
+mod watch;
 
 use std::{
     fs::File,
     io::Write as _,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,9 +25,10 @@ use tidings_core::{
     log::{LogError, LogFuture, Wake, WakeUps},
 };
 
+use self::watch::Watch;
 use crate::sqlite::location::{Location, beside, for_owner_alone};
 
-/// How often the file is looked at.
+/// How often the file is looked at where the kernel does not tell.
 const EVERY: Duration = Duration::from_millis(5);
 /// How long the file may become before it is emptied.
 const LONGEST: u64 = 1 << 20;
@@ -30,6 +39,8 @@ pub(super) struct Nudge {
     path: Option<PathBuf>,
     /// Opened at the first nudge.
     file: Mutex<Option<File>>,
+    /// How many bytes were added by this one, which its own listeners need not hear of.
+    given: Arc<AtomicU64>,
     clock: Arc<dyn Clock>,
 }
 
@@ -43,6 +54,7 @@ impl Nudge {
         Self {
             path,
             file: Mutex::default(),
+            given: Arc::default(),
             clock: Arc::clone(clock),
         }
     }
@@ -58,7 +70,11 @@ impl Nudge {
         }
         if let Some(file) = slot.as_mut() {
             let long = file.metadata().is_ok_and(|it| it.len() >= LONGEST);
+            // Before the byte: a listener that looks in between hears of a foreign one a moment
+            // later, with this one. The other way round it would take this one for foreign.
+            self.given.fetch_add(1, Ordering::SeqCst);
             if (long && file.set_len(0).is_err()) || file.write_all(b".").is_err() {
+                self.given.fetch_sub(1, Ordering::SeqCst);
                 *slot = None;
             }
         }
@@ -66,28 +82,77 @@ impl Nudge {
 
     /// Listens from now on.
     pub(super) fn listen(&self) -> Box<dyn WakeUps> {
+        let watch = self.path.as_ref().and_then(|path| {
+            for_owner_alone()
+                .create(true)
+                .append(true)
+                .open(path)
+                .ok()?;
+            Watch::on(path).ok()
+        });
         let mut listener = Listener {
             path: self.path.clone(),
             clock: Arc::clone(&self.clock),
-            length: None,
+            watch,
+            given: Arc::clone(&self.given),
+            seen: None,
         };
-        listener.length = listener.look();
+        listener.seen = listener.look();
         Box::new(listener)
     }
 }
 
-/// Looks at the length of the nudge file.
+/// What the nudge file was like at a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    length: u64,
+    given: u64,
+}
+
+/// Looks at the length of the nudge file, when the kernel says that it was changed.
 #[derive(Debug)]
 struct Listener {
     path: Option<PathBuf>,
     clock: Arc<dyn Clock>,
-    length: Option<u64>,
+    /// None where the kernel does not tell.
+    watch: Option<Watch>,
+    given: Arc<AtomicU64>,
+    seen: Option<Seen>,
 }
 
 impl Listener {
-    fn look(&self) -> Option<u64> {
+    fn look(&self) -> Option<Seen> {
         let path = self.path.as_ref()?;
-        path.metadata().ok().map(|it| it.len())
+        let length = path.metadata().ok()?.len();
+        let given = self.given.load(Ordering::SeqCst);
+        Some(Seen { length, given })
+    }
+
+    /// Waits until there may be something to see.
+    async fn changed(&mut self) {
+        let told = match &mut self.watch {
+            Some(watch) => watch.told().await,
+            None => {
+                self.clock.sleep(EVERY).await;
+                return;
+            }
+        };
+        if told.is_none() {
+            // The file is another one, or none: from now on it is looked for by its name.
+            self.watch = None;
+        }
+    }
+}
+
+impl Seen {
+    /// Returns whether another store has added to the file since an earlier look.
+    fn has_grown_since(self, earlier: Option<Self>) -> bool {
+        let Some(earlier) = earlier else {
+            return true;
+        };
+        let own = self.given.wrapping_sub(earlier.given);
+        // One that was emptied may have had anything added.
+        self.length.checked_sub(earlier.length) != Some(own)
     }
 }
 
@@ -95,13 +160,74 @@ impl WakeUps for Listener {
     fn next(&mut self) -> LogFuture<'_, Result<Wake, LogError>> {
         Box::pin(async move {
             loop {
-                self.clock.sleep(EVERY).await;
-                let length = self.look();
-                if length != self.length {
-                    self.length = length;
+                self.changed().await;
+                let now = self.look();
+                let before = std::mem::replace(&mut self.seen, now);
+                let news = match now {
+                    Some(now) => now.has_grown_since(before),
+                    None => before.is_some(),
+                };
+                if news {
                     return Ok(Wake::Look);
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_core::clock::{ManualClock, SystemClock};
+
+    use super::*;
+
+    fn nudges<const N: usize>(clock: &Arc<dyn Clock>) -> (tempfile::TempDir, [Nudge; N]) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let location = Location::File(directory.path().join("test.db"));
+        let nudges = [(); N].map(|()| Nudge::beside(&location, clock));
+        (directory, nudges)
+    }
+
+    /// Returns whether there is a wake-up by now.
+    async fn is_woken(listener: &mut dyn WakeUps) -> bool {
+        let patience = Duration::from_secs(60);
+        let wake = tokio::time::timeout(patience, listener.next()).await;
+        wake.is_ok_and(|wake| wake.is_ok_and(|wake| wake == Wake::Look))
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_kernel_tells_of_the_nudges_of_others_without_a_look_by_the_clock() {
+        // A clock that stands still: a look that waits for it is never made.
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+        let (_directory, [one, other]) = nudges(&clock);
+        let mut listener = one.listen();
+        for _ in 0..3 {
+            one.give();
+            other.give();
+            assert!(is_woken(&mut *listener).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn own_nudges_are_no_news() {
+        let seen = |length, given| Seen { length, given };
+        assert!(!seen(5, 2).has_grown_since(Some(seen(3, 0))));
+        assert!(seen(6, 2).has_grown_since(Some(seen(3, 0))));
+        assert!(seen(1, 2).has_grown_since(Some(seen(3, 0))));
+        assert!(!seen(3, 0).has_grown_since(Some(seen(3, 0))));
+        assert!(seen(0, 0).has_grown_since(None));
+    }
+
+    #[tokio::test]
+    async fn a_nudge_file_that_was_removed_is_found_again() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let (directory, [one, other]) = nudges(&clock);
+        let mut listener = one.listen();
+        std::fs::remove_file(directory.path().join("test.db.nudge")).expect("removed");
+        assert!(is_woken(&mut *listener).await);
+
+        let (woken, ()) = tokio::join!(is_woken(&mut *listener), async { other.give() });
+        assert!(woken);
     }
 }
