@@ -96,6 +96,8 @@ mod tests {
         let sent = "1 0123456789abcdef0123456789abcdef";
         assert_eq!(wake_up.payload(&Wake::Look), sent);
         assert_eq!(wake_up.payload(&Wake::Reported), format!("{sent} reported"));
+        let sealed = Wake::of_word("c1.a-_Z9 c1.b");
+        assert_eq!(wake_up.payload(&sealed), format!("{sent} c1.a-_Z9 c1.b"));
         assert_eq!(wake_up.probe(), format!("{sent} probe"));
         assert_eq!(subject("shop.eu").expect("a name"), "tidings.shop.eu");
     }
@@ -103,7 +105,8 @@ mod tests {
     #[test]
     fn only_its_own_payload_is_passed_over() {
         let (one, other) = (WakeUp::of(1), WakeUp::of(2));
-        for wake in [Wake::Look, Wake::Reported] {
+        let sealed = Wake::of_word("c1.a c1.b");
+        for wake in [Wake::Look, Wake::Reported, sealed] {
             assert_eq!(one.read(one.payload(&wake).as_bytes()), None);
             let read = one.read(other.payload(&wake).as_bytes());
             assert_eq!(read, Some(wake));

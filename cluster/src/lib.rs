@@ -19,8 +19,11 @@
 // that asks.
 mod faults;
 
-// A log whose wake-ups go by a broker. Must not know the protocol.
-mod carried;
+// Signs wake-ups, and names keys by digests. Must not know how they travel.
+mod seal;
+
+// A log whose wake-ups are sealed, and may go by a broker. Must not know the protocol.
+mod sealed;
 
 // What can be set, and its limits. Must not know what acts on it.
 mod settings;
@@ -73,7 +76,6 @@ pub mod kit;
 pub use self::{
     announce::{Announce, Change, Handling, Observe, Quiet, Told, Trace},
     bus::BusAnnouncer,
-    carried::Carried,
     gate::Gate,
     intake::Intake,
     node::{
@@ -86,5 +88,6 @@ pub use self::{
         view::{MemberState, MemberView, Standing, View},
         wake_link::{WakeLink, WakeLinkState},
     },
+    sealed::SealedWakes,
     settings::{ClusterSettings, SettingError},
 };

@@ -83,7 +83,7 @@ pub use self::{
     },
     snapshot::Snapshot,
     text::PositionError,
-    wake::{Digest, NextWake, Wake, WakeCarrier, WakeUps},
+    wake::{Digest, NextWake, Sealed, Wake, WakeCarrier, WakeUps},
 };
 use crate::{key::CacheKey, value::Value};
 

@@ -11,7 +11,7 @@ use std::{
 
 use futures_util::future::{Either, select};
 use tidings_cache::Cache;
-use tidings_cluster::{Carried, Carrier, ClusterSettings, Intake};
+use tidings_cluster::{Carrier, ClusterSettings, Intake, SealedWakes};
 use tidings_core::{
     BoxError, OnDelete, Schema, check_all,
     clock::Clock,
@@ -79,6 +79,9 @@ pub(super) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> 
     };
     store.attach(attachment).await.map_err(StartError::Store)?;
     let started = store.start().await.map_err(StartError::Store)?;
+    if let Some(sealed) = &cluster.sealed {
+        sealed.key(started.key.expose());
+    }
     if let Some(following) = &following {
         // Before a handler can be registered: it hears of everything that is written from then on.
         let followed = std::pin::pin!(following.protocol().until_following());
@@ -209,6 +212,8 @@ fn check_recorded(recorded: &[&'static Schema]) -> Result<(), StartError> {
 struct Cluster {
     members: Option<Arc<dyn Members>>,
     carrier: Option<Arc<Carrier>>,
+    /// Where wake-ups name keys: they wait for the cluster's key.
+    sealed: Option<Arc<SealedWakes>>,
     log: Option<Logs>,
 }
 
@@ -243,10 +248,14 @@ impl Cluster {
             return Err(refused(needed));
         }
 
+        // The wake-ups of processes on one file are a file's growth, and name nothing.
+        let names_keys = members.is_some() && store.engine() == "postgres";
+        let mut sealed = None;
         let log = log.map(|(log, history)| {
             let mut read = Arc::clone(&log) as Arc<dyn Log>;
-            if let Some(carrier) = wakes {
-                read = Arc::new(Carried::new(read, carrier));
+            if names_keys {
+                let wakes = sealed.insert(Arc::new(SealedWakes::new(read, wakes)));
+                read = Arc::clone(wakes) as _;
             }
             let clock = Arc::clone(&ground.clock);
             Logs {
@@ -259,6 +268,7 @@ impl Cluster {
         Ok(Self {
             carrier: members.is_some().then(|| Carrier::new(node())),
             members,
+            sealed,
             log,
         })
     }

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tidings::{
-    CrudEvent, Entity, Node, Store,
+    CachedRows as _, CrudEvent, Entity, Node, Store,
     clock::{Clock as _, SystemClock},
     store::Sharing,
 };
@@ -95,6 +95,46 @@ async fn nodes_hear_of_each_others_writes_by_the_broker_and_no_listener_is_in_th
         let listeners = "select count(*) from pg_stat_activity \
                          where datname = current_database() and query ilike 'listen%'";
         assert_eq!(database.psql(listeners).trim(), "0", "{protocol:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wake_ups_by_the_broker_name_what_nodes_evict_on_sight() {
+    for protocol in BOTH {
+        let database = Server::shared().database().await;
+        let broker = Broker::start(protocol);
+        let poll = Duration::from_secs(60);
+        let one = Member::start(&database, &broker, protocol, poll).await;
+        let other = Member::start(&database, &broker, protocol, poll).await;
+        one.write(7).await;
+        other.hears(7).await;
+
+        let things = other.node.dao::<Thing>().expect("declared");
+        let things = things.cached().expect("lookups");
+        assert!(
+            things
+                .select_by("id", 7_i64)
+                .await
+                .expect("an answer")
+                .is_some()
+        );
+        let on_sight = |it: &Node| it.log_stats().expect("a log").evicted_on_sight;
+        let before = on_sight(&other.node);
+        let deleted = one.node.dao::<Thing>().expect("declared").delete(7).await;
+        assert_eq!(deleted.expect("an answer"), Some(Thing { id: 7 }));
+        let clock = SystemClock::new();
+        let deadline = clock.now().plus(Duration::from_secs(30));
+        while on_sight(&other.node) == before {
+            assert!(clock.now() < deadline, "{protocol:?}: nothing is evicted");
+            clock.sleep(Duration::from_millis(2)).await;
+        }
+        assert!(
+            things
+                .select_by("id", 7_i64)
+                .await
+                .expect("an answer")
+                .is_none()
+        );
     }
 }
 

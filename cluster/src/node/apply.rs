@@ -4,7 +4,7 @@
 //! takes a number and notes it; the others evict under that number, which leaves what was reloaded
 //! since. So a change costs one load, whatever paths it takes.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use tidings_cache::{ChangedRow, Invalidation, Reason};
 use tidings_core::{
@@ -97,6 +97,13 @@ impl Shared {
             evictions.extend(fresh.iter().map(|key| (number, key)));
         }
         drop(numbers);
+        match from {
+            Source::Wake => {
+                let counter = &self.counters.evicted_on_sight;
+                counter.fetch_add(fresh.len() as u64, Ordering::Relaxed);
+            }
+            Source::Record { .. } | Source::Child | Source::Commit => {}
+        }
 
         let mut lowest = Number::MAX;
         for (number, key) in evictions {
@@ -218,7 +225,7 @@ impl Shared {
             }
         }
         match wake {
-            Wake::Look | Wake::Committed { .. } => self.hint.notify_one(),
+            Wake::Look | Wake::Committed { .. } | Wake::Sealed(_) => self.hint.notify_one(),
             Wake::Reported => {}
         }
         // A node of an earlier version says of a report no more than that there is something.

@@ -179,6 +179,8 @@ pub struct ClusterStats {
     pub read_again: u64,
     /// Wake-ups received.
     pub wakes: u64,
+    /// Keys evicted because a wake-up named them, before their records were read.
+    pub evicted_on_sight: u64,
     /// Reads of the log that failed.
     pub failed_reads: u64,
     /// Own writes that returned before their handlers had run.
@@ -197,6 +199,7 @@ pub(crate) struct Counters {
     pub(crate) whole_entities: AtomicU64,
     pub(crate) read_again: AtomicU64,
     pub(crate) wakes: AtomicU64,
+    pub(crate) evicted_on_sight: AtomicU64,
     pub(crate) failed_reads: AtomicU64,
     pub(crate) late_handlers: AtomicU64,
 }
@@ -240,6 +243,7 @@ impl Counters {
             whole_entities: value(&self.whole_entities),
             read_again: value(&self.read_again),
             wakes: value(&self.wakes),
+            evicted_on_sight: value(&self.evicted_on_sight),
             failed_reads: value(&self.failed_reads),
             late_handlers: value(&self.late_handlers),
         }

@@ -6,6 +6,7 @@ mod hints;
 mod panics;
 mod receipts;
 mod rigged;
+mod sealed;
 mod telling;
 mod trouble;
 mod watched;

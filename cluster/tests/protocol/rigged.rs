@@ -18,7 +18,7 @@ use std::{
 
 use tidings_cache::{Cache, GetOptions, Loaded};
 use tidings_cluster::{
-    ClusterSettings, Intake, Parts, Protocol,
+    ClusterSettings, Intake, Parts, Protocol, SealedWakes,
     kit::{MemoryLog, ModelStore, Writing},
 };
 use tidings_core::{
@@ -353,12 +353,28 @@ impl Node {
     }
 
     pub(crate) fn begin_in(around: Surroundings, log: &Arc<Rigged>, name: &str) -> Self {
+        Self::on(around, Arc::clone(log) as _, log, name)
+    }
+
+    /// Begins a node whose wake-ups are sealed with a cluster's key.
+    pub(crate) fn begin_sealed(
+        around: Surroundings,
+        log: &Arc<Rigged>,
+        name: &str,
+        key: &[u8; 32],
+    ) -> Self {
+        let sealed = SealedWakes::new(Arc::clone(log) as _, None);
+        sealed.key(key);
+        Self::on(around, Arc::new(sealed), log, name)
+    }
+
+    fn on(around: Surroundings, read: Arc<dyn Log>, log: &Arc<Rigged>, name: &str) -> Self {
         let Surroundings {
             clock,
             spawn,
             settings,
         } = around;
-        let intake = Intake::new(Arc::clone(log) as _, Arc::clone(&clock), &settings);
+        let intake = Intake::new(read, Arc::clone(&clock), &settings);
         let cache = Cache::builder().fills(Arc::clone(&intake) as _).build();
         let cache = cache.expect("a cache");
         let heard = Arc::new(Heard::default());

@@ -4,7 +4,10 @@
 //! slow. One that is not authentic, or of another epoch, makes its reader look into the log and
 //! nothing more.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::{LogError, LogFuture, Mark};
 
@@ -13,8 +16,8 @@ use super::{LogError, LogFuture, Mark};
 pub enum Wake {
     /// Read the log.
     Look,
-    /// A commit whose keys are named: evict them on sight, then read the log. Authentic: the
-    /// engine that returns it has checked that it was made under the cluster's key.
+    /// A commit whose keys are named: evict them on sight, then read the log. Authentic: what
+    /// returns it has checked that it was made under the cluster's key.
     Committed {
         /// The commit.
         mark: Mark,
@@ -25,55 +28,139 @@ pub enum Wake {
     /// that. The log has nothing new. Where it cannot be told from a [`Look`](Self::Look), it is
     /// one.
     Reported,
+    /// Commits as they travel: signed, for whatever has the cluster's key. To anything else it is a
+    /// [`Look`](Self::Look).
+    Sealed(Sealed),
 }
 
 impl Wake {
-    /// Returns the word that stands for it where no keys are carried; empty for a
-    /// [`Look`](Self::Look).
+    /// Returns the text by which it travels; empty for a [`Look`](Self::Look), and for a commit
+    /// that is not sealed.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn word(&self) -> &str {
         match self {
             Self::Look | Self::Committed { .. } => "",
             Self::Reported => "reported",
+            Self::Sealed(sealed) => sealed.as_str(),
         }
     }
 
-    /// Reads the word back. One that is not known, of a later version or of another program, is a
+    /// Reads the text back. One that is not known, of a later version or of another program, is a
     /// [`Look`](Self::Look).
     #[must_use]
     pub fn of_word(word: &str) -> Self {
         match word {
             "reported" => Self::Reported,
-            _ => Self::Look,
+            _ => Sealed::new(word).map_or(Self::Look, Self::Sealed),
         }
     }
 }
 
+/// The text of one or more sealed commits, with a space between them. It consists of ASCII letters,
+/// digits, hyphens, underscores, full stops and those spaces, so it may stand in a statement, and
+/// it has at most [`Sealed::LONGEST`] bytes. Whether it is authentic is another question.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed(Arc<str>);
+
+impl Sealed {
+    /// The most bytes. A `NOTIFY` takes fewer than 8,000.
+    pub const LONGEST: usize = 7_000;
+    /// What each commit begins with: the version of its form.
+    pub const VERSION: &str = "c1.";
+
+    /// Takes a text that has the form of one.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let of_a_word = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+        let fits = |word: &str| word.starts_with(Self::VERSION) && word.bytes().all(of_a_word);
+        let fits = text.len() <= Self::LONGEST && text.split(' ').all(fits);
+        fits.then(|| Self(text.into()))
+    }
+
+    /// Returns the text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the commits, in the order in which they were sealed.
+    pub fn commits(&self) -> impl Iterator<Item = &str> {
+        self.0.split(' ')
+    }
+
+    /// Returns both in one, if that is not too long.
+    fn with(&self, later: &Self) -> Option<Self> {
+        let both = format!("{self} {later}");
+        (both.len() <= Self::LONGEST).then(|| Self(both.into()))
+    }
+}
+
+impl fmt::Display for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The wake-up to be sent next, where any number that are asked for while one is being sent make
-/// one more, without keys. A [`Wake::Look`] includes a [`Wake::Reported`].
+/// one more. It names what sealed commits name for as long as they fit into one text; a
+/// [`Wake::Look`] includes a [`Wake::Reported`], and a sealed commit both.
 #[derive(Debug, Default)]
-pub struct NextWake(AtomicU8);
+pub struct NextWake(Mutex<Next>);
+
+#[derive(Debug, Default, Clone)]
+enum Next {
+    #[default]
+    Nothing,
+    Reported,
+    Look,
+    Sealed(Sealed),
+    /// More commits than fit: all that is said is that there are some.
+    TooMany,
+}
+
+impl Next {
+    /// Returns what includes both this and the wake-up.
+    fn and(self, wake: &Wake) -> Self {
+        match (self, wake) {
+            (Self::TooMany, _) => Self::TooMany,
+            (Self::Sealed(sealed), Wake::Sealed(later)) => {
+                sealed.with(later).map_or(Self::TooMany, Self::Sealed)
+            }
+            (Self::Sealed(sealed), Wake::Look | Wake::Committed { .. } | Wake::Reported) => {
+                Self::Sealed(sealed)
+            }
+            (Self::Nothing | Self::Reported | Self::Look, Wake::Sealed(later)) => {
+                Self::Sealed(later.clone())
+            }
+            (Self::Nothing | Self::Reported | Self::Look, Wake::Look | Wake::Committed { .. })
+            | (Self::Look, Wake::Reported) => Self::Look,
+            (Self::Nothing | Self::Reported, Wake::Reported) => Self::Reported,
+        }
+    }
+}
 
 impl NextWake {
-    const REPORTED: u8 = 1;
-    const LOOK: u8 = 2;
-
     /// Asks for one.
     pub fn ask(&self, wake: &Wake) {
-        let asked = match wake {
-            Wake::Reported => Self::REPORTED,
-            Wake::Look | Wake::Committed { .. } => Self::LOOK,
-        };
-        self.0.fetch_max(asked, Ordering::SeqCst);
+        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *next = std::mem::take(&mut *next).and(wake);
     }
 
     /// Takes the one to be sent; none if it was taken before.
     #[must_use]
     pub fn take(&self) -> Option<Wake> {
-        match self.0.swap(0, Ordering::SeqCst) {
-            0 => None,
-            Self::REPORTED => Some(Wake::Reported),
-            _ => Some(Wake::Look),
+        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::take(&mut *next) {
+            Next::Nothing => None,
+            Next::Reported => Some(Wake::Reported),
+            Next::Look | Next::TooMany => Some(Wake::Look),
+            Next::Sealed(sealed) => Some(Wake::Sealed(sealed)),
         }
     }
 }
@@ -111,7 +198,7 @@ pub trait WakeCarrier: std::fmt::Debug + Send + Sync + 'static {
     fn listen(&self) -> LogFuture<'_, Result<Box<dyn WakeUps>, LogError>>;
 
     /// Wakes the other nodes. Never waits; it may be lost. A carrier that has no room for the
-    /// [word](Wake::word) sends all kinds alike, as a [`Wake::Look`]; keys are not carried.
+    /// [text](Wake::word) sends all kinds alike, as a [`Wake::Look`].
     fn wake(&self, wake: Wake);
 }
 
@@ -122,9 +209,55 @@ mod tests {
     #[test]
     fn a_word_that_is_not_known_is_a_look() {
         assert_eq!(Wake::of_word(Wake::Reported.word()), Wake::Reported);
-        for word in [Wake::Look.word(), "reporte", "Reported", "2"] {
+        let long = format!("c1.{}", "a".repeat(Sealed::LONGEST));
+        let quoted = [
+            "c1.a'",
+            "c1.a  c1.b",
+            "c1.a b",
+            "c1.\u{e4}",
+            "c2.a",
+            " c1.a",
+            "c1.a\n",
+        ];
+        let words = [Wake::Look.word(), "reporte", "Reported", "2", &long];
+        for word in words.into_iter().chain(quoted) {
             assert_eq!(Wake::of_word(word), Wake::Look, "{word}");
         }
+    }
+
+    fn sealed(text: &str) -> Wake {
+        Wake::Sealed(Sealed::new(text).expect("a sealed text"))
+    }
+
+    #[test]
+    fn sealed_commits_travel_as_they_are() {
+        let two = sealed("c1.a-_Z9 c1.b");
+        assert_eq!(two.word(), "c1.a-_Z9 c1.b");
+        assert_eq!(Wake::of_word(two.word()), two);
+        let Wake::Sealed(two) = two else {
+            unreachable!()
+        };
+        assert_eq!(two.commits().collect::<Vec<_>>(), ["c1.a-_Z9", "c1.b"]);
+    }
+
+    #[test]
+    fn sealed_commits_are_joined_until_they_do_not_fit() {
+        let next = NextWake::default();
+        next.ask(&Wake::Look);
+        for word in ["c1.a", "c1.b"] {
+            next.ask(&sealed(word));
+            next.ask(&Wake::Reported);
+            next.ask(&Wake::Look);
+        }
+        assert_eq!(next.take(), Some(sealed("c1.a c1.b")));
+
+        let half = format!("c1.{}", "a".repeat(Sealed::LONGEST / 2));
+        for word in [&*half, &*half, "c1.b"] {
+            next.ask(&sealed(word));
+        }
+        // The last one would fit, and would hide that there were others.
+        assert_eq!(next.take(), Some(Wake::Look));
+        assert_eq!(next.take(), None);
     }
 
     #[test]

@@ -2,14 +2,14 @@
 //!
 //! A notification is sent after the commit, from one connection per node, and never in the writer's
 //! transaction: there it would put every commit through one lock, and make `PREPARE TRANSACTION`
-//! fail. Its payload is the word of the wake-up; the triggers' is empty, and one that is not known
+//! fail. Its payload is the text of the wake-up; the triggers' is empty, and one that is not known
 //! makes nodes read the log.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use sqlx::{
-    ConnectOptions as _, Executor as _, PgConnection,
+    AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use tidings_core::{
@@ -145,12 +145,9 @@ impl Drop for Notifier {
 
 /// Returns the statement that sends a wake-up: a whole text, which is one message. A statement with
 /// parameters is prepared under a name, and where a pooler lends sessions out another client may
-/// have a statement by that name.
-fn statement(wake: &Wake) -> &'static str {
-    match wake {
-        Wake::Look | Wake::Committed { .. } => "select pg_notify('tidings', '')",
-        Wake::Reported => "select pg_notify('tidings', 'reported')",
-    }
+/// have a statement by that name. What a wake-up travels as has nothing that ends the literal.
+fn statement(wake: &Wake) -> String {
+    format!("select pg_notify('{CHANNEL}', '{}')", wake.word())
 }
 
 async fn run(options: PgConnectOptions, asked: Arc<Asked>, clock: Arc<dyn Clock>) {
@@ -165,7 +162,7 @@ async fn run(options: PgConnectOptions, asked: Arc<Asked>, clock: Arc<dyn Clock>
                 Some(open) => open,
                 None => options.connect().await?,
             };
-            open.execute(statement(&wake)).await?;
+            open.execute(AssertSqlSafe(statement(&wake))).await?;
             Ok(open)
         });
         match sent.await {
@@ -187,11 +184,16 @@ mod tests {
 
     #[test]
     fn statements_send_the_words_of_wake_ups() {
-        for wake in [Wake::Look, Wake::Reported] {
-            let word = wake.word();
+        let sealed = Wake::of_word("c1.a-_Z9 c1.b");
+        let words = [
+            (Wake::Look, ""),
+            (Wake::Reported, "reported"),
+            (sealed, "c1.a-_Z9 c1.b"),
+        ];
+        for (wake, word) in words {
             assert_eq!(
                 statement(&wake),
-                format!("select pg_notify('{CHANNEL}', '{word}')")
+                format!("select pg_notify('tidings', '{word}')")
             );
         }
     }

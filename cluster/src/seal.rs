@@ -1,0 +1,175 @@
+//! [`Seal`]: signs the wake-ups of a cluster, and names cache keys in them by digests.
+//!
+//! Both are made with keys that are derived from the cluster's, so a broker and its users learn no
+//! value, and a wake-up of another cluster, or one that was made up, is told from the cluster's
+//! own. One that is repeated later is authentic all the same: what was evicted for it before is
+//! remembered, or its commit is covered.
+//!
+//! A sealed commit is `c1.` and base64 (for URLs, without padding) of: the epoch's number (8 bytes)
+//! and id (16), the commit's number (8), each key's digest (16), and the first 16 bytes of an
+//! HMAC-SHA256 over all these. Numbers have their highest byte first.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use tidings_core::{
+    CacheKey,
+    log::{Digest, Epoch, Mark, Sealed, Wake},
+};
+use uuid::Uuid;
+
+/// What the keys are derived for.
+const WAKE_UPS: &[u8] = b"tidings wake-up 1";
+const DIGESTS: &[u8] = b"tidings digest 1";
+/// A commit with more keys is not named: others find it in the log.
+const MOST_KEYS: usize = 256;
+/// Epoch and number.
+const MARK: usize = 8 + 16 + 8;
+const DIGEST: usize = 16;
+/// The part of the signature that is kept.
+const SIGNATURE: usize = 16;
+
+/// Seals commits, and opens what others have sealed.
+pub(crate) struct Seal {
+    wake_ups: Hmac<Sha256>,
+    digests: Hmac<Sha256>,
+}
+
+impl Seal {
+    pub(crate) fn new(key: &[u8]) -> Self {
+        let derived = |purpose| keyed(&keyed(key).chain_update(purpose).finalize().into_bytes());
+        Self {
+            wake_ups: derived(WAKE_UPS),
+            digests: derived(DIGESTS),
+        }
+    }
+
+    pub(crate) fn digest(&self, key: &CacheKey) -> Digest {
+        let digest = self.digests.clone().chain_update(key.as_bytes()).finalize();
+        Digest(first(&digest.into_bytes()))
+    }
+
+    /// Seals a commit; one with too many keys becomes a look.
+    pub(crate) fn seal(&self, mark: Mark, keys: &[Digest]) -> Wake {
+        if keys.len() > MOST_KEYS {
+            return Wake::Look;
+        }
+        let mut bytes = Vec::with_capacity(MARK + keys.len() * DIGEST + SIGNATURE);
+        bytes.extend(mark.epoch().number.to_be_bytes());
+        bytes.extend(mark.epoch().id.into_bytes());
+        bytes.extend(mark.number().to_be_bytes());
+        bytes.extend(keys.iter().flat_map(|digest| digest.0));
+
+        let signature = self.wake_ups.clone().chain_update(&bytes).finalize();
+        bytes.extend(first::<SIGNATURE>(&signature.into_bytes()));
+        let text = format!("{}{}", Sealed::VERSION, URL_SAFE_NO_PAD.encode(bytes));
+        Sealed::new(&text).map_or(Wake::Look, Wake::Sealed)
+    }
+
+    /// Returns the commit that a text names; none if it was not sealed with this cluster's key.
+    pub(crate) fn open(&self, text: &str) -> Option<Wake> {
+        let text = text.strip_prefix(Sealed::VERSION)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let named = bytes.len().checked_sub(SIGNATURE)?;
+        let (named, signature) = bytes.split_at(named);
+        let signed = self.wake_ups.clone().chain_update(named);
+        signed.verify_truncated_left(signature).ok()?;
+
+        let (mark, keys) = named.split_at_checked(MARK)?;
+        let (epoch, rest) = mark.split_at(8);
+        let (id, number) = rest.split_at(16);
+        let epoch = Epoch::new(
+            u64::from_be_bytes(epoch.try_into().ok()?),
+            Uuid::from_slice(id).ok()?,
+        );
+        let number = u64::from_be_bytes(number.try_into().ok()?);
+        let digests = keys.chunks_exact(DIGEST).map(|bytes| Digest(first(bytes)));
+        Some(Wake::Committed {
+            mark: Mark::new(epoch, number),
+            keys: digests.collect(),
+        })
+    }
+}
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seal(..)")
+    }
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    // An HMAC takes a key of any length.
+    Hmac::new_from_slice(key).expect("a key of any length")
+}
+
+/// Returns the first bytes of some that are at least as long.
+fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut taken = [0; N];
+    taken.copy_from_slice(&bytes[..N]);
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    fn mark() -> Mark {
+        Mark::new(Epoch::new(3, Uuid::from_u128(5)), 1_000)
+    }
+
+    fn text_of(wake: &Wake) -> &str {
+        assert!(matches!(wake, Wake::Sealed(_)), "{wake:?}");
+        wake.word()
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_version_one() {
+        let seal = Seal::new(&KEY);
+        let digest = seal.digest(&CacheKey::new("consumers", &["anna"]));
+        assert_eq!(
+            u128::from_be_bytes(digest.0),
+            0x6051af82_3b34c2a1_6fb53cfe_03f88cbe
+        );
+        let text = "c1.AAAAAAAAAAMAAAAAAAAAAAAAAAAAAAAFAAAAAAAAA-hgUa-COzTCoW-1P\
+                    P4D-Iy-C3JoCH9XbvVZLTpJZxprdA";
+        assert_eq!(text_of(&seal.seal(mark(), &[digest])), text);
+    }
+
+    #[test]
+    fn commits_come_back_as_they_were() {
+        let seal = Seal::new(&KEY);
+        for count in [0, 1, MOST_KEYS] {
+            let keys: Vec<_> = (0..count).map(|n| Digest([n as u8; 16])).collect();
+            let sealed = seal.seal(mark(), &keys);
+            let expected = Wake::Committed { mark: mark(), keys };
+            assert_eq!(seal.open(text_of(&sealed)), Some(expected));
+        }
+        let too_many = [Digest([0; 16]); MOST_KEYS + 1];
+        assert_eq!(seal.seal(mark(), &too_many), Wake::Look);
+    }
+
+    #[test]
+    fn a_text_that_was_changed_cut_or_sealed_elsewhere_is_refused() {
+        let seal = Seal::new(&KEY);
+        let sealed = seal.seal(mark(), &[Digest([1; 16]), Digest([2; 16])]);
+        let text = text_of(&sealed);
+        assert_eq!(Seal::new(&[8; 32]).open(text), None);
+
+        let bytes = URL_SAFE_NO_PAD.decode(&text[3..]).expect("base64");
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            for bytes in [&changed, &bytes[..at]] {
+                let text = format!("c1.{}", URL_SAFE_NO_PAD.encode(bytes));
+                assert_eq!(seal.open(&text), None, "{at}");
+            }
+        }
+        for text in ["", "c1.", "c1.a", "c2.AAAA", &text[..3]] {
+            assert_eq!(seal.open(text), None, "{text}");
+        }
+    }
+}

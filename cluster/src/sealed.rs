@@ -1,0 +1,171 @@
+//! [`SealedWakes`]: a log whose wake-ups name keys, sealed with the cluster's key.
+//!
+//! They go by the log's own way or by a carrier, which see texts and no keys. A node evicts on
+//! sight what an authentic one names; what cannot be opened makes it read the log and nothing more.
+//! Places, epochs and proofs come from the log alone. So a broker that lies or loses can make a
+//! node slow, but never wrong.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use tidings_core::{
+    CacheKey, Value,
+    log::{
+        Appended, Cursor, Digest, Group, Head, Log, LogError, LogFuture, Mark, MemberId, Read,
+        RowOf, Sealed, Wake, WakeCarrier, WakeUps,
+    },
+};
+
+use crate::seal::Seal;
+
+/// A log that is read as it is, and whose nodes wake each other by sealed wake-ups.
+#[derive(Debug)]
+pub struct SealedWakes {
+    log: Arc<dyn Log>,
+    /// In place of the log's own way.
+    carrier: Option<Arc<dyn WakeCarrier>>,
+    /// Wake-ups name no keys until it is there.
+    seal: Arc<OnceLock<Seal>>,
+}
+
+impl SealedWakes {
+    /// Seals the wake-ups of a log, which go by the carrier if there is one.
+    #[must_use]
+    pub fn new(log: Arc<dyn Log>, carrier: Option<Arc<dyn WakeCarrier>>) -> Self {
+        Self {
+            log,
+            carrier,
+            seal: Arc::default(),
+        }
+    }
+
+    /// Sets the cluster's key, from which those of wake-ups are derived. The first one counts.
+    pub fn key(&self, key: &[u8; 32]) {
+        let _ = self.seal.set(Seal::new(key));
+    }
+}
+
+impl Log for SealedWakes {
+    fn head<'a>(&'a self, member: Option<&'a MemberId>) -> LogFuture<'a, Result<Head, LogError>> {
+        self.log.head(member)
+    }
+
+    fn read<'a>(
+        &'a self,
+        from: &'a Cursor,
+        limit: usize,
+        member: Option<&'a MemberId>,
+    ) -> LogFuture<'a, Result<Read, LogError>> {
+        self.log.read(from, limit, member)
+    }
+
+    fn group<'a>(
+        &'a self,
+        mark: Mark,
+        entity: &'a str,
+        key: &'a Value,
+    ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
+        self.log.group(mark, entity, key)
+    }
+
+    fn groups<'a>(
+        &'a self,
+        rows: &'a [RowOf],
+    ) -> LogFuture<'a, Result<Vec<Option<Group>>, LogError>> {
+        self.log.groups(rows)
+    }
+
+    fn children<'a>(
+        &'a self,
+        entity: &'a str,
+        keys: Vec<Value>,
+    ) -> LogFuture<'a, Result<Vec<CacheKey>, LogError>> {
+        self.log.children(entity, keys)
+    }
+
+    fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
+        self.log.append(entry)
+    }
+
+    fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>> {
+        self.log.retire_connections()
+    }
+
+    fn listen(&self) -> LogFuture<'_, Result<Box<dyn WakeUps>, LogError>> {
+        Box::pin(async move {
+            let wakes = match &self.carrier {
+                Some(carrier) => carrier.listen().await?,
+                None => self.log.listen().await?,
+            };
+            let opening = Opening {
+                wakes,
+                seal: Arc::clone(&self.seal),
+                opened: VecDeque::new(),
+            };
+            Ok(Box::new(opening) as Box<dyn WakeUps>)
+        })
+    }
+
+    fn wake(&self, wake: Wake) {
+        let wake = match (wake, self.seal.get()) {
+            (Wake::Committed { mark, keys }, Some(seal)) => seal.seal(mark, &keys),
+            (Wake::Committed { .. }, None) => Wake::Look,
+            (wake @ (Wake::Look | Wake::Reported | Wake::Sealed(_)), _) => wake,
+        };
+        match &self.carrier {
+            Some(carrier) => carrier.wake(wake),
+            None => self.log.wake(wake),
+        }
+    }
+
+    fn digest(&self, key: &CacheKey) -> Option<Digest> {
+        self.seal.get().map(|seal| seal.digest(key))
+    }
+}
+
+/// Opens the wake-ups that are received.
+struct Opening {
+    wakes: Box<dyn WakeUps>,
+    seal: Arc<OnceLock<Seal>>,
+    /// What one message held beside what was handed on.
+    opened: VecDeque<Wake>,
+}
+
+impl Opening {
+    /// Returns the commits of a message that are this cluster's.
+    fn open(&self, sealed: &Sealed) -> VecDeque<Wake> {
+        let Some(seal) = self.seal.get() else {
+            return VecDeque::new();
+        };
+        let opened = sealed.commits().filter_map(|commit| seal.open(commit));
+        opened.collect()
+    }
+}
+
+impl WakeUps for Opening {
+    fn next(&mut self) -> LogFuture<'_, Result<Wake, LogError>> {
+        Box::pin(async move {
+            if let Some(wake) = self.opened.pop_front() {
+                return Ok(wake);
+            }
+            match self.wakes.next().await? {
+                Wake::Sealed(sealed) => {
+                    self.opened = self.open(&sealed);
+                    Ok(self.opened.pop_front().unwrap_or(Wake::Look))
+                }
+                wake @ (Wake::Look | Wake::Reported | Wake::Committed { .. }) => Ok(wake),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening")
+            .field("wakes", &self.wakes)
+            .finish_non_exhaustive()
+    }
+}
