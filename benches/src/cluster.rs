@@ -1,13 +1,12 @@
 //! Subject group `cluster`: several nodes in this process, beside the raw client of what carries
 //! their wake-ups.
 //!
-//! Times from another node are those of a handler: it runs after the node has evicted, so that an
-//! eviction is never later than what is shown.
-//!
 //! - `ENGINE_heard_p50`, `_p99`: from the acknowledgement of a commit to a handler on another
 //!   node; the raw client's is a message from its being sent to its being received: a `NOTIFY`, a
 //!   publish, for SQLite a byte that is appended to a file which inotify watches. Commits are some
 //!   milliseconds apart: closer ones share a wake-up.
+//! - `ENGINE_evicted_p50`, `_p99`: from the acknowledgement until another node's cache does not
+//!   have what was changed.
 //! - `postgres_confirmed_p50`, `_p99`: from the acknowledgement to the receipt of three nodes,
 //!   beside one `NOTIFY`.
 //! - `postgres_backlog`: another program's transaction of 10,000 rows, from its commit until
@@ -119,7 +118,8 @@ pub fn run(settings: Settings) -> Result<Bench, BenchError> {
     Ok(bench)
 }
 
-/// Times commits and raw messages by turns.
+/// Times commits and raw messages by turns: until a handler of another node runs, and until that
+/// node has evicted.
 async fn heard(bench: &mut Bench, engine: &str, mut members: Members, mut raw: impl Raw) {
     let trips = bench.settings().scaled(TRIPS);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -132,13 +132,22 @@ async fn heard(bench: &mut Bench, engine: &str, mut members: Members, mut raw: i
             theirs.push(other);
         }
     }
+    let heard = format!("{engine}_heard");
+    shares(bench, &heard, ours, (raw.name(), theirs));
+
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for trip in 0..WARM_UP + trips {
+        clock.sleep(APART).await;
+        let (one, other) = (members.evicted().await, raw.trip().await);
+        members.forget();
+        if trip >= WARM_UP {
+            ours.push(one);
+            theirs.push(other);
+        }
+    }
     members.close().await;
-    shares(
-        bench,
-        &format!("{engine}_heard"),
-        ours,
-        (raw.name(), theirs),
-    );
+    let evicted = format!("{engine}_evicted");
+    shares(bench, &evicted, ours, (raw.name(), theirs));
 }
 
 /// Times receipts and raw messages by turns.
@@ -179,8 +188,10 @@ mod tests {
         let rows = bench.rows().iter();
         let subjects: Vec<_> = rows.map(|row| row.subject.as_str()).collect();
         for engine in ["postgres", "nats", "redis", "sqlite"] {
-            let heard = |it: &&&str| it.starts_with(&format!("{engine}_heard"));
-            assert_eq!(subjects.iter().filter(heard).count(), 4, "{engine}");
+            for what in ["heard", "evicted"] {
+                let of = |it: &&&str| it.starts_with(&format!("{engine}_{what}"));
+                assert_eq!(subjects.iter().filter(of).count(), 4, "{engine}_{what}");
+            }
         }
         for subject in ["confirmed_p50", "backlog", "write_8_writers"] {
             let subject = format!("postgres_{subject}");

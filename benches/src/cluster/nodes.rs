@@ -7,7 +7,9 @@ use std::{
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use tidings::{CrudEvent, Dao, Entity, Node, NodeBuilder, Store, store::Sharing};
+use tidings::{
+    CacheKey, CachedRows as _, CrudEvent, Dao, Entity, Node, NodeBuilder, Store, store::Sharing,
+};
 use tokio::sync::mpsc;
 
 /// Longer than anything here takes.
@@ -82,6 +84,11 @@ impl Members {
         &self.flags
     }
 
+    /// Takes what the second node's handler was told so far.
+    pub(super) fn forget(&mut self) {
+        while self.hears.try_recv().is_ok() {}
+    }
+
     /// Waits until the second node's handler has run so often.
     pub(super) async fn hears(&mut self, times: usize) {
         for _ in 0..times {
@@ -99,6 +106,35 @@ impl Members {
         let heard = tokio::time::timeout(PATIENCE, self.hears.recv()).await;
         let heard = heard.expect("it is heard").expect("the node lives");
         heard.saturating_duration_since(acknowledged).as_nanos() as f64
+    }
+
+    /// Writes what the second node has cached, and returns how many nanoseconds passed from the
+    /// acknowledgement until that node did not have it any more; none if that was before. No
+    /// handler waits for it.
+    pub(super) async fn evicted(&self) -> f64 {
+        let other = &self.nodes[1];
+        let flags = other.dao::<Flag>().expect("declared");
+        let flags = flags.cached().expect("lookups");
+        let loaded = flags.select_by("name", "flag-0").await;
+        loaded.expect("an answer").expect("a flag");
+
+        let key = CacheKey::new(Flag::NAME, &["flag-0"]);
+        let is_kept = || {
+            other
+                .cache()
+                .cached::<Flag>(&key)
+                .expect("a flag")
+                .is_some()
+        };
+        assert!(is_kept(), "it is cached");
+        let written = self.flags.update(0, |flag| flag.count += 1).await;
+        let acknowledged = Instant::now();
+        written.expect("an update");
+        while is_kept() {
+            assert!(acknowledged.elapsed() < PATIENCE, "it is evicted");
+            tokio::task::yield_now().await;
+        }
+        acknowledged.elapsed().as_nanos() as f64
     }
 
     /// Writes, and returns how many nanoseconds passed from the acknowledgement until all nodes
