@@ -19,7 +19,8 @@ pub fn panic_text(payload: &(dyn Any + Send)) -> &str {
 }
 
 /// Shows an error with all of its causes, as a line of a log needs it: errors name what was
-/// attempted, and leave the cause to their `source`.
+/// attempted, and leave the cause to their `source`. A cause that the text before it repeats, as
+/// many libraries do, is left out.
 ///
 /// # Examples
 ///
@@ -38,13 +39,17 @@ pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut text = self.0.to_string();
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            let more = error.to_string();
+            if !text.contains(&more) {
+                text.push_str(": ");
+                text.push_str(&more);
+            }
             cause = error.source();
         }
-        Ok(())
+        f.write_str(&text)
     }
 }
 
@@ -70,5 +75,19 @@ mod tests {
             "number 7"
         );
         assert_eq!(text(|| panic_any(7_u8)), "with a value that is not text");
+    }
+
+    #[test]
+    fn a_cause_that_is_repeated_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot connect: {0}")]
+        struct Repeats(#[source] std::io::Error);
+        #[derive(Debug, thiserror::Error)]
+        #[error("no database")]
+        struct Leaves(#[source] Repeats);
+
+        let error = Leaves(Repeats(std::io::Error::other("connection refused")));
+        let line = Chain(&error).to_string();
+        assert_eq!(line, "no database: cannot connect: connection refused");
     }
 }

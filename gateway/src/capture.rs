@@ -12,6 +12,7 @@ use std::{
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser};
 use tidings::{
     Entity as _, Schema,
+    core::Chain,
     store::{
         postgres::log::{self as postgres, InstallOptions, Installed, PgLogError, Status, Wake},
         sqlite::log::{self as sqlite, SqliteLogError},
@@ -52,21 +53,19 @@ impl Failure {
 
 impl From<PgLogError> for Failure {
     fn from(error: PgLogError) -> Self {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
         Self {
             status: if error.is_unreachable() {
                 UNREACHABLE
             } else {
                 WRONG_USE
             },
-            message: format!("{error}{}", cause.unwrap_or_default()),
+            message: in_one_line(&error),
         }
     }
 }
 
 impl From<SqliteLogError> for Failure {
     fn from(error: SqliteLogError) -> Self {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
         Self {
             status: match error {
                 SqliteLogError::Open { .. }
@@ -74,9 +73,14 @@ impl From<SqliteLogError> for Failure {
                 | SqliteLogError::Busy(_) => UNREACHABLE,
                 _ => WRONG_USE,
             },
-            message: format!("{error}{}", cause.unwrap_or_default()),
+            message: in_one_line(&error),
         }
     }
+}
+
+/// Returns an error and its causes as one line.
+pub(crate) fn in_one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    Chain(error).to_string().replace('\n', " ")
 }
 
 /// What installs, on either engine.

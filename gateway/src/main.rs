@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tidings::core::Chain;
 use tidings_gateway::{Gateway, Log, Settings, notify, raise_descriptor_limit};
 
 use self::signals::{Order, Signals};
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
 
     let ended = run(settings, &log);
     if let Err(error) = &ended {
-        log.say(&format!("tidings: {}", chain(&**error)));
+        let line = Chain(&**error).to_string().replace('\n', " ");
+        log.say(&format!("tidings: {line}"));
     }
     log.flush(LAST_WORDS);
     match ended {
@@ -193,20 +195,4 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
         });
     }
     address
-}
-
-/// Writes an error and its causes on one line, leaving out a cause that the message before it
-/// repeats.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text.replace('\n', " ")
 }

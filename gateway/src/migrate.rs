@@ -12,7 +12,7 @@ use std::{
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tidings::store::{Error, Migrations};
 
-use crate::capture::{database, database_option, schemas};
+use crate::capture::{database, database_option, in_one_line, schemas};
 
 const REFUSED: u8 = 1;
 const WRONG_USE: u8 = 2;
@@ -50,7 +50,7 @@ pub(crate) fn run(matches: &ArgMatches) -> ExitCode {
     let (status, message) = match migrate(matches) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Use(message)) => (WRONG_USE, message),
-        Err(Failure::Store(error)) => (status_of(&error), chain(&error)),
+        Err(Failure::Store(error)) => (status_of(&error), in_one_line(&error)),
     };
     // A reader that has gone is no reason to end otherwise.
     let _ = writeln!(io::stderr(), "tidings: {message}");
@@ -118,15 +118,4 @@ fn status_of(error: &Error) -> u8 {
         Error::Url { .. } | Error::Unsupported { .. } | Error::Setting { .. } => WRONG_USE,
         _ => UNREACHABLE,
     }
-}
-
-/// Writes an error and its causes on one line.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text.replace('\n', " ")
 }
