@@ -179,3 +179,36 @@ async fn a_server_is_migrated_and_what_is_wrong_has_its_exit_status() {
         assert!(err.contains(says), "{flags:?}: {err}");
     }
 }
+
+#[test]
+fn a_file_that_is_missing_or_no_database_is_named_once_with_what_would_help() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("tidings.db");
+    let url = format!("sqlite://{}", path.display());
+    let all = [
+        ["migrate", "plan"],
+        ["migrate", "apply"],
+        ["capture", "status"],
+        ["capture", "install"],
+    ];
+
+    for command in [["capture", "status"], ["capture", "install"]] {
+        let (status, _, err) = run(&[&command[..], &["--database", &url]].concat());
+        let helps = err.contains("does not exist: `tidings migrate apply` makes it");
+        assert!(status == 3 && helps && !path.exists(), "{status} {err}");
+    }
+
+    std::fs::write(&path, "neither a table nor a page of one".repeat(9)).expect("written");
+    for command in all {
+        let (status, _, err) = run(&[&command[..], &["--database", &url]].concat());
+        let said = format!(
+            "{} is not a database: file is not a database\n",
+            path.display()
+        );
+        assert!(
+            status == 3 && err.ends_with(&said),
+            "{command:?}: {status} {err}"
+        );
+        assert_eq!(err.matches("file is not a database").count(), 1, "{err}");
+    }
+}

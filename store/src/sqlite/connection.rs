@@ -87,22 +87,9 @@ impl Location {
             let mode: String = mode.await?.try_get(0)?;
             Ok((connection, mode))
         };
-        let opened = opened.await.map_err(|failure: sqlx::Error| {
-            let Self::File(path) = self else {
-                return failed(failure);
-            };
-            if is_no_database(&failure) {
-                Error::NotADatabase { path: path.clone() }
-            } else if is_corrupt(&failure) || is_busy(&failure) {
-                failed(failure)
-            } else {
-                Error::Open {
-                    path: path.clone(),
-                    reason: failure.to_string(),
-                    source: Some(BoxError::from(failure)),
-                }
-            }
-        });
+        let opened = opened
+            .await
+            .map_err(|failure: sqlx::Error| self.unopened(failure));
         match (self, opened?) {
             (Self::File(path), (_, mode)) if mode != "wal" => Err(Error::Open {
                 path: path.clone(),
@@ -110,6 +97,24 @@ impl Location {
                 source: None,
             }),
             (_, (connection, _)) => Ok(connection),
+        }
+    }
+
+    /// Returns why the database was not opened, or not looked at.
+    pub(crate) fn unopened(&self, failure: sqlx::Error) -> Error {
+        let Self::File(path) = self else {
+            return failed(failure);
+        };
+        if is_no_database(&failure) {
+            Error::NotADatabase { path: path.clone() }
+        } else if is_corrupt(&failure) || is_busy(&failure) {
+            failed(failure)
+        } else {
+            Error::Open {
+                path: path.clone(),
+                reason: failure.to_string(),
+                source: Some(BoxError::from(failure)),
+            }
         }
     }
 

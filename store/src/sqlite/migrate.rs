@@ -53,7 +53,7 @@ impl SqliteTarget {
         *path = canonical(path)?;
         let opened = match purpose {
             Purpose::Look if !path.exists() => Location::Memory.connect().await?,
-            Purpose::Look => location.connect_reader().await.map_err(failed)?,
+            Purpose::Look => look_into(&location).await?,
             Purpose::Apply => location.connect_within(patience).await?,
         };
         let mut target = Self {
@@ -68,6 +68,18 @@ impl SqliteTarget {
     async fn execute(&mut self, sql: &'static str) -> Result<(), Error> {
         execute(&mut self.connection, sql).await.map_err(failed)
     }
+}
+
+/// Opens a file that is only looked at, and sees whether it is a database.
+async fn look_into(location: &Location) -> Result<SqliteConnection, Error> {
+    let opened = async {
+        let mut connection = location.connect_reader().await?;
+        execute(&mut connection, "SELECT count(*) FROM sqlite_schema").await?;
+        Ok(connection)
+    };
+    opened
+        .await
+        .map_err(|failure: sqlx::Error| location.unopened(failure))
 }
 
 impl Target for SqliteTarget {

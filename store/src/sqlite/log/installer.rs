@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use tidings_core::Schema;
+use tidings_core::{Chain, Schema};
 
 use super::{
     capture::{install_within, remove_within},
@@ -16,7 +16,11 @@ use crate::{
     logs::status::{Installed, Status},
     migration::Recorded,
     settings::Sharing,
-    sqlite::location::{Location, Lock, canonical},
+    sqlite::{
+        codes::is_busy,
+        connection::execute,
+        location::{Location, Lock, canonical},
+    },
 };
 
 /// How long the file may be held by another program.
@@ -34,10 +38,11 @@ impl Installer {
     ///
     /// # Errors
     ///
-    /// The URL names no file ([`SqliteLogError::Open`]), or the file is no database.
+    /// The URL names no file, or one that is no database ([`SqliteLogError::Open`]), or another
+    /// program holds it ([`SqliteLogError::Busy`]).
     pub async fn open(url: &str) -> Result<Self, SqliteLogError> {
         let refused = |error: Error| SqliteLogError::Open {
-            reason: error.to_string(),
+            reason: Chain(&error).to_string(),
         };
         let path = match Location::parse(url).map_err(refused)? {
             Location::File(path) => canonical(&path).map_err(refused)?,
@@ -48,20 +53,29 @@ impl Installer {
                 });
             }
         };
+        if !path.exists() {
+            return Err(SqliteLogError::Open {
+                reason: format!(
+                    "{} does not exist: `tidings migrate apply` makes it",
+                    path.display()
+                ),
+            });
+        }
+
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(false)
             .busy_timeout(LIMIT);
-        let connection = options.connect().await;
-        let mut connection = connection.map_err(|error| SqliteLogError::Open {
-            reason: format!("{}: {error}", path.display()),
-        })?;
-        run(
-            &mut connection,
-            "SELECT count(*) FROM sqlite_schema".to_owned(),
-        )
-        .await?;
-        Ok(Self { connection, path })
+        let opened = async {
+            let mut connection = options.connect().await?;
+            execute(&mut connection, "SELECT count(*) FROM sqlite_schema").await?;
+            Ok(connection)
+        };
+        match opened.await {
+            Ok(connection) => Ok(Self { connection, path }),
+            Err(failure) if is_busy(&failure) => Err(SqliteLogError::Busy(failure)),
+            Err(failure) => Err(refused(Location::File(path).unopened(failure))),
+        }
     }
 
     /// Installs the triggers for the tables of the schemas, and the log if need be. Idempotent.
