@@ -185,8 +185,25 @@ impl Settings {
         }
     }
 
+    /// Refuses two sides on one address. Port 0 is another one for each.
+    fn check_addresses(&self, layers: &mut Layers<'_>) {
+        let sides = [
+            ("proxy-listen", Some(self.proxy_listen)),
+            ("admin-listen", Some(self.admin_listen)),
+            ("status-listen", self.status_listen),
+        ];
+        for (name, address) in sides {
+            let fixed = address.filter(|address| address.port() != 0);
+            let same = |&(other, theirs): &(&str, _)| other != name && theirs == fixed;
+            if let Some((other, _)) = fixed.and_then(|_| sides.into_iter().find(same)) {
+                layers.refuse(name, &format!("this is the address of --{other} too"));
+            }
+        }
+    }
+
     /// Refuses values that are allowed by themselves and not together.
     fn check(&self, layers: &mut Layers<'_>) {
+        self.check_addresses(layers);
         let address = self.admin_listen;
         if self.admin_token.is_none() && !address.ip().to_canonical().is_loopback() {
             layers.missing_token(address);

@@ -24,7 +24,7 @@ impl StartError {
 
 impl From<BindError> for StartError {
     fn from(error: BindError) -> Self {
-        Self::new("a port is missing", error)
+        Self::new("an address cannot be used", error)
     }
 }
 

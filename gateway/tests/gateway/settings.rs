@@ -185,6 +185,19 @@ fn what_later_releases_bring_is_refused_as_such() {
 }
 
 #[test]
+fn two_sides_on_one_address_are_refused() {
+    let said = refused(&["--status-listen", "127.0.0.1:8001"], &[]);
+    let expected = "status-listen: \"127.0.0.1:8001\" (flag --status-listen) is invalid: \
+                    this is the address of --admin-listen too";
+    assert!(said.contains(expected), "{said}");
+    let said = refused(&["--proxy-listen", "127.0.0.1:8001"], &[]);
+    assert!(said.contains("of --admin-listen too"), "{said}");
+
+    let free = ["--proxy-listen=[::1]:0", "--admin-listen=[::1]:0"];
+    resolve(&free, &[]).expect("each has a free port of its own");
+}
+
+#[test]
 fn a_cluster_follows_from_the_database_unless_it_is_named() {
     let postgres = "postgres://u@h/db";
     for (flags, engine) in [
