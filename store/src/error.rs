@@ -5,9 +5,12 @@ use std::{borrow::Cow, fmt, path::PathBuf, time::Duration};
 
 use tidings_core::{BoxError, RowError, SchemaFaults, Value, Violations, panic_text};
 
+// What this program was built with.
+mod built;
 // What a caller can do about an error.
 mod kind;
 
+use self::built::{BUILT, expected_of};
 pub use self::kind::ErrorKind;
 use crate::{loss::Loss, method::Method};
 
@@ -181,7 +184,8 @@ pub enum Error {
     },
     /// Another kind of database than those that this program was built with.
     #[error(
-        "databases of the kind {scheme}:// are not supported: use sqlite://PATH, sqlite::memory: or postgres://HOST/DATABASE"
+        "databases of the kind {scheme}:// are not supported: {}",
+        expected_of(scheme, BUILT)
     )]
     Unsupported {
         /// The URL's scheme.
@@ -293,7 +297,7 @@ pub enum Error {
     #[error("the store is not attached: it has no tables before Store::attach")]
     NotAttached,
     /// No entity of that name was attached.
-    #[error("there is no entity {name}; there are: {}", declared.join(", "))]
+    #[error("there is no entity {name}; there are: {}", if declared.is_empty() { "none".to_owned() } else { declared.join(", ") })]
     UnknownEntity {
         /// What was asked for.
         name: String,
