@@ -1,6 +1,7 @@
 //! One line in the log for each write: what was done, to which row, from where. Never a value:
 //! names of fields, and primary keys, which are no secrets. The target is `tidings::audit`, so that
-//! a filter can keep these lines and no others.
+//! a filter can keep these lines and no others; of writes that were refused, which anyone can send,
+//! it is `tidings::audit::refused`, so that a log may cut these alone.
 
 use std::net::SocketAddr;
 
@@ -55,7 +56,7 @@ pub(crate) fn log(
         // What was not found or not allowed has no row; the path is not told, since it may hold a
         // key.
         None if response.status() != StatusCode::METHOD_NOT_ALLOWED => tracing::info!(
-            target: "tidings::audit",
+            target: "tidings::audit::refused",
             request, %method, what = collection, from, status,
             "an admin write was refused"
         ),

@@ -1,4 +1,5 @@
-//! [`Repeats`]: a filter that cuts what one place in the source writes over and over.
+//! [`Repeats`]: a filter that cuts what one place in the source writes over and over, except the
+//! lines of admin writes: each of them is kept.
 
 use std::{
     collections::HashMap,
@@ -14,6 +15,8 @@ use super::Sink;
 /// How many lines one place may write within [`WINDOW`].
 const BURST: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(10);
+/// The target of admin writes that were done.
+const AUDIT: &str = "tidings::audit";
 
 /// Lets each place in the source write a few lines at a time, and says afterwards how many were
 /// left out.
@@ -83,8 +86,8 @@ impl<S> Filter<S> for Repeats {
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
         let place = event.metadata();
-        // Those who ask for more detail want all of it.
-        if *place.level() > Level::INFO {
+        // Those who ask for more detail want all of it; and who wrote what is not told by samples.
+        if *place.level() > Level::INFO || place.target() == AUDIT {
             return true;
         }
 

@@ -319,6 +319,30 @@ fn a_span_of_each_request_has_the_names_of_the_http_conventions() {
 }
 
 #[test]
+fn each_admin_write_is_in_the_log_however_many_there_are() {
+    let folder = folder();
+    let program = Program::start(folder.path(), &[]);
+    for number in 0..30 {
+        let form = format!("username=u{number}");
+        assert_eq!(
+            status_code(&post(program.admin, "/consumers", &form)),
+            "201"
+        );
+        assert_eq!(
+            status_code(&post(program.admin, "/consumers", &form)),
+            "409"
+        );
+    }
+    program.signal("TERM");
+    let (status, _, log) = program.ended();
+    assert_eq!(status, Some(0));
+
+    let lines = |what: &str| log.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(lines("an admin write request="), 30, "{log}");
+    assert_eq!(lines("an admin write was refused"), 20, "{log}"); // anyone can have these
+}
+
+#[test]
 fn a_log_at_debug_has_a_line_for_each_request_and_never_a_key() {
     let folder = folder();
     let program = Program::start(folder.path(), &["--log", "debug"]);
