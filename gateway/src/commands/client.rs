@@ -112,8 +112,16 @@ impl Caller {
         let kind = response.headers().get(header::CONTENT_TYPE);
         let is_stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         if !is_stream {
-            self.read(response).await?.successful()?;
-            return Err(self.stranger());
+            let answer = self.read(response).await?;
+            let is_bad_place = since.is_some() && answer.status == StatusCode::BAD_REQUEST;
+            let refused = answer.successful().err();
+            return Err(match refused {
+                Some(refused) if is_bad_place => {
+                    Failure::wrong_use(format!("--since is no position of a change: {refused}"))
+                }
+                Some(refused) => refused,
+                None => self.stranger(),
+            });
         }
         Ok(Following {
             caller: self.clone(),

@@ -122,7 +122,15 @@ async fn list(session: &Session, matches: &ArgMatches) -> Result<Ended, Failure>
     let mut next = Some(format!("{path}?size={PAGE}"));
     let mut is_first = true;
     while let Some(path) = next {
-        let page = caller.get(&path).await?.body;
+        let answer = caller.ask(Method::GET, &path, None, Duration::ZERO).await?;
+        let page = match (answer.status, consumer) {
+            (StatusCode::NOT_FOUND, Some(consumer)) => {
+                return Err(Failure::refused(format!(
+                    "there is no consumer {consumer:?}"
+                )));
+            }
+            _ => answer.successful()?.body,
+        };
         let rows = page["data"].as_array().map_or(&[][..], Vec::as_slice);
         let rows: Vec<Json> = rows.iter().map(masked).collect();
         match output.form {

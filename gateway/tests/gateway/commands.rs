@@ -66,6 +66,10 @@ fn a_key_is_created_listed_without_its_secret_and_revoked() {
     assert_eq!(none.status.code(), Some(1), "{}", err(&none));
     assert!(err(&none).contains("no consumer \"bob\""), "{}", err(&none));
 
+    let none = run(&program, &["keys", "list", "bob"]);
+    assert_eq!(none.status.code(), Some(1), "{}", err(&none));
+    assert!(err(&none).contains("no consumer \"bob\""), "{}", err(&none));
+
     let made = object(
         &program,
         &[
@@ -391,6 +395,11 @@ async fn changes_are_followed_and_gone_on_with() {
     assert_eq!(objects(&again)[0]["entity"], changes[1]["entity"]);
     let wrong = run(&program, &["tail", "--since", "yesterday"]);
     assert_eq!(wrong.status.code(), Some(2), "{}", err(&wrong));
+    assert!(
+        err(&wrong).contains("--since is no position"),
+        "{}",
+        err(&wrong)
+    );
 
     let table = followed(&program, "v", &["tail", "-n", "1"]).await;
     let text = out(&table);
