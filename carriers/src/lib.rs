@@ -37,6 +37,14 @@
 //! The modules below are in the order of the layers, lowest first; imports run upwards in this list
 //! only.
 
+#![cfg_attr(
+    not(any(feature = "nats", feature = "redis")),
+    allow(
+        dead_code,
+        reason = "what the brokers share is used by none of them then"
+    )
+)]
+
 // What can go wrong. Must not know any broker.
 mod error;
 
