@@ -106,7 +106,8 @@ impl Tail {
     fn end(&self) {
         tracing::error!(
             node = %self.shared.node,
-            "another process has this node's name: the cache is not served from any more"
+            "another process has this node's name: the cache is not served from any more; \
+             start this node again under a name of its own"
         );
         self.shared.gate.supersede();
         self.purge(PurgeCause::Gap(GapReason::JoinedLate));

@@ -199,7 +199,7 @@ options! {
     plugins: BuiltIn = parse::plugins,
         Row::new("A,B", "key-auth, acl (which needs key-auth), or none").or("key-auth,acl");
 
-    /// The name of this node.
+    /// The name of this node, which no other node of its database has.
     node_id: Option<String> = parse::optional(parse::node_id),
         Row::new("ID", "1 to 64 letters, digits, dots, dashes and underscores").unset("a new one at each start");
 
