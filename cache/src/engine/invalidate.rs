@@ -80,6 +80,9 @@ impl Engine {
         let before = gone.len();
         let mut shard = mutex.lock();
         if cause.is_some_and(|cause| shard.is_handled(key, cause)) {
+            drop(shard);
+            let hash = self.named.name_of(key).hash_value();
+            self.node.recorder.note_again(hash, now, cause);
             return None;
         }
         let early = faults::removed(Step::InvalidateNumbersLast).then(raise);

@@ -213,6 +213,39 @@ impl Recorder {
         keep(self.share(key), note);
     }
 
+    /// Records that a key was to be evicted for a cause for which it was evicted before, if what is
+    /// said of the cause now is more than the commit.
+    pub(crate) fn note_again(&self, key: u64, at: Moment, cause: Option<Number>) {
+        let Some(reason) = Reason::current() else {
+            return;
+        };
+        let share = self.share(key);
+        let early = {
+            let notes = held(share);
+            let last = notes.iter().rev().find(|note| {
+                let is_evicted = matches!(note.what, What::Invalidated { .. });
+                note.subject == key && note.cause == cause && is_evicted
+            });
+            let last = last.filter(|note| says_more(&reason, note.reason.as_deref()));
+            last.map(|note| note.number)
+        };
+        let Some(number) = early else {
+            return;
+        };
+        let note = Note {
+            subject: key,
+            at,
+            number,
+            reason: Some(reason),
+            what: What::Invalidated {
+                held: false,
+                voided: 0,
+            },
+            cause,
+        };
+        keep(share, note);
+    }
+
     /// Records what has happened to all keys of a cache.
     pub(crate) fn note_all(&self, cache: u32, at: Moment, number: Number, cause: Option<Number>) {
         let note = Note {
@@ -275,7 +308,7 @@ impl Recorder {
                 .collect()
         };
         let own = of(&held(self.share(key)), key);
-        (own, of(&held(&self.wide), cache.into()))
+        (told_once(own), of(&held(&self.wide), cache.into()))
     }
 
     /// Returns how many records there are, and about how many bytes they take with what they are
@@ -300,6 +333,54 @@ impl Recorder {
     }
 }
 
+/// Makes one of an eviction that was made before its change was read, and of the one that the
+/// change's record asked for: it happened when the first did, and is due to what the second says.
+/// The newest come first.
+fn told_once(notes: Vec<Note>) -> Vec<Note> {
+    let mut told: Vec<Note> = Vec::with_capacity(notes.len());
+    for mut early in notes {
+        let What::Invalidated { held, voided } = &mut early.what else {
+            told.push(early);
+            continue;
+        };
+        let read = told.iter().position(|note| {
+            let reason = note.reason.as_deref();
+            matches!(note.what, What::Invalidated { .. })
+                && reason.is_some_and(|it| says_more(it, early.reason.as_deref()))
+        });
+        if let Some(read) = read {
+            let read = told.remove(read);
+            if let What::Invalidated {
+                held: again,
+                voided: more,
+            } = read.what
+            {
+                *held |= again;
+                *voided += more;
+            }
+            early.reason = read.reason;
+        }
+        told.push(early);
+    }
+    told
+}
+
+/// Returns whether a reason names the rows of a commit of which an earlier one names the mark
+/// alone.
+fn says_more(reason: &Reason, early: Option<&Reason>) -> bool {
+    match (reason, early) {
+        (
+            Reason::Change { rows, mark, .. },
+            Some(Reason::Change {
+                rows: none,
+                mark: Some(early),
+                ..
+            }),
+        ) => !rows.is_empty() && none.is_empty() && *mark == Some(*early),
+        _ => false,
+    }
+}
+
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -315,7 +396,10 @@ fn keep<T: Kept>(of: &Mutex<Newest<T>>, new: T) {
 
 #[cfg(test)]
 mod tests {
-    use tidings_core::{Operation, log::GapReason};
+    use tidings_core::{
+        Operation,
+        log::{Epoch, GapReason, Mark},
+    };
 
     use super::{super::ChangedRow, *};
 
@@ -345,6 +429,58 @@ mod tests {
             recorder.note(key, Moment(0), Number(number), None, What::Space);
         }
         assert_eq!(recorder.size(), (before, bytes));
+    }
+
+    #[test]
+    fn an_eviction_before_its_record_was_read_is_told_once_with_the_row() {
+        let recorder = largest();
+        let mark = |number| Some(Mark::new(Epoch::new(1, Default::default()), number));
+        let of = |mark, rows: &[&str]| {
+            let row = |id: &&str| ChangedRow::new("keys", Operation::Update, (**id).into());
+            Reason::Change {
+                rows: rows.iter().map(row).collect(),
+                node: None,
+                place: None,
+                mark,
+            }
+        };
+        let note = |at, mark, rows: &[&str], held| {
+            let _due_to = of(mark, rows).enter();
+            let what = What::Invalidated { held, voided: 1 };
+            recorder.note(7, Moment(at), Number(at), None, what);
+        };
+        let again = |at, mark| {
+            let _due_to = of(mark, &["row"]).enter();
+            recorder.note_again(7, Moment(at), None);
+        };
+        note(1, mark(1), &[], true);
+        recorder.note(7, Moment(2), Number(2), None, What::Space);
+        again(3, mark(1));
+        again(3, mark(1));
+        again(3, mark(2));
+        // Of another commit, and of one that is not known.
+        note(4, mark(2), &["row"], false);
+        note(5, None, &[], false);
+        note(6, None, &["row"], false);
+
+        let told = recorder.of(7, 0).0;
+        let at: Vec<_> = told.iter().map(|note| note.at.0).collect();
+        assert_eq!(at, [6, 5, 4, 2, 1]);
+        let last = &told[4];
+        assert!(
+            matches!(
+                last.what,
+                What::Invalidated {
+                    held: true,
+                    voided: 1
+                }
+            ),
+            "{last:?}"
+        );
+        let Some(Reason::Change { rows, .. }) = last.reason.as_deref() else {
+            panic!("{last:?}");
+        };
+        assert_eq!(rows.len(), 1);
     }
 
     #[test]
