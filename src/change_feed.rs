@@ -290,9 +290,10 @@ impl ChangeFeed {
                     Err(Back::NeverWas) => (GapReason::LostTail, None),
                 }
             }
-            Position::Counted(_) | Position::Snapshot(_) | Position::Page { .. } => {
-                (GapReason::Epoch, None)
-            }
+            Position::Counted(_)
+            | Position::Numbered { .. }
+            | Position::Snapshot(_)
+            | Position::Page { .. } => (GapReason::Epoch, None),
         };
         let gap = FeedGap::new(Gap::of_all(reason), missed);
         self.ready.push_back(Entry::Gap(gap));

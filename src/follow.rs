@@ -21,7 +21,7 @@ use tidings_core::{
     spawn::Spawn,
 };
 use tidings_events::Handled;
-use tidings_store::{ChangeSet, ChangeSink, RowChange, StoreLog};
+use tidings_store::{ChangeSet, ChangeSink, KeptLog, RowChange};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -45,7 +45,7 @@ pub enum Hearing {
 /// What a node needs to follow a log.
 pub(crate) struct Wiring {
     pub(crate) node: Arc<str>,
-    pub(crate) log: Arc<dyn StoreLog>,
+    pub(crate) log: Arc<dyn KeptLog>,
     /// The same log, for readers that come back: the tail does not wait for them.
     pub(crate) history: Arc<dyn Log>,
     /// None on a node without a cluster.
@@ -68,7 +68,7 @@ pub(crate) struct Wiring {
 /// The node's share of the log. Clones are handles of the same; its tasks end with the last.
 #[derive(Clone)]
 pub(crate) struct Following {
-    log: Arc<dyn StoreLog>,
+    log: Arc<dyn KeptLog>,
     history: Arc<dyn Log>,
     node: Arc<str>,
     protocol: Protocol,

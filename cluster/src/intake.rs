@@ -52,6 +52,7 @@ impl Intake {
 
 impl Fills for Intake {
     fn begin(&self, key: &CacheKey) -> Option<Pass> {
+        self.log.note_load(key);
         if let Some(digest) = self.log.digest(key) {
             self.digests.lock().enter(digest, key);
         }

@@ -121,6 +121,10 @@ impl Log for SealedWakes {
         }
     }
 
+    fn note_load(&self, key: &CacheKey) {
+        self.log.note_load(key);
+    }
+
     fn digest(&self, key: &CacheKey) -> Option<Digest> {
         self.seal.get().map(|seal| seal.digest(key))
     }

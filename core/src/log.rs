@@ -15,9 +15,10 @@
 //!
 //! # Two forms
 //!
-//! A *counted* log (SQLite, JetStream, Redis) uses one number for cursor, mark and place.
-//! PostgreSQL's cursor is a [`Snapshot`], its mark the transaction's id, and two cursors may each
-//! cover a mark that the other does not. Readers treat both alike.
+//! A *counted* log (SQLite, JetStream, Redis) uses one number for cursor, mark and place; that of a
+//! stream also holds the id of the record there. PostgreSQL's cursor is a [`Snapshot`], its mark
+//! the transaction's id, and two cursors may each cover a mark that the other does not. Readers
+//! treat both alike.
 //!
 //! # What a read proves
 //!
@@ -65,13 +66,21 @@ mod member;
 mod read;
 mod wake;
 
+// A log as a node keeps it.
+mod kept;
+
+// A log that is no part of a database.
+mod apart;
+
 use std::{fmt, future::Future, pin::Pin};
 
 pub use self::{
+    apart::{ApartNeeds, LogApart},
     cursor::{Cursor, Place, Position},
     epoch::Epoch,
     gap::{Gap, GapReason, Scope},
     group::{Group, RowChange, RowOf},
+    kept::KeptLog,
     mark::Mark,
     member::{
         ClockOffset, Demand, Incarnation, Join, JoinError, LastReport, MemberFacts, MemberId,
@@ -199,6 +208,12 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// Returns the digest by which wake-ups name a cache key, or none if this log's wake-ups name
     /// no keys (or not yet).
     fn digest(&self, key: &CacheKey) -> Option<Digest>;
+
+    /// Notes that a value of this key is about to be loaded, so that the reader may hold it: for a
+    /// log whose records name some keys by their digests. Never waits. Does nothing by default.
+    fn note_load(&self, key: &CacheKey) {
+        let _ = key;
+    }
 }
 
 /// Why a log did not answer.

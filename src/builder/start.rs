@@ -19,7 +19,7 @@ use tidings_core::{
     spawn::{Spawn, TokioSpawn},
 };
 use tidings_events::{MAX_WORKERS, WorkerEvents};
-use tidings_store::{Attachment, ChangeSink, LogNeeds, Store, StoreLog};
+use tidings_store::{Attachment, ChangeSink, KeptLog, LogNeeds, Store};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -219,9 +219,9 @@ struct Cluster {
 
 /// A log that is to be followed.
 struct Logs {
-    log: Arc<dyn StoreLog>,
+    log: Arc<dyn KeptLog>,
     /// The same log, for readers that come back.
-    history: Arc<dyn StoreLog>,
+    history: Arc<dyn KeptLog>,
     intake: Arc<Intake>,
 }
 

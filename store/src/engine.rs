@@ -13,16 +13,13 @@ pub(crate) mod statements;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use tidings_core::{Row, Schema, Timestamp, log::Members};
+use tidings_core::{
+    Row, Schema, Timestamp,
+    log::{KeptLog, Members},
+};
 
 pub(crate) use self::statements::{Dialect, Sql};
-use crate::{
-    error::Error,
-    follow::{LogNeeds, StoreLog},
-    live::Live,
-    parameter::Parameter,
-    start::Start,
-};
+use crate::{error::Error, follow::LogNeeds, live::Live, parameter::Parameter, start::Start};
 
 /// A database, opened for one process.
 pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
@@ -58,7 +55,7 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
 
     /// Opens the log of the database's changes; none where the database keeps none. Asks nothing
     /// yet.
-    fn log(&self, _: LogNeeds) -> Option<Arc<dyn StoreLog>> {
+    fn log(&self, _: LogNeeds) -> Option<Arc<dyn KeptLog>> {
         None
     }
 

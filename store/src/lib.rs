@@ -222,7 +222,7 @@ mod write;
 // The handles that users hold.
 mod api;
 
-pub use tidings_core::BoxError;
+pub use tidings_core::{BoxError, log::KeptLog};
 
 pub use self::{
     api::{
@@ -234,7 +234,7 @@ pub use self::{
         transaction::{Transaction, TransactionOptions},
     },
     error::{DatabaseError, Error, ErrorKind, Holder},
-    follow::{LogNeeds, StoreLog},
+    follow::LogNeeds,
     hook::{Call, Hook},
     live::Live,
     loss::Loss,

@@ -8,11 +8,11 @@ use tidings_core::{
     Operation, Row, Schema, Value,
     log::{Body, Cursor, Extent, Fields, Mark, Read, RowChange, RowRecord},
 };
-use tidings_store::StoreLog;
+use tidings_store::KeptLog;
 
 /// A reader that applies what it reads at once.
 pub(crate) struct Reader {
-    pub(crate) log: Arc<dyn StoreLog>,
+    pub(crate) log: Arc<dyn KeptLog>,
     pub(crate) cursor: Cursor,
     pub(crate) limit: usize,
 }
@@ -25,11 +25,11 @@ pub(crate) enum Told {
 }
 
 impl Reader {
-    pub(crate) async fn of(log: impl StoreLog) -> Self {
+    pub(crate) async fn of(log: impl KeptLog) -> Self {
         Self::over(Arc::new(log)).await
     }
 
-    pub(crate) async fn over(log: Arc<dyn StoreLog>) -> Self {
+    pub(crate) async fn over(log: Arc<dyn KeptLog>) -> Self {
         let head = log.head(None).await.expect("a head");
         Self {
             log,

@@ -147,7 +147,7 @@ impl fmt::Debug for Replay {
 /// place was made up, or the log has lost it.
 fn is_beyond(place: &Cursor, seen: &Cursor) -> bool {
     let newest = |cursor: &Cursor| match cursor.position() {
-        Position::Counted(last) => (None, *last),
+        Position::Counted(last) | Position::Numbered { last, .. } => (None, *last),
         Position::Snapshot(snapshot) => (Some(()), snapshot.xmax()),
         Position::Page { target, .. } => (Some(()), target.xmax()),
     };

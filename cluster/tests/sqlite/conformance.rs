@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tidings_cluster::kit::conformance::{Subject, check};
 use tidings_core::{clock::ManualClock, log::Log};
-use tidings_store::{Attachment, LogNeeds, Store, StoreLog};
+use tidings_store::{Attachment, KeptLog, LogNeeds, Store};
 
 use crate::support::{File, Last, needs, schemas};
 
@@ -29,7 +29,7 @@ impl OnSqlite {
     }
 
     /// A log that prunes by the clock of the test.
-    fn pruner(&self) -> Arc<dyn StoreLog> {
+    fn pruner(&self) -> Arc<dyn KeptLog> {
         let needs = LogNeeds {
             clock: Arc::new(self.clock.clone()),
             ..needs("a")

@@ -17,7 +17,7 @@ use tidings_core::{
     spawn::TokioSpawn,
 };
 use tidings_store::{
-    Attachment, ChangeSet, ChangeSink, LogNeeds, Sharing, Store, StoreLog, WriteOptions,
+    Attachment, ChangeSet, ChangeSink, KeptLog, LogNeeds, Sharing, Store, WriteOptions,
 };
 
 use crate::watched::{Watched, until};
@@ -99,7 +99,7 @@ pub(crate) struct Node {
     pub(crate) cache: Cache,
     pub(crate) protocol: Protocol,
     pub(crate) watched: Arc<Watched>,
-    log: Arc<dyn StoreLog>,
+    log: Arc<dyn KeptLog>,
     store: Store,
     last: Arc<Last>,
 }

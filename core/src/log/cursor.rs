@@ -6,6 +6,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
 
 use super::{Epoch, Mark, PositionError, Snapshot, text};
 
@@ -38,6 +39,14 @@ pub struct Cursor {
 pub enum Position {
     /// All records up to this number.
     Counted(u64),
+    /// All records up to this number, whose record has this id. A log that can lose its newest
+    /// records and hand their numbers out again is told by it from the one that was read.
+    Numbered {
+        /// The number of the last record that was read.
+        last: u64,
+        /// That record's id.
+        id: Uuid,
+    },
     /// All records of the transactions that were over.
     Snapshot(Arc<Snapshot>),
     /// Within the pages of one read: all records of the transactions that were over in `applied`,
@@ -57,6 +66,14 @@ impl Cursor {
     #[must_use]
     pub fn counted(epoch: Epoch, last: u64) -> Self {
         let position = Position::Counted(last);
+        Self { epoch, position }
+    }
+
+    /// Makes a cursor of a numbered log: all records up to a number, that one included, which has
+    /// this id.
+    #[must_use]
+    pub fn numbered(epoch: Epoch, last: u64, id: Uuid) -> Self {
+        let position = Position::Numbered { last, id };
         Self { epoch, position }
     }
 
@@ -93,7 +110,7 @@ impl Cursor {
     pub fn covers(&self, mark: Mark) -> bool {
         self.epoch == mark.epoch()
             && match &self.position {
-                Position::Counted(last) => mark.number() <= *last,
+                Position::Counted(last) | Position::Numbered { last, .. } => mark.number() <= *last,
                 Position::Snapshot(applied) | Position::Page { applied, .. } => {
                     applied.is_over(mark.number())
                 }
@@ -106,6 +123,9 @@ impl fmt::Display for Cursor {
         let (version, epoch) = (text::VERSION, self.epoch);
         match &self.position {
             Position::Counted(last) => write!(f, "{version}.c.{epoch}.{last}"),
+            Position::Numbered { last, id } => {
+                write!(f, "{version}.n.{epoch}.{last}.{}", id.simple())
+            }
             Position::Snapshot(applied) => write!(f, "{version}.s.{epoch}.{applied}"),
             Position::Page {
                 applied,
@@ -121,11 +141,15 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, PositionError> {
         let mut parts = text::Parts::new(text)?;
-        let kind = parts.kind(&["c", "s", "p"], "expected a cursor")?;
+        let kind = parts.kind(&["c", "n", "s", "p"], "expected a cursor")?;
         let epoch = parts.epoch()?;
 
         let position = match kind {
             "c" => Position::Counted(parts.number()?),
+            "n" => Position::Numbered {
+                last: parts.number()?,
+                id: parts.id()?,
+            },
             "s" => Position::Snapshot(Arc::new(parts.next()?.parse()?)),
             _ => Position::Page {
                 applied: Arc::new(parts.next()?.parse()?),
@@ -161,7 +185,9 @@ impl Place {
     #[must_use]
     pub fn number(&self) -> Option<u64> {
         match self.0.position() {
-            Position::Counted(number) | Position::Page { last: number, .. } => Some(*number),
+            Position::Counted(number)
+            | Position::Numbered { last: number, .. }
+            | Position::Page { last: number, .. } => Some(*number),
             Position::Snapshot(_) => None,
         }
     }
@@ -183,8 +209,6 @@ impl FromStr for Place {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     fn epoch() -> Epoch {
@@ -195,7 +219,7 @@ mod tests {
         Arc::new(text.parse().expect("a snapshot"))
     }
 
-    fn forms() -> [Cursor; 3] {
+    fn forms() -> [Cursor; 4] {
         let page = Position::Page {
             applied: snapshot("3:9:3,5"),
             target: snapshot("8:12:8"),
@@ -205,18 +229,28 @@ mod tests {
             Cursor::counted(epoch(), 12),
             Cursor::at_snapshot(epoch(), Snapshot::new(9, vec![4])),
             Cursor::new(epoch(), page),
+            Cursor::numbered(epoch(), 12, Uuid::from_u128(5)),
         ]
     }
 
     #[test]
     fn while_it_pages_a_cursor_covers_only_what_was_wholly_read_before() {
-        let [_, _, page] = forms();
+        let [_, _, page, _] = forms();
         assert!(page.covers(Mark::new(epoch(), 4)));
         assert!(!page.covers(Mark::new(epoch(), 5)));
         assert!(
             !page.covers(Mark::new(epoch(), 9)),
             "its records may be cut by the page"
         );
+    }
+
+    #[test]
+    fn a_numbered_cursor_covers_by_its_number_and_differs_by_its_id() {
+        let [.., numbered] = forms();
+        assert!(numbered.covers(Mark::new(epoch(), 12)));
+        assert!(!numbered.covers(Mark::new(epoch(), 13)));
+        assert_ne!(numbered, Cursor::numbered(epoch(), 12, Uuid::from_u128(6)));
+        assert_eq!(Place(numbered).number(), Some(12));
     }
 
     #[test]

@@ -66,9 +66,12 @@ impl<'a> Parts<'a> {
 
     pub(super) fn epoch(&mut self) -> Result<Epoch, PositionError> {
         let number = self.number()?;
-        let malformed = |_| PositionError::Malformed("expected the epoch's id");
-        let id = Uuid::try_parse(self.next()?).map_err(malformed)?;
-        Ok(Epoch::new(number, id))
+        Ok(Epoch::new(number, self.id()?))
+    }
+
+    pub(super) fn id(&mut self) -> Result<Uuid, PositionError> {
+        let malformed = |_| PositionError::Malformed("expected an id");
+        Uuid::try_parse(self.next()?).map_err(malformed)
     }
 
     pub(super) fn end(mut self) -> Result<(), PositionError> {

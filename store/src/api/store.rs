@@ -9,7 +9,11 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use tidings_core::{Cause, Entity, Schema, Timestamp, check_all, clock::Clock, log::Members};
+use tidings_core::{
+    Cause, Entity, Schema, Timestamp, check_all,
+    clock::Clock,
+    log::{KeptLog, Members},
+};
 use tokio::{runtime::Handle, sync::Mutex as AsyncMutex};
 
 pub use self::options::OpenOptions;
@@ -23,7 +27,7 @@ use crate::{
     },
     engine::Engine,
     error::Error,
-    follow::{LogNeeds, StoreLog},
+    follow::LogNeeds,
     meter::Meter,
     settings::Settings,
     sink::ChangeSink,
@@ -307,7 +311,7 @@ impl Store {
     /// [`logging`](OpenOptions::logging) or to be [shared](OpenOptions::sharing). None where the
     /// database keeps none. Its first call connects.
     #[must_use]
-    pub fn log(&self, needs: LogNeeds) -> Option<Arc<dyn StoreLog>> {
+    pub fn log(&self, needs: LogNeeds) -> Option<Arc<dyn KeptLog>> {
         self.shared.engine.log(needs)
     }
 

@@ -15,7 +15,7 @@ use sqlx::{Row as _, postgres::PgRow};
 use tidings_core::{
     Row, RowError, Schema, Timestamp,
     clock::{Clock as _, SystemClock},
-    log::Members,
+    log::{KeptLog, Members},
 };
 use tokio::{
     runtime::Handle,
@@ -25,7 +25,7 @@ use tokio::{
 use crate::{
     engine::{Dialect, Engine, Session, Sql},
     error::{DatabaseError, Error},
-    follow::{LogNeeds, StoreLog},
+    follow::LogNeeds,
     live::Live,
     migration::Recorded,
     parameter::Parameter,
@@ -301,7 +301,7 @@ impl Engine for PostgresEngine {
         .boxed()
     }
 
-    fn log(&self, needs: LogNeeds) -> Option<Arc<dyn StoreLog>> {
+    fn log(&self, needs: LogNeeds) -> Option<Arc<dyn KeptLog>> {
         self.pool.name_origin(&needs.node);
         let log = PgLog::new(self.log_settings(needs));
         Some(Arc::new(log.through(self.pool.settings.pooler)))

@@ -14,7 +14,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tidings_core::{
     Row, RowError, Schema, Timestamp,
     clock::{Clock as _, SystemClock},
-    log::Members,
+    log::{KeptLog, Members},
 };
 use tokio::{
     sync::Mutex as AsyncMutex,
@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     engine::{Dialect, Engine, Session, Sql},
     error::{DatabaseError, Error},
-    follow::{LogNeeds, StoreLog},
+    follow::LogNeeds,
     live::Live,
     migration::Recorded,
     parameter::Parameter,
@@ -308,7 +308,7 @@ impl Engine for SqliteEngine {
         .boxed()
     }
 
-    fn log(&self, needs: LogNeeds) -> Option<Arc<dyn StoreLog>> {
+    fn log(&self, needs: LogNeeds) -> Option<Arc<dyn KeptLog>> {
         match self.logging {
             Logging::Off => return None,
             Logging::On => {}

@@ -14,7 +14,7 @@ use tidings_core::{
     clock::{ManualClock, SystemClock},
     spawn::CurrentRuntime,
 };
-use tidings_store::{LogNeeds, Logging, Store, StoreLog, sqlite::log::Installer};
+use tidings_store::{KeptLog, LogNeeds, Logging, Store, sqlite::log::Installer};
 
 pub(crate) use crate::reader::{Change, Reader, text};
 
@@ -126,7 +126,7 @@ fn run(command: &mut Command, script: &str) -> String {
 }
 
 /// The log of a store, read with the system's clock.
-pub(crate) fn log_of(store: &Store, schemas: Vec<&'static Schema>) -> Arc<dyn StoreLog> {
+pub(crate) fn log_of(store: &Store, schemas: Vec<&'static Schema>) -> Arc<dyn KeptLog> {
     store.log(needs(schemas)).expect("a log")
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn log_at(
     store: &Store,
     schemas: Vec<&'static Schema>,
     clock: &ManualClock,
-) -> Arc<dyn StoreLog> {
+) -> Arc<dyn KeptLog> {
     let needs = LogNeeds {
         clock: Arc::new(clock.clone()),
         ..needs(schemas)

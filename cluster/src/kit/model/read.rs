@@ -28,7 +28,7 @@ impl State {
             return gap(GapReason::Epoch);
         }
         let (low, applied) = match from.position() {
-            Position::Counted(last) => (last + 1, None),
+            Position::Counted(last) | Position::Numbered { last, .. } => (last + 1, None),
             Position::Snapshot(applied) | Position::Page { applied, .. } => {
                 (applied.xmin(), Some(applied))
             }
@@ -84,7 +84,9 @@ impl State {
         let now = Arc::new(self.snapshot());
         let (target, after) = match from.position() {
             Position::Page { target, last, .. } => (Arc::clone(target), *last),
-            Position::Counted(_) | Position::Snapshot(_) => (Arc::clone(&now), 0),
+            Position::Counted(_) | Position::Numbered { .. } | Position::Snapshot(_) => {
+                (Arc::clone(&now), 0)
+            }
         };
         let is_new = |entry: &&Entry| {
             entry.id > after && !applied.is_over(entry.mark) && target.is_over(entry.mark)
@@ -108,7 +110,10 @@ impl State {
         };
         let extent = match cursor.position() {
             Position::Snapshot(read) if *read == now => Extent::All,
-            Position::Snapshot(_) | Position::Page { .. } | Position::Counted(_) => Extent::More,
+            Position::Snapshot(_)
+            | Position::Page { .. }
+            | Position::Counted(_)
+            | Position::Numbered { .. } => Extent::More,
         };
         Read::Batch(Batch {
             records,

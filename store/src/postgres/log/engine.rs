@@ -6,9 +6,9 @@ use sqlx::{ConnectOptions as _, Row as _};
 use tidings_core::{
     CacheKey, Value,
     log::{
-        Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Group, Head, Log,
-        LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, RowOf, RowRecord, Wake,
-        WakeUps,
+        Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Group, Head,
+        KeptLog, Log, LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, RowOf,
+        RowRecord, Wake, WakeUps,
     },
 };
 
@@ -24,7 +24,6 @@ use super::{
     wake::{Listener, Notifier},
 };
 use crate::{
-    StoreLog,
     logs::{
         evictions::stored_entry,
         members::sight,
@@ -114,7 +113,7 @@ impl PgLog {
             }
             let applied = match position {
                 Position::Snapshot(applied) | Position::Page { applied, .. } => applied,
-                Position::Counted(_) => {
+                Position::Counted(_) | Position::Numbered { .. } => {
                     return Err(PgLogError::malformed("a cursor of another log"));
                 }
             };
@@ -127,7 +126,9 @@ impl PgLog {
                 .await?;
             let target = match position {
                 Position::Page { target, .. } => Arc::clone(target),
-                Position::Snapshot(_) | Position::Counted(_) => Arc::new(head.snapshot),
+                Position::Snapshot(_) | Position::Counted(_) | Position::Numbered { .. } => {
+                    Arc::new(head.snapshot)
+                }
             };
             let within = |last: u64| {
                 let (applied, target) = (Arc::clone(applied), Arc::clone(&target));
@@ -377,7 +378,7 @@ impl Log for PgLog {
     }
 }
 
-impl StoreLog for PgLog {
+impl KeptLog for PgLog {
     fn mark(&self, commit: u64) -> Option<Mark> {
         let epoch = self.sights.epoch()?;
         Some(Mark::new(epoch, commit))

@@ -56,7 +56,7 @@ pub(super) async fn page(
             let beyond = "and l.id > $4 and pg_visible_in_snapshot(l.xid::text::xid8, $5::text::pg_snapshot)";
             (records(beyond, "l.id"), 5)
         }
-        Some(Position::Counted(_)) => {
+        Some(Position::Counted(_) | Position::Numbered { .. }) => {
             return Err(PgLogError::malformed("a cursor of another kind of log"));
         }
     };
@@ -73,7 +73,7 @@ pub(super) async fn page(
     let query = sqlx::query(AssertSqlSafe(sql));
 
     let query = match from {
-        None | Some(Position::Counted(_)) => query,
+        None | Some(Position::Counted(_) | Position::Numbered { .. }) => query,
         Some(Position::Snapshot(applied) | Position::Page { applied, .. }) => {
             let in_progress = applied.in_progress().iter().map(|xid| number(*xid));
             query
@@ -87,7 +87,9 @@ pub(super) async fn page(
         Some(Position::Page { target, last, .. }) => {
             query.bind(number(*last)).bind(target.to_string())
         }
-        None | Some(Position::Counted(_) | Position::Snapshot(_)) => query,
+        None | Some(Position::Counted(_) | Position::Numbered { .. } | Position::Snapshot(_)) => {
+            query
+        }
     };
 
     let query = match look {

@@ -13,8 +13,9 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tidings_core::{
     CacheKey, Value,
     log::{
-        Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Group, Head, Log,
-        LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, Wake, WakeUps,
+        Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Group, Head,
+        KeptLog, Log, LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, Wake,
+        WakeUps,
     },
 };
 use tokio::sync::Mutex;
@@ -30,7 +31,6 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    StoreLog,
     logs::{
         evictions::stored_entry,
         limit::in_time,
@@ -441,7 +441,7 @@ impl Log for SqliteLog {
     }
 }
 
-impl StoreLog for SqliteLog {
+impl KeptLog for SqliteLog {
     fn mark(&self, commit: u64) -> Option<Mark> {
         let epoch = self.sights.epoch()?;
         Some(Mark::new(epoch, commit))

@@ -7,7 +7,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgListener},
 };
 use tidings_core::log::{Body, Cursor, Extent, LogError, Read, Wake};
-use tidings_store::{Dao, Migrations, Pooler, StepStatements, Store, StoreLog};
+use tidings_store::{Dao, KeptLog, Migrations, Pooler, StepStatements, Store};
 use tidings_testkit::{Bouncer, Server};
 
 use super::{
@@ -39,7 +39,7 @@ async fn write(consumers: Dao<Consumer>, invoices: Dao<Invoice>, writer: usize) 
 }
 
 /// Reads on; returns how many rows were told.
-async fn read(log: &dyn StoreLog, cursor: &mut Cursor) -> usize {
+async fn read(log: &dyn KeptLog, cursor: &mut Cursor) -> usize {
     let mut rows = 0;
     loop {
         let Read::Batch(batch) = log.read(cursor, 100, None).await.unwrap() else {
