@@ -58,6 +58,24 @@ pub trait Subject: Send + Sync {
     /// that was made again.
     fn end_epoch(&self) -> impl Future<Output = ()> + Send;
 
+    /// Has the engine lose its newest records as a crash may, and hand their numbers out again.
+    /// Returns whether it can; one that cannot is not asked what it makes of that.
+    fn lose_newest(&self, records: usize) -> impl Future<Output = bool> + Send {
+        let _ = records;
+        std::future::ready(false)
+    }
+
+    /// Has the log be deleted while readers follow it, and made again by the next that appends.
+    /// Returns whether it can.
+    fn recreate(&self) -> impl Future<Output = bool> + Send {
+        std::future::ready(false)
+    }
+
+    /// Returns the most bytes that the log takes in one record; none if it has no limit of its own.
+    fn largest(&self) -> Option<usize> {
+        None
+    }
+
     /// Returns how many records the longer cases append; 10,000 by default, fewer for an engine
     /// whose commits take their time.
     fn records(&self) -> usize {

@@ -1,24 +1,34 @@
 //! The cases.
 
+// A reader of the log under test. Must not know a case.
 mod reader;
+
+// What the cases append. Must not know a case.
+mod entries;
+
+// Cases of losses and limits.
+mod losing;
 
 use std::sync::Arc;
 
-use futures_util::future::{Either, FutureExt as _, select, try_join_all};
+use futures_util::future::{Either, FutureExt as _, select};
 use tidings_core::{
     CacheKey,
-    entropy::{Entropy as _, SeededEntropy},
-    log::{
-        Appended, Body, Eviction, EvictionTarget, Extent, GapReason, Log, LogError, Mark, Posted,
-        Wake,
-    },
+    log::{Appended, Body, Eviction, EvictionTarget, Extent, GapReason, Posted, Wake},
 };
 
-use self::reader::{Page, Reader, ensure, failed};
+use self::{
+    entries::{append, append_many, event, id, posted, turns},
+    losing::{
+        a_listener_ends_while_it_waits, a_log_that_was_made_again_is_a_gap,
+        a_slow_reader_holds_up_no_one_and_misses_nothing,
+        lost_records_are_a_gap_for_those_that_had_not,
+        lost_records_are_a_gap_for_those_that_had_read_them,
+        the_largest_record_is_taken_and_a_larger_one_refused, the_same_entry_twice_is_two_records,
+    },
+    reader::{Page, Reader, ensure, failed, poll_once},
+};
 use super::{Case, Outcome, Subject};
-
-/// How many appends run at once where many are made.
-const AT_ONCE: usize = 8;
 
 macro_rules! cases {
     ($($name:ident),* $(,)?) => {
@@ -39,6 +49,13 @@ cases![
     a_cursor_covers_what_was_committed_before_it_and_nothing_else,
     a_reader_behind_what_was_forgotten_is_told,
     another_epoch_is_a_gap_and_never_an_empty_read,
+    lost_records_are_a_gap_for_those_that_had_read_them,
+    lost_records_are_a_gap_for_those_that_had_not,
+    a_log_that_was_made_again_is_a_gap,
+    the_same_entry_twice_is_two_records,
+    the_largest_record_is_taken_and_a_larger_one_refused,
+    a_slow_reader_holds_up_no_one_and_misses_nothing,
+    a_listener_ends_while_it_waits,
     a_wake_up_reaches_other_listeners,
     a_call_that_is_dropped_loses_nothing,
 ];
@@ -328,60 +345,4 @@ async fn a_call_that_is_dropped_loses_nothing<S: Subject>(subject: &S) -> Outcom
         once.len() == ids.len(),
         "a record of a dropped call is read twice",
     )
-}
-
-/// Makes the event of a number; what it holds follows from the number.
-fn event(number: u64, payload: &str) -> Appended {
-    Appended::Event(posted(number, payload))
-}
-
-fn posted(number: u64, payload: &str) -> Posted {
-    Posted {
-        id: SeededEntropy::new(number).uuid(),
-        origin: Some("a".into()),
-        source: "suite".into(),
-        event: "happened".into(),
-        payload: payload.into(),
-    }
-}
-
-fn id(body: &Body) -> Option<uuid::Uuid> {
-    match body {
-        Body::Event(posted) => Some(posted.id),
-        _ => None,
-    }
-}
-
-async fn append(log: &dyn Log, entry: Appended) -> Result<Mark, String> {
-    let appended = log.append(entry).await;
-    appended.map_err(|error: LogError| failed(error))
-}
-
-/// Appends many, several at once over as many links.
-async fn append_many<S: Subject>(subject: &S, count: usize) -> Outcome {
-    let count = count as u64;
-    let links = (0..AT_ONCE as u64).map(|link| {
-        let log = subject.open();
-        async move {
-            for number in (link..count).step_by(AT_ONCE) {
-                append(&*log, event(number, "x")).await?;
-            }
-            Ok::<(), String>(())
-        }
-    });
-    try_join_all(links).await?;
-    Ok(())
-}
-
-/// Lets other tasks run for some turns.
-async fn turns(count: usize) {
-    for _ in 0..count {
-        crate::turn::turn().await;
-    }
-}
-
-/// Polls a future once, and drops it.
-fn poll_once<F: Future + Unpin>(mut future: F) {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    let _ = std::pin::Pin::new(&mut future).poll(&mut context);
 }

@@ -7,7 +7,7 @@ use tidings_core::{
     log::{Body, Cursor, Epoch, Extent, GapReason, Log, LogError, Mark, Read},
 };
 
-use super::{Outcome, poll_once};
+use super::Outcome;
 
 /// Reads from a cursor on.
 #[derive(Clone)]
@@ -103,4 +103,10 @@ pub(super) fn ensure(holds: bool, otherwise: impl Into<String>) -> Outcome {
 
 pub(super) fn failed(error: LogError) -> String {
     Chain(&error).to_string()
+}
+
+/// Polls a future once, and drops it.
+pub(super) fn poll_once<F: Future + Unpin>(mut future: F) {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let _ = std::pin::Pin::new(&mut future).poll(&mut context);
 }
