@@ -24,6 +24,22 @@ pub enum Protocol {
     Redis,
 }
 
+/// Whether what a Redis server holds outlives a [`stop`](Broker::stop).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durability {
+    InMemory,
+    InFile,
+}
+
+impl Durability {
+    fn word(self) -> &'static str {
+        match self {
+            Self::InMemory => "no",
+            Self::InFile => "yes",
+        }
+    }
+}
+
 /// A running server, which a test may stop and start again on its port.
 ///
 /// A shell that waits for the end of a pipe stops it, however the test ends.
@@ -31,6 +47,7 @@ pub enum Protocol {
 pub struct Broker {
     protocol: Protocol,
     port: u16,
+    durability: Durability,
     /// Whom it lets in, and what they may; none where anyone may all.
     users: Option<String>,
     directory: TempDir,
@@ -46,7 +63,18 @@ impl Broker {
     /// It is not installed, or does not start.
     #[must_use]
     pub fn start(protocol: Protocol) -> Self {
-        Self::begin(protocol, None)
+        Self::begin(protocol, None, Durability::InMemory)
+    }
+
+    /// Starts a Redis server that writes every command to a file, and reads it again when it is
+    /// started again.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_durable() -> Self {
+        Self::begin(Protocol::Redis, None, Durability::InFile)
     }
 
     /// Starts a server that lets users do what lines of its configuration file say.
@@ -56,13 +84,13 @@ impl Broker {
     /// As [`start`](Self::start).
     #[must_use]
     pub fn start_for(protocol: Protocol, users: &str) -> Self {
-        Self::begin(protocol, Some(users))
+        Self::begin(protocol, Some(users), Durability::InMemory)
     }
 
-    fn begin(protocol: Protocol, users: Option<&str>) -> Self {
+    fn begin(protocol: Protocol, users: Option<&str>, durability: Durability) -> Self {
         let mut why = None;
         for _ in 0..STARTS {
-            match Self::try_start(protocol, users) {
+            match Self::try_start(protocol, users, durability) {
                 Ok(broker) => return broker,
                 Err(error) => why = Some(error),
             }
@@ -70,13 +98,18 @@ impl Broker {
         panic!("{protocol:?} does not start: {why:?}; scripts/prepare installs it");
     }
 
-    fn try_start(protocol: Protocol, users: Option<&str>) -> io::Result<Self> {
+    fn try_start(
+        protocol: Protocol,
+        users: Option<&str>,
+        durability: Durability,
+    ) -> io::Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?
             .port();
         let mut broker = Self {
             protocol,
             port,
+            durability,
             users: users.map(str::to_owned),
             directory: tempfile::tempdir()?,
             keeper: None,
@@ -104,6 +137,40 @@ impl Broker {
             drop(keeper.stdin.take());
             keeper.wait().expect("the shell ends");
         }
+    }
+
+    /// Cuts bytes from the end of what a [durable](Self::start_durable) server has written, as a
+    /// loss of power may; call it while the server is stopped.
+    ///
+    /// # Panics
+    ///
+    /// There is no such file, or it is shorter.
+    pub fn lose_from_file(&self, bytes: u64) {
+        let folder = self.directory.path().join("appendonlydir");
+        let files = std::fs::read_dir(&folder).expect("a durable server");
+        let newest = files
+            .map(|file| file.expect("a file").path())
+            .filter(|path| path.extension().is_some_and(|it| it == "aof"))
+            .find(|path| path.to_string_lossy().contains(".incr."));
+        let path = newest.expect("what was appended");
+        let file = std::fs::File::options().write(true).open(&path);
+        let file = file.expect("it can be written");
+        let length = file.metadata().expect("it has a length").len();
+        let kept = length.checked_sub(bytes).expect("it is longer");
+        file.set_len(kept).expect("it is cut");
+    }
+
+    /// Returns how long the file is that a [durable](Self::start_durable) server writes.
+    ///
+    /// # Panics
+    ///
+    /// There is no such file.
+    #[must_use]
+    pub fn file_length(&self) -> u64 {
+        let folder = self.directory.path().join("appendonlydir");
+        let files = std::fs::read_dir(&folder).expect("a durable server");
+        let lengths = files.map(|file| file.expect("a file").metadata().expect("a length").len());
+        lengths.sum()
     }
 
     /// Returns its address.
@@ -174,7 +241,10 @@ impl Broker {
                     "--save",
                     "",
                     "--appendonly",
-                    "no",
+                    self.durability.word(),
+                    // Else what was acknowledged may not be in the file for two seconds.
+                    "--appendfsync",
+                    "always",
                 ]);
             }
         }
