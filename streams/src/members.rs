@@ -1,0 +1,470 @@
+//! [`StreamMembers`]: the members of a cluster, as values beside the stream.
+//!
+//! They are values and not records, so that they outlive trimming, and so that a node's own row is
+//! one value that a read of the log takes along. A row is changed by comparing it with what was
+//! read; a report is written beside its row, so that reports and marks do not stand in each other's
+//! way; a demand is one number for all members.
+//!
+//! | value | what it holds |
+//! |---|---|
+//! | `member.` and the node's name in hexadecimal digits | the row, as JSON |
+//! | `report.` and the same | what the member has reported, as JSON |
+//! | `demand` | how many reports were asked for so far |
+//! | `incarnations` | how many joins there were so far |
+//! | `key` | which cluster's key the members were given, without telling it |
+//!
+//! Two keys are two clusters: a node with another key, or with none where there is one, is refused
+//! at its join.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tidings_core::log::{
+    Capture, Cursor, Demand, Incarnation, Join, JoinError, LogError, LogFuture, MemberFacts,
+    MemberId, MemberRow, MemberSight, Members, Sight, StartId,
+};
+use uuid::Uuid;
+
+use crate::{
+    engine::{Engine, Expected, Held, Written},
+    secret::Check,
+    wire::text::hex,
+};
+
+/// The version of rows and reports.
+const VERSION: u32 = 1;
+/// How often a change is tried again that another one was faster than.
+const ATTEMPTS: usize = 64;
+
+/// The name of the value that counts demands.
+pub(crate) const DEMAND: &str = "demand";
+const INCARNATIONS: &str = "incarnations";
+const KEY: &str = "key";
+const ROW: &str = "member.";
+const REPORT: &str = "report.";
+
+/// Returns the name of a member's row.
+pub(crate) fn row_of(node: &str) -> String {
+    format!("{ROW}{}", hex(node.as_bytes()))
+}
+
+fn report_of(node: &str) -> String {
+    format!("{REPORT}{}", hex(node.as_bytes()))
+}
+
+/// Returns what a reader is told beside the records, from its own row and the demand, in this
+/// order; from nothing if it does not ask as a member.
+pub(crate) fn sight(
+    member: Option<&MemberId>,
+    values: &[Option<String>],
+) -> Result<Sight, LogError> {
+    let Some(member) = member else {
+        return Ok(Sight::alone());
+    };
+    let [row, demand] = values else {
+        return Err(unreadable(
+            "what was asked for beside the records is missing",
+        ));
+    };
+    let demand = demand.as_deref().map(count_of).transpose()?;
+    Ok(Sight {
+        capture: Capture::InPlace,
+        member: seen(row.as_deref(), member)?,
+        demand: demand.filter(|demand| *demand > 0).map(Demand),
+    })
+}
+
+fn seen(row: Option<&str>, member: &MemberId) -> Result<MemberSight, LogError> {
+    let Some(row) = row else {
+        return Ok(MemberSight::Missing);
+    };
+    let row = Row::read(row)?;
+    Ok(if row.start != member.start.0 {
+        MemberSight::Superseded
+    } else if row.incarnation != member.incarnation.0 {
+        MemberSight::Missing
+    } else {
+        match row.marked {
+            true => MemberSight::Marked,
+            false => MemberSight::Counted,
+        }
+    })
+}
+
+fn count_of(text: &str) -> Result<u64, LogError> {
+    text.parse()
+        .map_err(|_| unreadable("a number beside the stream is none"))
+}
+
+/// A value that this program cannot read: of a later version, or of another program.
+fn unreadable(what: &str) -> LogError {
+    LogError::Unfit {
+        reason: format!(
+            "{what}: a later version of Tidings, or another program, has written it; stop that, or \
+             give this cluster a name of its own"
+        ),
+    }
+}
+
+/// A member's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Row {
+    v: u32,
+    node: String,
+    start: Uuid,
+    incarnation: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bound_ms: Option<u64>,
+    #[serde(default)]
+    marked: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    facts: Option<String>,
+}
+
+/// What a member has reported.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Report {
+    v: u32,
+    incarnation: u64,
+    answers: u64,
+    applied: String,
+}
+
+impl Row {
+    fn read(text: &str) -> Result<Self, LogError> {
+        let row: Option<Self> = serde_json::from_str(text).ok();
+        row.filter(|row| row.v == VERSION)
+            .ok_or_else(|| unreadable("a member's row cannot be read"))
+    }
+
+    fn text(&self) -> String {
+        serde_json::to_string(self).expect("strings and numbers")
+    }
+
+    fn id(&self) -> MemberId {
+        MemberId {
+            node: self.node.as_str().into(),
+            start: StartId(self.start),
+            incarnation: Incarnation(self.incarnation),
+        }
+    }
+
+    fn is_of(&self, member: &MemberId) -> bool {
+        self.start == member.start.0 && self.incarnation == member.incarnation.0
+    }
+
+    fn member(&self, report: Option<&Report>) -> MemberRow {
+        let start = StartId(self.start);
+        let facts = self.facts.as_deref();
+        // A report of a version that cannot be read says nothing: the member counts as silent.
+        let report = report.filter(|it| it.v == VERSION && it.incarnation == self.incarnation);
+        MemberRow {
+            id: self.id(),
+            bound: self.bound_ms.map(Duration::from_millis),
+            reported: report.and_then(|report| report.applied.parse().ok()),
+            answered: report.map_or(Demand(0), |report| Demand(report.answers)),
+            marked: self.marked,
+            facts: facts.and_then(|facts| MemberFacts::of_text(facts, start)),
+            last: None,
+        }
+    }
+}
+
+/// The members' values beside a stream.
+pub struct StreamMembers {
+    engine: Arc<dyn Engine>,
+    /// Tells which cluster's key the node has, if any.
+    key: Option<Check>,
+    /// Whether it was told already that the node cannot join.
+    told: AtomicBool,
+}
+
+impl StreamMembers {
+    pub(crate) fn new(engine: Arc<dyn Engine>, key: Option<Check>) -> Self {
+        let told = AtomicBool::new(false);
+        Self { engine, key, told }
+    }
+
+    /// Refuses a node with another key than the members', and notes the key of the first.
+    async fn check_key(&self) -> Result<(), LogError> {
+        for _ in 0..ATTEMPTS {
+            let own = self.key.map(|check| hex(&check.0));
+            let held = self.engine.value(KEY).await?;
+            match (own, held) {
+                (None, None) => return Ok(()),
+                (Some(own), Some(held)) if held.value == own => return Ok(()),
+                (Some(own), None) => {
+                    let written = self.engine.replace(KEY, Expected::Absent, Some(&own));
+                    match written.await? {
+                        Written::Yes => return Ok(()),
+                        Written::No => {}
+                    }
+                }
+                (Some(_) | None, Some(_)) => return Err(self.foreign_key()),
+            }
+        }
+        Err(contended())
+    }
+
+    /// Says once what is wrong, since a node tries again and again to join.
+    fn foreign_key(&self) -> LogError {
+        let reason = "the cluster's key is not the one that the other nodes were given: give all \
+                      the same, or this cluster another name"
+            .to_owned();
+        if !self.told.swap(true, Ordering::SeqCst) {
+            tracing::error!("this node cannot join: {reason}");
+        }
+        LogError::Unfit { reason }
+    }
+
+    /// Adds one to a count, and returns what it is then.
+    async fn count_up(&self, name: &str) -> Result<u64, LogError> {
+        for _ in 0..ATTEMPTS {
+            let held = self.engine.value(name).await?;
+            let next = match &held {
+                Some(held) => count_of(&held.value)?.saturating_add(1),
+                None => 1,
+            };
+            let text = next.to_string();
+            match self
+                .engine
+                .replace(name, expected(&held), Some(&text))
+                .await?
+            {
+                Written::Yes => return Ok(next),
+                Written::No => {}
+            }
+        }
+        Err(contended())
+    }
+
+    /// Changes the row of one incarnation, or removes it. Returns the row that was there; none if
+    /// there is no such row.
+    async fn change(
+        &self,
+        member: &MemberId,
+        change: impl Fn(&Row) -> Change,
+    ) -> Result<Option<Row>, LogError> {
+        let name = row_of(&member.node);
+        for _ in 0..ATTEMPTS {
+            let Some(held) = self.engine.value(&name).await? else {
+                return Ok(None);
+            };
+            let row = Row::read(&held.value)?;
+            if !row.is_of(member) {
+                return Ok(None);
+            }
+            let next = match change(&row) {
+                Change::None => return Ok(Some(row)),
+                Change::Remove => None,
+                Change::To(row) => Some(row.text()),
+            };
+            let expected = Expected::Revision(held.revision);
+            match self
+                .engine
+                .replace(&name, expected, next.as_deref())
+                .await?
+            {
+                Written::Yes => return Ok(Some(row)),
+                Written::No => {}
+            }
+        }
+        Err(contended())
+    }
+
+    async fn rows(&self) -> Result<Vec<MemberRow>, LogError> {
+        let values = self.engine.values().await?;
+        let mut reports: BTreeMap<&str, Report> = BTreeMap::new();
+        for (name, held) in &values {
+            if let Some(node) = name.strip_prefix(REPORT)
+                && let Ok(report) = serde_json::from_str(&held.value)
+            {
+                reports.insert(node, report);
+            }
+        }
+
+        let mut rows = Vec::new();
+        for (name, held) in &values {
+            if let Some(node) = name.strip_prefix(ROW) {
+                rows.push(Row::read(&held.value)?.member(reports.get(node)));
+            }
+        }
+        rows.sort_by(|one, other| one.id.node.cmp(&other.id.node));
+        Ok(rows)
+    }
+
+    async fn join_as(&self, join: Join) -> Result<MemberId, JoinError> {
+        self.check_key().await?;
+        let name = row_of(&join.node);
+        // A number that is never given twice, whatever rows go.
+        let incarnation = self.count_up(INCARNATIONS).await?;
+        let row = Row {
+            v: VERSION,
+            node: join.node.to_string(),
+            start: join.start.0,
+            incarnation,
+            bound_ms: join
+                .bound
+                .map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
+            marked: false,
+            facts: join.facts.map(|facts| facts.to_text(join.start)),
+        };
+
+        for _ in 0..ATTEMPTS {
+            // Every row: one that this program cannot read is a member that it cannot wait for.
+            self.rows().await?;
+            let held = self.engine.value(&name).await?;
+            if let Some(held) = &held {
+                let there = Row::read(&held.value)?;
+                let is_later = join
+                    .before
+                    .is_some_and(|before| there.incarnation > before.0);
+                if there.start != join.start.0 && is_later {
+                    return Err(JoinError::Superseded { node: join.node });
+                }
+            }
+            let text = row.text();
+            let written = self.engine.replace(&name, expected(&held), Some(&text));
+            match written.await? {
+                Written::Yes => return Ok(row.id()),
+                Written::No => {}
+            }
+        }
+        Err(contended().into())
+    }
+
+    async fn report_as(
+        &self,
+        member: &MemberId,
+        applied: &Cursor,
+        answers: Demand,
+    ) -> Result<(), LogError> {
+        // One that has been given up leaves nothing behind.
+        let held = self.engine.value(&row_of(&member.node)).await?;
+        let Some(held) = held else { return Ok(()) };
+        if !Row::read(&held.value)?.is_of(member) {
+            return Ok(());
+        }
+        let report = Report {
+            v: VERSION,
+            incarnation: member.incarnation.0,
+            answers: answers.0,
+            applied: applied.to_string(),
+        };
+        let text = serde_json::to_string(&report).expect("strings and numbers");
+        let name = report_of(&member.node);
+        let written = self.engine.replace(&name, Expected::Any, Some(&text));
+        written.await.map(drop)
+    }
+
+    /// Removes a member's row, and then its report. Returns whether no such row is left.
+    async fn remove(
+        &self,
+        member: &MemberId,
+        change: impl Fn(&Row) -> Change,
+    ) -> Result<bool, LogError> {
+        let removed = self.change(member, &change).await?;
+        let gone = match removed {
+            None => return Ok(true),
+            Some(row) => matches!(change(&row), Change::Remove),
+        };
+        if gone {
+            let report = report_of(&member.node);
+            self.engine.replace(&report, Expected::Any, None).await?;
+        }
+        Ok(gone)
+    }
+}
+
+/// What becomes of a row.
+enum Change {
+    None,
+    Remove,
+    To(Row),
+}
+
+fn expected(held: &Option<Held>) -> Expected {
+    match held {
+        Some(held) => Expected::Revision(held.revision),
+        None => Expected::Absent,
+    }
+}
+
+fn contended() -> LogError {
+    LogError::Unreachable("too many nodes change the same value beside the stream".into())
+}
+
+impl Members for StreamMembers {
+    fn join(&self, join: Join) -> LogFuture<'_, Result<MemberId, JoinError>> {
+        Box::pin(self.join_as(join))
+    }
+
+    fn leave<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<(), LogError>> {
+        Box::pin(async move { self.remove(member, |_| Change::Remove).await.map(drop) })
+    }
+
+    fn list(&self) -> LogFuture<'_, Result<Vec<MemberRow>, LogError>> {
+        Box::pin(self.rows())
+    }
+
+    fn look<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<MemberSight, LogError>> {
+        Box::pin(async move {
+            let held = self.engine.value(&row_of(&member.node)).await?;
+            seen(held.as_ref().map(|held| &*held.value), member)
+        })
+    }
+
+    fn demand(&self) -> LogFuture<'_, Result<Vec<(MemberId, Demand)>, LogError>> {
+        Box::pin(async move {
+            let demand = Demand(self.count_up(DEMAND).await?);
+            // After the demand: a member that joins in between sees it with its first read.
+            let rows = self.rows().await?;
+            Ok(rows.into_iter().map(|row| (row.id, demand)).collect())
+        })
+    }
+
+    fn report<'a>(
+        &'a self,
+        member: &'a MemberId,
+        applied: &'a Cursor,
+        answers: Demand,
+    ) -> LogFuture<'a, Result<(), LogError>> {
+        Box::pin(self.report_as(member, applied, answers))
+    }
+
+    fn mark<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<bool, LogError>> {
+        Box::pin(async move {
+            let mark = |row: &Row| match row.marked {
+                true => Change::None,
+                false => Change::To(Row {
+                    marked: true,
+                    ..row.clone()
+                }),
+            };
+            Ok(self.change(member, mark).await?.is_some())
+        })
+    }
+
+    fn expire<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<bool, LogError>> {
+        Box::pin(self.remove(member, |row| match row.marked {
+            true => Change::Remove,
+            false => Change::None,
+        }))
+    }
+}
+
+impl fmt::Debug for StreamMembers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamMembers")
+            .field("engine", &self.engine)
+            .finish()
+    }
+}

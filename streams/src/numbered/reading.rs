@@ -1,0 +1,159 @@
+//! From a page to what its reader is given: checks that nothing is missing, then reads each record.
+
+use std::sync::Arc;
+
+use tidings_core::{
+    Chain,
+    log::{
+        Batch, Body, Cursor, Epoch, Eviction, EvictionTarget, Extent, GapReason, Mark, Place,
+        Record, Sight,
+    },
+};
+use uuid::Uuid;
+
+use crate::{
+    engine::{Entry, Page},
+    faults::{Rule, removed},
+    secret::Secrets,
+    wire::{self, Target, What, id_of},
+};
+
+/// Returns what lies beyond the record of a number and an id, or why that cannot be told.
+pub(super) fn follow(
+    page: Page,
+    epoch: Epoch,
+    (number, id): (u64, Uuid),
+    sight: Sight,
+    secrets: &Secrets,
+) -> Result<Batch, GapReason> {
+    if page.last < number {
+        return Err(GapReason::LostTail);
+    }
+    if page.first > number {
+        return Err(GapReason::Trimmed);
+    }
+    let mut entries = page.entries.into_iter();
+    let at = entries.next().ok_or(GapReason::LostTail)?;
+    if at.number != number {
+        return Err(GapReason::Trimmed);
+    }
+    if id_of(&at.bytes) != id && !removed(Rule::RecordIdIsChecked) {
+        return Err(GapReason::LostTail);
+    }
+
+    let mut reading = Reading {
+        epoch,
+        secrets,
+        cursor: Cursor::numbered(epoch, number, id),
+        last: number,
+        records: Vec::new(),
+        passed_over: 0,
+        unreadable: 0,
+    };
+    for entry in entries {
+        reading.take(entry)?;
+    }
+    reading.tell_unreadable();
+    Ok(Batch {
+        records: reading.records,
+        passed_over: reading.passed_over,
+        cursor: reading.cursor,
+        extent: if reading.last < page.last {
+            Extent::More
+        } else {
+            Extent::All
+        },
+        sight,
+    })
+}
+
+/// A page on its way to a batch.
+struct Reading<'a> {
+    epoch: Epoch,
+    secrets: &'a Secrets,
+    /// After the record of the number `last`.
+    cursor: Cursor,
+    last: u64,
+    records: Vec<Record>,
+    passed_over: usize,
+    unreadable: usize,
+}
+
+impl Reading<'_> {
+    fn take(&mut self, entry: Entry) -> Result<(), GapReason> {
+        if entry.number != self.last + 1 {
+            // Records were removed from its middle, which no server does by itself.
+            return Err(GapReason::Trimmed);
+        }
+        self.last = entry.number;
+        self.cursor = Cursor::numbered(self.epoch, entry.number, id_of(&entry.bytes));
+
+        let (origin, body) = match wire::read(&entry.bytes) {
+            // Of a later epoch: this one is over, whatever the table says.
+            Ok(record) if record.epoch.number > self.epoch.number => {
+                return Err(GapReason::Epoch);
+            }
+            Ok(record) => match self.body(record.what, record.node.clone()) {
+                Some(body) => (record.node, body),
+                None => {
+                    self.passed_over += 1;
+                    return Ok(());
+                }
+            },
+            Err(error) => {
+                self.unreadable += 1;
+                tracing::debug!(
+                    number = entry.number,
+                    error = %Chain(&*error),
+                    "a record of the stream cannot be read"
+                );
+                (None, Body::Unreadable { entity: None })
+            }
+        };
+        self.records.push(Record {
+            place: Place(self.cursor.clone()),
+            mark: Mark::new(self.epoch, entry.number),
+            origin,
+            body,
+        });
+        Ok(())
+    }
+
+    /// Returns what a record tells its reader; none of a note.
+    fn body(&mut self, what: What, origin: Option<Arc<str>>) -> Option<Body> {
+        match what {
+            What::Begin | What::Beat => None,
+            What::Event(posted) => Some(Body::Event(posted)),
+            What::Evict { of, cache, target } => {
+                let target = match target {
+                    Target::Named(named) => self.secrets.find(named),
+                    Target::Tag(tag) => Some(EvictionTarget::Tag(tag)),
+                    Target::All => Some(EvictionTarget::All),
+                };
+                let Some(target) = target else {
+                    // Its digests were made under another cluster's key.
+                    self.unreadable += 1;
+                    return Some(Body::Unreadable { entity: None });
+                };
+                Some(Body::Evict(Eviction {
+                    id: of,
+                    origin,
+                    cache,
+                    target,
+                }))
+            }
+        }
+    }
+
+    /// Says once for a page that records could not be read.
+    fn tell_unreadable(&self) {
+        if self.unreadable > 0 {
+            tracing::warn!(
+                records = self.unreadable,
+                last = self.last,
+                "records of the stream cannot be read, of another version, malformed or under \
+                 another cluster's key: each counts as a gap"
+            );
+        }
+    }
+}
