@@ -11,7 +11,7 @@ use tidings_cluster::ClusterSettings;
 use tidings_core::{
     BoxError, Entity,
     clock::{Clock, SystemClock},
-    log::{Gap, WakeCarrier},
+    log::{Gap, LogApart, WakeCarrier},
 };
 use tidings_events::{Event, WorkerEvents, WorkerEventsBuilder};
 use tidings_store::Store;
@@ -60,6 +60,8 @@ pub struct NodeBuilder {
     expired: Duration,
     cluster_name: String,
     wakes: Option<Arc<dyn WakeCarrier>>,
+    /// A log on a server of its own, in place of a store.
+    stream: Option<Arc<dyn LogApart>>,
     gaps: Vec<OnGap>,
     for_all: Vec<ForAll>,
     clock: Arc<dyn Clock>,
@@ -108,6 +110,7 @@ impl NodeBuilder {
             expired: EXPIRED,
             cluster_name: "tidings".to_owned(),
             wakes: None,
+            stream: None,
             gaps: Vec::new(),
             for_all: Vec::new(),
             clock: Arc::new(SystemClock::new()),
@@ -116,9 +119,41 @@ impl NodeBuilder {
         }
     }
 
-    /// Sets the store whose rows the node reads and writes. Required.
+    /// Sets the store whose rows the node reads and writes. Required, unless the node follows a
+    /// [stream](Self::stream).
     pub fn store(mut self, store: Store) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// Sets a stream, such as `tidings_streams::Redis`, as the log of a node without a store: what
+    /// one node invalidates, purges or posts to [all](Self::cluster_channel) reaches every node
+    /// that was given the same stream, and they are members of one cluster.
+    ///
+    /// Such a node has its cache and its bus, and no tables: it refuses [entities](Self::entity)
+    /// that need one. [`recorded_entity`](Self::recorded_entity) declares those whose rows are kept
+    /// elsewhere, so that keys which hold their secrets leave the process as digests alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::Node;
+    /// use tidings_streams::kit::Memory; // in place of a server
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// let server = Memory::new();
+    /// let one = Node::builder().stream(server.stream()).node_id("one").start().await?;
+    /// let other = Node::builder().stream(server.stream()).node_id("other").start().await?;
+    /// let key = tidings::CacheKey::new("greeting", &["en"]);
+    /// one.cache().invalidate(&key).confirmed(std::time::Duration::from_secs(5)).await?;
+    /// # for node in [one, other] {
+    /// #     let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # }
+    /// # Ok(()) }
+    /// ```
+    pub fn stream(mut self, stream: impl LogApart) -> Self {
+        self.stream = Some(Arc::new(stream));
         self
     }
 

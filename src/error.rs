@@ -6,8 +6,8 @@ use tidings_core::{BoxError, SchemaFaults};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// No store was given.
-    #[error("a node needs a store: call NodeBuilder::store")]
+    /// Neither a store nor a stream was given.
+    #[error("a node needs a store: call NodeBuilder::store, or NodeBuilder::stream")]
     NoStore,
     /// The number of workers is out of range.
     #[error("workers is {0}; it must be 1 to {max}", max = tidings_events::MAX_WORKERS)]

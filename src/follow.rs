@@ -17,11 +17,11 @@ use tidings_core::{
     Cause, Chain, Schema,
     clock::Clock,
     entropy::SystemEntropy,
-    log::{Gap, GapReason, Log, Mark, MemberFacts, Members, Posted},
+    log::{Gap, GapReason, KeptLog, Log, Mark, MemberFacts, Members, Posted},
     spawn::Spawn,
 };
 use tidings_events::Handled;
-use tidings_store::{ChangeSet, ChangeSink, KeptLog, RowChange};
+use tidings_store::{ChangeSet, ChangeSink, RowChange};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

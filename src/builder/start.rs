@@ -15,11 +15,11 @@ use tidings_cluster::{Carrier, ClusterSettings, Intake, SealedWakes};
 use tidings_core::{
     BoxError, OnDelete, Schema, check_all,
     clock::Clock,
-    log::{Gap, Log, Members},
+    log::{ApartNeeds, Gap, KeptLog, Log, LogApart, LogError, Members},
     spawn::{Spawn, TokioSpawn},
 };
 use tidings_events::{MAX_WORKERS, WorkerEvents};
-use tidings_store::{Attachment, ChangeSink, KeptLog, LogNeeds, Store};
+use tidings_store::{Attachment, ChangeSink, LogNeeds, Store};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -46,9 +46,9 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Starts a node.
 pub(super) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> {
-    let store = builder.store.take().ok_or(StartError::NoStore)?;
     let ground = Ground::of(&mut builder)?;
-    let mut cluster = Cluster::of(&mut builder, &ground, &store)?;
+    let (store, logs) = Logs::of(&mut builder, &ground)?;
+    let mut cluster = Cluster::of(&mut builder, &ground, &store, logs)?;
     let cache = cache(&mut builder, &ground, &cluster)?;
     let bus = Bus::of(&mut builder, &ground, &cache)?;
 
@@ -214,19 +214,41 @@ struct Cluster {
     carrier: Option<Arc<Carrier>>,
     /// Where wake-ups name keys: they wait for the cluster's key.
     sealed: Option<Arc<SealedWakes>>,
-    log: Option<Logs>,
+    log: Option<Followed>,
 }
 
 /// A log that is to be followed.
-struct Logs {
+struct Followed {
     log: Arc<dyn KeptLog>,
     /// The same log, for readers that come back.
     history: Arc<dyn KeptLog>,
     intake: Arc<Intake>,
 }
 
-impl Cluster {
-    fn of(builder: &mut NodeBuilder, ground: &Ground, store: &Store) -> Result<Self, StartError> {
+/// What a node asks its store for, or the stream that it has in place of one.
+struct Logs {
+    members: Option<Arc<dyn Members>>,
+    /// The log that the node follows, and the same log for readers that come back.
+    log: Option<(Arc<dyn KeptLog>, Arc<dyn KeptLog>)>,
+}
+
+impl Logs {
+    fn of(builder: &mut NodeBuilder, ground: &Ground) -> Result<(Store, Self), StartError> {
+        match (builder.store.take(), builder.stream.take()) {
+            (Some(_), Some(_)) => Err(refused(
+                "a node has a store or a stream: beside a store the stream's server can carry \
+                 wake-ups (NodeBuilder::wake_by)",
+            )),
+            (Some(store), None) => {
+                let logs = Self::of_store(&store, ground);
+                Ok((store, logs))
+            }
+            (None, Some(stream)) => Self::of_stream(&*stream, ground),
+            (None, None) => Err(StartError::NoStore),
+        }
+    }
+
+    fn of_store(store: &Store, ground: &Ground) -> Self {
         let bound = ground.settings.bound();
         let needs = LogNeeds {
             node: ground.node_id.as_str().into(),
@@ -237,12 +259,45 @@ impl Cluster {
             spawn: Arc::clone(&ground.spawn),
         };
         let members = store.members(&needs);
+        let history = store.log(needs.clone());
+        Self {
+            members,
+            log: store.log(needs).zip(history),
+        }
+    }
+
+    fn of_stream(stream: &dyn LogApart, ground: &Ground) -> Result<(Store, Self), StartError> {
+        let needs = ApartNeeds {
+            node: ground.node_id.as_str().into(),
+            schemas: ground.heard(),
+            clock: Arc::clone(&ground.clock),
+            spawn: Arc::clone(&ground.spawn),
+        };
+        let failed = |error: LogError| StartError::Log(error.into());
+        let members = stream.members(&needs).map_err(failed)?;
+        let history = stream.open(&needs).map_err(failed)?;
+        let log = stream.open(&needs).map_err(failed)?;
+        let store = Store::without_tables(stream.engine(), Arc::clone(&history), stream.key());
+        let logs = Self {
+            members: Some(members),
+            log: Some((log, history)),
+        };
+        Ok((store, logs))
+    }
+}
+
+impl Cluster {
+    fn of(
+        builder: &mut NodeBuilder,
+        ground: &Ground,
+        store: &Store,
+        logs: Logs,
+    ) -> Result<Self, StartError> {
+        let Logs { members, log } = logs;
         let wakes = builder.wakes.take();
         if wakes.is_some() && (members.is_none() || store.engine() != "postgres") {
             return Err(refused("wake_by needs a cluster in a PostgreSQL database"));
         }
-        let history = store.log(needs.clone());
-        let log = store.log(needs).zip(history);
         if log.is_none() && !ground.recorded.is_empty() {
             let needed = "recorded_entity needs a store that keeps a log: open it with Logging::On";
             return Err(refused(needed));
@@ -258,7 +313,7 @@ impl Cluster {
                 read = Arc::clone(wakes) as _;
             }
             let clock = Arc::clone(&ground.clock);
-            Logs {
+            Followed {
                 log,
                 history,
                 intake: Intake::new(read, clock, &ground.settings),

@@ -29,8 +29,8 @@ pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Returns the database file, where there is one.
     fn path(&self) -> Option<PathBuf>;
 
-    /// Returns how its statements are written.
-    fn dialect(&self) -> &'static dyn Dialect;
+    /// Returns how its statements are written; none where it has no tables.
+    fn dialect(&self) -> Option<&'static dyn Dialect>;
 
     /// Runs a statement and returns its rows, with the time that each has left where the statement
     /// tells. It sees all that was committed before the call.

@@ -290,6 +290,16 @@ pub enum Error {
         /// What the database said.
         source: DatabaseError,
     },
+    /// The store has no tables: its node follows a log on a server of its own.
+    #[error(
+        "this store has no tables{}: give the node a database, or declare what has no table with \
+         `NodeBuilder::recorded_entity`",
+        of(entities)
+    )]
+    NoTables {
+        /// The entities that would need one.
+        entities: Vec<String>,
+    },
     /// The store was attached before.
     #[error("the store is attached already")]
     AlreadyAttached,
@@ -398,6 +408,14 @@ impl Error {
             what,
             message: panic_text(payload).to_owned(),
         }
+    }
+}
+
+/// Names the entities that an error is about, if it is about any.
+fn of(entities: &[String]) -> String {
+    match entities {
+        [] => String::new(),
+        entities => format!(" for {}", entities.join(", ")),
     }
 }
 

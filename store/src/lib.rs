@@ -216,6 +216,9 @@ pub mod sqlite;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 
+// A store without tables, beside a log on a server of its own. Must not know which server.
+mod apart;
+
 // What a write does inside its transaction, and its path to the sink. Must not know handles.
 mod write;
 

@@ -20,6 +20,10 @@ pub struct Start {
 pub struct DatabaseKey([u8; 32]);
 
 impl DatabaseKey {
+    pub(crate) fn new(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+
     pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }

@@ -21,6 +21,8 @@ mod plain_sqlx;
 mod quickstart;
 #[path = "../../examples/sea_orm.rs"]
 mod sea_orm;
+#[path = "../../examples/shared_invalidations.rs"]
+mod shared_invalidations;
 #[path = "../../examples/tower_layer.rs"]
 mod tower_layer;
 #[path = "../../examples/with_the_kit.rs"]
@@ -31,7 +33,10 @@ use std::{collections::BTreeSet, fs, time::Duration};
 use axum::body::{Body, to_bytes};
 use http::{Method, Request};
 use serde_json::json;
+use tidings::Node;
 use tidings_gateway::Settings;
+use tidings_streams::Redis;
+use tidings_testkit::{Broker, Protocol};
 use tower::ServiceExt as _;
 
 use crate::client::Client;
@@ -45,8 +50,16 @@ fn the_examples_that_end_by_themselves_run() {
     plain_sqlx::main().expect("plain_sqlx");
     quickstart::main().expect("quickstart");
     sea_orm::main().expect("sea_orm");
+    shared_invalidations::main().expect("shared_invalidations");
     tower_layer::main().expect("tower_layer");
     with_the_kit::main().expect("with_the_kit");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_services_share_their_invalidations_over_a_redis_stream() {
+    let broker = Broker::start(Protocol::Redis);
+    let stream = || Ok(Node::builder().stream(Redis::new(&broker.url(), "shop")?));
+    shared_invalidations::run(stream).await.expect("it runs");
 }
 
 #[tokio::test]

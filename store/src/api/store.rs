@@ -18,6 +18,7 @@ use tokio::{runtime::Handle, sync::Mutex as AsyncMutex};
 
 pub use self::options::OpenOptions;
 use crate::{
+    apart::Apart,
     api::{
         dao::Dao,
         kind::{Kind, kind_of},
@@ -116,6 +117,18 @@ impl Store {
         }
     }
 
+    /// Makes a store without tables, for a node whose log is on a server of its own: see
+    /// `NodeBuilder::stream` of the crate `tidings`. Named is the kind of server. Tokens are signed
+    /// with the key; without one they hold in this process.
+    #[must_use]
+    pub fn without_tables(
+        server: &'static str,
+        log: Arc<dyn KeptLog>,
+        key: Option<[u8; 32]>,
+    ) -> Self {
+        Self::over(Arc::new(Apart::new(server, log, key)))
+    }
+
     pub(crate) fn over(engine: Arc<dyn Engine>) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -166,8 +179,16 @@ impl Store {
         } = attachment;
         check_all(&schemas)?;
         let engine = &self.shared.engine;
+        let catalog = match engine.dialect() {
+            Some(dialect) => Catalog::of(dialect, &schemas),
+            // Refuses whatever there is.
+            None => {
+                engine.lay_out(&schemas).await?;
+                Catalog::default()
+            }
+        };
         let attached = Attached {
-            catalog: Catalog::of(engine.dialect(), &schemas),
+            catalog,
             sequence: Arc::default(),
             sink,
             clock,
@@ -322,7 +343,8 @@ impl Store {
         self.shared.engine.members(needs)
     }
 
-    /// Returns the kind of database: `sqlite` or `postgres`.
+    /// Returns the kind of database: `sqlite` or `postgres`; of a store [without
+    /// tables](Self::without_tables) the kind of server.
     #[must_use]
     pub fn engine(&self) -> &'static str {
         self.shared.engine.name()

@@ -107,6 +107,7 @@ impl Error {
             | Self::WouldLose { .. }
             | Self::NodeRuns { .. }
             | Self::Statement { .. }
+            | Self::NoTables { .. }
             | Self::AlreadyAttached
             | Self::UnknownEntity { .. }
             | Self::Unversioned { .. }

@@ -228,8 +228,8 @@ impl Engine for PostgresEngine {
         None
     }
 
-    fn dialect(&self) -> &'static dyn Dialect {
-        &Postgres
+    fn dialect(&self) -> Option<&'static dyn Dialect> {
+        Some(&Postgres)
     }
 
     /// Runs on the store's runtime: sockets and time limits are of no use on a thread that has

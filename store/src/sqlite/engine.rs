@@ -217,8 +217,8 @@ impl Engine for SqliteEngine {
         }
     }
 
-    fn dialect(&self) -> &'static dyn Dialect {
-        &Sqlite
+    fn dialect(&self) -> Option<&'static dyn Dialect> {
+        Some(&Sqlite)
     }
 
     fn read<'a>(

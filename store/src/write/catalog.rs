@@ -22,7 +22,7 @@ use crate::{
 const PAGES_KEPT: usize = 64;
 
 /// The attached entities.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Catalog {
     entities: Vec<Stored>,
     by_name: HashMap<&'static str, usize>,

@@ -147,6 +147,32 @@ async fn a_stream_that_is_deleted_makes_every_node_purge_and_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_cannot_be_read_empties_the_cache_is_counted_and_is_a_gap_for_handlers() {
+    let server = Memory::new();
+    let gaps: Arc<Mutex<Vec<GapReason>>> = Arc::default();
+    let list = Arc::clone(&gaps);
+    let builder = Node::builder().stream(server.stream());
+    let builder = builder.on_gap(move |gap| list.lock().expect("a list").push(gap.reason));
+    let one = builder.node_id("one").start().await.expect("a node");
+    let key = CacheKey::new("products", &["7"]);
+    keep(&one, &key, "old").await;
+
+    server.append_foreign(br#"{"v":2,"kind":"what a later version says"}"#);
+    until("it purges", async || !holds(&one, &key)).await;
+    until("its handlers hear", async || {
+        !gaps.lock().expect("a list").is_empty()
+    })
+    .await;
+    assert_eq!(*gaps.lock().expect("a list"), [GapReason::Malformed]);
+    let stats = one.log_stats().expect("it follows a log");
+    let malformed = GapReason::ALL
+        .iter()
+        .position(|it| *it == GapReason::Malformed);
+    assert_eq!(stats.purges[malformed.expect("a reason")], 1);
+    let _ = one.shutdown(DEADLINE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_starts_while_its_stream_is_away_and_keeps_nothing_until_it_is_there() {
     let mut broker = Broker::start(Protocol::Redis);
     broker.stop();
