@@ -173,6 +173,12 @@ impl Broker {
         lengths.sum()
     }
 
+    /// Returns what it speaks.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// Returns its address.
     #[must_use]
     pub fn url(&self) -> String {
