@@ -28,4 +28,7 @@ pub enum StreamError {
     /// The number of digests that are remembered is out of range.
     #[error("{0} keys with secrets are remembered; that must be 1 to 16,777,216")]
     Remembered(usize),
+    /// The number of servers that keep a copy is out of range.
+    #[error("{0} servers are to keep the stream; that must be 1 to 5")]
+    Replicas(u8),
 }

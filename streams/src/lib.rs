@@ -1,4 +1,5 @@
-//! Logs for nodes without a store: a Redis stream (feature `redis`).
+//! Logs for nodes without a store: a Redis stream (feature `redis`), or a stream of NATS JetStream
+//! (feature `nats`).
 //!
 //! A service that uses Tidings' cache and bus alone has no database whose log its nodes could read.
 //! It gives each node a [`Stream`], and what one of them invalidates, purges or posts to all
@@ -72,9 +73,14 @@ mod stream;
 // A server in memory, for tests.
 pub mod kit;
 
+#[cfg(feature = "nats")]
+mod nats;
+
 #[cfg(feature = "redis")]
 mod redis;
 
+#[cfg(feature = "nats")]
+pub use self::nats::{JetStream, JetStreamServer};
 #[cfg(feature = "redis")]
 pub use self::redis::{Redis, RedisServer};
 pub use self::{

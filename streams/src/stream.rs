@@ -56,7 +56,7 @@ pub struct Needs {
 ///
 /// All nodes of a cluster use the same server, cluster name and key.
 pub struct Stream<S> {
-    server: S,
+    pub(crate) server: S,
     key: Option<ClusterKey>,
     largest: usize,
     loaded: Remembered,

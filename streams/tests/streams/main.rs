@@ -1,5 +1,6 @@
 //! Logs in streams of real servers. One binary, so that it links once.
 
+mod nats;
 mod nodes;
 mod redis;
 

@@ -1,0 +1,146 @@
+//! [`JetStream`]: a log in a stream of NATS JetStream.
+//!
+//! The server must be NATS 2.9 or later, with JetStream enabled. Nodes make the stream
+//! `tidings-NAME` and the key-value bucket `tidings-NAME`, or use those that are there, if their
+//! settings fit: the names and what fits are in `shape.rs`. The retention of the nodes becomes the
+//! stream's `max_age`, and the last node that says another one is obeyed.
+//!
+//! # What an acknowledgement means
+//!
+//! JetStream acknowledges a record that it has written to a file, and writes files to the disk some
+//! time later, two minutes by default: a power cut takes what is in between, acknowledged or not.
+//! The node that appended what is lost notices it when it has connected again, and begins another
+//! epoch: every node purges. If that node is gone as well, no one can tell, and the others keep
+//! what they hold until their bounds run out. So run JetStream with `sync_interval: always`, or
+//! with three replicas in a cluster of servers.
+//!
+//! The leader of a replicated stream that is cut off from the others may answer for some seconds
+//! before it notices. What it proves in that time is proven of the past.
+
+// Layers, the lowest first: a module imports from those above it in this list alone.
+
+// Why a call did not succeed. Must not know how it is sent.
+mod fault;
+
+// One connection, and calls that end.
+mod link;
+
+// JetStream's calls and answers. Must not know what they are for.
+mod api;
+
+// Names and settings.
+mod shape;
+
+// The values beside the stream.
+mod table;
+
+// Records, page by page.
+mod line;
+
+// What wakes a node, and others.
+mod listener;
+mod nudger;
+
+// The engine itself.
+mod engine;
+
+use std::{fmt, sync::Arc};
+
+use self::{
+    engine::JetStreamEngine,
+    link::Address,
+    shape::{Replicas, Shape},
+};
+use crate::{
+    engine::Engine,
+    error::StreamError,
+    stream::{Needs, Server, Stream},
+};
+
+/// The most bytes and letters of a cluster's name.
+const LONGEST_NAME: usize = 128;
+
+/// A log in a stream of NATS JetStream, for a node without a store.
+///
+/// The address is `nats://host:port` or `tls://host:port`, with a user and a password before the
+/// host if the server asks for them. The user needs the right to publish and to subscribe to
+/// `tidings-log.NAME`, `tidings-nudge.NAME`, `$KV.tidings-NAME.>`, `$JS.API.>` and `_INBOX.>`.
+///
+/// # Examples
+///
+/// ```
+/// use tidings_streams::{ClusterKey, JetStream};
+///
+/// // For `Node::builder().stream(..)`; nothing is asked of the server yet.
+/// let stream = JetStream::new("nats://127.0.0.1:4222", "shop")?
+///     .key(ClusterKey::new("a long secret that all nodes have")?)
+///     .replicas(3)?;
+/// # drop(stream);
+/// # Ok::<(), tidings_streams::StreamError>(())
+/// ```
+pub type JetStream = Stream<JetStreamServer>;
+
+/// A NATS server with JetStream, or a cluster of them.
+#[derive(Clone)]
+pub struct JetStreamServer {
+    address: Address,
+    cluster: String,
+    replicas: Replicas,
+}
+
+impl Server for JetStreamServer {
+    const NAME: &'static str = "jetstream";
+
+    fn read(address: &str, cluster: &str) -> Result<Self, StreamError> {
+        let expected = "nats://HOST:PORT or tls://HOST:PORT";
+        if !address.starts_with("nats://") && !address.starts_with("tls://") {
+            let source = None;
+            return Err(StreamError::Address { expected, source });
+        }
+        let address = address.parse().map_err(|error| StreamError::Address {
+            expected,
+            source: Some(Box::new(error)),
+        })?;
+
+        let of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let fits = (1..=LONGEST_NAME).contains(&cluster.len()) && cluster.chars().all(of_a_name);
+        if !fits {
+            return Err(StreamError::Name(cluster.to_owned()));
+        }
+        Ok(Self {
+            address: Address(address),
+            cluster: cluster.to_owned(),
+            replicas: Replicas(1),
+        })
+    }
+
+    fn open(&self, needs: Needs) -> Arc<dyn Engine> {
+        let shape = Shape::new(&self.cluster, self.replicas, needs.largest);
+        Arc::new(JetStreamEngine::new(self.address.clone(), shape, needs))
+    }
+}
+
+impl JetStream {
+    /// Sets how many servers of a NATS cluster keep stream and bucket, 1 to 5; 1 by default. It
+    /// counts for the node that makes them, and leaves those that are there as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Replicas`].
+    pub fn replicas(mut self, servers: u8) -> Result<Self, StreamError> {
+        if !(1..=5).contains(&servers) {
+            return Err(StreamError::Replicas(servers));
+        }
+        self.server.replicas = Replicas(servers);
+        Ok(self)
+    }
+}
+
+impl fmt::Debug for JetStreamServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The address may hold a password.
+        f.debug_struct("JetStreamServer")
+            .field("cluster", &self.cluster)
+            .finish_non_exhaustive()
+    }
+}
