@@ -3,7 +3,8 @@
 //! all.
 //!
 //! Run: `cargo run --example shared_invalidations`, over a stream in memory; or, over a Redis
-//! stream, `REDIS_URL=redis://127.0.0.1:6379 cargo run --example shared_invalidations`.
+//! stream, `REDIS_URL=redis://127.0.0.1:6379 cargo run --example shared_invalidations`; or, over
+//! NATS JetStream, with `NATS_URL=nats://127.0.0.1:4222` in its place.
 
 use std::{
     collections::HashMap,
@@ -12,7 +13,7 @@ use std::{
 };
 
 use tidings::{BoxError, CacheKey, GetOptions, Loaded, Node, NodeBuilder};
-use tidings_streams::{Redis, kit::Memory};
+use tidings_streams::{JetStream, Redis, kit::Memory};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -107,9 +108,13 @@ pub(crate) async fn run(
 
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> Result<(), BoxError> {
-    match std::env::var("REDIS_URL") {
-        Ok(url) => run(|| Ok(Node::builder().stream(Redis::new(&url, "example")?))).await,
-        Err(_) => {
+    let url = |variable| std::env::var(variable).ok();
+    match (url("REDIS_URL"), url("NATS_URL")) {
+        (Some(url), _) => run(|| Ok(Node::builder().stream(Redis::new(&url, "example")?))).await,
+        (None, Some(url)) => {
+            run(|| Ok(Node::builder().stream(JetStream::new(&url, "example")?))).await
+        }
+        (None, None) => {
             let server = Memory::new();
             run(|| Ok(Node::builder().stream(server.stream()))).await
         }

@@ -22,6 +22,7 @@ pages! {
     Kong = "../docs/src/kong.md";
     Gateway = "../docs/src/gateway.md";
     Nodes = "../docs/src/nodes.md";
+    Streams = "../docs/src/streams.md";
     Freshness = "../docs/src/freshness.md";
     Commands = "../docs/src/commands.md";
     Limits = "../docs/src/limits.md";

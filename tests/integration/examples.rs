@@ -35,7 +35,7 @@ use http::{Method, Request};
 use serde_json::json;
 use tidings::Node;
 use tidings_gateway::Settings;
-use tidings_streams::Redis;
+use tidings_streams::{JetStream, Redis};
 use tidings_testkit::{Broker, Protocol};
 use tower::ServiceExt as _;
 
@@ -59,6 +59,13 @@ fn the_examples_that_end_by_themselves_run() {
 async fn two_services_share_their_invalidations_over_a_redis_stream() {
     let broker = Broker::start(Protocol::Redis);
     let stream = || Ok(Node::builder().stream(Redis::new(&broker.url(), "shop")?));
+    shared_invalidations::run(stream).await.expect("it runs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_services_share_their_invalidations_over_a_jetstream() {
+    let broker = Broker::start(Protocol::Nats);
+    let stream = || Ok(Node::builder().stream(JetStream::new(&broker.url(), "shop")?));
     shared_invalidations::run(stream).await.expect("it runs");
 }
 
