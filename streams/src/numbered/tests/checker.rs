@@ -3,7 +3,8 @@
 //!
 //! A reader has to have read it, or to have had a gap after it was acknowledged, or to have begun
 //! after that. The one loss that the log does not promise to tell is a tail that was lost together
-//! with the node that had appended it: so a publisher ends once every reader has read all.
+//! with the node that had appended it: so a publisher ends once it has looked at the stream, and
+//! every reader has read all.
 
 use tidings_core::{
     entropy::{Entropy as _, SeededEntropy},
@@ -81,10 +82,12 @@ async fn run(seed: u64) -> Vec<u64> {
             9 => server.trim_to(4),
             10 => readers[at].come_back(&server),
             _ => {
+                let ends = &mut publishers[at % 2];
+                head(ends).await;
                 for reader in &mut readers {
                     reader.read().await;
                 }
-                publishers[at % 2] = server.numbered("c");
+                *ends = server.numbered("c");
             }
         }
     }
