@@ -16,6 +16,9 @@
 //! Two keys are two clusters: a node with another key, or with none where there is one, is refused
 //! at its join.
 
+// Rows and reports as text. Must not know where they are kept.
+mod row;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -23,160 +26,25 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
 use tidings_core::log::{
-    Capture, Cursor, Demand, Incarnation, Join, JoinError, LogError, LogFuture, MemberFacts,
-    MemberId, MemberRow, MemberSight, Members, Sight, StartId,
+    Cursor, Demand, Join, JoinError, LogError, LogFuture, MemberId, MemberRow, MemberSight, Members,
 };
-use uuid::Uuid;
 
+pub(crate) use self::row::{DEMAND, row_of, sight};
+use self::row::{REPORT, ROW, Report, Row, VERSION, count_of, report_of, seen};
 use crate::{
     engine::{Engine, Expected, Held, Written},
     secret::Check,
     wire::text::hex,
 };
 
-/// The version of rows and reports.
-const VERSION: u32 = 1;
 /// How often a change is tried again that another one was faster than.
 const ATTEMPTS: usize = 64;
 
-/// The name of the value that counts demands.
-pub(crate) const DEMAND: &str = "demand";
 const INCARNATIONS: &str = "incarnations";
 const KEY: &str = "key";
-const ROW: &str = "member.";
-const REPORT: &str = "report.";
-
-/// Returns the name of a member's row.
-pub(crate) fn row_of(node: &str) -> String {
-    format!("{ROW}{}", hex(node.as_bytes()))
-}
-
-fn report_of(node: &str) -> String {
-    format!("{REPORT}{}", hex(node.as_bytes()))
-}
-
-/// Returns what a reader is told beside the records, from its own row and the demand, in this
-/// order; from nothing if it does not ask as a member.
-pub(crate) fn sight(
-    member: Option<&MemberId>,
-    values: &[Option<String>],
-) -> Result<Sight, LogError> {
-    let Some(member) = member else {
-        return Ok(Sight::alone());
-    };
-    let [row, demand] = values else {
-        return Err(unreadable(
-            "what was asked for beside the records is missing",
-        ));
-    };
-    let demand = demand.as_deref().map(count_of).transpose()?;
-    Ok(Sight {
-        capture: Capture::InPlace,
-        member: seen(row.as_deref(), member)?,
-        demand: demand.filter(|demand| *demand > 0).map(Demand),
-    })
-}
-
-fn seen(row: Option<&str>, member: &MemberId) -> Result<MemberSight, LogError> {
-    let Some(row) = row else {
-        return Ok(MemberSight::Missing);
-    };
-    let row = Row::read(row)?;
-    Ok(if row.start != member.start.0 {
-        MemberSight::Superseded
-    } else if row.incarnation != member.incarnation.0 {
-        MemberSight::Missing
-    } else {
-        match row.marked {
-            true => MemberSight::Marked,
-            false => MemberSight::Counted,
-        }
-    })
-}
-
-fn count_of(text: &str) -> Result<u64, LogError> {
-    text.parse()
-        .map_err(|_| unreadable("a number beside the stream is none"))
-}
-
-/// A value that this program cannot read: of a later version, or of another program.
-fn unreadable(what: &str) -> LogError {
-    LogError::Unfit {
-        reason: format!(
-            "{what}: a later version of Tidings, or another program, has written it; stop that, or \
-             give this cluster a name of its own"
-        ),
-    }
-}
-
-/// A member's row.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Row {
-    v: u32,
-    node: String,
-    start: Uuid,
-    incarnation: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    bound_ms: Option<u64>,
-    #[serde(default)]
-    marked: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    facts: Option<String>,
-}
-
-/// What a member has reported.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Report {
-    v: u32,
-    incarnation: u64,
-    answers: u64,
-    applied: String,
-}
-
-impl Row {
-    fn read(text: &str) -> Result<Self, LogError> {
-        let row: Option<Self> = serde_json::from_str(text).ok();
-        row.filter(|row| row.v == VERSION)
-            .ok_or_else(|| unreadable("a member's row cannot be read"))
-    }
-
-    fn text(&self) -> String {
-        serde_json::to_string(self).expect("strings and numbers")
-    }
-
-    fn id(&self) -> MemberId {
-        MemberId {
-            node: self.node.as_str().into(),
-            start: StartId(self.start),
-            incarnation: Incarnation(self.incarnation),
-        }
-    }
-
-    fn is_of(&self, member: &MemberId) -> bool {
-        self.start == member.start.0 && self.incarnation == member.incarnation.0
-    }
-
-    fn member(&self, report: Option<&Report>) -> MemberRow {
-        let start = StartId(self.start);
-        let facts = self.facts.as_deref();
-        // A report of a version that cannot be read says nothing: the member counts as silent.
-        let report = report.filter(|it| it.v == VERSION && it.incarnation == self.incarnation);
-        MemberRow {
-            id: self.id(),
-            bound: self.bound_ms.map(Duration::from_millis),
-            reported: report.and_then(|report| report.applied.parse().ok()),
-            answered: report.map_or(Demand(0), |report| Demand(report.answers)),
-            marked: self.marked,
-            facts: facts.and_then(|facts| MemberFacts::of_text(facts, start)),
-            last: None,
-        }
-    }
-}
 
 /// The members' values beside a stream.
 pub struct StreamMembers {

@@ -49,7 +49,7 @@ use crate::{
 /// Roughly how many bytes one read takes from the server.
 const PAGE: usize = 4 << 20;
 
-/// How often an append or a look is tried again because the epoch has changed meanwhile.
+/// How often an append or a question is tried again because the epoch has changed meanwhile.
 const ATTEMPTS: usize = 8;
 
 /// A log on a stream.

@@ -1,0 +1,146 @@
+//! Members' rows and reports as text, and what they say to a reader.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidings_core::log::{
+    Capture, Demand, Incarnation, LogError, MemberFacts, MemberId, MemberRow, MemberSight, Sight,
+    StartId,
+};
+use uuid::Uuid;
+
+use crate::wire::text::hex;
+
+/// The version of rows and reports.
+pub(super) const VERSION: u32 = 1;
+/// The name of the value that counts demands.
+pub(crate) const DEMAND: &str = "demand";
+pub(super) const ROW: &str = "member.";
+pub(super) const REPORT: &str = "report.";
+
+/// Returns the name of a member's row.
+pub(crate) fn row_of(node: &str) -> String {
+    format!("{ROW}{}", hex(node.as_bytes()))
+}
+
+pub(super) fn report_of(node: &str) -> String {
+    format!("{REPORT}{}", hex(node.as_bytes()))
+}
+
+/// Returns what a reader is told beside the records, from its own row and the demand, in this
+/// order; from nothing if it does not ask as a member.
+pub(crate) fn sight(
+    member: Option<&MemberId>,
+    values: &[Option<String>],
+) -> Result<Sight, LogError> {
+    let Some(member) = member else {
+        return Ok(Sight::alone());
+    };
+    let [row, demand] = values else {
+        return Err(unreadable(
+            "what was asked for beside the records is missing",
+        ));
+    };
+    let demand = demand.as_deref().map(count_of).transpose()?;
+    Ok(Sight {
+        capture: Capture::InPlace,
+        member: seen(row.as_deref(), member)?,
+        demand: demand.filter(|demand| *demand > 0).map(Demand),
+    })
+}
+
+pub(super) fn seen(row: Option<&str>, member: &MemberId) -> Result<MemberSight, LogError> {
+    let Some(row) = row else {
+        return Ok(MemberSight::Missing);
+    };
+    let row = Row::read(row)?;
+    Ok(if row.start != member.start.0 {
+        MemberSight::Superseded
+    } else if row.incarnation != member.incarnation.0 {
+        MemberSight::Missing
+    } else {
+        match row.marked {
+            true => MemberSight::Marked,
+            false => MemberSight::Counted,
+        }
+    })
+}
+
+pub(super) fn count_of(text: &str) -> Result<u64, LogError> {
+    text.parse()
+        .map_err(|_| unreadable("a number beside the stream is none"))
+}
+
+/// A value that this program cannot read: of a later version, or of another program.
+pub(super) fn unreadable(what: &str) -> LogError {
+    LogError::Unfit {
+        reason: format!(
+            "{what}: a later version of Tidings, or another program, has written it; stop that, or \
+             give this cluster a name of its own"
+        ),
+    }
+}
+
+/// A member's row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Row {
+    pub(super) v: u32,
+    pub(super) node: String,
+    pub(super) start: Uuid,
+    pub(super) incarnation: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) bound_ms: Option<u64>,
+    #[serde(default)]
+    pub(super) marked: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) facts: Option<String>,
+}
+
+/// What a member has reported.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Report {
+    pub(super) v: u32,
+    pub(super) incarnation: u64,
+    pub(super) answers: u64,
+    pub(super) applied: String,
+}
+
+impl Row {
+    pub(super) fn read(text: &str) -> Result<Self, LogError> {
+        let row: Option<Self> = serde_json::from_str(text).ok();
+        row.filter(|row| row.v == VERSION)
+            .ok_or_else(|| unreadable("a member's row cannot be read"))
+    }
+
+    pub(super) fn text(&self) -> String {
+        serde_json::to_string(self).expect("strings and numbers")
+    }
+
+    pub(super) fn id(&self) -> MemberId {
+        MemberId {
+            node: self.node.as_str().into(),
+            start: StartId(self.start),
+            incarnation: Incarnation(self.incarnation),
+        }
+    }
+
+    pub(super) fn is_of(&self, member: &MemberId) -> bool {
+        self.start == member.start.0 && self.incarnation == member.incarnation.0
+    }
+
+    pub(super) fn member(&self, report: Option<&Report>) -> MemberRow {
+        let start = StartId(self.start);
+        let facts = self.facts.as_deref();
+        // A report of a version that cannot be read says nothing: the member counts as silent.
+        let report = report.filter(|it| it.v == VERSION && it.incarnation == self.incarnation);
+        MemberRow {
+            id: self.id(),
+            bound: self.bound_ms.map(Duration::from_millis),
+            reported: report.and_then(|report| report.applied.parse().ok()),
+            answered: report.map_or(Demand(0), |report| Demand(report.answers)),
+            marked: self.marked,
+            facts: facts.and_then(|facts| MemberFacts::of_text(facts, start)),
+            last: None,
+        }
+    }
+}
