@@ -93,14 +93,15 @@ impl StreamMembers {
         LogError::Unfit { reason }
     }
 
-    /// Adds one to a count, and returns what it is then.
-    async fn count_up(&self, name: &str) -> Result<u64, LogError> {
+    /// Raises a count by one, and beyond a number, and returns what it is then.
+    async fn count_up(&self, name: &str, beyond: u64) -> Result<u64, LogError> {
         for _ in 0..ATTEMPTS {
             let held = self.engine.value(name).await?;
-            let next = match &held {
-                Some(held) => count_of(&held.value)?.saturating_add(1),
-                None => 1,
+            let count = match &held {
+                Some(held) => count_of(&held.value)?,
+                None => 0,
             };
+            let next = count.max(beyond).saturating_add(1);
             let text = next.to_string();
             match self
                 .engine
@@ -172,8 +173,9 @@ impl StreamMembers {
     async fn join_as(&self, join: Join) -> Result<MemberId, JoinError> {
         self.check_key().await?;
         let name = row_of(&join.node);
-        // A number that is never given twice, whatever rows go.
-        let incarnation = self.count_up(INCARNATIONS).await?;
+        // A number that is never given twice, whatever rows go; nor to one start if the count goes.
+        let before = join.before.map_or(0, |before| before.0);
+        let incarnation = self.count_up(INCARNATIONS, before).await?;
         let row = Row {
             v: VERSION,
             node: join.node.to_string(),
@@ -292,7 +294,7 @@ impl Members for StreamMembers {
 
     fn demand(&self) -> LogFuture<'_, Result<Vec<(MemberId, Demand)>, LogError>> {
         Box::pin(async move {
-            let demand = Demand(self.count_up(DEMAND).await?);
+            let demand = Demand(self.count_up(DEMAND, 0).await?);
             // After the demand: a member that joins in between sees it with its first read.
             let rows = self.rows().await?;
             Ok(rows.into_iter().map(|row| (row.id, demand)).collect())

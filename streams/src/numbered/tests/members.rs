@@ -73,6 +73,20 @@ async fn a_member_is_counted_marked_given_up_and_superseded() {
 }
 
 #[tokio::test]
+async fn a_node_that_joins_again_after_everything_was_deleted_has_another_incarnation() {
+    let server = Memory::new();
+    let members = server.members();
+    let a = joined(&members, "a", 1).await;
+    server.delete_all();
+    let again = Join {
+        before: Some(a.incarnation),
+        ..join("a", 1)
+    };
+    let again = members.join(again).await.expect("joined");
+    assert!(again.incarnation > a.incarnation);
+}
+
+#[tokio::test]
 async fn a_demand_is_seen_with_the_records_and_its_report_by_all() {
     let server = Memory::new();
     let (members, log) = (server.members(), server.numbered("a"));
