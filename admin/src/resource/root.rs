@@ -8,7 +8,7 @@ use crate::routes::Routes;
 /// Returns name, version, node and links; `path` is that of the request, which may have a prefix.
 pub(crate) fn of(node: &Node, routes: &Routes, path: &str) -> Json {
     let prefix = path.trim_end_matches('/');
-    let own = ["status", "cluster", "metrics", "livez", "readyz"];
+    let own = ["status", "cluster", "cache", "metrics", "livez", "readyz"];
     let collections = routes.collections().chain(own);
     let mut links: Map<String, Json> = collections
         .map(|name| (name.to_owned(), format!("{prefix}/{name}").into()))
@@ -23,6 +23,9 @@ pub(crate) fn of(node: &Node, routes: &Routes, path: &str) -> Json {
         })
         .collect();
     links.insert("schemas".to_owned(), schemas.into());
+    // It tells of all that is not linked here.
+    let openapi = format!("{prefix}/openapi.json");
+    links.insert("openapi".to_owned(), openapi.into());
 
     json!({
         "name": "tidings",

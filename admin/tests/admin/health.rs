@@ -29,6 +29,8 @@ async fn the_root_tells_what_this_is_and_where_to_go_on() {
     assert_eq!(root["node_id"], NODE_ID);
     let links = root["links"].as_object().unwrap();
     assert_eq!(links["shop-keys"], "/shop-keys");
+    assert_eq!(links["openapi"], "/openapi.json");
+    assert_eq!(links["cache"], "/cache");
     for (name, link) in links {
         if name == "schemas" {
             for link in link.as_object().unwrap().values() {
