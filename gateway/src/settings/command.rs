@@ -27,7 +27,7 @@ pub(super) fn command(table: &[Row]) -> Command {
              --config file.\nA flag goes before its variable, that before the file, and that before the default. \
              SIGHUP reads the file again\nand applies log, allow-groups and key-names.\n\nLimits that are fixed: a refused request's body is read behind the refusal \
              for up to 256k and 5s; a connection\nthat closes with something unread goes on reading for up to 2s; 128 idle \
-             connections to the upstream a worker, for\n30s each; 1024 log lines wait, and one place writes 20 in 10s,\nadmin writes excepted.",
+             connections to the upstream a worker, for\n30s each; 1024 log lines wait, and one place writes 20 in 10s, of admin writes all.",
         )
         .arg(config)
         .args(table.iter().map(arg))
