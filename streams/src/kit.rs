@@ -109,10 +109,16 @@ impl Memory {
 
     /// Loses the newest records, at most all of them, and with them every connection.
     pub fn lose(&self, records: usize) {
+        self.lose_unseen(records);
+        self.restart();
+    }
+
+    /// Loses the newest records, at most all of them, and no connection, as a stream may that is on
+    /// another server of a cluster than the one that a node is connected to.
+    pub fn lose_unseen(&self, records: usize) {
         let mut state = self.state.lock();
         let kept = state.entries.len().saturating_sub(records);
         state.entries.truncate(kept);
-        state.starts += 1;
     }
 
     /// Ends every connection, and nothing else.

@@ -10,6 +10,7 @@ use tidings_core::{
     entropy::{Entropy as _, SeededEntropy},
     log::{Body, Posted},
 };
+use uuid::Uuid;
 
 use super::*;
 use crate::kit::Memory;
@@ -137,6 +138,37 @@ async fn a_number_that_was_handed_out_again_is_told_from_the_one_that_was_read()
         Err(GapReason::LostTail),
         "its number is there, and it is not"
     );
+}
+
+#[tokio::test]
+async fn records_that_are_lost_while_the_connection_stays_end_the_epoch() {
+    let server = Memory::new();
+    let (publisher, reader) = (server.numbered("a"), server.numbered("b"));
+    let cursor = head(&reader).await;
+    append(&publisher, 1).await;
+    let (_, cursor) = read(&reader, &cursor).await.expect("no gap");
+    server.lose_unseen(1);
+    server.append_foreign(b"another record");
+
+    assert_eq!(read(&reader, &cursor).await, Err(GapReason::LostTail));
+    let fresh = head(&reader).await;
+    assert!(fresh.epoch().number > cursor.epoch().number);
+}
+
+#[tokio::test]
+async fn a_cursor_that_was_made_up_ends_no_epoch() {
+    let server = Memory::new();
+    let reader = server.numbered("b");
+    append(&reader, 1).await;
+    let cursor = head(&reader).await;
+    let Position::Numbered { last, .. } = *cursor.position() else {
+        panic!("{cursor}");
+    };
+    for (last, id) in [(last, Uuid::nil()), (last + 9, Uuid::nil())] {
+        let made_up = Cursor::numbered(cursor.epoch(), last, id);
+        assert_eq!(read(&reader, &made_up).await, Err(GapReason::LostTail));
+    }
+    assert_eq!(head(&reader).await, cursor);
 }
 
 #[tokio::test]
