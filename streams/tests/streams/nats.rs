@@ -7,11 +7,14 @@ use std::{
 
 use serde_json::{Value, json};
 use tidings_cluster::kit::conformance::{Subject, check};
-use tidings_core::log::{GapReason, Log, LogError};
+use tidings_core::{
+    clock::ManualClock,
+    log::{ApartNeeds, GapReason, Log, LogApart as _, LogError},
+};
 use tidings_streams::{JetStream, StreamError};
 use tidings_testkit::{Broker, Protocol};
 
-use crate::{append, head, open, read};
+use crate::{append, event, head, open, read, redis::hold_when_told};
 
 /// What the log's stream is called, and the table's.
 const STREAM: &str = "tidings-shop";
@@ -245,6 +248,49 @@ async fn a_message_of_another_program_is_a_gap_in_its_place() {
     append(&*log, 1).await;
     let (records, _) = read(&*log, &cursor).await.expect("no gap");
     assert_eq!(records, ["Unreadable { entity: None }", "1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_falls_silent_ends_listeners_and_calls() {
+    let broker = Broker::start(Protocol::Nats);
+    let (tell, told) = tokio::sync::watch::channel(false);
+    let address = hold_when_told(&broker, told).await;
+    let clock = Arc::new(ManualClock::new());
+    let needs = ApartNeeds {
+        clock: Arc::clone(&clock) as _,
+        ..crate::needs("a")
+    };
+    let stream = JetStream::new(&address, "shop").expect("an address");
+    let log = stream.open(&needs).expect("no secrets");
+    log.append(event(1)).await.expect("appended");
+    let mut listener = log.listen().await.expect("it listens");
+    log.append(event(2)).await.expect("appended");
+    let heard = listener.next().await;
+    assert!(heard.is_ok(), "while bytes pass it is heard");
+
+    tell.send(true).expect("it is held");
+    let mut heard = listener.next();
+    let error = loop {
+        clock.advance(Duration::from_secs(1));
+        tokio::select! {
+            biased;
+            heard = &mut heard => break heard.expect_err("nothing was appended"),
+            () = tokio::task::yield_now() => {}
+        }
+    };
+    assert!(matches!(error, LogError::Unreachable(_)), "{error:?}");
+
+    // What a call asked for may have been done.
+    let mut appended = log.append(event(3));
+    let error = loop {
+        clock.advance(Duration::from_secs(1));
+        tokio::select! {
+            biased;
+            appended = &mut appended => break appended.expect_err("held"),
+            () = tokio::task::yield_now() => {}
+        }
+    };
+    assert!(matches!(error, LogError::InDoubt(_)), "{error:?}");
 }
 
 #[test]

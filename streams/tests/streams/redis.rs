@@ -267,10 +267,15 @@ async fn a_listener_that_is_dropped_while_it_waits_leaves_no_connection() {
 }
 
 /// Passes bytes on, until the test says that none pass any more.
-async fn hold_when_told(broker: &Broker, told: tokio::sync::watch::Receiver<bool>) -> String {
+pub(crate) async fn hold_when_told(
+    broker: &Broker,
+    told: tokio::sync::watch::Receiver<bool>,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let to = broker.url().replace("redis://", "");
+    let url = broker.url();
+    let (scheme, to) = url.split_once("://").expect("an address");
+    let (scheme, to) = (scheme.to_owned(), to.to_owned());
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let server = TcpStream::connect(&to).await.expect("a server");
@@ -290,7 +295,7 @@ async fn hold_when_told(broker: &Broker, told: tokio::sync::watch::Receiver<bool
             });
         }
     });
-    format!("redis://{address}")
+    format!("{scheme}://{address}")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
