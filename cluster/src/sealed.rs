@@ -86,6 +86,10 @@ impl Log for SealedWakes {
         self.log.children(entity, keys)
     }
 
+    fn answers(&self) -> LogFuture<'_, Result<(), LogError>> {
+        self.log.answers()
+    }
+
     fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
         self.log.append(entry)
     }

@@ -177,6 +177,18 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
+    /// Asks the log for nothing. It is in reach if it answers, whatever else it refuses.
+    ///
+    /// What a reader is told next stays as it is. By default a [`head`](Self::head) is taken: not
+    /// for a log whose heads begin what a reader is told.
+    ///
+    /// # Errors
+    ///
+    /// See [`LogError`].
+    fn answers(&self) -> LogFuture<'_, Result<(), LogError>> {
+        Box::pin(async move { self.head(None).await.map(drop) })
+    }
+
     /// Appends what is not a row's change: an eviction or an event for every node. Returns its mark
     /// once it is committed.
     ///

@@ -103,6 +103,10 @@ impl Log for MemoryLog {
         now(Ok(self.store.group(mark, entity, key)))
     }
 
+    fn answers(&self) -> LogFuture<'_, Result<(), LogError>> {
+        now(Ok(()))
+    }
+
     fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
         let appended = self.store.append(entry);
         now(appended.map_err(|error| LogError::InDoubt(error.into())))

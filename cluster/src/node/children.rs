@@ -44,7 +44,7 @@ impl Shared {
                     }
                     Err(error) => {
                         refusals += 1;
-                        if refusals >= REFUSALS && self.log.head(None).await.is_ok() {
+                        if refusals >= REFUSALS && self.log.answers().await.is_ok() {
                             tracing::error!(error = %Chain(&error), %entity, "children could not be found: everything is evicted");
                             return Children::Unknown;
                         }

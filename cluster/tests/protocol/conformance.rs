@@ -155,6 +155,10 @@ impl Log for Faulty {
         self.log.group(mark, entity, key)
     }
 
+    fn answers(&self) -> LogFuture<'_, Result<(), LogError>> {
+        self.log.answers()
+    }
+
     fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
         Box::pin(async move {
             if self.fault == Fault::AppendsTwice {

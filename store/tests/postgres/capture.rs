@@ -144,6 +144,20 @@ async fn capture_that_was_off_and_on_again_between_two_reads_is_seen() {
     assert_eq!(look(&mut reader).await.0, [""; 0]);
 }
 
+/// A question whether the log answers is no reader's, and hides nothing from the one that evicts.
+#[tokio::test]
+async fn capture_that_was_off_is_seen_after_a_question_whether_the_log_answers() {
+    let database = captured().await;
+    let mut reader = Reader::at_head(&database).await;
+    database.psql("insert into numbers values (1)");
+    reader.log.answers().await.expect("it answers");
+    database.psql(
+        "alter table numbers disable trigger tidings_insert; insert into numbers values (2); \
+         alter table numbers enable always trigger tidings_insert",
+    );
+    assert_eq!(look(&mut reader).await.0, ["numbers"]);
+}
+
 async fn look(reader: &mut Reader) -> (Vec<String>, Capture) {
     let read = reader
         .log

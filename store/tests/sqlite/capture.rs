@@ -117,6 +117,23 @@ async fn capture_that_was_off_and_on_between_two_reads_is_told() {
     assert!(capture.is_in_place());
 }
 
+/// A question whether the log answers is no reader's, and hides nothing from the one that evicts.
+#[tokio::test]
+async fn capture_that_was_off_is_told_after_a_question_whether_the_log_answers() {
+    let (database, _store, mut reader) = at_head().await;
+    database.sqlite3("INSERT INTO consumers VALUES ('1', 'ann', NULL);");
+    reader.log.answers().await.unwrap();
+    let name = "tidings:after_insert:consumers";
+    let sql = database.sqlite3(&format!(
+        "SELECT sql FROM sqlite_schema WHERE name = '{name}';"
+    ));
+    database.sqlite3(&format!(
+        "DROP TRIGGER \"{name}\"; INSERT INTO consumers VALUES ('2', 'bob', NULL); {sql};"
+    ));
+    let (told, _) = look(&mut reader).await;
+    assert_eq!(told, ["create consumers \"1\"", "touched consumers"]);
+}
+
 #[tokio::test]
 async fn a_unique_index_that_triggers_do_not_know_is_no_capture() {
     let (database, _store, mut reader) = at_head().await;

@@ -104,6 +104,33 @@ async fn a_trigger_that_is_gone_ends_proofs_and_purges_and_its_return_is_heard()
     }
 }
 
+/// A node that could not find the children of a row still sees capture that was off for a moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn capture_that_was_off_is_seen_by_a_node_that_could_not_find_children() {
+    let heard = Heard::start().await;
+    let owner = "00000000-0000-0000-0000-000000000001";
+    heard.database.psql(&format!(
+        "insert into owners (id, name) values ('{owner}', 'ann'); \
+         insert into things (id, code, note) values (1, 't1', 'one'); \
+         alter table things rename column owner to elsewhere; update owners set name = 'bob'"
+    ));
+    let mut other = heard.database.connect().await;
+    while heard.gaps.lock().expect("a list").is_empty() {
+        // Commits go on meanwhile.
+        let commit = sqlx::raw_sql("select txid_current()").execute(&mut other);
+        let _ = commit.await.expect("a commit");
+    }
+    let back = "alter table things rename column elsewhere to owner";
+    heard.database.psql(back);
+    heard.until_kept("t1").await;
+
+    heard.database.psql(
+        "alter table things disable trigger tidings_update; update things set note = 'unheard'; \
+         alter table things enable always trigger tidings_update",
+    );
+    heard.until_note("t1", Some("unheard")).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_connection_is_no_gap_and_what_was_written_meanwhile_is_heard() {
     let heard = Heard::start().await;

@@ -351,6 +351,10 @@ impl Log for Link {
         })
     }
 
+    fn answers(&self) -> LogFuture<'_, Result<(), LogError>> {
+        self.asks(Wire::Log, |memory| there(memory.answers()))
+    }
+
     fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
         self.asks(Wire::Pool, move |memory| there(memory.append(entry)))
     }

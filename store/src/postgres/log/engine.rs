@@ -338,6 +338,14 @@ impl Log for PgLog {
         Box::pin(self.keys_of_children(entity, keys))
     }
 
+    fn answers(&self) -> LogFuture<'_, Result<(), LogError>> {
+        Box::pin(self.over_link(async |link| {
+            let sql = "select 1 from tidings.epoch";
+            sqlx::query(sql).fetch_all(&mut link.connection).await?;
+            Ok(())
+        }))
+    }
+
     fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
         Box::pin(self.append_entry(entry))
     }

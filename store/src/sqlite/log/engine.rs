@@ -414,6 +414,16 @@ impl Log for SqliteLog {
         Box::pin(self.keys_of_children(entity, keys))
     }
 
+    fn answers(&self) -> LogFuture<'_, Result<(), LogError>> {
+        Box::pin(self.over_link(async |link| {
+            let asked = "SELECT id FROM tidings_log LIMIT 1";
+            sqlx::query(asked)
+                .fetch_optional(&mut link.connection)
+                .await?;
+            Ok(())
+        }))
+    }
+
     fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
         Box::pin(self.append_entry(entry))
     }
