@@ -102,6 +102,9 @@ pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// A failure of an engine, whatever its type.
 pub type EngineError = Box<dyn std::error::Error + Send + Sync>;
 
+/// How many bytes the groups of several rows may take before no more of them are read.
+const GROUPS: usize = 8 << 20;
+
 /// A log that nodes read.
 ///
 /// One value serves one node. It is shared by the node's tasks, and each call is independent of the
@@ -143,7 +146,8 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         key: &'a Value,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>>;
 
-    /// Reads the [`group`](Self::group)s of several rows, in the order of the question.
+    /// Reads the [`group`](Self::group)s of several rows, in the order of the question: those of
+    /// all rows; or, where they take much memory, of the first of them, one at least.
     ///
     /// # Errors
     ///
@@ -153,9 +157,14 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         rows: &'a [RowOf],
     ) -> LogFuture<'a, Result<Vec<Option<Group>>, LogError>> {
         Box::pin(async move {
-            let mut groups = Vec::with_capacity(rows.len());
+            let (mut groups, mut bytes) = (Vec::new(), 0);
             for row in rows {
-                groups.push(self.group(row.mark, &row.entity, &row.key).await?);
+                if bytes > GROUPS {
+                    break;
+                }
+                let group = self.group(row.mark, &row.entity, &row.key).await?;
+                bytes += group.as_ref().map_or(0, Group::weight);
+                groups.push(group);
             }
             Ok(groups)
         })

@@ -19,7 +19,7 @@ use super::shared::Shared;
 type Parents = BTreeMap<(u64, Arc<str>), (Mark, Vec<Value>)>;
 
 /// After how many refusals in a row it is asked whether the log answers anything.
-const REFUSALS: u32 = 3;
+pub(super) const REFUSALS: u32 = 3;
 
 /// What became of the children of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

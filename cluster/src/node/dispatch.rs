@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Range,
     sync::Arc,
 };
 
@@ -21,7 +20,7 @@ use tidings_core::{
 
 use super::{
     again::Again,
-    groups::{AT_ONCE, row_of},
+    groups::{AT_ONCE, Found, row_of},
     guard::{Panicked, caught, caught_async},
     shared::{PurgeCause, Shared},
 };
@@ -68,23 +67,7 @@ enum Groups {
     Here,
     /// Some may lie on other pages. Those of the next rows were read, by the place of the record at
     /// which a row is met.
-    Read(BTreeMap<usize, Option<Group>>),
-}
-
-impl Groups {
-    fn at(&mut self, place: usize) -> Whole {
-        match self {
-            Self::Here => Whole::Here,
-            Self::Read(read) => Whole::Read(read.remove(&place)),
-        }
-    }
-}
-
-/// Where the records of one row are.
-enum Whole {
-    Here,
-    /// None within if the log has lost them; none at all if they were not read.
-    Read(Option<Option<Group>>),
+    Read(BTreeMap<usize, Found>),
 }
 
 impl Dispatcher {
@@ -138,16 +121,9 @@ impl Dispatcher {
             Pages::Cut | Pages::Whole => Groups::Here,
         };
         for (first, (record, number)) in records.iter().enumerate() {
-            if let Groups::Read(read) = &mut groups
-                && first % AT_ONCE == 0
-            {
-                let end = records.len().min(first + AT_ONCE);
-                *read = self.read_groups(records, first..end).await;
-            }
             match &record.body {
                 Body::Row(row) => {
-                    self.dispatch_group(&records[first..], row, groups.at(first))
-                        .await;
+                    self.dispatch_group(records, first, row, &mut groups).await;
                 }
                 Body::Entity(entity) => self.tell_gap(GapReason::Capture, scope(entity)),
                 Body::Unreadable { entity } => {
@@ -191,19 +167,17 @@ impl Dispatcher {
         }
     }
 
-    /// Reads the rows that are met first among some records, whole, by the place of that record.
-    async fn read_groups(
-        &self,
-        records: &[(Record, u64)],
-        part: Range<usize>,
-    ) -> BTreeMap<usize, Option<Group>> {
+    /// Reads the row that is met at a place, whole, and with it those that are met first among the
+    /// next records, by the place of that record. All of them, or the first ones.
+    async fn read_groups(&self, records: &[(Record, u64)], from: usize) -> BTreeMap<usize, Found> {
         let shared = &self.shared;
         let (mut places, mut asked) = (Vec::new(), Vec::new());
         let mut met = BTreeSet::new();
+        let part = from..records.len().min(from + AT_ONCE);
         for place in part {
             let record = &records[place].0;
             if let Body::Row(row) = &record.body
-                && self.is_heard(row)
+                && (place == from || self.is_heard(row))
                 && !self.dispatched.contains(&group_of(record, row))
                 && met.insert(group_of(record, row))
             {
@@ -222,22 +196,39 @@ impl Dispatcher {
         shared.catalog.schema(&row.entity).is_some() && shared.announce.listens(&row.entity)
     }
 
-    /// Runs the handlers of one row's change, when the first of its records is met: the first of
-    /// the rest.
-    async fn dispatch_group(&mut self, rest: &[(Record, u64)], row: &RowRecord, whole: Whole) {
+    /// Runs the handlers of one row's change, when the first of its records is met.
+    async fn dispatch_group(
+        &mut self,
+        records: &[(Record, u64)],
+        first: usize,
+        row: &RowRecord,
+        groups: &mut Groups,
+    ) {
         let shared = Arc::clone(&self.shared);
-        let Some((record, number)) = rest.first() else {
-            return;
-        };
+        let (record, number) = &records[first];
         let mark = record.mark;
         let Some(schema) = shared.catalog.schema(&row.entity) else {
             return;
         };
-        if !self.is_heard(row) || !self.dispatched.insert(group_of(record, row)) {
+        let group = group_of(record, row);
+        if !self.is_heard(row) || self.dispatched.contains(&group) {
             return;
         }
 
-        let members = rest
+        // Part of it may lie on another page.
+        let whole = match groups {
+            Groups::Here => None,
+            Groups::Read(read) => {
+                if !read.contains_key(&first) {
+                    *read = self.read_groups(records, first).await;
+                }
+                let found = read.remove(&first);
+                Some(found.unwrap_or(Err(GapReason::Trimmed)))
+            }
+        };
+        self.dispatched.insert(group);
+
+        let members = records[first..]
             .iter()
             .filter_map(|(record, number)| match &record.body {
                 Body::Row(other)
@@ -255,57 +246,39 @@ impl Dispatcher {
             });
         let (here, numbers): (Vec<_>, Vec<_>) = members.unzip();
         let number = numbers.into_iter().fold(*number, u64::min);
-        let read;
 
-        // Part of it may lie on another page. Once the log has lost it there is a gap in place of
-        // the event.
-        let whole = match whole {
-            Whole::Here => RowChange::fold(&here),
-            Whole::Read(found) => {
-                let found = match found {
-                    Some(found) => found,
-                    // A handler came after the others of its part were read.
-                    None => {
-                        let asked = [row_of(record, row)];
-                        let mut groups = shared.whole_groups(&*shared.log, &asked).await;
-                        groups.pop().flatten()
-                    }
-                };
-                match self.at_its_first(found, record, row) {
-                    Some(group) => {
-                        read = group;
-                        RowChange::fold(&read.rows)
-                    }
-                    None => return,
+        let read;
+        let folded = match whole {
+            None => RowChange::fold(&here),
+            Some(found) => match self.at_its_first(found, record, row) {
+                Some(group) => {
+                    read = group;
+                    RowChange::fold(&read.rows)
                 }
-            }
+                None => return,
+            },
         };
-        let change = whole.and_then(|change| Change::new(schema, &change, mark, number));
+        let change = folded.and_then(|change| Change::new(schema, &change, mark, number));
         if let Some(change) = change {
             self.run_handlers(change).await;
         }
     }
 
     /// Returns a group that was read at the first of its records; none at a later one, whose event
-    /// was made on an earlier page. Of one that the log has lost, or whose beginning, there is no
-    /// event, and its loss is a gap.
-    fn at_its_first(
-        &self,
-        found: Option<Group>,
-        record: &Record,
-        row: &RowRecord,
-    ) -> Option<Group> {
+    /// was made on an earlier page. Of one that the log has lost or does not tell, or whose
+    /// beginning it has lost, there is no event, and its loss is a gap.
+    fn at_its_first(&self, found: Found, record: &Record, row: &RowRecord) -> Option<Group> {
         let here = record.place.number();
-        match found {
-            Some(group) if here.is_none_or(|here| group.first == here) => Some(group),
-            Some(group) if here.is_some_and(|here| group.first < here) => None,
-            Some(_) | None => {
-                // What its handlers would have evicted is unknown.
-                self.shared.purge(PurgeCause::Gap(GapReason::Trimmed));
-                self.tell_gap(GapReason::Trimmed, scope(&row.entity));
-                None
-            }
-        }
+        let lost = match found {
+            Ok(group) if here.is_none_or(|here| group.first == here) => return Some(group),
+            Ok(group) if here.is_some_and(|here| group.first < here) => return None,
+            Ok(_) => GapReason::Trimmed,
+            Err(reason) => reason,
+        };
+        // What its handlers would have evicted is unknown.
+        self.shared.purge(PurgeCause::Gap(lost));
+        self.tell_gap(lost, scope(&row.entity));
+        None
     }
 
     async fn run_handlers(&self, change: Change) {

@@ -16,7 +16,7 @@ use tidings_core::log::{
 
 use super::{
     again::Again,
-    groups::{AT_ONCE, row_of},
+    groups::{AT_ONCE, Found, row_of},
     guard::{Panicked, caught_async},
     shared::Shared,
 };
@@ -145,15 +145,15 @@ impl<'a> Telling<'a> {
     /// Where the batch may be cut, the rows' records are read whole, those of all rows at once:
     /// what lies on another page is part of the change too.
     pub(super) async fn next(&mut self, log: &dyn Log) -> Option<Vec<Told>> {
-        let part = self.at..self.records.len().min(self.at + AT_ONCE);
+        let mut part = self.at..self.records.len().min(self.at + AT_ONCE);
         if part.is_empty() {
             return None;
         }
+        let mut groups = BTreeMap::new();
+        if let Pages::Cut = self.pages {
+            (groups, part.end) = self.read_groups(log, part.clone()).await;
+        }
         self.at = part.end;
-        let mut groups = match self.pages {
-            Pages::Whole => BTreeMap::new(),
-            Pages::Cut => self.read_groups(log, part.clone()).await,
-        };
         Some(
             part.filter_map(|place| self.told(place, &mut groups))
                 .collect(),
@@ -161,13 +161,14 @@ impl<'a> Telling<'a> {
     }
 
     /// Reads the groups of the rows whose last record of the batch is among some, by that place.
+    /// Returns before which place there are all of them.
     async fn read_groups(
         &self,
         log: &dyn Log,
         part: Range<usize>,
-    ) -> BTreeMap<usize, Option<Group>> {
+    ) -> (BTreeMap<usize, Found>, usize) {
         let (mut places, mut asked) = (Vec::new(), Vec::new());
-        for (place, _) in self.rows.range(part) {
+        for (place, _) in self.rows.range(part.clone()) {
             let record = self.records[*place];
             if let Body::Row(row) = &record.body
                 && self.shared.catalog.schema(&row.entity).is_some()
@@ -177,11 +178,12 @@ impl<'a> Telling<'a> {
             }
         }
         let groups = self.shared.whole_groups(log, &asked).await;
-        places.into_iter().zip(groups).collect()
+        let end = places.get(groups.len()).copied().unwrap_or(part.end);
+        (places.into_iter().zip(groups).collect(), end)
     }
 
     /// Returns what one record tells, if anything.
-    fn told(&self, place: usize, groups: &mut BTreeMap<usize, Option<Group>>) -> Option<Told> {
+    fn told(&self, place: usize, groups: &mut BTreeMap<usize, Found>) -> Option<Told> {
         let record = self.records[place];
         let gap = |reason, scope| Some(Told::Gap(Gap { reason, scope }));
         let of = |entity: &Arc<str>| Scope::Entity(Arc::clone(entity));
@@ -191,11 +193,11 @@ impl<'a> Telling<'a> {
                 let schema = self.shared.catalog.schema(&row.entity)?;
                 let whole = match self.pages {
                     Pages::Whole => here.iter().filter_map(|at| self.row(*at)).collect(),
-                    Pages::Cut => match groups.remove(&place).flatten() {
-                        None => return gap(GapReason::Trimmed, of(&row.entity)),
+                    Pages::Cut => match groups.remove(&place)? {
+                        Err(reason) => return gap(reason, of(&row.entity)),
                         // The rest of it comes on a later page.
-                        Some(group) if !is_last(&group, record, row) => return None,
-                        Some(group) => group.rows,
+                        Ok(group) if !is_last(&group, record, row) => return None,
+                        Ok(group) => group.rows,
                     },
                 };
 

@@ -1,6 +1,6 @@
 //! What reaches every node without a row's change, and what goes with one.
 
-use std::sync::{PoisonError, atomic::Ordering};
+use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 use tidings_cluster::kit::{Form, MemoryLog, ModelStore};
 use tidings_core::{
@@ -8,7 +8,7 @@ use tidings_core::{
     log::{EvictionTarget, Gap, GapReason},
 };
 
-use crate::rigged::{Node, Rigged, write, write_all};
+use crate::rigged::{Node, Rigged, Surroundings, write, write_all};
 
 fn key(name: &str) -> CacheKey {
     CacheKey::new("quotas", &[name])
@@ -155,6 +155,55 @@ async fn a_row_of_a_large_commit_that_the_log_has_lost_is_a_gap() {
     assert!(!node.holds(&key("x")), "its handlers may have evicted it");
     let told = node.heard.told_until(&gap.to_string()).await;
     assert!(told.iter().all(|told| *told == gap.to_string()), "{told:?}");
+}
+
+/// A node whose pages hold few records.
+async fn of_small_pages(log: &Arc<Rigged>) -> Node {
+    let mut around = Surroundings::ordinary();
+    around.settings = around.settings.page(8);
+    let node = Node::begin_in(around, log, "a");
+    node.protocol.tell();
+    node.heard.watched.store(true, Ordering::SeqCst);
+    node.until_open().await;
+    node
+}
+
+/// A row that the log cannot tell holds up neither the rows after it nor what is proven.
+#[tokio::test]
+async fn rows_that_the_log_does_not_tell_are_a_gap_and_the_node_goes_on() {
+    let store = ModelStore::new(Form::Counted, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    let node = of_small_pages(&log).await;
+    assert!(node.load(&key("x"), "t").await);
+
+    log.at_most.store(0, Ordering::SeqCst);
+    let rows = |from: i64| (from..from + 20).map(|id| (id, format!("name {id}")));
+    node.until_applied(write_all(&store, rows(0))).await;
+    let gap = Gap::of_entity(GapReason::Malformed, "consumers");
+    assert_eq!(node.heard.gaps(1).await[0], gap);
+    assert!(!node.holds(&key("x")), "its handlers may have evicted it");
+    node.heard.told_until(&gap.to_string()).await;
+
+    log.at_most.store(usize::MAX, Ordering::SeqCst);
+    node.until_applied(write_all(&store, rows(100))).await;
+    assert_eq!(node.heard.changes(), 20);
+}
+
+#[tokio::test]
+async fn rows_that_the_log_tells_a_few_at_a_time_are_all_heard() {
+    let store = ModelStore::new(Form::Counted, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    let node = of_small_pages(&log).await;
+    log.at_most.store(3, Ordering::SeqCst);
+    let mut rows: Vec<_> = (0..20).map(|id| (id, format!("name {id}"))).collect();
+    rows.push((0, "last".to_owned()));
+    node.until_applied(write_all(&store, rows)).await;
+    assert_eq!(node.heard.changes(), 20);
+    let told = node
+        .heard
+        .told_until("create [Integer(0), Text(\"last\")]")
+        .await;
+    assert_eq!(told.len(), 20, "{told:?}");
 }
 
 /// Every node handles the event itself, and evicts what it had when the event came.

@@ -26,8 +26,9 @@ use tidings_core::{
     clock::{Clock, SystemClock},
     entropy::SystemEntropy,
     log::{
-        Appended, Capture, Cursor, Demand, Digest, Group, Head, Join, JoinError, Log, LogError,
-        LogFuture, Mark, MemberId, MemberRow, MemberSight, Members, Read, RowOf, Wake, WakeUps,
+        Appended, Capture, Cursor, Demand, Digest, Gap, GapReason, Group, Head, Join, JoinError,
+        Log, LogError, LogFuture, Mark, MemberId, MemberRow, MemberSight, Members, Read, RowOf,
+        Wake, WakeUps,
     },
     spawn::{AbortHandle, CurrentRuntime, Spawn, Task},
 };
@@ -101,6 +102,13 @@ pub(crate) struct Rigged {
     pub(crate) answers: watch::Sender<bool>,
     /// The records of no row are found.
     pub(crate) forgets: AtomicBool,
+    /// Of how many rows the records are told at a time; more are refused.
+    pub(crate) at_most: AtomicUsize,
+    /// The next join is followed by a gap, at which no cursor is given out.
+    pub(crate) loses: AtomicBool,
+    pub(crate) lost: AtomicBool,
+    /// How often a cursor was asked for.
+    pub(crate) heads: AtomicUsize,
     /// The next read panics.
     pub(crate) panics: AtomicBool,
     /// What is written is of entities that the node does not declare.
@@ -126,6 +134,10 @@ impl Rigged {
             groups: AtomicUsize::new(0),
             answers: watch::Sender::new(true),
             forgets: AtomicBool::new(false),
+            at_most: AtomicUsize::new(usize::MAX),
+            loses: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            heads: AtomicUsize::new(0),
             panics: AtomicBool::new(false),
             undeclared: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
@@ -133,6 +145,15 @@ impl Rigged {
             lists: AtomicUsize::new(0),
             reads: AtomicUsize::new(0),
         })
+    }
+
+    /// Refuses what is asked of too many rows.
+    fn told(&self, rows: usize) -> Result<(), LogError> {
+        if rows > self.at_most.load(Ordering::SeqCst) {
+            let refused = std::io::Error::other("these rows are not told");
+            return Err(LogError::Unreachable(refused.into()));
+        }
+        Ok(())
     }
 
     fn reached(&self) -> Result<(), LogError> {
@@ -160,8 +181,13 @@ impl Rigged {
 
 impl Log for Rigged {
     fn head<'a>(&'a self, member: Option<&'a MemberId>) -> LogFuture<'a, Result<Head, LogError>> {
+        self.heads.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             self.reached()?;
+            if self.lost.load(Ordering::SeqCst) {
+                let refused = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                return Err(LogError::Unreachable(refused.into()));
+            }
             let mut head = self.inner.head(member).await?;
             head.sight.capture = self.capture();
             Ok(head)
@@ -179,6 +205,9 @@ impl Log for Rigged {
             let panics = self.panics.swap(false, Ordering::SeqCst);
             assert!(!panics, "as the test says");
             self.reached()?;
+            if self.lost.load(Ordering::SeqCst) {
+                return Ok(Read::Gap(Gap::of_all(GapReason::Trimmed)));
+            }
             let mut read = self.inner.read(from, limit, member).await?;
             if let Read::Batch(batch) = &mut read {
                 batch.sight.capture = self.capture();
@@ -199,6 +228,7 @@ impl Log for Rigged {
         self.groups.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             self.answered().await;
+            self.told(1)?;
             if self.forgets.load(Ordering::SeqCst) {
                 return Ok(None);
             }
@@ -213,6 +243,7 @@ impl Log for Rigged {
         self.groups.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             self.answered().await;
+            self.told(rows.len())?;
             if self.forgets.load(Ordering::SeqCst) {
                 return Ok(vec![None; rows.len()]);
             }
@@ -278,6 +309,9 @@ impl WakeUps for Deaf {
 
 impl Members for Rigged {
     fn join(&self, join: Join) -> LogFuture<'_, Result<MemberId, JoinError>> {
+        if self.loses.swap(false, Ordering::SeqCst) {
+            self.lost.store(true, Ordering::SeqCst);
+        }
         self.inner.join(join)
     }
 
@@ -379,8 +413,11 @@ impl Node {
             settings,
         } = around;
         let intake = Intake::new(read, Arc::clone(&clock), &settings);
-        let cache = Cache::builder().fills(Arc::clone(&intake) as _).build();
-        let cache = cache.expect("a cache");
+        let mut cache = Cache::builder().fills(Arc::clone(&intake) as _);
+        if let Some(bound) = settings.bound() {
+            cache = cache.staleness_ceiling(bound);
+        }
+        let cache = cache.build().expect("a cache");
         let heard = Arc::new(Heard::default());
         let protocol = Protocol::assemble(Parts {
             node: name.into(),

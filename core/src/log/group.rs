@@ -42,6 +42,12 @@ impl Group {
         let (first, last) = (*numbers.first()?, *numbers.last()?);
         Some(Self { first, last, rows })
     }
+
+    /// Returns roughly how many bytes it takes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.rows.iter().map(RowRecord::weight).sum()
+    }
 }
 
 /// What one transaction did to one row.

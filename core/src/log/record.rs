@@ -162,8 +162,8 @@ impl<N: Into<Arc<str>>> FromIterator<(N, Value)> for Fields {
     }
 }
 
-impl Record {
-    /// Returns roughly how many bytes it takes.
+impl RowRecord {
+    /// Returns roughly how many bytes what it names takes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let fields = |fields: &Fields| -> usize {
@@ -172,8 +172,16 @@ impl Record {
                 .map(|(_, value)| size_of::<Arc<str>>() + value.weight())
                 .sum()
         };
+        self.key.weight() + fields(&self.old) + fields(&self.new)
+    }
+}
+
+impl Record {
+    /// Returns roughly how many bytes it takes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
         let body = match &self.body {
-            Body::Row(row) => row.key.weight() + fields(&row.old) + fields(&row.new),
+            Body::Row(row) => row.weight(),
             Body::Evict(eviction) => match &eviction.target {
                 EvictionTarget::Keys(keys) => keys.iter().map(|key| key.as_str().len() + 32).sum(),
                 EvictionTarget::Tag(tag) => tag.len(),

@@ -1,6 +1,9 @@
 //! Writes by other programs.
 
-use tidings_core::{Operation, Value, log::RowRecord};
+use tidings_core::{
+    Operation, Value,
+    log::{Group, RowOf, RowRecord},
+};
 
 use crate::support::{Reader, Told, captured, schemas, text};
 
@@ -279,4 +282,57 @@ async fn children_of_an_updated_parent_are_found() {
             "credentials@2"
         ]
     );
+}
+
+/// Rows of which each takes much memory are told a few at a time.
+#[tokio::test]
+async fn the_records_of_large_rows_are_told_in_parts() {
+    let database = captured().await;
+    let mut reader = Reader::at_head(&database).await;
+    reader.limit = 5;
+    let rows = 30;
+    database.psql(&format!(
+        "begin; insert into numbers select g, repeat('a', 900000) from generate_series(1, {rows}) g; \
+         update numbers set text = text || 'b'; commit"
+    ));
+    let marks = reader
+        .page()
+        .await
+        .0
+        .into_iter()
+        .filter_map(|told| match told {
+            Told::Row(mark, _) => Some(mark),
+            Told::Entity(_) => None,
+        });
+    let mark = marks.last().expect("a record");
+    let row = |id: i64| RowOf {
+        mark,
+        entity: "numbers".into(),
+        key: id.into(),
+    };
+    let mut asked: Vec<_> = (1..=rows).map(row).collect();
+    asked.insert(3, row(1_000));
+
+    let (mut groups, mut questions) = (Vec::new(), 0);
+    while groups.len() < asked.len() {
+        let told = reader.log.groups(&asked[groups.len()..]).await;
+        let told = told.expect("an answer");
+        let weight = told.iter().flatten().map(Group::weight).sum::<usize>();
+        assert!((1..16 << 20).contains(&weight), "{weight} bytes at once");
+        groups.extend(told);
+        questions += 1;
+    }
+    assert!(questions > 1);
+    for (asked, group) in asked.iter().zip(groups) {
+        let records = group.map_or(0, |group| {
+            assert!(group.rows.iter().all(|row| row.key == asked.key));
+            group.rows.len()
+        });
+        let expected = if asked.key == Value::Integer(1_000) {
+            0
+        } else {
+            2
+        };
+        assert_eq!(records, expected, "{:?}", asked.key);
+    }
 }

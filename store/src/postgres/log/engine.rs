@@ -18,7 +18,6 @@ use super::{
     members::own_row_is_malformed,
     prune::prune,
     read,
-    record::{COLUMNS, Stored},
     settings::PgLogSettings,
     values::{number, text_of},
     wake::{Listener, Notifier},
@@ -80,8 +79,10 @@ impl PgLog {
             };
             link.begin().await?;
             let answer = call(&mut link).await?;
-            link.end().await?;
-            *slot = Some(link);
+            if !link.is_spent {
+                link.end().await?;
+                *slot = Some(link);
+            }
             Ok(answer)
         })
         .await
@@ -121,9 +122,7 @@ impl PgLog {
                 return Ok(Read::Gap(Gap::of_all(GapReason::Trimmed)));
             }
 
-            link.lexicon
-                .learn(&mut link.connection, &page.records)
-                .await?;
+            link.learn(&page.records).await?;
             let target = match position {
                 Position::Page { target, .. } => Arc::clone(target),
                 Position::Snapshot(_) | Position::Counted(_) | Position::Numbered { .. } => {
@@ -221,68 +220,68 @@ impl PgLog {
         })
     }
 
-    /// Reads the groups of several rows with one statement.
+    /// Reads the groups of several rows with one statement: of all rows, or of the first ones.
     async fn rows_of(&self, asked: &[RowOf]) -> Result<Vec<Option<Group>>, LogError> {
-        self.over_link(async |link| {
+        let read = self.over_link(async |link| {
             let epoch = link.epoch;
             let known = asked.iter().enumerate().filter(|(_, row)| {
                 row.mark.epoch() == epoch && link.lexicon.schema(&row.entity).is_some()
             });
-            let mut places = Vec::new();
-            let (mut xids, mut entities, mut keys) = (Vec::new(), Vec::new(), Vec::new());
-            for (place, row) in known {
-                places.push(i64::try_from(place).unwrap_or(i64::MAX));
-                xids.push(number(row.mark.number()));
-                entities.push(&*row.entity);
-                keys.push(text_of(&row.key));
+            let sought = known.map(|(place, row)| read::Sought {
+                place: i64::try_from(place).unwrap_or(i64::MAX),
+                xid: number(row.mark.number()),
+                entity: &row.entity,
+                key: text_of(&row.key),
+            });
+            let sought: Vec<_> = sought.collect();
+            let read = read::rows(&mut link.connection, &sought, asked.len()).await?;
+            if read.answered < asked.len() {
+                // What is left of the answer may be much.
+                link.is_spent = true;
+                return Ok(Answer::Cut(read));
             }
-
-            let sql = format!(
-                "select {COLUMNS}, asked.place \
-                 from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) \
-                 as asked (place, xid, entity, key) \
-                 join tidings.log l on l.xid = asked.xid and l.entity = asked.entity \
-                 and l.key_hash = hashtextextended(asked.key collate \"C\", 0) \
-                 and l.key = asked.key \
-                 order by l.id"
-            );
-            let found = sqlx::query(sqlx::AssertSqlSafe(sql))
-                .bind(places)
-                .bind(xids)
-                .bind(entities)
-                .bind(keys)
-                .fetch_all(&mut link.connection)
-                .await?;
-            let stored = found
-                .iter()
-                .map(Stored::read)
-                .collect::<Result<Vec<_>, _>>()?;
-            link.lexicon.learn(&mut link.connection, &stored).await?;
-
-            let mut groups: Vec<Vec<(u64, RowRecord)>> = vec![Vec::new(); asked.len()];
-            for (row, stored) in found.iter().zip(&stored) {
-                let place: i64 = row.try_get("place")?;
-                let group = usize::try_from(place).ok();
-                let group = group.and_then(|place| groups.get_mut(place));
-                match (link.lexicon.body(stored), group) {
-                    (Some(Body::Row(row)), Some(group)) => group.push((stored.id, row)),
-                    (
-                        Some(
-                            Body::Row(_)
-                            | Body::Entity(_)
-                            | Body::Evict(_)
-                            | Body::Event(_)
-                            | Body::Unreadable { .. },
-                        )
-                        | None,
-                        _,
-                    ) => {}
-                }
+            link.learn(&read.records).await?;
+            Ok(Answer::Groups(groups_of(link, read)))
+        });
+        match read.await? {
+            Answer::Groups(groups) => Ok(groups),
+            Answer::Cut(read) => {
+                self.over_link(async |link| {
+                    link.learn(&read.records).await?;
+                    Ok(groups_of(link, read))
+                })
+                .await
             }
-            Ok(groups.into_iter().map(Group::of).collect())
-        })
-        .await
+        }
     }
+}
+
+/// What came of a question for the records of rows.
+enum Answer {
+    Groups(Vec<Option<Group>>),
+    /// The records of the first rows, over a link that is of no more use.
+    Cut(read::Rows),
+}
+
+fn groups_of(link: &Link, read: read::Rows) -> Vec<Option<Group>> {
+    let mut groups: Vec<Vec<(u64, RowRecord)>> = vec![Vec::new(); read.answered];
+    for (place, stored) in read.places.into_iter().zip(&read.records) {
+        match (link.lexicon.body(stored), groups.get_mut(place)) {
+            (Some(Body::Row(row)), Some(group)) => group.push((stored.id, row)),
+            (
+                Some(
+                    Body::Row(_)
+                    | Body::Entity(_)
+                    | Body::Evict(_)
+                    | Body::Event(_)
+                    | Body::Unreadable { .. },
+                )
+                | None,
+                _,
+            ) => {}
+        }
+    }
+    groups.into_iter().map(Group::of).collect()
 }
 
 impl Log for PgLog {

@@ -12,7 +12,7 @@ use tidings_core::{
 use super::{
     epoch::{establish, refuse_standby},
     error::PgLogError,
-    record::Lexicon,
+    record::{Lexicon, Stored},
     settings::PgLogSettings,
     tables::run,
     watch::Wanted,
@@ -27,6 +27,8 @@ pub(super) struct Link {
     pub(super) epoch: Epoch,
     pub(super) wanted: Wanted,
     pub(super) lexicon: Lexicon,
+    /// Nothing is asked over it any more.
+    pub(super) is_spent: bool,
 }
 
 impl Link {
@@ -50,7 +52,13 @@ impl Link {
             epoch,
             wanted,
             lexicon: Lexicon::of(settings.schemas.iter().chain(&settings.recorded)),
+            is_spent: false,
         })
+    }
+
+    /// Reads what the lexicon lacks to tell records.
+    pub(super) async fn learn(&mut self, records: &[Stored]) -> Result<(), PgLogError> {
+        self.lexicon.learn(&mut self.connection, records).await
     }
 
     /// Begins a call: behind a pooler a transaction, which keeps the session that the call's

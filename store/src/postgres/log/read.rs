@@ -2,7 +2,7 @@
 //! the proof needs.
 
 use futures_util::TryStreamExt as _;
-use sqlx::{AssertSqlSafe, PgConnection, postgres::PgRow};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
 use tidings_core::log::{Epoch, Position, Snapshot};
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::logs::{prints::Prints, sights::Look};
 
-/// How much memory the records of one page may take before it is cut short.
+/// How much memory the records of one page, or of several rows, may take before it is cut short.
 const PAGE_BYTES: usize = 8 << 20;
 
 /// What the statement says beside the records.
@@ -124,6 +124,74 @@ pub(super) async fn page(
     Ok(Page { head, records, cut })
 }
 
+/// One of several rows whose records are asked for.
+#[derive(Debug)]
+pub(super) struct Sought<'a> {
+    /// Its place in the question.
+    pub(super) place: i64,
+    pub(super) xid: i64,
+    pub(super) entity: &'a str,
+    pub(super) key: String,
+}
+
+/// The records of several rows, in the order of the question.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) records: Vec<Stored>,
+    /// The place of the row of each.
+    pub(super) places: Vec<usize>,
+    /// Of how many rows they are: of all that were asked for, or of the first ones.
+    pub(super) answered: usize,
+}
+
+/// Reads the records of several rows of a question for `asked` of them.
+pub(super) async fn rows(
+    connection: &mut PgConnection,
+    sought: &[Sought<'_>],
+    asked: usize,
+) -> Result<Rows, PgLogError> {
+    let sql = format!(
+        "select {COLUMNS}, asked.place \
+         from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) \
+         as asked (place, xid, entity, key) \
+         join tidings.log l on l.xid = asked.xid and l.entity = asked.entity \
+         and l.key_hash = hashtextextended(asked.key collate \"C\", 0) \
+         and l.key = asked.key \
+         order by asked.place, l.id"
+    );
+    let places: Vec<_> = sought.iter().map(|row| row.place).collect();
+    let xids: Vec<_> = sought.iter().map(|row| row.xid).collect();
+    let entities: Vec<_> = sought.iter().map(|row| row.entity).collect();
+    let keys: Vec<_> = sought.iter().map(|row| &*row.key).collect();
+    let mut found = sqlx::query(AssertSqlSafe(sql))
+        .bind(places)
+        .bind(xids)
+        .bind(entities)
+        .bind(keys)
+        .fetch(connection);
+
+    let mut read = Rows {
+        records: Vec::new(),
+        places: Vec::new(),
+        answered: asked,
+    };
+    let mut bytes = 0;
+    while let Some(row) = found.try_next().await? {
+        let place: i64 = row.try_get("place")?;
+        let place = usize::try_from(place).map_err(|_| PgLogError::malformed("no place"))?;
+        // A row is read whole, whatever it takes.
+        if bytes > PAGE_BYTES && read.places.last() != Some(&place) {
+            read.answered = place;
+            break;
+        }
+        let record = Stored::read(&row)?;
+        bytes += record.bytes();
+        read.records.push(record);
+        read.places.push(place);
+    }
+    Ok(read)
+}
+
 /// The row that tells all but the records. It comes first, by its id.
 const HEAD: &str = "(select -1::bigint as id, 0::bigint as xid, 'h'::text as kind, ''::text as entity, \
      null::integer as layout, null::text as key, array[pg_is_in_recovery()::text, pg_current_snapshot()::text, \
@@ -139,7 +207,6 @@ fn records(further: &str, order: &str) -> String {
 
 impl Head {
     fn read(row: &PgRow) -> Result<Self, PgLogError> {
-        use sqlx::Row as _;
         let told: Vec<Option<String>> = row.try_get(6)?;
         let [standby, snapshot, number, id, volatile, pruned, own] = told.as_slice() else {
             return Err(PgLogError::malformed("the head of a read has another form"));
