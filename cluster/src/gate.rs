@@ -50,13 +50,13 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation(u64);
 
-/// What the node may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the node may do, from all to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
-    /// It has no cursor: it serves what it has, and fills nothing.
-    Closed,
     /// It follows the log.
     Open,
+    /// It has no cursor: it serves what it has, and fills nothing.
+    Closed,
     /// Others may have given it up: it serves nothing from its cache and fills nothing.
     Suspended,
     /// Another start has its name: as suspended, for good.
@@ -152,9 +152,18 @@ impl Gate {
         self.state.lock().standing == Standing::Open
     }
 
-    /// Stops fills; what is cached stays as it is.
+    /// Stops fills; what is cached stays as it is, served or not.
     pub(crate) fn close(&self) {
         self.stop(Standing::Closed);
+    }
+
+    /// Ends a stop of hits, because nothing is cached any more. Fills stay stopped.
+    pub(crate) fn emptied(&self) {
+        let mut state = self.state.lock();
+        if state.standing == Standing::Suspended {
+            state.standing = Standing::Closed;
+        }
+        self.word.say(state.proof());
     }
 
     /// Stops fills and hits.
@@ -170,9 +179,8 @@ impl Gate {
     fn stop(&self, standing: Standing) {
         let mut state = self.state.lock();
         state.generation.0 += 1;
-        if state.standing != Standing::Superseded {
-            state.standing = standing;
-        }
+        // What stops fills alone does not give back what must not be served.
+        state.standing = state.standing.max(standing);
         self.word.say(state.proof());
     }
 
@@ -304,6 +312,23 @@ mod tests {
         gate.resume(gate.generation());
         assert!(gate.is_open());
         assert_eq!(gate.proof(), Proof::None);
+    }
+
+    #[test]
+    fn what_must_not_be_served_stays_so_at_a_gap_until_nothing_is_held() {
+        let (gate, clock) = gate(Some(SECOND));
+        gate.open();
+        gate.counts(clock.now());
+        gate.prove(clock.now(), gate.generation());
+        let proven = gate.proof();
+
+        gate.suspend();
+        gate.close();
+        assert_eq!(gate.proof(), Proof::Withheld);
+        gate.emptied();
+        assert!(gate.proof() == proven && !fills(&gate));
+        gate.open();
+        assert!(fills(&gate));
     }
 
     #[test]

@@ -151,8 +151,7 @@ impl Tail {
 
         if !early {
             self.purge(cause);
-            // Where serving was stopped: nothing is held any more.
-            shared.gate.close();
+            shared.gate.emptied();
         }
         self.cut = Pages::Whole;
         self.returning = Returning::No;

@@ -1,6 +1,6 @@
 //! A log that is out of reach, or does not record.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use tidings_cluster::kit::{Form, MemoryLog, ModelStore};
 use tidings_core::{
@@ -64,6 +64,35 @@ async fn a_node_that_was_given_up_or_replaced_holds_nothing() {
         })
         .await;
     }
+}
+
+/// From its join on no receipt waits for what it holds; it has yet to purge that at the gap.
+#[tokio::test]
+async fn a_node_that_has_joined_again_serves_nothing_at_a_gap_that_follows() {
+    let log = Rigged::on(MemoryLog::new(ModelStore::new(Form::Snapshot, 1)));
+    let mut around = Surroundings::ordinary();
+    let minute = Duration::from_secs(60);
+    around.settings = around.settings.max_staleness(Some(minute));
+    let node = Node::begin_in(around, &log, "a");
+    node.until_open().await;
+    assert!(node.load(&key(), "t").await);
+
+    log.loses.store(true, Ordering::SeqCst);
+    let (rows, heads) = (log.list().await, log.heads.load(Ordering::SeqCst));
+    assert!(log.mark(&rows.expect("rows")[0].id).await.expect("its row"));
+    soon(async {
+        while log.heads.load(Ordering::SeqCst) == heads {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(log.lost.load(Ordering::SeqCst), "it has joined");
+    assert!(!node.holds(&key()));
+
+    log.lost.store(false, Ordering::SeqCst);
+    node.until_open().await;
+    assert!(!node.holds(&key()), "it was purged");
+    assert!(node.load(&key(), "t").await);
 }
 
 #[tokio::test]
