@@ -20,7 +20,7 @@ use tidings_core::log::{Cursor, Gap};
 use tokio::sync::Notify;
 
 use self::item::merged;
-pub(crate) use self::item::{After, Applied, Item, Pages};
+pub(crate) use self::item::{After, Applied, Asked, Item, Pages};
 
 /// Names one time of being behind: a new cursor ends it, and another may have begun by the time at
 /// which the dispatcher notices.

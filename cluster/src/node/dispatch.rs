@@ -13,8 +13,8 @@ use futures_util::future::{Either, FutureExt, select};
 use tidings_core::{
     Cause, Chain, Origin,
     log::{
-        Body, Cursor, Demand, Gap, GapReason, Group, Posted, Record, RowChange, RowRecord, Scope,
-        Wake,
+        Body, Cursor, Demand, Gap, GapReason, Group, MemberId, Posted, Record, RowChange,
+        RowRecord, Scope, Wake,
     },
 };
 
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     announce::Change,
     faults::{Rule, removed},
-    queue::{After, Applied, CaughtUp, Episode, Item, Pages},
+    queue::{After, Applied, Asked, CaughtUp, Episode, Item, Pages},
 };
 
 /// Runs handlers until the task is dropped.
@@ -107,10 +107,10 @@ impl Dispatcher {
         if after.resume {
             shared.gate.resume(after.generation);
         }
-        if let Some(demand) = after.demand
+        if let Some(asked) = after.asked
             && !removed(Rule::ReportAfterHandlers)
         {
-            shared.report(&cursor, demand).await;
+            shared.report(&cursor, asked).await;
         }
     }
 
@@ -353,8 +353,11 @@ impl Dispatcher {
 impl Shared {
     /// Reports what this node has applied, if that was asked for. A report that fails is made again
     /// after the next batch.
-    pub(crate) async fn report(&self, applied: &Cursor, demand: Demand) {
+    pub(crate) async fn report(&self, applied: &Cursor, asked: Asked) {
+        let Asked { of, demand } = asked;
+        // It may have joined again since, and was not asked for this report then.
         let member = self.member.lock().clone();
+        let member = member.filter(|member| member.incarnation == of);
         let (Some(members), Some(member)) = (&self.members, member) else {
             return;
         };
@@ -363,7 +366,7 @@ impl Shared {
         }
         match members.report(&member, applied, demand).await {
             Ok(()) => {
-                *self.answered.lock() = demand;
+                self.note_answered(&member, demand);
                 // The node that asked, which may be this one, would find it at its next look. It
                 // does not concern the others.
                 self.questions.look_again();
@@ -372,6 +375,14 @@ impl Shared {
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), "a report did not reach the members' table")
             }
+        }
+    }
+
+    /// Notes what was answered, unless the node has joined again meanwhile.
+    fn note_answered(&self, member: &MemberId, demand: Demand) {
+        let now = self.member.lock();
+        if now.as_ref() == Some(member) {
+            *self.answered.lock() = demand;
         }
     }
 

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     faults::{Rule, removed},
     floor::{Floor, News},
-    queue::{After, Applied, Held, Pages},
+    queue::{After, Applied, Asked, Held, Pages},
     reached::Pass,
     turn::turn,
 };
@@ -265,18 +265,17 @@ impl Tail {
         let cursor = batch.cursor;
         let parents = shared.parents(&batch.records);
         let records = shared.apply(batch.records, early);
-        match shared.evict_children(parents).await {
-            Children::Evicted => {}
-            Children::Unknown => self.lose_children(),
+        if shared.evict_children(parents).await == Children::Unknown {
+            self.lose_children();
         }
         // Others may want the processor between two long batches.
         turn().await;
         shared.seen.set(cursor.clone());
         shared.numbers.lock().passed(&cursor);
-        if let Some(demand) = after.demand
+        if let Some(asked) = after.asked
             && removed(Rule::ReportAfterHandlers)
         {
-            shared.report(&cursor, demand).await;
+            shared.report(&cursor, asked).await;
         }
 
         let applied = Applied {
@@ -315,7 +314,7 @@ impl Tail {
             generation: self.shared.gate.generation(),
             proof: proves.then_some(moment),
             resume,
-            demand: batch.sight.demand,
+            asked: Asked::of(self.incarnation, batch.sight.demand),
             pass: (batch.extent == Extent::All).then_some(pass),
         }
     }
@@ -447,7 +446,8 @@ impl Tail {
                 Ok(id) => {
                     self.incarnation = Some(id.incarnation);
                     self.news.joined();
-                    *shared.member.lock() = Some(id);
+                    let mut member = shared.member.lock();
+                    *member = Some(id);
                     *shared.answered.lock() = Default::default();
                 }
                 Err(JoinError::Superseded { .. }) => return Err(Superseded),

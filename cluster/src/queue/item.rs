@@ -2,7 +2,7 @@
 
 use tidings_core::{
     clock::Tick,
-    log::{Cursor, Demand, Gap, Record},
+    log::{Cursor, Demand, Gap, Incarnation, Record},
 };
 
 use super::Episode;
@@ -72,6 +72,22 @@ pub(crate) enum Pages {
     Cut,
 }
 
+/// A demand for a report, and the join of this node that it was made of: those of each join are
+/// counted from its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Asked {
+    pub(crate) of: Incarnation,
+    pub(crate) demand: Demand,
+}
+
+impl Asked {
+    /// Returns what a read says of the report that others want of the member that has read.
+    pub(crate) fn of(incarnation: Option<Incarnation>, demand: Option<Demand>) -> Option<Self> {
+        let (of, demand) = incarnation.zip(demand)?;
+        Some(Self { of, demand })
+    }
+}
+
 /// What follows once a batch is applied.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct After {
@@ -81,7 +97,7 @@ pub(crate) struct After {
     /// The node serves again.
     pub(crate) resume: bool,
     /// Others have asked for a report.
-    pub(crate) demand: Option<Demand>,
+    pub(crate) asked: Option<Asked>,
     /// The read that has found no more than this.
     pub(crate) pass: Option<Pass>,
 }
@@ -94,7 +110,7 @@ impl After {
                 generation: self.generation,
                 proof: self.proof.max(before.proof),
                 resume: self.resume || before.resume,
-                demand: self.demand.max(before.demand),
+                asked: self.asked.max(before.asked),
                 pass: self.pass.max(before.pass),
             },
             Some(_) | None => self,

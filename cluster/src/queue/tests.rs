@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidings_core::{
     clock::{ManualClock, Tick},
-    log::{Body, Demand, Epoch, GapReason, Mark, Place, Record},
+    log::{Body, Demand, Epoch, GapReason, Incarnation, Mark, Place, Record},
 };
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ fn batch(numbers: std::ops::RangeInclusive<u64>) -> Applied {
             generation: Gate::new(Arc::new(ManualClock::new()), None).generation(),
             proof: None,
             resume: false,
-            demand: None,
+            asked: None,
             pass: None,
         },
     }
@@ -54,9 +54,13 @@ fn next(queue: &Queue) -> Option<Item> {
 fn of_two_batches_the_later_proof_and_the_higher_demand_follow() {
     let queue = queue_of(3);
     queue.restart(Cursor::counted(epoch(), 0), None);
-    let push = |mut batch: Applied, proof, demand| {
+    let asked = |of, demand| Asked {
+        of: Incarnation(of),
+        demand: Demand(demand),
+    };
+    let push = |mut batch: Applied, proof, asked| {
         batch.after.proof = proof;
-        batch.after.demand = demand;
+        batch.after.asked = asked;
         queue.push(batch)
     };
     let nothing_new = || Applied {
@@ -64,8 +68,8 @@ fn of_two_batches_the_later_proof_and_the_higher_demand_follow() {
         ..batch(1..=1)
     };
     let held = [
-        push(batch(1..=1), Some(Tick(5)), Some(Demand(3))),
-        push(nothing_new(), None, Some(Demand(1))),
+        push(batch(1..=1), Some(Tick(5)), Some(asked(1, 3))),
+        push(nothing_new(), None, Some(asked(1, 1))),
         push(nothing_new(), Some(Tick(4)), None),
     ];
     assert_eq!(held, [Held::InMemory; 3]);
@@ -75,8 +79,8 @@ fn of_two_batches_the_later_proof_and_the_higher_demand_follow() {
         panic!("one batch");
     };
     assert_eq!(
-        (after.proof, after.demand),
-        (Some(Tick(5)), Some(Demand(3)))
+        (after.proof, after.asked),
+        (Some(Tick(5)), Some(asked(1, 3)))
     );
 }
 

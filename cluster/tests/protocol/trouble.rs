@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tidings_cluster::kit::{Form, MemoryLog, ModelStore};
 use tidings_core::{
     CacheKey,
-    log::{Gap, GapReason, Join, Mark, Members as _, StartId},
+    log::{Demand, Gap, GapReason, Join, Mark, MemberRow, Members as _, StartId},
 };
 use uuid::Uuid;
 
@@ -93,6 +93,50 @@ async fn a_node_that_has_joined_again_serves_nothing_at_a_gap_that_follows() {
     node.until_open().await;
     assert!(!node.holds(&key()), "it was purged");
     assert!(node.load(&key(), "t").await);
+}
+
+/// A demand of before is none of the row that the node has now.
+#[tokio::test]
+async fn a_node_that_has_joined_again_reports_what_it_is_asked_for_from_then_on() {
+    let store = ModelStore::new(Form::Snapshot, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    let node = Node::start(&log, "a").await;
+    node.heard.held.send_replace(true);
+    for _ in 0..5 {
+        log.demand().await.expect("asked");
+    }
+    write(&store, 1, "alice");
+    soon(async {
+        while node.heard.held.receiver_count() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+
+    // It is given up while its handlers run, and joins again.
+    let before = log.list().await.expect("rows").remove(0).id;
+    assert!(log.mark(&before).await.expect("its row"));
+    soon(async {
+        while log.list().await.expect("rows")[0].id == before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    node.heard.held.send_replace(false);
+
+    let last = write(&store, 2, "bob");
+    log.demand().await.expect("asked");
+    soon(async {
+        let covers = |row: &MemberRow| {
+            let reported = row.reported.as_ref();
+            reported.is_some_and(|cursor| cursor.covers(last))
+        };
+        while !covers(&log.list().await.expect("rows")[0]) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(log.list().await.expect("rows")[0].answered, Demand(1));
 }
 
 #[tokio::test]
