@@ -121,11 +121,7 @@ impl Gate {
     pub(crate) fn begin_load(&self) -> Option<Pass> {
         let began = self.clock.now();
         let state = self.state.lock();
-        let counted = match (self.bound, state.counted) {
-            (None, _) => true,
-            (Some(bound), Some(counted)) => began <= counted.plus(bound),
-            (Some(_), None) => false,
-        };
+        let counted = self.is_counted(&state, began);
         let open = match state.standing {
             Standing::Open => true,
             Standing::Closed | Standing::Suspended | Standing::Superseded => false,
@@ -133,6 +129,25 @@ impl Gate {
         let fills = (open || removed(Rule::FillNeedsCursor))
             && (counted || removed(Rule::FillNeedsMembership));
         fills.then_some(Pass(state.generation.0))
+    }
+
+    /// Returns whether others may have given this node up by now.
+    pub(crate) fn is_given_up(&self) -> bool {
+        let now = self.clock.now();
+        let state = self.state.lock();
+        match state.standing {
+            Standing::Open | Standing::Closed => !self.is_counted(&state, now),
+            Standing::Suspended | Standing::Superseded => true,
+        }
+    }
+
+    /// Returns whether the node counted as a member within its bound before a moment.
+    fn is_counted(&self, state: &State, at: Tick) -> bool {
+        match (self.bound, state.counted) {
+            (None, _) => true,
+            (Some(bound), Some(counted)) => at <= counted.plus(bound),
+            (Some(_), None) => false,
+        }
     }
 
     /// Returns whether what a load has read may enter the cache: fills were not stopped since it
@@ -282,8 +297,22 @@ mod tests {
         gate.counts(clock.now());
         clock.advance(SECOND);
         assert!(fills(&gate));
+        assert!(!gate.is_given_up());
         clock.advance(Duration::from_nanos(1));
-        assert!(!fills(&gate));
+        assert!(!fills(&gate) && gate.is_given_up());
+    }
+
+    #[test]
+    fn a_node_that_only_keeps_nothing_was_not_given_up() {
+        let (gate, clock) = gate(Some(SECOND));
+        gate.counts(clock.now());
+        assert!(!fills(&gate) && !gate.is_given_up(), "it has no cursor");
+        gate.suspend();
+        assert!(gate.is_given_up());
+        let (gate, _) = self::gate(None);
+        assert!(!gate.is_given_up());
+        gate.supersede();
+        assert!(gate.is_given_up());
     }
 
     #[test]

@@ -63,6 +63,10 @@ impl Fills for Intake {
         self.gate.fills(pass)
     }
 
+    fn is_given_up(&self) -> bool {
+        self.gate.is_given_up()
+    }
+
     fn proof(&self) -> Proof {
         self.gate.proof()
     }

@@ -27,6 +27,13 @@ pub trait Fills: fmt::Debug + Send + Sync + 'static {
     /// Returns whether what was read under a pass may be kept.
     fn holds(&self, pass: Pass) -> bool;
 
+    /// Returns whether others may have given the node up, and have confirmed changes since of which
+    /// it has not heard. Then a call makes a load of its own rather than join one that may not be
+    /// kept. Asked whenever [`begin`](Self::begin) has said so of the call's own load.
+    fn is_given_up(&self) -> bool {
+        false
+    }
+
     /// Returns what is proven of what the cache holds.
     ///
     /// Asked where the node has a [`staleness_ceiling`](crate::CacheBuilder::staleness_ceiling):
@@ -53,7 +60,8 @@ pub enum Proof {
 /// What a cache does once an entry is older than the node's bound and nothing is proven.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StalePolicy {
-    /// It loads the entry again; callers at the same time share one load.
+    /// It loads the entry again; callers at the same time share one load, unless others may have
+    /// [given the node up](Fills::is_given_up).
     #[default]
     Load,
     /// It refuses with [`GetError::Unproven`](crate::GetError::Unproven), a miss too, and asks the
@@ -68,6 +76,26 @@ impl Proof {
             return Self::None;
         };
         catch_unwind(AssertUnwindSafe(|| fills.proof())).unwrap_or(Self::Withheld)
+    }
+}
+
+/// Whether others count on what the node says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Counted,
+    GivenUp,
+}
+
+impl Standing {
+    /// Asks, for a load that may be kept or not. One that panics is given up.
+    pub(crate) fn ask(fills: Option<&Arc<dyn Fills>>, allowed: Allowed) -> Self {
+        let (Some(fills), Allowed::Never) = (fills, allowed) else {
+            return Self::Counted;
+        };
+        match catch_unwind(AssertUnwindSafe(|| fills.is_given_up())) {
+            Ok(false) => Self::Counted,
+            Ok(true) | Err(_) => Self::GivenUp,
+        }
     }
 }
 

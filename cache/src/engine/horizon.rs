@@ -53,19 +53,11 @@ impl Node {
         }
     }
 
-    /// Returns whether the node has a bound, and nothing is proven within it.
-    pub(crate) fn is_unproven(&self, horizon: Horizon) -> bool {
-        match self.ceiling {
-            Ttl::Never => false,
-            Ttl::After(_) => !self.is_ahead(horizon.proven_until()),
-        }
-    }
-
     /// Returns whether no load may begin. Reads the clock only under a policy that could forbid it.
     pub(crate) fn refuses_loads(&self, horizon: Horizon) -> bool {
-        match self.stale_policy {
-            StalePolicy::Load => false,
-            StalePolicy::Refuse => self.is_unproven(horizon),
+        match (self.stale_policy, self.ceiling) {
+            (StalePolicy::Load, _) | (StalePolicy::Refuse, Ttl::Never) => false,
+            (StalePolicy::Refuse, Ttl::After(_)) => !self.is_ahead(horizon.proven_until()),
         }
     }
 }

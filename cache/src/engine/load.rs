@@ -8,7 +8,7 @@ use tidings_core::CacheKey;
 use crate::{
     answer::{
         entry::{Answered, Outcome},
-        fills::Allowed,
+        fills::{Allowed, Standing},
         form::Form,
         load::Load,
         tag::Tag,
@@ -88,6 +88,7 @@ impl Engine {
         // or a thread that stops in between would keep something for longer than was allowed.
         let asked = self.node.fills.as_ref().map(|_| self.node.now());
         let allowed = Allowed::begin(self.node.fills.as_ref(), key);
+        let standing = Standing::ask(self.node.fills.as_ref(), allowed);
         let horizon = self.node.horizon();
         let mut voided = None;
 
@@ -101,7 +102,7 @@ impl Engine {
             if !self.node.is_ahead(flight.due()) {
                 // Its task has yet to find out that it is late.
                 voided = Some(shard.make_overdue(&flight));
-            } else if self.may_join(&flight, demand, horizon) {
+            } else if self.may_join(&flight, demand, horizon, standing) {
                 let waker = self.join(&flight, demand, rank);
                 drop(shard);
                 outside::wake(waker.into_iter()); // with the lock released
@@ -138,10 +139,16 @@ impl Engine {
         Ok(Start::Own(flight))
     }
 
-    fn may_join(&self, flight: &Flight, demand: &Demand, horizon: Horizon) -> bool {
+    fn may_join(
+        &self,
+        flight: &Flight,
+        demand: &Demand,
+        horizon: Horizon,
+        standing: Standing,
+    ) -> bool {
         // Nothing voids what may not be kept, on a node that others may have given up: a receipt
         // may have been resolved since the load began, and this call came later.
-        if flight.allowed == Allowed::Never && self.node.is_unproven(horizon) {
+        if (flight.allowed, standing) == (Allowed::Never, Standing::GivenUp) {
             return false;
         }
         let read = flight.noted.read;
