@@ -186,12 +186,16 @@ impl Broker for NatsBroker {
                     return match now {
                         // What was said while the connection was away is lost, and the user's
                         // rights may be others.
-                        Connection::There => line.test(link).await.map(|()| Wake::Look),
+                        Connection::There => line.test(link).await.map(|_| Wake::Look),
                         Connection::Away => Err(lost(std::io::ErrorKind::ConnectionReset)),
                     };
                 }
                 // The client does not always tell that the connection is away, or was.
-                Heard::Nothing => line.test(link).await?,
+                Heard::Nothing => {
+                    if let Some(wake) = line.test(link).await? {
+                        return Ok(wake);
+                    }
+                }
             }
         }
     }
@@ -206,13 +210,17 @@ enum Heard {
 }
 
 impl Line {
-    /// Waits until a wake-up of its own has come back.
-    async fn test(&mut self, link: &Link<NatsBroker>) -> Result<(), LogError> {
+    /// Waits until a wake-up of its own has come back. Returns what others have said meanwhile.
+    async fn test(&mut self, link: &Link<NatsBroker>) -> Result<Option<Wake>, LogError> {
         let came = async {
             link.broker.send(link, link.own.probe()).await?;
+            let mut heard = None;
             while let Some(message) = self.subscriber.next().await {
                 if link.own.is_own(&message.payload) {
-                    return Ok(());
+                    return Ok(heard);
+                }
+                if link.own.read(&message.payload).is_some() {
+                    heard = Some(Wake::Look); // which says whatever others say
                 }
             }
             Err(lost(std::io::ErrorKind::ConnectionReset))

@@ -1,6 +1,7 @@
 //! Wake-ups over real brokers, alone and between nodes. One binary, so that it links once.
 
 mod floods;
+mod keepalives;
 mod lies;
 mod nodes;
 mod rights;
