@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
+use serde_json::Value as Json;
 use tidings_cache::{Cache, Sampled};
 use tidings_core::{CacheKey, Entity, Row, Value};
 use tidings_store::{Error, FieldInput, Store};
@@ -57,7 +58,7 @@ pub(crate) fn compare<E: Entity>(
         let is_equal = match (entry.value(), live) {
             (None, None) => true,
             // Both by way of the type: what a row says that its type does not is no difference.
-            (Some(value), Some(live)) => is_same(&value.to_row(), &live.row.to_row()),
+            (Some(value), Some(live)) => says_the_same::<E>(&value.to_row(), &live.row.to_row()),
             (Some(_), None) | (None, Some(_)) => false,
         };
         if is_equal {
@@ -69,15 +70,69 @@ pub(crate) fn compare<E: Entity>(
     .boxed()
 }
 
-/// Returns whether two rows say the same. What is not a number is that in both, though no two such
-/// values are equal.
-fn is_same(one: &Row, other: &Row) -> bool {
-    let is_same = |(one, other): (&Value, &Value)| match (one, other) {
+/// How often a row is read into its type, to see which of its fields are written alike each time.
+const READINGS: usize = 16;
+
+/// Returns whether two rows of a type say the same.
+///
+/// A hash set within JSON is written in an order that chance chooses. So lists may differ in their
+/// order, in fields that another reading of the row writes otherwise.
+fn says_the_same<E: Entity>(one: &Row, other: &Row) -> bool {
+    let differing = differing(one, other);
+    let is_alike = |field: &usize| match (&one.0[*field], &other.0[*field]) {
+        (Value::Json(one), Value::Json(other)) => sorted(one) == sorted(other),
+        _ => false,
+    };
+    if one.0.len() != other.0.len() || !differing.iter().all(is_alike) {
+        return false;
+    }
+
+    let mut of_an_order = differing;
+    for _ in 0..READINGS {
+        if of_an_order.is_empty() {
+            return true;
+        }
+        let Ok(read) = E::from_row(one.clone()) else {
+            return false;
+        };
+        let read = read.to_row();
+        of_an_order.retain(|field| one.0[*field] == read.0[*field]);
+    }
+    of_an_order.is_empty()
+}
+
+/// Returns the fields in which two rows differ. What is not a number is that in both, though no two
+/// such values are equal.
+fn differing(one: &Row, other: &Row) -> Vec<usize> {
+    let is_same = |one: &Value, other: &Value| match (one, other) {
         (Value::Number(one), Value::Number(other)) if one.is_nan() => other.is_nan(),
         (one, other) => one == other,
     };
-    let (one, other) = (&one.0, &other.0);
-    one.len() == other.len() && one.iter().zip(other).all(is_same)
+    let values = one.0.iter().zip(&other.0).enumerate();
+    values
+        .filter(|(_, (one, other))| !is_same(one, other))
+        .map(|(field, _)| field)
+        .collect()
+}
+
+/// Returns JSON with the lists in it in one order.
+fn sorted(json: &Json) -> Json {
+    match json {
+        Json::Array(members) => {
+            let mut members: Vec<_> = members.iter().map(sorted).collect();
+            members.sort_by_cached_key(Json::to_string);
+            Json::Array(members)
+        }
+        Json::Object(members) => {
+            let members = members.iter();
+            Json::Object(
+                members
+                    .map(|(name, it)| (name.clone(), sorted(it)))
+                    .collect(),
+            )
+        }
+        other => other.clone(),
+    }
 }
 
 /// The entry that was compared.
@@ -97,6 +152,10 @@ impl<E: Entity> Differing for Held<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_same(one: &Row, other: &Row) -> bool {
+        one.0.len() == other.0.len() && differing(one, other).is_empty()
+    }
 
     #[test]
     fn rows_are_the_same_though_a_float_is_not_a_number() {

@@ -4,6 +4,7 @@
 mod budget;
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -12,9 +13,10 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use tidings::{
-    AUDIT_TIMES, AuditSettings, BoxError, CacheKey, Cached, CachedRows as _, CrudEvent, Dao, Node,
-    NodeBuilder, Skipped, Store, Verdict,
+    AUDIT_TIMES, AuditSettings, BoxError, CacheKey, Cached, CachedRows as _, CrudEvent, Dao,
+    Entity, Json, Node, NodeBuilder, Skipped, Store, Verdict,
     clock::{Clock as _, ManualClock, SystemClock},
     store::{Call, Hook, Logging, Method},
 };
@@ -94,6 +96,16 @@ impl Beside {
             )),
         }
     }
+}
+
+/// A set whose members are written in an order that chance chooses, and a list.
+#[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+#[entity(name = "baskets")]
+struct Basket {
+    #[entity(primary_key)]
+    id: i64,
+    fruits: Json<HashSet<String>>,
+    steps: Vec<String>,
 }
 
 /// Ends a test that hangs.
@@ -398,4 +410,47 @@ async fn nothing_is_inconsistent_while_writes_go_on_all_the_time() {
         assert!(found.checked > 0 && found.is_within_bound(), "{found:?}");
         let _ = node.shutdown(LONG).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_within_json_is_what_its_row_says_whatever_the_order_and_a_list_is_not() {
+    let file = File::new();
+    let store = file.store(Logging::Off).await;
+    let node = Node::builder().store(store).entity::<Basket>();
+    let node = node.start().await.expect("a node");
+    let baskets = node.dao::<Basket>().expect("declared");
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let basket = Basket {
+        id: 1,
+        fruits: Json(
+            words("apple cherry fig lime pear plum")
+                .into_iter()
+                .collect(),
+        ),
+        steps: words("wash peel"),
+    };
+    baskets.insert(basket).await.expect("inserted");
+    let cached = baskets.cached().expect("the node's own");
+    let key = CacheKey::primary("baskets", 1_i64);
+    for _ in 0..20 {
+        cached.select_by("id", 1_i64).await.expect("a load");
+        let verdict = soon("an audit", node.audit_key(&key)).await;
+        assert_eq!(verdict, Verdict::Consistent);
+        node.cache().invalidate_local(&key);
+    }
+
+    for unheard in [
+        r#"update baskets set steps = '["peel","wash"]'"#,
+        r#"update baskets set steps = '["wash","peel"]', fruits = '["apple"]'"#,
+    ] {
+        cached.select_by("id", 1_i64).await.expect("a load");
+        file.write(unheard);
+        let verdict = soon("an audit", node.audit_key(&key)).await;
+        assert!(
+            matches!(verdict, Verdict::Inconsistent { .. }),
+            "{verdict:?}"
+        );
+        node.cache().invalidate_local(&key);
+    }
+    let _ = node.shutdown(LONG).await;
 }
