@@ -224,11 +224,25 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         let table = self.schema.name();
         let wanted = wanted_indexes(self.words, self.schema);
         for (name, there) in &self.table.indexes {
-            if is_ours(name) && !wanted.contains_key(name) && !there.is_being_made {
-                let changes = vec![Change::DropIndex(name.clone())];
-                let remedy = format!("{table}: drops the index {name}");
-                let finding = Finding::new(Need::Addition, "", remedy, changes);
-                self.findings.push(finding);
+            if !is_ours(name) || wanted.contains_key(name) || there.is_being_made {
+                continue;
+            }
+            // One of a constraint goes with that alone.
+            match (&there.constraint, self.depth) {
+                (Some(constraint), Depth::Start) => tracing::warn!(
+                    "{table} has the constraint {constraint}, which no field asks for any more"
+                ),
+                (Some(constraint), Depth::Migration) => self.findings.push(Finding::impossible(
+                    format!(
+                        "{table} has the constraint {constraint}, which no field asks for: drop or rename it"
+                    ),
+                )),
+                (None, _) => {
+                    let changes = vec![Change::DropIndex(name.clone())];
+                    let remedy = format!("{table}: drops the index {name}");
+                    let finding = Finding::new(Need::Addition, "", remedy, changes);
+                    self.findings.push(finding);
+                }
             }
         }
         for (name, index) in wanted {

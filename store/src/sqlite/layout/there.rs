@@ -231,7 +231,7 @@ async fn beside(
     let indexes = sqlx::query(
         "SELECT l.name, l.origin, l.\"unique\", l.partial, \
          (SELECT json_group_array(x.name) FROM pragma_index_info(l.name) AS x), \
-         EXISTS (SELECT 1 FROM pragma_index_xinfo(l.name) AS x WHERE x.key AND x.coll <> 'BINARY') \
+         EXISTS (SELECT 1 FROM pragma_index_xinfo(l.name) AS x WHERE x.key AND upper(x.coll) <> 'BINARY') \
          FROM pragma_index_list(?) AS l",
     )
     .bind(name.to_owned())

@@ -149,3 +149,18 @@ async fn an_index_of_another_kind_is_made_again_and_that_of_a_constraint_is_told
         assert!(said.contains("drop or rename the constraint"), "{said}");
     }
 }
+
+/// An index with a name of ours that an owner has made a constraint of.
+#[tokio::test]
+async fn a_constraint_that_no_field_asks_for_any_more_is_left_by_a_start_and_told_by_a_migration() {
+    let place = place().await;
+    start(&place, &[unique()]).await.unwrap();
+    place.database.psql(&format!(
+        "ALTER TABLE words ADD CONSTRAINT \"{UNIQUE}\" UNIQUE USING INDEX \"{UNIQUE}\""
+    ));
+    let plain = leak(words().field(Field::of::<Option<String>>("word")));
+    start(&place, &[plain]).await.unwrap();
+    let refused = Migrations::of(&place.url).schema(plain).apply().await;
+    let said = refused.unwrap_err().to_string();
+    assert!(said.contains("drop or rename it"), "{said}");
+}
