@@ -372,13 +372,49 @@ impl NodeBuilder {
     ///
     /// # Errors
     ///
-    /// See [`StartError`]. Workers that had already started are stopped first.
+    /// See [`StartError`]. Workers that had already started are stopped first, and the node takes
+    /// leave of the other nodes.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops what was started.
+    /// Dropping the future stops what was started. In a cluster others then wait for the node as
+    /// for one that was killed: see [`start_unless`](Self::start_unless).
     pub async fn start(self) -> Result<Node, StartError> {
         start::start(self).await
+    }
+
+    /// Starts the node as [`start`](Self::start) does, unless something else happens first, such as
+    /// a signal to stop: then stops what was started, takes leave of the other nodes, for a second
+    /// at most, and returns none.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`start`](Self::start).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{Node, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tidings::BoxError> {
+    /// # let store = Store::open("sqlite::memory:").await?;
+    /// # let stop = std::future::pending::<()>();
+    /// let Some(node) = Node::builder().store(store).start_unless(stop).await? else {
+    ///     return Ok(()); // it was to stop
+    /// };
+    /// # let _ = node.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
+    pub async fn start_unless(
+        self,
+        ends: impl Future<Output = ()>,
+    ) -> Result<Option<Node>, StartError> {
+        start::start_unless(self, ends).await
     }
 }
 

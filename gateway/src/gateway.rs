@@ -1,6 +1,7 @@
 //! [`Gateway`]: a node with a proxy side and an admin side in front of it.
 
 mod start_error;
+mod steps;
 mod workers;
 
 use std::{
@@ -18,7 +19,10 @@ use tidings_admin::{AdminOptions, Metrics, Readiness, Unready};
 use tokio::{sync::Semaphore, time::Instant};
 
 pub use self::start_error::StartError;
-use self::workers::{Shared, one_for_each};
+use self::{
+    steps::{ended_unless, prepare},
+    workers::{Shared, one_for_each},
+};
 use crate::{
     Acl, Consumer, KeyAuthCredential, Plugin, Settings,
     counts::Counts,
@@ -31,7 +35,6 @@ use crate::{
     proxy::MOST_WAITING,
     server::{Acceptor, Imprint, Listener, Seats},
     settings::{Cluster, KeyNames, KeyStorage},
-    warm,
 };
 
 /// The most of the time to end that is kept for the node once no request runs any more.
@@ -251,6 +254,21 @@ impl GatewayBuilder {
     ///
     /// See [`Gateway::start`].
     pub async fn start(self) -> Result<Gateway, StartError> {
+        let started = self.start_unless(std::future::pending()).await?;
+        started.ok_or_else(|| StartError::new("the start was stopped", "nothing else was to be"))
+    }
+
+    /// Starts it unless something else happens first, such as a signal to stop: then ends what was
+    /// started, in order and within a few seconds, and returns none.
+    ///
+    /// # Errors
+    ///
+    /// See [`Gateway::start`].
+    pub async fn start_unless(
+        self,
+        ends: impl Future<Output = ()>,
+    ) -> Result<Option<Gateway>, StartError> {
+        let mut ends = std::pin::pin!(ends);
         let Self {
             settings,
             plugins,
@@ -297,14 +315,20 @@ impl GatewayBuilder {
             _ => Sharing::Cluster,
         };
         let store = Store::options(&settings.database).sharing(sharing);
-        let mut opening = std::pin::pin!(store.open());
-        let store = match tokio::time::timeout(QUIET, &mut opening).await {
-            Ok(opened) => opened,
-            Err(_) => {
-                let database = settings.database_shown();
-                tracing::warn!(database, "the database does not answer yet: waiting for it");
-                opening.await
+        let opening = async {
+            let mut opening = std::pin::pin!(store.open());
+            match tokio::time::timeout(QUIET, &mut opening).await {
+                Ok(opened) => opened,
+                Err(_) => {
+                    let database = settings.database_shown();
+                    tracing::warn!(database, "the database does not answer yet: waiting for it");
+                    opening.await
+                }
             }
+        };
+        let store = tokio::select! {
+            store = opening => store,
+            () = &mut ends => return Ok(None),
         };
         let store = store.map_err(|error| {
             StartError::new("the database (--database) cannot be opened", error)
@@ -349,29 +373,21 @@ impl GatewayBuilder {
         if let Some(node_id) = &settings.node_id {
             node = node.node_id(node_id);
         }
-        let node = woken(node, &settings)?
-            .start()
-            .await
-            .map_err(|error| StartError::new("the node did not start", error))?;
+        let node = woken(node, &settings)?.start_unless(&mut ends).await;
+        let node = node.map_err(|error| StartError::new("the node did not start", error))?;
+        let Some(node) = node else {
+            return Ok(None);
+        };
         // Set once, here.
         let _ = started.set(node.clone());
 
-        if settings.hash_keys == KeyStorage::Digest {
-            let replaced = digest::replace_keys(&node).await;
-            let replaced = replaced.map_err(|error| {
-                StartError::new(
-                    "the keys could not be replaced by digests (--hash-keys)",
-                    error,
-                )
-            })?;
-            if replaced > 0 {
-                tracing::info!(keys = replaced, "keys were replaced by their digests");
-            }
-        }
-
-        readiness.begin(Unready::WarmingUp);
-        warm::up(&node, &settings.warm_up).await;
-        readiness.end(Unready::WarmingUp);
+        let prepared = tokio::select! {
+            prepared = prepare(&node, &settings, &readiness) => prepared.map(Some),
+            () = &mut ends => Ok(None),
+        };
+        let Some(()) = ended_unless(&node, prepared).await? else {
+            return Ok(None);
+        };
 
         // Those who know the model expect keys in lists; where digests are kept there are none.
         let mut options = AdminOptions::new()
@@ -387,12 +403,13 @@ impl GatewayBuilder {
         }
         let (admins, admin_cues) = front::direction();
         let router = tidings_admin::router(node.clone(), options);
-        serve_router("admin", admin, router, node.id(), &settings, &admin_cues)?;
+        let served = serve_router("admin", admin, router, node.id(), &settings, &admin_cues);
+        ended_unless(&node, served.map(Some)).await?;
 
         admins.serve();
         proxies.serve();
         readiness.end(Unready::Starting);
-        Ok(Gateway {
+        Ok(Some(Gateway {
             node,
             proxy: addresses.0,
             admin: addresses.1,
@@ -404,7 +421,7 @@ impl GatewayBuilder {
             drain_timeout: settings.limits.drain_timeout,
             live,
             log,
-        })
+        }))
     }
 }
 

@@ -69,13 +69,10 @@ async fn serve(settings: Settings, log: &Log, signals: &mut Signals) -> Result<(
     let token = settings.admin_token.is_some();
     let names = settings.key_names.to_string();
     let key_name = names.split(',').next().unwrap_or(&names).to_owned();
-    let start = Gateway::builder(settings.clone()).log(log.clone()).start();
-    let gateway = tokio::select! {
-        gateway = start => gateway?,
-        () = signals.stop() => {
-            tracing::info!("stopped before it was ready");
-            return Ok(());
-        }
+    let start = Gateway::builder(settings.clone()).log(log.clone());
+    let Some(gateway) = start.start_unless(signals.stop()).await? else {
+        tracing::info!("stopped before it was ready");
+        return Ok(());
     };
 
     let empty = gateway.is_empty().await.unwrap_or(false);

@@ -5,7 +5,7 @@
 //! there is something that its commits go to.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -44,8 +44,57 @@ const LOG_DEADLINE: Duration = Duration::from_secs(5);
 /// How often it is looked whether every write is recorded.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How long a start that did not succeed takes at most to take leave of the other nodes.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What a start has joined by now: other nodes wait for a member that does not take its leave.
+#[derive(Default)]
+struct Joined(OnceLock<(Following, Arc<dyn Clock>)>);
+
+impl Joined {
+    /// Takes leave, where the node has joined.
+    async fn leave(self) {
+        if let Some((following, clock)) = self.0.into_inner() {
+            let leaving = std::pin::pin!(following.protocol().leave());
+            match select(leaving, clock.sleep(LAST_WORDS)).await {
+                Either::Left((Ok(()), _)) => {}
+                Either::Left((Err(_), _)) | Either::Right(_) => tracing::warn!(
+                    "the node did not take leave: others wait for it until its bound has run out"
+                ),
+            }
+        }
+    }
+}
+
 /// Starts a node.
-pub(super) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> {
+pub(super) async fn start(builder: NodeBuilder) -> Result<Node, StartError> {
+    let joined = Joined::default();
+    let started = begin(builder, &joined).await;
+    if started.is_err() {
+        joined.leave().await;
+    }
+    started
+}
+
+/// Starts a node, unless something else is first.
+pub(super) async fn start_unless(
+    builder: NodeBuilder,
+    ends: impl Future<Output = ()>,
+) -> Result<Option<Node>, StartError> {
+    let joined = Joined::default();
+    let failed = {
+        let starting = std::pin::pin!(begin(builder, &joined));
+        match select(starting, std::pin::pin!(ends)).await {
+            Either::Left((Ok(node), _)) => return Ok(Some(node)),
+            Either::Left((Err(error), _)) => Err(error),
+            Either::Right(((), _)) => Ok(None),
+        }
+    };
+    joined.leave().await;
+    failed
+}
+
+async fn begin(mut builder: NodeBuilder, joined: &Joined) -> Result<Node, StartError> {
     let ground = Ground::of(&mut builder)?;
     let (store, logs) = Logs::of(&mut builder, &ground)?;
     let mut cluster = Cluster::of(&mut builder, &ground, &store, logs)?;
@@ -59,6 +108,10 @@ pub(super) async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> 
     let feed = Feed::new(&ground.node_id, keeps, Arc::clone(&ground.clock));
     let bound = ground.settings.bound().filter(|_| cluster.log.is_some());
     let following = cluster.follow(&builder, &ground, &bus, &feed)?;
+    if let Some(following) = &following {
+        // Set once, here.
+        let _ = joined.0.set((following.clone(), Arc::clone(&ground.clock)));
+    }
     let progress = Progress::new();
     let sink: Arc<dyn ChangeSink> = match &following {
         Some(following) => Arc::new(following.clone()),

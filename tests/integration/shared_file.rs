@@ -3,15 +3,17 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::Duration,
 };
 
 use tidings::{
-    Store,
+    Node, StartError, Store,
     store::{Error, Logging, Sharing},
 };
 
 use crate::{
-    heard::{Heard, Owner, thing},
+    heard::{Heard, Owner, Thing, thing},
     other_programs::sqlite::File,
 };
 
@@ -104,6 +106,48 @@ async fn a_store_that_is_alone_and_those_that_share_refuse_each_other() {
         .await;
     assert!(matches!(refused, Err(Error::InUse { .. })), "{refused:?}");
     alone.close().await.expect("closed");
+}
+
+/// The names of a node's fellow members.
+async fn members(heard: &Heard<File>) -> Vec<String> {
+    let cluster = heard.node.cluster().expect("it is one");
+    let view = cluster.view(Duration::from_millis(100)).await;
+    view.members.iter().map(|it| it.node.to_string()).collect()
+}
+
+/// A node that is not started after all is waited for by no receipt of the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_fails_or_is_stopped_leaves_the_cluster() {
+    let file = File::new();
+    let store = file.shared().await;
+    let a = Heard::with(file, store).await;
+    let alone = members(&a).await;
+    assert_eq!(alone.len(), 1);
+    let b = async || {
+        let node = Node::builder().store(a.database.shared().await);
+        node.node_id("b").entity::<Owner>().entity::<Thing>()
+    };
+
+    let failing = b().await.init_worker(|_| Err("as the test says".into()));
+    let failed = failing.start().await.expect_err("its hook fails");
+    assert!(matches!(failed, StartError::Worker { .. }), "{failed}");
+    assert_eq!(members(&a).await, alone);
+
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let hanging = b().await.init_worker(move |_| {
+        let _ = gate.lock().expect("a gate").recv();
+        Ok(())
+    });
+    let joined = async {
+        while members(&a).await.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let started = hanging.start_unless(joined).await.expect("it is stopped");
+    assert!(started.is_none());
+    assert_eq!(members(&a).await, alone);
+    drop(open);
 }
 
 /// Not a test by itself: a node of another process. It says what it hears, and updates the row
