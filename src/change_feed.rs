@@ -8,12 +8,14 @@ use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::future::{Either, select};
 use tidings_cluster::{Replay, Replayed, Told};
-use tidings_core::log::{Gap, GapReason, Place, Position};
+use tidings_core::log::{Cursor, Gap, GapReason, Mark, Place, Position};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     feed::{Back, Entry, Feed, FeedChange, FeedGap, Glob, SEATS, Seat, Sequence, Taken},
     node::Node,
+    positions::Started,
+    token::{Origin, Token, TokenError},
 };
 
 /// Which changes a feed has, and from where on.
@@ -32,7 +34,7 @@ use crate::{
 pub struct ChangeFeedOptions {
     source: Glob,
     event: Glob,
-    after: Option<Place>,
+    after: Option<FeedStart>,
 }
 
 impl ChangeFeedOptions {
@@ -58,12 +60,42 @@ impl ChangeFeedOptions {
         self
     }
 
-    /// Goes on after a place, as an earlier feed of this cluster had it. What was in progress then
-    /// may come again. If it is not held any more the feed begins with a gap.
-    pub fn after(mut self, place: Place) -> Self {
-        self.after = Some(place);
+    /// Goes on after a place, as an earlier feed of this cluster had it, or after a write
+    /// ([`Node::feed_start`]). What was in progress then may come again. If it is not held any more
+    /// the feed begins with a gap.
+    pub fn after(mut self, start: impl Into<FeedStart>) -> Self {
+        self.after = Some(start.into());
         self
     }
+}
+
+/// Where a feed goes on: after a [`Place`], or after the write that a [`Token`] names.
+#[derive(Clone, Debug)]
+pub struct FeedStart {
+    place: Place,
+    /// The write itself, which is not told again.
+    known: Option<Mark>,
+}
+
+impl From<Place> for FeedStart {
+    fn from(place: Place) -> Self {
+        Self { place, known: None }
+    }
+}
+
+/// Why a token does not say where a feed goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoFeedStart {
+    /// The node has no such position.
+    #[error(transparent)]
+    Invalid(#[from] TokenError),
+    /// It was given out by an earlier version of the program, by a node that had not read the log
+    /// yet, or its log is a stream, whose places are those of its records alone.
+    #[error(
+        "this position does not say where to go on: expected that of a change, or of a later write to a database"
+    )]
+    Unplaced,
 }
 
 impl Default for ChangeFeedOptions {
@@ -152,9 +184,9 @@ impl Node {
         // Before the log is asked: what is committed from here on comes by the seat.
         let seat = feed.ring().sit().ok_or(TooManyFeeds(SEATS))?;
         let replay = match (&shared.following, &options.after) {
-            (Some(following), Some(place)) => {
+            (Some(following), Some(start)) => {
                 let history = Arc::clone(following.history());
-                Some(following.protocol().replay(history, place))
+                Some(following.protocol().replay(history, &start.place))
             }
             _ => None,
         };
@@ -177,6 +209,52 @@ impl Node {
             made.go_back();
         }
         Ok(made)
+    }
+
+    /// Returns where a feed goes on that knows a write: behind it, with everything that was in
+    /// progress when it began. Nothing that was committed after the write is missing; a change that
+    /// was committed while the write, or a transaction before it, was in progress may come again.
+    ///
+    /// # Errors
+    ///
+    /// [`NoFeedStart::Invalid`] for a token that is not one of this database, or was made up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings::{ChangeFeed, ChangeFeedOptions, Node, Token};
+    ///
+    /// /// Follows what happens after a client's own write.
+    /// fn follow(node: &Node, write: &Token) -> Result<ChangeFeed, tidings::BoxError> {
+    ///     let start = node.feed_start(write)?;
+    ///     Ok(node.change_feed(ChangeFeedOptions::new().after(start))?)
+    /// }
+    /// ```
+    pub fn feed_start(&self, write: &Token) -> Result<FeedStart, NoFeedStart> {
+        let shared = self.shared();
+        let position = shared.positions.seal.open(write)?;
+        let bookmark = position.bookmark().ok_or(NoFeedStart::Unplaced)?;
+        let place = bookmark.place();
+
+        let is_own = match (&shared.following, position.origin) {
+            (None, Origin::Node) => shared.positions.started(position.mark.epoch()) == Started::Now,
+            // Of another epoch than what the node tells now: a gap.
+            (Some(_), Origin::Node) | (_, Origin::Log) => false,
+        };
+        Ok(match place.0.position() {
+            // What the node tells has an epoch of its own.
+            Position::Counted(number) if is_own => {
+                let cursor = Cursor::counted(shared.feed.epoch(), *number);
+                FeedStart::from(Place(cursor))
+            }
+            Position::Counted(_)
+            | Position::Numbered { .. }
+            | Position::Snapshot(_)
+            | Position::Page { .. } => FeedStart {
+                place,
+                known: Some(bookmark.mark()),
+            },
+        })
     }
 }
 
@@ -207,7 +285,9 @@ impl ChangeFeed {
     /// Returns an entry that was asked for.
     fn fed(&self, entry: Entry) -> Option<Fed> {
         let (source, event) = (&self.options.source, &self.options.event);
+        let known = self.options.after.as_ref().and_then(|start| start.known);
         match entry {
+            Entry::Change(change) if known.is_some() && change.mark() == known => None,
             Entry::Change(change) => change.is_on(source, event).then_some(Fed::Change(change)),
             Entry::Gap(gap) => gap.is_on(source, event).then_some(Fed::Gap(gap)),
         }
@@ -279,9 +359,10 @@ impl ChangeFeed {
 
     /// Goes back to a place of a node without a log, or begins with a gap.
     fn go_back(&mut self) {
-        let Some(Place(cursor)) = &self.options.after else {
+        let Some(start) = &self.options.after else {
             return;
         };
+        let Place(cursor) = &start.place;
         let (reason, missed) = match cursor.position() {
             Position::Counted(number) if cursor.epoch() == self.feed.epoch() => {
                 match self.seat.back_to(Sequence(*number)) {

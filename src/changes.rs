@@ -25,13 +25,16 @@ mod channels;
 // Those that hear of gaps. Must not know what a commit is.
 mod gaps;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tidings_cache::{Cache, ChangedRow, Reason};
 use tidings_core::{
     Cause, Origin,
-    log::{Gap, GapReason, Mark},
+    log::{Bookmark, Gap, GapReason, Mark, Resume},
     spawn::Spawn,
 };
 use tidings_events::{Delivery, Ticket};
@@ -43,7 +46,7 @@ pub(crate) use self::{
     gaps::{GAP, Gaps, OnGap},
 };
 use crate::{
-    feed::Feed,
+    feed::{Feed, Sequence},
     progress::{Progress, Step},
 };
 
@@ -61,6 +64,8 @@ pub(crate) struct Changes {
     feed: Feed,
     /// Where handlers are waited for that their write does not wait for.
     spawn: Arc<dyn Spawn>,
+    /// The last commit. Written and read while a write holds its place in the order.
+    last: Mutex<Bookmark>,
 }
 
 impl Changes {
@@ -72,6 +77,8 @@ impl Changes {
         feed: Feed,
         spawn: Arc<dyn Spawn>,
     ) -> Self {
+        let mark = Mark::new(feed.epoch(), progress.last());
+        let last = Bookmark::new(mark, Resume::Counted(feed.ring().end().0));
         Self {
             channels,
             deadline,
@@ -79,7 +86,15 @@ impl Changes {
             progress,
             feed,
             spawn,
+            last: Mutex::new(last),
         }
+    }
+
+    /// Notes the last commit, and where those go on that know it.
+    fn note(&self, commit: u64, next: Sequence) {
+        let mark = Mark::new(self.feed.epoch(), commit);
+        let last = Bookmark::new(mark, Resume::Counted(next.0));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
     }
 
     /// Returns the cache that evicts what is committed.
@@ -99,11 +114,13 @@ impl ChangeSink for Changes {
             self.channels.purge_untold();
         }
         if set.no_event {
+            self.note(step.number(), self.feed.ring().end());
             return std::future::ready(()).boxed();
         }
 
         // In the order of commits, and before any handler runs.
-        self.feed.committed(&set.changes, &set.touched);
+        let next = self.feed.committed(&set.changes, &set.touched);
+        self.note(step.number(), next);
 
         let gaps = (!set.touched.is_empty()).then(|| self.gaps.clone());
         let cause = Cause {
@@ -152,6 +169,10 @@ impl ChangeSink for Changes {
         self.channels.cache.purge_node();
         self.channels.note_doubt();
         tracing::warn!("the end of a commit is not known; the caches are purged");
+    }
+
+    fn last(&self) -> Option<Bookmark> {
+        Some(*self.last.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -124,18 +124,29 @@ impl Feed {
         }
     }
 
-    /// Takes the changes of an own commit of a node without a log, in commit order.
-    pub(crate) fn committed(&self, changes: &[RowChange], untold: &[&'static Schema]) {
+    /// Takes the changes of an own commit of a node without a log, in commit order. Returns where
+    /// those go on that know them.
+    pub(crate) fn committed(&self, changes: &[RowChange], untold: &[&'static Schema]) -> Sequence {
+        let entries = changes.len() + untold.len();
         if !self.ring.is_watched() {
-            self.ring.pass(changes.len() + untold.len());
-            return;
+            return self.ring.pass(entries);
         }
+        let before = self.ring.end();
         for change in changes {
             self.own(Draft::of_row(change, Some(&self.node)));
         }
         for schema in untold {
             let gap = Gap::of_entity(GapReason::Overflow, schema.name());
             self.ring.push(|_| Entry::Gap(FeedGap::new(gap, None)));
+        }
+
+        let after = self.ring.end();
+        let own = u64::try_from(entries).unwrap_or(u64::MAX);
+        // Events that were posted in between lie among them, and may not be passed over.
+        if after.0 - before.0 == own {
+            after
+        } else {
+            before
         }
     }
 
@@ -144,7 +155,7 @@ impl Feed {
         if self.ring.is_watched() {
             self.own(Draft::of_event(source, event, payload, Some(&self.node)));
         } else {
-            self.ring.pass(1);
+            let _ = self.ring.pass(1);
         }
     }
 

@@ -164,7 +164,7 @@ pub use tidings_store::{Dao, Migrations, PageQuery, Store, Table, Transaction, W
 pub use self::{
     builder::{LOG_RETENTIONS, NodeBuilder},
     cached::{Cached, CachedBy, CachedError, CachedRows, LookupValue},
-    change_feed::{ChangeFeed, ChangeFeedOptions, Fed, TooManyFeeds},
+    change_feed::{ChangeFeed, ChangeFeedOptions, Fed, FeedStart, NoFeedStart, TooManyFeeds},
     changes::ChangeStats,
     cluster_channel::{ClusterChannel, PostToAllError},
     error::StartError,

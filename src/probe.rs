@@ -92,6 +92,7 @@ impl Node {
         let position = Position {
             origin: Origin::Log,
             mark: probe.mark,
+            resume: probe.bookmark.map(|bookmark| bookmark.resume()),
         };
         Ok(Probed {
             position: positions.seal.token(position),

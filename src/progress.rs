@@ -75,6 +75,13 @@ impl Progress {
     }
 }
 
+impl Step {
+    /// Returns the commit's number.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
 impl Drop for Step {
     fn drop(&mut self) {
         let mut state = self.progress.state();

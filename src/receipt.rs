@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use futures_util::future::{Either, select};
 use tidings_cluster::{Silence, Unconfirmed};
-use tidings_core::log::{Epoch, Mark};
+use tidings_core::log::{Epoch, Mark, Resume};
 use tidings_store::{Error, Written, written};
 
 use crate::{
@@ -238,33 +238,40 @@ impl Node {
         let shared = self.shared();
         let asked = async || shared.store.position().await.map_err(NoPosition::Store);
         let Some(following) = &shared.following else {
+            let of_node = |number, resume| Position {
+                origin: Origin::Node,
+                mark: Mark::new(shared.positions.epoch, number),
+                resume: Some(resume),
+            };
             match written {
+                Written::Last(commit) => {
+                    return Ok(of_node(commit.mark().number(), commit.resume()));
+                }
                 // Its own commits are counted before the write returns.
-                Written::Unnamed | Written::Last(_) => {}
+                Written::Unnamed => {}
                 // What was read may have been committed a moment ago, and not counted yet.
                 _ => drop(asked().await?),
             }
+            // First: what is committed in between is covered, and may come again.
+            let next = shared.feed.ring().end();
             let number = shared.positions.progress.last();
-            return Ok(Position {
-                origin: Origin::Node,
-                mark: Mark::new(shared.positions.epoch, number),
-            });
+            return Ok(of_node(number, Resume::Counted(next.0)));
         };
 
-        let of_log = |mark| Position {
-            origin: Origin::Log,
-            mark,
-        };
-        if let Written::Last(mark) = written {
-            return Ok(of_log(mark));
+        if let Written::Last(commit) = written {
+            return Ok(Position::at(Origin::Log, commit));
         }
         loop {
             // Under an epoch that begins in between, the number may be another commit's.
             let before = self.now(following).await?;
-            let number = asked().await?.ok_or(NoPosition::Log)?;
-            let mark = following.mark(number).ok_or(NoPosition::Log)?;
+            let commit = asked().await?.ok_or(NoPosition::Log)?;
+            let mark = following.mark(commit.number).ok_or(NoPosition::Log)?;
             if mark.epoch() == before {
-                return Ok(of_log(mark));
+                return Ok(Position {
+                    origin: Origin::Log,
+                    mark,
+                    resume: commit.resume,
+                });
             }
         }
     }
@@ -318,7 +325,10 @@ impl WriteReceipt {
         let position = position.map_err(|_| alone(Silence::Unreachable))?;
         let lost = match self.written {
             Written::Unplaced => true,
-            Written::Several(epoch) => epoch != position.mark.epoch(),
+            Written::Several(epoch) => {
+                let has_log = self.node.shared().following.is_some();
+                has_log && epoch != position.mark.epoch()
+            }
             // The rest is named as it was committed, or was not written to a log.
             _ => false,
         };

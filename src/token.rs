@@ -1,26 +1,34 @@
-//! [`Token`]: names a commit to clients, so that they can ask for nothing older.
+//! [`Token`]: names a commit to clients, so that they can ask for nothing older, and for what comes
+//! after it.
 //!
 //! A token is a text that is signed with a key from the database, so it can be checked by every
 //! node on that database and made up by no one else. It names a commit of an epoch: of the log's
-//! where the database keeps one, else of one start of the node.
+//! where the database keeps one, else of one start of the node. It also holds where a reader goes
+//! on that knows the commit. Tokens of version 1 do not, and are read all the same.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use tidings_core::log::{Epoch, Mark};
+use tidings_core::log::{Bookmark, Epoch, Mark, Resume};
 use tidings_store::DatabaseKey;
 use uuid::Uuid;
 
-/// The form that is written, and the only one that is read.
-const VERSION: u8 = 1;
-/// Version, origin, epoch and number.
+/// The form that is written.
+const VERSION: u8 = 2;
+/// The form of before, which is read.
+const BEFORE: u8 = 1;
+/// Version, origin, epoch and number: all that a token of before holds.
 const NAMED: usize = 1 + 1 + 8 + 16 + 8;
+/// How a reader goes on, and from which number.
+const RESUME: usize = 1 + 8;
 /// The part of the signature that is kept.
 const SIGNATURE: usize = 16;
 /// What the key of tokens is derived for.
 const PURPOSE: &[u8] = b"tidings token 1";
+/// How many bytes a token has at most.
+const MOST: usize = NAMED + RESUME + SIGNATURE;
 
 /// Names a commit: an opaque text, valid on every node of the same database. It fits a header and a
 /// query as it is.
@@ -52,6 +60,24 @@ pub enum TokenError {
 pub(crate) struct Position {
     pub(crate) origin: Origin,
     pub(crate) mark: Mark,
+    /// Where a reader goes on that knows the commit; none in a token of version 1.
+    pub(crate) resume: Option<Resume>,
+}
+
+impl Position {
+    /// Makes that of a commit.
+    pub(crate) fn at(origin: Origin, bookmark: Bookmark) -> Self {
+        Self {
+            origin,
+            mark: bookmark.mark(),
+            resume: Some(bookmark.resume()),
+        }
+    }
+
+    /// Returns the commit with where a reader goes on, if that is known.
+    pub(crate) fn bookmark(&self) -> Option<Bookmark> {
+        Some(Bookmark::new(self.mark, self.resume?))
+    }
 }
 
 /// Who has counted the commit.
@@ -75,7 +101,7 @@ impl Seal {
 
     /// Makes the token of a position.
     pub(crate) fn token(&self, position: Position) -> Token {
-        let mut bytes = Vec::with_capacity(NAMED + SIGNATURE);
+        let mut bytes = Vec::with_capacity(MOST);
         bytes.push(VERSION);
         bytes.push(match position.origin {
             Origin::Node => 0,
@@ -85,6 +111,13 @@ impl Seal {
         bytes.extend(epoch.number.to_be_bytes());
         bytes.extend(epoch.id.into_bytes());
         bytes.extend(position.mark.number().to_be_bytes());
+        let (how, number) = match position.resume {
+            None => (0, 0),
+            Some(Resume::Counted(number)) => (1, number),
+            Some(Resume::Snapshot { xmin }) => (2, xmin),
+        };
+        bytes.push(how);
+        bytes.extend(number.to_be_bytes());
 
         let signature = self.0.clone().chain_update(&bytes).finalize().into_bytes();
         bytes.extend(&signature[..SIGNATURE]);
@@ -94,11 +127,14 @@ impl Seal {
     /// Returns what a token names, if it was signed with this key.
     pub(crate) fn open(&self, token: &Token) -> Result<Position, TokenError> {
         let bytes = decoded(&token.0)?;
-        let (named, signature) = bytes.split_at(NAMED);
+        let signature = bytes.len().checked_sub(SIGNATURE);
+        let signature = signature.ok_or(TokenError::Malformed)?;
+        let (named, signature) = bytes.split_at(signature);
         let signed = self.0.clone().chain_update(named);
         let checked = signed.verify_truncated_left(signature);
         checked.map_err(|_| TokenError::Foreign)?;
 
+        let (named, resume) = named.split_at(NAMED);
         let (head, rest) = named.split_at(2);
         let origin = match head[1] {
             0 => Origin::Node,
@@ -112,7 +148,21 @@ impl Seal {
         Ok(Position {
             origin,
             mark: Mark::new(epoch, be(number)?),
+            resume: resume_of(resume)?,
         })
+    }
+}
+
+fn resume_of(bytes: &[u8]) -> Result<Option<Resume>, TokenError> {
+    let Some((how, number)) = bytes.split_first() else {
+        return Ok(None);
+    };
+    let number = be(number)?;
+    match how {
+        0 => Ok(None),
+        1 => Ok(Some(Resume::Counted(number))),
+        2 => Ok(Some(Resume::Snapshot { xmin: number })),
+        _ => Err(TokenError::Malformed),
     }
 }
 
@@ -126,11 +176,18 @@ fn be(bytes: &[u8]) -> Result<u64, TokenError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-/// Decodes a text of the right form and version.
-fn decoded(text: &str) -> Result<[u8; NAMED + SIGNATURE], TokenError> {
-    let mut bytes = [0; NAMED + SIGNATURE];
+/// Decodes a text of a form that is read.
+fn decoded(text: &str) -> Result<Vec<u8>, TokenError> {
+    let mut bytes = vec![0; MOST];
     let decoded = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes);
-    let fits = decoded == Ok(bytes.len()) && bytes[0] == VERSION;
+    bytes.truncate(decoded.map_err(|_| TokenError::Malformed)?);
+
+    let length = match bytes.first() {
+        Some(&VERSION) => MOST,
+        Some(&BEFORE) => MOST - RESUME,
+        Some(_) | None => return Err(TokenError::Malformed),
+    };
+    let fits = bytes.len() == length;
     fits.then_some(bytes).ok_or(TokenError::Malformed)
 }
 
@@ -178,16 +235,44 @@ mod tests {
         Position {
             origin,
             mark: Mark::new(epoch, u64::MAX - 3),
+            resume: Some(Resume::Snapshot { xmin: 1 << 40 }),
         }
     }
 
     #[test]
     fn a_token_comes_back_as_what_it_names() {
-        for origin in [Origin::Node, Origin::Log] {
-            let token = seal(1).token(position(origin));
+        let snapshot = Resume::Snapshot { xmin: u64::MAX - 9 };
+        let resumes = [None, Some(Resume::Counted(7)), Some(snapshot)];
+        for (origin, resume) in [Origin::Node, Origin::Log, Origin::Log]
+            .into_iter()
+            .zip(resumes)
+        {
+            let named = Position {
+                resume,
+                ..position(origin)
+            };
+            let token = seal(1).token(named);
             let read = token.as_str().parse().expect("the text of a token");
-            assert_eq!(seal(1).open(&read), Ok(position(origin)));
+            assert_eq!(seal(1).open(&read), Ok(named));
         }
+    }
+
+    /// It names a commit, and does not say where a reader goes on.
+    #[test]
+    fn a_token_of_version_1_is_read_and_has_no_place() {
+        let mut named = vec![1, 1];
+        named.extend(1_790_000_000_u64.to_be_bytes());
+        named.extend(Uuid::from_u128(7).into_bytes());
+        named.extend((u64::MAX - 3).to_be_bytes());
+        let signature = seal(1).0.chain_update(&named).finalize().into_bytes();
+        let bytes = [&named[..], &signature[..SIGNATURE]].concat();
+        let token = URL_SAFE_NO_PAD.encode(bytes).parse().expect("a token");
+        let expected = Position {
+            resume: None,
+            ..position(Origin::Log)
+        };
+        assert_eq!(seal(1).open(&token), Ok(expected));
+        assert_eq!(expected.bookmark(), None);
     }
 
     #[test]
@@ -196,7 +281,7 @@ mod tests {
         assert_eq!(seal(2).open(&token), Err(TokenError::Foreign));
         let bytes = decoded(token.as_str()).expect("a token");
         for index in 0..bytes.len() {
-            let mut changed = bytes;
+            let mut changed = bytes.clone();
             changed[index] ^= 1;
             let text = URL_SAFE_NO_PAD.encode(changed);
             let opened = text.parse().and_then(|token| seal(1).open(&token));
@@ -208,9 +293,11 @@ mod tests {
     fn what_has_not_the_form_of_a_token_is_refused() {
         let token = seal(1).token(position(Origin::Node)).to_string();
         let (cut, longer) = (&token[..token.len() - 1], format!("{token}A"));
+        let place = "1.c.7.00000000000000000000000000000007.12";
         for text in [
             "",
             "abc",
+            place,
             cut,
             &longer,
             &format!("{token}="),

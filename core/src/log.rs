@@ -10,6 +10,7 @@
 //! | cursor | [`Cursor`] | what a reader has got to; opaque, ordered only in part |
 //! | mark | [`Mark`] | names one commit; compared by [`Cursor::covers`] alone |
 //! | place | [`Place`] | the cursor after one record |
+//! | bookmark | [`Bookmark`] | a commit, and where a reader goes on that knows all up to it |
 //! | record | [`Record`] | one row's change, or one thing that every node is to evict or hear |
 //! | gap | [`Gap`] | in the place of records that were not received |
 //!
@@ -56,6 +57,9 @@ mod mark;
 // What a reader has got to.
 mod cursor;
 
+// A commit, and where a reader goes on from it.
+mod bookmark;
+
 // What the log holds, and how the records of one row make one change.
 mod record;
 
@@ -76,6 +80,7 @@ use std::{fmt, future::Future, pin::Pin};
 
 pub use self::{
     apart::{ApartNeeds, LogApart},
+    bookmark::{Bookmark, Resume},
     cursor::{Cursor, Place, Position},
     epoch::Epoch,
     gap::{Gap, GapReason, Scope},

@@ -149,8 +149,13 @@ impl Ring {
         self.missed.load(Ordering::Relaxed)
     }
 
-    /// Counts entries that no one is told of.
-    pub(crate) fn pass(&self, entries: usize) {
+    /// Returns the number of the next entry.
+    pub(crate) fn end(&self) -> Sequence {
+        self.state().next()
+    }
+
+    /// Counts entries that no one is told of; returns the number of the next one.
+    pub(crate) fn pass(&self, entries: usize) -> Sequence {
         let entries = u64::try_from(entries).unwrap_or(u64::MAX);
         let mut state = self.state();
         // One that has begun to watch a moment ago finds them missing.
@@ -161,6 +166,7 @@ impl Ring {
         let next = state.next();
         drop(state);
         self.next.send_replace(next);
+        next
     }
 
     /// Waits until those that keep up have read what makes room for an entry.

@@ -19,6 +19,7 @@ use crate::{
     live::Live,
     parameter::Parameter,
     released::Released,
+    sink::CommitName,
     start::{DatabaseKey, Start},
 };
 
@@ -204,8 +205,12 @@ impl Session for Nothing {
         std::future::ready(Ok(())).boxed()
     }
 
-    fn mark(&self) -> Option<u64> {
-        Some(self.mark)
+    fn mark(&self) -> Option<CommitName> {
+        // A place in such a log has the id of its record, too.
+        Some(CommitName {
+            number: self.mark,
+            resume: None,
+        })
     }
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>> {

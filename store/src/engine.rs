@@ -19,7 +19,10 @@ use tidings_core::{
 };
 
 pub(crate) use self::statements::{Dialect, Sql};
-use crate::{error::Error, follow::LogNeeds, live::Live, parameter::Parameter, start::Start};
+use crate::{
+    error::Error, follow::LogNeeds, live::Live, parameter::Parameter, sink::CommitName,
+    start::Start,
+};
 
 /// A database, opened for one process.
 pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {
@@ -140,7 +143,7 @@ pub(crate) trait Session: fmt::Debug + Send {
     /// Returns what names the transaction in the database's log, once it is [sealed](Self::seal);
     /// for one that changed nothing, what covers all that it saw. `None` where transactions have no
     /// name.
-    fn mark(&self) -> Option<u64>;
+    fn mark(&self) -> Option<CommitName>;
 
     /// Commits the transaction. An `Ok` is certain, and so is [`CommitError::Failed`].
     ///

@@ -4,7 +4,10 @@
 use std::{any::Any, fmt};
 
 use futures_util::future::BoxFuture;
-use tidings_core::{CacheKey, Cause, Operation, Row, Schema, log::Mark};
+use tidings_core::{
+    CacheKey, Cause, Operation, Row, Schema,
+    log::{Bookmark, Mark, Resume},
+};
 
 /// Hears of every commit.
 ///
@@ -41,6 +44,36 @@ pub trait ChangeSink: Any + Send + Sync {
     /// another epoch, and may have taken the commit along.
     fn mark(&self, _commit: u64) -> Option<Mark> {
         None
+    }
+
+    /// Names the last commit that it was told of, where the database has no names for commits. None
+    /// by default.
+    ///
+    /// Asked while a write holds its place in the order: right after
+    /// [`committed`](Self::committed), or before a write that has changed nothing ends.
+    fn last(&self) -> Option<Bookmark> {
+        None
+    }
+}
+
+/// What names a transaction in the database's log, and where a reader goes on that knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitName {
+    /// PostgreSQL's transaction id; the number of SQLite's last record.
+    pub number: u64,
+    /// Where a reader goes on, in the epoch of the commit; none in a log whose places need more
+    /// than a commit's number.
+    pub resume: Option<Resume>,
+}
+
+impl CommitName {
+    /// Names a commit of a log that counts its records: a reader goes on behind it.
+    #[must_use]
+    pub fn counted(number: u64) -> Self {
+        Self {
+            number,
+            resume: Some(Resume::Counted(number)),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tidings_core::log::{Epoch, Mark};
+use tidings_core::log::{Bookmark, Epoch};
 
 thread_local! {
     static CURRENT: RefCell<Option<Notes>> = const { RefCell::new(None) };
@@ -26,12 +26,13 @@ pub enum Written {
     /// Nothing: no write was made, or none succeeded.
     #[default]
     Nothing,
-    /// Something, in a database that keeps no log: its commits have no names.
+    /// Something, in a database that keeps no log, and its sink names no commits either.
     Unnamed,
     /// One transaction that began when those of all other writes were over, by its name when it was
-    /// committed ([`ChangeSink::mark`](crate::ChangeSink::mark)). A write that changed nothing has
-    /// one too.
-    Last(Mark),
+    /// committed ([`ChangeSink::mark`](crate::ChangeSink::mark), or
+    /// [`last`](crate::ChangeSink::last) where the database keeps no log), and where a reader goes
+    /// on that knows it. A write that changed nothing has one too.
+    Last(Bookmark),
     /// Several transactions of one epoch of the log, some of them at the same time: none of them is
     /// the last.
     Several(Epoch),
@@ -45,7 +46,7 @@ pub enum Written {
 pub(crate) enum Placed {
     /// The database keeps no log.
     NoLog,
-    At(Mark),
+    At(Bookmark),
     /// The log was not read yet, or began another epoch before the commit was acknowledged.
     Unknown,
 }
@@ -127,11 +128,11 @@ impl Began {
             Placed::NoLog => Written::Unnamed,
             Placed::Unknown => Written::Unplaced,
             Placed::At(_) if state.written == Written::Unplaced => Written::Unplaced,
-            Placed::At(mark) if before.is_some_and(|before| before != mark.epoch()) => {
+            Placed::At(it) if before.is_some_and(|before| before != it.mark().epoch()) => {
                 Written::Unplaced
             }
-            Placed::At(mark) if is_last => Written::Last(mark),
-            Placed::At(mark) => Written::Several(mark.epoch()),
+            Placed::At(bookmark) if is_last => Written::Last(bookmark),
+            Placed::At(bookmark) => Written::Several(bookmark.mark().epoch()),
         };
     }
 }
@@ -140,7 +141,7 @@ impl Written {
     /// Returns the epoch of the log that all of it is in, if that is known.
     fn epoch(self) -> Option<Epoch> {
         match self {
-            Self::Last(mark) => Some(mark.epoch()),
+            Self::Last(bookmark) => Some(bookmark.mark().epoch()),
             Self::Several(epoch) => Some(epoch),
             Self::Nothing | Self::Unnamed | Self::Unplaced => None,
         }
@@ -184,14 +185,19 @@ impl Drop for Entered {
 mod tests {
     use super::*;
 
+    use tidings_core::log::{Mark, Resume};
     use uuid::Uuid;
 
     fn epoch(number: u64) -> Epoch {
         Epoch::new(number, Uuid::nil())
     }
 
-    fn mark(number: u64) -> Mark {
-        Mark::new(epoch(1), number)
+    fn bookmark(epoch: Epoch, number: u64) -> Bookmark {
+        Bookmark::new(Mark::new(epoch, number), Resume::Counted(number))
+    }
+
+    fn mark(number: u64) -> Bookmark {
+        bookmark(epoch(1), number)
     }
 
     fn note(began: Option<Began>, number: u64) {
@@ -237,7 +243,7 @@ mod tests {
     async fn writes_of_two_epochs_have_no_place_whatever_comes_after_them() {
         let wrote = of(|| {
             note(begin(), 3);
-            let later = Mark::new(epoch(2), 1);
+            let later = bookmark(epoch(2), 1);
             begin().expect("inside of a scope").end(Placed::At(later));
             begin().expect("inside of a scope").end(Placed::At(later));
         });

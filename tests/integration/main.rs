@@ -20,6 +20,7 @@ mod ends;
 mod event_stream;
 mod examples;
 mod explain;
+mod feed_starts;
 mod freshness;
 mod gateway;
 mod heard;

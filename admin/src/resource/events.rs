@@ -14,7 +14,7 @@ use futures_util::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tidings::{
-    ChangeFeed, ChangeFeedOptions, Fed, Node,
+    ChangeFeed, ChangeFeedOptions, Fed, FeedStart, Node, Token,
     core::{clock::Tick, log::Place},
 };
 
@@ -30,7 +30,7 @@ const LAST: HeaderName = HeaderName::from_static("last-event-id");
 /// How often the connection is given a sign of life.
 const BEAT: Duration = Duration::from_secs(15);
 
-/// Answers the changes from now on, or from a place on.
+/// Answers the changes from now on, or from a place or a write on.
 pub(crate) fn of(
     node: &Node,
     query: &Query,
@@ -39,8 +39,8 @@ pub(crate) fn of(
 ) -> Result<Response, Problem> {
     let (source, event) = query.channels()?;
     let mut options = ChangeFeedOptions::new().source(source).event(event);
-    if let Some(place) = last(headers)? {
-        options = options.after(place);
+    if let Some(start) = last(node, headers)? {
+        options = options.after(start);
     }
     let feed = node.change_feed(options);
     let feed = feed.map_err(|error| Problem::new(Kind::Busy, error.to_string()))?;
@@ -65,8 +65,9 @@ pub(crate) fn of(
     Ok(response)
 }
 
-/// Reads the place that a client goes on from.
-fn last(headers: &HeaderMap) -> Result<Option<Place>, Problem> {
+/// Reads where a client goes on: behind an event, whose id is a place, or behind a write, whose
+/// position is a token. A place has dots and a token has none.
+fn last(node: &Node, headers: &HeaderMap) -> Result<Option<FeedStart>, Problem> {
     let refused = |message: &str| {
         let message = format!("Last-Event-ID: {message}");
         Problem::new(Kind::InvalidOptions, message)
@@ -78,9 +79,15 @@ fn last(headers: &HeaderMap) -> Result<Option<Place>, Problem> {
     if second.is_some() {
         return Err(refused("is given twice"));
     }
-    let place = value.to_str().ok().and_then(|text| text.parse().ok());
-    let expected = "expected the id of an event of this stream";
-    place.map(Some).ok_or_else(|| refused(expected))
+    let text = value.to_str().unwrap_or_default();
+    if let Ok(place) = text.parse::<Place>() {
+        return Ok(Some(place.into()));
+    }
+    let token = text.parse::<Token>().map_err(|_| {
+        refused("expected the id of an event of this stream, or the position of a write")
+    })?;
+    let start = node.feed_start(&token);
+    start.map(Some).map_err(|error| refused(&error.to_string()))
 }
 
 /// One that watches.

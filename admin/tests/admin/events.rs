@@ -12,7 +12,7 @@ use tower::ServiceExt as _;
 
 use super::{
     database::url,
-    node::{Admin, request},
+    node::{Admin, Answer, request},
 };
 use crate::entities::{Shop, ShopKey};
 
@@ -37,6 +37,14 @@ async fn answer(admin: &Admin, query: &str, last: Option<&str>) -> Response<Body
     }
     let request = request.body(Body::empty()).unwrap();
     admin.router().oneshot(request).await.unwrap()
+}
+
+impl Admin {
+    /// Asks to go on from something that is refused.
+    async fn send_from(&self, last: &str) -> Answer {
+        let request = request("GET", "/events").header("last-event-id", last);
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
 }
 
 async fn open(admin: &Admin, query: &str, last: Option<&str>) -> Stream {
@@ -186,6 +194,33 @@ async fn a_place_that_is_not_held_starts_with_a_gap_and_one_that_is_none_is_refu
         .call("POST", "/events")
         .await
         .refused(405, 23, "method not allowed");
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_after_a_write_whose_position_is_given() {
+    let admin = Admin::new().await;
+    let mut all = open(&admin, "", None).await;
+    let made = admin.json("POST", "/shops", json!({ "name": "a" })).await;
+    let token = made.headers["x-tidings-position"].to_str().unwrap();
+    admin.shop("b").await;
+
+    let mut later = open(&admin, "?event=shops:*", Some(token)).await;
+    let told = later.change().await;
+    assert_eq!(told.data["entity"]["name"], "b");
+    all.change().await;
+    let second = all.change().await;
+    assert_eq!(second.data["entity"], told.data["entity"]);
+
+    // Those of another database, and one that was changed.
+    let other = Admin::new().await;
+    let foreign = other.json("POST", "/shops", json!({ "name": "a" })).await;
+    let foreign = foreign.headers["x-tidings-position"].to_str().unwrap();
+    let changed = token.replace(&token[..8], "AgEAAAAB");
+    for wrong in [foreign, &changed, &token[1..]] {
+        let refused = admin.send_from(wrong).await;
+        refused.refused(400, 11, "invalid options");
+        assert!(refused.text.contains("Last-Event-ID: "), "{}", refused.text);
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidings_core::log::{Appended, EvictionTarget, LogError, Mark, MemberId, MemberRow, Wake};
+use tidings_core::log::{
+    Appended, Bookmark, EvictionTarget, LogError, Mark, MemberId, MemberRow, Wake,
+};
 
 use super::{protocol::Protocol, shared::Shared, shared::count};
 
@@ -21,6 +23,9 @@ const LATER: Duration = Duration::from_millis(10);
 pub struct Probe {
     /// The record.
     pub mark: Mark,
+    /// The same with where a reader goes on that knows it; none if this node had not read the log
+    /// of the record's epoch.
+    pub bookmark: Option<Bookmark>,
     /// Each member's name, and how long it took from the acknowledgement of the record until its
     /// report was seen; none for one that did not report in time.
     pub took: Vec<(Arc<str>, Option<Duration>)>,
@@ -41,10 +46,17 @@ impl Protocol {
         let shared = self.shared();
         let nothing = EvictionTarget::Keys(Vec::new());
         let eviction = shared.eviction_of(shared.cache.name().into(), nothing);
+        // What it covers was over before the record was written.
+        let seen = shared.seen.get();
         let mark = shared.log.append(Appended::Evict(eviction)).await?;
         count(&shared.counters.written);
+        let bookmark = seen.and_then(|seen| Bookmark::after(&seen, mark));
         let took = shared.times(mark, timeout).await?;
-        Ok(Probe { mark, took })
+        Ok(Probe {
+            mark,
+            bookmark,
+            took,
+        })
     }
 }
 

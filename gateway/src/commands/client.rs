@@ -116,9 +116,9 @@ impl Caller {
             let is_bad_place = since.is_some() && answer.status == StatusCode::BAD_REQUEST;
             let refused = answer.successful().err();
             return Err(match refused {
-                Some(refused) if is_bad_place => {
-                    Failure::wrong_use(format!("--since is no position of a change: {refused}"))
-                }
+                Some(refused) if is_bad_place => Failure::wrong_use(format!(
+                    "--since is no position of a change or of a write: {refused}"
+                )),
                 Some(refused) => refused,
                 None => self.stranger(),
             });

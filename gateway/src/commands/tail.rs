@@ -33,7 +33,7 @@ pub(super) fn command() -> Command {
                 .long("since")
                 .value_name("TOKEN")
                 .value_parser(clap::builder::NonEmptyStringValueParser::new())
-                .help("Begins behind a place: the position of a change, as --output json shows it [default: now]"),
+                .help("Begins behind a change or a write: the position of a change, as --output json shows it, or what a write has answered as X-Tidings-Position [default: now]"),
         )
 }
 

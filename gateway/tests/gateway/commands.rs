@@ -409,6 +409,30 @@ async fn changes_are_followed_and_gone_on_with() {
     );
 }
 
+#[test]
+fn changes_are_followed_from_a_write_on() {
+    let folder = folder();
+    let program = Program::start(folder.path(), &["--node-id", "a", "--cluster", "sqlite"]);
+    let made = post(program.admin, "/consumers", "username=u1");
+    let token = made.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        let is_it = name.eq_ignore_ascii_case("x-tidings-position");
+        is_it.then(|| value.to_owned())
+    });
+    let token = token.expect("a write has a position");
+    post(program.admin, "/consumers", "username=u2");
+
+    let told = object(&program, &["tail", "--count", "1", "--since", &token]);
+    assert_eq!(told["entity"]["username"], "u2", "{told}");
+    let wrong = run(&program, &["tail", "--since", &token[1..]]);
+    assert_eq!(wrong.status.code(), Some(2), "{}", err(&wrong));
+    assert!(
+        err(&wrong).contains("the position of a write"),
+        "{}",
+        err(&wrong)
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_ends_is_told_from_one_that_is_quiet() {
     let folder = folder();

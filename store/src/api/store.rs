@@ -31,7 +31,7 @@ use crate::{
     follow::LogNeeds,
     meter::Meter,
     settings::Settings,
-    sink::ChangeSink,
+    sink::{ChangeSink, CommitName},
     start::Start,
     write::{attached::Attached, catalog::Catalog, route::Route},
 };
@@ -216,8 +216,8 @@ impl Store {
         async move { engine.start().await }
     }
 
-    /// Names a transaction that covers whatever is committed now, as
-    /// [`ChangeSet::commit`](crate::ChangeSet::commit) names one; `None` where the database keeps
+    /// Names a transaction that covers whatever is committed now, as a commit's own
+    /// ([`ChangeSet::commit`](crate::ChangeSet::commit)) is named; `None` where the database keeps
     /// no log. Takes its turn as a write does, and so ends when the sink was told of every commit
     /// before it on SQLite.
     ///
@@ -226,7 +226,7 @@ impl Store {
     /// [`Error::NotAttached`], or the database fails.
     pub fn position(
         &self,
-    ) -> impl Future<Output = Result<Option<u64>, Error>> + Send + 'static + use<> {
+    ) -> impl Future<Output = Result<Option<CommitName>, Error>> + Send + 'static + use<> {
         let engine = Arc::clone(&self.shared.engine);
         let attached = self.shared.attached.get().cloned();
         async move {

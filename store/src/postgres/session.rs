@@ -1,9 +1,11 @@
 //! [`PgSession`]: one transaction, and what became of it when the connection was lost.
 //!
-//! The transaction's id is asked for in the message that begins it. When the answer to a commit is
-//! lost, a new connection asks what became of that id: aborted, or committed and visible; until the
-//! time limit, after which the write is in doubt. A server that recovered from a crash may have
-//! given the id to another transaction, so the answer counts only on the same side of every crash.
+//! The transaction's id, and the oldest transaction that is not over by then, are asked for in the
+//! message that begins it: a reader that knows the transaction goes on with that one. When the
+//! answer to a commit is lost, a new connection asks what became of that id: aborted, or committed
+//! and visible; until the time limit, after which the write is in doubt. A server that recovered
+//! from a crash may have given the id to another transaction, so the answer counts only on the same
+//! side of every crash.
 
 use std::{
     collections::HashMap,
@@ -16,6 +18,7 @@ use sqlx::Row as _;
 use tidings_core::{
     Row, RowError, Schema,
     clock::{Clock as _, SystemClock},
+    log::Resume,
 };
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -36,6 +39,7 @@ use crate::{
         pool::{Lent, Pool, Source},
         values::{Bound, arguments, decode, decode_live},
     },
+    sink::CommitName,
 };
 
 /// Returns how long the server waits for a lock: less than the call does, so that it is the server
@@ -79,6 +83,8 @@ pub(crate) struct PgSession {
 #[derive(Clone, Debug)]
 struct Identity {
     xid: u64,
+    /// The oldest transaction that was not over when this one began.
+    xmin: u64,
     incarnation: Option<Arc<str>>,
 }
 
@@ -103,7 +109,7 @@ impl PgSession {
         let limit = pool.settings.timeout;
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; \
-             SELECT pg_current_xact_id()::text",
+             SELECT pg_current_xact_id()::text, pg_snapshot_xmin(pg_current_snapshot())::text",
             lock_limit(limit).as_millis()
         );
         let permit = pool.write_permit(until).await?;
@@ -115,9 +121,11 @@ impl PgSession {
             let begun = timeout_at(until, connection.ask(&begin)).await;
             match begun.map_err(|_| too_late(limit))? {
                 Ok(rows) => {
-                    let xid = rows.first().map(|row| row.try_get::<String, _>(0));
-                    let xid = xid.and_then(|xid| xid.ok()?.parse().ok());
-                    let xid = xid.ok_or_else(|| {
+                    let number = |index| {
+                        let text: String = rows.first()?.try_get(index).ok()?;
+                        text.parse().ok()
+                    };
+                    let (xid, xmin) = number(0).zip(number(1)).ok_or_else(|| {
                         let why = "the server did not name the transaction";
                         Error::Database(DatabaseError::other(why))
                     })?;
@@ -126,7 +134,11 @@ impl PgSession {
                         constraints: Arc::clone(constraints),
                         lent: Some(lent),
                         _permit: permit,
-                        transaction: Identity { xid, incarnation },
+                        transaction: Identity {
+                            xid,
+                            xmin,
+                            incarnation,
+                        },
                     });
                 }
                 Err(error) if is_lost(&error) && lent.source() == Source::Idle => pool.retire(),
@@ -321,8 +333,12 @@ impl Session for PgSession {
         .boxed()
     }
 
-    fn mark(&self) -> Option<u64> {
-        Some(self.transaction.xid)
+    fn mark(&self) -> Option<CommitName> {
+        let Identity { xid, xmin, .. } = self.transaction;
+        Some(CommitName {
+            number: xid,
+            resume: Some(Resume::Snapshot { xmin }),
+        })
     }
 
     // The connection goes back at once: nothing that comes after needs it.

@@ -11,6 +11,7 @@ use crate::{
     error::{DatabaseError, Error},
     live::Live,
     parameter::Parameter,
+    sink::CommitName,
     sqlite::{
         codes::{failed, refused},
         connection::{Writer, change, execute, rows},
@@ -126,9 +127,10 @@ impl Session for SqliteSession {
         .boxed()
     }
 
-    fn mark(&self) -> Option<u64> {
+    fn mark(&self) -> Option<CommitName> {
         let records = self.records.as_ref()?;
-        Some(records.mark.unwrap_or(records.first.unsigned_abs()))
+        let last = records.mark.unwrap_or(records.first.unsigned_abs());
+        Some(CommitName::counted(last))
     }
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>> {

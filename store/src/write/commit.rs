@@ -14,12 +14,15 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tidings_core::{Cause, Chain, log::Mark};
+use tidings_core::{
+    Cause, Chain,
+    log::{Bookmark, Mark},
+};
 
 use crate::{
     engine::{CommitError, Session},
     error::Error,
-    sink::{ChangeSet, ChangeSink},
+    sink::{ChangeSet, ChangeSink, CommitName},
     write::{
         attached::Attached,
         notes::{Extent, Noted},
@@ -30,26 +33,37 @@ use crate::{
 
 /// A transaction's name in the log, from right before its end.
 pub(crate) struct Naming {
-    commit: Option<u64>,
+    commit: Option<CommitName>,
     before: Option<Mark>,
+    /// What the sink calls it, where the database has no name for it.
+    counted: Option<Bookmark>,
 }
 
 impl Naming {
     pub(crate) fn begin(sink: &dyn ChangeSink, session: &dyn Session) -> Self {
         let commit = session.mark();
-        let before = commit.and_then(|commit| sink.mark(commit));
-        Self { commit, before }
+        let before = commit.and_then(|commit| sink.mark(commit.number));
+        // Of one that changes nothing this is the last that it saw.
+        let counted = if commit.is_none() { sink.last() } else { None };
+        Self {
+            commit,
+            before,
+            counted,
+        }
     }
 
     /// Names it once it has ended. An epoch that has begun since may have taken it along.
     pub(crate) fn end(self, sink: &dyn ChangeSink) -> Placed {
         let Some(commit) = self.commit else {
-            return Placed::NoLog;
+            return self.counted.map_or(Placed::NoLog, Placed::At);
         };
-        let after = sink.mark(commit);
-        match self.before {
-            Some(mark) if after == Some(mark) => Placed::At(mark),
-            Some(_) | None => Placed::Unknown,
+        let after = sink.mark(commit.number);
+        match (self.before, commit.resume) {
+            (Some(mark), Some(resume)) if after == Some(mark) => {
+                Placed::At(Bookmark::new(mark, resume))
+            }
+            // Or a log without tables, where nothing is written.
+            (Some(_) | None, Some(_) | None) => Placed::Unknown,
         }
     }
 }
@@ -79,8 +93,9 @@ pub(crate) async fn commit(
         session.rollback().await;
         return Err(error);
     }
-    let naming = Naming::begin(&*attached.sink, &*session);
-    (changes.commit, changes.mark) = (naming.commit, naming.before);
+    let mut naming = Naming::begin(&*attached.sink, &*session);
+    changes.commit = naming.commit.map(|commit| commit.number);
+    changes.mark = naming.before;
 
     let schemas = changes.changes.iter().map(|change| change.schema);
     let mut schemas = schemas.chain(changes.touched.iter().copied());
@@ -100,9 +115,10 @@ pub(crate) async fn commit(
         changes: Some(changes),
         turn,
     };
-    let announced = commit.run().await.inspect_err(|error| {
+    let (announced, counted) = commit.run().await.inspect_err(|error| {
         tracing::error!(entity, error = %Chain(error), "a commit failed");
     })?;
+    naming.counted = counted;
     let placed = naming.end(&*attached.sink);
 
     if let Err(payload) = AssertUnwindSafe(announced).catch_unwind().await {
@@ -123,8 +139,9 @@ struct Commit {
 }
 
 impl Commit {
-    /// Commits and tells the sink; returns the future that runs the handlers.
-    async fn run(mut self) -> Result<BoxFuture<'static, ()>, Error> {
+    /// Commits and tells the sink; returns the future that runs the handlers, and what the sink
+    /// calls the commit.
+    async fn run(mut self) -> Result<(BoxFuture<'static, ()>, Option<Bookmark>), Error> {
         let Some(session) = &mut self.session else {
             return Err(Error::Closed);
         };
@@ -135,13 +152,17 @@ impl Commit {
         // sink.
         match (committed, self.changes.take()) {
             (Ok(()), Some(changes)) => {
-                let told = catch_unwind(AssertUnwindSafe(|| self.sink.committed(changes)));
+                let told = catch_unwind(AssertUnwindSafe(|| {
+                    let handled = self.sink.committed(changes);
+                    // While the commit holds its place: the last is this one.
+                    (handled, self.sink.last())
+                }));
                 Ok(told.unwrap_or_else(|payload| {
                     log_panic(&*payload);
-                    Box::pin(std::future::ready(()))
+                    (Box::pin(std::future::ready(())), None)
                 }))
             }
-            (Ok(()), None) => Ok(Box::pin(std::future::ready(()))),
+            (Ok(()), None) => Ok((Box::pin(std::future::ready(())), None)),
             (Err(error), changes) => {
                 let error = match error {
                     CommitError::Failed(error) => error,
@@ -205,7 +226,7 @@ fn log_panic(payload: &(dyn std::any::Any + Send)) {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use tidings_core::log::Epoch;
+    use tidings_core::log::{Epoch, Resume};
     use uuid::Uuid;
 
     use super::*;
@@ -233,12 +254,23 @@ mod tests {
             names.0.store(before, Ordering::SeqCst);
             let before = names.mark(5);
             names.0.store(after, Ordering::SeqCst);
-            Naming { commit, before }.end(&names)
+            let counted = None;
+            Naming {
+                commit,
+                before,
+                counted,
+            }
+            .end(&names)
         };
         let mark = Mark::new(Epoch::new(1, Uuid::nil()), 5);
-        assert_eq!(placed(1, Some(5), 1), Placed::At(mark));
+        let five = CommitName {
+            number: 5,
+            resume: Some(Resume::Snapshot { xmin: 3 }),
+        };
+        let bookmark = Bookmark::new(mark, Resume::Snapshot { xmin: 3 });
+        assert_eq!(placed(1, Some(five), 1), Placed::At(bookmark));
         for (before, after) in [(1, 2), (0, 1), (1, 0)] {
-            assert_eq!(placed(before, Some(5), after), Placed::Unknown);
+            assert_eq!(placed(before, Some(five), after), Placed::Unknown);
         }
         assert_eq!(placed(1, None, 1), Placed::NoLog);
     }

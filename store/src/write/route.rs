@@ -27,7 +27,7 @@ use crate::{
     hook::Call,
     method::Method,
     selector::{Selector, WriteOptions},
-    sink::ChangeSet,
+    sink::{ChangeSet, CommitName},
     write::{
         attached::Attached,
         catalog::Stored,
@@ -105,7 +105,7 @@ impl Route {
     pub(crate) async fn now(
         engine: Arc<dyn Engine>,
         runtime: &Handle,
-    ) -> Result<Option<u64>, Error> {
+    ) -> Result<Option<CommitName>, Error> {
         let task = runtime.spawn(async move {
             let mut session = engine.begin().await?;
             let transaction = session.mark();

@@ -206,7 +206,7 @@ fn parameters(resource: &Resource<'_>, method: &Method, rows: Option<&Schema>) -
         }
         (Resource::Events, _) => {
             let source = "a glob of sources: * is any text, ? any one character";
-            let last = "the id of the last event that was received";
+            let last = "the id of the last event that was received, or the position of a write";
             vec![
                 query("source", source, text()),
                 query("event", "a glob of events, as consumers:*", text()),
