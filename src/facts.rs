@@ -9,21 +9,28 @@ use tidings_core::{Schema, log::MemberFacts};
 /// How many characters of a digest are told: enough to tell schemas apart that differ by mistake.
 const TOLD: usize = 12;
 
-/// Returns what a node with these schemas says.
-pub(crate) fn of(schemas: &[&'static Schema], retention: Duration) -> MemberFacts {
+/// Returns what a node says that has tables for some schemas, and records of others.
+pub(crate) fn of(
+    tables: &[&'static Schema],
+    recorded: &[&'static Schema],
+    retention: Duration,
+) -> MemberFacts {
     MemberFacts {
         version: env!("CARGO_PKG_VERSION").into(),
         retention,
-        schemas: digest(schemas).into(),
+        schemas: digest(tables, recorded).into(),
     }
 }
 
-/// Returns a text that is the same for the same schemas, in whatever order they were declared.
-fn digest(schemas: &[&'static Schema]) -> String {
-    let mut texts: Vec<String> = schemas
+/// Returns a text that is the same for the same schemas, in whatever order they were declared, if
+/// the same of them have a table.
+fn digest(tables: &[&'static Schema], recorded: &[&'static Schema]) -> String {
+    let tables = tables.iter().map(|schema| sorted(&schema.to_json()));
+    // No JSON begins like that.
+    let recorded = recorded
         .iter()
-        .map(|schema| sorted(&schema.to_json()))
-        .collect();
+        .map(|schema| format!("recorded {}", sorted(&schema.to_json())));
+    let mut texts: Vec<String> = tables.chain(recorded).collect();
     texts.sort_unstable();
     let digest = Sha256::digest(texts.join("\n"));
     let hex = digest.iter().map(|byte| format!("{byte:02x}"));
@@ -65,8 +72,23 @@ mod tests {
     #[test]
     fn schemas_that_differ_are_told_apart_and_their_order_is_not() {
         let (a, b) = (schema("a", "name"), schema("b", "name"));
-        assert_eq!(digest(&[a, b]), digest(&[b, a]));
-        assert_ne!(digest(&[a, b]), digest(&[a]));
-        assert_ne!(digest(&[a]), digest(&[schema("a", "names")]));
+        assert_eq!(digest(&[a, b], &[]), digest(&[b, a], &[]));
+        assert_ne!(digest(&[a, b], &[]), digest(&[a], &[]));
+        assert_ne!(digest(&[a], &[]), digest(&[schema("a", "names")], &[]));
+    }
+
+    #[test]
+    fn one_that_has_a_table_is_told_from_one_that_is_recorded() {
+        let (a, b) = (schema("a", "name"), schema("b", "name"));
+        let all = [
+            digest(&[a, b], &[]),
+            digest(&[a], &[b]),
+            digest(&[b], &[a]),
+            digest(&[], &[a, b]),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            assert!(!all[..index].contains(one), "{all:?}");
+        }
+        assert_eq!(digest(&[], &[a, b]), digest(&[], &[b, a]));
     }
 }

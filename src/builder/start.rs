@@ -404,7 +404,7 @@ impl Cluster {
             log: logs.log,
             history: logs.history,
             members: self.members.take(),
-            facts: facts::of(&heard, retention),
+            facts: facts::of(&ground.schemas, &ground.recorded, retention),
             intake: logs.intake,
             carrier: self.carrier.take(),
             channels: bus.channels.clone(),

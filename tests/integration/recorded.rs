@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tidings::{
     CacheKey, CrudEvent, Entity, GetOptions, Node, Ref, Store,
-    store::{Logging, outbox},
+    store::{Logging, Sharing, outbox},
 };
 use tidings_admin::AdminOptions;
 use tidings_testkit::Server;
@@ -132,6 +132,33 @@ impl Shop {
         let ended = self.node.shutdown(Duration::from_secs(5)).await;
         assert!(ended.is_clean());
     }
+}
+
+/// Which of them has the table is a mistake in one of the programs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_with_a_table_is_told_from_one_that_hears_of_records() {
+    let database = Server::shared().database().await;
+    let mut digests = Vec::new();
+    for name in ["a", "b", "c"] {
+        let store = Store::options(database.url()).sharing(Sharing::Cluster);
+        let node = Node::builder()
+            .store(store.open().await.expect("a store"))
+            .node_id(name)
+            .entity::<Owner>();
+        let node = match name {
+            "a" => node.entity::<Price>(),
+            _ => node.recorded_entity::<Price>(),
+        };
+        let node = node.start().await.expect("a node");
+        let view = node.cluster().expect("a member").view(Duration::ZERO).await;
+        let own = view.members.iter().find(|member| &*member.node == name);
+        let facts = own.and_then(|member| member.facts.clone());
+        let told = facts.expect("it says something of itself").schemas;
+        digests.push(told);
+        assert!(node.shutdown(Duration::from_secs(5)).await.is_clean());
+    }
+    assert_eq!(digests[1], digests[2]);
+    assert_ne!(digests[0], digests[1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
