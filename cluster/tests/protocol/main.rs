@@ -3,6 +3,7 @@
 mod conformance;
 mod evictions;
 mod hints;
+mod membership;
 mod panics;
 mod receipts;
 mod rigged;

@@ -16,7 +16,7 @@ use tidings_core::{
 };
 use uuid::Uuid;
 
-use crate::rigged::{CountingSpawn, Node, Rigged, Surroundings, soon, write};
+use crate::rigged::{CountingSpawn, Node, Rigged, Surroundings, pass, soon, write};
 
 const BOUND: Duration = Duration::from_secs(1);
 
@@ -60,17 +60,8 @@ impl Beside {
         }
     }
 
-    /// Lets time pass, in steps that every task of the node takes part in.
     async fn pass(&self, time: Duration) {
-        let step = Duration::from_millis(20);
-        let mut left = time;
-        while left > Duration::ZERO {
-            self.clock.advance(step.min(left));
-            left = left.saturating_sub(step);
-            for _ in 0..20 {
-                tokio::task::yield_now().await;
-            }
-        }
+        pass(&self.clock, time).await;
     }
 
     async fn dead(&self) -> Option<MemberRow> {

@@ -18,15 +18,15 @@ use std::{
 
 use tidings_cache::{Cache, GetOptions, Loaded};
 use tidings_cluster::{
-    ClusterSettings, Intake, Parts, Protocol, SealedWakes,
+    Carrier, ClusterSettings, Intake, Parts, Protocol, SealedWakes,
     kit::{MemoryLog, ModelStore, Writing},
 };
 use tidings_core::{
     CacheKey, Field, Foreign, OnDelete, Row, Schema, Value,
-    clock::{Clock, SystemClock},
+    clock::{Clock, ManualClock, SystemClock},
     entropy::SystemEntropy,
     log::{
-        Appended, Capture, Cursor, Demand, Digest, Gap, GapReason, Group, Head, Join, JoinError,
+        Appended, Body, Capture, Cursor, Demand, Digest, Gap, GapReason, Group, Head, Join, JoinError,
         Log, LogError, LogFuture, Mark, MemberId, MemberRow, MemberSight, Members, Read, RowOf,
         Wake, WakeUps,
     },
@@ -65,6 +65,19 @@ pub(crate) fn schemas() -> [&'static Schema; 2] {
 pub(crate) async fn soon<T>(awaited: impl Future<Output = T>) -> T {
     let waited = tokio::time::timeout(Duration::from_secs(60), awaited).await;
     waited.expect("it comes within a minute")
+}
+
+/// Lets time pass, in steps that every task of a node takes part in.
+pub(crate) async fn pass(clock: &ManualClock, time: Duration) {
+    let step = Duration::from_millis(20);
+    let mut left = time;
+    while left > Duration::ZERO {
+        clock.advance(step.min(left));
+        left = left.saturating_sub(step);
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// Writes a consumer in a transaction of its own.
@@ -113,6 +126,15 @@ pub(crate) struct Rigged {
     pub(crate) panics: AtomicBool,
     /// What is written is of entities that the node does not declare.
     pub(crate) undeclared: AtomicBool,
+    /// The records that come are such as the node cannot read.
+    pub(crate) unreadable: AtomicBool,
+    /// Joins are refused.
+    pub(crate) full: AtomicBool,
+    /// Whether what is appended is taken, and whether connections are closed.
+    pub(crate) takes: watch::Sender<bool>,
+    pub(crate) closes: watch::Sender<bool>,
+    /// Heads that were taken, and connections that were to be closed, in order.
+    pub(crate) steps: Mutex<Vec<&'static str>>,
     /// A link for wake-ups is gone as soon as it is there.
     pub(crate) deaf: AtomicBool,
     /// How often it was listened.
@@ -140,6 +162,11 @@ impl Rigged {
             heads: AtomicUsize::new(0),
             panics: AtomicBool::new(false),
             undeclared: AtomicBool::new(false),
+            unreadable: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            takes: watch::Sender::new(true),
+            closes: watch::Sender::new(true),
+            steps: Mutex::default(),
             deaf: AtomicBool::new(false),
             listened: AtomicUsize::new(0),
             lists: AtomicUsize::new(0),
@@ -164,10 +191,15 @@ impl Rigged {
         Ok(())
     }
 
-    /// Waits until questions for rows are answered.
-    async fn answered(&self) {
-        let mut answers = self.answers.subscribe();
-        drop(answers.wait_for(|answers| *answers).await);
+    fn step(&self, step: &'static str) {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.push(step);
+    }
+
+    /// The steps since they were asked for last.
+    pub(crate) fn steps(&self) -> Vec<&'static str> {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *steps)
     }
 
     fn capture(&self) -> Capture {
@@ -190,6 +222,7 @@ impl Log for Rigged {
             }
             let mut head = self.inner.head(member).await?;
             head.sight.capture = self.capture();
+            self.step("head");
             Ok(head)
         })
     }
@@ -214,6 +247,14 @@ impl Log for Rigged {
                 if self.undeclared.load(Ordering::SeqCst) {
                     batch.passed_over += batch.records.drain(..).count();
                 }
+                if self.unreadable.load(Ordering::SeqCst) {
+                    for record in &mut batch.records {
+                        if let Body::Row(row) = &record.body {
+                            let entity = (row.entity.len() > 9).then(|| Arc::clone(&row.entity));
+                            record.body = Body::Unreadable { entity };
+                        }
+                    }
+                }
             }
             Ok(read)
         })
@@ -227,7 +268,7 @@ impl Log for Rigged {
     ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         self.groups.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
-            self.answered().await;
+            until(&self.answers).await;
             self.told(1)?;
             if self.forgets.load(Ordering::SeqCst) {
                 return Ok(None);
@@ -242,7 +283,7 @@ impl Log for Rigged {
     ) -> LogFuture<'a, Result<Vec<Option<Group>>, LogError>> {
         self.groups.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
-            self.answered().await;
+            until(&self.answers).await;
             self.told(rows.len())?;
             if self.forgets.load(Ordering::SeqCst) {
                 return Ok(vec![None; rows.len()]);
@@ -272,11 +313,18 @@ impl Log for Rigged {
     }
 
     fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
-        self.inner.append(entry)
+        Box::pin(async move {
+            until(&self.takes).await;
+            self.inner.append(entry).await
+        })
     }
 
     fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>> {
-        self.inner.retire_connections()
+        Box::pin(async move {
+            self.step("close");
+            until(&self.closes).await;
+            self.inner.retire_connections().await
+        })
     }
 
     fn listen(&self) -> LogFuture<'_, Result<Box<dyn WakeUps>, LogError>> {
@@ -296,6 +344,12 @@ impl Log for Rigged {
     }
 }
 
+/// Waits until something that is held up goes on.
+async fn until(goes_on: &watch::Sender<bool>) {
+    let mut goes_on = goes_on.subscribe();
+    drop(goes_on.wait_for(|goes_on| *goes_on).await);
+}
+
 /// A link that is gone.
 #[derive(Debug)]
 struct Deaf;
@@ -312,7 +366,13 @@ impl Members for Rigged {
         if self.loses.swap(false, Ordering::SeqCst) {
             self.lost.store(true, Ordering::SeqCst);
         }
-        self.inner.join(join)
+        Box::pin(async move {
+            if self.full.load(Ordering::SeqCst) {
+                let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+                return Err(JoinError::Log(LogError::Unreachable(refused.into())));
+            }
+            self.inner.join(join).await
+        })
     }
 
     fn leave<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<(), LogError>> {
@@ -413,7 +473,11 @@ impl Node {
             settings,
         } = around;
         let intake = Intake::new(read, Arc::clone(&clock), &settings);
-        let mut cache = Cache::builder().fills(Arc::clone(&intake) as _);
+        let carrier = Carrier::new(name.into());
+        let mut cache = Cache::builder()
+            .fills(Arc::clone(&intake) as _)
+            .clock(Arc::clone(&clock))
+            .propagate(Arc::clone(&carrier) as _);
         if let Some(bound) = settings.bound() {
             cache = cache.staleness_ceiling(bound);
         }
@@ -424,7 +488,7 @@ impl Node {
             intake,
             members: Some(Arc::clone(log) as _),
             facts: None,
-            carrier: None,
+            carrier: Some(carrier),
             cache: cache.clone(),
             schemas: schemas().into(),
             announce: Arc::new(Handlers(Arc::clone(&heard))),

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use tidings_cluster::kit::{Durability, Form, MemoryLog, ModelStore};
-use tidings_core::Value;
+use tidings_cluster::kit::{Durability, Form, MemoryLog, ModelStore, Writing};
+use tidings_core::{Row, Value};
 
 use crate::rigged::{Node, Rigged, schemas, write, write_all};
 
@@ -20,10 +20,15 @@ async fn watched() -> (ModelStore, Arc<Rigged>, Node) {
 impl Node {
     /// Everything that is told up to an event that is posted now.
     async fn told(&self) -> Vec<String> {
+        self.told_to("1").await
+    }
+
+    /// The same, with the payload of that event.
+    async fn told_to(&self, end: &str) -> Vec<String> {
         let (source, event) = ("test".into(), "end".into());
-        let posted = self.protocol.post(source, event, "1".into()).await;
+        let posted = self.protocol.post(source, event, end.into()).await;
         posted.expect("posted");
-        self.heard.told_until("end 1").await
+        self.heard.told_until(&format!("end {end}")).await
     }
 }
 
@@ -59,6 +64,15 @@ async fn a_row_that_one_commit_writes_twice_is_told_once() {
     assert_eq!(node.told().await, [&*other, &*last, "end 1"]);
 }
 
+fn write_credential(store: &ModelStore, id: i64) {
+    let transaction = store.begin();
+    let row = Row(vec![id.into(), Value::Null]);
+    let put = store.put(transaction, schemas()[1], row, &Writing::default());
+    put.expect("no one else writes");
+    let committed = store.commit(transaction, Durability::Synchronous);
+    committed.expect("a commit");
+}
+
 #[tokio::test]
 async fn what_is_missing_is_told_in_its_place() {
     let (store, log, node) = watched().await;
@@ -73,6 +87,17 @@ async fn what_is_missing_is_told_in_its_place() {
     let alice = told_of(1, "alice");
     assert_eq!(node.told().await, [&*alice, gap, "end 1"]);
 
+    log.unreadable.store(true, Ordering::SeqCst);
+    write(&store, 2, "bob");
+    write_credential(&store, 3);
+    let malformed = [
+        "a gap in the log (malformed)",
+        "a gap in the log of credentials (malformed)",
+    ];
+    let told = node.told_to("2").await;
+    assert_eq!(told[3..], [malformed[0], malformed[1], "end 2"]);
+    log.unreadable.store(false, Ordering::SeqCst);
+
     log.uncaptured.store(true, Ordering::SeqCst);
     let capture = "a gap in the log (capture)";
     node.heard.told_until(capture).await;
@@ -82,5 +107,5 @@ async fn what_is_missing_is_told_in_its_place() {
     let epoch = "a gap in the log (epoch)";
     let told = node.heard.told_until(epoch).await;
     // Once as it ends, and once as it is back.
-    assert_eq!(told[3..], [capture, capture, epoch]);
+    assert_eq!(told[6..], [capture, capture, epoch]);
 }

@@ -1,0 +1,165 @@
+//! What a node does about being counted: while its log is away, when others have given it up, at a
+//! gap, and as it leaves.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use tidings_cluster::{
+    ClusterSettings,
+    kit::{Form, MemoryLog, ModelStore},
+};
+use tidings_core::{CacheKey, clock::ManualClock, log::Members as _, spawn::CurrentRuntime};
+
+use crate::rigged::{Node, Rigged, Surroundings, pass, soon};
+
+const BOUND: Duration = Duration::from_secs(1);
+
+fn key(name: &str) -> CacheKey {
+    CacheKey::new("quotas", &[name])
+}
+
+/// A node with a bound, on a clock that is driven.
+async fn bounded(log: &Arc<Rigged>) -> (Node, ManualClock) {
+    let clock = ManualClock::new();
+    let around = Surroundings {
+        clock: Arc::new(clock.clone()),
+        spawn: Arc::new(CurrentRuntime),
+        settings: ClusterSettings::new().max_staleness(Some(BOUND)),
+    };
+    let node = Node::begin_in(around, log, "a");
+    node.until_open().await;
+    (node, clock)
+}
+
+/// Marks the row of the only member, as one does that has waited for it.
+async fn give_up(log: &Rigged) {
+    let rows = log.list().await.expect("rows");
+    assert!(log.mark(&rows[0].id).await.expect("its row"));
+}
+
+/// The log proves nothing, and so the table of members is asked by itself.
+#[tokio::test]
+async fn a_node_whose_log_is_away_keeps_what_it_loads_for_as_long_as_it_is_counted() {
+    let log = Rigged::on(MemoryLog::new(ModelStore::new(Form::Snapshot, 1)));
+    let (node, clock) = bounded(&log).await;
+    log.down.store(true, Ordering::SeqCst);
+    pass(&clock, 4 * BOUND).await;
+    assert!(node.load(&key("a"), "t").await, "it is counted");
+    pass(&clock, BOUND / 2).await;
+    assert!(node.holds(&key("a")), "for as long as its bound");
+    pass(&clock, BOUND).await;
+    assert!(!node.holds(&key("a")));
+
+    give_up(&log).await;
+    pass(&clock, BOUND + BOUND / 2).await;
+    assert!(
+        !node.load(&key("b"), "t").await,
+        "others may have given it up"
+    );
+}
+
+/// A thread's own level does not ask what is proven.
+#[tokio::test]
+async fn a_bounded_node_that_was_given_up_serves_from_no_level_until_it_is_back() {
+    let log = Rigged::on(MemoryLog::new(ModelStore::new(Form::Snapshot, 1)));
+    let mut around = Surroundings::ordinary();
+    around.settings = around.settings.max_staleness(Some(60 * BOUND));
+    let node = Node::begin_in(around, &log, "a");
+    node.until_open().await;
+    let _level = node.cache.attach_thread("a worker");
+    assert!(node.load(&key("a"), "t").await && node.holds(&key("a")));
+    let purges = node.heard.purges();
+
+    log.full.store(true, Ordering::SeqCst);
+    give_up(&log).await;
+    soon(async {
+        while node.protocol.gate().is_open() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // A moment later: it is told in the step that follows.
+    tokio::task::yield_now().await;
+    assert!(!node.holds(&key("a")));
+
+    log.full.store(false, Ordering::SeqCst);
+    node.until_open().await;
+    assert!(node.holds(&key("a")), "its cursor was valid");
+    assert_eq!(node.heard.purges(), purges);
+}
+
+/// What is read over an earlier connection may be of a server that is no more.
+#[tokio::test]
+async fn at_a_gap_connections_are_closed_after_the_cursor_is_taken_and_before_the_purge() {
+    let store = ModelStore::new(Form::Snapshot, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    let node = Node::start(&log, "a").await;
+    assert!(node.load(&key("a"), "t").await);
+    assert_eq!(log.steps(), ["head", "close"]);
+    let purges = node.heard.purges();
+
+    log.closes.send_replace(false);
+    store.begin_epoch();
+    let mut steps = Vec::new();
+    soon(async {
+        while !steps.contains(&"close") && node.heard.purges() == purges {
+            tokio::task::yield_now().await;
+            steps.extend(log.steps());
+        }
+    })
+    .await;
+    assert_eq!(steps, ["head", "close"]);
+    assert_eq!(node.heard.purges(), purges, "not before they are closed");
+    assert!(!node.protocol.gate().is_open(), "nothing is kept meanwhile");
+
+    log.closes.send_replace(true);
+    node.until_open().await;
+    assert_eq!(node.heard.purges(), purges + 1);
+    assert!(!node.holds(&key("a")));
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_waits_until_others_can_hear_what_it_has_invalidated() {
+    let log = MemoryLog::new(ModelStore::new(Form::Snapshot, 1));
+    let (one, other) = (Rigged::on(log.beside()), Rigged::on(log));
+    let (a, b) = (Node::start(&one, "a").await, Node::start(&other, "b").await);
+    assert!(b.load(&key("x"), "t").await && b.load(&key("y"), "t").await);
+
+    one.takes.send_replace(false);
+    drop(a.cache.invalidate(&key("x")));
+    drop(a.cache.invalidate(&key("y")));
+    let mut leaving = std::pin::pin!(a.protocol.leave());
+    assert!(leaving.as_mut().now_or_never().is_none(), "it waits");
+    one.takes.send_replace(true);
+    soon(leaving).await.expect("it leaves");
+    soon(async {
+        while b.holds(&key("x")) || b.holds(&key("y")) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// A log that does not answer is not waited for without end.
+#[tokio::test]
+async fn a_node_whose_log_takes_nothing_leaves_all_the_same() {
+    let log = Rigged::on(MemoryLog::new(ModelStore::new(Form::Snapshot, 1)));
+    let (node, clock) = bounded(&log).await;
+    log.takes.send_replace(false);
+    drop(node.cache.invalidate(&key("x")));
+    let mut leaving = std::pin::pin!(node.protocol.leave());
+    assert!(leaving.as_mut().now_or_never().is_none(), "it waits");
+    for _ in 0..50 {
+        clock.advance(Duration::from_millis(10));
+        tokio::task::yield_now().await;
+        if leaving.as_mut().now_or_never().is_some() {
+            assert!(!node.holds(&key("x")));
+            return;
+        }
+    }
+    clock.advance(Duration::from_millis(10));
+    soon(leaving).await.expect("it leaves after half a second");
+}
