@@ -13,7 +13,7 @@ use tokio::{
 
 const NEVER: Duration = Duration::from_secs(60);
 
-const SUBSCRIBED: &str = "*3\r\n$9\r\nsubscribe\r\n$12\r\ntidings.shop\r\n:1\r\n";
+pub(crate) const SUBSCRIBED: &str = "*3\r\n$9\r\nsubscribe\r\n$12\r\ntidings.shop\r\n:1\r\n";
 
 /// The most that is sent while no one takes it. More than both ends of a connection buffer.
 const SENT: usize = 12 << 20;
@@ -22,7 +22,7 @@ const SENT: usize = 12 << 20;
 const HELD_UP: Duration = Duration::from_secs(3);
 
 /// A message, as it comes to a subscriber.
-fn message(payload: &str) -> String {
+pub(crate) fn message(payload: &str) -> String {
     let length = payload.len();
     format!("*3\r\n$7\r\nmessage\r\n$12\r\ntidings.shop\r\n${length}\r\n{payload}\r\n")
 }

@@ -4,7 +4,9 @@ mod floods;
 mod keepalives;
 mod lies;
 mod nodes;
+mod returns;
 mod rights;
+mod silence;
 mod wakes;
 
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use crate::{BOTH, carrier};
 const NEVER: Duration = Duration::from_secs(60);
 
 /// Listens, again and again until it succeeds.
-async fn listening(carrier: &Arc<dyn WakeCarrier>) -> Box<dyn WakeUps> {
+pub(crate) async fn listening(carrier: &Arc<dyn WakeCarrier>) -> Box<dyn WakeUps> {
     let listening = async {
         loop {
             if let Ok(wakes) = carrier.listen().await {
