@@ -7,7 +7,7 @@ use tidings_store::{Error, Store};
 use tidings_testkit::{Commit, Database, Link, Proxy, Server, Then};
 
 use super::{
-    database::{Place, place},
+    database::{Place, needs, place},
     support::{Fixture, schemas},
 };
 use crate::entities::{Consumer, consumer};
@@ -73,6 +73,42 @@ async fn connections_that_the_server_ended_are_replaced_unnoticed() {
         consumers.update(bob.id, |_| ()).await.unwrap().unwrap();
     }
     assert_eq!(fixture.sink.take_in_doubt(), []);
+}
+
+/// The server's processes for the store's connections, but for the one that holds its lock.
+fn sessions(place: &Place) -> Vec<String> {
+    let sessions = place.database.psql(
+        "SELECT pid FROM pg_stat_activity a \
+         WHERE application_name = 'tidings' AND datname = current_database() \
+         AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND locktype = 'advisory')",
+    );
+    sessions.lines().map(str::to_owned).collect()
+}
+
+/// After a gap they may lead to a server that is none any more.
+#[tokio::test]
+async fn connections_from_before_a_log_retires_them_are_closed_and_lent_to_no_one() {
+    let place = place().await;
+    let fixture = Fixture::at(&place.url).await.unwrap();
+    let log = fixture.store.log(needs(schemas())).unwrap();
+    let consumers = fixture.dao::<Consumer>();
+    let bob = consumers.insert(consumer("bob")).await.unwrap();
+    let reads = || futures_util::future::join_all((0..8).map(|_| consumers.select(bob.id)));
+    reads().await;
+    let open = fixture.store.begin().await.unwrap();
+    let before = sessions(&place);
+    assert!(before.len() > 1, "{before:?}");
+
+    log.retire_connections().await.unwrap();
+    open.commit().await.unwrap();
+    reads().await;
+    // A socket that was closed ends its process a moment later.
+    let are_there = || sessions(&place).iter().any(|pid| before.contains(pid));
+    let mut looks = 0..200;
+    while are_there() {
+        assert!(looks.next().is_some(), "they stay");
+        assert!(consumers.select(bob.id).await.unwrap().is_some());
+    }
 }
 
 #[tokio::test]
