@@ -149,3 +149,37 @@ impl<E: Entity> LoadRows<E> for Dao<E> {
         async move { Ok(reads.loaded(selected.await?)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, sync::Arc, time::Duration};
+
+    use tidings_cache::{Cache, CacheKey, GetOptions, Outcome};
+    use tidings_core::clock::ManualClock;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn a_row_is_cached_for_as_long_as_the_database_says_that_it_has_left() {
+        let clock = ManualClock::new();
+        let cache = Cache::builder().clock(Arc::new(clock.clone())).build();
+        let cache = cache.expect("the defaults are allowed");
+        let key = CacheKey::new("rows", &["a"]);
+        let outcome = async |left: Option<Duration>| {
+            let load =
+                move || async move { Ok::<_, Infallible>(loaded(Some(Live { row: 1_u8, left }))) };
+            let entry = cache.get_entry(&key, GetOptions::default(), load).await;
+            entry.expect("a value").outcome
+        };
+
+        assert_eq!(outcome(Some(4 * SECOND)).await, Outcome::Loaded);
+        clock.advance(4 * SECOND - Duration::from_nanos(1));
+        assert_ne!(outcome(None).await, Outcome::Loaded);
+        clock.advance(Duration::from_nanos(1));
+        assert_eq!(outcome(None).await, Outcome::Loaded, "its time is over");
+        clock.advance(1_000_000 * SECOND);
+        assert_ne!(outcome(None).await, Outcome::Loaded, "it has no end");
+    }
+}
