@@ -7,6 +7,7 @@
 )]
 
 mod heard;
+mod members;
 
 use std::{
     sync::{
@@ -26,9 +27,8 @@ use tidings_core::{
     clock::{Clock, ManualClock, SystemClock},
     entropy::SystemEntropy,
     log::{
-        Appended, Body, Capture, Cursor, Demand, Digest, Gap, GapReason, Group, Head, Join, JoinError,
-        Log, LogError, LogFuture, Mark, MemberId, MemberRow, MemberSight, Members, Read, RowOf,
-        Wake, WakeUps,
+        Appended, Body, Capture, Cursor, Digest, Gap, GapReason, Group, Head, Log, LogError,
+        LogFuture, Mark, MemberId, Read, RowOf, Wake, WakeUps,
     },
     spawn::{AbortHandle, CurrentRuntime, Spawn, Task},
 };
@@ -358,55 +358,6 @@ impl WakeUps for Deaf {
     fn next(&mut self) -> LogFuture<'_, Result<Wake, LogError>> {
         let gone = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         Box::pin(async { Err(LogError::Unreachable(gone.into())) })
-    }
-}
-
-impl Members for Rigged {
-    fn join(&self, join: Join) -> LogFuture<'_, Result<MemberId, JoinError>> {
-        if self.loses.swap(false, Ordering::SeqCst) {
-            self.lost.store(true, Ordering::SeqCst);
-        }
-        Box::pin(async move {
-            if self.full.load(Ordering::SeqCst) {
-                let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-                return Err(JoinError::Log(LogError::Unreachable(refused.into())));
-            }
-            self.inner.join(join).await
-        })
-    }
-
-    fn leave<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<(), LogError>> {
-        self.inner.leave(member)
-    }
-
-    fn list(&self) -> LogFuture<'_, Result<Vec<MemberRow>, LogError>> {
-        self.lists.fetch_add(1, Ordering::SeqCst);
-        self.inner.list()
-    }
-
-    fn look<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<MemberSight, LogError>> {
-        self.inner.look(member)
-    }
-
-    fn demand(&self) -> LogFuture<'_, Result<Vec<(MemberId, Demand)>, LogError>> {
-        self.inner.demand()
-    }
-
-    fn report<'a>(
-        &'a self,
-        member: &'a MemberId,
-        applied: &'a Cursor,
-        answers: Demand,
-    ) -> LogFuture<'a, Result<(), LogError>> {
-        self.inner.report(member, applied, answers)
-    }
-
-    fn mark<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<bool, LogError>> {
-        self.inner.mark(member)
-    }
-
-    fn expire<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<bool, LogError>> {
-        self.inner.expire(member)
     }
 }
 
