@@ -12,7 +12,7 @@ use crate::{
     },
     engine::{horizon::Horizon, node::Engine},
     error::{BoxError, GetError, LoadError},
-    faults::{Step, removed},
+    faults::{Step, gap, removed},
     fence::number::{Moment, Number},
     level1::{
         table::{self, Kept, pause},
@@ -142,6 +142,7 @@ impl Engine {
         } else {
             early
         };
+        gap(Step::ProofNotedFirst);
         let horizon = if removed(Step::ProofNotedFirst) {
             self.node.horizon()
         } else {
