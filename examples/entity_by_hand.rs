@@ -22,7 +22,7 @@ impl Entity for Flag {
     type Id = Uuid;
 
     const NAME: &'static str = "flags";
-    const PRIMARY_KEY: &'static str = "id";
+    const PRIMARY_KEY: &'static [&'static str] = &["id"];
 
     fn schema() -> &'static Schema {
         static SCHEMA: OnceLock<Schema> = OnceLock::new();
@@ -36,8 +36,8 @@ impl Entity for Flag {
         })
     }
 
-    fn id(&self) -> &Uuid {
-        &self.id
+    fn id(&self) -> Uuid {
+        self.id
     }
 
     fn to_row(&self) -> Row {

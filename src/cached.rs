@@ -124,7 +124,7 @@ impl<E: Entity> CachedRows<E> for Dao<E> {
         for lookup in self.schema().lookups() {
             let view = match &lookup {
                 Lookup::CacheKey(_) => Ok(view.clone()),
-                Lookup::Primary(_) => view.primary(),
+                Lookup::Primary(_) | Lookup::PrimaryParts(_) => view.primary(),
                 fields => view.by(fields.fields()),
             };
             lookups.push(CachedBy {
@@ -139,8 +139,9 @@ impl<E: Entity> CachedRows<E> for Dao<E> {
     }
 }
 
-/// An entity's rows, read through the cache: by the primary key, by each unique field, and by each
-/// cache key. Made by [`CachedRows::cached`].
+/// An entity's rows, read through the cache: by the primary key (of several fields:
+/// [`by_all`](Self::by_all) of them), by each unique field, and by each cache key. Made by
+/// [`CachedRows::cached`].
 ///
 /// Cheap to clone. A value of another spelling than the stored one, such as a UUID in capitals,
 /// names the same row.
@@ -235,7 +236,8 @@ impl<E: Entity> Cached<E> {
         self.lookup(&[field]).cloned()
     }
 
-    /// Returns the lookup by a cache key of several fields, in the schema's order.
+    /// Returns the lookup by a cache key, or a primary key, of several fields, in the schema's
+    /// order.
     ///
     /// # Errors
     ///
@@ -263,8 +265,8 @@ impl<E: Entity> Cached<E> {
         Ok(self.lookup(&[field])?.get(value).await?)
     }
 
-    /// Returns the row with these values of a cache key of several fields, in the schema's order.
-    /// Of several rows it is the one with the lowest primary key.
+    /// Returns the row with these values of a cache key, or a primary key, of several fields, in
+    /// the schema's order. Of several rows it is the one with the lowest primary key.
     ///
     /// # Errors
     ///

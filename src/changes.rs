@@ -179,8 +179,7 @@ impl ChangeSink for Changes {
 /// Names what a commit has changed, for those who ask why something was evicted.
 pub(crate) fn reason(changes: &[RowChange], node: Option<&Arc<str>>, mark: Option<Mark>) -> Reason {
     let rows = changes.iter().take(NAMED).map(|change| {
-        let key = change.row.0.get(change.schema.primary_key());
-        let key = key.cloned().unwrap_or_default();
+        let key = change.schema.key_of(&change.row);
         ChangedRow::new(change.schema.name(), change.operation, key)
     });
     Reason::Change {

@@ -380,19 +380,24 @@ fn nested_below(parent: &'static Schema, schemas: &[&'static Schema]) -> Vec<Nes
     all
 }
 
-/// Returns the fields that are unique together with the foreign one alone.
+/// Returns the fields that are unique together with the foreign one alone, or the primary key.
 fn unique_within(child: &Schema, foreign: usize) -> Vec<usize> {
-    let foreign = child.fields()[foreign].name();
-    child
+    let name = child.fields()[foreign].name();
+    let of_key = match *child.primary_key() {
+        [a, b] if a == foreign => Some(b),
+        [a, b] if b == foreign => Some(a),
+        _ => None,
+    };
+    let together = child
         .unique_together()
         .iter()
         .filter_map(|names| match names.as_slice() {
-            [a, b] if a == foreign => Some(b),
-            [a, b] if b == foreign => Some(a),
+            [a, b] if a == name => Some(b),
+            [a, b] if b == name => Some(a),
             _ => None,
         })
-        .filter_map(|name| child.field(name).map(|(index, _)| index))
-        .collect()
+        .filter_map(|name| child.field(name).map(|(index, _)| index));
+    of_key.into_iter().chain(together).collect()
 }
 
 fn references_of(schema: &'static Schema, schemas: &[&'static Schema]) -> Vec<Referred> {
@@ -411,14 +416,14 @@ fn references_of(schema: &'static Schema, schemas: &[&'static Schema]) -> Vec<Re
         .collect()
 }
 
-/// Returns the part of a path that names a row, such as `{id or key}`.
+/// Returns the part of a path that names a row, such as `{id or key}`; with colons between the
+/// parts of a primary key of several fields.
 fn placeholder(schema: &Schema, unique_within: &[usize]) -> String {
-    let name = |index: usize| schema.fields()[index].name();
-    let indexes = std::iter::once(schema.primary_key())
-        .chain(schema.endpoint_key())
-        .chain(unique_within.iter().copied());
-    let names: Vec<_> = indexes.map(name).collect();
-    format!("{{{}}}", names.join(" or "))
+    let name = |index: usize| schema.fields()[index].name().to_owned();
+    let further = schema.endpoint_key().into_iter();
+    let further = further.chain(unique_within.iter().copied()).map(name);
+    let names = std::iter::once(schema.primary_key_names().join(":")).chain(further);
+    format!("{{{}}}", names.collect::<Vec<_>>().join(" or "))
 }
 
 #[cfg(test)]

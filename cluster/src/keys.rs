@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_core::{
-    CacheKey, Operation, Schema, Value,
+    CacheKey, Operation, Schema,
     log::{Fields, RowRecord},
 };
 
@@ -60,7 +60,7 @@ impl Catalog {
             Operation::Delete => &[&record.old],
         };
 
-        let mut keys = vec![CacheKey::primary(schema.name(), &record.key)];
+        let mut keys = vec![CacheKey::primary_of(schema.name(), record.key.parts())];
         for image in images {
             let names = schema.cache_key_fields().iter().map(String::as_str);
             if !image.name_all(names) && !removed(Rule::LackingKeyField) {
@@ -68,10 +68,12 @@ impl Catalog {
             }
             let mut row = image.to_row(schema);
             // Images that hold the key alone may lack it as a field.
-            if let Some(id) = row.0.get_mut(schema.primary_key())
-                && id == &Value::Null
-            {
-                id.clone_from(&record.key);
+            for (&field, part) in schema.primary_key().iter().zip(record.key.parts()) {
+                if let Some(value) = row.0.get_mut(field)
+                    && value.is_null()
+                {
+                    value.clone_from(part);
+                }
             }
             for key in schema.cache_keys_of(&row) {
                 if !keys.contains(&key) {
@@ -85,7 +87,7 @@ impl Catalog {
 
 #[cfg(test)]
 mod tests {
-    use tidings_core::{Field, log::Announce};
+    use tidings_core::{Field, PrimaryKey, Value, log::Announce};
 
     use super::*;
 
@@ -103,7 +105,7 @@ mod tests {
         RowRecord {
             entity: "consumers".into(),
             operation: Operation::Update,
-            key: Value::Integer(7),
+            key: Value::Integer(7).into(),
             old,
             new,
             announce: Announce::Event,
@@ -122,6 +124,25 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(texts, ["consumers@7", "consumers:a", "consumers:b"]);
+    }
+
+    #[test]
+    fn keys_of_a_row_are_made_of_every_part_of_its_primary_key() {
+        let schema = Schema::builder("stocks")
+            .field(Field::of::<String>("shelf").primary_key())
+            .field(Field::of::<i64>("place").primary_key())
+            .build();
+        let record = RowRecord {
+            entity: "stocks".into(),
+            key: PrimaryKey::of(vec!["a:1".into(), Value::Integer(7)]),
+            // Two rows that differ in one part have different keys, also where the images lack it.
+            old: Fields::from_iter([("shelf", Value::from("a:1"))]),
+            new: Fields::from_iter([("shelf", Value::from("a:1"))]),
+            ..update(Fields::default(), Fields::default())
+        };
+        let evicts = Catalog::new(&[Box::leak(Box::new(schema))]).evicts(&record);
+        let keys = vec![CacheKey::from_text("stocks@:a%3A1:7")];
+        assert_eq!(evicts, Evicts::Keys(keys));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use tidings_core::{
-    CacheKey, Value,
+    CacheKey, PrimaryKey, Value,
     log::{
         Appended, Cursor, Digest, Group, Head, Log, LogError, LogFuture, Mark, MemberId, Read,
         RowOf, Sealed, Wake, WakeCarrier, WakeUps,
@@ -66,7 +66,7 @@ impl Log for SealedWakes {
         &'a self,
         mark: Mark,
         entity: &'a str,
-        key: &'a Value,
+        key: &'a PrimaryKey,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         self.log.group(mark, entity, key)
     }

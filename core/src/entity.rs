@@ -1,14 +1,14 @@
 //! [`Entity`]: a Rust struct whose rows are stored, cached and announced.
 
-use std::{fmt, hash::Hash};
+use std::fmt;
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     key::CacheKey,
+    primary_key::EntityId,
     row::{Row, RowError},
     schema::{Field, Foreign, OnDelete, Schema},
-    value::FieldValue,
 };
 
 /// A struct with a schema. Derive it: `#[derive(Entity)]`; the attributes are described at
@@ -41,30 +41,21 @@ use crate::{
 pub trait Entity:
     Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + Sized + 'static
 {
-    /// The type of the primary key.
-    type Id: FieldValue
-        + Clone
-        + fmt::Debug
-        + PartialEq
-        + Eq
-        + Hash
-        + Serialize
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static;
+    /// The type of the primary key: that of its field, or a tuple of those of its fields.
+    type Id: EntityId;
 
     /// The entity's name, and that of its table and its channel.
     const NAME: &'static str;
-    /// The name of the field that is the primary key.
-    const PRIMARY_KEY: &'static str;
+    /// The name of the field that is the primary key, or those of its fields in the order of the
+    /// schema.
+    const PRIMARY_KEY: &'static [&'static str];
 
     /// Returns the schema, made at the first call; later ones cost one atomic load. Its faults are
     /// found by [`check_all`](crate::check_all), which a node calls when it starts.
     fn schema() -> &'static Schema;
 
-    /// Returns the primary key of this row.
-    fn id(&self) -> &Self::Id;
+    /// Returns the primary key of this row: a clone of its field, or of each of its fields.
+    fn id(&self) -> Self::Id;
 
     /// Returns the row without its type, fields in the order of the schema. Clones every field.
     fn to_row(&self) -> Row;
@@ -87,9 +78,10 @@ pub trait Entity:
 }
 
 impl Field {
-    /// Makes it a reference to the rows of an entity.
+    /// Makes it a reference to the rows of an entity, whose primary key is one field;
+    /// [`check_all`](crate::check_all) refuses another.
     pub fn foreign<E: Entity>(self, on_delete: OnDelete, evict_on_update: bool) -> Self {
-        let (entity, key) = (E::NAME.to_owned(), E::PRIMARY_KEY.to_owned());
+        let (entity, key) = (E::NAME.to_owned(), E::PRIMARY_KEY.join(", "));
         self.refers_to(Foreign {
             entity,
             key,

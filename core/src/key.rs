@@ -5,7 +5,8 @@
 //! absent part is a lone `~`. So different tuples never share a text, whatever their parts hold,
 //! and an absent part differs from an empty one. The key of a row by its primary key is
 //! `name@part`, which no tuple of parts can spell; that by other fields is `name@field:part`, which
-//! neither of them can.
+//! neither of them can. A primary key of several parts is that of a field without a name,
+//! `name@:part:part`: no field has such a name.
 //!
 //! A key of up to [`INLINE`] bytes lives on the stack: building one does not allocate. The hash is
 //! SipHash-1-3 under a secret drawn once per process, so keys cannot be chosen to collide; it
@@ -84,6 +85,17 @@ impl CacheKey {
         builder.text.push("@");
         part.write(&mut builder);
         builder.finish()
+    }
+
+    /// Makes the key of a row by its primary key of one part, `name@part`, or of several:
+    /// `name@:part:part`.
+    #[must_use]
+    pub fn primary_of<P: KeyPart>(name: &str, parts: &[P]) -> Self {
+        if let [part] = parts {
+            return Self::primary(name, part);
+        }
+        let key = Self::by_fields(name, &[""]);
+        parts.iter().fold(key, KeyBuilder::part).finish()
     }
 
     /// Starts a key whose parts are of different types.

@@ -39,6 +39,9 @@ mod value;
 // Bytes in serde's form.
 pub mod base64;
 
+// Which row is meant, by one value or several. Must not know schemas.
+mod primary_key;
+
 // Rows, patches and what is wrong with one. Must not know schemas.
 mod row;
 
@@ -149,6 +152,24 @@ pub mod log;
 ///     version: i64,
 /// }
 ///
+/// /// A primary key of several fields is marked on each of them; their order in the struct is the
+/// /// key's. One of them may be a reference.
+/// #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+/// #[entity(name = "stocks")]
+/// struct Stock {
+///     #[entity(primary_key, foreign, on_delete = "cascade")]
+///     tenant: Ref<Tenant>,
+///     #[entity(primary_key)]
+///     shelf: String,
+///     pieces: u32,
+/// }
+///
+/// let stock = Stock { tenant: Ref::new(Uuid::nil()), shelf: "a:1".into(), pieces: 3 };
+/// assert_eq!(
+///     stock.cache_key().as_str(),
+///     "stocks@:00000000-0000-0000-0000-000000000000:a%3A1"
+/// );
+///
 /// fn low_is_below_high(offer: &Offer) -> Result<(), Violations> {
 ///     match (offer.low, offer.high) {
 ///         (Some(low), Some(high)) if low >= high.into() => {
@@ -158,7 +179,7 @@ pub mod log;
 ///     }
 /// }
 ///
-/// check_all(&[Tenant::schema(), Offer::schema()])?;
+/// check_all(&[Tenant::schema(), Offer::schema(), Stock::schema()])?;
 /// # Ok::<(), tidings_core::SchemaFaults>(())
 /// ```
 pub use tidings_derive::Entity;
@@ -170,6 +191,7 @@ pub use self::{
     entity::Entity,
     error::{BoxError, Chain, panic_text},
     key::{CacheKey, INLINE, KeyBuilder, KeyPart},
+    primary_key::{EntityId, PrimaryKey},
     reference::Ref,
     row::{Breach, Patch, Row, RowError, Rule, Violation, Violations},
     schema::{

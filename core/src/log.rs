@@ -99,7 +99,7 @@ pub use self::{
     text::PositionError,
     wake::{Digest, NextWake, Sealed, Wake, WakeCarrier, WakeUps},
 };
-use crate::{key::CacheKey, value::Value};
+use crate::{key::CacheKey, primary_key::PrimaryKey, value::Value};
 
 /// What the methods of a log return: a boxed future, so that a log can be a trait object.
 pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -148,7 +148,7 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
         &'a self,
         mark: Mark,
         entity: &'a str,
-        key: &'a Value,
+        key: &'a PrimaryKey,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>>;
 
     /// Reads the [`group`](Self::group)s of several rows, in the order of the question: those of

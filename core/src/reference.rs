@@ -15,8 +15,8 @@ use crate::{
     value::{FieldKind, FieldValue, Value},
 };
 
-/// A reference to a row of another entity, by its primary key. In JSON: `{"id": ..}`, where `id` is
-/// the name of that entity's primary key.
+/// A reference to a row of another entity, by its primary key, which is one field. In JSON:
+/// `{"id": ..}`, where `id` is the name of that field.
 ///
 /// It costs what the primary key costs, and says nothing about whether the row exists.
 ///
@@ -40,6 +40,23 @@ use crate::{
 /// assert_eq!(serde_json::from_str::<Ref<Consumer>>(&json)?.id, consumer.id);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
+///
+/// A primary key of several fields cannot be referred to:
+///
+/// ```compile_fail,E0277
+/// # use serde::{Deserialize, Serialize};
+/// # use tidings_core::{Entity, Ref};
+/// #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+/// #[entity(name = "stocks")]
+/// struct Stock {
+///     #[entity(primary_key)]
+///     shelf: String,
+///     #[entity(primary_key)]
+///     place: i64,
+/// }
+///
+/// tidings_core::Field::of::<Ref<Stock>>("stock");
+/// ```
 pub struct Ref<E: Entity> {
     /// The primary key of the row that is meant.
     pub id: E::Id,
@@ -59,7 +76,7 @@ impl<E: Entity> Ref<E> {
     /// Makes a reference to a row at hand.
     #[must_use]
     pub fn to(entity: &E) -> Self {
-        Self::new(entity.id().clone())
+        Self::new(entity.id())
     }
 }
 
@@ -93,26 +110,32 @@ impl<E: Entity> Hash for Ref<E> {
     }
 }
 
-impl<E: Entity> Serialize for Ref<E> {
+/// Returns the name of the one field that a reference holds; empty for an entity without a primary
+/// key, whose schema is faulty.
+fn key_of<E: Entity>() -> &'static str {
+    E::PRIMARY_KEY.first().copied().unwrap_or_default()
+}
+
+impl<E: Entity<Id: FieldValue>> Serialize for Ref<E> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry(E::PRIMARY_KEY, &self.id)?;
+        map.serialize_entry(key_of::<E>(), &self.id)?;
         map.end()
     }
 }
 
-impl<'de, E: Entity> Deserialize<'de> for Ref<E> {
+impl<'de, E: Entity<Id: FieldValue>> Deserialize<'de> for Ref<E> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Visitor(PhantomData))
     }
 }
 
-impl<E: Entity> FieldValue for Ref<E> {
+impl<E: Entity<Id: FieldValue>> FieldValue for Ref<E> {
     const KIND: FieldKind = E::Id::KIND;
     const RANGE: Option<RangeInclusive<i64>> = E::Id::RANGE;
 
     fn refers_to() -> Option<(&'static str, &'static str)> {
-        Some((E::NAME, E::PRIMARY_KEY))
+        Some((E::NAME, key_of::<E>()))
     }
 
     fn to_value(&self) -> Value {
@@ -124,7 +147,7 @@ impl<E: Entity> FieldValue for Ref<E> {
     }
 }
 
-impl<E: Entity> KeyPart for Ref<E> {
+impl<E: Entity<Id: FieldValue>> KeyPart for Ref<E> {
     fn write(&self, key: &mut KeyBuilder) {
         self.to_value().write(key);
     }
@@ -132,24 +155,24 @@ impl<E: Entity> KeyPart for Ref<E> {
 
 struct Visitor<E>(PhantomData<fn() -> E>);
 
-impl<'de, E: Entity> de::Visitor<'de> for Visitor<E> {
+impl<'de, E: Entity<Id: FieldValue>> de::Visitor<'de> for Visitor<E> {
     type Value = Ref<E>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a map with the one entry `{}`", E::PRIMARY_KEY)
+        write!(f, "a map with the one entry `{}`", key_of::<E>())
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Ref<E>, A::Error> {
         let mut id = None;
         while let Some(key) = map.next_key::<String>()? {
-            if key != E::PRIMARY_KEY {
-                return Err(de::Error::unknown_field(&key, &[E::PRIMARY_KEY]));
+            if key != key_of::<E>() {
+                return Err(de::Error::unknown_field(&key, E::PRIMARY_KEY));
             }
             if id.replace(map.next_value()?).is_some() {
-                return Err(de::Error::duplicate_field(E::PRIMARY_KEY));
+                return Err(de::Error::duplicate_field(key_of::<E>()));
             }
         }
         id.map(Ref::new)
-            .ok_or_else(|| de::Error::missing_field(E::PRIMARY_KEY))
+            .ok_or_else(|| de::Error::missing_field(key_of::<E>()))
     }
 }

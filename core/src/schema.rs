@@ -70,6 +70,8 @@ pub use self::{
 pub struct Schema {
     name: String,
     fields: Vec<Field>,
+    /// The indexes of the fields that are the primary key together, in their order.
+    primary_key: Vec<usize>,
     endpoint_key: Option<String>,
     cache_keys: Vec<Vec<String>>,
     unique_together: Vec<Vec<String>>,
@@ -101,6 +103,7 @@ impl Schema {
             schema: Self {
                 name: name.to_owned(),
                 fields: Vec::new(),
+                primary_key: Vec::new(),
                 endpoint_key: None,
                 cache_keys: Vec::new(),
                 unique_together: Vec::new(),
@@ -132,14 +135,46 @@ impl Schema {
             .find(|(_, field)| field.name() == name)
     }
 
-    /// Returns the index of the primary key; zero in a schema that lacks one, which [`check_all`]
-    /// refuses.
+    /// Returns the indexes of the fields that are the primary key together, in their order: one of
+    /// most schemas, and none of a schema that lacks a key, which [`check_all`] refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_core::{Field, Schema};
+    ///
+    /// let schema = Schema::builder("stocks")
+    ///     .field(Field::of::<String>("shelf").primary_key())
+    ///     .field(Field::of::<i64>("pieces"))
+    ///     .field(Field::of::<i64>("place").primary_key())
+    ///     .build();
+    /// assert_eq!(schema.primary_key(), [0, 2]);
+    /// assert_eq!(schema.primary_key_names(), ["shelf", "place"]);
+    /// assert_eq!(schema.single_key(), None);
+    /// ```
     #[must_use]
-    pub fn primary_key(&self) -> usize {
-        self.fields
-            .iter()
-            .position(Field::is_primary_key)
-            .unwrap_or(0)
+    pub fn primary_key(&self) -> &[usize] {
+        &self.primary_key
+    }
+
+    /// Returns the index of the primary key if it is one field: a key that rows can refer to.
+    #[must_use]
+    pub fn single_key(&self) -> Option<usize> {
+        match self.primary_key[..] {
+            [field] => Some(field),
+            _ => None,
+        }
+    }
+
+    /// Returns the fields that are the primary key together.
+    pub fn primary_key_fields(&self) -> impl Iterator<Item = &Field> {
+        self.primary_key.iter().map(|field| &self.fields[*field])
+    }
+
+    /// Returns the names of the fields that are the primary key together.
+    #[must_use]
+    pub fn primary_key_names(&self) -> Vec<&str> {
+        self.primary_key_fields().map(Field::name).collect()
     }
 
     /// Returns the index of the unique field that may stand for the primary key in a path.
@@ -265,6 +300,15 @@ impl SchemaBuilder {
     #[must_use]
     pub fn build(self) -> Schema {
         let mut schema = self.schema;
+        let fields = schema.fields.iter().enumerate();
+        let marked = fields.filter(|(_, field)| field.is_primary_key());
+        schema.primary_key = marked.map(|(index, _)| index).collect();
+        if schema.primary_key.len() > 1 {
+            for &field in &schema.primary_key {
+                schema.fields[field].share_key();
+            }
+        }
+
         let parts = schema.unique_together.iter().flatten();
         let parts: Vec<String> = parts
             .chain(schema.cache_keys.iter().flatten())
@@ -273,7 +317,8 @@ impl SchemaBuilder {
             .collect();
 
         for field in &mut schema.fields {
-            let is_key = field.is_unique() || parts.iter().any(|part| part == field.name());
+            let identifies = field.is_unique() || field.is_primary_key();
+            let is_key = identifies || parts.iter().any(|part| part == field.name());
             if is_key && field.kind() == FieldKind::Text && field.max_length().is_none() {
                 *field = field.clone().one_line(Field::KEY_LENGTH);
             }

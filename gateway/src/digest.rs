@@ -64,8 +64,7 @@ pub(crate) async fn replace_keys(node: &Node) -> Result<u64, Error> {
             if key.is_null() || is_one(&text) {
                 continue;
             }
-            let id = row.0[schema.primary_key()].clone();
-            let selector = Selector::primary(id).and("key", key);
+            let selector = Selector::primary_key(schema.key_of(&row)).and("key", key);
             let patch = Patch::new().with("key", of(&text));
             let updated = credentials.update(selector, patch, WriteOptions::default());
             replaced += u64::from(updated.await?.is_some());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value as Json;
 use tidings_core::{
-    Operation,
+    Operation, PrimaryKey, Value,
     log::{Gap, GapReason, Mark, Place, Scope},
 };
 use tidings_store::RowChange;
@@ -49,6 +49,9 @@ struct Said<'a> {
     source: &'a str,
     event: &'a str,
     operation: Option<&'a str>,
+    /// The primary key as a path of the admin API names it, where it is several fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     entity: Json,
     old_entity: Option<Json>,
     origin: Option<&'a str>,
@@ -63,6 +66,7 @@ impl Draft {
             source: CRUD,
             event: &event,
             operation: Some(operation.as_str()),
+            key: shown_key(change),
             entity: change.row.to_shown_json(schema),
             old_entity: old.map(|row| row.to_shown_json(schema)),
             origin,
@@ -81,6 +85,7 @@ impl Draft {
             source,
             event,
             operation: None,
+            key: None,
             entity: serde_json::from_str(payload).unwrap_or_else(|_| payload.into()),
             old_entity: None,
             origin,
@@ -105,6 +110,20 @@ impl Draft {
             data: data.into(),
         }
     }
+}
+
+/// Returns the text of a primary key of several fields, secret ones masked; one of a single field
+/// is seen in the row.
+fn shown_key(change: &RowChange) -> Option<String> {
+    let schema = change.schema;
+    if schema.single_key().is_some() {
+        return None;
+    }
+    let parts = schema.primary_key().iter().map(|&field| {
+        let value = change.row.0.get(field).unwrap_or(&Value::Null);
+        schema.fields()[field].shown(value)
+    });
+    Some(PrimaryKey::of(parts.collect()).to_text())
 }
 
 /// Returns an object that is still open.
@@ -142,7 +161,8 @@ impl FeedChange {
 
     /// Returns all of it as JSON: `{"source", "event", "operation", "entity", "old_entity",
     /// "origin", "position"}`, secret fields masked. `origin` is the node whose write it was, or
-    /// null for another program's.
+    /// null for another program's. A row whose primary key is several fields has its text as `key`
+    /// too.
     #[must_use]
     pub fn data(&self) -> &str {
         &self.data

@@ -146,6 +146,16 @@ pub enum Error {
         /// How many were given.
         given: usize,
     },
+    /// A primary key was given with another number of parts than it has.
+    #[error("the primary key of {entity} is {fields}, and {given} part(s) were given")]
+    PrimaryKeyParts {
+        /// The entity.
+        entity: String,
+        /// The names of its fields.
+        fields: String,
+        /// How many were given.
+        given: usize,
+    },
     /// A hook refused the call.
     #[error("a hook before {method} on {entity} refused it")]
     Hook {
@@ -496,12 +506,9 @@ impl fmt::Display for Holder {
 }
 
 fn pairs(fields: &[String], values: &[Value]) -> String {
-    let pairs: Vec<_> = fields
-        .iter()
-        .zip(values)
-        .map(|(field, value)| format!("{field} = {}", value.to_json()))
-        .collect();
-    pairs.join(", ")
+    let pairs = fields.iter().zip(values);
+    let pairs = pairs.map(|(field, value)| format!("{field} = {}", value.to_json()));
+    pairs.collect::<Vec<_>>().join(", ")
 }
 
 fn listed(losses: &[Loss]) -> String {

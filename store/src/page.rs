@@ -26,7 +26,8 @@ const TAGS: &str = "tags";
 
 /// Which rows to list, and from where.
 ///
-/// Rows come in the order of their primary keys unless told otherwise, which a change of other rows
+/// Rows come in the order of their primary keys unless told otherwise (of several fields: by the
+/// first, then by the next), which a change of other rows
 /// does not disturb: a row that is there while all pages are read appears exactly once. In another
 /// order, a row whose field changes in between may be missed or come twice.
 ///
@@ -373,7 +374,10 @@ impl PageQuery {
                     prepared.after.extend([value.clone(), value]);
                 }
             }
-            prepared.after.push((kind(schema.primary_key()), key));
+            let parts = schema.primary_key().iter().zip(key.into_parts());
+            prepared
+                .after
+                .extend(parts.map(|(field, part)| (kind(*field), part)));
         }
         Ok(prepared)
     }

@@ -10,6 +10,8 @@ pub(crate) enum Parameter<'a> {
     One(FieldKind, &'a Value),
     /// Values of a field, as one parameter however many they are.
     Many(FieldKind, Vec<&'a Value>),
+    /// Primary keys of several fields: the values of each field, in the order of the keys.
+    Keys(Vec<(FieldKind, Vec<&'a Value>)>),
     /// Texts, as one parameter.
     Texts(&'a [String]),
     /// A number of rows or texts.
@@ -33,6 +35,7 @@ impl<'a> Parameter<'a> {
 pub(crate) enum Owned {
     One(FieldKind, Value),
     Many(FieldKind, Vec<Value>),
+    Keys(Vec<(FieldKind, Vec<Value>)>),
     Texts(Vec<String>),
     Count(usize),
 }
@@ -42,6 +45,11 @@ impl Owned {
         match self {
             Self::One(kind, value) => Parameter::One(*kind, value),
             Self::Many(kind, values) => Parameter::Many(*kind, values.iter().collect()),
+            Self::Keys(fields) => {
+                let fields = fields.iter();
+                let lent = fields.map(|(kind, values)| (*kind, values.iter().collect()));
+                Parameter::Keys(lent.collect())
+            }
             Self::Texts(texts) => Parameter::Texts(texts),
             Self::Count(count) => Parameter::Count(*count),
         }
@@ -54,6 +62,12 @@ impl From<Parameter<'_>> for Owned {
             Parameter::One(kind, value) => Self::One(kind, value.clone()),
             Parameter::Many(kind, values) => {
                 Self::Many(kind, values.into_iter().cloned().collect())
+            }
+            Parameter::Keys(fields) => {
+                let fields = fields.into_iter();
+                let owned =
+                    fields.map(|(kind, values)| (kind, values.into_iter().cloned().collect()));
+                Self::Keys(owned.collect())
             }
             Parameter::Texts(texts) => Self::Texts(texts.to_vec()),
             Parameter::Count(count) => Self::Count(count),

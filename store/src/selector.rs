@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use tidings_core::{Entity, Field, Ref, Row, Schema, Timestamp, TimestampMicros, Value};
+use tidings_core::{
+    Entity, Field, FieldValue, PrimaryKey, Ref, Row, Schema, Timestamp, TimestampMicros, Value,
+};
 use uuid::Uuid;
 
 use crate::Error;
@@ -26,6 +28,8 @@ pub struct Selector {
     /// `None` is the primary key, whatever its name.
     field: Option<Cow<'static, str>>,
     value: FieldInput,
+    /// The further parts of a primary key of several fields.
+    parts: Vec<Value>,
     /// Further fields that are unique together with the first.
     with: Vec<(Cow<'static, str>, FieldInput)>,
     and: Vec<(Cow<'static, str>, FieldInput)>,
@@ -40,6 +44,7 @@ impl Selector {
         Self {
             field: Some(field.into()),
             value: value.into(),
+            parts: Vec::new(),
             with: Vec::new(),
             and: Vec::new(),
             unchanged: None,
@@ -73,6 +78,7 @@ impl Selector {
         Self {
             field,
             value,
+            parts: Vec::new(),
             with: fields.collect(),
             and: Vec::new(),
             unchanged: None,
@@ -80,16 +86,42 @@ impl Selector {
         }
     }
 
-    /// Selects the row with this primary key.
+    /// Selects the row with this primary key, which is one field.
     #[must_use]
     pub fn primary(value: impl Into<FieldInput>) -> Self {
         Self {
             field: None,
             value: value.into(),
+            parts: Vec::new(),
             with: Vec::new(),
             and: Vec::new(),
             unchanged: None,
             version: None,
+        }
+    }
+
+    /// Selects the row with this primary key, of one field or of several.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_core::EntityId as _;
+    /// use tidings_store::Selector;
+    ///
+    /// // Place 7 of shelf "a", of an entity whose primary key is the two of them.
+    /// let selector = Selector::primary_key(("a".to_owned(), 7_i64).to_key());
+    /// ```
+    #[must_use]
+    pub fn primary_key(key: PrimaryKey) -> Self {
+        let (value, parts) = if let Some(value) = key.single() {
+            (value.clone(), Vec::new())
+        } else {
+            let mut parts = key.into_parts();
+            (parts.remove(0), parts)
+        };
+        Self {
+            parts,
+            ..Self::primary(value)
         }
     }
 
@@ -141,7 +173,7 @@ impl Selector {
         self.field.as_deref()
     }
 
-    /// Returns the value of the unique field.
+    /// Returns the value of the unique field, the first if there are several.
     #[must_use]
     pub fn value(&self) -> &FieldInput {
         &self.value
@@ -156,12 +188,9 @@ impl Selector {
 
     /// Checks names and values against a schema.
     pub(crate) fn resolve(self, schema: &Schema) -> Result<Resolved, Error> {
-        let (field, value) = match self.field {
-            None => {
-                let field = schema.primary_key();
-                (field, self.value.of(schema, &schema.fields()[field])?)
-            }
-            Some(name) => resolve_field(schema, &name, self.value)?,
+        let mut key = match self.field {
+            None => resolve_key(schema, self.value, self.parts)?,
+            Some(name) => vec![resolve_field(schema, &name, self.value)?],
         };
         let all = |named: Vec<(Cow<'static, str>, FieldInput)>| {
             let named = named.into_iter();
@@ -178,7 +207,6 @@ impl Selector {
                 });
             }
         };
-        let mut key = vec![(field, value)];
         key.append(&mut all(self.with)?);
 
         if !is_unique(schema, &key) {
@@ -198,8 +226,34 @@ impl Selector {
     }
 }
 
+/// Reads the parts of a primary key.
+fn resolve_key(
+    schema: &Schema,
+    first: FieldInput,
+    parts: Vec<Value>,
+) -> Result<Vec<(usize, Value)>, Error> {
+    let fields = schema.primary_key();
+    let given = 1 + parts.len();
+    if given != fields.len() {
+        return Err(Error::PrimaryKeyParts {
+            entity: schema.name().to_owned(),
+            fields: schema.primary_key_names().join(", "),
+            given,
+        });
+    }
+    let parts = std::iter::once(first).chain(parts.into_iter().map(FieldInput::Value));
+    let parts = fields.iter().zip(parts);
+    parts
+        .map(|(&field, part)| Ok((field, part.of(schema, &schema.fields()[field])?)))
+        .collect()
+}
+
 /// Puts the values of fields into the order in which a schema declares the fields as unique.
 fn sort(schema: &Schema, key: &mut [(usize, Value)]) {
+    if is_primary_key(schema, key) {
+        let order = schema.primary_key();
+        return key.sort_by_key(|(field, _)| order.iter().position(|it| it == field));
+    }
     let fields = schema.fields();
     let has_all = |names: &&Vec<String>| {
         names.len() == key.len()
@@ -216,6 +270,7 @@ fn sort(schema: &Schema, key: &mut [(usize, Value)]) {
 fn is_unique(schema: &Schema, key: &[(usize, Value)]) -> bool {
     match key {
         [(field, _)] => schema.fields()[*field].is_unique(),
+        key if is_primary_key(schema, key) => true,
         key => schema.unique_together().iter().any(|names| {
             let is_part = |(field, _): &(usize, Value)| {
                 names.iter().any(|it| it == schema.fields()[*field].name())
@@ -223,6 +278,13 @@ fn is_unique(schema: &Schema, key: &[(usize, Value)]) -> bool {
             names.len() == key.len() && key.iter().all(is_part)
         }),
     }
+}
+
+/// Returns whether these are the fields of the primary key, in any order.
+fn is_primary_key(schema: &Schema, key: &[(usize, Value)]) -> bool {
+    let primary = schema.primary_key();
+    let has = |field: &usize| key.iter().any(|(known, _)| known == field);
+    key.len() == primary.len() && primary.iter().all(has)
 }
 
 /// A selector that was checked: fields by their index in the schema, values of their fields' kinds.
@@ -369,9 +431,9 @@ impl From<&Uuid> for FieldInput {
     }
 }
 
-impl<E: Entity> From<&Ref<E>> for FieldInput {
+impl<E: Entity<Id: FieldValue>> From<&Ref<E>> for FieldInput {
     fn from(reference: &Ref<E>) -> Self {
-        Self::Value(tidings_core::FieldValue::to_value(reference))
+        Self::Value(FieldValue::to_value(reference))
     }
 }
 
@@ -385,7 +447,7 @@ macro_rules! field_input {
     ($($type:ty),*) => {$(
         impl From<$type> for FieldInput {
             fn from(value: $type) -> Self {
-                Self::Value(tidings_core::FieldValue::to_value(&value))
+                Self::Value(FieldValue::to_value(&value))
             }
         }
     )*};

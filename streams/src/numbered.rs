@@ -30,7 +30,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tidings_core::{
-    CacheKey, Value,
+    CacheKey, PrimaryKey,
     entropy::Entropy,
     log::{
         Appended, Capture, Cursor, Digest, Epoch, Gap, GapReason, Group, Head, KeptLog, Log,
@@ -221,7 +221,7 @@ impl Log for Numbered {
         &'a self,
         _: Mark,
         _: &'a str,
-        _: &'a Value,
+        _: &'a PrimaryKey,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         Box::pin(std::future::ready(Ok(None)))
     }

@@ -46,17 +46,14 @@ pub(crate) fn key_of(
         return Err(Problem::violations(&violations));
     }
 
-    let is_set = |name: &str| {
-        schema
-            .field(name)
-            .is_some_and(|(index, _)| !row.0[index].is_null())
-    };
-    let primary = schema.fields()[schema.primary_key()].name();
-    let parts = schema.cache_key_fields().iter().map(String::as_str);
-    let names = parts.chain([primary]);
-    if !names.clone().any(is_set) {
-        let names: Vec<_> = names.collect();
-        let message = format!("one of these is needed: {}", names.join(", "));
+    if !schema.has_cache_key(&row) {
+        let message = if schema.single_key().is_some() {
+            let parts = schema.cache_key_fields().iter().map(String::as_str);
+            let names: Vec<_> = parts.chain(schema.primary_key_names()).collect();
+            format!("one of these is needed: {}", names.join(", "))
+        } else {
+            format!("a value is needed for {}", schema.parts_needed())
+        };
         return Err(Problem::field("@entity", Rule::Required, message));
     }
 

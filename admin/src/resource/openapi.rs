@@ -26,7 +26,7 @@ pub(crate) fn of(routes: &Routes, schemas: &[&'static Schema]) -> Json {
         if !names.is_empty() {
             let names = names.iter().map(|(name, what)| {
                 json!({
-                    "name": name, "in": "path", "required": true, "description": what,
+                    "name": name, "in": "path", "required": true, "description": described(what),
                     "schema": {"type": "string"},
                 })
             });
@@ -59,6 +59,17 @@ pub(crate) fn of(routes: &Routes, schemas: &[&'static Schema]) -> Json {
     })
 }
 
+/// Returns what a place in a path is for.
+fn described(what: &str) -> String {
+    if !what.contains(':') {
+        return what.to_owned();
+    }
+    format!(
+        "{what}; in each part of a key of several, the characters : % ~ @ and control characters are \
+         percent-encoded, before the whole is encoded for the path"
+    )
+}
+
 /// Returns a path whose places have names that differ, and what each stands for.
 fn templated(path: &str) -> (String, Vec<(String, String)>) {
     let mut names: Vec<(String, String)> = Vec::new();
@@ -66,7 +77,7 @@ fn templated(path: &str) -> (String, Vec<(String, String)>) {
     let mut rest = path;
     while let Some((before, place)) = rest.split_once('{') {
         let (what, after) = place.split_once('}').unwrap_or((place, ""));
-        let mut name = what.replace(' ', "_");
+        let mut name = what.replace([' ', ':'], "_");
         while names.iter().any(|(taken, _)| *taken == name) {
             name.push_str("_2");
         }

@@ -68,9 +68,11 @@ pub(crate) async fn nested_rows(
 ) -> Result<Rows, Problem> {
     let parents = rows(node, nested.parent, options)?;
     let parent = found(parents.find(parent).await?)?;
+    // Rows that others refer to have a primary key of one field.
+    let key = nested.parent.single_key().ok_or_else(Problem::not_found)?;
     let owner = Owner {
         field: nested.foreign,
-        value: parent.0[nested.parent.primary_key()].clone(),
+        value: parent.0[key].clone(),
     };
     let rows = rows(node, nested.child, options)?;
     Ok(rows.owned_by(owner, &nested.unique_within))
@@ -159,7 +161,7 @@ fn deed(rows: &Rows, row: Option<&Row>, fields: Vec<String>) -> Deed {
     let schema = rows.schema();
     Deed {
         what: schema.name().to_owned(),
-        row: row.map(|row| row.0[schema.primary_key()].to_text()),
+        row: row.map(|row| schema.key_of(row).to_text()),
         fields,
     }
 }

@@ -124,7 +124,7 @@ impl Rows {
     pub(crate) fn names_by(&self, segment: &str, field: usize) -> bool {
         self.names(segment)
             .first()
-            .is_some_and(|name| name.field == field)
+            .is_some_and(|name| name.names(field))
     }
 
     /// Returns whether the path gives each of these rows its value of a field.
@@ -134,10 +134,15 @@ impl Rows {
             .is_some_and(|owner| owner.field == field)
     }
 
-    /// Returns the row that a name means.
+    /// Returns the row that a name means. Where the primary key is several fields, a text that
+    /// names no row in any spelling is refused, and the answer says how one is named.
     pub(crate) async fn find(&self, segment: &str) -> Result<Found, Problem> {
         let mut elsewhere = false;
-        for name in self.names(segment) {
+        let names = self.names(segment);
+        if names.is_empty() && self.schema.single_key().is_none() {
+            return Err(self.no_name(segment));
+        }
+        for name in names {
             let Some(row) = self.look_up(&name).await? else {
                 continue;
             };
@@ -264,8 +269,8 @@ impl Rows {
 impl Rows {
     fn names(&self, segment: &str) -> Vec<Name> {
         let mut names = names::names(self.schema, &self.unique_within, segment);
-        for name in &mut names {
-            name.value = self.stored(name.field, std::mem::take(&mut name.value));
+        for (field, value) in names.iter_mut().flat_map(|name| &mut name.values) {
+            *value = self.stored(*field, std::mem::take(value));
         }
         names
     }
@@ -280,13 +285,15 @@ impl Rows {
 
     async fn look_up(&self, name: &Name) -> Result<Option<Row>, Problem> {
         if name.unique {
-            let found = self
-                .table
-                .select_by(self.name_of(name.field), name.value.clone());
-            return Ok(found.await?);
+            return Ok(self.table.select_where(self.by(name)).await?);
         }
-        let query = self.query().size(1);
-        let query = query.filter(self.name_of(name.field), name.value.clone());
+        let query = name
+            .values
+            .iter()
+            .fold(self.query(), |query, (field, value)| {
+                query.filter(self.name_of(*field), value.clone())
+            });
+        let query = query.size(1);
         Ok(self.table.page(query).await?.data.into_iter().next())
     }
 
@@ -315,15 +322,23 @@ impl Rows {
         self.schema.fields()[field].name()
     }
 
+    /// Selects the row that a name means by itself.
+    fn by(&self, name: &Name) -> Selector {
+        let values = name.values.iter();
+        Selector::by_all(values.map(|(field, value)| (self.name_of(*field), value.clone())))
+    }
+
     /// Selects a row as it was found: by its primary key, while it has its name and its parent.
     fn selector(&self, row: &Row, name: &Name) -> Selector {
-        let primary = self.schema.primary_key();
-        let selector = self.owned(Selector::primary(row.0[primary].clone()));
-        if name.field == primary {
-            selector
-        } else {
-            selector.and(self.name_of(name.field), name.value.clone())
+        let selector = self.owned(Selector::primary_key(self.schema.key_of(row)));
+        if name.is_primary(self.schema) {
+            return selector;
         }
+        name.values
+            .iter()
+            .fold(selector, |selector, (field, value)| {
+                selector.and(self.name_of(*field), value.clone())
+            })
     }
 }
 
@@ -370,8 +385,15 @@ impl Rows {
 
     /// Refuses a patch that would change a row's primary key.
     fn keep_primary_key(&self, patch: &Patch, row: &Row) -> Result<(), Problem> {
-        let primary = self.schema.primary_key();
-        self.agree(patch, primary, &row.0[primary])
+        let mut key = self.schema.primary_key().iter();
+        key.try_for_each(|&field| self.agree(patch, field, &row.0[field]))
+    }
+
+    /// Gives a row the values that its name says.
+    fn name_it(&self, patch: &mut Patch, name: &Name) {
+        for (field, value) in &name.values {
+            patch.set(self.name_of(*field), value.clone());
+        }
     }
 
     /// Refuses a patch that says something else of a field than the path.
@@ -401,7 +423,7 @@ impl Rows {
         condition: &Condition,
     ) -> Result<Result<Row, Error>, Problem> {
         self.keep_primary_key(&patch, row)?;
-        patch.set(self.name_of(name.field), name.value.clone());
+        self.name_it(&mut patch, name);
         let selector = self.under(condition, row, self.selector(row, name))?;
         Ok(self.upsert(selector, patch).await)
     }
@@ -417,15 +439,15 @@ impl Rows {
         let Some(name) = self.names(segment).into_iter().next() else {
             return Err(self.no_name(segment));
         };
-        let primary = self.schema.primary_key();
-        if name.field == primary {
-            self.agree(&patch, primary, &name.value)?;
+        if name.is_primary(self.schema) {
+            for (field, value) in &name.values {
+                self.agree(&patch, *field, value)?;
+            }
         }
-        patch.set(self.name_of(name.field), name.value.clone());
+        self.name_it(&mut patch, &name);
         // One that was judged is made, and never laid over a row that was made meanwhile.
         if name.unique && condition.is_empty() {
-            let selector = Selector::by(self.name_of(name.field), name.value);
-            let selector = self.owned(selector);
+            let selector = self.owned(self.by(&name));
             return Ok(self.upsert(selector, patch).await);
         }
         let row = self.row(&patch)?;
@@ -433,20 +455,24 @@ impl Rows {
     }
 
     /// Says why no row can have this name: the text field that it would go into does not take it. A
-    /// number that is spelled otherwise is a path that leads nowhere.
+    /// number that is spelled otherwise is a path that leads nowhere, and of a key of several
+    /// fields the right spelling is told.
     fn no_name(&self, segment: &str) -> Problem {
+        let is_several = self.schema.single_key().is_none();
+        let of_key = || self.schema.key_from_text(segment).err();
+        let of_key = is_several.then(of_key).flatten();
         let named = self.schema.endpoint_key();
         let named = named.or_else(|| self.unique_within.first().copied());
-        let breach = named.and_then(|index| {
-            let field = &self.schema.fields()[index];
-            field.from_key_text(segment).err().map(|it| (field, it))
-        });
-        let breach = breach.filter(|(field, _)| field.kind() == FieldKind::Text);
-        let Some((field, breach)) = breach else {
+        let of_field = || {
+            let field = &self.schema.fields()[named?];
+            let breach = field.from_key_text(segment).err();
+            (field.kind() == FieldKind::Text).then_some((field.name(), breach?))
+        };
+        let Some((name, breach)) = of_key.map(|it| ("@entity", it)).or_else(of_field) else {
             return Problem::not_found();
         };
         let mut violations = Violations::default();
-        violations.broken(field.name(), breach);
+        violations.broken(name, breach);
         Problem::violations(&violations)
     }
 

@@ -2,13 +2,31 @@
 
 use tidings::core::{Schema, Value};
 
-/// One way to read a segment: a field and the value that the row must have there.
+/// One way to read a segment: the values that the row must have in one field, or in the fields of a
+/// primary key of several.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Name {
-    pub(crate) field: usize,
-    pub(crate) value: Value,
-    /// Whether the field identifies a row by itself, and not only among the rows of one parent.
+    pub(crate) values: Vec<(usize, Value)>,
+    /// Whether they identify a row by themselves, and not only among the rows of one parent.
     pub(crate) unique: bool,
+}
+
+impl Name {
+    /// Returns whether it gives a row its value of a field.
+    pub(crate) fn names(&self, field: usize) -> bool {
+        self.values.iter().any(|(named, _)| *named == field)
+    }
+
+    /// Returns whether it is the primary key.
+    pub(crate) fn is_primary(&self, schema: &Schema) -> bool {
+        let named = self.values.iter().map(|(field, _)| field);
+        named.eq(schema.primary_key())
+    }
+
+    /// Returns whether it is one field, and this one.
+    fn is_of(&self, field: usize) -> bool {
+        matches!(self.values[..], [(only, _)] if only == field)
+    }
 }
 
 /// Returns the ways to read a segment, in the order in which they are tried: the primary key, the
@@ -17,19 +35,24 @@ pub(crate) struct Name {
 /// name of another row than number 7, and 32 hexadecimal digits are more likely someone's API key
 /// than a UUID.
 pub(crate) fn names(schema: &Schema, unique_within: &[usize], segment: &str) -> Vec<Name> {
-    let unique = [Some(schema.primary_key()), schema.endpoint_key()];
-    let unique = unique.into_iter().flatten().map(|field| (field, true));
+    let unique = schema.endpoint_key().map(|field| (field, true));
     let within = unique_within.iter().map(|&field| (field, false));
 
     let mut names: Vec<Name> = Vec::new();
-    for (field, unique) in unique.chain(within) {
-        if names.iter().any(|name| name.field == field) {
+    if let Ok(key) = schema.key_from_text(segment) {
+        let fields = schema.primary_key().iter().copied();
+        names.push(Name {
+            values: fields.zip(key.into_parts()).collect(),
+            unique: true,
+        });
+    }
+    for (field, unique) in unique.into_iter().chain(within) {
+        if names.iter().any(|name| name.is_of(field)) {
             continue;
         }
         if let Ok(value) = schema.fields()[field].from_key_text(segment) {
             names.push(Name {
-                field,
-                value,
+                values: vec![(field, value)],
                 unique,
             });
         }
@@ -55,7 +78,7 @@ mod tests {
 
     fn fields(segment: &str) -> Vec<usize> {
         let names = names(&schema(), &[2], segment);
-        names.iter().map(|name| name.field).collect()
+        names.iter().map(|name| name.values[0].0).collect()
     }
 
     #[test]
@@ -78,6 +101,34 @@ mod tests {
             assert_eq!(fields(text), [1], "{text}");
         }
         assert!(!names(&schema(), &[2], "17")[1].unique);
+    }
+
+    #[test]
+    fn a_key_of_several_fields_is_read_from_its_parts() {
+        let schema = Schema::builder("stocks")
+            .field(Field::of::<i64>("consumer").primary_key())
+            .field(Field::of::<String>("shelf").primary_key())
+            .build();
+        let values = |segment: &str| {
+            let names = names(&schema, &[1], segment);
+            names
+                .into_iter()
+                .map(|name| name.values)
+                .collect::<Vec<_>>()
+        };
+        let (consumer, shelf) = (Value::Integer(7), |text: &str| Value::from(text));
+        // Below its consumer a shelf is named by itself, too.
+        assert_eq!(
+            values("7:a"),
+            [
+                vec![(0, consumer.clone()), (1, shelf("a"))],
+                vec![(1, shelf("7:a"))]
+            ]
+        );
+        assert_eq!(values("7:a%3Ab")[0], [(0, consumer), (1, shelf("a:b"))]);
+        for other in ["007:a", "7:a:b", "7:%61", "7"] {
+            assert_eq!(values(other), [vec![(1, shelf(other))]], "{other}");
+        }
     }
 
     #[test]

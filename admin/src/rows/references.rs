@@ -66,5 +66,5 @@ async fn find(
         let message = format!("foreign key violation ({}: {message})", field.name());
         return Err(Problem::new(Kind::ForeignKeyViolation, message).with_fields(fields));
     };
-    Ok(Some(row.0[schema.primary_key()].to_json()))
+    Ok(schema.single_key().map(|key| row.0[key].to_json()))
 }

@@ -357,8 +357,8 @@ macro_rules! tuple {
                 $($part.push(key);)*
             }
 
-            /// Returns the key of a field without a name. No field has one, so it is the key of
-            /// nothing else.
+            /// Returns the key of a field without a name, as [`CacheKey::primary_of`] does. No
+            /// field has one, so it is the key of nothing else.
             fn primary(&self, name: &str) -> CacheKey {
                 let mut key = CacheKey::by_fields(name, &[""]);
                 self.push(&mut key);

@@ -200,7 +200,8 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         Ok(Self { options, ..self })
     }
 
-    /// Returns the view of the same values by primary key: `name@part`.
+    /// Returns the view of the same values by primary key: `name@part`, or `name@:part:part` for a
+    /// tuple.
     ///
     /// # Errors
     ///

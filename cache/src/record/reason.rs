@@ -3,7 +3,7 @@
 use std::{cell::RefCell, marker::PhantomData, sync::Arc};
 
 use tidings_core::{
-    Operation, Value,
+    Operation, PrimaryKey, Value,
     log::{GapReason, Mark, Place},
 };
 
@@ -67,14 +67,14 @@ pub struct ChangedRow {
     pub entity: Arc<str>,
     /// What was done.
     pub operation: Operation,
-    /// The primary key.
-    pub key: Value,
+    /// The primary key, all parts of it.
+    pub key: PrimaryKey,
 }
 
 impl ChangedRow {
     /// Names a row and what was done to it.
     #[must_use]
-    pub fn new(entity: impl Into<Arc<str>>, operation: Operation, key: Value) -> Self {
+    pub fn new(entity: impl Into<Arc<str>>, operation: Operation, key: PrimaryKey) -> Self {
         Self {
             entity: entity.into(),
             operation,
@@ -104,9 +104,18 @@ impl Reason {
         let own = counts + size_of::<Self>();
         match self {
             Self::Change { rows, .. } => {
-                let keys = rows.iter().map(|row| match &row.key {
+                // The parts of a key of several are not in the row itself.
+                let beside = |key: &PrimaryKey| match key.single() {
+                    Some(_) => 0,
+                    None => size_of_val(key.parts()),
+                };
+                let text = |part: &Value| match part {
                     Value::Text(text) => text.len(),
                     _ => 0, // few kinds are keys, and those take no more than themselves
+                };
+                let keys = rows.iter().map(|row| {
+                    let texts: usize = row.key.parts().iter().map(text).sum();
+                    beside(&row.key) + texts
                 });
                 own + rows.capacity() * size_of::<ChangedRow>() + keys.sum::<usize>()
             }

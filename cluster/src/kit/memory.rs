@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tidings_core::{
-    CacheKey, Value,
+    CacheKey, PrimaryKey,
     log::{
         Appended, Capture, Cursor, Demand, Digest, Group, Head, Join, JoinError, Log, LogError,
         LogFuture, Mark, MemberId, MemberRow, MemberSight, Members, Read, Sight, Wake, WakeUps,
@@ -98,7 +98,7 @@ impl Log for MemoryLog {
         &'a self,
         mark: Mark,
         entity: &'a str,
-        key: &'a Value,
+        key: &'a PrimaryKey,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         now(Ok(self.store.group(mark, entity, key)))
     }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 use tidings_core::{
-    CacheKey, Operation, Row, Schema, Value,
+    CacheKey, Operation, PrimaryKey, Row, Schema, Value,
     entropy::{Entropy, SeededEntropy},
     log::{Announce, Appended, Body, Cursor, Epoch, Fields, Group, Mark, Read, RowRecord, Sight},
 };
@@ -241,14 +241,11 @@ impl ModelStore {
         };
 
         let images = old.iter().chain(&new);
-        let id_value = images
-            .clone()
-            .next()
-            .and_then(|row| row.0.get(schema.primary_key()));
+        let written = images.clone().next();
         let record = RowRecord {
             entity: schema.name().into(),
             operation,
-            key: id_value.cloned().unwrap_or(Value::Null),
+            key: written.map_or(Value::Null.into(), |row| schema.key_of(row)),
             old: image(&old),
             new: image(&new),
             announce: writing.announce,
@@ -382,7 +379,7 @@ impl ModelStore {
         self.state.lock().read(self.form, from, limit, sight)
     }
 
-    pub(super) fn group(&self, mark: Mark, entity: &str, key: &Value) -> Option<Group> {
+    pub(super) fn group(&self, mark: Mark, entity: &str, key: &PrimaryKey) -> Option<Group> {
         let state = self.state.lock();
         if mark.epoch() != state.epoch {
             return None;

@@ -69,8 +69,11 @@ impl Shared {
                 let (_, keys) = parents
                     .entry(of)
                     .or_insert_with(|| (record.mark, Vec::new()));
-                if !keys.contains(&row.key) {
-                    keys.push(row.key.clone());
+                // No row refers to a key of several parts.
+                if let Some(key) = row.key.single()
+                    && !keys.contains(key)
+                {
+                    keys.push(key.clone());
                 }
             }
         }

@@ -10,7 +10,7 @@ use tidings_cluster::kit::{
     conformance::{Subject, check},
 };
 use tidings_core::{
-    CacheKey, Value,
+    CacheKey, PrimaryKey,
     log::{
         Appended, Batch, Body, Cursor, Digest, Extent, Group, Head, Log, LogError, LogFuture, Mark,
         MemberId, Read, Sight, Wake, WakeUps,
@@ -150,7 +150,7 @@ impl Log for Faulty {
         &'a self,
         mark: Mark,
         entity: &'a str,
-        key: &'a Value,
+        key: &'a PrimaryKey,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         self.log.group(mark, entity, key)
     }

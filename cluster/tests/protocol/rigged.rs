@@ -23,7 +23,7 @@ use tidings_cluster::{
     kit::{MemoryLog, ModelStore, Writing},
 };
 use tidings_core::{
-    CacheKey, Field, Foreign, OnDelete, Row, Schema, Value,
+    CacheKey, Field, Foreign, OnDelete, PrimaryKey, Row, Schema, Value,
     clock::{Clock, ManualClock, SystemClock},
     entropy::SystemEntropy,
     log::{
@@ -264,7 +264,7 @@ impl Log for Rigged {
         &'a self,
         mark: Mark,
         entity: &'a str,
-        key: &'a Value,
+        key: &'a PrimaryKey,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         self.groups.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {

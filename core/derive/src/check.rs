@@ -8,27 +8,58 @@ use crate::{
     on_struct::OnStruct,
 };
 
-/// Returns the index of the one primary key.
-pub(crate) fn primary_key(ident: &Ident, fields: &[Field], faults: &mut Faults) -> Option<usize> {
-    let mut marked = fields
-        .iter()
-        .enumerate()
-        .filter_map(|(index, field)| Some((index, field.primary_key.as_ref()?)));
-    let Some((first, _)) = marked.next() else {
+/// The most fields that a primary key can have.
+const MOST_PARTS: usize = 4;
+
+/// Returns the indexes of the fields that are the primary key together, and tells the fields of
+/// several that they share it.
+pub(crate) fn primary_key(
+    ident: &Ident,
+    fields: &mut [Field],
+    faults: &mut Faults,
+) -> Option<Vec<usize>> {
+    let indexes = 0..fields.len();
+    let mut marked: Vec<_> = indexes
+        .filter(|index| fields[*index].primary_key.is_some())
+        .collect();
+    match marked[..] {
+        [] => {
+            faults.add(
+                ident,
+                "an entity needs a primary key: mark one field `#[entity(primary_key)]`",
+            );
+            return None;
+        }
+        [single] => {
+            if let Some(foreign) = &fields[single].foreign {
+                faults.add(
+                    foreign,
+                    "the primary key cannot be `foreign`: give the row a key of its own",
+                );
+            }
+        }
+        _ => marked
+            .iter()
+            .for_each(|index| fields[*index].shares_key = true),
+    }
+
+    for &index in marked.iter().skip(MOST_PARTS) {
         faults.add(
-            ident,
-            "an entity needs a primary key: mark one field `#[entity(primary_key)]`",
-        );
-        return None;
-    };
-    for (_, item) in marked {
-        let name = &fields[first].name;
-        faults.add(
-            item,
-            format!("an entity has one primary key, and `{name}` is it already"),
+            &fields[index].primary_key,
+            format!("a primary key has at most {MOST_PARTS} fields"),
         );
     }
-    Some(first)
+    for &index in &marked {
+        if let (true, Some(default)) = (fields[index].shares_key, &fields[index].default) {
+            faults.add(
+                default,
+                "part of the primary key cannot have a `default`: every row brings its own",
+            );
+        }
+    }
+    // The compiler need not complain of the tuple, too.
+    marked.truncate(MOST_PARTS);
+    Some(marked)
 }
 
 /// Checks that one field at most counts versions.

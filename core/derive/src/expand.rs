@@ -16,8 +16,8 @@ pub(crate) fn expand(entity: &Entity) -> TokenStream {
     let (ident, name) = (&entity.ident, &entity.name);
     let home = &entity.home;
     let home = quote!(#home::derive);
-    let primary_key = &entity.fields[entity.primary_key];
-    let (id, id_ty, id_name) = (&primary_key.ident, &primary_key.ty, &primary_key.name);
+    let (id_ty, id) = id(entity);
+    let id_names = entity.primary_key.iter().map(|it| &entity.fields[*it].name);
     let schema = schema(entity, &home);
     let idents: Vec<_> = entity.fields.iter().map(|field| &field.ident).collect();
     let indices = 0..idents.len();
@@ -27,15 +27,15 @@ pub(crate) fn expand(entity: &Entity) -> TokenStream {
             type Id = #id_ty;
 
             const NAME: &'static str = #name;
-            const PRIMARY_KEY: &'static str = #id_name;
+            const PRIMARY_KEY: &'static [&'static str] = &[#(#id_names),*];
 
             fn schema() -> &'static #home::Schema {
                 static SCHEMA: #home::OnceLock<#home::Schema> = #home::OnceLock::new();
                 SCHEMA.get_or_init(|| #schema)
             }
 
-            fn id(&self) -> &#id_ty {
-                &self.#id
+            fn id(&self) -> #id_ty {
+                #id
             }
 
             fn to_row(&self) -> #home::Row {
@@ -49,6 +49,24 @@ pub(crate) fn expand(entity: &Entity) -> TokenStream {
                 })
             }
         }
+    }
+}
+
+/// Returns the type of the primary key, and the expression for that of a row: those of its field,
+/// or a tuple.
+fn id(entity: &Entity) -> (TokenStream, TokenStream) {
+    let fields = entity
+        .primary_key
+        .iter()
+        .map(|index| &entity.fields[*index]);
+    let types = fields.clone().map(|field| &field.ty);
+    let values = fields.map(|field| {
+        let ident = &field.ident;
+        quote!(::core::clone::Clone::clone(&self.#ident))
+    });
+    match entity.primary_key[..] {
+        [_] => (quote!(#(#types)*), quote!(#(#values)*)),
+        _ => (quote!((#(#types),*)), quote!((#(#values),*))),
     }
 }
 

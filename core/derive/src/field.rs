@@ -17,6 +17,8 @@ pub(crate) struct Field {
     pub(crate) ty: Type,
     pub(crate) look: Look,
     pub(crate) primary_key: Option<Meta>,
+    /// Whether other fields make the primary key with it.
+    pub(crate) shares_key: bool,
     pub(crate) unique: Option<Meta>,
     pub(crate) required: Option<Meta>,
     pub(crate) default: Option<Expr>,
@@ -58,6 +60,7 @@ impl Field {
             ty: field.ty.clone(),
             look: Look::at(&field.ty),
             primary_key: None,
+            shares_key: false,
             unique: None,
             required: None,
             default: None,
@@ -82,7 +85,7 @@ impl Field {
 
     /// Returns whether its value identifies a row.
     pub(crate) fn identifies(&self) -> bool {
-        self.unique.is_some() || self.primary_key.is_some()
+        self.unique.is_some() || (self.primary_key.is_some() && !self.shares_key)
     }
 
     fn take(&mut self, item: &Meta, faults: &mut Faults) {
@@ -192,12 +195,6 @@ impl Field {
             faults.add(
                 &self.ty,
                 "the primary key cannot be an `Option`: every row has one",
-            );
-        }
-        if let Some(foreign) = &self.foreign {
-            faults.add(
-                foreign,
-                "the primary key cannot be `foreign`: give the row a key of its own",
             );
         }
         if matches!(self.auto, Some((Auto::CreateTime | Auto::UpdateTime, _))) {

@@ -68,7 +68,7 @@ use crate::faults::Faults;
 ///
 /// | attribute | meaning |
 /// |---|---|
-/// | `primary_key` | identifies the row; demanded on one field, which is no `Option` |
+/// | `primary_key` | identifies the row; demanded on one field, or on two to four that do so together, in the order of the struct; none is an `Option` |
 /// | `unique` | no two rows have the same value |
 /// | `required` | an insert must bring a value although the type is an `Option` |
 /// | `default = ..` | the value of a new row that has none: a literal or a constant; a table that lacks the column is given it |
@@ -108,8 +108,17 @@ use crate::faults::Faults;
 ///
 /// and an `Option` of each, which may be absent. Unique fields and parts of keys are of a type
 /// whose values are equal when their texts are: no set, list, map, JSON, `f64` or `f32`; and bytes
-/// are no primary key. A primary key is one field: give a row that is identified by several a key
-/// of its own, and say `unique(..)` of these.
+/// are no primary key.
+///
+/// # A primary key of several fields
+///
+/// Mark each of them. The row's id is the tuple of their values; one of them may be `foreign`, and
+/// one may be made (`auto`). No other entity can refer to such a row: a reference is one field. The
+/// example above has one, `stocks`.
+///
+/// A row is selected by the tuple, `dao.select((tenant, shelf))`, cached under
+/// `stocks@:TENANT:SHELF`, and named `TENANT:SHELF` in the paths of the admin API. In each part
+/// `:`, `%`, `~`, `@` and control characters are percent-encoded, so that no two rows share a name.
 ///
 /// Serde attributes that change a field's name or form (`rename`, `skip`, `flatten`, `with` and
 /// their like, but for the bytes above) are refused: the schema, the stored row and the JSON of an

@@ -13,8 +13,8 @@ pub(crate) struct Entity {
     pub(crate) ident: syn::Ident,
     pub(crate) home: TokenStream,
     pub(crate) name: LitStr,
-    /// Which field is the primary key.
-    pub(crate) primary_key: usize,
+    /// Which fields are the primary key together; one at least.
+    pub(crate) primary_key: Vec<usize>,
     pub(crate) on_struct: OnStruct,
     pub(crate) fields: Vec<Field>,
 }
@@ -49,8 +49,8 @@ impl Entity {
                 .map_err(|message| faults.add(&input.ident, message))
                 .ok()
         });
-        let fields = fields(input, faults)?;
-        let primary_key = check::primary_key(&input.ident, &fields, faults);
+        let mut fields = fields(input, faults)?;
+        let primary_key = check::primary_key(&input.ident, &mut fields, faults);
         check::version(&fields, faults);
         check::names(&on_struct, &fields, faults);
         if generic {

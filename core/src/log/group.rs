@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::{Announce, Fields, Mark, RowRecord};
-use crate::{change::Operation, value::Value};
+use crate::{change::Operation, primary_key::PrimaryKey};
 
 /// Every record of one row in one transaction, whatever pages they lie in.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +29,8 @@ pub struct RowOf {
     pub mark: Mark,
     /// The name of the entity's schema.
     pub entity: Arc<str>,
-    /// The primary key.
-    pub key: Value,
+    /// The primary key, all parts of it.
+    pub key: PrimaryKey,
 }
 
 impl Group {
@@ -74,7 +74,7 @@ impl<'a> RowChange<'a> {
     /// let update = |old, new| RowRecord {
     ///     entity: "consumers".into(),
     ///     operation: Operation::Update,
-    ///     key: Value::Integer(1),
+    ///     key: Value::Integer(1).into(),
     ///     old: image(old),
     ///     new: image(new),
     ///     announce: Announce::Event,
@@ -194,7 +194,7 @@ mod tests {
         RowRecord {
             entity: "consumers".into(),
             operation,
-            key: Value::Integer(1),
+            key: Value::Integer(1).into(),
             old: image(old),
             new: image(new),
             announce: Announce::Event,

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{Mark, Place};
-use crate::{change::Operation, key::CacheKey, row::Row, schema::Schema, value::Value};
+use crate::{
+    change::Operation, key::CacheKey, primary_key::PrimaryKey, row::Row, schema::Schema,
+    value::Value,
+};
 
 /// One record of a log.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,8 +54,8 @@ pub struct RowRecord {
     pub entity: Arc<str>,
     /// What was done.
     pub operation: Operation,
-    /// The primary key; for an update that changed it, the new one.
-    pub key: Value,
+    /// The primary key, all parts of it; for an update that changed it, the new one.
+    pub key: PrimaryKey,
     /// The row as it was, for updates and deletes. [Partial](Fields::is_partial) if the log holds
     /// the keys alone.
     pub old: Fields,
@@ -140,6 +143,17 @@ impl Fields {
     #[must_use]
     pub fn name_all<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> bool {
         names.into_iter().all(|name| self.value(name).is_some())
+    }
+
+    /// Returns the primary key that they name; none if a part of it is unknown.
+    #[must_use]
+    pub fn key(&self, schema: &Schema) -> Option<PrimaryKey> {
+        let value = |name: &str| self.value(name).cloned();
+        if let Some(field) = schema.single_key() {
+            return value(schema.fields()[field].name()).map(PrimaryKey::from);
+        }
+        let parts = schema.primary_key_fields().map(|field| value(field.name()));
+        parts.collect::<Option<_>>().map(PrimaryKey::of)
     }
 
     /// Lays the fields out as a row of a schema. Unknown fields become absent; fields that the

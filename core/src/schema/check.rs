@@ -65,8 +65,16 @@ fn check_reference(
             "field {name} refers to {entity}, which is not among the node's entities"
         ));
     };
-    let Some(key) = parent.fields().get(parent.primary_key()) else {
-        return; // a fault of the parent's own
+    let key = match parent.primary_key() {
+        [key] => &parent.fields()[*key],
+        [] => return, // a fault of the parent's own
+        [_, ..] => {
+            let names = parent.primary_key_names().join(", ");
+            return found(format!(
+                "field {name} refers to {entity}, whose primary key is several fields ({names}): a reference is one \
+                 field, so refer to an entity whose key is one, or keep the parts as fields of their own"
+            ));
+        }
     };
 
     if key.name() != foreign.key {

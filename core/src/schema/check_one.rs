@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use super::{Auto, Field, OnDelete, Schema, reserved};
-use crate::value::{FieldKind, Value};
+use crate::{
+    primary_key::PrimaryKey,
+    value::{FieldKind, Value},
+};
 
 /// What a list of the admin API takes besides the names of fields.
 const ARGUMENTS: [&str; 3] = ["offset", "size", "tags"];
@@ -19,16 +22,7 @@ impl Schema {
         if let Some(reserved) = reserved::table(&self.name) {
             found(reserved);
         }
-        match self
-            .fields
-            .iter()
-            .filter(|field| field.is_primary_key())
-            .count()
-        {
-            1 => {}
-            0 => found("a primary key is missing: mark one field as primary_key".to_owned()),
-            n => found(format!("one field is the primary key, and {n} are marked")),
-        }
+        self.check_primary_key(found);
         let mut seen = HashSet::new();
         for field in &self.fields {
             if !seen.insert(field.name()) {
@@ -46,6 +40,14 @@ impl Schema {
                 found("unique names no field".to_owned());
             }
             self.check_parts("unique", names, found);
+            let is_key = |name: &String| {
+                let field = self.field(name);
+                field.is_some_and(|(_, field)| field.is_primary_key())
+            };
+            if names.len() == self.primary_key.len() && names.iter().all(is_key) {
+                let names = names.join(", ");
+                found(format!("unique names {names}, which is the primary key"));
+            }
         }
         for names in &self.at_least_one_of {
             if names.is_empty() {
@@ -58,6 +60,17 @@ impl Schema {
             }
         }
         self.check_admin_api(found);
+    }
+
+    fn check_primary_key(&self, found: &mut dyn FnMut(String)) {
+        let most = PrimaryKey::MOST_PARTS;
+        match self.primary_key.len() {
+            0 => found("a primary key is missing: mark one field as primary_key".to_owned()),
+            n if n > most => found(format!(
+                "a primary key has at most {most} fields, and {n} are marked"
+            )),
+            _ => {}
+        }
     }
 
     fn check_expiry(&self, found: &mut dyn FnMut(String)) {
@@ -88,7 +101,8 @@ impl Schema {
             if field.kind() != FieldKind::Integer || field.range().is_some() {
                 found(format!("field {name}: a version is an i64"));
             }
-            if field.is_optional() || field.is_unique() || field.is_immutable() {
+            let identifies = field.is_unique() || field.is_primary_key();
+            if field.is_optional() || identifies || field.is_immutable() {
                 found(format!(
                     "field {name} counts versions: it is on every row, changes, and is not unique"
                 ));
@@ -156,7 +170,8 @@ impl Schema {
             }
         }
         for field in &self.fields {
-            let filters = field.is_unique() || field.reference().is_some();
+            let identifies = field.is_unique() || field.is_primary_key();
+            let filters = identifies || field.reference().is_some();
             if filters && ARGUMENTS.contains(&field.name()) {
                 found(format!(
                     "field {} cannot be unique or foreign: lists of the admin API take an argument of this name",
@@ -197,6 +212,11 @@ fn check_field(field: &Field, found: &mut dyn FnMut(String)) {
             "field {name} is of kind {} and cannot be unique",
             kind.name()
         ));
+    } else if field.is_primary_key() && !kind.can_be_key() {
+        found(format!(
+            "field {name} is of kind {} and cannot be part of the primary key",
+            kind.name()
+        ));
     }
     match field.auto_value() {
         Some(Auto::Random) if !matches!(kind, FieldKind::Uuid | FieldKind::Text) => {
@@ -229,7 +249,7 @@ fn check_field(field: &Field, found: &mut dyn FnMut(String)) {
     if field.is_primary_key() && kind == FieldKind::Bytes {
         found(format!("the primary key {name} cannot be bytes"));
     }
-    if field.is_primary_key() && field.reference().is_some() {
+    if field.is_whole_key() && field.reference().is_some() {
         found(format!("the primary key {name} cannot be foreign"));
     }
     if field.is_made() && field.reference().is_some() {
@@ -287,6 +307,10 @@ fn check_rules(field: &Field, found: &mut dyn FnMut(String)) {
     if field.default_value().is_some() && (field.is_made() || field.is_unique()) {
         found(format!(
             "field {name} cannot have a default: it is made, or no two rows may have the same value"
+        ));
+    } else if field.default_value().is_some() && field.is_primary_key() {
+        found(format!(
+            "field {name} cannot have a default: every row brings its own primary key"
         ));
     }
     if field.is_immutable() && field.auto_value() == Some(Auto::UpdateTime) {

@@ -5,7 +5,8 @@ use serde_json::{Value as Json, json};
 use super::{Field, Schema};
 
 impl Schema {
-    /// Returns the schema as JSON: what `GET /schemas/{entity}` answers.
+    /// Returns the schema as JSON: what `GET /schemas/{entity}` answers. A primary key of several
+    /// fields is an array of their names.
     ///
     /// # Examples
     ///
@@ -36,10 +37,15 @@ impl Schema {
     /// ```
     #[must_use]
     pub fn to_json(&self) -> Json {
-        let primary_key = self.fields.get(self.primary_key()).map(Field::name);
+        let names = self.primary_key_names();
+        let primary_key = match &names[..] {
+            [name] => json!(name),
+            [] => Json::Null,
+            names => json!(names),
+        };
         let cache_key = self.cache_key_fields();
         let cache_key: Vec<_> = if cache_key.is_empty() {
-            primary_key.into_iter().collect()
+            names
         } else {
             cache_key.iter().map(String::as_str).collect()
         };

@@ -40,6 +40,8 @@ pub struct Field {
     range: Option<RangeInclusive<i64>>,
     optional: bool,
     primary_key: bool,
+    /// Whether other fields make the primary key with it.
+    shares_key: bool,
     unique: bool,
     auto: Option<Auto>,
     foreign: Option<Foreign>,
@@ -108,6 +110,7 @@ impl Field {
             range: T::RANGE,
             optional: T::OPTIONAL,
             primary_key: false,
+            shares_key: false,
             unique: false,
             auto: None,
             foreign: T::refers_to().map(|(entity, key)| Foreign {
@@ -128,10 +131,15 @@ impl Field {
         }
     }
 
-    /// Makes it the primary key.
+    /// Makes it the primary key; of several fields of a schema, which then are it together, a part.
     pub fn primary_key(mut self) -> Self {
         self.primary_key = true;
         self
+    }
+
+    /// Notes that other fields of its schema make the primary key with it.
+    pub(super) fn share_key(&mut self) {
+        self.shares_key = true;
     }
 
     /// Makes its values unique; rows in which it is absent are not compared.
@@ -326,16 +334,22 @@ impl Field {
         self.optional
     }
 
-    /// Returns whether it is the primary key.
+    /// Returns whether it is the primary key, or part of it.
     #[must_use]
     pub fn is_primary_key(&self) -> bool {
         self.primary_key
     }
 
-    /// Returns whether its value identifies a row: unique, or the primary key.
+    /// Returns whether it is the primary key by itself, and not one part of several.
+    #[must_use]
+    pub fn is_whole_key(&self) -> bool {
+        self.primary_key && !self.shares_key
+    }
+
+    /// Returns whether its value identifies a row: unique, or the whole primary key.
     #[must_use]
     pub fn is_unique(&self) -> bool {
-        self.unique || self.primary_key
+        self.unique || self.is_whole_key()
     }
 
     /// Returns how absent values are made.

@@ -1,7 +1,12 @@
-//! From the text of a cache key back to the lookup that makes it.
+//! From the text of a cache key back to the lookup that makes it, and from that of a primary key
+//! back to its values.
 
-use super::Schema;
-use crate::value::{FieldKind, Value};
+use super::{Field, Schema};
+use crate::{
+    primary_key::PrimaryKey,
+    row::{Breach, Rule},
+    value::{FieldKind, Value},
+};
 
 impl Schema {
     /// Returns the fields of the [lookup](Self::lookups) that makes a key of this text, and the
@@ -34,10 +39,12 @@ impl Schema {
                 let names = self.cache_key_fields().iter().map(String::as_str);
                 (names.collect(), rest.strip_prefix(':')?)
             }
-            // A colon in a part is encoded: there is none in the key of a primary key.
+            // A colon in a part is encoded: there is none in the key of a primary key of one part.
+            // Before that of several there is no name.
             Some(rest) => match rest.split_once(':') {
+                Some(("", parts)) => (self.primary_key_names(), parts),
                 Some((names, parts)) => (names.split('@').collect(), parts),
-                None => (vec![self.fields.get(self.primary_key())?.name()], rest),
+                None => (vec![self.fields[self.single_key()?].name()], rest),
             },
         };
 
@@ -56,6 +63,85 @@ impl Schema {
         // Names and spellings that no builder of keys uses lead nowhere.
         let made = self.lookup_key(&fields, &values)?;
         (made.as_str() == key).then_some((fields, values))
+    }
+
+    /// Reads the text that names a row in a path or a page token: the value of the primary key, or
+    /// the values of its fields with colons between them, each written as in a cache key. Only
+    /// the spelling counts that [`PrimaryKey::to_text`] makes.
+    ///
+    /// # Errors
+    ///
+    /// What was expected: the names of the parts, what is wrong with one of them, or the right
+    /// spelling.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_core::{Field, Schema};
+    ///
+    /// let schema = Schema::builder("stocks")
+    ///     .field(Field::of::<String>("shelf").primary_key())
+    ///     .field(Field::of::<i64>("place").primary_key())
+    ///     .build();
+    /// let key = schema.key_from_text("a%3A1:7").map_err(|breach| breach.message)?;
+    /// assert_eq!(key.parts(), ["a:1".into(), 7_i64.into()]);
+    ///
+    /// let refused = |text| schema.key_from_text(text).unwrap_err().to_string();
+    /// assert_eq!(refused("a1"), "expected shelf:place");
+    /// assert_eq!(refused("a1:007"), "place: expected an integer, written as 7");
+    /// assert_eq!(refused("%611:7"), "expected shelf:place, written as a1:7");
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn key_from_text(&self, text: &str) -> Result<PrimaryKey, Breach> {
+        self.read_key(text, Field::from_key_text)
+    }
+
+    /// Reads the text of a primary key as [`key_from_text`](Self::key_from_text) does, whatever the
+    /// rules of its fields are beyond their kinds: a row that another program has written may break
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// What was expected.
+    pub fn stored_key_from_text(&self, text: &str) -> Result<PrimaryKey, Breach> {
+        let wrong = |message| Breach::new(Rule::Kind, message);
+        self.read_key(text, |field, text| {
+            Value::from_key_text(field.kind(), text).map_err(wrong)
+        })
+    }
+
+    fn read_key(
+        &self,
+        text: &str,
+        read: impl Fn(&Field, &str) -> Result<Value, Breach>,
+    ) -> Result<PrimaryKey, Breach> {
+        if let Some(field) = self.single_key() {
+            return read(&self.fields[field], text).map(PrimaryKey::from);
+        }
+
+        let expected = || format!("expected {}", self.primary_key_names().join(":"));
+        let wrong = |message: String| Breach::new(Rule::Kind, message);
+        let texts: Vec<_> = text.split(':').collect();
+        if texts.len() != self.primary_key().len() {
+            return Err(wrong(expected()));
+        }
+        let part = |(field, text): (&Field, &str)| {
+            let text = decoded(text).and_then(|bytes| String::from_utf8(bytes).ok());
+            let text = text.ok_or_else(|| wrong(expected()))?;
+            read(field, &text).map_err(|breach| {
+                let message = format!("{}: {}", field.name(), breach.message);
+                Breach::new(breach.rule, message)
+            })
+        };
+
+        let parts = self.primary_key_fields().zip(texts).map(part);
+        let key = PrimaryKey::of(parts.collect::<Result<_, _>>()?);
+        let canonical = key.to_text();
+        if canonical == text {
+            Ok(key)
+        } else {
+            Err(wrong(format!("{}, written as {canonical}", expected())))
+        }
     }
 }
 

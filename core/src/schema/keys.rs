@@ -15,6 +15,8 @@ pub enum Lookup<'a> {
     CacheKey(Vec<&'a str>),
     /// By the primary key: `name@part`.
     Primary(&'a str),
+    /// By the primary key of several fields: `name@:part:part`.
+    PrimaryParts(Vec<&'a str>),
     /// By other fields: `name@field:part`.
     Fields(Vec<&'a str>),
 }
@@ -24,7 +26,7 @@ impl<'a> Lookup<'a> {
     #[must_use]
     pub fn fields(&self) -> &[&'a str] {
         match self {
-            Self::CacheKey(fields) | Self::Fields(fields) => fields,
+            Self::CacheKey(fields) | Self::PrimaryParts(fields) | Self::Fields(fields) => fields,
             Self::Primary(field) => std::slice::from_ref(field),
         }
     }
@@ -50,6 +52,19 @@ impl Schema {
     /// let row = Row(vec![7_i64.into(), Value::Null, Value::Null]);
     /// assert_eq!(schema.cache_key_of(&row).as_str(), "acls@7");
     /// ```
+    ///
+    /// A primary key of several parts:
+    ///
+    /// ```
+    /// use tidings_core::{Field, Row, Schema};
+    ///
+    /// let schema = Schema::builder("stocks")
+    ///     .field(Field::of::<String>("shelf").primary_key())
+    ///     .field(Field::of::<i64>("place").primary_key())
+    ///     .build();
+    /// let row = Row(vec!["a:1".into(), 7_i64.into()]);
+    /// assert_eq!(schema.cache_key_of(&row).as_str(), "stocks@:a%3A1:7");
+    /// ```
     #[must_use]
     pub fn cache_key_of(&self, row: &Row) -> CacheKey {
         self.declared_cache_key(row)
@@ -59,8 +74,14 @@ impl Schema {
     /// Returns the cache key of a row by its primary key.
     #[must_use]
     pub fn primary_cache_key(&self, row: &Row) -> CacheKey {
-        let id = row.0.get(self.primary_key()).unwrap_or(&Value::Null);
-        CacheKey::primary(&self.name, id)
+        let value = |field: &usize| row.0.get(*field).unwrap_or(&Value::Null);
+        match self.primary_key() {
+            [field] => CacheKey::primary(&self.name, value(field)),
+            fields => {
+                let parts: Vec<_> = fields.iter().map(value).collect();
+                CacheKey::primary_of(&self.name, &parts)
+            }
+        }
     }
 
     /// Returns every key that a change of this row evicts, without repetition:
@@ -102,12 +123,14 @@ impl Schema {
     #[must_use]
     pub fn lookups(&self) -> Vec<Lookup<'_>> {
         let mut lookups = Vec::new();
-        let (first, primary) = (self.cache_key_fields(), self.primary_key());
+        let first = self.cache_key_fields();
         if !first.is_empty() {
             lookups.push(Lookup::CacheKey(first.iter().map(String::as_str).collect()));
         }
-        if let Some(primary) = self.fields.get(primary) {
-            lookups.push(Lookup::Primary(primary.name()));
+        match self.primary_key() {
+            [] => {}
+            [field] => lookups.push(Lookup::Primary(self.fields[*field].name())),
+            _ => lookups.push(Lookup::PrimaryParts(self.primary_key_names())),
         }
 
         let further = self
@@ -149,7 +172,10 @@ impl Schema {
         let lookup = lookups.iter().find(|known| known.fields() == fields)?;
         Some(match (lookup, values) {
             (Lookup::Primary(_), [id]) => CacheKey::primary(&self.name, id),
-            (Lookup::Primary(_), _) => return None,
+            (Lookup::PrimaryParts(fields), parts) if parts.len() == fields.len() => {
+                CacheKey::primary_of(&self.name, parts)
+            }
+            (Lookup::Primary(_) | Lookup::PrimaryParts(_), _) => return None,
             (Lookup::CacheKey(_), values) => CacheKey::new(&self.name, values),
             (Lookup::Fields(fields), values) => {
                 let values: Vec<_> = values.iter().collect();
@@ -179,11 +205,12 @@ impl Schema {
     #[must_use]
     pub fn shown_cache_key(&self, key: &str) -> String {
         let rest = key.strip_prefix(self.name.as_str());
-        // The key of a row by its primary key has no colon: one in a part is encoded.
+        // The key of a row by a primary key of one part has no colon: one in a part is encoded.
         let Some((names, parts)) = rest.and_then(|rest| rest.split_once(':')) else {
             return key.to_owned();
         };
         let fields: Vec<&str> = match names.strip_prefix('@') {
+            Some("") => self.primary_key_names(),
             Some(names) => names.split('@').collect(),
             None => self.cache_key_fields().iter().map(String::as_str).collect(),
         };
@@ -264,15 +291,39 @@ impl Schema {
             }
         }
 
-        if violations.is_empty() && row.0.iter().all(Value::is_null) {
-            let parts = self.parts_of_keys().join(", ");
+        if violations.is_empty() && !self.has_cache_key(&row) {
+            let needed = self.parts_needed();
             violations.add(
                 "@entity",
                 Rule::Required,
-                format!("a value is needed for at least one of: {parts}"),
+                format!("a value is needed for {needed}"),
             );
         }
         violations.or(row).map(|row| self.cache_key_of(&row))
+    }
+
+    /// Returns whether a row sets enough for a cache key: a part of the first one that is declared,
+    /// or the whole primary key.
+    #[must_use]
+    pub fn has_cache_key(&self, row: &Row) -> bool {
+        let is_set = |value: Option<&Value>| value.is_some_and(|value| !value.is_null());
+        let mut declared = self.cache_key_fields().iter();
+        let mut primary = self.primary_key.iter();
+        declared.any(|name| !self.value(row, name).is_null())
+            || primary.all(|&field| is_set(row.0.get(field)))
+    }
+
+    /// Returns which fields a cache key needs values of, in words: `at least one of: key, id`.
+    #[must_use]
+    pub fn parts_needed(&self) -> String {
+        if self.single_key().is_some() {
+            return format!("at least one of: {}", self.parts_of_keys().join(", "));
+        }
+        let all = format!("all of: {}", self.primary_key_names().join(", "));
+        match self.cache_key_fields() {
+            [] => all,
+            declared => format!("at least one of: {}; or for {all}", declared.join(", ")),
+        }
     }
 
     /// Returns the key of the cache key fields, or `None` if none of them has a value.
@@ -288,7 +339,7 @@ impl Schema {
     }
 
     fn is_part_of_a_key(&self, index: usize) -> bool {
-        index == self.primary_key()
+        self.primary_key.contains(&index)
             || self
                 .cache_key_fields()
                 .iter()
@@ -296,13 +347,13 @@ impl Schema {
     }
 
     fn parts_of_keys(&self) -> Vec<&str> {
-        let primary = self
-            .fields
-            .get(self.primary_key())
-            .map(|field| field.name());
         let declared = self.cache_key_fields().iter().map(String::as_str);
         let mut parts: Vec<_> = declared.collect();
-        parts.extend(primary.filter(|primary| !parts.contains(primary)));
+        for name in self.primary_key_names() {
+            if !parts.contains(&name) {
+                parts.push(name);
+            }
+        }
         parts
     }
 }

@@ -4,9 +4,29 @@ use serde_json::{Map, Value as Json};
 
 use super::Schema;
 use crate::{
+    primary_key::PrimaryKey,
     row::{Patch, Row, RowError, Rule, Violations},
     value::{FieldValue, Value},
 };
+
+impl Schema {
+    /// Returns the primary key of a row.
+    #[must_use]
+    pub fn key_of(&self, row: &Row) -> PrimaryKey {
+        let value = |field: &usize| row.0.get(*field).cloned().unwrap_or_default();
+        match self.primary_key() {
+            [field] => PrimaryKey::from(value(field)),
+            fields => PrimaryKey::of(fields.iter().map(value).collect()),
+        }
+    }
+
+    /// Returns whether two rows have the same primary key.
+    #[must_use]
+    pub fn is_same_row(&self, one: &Row, other: &Row) -> bool {
+        let mut key = self.primary_key().iter();
+        key.all(|&field| one.0.get(field) == other.0.get(field))
+    }
+}
 
 impl Row {
     /// Makes a row with every field absent.

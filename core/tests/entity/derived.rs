@@ -20,7 +20,7 @@ fn attributes_become_the_schema() {
     let names: Vec<_> = schema.fields().iter().map(|field| field.name()).collect();
     assert_eq!(names, ["id", "created_at", "consumer", "key", "tags"]);
     assert_eq!(schema.name(), KeyAuthCredential::NAME);
-    assert_eq!(schema.primary_key(), 0);
+    assert_eq!(schema.primary_key(), [0]);
     assert_eq!(schema.endpoint_key(), Some(3));
     assert_eq!(schema.cache_key_fields(), ["key"]);
     let field = |name: &str| schema.field(name).expect("a field").1;
@@ -84,5 +84,5 @@ fn the_schema_is_made_once() {
 #[test]
 fn a_reference_to_a_row_holds_its_primary_key() {
     let credential = credential();
-    assert_eq!(Ref::to(&credential).id, *credential.id());
+    assert_eq!(Ref::to(&credential).id, credential.id());
 }

@@ -1,6 +1,7 @@
 //! Entities through the public face of the crate: what the derive macro writes and refuses, and
 //! what schemas do with rows.
 
+mod composite;
 mod derived;
 mod entities;
 mod faults;

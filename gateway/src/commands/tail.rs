@@ -122,7 +122,8 @@ fn change(data: &Json, output: Output) -> String {
     };
 
     let mut words = vec![paint.word(word, tone), harmless(&channel)];
-    if let Some(id) = data["entity"].get("id") {
+    // A row by a key of several fields has a text for it.
+    if let Some(id) = data.get("key").or_else(|| data["entity"].get("id")) {
         words.push(harmless(&said(id)));
     }
     let fields = differences(data)

@@ -12,7 +12,7 @@ mod many;
 use std::{marker::PhantomData, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tidings_core::{CacheKey, Entity, FieldValue as _, KeyPart, Row, Schema};
+use tidings_core::{CacheKey, Entity, EntityId as _, KeyPart, Row, Schema};
 
 use crate::{
     api::table::{Table, cache_key_fields, check_parts},
@@ -128,7 +128,7 @@ impl<E: Entity> Dao<E> {
         &self,
         id: E::Id,
     ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
-        let selected = self.table.select(id.to_value());
+        let selected = self.table.select(id.to_key());
         async move { typed(selected.await?) }
     }
 
@@ -243,12 +243,11 @@ impl<E: Entity> Dao<E> {
     pub fn cache_key<P: KeyPart>(&self, parts: &[P]) -> Result<CacheKey, Error> {
         let schema = self.schema();
         check_parts(schema, parts.len())?;
-        match parts {
-            [id] if schema.cache_key_fields().is_empty() => {
-                Ok(CacheKey::primary(schema.name(), id))
-            }
-            parts => Ok(CacheKey::new(schema.name(), parts)),
-        }
+        Ok(if schema.cache_key_fields().is_empty() {
+            CacheKey::primary_of(schema.name(), parts)
+        } else {
+            CacheKey::new(schema.name(), parts)
+        })
     }
 
     /// Returns the key under which the row with these values is cached by the lookup of these

@@ -8,7 +8,7 @@
 //! A row that cannot go, because another refers to it, stays: it is not returned by reads all the
 //! same. No hook runs: no one asked for the delete.
 
-use tidings_core::{Chain, Value};
+use tidings_core::{Chain, PrimaryKey};
 
 use crate::{
     api::table::Table,
@@ -52,12 +52,12 @@ impl Table {
             let mut cleared = Cleared::default();
             let mut last = None;
             loop {
-                let ids = table.expired(last.as_ref()).await?;
-                let Some(end) = ids.last().cloned() else {
+                let keys = table.expired(last.as_ref()).await?;
+                let Some(end) = keys.last().cloned() else {
                     return Ok(cleared);
                 };
-                let is_last = ids.len() < BATCH;
-                if table.remove_batch(ids, &mut cleared).await? == Removal::Busy {
+                let is_last = keys.len() < BATCH;
+                if table.remove_batch(keys, &mut cleared).await? == Removal::Busy {
                     cleared.busy = true;
                     return Ok(cleared);
                 }
@@ -70,9 +70,13 @@ impl Table {
     }
 
     /// Removes a batch in one transaction; where one of its rows cannot go, each in its own.
-    async fn remove_batch(&self, ids: Vec<Value>, cleared: &mut Cleared) -> Result<Removal, Error> {
+    async fn remove_batch(
+        &self,
+        keys: Vec<PrimaryKey>,
+        cleared: &mut Cleared,
+    ) -> Result<Removal, Error> {
         let options = WriteOptions::default();
-        let whole = RemoveExpired::new(ids.clone());
+        let whole = RemoveExpired::new(keys.clone());
         match self.route.write(Ok(whole), options).await {
             Ok(removal) => return Ok(count(removal, cleared)),
             Err(error) if error.is_of_the_database() || matches!(error, Error::Closed) => {
@@ -81,8 +85,8 @@ impl Table {
             Err(_) => {}
         }
 
-        for id in ids {
-            let single = RemoveExpired::new(vec![id]);
+        for key in keys {
+            let single = RemoveExpired::new(vec![key]);
             match self.route.write(Ok(single), options).await {
                 Ok(removal) if count(removal, cleared) == Removal::Busy => {
                     return Ok(Removal::Busy);
@@ -102,22 +106,19 @@ impl Table {
     }
 
     /// Reads the primary keys of rows past their time, after one of them.
-    async fn expired(&self, after: Option<&Value>) -> Result<Vec<Value>, Error> {
+    async fn expired(&self, after: Option<&PrimaryKey>) -> Result<Vec<PrimaryKey>, Error> {
         let stored = self.stored();
         let Some(expired) = &stored.statements.expired else {
             return Ok(Vec::new());
         };
-        let mut parameters: Vec<_> = after
-            .iter()
-            .map(|id| Parameter::of(stored.key(), id))
-            .collect();
+        let mut parameters: Vec<_> = after.into_iter().flat_map(|key| stored.key(key)).collect();
         parameters.push(Parameter::Count(BATCH));
         let sql = match after {
             None => &expired.first,
             Some(_) => &expired.next,
         };
         let rows = self.read(sql, parameters).await?;
-        Ok(rows.iter().map(|row| stored.id(row).clone()).collect())
+        Ok(rows.iter().map(|row| stored.schema.key_of(row)).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads that tell how long each row is still there: for whatever keeps rows, such as a cache.
 
-use tidings_core::{Entity, FieldValue as _, Row};
+use tidings_core::{Entity, EntityId as _, Row};
 
 use crate::{
     api::{dao::Dao, table::Table},
@@ -59,7 +59,7 @@ impl<E: Entity> Dao<E> {
         &self,
         id: E::Id,
     ) -> impl Future<Output = Result<Option<Live<E>>, Error>> + Send + 'static + use<E> {
-        self.live(Selector::primary(id.to_value()))
+        self.live(Selector::primary_key(id.to_key()))
     }
 
     /// Selects the row with this value of a unique field, and how long it is still there.

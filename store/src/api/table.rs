@@ -6,7 +6,7 @@ mod many;
 use std::sync::Arc;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tidings_core::{Patch, Row, Schema, Value};
+use tidings_core::{Patch, PrimaryKey, Row, Schema, Value};
 
 use crate::{
     api::shared::Shared,
@@ -89,16 +89,16 @@ impl Table {
         self.route.write(Ok(Insert(row)), options)
     }
 
-    /// Selects the row with this primary key.
+    /// Selects the row with this primary key: a value, or a [`PrimaryKey`] of several.
     ///
     /// # Errors
     ///
     /// As [`select_where`](Self::select_where).
-    pub fn select(
+    pub fn select<K: Into<PrimaryKey>>(
         &self,
-        id: Value,
-    ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<> {
-        self.select_where(Selector::primary(id))
+        key: K,
+    ) -> impl Future<Output = Result<Option<Row>, Error>> + Send + 'static + use<K> {
+        self.select_where(Selector::primary_key(key.into()))
     }
 
     /// Selects the row with this value of a unique field.
@@ -376,7 +376,7 @@ pub(crate) fn cache_key_fields(schema: &Schema) -> Vec<usize> {
         .filter_map(|name| Some(schema.field(name)?.0))
         .collect();
     if fields.is_empty() {
-        vec![schema.primary_key()]
+        schema.primary_key().to_vec()
     } else {
         fields
     }
@@ -384,7 +384,10 @@ pub(crate) fn cache_key_fields(schema: &Schema) -> Vec<usize> {
 
 /// Refuses a number of cache key parts that the schema does not name.
 pub(crate) fn check_parts(schema: &Schema, given: usize) -> Result<(), Error> {
-    let expected = schema.cache_key_fields().len().max(1);
+    let expected = match schema.cache_key_fields() {
+        [] => schema.primary_key().len(),
+        fields => fields.len(),
+    };
     if given == expected {
         Ok(())
     } else {

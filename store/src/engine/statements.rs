@@ -44,6 +44,10 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// Returns the condition that a column is one of a list, which is one parameter.
     fn one_of(&self, field: &Field) -> Expr;
 
+    /// Returns the condition that several columns are together one of a list, which is
+    /// [`Parameter::Keys`](crate::parameter::Parameter::Keys).
+    fn one_of_keys(&self, fields: &[&Field]) -> Expr;
+
     /// Returns the condition that a set has tags, which are one parameter.
     fn tagged(&self, tags: Expr, shape: TagShape) -> Expr;
 
@@ -63,7 +67,7 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
 pub(crate) struct Statements {
     /// Parameters: every field.
     pub(crate) insert: Sql,
-    /// Parameters: every field but the primary key, then the primary key.
+    /// Parameters: every field but those of the primary key, then the primary key.
     pub(crate) update: Sql,
     /// Parameter: a list of primary keys.
     pub(crate) delete: Sql,
@@ -180,7 +184,8 @@ impl Expired {
             if after {
                 statement.and_where(beyond(dialect, schema));
             }
-            statement.order_by(ordering(schema), Order::Asc).limit(1);
+            order_by_key(&mut statement, schema);
+            statement.limit(1);
             dialect.select(&statement).into()
         };
         let holding = |fields: &[usize]| {
@@ -198,7 +203,7 @@ impl Expired {
         Self {
             first: page(false),
             next: page(true),
-            by_id: holding(&[schema.primary_key()]),
+            by_id: holding(schema.primary_key()),
             clashing: clashing.collect(),
         }
     }
@@ -207,6 +212,7 @@ impl Expired {
 /// Returns the sets of fields that are unique: the primary key, each unique field, each
 /// `unique_together`.
 pub(crate) fn uniques(schema: &Schema) -> Vec<Vec<usize>> {
+    let several = (schema.single_key().is_none()).then(|| schema.primary_key().to_vec());
     let single = (0..schema.fields().len()).filter(|&index| schema.fields()[index].is_unique());
     let together = schema.unique_together().iter().map(|names| {
         names
@@ -214,7 +220,8 @@ pub(crate) fn uniques(schema: &Schema) -> Vec<Vec<usize>> {
             .filter_map(|name| Some(schema.field(name)?.0))
             .collect()
     });
-    single.map(|index| vec![index]).chain(together).collect()
+    let single = single.map(|index| vec![index]);
+    several.into_iter().chain(single).chain(together).collect()
 }
 
 /// Pages of rows in the order of their primary keys. The last parameter is the number of rows.
@@ -232,7 +239,8 @@ impl Pages {
         mut statement: SelectStatement,
         hold: Hold,
     ) -> Self {
-        statement.order_by(ordering(schema), Order::Asc).limit(1);
+        order_by_key(&mut statement, schema);
+        statement.limit(1);
         let mut next = statement.clone();
         next.and_where(beyond(dialect, schema));
         let write = |mut statement: SelectStatement| {
@@ -280,7 +288,7 @@ pub(crate) fn rows_orphaned(
     parents
         .expr(Expr::cust("1"))
         .from_as(Alias::new(parent.name()), alias.clone())
-        .and_where(Expr::col((alias, primary_key(parent))).eq(Expr::col(own)));
+        .and_where(Expr::col((alias, referred(parent))).eq(Expr::col(own)));
     let mut statement = select(dialect, schema);
     statement
         .and_where(Expr::col(column(schema, field)).is_not_null())
@@ -291,14 +299,14 @@ pub(crate) fn rows_orphaned(
 /// Deletes some of the rows whose field is one of a list; parameters: the list, their number.
 pub(crate) fn delete_referring(dialect: &dyn Dialect, schema: &Schema, field: usize) -> Sql {
     let mut some = Query::select();
-    some.column(primary_key(schema))
+    some.columns(primary_key(schema))
         .from(Alias::new(schema.name()))
         .and_where(dialect.one_of(&schema.fields()[field]))
         .limit(1);
     let mut statement = DeleteStatement::new();
     statement
         .from_table(Alias::new(schema.name()))
-        .and_where(Expr::col(primary_key(schema)).in_subquery(some));
+        .and_where(key_columns(schema).in_subquery(some));
     dialect.delete(&statement).into()
 }
 
@@ -379,19 +387,27 @@ fn update(dialect: &dyn Dialect, schema: &Schema) -> Sql {
     {
         statement.value(Alias::new(field.name()), dialect.parameter(field.kind()));
     }
-    if schema.fields().len() == 1 {
+    if schema.fields().len() == schema.primary_key().len() {
         // SQL has no update of nothing.
-        statement.value(primary_key(schema), Expr::col(primary_key(schema)));
+        for key in primary_key(schema) {
+            statement.value(key.clone(), Expr::col(key));
+        }
     }
-    statement.and_where(dialect.equal(key(schema)));
+    for key in schema.primary_key_fields() {
+        statement.and_where(dialect.equal(key));
+    }
     dialect.update(&statement).into()
 }
 
 fn delete(dialect: &dyn Dialect, schema: &Schema) -> Sql {
     let mut statement = DeleteStatement::new();
+    let key: Vec<_> = schema.primary_key_fields().collect();
     statement
         .from_table(Alias::new(schema.name()))
-        .and_where(dialect.one_of(key(schema)));
+        .and_where(match key[..] {
+            [key] => dialect.one_of(key),
+            _ => dialect.one_of_keys(&key),
+        });
     dialect.delete(&statement).into()
 }
 
@@ -400,24 +416,46 @@ pub(crate) fn parameter() -> Expr {
     Expr::val(PARAMETER)
 }
 
-/// Returns the primary key as it is stored: by its name alone it would be the column as it is read,
-/// which may be a text.
-fn ordering(schema: &Schema) -> (Alias, Alias) {
-    (Alias::new(schema.name()), primary_key(schema))
+/// Orders rows by the whole primary key as it is stored: by its name alone a column would be as it
+/// is read, which may be a text.
+fn order_by_key(statement: &mut SelectStatement, schema: &Schema) {
+    for key in primary_key(schema) {
+        statement.order_by((Alias::new(schema.name()), key), Order::Asc);
+    }
 }
 
-/// Returns the condition that a row lies beyond the one whose primary key is the parameter.
+/// Returns the condition that a row lies beyond the one whose primary key is the parameters: by its
+/// parts in their order, as rows are compared.
 fn beyond(dialect: &dyn Dialect, schema: &Schema) -> Expr {
-    let last = dialect.parameter(key(schema).kind());
-    Expr::col(primary_key(schema)).gt(last)
+    let mut last = schema
+        .primary_key_fields()
+        .map(|field| dialect.parameter(field.kind()));
+    let is_single = schema.single_key().is_some();
+    match last.next() {
+        Some(last) if is_single => key_columns(schema).gt(last),
+        first => key_columns(schema).gt(Expr::tuple(first.into_iter().chain(last))),
+    }
 }
 
-fn key(schema: &Schema) -> &Field {
-    &schema.fields()[schema.primary_key()]
+/// Returns the primary key: its column, or a tuple of its columns.
+fn key_columns(schema: &Schema) -> Expr {
+    let mut columns = primary_key(schema).map(Expr::col);
+    let is_single = schema.single_key().is_some();
+    match columns.next() {
+        Some(column) if is_single => column,
+        first => Expr::tuple(first.into_iter().chain(columns)),
+    }
 }
 
-fn primary_key(schema: &Schema) -> Alias {
-    column(schema, schema.primary_key())
+/// Returns the column that other tables refer to: the primary key, which is one field there.
+fn referred(schema: &Schema) -> Alias {
+    column(schema, schema.single_key().unwrap_or_default())
+}
+
+/// Returns the columns of the primary key, in their order.
+fn primary_key(schema: &Schema) -> impl Iterator<Item = Alias> {
+    let fields = schema.primary_key().iter();
+    fields.map(|field| column(schema, *field))
 }
 
 fn column(schema: &Schema, field: usize) -> Alias {

@@ -90,7 +90,8 @@ impl Error {
             | Self::UnknownField { .. }
             | Self::NotUnique { .. }
             | Self::WrongKind { .. }
-            | Self::KeyParts { .. } => ErrorKind::Invalid,
+            | Self::KeyParts { .. }
+            | Self::PrimaryKeyParts { .. } => ErrorKind::Invalid,
             Self::Unique { .. } | Self::Restricted { .. } | Self::Condition { .. } => {
                 ErrorKind::Conflict
             }

@@ -152,8 +152,10 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
 
         let wanted = wanted_indexes(words, schema).into_values();
         let wanted = wanted.filter(|index| index.unique);
+        let key = format!("PRIMARY KEY ({})", schema.primary_key_names().join(", "));
         let replaced: Vec<_> = wanted
             .map(|index| format!("UNIQUE ({})", index.fields.join(",")))
+            .chain([key])
             .collect();
         for rule in table.rules.iter().filter(|rule| !replaced.contains(rule)) {
             let name = schema.name();

@@ -134,7 +134,7 @@ pub(crate) fn wanted_indexes(words: &dyn Words, schema: &Schema) -> BTreeMap<Str
         indexes.insert(name, index);
     };
 
-    let primary_key = schema.fields()[schema.primary_key()].name();
+    let primary_key = schema.primary_key_names();
     let uniques = uniques(schema).into_iter().map(|fields| {
         let fields = fields.into_iter();
         fields
@@ -142,14 +142,20 @@ pub(crate) fn wanted_indexes(words: &dyn Words, schema: &Schema) -> BTreeMap<Str
             .collect::<Vec<_>>()
     });
     let uniques: Vec<_> = uniques.collect();
-    for fields in uniques.iter().filter(|fields| **fields != [primary_key]) {
+    for fields in uniques.iter().filter(|fields| **fields != primary_key) {
         add("unique", fields, true);
     }
 
     let referring = schema.fields().iter();
     for field in referring.filter(|field| field.reference().is_some()) {
         // With the primary key behind it, so that a nested list comes out in order.
-        add("foreign", &[field.name(), primary_key], false);
+        let own = [field.name()];
+        let behind = primary_key.iter().filter(|name| **name != field.name());
+        let fields: Vec<_> = own.iter().chain(behind).copied().collect();
+        // The index of the primary key begins with the field, and has the others behind it.
+        if fields != primary_key {
+            add("foreign", &fields, false);
+        }
     }
 
     if let Some(expiry) = schema.expiry() {

@@ -4,8 +4,7 @@ use tidings_core::Schema;
 
 /// Returns the fields that the keys of an entity are made of.
 pub(crate) fn key_fields(schema: &Schema) -> Vec<&str> {
-    let primary = schema.fields()[schema.primary_key()].name();
-    let mut fields = vec![primary];
+    let mut fields = schema.primary_key_names();
     for lookup in schema.lookups() {
         for &name in lookup.fields() {
             if !fields.contains(&name) {

@@ -5,7 +5,7 @@
 
 use sea_query::{
     Alias, DeleteStatement, Expr, ExprTrait as _, Func, InsertStatement, LockType,
-    PostgresQueryBuilder, SelectStatement, UpdateStatement, extension::postgres::PgFunc,
+    PostgresQueryBuilder, Query, SelectStatement, UpdateStatement, extension::postgres::PgFunc,
 };
 use tidings_core::{Field, FieldKind};
 
@@ -74,6 +74,21 @@ impl Dialect for Postgres {
             _ => parameter(),
         };
         column.eq(PgFunc::any(list))
+    }
+
+    fn one_of_keys(&self, fields: &[&Field]) -> Expr {
+        let columns = fields
+            .iter()
+            .map(|field| Expr::col(Alias::new(field.name())));
+        // One array for each field; `unnest` puts the places of all of them side by side.
+        let lists = fields.iter().map(|field| match field.kind() {
+            FieldKind::Unsigned => parameter().cast_as("numeric[]"),
+            _ => parameter(),
+        });
+        let mut keys = Query::select();
+        keys.expr(Expr::cust("*"))
+            .from_function(Func::cust("unnest").args(lists), "listed");
+        Expr::tuple(columns).in_subquery(keys)
     }
 
     fn tagged(&self, tags: Expr, shape: TagShape) -> Expr {

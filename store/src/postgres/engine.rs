@@ -242,7 +242,7 @@ impl Engine for PostgresEngine {
     ) -> BoxFuture<'a, Result<Vec<Live<Row>>, Error>> {
         async move {
             self.check_open()?;
-            let parameters = parameters.into_iter().map(Bound::of).collect();
+            let parameters = Bound::all(parameters);
             let reading = read(Arc::clone(&self.pool), Sql::clone(sql), schema, parameters);
             match self.pool.runtime.spawn(reading).await {
                 Ok(read) => read,

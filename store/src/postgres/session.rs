@@ -251,7 +251,7 @@ impl Session for PgSession {
         parameters: Vec<Parameter<'a>>,
     ) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
         async move {
-            let bound: Vec<_> = parameters.into_iter().map(Bound::of).collect();
+            let bound = Bound::all(parameters);
             let arguments = arguments(&bound)?;
             let found = self.in_time(async |connection| connection.rows(sql, arguments).await);
             let found = found.await?.map_err(failed)?;
@@ -268,7 +268,7 @@ impl Session for PgSession {
         parameters: Vec<Parameter<'a>>,
     ) -> BoxFuture<'a, Result<Vec<Live<Row>>, Error>> {
         async move {
-            let bound: Vec<_> = parameters.into_iter().map(Bound::of).collect();
+            let bound = Bound::all(parameters);
             let arguments = arguments(&bound)?;
             let found = self.in_time(async |connection| connection.rows(sql, arguments).await);
             let found = found.await?.map_err(failed)?;
@@ -284,7 +284,7 @@ impl Session for PgSession {
         parameters: Vec<Parameter<'a>>,
     ) -> BoxFuture<'a, Result<u64, Refused>> {
         async move {
-            let bound: Vec<_> = parameters.into_iter().map(Bound::of).collect();
+            let bound = Bound::all(parameters);
             let arguments = arguments(&bound)?;
             let changed = self.in_time(async |connection| connection.change(sql, arguments).await);
             changed.await?.map_err(|error| self.refusal(error))

@@ -105,13 +105,23 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
-    pub(crate) fn of(parameter: Parameter<'_>) -> Self {
-        match parameter {
-            Parameter::One(kind, value) => Self::one(kind, value),
-            Parameter::Many(kind, values) => Self::many(kind, &values),
-            Parameter::Texts(texts) => Self::Texts(texts.to_vec()),
-            Parameter::Count(count) => Self::Integer(i64::try_from(count).ok()),
+    /// Returns the parameters of a statement, in order: several for a list of keys of several
+    /// fields.
+    pub(crate) fn all(parameters: Vec<Parameter<'_>>) -> Vec<Self> {
+        let mut all = Vec::with_capacity(parameters.len());
+        for parameter in parameters {
+            match parameter {
+                Parameter::One(kind, value) => all.push(Self::one(kind, value)),
+                Parameter::Many(kind, values) => all.push(Self::many(kind, &values)),
+                Parameter::Keys(fields) => {
+                    let fields = fields.iter();
+                    all.extend(fields.map(|(kind, values)| Self::many(*kind, values)));
+                }
+                Parameter::Texts(texts) => all.push(Self::Texts(texts.to_vec())),
+                Parameter::Count(count) => all.push(Self::Integer(i64::try_from(count).ok())),
+            }
         }
+        all
     }
 
     fn one(kind: FieldKind, value: &Value) -> Self {

@@ -48,6 +48,16 @@ impl Dialect for Sqlite {
         self.column(field).in_subquery(listed())
     }
 
+    fn one_of_keys(&self, fields: &[&Field]) -> Expr {
+        let columns = fields.iter().map(|field| self.column(field));
+        let mut keys = Query::select();
+        for place in 0..fields.len() {
+            keys.expr(Expr::cust(format!("\"listed\".\"value\" ->> {place}")));
+        }
+        keys.from_function(Func::cust("json_each").arg(parameter()), "listed");
+        Expr::tuple(columns).in_subquery(keys)
+    }
+
     fn tagged(&self, tags: Expr, shape: TagShape) -> Expr {
         let own = Func::cust("json_each").arg(tags);
         match shape.wanted {

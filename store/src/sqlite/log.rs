@@ -20,6 +20,8 @@
 mod error;
 mod names;
 
+mod key;
+
 mod words;
 
 mod shape;

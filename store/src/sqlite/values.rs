@@ -67,7 +67,8 @@ pub(crate) fn arguments<'a>(
     for parameter in parameters {
         let added = match parameter {
             Parameter::One(_, value) => bind(&mut arguments, value),
-            Parameter::Many(_, values) => arguments.add(list(values)),
+            Parameter::Many(_, values) => arguments.add(list(&values).to_string()),
+            Parameter::Keys(fields) => arguments.add(keys(&fields)),
             Parameter::Texts(texts) => arguments.add(Json::from(texts.to_vec()).to_string()),
             Parameter::Count(count) => arguments.add(i64::try_from(count).unwrap_or(i64::MAX)),
         };
@@ -93,13 +94,23 @@ fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), BoxError> 
 
 /// Writes values as one JSON array, for `IN (SELECT value FROM json_each(?))`: one parameter,
 /// however many they are.
-fn list(values: Vec<&Value>) -> String {
-    let stored = |value: &Value| match value {
+fn list(values: &[&Value]) -> Json {
+    let stored = |value: &&Value| match value {
         Value::Boolean(value) => Json::from(i64::from(*value)),
         Value::Unsigned(value) => Json::from(digits(*value)),
         value => value.to_json(),
     };
-    values.into_iter().map(stored).collect::<Json>().to_string()
+    values.iter().map(stored).collect()
+}
+
+/// Writes keys of several fields as one JSON array of arrays, one of these for each key.
+fn keys(fields: &[(FieldKind, Vec<&Value>)]) -> String {
+    let count = fields.first().map_or(0, |(_, values)| values.len());
+    let key = |place: usize| {
+        let parts = fields.iter().filter_map(|(_, values)| values.get(place));
+        list(&parts.copied().collect::<Vec<_>>())
+    };
+    (0..count).map(key).collect::<Json>().to_string()
 }
 
 /// Returns an unsigned number as it is stored.

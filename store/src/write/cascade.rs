@@ -20,7 +20,7 @@ use crate::{
     write::{
         catalog::{Catalog, Child},
         notes::{MOST_BYTES, MOST_ROWS, weight},
-        sweep::{restricted, unknown},
+        sweep::restricted,
         transaction::{CHUNK, Transaction, full},
     },
 };
@@ -38,6 +38,13 @@ struct Plan {
     bytes: usize,
 }
 
+/// What came of planning.
+enum Planned {
+    Whole(Plan),
+    /// The rows are too many to be told one by one; the row that was to be deleted.
+    TooMany(Row),
+}
+
 struct Touched {
     entity: usize,
     identity: CacheKey,
@@ -47,9 +54,9 @@ struct Touched {
 impl Transaction<'_> {
     /// Deletes a row and all that goes with it.
     pub(crate) async fn delete(&mut self, entity: usize, row: Row) -> Result<(), Error> {
-        let id = self.catalog.get(entity).id(&row).clone();
-        let Some(plan) = self.plan(entity, row).await? else {
-            return self.sweep(entity, id).await;
+        let plan = match self.plan(entity, row).await? {
+            Planned::Whole(plan) => plan,
+            Planned::TooMany(row) => return self.sweep(entity, row).await,
         };
         self.refuse_restricted(&plan).await?;
 
@@ -76,13 +83,8 @@ impl Transaction<'_> {
             // checks all.
             self.defer_references().await?;
         }
-        for (entity, ids) in by_entity(self.catalog, &doomed) {
-            let stored = self.catalog.get(entity);
-            for ids in ids.chunks(CHUNK) {
-                let ids = Parameter::list(stored.key(), ids.iter().copied());
-                let deleted = self.change(&stored.statements.delete, vec![ids]);
-                deleted.await.map_err(unknown)?;
-            }
+        for (entity, rows) in by_entity(&doomed) {
+            self.delete_all(entity, &rows).await?;
         }
 
         let order = children_first(self.catalog, &doomed, &positions);
@@ -96,9 +98,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Finds every row that goes, or loses a reference, with a row; `None` if they are too many to
-    /// be told one by one.
-    async fn plan(&mut self, entity: usize, row: Row) -> Result<Option<Plan>, Error> {
+    /// Finds every row that goes, or loses a reference, with a row.
+    async fn plan(&mut self, entity: usize, row: Row) -> Result<Planned, Error> {
         let catalog = self.catalog;
         let mut plan = Plan::default();
         plan.doom(catalog, entity, row);
@@ -106,7 +107,7 @@ impl Transaction<'_> {
         // Level by level: the children of the rows that the last level has found.
         let mut expanded = 0;
         while expanded < plan.doomed.len() {
-            let level: Vec<_> = by_entity(catalog, &plan.doomed[expanded..])
+            let level: Vec<_> = referred(catalog, &plan.doomed[expanded..])
                 .into_iter()
                 .map(|(entity, ids)| (entity, ids.into_iter().cloned().collect::<Vec<_>>()))
                 .collect();
@@ -118,13 +119,14 @@ impl Transaction<'_> {
                     for ids in ids.chunks(CHUNK) {
                         self.plan_children(&mut plan, parent, child, ids).await?;
                         if plan.is_too_large() {
-                            return Ok(None);
+                            let first = plan.doomed.swap_remove(0);
+                            return Ok(Planned::TooMany(first.row));
                         }
                     }
                 }
             }
         }
-        Ok(Some(plan))
+        Ok(Planned::Whole(plan))
     }
 
     /// Adds the rows of one child entity that refer to these rows of its parent, page by page.
@@ -143,7 +145,7 @@ impl Transaction<'_> {
 
         loop {
             let page = self.page(stored, &child.referring, parents, after).await?;
-            after = full(&page).map(|last| stored.id(last).clone());
+            after = full(&page).map(|last| stored.schema.key_of(last));
             for row in page {
                 match child.on_delete {
                     OnDelete::SetNull => plan.clear(catalog, child, row),
@@ -159,13 +161,13 @@ impl Transaction<'_> {
     /// Refuses the delete if a row that would stay refers to one that would go.
     async fn refuse_restricted(&mut self, plan: &Plan) -> Result<(), Error> {
         let catalog = self.catalog;
-        for (entity, ids) in by_entity(catalog, &plan.doomed) {
+        for (entity, ids) in referred(catalog, &plan.doomed) {
             let parent = catalog.get(entity);
             let restricting = parent.children.iter();
             for child in restricting.filter(|child| child.on_delete == OnDelete::Restrict) {
                 let stored = catalog.get(child.entity);
                 for ids in ids.chunks(CHUNK) {
-                    let ids = Parameter::list(parent.key(), ids.iter().copied());
+                    let ids = parent.references(ids.iter().copied());
                     // One row more than could all go along is enough to find one that stays.
                     let rows = Parameter::Count(plan.doomed.len() + 1);
                     let found = self
@@ -221,12 +223,21 @@ impl Plan {
     }
 }
 
-/// Returns the primary keys of rows, by entity.
-fn by_entity<'a>(catalog: &Catalog, rows: &'a [Touched]) -> BTreeMap<usize, Vec<&'a Value>> {
+/// Returns rows by entity.
+fn by_entity(rows: &[Touched]) -> BTreeMap<usize, Vec<&Row>> {
+    let mut all = BTreeMap::<_, Vec<_>>::new();
+    for touched in rows {
+        all.entry(touched.entity).or_default().push(&touched.row);
+    }
+    all
+}
+
+/// Returns what other rows can refer to of rows, by entity.
+fn referred<'a>(catalog: &Catalog, rows: &'a [Touched]) -> BTreeMap<usize, Vec<&'a Value>> {
     let mut ids = BTreeMap::<_, Vec<_>>::new();
     for touched in rows {
-        let id = catalog.get(touched.entity).id(&touched.row);
-        ids.entry(touched.entity).or_default().push(id);
+        let id = catalog.get(touched.entity).reference(&touched.row);
+        ids.entry(touched.entity).or_default().extend(id);
     }
     ids
 }

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use tidings_core::{CacheKey, Field, OnDelete, Row, Schema, Value};
+use tidings_core::{CacheKey, Field, OnDelete, PrimaryKey, Row, Schema, Value};
 
 use crate::{
     engine::{
@@ -142,14 +142,58 @@ impl Stored {
         }
     }
 
-    /// Returns the field that is the primary key.
-    pub(crate) fn key(&self) -> &'static Field {
-        &self.schema.fields()[self.schema.primary_key()]
+    /// Returns the field that other entities refer to: the primary key, where it is one field.
+    pub(crate) fn referred(&self) -> Option<&'static Field> {
+        let field = self.schema.single_key()?;
+        Some(&self.schema.fields()[field])
     }
 
-    /// Returns the row's primary key.
-    pub(crate) fn id<'a>(&self, row: &'a Row) -> &'a Value {
-        &row.0[self.schema.primary_key()]
+    /// Returns the value by which other rows can refer to this one; none where the primary key is
+    /// several fields.
+    pub(crate) fn reference<'a>(&self, row: &'a Row) -> Option<&'a Value> {
+        row.0.get(self.schema.single_key()?)
+    }
+
+    /// Returns a list of rows that others can refer to, as statements take it.
+    pub(crate) fn references<'a>(&self, ids: impl IntoIterator<Item = &'a Value>) -> Parameter<'a> {
+        match self.referred() {
+            Some(field) => Parameter::list(field, ids),
+            // Nothing refers to a key of several fields.
+            None => Parameter::Texts(&[]),
+        }
+    }
+
+    /// Returns a row's primary key as statements take it: a parameter for each part.
+    pub(crate) fn key_of<'a>(&self, row: &'a Row) -> impl Iterator<Item = Parameter<'a>> {
+        let fields = self.schema.primary_key().iter();
+        fields.map(|&field| Parameter::of(&self.schema.fields()[field], &row.0[field]))
+    }
+
+    /// Returns a primary key as statements take it: a parameter for each part.
+    pub(crate) fn key<'a>(&self, key: &'a PrimaryKey) -> impl Iterator<Item = Parameter<'a>> {
+        let fields = self.schema.primary_key_fields();
+        fields
+            .zip(key.parts())
+            .map(|(field, part)| Parameter::of(field, part))
+    }
+
+    /// Returns a list of primary keys, as [`Statements::delete`] takes it.
+    pub(crate) fn keys<'a>(
+        &self,
+        rows: impl IntoIterator<Item = &'a Row> + Clone,
+    ) -> Parameter<'a> {
+        let list = |&field: &usize| {
+            let rows = rows.clone().into_iter();
+            let values: Vec<_> = rows.filter_map(|row| row.0.get(field)).collect();
+            (self.schema.fields()[field].kind(), values)
+        };
+        match self.schema.primary_key() {
+            [field] => {
+                let (kind, values) = list(field);
+                Parameter::Many(kind, values)
+            }
+            fields => Parameter::Keys(fields.iter().map(list).collect()),
+        }
     }
 
     /// Returns the values of a row, as its statements take them.

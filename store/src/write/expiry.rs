@@ -1,7 +1,7 @@
 //! Rows past their time: the write that removes them, and making way for rows that have their
 //! values.
 
-use tidings_core::{Row, Value};
+use tidings_core::{PrimaryKey, Row};
 
 use crate::{
     engine::statements::Clash,
@@ -18,7 +18,7 @@ use crate::{
 /// Removes rows by their primary keys, as far as they are past their time.
 #[derive(Clone, Debug)]
 pub(crate) struct RemoveExpired {
-    ids: Vec<Value>,
+    keys: Vec<PrimaryKey>,
 }
 
 /// What became of it.
@@ -31,8 +31,8 @@ pub(crate) enum Removal {
 }
 
 impl RemoveExpired {
-    pub(crate) fn new(ids: Vec<Value>) -> Self {
-        Self { ids }
+    pub(crate) fn new(keys: Vec<PrimaryKey>) -> Self {
+        Self { keys }
     }
 }
 
@@ -59,9 +59,9 @@ impl Operation for RemoveExpired {
         }
 
         let mut removed = 0;
-        for id in &self.ids {
-            let id = Parameter::of(stored.key(), id);
-            let found = transaction.rows(stored, &expired.by_id, vec![id]).await?;
+        for key in &self.keys {
+            let key = stored.key(key).collect();
+            let found = transaction.rows(stored, &expired.by_id, key).await?;
             // Gone with another one of them, or renewed in between.
             let Some(row) = found.into_iter().next() else {
                 continue;
@@ -101,7 +101,7 @@ impl Transaction<'_> {
             let values = values.map(|&field| Parameter::of(&fields[field], &row.0[field]));
             let found = self.rows(stored, &unique.other, values.collect()).await?;
             let others = found.into_iter().filter(|other| match before {
-                Before::Old(_) => stored.id(other) != stored.id(row),
+                Before::Old(_) => !stored.schema.is_same_row(other, row),
                 Before::Given(_) => true,
             });
             for old in others {

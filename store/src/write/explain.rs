@@ -63,7 +63,7 @@ impl Transaction<'_> {
             let own = place == Place::Over;
             if found
                 .iter()
-                .any(|other| !own || stored.id(other) != stored.id(row))
+                .any(|other| !own || !stored.schema.is_same_row(other, row))
             {
                 return Ok(Some(unique_violation(stored, row, &unique.fields)));
             }
@@ -76,16 +76,18 @@ impl Transaction<'_> {
         for reference in &stored.parents {
             let value = &row.0[reference.field];
             let parent = self.catalog.get(reference.entity);
-            let by_id = parent.statements.by_fields([parent.schema.primary_key()]);
-            let Some(by_id) = by_id.filter(|_| !value.is_null()) else {
+            let key = parent.referred().zip(parent.schema.single_key());
+            let by_id =
+                key.and_then(|(key, field)| Some((key, parent.statements.by_fields([field])?)));
+            let Some((key, by_id)) = by_id.filter(|_| !value.is_null()) else {
                 continue;
             };
             // A row may refer to itself, and is not there yet.
-            let itself = std::ptr::eq(parent, stored) && stored.id(row) == value;
+            let itself = std::ptr::eq(parent, stored) && stored.reference(row) == Some(value);
             if itself {
                 continue;
             }
-            let id = Parameter::of(parent.key(), value);
+            let id = Parameter::of(key, value);
             if self.rows(parent, &by_id.plain, vec![id]).await?.is_empty() {
                 return Ok(Some(foreign_violation(
                     stored,

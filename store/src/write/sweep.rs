@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use tidings_core::{OnDelete, Row, Value};
+use tidings_core::{OnDelete, PrimaryKey, Row, Value};
 
 use crate::{
     engine::Refused,
@@ -38,16 +38,16 @@ struct Frame {
 
 impl Transaction<'_> {
     /// Deletes a row and all that goes with it; tells the entities alone.
-    pub(crate) async fn sweep(&mut self, entity: usize, id: Value) -> Result<(), Error> {
+    pub(crate) async fn sweep(&mut self, entity: usize, row: Row) -> Result<(), Error> {
         let catalog = self.catalog;
         self.notes.touch(catalog.get(entity).schema);
         self.defer_references().await?;
-        self.delete_all(entity, std::slice::from_ref(&id)).await?;
+        self.delete_all(entity, &[&row]).await?;
 
         let mut at_the_end = BTreeSet::new();
         let mut frames = vec![Frame {
             entity,
-            ids: vec![id],
+            ids: Vec::from_iter(catalog.get(entity).reference(&row).cloned()),
             child: 0,
         }];
 
@@ -75,9 +75,10 @@ impl Transaction<'_> {
                     frames.push(frame);
                     if !page.is_empty() {
                         let stored = catalog.get(child.entity);
+                        let ids = page.iter().filter_map(|row| stored.reference(row).cloned());
                         frames.push(Frame {
                             entity: child.entity,
-                            ids: page.iter().map(|row| stored.id(row).clone()).collect(),
+                            ids: ids.collect(),
                             child: 0,
                         });
                     }
@@ -95,7 +96,7 @@ impl Transaction<'_> {
         ids: &[Value],
     ) -> Result<bool, Error> {
         let catalog = self.catalog;
-        let ids = Parameter::list(catalog.get(parent).key(), ids);
+        let ids = catalog.get(parent).references(ids);
         let one = vec![ids, Parameter::Count(1)];
         let stored = catalog.get(child.entity);
         let found = self.rows(stored, &child.restricting, one).await?;
@@ -111,7 +112,7 @@ impl Transaction<'_> {
     ) -> Result<(), Error> {
         let catalog = self.catalog;
         loop {
-            let ids = Parameter::list(catalog.get(parent).key(), ids);
+            let ids = catalog.get(parent).references(ids);
             let some = vec![ids, Parameter::Count(SWEPT)];
             let deleted = self.change(&child.delete, some).await.map_err(unknown)?;
             if deleted == 0 {
@@ -133,19 +134,19 @@ impl Transaction<'_> {
         let parents = (catalog.get(parent), ids);
         let page = self.page(stored, &child.referring, parents, None).await?;
         if !page.is_empty() {
-            let ids: Vec<_> = page.iter().map(|row| stored.id(row).clone()).collect();
-            self.delete_all(child.entity, &ids).await?;
+            let rows: Vec<_> = page.iter().collect();
+            self.delete_all(child.entity, &rows).await?;
             self.notes.touch(stored.schema);
         }
         Ok(page)
     }
 
     /// Deletes rows by their primary keys.
-    async fn delete_all(&mut self, entity: usize, ids: &[Value]) -> Result<(), Error> {
+    pub(crate) async fn delete_all(&mut self, entity: usize, rows: &[&Row]) -> Result<(), Error> {
         let stored = self.catalog.get(entity);
-        for ids in ids.chunks(CHUNK) {
-            let ids = Parameter::list(stored.key(), ids);
-            let deleted = self.change(&stored.statements.delete, vec![ids]);
+        for rows in rows.chunks(CHUNK) {
+            let keys = stored.keys(rows.iter().copied());
+            let deleted = self.change(&stored.statements.delete, vec![keys]);
             deleted.await.map_err(unknown)?;
         }
         Ok(())
@@ -167,7 +168,7 @@ impl Transaction<'_> {
                         return Err(restricted(catalog, parent, child));
                     }
                     let stored = catalog.get(child.entity);
-                    after = full(&page).map(|last| stored.id(last).clone());
+                    after = full(&page).map(|last| stored.schema.key_of(last));
                     for row in page {
                         let mut new = row.clone();
                         new.0[child.field] = Value::Null;
@@ -183,12 +184,13 @@ impl Transaction<'_> {
     }
 
     /// Returns one page of the rows that refer to a row which is not there.
-    async fn orphans(&mut self, child: &Child, after: Option<Value>) -> Result<Vec<Row>, Error> {
+    async fn orphans(
+        &mut self,
+        child: &Child,
+        after: Option<PrimaryKey>,
+    ) -> Result<Vec<Row>, Error> {
         let stored = self.catalog.get(child.entity);
-        let mut parameters: Vec<_> = after
-            .iter()
-            .map(|id| Parameter::of(stored.key(), id))
-            .collect();
+        let mut parameters: Vec<_> = after.iter().flat_map(|key| stored.key(key)).collect();
         parameters.push(Parameter::Count(CHUNK));
         let sql = if after.is_some() {
             &child.orphaned.next
@@ -210,7 +212,7 @@ pub(crate) fn restricted(catalog: &Catalog, parent: usize, child: &Child) -> Err
 }
 
 /// Returns the error for a table that no schema knows of and that refers to a deleted row.
-pub(crate) fn unknown(refused: Refused) -> Error {
+fn unknown(refused: Refused) -> Error {
     match refused {
         Refused::Failed(error) => error,
         Refused::Unique(broken) | Refused::Reference(broken) => broken.error,

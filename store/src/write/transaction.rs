@@ -4,7 +4,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tidings_core::{
-    Auto, Chain, Field, Row, Schema, TimestampMicros, Value, Violations,
+    Auto, Chain, Field, PrimaryKey, Row, Schema, TimestampMicros, Value, Violations,
     clock::{Clock, Tick},
 };
 
@@ -283,7 +283,7 @@ impl<'a> Transaction<'a> {
         let mut values: Vec<_> = others
             .map(|(field, value)| Parameter::of(field, value))
             .collect();
-        values.push(Parameter::of(stored.key(), stored.id(&new)));
+        values.extend(stored.key_of(&new));
         let updated = self.change(&stored.statements.update, values);
         if let Err(refused) = updated.await {
             return Err(self.explain(stored, &new, Place::Over, refused).await);
@@ -297,7 +297,8 @@ impl<'a> Transaction<'a> {
     async fn evict_children(&mut self, entity: usize, row: &Row) -> Result<(), Error> {
         let catalog = self.catalog;
         let mut seen = HashSet::from([catalog.get(entity).identity(row)]);
-        let mut parents = vec![(entity, vec![catalog.get(entity).id(row).clone()])];
+        let referred = catalog.get(entity).reference(row).cloned();
+        let mut parents = vec![(entity, Vec::from_iter(referred))];
         while let Some((parent, ids)) = parents.pop() {
             let children = catalog.get(parent).children.iter();
             for child in children.filter(|child| child.evict_on_update) {
@@ -309,11 +310,11 @@ impl<'a> Transaction<'a> {
                         let pages = &child.touched;
                         let rows = self.page(stored, pages, (catalog.get(parent), ids), after);
                         let rows = rows.await?;
-                        after = full(&rows).map(|last| stored.id(last).clone());
+                        after = full(&rows).map(|last| stored.schema.key_of(last));
                         for row in rows {
                             if seen.insert(stored.identity(&row)) {
                                 self.notes.evict(stored.schema, &row);
-                                next.push(stored.id(&row).clone());
+                                next.extend(stored.reference(&row).cloned());
                             }
                         }
                         // What is cached of any entity is given up then.
@@ -341,10 +342,10 @@ impl<'a> Transaction<'a> {
         stored: &Stored,
         pages: &Pages,
         (parent, ids): (&Stored, &[Value]),
-        after: Option<Value>,
+        after: Option<PrimaryKey>,
     ) -> Result<Vec<Row>, Error> {
-        let mut parameters = vec![Parameter::list(parent.key(), ids)];
-        parameters.extend(after.iter().map(|id| Parameter::of(stored.key(), id)));
+        let mut parameters = vec![parent.references(ids)];
+        parameters.extend(after.iter().flat_map(|key| stored.key(key)));
         parameters.push(Parameter::Count(CHUNK));
         let sql = if after.is_some() {
             &pages.next

@@ -83,7 +83,7 @@ fn note(told: &mut BTreeMap<i64, usize>, all: Vec<Told>) {
         let Told::Row(_, row) = read else {
             panic!("{read:?}");
         };
-        let tidings_core::Value::Integer(id) = row.key else {
+        let Some(&tidings_core::Value::Integer(id)) = row.key.single() else {
             panic!("{row:?}");
         };
         *told.entry(id).or_default() += 1;

@@ -328,11 +328,7 @@ async fn the_records_of_large_rows_are_told_in_parts() {
             assert!(group.rows.iter().all(|row| row.key == asked.key));
             group.rows.len()
         });
-        let expected = if asked.key == Value::Integer(1_000) {
-            0
-        } else {
-            2
-        };
+        let expected = if asked.key == row(1_000).key { 0 } else { 2 };
         assert_eq!(records, expected, "{:?}", asked.key);
     }
 }

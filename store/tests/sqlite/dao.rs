@@ -121,7 +121,7 @@ async fn records_of_one_write_have_one_mark_which_the_store_names() {
         assert!(matches!(told, Told::Row(of, _) if *of == mark), "{told:?}");
     }
     assert_eq!(first.len() + rest.len(), 4);
-    let key = tidings_core::Value::Integer(2);
+    let key = tidings_core::PrimaryKey::from(2_i64);
     let group = reader.log.group(mark, "things", &key).await.unwrap();
     let group = group.expect("it is there").rows;
     assert_eq!(group.len(), 1);

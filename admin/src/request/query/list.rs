@@ -93,8 +93,8 @@ impl Query {
         Ok((size, offset.map(str::to_owned)))
     }
 
-    /// Reads the values that a list is asked for, each of a field that is unique or refers to
-    /// another row.
+    /// Reads the values that a list is asked for, each of a field that is unique, part of the
+    /// primary key, or refers to another row.
     fn fields(&self, schema: &Schema) -> Result<Vec<(usize, Value)>, Problem> {
         let mut values: Vec<(usize, Value)> = Vec::new();
         let mut wrong = Map::new();
@@ -102,7 +102,9 @@ impl Query {
             if [SIZE, OFFSET, TAGS].contains(&name.as_str()) {
                 continue;
             }
-            let is_indexed = |field: &Field| field.is_unique() || field.reference().is_some();
+            let is_indexed = |field: &Field| {
+                field.is_unique() || field.is_primary_key() || field.reference().is_some()
+            };
             let value = match field_of(schema, name).filter(|(_, field)| is_indexed(field)) {
                 Some((index, field)) => {
                     text.as_ref().map_err(ToString::to_string).and_then(|text| {

@@ -240,7 +240,8 @@ fn of_list(schema: &Schema) -> Vec<Json> {
         all.push(query("tags", tags, text()));
     }
     let fields = schema.fields().iter();
-    let indexed = fields.filter(|field| field.is_unique() || field.reference().is_some());
+    let indexed = fields
+        .filter(|field| field.is_unique() || field.is_primary_key() || field.reference().is_some());
     all.extend(indexed.map(|field| query(field.name(), "rows with this value", text())));
     all
 }

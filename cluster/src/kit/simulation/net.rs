@@ -19,7 +19,7 @@ use futures_util::{
 };
 use parking_lot::Mutex;
 use tidings_core::{
-    CacheKey, Value,
+    CacheKey, PrimaryKey,
     entropy::Entropy,
     log::{
         Appended, Cursor, Demand, Digest, Group, Head, Join, JoinError, Log, LogError, LogFuture,
@@ -344,7 +344,7 @@ impl Log for Link {
         &'a self,
         mark: Mark,
         entity: &'a str,
-        key: &'a Value,
+        key: &'a PrimaryKey,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         self.asks(Wire::Log, move |memory| {
             there(memory.group(mark, entity, key))

@@ -1,7 +1,7 @@
 //! The writes of a [`Dao`] that are done if the row is still as its caller has read it: optimistic
 //! locking, by the whole row or by its version.
 
-use tidings_core::{Entity, FieldValue as _};
+use tidings_core::{Entity, EntityId as _};
 
 use super::Dao;
 #[cfg(doc)]
@@ -46,7 +46,7 @@ impl<E: Entity> Dao<E> {
         read: &E,
         new: E,
     ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
-        let selector = Selector::primary(read.id().to_value()).unchanged(read.to_row());
+        let selector = Selector::primary_key(read.id().to_key()).unchanged(read.to_row());
         self.update_with(selector, move |row| *row = new, WriteOptions::default())
     }
 
@@ -91,7 +91,7 @@ impl<E: Entity> Dao<E> {
     where
         F: FnOnce(&mut E) + Send + 'static,
     {
-        let selector = Selector::primary(id.to_value()).version(version);
+        let selector = Selector::primary_key(id.to_key()).version(version);
         self.update_with(selector, edit, WriteOptions::default())
     }
 
@@ -130,7 +130,7 @@ impl<E: Entity> Dao<E> {
         version: i64,
         new: E,
     ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
-        let selector = Selector::primary(new.id().to_value()).version(version);
+        let selector = Selector::primary_key(new.id().to_key()).version(version);
         self.update_with(selector, move |row| *row = new, WriteOptions::default())
     }
 
@@ -169,7 +169,7 @@ impl<E: Entity> Dao<E> {
         id: E::Id,
         version: i64,
     ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
-        let selector = Selector::primary(id.to_value()).version(version);
+        let selector = Selector::primary_key(id.to_key()).version(version);
         self.delete_with(selector, WriteOptions::default())
     }
 }

@@ -2,7 +2,7 @@
 //! away.
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tidings_core::{BoxError, Entity, Field, FieldValue as _, Patch, Row};
+use tidings_core::{BoxError, Entity, EntityId as _, Field, Patch, Row};
 
 use super::{Dao, typed};
 #[cfg(doc)]
@@ -106,7 +106,7 @@ impl<E: Entity> Dao<E> {
     where
         F: FnOnce(&mut E) + Send + 'static,
     {
-        let selector = Selector::primary(id.to_value());
+        let selector = Selector::primary_key(id.to_key());
         self.update_with(selector, edit, WriteOptions::default())
     }
 
@@ -230,7 +230,7 @@ impl<E: Entity> Dao<E> {
             Ok(entity.to_row())
         };
         let edit = Edit::With(Box::new(edit));
-        let selector = Selector::primary(id.to_value());
+        let selector = Selector::primary_key(id.to_key());
         let updated = self
             .table
             .update_with(selector, Ok(edit), WriteOptions::default());
@@ -262,9 +262,9 @@ impl<E: Entity> Dao<E> {
         &self,
         entity: E,
     ) -> impl Future<Output = Result<(E, Upserted), Error>> + Send + 'static + use<E> {
-        let mut row = self.schema().leave_unset(entity.to_row());
-        let id = row.0.swap_remove(self.schema().primary_key());
-        self.upsert_with(Selector::primary(id), entity, WriteOptions::default())
+        let schema = self.schema();
+        let key = schema.key_of(&schema.leave_unset(entity.to_row()));
+        self.upsert_with(Selector::primary_key(key), entity, WriteOptions::default())
     }
 
     /// Replaces the row with this value of a unique field, or creates it. The entity's own primary
@@ -359,7 +359,7 @@ impl<E: Entity> Dao<E> {
         &self,
         id: E::Id,
     ) -> impl Future<Output = Result<Option<E>, Error>> + Send + 'static + use<E> {
-        let selector = Selector::primary(id.to_value());
+        let selector = Selector::primary_key(id.to_key());
         self.delete_with(selector, WriteOptions::default())
     }
 

@@ -3,7 +3,7 @@
 use sea_query::{Alias, Expr, ExprTrait as _, NullOrdering, Order, Query, SelectStatement};
 use tidings_core::Schema;
 
-use super::{Dialect, Sql, beyond as beyond_key, column, lasts, ordering, select_live};
+use super::{Dialect, Sql, beyond as beyond_key, column, lasts, order_by_key, select_live};
 use crate::page::{After, Direction, Ordered, Shape, Sought};
 
 /// Selects a page; parameters: those of the filter and the tags, where to start after (if
@@ -36,7 +36,8 @@ pub(crate) fn page(dialect: &dyn Dialect, schema: &Schema, shape: &Shape) -> Sql
             statement.order_by(column, direction);
         }
     }
-    statement.order_by(ordering(schema), Order::Asc).limit(1);
+    order_by_key(&mut statement, schema);
+    statement.limit(1);
     dialect.select(&statement).into()
 }
 

@@ -66,7 +66,11 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 ));
             }
             (false, true) => {
-                self.impossible(format!("{at} is not the primary key, and should be"));
+                let what = match self.schema.single_key() {
+                    Some(_) => "the primary key",
+                    None => "part of the primary key",
+                };
+                self.impossible(format!("{at} is not {what}, and should be"));
             }
             _ => {}
         }
@@ -197,7 +201,9 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             };
             if column.is_key {
                 if is_demanded {
-                    self.impossible(difference);
+                    self.impossible(format!(
+                        "{table}.{name} is part of the primary key, and the schema does not know it"
+                    ));
                 }
                 continue;
             }

@@ -106,7 +106,12 @@ impl Postgres {
         let name = |index: &usize| identifier(field(index).name());
         match change {
             Change::CreateTable => {
-                let columns: Vec<_> = schema.fields().iter().map(definition).collect();
+                let mut columns: Vec<_> = schema.fields().iter().map(definition).collect();
+                if schema.single_key().is_none() {
+                    let key = schema.primary_key_fields();
+                    let key: Vec<_> = key.map(|field| identifier(field.name())).collect();
+                    columns.push(format!("PRIMARY KEY ({})", key.join(", ")));
+                }
                 vec![format!("CREATE TABLE {table} ({})", columns.join(", "))]
             }
             Change::AddColumn(index) => {
@@ -210,7 +215,7 @@ fn definition(field: &Field) -> String {
         column.push_str(" DEFAULT ");
         column.push_str(&default);
     }
-    if field.is_primary_key() {
+    if field.is_whole_key() {
         column.push_str(" PRIMARY KEY");
     }
     column

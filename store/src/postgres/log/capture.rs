@@ -13,7 +13,7 @@ use tidings_core::Schema;
 use super::{
     columns::{Columns, columns_of},
     error::PgLogError,
-    function::{Event, Layout, Level, Plan, Push},
+    function::{Event, Key, Layout, Level, Plan, Push},
     tables::{lock, prepare, run},
     tree::{Able, Captured, find, tree},
 };
@@ -270,10 +270,10 @@ async fn capture(
         (Wake::AsBefore, false) | (Wake::Poll, _) => Push::No,
     };
 
-    let primary = schema.fields()[schema.primary_key()].name();
+    let primary = schema.primary_key_names();
     let plan = Plan {
         entity,
-        key: &target.columns[primary],
+        key: Key(primary.iter().map(|name| &target.columns[*name]).collect()),
         whole: layout(connection, entity, &fields, &target.columns, "true").await?,
         keys: layout(connection, entity, &keys, &target.columns, "false").await?,
         push,
@@ -305,7 +305,7 @@ async fn capture(
     )
     .bind(entity)
     .bind(target.relation)
-    .bind(primary)
+    .bind(primary.join(", "))
     .bind(&fields)
     .bind(&keys)
     .bind(push == Push::Notify)

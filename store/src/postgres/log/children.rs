@@ -39,7 +39,8 @@ impl PgLog {
                     for row in found.await? {
                         if seen.insert(child.primary_cache_key(&row)) {
                             keys.extend(child.cache_keys_of(&row));
-                            next.push(row.0[child.primary_key()].clone());
+                            let key = child.single_key();
+                            next.extend(key.map(|field| row.0[field].clone()));
                         }
                     }
                 }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use sqlx::{ConnectOptions as _, Row as _};
 use tidings_core::{
-    CacheKey, Value,
+    CacheKey, PrimaryKey, Value,
     log::{
         Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Group, Head,
         KeptLog, Log, LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, RowOf,
@@ -19,7 +19,7 @@ use super::{
     prune::prune,
     read,
     settings::PgLogSettings,
-    values::{number, text_of},
+    values::{number, text_of_key},
     wake::{Listener, Notifier},
 };
 use crate::{
@@ -231,7 +231,7 @@ impl PgLog {
                 place: i64::try_from(place).unwrap_or(i64::MAX),
                 xid: number(row.mark.number()),
                 entity: &row.entity,
-                key: text_of(&row.key),
+                key: text_of_key(&row.key),
             });
             let sought: Vec<_> = sought.collect();
             let read = read::rows(&mut link.connection, &sought, asked.len()).await?;
@@ -310,7 +310,7 @@ impl Log for PgLog {
         &'a self,
         mark: Mark,
         entity: &'a str,
-        key: &'a Value,
+        key: &'a PrimaryKey,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         Box::pin(async move {
             let asked = RowOf {

@@ -48,10 +48,32 @@ pub(super) struct Layout<'a> {
     pub(super) columns: Vec<&'a Column>,
 }
 
+/// The columns of a primary key.
+pub(super) struct Key<'a>(pub(super) Vec<&'a Column>);
+
+impl Key<'_> {
+    /// Returns the key of a row as text: that of its value, or of an array of those of its parts.
+    /// It is null where there is no row: no part of a primary key is.
+    fn text(&self, alias: &str) -> String {
+        match &self.0[..] {
+            [single] => single.text(alias),
+            columns => {
+                let texts: Vec<_> = columns.iter().map(|column| column.text(alias)).collect();
+                let first = columns.first().map(|column| column.of(alias));
+                format!(
+                    "case when {} is not null then array[{}]::text[]::text end",
+                    first.unwrap_or_default(),
+                    texts.join(", ")
+                )
+            }
+        }
+    }
+}
+
 /// What a function logs.
 pub(super) struct Plan<'a> {
     pub(super) entity: &'a str,
-    pub(super) key: &'a Column,
+    pub(super) key: Key<'a>,
     pub(super) whole: Layout<'a>,
     pub(super) keys: Layout<'a>,
     pub(super) push: Push,

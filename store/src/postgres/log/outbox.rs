@@ -4,7 +4,11 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use sqlx::{PgConnection, Postgres, Row as _, Transaction};
 use tidings_core::{Operation, Row, Schema};
 
-use super::{decode::Image, error::PgLogError, values::text_of};
+use super::{
+    decode::Image,
+    error::PgLogError,
+    values::{text_of, text_of_key},
+};
 use crate::{
     RowChange,
     outbox::{Outbox, OutboxError, sealed::Sealed},
@@ -56,7 +60,7 @@ async fn record(connection: &mut PgConnection, change: &RowChange) -> Result<(),
         Operation::Delete => ("d", Some(image(&change.row)), None),
     };
 
-    let key = change.row.0.get(schema.primary_key()).map(text_of);
+    let key = text_of_key(&schema.key_of(&change.row));
     sqlx::query(
         "insert into tidings.log (kind, entity, layout, key, key_hash, old, new, origin, silent) \
          values ($1, $2, $3, $4, hashtextextended($4 collate \"C\", 0), $5, $6, \

@@ -7,7 +7,7 @@ use std::{
 
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use tidings_core::{
-    Operation, Schema,
+    Operation, PrimaryKey, Schema,
     log::{Announce, Body, Fields, RowRecord},
 };
 
@@ -156,13 +156,25 @@ impl Lexicon {
             Some(image) => decode::fields(known, layout, image),
             None => Some(Fields::default()),
         };
-        let primary = &known.schema.fields()[known.schema.primary_key()];
+        let (old, new) = (fields(&record.old)?, fields(&record.new)?);
+        let schema = known.schema;
+        // That of one field by itself, the parts of several by their fields.
+        let key = match schema.single_key() {
+            Some(field) => {
+                let kind = schema.fields()[field].kind();
+                PrimaryKey::from(decode::value(kind, record.key.as_deref()?)?)
+            }
+            None => match operation {
+                Operation::Create | Operation::Update => new.key(schema)?,
+                Operation::Delete => old.key(schema)?,
+            },
+        };
         Some(RowRecord {
             entity: Arc::clone(&known.name),
             operation,
-            key: decode::value(primary.kind(), record.key.as_deref()?)?,
-            old: fields(&record.old)?,
-            new: fields(&record.new)?,
+            key,
+            old,
+            new,
             announce: if record.silent {
                 Announce::Silent
             } else {

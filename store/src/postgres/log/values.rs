@@ -1,6 +1,6 @@
 //! Writes values as the triggers of PostgreSQL write them.
 
-use tidings_core::Value;
+use tidings_core::{PrimaryKey, Value};
 
 /// Returns a value's text, as the triggers log it.
 pub(super) fn text_of(value: &Value) -> String {
@@ -15,6 +15,26 @@ pub(super) fn text_of(value: &Value) -> String {
         Value::Number(number) => number.to_string(),
         other => other.to_json().to_string(),
     }
+}
+
+/// Returns a primary key as the log holds it: the text of its value, or of an array of those of its
+/// parts, as PostgreSQL writes that.
+pub(super) fn text_of_key(key: &PrimaryKey) -> String {
+    if let Some(value) = key.single() {
+        return text_of(value);
+    }
+    let parts = key.parts().iter().map(|part| {
+        let text = text_of(part);
+        let is_special = |letter: char| matches!(letter, '"' | '\\' | '{' | '}' | ',');
+        // What PostgreSQL takes for white space.
+        let is_blank = |letter: char| letter == ' ' || ('\t'..='\r').contains(&letter);
+        let is_plain = !text.is_empty() && !text.eq_ignore_ascii_case("null");
+        if is_plain && !text.contains(|letter| is_special(letter) || is_blank(letter)) {
+            return text;
+        }
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    });
+    format!("{{{}}}", parts.collect::<Vec<_>>().join(","))
 }
 
 /// Returns a number of the log's as PostgreSQL takes it.

@@ -15,7 +15,16 @@ use crate::{
 
 pub(super) fn create_table(schema: &Schema) -> String {
     let columns = schema.fields().iter().map(definition);
-    create(schema.name(), columns.collect())
+    create(schema.name(), columns.chain(key_clause(schema)).collect())
+}
+
+/// Returns the clause of a primary key of several fields, in their order.
+fn key_clause(schema: &Schema) -> Option<String> {
+    let names = schema
+        .primary_key_fields()
+        .map(|field| identifier(field.name()));
+    let names: Vec<_> = names.collect();
+    (names.len() > 1).then(|| format!("PRIMARY KEY ({})", names.join(", ")))
 }
 
 fn create(name: &str, columns: Vec<String>) -> String {
@@ -35,7 +44,7 @@ pub(super) fn definition(field: &Field) -> String {
     if let Some(default) = field.column_default().as_ref().and_then(literal) {
         column.push_str(&format!(" DEFAULT {default}"));
     }
-    if field.is_primary_key() {
+    if field.is_whole_key() {
         column.push_str(" PRIMARY KEY");
     }
     if let Some(foreign) = field.reference() {
@@ -77,14 +86,16 @@ pub(super) fn rebuild(
         }
     }
 
+    definitions.extend(key_clause(schema));
+
     // Other tables may hold the numbers of the rows, those of a full-text index above all. A key
-    // that is an integer is that number.
+    // that is one integer is that number.
     let mut order = String::new();
-    let key = &schema.fields()[schema.primary_key()];
-    if let Some(number) = there
-        .number
-        .filter(|_| column_type(key.kind()) != "INTEGER")
-    {
+    let is_number = schema.single_key().is_some_and(|key| {
+        let kind = schema.fields()[key].kind();
+        column_type(kind) == "INTEGER"
+    });
+    if let Some(number) = there.number.filter(|_| !is_number) {
         copies.push((number.to_owned(), number.to_owned()));
         order = format!(" ORDER BY {number}");
     }

@@ -102,7 +102,7 @@ fn number(columns: &BTreeMap<String, Column>) -> Option<&'static str> {
     ["rowid", "_rowid_", "oid"].into_iter().find(is_free)
 }
 
-/// Notes a primary key of several columns, which no schema has.
+/// Notes a primary key of several columns, which a table made again has if the schema has it.
 async fn keys(
     connection: &mut SqliteConnection,
     name: &str,

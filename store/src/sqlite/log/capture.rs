@@ -11,6 +11,7 @@ use tidings_core::{FieldKind, Schema};
 
 use super::{
     error::SqliteLogError,
+    key::Key,
     names::{identifier, joined, side_table, split},
     shape::{Named, Shape, shape_of},
     tables::{prepare, run, version},
@@ -119,11 +120,15 @@ async fn wanted(
             differences.push(format!("{entity} lacks the column {}", field.name()));
         }
     }
-    let key = schema.fields()[schema.primary_key()].name();
-    if !shape.is_unique(key) {
-        differences.push(format!(
-            "{entity}.{key} does not name one row: it is not unique"
-        ));
+    let key = Key::of(schema);
+    if !shape.is_unique(key.names()) {
+        differences.push(match key.names() {
+            [key] => format!("{entity}.{key} does not name one row: it is not unique"),
+            names => format!(
+                "{} of {entity} do not name one row: they are not unique together",
+                names.join(", ")
+            ),
+        });
     }
     for index in &shape.unseen {
         differences.push(format!(
@@ -212,7 +217,7 @@ impl Target {
         let texts: Vec<String> = self.fields.iter().filter(may_be_long).cloned().collect();
         let plan = Plan {
             entity: self.schema.name(),
-            key: self.schema.fields()[self.schema.primary_key()].name(),
+            key: Key::of(self.schema),
             layout,
             fields: &self.fields,
             keys: &self.keys,

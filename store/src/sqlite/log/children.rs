@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use tidings_core::{CacheKey, Row, RowError, Schema, Value, log::LogError};
 
-use super::{engine::SqliteLog, error::SqliteLogError, link::Link};
+use super::{engine::SqliteLog, error::SqliteLogError, key, link::Link};
 use crate::{
     engine::statements::rows_touched,
     error::Error,
@@ -42,7 +42,8 @@ impl SqliteLog {
                     for row in found.await? {
                         if seen.insert(child.primary_cache_key(&row)) {
                             keys.extend(child.cache_keys_of(&row));
-                            next.push(row.0[child.primary_key()].clone());
+                            let key = child.single_key();
+                            next.extend(key.map(|field| row.0[field].clone()));
                         }
                     }
                 }
@@ -83,12 +84,15 @@ async fn referring(
     let mut all: Vec<Row> = Vec::new();
 
     loop {
+        let last_key;
         let (sql, given) = match all.last() {
             None => (&pages.first, vec![parents(), Parameter::Count(PAGE)]),
             Some(last) => {
-                let primary = child.primary_key();
-                let after = Parameter::of(&child.fields()[primary], &last.0[primary]);
-                (&pages.next, vec![parents(), after, Parameter::Count(PAGE)])
+                last_key = child.key_of(last);
+                let mut given = vec![parents()];
+                given.extend(key::parameters(child, &last_key));
+                given.push(Parameter::Count(PAGE));
+                (&pages.next, given)
             }
         };
         let found = rows(&mut link.connection, sql, arguments(given)?).await?;

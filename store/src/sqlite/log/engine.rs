@@ -11,7 +11,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tidings_core::{
-    CacheKey, Value,
+    CacheKey, PrimaryKey, Value,
     log::{
         Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Group, Head,
         KeptLog, Log, LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, Wake,
@@ -23,6 +23,7 @@ use tokio::sync::Mutex;
 use super::{
     epoch::Ask,
     error::SqliteLogError,
+    key,
     link::{Last, Link},
     nudge::Nudge,
     prune::prune,
@@ -311,30 +312,30 @@ impl SqliteLog {
         &self,
         mark: Mark,
         entity: &str,
-        key: &Value,
+        key: &PrimaryKey,
     ) -> Result<Option<Group>, LogError> {
         self.over_link(async |link| {
             let known = link.lexicon.schema(entity);
             let (Some(schema), true) = (known, link.epoch == mark.epoch()) else {
                 return Ok(None);
             };
-            let field = &schema.fields()[schema.primary_key()];
+            if key.parts().len() != schema.primary_key().len() {
+                return Ok(None);
+            }
             let count = usize::try_from(mark.number()).unwrap_or(usize::MAX);
             let (number, own) = (Parameter::Count(count), Parameter::Count(count));
+            let places = (4..).take(key.parts().len());
+            let own_key = key::written(places.map(|place: usize| format!("?{place}")));
             let sql = format!(
                 "SELECT {COLUMNS} FROM tidings_log AS l \
-                 WHERE l.mark = ?1 AND l.entity = ?3 AND l.key IS ?4 \
-                    OR l.id = ?2 AND l.mark IS NULL AND l.entity = ?3 AND l.key IS ?4 \
+                 WHERE l.mark = ?1 AND l.entity = ?3 AND l.key IS {own_key} \
+                    OR l.id = ?2 AND l.mark IS NULL AND l.entity = ?3 AND l.key IS {own_key} \
                  ORDER BY l.id"
             );
             let entity = Value::Text(entity.to_owned());
             let text = tidings_core::FieldKind::Text;
-            let bound = arguments([
-                number,
-                own,
-                Parameter::One(text, &entity),
-                Parameter::of(field, key),
-            ])?;
+            let named = [number, own, Parameter::One(text, &entity)];
+            let bound = arguments(named.into_iter().chain(key::parameters(schema, key)))?;
             begin(&mut link.connection).await?;
             let found = sqlx::query_with(AssertSqlSafe(sql), bound)
                 .fetch_all(&mut link.connection)
@@ -401,7 +402,7 @@ impl Log for SqliteLog {
         &'a self,
         mark: Mark,
         entity: &'a str,
-        key: &'a Value,
+        key: &'a PrimaryKey,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
         Box::pin(self.rows_of(mark, entity, key))
     }

@@ -7,6 +7,7 @@ use tidings_core::{FieldKind, Operation, Row, Value};
 use super::{
     capture::{layout, side},
     error::SqliteLogError,
+    key,
     names::{identifier, side_table},
     tables::version,
 };
@@ -63,17 +64,18 @@ async fn record(
         Operation::Delete => ("d", Some(&change.row), None),
     };
     let (kind, entity_name) = (Value::from(kind.to_owned()), Value::from(entity.to_owned()));
-    let key = &schema.fields()[schema.primary_key()];
-    let none = Value::Null;
-    let id = change.row.0.get(schema.primary_key()).unwrap_or(&none);
-    let record = arguments([
+    let id = schema.key_of(&change.row);
+    let record = [
         Parameter::One(FieldKind::Text, &kind),
         Parameter::One(FieldKind::Text, &entity_name),
         Parameter::Count(usize::try_from(layout).unwrap_or(0)),
-        Parameter::of(key, id),
-    ])?;
-    let insert = "INSERT INTO tidings_log (kind, entity, layout, key, size) VALUES (?, ?, ?, ?, 0)";
-    let written = sqlx::query_with(insert, record)
+    ];
+    let record = arguments(record.into_iter().chain(key::parameters(schema, &id)))?;
+    let key = key::written(id.parts().iter().map(|_| "?".to_owned()));
+    let insert = format!(
+        "INSERT INTO tidings_log (kind, entity, layout, key, size) VALUES (?, ?, ?, {key}, 0)"
+    );
+    let written = sqlx::query_with(AssertSqlSafe(insert), record)
         .execute(&mut *connection)
         .await?;
 

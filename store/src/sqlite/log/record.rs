@@ -7,7 +7,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, sqlite::SqliteRow};
 use tidings_core::{
-    Operation, Schema,
+    Operation, PrimaryKey, Schema,
     log::{Announce, Body, Fields, RowRecord},
 };
 
@@ -191,10 +191,10 @@ impl Lexicon {
             _ => return Some(unreadable(known)),
         };
 
-        let primary = &known.schema.fields()[known.schema.primary_key()];
-        let key = value_at(&record.row, 4, primary.kind());
-        let image = images.0.remove(&record.id).flatten();
-        let (Some(key), Some((old, new))) = (key, image) else {
+        let Some((old, new)) = images.0.remove(&record.id).flatten() else {
+            return Some(unreadable(known));
+        };
+        let Some(key) = key_of(known.schema, record, operation, (&old, &new)) else {
             return Some(unreadable(known));
         };
         Some(Body::Row(RowRecord {
@@ -213,6 +213,24 @@ impl Lexicon {
             },
             announce,
         }))
+    }
+}
+
+/// Returns the primary key that a record names: that of one field by itself, the parts of several
+/// by their fields.
+fn key_of(
+    schema: &Schema,
+    record: &Stored,
+    operation: Operation,
+    (old, new): (&Fields, &Fields),
+) -> Option<PrimaryKey> {
+    if let Some(field) = schema.single_key() {
+        let value = value_at(&record.row, 4, schema.fields()[field].kind())?;
+        return Some(PrimaryKey::from(value));
+    }
+    match operation {
+        Operation::Create | Operation::Update => new.key(schema),
+        Operation::Delete => old.key(schema),
     }
 }
 

@@ -17,8 +17,8 @@ pub(super) struct Shape {
     pub(super) columns: BTreeMap<String, Option<String>>,
     /// What no two rows may share, each as a condition between a row `t` and `NEW`.
     conflicts: Vec<String>,
-    /// The columns that are unique by themselves.
-    unique: Vec<String>,
+    /// The columns that are unique together, of each of its indexes.
+    unique: Vec<Vec<String>>,
     /// Unique indexes over expressions, which triggers cannot follow.
     pub(super) unseen: Vec<String>,
     /// Whether its columns hold what their types say, so that only texts can be long.
@@ -101,7 +101,7 @@ impl Shape {
             return;
         }
         if let [(key, true)] = keys {
-            self.unique.push(key.clone());
+            self.unique.push(vec![key.clone()]);
             self.conflicts.push(self.equal(key, None));
             return;
         }
@@ -168,8 +168,9 @@ impl Shape {
                 .collect::<Vec<_>>()
                 .join(" AND ");
             self.conflicts.push(format!("({condition})"));
-            if let ([(column, _)], false) = (columns.as_slice(), partial) {
-                self.unique.push(column.clone());
+            if !partial {
+                let columns = columns.into_iter().map(|(column, _)| column);
+                self.unique.push(columns.collect());
             }
         }
         Ok(())
@@ -187,9 +188,10 @@ impl Shape {
         format!("t.{name} = {new}{}", collate.unwrap_or_default())
     }
 
-    /// Returns whether a column names a row.
-    pub(super) fn is_unique(&self, column: &str) -> bool {
-        self.unique.iter().any(|unique| unique == column)
+    /// Returns whether columns name a row: all or some of them are unique.
+    pub(super) fn is_unique(&self, columns: &[&str]) -> bool {
+        let names = |unique: &Vec<String>| unique.iter().all(|it| columns.contains(&it.as_str()));
+        self.unique.iter().any(names)
     }
 
     /// Returns the condition under which a row `t` is in the way of `NEW`.

@@ -13,6 +13,7 @@
 //! of the statement one mark: readers put such a group into the order of its chain.
 
 use super::{
+    key::Key,
     names::{identifier, joined, literal, side_table},
     shape::Shape,
 };
@@ -29,7 +30,7 @@ const VERSION: u32 = 1;
 pub(super) struct Plan<'a> {
     pub(super) entity: &'a str,
     /// The primary key.
-    pub(super) key: &'a str,
+    pub(super) key: Key<'a>,
     pub(super) layout: i64,
     /// All that is recorded.
     pub(super) fields: &'a [String],
@@ -104,7 +105,7 @@ impl Plan<'_> {
         let (fires, body) = match when {
             When::BeforeInsert => self.note("INSERT", ""),
             When::BeforeUpdate => {
-                let other = format!(" AND t.{0} IS NOT OLD.{0}", identifier(self.key));
+                let other = format!(" AND {}", self.key.different("t", "OLD"));
                 self.note("UPDATE", &other)
             }
             When::AfterInsert => self.inserted(),
@@ -126,21 +127,28 @@ impl Plan<'_> {
 
     /// Notes the rows that are in the way.
     fn note(&self, event: &str, other: &str) -> (String, String) {
-        let (table, side, key) = (self.table(), side_table(self.entity), identifier(self.key));
+        let (table, side, key) = (self.table(), side_table(self.entity), self.key.of_row("t"));
         let (entity, noted, layout) = (literal(self.entity), self.noted(), self.layout);
         let conflict = format!("({}){other}", self.shape.conflict());
         let (columns, values) = (self.columns("old"), self.values("t"));
         let size = self.size("t");
+        // By the value of a key of one field a row is found; by the text of one of several it is
+        // not, so that it is looked for among those in the way.
+        let is_noted = if self.key.is_single() {
+            format!("{key} IS l.key")
+        } else {
+            format!("({conflict}) AND {key} IS l.key")
+        };
         let fires = format!(
             "BEFORE {event} ON {table} WHEN EXISTS (SELECT 1 FROM {table} AS t WHERE {conflict})"
         );
         let body = format!(
             "UPDATE tidings_log SET kind = 'o' WHERE {noted} AND \
-               (id < (SELECT max(id) FROM tidings_log) - {NEAR} OR key IN (SELECT t.{key} FROM {table} AS t WHERE {conflict}));\n\
+               (id < (SELECT max(id) FROM tidings_log) - {NEAR} OR key IN (SELECT {key} FROM {table} AS t WHERE {conflict}));\n\
              INSERT INTO tidings_log (kind, entity, layout, key, size) \
-               SELECT 'n', {entity}, {layout}, t.{key}, {size} FROM {table} AS t WHERE {conflict};\n\
+               SELECT 'n', {entity}, {layout}, {key}, {size} FROM {table} AS t WHERE {conflict};\n\
              INSERT INTO {side} (id{columns}) SELECT l.id{values} FROM tidings_log AS l CROSS JOIN {table} AS t \
-               ON t.{key} IS l.key WHERE l.kind = 'n' AND l.entity = {entity} \
+               ON {is_noted} WHERE l.kind = 'n' AND l.entity = {entity} \
                AND NOT EXISTS (SELECT 1 FROM {side} AS s WHERE s.id = l.id);\n"
         );
         (fires, body)
@@ -163,14 +171,15 @@ impl Plan<'_> {
 
     fn deleted(&self) -> (String, String) {
         let record = self.record("d", "OLD", &self.size("OLD"), &["old"]);
-        let (table, key, still) = (self.table(), identifier(self.key), self.is_no_note());
+        let (table, still) = (self.table(), self.is_no_note());
+        let (same, key) = (self.key.same("t", "OLD"), self.key.of_row("OLD"));
         let entity = literal(self.entity);
         // A trigger of the user may have made the row again.
         let again = format!(
             "UPDATE tidings_log SET mark = last_insert_rowid() WHERE id >= \
-             CASE WHEN EXISTS (SELECT 1 FROM {table} AS t WHERE t.{key} IS OLD.{key}) THEN (\
+             CASE WHEN EXISTS (SELECT 1 FROM {table} AS t WHERE {same}) THEN (\
                SELECT max(+i.id) FROM tidings_log AS i WHERE {} AND i.entity = {entity} AND i.kind = 'c' \
-               AND i.key IS OLD.{key}) END;\n",
+               AND i.key IS {key}) END;\n",
             near()
         );
         let fires = format!("AFTER DELETE ON {table}");
@@ -181,7 +190,7 @@ impl Plan<'_> {
     fn record(&self, kind: &str, row: &str, size: &str, images: &[&str]) -> String {
         let (side, key, entity) = (
             side_table(self.entity),
-            identifier(self.key),
+            self.key.of_row(row),
             literal(self.entity),
         );
         let columns: String = images.iter().map(|image| self.columns(image)).collect();
@@ -191,7 +200,7 @@ impl Plan<'_> {
             .collect();
         format!(
             "INSERT INTO tidings_log (kind, entity, layout, key, size) \
-               VALUES ('{kind}', {entity}, {}, {row}.{key}, {size});\n\
+               VALUES ('{kind}', {entity}, {}, {key}, {size});\n\
              INSERT INTO {side} (id{columns}) SELECT l.id{values} FROM tidings_log AS l \
                WHERE l.id = last_insert_rowid();\n",
             self.layout
@@ -200,16 +209,23 @@ impl Plan<'_> {
 
     /// Takes the notes back of a row that was written itself.
     fn is_no_note(&self) -> String {
-        let (noted, key) = (self.noted(), identifier(self.key));
-        format!("UPDATE tidings_log SET kind = 'o' WHERE {noted} AND key IS OLD.{key};\n")
+        let (noted, key) = (self.noted(), self.key.of_row("OLD"));
+        format!("UPDATE tidings_log SET kind = 'o' WHERE {noted} AND key IS {key};\n")
     }
 
     /// Turns the notes of rows that were replaced into deletes.
     fn replaced(&self) -> String {
-        let (table, key, noted) = (self.table(), identifier(self.key), self.noted());
-        let gone = format!(
-            "(key IS NEW.{key} OR NOT EXISTS (SELECT 1 FROM {table} AS t WHERE t.{key} IS tidings_log.key))"
-        );
+        let (table, key, noted) = (self.table(), self.key.of_row("NEW"), self.noted());
+        let there = if self.key.is_single() {
+            let own = self.key.of_row("t");
+            format!("SELECT 1 FROM {table} AS t WHERE {own} IS tidings_log.key")
+        } else {
+            let (side, same) = (side_table(self.entity), self.key.same_as_old("t", "s"));
+            format!(
+                "SELECT 1 FROM {side} AS s CROSS JOIN {table} AS t ON {same} WHERE s.id = tidings_log.id"
+            )
+        };
+        let gone = format!("(key IS {key} OR NOT EXISTS ({there}))");
         format!(
             "UPDATE tidings_log SET mark = last_insert_rowid() \
                WHERE id >= (SELECT min(+id) FROM tidings_log WHERE {noted} AND {gone});\n\
@@ -221,7 +237,7 @@ impl Plan<'_> {
     /// this one was fired.
     fn written_again(&self) -> String {
         let (table, side) = (self.table(), side_table(self.entity));
-        let key = identifier(self.key);
+        let own = self.key.same("t", "NEW");
         let entity = literal(self.entity);
         let same = |left: &str, names: &[&String]| {
             let equal = names.iter().map(|name| {
@@ -240,7 +256,7 @@ impl Plan<'_> {
         let (as_left, was, was_named) = (same("", &all), same("old_", &all), same("old_", &keys));
         format!(
             "UPDATE tidings_log SET mark = last_insert_rowid() WHERE id >= \
-             CASE WHEN NOT EXISTS (SELECT 1 FROM {table} AS t WHERE t.{key} IS NEW.{key} AND {as_left}) THEN (\
+             CASE WHEN NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {own} AND {as_left}) THEN (\
                SELECT max(+i.id) FROM tidings_log AS i CROSS JOIN {side} AS s ON s.id = i.id \
                WHERE {} AND i.entity = {entity} AND i.kind IN ('u', 'd') \
                AND {was_named} AND (i.size > {WHOLE} OR ({was}))) END;\n",

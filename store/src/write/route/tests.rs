@@ -98,7 +98,7 @@ async fn a_commit_whose_runtime_goes_away_ends_in_doubt_and_evicts() {
     assert_eq!(*sink.in_doubt.lock().unwrap(), ["rows@7", "rows@7"]);
     writer.begin(tokio::time::Instant::now()).await.unwrap();
     writer.rollback().await;
-    assert!(table.select(7_i64.into()).await.unwrap().is_some());
+    assert!(table.select(7_i64).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn a_transaction_that_was_abandoned_never_reaches_the_next_writer_or_reade
             assert_eq!(staged.unwrap().1.map(|it| it.changes.len()), Some(1));
         };
         abandon(1).await;
-        assert_eq!(table.select(1_i64.into()).await.unwrap(), None);
+        assert_eq!(table.select(1_i64).await.unwrap(), None);
         abandon(2).await;
         let row = table.insert(Row(vec![3_i64.into()]), WriteOptions::default());
         row.await.unwrap();

@@ -1,15 +1,37 @@
-//! There is one primary key, and every row has one.
+//! There is one primary key, of four fields at most, and every row has one.
 
 use serde::{Deserialize, Serialize};
 use tidings_core::{Entity, Ref, Timestamp};
 
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
-#[entity(name = "twice")]
-struct Twice {
+#[entity(name = "many")]
+struct Many {
+    #[entity(primary_key)]
+    a: i64,
+    #[entity(primary_key)]
+    b: i64,
+    #[entity(primary_key)]
+    c: i64,
+    #[entity(primary_key)]
+    d: i64,
+    #[entity(primary_key)]
+    e: i64,
+}
+
+#[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+#[entity(name = "pairs", endpoint_key = "a", cache_key("b"))]
+struct Pair {
+    #[entity(primary_key)]
+    a: i64,
+    #[entity(primary_key, default = 7)]
+    b: i64,
+}
+
+#[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+#[entity(name = "single")]
+struct Single {
     #[entity(primary_key)]
     id: i64,
-    #[entity(primary_key)]
-    number: i64,
 }
 
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
@@ -23,7 +45,7 @@ struct Optional {
 #[entity(name = "borrowed")]
 struct Borrowed {
     #[entity(primary_key, foreign)]
-    id: Ref<Twice>,
+    id: Ref<Single>,
 }
 
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]

@@ -45,7 +45,7 @@ entity!(Leaf, "leaves", std::option::Option<Ref<Node>>);
 fn main() {
     let _: (Result, Option) = ((), ());
     check_all(&[Node::schema(), Leaf::schema()]).expect("schemas without fault");
-    assert_eq!(Node::PRIMARY_KEY, "type");
+    assert_eq!(Node::PRIMARY_KEY, ["type"]);
     let node = Node {
         r#type: "a".to_owned(),
         parent: Some(Ref::new("b".to_owned())),
