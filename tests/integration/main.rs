@@ -12,6 +12,7 @@ mod cluster;
 mod cluster_events;
 mod coherence;
 mod commits;
+mod composite;
 mod conformance;
 mod database_troubles;
 mod documents;

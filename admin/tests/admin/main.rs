@@ -25,6 +25,8 @@ mod sqlite {
     mod bytes;
     #[path = "../cache.rs"]
     mod cache;
+    #[path = "../composite.rs"]
+    mod composite;
     #[path = "../conditions.rs"]
     mod conditions;
     #[path = "../events.rs"]
@@ -80,6 +82,8 @@ mod postgres {
     mod bytes;
     #[path = "../cache.rs"]
     mod cache;
+    #[path = "../composite.rs"]
+    mod composite;
     #[path = "../conditions.rs"]
     mod conditions;
     #[path = "../events.rs"]

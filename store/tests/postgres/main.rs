@@ -10,6 +10,7 @@ mod reader;
 mod all_kinds;
 mod capture;
 mod clocks;
+mod composite;
 mod epochs;
 mod history;
 mod kinds;

@@ -9,6 +9,7 @@ mod reader;
 
 mod capture;
 mod clocks;
+mod composite;
 mod dao;
 mod epochs;
 mod killed;

@@ -16,6 +16,8 @@ mod sqlite {
 
     #[path = "../suite/cascades.rs"]
     mod cascades;
+    #[path = "../suite/composite.rs"]
+    mod composite;
     #[path = "../suite/events.rs"]
     mod events;
     #[path = "../suite/expiry.rs"]
@@ -64,6 +66,8 @@ mod postgres {
 
     #[path = "../suite/cascades.rs"]
     mod cascades;
+    #[path = "../suite/composite.rs"]
+    mod composite;
     #[path = "../suite/events.rs"]
     mod events;
     #[path = "../suite/expiry.rs"]

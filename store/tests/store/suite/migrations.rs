@@ -6,6 +6,9 @@ mod steps;
 #[path = "migrations/relations.rs"]
 mod relations;
 
+#[path = "migrations/keys.rs"]
+mod keys;
+
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
