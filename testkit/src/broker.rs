@@ -182,11 +182,23 @@ impl Broker {
     /// Returns its address.
     #[must_use]
     pub fn url(&self) -> String {
+        self.url_by(self.port)
+    }
+
+    /// Returns its address by another port, for example that of a [`Proxy`](crate::Proxy).
+    #[must_use]
+    pub fn url_by(&self, port: u16) -> String {
         let scheme = match self.protocol {
             Protocol::Nats => "nats",
             Protocol::Redis => "redis",
         };
-        format!("{scheme}://127.0.0.1:{}", self.port)
+        format!("{scheme}://127.0.0.1:{port}")
+    }
+
+    /// Returns its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Returns its address for a user of a name, whose password is that name too.

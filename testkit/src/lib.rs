@@ -30,6 +30,6 @@ pub use self::{
     bouncer::Bouncer,
     broker::{Broker, Protocol},
     proxy::{Commit, Link, Proxy, Then},
-    server::{Database, Server},
+    server::{Database, End, Server},
     tls::Certificates,
 };

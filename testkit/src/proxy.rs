@@ -59,7 +59,7 @@ pub enum Then {
     Refusing,
 }
 
-/// A link to the server of a database. It ends when it is dropped.
+/// A link to a server. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -69,18 +69,27 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one, open.
+    /// Starts one to the server of a database, open.
     ///
     /// # Panics
     ///
     /// There is no port to be had.
     pub async fn to(database: &Database) -> Self {
+        Self::to_port(database.port()).await
+    }
+
+    /// Starts one to whatever listens on a port, open.
+    ///
+    /// # Panics
+    ///
+    /// There is no port to be had.
+    pub async fn to_port(server: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
 
         let (link, _) = watch::channel(Link::Open);
-        let server = Arc::new(AtomicU16::new(database.port()));
+        let server = Arc::new(AtomicU16::new(server));
         let (own, to) = (link.clone(), Arc::clone(&server));
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -97,6 +106,12 @@ impl Proxy {
             link,
             accepting: accepting.abort_handle(),
         }
+    }
+
+    /// Returns the port on which it listens.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Returns the address of a database through the proxy.

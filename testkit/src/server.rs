@@ -30,6 +30,15 @@ pub struct Server {
     keeper: Child,
 }
 
+/// How a server ends that is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// In order: nothing is lost.
+    Clean,
+    /// At once, as by a loss of power: what was committed without waiting for the disk may be lost.
+    Crash,
+}
+
 /// A database of a [`Server`], empty when it is made.
 #[derive(Debug)]
 pub struct Database {
@@ -56,6 +65,17 @@ impl Server {
     #[must_use]
     pub fn start() -> Self {
         Self::start_with(&[], copy_template)
+    }
+
+    /// Starts a server for one test with these settings, as `wal_writer_delay=2s`, besides the usual
+    /// ones.
+    ///
+    /// # Panics
+    ///
+    /// As [`shared`](Self::shared).
+    #[must_use]
+    pub fn start_under(settings: &[&str]) -> Self {
+        Self::start_with(settings, copy_template)
     }
 
     /// Starts a server whose data directory a closure makes in the server's directory, with these
@@ -86,15 +106,30 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts the server under a shell that ends it when the pipe to its standard input closes.
+    /// Starts the server under a shell that ends it when the pipe to its standard input closes, and
+    /// starts it again when it ends on [`restart`](Self::restart).
     fn keeper(directory: &Path, port: u16, settings: &[&str]) -> io::Result<Child> {
         let script = r#"
             trap '' INT TERM HUP
-            "$@" >> "$DIRECTORY/log" 2>&1 &
-            echo $! > "$DIRECTORY/pid"
+            cd "$DIRECTORY"
+            keep() {
+                while [ ! -e end ]; do
+                    "$@" >> log 2>&1 &
+                    echo $! > pid
+                    wait $!
+                    [ -e again ] || return
+                    rm again
+                done
+            }
+            keep "$@" &
+            kept=$!
             cat > /dev/null
-            kill -INT "$(cat "$DIRECTORY/pid")" 2> /dev/null
-            wait
+            touch end
+            while kill -0 $kept 2> /dev/null; do
+                kill -INT "$(cat pid)" 2> /dev/null
+                sleep 0.02
+            done
+            cd /
             [ -e "$DIRECTORY/keep" ] || rm -rf "$DIRECTORY"
         "#;
 
@@ -184,6 +219,34 @@ impl Server {
         }
     }
 
+    /// Ends the server and starts it again on its port; returns once it answers.
+    ///
+    /// # Panics
+    ///
+    /// It does not end, or does not start.
+    pub fn restart(&self, end: End) {
+        let signal = match end {
+            End::Clean => "-INT",
+            End::Crash => "-QUIT",
+        };
+        let restart = r#"
+            before=$(cat "$0/pid")
+            touch "$0/again"
+            kill "$1" "$before" || exit 1
+            for i in $(seq 1500); do
+                [ ! -s "$0/pid" ] || [ "$(cat "$0/pid")" = "$before" ] || exit 0
+                sleep 0.02
+            done
+            exit 1
+        "#;
+
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(restart);
+        let ended = run(shell.arg(&self.directory).arg(signal));
+        ended.expect("the server ends");
+        self.wait_until_ready().expect("the server starts again");
+    }
+
     /// Returns the port of the server.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -260,14 +323,25 @@ impl Database {
     ///
     /// A statement fails.
     pub fn psql(&self, script: &str) -> String {
-        let mut psql = Command::new(binary("psql").expect("psql is installed"));
+        let ran = self.try_psql(script);
+        ran.unwrap_or_else(|error| panic!("psql: {error}"))
+    }
+
+    /// Runs a script in `psql` on a server that may be away. Returns what it printed.
+    ///
+    /// # Errors
+    ///
+    /// A statement fails, or `psql` cannot be run.
+    pub fn try_psql(&self, script: &str) -> io::Result<String> {
+        let mut psql = Command::new(binary("psql")?);
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
             .arg(self.url());
-        let script = spooled(script).expect("a temporary file");
-        let ran = psql.stdin(script).output().expect("psql runs");
-        let errors = String::from_utf8_lossy(&ran.stderr);
-        assert!(ran.status.success(), "psql: {errors}");
-        String::from_utf8_lossy(&ran.stdout).into_owned()
+        let ran = psql.stdin(spooled(script)?).output()?;
+        if !ran.status.success() {
+            let errors = String::from_utf8_lossy(&ran.stderr).into_owned();
+            return Err(io::Error::other(errors));
+        }
+        Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
     }
 }
 
