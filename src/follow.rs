@@ -196,6 +196,10 @@ impl ChangeSink for Following {
     fn mark(&self, commit: u64) -> Option<Mark> {
         self.log.mark(commit)
     }
+
+    fn has_seen(&self, mark: Mark) -> bool {
+        self.protocol.has_seen(mark)
+    }
 }
 
 /// Returns the cache that a store's commits are evicted from, if a node's subscriber hears of them.

@@ -46,6 +46,13 @@ pub trait ChangeSink: Any + Send + Sync {
         None
     }
 
+    /// Returns whether all of a commit was seen in the log, as far as its name says. Asked right
+    /// before a commit is made: if it was, the log hands out numbers again that it has lost, and
+    /// the sink has not heard of it yet. False by default.
+    fn has_seen(&self, _mark: Mark) -> bool {
+        false
+    }
+
     /// Names the last commit that it was told of, where the database has no names for commits. None
     /// by default.
     ///

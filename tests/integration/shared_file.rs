@@ -3,12 +3,12 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tidings::{
-    Node, StartError, Store,
+    GetOptions, Node, StartError, Store,
     store::{Error, Logging, Sharing},
 };
 
@@ -86,6 +86,47 @@ async fn a_cascade_on_one_node_tells_the_other_of_every_row() {
             "delete bob"
         ]
     );
+}
+
+/// The log goes on with numbers that the node has seen before, and nothing has told it yet.
+#[tokio::test]
+async fn an_own_write_is_evicted_on_a_file_that_was_put_back_a_moment_ago() {
+    let file = File::new();
+    let node = Node::builder()
+        .store(file.shared().await)
+        .entity::<Owner>()
+        .entity::<Thing>()
+        .log_poll(Duration::from_secs(60));
+    let node = node.start().await.expect("a node");
+    let things = node.dao::<Thing>().expect("declared");
+    let key = things.cache_key(&["t1"]).expect("one part");
+    let note = async || {
+        let load = || things.select_by("code", "t1".to_owned());
+        let found = node.cache().get(&key, GetOptions::default(), load).await;
+        let found: Option<Arc<Thing>> = found.expect("a load");
+        found.and_then(|thing| thing.note.clone())
+    };
+    let write = async |note: &'static str| {
+        let update = things.update(1, move |thing| thing.note = Some(note.to_owned()));
+        let (updated, receipt) = node.with_receipt(update).await;
+        updated.expect("updated");
+        receipt
+    };
+
+    things.insert(thing(1, "a")).await.expect("inserted");
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = folder.path().join("copy.db");
+    file.sqlite3(&format!(".backup {}\n", copy.display()));
+    for later in ["b", "c", "d"] {
+        let position = write(later).await.position().await.expect("a position");
+        let seen = node.at_least(&position, Duration::from_secs(20)).await;
+        seen.expect("it follows the log");
+    }
+    assert_eq!(note().await.as_deref(), Some("d"));
+
+    file.sqlite3(&format!(".restore {}\n", copy.display()));
+    let _receipt = write("e").await;
+    assert_eq!(note().await.as_deref(), Some("e"));
 }
 
 #[tokio::test]

@@ -302,6 +302,12 @@ impl Protocol {
         self.shared.until_applied(mark).await;
     }
 
+    /// Returns whether every eviction of a commit was made.
+    #[must_use]
+    pub fn has_seen(&self, mark: Mark) -> bool {
+        self.shared.has_seen(mark)
+    }
+
     /// Returns whether this node has applied a commit.
     #[must_use]
     pub fn has_applied(&self, mark: Mark) -> bool {

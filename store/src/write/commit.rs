@@ -52,6 +52,14 @@ impl Naming {
         }
     }
 
+    /// The same, of one that is about to commit. A name that was seen in the log is another
+    /// commit's, which the log has lost: under it this one would pass for evicted.
+    fn begin_commit(sink: &dyn ChangeSink, session: &dyn Session) -> Self {
+        let naming = Self::begin(sink, session);
+        let before = naming.before.filter(|mark| !sink.has_seen(*mark));
+        Self { before, ..naming }
+    }
+
     /// Names it once it has ended. An epoch that has begun since may have taken it along.
     pub(crate) fn end(self, sink: &dyn ChangeSink) -> Placed {
         let Some(commit) = self.commit else {
@@ -93,7 +101,7 @@ pub(crate) async fn commit(
         session.rollback().await;
         return Err(error);
     }
-    let mut naming = Naming::begin(&*attached.sink, &*session);
+    let mut naming = Naming::begin_commit(&*attached.sink, &*session);
     changes.commit = naming.commit.map(|commit| commit.number);
     changes.mark = naming.before;
 
