@@ -1,8 +1,11 @@
 //! Rules of the protocol that the simulation can leave out, to show that it would notice.
 //!
 //! In an ordinary build no rule is ever removed: [`removed`] is the constant `false`, so production
-//! code asks in plain Rust and pays nothing. With `--cfg tidings_faults` (`scripts/simulate
-//! --rules`) a thread leaves out the rule that it names.
+//! code asks in plain Rust and pays nothing. With `--cfg tidings_faults` a thread of the simulation
+//! (`scripts/simulate --rules`) leaves out the rule that it names, and so does a process of the fault
+//! program (`scripts/faults ENGINE --without RULE`), by the variable `WITHOUT_RULE`.
+
+use std::time::Duration;
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -13,7 +16,7 @@ macro_rules! rules {
         }
 
         /// Every rule with its name.
-        #[cfg(all(test, tidings_faults))]
+        #[cfg(tidings_faults)]
         pub(crate) const RULES: &[(&str, Rule)] = &[$((stringify!($name), Rule::$name)),*];
     };
 }
@@ -69,15 +72,38 @@ rules! {
     LackingKeyField,
 }
 
+/// How long after the cursor has moved a batch is applied that was to be applied before: short beside
+/// the time-outs of a simulation, and long enough for a client of a process.
+pub(crate) const LATE: Duration = Duration::from_millis(if cfg!(test) { 2 } else { 300 });
+
 /// Returns whether a rule is left out: never.
-#[cfg(not(all(test, tidings_faults)))]
+#[cfg(not(tidings_faults))]
 #[inline(always)]
 pub(crate) const fn removed(_: Rule) -> bool {
     false
 }
 
+#[cfg(all(not(test), tidings_faults))]
+pub(crate) use self::process::removed;
 #[cfg(all(test, tidings_faults))]
 pub(crate) use self::switch::{remove, removed};
+
+#[cfg(all(not(test), tidings_faults))]
+mod process {
+    use std::sync::OnceLock;
+
+    use super::{RULES, Rule};
+
+    /// Returns whether this process leaves a rule out.
+    pub(crate) fn removed(rule: Rule) -> bool {
+        static REMOVED: OnceLock<Option<Rule>> = OnceLock::new();
+        let named = || {
+            let name = std::env::var("WITHOUT_RULE").ok()?;
+            RULES.iter().find(|(rule, _)| *rule == name).map(|it| it.1)
+        };
+        *REMOVED.get_or_init(named) == Some(rule)
+    }
+}
 
 #[cfg(all(test, tidings_faults))]
 mod switch {

@@ -187,6 +187,9 @@ pub mod outbox;
 // The log beside the tables, as a node follows it. Must not know any engine.
 mod follow;
 
+// A rule that can be left out, to show that this is noticed.
+mod faults;
+
 // What the logs of both engines share. Must not know any engine.
 mod logs;
 

@@ -23,7 +23,7 @@ use super::{
     shared::{Progress, PurgeCause, Shared, count},
 };
 use crate::{
-    faults::{Rule, removed},
+    faults::{LATE, Rule, removed},
     floor::{Floor, News},
     queue::{After, Applied, Asked, Held, Pages},
     reached::Pass,
@@ -260,7 +260,7 @@ impl Tail {
 
         if removed(Rule::CursorAfterApplying) {
             shared.seen.set(batch.cursor.clone());
-            shared.clock.sleep(Duration::from_millis(2)).await;
+            shared.clock.sleep(LATE).await;
         }
         let cursor = batch.cursor;
         let parents = shared.parents(&batch.records);
