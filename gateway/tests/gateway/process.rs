@@ -23,9 +23,11 @@ const PORTS: [&str; 4] = [
     "127.0.0.1:0",
 ];
 
-/// The command without any setting of the person who runs the tests.
+/// The command without any setting of the person who runs the tests. A run of minutes names a copy
+/// of the program, which no build replaces in between.
 pub(crate) fn command(folder: &Path, flags: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    let program = std::env::var_os("TIDINGS_TESTED_PROGRAM");
+    let mut command = Command::new(program.unwrap_or(env!("CARGO_BIN_EXE_tidings").into()));
     command.current_dir(folder).env_clear().args(flags);
     command
 }

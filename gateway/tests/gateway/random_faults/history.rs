@@ -3,12 +3,19 @@
 //! A key has one writer, whose writes follow each other. A read may show any state that could be
 //! the current one between its beginning and its end, and an earlier one only as long as its node
 //! may serve that: not after a confirmed write, nor after one that was answered by the same node,
-//! nor once the bound on staleness has run out since. What a lost answer leaves open stays open:
-//! the key is not written to again.
+//! nor after one whose position the read has named, nor once the bound on staleness has run out
+//! since. What a lost answer leaves open stays open: the key is not written to again.
+//!
+//! A database that was told not to wait for the disk may lose in a crash what it had acknowledged
+//! shortly before, and one that was put back what it had acknowledged since. What it
+//! [has then](History::came_back) counts as written by no node at that moment: what was lost may be
+//! served for the bound from then on, and no longer. At no other moment may anything be lost. Until
+//! it is known what the database has, reads wait for their judgement.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -37,6 +44,13 @@ impl State {
             Self::Absent => Self::Present,
         }
     }
+
+    pub(super) fn of(key: &str, there: &BTreeSet<String>) -> Self {
+        match there.contains(key) {
+            true => Self::Present,
+            false => Self::Absent,
+        }
+    }
 }
 
 /// Whether every member has confirmed a write.
@@ -46,12 +60,32 @@ pub(super) enum Reach {
     OneNode,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// What names a write on every node.
+#[derive(Clone)]
+pub(super) struct Position(pub(super) Arc<str>);
+
+impl fmt::Debug for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("_")
+    }
+}
+
+/// An answer to a write.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    /// The node; none where the database itself was asked.
+    pub(super) by: Option<usize>,
+    pub(super) at: Tick,
+    pub(super) reach: Reach,
+    pub(super) position: Option<Position>,
+}
+
+#[derive(Clone, Debug)]
 struct Write {
     state: State,
     sent: Tick,
-    /// By which node, when, and who has applied it; none if no answer came.
-    answered: Option<(usize, Tick, Reach)>,
+    /// None if no answer came.
+    answered: Option<Answer>,
 }
 
 /// A read of a key on one node.
@@ -61,12 +95,25 @@ pub(super) struct Read {
     pub(super) began: Tick,
     pub(super) ended: Tick,
     pub(super) state: State,
+    /// When the write was sent that it asked for nothing older than.
+    pub(super) after: Option<Tick>,
+}
+
+/// What is known of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Its last write was answered, or it was never written.
+    State(State),
+    /// The answer to its last write was lost.
+    Open,
 }
 
 #[derive(Debug)]
 pub(super) struct History {
     bound: Duration,
     keys: Mutex<BTreeMap<String, Vec<Write>>>,
+    /// Reads that are judged once it is known what the database has; none while it is.
+    waiting: Mutex<Option<Vec<(String, Read)>>>,
     violations: Mutex<(usize, Vec<String>)>,
 }
 
@@ -75,6 +122,7 @@ impl History {
         Self {
             bound,
             keys: Mutex::default(),
+            waiting: Mutex::default(),
             violations: Mutex::default(),
         }
     }
@@ -83,21 +131,14 @@ impl History {
     pub(super) fn sends(&self, key: &str, state: State, sent: Tick) {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let writes = keys.entry(key.to_owned()).or_default();
-        if writes.len() == WRITES {
-            writes.drain(..WRITES / 2);
-        }
-        writes.push(Write {
-            state,
-            sent,
-            answered: None,
-        });
+        note(writes, state, sent, None);
     }
 
     /// Notes the answer to the last write of a key.
-    pub(super) fn answered(&self, key: &str, node: usize, at: Tick, reach: Reach) {
+    pub(super) fn answered(&self, key: &str, answer: Answer) {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = keys.get_mut(key).and_then(|writes| writes.last_mut()) {
-            last.answered = Some((node, at, reach));
+            last.answered = Some(answer);
         }
     }
 
@@ -109,15 +150,102 @@ impl History {
         }
     }
 
-    /// Checks a read that has ended.
+    /// Notes that a database is about to lose what it has acknowledged, until it
+    /// [has come back](Self::came_back).
+    pub(super) fn may_lose(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.get_or_insert_default();
+    }
+
+    /// Notes what a database has that may have lost what it had acknowledged since `since`, from
+    /// some moment between `from` and `at` on. To be called while no one writes. Returns how many
+    /// keys have lost a write.
+    pub(super) fn came_back(
+        &self,
+        there: &BTreeSet<String>,
+        since: Tick,
+        (from, at): (Tick, Tick),
+    ) -> usize {
+        let mut lost = 0;
+        let mut violations = Vec::new();
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, writes) in &mut *keys {
+            let state = State::of(key, there);
+            // Where the last answer was lost, both states are possible, for good.
+            let Some(Write {
+                answered: Some(_),
+                state: last,
+                ..
+            }) = writes.last()
+            else {
+                continue;
+            };
+            let last = *last;
+            if !is_held(writes, state, since) {
+                violations.push(format!(
+                    "{key}: {state:?} in the database at {at:?} after {:?}, where nothing from before {since:?} can be lost",
+                    latest(writes)
+                ));
+            }
+            if state != last {
+                lost += 1;
+                let found = Answer {
+                    by: None,
+                    at,
+                    reach: Reach::OneNode,
+                    position: None,
+                };
+                note(writes, state, from, Some(found));
+            }
+        }
+        drop(keys);
+        violations.into_iter().for_each(|text| self.violated(text));
+
+        let waiting = self.waiting.lock();
+        let waited = waiting.unwrap_or_else(PoisonError::into_inner).take();
+        for (key, read) in waited.into_iter().flatten() {
+            self.judge(&key, read);
+        }
+        lost
+    }
+
+    /// Checks that a database has lost nothing that it has acknowledged.
+    pub(super) fn is_whole(&self, there: &BTreeSet<String>, now: Tick) {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let wrong = |(key, writes): (&String, &Vec<Write>)| {
+            let state = State::of(key, there);
+            let text = || {
+                format!(
+                    "{key}: {state:?} in the database after {:?}",
+                    latest(writes)
+                )
+            };
+            (!is_held(writes, state, now)).then(text)
+        };
+        let violations: Vec<_> = keys.iter().filter_map(wrong).collect();
+        drop(keys);
+        violations.into_iter().for_each(|text| self.violated(text));
+    }
+
+    /// Checks a read that has ended, or keeps it until it can be checked.
     pub(super) fn read(&self, key: &str, read: Read) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *waiting {
+            Some(waiting) => waiting.push((key.to_owned(), read)),
+            None => {
+                drop(waiting);
+                self.judge(key, read);
+            }
+        }
+    }
+
+    fn judge(&self, key: &str, read: Read) {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let writes = keys.get(key).map_or(&[][..], Vec::as_slice);
         if is_possible(writes, read, self.bound) {
             return;
         }
-        let near = writes.len().saturating_sub(6);
-        let text = format!("{key}: {read:?} after {:?}", &writes[near..]);
+        let text = format!("{key}: {read:?} after {:?}", latest(writes));
         drop(keys);
         self.violated(text);
     }
@@ -144,93 +272,81 @@ impl History {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         keys.keys().cloned().collect()
     }
+
+    pub(super) fn known(&self, key: &str) -> Known {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        match keys.get(key).and_then(|writes| writes.last()) {
+            None => Known::State(State::Absent),
+            Some(last) if last.answered.is_some() => Known::State(last.state),
+            Some(_) => Known::Open,
+        }
+    }
+
+    /// What names the newest write of a key that has a position, and when it was sent.
+    pub(super) fn position(&self, key: &str) -> Option<(Position, Tick)> {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = |write: &Write| {
+            let answer = write.answered.as_ref()?;
+            Some((answer.position.clone()?, write.sent))
+        };
+        keys.get(key)?.iter().rev().find_map(named)
+    }
+}
+
+fn note(writes: &mut Vec<Write>, state: State, sent: Tick, answered: Option<Answer>) {
+    if writes.len() == WRITES {
+        writes.drain(..WRITES / 2);
+    }
+    writes.push(Write {
+        state,
+        sent,
+        answered,
+    });
+}
+
+/// The writes that a violation shows.
+fn latest(writes: &[Write]) -> &[Write] {
+    &writes[writes.len().saturating_sub(6)..]
+}
+
+/// Whether a database may have a state that has kept what was acknowledged up to a moment.
+fn is_held(writes: &[Write], state: State, until: Tick) -> bool {
+    let answered = |write: &Write| write.answered.as_ref().is_some_and(|it| it.at <= until);
+    is_at_or_after(writes, writes.iter().rposition(answered), state, |_| true)
 }
 
 fn is_possible(writes: &[Write], read: Read, bound: Duration) -> bool {
     // The last write that the read must not be older than.
     let floor = writes.iter().rposition(|write| {
-        write.answered.is_some_and(|(node, at, reach)| {
-            let counts_from = match reach {
-                Reach::Everywhere => at,
-                Reach::OneNode if node == read.node => at,
-                Reach::OneNode => at.plus(bound + SLACK),
+        let binds = write.answered.as_ref().is_some_and(|answer| {
+            let counts_from = match answer.reach {
+                Reach::Everywhere => answer.at,
+                Reach::OneNode if answer.by == Some(read.node) => answer.at,
+                Reach::OneNode => answer.at.plus(bound + SLACK),
             };
             counts_from <= read.began
-        })
+        });
+        binds || read.after == Some(write.sent)
     });
+    is_at_or_after(writes, floor, read.state, |write| write.sent <= read.ended)
+}
+
+/// Whether a state is that of a write, or of a later one that could be seen.
+fn is_at_or_after(
+    writes: &[Write],
+    floor: Option<usize>,
+    state: State,
+    could_be_seen: impl Fn(&Write) -> bool,
+) -> bool {
     let (first, rest) = match floor {
         Some(index) => (writes[index].state, &writes[index + 1..]),
         // What was forgotten since is older than this; a key begins as an unknown one.
         None if writes.len() * 2 > WRITES => return true,
         None => (State::Absent, writes),
     };
-    let later = rest.iter().filter(|write| write.sent <= read.ended);
-    first == read.state || later.into_iter().any(|write| write.state == read.state)
+    let mut later = rest.iter().filter(|write| could_be_seen(write));
+    first == state || later.any(|write| write.state == state)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOUND: Duration = Duration::from_secs(1);
-
-    fn at(millis: u64) -> Tick {
-        Tick(0).plus(Duration::from_millis(millis))
-    }
-
-    /// A history in which node 0 answered "present" from 100 to 110, and "absent" from 200 to 210.
-    fn history(reach: Reach) -> History {
-        let history = History::new(BOUND);
-        history.sends("k", State::Present, at(100));
-        history.answered("k", 0, at(110), Reach::Everywhere);
-        history.sends("k", State::Absent, at(200));
-        history.answered("k", 0, at(210), reach);
-        history
-    }
-
-    fn is_violated(history: &History, node: usize, began: u64, ended: u64, state: State) -> bool {
-        let before = history.violations().0;
-        let (began, ended) = (at(began), at(ended));
-        history.read(
-            "k",
-            Read {
-                node,
-                began,
-                ended,
-                state,
-            },
-        );
-        history.violations().0 > before
-    }
-
-    #[test]
-    fn an_old_state_is_served_within_the_bound_by_other_nodes_alone() {
-        let history = history(Reach::OneNode);
-        let old = State::Present;
-        assert!(!is_violated(&history, 0, 205, 215, old), "not answered yet");
-        assert!(is_violated(&history, 0, 211, 215, old), "it answered this");
-        assert!(!is_violated(&history, 1, 1_200, 1_300, old));
-        assert!(is_violated(&history, 1, 1_261, 1_300, old));
-        assert!(!is_violated(&history, 1, 1_261, 1_300, State::Absent));
-    }
-
-    #[test]
-    fn a_confirmed_write_ends_the_old_state_everywhere() {
-        let history = history(Reach::Everywhere);
-        assert!(!is_violated(&history, 1, 209, 300, State::Present));
-        assert!(is_violated(&history, 1, 210, 300, State::Present));
-    }
-
-    #[test]
-    fn a_state_is_seen_from_when_it_was_sent_and_a_lost_answer_leaves_both() {
-        let history = history(Reach::Everywhere);
-        history.sends("k", State::Present, at(400));
-        assert!(is_violated(&history, 2, 300, 399, State::Present));
-        for state in [State::Present, State::Absent] {
-            assert!(!is_violated(&history, 2, 300, 400, state));
-            assert!(!is_violated(&history, 2, 90_000, 90_001, state));
-        }
-        history.was_not_sent("k");
-        assert!(is_violated(&history, 2, 300, 500, State::Present));
-    }
-}
+mod tests;

@@ -1,10 +1,11 @@
-//! Clients: writers that make and revoke keys, and readers that ask for them.
+//! Clients: writers that make and revoke keys, and readers that ask for them, some for nothing older
+//! than the last write that was answered.
 
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     sync::{
-        Condvar, Mutex, PoisonError,
+        Condvar, Mutex, PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -15,7 +16,7 @@ use tidings::{
     core::entropy::{Entropy as _, SeededEntropy},
 };
 
-use super::history::{History, Reach, Read, State};
+use super::history::{Answer, History, Known, Position, Reach, Read, State};
 
 /// How many nodes there are.
 pub(super) const NODES: usize = 3;
@@ -31,8 +32,11 @@ const STEADY: usize = 0;
 /// How long the keys of that writer are left alone.
 const REST: Duration = Duration::from_secs(2);
 
-/// How many keys are given up at most, because the answer to a write was lost.
-const GIVEN_UP: u64 = 400;
+/// How many keys are given up at most for each deed, because the answer to a write was lost.
+const GIVEN_UP: u64 = 8;
+
+/// The least number that is too many.
+const GIVEN_UP_AT_LEAST: u64 = 400;
 
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -50,6 +54,8 @@ pub(super) struct World {
     cut_off: AtomicUsize,
     ended: Mutex<bool>,
     ends: Condvar,
+    /// Held by each write, and alone while the database is asked what it has.
+    writing: RwLock<()>,
     pub(super) counts: Counts,
 }
 
@@ -58,12 +64,17 @@ pub(super) struct World {
 pub(super) struct Counts {
     pub(super) writes: AtomicU64,
     pub(super) confirmed: AtomicU64,
+    pub(super) unanswered_writes: AtomicU64,
+    /// Acknowledged by a database that has lost them.
     pub(super) lost: AtomicU64,
     pub(super) reads: AtomicU64,
     pub(super) unanswered: AtomicU64,
+    pub(super) deeds: AtomicU64,
+    /// Nodes that were stopped for longer than the log keeps records.
+    pub(super) outlived: AtomicU64,
 }
 
-fn count(count: &AtomicU64) {
+pub(super) fn count(count: &AtomicU64) {
     count.fetch_add(1, Ordering::Relaxed);
 }
 
@@ -94,6 +105,7 @@ impl World {
             cut_off: AtomicUsize::new(NODES),
             ended: Mutex::new(false),
             ends: Condvar::new(),
+            writing: RwLock::default(),
             counts: Counts::default(),
         }
     }
@@ -118,10 +130,21 @@ impl World {
         !*waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
+    /// Lets some time pass, also after the load has ended.
+    pub(super) fn passes(&self, time: Duration) {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.ends.wait_timeout_while(ended, time, |_| true));
+    }
+
     /// Ends the load.
     pub(super) fn end(&self) {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.ends.notify_all();
+    }
+
+    /// Waits until no write is under way, and lets none begin while what is returned lives.
+    pub(super) fn hold_writers(&self) -> RwLockWriteGuard<'_, ()> {
+        self.writing.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The name of a key; a lost answer makes its slot take another.
@@ -156,12 +179,18 @@ impl World {
                 Err(NotWritten::NotSent)
             }
             Asked::Answer(answer) if is_done(&answer, state) => {
-                let all = answer.to_ascii_lowercase();
-                let reach = match all.contains("x-tidings-confirmed: all\r\n") {
-                    true => Reach::Everywhere,
-                    false => Reach::OneNode,
+                let reach = match header(&answer, "x-tidings-confirmed") {
+                    Some("all") => Reach::Everywhere,
+                    Some(_) | None => Reach::OneNode,
                 };
-                self.history.answered(key, node, self.clock.now(), reach);
+                let position = header(&answer, "x-tidings-position");
+                let answer = Answer {
+                    by: Some(node),
+                    at: self.clock.now(),
+                    reach,
+                    position: position.map(|position| Position(position.into())),
+                };
+                self.history.answered(key, answer);
                 Ok(reach)
             }
             Asked::Answer(_) | Asked::Lost => Err(NotWritten::Lost),
@@ -171,15 +200,23 @@ impl World {
     /// Writes to keys of its own until the load ends.
     pub(super) fn write_on(&self, writer: usize, seed: u64) {
         let chance = SeededEntropy::new(seed);
-        let mut slots = [(0_u64, State::Absent); SLOTS];
+        let mut lives = [0_u64; SLOTS];
         let mut rested = [Tick(0); SLOTS];
         while self.goes_on_after(Duration::from_millis(5 + chance.below(20))) {
             let slot = chance.below(SLOTS as u64) as usize;
             if self.clock.now() < rested[slot] {
                 continue;
             }
-            let (life, state) = &mut slots[slot];
-            let (key, next) = (Self::name(writer, slot, *life), state.other());
+            let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+            let mut key = Self::name(writer, slot, lives[slot]);
+            let next = match self.history.known(&key) {
+                Known::State(state) => state.other(),
+                Known::Open => {
+                    lives[slot] += 1;
+                    key = Self::name(writer, slot, lives[slot]);
+                    State::Present
+                }
+            };
             let mut node = chance.below(NODES as u64) as usize;
             let mut confirm = match chance.below(4) {
                 0 => "?confirm=2s",
@@ -195,7 +232,6 @@ impl World {
             match self.write(node, &key, next, confirm) {
                 Err(NotWritten::NotSent) => {}
                 Ok(reach) => {
-                    *state = next;
                     if writer == STEADY {
                         rested[slot] = self.clock.now().plus(REST);
                     }
@@ -205,13 +241,14 @@ impl World {
                     }
                 }
                 Err(NotWritten::Lost) => {
-                    count(&self.counts.lost);
-                    if self.counts.lost.load(Ordering::Relaxed) > GIVEN_UP {
+                    count(&self.counts.unanswered_writes);
+                    let lost = self.counts.unanswered_writes.load(Ordering::Relaxed);
+                    let deeds = self.counts.deeds.load(Ordering::Relaxed);
+                    if lost > (GIVEN_UP * deeds).max(GIVEN_UP_AT_LEAST) {
                         self.history
                             .violated("too many answers were lost".to_owned());
                         return self.end();
                     }
-                    (*life, *state) = (*life + 1, State::Absent);
                 }
             }
         }
@@ -231,7 +268,11 @@ impl World {
                 continue;
             };
             let node = chance.below(NODES as u64) as usize;
-            match self.state_on(node, key) {
+            let after = match chance.below(4) {
+                0 => self.history.position(key),
+                _ => None,
+            };
+            match self.read(node, key, after) {
                 Some(read) => {
                     count(&self.counts.reads);
                     self.history.read(key, read);
@@ -260,15 +301,29 @@ impl World {
 
     /// Asks one node for one key; none without an answer.
     pub(super) fn state_on(&self, node: usize, key: &str) -> Option<Read> {
+        self.read(node, key, None)
+    }
+
+    /// Asks one node for one key and nothing older than a write; none without an answer.
+    fn read(&self, node: usize, key: &str, after: Option<(Position, Tick)>) -> Option<Read> {
         let (proxy, _) = self.addresses(node)?;
+        let mut headers = format!("apikey: {key}\r\n");
+        if let Some((Position(position), _)) = &after {
+            headers.push_str(&format!("X-Tidings-After: {position}\r\n"));
+        }
         let began = self.clock.now();
-        let asked = ask(proxy, "GET", "/", &format!("apikey: {key}\r\n"), "");
+        let asked = ask(proxy, "GET", "/", &headers, "");
         let Asked::Answer(answer) = asked else {
             return None;
         };
         let state = match status(&answer) {
             200 => State::Present,
             401 => State::Absent,
+            400 => {
+                let text = format!("n{node} does not know the position of {key}: {answer}");
+                self.history.violated(text);
+                return None;
+            }
             // It cannot tell: its database is away.
             _ => return None,
         };
@@ -278,6 +333,7 @@ impl World {
             began,
             ended,
             state,
+            after: after.map(|(_, sent)| sent),
         })
     }
 }
@@ -287,14 +343,23 @@ fn status(answer: &str) -> u16 {
     status.and_then(|status| status.parse().ok()).unwrap_or(0)
 }
 
+/// What an answer's header says.
+fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    let (head, _) = answer.split_once("\r\n\r\n")?;
+    let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+    let (_, value) = fields.find(|(field, _)| field.eq_ignore_ascii_case(name))?;
+    Some(value)
+}
+
 /// Whether a write was committed, confirmed or not.
 fn is_done(answer: &str, state: State) -> bool {
     let done = match state {
         State::Present => 201,
         State::Absent => 204,
     };
-    let later = format!("x-tidings-status: {done}\r\n");
-    status(answer) == done || status(answer) == 202 && answer.to_ascii_lowercase().contains(&later)
+    let later = done.to_string();
+    status(answer) == done
+        || status(answer) == 202 && header(answer, "x-tidings-status") == Some(&*later)
 }
 
 fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, form: &str) -> Asked {

@@ -1,0 +1,103 @@
+//! What happens to the nodes, to where they meet, and to what wakes them.
+
+use std::time::Duration;
+
+use tidings::core::entropy::{Entropy as _, SeededEntropy};
+use tidings_testkit::Link;
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Deed {
+    /// A node is killed, and started again.
+    Kill,
+    /// A node is told to end, ends in order, and is started again.
+    Restart,
+    /// A node is stopped for a while, mostly for longer than its bound.
+    Stop,
+    /// A node is stopped until the log has forgotten what it had not read.
+    Outlive,
+    /// The time of day of a node jumps, and stays there.
+    Jump,
+    /// The database loses every connection (PostgreSQL), or is locked (SQLite).
+    Cut,
+    /// The server recovers from a crash: of one of its processes, or of all (PostgreSQL).
+    Crash,
+    /// The server ends in order, and is started again (PostgreSQL).
+    Bounce,
+    /// The log is deleted and made again.
+    Recreate,
+    /// The database gets the content of an earlier moment (SQLite).
+    PutBack,
+    /// The link of a node to its database fails for a while (PostgreSQL).
+    Link(Trouble),
+    /// The broker is killed, and started again.
+    BrokerDown,
+    /// The link of a node to the broker fails for a while.
+    BrokerLink(Trouble),
+}
+
+/// How a link fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trouble {
+    /// It closes its connections and refuses new ones.
+    Refuse,
+    /// It is slow.
+    Delay,
+    /// The server's ends of its connections are gone, and the node is not told.
+    HalfOpen,
+    /// Nothing passes, mostly for longer than the bound.
+    BlackHole,
+}
+
+/// Of every engine.
+pub(super) const NODES_ALONE: &[Deed] = &[
+    Deed::Kill,
+    Deed::Kill,
+    Deed::Restart,
+    Deed::Restart,
+    Deed::Stop,
+    Deed::Stop,
+    Deed::Jump,
+    Deed::Jump,
+];
+
+pub(super) const POSTGRES: &[Deed] = &[
+    Deed::Cut,
+    Deed::Crash,
+    Deed::Bounce,
+    Deed::Recreate,
+    Deed::Link(Trouble::Refuse),
+    Deed::Link(Trouble::Delay),
+    Deed::Link(Trouble::HalfOpen),
+    Deed::Link(Trouble::BlackHole),
+];
+
+/// Where commits do not wait for the disk.
+pub(super) const CRASHES: &[Deed] = &[Deed::Crash, Deed::Crash, Deed::Crash];
+
+pub(super) const SQLITE: &[Deed] = &[Deed::Cut, Deed::Cut, Deed::Recreate, Deed::PutBack];
+
+pub(super) const BROKER: &[Deed] = &[
+    Deed::BrokerDown,
+    Deed::BrokerDown,
+    Deed::BrokerLink(Trouble::Refuse),
+    Deed::BrokerLink(Trouble::Delay),
+    Deed::BrokerLink(Trouble::HalfOpen),
+    Deed::BrokerLink(Trouble::BlackHole),
+];
+
+/// Of runs that are long enough for it.
+pub(super) const LONG: &[Deed] = &[Deed::Outlive];
+
+impl Trouble {
+    /// Draws what becomes of the link, and for how long.
+    pub(super) fn draw(self, chance: &SeededEntropy) -> (Link, Duration) {
+        let millis = |least: u64, more: u64| Duration::from_millis(least + chance.below(more));
+        match self {
+            Self::Refuse => (Link::Refusing, millis(200, 2_500)),
+            Self::Delay => (Link::Slow(millis(5, 100)), millis(500, 2_500)),
+            Self::HalfOpen => (Link::HalfOpen, millis(200, 2_500)),
+            Self::BlackHole => (Link::Silent, millis(500, 3_500)),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The nodes, and what happens to them.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use tidings::{
+    clock::{Clock as _, Tick},
+    core::entropy::{Entropy as _, SeededEntropy},
+};
+use tidings_testkit::Link;
+
+use super::{
+    deeds::Deed,
+    engine::{Commits, Engine, Extent, UNSAFE},
+    load::{NODES, World, count},
+};
+use crate::{
+    cluster::status,
+    process::{Program, get, post},
+};
+
+/// A pause while something is awaited.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The nodes, as long as they run.
+pub(super) struct Nodes<'a> {
+    engine: &'a Engine,
+    world: &'a World,
+    /// How long each serves what it has not proven.
+    bound: &'a str,
+    running: Vec<Option<Program>>,
+}
+
+impl<'a> Nodes<'a> {
+    /// Starts them all, and makes the one consumer.
+    pub(super) fn all(engine: &'a Engine, world: &'a World, bound: &'a str) -> Self {
+        let mut nodes = Self {
+            engine,
+            world,
+            bound,
+            running: (0..NODES).map(|_| None).collect(),
+        };
+        for node in 0..NODES {
+            nodes.start(node);
+        }
+        let made = post(nodes.get(0).admin, "/consumers", "username=bob");
+        assert_eq!(status(&made), 201, "{made}");
+        engine.save();
+        nodes
+    }
+
+    fn start(&mut self, node: usize) {
+        // The server may be recovering: then the program says so and ends.
+        for _ in 0..200 {
+            let started = catch_unwind(AssertUnwindSafe(|| self.engine.node(node, self.bound)));
+            if let Ok(program) = started {
+                self.world.is_at(node, Some((program.proxy, program.admin)));
+                self.running[node] = Some(program);
+                return;
+            }
+            self.world.passes(PAUSE);
+        }
+        panic!("node {node} does not start");
+    }
+
+    pub(super) fn get(&self, node: usize) -> &Program {
+        self.running[node].as_ref().expect("it runs")
+    }
+
+    /// Does one deed, and waits as long as it takes.
+    pub(super) fn suffer(&mut self, deed: Deed, chance: &SeededEntropy) {
+        let node = chance.below(NODES as u64) as usize;
+        count(&self.world.counts.deeds);
+        match deed {
+            Deed::Kill => {
+                self.get(node).signal("KILL");
+                self.world.is_at(node, None);
+                drop(self.running[node].take());
+                self.world
+                    .goes_on_after(Duration::from_millis(chance.below(1_500)));
+                self.start(node);
+            }
+            Deed::Restart => self.restart(node),
+            Deed::Stop => {
+                let time = Duration::from_millis(200 + chance.below(2_500));
+                self.stopped(node, || {
+                    self.world.goes_on_after(time);
+                });
+            }
+            Deed::Outlive => self.outlive(node),
+            Deed::Jump => {
+                self.engine.walls().jump(node, chance);
+            }
+            Deed::Cut => self.engine.cut(),
+            Deed::Crash => {
+                let before = self.world.clock.now();
+                if self.engine.commits() == Commits::Asynchronous {
+                    self.world.history.may_lose();
+                }
+                let extent = match chance.below(2) {
+                    0 => Extent::Server,
+                    _ => Extent::Process,
+                };
+                self.engine.crash(extent, self.world);
+                if self.engine.commits() == Commits::Asynchronous {
+                    self.take_stock(before, earlier(before, UNSAFE));
+                }
+            }
+            Deed::Bounce => self.engine.bounce(),
+            Deed::Recreate => self.engine.recreate(),
+            Deed::PutBack => self.put_back(chance),
+            Deed::Link(trouble) => {
+                let (link, time) = trouble.draw(chance);
+                self.engine.link(node, link);
+                self.world.cuts_off(Some(node));
+                self.world.goes_on_after(time);
+                self.engine.link(node, Link::Open);
+                self.world.cuts_off(None);
+            }
+            Deed::BrokerDown => {
+                let time = Duration::from_millis(200 + chance.below(3_000));
+                self.engine.broker_down(|| {
+                    self.world.goes_on_after(time);
+                });
+            }
+            Deed::BrokerLink(trouble) => {
+                let (link, time) = trouble.draw(chance);
+                self.engine.broker_link(node, link);
+                self.world.goes_on_after(time);
+                self.engine.broker_link(node, Link::Open);
+            }
+        }
+    }
+
+    fn restart(&mut self, node: usize) {
+        let program = self.running[node].take().expect("it runs");
+        program.signal("TERM");
+        let (code, _, errors) = program.ended();
+        self.world.is_at(node, None);
+        if code != Some(0) {
+            let text = format!("n{node} ended with {code:?}: {errors}");
+            self.world.history.violated(text);
+        }
+        self.start(node);
+    }
+
+    fn stopped(&self, node: usize, meanwhile: impl FnOnce()) {
+        self.get(node).signal("STOP");
+        self.world.cuts_off(Some(node));
+        meanwhile();
+        self.get(node).signal("CONT");
+        self.world.cuts_off(None);
+    }
+
+    /// Stops a node until the log has forgotten what it had not read; it must find that out.
+    fn outlive(&self, node: usize) {
+        let Some(newest) = self.engine.newest() else {
+            return; // the database is not there yet
+        };
+        let before = self.gaps(node);
+        let mut forgotten = false;
+        self.stopped(node, || {
+            for _ in 0..300 {
+                forgotten = self.engine.has_forgotten(newest);
+                if forgotten || !self.world.goes_on_after(PAUSE) {
+                    return;
+                }
+            }
+        });
+        if !forgotten {
+            return;
+        }
+
+        count(&self.world.counts.outlived);
+        for _ in 0..100 {
+            if self.gaps(node) > before {
+                return;
+            }
+            self.world.passes(PAUSE);
+        }
+        let text = format!("n{node} does not know that the log has forgotten what it missed");
+        self.world.history.violated(text);
+    }
+
+    /// How many gaps a node has found, for whatever reason: one that was stopped right after the log
+    /// had begun another epoch finds that first.
+    fn gaps(&self, node: usize) -> u64 {
+        let admin = self.get(node).admin;
+        let metrics = catch_unwind(|| get(admin, "/metrics", "")).unwrap_or_default();
+        let lines = metrics.lines();
+        let counts = lines.filter_map(|line| {
+            let (_, count) = line
+                .strip_prefix("tidings_cluster_gaps_total{")?
+                .split_once(' ')?;
+            count.parse::<u64>().ok()
+        });
+        counts.sum()
+    }
+
+    /// Gives the database the content of a moment that is some hundred milliseconds ago.
+    fn put_back(&self, chance: &SeededEntropy) {
+        let since = self.world.clock.now();
+        if self.engine.back_up().is_none() {
+            return;
+        }
+        self.world
+            .goes_on_after(Duration::from_millis(200 + chance.below(1_000)));
+        let held = self.world.hold_writers();
+        let before = self.world.clock.now();
+        self.world.history.may_lose();
+        self.engine.put_back();
+        self.note_stock(before, since);
+        drop(held);
+    }
+
+    /// Asks the database, which may have lost what it has acknowledged since some moment, what it
+    /// has now.
+    fn take_stock(&self, before: Tick, since: Tick) {
+        let _held = self.world.hold_writers();
+        self.note_stock(before, since);
+    }
+
+    fn note_stock(&self, before: Tick, since: Tick) {
+        let there = self.engine.keys(self.world);
+        let now = self.world.clock.now();
+        let history = &self.world.history;
+        let lost = history.came_back(&there, since, (before, now));
+        for _ in 0..lost {
+            count(&self.world.counts.lost);
+        }
+    }
+}
+
+fn earlier(than: Tick, by: Duration) -> Tick {
+    let nanoseconds = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+    Tick(than.0.saturating_sub(nanoseconds))
+}
