@@ -2,8 +2,8 @@
 //!
 //! In an ordinary build no rule is ever removed: [`removed`] is the constant `false`, so production
 //! code asks in plain Rust and pays nothing. With `--cfg tidings_faults` a thread of the simulation
-//! (`scripts/simulate --rules`) leaves out the rule that it names, and so does a process of the fault
-//! program (`scripts/faults ENGINE --without RULE`), by the variable `WITHOUT_RULE`.
+//! (`scripts/simulate --rules`) leaves out the rule that it names, and so does a process of the
+//! fault program (`scripts/faults ENGINE --without RULE`), by the variable `WITHOUT_RULE`.
 
 use std::time::Duration;
 
@@ -72,8 +72,8 @@ rules! {
     LackingKeyField,
 }
 
-/// How long after the cursor has moved a batch is applied that was to be applied before: short beside
-/// the time-outs of a simulation, and long enough for a client of a process.
+/// How long after the cursor has moved a batch is applied that was to be applied before: short
+/// beside the time-outs of a simulation, and long enough for a client of a process.
 pub(crate) const LATE: Duration = Duration::from_millis(if cfg!(test) { 2 } else { 300 });
 
 /// Returns whether a rule is left out: never.

@@ -2,8 +2,8 @@
 //! cursor holds only in the log that it is of.
 //!
 //! In an ordinary build it always holds: [`continuity_is_checked`] is the constant `true`. With
-//! `--cfg tidings_faults` (`scripts/faults ENGINE --without EpochIsChecked`) a process leaves it out
-//! whose variable `WITHOUT_RULE` names it.
+//! `--cfg tidings_faults` (`scripts/faults ENGINE --without EpochIsChecked`) a process leaves it
+//! out whose variable `WITHOUT_RULE` names it.
 
 /// Returns whether a reader checks that the log is still the one that it has read.
 #[cfg(not(tidings_faults))]

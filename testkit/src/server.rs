@@ -67,8 +67,8 @@ impl Server {
         Self::start_with(&[], copy_template)
     }
 
-    /// Starts a server for one test with these settings, as `wal_writer_delay=2s`, besides the usual
-    /// ones.
+    /// Starts a server for one test with these settings, as `wal_writer_delay=2s`, besides the
+    /// usual ones.
     ///
     /// # Panics
     ///

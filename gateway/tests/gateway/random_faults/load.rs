@@ -1,5 +1,5 @@
-//! Clients: writers that make and revoke keys, and readers that ask for them, some for nothing older
-//! than the last write that was answered.
+//! Clients: writers that make and revoke keys, and readers that ask for them, some for nothing
+//! older than the last write that was answered.
 
 use std::{
     io::{Read as _, Write as _},

@@ -184,8 +184,8 @@ impl<'a> Nodes<'a> {
         self.world.history.violated(text);
     }
 
-    /// How many gaps a node has found, for whatever reason: one that was stopped right after the log
-    /// had begun another epoch finds that first.
+    /// How many gaps a node has found, for whatever reason: one that was stopped right after the
+    /// log had begun another epoch finds that first.
     fn gaps(&self, node: usize) -> u64 {
         let admin = self.get(node).admin;
         let metrics = catch_unwind(|| get(admin, "/metrics", "")).unwrap_or_default();
