@@ -5,7 +5,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tidings_cluster::kit::simulation::{Outcome, Plan, Verbosity, run, shortest};
+use tidings_cluster::kit::simulation::{
+    DELAY, Outcome, Plan, Receipts, Verbosity, run, shortest, spread,
+};
 
 fn number(variable: &str, default: u64) -> u64 {
     let text = std::env::var(variable).ok();
@@ -86,5 +88,39 @@ fn a_seed_repeats_itself() {
         let (one, other) = (lines(), lines());
         assert!(one.len() > 20, "{one:#?}");
         assert_eq!(one, other);
+    }
+}
+
+/// Prints the table of BENCHMARKS.md: the same each time, since the seed is.
+#[test]
+fn a_change_costs_each_node_one_wake_up_and_one_read() {
+    println!(
+        "| nodes | wake-ups | reads and answers | of members | bytes | all have it | confirmed |"
+    );
+    for receipts in [Receipts::None, Receipts::Awaited] {
+        for nodes in [10, 30, 100] {
+            let spread = spread(nodes, 20, receipts).expect("a run");
+            println!(
+                "| {nodes} | {} | {} | {} | {} | {:?} | {:?} | at rest {} reads and answers a second",
+                spread.wakes,
+                spread.reads,
+                spread.of_members,
+                spread.bytes,
+                spread.all_have_it,
+                spread.confirmed,
+                spread.at_rest,
+            );
+            let nodes = nodes as u64;
+            if receipts == Receipts::None {
+                assert_eq!(spread.wakes, nodes - 1);
+                assert_eq!(spread.of_members, 0);
+            }
+            assert!(
+                spread.reads <= 4 * nodes,
+                "a question and an answer, or two"
+            );
+            assert!(spread.all_have_it < 20 * DELAY, "no one waits for a poll");
+            assert_eq!(spread.confirmed.is_some(), receipts == Receipts::Awaited);
+        }
     }
 }

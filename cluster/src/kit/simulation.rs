@@ -31,6 +31,9 @@ mod history;
 // What a seed does. Must not know how it is done.
 mod plan;
 
+// What passes over the links. Must not know why.
+mod traffic;
+
 // The links. Must not know what they carry it for.
 mod net;
 
@@ -46,6 +49,9 @@ mod run;
 // The shortest plan that fails.
 mod shrink;
 
+// What a change costs many nodes.
+mod spread;
+
 // Every rule that is left out is found.
 #[cfg(all(test, tidings_faults))]
 mod rules;
@@ -56,4 +62,5 @@ pub use self::{
     plan::{CommitFate, Plan, Profile, RowWrite, Step, Then, Waits, Wire, Write},
     run::{Outcome, Verbosity, run},
     shrink::shortest,
+    spread::{DELAY, Receipts, Spread, spread},
 };

@@ -31,6 +31,7 @@ use tokio::sync::Notify;
 
 use super::{
     plan::{Profile, Wire},
+    traffic::{self, Kind, Traffic},
     world::{Lane, Moment, OUTSIDE, World},
 };
 use crate::kit::{memory::MemoryLog, model::TransactionId};
@@ -45,6 +46,8 @@ pub(super) struct Net {
     profile: Profile,
     /// Counts the crashes: each breaks the connections that there were.
     crashes: AtomicU64,
+    /// What the processes have sent and received.
+    pub(super) traffic: Traffic,
     state: Mutex<State>,
 }
 
@@ -53,6 +56,8 @@ struct State {
     links: BTreeMap<Lane, Links>,
     /// Everything is mended.
     calm: bool,
+    /// Each message takes the same time, and arrives once.
+    even: bool,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +88,7 @@ impl Net {
             memory,
             profile,
             crashes: AtomicU64::new(0),
+            traffic: Traffic::default(),
             state: Mutex::default(),
         })
     }
@@ -136,6 +142,12 @@ impl Net {
         }
     }
 
+    /// Lets each message arrive once, after the profile's delay, from now on.
+    pub(super) fn be_even(&self) {
+        let mut state = self.state.lock();
+        (state.calm, state.even) = (true, true);
+    }
+
     pub(super) fn is_calm(&self) -> bool {
         self.state.lock().calm
     }
@@ -180,6 +192,9 @@ impl Net {
     }
 
     fn delay(&self) -> Duration {
+        if self.state.lock().even {
+            return self.profile.delay;
+        }
         let longest = self.profile.delay.as_nanos() as u64;
         let entropy = self.world.entropy();
         let factor = if self.world.chance(4) && !self.state.lock().calm {
@@ -258,6 +273,7 @@ impl Net {
     fn spread(self: &Arc<Self>, from: Lane, wake: &Wake) {
         let state = self.state.lock();
         let from_is_dead = state.links.get(&from).is_none_or(|links| links.dead);
+        let even = state.even;
         let others = state
             .links
             .iter()
@@ -268,13 +284,21 @@ impl Net {
             return;
         }
         for to in others {
-            let copies = match self.world.entropy().below(100) {
-                lost if lost < self.profile.wake_loss => 0,
-                90.. => 2,
-                _ => 1,
+            let copies = match even {
+                true => 1,
+                false => match self.world.entropy().below(100) {
+                    lost if lost < self.profile.wake_loss => 0,
+                    90.. => 2,
+                    _ => 1,
+                },
             };
             for _ in 0..copies {
-                let late = if self.world.chance(15) { 200 } else { 1 };
+                let late = if !even && self.world.chance(15) {
+                    200
+                } else {
+                    1
+                };
+                self.traffic.message(Kind::Wake, traffic::of_wake(wake));
                 let (net, wake) = (Arc::clone(self), wake.clone());
                 self.outside(async move {
                     net.world.sleep(net.delay() * late).await;
@@ -315,18 +339,42 @@ fn there<T>(answer: LogFuture<'_, T>) -> T {
 }
 
 impl Link {
+    /// Asks, and counts the question and its answer, whose payload has a size.
     fn asks<'a, T: Send + 'a>(
         &'a self,
         wire: Wire,
+        question: usize,
+        answer: impl FnOnce(&MemoryLog) -> Result<T, LogError> + Send + 'a,
+        size: impl Fn(&T) -> usize + Send + 'a,
+    ) -> LogFuture<'a, Result<T, LogError>> {
+        let kind = match wire {
+            Wire::Log => Kind::Read,
+            Wire::Pool | Wire::All => Kind::Member,
+        };
+        async move {
+            self.net.traffic.message(kind, question);
+            let answer = self.net.ask(self.lane, wire, answer).await??;
+            self.net.traffic.message(kind, size(&answer));
+            Ok(answer)
+        }
+        .boxed()
+    }
+
+    /// Asks about one member, which has a short answer.
+    fn asks_of<'a, T: Send + 'a>(
+        &'a self,
+        member: &'a MemberId,
         answer: impl FnOnce(&MemoryLog) -> Result<T, LogError> + Send + 'a,
     ) -> LogFuture<'a, Result<T, LogError>> {
-        async move { self.net.ask(self.lane, wire, answer).await? }.boxed()
+        self.asks(Wire::Pool, traffic::of_member(Some(member)), answer, |_| 1)
     }
 }
 
 impl Log for Link {
     fn head<'a>(&'a self, member: Option<&'a MemberId>) -> LogFuture<'a, Result<Head, LogError>> {
-        self.asks(Wire::Log, move |memory| there(memory.head(member)))
+        let answer = move |memory: &MemoryLog| there(memory.head(member));
+        let size = |head: &Head| traffic::of_cursor(&head.cursor);
+        self.asks(Wire::Log, traffic::of_member(member), answer, size)
     }
 
     fn read<'a>(
@@ -335,9 +383,9 @@ impl Log for Link {
         limit: usize,
         member: Option<&'a MemberId>,
     ) -> LogFuture<'a, Result<Read, LogError>> {
-        self.asks(Wire::Log, move |memory| {
-            there(memory.read(from, limit, member))
-        })
+        let question = traffic::of_cursor(from) + traffic::of_member(member);
+        let answer = move |memory: &MemoryLog| there(memory.read(from, limit, member));
+        self.asks(Wire::Log, question, answer, traffic::of_read)
     }
 
     fn group<'a>(
@@ -346,17 +394,17 @@ impl Log for Link {
         entity: &'a str,
         key: &'a PrimaryKey,
     ) -> LogFuture<'a, Result<Option<Group>, LogError>> {
-        self.asks(Wire::Log, move |memory| {
-            there(memory.group(mark, entity, key))
-        })
+        let answer = move |memory: &MemoryLog| there(memory.group(mark, entity, key));
+        self.asks(Wire::Log, entity.len(), answer, |_| 0)
     }
 
     fn answers(&self) -> LogFuture<'_, Result<(), LogError>> {
-        self.asks(Wire::Log, |memory| there(memory.answers()))
+        self.asks(Wire::Log, 1, |memory| there(memory.answers()), |()| 1)
     }
 
     fn append(&self, entry: Appended) -> LogFuture<'_, Result<Mark, LogError>> {
-        self.asks(Wire::Pool, move |memory| there(memory.append(entry)))
+        let answer = move |memory: &MemoryLog| there(memory.append(entry));
+        self.asks(Wire::Pool, 0, answer, |_| 0)
     }
 
     fn retire_connections(&self) -> LogFuture<'_, Result<(), LogError>> {
@@ -410,19 +458,24 @@ impl Members for Link {
     }
 
     fn leave<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<(), LogError>> {
-        self.asks(Wire::Pool, move |memory| there(memory.leave(member)))
+        self.asks_of(member, move |memory| there(memory.leave(member)))
     }
 
     fn list(&self) -> LogFuture<'_, Result<Vec<MemberRow>, LogError>> {
-        self.asks(Wire::Pool, |memory| there(memory.list()))
+        let size = |rows: &Vec<MemberRow>| rows.iter().map(traffic::of_row).sum();
+        self.asks(Wire::Pool, 0, |memory| there(memory.list()), size)
     }
 
     fn look<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<MemberSight, LogError>> {
-        self.asks(Wire::Pool, move |memory| there(memory.look(member)))
+        self.asks_of(member, move |memory| there(memory.look(member)))
     }
 
     fn demand(&self) -> LogFuture<'_, Result<Vec<(MemberId, Demand)>, LogError>> {
-        self.asks(Wire::Pool, |memory| there(memory.demand()))
+        let size = |asked: &Vec<(MemberId, Demand)>| {
+            let each = |(id, _): &(MemberId, Demand)| traffic::of_member(Some(id));
+            asked.iter().map(each).sum()
+        };
+        self.asks(Wire::Pool, 0, |memory| there(memory.demand()), size)
     }
 
     fn report<'a>(
@@ -431,16 +484,16 @@ impl Members for Link {
         applied: &'a Cursor,
         answers: Demand,
     ) -> LogFuture<'a, Result<(), LogError>> {
-        self.asks(Wire::Pool, move |memory| {
-            there(memory.report(member, applied, answers))
-        })
+        let question = traffic::of_member(Some(member)) + traffic::of_cursor(applied);
+        let answer = move |memory: &MemoryLog| there(memory.report(member, applied, answers));
+        self.asks(Wire::Pool, question, answer, |()| 0)
     }
 
     fn mark<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<bool, LogError>> {
-        self.asks(Wire::Pool, move |memory| there(memory.mark(member)))
+        self.asks_of(member, move |memory| there(memory.mark(member)))
     }
 
     fn expire<'a>(&'a self, member: &'a MemberId) -> LogFuture<'a, Result<bool, LogError>> {
-        self.asks(Wire::Pool, move |memory| there(memory.expire(member)))
+        self.asks_of(member, move |memory| there(memory.expire(member)))
     }
 }

@@ -105,7 +105,7 @@ impl Process {
             lane,
         };
         let settings = ClusterSettings::new()
-            .poll(Duration::from_millis(40))
+            .poll(profile.poll)
             .page(profile.page)
             .queue(profile.queue)
             .max_staleness(bound)
@@ -201,6 +201,11 @@ impl Process {
         bus.register(handler, "crud", "items")?.keep();
         let history = Arc::clone(history);
         Ok(announcer.on_gap(move |gap| history.heard_gap(life, gap)))
+    }
+
+    /// Returns the time on no one's clock.
+    pub(super) fn moment(&self) -> Moment {
+        self.net.world.now()
     }
 
     pub(super) fn name(&self) -> &Arc<str> {

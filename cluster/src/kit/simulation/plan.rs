@@ -42,6 +42,8 @@ pub struct Profile {
     pub delay: Duration,
     /// How often each node reads some key.
     pub reads: Duration,
+    /// How often a node that nothing wakes reads the log.
+    pub poll: Duration,
 }
 
 /// Whether a node's writes wait for its handlers.
@@ -176,6 +178,7 @@ impl Plan {
             wake_loss: dice.below(60),
             delay: dice.of([1, 3, 10]) * Duration::from_millis(1),
             reads: dice.millis(30, 90),
+            poll: Duration::from_millis(40),
         };
 
         let count = 8 + dice.below(22);

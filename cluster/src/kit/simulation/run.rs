@@ -78,10 +78,7 @@ pub fn run(
         cluster.start(node)?;
     }
 
-    let mut driver = Driver {
-        world: Arc::clone(&world),
-        polls: 0,
-    };
+    let mut driver = Driver::new(Arc::clone(&world));
     for (at, step) in &plan.steps {
         driver.until(Moment(0).plus(*at), &history);
         if history.has_failed() {
@@ -106,16 +103,20 @@ pub fn run(
 }
 
 /// The secret of cache keys in a simulation.
-const SECRET: u64 = 0x74_69_64_69_6e_67_73;
+pub(super) const SECRET: u64 = 0x74_69_64_69_6e_67_73;
 
 /// Moves the world on.
-struct Driver {
+pub(super) struct Driver {
     world: Arc<World>,
     polls: u64,
 }
 
 impl Driver {
-    fn until(&mut self, end: Moment, history: &History) {
+    pub(super) fn new(world: Arc<World>) -> Self {
+        Self { world, polls: 0 }
+    }
+
+    pub(super) fn until(&mut self, end: Moment, history: &History) {
         while self.world.step(end) {
             self.polls += 1;
             if self.polls.is_multiple_of(64) && history.has_failed() {

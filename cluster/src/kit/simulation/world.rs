@@ -22,6 +22,10 @@ impl Moment {
     pub(super) fn plus(self, after: Duration) -> Self {
         Self(self.0 + after.as_nanos() as u64)
     }
+
+    pub(super) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
 }
 
 /// Names a queue of tasks: one process, or what belongs to none.
