@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use tidings::{Entity, Node, Ref, Store};
+use serde_json::{Value as Json, json};
+use tidings::{CachedRows, Entity, Node, Ref, Store};
 use tidings_admin::AdminOptions;
 use uuid::Uuid;
 
@@ -271,4 +271,78 @@ async fn a_row_without_a_part_that_is_made_gets_one() {
         refused.body()["fields"],
         json!({"on": "required field missing"})
     );
+}
+
+#[tokio::test]
+async fn what_is_cached_by_the_whole_key_is_evicted_and_explained() {
+    let (admin, ann) = admin().await;
+    for shelf in ["a", "b"] {
+        let body = json!({"owner": {"id": ann}, "shelf": shelf, "pieces": 1});
+        admin.json("POST", "/stocks", body).await.created();
+    }
+    let cached = admin.node.dao::<Stock>().unwrap().cached().unwrap();
+    let by_key = cached.by_all(&["owner", "shelf"]).unwrap();
+    let id = Uuid::try_parse(&ann).unwrap();
+    for shelf in ["a", "b"] {
+        assert!(by_key.get((id, shelf)).await.unwrap().is_some());
+    }
+    let path = |shelf: &str| format!("/cache/stocks@:{ann}:{shelf}");
+    assert_eq!(admin.get(&path("a")).await.ok()["pieces"], 1);
+
+    let changed = admin
+        .json("PATCH", &format!("/stocks/{ann}:a"), json!({"pieces": 2}))
+        .await;
+    changed.ok();
+    admin.get(&path("a")).await.not_found();
+    assert_eq!(admin.get(&path("b")).await.ok()["pieces"], 1);
+    let found = by_key.get((id, "a")).await.unwrap();
+    assert_eq!(found.map(|row| row.pieces), Some(2));
+
+    let told = admin.get(&format!("{}/explain", path("a"))).await.ok();
+    let rows = told["invalidations"].as_array().unwrap().iter();
+    let named: Vec<_> = rows.map(|it| (&it["entity"], &it["row"])).collect();
+    let row = Json::from(format!("{ann}:a"));
+    // The update and the create of the row, and nothing of the one that differs in a part.
+    let own = (&json!("stocks"), &row);
+    assert_eq!(named, [own, own], "{told}");
+    let audited = admin.call("POST", "/audit?for=1s").await;
+    assert_eq!(audited.status, StatusCode::OK, "{audited:?}");
+    assert_eq!(audited.body()["inconsistent"], 0, "{audited:?}");
+    assert!(
+        audited.body()["checked"].as_u64().unwrap() > 0,
+        "{audited:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_document_and_the_schema_say_how_a_row_is_named() {
+    let (admin, _) = admin().await;
+    let schema = admin.get("/schemas/stocks").await.ok();
+    assert_eq!(schema["primary_key"], json!(["owner", "shelf"]));
+    assert_eq!(schema["cache_key"], json!(["owner", "shelf"]));
+    let refused = admin.get("/schemas/stocks/cache-key?shelf=a").await;
+    assert_eq!(
+        refused.body()["fields"],
+        json!({"@entity": "a value is needed for all of: owner, shelf"})
+    );
+
+    let document = admin.get("/openapi.json").await.ok();
+    let paths = document["paths"].as_object().unwrap();
+    let names: Vec<_> = paths
+        .keys()
+        .filter(|path| path.contains("stocks/{"))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "/owners/{id_or_name}/stocks/{owner_shelf_or_shelf}",
+            "/stocks/{owner_shelf}",
+            "/stocks/{owner_shelf}/owner",
+        ]
+    );
+    let parameter = &document["paths"]["/stocks/{owner_shelf}"]["parameters"][0];
+    let said = parameter["description"].as_str().unwrap();
+    assert!(said.starts_with("owner:shelf; in each part"), "{said}");
+    let arguments = document["paths"]["/stocks"]["get"]["parameters"].to_string();
+    assert!(arguments.contains("\"shelf\""), "{arguments}");
 }
