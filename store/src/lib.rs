@@ -142,6 +142,14 @@
         reason = "what only the engine that was left out would use"
     )
 )]
+#![cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres")),
+    allow(
+        unused_imports,
+        unreachable_pub,
+        reason = "a node on a stream has no engine, and nothing uses what engines share"
+    )
+)]
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
