@@ -1,17 +1,19 @@
 //! [`Error`]: what a store can refuse or fail at, one variant for each thing that a caller can do
 //! next.
 
-use std::{borrow::Cow, fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use tidings_core::{BoxError, RowError, SchemaFaults, Value, Violations, panic_text};
 
 // What this program was built with.
 mod built;
+// What a database said.
+mod database;
 // What a caller can do about an error.
 mod kind;
 
 use self::built::{BUILT, expected_of};
-pub use self::kind::ErrorKind;
+pub use self::{database::DatabaseError, kind::ErrorKind};
 use crate::{loss::Loss, method::Method};
 
 /// Why a call to the store did nothing, or ended otherwise than asked.
@@ -426,64 +428,6 @@ fn of(entities: &[String]) -> String {
     match entities {
         [] => String::new(),
         entities => format!(" for {}", entities.join(", ")),
-    }
-}
-
-/// What a database or its driver said. The text may name tables and values: it belongs in a log.
-#[derive(Debug)]
-pub struct DatabaseError {
-    code: Option<String>,
-    /// Another write was in the way, and the same one can be done again at once.
-    contention: bool,
-    source: BoxError,
-}
-
-impl DatabaseError {
-    pub(crate) fn new(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|error| error.code());
-        let code = code.map(Cow::into_owned);
-        Self {
-            // A serialization failure, a deadlock.
-            contention: matches!(code.as_deref(), Some("40001" | "40P01")),
-            code,
-            source: error.into(),
-        }
-    }
-
-    /// Wraps what was not said by the database itself.
-    pub(crate) fn other(error: impl Into<BoxError>) -> Self {
-        Self {
-            code: None,
-            contention: false,
-            source: error.into(),
-        }
-    }
-
-    /// Makes the error of a write that was stopped by another one, and can be done again.
-    pub(crate) fn contention(why: &'static str) -> Self {
-        Self {
-            contention: true,
-            ..Self::other(why)
-        }
-    }
-
-    /// Returns the database's code: SQLite's extended result code in decimal, or PostgreSQL's
-    /// SQLSTATE.
-    #[must_use]
-    pub fn code(&self) -> Option<&str> {
-        self.code.as_deref()
-    }
-}
-
-impl fmt::Display for DatabaseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.fmt(f)
-    }
-}
-
-impl std::error::Error for DatabaseError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.source()
     }
 }
 
