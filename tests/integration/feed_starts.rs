@@ -3,35 +3,15 @@
 
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tidings::{
     ChangeFeed, ChangeFeedOptions, Fed, NoFeedStart, Node, Store, Token, TokenError,
     store::{Logging, TransactionOptions},
 };
-use tidings_testkit::{Database, Server};
+use tidings_testkit::Server;
 
-use crate::heard::{Heard, Thing, by_id, thing};
+use crate::heard::{Heard, Nodes, Thing, by_id, thing};
 
 const SOON: Duration = Duration::from_secs(20);
-
-/// One node for each kind of database, and what must outlive them.
-async fn nodes() -> (Vec<(&'static str, Heard<()>)>, (TempDir, Database)) {
-    let folder = TempDir::new().expect("a folder");
-    let file = |name: &str| format!("sqlite://{}", folder.path().join(name).display());
-    let database = Server::shared().database().await;
-    let logging = Store::options(file("log.db")).logging(Logging::On);
-    let stores = [
-        ("memory", Store::open("sqlite::memory:").await),
-        ("file", Store::open(&file("plain.db")).await),
-        ("file with a log", logging.open().await),
-        ("postgres", Store::open(&database.url()).await),
-    ];
-    let mut nodes = Vec::new();
-    for (name, store) in stores {
-        nodes.push((name, Heard::with((), store.expect("a store")).await));
-    }
-    (nodes, (folder, database))
-}
 
 /// Writes a thing, and returns its token.
 async fn write(heard: &Heard<()>, id: i64) -> Token {
@@ -77,8 +57,8 @@ async fn until(feed: &mut ChangeFeed, last: i64) -> Vec<i64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_feed_goes_on_after_a_write_and_does_not_tell_it_again() {
-    let (nodes, _outlives) = nodes().await;
-    for (name, heard) in &nodes {
+    let all = Nodes::start().await;
+    for (name, heard) in &all.nodes {
         let node = &heard.node;
         // A node without a log keeps its changes once it was watched.
         let watches = node.change_feed(ChangeFeedOptions::new());
@@ -152,8 +132,8 @@ async fn a_transaction_that_was_open_during_a_write_is_told_after_its_token() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_at_the_same_time_are_missed_by_no_feed_that_goes_on_after_one_of_them() {
-    let (nodes, _outlives) = nodes().await;
-    for (name, heard) in &nodes {
+    let all = Nodes::start().await;
+    for (name, heard) in &all.nodes {
         let watches = heard.node.change_feed(ChangeFeedOptions::new());
         let mut watches = watches.expect("there is room");
         let writes = (0..40).map(|id| write(heard, id));
@@ -180,7 +160,10 @@ async fn writers_at_the_same_time_are_missed_by_no_feed_that_goes_on_after_one_o
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_of_another_database_is_refused_and_what_is_not_held_is_a_gap() {
-    let (nodes, (folder, _database)) = nodes().await;
+    let Nodes {
+        nodes,
+        outlives: (folder, _database),
+    } = Nodes::start().await;
     let mut tokens = Vec::new();
     for (_, heard) in &nodes {
         tokens.push(write(heard, 1).await);

@@ -9,11 +9,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 use tidings::{
     CrudEvent, Dao, Entity, GetOptions, Node, Ref, Store,
     clock::{Clock as _, SystemClock},
-    store::Selector,
+    store::{Logging, Selector},
 };
+use tidings_testkit::{Database, Server};
 use uuid::Uuid;
 
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -165,6 +167,35 @@ impl<D: Sync> Heard<D> {
             }
             assert!(clock.now() < deadline, "{code} is loaded at every call");
             clock.sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// One node for each kind of database, and what must outlive them.
+pub(crate) struct Nodes {
+    pub(crate) nodes: Vec<(&'static str, Heard<()>)>,
+    pub(crate) outlives: (TempDir, Database),
+}
+
+impl Nodes {
+    pub(crate) async fn start() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let file = |name: &str| format!("sqlite://{}", folder.path().join(name).display());
+        let database = Server::shared().database().await;
+        let logging = Store::options(file("log.db")).logging(Logging::On);
+        let stores = [
+            ("memory", Store::open("sqlite::memory:").await),
+            ("file", Store::open(&file("plain.db")).await),
+            ("file with a log", logging.open().await),
+            ("postgres", Store::open(&database.url()).await),
+        ];
+        let mut nodes = Vec::new();
+        for (name, store) in stores {
+            nodes.push((name, Heard::with((), store.expect("a store")).await));
+        }
+        Self {
+            nodes,
+            outlives: (folder, database),
         }
     }
 }

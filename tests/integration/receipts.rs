@@ -14,42 +14,13 @@ use tidings::{
     events::{AsyncOptions, Received},
     store::{Logging, Sharing},
 };
-use tidings_testkit::{Database, Server};
+use tidings_testkit::Server;
 use tokio::sync::Notify;
 
-use crate::heard::{Heard, Owner, Thing, thing};
+use crate::heard::{Heard, Nodes, Owner, Thing, thing};
 
 const SOON: Duration = Duration::from_secs(20);
 const AT_ONCE: Duration = Duration::ZERO;
-
-/// One node for each kind of database, and what must outlive them.
-struct Nodes {
-    nodes: Vec<(&'static str, Heard<()>)>,
-    _outlives: (TempDir, Database),
-}
-
-impl Nodes {
-    async fn start() -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let file = |name: &str| format!("sqlite://{}", folder.path().join(name).display());
-        let database = Server::shared().database().await;
-        let logging = Store::options(file("log.db")).logging(Logging::On);
-        let stores = [
-            ("memory", Store::open("sqlite::memory:").await),
-            ("file", Store::open(&file("plain.db")).await),
-            ("file with a log", logging.open().await),
-            ("postgres", Store::open(&database.url()).await),
-        ];
-        let mut nodes = Vec::new();
-        for (name, store) in stores {
-            nodes.push((name, Heard::with((), store.expect("a store")).await));
-        }
-        Self {
-            nodes,
-            _outlives: (folder, database),
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_is_confirmed_and_its_position_is_reached() {

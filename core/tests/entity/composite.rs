@@ -8,7 +8,7 @@ use tidings_core::{
 };
 use uuid::Uuid;
 
-use crate::entities::Consumer;
+use crate::{entities::Consumer, faults::assert_faults};
 
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(name = "stocks", cache_key("shelf", "label"))]
@@ -191,16 +191,6 @@ fn pair() -> SchemaBuilder {
     Schema::builder("things")
         .field(Field::of::<String>("tenant").primary_key())
         .field(Field::of::<i64>("number").primary_key())
-}
-
-#[track_caller]
-fn assert_faults(schema: SchemaBuilder, expected: &[&str]) {
-    let faults = check_all(&[&schema.build()]).expect_err("a faulty schema passed");
-    let expected: Vec<_> = expected
-        .iter()
-        .map(|fault| format!("things: {fault}"))
-        .collect();
-    assert_eq!(faults.0, expected);
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn sound() -> SchemaBuilder {
 }
 
 #[track_caller]
-fn assert_faults(schema: SchemaBuilder, expected: &[&str]) {
+pub(crate) fn assert_faults(schema: SchemaBuilder, expected: &[&str]) {
     let faults = check_all(&[&schema.build()]).expect_err("a faulty schema passed");
     let expected: Vec<_> = expected
         .iter()
