@@ -64,6 +64,16 @@ struct State {
     starts: u64,
     power: Power,
     listeners: Vec<mpsc::Sender<Wake>>,
+    fate: Fate,
+}
+
+/// What becomes of the next record that is appended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Fate {
+    #[default]
+    Kept,
+    /// It is acknowledged, and then lost together with every connection.
+    Lost,
 }
 
 /// A record, its number, and when it came.
@@ -119,6 +129,12 @@ impl Memory {
         let mut state = self.state.lock();
         let kept = state.entries.len().saturating_sub(records);
         state.entries.truncate(kept);
+    }
+
+    /// Acknowledges the next record that is appended, and then loses it together with every
+    /// connection.
+    pub fn lose_next(&self) {
+        self.state.lock().fate = Fate::Lost;
     }
 
     /// Ends every connection, and nothing else.
@@ -222,7 +238,13 @@ impl State {
         };
         self.entries.push_back(kept);
         self.tell(Wake::Look);
-        self.last()
+
+        let number = self.last();
+        if std::mem::take(&mut self.fate) == Fate::Lost {
+            self.entries.pop_back();
+            self.starts += 1;
+        }
+        number
     }
 
     fn tell(&mut self, wake: Wake) {

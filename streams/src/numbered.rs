@@ -149,6 +149,7 @@ impl Numbered {
     async fn append_of(&self, bytes: impl Fn(Epoch) -> Vec<u8> + Send) -> Result<Mark, LogError> {
         for _ in 0..ATTEMPTS {
             let epoch = self.settled().await?;
+            let connections = self.engine.connections();
             let record = bytes(epoch);
             let (size, limit) = (record.len(), self.engine.largest());
             if size > limit {
@@ -161,9 +162,19 @@ impl Numbered {
                     // The connection may be a new one, to a stream that has lost what was there
                     // before: looked at before this record takes the place of the last known.
                     let now = self.settled().await.map_err(in_doubt)?;
-                    if now == epoch {
-                        let id = id_of(&record);
-                        self.note_appended(Witness { epoch, last, id });
+                    if now != epoch {
+                        continue;
+                    }
+                    let id = id_of(&record);
+                    let appended = Witness { epoch, last, id };
+                    self.note_appended(appended);
+                    // Noted before this question: later connections look for it by themselves.
+                    if self.engine.connections() == connections {
+                        return Ok(Mark::new(epoch, last));
+                    }
+                    // It may have been acknowledged over the earlier one, and lost since.
+                    let settled = self.settle_with(Some(appended)).await;
+                    if settled.map_err(in_doubt)?.0 == epoch {
                         return Ok(Mark::new(epoch, last));
                     }
                 }

@@ -33,15 +33,23 @@ impl Link {
         }
     }
 
+    /// Connects, unless it is connected to this start of the server.
+    fn connect(&self, state: &State) {
+        if self.of.swap(state.starts, Ordering::SeqCst) != state.starts {
+            self.connections.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
     /// Answers at once, or says that nothing answers.
     fn now<'a, T: Send + 'a>(&self, answer: impl FnOnce(&mut State) -> T) -> Answer<'a, T> {
         let mut state = self.server.state.lock();
         let answered = match state.power {
             Power::On => {
-                if self.of.swap(state.starts, Ordering::SeqCst) != state.starts {
-                    self.connections.fetch_add(1, Ordering::SeqCst);
-                }
-                Ok(answer(&mut state))
+                self.connect(&state);
+                let answer = answer(&mut state);
+                // If it has lost its connection, another one is there before the answer is heard.
+                self.connect(&state);
+                Ok(answer)
             }
             Power::Off => Err(LogError::Unreachable("the server is stopped".into())),
         };

@@ -80,6 +80,15 @@ impl Numbered {
     /// that is known; begins an epoch where there is none, or in the place of one that has lost
     /// that record.
     pub(super) async fn settle(&self) -> Result<(Epoch, Entry), LogError> {
+        self.settle_with(None).await
+    }
+
+    /// Settles, and looks for a record that was acknowledged to this node as well: another one may
+    /// be known that is later.
+    pub(super) async fn settle_with(
+        &self,
+        acknowledged: Option<Witness>,
+    ) -> Result<(Epoch, Entry), LogError> {
         let _one = self.settling.lock().await;
         for _ in 0..ATTEMPTS {
             // Before the look: a record that is appended meanwhile is not expected to be in it.
@@ -89,7 +98,8 @@ impl Numbered {
             };
             let connections = self.engine.connections();
             let look = self.engine.look().await?;
-            let holds = self.holds(&look, witness, appended_in).await?;
+            let holds = self.holds(&look, witness, appended_in).await?
+                && self.holds(&look, acknowledged, appended_in).await?;
             if self.engine.connections() != connections {
                 // What was seen is of one connection, and what counts is another.
                 continue;

@@ -109,6 +109,20 @@ async fn a_lost_tail_that_no_reader_had_reached_is_told_by_the_node_that_appende
 }
 
 #[tokio::test]
+async fn a_record_that_is_lost_right_after_its_acknowledgement_is_told() {
+    let server = Memory::new();
+    let (publisher, reader) = (server.numbered("a"), server.numbered("b"));
+    append(&publisher, 1).await;
+    let cursor = head(&reader).await;
+
+    // The node is connected again before it has noted what was acknowledged.
+    server.lose_next();
+    let mark = append(&publisher, 2).await;
+    assert_eq!(read(&reader, &cursor).await, Err(GapReason::Epoch));
+    assert!(head(&reader).await.covers(mark));
+}
+
+#[tokio::test]
 async fn an_idle_publisher_notices_by_the_next_read_of_its_own() {
     let server = Memory::new();
     let (publisher, reader) = (server.numbered("a"), server.numbered("b"));
