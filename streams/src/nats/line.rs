@@ -65,7 +65,7 @@ impl Line {
         &self.consumer
     }
 
-    /// Takes what is there, at most so many records and roughly so many bytes, but one if there is
+    /// Takes what is there, at most `limit` records and roughly `bytes`, but one record if there is
     /// any.
     pub(super) async fn pull(
         &mut self,
