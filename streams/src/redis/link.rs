@@ -113,7 +113,11 @@ impl Link {
         asks: Asks,
         read: impl FnOnce(Value) -> Result<T, RedisError>,
     ) -> Result<T, LogError> {
-        let connection = self.connection().await?;
+        // It waits for those that open the connection, one after the other.
+        let connection = match self.in_time(self.connection()).await {
+            Ok(connection) => connection?,
+            Err(late) => return Err(lost(late, Asks::Reads)),
+        };
         let mut asking = connection.asks.clone();
         let answer = self
             .in_time(command.query_async::<Value>(&mut asking))
@@ -283,7 +287,44 @@ impl fmt::Debug for Link {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+    use tidings_core::{clock::ManualClock, spawn::CurrentRuntime};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn callers_that_wait_for_a_connection_end_in_time() {
+        // It takes connections, and answers nothing.
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let place = Place {
+            host: "127.0.0.1".to_owned(),
+            port: silent.local_addr().expect("an address").port(),
+            settings: RedisConnectionInfo::default(),
+        };
+        let keys = Keys {
+            records: "r".to_owned(),
+            table: "t".to_owned(),
+            nudges: "n".to_owned(),
+        };
+        let clock = Arc::new(ManualClock::new());
+        let spawn = Arc::new(CurrentRuntime);
+        let link = Link::new(place, keys, Arc::clone(&clock) as _, spawn);
+
+        let ask = || Box::pin(link.ask(link.script(""), Asks::Reads, |_| Ok(())));
+        let mut asks: Vec<_> = std::iter::repeat_with(ask).take(3).collect();
+        for ask in &mut asks {
+            assert!(ask.now_or_never().is_none(), "nothing is answered");
+        }
+        clock.advance(LIMIT);
+        for (at, ask) in asks.iter_mut().enumerate() {
+            let ended = ask.now_or_never();
+            assert!(
+                matches!(ended, Some(Err(LogError::Unreachable(_)))),
+                "{at}: {ended:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_server_that_may_evict_the_log_or_is_a_replica_is_refused() {
