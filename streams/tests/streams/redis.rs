@@ -180,6 +180,18 @@ async fn a_server_that_may_evict_the_log_is_refused_until_its_policy_is_mended()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_counts_although_no_one_could_be_woken() {
+    let broker = Broker::start(Protocol::Redis);
+    let log = open(&stream(&broker), "a");
+    let cursor = head(&*log).await;
+    ask(&broker, &["SET", "tidings:{shop}:nudges", "no stream"]).await;
+    let appended = log.append(event(1)).await;
+    let (records, _) = read(&*log, &cursor).await.expect("no gap");
+    assert_eq!(records, ["1"]);
+    assert!(appended.is_ok(), "{appended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_another_program_writes_to_is_refused_by_its_name() {
     let broker = Broker::start(Protocol::Redis);
     ask(&broker, &["XADD", RECORDS, "*", "a", "b"]).await;
