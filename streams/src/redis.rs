@@ -10,7 +10,9 @@
 //! time for its answers but a watchdog: a wait that outlasts what was asked for is a dead link.
 //!
 //! A server that may evict the log when its memory is full (`maxmemory-policy allkeys-*`) is
-//! refused, and so is a replica.
+//! refused, and so is a replica. One that may not be written to for the moment (it has become a
+//! replica, has fewer of them than `min-replicas-to-write`, or cannot write its snapshot) is not
+//! read from either: what it answers may be old.
 
 // The scripts. Must not know who runs them.
 mod scripts;

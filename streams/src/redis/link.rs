@@ -125,8 +125,14 @@ impl Link {
         match answer {
             Ok(Ok(answer)) => read(answer).map_err(|error| told(error, asks)),
             Ok(Err(error)) => {
-                if !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) {
-                    self.give_up(&connection).await;
+                match error.kind() {
+                    // It is a replica by now: its address may lead to a master again.
+                    ErrorKind::Server(ServerErrorKind::ReadOnly) => {
+                        self.give_up(&connection).await;
+                    }
+                    // The call is refused, and others may not be.
+                    ErrorKind::Server(_) | ErrorKind::Extension => {}
+                    _ => self.give_up(&connection).await,
                 }
                 Err(told(error, asks))
             }

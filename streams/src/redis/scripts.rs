@@ -4,10 +4,22 @@
 //! table is its revision, a `|`, and what was written. The fields `#epoch` and `#revision` of the
 //! table are no values.
 
-/// Stands at the beginning of every script: the number of an entry, from its id.
+/// Makes a script that writes: what it begins with are the functions that all scripts use.
 macro_rules! script {
-    ($($text:literal),+ $(,)?) => {
+    ($($text:literal),+ $(,)?) => { with_functions!("", $($text),+) };
+}
+
+/// Makes a script that reads. Its first line has a server refuse it that may not be written to: a
+/// master that has become a replica still has the records, but perhaps not the newest, so that what
+/// it answers proves nothing. It is answered when the memory is full.
+macro_rules! reading {
+    ($($text:literal),+ $(,)?) => { with_functions!("#!lua flags=allow-oom\n", $($text),+) };
+}
+
+macro_rules! with_functions {
+    ($first:literal, $($text:literal),+) => {
         concat!(
+            $first,
             "local function number(id) ",
             "local ms, at = string.match(id, '^(%d+)-(%d+)$') ",
             "if ms ~= '0' then error('TIDINGS-FOREIGN') end ",
@@ -34,7 +46,7 @@ macro_rules! script {
 }
 
 /// Returns the epoch, the number of the oldest record, number and bytes of the newest, the time.
-pub(super) const LOOK: &str = script!(
+pub(super) const LOOK: &str = reading!(
     "local first, last = oldest(), newest()",
     "if not last then return {epoch(), '0', '0', '', text(micros())} end",
     "return {epoch(), text(number(first[1])), text(number(last[1])), record(last[2]),",
@@ -43,7 +55,7 @@ pub(super) const LOOK: &str = script!(
 
 /// Arguments: a number, a limit, a limit of bytes, names of values. Returns the epoch, the numbers
 /// of the oldest and the newest record; numbers and bytes of records; values.
-pub(super) const READ: &str = script!(
+pub(super) const READ: &str = reading!(
     "local from, limit, budget = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])",
     "local entries, values, first, last = {}, {}, '0', '0'",
     "local top = newest()",
@@ -108,7 +120,7 @@ pub(super) const TRIM: &str = script!(
 );
 
 /// Returns names and values.
-pub(super) const VALUES: &str = script!(
+pub(super) const VALUES: &str = reading!(
     "local all, values = redis.call('HGETALL', KEYS[2]), {}",
     "for at = 1, #all, 2 do",
     "  if string.sub(all[at], 1, 1) ~= '#' then",
@@ -120,7 +132,7 @@ pub(super) const VALUES: &str = script!(
 );
 
 /// Argument: a name. Returns its value.
-pub(super) const VALUE: &str = script!("return redis.call('HGET', KEYS[2], ARGV[1]) or ''");
+pub(super) const VALUE: &str = reading!("return redis.call('HGET', KEYS[2], ARGV[1]) or ''");
 
 /// Arguments: a name; `any`, `absent` or a revision; and what is to be written, or nothing to
 /// remove it. Returns `1` if it was written.
@@ -148,7 +160,7 @@ pub(super) const NUDGE: &str = script!(
 );
 
 /// Returns the id of the newest nudge.
-pub(super) const NEWEST_NUDGE: &str = script!(
+pub(super) const NEWEST_NUDGE: &str = reading!(
     "local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]",
     "return newest and newest[1] or '0-0'",
 );

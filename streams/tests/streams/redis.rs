@@ -180,6 +180,44 @@ async fn a_server_that_may_evict_the_log_is_refused_until_its_policy_is_mended()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_becomes_a_replica_proves_nothing_and_is_left() {
+    let broker = Broker::start(Protocol::Redis);
+    let log = open(&stream(&broker), "a");
+    let cursor = head(&*log).await;
+    let asking = async || {
+        let clients = ask(&broker, &["CLIENT", "LIST"]).await;
+        let redis::Value::BulkString(clients) = clients else {
+            panic!("{clients:?}");
+        };
+        let clients = String::from_utf8(clients).expect("a text");
+        let asking = clients.lines().filter(|line| line.contains("cmd=eval"));
+        let id = |line: &str| line.split(' ').next().map(str::to_owned);
+        asking.filter_map(id).collect::<Vec<_>>()
+    };
+    let before = asking().await;
+    assert_eq!(before.len(), 1, "{before:?}");
+
+    // It still has all records, and what its new master appends comes late.
+    ask(&broker, &["REPLICAOF", "127.0.0.1", "1"]).await;
+    let read_there = log.read(&cursor, 10, None).await;
+    assert!(
+        matches!(read_there, Err(LogError::Unfit { .. })),
+        "{read_there:?}"
+    );
+
+    // Where the address leads to a master again, it is found by another connection.
+    ask(&broker, &["REPLICAOF", "NO", "ONE"]).await;
+    append(&*log, 1).await;
+    let after = asking().await;
+    assert!(
+        !after.is_empty() && !after.contains(&before[0]),
+        "{after:?}"
+    );
+    let (records, _) = read(&*log, &cursor).await.expect("no gap");
+    assert_eq!(records, ["1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_counts_although_no_one_could_be_woken() {
     let broker = Broker::start(Protocol::Redis);
     let log = open(&stream(&broker), "a");
