@@ -9,8 +9,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use tidings_cluster::DerivedKey;
 use tidings_core::log::{Bookmark, Epoch, Mark, Resume};
 use tidings_store::DatabaseKey;
 use uuid::Uuid;
@@ -91,12 +90,11 @@ pub(crate) enum Origin {
 
 /// Signs tokens, and checks them.
 #[derive(Clone)]
-pub(crate) struct Seal(Hmac<Sha256>);
+pub(crate) struct Seal(DerivedKey);
 
 impl Seal {
     pub(crate) fn new(key: &DatabaseKey) -> Self {
-        let derived = keyed(key.expose()).chain_update(PURPOSE).finalize();
-        Self(keyed(&derived.into_bytes()))
+        Self(DerivedKey::new(key.expose(), PURPOSE))
     }
 
     /// Makes the token of a position.
@@ -119,8 +117,7 @@ impl Seal {
         bytes.push(how);
         bytes.extend(number.to_be_bytes());
 
-        let signature = self.0.clone().chain_update(&bytes).finalize().into_bytes();
-        bytes.extend(&signature[..SIGNATURE]);
+        bytes.extend(self.0.first::<SIGNATURE>(&bytes));
         Token(URL_SAFE_NO_PAD.encode(bytes).into())
     }
 
@@ -130,9 +127,9 @@ impl Seal {
         let signature = bytes.len().checked_sub(SIGNATURE);
         let signature = signature.ok_or(TokenError::Malformed)?;
         let (named, signature) = bytes.split_at(signature);
-        let signed = self.0.clone().chain_update(named);
-        let checked = signed.verify_truncated_left(signature);
-        checked.map_err(|_| TokenError::Foreign)?;
+        if !self.0.has_signed(named, signature) {
+            return Err(TokenError::Foreign);
+        }
 
         let (named, resume) = named.split_at(NAMED);
         let (head, rest) = named.split_at(2);
@@ -164,11 +161,6 @@ fn resume_of(bytes: &[u8]) -> Result<Option<Resume>, TokenError> {
         2 => Ok(Some(Resume::Snapshot { xmin: number })),
         _ => Err(TokenError::Malformed),
     }
-}
-
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    // An HMAC takes a key of any length.
-    Hmac::new_from_slice(key).expect("a key of any length")
 }
 
 fn be(bytes: &[u8]) -> Result<u64, TokenError> {
@@ -227,7 +219,7 @@ mod tests {
     use super::*;
 
     fn seal(key: u8) -> Seal {
-        Seal(keyed(&[key; 32]))
+        Seal(DerivedKey::new(&[key; 32], PURPOSE))
     }
 
     fn position(origin: Origin) -> Position {
@@ -264,7 +256,7 @@ mod tests {
         named.extend(1_790_000_000_u64.to_be_bytes());
         named.extend(Uuid::from_u128(7).into_bytes());
         named.extend((u64::MAX - 3).to_be_bytes());
-        let signature = seal(1).0.chain_update(&named).finalize().into_bytes();
+        let signature: [u8; 32] = seal(1).0.first(&named);
         let bytes = [&named[..], &signature[..SIGNATURE]].concat();
         let token = URL_SAFE_NO_PAD.encode(bytes).parse().expect("a token");
         let expected = Position {

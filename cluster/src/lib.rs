@@ -19,6 +19,9 @@
 // that asks.
 mod faults;
 
+// Keys for one purpose each, made of the cluster's. Must not know any purpose.
+mod derived;
+
 // Signs wake-ups, and names keys by digests. Must not know how they travel.
 mod seal;
 
@@ -76,6 +79,7 @@ pub mod kit;
 pub use self::{
     announce::{Announce, Change, Handling, Observe, Quiet, Told, Trace},
     bus::BusAnnouncer,
+    derived::DerivedKey,
     gate::Gate,
     intake::Intake,
     node::{

@@ -9,16 +9,14 @@
 //! and id (16), the commit's number (8), each key's digest (16), and the first 16 bytes of an
 //! HMAC-SHA256 over all these. Numbers have their highest byte first.
 
-use std::fmt;
-
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 use tidings_core::{
     CacheKey,
     log::{Digest, Epoch, Mark, Sealed, Wake},
 };
 use uuid::Uuid;
+
+use crate::derived::DerivedKey;
 
 /// What the keys are derived for.
 const WAKE_UPS: &[u8] = b"tidings wake-up 1";
@@ -32,23 +30,22 @@ const DIGEST: usize = 16;
 const SIGNATURE: usize = 16;
 
 /// Seals commits, and opens what others have sealed.
+#[derive(Debug)]
 pub(crate) struct Seal {
-    wake_ups: Hmac<Sha256>,
-    digests: Hmac<Sha256>,
+    wake_ups: DerivedKey,
+    digests: DerivedKey,
 }
 
 impl Seal {
     pub(crate) fn new(key: &[u8]) -> Self {
-        let derived = |purpose| keyed(&keyed(key).chain_update(purpose).finalize().into_bytes());
         Self {
-            wake_ups: derived(WAKE_UPS),
-            digests: derived(DIGESTS),
+            wake_ups: DerivedKey::new(key, WAKE_UPS),
+            digests: DerivedKey::new(key, DIGESTS),
         }
     }
 
     pub(crate) fn digest(&self, key: &CacheKey) -> Digest {
-        let digest = self.digests.clone().chain_update(key.as_bytes()).finalize();
-        Digest(first(&digest.into_bytes()))
+        Digest(self.digests.first(key.as_bytes()))
     }
 
     /// Seals a commit; one with too many keys becomes a look.
@@ -62,8 +59,7 @@ impl Seal {
         bytes.extend(mark.number().to_be_bytes());
         bytes.extend(keys.iter().flat_map(|digest| digest.0));
 
-        let signature = self.wake_ups.clone().chain_update(&bytes).finalize();
-        bytes.extend(first::<SIGNATURE>(&signature.into_bytes()));
+        bytes.extend(self.wake_ups.first::<SIGNATURE>(&bytes));
         let text = format!("{}{}", Sealed::VERSION, URL_SAFE_NO_PAD.encode(bytes));
         Sealed::new(&text).map_or(Wake::Look, Wake::Sealed)
     }
@@ -74,8 +70,9 @@ impl Seal {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let named = bytes.len().checked_sub(SIGNATURE)?;
         let (named, signature) = bytes.split_at(named);
-        let signed = self.wake_ups.clone().chain_update(named);
-        signed.verify_truncated_left(signature).ok()?;
+        if !self.wake_ups.has_signed(named, signature) {
+            return None;
+        }
 
         let (mark, keys) = named.split_at_checked(MARK)?;
         let (epoch, rest) = mark.split_at(8);
@@ -85,30 +82,12 @@ impl Seal {
             Uuid::from_slice(id).ok()?,
         );
         let number = u64::from_be_bytes(number.try_into().ok()?);
-        let digests = keys.chunks_exact(DIGEST).map(|bytes| Digest(first(bytes)));
+        let (digests, _) = keys.as_chunks::<DIGEST>();
         Some(Wake::Committed {
             mark: Mark::new(epoch, number),
-            keys: digests.collect(),
+            keys: digests.iter().copied().map(Digest).collect(),
         })
     }
-}
-
-impl fmt::Debug for Seal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Seal(..)")
-    }
-}
-
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    // An HMAC takes a key of any length.
-    Hmac::new_from_slice(key).expect("a key of any length")
-}
-
-/// Returns the first bytes of some that are at least as long.
-fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut taken = [0; N];
-    taken.copy_from_slice(&bytes[..N]);
-    taken
 }
 
 #[cfg(test)]
