@@ -12,9 +12,28 @@ use crate::faults::{Rule, removed};
 /// The schemas of this node, by name.
 #[derive(Debug)]
 pub(crate) struct Catalog {
-    schemas: BTreeMap<&'static str, &'static Schema>,
+    schemas: BTreeMap<&'static str, Known>,
     /// The entities that others go with.
     parents: BTreeSet<&'static str>,
+}
+
+/// A schema, and what the keys of its rows are made of beside the primary key.
+#[derive(Debug)]
+struct Known {
+    schema: &'static Schema,
+    key_fields: BTreeSet<&'static str>,
+}
+
+impl Known {
+    fn of(schema: &'static Schema) -> Self {
+        let lookups = schema.lookups();
+        let fields = lookups.iter().flat_map(|lookup| lookup.fields());
+        let primary = schema.primary_key_names();
+        Self {
+            schema,
+            key_fields: fields.copied().filter(|it| !primary.contains(it)).collect(),
+        }
+    }
 }
 
 /// What a record evicts.
@@ -35,12 +54,14 @@ impl Catalog {
         let parents = references.filter(|foreign| foreign.evict_on_update);
         Self {
             parents: parents.map(|foreign| foreign.entity.as_str()).collect(),
-            schemas: (schemas.iter().map(|schema| (schema.name(), *schema))).collect(),
+            schemas: (schemas.iter())
+                .map(|schema| (schema.name(), Known::of(schema)))
+                .collect(),
         }
     }
 
     pub(crate) fn schema(&self, entity: &str) -> Option<&'static Schema> {
-        self.schemas.get(entity).copied()
+        self.schemas.get(entity).map(|known| known.schema)
     }
 
     /// Returns whether rows of other entities go with an updated row of this one.
@@ -48,12 +69,16 @@ impl Catalog {
         self.parents.contains(entity)
     }
 
-    /// Derives the keys of both images of a row. If a field that a key is made of is not in the
-    /// record, the reader cannot know which key is meant, and the whole entity is.
+    /// Derives the keys of both images of a row. If a field that any of them is made of is not in
+    /// the record, the reader cannot know which key is meant, and the whole entity is.
     pub(crate) fn evicts(&self, record: &RowRecord) -> Evicts {
-        let Some(schema) = self.schema(&record.entity) else {
+        let Some(Known { schema, key_fields }) = self.schemas.get(&*record.entity) else {
             return Evicts::Nothing;
         };
+        let names_row = record.key.parts().len() == schema.primary_key().len();
+        if !names_row && !removed(Rule::LackingKeyField) {
+            return Evicts::Entity;
+        }
         let images: &[&Fields] = match record.operation {
             Operation::Create => &[&record.new],
             Operation::Update => &[&record.old, &record.new],
@@ -62,7 +87,7 @@ impl Catalog {
 
         let mut keys = vec![CacheKey::primary_of(schema.name(), record.key.parts())];
         for image in images {
-            let names = schema.cache_key_fields().iter().map(String::as_str);
+            let names = key_fields.iter().copied();
             if !image.name_all(names) && !removed(Rule::LackingKeyField) {
                 return Evicts::Entity;
             }
@@ -150,6 +175,53 @@ mod tests {
         let lacking = Fields::from_iter([("id", Value::Integer(7))]);
         let evicts = Catalog::new(&[schema()]).evicts(&update(lacking, named("b")));
         assert_eq!(evicts, Evicts::Entity);
+    }
+
+    #[test]
+    fn a_record_that_lacks_a_field_of_any_lookup_is_a_change_of_the_entity() {
+        let schema: &'static Schema = Box::leak(Box::new(
+            Schema::builder("consumers")
+                .field(Field::of::<i64>("id").primary_key())
+                .field(Field::of::<String>("name"))
+                .field(Field::of::<Option<String>>("mail").unique())
+                .field(Field::of::<Option<String>>("tenant"))
+                .cache_key(&["name"])
+                .cache_key(&["tenant", "name"])
+                .build(),
+        ));
+        let fields = |name: &str, lacks: &str| -> Fields {
+            let known = [("id", Value::Integer(7)), ("name", name.into())];
+            let absent = ["mail", "tenant"].map(|name| (name, Value::Null));
+            let all = known.into_iter().chain(absent);
+            all.filter(|(name, _)| *name != lacks).collect()
+        };
+        let whole = |name| fields(name, "");
+        let catalog = Catalog::new(&[schema]);
+        let evicts = |old, new| catalog.evicts(&update(old, new));
+        assert!(matches!(evicts(whole("a"), whole("b")), Evicts::Keys(_)));
+
+        // An absent value is known; one that a program of before has not recorded is not.
+        for lacks in ["mail", "tenant"] {
+            let lacking = || fields("a", lacks);
+            assert_eq!(evicts(lacking(), whole("b")), Evicts::Entity, "{lacks}");
+            assert_eq!(evicts(whole("a"), lacking()), Evicts::Entity, "{lacks}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_lacks_a_part_of_the_primary_key_is_a_change_of_the_entity() {
+        let schema = Schema::builder("stocks")
+            .field(Field::of::<String>("shelf").primary_key())
+            .field(Field::of::<i64>("place").primary_key())
+            .build();
+        let image = || Fields::from_iter([("shelf", Value::from("a"))]);
+        let record = RowRecord {
+            entity: "stocks".into(),
+            key: Value::from("a").into(),
+            ..update(image(), image())
+        };
+        let catalog = Catalog::new(&[Box::leak(Box::new(schema))]);
+        assert_eq!(catalog.evicts(&record), Evicts::Entity);
     }
 
     #[test]
