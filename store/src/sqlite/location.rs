@@ -162,14 +162,15 @@ impl Identity {
     }
 }
 
+/// Returns device and number of a file; none where the system has no such thing.
 #[cfg(unix)]
-fn number(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
+pub(super) fn number(metadata: &std::fs::Metadata) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;
     Some((metadata.dev(), metadata.ino()))
 }
 
 #[cfg(not(unix))]
-fn number(_: &std::fs::Metadata) -> Option<(u64, u64)> {
+pub(super) fn number(_: &std::fs::Metadata) -> Option<(u64, u64)> {
     None
 }
 

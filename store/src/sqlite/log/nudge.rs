@@ -3,6 +3,7 @@
 //! It grows by a byte with each commit of a store, and the kernel tells its listeners so (inotify).
 //! Where the kernel does not, as on other systems or once a user's share of watches is used up,
 //! they look at it every few milliseconds, which costs one look-up in the system's cache of names.
+//! It goes by its name: a file that was removed or replaced is given up by all, for the next one.
 //! It holds nothing. What it misses costs time and nothing else.
 
 // The kernel's word that a file was changed. Must not know what the file is for.
@@ -11,8 +12,8 @@ mod watch;
 
 use std::{
     fs::File,
-    io::Write as _,
-    path::PathBuf,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -26,7 +27,7 @@ use tidings_core::{
 };
 
 use self::watch::Watch;
-use crate::sqlite::location::{Location, beside, for_owner_alone};
+use crate::sqlite::location::{Location, beside, for_owner_alone, number};
 
 /// How often the file is looked at where the kernel does not tell.
 const EVERY: Duration = Duration::from_millis(5);
@@ -37,11 +38,26 @@ const LONGEST: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Nudge {
     path: Option<PathBuf>,
-    /// Opened at the first nudge.
-    file: Mutex<Option<File>>,
+    /// Opened at the first nudge, and again once its name is that of another file, or of none.
+    file: Mutex<Option<Opened>>,
     /// How many bytes were added by this one, which its own listeners need not hear of.
     given: Arc<AtomicU64>,
     clock: Arc<dyn Clock>,
+}
+
+/// The nudge file, as its name had it.
+#[derive(Debug)]
+struct Opened {
+    file: File,
+    number: Option<(u64, u64)>,
+}
+
+impl Opened {
+    fn at(path: &Path) -> io::Result<Self> {
+        let file = for_owner_alone().create(true).append(true).open(path)?;
+        let number = number(&file.metadata()?);
+        Ok(Self { file, number })
+    }
 }
 
 impl Nudge {
@@ -65,11 +81,18 @@ impl Nudge {
             return;
         };
         let mut slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.is_none() {
-            *slot = for_owner_alone().create(true).append(true).open(path).ok();
+        // By its name, as listeners find it: one that has lost its name has none.
+        let there = path.metadata().ok();
+        let is_there = |opened: &Opened| {
+            let there = there.as_ref();
+            there.is_some_and(|there| number(there) == opened.number)
+        };
+        if !slot.as_ref().is_some_and(is_there) {
+            *slot = Opened::at(path).ok();
         }
-        if let Some(file) = slot.as_mut() {
-            let long = file.metadata().is_ok_and(|it| it.len() >= LONGEST);
+
+        if let Some(Opened { file, .. }) = slot.as_mut() {
+            let long = there.is_some_and(|there| there.len() >= LONGEST);
             // Before the byte: a listener that looks in between hears of a foreign one a moment
             // later, with this one. The other way round it would take this one for foreign.
             self.given.fetch_add(1, Ordering::SeqCst);
@@ -83,11 +106,7 @@ impl Nudge {
     /// Listens from now on.
     pub(super) fn listen(&self) -> Box<dyn WakeUps> {
         let watch = self.path.as_ref().and_then(|path| {
-            for_owner_alone()
-                .create(true)
-                .append(true)
-                .open(path)
-                .ok()?;
+            Opened::at(path).ok()?;
             Watch::on(path).ok()
         });
         let mut listener = Listener {
@@ -107,6 +126,8 @@ impl Nudge {
 struct Seen {
     length: u64,
     given: u64,
+    /// Which file it is, where that can be told.
+    number: Option<(u64, u64)>,
 }
 
 /// Looks at the length of the nudge file, when the kernel says that it was changed.
@@ -123,9 +144,13 @@ struct Listener {
 impl Listener {
     fn look(&self) -> Option<Seen> {
         let path = self.path.as_ref()?;
-        let length = path.metadata().ok()?.len();
+        let there = path.metadata().ok()?;
         let given = self.given.load(Ordering::SeqCst);
-        Some(Seen { length, given })
+        Some(Seen {
+            length: there.len(),
+            given,
+            number: number(&there),
+        })
     }
 
     /// Waits until there may be something to see.
@@ -138,8 +163,17 @@ impl Listener {
             }
         };
         if told.is_none() {
-            // The file is another one, or none: from now on it is looked for by its name.
+            // The file is another one, or none: it is looked for by its name.
             self.watch = None;
+        }
+    }
+
+    /// Watches the file that has the name now, if it is not the one of before.
+    fn follow(&mut self, before: Option<Seen>, now: Option<Seen>) {
+        let number = |seen: Option<Seen>| seen.map(|seen| seen.number);
+        if number(before) != number(now) {
+            let there = self.path.as_ref().filter(|_| now.is_some());
+            self.watch = there.and_then(|path| Watch::on(path).ok());
         }
     }
 }
@@ -150,6 +184,9 @@ impl Seen {
         let Some(earlier) = earlier else {
             return true;
         };
+        if self.number != earlier.number {
+            return true;
+        }
         let own = self.given.wrapping_sub(earlier.given);
         // One that was emptied may have had anything added.
         self.length.checked_sub(earlier.length) != Some(own)
@@ -163,6 +200,7 @@ impl WakeUps for Listener {
                 self.changed().await;
                 let now = self.look();
                 let before = std::mem::replace(&mut self.seen, now);
+                self.follow(before, now);
                 let news = match now {
                     Some(now) => now.has_grown_since(before),
                     None => before.is_some(),
@@ -209,14 +247,65 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn own_nudges_are_no_news() {
-        let seen = |length, given| Seen { length, given };
+    async fn the_kernel_tells_on_once_the_file_s_attributes_were_changed() {
+        use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+
+        // A clock that stands still: a look that waits for it is never made.
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+        let (directory, [one, other]) = nudges(&clock);
+        let mut listener = one.listen();
+        let path = directory.path().join("test.db.nudge");
+        for _ in 0..3 {
+            // As a backup that takes a hard link does.
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("set");
+            other.give();
+            assert!(is_woken(&mut *listener).await);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nudges_are_given_to_the_file_that_has_the_name_now() {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+        let (directory, [nudge]) = nudges(&clock);
+        let path = directory.path().join("test.db.nudge");
+        let length = || path.metadata().map(|it| it.len()).ok();
+        nudge.give();
+        nudge.give();
+        assert_eq!(length(), Some(2));
+
+        std::fs::remove_file(&path).expect("removed");
+        nudge.give();
+        assert_eq!(length(), Some(1), "after it was removed");
+        std::fs::rename(&path, directory.path().join("moved")).expect("moved");
+        nudge.give();
+        assert_eq!(length(), Some(1), "after it was moved");
+        let other = directory.path().join("other");
+        std::fs::write(&other, "").expect("written");
+        std::fs::rename(&other, &path).expect("replaced");
+        nudge.give();
+        assert_eq!(length(), Some(1), "after it was replaced");
+    }
+
+    #[test]
+    fn own_nudges_are_no_news() {
+        let of = |number| {
+            let number = Some((0, number));
+            move |length, given| Seen {
+                length,
+                given,
+                number,
+            }
+        };
+        let seen = of(1);
         assert!(!seen(5, 2).has_grown_since(Some(seen(3, 0))));
         assert!(seen(6, 2).has_grown_since(Some(seen(3, 0))));
         assert!(seen(1, 2).has_grown_since(Some(seen(3, 0))));
         assert!(!seen(3, 0).has_grown_since(Some(seen(3, 0))));
         assert!(seen(0, 0).has_grown_since(None));
+        assert!(of(2)(5, 2).has_grown_since(Some(seen(3, 0))));
     }
 
     #[tokio::test]

@@ -38,7 +38,8 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Waits until the file was changed since the last time; none if it is not there any more.
+    /// Waits until the file, or what is known of it, was changed since the last time; none if it is
+    /// not there any more.
     ///
     /// # Cancel safety
     ///
@@ -62,7 +63,9 @@ fn tell_of(kernel: &OwnedFd, tell: &mpsc::Sender<()>) {
     let mut reader = Reader::new(kernel, &mut buffer);
     loop {
         match reader.next() {
-            Ok(event) if event.events() == ReadFlags::MODIFY => {
+            // A change of attributes may be the loss of the name, and the one that is told of it
+            // sees whether it is.
+            Ok(event) if matches!(event.events(), ReadFlags::MODIFY | ReadFlags::ATTRIB) => {
                 // Full: a word is waiting that stands for this change too.
                 let _ = tell.try_send(());
             }
