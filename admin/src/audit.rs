@@ -1,7 +1,8 @@
 //! One line in the log for each write: what was done, to which row, from where. Never a value:
-//! names of fields, and primary keys, which are no secrets. The target is `tidings::audit`, so that
-//! a filter can keep these lines and no others; of writes that were refused, which anyone can send,
-//! it is `tidings::audit::refused`, so that a log may cut these alone.
+//! names of fields, and primary keys, of which secret parts are masked. The target is
+//! `tidings::audit`, so that a filter can keep these lines and no others; of writes that were
+//! refused, which anyone can send, it is `tidings::audit::refused`, so that a log may cut these
+//! alone.
 
 use std::net::SocketAddr;
 

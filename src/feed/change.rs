@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value as Json;
 use tidings_core::{
-    Operation, PrimaryKey, Value,
+    Operation,
     log::{Gap, GapReason, Mark, Place, Scope},
 };
 use tidings_store::RowChange;
@@ -119,11 +119,8 @@ fn shown_key(change: &RowChange) -> Option<String> {
     if schema.single_key().is_some() {
         return None;
     }
-    let parts = schema.primary_key().iter().map(|&field| {
-        let value = change.row.0.get(field).unwrap_or(&Value::Null);
-        schema.fields()[field].shown(value)
-    });
-    Some(PrimaryKey::of(parts.collect()).to_text())
+    let key = schema.key_of(&change.row);
+    Some(schema.shown_key(&key).to_text())
 }
 
 /// Returns an object that is still open.

@@ -217,7 +217,9 @@ pub(crate) fn explain(node: &Node, key: &str) -> Result<Response, Problem> {
     body.insert("loaded".to_owned(), kept.unwrap_or_default());
     body.insert("loads".to_owned(), loads.into());
     let rest = told.history.iter().filter(|it| !is_load(it));
-    let rest: Vec<_> = rest.map(|it| invalidation(name_of(key), it)).collect();
+    let rest: Vec<_> = rest
+        .map(|it| invalidation(node, name_of(key), it))
+        .collect();
     let voided = told.history.iter().map(|it| match it.event {
         Event::Invalidated { voided, .. } => voided,
         _ => 0,
@@ -264,7 +266,7 @@ fn load(load: &Happened) -> Json {
     })
 }
 
-fn invalidation(entity: &str, it: &Happened) -> Json {
+fn invalidation(node: &Node, entity: &str, it: &Happened) -> Json {
     let (event, evicted, voided) = match &it.event {
         Event::Invalidated { held, voided } => ("invalidated", *held, *voided),
         Event::Tagged(_) => ("tag", true, 0),
@@ -294,17 +296,18 @@ fn invalidation(entity: &str, it: &Happened) -> Json {
     match it.reason.as_deref() {
         Some(Reason::Change {
             rows,
-            node,
+            node: writer,
             place,
             mark,
         }) => {
             let own = rows.iter().find(|row| &*row.entity == entity);
             if let Some(row) = own.or(rows.first()) {
                 said["entity"] = (*row.entity).into();
-                said["row"] = row.key.to_json();
+                let schema = node.schema(&row.entity);
+                said["row"] = schema.map(|it| it.shown_key(&row.key).to_json()).into();
                 said["operation"] = row.operation.as_str().into();
             }
-            said["node"] = node.as_deref().into();
+            said["node"] = writer.as_deref().into();
             let position = place.as_ref().map(ToString::to_string);
             said["position"] = position.or(mark.map(|mark| mark.to_string())).into();
         }

@@ -161,7 +161,7 @@ fn deed(rows: &Rows, row: Option<&Row>, fields: Vec<String>) -> Deed {
     let schema = rows.schema();
     Deed {
         what: schema.name().to_owned(),
-        row: row.map(|row| schema.key_of(row).to_text()),
+        row: row.map(|row| schema.shown_key(&schema.key_of(row)).to_text()),
         fields,
     }
 }

@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use tidings::{CachedRows, Entity, Node, Ref, Store};
 use tidings_admin::AdminOptions;
+use tracing::instrument::WithSubscriber as _;
 use uuid::Uuid;
 
 use super::{
     database::url,
+    health::Log,
     node::{Admin, NODE_ID},
 };
 
@@ -45,6 +47,17 @@ struct Place {
     note: Option<String>,
 }
 
+/// A key of which a part is a secret.
+#[derive(Entity, Clone, Debug, Serialize, Deserialize)]
+#[entity(name = "grants", admin_api(name = "grants"))]
+struct Grant {
+    #[entity(primary_key)]
+    tenant: i64,
+    #[entity(primary_key, secret)]
+    token: String,
+    note: Option<String>,
+}
+
 async fn admin() -> (Admin, String) {
     let node = Node::builder()
         .store(Store::open(&url().await).await.unwrap())
@@ -53,6 +66,7 @@ async fn admin() -> (Admin, String) {
         .entity::<Owner>()
         .entity::<Stock>()
         .entity::<Place>()
+        .entity::<Grant>()
         .start()
         .await
         .unwrap();
@@ -312,6 +326,32 @@ async fn what_is_cached_by_the_whole_key_is_evicted_and_explained() {
         audited.body()["checked"].as_u64().unwrap() > 0,
         "{audited:?}"
     );
+}
+
+#[tokio::test]
+async fn a_secret_part_of_a_key_is_in_no_line_of_the_log_and_no_explanation() {
+    let (admin, _) = admin().await;
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let write = async {
+        let body = json!({"tenant": 7, "token": "s3cret"});
+        admin.json("POST", "/grants", body).await.created();
+        let body = json!({"note": "changed"});
+        admin.json("PATCH", "/grants/7:s3cret", body).await.ok();
+    };
+    write.with_subscriber(subscriber).await;
+    let told = admin.get("/cache/grants@:7:s3cret/explain").await.ok();
+    let named = &told["invalidations"][0]["row"];
+    assert_eq!(named, &json!("7:***"), "{told}");
+    assert!(!told.to_string().contains("s3cret"), "{told}");
+
+    let log = log.text();
+    assert_eq!(log.matches("7:***").count(), 2, "{log}");
+    assert!(!log.contains("s3cret"), "{log}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::Schema;
+use super::{Schema, field::MASK};
 use crate::{
     primary_key::PrimaryKey,
     row::{Patch, Row, RowError, Rule, Violations},
@@ -18,6 +18,31 @@ impl Schema {
             [field] => PrimaryKey::from(value(field)),
             fields => PrimaryKey::of(fields.iter().map(value).collect()),
         }
+    }
+
+    /// Returns a primary key as it may be shown: parts that are secrets are masked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_core::{Field, PrimaryKey, Schema};
+    ///
+    /// let schema = Schema::builder("grants")
+    ///     .field(Field::of::<i64>("tenant").primary_key())
+    ///     .field(Field::of::<String>("token").secret().primary_key())
+    ///     .build();
+    /// let key = PrimaryKey::of(vec![7_i64.into(), "abcd".into()]);
+    /// assert_eq!(schema.shown_key(&key).to_text(), "7:***");
+    /// ```
+    #[must_use]
+    pub fn shown_key(&self, key: &PrimaryKey) -> PrimaryKey {
+        let mut fields = self.primary_key_fields();
+        let shown = key.parts().iter().map(|part| match fields.next() {
+            Some(field) => field.shown(part),
+            // What no field is known for may be anything.
+            None => MASK.into(),
+        });
+        PrimaryKey::of(shown.collect())
     }
 
     /// Returns whether two rows have the same primary key.
