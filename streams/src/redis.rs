@@ -20,6 +20,9 @@ mod scripts;
 // From an answer to values. Must not know what was asked.
 mod answer;
 
+// How much an answer may have. Must not know what an answer is.
+mod bounded;
+
 // Connections. Must not know what is asked over them.
 mod link;
 

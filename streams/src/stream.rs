@@ -17,6 +17,8 @@ use crate::{
     secret::{ClusterKey, Remembered, Secrets, remembered},
 };
 
+/// How many bytes a record may ever have.
+pub(crate) const LARGEST: usize = 1 << 20;
 /// How many bytes a record may have unless told otherwise.
 const LIMIT: usize = 256 << 10;
 /// How many keys with secrets are remembered unless told otherwise.
@@ -97,7 +99,7 @@ impl<S: Server> Stream<S> {
     ///
     /// [`StreamError::Limit`].
     pub fn record_limit(mut self, bytes: usize) -> Result<Self, StreamError> {
-        if !(1 << 10..=1 << 20).contains(&bytes) {
+        if !(1 << 10..=LARGEST).contains(&bytes) {
             return Err(StreamError::Limit(bytes));
         }
         self.largest = bytes;

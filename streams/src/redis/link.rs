@@ -22,7 +22,10 @@ use tidings_core::{
 };
 use tokio::{net::TcpStream, sync::Mutex};
 
-use super::{Keys, answer};
+use super::{
+    Keys, answer,
+    bounded::{Bounded, Untaken},
+};
 
 /// How long one call to the server may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
@@ -41,6 +44,8 @@ pub(super) struct Place {
 /// A connection, and the task that drives it.
 pub(super) struct Connection {
     pub(super) asks: MultiplexedConnection,
+    /// Told of each answer that was taken, or the connection ends.
+    pub(super) untaken: Untaken,
     driver: AbortHandle,
 }
 
@@ -122,6 +127,9 @@ impl Link {
         let answer = self
             .in_time(command.query_async::<Value>(&mut asking))
             .await;
+        if answer.is_ok() {
+            connection.untaken.take();
+        }
         match answer {
             Ok(Ok(answer)) => read(answer).map_err(|error| told(error, asks)),
             Ok(Err(error)) => {
@@ -161,6 +169,8 @@ impl Link {
         let connecting = async {
             let stream = TcpStream::connect((&*self.place.host, self.place.port)).await?;
             stream.set_nodelay(true)?;
+            let stream = Bounded::new(stream);
+            let untaken = stream.untaken();
             // The limits of time are those of the caller.
             let config = AsyncConnectionConfig::new().set_response_timeout(None);
             let opened =
@@ -168,7 +178,11 @@ impl Link {
             // Driven while it greets the server, too.
             let (asks, driver) = opened.await?;
             let driver = self.spawn.spawn(Box::pin(driver));
-            let mut connection = Connection { asks, driver };
+            let mut connection = Connection {
+                asks,
+                untaken,
+                driver,
+            };
             let about = connection.about().await?;
             Ok::<_, RedisError>((connection, about))
         };
@@ -294,18 +308,18 @@ impl fmt::Debug for Link {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use tidings_core::{clock::ManualClock, spawn::CurrentRuntime};
-    use tokio::net::TcpListener;
+    use tidings_core::{
+        clock::{ManualClock, SystemClock},
+        spawn::CurrentRuntime,
+    };
+    use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
     use super::*;
 
-    #[tokio::test]
-    async fn callers_that_wait_for_a_connection_end_in_time() {
-        // It takes connections, and answers nothing.
-        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    fn link(server: &TcpListener, clock: Arc<dyn Clock>) -> Link {
         let place = Place {
             host: "127.0.0.1".to_owned(),
-            port: silent.local_addr().expect("an address").port(),
+            port: server.local_addr().expect("an address").port(),
             settings: RedisConnectionInfo::default(),
         };
         let keys = Keys {
@@ -313,9 +327,39 @@ mod tests {
             table: "t".to_owned(),
             nudges: "n".to_owned(),
         };
+        Link::new(place, keys, clock, Arc::new(CurrentRuntime))
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_not_kept() {
+        let server = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let link = link(&server, Arc::new(SystemClock::new()));
+        let asked = link.ask(link.script(""), Asks::Reads, |_| Ok(()));
+
+        // It says that 256 MiB come, and counts those that are taken.
+        let answers = async {
+            let (mut client, _) = server.accept().await.expect("a client");
+            client.write_all(b"$268435456\r\n").await.expect("written");
+            let mut taken = 0;
+            while taken < 256 && client.write_all(&[0; 1 << 20]).await.is_ok() {
+                taken += 1;
+            }
+            taken
+        };
+        let (answer, taken) = futures_util::future::join(asked, answers).await;
+        assert!(
+            matches!(answer, Err(LogError::Unreachable(_))),
+            "{answer:?}"
+        );
+        assert!(taken < 64, "{taken} MiB were kept");
+    }
+
+    #[tokio::test]
+    async fn callers_that_wait_for_a_connection_end_in_time() {
+        // It takes connections, and answers nothing.
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let clock = Arc::new(ManualClock::new());
-        let spawn = Arc::new(CurrentRuntime);
-        let link = Link::new(place, keys, Arc::clone(&clock) as _, spawn);
+        let link = link(&silent, Arc::clone(&clock) as _);
 
         let ask = || Box::pin(link.ask(link.script(""), Asks::Reads, |_| Ok(())));
         let mut asks: Vec<_> = std::iter::repeat_with(ask).take(3).collect();

@@ -116,6 +116,7 @@ async fn listen(
                 return LogError::Unreachable(late.into());
             }
         };
+        connection.untaken.take();
         let nudges = match answer.and_then(nudges_of) {
             Ok(nudges) => nudges,
             Err(error) => return told(error, Asks::Reads),

@@ -218,6 +218,32 @@ async fn a_master_that_becomes_a_replica_proves_nothing_and_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_is_larger_than_any_record_is_a_gap_in_its_place() {
+    let broker = Broker::start(Protocol::Redis);
+    let log = open(&stream(&broker), "a");
+    let cursor = head(&*log).await;
+    let large = "x".repeat(48 << 20);
+    ask(&broker, &["XADD", RECORDS, "0-*", "r", &large]).await;
+    append(&*log, 1).await;
+
+    let sent = async || {
+        let stats = format!("{:?}", ask(&broker, &["INFO", "stats"]).await);
+        let sent = stats.split_once("total_net_output_bytes:");
+        let digits = sent
+            .expect("it counts")
+            .1
+            .split(|c: char| !c.is_ascii_digit());
+        let digits = digits.into_iter().next().expect("a number");
+        digits.parse::<u64>().expect("a number")
+    };
+    let before = sent().await;
+    let (records, _) = read(&*log, &cursor).await.expect("no gap");
+    assert_eq!(records, ["Unreadable { entity: None }", "1"]);
+    let sent = sent().await - before;
+    assert!(sent < 4 << 20, "{sent} bytes were sent");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_counts_although_no_one_could_be_woken() {
     let broker = Broker::start(Protocol::Redis);
     let log = open(&stream(&broker), "a");
