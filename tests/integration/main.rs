@@ -27,6 +27,7 @@ mod gateway;
 mod heard;
 mod key_auth;
 mod node;
+mod on_sight;
 mod other_programs;
 mod receipts;
 mod receipts_http;
