@@ -9,7 +9,7 @@
 //!
 //! The broker is no part of any promise. What it loses, doubles, delays or makes up costs a read
 //! of the log, or a wait for the next poll. So a broker that is down makes changes slower, and a
-//! hostile one cannot make a node serve anything old. No key and no value reaches it.
+//! hostile one cannot make a node serve anything old. No key and no value reaches it, only digests.
 //!
 //! A listener that takes nothing makes a Redis connection stop reading at 128 KiB, so that a flood
 //! of wake-ups waits at the server.
@@ -22,11 +22,18 @@
 //!
 //! A wake-up is published under the subject (NATS) or channel (Redis) `tidings.NAME`, with the
 //! cluster's name. Its payload is text: `1`, a space, and 32 hexadecimal digits that tell which
-//! node sent it, so that a node passes over its own. It makes its readers read the log. With a
-//! space and `reported` behind, it says that a node has reported what it has applied: the log has
-//! nothing new, and only nodes that wait for a report read the members' rows. Any other payload or
-//! word, of a later version or of another program, makes its readers read the log, too; a program
-//! of before treats `reported` so.
+//! node sent it, so that a node passes over its own. It makes its readers read the log. What may
+//! follow, behind a space:
+//!
+//! - `reported`: a node has reported what it has applied. The log has nothing new, and only nodes
+//!   that wait for a report read the members' rows.
+//! - One or more commits, each `c1.` and base64, with a space between them, of at most 7,000 bytes
+//!   together: what they have changed, as digests under a signature, both with keys derived from
+//!   the cluster's (`tidings_core::log::Sealed`). A node evicts what an authentic one names, then
+//!   reads the log.
+//!
+//! Any other payload or word, of a later version or of another program, makes its readers read the
+//! log; programs of earlier versions treat these so.
 //!
 //! The word `probe` is a listener's test of itself: it counts as listening once its own has come
 //! back to it, since a broker may be silent towards a user without the right to subscribe or to
