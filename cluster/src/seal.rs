@@ -21,8 +21,6 @@ use crate::derived::DerivedKey;
 /// What the keys are derived for.
 const WAKE_UPS: &[u8] = b"tidings wake-up 1";
 const DIGESTS: &[u8] = b"tidings digest 1";
-/// A commit with more keys is not named: others find it in the log.
-const MOST_KEYS: usize = 256;
 /// Epoch and number.
 const MARK: usize = 8 + 16 + 8;
 const DIGEST: usize = 16;
@@ -50,7 +48,7 @@ impl Seal {
 
     /// Seals a commit; one with too many keys becomes a look.
     pub(crate) fn seal(&self, mark: Mark, keys: &[Digest]) -> Wake {
-        if keys.len() > MOST_KEYS {
+        if keys.len() > Wake::MOST_KEYS {
             return Wake::Look;
         }
         let mut bytes = Vec::with_capacity(MARK + keys.len() * DIGEST + SIGNATURE);
@@ -121,13 +119,13 @@ mod tests {
     #[test]
     fn commits_come_back_as_they_were() {
         let seal = Seal::new(&KEY);
-        for count in [0, 1, MOST_KEYS] {
+        for count in [0, 1, Wake::MOST_KEYS] {
             let keys: Vec<_> = (0..count).map(|n| Digest([n as u8; 16])).collect();
             let sealed = seal.seal(mark(), &keys);
             let expected = Wake::Committed { mark: mark(), keys };
             assert_eq!(seal.open(text_of(&sealed)), Some(expected));
         }
-        let too_many = [Digest([0; 16]); MOST_KEYS + 1];
+        let too_many = [Digest([0; 16]); Wake::MOST_KEYS + 1];
         assert_eq!(seal.seal(mark(), &too_many), Wake::Look);
     }
 

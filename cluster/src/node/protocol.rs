@@ -204,7 +204,12 @@ impl Protocol {
         let shared = Arc::clone(&self.shared);
         shared.commits.lock().begin(mark, shared.clock.now());
         shared.evict_committed(mark, keys);
-        let digests: Option<Vec<_>> = keys.iter().map(|key| shared.log.digest(key)).collect();
+        // The writer waits: of a commit that is too large to be named no digest is made.
+        let named = (keys.len() <= Wake::MOST_KEYS).then_some(keys);
+        let digests = named.and_then(|keys| {
+            let digests = keys.iter().map(|key| shared.log.digest(key));
+            digests.collect::<Option<Vec<_>>>()
+        });
         shared.log.wake(match digests {
             Some(keys) => Wake::Committed { mark, keys },
             None => Wake::Look,

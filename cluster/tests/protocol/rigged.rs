@@ -110,6 +110,8 @@ pub(crate) struct Rigged {
     pub(crate) children: Mutex<Vec<CacheKey>>,
     /// Questions for children are refused.
     pub(crate) childless: AtomicBool,
+    /// How many digests were asked for.
+    pub(crate) digests: AtomicUsize,
     /// How often the records of rows were asked for, and whether that is answered.
     pub(crate) groups: AtomicUsize,
     pub(crate) answers: watch::Sender<bool>,
@@ -153,6 +155,7 @@ impl Rigged {
             uncaptured: AtomicBool::new(false),
             children: Mutex::default(),
             childless: AtomicBool::new(false),
+            digests: AtomicUsize::new(0),
             groups: AtomicUsize::new(0),
             answers: watch::Sender::new(true),
             forgets: AtomicBool::new(false),
@@ -340,6 +343,7 @@ impl Log for Rigged {
     }
 
     fn digest(&self, key: &CacheKey) -> Option<Digest> {
+        self.digests.fetch_add(1, Ordering::SeqCst);
         self.inner.digest(key)
     }
 }

@@ -106,6 +106,28 @@ async fn keys_that_a_wake_up_names_are_evicted_before_the_log_is_read() {
 }
 
 #[tokio::test]
+async fn no_digest_is_made_of_a_commit_that_is_too_large_to_be_named() {
+    let store = ModelStore::new(Form::Counted, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    let node = Node::begin(&log, "one");
+    node.until_open().await;
+
+    let keys: Vec<_> = (0..=Wake::MOST_KEYS)
+        .map(|number| CacheKey::new("consumers", &[number.to_string()]))
+        .collect();
+    for (number, made) in [(Wake::MOST_KEYS, Wake::MOST_KEYS), (keys.len(), 0)] {
+        let before = log.digests.load(Ordering::SeqCst);
+        let mark = write(&store, 1, "alice");
+        node.protocol.committed(mark, &keys[..number], &[]).await;
+        assert_eq!(
+            log.digests.load(Ordering::SeqCst) - before,
+            made,
+            "{number}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_wake_up_that_is_repeated_evicts_nothing_that_was_loaded_since() {
     let pair = Pair::of([&KEY; 2], Form::Counted).await;
     let mut heard = pair.stranger.listen().await.expect("a listener");

@@ -34,6 +34,9 @@ pub enum Wake {
 }
 
 impl Wake {
+    /// The most keys of a commit that is named: others find a larger one in the log.
+    pub const MOST_KEYS: usize = 256;
+
     /// Returns the text by which it travels; empty for a [`Look`](Self::Look), and for a commit
     /// that is not sealed.
     #[must_use]
