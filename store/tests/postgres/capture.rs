@@ -2,7 +2,7 @@
 
 use tidings_core::{
     Field, Schema,
-    log::{Body, Capture, Log as _, Read},
+    log::{Body, Capture, Log as _, Read, Sealed},
 };
 use tidings_store::postgres::log::{InstallOptions, PgLogError, Wake, install, remove, status};
 use tidings_testkit::Server;
@@ -243,6 +243,20 @@ async fn notify_is_refused_where_prepared_transactions_are_in_use_unless_forced(
     database.psql(
         "begin; insert into numbers values (2); prepare transaction 'p'; rollback prepared 'p'",
     );
+}
+
+#[tokio::test]
+async fn sealed_commits_are_heard_as_they_were_sent() {
+    let database = captured().await;
+    let [log, other] = [(); 2].map(|()| log_of(&database, schemas()));
+    let mut listener = other.listen().await.expect("a listener");
+    let longest = format!("c1.{}", "a".repeat(Sealed::LONGEST - 3));
+    for word in ["c1.a-_Z9 c1.b", &longest, "reported"] {
+        let sent = tidings_core::log::Wake::of_word(word);
+        assert_eq!(sent.word(), word);
+        log.wake(sent.clone());
+        assert_eq!(listener.next().await.expect("a wake-up"), sent);
+    }
 }
 
 #[tokio::test]

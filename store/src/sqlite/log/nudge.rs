@@ -105,6 +105,10 @@ impl Nudge {
 
     /// Listens from now on.
     pub(super) fn listen(&self) -> Box<dyn WakeUps> {
+        Box::new(self.listener())
+    }
+
+    fn listener(&self) -> Listener {
         let watch = self.path.as_ref().and_then(|path| {
             Opened::at(path).ok()?;
             Watch::on(path).ok()
@@ -117,7 +121,7 @@ impl Nudge {
             seen: None,
         };
         listener.seen = listener.look();
-        Box::new(listener)
+        listener
     }
 }
 
@@ -287,6 +291,21 @@ mod tests {
         std::fs::rename(&other, &path).expect("replaced");
         nudge.give();
         assert_eq!(length(), Some(1), "after it was replaced");
+    }
+
+    #[test]
+    fn a_listener_does_not_hear_of_the_nudges_of_its_own_store() {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+        let (_directory, [one, other]) = nudges(&clock);
+        let listener = one.listener();
+        let before = listener.look().expect("a file");
+        one.give();
+        one.give();
+        let own = listener.look().expect("a file");
+        assert!(!own.has_grown_since(Some(before)));
+        other.give();
+        let both = listener.look().expect("a file");
+        assert!(both.has_grown_since(Some(own)));
     }
 
     #[test]
