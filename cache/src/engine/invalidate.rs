@@ -217,10 +217,15 @@ impl Engine {
     /// the number that becomes the change's own cause: handlers that invalidate the same under it
     /// have nothing left to do.
     pub(crate) fn apply_change(&self, keys: &[CacheKey], tags: &[Tag]) -> Number {
+        // Before the first of them goes: of what begins to load while the others do, some may be
+        // older than another change, whose number would be below one that was taken last.
+        let number = self.node.sequence.next();
         for tag in tags {
             self.invalidate_tag(tag, None);
         }
-        let number = self.invalidate(keys, None);
+        if !keys.is_empty() {
+            self.invalidate(keys, None);
+        }
         self.node.recorder.cause(number);
 
         for key in keys {

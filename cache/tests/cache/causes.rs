@@ -1,16 +1,22 @@
 //! G14: one eviction per cause; and what leaves the node.
 
 use std::{
-    sync::{Arc, Mutex},
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use futures_util::FutureExt;
 use tidings_cache::{
-    Cache, Cause, Confirmation, GetOptions, Invalidation, Origin, Outcome, Propagate, Unconfirmed,
+    Cache, Cause, Confirmation, GetOptions, Invalidation, Loaded, Origin, Outcome, Propagate,
+    Unconfirmed,
 };
+use tidings_core::spawn::{Abort, AbortHandle, Spawn, Task};
 
-use crate::kit::{Source, k, key};
+use crate::kit::{Gate, Source, k, key, timed};
 
 // G14
 #[tokio::test]
@@ -151,6 +157,132 @@ async fn an_old_value_promoted_after_the_change_goes() {
         take(&cache);
         assert!(cache.cached::<u8>(k()).unwrap().is_none());
     }
+}
+
+/// Runs something once, in the middle of an eviction: where a load is ended, and where a value is
+/// dropped.
+#[derive(Clone, Default)]
+struct Between(Arc<Mutex<Option<Step>>>);
+
+type Step = Box<dyn FnOnce() + Send>;
+
+impl Between {
+    fn run(&self) {
+        let run = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        run.into_iter().for_each(|run| run());
+    }
+
+    /// Lets a load of the key begin, and another change take its number after that. Returns where
+    /// that number will be.
+    fn changes<L>(&self, cache: &Cache, gate: &Gate, old: L) -> Arc<AtomicU64>
+    where
+        L: Into<Loaded<u8>> + Send + 'static,
+    {
+        let number = Arc::new(AtomicU64::new(0));
+        let (cache, load, told) = (
+            cache.clone(),
+            Source::default().behind(gate, old),
+            Arc::clone(&number),
+        );
+        let run = move || {
+            let asked = cache.get(k(), GetOptions::default(), load);
+            assert!(asked.now_or_never().is_none()); // the load goes on without its caller
+            told.store(cache.apply_change(&[], &[]), Ordering::SeqCst);
+        };
+        *self.0.lock().unwrap() = Some(Box::new(run));
+        number
+    }
+}
+
+impl fmt::Debug for Between {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Between").finish_non_exhaustive()
+    }
+}
+
+impl Spawn for Between {
+    fn spawn(&self, task: Task) -> AbortHandle {
+        drop(tokio::spawn(task)); // it ends by itself
+        AbortHandle::new(Arc::new(self.clone()))
+    }
+}
+
+impl Abort for Between {
+    fn abort(&self) {
+        self.run();
+    }
+}
+
+/// Evicts under the number of a change, lets its load come to its end, and returns whether that has
+/// filled.
+async fn fills_after(number: &AtomicU64, cache: &Cache, gate: &Gate, evict: fn(&Cache)) -> bool {
+    let number = number.load(Ordering::SeqCst);
+    assert!(number > 0, "the other change came in between");
+    let origin = Origin::Remote;
+    {
+        let _cause = Cause { number, origin }.enter();
+        evict(cache);
+    }
+    gate.open();
+    while cache.stats().in_flight > 0 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    cache.cached::<u8>(k()).unwrap().is_some()
+}
+
+// G1, G14: what was loaded in between is not older than the first change, but than the other.
+#[tokio::test]
+async fn a_change_that_comes_between_the_keys_of_another_evicts() {
+    let (between, (builder, clock)) = (Between::default(), timed());
+    let builder = builder.spawn(Arc::new(between.clone()));
+    let cache = builder.deadline(Duration::from_secs(2)).build().unwrap();
+    let late = Gate::new();
+    let load = Source::default().behind(&late, Some(1_u8));
+    let ask = cache.get(k(), GetOptions::default(), load);
+    let (answer, ()) = tokio::join!(ask, async {
+        late.reached().await;
+        clock.advance(Duration::from_secs(2));
+    });
+    assert!(answer.is_err(), "it is ended where its key goes");
+    while cache.stats().load_deadlines == 0 {
+        tokio::task::yield_now().await;
+    }
+
+    let gate = Gate::new();
+    let number = between.changes(&cache, &gate, Some(1_u8));
+    cache.apply_change(&[k().clone(), key("other")], &[]);
+    late.open();
+    let evict = |cache: &Cache| cache.invalidate_local(k());
+    assert!(!fills_after(&number, &cache, &gate, evict).await);
+}
+
+// G1, G14
+#[tokio::test]
+async fn a_change_that_comes_between_the_tags_of_another_and_its_keys_evicts() {
+    #[derive(Clone, serde::Serialize)]
+    struct Held {
+        #[serde(skip)]
+        at_end: Between,
+    }
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.at_end.run();
+        }
+    }
+
+    let (between, gate) = (Between::default(), Gate::new());
+    let cache = Cache::builder().build().unwrap();
+    let at_end = between.clone();
+    let held = Loaded::new(Held { at_end }).tag("tag");
+    let set = cache.set(&key("held"), held, GetOptions::default());
+    set.unwrap();
+    let number = between.changes(&cache, &gate, Loaded::new(1_u8).tag("tag"));
+    cache.apply_change(&[key("other")], &["tag".into()]);
+    let evict = |cache: &Cache| cache.invalidate_tag_local("tag");
+    assert!(!fills_after(&number, &cache, &gate, evict).await);
 }
 
 #[derive(Debug, Default)]
