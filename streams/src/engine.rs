@@ -185,3 +185,12 @@ pub enum Written {
     /// Another value is there than was expected.
     No,
 }
+
+/// Makes the error of a call whose effect is unknown: what was asked for may be done, but the
+/// answer cannot be relied on.
+pub(crate) fn in_doubt(error: LogError) -> LogError {
+    match error {
+        LogError::Unreachable(error) => LogError::InDoubt(error),
+        other => LogError::InDoubt(other.into()),
+    }
+}

@@ -40,7 +40,7 @@ use tidings_core::{
 
 use self::standing::{Standing, Witness};
 use crate::{
-    engine::{self, Engine, Page},
+    engine::{self, Engine, Page, in_doubt},
     members::{self, DEMAND},
     secret::Secrets,
     wire::{self, Note, id_of},
@@ -198,14 +198,6 @@ impl Numbered {
             self.standing.lock().beat = Some(mark.number());
         }
         Ok(removed)
-    }
-}
-
-/// What was asked for may be done, but the answer cannot be relied on.
-fn in_doubt(error: LogError) -> LogError {
-    match error {
-        LogError::Unreachable(error) => LogError::InDoubt(error),
-        other => LogError::InDoubt(other.into()),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -22,11 +22,14 @@ use super::{
     link::{Address, Link},
     listener::Listener,
     nudger::Nudger,
-    shape::{HEADERS, Shape},
+    shape::{Before, HEADERS, Shape},
     table::{Bound, Table},
 };
 use crate::{
-    engine::{Answer, Appended, Begun, EPOCH, Engine, Entry, Expected, Held, Look, Page, Written},
+    engine::{
+        Answer, Appended, Begun, EPOCH, Engine, Entry, Expected, Held, Look, Page, Written,
+        in_doubt,
+    },
     stream::Needs,
     wire::id_of,
 };
@@ -45,6 +48,8 @@ pub(super) struct JetStreamEngine {
     nudger: Nudger,
     /// The connection over which stream and table were last made or checked.
     ensured: AtomicU64,
+    /// Whether they were ever there.
+    known: AtomicBool,
 }
 
 impl JetStreamEngine {
@@ -58,6 +63,7 @@ impl JetStreamEngine {
             needs,
             lines: Lines::default(),
             ensured: AtomicU64::new(0),
+            known: AtomicBool::new(false),
         }
     }
 
@@ -73,7 +79,12 @@ impl JetStreamEngine {
         self.api.link.client().await?;
         let connection = self.api.link.connections();
         if self.ensured.load(Ordering::Acquire) != connection {
-            self.shape.ensure(&self.api).await?;
+            let before = match self.known.load(Ordering::Acquire) {
+                true => Before::There,
+                false => Before::Unknown,
+            };
+            self.shape.ensure(&self.api, before).await?;
+            self.known.store(true, Ordering::Release);
             self.ensured.store(connection, Ordering::Release);
         }
         Ok(())
@@ -256,10 +267,7 @@ impl JetStreamEngine {
 
         // Epochs do not come back: one that is seen now was there when the record had its number.
         let standing = self.standing().await;
-        let (_, now) = standing.map_err(|fault| match fault.of_a_question() {
-            LogError::Unreachable(error) => LogError::InDoubt(error),
-            other => LogError::InDoubt(Box::new(other)),
-        })?;
+        let (_, now) = standing.map_err(|fault| in_doubt(fault.of_a_question()))?;
         if now != Some(epoch) {
             return Ok(Appended::Moved);
         }
@@ -272,10 +280,7 @@ impl JetStreamEngine {
 
     async fn holds(&self, number: u64, record: &[u8]) -> Result<bool, LogError> {
         let stored = self.api.message(&self.shape.stream, number).await;
-        let stored = stored.map_err(|fault| match fault.of_a_question() {
-            LogError::Unreachable(error) => LogError::InDoubt(error),
-            other => LogError::InDoubt(Box::new(other)),
-        })?;
+        let stored = stored.map_err(|fault| in_doubt(fault.of_a_question()))?;
         Ok(stored.is_some_and(|stored| stored.payload == record))
     }
 
@@ -307,6 +312,7 @@ impl JetStreamEngine {
             let written = self.table().replace(EPOCH, expected, Some(&text)).await;
             match written.map_err(Fault::of_a_change)? {
                 Written::Yes => {
+                    self.check_held(epoch).await?;
                     let ack = self.publish(record).await.map_err(Fault::of_a_change)?;
                     return Ok(Begun::At(ack.number));
                 }
@@ -316,6 +322,22 @@ impl JetStreamEngine {
         Err(LogError::Unreachable(
             "the epoch of the stream changes again and again".into(),
         ))
+    }
+
+    /// Checks that the bucket holds the epoch that it has acknowledged, or a later one. One whose
+    /// files are gone does not, and epochs would be begun in it without end.
+    async fn check_held(&self, epoch: Epoch) -> Result<(), LogError> {
+        let held = self.table().value(EPOCH).await;
+        match held.map_err(|fault| in_doubt(fault.of_a_question()))? {
+            Some(_) => Ok(()),
+            None => Err(LogError::Unfit {
+                reason: format!(
+                    "the stream {} has acknowledged the epoch {epoch} and does not hold it: its \
+                     files are gone from the server; delete it and have a node make it again",
+                    self.shape.bucket
+                ),
+            }),
+        }
     }
 
     async fn keep_for(&self, retention: Duration) -> Result<u64, Fault> {

@@ -24,12 +24,25 @@ const DUPLICATES: Duration = Duration::from_secs(120);
 /// The shortest time that a stream may be told to keep its records. None at all would mean for
 /// good.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// How long a stream that was there has been away before it is made again. A server forgets a
+/// stream that is being deleted before it removes its files, and one that is made in between loses
+/// its own: it takes what is written and holds nothing, until it is deleted, too.
+const LEFT_ALONE: Duration = Duration::from_millis(500);
 /// What a message has beside its record, at most: its headers.
 pub(super) const HEADERS: usize = 512;
 
 /// How many servers of a NATS cluster keep a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Replicas(pub(super) u8);
+
+/// What is known of a stream before it is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Perhaps there never was one.
+    Unknown,
+    /// There was one: if it is away, it may be being deleted.
+    There,
+}
 
 /// Names and settings.
 #[derive(Clone, Debug)]
@@ -58,11 +71,11 @@ impl Shape {
     }
 
     /// Makes stream and table where they are not there, and checks them where they are.
-    pub(super) async fn ensure(&self, api: &Api) -> Result<(), Fault> {
+    pub(super) async fn ensure(&self, api: &Api, before: Before) -> Result<(), Fault> {
         let (stream, bucket) = (self.stream_config(), self.bucket_config());
-        let info = find_or_make(api, &self.stream, &stream).await?;
+        let info = find_or_make(api, &self.stream, &stream, before).await?;
         self.check_stream(&info)?;
-        let info = find_or_make(api, &self.bucket, &bucket).await?;
+        let info = find_or_make(api, &self.bucket, &bucket, before).await?;
         self.check_bucket(&info)
     }
 
@@ -159,10 +172,19 @@ impl Shape {
 }
 
 /// Reads what a stream is, and makes it if it is not there.
-async fn find_or_make(api: &Api, stream: &str, config: &Value) -> Result<Info, Fault> {
+async fn find_or_make(
+    api: &Api,
+    stream: &str,
+    config: &Value,
+    before: Before,
+) -> Result<Info, Fault> {
     match api.info(stream).await {
         Err(fault) if fault.has_no_stream() => {}
         found => return found,
+    }
+    match before {
+        Before::Unknown => {}
+        Before::There => api.link.clock.sleep(LEFT_ALONE).await,
     }
     match api.create(stream, config).await {
         // Another node was faster, with other settings.

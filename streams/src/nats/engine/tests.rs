@@ -1,7 +1,10 @@
 //! The engine on a real server.
 
 use serde_json::json;
-use tidings_core::{clock::SystemClock, spawn::CurrentRuntime};
+use tidings_core::{
+    clock::{Clock, ManualClock, SystemClock},
+    spawn::CurrentRuntime,
+};
 use tidings_testkit::{Broker, Protocol};
 use uuid::Uuid;
 
@@ -18,9 +21,13 @@ const SECOND: Epoch = Epoch {
 };
 
 fn engine(broker: &Broker) -> JetStreamEngine {
+    engine_by(broker, Arc::new(SystemClock::new()))
+}
+
+fn engine_by(broker: &Broker, clock: Arc<dyn Clock>) -> JetStreamEngine {
     let server = JetStreamServer::read(&broker.url(), "a").expect("an address");
     let needs = Needs {
-        clock: Arc::new(SystemClock::new()),
+        clock,
         spawn: Arc::new(CurrentRuntime),
         largest: 256 << 10,
     };
@@ -201,6 +208,51 @@ async fn a_stream_whose_bucket_is_gone_has_no_epoch() {
     call(&engine, "STREAM.DELETE.KV_tidings-a", json!({})).await;
     let look = engine.look().await.expect("looks");
     assert_eq!((look.epoch, look.first), (None, 1));
+}
+
+/// A server forgets a stream before it has removed its files.
+#[tokio::test]
+async fn what_was_deleted_is_made_again_after_a_moment_alone() {
+    let broker = Broker::start(Protocol::Nats);
+    let clock = ManualClock::new();
+    let engine = engine_by(&broker, Arc::new(clock.clone()));
+    engine
+        .look()
+        .await
+        .expect("a stream that never was is made");
+    for stream in ["tidings-a", "KV_tidings-a"] {
+        call(&engine, &format!("STREAM.DELETE.{stream}"), json!({})).await;
+        let mut look = std::pin::pin!(engine.look());
+        for _ in 0..20 {
+            let info = engine.api.info(stream);
+            let gone = tokio::select! {
+                biased;
+                _ = &mut look => panic!("{stream} was made at once"),
+                info = info => info.expect_err("it is deleted"),
+            };
+            assert!(gone.has_no_stream(), "{gone:?}");
+        }
+        clock.advance(Duration::from_millis(500));
+        look.await.expect("it is made again");
+    }
+}
+
+/// As one does not whose files the server has removed.
+#[tokio::test]
+async fn a_bucket_that_does_not_hold_the_epoch_is_named() {
+    let broker = Broker::start(Protocol::Nats);
+    let engine = engine(&broker);
+    engine.look().await.expect("looks");
+    let held = engine.check_held(FIRST).await.expect_err("nothing is held");
+    let LogError::Unfit { reason } = held else {
+        panic!("{held:?}");
+    };
+    assert!(
+        reason.contains("KV_tidings-a") && reason.contains("delete it"),
+        "{reason}"
+    );
+    engine.begin(None, FIRST, b"begin").await.expect("begins");
+    engine.check_held(FIRST).await.expect("it is held");
 }
 
 #[tokio::test]
