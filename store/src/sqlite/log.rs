@@ -13,9 +13,10 @@
 //!
 //! # What SQLite does not tell
 //!
-//! A trigger cannot see where a transaction begins. A write of the store is one change of each row;
-//! another program's transaction that changes a row several times is that many changes, each with
-//! its true predecessor.
+//! A trigger cannot see where a transaction begins. A write of the store is one change of each row.
+//! So is another program's transaction of up to 1,000 records, where the write-ahead log still says
+//! where it began and ended when it is read. Any other that changes a row several times is that
+//! many changes, each with its true predecessor: two transactions are never taken for one.
 
 mod error;
 mod names;
@@ -38,6 +39,10 @@ mod installer;
 mod pen;
 mod stamp;
 
+mod wal;
+
+mod commits;
+
 mod epoch;
 mod record;
 mod settings;
@@ -49,6 +54,8 @@ mod nudge;
 mod prune;
 
 mod engine;
+
+mod groups;
 
 mod children;
 mod members;

@@ -1,9 +1,17 @@
 //! Writes by programs that know nothing of the log.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
 use tidings_core::{Operation, Value, log::Extent};
 use tidings_store::Logging;
 
-use crate::support::{Database, Reader, TABLES, at_head, changes, log_of, schemas};
+use crate::{
+    reader::Told,
+    support::{Database, Reader, TABLES, at_head, changes, log_of, schemas},
+};
 
 #[tokio::test]
 async fn every_row_is_told_once_with_what_it_was_and_what_it_is() {
@@ -143,7 +151,7 @@ async fn pages_lose_nothing_and_a_row_beyond_a_mebibyte_is_told_by_its_keys() {
     assert_eq!((first.len(), extent), (3, Extent::More));
     let rest = reader.all().await;
     assert_eq!(rest.len(), 8);
-    let crate::reader::Told::Row(_, row) = &rest[7] else {
+    let Told::Row(_, row) = &rest[7] else {
         panic!("{:?}", rest[7]);
     };
     assert!(row.new.is_partial());
@@ -152,4 +160,145 @@ async fn pages_lose_nothing_and_a_row_beyond_a_mebibyte_is_told_by_its_keys() {
         Some(&Value::from("ann".to_owned()))
     );
     assert_eq!(row.new.value("note"), None);
+}
+
+#[tokio::test]
+async fn a_transaction_that_writes_a_row_again_is_one_change() {
+    let (database, _store, mut reader) = at_head().await;
+    // In one look: two transactions of one connection, each of which writes a row twice.
+    database.sqlite3(
+        "BEGIN; INSERT INTO consumers VALUES ('1', 'a', NULL);\
+         UPDATE consumers SET username = 'b'; COMMIT;\
+         BEGIN; UPDATE consumers SET username = 'c'; INSERT INTO consumers VALUES ('2', 'x', NULL);\
+         DELETE FROM consumers WHERE id = '2'; UPDATE consumers SET username = 'd'; COMMIT;\
+         UPDATE consumers SET username = 'e'; UPDATE consumers SET username = 'f';",
+    );
+    let told = changes(&mut reader, 0, 1).await;
+    assert_eq!(
+        told,
+        [
+            "create - -> b",
+            "update b -> d",
+            "update d -> e",
+            "update e -> f"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_transaction_is_one_change_on_several_pages_and_after_it_was_checkpointed() {
+    let (database, _store, mut reader) = at_head().await;
+    reader.limit = 2;
+    database.sqlite3(
+        "BEGIN; INSERT INTO consumers VALUES ('1', 'a', NULL), ('2', 'x', NULL);\
+         UPDATE consumers SET username = 'b' WHERE id = '1';\
+         UPDATE consumers SET username = 'c' WHERE id = '1'; COMMIT;",
+    );
+    let (first, extent) = reader.page().await;
+    assert_eq!((first.len(), extent), (2, Extent::More));
+    // What comes next begins the file again.
+    database
+        .sqlite3("PRAGMA wal_checkpoint(RESTART); INSERT INTO credentials VALUES (1, 'k', NULL);");
+    let rest = reader.all().await;
+    let marks: Vec<_> = first.iter().chain(&rest).map(mark_of).collect();
+    assert_eq!(marks[..4], [marks[0]; 4], "{marks:?}");
+    assert_ne!(marks[4], marks[0], "{marks:?}");
+
+    let Told::Row(mark, row) = &first[0] else {
+        panic!("{first:?}");
+    };
+    let group = reader
+        .log
+        .group(*mark, &row.entity, &row.key)
+        .await
+        .unwrap();
+    assert_eq!(group.expect("it is there").rows.len(), 3);
+}
+
+#[tokio::test]
+async fn the_first_transaction_after_the_file_began_again_is_one_change() {
+    let (database, _store, mut reader) = at_head().await;
+    database.sqlite3("INSERT INTO consumers VALUES ('1', 'a', NULL);");
+    assert_eq!(changes(&mut reader, 0, 1).await, ["create - -> a"]);
+    // As a reader sees it that has read all before the file began again.
+    database.sqlite3("PRAGMA wal_checkpoint(RESTART);");
+    database.sqlite3(
+        "BEGIN; UPDATE consumers SET username = 'b'; UPDATE consumers SET username = 'c'; COMMIT;",
+    );
+    assert_eq!(changes(&mut reader, 0, 1).await, ["update a -> c"]);
+}
+
+#[tokio::test]
+async fn transactions_that_cannot_be_told_apart_are_told_record_by_record() {
+    // The file began again, with a commit before that this reader has not seen; or was emptied.
+    for how in ["RESTART", "TRUNCATE"] {
+        let (database, _store, mut reader) = at_head().await;
+        database.sqlite3(&format!(
+            "INSERT INTO consumers VALUES ('1', 'a', NULL); UPDATE consumers SET username = 'b';\
+             PRAGMA wal_checkpoint({how});\
+             BEGIN; UPDATE consumers SET username = 'c'; UPDATE consumers SET username = 'd'; COMMIT;\
+             BEGIN; UPDATE consumers SET username = 'e'; UPDATE consumers SET username = 'f'; COMMIT;"
+        ));
+        let told = changes(&mut reader, 0, 1).await;
+        let each = [
+            "create - -> a",
+            "update a -> b",
+            "update b -> c",
+            "update c -> d",
+            "update d -> f",
+        ];
+        assert_eq!(told, each, "{how}");
+    }
+}
+
+#[tokio::test]
+async fn no_two_transactions_are_taken_for_one() {
+    let (database, _store, mut reader) = at_head().await;
+    let database = Arc::new(database);
+    reader.limit = 7;
+    let writers = [1, 2].map(|writer| {
+        let database = Arc::clone(&database);
+        std::thread::spawn(move || {
+            database.python(&format!(
+                "import random\nr = random.Random({writer})\n\
+                 for p in ('cache_size = 4', 'synchronous = OFF', 'wal_autocheckpoint = 30'): db.execute(f'PRAGMA {{p}}')\n\
+                 for t in range(120):\n \
+                   db.execute('BEGIN IMMEDIATE')\n \
+                   for i in range(r.randint(1, 6)):\n  \
+                     row, name = f'{writer}-{{t}}-{{i}}', f'{writer}-{{t}}'\n  \
+                     db.execute('INSERT INTO consumers VALUES (?, NULL, ?)', (row, name))\n  \
+                     if r.random() < .5: db.execute('UPDATE consumers SET username = id WHERE id = ?', (row,))\n \
+                   db.execute(r.choice(['COMMIT', 'COMMIT', 'ROLLBACK']))\n \
+                   if r.random() < .1: db.execute('PRAGMA wal_checkpoint(%s)' % r.choice(['PASSIVE', 'RESTART', 'TRUNCATE']))\n"
+            ));
+        })
+    });
+
+    let mut transactions = BTreeMap::<u64, BTreeSet<String>>::new();
+    let (mut records, mut over) = (0, false);
+    while !over {
+        over = writers.iter().all(std::thread::JoinHandle::is_finished);
+        for told in reader.all().await {
+            let Told::Row(mark, row) = told else {
+                panic!("{told:?}");
+            };
+            let note = row.new.value("note").expect("a row");
+            let transaction = transactions.entry(mark.number()).or_default();
+            transaction.insert(format!("{note:?}"));
+            records += 1;
+        }
+    }
+    for writer in writers {
+        writer.join().expect("a writer");
+    }
+    let mixed: Vec<_> = transactions.iter().filter(|(_, of)| of.len() > 1).collect();
+    assert_eq!(mixed, [], "records of several transactions under one mark");
+    assert!(transactions.len() < records, "none was known");
+}
+
+fn mark_of(told: &Told) -> u64 {
+    let Told::Row(mark, _) = told else {
+        panic!("{told:?}");
+    };
+    mark.number()
 }

@@ -3,32 +3,30 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex as StdMutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+use sqlx::{Connection as _, Row as _};
 use tidings_core::{
     CacheKey, PrimaryKey, Value,
     log::{
-        Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Group, Head,
-        KeptLog, Log, LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, Wake,
-        WakeUps,
+        Appended, Batch, Capture, Cursor, Digest, Extent, Gap, GapReason, Group, Head, KeptLog,
+        Log, LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, Wake, WakeUps,
     },
 };
 use tokio::sync::Mutex;
 
 use super::{
+    commits::Commits,
     epoch::Ask,
     error::SqliteLogError,
-    key,
     link::{Last, Link},
     nudge::Nudge,
     prune::prune,
     read::{self, begin, data_version, end},
-    record::{COLUMNS, Stored},
     settings::Settings,
 };
 use crate::{
@@ -39,8 +37,7 @@ use crate::{
         members::sight,
         sights::{Sights, capture},
     },
-    parameter::Parameter,
-    sqlite::{location::Identity, values::arguments},
+    sqlite::location::Identity,
 };
 
 /// The log in a database file of SQLite.
@@ -55,6 +52,8 @@ pub(crate) struct SqliteLog {
     closed: AtomicBool,
     sights: Sights,
     nudge: Nudge,
+    /// Where transactions of other programs end. It outlives a connection.
+    commits: StdMutex<Commits>,
 }
 
 /// What a read has found.
@@ -74,6 +73,7 @@ impl SqliteLog {
             closed: AtomicBool::new(false),
             sights: Sights::default(),
             nudge,
+            commits: StdMutex::default(),
         }
     }
 
@@ -114,6 +114,11 @@ impl SqliteLog {
         self.closed.store(true, Ordering::SeqCst);
         let link = self.link.try_lock().ok().and_then(|mut link| link.take());
         drop(link); // with the lock released
+    }
+
+    /// Returns what is known of the transactions of other programs.
+    pub(super) fn commits(&self) -> MutexGuard<'_, Commits> {
+        self.commits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_file(&self) -> Result<(), SqliteLogError> {
@@ -226,6 +231,7 @@ impl SqliteLog {
             .await?;
         let newest = read::nonce(&mut link.connection, head.newest).await?;
         link.witness = newest.map(|nonce| (head.newest, nonce));
+        self.look_at_commits(link, head.newest).await?;
         end(&mut link.connection).await?;
 
         let mut records = Vec::with_capacity(page.records.len());
@@ -233,7 +239,7 @@ impl SqliteLog {
             if let Some(body) = link.lexicon.body(stored, &mut images) {
                 records.push(Record {
                     place: Place(Cursor::counted(link.epoch, stored.id)),
-                    mark: Mark::new(link.epoch, stored.mark),
+                    mark: Mark::new(link.epoch, self.commit_of(stored)),
                     origin: stored.origin(),
                     body,
                 });
@@ -263,6 +269,8 @@ impl SqliteLog {
     }
 
     async fn take_head(&self, member: Option<&MemberId>) -> Result<Head, LogError> {
+        self.over_link(async |link| self.follow_commits(link).await)
+            .await?;
         let asked = self.settings.clock.now();
         let (cursor, prints, own) = self
             .over_link(async |link| {
@@ -309,57 +317,6 @@ impl SqliteLog {
             })
             .await?;
         Ok(Mark::new(epoch, written))
-    }
-
-    async fn rows_of(
-        &self,
-        mark: Mark,
-        entity: &str,
-        key: &PrimaryKey,
-    ) -> Result<Option<Group>, LogError> {
-        self.over_link(async |link| {
-            let known = link.lexicon.schema(entity);
-            let (Some(schema), true) = (known, link.epoch == mark.epoch()) else {
-                return Ok(None);
-            };
-            if key.parts().len() != schema.primary_key().len() {
-                return Ok(None);
-            }
-            let count = usize::try_from(mark.number()).unwrap_or(usize::MAX);
-            let (number, own) = (Parameter::Count(count), Parameter::Count(count));
-            let places = (4..).take(key.parts().len());
-            let own_key = key::written(places.map(|place: usize| format!("?{place}")));
-            let sql = format!(
-                "SELECT {COLUMNS} FROM tidings_log AS l \
-                 WHERE l.mark = ?1 AND l.entity = ?3 AND l.key IS {own_key} \
-                    OR l.id = ?2 AND l.mark IS NULL AND l.entity = ?3 AND l.key IS {own_key} \
-                 ORDER BY l.id"
-            );
-            let entity = Value::Text(entity.to_owned());
-            let text = tidings_core::FieldKind::Text;
-            let named = [number, own, Parameter::One(text, &entity)];
-            let bound = arguments(named.into_iter().chain(key::parameters(schema, key)))?;
-            begin(&mut link.connection).await?;
-            let found = sqlx::query_with(AssertSqlSafe(sql), bound)
-                .fetch_all(&mut link.connection)
-                .await?;
-            let stored = found
-                .into_iter()
-                .map(Stored::read)
-                .collect::<Result<Vec<_>, _>>()?;
-            let mut images = link.lexicon.images(&mut link.connection, &stored).await?;
-            end(&mut link.connection).await?;
-            let rows = stored.iter().filter_map(|stored| {
-                match link.lexicon.body(stored, &mut images)? {
-                    Body::Row(row) => Some((stored.id, row)),
-                    Body::Entity(_) | Body::Evict(_) | Body::Event(_) | Body::Unreadable { .. } => {
-                        None
-                    }
-                }
-            });
-            Ok(Group::of(rows))
-        })
-        .await
     }
 }
 

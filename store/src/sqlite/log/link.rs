@@ -10,6 +10,7 @@ use sqlx::SqliteConnection;
 use tidings_core::log::{Epoch, Position};
 
 use super::{
+    commits::Place,
     epoch::{Ask, establish, facts},
     error::SqliteLogError,
     read::Head,
@@ -27,6 +28,8 @@ pub(super) struct Link {
     pub(super) last: Option<Last>,
     /// The schema at the last time that capture was looked at.
     pub(super) schema: Option<i64>,
+    /// Where the log says what its last record is, as far as it was looked for.
+    pub(super) place: Option<Place>,
     /// The newest record there was, and what it carries by chance.
     pub(super) witness: Option<(u64, i64)>,
 }
@@ -52,6 +55,7 @@ impl Link {
             lexicon: Lexicon::of(settings.schemas.iter().chain(&settings.recorded)),
             last: None,
             schema: None,
+            place: None,
             witness: None,
         })
     }

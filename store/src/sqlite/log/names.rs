@@ -1,5 +1,8 @@
 //! Quotes names and texts for statements.
 
+/// The table of the log, by which SQLite notes the last number that it gave out.
+pub(super) const SEQUENCE_OF_LOG: &str = "tidings_log";
+
 /// Writes a name as an identifier, quoted.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

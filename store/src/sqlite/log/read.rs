@@ -9,6 +9,7 @@ use tidings_core::{
 };
 
 use super::{
+    commits::Place,
     epoch::epoch_of,
     error::SqliteLogError,
     record::{COLUMNS, Stored},
@@ -87,20 +88,40 @@ pub(super) async fn head(
     })
 }
 
+/// Reads a number that each change of the schema changes.
+pub(super) async fn schema_version(
+    connection: &mut SqliteConnection,
+) -> Result<i64, SqliteLogError> {
+    let row = sqlx::query("PRAGMA schema_version").fetch_one(connection);
+    Ok(row.await?.try_get(0)?)
+}
+
 /// Checks capture again if the schema has changed since the last time.
 pub(super) async fn prints(
     connection: &mut SqliteConnection,
     schemas: &[&'static Schema],
     last: &mut Option<i64>,
 ) -> Result<Option<Prints>, SqliteLogError> {
-    let row = sqlx::query("PRAGMA schema_version").fetch_one(&mut *connection);
-    let now: i64 = row.await?.try_get(0)?;
+    let now = schema_version(connection).await?;
     if *last == Some(now) {
         return Ok(None);
     }
     let prints = watch::look(connection, schemas).await?;
     *last = Some(now);
     Ok(Some(prints))
+}
+
+/// Finds the page that says what the log's last record is, in a schema of this version.
+pub(super) async fn place(
+    connection: &mut SqliteConnection,
+    schema: i64,
+) -> Result<Option<Place>, SqliteLogError> {
+    let found = sqlx::query("SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_sequence'")
+        .fetch_optional(connection)
+        .await?;
+    let page: Option<i64> = found.map(|row| row.try_get(0)).transpose()?;
+    let page = page.and_then(|page| u32::try_from(page).ok());
+    Ok(page.map(|page| Place { schema, page }))
 }
 
 /// Reads the random number of a record; `None` if the record is not there.

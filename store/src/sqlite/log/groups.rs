@@ -1,0 +1,121 @@
+//! Which transaction a record is of, and all records of one row in it.
+
+use sqlx::AssertSqlSafe;
+use tidings_core::{
+    FieldKind, PrimaryKey, Value,
+    log::{Body, Group, LogError, Mark},
+};
+
+use super::{
+    engine::SqliteLog,
+    error::SqliteLogError,
+    key,
+    link::Link,
+    read::{self, begin, end},
+    record::{COLUMNS, Stored},
+    tables::run,
+};
+use crate::{
+    parameter::Parameter,
+    sqlite::{location::Location, values::arguments},
+};
+
+impl SqliteLog {
+    /// Returns the number by which a record's transaction is named: that of the last record of
+    /// one that is known, else what the record says.
+    pub(super) fn commit_of(&self, stored: &Stored) -> u64 {
+        let commits = self.commits();
+        commits.last_of(stored.id).unwrap_or(stored.mark)
+    }
+
+    /// Learns what commits a snapshot shows, while it is open.
+    pub(super) async fn look_at_commits(
+        &self,
+        link: &mut Link,
+        newest: u64,
+    ) -> Result<(), SqliteLogError> {
+        let Location::File(path) = &self.settings.location else {
+            return Ok(());
+        };
+        let schema = read::schema_version(&mut link.connection).await?;
+        if link.place.is_none_or(|place| place.schema != schema) {
+            link.place = read::place(&mut link.connection, schema).await?;
+        }
+        if let Some(place) = link.place {
+            let mut wal = path.clone().into_os_string();
+            wal.push("-wal");
+            let mut commits = self.commits();
+            commits.look(wal.as_ref(), link.epoch, place, newest);
+        }
+        Ok(())
+    }
+
+    /// Writes a record that says nothing, where it is not known what the last commit ended with:
+    /// the next one begins behind it.
+    pub(super) async fn follow_commits(&self, link: &mut Link) -> Result<(), SqliteLogError> {
+        begin(&mut link.connection).await?;
+        let head = read::head(&mut link.connection, None).await?;
+        self.look_at_commits(link, head.newest).await?;
+        end(&mut link.connection).await?;
+        if !self.commits().is_following() {
+            let nothing = "INSERT INTO tidings_log (kind) VALUES ('s')".to_owned();
+            let write = async |connection: &mut _| run(connection, nothing).await;
+            self.settings.pen.write(write).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads every record of a row in a transaction.
+    pub(super) async fn rows_of(
+        &self,
+        mark: Mark,
+        entity: &str,
+        key: &PrimaryKey,
+    ) -> Result<Option<Group>, LogError> {
+        self.over_link(async |link| {
+            let known = link.lexicon.schema(entity);
+            let (Some(schema), true) = (known, link.epoch == mark.epoch()) else {
+                return Ok(None);
+            };
+            if key.parts().len() != schema.primary_key().len() {
+                return Ok(None);
+            }
+            let places = (4..).take(key.parts().len());
+            let own_key = key::written(places.map(|place: usize| format!("?{place}")));
+            let row = format!("l.entity = ?3 AND l.key IS {own_key}");
+            let known = self.commits().ended_by(mark.number());
+            let of_commit = match &known {
+                Some(_) => format!("l.id BETWEEN ?1 AND ?2 AND +{row}"),
+                None => format!("l.mark = ?2 AND {row} OR l.id = ?1 AND l.mark IS NULL AND {row}"),
+            };
+            let sql =
+                format!("SELECT {COLUMNS} FROM tidings_log AS l WHERE {of_commit} ORDER BY l.id");
+            let first = known.map_or(mark.number(), |records| *records.start());
+            let count = |id: u64| Parameter::Count(usize::try_from(id).unwrap_or(usize::MAX));
+            let entity = Value::Text(entity.to_owned());
+            let named = Parameter::One(FieldKind::Text, &entity);
+            let named = [count(first), count(mark.number()), named];
+            let bound = arguments(named.into_iter().chain(key::parameters(schema, key)))?;
+            begin(&mut link.connection).await?;
+            let found = sqlx::query_with(AssertSqlSafe(sql), bound)
+                .fetch_all(&mut link.connection)
+                .await?;
+            let stored = found
+                .into_iter()
+                .map(Stored::read)
+                .collect::<Result<Vec<_>, _>>()?;
+            let mut images = link.lexicon.images(&mut link.connection, &stored).await?;
+            end(&mut link.connection).await?;
+            let rows = stored.iter().filter_map(|stored| {
+                match link.lexicon.body(stored, &mut images)? {
+                    Body::Row(row) => Some((stored.id, row)),
+                    Body::Entity(_) | Body::Evict(_) | Body::Event(_) | Body::Unreadable { .. } => {
+                        None
+                    }
+                }
+            });
+            Ok(Group::of(rows))
+        })
+        .await
+    }
+}
