@@ -15,6 +15,9 @@ mod dialect;
 // Between values and PostgreSQL's types.
 mod values;
 
+// The log that triggers write. Must not know the store.
+pub mod log;
+
 // One connection, looked over when it is opened.
 mod connection;
 
@@ -23,9 +26,6 @@ mod pool;
 
 // The lock that keeps a second node away.
 mod keeper;
-
-// The log that triggers write. Must not know the store.
-pub mod log;
 
 // Tables made from schemas.
 mod layout;

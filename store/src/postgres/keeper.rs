@@ -19,13 +19,12 @@ use crate::{
     postgres::{
         codes::{failed, too_late},
         connection::Connection,
+        log::LIVING,
         pool::Pool,
     },
     settings::{Pooler, Sharing},
 };
 
-/// What the lock is called.
-pub(crate) const LOCK: &str = "pg_catalog.hashtextextended('tidings node', 0)";
 /// How old the last proof may be that the lock is held.
 const PROOF: Duration = Duration::from_secs(1);
 /// How long a start waits for the server to notice that the last holder is gone, and how often it
@@ -123,7 +122,7 @@ async fn lock(pool: &Pool) -> Result<Held, Error> {
         Sharing::Alone => ("pg_try_advisory_lock", Holder::Nodes),
         Sharing::Cluster => ("pg_try_advisory_lock_shared", Holder::Alone),
     };
-    let take = format!("SELECT pg_catalog.{how}({LOCK})");
+    let take = format!("SELECT pg_catalog.{how}({LIVING})");
     let answer = timeout_at(until, connection.ask(&take)).await;
     let answer = answer.map_err(|_| too_late(pool.settings.timeout))?;
     let rows = answer.map_err(failed)?;

@@ -46,7 +46,7 @@ mod outbox;
 
 pub(crate) use self::{
     capture::install_within,
-    tables::{LOCK as LAYOUT_LOCK, START, prepare},
+    tables::{LIVING, LOCK as LAYOUT_LOCK, START, prepare},
 };
 pub use self::{
     capture::{InstallOptions, Wake, install, remove},

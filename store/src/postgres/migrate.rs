@@ -19,9 +19,8 @@ use crate::{
         address::Address,
         codes::failed,
         connection::Connection,
-        keeper::LOCK,
         layout::Tables,
-        log::{self, InstallOptions},
+        log::{self, InstallOptions, LIVING},
     },
     settings::{Pooler, Settings},
 };
@@ -124,7 +123,7 @@ impl Target for PgTarget {
 
     fn is_alone(&mut self) -> BoxFuture<'_, Result<bool, Error>> {
         async move {
-            let sql = format!("SELECT pg_try_advisory_xact_lock({LOCK})::int::bigint");
+            let sql = format!("SELECT pg_try_advisory_xact_lock({LIVING})::int::bigint");
             Ok(self.inspect().count(&sql).await? == 1)
         }
         .boxed()

@@ -14,13 +14,12 @@ use super::{
     columns::{Columns, columns_of},
     error::PgLogError,
     function::{Event, Key, Layout, Level, Plan, Push},
-    tables::{lock, prepare, run},
+    tables::{LIVING, lock, prepare, run},
     tree::{Able, Captured, find, tree},
 };
 use crate::{
     logs::{keys::key_fields, status::Installed},
     migration::Recorded,
-    postgres::keeper::LOCK,
 };
 
 /// How to install.
@@ -157,7 +156,7 @@ pub async fn remove(connection: &mut PgConnection) -> Result<Vec<String>, PgLogE
 /// Returns whether no node holds its lock: each has it for as long as it runs, and this transaction
 /// has it to its end.
 async fn no_node_runs(connection: &mut PgConnection) -> Result<bool, PgLogError> {
-    let sql = format!("select pg_try_advisory_xact_lock({LOCK})");
+    let sql = format!("select pg_try_advisory_xact_lock({LIVING})");
     let row = sqlx::query(sqlx::AssertSqlSafe(sql))
         .fetch_one(connection)
         .await?;

@@ -20,13 +20,15 @@ use tidings_core::{
 use tokio::sync::Mutex;
 
 use super::{
-    epoch::refuse_standby, error::PgLogError, link::in_time, names::literal,
-    settings::PgLogSettings, tables::version, values::number,
+    epoch::refuse_standby,
+    error::PgLogError,
+    link::in_time,
+    names::literal,
+    settings::PgLogSettings,
+    tables::{LIVING, version},
+    values::number,
 };
-use crate::{
-    logs::members::{last_report, sight_of},
-    postgres::keeper::LOCK,
-};
+use crate::logs::members::{last_report, sight_of};
 
 /// The members' table of a database, over a connection of its own.
 pub struct PgMembers {
@@ -82,7 +84,7 @@ impl PgMembers {
 }
 
 async fn lock(connection: &mut PgConnection, how: &str) -> Result<bool, PgLogError> {
-    let sql = format!("select pg_catalog.{how}({LOCK})");
+    let sql = format!("select pg_catalog.{how}({LIVING})");
     let row = sqlx::query(sqlx::AssertSqlSafe(sql))
         .fetch_one(connection)
         .await?;

@@ -26,6 +26,8 @@ const FACTS: &str = "alter table tidings.members
         add column if not exists clock_ahead bigint";
 /// Counts the start of a node; returns the key and the number of starts.
 pub(crate) const START: &str = "update tidings.start set starts = starts + 1 returning key, starts";
+/// What the lock is called that nodes hold as long as they live.
+pub(crate) const LIVING: &str = "pg_catalog.hashtextextended('tidings node', 0)";
 /// What changes of the log's own tables and of captures take in turn.
 pub(crate) const LOCK: &str =
     "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('tidings layout', 0))";
