@@ -17,7 +17,7 @@ use crate::{
     token::{Origin, Position, Token, TokenError},
 };
 
-/// How long a position waits for a log that was not read yet.
+/// How long a position waits for a log that was not read yet, or that has begun another epoch.
 const LOG_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Why a node did not get to a position.
@@ -266,12 +266,21 @@ impl Node {
             let before = self.now(following).await?;
             let commit = asked().await?.ok_or(NoPosition::Log)?;
             let mark = following.mark(commit.number).ok_or(NoPosition::Log)?;
-            if mark.epoch() == before {
+            if mark.epoch() != before {
+                continue;
+            }
+            if commit.may_be_of(before) {
                 return Ok(Position {
                     origin: Origin::Log,
                     mark,
                     resume: commit.resume,
                 });
+            }
+            // The database has recovered from a crash, and the node has yet to hear of it.
+            let heard = std::pin::pin!(following.protocol().until_after(before));
+            match select(heard, self.clock().sleep(LOG_DEADLINE)).await {
+                Either::Left(_) => {}
+                Either::Right(_) => return Err(NoPosition::Log),
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::{
     live::Live,
     parameter::Parameter,
     released::Released,
-    sink::CommitName,
+    sink::{Begun, CommitName},
     start::{DatabaseKey, Start},
 };
 
@@ -209,6 +209,7 @@ impl Session for Nothing {
         // A place in such a log has the id of its record, too.
         Some(CommitName {
             number: self.mark,
+            begun: Begun::Unknown,
             resume: None,
         })
     }

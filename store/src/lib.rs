@@ -257,7 +257,7 @@ pub use self::{
     page::{DEFAULT_SIZE, Direction, MAX_SIZE, Page, PageQuery, TagFilter},
     selector::{FieldInput, Selector, Upserted, WriteOptions},
     settings::{Logging, Pooler, Sharing},
-    sink::{ChangeSet, ChangeSink, CommitName, RowChange},
+    sink::{Begun, ChangeSet, ChangeSink, CommitName, RowChange},
     start::{DatabaseKey, Start},
     written::{Written, written},
 };

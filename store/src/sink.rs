@@ -6,8 +6,9 @@ use std::{any::Any, fmt};
 use futures_util::future::BoxFuture;
 use tidings_core::{
     CacheKey, Cause, Operation, Row, Schema,
-    log::{Bookmark, Mark, Resume},
+    log::{Bookmark, Epoch, Mark, Resume},
 };
+use uuid::Uuid;
 
 /// Hears of every commit.
 ///
@@ -63,11 +64,24 @@ pub trait ChangeSink: Any + Send + Sync {
     }
 }
 
+/// In which epoch of the database's log a transaction was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// The session does not say.
+    Unknown,
+    /// In the one with this id.
+    In(Uuid),
+    /// After one had ended, and before the next.
+    Between,
+}
+
 /// What names a transaction in the database's log, and where a reader goes on that knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommitName {
     /// PostgreSQL's transaction id; the number of SQLite's last record.
     pub number: u64,
+    /// The epoch that the number is of.
+    pub begun: Begun,
     /// Where a reader goes on, in the epoch of the commit; none in a log whose places need more
     /// than a commit's number.
     pub resume: Option<Resume>,
@@ -79,7 +93,19 @@ impl CommitName {
     pub fn counted(number: u64) -> Self {
         Self {
             number,
+            begun: Begun::Unknown,
             resume: Some(Resume::Counted(number)),
+        }
+    }
+
+    /// Returns whether it may be of an epoch. A server that has recovered from a crash hands out
+    /// numbers again, which a sink that has not heard of it takes for those of the last epoch.
+    #[must_use]
+    pub fn may_be_of(&self, epoch: Epoch) -> bool {
+        match self.begun {
+            Begun::Unknown => true,
+            Begun::In(id) => id == epoch.id,
+            Begun::Between => false,
         }
     }
 }

@@ -12,7 +12,7 @@ use tidings::{
     CrudEvent, Node, NotConfirmed, NotReached, Store, Token, TokenError,
     cluster::Silence,
     events::{AsyncOptions, Received},
-    store::{Logging, Sharing},
+    store::{Logging, Sharing, Written, written},
 };
 use tidings_testkit::Server;
 use tokio::sync::Notify;
@@ -318,6 +318,52 @@ async fn while_the_log_is_out_of_reach_a_later_position_is_not_reached_and_an_ea
         .await
         .expect_err("the database is gone");
     assert_eq!(unconfirmed.silent[0].reason, Silence::Unreachable);
+}
+
+// A server that has recovered from a crash hands out transaction ids again. A node of the epoch
+// before that has passed one of them would take the later write for what it has applied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_after_a_crash_is_not_named_in_the_epoch_before() {
+    let database = Server::shared().database().await;
+    let store = Store::open(&database.url()).await.expect("a store");
+    // It hears of another epoch when it is asked, and not by itself.
+    let node = Node::builder().store(store).log_poll(SOON);
+    let node = node.entity::<Owner>().entity::<Thing>().start().await;
+    let node = node.expect("a node");
+    let things = node.dao::<Thing>().expect("declared");
+    let (made, receipt) = node.with_receipt(things.insert(thing(1, "a"))).await;
+    made.expect("inserted");
+    receipt.confirmed(SOON).await.expect("it follows the log");
+
+    // As the recovery and another node leave it. The connections of writes are gone, the one by
+    // which the node reads the log goes on.
+    database.psql(
+        "with next as (update tidings.epoch set number = number + 1, id = gen_random_uuid() returning id) \
+         update tidings.epoch_volatile set id = next.id from next",
+    );
+    database.psql(
+        "select pg_terminate_backend(pid) from pg_stat_activity \
+         where datname = current_database() and pid <> pg_backend_pid() \
+         and query !~ 'tidings' and query !~* 'listen'",
+    );
+    let (made, wrote) = written(things.insert(thing(2, "b"))).await;
+    made.expect("inserted");
+    assert_eq!(wrote, Written::Unplaced);
+
+    // A position is one of the epoch that holds.
+    let gaps = || {
+        let cluster = node.cluster().expect("a cluster");
+        cluster.stats().gaps.iter().sum::<u64>()
+    };
+    assert_eq!(gaps(), 0, "no one has told it");
+    let (_, receipt) = node.with_receipt(async {}).await;
+    let token = receipt.position().await.expect("a position");
+    assert_eq!(gaps(), 1);
+    node.at_least(&token, SOON).await.expect("reached");
+    let (made, receipt) = node.with_receipt(things.insert(thing(3, "c"))).await;
+    made.expect("inserted");
+    receipt.confirmed(SOON).await.expect("of this epoch");
+    drop(node.shutdown(SOON).await);
 }
 
 /// A crash begins another epoch, and may have taken along what was committed in the last one.

@@ -10,8 +10,8 @@ use tidings_core::{
     clock::Clock,
     entropy::Entropy,
     log::{
-        Appended, EvictionTarget, LogError, Mark, MemberFacts, MemberId, Members, Posted, StartId,
-        Wake, WakeUps,
+        Appended, Cursor, Epoch, EvictionTarget, LogError, Mark, MemberFacts, MemberId, Members,
+        Posted, StartId, Wake, WakeUps,
     },
     meter::Histogram,
     spawn::{AbortHandle, Spawn},
@@ -327,6 +327,14 @@ impl Protocol {
         let asked = self.shared.passes.last();
         self.shared.look.notify_one();
         self.shared.until_reached(mark, asked).await;
+    }
+
+    /// Waits until this node has left an epoch that the log has ended, or makes it look whether it
+    /// has. Never resolves while the epoch goes on: give it a deadline.
+    pub async fn until_after(&self, epoch: Epoch) {
+        self.shared.look.notify_one();
+        let left = |cursor: &Cursor| cursor.epoch() != epoch;
+        self.shared.seen.until(left).await;
     }
 
     /// Waits until every member has applied a commit, or must have stopped serving what was before

@@ -16,8 +16,10 @@ use crate::{
     postgres::{
         address::Address,
         codes::{failed, may_come_back, too_late},
+        log,
     },
     settings::{Pooler, Settings},
+    sink::Begun,
 };
 
 /// The oldest server that works: the first one that names transactions by 64-bit ids, so that a
@@ -32,6 +34,9 @@ pub(crate) struct Connection {
     /// The run of the server that it is connected to: between two connections with the same value
     /// there was no crash and no promotion. `None` if the user may not ask for it.
     pub(crate) incarnation: Option<Arc<str>>,
+    /// The epoch of the log when it was opened, if that was asked for. It is that of all its
+    /// transactions: no connection outlives a crash.
+    pub(crate) epoch: Begun,
 }
 
 impl Connection {
@@ -54,6 +59,7 @@ impl Connection {
                         inner,
                         pooler: settings.pooler,
                         incarnation: None,
+                        epoch: Begun::Unknown,
                     };
                     let fit = timeout_at(until, opened.look_over(address, origin)).await;
                     return match fit {
@@ -123,6 +129,16 @@ impl Connection {
         }
 
         self.incarnation = checkpointer.map(Into::into);
+        Ok(())
+    }
+
+    /// Learns in which epoch of the log it was opened. Behind a pooler that says nothing of what
+    /// its transactions run on.
+    pub(crate) async fn learn_epoch(&mut self) -> Result<(), Error> {
+        self.epoch = match self.pooler {
+            Pooler::None => log::begun(&mut self.inner).await.map_err(failed)?,
+            Pooler::Transaction => Begun::Unknown,
+        };
         Ok(())
     }
 

@@ -46,6 +46,7 @@ mod outbox;
 
 pub(crate) use self::{
     capture::install_within,
+    epoch::begun,
     tables::{LIVING, LOCK as LAYOUT_LOCK, START, prepare},
 };
 pub use self::{

@@ -132,8 +132,15 @@ impl Pool {
     pub(crate) async fn open(&self, until: Instant) -> Result<Connection, Error> {
         let (address, settings) = (self.address.clone(), self.settings);
         let origin = self.origin.get().cloned();
-        let opening =
-            async move { Connection::open(&address, settings, origin.as_deref(), until).await };
+        let opening = async move {
+            let mut connection =
+                Connection::open(&address, settings, origin.as_deref(), until).await?;
+            if origin.is_some() {
+                let learnt = timeout_at(until, connection.learn_epoch()).await;
+                learnt.unwrap_or_else(|_| Err(too_late(settings.timeout)))?;
+            }
+            Ok(connection)
+        };
         match self.runtime.spawn(opening).await {
             Ok(opened) => opened,
             // The runtime was shut down.

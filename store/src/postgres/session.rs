@@ -39,7 +39,7 @@ use crate::{
         pool::{Lent, Pool, Source},
         values::{Bound, arguments, decode, decode_live},
     },
-    sink::CommitName,
+    sink::{Begun, CommitName},
 };
 
 /// Returns how long the server waits for a lock: less than the call does, so that it is the server
@@ -86,6 +86,8 @@ struct Identity {
     /// The oldest transaction that was not over when this one began.
     xmin: u64,
     incarnation: Option<Arc<str>>,
+    /// The epoch of the log in which its id was given.
+    begun: Begun,
 }
 
 /// What became of a transaction.
@@ -117,7 +119,7 @@ impl PgSession {
         loop {
             let mut lent = pool.acquire(until).await?;
             let connection = lent.connection()?;
-            let incarnation = connection.incarnation.clone();
+            let (incarnation, epoch) = (connection.incarnation.clone(), connection.epoch);
             let begun = timeout_at(until, connection.ask(&begin)).await;
             match begun.map_err(|_| too_late(limit))? {
                 Ok(rows) => {
@@ -138,6 +140,7 @@ impl PgSession {
                             xid,
                             xmin,
                             incarnation,
+                            begun: epoch,
                         },
                     });
                 }
@@ -334,9 +337,12 @@ impl Session for PgSession {
     }
 
     fn mark(&self) -> Option<CommitName> {
-        let Identity { xid, xmin, .. } = self.transaction;
+        let Identity {
+            xid, xmin, begun, ..
+        } = self.transaction;
         Some(CommitName {
             number: xid,
+            begun,
             resume: Some(Resume::Snapshot { xmin }),
         })
     }

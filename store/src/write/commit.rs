@@ -42,7 +42,10 @@ pub(crate) struct Naming {
 impl Naming {
     pub(crate) fn begin(sink: &dyn ChangeSink, session: &dyn Session) -> Self {
         let commit = session.mark();
-        let before = commit.and_then(|commit| sink.mark(commit.number));
+        let before = commit.and_then(|commit| {
+            let mark = sink.mark(commit.number)?;
+            commit.may_be_of(mark.epoch()).then_some(mark)
+        });
         // Of one that changes nothing this is the last that it saw.
         let counted = if commit.is_none() { sink.last() } else { None };
         Self {
@@ -238,6 +241,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::sink::Begun;
 
     /// Names commits by the present epoch, if there is one.
     struct Names(AtomicU64);
@@ -273,6 +277,7 @@ mod tests {
         let mark = Mark::new(Epoch::new(1, Uuid::nil()), 5);
         let five = CommitName {
             number: 5,
+            begun: Begun::Unknown,
             resume: Some(Resume::Snapshot { xmin: 3 }),
         };
         let bookmark = Bookmark::new(mark, Resume::Snapshot { xmin: 3 });

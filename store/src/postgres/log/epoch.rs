@@ -12,6 +12,7 @@ use super::{
     error::PgLogError,
     tables::{lock, run, version},
 };
+use crate::{postgres::codes::is_lost, sink::Begun};
 
 /// The facts that an epoch was made under.
 const FACTS: &str = "(select system_identifier::text from pg_catalog.pg_control_system()) as system, \
@@ -75,6 +76,21 @@ pub(super) async fn establish(connection: &mut PgConnection) -> Result<Epoch, Pg
         .await?;
     transaction.commit().await?;
     Ok(epoch)
+}
+
+/// Returns in which epoch a connection is, for one that does not read the log; `Unknown` where
+/// there is none that it may read. Begins none.
+pub(crate) async fn begun(connection: &mut PgConnection) -> Result<Begun, sqlx::Error> {
+    let found = match version(connection).await {
+        Ok(Some(_)) => current(connection).await,
+        Ok(None) => return Ok(Begun::Unknown),
+        Err(error) => Err(error),
+    };
+    match found {
+        Ok(epoch) => Ok(epoch.map_or(Begun::Between, |epoch| Begun::In(epoch.id))),
+        Err(PgLogError::Database(error)) if is_lost(&error) => Err(error),
+        Err(_) => Ok(Begun::Unknown),
+    }
 }
 
 /// Returns the epoch, if the facts are those that it was made under and the server has not lost a
