@@ -170,17 +170,18 @@ impl History {
         let mut violations = Vec::new();
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, writes) in &mut *keys {
-            let state = State::of(key, there);
-            // Where the last answer was lost, both states are possible, for good.
             let Some(Write {
-                answered: Some(_),
-                state: last,
-                ..
+                answered, state, ..
             }) = writes.last()
             else {
                 continue;
             };
-            let last = *last;
+            if answered.is_none() {
+                may_have_lost(writes, since, from);
+                continue;
+            }
+            let last = *state;
+            let state = State::of(key, there);
             if !is_held(writes, state, since) {
                 violations.push(format!(
                     "{key}: {state:?} in the database at {at:?} after {:?}, where nothing from before {since:?} can be lost",
@@ -290,6 +291,24 @@ impl History {
             Some((answer.position.clone()?, write.sent))
         };
         keys.get(key)?.iter().rev().find_map(named)
+    }
+}
+
+/// Notes that a database may have lost the last write that was answered, where that of a later one
+/// was not: what it has now tells nothing of it, since it may be due to either. From then on both
+/// states are possible, for good, as they are from the later one on.
+fn may_have_lost(writes: &mut Vec<Write>, since: Tick, from: Tick) {
+    let later = writes.len() - 1;
+    let Some(before) = writes[..later].last().map(|last| last.state.other()) else {
+        return;
+    };
+    if is_held(&writes[..later], before, since) {
+        let found = Write {
+            state: before,
+            sent: from,
+            answered: None,
+        };
+        writes.insert(later, found);
     }
 }
 

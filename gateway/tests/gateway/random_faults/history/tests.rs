@@ -140,6 +140,21 @@ fn a_database_loses_nothing_older_and_at_no_other_moment() {
 }
 
 #[test]
+fn a_write_in_doubt_hides_no_loss_of_one_before() {
+    for (since, is_lost) in [(150, true), (210, false)] {
+        let history = history(Reach::Everywhere);
+        history.may_lose();
+        assert!(!is_violated(&history, 1, 310, 320, State::Present));
+        history.sends("k", State::Present, at(350));
+        history.came_back(&BTreeSet::new(), at(since), (at(300), at(400)));
+        assert_eq!(history.violations().0 == 0, is_lost);
+        assert!(is_violated(&history, 1, 290, 299, State::Present));
+        assert_eq!(is_violated(&history, 1, 310, 320, State::Present), !is_lost);
+        assert!(!is_violated(&history, 1, 310, 320, State::Absent));
+    }
+}
+
+#[test]
 fn a_write_in_doubt_stays_in_doubt_when_the_database_comes_back() {
     let history = history(Reach::OneNode);
     history.sends("k", State::Present, at(250));
