@@ -111,8 +111,8 @@ async fn run(engine: Engine, name: &str) {
                 let deed = all[chance.below(all.len() as u64) as usize];
                 *deeds.entry(deed).or_default() += 1;
                 let from = world.clock.now();
-                nodes.suffer(deed, &chance);
-                println!("{deed:?} from {from:?} to {:?}", world.clock.now());
+                let node = nodes.suffer(deed, &chance);
+                println!("{deed:?} n{node} from {from:?} to {:?}", world.clock.now());
             }
         }));
         world.end();

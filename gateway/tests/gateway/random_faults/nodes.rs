@@ -69,8 +69,9 @@ impl<'a> Nodes<'a> {
         self.running[node].as_ref().expect("it runs")
     }
 
-    /// Does one deed, and waits as long as it takes.
-    pub(super) fn suffer(&mut self, deed: Deed, chance: &SeededEntropy) {
+    /// Does one deed, and waits as long as it takes. Returns the node that it was drawn for, to
+    /// which something has happened unless it happened to all.
+    pub(super) fn suffer(&mut self, deed: Deed, chance: &SeededEntropy) -> usize {
         let node = chance.below(NODES as u64) as usize;
         count(&self.world.counts.deeds);
         match deed {
@@ -132,6 +133,7 @@ impl<'a> Nodes<'a> {
                 self.engine.broker_link(node, Link::Open);
             }
         }
+        node
     }
 
     fn restart(&mut self, node: usize) {
@@ -156,39 +158,73 @@ impl<'a> Nodes<'a> {
 
     /// Stops a node until the log has forgotten what it had not read; it must find that out.
     fn outlive(&self, node: usize) {
-        let Some(newest) = self.engine.newest() else {
-            return; // the database is not there yet
+        let Some(before) = self.gaps_of_a_follower(node) else {
+            return; // it has yet to take a cursor, and loses none
         };
-        let before = self.gaps(node);
         let mut forgotten = false;
-        self.stopped(node, || {
-            for _ in 0..300 {
-                forgotten = self.engine.has_forgotten(newest);
-                if forgotten || !self.world.goes_on_after(PAUSE) {
-                    return;
-                }
-            }
-        });
+        self.stopped(node, || forgotten = self.is_missed());
         if !forgotten {
             return;
         }
 
         count(&self.world.counts.outlived);
+        let mut found = None;
         for _ in 0..100 {
-            if self.gaps(node) > before {
+            found = self.gaps(node);
+            if found.is_some_and(|found| found > before) {
                 return;
             }
             self.world.passes(PAUSE);
         }
-        let text = format!("n{node} does not know that the log has forgotten what it missed");
+        let text = format!(
+            "n{node} does not know that the log has forgotten what it missed: \
+             {before} gaps before, {found:?} now"
+        );
         self.world.history.violated(text);
     }
 
-    /// How many gaps a node has found, for whatever reason: one that was stopped right after the
-    /// log had begun another epoch finds that first.
-    fn gaps(&self, node: usize) -> u64 {
+    /// Waits until the log has forgotten what comes after this call, which a node that was stopped
+    /// before has not read. Returns whether it has.
+    fn is_missed(&self) -> bool {
+        // The node may have asked for the last records, and finds the answer when it goes on.
+        self.world.goes_on_after(PAUSE);
+        let Some(newest) = self.engine.newest() else {
+            return false; // the database is not there
+        };
+        for _ in 0..300 {
+            if self.engine.has_forgotten(newest) {
+                return true;
+            }
+            if !self.world.goes_on_after(PAUSE) {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Waits until a node follows the log, and returns how many gaps it has found: each time that
+    /// it loses its place from then on is one more. None if it does not.
+    fn gaps_of_a_follower(&self, node: usize) -> Option<u64> {
         let admin = self.get(node).admin;
-        let metrics = catch_unwind(|| get(admin, "/metrics", "")).unwrap_or_default();
+        for _ in 0..50 {
+            let before = self.gaps(node);
+            let ready = catch_unwind(|| get(admin, "/readyz", ""));
+            let follows = ready.is_ok_and(|answer| status(&answer) == 200);
+            if follows && before.is_some() && before == self.gaps(node) {
+                return before;
+            }
+            if !self.world.goes_on_after(PAUSE) {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// How many gaps a node has found, for whatever reason: one that was stopped right after the
+    /// log had begun another epoch finds that first. None if it does not say.
+    fn gaps(&self, node: usize) -> Option<u64> {
+        let admin = self.get(node).admin;
+        let metrics = catch_unwind(|| get(admin, "/metrics", "")).ok()?;
         let lines = metrics.lines();
         let counts = lines.filter_map(|line| {
             let (_, count) = line
@@ -196,7 +232,8 @@ impl<'a> Nodes<'a> {
                 .split_once(' ')?;
             count.parse::<u64>().ok()
         });
-        counts.sum()
+        let counts: Vec<_> = counts.collect();
+        (!counts.is_empty()).then(|| counts.into_iter().sum())
     }
 
     /// Gives the database the content of a moment that is some hundred milliseconds ago.
