@@ -34,6 +34,9 @@ pub enum Link {
     Silent,
     /// Everything passes after a time.
     Slow(Duration),
+    /// Everything passes, on every other connection after a time: what is said on one overtakes
+    /// what was said before on another.
+    Uneven(Duration),
     /// The server has lost its connections and the clients have not: what they say is read, and
     /// goes nowhere. New connections are like that, too. They stay so when the link is open again.
     HalfOpen,
@@ -57,6 +60,22 @@ pub enum Then {
     Open,
     /// Nothing does.
     Refusing,
+}
+
+/// Whether a connection is slow where the link is uneven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    Fast,
+    Slow,
+}
+
+impl Lane {
+    fn other(self) -> Self {
+        match self {
+            Self::Fast => Self::Slow,
+            Self::Slow => Self::Fast,
+        }
+    }
 }
 
 /// A link to a server. It ends when it is dropped.
@@ -92,10 +111,12 @@ impl Proxy {
         let server = Arc::new(AtomicU16::new(server));
         let (own, to) = (link.clone(), Arc::clone(&server));
         let accepting = tokio::spawn(async move {
+            let mut lane = Lane::Slow;
             while let Ok((client, _)) = listener.accept().await {
                 if *own.borrow() != Link::Refusing {
                     let server = to.load(Ordering::SeqCst);
-                    tokio::spawn(pass(client, server, own.clone()));
+                    lane = lane.other();
+                    tokio::spawn(pass(client, server, own.clone(), lane));
                 }
             }
         });
@@ -140,7 +161,12 @@ impl Drop for Proxy {
 }
 
 /// Carries one connection until either side, or the proxy, ends it.
-async fn pass(mut client: TcpStream, server: u16, link: watch::Sender<Link>) -> io::Result<()> {
+async fn pass(
+    mut client: TcpStream,
+    server: u16,
+    link: watch::Sender<Link>,
+    lane: Lane,
+) -> io::Result<()> {
     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await?;
     let mut changed = link.subscribe();
     let (mut asked, mut answered) = (vec![0; MESSAGE], vec![0; MESSAGE]);
@@ -159,7 +185,7 @@ async fn pass(mut client: TcpStream, server: u16, link: watch::Sender<Link>) -> 
                 drop(server);
                 return swallow(client, changed).await;
             }
-            Link::Open | Link::Slow(_) | Link::Losing(..) => {}
+            Link::Open | Link::Slow(_) | Link::Uneven(_) | Link::Losing(..) => {}
         }
         tokio::select! {
             read = client.read(&mut asked) => {
@@ -179,7 +205,7 @@ async fn pass(mut client: TcpStream, server: u16, link: watch::Sender<Link>) -> 
                     });
                     return Ok(());
                 }
-                hold(now, &mut changed).await;
+                hold(now, lane, &mut changed).await;
                 server.write_all(message).await?;
             }
             read = server.read(&mut answered) => {
@@ -187,7 +213,7 @@ async fn pass(mut client: TcpStream, server: u16, link: watch::Sender<Link>) -> 
                 if message.is_empty() {
                     return Ok(());
                 }
-                hold(now, &mut changed).await;
+                hold(now, lane, &mut changed).await;
                 client.write_all(message).await?;
             }
             ended = changed.changed() => {
@@ -200,10 +226,16 @@ async fn pass(mut client: TcpStream, server: u16, link: watch::Sender<Link>) -> 
 }
 
 /// Holds a message up, where the link is slow and stays so.
-async fn hold(link: Link, changed: &mut watch::Receiver<Link>) {
-    if let Link::Slow(time) = link {
-        let _ = timeout(time, changed.wait_for(|now| *now != link)).await;
-    }
+async fn hold(link: Link, lane: Lane, changed: &mut watch::Receiver<Link>) {
+    let time = match (link, lane) {
+        (Link::Slow(time), _) | (Link::Uneven(time), Lane::Slow) => time,
+        (Link::Uneven(_), Lane::Fast)
+        | (
+            Link::Open | Link::Refusing | Link::Silent | Link::HalfOpen | Link::Losing(..),
+            Lane::Fast | Lane::Slow,
+        ) => return,
+    };
+    let _ = timeout(time, changed.wait_for(|now| *now != link)).await;
 }
 
 /// Reads what a client says until it hangs up, or the link refuses it.

@@ -43,6 +43,8 @@ pub(super) enum Trouble {
     Refuse,
     /// It is slow.
     Delay,
+    /// Every other of its connections is slow.
+    Uneven,
     /// The server's ends of its connections are gone, and the node is not told.
     HalfOpen,
     /// Nothing passes, mostly for longer than the bound.
@@ -68,6 +70,7 @@ pub(super) const POSTGRES: &[Deed] = &[
     Deed::Recreate,
     Deed::Link(Trouble::Refuse),
     Deed::Link(Trouble::Delay),
+    Deed::Link(Trouble::Uneven),
     Deed::Link(Trouble::HalfOpen),
     Deed::Link(Trouble::BlackHole),
 ];
@@ -96,6 +99,7 @@ impl Trouble {
         match self {
             Self::Refuse => (Link::Refusing, millis(200, 2_500)),
             Self::Delay => (Link::Slow(millis(5, 100)), millis(500, 2_500)),
+            Self::Uneven => (Link::Uneven(millis(5, 100)), millis(500, 2_500)),
             Self::HalfOpen => (Link::HalfOpen, millis(200, 2_500)),
             Self::BlackHole => (Link::Silent, millis(500, 3_500)),
         }

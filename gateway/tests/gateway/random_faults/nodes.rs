@@ -176,9 +176,12 @@ impl<'a> Nodes<'a> {
             }
             self.world.passes(PAUSE);
         }
+        let own = catch_unwind(|| get(self.get(node).admin, "/metrics", "")).unwrap_or_default();
+        let told = own.lines().filter(|it| it.starts_with("tidings_cluster_"));
+        let told: Vec<_> = told.filter(|line| !line.ends_with(" 0")).collect();
         let text = format!(
             "n{node} does not know that the log has forgotten what it missed: \
-             {before} gaps before, {found:?} now"
+             {before} gaps before, {found:?} now; {told:?}"
         );
         self.world.history.violated(text);
     }
