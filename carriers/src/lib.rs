@@ -26,7 +26,8 @@
 //! follow, behind a space:
 //!
 //! - `reported`: a node has reported what it has applied. The log has nothing new, and only nodes
-//!   that wait for a report read the members' rows.
+//!   that wait for a report read the members' rows. Programs of earlier versions send it; since it
+//!   reaches every node and concerns one, this one does not.
 //! - One or more commits, each `c1.` and base64, with a space between them, of at most 7,000 bytes
 //!   together: what they have changed, as digests under a signature, both with keys derived from
 //!   the cluster's (`tidings_core::log::Sealed`). A node evicts what an authentic one names, then

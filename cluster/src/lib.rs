@@ -37,6 +37,9 @@ mod turn;
 // How soon hints make a node read. Must not know what it reads.
 mod floor;
 
+// How soon a node that waits for reports looks for them. Must not know where it looks.
+mod pace;
+
 // From a record to the cache keys that it evicts. Must not know the cache.
 mod keys;
 

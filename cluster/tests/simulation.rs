@@ -114,6 +114,10 @@ fn a_change_costs_each_node_one_wake_up_and_one_read() {
             if receipts == Receipts::None {
                 assert_eq!(spread.wakes, nodes - 1);
                 assert_eq!(spread.of_members, 0);
+            } else {
+                // The change, and the question; one node looks for the reports.
+                assert_eq!(spread.wakes, 2 * (nodes - 1));
+                assert!(spread.of_members <= 3 * nodes, "{}", spread.of_members);
             }
             assert!(
                 spread.reads <= 4 * nodes,

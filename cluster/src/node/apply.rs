@@ -212,7 +212,8 @@ impl Shared {
     }
 
     /// Evicts on sight what a wake-up names and this node may hold, then makes the tail look. A
-    /// report concerns callers that wait for one, and not the tail.
+    /// report, of which nodes of an earlier version tell, concerns callers that wait for one, and
+    /// not the tail.
     pub(crate) fn wake_up(&self, wake: &Wake) {
         count(&self.counters.wakes);
         if let Wake::Committed { mark, keys } = wake
@@ -228,7 +229,7 @@ impl Shared {
             Wake::Look | Wake::Committed { .. } | Wake::Sealed(_) => self.hint.notify_one(),
             Wake::Reported => {}
         }
-        // A node of an earlier version says of a report no more than that there is something.
+        // One of a version before that says of a report no more than that there is something.
         self.questions.hint();
     }
 

@@ -6,6 +6,9 @@
 //! after twice the bound. Twice, because a load that begins within the bound of the member's last
 //! sight of its own row may be served for another bound. A member without a bound is never marked.
 //!
+//! A caller that waits makes the task look at the rows in short order (`pace.rs`): that is how a
+//! report is found, which wakes no one.
+//!
 //! What it keeps is bounded: one entry for each of at most 4,096 members that have not answered.
 //! The next question finds the others again.
 
@@ -22,6 +25,7 @@ use super::shared::Shared;
 use crate::{
     faults::{Rule, removed},
     floor::{Floor, Found},
+    pace::Pace,
     questions::{Answers, Round},
 };
 
@@ -146,7 +150,7 @@ impl Shared {
         };
         let questions = &self.questions;
         let (mut silent, mut answered) = (Silent::default(), Round::default());
-        let mut floor = Floor::default();
+        let (mut floor, mut pace) = (Floor::default(), Pace::default());
         loop {
             let last = questions.last();
             if last == answered && silent.0.is_empty() && !questions.someone_waits() {
@@ -158,7 +162,9 @@ impl Shared {
                 let at = self.clock.now();
                 // The question itself lists the members, so none is missed that had joined before
                 // it.
+                pace.unanswered();
                 if let Ok(asked) = members.demand().await {
+                    pace.asked();
                     answered = last;
                     questions.answer(Answers {
                         round: last,
@@ -173,10 +179,15 @@ impl Shared {
             }
             let found = self.look_at_members(&*members, &mut silent).await;
             floor.read(found);
+            pace.looked(found);
 
+            let longest = self.settings.pause();
             let pause = match questions.someone_waits() {
-                true => self.settings.pause() / 4,
-                false => self.settings.pause(),
+                true => pace.pause(longest / 4),
+                false => Some(longest),
+            };
+            let Some(pause) = pause else {
+                continue;
             };
             let wanted = std::pin::pin!(questions.wanted());
             // Wake-ups come with every commit, and need not make a query each.

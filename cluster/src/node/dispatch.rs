@@ -14,7 +14,7 @@ use tidings_core::{
     Cause, Chain, Origin,
     log::{
         Body, Cursor, Demand, Gap, GapReason, Group, MemberId, Posted, Record, RowChange,
-        RowRecord, Scope, Wake,
+        RowRecord, Scope,
     },
 };
 
@@ -367,10 +367,9 @@ impl Shared {
         match members.report(&member, applied, demand).await {
             Ok(()) => {
                 self.note_answered(&member, demand);
-                // The node that asked, which may be this one, would find it at its next look. It
-                // does not concern the others.
+                // The node that asked may be this one. Another looks at the rows by itself: a
+                // wake-up would reach every node, and so be one more for each pair of them.
                 self.questions.look_again();
-                self.log.wake(Wake::Reported);
             }
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), "a report did not reach the members' table")

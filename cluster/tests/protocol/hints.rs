@@ -1,4 +1,4 @@
-//! Wake-ups, which anything may send: what a flood of them costs, and what a report costs nodes
+//! Wake-ups, which anything may send: what a flood of them costs, and what a receipt costs nodes
 //! that do not wait for one. On a clock that the tests drive.
 
 use std::{
@@ -7,19 +7,20 @@ use std::{
 };
 
 use tidings_cluster::{
-    ClusterSettings,
+    ClusterSettings, Confirmed,
     kit::{Form, MemoryLog, ModelStore},
 };
 use tidings_core::{
     CacheKey,
     clock::ManualClock,
-    log::{Log as _, Wake},
+    log::{Log as _, Mark, Wake},
     spawn::CurrentRuntime,
 };
 
 use crate::rigged::{Node, Rigged, Surroundings, soon, write};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Some nodes on one log, and something else that may send wake-ups.
 struct Hinted {
@@ -72,6 +73,28 @@ impl Hinted {
             self.clock.advance(MILLISECOND);
             settle().await;
         }
+    }
+
+    /// Waits for a receipt of the first node, which looks for reports as time passes.
+    async fn confirmed(&self, mark: Mark) -> Confirmed {
+        let confirmed = self.nodes[0].protocol.confirm(mark, 30 * SECOND);
+        let mut confirmed = std::pin::pin!(confirmed);
+        for _ in 0..30 {
+            tokio::select! {
+                biased;
+                confirmed = &mut confirmed => return confirmed.expect("all have applied it"),
+                () = settle() => self.clock.advance(MILLISECOND),
+            }
+        }
+        panic!("it is not confirmed within the pauses of 30 ms");
+    }
+
+    /// How many wake-ups the nodes have heard of.
+    fn woken(&self) -> u64 {
+        self.nodes
+            .iter()
+            .map(|node| node.protocol.stats().wakes)
+            .sum()
     }
 
     fn reads(&self) -> Vec<usize> {
@@ -174,14 +197,14 @@ async fn a_flood_makes_few_looks_at_the_members_while_a_caller_waits() {
 #[tokio::test]
 async fn a_report_makes_no_node_read_the_log_and_none_but_those_that_ask_look() {
     let hinted = Hinted::nodes(8).await;
-    let before = hinted.reads();
+    let (before, woken) = (hinted.reads(), hinted.woken());
     let mark = write(&hinted.store, 1, "alice");
-    let confirmed = hinted.nodes[0]
-        .protocol
-        .confirm(mark, Duration::from_secs(30));
-    let (confirmed, ()) = tokio::join!(confirmed, settle());
-    assert_eq!(confirmed.expect("all have applied it").applied.len(), 8);
+    let confirmed = hinted.confirmed(mark).await;
+    assert_eq!(confirmed.applied.len(), 8);
     settle().await;
+
+    // The question alone: a report wakes no one, or a receipt would cost their square.
+    assert_eq!(hinted.woken() - woken, 7);
 
     // One read each, for the question; a second one where it came while the first was under way.
     let after = hinted.reads();

@@ -25,7 +25,8 @@ pub enum Wake {
         keys: Vec<Digest>,
     },
     /// A member has reported what it has applied: read the members' rows, if a caller waits for
-    /// that. The log has nothing new. Where it cannot be told from a [`Look`](Self::Look), it is
+    /// that. The log has nothing new. Nodes of earlier versions send it; those of this one look at
+    /// the rows while a caller waits. Where it cannot be told from a [`Look`](Self::Look), it is
     /// one.
     Reported,
     /// Commits as they travel: signed, for whatever has the cluster's key. To anything else it is a
