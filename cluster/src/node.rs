@@ -15,6 +15,9 @@ pub(crate) mod apply;
 // Panics of an application's code. Must not know what the tasks do.
 pub(crate) mod guard;
 
+// Joins. Must not know the tail.
+pub(crate) mod joining;
+
 // Children of updated rows. Must not know in which order records come.
 pub(crate) mod children;
 

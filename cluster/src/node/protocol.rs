@@ -155,6 +155,7 @@ impl Protocol {
             progress: Mutex::default(),
             commits: Mutex::default(),
             member: Mutex::default(),
+            joining: tokio::sync::Mutex::default(),
             answered: Mutex::default(),
             wake_link: Mutex::new(WakeLink::new(now)),
             counters: Counters::default(),
@@ -376,7 +377,7 @@ impl Protocol {
     }
 
     /// Leaves the cluster: stops fills, purges what the node will not hear of any more, then
-    /// deletes the row that others count on.
+    /// deletes the row that others count on, which a join that is under way may write only now.
     ///
     /// # Errors
     ///
@@ -385,12 +386,14 @@ impl Protocol {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future purges and ends the tasks all the same; the row may be left.
+    /// Dropping the future purges and ends the tasks all the same; the row may be left, but for
+    /// that of a join which is under way.
     pub async fn leave(&self) -> Result<(), LogError> {
         let ending = Ending(self);
         self.shared.flush(LAST_WORDS).await;
         drop(ending);
 
+        self.shared.until_joined().await;
         let member = self.shared.member.lock().take();
         match (&self.shared.members, member) {
             (Some(members), Some(member)) => members.leave(&member).await,

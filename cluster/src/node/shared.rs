@@ -79,6 +79,8 @@ pub(crate) struct Shared {
     /// Own commits whose handlers have not run, and when they were acknowledged.
     pub(crate) commits: Mutex<Commits>,
     pub(crate) member: Mutex<Option<MemberId>>,
+    /// Held while a join is under way.
+    pub(crate) joining: tokio::sync::Mutex<()>,
     /// The last demand that a report has answered. Moved by the dispatcher alone.
     pub(crate) answered: Mutex<Demand>,
     /// What wakes this node. Noted by the listener alone.

@@ -442,13 +442,10 @@ impl Tail {
                 bound: shared.settings.bound,
                 facts: shared.facts.clone(),
             };
-            match members.join(join).await {
-                Ok(id) => {
-                    self.incarnation = Some(id.incarnation);
+            match shared.join(members, join).await {
+                Ok(incarnation) => {
+                    self.incarnation = Some(incarnation);
                     self.news.joined();
-                    let mut member = shared.member.lock();
-                    *member = Some(id);
-                    *shared.answered.lock() = Default::default();
                 }
                 Err(JoinError::Superseded { .. }) => return Err(Superseded),
                 Err(JoinError::Log(error)) => self.back_off(&error).await,

@@ -163,3 +163,54 @@ async fn a_node_whose_log_takes_nothing_leaves_all_the_same() {
     clock.advance(Duration::from_millis(10));
     soon(leaving).await.expect("it leaves after half a second");
 }
+
+/// A node whose join was sent, and is not done before `log.joins` says so.
+async fn joining(log: &Arc<Rigged>) -> Node {
+    log.joins.send_replace(false);
+    let node = Node::begin(log, "a");
+    soon(async {
+        while log.joining.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    node
+}
+
+/// Receipts of the others would wait for it.
+#[tokio::test]
+async fn a_node_that_leaves_while_it_joins_leaves_no_row() {
+    let log = Rigged::on(MemoryLog::new(ModelStore::new(Form::Snapshot, 1)));
+    let node = joining(&log).await;
+    let mut leaving = std::pin::pin!(node.protocol.leave());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+        let left = leaving.as_mut().now_or_never();
+        assert!(left.is_none(), "its row may be written yet");
+    }
+    log.joins.send_replace(true);
+    soon(leaving).await.expect("it leaves");
+    assert_eq!(log.joined.load(Ordering::SeqCst), 1);
+    assert_eq!(log.list().await.expect("rows"), []);
+}
+
+#[tokio::test]
+async fn a_leave_that_is_cut_short_takes_back_a_join_that_is_done_afterwards() {
+    let log = Rigged::on(MemoryLog::new(ModelStore::new(Form::Snapshot, 1)));
+    let node = joining(&log).await;
+    {
+        let mut leaving = std::pin::pin!(node.protocol.leave());
+        assert!(leaving.as_mut().now_or_never().is_none(), "it waits");
+    }
+    drop(node);
+    log.joins.send_replace(true);
+    soon(async {
+        while log.joined.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        while !log.list().await.expect("rows").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}

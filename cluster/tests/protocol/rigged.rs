@@ -132,6 +132,11 @@ pub(crate) struct Rigged {
     pub(crate) unreadable: AtomicBool,
     /// Joins are refused.
     pub(crate) full: AtomicBool,
+    /// Whether joins are done, which goes on without those that asked; how many were asked for, and
+    /// done.
+    pub(crate) joins: watch::Sender<bool>,
+    pub(crate) joining: AtomicUsize,
+    pub(crate) joined: Arc<AtomicUsize>,
     /// Whether what is appended is taken, and whether connections are closed.
     pub(crate) takes: watch::Sender<bool>,
     pub(crate) closes: watch::Sender<bool>,
@@ -167,6 +172,9 @@ impl Rigged {
             undeclared: AtomicBool::new(false),
             unreadable: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            joins: watch::Sender::new(true),
+            joining: AtomicUsize::new(0),
+            joined: Arc::default(),
             takes: watch::Sender::new(true),
             closes: watch::Sender::new(true),
             steps: Mutex::default(),

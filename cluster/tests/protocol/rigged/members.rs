@@ -1,9 +1,13 @@
 //! The members beside a rigged log.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
-use tidings_core::log::{
-    Cursor, Demand, Join, JoinError, LogError, LogFuture, MemberId, MemberRow, MemberSight, Members,
+use tidings_core::{
+    log::{
+        Cursor, Demand, Join, JoinError, LogError, LogFuture, MemberId, MemberRow, MemberSight,
+        Members,
+    },
+    spawn::{CurrentRuntime, Spawn as _},
 };
 
 use super::Rigged;
@@ -18,7 +22,23 @@ impl Members for Rigged {
                 let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
                 return Err(JoinError::Log(LogError::Unreachable(refused.into())));
             }
-            self.inner.join(join).await
+            if *self.joins.borrow() {
+                return self.inner.join(join).await;
+            }
+
+            // It was sent: an engine does it although no one waits any more.
+            let (inner, joined) = (self.inner.beside(), Arc::clone(&self.joined));
+            let mut goes_on = self.joins.subscribe();
+            let (tell, told) = tokio::sync::oneshot::channel();
+            let sent = async move {
+                drop(goes_on.wait_for(|goes_on| *goes_on).await);
+                let done = inner.join(join).await;
+                joined.fetch_add(1, Ordering::SeqCst);
+                let _ = tell.send(done);
+            };
+            drop(CurrentRuntime.spawn(Box::pin(sent)));
+            self.joining.fetch_add(1, Ordering::SeqCst);
+            told.await.expect("no test ends before")
         })
     }
 
