@@ -15,7 +15,7 @@ use futures_util::{
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, Msg, RedisConnectionInfo,
     RedisError,
-    aio::{MultiplexedConnection, PubSub},
+    aio::{MultiplexedConnection, PubSub, PubSubSink, PubSubStream},
 };
 use tidings_core::log::{LogError, Wake};
 use tokio::{
@@ -72,7 +72,13 @@ pub struct Publisher {
 
 /// A connection that listens.
 pub struct Line {
-    messages: PubSub,
+    asks: PubSubSink,
+    messages: Messages,
+}
+
+/// What has come over it.
+struct Messages {
+    stream: PubSubStream,
     reading: Arc<Reading>,
 }
 
@@ -144,10 +150,11 @@ impl Broker for RedisBroker {
         let subscribed = async {
             let stream = link.broker.connect(Listener::Present).await?;
             let reading = Arc::clone(reading.insert(stream.reading()));
-            let messages = PubSub::new(&link.broker.settings, stream).await?;
-            let mut line = Line { messages, reading };
-            line.messages.subscribe(&link.subject).await?;
-            Ok::<_, RedisError>(line)
+            let line = PubSub::new(&link.broker.settings, stream).await?;
+            let (mut asks, stream) = line.split();
+            asks.subscribe(&link.subject).await?;
+            let messages = Messages { stream, reading };
+            Ok::<_, RedisError>(Line { asks, messages })
         };
         let subscribed = link.in_time(subscribed).await;
         let mut line = subscribed.map_err(|error| match &reading {
@@ -161,7 +168,10 @@ impl Broker for RedisBroker {
         };
         let published = link.in_time(published);
         let heard = async {
-            while !link.own.is_own(line.next().await?.get_payload_bytes()) {}
+            while !link
+                .own
+                .is_own(line.messages.next().await?.get_payload_bytes())
+            {}
             Ok(())
         };
         link.comes_back(try_join(published, heard)).await?;
@@ -170,23 +180,26 @@ impl Broker for RedisBroker {
 
     async fn heard(link: &Link<Self>, line: &mut Line) -> Result<Wake, LogError> {
         loop {
-            let heard = {
-                let next = pin!(line.next());
+            let message = {
+                let next = pin!(line.messages.next());
                 match select(next, link.clock.sleep(KEEPALIVE)).await {
-                    Either::Left((message, _)) => Some(message?),
-                    Either::Right(((), _)) => None,
-                }
-            };
-
-            match heard {
-                Some(message) => {
-                    if let Some(wake) = link.own.read(message.get_payload_bytes()) {
-                        return Ok(wake);
+                    Either::Left((message, _)) => message?,
+                    // What comes before the answer is taken, or a flood of it would stop the
+                    // reading before the answer is read. It is a sign of life, too.
+                    Either::Right(((), next)) => {
+                        let asked = pin!(link.in_time(line.asks.ping::<redis::Value>()));
+                        match select(next, asked).await {
+                            Either::Left((message, _)) => message?,
+                            Either::Right((answer, _)) => {
+                                answer?;
+                                continue;
+                            }
+                        }
                     }
                 }
-                None => {
-                    link.in_time(line.messages.ping::<redis::Value>()).await?;
-                }
+            };
+            if let Some(wake) = link.own.read(message.get_payload_bytes()) {
+                return Ok(wake);
             }
         }
     }
@@ -204,13 +217,12 @@ impl Publisher {
     }
 }
 
-impl Line {
+impl Messages {
     /// Waits for a message; an error is a connection that has ended.
     async fn next(&mut self) -> Result<Msg, LogError> {
-        let mut messages = self.messages.on_message();
         let next = poll_fn(|cx| {
             let so_far = self.reading.so_far();
-            let polled = messages.poll_next_unpin(cx);
+            let polled = self.stream.poll_next_unpin(cx);
             // A task that has used up its turn is told that there is nothing, whatever there is.
             if polled.is_pending() && has_budget_remaining() {
                 self.reading.took(so_far);
@@ -237,7 +249,7 @@ impl fmt::Debug for Publisher {
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Line")
-            .field("reading", &self.reading)
+            .field("reading", &self.messages.reading)
             .finish_non_exhaustive()
     }
 }

@@ -27,6 +27,8 @@ const PONG: &str = "*2\r\n$4\r\npong\r\n$0\r\n\r\n";
 enum Answers {
     Yes,
     No,
+    /// After more messages of others than a connection reads ahead.
+    BehindFlood,
 }
 
 /// A server that hands on what is published to the last that has subscribed. It tells of each
@@ -57,9 +59,12 @@ async fn server(answers: Answers) -> (String, mpsc::UnboundedReceiver<()>) {
                     if !bytes[..came].windows(4).any(|word| word == b"PING") {
                         return;
                     }
-                    if answers == Answers::Yes {
-                        line.write_all(PONG.as_bytes()).await.expect("sent");
-                    }
+                    let answer = match answers {
+                        Answers::Yes => PONG.to_owned(),
+                        Answers::No => String::new(),
+                        Answers::BehindFlood => message("x").repeat(8_000) + PONG,
+                    };
+                    let _ = line.write_all(answer.as_bytes()).await;
                     let _ = asked.send(());
                 }
             }
@@ -176,4 +181,23 @@ async fn a_listener_leaves_a_server_that_gives_no_sign_of_life() {
     clock.advance(Duration::from_secs(5));
     let left = timeout(NEVER, next).await.expect("it does not wait");
     left.expect_err("the link is gone");
+}
+
+/// Messages that are not taken stop the reading of a connection, and of the answer behind them.
+#[tokio::test]
+async fn an_answer_behind_a_flood_is_a_sign_of_life() {
+    let (_, _carrier, mut wakes, clock, mut asked) = listener(Answers::BehindFlood).await;
+    let mut next = wakes.next();
+    assert!(next.as_mut().now_or_never().is_none());
+    clock.advance(Duration::from_secs(15));
+    let heard = timeout(NEVER, next)
+        .await
+        .expect("it does not wait for the answer");
+    assert_eq!(heard.expect("the link is there"), Wake::Look);
+    timeout(NEVER, asked.recv()).await.expect("it was asked");
+
+    for _ in 1..8_000 {
+        let heard = timeout(NEVER, wakes.next()).await.expect("it comes");
+        assert_eq!(heard.expect("the link is there"), Wake::Look);
+    }
 }
