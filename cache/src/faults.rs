@@ -117,6 +117,10 @@ steps! {
     NestedGoAhead,
     /// An overdue load gives its permit back.
     OverdueGivesBack,
+    /// On a node that proves nothing, a caller joins no load that began before its call.
+    QueuedJoinLater,
+    /// ... and waits until the load that it may not join has ended.
+    LaterCallersQueue,
 }
 
 /// Returns whether a step is to be left out: never, in an ordinary build.

@@ -28,8 +28,9 @@ pub trait Fills: fmt::Debug + Send + Sync + 'static {
     fn holds(&self, pass: Pass) -> bool;
 
     /// Returns whether others may have given the node up, and have confirmed changes since of which
-    /// it has not heard. Then a call makes a load of its own rather than join one that may not be
-    /// kept. Asked whenever [`begin`](Self::begin) has said so of the call's own load.
+    /// it has not heard. Then a call is not answered by a load that may not be kept and began
+    /// before the call: it waits until that has ended, or is late, and shares the next one with all
+    /// that have waited. Asked whenever [`begin`](Self::begin) has said so of the call's own load.
     fn is_given_up(&self) -> bool {
         false
     }
@@ -60,8 +61,8 @@ pub enum Proof {
 /// What a cache does once an entry is older than the node's bound and nothing is proven.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StalePolicy {
-    /// It loads the entry again; callers at the same time share one load, unless others may have
-    /// [given the node up](Fills::is_given_up).
+    /// It loads the entry again; callers at the same time share one load, or the next where others
+    /// may have [given the node up](Fills::is_given_up).
     #[default]
     Load,
     /// It refuses with [`GetError::Unproven`](crate::GetError::Unproven), a miss too, and asks the

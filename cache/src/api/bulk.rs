@@ -16,7 +16,7 @@ use crate::{
     api::cache::Cache,
     engine::{
         cargo::Cargo,
-        flight::{Flight, Landed, Why},
+        flight::{Flight, Landed, Turn, Why},
         load::{Demand, Share, Start},
         lookup::{Look, Refresh},
         node::Engine,
@@ -32,6 +32,8 @@ use crate::{
 enum Wanted<V> {
     Got(Answered<V>),
     Flight(Share),
+    /// The end of a load that it could not join.
+    Turn(Arc<Flight>),
 }
 
 /// Flights that were entered and have no task yet. Dropped, for example by a panic of a value's
@@ -102,16 +104,24 @@ impl Cache {
         let mut patience = Patience::new(&self.0.node.clock, &bulk.demand.terms);
         let mut values = vec![None; keys.len()];
         let mut open: Vec<usize> = (0..keys.len()).collect();
+        let mut turns = vec![None; keys.len()];
 
-        // Once round, unless a tag was invalidated between a load's start and this call, or a load
-        // was ended that another had started.
+        // Once round, unless a tag was invalidated between a load's start and this call, a load was
+        // ended that another had started, or one was in progress that could not be joined.
         while !open.is_empty() {
-            let wanted = bulk.want::<V, R>(&open, &load)?;
+            let wanted = bulk.want::<V, R>(&open, &mut turns, &load)?;
             let mut again = Vec::new();
             for (index, wanted) in open.into_iter().zip(wanted) {
                 let answered = match wanted {
                     Wanted::Got(answered) => Some(answered),
-                    Wanted::Flight(share) => bulk.wait(&share, &mut patience).await?,
+                    Wanted::Flight(share) => {
+                        let flight = Arc::clone(&share.flight);
+                        bulk.wait(flight, Some(&share), &mut patience).await?
+                    }
+                    Wanted::Turn(flight) => {
+                        patience.wait_for_turn(flight.due());
+                        bulk.wait(flight, None, &mut patience).await?
+                    }
                 };
                 match answered {
                     Some(answered) => values[index] = answered.value,
@@ -142,23 +152,28 @@ struct Bulk<'a> {
 
 impl Bulk<'_> {
     /// Waits for one key's flight, as long as the call's patience lasts. Nothing comes of it if the
-    /// key is to be asked for again.
+    /// key is to be asked for again, as where the call has no share in the flight.
     async fn wait<V: Cacheable>(
         &self,
-        share: &Share,
+        flight: Arc<Flight>,
+        share: Option<&Share>,
         patience: &mut Patience,
     ) -> Result<Option<Answered<V>>, GetError> {
         let (engine, terms) = (self.engine, &self.demand.terms);
-        let key = &share.flight.key;
+        let key = &flight.key;
         let stale = || engine.serve_stale::<V, V, Own>(key, &Own, terms);
 
-        let mut wait = Arc::clone(&share.flight).wait();
+        let mut wait = Arc::clone(&flight).wait();
         loop {
             match poll_fn(|context| patience.poll(&mut wait, context)).await {
                 Heard::Landed(Landed::Ended) if patience.is_over() => break,
                 Heard::Landed(landed) => {
-                    return engine.arrived::<V, V, Own>(&Own, share, landed, terms);
+                    return match share {
+                        Some(share) => engine.arrived::<V, V, Own>(&Own, share, landed, terms),
+                        None => Ok(None),
+                    };
                 }
+                Heard::Turn => return Ok(None),
                 Heard::Soft => {
                     if let Some(answered) = stale()? {
                         return Ok(Some(answered));
@@ -180,6 +195,7 @@ impl Bulk<'_> {
     fn want<V: Cacheable, R: LoadMany<V>>(
         &self,
         open: &[usize],
+        turns: &mut [Option<Turn>],
         load: &(impl Fn(Vec<CacheKey>) -> R + Send + Sync),
     ) -> Result<Vec<Wanted<V>>, GetError> {
         let entered = || Entered {
@@ -192,7 +208,8 @@ impl Bulk<'_> {
         let mut error = None;
         for index in open {
             let key = &self.keys[*index];
-            match self.want_one(key, &mut own.flights, &mut refresh.flights) {
+            let flights = (&mut own.flights, &mut refresh.flights);
+            match self.want_one(key, &mut turns[*index], flights) {
                 Ok(one) => wanted.push(one),
                 Err(other) => {
                     // Flights that were entered must fly all the same: others may wait for them.
@@ -219,8 +236,8 @@ impl Bulk<'_> {
     fn want_one<V: Cacheable>(
         &self,
         key: &CacheKey,
-        own: &mut Vec<Arc<Flight>>,
-        refreshed: &mut Vec<Arc<Flight>>,
+        turn: &mut Option<Turn>,
+        (own, refreshed): (&mut Vec<Arc<Flight>>, &mut Vec<Arc<Flight>>),
     ) -> Result<Wanted<V>, GetError> {
         loop {
             let noted = match self.engine.look::<V, V, Own>(key, &Own, self.options)? {
@@ -242,8 +259,16 @@ impl Bulk<'_> {
                 Look::Missing { noted } => noted,
             };
 
-            let (flight, outcome) = match self.engine.start::<V>(key, &self.demand)? {
+            let demand = Demand {
+                queued: *turn,
+                ..self.demand
+            };
+            let (flight, outcome) = match self.engine.start::<V>(key, &demand)? {
                 Start::Filled => continue,
+                Start::Queued(flight, since) => {
+                    *turn = Some(since);
+                    return Ok(Wanted::Turn(flight));
+                }
                 Start::Own(flight) => {
                     own.push(Arc::clone(&flight));
                     (flight, Outcome::Loaded)

@@ -24,7 +24,7 @@ use crate::{
         load::Load,
     },
     engine::{
-        flight::{Landed, Wait, Why},
+        flight::{Flight, Landed, Wait, Why},
         load::{Demand, Share, Start},
         lookup::{Look, Refresh},
         node::Engine,
@@ -103,7 +103,8 @@ enum Step {
     Ask,
     /// A load is wanted: both levels were found without the key, or are not asked.
     Load(Box<Wanted>),
-    Wait(Box<Wanted>, Share, Wait),
+    /// It waits for a load that it has a share in, or for the end of one that it could not join.
+    Wait(Box<Wanted>, Option<Share>, Wait),
     Done,
 }
 
@@ -224,11 +225,8 @@ where
                         Err(noted) => Step::Load(Box::new(self.wanted(Why::Miss, noted))),
                     }
                 }
-                Step::Load(mut wanted) => match self.start(&wanted)? {
-                    Some(share) => {
-                        let wait = Arc::clone(&share.flight).wait();
-                        Step::Wait(wanted, share, wait)
-                    }
+                Step::Load(mut wanted) => match self.start(&mut wanted)? {
+                    Some((share, wait)) => Step::Wait(wanted, share, wait),
                     // Filled by now; unless it was evicted or invalidated since.
                     None => {
                         let engine = self.engine;
@@ -247,7 +245,7 @@ where
                         self.step = Step::Wait(wanted, share, wait);
                         return Poll::Pending;
                     };
-                    match self.hear(heard, &wanted, &share)? {
+                    match self.hear(heard, &wanted, share.as_ref())? {
                         Next::Answer(answered) => return Poll::Ready(Ok(answered)),
                         Next::Wait => Step::Wait(wanted, share, wait),
                         Next::Again => {
@@ -262,7 +260,12 @@ where
     }
 
     /// Decides what comes of what a caller that waits has heard.
-    fn hear(&self, heard: Heard, wanted: &Wanted, share: &Share) -> Result<Next<W>, GetError> {
+    fn hear(
+        &self,
+        heard: Heard,
+        wanted: &Wanted,
+        share: Option<&Share>,
+    ) -> Result<Next<W>, GetError> {
         let terms = &wanted.demand.terms;
         let stale = || {
             self.engine
@@ -271,8 +274,9 @@ where
         match heard {
             Heard::Landed(landed) => {
                 let engine = self.engine;
-                if let Some(answered) =
-                    engine.arrived::<V, W, M>(&self.form, share, landed, terms)?
+                if let Some(share) = share
+                    && let Some(answered) =
+                        engine.arrived::<V, W, M>(&self.form, share, landed, terms)?
                 {
                     return Ok(Next::Answer(answered));
                 }
@@ -281,6 +285,7 @@ where
                     return Ok(Next::Again);
                 }
             }
+            Heard::Turn => return Ok(Next::Again),
             Heard::Soft => return Ok(stale()?.map_or(Next::Wait, Next::Answer)),
             Heard::Late => {}
         }
@@ -311,21 +316,32 @@ where
         }
     }
 
-    /// Joins the key's flight or starts it; `None` if L2 was filled by another.
-    fn start(&mut self, wanted: &Wanted) -> Result<Option<Share>, GetError> {
-        let demand = &wanted.demand;
-        let share = |flight, outcome| Share {
-            flight,
-            outcome,
-            noted: wanted.noted,
+    /// Joins the key's flight, starts it, or waits for the end of one; `None` if L2 was filled by
+    /// another.
+    fn start(&mut self, wanted: &mut Wanted) -> Result<Option<(Option<Share>, Wait)>, GetError> {
+        let noted = wanted.noted;
+        let share = |flight: Arc<Flight>, outcome| {
+            let wait = Arc::clone(&flight).wait();
+            let share = Share {
+                flight,
+                outcome,
+                noted,
+            };
+            (Some(share), wait)
         };
-        match self.engine.start::<V>(self.key, demand)? {
+        match self.engine.start::<V>(self.key, &wanted.demand)? {
             Start::Filled => Ok(None),
+            Start::Queued(flight, turn) => {
+                wanted.demand.queued = Some(turn);
+                wanted.patience.wait_for_turn(flight.due());
+                Ok(Some((None, flight.wait())))
+            }
             Start::Joined(flight) => {
                 self.engine.named.counters.joined.add(1);
                 Ok(Some(share(flight, Outcome::Joined)))
             }
             Start::Own(flight) => {
+                let demand = &wanted.demand;
                 // A caller comes round again only with its load in hand, or after a load of its
                 // own; that one's number no tag's invalidation can exceed before it began.
                 let Some(load) = self.load.take() else {

@@ -56,6 +56,11 @@ pub(crate) enum Rank {
     Nested,
 }
 
+/// A place in the order in which the loads of a share of the table were entered. A load is begun
+/// after it was entered, so a call that came before it was entered came before its load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Turn(pub(crate) u64);
+
 /// The type of a value, to be compared and to be named.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ValueType {
@@ -106,6 +111,8 @@ pub(crate) struct Flight {
     pub(crate) of: ValueType,
     /// Why it was started.
     pub(crate) why: Why,
+    /// When it was entered into its share of the table.
+    pub(crate) turn: Turn,
     /// Whether what it reads may be kept, as far as that was known before it began.
     pub(crate) allowed: Allowed,
     /// Written under the shard's lock only.
@@ -150,7 +157,7 @@ impl Flight {
         noted: Noted,
         of: ValueType,
         allowed: Allowed,
-        why: Why,
+        (why, turn): (Why, Turn),
         due: Moment,
         rank: Rank,
     ) -> Self {
@@ -168,6 +175,7 @@ impl Flight {
             noted,
             of,
             why,
+            turn,
             allowed,
             overdue: AtomicBool::new(false),
             replaces: AtomicBool::new(why.replaces()),

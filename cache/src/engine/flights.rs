@@ -15,7 +15,7 @@ use hashbrown::HashTable;
 use tidings_core::CacheKey;
 
 use crate::{
-    engine::flight::Flight,
+    engine::flight::{Flight, Turn},
     fence::number::Number,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -35,6 +35,8 @@ pub(crate) struct Flights {
 #[derive(Default)]
 pub(crate) struct Shard {
     flights: HashTable<Arc<Flight>>,
+    /// That of the flight that was entered last.
+    last: Turn,
     /// What handlers have invalidated last, and under which cause.
     handled: VecDeque<(CacheKey, Number)>,
 }
@@ -91,6 +93,17 @@ impl Shard {
         self.flights
             .iter_hash(key.hash_value())
             .find(|flight| flight.key == *key && !flight.is_overdue() && !flight.is_closed())
+    }
+
+    /// Returns the turn of the flight that was entered last.
+    pub(crate) fn last_turn(&self) -> Turn {
+        self.last
+    }
+
+    /// Takes the turn of a flight that is entered next, under the same lock.
+    pub(crate) fn next_turn(&mut self) -> Turn {
+        self.last.0 += 1;
+        self.last
     }
 
     pub(crate) fn start(&mut self, flight: Arc<Flight>) {

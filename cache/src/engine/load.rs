@@ -16,7 +16,7 @@ use crate::{
     },
     engine::{
         cargo::Cargo,
-        flight::{Answer, Flight, Landed, Rank, ValueType, Why},
+        flight::{Answer, Flight, Landed, Rank, Turn, ValueType, Why},
         horizon::Horizon,
         lookup::Promise,
         node::Engine,
@@ -41,6 +41,8 @@ pub(crate) struct Demand {
     pub(crate) terms: Terms,
     /// How long ago at most what the call is answered with was read, if the call itself says so.
     pub(crate) staleness: Ttl,
+    /// Since when the call has waited for a load to end that it could not join.
+    pub(crate) queued: Option<Turn>,
 }
 
 /// What a caller that found nothing gets hold of.
@@ -49,8 +51,23 @@ pub(crate) enum Start {
     Own(Arc<Flight>),
     /// Another caller's.
     Joined(Arc<Flight>),
+    /// Another caller's, which it may not join. It waits until that has landed or is overdue, and
+    /// then asks again with this turn: a load that was entered later will do.
+    Queued(Arc<Flight>, Turn),
     /// Another load has filled L2 by now.
     Filled,
+}
+
+/// What a load in progress is to a call.
+enum Join {
+    /// It will do.
+    This,
+    /// It began before the call, and may be too old: the next will do.
+    Next,
+    /// It is in the way.
+    Neither,
+    /// Its time is over.
+    Late,
 }
 
 /// A caller's part in a flight.
@@ -74,6 +91,7 @@ impl Engine {
             why,
             terms,
             staleness: own,
+            queued: None,
         }
     }
 
@@ -99,16 +117,26 @@ impl Engine {
                 return Err(GetError::wrong_type(key, flight.of.name, asked.name));
             }
             let flight = Arc::clone(flight);
-            if !self.node.is_ahead(flight.due()) {
+            match self.may_join(&flight, demand, horizon, standing) {
+                Join::This => {
+                    let waker = self.join(&flight, demand, rank);
+                    drop(shard);
+                    outside::wake(waker.into_iter()); // with the lock released
+                    return Ok(Start::Joined(flight));
+                }
+                // One load at a time: a load of its own for each call would be as many as there
+                // are calls.
+                Join::Next => {
+                    let turn = demand.queued.unwrap_or_else(|| shard.last_turn());
+                    // It gets no more time, but goes ahead if this caller may not wait for permits.
+                    let waker = flight.join(flight.noted.read, rank);
+                    drop(shard);
+                    outside::wake(waker.into_iter()); // with the lock released
+                    return Ok(Start::Queued(flight, turn));
+                }
+                Join::Neither => voided = Some(shard.close(&flight)),
                 // Its task has yet to find out that it is late.
-                voided = Some(shard.make_overdue(&flight));
-            } else if self.may_join(&flight, demand, horizon, standing) {
-                let waker = self.join(&flight, demand, rank);
-                drop(shard);
-                outside::wake(waker.into_iter()); // with the lock released
-                return Ok(Start::Joined(flight));
-            } else {
-                voided = Some(shard.close(&flight));
+                Join::Late => voided = Some(shard.make_overdue(&flight)),
             }
         }
 
@@ -130,7 +158,8 @@ impl Engine {
         };
         let due = limit(noted.read, demand.terms.deadline);
         let of = ValueType::of::<V>();
-        let flight = Flight::new(key.clone(), noted, of, allowed, demand.why, due, rank);
+        let began = (demand.why, shard.next_turn());
+        let flight = Flight::new(key.clone(), noted, of, allowed, began, due, rank);
         let flight = Arc::new(flight);
         shard.start(Arc::clone(&flight));
         drop(shard);
@@ -145,19 +174,34 @@ impl Engine {
         demand: &Demand,
         horizon: Horizon,
         standing: Standing,
-    ) -> bool {
-        // Nothing voids what may not be kept, on a node that others may have given up: a receipt
-        // may have been resolved since the load began, and this call came later.
-        if (flight.allowed, standing) == (Allowed::Never, Standing::GivenUp) {
-            return false;
+    ) -> Join {
+        if !self.node.is_ahead(flight.due()) {
+            return Join::Late;
+        }
+        match demand.why {
+            Why::Reload => return Join::Neither,
+            Why::Miss | Why::Renew | Why::Refresh => {}
         }
         let read = flight.noted.read;
-        match demand.why {
-            Why::Reload => false,
-            Why::Miss | Why::Renew | Why::Refresh => {
-                let until = limit(read, demand.staleness).min(horizon.until(read));
-                self.node.is_ahead(until)
-            }
+        let own = limit(read, demand.staleness);
+
+        // Nothing voids what may not be kept, on a node that others may have given up: a receipt
+        // may have been resolved since the load began, and this call came later. Unless it came
+        // earlier, and has waited since.
+        if (flight.allowed, standing) == (Allowed::Never, Standing::GivenUp) {
+            let waited = demand.queued.is_some_and(|turn| turn < flight.turn);
+            let waited = waited || removed(Step::QueuedJoinLater);
+            return match waited && self.node.is_ahead(own) {
+                true => Join::This,
+                // Nothing would come of the wait.
+                false if self.node.refuses_loads(horizon) => Join::Neither,
+                false if removed(Step::LaterCallersQueue) => Join::Neither,
+                false => Join::Next,
+            };
+        }
+        match self.node.is_ahead(own.min(horizon.until(read))) {
+            true => Join::This,
+            false => Join::Neither,
         }
     }
 
@@ -208,6 +252,7 @@ impl Engine {
             why: Why::Refresh,
             terms,
             staleness: Ttl::Never,
+            queued: None,
         };
         // Another type, or no proof: the caller has its value, and the next caller that needs a
         // load hears of it.

@@ -18,6 +18,8 @@ use crate::{
 /// What a caller that waits hears of first.
 pub(crate) enum Heard {
     Landed(Landed),
+    /// The load that it has waited for is overdue.
+    Turn,
     /// It has waited as long as it is to if there is an expired value.
     Soft,
     /// Its deadline has passed.
@@ -30,6 +32,8 @@ pub(crate) struct Patience {
     pub(crate) began: Moment,
     soft: Moment,
     hard: Moment,
+    /// When the load is overdue that it waits for without having joined it.
+    turn: Moment,
     sleep: Option<Sleep>,
 }
 
@@ -46,8 +50,16 @@ impl Patience {
             began,
             soft,
             hard: limit(began, terms.deadline),
+            turn: Moment::NEVER,
             sleep: None,
         }
+    }
+
+    /// Waits for a load that the caller has not joined until that is due, and no longer. Ends with
+    /// the wait.
+    pub(crate) fn wait_for_turn(&mut self, due: Moment) {
+        self.turn = due;
+        self.sleep = None;
     }
 
     /// Returns whether the deadline has passed.
@@ -59,10 +71,11 @@ impl Patience {
     /// the time.
     pub(crate) fn poll(&mut self, wait: &mut Wait, context: &mut Context<'_>) -> Poll<Heard> {
         if let Poll::Ready(landed) = Pin::new(wait).poll(context) {
+            self.wait_for_turn(Moment::NEVER);
             return Poll::Ready(Heard::Landed(landed));
         }
 
-        let next = self.soft.min(self.hard);
+        let next = self.soft.min(self.hard).min(self.turn);
         if next == Moment::NEVER {
             return Poll::Pending;
         }
@@ -71,7 +84,10 @@ impl Patience {
         ready!(sleep.as_mut().poll(context));
         self.sleep = None;
 
-        if self.soft < self.hard {
+        if self.turn < self.soft.min(self.hard) {
+            self.turn = Moment::NEVER;
+            Poll::Ready(Heard::Turn)
+        } else if self.soft < self.hard {
             self.soft = Moment::NEVER;
             Poll::Ready(Heard::Soft)
         } else {

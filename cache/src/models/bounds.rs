@@ -13,7 +13,7 @@ use shuttle::{
 use tidings_core::clock::ManualClock;
 
 use super::{Scene, demand, invalidate, invalidate_tag, join, purge, renew, set};
-use crate::{Cache, CacheBuilder, CacheKey, GetOptions, Loaded};
+use crate::{Cache, CacheBuilder, CacheKey, Fills, GetOptions, Loaded, Pass, Proof};
 
 fn key(name: &str) -> CacheKey {
     CacheKey::new("k", &[name])
@@ -256,6 +256,73 @@ fn renewals() {
     find(&scene);
 }
 
+/// Keeps nothing that is loaded and proves nothing: others may have given it up.
+#[derive(Debug)]
+struct GivenUp;
+
+impl Fills for GivenUp {
+    fn begin(&self, _: &CacheKey) -> Option<Pass> {
+        None
+    }
+
+    fn holds(&self, _: Pass) -> bool {
+        false
+    }
+
+    fn is_given_up(&self) -> bool {
+        true
+    }
+
+    fn proof(&self) -> Proof {
+        Proof::None
+    }
+}
+
+/// Callers of one key on a node that others may have given up: one load runs at a time, and none of
+/// them is given what was read before it called.
+fn queue() {
+    let (cache, _clock) = bounded(4, |builder| {
+        let builder = builder.staleness_ceiling(Duration::from_secs(10));
+        builder.fills(Arc::new(GivenUp))
+    });
+    let scene = {
+        let mut scene = Scene::new(false);
+        scene.cache = cache;
+        scene
+    };
+    let running = Arc::new(AtomicBool::new(false));
+    let ask = || {
+        let (scene, running) = (scene.clone(), Arc::clone(&running));
+        thread::spawn(move || {
+            let said = scene.said.load(Ordering::SeqCst);
+            let load = || {
+                let load = scene.load();
+                async move {
+                    let before = running.swap(true, Ordering::SeqCst);
+                    demand(!before, || "two loads of one key ran".to_owned());
+                    let loaded = load.await;
+                    running.store(false, Ordering::SeqCst);
+                    loaded
+                }
+            };
+            let got = scene.cache.get(&scene.key, GetOptions::default(), load);
+            let got = shuttle::future::block_on(got).ok().flatten();
+            let seen = got.map(|version| *version);
+            demand(seen >= Some(said), || {
+                format!("stale: got version {seen:?} after {said} was said")
+            });
+        })
+    };
+    let writer = {
+        let scene = scene.clone();
+        thread::spawn(move || {
+            scene.change();
+            scene.say();
+        })
+    };
+    join([ask(), ask(), ask(), writer]);
+}
+
 /// A value whose last part, as it is dropped, invalidates its own key: whichever way it leaves.
 fn meddling() {
     #[derive(Clone, serde::Serialize)]
@@ -298,7 +365,7 @@ fn meddling() {
     cache.purge_local();
 }
 
-pub(super) const MODELS: [(&str, fn()); 13] = [
+pub(super) const MODELS: [(&str, fn()); 14] = [
     ("position, many keys", || positions(false, invalidate_many)),
     ("position, purge", || positions(false, purge)),
     ("position, tag", || positions(true, invalidate_tag)),
@@ -312,4 +379,5 @@ pub(super) const MODELS: [(&str, fn()); 13] = [
     ("deadlines", deadlines),
     ("renewals", renewals),
     ("meddling", meddling),
+    ("queue", queue),
 ];

@@ -4,7 +4,7 @@ use super::{FAULT_BUDGET, model, run, turn};
 use crate::faults::{self, Step};
 
 /// Which model notices which step's absence.
-const STEPS: [(Step, &str); 43] = [
+const STEPS: [(Step, &str); 45] = [
     (Step::FillChecksFlight, "invalidate, cold"),
     (Step::FillHoldsLock, "invalidate, cold"),
     (Step::FillChecksTag, "tag, cold"),
@@ -48,6 +48,8 @@ const STEPS: [(Step, &str); 43] = [
     (Step::LeaversPassOn, "permits"),
     (Step::NestedGoAhead, "nested"),
     (Step::OverdueGivesBack, "hangs"),
+    (Step::QueuedJoinLater, "queue"),
+    (Step::LaterCallersQueue, "queue"),
 ];
 
 #[test]

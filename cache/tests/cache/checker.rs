@@ -9,6 +9,7 @@
 
 mod places;
 mod proven;
+mod queued;
 mod stuck;
 mod writes;
 
@@ -245,18 +246,30 @@ const STUCK: [&str; 4] = [
     "OverdueGivesBack",
 ];
 
-/// Looks for callers that wait indefinitely.
+/// The steps that a node needs that keeps and proves nothing.
 #[cfg(tidings_faults)]
-fn stuck(runtime: &Runtime, limit: Duration) -> Seen {
+const QUEUED: [&str; 2] = ["QueuedJoinLater", "LaterCallersQueue"];
+
+/// Makes rounds until one finds something, or the time is over.
+#[cfg(tidings_faults)]
+fn rounds(round: fn(&Runtime) -> Option<String>, runtime: &Runtime, limit: Duration) -> Seen {
     let began = Instant::now();
     let mut impossible = None;
     while impossible.is_none() && began.elapsed() < limit {
-        impossible = stuck::round(runtime);
+        impossible = round(runtime);
     }
     Seen {
         reads: 0,
         after: began.elapsed(),
         impossible,
+    }
+}
+
+#[test]
+fn callers_on_a_node_that_proves_nothing_share_loads_that_began_after_they_called() {
+    let runtime = runtime();
+    for _ in 0..10 {
+        assert_eq!(queued::round(&runtime), None);
     }
 }
 
@@ -311,7 +324,8 @@ fn each_removed_guard_is_found() {
         let limit = Duration::from_secs(10);
         let seen = match guard {
             PROVEN => proven(&runtime, limit),
-            _ if STUCK.contains(&guard) => stuck(&runtime, limit),
+            _ if STUCK.contains(&guard) => rounds(stuck::round, &runtime, limit),
+            _ if QUEUED.contains(&guard) => rounds(queued::round, &runtime, limit),
             _ => check(&runtime, Until::Time(limit)).0,
         };
         tidings_cache::remove_guard(None);

@@ -342,3 +342,69 @@ async fn a_load_that_is_not_kept_is_joined_unless_the_node_was_given_up() {
         assert_eq!((late, after.loads()), expected, "{case}");
     }
 }
+
+/// G6, G11: a load of its own for each of them would be a stampede.
+#[tokio::test]
+async fn callers_that_may_not_join_a_load_wait_for_it_and_share_the_next() {
+    let (cache, _clock, prover) = node(|builder| builder);
+    prover.keeps_nothing.store(true, Ordering::SeqCst);
+    prover.is_given_up.store(true, Ordering::SeqCst);
+    let (gate, before, after) = (Gate::new(), Source::default(), Source::default());
+    let early = cache.get(k(), GetOptions::default(), before.behind(&gate, Some(1_u8)));
+    let late = async {
+        gate.reached().await;
+        let options = GetOptions::default;
+        let calls = (0..64).map(|_| cache.get(k(), options(), after.give(Some(2_u8))));
+        let calls = futures_util::future::join_all(calls);
+        let keys = [k().clone(), key("other")];
+        let load = |missing: Vec<CacheKey>| {
+            let found: Vec<_> = missing.into_iter().map(|key| (key, Some(3_u8))).collect();
+            async move { Ok::<_, Failure>(found) }
+        };
+        let bulk = cache.get_bulk(&keys, options(), load);
+        let opens = async {
+            tokio::task::yield_now().await;
+            assert_eq!(after.loads(), 0, "one load at a time");
+            gate.open();
+        };
+        tokio::join!(calls, bulk, opens)
+    };
+    let (early, (calls, bulk, ())) = tokio::join!(early, late);
+    assert_eq!(early.unwrap().as_deref(), Some(&1));
+    for got in calls {
+        assert_eq!(got.unwrap().as_deref(), Some(&2));
+    }
+    let bulk = bulk.unwrap();
+    let bulk: Vec<_> = bulk.iter().map(|it| it.as_deref().copied()).collect();
+    assert!(matches!(bulk[..], [Some(2 | 3), Some(3)]), "{bulk:?}");
+    assert_eq!(after.loads(), 1);
+}
+
+/// Nor do they wait longer than for its time.
+#[tokio::test]
+async fn callers_that_wait_for_a_load_that_is_overdue_begin_one() {
+    let (cache, clock, prover) = node(|builder| builder.deadline(4 * SECOND));
+    prover.keeps_nothing.store(true, Ordering::SeqCst);
+    prover.is_given_up.store(true, Ordering::SeqCst);
+    let (gate, before, after) = (Gate::new(), Source::default(), Source::default());
+    let early = cache.get(k(), GetOptions::default(), before.behind(&gate, Some(1_u8)));
+    let late = async {
+        gate.reached().await;
+        clock.advance(3 * SECOND);
+        let calls = (0..10).map(|_| cache.get(k(), GetOptions::default(), after.give(Some(2_u8))));
+        let calls = futures_util::future::join_all(calls);
+        let time = async {
+            tokio::task::yield_now().await;
+            assert_eq!(after.loads(), 0);
+            clock.advance(SECOND);
+        };
+        tokio::join!(calls, time).0
+    };
+    let (early, calls) = tokio::join!(early, late);
+    early.expect_err("its deadline has passed");
+    for got in calls {
+        assert_eq!(got.unwrap().as_deref(), Some(&2));
+    }
+    assert_eq!(after.loads(), 1);
+    gate.open();
+}
