@@ -107,6 +107,15 @@ impl Program {
         assert!(sent.success());
     }
 
+    /// Returns whether it is stopped now.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let id = self.child.as_ref().expect("it is ours").id();
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("it is there");
+        // Its name, in brackets, comes before.
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+        state.is_some_and(|state| state.starts_with('T'))
+    }
+
     /// Waits for its end: its status, and what it wrote to standard output and error since the
     /// banner.
     pub(crate) fn ended(mut self) -> (Option<i32>, String, String) {

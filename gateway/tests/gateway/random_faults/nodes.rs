@@ -148,12 +148,17 @@ impl<'a> Nodes<'a> {
         self.start(node);
     }
 
-    fn stopped(&self, node: usize, meanwhile: impl FnOnce()) {
+    /// Stops a node for as long as something takes. Returns whether it was stopped to the end: the
+    /// system lets it go on where what has started the run, a shell, ends at that moment and leaves
+    /// the group of its processes to itself.
+    fn stopped(&self, node: usize, meanwhile: impl FnOnce()) -> bool {
         self.get(node).signal("STOP");
         self.world.cuts_off(Some(node));
         meanwhile();
+        let still = self.get(node).is_stopped();
         self.get(node).signal("CONT");
         self.world.cuts_off(None);
+        still
     }
 
     /// Stops a node until the log has forgotten what it had not read; it must find that out.
@@ -162,8 +167,11 @@ impl<'a> Nodes<'a> {
             return; // it has yet to take a cursor, and loses none
         };
         let mut forgotten = false;
-        self.stopped(node, || forgotten = self.is_missed());
-        if !forgotten {
+        let stayed = self.stopped(node, || forgotten = self.is_missed());
+        if !stayed {
+            eprintln!("n{node} was told to go on, and not by this program");
+        }
+        if !forgotten || !stayed {
             return;
         }
 
