@@ -217,7 +217,9 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`NoFeedStart::Invalid`] for a token that is not one of this database, or was made up.
+    /// [`NoFeedStart::Invalid`] for a token that is not one of this database, or was made up;
+    /// [`NoFeedStart::Unplaced`] for one of an earlier version, and on a node without a store,
+    /// whose stream can be followed from the [`Place`] of a record alone.
     ///
     /// # Examples
     ///

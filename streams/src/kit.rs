@@ -28,6 +28,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tidings_core::{
+    clock::SystemClock,
     entropy::SystemEntropy,
     log::{Epoch, KeptLog, Members, Wake},
 };
@@ -108,7 +109,8 @@ impl Memory {
     /// Opens the members beside the log, over a link of their own.
     #[must_use]
     pub fn members(&self) -> Arc<dyn Members> {
-        Arc::new(StreamMembers::new(self.link(LARGEST), None))
+        let clock = Arc::new(SystemClock::new());
+        Arc::new(StreamMembers::new(self.link(LARGEST), None, clock))
     }
 
     /// Makes a stream for a node.

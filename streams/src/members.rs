@@ -28,8 +28,12 @@ use std::{
     },
 };
 
-use tidings_core::log::{
-    Cursor, Demand, Join, JoinError, LogError, LogFuture, MemberId, MemberRow, MemberSight, Members,
+use tidings_core::{
+    clock::Clock,
+    log::{
+        Cursor, Demand, Join, JoinError, LogError, LogFuture, MemberId, MemberRow, MemberSight,
+        Members,
+    },
 };
 
 pub(crate) use self::row::{DEMAND, row_of, sight};
@@ -51,14 +55,19 @@ pub struct StreamMembers {
     engine: Arc<dyn Engine>,
     /// Tells which cluster's key the node has, if any.
     key: Option<Check>,
+    clock: Arc<dyn Clock>,
     /// Whether it was told already that the node cannot join.
     told: AtomicBool,
 }
 
 impl StreamMembers {
-    pub(crate) fn new(engine: Arc<dyn Engine>, key: Option<Check>) -> Self {
-        let told = AtomicBool::new(false);
-        Self { engine, key, told }
+    pub(crate) fn new(engine: Arc<dyn Engine>, key: Option<Check>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            engine,
+            key,
+            clock,
+            told: AtomicBool::new(false),
+        }
     }
 
     /// Refuses a node with another key than the members', and notes the key of the first.
@@ -160,10 +169,11 @@ impl StreamMembers {
             }
         }
 
+        let now = self.clock.wall_micros();
         let mut rows = Vec::new();
         for (name, held) in &values {
             if let Some(node) = name.strip_prefix(ROW) {
-                rows.push(Row::read(&held.value)?.member(reports.get(node)));
+                rows.push(Row::read(&held.value)?.member(reports.get(node), now));
             }
         }
         rows.sort_by(|one, other| one.id.node.cmp(&other.id.node));
@@ -228,6 +238,7 @@ impl StreamMembers {
             incarnation: member.incarnation.0,
             answers: answers.0,
             applied: applied.to_string(),
+            at_us: Some(self.clock.wall_micros().as_micros()),
         };
         let text = serde_json::to_string(&report).expect("strings and numbers");
         let name = report_of(&member.node);

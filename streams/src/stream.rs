@@ -161,6 +161,7 @@ impl<S: Server> LogApart for Stream<S> {
         Ok(Arc::new(StreamMembers::new(
             Stream::engine(self, needs),
             check,
+            Arc::clone(&needs.clock),
         )))
     }
 

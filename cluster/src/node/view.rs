@@ -253,7 +253,7 @@ fn view_of(row: &MemberRow, seen: &[(MemberId, Duration)], now: Duration) -> Mem
             None => row.last.map(|last| last.ago),
         },
         facts: row.facts.clone(),
-        clock: row.last.map(|last| last.clock),
+        clock: row.last.and_then(|last| last.clock),
         bound: row.bound,
     }
 }

@@ -97,8 +97,8 @@ pub struct LastReport {
     pub ago: Duration,
     /// How long it took, from the last demand before it.
     pub took: Option<Duration>,
-    /// How far the member's clock was ahead of the database's.
-    pub clock: ClockOffset,
+    /// How far the member's clock was ahead of the database's; none where that is not compared.
+    pub clock: Option<ClockOffset>,
 }
 
 /// Why a join was refused.

@@ -65,7 +65,7 @@ pub(crate) fn last_report(
     ago.zip(ahead).map(|(ago, millis)| LastReport {
         ago: span(ago),
         took: took.map(span),
-        clock: ClockOffset { millis },
+        clock: Some(ClockOffset { millis }),
     })
 }
 

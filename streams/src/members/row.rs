@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidings_core::log::{
-    Capture, Demand, Incarnation, LogError, MemberFacts, MemberId, MemberRow, MemberSight, Sight,
-    StartId,
+use tidings_core::{
+    TimestampMicros,
+    log::{
+        Capture, Demand, Incarnation, LastReport, LogError, MemberFacts, MemberId, MemberRow,
+        MemberSight, Sight, StartId,
+    },
 };
 use uuid::Uuid;
 
@@ -103,6 +106,23 @@ pub(super) struct Report {
     pub(super) incarnation: u64,
     pub(super) answers: u64,
     pub(super) applied: String,
+    /// When, in microseconds since 1970 by the member's clock; none from a program of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) at_us: Option<i64>,
+}
+
+impl Report {
+    /// Returns what is known of it besides what it says. The server's time is not asked for with
+    /// every report, so how long it took and how far the member's clock is off stay unknown, and
+    /// how long ago it came is as right as the two clocks are.
+    fn last(&self, now: TimestampMicros) -> Option<LastReport> {
+        let ago = now.as_micros().saturating_sub(self.at_us?);
+        Some(LastReport {
+            ago: Duration::from_micros(u64::try_from(ago).unwrap_or(0)),
+            took: None,
+            clock: None,
+        })
+    }
 }
 
 impl Row {
@@ -128,7 +148,8 @@ impl Row {
         self.start == member.start.0 && self.incarnation == member.incarnation.0
     }
 
-    pub(super) fn member(&self, report: Option<&Report>) -> MemberRow {
+    /// Returns what others see of it at a moment.
+    pub(super) fn member(&self, report: Option<&Report>, now: TimestampMicros) -> MemberRow {
         let start = StartId(self.start);
         let facts = self.facts.as_deref();
         // A report of a version that cannot be read says nothing: the member counts as silent.
@@ -140,7 +161,7 @@ impl Row {
             answered: report.map_or(Demand(0), |report| Demand(report.answers)),
             marked: self.marked,
             facts: facts.and_then(|facts| MemberFacts::of_text(facts, start)),
-            last: None,
+            last: report.and_then(|report| report.last(now)),
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidings_core::log::{
-    Cursor, Demand, Join, JoinError, Log as _, LogError, MemberId, MemberSight, Members, Read,
-    StartId,
+use tidings_core::{
+    clock::{ManualClock, SystemClock},
+    log::{
+        Cursor, Demand, Join, JoinError, LastReport, Log as _, LogError, MemberId, MemberSight,
+        Members, Read, StartId,
+    },
 };
 use uuid::Uuid;
 
@@ -154,7 +157,11 @@ async fn a_node_with_another_key_or_with_none_is_refused_at_the_join() {
     let server = Memory::new();
     let members = |key: Option<&str>| -> Arc<dyn Members> {
         let key = key.map(|key| ClusterKey::new(key).expect("long enough").check());
-        Arc::new(StreamMembers::new(server.link(1), key))
+        Arc::new(StreamMembers::new(
+            server.link(1),
+            key,
+            Arc::new(SystemClock::new()),
+        ))
     };
     let ours = "a secret that nodes share";
     joined(&members(Some(ours)), "a", 1).await;
@@ -166,6 +173,38 @@ async fn a_node_with_another_key_or_with_none_is_refused_at_the_join() {
         };
         assert!(reason.contains("cluster's key"), "{reason}");
     }
+}
+
+/// A member that is late is shown with the moment of its last report.
+#[tokio::test]
+async fn a_row_tells_how_long_ago_its_member_has_reported() {
+    let (server, clock) = (Memory::new(), ManualClock::new());
+    let engine = server.link(1);
+    let members: Arc<dyn Members> = Arc::new(StreamMembers::new(
+        Arc::clone(&engine) as _,
+        None,
+        Arc::new(clock.clone()),
+    ));
+    let a = joined(&members, "a", 1).await;
+    let last = async || members.list().await.expect("listed")[0].last;
+    assert_eq!(last().await, None, "it has not reported");
+
+    let cursor = head(&server.numbered("a")).await;
+    members.report(&a, &cursor, Demand(1)).await.expect("told");
+    let seconds = Duration::from_secs(3);
+    clock.advance(seconds);
+    let reported = LastReport {
+        ago: seconds,
+        took: None,
+        clock: None,
+    };
+    assert_eq!(last().await, Some(reported));
+
+    // A program of before does not say.
+    let before = r#"{"v":1,"incarnation":1,"answers":1,"applied":"9.x"}"#;
+    let spoilt = engine.replace("report.61", Expected::Any, Some(before));
+    spoilt.await.expect("written");
+    assert_eq!(last().await, None);
 }
 
 #[tokio::test]
