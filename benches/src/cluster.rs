@@ -7,6 +7,9 @@
 //!   milliseconds apart: closer ones share a wake-up.
 //! - `ENGINE_evicted_p50`, `_p99`: from the acknowledgement until another node's cache does not
 //!   have what was changed.
+//! - `jetstream_shared_p50`, `_p99` and those of `redis_streams`: nodes without a store, from the
+//!   call of `invalidate` until another node's cache does not have the key; the raw client's is
+//!   from a message's being sent to a stream until another client that waits for it has it.
 //! - `postgres_confirmed_p50`, `_p99`: from the acknowledgement to the receipt of three nodes,
 //!   beside one `NOTIFY`.
 //! - `postgres_backlog`: another program's transaction of 10,000 rows, from its commit until
@@ -23,6 +26,8 @@ mod raw;
 mod nodes;
 // What nodes get through.
 mod load;
+// Nodes without a store.
+mod streams;
 
 use std::time::Duration;
 
@@ -36,6 +41,7 @@ use tokio::runtime::Builder;
 use self::{
     nodes::{Members, file_url},
     raw::{Inotify, Nats, Notify, Raw, Redis},
+    streams::{JetStream, RedisStreams, Sharers},
 };
 use crate::harness::{Bench, BenchError, Settings, percentile};
 
@@ -98,6 +104,21 @@ pub fn run(settings: Settings) -> Result<Bench, BenchError> {
         let raw = Redis::connect(&redis.url()).await;
         heard(&mut bench, "redis", members, raw).await;
 
+        let shares = |node: NodeBuilder| {
+            let stream = tidings_streams::JetStream::new(&nats.url(), "bench");
+            node.stream(stream.expect("an address"))
+        };
+        let sharers = Sharers::on(shares).await;
+        let raw = JetStream::connect(&nats.url()).await;
+        shared(&mut bench, "jetstream", sharers, raw).await;
+        let shares = |node: NodeBuilder| {
+            let stream = tidings_streams::Redis::new(&redis.url(), "bench");
+            node.stream(stream.expect("an address"))
+        };
+        let sharers = Sharers::on(shares).await;
+        let raw = RedisStreams::connect(&redis.url()).await;
+        shared(&mut bench, "redis_streams", sharers, raw).await;
+
         let directory = tempfile::tempdir().expect("a directory");
         let members = Members::on(&file_url(directory.path()), 2, |node| node).await;
         let raw = Inotify::watch(directory.path());
@@ -150,6 +171,24 @@ async fn heard(bench: &mut Bench, engine: &str, mut members: Members, mut raw: i
     shares(bench, &evicted, ours, (raw.name(), theirs));
 }
 
+/// Times invalidations over a stream and raw messages by turns.
+async fn shared(bench: &mut Bench, engine: &str, sharers: Sharers, mut raw: impl Raw) {
+    let trips = bench.settings().scaled(TRIPS);
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let clock = SystemClock::new();
+    for trip in 0..WARM_UP + trips {
+        clock.sleep(APART).await;
+        let (one, other) = (sharers.evicted().await, raw.trip().await);
+        if trip >= WARM_UP {
+            ours.push(one);
+            theirs.push(other);
+        }
+    }
+    sharers.close().await;
+    let shared = format!("{engine}_shared");
+    shares(bench, &shared, ours, (raw.name(), theirs));
+}
+
 /// Times receipts and raw messages by turns.
 async fn confirmed(bench: &mut Bench, members: Members, mut raw: Notify) {
     let trips = bench.settings().scaled(TRIPS);
@@ -192,6 +231,10 @@ mod tests {
                 let of = |it: &&&str| it.starts_with(&format!("{engine}_{what}"));
                 assert_eq!(subjects.iter().filter(of).count(), 4, "{engine}_{what}");
             }
+        }
+        for engine in ["jetstream", "redis_streams"] {
+            let of = |it: &&&str| it.starts_with(&format!("{engine}_shared"));
+            assert_eq!(subjects.iter().filter(of).count(), 4, "{engine}");
         }
         for subject in ["confirmed_p50", "backlog", "write_8_writers"] {
             let subject = format!("postgres_{subject}");

@@ -27,7 +27,8 @@ pub(super) trait Raw {
     fn trip(&mut self) -> impl Future<Output = f64>;
 }
 
-fn since(start: Instant) -> f64 {
+/// Returns how many nanoseconds have passed.
+pub(super) fn since(start: Instant) -> f64 {
     start.elapsed().as_nanos() as f64
 }
 
