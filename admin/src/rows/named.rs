@@ -5,9 +5,12 @@
 //! (the name, the parent) as conditions that the store checks in the write's own transaction. A row
 //! that changes in between is looked up again.
 
+// What a body says beside its path.
+mod body;
+
 use serde_json::Value as Json;
 use tidings::{
-    core::{FieldKind, Patch, Row, Rule, Schema, Value, Violations},
+    core::{FieldKind, Patch, Row, Schema, Value, Violations},
     store::{Error, Page, PageQuery, Selector, Table, TagFilter, WriteOptions},
 };
 
@@ -142,6 +145,7 @@ impl Rows {
         if names.is_empty() && self.schema.single_key().is_none() {
             return Err(self.no_name(segment));
         }
+
         for name in names {
             let Some(row) = self.look_up(&name).await? else {
                 continue;
@@ -151,6 +155,7 @@ impl Rows {
             }
             elsewhere = true;
         }
+
         Ok(match elsewhere {
             true => Found::Elsewhere,
             false => Found::Nothing,
@@ -193,8 +198,10 @@ impl Rows {
             let Found::Row(row, name) = self.find(segment).await? else {
                 return Err(Problem::not_found());
             };
+
             let patch = patch.clone();
             self.keep_primary_key(&patch, &row)?;
+
             let selector = self.under(condition, &row, self.selector(&row, &name))?;
             let updated = self.table.update(selector, patch, WriteOptions::default());
             match updated.await {
@@ -204,6 +211,7 @@ impl Rows {
                 Err(error) => return Err(self.problem(error)),
             }
         }
+
         Err(Problem::contended())
     }
 
@@ -227,6 +235,7 @@ impl Rows {
                 Found::Nothing => self.make(segment, patch.clone(), condition).await?,
             };
             attempt += 1;
+
             match written {
                 Ok(row) => return Ok(row),
                 // The row was renamed, moved or made by another request since it was looked up.
@@ -255,12 +264,14 @@ impl Rows {
             };
             let selector = self.under(condition, &row, self.selector(&row, &name))?;
             let deleted = self.table.delete(selector, WriteOptions::default());
+
             match deleted.await {
                 Ok(Some(row)) => return Ok(Some(row)),
                 Ok(None) | Err(Error::Changed { .. }) => {}
                 Err(error) => return Err(self.problem(error)),
             }
         }
+
         Err(Problem::contended())
     }
 }
@@ -287,6 +298,7 @@ impl Rows {
         if name.unique {
             return Ok(self.table.select_where(self.by(name)).await?);
         }
+
         let query = name
             .values
             .iter()
@@ -372,49 +384,8 @@ fn judged(condition: &Condition, tag: Option<&Tag>) -> Result<(), Problem> {
     }
 }
 
-/// What a body says beside its path.
+/// What is written in the end.
 impl Rows {
-    /// Returns the patch with the parent set; one that names another parent is refused.
-    fn under_owner(&self, mut patch: Patch) -> Result<Patch, Problem> {
-        if let Some(owner) = &self.owner {
-            self.agree(&patch, owner.field, &owner.value)?;
-            patch.set(self.name_of(owner.field), owner.value.clone());
-        }
-        Ok(patch)
-    }
-
-    /// Refuses a patch that would change a row's primary key.
-    fn keep_primary_key(&self, patch: &Patch, row: &Row) -> Result<(), Problem> {
-        let mut key = self.schema.primary_key().iter();
-        key.try_for_each(|&field| self.agree(patch, field, &row.0[field]))
-    }
-
-    /// Gives a row the values that its name says.
-    fn name_it(&self, patch: &mut Patch, name: &Name) {
-        for (field, value) in &name.values {
-            patch.set(self.name_of(*field), value.clone());
-        }
-    }
-
-    /// Refuses a patch that says something else of a field than the path.
-    fn agree(&self, patch: &Patch, field: usize, value: &Value) -> Result<(), Problem> {
-        match patch.value(self.name_of(field)) {
-            Some(given) if given != value => Err(self.disagrees(field)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Returns the row that a patch makes of nothing.
-    fn row(&self, patch: &Patch) -> Result<Row, Problem> {
-        let row = Row::empty(self.schema).patched(self.schema, patch);
-        row.map_err(|violations| Problem::violations(&violations))
-    }
-
-    fn disagrees(&self, field: usize) -> Problem {
-        let name = self.schema.fields()[field].name();
-        Problem::field(name, Rule::Contradiction, "disagrees with the path")
-    }
-
     async fn replace(
         &self,
         row: &Row,
@@ -439,12 +410,14 @@ impl Rows {
         let Some(name) = self.names(segment).into_iter().next() else {
             return Err(self.no_name(segment));
         };
+
         if name.is_primary(self.schema) {
             for (field, value) in &name.values {
                 self.agree(&patch, *field, value)?;
             }
         }
         self.name_it(&mut patch, &name);
+
         // One that was judged is made, and never laid over a row that was made meanwhile.
         if name.unique && condition.is_empty() {
             let selector = self.owned(self.by(&name));
@@ -471,6 +444,7 @@ impl Rows {
         let Some((name, breach)) = of_key.map(|it| ("@entity", it)).or_else(of_field) else {
             return Problem::not_found();
         };
+
         let mut violations = Violations::default();
         violations.broken(name, breach);
         Problem::violations(&violations)
