@@ -1,5 +1,6 @@
 //! [`Gateway`]: a node with a proxy side and an admin side in front of it.
 
+mod parts;
 mod start_error;
 mod steps;
 mod workers;
@@ -10,30 +11,27 @@ use std::{
     time::Duration,
 };
 
-use tidings::{
-    AuditSettings, Cache, Entity as _, Node, NodeBuilder, PageQuery, Store,
-    cache::{CacheBuilder, Policy, Ttl},
-    store::Sharing,
-};
-use tidings_admin::{AdminOptions, Metrics, Readiness, Unready};
+use tidings::{AuditSettings, Entity as _, Node, NodeBuilder, PageQuery, Store, store::Sharing};
+use tidings_admin::{AdminOptions, Readiness, Unready};
 use tokio::{sync::Semaphore, time::Instant};
 
 pub use self::start_error::StartError;
 use self::{
+    parts::{cache, metrics, serve_router, woken},
     steps::{ended_unless, prepare},
     workers::{Shared, one_for_each},
 };
 use crate::{
     Acl, Consumer, KeyAuthCredential, Plugin, Settings,
     counts::Counts,
-    descriptors, digest,
-    front::{self, Cues, Director},
+    digest,
+    front::{self, Director},
     live::Live,
     log::{Log, Sink},
     plugin::Plugins,
     plugins::{self, AllowedGroups, KeyAuth, KeyAuthConfig},
     proxy::MOST_WAITING,
-    server::{Acceptor, Imprint, Listener, Seats},
+    server::{Listener, Seats},
     settings::{Cluster, KeyNames, KeyStorage},
 };
 
@@ -142,9 +140,11 @@ impl Gateway {
                 storage: settings.hash_keys,
             });
         }
+
         if settings.plugins.asks_for_groups() {
             plugins.add::<plugins::Acl>(live.groups.clone());
         }
+
         GatewayBuilder {
             settings,
             plugins,
@@ -276,6 +276,7 @@ impl GatewayBuilder {
             log,
             node,
         } = self;
+
         // Ports first: a gateway that cannot listen should not touch a database.
         let proxy = Listener::bind("proxy", settings.proxy_listen)?;
         let admin = Listener::bind("admin", settings.admin_listen)?;
@@ -333,6 +334,7 @@ impl GatewayBuilder {
         let store = store.map_err(|error| {
             StartError::new("the database (--database) cannot be opened", error)
         })?;
+
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             workers = settings.workers,
@@ -373,11 +375,13 @@ impl GatewayBuilder {
         if let Some(node_id) = &settings.node_id {
             node = node.node_id(node_id);
         }
+
         let node = woken(node, &settings)?.start_unless(&mut ends).await;
         let node = node.map_err(|error| StartError::new("the node did not start", error))?;
         let Some(node) = node else {
             return Ok(None);
         };
+
         // Set once, here.
         let _ = started.set(node.clone());
 
@@ -398,6 +402,7 @@ impl GatewayBuilder {
         if settings.hash_keys == KeyStorage::Digest {
             options = options.digest(KeyAuthCredential::NAME, "key", digest::of);
         }
+
         if let Some(token) = &settings.admin_token {
             options = options.token(token.expose());
         }
@@ -409,6 +414,7 @@ impl GatewayBuilder {
         admins.serve();
         proxies.serve();
         readiness.end(Unready::Starting);
+
         Ok(Some(Gateway {
             node,
             proxy: addresses.0,
@@ -422,77 +428,5 @@ impl GatewayBuilder {
             live,
             log,
         }))
-    }
-}
-
-/// Returns what the gateway counts besides its node.
-fn metrics(counts: &Arc<Counts>, seats: &Arc<Seats>, sink: &Sink, most: usize) -> Metrics {
-    let (counts, seats, sink) = (Arc::clone(counts), Arc::clone(seats), sink.clone());
-    Metrics::new().publish(move || counts.publish(seats.open(), most, sink.lost()))
-}
-
-/// Starts to serve a router on a listener, once its side is told to serve.
-fn serve_router(
-    side: &'static str,
-    listener: Listener,
-    router: axum::Router,
-    node_id: &str,
-    settings: &Settings,
-    cues: &Cues,
-) -> Result<(), StartError> {
-    let seats = Seats::new(1, descriptors::admin_connections());
-    let acceptor = Acceptor::new(listener, seats, 0)
-        .map_err(|error| StartError::new("the admin or the status side cannot accept", error))?;
-    let imprint = admin_imprint(node_id);
-    let limits = settings.limits.clone();
-    // Its director has not begun to drain, so there is a cue.
-    if let Some(cue) = cues.cue() {
-        tokio::spawn(front::serve_admin(
-            side, acceptor, router, imprint, limits, cue,
-        ));
-    }
-    Ok(())
-}
-
-/// Makes a broker wake the node, if the settings name one.
-fn woken(node: NodeBuilder, settings: &Settings) -> Result<NodeBuilder, StartError> {
-    match settings.cluster_engine() {
-        #[cfg(feature = "nats")]
-        Cluster::Nats(address) => {
-            let carrier = tidings_carriers::Nats::new(address.expose(), &settings.cluster_name);
-            Ok(node.wake_by(carrier.map_err(unusable_broker)?))
-        }
-        #[cfg(feature = "redis")]
-        Cluster::Redis(address) => {
-            let carrier = tidings_carriers::Redis::new(address.expose(), &settings.cluster_name);
-            Ok(node.wake_by(carrier.map_err(unusable_broker)?))
-        }
-        Cluster::None | Cluster::Postgres | Cluster::Sqlite => Ok(node),
-    }
-}
-
-#[cfg(any(feature = "nats", feature = "redis"))]
-fn unusable_broker(error: tidings_carriers::CarrierError) -> StartError {
-    StartError::new("the broker (--cluster) cannot be used", error)
-}
-
-/// Returns the cache's settings: its rows may be revoked, so nothing is served after its time,
-/// whatever fails.
-fn cache(settings: &Settings) -> CacheBuilder {
-    Cache::builder()
-        .capacity(settings.cache_size)
-        .policy(Policy::revocable())
-        .ttl(settings.ttl.map_or(Ttl::Never, Ttl::After))
-        .neg_ttl(settings.neg_ttl.map_or(Ttl::Never, Ttl::After))
-}
-
-/// Returns what hyper's own refusals are made to look like on the admin side.
-fn admin_imprint(node_id: &str) -> Imprint {
-    Imprint {
-        lines: match node_id {
-            "" => "".into(),
-            id => format!("x-tidings-node: {id}\r\n").into(),
-        },
-        body: tidings_admin::malformed,
     }
 }

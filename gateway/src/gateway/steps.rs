@@ -26,6 +26,7 @@ pub(super) async fn prepare(
                 error,
             )
         })?;
+
         if replaced > 0 {
             tracing::info!(keys = replaced, "keys were replaced by their digests");
         }

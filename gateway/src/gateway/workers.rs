@@ -74,6 +74,7 @@ impl Shared {
         let proxy = Rc::new(Proxy::new(place, plugins, &self.settings));
         let limits = self.settings.limits.clone();
         worker.spawn_local(front::serve_proxy(acceptor, proxy, counts, limits, cue));
+
         Ok(())
     }
 }
