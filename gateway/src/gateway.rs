@@ -11,20 +11,19 @@ use std::{
     time::Duration,
 };
 
-use tidings::{AuditSettings, Entity as _, Node, NodeBuilder, PageQuery, Store, store::Sharing};
-use tidings_admin::{AdminOptions, Readiness, Unready};
+use tidings::{Node, NodeBuilder, PageQuery};
+use tidings_admin::{Readiness, Unready};
 use tokio::{sync::Semaphore, time::Instant};
 
 pub use self::start_error::StartError;
 use self::{
-    parts::{cache, metrics, serve_router, woken},
+    parts::{admin_options, metrics, open, serve_router, serve_status, set_up},
     steps::{ended_unless, prepare},
     workers::{Shared, one_for_each},
 };
 use crate::{
-    Acl, Consumer, KeyAuthCredential, Plugin, Settings,
+    Consumer, Plugin, Settings,
     counts::Counts,
-    digest,
     front::{self, Director},
     live::Live,
     log::{Log, Sink},
@@ -32,13 +31,11 @@ use crate::{
     plugins::{self, AllowedGroups, KeyAuth, KeyAuthConfig},
     proxy::MOST_WAITING,
     server::{Listener, Seats},
-    settings::{Cluster, KeyNames, KeyStorage},
+    settings::KeyNames,
 };
 
 /// The most of the time to end that is kept for the node once no request runs any more.
 const NODE_SHUTDOWN: Duration = Duration::from_secs(1);
-/// How long the database may take at the start before a line of the log says what is waited for.
-const QUIET: Duration = Duration::from_millis(500);
 /// What each step of the end gets at least, however late it is.
 const LEAST: Duration = Duration::from_millis(100);
 
@@ -298,43 +295,15 @@ impl GatewayBuilder {
         // Before the database is opened: what watches over the program is told that it starts.
         let started: Arc<OnceLock<Node>> = Arc::default();
         let (statuses, status_cues) = front::direction();
-        let status = match settings.status_listen {
-            Some(address) => {
-                let listener = Listener::bind("status", address)?;
-                let address = listener.address();
-                let pages = (Arc::clone(&started), readiness.clone(), metrics.clone());
-                let router = tidings_admin::status_router(pages.0, pages.1, pages.2);
-                serve_router("status", listener, router, "", &settings, &status_cues)?;
-                Some(address)
-            }
-            None => None,
-        };
+        let pages =
+            tidings_admin::status_router(Arc::clone(&started), readiness.clone(), metrics.clone());
+        let status = serve_status(pages, &settings, &status_cues)?;
         statuses.serve();
 
-        let sharing = match settings.cluster_engine() {
-            Cluster::None => Sharing::Alone,
-            _ => Sharing::Cluster,
-        };
-        let store = Store::options(&settings.database).sharing(sharing);
-        let opening = async {
-            let mut opening = std::pin::pin!(store.open());
-            match tokio::time::timeout(QUIET, &mut opening).await {
-                Ok(opened) => opened,
-                Err(_) => {
-                    let database = settings.database_shown();
-                    tracing::warn!(database, "the database does not answer yet: waiting for it");
-                    opening.await
-                }
-            }
-        };
         let store = tokio::select! {
-            store = opening => store,
+            store = open(&settings) => store?,
             () = &mut ends => return Ok(None),
         };
-        let store = store.map_err(|error| {
-            StartError::new("the database (--database) cannot be opened", error)
-        })?;
-
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             workers = settings.workers,
@@ -358,25 +327,10 @@ impl GatewayBuilder {
             sink,
             waits: Arc::new(Semaphore::new(MOST_WAITING)),
         };
-        let mut node = node
-            .store(store)
-            .workers(settings.workers)
-            .cache(cache(&settings))
-            .cluster_name(&settings.cluster_name)
-            .log_retention(settings.cluster_retention)
-            .log_poll(settings.cluster_poll)
-            .max_staleness(settings.max_staleness)
-            .stale_policy(settings.stale_policy)
-            .audit(AuditSettings::new().reads_per_second(settings.audit_reads))
-            .entity::<Consumer>()
-            .entity::<KeyAuthCredential>()
-            .entity::<Acl>()
-            .init_worker(move |worker| shared.init_worker(worker));
-        if let Some(node_id) = &settings.node_id {
-            node = node.node_id(node_id);
-        }
-
-        let node = woken(node, &settings)?.start_unless(&mut ends).await;
+        let node = set_up(node.store(store), &settings)?
+            .init_worker(move |worker| shared.init_worker(worker))
+            .start_unless(&mut ends)
+            .await;
         let node = node.map_err(|error| StartError::new("the node did not start", error))?;
         let Some(node) = node else {
             return Ok(None);
@@ -393,19 +347,9 @@ impl GatewayBuilder {
             return Ok(None);
         };
 
-        // Those who know the model expect keys in lists; where digests are kept there are none.
-        let mut options = AdminOptions::new()
-            .list_secrets()
-            .after_timeout(settings.after_timeout)
+        let options = admin_options(&settings)
             .readiness(readiness.clone())
             .metrics(metrics);
-        if settings.hash_keys == KeyStorage::Digest {
-            options = options.digest(KeyAuthCredential::NAME, "key", digest::of);
-        }
-
-        if let Some(token) = &settings.admin_token {
-            options = options.token(token.expose());
-        }
         let (admins, admin_cues) = front::direction();
         let router = tidings_admin::router(node.clone(), options);
         let served = serve_router("admin", admin, router, node.id(), &settings, &admin_cues);

@@ -1,23 +1,27 @@
 //! The parts of a gateway, each made from its settings.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tidings::{
-    Cache, NodeBuilder,
+    AuditSettings, Cache, Entity as _, NodeBuilder, Store,
     cache::{CacheBuilder, Policy, Ttl},
+    store::Sharing,
 };
-use tidings_admin::Metrics;
+use tidings_admin::{AdminOptions, Metrics};
 
 use super::StartError;
 use crate::{
-    Settings,
+    Acl, Consumer, KeyAuthCredential, Settings,
     counts::Counts,
-    descriptors,
+    descriptors, digest,
     front::{self, Cues},
     log::Sink,
     server::{Acceptor, Imprint, Listener, Seats},
-    settings::Cluster,
+    settings::{Cluster, KeyStorage},
 };
+
+/// How long the database may take at the start before a line of the log says what is waited for.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// Returns what the gateway counts besides its node.
 pub(super) fn metrics(
@@ -55,8 +59,63 @@ pub(super) fn serve_router(
     Ok(())
 }
 
+/// Serves the status side, if the settings name an address for it, and returns that.
+pub(super) fn serve_status(
+    pages: axum::Router,
+    settings: &Settings,
+    cues: &Cues,
+) -> Result<Option<SocketAddr>, StartError> {
+    let Some(address) = settings.status_listen else {
+        return Ok(None);
+    };
+    let listener = Listener::bind("status", address)?;
+    let address = listener.address();
+    serve_router("status", listener, pages, "", settings, cues)?;
+    Ok(Some(address))
+}
+
+/// Opens the database, and says so in the log if that takes long.
+pub(super) async fn open(settings: &Settings) -> Result<Store, StartError> {
+    let sharing = match settings.cluster_engine() {
+        Cluster::None => Sharing::Alone,
+        _ => Sharing::Cluster,
+    };
+    let store = Store::options(&settings.database).sharing(sharing);
+
+    let mut opening = std::pin::pin!(store.open());
+    let opened = match tokio::time::timeout(QUIET, &mut opening).await {
+        Ok(opened) => opened,
+        Err(_) => {
+            let database = settings.database_shown();
+            tracing::warn!(database, "the database does not answer yet: waiting for it");
+            opening.await
+        }
+    };
+    opened.map_err(|error| StartError::new("the database (--database) cannot be opened", error))
+}
+
+/// Sets a node up as the settings say, with the gateway's own entities.
+pub(super) fn set_up(node: NodeBuilder, settings: &Settings) -> Result<NodeBuilder, StartError> {
+    let mut node = node
+        .workers(settings.workers)
+        .cache(cache(settings))
+        .cluster_name(&settings.cluster_name)
+        .log_retention(settings.cluster_retention)
+        .log_poll(settings.cluster_poll)
+        .max_staleness(settings.max_staleness)
+        .stale_policy(settings.stale_policy)
+        .audit(AuditSettings::new().reads_per_second(settings.audit_reads))
+        .entity::<Consumer>()
+        .entity::<KeyAuthCredential>()
+        .entity::<Acl>();
+    if let Some(node_id) = &settings.node_id {
+        node = node.node_id(node_id);
+    }
+    woken(node, settings)
+}
+
 /// Makes a broker wake the node, if the settings name one.
-pub(super) fn woken(node: NodeBuilder, settings: &Settings) -> Result<NodeBuilder, StartError> {
+fn woken(node: NodeBuilder, settings: &Settings) -> Result<NodeBuilder, StartError> {
     match settings.cluster_engine() {
         #[cfg(feature = "nats")]
         Cluster::Nats(address) => {
@@ -79,12 +138,27 @@ fn unusable_broker(error: tidings_carriers::CarrierError) -> StartError {
 
 /// Returns the cache's settings: its rows may be revoked, so nothing is served after its time,
 /// whatever fails.
-pub(super) fn cache(settings: &Settings) -> CacheBuilder {
+fn cache(settings: &Settings) -> CacheBuilder {
     Cache::builder()
         .capacity(settings.cache_size)
         .policy(Policy::revocable())
         .ttl(settings.ttl.map_or(Ttl::Never, Ttl::After))
         .neg_ttl(settings.neg_ttl.map_or(Ttl::Never, Ttl::After))
+}
+
+/// Returns what the admin side takes from the settings.
+pub(super) fn admin_options(settings: &Settings) -> AdminOptions {
+    // Those who know the model expect keys in lists; where digests are kept there are none.
+    let mut options = AdminOptions::new()
+        .list_secrets()
+        .after_timeout(settings.after_timeout);
+    if settings.hash_keys == KeyStorage::Digest {
+        options = options.digest(KeyAuthCredential::NAME, "key", digest::of);
+    }
+    if let Some(token) = &settings.admin_token {
+        options = options.token(token.expose());
+    }
+    options
 }
 
 /// Returns what hyper's own refusals are made to look like on the admin side.
