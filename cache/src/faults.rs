@@ -67,6 +67,8 @@ steps! {
     CauseTakesOwnNumber,
     /// Under a cause, what began before the cause is voided.
     CauseVoids,
+    /// A change's number is taken before the first of its keys goes.
+    ChangeNumbersFirst,
     /// A purge takes all flights out.
     PurgeVoids,
     /// A purge removes what L2 holds.

@@ -323,6 +323,21 @@ fn stale(write: fn(&Scene)) {
     join([reader(2), scene.writer(write), reader(2)]);
 }
 
+/// An older change of two keys, and a handler of another change of the first of them.
+fn two_changes() {
+    let scene = Scene::new(false);
+    let older = |scene: &Scene| {
+        let keys = [scene.key.clone(), CacheKey::new("other", &["1"])];
+        scene.cache.apply_change(&keys, &[]);
+    };
+    join([
+        scene.reader(1),
+        scene.writer(older),
+        scene.writer(handle_change),
+    ]);
+    scene.read();
+}
+
 fn renew(scene: &Scene) {
     scene.change();
     let renewed = scene
@@ -347,7 +362,7 @@ fn models() -> impl Iterator<Item = Model> {
     FENCE.into_iter().chain(bounds::MODELS)
 }
 
-const FENCE: [Model; 26] = [
+const FENCE: [Model; 27] = [
     ("invalidate, cold", || race(false, false, invalidate)),
     ("invalidate, warm", || race(false, true, invalidate)),
     ("invalidate, tagged", || race(true, true, invalidate)),
@@ -371,6 +386,7 @@ const FENCE: [Model; 26] = [
     ("cause of all, warm", || {
         race(true, true, handle_change_of_all)
     }),
+    ("two changes", two_changes),
     ("renew, warm", || race(false, true, renew)),
     ("view, cold", || race_of_views(false, false, invalidate)),
     ("view, warm", || race_of_views(false, true, invalidate)),

@@ -219,13 +219,20 @@ impl Engine {
     pub(crate) fn apply_change(&self, keys: &[CacheKey], tags: &[Tag]) -> Number {
         // Before the first of them goes: of what begins to load while the others do, some may be
         // older than another change, whose number would be below one that was taken last.
-        let number = self.node.sequence.next();
+        let first = self.node.sequence.next();
         for tag in tags {
             self.invalidate_tag(tag, None);
         }
         if !keys.is_empty() {
             self.invalidate(keys, None);
         }
+
+        faults::gap(Step::ChangeNumbersFirst);
+        let number = if faults::removed(Step::ChangeNumbersFirst) {
+            self.node.sequence.next()
+        } else {
+            first
+        };
         self.node.recorder.cause(number);
 
         for key in keys {

@@ -4,7 +4,7 @@ use super::{FAULT_BUDGET, model, run, turn};
 use crate::faults::{self, Step};
 
 /// Which model notices which step's absence.
-const STEPS: [(Step, &str); 45] = [
+const STEPS: [(Step, &str); 46] = [
     (Step::FillChecksFlight, "invalidate, cold"),
     (Step::FillHoldsLock, "invalidate, cold"),
     (Step::FillChecksTag, "tag, cold"),
@@ -24,6 +24,7 @@ const STEPS: [(Step, &str); 45] = [
     (Step::InvalidateNumbersLast, "invalidate, warm"),
     (Step::CauseTakesOwnNumber, "cause, warm"),
     (Step::CauseVoids, "cause, cold"),
+    (Step::ChangeNumbersFirst, "two changes"),
     (Step::PurgeVoids, "purge, cold"),
     (Step::PurgeRemoves, "purge, warm"),
     (Step::PurgeRaisesSlots, "purge, warm"),

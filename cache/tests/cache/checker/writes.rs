@@ -5,7 +5,10 @@ use std::sync::{Arc, atomic::Ordering};
 use futures_util::FutureExt;
 use tidings_cache::{Cause, GetError, GetOptions, Invalidation, Origin, Tag};
 
-use super::{Check, Place, Random, places::TTL};
+use super::{
+    Check, Place, Random,
+    places::{PLACES, TTL},
+};
 
 type Renewed = Result<Option<Arc<u64>>, GetError>;
 
@@ -63,7 +66,10 @@ impl Check {
                 cache.apply_invalidation(&arrived, None);
             }
             7 => {
-                cache.apply_change(std::slice::from_ref(key), &[]);
+                let _wide = self.places.wide.begin();
+                let mut keys = self.places.keys();
+                keys.rotate_left(random.below(PLACES) as usize);
+                cache.apply_change(&keys, &[]);
             }
             8 => self.handle(random, || drop(cache.invalidate(key))),
             9 => {
