@@ -35,7 +35,7 @@ pub(crate) use self::{
     finding::{Change, Depth, Finding, Group, Need},
     inspect::Inspect,
     there::{Column, IndexThere, Named, Reference, Table},
-    words::{Adds, Widening, Words, wanted_indexes},
+    words::{Adds, IndexIs, Widening, Words, wanted_indexes},
 };
 use crate::error::Error;
 

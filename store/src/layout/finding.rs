@@ -69,6 +69,8 @@ pub(crate) enum Change {
     DropReference(String, Option<String>),
     CreateIndex(String),
     DropIndex(String),
+    /// Makes an index in the place of the one that has its name.
+    ReplaceIndex(String),
 }
 
 /// When a statement can be run.
@@ -96,7 +98,7 @@ impl Change {
             | Self::Release(_)
             | Self::SetDefault(_) => Phase::Tables,
             Self::Refer(_) | Self::CheckReference(_) => Phase::References,
-            Self::CreateIndex(_) => Phase::Indexes,
+            Self::CreateIndex(_) | Self::ReplaceIndex(_) => Phase::Indexes,
         }
     }
 }

@@ -52,6 +52,9 @@ pub(crate) trait Words: fmt::Debug + Send + Sync {
     /// have.
     fn misfit_kept(&self, name: &str, table: &Table) -> Option<(String, &'static str)>;
 
+    /// Returns who waits while an index is made, for a line of a plan.
+    fn waits_for_index(&self, is: IndexIs) -> &'static str;
+
     /// Returns the statements for what was found in one table.
     fn groups(&self, schema: &Schema, there: &Named, findings: &[&Finding]) -> Vec<Group>;
 }
@@ -62,6 +65,16 @@ pub(crate) enum Adds {
     AtAnyTime,
     /// Only when its table or its column is made.
     WithItsColumn,
+}
+
+/// How an index comes to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IndexIs {
+    New,
+    /// Beside the one that has its name, which then goes.
+    Replaced,
+    /// Once the one that has its name is gone.
+    DroppedFirst,
 }
 
 /// How values of one type become those of another.

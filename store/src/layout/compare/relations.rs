@@ -6,10 +6,10 @@ use super::Comparison;
 use crate::{
     error::Error,
     layout::{
-        finding::{Change, Depth, Finding, Need},
+        finding::{Change, Depth, Finding, Need, Phase},
         inspect::Inspect,
         there::{Named, Reference},
-        words::{Adds, Index, identifier, is_ours, wanted_indexes},
+        words::{Adds, Index, IndexIs, identifier, is_ours, wanted_indexes},
     },
     loss::in_words,
 };
@@ -276,16 +276,33 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                     continue;
                 }
             }
-            // One that has the name alone goes; that of a remade column goes with it.
-            let mut changes = vec![Change::CreateIndex(name.clone())];
-            if there.is_some() {
-                changes.insert(0, Change::DropIndex(name.clone()));
-            }
-            let remedy = format!("{table}: makes the index {name}");
+            // One that has the name alone goes, at once if columns change that it may be in the way
+            // of; that of a remade column goes with it.
+            let create = || Change::CreateIndex(name.clone());
+            let (changes, waits) = match there {
+                None => (vec![create()], IndexIs::New),
+                Some(_) if self.is_index_alone() => {
+                    (vec![Change::ReplaceIndex(name.clone())], IndexIs::Replaced)
+                }
+                Some(_) => {
+                    let drop = Change::DropIndex(name.clone());
+                    (vec![drop, create()], IndexIs::DroppedFirst)
+                }
+            };
+            let waits = self.words.waits_for_index(waits);
+            let remedy = format!("{table}: makes the index {name}{waits}");
             let finding = Finding::new(Need::Addition, "", remedy, changes);
             self.findings.push(finding);
         }
         Ok(())
+    }
+
+    /// Returns whether nothing but indexes of the table was found to change.
+    fn is_index_alone(&self) -> bool {
+        let mut changes = self.findings.iter().flat_map(|finding| &finding.changes);
+        changes.all(|change| {
+            matches!(change, Change::DropIndex(_)) || change.phase() == Phase::Indexes
+        })
     }
 
     /// Leaves an index that has the name alone to a migration: readers would wait for as long as it

@@ -111,6 +111,8 @@ async fn columns(
     connection.ask(&sql).await?.iter().map(read).collect()
 }
 
+/// Reads the indexes. What a session of another role does is hidden: one that makes an index locks
+/// its table, and the index is not valid meanwhile.
 async fn indexes(
     connection: &mut Connection,
     table: &str,
@@ -126,7 +128,10 @@ async fn indexes(
          ARRAY(SELECT a.attname::text FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k (number, place) \
          JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.number \
          WHERE k.place <= x.indnkeyatts ORDER BY k.place), \
-         EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.oid), \
+         EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.oid \
+           OR p.relid IS NULL AND NOT x.indisvalid AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = p.pid \
+             AND l.locktype = 'relation' AND l.relation = x.indrelid AND l.mode = 'ShareUpdateExclusiveLock' \
+             AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))), \
          (SELECT min(c.conname::text) FROM pg_constraint c WHERE c.conindid = i.oid AND c.contype IN ('p', 'u', 'x')) \
          FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam WHERE x.indrelid = to_regclass({})",
         literal(&identifier(table))

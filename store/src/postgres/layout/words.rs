@@ -4,7 +4,9 @@ use tidings_core::{Field, FieldKind, Schema, Value};
 
 use super::names::{identifier, index_name};
 use crate::{
-    layout::{Adds, Change, Finding, Group, Named, Table, Widening, Words, wanted_indexes},
+    layout::{
+        Adds, Change, Finding, Group, IndexIs, Named, Table, Widening, Words, wanted_indexes,
+    },
     postgres::values::{column_type, fits, literal},
 };
 
@@ -89,6 +91,16 @@ impl Words for Postgres {
 
     fn misfit_kept(&self, _: &str, _: &Table) -> Option<(String, &'static str)> {
         None
+    }
+
+    fn waits_for_index(&self, is: IndexIs) -> &'static str {
+        match is {
+            IndexIs::New => "; writers of the table wait until it is made",
+            IndexIs::Replaced => {
+                "; writers of the table wait until it is made, readers until the other is dropped"
+            }
+            IndexIs::DroppedFirst => "; readers and writers of the table wait until it is made",
+        }
     }
 
     fn groups(&self, schema: &Schema, _: &Named, findings: &[&Finding]) -> Vec<Group> {
@@ -190,6 +202,20 @@ impl Postgres {
                 wanted.map(|index| index.sql).into_iter().collect()
             }
             Change::DropIndex(index) => vec![format!("DROP INDEX {}", identifier(index))],
+            // Readers go on while an index is made, and not once one was dropped.
+            Change::ReplaceIndex(index) => {
+                let wanted = wanted_indexes(self, schema).remove(index);
+                let replaced = wanted.map(|wanted| {
+                    let fields: Vec<_> = wanted.fields.iter().map(String::as_str).collect();
+                    let old = identifier(&index_name("old", schema.name(), &fields));
+                    [
+                        format!("ALTER INDEX {} RENAME TO {old}", identifier(index)),
+                        wanted.sql,
+                        format!("DROP INDEX {old}"),
+                    ]
+                });
+                replaced.into_iter().flatten().collect()
+            }
         }
     }
 }

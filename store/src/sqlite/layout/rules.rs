@@ -2,16 +2,13 @@
 
 /// Returns what a table's own statement says that nothing else tells of it.
 pub(super) fn rules(made: &str) -> Vec<String> {
-    let bare = bare(made).to_ascii_uppercase();
-    let words: Vec<_> = bare
-        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
-        .filter(|word| !word.is_empty())
-        .collect();
+    let words = words(made);
+    let has = |word: &str| words.iter().any(|it| it == word);
     let mut pairs = words.windows(2);
     let rules = [
-        ("CHECK", words.contains(&"CHECK")),
-        ("COLLATE", words.contains(&"COLLATE")),
-        ("AUTOINCREMENT", words.contains(&"AUTOINCREMENT")),
+        ("CHECK", has("CHECK")),
+        ("COLLATE", has("COLLATE")),
+        ("AUTOINCREMENT", has("AUTOINCREMENT")),
         (
             "ON CONFLICT",
             pairs.clone().any(|pair| pair == ["ON", "CONFLICT"]),
@@ -24,6 +21,15 @@ pub(super) fn rules(made: &str) -> Vec<String> {
     let rules = rules.into_iter().filter(|(_, is_there)| *is_there);
     rules
         .map(|(rule, _)| format!("a rule of its own ({rule})"))
+        .collect()
+}
+
+/// Returns the words of a statement, in capitals, without those of its comments, names and texts.
+pub(super) fn words(sql: &str) -> Vec<String> {
+    let bare = bare(sql).to_ascii_uppercase();
+    bare.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
         .collect()
 }
 

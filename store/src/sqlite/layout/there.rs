@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::{rules::rules, words::Sqlite};
+use super::{
+    rules::{rules, words},
+    words::Sqlite,
+};
 use crate::{
     error::Error,
     layout::{
@@ -226,7 +229,7 @@ async fn beside(
     table: &mut Table,
 ) -> Result<(), sqlx::Error> {
     // An index compares as its columns do unless it says otherwise, and they by bytes.
-    let may_compare_otherwise = made.to_ascii_uppercase().contains("COLLATE");
+    let may_compare_otherwise = words(made).iter().any(|word| word == "COLLATE");
     // An expression has no name.
     let indexes = sqlx::query(
         "SELECT l.name, l.origin, l.\"unique\", l.partial, \

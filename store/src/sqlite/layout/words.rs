@@ -5,7 +5,7 @@ use tidings_core::{Field, FieldKind, Schema, Value};
 use super::rebuild::{affinity, create_table, definition, kept_type, rebuild};
 use crate::{
     layout::{
-        Adds, Change, Finding, Group, Named, Table, Widening, Words,
+        Adds, Change, Finding, Group, IndexIs, Named, Table, Widening, Words,
         finding::Phase,
         wanted_indexes,
         words::{identifier, is_addable},
@@ -77,7 +77,10 @@ impl Words for Sqlite {
 
     fn rebuilds(&self, change: &Change, schema: &Schema) -> bool {
         match change {
-            Change::CreateTable | Change::CreateIndex(_) | Change::DropIndex(_) => false,
+            Change::CreateTable
+            | Change::CreateIndex(_)
+            | Change::DropIndex(_)
+            | Change::ReplaceIndex(_) => false,
             Change::AddColumn(index) => !is_addable(&schema.fields()[*index]),
             Change::DropColumn(_)
             | Change::RemakeColumn(_)
@@ -99,6 +102,11 @@ impl Words for Sqlite {
     fn misfit_kept(&self, name: &str, table: &Table) -> Option<(String, &'static str)> {
         let wanted = kept_type(&table.columns.get(name)?.declared);
         Some((misfit(name, wanted, table)?, wanted))
+    }
+
+    // Writers of the file wait for a migration in any case, and readers for none.
+    fn waits_for_index(&self, _: IndexIs) -> &'static str {
+        ""
     }
 
     fn groups(&self, schema: &Schema, there: &Named, findings: &[&Finding]) -> Vec<Group> {
@@ -129,6 +137,11 @@ impl Words for Sqlite {
                 .into_iter()
                 .collect(),
             Change::DropIndex(name) => vec![format!("DROP INDEX {}", identifier(name))],
+            Change::ReplaceIndex(name) => {
+                let drop = format!("DROP INDEX {}", identifier(name));
+                let create = indexes.get(name).map(|it| it.sql.clone());
+                [drop].into_iter().chain(create).collect()
+            }
             // These make the table again.
             _ => Vec::new(),
         };

@@ -106,6 +106,76 @@ async fn an_index_that_is_being_made_is_left_alone() {
     start(&place, &[unique()]).await.unwrap();
 }
 
+/// As one that an administrator makes.
+#[tokio::test]
+async fn an_index_that_another_role_is_making_is_left_alone() {
+    let place = place().await;
+    start(&place, &[unique()]).await.unwrap();
+    let owner = format!("owner_of_{}", place.database.name());
+    place.database.psql(&format!(
+        "DROP INDEX \"{UNIQUE}\"; CREATE ROLE \"{owner}\" LOGIN; \
+         ALTER TABLE words OWNER TO \"{owner}\"; GRANT USAGE ON SCHEMA tidings TO \"{owner}\""
+    ));
+    let mut writer = place.database.connect().await;
+    let writing = "BEGIN; INSERT INTO words (id, word) VALUES (1, 'a')";
+    run(&mut writer, writing).await.unwrap();
+    let mut maker = place.database.connect().await;
+    let making = tokio::spawn(async move {
+        let make = format!("CREATE UNIQUE INDEX CONCURRENTLY \"{UNIQUE}\" ON words (word)");
+        run(&mut maker, &make).await
+    });
+    let there = format!("SELECT count(*) FROM pg_class WHERE relname = '{UNIQUE}'");
+    while place.database.psql(&there).trim() == "0" {
+        assert!(!making.is_finished(), "it waits for the writer");
+        tokio::task::yield_now().await;
+    }
+
+    let url = place.url.replace("//postgres@", &format!("//{owner}@"));
+    let plan = Migrations::of(url).schema(unique()).plan().await.unwrap();
+    run(&mut writer, "COMMIT").await.unwrap();
+    making.await.unwrap().unwrap();
+    place.database.psql(&format!(
+        "ALTER TABLE words OWNER TO postgres; DROP OWNED BY \"{owner}\"; DROP ROLE \"{owner}\""
+    ));
+    assert!(plan.is_empty(), "{plan}");
+}
+
+#[tokio::test]
+async fn readers_go_on_while_an_index_is_made_in_the_place_of_another() {
+    let place = place().await;
+    start(&place, &[unique()]).await.unwrap();
+    spoil(&place, UNIQUE);
+    let migrations = Migrations::of(&place.url).schema(unique());
+    let plan = migrations.plan().await.unwrap().to_string();
+    assert!(
+        plan.contains("writers of the table wait until it is made"),
+        "{plan}"
+    );
+
+    let mut writer = place.database.connect().await;
+    let writing = "BEGIN; INSERT INTO words (id, word) VALUES (1, 'a')";
+    run(&mut writer, writing).await.unwrap();
+    let migrating = tokio::spawn(async move { migrations.apply().await });
+    let waits = "SELECT l.mode FROM pg_locks l \
+         WHERE l.relation = 'words'::regclass AND NOT l.granted AND l.database = \
+         (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let mode = loop {
+        let waiting = place.database.psql(waits);
+        if !waiting.is_empty() {
+            break waiting;
+        }
+        assert!(!migrating.is_finished(), "it waits for the writer");
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(mode.trim(), "ShareLock", "of which readers take no notice");
+    run(&mut writer, "COMMIT").await.unwrap();
+    let _ = migrating.await.unwrap().unwrap();
+    let twice = "INSERT INTO words (id, word) VALUES (2, 'a')";
+    assert!(place.database.try_psql(twice).is_err(), "it is unique");
+    let migrations = Migrations::of(&place.url).schema(unique());
+    assert!(migrations.plan().await.unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn an_index_of_another_kind_is_made_again_and_that_of_a_constraint_is_told() {
     let place = place().await;

@@ -236,6 +236,8 @@ async fn an_index_that_compares_otherwise_than_its_column_is_made_again() {
     let schema = leak(words().field(Field::of::<Option<String>>("word").unique()));
     for (column, of_the_index, is_ours) in [
         ("TEXT", " COLLATE NOCASE", false),
+        ("TEXT /* no COLLATE */", " COLLATE NOCASE", false),
+        ("TEXT DEFAULT 'COLLATE'", " COLLATE NOCASE", false),
         ("TEXT", " COLLATE binary", true),
         ("TEXT COLLATE NOCASE", "", true),
     ] {
