@@ -4,7 +4,7 @@
 use sqlx::error::ErrorKind;
 
 use crate::{
-    engine::{Broken, Constraint, Refused},
+    engine::{Broken, CommitError, Constraint, Refused},
     error::{DatabaseError, Error},
 };
 
@@ -55,8 +55,44 @@ pub(crate) fn refused(error: sqlx::Error) -> Refused {
     }
 }
 
+/// Returns what a commit came to that gave an error. On a full disk its last frame was not written,
+/// by which alone it would count.
+pub(crate) fn uncommitted(error: sqlx::Error) -> CommitError {
+    match failed(error) {
+        full @ Error::Full(_) => CommitError::Failed(full),
+        Error::Busy(error)
+        | Error::ReadOnly(error)
+        | Error::Corrupt(error)
+        | Error::Database(error) => CommitError::InDoubt(Error::Commit(error)),
+        other => CommitError::InDoubt(other),
+    }
+}
+
 /// Returns the primary result code: the low byte of the extended one.
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code = error.as_database_error()?.code()?;
     code.parse::<i32>().ok().map(|code| code & 0xff)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, SqliteConnection};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_commit_that_finds_the_disk_full_has_certainly_failed() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let fill =
+            "CREATE TABLE t (a); PRAGMA max_page_count = 2; INSERT INTO t VALUES (zeroblob(99999))";
+        let full = sqlx::raw_sql(fill).execute(&mut connection).await;
+        let ended = uncommitted(full.unwrap_err());
+        assert!(
+            matches!(ended, CommitError::Failed(Error::Full(_))),
+            "{ended:?}"
+        );
+        let ended = uncommitted(sqlx::Error::WorkerCrashed);
+        let doubt = matches!(ended, CommitError::InDoubt(Error::Commit(_)));
+        assert!(doubt, "{ended:?}");
+    }
 }

@@ -8,12 +8,12 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::{
     engine::{CommitError, Refused, Session, Sql},
-    error::{DatabaseError, Error},
+    error::Error,
     live::Live,
     parameter::Parameter,
     sink::CommitName,
     sqlite::{
-        codes::{failed, refused},
+        codes::{failed, refused, uncommitted},
         connection::{Writer, change, execute, rows},
         log::{self, Told},
         values::{arguments, decode, decode_live},
@@ -134,12 +134,7 @@ impl Session for SqliteSession {
     }
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>> {
-        async move {
-            let committed = self.writer.commit().await;
-            committed
-                .map_err(|error| CommitError::InDoubt(Error::Commit(DatabaseError::new(error))))
-        }
-        .boxed()
+        async move { self.writer.commit().await.map_err(uncommitted) }.boxed()
     }
 
     fn rollback(&mut self) -> BoxFuture<'_, ()> {
