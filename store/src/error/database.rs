@@ -9,6 +9,8 @@ use tidings_core::BoxError;
 #[derive(Debug)]
 pub struct DatabaseError {
     code: Option<String>,
+    /// The database that could not be reached: host, port and name.
+    place: Option<String>,
     /// Another write was in the way, and the same one can be done again at once.
     pub(super) contention: bool,
     source: BoxError,
@@ -22,6 +24,7 @@ impl DatabaseError {
             // A serialization failure, a deadlock.
             contention: matches!(code.as_deref(), Some("40001" | "40P01")),
             code,
+            place: None,
             source: error.into(),
         }
     }
@@ -30,6 +33,7 @@ impl DatabaseError {
     pub(crate) fn other(error: impl Into<BoxError>) -> Self {
         Self {
             code: None,
+            place: None,
             contention: false,
             source: error.into(),
         }
@@ -43,6 +47,15 @@ impl DatabaseError {
         }
     }
 
+    /// Says where the database is.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn at(self, place: &str) -> Self {
+        Self {
+            place: Some(place.to_owned()),
+            ..self
+        }
+    }
+
     /// Returns the database's code: SQLite's extended result code in decimal, or PostgreSQL's
     /// SQLSTATE.
     #[must_use]
@@ -53,6 +66,9 @@ impl DatabaseError {
 
 impl fmt::Display for DatabaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
         self.source.fmt(f)
     }
 }

@@ -58,8 +58,7 @@ impl Address {
             ));
         }
 
-        let database = options.get_database().unwrap_or_default();
-        let shown = format!("{}:{}/{database}", options.get_host(), options.get_port());
+        let shown = shown(&options);
         Ok(Self { options, shown })
     }
 
@@ -81,6 +80,12 @@ impl Address {
     pub(crate) fn shown(&self) -> &str {
         &self.shown
     }
+}
+
+/// Returns host, port and name, for messages.
+pub(crate) fn shown(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or_default();
+    format!("{}:{}/{database}", options.get_host(), options.get_port())
 }
 
 impl fmt::Debug for Address {

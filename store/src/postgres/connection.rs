@@ -48,6 +48,19 @@ impl Connection {
         origin: Option<&str>,
         until: Instant,
     ) -> Result<Self, Error> {
+        let opened = Self::open_at(address, settings, origin, until).await;
+        opened.map_err(|error| match error {
+            Error::Unreachable(error) => Error::Unreachable(error.at(address.shown())),
+            error => error,
+        })
+    }
+
+    async fn open_at(
+        address: &Address,
+        settings: Settings,
+        origin: Option<&str>,
+        until: Instant,
+    ) -> Result<Self, Error> {
         let clock = SystemClock::new();
         let options = address.options(settings.pooler);
         let mut pauses = Pauses::of_connecting();

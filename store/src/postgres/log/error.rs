@@ -53,7 +53,16 @@ pub enum PgLogError {
         /// What is wrong.
         what: String,
     },
-    /// The database failed or cannot be reached.
+    /// The database cannot be reached.
+    #[error("the database {database} cannot be reached")]
+    Unreachable {
+        /// Host, port and name.
+        database: String,
+        /// What was in the way.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database failed, or the connection broke.
     #[error("the database failed")]
     Database(#[source] sqlx::Error),
 }
@@ -62,7 +71,11 @@ impl PgLogError {
     /// Returns whether the database could not be reached, rather than refused what was asked.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Database(error) if error.as_database_error().is_none())
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Database(error) => error.as_database_error().is_none(),
+            _ => false,
+        }
     }
 
     pub(super) fn malformed(what: impl Into<String>) -> Self {
@@ -75,6 +88,9 @@ impl From<PgLogError> for Error {
         match error {
             PgLogError::Incompatible { differences } => Self::Incompatible { differences },
             PgLogError::Busy(error) | PgLogError::Database(error) => failed(error),
+            PgLogError::Unreachable { database, source } => {
+                Self::Unreachable(DatabaseError::new(source).at(&database))
+            }
             other => Self::Database(DatabaseError::other(other.to_string())),
         }
     }

@@ -10,7 +10,10 @@ use super::{
     error::PgLogError,
     status,
 };
-use crate::logs::status::{Installed, Status};
+use crate::{
+    logs::status::{Installed, Status},
+    postgres::address::shown,
+};
 
 /// How long the connection may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -36,11 +39,16 @@ impl Installer {
             .filter(|_| known.iter().any(|scheme| url.starts_with(scheme)))
             .ok_or(PgLogError::Url)?
             .application_name("tidings capture");
-        let connection = tokio::time::timeout(LIMIT, options.connect()).await;
-        let late = || sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-        Ok(Self {
-            connection: connection.map_err(|_| late())??,
-        })
+        let late = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+        let connected = tokio::time::timeout(LIMIT, options.connect()).await;
+        match connected.map_err(late).and_then(|connected| connected) {
+            Ok(connection) => Ok(Self { connection }),
+            Err(source) if source.as_database_error().is_none() => Err(PgLogError::Unreachable {
+                database: shown(&options),
+                source,
+            }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Installs the triggers for the tables of the schemas, and the log if need be. Idempotent.

@@ -1,6 +1,6 @@
 //! Servers that a store can and cannot work with, and the lock on a database.
 
-use tidings_store::{Error, Pooler, Store};
+use tidings_store::{Error, Pooler, Store, postgres::log::Installer};
 
 use super::{
     database::place,
@@ -86,6 +86,16 @@ async fn a_server_that_is_not_there_is_unreachable_and_no_secret_is_told() {
     let error = options.open().await.unwrap_err();
     assert!(matches!(error, Error::Unreachable(_)), "{error:?}");
     assert!(!format!("{error:?} {error}").contains("s3cret"));
+    let said = tidings_core::Chain(&error).to_string();
+    assert!(said.contains("127.0.0.1:1/shop"), "{said}");
+    let url = "postgres://kim:s3cret@127.0.0.1:1/shop";
+    let error = Installer::connect(url).await.unwrap_err();
+    let said = tidings_core::Chain(&error).to_string();
+    assert!(
+        error.is_unreachable() && said.contains("127.0.0.1:1/shop"),
+        "{said}"
+    );
+    assert!(!format!("{error:?} {said}").contains("s3cret"));
 
     for url in [
         "postgres://kim:s3cret@h:x/shop",
