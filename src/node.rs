@@ -329,6 +329,7 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub fn dao<E: Entity>(&self) -> Result<Dao<E>, tidings_store::Error> {
+        self.not_recorded(E::NAME)?;
         self.shared.store.dao()
     }
 
@@ -357,7 +358,18 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub fn table(&self, entity: &str) -> Result<Table, tidings_store::Error> {
+        self.not_recorded(entity)?;
         self.shared.store.table(entity)
+    }
+
+    /// Refuses an entity that has no table here.
+    fn not_recorded(&self, entity: &str) -> Result<(), tidings_store::Error> {
+        let is_here = self.schemas().iter().any(|schema| schema.name() == entity);
+        if !is_here && self.schema(entity).is_some() {
+            let name = entity.to_owned();
+            return Err(tidings_store::Error::Recorded { name });
+        }
+        Ok(())
     }
 }
 

@@ -326,6 +326,14 @@ pub enum Error {
         /// The entities there are.
         declared: Vec<String>,
     },
+    /// The entity is recorded: it has no table here, and so no DAO.
+    #[error(
+        "entity {name} is recorded and has no DAO: its rows are read and written by the application's own SQL"
+    )]
+    Recorded {
+        /// What was asked for.
+        name: String,
+    },
     /// An entity of that name was attached with another schema: another struct has its name.
     #[error("entity {name} was attached with another schema than that of the struct asked for")]
     OtherSchema {

@@ -225,6 +225,24 @@ async fn the_secret_keys_of_a_recorded_entity_are_masked_where_they_are_listed()
 }
 
 #[tokio::test]
+async fn an_entity_that_is_recorded_says_so_when_it_is_asked_for_a_dao() {
+    let file = File::new();
+    let builder = Node::builder().store(file.store(Logging::On).await);
+    let node = builder.recorded_entity::<Price>().start().await;
+    let node = node.expect("a node");
+    let refused = [
+        node.dao::<Price>().expect_err("no table").to_string(),
+        node.table("prices").expect_err("no table").to_string(),
+    ];
+    for said in refused {
+        assert!(said.contains("prices is recorded"), "{said}");
+    }
+    let unknown = node.dao::<Offer>().expect_err("not declared").to_string();
+    assert!(!unknown.contains("recorded"), "{unknown}");
+    let _ = node.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
 async fn a_start_refuses_recorded_entities_that_cannot_be_heard_of_or_are_declared_twice() {
     let refused = async |logging, set: fn(tidings::NodeBuilder) -> tidings::NodeBuilder| {
         let file = File::new();

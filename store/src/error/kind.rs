@@ -111,6 +111,7 @@ impl Error {
             | Self::NoTables { .. }
             | Self::AlreadyAttached
             | Self::UnknownEntity { .. }
+            | Self::Recorded { .. }
             | Self::Unversioned { .. }
             | Self::OtherSchema { .. }
             | Self::TransactionEnded { .. } => ErrorKind::Misuse,
