@@ -186,6 +186,10 @@ impl Gate {
         self.stop(Standing::Suspended);
     }
 
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.state.lock().standing == Standing::Superseded
+    }
+
     /// Stops fills and hits for good.
     pub(crate) fn supersede(&self) {
         self.stop(Standing::Superseded);

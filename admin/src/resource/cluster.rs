@@ -22,6 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the log may take to accept an eviction.
 const APPEND: Duration = Duration::from_secs(5);
 
+/// Why a node is disconnected for good.
+const SUPERSEDED: &str =
+    "another process was started under this node's id: start this one again under an id of its own";
+
 /// Returns the cluster as this node sees it. Asks every member for a report.
 pub(crate) async fn of(node: &Node) -> Json {
     let Some(cluster) = node.cluster() else {
@@ -30,6 +34,7 @@ pub(crate) async fn of(node: &Node) -> Json {
             "cluster": node.cluster_name(),
             "node_id": node.id(),
             "state": "alone",
+            "reason": null,
             "position": null,
             "lag": { "records": 0, "seconds": 0.0 },
             "fresh": true,
@@ -46,6 +51,7 @@ pub(crate) async fn of(node: &Node) -> Json {
         "cluster": node.cluster_name(),
         "node_id": node.id(),
         "state": view.standing.as_str(),
+        "reason": cluster.is_superseded().then_some(SUPERSEDED),
         "position": view.position.as_ref().map(ToString::to_string),
         "lag": { "records": view.behind, "seconds": lag(&view) },
         "fresh": view.fresh,
@@ -63,6 +69,7 @@ pub(crate) fn short(node: &Node) -> Json {
             "mode": engine(node, cluster),
             "name": node.cluster_name(),
             "state": cluster.standing().as_str(),
+            "reason": cluster.is_superseded().then_some(SUPERSEDED),
             "fresh": cluster.is_fresh(),
             "wake_ups": wake_ups(cluster.wake_link()),
         }),

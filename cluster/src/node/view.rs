@@ -156,6 +156,13 @@ impl Protocol {
         self.shared().is_fresh()
     }
 
+    /// Returns whether another process was started under this node's name: it serves nothing from
+    /// its cache any more, for good.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        self.shared().gate.is_superseded()
+    }
+
     /// Returns what wakes this node, and since when.
     #[must_use]
     pub fn wake_link(&self) -> WakeLink {

@@ -27,13 +27,15 @@ fn screen(cluster: &Json, paint: Paint) -> (String, Ended) {
         true => Cell::new("yes", Tone::Good),
         false => Cell::new("not proven", Tone::Warning),
     };
+    let state = [watch::state(cluster)];
+    let state = state.into_iter().chain(watch::reason(cluster)).collect();
     let wake_ups = watch::wake_ups(cluster);
     let wake_ups = wake_ups.unwrap_or_else(|| Cell::plain("-"));
     let mut text = paint.facts(&[
         ("cluster", vec![Cell::plain(said(&cluster["cluster"]))]),
         ("engine", vec![Cell::plain(said(&cluster["engine"]))]),
         ("seen by", vec![Cell::plain(said(&cluster["node_id"]))]),
-        ("state", vec![watch::state(cluster)]),
+        ("state", state),
         ("position", vec![Cell::plain(said(&cluster["position"]))]),
         ("behind", vec![Cell::plain(behind(&cluster["lag"]))]),
         ("fresh", vec![fresh]),

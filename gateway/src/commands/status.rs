@@ -55,6 +55,7 @@ fn cluster(cluster: &Json) -> Vec<Cell> {
     if cluster["mode"] != "none" {
         let (mode, name) = (said(&cluster["mode"]), said(&cluster["name"]));
         cells.push(Cell::plain(format!(" ({mode}, {name})")));
+        cells.extend(watch::reason(cluster));
         if cluster["fresh"] == false {
             cells.push(Cell::new(", not proven to be fresh", Tone::Warning));
         }

@@ -40,6 +40,12 @@ pub(super) fn state(cluster: &Json) -> Cell {
     Cell::new(state, tone)
 }
 
+/// Shows why the state of a node is what it is, where it says so.
+pub(super) fn reason(cluster: &Json) -> Option<Cell> {
+    let reason = cluster["reason"].as_str()?;
+    Some(Cell::new(format!(", {reason}"), Tone::Bad))
+}
+
 /// Shows whether a node is woken by the others; nothing where no other node could wake it.
 pub(super) fn wake_ups(cluster: &Json) -> Option<Cell> {
     let state = cluster["wake_ups"]["state"].as_str()?;

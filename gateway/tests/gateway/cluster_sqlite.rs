@@ -87,3 +87,28 @@ async fn a_node_that_is_alone_and_members_refuse_each_other_on_a_file() {
     assert!(said.contains("in use"), "{said}");
     drop(alone);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_id_another_process_has_taken_says_why_it_is_disconnected() {
+    let file = File::new();
+    let first = file.node("a");
+    let second = file.node("a");
+    let why = "another process was started under this node's id";
+    until("the first says why", || {
+        get(first.admin, "/status", "").contains(why)
+    })
+    .await;
+    let view = get(first.admin, "/cluster", "");
+    assert!(
+        view.contains("\"state\":\"disconnected\"") && view.contains(why),
+        "{view}"
+    );
+    for command in ["status", "cluster"] {
+        let admin = format!("http://{}", first.admin);
+        let shown = output(Path::new("/"), &[command, "--admin", &admin]);
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(shown.contains(why), "{shown}");
+    }
+    let other = get(second.admin, "/status", "");
+    assert!(other.contains("\"reason\":null"), "{other}");
+}
