@@ -83,7 +83,8 @@ pub struct Acl {
     /// The member.
     #[entity(foreign, on_delete = "cascade")]
     pub consumer: Ref<Consumer>,
-    /// The group.
+    /// The group. `X-Consumer-Groups` lists groups with a comma between them.
+    #[entity(pattern = "[^,]*")]
     pub group: String,
     /// Labels to list by.
     pub tags: Option<BTreeSet<String>>,

@@ -215,6 +215,10 @@ impl Settings {
             let reason = "this is longer than --cluster-retention";
             layers.refuse("max-staleness", reason);
         }
+        if self.stale_policy == tidings::StalePolicy::Refuse && self.max_staleness.is_none() {
+            let reason = "this needs --max-staleness: without a bound nothing is too old";
+            layers.refuse("stale-policy", reason);
+        }
         if self.allow_groups.is_some() && !self.plugins.asks_for_groups() {
             layers.refuse(
                 "allow-groups",

@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::Value as Json;
 
 use super::{
-    ended::{Ended, Failure},
+    ended::{Ended, Failure, notice},
     output::{Cell, Form, Paint, Tone},
     session::Session,
     words::{said, seconds},
@@ -42,6 +42,11 @@ pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, 
         Form::Json => output.json(&found),
         Form::Table => output.write(&table(&found, output.paint)),
     };
+    if found["checked"] == 0 {
+        notice(
+            "nothing was compared: no value that the node has cached could be checked in this time",
+        );
+    }
     Ended::well_if(is_within_bound(&found)).after(written)
 }
 

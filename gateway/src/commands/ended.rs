@@ -107,6 +107,12 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Prints a line that is no part of the answer.
+pub(super) fn notice(line: &str) {
+    // Nothing is left to try when the terminal is gone.
+    let _ = writeln!(io::stderr(), "tidings: {line}");
+}
+
 /// Prints why a command line is not understood, or what it asked to be told; returns the exit
 /// status.
 pub(super) fn usage(error: &clap::Error) -> ExitCode {

@@ -97,3 +97,14 @@ fn a_wrong_call_ends_with_2_and_a_node_out_of_reach_with_3() {
     let refused = audit(&admin, &["--for", "1s"]);
     assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
 }
+
+#[test]
+fn an_audit_that_had_nothing_to_compare_says_so() {
+    let folder = TempDir::new().expect("a folder");
+    let program = Program::start(folder.path(), &["--node-id", "a"]);
+    let admin = format!("http://{}", program.admin);
+    let found = audit(&admin, &["--for", "1s"]);
+    assert_eq!(found.status.code(), Some(0), "{}", text(&found.stderr));
+    let said = text(&found.stderr);
+    assert!(said.contains("nothing was compared"), "{said}");
+}

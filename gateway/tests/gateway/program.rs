@@ -316,3 +316,18 @@ async fn a_warm_up_into_a_cache_that_is_too_small_stops_and_names_the_setting() 
     assert_eq!(status, Some(0));
     assert!(log.contains("--cache-size is too small"), "{log}");
 }
+
+/// `X-Consumer-Groups` lists groups with a comma between them.
+#[test]
+fn a_group_with_a_comma_is_refused_by_field_and_rule() {
+    let folder = folder();
+    let program = Program::start(folder.path(), &[]);
+    post(program.admin, "/consumers", "username=bob");
+    let refused = post(program.admin, "/consumers/bob/acls", "group=a,b");
+    assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
+    for word in ["\"group\"", "pattern [^,]*"] {
+        assert!(refused.contains(word), "{refused}");
+    }
+    let made = post(program.admin, "/consumers/bob/acls", "group=a b");
+    assert!(made.starts_with("HTTP/1.1 201"), "{made}");
+}

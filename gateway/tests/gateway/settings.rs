@@ -252,6 +252,7 @@ fn a_cluster_follows_from_the_database_unless_it_is_named() {
         (&["--cluster-name", "a b"], "letters"),
         (&["--max-staleness", "10ms"], "from 50ms"),
         (&["--stale-policy", "serve"], "load or refuse"),
+        (&["--stale-policy", "refuse"], "needs --max-staleness"),
         (&["--audit-reads", "1001"], "0 to 1000"),
         (&["--audit-reads", "01"], "0 to 1000"),
         (
