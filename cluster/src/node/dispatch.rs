@@ -20,7 +20,7 @@ use tidings_core::{
 
 use super::{
     again::Again,
-    groups::{AT_ONCE, Found, row_of},
+    groups::{AT_ONCE, Found, GroupName, Met, group_of, row_of},
     guard::{Panicked, caught, caught_async},
     shared::{PurgeCause, Shared},
 };
@@ -35,6 +35,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let mut dispatcher = Dispatcher {
         shared,
         dispatched: BTreeSet::new(),
+        met: Met::default(),
     };
     loop {
         let item = dispatcher.shared.queue.next().await;
@@ -46,19 +47,18 @@ fn scope(entity: &Arc<str>) -> Scope {
     Scope::Entity(Arc::clone(entity))
 }
 
-/// Names a row in a commit: mark, entity and key. A value has no order of its own.
-type GroupName = (u64, Arc<str>, String);
-
-fn group_of(record: &Record, row: &RowRecord) -> GroupName {
-    let key = format!("{:?}", row.key);
-    (record.mark.number(), Arc::clone(&row.entity), key)
+/// Returns the number of the last record of a page.
+fn last_of(records: &[(Record, u64)]) -> Option<u64> {
+    records.last()?.0.place.number()
 }
 
 struct Dispatcher {
     shared: Arc<Shared>,
-    /// Groups of the batch that is being dispatched that were met. Of those of earlier pages
-    /// nothing is kept: the log knows which record of a group is its first.
+    /// Groups of the batch that is being dispatched that were met.
     dispatched: BTreeSet<GroupName>,
+    /// Groups that were met on earlier pages, as far as they are remembered. Of the others the log
+    /// knows which record is the first.
+    met: Met,
 }
 
 /// Where the records of a batch's rows are.
@@ -74,6 +74,7 @@ impl Dispatcher {
     async fn handle(&mut self, item: Item) {
         match item {
             Item::Head { cursor, gap } => {
+                self.met.clear();
                 if let Some(gap) = gap {
                     self.tell(&gap);
                 }
@@ -135,6 +136,7 @@ impl Dispatcher {
             }
         }
         self.dispatched.clear();
+        self.met.passed(last_of(records));
     }
 
     /// Runs the handlers of an application's own event.
@@ -179,6 +181,7 @@ impl Dispatcher {
             if let Body::Row(row) = &record.body
                 && (place == from || self.is_heard(row))
                 && !self.dispatched.contains(&group_of(record, row))
+                && self.met.last(&group_of(record, row)).is_none()
                 && met.insert(group_of(record, row))
             {
                 places.push(place);
@@ -211,7 +214,8 @@ impl Dispatcher {
             return;
         };
         let group = group_of(record, row);
-        if !self.is_heard(row) || self.dispatched.contains(&group) {
+        let was_met = self.dispatched.contains(&group) || self.met.last(&group).is_some();
+        if was_met || !self.is_heard(row) {
             return;
         }
 
@@ -226,6 +230,9 @@ impl Dispatcher {
                 Some(found.unwrap_or(Err(GapReason::Trimmed)))
             }
         };
+        if let Some(Ok(whole)) = &whole {
+            self.met.note(group.clone(), whole.last, last_of(records));
+        }
         self.dispatched.insert(group);
 
         let members = records[first..]

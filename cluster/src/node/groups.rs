@@ -1,6 +1,7 @@
-//! Rows whose records may lie on several pages, read whole: those of many rows with one question.
+//! Rows whose records may lie on several pages, read whole: those of many rows with one question,
+//! and those of one row once, however many pages they lie on.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tidings_core::{
     Chain,
@@ -15,6 +16,52 @@ pub(super) const AT_ONCE: usize = 256;
 /// Every record of a row in a commit, or why they are not known: the log has lost them, or it
 /// answers and does not tell them.
 pub(super) type Found = Result<Group, GapReason>;
+
+/// How many groups are remembered of which later pages hold more; any other is read again there.
+const MET: usize = 16_384;
+
+/// Names a row in a commit: mark, entity and key. A value has no order of its own.
+pub(super) type GroupName = (u64, Arc<str>, String);
+
+pub(super) fn group_of(record: &Record, row: &RowRecord) -> GroupName {
+    let key = format!("{:?}", row.key);
+    (record.mark.number(), Arc::clone(&row.entity), key)
+}
+
+/// The last record of each group that was read and of which later pages hold more.
+#[derive(Debug, Default)]
+pub(super) struct Met(BTreeMap<GroupName, u64>);
+
+impl Met {
+    /// Returns the last record of a group, if it was read on an earlier page.
+    pub(super) fn last(&self, name: &GroupName) -> Option<u64> {
+        self.0.get(name).copied()
+    }
+
+    /// Notes a group that was read, of which a page holds the records up to a number.
+    pub(super) fn note(&mut self, name: GroupName, last: u64, page: Option<u64>) {
+        if page.is_some_and(|page| page < last) && self.0.len() < MET {
+            self.0.insert(name, last);
+        }
+    }
+
+    /// Forgets the groups that end on a page.
+    pub(super) fn passed(&mut self, page: Option<u64>) {
+        if let Some(page) = page {
+            self.0.retain(|_, last| *last > page);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Forgets all: marks of another epoch may be the same.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
 
 /// Names the row of a record in its commit.
 pub(super) fn row_of(record: &Record, row: &RowRecord) -> RowOf {

@@ -13,7 +13,7 @@ use tidings_core::{
     log::{Cursor, Extent, Gap, GapReason, Log, Mark, Place, Position, Read},
 };
 
-use super::{protocol::Protocol, replays::Holding, shared::Shared, tell::Telling};
+use super::{groups::Met, protocol::Protocol, replays::Holding, shared::Shared, tell::Telling};
 use crate::{announce::Told, queue::Pages};
 
 /// How many records one page has.
@@ -27,6 +27,8 @@ pub struct Replay {
     log: Arc<dyn Log>,
     cursor: Cursor,
     checked: Checked,
+    /// The rows of which later pages hold more.
+    met: Met,
     /// The right to hold a page, while one is held.
     held: Option<Holding>,
 }
@@ -59,6 +61,7 @@ impl Protocol {
             log,
             cursor: from.0.clone(),
             checked: Checked::No,
+            met: Met::default(),
             held: None,
         }
     }
@@ -108,7 +111,7 @@ impl Replay {
         let mut told = Vec::new();
         let records: Vec<_> = batch.records.iter().collect();
         let mut telling = Telling::new(&shared, &records, Pages::Cut);
-        while let Some(more) = telling.next(&*self.log).await {
+        while let Some(more) = telling.next(&*self.log, &mut self.met).await {
             told.extend(more);
         }
         drop(turn);

@@ -16,7 +16,7 @@ use tidings_core::log::{
 
 use super::{
     again::Again,
-    groups::{AT_ONCE, Found, row_of},
+    groups::{AT_ONCE, Found, Met, group_of, row_of},
     guard::{Panicked, caught_async},
     shared::Shared,
 };
@@ -39,22 +39,26 @@ pub(crate) fn room(queue: usize) -> Room {
 
 /// Hands on what the tail leaves, until the task is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut met = Met::default();
     loop {
         match shared.watch.next().await {
-            Item::Head { gap: None, .. } => {}
+            Item::Head { gap: None, .. } => met.clear(),
             Item::Head { gap: Some(gap), .. } | Item::Gap(gap) => {
+                met.clear();
                 shared.hand_on(Told::Gap(gap)).await;
             }
             Item::Batch(batch) => {
                 let records: Vec<_> = batch.records.iter().map(|(record, _)| record).collect();
                 let mut telling = Telling::new(&shared, &records, batch.pages);
-                while let Some(told) = telling.next(&*shared.log).await {
+                while let Some(told) = telling.next(&*shared.log, &mut met).await {
                     for told in told {
                         shared.hand_on(told).await;
                     }
                 }
             }
-            Item::Behind(cursor, episode) => shared.tell_again(cursor, episode).await,
+            Item::Behind(cursor, episode) => {
+                shared.tell_again(cursor, episode, &mut met).await;
+            }
         }
     }
 }
@@ -68,7 +72,7 @@ impl Shared {
 
     /// Reads from the log what did not fit into memory, and hands it on until it is where the tail
     /// is, or no one watches any more.
-    async fn tell_again(&self, cursor: Cursor, episode: Episode) {
+    async fn tell_again(&self, cursor: Cursor, episode: Episode, met: &mut Met) {
         let mut again = Again::new(self, &self.watch, cursor, episode);
         loop {
             let page = match again.next().await {
@@ -89,7 +93,7 @@ impl Shared {
             }
             let records: Vec<_> = page.records.iter().collect();
             let mut telling = Telling::new(self, &records, page.pages);
-            while let Some(told) = telling.next(&*self.log).await {
+            while let Some(told) = telling.next(&*self.log, met).await {
                 for told in told {
                     // Another cursor, or the next that watch, may have come meanwhile.
                     if !self.watch.is_behind(episode) {
@@ -143,15 +147,17 @@ impl<'a> Telling<'a> {
     /// Returns what the next records tell; none at the end of the batch.
     ///
     /// Where the batch may be cut, the rows' records are read whole, those of all rows at once:
-    /// what lies on another page is part of the change too.
-    pub(super) async fn next(&mut self, log: &dyn Log) -> Option<Vec<Told>> {
+    /// what lies on another page is part of the change too. One that was met on an earlier page is
+    /// read again at its last record alone.
+    pub(super) async fn next(&mut self, log: &dyn Log, met: &mut Met) -> Option<Vec<Told>> {
         let mut part = self.at..self.records.len().min(self.at + AT_ONCE);
         if part.is_empty() {
+            met.passed(self.last());
             return None;
         }
         let mut groups = BTreeMap::new();
         if let Pages::Cut = self.pages {
-            (groups, part.end) = self.read_groups(log, part.clone()).await;
+            (groups, part.end) = self.read_groups(log, part.clone(), met).await;
         }
         self.at = part.end;
         Some(
@@ -166,20 +172,40 @@ impl<'a> Telling<'a> {
         &self,
         log: &dyn Log,
         part: Range<usize>,
+        met: &mut Met,
     ) -> (BTreeMap<usize, Found>, usize) {
-        let (mut places, mut asked) = (Vec::new(), Vec::new());
+        let (mut places, mut asked, mut names) = (Vec::new(), Vec::new(), Vec::new());
         for (place, _) in self.rows.range(part.clone()) {
             let record = self.records[*place];
             if let Body::Row(row) = &record.body
                 && self.shared.catalog.schema(&row.entity).is_some()
             {
-                places.push(*place);
-                asked.push(row_of(record, row));
+                let name = group_of(record, row);
+                let here = record.place.number();
+                let goes_on = met
+                    .last(&name)
+                    .zip(here)
+                    .is_some_and(|(last, here)| here < last);
+                if !goes_on {
+                    places.push(*place);
+                    asked.push(row_of(record, row));
+                    names.push(name);
+                }
             }
         }
         let groups = self.shared.whole_groups(log, &asked).await;
+        for (group, name) in groups.iter().zip(names) {
+            if let Ok(group) = group {
+                met.note(name, group.last, self.last());
+            }
+        }
         let end = places.get(groups.len()).copied().unwrap_or(part.end);
         (places.into_iter().zip(groups).collect(), end)
+    }
+
+    /// Returns the number of the last record of the batch.
+    fn last(&self) -> Option<u64> {
+        self.records.last()?.place.number()
     }
 
     /// Returns what one record tells, if anything.

@@ -34,7 +34,7 @@ use tidings_core::{
 };
 use tokio::sync::watch;
 
-use self::heard::Handlers;
+use self::heard::{Deaf, Handlers};
 pub(crate) use self::heard::{Heard, Panics};
 
 /// Consumers, and credentials that go with a changed consumer.
@@ -112,6 +112,8 @@ pub(crate) struct Rigged {
     pub(crate) childless: AtomicBool,
     /// How many digests were asked for.
     pub(crate) digests: AtomicUsize,
+    /// How many records of rows were told that were asked for.
+    pub(crate) told: AtomicUsize,
     /// How often the records of rows were asked for, and whether that is answered.
     pub(crate) groups: AtomicUsize,
     pub(crate) answers: watch::Sender<bool>,
@@ -161,6 +163,7 @@ impl Rigged {
             children: Mutex::default(),
             childless: AtomicBool::new(false),
             digests: AtomicUsize::new(0),
+            told: AtomicUsize::new(0),
             groups: AtomicUsize::new(0),
             answers: watch::Sender::new(true),
             forgets: AtomicBool::new(false),
@@ -299,7 +302,10 @@ impl Log for Rigged {
             if self.forgets.load(Ordering::SeqCst) {
                 return Ok(vec![None; rows.len()]);
             }
-            self.inner.groups(rows).await
+            let groups = self.inner.groups(rows).await?;
+            let told = groups.iter().flatten().map(|group| group.rows.len()).sum();
+            self.told.fetch_add(told, Ordering::SeqCst);
+            Ok(groups)
         })
     }
 
@@ -360,17 +366,6 @@ impl Log for Rigged {
 async fn until(goes_on: &watch::Sender<bool>) {
     let mut goes_on = goes_on.subscribe();
     drop(goes_on.wait_for(|goes_on| *goes_on).await);
-}
-
-/// A link that is gone.
-#[derive(Debug)]
-struct Deaf;
-
-impl WakeUps for Deaf {
-    fn next(&mut self) -> LogFuture<'_, Result<Wake, LogError>> {
-        let gone = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        Box::pin(async { Err(LogError::Unreachable(gone.into())) })
-    }
 }
 
 /// Counts the tasks that it starts.

@@ -3,9 +3,10 @@
 use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 use tidings_cluster::{
-    Told,
+    Replayed, Told,
     kit::{Form, MemoryLog, ModelStore},
 };
+use tidings_core::log::{Log as _, Place};
 
 use crate::rigged::{Node, Rigged, Surroundings, soon, write, write_all};
 
@@ -156,5 +157,52 @@ async fn handlers_hear_a_commit_of_many_pages_by_few_questions() {
             (1..=ROWS as usize / 50).contains(&asked),
             "{form:?}: {asked} questions for the rows of a commit"
         );
+    }
+}
+
+/// Not once for each page that has some of it.
+#[tokio::test]
+async fn a_row_that_a_commit_writes_on_many_pages_is_read_whole_once_or_twice() {
+    const WRITES: usize = 700;
+    for form in [Form::Counted, Form::Snapshot] {
+        let store = ModelStore::new(form, 1);
+        let log = Rigged::on(MemoryLog::new(store.clone()));
+        let mut around = Surroundings::ordinary();
+        around.settings = around.settings.page(10).queue(300);
+        let node = Node::begin_in(around, &log, "a");
+        node.until_open().await;
+        let before = log.head(None).await.expect("a head").cursor;
+
+        let mark = write_all(&store, (0..WRITES).map(|at| (7, format!("name {at}"))));
+        node.until_applied(mark).await;
+        soon(async {
+            while node.heard.changes() == 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let heard = log.told.swap(0, Ordering::SeqCst);
+        assert!(heard <= WRITES, "{form:?}: handlers took {heard} records");
+
+        // A reader that comes back, and hears of it at its last record.
+        let mut replay = node.protocol.replay(Arc::clone(&log) as _, &Place(before));
+        let mut told = Vec::new();
+        loop {
+            match soon(replay.next()).await {
+                Replayed::More(more) => told.extend(more),
+                Replayed::End(more) => {
+                    told.extend(more);
+                    break;
+                }
+                Replayed::Gap(gap) => panic!("{form:?}: {gap}"),
+            }
+        }
+        assert!(
+            matches!(&told[..], [Told::Change { .. }]),
+            "{form:?}: {told:?}"
+        );
+        let read = log.told.load(Ordering::SeqCst);
+        assert!(read <= 2 * WRITES, "{form:?}: a reader took {read} records");
+        assert_eq!(node.heard.changes(), 1, "{form:?}");
     }
 }

@@ -115,7 +115,7 @@ async fn page_through(dispatcher: &mut Dispatcher, log: &MemoryLog, mut cursor: 
 }
 
 #[tokio::test]
-async fn a_transaction_of_many_pages_is_one_event_a_row_and_nothing_is_kept_of_its_pages() {
+async fn a_transaction_of_many_pages_is_one_event_a_row_and_nothing_is_kept_after_it() {
     for form in [Form::Counted, Form::Snapshot] {
         let store = ModelStore::new(form, 1);
         let log = MemoryLog::new(store.clone());
@@ -138,6 +138,7 @@ async fn a_transaction_of_many_pages_is_one_event_a_row_and_nothing_is_kept_of_i
         let mut dispatcher = Dispatcher {
             shared: Arc::clone(protocol.shared()),
             dispatched: BTreeSet::new(),
+            met: Met::default(),
         };
         let most = page_through(&mut dispatcher, &log, head).await;
         assert_eq!(
@@ -147,5 +148,6 @@ async fn a_transaction_of_many_pages_is_one_event_a_row_and_nothing_is_kept_of_i
         );
         assert_eq!(told.gaps.load(Ordering::SeqCst), 0, "{form:?}");
         assert!(most <= PAGE, "{form:?}: {most} groups are remembered");
+        assert!(dispatcher.met.is_empty(), "{form:?}: {:?}", dispatcher.met);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{
 use tidings_cluster::{Announce, Change, Handling, Observe, Told, Trace};
 use tidings_core::{
     Cause,
-    log::{Gap, Posted},
+    log::{Gap, LogError, LogFuture, Posted, Wake, WakeUps},
 };
 use tokio::sync::watch;
 
@@ -156,5 +156,16 @@ impl Announce for Handlers {
         drop(all);
         let mut holds = self.0.holds.subscribe();
         Box::pin(async move { drop(holds.wait_for(|holds| !holds).await) })
+    }
+}
+
+/// A link that is gone.
+#[derive(Debug)]
+pub(super) struct Deaf;
+
+impl WakeUps for Deaf {
+    fn next(&mut self) -> LogFuture<'_, Result<Wake, LogError>> {
+        let gone = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        Box::pin(async { Err(LogError::Unreachable(gone.into())) })
     }
 }
