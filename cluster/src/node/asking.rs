@@ -4,7 +4,8 @@
 //! that came before it was sent. The task asks whether or not a caller still waits, and goes on
 //! looking at the answers: a member that is silent for longer than its bound is marked, and deleted
 //! after twice the bound. Twice, because a load that begins within the bound of the member's last
-//! sight of its own row may be served for another bound. A member without a bound is never marked.
+//! sight of its own row may be served for another bound. A member without a bound is marked when it
+//! is to be removed (`view.rs`), and never for its silence.
 //!
 //! A caller that waits makes the task look at the rows in short order (`pace.rs`): that is how a
 //! report is found, which wakes no one.

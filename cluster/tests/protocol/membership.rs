@@ -11,9 +11,15 @@ use tidings_cluster::{
     ClusterSettings,
     kit::{Form, MemoryLog, ModelStore},
 };
-use tidings_core::{CacheKey, clock::ManualClock, log::Members as _, spawn::CurrentRuntime};
+use tidings_core::{
+    CacheKey,
+    clock::ManualClock,
+    log::{Join, Members as _, StartId},
+    spawn::CurrentRuntime,
+};
+use uuid::Uuid;
 
-use crate::rigged::{Node, Rigged, Surroundings, pass, soon};
+use crate::rigged::{Node, Rigged, Surroundings, pass, soon, write};
 
 const BOUND: Duration = Duration::from_secs(1);
 
@@ -213,4 +219,77 @@ async fn a_leave_that_is_cut_short_takes_back_a_join_that_is_done_afterwards() {
         }
     })
     .await;
+}
+
+/// A node that is removed while it lives, and does not know of it yet, serves from its cache.
+#[tokio::test]
+async fn a_member_that_is_removed_counts_until_it_has_stopped_serving() {
+    let store = ModelStore::new(Form::Counted, 1);
+    let log = Rigged::on(MemoryLog::new(store.clone()));
+    log.deaf.store(true, Ordering::SeqCst);
+    let (here, there) = (ManualClock::new(), ManualClock::new());
+    let node = async |clock: &ManualClock, name| {
+        let around = Surroundings {
+            clock: Arc::new(clock.clone()),
+            spawn: Arc::new(CurrentRuntime),
+            settings: ClusterSettings::new(),
+        };
+        let node = Node::begin_in(around, &log, name);
+        node.until_open().await;
+        node
+    };
+    let (a, b) = (node(&here, "a").await, node(&there, "b").await);
+    let alice = CacheKey::new("consumers", &["alice"]);
+    assert!(b.load(&alice, "t").await);
+
+    let mark = write(&store, 1, "alice");
+    let removed_and_confirmed = async {
+        let removed = a
+            .protocol
+            .remove_member("b")
+            .await
+            .expect("the table answers");
+        assert!(removed, "it was there");
+        a.protocol.confirm(mark, Duration::from_secs(60)).await
+    };
+    let mut receipt = std::pin::pin!(removed_and_confirmed);
+    // No time passes there: it has not looked at the log.
+    tokio::select! {
+        biased;
+        confirmed = &mut receipt => panic!("{confirmed:?}, and it is served: {}", b.holds(&alice)),
+        () = pass(&here, BOUND / 2) => assert!(b.holds(&alice)),
+    }
+    let both = async {
+        for _ in 0..20 {
+            pass(&there, BOUND / 10).await;
+            pass(&here, BOUND / 10).await;
+        }
+    };
+    let (confirmed, ()) = soon(async { tokio::join!(receipt, both) }).await;
+    confirmed.expect("both have applied it");
+    assert!(!b.holds(&alice));
+    let rows = log.list().await.expect("rows");
+    assert_eq!(rows.len(), 2, "it has joined again");
+}
+
+#[tokio::test]
+async fn a_member_that_is_dead_goes_when_it_is_removed() {
+    for bound in [None, Some(BOUND)] {
+        let log = Rigged::on(MemoryLog::new(ModelStore::new(Form::Counted, 1)));
+        let join = Join {
+            node: "dead".into(),
+            start: StartId(Uuid::nil()),
+            before: None,
+            bound,
+            facts: None,
+        };
+        log.join(join).await.expect("a row");
+        let (node, clock) = bounded(&log).await;
+        let removing = node.protocol.remove_member("dead");
+        let (removed, ()) = soon(async { tokio::join!(removing, pass(&clock, 4 * BOUND)) }).await;
+        assert!(removed.expect("the table answers"), "it was there");
+        let rows = log.list().await.expect("rows");
+        let left: Vec<_> = rows.iter().map(|row| &*row.id.node).collect();
+        assert_eq!(left, ["a"], "{bound:?}");
+    }
 }
