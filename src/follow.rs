@@ -17,7 +17,7 @@ use tidings_core::{
     Cause, Chain, Schema,
     clock::Clock,
     entropy::SystemEntropy,
-    log::{Gap, GapReason, KeptLog, Log, Mark, MemberFacts, Members, Posted},
+    log::{CommitName, Epoch, Gap, GapReason, KeptLog, Log, Mark, MemberFacts, Members, Posted},
     spawn::Spawn,
 };
 use tidings_events::Handled;
@@ -120,8 +120,13 @@ impl Following {
         }
     }
 
+    /// Returns the epoch in which the log was read last; none before that.
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        self.log.epoch()
+    }
+
     /// Names a commit by what the store calls it; none before the log was read.
-    pub(crate) fn mark(&self, commit: u64) -> Option<Mark> {
+    pub(crate) fn mark(&self, commit: CommitName) -> Option<Mark> {
         self.log.mark(commit)
     }
 
@@ -164,7 +169,7 @@ impl ChangeSink for Following {
         }
         // Under an epoch that has begun since, the name may be another commit's.
         let mark = set.mark;
-        let mark = mark.filter(|mark| self.log.mark(mark.number()) == Some(*mark));
+        let mark = mark.filter(|mark| self.log.epoch() == Some(mark.epoch()));
         let _due_to = reason(&set.changes, Some(&self.node), mark).enter();
         let Some(mark) = mark else {
             // Or the log was not read yet: its first cursor may lie before this commit or after it.
@@ -193,12 +198,12 @@ impl ChangeSink for Following {
         self.channels.note_doubt();
     }
 
-    fn mark(&self, commit: u64) -> Option<Mark> {
+    fn mark(&self, commit: CommitName) -> Option<Mark> {
         self.log.mark(commit)
     }
 
     fn has_seen(&self, mark: Mark) -> bool {
-        self.protocol.has_seen(mark)
+        self.protocol.has_passed(mark)
     }
 }
 

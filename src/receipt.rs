@@ -265,7 +265,7 @@ impl Node {
             // Under an epoch that begins in between, the number may be another commit's.
             let before = self.now(following).await?;
             let commit = asked().await?.ok_or(NoPosition::Log)?;
-            let mark = following.mark(commit.number).ok_or(NoPosition::Log)?;
+            let mark = following.mark(commit).ok_or(NoPosition::Log)?;
             if mark.epoch() != before {
                 continue;
             }
@@ -287,7 +287,7 @@ impl Node {
 
     /// Returns the epoch of the log, once that was read.
     async fn now(&self, following: &Following) -> Result<Epoch, NoPosition> {
-        let epoch = || following.mark(0).map(|mark| mark.epoch());
+        let epoch = || following.epoch();
         if let Some(epoch) = epoch() {
             return Ok(epoch);
         }

@@ -4,7 +4,9 @@
 //! A token is a text that is signed with a key from the database, so it can be checked by every
 //! node on that database and made up by no one else. It names a commit of an epoch: of the log's
 //! where the database keeps one, else of one start of the node. It also holds where a reader goes
-//! on that knows the commit. Tokens of version 1 do not, and are read all the same.
+//! on that knows the commit; tokens of version 1 do not, and are read all the same. A commit of a
+//! log that may hand its numbers out again is named with its record's id since version 3; one
+//! without is covered once its node has looked at the log.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -14,20 +16,24 @@ use tidings_core::log::{Bookmark, Epoch, Mark, Resume};
 use tidings_store::DatabaseKey;
 use uuid::Uuid;
 
-/// The form that is written.
-const VERSION: u8 = 2;
+/// The form of a commit that has an id.
+const WITH_ID: u8 = 3;
+/// The form of one that has none.
+const PLAIN: u8 = 2;
 /// The form of before, which is read.
 const BEFORE: u8 = 1;
 /// Version, origin, epoch and number: all that a token of before holds.
 const NAMED: usize = 1 + 1 + 8 + 16 + 8;
 /// How a reader goes on, and from which number.
 const RESUME: usize = 1 + 8;
+/// The id of the commit's record.
+const ID: usize = 16;
 /// The part of the signature that is kept.
 const SIGNATURE: usize = 16;
 /// What the key of tokens is derived for.
 const PURPOSE: &[u8] = b"tidings token 1";
 /// How many bytes a token has at most.
-const MOST: usize = NAMED + RESUME + SIGNATURE;
+const MOST: usize = NAMED + RESUME + ID + SIGNATURE;
 
 /// Names a commit: an opaque text, valid on every node of the same database. It fits a header and a
 /// query as it is.
@@ -100,7 +106,8 @@ impl Seal {
     /// Makes the token of a position.
     pub(crate) fn token(&self, position: Position) -> Token {
         let mut bytes = Vec::with_capacity(MOST);
-        bytes.push(VERSION);
+        let id = position.mark.id();
+        bytes.push(if id.is_some() { WITH_ID } else { PLAIN });
         bytes.push(match position.origin {
             Origin::Node => 0,
             Origin::Log => 1,
@@ -113,9 +120,12 @@ impl Seal {
             None => (0, 0),
             Some(Resume::Counted(number)) => (1, number),
             Some(Resume::Snapshot { xmin }) => (2, xmin),
+            Some(Resume::Numbered { last, .. }) => (3, last),
         };
         bytes.push(how);
         bytes.extend(number.to_be_bytes());
+        // Where a reader goes on is at the same record.
+        bytes.extend(id.into_iter().flat_map(Uuid::into_bytes));
 
         bytes.extend(self.0.first::<SIGNATURE>(&bytes));
         Token(URL_SAFE_NO_PAD.encode(bytes).into())
@@ -142,23 +152,29 @@ impl Seal {
         let (id, number) = rest.split_at(16);
         let id = Uuid::from_slice(id).map_err(|_| TokenError::Malformed)?;
         let epoch = Epoch::new(be(epoch)?, id);
+        let (resume, id) = resume.split_at(RESUME.min(resume.len()));
+        let id = match id {
+            [] => None,
+            id => Some(Uuid::from_slice(id).map_err(|_| TokenError::Malformed)?),
+        };
         Ok(Position {
             origin,
-            mark: Mark::new(epoch, be(number)?),
-            resume: resume_of(resume)?,
+            mark: Mark::new(epoch, be(number)?).with_id(id),
+            resume: resume_of(resume, id)?,
         })
     }
 }
 
-fn resume_of(bytes: &[u8]) -> Result<Option<Resume>, TokenError> {
+fn resume_of(bytes: &[u8], id: Option<Uuid>) -> Result<Option<Resume>, TokenError> {
     let Some((how, number)) = bytes.split_first() else {
         return Ok(None);
     };
     let number = be(number)?;
-    match how {
-        0 => Ok(None),
-        1 => Ok(Some(Resume::Counted(number))),
-        2 => Ok(Some(Resume::Snapshot { xmin: number })),
+    match (how, id) {
+        (0, _) => Ok(None),
+        (1, _) => Ok(Some(Resume::Counted(number))),
+        (2, _) => Ok(Some(Resume::Snapshot { xmin: number })),
+        (3, Some(id)) => Ok(Some(Resume::Numbered { last: number, id })),
         _ => Err(TokenError::Malformed),
     }
 }
@@ -175,8 +191,9 @@ fn decoded(text: &str) -> Result<Vec<u8>, TokenError> {
     bytes.truncate(decoded.map_err(|_| TokenError::Malformed)?);
 
     let length = match bytes.first() {
-        Some(&VERSION) => MOST,
-        Some(&BEFORE) => MOST - RESUME,
+        Some(&WITH_ID) => MOST,
+        Some(&PLAIN) => MOST - ID,
+        Some(&BEFORE) => MOST - ID - RESUME,
         Some(_) | None => return Err(TokenError::Malformed),
     };
     let fits = bytes.len() == length;
@@ -247,6 +264,30 @@ mod tests {
             let read = token.as_str().parse().expect("the text of a token");
             assert_eq!(seal(1).open(&read), Ok(named));
         }
+    }
+
+    /// The id is that of the record at which a reader goes on.
+    #[test]
+    fn a_commit_that_has_an_id_keeps_it() {
+        let id = Uuid::from_u128(9);
+        let named = position(Origin::Log);
+        let last = named.mark.number();
+        for resume in [None, Some(Resume::Numbered { last, id })] {
+            let mark = named.mark.with_id(id);
+            let named = Position {
+                resume,
+                mark,
+                ..named
+            };
+            let token = seal(1).token(named);
+            assert_eq!(seal(1).open(&token), Ok(named));
+        }
+        let plain = seal(1).token(named).as_str().len();
+        let with_id = seal(1).token(Position {
+            mark: named.mark.with_id(id),
+            ..named
+        });
+        assert!(plain < with_id.as_str().len());
     }
 
     /// It names a commit, and does not say where a reader goes on.

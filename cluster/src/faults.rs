@@ -36,6 +36,8 @@ rules! {
     LateWakeIsIgnored,
     /// A cursor of another epoch is a gap.
     EpochIsChecked,
+    /// A number that was read counts for the record that was read under it alone.
+    HistoryIsChecked,
     /// A cursor below what was pruned is a gap.
     PruningIsChecked,
     /// A proof includes the node's own member row.

@@ -138,6 +138,7 @@ mod tests {
     #[test]
     fn demands_are_news_once_and_again_after_a_join() {
         let demanded = |number| Batch {
+            trail: Vec::new(),
             records: Vec::new(),
             passed_over: 0,
             cursor: Cursor::counted(Epoch::new(1, Default::default()), 7),

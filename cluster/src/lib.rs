@@ -61,6 +61,9 @@ mod announce;
 // How far a node has got. Must not know how it gets there.
 mod reached;
 
+// Which records a node has read. Must not know what is asked of it.
+mod trail;
+
 // Between the tail and the tasks that go through the changes. Must not know either.
 mod queue;
 

@@ -5,7 +5,8 @@
 //! was made in doubt is *not* remembered: the commit may lie ahead, and what was loaded in between
 //! would stay too.
 //!
-//! The table is of one epoch, since a later one may hand its marks out again, and is bounded: an
+//! The table is of one epoch, since a later one may hand its marks out again (and a log whose loss
+//! was not noticed yet may do so in the same one: a mark's id tells), and is bounded: an
 //! eviction that was forgotten costs one more load, never a stale read.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,19 +15,24 @@ use tidings_core::{
     CacheKey,
     log::{Cursor, Epoch, Mark},
 };
+use uuid::Uuid;
 
 use crate::faults::{Rule, removed};
 
 #[derive(Debug)]
 pub(crate) struct Numbers {
     epoch: Option<Epoch>,
-    by_mark: BTreeMap<u64, Vec<(CacheKey, u64)>>,
+    by_mark: BTreeMap<Commit, Vec<(CacheKey, u64)>>,
     /// The marks in the order in which they came, for forgetting the oldest.
-    order: VecDeque<u64>,
+    order: VecDeque<Commit>,
     /// How many evictions are remembered: at most `capacity`.
     len: usize,
     capacity: usize,
 }
+
+/// Names a commit of the epoch: by its number, and by its record's id, since another commit may
+/// have had the number, which the log has lost.
+type Commit = (u64, Option<Uuid>);
 
 impl Numbers {
     pub(crate) fn new(capacity: usize) -> Self {
@@ -44,7 +50,7 @@ impl Numbers {
         if self.epoch != Some(mark.epoch()) && !removed(Rule::NumbersEndWithEpoch) {
             return None;
         }
-        let keys = self.by_mark.get(&mark.number())?;
+        let keys = self.by_mark.get(&commit(mark))?;
         keys.iter()
             .find_map(|(known, number)| (known == key).then_some(*number))
     }
@@ -55,8 +61,9 @@ impl Numbers {
             self.clear();
             self.epoch = Some(mark.epoch());
         }
-        let of_mark = self.by_mark.entry(mark.number()).or_insert_with(|| {
-            self.order.push_back(mark.number());
+        let commit = commit(mark);
+        let of_mark = self.by_mark.entry(commit).or_insert_with(|| {
+            self.order.push_back(commit);
             Vec::new()
         });
         for key in keys {
@@ -80,10 +87,10 @@ impl Numbers {
             return;
         };
         let mut order = std::mem::take(&mut self.order);
-        order.retain(|number| {
-            let open = !cursor.covers(Mark::new(epoch, *number));
+        order.retain(|commit| {
+            let open = !cursor.covers(Mark::new(epoch, commit.0));
             if !open {
-                self.forget(*number);
+                self.forget(*commit);
             }
             open
         });
@@ -101,17 +108,20 @@ impl Numbers {
         self.len = 0;
     }
 
-    fn forget(&mut self, number: u64) {
-        if let Some(keys) = self.by_mark.remove(&number) {
+    fn forget(&mut self, commit: Commit) {
+        if let Some(keys) = self.by_mark.remove(&commit) {
             self.len -= keys.len();
         }
     }
 }
 
+fn commit(mark: Mark) -> Commit {
+    let id = mark.id().filter(|_| !removed(Rule::HistoryIsChecked));
+    (mark.number(), id)
+}
+
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     fn mark(epoch: u64, number: u64) -> Mark {
@@ -130,6 +140,23 @@ mod tests {
         assert_eq!(numbers.number(mark(2, 7), &key("a")), None);
         numbers.remember(mark(2, 8), &[key("b")], 4);
         assert_eq!(numbers.number(mark(1, 7), &key("a")), None);
+    }
+
+    #[test]
+    fn a_commit_that_has_the_number_of_a_lost_one_was_not_evicted_for() {
+        let mut numbers = Numbers::new(10);
+        let of = |id| mark(1, 7).with_id(Uuid::from_u128(id));
+        numbers.remember(of(1), &[key("a")], 3);
+        assert_eq!(numbers.number(of(2), &key("a")), None);
+        numbers.remember(of(2), &[key("a")], 4);
+        assert_eq!(numbers.number(of(2), &key("a")), Some(4));
+        assert_eq!(
+            numbers.number(of(1), &key("a")),
+            Some(3),
+            "its wake-up is late"
+        );
+        numbers.passed(&Cursor::counted(mark(1, 0).epoch(), 7));
+        assert_eq!((numbers.len, numbers.order.len()), (0, 0));
     }
 
     #[test]

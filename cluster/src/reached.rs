@@ -84,6 +84,11 @@ impl Passes {
         self.applied.set(pass);
     }
 
+    /// Returns whether a read that has begun later is applied.
+    pub(crate) fn is_later(&self, pass: Pass) -> bool {
+        self.applied.is(|applied| *applied > pass)
+    }
+
     /// Waits until a read that has begun later is applied.
     pub(crate) async fn until_later(&self, pass: Pass) {
         self.applied.until(|applied| *applied > pass).await;

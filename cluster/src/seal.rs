@@ -6,8 +6,9 @@
 //! remembered, or its commit is covered.
 //!
 //! A sealed commit is `c1.` and base64 (for URLs, without padding) of: the epoch's number (8 bytes)
-//! and id (16), the commit's number (8), each key's digest (16), and the first 16 bytes of an
-//! HMAC-SHA256 over all these. Numbers have their highest byte first.
+//! and id (16), the commit's number (8), each key's digest (16), the id of the commit's record and
+//! a zero where it has one (16 and 1, which a reader that knows of none takes for another digest),
+//! and the first 16 bytes of an HMAC-SHA256 over all these. Numbers have their highest byte first.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tidings_core::{
@@ -56,6 +57,10 @@ impl Seal {
         bytes.extend(mark.epoch().id.into_bytes());
         bytes.extend(mark.number().to_be_bytes());
         bytes.extend(keys.iter().flat_map(|digest| digest.0));
+        if let Some(id) = mark.id() {
+            bytes.extend(id.into_bytes());
+            bytes.push(0);
+        }
 
         bytes.extend(self.wake_ups.first::<SIGNATURE>(&bytes));
         let text = format!("{}{}", Sealed::VERSION, URL_SAFE_NO_PAD.encode(bytes));
@@ -80,9 +85,13 @@ impl Seal {
             Uuid::from_slice(id).ok()?,
         );
         let number = u64::from_be_bytes(number.try_into().ok()?);
-        let (digests, _) = keys.as_chunks::<DIGEST>();
+        let (digests, rest) = keys.as_chunks::<DIGEST>();
+        let (digests, id) = match (rest, digests.split_last()) {
+            ([0], Some((id, digests))) => (digests, Some(Uuid::from_bytes(*id))),
+            _ => (digests, None),
+        };
         Some(Wake::Committed {
-            mark: Mark::new(epoch, number),
+            mark: Mark::new(epoch, number).with_id(id),
             keys: digests.iter().copied().map(Digest).collect(),
         })
     }
@@ -123,6 +132,12 @@ mod tests {
             let keys: Vec<_> = (0..count).map(|n| Digest([n as u8; 16])).collect();
             let sealed = seal.seal(mark(), &keys);
             let expected = Wake::Committed { mark: mark(), keys };
+            assert_eq!(seal.open(text_of(&sealed)), Some(expected));
+
+            let mark = mark().with_id(Uuid::from_u128(6));
+            let keys: Vec<_> = (0..count).map(|n| Digest([n as u8; 16])).collect();
+            let sealed = seal.seal(mark, &keys);
+            let expected = Wake::Committed { mark, keys };
             assert_eq!(seal.open(text_of(&sealed)), Some(expected));
         }
         let too_many = [Digest([0; 16]); Wake::MOST_KEYS + 1];

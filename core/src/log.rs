@@ -16,10 +16,11 @@
 //!
 //! # Two forms
 //!
-//! A *counted* log (SQLite, JetStream, Redis) uses one number for cursor, mark and place; that of a
-//! stream also holds the id of the record there. PostgreSQL's cursor is a [`Snapshot`], its mark
-//! the transaction's id, and two cursors may each cover a mark that the other does not. Readers
-//! treat both alike.
+//! A *counted* log (SQLite, JetStream, Redis) uses one number for cursor, mark and place, and the
+//! id of the record there: it may lose its newest records and hand their numbers out again, and
+//! until a node has noticed that, the epoch is the same. PostgreSQL's cursor is a [`Snapshot`], its
+//! mark the transaction's id, and two cursors may each cover a mark that the other does not.
+//! Readers treat both alike.
 //!
 //! # What a read proves
 //!
@@ -60,6 +61,9 @@ mod cursor;
 // A commit, and where a reader goes on from it.
 mod bookmark;
 
+// A commit as its writer knows it, without an epoch.
+mod commit;
+
 // What the log holds, and how the records of one row make one change.
 mod record;
 
@@ -81,6 +85,7 @@ use std::{fmt, future::Future, pin::Pin};
 pub use self::{
     apart::{ApartNeeds, LogApart},
     bookmark::{Bookmark, Resume},
+    commit::{Begun, CommitName},
     cursor::{Cursor, Place, Position},
     epoch::Epoch,
     gap::{Gap, GapReason, Scope},
@@ -91,7 +96,7 @@ pub use self::{
         ClockOffset, Demand, Incarnation, Join, JoinError, LastReport, MemberFacts, MemberId,
         MemberRow, MemberSight, Members, StartId,
     },
-    read::{Batch, Capture, Extent, Head, Read, Sight},
+    read::{Batch, Capture, Extent, Head, Read, Sight, Step},
     record::{
         Announce, Appended, Body, Eviction, EvictionTarget, Fields, Posted, Record, RowRecord,
     },

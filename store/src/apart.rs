@@ -10,7 +10,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tidings_core::{
     Row, Schema, Timestamp,
     entropy::{Entropy as _, SystemEntropy},
-    log::{KeptLog, LogError},
+    log::{KeptLog, LogError, Position, Step},
 };
 
 use crate::{
@@ -50,8 +50,8 @@ impl Apart {
         }
     }
 
-    /// Returns the number of the newest record.
-    async fn newest(&self) -> Result<u64, Error> {
+    /// Returns the newest record.
+    async fn newest(&self) -> Result<Step, Error> {
         if self.released.is_set() {
             return Err(Error::Closed);
         }
@@ -60,8 +60,13 @@ impl Apart {
             .head(None)
             .await
             .map_err(|error| self.told(error))?;
-        let number = tidings_core::log::Place(head.cursor).number();
-        number.ok_or_else(|| Error::Unreachable(DatabaseError::other("the log has no numbers")))
+        match *head.cursor.position() {
+            Position::Numbered { last: number, id } => Ok(Step { number, id }),
+            Position::Counted(_) | Position::Snapshot(_) | Position::Page { .. } => {
+                let why = DatabaseError::other("the log has no numbers");
+                Err(Error::Unreachable(why))
+            }
+        }
     }
 
     fn told(&self, error: LogError) -> Error {
@@ -114,8 +119,8 @@ impl Engine for Apart {
 
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Session>, Error>> {
         async {
-            let mark = self.newest().await?;
-            Ok(Box::new(Nothing { mark }) as Box<dyn Session>)
+            let newest = self.newest().await?;
+            Ok(Box::new(Nothing { newest }) as Box<dyn Session>)
         }
         .boxed()
     }
@@ -167,7 +172,8 @@ impl fmt::Debug for Apart {
 /// A transaction over no tables.
 #[derive(Debug)]
 struct Nothing {
-    mark: u64,
+    /// The newest record of the log when it began.
+    newest: Step,
 }
 
 impl Session for Nothing {
@@ -206,9 +212,11 @@ impl Session for Nothing {
     }
 
     fn mark(&self) -> Option<CommitName> {
-        // A place in such a log has the id of its record, too.
+        // Nothing is written, and places are given out by records alone.
+        let Step { number, id } = self.newest;
         Some(CommitName {
-            number: self.mark,
+            number,
+            id: Some(id),
             begun: Begun::Unknown,
             resume: None,
         })

@@ -15,14 +15,11 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use tidings_core::{
     Row, Schema, Timestamp,
-    log::{KeptLog, Members},
+    log::{CommitName, KeptLog, Members},
 };
 
 pub(crate) use self::statements::{Dialect, Sql};
-use crate::{
-    error::Error, follow::LogNeeds, live::Live, parameter::Parameter, sink::CommitName,
-    start::Start,
-};
+use crate::{error::Error, follow::LogNeeds, live::Live, parameter::Parameter, start::Start};
 
 /// A database, opened for one process.
 pub(crate) trait Engine: fmt::Debug + Send + Sync + 'static {

@@ -6,9 +6,10 @@ use std::{any::Any, fmt};
 use futures_util::future::BoxFuture;
 use tidings_core::{
     CacheKey, Cause, Operation, Row, Schema,
-    log::{Bookmark, Epoch, Mark, Resume},
+    log::{Bookmark, Mark},
 };
-use uuid::Uuid;
+
+pub use tidings_core::log::{Begun, CommitName};
 
 /// Hears of every commit.
 ///
@@ -43,7 +44,7 @@ pub trait ChangeSink: Any + Send + Sync {
     ///
     /// Asked right before a commit and again once it was acknowledged: a crash in between begins
     /// another epoch, and may have taken the commit along.
-    fn mark(&self, _commit: u64) -> Option<Mark> {
+    fn mark(&self, _commit: CommitName) -> Option<Mark> {
         None
     }
 
@@ -64,52 +65,6 @@ pub trait ChangeSink: Any + Send + Sync {
     }
 }
 
-/// In which epoch of the database's log a transaction was begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Begun {
-    /// The session does not say.
-    Unknown,
-    /// In the one with this id.
-    In(Uuid),
-    /// After one had ended, and before the next.
-    Between,
-}
-
-/// What names a transaction in the database's log, and where a reader goes on that knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CommitName {
-    /// PostgreSQL's transaction id; the number of SQLite's last record.
-    pub number: u64,
-    /// The epoch that the number is of.
-    pub begun: Begun,
-    /// Where a reader goes on, in the epoch of the commit; none in a log whose places need more
-    /// than a commit's number.
-    pub resume: Option<Resume>,
-}
-
-impl CommitName {
-    /// Names a commit of a log that counts its records: a reader goes on behind it.
-    #[must_use]
-    pub fn counted(number: u64) -> Self {
-        Self {
-            number,
-            begun: Begun::Unknown,
-            resume: Some(Resume::Counted(number)),
-        }
-    }
-
-    /// Returns whether it may be of an epoch. A server that has recovered from a crash hands out
-    /// numbers again, which a sink that has not heard of it takes for those of the last epoch.
-    #[must_use]
-    pub fn may_be_of(&self, epoch: Epoch) -> bool {
-        match self.begun {
-            Begun::Unknown => true,
-            Begun::In(id) => id == epoch.id,
-            Begun::Between => false,
-        }
-    }
-}
-
 /// The rows that one commit changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangeSet {
@@ -127,9 +82,9 @@ pub struct ChangeSet {
     pub no_event: bool,
     /// The cause under which the write was asked for: a handler's, or none.
     pub cause: Option<Cause>,
-    /// What names the commit in the database's log: PostgreSQL's transaction id, the number of
-    /// SQLite's last record. `None` where the database keeps no log.
-    pub commit: Option<u64>,
+    /// What names the commit in the database's log: PostgreSQL's transaction id, SQLite's last
+    /// record. `None` where the database keeps no log.
+    pub commit: Option<CommitName>,
     /// The same with its epoch, as the sink has [named](ChangeSink::mark) it right before it was
     /// committed.
     pub mark: Option<Mark>,

@@ -33,8 +33,8 @@ use tidings_core::{
     CacheKey, PrimaryKey,
     entropy::Entropy,
     log::{
-        Appended, Capture, Cursor, Digest, Epoch, Gap, GapReason, Group, Head, KeptLog, Log,
-        LogError, LogFuture, Mark, MemberId, Position, Read, Sight, Wake, WakeUps,
+        Appended, Capture, CommitName, Cursor, Digest, Epoch, Gap, GapReason, Group, Head, KeptLog,
+        Log, LogError, LogFuture, Mark, MemberId, Position, Read, Sight, Wake, WakeUps,
     },
 };
 
@@ -170,12 +170,12 @@ impl Numbered {
                     self.note_appended(appended);
                     // Noted before this question: later connections look for it by themselves.
                     if self.engine.connections() == connections {
-                        return Ok(Mark::new(epoch, last));
+                        return Ok(Mark::new(epoch, last).with_id(id));
                     }
                     // It may have been acknowledged over the earlier one, and lost since.
                     let settled = self.settle_with(Some(appended)).await;
                     if settled.map_err(in_doubt)?.0 == epoch {
-                        return Ok(Mark::new(epoch, last));
+                        return Ok(Mark::new(epoch, last).with_id(id));
                     }
                 }
             }
@@ -260,9 +260,13 @@ impl Log for Numbered {
 }
 
 impl KeptLog for Numbered {
-    fn mark(&self, commit: u64) -> Option<Mark> {
-        let epoch = self.standing.lock().epoch?;
-        Some(Mark::new(epoch, commit))
+    fn epoch(&self) -> Option<Epoch> {
+        self.standing.lock().epoch
+    }
+
+    fn mark(&self, commit: CommitName) -> Option<Mark> {
+        let mark = Mark::new(self.epoch()?, commit.number);
+        Some(mark.with_id(commit.id))
     }
 
     // Whatever is appended is recorded.

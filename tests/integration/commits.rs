@@ -12,7 +12,7 @@ use tidings::{
     Cache, CacheKey, CrudEvent, Entity, GetOptions, Node, Operation, Row,
     core::{
         Cause, Origin,
-        log::{Epoch, Mark},
+        log::{CommitName, Epoch, Mark},
     },
     store::{ChangeSet, ChangeSink, Logging, RowChange},
 };
@@ -74,7 +74,7 @@ impl Follows {
             no_event: false,
             cause: None,
             commit: None,
-            mark: self.sink().mark(1_000),
+            mark: self.sink().mark(CommitName::numbered(1_000, Uuid::nil())),
         }
     }
 

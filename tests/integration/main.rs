@@ -29,6 +29,7 @@ mod key_auth;
 mod node;
 mod on_sight;
 mod other_programs;
+mod put_back;
 mod receipts;
 mod receipts_http;
 mod recorded;

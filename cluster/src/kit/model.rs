@@ -1,6 +1,7 @@
 //! [`ModelStore`]: rows, transactions and a log in memory, which can lose commits in the ways that
 //! a real engine can.
 
+mod losing;
 mod read;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -11,13 +12,14 @@ use tidings_core::{
     entropy::{Entropy, SeededEntropy},
     log::{Announce, Appended, Body, Cursor, Epoch, Fields, Group, Mark, Read, RowRecord, Sight},
 };
+use uuid::Uuid;
 
 use super::members::Table;
 
 /// How the log counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Records get one number each, at the commit, as with one writer at a time.
+    /// Records get one number each, at the commit, as with one writer at a time; and an id.
     Counted,
     /// A transaction gets its number when it begins, and may commit in any order.
     Snapshot,
@@ -88,6 +90,8 @@ pub(super) struct State {
     next_entry: u64,
     open: BTreeMap<TransactionId, Open>,
     log: Vec<Entry>,
+    /// The id of each number of a counted log, pruned or not.
+    ids: BTreeMap<u64, Uuid>,
     /// A cursor below it is refused: a transaction's number with snapshots, a record's in a counted
     /// log.
     pruned_below: u64,
@@ -115,6 +119,8 @@ struct Entry {
 #[derive(Debug)]
 struct Undo {
     mark: u64,
+    /// The last number of a counted log before it.
+    after: u64,
     rows: Vec<(RowKey, Option<Row>)>,
 }
 
@@ -132,6 +138,7 @@ impl ModelStore {
             next_entry: 1,
             open: BTreeMap::new(),
             log: Vec::new(),
+            ids: BTreeMap::from([(0, Uuid::nil())]),
             pruned_below: 0,
             unsafe_commits: Vec::new(),
             table: Table::default(),
@@ -327,30 +334,6 @@ impl ModelStore {
         rows.map(|(_, row)| row.clone()).collect()
     }
 
-    /// Loses every commit that was not safe, and every open transaction; hands the lost numbers out
-    /// again, in a new epoch.
-    pub fn crash(&self) {
-        let mut state = self.state.lock();
-        state.open.clear();
-
-        let lost = std::mem::take(&mut state.unsafe_commits);
-        for undo in lost.iter().rev() {
-            for (key, row) in undo.rows.iter().rev() {
-                state.restore(key.clone(), row.clone());
-            }
-        }
-        let is_lost = |mark| lost.iter().any(|undo| undo.mark == mark);
-        state.log.retain(|entry| !is_lost(entry.mark));
-
-        if !lost.is_empty() {
-            let kept = state.log.iter().map(|entry| entry.mark).max().unwrap_or(0);
-            state.next_number = kept.max(state.pruned_below) + 1;
-            let entries = state.log.iter().map(|entry| entry.id).max().unwrap_or(0);
-            state.next_entry = entries.max(state.pruned_below) + 1;
-        }
-        state.begin_epoch();
-    }
-
     /// Begins a new epoch without a loss, as a promotion does.
     pub fn begin_epoch(&self) {
         self.state.lock().begin_epoch();
@@ -414,6 +397,12 @@ impl State {
         number
     }
 
+    /// Returns the mark of a number in the present epoch.
+    fn mark(&self, number: u64) -> Mark {
+        // With snapshots no number has an id.
+        Mark::new(self.epoch, number).with_id(self.ids.get(&number).copied())
+    }
+
     fn visible(&self, id: TransactionId, key: &RowKey) -> Option<Row> {
         let own = self.open.get(&id).and_then(|open| {
             let mut own = open.writes.iter().rev();
@@ -445,11 +434,16 @@ impl State {
 
         // A record of a counted log gets its number now, so that numbers follow the order of
         // commits.
+        let after = self.next_number.saturating_sub(1);
         let numbered: Vec<_> = open
             .bodies
             .into_iter()
             .map(|(entry, origin, body)| match form {
-                Form::Counted => (self.take_number(), origin, body),
+                Form::Counted => {
+                    let (number, id) = (self.take_number(), self.entropy.uuid());
+                    self.ids.insert(number, id);
+                    (number, origin, body)
+                }
                 Form::Snapshot => (entry, origin, body),
             })
             .collect();
@@ -470,9 +464,12 @@ impl State {
         match durability {
             Durability::Synchronous => self.unsafe_commits.clear(),
             Durability::Asynchronous if undo.is_empty() => {}
-            Durability::Asynchronous => self.unsafe_commits.push(Undo { mark, rows: undo }),
+            Durability::Asynchronous => {
+                let rows = undo;
+                self.unsafe_commits.push(Undo { mark, after, rows });
+            }
         }
-        Ok(Mark::new(self.epoch, mark))
+        Ok(self.mark(mark))
     }
 
     fn restore(&mut self, key: RowKey, row: Option<Row>) {

@@ -17,6 +17,7 @@ use crate::{
     announce::Trace,
     faults::{Rule, removed},
     keys::Evicts,
+    trail::Known,
 };
 
 /// A number of the cache's sequence.
@@ -120,7 +121,9 @@ impl Shared {
         match from {
             Source::Record { .. } | Source::Child => false,
             Source::Commit => self.has_seen(mark),
-            Source::Wake => self.has_seen(mark) && !removed(Rule::LateWakeIsIgnored),
+            Source::Wake if removed(Rule::LateWakeIsIgnored) => false,
+            // A hint: the tail reads whatever there is, so one of which nothing is known is late.
+            Source::Wake => self.has_passed(mark) && self.trail.knows(mark) != Known::Lost,
         }
     }
 

@@ -10,10 +10,14 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures_util::future::{Either, select};
 use tidings_core::{
     clock::Tick,
-    log::{Mark, MemberId, MemberRow},
+    log::{Cursor, Mark, MemberId, MemberRow},
 };
 
 use super::{asking::with_drift, shared::Shared};
+use crate::{
+    reached::Pass,
+    trail::{Known, Looked},
+};
 
 /// Every member has applied a commit, or must have stopped serving what was before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,6 +98,14 @@ enum Answer {
     Open,
 }
 
+/// What a caller wants to know.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    mark: Mark,
+    since: Tick,
+    looked: Looked,
+}
+
 impl Shared {
     /// Waits until every member has applied a commit or has run out of its bound. To be called once
     /// the commit was acknowledged.
@@ -107,6 +119,7 @@ impl Shared {
         }
         let since = self.clock.now();
         let until = since.plus(timeout);
+        let last = self.passes.last();
         // Before anything is awaited: what was asked goes on without its caller.
         let question = self.questions.ask();
 
@@ -116,6 +129,8 @@ impl Shared {
         let mut open = Vec::new();
         loop {
             let (answers, more) = question.heard();
+            let further = self.further();
+            let looked = self.looked_since(last);
             if answers.round >= question.round {
                 let members = asked.get_or_insert_with(|| {
                     open = answers.members.to_vec();
@@ -123,11 +138,16 @@ impl Shared {
                 });
                 let count = members.len();
                 // Before the answers: an epoch that has ended may have taken the commit along.
-                if self.is_over(mark) {
+                if self.is_over(mark) || self.is_lost(mark, looked) {
                     return Err(self.unconfirmed(&[], count, Silence::Epoch));
                 }
                 if let Some(rows) = &answers.rows {
-                    self.close(rows, mark, since, &mut open, &mut confirmed);
+                    let asked = Asked {
+                        mark,
+                        since,
+                        looked,
+                    };
+                    self.close(rows, asked, &mut open, &mut confirmed);
                     if open.is_empty() {
                         return Ok(confirmed);
                     }
@@ -139,7 +159,8 @@ impl Shared {
                 return Err(self.unconfirmed(&[], 1, Silence::Unreachable));
             }
 
-            match select(std::pin::pin!(more), &mut over).await {
+            let (more, further) = (std::pin::pin!(more), std::pin::pin!(further));
+            match select(select(more, further), &mut over).await {
                 Either::Left(_) | Either::Right(_) => {}
             }
         }
@@ -149,15 +170,18 @@ impl Shared {
     fn close(
         &self,
         rows: &[MemberRow],
-        mark: Mark,
-        since: Tick,
+        asked: Asked,
         open: &mut Vec<MemberId>,
         confirmed: &mut Confirmed,
     ) {
         let now = self.clock.now();
         open.retain(|id| {
             let row = rows.iter().find(|row| row.id == *id);
-            let list = match answer(row, mark, since, now) {
+            let shares = |reported: &Cursor| {
+                let Asked { mark, looked, .. } = asked;
+                reported.covers(mark) && self.trail.shares(reported, mark, looked)
+            };
+            let list = match answer(row, shares, asked.since, now) {
                 Answer::Open => return true,
                 Answer::Applied => &mut confirmed.applied,
                 Answer::RunOut => &mut confirmed.run_out,
@@ -177,6 +201,7 @@ impl Shared {
         match select(applied, self.clock.sleep(timeout)).await {
             // An epoch that has ended may have taken the commit along.
             Either::Left(_) if self.is_over(mark) => alone(Silence::Epoch),
+            Either::Left(_) if self.is_lost(mark, Looked::Yes) => alone(Silence::Epoch),
             Either::Left(_) => Ok(Confirmed::default()),
             Either::Right(_) => alone(Silence::Late),
         }
@@ -200,6 +225,31 @@ impl Shared {
         }
     }
 
+    /// Waits until this node has read further than now: what a member has reported may be known by
+    /// then.
+    fn further(&self) -> impl Future<Output = ()> + '_ {
+        let now = self.trail.is_kept().then(|| self.seen.get());
+        async move {
+            match now {
+                Some(now) => drop(self.seen.until(|seen| now.as_ref() != Some(seen)).await),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn looked_since(&self, last: Pass) -> Looked {
+        match self.passes.is_later(last) {
+            true => Looked::Yes,
+            false => Looked::No,
+        }
+    }
+
+    /// Returns whether the log has another record in the commit's place, though this node has
+    /// looked at it since it was asked.
+    fn is_lost(&self, mark: Mark, looked: Looked) -> bool {
+        looked == Looked::Yes && self.has_passed(mark) && self.trail.knows(mark) == Known::Lost
+    }
+
     /// Returns whether the epoch of a commit has ended, as far as this node knows. A later one may
     /// be known to another node first.
     fn is_over(&self, mark: Mark) -> bool {
@@ -210,12 +260,17 @@ impl Shared {
     }
 }
 
-fn answer(row: Option<&MemberRow>, mark: Mark, since: Tick, now: Tick) -> Answer {
+/// Returns what is known of a member, by whether a report of it covers the commit.
+fn answer(
+    row: Option<&MemberRow>,
+    covers: impl FnOnce(&Cursor) -> bool,
+    since: Tick,
+    now: Tick,
+) -> Answer {
     let Some(row) = row else {
         return Answer::Gone;
     };
-    let applied = row.reported.as_ref();
-    if applied.is_some_and(|cursor| cursor.covers(mark)) {
+    if row.reported.as_ref().is_some_and(covers) {
         return Answer::Applied;
     }
     match row.bound {
@@ -226,7 +281,7 @@ fn answer(row: Option<&MemberRow>, mark: Mark, since: Tick, now: Tick) -> Answer
 
 #[cfg(test)]
 mod tests {
-    use tidings_core::log::{Demand, Epoch, Incarnation, StartId};
+    use tidings_core::log::{Demand, Incarnation, StartId};
     use uuid::Uuid;
 
     use super::*;
@@ -248,9 +303,9 @@ mod tests {
             facts: None,
             last: None,
         };
-        let mark = Mark::new(Epoch::new(1, Uuid::nil()), 1);
         let since = Tick(1_000);
-        let answer = |bound, after| answer(Some(&row(bound)), mark, since, since.plus(after));
+        let covers = |_: &Cursor| false;
+        let answer = |bound, after| answer(Some(&row(bound)), covers, since, since.plus(after));
         let drift = Duration::from_millis(20);
         let moment = Duration::from_nanos(1);
         assert_eq!(answer(Some(bound), bound + drift - moment), Answer::Open);

@@ -5,11 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidings_core::log::{
-    Appended, Bookmark, EvictionTarget, LogError, Mark, MemberId, MemberRow, Wake,
-};
+use tidings_core::log::{Appended, Bookmark, EvictionTarget, LogError, Mark, MemberId, Wake};
 
 use super::{protocol::Protocol, shared::Shared, shared::count};
+use crate::trail::Looked;
 
 /// How often the members' table is looked at in the beginning, so that fast answers are told apart.
 const CLOSELY: Duration = Duration::from_millis(1);
@@ -99,7 +98,10 @@ impl Shared {
             };
             open.retain(|id| {
                 let row = rows.iter().find(|row| row.id == *id);
-                let has_applied = row.is_some_and(|row| has_applied(row, mark));
+                let reported = row.and_then(|row| row.reported.as_ref());
+                let has_applied = reported.is_some_and(|reported| {
+                    reported.covers(mark) && self.trail.shares(reported, mark, Looked::No)
+                });
                 if has_applied {
                     note(&id.node);
                 }
@@ -121,9 +123,4 @@ impl Shared {
             self.clock.sleep(pause).await;
         }
     }
-}
-
-fn has_applied(row: &MemberRow, mark: Mark) -> bool {
-    let applied = row.reported.as_ref();
-    applied.is_some_and(|cursor| cursor.covers(mark))
 }

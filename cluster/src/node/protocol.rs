@@ -38,6 +38,7 @@ use crate::{
     queue::{Queue, Room},
     reached::{Passes, Reached},
     settings::{ClusterSettings, SettingError},
+    trail::Trail,
 };
 
 /// The most that an event of an application's own may take, in bytes of JSON.
@@ -145,6 +146,7 @@ impl Protocol {
             replays: Replays::default(),
             seen: Reached::default(),
             applied: Reached::default(),
+            trail: Trail::default(),
             passes: Passes::default(),
             look: Notify::new(),
             hint: Notify::new(),
@@ -308,10 +310,11 @@ impl Protocol {
         self.shared.until_applied(mark).await;
     }
 
-    /// Returns whether every eviction of a commit was made.
+    /// Returns whether the tail has passed a commit's number: before the commit that says that the
+    /// log has lost the one that it was.
     #[must_use]
-    pub fn has_seen(&self, mark: Mark) -> bool {
-        self.shared.has_seen(mark)
+    pub fn has_passed(&self, mark: Mark) -> bool {
+        self.shared.has_passed(mark)
     }
 
     /// Returns whether this node has applied a commit.

@@ -32,6 +32,7 @@ use crate::{
     queue::Queue,
     reached::{Pass, Passes, Reached},
     settings::ClusterSettings,
+    trail::{Known, Trail},
 };
 
 pub(crate) struct Shared {
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) seen: Reached,
     /// Evicted, and handlers run, up to here. Moved by the dispatcher alone.
     pub(crate) applied: Reached,
+    /// Which records it has read. Moved by the tail alone, ahead of `seen`.
+    pub(crate) trail: Trail,
     /// The tail's reads, and which of them are applied.
     pub(crate) passes: Passes,
     /// Makes the tail read at once: a caller of this node waits for what there is.
@@ -269,7 +272,14 @@ impl Shared {
 
     /// Returns whether every eviction of a commit was made.
     pub(crate) fn has_seen(&self, mark: Mark) -> bool {
-        self.seen.is(|cursor| cursor.covers(mark))
+        self.has_passed(mark) && self.trail.knows(mark) == Known::Read
+    }
+
+    /// Returns whether the tail has passed a commit's number, be it that of another commit which
+    /// the log has lost.
+    pub(crate) fn has_passed(&self, mark: Mark) -> bool {
+        let by_number = mark.with_id(None);
+        self.seen.is(|cursor| cursor.covers(by_number))
     }
 
     /// Waits until the tail has made a commit's evictions; false if it has taken another cursor in
@@ -289,19 +299,23 @@ impl Shared {
 impl Shared {
     /// Returns whether a commit was applied.
     pub(crate) fn has_applied(&self, mark: Mark) -> bool {
-        self.applied.is(|cursor| cursor.covers(mark))
+        self.applied.is(|cursor| cursor.covers(mark)) && self.trail.covers(mark)
     }
 
-    /// Waits until nothing older than a commit is served: it was applied, or its epoch has ended,
-    /// and a read is applied that has begun after another, which was the last when this was asked.
-    /// Never resolves for a commit of an epoch that this node does not get to.
+    /// Waits until nothing older than a commit is served: its record was read and applied; or its
+    /// number was, or its epoch has ended, and a read is applied that has begun after another,
+    /// which was the last when this was asked. Never resolves for a commit of an epoch that this
+    /// node does not get to.
     ///
     /// The node that has named the commit may not have known that the epoch had ended. Then it is
     /// of a later one, and nothing says where in it; but it was acknowledged before this was asked.
     pub(crate) async fn until_reached(&self, mark: Mark, asked: Pass) {
-        let reached = self.applied.until(|cursor| reaches(cursor, mark)).await;
-        if !reached.covers(mark) {
+        let by_number = mark.with_id(None);
+        let reached = self.applied.until(|cursor| reaches(cursor, by_number));
+        if !reached.await.covers(mark) || !self.trail.covers(mark) {
             self.passes.until_later(asked).await;
+            // Later questions for the same commit need not look again.
+            self.trail.looked_for(mark);
         }
     }
 }

@@ -175,6 +175,7 @@ impl Tail {
             Progress::Uncaptured
         };
         shared.note_progress(progress);
+        shared.trail.begin(&head.cursor);
         shared.seen.set(head.cursor.clone());
         Ok(head.cursor)
     }
@@ -253,11 +254,10 @@ impl Tail {
             (Pages::Whole, Extent::All) => Pages::Whole,
             (Pages::Cut, _) | (_, Extent::More) => Pages::Cut,
         };
-        self.cut = match more {
-            Extent::All => Pages::Whole,
-            Extent::More => Pages::Cut,
-        };
+        self.cut = Pages::up_to(more);
 
+        // Before the cursor: what it covers is known by its records.
+        shared.trail.read(&batch.trail);
         if removed(Rule::CursorAfterApplying) {
             shared.seen.set(batch.cursor.clone());
             shared.clock.sleep(LATE).await;

@@ -2,7 +2,7 @@
 
 use tidings_core::{
     clock::Tick,
-    log::{Cursor, Demand, Gap, Incarnation, Record},
+    log::{Cursor, Demand, Extent, Gap, Incarnation, Record},
 };
 
 use super::Episode;
@@ -70,6 +70,16 @@ pub(crate) struct Applied {
 pub(crate) enum Pages {
     Whole,
     Cut,
+}
+
+impl Pages {
+    /// Returns whether the next batch begins within a transaction.
+    pub(crate) fn up_to(extent: Extent) -> Self {
+        match extent {
+            Extent::All => Self::Whole,
+            Extent::More => Self::Cut,
+        }
+    }
 }
 
 /// A demand for a report, and the join of this node that it was made of: those of each join are

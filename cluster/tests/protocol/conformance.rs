@@ -93,6 +93,7 @@ impl Faulty {
     fn spoil(&self, read: Read, from: &Cursor, limit: usize) -> Read {
         let batch = match (self.fault, read) {
             (Fault::HidesGaps, Read::Gap(_)) => Batch {
+                trail: Vec::new(),
                 records: Vec::new(),
                 passed_over: 0,
                 cursor: from.clone(),

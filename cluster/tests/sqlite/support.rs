@@ -13,7 +13,7 @@ use tidings_core::{
     CacheKey, Field, Row, Schema, Value,
     clock::SystemClock,
     entropy::SystemEntropy,
-    log::{Log, LogFuture, Mark, Members},
+    log::{CommitName, Log, LogFuture, Mark, Members},
     spawn::TokioSpawn,
 };
 use tidings_store::{
@@ -83,7 +83,7 @@ pub(crate) fn key(name: &str) -> CacheKey {
 
 /// Keeps the name of the last commit.
 #[derive(Default)]
-pub(crate) struct Last(Mutex<Option<u64>>);
+pub(crate) struct Last(Mutex<Option<CommitName>>);
 
 impl ChangeSink for Last {
     fn committed(&self, changes: ChangeSet) -> LogFuture<'static, ()> {

@@ -5,6 +5,8 @@
 //! in progress then comes, though some of it may have been committed before the commit was, and
 //! come again.
 
+use uuid::Uuid;
+
 use super::{Cursor, Mark, Place, Position, Snapshot};
 
 /// A commit, and where a reader goes on that knows all up to it.
@@ -34,6 +36,13 @@ pub struct Bookmark {
 pub enum Resume {
     /// Beyond a number of a counted log.
     Counted(u64),
+    /// Beyond the record of a number that has this id.
+    Numbered {
+        /// The record's number.
+        last: u64,
+        /// The record's id.
+        id: Uuid,
+    },
     /// With the first transaction that was not over when the commit's own one began.
     Snapshot {
         /// Every transaction below it was over.
@@ -49,14 +58,17 @@ impl Bookmark {
     }
 
     /// Makes one for a commit that was made after a cursor was taken: a reader goes on from the
-    /// cursor. None if the cursor is of another epoch, or of a log whose places need more than a
-    /// commit's number.
+    /// cursor. None if the cursor is of another epoch, or of a log whose places need an id that the
+    /// mark does not have.
     #[must_use]
     pub fn after(cursor: &Cursor, mark: Mark) -> Option<Self> {
         let resume = match cursor.position() {
             // One writer at a time: whatever is committed later has a higher number.
             Position::Counted(_) => Resume::Counted(mark.number()),
-            Position::Numbered { .. } => return None,
+            Position::Numbered { .. } => Resume::Numbered {
+                last: mark.number(),
+                id: mark.id()?,
+            },
             Position::Snapshot(applied) | Position::Page { applied, .. } => Resume::Snapshot {
                 xmin: applied.xmin(),
             },
@@ -83,6 +95,7 @@ impl Bookmark {
         let epoch = self.mark.epoch();
         Place(match self.resume {
             Resume::Counted(number) => Cursor::counted(epoch, number),
+            Resume::Numbered { last, id } => Cursor::numbered(epoch, last, id),
             Resume::Snapshot { xmin } => {
                 Cursor::at_snapshot(epoch, Snapshot::new(xmin, Vec::new()))
             }
@@ -112,6 +125,15 @@ mod tests {
         let bookmark = Bookmark::after(&counted, mark(9)).expect("one of its epoch");
         let place = bookmark.place().0;
         assert!(place.covers(mark(9)) && !place.covers(mark(10)));
+    }
+
+    #[test]
+    fn a_commit_of_a_log_with_ids_is_gone_on_from_by_its_own() {
+        let (read, id) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let cursor = Cursor::numbered(mark(0).epoch(), 7, read);
+        assert_eq!(Bookmark::after(&cursor, mark(9)), None);
+        let bookmark = Bookmark::after(&cursor, mark(9).with_id(id)).expect("one of its epoch");
+        assert_eq!(bookmark.place().0, Cursor::numbered(mark(0).epoch(), 9, id));
     }
 
     #[test]

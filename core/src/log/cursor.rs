@@ -3,7 +3,7 @@
 //! A cursor has no order of its own: on PostgreSQL two cursors may each cover a commit that the
 //! other does not. The one question that it answers is [`Cursor::covers`].
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
@@ -105,12 +105,19 @@ impl Cursor {
     /// Returns whether every record of a commit lies behind this cursor.
     ///
     /// Within the pages of one read a commit is covered only once all of them are read. A mark of
-    /// another epoch is never covered.
+    /// another epoch is never covered, nor is one whose record has another id than the record at
+    /// the cursor. Of a mark before that the cursor does not know whether its record is the one
+    /// that was read: a reader remembers what it has read.
     #[must_use]
     pub fn covers(&self, mark: Mark) -> bool {
         self.epoch == mark.epoch()
             && match &self.position {
-                Position::Counted(last) | Position::Numbered { last, .. } => mark.number() <= *last,
+                Position::Counted(last) => mark.number() <= *last,
+                Position::Numbered { last, id } => match mark.number().cmp(last) {
+                    Ordering::Less => true,
+                    Ordering::Equal => mark.id().is_none_or(|of| of == *id),
+                    Ordering::Greater => false,
+                },
                 Position::Snapshot(applied) | Position::Page { applied, .. } => {
                     applied.is_over(mark.number())
                 }
@@ -249,6 +256,9 @@ mod tests {
         let [.., numbered] = forms();
         assert!(numbered.covers(Mark::new(epoch(), 12)));
         assert!(!numbered.covers(Mark::new(epoch(), 13)));
+        let at = |id| Mark::new(epoch(), 12).with_id(Uuid::from_u128(id));
+        assert!(numbered.covers(at(5)));
+        assert!(!numbered.covers(at(6)), "the number was handed out again");
         assert_ne!(numbered, Cursor::numbered(epoch(), 12, Uuid::from_u128(6)));
         assert_eq!(Place(numbered).number(), Some(12));
     }
@@ -262,7 +272,9 @@ mod tests {
             assert_eq!(serde_json::from_str::<Cursor>(&json).ok(), Some(cursor));
         }
         let mark = Mark::new(epoch(), 5);
-        assert_eq!(mark.to_string().parse(), Ok(mark));
+        for mark in [mark, mark.with_id(Uuid::from_u128(3))] {
+            assert_eq!(mark.to_string().parse(), Ok(mark));
+        }
     }
 
     #[test]

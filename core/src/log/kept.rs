@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use super::{Capture, Log, LogError, LogFuture, Mark};
+use super::{Capture, CommitName, Epoch, Log, LogError, LogFuture, Mark};
 
 /// A log that a node follows and keeps: in the database of a store, or [apart](super::LogApart).
 pub trait KeptLog: Log {
-    /// Names a commit by what the store calls it, or by the number of its record; none before the
-    /// log was read.
-    fn mark(&self, commit: u64) -> Option<Mark>;
+    /// Returns the epoch in which the log was read last; none before that.
+    fn epoch(&self) -> Option<Epoch>;
+
+    /// Names a commit by what the store calls it, in the epoch in which the log was read last,
+    /// whichever it was begun in. None before the log was read.
+    fn mark(&self, commit: CommitName) -> Option<Mark>;
 
     /// Returns whether every write is recorded, as it was seen last.
     fn capture(&self) -> Capture;

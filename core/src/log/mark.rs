@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
 
 use super::{Epoch, PositionError, text};
 
@@ -11,18 +12,40 @@ use super::{Epoch, PositionError, text};
 ///
 /// On PostgreSQL it is the id of the top transaction. On a counted log it is the number of the
 /// transaction's last record, or, for a write that changed nothing, of the last record that its
-/// transaction saw.
+/// transaction saw; with that record's id where the log may lose its newest records and hand their
+/// numbers out again, before a node has heard of it and the epoch has ended. There a number alone
+/// names no commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mark {
     epoch: Epoch,
     number: u64,
+    id: Option<Uuid>,
 }
 
 impl Mark {
     /// Names a commit; for engines.
     #[must_use]
     pub fn new(epoch: Epoch, number: u64) -> Self {
-        Self { epoch, number }
+        Self {
+            epoch,
+            number,
+            id: None,
+        }
+    }
+
+    /// Adds the id of the record with the commit's number; for engines that have ids.
+    #[must_use]
+    pub fn with_id(self, id: impl Into<Option<Uuid>>) -> Self {
+        Self {
+            id: id.into(),
+            ..self
+        }
+    }
+
+    /// Returns the id of the record with its number, if that is known.
+    #[must_use]
+    pub fn id(&self) -> Option<Uuid> {
+        self.id
     }
 
     /// Returns the epoch in which the commit was made.
@@ -40,7 +63,11 @@ impl Mark {
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.m.{}.{}", text::VERSION, self.epoch, self.number)
+        write!(f, "{}.m.{}.{}", text::VERSION, self.epoch, self.number)?;
+        match self.id {
+            Some(id) => write!(f, ".{}", id.simple()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -51,8 +78,8 @@ impl FromStr for Mark {
         let mut parts = text::Parts::new(text)?;
         parts.kind(&["m"], "expected a mark")?;
         let mark = Self::new(parts.epoch()?, parts.number()?);
-        parts.end()?;
-        Ok(mark)
+        let id = parts.last_id()?;
+        Ok(mark.with_id(id))
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a read of the log returns: records and the cursor after them, or a gap; and what was seen
 //! beside them.
 
+use uuid::Uuid;
+
 use super::{Cursor, Demand, Gap, MemberSight, Record};
 
 /// The answer to a read.
@@ -21,6 +23,9 @@ pub struct Batch {
     /// How many more the engine has read and left out, because they are of entities that the reader
     /// does not declare, or notes of its own.
     pub passed_over: usize,
+    /// What was read, in the log's order, those that were left out included: all that lies between
+    /// the question's cursor and the answer's. Empty for a log whose records have no ids.
+    pub trail: Vec<Step>,
     /// The cursor after them: beyond the last record, and for an engine with snapshots also beyond
     /// transactions that wrote none.
     pub cursor: Cursor,
@@ -42,6 +47,15 @@ impl Batch {
         };
         complete && self.sight.is_sound()
     }
+}
+
+/// A record that was read, by its number and its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Step {
+    /// Its number.
+    pub number: u64,
+    /// Its id, which no other record that ever had the number has.
+    pub id: Uuid,
 }
 
 /// Whether a batch has all that there was.

@@ -74,6 +74,17 @@ impl<'a> Parts<'a> {
         Uuid::try_parse(self.next()?).map_err(malformed)
     }
 
+    /// Takes an id that may be left out, and ends.
+    pub(super) fn last_id(mut self) -> Result<Option<Uuid>, PositionError> {
+        let mut rest = self.0.clone();
+        if rest.next().is_none() {
+            return Ok(None);
+        }
+        let id = self.id()?;
+        self.end()?;
+        Ok(Some(id))
+    }
+
     pub(super) fn end(mut self) -> Result<(), PositionError> {
         match self.0.next() {
             None => Ok(()),

@@ -12,7 +12,7 @@ use std::{
 use tidings_core::{
     Cause, Entity, Schema, Timestamp, check_all,
     clock::Clock,
-    log::{KeptLog, Members},
+    log::{CommitName, KeptLog, Members},
 };
 use tokio::{runtime::Handle, sync::Mutex as AsyncMutex};
 
@@ -31,7 +31,7 @@ use crate::{
     follow::LogNeeds,
     meter::Meter,
     settings::Settings,
-    sink::{ChangeSink, CommitName},
+    sink::ChangeSink,
     start::Start,
     write::{attached::Attached, catalog::Catalog, route::Route},
 };

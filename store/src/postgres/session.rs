@@ -342,6 +342,7 @@ impl Session for PgSession {
         } = self.transaction;
         Some(CommitName {
             number: xid,
+            id: None,
             begun,
             resume: Some(Resume::Snapshot { xmin }),
         })

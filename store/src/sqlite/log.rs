@@ -37,7 +37,6 @@ mod status;
 mod installer;
 
 mod pen;
-mod stamp;
 
 mod wal;
 
@@ -46,10 +45,13 @@ mod commits;
 mod epoch;
 mod record;
 mod settings;
+mod stamp;
 
 mod read;
 
 mod link;
+mod witness;
+
 mod nudge;
 mod prune;
 
@@ -67,7 +69,7 @@ pub(crate) use self::{
     members::SqliteMembers,
     pen::Pen,
     settings::Settings,
-    stamp::{Told, newest, stamp},
+    stamp::{Stamp, Told, newest, stamp},
 };
 pub use self::{error::SqliteLogError, installer::Installer};
 pub use crate::logs::status::{Installed, Status, TableStatus};

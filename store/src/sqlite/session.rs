@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tidings_core::{Row, RowError, Schema};
+use tidings_core::{Row, RowError, Schema, log::CommitName};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{
@@ -11,11 +11,10 @@ use crate::{
     error::Error,
     live::Live,
     parameter::Parameter,
-    sink::CommitName,
     sqlite::{
         codes::{failed, refused, uncommitted},
         connection::{Writer, change, execute, rows},
-        log::{self, Told},
+        log::{self, Stamp, Told},
         values::{arguments, decode, decode_live},
     },
 };
@@ -32,11 +31,11 @@ pub(crate) struct SqliteSession {
 #[derive(Debug)]
 pub(super) struct Records {
     /// The newest one of before.
-    pub(super) first: i64,
+    pub(super) first: Stamp,
     pub(super) node: Option<Arc<str>>,
     pub(super) told: Told,
     /// The last one, once it is known.
-    pub(super) mark: Option<u64>,
+    pub(super) mark: Option<Stamp>,
 }
 
 impl Session for SqliteSession {
@@ -116,7 +115,7 @@ impl Session for SqliteSession {
             };
             let stamped = log::stamp(
                 self.writer.connection_in_transaction()?,
-                records.first,
+                records.first.number,
                 records.node.as_deref(),
                 records.told,
                 changed,
@@ -129,8 +128,8 @@ impl Session for SqliteSession {
 
     fn mark(&self) -> Option<CommitName> {
         let records = self.records.as_ref()?;
-        let last = records.mark.unwrap_or(records.first.unsigned_abs());
-        Some(CommitName::counted(last))
+        let last = records.mark.unwrap_or(records.first);
+        Some(CommitName::numbered(last.number.unsigned_abs(), last.id))
     }
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), CommitError>> {

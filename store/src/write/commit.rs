@@ -16,13 +16,13 @@ use std::{
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tidings_core::{
     Cause, Chain,
-    log::{Bookmark, Mark},
+    log::{Bookmark, CommitName, Mark},
 };
 
 use crate::{
     engine::{CommitError, Session},
     error::Error,
-    sink::{ChangeSet, ChangeSink, CommitName},
+    sink::{ChangeSet, ChangeSink},
     write::{
         attached::Attached,
         notes::{Extent, Noted},
@@ -43,7 +43,7 @@ impl Naming {
     pub(crate) fn begin(sink: &dyn ChangeSink, session: &dyn Session) -> Self {
         let commit = session.mark();
         let before = commit.and_then(|commit| {
-            let mark = sink.mark(commit.number)?;
+            let mark = sink.mark(commit)?;
             commit.may_be_of(mark.epoch()).then_some(mark)
         });
         // Of one that changes nothing this is the last that it saw.
@@ -68,7 +68,7 @@ impl Naming {
         let Some(commit) = self.commit else {
             return self.counted.map_or(Placed::NoLog, Placed::At);
         };
-        let after = sink.mark(commit.number);
+        let after = sink.mark(commit);
         match (self.before, commit.resume) {
             (Some(mark), Some(resume)) if after == Some(mark) => {
                 Placed::At(Bookmark::new(mark, resume))
@@ -105,7 +105,7 @@ pub(crate) async fn commit(
         return Err(error);
     }
     let mut naming = Naming::begin_commit(&*attached.sink, &*session);
-    changes.commit = naming.commit.map(|commit| commit.number);
+    changes.commit = naming.commit;
     changes.mark = naming.before;
 
     let schemas = changes.changes.iter().map(|change| change.schema);
@@ -253,18 +253,24 @@ mod tests {
 
         fn in_doubt(&self, _: &ChangeSet) {}
 
-        fn mark(&self, commit: u64) -> Option<Mark> {
+        fn mark(&self, commit: CommitName) -> Option<Mark> {
             let epoch = self.0.load(Ordering::SeqCst);
-            (epoch > 0).then(|| Mark::new(Epoch::new(epoch, Uuid::nil()), commit))
+            (epoch > 0).then(|| Mark::new(Epoch::new(epoch, Uuid::nil()), commit.number))
         }
     }
 
     #[test]
     fn a_commit_is_placed_if_its_epoch_goes_on_until_it_has_ended() {
+        let five = CommitName {
+            number: 5,
+            id: None,
+            begun: Begun::Unknown,
+            resume: Some(Resume::Snapshot { xmin: 3 }),
+        };
         let names = Names(AtomicU64::new(1));
         let placed = |before: u64, commit, after: u64| {
             names.0.store(before, Ordering::SeqCst);
-            let before = names.mark(5);
+            let before = names.mark(five);
             names.0.store(after, Ordering::SeqCst);
             let counted = None;
             Naming {
@@ -275,11 +281,6 @@ mod tests {
             .end(&names)
         };
         let mark = Mark::new(Epoch::new(1, Uuid::nil()), 5);
-        let five = CommitName {
-            number: 5,
-            begun: Begun::Unknown,
-            resume: Some(Resume::Snapshot { xmin: 3 }),
-        };
         let bookmark = Bookmark::new(mark, Resume::Snapshot { xmin: 3 });
         assert_eq!(placed(1, Some(five), 1), Placed::At(bookmark));
         for (before, after) in [(1, 2), (0, 1), (1, 0)] {

@@ -18,7 +18,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
-use tidings_core::{Cause, Row, Schema};
+use tidings_core::{Cause, Row, Schema, log::CommitName};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     hook::Call,
     method::Method,
     selector::{Selector, WriteOptions},
-    sink::{ChangeSet, CommitName},
+    sink::ChangeSet,
     write::{
         attached::Attached,
         catalog::Stored,

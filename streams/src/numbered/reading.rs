@@ -6,7 +6,7 @@ use tidings_core::{
     Chain,
     log::{
         Batch, Body, Cursor, Epoch, Eviction, EvictionTarget, Extent, GapReason, Mark, Place,
-        Record, Sight,
+        Record, Sight, Step,
     },
 };
 use uuid::Uuid;
@@ -48,6 +48,7 @@ pub(super) fn follow(
         last: number,
         records: Vec::new(),
         passed_over: 0,
+        trail: Vec::new(),
         unreadable: 0,
     };
     for entry in entries {
@@ -57,6 +58,7 @@ pub(super) fn follow(
     Ok(Batch {
         records: reading.records,
         passed_over: reading.passed_over,
+        trail: reading.trail,
         cursor: reading.cursor,
         extent: if reading.last < page.last {
             Extent::More
@@ -76,6 +78,7 @@ struct Reading<'a> {
     last: u64,
     records: Vec<Record>,
     passed_over: usize,
+    trail: Vec<Step>,
     unreadable: usize,
 }
 
@@ -85,8 +88,10 @@ impl Reading<'_> {
             // Records were removed from its middle, which no server does by itself.
             return Err(GapReason::Trimmed);
         }
-        self.last = entry.number;
-        self.cursor = Cursor::numbered(self.epoch, entry.number, id_of(&entry.bytes));
+        let (number, id) = (entry.number, id_of(&entry.bytes));
+        self.last = number;
+        self.trail.push(Step { number, id });
+        self.cursor = Cursor::numbered(self.epoch, number, id);
 
         let (origin, body) = match wire::read(&entry.bytes) {
             // Of a later epoch: this one is over, whatever the table says.
@@ -112,7 +117,7 @@ impl Reading<'_> {
         };
         self.records.push(Record {
             place: Place(self.cursor.clone()),
-            mark: Mark::new(self.epoch, entry.number),
+            mark: Mark::new(self.epoch, number).with_id(id),
             origin,
             body,
         });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidings_core::log::{
-    Batch, Cursor, Extent, Gap, GapReason, Mark, Place, Position, Read, Record, Sight, Snapshot,
+    Batch, Cursor, Extent, Gap, GapReason, Place, Position, Read, Record, Sight, Snapshot, Step,
 };
 
 use super::{Entry, Form, State};
@@ -17,12 +17,18 @@ impl State {
 
     pub(super) fn head(&self, form: Form) -> Cursor {
         match form {
-            Form::Counted => Cursor::counted(self.epoch, self.next_number.saturating_sub(1)),
+            Form::Counted => self.after(self.next_number.saturating_sub(1)),
             Form::Snapshot => Cursor::at_snapshot(self.epoch, self.snapshot()),
         }
     }
 
-    pub(super) fn read(&self, form: Form, from: &Cursor, limit: usize, sight: Sight) -> Read {
+    /// Returns the cursor after a number of a counted log.
+    fn after(&self, number: u64) -> Cursor {
+        let id = self.ids.get(&number).copied().unwrap_or_default();
+        Cursor::numbered(self.epoch, number, id)
+    }
+
+    pub(super) fn read(&mut self, form: Form, from: &Cursor, limit: usize, sight: Sight) -> Read {
         let gap = |reason| Read::Gap(Gap::of_all(reason));
         if from.epoch() != self.epoch && !removed(Rule::EpochIsChecked) {
             return gap(GapReason::Epoch);
@@ -41,7 +47,14 @@ impl State {
         if low < needs && !removed(Rule::PruningIsChecked) {
             return gap(GapReason::Trimmed);
         }
-        if form == Form::Counted && low > self.next_number {
+        if let Position::Numbered { last, id } = from.position()
+            && form == Form::Counted
+            && self.ids.get(last) != Some(id)
+        {
+            // Its reader had read what is gone, and is the first to find out.
+            if from.epoch() == self.epoch {
+                self.begin_epoch();
+            }
             return gap(GapReason::LostTail);
         }
 
@@ -59,15 +72,18 @@ impl State {
         while records.len() < limit
             && let Some(entry) = left.next()
         {
-            records.push(self.record(entry, Position::Counted(entry.id)));
+            records.push(self.record(entry, self.after(entry.id)));
         }
         let (cursor, extent) = match (left.peek(), records.last()) {
             (Some(_), Some(last)) => (last.place.0.clone(), Extent::More),
             _ => (self.head(Form::Counted), Extent::All),
         };
+        let trail = records.iter().filter_map(|record| step(&record.place.0));
+        let trail = trail.collect();
         Read::Batch(Batch {
             records,
             passed_over: 0,
+            trail,
             cursor,
             extent,
             sight,
@@ -102,7 +118,7 @@ impl State {
         while records.len() < limit
             && let Some(entry) = left.next()
         {
-            records.push(self.record(entry, page(entry.id)));
+            records.push(self.record(entry, Cursor::new(self.epoch, page(entry.id))));
         }
         let cursor = match (left.peek(), records.last()) {
             (Some(_), Some(last)) => last.place.0.clone(),
@@ -118,18 +134,27 @@ impl State {
         Read::Batch(Batch {
             records,
             passed_over: 0,
+            trail: Vec::new(),
             cursor,
             extent,
             sight,
         })
     }
 
-    fn record(&self, entry: &Entry, position: Position) -> Record {
+    fn record(&self, entry: &Entry, after: Cursor) -> Record {
         Record {
-            place: Place(Cursor::new(self.epoch, position)),
-            mark: Mark::new(self.epoch, entry.mark),
+            place: Place(after),
+            mark: self.mark(entry.mark),
             origin: entry.origin.clone(),
             body: entry.body.clone(),
         }
+    }
+}
+
+/// Returns the record at a cursor of a counted log.
+fn step(cursor: &Cursor) -> Option<Step> {
+    match *cursor.position() {
+        Position::Numbered { last: number, id } => Some(Step { number, id }),
+        Position::Counted(_) | Position::Snapshot(_) | Position::Page { .. } => None,
     }
 }

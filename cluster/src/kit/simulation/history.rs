@@ -18,6 +18,7 @@ use tidings_core::{
 };
 
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::{
     entity::{Item, Key, rows},
@@ -91,7 +92,7 @@ struct State {
     /// No read that begins now may show an earlier state.
     floors: Floors,
     lives: Vec<Life>,
-    commits: BTreeMap<(u64, u64), Commit>,
+    commits: BTreeMap<CommitId, Commit>,
     violations: Vec<Violation>,
     lines: Vec<String>,
     reads: usize,
@@ -126,7 +127,7 @@ struct Life {
     /// The version after the last event of each row.
     chain: BTreeMap<i64, Option<i64>>,
     heard: BTreeSet<i64>,
-    evicted: BTreeSet<(u64, u64, String)>,
+    evicted: BTreeSet<(CommitId, String)>,
 }
 
 impl History {
@@ -187,7 +188,12 @@ impl History {
 
     /// Notes the state of the store right after it has changed. Returns the states that this made.
     pub(super) fn store_is(&self, rows: &[Item]) -> Made {
-        let now = self.world.now();
+        self.store_is_since(rows, self.world.now())
+    }
+
+    /// Notes the state of the store right after it has changed, which no node hears of before a
+    /// moment.
+    pub(super) fn store_is_since(&self, rows: &[Item], since: Moment) -> Made {
         let mut state = self.state.lock();
         let made = Key::ALL.into_iter().filter_map(|key| {
             let version = key.version_in(rows);
@@ -195,7 +201,6 @@ impl History {
             if states.last().is_some_and(|last| last.version == version) {
                 return None;
             }
-            let since = now;
             states.push(Value { version, since });
             Some((key, states.len() - 1))
         });
@@ -234,7 +239,7 @@ impl History {
         let at = self.world.now();
         let commit = Commit { at, heard };
         let mut state = self.state.lock();
-        state.commits.insert(numbers(mark), commit);
+        state.commits.insert(commit_id(mark), commit);
     }
 
     /// Notes that no read anywhere, or on one node, that begins from now on may show what was
@@ -402,7 +407,7 @@ impl History {
     pub(super) fn confirmed(&self, mark: Mark, confirmed: &Confirmed) {
         let mut missing = Vec::new();
         let state = self.state.lock();
-        if let Some(commit) = state.commits.get(&numbers(mark)) {
+        if let Some(commit) = state.commits.get(&commit_id(mark)) {
             let members = confirmed.applied.iter();
             let lives = members.filter_map(|id| {
                 let mut lives = state.lives.iter();
@@ -433,10 +438,10 @@ impl History {
     }
 
     fn evicted(&self, life: LifeId, mark: Mark, key: &CacheKey) {
-        let (epoch, number) = numbers(mark);
+        let number = mark.number();
         let mut state = self.state.lock();
         let life = &mut state.lives[life.0];
-        let first = life.evicted.insert((epoch, number, key.to_string()));
+        let first = life.evicted.insert((commit_id(mark), key.to_string()));
         let name = life.name.clone();
         drop(state);
         self.say(|| format!("{name} evicts {key} for {number}"));
@@ -460,8 +465,11 @@ impl History {
     }
 }
 
-fn numbers(mark: Mark) -> (u64, u64) {
-    (mark.epoch().number, mark.number())
+/// Names a commit by epoch, number and id.
+type CommitId = (u64, u64, Option<Uuid>);
+
+fn commit_id(mark: Mark) -> CommitId {
+    (mark.epoch().number, mark.number(), mark.id())
 }
 
 #[derive(Debug)]

@@ -455,7 +455,7 @@ impl Process {
                 };
                 let process = Arc::clone(&reader);
                 process.run(async move {
-                    let applied = std::pin::pin!(reader.protocol.until_applied(mark));
+                    let applied = std::pin::pin!(reader.protocol.until_reached(mark));
                     let patience = reader.clock.sleep(PATIENCE * 4);
                     if let Either::Right(_) = select(applied, patience).await {
                         return;

@@ -70,6 +70,8 @@ pub enum Step {
     SlowHandlers(usize, Duration),
     /// The store loses what was not safe.
     Crash,
+    /// The store is put back to what was safe, and no one is told.
+    PutBack,
     /// The log begins another epoch.
     Promote,
     /// The log forgets what a reader at the head does not need.
@@ -210,6 +212,13 @@ impl Plan {
             }));
         }
 
+        // Of dice of their own: the rest of a plan does not depend on them.
+        let dice = Dice(SeededEntropy::new(seed ^ 0x7075_745f_6261_636b));
+        if profile.form == Form::Counted && dice.percent(40) {
+            let times = 1 + dice.below(2);
+            steps.extend((0..times).flat_map(|_| put_back(&dice, nodes)));
+        }
+
         steps.sort_by_key(|(at, _)| *at);
         Self { profile, steps }
     }
@@ -245,6 +254,43 @@ fn silence(dice: &Dice, profile: &Profile, silent: usize) -> Vec<(Duration, Step
             then: Then::Confirm,
         };
         steps.push((at, Step::Write(write)));
+    }
+    steps
+}
+
+/// Returns the steps of a store that is put back: what is lost with that, and writes right after it
+/// whose writers or readers may not have heard of it.
+fn put_back(dice: &Dice, nodes: usize) -> Vec<(Duration, Step)> {
+    let at = dice.millis(100, 1_900);
+    let row = dice.below(ROWS as u64) as i64;
+    let write = |node, durability, then| {
+        let name = dice.below(NAMES.len() as u64) as usize;
+        let open = Duration::ZERO;
+        Step::Write(Write {
+            node,
+            rows: vec![RowWrite::Put(row, name)],
+            durability,
+            open,
+            commit: CommitFate::Ordinary,
+            lacking: false,
+            then,
+        })
+    };
+    let node = || dice.below(nodes as u64) as usize;
+
+    let mut steps = vec![(at, Step::PutBack)];
+    for _ in 0..2 {
+        let writer = dice.percent(50).then(node);
+        let lost = write(writer, Durability::Asynchronous, Then::Nothing);
+        steps.push((at - dice.millis(2, 80), lost));
+    }
+    for _ in 0..3 {
+        let then = match dice.percent(50) {
+            true => Then::Token(node()),
+            false => Then::Confirm,
+        };
+        let next = write(Some(node()), Durability::Synchronous, then);
+        steps.push((at + dice.millis(0, 50), next));
     }
     steps
 }

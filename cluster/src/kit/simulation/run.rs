@@ -21,6 +21,9 @@ use crate::kit::{
 /// How long nodes have, once everything is mended, to come to rest.
 const SETTLING: Duration = Duration::from_millis(1_400);
 
+/// How long it takes at most until it is noticed that the store was put back.
+const NOTICED: Duration = Duration::from_millis(60);
+
 /// The outcome of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
@@ -214,10 +217,27 @@ impl Cluster {
                 net.crash();
                 history.store_is(&rows(net.memory.store()));
             }
+            Step::PutBack => self.put_back(),
             Step::Promote => net.memory.store().begin_epoch(),
             Step::Prune => net.memory.store().prune(),
         }
         Ok(())
+    }
+
+    /// Puts the store back. Nodes that have not read what was lost cannot find out: another reader
+    /// has, and does.
+    fn put_back(&self) {
+        let (net, history) = (&self.around.net, &self.around.history);
+        let Some(over) = net.memory.store().put_back() else {
+            return;
+        };
+        let (world, after) = (Arc::clone(&net.world), Arc::clone(net));
+        let noticed = world.now().plus(NOTICED);
+        history.store_is_since(&rows(net.memory.store()), noticed);
+        net.outside(async move {
+            world.sleep_until(noticed).await;
+            after.memory.store().notice(over);
+        });
     }
 
     /// Cuts a process off, then ends it: nothing that it does on its way out reaches anyone.

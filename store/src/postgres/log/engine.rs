@@ -6,9 +6,9 @@ use sqlx::{ConnectOptions as _, Row as _};
 use tidings_core::{
     CacheKey, PrimaryKey, Value,
     log::{
-        Appended, Batch, Body, Capture, Cursor, Digest, Extent, Gap, GapReason, Group, Head,
-        KeptLog, Log, LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, RowOf,
-        RowRecord, Wake, WakeUps,
+        Appended, Batch, Body, Capture, CommitName, Cursor, Digest, Epoch, Extent, Gap, GapReason,
+        Group, Head, KeptLog, Log, LogError, LogFuture, Mark, MemberId, Place, Position, Read,
+        Record, RowOf, RowRecord, Wake, WakeUps,
     },
 };
 
@@ -164,6 +164,7 @@ impl PgLog {
             // been asked for.
             let caught_up = matches!(position, Position::Snapshot(_)) && !page.cut;
             Ok(Read::Batch(Batch {
+                trail: Vec::new(),
                 records,
                 passed_over,
                 cursor,
@@ -387,9 +388,13 @@ impl Log for PgLog {
 }
 
 impl KeptLog for PgLog {
-    fn mark(&self, commit: u64) -> Option<Mark> {
+    fn epoch(&self) -> Option<Epoch> {
+        self.sights.epoch()
+    }
+
+    fn mark(&self, commit: CommitName) -> Option<Mark> {
         let epoch = self.sights.epoch()?;
-        Some(Mark::new(epoch, commit))
+        Some(Mark::new(epoch, commit.number))
     }
 
     fn capture(&self) -> Capture {

@@ -13,8 +13,9 @@ use sqlx::{Connection as _, Row as _};
 use tidings_core::{
     CacheKey, PrimaryKey, Value,
     log::{
-        Appended, Batch, Capture, Cursor, Digest, Extent, Gap, GapReason, Group, Head, KeptLog,
-        Log, LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record, Wake, WakeUps,
+        Appended, Batch, Capture, CommitName, Cursor, Digest, Epoch, Extent, Gap, GapReason, Group,
+        Head, KeptLog, Log, LogError, LogFuture, Mark, MemberId, Place, Position, Read, Record,
+        Step, Wake, WakeUps,
     },
 };
 use tokio::sync::Mutex;
@@ -27,7 +28,9 @@ use super::{
     nudge::Nudge,
     prune::prune,
     read::{self, begin, data_version, end},
+    record::{Stored, id_of},
     settings::Settings,
+    witness::{Break, Witness, after, newest_of},
 };
 use crate::{
     faults::continuity_is_checked,
@@ -35,6 +38,7 @@ use crate::{
         evictions::stored_entry,
         limit::in_time,
         members::sight,
+        prints::Prints,
         sights::{Sights, capture},
     },
     sqlite::location::Identity,
@@ -50,6 +54,8 @@ pub(crate) struct SqliteLog {
     link: Mutex<Option<Link>>,
     /// The store was closed.
     closed: AtomicBool,
+    /// The newest record that was seen.
+    witness: Witness,
     sights: Sights,
     nudge: Nudge,
     /// Where transactions of other programs end. It outlives a connection.
@@ -59,9 +65,16 @@ pub(crate) struct SqliteLog {
 /// What a read has found.
 enum Found {
     Batch(Batch),
-    /// The log has lost what the cursor had reached.
+    /// The log has lost what this reader has seen of it.
     Lost,
     Gap(GapReason),
+}
+
+/// What a look at the head has found.
+enum Looked {
+    At(Cursor, Prints, Option<String>),
+    /// The log of this epoch has lost what this reader has seen of it.
+    Lost(Epoch),
 }
 
 impl SqliteLog {
@@ -71,6 +84,7 @@ impl SqliteLog {
             settings,
             link: Mutex::new(None),
             closed: AtomicBool::new(false),
+            witness: Witness::default(),
             sights: Sights::default(),
             nudge,
             commits: StdMutex::default(),
@@ -136,8 +150,13 @@ impl SqliteLog {
         limit: usize,
         member: Option<&MemberId>,
     ) -> Result<Read, LogError> {
-        let Position::Counted(beyond) = *from.position() else {
-            return Err(SqliteLogError::malformed("a cursor of another kind of log").into());
+        let at = match *from.position() {
+            Position::Numbered { last: number, id } => Step { number, id },
+            // Of an earlier version, which did not say what it had read there.
+            Position::Counted(_) => return Ok(Read::Gap(Gap::of_all(GapReason::Recreated))),
+            Position::Snapshot(_) | Position::Page { .. } => {
+                return Err(SqliteLogError::malformed("a cursor of another kind of log").into());
+            }
         };
         let found = self
             .over_link(async |link| {
@@ -145,7 +164,7 @@ impl SqliteLog {
                 match self.unchanged(link, version, from, member)? {
                     Some(batch) => Ok(Found::Batch(batch)),
                     None => {
-                        self.read_snapshot(link, version, from, beyond, limit, member)
+                        self.read_snapshot(link, version, from, at, limit, member)
                             .await
                     }
                 }
@@ -155,13 +174,18 @@ impl SqliteLog {
             Found::Batch(batch) => Ok(Read::Batch(batch)),
             Found::Gap(reason) => Ok(Read::Gap(Gap::of_all(reason))),
             Found::Lost => {
-                // Numbers are handed out again from here on, so marks must not be taken for those
-                // of before.
-                let link = Link::open(&self.settings, Ask::Lost(from.epoch().number)).await?;
-                *self.link.lock().await = Some(link);
+                self.begin_again(from.epoch()).await?;
                 Ok(Read::Gap(Gap::of_all(GapReason::LostTail)))
             }
         }
+    }
+
+    /// Ends an epoch whose log has lost something: numbers are handed out again from here on, so
+    /// marks must not be taken for those of before.
+    async fn begin_again(&self, over: Epoch) -> Result<(), LogError> {
+        let link = Link::open(&self.settings, Ask::Lost(over.number)).await?;
+        *self.link.lock().await = Some(link);
+        Ok(())
     }
 
     /// Returns what the last read has seen, if another one would see the same.
@@ -186,6 +210,7 @@ impl SqliteLog {
         Ok(Some(Batch {
             records: Vec::new(),
             passed_over: 0,
+            trail: Vec::new(),
             cursor: from.clone(),
             extent: Extent::All,
             sight: sight.ok_or_else(own_row_is_malformed)?,
@@ -198,7 +223,7 @@ impl SqliteLog {
         link: &mut Link,
         version: i64,
         from: &Cursor,
-        beyond: u64,
+        at: Step,
         limit: usize,
         member: Option<&MemberId>,
     ) -> Result<Found, SqliteLogError> {
@@ -210,13 +235,19 @@ impl SqliteLog {
             // The next connection begins another epoch, or finds it begun.
             return Err(SqliteLogError::EpochEnded);
         }
-        if beyond < head.pruned {
+        if at.number < head.pruned {
             end(&mut link.connection).await?;
             return Ok(Found::Gap(GapReason::Trimmed));
         }
-        let is_continued = head.newest >= beyond && is_as_seen(link, head.pruned).await?;
-        if !is_continued && continuity_is_checked() {
-            return Ok(Found::Lost);
+        if continuity_is_checked() {
+            match self.witness.breaks(link, head.pruned, at).await? {
+                None => {}
+                Some(Break::Lost) => return Ok(Found::Lost),
+                Some(Break::Missing(reason)) => {
+                    end(&mut link.connection).await?;
+                    return Ok(Found::Gap(reason));
+                }
+            }
         }
         let prints = read::prints(
             &mut link.connection,
@@ -224,33 +255,35 @@ impl SqliteLog {
             &mut link.schema,
         )
         .await?;
-        let page = read::page(&mut link.connection, beyond, limit).await?;
+        let page = read::page(&mut link.connection, at.number, limit).await?;
         let mut images = link
             .lexicon
             .images(&mut link.connection, &page.records)
             .await?;
-        let newest = read::nonce(&mut link.connection, head.newest).await?;
-        link.witness = newest.map(|nonce| (head.newest, nonce));
+        let newest = newest_of(link, &head).await?;
         self.look_at_commits(link, head.newest).await?;
+        let marks = self.marks_of(link, &page.records).await?;
         end(&mut link.connection).await?;
+        self.witness.note(link.epoch, newest);
 
         let mut records = Vec::with_capacity(page.records.len());
-        for stored in &page.records {
+        for (stored, mark) in page.records.iter().zip(marks) {
             if let Some(body) = link.lexicon.body(stored, &mut images) {
                 records.push(Record {
-                    place: Place(Cursor::counted(link.epoch, stored.id)),
-                    mark: Mark::new(link.epoch, self.commit_of(stored)),
+                    place: Place(after(link.epoch, stored.step())),
+                    mark,
                     origin: stored.origin(),
                     body,
                 });
             }
         }
         let passed_over = page.records.len() - records.len();
-        let reached = match page.records.last() {
-            Some(last) if page.cut => last.id,
-            Some(_) | None => head.newest,
+        let trail: Vec<_> = page.records.iter().map(Stored::step).collect();
+        let reached = match trail.last() {
+            Some(last) if page.cut => *last,
+            Some(_) | None => newest,
         };
-        let cursor = Cursor::counted(link.epoch, reached);
+        let cursor = after(link.epoch, reached);
         let capture = self.sights.tell(from, &cursor, asked, prints, &mut records);
         let sight = sight(capture, member, head.own.as_deref());
         link.last = (!page.cut).then(|| Last {
@@ -262,6 +295,7 @@ impl SqliteLog {
         Ok(Found::Batch(Batch {
             records,
             passed_over,
+            trail,
             cursor,
             extent: if page.cut { Extent::More } else { Extent::All },
             sight: sight.ok_or_else(own_row_is_malformed)?,
@@ -272,23 +306,15 @@ impl SqliteLog {
         self.over_link(async |link| self.follow_commits(link).await)
             .await?;
         let asked = self.settings.clock.now();
-        let (cursor, prints, own) = self
-            .over_link(async |link| {
-                begin(&mut link.connection).await?;
-                let head = read::head(&mut link.connection, member).await?;
-                if head.epoch != Some(link.epoch) {
-                    return Err(SqliteLogError::EpochEnded);
-                }
-                link.schema = None;
-                let schemas = &self.settings.schemas;
-                let prints = read::prints(&mut link.connection, schemas, &mut link.schema).await?;
-                let nonce = read::nonce(&mut link.connection, head.newest).await?;
-                end(&mut link.connection).await?;
-                link.witness = nonce.map(|nonce| (head.newest, nonce));
-                let cursor = Cursor::counted(link.epoch, head.newest);
-                Ok((cursor, prints.unwrap_or_default(), head.own))
-            })
-            .await?;
+        let (cursor, prints, own) = loop {
+            match self
+                .over_link(async |link| self.look_at_head(link, member).await)
+                .await?
+            {
+                Looked::At(cursor, prints, own) => break (cursor, prints, own),
+                Looked::Lost(over) => self.begin_again(over).await?,
+            }
+        };
         let capture = capture(&prints);
         self.sights.begin(&cursor, &capture, prints, asked);
         let sight = sight(capture, member, own.as_deref());
@@ -296,6 +322,29 @@ impl SqliteLog {
             cursor,
             sight: sight.ok_or_else(own_row_is_malformed)?,
         })
+    }
+
+    async fn look_at_head(
+        &self,
+        link: &mut Link,
+        member: Option<&MemberId>,
+    ) -> Result<Looked, SqliteLogError> {
+        begin(&mut link.connection).await?;
+        let head = read::head(&mut link.connection, member).await?;
+        if head.epoch != Some(link.epoch) {
+            return Err(SqliteLogError::EpochEnded);
+        }
+        if !self.witness.holds(link, head.pruned).await? && continuity_is_checked() {
+            return Ok(Looked::Lost(link.epoch));
+        }
+        link.schema = None;
+        let schemas = &self.settings.schemas;
+        let prints = read::prints(&mut link.connection, schemas, &mut link.schema).await?;
+        let newest = newest_of(link, &head).await?;
+        end(&mut link.connection).await?;
+        self.witness.note(link.epoch, newest);
+        let cursor = after(link.epoch, newest);
+        Ok(Looked::At(cursor, prints.unwrap_or_default(), head.own))
     }
 
     async fn append_entry(&self, entry: Appended) -> Result<Mark, LogError> {
@@ -307,29 +356,20 @@ impl SqliteLog {
             .pen
             .write(async |connection| {
                 let row = sqlx::query(
-                    "INSERT INTO tidings_log (kind, body, origin) VALUES ('i', ?, ?) RETURNING id",
+                    "INSERT INTO tidings_log (kind, body, origin) VALUES ('i', ?, ?) \
+                     RETURNING id, nonce",
                 )
                 .bind(body)
                 .bind(origin)
                 .fetch_one(connection)
                 .await?;
-                Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
+                let number: i64 = row.try_get(0)?;
+                Ok((number.unsigned_abs(), id_of(row.try_get(1)?)))
             })
             .await?;
-        Ok(Mark::new(epoch, written))
+        let (number, id) = written;
+        Ok(Mark::new(epoch, number).with_id(id))
     }
-}
-
-/// Returns whether the newest record that was seen is there as it was, or was pruned.
-async fn is_as_seen(link: &mut Link, pruned: u64) -> Result<bool, SqliteLogError> {
-    let Some((id, seen)) = link.witness else {
-        return Ok(true);
-    };
-    let found = read::nonce(&mut link.connection, id).await?;
-    Ok(match found {
-        Some(nonce) => nonce == seen,
-        None => id <= pruned,
-    })
 }
 
 /// Returns the fault of a member's row that cannot be read.
@@ -413,9 +453,13 @@ impl Log for SqliteLog {
 }
 
 impl KeptLog for SqliteLog {
-    fn mark(&self, commit: u64) -> Option<Mark> {
-        let epoch = self.sights.epoch()?;
-        Some(Mark::new(epoch, commit))
+    fn epoch(&self) -> Option<Epoch> {
+        self.sights.epoch()
+    }
+
+    fn mark(&self, commit: CommitName) -> Option<Mark> {
+        let mark = Mark::new(self.sights.epoch()?, commit.number);
+        Some(mark.with_id(commit.id))
     }
 
     fn capture(&self) -> Capture {

@@ -12,7 +12,7 @@ use super::{
     key,
     link::Link,
     read::{self, begin, end},
-    record::{COLUMNS, Stored},
+    record::{COLUMNS, Stored, id_of},
     tables::run,
 };
 use crate::{
@@ -26,6 +26,27 @@ impl SqliteLog {
     pub(super) fn commit_of(&self, stored: &Stored) -> u64 {
         let commits = self.commits();
         commits.last_of(stored.id).unwrap_or(stored.mark)
+    }
+
+    /// Names the transactions of records by their last ones, in the snapshot that they were read
+    /// in.
+    pub(super) async fn marks_of(
+        &self,
+        link: &mut Link,
+        records: &[Stored],
+    ) -> Result<Vec<Mark>, SqliteLogError> {
+        let mut marks: Vec<Mark> = Vec::with_capacity(records.len());
+        for stored in records {
+            let number = self.commit_of(stored);
+            let before = marks.last().filter(|before| before.number() == number);
+            let id = match before {
+                Some(before) => before.id(),
+                None if number == stored.mark => Some(id_of(stored.of_mark)),
+                None => read::id_at(&mut link.connection, number).await?,
+            };
+            marks.push(Mark::new(link.epoch, number).with_id(id));
+        }
+        Ok(marks)
     }
 
     /// Learns what commits a snapshot shows, while it is open.

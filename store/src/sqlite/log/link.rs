@@ -30,8 +30,6 @@ pub(super) struct Link {
     pub(super) schema: Option<i64>,
     /// Where the log says what its last record is, as far as it was looked for.
     pub(super) place: Option<Place>,
-    /// The newest record there was, and what it carries by chance.
-    pub(super) witness: Option<(u64, i64)>,
 }
 
 /// A read after which nothing was left. While `data_version` stays, another one would see the same.
@@ -56,7 +54,6 @@ impl Link {
             last: None,
             schema: None,
             place: None,
-            witness: None,
         })
     }
 }

@@ -7,12 +7,13 @@ use tidings_core::{
     Schema,
     log::{Epoch, MemberId},
 };
+use uuid::Uuid;
 
 use super::{
     commits::Place,
     epoch::epoch_of,
     error::SqliteLogError,
-    record::{COLUMNS, Stored},
+    record::{COLUMNS, Stored, id_of},
     watch,
 };
 use crate::logs::prints::Prints;
@@ -124,17 +125,17 @@ pub(super) async fn place(
     Ok(page.map(|page| Place { schema, page }))
 }
 
-/// Reads the random number of a record; `None` if the record is not there.
-pub(super) async fn nonce(
+/// Reads the id that a record has by chance; `None` if the record is not there.
+pub(super) async fn id_at(
     connection: &mut SqliteConnection,
     id: u64,
-) -> Result<Option<i64>, SqliteLogError> {
+) -> Result<Option<Uuid>, SqliteLogError> {
     let found = sqlx::query("SELECT nonce FROM tidings_log WHERE id = ?")
         .bind(id.cast_signed())
         .fetch_optional(connection)
         .await?;
     let nonce: Option<Option<i64>> = found.map(|row| row.try_get(0)).transpose()?;
-    Ok(nonce.flatten())
+    Ok(nonce.map(id_of))
 }
 
 /// Reads at most `limit` records beyond a number.

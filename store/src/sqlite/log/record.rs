@@ -8,8 +8,9 @@ use std::{
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, sqlite::SqliteRow};
 use tidings_core::{
     Operation, PrimaryKey, Schema,
-    log::{Announce, Body, Fields, RowRecord},
+    log::{Announce, Body, Fields, RowRecord, Step},
 };
+use uuid::Uuid;
 
 use super::{
     error::SqliteLogError,
@@ -25,15 +26,27 @@ use crate::{
 };
 
 /// The columns of a record, in the order in which [`Stored::read`] takes them.
-pub(super) const COLUMNS: &str =
-    "l.id, l.kind, l.entity, l.layout, l.key, l.size, l.mark, l.origin, l.silent, l.body";
+pub(super) const COLUMNS: &str = "l.id, l.kind, l.entity, l.layout, l.key, l.size, l.mark, \
+     l.origin, l.silent, l.body, l.nonce, \
+     CASE WHEN l.mark <> l.id THEN (SELECT m.nonce FROM tidings_log AS m WHERE m.id = l.mark) \
+     ELSE l.nonce END";
+
+/// Returns the id that a record has by its random number. One without such a number was written by
+/// hand.
+pub(super) fn id_of(nonce: Option<i64>) -> Uuid {
+    Uuid::from_u128(nonce.map_or(0, |nonce| u128::from(nonce.cast_unsigned())))
+}
 
 /// A record as it is stored, without its values.
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) id: u64,
+    /// What it carries by chance.
+    pub(super) nonce: Option<i64>,
     /// The last record of its transaction, where that is known; else itself.
     pub(super) mark: u64,
+    /// What that one carries by chance.
+    pub(super) of_mark: Option<i64>,
     pub(super) size: i64,
     kind: String,
     entity: String,
@@ -81,8 +94,17 @@ impl Stored {
                 Some(_) => Announce::Silent,
             },
             body: row.try_get(9)?,
+            nonce: row.try_get(10)?,
+            of_mark: row.try_get(11)?,
             row,
         })
+    }
+
+    pub(super) fn step(&self) -> Step {
+        Step {
+            number: self.id,
+            id: id_of(self.nonce),
+        }
     }
 
     pub(super) fn origin(&self) -> Option<Arc<str>> {

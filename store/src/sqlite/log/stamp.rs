@@ -3,8 +3,9 @@
 //! that a trigger could read.
 
 use sqlx::{Row as _, SqliteConnection};
+use uuid::Uuid;
 
-use super::error::SqliteLogError;
+use super::{error::SqliteLogError, record::id_of};
 
 /// Whether handlers hear of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,25 +14,40 @@ pub(crate) enum Told {
     No,
 }
 
+/// A record by its number and what it carries by chance, which tells it from another one that had
+/// the number before the file was put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) number: i64,
+    pub(crate) id: Uuid,
+}
+
 /// Returns the newest record that there is.
-pub(crate) async fn newest(connection: &mut SqliteConnection) -> Result<i64, SqliteLogError> {
-    let found = sqlx::query("SELECT seq FROM sqlite_sequence WHERE name = 'tidings_log'")
-        .fetch_optional(connection)
-        .await?;
-    let newest: Option<i64> = found.map(|row| row.try_get(0)).transpose()?;
-    newest.ok_or(SqliteLogError::NotInstalled)
+pub(crate) async fn newest(connection: &mut SqliteConnection) -> Result<Stamp, SqliteLogError> {
+    let found = sqlx::query(
+        "SELECT s.seq, (SELECT l.nonce FROM tidings_log AS l WHERE l.id = s.seq) \
+         FROM sqlite_sequence AS s WHERE s.name = 'tidings_log'",
+    )
+    .fetch_optional(connection)
+    .await?;
+    let row = found.ok_or(SqliteLogError::NotInstalled)?;
+    let (number, nonce): (Option<i64>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(Stamp {
+        number: number.ok_or(SqliteLogError::NotInstalled)?,
+        id: id_of(nonce),
+    })
 }
 
 /// Names the commit of all records after `first`. Where fewer rows were recorded than were changed,
-/// a trigger is missing: a record of each whole entity takes their place. Returns the commit's
-/// name.
+/// a trigger is missing: a record of each whole entity takes their place. Returns the last of them,
+/// which names the commit.
 pub(crate) async fn stamp(
     connection: &mut SqliteConnection,
     first: i64,
     origin: Option<&str>,
     told: Told,
     changed: &[&'static str],
-) -> Result<u64, SqliteLogError> {
+) -> Result<Stamp, SqliteLogError> {
     let recorded =
         sqlx::query("SELECT count(*) FROM tidings_log WHERE id > ? AND kind IN ('c', 'u', 'd')")
             .bind(first)
@@ -55,7 +71,7 @@ pub(crate) async fn stamp(
 
     let last = newest(connection).await?;
     sqlx::query("UPDATE tidings_log SET mark = ?, origin = ?, silent = ? WHERE id > ?")
-        .bind(last)
+        .bind(last.number)
         .bind(origin.map(str::to_owned))
         .bind(match told {
             Told::Yes => 0_i64,
@@ -64,5 +80,5 @@ pub(crate) async fn stamp(
         .bind(first)
         .execute(connection)
         .await?;
-    Ok(last.unsigned_abs())
+    Ok(last)
 }

@@ -1,0 +1,262 @@
+//! [`Trail`]: which records a node has read, by their ids.
+//!
+//! A counted log that has lost its newest records hands their numbers out again, under the same
+//! epoch, until a node looks at it that misses a record. Until then a number that is at or below a
+//! node's cursor says nothing: its record may be another one than the node has read. The id tells:
+//! a commit whose record was read is covered, whatever becomes of the log; of any other one the
+//! node knows no more than that it must look.
+//!
+//! What is remembered is bounded. A commit that is older than that costs one look at the log, and
+//! is remembered from then on. On a log whose records have no ids an epoch hands no number out
+//! twice, and nothing is remembered.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use tidings_core::log::{Cursor, Epoch, Mark, Position, Step};
+use uuid::Uuid;
+
+use crate::faults::{Rule, removed};
+
+/// How many of the records that were read last are remembered.
+const READ: usize = 4_096;
+/// How many commits are remembered that a look at the log has covered.
+const LOOKED_FOR: usize = 1_024;
+
+/// What a node has read of one epoch of a log.
+#[derive(Debug, Default)]
+pub(crate) struct Trail(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// None where the log's records have no ids.
+    epoch: Option<Epoch>,
+    /// In the order of their numbers.
+    read: VecDeque<Step>,
+    /// In the order in which they were looked for.
+    looked_for: VecDeque<Step>,
+}
+
+/// What is known of a commit at or below a node's cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Its record was read.
+    Read,
+    /// Another record of its number was read: the log has lost that one or this one.
+    Lost,
+    /// Nothing: it is older than what is remembered, or has no id.
+    No,
+}
+
+/// Whether a read is applied that began after a commit was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Looked {
+    Yes,
+    No,
+}
+
+impl Trail {
+    /// Begins at a cursor that was taken at the head.
+    pub(crate) fn begin(&self, head: &Cursor) {
+        let mut state = self.0.lock();
+        *state = State::default();
+        if let Position::Numbered { last: number, id } = *head.position() {
+            state.epoch = Some(head.epoch());
+            state.read.push_back(Step { number, id });
+        }
+    }
+
+    /// Notes what was read, before the cursor moves beyond it.
+    pub(crate) fn read(&self, steps: &[Step]) {
+        let mut state = self.0.lock();
+        if state.epoch.is_none() {
+            return;
+        }
+        let excess = steps.len().saturating_sub(READ);
+        state.read.extend(&steps[excess..]);
+        let excess = state.read.len().saturating_sub(READ);
+        state.read.drain(..excess);
+    }
+
+    /// Notes that a commit is covered by a look at the log that began after it was asked for.
+    pub(crate) fn looked_for(&self, mark: Mark) {
+        let mut state = self.0.lock();
+        let Some(id) = mark.id().filter(|_| state.epoch == Some(mark.epoch())) else {
+            return;
+        };
+        let step = step(mark.number(), id);
+        if state.looked_for.contains(&step) {
+            return;
+        }
+        if state.looked_for.len() == LOOKED_FOR {
+            state.looked_for.pop_front();
+        }
+        state.looked_for.push_back(step);
+    }
+
+    /// Returns whether records have ids here.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.0.lock().epoch.is_some()
+    }
+
+    /// Returns what is known of a commit, in a log of which its number was read.
+    pub(crate) fn knows(&self, mark: Mark) -> Known {
+        let state = self.0.lock();
+        match state.epoch {
+            None => Known::Read,
+            Some(_) if removed(Rule::HistoryIsChecked) => Known::Read,
+            Some(epoch) if epoch == mark.epoch() => state.knows(mark),
+            Some(_) => Known::No,
+        }
+    }
+
+    /// Returns whether a commit was read, or was looked for.
+    pub(crate) fn covers(&self, mark: Mark) -> bool {
+        match self.knows(mark) {
+            Known::Read => true,
+            Known::Lost | Known::No => {
+                let step = mark.id().map(|id| step(mark.number(), id));
+                let state = self.0.lock();
+                let is_of_this_epoch = state.epoch == Some(mark.epoch());
+                step.is_some_and(|step| is_of_this_epoch && state.looked_for.contains(&step))
+            }
+        }
+    }
+
+    /// Returns whether a commit lies in the history of which another node has reported a cursor
+    /// beyond it. That history is this node's if its last record is: each record is there once.
+    pub(crate) fn shares(&self, reported: &Cursor, mark: Mark, looked: Looked) -> bool {
+        let Position::Numbered { last, id } = *reported.position() else {
+            return !self.is_kept() || removed(Rule::HistoryIsChecked);
+        };
+        if last == mark.number() && mark.id() == Some(id) {
+            return true;
+        }
+        let end = Mark::new(reported.epoch(), last).with_id(id);
+        let is_of_it = match self.knows(mark) {
+            Known::Read => true,
+            Known::Lost => false,
+            Known::No => looked == Looked::Yes,
+        };
+        is_of_it && self.knows(end) == Known::Read
+    }
+}
+
+impl State {
+    fn knows(&self, mark: Mark) -> Known {
+        let Some(id) = mark.id() else {
+            return Known::No;
+        };
+        let step = step(mark.number(), id);
+        let at = self
+            .read
+            .binary_search_by_key(&step.number, |step| step.number);
+        match at {
+            Ok(at) if self.read.get(at) == Some(&step) => Known::Read,
+            Ok(_) => Known::Lost,
+            Err(_) => Known::No,
+        }
+    }
+}
+
+fn step(number: u64, id: Uuid) -> Step {
+    Step { number, id }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(number: u64) -> Epoch {
+        Epoch::new(number, Uuid::nil())
+    }
+
+    fn step(number: u64, id: u64) -> Step {
+        super::step(number, Uuid::from_u128(id.into()))
+    }
+
+    fn mark(step: Step) -> Mark {
+        Mark::new(epoch(1), step.number).with_id(step.id)
+    }
+
+    fn cursor(step: Step) -> Cursor {
+        Cursor::numbered(epoch(1), step.number, step.id)
+    }
+
+    #[test]
+    fn a_commit_is_known_by_the_record_that_was_read_and_by_no_other_of_its_number() {
+        let trail = Trail::default();
+        trail.begin(&cursor(step(5, 5)));
+        trail.read(&[step(6, 6), step(7, 7)]);
+        assert_eq!(trail.knows(mark(step(6, 6))), Known::Read);
+        assert_eq!(trail.knows(mark(step(5, 5))), Known::Read);
+        assert_eq!(trail.knows(mark(step(6, 60))), Known::Lost);
+        assert_eq!(trail.knows(mark(step(4, 4))), Known::No);
+        assert_eq!(trail.knows(Mark::new(epoch(1), 6)), Known::No);
+        assert_eq!(trail.knows(Mark::new(epoch(2), 6)), Known::No);
+    }
+
+    #[test]
+    fn a_commit_that_was_looked_for_is_known_until_the_next_epoch() {
+        let trail = Trail::default();
+        trail.begin(&cursor(step(5, 5)));
+        for old in [step(2, 2), step(2, 2), step(5, 50)] {
+            trail.looked_for(mark(old));
+            assert!(trail.covers(mark(old)));
+        }
+        assert_eq!(trail.knows(mark(step(5, 50))), Known::Lost, "nonetheless");
+        trail.begin(&Cursor::numbered(epoch(2), 9, Uuid::nil()));
+        assert!(!trail.covers(mark(step(2, 2))));
+        trail.looked_for(mark(step(2, 2)));
+        assert!(!trail.covers(mark(step(2, 2))));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let trail = Trail::default();
+        trail.begin(&cursor(step(0, 0)));
+        let most = READ as u64;
+        let steps: Vec<_> = (1..=2 * most).map(|it| step(it, it)).collect();
+        trail.read(&steps[..10]);
+        trail.read(&steps[10..]);
+        assert_eq!(trail.knows(mark(step(most, most))), Known::No);
+        assert_eq!(trail.knows(mark(step(most + 1, most + 1))), Known::Read);
+        for number in 0..=LOOKED_FOR as u64 {
+            trail.looked_for(mark(step(number, 1)));
+        }
+        assert!(!trail.covers(mark(step(0, 1))));
+        assert!(trail.covers(mark(step(1, 1))));
+        let state = trail.0.lock();
+        assert_eq!(
+            (state.read.len(), state.looked_for.len()),
+            (READ, LOOKED_FOR)
+        );
+    }
+
+    #[test]
+    fn a_report_counts_if_its_last_record_and_the_commit_were_read_here() {
+        let trail = Trail::default();
+        trail.begin(&cursor(step(5, 5)));
+        trail.read(&[step(6, 6), step(7, 7)]);
+        let shares = |reported, of| trail.shares(&cursor(reported), mark(of), Looked::No);
+        assert!(shares(step(7, 7), step(6, 6)));
+        assert!(!shares(step(7, 70), step(6, 6)), "it has read another");
+        assert!(!shares(step(7, 7), step(6, 60)), "this node has");
+        assert!(!shares(step(8, 8), step(6, 6)), "it is not known here yet");
+        assert!(shares(step(9, 9), step(9, 9)), "the commit itself");
+        let older = |looked| trail.shares(&cursor(step(7, 7)), mark(step(2, 2)), looked);
+        assert!(!older(Looked::No) && older(Looked::Yes));
+        let counted = Cursor::counted(epoch(1), 7);
+        assert!(!trail.shares(&counted, mark(step(6, 6)), Looked::Yes));
+    }
+
+    #[test]
+    fn a_log_without_ids_is_taken_at_its_word() {
+        let trail = Trail::default();
+        let head = Cursor::counted(epoch(1), 5);
+        trail.begin(&head);
+        trail.read(&[]);
+        assert_eq!(trail.knows(Mark::new(epoch(1), 3)), Known::Read);
+        assert!(trail.shares(&head, Mark::new(epoch(1), 3), Looked::No));
+    }
+}

@@ -1,0 +1,55 @@
+//! [`CommitName`]: what names a commit before its log is asked in which epoch it was made.
+
+use uuid::Uuid;
+
+use super::{Epoch, Resume};
+
+/// What names a transaction in the database's log, and where a reader goes on that knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitName {
+    /// PostgreSQL's transaction id; the number of a counted log's last record.
+    pub number: u64,
+    /// The id of that record; none where a number is never handed out twice in an epoch.
+    pub id: Option<Uuid>,
+    /// The epoch that the number is of.
+    pub begun: Begun,
+    /// Where a reader goes on, in the epoch of the commit; none where nothing is written.
+    pub resume: Option<Resume>,
+}
+
+/// In which epoch of the database's log a transaction was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// The session does not say.
+    Unknown,
+    /// In the one with this id.
+    In(Uuid),
+    /// After one had ended, and before the next.
+    Between,
+}
+
+impl CommitName {
+    /// Names a commit of a log that counts its records, by the last of them: a reader goes on
+    /// behind it.
+    #[must_use]
+    pub fn numbered(number: u64, id: Uuid) -> Self {
+        let resume = Resume::Numbered { last: number, id };
+        Self {
+            number,
+            id: Some(id),
+            begun: Begun::Unknown,
+            resume: Some(resume),
+        }
+    }
+
+    /// Returns whether it may be of an epoch. A server that has recovered from a crash hands out
+    /// numbers again, which a sink that has not heard of it takes for those of the last epoch.
+    #[must_use]
+    pub fn may_be_of(&self, epoch: Epoch) -> bool {
+        match self.begun {
+            Begun::Unknown => true,
+            Begun::In(id) => id == epoch.id,
+            Begun::Between => false,
+        }
+    }
+}
