@@ -71,6 +71,8 @@ pub(super) const POSTGRES: &[Deed] = &[
     Deed::Link(Trouble::Refuse),
     Deed::Link(Trouble::Delay),
     Deed::Link(Trouble::Uneven),
+    Deed::Link(Trouble::Uneven),
+    Deed::Link(Trouble::Uneven),
     Deed::Link(Trouble::HalfOpen),
     Deed::Link(Trouble::BlackHole),
 ];
