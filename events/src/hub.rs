@@ -146,6 +146,7 @@ impl Hub {
                 "handlers post in a cycle"
             );
         });
+
         Err(Refusal::TooDeep { cycle, limit })
     }
 }

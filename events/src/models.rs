@@ -91,6 +91,7 @@ fn registrations_are_seen_by_later_posts() {
             "done",
         )
         .expect("declared");
+
     channel.post(Note(1)).expect("open");
     assert_eq!(
         calls.load(Ordering::SeqCst),
@@ -130,12 +131,14 @@ fn workers_see_one_order_and_count_what_they_miss() {
             })
         })
         .collect();
+
     // One worker reads in between, so that its mailbox has room again and again.
     workers[0].run_pending();
     workers[0].run_pending();
     for poster in posters {
         poster.join().expect("no panic");
     }
+
     let mut orders = Vec::new();
     for (worker, seen) in workers.iter().zip(&seen) {
         worker.run_pending();
@@ -154,6 +157,7 @@ fn workers_see_one_order_and_count_what_they_miss() {
                 .collect::<Vec<_>>(),
         );
     }
+
     let common = |one: &[u64], other: &[u64]| -> Vec<u64> {
         one.iter()
             .copied()
@@ -193,6 +197,7 @@ fn changes_are_dispatched_in_order_and_none_is_left() {
     )
     .expect("declared")
     .keep();
+
     // The store's writer: the number and the place are taken together.
     let writer = Arc::new(shuttle::sync::Mutex::new(0));
     let writers: Vec<_> = (0..2)
@@ -217,6 +222,7 @@ fn changes_are_dispatched_in_order_and_none_is_left() {
     for writer in writers {
         writer.join().expect("no panic");
     }
+
     assert_eq!(last.load(Ordering::SeqCst), 2);
 }
 
@@ -245,6 +251,7 @@ fn a_reader_gets_or_misses_every_event(overflow: Overflow) {
             Err(gap) => place += gap.missed,
         }
     }
+
     poster.join().expect("no panic");
 }
 
@@ -269,10 +276,12 @@ fn a_poster_waits_for_room() {
             assert!(posted.is_ok(), "the clock does not move, so there is time");
         }
     });
+
     for number in 0..3 {
         let heard = block_on(reader.recv()).and_then(|heard| heard.into_result().ok());
         assert_eq!(heard.map(|note| note.0), Some(number));
     }
+
     poster.join().expect("no panic");
 }
 
@@ -301,6 +310,7 @@ fn a_lone_log_is_left_for_company() {
             "done",
         )
         .expect("declared");
+
     channel.post(Note(1)).expect("open");
     assert_eq!(calls.load(Ordering::SeqCst), 1, "heard after register");
     drop(guard);
@@ -311,11 +321,13 @@ fn a_lone_log_is_left_for_company() {
         "not heard after the guard went"
     );
     other.join().expect("no panic");
+
     let mut received = 0;
     while let Ok(heard) = reader.try_recv() {
         assert!(heard.into_result().is_ok(), "there is room for all");
         received += 1;
     }
+
     assert_eq!(received, 4);
     assert_eq!(bus.stats().channels[0].posted, 4);
 }
@@ -350,6 +362,7 @@ fn the_live_feed_gets_every_event_in_order() {
         assert!(*last < Some(number), "in its poster's order");
         *last = Some(number);
     }
+
     drop((bus, channel));
     assert!(block_on(feed.recv()).is_none());
 }
@@ -434,6 +447,7 @@ fn models_hold_and_each_removed_step_is_noticed() {
         check(model, budget());
         println!("{name}: {} schedules", 2 * budget());
     }
+
     let removed = [
         (Step::RouteFollowsMark, 0),
         (Step::RegistrationIsAnnounced, 0),
@@ -458,12 +472,14 @@ fn models_hold_and_each_removed_step_is_noticed() {
     ];
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
+
     let unnoticed: Vec<_> = removed
         .into_iter()
         .filter(|(step, model)| {
             faults::remove(Some(*step));
             let run = catch_unwind(AssertUnwindSafe(|| check(MODELS[*model].1, FAULT_BUDGET)));
             faults::remove(None);
+
             let noticed = run.is_err();
             println!(
                 "{step:?} in {}: {}",

@@ -65,6 +65,7 @@ impl<E: Entity> CrudChannel<E> {
                 hub.lose(posted, core.stay_open());
             }
         }
+
         Ticket {
             event: Some(event),
             hub: Arc::clone(hub),

@@ -230,6 +230,7 @@ impl<'a> Listen<'a> {
             channel.add(pattern, Arc::clone(&entry));
             channels.push(channel);
         }
+
         Registration::new(Typed {
             handler: entry,
             channels,

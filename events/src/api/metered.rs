@@ -40,6 +40,7 @@ impl WorkerEvents {
         for channel in &stats.channels {
             publish_channel(channel);
         }
+
         publish_handlers(&stats);
         for mailbox in &stats.mailboxes {
             let names = [("worker", mailbox.worker.to_string())];
@@ -114,6 +115,7 @@ fn publish_channel(channel: &ChannelStats) {
         *missed += subscriber.missed;
         *depth += subscriber.depth;
     }
+
     for (subscriber, (missed, depth)) in queues {
         let [source, event] = names.clone();
         let names = [source, event, ("subscriber", subscriber.to_owned())];

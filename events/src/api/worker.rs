@@ -214,12 +214,14 @@ impl LocalWorkerEvents {
                         yield_now().await;
                     }
                 }
+
                 self.inner.work_ended();
                 if !self.more_comes_soon().await {
                     break;
                 }
             }
         }
+
         self.inner.work_ended();
     }
 
@@ -238,6 +240,7 @@ impl LocalWorkerEvents {
             }
             yield_now().await;
         }
+
         self.inner.has_mail() && self.inner.take_mail()
     }
 

@@ -53,6 +53,7 @@ impl<T: Event> ChannelCore<T> {
             let _order = self.order.lock();
             mailbox.offer_directly(&erased)
         };
+
         drop(erased);
         mailbox.notify();
 
@@ -137,6 +138,7 @@ impl<T: Event> ChannelCore<T> {
                 mailbox.offer_directly(&erased)
             };
             mailbox.notify();
+
             match offer {
                 Offer::Accepted => return Ok(mailbox.index()),
                 Offer::Missed => refusal = mailbox_full(),

@@ -111,6 +111,7 @@ impl<T: Event> ChannelCore<T> {
                 operation: meta.operation,
                 body: &Shared(&**event),
             };
+
             // The thread that dispatches a change need not be the one that posted it.
             run::inside(meta.span(), || {
                 under(meta.cause(), || {
@@ -136,6 +137,7 @@ impl<T: Event> ChannelCore<T> {
         // One lock around all listeners, so that all of them get the events of two posters in the
         // same order.
         let order = (!faults::removed(Step::PostsAreOrdered)).then(|| self.order.lock());
+
         for worker in workers(route, meta) {
             match worker.mailbox.offer(&erased) {
                 Offer::Closed => self.hub.count_if_closing(),
@@ -149,6 +151,7 @@ impl<T: Event> ChannelCore<T> {
                 Offer::Accepted => {}
             }
         }
+
         for outlet in outlets(route, meta) {
             match outlet.push(event, reserved.slot(&**outlet)) {
                 Offer::Closed => self.hub.count_if_closing(),
@@ -160,6 +163,7 @@ impl<T: Event> ChannelCore<T> {
                 Offer::Missed | Offer::Accepted => {}
             }
         }
+
         if let Some(feed) = &route.feed {
             feed.push(&erased);
         }
@@ -204,6 +208,7 @@ impl<T: Event> ChannelCore<T> {
             }
             last = Reserved(last.0.max(outlet.serial()));
         }
+
         Ok(last)
     }
 
@@ -231,6 +236,7 @@ impl<T: Event> ChannelCore<T> {
         for worker in workers(&route, meta) {
             worker.mailbox.miss(self.info.id, missed);
         }
+
         for outlet in outlets(&route, meta) {
             outlet.miss(missed);
         }

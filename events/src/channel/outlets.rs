@@ -96,6 +96,7 @@ impl<T: Event> ChannelCore<T> {
             Some(operation) => outlets.narrow_log(operation, make),
         };
         let reader = log.reader(spec.name, spec.capacity);
+
         outlets.add_once(log);
         drop(outlets);
 
@@ -166,6 +167,7 @@ mod tests {
             #[serde(skip)]
             _dropped: Box<dyn std::any::Any + Send + Sync>,
         }
+
         let plain = || Payload {
             _dropped: Box::new(()),
         };
@@ -179,9 +181,11 @@ mod tests {
             channel.post(plain()).expect("open");
             let log = channel.core.log.get().expect("made by the subscription");
             let _kept = Arc::clone(log);
+
             // The reader leaves between the post's check that the log is alone and its write.
             assert!(log.is_alone());
             drop(reader);
+
             let late = log.write(
                 None,
                 Payload {

@@ -60,6 +60,7 @@ impl<T: Event> ChannelCore<T> {
         if let Some(log) = self.lone_log() {
             return self.post_to_log(log, event);
         }
+
         // The event stays where the caller put it: each move of a payload costs as much as a
         // handler.
         if Frame::with(|frame| self.post_inline(frame, &event)) {
@@ -75,6 +76,7 @@ impl<T: Event> ChannelCore<T> {
         if in_handler() {
             return self.post_on(event);
         }
+
         match log.write(Extra::of_poster_if_any(), event) {
             Ok(()) => {
                 log.wake();
@@ -90,6 +92,7 @@ impl<T: Event> ChannelCore<T> {
         if frame.is_running() || self.operation_of.is_some() {
             return false;
         }
+
         let posted = self.enter(frame, |route, tally| {
             match route.shape {
                 Shape::Mixed { .. } => return false,
@@ -105,9 +108,11 @@ impl<T: Event> ChannelCore<T> {
                     self.run_inline(frame, route, None, tally.count(), event, &scene);
                 }
             }
+
             true
         });
         frame.run_deferred();
+
         posted
     }
 
@@ -139,6 +144,7 @@ impl<T: Event> ChannelCore<T> {
             }
             let posted = self.post_by_route(frame, event, Extra::of_poster_if_any());
             frame.run_deferred();
+
             match posted {
                 Ok(_) => Ok(()),
                 Err((error, _)) => Err(self.refused(error)),
@@ -164,11 +170,14 @@ impl<T: Event> ChannelCore<T> {
             };
             let event = self.envelope(event, extra);
             self.dispatch_by(frame, route, tally.count(), &event, reserved);
+
             Ok(event)
         });
+
         if let Some(registrations) = alone {
             self.log_is_alone(registrations);
         }
+
         posted
     }
 
@@ -198,6 +207,7 @@ impl<T: Event> ChannelCore<T> {
                 }
                 return Ok(());
             }
+
             let result = self.enter(frame, |route, tally| {
                 let result = self.post_each(frame, route, tally, &mut events);
                 self.wake(route);
@@ -247,6 +257,7 @@ impl<T: Event> ChannelCore<T> {
         if let Err(refusal) = self.admit(&event) {
             return Err((self.refuse(event, refusal), None));
         }
+
         Frame::with(|frame| {
             if frame.is_running() {
                 let posted = self
@@ -260,6 +271,7 @@ impl<T: Event> ChannelCore<T> {
                     .map(|posted| self.delivery(posted))
                     .map_err(|error| (error, None));
             }
+
             let extra = Extra {
                 completion: Some(Completion::new()),
                 ..Extra::of_poster()
@@ -287,6 +299,7 @@ impl<T: Event> ChannelCore<T> {
                 self.hub.count_refusal();
                 return Err(error);
             };
+
             event = error.payload;
             let mut noticed = Box::pin(room.notified());
             noticed.as_mut().enable();
@@ -302,6 +315,7 @@ impl<T: Event> ChannelCore<T> {
                     }
                 }
             }
+
             let sleep = self.hub.clock().sleep_until(until);
             if let Either::Right(_) = select(noticed, sleep).await {
                 // Once more, since room and deadline may have come together.
@@ -357,6 +371,7 @@ impl<T: Event> ChannelCore<T> {
         };
         let posted: Arc<dyn Posted> = self.envelope(event, Some(Box::new(extra)));
         frame.defer(Deferred::Post(Arc::clone(&posted)));
+
         Ok(posted)
     }
 
@@ -386,6 +401,7 @@ impl<T: Event> ChannelCore<T> {
                 );
             }
         }
+
         Ok(posted)
     }
 

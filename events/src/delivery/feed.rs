@@ -127,6 +127,7 @@ impl Feed {
             staged.missed += 1;
             return;
         }
+
         if staged.missed > 0 {
             let missed = mem::take(&mut staged.missed);
             staged

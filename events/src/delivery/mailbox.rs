@@ -248,6 +248,7 @@ impl Mailbox {
         if state.phase != Phase::Open {
             return Poll::Ready(false);
         }
+
         let mut state = faults::window(Step::SleepHoldsLock, state, &self.state);
         let old = state.waker.replace(new);
         self.parked.store(true, Ordering::Release);
@@ -432,6 +433,7 @@ mod tests {
             |mailbox| assert!(mailbox.vacate(VecDeque::new()).is_empty()),
             |mailbox| assert!(mailbox.close().is_empty()),
         ];
+
         for close in closings {
             let mailbox = Mailbox::new(0, 8);
             assert!(mailbox.attach());

@@ -95,6 +95,7 @@ impl Sequencer {
         });
         state.enqueued += 1;
         state.deepest = state.deepest.max(state.queue.len());
+
         Ok(())
     }
 
@@ -103,9 +104,11 @@ impl Sequencer {
     pub(crate) fn lose(&self, change: Arc<dyn Posted>, open: Open) {
         let mut state = self.state.lock();
         state.lost += 1;
+
         let same = |known: &Arc<dyn Posted>| {
             known.info().id == change.info().id && known.meta().operation == change.meta().operation
         };
+
         match state.missing.iter_mut().find(|lost| same(&lost.change)) {
             Some(Queued {
                 kind: Kind::Lost(missed),
@@ -129,6 +132,7 @@ impl Sequencer {
             }
             state.draining = true;
         }
+
         let draining = Draining {
             sequencer: self,
             over: Cell::new(false),
@@ -209,6 +213,7 @@ impl Draining<'_> {
             state.draining = false;
             self.over.set(true);
         }
+
         next
     }
 }

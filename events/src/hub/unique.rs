@@ -100,6 +100,7 @@ impl State {
                 self.ends.remove(&key);
             }
         }
+
         self.tidy();
     }
 

@@ -35,11 +35,13 @@ pub(super) fn a_sleeping_worker_is_woken_and_the_end_counts() {
                 .keep();
             ready.send(()).expect("the model waits");
             block_on(worker.run());
+
             // The worker keeps its place until the posters are through: one that left is not posted
             // to.
             let _over = finished.recv();
         });
         started.recv().expect("the worker starts");
+
         thread
     };
     let poster = {
@@ -56,9 +58,11 @@ pub(super) fn a_sleeping_worker_is_woken_and_the_end_counts() {
     poster.join().expect("no panic");
     drop(finish);
     worker.join().expect("no panic");
+
     let mailbox = &bus.stats().mailboxes[0];
     assert_eq!(mailbox.depth, 0, "nothing is left behind: {mailbox:?}");
     assert_eq!(mailbox.accepted, handled.load(Ordering::SeqCst));
+
     // A post may have been accepted just before the end, and found the mailbox closed.
     let dropped = bus.stats().dropped;
     assert_eq!(mailbox.accepted + dropped, accepted.load(Ordering::SeqCst));
@@ -81,6 +85,7 @@ fn the_last_handle_ends_a_reader(overflow: Overflow) {
         assert!(heard.into_result().is_ok(), "there is room");
         received += 1;
     }
+
     assert_eq!(received, 1);
     poster.join().expect("no panic");
     other.join().expect("no panic");
@@ -112,6 +117,7 @@ pub(super) fn a_place_is_taken_again_while_others_post() {
             )
             .expect("declared")
             .keep();
+
         worker
     };
     let poster = thread::spawn(move || {
@@ -126,6 +132,7 @@ pub(super) fn a_place_is_taken_again_while_others_post() {
         })
     };
     first.join().expect("no panic");
+
     let second = listen(&bus, &handled);
     second.run_pending();
     poster.join().expect("no panic");
@@ -154,6 +161,7 @@ pub(super) fn a_late_shutdown_ends_a_sleeping_worker() {
         block_on(worker.run());
     });
     started.recv().expect("the worker starts");
+
     let ending = bus.clone();
     bus.register(
         move |_: &CrudEvent<Consumer>| {
@@ -165,6 +173,7 @@ pub(super) fn a_late_shutdown_ends_a_sleeping_worker() {
     )
     .expect("declared")
     .keep();
+
     let cause = Cause {
         number: 1,
         origin: Origin::Local,

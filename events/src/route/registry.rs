@@ -158,6 +158,7 @@ impl Registry {
                 patterns.interest.remove(pattern);
             }
         }
+
         if (before == 0) == (after == 0) {
             Interest::Same
         } else {
@@ -178,6 +179,7 @@ impl Registry {
                     .map(|entry| (pattern.clone(), Arc::clone(entry)));
                 found.dynamic.extend(entries);
             }
+
             if let Some(workers) = patterns.interest.get(&pattern) {
                 for &worker in workers.keys() {
                     let operations = found.workers.entry(worker).or_default();
@@ -185,6 +187,7 @@ impl Registry {
                 }
             }
         }
+
         found
     }
 }

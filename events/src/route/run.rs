@@ -57,6 +57,7 @@ pub(crate) fn run<T: Event>(
 
     let record = frame.record();
     record.begin();
+
     let next = Cell::new(0);
     while next.get() < list.len() {
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
@@ -209,6 +210,7 @@ pub(crate) fn failed(handler: &HandlerInfo, channel: &ChannelInfo, error: BoxErr
         );
     });
     let dropped = quietly(|| drop(error));
+
     if logged.is_none() || dropped.is_none() {
         handler.panicked();
     }

@@ -202,12 +202,14 @@ impl<T: Event> Shards<T> {
         if faults::removed(Step::RouteFollowsMark) && slot.is_none() {
             *slot = Some(make());
         }
+
         if shard.stale.load(Ordering::Acquire) {
             shard.stale.swap(false, Ordering::AcqRel);
             if !faults::removed(Step::RouteFollowsMark) {
                 old = slot.take();
             }
         }
+
         let route = match &*slot {
             Some(route) => route,
             None => &*slot.insert(make()),
@@ -219,9 +221,11 @@ impl<T: Event> Shards<T> {
         };
         let result = body(route, &tally);
         drop(slot);
+
         if shard.stale.load(Ordering::SeqCst) {
             shard.empty();
         }
+
         if let Some(old) = old {
             discard("a handler's capture", old);
         }
@@ -256,6 +260,7 @@ impl<T: Event> Shards<T> {
             shard.stale.store(true, Ordering::SeqCst);
             shard.empty();
         }
+
         let old = self.common.lock().take();
         discard("a handler's capture", old); // outside the lock
     }

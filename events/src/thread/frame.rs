@@ -177,6 +177,7 @@ impl Frame {
     #[cold]
     fn work_off(&self) {
         let _over = WorkingOff(self);
+
         loop {
             let next = self.pending.borrow_mut().pop_front();
             match next {

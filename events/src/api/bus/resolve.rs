@@ -143,6 +143,7 @@ impl Channels {
         if let Some(events) = self.by_name.get(source) {
             return near(wanted, events.keys().map(|event| &**event));
         }
+
         let all: Vec<_> = self
             .list
             .iter()

@@ -235,6 +235,7 @@ impl Listen<'_> {
                 behind: HashMap::new(),
                 waiting: 0,
             };
+
             // It ends with its queue; no one else ends it.
             drop(executor.spawn(Box::pin(driver.run())));
         }
@@ -282,6 +283,7 @@ impl Remove for Ending {
                 owner.remove_outlet(serial);
             }
         }
+
         if let Some(bus) = self.bus.upgrade() {
             bus.hub().registry().forget(self.info.serial);
         }

@@ -140,6 +140,7 @@ impl<'a> LocalListen<'a> {
                     }
                 },
             };
+
             call(event)
         };
 

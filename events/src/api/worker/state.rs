@@ -152,6 +152,7 @@ impl LocalState {
             .collect();
         let stale = self.forget_routes();
         self.forget(&removed);
+
         // Last, with nothing borrowed: what a closure has captured may call back when it is
         // dropped.
         drop_each(stale, removed);
@@ -229,6 +230,7 @@ impl LocalState {
             frame.run(info.id, meta.trail(), || {
                 let record = frame.record();
                 record.begin();
+
                 let mut stopwatch = timing.is_on().then(Stopwatch::start);
                 for entry in route.of(meta.operation) {
                     let Some(serial) = entry.live() else { continue };
@@ -238,10 +240,12 @@ impl LocalState {
                     } else {
                         call(entry, event);
                     }
+
                     if let Some(stopwatch) = &mut stopwatch {
                         entry.info.took(stopwatch.lap());
                     }
                 }
+
                 record.end();
             });
         };
@@ -345,6 +349,7 @@ impl LocalState {
             if unique {
                 Arc::clone(&event).reassign();
             }
+
             if let Some(completion) = event.meta().completion() {
                 if !unique {
                     completion.missed_by_one();
@@ -359,6 +364,7 @@ impl LocalState {
         self.forget(&handlers);
         self.work_ended();
         drop_each(routes, handlers);
+
         for handler in on_gap {
             discard("a gap handler's capture", handler);
         }

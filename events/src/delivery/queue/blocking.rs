@@ -215,6 +215,7 @@ impl<T: Event> BlockingSubscriber<T> {
             Err(TryRecvError::Closed) => return None,
             Err(TryRecvError::Empty) => {}
         }
+
         match self.receiver.recv() {
             Ok(item) => Some(self.take(item)),
             // What was missed at the very end.
@@ -248,6 +249,7 @@ impl<T: Event> BlockingSubscriber<T> {
         if let Some(item) = self.held.take() {
             return Ok(self.take(item));
         }
+
         // Read before the channel is: what was posted up to here is in it, or missing.
         let posted = self.queue.posted.load(Ordering::Acquire);
         match self.receiver.try_recv() {
@@ -267,6 +269,7 @@ impl<T: Event> BlockingSubscriber<T> {
         if self.queue.spec.overflow.waits() {
             isolate::notify(&self.queue.room);
         }
+
         if number > self.expected {
             let missed = number - self.expected;
             self.expected = number;

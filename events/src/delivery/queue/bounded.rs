@@ -112,6 +112,7 @@ impl<T: Event> Drop for Awaited<T> {
         if lost {
             self.awaiting.work.count_lost();
         }
+
         if let Some(completion) = self.event.meta().completion() {
             if lost {
                 completion.missed_by_one();
@@ -199,6 +200,7 @@ impl<T: Event> Bounded<T> {
         if !state.queue.is_empty() || state.missing > 0 || state.closed {
             return Poll::Ready(());
         }
+
         let mut state = faults::window(Step::SleepHoldsLock, state, &self.state);
         let old = state.waker.replace(new);
         self.asleep.store(true, Ordering::Release);
@@ -264,12 +266,14 @@ impl<T: Event> Outlet<T> for Bounded<T> {
             let missed = mem::take(&mut state.missing);
             state.queue.push_back(Item::Missed(missed));
         }
+
         if let Some(awaiting) = &self.awaited {
             if let Some(completion) = event.meta().completion() {
                 completion.expect_task();
             }
             awaiting.work.begin_task();
         }
+
         state.events += 1;
         state.queue.push_back(Item::Event(Arc::clone(event)));
         Offer::Accepted
@@ -306,6 +310,7 @@ impl<T: Event> Outlet<T> for Bounded<T> {
                 room: waits.then(|| Arc::clone(&self.room)),
             });
         }
+
         state.reserved += 1;
         Ok(())
     }

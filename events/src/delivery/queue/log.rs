@@ -215,10 +215,12 @@ impl<T: Event> Log<T> {
             let Some(mut segment) = self.state.lock().retired.pop() else {
                 return;
             };
+
             // A reader may still be in it; then the last to let it go frees it.
             let Some(inside) = Arc::get_mut(&mut segment) else {
                 continue;
             };
+
             inside.clear();
             let mut state = self.state.lock();
             if state.spare.len() < state.spares_kept() {

@@ -108,6 +108,7 @@ impl SubscribeOptions {
         if (least..=most).contains(&self.capacity) {
             return Ok(());
         }
+
         Err(RegisterError::OutOfRange {
             source_name: source.to_owned(),
             event: event.to_owned(),

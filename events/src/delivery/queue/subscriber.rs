@@ -98,6 +98,7 @@ impl<T: Event> Subscriber<T> {
         // A share of tokio's budget for each event, so that a queue that is never empty lets other
         // tasks run.
         let budget = ready!(coop::poll_proceed(context));
+
         loop {
             let heard = match self.try_recv() {
                 Ok(heard) => Some(heard),
@@ -107,6 +108,7 @@ impl<T: Event> Subscriber<T> {
                     continue;
                 }
             };
+
             budget.made_progress();
             return Poll::Ready(heard);
         }

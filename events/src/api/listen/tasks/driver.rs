@@ -62,6 +62,7 @@ impl<T: Event> Drop for Queue<T> {
         if let Some(owner) = self.owner.upgrade() {
             owner.remove_outlet(self.queue.serial());
         }
+
         if let Some(bus) = self.bus.upgrade() {
             bus.hub().registry().forget(self.info.serial);
             quietly(|| {
@@ -100,6 +101,7 @@ impl<T: Event> Driver<T> {
             // A share of tokio's budget for each call that ends, so that a busy handler lets other
             // tasks run.
             ready!(coop::poll_proceed(context)).made_progress();
+
             let closed = self.take_events(context);
             match self.running.poll_next_unpin(context) {
                 Poll::Ready(Some(key)) => self.next_of(key),
@@ -138,6 +140,7 @@ impl<T: Event> Driver<T> {
                 }
             }
         }
+
         false
     }
 
@@ -174,6 +177,7 @@ impl<T: Event> Driver<T> {
     /// Starts the next call of a key whose call has ended.
     fn next_of(&mut self, key: Option<u64>) {
         let Some(key) = key else { return };
+
         match self.behind.get_mut(&key).and_then(VecDeque::pop_front) {
             Some(event) => {
                 self.waiting -= 1;
@@ -213,6 +217,7 @@ impl<T: Event> Driver<T> {
                     Err(panic) => panicked(&info, event.event.info(), panic),
                 }
             }
+
             event.finished();
             isolate::discard("a handler's owner", owner);
             key

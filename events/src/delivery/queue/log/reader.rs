@@ -119,6 +119,7 @@ impl<T: Event> Reader<T> {
             if self.next == head {
                 return self.at_the_end(head);
             }
+
             let behind = head - self.next;
             if behind > self.capacity {
                 let missed = behind - self.capacity;
@@ -137,6 +138,7 @@ impl<T: Event> Reader<T> {
                 self.moved(1);
                 return Next::Missed(1);
             }
+
             // Where the posters have gone round by now, the next turn of the loop finds the gap.
             self.enter(Segment::<T>::base_of(self.next));
         }
@@ -253,6 +255,7 @@ mod tests {
         let mut reader = log.reader("reader".into(), 1);
         let sleeps = |reader: &mut Reader<Note>| reader.sleep(Waker::noop()).is_pending();
         assert!(sleeps(&mut reader), "empty");
+
         let offer = log.push(&channel.core.envelope(Note(1), None), Slot::Free);
         assert_eq!(offer, Offer::Accepted);
         assert!(!sleeps(&mut reader), "an event");
