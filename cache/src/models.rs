@@ -198,6 +198,7 @@ fn race_in(scene: Scene, warm: bool, write: fn(&Scene)) {
     if warm {
         scene.get();
     }
+
     let mut threads = vec![scene.reader(3), scene.writer(write), scene.reader(2)];
     if !warm {
         let leaver = scene.clone();
@@ -263,6 +264,7 @@ fn handle_change(scene: &Scene) {
             .0
             .invalidate(std::slice::from_ref(&scene.key), Some(Number(cause)));
     }
+
     scene.say();
 }
 
@@ -297,6 +299,7 @@ fn stale(write: fn(&Scene)) {
         .clock(Arc::new(clock.clone()))
         .build()
         .unwrap();
+
     let old = Loaded::new(1_u64)
         .tag(TAG)
         .ttl(std::time::Duration::from_secs(1));
@@ -305,6 +308,7 @@ fn stale(write: fn(&Scene)) {
         .set(&scene.key, old, GetOptions::default())
         .unwrap();
     clock.advance(std::time::Duration::from_secs(1));
+
     let reader = |gets: usize| {
         let scene = scene.clone();
         thread::spawn(move || {
@@ -424,6 +428,7 @@ fn run(model: fn(), schedules: usize, pct: bool) -> (usize, Option<String>) {
             model();
         }
     };
+
     // Threads that wait for each other are what some steps prevent: shuttle panics when none can go
     // on.
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -437,6 +442,7 @@ fn run(model: fn(), schedules: usize, pct: bool) -> (usize, Option<String>) {
         let text = tidings_core::panic_text(&*panic).to_owned();
         found().get_or_insert_with(|| text.lines().next().unwrap_or("a panic").to_owned());
     }
+
     let count = count.load(std::sync::atomic::Ordering::Relaxed);
     (count, found().take())
 }
@@ -446,6 +452,7 @@ fn run(model: fn(), schedules: usize, pct: bool) -> (usize, Option<String>) {
 fn no_schedule_serves_a_stale_value() {
     let _turn = turn();
     faults::remove(None);
+
     let mut total = 0;
     for (name, model) in models() {
         for pct in [false, true] {
@@ -454,6 +461,7 @@ fn no_schedule_serves_a_stale_value() {
             total += schedules;
         }
     }
+
     println!("{total} schedules in {} models", models().count());
     assert!(total >= 100_000 || budget() < 4_000);
 }

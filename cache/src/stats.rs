@@ -347,6 +347,7 @@ mod tests {
         threads.unattached.misses.add(2);
         assert_eq!(threads.each()[0].l1_hits, 1);
         threads.leave(&counters);
+
         let total = threads.total();
         assert_eq!(
             (total.l1, total.l2, total.absences, total.misses),

@@ -37,6 +37,7 @@ mod real {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return run();
         };
+
         match runtime.spawn_blocking(run).await {
             Ok(result) => result,
             Err(ended) => match ended.try_into_panic() {

@@ -311,6 +311,7 @@ impl Packed {
             }
             self.long.extend_from_slice(bytes);
         }
+
         self.len = end;
     }
 

@@ -274,6 +274,7 @@ impl CacheBuilder {
     pub fn build(self) -> Result<Cache, ConfigError> {
         self.settings.check()?;
         check_ttl("staleness_ceiling", Some(self.ceiling))?;
+
         let absences = self.absence_capacity.unwrap_or(self.capacity / 8);
         check_range(
             "capacity",
@@ -289,6 +290,7 @@ impl CacheBuilder {
             self.capacity / 2,
             "at least 4 KiB, at most half of the capacity",
         )?;
+
         let loads = self.max_loads as u64;
         check_range("max_loads", loads, 1, 1 << 32, "from 1 to 2^32")?;
 
@@ -314,6 +316,7 @@ impl CacheBuilder {
         });
         let named = Arc::new(Named::new(DEFAULT_NAME, 0, self.settings, &node));
         node.caches.lock().push(Arc::clone(&named));
+
         Ok(Cache(Engine { node, named }))
     }
 }

@@ -123,13 +123,16 @@ impl Cache {
                         bulk.wait(flight, None, &mut patience).await?
                     }
                 };
+
                 match answered {
                     Some(answered) => values[index] = answered.value,
                     None => again.push(index),
                 }
             }
+
             open = again;
         }
+
         Ok(values)
     }
 
@@ -209,6 +212,7 @@ impl Bulk<'_> {
         for index in open {
             let key = &self.keys[*index];
             let flights = (&mut own.flights, &mut refresh.flights);
+
             match self.want_one(key, &mut turns[*index], flights) {
                 Ok(one) => wanted.push(one),
                 Err(other) => {
@@ -230,6 +234,7 @@ impl Bulk<'_> {
                     });
             }
         }
+
         error.map_or(Ok(wanted), Err)
     }
 
@@ -247,6 +252,7 @@ impl Bulk<'_> {
                         staleness: Ttl::Never,
                         ..self.demand
                     };
+
                     // The caller has its value, whatever keeps it from being loaded again.
                     if refresh == Refresh::Due
                         && let Ok(Start::Own(flight)) = self.engine.start::<V>(key, &demand)
@@ -278,6 +284,7 @@ impl Bulk<'_> {
                     (flight, Outcome::Joined)
                 }
             };
+
             self.engine.count_miss();
             return Ok(Wanted::Flight(Share {
                 flight,

@@ -143,10 +143,12 @@ impl Cache {
         if held.is_none() && notes.is_empty() {
             return None;
         }
+
         // What was purged before the key was first heard of does not concern it.
         let first = notes.last().map_or(now, |note| note.at);
         notes.extend(wide.into_iter().filter(|note| note.at >= first));
         notes.sort_by_key(|note| std::cmp::Reverse((note.at, note.number)));
+
         let history = notes.into_iter().map(|note| self.happened(note, now));
         Some(Explanation {
             held,

@@ -176,6 +176,7 @@ where
             if let Err(error) = this.options.check(&this.engine.named.settings.terms) {
                 return Poll::Ready(Err(GetError::options(this.key, error)));
             }
+
             match this.engine.level1(this.key) {
                 Found::Hit(value) => {
                     return Poll::Ready(Ok(T::hit(this.engine, this.key, value)));
@@ -217,6 +218,7 @@ where
                     if let Err(error) = self.options.check(&self.engine.named.settings.terms) {
                         return Poll::Ready(Err(GetError::options(self.key, error)));
                     }
+
                     let engine = self.engine;
                     let look =
                         engine.look_level2::<V, W, M>(self.key, &self.form, &self.options)?;
@@ -245,6 +247,7 @@ where
                         self.step = Step::Wait(wanted, share, wait);
                         return Poll::Pending;
                     };
+
                     match self.hear(heard, &wanted, share.as_ref())? {
                         Next::Answer(answered) => return Poll::Ready(Ok(answered)),
                         Next::Wait => Step::Wait(wanted, share, wait),
@@ -280,6 +283,7 @@ where
                 {
                     return Ok(Next::Answer(answered));
                 }
+
                 // Asked again, if this call has a load left to start.
                 if self.load.is_some() {
                     return Ok(Next::Again);
@@ -329,6 +333,7 @@ where
             };
             (Some(share), wait)
         };
+
         match self.engine.start::<V>(self.key, &wanted.demand)? {
             Start::Filled => Ok(None),
             Start::Queued(flight, turn) => {
@@ -350,6 +355,7 @@ where
                     self.engine.fail(&flight, &demand.terms, landed);
                     return Err(error);
                 };
+
                 self.engine
                     .run(&flight, demand, self.options.tag_list(), load);
                 Ok(Some(share(flight, Outcome::Loaded)))

@@ -36,6 +36,7 @@ impl Cache {
         describe();
         let node = &self.0.node;
         let caches = node.caches.lock().clone();
+
         for named in caches {
             Self(Engine {
                 node: node.clone(),
@@ -48,6 +49,7 @@ impl Cache {
     fn publish_own(&self) {
         let named = &self.0.named;
         let name = [("cache", named.name.to_string())];
+
         // Whatever is counted is published: a new count does not compile before it has its name
         // here.
         let CacheStats {
@@ -99,11 +101,13 @@ impl Cache {
         let hits = |level, count| by("tidings_cache_hits_total", "level", level, count);
         hits("l1", l1_hits);
         hits("l2", l2_hits);
+
         let failures = |kind, count| by("tidings_cache_load_failures_total", "kind", kind, count);
         failures("error", load_errors);
         failures("panic", load_panics);
         failures("deadline", load_deadlines);
         failures("abandoned", abandoned);
+
         let refused = |cause, count| by("tidings_cache_refused_fills_total", "cause", cause, count);
         refused("invalidated", refused_void);
         refused("tag", refused_tag);
@@ -111,6 +115,7 @@ impl Cache {
         refused("heavy", refused_heavy);
         refused("superseded", refused_superseded);
         refused("unheard", refused_unheard);
+
         let evictions = |cause, count| by("tidings_cache_evictions_total", "cause", cause, count);
         evictions("invalidated", evicted_by_invalidation);
         evictions("expired", evicted_by_expiry);
@@ -133,6 +138,7 @@ impl Cache {
         counter!("tidings_cache_refused_sets_total", &name).absolute(refused_sets);
         gauge!("tidings_cache_loads_in_flight", &name).set(in_flight as f64);
         gauge!("tidings_cache_l1_bytes", &name).set(l1_bytes as f64);
+
         let counters = &named.counters;
         counters
             .load_time
@@ -209,6 +215,7 @@ fn describe() {
     for (name, help) in counters {
         describe_counter!(format!("tidings_cache_{name}_total"), help);
     }
+
     let gauges = [
         ("loads_in_flight", "Loads in progress"),
         ("l1_bytes", "What the threads' own levels of the cache hold"),
@@ -229,6 +236,7 @@ fn describe() {
     for (name, help) in gauges {
         describe_gauge!(format!("tidings_cache_{name}"), help);
     }
+
     describe_histogram!("tidings_cache_load_seconds", "How long loads took");
     describe_histogram!(
         "tidings_cache_age_at_hit_seconds",

@@ -53,6 +53,7 @@ impl Cache {
         | Invalidation::All { cache }) = invalidation;
         let caches = self.0.node.caches.lock();
         let named = caches.iter().find(|named| named.name == *cache).cloned();
+
         drop(caches);
         let Some(named) = named else {
             return before.unwrap_or_else(|| self.number());

@@ -93,6 +93,7 @@ impl Cache {
         let Some((found, _)) = self.find(key) else {
             return Ok(None);
         };
+
         let (number, read) = (found.number, found.read);
         let value = found.value.map(|value| typed(value, key)).transpose()?;
         Ok(Some(Sampled {

@@ -455,6 +455,7 @@ impl<V: Cacheable, W: Any + Send + Sync> Form<V, W> for Keeping<'_, V, W> {
             table.put(of, lent.bytes(), entering, &level1.slots)
         });
         drop(gone); // with the thread no longer borrowed
+
         Keeper::Form
     }
 

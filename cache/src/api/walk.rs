@@ -101,6 +101,7 @@ fn listed<V>(
     if key.cache() != cache || held.expires <= now {
         return None;
     }
+
     let remaining = (held.expires != Moment::NEVER).then(|| held.expires.since(now));
     Some(Listed {
         key: key.text().into(),

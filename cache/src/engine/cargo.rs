@@ -163,6 +163,7 @@ impl Engine {
                 positioned,
             })
         });
+
         // A value that was read at a position is as old as that: handlers of a change since then
         // evict it.
         let position = cargo.position.unwrap_or(Number::ALL);

@@ -133,6 +133,7 @@ impl Engine {
         call_tags: Option<&[Tag]>,
     ) {
         let prepared = self.prepare(&flight.key, cargo, flight.noted, terms, call_tags);
+
         // Before the lock: this is user code. Whatever is missed once fills are stopped in
         // between is evicted when the node hears of it, or purged, by the flight or by the entry.
         let heard = flight.allowed.judge(self.node.fills.as_ref());
@@ -217,6 +218,7 @@ impl Engine {
         if replaced && !removed(Step::RenewRaisesSlot) {
             self.raise(key);
         }
+
         let outdated = (replaced && !removed(Step::RenewOutdates)).then(|| shard.outdate(key));
         drop(shard);
 
@@ -280,9 +282,11 @@ impl Engine {
             drop(shard); // first: the value is dropped with no lock held
             return Err(Changed);
         }
+
         if removed(Step::SetNumbersLast) {
             self.raise(key);
         }
+
         let voided = (!removed(Step::SetVoids)).then(|| shard.void(key, Number::ALL));
         let shard = faults::window(Step::SetHoldsLock, shard, mutex);
         let gone = match fate {
@@ -303,6 +307,7 @@ impl Engine {
                 gone
             }
         };
+
         // After L2 holds the value: a thread that notes the new number reads it there. Before the
         // lock is released: what was read before this set and comes after it is compared with the
         // slot.
@@ -321,6 +326,7 @@ impl Engine {
         let now = self.node.now();
         self.node.recorder.note(hash, now, number, None, what);
         drop(voided); // with the lock released: this may end a task
+
         Ok(gone)
     }
 
@@ -352,6 +358,7 @@ impl Engine {
         if held.number < index.newest(held.tags()) && !removed(Step::FillChecksTag) {
             return Err(Removed::refused(held));
         }
+
         let mut index = faults::window(Step::FillHoldsTagLock, index, self.named.tags.mutex());
         index.enter(&stored, held.tags());
         Ok(self.node.level2.put(stored, held))

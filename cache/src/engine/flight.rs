@@ -192,6 +192,7 @@ impl Flight {
             drop(state);
             return; // the result is dropped with no lock held
         }
+
         state.landed = Some(landed);
         state.free = Vec::new();
         let wakers = std::mem::take(&mut state.wakers);
@@ -263,6 +264,7 @@ impl Flight {
             drop(state);
             return true;
         }
+
         let old = state.turn.replace(waker);
         drop(state);
         drop(old); // a waker's drop may run code of its executor
@@ -329,6 +331,7 @@ impl Wait {
             state.wakers.len() - 1
         });
         self.place = Some(place);
+
         let kept = &mut state.wakers[place];
         if kept.as_ref().is_some_and(|kept| kept.will_wake(current)) {
             return Err(Missing::Result);
@@ -336,6 +339,7 @@ impl Wait {
         if own.is_none() {
             return Err(Missing::Waker);
         }
+
         std::mem::swap(kept, own); // the old one is dropped by the caller of this
         Err(Missing::Result)
     }
@@ -367,6 +371,7 @@ impl Drop for Wait {
         let Some(place) = self.place else {
             return;
         };
+
         let mut state = self.flight.state.lock();
         if state.landed.is_none() {
             let waker = state.wakers[place].take();

@@ -40,6 +40,7 @@ impl Engine {
         counters.invalidations.add(done);
         counters.evicted_by_invalidation.add(gone.len());
         self.node.forget_tags(&gone);
+
         match (last, cause) {
             (Some(number), _) => number,
             (None, Some(cause)) => cause,
@@ -85,6 +86,7 @@ impl Engine {
             self.node.recorder.note_again(hash, now, cause);
             return None;
         }
+
         let early = faults::removed(Step::InvalidateNumbersLast).then(raise);
         faults::gap(Step::InvalidateNumbersLast);
         let voided = (!faults::removed(Step::InvalidateVoids)).then(|| shard.void(key, void_below));
@@ -92,6 +94,7 @@ impl Engine {
             let name = self.named.name_of(key);
             self.node.level2.remove(&name, below, gone);
         }
+
         let mut shard = faults::window(Step::InvalidateHoldsLock, shard, mutex);
         let number = early.unwrap_or_else(raise);
         if let Some(cause) = cause {
@@ -135,6 +138,7 @@ impl Engine {
             let (hash, what) = (key.name().hash_value(), What::Tagged(tag.clone()));
             self.node.recorder.note(hash, now, number, cause, what);
         }
+
         let counters = &self.named.counters;
         counters.tag_invalidations.add(1);
         counters.evicted_by_invalidation.add(gone.len());
@@ -158,6 +162,7 @@ impl Engine {
         if let Some(cause) = cause.filter(|cause| index.is_done(tag, *cause)) {
             return Err(Handled(cause));
         }
+
         let below = cause.unwrap_or_else(|| self.node.sequence.next());
         let noted = if faults::removed(Step::TagNumberIsNoted) {
             Number::ZERO
@@ -176,6 +181,7 @@ impl Engine {
             }
             gone.extend(removed);
         }
+
         Ok(gone)
     }
 
@@ -190,6 +196,7 @@ impl Engine {
         if !faults::removed(Step::PurgeVoids) {
             self.named.flights.void_all(below);
         }
+
         let cache = self.named.index;
         let gone = if faults::removed(Step::PurgeRemoves) {
             Removed::default()
@@ -223,6 +230,7 @@ impl Engine {
         for tag in tags {
             self.invalidate_tag(tag, None);
         }
+
         if !keys.is_empty() {
             self.invalidate(keys, None);
         }
@@ -238,6 +246,7 @@ impl Engine {
         for key in keys {
             self.named.flights.lock(key).handled(key, number);
         }
+
         if !tags.is_empty() {
             let mut index = self.named.tags.lock();
             for tag in tags {

@@ -116,6 +116,7 @@ impl Engine {
             if flight.of.id != asked.id {
                 return Err(GetError::wrong_type(key, flight.of.name, asked.name));
             }
+
             let flight = Arc::clone(flight);
             match self.may_join(&flight, demand, horizon, standing) {
                 Join::This => {
@@ -178,6 +179,7 @@ impl Engine {
         if !self.node.is_ahead(flight.due()) {
             return Join::Late;
         }
+
         match demand.why {
             Why::Reload => return Join::Neither,
             Why::Miss | Why::Renew | Why::Refresh => {}
@@ -199,6 +201,7 @@ impl Engine {
                 false => Join::Next,
             };
         }
+
         match self.node.is_ahead(own.min(horizon.until(read))) {
             true => Join::This,
             false => Join::Neither,
@@ -254,6 +257,7 @@ impl Engine {
             staleness: Ttl::Never,
             queued: None,
         };
+
         // Another type, or no proof: the caller has its value, and the next caller that needs a
         // load hears of it.
         if let Ok(Start::Own(flight)) = self.start::<V>(key, &demand) {

@@ -82,6 +82,7 @@ impl Engine {
         if options.bounds_staleness() {
             return self.look_level2(key, form, options);
         }
+
         let value = match self.level1(key) {
             table::Found::Hit(value) => value,
             table::Found::Touch(value) => {
@@ -143,6 +144,7 @@ impl Engine {
             early
         };
         gap(Step::ProofNotedFirst);
+
         let horizon = if removed(Step::ProofNotedFirst) {
             self.node.horizon()
         } else {
@@ -201,6 +203,7 @@ impl Engine {
         let expires = held.expires.min(horizon.until(since)).min(refresh_at);
         let shared = (held.value.map(|value| typed::<V>(value, key))).transpose()?;
         let (promote, hits) = self.count_level2(shared.is_none());
+
         // By the key's secret hash: a fixed period may fall in step with how requests use the
         // cache.
         if pause(key.hash_value(), hits, AGE_EVERY) == 1 {
@@ -276,6 +279,7 @@ impl Engine {
                     weight,
                 };
                 thread::put(&self.named.level1, key, kept);
+
                 Ok(own)
             }
         }

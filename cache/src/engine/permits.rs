@@ -87,6 +87,7 @@ impl Permits {
                 flight.end();
             }
         }
+
         Late {
             permits: Arc::clone(self),
             ticket,
@@ -127,6 +128,7 @@ impl State {
             self.free += 1;
             return None;
         };
+
         match std::mem::replace(first, Waiting::Granted) {
             Waiting::Asleep(waker) => Some(waker),
             Waiting::Granted => None,

@@ -34,6 +34,7 @@ impl Engine {
         };
         let read_at = value.position;
         options.check(&self.named.settings.terms).map_err(refused)?;
+
         let cargo = Cargo::new::<V>(value);
         cargo.check().map_err(refused)?;
         self.check_type::<V>(key)?;
@@ -109,6 +110,7 @@ impl Engine {
             let stored: &dyn Stored = &*held.value;
             (stored.type_id() != asked.id).then(|| stored.type_name())
         });
+
         match other {
             None => Ok(()),
             Some(cached) => Err(SetError::WrongType {

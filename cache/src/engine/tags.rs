@@ -135,6 +135,7 @@ impl Index {
             return;
         };
         state.members = HashSet::new();
+
         // At or below what stands for the forgotten, its number says nothing more.
         if state.number <= self.forgotten && state.done == Number::ZERO {
             self.tags.remove(tag);
@@ -148,6 +149,7 @@ impl Index {
                 self.tags.remove(&tag);
             }
         }
+
         let (len, capacity) = (self.tags.len(), self.tags.capacity());
         if capacity > KEPT_ROOM && len * 8 < capacity {
             self.tags.shrink_to(len * 2);

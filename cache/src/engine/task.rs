@@ -159,6 +159,7 @@ impl Task {
             Either::Right(_) => None,
         };
         drop(permit);
+
         match ended {
             Some(ended) => self.end(ended),
             None => self.give_up(),
@@ -178,6 +179,7 @@ impl Task {
             if overdue.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Err(Overdue));
             }
+
             Pin::new(&mut acquire)
                 .poll(context)
                 .map(|permit| Ok(Some(permit)))
@@ -251,6 +253,7 @@ impl Task {
         let Some(engine) = self.engine.upgrade() else {
             return flights.iter().for_each(|flight| flight.land(Landed::Ended));
         };
+
         let now = engine.node.now();
         engine.record_load(now.since(self.began));
         if !self.late && due <= now {
@@ -270,6 +273,7 @@ impl Task {
                         }
                     }
                 }
+
                 return;
             }
             Ok(Err(Failure::Error(error))) => {

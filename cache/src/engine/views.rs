@@ -69,6 +69,7 @@ impl Views {
                     asked: of.name,
                 });
             }
+
             if let Some((_, index)) = known.forms.iter().find(|(other, _)| *other == form) {
                 return Ok((Arc::clone(&known.name), *index));
             }
@@ -83,6 +84,7 @@ impl Views {
 
         let index = ViewIndex(state.tables);
         state.tables += 1;
+
         let name: Arc<str> = match known {
             Some(known) => {
                 known.forms.push((form, index));
@@ -122,6 +124,7 @@ impl Views {
                 most: MOST_SELECTORS,
             });
         }
+
         if found.is_none() {
             selectors.push(selector.clone());
         }

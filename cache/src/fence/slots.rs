@@ -112,6 +112,7 @@ mod tests {
             Number(9),
             "four slots: 5 shares with 1"
         );
+
         for other in [0, 2, 3] {
             assert_eq!(slots.floor(other << 20), Number::ZERO);
         }

@@ -139,6 +139,7 @@ impl Nodes {
                 tags: tags.to_vec(),
             });
         }
+
         Cause {
             number,
             origin: Origin::Local,
@@ -207,6 +208,7 @@ async fn confirmed(
         .iter()
         .filter(|(outbox, position)| !outbox.has_received(*position));
     let nodes: Vec<_> = missing.map(|(outbox, _)| outbox.to.clone()).collect();
+
     if nodes.is_empty() {
         Ok(())
     } else {

@@ -214,6 +214,7 @@ impl Wire {
                 .extend((received + 1..=position).map(|lost| (lost, number)));
             self.outbox.received.send_replace(position);
         }
+
         lost
     }
 

@@ -40,6 +40,7 @@ impl Hashing {
             }
             None => hasher.write(bytes),
         }
+
         // Keys that differ only in `of` begin at different places. The lookup compares `of` itself.
         let hash = hasher.finish() ^ (u64::from(of) << 5);
         hash.max(1)
@@ -53,6 +54,7 @@ fn ends(bytes: &[u8]) -> Option<[u64; 4]> {
     if bytes.len() > 32 {
         return None;
     }
+
     let (first, last) = (bytes.first_chunk::<16>()?, bytes.last_chunk::<16>()?);
     let (first, last) = (u128::from_le_bytes(*first), u128::from_le_bytes(*last));
     Some([
@@ -90,10 +92,12 @@ mod tests {
                     count += 1;
                 }
             }
+
             seen.insert(hashing.hash(0, &key));
             seen.insert(hashing.hash(1, &key));
             count += 2;
         }
+
         assert_eq!(seen.len(), count);
         assert_ne!(
             hashing.hash(0, b"k"),

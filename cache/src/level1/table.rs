@@ -191,6 +191,7 @@ impl Table {
         let Some(entry) = self.absences.find(key, hash) else {
             return Found::Miss;
         };
+
         let Kept {
             number, expires, ..
         } = entry.kept;
@@ -255,6 +256,7 @@ impl Table {
             };
             let mut total = zone.holds();
             let (mut fullest, mut most) = (None, total.bytes);
+
             for view in self.views.iter_mut().flatten() {
                 let held = view.holds(kind);
                 total = total.and(held);
@@ -262,6 +264,7 @@ impl Table {
                     (fullest, most) = (Some(view), held.bytes);
                 }
             }
+
             if total.entries <= zone.capacity && total.bytes <= zone.room {
                 return;
             }
@@ -394,6 +397,7 @@ impl Zone {
             if self.entries.len() >= self.capacity {
                 self.evict(slots, gone);
             }
+
             let entry = Entry {
                 key: key.clone(),
                 kept,
@@ -403,6 +407,7 @@ impl Zone {
                 .insert_unique(hash, entry, |entry| entry.key.hash_value());
             self.bytes += weight;
         }
+
         while self.bytes > self.room && self.evict(slots, gone) {}
     }
 
@@ -410,10 +415,12 @@ impl Zone {
         if self.entries.is_empty() {
             return;
         }
+
         let hash = key.hash_value();
         let found = self
             .entries
             .find_entry(hash, |entry| entry.key.hash_value() == hash);
+
         if let Ok(found) = found {
             let (entry, _) = found.remove();
             self.bytes -= u64::from(entry.kept.weight);
@@ -447,6 +454,7 @@ impl Zone {
                 return true;
             }
         }
+
         false
     }
 

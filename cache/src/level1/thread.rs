@@ -98,6 +98,7 @@ pub(crate) fn look_with<W: Any + Send + Sync, R>(
         let Some(Some(view)) = table.views.get_mut(view.0) else {
             return Seen::Miss;
         };
+
         let view: &mut dyn Any = &mut **view;
         match view.downcast_mut::<ViewTable<W>>() {
             Some(view) => view.get(
@@ -111,6 +112,7 @@ pub(crate) fn look_with<W: Any + Send + Sync, R>(
             None => Seen::Miss,
         }
     });
+
     seen.unwrap_or(Seen::Miss)
 }
 
@@ -190,6 +192,7 @@ fn with_table<R>(shared: &Shared, run: impl FnOnce(&mut Table) -> R) -> Option<R
         Some(run(thread.table(shared.place)?))
     });
     drop(ended); // values of other caches, with the thread no longer borrowed
+
     result.ok().flatten()
 }
 

@@ -144,6 +144,7 @@ impl<W> ViewTable<W> {
             self.values.remove(asked.hash, &mut gone);
             self.absences.put(asked, new, slots, &mut gone);
         }
+
         gone
     }
 

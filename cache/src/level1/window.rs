@@ -212,6 +212,7 @@ impl<W> Window<W> {
             gone.extend(new.value);
             return;
         }
+
         while self.live >= self.limit.entries || self.bytes + u64::from(weight) > self.limit.bytes {
             self.evict(slots, gone);
         }
@@ -264,6 +265,7 @@ impl<W> Window<W> {
                 return None;
             }
         }
+
         None
     }
 
@@ -292,6 +294,7 @@ impl<W> Window<W> {
             }
             entry.flags = entry.flags.without(Flags::VISITED);
         }
+
         let victim = victim.unwrap_or(hash as usize & (self.entries.len() - 1));
         gone.extend(self.take(victim));
         victim
@@ -357,6 +360,7 @@ impl<W> Window<W> {
             Flags::GONE
         };
         let entry = std::mem::replace(&mut self.entries[place], Entry::nothing(left));
+
         if let Some(long) = self.long.get_mut(place) {
             *long = None;
         }
@@ -452,6 +456,7 @@ impl<W> Entry<W> {
         if let Ok(whole) = <&[u8; INLINE]>::try_from(bytes) {
             return usize::from(self.len) == INLINE && *whole == self.key;
         }
+
         match bytes.get(..INLINE) {
             Some(beginning) => self.len == LONG && *beginning == self.key,
             None => self.key.get(..usize::from(self.len)) == Some(bytes),

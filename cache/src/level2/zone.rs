@@ -258,12 +258,14 @@ impl Level2 {
             answer = Some(ask(&held.times(), held.tags()));
             false
         });
+
         if answer.is_none() {
             self.absent.remove_if(name, |held| {
                 answer = Some(ask(&held.times(), held.tags()));
                 false
             });
         }
+
         answer
     }
 
@@ -339,6 +341,7 @@ impl Level2 {
             count.set(count.get() + usize::from(key.cache() == cache));
             true
         });
+
         count.get()
     }
 

@@ -63,6 +63,7 @@ fn every_step_that_is_left_out_or_swapped_is_noticed() {
             let (schedules, found) = run(model(name), FAULT_BUDGET, pct);
             Some((schedules, pct, found?))
         });
+
         match noticed {
             Some((schedules, pct, how)) => {
                 let scheduler = if pct { "PCT" } else { "random" };
@@ -71,6 +72,7 @@ fn every_step_that_is_left_out_or_swapped_is_noticed() {
             None => missed.push(step),
         }
     }
+
     faults::remove(None);
     assert!(missed.is_empty(), "not noticed: {missed:?}");
 }

@@ -227,12 +227,14 @@ mod tests {
             (SECOND.into(), (2 * SECOND).into())
         );
         assert!(plain.resurrect_ttl > Duration::ZERO && plain.jitter > 0.0);
+
         let call = GetOptions::default().ttl(5 * SECOND).jitter(0.0);
         let terms = Terms::resolve(call.terms().unwrap(), &cache);
         assert_eq!(
             (terms.ttl, terms.neg_ttl, terms.jitter),
             ((5 * SECOND).into(), (2 * SECOND).into(), 0.0)
         );
+
         let call = GetOptions::default().policy(Policy::revocable());
         let terms = Terms::resolve(call.terms().unwrap(), &cache);
         assert_eq!(terms.resurrect_ttl, Duration::ZERO);
@@ -300,6 +302,7 @@ mod tests {
             assert_eq!(error.option, option);
             assert!(!error.value.is_empty() && !error.allowed.is_empty());
         }
+
         let whole = GetOptions::default()
             .ttl(100 * year)
             .refresh_early(0.0)

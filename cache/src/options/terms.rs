@@ -24,6 +24,7 @@ pub(crate) fn check_tags(tags: &[Tag]) -> Result<(), OptionError> {
             allowed: "at most 32 tags",
         });
     }
+
     match tags.iter().find(|tag| !(1..=255).contains(&tag.len())) {
         None => Ok(()),
         Some(tag) => Err(OptionError {

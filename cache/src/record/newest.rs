@@ -58,6 +58,7 @@ impl<T: Kept> Newest<T> {
             let left = self.most - self.records.len();
             self.records.reserve_exact(more.min(left).max(1));
         }
+
         self.behind += held_by(&new, self.records.back());
         self.records.push_back(new);
         (gone, self.behind > self.room)

@@ -183,6 +183,7 @@ impl Recorder {
         let notes = part(SHARES * EACH);
         let shares = (notes / EACH).max(1);
         let each = (notes / shares).min(EACH);
+
         // Causes share what they are due to with the records of their keys, which are more.
         let (due_to_notes, due_to_wide) = (half / 16 * 11, half / 16);
         let share = || Mutex::new(Newest::new(each, due_to_notes / shares));
@@ -219,6 +220,7 @@ impl Recorder {
         let Some(reason) = Reason::current() else {
             return;
         };
+
         let share = self.share(key);
         let early = {
             let notes = held(share);
@@ -232,6 +234,7 @@ impl Recorder {
         let Some(number) = early else {
             return;
         };
+
         let note = Note {
             subject: key,
             at,
@@ -322,6 +325,7 @@ impl Recorder {
         for share in &self.shares {
             add(&held(share));
         }
+
         add(&held(&self.wide));
         size.1 += held(&self.causes).bytes();
         size
@@ -343,6 +347,7 @@ fn told_once(notes: Vec<Note>) -> Vec<Note> {
             told.push(early);
             continue;
         };
+
         let read = told.iter().position(|note| {
             let reason = note.reason.as_deref();
             matches!(note.what, What::Invalidated { .. })
@@ -358,10 +363,13 @@ fn told_once(notes: Vec<Note>) -> Vec<Note> {
                 *held |= again;
                 *voided += more;
             }
+
             early.reason = read.reason;
         }
+
         told.push(early);
     }
+
     told
 }
 
