@@ -134,6 +134,7 @@ impl<E: Entity> fmt::Debug for CrudEvent<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut event = f.debug_struct("CrudEvent");
         event.field("operation", &self.operation);
+
         if self.schema.has_secrets() {
             let shown = |entity: &E| entity.to_row().to_shown_json(self.schema);
             let old = self.old_entity.as_ref().map(shown);
@@ -145,6 +146,7 @@ impl<E: Entity> fmt::Debug for CrudEvent<E> {
                 .field("entity", &self.entity)
                 .field("old_entity", &self.old_entity);
         }
+
         event.field("schema", &self.schema.name()).finish()
     }
 }

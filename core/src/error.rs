@@ -49,6 +49,7 @@ impl fmt::Display for Chain<'_> {
             }
             cause = error.source();
         }
+
         f.write_str(&text)
     }
 }

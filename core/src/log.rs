@@ -176,6 +176,7 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
                 bytes += group.as_ref().map_or(0, Group::weight);
                 groups.push(group);
             }
+
             Ok(groups)
         })
     }

@@ -78,8 +78,10 @@ impl Histogram {
             let seen = self.seen();
             let new = seen.since(&published);
             *published = seen;
+
             new
         };
+
         for (seconds, count) in new.values() {
             to.record_many(seconds, count);
         }
@@ -120,6 +122,7 @@ impl Distribution {
                 return Some(Self::end(bucket));
             }
         }
+
         None
     }
 
@@ -153,6 +156,7 @@ impl Distribution {
         };
         let (least, most) = (of(Self::start), of(Self::end));
         let share = (self.sum.as_secs_f64() - least) / (most - least);
+
         // A start itself belongs to the bucket below, and the sum of counts that were read a moment
         // apart may be off.
         let share = share.clamp(1e-3, 1.0);

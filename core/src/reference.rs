@@ -172,6 +172,7 @@ impl<'de, E: Entity<Id: FieldValue>> de::Visitor<'de> for Visitor<E> {
                 return Err(de::Error::duplicate_field(key_of::<E>()));
             }
         }
+
         id.map(Ref::new)
             .ok_or_else(|| de::Error::missing_field(key_of::<E>()))
     }

@@ -303,6 +303,7 @@ impl SchemaBuilder {
         let fields = schema.fields.iter().enumerate();
         let marked = fields.filter(|(_, field)| field.is_primary_key());
         schema.primary_key = marked.map(|(index, _)| index).collect();
+
         if schema.primary_key.len() > 1 {
             for &field in &schema.primary_key {
                 schema.fields[field].share_key();

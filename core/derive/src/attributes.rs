@@ -61,6 +61,7 @@ pub(crate) fn items(
             }
         }
     }
+
     (items, all_read)
 }
 
@@ -84,6 +85,7 @@ pub(crate) fn known(
     if exact.is_some() {
         return exact;
     }
+
     let allowed = listed(&word, here.iter().copied());
     if elsewhere.contains(&word.as_str()) {
         let other = if here == ON_FIELD {
@@ -97,6 +99,7 @@ pub(crate) fn known(
         );
         return None;
     }
+
     faults.add(
         item.path(),
         format!("unknown attribute `{word}`; allowed here: {allowed}"),
@@ -132,10 +135,12 @@ pub(crate) fn choice(item: &Meta, allowed: &[&str], faults: &mut Faults) -> Opti
         faults.add(item, format!("expected {allowed}"));
         return None;
     };
+
     let value = text.value();
     if allowed.contains(&value.as_str()) {
         return Some(text);
     }
+
     let allowed = listed(&value, allowed.iter().copied());
     faults.add(
         &text,
@@ -166,6 +171,7 @@ pub(crate) fn value(item: &Meta, faults: &mut Faults) -> Option<Expr> {
     {
         return Some(value.clone());
     }
+
     let word = word(item);
     faults.add(
         item,
@@ -193,6 +199,7 @@ pub(crate) fn values(item: &Meta, faults: &mut Faults) -> Option<Vec<Expr>> {
         );
         return None;
     }
+
     Some(values)
 }
 
@@ -240,8 +247,10 @@ pub(crate) fn length(item: &Meta, faults: &mut Faults) -> Option<Length> {
             let word = word(bound);
             faults.add(bound, format!("expected a whole number: `{word} = 3`"));
         }
+
         set(slot, number, bound, faults);
     }
+
     if bounds.is_empty() {
         let word = word(item);
         faults.add(
@@ -250,6 +259,7 @@ pub(crate) fn length(item: &Meta, faults: &mut Faults) -> Option<Length> {
         );
         return None;
     }
+
     Some(length)
 }
 
@@ -288,11 +298,13 @@ pub(crate) fn texts(
         );
         return None;
     };
+
     let texts: Vec<_> = texts.into_iter().collect();
     if texts.len() < least {
         faults.add(item, too_few);
         return None;
     }
+
     for (index, text) in texts.iter().enumerate() {
         if texts[..index]
             .iter()
@@ -301,6 +313,7 @@ pub(crate) fn texts(
             faults.add(text, format!("`{}` is named twice", text.value()));
         }
     }
+
     Some(texts)
 }
 

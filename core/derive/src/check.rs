@@ -49,6 +49,7 @@ pub(crate) fn primary_key(
             format!("a primary key has at most {MOST_PARTS} fields"),
         );
     }
+
     for &index in &marked {
         if let (true, Some(default)) = (fields[index].shares_key, &fields[index].default) {
             faults.add(
@@ -57,6 +58,7 @@ pub(crate) fn primary_key(
             );
         }
     }
+
     // The compiler need not complain of the tuple, too.
     marked.truncate(MOST_PARTS);
     Some(marked)
@@ -71,6 +73,7 @@ pub(crate) fn version(fields: &[Field], faults: &mut Faults) {
     let Some((first, _)) = marked.next() else {
         return;
     };
+
     for (_, item) in marked {
         let name = &first.name;
         faults.add(
@@ -85,6 +88,7 @@ pub(crate) fn names(on_struct: &OnStruct, fields: &[Field], faults: &mut Faults)
     if let Some(name) = &on_struct.endpoint_key {
         unique_field("endpoint_key", name, fields, faults);
     }
+
     for (index, parts) in on_struct.cache_keys.iter().enumerate() {
         match parts.as_slice() {
             [single] => unique_field("a single `cache_key` part", single, fields, faults),
@@ -95,12 +99,14 @@ pub(crate) fn names(on_struct: &OnStruct, fields: &[Field], faults: &mut Faults)
             faults.add(&parts[0], "this `cache_key` is given twice");
         }
     }
+
     for names in &on_struct.unique {
         each_a_field("unique", names, fields, faults);
     }
     for names in &on_struct.at_least_one_of {
         each_a_field("at_least_one_of", names, fields, faults);
     }
+
     if let Some(nested) = on_struct
         .admin_api
         .as_ref()
@@ -154,5 +160,6 @@ fn field<'a>(
             ),
         );
     }
+
     found
 }

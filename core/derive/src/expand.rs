@@ -64,6 +64,7 @@ fn id(entity: &Entity) -> (TokenStream, TokenStream) {
         let ident = &field.ident;
         quote!(::core::clone::Clone::clone(&self.#ident))
     });
+
     match entity.primary_key[..] {
         [_] => (quote!(#(#types)*), quote!(#(#values)*)),
         _ => (quote!((#(#types),*)), quote!((#(#values),*))),

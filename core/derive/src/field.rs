@@ -76,9 +76,11 @@ impl Field {
             on_update: None,
         };
         serde_names::check(&field.attrs, faults);
+
         for item in attributes::items(&field.attrs, "entity", faults).0 {
             this.take(&item, faults);
         }
+
         this.check(faults);
         this
     }
@@ -92,6 +94,7 @@ impl Field {
         let Some(word) = attributes::known(item, ON_FIELD, ON_STRUCT, faults) else {
             return;
         };
+
         let flag = match word {
             "primary_key" => &mut self.primary_key,
             "unique" => &mut self.unique,
@@ -151,12 +154,14 @@ impl Field {
                 "the name of an entity's field is made of a-z, 0-9 and _, and begins with a letter",
             );
         }
+
         if self.look.twice_optional {
             faults.add(
                 &self.ty,
                 "an `Option` of an `Option`: a field is absent in one way only",
             );
         }
+
         self.check_primary_key(faults);
         self.check_auto(faults);
         self.check_rules(faults);
@@ -171,12 +176,14 @@ impl Field {
                 "`expires` needs a field of type `Timestamp` or `Option<Timestamp>`",
             );
         }
+
         if let (Some(_), Some((_, item))) = (&self.default, &self.auto) {
             faults.add(
                 item,
                 "the field has a `default`, so nothing is left to be made",
             );
         }
+
         if let (Some(item), Some((Auto::UpdateTime | Auto::Version, _))) =
             (&self.immutable, &self.auto)
         {
@@ -191,18 +198,21 @@ impl Field {
         let Some(item) = &self.primary_key else {
             return;
         };
+
         if self.look.optional {
             faults.add(
                 &self.ty,
                 "the primary key cannot be an `Option`: every row has one",
             );
         }
+
         if matches!(self.auto, Some((Auto::CreateTime | Auto::UpdateTime, _))) {
             faults.add(
                 item,
                 "the primary key cannot be a time: two rows may be written in one second",
             );
         }
+
         if matches!(self.auto, Some((Auto::Version, _))) {
             faults.add(
                 item,
@@ -213,6 +223,7 @@ impl Field {
 
     fn check_auto(&self, faults: &mut Faults) {
         use Shape::{Other, Ref, Text, Timestamp, Uuid};
+
         match (&self.auto, &self.look.shape) {
             (Some((Auto::Random, item)), Timestamp) => faults.add(
                 item,
@@ -248,6 +259,7 @@ impl Field {
             }
             _ => {}
         }
+
         if self.foreign.is_none() && !reference {
             let without = [
                 self.on_delete.as_ref().map(|(_, item)| item),
@@ -258,6 +270,7 @@ impl Field {
                 faults.add(item, format!("`{word}` is for a field that is `foreign`"));
             }
         }
+
         if let Some((OnDelete::SetNull, item)) = &self.on_delete {
             if reference && !self.look.optional {
                 faults.add(

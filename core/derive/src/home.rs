@@ -26,6 +26,7 @@ pub(crate) fn find() -> Result<TokenStream, &'static str> {
             Err(_) => return Ok(absolute(PACKAGES[0])),
         }
     }
+
     Err(
         "this package depends on neither `tidings` nor `tidings-core`: add `tidings` to its dependencies, \
          or say where it is with `#[entity(crate = \"path\")]`",

@@ -32,18 +32,21 @@ impl Entity {
                 "an entity has no type parameters: its schema is made once",
             );
         }
+
         serde_names::check(&input.attrs, faults);
         let (items, all_read) = attributes::items(&input.attrs, "entity", faults);
         let mut on_struct = OnStruct::default();
         for item in &items {
             on_struct.take(item, faults);
         }
+
         if all_read && !on_struct.named {
             faults.add(
                 &input.ident,
                 "an entity needs a name: `#[entity(name = \"..\")]` above the struct",
             );
         }
+
         let home = on_struct.home.clone().or_else(|| {
             home::find()
                 .map_err(|message| faults.add(&input.ident, message))
@@ -51,11 +54,13 @@ impl Entity {
         });
         let mut fields = fields(input, faults)?;
         let primary_key = check::primary_key(&input.ident, &mut fields, faults);
+
         check::version(&fields, faults);
         check::names(&on_struct, &fields, faults);
         if generic {
             return None;
         }
+
         let name = on_struct.name.clone();
         Some(Self {
             ident: input.ident.clone(),
@@ -87,5 +92,6 @@ fn fields(input: &DeriveInput, faults: &mut Faults) -> Option<Vec<Field>> {
         Data::Union(data) => data.union_token.to_token_stream(),
     };
     faults.add(wrong, "an entity is a struct with named fields");
+
     None
 }

@@ -38,6 +38,7 @@ impl OnStruct {
         let Some(word) = attributes::known(item, ON_STRUCT, ON_FIELD, faults) else {
             return;
         };
+
         match word {
             "name" => {
                 self.named = true;
@@ -97,10 +98,12 @@ impl AdminApi {
     fn read(item: &Meta, faults: &mut Faults) -> Option<Self> {
         const EXPECTED: &str =
             "expected `admin_api(name = \"..\")` or `admin_api(name = \"..\", nested = \"..\")`";
+
         let Meta::List(list) = item else {
             faults.add(item, EXPECTED);
             return None;
         };
+
         let items = list
             .parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)
             .map_err(|error| faults.push(error))
@@ -120,6 +123,7 @@ impl AdminApi {
             if let Some(path) = path.as_ref().filter(|path| !is_path(&path.value())) {
                 faults.add(path, "a path of the admin API is made of a-z, 0-9, - and _");
             }
+
             attributes::set(slot, path, item, faults);
         }
 

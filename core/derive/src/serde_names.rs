@@ -19,6 +19,7 @@ fn is_base64(item: &Meta) -> bool {
         Meta::NameValue(item) if item.path.is_ident("with") => &item.value,
         _ => return false,
     };
+
     match text {
         Expr::Lit(ExprLit {
             lit: Lit::Str(path),
@@ -36,6 +37,7 @@ pub(crate) fn check(attributes: &[Attribute], faults: &mut Faults) {
         else {
             continue;
         };
+
         for item in items {
             let word = word(&item);
             if !HARMLESS.contains(&word.as_str()) && !is_base64(&item) {

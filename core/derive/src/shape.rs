@@ -43,6 +43,7 @@ fn shape(ty: &Type) -> Shape {
     if let Some(target) = argument(ty, "Ref") {
         return Shape::Ref(Box::new(target.clone()));
     }
+
     match last_word(ty).as_deref() {
         Some("String") => Shape::Text,
         Some("Uuid") => Shape::Uuid,
@@ -64,6 +65,7 @@ fn argument<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
     let PathArguments::AngleBracketed(arguments) = &last.arguments else {
         return None;
     };
+
     match arguments.args.iter().collect::<Vec<_>>()[..] {
         [GenericArgument::Type(argument)] if last.ident == name => Some(argument),
         _ => None,

@@ -93,6 +93,7 @@ fn of_enum(
         faults.add(&input.ident, "an enum without variants has no value");
         return None;
     }
+
     let mut is_whole = true;
     let mut idents = Vec::new();
     let mut texts: Vec<String> = Vec::new();
@@ -106,6 +107,7 @@ fn of_enum(
             is_whole = false;
             continue;
         }
+
         let renamed = serde(&variant.attrs, &["rename"], faults);
         let text = renamed.map_or_else(|| rule.apply(&variant.ident.to_string()), |(text, _)| text);
         if text.is_empty() || texts.contains(&text) {
@@ -114,6 +116,7 @@ fn of_enum(
                 format!("each variant is a text of its own, and {text:?} is none"),
             );
         }
+
         idents.push(&variant.ident);
         texts.push(text);
     }
@@ -121,6 +124,7 @@ fn of_enum(
     if !is_whole {
         return None;
     }
+
     let ident = &input.ident;
     Some(quote! {
         #[automatically_derived]
@@ -171,6 +175,7 @@ fn serde(
             if word == "crate" || word == "expecting" {
                 continue;
             }
+
             match text(&item) {
                 Some(text) if allowed.contains(&word.as_str()) => found = Some((text, item)),
                 None if allowed.contains(&word.as_str()) && word == "transparent" => {}
@@ -181,6 +186,7 @@ fn serde(
             }
         }
     }
+
     found
 }
 

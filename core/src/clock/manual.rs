@@ -71,6 +71,7 @@ impl ManualClock {
             .extract_if(.., |sleeper| sleeper.deadline <= now)
             .collect();
         drop(state); // a waker may run code that asks this clock for the time
+
         for sleeper in due {
             sleeper.waker.wake();
         }
@@ -143,12 +144,14 @@ impl Future for ManualSleep {
         let waker = context.waker().clone();
         let forgotten = self.forget();
         drop(forgotten);
+
         let clock = self.clock.clone();
         let mut state = clock.state();
         if state.now >= self.deadline {
             drop(state);
             return Poll::Ready(());
         }
+
         let id = state.next_sleeper;
         state.next_sleeper += 1;
         state.sleepers.push(Sleeper {
@@ -157,6 +160,7 @@ impl Future for ManualSleep {
             waker,
         });
         self.id = Some(id);
+
         Poll::Pending
     }
 }

@@ -165,6 +165,7 @@ impl FromStr for Cursor {
             },
         };
         parts.end()?;
+
         Ok(Self { epoch, position })
     }
 }

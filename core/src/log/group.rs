@@ -166,9 +166,12 @@ fn chain(images: &[Images<'_>]) -> Option<Vec<usize>> {
             last = left.remove(next);
             order.push(last);
         }
+
         Some(order)
     };
+
     const LONGEST: usize = 64; // the walks take cubic time: longer groups are taken in the log's order
+
     (images.len() <= LONGEST)
         .then(|| (0..images.len()).find_map(walk))
         .flatten()

@@ -74,6 +74,7 @@ impl MemberFacts {
         let [of, version, millis, schemas] = parts.as_slice() else {
             return None;
         };
+
         let millis = millis.parse().ok()?;
         (of.parse() == Ok(start.0)).then(|| Self {
             version: (*version).into(),

@@ -105,6 +105,7 @@ impl FromStr for Snapshot {
         if xmin > xmax || !ordered || !within {
             return Err(malformed());
         }
+
         Ok(Self {
             xmin,
             xmax,

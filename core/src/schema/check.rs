@@ -38,6 +38,7 @@ pub fn check_all(schemas: &[&Schema]) -> Result<(), SchemaFaults> {
         for (field, foreign) in schema.references() {
             check_reference(schema, field, foreign, schemas, &mut found);
         }
+
         for path in schema.admin_paths() {
             if let Some(other) = paths.insert(path.clone(), schema.name()) {
                 found(format!("the admin path {path} is that of {other} already"));
@@ -65,6 +66,7 @@ fn check_reference(
             "field {name} refers to {entity}, which is not among the node's entities"
         ));
     };
+
     let key = match parent.primary_key() {
         [key] => &parent.fields()[*key],
         [] => return, // a fault of the parent's own
@@ -110,6 +112,7 @@ impl Schema {
         let Some(api) = &self.admin_api else {
             return Vec::new();
         };
+
         let nested = api.nested.iter().flat_map(|nested| {
             self.references()
                 .map(move |(_, foreign)| format!("/{}/{{..}}/{nested}", foreign.entity))

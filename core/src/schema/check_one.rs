@@ -19,9 +19,11 @@ impl Schema {
                 self.name
             ));
         }
+
         if let Some(reserved) = reserved::table(&self.name) {
             found(reserved);
         }
+
         self.check_primary_key(found);
         let mut seen = HashSet::new();
         for field in &self.fields {
@@ -31,24 +33,29 @@ impl Schema {
             check_field(field, found);
             check_rules(field, found);
         }
+
         self.check_expiry(found);
         self.check_version(found);
         self.check_endpoint_key(found);
         self.check_cache_keys(found);
+
         for names in &self.unique_together {
             if names.is_empty() {
                 found("unique names no field".to_owned());
             }
+
             self.check_parts("unique", names, found);
             let is_key = |name: &String| {
                 let field = self.field(name);
                 field.is_some_and(|(_, field)| field.is_primary_key())
             };
+
             if names.len() == self.primary_key.len() && names.iter().all(is_key) {
                 let names = names.join(", ");
                 found(format!("unique names {names}, which is the primary key"));
             }
         }
+
         for names in &self.at_least_one_of {
             if names.is_empty() {
                 found("at_least_one_of names no field".to_owned());
@@ -59,6 +66,7 @@ impl Schema {
                 ));
             }
         }
+
         self.check_admin_api(found);
     }
 
@@ -96,11 +104,13 @@ impl Schema {
                 "a row has one version, and {count} fields count it"
             ));
         }
+
         for field in marked {
             let name = field.name();
             if field.kind() != FieldKind::Integer || field.range().is_some() {
                 found(format!("field {name}: a version is an i64"));
             }
+
             let identifies = field.is_unique() || field.is_primary_key();
             if field.is_optional() || identifies || field.is_immutable() {
                 found(format!(
@@ -114,6 +124,7 @@ impl Schema {
         let Some(name) = &self.endpoint_key else {
             return;
         };
+
         match self.field(name) {
             None => found(format!("the endpoint key {name} is not a field")),
             Some((_, field)) if !field.is_unique() => {
@@ -133,6 +144,7 @@ impl Schema {
             {
                 found(format!("the cache key's only part {single} must be unique"));
             }
+
             if self.cache_keys[..index].contains(names) {
                 found(format!(
                     "the cache key of {} is declared twice",
@@ -148,6 +160,7 @@ impl Schema {
             if !seen.insert(name) {
                 found(format!("{what} names {name} twice"));
             }
+
             match self.field(name) {
                 None => found(format!("{what} names {name}, which is not a field")),
                 Some((_, field)) if !field.kind().can_be_key() => found(format!(
@@ -169,6 +182,7 @@ impl Schema {
                 ));
             }
         }
+
         for field in &self.fields {
             let identifies = field.is_unique() || field.is_primary_key();
             let filters = identifies || field.reference().is_some();
@@ -179,9 +193,11 @@ impl Schema {
                 ));
             }
         }
+
         if api.nested.is_none() {
             return;
         }
+
         let mut parents = HashSet::new();
         for (_, foreign) in self.references() {
             if !parents.insert(&foreign.entity) {
@@ -191,6 +207,7 @@ impl Schema {
                 ));
             }
         }
+
         if parents.is_empty() {
             found("admin_api names a nested path, and no field is foreign".to_owned());
         }
@@ -204,9 +221,11 @@ fn check_field(field: &Field, found: &mut dyn FnMut(String)) {
             "a field's name is made of a-z, 0-9 and _, and {name:?} is not"
         ));
     }
+
     if let Some(reserved) = reserved::column(name) {
         found(format!("field {name}: {reserved}"));
     }
+
     if field.is_unique() && !kind.can_be_key() {
         found(format!(
             "field {name} is of kind {} and cannot be unique",
@@ -218,6 +237,7 @@ fn check_field(field: &Field, found: &mut dyn FnMut(String)) {
             kind.name()
         ));
     }
+
     match field.auto_value() {
         Some(Auto::Random) if !matches!(kind, FieldKind::Uuid | FieldKind::Text) => {
             found(format!(
@@ -235,6 +255,7 @@ fn check_field(field: &Field, found: &mut dyn FnMut(String)) {
         }
         _ => {}
     }
+
     if let Some(foreign) = field.reference()
         && foreign.on_delete == OnDelete::SetNull
         && !field.is_optional()
@@ -243,15 +264,18 @@ fn check_field(field: &Field, found: &mut dyn FnMut(String)) {
             "field {name} is required, so on_delete cannot be set_null"
         ));
     }
+
     if field.is_primary_key() && field.is_optional() {
         found(format!("the primary key {name} cannot be optional"));
     }
+
     if field.is_primary_key() && kind == FieldKind::Bytes {
         found(format!("the primary key {name} cannot be bytes"));
     }
     if field.is_whole_key() && field.reference().is_some() {
         found(format!("the primary key {name} cannot be foreign"));
     }
+
     if field.is_made() && field.reference().is_some() {
         found(format!(
             "field {name} refers to a row, and a value that is made refers to none"
@@ -273,6 +297,7 @@ fn check_rules(field: &Field, found: &mut dyn FnMut(String)) {
     if field.length_rule().is_some() && !has_length {
         unfit("length", "a string, bytes, a set, a list or a map");
     }
+
     if field.pattern_rule().is_some() && !is_text {
         unfit("pattern", "a string, a set or a list");
     }
@@ -285,9 +310,11 @@ fn check_rules(field: &Field, found: &mut dyn FnMut(String)) {
     {
         found(format!("field {name}: no value has the length demanded"));
     }
+
     if let Some(fault) = field.pattern_rule().and_then(|pattern| pattern.fault()) {
         found(format!("field {name}: the pattern is faulty: {fault}"));
     }
+
     let member = |value: &Value| match kind {
         FieldKind::Set | FieldKind::List => matches!(value, Value::Text(_)),
         kind => value.is(kind) && !value.is_null(),
@@ -313,11 +340,13 @@ fn check_rules(field: &Field, found: &mut dyn FnMut(String)) {
             "field {name} cannot have a default: every row brings its own primary key"
         ));
     }
+
     if field.is_immutable() && field.auto_value() == Some(Auto::UpdateTime) {
         found(format!(
             "field {name} is set by every write, so it cannot be immutable"
         ));
     }
+
     if field.is_expiry() && (field.is_made() || field.is_primary_key()) {
         found(format!(
             "field {name} cannot expire the row: it is made, or the primary key"

@@ -59,6 +59,7 @@ impl Schema {
             "fields": fields,
             "unique": self.unique_together,
             "at_least_one_of": self.at_least_one_of,
+
             "admin_api": self.admin_api.as_ref().map(|api| json!({
                 "name": api.name,
                 "nested": api.nested,
@@ -78,6 +79,7 @@ impl Field {
             "required": self.is_required(),
             "unique": self.is_unique(),
             "auto": self.auto_value().map(super::Auto::as_str),
+
             "reference": self.reference().map(|foreign| json!({
                 "entity": foreign.entity,
                 "key": foreign.key,
@@ -88,6 +90,7 @@ impl Field {
         if let Some(default) = self.default_value() {
             json["default"] = self.shown(default).to_json();
         }
+
         let marks = [
             ("immutable", self.is_immutable() && !self.is_primary_key()),
             ("secret", self.is_secret()),
@@ -96,15 +99,18 @@ impl Field {
         for (mark, _) in marks.into_iter().filter(|(_, is_set)| *is_set) {
             json[mark] = true.into();
         }
+
         if let Some(length) = self.length_rule() {
             json["length"] = json!({ "min": length.min, "max": length.max });
         }
+
         if let Some(pattern) = self.pattern_rule() {
             json["pattern"] = pattern.as_str().into();
         }
         if !self.allowed().is_empty() {
             json["one_of"] = self.allowed().iter().map(|value| value.to_json()).collect();
         }
+
         if let Some(max_length) = self.max_length() {
             json["max_length"] = max_length.into();
         }

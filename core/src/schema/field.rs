@@ -189,6 +189,7 @@ impl Field {
             }
             (_, value) => value,
         });
+
         self
     }
 
@@ -226,6 +227,7 @@ impl Field {
             Bound::Unbounded => None,
         };
         self.length = Some(Length { min, max });
+
         self
     }
 

@@ -54,6 +54,7 @@ impl Schema {
                 Err(breach) => violations.broken(name, breach),
             }
         }
+
         violations.or(patch)
     }
 
@@ -73,6 +74,7 @@ impl Schema {
     ) -> Result<Row, Violations> {
         let now = now.into();
         row.0.resize(self.fields.len(), Value::Null);
+
         for (field, value) in self.fields.iter().zip(&mut row.0) {
             match field.auto_value() {
                 Some(Auto::UpdateTime) => *value = time(field.kind(), now),
@@ -83,12 +85,14 @@ impl Schema {
                 Some(Auto::Random) if value.is_null() => *value = random(field.kind()),
                 _ => {}
             }
+
             if value.is_null()
                 && let Some(default) = field.default_value()
             {
                 value.clone_from(default);
             }
         }
+
         self.checked(row)
     }
 
@@ -134,6 +138,7 @@ impl Schema {
         let Some(version) = self.version() else {
             return;
         };
+
         let before = match old.0.get(version) {
             Some(Value::Integer(before)) => *before,
             _ => 0,
@@ -159,6 +164,7 @@ impl Schema {
                 violations.add(field.name(), Rule::Immutable, "cannot be changed");
             }
         }
+
         violations.or(())
     }
 
@@ -171,12 +177,14 @@ impl Schema {
                 violations.broken(field.name(), breach);
             }
         }
+
         for names in &self.at_least_one_of {
             let is_set = |name: &String| {
                 self.field(name)
                     .and_then(|(index, _)| row.0.get(index))
                     .is_some_and(|value| !value.is_null())
             };
+
             if !names.iter().any(is_set) {
                 let names: Vec<_> = names.iter().map(|name| format!("'{name}'")).collect();
                 violations.add(
@@ -198,6 +206,7 @@ impl Schema {
                 }
             }
         }
+
         violations.or(row)
     }
 }
@@ -240,6 +249,7 @@ fn random(kind: FieldKind) -> Value {
 /// first ones is thrown away.
 fn random_text() -> String {
     let fair = u8::MAX - u8::MAX % LETTERS.len() as u8;
+
     // Bytes 6 and 8 of a version 4 UUID hold fixed bits; the others are random.
     let bytes = std::iter::repeat_with(|| *Uuid::new_v4().as_bytes())
         .flat_map(|bytes| bytes.into_iter().enumerate())

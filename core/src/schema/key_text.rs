@@ -52,6 +52,7 @@ impl Schema {
         if parts.len() != names.len() {
             return None;
         }
+
         let mut fields = Vec::new();
         let mut values = Vec::new();
         for (name, part) in names.into_iter().zip(parts) {
@@ -125,6 +126,7 @@ impl Schema {
         if texts.len() != self.primary_key().len() {
             return Err(wrong(expected()));
         }
+
         let part = |(field, text): (&Field, &str)| {
             let text = decoded(text).and_then(|bytes| String::from_utf8(bytes).ok());
             let text = text.ok_or_else(|| wrong(expected()))?;
@@ -173,6 +175,7 @@ fn decoded(part: &str) -> Option<Vec<u8>> {
         bytes.push(u8::from_str_radix(digits, 16).ok()?);
         rest = tail;
     }
+
     Some(bytes)
 }
 

@@ -105,6 +105,7 @@ impl Schema {
     pub fn cache_keys_of(&self, row: &Row) -> Vec<CacheKey> {
         let mut keys = vec![self.cache_key_of(row), self.primary_cache_key(row)];
         keys.dedup();
+
         for lookup in self.lookups() {
             if let Lookup::Fields(fields) = lookup
                 && fields
@@ -115,6 +116,7 @@ impl Schema {
                 keys.push(self.key_by(&fields, &values));
             }
         }
+
         keys
     }
 
@@ -127,6 +129,7 @@ impl Schema {
         if !first.is_empty() {
             lookups.push(Lookup::CacheKey(first.iter().map(String::as_str).collect()));
         }
+
         match self.primary_key() {
             [] => {}
             [field] => lookups.push(Lookup::Primary(self.fields[*field].name())),
@@ -143,6 +146,7 @@ impl Schema {
                 lookups.push(Lookup::Fields(fields));
             }
         }
+
         lookups
     }
 
@@ -209,6 +213,7 @@ impl Schema {
         let Some((names, parts)) = rest.and_then(|rest| rest.split_once(':')) else {
             return key.to_owned();
         };
+
         let fields: Vec<&str> = match names.strip_prefix('@') {
             Some("") => self.primary_key_names(),
             Some(names) => names.split('@').collect(),
@@ -275,6 +280,7 @@ impl Schema {
                 violations.add(name, Rule::Unknown, "unknown field");
                 continue;
             };
+
             if std::mem::replace(&mut named[index], true) {
                 violations.add(name, Rule::Contradiction, "given twice");
             } else if !self.is_part_of_a_key(index) {
@@ -299,6 +305,7 @@ impl Schema {
                 format!("a value is needed for {needed}"),
             );
         }
+
         violations.or(row).map(|row| self.cache_key_of(&row))
     }
 

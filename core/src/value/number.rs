@@ -68,6 +68,7 @@ fn digits(text: &str) -> (String, i64) {
     if significant.is_empty() {
         return (String::new(), 0);
     }
+
     let place = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
     let first = exponent
         .saturating_add(place(whole.len()))

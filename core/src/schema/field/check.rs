@@ -32,6 +32,7 @@ impl Field {
                 .ok_or_else(|| foreign.expectation())?,
             (Some(foreign), _) => return Err(foreign.expectation()),
         };
+
         // An integer past what an `i64` can hold is an integer all the same: say what is wrong with
         // it.
         if self.kind == FieldKind::Integer && json.is_u64() && !json.is_i64() {
@@ -39,6 +40,7 @@ impl Field {
                 self.range.as_ref().unwrap_or(&(i64::MIN..=i64::MAX)),
             ));
         }
+
         self.checked(Value::from_json(self.kind, json))
     }
 
