@@ -164,9 +164,11 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
             }
             None => {}
         }
+
         response
     });
     audit_write(&id, &parts, &mut response);
+
     let (method, status) = (&parts.method, response.status().as_u16());
     tracing::debug!(request = id, %method, collection, status, "an admin request was answered");
 
@@ -218,6 +220,7 @@ impl Api {
             let message = format!("cannot read the path: {error}");
             return Err(Problem::new(Kind::InvalidPath, message));
         }
+
         let resource = resource.ok_or_else(Problem::not_found)?;
         let method = match &parts.method {
             &Method::HEAD => Method::GET,
@@ -226,10 +229,12 @@ impl Api {
         if !resource.methods().contains(&method) {
             return Err(Problem::method_not_allowed(resource.allow()));
         }
+
         let query = Query::parse(parts.uri.query());
         if !resource.takes_arguments(&method) {
             query.none()?;
         }
+
         let writes = resource.writes(&method);
         let confirm = match writes {
             Writes::Nothing => None,
@@ -241,6 +246,7 @@ impl Api {
             let timeout = self.options.after_timeout;
             proof::catch_up(&self.node, &parts.headers, timeout, waits).await?;
         }
+
         let asked = confirm.or(match resource {
             Resource::ClusterConfirm => Some(query.position()?.1),
             Resource::ClusterProbe => Some(query.probe()?),
@@ -268,6 +274,7 @@ impl Api {
         if !told {
             return self.handle(resource, method, input).await;
         }
+
         let handled = self.handle(resource, method, input);
         let (outcome, receipt) = self.node.with_receipt(handled).await;
         let mut response = outcome?;

@@ -78,6 +78,7 @@ impl Metrics {
                 publisher();
             }
         });
+
         registry.render()
     }
 }

@@ -42,6 +42,7 @@ pub(crate) async fn catch_up(
         let message = "X-Tidings-After is given twice";
         return Err(Problem::new(Kind::InvalidOptions, message));
     }
+
     let token = value.to_str().ok().and_then(|text| text.parse().ok());
     let token = token.ok_or_else(|| {
         let message = "X-Tidings-After: expected a position as a write has returned it";
@@ -50,6 +51,7 @@ pub(crate) async fn catch_up(
     if let Some(waits) = waits {
         waits.tell(timeout);
     }
+
     match node.at_least(&token, timeout).await {
         Ok(()) => Ok(()),
         Err(NotReached::Invalid(error)) => {
@@ -80,6 +82,7 @@ pub(crate) async fn tell(
     let Some(timeout) = confirm else {
         return response;
     };
+
     match receipt.confirmed(timeout).await {
         Ok(()) => {
             let all = HeaderValue::from_static("all");
@@ -120,6 +123,7 @@ pub(crate) async fn confirm(
 /// Makes of the answer to a write the one of a write that was not confirmed in time.
 async fn accepted(response: Response, unconfirmed: &Unconfirmed) -> Response {
     let (mut parts, body) = response.into_parts();
+
     // It was made of one text a moment ago.
     let entity = body::to_bytes(body, usize::MAX).await.ok();
     let entity = entity.and_then(|bytes| serde_json::from_slice::<Json>(&bytes).ok());
@@ -133,6 +137,7 @@ async fn accepted(response: Response, unconfirmed: &Unconfirmed) -> Response {
     if let Some(kind) = made.headers_mut().remove(header::CONTENT_TYPE) {
         parts.headers.insert(header::CONTENT_TYPE, kind);
     }
+
     let status = HeaderValue::from(parts.status.as_u16());
     parts.headers.insert(STATUS, status);
     count(&mut parts.headers, unconfirmed);

@@ -95,6 +95,7 @@ impl Routes {
             let Some(api) = schema.admin_api() else {
                 continue;
             };
+
             let taken = collections.iter().any(|other| other.name == api.name);
             if taken || RESERVED.contains(&api.name.as_str()) {
                 tracing::error!(
@@ -104,6 +105,7 @@ impl Routes {
                 );
                 continue;
             }
+
             collections.push(Collection {
                 schema,
                 name: &api.name,
@@ -161,11 +163,13 @@ impl Routes {
             let item = format!("/{name}/{}", placeholder(schema, &[]));
             line(format!("/{name}"), Resource::Collection(schema));
             line(item.clone(), Resource::Item(schema, ""));
+
             for referred in &collection.referred {
                 let field = schema.fields()[referred.field].name();
                 let path = format!("{item}/{field}");
                 line(path, Resource::Referred(schema, referred, ""));
             }
+
             for nested in &collection.nested {
                 let path = format!("{item}/{}", nested.name);
                 let child = placeholder(nested.child, &nested.unique_within);
@@ -192,6 +196,7 @@ impl Routes {
         line(explain, Resource::CacheExplain(""));
         line("/events".to_owned(), Resource::Events);
         line("/cluster".to_owned(), Resource::Cluster);
+
         let member = "/cluster/members/{node_id}".to_owned();
         line(member, Resource::ClusterMember(""));
         line("/cluster/confirm".to_owned(), Resource::ClusterConfirm);
@@ -203,6 +208,7 @@ impl Routes {
         line("/readyz".to_owned(), Resource::Readyz);
         line("/".to_owned(), Resource::Root);
         line("/openapi.json".to_owned(), Resource::OpenApi);
+
         paths
     }
 

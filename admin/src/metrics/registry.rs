@@ -177,6 +177,7 @@ impl Series {
                         None,
                     );
                 }
+
                 formatting::write_metric_line(text, name, Some("sum"), &labels, none, sum, None);
                 formatting::write_metric_line(
                     text,

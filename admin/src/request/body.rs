@@ -67,6 +67,7 @@ fn format(headers: &HeaderMap) -> Result<Format, Problem> {
             false => Ok(Format::Unnamed),
         };
     };
+
     named(content_type).ok_or_else(|| {
         let named = String::from_utf8_lossy(content_type.as_bytes()).into_owned();
         unsupported(&format!("a body of type {named:?}"))

@@ -84,6 +84,7 @@ impl Condition {
             Some(Tags::Any) => tag.is_some(),
             Some(Tags::These(tags)) => tags.iter().any(|named| Some(&named.tag) == tag),
         };
+
         match (demanded, known) {
             (false, _) => Verdict::NotAsDemanded,
             (true, true) => Verdict::AsKnown,
@@ -121,6 +122,7 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem>
             (Some(_), _) => return Err(unreadable(name)),
         });
     }
+
     Ok(tags)
 }
 
@@ -135,6 +137,7 @@ fn list(text: &str) -> Option<Tags> {
     if rest == "*" {
         return Some(Tags::Any);
     }
+
     let mut tags = Vec::new();
     loop {
         let strength = match rest.strip_prefix("W/") {
@@ -151,6 +154,7 @@ fn list(text: &str) -> Option<Tags> {
         {
             return None;
         }
+
         tags.push(Named {
             strength,
             tag: Tag(tag.to_owned()),
@@ -159,6 +163,7 @@ fn list(text: &str) -> Option<Tags> {
         if rest.is_empty() {
             return Some(Tags::These(tags));
         }
+
         rest = rest.strip_prefix(',')?.trim_start_matches([' ', '\t']);
     }
 }

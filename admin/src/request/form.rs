@@ -60,6 +60,7 @@ pub(crate) fn object(
         insert(&mut slots, &path, list, value)
             .ok_or_else(|| format!("{name:?} contradicts another name in the form"))?;
     }
+
     let typed = |(name, slot): (String, Slot)| {
         let json = match form.schema.field(&name) {
             Some((_, field)) => form.of_field(field, slot)?,
@@ -85,6 +86,7 @@ fn parsed_name(name: &str) -> Result<(Vec<&str>, bool), String> {
     if path.len() > DEPTH || path.iter().any(|part| part.is_empty()) {
         return Err(format!("{name:?} is not the name of a form field"));
     }
+
     Ok((path, list))
 }
 
@@ -98,6 +100,7 @@ fn insert(slots: &mut Slots, path: &[&str], is_list: bool, value: String) -> Opt
         },
         false => Slot::Nested(Slots::new()),
     };
+
     match slots.entry((*first).to_owned()).or_insert_with(fresh) {
         Slot::Values { list, values } if rest.is_empty() => {
             *list |= is_list;
@@ -160,6 +163,7 @@ impl Form<'_> {
         if object.len() == 1 && object.get(&foreign.key).is_some_and(Json::is_null) {
             return Ok(Json::Null); // `consumer.id=` clears the reference
         }
+
         Ok(Json::Object(object))
     }
 

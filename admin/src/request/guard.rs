@@ -28,6 +28,7 @@ pub(crate) fn check(options: &AdminOptions, parts: &Parts) -> Result<(), Problem
         );
         return Err(Problem::new(Kind::ForeignHost, message));
     }
+
     refuse_other_pages(&parts.method, &parts.headers, addressed.as_ref())
 }
 
@@ -44,6 +45,7 @@ fn authority(parts: &Parts) -> Result<Option<Authority>, Problem> {
         },
         (None, _) => None,
     };
+
     match parts.uri.authority().cloned().or(named) {
         None if parts.version == Version::HTTP_11 => invalid("Host is missing"),
         authority => Ok(authority),
@@ -59,6 +61,7 @@ fn is_ours(host: &str, names: &[String]) -> bool {
     if let Ok(address) = bare.unwrap_or(host).parse::<IpAddr>() {
         return address.to_canonical().is_loopback() || names.iter().any(|name| name == host);
     }
+
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     host == "localhost"
         || host.ends_with(".localhost")

@@ -62,6 +62,7 @@ impl Query {
         let unknown: Map<_, _> = unknown
             .map(|(name, _)| (name.clone(), Json::from("unknown argument")))
             .collect();
+
         match unknown.is_empty() {
             true => Ok(()),
             false => Err(invalid_options(unknown)),
@@ -172,6 +173,7 @@ fn parsed_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
+
     match unit {
         "ms" => Some(Duration::from_millis(number)),
         "s" => Some(Duration::from_secs(number)),

@@ -17,6 +17,7 @@ pub(crate) fn check(token: &str, headers: &HeaderMap) -> Result<(), Problem> {
             .is_some_and(|sent| bool::from(sent.ct_eq(token.as_bytes())) && !token.is_empty()),
         _ => false,
     };
+
     if matches {
         Ok(())
     } else {

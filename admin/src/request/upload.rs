@@ -80,6 +80,7 @@ impl Upload {
         if self.body.is_end_stream() {
             return;
         }
+
         let is_small = self.body.size_hint().lower() <= SMALL;
         if !self.is_withheld && is_small {
             let rest = Limited::new(&mut self.body, usize::try_from(SMALL).unwrap_or(usize::MAX));

@@ -42,6 +42,7 @@ pub(crate) fn key_of(
             Err(breach) => violations.broken(name, breach),
         }
     }
+
     if !violations.0.is_empty() {
         return Err(Problem::violations(&violations));
     }
@@ -86,6 +87,7 @@ pub(crate) fn show(node: &Node, key: &str) -> Result<Response, Problem> {
 pub(crate) async fn invalidate(node: &Node, key: &str, query: &Query) -> Result<Response, Problem> {
     let key = CacheKey::from_text(key);
     let is_cluster = query.cluster()?;
+
     // Only the entity is logged: the rest of a key may be a secret.
     let entity = key.as_str().split([':', '@']).next().unwrap_or_default();
     let deed = deed(format!("cache of {entity}"));
@@ -94,6 +96,7 @@ pub(crate) async fn invalidate(node: &Node, key: &str, query: &Query) -> Result<
     } else {
         node.cache().invalidate_local(&key);
     }
+
     Ok(audit::note(answer::no_content(), deed))
 }
 

@@ -69,6 +69,7 @@ impl Walks {
                 tokio::task::yield_now().await;
             }
         }
+
         Ok(Parked {
             token: String::new(),
             walk,
@@ -89,6 +90,7 @@ impl Walks {
         // The entry ahead is of the next page, also if that has to be walked to once more.
         let steps = walk.steps - u64::from(walk.ahead.is_some());
         walk.token = format!("{steps}.{}", Uuid::new_v4().simple());
+
         let token = walk.token.clone();
         let mut parked = self.parked();
         let gone = (parked.len() >= PARKED)
@@ -97,6 +99,7 @@ impl Walks {
         parked.push_back(walk);
         drop(parked);
         drop(gone); // with the lock released
+
         token
     }
 }
@@ -151,14 +154,17 @@ pub(crate) async fn list(
             at.ahead = Some(entry);
             break;
         }
+
         rows.push(row(node, &entry));
     }
+
     let mut body = json!({ "data": rows, "next": null });
     if !is_over {
         let token = walks.park(at);
         body["next"] = query.next_page(path, &token).into();
         body["offset"] = token.into();
     }
+
     Ok(answer::json(StatusCode::OK, &body))
 }
 
@@ -216,6 +222,7 @@ pub(crate) fn explain(node: &Node, key: &str) -> Result<Response, Problem> {
     let kept = kept.filter(|_| told.held.is_some()).cloned();
     body.insert("loaded".to_owned(), kept.unwrap_or_default());
     body.insert("loads".to_owned(), loads.into());
+
     let rest = told.history.iter().filter(|it| !is_load(it));
     let rest: Vec<_> = rest
         .map(|it| invalidation(node, name_of(key), it))
@@ -227,6 +234,7 @@ pub(crate) fn explain(node: &Node, key: &str) -> Result<Response, Problem> {
     body.insert("voided".to_owned(), voided.sum::<usize>().into());
     body.insert("invalidations".to_owned(), rest.into());
     body.insert("handlers".to_owned(), handlers(node, key));
+
     Ok(answer::json(StatusCode::OK, &Json::Object(body)))
 }
 
@@ -242,6 +250,7 @@ fn held(held: Option<&HeldNow>) -> Map<String, Json> {
     say("kind", kind);
     say("type", held.and_then(|it| it.type_name).into());
     say("age", held.map(|it| seconds(it.age)).into());
+
     let ttl = held.and_then(|it| it.remaining);
     say("ttl", ttl.map(seconds).into());
     say("number", held.map(|it| it.number).into());
@@ -288,11 +297,13 @@ fn invalidation(node: &Node, entity: &str, it: &Happened) -> Json {
         "node": null,
         "position": null,
         "reason": null,
+
         "handlers": it.handlers.map(|handlers| handlers.as_str()),
     });
     if let Event::Tagged(tag) = &it.event {
         said["tag"] = tag.to_string().into();
     }
+
     match it.reason.as_deref() {
         Some(Reason::Change {
             rows,
@@ -307,6 +318,7 @@ fn invalidation(node: &Node, entity: &str, it: &Happened) -> Json {
                 said["row"] = schema.map(|it| it.shown_key(&row.key).to_json()).into();
                 said["operation"] = row.operation.as_str().into();
             }
+
             said["node"] = writer.as_deref().into();
             let position = place.as_ref().map(ToString::to_string);
             said["position"] = position.or(mark.map(|mark| mark.to_string())).into();
@@ -315,6 +327,7 @@ fn invalidation(node: &Node, entity: &str, it: &Happened) -> Json {
         Some(Reason::Gap(reason)) => said["reason"] = reason.as_str().into(),
         Some(_) | None => {}
     }
+
     said
 }
 
@@ -338,6 +351,7 @@ fn handlers(node: &Node, key: &str) -> Json {
     let Some(schema) = schema_of(node, key) else {
         return json!([]);
     };
+
     let channel = |event: &str| format!("({:?}, {event:?})", "crud");
     let entity = schema.name();
     let own = channel(entity);

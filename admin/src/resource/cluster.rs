@@ -40,9 +40,11 @@ pub(crate) async fn of(node: &Node) -> Json {
             "fresh": true,
             "wake_ups": null,
             "members": [],
+
             "gaps": gaps(&ClusterStats::default()),
         });
     };
+
     let view = cluster.view(PATIENCE).await;
     let now = node.clock().wall();
     let members = view.members.iter().map(|it| member(it, now));
@@ -57,6 +59,7 @@ pub(crate) async fn of(node: &Node) -> Json {
         "fresh": view.fresh,
         "wake_ups": wake_ups(cluster.wake_link()),
         "members": members.collect::<Vec<_>>(),
+
         "gaps": gaps(&view.stats),
     })
 }
@@ -185,6 +188,7 @@ fn member(member: &MemberView, now: Timestamp) -> Json {
         "retention_seconds": facts.map(|facts| facts.retention.as_secs_f64()),
         "schemas": facts.map(|facts| &*facts.schemas),
         "clock_offset_seconds": member.clock.map(|clock| clock.millis as f64 / 1_000.0),
+
         "reason": member.state.reason(),
     })
 }

@@ -57,6 +57,7 @@ pub(crate) fn of(
     });
     let mut response = Response::new(Body::from_stream(events));
     *response.status_mut() = StatusCode::OK;
+
     let headers = response.headers_mut();
     let value = HeaderValue::from_static;
     headers.insert(header::CONTENT_TYPE, value("text/event-stream"));
@@ -79,10 +80,12 @@ fn last(node: &Node, headers: &HeaderMap) -> Result<Option<FeedStart>, Problem> 
     if second.is_some() {
         return Err(refused("is given twice"));
     }
+
     let text = value.to_str().unwrap_or_default();
     if let Ok(place) = text.parse::<Place>() {
         return Ok(Some(place.into()));
     }
+
     let token = text.parse::<Token>().map_err(|_| {
         refused("expected the id of an event of this stream, or the position of a write")
     })?;

@@ -31,15 +31,18 @@ pub(crate) async fn ready(node: Option<&Node>, readiness: &Readiness) -> Respons
         None if reasons.is_empty() => reasons.push(Unready::Starting.as_str()),
         Some(_) | None => {}
     }
+
     match node.map(Node::hearing) {
         Some(Hearing::NotRecorded) => reasons.push("capture"),
         Some(Hearing::OutOfReach) => reasons.push("cluster"),
         Some(_) | None => {}
     }
+
     let cluster = node.and_then(Node::cluster);
     if cluster.is_some_and(Protocol::is_past_bound) {
         reasons.push("staleness");
     }
+
     if reasons.is_empty() {
         answer::json(StatusCode::OK, &json!({ "ready": true }))
     } else {

@@ -32,6 +32,7 @@ pub(crate) fn of(routes: &Routes, schemas: &[&'static Schema]) -> Json {
             });
             item.insert("parameters".to_owned(), names.collect());
         }
+
         for method in resource.methods() {
             let verb = method.as_str().to_ascii_lowercase();
             item.insert(verb, operation(&resource, method));
@@ -44,8 +45,10 @@ pub(crate) fn of(routes: &Routes, schemas: &[&'static Schema]) -> Json {
         components.insert(schema.name().to_owned(), answered(schema));
         components.insert(format!("{}.input", schema.name()), input(schema));
     }
+
     components.insert("problem".to_owned(), problem());
     components.insert("unconfirmed".to_owned(), unconfirmed());
+
     json!({
         "openapi": "3.1.0",
         "info": {"title": "tidings admin API", "version": env!("CARGO_PKG_VERSION")},
@@ -85,6 +88,7 @@ fn templated(path: &str) -> (String, Vec<(String, String)>) {
         names.push((name, what.to_owned()));
         rest = after;
     }
+
     (template + rest, names)
 }
 

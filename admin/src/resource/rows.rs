@@ -68,6 +68,7 @@ pub(crate) async fn nested_rows(
 ) -> Result<Rows, Problem> {
     let parents = rows(node, nested.parent, options)?;
     let parent = found(parents.find(parent).await?)?;
+
     // Rows that others refer to have a primary key of one field.
     let key = nested.parent.single_key().ok_or_else(Problem::not_found)?;
     let owner = Owner {
@@ -108,6 +109,7 @@ pub(crate) async fn collection(
         list["next"] = input.query.next_page(input.path, &offset).into();
         list["offset"] = offset.into();
     }
+
     Ok(answer::json(StatusCode::OK, &list))
 }
 
@@ -247,6 +249,7 @@ async fn asked(rows: &Rows, input: Input<'_>, purpose: Purpose<'_>) -> Result<As
                 violations.add(field.name(), Rule::Required, "required field missing");
             }
         }
+
         Problem::violations(&violations)
     })?;
 
@@ -254,6 +257,7 @@ async fn asked(rows: &Rows, input: Input<'_>, purpose: Purpose<'_>) -> Result<As
         Purpose::Create | Purpose::Replace(_) => patch = without_nulls(&patch),
         Purpose::Change => refuse_clearing(schema, &patch)?,
     }
+
     let plain = match (rows.seal(), purpose) {
         (None, _) => Plain::default(),
         (Some(seal), Purpose::Change) => seal.seal(schema, &mut patch),
@@ -284,6 +288,7 @@ fn refuse_clearing(schema: &Schema, patch: &Patch) -> Result<(), Problem> {
             violations.add(name, Rule::Required, "is generated and cannot be cleared");
         }
     }
+
     violations
         .or(())
         .map_err(|violations| Problem::violations(&violations))

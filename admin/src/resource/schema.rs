@@ -19,5 +19,6 @@ pub(crate) fn describe(schema: &Schema, all: &[&'static Schema]) -> Json {
     };
     let mut described = schema.to_json();
     described["referred_by"] = all.iter().flat_map(referring).collect();
+
     described
 }

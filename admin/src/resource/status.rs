@@ -34,6 +34,7 @@ pub(crate) async fn of(node: &Node) -> Json {
         "workers": workers,
         "database": database,
         "cluster": cluster::short(node),
+
         "cache": {
             "l1_hits": stats.l1_hits,
             "l2_hits": stats.l2_hits,
@@ -47,6 +48,7 @@ pub(crate) async fn of(node: &Node) -> Json {
             "entries": stats.entries,
             "absences": stats.absences,
             "bytes": stats.bytes,
+
             "capacity": stats.capacity,
         },
     })

@@ -46,6 +46,7 @@ pub(crate) fn names(schema: &Schema, unique_within: &[usize], segment: &str) -> 
             unique: true,
         });
     }
+
     for (field, unique) in unique.into_iter().chain(within) {
         if names.iter().any(|name| name.is_of(field)) {
             continue;
@@ -57,6 +58,7 @@ pub(crate) fn names(schema: &Schema, unique_within: &[usize], segment: &str) -> 
             });
         }
     }
+
     names
 }
 

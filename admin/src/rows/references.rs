@@ -29,12 +29,14 @@ pub(crate) async fn resolve(
         let Some((name, value)) = given.iter().next() else {
             continue;
         };
+
         let parents = node.table(&foreign.entity)?;
         let found = find(&parents, field, foreign, name, value).await?;
         if let Some(key) = found {
             object.insert(field.name().to_owned(), json!({ &foreign.key: key }));
         }
     }
+
     Ok(())
 }
 
@@ -51,6 +53,7 @@ async fn find(
     let Some((_, by)) = schema.field(name).filter(|(_, by)| by.is_unique()) else {
         return Ok(None);
     };
+
     let wrong = |breach: Breach| {
         let message = format!("{name}: {}", breach.message);
         Problem::field(field.name(), breach.rule, message)

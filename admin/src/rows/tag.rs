@@ -20,6 +20,7 @@ pub(crate) fn of(schema: &Schema, row: &Row) -> Tag {
         opaque.push_str(&row.0[version].to_text());
         opaque.push('-');
     }
+
     for byte in digest.iter().take(BYTES) {
         opaque.push_str(&format!("{byte:02x}"));
     }

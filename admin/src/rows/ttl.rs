@@ -59,5 +59,6 @@ pub(crate) async fn resolve(
         }
         None => violations.add(TTL, Rule::Kind, "expected a whole number of seconds"),
     }
+
     Ok(violations)
 }

@@ -79,6 +79,7 @@ impl Query {
             let name = decode::query_escaped(name);
             next.push_str(&format!("&{name}={}", value.join(",").replace("%2F", "/")));
         }
+
         next
     }
 
@@ -102,6 +103,7 @@ impl Query {
             if [SIZE, OFFSET, TAGS].contains(&name.as_str()) {
                 continue;
             }
+
             let is_indexed = |field: &Field| {
                 field.is_unique() || field.is_primary_key() || field.reference().is_some()
             };
@@ -114,6 +116,7 @@ impl Query {
                 }
                 None => Err("unknown argument".to_owned()),
             };
+
             match value {
                 Ok((index, _)) if values.iter().any(|(other, _)| *other == index) => {
                     wrong.insert(name.clone(), "is given twice".into());

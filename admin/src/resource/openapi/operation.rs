@@ -31,6 +31,7 @@ pub(super) fn operation(resource: &Resource<'_>, method: &Method) -> Json {
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
+
     if let Some(schema) = shown.filter(|_| takes_body(method)) {
         let input = reference(&format!("{}.input", schema.name()));
         operation["requestBody"] = json!({
@@ -40,6 +41,7 @@ pub(super) fn operation(resource: &Resource<'_>, method: &Method) -> Json {
             },
         });
     }
+
     if resource.is_public() {
         operation["security"] = json!([]);
     }
@@ -98,6 +100,7 @@ fn responses(resource: &Resource<'_>, method: &Method, shown: Option<&Schema>) -
     if let Some(body) = body {
         answer["content"] = json!({"application/json": {"schema": body}});
     }
+
     match resource {
         Resource::Events => answer["content"] = json!({"text/event-stream": {"schema": text()}}),
         Resource::Metrics => answer["content"] = json!({"text/plain": {"schema": text()}}),
@@ -113,6 +116,7 @@ fn responses(resource: &Resource<'_>, method: &Method, shown: Option<&Schema>) -
     if shown.is_some() && is_row {
         told.push(("ETag", "changes with the row"));
     }
+
     answer["headers"] = headers(&told);
     if is_one_row(resource, shown) {
         let refused = json!({
@@ -121,15 +125,18 @@ fn responses(resource: &Resource<'_>, method: &Method, shown: Option<&Schema>) -
             "content": {"application/json": {"schema": reference("problem")}},
         });
         responses.insert("412".to_owned(), refused);
+
         if *method == Method::GET {
             let known = "If-None-Match names the row as it is";
             let known = json!({ "description": known, "headers": headers(&[]) });
             responses.insert("304".to_owned(), known);
         }
     }
+
     if resource.writes(method) != Writes::Nothing || matches!(resource, Resource::ClusterConfirm) {
         responses.insert("202".to_owned(), accepted(resource, method));
     }
+
     responses.insert(status.to_owned(), answer);
     let refusal = json!({
         "description": "a refusal",
@@ -224,6 +231,7 @@ fn parameters(resource: &Resource<'_>, method: &Method, rows: Option<&Schema>) -
             all.extend([query("cluster", cluster, shape), confirm()]);
         }
     }
+
     if !resource.is_public() {
         let after = "a position: nothing older than that write is answered from; 503 if the node does not get there in time";
         all.push(header("X-Tidings-After", after));
@@ -239,6 +247,7 @@ fn of_list(schema: &Schema) -> Vec<Json> {
         let tags = "a,b for rows that have all of them, a/b for any";
         all.push(query("tags", tags, text()));
     }
+
     let fields = schema.fields().iter();
     let indexed = fields
         .filter(|field| field.is_unique() || field.is_primary_key() || field.reference().is_some());
@@ -319,6 +328,7 @@ fn cached() -> Json {
             "age": {"type": "number"},
             "bytes": {"type": "integer"},
         },
+
         "required": ["entity", "cache_key", "level", "kind", "ttl", "age", "bytes"],
     })
 }
@@ -343,8 +353,10 @@ fn explained() -> Json {
             "loads": {"type": "array", "items": {"type": "object"}},
             "voided": {"type": "integer"},
             "invalidations": {"type": "array", "items": {"type": "object"}},
+
             "handlers": {"type": "array", "items": {"type": "object"}},
         },
+
         "required": ["entity", "cache_key", "kind", "loaded", "loads", "voided", "invalidations", "handlers"],
     })
 }
@@ -383,6 +395,7 @@ fn audited() -> Json {
             "bound_seconds": seconds,
             "skipped": count,
         },
+
         "required": ["checked", "inconsistent", "per_million", "oldest_seconds", "bound_seconds", "skipped"],
     })
 }

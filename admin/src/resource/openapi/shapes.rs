@@ -36,15 +36,18 @@ pub(super) fn input(schema: &Schema) -> Json {
         let seconds = json!({"type": ["integer", "null"], "minimum": 1});
         properties.insert("ttl".to_owned(), seconds);
     }
+
     let mut shape = json!({
         "type": "object",
         "properties": properties,
         "additionalProperties": false,
     });
+
     // What is demanded of a new row; a change names what it changes.
     if !required.is_empty() {
         shape["x-required-on-create"] = required.into();
     }
+
     shape
 }
 
@@ -60,6 +63,7 @@ fn property(field: &Field) -> Json {
     if field.is_secret() {
         shape["x-secret"] = true.into();
     }
+
     match field.reference() {
         None => shape,
         Some(foreign) => json!({
@@ -95,6 +99,7 @@ fn kind(field: &Field) -> Json {
         shape["minimum"] = (*range.start()).into();
         shape["maximum"] = (*range.end()).into();
     }
+
     shape
 }
 
@@ -112,6 +117,7 @@ fn member(field: &Field) -> Json {
     } else if let Some(max) = field.max_length() {
         shape["maxLength"] = max.into();
     }
+
     if let Some(pattern) = field.pattern_rule() {
         shape["pattern"] = format!("^(?:{})$", pattern.as_str()).into();
     }
