@@ -211,6 +211,7 @@ fn run_on_database(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Failure::wrong_use("expected install, remove or status"));
     };
+
     let url = database(matches).map_err(Failure::wrong_use)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -270,6 +271,7 @@ async fn status(installer: &mut Installer, matches: &ArgMatches) -> Result<ExitC
     } else {
         print(&status.to_string());
     }
+
     Ok(if status.is_in_place() {
         ExitCode::SUCCESS
     } else {

@@ -160,6 +160,7 @@ fn ask(
     while let Some((_, inner)) = all.last().and_then(|last| last.subcommand()) {
         all.push(inner);
     }
+
     all.reverse();
     let session = match Session::new(all, &Environment::of_process()) {
         Ok(session) => session,
@@ -173,6 +174,7 @@ fn ask(
         Ok(runtime) => runtime.block_on(run(session, flags.clone())),
         Err(error) => Err(Failure::unreachable(format!("no runtime: {error}"))),
     };
+
     match ended {
         Ok(ended) => ended.status(),
         Err(failure) => failure.report(),

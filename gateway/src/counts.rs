@@ -139,6 +139,7 @@ impl Counts {
             worker.took.publish(&took);
             worker.upstream_took.publish(&upstream);
         }
+
         counter!("tidings_upstream_requests_total")
             .absolute(sum(|worker| &worker.upstream_requests));
         counter!("tidings_upstream_repeats_total").absolute(sum(|worker| &worker.upstream_repeats));

@@ -69,6 +69,7 @@ pub(crate) async fn replace_keys(node: &Node) -> Result<u64, Error> {
             let updated = credentials.update(selector, patch, WriteOptions::default());
             replaced += u64::from(updated.await?.is_some());
         }
+
         match page.offset {
             Some(offset) => query = query.offset(offset),
             None => return Ok(replaced),

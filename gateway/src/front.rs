@@ -136,6 +136,7 @@ pub(crate) async fn serve_proxy(
 
     let connections = Connections::new(limits.clone());
     let swept = Rc::clone(&proxy);
+
     // A pool is swept at every eighth look: its limits are longer than the clients'.
     let looks = Cell::new(0_u8);
     let watch = Arc::clone(&connections).watch(move || {
@@ -182,6 +183,7 @@ pub(crate) fn serve_admin(
         if !cue.started().await {
             return;
         }
+
         let watch = tokio::spawn(Arc::clone(&connections).watch(|| {}));
         let take = |stream, address: SocketAddr, seat| {
             let registered = connections.open(seat);
@@ -193,6 +195,7 @@ pub(crate) fn serve_admin(
                 let waiting = Arc::clone(&state);
                 let waits = Waits::new(move |wait| waiting.allow(wait));
                 request.extensions_mut().insert(waits);
+
                 let answering = state.answering();
                 let answer = hyper::service::Service::call(&service, request);
                 let state = Arc::clone(&state);
@@ -203,6 +206,7 @@ pub(crate) fn serve_admin(
                     if answer.extensions().get::<Unending>().is_none() {
                         return Ok::<_, Infallible>(answer);
                     }
+
                     state.unending();
                     Ok(answer.map(|body| {
                         Body::new(body.map_frame(move |frame| {

@@ -304,6 +304,7 @@ impl GatewayBuilder {
             store = open(&settings) => store?,
             () = &mut ends => return Ok(None),
         };
+
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             workers = settings.workers,

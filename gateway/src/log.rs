@@ -56,6 +56,7 @@ impl Log {
             LogFormat::Text => lines.with_filter(repeats).boxed(),
             LogFormat::Json => lines.json().with_filter(repeats).boxed(),
         };
+
         // A program that has this crate as a library may have a subscriber already.
         let _ = Registry::default().with(filter).with(lines).try_init();
 
@@ -64,6 +65,7 @@ impl Log {
             let message = panic.payload_as_str();
             tracing::error!(place, message, "a thread panicked");
         }));
+
         Self {
             sink,
             filter: Arc::new(handle),

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     if let Some(ended) = tidings_gateway::command(std::env::args_os()) {
         return ended;
     }
+
     // Before the settings: a limit of theirs goes by it.
     raise_descriptor_limit();
     let settings = match Settings::from_process() {
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         log.say(&format!("tidings: {line}"));
     }
     log.flush(LAST_WORDS);
+
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
@@ -120,6 +122,7 @@ fn reload(gateway: &Gateway, current: &mut Settings) {
             if !fixed.is_empty() {
                 tracing::warn!(settings = fixed.join(", "), "these apply at the next start");
             }
+
             gateway.reload(&settings);
             tracing::info!(
                 log = settings.log,
@@ -137,6 +140,7 @@ fn reload(gateway: &Gateway, current: &mut Settings) {
             );
         }
     }
+
     notify(tidings_gateway::State::Ready);
 }
 

@@ -79,6 +79,7 @@ fn migrate(matches: &ArgMatches) -> Result<(), Failure> {
     let Some((name, flags)) = matches.subcommand() else {
         return Err("expected plan or apply".to_owned().into());
     };
+
     let mut migrations = schemas()
         .into_iter()
         .fold(Migrations::of(database(flags)?), Migrations::schema);
@@ -88,6 +89,7 @@ fn migrate(matches: &ArgMatches) -> Result<(), Failure> {
             .ok_or_else(|| format!("--keep {kept}: expected TABLE.COLUMN"))?;
         migrations = migrations.keep_column(table, column);
     }
+
     if flags.get_flag("allow-loss") {
         migrations = migrations.allow_loss();
     }

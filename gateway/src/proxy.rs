@@ -198,6 +198,7 @@ impl Proxy {
         let headers = response.headers_mut();
         headers.insert(NODE, self.node.clone());
         headers.insert(WORKER, self.worker.clone());
+
         let answered = Answered {
             peer: peer.ip,
             worker: self.worker_id,
@@ -207,9 +208,11 @@ impl Proxy {
             took: began.elapsed(),
         };
         self.note(&span, asked.as_ref(), &answered);
+
         if let Some(whole) = response.body().whole_length() {
             self.counts.body_goes(whole);
         }
+
         hold(&mut response, answering);
         Ok(response)
     }
@@ -219,6 +222,7 @@ impl Proxy {
         let status = answered.status;
         self.counts
             .answered(status, answered.refusal, answered.took);
+
         if !span.is_disabled() {
             span.record("http.response.status_code", status.as_u16());
             if let Some(refusal) = answered.refusal {
@@ -227,6 +231,7 @@ impl Proxy {
             let micros = u64::try_from(answered.took.as_micros()).unwrap_or(u64::MAX);
             tracing::debug!(parent: span, micros, "answered");
         }
+
         if let (Some(access), Some(asked)) = (&self.access, asked) {
             access.write(asked, answered);
         }
@@ -244,6 +249,7 @@ impl Proxy {
             false => AwaitsContinue::of(request.headers()),
         };
         let admitted = self.admit(&mut request, body.connection()).await;
+
         *consumer = request.consumer().map(|consumer| consumer.id);
         if let Err(mut refusal) = admitted {
             body.refused(awaits, &mut refusal);
@@ -282,11 +288,13 @@ impl Proxy {
         if kinds.hop_by_hop {
             forward::drop_hop_by_hop(request.headers_mut());
         }
+
         if kinds.forged
             && let Some(claims) = forward::drop_forged(request.headers_mut())
         {
             request.keep_claims(claims);
         }
+
         // The map would grow twice, once under the plugins' hands and once for X-Forwarded-*.
         request.headers_mut().reserve(ADDED_HEADERS);
 

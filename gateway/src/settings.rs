@@ -165,6 +165,7 @@ impl Settings {
             let fits = self.is_on_postgres();
             fits.then_some(()).ok_or_else(|| reason.to_owned())
         };
+
         match &self.cluster {
             Some(Cluster::Postgres) => on_postgres(),
             Some(Cluster::Sqlite) if !self.is_on_a_file() => Err(
@@ -192,6 +193,7 @@ impl Settings {
             ("admin-listen", Some(self.admin_listen)),
             ("status-listen", self.status_listen),
         ];
+
         for (name, address) in sides {
             let fixed = address.filter(|address| address.port() != 0);
             let same = |&(other, theirs): &(&str, _)| other != name && theirs == fixed;
@@ -211,6 +213,7 @@ impl Settings {
         if let Err(reason) = self.check_cluster() {
             layers.refuse("cluster", &reason);
         }
+
         if self.max_staleness > Some(self.cluster_retention) {
             let reason = "this is longer than --cluster-retention";
             layers.refuse("max-staleness", reason);
@@ -219,6 +222,7 @@ impl Settings {
             let reason = "this needs --max-staleness: without a bound nothing is too old";
             layers.refuse("stale-policy", reason);
         }
+
         if self.allow_groups.is_some() && !self.plugins.asks_for_groups() {
             layers.refuse(
                 "allow-groups",

@@ -44,6 +44,7 @@ impl Signals {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+
         // Registered before this returns.
         let entered = runtime.enter();
         let terminate = signal(SignalKind::terminate())?;
@@ -56,6 +57,7 @@ impl Signals {
         thread::Builder::new()
             .name("tidings-signals".to_owned())
             .spawn(move || runtime.block_on(heard))?;
+
         Ok(Self {
             orders,
             stopped: false,

@@ -16,6 +16,7 @@ pub(crate) async fn up(node: &Node, entities: &[String]) {
     if let Ok(style) = ProgressStyle::with_template("{spinner} warming up: {msg}") {
         spinner.set_style(style);
     }
+
     let warmed = node
         .warm_up(entities, |progress: WarmProgress<'_>| {
             spinner.set_message(format!("{} {}", progress.rows, progress.entity));

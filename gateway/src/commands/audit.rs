@@ -42,11 +42,13 @@ pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, 
         Form::Json => output.json(&found),
         Form::Table => output.write(&table(&found, output.paint)),
     };
+
     if found["checked"] == 0 {
         notice(
             "nothing was compared: no value that the node has cached could be checked in this time",
         );
     }
+
     Ended::well_if(is_within_bound(&found)).after(written)
 }
 

@@ -87,6 +87,7 @@ async fn get(session: &Session, path: &str) -> Result<Ended, Failure> {
     if answer.status == StatusCode::NOT_FOUND {
         return Err(Failure::refused("nothing is cached under this key"));
     }
+
     let value = answer.successful()?.body;
     match output.form {
         Form::Json => output.json(&value)?,
@@ -97,6 +98,7 @@ async fn get(session: &Session, path: &str) -> Result<Ended, Failure> {
             output.write(&lines.collect::<String>())?;
         }
     }
+
     Ok(Ended::Well)
 }
 
@@ -108,6 +110,7 @@ async fn forget(
 ) -> Result<Ended, Failure> {
     let (caller, output) = (&session.caller, session.output);
     let confirm = confirm(matches);
+
     // Only what every node is to forget can be confirmed.
     let everywhere = matches.get_flag("cluster") || confirm.is_some();
     let query = match (everywhere, confirm) {

@@ -45,8 +45,10 @@ pub(super) async fn list(session: &Session, entity: Option<&str>) -> Result<Ende
                 names_said = true;
             }
         }
+
         next = caller.next(&page, &path)?;
     }
+
     Ok(Ended::Well)
 }
 
@@ -71,11 +73,13 @@ pub(super) async fn explain(session: &Session, path: &str) -> Result<Ended, Fail
     if answer.status == StatusCode::NOT_FOUND {
         return Err(Failure::refused("nothing is known of this key"));
     }
+
     let told = answer.successful()?.body;
     match output.form {
         Form::Json => output.json(&told)?,
         Form::Table => output.write(&screen(&told, output.paint))?,
     }
+
     Ok(Ended::Well)
 }
 
@@ -112,6 +116,7 @@ fn screen(told: &Json, paint: Paint) -> String {
             text.push_str(&format!("  {}\n", harmless(&line(item))));
         }
     }
+
     text
 }
 
@@ -119,6 +124,7 @@ fn load(load: &Json) -> String {
     if load.is_null() {
         return "-".to_owned();
     }
+
     let (ago, took) = (seconds(&load["ago"]), seconds(&load["took"]));
     let (by, number) = (said(&load["by"]), said(&load["number"]));
     let refused = match &load["refused"] {
@@ -150,6 +156,7 @@ fn invalidation(it: &Json) -> String {
             line.push_str(&format!(", {name} {}", said(value)));
         }
     }
+
     line
 }
 

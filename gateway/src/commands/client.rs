@@ -105,6 +105,7 @@ impl Caller {
             let since = since.map_err(|_| Failure::wrong_use("--since is no position"))?;
             request.headers_mut().insert("last-event-id", since);
         }
+
         let response = timeout(ANSWER, sender.send_request(request)).await;
         let response = response.map_err(|_| self.silent(ANSWER))?;
         let response = response.map_err(|error| self.broke(error))?;
@@ -123,6 +124,7 @@ impl Caller {
                 None => self.stranger(),
             });
         }
+
         Ok(Following {
             caller: self.clone(),
             body: response.into_body(),
@@ -143,6 +145,7 @@ impl Caller {
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.unreachable(error))?;
+
         // What goes wrong with it is told to the request.
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)
@@ -166,6 +169,7 @@ impl Caller {
             let value = format!("Bearer {}", token.expose());
             request = request.header(header::AUTHORIZATION, value);
         }
+
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
@@ -264,6 +268,7 @@ impl Answer {
         if self.status.is_success() {
             return Ok(self);
         }
+
         let message = self.body["message"].as_str();
         let message = message.map_or_else(|| self.status.to_string(), str::to_owned);
         Err(match self.status {
@@ -288,10 +293,12 @@ impl Following {
                 self.last.clone_from(&event.id);
                 return Ok(event);
             }
+
             let frame = timeout(SILENCE, self.body.frame()).await;
             let frame = frame.map_err(|_| self.over(format!("silent for {SILENCE:?}")))?;
             let frame = frame.ok_or_else(|| self.over("the node has ended the stream"))?;
             let frame = frame.map_err(|error| self.over(error))?;
+
             if let Ok(bytes) = frame.into_data() {
                 let events = self.parser.push(&bytes);
                 self.events

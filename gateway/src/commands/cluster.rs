@@ -86,6 +86,7 @@ fn gaps(gaps: &Json) -> Cell {
     let by_reason = gaps["by_reason"].as_object();
     let reasons = by_reason.into_iter().flatten();
     let reasons = reasons.map(|(reason, count)| format!("{count} {reason}"));
+
     match total {
         0 => Cell::plain("0"),
         total => {

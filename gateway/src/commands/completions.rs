@@ -35,6 +35,7 @@ pub(super) fn run(matches: &ArgMatches, mut whole: Command) -> ExitCode {
     let Some(shell) = shell.and_then(|shell| shell.parse::<Shell>().ok()) else {
         return Failure::wrong_use("expected bash, zsh or fish").report();
     };
+
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut whole, "tidings", &mut script);
     let script = String::from_utf8_lossy(&script);

@@ -86,11 +86,13 @@ fn examine(probe: &Json, cluster: &Json, timeout: Duration) -> Vec<Found> {
             let problem = format!("silent: no sign of life within {timeout:?}");
             found.problems.push(problem);
         }
+
         if *node == asked && matches!(said(&cluster["state"]).as_str(), "disconnected" | "capture")
         {
             let state = said(&cluster["state"]);
             found.problems.push(format!("its state is {state}"));
         }
+
         if !found.row.is_null() {
             compare(&mut found, &own, &asked);
         }
@@ -110,6 +112,7 @@ fn examine(probe: &Json, cluster: &Json, timeout: Duration) -> Vec<Found> {
             });
         }
     }
+
     found
 }
 
@@ -130,6 +133,7 @@ fn compare(found: &mut Found, own: &Json, asked: &str) {
             (_, _) => {}
         }
     }
+
     if let Some(offset) = row["clock_offset_seconds"].as_f64()
         && offset.abs() > CLOCK
     {
@@ -180,6 +184,7 @@ fn table(found: &[Found], paint: Paint) -> String {
             text.push('\n');
         }
     }
+
     text
 }
 

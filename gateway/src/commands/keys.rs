@@ -101,6 +101,7 @@ async fn create(session: &Session, matches: &ArgMatches) -> Result<Ended, Failur
             ("consumer", vec![Cell::plain(consumer)]),
         ])),
     };
+
     // A key that was not shown may never be shown again, so its end must not look like a success.
     written.map_err(|_| {
         let id = said(&made["id"]);
@@ -141,9 +142,11 @@ async fn list(session: &Session, matches: &ArgMatches) -> Result<Ended, Failure>
             Form::Table if rows.is_empty() && is_first => {}
             Form::Table => output.write(&table(&rows, is_first, output.paint))?,
         }
+
         is_first = false;
         next = caller.next(&page, &path)?;
     }
+
     Ok(Ended::Well)
 }
 

@@ -59,6 +59,7 @@ impl Parser {
                 }
             }
         }
+
         Ok(events)
     }
 
@@ -91,6 +92,7 @@ impl Parser {
             // A comment, or what a later version of the format has.
             _ => {}
         }
+
         None
     }
 }

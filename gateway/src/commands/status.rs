@@ -63,6 +63,7 @@ fn cluster(cluster: &Json) -> Vec<Cell> {
             cells.push(Cell::new(", not woken by others", Tone::Warning));
         }
     }
+
     cells
 }
 

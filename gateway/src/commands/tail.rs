@@ -45,6 +45,7 @@ pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, 
             query.push(format!("{name}={}", encoded(value)));
         }
     }
+
     let mut path = caller.path(&["events"]);
     if !query.is_empty() {
         path = format!("{path}?{}", query.join("&"));
@@ -58,6 +59,7 @@ pub(super) async fn run(session: Session, matches: ArgMatches) -> Result<Ended, 
         let Some(shown) = shown(&event, output)? else {
             continue;
         };
+
         output.write(&shown)?;
         if event.name != "change" {
             continue;
@@ -83,6 +85,7 @@ fn shown(event: &Event, output: Output) -> Result<Option<String>, Failure> {
             let Some(fields) = data.as_object_mut() else {
                 return Err(Failure::unreachable("an event is no JSON object"));
             };
+
             fields.insert("differs".to_owned(), differs.into());
             data.to_string()
         }
@@ -101,6 +104,7 @@ fn shown(event: &Event, output: Output) -> Result<Option<String>, Failure> {
         }
         _ => return Ok(None),
     };
+
     Ok(Some(line + "\n"))
 }
 
@@ -115,6 +119,7 @@ fn change(data: &Json, output: Output) -> String {
         _ => ("event ", Tone::Plain),
     };
     let (source, event) = (said(&data["source"]), said(&data["event"]));
+
     // The operation has been said.
     let channel = match event.strip_suffix(&format!(":{operation}")) {
         Some(entity) if source == "crud" => entity.to_owned(),
@@ -126,6 +131,7 @@ fn change(data: &Json, output: Output) -> String {
     if let Some(id) = data.get("key").or_else(|| data["entity"].get("id")) {
         words.push(harmless(&said(id)));
     }
+
     let fields = differences(data)
         .into_iter()
         .map(|(name, old, new)| match operation.as_str() {
@@ -134,6 +140,7 @@ fn change(data: &Json, output: Output) -> String {
             _ => format!("{name}: {new}"),
         });
     words.push(harmless(&fields.collect::<Vec<_>>().join(", ")));
+
     let origin = match &data["origin"] {
         Json::Null => "by another program".to_owned(),
         node => format!("by {}", said(node)),

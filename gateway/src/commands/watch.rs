@@ -85,6 +85,7 @@ pub(super) async fn show(
             Form::Table if first => {}
             Form::Table => frame.insert(0, '\n'),
         }
+
         output.write(&frame)?;
         first = false;
         clock.sleep(EVERY).await;

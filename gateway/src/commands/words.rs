@@ -16,6 +16,7 @@ pub(super) fn spoken(seconds: &Json) -> String {
     let Some(seconds) = seconds.as_u64() else {
         return said(seconds);
     };
+
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),

@@ -111,6 +111,7 @@ pub(super) fn set_up(node: NodeBuilder, settings: &Settings) -> Result<NodeBuild
     if let Some(node_id) = &settings.node_id {
         node = node.node_id(node_id);
     }
+
     woken(node, settings)
 }
 
@@ -155,6 +156,7 @@ pub(super) fn admin_options(settings: &Settings) -> AdminOptions {
     if settings.hash_keys == KeyStorage::Digest {
         options = options.digest(KeyAuthCredential::NAME, "key", digest::of);
     }
+
     if let Some(token) = &settings.admin_token {
         options = options.token(token.expose());
     }

@@ -100,6 +100,7 @@ fn write_all(items: &Receiver<Item>, lost: &AtomicU64, mut out: impl Write) {
 
         // Read after a write: a reader that had paused is back.
         let now = lost.load(Relaxed);
+
         if now > told {
             tracing::warn!(
                 lines = now - told,

@@ -14,6 +14,7 @@ pub(crate) fn lossy(out: &mut Vec<u8>, bytes: &[u8]) {
         out.extend_from_slice(bytes);
         return;
     }
+
     for chunk in bytes.utf8_chunks() {
         escaped(out, chunk.valid().as_bytes());
         if !chunk.invalid().is_empty() {
@@ -53,6 +54,7 @@ pub(crate) fn escaped(out: &mut Vec<u8>, mut rest: &[u8]) {
     {
         let (plain, tail) = rest.split_at(at);
         out.extend_from_slice(plain);
+
         let byte = tail[0];
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
@@ -63,8 +65,10 @@ pub(crate) fn escaped(out: &mut Vec<u8>, mut rest: &[u8]) {
                 out.extend_from_slice(&digits);
             }
         }
+
         rest = &tail[1..];
     }
+
     out.extend_from_slice(rest);
 }
 

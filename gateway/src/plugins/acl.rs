@@ -148,6 +148,7 @@ async fn groups(rows: Dao<entities::Acl>, consumer: Uuid) -> Result<Option<Box<[
         let page = rows.page(query).await?;
         groups.extend(page.data.into_iter().map(|row| row.group));
         offset = page.offset;
+
         if offset.is_none() {
             return Ok((!groups.is_empty()).then(|| groups.into()));
         }

@@ -29,6 +29,7 @@ pub(super) fn api_key<'a>(
     for name in names.iter() {
         let claimed = claims.map(|claims| claims.get_all(&name.header));
         let claimed = claimed.into_iter().flatten();
+
         for value in head
             .headers
             .get_all(&name.header)
@@ -47,6 +48,7 @@ pub(super) fn api_key<'a>(
             }
         }
     }
+
     found
 }
 
@@ -71,6 +73,7 @@ fn remove_api_key(head: &mut Parts, names: &KeyNames) {
     for name in names.iter() {
         head.headers.remove(&name.header);
     }
+
     let carries = |argument: &str| {
         let name = argument.split_once('=').map_or(argument, |(name, _)| name);
         is_key(name, names)
@@ -92,6 +95,7 @@ fn remove_api_key(head: &mut Parts, names: &KeyNames) {
         kept => format!("{}?{}", head.uri.path(), kept.join("&")),
     };
     let mut parts = head.uri.clone().into_parts();
+
     // Parts of a target that was valid make a target that is valid.
     parts.path_and_query = target.parse().ok();
     head.uri = Uri::from_parts(parts).unwrap_or_default();

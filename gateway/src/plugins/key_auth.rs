@@ -122,12 +122,14 @@ impl KeyAuth {
         if key.len() > self.longest_key {
             return Err(Refusal::UnknownKey.answer());
         }
+
         // Keys are text: what is not UTF-8 is no one's key.
         let key = std::str::from_utf8(key).map_err(|_| Refusal::UnknownKey.answer())?;
         // Neither is a digest: who has read the database knows no key by that.
         if digest::is_one(key) {
             return Err(Refusal::UnknownKey.answer());
         }
+
         let digest = match self.storage {
             KeyStorage::Plain => None,
             KeyStorage::Digest => Some(digest::of(key)),
@@ -141,6 +143,7 @@ impl KeyAuth {
         let Some(id) = credential.consumer else {
             return Err(Refusal::UnknownKey.answer());
         };
+
         let identity = self.identity(id).await.map_err(|error| failed(&error))?;
         // Gone between the two look-ups: its credentials went with it.
         let identity = identity.ok_or_else(|| Refusal::UnknownKey.answer())?;
@@ -208,6 +211,7 @@ fn introduce(
         (CREDENTIAL_IDENTIFIER, Some(credential.id.clone())),
         (API_KEY, key),
     ];
+
     for (name, value) in said {
         match value {
             // Replaces all values of the name, not only the first.

@@ -95,6 +95,7 @@ fn object(asked: &Asked, answered: &Answered) -> Vec<u8> {
     if let Some(refusal) = answered.refusal {
         line["error.type"] = refusal.label().into();
     }
+
     if let Some(consumer) = answered.consumer {
         line["tidings.consumer.id"] = consumer.to_string().into();
     }
@@ -124,6 +125,7 @@ fn text(asked: &Asked, answered: &Answered) -> Vec<u8> {
         asked.trace.as_deref().unwrap_or("-"),
     );
     line.extend_from_slice(rest.as_bytes());
+
     line
 }
 

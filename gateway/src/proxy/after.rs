@@ -63,8 +63,10 @@ impl After {
             Ok(_) => self.timeout,
             Err(_) => Duration::ZERO,
         };
+
         // A wait that was asked for is to end with its answer.
         connection.allow(timeout);
+
         // Boxed, so that the future of a request that does not wait is small.
         match Box::pin(self.node.at_least(&token, timeout)).await {
             Ok(()) => Ok(()),

@@ -154,6 +154,7 @@ impl ClientBody {
             self.state.linger();
             return;
         }
+
         // Ends with the body, with the connection, or in time.
         tokio::task::spawn_local(async move {
             let state = Arc::clone(&self.state);
@@ -199,6 +200,7 @@ impl Body for ClientBody {
             Poll::Ready(Some(Err(_))) => self.progress.broken.set(true),
             Poll::Pending => {}
         }
+
         polled
     }
 

@@ -44,6 +44,7 @@ impl Echo {
                 out.extend_from_slice(b"\":\"");
                 last = Some(name);
             }
+
             json::lossy(&mut out, value.as_bytes());
         }
 

@@ -66,10 +66,12 @@ pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
             // them.
             .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
             .collect();
+
         for name in named {
             headers.remove(name);
         }
     }
+
     let names = headers.keys().filter(|name| is_hop_by_hop(name));
     for name in names.cloned().collect::<Vec<_>>() {
         headers.remove(name);
@@ -102,6 +104,7 @@ pub(super) fn drop_forged(headers: &mut HeaderMap) -> Option<HeaderMap> {
     if !headers.keys().any(|name| is_forged(name.as_str())) {
         return None;
     }
+
     let forged: Vec<HeaderName> = headers
         .keys()
         .filter(|name| is_forged(name.as_str()))
@@ -114,6 +117,7 @@ pub(super) fn drop_forged(headers: &mut HeaderMap) -> Option<HeaderMap> {
         }
         headers.remove(name);
     }
+
     Some(said)
 }
 
@@ -131,6 +135,7 @@ fn is_forged(name: &str) -> bool {
             return true;
         }
     }
+
     SET.iter()
         .any(|ours| name != *ours && is_read_as(name, ours))
 }
@@ -205,6 +210,7 @@ pub(super) fn add_forwarded(head: &mut Parts, peer: &Peer) {
         chain.unwrap_or_else(|| peer.header().clone()),
     );
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+
     match host {
         Some(host) => headers.insert(FORWARDED_HOST, host),
         None => headers.remove(FORWARDED_HOST),

@@ -46,6 +46,7 @@ impl Pool {
                 return Some(connection);
             }
         }
+
         None
     }
 

@@ -233,6 +233,7 @@ impl Upstream {
         };
 
         self.counts.upstream_answered(began.elapsed());
+
         // Requests for another protocol are never passed on, so this answers nothing that was
         // asked.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -241,6 +242,7 @@ impl Upstream {
         if forward::is_coded(response.headers()) {
             return Err(Failure::Coding.into());
         }
+
         Ok(self.passed_back(response, connection, progress.is_sent()))
     }
 
@@ -259,6 +261,7 @@ impl Upstream {
             if let Poll::Ready(answer) = sent.as_mut().poll(cx) {
                 return Poll::Ready(Ok(answer));
             }
+
             while late.as_mut().poll(cx).is_ready() {
                 // While the body moves or the client pauses (which has a limit of its own), the
                 // upstream cannot be blamed for its silence.
@@ -268,6 +271,7 @@ impl Upstream {
                 frames = progress.frames();
                 late.as_mut().reset(Instant::now() + self.answer_timeout);
             }
+
             Poll::Pending
         })
         .await
@@ -286,6 +290,7 @@ impl Upstream {
         let (sender, connection) = http1::handshake(TokioIo::new(wire))
             .await
             .map_err(Failure::Broken)?;
+
         // Ends when its sender is dropped or the upstream closes it; it owns nothing else.
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {

@@ -80,6 +80,7 @@ impl AsyncWrite for Wire {
         if self.heard.is_deaf() {
             return Poll::Ready(Ok(buf.len()));
         }
+
         match ready!(Pin::new(&mut self.socket).poll_write(cx, buf)) {
             Err(error) if is_closed(&error) => {
                 self.heard.deaf.set(true);

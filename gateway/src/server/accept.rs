@@ -62,6 +62,7 @@ impl Acceptor {
                 () = self.some(&mut take, &full) => {}
             }
         }
+
         // The kernel has already completed the handshake for queued connections, and requests may
         // be in them.
         while let Some(room) = self.seats.room()
@@ -78,6 +79,7 @@ impl Acceptor {
             // The event loop is shutting down; `stop` is about to say so.
             return sleep(PAUSE).await;
         };
+
         let mut batch = 1;
         if !self.seats.is_next(self.worker) {
             match timeout(COURTESY, self.seats.taken()).await {
@@ -86,6 +88,7 @@ impl Acceptor {
                 Err(_in_vain) => batch = BATCH,
             }
         }
+
         for _ in 0..batch {
             let Some(room) = self.seats.room() else {
                 tracing::warn!(
@@ -97,6 +100,7 @@ impl Acceptor {
                 let _ = timeout(PAUSE, self.seats.freed()).await;
                 return;
             };
+
             match ready.try_io(|listener| next(listener.get_ref())) {
                 Ok(Ok((stream, peer))) => take(stream, peer, self.seats.take(self.worker, room)),
                 Ok(Err(error)) if is_of_one_connection(&error) => {}

@@ -99,6 +99,7 @@ impl ConnectionState {
         if self.unending.load(Relaxed) {
             self.unending.store(false, Relaxed);
         }
+
         if self.allowed.load(Relaxed) > 0 {
             self.allowed.store(0, Relaxed);
         }

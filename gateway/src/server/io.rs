@@ -74,6 +74,7 @@ impl GuardedIo {
                 more => self.discarded += more,
             }
         }
+
         Poll::Ready(())
     }
 
@@ -82,6 +83,7 @@ impl GuardedIo {
             let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) else {
                 break;
             };
+
             match self.write(cx, rest) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(more)) => written += more,
@@ -91,8 +93,10 @@ impl GuardedIo {
                     return Poll::Pending;
                 }
             }
+
             self.refusal = Some((bytes, written));
         }
+
         Poll::Ready(Ok(()))
     }
 }
@@ -170,5 +174,6 @@ fn refusal(theirs: &[u8], imprint: &Imprint) -> Vec<u8> {
     )
     .into_bytes();
     answer.extend_from_slice(&body);
+
     answer
 }

@@ -53,12 +53,14 @@ impl Listener {
                 Type::STREAM,
                 Some(Protocol::TCP),
             )?;
+
             // A port whose last connections are in TIME_WAIT is free; one that is listened on is
             // not.
             socket.set_reuse_address(true)?;
             socket.set_nonblocking(true)?;
             socket.bind(&address.into())?;
             socket.listen(BACKLOG)?;
+
             let socket = TcpListener::from(socket);
             let address = socket.local_addr()?;
             Ok(Self { socket, address })

@@ -132,6 +132,7 @@ impl Connections {
         for state in self.open.lock().values() {
             state.drain();
         }
+
         loop {
             let moment = deadline.min(Instant::now() + LAST_FRAME);
             let emptied = tokio::time::timeout_at(moment, self.emptied());
@@ -173,6 +174,7 @@ impl Connections {
             .map(|(id, state)| (*id, Arc::clone(state)))
             .collect();
         drop(open);
+
         for (id, state) in unending {
             tracing::debug!(connection = id, "connection closed: its stream is not read");
             state.kill();
@@ -239,6 +241,7 @@ where
         if state.is_killed() {
             return Poll::Ready(Ok(()));
         }
+
         let polled = connection.as_mut().poll(cx);
         if polled.is_pending() && state.is_draining() && !told {
             // Polled first, so that a request that has arrived already is still taken in.
@@ -246,6 +249,7 @@ where
             connection.as_mut().graceful_shutdown();
             return connection.as_mut().poll(cx);
         }
+
         polled
     });
 

@@ -94,6 +94,7 @@ where
         let option = joined
             .last_mut()
             .filter(|last| negative && is_flag_of_ours(last, table));
+
         match option {
             Some(option) => {
                 option.push("=");
@@ -102,6 +103,7 @@ where
             None => joined.push(arg),
         }
     }
+
     joined
 }
 

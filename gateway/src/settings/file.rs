@@ -46,6 +46,7 @@ pub(super) fn read(path: &Path, table: &[Row]) -> Result<Vec<(&'static str, Raw)
             path: path.to_owned(),
             key,
         };
+
         match raw(value, source) {
             Ok(raw) => keys.push((row.name, raw)),
             Err((kind, source)) => faults.push(Fault::other(format!(
@@ -72,6 +73,7 @@ fn line_and_column(text: &str, at: usize) -> String {
 
 fn raw(value: toml::Value, source: Source) -> Result<Raw, (&'static str, Source)> {
     use toml::Value;
+
     Ok(match value {
         Value::String(text) => Raw::text(text, source),
         Value::Integer(number) => Raw::text(number.to_string(), source),

@@ -143,6 +143,7 @@ impl<'a> Layers<'a> {
         if let Some(raw) = self.variable(row)? {
             return Ok(Some(raw));
         }
+
         let mut keys = self.file.iter();
         let key = keys.find(|(key, _)| *key == row.name);
         Ok(key.map(|(_, raw)| raw.clone()))
@@ -166,6 +167,7 @@ impl<'a> Layers<'a> {
             Some(variable) => self.secret_file(&variable)?,
             None => None,
         };
+
         match (value, from_file) {
             (Some(_), Some(file)) => Err(Fault::other(format!(
                 "{name} is set, and so is {}: one of the two must go",
@@ -185,6 +187,7 @@ impl<'a> Layers<'a> {
         let Some(path) = self.env.get(variable).filter(|path| !path.is_empty()) else {
             return Ok(None);
         };
+
         let text = std::fs::read_to_string(path).map_err(|error| {
             Fault::other(format!(
                 "the file {} (variable {variable}) cannot be read: {error}",

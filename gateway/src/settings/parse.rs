@@ -40,9 +40,11 @@ pub(super) fn address(raw: &Raw) -> Parsed<SocketAddr> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
+
     let addresses = text
         .to_socket_addrs()
         .map_err(|error| Wrong::Because(format!("the host is not known ({error})")))?;
+
     // A name such as localhost may have several addresses; the first of IPv4 is what people mean by
     // it.
     let addresses: Vec<SocketAddr> = addresses.collect();
@@ -71,6 +73,7 @@ pub(super) fn database(raw: &Raw) -> Parsed<String> {
             .map(|()| text.to_owned())
             .map_err(|error| Wrong::Because(error.to_string()));
     }
+
     match text.strip_prefix("sqlite:") {
         Some(":memory:") => Ok(text.to_owned()),
         Some(path) if path.len() > 2 && path.starts_with("//") => tidings::Store::check_url(text)
@@ -89,6 +92,7 @@ pub(super) fn cluster(raw: &Raw) -> Parsed<Cluster> {
         )))
     };
     let scheme = text.split_once("://").map_or(text, |(scheme, _)| scheme);
+
     match (text, scheme) {
         ("none", _) => Ok(Cluster::None),
         ("postgres", _) => Ok(Cluster::Postgres),
@@ -133,6 +137,7 @@ fn number(raw: &Raw, most: usize) -> Parsed<usize> {
     if !is_canonical(text) {
         return Err(Wrong::NotAllowed);
     }
+
     let number: usize = text.parse().map_err(|_| Wrong::NotAllowed)?;
     if (1..=most).contains(&number) {
         Ok(number)
@@ -164,11 +169,13 @@ fn server(raw: &Raw, over_tls: &'static str) -> Parsed<(UpstreamAddress, String)
         Some("https") => return Err(Wrong::Later(over_tls)),
         _ => return Err(Wrong::NotAllowed),
     }
+
     let authority = uri.authority().ok_or(Wrong::NotAllowed)?;
     let is_bare = uri.query().is_none() && !authority.as_str().contains('@');
     if !is_bare || authority.host().is_empty() {
         return Err(Wrong::NotAllowed);
     }
+
     let port = match authority.port() {
         // A port out of range is no port to `http`, yet it is written there.
         None if authority.as_str() != authority.host() => return Err(Wrong::NotAllowed),
@@ -219,6 +226,7 @@ pub(super) fn plugins(raw: &Raw) -> Parsed<BuiltIn> {
     let items = raw.as_items().ok_or(Wrong::NotAllowed)?;
     let items: Vec<&str> = items.iter().map(String::as_str).collect();
     let known = |item: &&str| matches!(*item, "key-auth" | "acl");
+
     match items.as_slice() {
         ["none"] => Ok(BuiltIn::None),
         [] if raw.list => Ok(BuiltIn::None),
@@ -272,6 +280,7 @@ pub(super) fn log_filter(raw: &Raw) -> Parsed<String> {
     if raw.source == Source::Variable(RUST_LOG.to_owned()) {
         return log_directives(raw);
     }
+
     let text = text(raw)?;
     let level = |word: &str| {
         ["off", "error", "warn", "info", "debug", "trace"]
@@ -282,6 +291,7 @@ pub(super) fn log_filter(raw: &Raw) -> Parsed<String> {
     if !text.split(',').all(|item| known(item.trim())) {
         return Err(Wrong::NotAllowed);
     }
+
     log_directives(raw)
 }
 
@@ -294,6 +304,7 @@ fn log_directives(raw: &Raw) -> Parsed<String> {
     {
         return Err(Wrong::Because("a level is missing behind `=`".to_owned()));
     }
+
     EnvFilter::try_new(text).map_err(|error| Wrong::Because(error.to_string()))?;
     Ok(text.to_owned())
 }

@@ -144,6 +144,7 @@ impl KeyNames {
                 all.push(name);
             }
         }
+
         (!all.is_empty()).then(|| Self(all.into()))
     }
 
