@@ -116,6 +116,7 @@ impl Node {
             let end = select(over, select(stopped, ends));
             let _ = select(end, checks).await;
         }
+
         Ok(found)
     }
 
@@ -188,6 +189,7 @@ impl Node {
                 found(verdict);
                 self.clock().sleep(pause).await;
             }
+
             if is_idle {
                 let took = self.clock().now().since(began);
                 self.clock().sleep(IDLE.max(took * IDLE_FOR)).await;
@@ -199,6 +201,7 @@ impl Node {
         let Some((entity, asked)) = self.row_of(key) else {
             return Verdict::Nothing;
         };
+
         // The entity's own code reads a row, and drops it.
         let judged = AssertUnwindSafe(self.judge(entity, asked)).catch_unwind();
         judged.await.unwrap_or_else(|_| {
@@ -288,6 +291,7 @@ impl Hand {
             let Some(entry) = found else {
                 continue;
             };
+
             match self.passes.checked_sub(1) {
                 Some(passes) => self.passes = passes,
                 None => {

@@ -114,6 +114,7 @@ impl<E: Entity> CachedRows<E> for Dao<E> {
         let Some(cache) = cache_behind(sink) else {
             return Err(CachedError::NoCache { entity: E::NAME });
         };
+
         let refused = |source| CachedError::View {
             entity: E::NAME,
             source,
@@ -133,6 +134,7 @@ impl<E: Entity> CachedRows<E> for Dao<E> {
                 view: view.map_err(refused)?,
             });
         }
+
         Ok(Cached {
             lookups: lookups.into(),
         })

@@ -181,6 +181,7 @@ impl Node {
     pub fn change_feed(&self, options: ChangeFeedOptions) -> Result<ChangeFeed, TooManyFeeds> {
         let shared = self.shared();
         let feed = shared.feed.clone();
+
         // Before the log is asked: what is committed from here on comes by the seat.
         let seat = feed.ring().sit().ok_or(TooManyFeeds(SEATS))?;
         let replay = match (&shared.following, &options.after) {
@@ -193,6 +194,7 @@ impl Node {
         if replay.is_some() {
             seat.step_aside();
         }
+
         let mut made = ChangeFeed {
             stage: match replay {
                 Some(_) => Stage::Replaying,
@@ -208,6 +210,7 @@ impl Node {
         if shared.following.is_none() {
             made.go_back();
         }
+
         Ok(made)
     }
 
@@ -270,12 +273,14 @@ impl ChangeFeed {
             if stop.is_cancelled() {
                 return None;
             }
+
             while let Some(entry) = self.ready.pop_front() {
                 self.let_go();
                 if let Some(fed) = self.fed(entry) {
                     return Some(fed);
                 }
             }
+
             let stopped = std::pin::pin!(stop.cancelled());
             let more = std::pin::pin!(self.more());
             if let Either::Right(_) = select(more, stopped).await {
@@ -310,8 +315,10 @@ impl ChangeFeed {
                     self.stage = Stage::Live;
                 }
             }
+
             return;
         }
+
         match self.seat.take() {
             Taken::Entry(entry) if self.is_told(&entry) => {}
             Taken::Entry(entry) => self.ready.push_back(entry),
@@ -364,6 +371,7 @@ impl ChangeFeed {
         let Some(start) = &self.options.after else {
             return;
         };
+
         let Place(cursor) = &start.place;
         let (reason, missed) = match cursor.position() {
             Position::Counted(number) if cursor.epoch() == self.feed.epoch() => {

@@ -113,6 +113,7 @@ impl ChangeSink for Changes {
         if !set.touched.is_empty() {
             self.channels.purge_untold();
         }
+
         if set.no_event {
             self.note(step.number(), self.feed.ring().end());
             return std::future::ready(()).boxed();
@@ -144,6 +145,7 @@ impl ChangeSink for Changes {
                     gaps.tell(&Gap::of_entity(GapReason::Overflow, schema.name()));
                 }
             }
+
             let mut left: Vec<_> = tickets.into_iter().map(Ticket::dispatch).collect();
             if waits {
                 let handled = left.drain(..).map(|it| it.handled_within(deadline));

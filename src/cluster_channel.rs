@@ -169,6 +169,7 @@ impl<T: Event + Serialize + DeserializeOwned> Deliver for Channel<T> {
                 let _cause = cause.enter();
                 posting.as_mut().poll(context)
             });
+
             match posted.await {
                 Ok(delivery) => delivery.handled(Duration::MAX).await,
                 Err(refused) => {

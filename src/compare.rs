@@ -64,6 +64,7 @@ pub(crate) fn compare<E: Entity>(
         if is_equal {
             return Ok(Compared::Equal);
         }
+
         let key = asked.key;
         Ok(Compared::Different(Box::new(Held { cache, key, entry })))
     }
@@ -98,6 +99,7 @@ fn says_the_same<E: Entity>(one: &Row, other: &Row) -> bool {
         let read = read.to_row();
         of_an_order.retain(|field| one.0[*field] == read.0[*field]);
     }
+
     of_an_order.is_empty()
 }
 

@@ -24,11 +24,13 @@ pub(crate) async fn remove_expired(
     if expiring.is_empty() {
         return;
     }
+
     loop {
         let stopped = std::pin::pin!(stop.cancelled());
         if let Either::Left(_) = select(stopped, clock.sleep(every)).await {
             return;
         }
+
         for entity in &expiring {
             let stopped = std::pin::pin!(stop.cancelled());
             let removing = std::pin::pin!(remove_of(&store, entity));

@@ -26,12 +26,14 @@ pub(crate) fn of(
 /// the same of them have a table.
 fn digest(tables: &[&'static Schema], recorded: &[&'static Schema]) -> String {
     let tables = tables.iter().map(|schema| sorted(&schema.to_json()));
+
     // No JSON begins like that.
     let recorded = recorded
         .iter()
         .map(|schema| format!("recorded {}", sorted(&schema.to_json())));
     let mut texts: Vec<String> = tables.chain(recorded).collect();
     texts.sort_unstable();
+
     let digest = Sha256::digest(texts.join("\n"));
     let hex = digest.iter().map(|byte| format!("{byte:02x}"));
     hex.collect::<String>().chars().take(TOLD).collect()

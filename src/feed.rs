@@ -84,6 +84,7 @@ impl Feed {
         if !self.ring.is_watched() {
             return ready(()).boxed();
         }
+
         let entry = Self::entry(told);
         let (ring, clock) = (Arc::clone(&self.ring), Arc::clone(&self.clock));
         async move {
@@ -135,6 +136,7 @@ impl Feed {
         for change in changes {
             self.own(Draft::of_row(change, Some(&self.node)));
         }
+
         for schema in untold {
             let gap = Gap::of_entity(GapReason::Overflow, schema.name());
             self.ring.push(|_| Entry::Gap(FeedGap::new(gap, None)));

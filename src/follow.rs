@@ -101,6 +101,7 @@ impl Following {
             settings: wiring.settings,
         })?;
         protocol.tell();
+
         Ok(Self {
             log: wiring.log,
             history: wiring.history,
@@ -167,6 +168,7 @@ impl ChangeSink for Following {
             // The log tells each row, later.
             self.channels.purge_untold();
         }
+
         // Under an epoch that has begun since, the name may be another commit's.
         let mark = set.mark;
         let mark = mark.filter(|mark| self.log.epoch() == Some(mark.epoch()));
@@ -176,12 +178,14 @@ impl ChangeSink for Following {
             self.channels.cache().apply_change(&set.evict, &[]);
             return std::future::ready(()).boxed();
         };
+
         self.protocol.count_written(set.changes.len());
         let changed = set.changes.iter().map(|change| change.schema);
         let changed = changed.chain(set.touched.iter().copied());
         let heard = changed.filter(|_| !set.no_event);
         let entities: Vec<_> = heard.map(Schema::name).collect();
         let handled = self.protocol.committed(mark, &set.evict, &entities);
+
         match set.cause {
             None => handled.boxed(),
             // A write made inside a handler must not wait for handlers that run after it.
@@ -245,6 +249,7 @@ impl Announce for Announcer {
             self.gap(&Gap::of_entity(GapReason::Malformed, entity));
             return std::future::ready(()).boxed();
         };
+
         let delivery = ticket.dispatch();
         let channels = self.channels.clone();
         async move {
@@ -259,6 +264,7 @@ impl Announce for Announcer {
         let Some(channel) = self.for_all.find(&posted.source, &posted.event) else {
             return std::future::ready(()).boxed();
         };
+
         match channel.deliver(&posted.payload, cause) {
             Ok(handled) => {
                 let (channels, gaps) = (self.channels.clone(), self.gaps.clone());

@@ -237,6 +237,7 @@ impl Node {
             );
             return Err(refused.into());
         }
+
         Ok(ClusterChannel {
             local,
             source,

@@ -219,6 +219,7 @@ impl Node {
         if self.has_reached(position) {
             return;
         }
+
         let shared = self.shared();
         match (
             &shared.following,
@@ -252,6 +253,7 @@ impl Node {
                 // What was read may have been committed a moment ago, and not counted yet.
                 _ => drop(asked().await?),
             }
+
             // First: what is committed in between is covered, and may come again.
             let next = shared.feed.ring().end();
             let number = shared.positions.progress.last();
@@ -261,6 +263,7 @@ impl Node {
         if let Written::Last(commit) = written {
             return Ok(Position::at(Origin::Log, commit));
         }
+
         loop {
             // Under an epoch that begins in between, the number may be another commit's.
             let before = self.now(following).await?;
@@ -276,6 +279,7 @@ impl Node {
                     resume: commit.resume,
                 });
             }
+
             // The database has recovered from a crash, and the node has yet to hear of it.
             let heard = std::pin::pin!(following.protocol().until_after(before));
             match select(heard, self.clock().sleep(LOG_DEADLINE)).await {
@@ -344,6 +348,7 @@ impl WriteReceipt {
         if lost {
             return Err(alone(Silence::Epoch));
         }
+
         self.node.confirm(position, timeout).await
     }
 }

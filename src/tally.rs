@@ -68,6 +68,7 @@ impl AuditSettings {
                 "reads_per_second_on_demand is {on_demand}; it must be 1 to {MOST}"
             ));
         }
+
         Ok(())
     }
 

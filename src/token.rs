@@ -112,10 +112,12 @@ impl Seal {
             Origin::Node => 0,
             Origin::Log => 1,
         });
+
         let epoch = position.mark.epoch();
         bytes.extend(epoch.number.to_be_bytes());
         bytes.extend(epoch.id.into_bytes());
         bytes.extend(position.mark.number().to_be_bytes());
+
         let (how, number) = match position.resume {
             None => (0, 0),
             Some(Resume::Counted(number)) => (1, number),
@@ -124,6 +126,7 @@ impl Seal {
         };
         bytes.push(how);
         bytes.extend(number.to_be_bytes());
+
         // Where a reader goes on is at the same record.
         bytes.extend(id.into_iter().flat_map(Uuid::into_bytes));
 
@@ -169,6 +172,7 @@ fn resume_of(bytes: &[u8], id: Option<Uuid>) -> Result<Option<Resume>, TokenErro
     let Some((how, number)) = bytes.split_first() else {
         return Ok(None);
     };
+
     let number = be(number)?;
     match (how, id) {
         (0, _) => Ok(None),

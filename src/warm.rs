@@ -91,6 +91,7 @@ pub(crate) fn warm_page<E: Entity>(
             }
         };
         cache.get_bulk(&keys, GetOptions::default(), load).await?;
+
         Ok(WarmPage {
             rows: page.data.len(),
             next: page.offset,

@@ -261,6 +261,7 @@ fn start(
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(thread);
+
     Ok(async move {
         is_ready
             .await
@@ -302,6 +303,7 @@ async fn run(
 fn init(node: Node, id: usize, hooks: &[Arc<InitWorker>]) -> Result<Worker, BoxError> {
     let events = node.worker_events().attach_worker(id)?;
     let cache = node.cache().clone();
+
     // What the handlers of the lost events would have invalidated by hand is unknown.
     events.on_gap(move |gap| {
         tracing::warn!(

@@ -91,6 +91,7 @@ pub(super) async fn start_unless(
         }
     };
     joined.leave().await;
+
     failed
 }
 
@@ -112,6 +113,7 @@ async fn begin(mut builder: NodeBuilder, joined: &Joined) -> Result<Node, StartE
         // Set once, here.
         let _ = joined.0.set((following.clone(), Arc::clone(&ground.clock)));
     }
+
     let progress = Progress::new();
     let sink: Arc<dyn ChangeSink> = match &following {
         Some(following) => Arc::new(following.clone()),
@@ -131,10 +133,12 @@ async fn begin(mut builder: NodeBuilder, joined: &Joined) -> Result<Node, StartE
         runtime: ground.runtime.clone(),
     };
     store.attach(attachment).await.map_err(StartError::Store)?;
+
     let started = store.start().await.map_err(StartError::Store)?;
     if let Some(sealed) = &cluster.sealed {
         sealed.key(started.key.expose());
     }
+
     if let Some(following) = &following {
         // Before a handler can be registered: it hears of everything that is written from then on.
         let followed = std::pin::pin!(following.protocol().until_following());
@@ -167,6 +171,7 @@ async fn begin(mut builder: NodeBuilder, joined: &Joined) -> Result<Node, StartE
         threads: Mutex::default(),
     }));
     run(&node, &builder, &ground.runtime).await?;
+
     Ok(node)
 }
 
@@ -177,6 +182,7 @@ async fn run(node: &Node, builder: &NodeBuilder, runtime: &Handle) -> Result<(),
         let (clock, stop) = (Arc::clone(&clock), stop.clone());
         runtime.spawn(following.prune(builder.retention, clock, stop));
     }
+
     let (store, schemas) = (node.store().clone(), node.schemas().to_vec());
     runtime.spawn(expiry::remove_expired(
         store,
@@ -188,6 +194,7 @@ async fn run(node: &Node, builder: &NodeBuilder, runtime: &Handle) -> Result<(),
     runtime.spawn(node.for_worker().audit_in_background());
     worker::start_all(node, &builder.hooks).await?;
     runtime.spawn(node.worker_events().watchdog(builder.slow_handler).watch());
+
     Ok(())
 }
 
@@ -210,6 +217,7 @@ impl Ground {
         if !(1..=MAX_WORKERS).contains(&builder.workers) {
             return Err(StartError::Workers(builder.workers));
         }
+
         let runtime = match builder.runtime.take() {
             Some(runtime) => runtime,
             None => Handle::try_current().map_err(|_| StartError::NoRuntime)?,
@@ -232,6 +240,7 @@ impl Ground {
         };
         check_all(&ground.heard())?;
         builder.audit.check().map_err(StartError::Audit)?;
+
         Ok(ground)
     }
 
@@ -248,6 +257,7 @@ fn check_recorded(recorded: &[&'static Schema]) -> Result<(), StartError> {
             let Some(foreign) = field.reference() else {
                 continue;
             };
+
             if foreign.on_delete != OnDelete::Restrict || foreign.evict_on_update {
                 let (entity, field, parent) = (schema.name(), field.name(), &foreign.entity);
                 return Err(refused(format!(
@@ -365,6 +375,7 @@ impl Cluster {
                 let wakes = sealed.insert(Arc::new(SealedWakes::new(read, wakes)));
                 read = Arc::clone(wakes) as _;
             }
+
             let clock = Arc::clone(&ground.clock);
             Followed {
                 log,
@@ -443,6 +454,7 @@ fn cache(
                 .stale_policy(builder.stale_policy);
         }
     }
+
     if let Some(carrier) = &cluster.carrier {
         cache = cache.propagate(Arc::clone(carrier) as _);
     }

@@ -144,6 +144,7 @@ impl Channels {
     pub(crate) fn enqueue(&self, change: RowChange, cause: Cause) -> Option<Ticket> {
         let (entity, operation) = (change.schema.name(), change.operation);
         let channel = self.by_name.get(entity)?;
+
         // The row is read into the entity's own type, by its code.
         let enqueue = AssertUnwindSafe(|| channel.enqueue(change, cause));
         let error = match catch_unwind(enqueue) {

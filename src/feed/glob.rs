@@ -36,6 +36,7 @@ impl Glob {
     pub fn matches(&self, name: &str) -> bool {
         let (pattern, name): (_, Vec<char>) = (&self.0, name.chars().collect());
         let (mut at, mut read) = (0, 0);
+
         // The last star, and where the text that it takes ends so far.
         let mut star: Option<(usize, usize)> = None;
         while read < name.len() {
@@ -56,6 +57,7 @@ impl Glob {
                 (_, None) => return false,
             }
         }
+
         pattern[at..].iter().all(|rest| *rest == '*')
     }
 }

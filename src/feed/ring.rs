@@ -106,6 +106,7 @@ impl State {
             held -= 1;
             bytes -= old;
         }
+
         first
     }
 }
@@ -161,6 +162,7 @@ impl Ring {
         // One that has begun to watch a moment ago finds them missing.
         let gone = std::mem::take(&mut state.entries);
         state.bytes = 0;
+
         let held = u64::try_from(gone.len()).unwrap_or(u64::MAX);
         state.first.0 += held + entries;
         let next = state.next();
@@ -176,6 +178,7 @@ impl Ring {
             // Before the question: one that reads meanwhile is not missed.
             let mut read = std::pin::pin!(self.read.notified());
             read.as_mut().enable();
+
             let asked = clock.now();
             let awaited = {
                 let state = self.state();
@@ -201,8 +204,10 @@ impl Ring {
         if let Entry::Gap(gap) = &entry {
             state.gap = Some((number, gap.clone()));
         }
+
         state.entries.push_back((entry, weight));
         state.bytes += weight;
+
         while state.entries.len() > MOST || state.bytes > MOST_BYTES && state.entries.len() > 1 {
             if let Some((old, weight)) = state.entries.pop_front() {
                 state.bytes -= weight;
@@ -210,6 +215,7 @@ impl Ring {
                 gone.push(old);
             }
         }
+
         drop(state);
         drop(gone);
         self.next.send_replace(Sequence(number.0 + 1));
@@ -221,10 +227,12 @@ impl Ring {
         if state.readers.len() >= SEATS {
             return None;
         }
+
         self.watched.store(true, Ordering::SeqCst);
         let end = state.next();
         let id = state.readers.add(end);
         drop(state);
+
         Some(Seat {
             ring: Arc::clone(self),
             id,
@@ -249,10 +257,12 @@ impl Seat {
             self.ring.missed.fetch_add(missed, Ordering::Relaxed);
             return Taken::Missed(missed, gap);
         }
+
         let ahead = usize::try_from(at.0 - state.first.0).unwrap_or(usize::MAX);
         let Some((entry, _)) = state.entries.get(ahead) else {
             return Taken::Nothing;
         };
+
         let entry = entry.clone();
         state.readers.has_read(self.id, end);
         drop(state);
@@ -290,6 +300,7 @@ impl Seat {
         if at < state.first {
             return Err(Back::Gone(state.first.0 - at.0));
         }
+
         state.readers.move_to(self.id, at, end);
         Ok(())
     }
@@ -318,6 +329,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.ring.state();
         state.readers.remove(self.id);
+
         let is_over = state.readers.len() == 0 && self.ring.keeps == Keeps::WhileWatched;
         let mut gone = VecDeque::new();
         if is_over {
@@ -326,6 +338,7 @@ impl Drop for Seat {
             gone = std::mem::take(&mut state.entries);
             state.bytes = 0;
         }
+
         drop(state);
         drop(gone);
         self.ring.read.notify_waiters();

@@ -50,6 +50,7 @@ impl Node {
         self.publish_feeds();
         self.publish_workers();
         self.publish_audits();
+
         if let Some(cluster) = self.cluster() {
             publish_cluster(cluster);
         }
@@ -61,6 +62,7 @@ impl Node {
             "tidings_changes_total",
             "Changes that did not end as they should have, by what was wrong"
         );
+
         let stats = self.change_stats();
         for (what, count) in [
             ("late", stats.late),
@@ -107,6 +109,7 @@ impl Node {
             let Some(stats) = threads.iter().find(|stats| stats.label == label) else {
                 continue;
             };
+
             let worker = || id.to_string();
             let hits = |level: &'static str| counter!("tidings_worker_cache_hits_total", "worker" => worker(), "level" => level);
             hits("l1").absolute(stats.l1_hits);
@@ -185,11 +188,13 @@ fn publish_cluster(cluster: &Protocol) {
     for (direction, count) in [("read", stats.records), ("written", stats.written)] {
         counter!("tidings_cluster_records_total", "direction" => direction).absolute(count);
     }
+
     for (index, reason) in GapReason::ALL.iter().enumerate() {
         let reason = reason.as_str();
         counter!("tidings_cluster_gaps_total", "reason" => reason).absolute(stats.gaps[index]);
         counter!("tidings_cluster_purges_total", "reason" => reason).absolute(stats.purges[index]);
     }
+
     counter!("tidings_cluster_purges_total", "reason" => "admin").absolute(stats.purges_by_hand);
     let times = histogram!("tidings_cluster_apply_seconds");
     cluster.apply_time().publish(&times);

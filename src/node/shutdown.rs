@@ -90,6 +90,7 @@ impl Node {
         };
         let store = self.ended(until, self.shared.store.close()).await;
         self.shared.store.release();
+
         if cluster != Ending::Done || store != Ending::Done {
             tracing::error!(?cluster, ?store, "the node did not end in order");
         }
@@ -138,6 +139,7 @@ impl Node {
                 tracing::error!(worker = thread.id, "a worker's thread ended by a panic");
             }
         }
+
         left
     }
 }

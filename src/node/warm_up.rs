@@ -60,6 +60,7 @@ impl Node {
             let entity = entity.to_owned();
             report.push(Warmed { entity, rows, end });
         }
+
         report
     }
 
