@@ -78,6 +78,7 @@ impl Bouncer {
             wait
             rm -rf "$DIRECTORY"
         "#;
+
         let mut command = Command::new("sh");
         command.arg("-c").arg(script).arg("sh");
         command.args(as_user(directory)).arg(program());

@@ -115,6 +115,7 @@ impl Broker {
             keeper: None,
         };
         broker.run()?;
+
         Ok(broker)
     }
 
@@ -231,13 +232,16 @@ impl Broker {
             kill -KILL $!
             wait
         "#;
+
         let port = self.port.to_string();
         let users = self.directory.path().join("users.conf");
         if let Some(lines) = &self.users {
             std::fs::write(&users, lines)?;
         }
+
         let mut command = Command::new("sh");
         command.arg("-c").arg(script).arg("sh");
+
         match self.protocol {
             Protocol::Nats => {
                 command.args(["nats-server", "-a", "127.0.0.1", "-p", &port]);
@@ -251,6 +255,7 @@ impl Broker {
                 if self.users.is_some() {
                     command.arg(users);
                 }
+
                 command.args([
                     "--bind",
                     "127.0.0.1",
@@ -266,6 +271,7 @@ impl Broker {
                 ]);
             }
         }
+
         command.current_dir(self.directory.path());
         command.env("PATH", path()).stdin(Stdio::piped());
         self.keeper = Some(command.spawn()?);

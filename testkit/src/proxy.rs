@@ -187,6 +187,7 @@ async fn pass(
             }
             Link::Open | Link::Slow(_) | Link::Uneven(_) | Link::Losing(..) => {}
         }
+
         tokio::select! {
             read = client.read(&mut asked) => {
                 let message = &asked[..read?];
@@ -199,12 +200,14 @@ async fn pass(
                         // The answer comes after the commit.
                         let _ = server.read(&mut answered).await?;
                     }
+
                     link.send_replace(match then {
                         Then::Open => Link::Open,
                         Then::Refusing => Link::Refusing,
                     });
                     return Ok(());
                 }
+
                 hold(now, lane, &mut changed).await;
                 server.write_all(message).await?;
             }

@@ -94,6 +94,7 @@ impl Server {
     fn try_start(settings: &[&str], fill: impl Fn(&Path) -> io::Result<()>) -> io::Result<Self> {
         let directory = own_directory("tidings-postgres-")?;
         fill(&directory)?;
+
         let port = free_port()?;
         let keeper = Self::keeper(&directory, port, settings)?;
         let server = Self {
@@ -404,6 +405,7 @@ fn template() -> io::Result<PathBuf> {
             .arg(format!("{USER}:"))
             .arg(made.path()))?;
     }
+
     let mut initdb = command_of_user(made.path(), &initdb);
     initdb.arg("-D").arg(made.path().join("data"));
     run(initdb.args([
@@ -416,6 +418,7 @@ fn template() -> io::Result<PathBuf> {
         "UTF8",
         "--locale=C.UTF-8",
     ]))?;
+
     match fs::rename(made.path().join("data"), &place) {
         Ok(()) => {}
         // Another binary was faster.
