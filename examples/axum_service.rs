@@ -59,6 +59,7 @@ pub(crate) async fn start(database: &str) -> Result<Node, BoxError> {
         on: false,
     };
     node.dao::<Flag>()?.upsert_by("name", "beta", beta).await?;
+
     Ok(node)
 }
 
@@ -102,6 +103,7 @@ pub(crate) async fn main() -> Result<(), BoxError> {
     let node = start("sqlite::memory:").await?;
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     println!("listening on {}", listener.local_addr()?);
+
     let interrupted = async {
         let _ = tokio::signal::ctrl_c().await;
     };

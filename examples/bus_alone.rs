@@ -49,12 +49,14 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = bus.shutdown(Duration::from_secs(5)).await;
     println!("{report:?}");
     let (mut missed, mut received) = (0, Vec::new());
+
     while let Some(heard) = queue.recv().await {
         match heard.into_result() {
             Ok(event) => received.push(event.revision),
             Err(gap) => missed += gap.missed,
         }
     }
+
     println!("queue: missed {missed}, received {received:?}");
     assert_eq!((missed, received), (1, vec![2, 3]));
 

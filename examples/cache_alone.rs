@@ -42,6 +42,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let key = CacheKey::new("api-keys", &["abcd"]);
     let (source, gate) = (Source::default(), Gate::new());
     cache.invalidate_local(&key);
+
     let slow = source.behind(&gate, Some("alice".to_owned()));
     let asked = cache.get(&key, GetOptions::default(), slow);
     let revoke = async {
@@ -53,5 +54,6 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("asked before the revocation: {:?}", answer?);
     assert!(cache.cached::<String>(&key)?.is_none());
     assert_eq!(cache.stats().refused_void, 1);
+
     Ok(())
 }

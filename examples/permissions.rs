@@ -78,6 +78,7 @@ async fn read(
         actions.extend(allowed.into_iter().map(|grant| grant.action));
         roles.push(tag_of(&membership.role));
     }
+
     let loaded = Loaded::new(actions);
     Ok(roles
         .iter()

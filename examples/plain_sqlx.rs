@@ -81,6 +81,7 @@ async fn end_discount(pool: &SqlitePool, product: &str) -> Result<(), BoxError> 
 
 async fn article(node: &Node, pool: &SqlitePool, slug: &str) -> Result<String, BoxError> {
     let key = CacheKey::new(Article::NAME, &[slug]);
+
     // Owned, since a load goes on for the callers that still wait when this one has gone.
     let (pool, slug) = (pool.clone(), slug.to_owned());
     let load = move || async move {

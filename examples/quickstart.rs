@@ -34,6 +34,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 .worker_events()
                 .register(handler, "crud", "flags")?
                 .keep();
+
             Ok(())
         })
         .start()
@@ -50,6 +51,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cached = flags.cached()?;
     println!("before: {:?}", cached.select_by("name", "beta").await?);
     flags.update(flag.id, |flag| flag.on = true).await?; // returns when every worker has heard
+
     let after = cached.select_by("name", "beta").await?;
     println!("after:  {after:?}");
     assert!(after.is_some_and(|flag| flag.on));

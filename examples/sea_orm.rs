@@ -78,12 +78,14 @@ pub(crate) async fn main() -> Result<(), BoxError> {
 
     // The absence is cached, and the insert evicts it.
     assert_eq!(title(&node, &database, "tea").await?, None);
+
     let post = post::ActiveModel {
         slug: Set("tea".to_owned()),
         title: Set("On tea".to_owned()),
         ..Default::default()
     };
     let post = post.insert(&database).await?;
+
     assert_eq!(hears.recv().await.as_deref(), Some("create None On tea"));
     assert_eq!(
         title(&node, &database, "tea").await?.as_deref(),
@@ -99,9 +101,11 @@ pub(crate) async fn main() -> Result<(), BoxError> {
     let transaction = database.begin().await?;
     renamed("Never").update(&transaction).await?;
     transaction.rollback().await?;
+
     let transaction = database.begin().await?;
     renamed("On green tea").update(&transaction).await?;
     transaction.commit().await?;
+
     let told = hears.recv().await;
     assert_eq!(
         told.as_deref(),

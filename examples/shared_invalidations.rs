@@ -50,6 +50,7 @@ impl Service {
         let of = name.to_owned();
         let hear = move |sale: &String| println!("{of} hears of a sale: {sale}");
         node.worker_events().register(hear, "shop", "sale")?.keep();
+
         let prices = prices.clone();
         Ok(Self { node, prices })
     }

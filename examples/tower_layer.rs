@@ -79,6 +79,7 @@ where
             let Some(key) = header.and_then(|key| key.to_str().ok()) else {
                 return Ok(StatusCode::UNAUTHORIZED.into_response());
             };
+
             match keys.get(key).await {
                 Ok(Some(row)) => {
                     request.extensions_mut().insert(row);

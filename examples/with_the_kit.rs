@@ -52,6 +52,7 @@ async fn a_revoked_key_is_not_filled_by_a_slow_load() -> Done {
     assert!(answer?.is_some());
     assert!(cache.cached::<&str>(&key)?.is_none());
     assert_eq!(source.loads(), 1);
+
     Ok(())
 }
 
