@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         "layers: {modules} modules, {} imports that run up",
         faults.len()
     );
+
     if faults.is_empty() {
         ExitCode::SUCCESS
     } else {
@@ -94,6 +95,7 @@ impl Crate {
             file,
         };
         reader.module(&names);
+
         let files = reader.files;
         self.modules.extend(reader.found);
 
@@ -130,8 +132,10 @@ impl Crate {
                     break;
                 }
             }
+
             return Some(at);
         }
+
         None
     }
 
@@ -147,8 +151,10 @@ impl Crate {
                 let (Some(here), Some(there)) = (from.get(common), to.get(common)) else {
                     continue;
                 };
+
                 let listed = &self.modules[&from[..common]].children;
                 let place = |name| listed.iter().position(|child| child == name);
+
                 if place(there) > place(here) {
                     faults.push(format!(
                         "{}:{line}: `{here}` uses `{}`, but `{there}` is a layer above it",
@@ -158,6 +164,7 @@ impl Crate {
                 }
             }
         }
+
         faults.sort();
         faults.dedup();
         faults
@@ -202,11 +209,13 @@ impl Reader<'_> {
                     let inline = self.text(2) == "{";
                     module.children.push(name);
                     self.at += 3;
+
                     if inline {
                         self.module(&child);
                     } else {
                         self.files.push(child);
                     }
+
                     continue;
                 }
                 "use" => {
@@ -221,6 +230,7 @@ impl Reader<'_> {
                             module.aliases.entry(alias).or_insert(path);
                         }
                     }
+
                     continue;
                 }
                 "crate" | "super" | "self" if self.text(1) == "::" && !self.follows_a_path() => {
@@ -239,8 +249,10 @@ impl Reader<'_> {
                 "}" => depth -= 1,
                 _ => {}
             }
+
             self.at += 1;
         }
+
         self.found.insert(names.clone(), module);
     }
 
@@ -305,6 +317,7 @@ impl Reader<'_> {
                     return vec![(path, alias, line, free)];
                 }
             }
+
             self.at += 1;
         }
     }
@@ -314,6 +327,7 @@ impl Reader<'_> {
         let start = self.at;
         let mut depth = 0;
         self.at += 1;
+
         loop {
             match self.text(0) {
                 "[" => depth += 1,
@@ -327,8 +341,10 @@ impl Reader<'_> {
                 "" => break,
                 _ => {}
             }
+
             self.at += 1;
         }
+
         let words: Vec<&str> = self.tokens[start..self.at]
             .iter()
             .map(|token| token.text.as_str())
@@ -344,6 +360,7 @@ impl Reader<'_> {
         while self.text(0) == "#" {
             self.attribute_is_for_tests();
         }
+
         let mut depth = 0;
         while self.at < self.tokens.len() {
             match self.text(0) {
@@ -361,6 +378,7 @@ impl Reader<'_> {
                 }
                 _ => {}
             }
+
             self.at += 1;
         }
     }
@@ -387,6 +405,7 @@ fn absolute(names: &Names, path: Names, within: Option<&Module>) -> Names {
         }
         rest = &rest[1..];
     }
+
     let path = [base.as_slice(), rest].concat();
     if path.is_empty() {
         vec!["::".to_owned()]

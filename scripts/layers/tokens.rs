@@ -48,6 +48,7 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
                     .iter()
                     .take_while(|c| c.is_alphanumeric() || **c == '_')
                     .count();
+
                 let text = chars[start..at].iter().collect();
                 tokens.push(Token {
                     text,
@@ -74,11 +75,13 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
                 }
             }
         }
+
         line += chars[start..at.min(chars.len())]
             .iter()
             .filter(|c| **c == '\n')
             .count();
     }
+
     tokens
 }
 
@@ -90,6 +93,7 @@ fn raw_string(rest: &[char]) -> Option<usize> {
     if !rest[..prefix].contains(&'r') || rest.get(open) != Some(&'"') {
         return None;
     }
+
     let end: Vec<char> = std::iter::once('"')
         .chain(std::iter::repeat_n('#', hashes))
         .collect();
