@@ -55,11 +55,13 @@ impl Apart {
         if self.released.is_set() {
             return Err(Error::Closed);
         }
+
         let head = self
             .log
             .head(None)
             .await
             .map_err(|error| self.told(error))?;
+
         match *head.cursor.position() {
             Position::Numbered { last: number, id } => Ok(Step { number, id }),
             Position::Counted(_) | Position::Snapshot(_) | Position::Page { .. } => {

@@ -106,6 +106,7 @@ impl Current {
                 Err(payload) => return Err(Error::panicked("a hook", &*payload)),
             }
         }
+
         Ok(())
     }
 

@@ -36,9 +36,11 @@ impl fmt::Display for Loss {
             self.column,
             in_words(self.rows)
         )?;
+
         if !self.along.is_empty() {
             write!(f, ", and with it {}", self.along.join(", "))?;
         }
+
         Ok(())
     }
 }

@@ -91,6 +91,7 @@ impl Calls {
         let Err(error) = ended else {
             return;
         };
+
         let kind = match error {
             Error::Busy(_) | Error::TooLong { .. } => &self.busy,
             Error::Commit(_) | Error::Interrupted => &self.in_doubt,

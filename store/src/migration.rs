@@ -89,18 +89,21 @@ impl fmt::Display for Plan {
         for obstacle in &self.obstacles {
             writeln!(f, "-- in the way: {obstacle}")?;
         }
+
         for loss in &self.losses {
             writeln!(f, "-- loses the values of {loss}")?;
         }
         for name in &self.before {
             writeln!(f, "-- runs the step {name}")?;
         }
+
         for change in &self.changes {
             write!(f, "{change}")?;
         }
         for name in &self.after {
             writeln!(f, "-- runs the step {name}")?;
         }
+
         if self.is_empty() {
             writeln!(f, "-- nothing to do: the tables are as the schemas ask")?;
         }

@@ -140,6 +140,7 @@ impl PageQuery {
             self.filter
                 .push((field.clone(), sought, value.clone().into()));
         }
+
         self
     }
 
@@ -271,6 +272,7 @@ impl Prepared {
         for (index, value) in filter {
             prepared.seek(schema, index, Sought::Value, value);
         }
+
         prepared
     }
 
@@ -343,6 +345,7 @@ impl PageQuery {
             }
             prepared.seek(schema, index, sought, value);
         }
+
         if let Some((name, direction)) = self.order {
             let absent = FieldInput::Value(Value::Null);
             let (field, _) = resolve_field(schema, &name, absent)?;
@@ -366,6 +369,7 @@ impl PageQuery {
             let (value, key) = read_token(schema, order, &token).ok_or(Error::InvalidOffset)?;
             let kind = |field: usize| schema.fields()[field].kind();
             prepared.shape.after = After::Value;
+
             if let Some((order, value)) = order.zip(value) {
                 if value.is_null() {
                     prepared.shape.after = After::Absent;
@@ -374,11 +378,13 @@ impl PageQuery {
                     prepared.after.extend([value.clone(), value]);
                 }
             }
+
             let parts = schema.primary_key().iter().zip(key.into_parts());
             prepared
                 .after
                 .extend(parts.map(|(field, part)| (kind(*field), part)));
         }
+
         Ok(prepared)
     }
 }

@@ -216,6 +216,7 @@ impl Selector {
                 field: names.collect::<Vec<_>>().join(", "),
             });
         }
+
         sort(schema, &mut key);
         Ok(Resolved {
             key,
@@ -241,6 +242,7 @@ fn resolve_key(
             given,
         });
     }
+
     let parts = std::iter::once(first).chain(parts.into_iter().map(FieldInput::Value));
     let parts = fields.iter().zip(parts);
     parts
@@ -254,6 +256,7 @@ fn sort(schema: &Schema, key: &mut [(usize, Value)]) {
         let order = schema.primary_key();
         return key.sort_by_key(|(field, _)| order.iter().position(|it| it == field));
     }
+
     let fields = schema.fields();
     let has_all = |names: &&Vec<String>| {
         names.len() == key.len()
@@ -261,6 +264,7 @@ fn sort(schema: &Schema, key: &mut [(usize, Value)]) {
                 .iter()
                 .all(|(field, _)| names.iter().any(|name| name == fields[*field].name()))
     };
+
     if let Some(names) = schema.unique_together().iter().find(has_all) {
         key.sort_by_key(|(field, _)| names.iter().position(|name| name == fields[*field].name()));
     }
@@ -322,6 +326,7 @@ impl Resolved {
         if is_same && is_at {
             return Ok(());
         }
+
         Err(Error::Changed {
             entity: schema.name().to_owned(),
         })

@@ -98,6 +98,7 @@ impl Settings {
                 allowed: allowed.to_owned(),
             });
         }
+
         Ok(())
     }
 }

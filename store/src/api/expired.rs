@@ -56,6 +56,7 @@ impl Table {
                 let Some(end) = keys.last().cloned() else {
                     return Ok(cleared);
                 };
+
                 let is_last = keys.len() < BATCH;
                 if table.remove_batch(keys, &mut cleared).await? == Removal::Busy {
                     cleared.busy = true;
@@ -64,6 +65,7 @@ impl Table {
                 if is_last {
                     return Ok(cleared);
                 }
+
                 last = Some(end);
             }
         }
@@ -102,6 +104,7 @@ impl Table {
                 }
             }
         }
+
         Ok(Removal::Rows(0))
     }
 
@@ -111,6 +114,7 @@ impl Table {
         let Some(expired) = &stored.statements.expired else {
             return Ok(Vec::new());
         };
+
         let mut parameters: Vec<_> = after.into_iter().flat_map(|key| stored.key(key)).collect();
         parameters.push(Parameter::Count(BATCH));
         let sql = match after {

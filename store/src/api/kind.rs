@@ -20,6 +20,7 @@ pub(crate) fn kind_of(url: &str) -> Result<Kind, Error> {
                 .to_owned(),
         });
     };
+
     // Nothing but the scheme is repeated: a URL may hold a password.
     match scheme.to_ascii_lowercase().as_str() {
         #[cfg(feature = "sqlite")]

@@ -285,6 +285,7 @@ impl Migrations {
         for step in pending.iter().filter(|step| step.moment == Moment::Before) {
             held.run(step).await?;
         }
+
         let plan = self.make(held.target()?, &run).await?;
         for step in pending.iter().filter(|step| step.moment == Moment::After) {
             held.run(step).await?;
@@ -300,6 +301,7 @@ impl Migrations {
                 differences: broken,
             });
         }
+
         target.commit().await?;
         Ok(plan)
     }
@@ -318,6 +320,7 @@ impl Migrations {
                 losses: plan.losses,
             });
         }
+
         let changes = alterations(&compared);
         let alters = !changes.is_empty();
         if alters && !target.is_alone().await? {
@@ -327,6 +330,7 @@ impl Migrations {
         for sql in plan.changes.iter().flat_map(|change| &change.sql) {
             target.inspect().run(sql).await?;
         }
+
         let narrows = alters || !self.kept.is_empty();
         let recorded = if narrows && target.is_alone().await? {
             Recorded::ThoseOfTheSchemas
@@ -337,6 +341,7 @@ impl Migrations {
             // Before the last steps: what they write is recorded as the tables are now.
             target.capture(&self.schemas, recorded).await?;
         }
+
         Ok(plan)
     }
 
@@ -371,6 +376,7 @@ impl Migrations {
     fn check(&self) -> Result<(), Error> {
         check_all(&self.schemas)?;
         check_limit("patience", self.patience)?;
+
         let refused = |option, given: &str, allowed: &str| {
             Err(Error::Setting {
                 option,
@@ -387,6 +393,7 @@ impl Migrations {
                 return refused("the name of a step", &step.name, "that of no other step");
             }
         }
+
         for (table, column) in &self.kept {
             let schema = self.schemas.iter().find(|schema| schema.name() == table);
             let is_free = schema.is_some_and(|schema| schema.field(column).is_none());
@@ -395,6 +402,7 @@ impl Migrations {
                 return refused("keep_column", &format!("{table}.{column}"), allowed);
             }
         }
+
         Ok(())
     }
 }

@@ -178,6 +178,7 @@ impl Store {
             runtime,
         } = attachment;
         check_all(&schemas)?;
+
         let engine = &self.shared.engine;
         let catalog = match engine.dialect() {
             Some(dialect) => Catalog::of(dialect, &schemas),

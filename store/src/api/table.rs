@@ -186,6 +186,7 @@ impl Table {
             for (field, part) in fields.iter().zip(&parts) {
                 check_kind(stored.schema, *field, part)?;
             }
+
             let is_absent = parts.iter().all(Value::is_null);
             let filter = fields.into_iter().zip(parts);
             let prepared = Prepared::matching(stored.schema, filter, 1);
@@ -340,6 +341,7 @@ impl Table {
             }
         };
         attached.meter.read(&*attached.clock, began, &read);
+
         read
     }
 }
@@ -388,6 +390,7 @@ pub(crate) fn check_parts(schema: &Schema, given: usize) -> Result<(), Error> {
         [] => schema.primary_key().len(),
         fields => fields.len(),
     };
+
     if given == expected {
         Ok(())
     } else {
@@ -404,6 +407,7 @@ pub(crate) fn check_kind(schema: &Schema, field: usize, value: &Value) -> Result
     let Some(declared) = schema.fields().get(field) else {
         return Ok(());
     };
+
     if value.is(declared.kind()) {
         Ok(())
     } else {

@@ -129,6 +129,7 @@ impl Transaction {
         let attached = shared.attached.get().ok_or(Error::NotAttached)?;
         let longest = options.timeout.unwrap_or_else(|| shared.engine.longest());
         check_limit("timeout", longest)?;
+
         let terms = Terms {
             no_event: options.no_event,
             longest,

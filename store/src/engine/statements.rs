@@ -162,6 +162,7 @@ impl Unique {
         let mut live = with_values(select_live(dialect, schema));
         let plain = dialect.select(&live).into();
         dialect.hold(&mut live);
+
         let other = with_values(select(dialect, schema));
         Self {
             plain,
@@ -243,6 +244,7 @@ impl Pages {
         statement.limit(1);
         let mut next = statement.clone();
         next.and_where(beyond(dialect, schema));
+
         let write = |mut statement: SelectStatement| {
             if hold == Hold::Rows {
                 dialect.hold(&mut statement);
@@ -289,6 +291,7 @@ pub(crate) fn rows_orphaned(
         .expr(Expr::cust("1"))
         .from_as(Alias::new(parent.name()), alias.clone())
         .and_where(Expr::col((alias, referred(parent))).eq(Expr::col(own)));
+
     let mut statement = select(dialect, schema);
     statement
         .and_where(Expr::col(column(schema, field)).is_not_null())
@@ -303,6 +306,7 @@ pub(crate) fn delete_referring(dialect: &dyn Dialect, schema: &Schema, field: us
         .from(Alias::new(schema.name()))
         .and_where(dialect.one_of(&schema.fields()[field]))
         .limit(1);
+
     let mut statement = DeleteStatement::new();
     statement
         .from_table(Alias::new(schema.name()))
@@ -370,16 +374,19 @@ fn insert_many(dialect: &dyn Dialect, schema: &Schema) -> (Sql, usize) {
     statement
         .into_table(Alias::new(schema.name()))
         .columns(fields.iter().map(|field| Alias::new(field.name())));
+
     for _ in 0..rows {
         let values = fields.iter().map(|field| dialect.parameter(field.kind()));
         statement.values_panic(values);
     }
+
     (dialect.insert(&statement).into(), rows)
 }
 
 fn update(dialect: &dyn Dialect, schema: &Schema) -> Sql {
     let mut statement = UpdateStatement::new();
     statement.table(Alias::new(schema.name()));
+
     for field in schema
         .fields()
         .iter()
@@ -387,12 +394,14 @@ fn update(dialect: &dyn Dialect, schema: &Schema) -> Sql {
     {
         statement.value(Alias::new(field.name()), dialect.parameter(field.kind()));
     }
+
     if schema.fields().len() == schema.primary_key().len() {
         // SQL has no update of nothing.
         for key in primary_key(schema) {
             statement.value(key.clone(), Expr::col(key));
         }
     }
+
     for key in schema.primary_key_fields() {
         statement.and_where(dialect.equal(key));
     }

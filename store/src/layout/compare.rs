@@ -61,10 +61,12 @@ pub(crate) async fn compare<I: Inspect + ?Sized>(
             comparison.unknown(kept).await?;
             comparison.references().await?;
             comparison.indexes().await?;
+
             match depth {
                 Depth::Start => {}
                 Depth::Migration => comparison.rebuild().await?,
             }
+
             comparison.findings
         }
     };
@@ -84,6 +86,7 @@ fn made(words: &dyn Words, schema: &Schema) -> Vec<Finding> {
         let referring = fields.filter(|(_, field)| field.reference().is_some());
         changes.extend(referring.map(|(index, _)| Change::Refer(index)));
     }
+
     let indexes = wanted_indexes(words, schema).into_keys();
     changes.extend(indexes.map(Change::CreateIndex));
     let remedy = format!("makes the table {table}");
@@ -174,6 +177,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             let wanted = words.column_type(field.kind());
             self.misfits(field.name(), &misfit, wanted).await?;
         }
+
         for (name, column) in &table.columns {
             let stays = schema.field(name).is_none() && !dropped.contains(name);
             if stays
@@ -183,6 +187,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 self.misfits(name, &misfit, wanted).await?;
             }
         }
+
         Ok(())
     }
 

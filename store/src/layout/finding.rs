@@ -127,6 +127,7 @@ impl Group {
                 }),
             }
         }
+
         groups
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn stored_entry(entry: &Appended) -> Vec<String> {
         EvictionTarget::Tag(tag) => stored.extend(["tag".to_owned(), tag.to_string()]),
         EvictionTarget::All => stored.push("all".to_owned()),
     }
+
     stored
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn sight_of(
     let Some(row) = row else {
         return Some((MemberSight::Missing, None));
     };
+
     let parts: Vec<&str> = row.split(' ').collect();
     let [start, incarnation, marked, demand] = parts.as_slice() else {
         return None;

@@ -89,6 +89,7 @@ impl Sights {
             // No one has taken a cursor that a change of capture could be told against.
             return prints.map_or(Capture::InPlace, |prints| capture(&prints));
         };
+
         if let Some((cursor, told)) = seen.told.take_if(|(cursor, _)| cursor == from) {
             seen.at = cursor;
             seen.applied = told;
@@ -99,6 +100,7 @@ impl Sights {
             Some(prints) => {
                 seen.latest = capture(&prints);
                 seen.looked = asked;
+
                 if is_evicting {
                     for entity in prints.changed_since(&seen.applied) {
                         records.push(Record {
@@ -114,6 +116,7 @@ impl Sights {
             None if is_evicting => seen.told = Some((next.clone(), seen.applied.clone())),
             None => {}
         }
+
         seen.latest.clone()
     }
 }
@@ -125,6 +128,7 @@ pub(crate) fn capture(prints: &Prints) -> Capture {
             format!("{entity} is not captured: run `tidings capture install --database URL`")
         })
         .collect();
+
     if faults.is_empty() {
         Capture::InPlace
     } else {

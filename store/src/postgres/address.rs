@@ -69,6 +69,7 @@ impl Address {
             Some(_) => options,
             None => options.application_name("tidings"),
         };
+
         match pooler {
             Pooler::None => options,
             // A pooler refuses what it cannot set for each of its clients.

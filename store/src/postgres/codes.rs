@@ -14,6 +14,7 @@ pub(crate) fn failed(error: sqlx::Error) -> Error {
     let lost = is_lost(&error);
     let code = code(&error).map(Cow::into_owned);
     let error = DatabaseError::new(error);
+
     match code.as_deref() {
         // A serialization failure, a deadlock, a lock that was not to be had, too many clients.
         Some("40001" | "40P01" | "55P03" | "53300") => Error::Busy(error),

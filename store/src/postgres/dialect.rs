@@ -80,6 +80,7 @@ impl Dialect for Postgres {
         let columns = fields
             .iter()
             .map(|field| Expr::col(Alias::new(field.name())));
+
         // One array for each field; `unnest` puts the places of all of them side by side.
         let lists = fields.iter().map(|field| match field.kind() {
             FieldKind::Unsigned => parameter().cast_as("numeric[]"),
@@ -88,6 +89,7 @@ impl Dialect for Postgres {
         let mut keys = Query::select();
         keys.expr(Expr::cust("*"))
             .from_function(Func::cust("unnest").args(lists), "listed");
+
         Expr::tuple(columns).in_subquery(keys)
     }
 

@@ -80,6 +80,7 @@ impl PostgresEngine {
             released: Released::default(),
         };
         engine.ping().await?;
+
         Ok(engine)
     }
 
@@ -99,6 +100,7 @@ impl PostgresEngine {
             loop {
                 let mut lent = pool.acquire(until).await?;
                 let answer = timeout_at(until, lent.connection()?.ask(sql)).await;
+
                 match answer.map_err(|_| too_late(pool.settings.timeout))? {
                     Ok(rows) => {
                         lent.give_back();
@@ -152,6 +154,7 @@ impl PostgresEngine {
             let Some(pause) = waits.held_up() else {
                 return Err(error);
             };
+
             connection.leave_session().await.map_err(failed)?;
             connection.run("ROLLBACK").await.map_err(failed)?;
             clock.sleep(pause).await;
@@ -165,6 +168,7 @@ impl PostgresEngine {
         schemas: &[&'static Schema],
     ) -> Result<(), Error> {
         layout::lay_out(connection, schemas).await?;
+
         // In the same transaction: no row is written to a table of ours that no trigger hears.
         let options = InstallOptions::default();
         let recorded = Recorded::WithThoseBefore;
@@ -172,6 +176,7 @@ impl PostgresEngine {
         if !installed.changed.is_empty() {
             tracing::info!(tables = ?installed.changed, "every write to these tables is recorded");
         }
+
         let constraints = layout::constraints(connection, schemas).await?;
         connection.leave_session().await.map_err(failed)?;
         connection.run("COMMIT").await.map_err(failed)?;
@@ -244,6 +249,7 @@ impl Engine for PostgresEngine {
             self.check_open()?;
             let parameters = Bound::all(parameters);
             let reading = read(Arc::clone(&self.pool), Sql::clone(sql), schema, parameters);
+
             match self.pool.runtime.spawn(reading).await {
                 Ok(read) => read,
                 Err(error) => Err(match error.try_into_panic() {
@@ -295,6 +301,7 @@ impl Engine for PostgresEngine {
                 Instant::now() + limit,
                 self.lay_out_in(&mut connection, schemas, limit),
             );
+
             // Closing the connection rolls back what was not committed.
             done.await.unwrap_or_else(|_| Err(too_late(limit)))
         }

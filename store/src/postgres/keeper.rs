@@ -76,6 +76,7 @@ impl Keeper {
         if pool.settings.pooler == Pooler::Transaction {
             return Ok(());
         }
+
         let mut held = self.held.lock().await;
         if let Some(held) = &mut *held {
             if held.proven.elapsed() < PROOF {
@@ -127,6 +128,7 @@ async fn lock(pool: &Pool) -> Result<Held, Error> {
     let answer = answer.map_err(|_| too_late(pool.settings.timeout))?;
     let rows = answer.map_err(failed)?;
     let taken = rows.first().map(|row| row.try_get::<bool, _>(0));
+
     match taken {
         Some(Ok(true)) => Ok(Held { connection, proven }),
         _ => Err(Error::DatabaseInUse {

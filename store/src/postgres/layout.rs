@@ -47,6 +47,7 @@ pub(crate) async fn constraints(
     if tables.is_empty() {
         return Ok(HashMap::new());
     }
+
     let sql = format!(
         "WITH found (relation, name, keys) AS (\
            SELECT x.indrelid, i.relname, x.indkey::int2[] FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid \
@@ -68,5 +69,6 @@ pub(crate) async fn constraints(
             .or_default()
             .push(read(2)?);
     }
+
     Ok(constraints)
 }

@@ -141,6 +141,7 @@ impl Pool {
             }
             Ok(connection)
         };
+
         match self.runtime.spawn(opening).await {
             Ok(opened) => opened,
             // The runtime was shut down.
@@ -163,6 +164,7 @@ impl Pool {
             let Some(last) = idle.pop() else {
                 break None;
             };
+
             let is_fit = last.generation == generation
                 && now.duration_since(last.since) < IDLE
                 && now.duration_since(last.opened) < LIFETIME;
@@ -171,6 +173,7 @@ impl Pool {
             }
             stale.push(last);
         };
+
         // Closing a socket is a system call: not under the lock.
         drop(idle);
         drop(stale);
@@ -199,11 +202,13 @@ impl Pool {
         // `close`.
         let in_time = timeout_at(self.deadline(), self.permits.acquire_many(all)).await;
         self.permits.close();
+
         let idle = std::mem::take(&mut *self.idle());
         for idle in idle {
             // What the server makes of it is its own affair: the socket closes either way.
             let _ = timeout_at(self.deadline(), idle.connection.close()).await;
         }
+
         match in_time {
             Ok(_) => Ok(()),
             Err(_) => Err(too_late(self.settings.timeout)),
@@ -252,6 +257,7 @@ impl Lent {
         {
             return;
         }
+
         self.pool.idle().push(Idle {
             connection,
             generation: self.generation,

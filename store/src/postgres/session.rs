@@ -159,6 +159,7 @@ impl PgSession {
         let until = self.pool.deadline();
         let lent = self.lent.as_mut().ok_or(Error::Closed)?;
         let answer = timeout_at(until, call(lent.connection()?)).await;
+
         match answer {
             Ok(Err(error)) if is_lost(&error) => {
                 self.lent = None;
@@ -181,6 +182,7 @@ impl PgSession {
                 Ok(mut connection) => self.transaction.fate(&mut connection, until).await,
                 Err(_) => Fate::InProgress,
             };
+
             match fate {
                 Fate::Committed => return Ok(()),
                 Fate::Aborted => return Err(CommitError::Failed(lost)),
@@ -224,6 +226,7 @@ impl Identity {
         if self.incarnation.is_none() || self.incarnation != connection.incarnation {
             return Fate::Unknown;
         }
+
         let sql = format!(
             "SELECT pg_xact_status('{0}'::xid8), \
              pg_visible_in_snapshot('{0}'::xid8, pg_current_snapshot())",
@@ -235,6 +238,7 @@ impl Identity {
         let Some(row) = rows.first() else {
             return Fate::Unknown;
         };
+
         let status = row.try_get::<Option<String>, _>(0).ok().flatten();
         let is_visible = row.try_get::<bool, _>(1).unwrap_or(false);
         match (status.as_deref(), is_visible) {
@@ -386,9 +390,11 @@ impl Session for PgSession {
         async move {
             // The server notices that the connection is gone once it has done what it is doing.
             self.lent = None;
+
             let until = self.pool.deadline();
             let (address, settings) = (&self.pool.address, self.pool.settings);
             let clock = SystemClock::new();
+
             while Instant::now() < until {
                 let fate = match Connection::open(address, settings, None, until).await {
                     Ok(mut connection) => self.transaction.fate(&mut connection, until).await,

@@ -75,6 +75,7 @@ pub(crate) fn fits(field: &Field, there: &str) -> bool {
     let within = |least: i64, most: i64| {
         range.is_some_and(|range| *range.start() >= least && *range.end() <= most)
     };
+
     match field.kind() {
         FieldKind::Integer => match there {
             "integer" => within(i32::MIN.into(), i32::MAX.into()),
@@ -121,6 +122,7 @@ impl Bound {
                 Parameter::Count(count) => all.push(Self::Integer(i64::try_from(count).ok())),
             }
         }
+
         all
     }
 
@@ -154,6 +156,7 @@ impl Bound {
         fn each<T>(values: &[&Value], get: impl Fn(&Value) -> Option<T>) -> Vec<T> {
             values.iter().filter_map(|value| get(value)).collect()
         }
+
         match kind {
             FieldKind::Boolean => Self::Booleans(each(values, |value| match value {
                 Value::Boolean(value) => Some(*value),
@@ -201,6 +204,7 @@ pub(crate) fn arguments(parameters: &[Bound]) -> Result<PgArguments, Error> {
         };
         added.map_err(|error| Error::Database(DatabaseError::other(error)))?;
     }
+
     Ok(arguments)
 }
 

@@ -50,6 +50,7 @@ impl Location {
             .statement_cache_capacity(STATEMENTS)
             .row_buffer_size(ROWS)
             .foreign_keys(true);
+
         match self {
             Self::Memory => options.in_memory(true),
             // With FULL, an acknowledged commit survives a loss of power; NORMAL would be faster
@@ -76,6 +77,7 @@ impl Location {
             // A folder that is missing or cannot be written to is told by SQLite's own words below.
             let _ = make_private(path);
         }
+
         let opened = async {
             let mut connection = self.options().busy_timeout(patience).connect().await?;
             execute(&mut connection, "SELECT count(*) FROM sqlite_schema").await?;
@@ -90,6 +92,7 @@ impl Location {
         let opened = opened
             .await
             .map_err(|failure: sqlx::Error| self.unopened(failure));
+
         match (self, opened?) {
             (Self::File(path), (_, mode)) if mode != "wal" => Err(Error::Open {
                 path: path.clone(),
@@ -105,6 +108,7 @@ impl Location {
         let Self::File(path) = self else {
             return failed(failure);
         };
+
         if is_no_database(&failure) {
             Error::NotADatabase { path: path.clone() }
         } else if is_corrupt(&failure) || is_busy(&failure) {
@@ -177,6 +181,7 @@ impl Writer {
         if self.open_ended {
             self.settle().await;
         }
+
         if self.connection.is_none() {
             self.connection = Some(self.location.connect().await?);
         }
@@ -190,6 +195,7 @@ impl Writer {
         if let Some(queue) = &self.queue {
             self.turn = Some(queue.turn(until).await?);
         }
+
         self.open_ended = true;
         let connection = self.connection.as_mut().ok_or(Error::Closed)?;
         if let Err(error) = execute(connection, "BEGIN IMMEDIATE").await {
@@ -200,6 +206,7 @@ impl Writer {
             }
             return Err(failed(error));
         }
+
         Ok(connection)
     }
 
@@ -243,6 +250,7 @@ impl Writer {
                 self.connection = None;
             }
         }
+
         self.open_ended = false;
         self.turn = None;
     }
@@ -297,6 +305,7 @@ impl Readers {
         if *location == Location::Memory {
             return Self::Writer(Arc::clone(writer));
         }
+
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let size = cores.clamp(2, MAX_READERS);
         Self::Pool(Arc::new(Pool {
@@ -323,6 +332,7 @@ impl Readers {
                     .await
                     .map_err(|_| Error::Closed)?;
                 check(pool.identity.as_ref())?;
+
                 let idle = pool.idle().pop();
                 let connection = match idle {
                     Some(connection) => connection,
@@ -352,17 +362,20 @@ impl Readers {
         let Self::Pool(pool) = self else {
             return Ok(());
         };
+
         // All permits: no one holds a connection any more. A closed semaphore was closed by another
         // `close`.
         let all = u32::try_from(pool.size).unwrap_or(u32::MAX);
         let Ok(_all) = pool.permits.acquire_many(all).await else {
             return Ok(());
         };
+
         pool.permits.close();
         let idle = std::mem::take(&mut *pool.idle());
         for connection in idle {
             connection.close().await?;
         }
+
         Ok(())
     }
 }

@@ -38,12 +38,14 @@ impl Location {
         let Some((scheme, rest)) = url.split_once(':') else {
             return invalid("expected sqlite://PATH or sqlite::memory:");
         };
+
         // Of another URL nothing but the scheme is repeated: it may hold a password.
         if !scheme.eq_ignore_ascii_case("sqlite") {
             return Err(Error::Unsupported {
                 scheme: scheme.to_ascii_lowercase(),
             });
         }
+
         let path = rest.strip_prefix("//").unwrap_or(rest);
         if path == ":memory:" {
             return Ok(Self::Memory);
@@ -60,6 +62,7 @@ impl Location {
         if path.contains('\0') {
             return invalid("the path holds a NUL");
         }
+
         Ok(Self::File(PathBuf::from(path.as_ref())))
     }
 }
@@ -83,6 +86,7 @@ pub(crate) fn canonical(path: &Path) -> Result<PathBuf, Error> {
             let Some(name) = path.file_name() else {
                 return Err(refused("it is not the name of a file", None));
             };
+
             let parent = match path.parent() {
                 Some(parent) if parent != Path::new("") => parent,
                 _ => Path::new("."),
@@ -197,6 +201,7 @@ impl Lock {
             reason: format!("its lock file {} cannot be used ({error})", path.display()),
             source: Some(error.into()),
         };
+
         // Not truncated: its text belongs to the holder of the lock.
         let mut file = for_owner_alone()
             .read(true)
@@ -230,6 +235,7 @@ impl Lock {
             Sharing::Cluster => Ok(()),
         });
         named.map_err(refused)?;
+
         Ok(Self { _file: file })
     }
 }

@@ -50,6 +50,7 @@ impl SqliteTarget {
                     .to_owned(),
             });
         };
+
         *path = canonical(path)?;
         let opened = match purpose {
             Purpose::Look if !path.exists() => Location::Memory.connect().await?,
@@ -62,6 +63,7 @@ impl SqliteTarget {
             alone: None,
         };
         target.execute("PRAGMA foreign_keys = OFF").await?;
+
         Ok(target)
     }
 
@@ -190,6 +192,7 @@ impl Target for SqliteTarget {
                 let found = self.ask(&sql).await?;
                 broken.extend(found.into_iter().flatten().flatten());
             }
+
             Ok(broken)
         }
         .boxed()

@@ -72,6 +72,7 @@ impl WriteQueue {
             Err(error) => return Err(Error::Busy(DatabaseError::other(error.to_string()))),
         };
         let busy = |why| Error::Busy(DatabaseError::other(why));
+
         match timeout_at(until, coming).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) => Err(busy("the lock for writes cannot be taken")),
@@ -88,11 +89,13 @@ impl WriteQueue {
             *asking = Some(give);
             return Ok(Asked::Coming(coming));
         }
+
         match self.file.try_lock() {
             Ok(()) => return Ok(Asked::Given(Turn(Arc::clone(&self.file)))),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(error),
         }
+
         let queue = self.clone();
         std::thread::Builder::new()
             .name("tidings-store-queue".to_owned())

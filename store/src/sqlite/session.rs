@@ -113,6 +113,7 @@ impl Session for SqliteSession {
             let Some(records) = &mut self.records else {
                 return Ok(());
             };
+
             let stamped = log::stamp(
                 self.writer.connection_in_transaction()?,
                 records.first.number,
@@ -121,6 +122,7 @@ impl Session for SqliteSession {
                 changed,
             );
             records.mark = Some(stamped.await?);
+
             Ok(())
         }
         .boxed()

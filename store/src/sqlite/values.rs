@@ -74,6 +74,7 @@ pub(crate) fn arguments<'a>(
         };
         added.map_err(|error| failed(sqlx::Error::Encode(error)))?;
     }
+
     Ok(arguments)
 }
 

@@ -95,6 +95,7 @@ impl Transaction<'_> {
                 self.notes.deleted(schema, touched.row);
             }
         }
+
         Ok(())
     }
 
@@ -126,6 +127,7 @@ impl Transaction<'_> {
                 }
             }
         }
+
         Ok(Planned::Whole(plan))
     }
 
@@ -152,6 +154,7 @@ impl Transaction<'_> {
                     _ => plan.doom(catalog, child.entity, row),
                 }
             }
+
             if after.is_none() || plan.is_too_large() {
                 return Ok(());
             }
@@ -168,6 +171,7 @@ impl Transaction<'_> {
                 let stored = catalog.get(child.entity);
                 for ids in ids.chunks(CHUNK) {
                     let ids = parent.references(ids.iter().copied());
+
                     // One row more than could all go along is enough to find one that stays.
                     let rows = Parameter::Count(plan.doomed.len() + 1);
                     let found = self
@@ -180,6 +184,7 @@ impl Transaction<'_> {
                 }
             }
         }
+
         Ok(())
     }
 }
@@ -194,6 +199,7 @@ impl Plan {
         if self.positions.contains_key(&identity) {
             return;
         }
+
         self.bytes += weight(&row);
         self.positions.insert(identity.clone(), self.doomed.len());
         self.doomed.push(Touched {
@@ -212,6 +218,7 @@ impl Plan {
             }
             return;
         }
+
         self.bytes += weight(&row);
         self.clearings.insert(identity.clone(), self.cleared.len());
         let touched = Touched {
@@ -284,6 +291,7 @@ fn children_first(
             continue;
         }
         order.push(next);
+
         for &parent in &parents[next] {
             waiting_for[parent] -= 1;
             if waiting_for[parent] == 0 {
@@ -291,5 +299,6 @@ fn children_first(
             }
         }
     }
+
     order
 }

@@ -93,6 +93,7 @@ impl Catalog {
                 let Some(&parent) = by_name.get(foreign.entity.as_str()) else {
                     continue;
                 };
+
                 entities[index].parents.push(Parent {
                     field,
                     entity: parent,
@@ -110,6 +111,7 @@ impl Catalog {
                 });
             }
         }
+
         Self { entities, by_name }
     }
 
@@ -187,6 +189,7 @@ impl Stored {
             let values: Vec<_> = rows.filter_map(|row| row.0.get(field)).collect();
             (self.schema.fields()[field].kind(), values)
         };
+
         match self.schema.primary_key() {
             [field] => {
                 let (kind, values) = list(field);
@@ -238,10 +241,12 @@ impl Stored {
         if let Some(sql) = pages.get(&shape) {
             return Sql::clone(sql);
         }
+
         let sql = write();
         if pages.len() < PAGES_KEPT {
             pages.insert(shape, Sql::clone(&sql));
         }
+
         sql
     }
 }

@@ -46,6 +46,7 @@ impl Naming {
             let mark = sink.mark(commit)?;
             commit.may_be_of(mark.epoch()).then_some(mark)
         });
+
         // Of one that changes nothing this is the last that it saw.
         let counted = if commit.is_none() { sink.last() } else { None };
         Self {
@@ -68,6 +69,7 @@ impl Naming {
         let Some(commit) = self.commit else {
             return self.counted.map_or(Placed::NoLog, Placed::At);
         };
+
         let after = sink.mark(commit);
         match (self.before, commit.resume) {
             (Some(mark), Some(resume)) if after == Some(mark) => {
@@ -184,9 +186,11 @@ impl Commit {
                         error
                     }
                 };
+
                 if let Some(session) = &mut self.session {
                     session.rollback().await;
                 }
+
                 Err(error)
             }
         }

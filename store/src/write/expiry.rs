@@ -69,6 +69,7 @@ impl Operation for RemoveExpired {
             transaction.delete(entity, row).await?;
             removed += 1;
         }
+
         Ok(Removal::Rows(removed))
     }
 
@@ -90,6 +91,7 @@ impl Transaction<'_> {
         let Some(expired) = &stored.statements.expired else {
             return Ok(());
         };
+
         let fields = stored.schema.fields();
         let can_clash = |unique: &&Clash| {
             let set = unique.fields.iter().all(|&field| !row.0[field].is_null());
@@ -104,6 +106,7 @@ impl Transaction<'_> {
                 Before::Old(_) => !stored.schema.is_same_row(other, row),
                 Before::Given(_) => true,
             });
+
             for old in others {
                 // The delete of a row writes others, which may be stored over theirs in turn.
                 match Box::pin(self.delete(entity, old)).await {
@@ -113,6 +116,7 @@ impl Transaction<'_> {
                 }
             }
         }
+
         Ok(())
     }
 }

@@ -41,6 +41,7 @@ impl Transaction<'_> {
                 (explained, error)
             }
         };
+
         match explained {
             Ok(Some(explained)) | Err(explained) => explained,
             // A constraint that the schema does not know of.
@@ -68,6 +69,7 @@ impl Transaction<'_> {
                 return Ok(Some(unique_violation(stored, row, &unique.fields)));
             }
         }
+
         Ok(None)
     }
 
@@ -82,11 +84,13 @@ impl Transaction<'_> {
             let Some((key, by_id)) = by_id.filter(|_| !value.is_null()) else {
                 continue;
             };
+
             // A row may refer to itself, and is not there yet.
             let itself = std::ptr::eq(parent, stored) && stored.reference(row) == Some(value);
             if itself {
                 continue;
             }
+
             let id = Parameter::of(key, value);
             if self.rows(parent, &by_id.plain, vec![id]).await?.is_empty() {
                 return Ok(Some(foreign_violation(
@@ -97,6 +101,7 @@ impl Transaction<'_> {
                 )));
             }
         }
+
         Ok(None)
     }
 
@@ -119,6 +124,7 @@ fn clash_over(stored: &Stored, row: &Row, columns: &[String]) -> Option<Error> {
         .iter()
         .map(|column| Some(stored.schema.field(column)?.0));
     let fields = fields.collect::<Option<Vec<_>>>()?;
+
     // In the order of the schema, whatever the index's is.
     let mut known = stored.statements.unique.iter();
     let declared = known.find(|unique| {

@@ -90,6 +90,7 @@ impl Notes {
                 self.evict.push(key);
             }
         }
+
         if self.evict.len() > MOST_KEYS {
             self.overflow();
             self.add_touched(schema);
@@ -111,6 +112,7 @@ impl Notes {
         for row in old.iter().chain(new) {
             self.evict(schema, row);
         }
+
         if self.is_overflown() {
             return self.add_touched(schema);
         }

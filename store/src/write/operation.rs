@@ -216,11 +216,13 @@ impl Operation for Upsert {
                 }
             }
         }
+
         for (index, value) in self.given.0 {
             if !(is_kept(&schema.fields()[index]) && value.is_null()) {
                 row.0[index] = value;
             }
         }
+
         let key: Vec<_> = target.key.iter().map(|(field, _)| *field).collect();
         for (index, value) in target.and.into_iter().chain(target.key) {
             row.0[index] = value;
@@ -314,6 +316,7 @@ async fn find(
     let Some(row) = transaction.by_key(entity, &target.key).await? else {
         return Ok(Found::Nothing);
     };
+
     Ok(match target.mismatch(&row) {
         None => {
             let schema = transaction.catalog.get(entity).schema;
@@ -336,6 +339,7 @@ fn made_since(error: Error, schema: &Schema, key: &[usize]) -> Error {
         let names = key.iter().map(|field| schema.fields()[*field].name());
         names.eq(fields.iter().map(String::as_str))
     };
+
     match error {
         Error::Unique { ref fields, .. } if is_key(fields) => {
             let why = "the row was made by another write since it was looked for";

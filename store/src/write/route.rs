@@ -68,6 +68,7 @@ impl Route {
             if let Some(within) = route.within.clone() {
                 return route.run_within(&within, operation, options).await;
             }
+
             // The call may have been made before the scope in which it is awaited.
             let began = Notes::current().or(notes).map(Notes::begin);
             let written = route.spawned(operation, options, cause).await;
@@ -97,6 +98,7 @@ impl Route {
             }),
         };
         attached.meter.write(&*attached.clock, began, &written);
+
         written
     }
 
@@ -167,6 +169,7 @@ impl Route {
                 allowed: "set for the transaction as a whole".to_owned(),
             });
         }
+
         let hooks = self.stored().hooks.current();
         let seen = (O::HOOKED && !hooks.is_empty()).then(|| Seen::of(&operation));
         if let Some(seen) = &seen {
@@ -196,6 +199,7 @@ impl Route {
         if options.no_event {
             session.silence().await?;
         }
+
         let staged = AssertUnwindSafe(self.stage(&mut *session, operation, options, cause));
         let staged = match staged.catch_unwind().await {
             Ok(staged) => staged,

@@ -56,6 +56,7 @@ impl Transaction<'_> {
             let Some(child) = catalog.get(parent).children.get(frame.child) else {
                 continue;
             };
+
             match child.on_delete {
                 OnDelete::Restrict | OnDelete::SetNull => {
                     if self.is_referred_to(child, parent, &frame.ids).await? {
@@ -73,6 +74,7 @@ impl Transaction<'_> {
                     let page = self.doom_page(child, parent, &frame.ids).await?;
                     frame.child += usize::from(full(&page).is_none());
                     frames.push(frame);
+
                     if !page.is_empty() {
                         let stored = catalog.get(child.entity);
                         let ids = page.iter().filter_map(|row| stored.reference(row).cloned());
@@ -85,6 +87,7 @@ impl Transaction<'_> {
                 }
             }
         }
+
         self.settle_orphans(&at_the_end).await
     }
 
@@ -138,6 +141,7 @@ impl Transaction<'_> {
             self.delete_all(child.entity, &rows).await?;
             self.notes.touch(stored.schema);
         }
+
         Ok(page)
     }
 
@@ -161,12 +165,14 @@ impl Transaction<'_> {
                 if child.on_delete != on_delete {
                     continue;
                 }
+
                 let mut after = None;
                 loop {
                     let page = self.orphans(child, after).await?;
                     if on_delete == OnDelete::Restrict && !page.is_empty() {
                         return Err(restricted(catalog, parent, child));
                     }
+
                     let stored = catalog.get(child.entity);
                     after = full(&page).map(|last| stored.schema.key_of(last));
                     for row in page {
@@ -174,12 +180,14 @@ impl Transaction<'_> {
                         new.0[child.field] = Value::Null;
                         self.update(child.entity, row, new).await?;
                     }
+
                     if after.is_none() {
                         break;
                     }
                 }
             }
         }
+
         Ok(())
     }
 

@@ -168,6 +168,7 @@ impl<'a> Transaction<'a> {
             }
             complete.push(row);
         }
+
         if complete.is_empty() {
             return Ok(complete);
         }
@@ -181,6 +182,7 @@ impl<'a> Transaction<'a> {
             } else {
                 self.insert_each(stored, rows).await
             };
+
             match refused {
                 None => {}
                 Some(Refused::Failed(error)) => return Err(error),
@@ -196,10 +198,12 @@ impl<'a> Transaction<'a> {
                 }
             }
         }
+
         self.session.run(RELEASE).await?;
         for row in &complete {
             self.notes.created(stored.schema, row);
         }
+
         Ok(complete)
     }
 
@@ -234,6 +238,7 @@ impl<'a> Transaction<'a> {
         if let Some(given) = given {
             self.make_way(entity, &row, Before::Given(&given)).await?;
         }
+
         self.store_new(stored, &row).await?;
         self.notes.created(stored.schema, &row);
         Ok(row)
@@ -278,16 +283,19 @@ impl<'a> Transaction<'a> {
         let kept = schema.check_kept(&old, &new);
         kept.map_err(|violations| Error::violations(schema.name(), violations))?;
         self.make_way(entity, &new, Before::Old(&old)).await?;
+
         let fields = schema.fields().iter().zip(&new.0);
         let others = fields.filter(|(field, _)| !field.is_primary_key());
         let mut values: Vec<_> = others
             .map(|(field, value)| Parameter::of(field, value))
             .collect();
         values.extend(stored.key_of(&new));
+
         let updated = self.change(&stored.statements.update, values);
         if let Err(refused) = updated.await {
             return Err(self.explain(stored, &new, Place::Over, refused).await);
         }
+
         self.notes.updated(schema, old, &new);
         self.evict_children(entity, &new).await?;
         Ok(new)
@@ -311,12 +319,14 @@ impl<'a> Transaction<'a> {
                         let rows = self.page(stored, pages, (catalog.get(parent), ids), after);
                         let rows = rows.await?;
                         after = full(&rows).map(|last| stored.schema.key_of(last));
+
                         for row in rows {
                             if seen.insert(stored.identity(&row)) {
                                 self.notes.evict(stored.schema, &row);
                                 next.extend(stored.reference(&row).cloned());
                             }
                         }
+
                         // What is cached of any entity is given up then.
                         if self.notes.is_overflown() {
                             self.notes.touch(stored.schema);
@@ -327,11 +337,13 @@ impl<'a> Transaction<'a> {
                         }
                     }
                 }
+
                 if !next.is_empty() {
                     parents.push((child.entity, next));
                 }
             }
         }
+
         Ok(())
     }
 

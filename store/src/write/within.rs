@@ -105,6 +105,7 @@ impl Open {
         let runtime = attached.runtime.clone();
         runtime.spawn(task.run(attached, begun));
         has_begun.await.unwrap_or(Err(Error::Interrupted))?;
+
         Ok(Self {
             orders,
             ended,
@@ -124,6 +125,7 @@ impl Open {
     pub(crate) async fn commit(self) -> Result<(), Error> {
         let began = Notes::current().map(Notes::begin);
         let (reply, answer) = oneshot::channel();
+
         // Whether it was taken, the answer tells.
         let _ = self.orders.send(Order::Commit(reply)).await;
         let committed = answer.await.unwrap_or_else(|_| Err(error(&self.ended)));
@@ -131,6 +133,7 @@ impl Open {
         if let Some(began) = began {
             began.end(placed);
         }
+
         Ok(())
     }
 
@@ -164,6 +167,7 @@ impl Within {
                 None => Error::TransactionEnded { how },
             });
         };
+
         let (reply, answer) = oneshot::channel();
         let work: Work = Box::new(move |transaction| {
             async move {
@@ -181,6 +185,7 @@ impl Within {
         });
         let _ = orders.send(Order::Do(work)).await;
         drop(orders);
+
         answer.await.unwrap_or_else(|_| Err(error(&self.ended)))
     }
 }
@@ -231,6 +236,7 @@ impl Task {
             session.rollback().await;
             return drop(begun.send(Err(error)));
         }
+
         let limit = Limit::starting(&attached.clock, self.terms.longest);
         let now = attached.clock.wall_micros();
         let mut transaction =
@@ -263,6 +269,7 @@ impl Task {
                 };
                 self.end(ended);
                 attached.meter.write(&*attached.clock, began, &committed);
+
                 let _ = reply.send(committed);
             }
             Last::RollBack(reply) => {
@@ -301,6 +308,7 @@ impl Task {
                 Either::Left(_) => return Last::TooLong,
                 Either::Right((order, _)) => order,
             };
+
             match order {
                 None => return Last::RollBack(None),
                 Some(Order::Commit(reply)) => return Last::Commit(reply),

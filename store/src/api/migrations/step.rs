@@ -153,6 +153,7 @@ impl Held {
             Ok(ran) => ran.map_err(failed)?,
             Err(payload) => return Err(Error::panicked("a step of the migration", &*payload)),
         }
+
         let target = self.target()?;
         // There is none where the step has ended the transaction.
         let open = target.inspect().run("RELEASE SAVEPOINT step").await;

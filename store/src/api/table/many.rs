@@ -68,6 +68,7 @@ impl Table {
             let call = table.call(Method::Page, None);
             let hooks = stored.hooks.current();
             hooks.before(&call)?;
+
             let sql = stored.page(&prepared.shape);
             let mut data = table.read_live(&sql, prepared.parameters()).await?;
             let is_last = data.len() <= size;
@@ -95,6 +96,7 @@ impl Table {
             let call = table.call(Method::Count, None);
             let hooks = stored.hooks.current();
             hooks.before(&call)?;
+
             let sql = stored.count(&prepared.shape);
             let counted = table.read_as(&sql, &COUNT, prepared.conditions()).await?;
             hooks.after(&call);

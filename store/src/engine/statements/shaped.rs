@@ -11,6 +11,7 @@ use crate::page::{After, Direction, Ordered, Shape, Sought};
 pub(crate) fn page(dialect: &dyn Dialect, schema: &Schema, shape: &Shape) -> Sql {
     let mut statement = select_live(dialect, schema);
     restrict(&mut statement, dialect, schema, shape);
+
     let by = shape
         .order
         .map(|order| (order, &schema.fields()[order.field]));
@@ -30,12 +31,14 @@ pub(crate) fn page(dialect: &dyn Dialect, schema: &Schema, shape: &Shape) -> Sql
             Direction::Descending => (Order::Desc, NullOrdering::Last),
         };
         let column = (Alias::new(schema.name()), column(schema, order.field));
+
         if field.is_optional() {
             statement.order_by_with_nulls(column, direction, nulls);
         } else {
             statement.order_by(column, direction);
         }
     }
+
     order_by_key(&mut statement, schema);
     statement.limit(1);
     dialect.select(&statement).into()
@@ -74,6 +77,7 @@ fn restrict(
             Sought::Below => own.lt(bound),
         });
     }
+
     if let Some(tags) = shape.tags {
         let own = Expr::col(column(schema, tags.field));
         statement.and_where(dialect.tagged(own, tags));

@@ -47,6 +47,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         self.fresh.insert(name.to_owned());
         self.findings
             .push(Finding::new(need, difference, remedy, changes));
+
         Ok(())
     }
 
@@ -59,6 +60,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         if there.is_generated {
             self.impossible(format!("{at} is generated"));
         }
+
         match (there.is_key, field.is_primary_key()) {
             (true, false) => {
                 self.impossible(format!(
@@ -74,6 +76,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             }
             _ => {}
         }
+
         if self.fresh.contains(name) {
             return Ok(());
         }
@@ -85,9 +88,11 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             let finding = Finding::new(Need::Mending, difference, remedy, changes);
             self.findings.push(finding);
         }
+
         if !there.not_null && !field.is_optional() {
             self.absent(index, field).await?;
         }
+
         if let Some(default) = &field.column_default()
             && self.words.literal(default).is_some()
             && !there
@@ -101,6 +106,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             let finding = Finding::new(Need::Tidying, difference, remedy, changes);
             self.findings.push(finding);
         }
+
         Ok(())
     }
 
@@ -136,6 +142,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             self.impossible(difference);
             return Ok(());
         }
+
         let loss = self.loss(name).await?;
         let remedy = format!("{table}: makes the column {name} again, as {wanted}");
         let changes = vec![Change::RemakeColumn(index)];
@@ -176,6 +183,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         } else {
             self.impossible(difference);
         }
+
         Ok(())
     }
 
@@ -186,6 +194,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             if self.schema.field(name).is_some() || column.is_generated {
                 continue;
             }
+
             let is_demanded = column.not_null && !column.fills_itself;
             let need = if is_demanded {
                 Need::Mending
@@ -207,6 +216,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 }
                 continue;
             }
+
             let is_kept = kept
                 .iter()
                 .any(|(of, column)| of == table && column == name);
@@ -227,6 +237,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 self.findings.push(finding.losing(loss));
             }
         }
+
         Ok(())
     }
 }

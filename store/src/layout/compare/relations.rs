@@ -44,6 +44,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 (wanted, adds) => self.reference(index, field, wanted, adds).await?,
             }
         }
+
         Ok(())
     }
 
@@ -68,6 +69,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         if !self.table.columns.contains_key(name) {
             return Ok(());
         }
+
         let at = format!("{table}.{name}");
         let there = self.table.references.get(name).map_or(&[][..], |all| all);
         let leads = |it: &&Reference| {
@@ -77,6 +79,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         if let (Some(wanted), Some(fitting)) = (wanted, fitting) {
             self.checked(field, wanted, fitting).await?;
         }
+
         if wanted.is_none() || fitting.is_some() {
             self.drop_others(name, &at, there, fitting);
             return Ok(());
@@ -99,6 +102,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         if !is_proven && self.is_broken(field, wanted, &difference).await? {
             return Ok(());
         }
+
         let remedy = self.refers(field, wanted);
         let drops = there.iter().map(|it| drop_of(name, it));
         let changes = drops.chain([Change::Refer(index)]).collect();
@@ -121,6 +125,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             let leads = fitting.map(|fitting| (&fitting.table, &fitting.key));
             leads == Some((&it.table, &it.key)) && it.action.is_none()
         };
+
         for other in there.iter().filter(|it| !is_alike(it)) {
             let acts = acts(at, other);
             let need = if acts.is_some() {
@@ -154,6 +159,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
         if there.is_checked {
             return Ok(());
         }
+
         let (table, name) = (self.schema.name(), field.name());
         let difference = format!("{table}.{name} has a reference that was never checked");
         if self.depth == Depth::Start {
@@ -171,6 +177,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             );
             return Ok(());
         }
+
         // Nodes go on: they read and write while it is checked.
         let remedy = format!("{table}: checks the reference of the column {name}");
         let checks = there.name.iter().cloned().map(Change::CheckReference);
@@ -227,6 +234,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             if !is_ours(name) || wanted.contains_key(name) || there.is_being_made {
                 continue;
             }
+
             // One of a constraint goes with that alone.
             match (&there.constraint, self.depth) {
                 (Some(constraint), Depth::Start) => tracing::warn!(
@@ -245,6 +253,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 }
             }
         }
+
         for (name, index) in wanted {
             let is_fresh = index.fields.iter().any(|field| self.fresh.contains(field));
             let there = self.table.indexes.get(&name);
@@ -264,6 +273,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                 ));
                 continue;
             }
+
             let is_whole = index
                 .fields
                 .iter()
@@ -276,6 +286,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
                     continue;
                 }
             }
+
             // One that has the name alone goes, at once if columns change that it may be in the way
             // of; that of a remade column goes with it.
             let create = || Change::CreateIndex(name.clone());
@@ -294,6 +305,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             let finding = Finding::new(Need::Addition, "", remedy, changes);
             self.findings.push(finding);
         }
+
         Ok(())
     }
 

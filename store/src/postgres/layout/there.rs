@@ -192,6 +192,7 @@ async fn references(
         let (column, reference) = read(row)?;
         references.entry(column).or_default().push(reference);
     }
+
     Ok(references)
 }
 
@@ -228,5 +229,6 @@ async fn along(
             along.push(row.try_get(0)?);
         }
     }
+
     Ok(along)
 }

@@ -55,6 +55,7 @@ impl Words for Postgres {
         let Some(there) = constant(there) else {
             return false;
         };
+
         match value {
             Value::Number(number) => there.parse() == Ok(*number),
             Value::Bytes(bytes) => {
@@ -144,6 +145,7 @@ impl Postgres {
                 if field(index).column_default().is_some() {
                     sql.push(alter(format!("ALTER COLUMN {column} DROP DEFAULT")));
                 }
+
                 sql.push(alter(format!(
                     "ALTER COLUMN {column} TYPE {kind} USING {using}"
                 )));
@@ -152,6 +154,7 @@ impl Postgres {
                         alter(format!("ALTER COLUMN {column} SET DEFAULT {default}"))
                     }),
                 );
+
                 sql
             }
             Change::Fill(index) => {
@@ -237,6 +240,7 @@ fn definition(field: &Field) -> String {
     if !field.is_optional() {
         column.push_str(" NOT NULL");
     }
+
     if let Some(default) = default_of(field) {
         column.push_str(" DEFAULT ");
         column.push_str(&default);
@@ -254,6 +258,7 @@ fn constant(default: &str) -> Option<String> {
     while let Some(inner) = rest.strip_prefix('(').and_then(|it| it.strip_suffix(')')) {
         rest = inner;
     }
+
     let (escapes, quoted) = match rest.strip_prefix("E'") {
         Some(quoted) => (true, Some(quoted)),
         None => (false, rest.strip_prefix('\'')),
@@ -279,6 +284,7 @@ fn constant(default: &str) -> Option<String> {
             letter => value.push(letter),
         }
     }
+
     // A cast may follow, and nothing else.
     let cast = letters.as_str();
     let is_cast = cast.starts_with("::") && !cast.contains(['\'', '|', '+']);

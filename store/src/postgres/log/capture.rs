@@ -100,9 +100,11 @@ pub(crate) async fn install_within(
             capture(connection, schema, target, options.wake, &mut installed).await?;
         }
     }
+
     if !differences.is_empty() {
         return Err(PgLogError::Incompatible { differences });
     }
+
     Ok(installed)
 }
 
@@ -125,6 +127,7 @@ pub async fn remove(connection: &mut PgConnection) -> Result<Vec<String>, PgLogE
                 .to_owned(),
         });
     }
+
     lock(&mut transaction).await?;
     let found = sqlx::query(
         "select distinct t.tgrelid::regclass::text from pg_catalog.pg_trigger t \
@@ -137,6 +140,7 @@ pub async fn remove(connection: &mut PgConnection) -> Result<Vec<String>, PgLogE
         .iter()
         .map(|row| row.try_get(0))
         .collect::<Result<_, _>>()?;
+
     // Readers learn from the log too that they hear no more.
     run(
         &mut transaction,
@@ -150,6 +154,7 @@ pub async fn remove(connection: &mut PgConnection) -> Result<Vec<String>, PgLogE
     )
     .await?;
     transaction.commit().await?;
+
     Ok(tables)
 }
 
@@ -196,12 +201,14 @@ async fn target(
         differences.push(format!("there is no table {entity} in the search path"));
         return Ok(None);
     };
+
     let columns = columns_of(connection, relation).await?;
     for field in schema.fields() {
         if !columns.contains_key(field.name()) {
             differences.push(format!("{entity} lacks the column {}", field.name()));
         }
     }
+
     let tables = tree(connection, relation).await?;
     for table in &tables {
         if let Able::No(kind) = table.able {
@@ -211,6 +218,7 @@ async fn target(
             ));
         }
     }
+
     let row = sqlx::query(
         "select relation::bigint, fields, keys, notify, \
            exists (select from pg_catalog.pg_class c where c.oid = relation) \
@@ -234,6 +242,7 @@ async fn target(
             });
         }
     }
+
     Ok(Some(Target {
         relation,
         columns,
@@ -289,6 +298,7 @@ async fn capture(
             }
         }
     }
+
     for table in &target.tables {
         if replace_triggers(connection, entity, table).await? {
             changed.push(table.name.clone());
@@ -296,6 +306,7 @@ async fn capture(
             installed.unchanged.push(table.name.clone());
         }
     }
+
     sqlx::query(
         "insert into tidings.captures (entity, relation, key, fields, keys, notify) \
          values ($1, $2::bigint::oid, $3, $4, $5, $6) on conflict (entity) do update set \
@@ -310,6 +321,7 @@ async fn capture(
     .bind(push == Push::Notify)
     .execute(&mut *connection)
     .await?;
+
     if !changed.is_empty() {
         // What was written while a trigger was missing is in no record.
         sqlx::query("insert into tidings.log (kind, entity) values ('t', $1)")
@@ -318,6 +330,7 @@ async fn capture(
             .await?;
         installed.changed.append(&mut changed);
     }
+
     Ok(())
 }
 
@@ -365,6 +378,7 @@ async fn replace_function(
     if same == Some(true) {
         return Ok(());
     }
+
     run(connection, &plan.create(event, level)).await
 }
 
@@ -398,6 +412,7 @@ async fn replace_triggers(
             }
             None => {}
         }
+
         run(
             connection,
             &event.create_trigger(entity, &table.name, table.level),
@@ -405,5 +420,6 @@ async fn replace_triggers(
         .await?;
         changed = true;
     }
+
     Ok(changed)
 }

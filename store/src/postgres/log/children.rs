@@ -44,11 +44,13 @@ impl PgLog {
                         }
                     }
                 }
+
                 if !next.is_empty() {
                     parents.push((child.name().to_owned(), next));
                 }
             }
         }
+
         Ok(keys)
     }
 }
@@ -66,6 +68,7 @@ fn going_with(link: &Link, parent: &str) -> Vec<(&'static Schema, String)> {
             }
         }
     }
+
     found
 }
 
@@ -113,7 +116,9 @@ async fn referring(
                 })?;
             }
         }
+
         rows.push(row);
     }
+
     Ok(rows)
 }

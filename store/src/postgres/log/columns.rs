@@ -55,6 +55,7 @@ pub(super) async fn columns_of(
         };
         columns.insert(column.name.clone(), column);
     }
+
     Ok(columns)
 }
 
@@ -86,6 +87,7 @@ impl Column {
         if !self.variable {
             return None;
         }
+
         Some(match (self.builtin, self.base.as_str()) {
             (true, "text" | "varchar" | "bpchar") => format!("coalesce(octet_length({column}), 0)"),
             (true, "bytea") => format!("2 * coalesce(octet_length({column}), 0)"),
@@ -104,6 +106,7 @@ impl Column {
         const INTERVALS: &str = "\"IntervalStyle\" = postgres";
         const MONEY: &str = "lc_monetary = 'C'";
         const ALL: &[&str] = &[FLOATS, BYTES, ZONE, DATES, INTERVALS, MONEY];
+
         if !self.builtin {
             return ALL;
         }

@@ -110,17 +110,20 @@ fn members(text: &str) -> Option<BTreeSet<String>> {
                     plain => member.push(plain),
                 }
             }
+
             if member.is_empty() || member == "NULL" {
                 return None;
             }
         }
         members.insert(member);
+
         match rest.next() {
             None => break,
             Some(',') if rest.peek().is_some() => {}
             Some(_) => return None,
         }
     }
+
     Some(members)
 }
 

@@ -79,11 +79,13 @@ impl PgLog {
                 None => Link::open(&self.settings, self.pooler).await?,
             };
             link.begin().await?;
+
             let answer = call(&mut link).await?;
             if !link.is_spent {
                 link.end().await?;
                 *slot = Some(link);
             }
+
             Ok(answer)
         })
         .await
@@ -113,6 +115,7 @@ impl PgLog {
                 // The next connection begins another epoch, or finds it begun.
                 return Err(PgLogError::EpochEnded);
             }
+
             let applied = match position {
                 Position::Snapshot(applied) | Position::Page { applied, .. } => applied,
                 Position::Counted(_) | Position::Numbered { .. } => {
@@ -156,10 +159,12 @@ impl PgLog {
                     });
                 }
             }
+
             let passed_over = page.records.len() - records.len();
             let capture = self
                 .sights
                 .tell(from, &cursor, asked, head.prints, &mut records);
+
             // The end of a run of pages is the snapshot that it began with: later records have not
             // been asked for.
             let caught_up = matches!(position, Position::Snapshot(_)) && !page.cut;
@@ -193,6 +198,7 @@ impl PgLog {
             .await?;
         let capture = capture(&prints);
         self.sights.begin(&cursor, &capture, prints, asked);
+
         Ok(Head {
             cursor,
             sight: sight(capture, member, own.as_deref()).ok_or_else(own_row_is_malformed)?,
@@ -242,9 +248,11 @@ impl PgLog {
                 link.is_spent = true;
                 return Ok(Answer::Cut(read));
             }
+
             link.learn(&read.records).await?;
             Ok(Answer::Groups(groups_of(link, read)))
         });
+
         match read.await? {
             Answer::Groups(groups) => Ok(groups),
             Answer::Cut(read) => {
@@ -283,6 +291,7 @@ fn groups_of(link: &Link, read: read::Rows) -> Vec<Option<Group>> {
             ) => {}
         }
     }
+
     groups.into_iter().map(Group::of).collect()
 }
 
@@ -372,6 +381,7 @@ impl Log for PgLog {
                     return Err(LogError::Unfit { reason });
                 }
             }
+
             let listener = Listener::connect(&self.settings.options, &self.settings.clock).await?;
             Ok(Box::new(listener) as Box<dyn WakeUps>)
         })

@@ -41,13 +41,16 @@ pub(super) async fn establish(connection: &mut PgConnection) -> Result<Epoch, Pg
     if let Some(epoch) = current(connection).await? {
         return Ok(epoch);
     }
+
     let mut transaction = connection.begin().await?;
     lock(&mut transaction).await?;
     if let Some(epoch) = current(&mut transaction).await? {
         return Ok(epoch);
     }
+
     // An epoch that a crash could lose would be handed out twice.
     run(&mut transaction, "set local synchronous_commit = on").await?;
+
     let begun = sqlx::query(sqlx::AssertSqlSafe(format!(
         "with facts as (select {FACTS}), old as (delete from tidings.epoch returning number), \
          emptied as (delete from tidings.epoch_volatile), \
@@ -75,6 +78,7 @@ pub(super) async fn establish(connection: &mut PgConnection) -> Result<Epoch, Pg
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await?;
+
     Ok(epoch)
 }
 
@@ -86,6 +90,7 @@ pub(crate) async fn begun(connection: &mut PgConnection) -> Result<Begun, sqlx::
         Ok(None) => return Ok(Begun::Unknown),
         Err(error) => Err(error),
     };
+
     match found {
         Ok(epoch) => Ok(epoch.map_or(Begun::Between, |epoch| Begun::In(epoch.id))),
         Err(PgLogError::Database(error)) if is_lost(&error) => Err(error),

@@ -102,6 +102,7 @@ impl From<sqlx::Error> for PgLogError {
             .as_database_error()
             .and_then(|error| error.code())
             .map(std::borrow::Cow::into_owned);
+
         match code.as_deref() {
             // What a cursor statement is told when the server is in recovery.
             Some("0A000" | "55000") => Self::Standby,

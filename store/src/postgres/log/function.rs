@@ -153,6 +153,7 @@ impl Plan<'_> {
             let notify = self.notify();
             return format!("\n{header}\nbegin\n  {touched}{notify}\n  return null;\nend ");
         }
+
         let (old, new) = match level {
             Level::Statement => ("tidings_old", "tidings_new"),
             Level::Row => (
@@ -179,6 +180,7 @@ impl Plan<'_> {
         let columns = columns.join(", ");
         let touched = self.touched();
         let notify = self.notify();
+
         // A column that was dropped or renamed since must not make the write fail: the first
         // statement would say so, and takes no transaction id for its savepoint, since it writes
         // nothing.
@@ -239,6 +241,7 @@ impl Plan<'_> {
     fn pairs(&self, old: &str, new: &str) -> String {
         let (before, after) = (self.key.text("tidings_old"), self.key.text("tidings_new"));
         let (was_long, is_long) = (self.is_long("tidings_old"), self.is_long("tidings_new"));
+
         // Null for the side that is not there.
         let long = format!("(coalesce({was_long}, false) or coalesce({is_long}, false))");
         let side = |alias: &str, key: &str| {

@@ -41,6 +41,7 @@ impl Installer {
             .application_name("tidings capture");
         let late = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
         let connected = tokio::time::timeout(LIMIT, options.connect()).await;
+
         match connected.map_err(late).and_then(|connected| connected) {
             Ok(connection) => Ok(Self { connection }),
             Err(source) if source.as_database_error().is_none() => Err(PgLogError::Unreachable {

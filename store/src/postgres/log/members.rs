@@ -61,6 +61,7 @@ impl PgMembers {
                 reason: "a node without a cluster uses this database: stop it, or run it with a cluster too".to_owned(),
             });
         }
+
         Ok(connection)
     }
 
@@ -111,6 +112,7 @@ impl Alone {
                         .to_owned(),
             });
         }
+
         Ok(Self {
             _connection: connection,
         })
@@ -169,6 +171,7 @@ fn member_of(row: &PgRow) -> Result<MemberRow, PgLogError> {
     let id = id_of(row)?;
     let facts: Option<String> = row.try_get("facts")?;
     let facts = facts.and_then(|facts| MemberFacts::of_text(&facts, id.start));
+
     // An older program leaves what an earlier one has said of its reports.
     let last = facts.as_ref().map(|_| last_of(row)).transpose()?.flatten();
     Ok(MemberRow {
@@ -298,6 +301,7 @@ impl Members for PgMembers {
                 .bind(clock)
                 .execute(connection)
                 .await?;
+
             Ok(())
         }))
     }

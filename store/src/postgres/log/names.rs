@@ -21,6 +21,7 @@ pub(super) fn function(entity: &str, event: &str) -> String {
     if entity.len() <= 40 {
         return format!("{entity}_{event}");
     }
+
     let start: String = entity.chars().take(KEPT).collect();
     let digest = entity
         .bytes()

@@ -49,6 +49,7 @@ pub async fn prune(
             transaction.rollback().await?;
             return Ok(pruned);
         }
+
         if pruned.records == 0 {
             sqlx::query(
                 "insert into tidings.snapshots (horizon) \
@@ -58,6 +59,7 @@ pub async fn prune(
             .await?;
         }
         let removed = remove(&mut transaction, retention).await?;
+
         // A pooler may lend this session to others next.
         transaction.clear_cached_statements().await?;
         transaction.commit().await?;
@@ -81,6 +83,7 @@ async fn remove(connection: &mut PgConnection, retention: Duration) -> Result<u6
     let Some(horizon) = horizon else {
         return Ok(0);
     };
+
     // Older snapshots say nothing that this one does not.
     sqlx::query("delete from tidings.snapshots where horizon < $1")
         .bind(horizon)
@@ -90,6 +93,7 @@ async fn remove(connection: &mut PgConnection, retention: Duration) -> Result<u6
         .bind(horizon)
         .execute(&mut *connection)
         .await?;
+
     let removed = sqlx::query(
         "delete from tidings.log where id in ( \
            select l.id from tidings.log l where l.xid < $1 order by l.xid limit $2)",

@@ -108,12 +108,14 @@ pub(super) async fn page(
             head = Some(Head::read(&row)?);
             continue;
         }
+
         // One more was asked for than a page holds. What is left of the answer is thrown away, and
         // comes again.
         if records.len() >= limit || bytes > PAGE_BYTES {
             cut = true;
             break;
         }
+
         let record = Stored::read(&row)?;
         bytes += record.bytes();
         records.push(record);
@@ -184,11 +186,13 @@ pub(super) async fn rows(
             read.answered = place;
             break;
         }
+
         let record = Stored::read(&row)?;
         bytes += record.bytes();
         read.records.push(record);
         read.places.push(place);
     }
+
     Ok(read)
 }
 
@@ -214,6 +218,7 @@ impl Head {
         if standby.as_deref() != Some("false") {
             return Err(PgLogError::Standby);
         }
+
         let snapshot = snapshot.as_deref().unwrap_or_default().parse();
         let epoch = match (number, id) {
             (Some(number), Some(id)) if Some(id) == volatile.as_ref() => {

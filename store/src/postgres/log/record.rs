@@ -109,6 +109,7 @@ impl Lexicon {
         if unknown.is_empty() {
             return Ok(());
         }
+
         let unknown: Vec<i32> = unknown.into_iter().collect();
         let found = sqlx::query("select id, fields, whole from tidings.layouts where id = any($1)")
             .bind(unknown)
@@ -121,6 +122,7 @@ impl Lexicon {
             };
             self.layouts.insert(row.try_get(0)?, layout);
         }
+
         Ok(())
     }
 
@@ -158,6 +160,7 @@ impl Lexicon {
         };
         let (old, new) = (fields(&record.old)?, fields(&record.new)?);
         let schema = known.schema;
+
         // That of one field by itself, the parts of several by their fields.
         let key = match schema.single_key() {
             Some(field) => {

@@ -34,6 +34,7 @@ pub async fn status(
             status.tables.push(missing(problem));
             continue;
         };
+
         if installed {
             let row = sqlx::query(
                 "select coalesce(bool_or(notify), false) from tidings.captures where entity = $1",
@@ -43,6 +44,7 @@ pub async fn status(
             .await?;
             status.notify |= row.try_get::<bool, _>(0)?;
         }
+
         for table in tree(connection, root).await? {
             let problems = if installed {
                 problems(connection, schema, &table).await?
@@ -56,6 +58,7 @@ pub async fn status(
             });
         }
     }
+
     Ok(status)
 }
 
@@ -86,8 +89,10 @@ async fn problems(
             problems.push(format!("{event}: the trigger is missing"));
             continue;
         };
+
         let (enabled, by_row): (String, bool) = (found.try_get(0)?, found.try_get(1)?);
         let fields: Vec<String> = found.try_get(2)?;
+
         match enabled.as_str() {
             "A" => {}
             "D" => problems.push(format!("{event}: the trigger is disabled")),
@@ -95,12 +100,14 @@ async fn problems(
                 "{event} by sessions that replicate: the trigger is not enabled ALWAYS"
             )),
         }
+
         match (level, by_row) {
             (Level::Row, false) => problems.push(format!(
                 "{event} by the subscription: it fires row triggers only"
             )),
             (Level::Statement, true) | (Level::Row, true) | (Level::Statement, false) => {}
         }
+
         let lacking = schema.fields().iter().map(|field| field.name());
         let lacking: Vec<_> = lacking
             .filter(|name| !fields.iter().any(|field| field == name))
@@ -109,5 +116,6 @@ async fn problems(
             problems.push(format!("{event}: the fields {}", lacking.join(", ")));
         }
     }
+
     Ok(problems)
 }

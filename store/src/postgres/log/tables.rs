@@ -44,6 +44,7 @@ pub(crate) async fn prepare(connection: &mut PgConnection) -> Result<(), PgLogEr
     if version(connection).await?.is_none() {
         run(connection, TABLES).await?;
     }
+
     let has_key: bool = sqlx::query("select to_regclass('tidings.start') is not null")
         .fetch_one(&mut *connection)
         .await?
@@ -62,6 +63,7 @@ pub(crate) async fn prepare(connection: &mut PgConnection) -> Result<(), PgLogEr
     if !has_facts {
         run(connection, FACTS).await?;
     }
+
     Ok(())
 }
 
@@ -74,6 +76,7 @@ pub(super) async fn version(connection: &mut PgConnection) -> Result<Option<i32>
     if !there {
         return Ok(None);
     }
+
     let found: i32 = sqlx::query("select number from tidings.version")
         .fetch_one(connection)
         .await?
@@ -84,6 +87,7 @@ pub(super) async fn version(connection: &mut PgConnection) -> Result<Option<i32>
             known: VERSION,
         });
     }
+
     Ok(Some(found))
 }
 

@@ -23,6 +23,7 @@ pub(super) fn text_of_key(key: &PrimaryKey) -> String {
     if let Some(value) = key.single() {
         return text_of(value);
     }
+
     let parts = key.parts().iter().map(|part| {
         let text = text_of(part);
         let is_special = |letter: char| matches!(letter, '"' | '\\' | '{' | '}' | ',');

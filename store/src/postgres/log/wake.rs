@@ -51,6 +51,7 @@ impl Listener {
             let pool = pool.connect_with(options.clone()).await?;
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.listen(CHANNEL).await?;
+
             // A pooler that shares sessions may say yes to LISTEN and never tell: what comes back
             // of this is a sign that it tells.
             listener.execute("select pg_notify('tidings', '')").await?;
@@ -72,6 +73,7 @@ impl Listener {
                     Either::Right(((), _)) => None,
                 }
             };
+
             match heard {
                 Some(Ok(Some(heard))) => return Ok(Wake::of_word(heard.payload())),
                 // Connected again by itself: what was said in between is lost, and so is the
@@ -157,6 +159,7 @@ async fn run(options: PgConnectOptions, asked: Arc<Asked>, clock: Arc<dyn Clock>
         let Some(wake) = asked.next.take() else {
             continue; // the last one included it
         };
+
         let sent = in_time(&clock, async {
             let mut open = match connection.take() {
                 Some(open) => open,
@@ -165,6 +168,7 @@ async fn run(options: PgConnectOptions, asked: Arc<Asked>, clock: Arc<dyn Clock>
             open.execute(AssertSqlSafe(statement(&wake))).await?;
             Ok(open)
         });
+
         match sent.await {
             Ok(open) => {
                 connection = Some(open);

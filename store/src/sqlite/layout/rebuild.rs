@@ -44,6 +44,7 @@ pub(super) fn definition(field: &Field) -> String {
     if let Some(default) = field.column_default().as_ref().and_then(literal) {
         column.push_str(&format!(" DEFAULT {default}"));
     }
+
     if field.is_whole_key() {
         column.push_str(" PRIMARY KEY");
     }
@@ -70,13 +71,16 @@ pub(super) fn rebuild(
         let default = own_default(index, field, there, changes).unwrap_or_default();
         definitions.push(format!("{}{default}", definition(field)));
     }
+
     for (name, column) in &there.columns {
         if schema.field(name).is_some() || column.is_generated {
             continue;
         }
+
         let goes = changes
             .iter()
             .any(|change| matches!(change, Change::DropColumn(gone) if gone == name));
+
         if !goes {
             let is_released = changes
                 .iter()
@@ -119,6 +123,7 @@ pub(super) fn rebuild(
     let indexes = wanted_indexes(words, schema).into_values();
     sql.extend(indexes.map(|index| index.sql));
     sql.extend(there.others.iter().cloned());
+
     sql
 }
 
@@ -134,6 +139,7 @@ fn value_of(index: usize, field: &Field, there: &Table, changes: &[&Change]) -> 
             _ => {}
         }
     }
+
     let fills = changes.iter().any(|it| **it == Change::Fill(index));
     match field.column_default().as_ref().and_then(literal) {
         Some(default) if fills => Some(format!("coalesce({value}, {default})")),
@@ -147,6 +153,7 @@ fn own_default(index: usize, field: &Field, there: &Table, changes: &[&Change]) 
     if field.column_default().as_ref().and_then(literal).is_some() {
         return None;
     }
+
     let default = there.columns.get(field.name())?.default.as_ref()?;
     let mut clause = default_clause(default);
     for change in changes {
@@ -159,6 +166,7 @@ fn own_default(index: usize, field: &Field, there: &Table, changes: &[&Change]) 
             _ => {}
         }
     }
+
     Some(clause)
 }
 
@@ -179,6 +187,7 @@ fn foreign_definition(name: &str, column: &Column, is_released: bool) -> String 
     if column.not_null && !is_released {
         definition.push_str(" NOT NULL");
     }
+
     if let Some(default) = &column.default {
         definition.push_str(&default_clause(default));
     }

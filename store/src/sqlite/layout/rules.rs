@@ -43,11 +43,13 @@ fn bare(sql: &str) -> String {
         ("--", "\n"),
         ("/*", "*/"),
     ];
+
     let (mut bare, mut rest) = (String::new(), sql);
     while !rest.is_empty() {
         let aside = ASIDE
             .iter()
             .find_map(|(start, end)| Some((rest.strip_prefix(start)?, *end)));
+
         if let Some((inside, end)) = aside {
             bare.push(' ');
             rest = inside.split_once(end).map_or("", |(_, after)| after);
@@ -57,6 +59,7 @@ fn bare(sql: &str) -> String {
             rest = letters.as_str();
         }
     }
+
     bare
 }
 

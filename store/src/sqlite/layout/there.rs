@@ -68,6 +68,7 @@ async fn named(connection: &mut SqliteConnection, name: &str) -> Result<Named, s
     let Some(found) = found else {
         return Ok(Named::Nothing);
     };
+
     let kind: String = found.try_get(0)?;
     if kind != "table" {
         return Ok(Named::Other(kind));
@@ -120,6 +121,7 @@ async fn keys(
         let rule = format!("PRIMARY KEY ({})", columns.join(", "));
         table.rules.push(rule);
     }
+
     Ok(())
 }
 
@@ -188,6 +190,7 @@ async fn references(
             }
         }
     }
+
     Ok(())
 }
 
@@ -212,6 +215,7 @@ fn clause(row: &SqliteRow) -> Result<String, sqlx::Error> {
     if let Some(key) = key {
         clause.push_str(&format!(" ({})", identifier(&key)));
     }
+
     for (when, action) in [("DELETE", 4), ("UPDATE", 5)] {
         let action: String = row.try_get(action)?;
         if action != "NO ACTION" {
@@ -230,6 +234,7 @@ async fn beside(
 ) -> Result<(), sqlx::Error> {
     // An index compares as its columns do unless it says otherwise, and they by bytes.
     let may_compare_otherwise = words(made).iter().any(|word| word == "COLLATE");
+
     // An expression has no name.
     let indexes = sqlx::query(
         "SELECT l.name, l.origin, l.\"unique\", l.partial, \
@@ -258,6 +263,7 @@ async fn beside(
             let rule = format!("UNIQUE ({})", there.fields.join(","));
             table.rules.push(rule);
         }
+
         table.indexes.insert(index, there);
     }
 
@@ -274,5 +280,6 @@ async fn beside(
             table.others.push(row.try_get(1)?);
         }
     }
+
     Ok(())
 }

@@ -37,6 +37,7 @@ impl Words for Sqlite {
                 unless: unless.map(|unless| format!("{column} IS NOT NULL AND ({unless})")),
             })
         };
+
         match (affinity(declared), field.kind()) {
             ("INTEGER", FieldKind::Number) => widening(
                 format!("CAST({column} AS REAL)"),

@@ -50,6 +50,7 @@ pub(crate) async fn install_within(
             capture(connection, target, &mut installed).await?;
         }
     }
+
     if differences.is_empty() {
         Ok(installed)
     } else {
@@ -74,6 +75,7 @@ pub(super) async fn remove_within(
     if version(connection).await?.is_none() {
         return Ok(Vec::new());
     }
+
     let found = sqlx::query(
         "SELECT name, tbl_name FROM sqlite_schema WHERE type = 'trigger' AND name GLOB 'tidings:*'",
     )
@@ -85,6 +87,7 @@ pub(super) async fn remove_within(
         run(connection, format!("DROP TRIGGER {}", identifier(&name))).await?;
         tables.insert(row.try_get::<String, _>(1)?);
     }
+
     // Readers learn from the log too that they hear no more.
     let told = "INSERT INTO tidings_log (kind, entity) SELECT 't', entity FROM tidings_captures; \
                 DELETE FROM tidings_captures";
@@ -115,11 +118,13 @@ async fn wanted(
         }
     };
     let before = differences.len();
+
     for field in schema.fields() {
         if !shape.columns.contains_key(field.name()) {
             differences.push(format!("{entity} lacks the column {}", field.name()));
         }
     }
+
     let key = Key::of(schema);
     if !shape.is_unique(key.names()) {
         differences.push(match key.names() {
@@ -130,11 +135,13 @@ async fn wanted(
             ),
         });
     }
+
     for index in &shape.unseen {
         differences.push(format!(
             "rows of {entity} that REPLACE removes over the index {index} would be missed: it is over an expression"
         ));
     }
+
     if differences.len() > before {
         return Ok(None);
     }
@@ -160,6 +167,7 @@ pub(super) async fn captured(
     let Some(row) = found else {
         return Ok(None);
     };
+
     let (fields, keys): (String, String) = (row.try_get(1)?, row.try_get(2)?);
     Ok(Some((row.try_get(0)?, split(&fields), split(&keys))))
 }
@@ -184,6 +192,7 @@ impl Target {
         };
         let all = schema.fields().iter().map(|field| field.name()).collect();
         let (wanted_fields, wanted_keys) = (union(&fields, all), union(&keys, key_fields(schema)));
+
         // A layout is never changed: records refer to it by its number.
         let same = wanted_fields == fields && wanted_keys == keys;
         Self {
@@ -257,15 +266,18 @@ async fn capture(
         if there.as_ref() == Some(&sql) {
             continue;
         }
+
         let drop = format!("DROP TRIGGER IF EXISTS {}", identifier(&name));
         run(connection, drop).await?;
         run(connection, sql).await?;
         changed = true;
     }
+
     if !changed {
         installed.unchanged.push(entity.to_owned());
         return Ok(());
     }
+
     // What was written while a trigger was missing is in no record, and no note is of use any more.
     sqlx::query("UPDATE tidings_log SET kind = 'o' WHERE kind = 'n' AND entity = ?")
         .bind(entity)
@@ -276,6 +288,7 @@ async fn capture(
         .execute(connection)
         .await?;
     installed.changed.push(entity.to_owned());
+
     Ok(())
 }
 
@@ -292,6 +305,7 @@ pub(super) async fn layout(
         .bind(joined(keys))
         .execute(&mut *connection)
         .await?;
+
     let row =
         sqlx::query("SELECT id FROM tidings_layouts WHERE entity = ? AND fields = ? AND keys = ?")
             .bind(entity)
@@ -312,6 +326,7 @@ pub(super) async fn side(
     let side = side_table(entity);
     let make = format!("CREATE TABLE IF NOT EXISTS {side} (id INTEGER PRIMARY KEY)");
     run(connection, make).await?;
+
     let there = sqlx::query("SELECT name FROM pragma_table_xinfo(?)")
         .bind(format!("tidings_log:{entity}"))
         .fetch_all(&mut *connection)
@@ -327,5 +342,6 @@ pub(super) async fn side(
             }
         }
     }
+
     Ok(())
 }

@@ -47,11 +47,13 @@ impl SqliteLog {
                         }
                     }
                 }
+
                 if !next.is_empty() {
                     parents.push((child.name().to_owned(), next));
                 }
             }
         }
+
         Ok(keys)
     }
 }
@@ -69,6 +71,7 @@ fn going_with(link: &Link, parent: &str) -> Vec<(&'static Schema, usize)> {
             }
         }
     }
+
     found
 }
 
@@ -100,6 +103,7 @@ async fn referring(
         let decoded = found.iter().map(|row| decode(child, row));
         let decoded = decoded.collect::<Result<Vec<_>, RowError>>();
         all.extend(decoded.map_err(Error::from)?);
+
         if count < PAGE {
             return Ok(all);
         }

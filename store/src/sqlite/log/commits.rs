@@ -78,6 +78,7 @@ impl Commits {
                 ..Self::default()
             };
         }
+
         let before = self.reached.take();
         match walk(path, before, place, newest) {
             Ok(Some((reached, found))) => {
@@ -113,6 +114,7 @@ fn walk(
         let Some(frame) = wal.frame(number)? else {
             break;
         };
+
         if frame.page == place.page {
             // One that does not fit is being written, and is of no snapshot yet.
             let Some(says) = wal.sequence(number, &frame, sum)? else {
@@ -120,6 +122,7 @@ fn walk(
             };
             last = Some(says);
         }
+
         sum = frame.sum;
         if !frame.ends_commit {
             continue;
@@ -135,6 +138,7 @@ fn walk(
             }
             reached.last = Some(last);
         }
+
         (reached.frame, reached.sum) = (number, sum);
     }
 
@@ -156,6 +160,7 @@ fn start(wal: &mut Wal, before: Option<Reached>, place: Place) -> io::Result<Rea
     let Some(before) = before.filter(|before| before.place == place && before.frame > 0) else {
         return Ok(beginning(None));
     };
+
     let there = wal.any_frame(before.frame)?;
     let is_there = there.is_some_and(|it| it.is_of(&before.header) && it.sum == before.sum);
     if header == before.header {

@@ -100,6 +100,7 @@ impl SqliteLog {
         if self.closed.load(Ordering::SeqCst) {
             return Err(LogError::Closed);
         }
+
         in_time(&self.settings.clock, async {
             self.check_file()?;
             let mut link = match slot.take() {
@@ -170,6 +171,7 @@ impl SqliteLog {
                 }
             })
             .await?;
+
         match found {
             Found::Batch(batch) => Ok(Read::Batch(batch)),
             Found::Gap(reason) => Ok(Read::Gap(Gap::of_all(reason))),
@@ -206,6 +208,7 @@ impl SqliteLog {
         let Some(last) = last else {
             return Ok(None);
         };
+
         let sight = sight(self.sights.latest(), member, last.head.own.as_deref());
         Ok(Some(Batch {
             records: Vec::new(),
@@ -229,6 +232,7 @@ impl SqliteLog {
     ) -> Result<Found, SqliteLogError> {
         let asked = self.settings.clock.now();
         begin(&mut link.connection).await?;
+
         let head = read::head(&mut link.connection, member).await?;
         let is_of_this_epoch = head.epoch == Some(link.epoch) && from.epoch() == link.epoch;
         if !is_of_this_epoch && continuity_is_checked() {
@@ -249,6 +253,7 @@ impl SqliteLog {
                 }
             }
         }
+
         let prints = read::prints(
             &mut link.connection,
             &self.settings.schemas,
@@ -262,6 +267,7 @@ impl SqliteLog {
             .await?;
         let newest = newest_of(link, &head).await?;
         self.look_at_commits(link, head.newest).await?;
+
         let marks = self.marks_of(link, &page.records).await?;
         end(&mut link.connection).await?;
         self.witness.note(link.epoch, newest);
@@ -277,6 +283,7 @@ impl SqliteLog {
                 });
             }
         }
+
         let passed_over = page.records.len() - records.len();
         let trail: Vec<_> = page.records.iter().map(Stored::step).collect();
         let reached = match trail.last() {
@@ -286,12 +293,14 @@ impl SqliteLog {
         let cursor = after(link.epoch, reached);
         let capture = self.sights.tell(from, &cursor, asked, prints, &mut records);
         let sight = sight(capture, member, head.own.as_deref());
+
         link.last = (!page.cut).then(|| Last {
             version,
             at: cursor.position().clone(),
             node: member.map(|member| Arc::clone(&member.node)),
             head,
         });
+
         Ok(Found::Batch(Batch {
             records,
             passed_over,
@@ -305,6 +314,7 @@ impl SqliteLog {
     async fn take_head(&self, member: Option<&MemberId>) -> Result<Head, LogError> {
         self.over_link(async |link| self.follow_commits(link).await)
             .await?;
+
         let asked = self.settings.clock.now();
         let (cursor, prints, own) = loop {
             match self
@@ -317,6 +327,7 @@ impl SqliteLog {
         };
         let capture = capture(&prints);
         self.sights.begin(&cursor, &capture, prints, asked);
+
         let sight = sight(capture, member, own.as_deref());
         Ok(Head {
             cursor,
@@ -337,6 +348,7 @@ impl SqliteLog {
         if !self.witness.holds(link, head.pruned).await? && continuity_is_checked() {
             return Ok(Looked::Lost(link.epoch));
         }
+
         link.schema = None;
         let schemas = &self.settings.schemas;
         let prints = read::prints(&mut link.connection, schemas, &mut link.schema).await?;

@@ -42,10 +42,12 @@ pub(super) async fn establish(
     if let Some(epoch) = current(connection, facts, ask).await? {
         return Ok(epoch);
     }
+
     pen.write(async |connection| {
         if let Some(epoch) = current(connection, facts, ask).await? {
             return Ok(epoch);
         }
+
         let id = Uuid::new_v4();
         let row = sqlx::query(
             "INSERT OR REPLACE INTO tidings_epoch (single, number, id, facts) VALUES (1, \
@@ -75,6 +77,7 @@ async fn current(
     let Some(row) = found else {
         return Ok(None);
     };
+
     let epoch = epoch_of(row.try_get(0)?, &row.try_get::<String, _>(1)?)?;
     Ok(match ask {
         Ask::Open => Some(epoch),

@@ -46,6 +46,7 @@ impl SqliteLog {
             };
             marks.push(Mark::new(link.epoch, number).with_id(id));
         }
+
         Ok(marks)
     }
 
@@ -62,6 +63,7 @@ impl SqliteLog {
         if link.place.is_none_or(|place| place.schema != schema) {
             link.place = read::place(&mut link.connection, schema).await?;
         }
+
         if let Some(place) = link.place {
             let mut wal = path.clone().into_os_string();
             wal.push("-wal");
@@ -78,11 +80,13 @@ impl SqliteLog {
         let head = read::head(&mut link.connection, None).await?;
         self.look_at_commits(link, head.newest).await?;
         end(&mut link.connection).await?;
+
         if !self.commits().is_following() {
             let nothing = "INSERT INTO tidings_log (kind) VALUES ('s')".to_owned();
             let write = async |connection: &mut _| run(connection, nothing).await;
             self.settings.pen.write(write).await?;
         }
+
         Ok(())
     }
 
@@ -101,6 +105,7 @@ impl SqliteLog {
             if key.parts().len() != schema.primary_key().len() {
                 return Ok(None);
             }
+
             let places = (4..).take(key.parts().len());
             let own_key = key::written(places.map(|place: usize| format!("?{place}")));
             let row = format!("l.entity = ?3 AND l.key IS {own_key}");
@@ -118,6 +123,7 @@ impl SqliteLog {
             let named = [count(first), count(mark.number()), named];
             let bound = arguments(named.into_iter().chain(key::parameters(schema, key)))?;
             begin(&mut link.connection).await?;
+
             let found = sqlx::query_with(AssertSqlSafe(sql), bound)
                 .fetch_all(&mut link.connection)
                 .await?;
@@ -127,6 +133,7 @@ impl SqliteLog {
                 .collect::<Result<Vec<_>, _>>()?;
             let mut images = link.lexicon.images(&mut link.connection, &stored).await?;
             end(&mut link.connection).await?;
+
             let rows = stored.iter().filter_map(|stored| {
                 match link.lexicon.body(stored, &mut images)? {
                     Body::Row(row) => Some((stored.id, row)),

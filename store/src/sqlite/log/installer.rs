@@ -71,6 +71,7 @@ impl Installer {
             execute(&mut connection, "SELECT count(*) FROM sqlite_schema").await?;
             Ok(connection)
         };
+
         match opened.await {
             Ok(connection) => Ok(Self { connection, path }),
             Err(failure) if is_busy(&failure) => Err(SqliteLogError::Busy(failure)),

@@ -122,6 +122,7 @@ fn member_of(row: &SqliteRow) -> Result<MemberRow, SqliteLogError> {
     let id = id_of(row)?;
     let facts: Option<String> = row.try_get("facts")?;
     let facts = facts.and_then(|facts| MemberFacts::of_text(&facts, id.start));
+
     // An older program leaves what an earlier one has said of its reports.
     let last = facts.as_ref().map(|_| last_of(row)).transpose()?.flatten();
     Ok(MemberRow {
@@ -157,6 +158,7 @@ impl Members for SqliteMembers {
                     .bind(next)
                     .execute(&mut *connection)
                     .await?;
+
                 // A row of a later start is left as it is, unless this is a start's first join.
                 let row = sqlx::query(
                     "INSERT INTO tidings_members (node, start, incarnation, bound_ms, facts) VALUES (?1, ?2, ?3, ?4, ?6) \
@@ -255,6 +257,7 @@ impl Members for SqliteMembers {
                 .bind(incarnation)
                 .execute(connection)
                 .await?;
+
             Ok(())
         }))
     }

@@ -81,6 +81,7 @@ impl Nudge {
             return;
         };
         let mut slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+
         // By its name, as listeners find it: one that has lost its name has none.
         let there = path.metadata().ok();
         let is_there = |opened: &Opened| {
@@ -121,6 +122,7 @@ impl Nudge {
             seen: None,
         };
         listener.seen = listener.look();
+
         listener
     }
 }
@@ -166,6 +168,7 @@ impl Listener {
                 return;
             }
         };
+
         if told.is_none() {
             // The file is another one, or none: it is looked for by its name.
             self.watch = None;
@@ -205,6 +208,7 @@ impl WakeUps for Listener {
                 let now = self.look();
                 let before = std::mem::replace(&mut self.seen, now);
                 self.follow(before, now);
+
                 let news = match now {
                     Some(now) => now.has_grown_since(before),
                     None => before.is_some(),

@@ -50,6 +50,7 @@ async fn record(
     if version(connection).await?.is_none() {
         return Err(SqliteLogError::NotInstalled);
     }
+
     let schema = change.schema;
     let entity = schema.name();
     let names = schema.fields().iter().map(|field| field.name().to_owned());
@@ -105,5 +106,6 @@ async fn record(
     sqlx::query_with(AssertSqlSafe(sql), arguments(values)?)
         .execute(connection)
         .await?;
+
     Ok(())
 }

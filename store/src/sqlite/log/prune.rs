@@ -51,12 +51,14 @@ async fn note(
     .bind(now)
     .execute(&mut *connection)
     .await?;
+
     let horizon: i64 =
         sqlx::query("SELECT coalesce(max(last), 0) FROM tidings_horizons WHERE taken <= ?")
             .bind(before)
             .fetch_one(&mut *connection)
             .await?
             .try_get(0)?;
+
     // Older notes say nothing that this one does not.
     sqlx::query("DELETE FROM tidings_horizons WHERE last < ?")
         .bind(horizon)
@@ -79,11 +81,13 @@ async fn remove(connection: &mut SqliteConnection, horizon: i64) -> Result<u64, 
     let Some(last) = last else {
         return Ok(0);
     };
+
     sqlx::query("UPDATE tidings_pruned SET last = ? WHERE last < ?")
         .bind(last)
         .bind(last)
         .execute(&mut *connection)
         .await?;
+
     let sides = sqlx::query(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'tidings_log:*'",
     )

@@ -166,5 +166,6 @@ pub(super) async fn page(
         size = size.saturating_add(record.size);
         page.records.push(record);
     }
+
     Ok(page)
 }

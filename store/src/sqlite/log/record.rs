@@ -158,6 +158,7 @@ impl Lexicon {
                 .read(connection, known, &layout, &ids, records)
                 .await?;
         }
+
         Ok(images)
     }
 
@@ -169,6 +170,7 @@ impl Lexicon {
         if let Some(layout) = self.layouts.get(&id) {
             return Ok(Some(layout.clone()));
         }
+
         let found = sqlx::query("SELECT fields, keys FROM tidings_layouts WHERE id = ?")
             .bind(id)
             .fetch_optional(connection)
@@ -176,6 +178,7 @@ impl Lexicon {
         let Some(row) = found else {
             return Ok(None);
         };
+
         let layout = Layout {
             fields: split(&row.try_get::<String, _>(0)?),
             keys: split(&row.try_get::<String, _>(1)?),
@@ -219,6 +222,7 @@ impl Lexicon {
         let Some(key) = key_of(known.schema, record, operation, (&old, &new)) else {
             return Some(unreadable(known));
         };
+
         Some(Body::Row(RowRecord {
             entity: Arc::clone(&known.name),
             operation,
@@ -290,6 +294,7 @@ impl Images {
         let (Some(first), Some(last)) = (ids.first(), ids.last()) else {
             return Ok(());
         };
+
         let found = sqlx::query(AssertSqlSafe(sql))
             .bind(first.cast_signed())
             .bind(last.cast_signed())
@@ -311,6 +316,7 @@ impl Images {
             let both = image(1).zip(image(1 + fields.len()));
             self.0.insert(id, both);
         }
+
         Ok(())
     }
 }
@@ -331,6 +337,7 @@ fn image(
             values.push((Arc::clone(&known.names[*field]), value));
         }
     }
+
     Some(if whole {
         values.into_iter().collect()
     } else {

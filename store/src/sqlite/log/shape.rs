@@ -57,6 +57,7 @@ pub(super) async fn shape_of(
     let Some(found) = found else {
         return Ok(Named::Nothing);
     };
+
     let kind: String = found.try_get(0)?;
     match kind.as_str() {
         "table" => {}
@@ -105,6 +106,7 @@ impl Shape {
             self.conflicts.push(self.equal(key, None));
             return;
         }
+
         let names = ["rowid", "_rowid_", "oid"];
         let free = names.iter().find(|name| {
             let mut columns = self.columns.keys();
@@ -137,6 +139,7 @@ impl Shape {
                 (row.try_get(1)?, row.try_get(2)?);
             let index = indexes.entry(name).or_default();
             index.partial = row.try_get(3)?;
+
             if index.partial {
                 let statement: Option<String> = row.try_get(4)?;
                 index.filter = statement
@@ -144,6 +147,7 @@ impl Shape {
                     .and_then(condition_of)
                     .map(str::to_owned);
             }
+
             let column = column.map(|it| (it, collation.unwrap_or_default()));
             index.columns.push(column);
         }
@@ -158,9 +162,11 @@ impl Shape {
                 self.unseen.push(name);
                 continue;
             };
+
             let equal = columns
                 .iter()
                 .map(|(column, collation)| self.equal(column, Some(collation)));
+
             // With its own condition, without which SQLite cannot use a partial index and reads
             // the whole table at each write.
             let condition = equal
@@ -168,11 +174,13 @@ impl Shape {
                 .collect::<Vec<_>>()
                 .join(" AND ");
             self.conflicts.push(format!("({condition})"));
+
             if !partial {
                 let columns = columns.into_iter().map(|(column, _)| column);
                 self.unique.push(columns.collect());
             }
         }
+
         Ok(())
     }
 

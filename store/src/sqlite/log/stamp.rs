@@ -60,6 +60,7 @@ pub(crate) async fn stamp(
             entities = ?changed,
             "a write was not recorded, so triggers are missing: run `tidings capture install`"
         );
+
         let entities: std::collections::BTreeSet<_> = changed.iter().collect();
         for entity in entities {
             sqlx::query("INSERT INTO tidings_log (kind, entity) VALUES ('t', ?)")
@@ -80,5 +81,6 @@ pub(crate) async fn stamp(
         .bind(first)
         .execute(connection)
         .await?;
+
     Ok(last)
 }

@@ -35,6 +35,7 @@ pub(super) async fn status(
             problems,
         });
     }
+
     Ok(status)
 }
 
@@ -50,6 +51,7 @@ async fn problems(
             problems.push(format!("{}: the trigger {name} is missing", when.misses()));
             continue;
         };
+
         let recorded = recorded_by(sql)
             .map(|(_, fields)| fields)
             .unwrap_or_default();
@@ -59,6 +61,7 @@ async fn problems(
             .map(|field| field.name())
             .filter(|name| !recorded.iter().any(|field| field == name))
             .collect();
+
         if !lacking.is_empty() {
             problems.push(format!(
                 "{}: the fields {}",

@@ -34,6 +34,7 @@ pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), Sql
             run(connection, add).await?;
         }
     }
+
     Ok(())
 }
 
@@ -50,6 +51,7 @@ pub(super) async fn version(
     if there == 0 {
         return Ok(None);
     }
+
     let found: i64 = sqlx::query("SELECT number FROM tidings_version")
         .fetch_one(connection)
         .await?
@@ -60,6 +62,7 @@ pub(super) async fn version(
             known: VERSION,
         });
     }
+
     Ok(Some(found))
 }
 

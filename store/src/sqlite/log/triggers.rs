@@ -132,6 +132,7 @@ impl Plan<'_> {
         let conflict = format!("({}){other}", self.shape.conflict());
         let (columns, values) = (self.columns("old"), self.values("t"));
         let size = self.size("t");
+
         // By the value of a key of one field a row is found; by the text of one of several it is
         // not, so that it is looked for among those in the way.
         let is_noted = if self.key.is_single() {
@@ -174,6 +175,7 @@ impl Plan<'_> {
         let (table, still) = (self.table(), self.is_no_note());
         let (same, key) = (self.key.same("t", "OLD"), self.key.of_row("OLD"));
         let entity = literal(self.entity);
+
         // A trigger of the user may have made the row again.
         let again = format!(
             "UPDATE tidings_log SET mark = last_insert_rowid() WHERE id >= \

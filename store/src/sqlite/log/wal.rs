@@ -88,9 +88,11 @@ impl Wal {
         if !read_all(&mut self.file, &mut head)? {
             return Ok(None);
         }
+
         let [page, pages, salt, other, sum, further] = words(&head);
         let mut covered = [0; 8];
         covered.copy_from_slice(&head[..8]);
+
         Ok(Some(Frame {
             page,
             ends_commit: pages > 0,
@@ -114,6 +116,7 @@ impl Wal {
         if !read_all(&mut self.file, &mut page)? {
             return Ok(None);
         }
+
         let order = self.header.order;
         let sum = order.sum(order.sum(before, &frame.covered), &page);
         Ok(if sum == frame.sum {
@@ -136,6 +139,7 @@ impl Header {
         if !read_all(file, &mut head)? {
             return Ok(None);
         }
+
         let [magic, version, page, _, salt, other, sum, further] = words(&head);
         let order = match magic {
             MAGIC => Order::Little,
@@ -227,11 +231,13 @@ fn row_of(cell: &[u8], table: &str) -> Option<u64> {
     if name < 13 || name % 2 == 0 {
         return None;
     }
+
     let length = usize::try_from((name - 13) / 2).ok()?;
     let values = record.get(head..)?;
     if values.get(..length)? != table.as_bytes() {
         return None;
     }
+
     let bytes = match number {
         0..=4 => usize::try_from(number).ok()?,
         5 => 6,
@@ -260,6 +266,7 @@ fn variable(bytes: &[u8]) -> Option<(u64, &[u8])> {
             return Some((number, &bytes[at + 1..]));
         }
     }
+
     None
 }
 

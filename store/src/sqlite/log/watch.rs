@@ -34,6 +34,7 @@ pub(super) async fn look(
             .collect();
         prints.push((schema.name().to_owned(), Print { in_place, print }));
     }
+
     Ok(prints.into_iter().collect())
 }
 
@@ -62,6 +63,7 @@ async fn is_in_place(
     let Named::Table(shape) = shape_of(connection, schema.name()).await? else {
         return Ok(false);
     };
+
     let captured = captured(connection, schema).await?;
     let recorded = captured.as_ref().map(|(_, fields, _)| fields.clone());
     let Some(wanted) = Target::of(schema, shape, captured).triggers() else {
@@ -72,6 +74,7 @@ async fn is_in_place(
             there.len() == super::triggers::When::ALL.len() && keys.iter().all(named)
         }));
     };
+
     Ok(wanted.iter().all(|(name, wanted)| {
         there.get(name).is_some_and(|(_, sql)| {
             // A later program's triggers record at least what it has found recorded.

@@ -67,6 +67,7 @@ impl Witness {
         if self.seen_in(link.epoch) == Some(at) {
             return Ok(None);
         }
+
         let found = id_at(&mut link.connection, at.number).await?;
         Ok(match found {
             Some(id) if id == at.id => None,

@@ -32,6 +32,7 @@ pub(super) fn default_of(written: &str) -> String {
     if is_word && !is_keyword {
         return literal(written);
     }
+
     format!("({written})")
 }
 
@@ -56,6 +57,7 @@ pub(super) fn condition_of(statement: &str) -> Option<&str> {
         if ended.is_some_and(|from| statement[from..at].eq_ignore_ascii_case("where")) {
             return Some(statement[at..].trim());
         }
+
         match char {
             '\'' | '"' | '`' => quote = Some(char),
             '[' => quote = Some(']'),
@@ -64,6 +66,7 @@ pub(super) fn condition_of(statement: &str) -> Option<&str> {
             _ => {}
         }
     }
+
     None
 }
 

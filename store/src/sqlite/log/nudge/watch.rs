@@ -26,15 +26,18 @@ impl Watch {
             | WatchFlags::MOVE_SELF;
         let number = inotify::add_watch(&kernel, path, changes)?;
         let (tell, told) = mpsc::channel(1);
+
         // Made first, so that the watch ends if no thread can be had.
         let watch = Self {
             told,
             kernel: Arc::clone(&kernel),
             number,
         };
+
         thread::Builder::new()
             .name("tidings-nudge".to_owned())
             .spawn(move || tell_of(&kernel, &tell))?;
+
         Ok(watch)
     }
 
