@@ -74,6 +74,7 @@ impl Announce for BusAnnouncer {
         let Some(channel) = self.channels.get(entity) else {
             return std::future::ready(()).boxed();
         };
+
         match channel.enqueue(change) {
             Ok(ticket) => {
                 let delivery = ticket.dispatch();

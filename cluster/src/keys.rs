@@ -79,6 +79,7 @@ impl Catalog {
         if !names_row && !removed(Rule::LackingKeyField) {
             return Evicts::Entity;
         }
+
         let images: &[&Fields] = match record.operation {
             Operation::Create => &[&record.new],
             Operation::Update => &[&record.old, &record.new],
@@ -91,6 +92,7 @@ impl Catalog {
             if !image.name_all(names) && !removed(Rule::LackingKeyField) {
                 return Evicts::Entity;
             }
+
             let mut row = image.to_row(schema);
             // Images that hold the key alone may lack it as a field.
             for (&field, part) in schema.primary_key().iter().zip(record.key.parts()) {
@@ -100,12 +102,14 @@ impl Catalog {
                     value.clone_from(part);
                 }
             }
+
             for key in schema.cache_keys_of(&row) {
                 if !keys.contains(&key) {
                     keys.push(key);
                 }
             }
         }
+
         Evicts::Keys(keys)
     }
 }

@@ -61,6 +61,7 @@ impl Numbers {
             self.clear();
             self.epoch = Some(mark.epoch());
         }
+
         let commit = commit(mark);
         let of_mark = self.by_mark.entry(commit).or_insert_with(|| {
             self.order.push_back(commit);
@@ -86,6 +87,7 @@ impl Numbers {
         let Some(epoch) = self.epoch else {
             return;
         };
+
         let mut order = std::mem::take(&mut self.order);
         order.retain(|commit| {
             let open = !cursor.covers(Mark::new(epoch, commit.0));

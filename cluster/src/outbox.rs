@@ -41,6 +41,7 @@ impl Outbox {
     pub(crate) fn push(&self, letter: Letter, id: impl Fn() -> Uuid) -> Vec<(Uuid, u64)> {
         let mut waiting = self.waiting.lock();
         waiting.push_back(letter);
+
         let (mut folded, mut ended) = (Vec::new(), Vec::new());
         if waiting.len() > WAITING {
             (*waiting, ended) = fold(std::mem::take(&mut *waiting), id);

@@ -91,6 +91,7 @@ impl Queue {
                 .records
                 .retain(|(record, _)| !dispatched.covers(record.mark));
         }
+
         if !batch.records.is_empty() {
             state.pushed.0 += 1;
         }
@@ -121,6 +122,7 @@ impl Queue {
             Held::InMemory => {
                 state.records += batch.records.len();
                 state.bytes += weight;
+
                 match state.items.back_mut() {
                     // A position alone: the changes before it are what there is to wait for.
                     Some(Item::Batch(last)) if is_empty => {
@@ -135,6 +137,7 @@ impl Queue {
                 state.after = Some(batch.after.and(before));
             }
         }
+
         drop(state);
         self.filled.notify_one();
         held
@@ -145,18 +148,21 @@ impl Queue {
         let mut state = self.state.lock();
         state.tail = Some(cursor.clone());
         state.pushed.0 += 1;
+
         // What was to be read again lies before a gap now; the gap says so.
         if state.behind.take().is_some() {
             state.items.retain(|item| !matches!(item, Item::Behind(..)));
         }
         state.after = None;
         state.dispatched = None;
+
         // A position without changes means nothing once there is another cursor.
         state.items.pop_back_if(|last| last.is_position());
         let mut gap = gap;
         while let Some(before) = state.items.pop_back_if(|last| last.is_gap()) {
             gap = merged(before.into_gap(), gap);
         }
+
         state.items.push_back(Item::Head { cursor, gap });
         drop(state);
         self.filled.notify_one();
@@ -166,6 +172,7 @@ impl Queue {
     pub(crate) fn gap(&self, gap: Gap) {
         let mut state = self.state.lock();
         let position = state.items.pop_back_if(|last| last.is_position());
+
         match state.items.back_mut() {
             Some(Item::Gap(before)) => *before = before.clone().and(gap),
             Some(Item::Head { gap: before, .. }) => *before = merged(before.take(), Some(gap)),
@@ -173,6 +180,7 @@ impl Queue {
                 state.items.push_back(Item::Gap(gap));
             }
         }
+
         state.items.extend(position);
         drop(state);
         self.filled.notify_one();
@@ -185,6 +193,7 @@ impl Queue {
         if state.tail.is_none() && state.items.is_empty() {
             return; // it was cleared before
         }
+
         let kept = State {
             episodes: state.episodes,
             pushed: Pushed(state.pushed.0 + 1),
@@ -254,6 +263,7 @@ impl Queue {
             state.dispatched = Some(cursor.clone());
             return CaughtUp::Here(state.after.take());
         }
+
         CaughtUp::NotYet
     }
 }

@@ -52,11 +52,13 @@ impl Seal {
         if keys.len() > Wake::MOST_KEYS {
             return Wake::Look;
         }
+
         let mut bytes = Vec::with_capacity(MARK + keys.len() * DIGEST + SIGNATURE);
         bytes.extend(mark.epoch().number.to_be_bytes());
         bytes.extend(mark.epoch().id.into_bytes());
         bytes.extend(mark.number().to_be_bytes());
         bytes.extend(keys.iter().flat_map(|digest| digest.0));
+
         if let Some(id) = mark.id() {
             bytes.extend(id.into_bytes());
             bytes.push(0);

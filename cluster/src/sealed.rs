@@ -159,6 +159,7 @@ impl WakeUps for Opening {
             if let Some(wake) = self.opened.pop_front() {
                 return Ok(wake);
             }
+
             match self.wakes.next().await? {
                 Wake::Sealed(sealed) => {
                     self.opened = self.open(&sealed);

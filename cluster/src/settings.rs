@@ -116,6 +116,7 @@ impl ClusterSettings {
         let (millisecond, hour) = (Duration::from_millis(1), Duration::from_secs(3_600));
         within("poll", self.poll, millisecond, hour, "1 ms to 1 h")?;
         within("retry", self.retry, millisecond, hour, "1 ms to 1 h")?;
+
         if let Some(bound) = self.bound {
             let (least, most) = (50 * millisecond, 30 * 24 * hour);
             within("max_staleness", bound, least, most, "50 ms to 30 d")?;
@@ -134,6 +135,7 @@ impl ClusterSettings {
                 });
             }
         }
+
         Ok(())
     }
 

@@ -88,6 +88,7 @@ impl Trail {
         if state.looked_for.contains(&step) {
             return;
         }
+
         if state.looked_for.len() == LOOKED_FOR {
             state.looked_for.pop_front();
         }
@@ -132,6 +133,7 @@ impl Trail {
         if last == mark.number() && mark.id() == Some(id) {
             return true;
         }
+
         let end = Mark::new(reported.epoch(), last).with_id(id);
         let is_of_it = match self.knows(mark) {
             Known::Read => true,
@@ -147,10 +149,12 @@ impl State {
         let Some(id) = mark.id() else {
             return Known::No;
         };
+
         let step = step(mark.number(), id);
         let at = self
             .read
             .binary_search_by_key(&step.number, |step| step.number);
+
         match at {
             Ok(at) if self.read.get(at) == Some(&step) => Known::Read,
             Ok(_) => Known::Lost,

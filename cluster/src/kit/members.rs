@@ -53,6 +53,7 @@ impl Table {
         self.joins
             .insert(Arc::clone(&join.node), (join.start, incarnation));
         self.rows.insert(join.node, member);
+
         Ok(id)
     }
 

@@ -132,6 +132,7 @@ impl Log for MemoryLog {
             .map(|listener| listener.wakes.clone())
             .collect();
         drop(listeners);
+
         for other in others {
             // A wake-up may be lost, and a listener with this much ahead of it is late in any case.
             other.try_send(wake.clone()).unwrap_or_default();

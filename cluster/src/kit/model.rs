@@ -156,6 +156,7 @@ impl ModelStore {
         let mut state = self.state.lock();
         let id = TransactionId(state.next_transaction);
         state.next_transaction += 1;
+
         let xid = match self.form {
             Form::Counted => 0,
             Form::Snapshot => state.take_number(),
@@ -166,6 +167,7 @@ impl ModelStore {
             bodies: Vec::new(),
         };
         state.open.insert(id, open);
+
         id
     }
 
@@ -287,6 +289,7 @@ impl ModelStore {
         if !state.open.contains_key(&id) {
             return Err(TransactionError::Unknown);
         }
+
         let others = state.open.iter().filter(|(other, _)| **other != id);
         if others
             .flat_map(|(_, open)| &open.writes)
@@ -302,9 +305,11 @@ impl ModelStore {
             .cloned()
             .collect();
         state.log_in(id, None, Body::Entity(entity));
+
         if let Some(open) = state.open.get_mut(&id) {
             open.writes.extend(keys.into_iter().map(|key| (key, None)));
         }
+
         Ok(())
     }
 
@@ -347,6 +352,7 @@ impl ModelStore {
             Form::Snapshot => state.snapshot().xmin(),
         };
         let form = self.form;
+
         state.pruned_below = state.pruned_below.max(below);
         state.log.retain(|entry| match form {
             Form::Counted => entry.id > below,
@@ -367,6 +373,7 @@ impl ModelStore {
         if mark.epoch() != state.epoch {
             return None;
         }
+
         let entries = state.log.iter().filter(|entry| entry.mark == mark.number());
         let rows = entries.filter_map(|entry| match &entry.body {
             Body::Row(row) if &*row.entity == entity && row.key == *key => {
@@ -469,6 +476,7 @@ impl State {
                 self.unsafe_commits.push(Undo { mark, after, rows });
             }
         }
+
         Ok(self.mark(mark))
     }
 

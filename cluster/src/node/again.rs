@@ -50,6 +50,7 @@ impl<'a> Again<'a> {
         let shared = self.shared;
         let batch = loop {
             self.before = self.queue.pushed();
+
             match shared
                 .log
                 .read(&self.cursor, shared.settings.page, None)
@@ -78,6 +79,7 @@ impl<'a> Again<'a> {
     /// Moves behind a page that was gone through. Returns whether that is where the tail is.
     pub(super) fn passed(&mut self, page: Page) -> CaughtUp {
         self.cursor = page.cursor;
+
         match page.extent {
             Extent::More => {
                 self.cut = Pages::Cut;

@@ -79,6 +79,7 @@ impl Shared {
         if self.is_passed(mark, from) {
             return self.cache.number();
         }
+
         let mut evictions = Vec::new();
         let mut fresh = Vec::new();
         for key in keys {
@@ -87,6 +88,7 @@ impl Shared {
                 None => fresh.push(key.clone()),
             }
         }
+
         if !fresh.is_empty() {
             let number = match from {
                 Source::Record { early } if removed(Rule::NumberAfterBatch) => early,
@@ -97,6 +99,7 @@ impl Shared {
             numbers.remember(mark, &fresh, number);
             evictions.extend(fresh.iter().map(|key| (number, key)));
         }
+
         drop(numbers);
         match from {
             Source::Wake => {
@@ -164,6 +167,7 @@ impl Shared {
         if before.is_none() && eviction.target == EvictionTarget::All {
             self.counters.purged_by_hand();
         }
+
         let node = eviction.origin.clone();
         let _due_to = Reason::Everywhere { node }.enter();
         let cache = eviction.cache.clone();
@@ -228,10 +232,12 @@ impl Shared {
                 self.evict_once(*mark, &known, Source::Wake);
             }
         }
+
         match wake {
             Wake::Look | Wake::Committed { .. } | Wake::Sealed(_) => self.hint.notify_one(),
             Wake::Reported => {}
         }
+
         // One of a version before that says of a report no more than that there is something.
         self.questions.hint();
     }

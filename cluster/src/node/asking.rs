@@ -101,6 +101,7 @@ impl Silent {
             let Some(bound) = row.bound else {
                 return false;
             };
+
             match (open.marked, row.marked) {
                 (Some(since), true) => {
                     if now.since(since) >= with_drift(bound * bounds()) {
@@ -122,9 +123,11 @@ impl Silent {
                     }
                 }
             }
+
             true
         });
         due.truncate(AT_ONCE);
+
         due
     }
 
@@ -149,6 +152,7 @@ impl Shared {
         let Some(members) = self.members.clone() else {
             return;
         };
+
         let questions = &self.questions;
         let (mut silent, mut answered) = (Silent::default(), Round::default());
         let (mut floor, mut pace) = (Floor::default(), Pace::default());
@@ -164,6 +168,7 @@ impl Shared {
                 // The question itself lists the members, so none is missed that had joined before
                 // it.
                 pace.unanswered();
+
                 if let Ok(asked) = members.demand().await {
                     pace.asked();
                     answered = last;
@@ -174,10 +179,12 @@ impl Shared {
                     });
                     silent.asked(asked, at);
                     self.look.notify_one();
+
                     // The others would find the demand at their next poll.
                     self.log.wake(Wake::Look);
                 }
             }
+
             let found = self.look_at_members(&*members, &mut silent).await;
             floor.read(found);
             pace.looked(found);
@@ -191,12 +198,14 @@ impl Shared {
                 continue;
             };
             let wanted = std::pin::pin!(questions.wanted());
+
             // Wake-ups come with every commit, and need not make a query each.
             let before = floor;
             let hint = std::pin::pin!(async {
                 questions.hinted().await;
                 before.pass(&*self.clock).await;
             });
+
             match select(select(wanted, hint), self.clock.sleep(pause)).await {
                 Either::Left((Either::Right(_), _)) => floor.hinted(self.clock.now()),
                 Either::Left((Either::Left(_), _)) | Either::Right(_) => {}
@@ -224,6 +233,7 @@ impl Shared {
                 Due::Mark(id) => (members.mark(id).await, id),
                 Due::Delete(id) => (members.expire(id).await, id),
             };
+
             match (done, &due) {
                 (Ok(true), Due::Mark(_)) => {
                     if let Some(open) = silent.0.get_mut(&id.node) {
@@ -237,6 +247,7 @@ impl Shared {
                 }
             }
         }
+
         found
     }
 }

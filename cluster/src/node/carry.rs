@@ -123,6 +123,7 @@ impl Shared {
         if eviction.target == EvictionTarget::All {
             self.counters.purged_by_hand();
         }
+
         self.own.lock().remember(eviction.id, number);
         let (sender, receiver) = oneshot::channel();
         let letter = Letter {
@@ -134,6 +135,7 @@ impl Shared {
         for (id, number) in folded {
             self.own.lock().remember(id, number);
         }
+
         receiver
     }
 

@@ -54,6 +54,7 @@ impl Shared {
                 }
             }
         }
+
         Children::Evicted
     }
 
@@ -69,6 +70,7 @@ impl Shared {
                 let (_, keys) = parents
                     .entry(of)
                     .or_insert_with(|| (record.mark, Vec::new()));
+
                 // No row refers to a key of several parts.
                 if let Some(key) = row.key.single()
                     && !keys.contains(key)
@@ -77,6 +79,7 @@ impl Shared {
                 }
             }
         }
+
         parents
     }
 }

@@ -137,6 +137,7 @@ impl Shared {
                     Arc::clone(&answers.members)
                 });
                 let count = members.len();
+
                 // Before the answers: an epoch that has ended may have taken the commit along.
                 if self.is_over(mark) || self.is_lost(mark, looked) {
                     return Err(self.unconfirmed(&[], count, Silence::Epoch));
@@ -152,6 +153,7 @@ impl Shared {
                         return Ok(confirmed);
                     }
                 }
+
                 if self.clock.now() >= until {
                     return Err(self.unconfirmed(&open, count, Silence::Late));
                 }
@@ -188,6 +190,7 @@ impl Shared {
                 Answer::Gone => &mut confirmed.gone,
             };
             list.push(id.clone());
+
             false
         });
     }
@@ -197,6 +200,7 @@ impl Shared {
         let alone = |reason| Err(Unconfirmed::alone(Arc::clone(&self.node), reason));
         let asked = self.passes.last();
         self.look.notify_one();
+
         let applied = std::pin::pin!(self.until_reached(mark, asked));
         match select(applied, self.clock.sleep(timeout)).await {
             // An epoch that has ended may have taken the commit along.
@@ -219,6 +223,7 @@ impl Shared {
                 reason,
             });
         }
+
         Unconfirmed {
             silent,
             asked: asked.max(1),
@@ -273,6 +278,7 @@ fn answer(
     if row.reported.as_ref().is_some_and(covers) {
         return Answer::Applied;
     }
+
     match row.bound {
         Some(bound) if now.since(since) >= with_drift(bound) => Answer::RunOut,
         Some(_) | None => Answer::Open,

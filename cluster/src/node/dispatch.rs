@@ -100,14 +100,17 @@ impl Dispatcher {
         if let Some(pass) = after.pass {
             shared.passes.set_applied(pass);
         }
+
         let (now, took) = (shared.clock.now(), &shared.counters.apply_time);
         shared.commits.lock().end(&cursor, now, took);
         if let Some(moment) = after.proof {
             shared.gate.prove(moment, after.generation);
         }
+
         if after.resume {
             shared.gate.resume(after.generation);
         }
+
         if let Some(asked) = after.asked
             && !removed(Rule::ReportAfterHandlers)
         {
@@ -135,6 +138,7 @@ impl Dispatcher {
                 Body::Event(posted) => self.dispatch_event(posted, *number).await,
             }
         }
+
         self.dispatched.clear();
         self.met.passed(last_of(records));
     }
@@ -188,6 +192,7 @@ impl Dispatcher {
                 asked.push(row_of(record, row));
             }
         }
+
         let groups = shared.whole_groups(&*shared.log, &asked).await;
         places.into_iter().zip(groups).collect()
     }
@@ -213,6 +218,7 @@ impl Dispatcher {
         let Some(schema) = shared.catalog.schema(&row.entity) else {
             return;
         };
+
         let group = group_of(record, row);
         let was_met = self.dispatched.contains(&group) || self.met.last(&group).is_some();
         if was_met || !self.is_heard(row) {
@@ -266,6 +272,7 @@ impl Dispatcher {
             },
         };
         let change = folded.and_then(|change| Change::new(schema, &change, mark, number));
+
         if let Some(change) = change {
             self.run_handlers(change).await;
         }
@@ -282,6 +289,7 @@ impl Dispatcher {
             Ok(_) => GapReason::Trimmed,
             Err(reason) => reason,
         };
+
         // What its handlers would have evicted is unknown.
         self.shared.purge(PurgeCause::Gap(lost));
         self.tell_gap(lost, scope(&row.entity));
@@ -298,6 +306,7 @@ impl Dispatcher {
                 Either::Left(_) | Either::Right(_) => return,
             }
         }
+
         if let Err(Panicked) = handling.await {
             tracing::error!(entity, "reading a change, or handling it, panicked");
             self.malformed(Scope::Entity(entity.into()));
@@ -322,6 +331,7 @@ impl Dispatcher {
                 }
                 records.push((record, shared.cache.number()));
             }
+
             self.dispatch(&records, page.pages).await;
             let cursor = page.cursor.clone();
             shared.applied.set(cursor.clone());
@@ -350,6 +360,7 @@ impl Dispatcher {
         shared.counters.gap(gap.reason);
         shared.purge(PurgeCause::Gap(gap.reason));
         self.tell(&gap);
+
         match skipped.after {
             Some(after) => self.follow(skipped.cursor, &after).await,
             None => shared.applied.set(skipped.cursor),
@@ -362,6 +373,7 @@ impl Shared {
     /// after the next batch.
     pub(crate) async fn report(&self, applied: &Cursor, asked: Asked) {
         let Asked { of, demand } = asked;
+
         // It may have joined again since, and was not asked for this report then.
         let member = self.member.lock().clone();
         let member = member.filter(|member| member.incarnation == of);
@@ -371,6 +383,7 @@ impl Shared {
         if demand <= *self.answered.lock() {
             return;
         }
+
         match members.report(&member, applied, demand).await {
             Ok(()) => {
                 self.note_answered(&member, demand);
@@ -398,6 +411,7 @@ impl Shared {
         let (Some(bound), Some(members)) = (self.settings.bound, self.members.clone()) else {
             return;
         };
+
         loop {
             self.clock.sleep(bound / 3).await;
             let member = self.member.lock().clone();
@@ -408,6 +422,7 @@ impl Shared {
             let Some(member) = member.filter(|_| !proven) else {
                 continue;
             };
+
             let asked = self.clock.now();
             match members.look(&member).await {
                 Ok(sight) if sight.counts() => self.gate.counts(asked),

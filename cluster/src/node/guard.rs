@@ -35,9 +35,11 @@ impl Shared {
         if AssertUnwindSafe(work).catch_unwind().await.is_ok() {
             return;
         }
+
         // The gate first: what follows may panic again, since it drops values and logs.
         self.gate.supersede();
         self.note_progress(Progress::Over);
+
         let purged = caught(|| self.purge(PurgeCause::Ends));
         tracing::error!(
             node = %self.node,

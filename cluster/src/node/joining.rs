@@ -29,6 +29,7 @@ impl Shared {
             shared.guarded("joining", work).await;
         };
         drop(self.spawn.spawn(Box::pin(joining)));
+
         told.await.unwrap_or(Err(LogError::Closed.into()))
     }
 
@@ -37,6 +38,7 @@ impl Shared {
         if self.has_ended() {
             return Err(LogError::Closed.into());
         }
+
         let id = members.join(join).await?;
         if self.has_ended() {
             // What has ended the node may not wait for this any more.

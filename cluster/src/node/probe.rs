@@ -45,10 +45,12 @@ impl Protocol {
         let shared = self.shared();
         let nothing = EvictionTarget::Keys(Vec::new());
         let eviction = shared.eviction_of(shared.cache.name().into(), nothing);
+
         // What it covers was over before the record was written.
         let seen = shared.seen.get();
         let mark = shared.log.append(Appended::Evict(eviction)).await?;
         count(&shared.counters.written);
+
         let bookmark = seen.and_then(|seen| Bookmark::after(&seen, mark));
         let took = shared.times(mark, timeout).await?;
         Ok(Probe {
@@ -73,6 +75,7 @@ impl Shared {
             Some(members) => members.demand().await?,
             None => Vec::new(),
         };
+
         self.log.wake(Wake::Look);
         self.look.notify_one();
 
@@ -105,9 +108,11 @@ impl Shared {
                 if has_applied {
                     note(&id.node);
                 }
+
                 // One that has left, or has joined again, will not report as this member.
                 row.is_some() && !has_applied
             });
+
             if is_own_open && self.has_applied(mark) {
                 note(&self.node);
                 is_own_open = false;

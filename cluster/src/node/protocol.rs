@@ -121,6 +121,7 @@ impl Protocol {
     pub fn assemble(parts: Parts) -> Result<Self, SettingError> {
         let settings = parts.settings;
         settings.check()?;
+
         let gate = Arc::clone(parts.intake.gate());
         let now = parts.clock.wall();
         let shared = Arc::new(Shared {
@@ -176,6 +177,7 @@ impl Protocol {
             carrier.connect(&shared);
             tasks.push(start(&shared, "carrier", of().send_on()));
         }
+
         Ok(Self {
             shared,
             _tasks: Arc::new(Tasks(Mutex::new(tasks))),
@@ -207,6 +209,7 @@ impl Protocol {
         let shared = Arc::clone(&self.shared);
         shared.commits.lock().begin(mark, shared.clock.now());
         shared.evict_committed(mark, keys);
+
         // The writer waits: of a commit that is too large to be named no digest is made.
         let named = (keys.len() <= Wake::MOST_KEYS).then_some(keys);
         let digests = named.and_then(|keys| {
@@ -254,6 +257,7 @@ impl Protocol {
         let eviction = shared.eviction_of(cache, target);
         let number = shared.evict_as_told(&eviction);
         shared.own.lock().remember(eviction.id, number);
+
         async move {
             let mark = shared.log.append(Appended::Evict(eviction)).await?;
             count(&shared.counters.written);
@@ -282,6 +286,7 @@ impl Protocol {
                 limit: PAYLOAD,
             });
         }
+
         let shared = &self.shared;
         let posted = Posted {
             id: shared.entropy.uuid(),
@@ -291,9 +296,11 @@ impl Protocol {
             payload,
         };
         let mark = shared.log.append(Appended::Event(posted)).await?;
+
         count(&shared.counters.written);
         shared.log.wake(Wake::Look);
         shared.look.notify_one();
+
         Ok(mark)
     }
 
@@ -462,6 +469,7 @@ impl Shared {
             let now = self.clock.wall();
             self.wake_link.lock().is_gone(now);
             deafness.begins(&error);
+
             let pause = deafness.pause(self.settings.pause());
             self.clock.sleep(pause).await;
         }
@@ -477,6 +485,7 @@ impl Shared {
                 }
             }
         });
+
         match select(hearing, self.clock.sleep(LASTING)).await {
             Either::Left((error, _)) => error,
             Either::Right(((), hearing)) => {

@@ -92,8 +92,10 @@ impl Replay {
         }
         let shared = Arc::clone(&self.shared);
         self.release();
+
         // Before the turn: a reader that waits for this keeps no one from reading.
         let held = shared.replays.hold().await;
+
         // Held for one page, so that readers that come back together take turns.
         let turn = shared.replays.turn.lock().await;
         let batch = loop {
@@ -114,9 +116,11 @@ impl Replay {
         while let Some(more) = telling.next(&*self.log, &mut self.met).await {
             told.extend(more);
         }
+
         drop(turn);
         self.cursor = batch.cursor;
         self.held = (!told.is_empty()).then_some(held);
+
         match batch.extent {
             Extent::More => Replayed::More(told),
             Extent::All => Replayed::End(told),
@@ -127,6 +131,7 @@ impl Replay {
     async fn check(&self) -> Result<(), Gap> {
         let shared = &self.shared;
         shared.seen.until(|_| true).await;
+
         let epoch = self.cursor.epoch();
         let settled = |seen: &Cursor| seen.epoch() != epoch || !is_beyond(&self.cursor, seen);
         let reached = std::pin::pin!(shared.seen.until(settled));

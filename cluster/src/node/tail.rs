@@ -122,10 +122,12 @@ impl Tail {
         let cause = gap
             .as_ref()
             .map_or(PurgeCause::Ends, |gap| PurgeCause::Gap(gap.reason));
+
         if let Some(gap) = &gap {
             shared.counters.gap(gap.reason);
             tracing::warn!(%gap, node = %shared.node, "purging what may be affected");
         }
+
         let early =
             removed(Rule::FillsAfterJoin) || (gap.is_some() && removed(Rule::CursorBeforePurge));
         if early {
@@ -144,6 +146,7 @@ impl Tail {
                 Err(error) => self.back_off(&error).await,
             }
         };
+
         while let Err(error) = shared.log.retire_connections().await {
             self.back_off(&error).await;
         }

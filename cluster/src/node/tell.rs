@@ -91,6 +91,7 @@ impl Shared {
                     return;
                 }
             }
+
             let records: Vec<_> = page.records.iter().collect();
             let mut telling = Telling::new(self, &records, page.pages);
             while let Some(told) = telling.next(&*self.log, met).await {
@@ -132,6 +133,7 @@ impl<'a> Telling<'a> {
                 groups.entry(row).or_default().push(place);
             }
         }
+
         let groups = groups.into_values();
         Self {
             shared,
@@ -155,10 +157,12 @@ impl<'a> Telling<'a> {
             met.passed(self.last());
             return None;
         }
+
         let mut groups = BTreeMap::new();
         if let Pages::Cut = self.pages {
             (groups, part.end) = self.read_groups(log, part.clone(), met).await;
         }
+
         self.at = part.end;
         Some(
             part.filter_map(|place| self.told(place, &mut groups))
@@ -186,6 +190,7 @@ impl<'a> Telling<'a> {
                     .last(&name)
                     .zip(here)
                     .is_some_and(|(last, here)| here < last);
+
                 if !goes_on {
                     places.push(*place);
                     asked.push(row_of(record, row));
@@ -193,6 +198,7 @@ impl<'a> Telling<'a> {
                 }
             }
         }
+
         let groups = self.shared.whole_groups(log, &asked).await;
         for (group, name) in groups.iter().zip(names) {
             if let Ok(group) = group {

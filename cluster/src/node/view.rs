@@ -140,6 +140,7 @@ impl Protocol {
     pub fn standing(&self) -> Standing {
         let shared = self.shared();
         let progress = *shared.progress.lock();
+
         match progress {
             Progress::Uncaptured => Standing::Capture,
             Progress::Starting | Progress::Unanswered | Progress::Over => Standing::Disconnected,
@@ -195,6 +196,7 @@ impl Protocol {
         let Some(row) = rows.into_iter().find(|row| &*row.id.node == node) else {
             return Ok(false);
         };
+
         members.mark(&row.id).await?;
         shared.log.wake(Wake::Look);
         if row.bound.is_some() {
@@ -211,6 +213,7 @@ impl Protocol {
                 return Ok(true);
             }
         }
+
         members.leave(&row.id).await?;
         Ok(true)
     }
@@ -248,6 +251,7 @@ impl Shared {
                     seen.push((row.id.clone(), now.since(asked)));
                 }
             }
+
             let open = rows.iter().filter(|row| !row.marked);
             let all = open
                 .filter(|row| demands.iter().any(|(id, _)| *id == row.id))
@@ -256,6 +260,7 @@ impl Shared {
                 let view = |row| view_of(row, &seen, now.since(asked));
                 return Ok(rows.iter().map(view).collect());
             }
+
             let pause = (self.settings.pause() / 4).min(Duration::from_millis(5));
             self.clock.sleep(pause).await;
         }

@@ -137,10 +137,12 @@ async fn what_is_read_is_what_was_appended<S: Subject>(subject: &S) -> Outcome {
         read.len() == given.len(),
         format!("{} of {} arrive", read.len(), given.len()),
     )?;
+
     for (read, given) in read.into_iter().zip(given) {
         let given = Body::from(given);
         ensure(read == given, format!("{given:?} arrives as {read:?}"))?;
     }
+
     Ok(())
 }
 
@@ -158,6 +160,7 @@ async fn pages_lose_nothing_and_repeat_nothing<S: Subject>(subject: &S) -> Outco
         expected.len() == count,
         format!("{} of {count} are read", expected.len()),
     )?;
+
     for reader in &mut readers {
         let read = reader.all().await?;
         ensure(
@@ -165,6 +168,7 @@ async fn pages_lose_nothing_and_repeat_nothing<S: Subject>(subject: &S) -> Outco
             format!("pages of {} differ", reader.limit()),
         )?;
     }
+
     Ok(())
 }
 
@@ -185,9 +189,11 @@ async fn a_reader_that_comes_back_goes_on_where_it_was<S: Subject>(subject: &S) 
                 Page::Gap(reason) => return Err(format!("a gap ({reason}) after {}", read.len())),
             }
         }
+
         // Its place is kept as text, and its link is gone.
         reader = reader.come_back(subject.open())?;
     }
+
     ensure(
         reader.all().await?.is_empty(),
         "it reads more than there is",
@@ -208,6 +214,7 @@ async fn a_cursor_reads_the_same_again<S: Subject>(subject: &S) -> Outcome {
     for number in 0..5 {
         append(&*log, event(number, "x")).await?;
     }
+
     let first = reader.clone().all().await?;
     let second = reader.clone().all().await?;
     ensure(
@@ -252,11 +259,13 @@ async fn a_reader_behind_what_was_forgotten_is_told<S: Subject>(subject: &S) -> 
     let Page::Gap(reason) = behind.page().await? else {
         return Err("a reader that is behind hears of no gap".to_owned());
     };
+
     ensure(
         reason == GapReason::Trimmed,
         format!("the reason of the gap is {reason}"),
     )?;
     append(&*log, event(10, "x")).await?;
+
     let read = current.all().await?;
     ensure(
         read == [event(10, "x").into()],
@@ -293,6 +302,7 @@ async fn another_epoch_is_a_gap_and_never_an_empty_read<S: Subject>(subject: &S)
         "its number is not higher",
     )?;
     ensure(!fresh.covers(old), "a mark of before is covered")?;
+
     let new = append(&*log, event(2, "x")).await?;
     ensure(
         !reader.covers(new),
@@ -306,6 +316,7 @@ async fn a_wake_up_reaches_other_listeners<S: Subject>(subject: &S) -> Outcome {
     let (one, other) = (subject.open(), subject.open());
     let mut heard = other.listen().await.map_err(failed)?;
     let mut next = heard.next();
+
     // One may be lost, so it is given again until it is heard.
     loop {
         append(&*one, event(1, "x")).await?;
@@ -329,6 +340,7 @@ async fn a_call_that_is_dropped_loses_nothing<S: Subject>(subject: &S) -> Outcom
 
     // What follows a dropped call waits for it, so all that it did is there.
     append(&*log, event(5, "x")).await?;
+
     let read = reader.all().await?;
     let ids: Vec<_> = read.iter().filter_map(id).collect();
     for number in 0..6 {
@@ -338,6 +350,7 @@ async fn a_call_that_is_dropped_loses_nothing<S: Subject>(subject: &S) -> Outcom
             .count();
         ensure(times == 1, format!("record {number} is read {times} times"))?;
     }
+
     let mut once = ids.clone();
     once.sort_unstable();
     once.dedup();

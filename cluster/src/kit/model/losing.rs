@@ -48,6 +48,7 @@ impl State {
                 self.restore(key.clone(), row.clone());
             }
         }
+
         let is_lost = |mark| lost.iter().any(|undo| undo.mark == mark);
         self.log.retain(|entry| !is_lost(entry.mark));
 
@@ -60,10 +61,12 @@ impl State {
                 Form::Snapshot => self.log.iter().map(|entry| entry.mark).max().unwrap_or(0),
             };
             self.next_number = kept.max(self.pruned_below) + 1;
+
             let entries = self.log.iter().map(|entry| entry.id).max().unwrap_or(0);
             self.next_entry = entries.max(self.pruned_below) + 1;
             drop(self.ids.split_off(&self.next_number));
         }
+
         !lost.is_empty()
     }
 }

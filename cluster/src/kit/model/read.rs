@@ -33,6 +33,7 @@ impl State {
         if from.epoch() != self.epoch && !removed(Rule::EpochIsChecked) {
             return gap(GapReason::Epoch);
         }
+
         let (low, applied) = match from.position() {
             Position::Counted(last) | Position::Numbered { last, .. } => (last + 1, None),
             Position::Snapshot(applied) | Position::Page { applied, .. } => {
@@ -74,6 +75,7 @@ impl State {
         {
             records.push(self.record(entry, self.after(entry.id)));
         }
+
         let (cursor, extent) = match (left.peek(), records.last()) {
             (Some(_), Some(last)) => (last.place.0.clone(), Extent::More),
             _ => (self.head(Form::Counted), Extent::All),
@@ -120,6 +122,7 @@ impl State {
         {
             records.push(self.record(entry, Cursor::new(self.epoch, page(entry.id))));
         }
+
         let cursor = match (left.peek(), records.last()) {
             (Some(_), Some(last)) => last.place.0.clone(),
             _ => Cursor::new(self.epoch, Position::Snapshot(Arc::clone(&target))),

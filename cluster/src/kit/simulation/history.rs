@@ -139,6 +139,7 @@ impl History {
                 since: Moment(0),
             });
         }
+
         Arc::new(Self {
             world,
             verbose,
@@ -231,6 +232,7 @@ impl History {
         });
         self.committed(mark, changed.collect());
         self.say(|| format!("{} is committed ({durability:?})", mark.number()));
+
         Some((mark, made))
     }
 
@@ -291,6 +293,7 @@ impl History {
         let (name, expected) = (state.lives[life.0].name.clone(), states[floor].version);
         drop(state);
         self.say(|| format!("{name} reads {key:?} = {version:?} ({what})"));
+
         if !possible {
             self.violated(Violation::StaleRead(format!(
                 "{name} read {key:?} = {version:?} ({what}); since before the read began it was {expected:?} or later"
@@ -322,6 +325,7 @@ impl History {
         let behind =
             behind.map(|(id, last)| format!("{}: row {id}, last heard {last:?}", life.name));
         drop(state);
+
         if let Some(behind) = behind {
             self.violated(Violation::BrokenHistory(format!(
                 "at the end a handler had missed a change; {behind}"
@@ -363,8 +367,10 @@ impl History {
             Operation::Delete => (Some(item.version), None),
         };
         life.heard.insert(item.version);
+
         let last = life.chain.insert(item.id, after);
         let name = life.name.clone();
+
         drop(state);
         self.say(|| {
             format!(
@@ -372,6 +378,7 @@ impl History {
                 item.id
             )
         });
+
         if last.is_some_and(|last| last != before) {
             self.violated(Violation::BrokenHistory(format!(
                 "{name} heard {operation} of row {}: {before:?} -> {after:?}, after it was {:?}",
@@ -413,6 +420,7 @@ impl History {
                 let mut lives = state.lives.iter();
                 lives.find(|life| life.member.as_ref() == Some(id))
             });
+
             // A node that took its cursor after the commit does not hear of it, and a gap may stand
             // in its place.
             for life in lives.filter(|life| life.purged.max(life.gap) < commit.at) {
@@ -445,6 +453,7 @@ impl History {
         let name = life.name.clone();
         drop(state);
         self.say(|| format!("{name} evicts {key} for {number}"));
+
         if !first {
             self.violated(Violation::EvictedTwice(format!(
                 "{name}, {key} for {number}"

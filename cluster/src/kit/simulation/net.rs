@@ -102,6 +102,7 @@ impl Net {
         let Some(links) = state.links.get_mut(&lane) else {
             return;
         };
+
         let (log, pool) = match wire {
             Wire::Log => (true, false),
             Wire::Pool => (false, true),

@@ -90,6 +90,7 @@ impl Process {
         let world = &net.world;
         let lane = world.new_lane();
         net.connect(lane);
+
         let dice = SeededEntropy::new(profile.seed ^ (life_number << 20) ^ 0x6e6f_6465);
         let rate = dice.below(801) as i64 - 400;
         let clock = LaneClock::new(Arc::clone(world), dice.below(1 << 40), rate);
@@ -122,9 +123,11 @@ impl Process {
         if !removed(Rule::RefusalAsksProof) {
             builder = builder.stale_policy(policy);
         }
+
         if let Some(bound) = bound.filter(|_| !removed(Rule::ProofBeforeValue)) {
             builder = builder.staleness_ceiling(bound);
         }
+
         let cache = builder
             .fills(Arc::clone(&intake) as _)
             .capacity(64 << 10)
@@ -199,6 +202,7 @@ impl Process {
             cache.invalidate_local(&CacheKey::primary("items", item.id));
         };
         bus.register(handler, "crud", "items")?.keep();
+
         let history = Arc::clone(history);
         Ok(announcer.on_gap(move |gap| history.heard_gap(life, gap)))
     }
@@ -285,6 +289,7 @@ impl Process {
         if cached && !stamped.followed {
             self.history.kept_unheard(self.life, key);
         }
+
         if removed(Rule::ProofBeforeValue) {
             // The cache has no bound then: what is proven is asked after the value was read.
             self.clock.sleep(Duration::from_millis(2)).await;
@@ -292,6 +297,7 @@ impl Process {
                 return Ok((self.query(key).await?, "asked"));
             }
         }
+
         Ok((stamped.version, if cached { "cached" } else { "loaded" }))
     }
 
@@ -313,6 +319,7 @@ impl Process {
     ) -> impl Future<Output = Result<Loaded<Stamped>, Lost>> + Send + 'static + use<> {
         let began = self.clock.now().0;
         let followed = self.protocol.gate().is_open();
+
         // A load that counts from the beginning of time is served if anything that is held is.
         if self.policy == StalePolicy::Refuse
             && self.bound.is_some()
@@ -321,6 +328,7 @@ impl Process {
         {
             self.history.loaded_unproven(self.life, key);
         }
+
         let process = Arc::clone(self);
         async move {
             let version = process.query(key).await?;
@@ -352,6 +360,7 @@ impl Process {
             .await
             .ok()?;
         net.opened(lane, id);
+
         let writing = Writing {
             origin: Some(Arc::clone(&self.name)),
             announce: Announced::Event,
@@ -376,6 +385,7 @@ impl Process {
                     RowWrite::Truncate => Ok(Vec::new()),
                 }
             });
+
             match written.await {
                 Ok(Ok(more)) => keys.extend(more),
                 Ok(Err(_)) | Err(Lost) => {
@@ -385,6 +395,7 @@ impl Process {
                 }
             }
         }
+
         self.clock.sleep(write.open).await;
         keys.sort_by(|one, other| one.as_str().cmp(other.as_str()));
         keys.dedup();
@@ -399,6 +410,7 @@ impl Process {
         let answer = net.send(lane, late, move |memory| {
             history.commit(memory.store(), id, durability)
         });
+
         match answer.await {
             Ok(Some((mark, made))) => {
                 net.closed(lane, id);
@@ -408,6 +420,7 @@ impl Process {
                     Waits::ForNothing => drop(handled),
                 }
                 self.history.raise(Some(self.life), &made);
+
                 // A client reads what it has written, at once.
                 self.run(Arc::clone(&self).read_all(made.clone()));
                 let (name, number) = (&self.name, mark.number());
@@ -442,6 +455,7 @@ impl Process {
                         .say(|| format!("{number} is confirmed: {confirmed:?}"));
                     self.history.raise(None, &made);
                     self.history.confirmed(mark, &confirmed);
+
                     // Where the promise is kept or broken is right after it.
                     for reader in others {
                         let made = made.clone();
@@ -453,6 +467,7 @@ impl Process {
                 let Some(reader) = others.into_iter().next() else {
                     return;
                 };
+
                 let process = Arc::clone(&reader);
                 process.run(async move {
                     let applied = std::pin::pin!(reader.protocol.until_reached(mark));
@@ -460,11 +475,13 @@ impl Process {
                     if let Either::Right(_) = select(applied, patience).await {
                         return;
                     }
+
                     let mut floors = reader.history.begin_read(reader.life);
                     for (key, index) in &made {
                         let floor = &mut floors[key.index()];
                         *floor = (*floor).max(*index);
                     }
+
                     for (key, _) in made {
                         reader.read(key, &floors).await;
                     }

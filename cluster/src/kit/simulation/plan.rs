@@ -196,6 +196,7 @@ impl Plan {
         {
             steps.extend(silence(&dice, &profile, silent));
         }
+
         // What comes right after the log breaks off is what a reader could lose.
         let breaks: Vec<_> = (steps.iter())
             .filter(|(_, step)| matches!(step, Step::Crash | Step::Promote | Step::Prune))
@@ -255,6 +256,7 @@ fn silence(dice: &Dice, profile: &Profile, silent: usize) -> Vec<(Duration, Step
         };
         steps.push((at, Step::Write(write)));
     }
+
     steps
 }
 
@@ -284,6 +286,7 @@ fn put_back(dice: &Dice, nodes: usize) -> Vec<(Duration, Step)> {
         let lost = write(writer, Durability::Asynchronous, Then::Nothing);
         steps.push((at - dice.millis(2, 80), lost));
     }
+
     for _ in 0..3 {
         let then = match dice.percent(50) {
             true => Then::Token(node()),
@@ -292,6 +295,7 @@ fn put_back(dice: &Dice, nodes: usize) -> Vec<(Duration, Step)> {
         let next = write(Some(node()), Durability::Synchronous, then);
         steps.push((at + dice.millis(0, 50), next));
     }
+
     steps
 }
 
@@ -323,6 +327,7 @@ fn write(dice: &Dice, nodes: usize) -> Write {
         } else {
             dice.below(ROWS as u64) as i64
         };
+
         match dice.below(100) {
             0..80 => RowWrite::Put(id, dice.below(NAMES.len() as u64) as usize),
             80..97 => RowWrite::Delete(id),

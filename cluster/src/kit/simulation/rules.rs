@@ -29,6 +29,7 @@ fn found(rule: Rule, seeds: std::ops::Range<u64>) -> Option<(u64, String)> {
         let history = run(&plan, Verbosity::History).expect("a run").lines;
         println!("{plan:#?}\n{}", history.join("\n"));
     }
+
     remove(None);
     found
 }
@@ -60,6 +61,7 @@ fn every_rule_that_is_left_out_is_found() {
             scope.spawn(work);
         }
     });
+
     let missed = missed.into_inner().expect("a list");
     assert!(
         missed.is_empty(),

@@ -221,6 +221,7 @@ impl Cluster {
             Step::Promote => net.memory.store().begin_epoch(),
             Step::Prune => net.memory.store().prune(),
         }
+
         Ok(())
     }
 
@@ -231,6 +232,7 @@ impl Cluster {
         let Some(over) = net.memory.store().put_back() else {
             return;
         };
+
         let (world, after) = (Arc::clone(&net.world), Arc::clone(net));
         let noticed = world.now().plus(NOTICED);
         history.store_is_since(&rows(net.memory.store()), noticed);
@@ -341,6 +343,7 @@ impl Cluster {
                 process.run(Arc::clone(process).read_last(key));
             }
         }
+
         driver.until(net.world.now().plus(SETTLING / 4), history);
     }
 }

@@ -40,5 +40,6 @@ pub fn shortest(plan: &Plan) -> Result<Plan, Box<dyn std::error::Error + Send + 
             _ => size.div_ceil(2),
         };
     }
+
     Ok(best)
 }

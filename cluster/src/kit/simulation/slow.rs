@@ -37,6 +37,7 @@ impl Announce for SlowHandlers {
         if *self.slow_until.lock() <= self.net.world.now() {
             return self.inner.announce(change);
         }
+
         let (done, finished) = tokio::sync::oneshot::channel();
         let inner = Arc::clone(&self.inner);
         let pause: BoxFuture<'_, ()> = self.clock.sleep(self.longest);
@@ -45,6 +46,7 @@ impl Announce for SlowHandlers {
             inner.announce(change).await;
             done.send(()).unwrap_or_default(); // the one who waits may have gone
         })));
+
         async move { finished.await.unwrap_or_default() }.boxed()
     }
 

@@ -94,6 +94,7 @@ pub fn spread(
         profile,
     };
     around.net.be_even();
+
     let mut driver = Driver::new(Arc::clone(&world));
     let mut processes = Vec::new();
     for node in 0..nodes {
@@ -118,6 +119,7 @@ pub fn spread(
         write(&processes, i64::from(change) + 1, receipts, &times);
         now = now.plus(APART);
         driver.until(now, &around.history);
+
         let one = around.net.traffic.take();
         passed.wakes += one.wakes;
         passed.reads += one.reads;
@@ -150,6 +152,7 @@ fn write(processes: &[Arc<Process>], version: i64, receipts: Receipts, times: &A
     let Some(writer) = processes.first() else {
         return;
     };
+
     let (all, times) = (processes.to_vec(), Arc::clone(times));
     let own = Arc::clone(writer);
     writer.run(async move {
@@ -165,6 +168,7 @@ fn write(processes: &[Arc<Process>], version: i64, receipts: Receipts, times: &A
         let Some((mark, _)) = Arc::clone(&own).write(write, vec![version]).await else {
             return;
         };
+
         let begun = own.moment();
         for process in all {
             let (reader, times) = (Arc::clone(&process), Arc::clone(&times));
@@ -174,6 +178,7 @@ fn write(processes: &[Arc<Process>], version: i64, receipts: Receipts, times: &A
                 times.lock().applied.push(took);
             });
         }
+
         if receipts == Receipts::Awaited && own.protocol.confirm(mark, APART).await.is_ok() {
             times.lock().confirmed = Some(own.moment().since(begun));
         }

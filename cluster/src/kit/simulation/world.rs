@@ -173,6 +173,7 @@ impl World {
         if now >= end {
             return false;
         }
+
         let lanes = state.lanes.iter().enumerate();
         let ready: Vec<_> = lanes
             .filter(|(_, queue)| !queue.ready.is_empty() && queue.paused_until <= now)
@@ -190,6 +191,7 @@ impl World {
         let Some(Some(slot)) = state.tasks.get_mut(id) else {
             return true;
         };
+
         slot.ready = false;
         let (task, waker) = (slot.task.take(), slot.waker.clone());
         let due = state.take_due();
@@ -203,6 +205,7 @@ impl World {
                 .is_pending();
             let mut state = self.state.lock();
             let slot = state.tasks.get_mut(id);
+
             // It may have been aborted, or its lane killed, while it was polled.
             let left = match slot {
                 Some(Some(slot)) if pending => {
@@ -215,6 +218,7 @@ impl World {
             drop(state);
             drop(left);
         }
+
         true
     }
 
@@ -326,6 +330,7 @@ impl Spawn for LaneSpawn {
             drop(task);
             return AbortHandle::ended();
         }
+
         let id = state.tasks.len();
         let world = Arc::downgrade(&self.world);
         let waker = Waker::from(Arc::new(TaskWaker { world, id }));
@@ -337,6 +342,7 @@ impl Spawn for LaneSpawn {
         }));
         state.make_ready(id);
         drop(state);
+
         let world = Arc::downgrade(&self.world);
         AbortHandle::new(Arc::new(Aborts { world, id }))
     }

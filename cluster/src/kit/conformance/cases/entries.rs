@@ -52,6 +52,7 @@ pub(super) async fn append_many<S: Subject>(subject: &S, count: usize) -> Outcom
         }
     });
     try_join_all(links).await?;
+
     Ok(())
 }
 

@@ -33,6 +33,7 @@ pub(super) async fn lost_records_are_a_gap_for_those_that_had_not<S: Subject>(
     if !subject.lose_newest(1).await {
         return Ok(());
     }
+
     // The node that had appended them finds it out, by whatever it does next.
     let mut again = append(&*log, event(3, "x")).await;
     while again.is_err() {
@@ -50,6 +51,7 @@ pub(super) async fn a_log_that_was_made_again_is_a_gap<S: Subject>(subject: &S) 
     if !subject.recreate().await {
         return Ok(());
     }
+
     // As many records as there were, and more, by a node that did not see the ones of before.
     let other = subject.open();
     for number in 0..5 {
@@ -74,6 +76,7 @@ async fn expect_gap<S: Subject>(subject: &S, mut reader: Reader) -> Outcome {
             }
         }
     }
+
     let fresh = Reader::at_head(subject.open()).await?;
     ensure(
         fresh.epoch().number > before.number,
@@ -98,12 +101,14 @@ pub(super) async fn the_largest_record_is_taken_and_a_larger_one_refused<S: Subj
     let Some(largest) = subject.largest() else {
         return Ok(());
     };
+
     let log = subject.open();
     let mut reader = Reader::at_head(subject.open()).await?;
     let refused = log.append(event(1, &"x".repeat(largest + 1))).await;
     let Err(LogError::TooLarge { size, limit }) = refused else {
         return Err(format!("a record beyond the limit: {refused:?}"));
     };
+
     ensure(
         size > limit && limit == largest,
         format!("{size} bytes are refused for a limit of {limit}"),
@@ -113,12 +118,14 @@ pub(super) async fn the_largest_record_is_taken_and_a_larger_one_refused<S: Subj
     let around = size - (largest + 1);
     let payload = "x".repeat(largest - around);
     append(&*log, event(2, &payload)).await?;
+
     let one_more = log.append(event(3, &format!("{payload}x"))).await;
     ensure(
         matches!(one_more, Err(LogError::TooLarge { .. })),
         "one byte more is not refused",
     )?;
     append(&*log, event(4, "")).await?;
+
     let read = reader.all().await?;
     let expected: [Body; 2] = [event(2, &payload).into(), event(4, "").into()];
     ensure(read == expected, format!("{} are read", read.len()))
@@ -132,6 +139,7 @@ pub(super) async fn a_slow_reader_holds_up_no_one_and_misses_nothing<S: Subject>
     let _listens = subject.open().listen().await.map_err(failed)?; // and never asks
     let count = subject.records() / 10;
     let (mut read, mut heard) = (0, 0);
+
     for _ in 0..4 {
         append_many(subject, count / 4).await?;
         heard += fast.all().await?.len();
@@ -140,6 +148,7 @@ pub(super) async fn a_slow_reader_holds_up_no_one_and_misses_nothing<S: Subject>
             Page::Gap(reason) => return Err(format!("a gap ({reason})")),
         }
     }
+
     let all = count / 4 * 4;
     ensure(heard == all, format!("{heard} of {all} are read"))?;
     read += slow.by_pages_of(1_000).all().await?.len();
@@ -153,6 +162,7 @@ pub(super) async fn a_listener_ends_while_it_waits<S: Subject>(subject: &S) -> O
         poll_once(heard.next());
         drop(heard);
     }
+
     // The log goes on, and so does a listener beside it.
     let mut heard = log.listen().await.map_err(failed)?;
     append(&*log, event(1, "x")).await?;
