@@ -88,6 +88,7 @@ impl StreamMembers {
                 (Some(_) | None, Some(_)) => return Err(self.foreign_key()),
             }
         }
+
         Err(contended())
     }
 
@@ -112,6 +113,7 @@ impl StreamMembers {
             };
             let next = count.max(beyond).saturating_add(1);
             let text = next.to_string();
+
             match self
                 .engine
                 .replace(name, expected(&held), Some(&text))
@@ -121,6 +123,7 @@ impl StreamMembers {
                 Written::No => {}
             }
         }
+
         Err(contended())
     }
 
@@ -140,12 +143,14 @@ impl StreamMembers {
             if !row.is_of(member) {
                 return Ok(None);
             }
+
             let next = match change(&row) {
                 Change::None => return Ok(Some(row)),
                 Change::Remove => None,
                 Change::To(row) => Some(row.text()),
             };
             let expected = Expected::Revision(held.revision);
+
             match self
                 .engine
                 .replace(&name, expected, next.as_deref())
@@ -155,6 +160,7 @@ impl StreamMembers {
                 Written::No => {}
             }
         }
+
         Err(contended())
     }
 
@@ -176,6 +182,7 @@ impl StreamMembers {
                 rows.push(Row::read(&held.value)?.member(reports.get(node), now));
             }
         }
+
         rows.sort_by(|one, other| one.id.node.cmp(&other.id.node));
         Ok(rows)
     }
@@ -183,6 +190,7 @@ impl StreamMembers {
     async fn join_as(&self, join: Join) -> Result<MemberId, JoinError> {
         self.check_key().await?;
         let name = row_of(&join.node);
+
         // A number that is never given twice, whatever rows go; nor to one start if the count goes.
         let before = join.before.map_or(0, |before| before.0);
         let incarnation = self.count_up(INCARNATIONS, before).await?;
@@ -201,6 +209,7 @@ impl StreamMembers {
         for _ in 0..ATTEMPTS {
             // Every row: one that this program cannot read is a member that it cannot wait for.
             self.rows().await?;
+
             let held = self.engine.value(&name).await?;
             if let Some(held) = &held {
                 let there = Row::read(&held.value)?;
@@ -211,6 +220,7 @@ impl StreamMembers {
                     return Err(JoinError::Superseded { node: join.node });
                 }
             }
+
             let text = row.text();
             let written = self.engine.replace(&name, expected(&held), Some(&text));
             match written.await? {
@@ -218,6 +228,7 @@ impl StreamMembers {
                 Written::No => {}
             }
         }
+
         Err(contended().into())
     }
 
@@ -233,6 +244,7 @@ impl StreamMembers {
         if !Row::read(&held.value)?.is_of(member) {
             return Ok(());
         }
+
         let report = Report {
             v: VERSION,
             incarnation: member.incarnation.0,
@@ -261,6 +273,7 @@ impl StreamMembers {
             let report = report_of(&member.node);
             self.engine.replace(&report, Expected::Any, None).await?;
         }
+
         Ok(gone)
     }
 }

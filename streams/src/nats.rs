@@ -97,6 +97,7 @@ impl Server for JetStreamServer {
             let source = None;
             return Err(StreamError::Address { expected, source });
         }
+
         let address = address.parse().map_err(|error| StreamError::Address {
             expected,
             source: Some(Box::new(error)),
@@ -107,6 +108,7 @@ impl Server for JetStreamServer {
         if !fits {
             return Err(StreamError::Name(cluster.to_owned()));
         }
+
         Ok(Self {
             address: Address(address),
             cluster: cluster.to_owned(),

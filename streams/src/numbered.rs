@@ -109,8 +109,10 @@ impl Numbered {
         let Position::Numbered { last, id } = *from.position() else {
             return Ok(Read::Gap(Gap::of_all(GapReason::Recreated)));
         };
+
         // The record at the cursor comes first.
         let (page, sight) = self.page(last, limit.saturating_add(1), member).await?;
+
         // Over a connection that is new, the stream may have lost what this node has appended.
         let epoch = self.settled().await?;
         if page.epoch != Some(epoch) {
@@ -142,6 +144,7 @@ impl Numbered {
             let cursor = Cursor::numbered(epoch, newest.number, id);
             return Ok(Head { cursor, sight });
         }
+
         Err(restless())
     }
 
@@ -165,13 +168,16 @@ impl Numbered {
                     if now != epoch {
                         continue;
                     }
+
                     let id = id_of(&record);
                     let appended = Witness { epoch, last, id };
                     self.note_appended(appended);
+
                     // Noted before this question: later connections look for it by themselves.
                     if self.engine.connections() == connections {
                         return Ok(Mark::new(epoch, last).with_id(id));
                     }
+
                     // It may have been acknowledged over the earlier one, and lost since.
                     let settled = self.settle_with(Some(appended)).await;
                     if settled.map_err(in_doubt)?.0 == epoch {
@@ -180,6 +186,7 @@ impl Numbered {
                 }
             }
         }
+
         Err(restless())
     }
 
@@ -197,6 +204,7 @@ impl Numbered {
             let mark = self.append_of(beat).await?;
             self.standing.lock().beat = Some(mark.number());
         }
+
         Ok(removed)
     }
 }

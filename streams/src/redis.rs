@@ -94,6 +94,7 @@ impl Server for RedisServer {
         if !address.starts_with("redis://") {
             return Err(refused(None));
         }
+
         let info = address.into_connection_info();
         let info = info.map_err(|error| refused(Some(Box::new(error))))?;
         let ConnectionAddr::Tcp(host, port) = info.addr() else {
@@ -104,6 +105,7 @@ impl Server for RedisServer {
         if !(1..=LONGEST).contains(&cluster.len()) || !cluster.bytes().all(is_part) {
             return Err(StreamError::Name(cluster.to_owned()));
         }
+
         Ok(Self {
             host: host.clone(),
             port: *port,

@@ -159,6 +159,7 @@ impl Secrets {
                 None => named.keys.push(key.clone()),
             }
         }
+
         named
     }
 
@@ -182,6 +183,7 @@ impl Secrets {
                 Found::PerhapsForgotten => return Some(EvictionTarget::All),
             }
         }
+
         Some(EvictionTarget::Keys(keys))
     }
 

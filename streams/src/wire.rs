@@ -119,6 +119,7 @@ pub(crate) fn entry(entry: &log::Appended, id: Uuid, epoch: Epoch, secrets: &Sec
                 EvictionTarget::Tag(tag) => body.tag = Some(Cow::Borrowed(tag)),
                 EvictionTarget::All => body.all = Some(true),
             }
+
             Body::Evict(body)
         }
         log::Appended::Event(posted) => Body::Event(Event {
@@ -247,6 +248,7 @@ impl Evict<'_> {
                     named.digests = of.collect::<Option<_>>()?;
                     named.check = Some(Check(text::of_hex(&digests.check)?));
                 }
+
                 Some(Target::Named(named))
             }
             (false, Some(tag), None) => Some(Target::Tag((&**tag).into())),

@@ -54,6 +54,7 @@ impl Link {
             Power::Off => Err(LogError::Unreachable("the server is stopped".into())),
         };
         drop(state);
+
         Box::pin(std::future::ready(answered))
     }
 }
@@ -182,6 +183,7 @@ impl Engine for Link {
             if !is_expected {
                 return Written::No;
             }
+
             state.revision += 1;
             let revision = state.revision;
             match value.map(str::to_owned) {
@@ -190,6 +192,7 @@ impl Engine for Link {
                     .insert(name.to_owned(), Held { value, revision }),
                 None => state.table.remove(name),
             };
+
             Written::Yes
         })
     }

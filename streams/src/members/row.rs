@@ -44,6 +44,7 @@ pub(crate) fn sight(
             "what was asked for beside the records is missing",
         ));
     };
+
     let demand = demand.as_deref().map(count_of).transpose()?;
     Ok(Sight {
         capture: Capture::InPlace,
@@ -56,6 +57,7 @@ pub(super) fn seen(row: Option<&str>, member: &MemberId) -> Result<MemberSight, 
     let Some(row) = row else {
         return Ok(MemberSight::Missing);
     };
+
     let row = Row::read(row)?;
     Ok(if row.start != member.start.0 {
         MemberSight::Superseded
@@ -152,6 +154,7 @@ impl Row {
     pub(super) fn member(&self, report: Option<&Report>, now: TimestampMicros) -> MemberRow {
         let start = StartId(self.start);
         let facts = self.facts.as_deref();
+
         // A report of a version that cannot be read says nothing: the member counts as silent.
         let report = report.filter(|it| it.v == VERSION && it.incarnation == self.incarnation);
         MemberRow {

@@ -87,6 +87,7 @@ impl JetStreamEngine {
             self.known.store(true, Ordering::Release);
             self.ensured.store(connection, Ordering::Release);
         }
+
         Ok(())
     }
 
@@ -207,6 +208,7 @@ impl JetStreamEngine {
             last = last.max(entry.number);
             entries.push(entry);
         }
+
         Ok(Page {
             epoch: bound.and_then(|bound| bound.epoch_of(&info.created)),
             first: oldest,
@@ -275,6 +277,7 @@ impl JetStreamEngine {
             let lost = "the stream says that it has the record already, and does not hold it";
             return Err(LogError::InDoubt(lost.into()));
         }
+
         Ok(Appended::At(ack.number))
     }
 
@@ -292,6 +295,7 @@ impl JetStreamEngine {
     ) -> Result<Begun, LogError> {
         let ensured = self.ensure().await;
         ensured.map_err(Fault::of_a_question)?;
+
         for _ in 0..ATTEMPTS {
             let (info, held) = self
                 .ask(async || {
@@ -310,6 +314,7 @@ impl JetStreamEngine {
             let expected = held.map_or(Expected::Absent, |held| Expected::Revision(held.revision));
             let text = Bound::text(epoch, &info.created);
             let written = self.table().replace(EPOCH, expected, Some(&text)).await;
+
             match written.map_err(Fault::of_a_change)? {
                 Written::Yes => {
                     self.check_held(epoch).await?;
@@ -319,6 +324,7 @@ impl JetStreamEngine {
                 Written::No => {} // another node was faster
             }
         }
+
         Err(LogError::Unreachable(
             "the epoch of the stream changes again and again".into(),
         ))
@@ -350,6 +356,7 @@ impl JetStreamEngine {
                 "the stream keeps records"
             );
         }
+
         Ok(0)
     }
 }

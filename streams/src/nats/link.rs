@@ -77,12 +77,14 @@ impl Link {
             Either::Left((client, _)) => client?,
             Either::Right(((), _)) => return Err(Fault::Unsent(silent())),
         };
+
         // A client that is not connected keeps what it is given, to send it much too late.
         let mut gains = self.gains.subscribe();
         match client.connection_state() {
             State::Connected => return Ok(client),
             State::Pending | State::Disconnected => {}
         }
+
         let gained = pin!(gains.changed());
         match select(gained, self.clock.sleep(AWAY)).await {
             Either::Left(_) => Ok(client),
@@ -111,6 +113,7 @@ impl Link {
             let password = self.address.0.password().unwrap_or_default();
             options = options.user_and_password(user.to_owned(), password.to_owned());
         }
+
         let connected = options.connect(self.address.0.clone()).await;
         connected.map_err(|error| Fault::Unsent(error.into()))
     }

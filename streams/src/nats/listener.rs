@@ -117,6 +117,7 @@ impl Listener {
                 all.ask(&wake);
             }
         }
+
         while let Some(Some(message)) = self.nudges.next().now_or_never() {
             all.ask(&word_of(&message));
         }
@@ -157,6 +158,7 @@ impl Listener {
         );
         asked.await.map_err(|error| Fault::Unsent(error.into()))?;
         self.open = BATCH;
+
         Ok(())
     }
 }

@@ -57,6 +57,7 @@ async fn run(link: Arc<Link>, subject: String, asked: Arc<Asked>) {
         let Some(wake) = asked.next.take() else {
             continue; // the last one included it
         };
+
         match send(&link, &subject, &wake).await {
             Ok(()) => link.clock.sleep(PAUSE).await,
             Err(fault) => {

@@ -106,6 +106,7 @@ impl Shape {
             "max_msgs_per_subject": -1,
             "max_age": 0, // set once the retention is known
             "duplicate_window": nanos(DUPLICATES),
+
             "deny_delete": true,
         })
     }
@@ -124,6 +125,7 @@ impl Shape {
             "max_msgs_per_subject": 1,
             "max_age": 0,
             "deny_delete": true,
+
             "allow_rollup_hdrs": true, // as other clients make buckets
         })
     }
@@ -136,6 +138,7 @@ impl Shape {
         for setting in ["mirror", "sources", "subject_transform", "sealed", "no_ack"] {
             config.check_unset(&self.stream, setting)?;
         }
+
         match config.number("max_msg_size") {
             Some(most) if most > 0 && most < (self.largest + HEADERS) as i64 => {
                 Err(Fault::Unfit(format!(
@@ -153,6 +156,7 @@ impl Shape {
         let subjects = json!([format!("{}>", self.values)]);
         config.check(&self.bucket, "subjects", subjects)?;
         config.check(&self.bucket, "retention", json!("limits"))?;
+
         for setting in [
             "max_age",
             "mirror",
@@ -163,6 +167,7 @@ impl Shape {
         ] {
             config.check_unset(&self.bucket, setting)?;
         }
+
         // With less than it needs a bucket would forget members.
         match config.number("max_msgs") {
             Some(most) if most > 0 => Err(unfit(&self.bucket, "max_msgs", &json!(most), "-1")),
@@ -186,6 +191,7 @@ async fn find_or_make(
         Before::Unknown => {}
         Before::There => api.link.clock.sleep(LEFT_ALONE).await,
     }
+
     match api.create(stream, config).await {
         // Another node was faster, with other settings.
         Err(Fault::Refused(refused)) if refused.has_another_stream() => api.info(stream).await,
@@ -216,12 +222,14 @@ impl Config<'_> {
         let Some(found) = self.0.get(setting) else {
             return Ok(());
         };
+
         let is_unset = match found {
             Value::Null | Value::Bool(false) => true,
             Value::Number(number) => number.as_i64().is_some_and(|number| number <= 0),
             Value::Array(several) => several.is_empty(),
             Value::Bool(true) | Value::String(_) | Value::Object(_) => false,
         };
+
         match is_unset {
             true => Ok(()),
             false => Err(unfit(stream, setting, found, "unset")),

@@ -111,6 +111,7 @@ impl Table<'_> {
                 }
             }
         }
+
         Ok(all)
     }
 

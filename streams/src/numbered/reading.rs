@@ -32,6 +32,7 @@ pub(super) fn follow(
     if page.first > number {
         return Err(GapReason::Trimmed);
     }
+
     let mut entries = page.entries.into_iter();
     let at = entries.next().ok_or(GapReason::LostTail)?;
     if at.number != number {
@@ -54,6 +55,7 @@ pub(super) fn follow(
     for entry in entries {
         reading.take(entry)?;
     }
+
     reading.tell_unreadable();
     Ok(Batch {
         records: reading.records,
@@ -121,6 +123,7 @@ impl Reading<'_> {
             origin,
             body,
         });
+
         Ok(())
     }
 
@@ -140,6 +143,7 @@ impl Reading<'_> {
                     self.unreadable += 1;
                     return Some(Body::Unreadable { entity: None });
                 };
+
                 Some(Body::Evict(Eviction {
                     id: of,
                     origin,

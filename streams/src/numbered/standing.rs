@@ -114,6 +114,7 @@ impl Numbered {
             }
             self.begin(&look).await?;
         }
+
         Err(restless())
     }
 
@@ -138,6 +139,7 @@ impl Numbered {
         let Some(newest) = &look.newest else {
             return Ok(false);
         };
+
         let if_trimmed = appended_in != look.epoch;
         if witness.last < look.first {
             return Ok(if_trimmed);
@@ -179,6 +181,7 @@ impl Numbered {
             // Another node was faster: what it is now is looked at again.
             Begun::Is(_) => {}
         }
+
         Ok(())
     }
 }

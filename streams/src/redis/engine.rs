@@ -72,6 +72,7 @@ async fn send(link: Arc<Link>, nudges: Arc<Nudges>) {
         };
         let mut nudge = link.script(scripts::NUDGE);
         nudge.arg(wake.word());
+
         match link.ask(nudge, Asks::Writes, |_| Ok(())).await {
             Ok(()) => link.clock().sleep(PAUSE).await,
             Err(error) => {
@@ -129,10 +130,12 @@ fn page_of(answer: Value) -> Result<Page, RedisError> {
         let (number, bytes) = (list.number()?, list.bytes()?);
         entries.push(Entry { number, bytes });
     }
+
     let (mut list, mut values) = (parts.list()?, Vec::new());
     while !list.is_over() {
         values.push(held_of(&list.text()?)?.map(|held| held.value));
     }
+
     Ok(Page {
         epoch,
         first,
@@ -175,6 +178,7 @@ impl Engine for RedisEngine {
     fn append<'a>(&'a self, epoch: Epoch, record: &'a [u8]) -> Answer<'a, Appended> {
         let mut append = self.link.script(scripts::APPEND);
         append.arg(epoch_text(epoch)).arg(record);
+
         Box::pin(self.link.ask(
             append,
             Asks::Writes,
@@ -197,6 +201,7 @@ impl Engine for RedisEngine {
         let mut begin = self.link.script(scripts::BEGIN);
         begin.arg(over.map(epoch_text).unwrap_or_default());
         begin.arg(epoch_text(epoch)).arg(record);
+
         Box::pin(self.link.ask(begin, Asks::Writes, |answer| {
             let mut parts = Parts::of(answer)?;
             let (number, epoch) = (parts.text()?, parts.text()?);
@@ -253,9 +258,11 @@ impl Engine for RedisEngine {
             Expected::Absent => replace.arg("absent"),
             Expected::Revision(revision) => replace.arg(revision),
         };
+
         if let Some(value) = value {
             replace.arg(value);
         }
+
         Box::pin(self.link.ask(replace, Asks::Writes, |answer| {
             Ok(match answer::text(answer)?.as_str() {
                 "1" => Written::Yes,

@@ -130,6 +130,7 @@ impl Link {
         if answer.is_ok() {
             connection.untaken.take();
         }
+
         match answer {
             Ok(Ok(answer)) => read(answer).map_err(|error| told(error, asks)),
             Ok(Err(error)) => {
@@ -142,6 +143,7 @@ impl Link {
                     ErrorKind::Server(_) | ErrorKind::Extension => {}
                     _ => self.give_up(&connection).await,
                 }
+
                 Err(told(error, asks))
             }
             Err(late) => {
@@ -171,10 +173,12 @@ impl Link {
             stream.set_nodelay(true)?;
             let stream = Bounded::new(stream);
             let untaken = stream.untaken();
+
             // The limits of time are those of the caller.
             let config = AsyncConnectionConfig::new().set_response_timeout(None);
             let opened =
                 MultiplexedConnection::new_with_config(&self.place.settings, stream, config);
+
             // Driven while it greets the server, too.
             let (asks, driver) = opened.await?;
             let driver = self.spawn.spawn(Box::pin(driver));
@@ -186,6 +190,7 @@ impl Link {
             let about = connection.about().await?;
             Ok::<_, RedisError>((connection, about))
         };
+
         match self.in_time(connecting).await {
             Ok(Ok((connection, about))) => {
                 check(&about)?;
@@ -236,6 +241,7 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
+
         Ok(about)
     }
 }
@@ -266,6 +272,7 @@ fn check(about: &str) -> Result<(), LogError> {
         let reason = "it is a replica; give the address of its master".to_owned();
         return Err(LogError::Unfit { reason });
     }
+
     Ok(())
 }
 

@@ -80,6 +80,7 @@ impl WakeUps for Listener {
                 let Some(ended) = &mut self.ended else {
                     return Err(LogError::Closed);
                 };
+
                 let some = std::pin::pin!(some);
                 if let Either::Left((ended, _)) = select(ended, some).await {
                     self.ended = None;
@@ -108,6 +109,7 @@ async fn listen(
         waits.arg("COUNT").arg(AT_ONCE);
         waits.arg("BLOCK").arg(BLOCK.as_millis().to_string());
         waits.arg("STREAMS").arg(link.nudges()).arg(&last);
+
         let waiting = std::pin::pin!(waits.query_async::<Value>(&mut connection.asks));
         let answer = match select(waiting, link.clock().sleep(BLOCK + LIMIT)).await {
             Either::Left((answer, _)) => answer,
@@ -117,10 +119,12 @@ async fn listen(
             }
         };
         connection.untaken.take();
+
         let nudges = match answer.and_then(nudges_of) {
             Ok(nudges) => nudges,
             Err(error) => return told(error, Asks::Reads),
         };
+
         for (id, word) in nudges {
             last = id;
             heard.next.ask(&Wake::of_word(&word));
@@ -144,6 +148,7 @@ fn nudges_of(answer: Value) -> Result<Vec<(String, String)>, RedisError> {
     };
     let mut stream = streams.list()?;
     stream.next()?; // its name
+
     let mut entries = stream.list()?;
     let mut nudges = Vec::new();
     while !entries.is_over() {
@@ -157,11 +162,14 @@ fn nudges_of(answer: Value) -> Result<Vec<(String, String)>, RedisError> {
                 word = Some(value);
             }
         }
+
         // Of another program, or of a later version: look.
         nudges.push((id, word.unwrap_or_default()));
     }
+
     if nudges.is_empty() {
         return Err(unexpected("expected entries"));
     }
+
     Ok(nudges)
 }

@@ -47,6 +47,7 @@ impl Index {
             return;
         }
         self.order.push_back(digest);
+
         if self.order.len() > self.capacity
             && let Some(oldest) = self.order.pop_front()
         {
