@@ -87,12 +87,14 @@ impl NatsBroker {
                         }
                         other => tracing::debug!(event = %other, "NATS"),
                     }
+
                     std::future::ready(())
                 });
             if let Some(user) = self.address.username() {
                 let password = self.address.password().unwrap_or_default();
                 options = options.user_and_password(user.to_owned(), password.to_owned());
             }
+
             options.connect(self.address.clone()).await
         };
         let client = self.client.get_or_try_init(|| connect).await;
@@ -106,6 +108,7 @@ impl NatsBroker {
         if client.connection_state() != State::Connected {
             return Err(lost(std::io::ErrorKind::NotConnected));
         }
+
         let published = client.publish(link.subject.clone(), payload.into());
         let published = published.await;
         published.map_err(|error| LogError::Unreachable(Box::new(error)))?;
@@ -125,6 +128,7 @@ impl Broker for NatsBroker {
             let source = None;
             return Err(CarrierError::Address { expected, source });
         }
+
         let address = address.parse().map_err(|error| CarrierError::Address {
             expected,
             source: Some(Box::new(error)),
@@ -157,6 +161,7 @@ impl Broker for NatsBroker {
             connection,
         };
         line.test(link).await?;
+
         Ok(line)
     }
 
@@ -223,6 +228,7 @@ impl Line {
                     heard = Some(Wake::Look); // which says whatever others say
                 }
             }
+
             Err(lost(std::io::ErrorKind::ConnectionReset))
         };
         link.comes_back(came).await

@@ -114,8 +114,10 @@ impl Broker for RedisBroker {
         if !address.starts_with("redis://") {
             return Err(refused(None));
         }
+
         let info = address.into_connection_info();
         let info = info.map_err(|error| refused(Some(Box::new(error))))?;
+
         match info.addr() {
             ConnectionAddr::Tcp(host, port) => Ok(Self {
                 host: host.clone(),
@@ -142,6 +144,7 @@ impl Broker for RedisBroker {
             Ok::<_, RedisError>(open)
         };
         *kept = Some(link.in_time(sent).await?);
+
         Ok(())
     }
 
@@ -175,6 +178,7 @@ impl Broker for RedisBroker {
             Ok(())
         };
         link.comes_back(try_join(published, heard)).await?;
+
         Ok(line)
     }
 

@@ -62,6 +62,7 @@ async fn run<B: Broker>(link: Arc<Link<B>>, asked: Arc<Asked>) {
         let Some(wake) = asked.next.take() else {
             continue; // the last one included it
         };
+
         match B::publish(&link, &mut kept, &wake).await {
             Ok(()) => link.clock.sleep(PAUSE).await,
             Err(error) => {

@@ -70,6 +70,7 @@ impl WakeUp {
         let Ok(text) = std::str::from_utf8(payload) else {
             return Some(Wake::Look);
         };
+
         let mut parts = text.splitn(3, ' ');
         let (version, _sender) = (parts.next(), parts.next());
         match (version, parts.next()) {

@@ -68,6 +68,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
 
         let came = &buf.filled()[before..];
         self.reading.add(came.len());
+
         let followed = self.answers.follow(came);
         if let Err(error) = &followed {
             buf.set_filled(before);
@@ -75,6 +76,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
             self.reading.refuse(error);
             tracing::debug!(error = %Chain(error), "a connection to Redis is given up");
         }
+
         Poll::Ready(followed)
     }
 }
@@ -131,6 +133,7 @@ impl Answers {
                 body => body.min(bytes.len()),
             };
             let (come, rest) = bytes.split_at(came);
+
             bytes = rest;
             self.bytes += came;
             if self.bytes > LARGEST {
@@ -151,6 +154,7 @@ impl Answers {
                 }
             }
         }
+
         Ok(())
     }
 
@@ -168,6 +172,7 @@ impl Answers {
             b'|' => self.expect_parts(needed(rest)?.saturating_mul(2).saturating_add(1))?,
             _ => self.open -= 1,
         }
+
         Ok(())
     }
 
@@ -182,6 +187,7 @@ impl Answers {
                 "{bytes} more bytes, and an answer has at most {LARGEST}"
             ))
         })?;
+
         Ok(())
     }
 

@@ -48,6 +48,7 @@ impl Reading {
             return true;
         }
         self.reader.register(reader);
+
         // What was taken before the registration has woken no one.
         has_room()
     }
