@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, io, ops::RangeInclusive, path::Path};
 
-use tidings_core::log::Epoch;
+use tidings_core::{Chain, log::Epoch};
 
 use super::wal::{Header, Sum, Wal};
 
@@ -90,7 +90,9 @@ impl Commits {
                 }
             }
             Ok(None) => {}
-            Err(error) => tracing::debug!(%error, "the write-ahead log could not be read"),
+            Err(error) => {
+                tracing::debug!(error = %Chain(&error), "the write-ahead log could not be read")
+            }
         }
     }
 }
