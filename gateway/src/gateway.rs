@@ -1,8 +1,12 @@
 //! [`Gateway`]: a node with a proxy side and an admin side in front of it.
 
-mod parts;
+// Why a gateway could not start.
 mod start_error;
+// What its settings make.
+mod parts;
+// What comes once its node is there.
 mod steps;
+// What each worker begins with.
 mod workers;
 
 use std::{
