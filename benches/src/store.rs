@@ -14,10 +14,10 @@
 //! - `stream`: 100,000 rows in the order of their primary keys, in pages of 1,000.
 //! - `delete_tree`: a row with 20,000 rows that refer to it, beside `ON DELETE CASCADE`.
 
-// The same work by sqlx alone.
-mod bare;
 // Ours.
 mod ours;
+// The same work by sqlx alone.
+mod bare;
 
 use std::future::Future;
 
@@ -35,6 +35,11 @@ const LOOKUPS: usize = 200;
 const TREE: usize = 20_000;
 /// How many rows `insert_many` takes.
 const MANY: usize = 10_000;
+
+/// What a row's key is.
+fn name(number: usize) -> String {
+    format!("key-{number:012}")
+}
 
 /// The work of a contestant.
 trait Work: Send + Sync {

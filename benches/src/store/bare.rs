@@ -13,16 +13,11 @@ use sqlx::{
 use tidings_core::{Ref, Timestamp};
 use uuid::Uuid;
 
-use super::{Work, ours::Key};
+use super::{Work, name, ours::Key};
 
 /// How many rows go into one statement.
 const BATCH: usize = 100;
 const INSERT: &str = "INSERT INTO keys (id, owner, key, created_at) VALUES ($1, $2, $3, $4)";
-
-/// What a row's key is.
-pub(super) fn name(number: usize) -> String {
-    format!("key-{number:012}")
-}
 
 pub(super) struct Bare {
     pool: Pool,

@@ -15,7 +15,7 @@ use tidings_store::{Attachment, ChangeSet, ChangeSink, Dao, Error, PageQuery, St
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::Work;
+use super::{Work, name};
 
 #[derive(Entity, Clone, Debug, Serialize, Deserialize)]
 #[entity(name = "owners")]
@@ -84,7 +84,7 @@ impl Ours {
         Key {
             id: Uuid::nil(),
             owner,
-            key: super::bare::name(number),
+            key: name(number),
             created_at: Timestamp::default(),
         }
     }
@@ -92,7 +92,7 @@ impl Ours {
 
 impl Work for Ours {
     async fn select(&self, number: usize) -> u64 {
-        let found = self.keys.select_by("key", super::bare::name(number));
+        let found = self.keys.select_by("key", name(number));
         u64::from(found.await.expect("a select").is_some())
     }
 
