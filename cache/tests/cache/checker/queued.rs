@@ -81,11 +81,11 @@ pub(super) fn round(runtime: &Runtime) -> Option<String> {
 async fn call(cache: Cache, source: Arc<Source>, caller: usize) -> Option<String> {
     let name = [key("queued")];
     for _ in 0..20 {
-        if caller % 4 == 0 {
+        if caller.is_multiple_of(4) {
             source.version.fetch_add(1, Ordering::SeqCst);
         }
         let known = source.version.load(Ordering::SeqCst);
-        let seen = if caller % 2 == 0 {
+        let seen = if caller.is_multiple_of(2) {
             let load = || Arc::clone(&source).read();
             let got = cache.get(&name[0], GetOptions::default(), load);
             got.await.unwrap()
