@@ -82,17 +82,19 @@ impl Numbers {
     }
 
     /// Forgets the commits that a cursor covers: whatever comes for them is known to be late by
-    /// that.
-    pub(crate) fn passed(&mut self, cursor: &Cursor) {
+    /// that. Of one that the log has lost it is not: a wake-up that is repeated would evict again.
+    pub(crate) fn passed(&mut self, cursor: &Cursor, is_lost: impl Fn(Mark) -> bool) {
         let Some(epoch) = self.epoch else {
             return;
         };
 
         let mut order = std::mem::take(&mut self.order);
-        order.retain(|commit| {
-            let open = !cursor.covers(Mark::new(epoch, commit.0));
+        order.retain(|&(number, id)| {
+            let mark = Mark::new(epoch, number);
+            let lost = id.is_some_and(|id| is_lost(mark.with_id(id)));
+            let open = lost || !cursor.covers(mark);
             if !open {
-                self.forget(*commit);
+                self.forget((number, id));
             }
             open
         });
@@ -157,7 +159,14 @@ mod tests {
             Some(3),
             "its wake-up is late"
         );
-        numbers.passed(&Cursor::counted(mark(1, 0).epoch(), 7));
+        let cursor = Cursor::counted(mark(1, 0).epoch(), 7);
+        numbers.passed(&cursor, |mark| mark == of(1));
+        assert_eq!(
+            numbers.number(of(1), &key("a")),
+            Some(3),
+            "its wake-up is repeated"
+        );
+        numbers.passed(&cursor, |_| false);
         assert_eq!((numbers.len, numbers.order.len()), (0, 0));
     }
 
@@ -178,7 +187,7 @@ mod tests {
         }
         assert_eq!(numbers.number(mark(1, 1), &key("a")), None);
         assert_eq!(numbers.number(mark(1, 2), &key("a")), Some(2));
-        numbers.passed(&Cursor::counted(mark(1, 0).epoch(), 2));
+        numbers.passed(&Cursor::counted(mark(1, 0).epoch(), 2), |_| false);
         assert_eq!(numbers.number(mark(1, 2), &key("a")), None);
         assert_eq!(numbers.number(mark(1, 3), &key("a")), Some(3));
         assert_eq!((numbers.len, numbers.order.len()), (1, 1));

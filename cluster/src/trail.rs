@@ -111,6 +111,11 @@ impl Trail {
         }
     }
 
+    /// Returns whether another record of a commit's number was read.
+    pub(crate) fn has_lost(&self, mark: Mark) -> bool {
+        self.knows(mark) == Known::Lost
+    }
+
     /// Returns whether a commit was read, or was looked for.
     pub(crate) fn covers(&self, mark: Mark) -> bool {
         match self.knows(mark) {

@@ -17,7 +17,6 @@ use crate::{
     announce::Trace,
     faults::{Rule, removed},
     keys::Evicts,
-    trail::Known,
 };
 
 /// A number of the cache's sequence.
@@ -126,7 +125,7 @@ impl Shared {
             Source::Commit => self.has_seen(mark),
             Source::Wake if removed(Rule::LateWakeIsIgnored) => false,
             // A hint: the tail reads whatever there is, so one of which nothing is known is late.
-            Source::Wake => self.has_passed(mark) && self.trail.knows(mark) != Known::Lost,
+            Source::Wake => self.has_passed(mark) && !self.trail.has_lost(mark),
         }
     }
 

@@ -14,10 +14,7 @@ use tidings_core::{
 };
 
 use super::{asking::with_drift, shared::Shared};
-use crate::{
-    reached::Pass,
-    trail::{Known, Looked},
-};
+use crate::{reached::Pass, trail::Looked};
 
 /// Every member has applied a commit, or must have stopped serving what was before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -252,7 +249,7 @@ impl Shared {
     /// Returns whether the log has another record in the commit's place, though this node has
     /// looked at it since it was asked.
     fn is_lost(&self, mark: Mark, looked: Looked) -> bool {
-        looked == Looked::Yes && self.has_passed(mark) && self.trail.knows(mark) == Known::Lost
+        looked == Looked::Yes && self.has_passed(mark) && self.trail.has_lost(mark)
     }
 
     /// Returns whether the epoch of a commit has ended, as far as this node knows. A later one may

@@ -146,7 +146,6 @@ impl Tail {
                 Err(error) => self.back_off(&error).await,
             }
         };
-
         while let Err(error) = shared.log.retire_connections().await {
             self.back_off(&error).await;
         }
@@ -274,7 +273,8 @@ impl Tail {
         // Others may want the processor between two long batches.
         turn().await;
         shared.seen.set(cursor.clone());
-        shared.numbers.lock().passed(&cursor);
+        let lost = |mark| shared.trail.has_lost(mark);
+        shared.numbers.lock().passed(&cursor, lost);
         if let Some(asked) = after.asked
             && removed(Rule::ReportAfterHandlers)
         {
