@@ -370,7 +370,9 @@ impl ModelStore {
 
     pub(super) fn group(&self, mark: Mark, entity: &str, key: &PrimaryKey) -> Option<Group> {
         let state = self.state.lock();
-        if mark.epoch() != state.epoch {
+        let there = state.ids.get(&mark.number());
+        let is_lost = mark.id().is_some_and(|id| there != Some(&id));
+        if mark.epoch() != state.epoch || is_lost {
             return None;
         }
 

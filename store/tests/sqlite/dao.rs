@@ -126,6 +126,11 @@ async fn records_of_one_write_have_one_mark_which_the_store_names() {
     let group = group.expect("it is there").rows;
     assert_eq!(group.len(), 1);
     assert_eq!(group[0].operation, Operation::Delete);
+
+    // One that a log has lost, which was put back since.
+    let lost = mark.with_id(uuid::Uuid::from_u128(7));
+    let group = reader.log.group(lost, "things", &key).await.unwrap();
+    assert!(group.is_none(), "it is another commit's");
 }
 
 #[tokio::test]

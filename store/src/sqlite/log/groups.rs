@@ -124,6 +124,16 @@ impl SqliteLog {
             let bound = arguments(named.into_iter().chain(key::parameters(schema, key)))?;
             begin(&mut link.connection).await?;
 
+            // A log that was put back may have given the number to another commit.
+            let there = match mark.id() {
+                Some(_) => read::id_at(&mut link.connection, mark.number()).await?,
+                None => None,
+            };
+            if there != mark.id() {
+                end(&mut link.connection).await?;
+                return Ok(None);
+            }
+
             let found = sqlx::query_with(AssertSqlSafe(sql), bound)
                 .fetch_all(&mut link.connection)
                 .await?;
