@@ -208,13 +208,15 @@ async fn a_write_that_no_handler_hears_of_does_not_wait_for_the_log() {
         .start()
         .await
         .expect("a node");
+    // A connection asks for the log's epoch when it is opened, and is kept for the next write.
+    let things = node.dao::<Thing>().expect("declared");
+    things.insert(thing(0, "zero")).await.expect("inserted");
     // The log cannot be read while this lasts; it can be written.
     let mut holder = database.connect().await;
     let lock = "begin; lock table tidings.epoch in access exclusive mode";
     let locked = sqlx::raw_sql(lock).execute(&mut holder).await;
     let _ = locked.expect("locked");
 
-    let things = node.dao::<Thing>().expect("declared");
     let write = things.insert(thing(1, "one"));
     let written = tokio::time::timeout(Duration::from_secs(30), write).await;
     written.expect("no wait for the log").expect("inserted");
