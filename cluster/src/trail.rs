@@ -104,8 +104,10 @@ impl Trail {
     pub(crate) fn knows(&self, mark: Mark) -> Known {
         let state = self.0.lock();
         match state.epoch {
-            None => Known::Read,
-            Some(_) if removed(Rule::HistoryIsChecked) => Known::Read,
+            _ if removed(Rule::HistoryIsChecked) => Known::Read,
+            None if mark.id().is_none() => Known::Read,
+            // A node that has not begun to read knows nothing.
+            None => Known::No,
             Some(epoch) if epoch == mark.epoch() => state.knows(mark),
             Some(_) => Known::No,
         }
@@ -257,6 +259,15 @@ mod tests {
         assert!(!older(Looked::No) && older(Looked::Yes));
         let counted = Cursor::counted(epoch(1), 7);
         assert!(!trail.shares(&counted, mark(step(6, 6)), Looked::Yes));
+    }
+
+    #[test]
+    fn a_node_that_has_not_begun_to_read_knows_of_no_commit() {
+        let trail = Trail::default();
+        assert_eq!(trail.knows(mark(step(1, 1))), Known::No);
+        for looked in [Looked::No, Looked::Yes] {
+            assert!(!trail.shares(&cursor(step(2, 20)), mark(step(1, 1)), looked));
+        }
     }
 
     #[test]
