@@ -6,7 +6,7 @@ use std::{
 };
 
 use tidings_core::{Operation, Value, log::Extent};
-use tidings_store::Logging;
+use tidings_store::{Logging, Store};
 
 use crate::{
     reader::Told,
@@ -249,6 +249,61 @@ async fn transactions_that_cannot_be_told_apart_are_told_record_by_record() {
         ];
         assert_eq!(told, each, "{how}");
     }
+}
+
+/// A transaction of more frames than are gone through at a time, in small pages. Nothing begins the
+/// file again after it.
+const LARGE: &str = "PRAGMA wal_autocheckpoint = 0;\
+     BEGIN; INSERT INTO filler VALUES (zeroblob(9000000));\
+     INSERT INTO consumers VALUES ('1', 'a', NULL); COMMIT;";
+
+/// As [`at_head`], in small pages.
+async fn at_head_of_small_pages() -> (Database, Store, Reader) {
+    let tables = format!("CREATE TABLE filler (bytes); {TABLES}");
+    let database = Database::in_pages_of(512, &tables);
+    let installed = database.installer().await.install(&schemas()).await;
+    let _ = installed.expect("captured");
+    let store = database.store(Logging::On).await;
+    let reader = Reader::over(log_of(&store, schemas())).await;
+    (database, store, reader)
+}
+
+#[tokio::test]
+async fn transactions_after_a_large_one_are_told_apart() {
+    let (database, _store, mut reader) = at_head_of_small_pages().await;
+    database.sqlite3(LARGE);
+    assert_eq!(changes(&mut reader, 0, 1).await, ["create - -> a"]);
+    database.sqlite3(
+        "PRAGMA wal_autocheckpoint = 0;\
+         BEGIN; UPDATE consumers SET username = 'b'; UPDATE consumers SET username = 'c'; COMMIT;",
+    );
+    assert_eq!(changes(&mut reader, 0, 1).await, ["update a -> c"]);
+}
+
+#[tokio::test]
+async fn a_transaction_that_was_told_record_by_record_keeps_its_marks() {
+    let (database, _store, mut reader) = at_head_of_small_pages().await;
+    let before = reader.cursor.clone();
+    database.sqlite3(&format!(
+        "{LARGE} BEGIN; UPDATE consumers SET username = 'b';\
+         UPDATE consumers SET username = 'c'; COMMIT;"
+    ));
+    let marks = |told: &[Told]| told.iter().map(mark_of).collect::<Vec<_>>();
+    let first = reader.all().await;
+    for _ in 0..3 {
+        reader.cursor = before.clone();
+        assert_eq!(marks(&reader.all().await), marks(&first));
+    }
+
+    // What handlers are told is what the marks say.
+    let Told::Row(mark, row) = &first[1] else {
+        panic!("{first:?}");
+    };
+    let group = reader.log.group(*mark, &row.entity, &row.key).await;
+    assert_eq!(
+        group.expect("an answer").expect("it is there").rows.len(),
+        1
+    );
 }
 
 #[tokio::test]

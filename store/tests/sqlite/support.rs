@@ -60,10 +60,17 @@ pub(crate) struct Database {
 impl Database {
     /// Makes a file, by `sqlite3`.
     pub(crate) fn with(tables: &str) -> Self {
+        Self::in_pages_of(4_096, tables)
+    }
+
+    /// Makes a file with pages of a size.
+    pub(crate) fn in_pages_of(size: usize, tables: &str) -> Self {
         let database = Self {
             directory: tempfile::tempdir().expect("a directory"),
         };
-        database.sqlite3(&format!("PRAGMA journal_mode = WAL; {tables}"));
+        database.sqlite3(&format!(
+            "PRAGMA page_size = {size}; PRAGMA journal_mode = WAL; {tables}"
+        ));
         database
     }
 

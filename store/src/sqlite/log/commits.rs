@@ -3,8 +3,10 @@
 //! No trigger sees where a transaction begins or ends. The file's write-ahead log tells each commit
 //! and the last record that it holds, so that the records between two such numbers are of one. What
 //! is known is certain; of what is not, each record is told as a change by itself: of the first
-//! commit after the file began again, where it cannot be seen that none is missing between, and of
-//! transactions of more than [`TOGETHER`] records.
+//! commit after the file began again, where it cannot be seen that none is missing between, of
+//! transactions of more than [`TOGETHER`] records, and of those that a look did not get to whose
+//! snapshot showed them. They stay so: a reader that has been told a part of one by itself would
+//! take the rest for told, too.
 
 use std::{collections::BTreeMap, io, ops::RangeInclusive, path::Path};
 
@@ -29,6 +31,9 @@ pub(super) struct Commits {
     epoch: Option<Epoch>,
     /// The first record of each, by its last; none of a single record.
     first: BTreeMap<u64, u64>,
+    /// The newest record that a look was made for: what is not known by then was told record by
+    /// record, and stays so.
+    shown: u64,
     /// How far the write-ahead log was gone through.
     reached: Option<Reached>,
 }
@@ -41,15 +46,18 @@ pub(super) struct Place {
     pub(super) page: u32,
 }
 
-/// A frame that ends a commit.
+/// A frame that ends a commit; or one within a commit of more frames than are gone through at a
+/// time.
 #[derive(Clone, Copy, Debug)]
 struct Reached {
     header: Header,
     place: Place,
     frame: u64,
     sum: Sum,
-    /// The last record of that commit or of one before it, if that is known.
+    /// The last record of the last commit that ended, or of one before it, if that is known.
     last: Option<u64>,
+    /// What the commit that has not ended has said of its last record.
+    says: Option<u64>,
 }
 
 impl Commits {
@@ -84,7 +92,8 @@ impl Commits {
             Ok(Some((reached, found))) => {
                 self.reached = Some(reached);
                 let found = found.into_iter().map(Records::into_inner);
-                self.first.extend(found.map(|(first, last)| (last, first)));
+                let untold = found.filter(|(first, _)| *first > self.shown);
+                self.first.extend(untold.map(|(first, last)| (last, first)));
                 while self.first.len() > REMEMBERED {
                     self.first.pop_first();
                 }
@@ -94,6 +103,7 @@ impl Commits {
                 tracing::debug!(error = %Chain(&error), "the write-ahead log could not be read")
             }
         }
+        self.shown = self.shown.max(newest);
     }
 }
 
@@ -110,26 +120,31 @@ fn walk(
     };
     let mut reached = start(&mut wal, before, place)?;
     let mut found = Vec::new();
-    let (mut sum, mut last) = (reached.sum, None);
+    let (mut sum, mut says) = (reached.sum, reached.says);
+    let end = reached.frame.saturating_add(FRAMES);
 
-    for number in (reached.frame + 1..).take(FRAMES as usize) {
+    for number in reached.frame + 1..=end {
         let Some(frame) = wal.frame(number)? else {
             break;
         };
 
         if frame.page == place.page {
             // One that does not fit is being written, and is of no snapshot yet.
-            let Some(says) = wal.sequence(number, &frame, sum)? else {
+            let Some(number) = wal.sequence(number, &frame, sum)? else {
                 break;
             };
-            last = Some(says);
+            says = Some(number);
         }
 
         sum = frame.sum;
         if !frame.ends_commit {
+            // The next look goes on within it, or this part would be gone through without end.
+            if number == end {
+                (reached.frame, reached.sum, reached.says) = (number, sum, says);
+            }
             continue;
         }
-        if let Some(last) = last.take() {
+        if let Some(last) = says.take() {
             if last > newest {
                 break;
             }
@@ -141,7 +156,7 @@ fn walk(
             reached.last = Some(last);
         }
 
-        (reached.frame, reached.sum) = (number, sum);
+        (reached.frame, reached.sum, reached.says) = (number, sum, None);
     }
 
     // A file that began again meanwhile may have overwritten what was read.
@@ -158,6 +173,7 @@ fn start(wal: &mut Wal, before: Option<Reached>, place: Place) -> io::Result<Rea
         frame: 0,
         sum: header.sum,
         last,
+        says: None,
     };
     let Some(before) = before.filter(|before| before.place == place && before.frame > 0) else {
         return Ok(beginning(None));
