@@ -45,6 +45,26 @@ async fn a_copied_file_is_another_epoch() {
 }
 
 #[tokio::test]
+async fn a_head_is_taken_while_another_program_holds_the_file() {
+    let database = Database::captured(TABLES, &schemas()).await;
+    let store = database.store(Logging::On).await;
+    let mut reader = Reader::over(log_of(&store, schemas())).await;
+    // Nothing says what the last commit ended with, and nothing can be written.
+    database.sqlite3("PRAGMA wal_checkpoint(TRUNCATE);");
+    let holder = database.held();
+    let head = reader.log.head(None).await.expect("it is only read");
+    assert_eq!(head.cursor, reader.cursor);
+
+    drop(holder);
+    reader.cursor = reader.log.head(None).await.expect("a head").cursor;
+    database.sqlite3(
+        "BEGIN; INSERT INTO consumers VALUES ('1', 'a', NULL);\
+         UPDATE consumers SET username = 'b'; COMMIT;",
+    );
+    assert_eq!(changes(&mut reader, 0, 1).await, ["create - -> b"]);
+}
+
+#[tokio::test]
 async fn a_file_that_was_put_back_in_place_has_lost_its_newest_records() {
     let (database, _store, mut reader) = at_head().await;
     database.sqlite3("INSERT INTO consumers VALUES ('1', 'ann', NULL);");

@@ -1,9 +1,9 @@
 //! Database files, and the programs that write to them.
 
 use std::{
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -106,6 +106,29 @@ impl Database {
         run(Command::new("sqlite3").arg(self.path()), &script)
     }
 
+    /// Has another program hold the file for writing, until what is returned is dropped.
+    pub(crate) fn held(&self) -> Holder {
+        let mut child = Command::new("sqlite3")
+            .args(["-cmd", ".timeout 5000"])
+            .arg(self.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("scripts/prepare installs it");
+        let mut input = child.stdin.take().expect("an input");
+        input
+            .write_all(b"BEGIN IMMEDIATE; SELECT 'held';\n")
+            .expect("a script");
+        let mut said = String::new();
+        let output = child.stdout.take().expect("an output");
+        let read = BufReader::new(output).read_line(&mut said);
+        assert!(read.is_ok() && said == "held\n", "{said:?}");
+        Holder {
+            child,
+            input: Some(input),
+        }
+    }
+
     /// Runs a script in Python, in which `db` is a connection that commits each statement.
     pub(crate) fn python(&self, script: &str) -> String {
         let opened = format!(
@@ -113,6 +136,20 @@ impl Database {
             self.path().display().to_string()
         );
         run(Command::new("python3").arg("-"), &opened)
+    }
+}
+
+/// A program that holds a file.
+pub(crate) struct Holder {
+    child: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // It ends with its input, and its transaction with it.
+        drop(self.input.take());
+        let _ = self.child.wait();
     }
 }
 

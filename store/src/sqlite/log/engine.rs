@@ -312,8 +312,7 @@ impl SqliteLog {
     }
 
     async fn take_head(&self, member: Option<&MemberId>) -> Result<Head, LogError> {
-        self.over_link(async |link| self.follow_commits(link).await)
-            .await?;
+        self.follow_commits().await?;
 
         let asked = self.settings.clock.now();
         let (cursor, prints, own) = loop {

@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 use tidings_core::{
-    FieldKind, PrimaryKey, Value,
+    Chain, FieldKind, PrimaryKey, Value,
     log::{Body, Group, LogError, Mark},
 };
 
@@ -73,18 +73,26 @@ impl SqliteLog {
         Ok(())
     }
 
-    /// Writes a record that says nothing, where it is not known what the last commit ended with:
-    /// the next one begins behind it.
-    pub(super) async fn follow_commits(&self, link: &mut Link) -> Result<(), SqliteLogError> {
-        begin(&mut link.connection).await?;
-        let head = read::head(&mut link.connection, None).await?;
-        self.look_at_commits(link, head.newest).await?;
-        end(&mut link.connection).await?;
+    /// Learns at the head what the last commit ended with. Where the write-ahead log does not tell,
+    /// a record is written that says nothing: the next commit begins behind it. One that cannot be
+    /// written is left out, since readers can do without: a file that another program holds, or
+    /// that has no room, is read all the same.
+    pub(super) async fn follow_commits(&self) -> Result<(), LogError> {
+        self.over_link(async |link| {
+            begin(&mut link.connection).await?;
+            let head = read::head(&mut link.connection, None).await?;
+            self.look_at_commits(link, head.newest).await?;
+            end(&mut link.connection).await
+        })
+        .await?;
 
-        if !self.commits().is_following() {
-            let nothing = "INSERT INTO tidings_log (kind) VALUES ('s')".to_owned();
-            let write = async |connection: &mut _| run(connection, nothing).await;
-            self.settings.pen.write(write).await?;
+        if self.commits().is_following() {
+            return Ok(());
+        }
+        let nothing = "INSERT INTO tidings_log (kind) VALUES ('s')".to_owned();
+        let write = async |connection: &mut _| run(connection, nothing).await;
+        if let Err(error) = self.settings.pen.write_soon(write).await {
+            tracing::debug!(error = %Chain(&error), "the next commit may be told record by record");
         }
 
         Ok(())

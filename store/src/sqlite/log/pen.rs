@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use sqlx::SqliteConnection;
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::error::SqliteLogError;
@@ -13,6 +13,9 @@ use crate::{
     error::{DatabaseError, Error},
     sqlite::connection::Writer,
 };
+
+/// How long a write waits that may be left out.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The store's only writer, for what is written to the log beside the changes of rows.
 #[derive(Clone, Debug)]
@@ -48,5 +51,14 @@ impl Pen {
             writer.rollback().await;
         }
         done
+    }
+
+    /// Does the same for what may be left out: not for longer than this, whatever holds it up.
+    pub(super) async fn write_soon<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, SqliteLogError>,
+    ) -> Result<T, SqliteLogError> {
+        let busy = |_| Error::Busy(DatabaseError::other("the file was held for too long"));
+        timeout(SOON, self.write(call)).await.map_err(busy)?
     }
 }
