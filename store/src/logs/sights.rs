@@ -1,13 +1,14 @@
 //! [`Sights`]: what a log has seen of capture, and which reader was told of it.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tidings_core::{
     clock::Tick,
-    log::{Body, Capture, Cursor, Epoch, Mark, Place, Record},
+    log::{Body, Capture, Cursor, Epoch, Mark, MemberId, Place, Record},
 };
 
 use super::prints::Prints;
@@ -23,11 +24,13 @@ pub(crate) enum Look {
 #[derive(Debug, Default)]
 pub(crate) struct Sights(Mutex<Option<Seen>>);
 
-/// What was seen of capture, by the one reader that evicts. Others read the same log from other
-/// cursors, and are told nothing of it.
+/// What was seen of capture, by the one reader that evicts. Others read the same log, and are told
+/// nothing of it.
 #[derive(Debug)]
 struct Seen {
-    /// Where that reader is, and what it was told of capture up to there.
+    /// The member that this reader asks as: others may read from the same cursors, as none.
+    member: Option<Arc<str>>,
+    /// Where it is, and what it was told of capture up to there.
     at: Cursor,
     applied: Prints,
     /// The last look at capture, by whatever reader.
@@ -35,17 +38,29 @@ struct Seen {
     looked: Tick,
     /// Where it will be once it has applied what it was told last.
     told: Option<(Cursor, Prints)>,
+    /// What others have found since, and the entities whose capture was not what it was: an engine
+    /// that looks when the schema changes finds a change once.
+    untold: Option<(Prints, BTreeSet<String>)>,
 }
 
 impl Sights {
-    /// Notes a cursor at the head, and the state of capture there.
-    pub(crate) fn begin(&self, at: &Cursor, latest: &Capture, applied: Prints, looked: Tick) {
+    /// Notes the cursor at the head of a reader that evicts, and the state of capture there.
+    pub(crate) fn begin(
+        &self,
+        member: Option<&MemberId>,
+        at: &Cursor,
+        latest: &Capture,
+        applied: Prints,
+        looked: Tick,
+    ) {
         let seen = Seen {
+            member: member.map(|member| Arc::clone(&member.node)),
             at: at.clone(),
             applied,
             latest: latest.clone(),
             looked,
             told: None,
+            untold: None,
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
@@ -63,6 +78,12 @@ impl Sights {
         latest.unwrap_or(Capture::InPlace)
     }
 
+    /// Returns whether the reader that evicts has yet to be told of a look.
+    pub(crate) fn has_untold(&self) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.as_ref().is_some_and(|seen| seen.untold.is_some())
+    }
+
     /// Decides whether it is time to look at capture.
     pub(crate) fn look_at(&self, now: Tick, every: Duration) -> Look {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,11 +96,12 @@ impl Sights {
 
     /// Adds a record for each entity whose capture is not what it was at the reader's cursor: a
     /// trigger that was off and on again, or a partition that came or went, may have hidden changes
-    /// of any row. Returns what is known of capture.
+    /// of any row. What a reader finds that does not evict is kept for the one that does. Returns
+    /// what is known of capture.
     pub(crate) fn tell(
         &self,
-        from: &Cursor,
-        next: &Cursor,
+        member: Option<&MemberId>,
+        (from, next): (&Cursor, &Cursor),
         asked: Tick,
         prints: Option<Prints>,
         records: &mut Vec<Record>,
@@ -90,34 +112,61 @@ impl Sights {
             return prints.map_or(Capture::InPlace, |prints| capture(&prints));
         };
 
-        if let Some((cursor, told)) = seen.told.take_if(|(cursor, _)| cursor == from) {
-            seen.at = cursor;
-            seen.applied = told;
+        if let Some(prints) = &prints {
+            seen.latest = capture(prints);
+            seen.looked = asked;
         }
-        let is_evicting = seen.at == *from;
-
-        match prints {
-            Some(prints) => {
-                seen.latest = capture(&prints);
-                seen.looked = asked;
-
-                if is_evicting {
-                    for entity in prints.changed_since(&seen.applied) {
-                        records.push(Record {
-                            place: Place(next.clone()),
-                            mark: Mark::new(from.epoch(), 0),
-                            origin: None,
-                            body: Body::Entity(entity.into()),
-                        });
-                    }
-                    seen.told = Some((next.clone(), prints));
-                }
+        if seen.is_evicting(member, from) {
+            for entity in seen.told_at(next, prints) {
+                records.push(Record {
+                    place: Place(next.clone()),
+                    mark: Mark::new(from.epoch(), 0),
+                    origin: None,
+                    body: Body::Entity(entity.into()),
+                });
             }
-            None if is_evicting => seen.told = Some((next.clone(), seen.applied.clone())),
-            None => {}
+        } else if let Some(prints) = prints {
+            seen.keep(prints);
         }
 
         seen.latest.clone()
+    }
+}
+
+impl Seen {
+    /// Returns whether a read is that of the reader that evicts, from where that is.
+    fn is_evicting(&mut self, member: Option<&MemberId>, from: &Cursor) -> bool {
+        if self.member.as_ref() != member.map(|member| &member.node) {
+            return false;
+        }
+        if let Some((cursor, told)) = self.told.take_if(|(cursor, _)| cursor == from) {
+            self.at = cursor;
+            self.applied = told;
+        }
+        self.at == *from
+    }
+
+    /// Returns the entities that this reader is told of with a cursor.
+    fn told_at(&mut self, next: &Cursor, prints: Option<Prints>) -> BTreeSet<String> {
+        let (kept, entities) = self.untold.take().unzip();
+        let changed = prints.iter().flat_map(|it| it.changed_since(&self.applied));
+        let mut all: BTreeSet<String> = changed.map(str::to_owned).collect();
+        all.extend(entities.unwrap_or_default());
+
+        let now = prints.or(kept).unwrap_or_else(|| self.applied.clone());
+        self.told = Some((next.clone(), now));
+        all
+    }
+
+    /// Keeps what another reader has found.
+    fn keep(&mut self, prints: Prints) {
+        let known = self.told.as_ref().map_or(&self.applied, |(_, told)| told);
+        let changed = prints.changed_since(known).map(str::to_owned);
+        let mut entities: BTreeSet<_> = changed.collect();
+        if let Some((_, before)) = &mut self.untold {
+            entities.append(before);
+        }
+        self.untold = (!entities.is_empty()).then_some((prints, entities));
     }
 }
 

@@ -2,9 +2,10 @@
 
 use tidings_core::{
     Field, Schema,
-    log::{Capture, Read},
+    log::{Body, Capture, Cursor, Incarnation, MemberId, Read, StartId},
 };
 use tidings_store::{Logging, sqlite::log::SqliteLogError};
+use uuid::Uuid;
 
 use crate::support::{Database, Reader, TABLES, at_head, log_of, schemas};
 
@@ -132,6 +133,52 @@ async fn capture_that_was_off_is_told_after_a_question_whether_the_log_answers()
     ));
     let (told, _) = look(&mut reader).await;
     assert_eq!(told, ["create consumers \"1\"", "touched consumers"]);
+}
+
+/// Handlers that are behind read the log again, as no member: from where they are, which may be
+/// where the reader that evicts was last. That hides nothing from it.
+#[tokio::test]
+async fn capture_that_was_off_is_told_after_a_read_by_another_reader() {
+    let (database, _store, reader) = at_head().await;
+    let (log, member) = (
+        reader.log,
+        MemberId {
+            node: "one".into(),
+            start: StartId(Uuid::nil()),
+            incarnation: Incarnation(1),
+        },
+    );
+    let read = async |from: &Cursor, member: Option<&MemberId>| {
+        let Read::Batch(batch) = log.read(from, 10, member).await.expect("a read") else {
+            panic!("a gap");
+        };
+        let touched = batch
+            .records
+            .iter()
+            .filter_map(|record| match &record.body {
+                Body::Entity(entity) => Some(entity.to_string()),
+                _ => None,
+            });
+        (touched.collect::<Vec<_>>(), batch.cursor)
+    };
+    let before = log.head(Some(&member)).await.expect("a head").cursor;
+    database.sqlite3("INSERT INTO consumers VALUES ('1', 'ann', NULL);");
+    let (_, at) = read(&before, Some(&member)).await;
+    let name = "tidings:after_insert:consumers";
+    let sql = database.sqlite3(&format!(
+        "SELECT sql FROM sqlite_schema WHERE name = '{name}';"
+    ));
+
+    // Seen while it is off by one, and once it is back by the other alone.
+    for (id, other) in [(2, &before), (3, &at), (4, &before)] {
+        let unseen = format!("INSERT INTO consumers VALUES ('{id}', NULL, NULL)");
+        database.sqlite3(&format!("DROP TRIGGER \"{name}\"; {unseen};"));
+        assert_eq!(read(other, None).await.0, [""; 0]);
+        database.sqlite3(&format!("{sql};"));
+        assert_eq!(read(other, None).await.0, [""; 0]);
+        assert_eq!(read(&at, Some(&member)).await.0, ["consumers"]);
+        assert_eq!(read(&at, Some(&member)).await.0, [""; 0], "once");
+    }
 }
 
 #[tokio::test]

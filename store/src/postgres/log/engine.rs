@@ -161,9 +161,10 @@ impl PgLog {
             }
 
             let passed_over = page.records.len() - records.len();
+            let way = (from, &cursor);
             let capture = self
                 .sights
-                .tell(from, &cursor, asked, head.prints, &mut records);
+                .tell(member, way, asked, head.prints, &mut records);
 
             // The end of a run of pages is the snapshot that it began with: later records have not
             // been asked for.
@@ -197,7 +198,7 @@ impl PgLog {
             })
             .await?;
         let capture = capture(&prints);
-        self.sights.begin(&cursor, &capture, prints, asked);
+        self.sights.begin(member, &cursor, &capture, prints, asked);
 
         Ok(Head {
             cursor,

@@ -204,6 +204,7 @@ impl SqliteLog {
                 && last.at == *from.position()
                 && last.node.as_ref() == node
                 && from.epoch() == link.epoch
+                && !self.sights.has_untold()
         });
         let Some(last) = last else {
             return Ok(None);
@@ -291,7 +292,8 @@ impl SqliteLog {
             Some(_) | None => newest,
         };
         let cursor = after(link.epoch, reached);
-        let capture = self.sights.tell(from, &cursor, asked, prints, &mut records);
+        let way = (from, &cursor);
+        let capture = self.sights.tell(member, way, asked, prints, &mut records);
         let sight = sight(capture, member, head.own.as_deref());
 
         link.last = (!page.cut).then(|| Last {
@@ -325,7 +327,7 @@ impl SqliteLog {
             }
         };
         let capture = capture(&prints);
-        self.sights.begin(&cursor, &capture, prints, asked);
+        self.sights.begin(member, &cursor, &capture, prints, asked);
 
         let sight = sight(capture, member, own.as_deref());
         Ok(Head {
