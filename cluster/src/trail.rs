@@ -7,8 +7,8 @@
 //! node knows no more than that it must look.
 //!
 //! What is remembered is bounded. A commit that is older than that costs one look at the log, and
-//! is remembered from then on. On a log whose records have no ids an epoch hands no number out
-//! twice, and nothing is remembered.
+//! is remembered from then on; so does a record that another node has reported. On a log whose
+//! records have no ids an epoch hands no number out twice, and nothing is remembered.
 
 use std::collections::VecDeque;
 
@@ -22,6 +22,8 @@ use crate::faults::{Rule, removed};
 const READ: usize = 4_096;
 /// How many commits are remembered that a look at the log has covered.
 const LOOKED_FOR: usize = 1_024;
+/// How many older records are remembered that the log was seen to hold.
+const FOUND: usize = 1_024;
 
 /// What a node has read of one epoch of a log.
 #[derive(Debug, Default)]
@@ -35,6 +37,8 @@ struct State {
     read: VecDeque<Step>,
     /// In the order in which they were looked for.
     looked_for: VecDeque<Step>,
+    /// In the order in which they were found.
+    found: VecDeque<Step>,
 }
 
 /// What is known of a commit at or below a node's cursor.
@@ -84,15 +88,29 @@ impl Trail {
         let Some(id) = mark.id().filter(|_| state.epoch == Some(mark.epoch())) else {
             return;
         };
-        let step = step(mark.number(), id);
-        if state.looked_for.contains(&step) {
-            return;
-        }
+        remember(&mut state.looked_for, step(mark.number(), id), LOOKED_FOR);
+    }
 
-        if state.looked_for.len() == LOOKED_FOR {
-            state.looked_for.pop_front();
+    /// Returns whether the last record of a reported cursor is older than what is remembered.
+    pub(crate) fn has_forgotten(&self, reported: &Cursor) -> bool {
+        let Position::Numbered { last: number, id } = *reported.position() else {
+            return false;
+        };
+        let state = self.0.lock();
+        let is_older = state.read.front().is_some_and(|it| number < it.number);
+        state.epoch == Some(reported.epoch())
+            && is_older
+            && !state.found.contains(&step(number, id))
+    }
+
+    /// Notes that the log holds the last record of a reported cursor.
+    pub(crate) fn found(&self, reported: &Cursor) {
+        let mut state = self.0.lock();
+        if let Position::Numbered { last, id } = *reported.position()
+            && state.epoch == Some(reported.epoch())
+        {
+            remember(&mut state.found, step(last, id), FOUND);
         }
-        state.looked_for.push_back(step);
     }
 
     /// Returns whether records have ids here.
@@ -147,7 +165,13 @@ impl Trail {
             Known::Lost => false,
             Known::No => looked == Looked::Yes,
         };
-        is_of_it && self.knows(end) == Known::Read
+        is_of_it && (self.knows(end) == Known::Read || self.has_found(end))
+    }
+
+    fn has_found(&self, mark: Mark) -> bool {
+        let state = self.0.lock();
+        let step = mark.id().map(|id| step(mark.number(), id));
+        state.epoch == Some(mark.epoch()) && step.is_some_and(|step| state.found.contains(&step))
     }
 }
 
@@ -168,6 +192,17 @@ impl State {
             Err(_) => Known::No,
         }
     }
+}
+
+fn remember(steps: &mut VecDeque<Step>, step: Step, most: usize) {
+    if steps.contains(&step) {
+        return;
+    }
+
+    if steps.len() == most {
+        steps.pop_front();
+    }
+    steps.push_back(step);
 }
 
 fn step(number: u64, id: Uuid) -> Step {
@@ -259,6 +294,34 @@ mod tests {
         assert!(!older(Looked::No) && older(Looked::Yes));
         let counted = Cursor::counted(epoch(1), 7);
         assert!(!trail.shares(&counted, mark(step(6, 6)), Looked::Yes));
+    }
+
+    #[test]
+    fn a_report_that_is_older_than_what_is_remembered_counts_once_it_was_found() {
+        let trail = Trail::default();
+        trail.begin(&cursor(step(5, 5)));
+        let of = |reported| trail.shares(&cursor(reported), mark(step(2, 2)), Looked::Yes);
+        for number in 0..=FOUND as u64 {
+            assert!(!of(step(4, number)) && trail.has_forgotten(&cursor(step(4, number))));
+            trail.found(&cursor(step(4, number)));
+            assert!(of(step(4, number)) && !trail.has_forgotten(&cursor(step(4, number))));
+        }
+        assert!(
+            !of(step(4, 0)) && of(step(4, 1)),
+            "what is remembered is bounded"
+        );
+        assert!(
+            !trail.has_forgotten(&cursor(step(5, 50))),
+            "it has read another"
+        );
+        assert!(!trail.has_forgotten(&Cursor::counted(epoch(1), 4)));
+
+        let later = Cursor::numbered(epoch(2), 4, Uuid::from_u128(1));
+        assert!(!trail.has_forgotten(&later));
+        trail.found(&later);
+        trail.begin(&Cursor::numbered(epoch(2), 9, Uuid::nil()));
+        assert!(trail.has_forgotten(&later));
+        assert!(trail.has_forgotten(&Cursor::numbered(epoch(2), 4, Uuid::from_u128(9))));
     }
 
     #[test]

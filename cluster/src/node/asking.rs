@@ -19,7 +19,7 @@ use futures_util::future::{Either, select};
 use tidings_core::{
     Chain,
     clock::Tick,
-    log::{Demand, MemberId, MemberRow, Members, Wake},
+    log::{Demand, MemberId, MemberRow, Members, Read, Wake},
 };
 
 use super::shared::Shared;
@@ -219,6 +219,9 @@ impl Shared {
         let rows = members.list().await;
         let (due, found) = match rows {
             Ok(rows) => {
+                if self.questions.someone_waits() {
+                    self.look_for_reported(&rows).await;
+                }
                 let due = silent.look(&rows, self.clock.now());
                 (due, self.questions.show(rows))
             }
@@ -249,6 +252,19 @@ impl Shared {
         }
 
         found
+    }
+
+    /// Looks in the log for records that members have reported and that this node has read too long
+    /// ago to remember: those members are far behind it, and may have applied what is asked for.
+    async fn look_for_reported(&self, rows: &[MemberRow]) {
+        let reported = rows.iter().filter_map(|row| row.reported.as_ref());
+        for reported in reported.filter(|it| self.trail.has_forgotten(it)) {
+            match self.log.read(reported, 1, None).await {
+                Ok(Read::Batch(_)) => self.trail.found(reported),
+                // The log does not hold it, or cannot say: it does not count yet.
+                Ok(Read::Gap(_)) | Err(_) => {}
+            }
+        }
     }
 }
 

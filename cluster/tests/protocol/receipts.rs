@@ -12,11 +12,11 @@ use tidings_cluster::{
 };
 use tidings_core::{
     clock::ManualClock,
-    log::{Join, MemberRow, Members as _, StartId},
+    log::{Cursor, Demand, Join, Log as _, MemberRow, Members as _, Position, StartId},
 };
 use uuid::Uuid;
 
-use crate::rigged::{CountingSpawn, Node, Rigged, Surroundings, pass, soon, write};
+use crate::rigged::{CountingSpawn, Node, Rigged, Surroundings, pass, soon, write, write_all};
 
 const BOUND: Duration = Duration::from_secs(1);
 
@@ -142,4 +142,37 @@ async fn a_member_without_a_bound_is_named_and_never_expires() {
 
     beside.pass(8 * BOUND).await;
     assert!(!beside.dead().await.expect("a row").marked);
+}
+
+/// Its handlers are slow, or the log is fast: by the time of its report, this node has read so much
+/// more that it does not remember what it reports.
+#[tokio::test]
+async fn a_report_that_is_far_behind_this_node_counts() {
+    let beside = Beside::the_dead(None).await;
+    let mark = write(&beside.store, 1, "alice");
+    write(&beside.store, 2, "bob");
+    let applied = beside.log.head(None).await.expect("a head").cursor;
+    let many = (3..10_003).map(|id| (id, format!("user {id}")));
+    let last = write_all(&beside.store, many);
+    beside.pass(BOUND).await;
+    assert!(beside.node.protocol.has_applied(last));
+
+    let slow = beside.dead().await.expect("a row").id;
+    let report = beside.log.report(&slow, &applied, Demand(1));
+    report.await.expect("reported");
+    let confirmed = beside.node.protocol.confirm(mark, BOUND);
+    let (confirmed, ()) = soon(async { tokio::join!(confirmed, beside.pass(2 * BOUND)) }).await;
+    let confirmed = confirmed.expect("both have applied it");
+    assert!(confirmed.applied.contains(&slow), "{confirmed:?}");
+
+    // What it reports is not what the log holds, of which as little is remembered.
+    let Position::Numbered { last, .. } = *applied.position() else {
+        panic!("{applied:?}");
+    };
+    let lost = Cursor::numbered(applied.epoch(), last, Uuid::from_u128(7));
+    let report = beside.log.report(&slow, &lost, Demand(2));
+    report.await.expect("reported");
+    let confirmed = beside.node.protocol.confirm(mark, BOUND);
+    let (confirmed, ()) = soon(async { tokio::join!(confirmed, beside.pass(2 * BOUND)) }).await;
+    confirmed.expect_err("it has read another record");
 }
