@@ -16,7 +16,6 @@ mod history;
 mod load;
 
 // The time of day.
-mod wall;
 
 // A second publisher.
 mod again;

@@ -16,9 +16,11 @@ use super::{
     again::say_again,
     deeds::{self, Deed},
     load::{NODES, World},
+};
+use crate::{
+    process::{Program, command},
     wall::WallClocks,
 };
-use crate::process::{Program, command};
 
 /// How long the log keeps records: the shortest that is allowed.
 const RETENTION: &str = "10s";

@@ -14,14 +14,14 @@ const FARTHEST: u64 = 100_000;
 
 /// A file for each node.
 #[derive(Debug)]
-pub(super) struct WallClocks {
+pub(crate) struct WallClocks {
     folder: tempfile::TempDir,
     library: PathBuf,
 }
 
 impl WallClocks {
     /// Makes clocks that are right.
-    pub(super) fn new(nodes: usize) -> Self {
+    pub(crate) fn new(nodes: usize) -> Self {
         let clocks = Self {
             folder: tempfile::tempdir().expect("a directory"),
             library: library().expect("faketime is installed: scripts/prepare does it"),
@@ -36,6 +36,11 @@ impl WallClocks {
         self.folder.path().join(format!("n{node}"))
     }
 
+    /// Makes a node's time of day be off by this many seconds from now on.
+    pub(crate) fn shift(&self, node: usize, seconds: i64) {
+        self.set(node, &format!("{seconds:+}"));
+    }
+
     fn set(&self, node: usize, offset: &str) {
         // Whole or not at all: the process reads it all the time.
         let new = self.folder.path().join("new");
@@ -44,7 +49,7 @@ impl WallClocks {
     }
 
     /// Makes a node start under its clock.
-    pub(super) fn apply(&self, node: usize, command: &mut Command) {
+    pub(crate) fn apply(&self, node: usize, command: &mut Command) {
         command.env("LD_PRELOAD", &self.library);
         command.env("FAKETIME_TIMESTAMP_FILE", self.file(node));
         command.env("FAKETIME_NO_CACHE", "1");
@@ -52,14 +57,14 @@ impl WallClocks {
     }
 
     /// Moves a node's time of day, forward or back. Returns by how many seconds it is off then.
-    pub(super) fn jump(&self, node: usize, chance: &SeededEntropy) -> i64 {
+    pub(crate) fn jump(&self, node: usize, chance: &SeededEntropy) -> i64 {
         let most = [5, 600, FARTHEST][chance.below(3) as usize];
         let far = i64::try_from(chance.below(most)).expect("it is less than a day or two");
         let offset = match chance.below(2) {
             0 => far,
             _ => -far,
         };
-        self.set(node, &format!("{offset:+}"));
+        self.shift(node, offset);
         offset
     }
 }
