@@ -231,3 +231,22 @@ pub(crate) fn panicked(handler: &HandlerInfo, channel: &ChannelInfo, panic: Box<
     });
     dispose(panic);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_lie_at_distances_that_follow_no_pattern() {
+        let next = [0, 1, 2, 1_000, 1_000_000_000_000].map(next_sample);
+        assert_eq!(next, [416, 312, 483, 1_022, 1_000_000_000_154]);
+
+        let distances = (0..100_000).map(|number| next_sample(number) - number);
+        let average = distances.clone().sum::<u64>() / 100_000;
+        assert_eq!(average, SAMPLED);
+        assert_eq!(
+            (distances.clone().min(), distances.max()),
+            (Some(1), Some(511))
+        );
+    }
+}

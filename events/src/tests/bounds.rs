@@ -10,7 +10,8 @@ use tidings_core::CrudEvent;
 
 use super::{Consumer, Note, bus, cause, consumer, notes};
 use crate::{
-    AsyncOptions, DynamicEvent, Handled, Received, Refusal, SubscribeOptions, WorkerEvents,
+    AsyncOptions, DynamicEvent, Handled, Heard, Overflow, Received, Refusal, SubscribeOptions,
+    WorkerEvents,
 };
 
 #[test]
@@ -59,6 +60,9 @@ fn posts_of_changes_behind_a_slow_drain_are_bounded() {
     )
     .expect("declared")
     .keep();
+    let options = SubscribeOptions::new().capacity(100_000);
+    let queue = bus.subscribe::<CrudEvent<Consumer>>("crud", "consumers", options);
+    let mut queue = queue.expect("declared");
     let posting = consumers.clone();
     let slow = thread::spawn(move || {
         drop(posting.channel().post(CrudEvent::created(consumer("0"))));
@@ -84,6 +88,69 @@ fn posts_of_changes_behind_a_slow_drain_are_bounded() {
     let handled = crate::thread::park::block_on(delivery.handled(Duration::from_secs(60)));
     assert!(matches!(handled, Handled::Refused(_)), "{handled:?}");
     assert_eq!(bus.stats().dropped, 1);
+
+    // A receiver finds a gap in its place.
+    let heard = std::iter::from_fn(|| queue.try_recv().ok());
+    let gaps: Vec<_> = heard
+        .filter_map(|heard| heard.into_result().err())
+        .collect();
+    assert_eq!(gaps.iter().map(|gap| gap.missed).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn events_that_never_came_are_a_gap_in_their_place_for_every_kind_of_queue() {
+    let bus = bus(0);
+    let channel = notes(&bus);
+    let mut log = bus
+        .subscribe::<Note>("jobs", "done", SubscribeOptions::new())
+        .expect("declared");
+    let options = SubscribeOptions::new().overflow(Overflow::DropNewest);
+    let mut own = bus
+        .subscribe::<Note>("jobs", "done", options)
+        .expect("declared");
+    let mut plain = bus
+        .subscribe_blocking::<Note>("jobs", "done", SubscribeOptions::new())
+        .expect("declared");
+
+    channel.post(Note(1)).expect("open");
+    channel.miss();
+    channel.post(Note(2)).expect("open");
+
+    let expected = [Ok(1), Err(1), Ok(2)];
+    let outcome = |heard: Heard<Received<Note>>| match heard.into_result() {
+        Ok(note) => Ok(note.0),
+        Err(gap) => Err(gap.missed),
+    };
+    for expected in expected {
+        assert_eq!(log.try_recv().map(outcome), Ok(expected));
+        assert_eq!(own.try_recv().map(outcome), Ok(expected));
+        assert_eq!(plain.try_recv().map(outcome), Ok(expected));
+    }
+}
+
+/// Those that wait for an event wait for its handlers, not for queues that anyone may read.
+#[tokio::test]
+async fn an_event_that_only_a_receivers_queue_missed_is_handled_everywhere() {
+    let bus = bus(0);
+    let channel = notes(&bus);
+    let options = SubscribeOptions::new()
+        .capacity(1)
+        .overflow(Overflow::DropNewest);
+    let own = bus.subscribe::<Note>("jobs", "done", options.clone());
+    let own = own.expect("declared");
+    let plain = bus.subscribe_blocking::<Note>("jobs", "done", options);
+    let plain = plain.expect("declared");
+
+    for number in 0..3 {
+        let posted = channel.post_async(Note(number), Duration::ZERO).await;
+        let delivery = posted.expect("it drops the newest");
+        let handled = delivery.handled(Duration::from_secs(60)).await;
+        assert_eq!(handled, Handled::Everywhere);
+    }
+    let counts = &bus.stats().channels[0].subscribers;
+    let missed: Vec<_> = counts.iter().map(|counts| counts.missed).collect();
+    assert_eq!(missed, [2, 2]);
+    drop((own, plain));
 }
 
 #[tokio::test]

@@ -163,6 +163,7 @@ fn receivers_end_when_the_last_handle_of_the_bus_is_dropped() {
     let mut feed = bus.feed(8).expect("in range");
     let mut turns = bus.lifecycle();
     channel.post(Note(1)).expect("open");
+    assert_eq!(channel.receiver_count(), 4);
 
     drop(bus);
     channel

@@ -1,6 +1,10 @@
 //! Before the start and after the end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use tidings_core::{CrudEvent, clock::ManualClock};
 
@@ -87,4 +91,40 @@ async fn what_a_stuck_worker_did_not_handle_is_counted_and_nobody_waits_for_it()
     );
     let handled = delivery.handled(Duration::from_secs(60)).await;
     assert_eq!(handled, Handled::Missed(1));
+}
+
+#[test]
+fn changes_that_were_not_dispatched_by_the_end_are_counted_and_their_callers_are_told() {
+    let bus = bus(0);
+    let consumers = bus.declare_crud::<Consumer>().expect("free");
+    let (entered, inside) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    bus.register(
+        move |_: &CrudEvent<Consumer>| {
+            entered.send(()).expect("the test waits");
+            let released = released.lock().expect("no panic");
+            let _over = released.recv();
+        },
+        "crud",
+        "consumers",
+    )
+    .expect("declared")
+    .keep();
+
+    let posting = consumers.clone();
+    let slow = thread::spawn(move || {
+        let first = CrudEvent::created(consumer("1"));
+        drop(posting.enqueue(first, cause(1)).dispatch());
+    });
+    inside.recv().expect("the handler runs");
+    let second = CrudEvent::created(consumer("2"));
+    let delivery = consumers.enqueue(second, cause(2)).dispatch();
+
+    let report = bus.shutdown_blocking(Duration::ZERO);
+    assert_eq!((report.drained, report.dropped), (false, 1), "{report:?}");
+    let handled = crate::thread::park::block_on(delivery.handled(Duration::from_secs(60)));
+    assert_eq!(handled, Handled::Refused(Refusal::Closed));
+    drop(release);
+    slow.join().expect("no panic");
 }

@@ -92,7 +92,11 @@ fn nested_posts_go_on_after_a_payloads_drop_panicked() {
 
 #[test]
 fn a_workers_error_that_panics_leaves_the_thread_outside_of_handlers() {
-    for bad in [|| BadError::Shown, || BadError::Dropped] {
+    // Without a subscriber to traces no error is shown.
+    for (bad, panics) in [(|| BadError::Shown) as fn() -> _, || BadError::Dropped]
+        .into_iter()
+        .zip([0, 2])
+    {
         let bus = bus(1);
         let channel = notes(&bus);
         let worker = bus.attach_worker(0).expect("free");
@@ -112,7 +116,10 @@ fn a_workers_error_that_panics_leaves_the_thread_outside_of_handlers() {
         caught(|| assert_eq!(worker.run_pending(), 2));
         assert!(!in_handler());
         assert_eq!(journal.read(), [1, 2]);
-        assert_eq!(bus.stats().mailboxes[0].handled, 2);
+        let stats = bus.stats();
+        assert_eq!(stats.mailboxes[0].handled, 2);
+        let counts = &stats.handlers[0];
+        assert_eq!((counts.errors, counts.panics), (2, panics));
     }
 }
 
