@@ -10,8 +10,9 @@
 //! 1. The DAO validates the row, reads its true predecessor and commits, in one owned task.
 //! 2. Before the writer is released the cache evicts what the change touches
 //!    ([`Cache::apply_change`]): from here on no `get` on any worker sees the old value.
-//! 3. The change is queued in commit order; handlers run inline, then on every worker's own thread.
-//! 4. The write returns once they have run, or [`NodeBuilder::handler_deadline`] has passed.
+//! 3. The change is queued in commit order. Inline handlers run, then those of each worker, on the
+//!    worker's own thread.
+//! 4. The write returns once they have run, or when [`NodeBuilder::handler_deadline`] has passed.
 //!
 //! # Examples
 //!
@@ -71,51 +72,52 @@
 // The derive macro names this crate as its users do, in our own tests too.
 extern crate self as tidings;
 
-// Layers, the lowest first: a module imports from those above it in this list alone.
+// The modules are in the order of the layers, lowest first. A module imports only from those above
+// it in this list.
 
 // Why a node did not start.
 mod error;
 
-// How far a node has got with its own commits. Must not know what a commit does.
+// How many of its own commits a node has applied. Must not know what a commit does.
 mod progress;
 
-// Names of commits for clients, signed. Must not know what is done with them.
+// Signed names of commits, for clients. Must not know what is done with them.
 mod token;
 
-// What a node needs to give tokens out and to take them back. Must not know the node.
+// Issues tokens and checks them. Must not know the node.
 mod positions;
 
-// What changes look like to those that watch them, and where they wait. Must not know the node.
+// Changes in the form that watchers see, and the ring in which they wait. Must not know the node.
 mod feed;
 
 // From a commit to its evictions and its handlers. Must not know the node.
 mod changes;
 
-// Events of an application's own that reach every node. Must not know the node.
+// Events of an application that reach every node. Must not know the node.
 mod cluster_channel;
 
-// What a node tells the others of itself. Must not know the node.
+// What a node reports about itself to the others. Must not know the node.
 mod facts;
 
 // From the store's log to evictions and handlers. Must not know the node.
 mod follow;
 
-// From rows that were read to what a cache keeps. Must not know the node.
+// From rows that were read to values that a cache keeps. Must not know the node.
 mod loads;
 
-// Rows past their time. Must not know the node.
+// Deletes expired rows. Must not know the node.
 mod expiry;
 
-// Rows that are read through the cache. Must not know the node.
+// Lookups of rows through the cache. Must not know the node.
 mod cached;
 
-// Reading a page into the cache. Must not know the node.
+// Reads a page of rows into the cache. Must not know the node.
 mod warm;
 
 // From a cached entry to its row. Must not know the node.
 mod compare;
 
-// How much is audited, and what was found. Must not know the node.
+// The settings and the results of audits. Must not know the node.
 mod tally;
 
 // One process's workers, cache, bus and store. Must not know how they are made.
@@ -124,10 +126,10 @@ mod node;
 // The changes of a node as they happen. Must not know how a node is made.
 mod change_feed;
 
-// Which nodes have applied a write, and waits for that. Must not know how a node is made.
+// Waits until nodes have applied a write. Must not know how a node is made.
 mod receipt;
 
-// A sign of life of every node. Must not know how a node is made.
+// Measures how long each node takes to apply a record. Must not know how a node is made.
 mod probe;
 
 // Compares what is cached with the store. Must not know how a node is made.

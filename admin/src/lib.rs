@@ -1,34 +1,39 @@
-//! An HTTP admin API generated from entity schemas: nothing in it is written for one entity.
+//! An HTTP admin API generated from entity schemas. No route is specific to an entity.
 //!
-//! [`router`] makes the API of a node as an axum router. Each entity whose schema has an
-//! [`AdminApi`](tidings::core::AdminApi) gets a collection, its rows by primary or endpoint key,
-//! the rows that refer to it below each of them, and the rows that it refers to. Besides: the
-//! schemas, what is cached, the node's status and its metrics. `contract.txt` beside the sources
-//! lists all paths and all refusals for a small gateway.
+//! [`router`] builds the API of a node as an axum router. Each entity whose schema has an
+//! [`AdminApi`](tidings::core::AdminApi) gets routes for its collection, for each row by primary or
+//! endpoint key, for the rows that refer to that row, and for the rows to which it refers. Other
+//! routes show the schemas, the cached values, and the node's status and metrics. `contract.txt`
+//! beside the sources lists all paths and all refusals for a small gateway.
 //!
 //! # What it promises
 //!
-//! - A request that is refused changes nothing; what is wrong is said by field, and nothing else is
-//!   said of it.
-//! - A write that was begun is finished, evictions and handlers included, also when its client goes
-//!   away.
-//! - A path says whose a row is: a row of another parent is not found, and never touched.
+//! - A refused request changes nothing. The answer names each wrong field, and reveals nothing
+//!   else.
+//! - A write that has begun runs to its end, evictions and handlers included, even if its client
+//!   goes away.
+//! - A nested path reaches only the rows of its parent. A row of another parent is not found, and
+//!   never changed.
 //!
 //! # What it refuses
 //!
-//! Bodies that are neither JSON nor a form, that are too long or too slow, that name a key twice;
-//! paths and queries that are not UTF-8, arguments that mean nothing; every request without the
-//! token, where one is set, and where none is, every request to another name than a loopback one;
-//! writes from pages of other sites. It speaks no TLS and has no users: bind it to a loopback
-//! address or put it behind a proxy that has both.
+//! - Bodies that are neither JSON nor a form, bodies that are too long or arrive too slowly, and
+//!   bodies that name a key twice.
+//! - Paths and queries that are not UTF-8, and unknown arguments.
+//! - Requests without the token, if one is set. Otherwise, requests to a host name that is not a
+//!   loopback name.
+//! - Writes from pages of other sites.
+//!
+//! The API speaks no TLS and has no users. Bind it to a loopback address, or put it behind a proxy
+//! that has both.
 
-// The order of these lines is the order of the layers, lowest first: a module imports from lines
-// above it alone.
+// The modules are in the order of the layers, lowest first. A module imports only from lines above
+// it.
 // Why a program is not ready; knows nothing of requests.
 mod readiness;
-// What is counted, as text; knows nothing of requests.
+// The counts, as text; knows nothing of requests.
 mod metrics;
-// What can be said about an API; knows nothing of requests.
+// The options of an API; knows nothing of requests.
 mod options;
 // Waits that requests ask for; knows no resource.
 mod waits;
@@ -40,15 +45,15 @@ mod problem;
 mod proof;
 // A line in the log for each write; knows no value of any row.
 mod audit;
-// What a client said, as values; knows schemas, and no rows.
+// The contents of requests, as values; knows schemas, and no rows.
 mod request;
 // Rows by the names that paths give them; knows the store, and no HTTP.
 mod rows;
-// What a path means, made from schemas alone.
+// The meaning of each path, made from schemas alone.
 mod routes;
 // The answer of each resource.
 mod resource;
-// From a request to its answer: guards, routing, what every answer carries.
+// From a request to its answer: guards, routing, the headers of every answer.
 mod api;
 
 pub use self::{

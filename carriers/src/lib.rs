@@ -1,49 +1,50 @@
 //! Wake-ups between the nodes of a cluster over a broker: NATS (feature `nats`) or Redis (feature
 //! `redis`).
 //!
-//! Nodes of a cluster read one log, the one in their database. A wake-up says that there is
-//! something to read, so that a change arrives within a millisecond or two and not at the next
-//! poll. PostgreSQL can carry wake-ups itself; a broker spares it a listener for each node, each of
-//! which it wakes for every commit. Give one to `NodeBuilder::wake_by` of the crate `tidings`, the
-//! same on all nodes.
+//! The nodes of a cluster read one log, which is in their database. A wake-up tells a node that the
+//! log has something to read, so that a change arrives within a millisecond or two and not at the
+//! next poll. PostgreSQL can carry wake-ups itself, but then it keeps a listener for each node and
+//! wakes all of them at every commit. A broker takes that work off it. Give a carrier to
+//! `NodeBuilder::wake_by` of the crate `tidings`, the same on all nodes.
 //!
-//! The broker is no part of any promise. What it loses, doubles, delays or makes up costs a read
-//! of the log, or a wait for the next poll. So a broker that is down makes changes slower, and a
-//! hostile one cannot make a node serve anything old. No key and no value reaches it, only digests.
+//! No promise depends on the broker. If it loses, repeats, delays or invents a wake-up, this costs
+//! a read of the log, or a wait for the next poll. So a broker that is down delays changes, and a
+//! hostile broker cannot make a node serve an old value. Keys and values never reach it, only
+//! digests.
 //!
-//! A listener that takes nothing makes a Redis connection stop reading at 128 KiB, so that a flood
-//! of wake-ups waits at the server.
+//! If a listener does not take its wake-ups, a Redis connection stops reading at 128 KiB, so that a
+//! flood of wake-ups waits at the server.
 //!
-//! A Redis server whose answer is larger than 64 KiB, or says that it will be, is left at once. Of
-//! NATS the client library keeps what the server sends of a message until the message is whole,
-//! with no bound of its own: a NATS server is trusted with the memory of its nodes.
+//! A node disconnects at once from a Redis server whose answer exceeds 64 KiB, or announces that it
+//! will. For NATS there is no such bound: the client library buffers a message until it is
+//! complete. So a NATS server can fill the memory of its nodes, and you have to trust it.
 //!
 //! # Wire format
 //!
-//! A wake-up is published under the subject (NATS) or channel (Redis) `tidings.NAME`, with the
-//! cluster's name. Its payload is text: `1`, a space, and 32 hexadecimal digits that tell which
-//! node sent it, so that a node passes over its own. It makes its readers read the log. What may
-//! follow, behind a space:
+//! A wake-up is published under the subject (NATS) or channel (Redis) `tidings.NAME`, where `NAME`
+//! is the cluster's name. Its payload is text: `1`, a space, and 32 hexadecimal digits that
+//! identify the sender, so that a node can ignore its own wake-ups. Its readers read the log. After
+//! another space may follow:
 //!
-//! - `reported`: a node has reported what it has applied. The log has nothing new, and only nodes
-//!   that wait for a report read the members' rows. Programs of earlier versions send it; since it
-//!   reaches every node and concerns one, this one does not.
-//! - One or more commits, each `c1.` and base64, with a space between them, of at most 7,000 bytes
-//!   together: what they have changed, as digests under a signature, both with keys derived from
-//!   the cluster's (`tidings_core::log::Sealed`). A node evicts what an authentic one names, then
-//!   reads the log.
+//! - `reported`: a node has reported what it has applied. The log has nothing new; only nodes that
+//!   wait for a report read the members' rows. Earlier versions of the program send this word. This
+//!   version does not, because the word reaches every node and concerns only one.
+//! - One or more commits, separated by spaces, of at most 7,000 bytes together. Each is `c1.` and
+//!   base64: digests of the changed keys, and a signature, both made with keys that are derived
+//!   from the cluster's (`tidings_core::log::Sealed`). A node evicts the keys that an authentic
+//!   commit names, then reads the log.
 //!
-//! Any other payload or word, of a later version or of another program, makes its readers read the
-//! log; programs of earlier versions treat these so.
+//! Any other payload or word, from a later version or from another program, makes its readers read
+//! the log. Earlier versions of the program do the same.
 //!
-//! The word `probe` is a listener's test of itself: it counts as listening once its own has come
-//! back to it, since a broker may be silent towards a user without the right to subscribe or to
-//! publish. Others pass over it; a program of before reads the log.
+//! A listener sends the word `probe` to test itself. It counts as listening once its own probe has
+//! come back, because a broker may silently ignore a user without the right to subscribe or to
+//! publish. Other nodes ignore the word; earlier versions of the program read the log.
 //!
 //! # Layers
 //!
-//! The modules below are in the order of the layers, lowest first; imports run upwards in this list
-//! only.
+//! The modules are in the order of the layers, lowest first. A module imports only from those above
+//! it in this list.
 
 #![cfg_attr(
     not(any(feature = "nats", feature = "redis")),
@@ -53,19 +54,19 @@
     )
 )]
 
-// What can go wrong. Must not know any broker.
+// The errors. Must not know any broker.
 mod error;
 
 // The bytes of a wake-up, and where it is published. Must not know any broker.
 mod wire;
 
-// What a carrier needs of a broker. Must not know any.
+// The operations that a carrier needs from a broker. Must not know any broker.
 mod broker;
 
-// A task that sends. Must not know what it sends with.
+// A task that sends. Must not know the broker.
 mod sender;
 
-// A carrier, whatever its broker.
+// A carrier over any broker.
 mod carrier;
 
 #[cfg(feature = "nats")]

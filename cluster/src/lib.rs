@@ -1,73 +1,74 @@
-//! How changes travel between nodes, and what is proven about it.
+//! The protocol by which changes travel between nodes.
 //!
-//! Every node reads one log of changes ([`tidings_core::log`]). Its *tail* evicts what a record
-//! names, puts the record in line for the handlers, and goes on; a *dispatcher* runs the handlers.
-//! What cannot be read is a gap: the node purges. A node that joins is a *member*: others wait for
-//! it when they ask whether a change has reached everyone.
+//! All nodes read one log of changes ([`tidings_core::log`]). A node's *tail* reads a record,
+//! evicts the keys that it names, queues it for the handlers, and goes on. A *dispatcher* runs the
+//! handlers. If the tail cannot read a record, that is a gap, and the node purges its cache. A node
+//! that joins becomes a *member*: the other nodes wait for it when a caller asks whether a change
+//! has reached all of them.
 //!
-//! [`Protocol::assemble`] puts the parts of one node together. It starts no thread and does no I/O:
-//! the log does, tasks run where [`Spawn`](tidings_core::spawn::Spawn) puts them, and time and
-//! chance are passed in. So the same code runs in a node and under the simulation of [`kit`], which
-//! drives several nodes, their clocks and their links from one seed.
+//! [`Protocol::assemble`] puts the parts of one node together. It starts no thread and does no I/O.
+//! The log does the I/O, [`Spawn`](tidings_core::spawn::Spawn) decides where tasks run, and the
+//! caller passes in time and randomness. So the same code runs in a node and in the simulation of
+//! [`kit`], which drives several nodes, their clocks and their links from one seed.
 //!
 //! # Layers
 //!
-//! The modules below are in the order of the layers, lowest first; imports run upwards in this list
-//! only.
+//! The modules are in the order of the layers, lowest first. A module imports only from those above
+//! it in this list.
 
 // Rules that a simulation can leave out; constants in an ordinary build. Must not know the code
 // that asks.
 mod faults;
 
-// Keys for one purpose each, made of the cluster's. Must not know any purpose.
+// Derives a key for each purpose from the cluster's key. Must not know any purpose.
 mod derived;
 
 // Signs wake-ups, and names keys by digests. Must not know how they travel.
 mod seal;
 
-// A log whose wake-ups are sealed, and may go by a broker. Must not know the protocol.
+// A log whose wake-ups are sealed, and may travel over a broker. Must not know the protocol.
 mod sealed;
 
-// What can be set, and its limits. Must not know what acts on it.
+// Settings and their limits. Must not know what acts on them.
 mod settings;
 
 // Gives other tasks a turn. Must not know any executor.
 mod turn;
 
-// How soon hints make a node read. Must not know what it reads.
+// Limits how often hints make a node read. Must not know what it reads.
 mod floor;
 
-// How soon a node that waits for reports looks for them. Must not know where it looks.
+// Decides how often a node checks for the reports that it waits for. Must not know where it checks.
 mod pace;
 
 // From a record to the cache keys that it evicts. Must not know the cache.
 mod keys;
 
-// Which evictions are remembered, and under which number. Must not know who made them.
+// Remembers evictions and their numbers. Must not know what made them.
 mod numbers;
 
-// From the digest in a wake-up to the key. Must not know what is done with it.
+// From the digest in a wake-up to the key. Must not know what is done with the key.
 mod digests;
 
 // Whether a load may fill and an entry may be served. Must not know the log.
 mod gate;
 
-// What the cache asks before it keeps anything. Must not know the tasks of a node.
+// The cache asks this before it keeps a value. Must not know the tasks of a node.
 mod intake;
 
 // The seams to the handlers and to watchers. Must not know the bus.
 mod announce;
 
-// How far a node has got. Must not know how it gets there.
+// The positions that a node has reached. Must not know how it reaches them.
 mod reached;
 
-// Which records a node has read. Must not know what is asked of it.
+// Remembers the records that a node has read. Must not know who asks.
 mod trail;
 
 // Between the tail and the tasks that go through the changes. Must not know either.
 mod queue;
 
-// Evictions on their way to the log. Must not know who asked for them.
+// Evictions on their way to the log. Must not know their callers.
 mod outbox;
 
 // Between callers and the task that asks the members. Must not know either.
@@ -79,7 +80,7 @@ mod node;
 // Handlers on worker events. Must not know the protocol.
 mod bus;
 
-// A model store with its log in two forms, and the simulation. Must not be known by the rest.
+// A model store with its log in two forms, and the simulation. The rest must not know it.
 pub mod kit;
 
 pub use self::{

@@ -1,13 +1,14 @@
-//! The words that every part of Tidings shares: entities and their schemas, changes, cache keys,
+//! The types that every part of Tidings shares: entities and their schemas, changes, cache keys,
 //! the clock.
 //!
-//! No I/O happens here and nothing is spawned. Tokio is used for its timer ([`clock::SystemClock`])
-//! and as the default of the seam through which others start tasks ([`spawn`]).
+//! This crate does no I/O and spawns no task. It uses tokio for its timer
+//! ([`clock::SystemClock`]), and as the default executor for tasks of the other crates ([`spawn`]).
 
-// So that derived code finds this crate by its own name in its unit tests too.
+// Lets derived code in this crate's own unit tests find the crate by its name.
 extern crate self as tidings_core;
 
-// Layers, the lowest first: a module imports from those above it in this list alone.
+// The modules are in the order of the layers, lowest first. A module imports only from those above
+// it in this list.
 
 // Errors of user code and the text of a panic.
 mod error;
@@ -15,22 +16,22 @@ mod error;
 // Wall-clock time, for display. Must not know any clock.
 mod timestamp;
 
-// How long things took. Must not know any clock.
+// Histograms of durations. Must not know any clock.
 pub mod meter;
 
-// Where time comes from.
+// The source of time.
 pub mod clock;
 
-// Where chance comes from.
+// The source of randomness.
 pub mod entropy;
 
-// Where tasks run.
+// The place where tasks run.
 pub mod spawn;
 
-// The change that is being handled. Must not know events.
+// The change that this thread is handling. Must not know events.
 mod cause;
 
-// The names of cached things. Must not know entities.
+// The keys of cached values. Must not know entities.
 mod key;
 
 // Values of fields and their kinds. Must not know schemas.
@@ -39,13 +40,13 @@ mod value;
 // Bytes in serde's form.
 pub mod base64;
 
-// Which row is meant, by one value or several. Must not know schemas.
+// Primary keys, of one value or several. Must not know schemas.
 mod primary_key;
 
-// Rows, patches and what is wrong with one. Must not know schemas.
+// Rows, patches and their violations. Must not know schemas.
 mod row;
 
-// What is known of an entity without its type. Must not know the struct.
+// The description of an entity, without its type. Must not know the struct.
 mod schema;
 
 // A struct with a schema. Must not know what refers to it.
@@ -54,7 +55,7 @@ mod entity;
 // A foreign key with a type.
 mod reference;
 
-// What happened to a row. Must not know who hears of it.
+// Changes of rows. Must not know any listener.
 mod change;
 
 // The record of changes that nodes read. Must not know any engine.
@@ -207,7 +208,8 @@ pub use self::key::{SecretInUse, set_key_secret};
 
 #[doc(hidden)]
 pub mod derive {
-    //! What the derive macro's output names; the facade re-exports it under the same name.
+    //! The names that the derive macro's output uses; the facade re-exports them under the same
+    //! path.
     pub use std::sync::OnceLock;
 
     pub use crate::{

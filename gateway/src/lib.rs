@@ -1,41 +1,41 @@
 //! The runnable program: a key-auth gateway built on Tidings.
 //!
-//! Clients come in on the proxy side, where each worker accepts for itself, looks the key of a
-//! request up in the two-level cache and passes the request on; the admin side changes consumers,
-//! credentials and groups while that runs. When the answer to such a change is out, no worker goes
-//! by the old rows any more.
+//! Clients connect to the proxy side. Each worker accepts connections of its own, looks up the key
+//! of a request in the two-level cache, and forwards the request to the upstream. Meanwhile the
+//! admin side changes consumers, credentials and groups. When the answer to such a change has been
+//! sent, no worker uses the old rows any more.
 
-// The order of these lines is the order of the layers, lowest first: a module imports from lines
-// above it alone.
+// The modules are in the order of the layers, lowest first. A module imports only from lines above
+// it.
 // A value that a reload replaces; knows nothing else.
 mod live;
-// How many files may be open; knows nothing else.
+// The limit on open files; knows nothing else.
 mod descriptors;
-// What the service manager is told; knows nothing else.
+// Messages to the service manager; knows nothing else.
 mod notify;
-// The rows that the gateway knows.
+// The gateway's own entities.
 mod entities;
-// The command that puts the triggers of the log in place.
+// The command that installs the triggers of the log.
 mod capture;
-// The command that makes the tables what the entities ask for.
+// The command that migrates the tables to the entities' schemas.
 mod migrate;
 // Digests in place of keys; knows no setting and no request.
 mod digest;
-// What the program is told; knows no socket and no request.
+// Flags, variables and the configuration file; knows no socket and no request.
 mod settings;
-// The lines that are written; knows no request.
+// The log of the program; knows no request.
 mod log;
 // Sockets, connections, their time limits and their end; knows no proxy and no plugin.
 mod server;
-// What a plugin is written against: requests, answers, refusals; knows no plugin and no upstream.
+// The interface for plugins: requests, answers, refusals; knows no plugin and no upstream.
 mod plugin;
-// What the proxy side counts; knows requests by their outcome alone.
+// The counts of the proxy side; knows only the outcome of a request.
 mod counts;
 // The built-in plugins; they know no upstream.
 mod plugins;
 // From a client's request to its answer; knows no accept loop.
 mod proxy;
-// The cache before the first request.
+// Fills the cache before the first request.
 mod warm;
 // The two sides as tasks: accept, serve, drain.
 mod front;

@@ -1,9 +1,9 @@
 //! Data access objects over SQLite and PostgreSQL that end every write in a typed change.
 //!
-//! A [`Store`] is a database, opened for one process. [`Store::attach`] makes tables of the
-//! entities' schemas and names the [`ChangeSink`] that hears of every commit; a node puts its cache
-//! and its worker events there. [`Store::dao`] then gives the typed face of a table,
-//! [`Store::table`] the untyped one that the admin API works with.
+//! A [`Store`] is a database, opened for one process. [`Store::attach`] creates the tables from the
+//! entities' schemas, and takes the [`ChangeSink`] that receives every commit. (A node's sink
+//! evicts from its cache and posts to its worker events.) After that, [`Store::dao`] returns the
+//! typed handle of a table, and [`Store::table`] the untyped one that the admin API uses.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -74,62 +74,66 @@
 //!
 //! # What a write promises
 //!
-//! - It is one transaction: the row, and every row that it takes along (cascades at any depth), or
-//!   nothing.
-//! - The sink hears of each row once (up to a bound, see below), with its true predecessor, read
-//!   and held in the same transaction; the commits of one row are heard of in their order, each
-//!   before the caller learns of it.
-//! - It runs in a task of its own: a caller that goes away at any point does not part the commit
-//!   from what the sink makes of it. A commit whose end is not known is told as such.
-//! - Once acknowledged it is on the disk: it survives a killed process and a loss of power
-//!   (SQLite's `synchronous = FULL`; on PostgreSQL its own settings decide).
-//! - A write that others stop by a deadlock is done again, up to eight times, unless it takes a
-//!   closure, which runs once.
+//! - A write is one transaction. It changes its row and every row that depends on it (cascades at
+//!   any depth), or nothing.
+//! - The sink receives each changed row once (up to a bound, see below), with its true predecessor,
+//!   which the write reads and locks in the same transaction. The sink receives the commits of one
+//!   row in their order, each before its caller gets the result.
+//! - A write runs in a task of its own. If its caller goes away, at any point, the sink still
+//!   receives the commit. If the outcome of a commit is unknown, the sink is told so.
+//! - An acknowledged write is on the disk. It survives a killed process and a power failure
+//!   (SQLite's `synchronous = FULL`; on PostgreSQL the server's settings decide).
+//! - If a deadlock aborts a write, the store repeats it, up to eight times. A write that takes a
+//!   closure is not repeated, because the closure runs only once.
 //!
-//! Several calls, on any entities, are one commit in a [`Transaction`].
+//! A [`Transaction`] combines several calls, on any entities, into one commit.
 //!
 //! # What a read promises
 //!
-//! It sees what was committed, and all that was committed before it began. It never waits for a
-//! write, but for those of an in-memory database, which has one connection for all.
+//! A read sees only committed rows, and every commit that ended before the read began. It never
+//! waits for a write, except on an in-memory database, which has a single connection.
 //!
 //! # What it costs
 //!
-//! A read is one prepared statement. A write begins, reads its row, changes it and commits: four
-//! messages to PostgreSQL, and one flush of the disk, which is most of its time. SQLite's writes
-//! are done one after the other; each of its up to nine connections is a thread with a page cache.
-//! PostgreSQL's writers wait for each other's rows alone.
+//! A read is one prepared statement. A write begins, reads its row, changes it and commits. That is
+//! four messages to PostgreSQL, and one flush of the disk, which takes most of the time. SQLite
+//! runs its writes one after the other; each of its connections, up to nine, is a thread with a
+//! page cache. PostgreSQL's writers wait for each other only if they write the same row.
 //!
-//! What a write holds in memory is bounded. A commit of more than 10,000 rows, or of more than 32
-//! MiB of them, is not told row by row: the sink is told the entities ([`ChangeSet::touched`]) and
-//! gives up all that is cached of them. Where the database keeps a log, that tells each row all the
-//! same. A delete beyond that bound does not read rows that no row refers to.
+//! The memory of a write is bounded. If a commit changes more than 10,000 rows, or more than 32 MiB
+//! of rows, the sink does not receive each row. It receives the entities instead
+//! ([`ChangeSet::touched`]), and a node purges everything that it has cached of them. If the
+//! database keeps a log, the log still reports each row. A delete beyond that bound does not read
+//! rows to which no other row refers.
 //!
-//! A transaction is open for at most [`OpenOptions::transaction_timeout`], and others wait for it
-//! at most for [`OpenOptions::timeout`].
+//! A transaction stays open for at most [`OpenOptions::transaction_timeout`]; other writers wait
+//! for it for at most [`OpenOptions::timeout`].
 //!
 //! # When the database goes away
 //!
-//! Calls fail with [`Error::Unreachable`] within their time limit, and succeed again once it is
-//! back: lost connections are replaced, with pauses that grow and differ between nodes.
-//! [`Store::health`] tells. A commit whose answer is lost is asked for on a new connection. If that
-//! cannot be had, or the server may have crashed since, the write ends in doubt
-//! ([`Error::Commit`]). A user who may not read `pg_stat_activity` cannot tell a crash, so such a
-//! commit is always in doubt.
+//! Calls fail with [`Error::Unreachable`] within their time limit, and succeed again once the
+//! database is back. The store replaces lost connections, with growing pauses that differ between
+//! nodes; [`Store::health`] shows the state. If the answer to a commit is lost, the store asks for
+//! the outcome on a new connection. If it cannot get one, or if the server may have crashed, the
+//! write ends in doubt ([`Error::Commit`]). A database user without the right to read
+//! `pg_stat_activity` cannot rule out a crash, so for that user such a commit is always in doubt.
 //!
 //! # What it refuses
 //!
-//! A file that another store has open ([`Error::InUse`]); a database of PostgreSQL that another
-//! node uses, unless both are of a cluster ([`Sharing`], [`Error::DatabaseInUse`]); tables that do
-//! not fit the schemas and cannot be made to without touching their rows ([`Error::Incompatible`]);
-//! a kind of database that it was not built for ([`Error::Unsupported`]); servers before PostgreSQL
-//! 13, standbys and encodings other than UTF-8 ([`Error::Unfit`]). It does not hear of what other
-//! programs change, unless the database keeps a log: PostgreSQL always, SQLite where
-//! [`OpenOptions::logging`] says so.
+//! - A file that another store has open ([`Error::InUse`]).
+//! - A PostgreSQL database that another node uses, unless both belong to a cluster ([`Sharing`],
+//!   [`Error::DatabaseInUse`]).
+//! - Tables that do not fit the schemas, if fitting them would touch their rows
+//!   ([`Error::Incompatible`]).
+//! - A kind of database that it was built without ([`Error::Unsupported`]).
+//! - Servers older than PostgreSQL 13, standbys, and encodings other than UTF-8 ([`Error::Unfit`]).
+//!
+//! The store does not see the writes of other programs unless the database keeps a log. PostgreSQL
+//! always does; SQLite does with [`OpenOptions::logging`].
 //!
 //! # Cargo features
 //!
-//! | feature | what |
+//! | feature | adds |
 //! |---|---|
 //! | `sqlite` (default) | SQLite, built in |
 //! | `postgres` | PostgreSQL, with TLS by rustls |
@@ -165,16 +169,16 @@ mod error;
 // Values on their way into statements.
 mod parameter;
 
-// The time between attempts.
+// The pauses between attempts.
 mod pauses;
 
-// Which row a call means.
+// Selects the row of a call.
 mod selector;
 
-// Which rows a list means, and tokens.
+// Selects the rows of a list; page tokens.
 mod page;
 
-// Rows and how long they are still there.
+// Rows with the time that they have left.
 mod live;
 
 // Counts of calls, and their time. Must not know what a call does.
@@ -183,10 +187,10 @@ mod meter;
 // Code that runs around calls. Must not know writes.
 mod hook;
 
-// Where commits are told.
+// The receiver of commits.
 mod sink;
 
-// What the writes of a future wrote. Must not know how a write is done.
+// Records what the writes of a future wrote. Must not know how a write is done.
 mod written;
 
 // Changes recorded by an application's own SQL. Must not know any engine.
@@ -195,7 +199,8 @@ pub mod outbox;
 // The log beside the tables, as a node follows it. Must not know any engine.
 mod follow;
 
-// A rule that can be left out, to show that this is noticed.
+// A rule of the logs that the fault program can leave out, to show that it notices. A constant in
+// an ordinary build.
 mod faults;
 
 // What the logs of both engines share. Must not know any engine.
@@ -207,16 +212,16 @@ mod settings;
 // What a database keeps for the nodes that start on it. Must not know any engine.
 mod start;
 
-// Whether the database was let go of. Must not know what waits for it.
+// Whether the database was released. Must not know what waits for it.
 mod released;
 
-// What a database has to be able to do. Must not know any of them.
+// The operations that every database engine provides. Must not know any engine.
 mod engine;
 
-// Tables beside their schemas. Must not know any engine.
+// Compares tables with their schemas. Must not know any engine.
 mod layout;
 
-// What a migration would do, and on what. Must not know any engine.
+// The plan of a migration. Must not know any engine.
 mod migration;
 
 // SQLite. Must not know what a write does, nor another engine.
@@ -233,7 +238,7 @@ mod apart;
 // What a write does inside its transaction, and its path to the sink. Must not know handles.
 mod write;
 
-// The handles that users hold.
+// The public handles.
 mod api;
 
 pub use tidings_core::{BoxError, log::KeptLog};

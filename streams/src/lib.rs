@@ -1,9 +1,9 @@
 //! Logs for nodes without a store: a Redis stream (feature `redis`), or a stream of NATS JetStream
 //! (feature `nats`).
 //!
-//! A service that uses Tidings' cache and bus alone has no database whose log its nodes could read.
-//! It gives each node a [`Stream`], and what one of them invalidates, purges or posts to all
-//! reaches the others by a record:
+//! A service that uses only the cache and the bus of Tidings has no database whose log its nodes
+//! could read. It gives each node a [`Stream`] instead. When a node invalidates, purges or posts to
+//! all nodes, it appends a record to the stream, and the other nodes read the record:
 //!
 //! ```no_run
 //! # #[cfg(feature = "redis")]
@@ -16,21 +16,23 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Beside a store a broker carries wake-ups and is no log: see the crate `tidings-carriers`.
+//! Beside a store, a broker only carries wake-ups and is no log: see the crate `tidings-carriers`.
 //!
-//! # What is promised
+//! # What it promises
 //!
-//! - A node that follows the stream hears of every record, in one order for all nodes, or of a gap
-//!   in its place; at a gap it purges its cache.
-//! - Whatever the server loses, forgets or hands out twice is a gap ([`Numbered`]). One thing no
-//!   reader can see: a tail that was lost together with the node that had appended it.
-//! - Receipts, members and the bound on staleness are those of a node with a store.
-//! - Keys of entities with secrets leave the process as digests under the cluster's key
-//!   ([`ClusterKey`]). All else that a record holds is in the clear: other cache keys, tags, and
-//!   the events that the application posts.
+//! - A node that follows the stream reads every record, in one order for all nodes, or finds a gap
+//!   in its place. At a gap it purges its cache.
+//! - If the server loses records, forgets them or hands out their numbers twice, that is a gap
+//!   ([`Numbered`]). There is one loss that no reader can see: the newest records, lost together
+//!   with the node that appended them.
+//! - Receipts, members and the bound on staleness work as on a node with a store.
+//! - The keys of entities with secrets leave the process as digests under the cluster's key
+//!   ([`ClusterKey`]). Everything else in a record is plain text: other cache keys, tags, and the
+//!   events that the application posts.
 //!
-//! A stream is as durable as its server's settings make it: a server that acknowledges before it
-//! writes to the disk can lose the newest records in a crash, and that is a gap for all.
+//! A stream is as durable as its server's settings make it. A server that acknowledges a record
+//! before it writes it to the disk can lose the newest records in a crash. That is a gap for all
+//! nodes.
 //!
 //! # Wire format
 //!
@@ -38,18 +40,18 @@
 //!
 //! # Another server
 //!
-//! Implement [`engine::Engine`] and [`Server`] for it. `tidings_cluster::kit::conformance` is what
-//! every log has to do, and [`kit::Memory`] a model to compare with.
+//! Implement [`engine::Engine`] and [`Server`] for it. `tidings_cluster::kit::conformance` tests
+//! what every log has to do, and [`kit::Memory`] is a model for comparison.
 //!
 //! # Layers
 //!
-//! The modules below are in the order of the layers, lowest first; imports run upwards in this list
-//! only.
+//! The modules are in the order of the layers, lowest first. A module imports only from those above
+//! it in this list.
 
 // Rules that tests can leave out; constants in an ordinary build. Must not know the code that asks.
 mod faults;
 
-// What can go wrong when a stream is made. Must not know any server.
+// The errors of a stream's construction. Must not know any server.
 mod error;
 
 // The cluster's key, and digests under it. Must not know a record.
@@ -58,7 +60,7 @@ mod secret;
 // The bytes of a record. Must not know where it is kept.
 pub mod wire;
 
-// What a log needs of a server. Must not know what a record says.
+// The operations that a log needs from a server. Must not know the contents of a record.
 pub mod engine;
 
 // The members beside a stream. Must not know how the stream is read.
@@ -67,7 +69,7 @@ mod members;
 // A log on any engine. Must not know which.
 mod numbered;
 
-// What a node is given. Must not know any server.
+// The stream that a node takes. Must not know any server.
 mod stream;
 
 // A server in memory, for tests.

@@ -1,15 +1,12 @@
 //! A throwaway PostgreSQL server for tests: one per test binary, a database per test.
 //!
 //! The server runs as an unprivileged user on a free port, in a directory of its own that is copied
-//! from one `initdb`. It is stopped however the binary ends, by a kill too: a shell that waits for
-//! the end of the binary's pipe stops it and removes the directory.
+//! from one `initdb`. However the binary ends, even by a kill, the server stops: a shell waits for
+//! the end of the binary's pipe, stops the server and removes the directory.
 //!
-//! [`Certificates`] and [`Server::standby`] make servers with TLS, and standbys; [`Bouncer`] is a
-//! pgbouncer before a server.
-//!
-//! [`Proxy`] is between a test and the server, and can cut, hold and lose what passes.
-//!
-//! [`Broker`] is a NATS or Redis server of one test.
+//! [`Certificates`] are for servers with TLS, [`Server::standby`] starts a standby, and [`Bouncer`]
+//! is a pgbouncer in front of a server. A [`Proxy`] sits between a test and the server; it can cut
+//! the connection, and hold or lose data. A [`Broker`] is a NATS or Redis server of one test.
 //!
 //! PostgreSQL's programs come from `TIDINGS_POSTGRES_BIN`, or else from Debian's package
 //! `postgresql`.

@@ -1,9 +1,10 @@
-//! `#[derive(Entity)]`: from a struct with attributes to a schema and the way to rows and back.
+//! `#[derive(Entity)]`: makes a schema from a struct with attributes, and converts the struct to
+//! rows and back.
 //!
 //! The macro reads the attributes into a model, checks them against each other, and writes the
-//! implementation. Every fault of a struct is reported in one go, each at the tokens that are
-//! wrong, and the message says what would be right. What cannot be seen in the tokens (whether an
-//! alias stands for a composite type, whether another entity is declared) is left to `check_all`
+//! implementation. It reports all faults of a struct at once, each at the wrong tokens, and each
+//! message says what would be right. Some faults do not show in the tokens, for example an alias
+//! for a composite type, or a reference to an entity that is not declared. `check_all` finds those
 //! when a node starts.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
@@ -55,35 +56,35 @@ use crate::faults::Faults;
 ///
 /// | attribute | meaning |
 /// |---|---|
-/// | `name = ".."` | the name of the entity, its table and its channel; demanded |
-/// | `endpoint_key = "field"` | the unique field that may stand for the primary key in a path |
-/// | `cache_key("a", "b")` | the fields that make the cache key; a single one must be unique; may be repeated, for rows that are looked up in several ways |
+/// | `name = ".."` | the name of the entity, its table and its channel; mandatory |
+/// | `endpoint_key = "field"` | a unique field that paths accept in place of the primary key |
+/// | `cache_key("a", "b")` | the fields of a cache key; a single field must be unique. Repeat it if rows are looked up in several ways |
 /// | `unique("a", "b")` | fields that are unique together; may be repeated |
-/// | `at_least_one_of("a", "b")` | fields of which one must be set; may be repeated |
-/// | `check = "path"` | a function `fn(&Self) -> Result<(), Violations>` that looks at each row before it is stored; may be repeated |
-/// | `admin_api(name = "..", nested = "..")` | where the admin API shows the entity |
-/// | `crate = "path"` | where the names of Tidings are; by default the dependency `tidings`, or else `tidings-core` |
+/// | `at_least_one_of("a", "b")` | at least one of these fields must be set; may be repeated |
+/// | `check = "path"` | a function `fn(&Self) -> Result<(), Violations>` that checks each row before it is stored; may be repeated |
+/// | `admin_api(name = "..", nested = "..")` | the path segments under which the admin API shows the entity |
+/// | `crate = "path"` | the crate that the generated code names; by default the dependency `tidings`, or else `tidings-core` |
 ///
 /// # On a field: `#[entity(..)]`
 ///
 /// | attribute | meaning |
 /// |---|---|
-/// | `primary_key` | identifies the row; demanded on one field, or on two to four that do so together, in the order of the struct; none is an `Option` |
+/// | `primary_key` | identifies the row. Mandatory on one field, or on two to four fields that form the key together, in the order of the struct; none may be an `Option` |
 /// | `unique` | no two rows have the same value |
-/// | `required` | an insert must bring a value although the type is an `Option` |
-/// | `default = ..` | the value of a new row that has none: a literal or a constant; a table that lacks the column is given it |
-/// | `immutable` | refuses another value once the row is there |
+/// | `required` | an insert must set the field although its type is an `Option` |
+/// | `default = ..` | the value of the field in a new row that does not set it: a literal or a constant. A column that is added to a table gets it as its default |
+/// | `immutable` | the value cannot change after the insert |
 /// | `secret` | masked in lists, in the `Debug` form of changes, in errors, logs and feeds |
-/// | `expires` | the `Timestamp` from which on the row is gone: not returned, not served from a cache, and removed in time |
-/// | `length(min = 1, max = 40)` | characters of a `String`, bytes, members of a set, a list or a map; either may be left out |
+/// | `expires` | the `Timestamp` at which the row expires: from then on it is not returned and not served from a cache, and later it is removed |
+/// | `length(min = 1, max = 40)` | the number of characters of a `String`, of bytes, or of members of a set, a list or a map; either bound may be left out |
 /// | `pattern = ".."` | a regular expression of the crate `regex` that the whole text, or each member of a set or list, must match |
-/// | `one_of("a", "b")` | the only values that there are; of a set or list, for each member |
-/// | `auto` | made on insert where absent: a random UUID, or 32 random letters and digits |
-/// | `auto_create_time`, `auto_update_time` | the time of the insert, of the latest write |
-/// | `version` | an `i64` that is 1 on insert and one more with each write: what a write may expect the row to be at, and the admin API's `ETag` |
+/// | `one_of("a", "b")` | the allowed values, or the allowed members of a set or list |
+/// | `auto` | generated on insert if absent: a random UUID, or 32 random letters and digits |
+/// | `auto_create_time`, `auto_update_time` | the time of the insert, or of the latest write |
+/// | `version` | an `i64` that is 1 on insert and grows by one with each write. A write can name the version that it expects; the admin API uses it as the `ETag` |
 /// | `foreign` | refers to another entity; the type is `Ref<X>` or `Option<Ref<X>>` |
 /// | `on_delete = ".."` | with `foreign`: `restrict` (the default), `cascade` or `set_null` |
-/// | `on_update = "evict"` | with `foreign`: a change of that row evicts this one from the cache |
+/// | `on_update = "evict"` | with `foreign`: a change of the referenced row evicts this row from the cache |
 ///
 /// # The types of fields
 ///
@@ -104,29 +105,32 @@ use crate::faults::Faults;
 /// | `BTreeMap<String, V>`, `HashMap<String, V>` | object | `TEXT` | `json` |
 /// | `Json<T>`, `serde_json::Value` | as the type says | `TEXT` | `json` |
 /// | `Ref<X>` | `{"id": ..}` | as the primary key of `X` | as the primary key of `X` |
-/// | an enum or a newtype with `#[derive(FieldValue)]` | text; as what is in it | so, too | so, too |
+/// | an enum with `#[derive(FieldValue)]` | text | as text | as text |
+/// | a newtype with `#[derive(FieldValue)]` | as the inner type | as the inner type | as the inner type |
 ///
-/// and an `Option` of each, which may be absent. Unique fields and parts of keys are of a type
-/// whose values are equal when their texts are: no set, list, map, JSON, `f64` or `f32`; and bytes
-/// are no primary key.
+/// An `Option` of each of these types is a field that may be absent. In unique fields and in parts
+/// of keys, two values must be equal exactly if their texts are equal. So a set, a list, a map,
+/// JSON, an `f64` or an `f32` cannot be one, and bytes cannot be a primary key.
 ///
 /// # A primary key of several fields
 ///
-/// Mark each of them. The row's id is the tuple of their values; one of them may be `foreign`, and
-/// one may be made (`auto`). No other entity can refer to such a row: a reference is one field. The
-/// example above has one, `stocks`.
+/// Mark each of the fields. The row's id is the tuple of their values. One of the fields may be
+/// `foreign`, and one may be generated (`auto`). No other entity can refer to such a row, because a
+/// reference is one field. The entity `stocks` in the example above has such a key.
 ///
-/// A row is selected by the tuple, `dao.select((tenant, shelf))`, cached under
-/// `stocks@:TENANT:SHELF`, and named `TENANT:SHELF` in the paths of the admin API. In each part
-/// `:`, `%`, `~`, `@` and control characters are percent-encoded, so that no two rows share a name.
+/// `dao.select((tenant, shelf))` selects a row by the tuple. The cache keeps it under
+/// `stocks@:TENANT:SHELF`, and paths of the admin API name it `TENANT:SHELF`. In each part `:`,
+/// `%`, `~`, `@` and control characters are percent-encoded, so that no two rows share a name.
 ///
-/// Serde attributes that change a field's name or form (`rename`, `skip`, `flatten`, `with` and
-/// their like, but for the bytes above) are refused: the schema, the stored row and the JSON of an
-/// entity use one set of names.
+/// # Serde attributes
+///
+/// The macro refuses serde attributes that change a field's name or form (`rename`, `skip`,
+/// `flatten`, `with` and the like, except for the bytes above). The schema, the stored row and the
+/// JSON of an entity use one set of names.
 ///
 /// # Errors
 ///
-/// Anything else is a compile error at the attribute or field at fault.
+/// Anything else is a compile error at the faulty attribute or field.
 #[proc_macro_derive(Entity, attributes(entity))]
 pub fn derive_entity(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
@@ -139,9 +143,9 @@ pub fn derive_entity(input: TokenStream) -> TokenStream {
 
 /// Implements `FieldValue`, and `KeyPart`, for an enum without fields or a struct around one value.
 ///
-/// An enum is stored as a text, and its field holds no other: the texts are those that serde
-/// writes, by `#[serde(rename_all = "..")]` on the enum and `#[serde(rename = "..")]` on a variant.
-/// A newtype is stored as what is in it. Derive serde's traits too, as for every field.
+/// An enum is stored as text: the text that serde writes, which `#[serde(rename_all = "..")]` on
+/// the enum and `#[serde(rename = "..")]` on a variant can change. The field refuses any other
+/// text. A newtype is stored as its inner value. Derive serde's traits too, as for every field.
 ///
 /// # Errors
 ///
