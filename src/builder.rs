@@ -26,21 +26,21 @@ use crate::{
     worker::{InitWorker, Worker},
 };
 
-/// How long a write waits for the handlers of its change unless told otherwise.
+/// How long a write waits for the handlers of its change, by default.
 const HANDLER_DEADLINE: Duration = Duration::from_secs(2);
-/// From when on a handler is reported as slow unless told otherwise.
+/// The running time after which a handler is reported as slow, by default.
 const SLOW_HANDLER: Duration = Duration::from_secs(1);
 
-/// How long the log keeps records unless told otherwise.
+/// How long the log keeps records, by default.
 const RETENTION: Duration = Duration::from_secs(3_600);
-/// The least and the most that the log may be told to keep records for.
+/// The shortest and the longest retention of the log.
 pub const LOG_RETENTIONS: (Duration, Duration) =
     (Duration::from_secs(10), Duration::from_secs(30 * 86_400));
-/// How often rows past their time are removed unless told otherwise, and at the most.
+/// How often expired rows are removed, by default, and at most.
 const EXPIRED: Duration = Duration::from_secs(30);
 const EXPIRED_MOST_OFTEN: Duration = Duration::from_secs(1);
 
-/// Builds a [`Node`]. Made by [`Node::builder`].
+/// Builds a [`Node`]; see [`Node::builder`].
 #[must_use]
 pub struct NodeBuilder {
     store: Option<Store>,
@@ -70,7 +70,7 @@ pub struct NodeBuilder {
 }
 
 impl Node {
-    /// Starts the settings of a node.
+    /// Returns a builder for a node.
     ///
     /// # Examples
     ///
@@ -126,13 +126,14 @@ impl NodeBuilder {
         self
     }
 
-    /// Sets a stream, such as `tidings_streams::Redis`, as the log of a node without a store: what
-    /// one node invalidates, purges or posts to [all](Self::cluster_channel) reaches every node
-    /// that was given the same stream, and they are members of one cluster.
+    /// Sets a stream, such as `tidings_streams::Redis`, as the log of a node without a store. All
+    /// nodes with the same stream form one cluster: when one of them invalidates, purges or [posts
+    /// to all](Self::cluster_channel), this reaches every other node.
     ///
-    /// Such a node has its cache and its bus, and no tables: it refuses [entities](Self::entity)
-    /// that need one. [`recorded_entity`](Self::recorded_entity) declares those whose rows are kept
-    /// elsewhere, so that keys which hold their secrets leave the process as digests alone.
+    /// Such a node has a cache and a bus but no tables, so it refuses each
+    /// [`entity`](Self::entity). Use [`recorded_entity`](Self::recorded_entity) to declare an
+    /// entity whose rows are kept elsewhere. Then cache keys that contain its secrets leave the
+    /// process only as digests.
     ///
     /// # Examples
     ///
@@ -163,13 +164,13 @@ impl NodeBuilder {
         self
     }
 
-    /// Declares an entity that has no table of its own: its changes are those that the
-    /// application's own SQL records with [`outbox::record`](tidings_store::outbox::record), and
-    /// every node that declares it hears of them.
+    /// Declares an entity without a table of its own. The application's own SQL records its changes
+    /// with [`outbox::record`](tidings_store::outbox::record), and every node that declares the
+    /// entity receives them.
     ///
-    /// It has a channel `("crud", name)` and evictions like any other entity, and no DAO: how its
-    /// rows are read is the application's to know. Tables that [`entity`](Self::entity) declares
-    /// cannot refer to it. The start fails where the store keeps no log.
+    /// Like any other entity it has a channel `("crud", name)` and evictions. It has no DAO, since
+    /// only the application knows how to read its rows. Tables that [`entity`](Self::entity)
+    /// declares cannot refer to it. The start fails if the store keeps no log.
     ///
     /// # Examples
     ///
@@ -214,10 +215,9 @@ impl NodeBuilder {
         self
     }
 
-    /// Runs a hook on each worker's thread before the node has started; the place to register
-    /// handlers.
+    /// Runs a hook on each worker's thread before the node has started. Register handlers here.
     ///
-    /// Hooks run in the order in which they were given. One that fails or panics ends the start.
+    /// Hooks run in the order in which they were added. If a hook fails or panics, the start fails.
     pub fn init_worker<F>(mut self, hook: F) -> Self
     where
         F: Fn(&Worker) -> Result<(), BoxError> + Send + Sync + 'static,
@@ -232,17 +232,18 @@ impl NodeBuilder {
         self
     }
 
-    /// Sets how long a write waits for the handlers of its change to have run on this node; 2 s by
+    /// Sets how long a write waits until the handlers of its change have run on this node; 2 s by
     /// default.
     ///
-    /// After it the write returns all the same: the row is committed and evicted, and what has not
-    /// run yet is logged and counted.
+    /// Then the write returns in any case: the row is committed and evicted. Handlers that have not
+    /// run yet are logged and counted, and run later.
     pub fn handler_deadline(mut self, deadline: Duration) -> Self {
         self.handler_deadline = deadline;
         self
     }
 
-    /// Sets from when on a running handler is logged as slow, with its name; 1 s by default.
+    /// Sets the running time after which a handler is logged as slow, with its name; 1 s by
+    /// default.
     pub fn slow_handler(mut self, limit: Duration) -> Self {
         self.slow_handler = limit;
         self
@@ -260,28 +261,28 @@ impl NodeBuilder {
         self
     }
 
-    /// Sets how often the store's log is read when nothing hints at a change; 100 ms by default. It
-    /// is how long another program's write may stay unnoticed.
+    /// Sets how often the node reads the store's log when nothing has woken it; 100 ms by default.
+    /// A write of another program may stay unnoticed for this long.
     pub fn log_poll(mut self, every: Duration) -> Self {
         self.log = self.log.poll(every);
         self
     }
 
     /// Sets how long the store's log keeps records, 10 s to 30 days; 1 hour by default. A node that
-    /// hears nothing of its log for longer purges its cache.
+    /// cannot read the log for longer purges its cache.
     pub fn log_retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
         self
     }
 
-    /// Sets how often rows past their time are removed; 30 s by default, 1 s at the most often.
-    /// Reads do not return them even before that.
+    /// Sets how often the node removes expired rows; 30 s by default, and not more often than every
+    /// second. Reads do not return an expired row, even before it is removed.
     pub fn remove_expired_every(mut self, every: Duration) -> Self {
         self.expired = every.max(EXPIRED_MOST_OFTEN);
         self
     }
 
-    /// Declares a channel whose events reach the handlers of every node of the cluster: see
+    /// Declares a channel whose events reach the handlers of every node of the cluster; see
     /// [`ClusterChannel`](crate::ClusterChannel).
     pub fn cluster_channel<T: Event + Serialize + DeserializeOwned>(
         mut self,
@@ -292,71 +293,72 @@ impl NodeBuilder {
         self
     }
 
-    /// Sets what the cluster is called where people see it; `tidings` by default. The cluster
-    /// itself is the database.
+    /// Sets the display name of the cluster; `tidings` by default. The database, not the name,
+    /// identifies the cluster.
     pub fn cluster_name(mut self, name: impl Into<String>) -> Self {
         self.cluster_name = name.into();
         self
     }
 
-    /// Wakes the other nodes by a broker, and is woken by it, in place of the database; needs
-    /// PostgreSQL. All nodes of a cluster use the same one.
+    /// Sends and receives wake-ups over a broker instead of the database; needs PostgreSQL. All
+    /// nodes of a cluster must use the same broker.
     ///
-    /// The broker says that there is something to read, and the database says what: while the
-    /// broker is down, nodes hear of each other's changes at their next
-    /// [poll](Self::log_poll). It spares the database a listener per node, each of which it wakes
-    /// for every commit.
+    /// A wake-up says that the log has something to read; the log itself stays in the database.
+    /// While the broker is down, nodes read each other's changes at their next
+    /// [poll](Self::log_poll). Without a broker the database keeps one listener per node and wakes
+    /// all of them at every commit; a broker takes this work off it.
     pub fn wake_by(mut self, carrier: impl WakeCarrier) -> Self {
         self.wakes = Some(Arc::new(carrier));
         self
     }
 
-    /// Sets for how long the node serves what it holds without a proof that it has applied every
-    /// change, where the store keeps a log; no bound by default.
+    /// Sets how long the node serves cached entries without a proof that it has applied every
+    /// change. There is no bound by default, and it has no effect if the store keeps no log.
     ///
-    /// While the log answers there is a proof at least every third of this time, and nothing is
-    /// loaded again. When it does not, or the process was stopped, an entry is served until the
-    /// bound has run out since the later of the last proof and its own load; see
-    /// [`stale_policy`](Self::stale_policy) for what comes then. In a cluster others wait no longer
-    /// than that for a node that is silent.
+    /// While the log answers, the node gets a proof at least every third of this time, and no entry
+    /// has to be loaded again. If the log does not answer, or the process was suspended, the node
+    /// serves an entry until the bound has passed since the last proof or since the entry's own
+    /// load, whichever is later. [`stale_policy`](Self::stale_policy) decides what follows. In a
+    /// cluster, the other nodes wait no longer than the bound for a silent node.
     ///
-    /// It is the cache's
-    /// [`staleness_ceiling`](tidings_cache::CacheBuilder::staleness_ceiling): no named cache, call
-    /// or policy loosens it. A bound of one of these counts from the load alone, for what the log
-    /// does not tell of.
+    /// The bound becomes the cache's
+    /// [`staleness_ceiling`](tidings_cache::CacheBuilder::staleness_ceiling), which no named cache,
+    /// call or policy can loosen. These have bounds of their own, for values whose changes are not
+    /// in the log; such a bound counts from the load alone.
     pub fn max_staleness(mut self, bound: Option<Duration>) -> Self {
         self.log = self.log.max_staleness(bound);
         self
     }
 
-    /// Says what becomes of a lookup for which the cache holds nothing that may be served, while
-    /// nothing is proven within [`max_staleness`](Self::max_staleness): it is loaded by default.
-    /// Under [`StalePolicy::Refuse`] it fails with
-    /// [`GetError::Unproven`](tidings_cache::GetError::Unproven), and the database is not asked.
+    /// Sets what happens to a lookup while the last proof is older than
+    /// [`max_staleness`](Self::max_staleness) and the cache holds no entry that it may serve. By
+    /// default the node loads the value. With [`StalePolicy::Refuse`] the lookup fails with
+    /// [`GetError::Unproven`](tidings_cache::GetError::Unproven), and the node does not ask the
+    /// database.
     pub fn stale_policy(mut self, policy: StalePolicy) -> Self {
         self.stale_policy = policy;
         self
     }
 
-    /// Registers a handler for gaps: changes that were not received, in their place in the order of
-    /// changes. The log was lost, any row of an entity may have changed, or (where the store keeps
-    /// no log) one commit changed more than 10,000 rows. Everything that was derived from events
-    /// must then be rebuilt.
+    /// Registers a handler for gaps. It runs in place of changes that were not received: because
+    /// the log was lost, because any row of an entity may have changed, or, if the store keeps no
+    /// log, because one commit changed more than 10,000 rows. Rebuild everything that you derive
+    /// from events.
     pub fn on_gap(mut self, handler: impl Fn(&Gap) + Send + Sync + 'static) -> Self {
         self.gaps.push(Arc::new(handler));
         self
     }
 
-    /// Sets the source of time, for tests that drive it by hand.
+    /// Sets the clock, for tests that drive it by hand.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Sets the runtime for loads and the store; by default the one that [`start`](Self::start) is
-    /// called in.
+    /// Sets the runtime for loads and the store; by default the runtime in which you call
+    /// [`start`](Self::start).
     ///
-    /// It must outlive the node and have its timer on.
+    /// It must outlive the node and have its timer enabled.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self
@@ -368,24 +370,24 @@ impl NodeBuilder {
         self
     }
 
-    /// Checks the schemas, makes the tables, starts the workers and runs their hooks.
+    /// Checks the schemas, creates the tables, starts the workers and runs their hooks.
     ///
     /// # Errors
     ///
-    /// See [`StartError`]. Workers that had already started are stopped first, and the node takes
-    /// leave of the other nodes.
+    /// See [`StartError`]. Before it returns the error, the node stops the workers that have
+    /// started, and leaves the cluster.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops what was started. In a cluster others then wait for the node as
-    /// for one that was killed: see [`start_unless`](Self::start_unless).
+    /// Dropping the future stops everything that was started. In a cluster the other nodes then
+    /// wait for this node as for a killed one; [`start_unless`](Self::start_unless) avoids that.
     pub async fn start(self) -> Result<Node, StartError> {
         start::start(self).await
     }
 
-    /// Starts the node as [`start`](Self::start) does, unless something else happens first, such as
-    /// a signal to stop: then stops what was started, takes leave of the other nodes, for a second
-    /// at most, and returns none.
+    /// Starts the node like [`start`](Self::start), unless another future resolves first, for
+    /// example a signal to stop. In that case it stops everything that was started, leaves the
+    /// cluster (which takes a second at most), and returns `None`.
     ///
     /// # Errors
     ///

@@ -1,12 +1,12 @@
 //! [`Cached`]: an entity's rows, read through the node's cache.
 //!
-//! A lookup makes its key and its load from one place, the schema, so that the two cannot disagree;
-//! and the schema tells the store which keys a change evicts. So what is looked up here is gone
-//! when the row has changed: under the old values and under the new ones, an absence as much as a
-//! row.
+//! A lookup derives its key and its load from one place, the schema, so that the two cannot
+//! disagree. The store derives the keys that a change evicts from the same schema. So when a row
+//! changes, its lookups are evicted, under the old values and under the new ones. The same is true
+//! of a cached absence.
 //!
-//! Store and cache do not know each other. What joins them is that the store's commits are told to
-//! this node's cache: a store that tells another sink has no cached rows.
+//! Store and cache do not know each other. Their link is the store's sink: it passes the commits to
+//! this node's cache. A store with another sink has no cached rows.
 
 use std::{any::Any, fmt, sync::Arc};
 
@@ -20,11 +20,11 @@ use crate::{
     loads::{loaded, read_by},
 };
 
-/// Why rows cannot be read through the cache, or were not.
+/// Why a lookup through the cache failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CachedError {
-    /// The store's commits are not told to a node's cache, so nothing would evict what is cached.
+    /// The store's commits do not reach a node's cache, so nothing would evict cached rows.
     #[error("rows of {entity} cannot be cached: their store belongs to no node")]
     NoCache {
         /// The entity.
@@ -44,14 +44,14 @@ pub enum CachedError {
         /// Why.
         source: ViewError,
     },
-    /// The rows are not looked up by these fields.
+    /// The schema has no lookup by these fields.
     #[error("rows of {entity} are not looked up by {asked}; they are by {known}")]
     NoLookup {
         /// The entity.
         entity: &'static str,
         /// The fields that were asked for.
         asked: String,
-        /// The lookups that there are.
+        /// The lookups that the schema has.
         known: String,
     },
     /// The lookup failed.
@@ -59,14 +59,14 @@ pub enum CachedError {
     Get(#[from] GetError),
 }
 
-/// What a DAO can do beside a node's cache.
+/// Adds lookups through the node's cache to a DAO.
 pub trait CachedRows<E: Entity> {
-    /// Returns the rows as they are read through the cache of the store's node. Make it once, and
+    /// Returns a handle that reads rows through the cache of the store's node. Make it once, and
     /// clone it.
     ///
     /// # Errors
     ///
-    /// When the store belongs to no node, or the cache holds another type under the entity's name.
+    /// The store belongs to no node, or the cache holds another type under the entity's name.
     ///
     /// # Examples
     ///
@@ -141,11 +141,11 @@ impl<E: Entity> CachedRows<E> for Dao<E> {
     }
 }
 
-/// An entity's rows, read through the cache: by the primary key (of several fields:
-/// [`by_all`](Self::by_all) of them), by each unique field, and by each cache key. Made by
+/// An entity's rows, read through the cache: by the primary key, by each unique field, and by each
+/// cache key. (For a primary key of several fields use [`by_all`](Self::by_all).) Made by
 /// [`CachedRows::cached`].
 ///
-/// Cheap to clone. A value of another spelling than the stored one, such as a UUID in capitals,
+/// Cheap to clone. A value in another spelling than the stored one, such as a UUID in capitals,
 /// names the same row.
 #[derive(Clone)]
 pub struct Cached<E> {
@@ -153,11 +153,11 @@ pub struct Cached<E> {
 }
 
 impl<E: Entity> Cached<E> {
-    /// Returns these rows with options for every lookup.
+    /// Returns a handle that uses these options for every lookup.
     ///
     /// # Errors
     ///
-    /// When an option is refused.
+    /// An option is invalid.
     ///
     /// # Examples
     ///
@@ -201,11 +201,11 @@ impl<E: Entity> Cached<E> {
         Ok(Self { lookups })
     }
 
-    /// Returns the lookup by one field: for callers that use it often.
+    /// Returns the lookup by one field, for callers that use it often.
     ///
     /// # Errors
     ///
-    /// [`CachedError::NoLookup`], which names the lookups that there are.
+    /// [`CachedError::NoLookup`], which names the lookups that the schema has.
     ///
     /// # Examples
     ///
@@ -238,8 +238,7 @@ impl<E: Entity> Cached<E> {
         self.lookup(&[field]).cloned()
     }
 
-    /// Returns the lookup by a cache key, or a primary key, of several fields, in the schema's
-    /// order.
+    /// Returns the lookup by a cache key or a primary key of several fields, in the schema's order.
     ///
     /// # Errors
     ///
@@ -253,8 +252,8 @@ impl<E: Entity> Cached<E> {
     ///
     /// # Errors
     ///
-    /// [`CachedError::NoLookup`] for another field; [`CachedError::Get`] if the load fails, also
-    /// for a value that the field cannot have.
+    /// [`CachedError::NoLookup`] for another field; [`CachedError::Get`] if the load fails, or if
+    /// the field cannot have the value.
     ///
     /// # Cancel safety
     ///
@@ -267,8 +266,8 @@ impl<E: Entity> Cached<E> {
         Ok(self.lookup(&[field])?.get(value).await?)
     }
 
-    /// Returns the row with these values of a cache key, or a primary key, of several fields, in
-    /// the schema's order. Of several rows it is the one with the lowest primary key.
+    /// Returns the row with these values of a cache key or a primary key of several fields, in the
+    /// schema's order. If several rows match, it returns the one with the lowest primary key.
     ///
     /// # Errors
     ///
@@ -317,7 +316,7 @@ pub struct CachedBy<E> {
 }
 
 impl<E: Entity> CachedBy<E> {
-    /// Returns the row with this value, or these, loaded if it is not cached.
+    /// Returns the row with this value or these values, and loads it if it is not cached.
     ///
     /// # Errors
     ///
@@ -334,14 +333,14 @@ impl<E: Entity> CachedBy<E> {
             .await
     }
 
-    /// Returns what this thread holds; see [`View::peek`].
+    /// Returns the value that this thread's L1 holds; see [`View::peek`].
     #[inline]
     #[must_use]
     pub fn peek<P: LookupValue>(&self, value: P) -> Option<Option<Arc<E>>> {
         self.view.peek(&value)
     }
 
-    /// Runs a closure on what this thread holds; see [`View::with`].
+    /// Runs a closure on the value that this thread's L1 holds; see [`View::with`].
     ///
     /// # Examples
     ///
@@ -402,7 +401,7 @@ impl<E: Entity> CachedBy<E> {
     }
 }
 
-/// A value that rows are looked up by, or a tuple of two to four for a cache key of several fields.
+/// A value to look up rows by, or a tuple of two to four values for a cache key of several fields.
 pub trait LookupValue: Parts + Send + Sync {
     /// Returns the values as the store takes them.
     fn inputs(&self) -> Vec<FieldInput>;

@@ -2,17 +2,17 @@
 
 use tidings_core::{BoxError, SchemaFaults};
 
-/// Why a node did not start. Nothing is left running, and the store is as it was.
+/// Why a node did not start. Nothing is left running, and the store is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Neither a store nor a stream was given.
+    /// The builder was given neither a store nor a stream.
     #[error("a node needs a store: call NodeBuilder::store, or NodeBuilder::stream")]
     NoStore,
     /// The number of workers is out of range.
     #[error("workers is {0}; it must be 1 to {max}", max = tidings_events::MAX_WORKERS)]
     Workers(usize),
-    /// The node was started outside a tokio runtime and given none.
+    /// The node was started outside a tokio runtime, and the builder was given none.
     #[error(
         "a node needs a tokio runtime for its loads and its store: start it inside one, or call NodeBuilder::runtime"
     )]

@@ -1,18 +1,18 @@
 //! Loads of rows: from the store to the cache, with the time that a row has left.
 //!
-//! Store and cache do not know each other, so it is here that the time which the database says a
-//! row has left becomes the time for which the cache may serve it. A row that expires must be
-//! loaded this way or through [`cached`](crate::CachedRows::cached): a load of the bare row would
-//! be served past its time.
+//! The database reports how much time a row has left. This module turns that into the time for
+//! which the cache may serve the row, since store and cache do not know each other. Load a row that
+//! expires this way or through [`cached`](crate::CachedRows::cached). If a load returned only the
+//! row, the cache would serve it after it has expired.
 //!
-//! A DAO that is part of a transaction reads what may never be committed: its loads answer, and
-//! nothing of them is cached.
+//! A DAO that is part of a transaction may read rows that are never committed. Its loads answer
+//! their callers, but the cache does not keep the rows.
 
 use tidings_cache::Loaded;
 use tidings_core::Entity;
 use tidings_store::{Dao, Error, FieldInput, Live, PageQuery};
 
-/// Makes what a load gives of a row that was read, or of its absence.
+/// Converts a row that was read, or its absence, into the result of a load.
 pub fn loaded<E>(live: Option<Live<E>>) -> Loaded<E> {
     let Some(live) = live else {
         return Loaded::absent();
@@ -76,10 +76,10 @@ impl Reads {
     }
 }
 
-/// Loads for a cache: as the DAO's selects, and no row is served past its time.
+/// Loads for a cache: like the DAO's selects, but the cache serves no row after it has expired.
 ///
-/// Through a DAO of a [`Transaction`](tidings_store::Transaction) they see what it has written.
-/// Such a load answers the call that it is made for and is not cached.
+/// Through a DAO of a [`Transaction`](tidings_store::Transaction) the loads see the transaction's
+/// own writes. Such a load answers its caller, but the cache does not keep the row.
 pub trait LoadRows<E: Entity> {
     /// Loads the row with this primary key.
     ///

@@ -32,8 +32,8 @@ use crate::follow::{Following, Hearing};
 /// A running node: workers, one cache, one bus, one store. Clones are cheap handles of the same
 /// node.
 ///
-/// When the last handle outside its workers is dropped, the workers stop on their own;
-/// [`shutdown`](Self::shutdown) is the orderly way, which delivers what was accepted and waits.
+/// When the last handle outside the workers is dropped, the workers stop by themselves.
+/// [`shutdown`](Self::shutdown) is the orderly way: it delivers accepted events and waits.
 #[derive(Clone)]
 pub struct Node {
     shared: Arc<Shared>,
@@ -69,7 +69,7 @@ impl Node {
         &self.shared.node_id
     }
 
-    /// Returns how many workers it has.
+    /// Returns the number of workers.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.shared.workers
@@ -135,7 +135,7 @@ impl Node {
         &self.shared.store
     }
 
-    /// Returns how many changes did not end as they should have.
+    /// Returns the counts of changes that did not end normally.
     ///
     /// # Examples
     ///
@@ -156,7 +156,8 @@ impl Node {
         self.shared.changes.snapshot()
     }
 
-    /// Returns what the node has read from its store's log; `None` where the store keeps none.
+    /// Returns the counts of what the node has read from its store's log; `None` if the store keeps
+    /// no log.
     ///
     /// # Examples
     ///
@@ -177,8 +178,8 @@ impl Node {
         Some(following.protocol().stats())
     }
 
-    /// Returns the node's share of the cluster: its members, and what it has read and applied of
-    /// the log. None where the store keeps no log.
+    /// Returns the node's view of the cluster: the members, and the positions in the log that the
+    /// node has read and applied. `None` if the store keeps no log.
     ///
     /// # Examples
     ///
@@ -202,7 +203,7 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// It was not declared with
+    /// The channel was not declared with
     /// [`NodeBuilder::cluster_channel`](crate::NodeBuilder::cluster_channel), or carries another
     /// type.
     ///
@@ -247,14 +248,14 @@ impl Node {
         })
     }
 
-    /// Returns what the cluster is called.
+    /// Returns the display name of the cluster.
     #[must_use]
     pub fn cluster_name(&self) -> &str {
         &self.shared.cluster_name
     }
 
-    /// Returns what the node hears of the changes in its store. Unless that is all of them, what it
-    /// has cached since may be old.
+    /// Returns whether the node sees every change in its store. If not, its cache may hold old
+    /// values.
     ///
     /// # Examples
     ///
@@ -281,14 +282,14 @@ impl Node {
         &self.shared.schemas
     }
 
-    /// Returns the schema of an entity that the node hears of, with a table or
+    /// Returns the schema of a declared entity, with a table or
     /// [without](crate::NodeBuilder::recorded_entity).
     pub fn schema(&self, entity: &str) -> Option<&'static Schema> {
         let mut heard = self.shared.heard.iter();
         heard.find(|schema| schema.name() == entity).copied()
     }
 
-    /// Returns the source of time.
+    /// Returns the node's clock.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.shared.clock
@@ -334,7 +335,7 @@ impl Node {
         self.shared.store.dao()
     }
 
-    /// Returns access to the rows of an entity that is known by name.
+    /// Returns untyped access to the rows of an entity, by its name.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
-//! [`WriteReceipt`]: which nodes have applied a write; and waits for a position.
+//! [`WriteReceipt`]: proof that the nodes have applied a write; and waits for a position.
 //!
-//! *Applied* means, of a node: what the write touched was evicted, and the node's handlers have
-//! run. A node without a log counts its own commits; one that follows a log goes by that.
+//! A node has *applied* a write when it has evicted the rows of the write and its handlers have
+//! run. A node without a log counts its own commits; a node with a log uses the log's positions.
 
 use std::{fmt, time::Duration};
 
@@ -20,29 +20,29 @@ use crate::{
 /// How long a position waits for a log that was not read yet, or that has begun another epoch.
 const LOG_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Why a node did not get to a position.
+/// Why a node did not reach a position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotReached {
-    /// It has no such position.
+    /// The token is not one of this database.
     #[error(transparent)]
     Invalid(#[from] TokenError),
-    /// It had not applied the write by the deadline.
+    /// The node did not apply the write before the deadline.
     #[error("not caught up with the given position within {0:?}")]
     Late(Duration),
-    /// The most calls that may wait at a time are waiting.
+    /// Too many calls are waiting already.
     #[error("not caught up with the given position, and {0} calls wait already")]
     Busy(usize),
 }
 
-/// Why a write is not known to be applied everywhere.
+/// Why a write is not confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotConfirmed {
     /// The token is not one of this database.
     #[error(transparent)]
     Invalid(#[from] TokenError),
-    /// Some members may still serve what was before the write.
+    /// Some members may still serve values from before the write.
     #[error(transparent)]
     Unconfirmed(#[from] Unconfirmed),
 }
@@ -59,7 +59,7 @@ pub enum NoPosition {
     Log,
 }
 
-/// Tells which nodes have applied the writes of a future; see [`Node::with_receipt`].
+/// Waits for the nodes to apply the writes of a future; see [`Node::with_receipt`].
 #[derive(Clone)]
 #[must_use = "drop it explicitly (`drop(..)`) if it does not matter who has applied the write"]
 pub struct WriteReceipt {
@@ -68,7 +68,7 @@ pub struct WriteReceipt {
 }
 
 impl Node {
-    /// Runs a future, and returns with its output a receipt for the writes that were made in it.
+    /// Runs a future, and returns its output with a receipt for the writes that it made.
     ///
     /// # Examples
     ///
@@ -105,20 +105,21 @@ impl Node {
     ///
     /// # Cancel safety
     ///
-    /// As the future's: a write that has begun goes on.
+    /// As for the future itself: a write that has begun runs to its end.
     pub async fn with_receipt<F: Future>(&self, writes: F) -> (F::Output, WriteReceipt) {
         let (output, written) = written(writes).await;
         let node = self.clone();
         (output, WriteReceipt { node, written })
     }
 
-    /// Waits until this node serves nothing older than a write: it has applied it, or has started
-    /// since. At most 4,096 calls wait at a time.
+    /// Waits until this node serves nothing older than a write: until it has applied the write, or
+    /// at once if it has started since. At most 4,096 calls can wait at a time.
     ///
     /// # Errors
     ///
-    /// [`NotReached::Invalid`] for a token that is not one of this database, or was made up;
-    /// [`NotReached::Late`] after the time, and [`NotReached::Busy`] at once if too many wait.
+    /// [`NotReached::Invalid`] if the token is forged or comes from another database;
+    /// [`NotReached::Late`] after the timeout; [`NotReached::Busy`] at once if too many calls are
+    /// waiting.
     ///
     /// # Examples
     ///
@@ -157,11 +158,11 @@ impl Node {
     }
 
     /// Waits until every member of the cluster has applied a write, or must have stopped serving
-    /// what was before it.
+    /// values from before it.
     ///
     /// # Errors
     ///
-    /// [`NotConfirmed::Invalid`] for a token that is not one of this database; else the members
+    /// [`NotConfirmed::Invalid`] if the token is not one of this database; otherwise the members
     /// that did neither in time.
     ///
     /// # Examples
@@ -302,15 +303,16 @@ impl Node {
 }
 
 impl WriteReceipt {
-    /// Names the position of the writes: nothing older than they are is served by a node that is
-    /// [at least](Node::at_least) there. Where nothing was written it is that of what was read.
+    /// Returns the position of the writes, as a token. A node that is [at least](Node::at_least)
+    /// there serves nothing older than these writes. If the future wrote nothing, the position
+    /// covers what it read.
     ///
-    /// Costs nothing after one write, or several one after the other; else it is asked of the
-    /// database.
+    /// This costs nothing after one write, or after several writes in sequence; otherwise it asks
+    /// the database.
     ///
     /// # Errors
     ///
-    /// The database, or its log, is out of reach. The writes are committed nevertheless.
+    /// The database or its log cannot be reached. The writes are committed nevertheless.
     ///
     /// # Cancel safety
     ///
@@ -321,13 +323,14 @@ impl WriteReceipt {
     }
 
     /// Waits until every member of the cluster has applied the writes, or must have stopped serving
-    /// what was before them. A node alone waits for its own handlers.
+    /// values from before them. A single node waits for its own handlers.
     ///
     /// # Errors
     ///
-    /// Names the members that did neither in time. The writes are committed nevertheless, but for
-    /// one case: this node alone, with the reason [`Epoch`](Silence::Epoch), says that the log has
-    /// begun another epoch since they were committed, so that the database may have lost them.
+    /// The error names the members that did neither in time. The writes are committed nevertheless,
+    /// with one exception. If the error names only this node, with the reason
+    /// [`Epoch`](Silence::Epoch), the log has begun a new epoch since the commit, and the database
+    /// may have lost the writes.
     ///
     /// # Cancel safety
     ///

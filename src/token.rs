@@ -1,12 +1,12 @@
-//! [`Token`]: names a commit to clients, so that they can ask for nothing older, and for what comes
-//! after it.
+//! [`Token`]: names a commit to clients, so that they can ask for nothing older, and for the changes after it.
 //!
-//! A token is a text that is signed with a key from the database, so it can be checked by every
-//! node on that database and made up by no one else. It names a commit of an epoch: of the log's
-//! where the database keeps one, else of one start of the node. It also holds where a reader goes
-//! on that knows the commit; tokens of version 1 do not, and are read all the same. A commit of a
-//! log that may hand its numbers out again is named with its record's id since version 3; one
-//! without is covered once its node has looked at the log.
+//! A token is text, signed with a key from the database. So every node on that database can check
+//! it, and no one else can forge it. It names a commit and the commit's epoch. If the database
+//! keeps a log, that is an epoch of the log; otherwise it is one start of the node. The token also
+//! holds the place where a reader that knows the commit goes on. Tokens of version 1 lack this
+//! place but are still accepted. Since version 3, the token of a log that may reuse its numbers
+//! also holds the id of the commit's record. A token without the id is covered once its node has
+//! checked the log.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -35,8 +35,8 @@ const PURPOSE: &[u8] = b"tidings token 1";
 /// How many bytes a token has at most.
 const MOST: usize = NAMED + RESUME + ID + SIGNATURE;
 
-/// Names a commit: an opaque text, valid on every node of the same database. It fits a header and a
-/// query as it is.
+/// Names a commit: opaque text that is valid on every node of the same database. It fits into a
+/// header or a query without encoding.
 ///
 /// # Examples
 ///
@@ -48,14 +48,14 @@ const MOST: usize = NAMED + RESUME + ID + SIGNATURE;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Token(Arc<str>);
 
-/// A text is not a token of this database.
+/// Why a text is not a token of this database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// It has not the form of one.
+    /// The text does not have the form of a token.
     #[error("this is not a position: expected one as a write has returned it")]
     Malformed,
-    /// It was signed with another key: it is of another database, or was made up.
+    /// It was signed with another key: it comes from another database, or was forged.
     #[error("this position is not one of this cluster")]
     Foreign,
 }
@@ -205,7 +205,7 @@ fn decoded(text: &str) -> Result<Vec<u8>, TokenError> {
 }
 
 impl Token {
-    /// Returns its text.
+    /// Returns the token's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -215,8 +215,7 @@ impl Token {
 impl FromStr for Token {
     type Err = TokenError;
 
-    /// Reads a token's text. Whether it is one of this database is told by the node that it is
-    /// given to.
+    /// Parses the text of a token. Only a node can tell whether the token belongs to its database.
     fn from_str(text: &str) -> Result<Self, TokenError> {
         decoded(text)?;
         Ok(Self(text.into()))

@@ -1,11 +1,11 @@
 //! [`Worker`]: one thread with its own event loop, its own L1 and its own handlers.
 //!
-//! A worker starts in this order: runtime, L1, mailbox, then the `init_worker` hooks, and only when
-//! the hooks of every worker have returned has the node started. So no event is posted to a worker
+//! A worker starts in this order: runtime, L1, mailbox, then the `init_worker` hooks. The node has
+//! started only when the hooks of every worker have returned. So no event is posted to a worker
 //! that has not registered its handlers yet.
 //!
-//! It ends when the node stops it: it waits for the tasks spawned on it, which should watch
-//! [`Worker::stopping`], until the node gives up waiting; then they are dropped unfinished.
+//! When the node stops a worker, the worker waits for the tasks spawned on it, which should watch
+//! [`Worker::stopping`]. When the node stops waiting, the worker drops the unfinished tasks.
 
 use std::{
     any::Any,
@@ -64,13 +64,13 @@ struct Local {
 }
 
 impl Worker {
-    /// Returns which worker this is, from zero.
+    /// Returns the index of this worker, counted from zero.
     #[must_use]
     pub fn id(&self) -> usize {
         self.shared.id
     }
 
-    /// Returns the node. This handle does not keep it running.
+    /// Returns the node. This handle does not keep the node running.
     #[must_use]
     pub fn node(&self) -> &Node {
         &self.shared.node
@@ -82,7 +82,7 @@ impl Worker {
         self.shared.node.cache()
     }
 
-    /// Returns this worker's face of the bus: handlers registered here run on this thread and need
+    /// Returns this worker's side of the bus. Handlers registered here run on this thread and need
     /// not be `Send`.
     ///
     /// # Examples
@@ -116,10 +116,10 @@ impl Worker {
         &self.shared.events
     }
 
-    /// Registers a handler that hears, on this thread and in the order of its other events, of
-    /// changes and events that were not received; see
-    /// [`NodeBuilder::on_gap`](crate::NodeBuilder::on_gap). It hears too of what this worker alone
-    /// has missed because its mailbox was full, with the reason
+    /// Registers a handler for changes and events that were not received; see
+    /// [`NodeBuilder::on_gap`](crate::NodeBuilder::on_gap). It runs on this thread, in the order of
+    /// the worker's other events. It also receives the gaps of this worker alone: events that it
+    /// missed because its mailbox was full, with the reason
     /// [`Overflow`](crate::core::log::GapReason::Overflow).
     ///
     /// # Errors
@@ -147,8 +147,8 @@ impl Worker {
 
     /// Runs a future on this worker. It need not be `Send`.
     ///
-    /// A shutdown waits for it until its deadline; a future without an end of its own should watch
-    /// [`stopping`](Self::stopping).
+    /// A shutdown waits for the future until its deadline. A future that does not end by itself
+    /// should watch [`stopping`](Self::stopping).
     ///
     /// # Examples
     ///
