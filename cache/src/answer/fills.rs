@@ -1,8 +1,8 @@
-//! [`Fills`]: the seam by which a node says whether what is read may be kept.
+//! [`Fills`]: the seam through which a node decides whether the cache may keep loaded values.
 //!
-//! A cache alone may keep whatever the fence lets in. A node that does not hear of every change
-//! (the log is out of reach, a trigger is missing) must answer its callers and keep nothing: no
-//! invalidation would ever come for it. A hit asks nothing.
+//! A cache without a node may keep every value that the fence admits. A node that does not see
+//! every change (because it cannot reach the log, or a trigger is missing) must answer its callers
+//! and keep nothing, because no invalidation would ever arrive. A hit does not ask.
 
 use std::{
     fmt,
@@ -13,18 +13,19 @@ use tidings_core::{CacheKey, clock::Tick};
 
 use crate::sync::Arc;
 
-/// Says whether what loads read may be kept.
+/// Decides whether the cache may keep loaded values.
 ///
-/// Asked twice for each load: before it reads anything, and when it has ended. Whatever was refused
-/// either time answers the callers that wait for it and enters neither level; what L2 held of the
-/// key goes, since the callers have seen something newer.
+/// The cache asks twice for each load: before the load reads anything, and after the load has
+/// ended. If either answer is no, the value answers the waiting callers but enters neither level.
+/// L2 also drops its entry of the key, since the callers have seen something newer.
 ///
-/// Called with no lock held. One that panics refuses.
+/// The cache holds no lock during the call. A panic counts as no.
 pub trait Fills: fmt::Debug + Send + Sync + 'static {
-    /// Notes that a load of a key begins. `None`: nothing that is read now may be kept.
+    /// Notes that a load of a key begins. `None` means that the cache may keep nothing that is read
+    /// now.
     fn begin(&self, key: &CacheKey) -> Option<Pass>;
 
-    /// Returns whether what was read under a pass may be kept.
+    /// Returns whether the cache may keep a value that was read under this pass.
     fn holds(&self, pass: Pass) -> bool;
 
     /// Returns whether others may have given the node up, and have confirmed changes since of which
@@ -58,15 +59,17 @@ pub enum Proof {
     Withheld,
 }
 
-/// What a cache does once an entry is older than the node's bound and nothing is proven.
+/// What the cache does with a lookup once an entry is older than the node's bound and there is no
+/// proof.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StalePolicy {
-    /// It loads the entry again; callers at the same time share one load, or the next where others
+    /// Load the entry again. Concurrent callers share one load, or the next one if the other nodes
     /// may have [given the node up](Fills::is_given_up).
     #[default]
     Load,
-    /// It refuses with [`GetError::Unproven`](crate::GetError::Unproven), a miss too, and asks the
-    /// backing store nothing until there is a proof. Background refreshes wait as well.
+    /// Refuse the lookup with [`GetError::Unproven`](crate::GetError::Unproven), even for a miss.
+    /// The cache does not ask the backing store until there is a proof; background refreshes wait
+    /// as well.
     Refuse,
 }
 

@@ -7,12 +7,12 @@ use tidings_core::CacheKey;
 
 use crate::{answer::loaded::Loaded, error::BoxError, loading, sync::off_the_loop};
 
-/// What `get` runs on a miss.
+/// The callback that `get` runs on a miss.
 ///
-/// Every `FnOnce() -> impl Future<Output = Result<impl Into<Loaded<V>>, impl Into<BoxError>>>` is
-/// one: a closure whose future returns an `Option` of the value, or a [`Loaded`] that says more.
-/// The closure runs on its caller's thread and may borrow from it; the future must be `Send +
-/// 'static`, because it runs on the cache's runtime.
+/// Every `FnOnce() -> impl Future<Output = Result<impl Into<Loaded<V>>, impl Into<BoxError>>>` is a
+/// load: a closure whose future returns an `Option` of the value, or a [`Loaded`] with options. The
+/// closure runs on its caller's thread and may borrow from it; the future must be `Send + 'static`,
+/// because it runs on the cache's runtime.
 ///
 /// # Examples
 ///
@@ -60,11 +60,11 @@ where
     }
 }
 
-/// Makes a load of a plain function that may block, for a backing store without futures.
+/// Makes a load from a plain function that may block, for a backing store without futures.
 ///
-/// It runs on one of the runtime's threads for blocking code, or on the executor itself if that is
-/// not tokio's. It counts as one load, so calls of the cache that it makes need no permit of their
-/// own.
+/// The function runs on one of the runtime's threads for blocking code, or on the executor itself
+/// if that is not tokio's. It counts as one load, so its own calls of the cache need no further
+/// permit.
 ///
 /// # Examples
 ///
@@ -92,8 +92,8 @@ where
 /// What a bulk load found, each with its key.
 type Many<V> = Vec<(CacheKey, Loaded<V>)>;
 
-/// What the load of [`get_bulk`](crate::Cache::get_bulk) returns: a future of the values that were
-/// found, each with its key.
+/// The return type of a load of [`get_bulk`](crate::Cache::get_bulk): a future of the values that
+/// were found, each with its key.
 ///
 /// Every `Future<Output = Result<Vec<(CacheKey, impl Into<Loaded<V>>)>, impl Into<BoxError>>>` is
 /// one that is `Send + 'static`.

@@ -1,9 +1,9 @@
-//! [`Loaded`]: the result of a load: a value or its absence, and how long and under which tags to
-//! keep it.
+//! [`Loaded`]: the result of a load: a value or its absence, with its ttl and its tags.
 
 use crate::answer::{tag::Tag, ttl::Ttl};
 
-/// The result of a load. An `Option` turns into one; this says more.
+/// The result of a load. A load can also return an `Option`; a `Loaded` sets the value's own
+/// options.
 ///
 /// # Examples
 ///
@@ -32,13 +32,13 @@ impl<V> Loaded<V> {
         Self::from(Some(value))
     }
 
-    /// Makes the result of a load that found no such value. The absence is cached.
+    /// Makes the result of a load that found no value. The absence is cached.
     pub fn absent() -> Self {
         Self::from(None)
     }
 
-    /// Sets how long this value or absence is served. Wins over all options. Zero is zero: a token
-    /// that has expired by now answers the callers that wait, and is not kept.
+    /// Sets how long this value or absence is served. Overrides all options. Zero means zero: a
+    /// token that has just expired answers the waiting callers, and the cache does not keep it.
     pub fn ttl(mut self, ttl: impl Into<Ttl>) -> Self {
         self.ttl = Some(ttl.into());
         self
@@ -49,10 +49,10 @@ impl<V> Loaded<V> {
         self.ttl(Ttl::Never)
     }
 
-    /// Sets how long the value is true, counted from before its load was called: for a credential
-    /// that expires, for example. It is served no longer, whatever options say and whatever fails;
-    /// a shorter ttl stays as it is. Callers that wait for a load whose value has come to its end
-    /// when it arrives ask again; the one that started the load is answered with it.
+    /// Sets how long the value is valid, counted from before its load was called: for example a
+    /// credential that expires. The cache serves it no longer, whatever the options are and
+    /// whatever fails; a shorter ttl still counts. If the value has expired by the time the load
+    /// returns, the caller that started the load gets it, and the other waiting callers ask again.
     ///
     /// # Examples
     ///
@@ -68,23 +68,23 @@ impl<V> Loaded<V> {
         self
     }
 
-    /// Adds a tag, besides those that the call gives.
+    /// Adds a tag, besides the tags of the call.
     pub fn tag(mut self, tag: impl Into<Tag>) -> Self {
         self.tags.push(tag.into());
         self
     }
 
-    /// Answers the callers that wait, and is not kept.
+    /// Answers the waiting callers without filling the cache.
     pub fn uncached(mut self) -> Self {
         self.cached = false;
         self
     }
 
-    /// Sets up to which of the node's numbers ([`Cache::number`](crate::Cache::number)) the backing
-    /// store had caught up when this was read: from a lagging replica, or by a caller that reads
-    /// first and sets later. If the key was invalidated, set or renewed since then, a load's value
-    /// answers the callers that wait for it and is not kept, and a [`set`](crate::Cache::set) is
-    /// refused. Keys that share a slot count as one here.
+    /// Sets the number of the node ([`Cache::number`](crate::Cache::number)) up to which the
+    /// backing store was current when the value was read. Use it for a lagging replica, or if you
+    /// read first and set later. If the key was invalidated, set or renewed after that number, a
+    /// load's value answers its waiting callers but is not kept, and a [`set`](crate::Cache::set)
+    /// is refused. Keys that share a slot count as one here.
     pub fn read_at(mut self, number: u64) -> Self {
         self.position = Some(number);
         self

@@ -1,4 +1,4 @@
-//! [`Receipt`]: what `invalidate` returns; and [`Propagate`], the seam through which an
+//! [`Receipt`], the result of `invalidate`; and [`Propagate`], the seam through which an
 //! invalidation leaves the node.
 
 use std::{fmt, time::Duration};
@@ -8,7 +8,7 @@ use tidings_core::CacheKey;
 
 use crate::{answer::tag::Tag, sync::Arc};
 
-/// What was invalidated on this node, for the others.
+/// An invalidation on this node, in the form that other nodes receive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Invalidation {
@@ -33,18 +33,18 @@ pub enum Invalidation {
     },
 }
 
-/// Carries invalidations to other nodes. A cache has none by default, and then acts on its own node
-/// only.
+/// Carries invalidations to other nodes. By default a cache has no carrier, and its invalidations
+/// act on its own node only.
 ///
-/// Called once this node has applied the invalidation, and never inside the handling of a change:
-/// every node handles a change itself. A carrier that receives one on another node hands it to
-/// [`Cache::apply_invalidation`](crate::Cache::apply_invalidation), and calls
-/// [`Cache::purge_node`](crate::Cache::purge_node) where it cannot prove that none was lost.
+/// The cache calls it once this node has applied the invalidation. It never does so while a change
+/// is handled, because every node handles a change itself. On another node, the carrier passes each
+/// invalidation to [`Cache::apply_invalidation`](crate::Cache::apply_invalidation). If it cannot
+/// prove that none was lost, it calls [`Cache::purge_node`](crate::Cache::purge_node).
 pub trait Propagate: fmt::Debug + Send + Sync + 'static {
-    /// Sends an invalidation, without waiting. The number is the one that it took on this node: if
-    /// it comes back, it is applied with this number as `before`. The future, which may be dropped,
-    /// ends when every other node has applied it, or names those that have not within the given
-    /// time.
+    /// Sends an invalidation, without waiting. The number is the one that it took on this node; if
+    /// the invalidation comes back, apply it with this number as `before`. The future, which may be
+    /// dropped, resolves when every other node has applied the invalidation, or names the nodes
+    /// that have not done so in the given time.
     fn propagate(&self, invalidation: Invalidation, number: u64) -> Confirmation;
 }
 
@@ -52,7 +52,7 @@ pub trait Propagate: fmt::Debug + Send + Sync + 'static {
 pub type Confirmation =
     Box<dyn FnOnce(Duration) -> BoxFuture<'static, Result<(), Unconfirmed>> + Send>;
 
-/// Proof that an invalidation was applied on this node; drop it if other nodes do not matter.
+/// Proof that an invalidation was applied on this node. Drop it if other nodes do not matter.
 ///
 /// # Examples
 ///
@@ -82,7 +82,7 @@ impl Receipt {
         self.number
     }
 
-    /// Waits until every node has applied the invalidation. On a lone node that is at once.
+    /// Waits until every node has applied the invalidation. On a single node it returns at once.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// Some nodes may still serve what was invalidated.
+/// Some nodes may still serve the invalidated values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not confirmed by {}", nodes.join(", "))]
 pub struct Unconfirmed {

@@ -42,7 +42,7 @@ pub const SMALLEST_CAPACITY: u64 = 64 << 10;
 /// The largest [`capacity`](CacheBuilder::capacity), in bytes.
 pub const LARGEST_CAPACITY: u64 = u64::MAX >> 8;
 
-/// Makes a [`Cache`].
+/// Builds a [`Cache`].
 ///
 /// # Examples
 ///
@@ -79,7 +79,7 @@ pub struct CacheBuilder {
 }
 
 impl Cache {
-    /// Starts a cache, and the node's share of it.
+    /// Returns a builder for the first cache of a node.
     ///
     /// # Examples
     ///
@@ -122,107 +122,113 @@ impl CacheBuilder {
 
     setters!();
 
-    /// Sets what L2 may hold, in bytes: 64 MiB by default, 64 KiB at least. All named caches of the
-    /// node share it. What [`Cache::explain`] reads is kept beside it, in at most a fiftieth of
-    /// this (8 KiB at least, about 1.1 MB at most).
+    /// Sets the size of L2 in bytes: 64 MiB by default, 64 KiB at least. All named caches of the
+    /// node share it. The history that [`Cache::explain`] reads is kept beside L2 and takes at most
+    /// a fiftieth of this (at least 8 KiB, at most about 1.1 MB).
     pub fn capacity(mut self, bytes: u64) -> Self {
         self.capacity = bytes;
         self
     }
 
-    /// Sets how much of the capacity is for absences: an eighth by default.
+    /// Sets the part of the capacity that is reserved for absences: an eighth by default.
     pub fn absence_capacity(mut self, bytes: u64) -> Self {
         self.absence_capacity = Some(bytes);
         self
     }
 
-    /// Sets how many entries each thread keeps in its L1; zero is none. The default is 4,096.
+    /// Sets how many entries each thread keeps in its L1: 4,096 by default. With zero it keeps
+    /// none.
     pub fn l1_entries(mut self, entries: usize) -> Self {
         self.settings.l1_entries = entries;
         self
     }
 
-    /// Sets how many loads may run at once; others wait for their turn, within their deadline. As
-    /// many again may be overdue. Loads that are made by the future of another load run at once.
-    /// 1,024 by default.
+    /// Sets how many loads may run at once: 1,024 by default. Other loads wait for their turn,
+    /// within their deadline. The same number of loads again may be overdue. A load that is started
+    /// by another load does not wait for a turn.
     pub fn max_loads(mut self, loads: usize) -> Self {
         self.max_loads = loads;
         self
     }
 
-    /// Sets where time comes from: the machine's clock by default.
+    /// Sets the clock: the machine's by default.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// Sets what loads run on: by default, each runs on the tokio runtime that is current where it
-    /// starts.
+    /// Sets the runtime for loads. By default, each load runs on the tokio runtime that is current
+    /// where it starts.
     ///
-    /// On a node with several runtimes, name the one that lives longest: a database socket lives
-    /// with the runtime that opened it. With the machine's clock the runtime's timer must be on,
-    /// unless no load has a deadline.
+    /// On a node with several runtimes, name the one that lives longest, because a database socket
+    /// lives only as long as the runtime that opened it. With the machine's clock the runtime's
+    /// timer must be enabled, unless no load has a deadline.
     #[cfg(not(shuttle))]
     pub fn runtime(self, runtime: tokio::runtime::Handle) -> Self {
         self.spawn(Arc::new(TokioSpawn::new(runtime)))
     }
 
-    /// Sets what loads run on, if that is no tokio runtime: see [`runtime`](Self::runtime).
+    /// Sets an executor for loads that is not a tokio runtime; see [`runtime`](Self::runtime).
     #[cfg(not(shuttle))]
     pub fn spawn(mut self, spawn: Arc<dyn Spawn>) -> Self {
         self.executor = Executor(Some(spawn));
         self
     }
 
-    /// Sets where jitter comes from: the operating system by default.
+    /// Sets the source of randomness for jitter: the operating system by default.
     pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
         self.entropy = Some(entropy);
         self
     }
 
     /// Sets when threads get an L1: at their first use of the cache, by default. Such an L1 lasts
-    /// as long as its thread, or until the thread first uses another cache after this one has gone.
+    /// as long as its thread. If the cache goes first, it lasts until the thread next uses another
+    /// cache.
     pub fn attach(mut self, attach: Attach) -> Self {
         self.attach = attach;
         self
     }
 
-    /// Sets what each thread keeps in its L1, in bytes as L2 weighs them: 4 MiB by default. See
+    /// Sets the size of each thread's L1, in bytes as L2 weighs them: 4 MiB by default. See
     /// [`CacheSettings::l1_bytes`](crate::CacheSettings::l1_bytes).
     pub fn l1_bytes(mut self, bytes: u64) -> Self {
         self.settings.l1_bytes = bytes;
         self
     }
 
-    /// Sets what carries invalidations to other nodes: nothing by default.
+    /// Sets the carrier of invalidations to other nodes: none by default.
     pub fn propagate(mut self, propagate: Arc<dyn Propagate>) -> Self {
         self.propagate = Some(propagate);
         self
     }
 
-    /// Sets what decides whether loads may fill the cache. By default nothing does, and they may.
+    /// Sets the judge of whether loads may fill the cache. By default there is none, and every load
+    /// may.
     pub fn fills(mut self, fills: Arc<dyn Fills>) -> Self {
         self.fills = Some(fills);
         self
     }
 
-    /// Sets the node's bound on staleness: none by default. Of several that are set, the shortest
-    /// counts.
+    /// Sets the node's bound on staleness: none by default. If it is set several times, the
+    /// shortest bound counts.
     ///
-    /// Where [`max_staleness`](Self::max_staleness) is what a cache or a call asks for, this is
-    /// what the node promises, and nothing loosens it: no entry of any cache of the node, in either
-    /// level and through a view too, is served once this long has passed since the later of the
-    /// start of its load and the last proof ([`Fills::proof`](crate::Fills::proof)) that the node
-    /// has applied every change; without proofs, since the start of its load. No caller joins a
-    /// load that began that long ago; it takes the result of a load that it began itself however
-    /// long that took. A bound of a cache or a call holds besides, and counts from the start of the
-    /// load alone: what the proofs do not speak of needs one, or a ttl.
+    /// [`max_staleness`](Self::max_staleness) is what a cache or a call asks for. The ceiling is
+    /// what the node promises, and nothing loosens it. No cache of the node serves an entry, from
+    /// either level or through a view, once the ceiling has passed since the start of the entry's
+    /// load or since the last proof ([`Fills::proof`](crate::Fills::proof)) that the node has
+    /// applied every change, whichever is later. Without proofs, the start of the load counts. No
+    /// caller joins a load that began that long ago, but a caller takes the result of its own load,
+    /// however long that took.
     ///
-    /// For a node that others wait for no longer than this: what it served beyond it could be
-    /// older than what they have been told is seen everywhere.
+    /// A bound of a cache or a call applies in addition, and counts from the start of the load
+    /// alone. Values whose changes the proofs do not cover need such a bound, or a ttl.
     ///
-    /// Costs a hit in L1 a read of the clock, as a ttl does, and each thread a lookup in L2 for
-    /// each of its keys once in this time.
+    /// The ceiling is for a cluster whose other nodes wait for this node no longer than the
+    /// ceiling. If the node served an entry beyond it, the entry could be older than a change that
+    /// was already confirmed everywhere.
+    ///
+    /// A ceiling costs a hit in L1 a read of the clock, as a ttl does. It also costs each thread
+    /// one L2 lookup per key in each period of this length.
     ///
     /// # Examples
     ///
@@ -246,9 +252,9 @@ impl CacheBuilder {
         self
     }
 
-    /// Says what becomes of a lookup that finds nothing it may serve while nothing is proven within
-    /// the node's [bound](Self::staleness_ceiling): [`StalePolicy::Load`] by default. Without a
-    /// bound it changes nothing.
+    /// Sets what happens to a lookup that finds no entry it may serve, while there is no proof
+    /// within the node's [bound](Self::staleness_ceiling): [`StalePolicy::Load`] by default.
+    /// Without a bound this has no effect.
     pub fn stale_policy(mut self, policy: StalePolicy) -> Self {
         self.stale_policy = policy;
         self
@@ -266,11 +272,11 @@ impl CacheBuilder {
         &mut self.settings.terms
     }
 
-    /// Makes the cache.
+    /// Builds the cache.
     ///
     /// # Errors
     ///
-    /// When an option is refused.
+    /// An option is invalid.
     pub fn build(self) -> Result<Cache, ConfigError> {
         self.settings.check()?;
         check_ttl("staleness_ceiling", Some(self.ceiling))?;

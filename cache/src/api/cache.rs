@@ -20,10 +20,10 @@ use crate::{
     options::{call::GetOptions, settings::CacheSettings},
 };
 
-/// A named cache: a cheap handle, to be cloned and shared.
+/// A named cache. This is a cheap handle: clone it and share it.
 ///
-/// All named caches of a node share one L2 and its byte budget; apart from that, caches of
-/// different names share nothing. Values and memory are freed when the last handle and the last
+/// All named caches of a node share one L2 and its byte budget. Otherwise caches of different names
+/// share nothing. Values and memory are freed when the last handle and the last
 /// [`ThreadGuard`](crate::ThreadGuard) of the node are dropped.
 ///
 /// # Examples
@@ -51,7 +51,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// When the name exists with other settings.
+    /// The name exists with other settings.
     ///
     /// # Examples
     ///
@@ -76,7 +76,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// When a setting is refused, or the name exists with other settings.
+    /// A setting is invalid, or the name exists with other settings.
     ///
     /// # Examples
     ///
@@ -121,18 +121,18 @@ impl Cache {
         &self.0.named.name
     }
 
-    /// Returns the value of a key, loaded if neither level has it.
+    /// Returns the value of a key, and loads it if neither level has it.
     ///
-    /// However many callers miss at once, one load runs, on the cache's runtime. It belongs to the
-    /// node: if its first caller goes away it goes on. Its value or absence is cached; its error or
-    /// panic reaches all callers that waited, and is not.
+    /// However many callers miss at once, one load runs, on the cache's runtime. The load belongs
+    /// to the node: it goes on if its first caller goes away. Its result reaches all waiting
+    /// callers. The cache keeps a value or an absence, but not an error or a panic.
     ///
     /// A hit in this thread's L1 costs about as much as a lookup in a thread-local map. A hit in L2
     /// costs a lock that is seldom contended and a clone of the value.
     ///
     /// # Errors
     ///
-    /// See [`GetError`]. Options are checked first, also if the call is a hit.
+    /// See [`GetError`]. Options are checked first, even if the call is a hit.
     ///
     /// # Cancel safety
     ///
@@ -169,8 +169,8 @@ impl Cache {
         Get::new(&self.0, key, options, Own, load, Plain)
     }
 
-    /// Returns the value of a key, like [`get`](Self::get), with how the call was answered and how
-    /// old the value is.
+    /// Returns the value of a key, like [`get`](Self::get), with the age of the value and how the
+    /// call was answered.
     ///
     /// # Errors
     ///
@@ -203,8 +203,8 @@ impl Cache {
         Get::new(&self.0, key, options, Own, load, WithOutcome)
     }
 
-    /// Returns the value of a key, like [`get_entry`](Self::get_entry), in a form of its own that
-    /// each worker holds.
+    /// Returns the value of a key, like [`get_entry`](Self::get_entry), in another form that each
+    /// worker keeps in its L1.
     ///
     /// `l1_serializer` makes the L1 form, for example a parsed key or a compiled pattern, once per
     /// worker and fill; a hit in L1 does not run it. On a thread without an L1 it runs at every
@@ -247,14 +247,14 @@ impl Cache {
         Get::new(&self.0, key, options, form, load, WithOutcome)
     }
 
-    /// Returns what is cached, without a load: an entry, whose value is `None` for a cached
-    /// absence, or `None` for a miss.
+    /// Returns the cached entry, without a load: `None` for a miss, or an entry, whose value is
+    /// `None` for a cached absence.
     ///
-    /// Counts as a hit, and is promoted to this thread's L1 like one.
+    /// The call counts as a hit and, like one, promotes the entry to this thread's L1.
     ///
     /// # Errors
     ///
-    /// When the key holds a value of another type.
+    /// The key holds a value of another type.
     ///
     /// # Examples
     ///
@@ -282,8 +282,8 @@ impl Cache {
         })
     }
 
-    /// Returns how many entries this cache has in L2, values and absences, expired ones included.
-    /// Costs a read of each entry of the node.
+    /// Returns the number of entries that this cache has in L2: values and absences, including
+    /// expired ones. Costs a read of each entry of the node.
     ///
     /// # Examples
     ///

@@ -13,7 +13,7 @@ use crate::{
     fence::number::Number,
 };
 
-/// What [`Cache::invalidate`] takes: one key or many.
+/// The argument of [`Cache::invalidate`]: one key or many.
 pub trait Keys {
     /// Returns the keys.
     fn keys(&self) -> &[CacheKey];
@@ -44,13 +44,13 @@ impl<const N: usize> Keys for [CacheKey; N] {
 }
 
 impl Cache {
-    /// Makes this node forget what it holds of one key or many, absences too.
+    /// Invalidates one key or many on this node. Cached absences are evicted too.
     ///
     /// When this returns, no `get` that begins afterwards on any thread of this node sees the old
     /// value, and no load that began before fills the cache. Callers already waiting for such a
     /// load still get its result; later callers start a new one.
     ///
-    /// Inside the handling of a change ([`Cause`]) what began to load since the change stays.
+    /// While a change is handled ([`Cause`]), values whose load began after the change stay.
     ///
     /// # Examples
     ///
@@ -80,12 +80,12 @@ impl Cache {
         self.0.invalidate(keys.keys(), current_cause());
     }
 
-    /// Makes every node forget one key or many: this one before it returns, as
-    /// [`invalidate_local`](Self::invalidate_local) does, the others as fast as the cluster carries
-    /// it.
+    /// Invalidates one key or many on every node: on this node before the call returns, like
+    /// [`invalidate_local`](Self::invalidate_local), and on the others as fast as the cluster
+    /// carries it.
     ///
-    /// Inside the handling of a change ([`Cause`]) it acts on this node only: every node handles
-    /// the change itself.
+    /// While a change is handled ([`Cause`]), the call acts on this node only, because every node
+    /// handles the change itself.
     ///
     /// # Examples
     ///
@@ -116,13 +116,13 @@ impl Cache {
         })
     }
 
-    /// Makes every node forget everything that carries a tag, and refuse what is loading and turns
-    /// out to carry it.
+    /// Invalidates, on every node, all values that carry a tag. A running load whose value turns
+    /// out to carry the tag does not fill the cache.
     ///
-    /// Acts on this node before it returns. An L1 may hold what L2 has given up, so every L1 entry
-    /// of this cache looks into L2 once more; no entry without the tag is loaded again. Costs some
-    /// 50 us for the slots, and the tag's entries. A load that fails never tells its tags: callers
-    /// that joined it after this ask again.
+    /// The call acts on this node before it returns. L1 may hold an entry that L2 has already
+    /// dropped, so every L1 entry of this cache checks L2 once; entries without the tag are not
+    /// loaded again. The call costs some 50 us for the slots, plus the tag's entries. A load that
+    /// fails never reports its tags, so callers that joined it after this call ask again.
     ///
     /// # Examples
     ///
@@ -155,7 +155,7 @@ impl Cache {
         })
     }
 
-    /// Makes this node alone forget everything that carries a tag; see
+    /// Invalidates all values that carry a tag, on this node only; see
     /// [`invalidate_tag`](Self::invalidate_tag).
     ///
     /// # Examples
@@ -177,8 +177,8 @@ impl Cache {
         self.0.invalidate_tag(&tag.into(), current_cause());
     }
 
-    /// Makes every node forget this cache; other named caches stay as they are. Costs a read of
-    /// each entry of L2, and some 50 us for the slots.
+    /// Evicts everything in this cache, on every node. Other named caches stay as they are. Costs a
+    /// read of each entry of L2, plus some 50 us for the slots.
     ///
     /// # Examples
     ///
@@ -205,7 +205,7 @@ impl Cache {
         })
     }
 
-    /// Makes this node alone forget this cache; see [`purge`](Self::purge).
+    /// Evicts everything in this cache, on this node only; see [`purge`](Self::purge).
     ///
     /// # Examples
     ///
@@ -224,12 +224,12 @@ impl Cache {
         self.0.purge(current_cause());
     }
 
-    /// Applies a committed change before anything else hears of it: evicts the keys and tags at
-    /// once, whatever cause the thread runs under. Returns the number that becomes the change's own
+    /// Applies a committed change before any handler runs: evicts the keys and tags at once,
+    /// whatever cause the thread runs under. Returns the number that becomes the change's own
     /// [`Cause`].
     ///
-    /// Handlers of the change that invalidate the same keys under that cause have nothing left to
-    /// do.
+    /// If handlers of the change invalidate the same keys under that cause, there is nothing left
+    /// to evict.
     ///
     /// # Examples
     ///
@@ -258,7 +258,7 @@ impl Cache {
         self.0.apply_change(keys, tags).0
     }
 
-    /// Returns the last number that the node's sequence gave, for
+    /// Returns the latest number of the node's sequence, for
     /// [`Loaded::read_at`](crate::Loaded::read_at).
     ///
     /// # Examples

@@ -19,18 +19,18 @@ use crate::{
 impl Cache {
     /// Caches a value, or an absence, that the caller knows to be current.
     ///
-    /// When this returns, no `get` that begins afterwards on any thread of this node sees what was
-    /// cached before, and no load that began before fills the cache. Of a [`Loaded`], the ttl and
-    /// the tags count. If it is [`uncached`](Loaded::uncached), or its ttl is zero, this only
-    /// removes what was cached.
+    /// When this returns, no `get` that begins afterwards on any thread of this node sees the
+    /// previous value, and no load that began before fills the cache. If you pass a [`Loaded`], its
+    /// ttl and its tags count. If it is [`uncached`](Loaded::uncached), or its ttl is zero, the
+    /// call only removes the previous value.
     ///
-    /// # Values that were read earlier
+    /// # Values that you read earlier
     ///
-    /// A caller that reads first and sets later passes the number at which it read
-    /// ([`Loaded::read_at`](Loaded::read_at), [`Cache::number`](Self::number)). The set is then
-    /// refused if the key was invalidated or set since. Without a number the value counts as read
-    /// now, so it survives an `invalidate` that a second handler of an earlier change makes
-    /// afterwards, as a reloaded value does.
+    /// If you read first and set later, pass the number at which you read
+    /// ([`Loaded::read_at`](Loaded::read_at), [`Cache::number`](Self::number)). The cache then
+    /// refuses the value if the key was invalidated or set since. Without a number the value counts
+    /// as read now. Like a reloaded value, it then survives the `invalidate` of a late second
+    /// handler of an earlier change.
     ///
     /// # Examples
     ///
@@ -53,8 +53,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// See [`SetError`]. A value that is too heavy to keep, or that cannot be weighed, still
-    /// removes the older value that was cached. Any other error has changed nothing.
+    /// See [`SetError`]. A value that is too large to keep, or whose size is unknown, still removes
+    /// the previous value. After any other error nothing has changed.
     pub fn set<V: Cacheable>(
         &self,
         key: &CacheKey,
@@ -64,12 +64,12 @@ impl Cache {
         self.0.set(key, value.into(), &options)
     }
 
-    /// Loads a value, whatever is cached, and replaces it. A load of the key already in progress is
-    /// joined, although it may have read its backing store before this call;
-    /// [`reload`](Self::reload) begins one of its own.
+    /// Loads a value, whatever is cached, and replaces the cached one. If a load of the key is in
+    /// progress, the call joins it, although that load may have read its backing store before this
+    /// call. [`reload`](Self::reload) begins a load of its own.
     ///
     /// So a `renew` and a `get` at the same time cause one load. If the row had changed since that
-    /// load began, an invalidation would have voided it. If the load fails, what is cached stays.
+    /// load began, an invalidation would have voided it. If the load fails, the cached value stays.
     ///
     /// # Errors
     ///
@@ -103,9 +103,9 @@ impl Cache {
         self.load(key, options, load, Why::Renew).await
     }
 
-    /// Loads a value, whatever is cached, and replaces it. The load begins after this call: one
-    /// that is in progress is voided, and answers the callers that wait for it already. If the load
-    /// fails, what is cached stays.
+    /// Loads a value, whatever is cached, and replaces the cached one. The load begins after this
+    /// call. A load in progress is voided; it still answers its waiting callers. If the load fails,
+    /// the cached value stays.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
-//! A typed view: one type under one name, asked with the parts of its keys.
+//! A typed view: one type under one name, read by the parts of its keys.
 //!
-//! What a hit costs is a lookup in a table of this thread's own: no text is built, no value is
-//! downcast, no lock is taken, and nothing is written that another thread reads. The text of the
-//! key is made on a miss, and everything below L1 goes by it as for any other call: L2, loads, and
-//! invalidations by text, tag or purge.
+//! A hit costs a lookup in a table of this thread. It builds no text, downcasts no value, takes no
+//! lock, and writes nothing that another thread reads. A miss builds the text of the key.
+//! Everything below L1 uses that text, as for any other call: L2, loads, and invalidations by text,
+//! tag or purge.
 
 use std::{
     any::{Any, TypeId},
@@ -37,20 +37,21 @@ use crate::{
     options::call::GetOptions,
 };
 
-/// The values of one name, all of one type: the cheapest way to read a cache. Made by [`Cache::of`]
-/// or [`Cache::view`], once, and cloned.
+/// The values of one name, all of one type: the cheapest way to read a cache. Make it once, with
+/// [`Cache::of`] or [`Cache::view`], and clone it.
 ///
-/// A key is given by its parts: a `&str`, an integer, a `Uuid`, or a tuple of them; see [`Parts`].
-/// Its text is that of [`CacheKey::new`] with the view's name: what is read through a view is
-/// invalidated, probed, purged and set through any handle of the cache, and the other way round.
+/// You pass a key by its parts: a `&str`, an integer, a `Uuid`, or a tuple of these; see [`Parts`].
+/// The text of the key is that of [`CacheKey::new`] with the view's name. So you can invalidate,
+/// probe, purge and set the values of a view through any handle of the cache, and the other way
+/// round.
 ///
 /// # Prices
 ///
-/// A hit costs what a lookup in a thread-local map with a fast hasher costs, with the key's text
-/// never built. For that each thread has a table for each view that it uses, beside the one that
-/// [`Cache::get`] fills: up to [`l1_entries`](crate::CacheBuilder::l1_entries) entries and 4 MiB,
-/// an eighth of it for absences, whose flood pushes out no value. A key that is read both ways is
-/// held twice.
+/// A hit costs as much as a lookup in a thread-local map with a fast hasher, and never builds the
+/// key's text. For that, each thread has a table for each view that it uses, beside the table that
+/// [`Cache::get`] fills. It holds up to [`l1_entries`](crate::CacheBuilder::l1_entries) entries and
+/// 4 MiB, an eighth of which is for absences, so that a flood of absences pushes out no value. A
+/// key that you read both ways is held twice.
 ///
 /// # Examples
 ///
@@ -112,8 +113,8 @@ impl<V, W> Clone for View<V, W> {
 }
 
 impl Cache {
-    /// Returns the view of an entity, under the entity's name: its keys are those of its rows'
-    /// cache key.
+    /// Returns the view of an entity, under the entity's name. Its keys are the cache keys of the
+    /// entity's rows.
     ///
     /// # Errors
     ///
@@ -148,7 +149,7 @@ impl Cache {
         self.view(E::NAME)
     }
 
-    /// Returns the view of a name, whose values are of one type from now on.
+    /// Returns the view of a name, and binds the name to the type of its values.
     ///
     /// # Errors
     ///
@@ -189,8 +190,8 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         })
     }
 
-    /// Returns this view with options, for all of its calls. Their ttl and tags hold for what it
-    /// sets, too.
+    /// Returns this view with options for all of its calls. Their ttl and tags also apply to the
+    /// values that it sets.
     ///
     /// # Errors
     ///
@@ -230,11 +231,11 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         })
     }
 
-    /// Returns the view of the same values in another form, which each thread makes when it is
-    /// filled: for example a parsed key. A hit does not make it.
+    /// Returns the view of the same values in another form, for example a parsed key. Each thread
+    /// makes the form when it fills its table; a hit does not.
     ///
-    /// Forms that mean different things need different types: the views of a name in one form share
-    /// their tables.
+    /// Two forms with different meanings need different types, because the views of a name in one
+    /// form share their tables.
     ///
     /// # Errors
     ///
@@ -277,8 +278,8 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         key.finish()
     }
 
-    /// Returns the value of a key, loaded if neither level has it; see [`Cache::get`]. Nothing is
-    /// looked at before the first poll.
+    /// Returns the value of a key, and loads it if neither level has it; see [`Cache::get`]. The
+    /// lookup happens at the first poll.
     ///
     /// # Errors
     ///
@@ -306,8 +307,8 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         Box::pin(self.below(OwnedParts::of(&parts), self.key(&parts), load)).await
     }
 
-    /// Returns the value of a key, like [`get`](Self::get), for parts that have to be read before
-    /// they name a key: a `Uuid` that comes as text, for example. `key` is asked on a miss.
+    /// Returns the value of a key, like [`get`](Self::get), for parts that must be parsed before
+    /// they form a key, for example a `Uuid` that arrives as text. `key` is called on a miss.
     ///
     /// Equal parts must always make the same key.
     ///
@@ -337,20 +338,19 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         Box::pin(self.below(OwnedParts::of(&parts), key(&parts), load)).await
     }
 
-    /// Returns what this thread holds of a key: a value, or `Some(None)` for a cached absence.
-    /// Looks into no other level and loads nothing.
+    /// Returns the value that this thread's L1 holds, or `Some(None)` for a cached absence. Does
+    /// not look in L2, and loads nothing.
     #[inline]
     #[must_use]
     pub fn peek<P: Parts>(&self, parts: P) -> Option<Option<Arc<W>>> {
         self.told(self.look(&parts), &parts)
     }
 
-    /// Runs a closure on what this thread holds of a key, which saves the reference count that
-    /// [`peek`](Self::peek) takes: some two nanoseconds. The argument is `None` for a cached
+    /// Runs a closure on the value that this thread's L1 holds. This saves the reference count that
+    /// [`peek`](Self::peek) takes, some two nanoseconds. The argument is `None` for a cached
     /// absence; without an entry the closure does not run.
     ///
-    /// The closure should be short, and should not use the cache: calls that it makes go without
-    /// L1.
+    /// Keep the closure short, and do not use the cache in it: such calls skip L1.
     #[inline]
     pub fn with<P: Parts, R>(&self, parts: P, run: impl FnOnce(Option<&W>) -> R) -> Option<R> {
         if self.options.bounds_staleness() {
@@ -378,7 +378,7 @@ impl<V: Cacheable, W: Any + Send + Sync> View<V, W> {
         self.engine.set(&key, value.into(), &self.options)
     }
 
-    /// Declares that what a key stands for has changed; see [`Cache::invalidate`].
+    /// Declares that the value of a key has changed; see [`Cache::invalidate`].
     pub fn invalidate<P: Parts>(&self, parts: P) -> Receipt {
         self.cache().invalidate(&self.key(parts))
     }

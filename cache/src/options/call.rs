@@ -12,11 +12,11 @@ use crate::{
     sync::Arc,
 };
 
-/// What a single `get` asks for. Whatever is not set comes from the cache, and then from the
+/// The options of a single `get`. An option that is not set comes from the cache, or else is the
 /// default.
 ///
-/// Options that say nothing take eight bytes, so that a hit does not pay for what others may set;
-/// the first one that is set costs an allocation. What all calls share is better set on the cache
+/// Empty options take eight bytes, so that a hit does not pay for them; setting the first option
+/// costs an allocation. If all calls share an option, set it on the cache instead
 /// ([`Cache::named_with`](crate::Cache::named_with)).
 ///
 /// # Examples
@@ -41,31 +41,31 @@ struct Set {
 
 macro_rules! setters {
     () => {
-        /// Sets how long a value is served: [`Ttl::Never`](crate::Ttl) by default. Under a ttl of
-        /// zero nothing is kept.
+        /// Sets how long a value is served: [`Ttl::Never`](crate::Ttl), without end, by default.
+        /// With a ttl of zero the cache keeps no value.
         pub fn ttl(mut self, ttl: impl Into<Ttl>) -> Self {
             self.overrides().ttl = Some(ttl.into());
             self
         }
 
-        /// Values never expire: the word for [`Ttl::Never`](crate::Ttl).
+        /// Lets values never expire, as [`Ttl::Never`](crate::Ttl) does.
         pub fn no_ttl(self) -> Self {
             self.ttl(Ttl::Never)
         }
 
-        /// Sets how long an absence is served: one minute by default. Under a ttl of zero none is
-        /// kept.
+        /// Sets how long an absence is served: one minute by default. With a ttl of zero the cache
+        /// keeps no absence.
         pub fn neg_ttl(mut self, ttl: impl Into<Ttl>) -> Self {
             self.overrides().neg_ttl = Some(ttl.into());
             self
         }
 
-        /// Serves the expired value when a load fails or is late, until this long after it expired.
-        /// Zero, the default, never does.
+        /// Serves an expired value if a load fails or is late, until this long after the value
+        /// expired. Zero, the default, turns this off.
         ///
-        /// Such an answer says so each time ([`Outcome::Stale`](crate::Outcome)) and is counted.
-        /// While loads fail, the next is tried in the background after an eighth of the time that
-        /// is left.
+        /// Each such answer is marked ([`Outcome::Stale`](crate::Outcome)) and counted. While loads
+        /// fail, the cache tries the next one in the background after an eighth of the remaining
+        /// time.
         pub fn resurrect_ttl(mut self, ttl: Duration) -> Self {
             self.overrides().resurrect_ttl = Some(ttl);
             self
@@ -74,47 +74,47 @@ macro_rules! setters {
         /// Sets how long this caller waits for a load, its own or another's: ten seconds by
         /// default.
         ///
-        /// A load has as long as the longest deadline of its callers, from its own start. After
-        /// that it gives its permit back and goes on, so that what it reads may still fill, until
-        /// [`abandon_after`](Self::abandon_after) ends it.
+        /// The deadline of a load is the longest deadline of its callers, from the start of the
+        /// load. After that the load returns its permit and goes on, so that its value may still
+        /// fill the cache, until [`abandon_after`](Self::abandon_after) ends it.
         pub fn deadline(mut self, deadline: Duration) -> Self {
             self.overrides().deadline = Some(Ttl::After(deadline));
             self
         }
 
-        /// Waits for a load for as long as it takes.
+        /// Waits for a load without a limit.
         pub fn no_deadline(mut self) -> Self {
             self.overrides().deadline = Some(Ttl::Never);
             self
         }
 
-        /// Ends a load that has taken this long, whatever its callers said: one minute by default,
-        /// or the deadline if that is longer.
+        /// Ends a load that has taken this long, whatever its callers' deadlines are: one minute by
+        /// default, or the deadline if that is longer.
         pub fn abandon_after(mut self, after: impl Into<Ttl>) -> Self {
             self.overrides().abandon_after = Some(after.into());
             self
         }
 
-        /// Sets how long this caller waits for a load if the expired value may be served in its
-        /// place ([`resurrect_ttl`](Self::resurrect_ttl)): as long as the deadline says, by
-        /// default. The load goes on.
+        /// Sets how long this caller waits for a load if it may get the expired value instead
+        /// ([`resurrect_ttl`](Self::resurrect_ttl)): until the deadline, by default. The load goes
+        /// on.
         pub fn stale_after(mut self, after: Duration) -> Self {
             self.overrides().stale_after = Some(after);
             self
         }
 
         /// Serves no entry that was read from its backing store this long ago or longer, whatever
-        /// its ttl says and whatever fails. There is no bound by default. Age counts from the start
-        /// of the load, or from the [`set`](crate::Cache::set).
+        /// its ttl is and whatever fails. There is no bound by default. The age counts from the
+        /// start of the load, or from the [`set`](crate::Cache::set).
         ///
-        /// On a cache it is kept with what is loaded or set. On a call it also bounds what that
-        /// call is answered with, whichever call loaded it: such a call asks L2 and not L1, and
-        /// does not join a load that began too long ago. It takes the result of a load that it
-        /// began itself however long that took.
+        /// Set on a cache, the bound is stored with each entry. Set on a call, it also bounds the
+        /// answer to that call, whichever call loaded the entry. Such a call skips L1 and asks L2,
+        /// and does not join a load that began too long ago. It takes the result of its own load,
+        /// however long that took.
         ///
-        /// For backing stores that others change without telling this node. What it is told of is
-        /// gone at once. A bound that is longer than the node's
-        /// [`staleness_ceiling`](crate::CacheBuilder::staleness_ceiling) counts as that.
+        /// Use it for a backing store that others change without this node's knowledge. A change
+        /// that the node knows of evicts at once. If the bound is longer than the node's
+        /// [`staleness_ceiling`](crate::CacheBuilder::staleness_ceiling), the ceiling counts.
         pub fn max_staleness(mut self, bound: Duration) -> Self {
             self.overrides().max_staleness = Some(Ttl::After(bound));
             self
@@ -134,14 +134,14 @@ macro_rules! setters {
             self
         }
 
-        /// Shortens each ttl by a random share of up to this, so that what was filled together does
-        /// not expire together.
+        /// Shortens each ttl by a random share of up to this, so that entries that were filled
+        /// together do not expire together.
         pub fn jitter(mut self, share: f64) -> Self {
             self.overrides().jitter = Some(share);
             self
         }
 
-        /// Takes what is not set otherwise from this policy.
+        /// Takes the options that are not set otherwise from this policy.
         pub fn policy(mut self, policy: Policy) -> Self {
             self.overrides().policy = Some(policy);
             self
@@ -153,7 +153,7 @@ pub(crate) use setters;
 impl GetOptions {
     setters!();
 
-    /// Adds tags to whatever this call loads, besides those that the load itself gives.
+    /// Adds tags to the value that this call loads, besides the tags of the load itself.
     pub fn tags<T: Into<Tag>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         let tags = tags.into_iter().map(Into::into).collect();
         self.set().tags = Some(tags);
