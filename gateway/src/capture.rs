@@ -138,30 +138,30 @@ pub(crate) fn command() -> Command {
     let notify = Arg::new("notify")
         .long("notify")
         .action(ArgAction::SetTrue)
-        .help("Let the triggers wake the nodes: costs up to half of the commits per second, and PREPARE TRANSACTION fails");
+        .help("Lets the triggers wake the nodes: costs up to half of the commits per second, and PREPARE TRANSACTION fails");
     let force = Arg::new("force")
         .long("force")
         .action(ArgAction::SetTrue)
         .requires("notify")
-        .help("Notify also where prepared transactions are in use");
+        .help("Allows --notify even if prepared transactions are in use");
 
     Command::new("capture")
-        .about("Puts the triggers that record other programs' writes in place")
+        .about("Manages the triggers that record the writes of other programs")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .arg(database_option())
         .subcommand(
             Command::new("install")
-                .about("Puts the triggers in place; what is as it should be is not touched")
+                .about("Installs the triggers; leaves correct ones alone")
                 .args([notify, force]),
         )
         .subcommand(
             Command::new("remove")
-                .about("Takes the triggers away; refused while a node runs on the database"),
+                .about("Removes the triggers; refused while a node runs on the database"),
         )
         .subcommand(
             Command::new("status")
-                .about("Tells what is recorded, and what would be missed (exit status 1)")
+                .about("Shows what is recorded; exits with 1 if writes would be missed")
                 .arg(output),
         )
 }

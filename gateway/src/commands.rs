@@ -1,9 +1,10 @@
-//! The commands of the program besides `serve`: most ask a running node by its admin side.
+//! The commands of the program besides `serve`. Most talk to the admin side of a running node.
 //!
-//! A command says what it found on standard output, as a table or as JSON, and what went wrong in
-//! one line on standard error. Its exit status is 0; 1 where the answer is no (not confirmed, a
-//! silent node, not there); 2 where the call is wrong; 3 where the node, or what it needs, cannot
-//! be reached. Every wait has an end, but those that are asked for (`--watch`, `tail`).
+//! A command prints its result on standard output, as a table or as JSON, and an error as one line
+//! on standard error. Its exit status is 0 for success; 1 if the answer is no (not confirmed, a
+//! silent node, not found); 2 for wrong use; 3 if it cannot reach the node, or the node cannot
+//! reach its database. Every wait has a limit, except where the user asks for none (`--watch`,
+//! `tail`).
 //!
 //! To add a command, write its file and add a line to [`COMMANDS`].
 

@@ -1,8 +1,8 @@
-//! The program `tidings`: its commands; and of `serve` settings, log, start, reload, and the end in
-//! good order.
+//! The program `tidings`: its commands, and the life of `serve`: settings, log, start, reload,
+//! drain.
 //!
-//! Exit status of `serve`: 0 after a drain, 1 when it cannot start, 2 when its settings are
-//! refused, 130 when a second signal ended it at once.
+//! Exit status of `serve`: 0 after a drain, 1 if it cannot start, 2 if its settings are refused,
+//! 130 if a second signal ended it at once.
 
 mod signals;
 
@@ -106,7 +106,7 @@ async fn serve(settings: Settings, log: &Log, signals: &mut Signals) -> Result<(
 
     notify(tidings_gateway::State::Stopping);
     let begun = Instant::now();
-    tracing::info!("stopping: no new connections, finishing what runs");
+    tracing::info!("stopping: no new connections; running requests finish");
     gateway.shutdown().await;
     let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(millis, "stopped");
@@ -136,7 +136,7 @@ fn reload(gateway: &Gateway, current: &mut Settings) {
             let error = error.to_string().replace('\n', "; ");
             tracing::error!(
                 error,
-                "the settings were not read again: all stay as they were"
+                "the settings were not read again: nothing has changed"
             );
         }
     }
@@ -147,7 +147,8 @@ fn reload(gateway: &Gateway, current: &mut Settings) {
 /// What the banner says besides the addresses.
 enum Advice {
     None,
-    /// How to let someone in, on an admin side with or without a token; keys come under this name.
+    /// How to create the first key, on an admin side with or without a token; requests carry the
+    /// key under this name.
     FirstKey {
         token: bool,
         name: String,
@@ -170,7 +171,7 @@ fn announce(gateway: &Gateway, advice: Advice) {
             ""
         };
         text.push_str(&format!(
-            "\nNo one has a key yet. To let someone in, and out again:\n\n\
+            "\nNo one has a key yet. To create one, use it, revoke it and see it refused:\n\n\
              \x20 curl{token} http://{admin}/consumers -d username=bob\n\
              \x20 curl{token} http://{admin}/consumers/bob/key-auth -d key=abcd\n\
              \x20 curl http://{proxy}/ -H '{name}: abcd'\n\

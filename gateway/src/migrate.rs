@@ -23,22 +23,22 @@ pub(crate) fn command() -> Command {
         .long("allow-loss")
         .action(ArgAction::SetTrue)
         .global(true)
-        .help("Let values be lost that the tables have no place for any more");
+        .help("Allows changes that lose values, for example of a removed field");
     let keep = Arg::new("keep")
         .long("keep")
         .value_name("TABLE.COLUMN")
         .action(ArgAction::Append)
         .global(true)
-        .help("Keep a column that the entity does not know, such as another program's; may be repeated");
+        .help("Keeps a column that the entity does not have, such as another program's; may be repeated");
 
     Command::new("migrate")
-        .about("Makes the tables of a database what this program needs")
+        .about("Brings the tables of a database to the form that this program needs")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .args([database_option(), allow_loss, keep])
         .subcommand(
-            Command::new("plan").about("Prints what apply would do, as SQL, and changes nothing"),
+            Command::new("plan").about("Prints the SQL that apply would run, and changes nothing"),
         )
         .subcommand(
             Command::new("apply").about("Makes the changes, all of them or none, and prints them"),

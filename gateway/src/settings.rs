@@ -219,7 +219,7 @@ impl Settings {
             layers.refuse("max-staleness", reason);
         }
         if self.stale_policy == tidings::StalePolicy::Refuse && self.max_staleness.is_none() {
-            let reason = "this needs --max-staleness: without a bound nothing is too old";
+            let reason = "this needs --max-staleness: without a bound no entry is too old";
             layers.refuse("stale-policy", reason);
         }
 

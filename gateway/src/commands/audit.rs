@@ -18,14 +18,14 @@ const FOR: &str = "for";
 
 pub(super) fn command() -> Command {
     Command::new("audit")
-        .about("Compares what is cached with its rows; 1 if what differs is older than the bound")
+        .about("Compares cached entries with their rows; exits with 1 if one is wrong for longer than the bound")
         .arg(
             Arg::new(FOR)
                 .long(FOR)
                 .value_name("TIME")
                 .value_parser(span)
                 .default_value("10s")
-                .help("How long it runs, from 1s to 10m"),
+                .help("How long the audit runs, from 1s to 10m"),
         )
 }
 

@@ -13,41 +13,41 @@ use super::{
     session::{Confirmation, Session, confirm, confirm_option, word, word_of},
 };
 
-const KEY: &str = "A cache key, as keyauth_credentials:abcd; /schemas/ENTITY/cache-key?FIELD=VALUE on the admin side tells it";
+const KEY: &str = "A cache key, such as keyauth_credentials:abcd; /schemas/ENTITY/cache-key?FIELD=VALUE on the admin side prints it";
 
 pub(super) fn command() -> Command {
     let cluster = Arg::new("cluster")
         .long("cluster")
         .action(ArgAction::SetTrue)
-        .help("On every node [default: on the node that is asked]");
+        .help("Acts on every node [default: on the node that answers]");
     Command::new("cache")
-        .about("Shows what a node has cached, and makes it forget")
+        .about("Shows what a node has cached, and evicts it")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
             Command::new("get")
-                .about("Shows what is cached under a key; 1 if nothing is")
+                .about("Shows the value cached under a key; exits with 1 if there is none")
                 .arg(word_of("KEY", KEY).required(true)),
         )
         .subcommand(
             Command::new("explain")
-                .about("Says why a key holds what it holds: its loads, and what was invalidated by what")
+                .about("Shows why a key holds its value: its loads, its invalidations and their causes")
                 .arg(word_of("KEY", KEY).required(true)),
         )
         .subcommand(
             Command::new("list")
-                .about("Lists what is cached, without the values; secret parts of keys are masked")
-                .arg(word_of("ENTITY", "Only what is of this entity")),
+                .about("Lists the cached keys, without values; secret parts of keys are masked")
+                .arg(word_of("ENTITY", "Only keys of this entity")),
         )
         .subcommand(
             Command::new("evict")
-                .about("Forgets what is cached under a key")
+                .about("Evicts a key")
                 .arg(word_of("KEY", KEY).required(true))
                 .args([cluster.clone(), confirm_option()]),
         )
         .subcommand(
             Command::new("purge")
-                .about("Forgets everything")
+                .about("Evicts everything")
                 .args([cluster, confirm_option()]),
         )
 }
@@ -140,7 +140,9 @@ async fn forget(
                     (format!("{done}; not confirmed by {nodes}"), Tone::Bad)
                 }
                 Confirmation::NotAsked if everywhere => (
-                    format!("{done} on {node}, and on every other node as soon as it hears of it"),
+                    format!(
+                        "{done} on {node}, and on every other node as soon as it reads the log"
+                    ),
                     Tone::Plain,
                 ),
                 Confirmation::NotAsked => (format!("{done} on {node}"), Tone::Plain),

@@ -71,7 +71,7 @@ pub(super) async fn explain(session: &Session, path: &str) -> Result<Ended, Fail
     let (caller, output) = (&session.caller, session.output);
     let answer = caller.ask(Method::GET, path, None, Duration::ZERO).await?;
     if answer.status == StatusCode::NOT_FOUND {
-        return Err(Failure::refused("nothing is known of this key"));
+        return Err(Failure::refused("the node knows nothing about this key"));
     }
 
     let told = answer.successful()?.body;

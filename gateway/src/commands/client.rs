@@ -203,7 +203,7 @@ impl Caller {
         match answer.status {
             StatusCode::UNAUTHORIZED if self.node.token.is_none() => {
                 Err(Failure::wrong_use(format!(
-                    "{} asks for a token: --admin-token, TIDINGS_ADMIN_TOKEN or TIDINGS_ADMIN_TOKEN_FILE",
+                    "{} requires a token: --admin-token, TIDINGS_ADMIN_TOKEN or TIDINGS_ADMIN_TOKEN_FILE",
                     self.node.admin
                 )))
             }

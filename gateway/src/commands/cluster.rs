@@ -14,7 +14,7 @@ use super::{
 pub(super) fn command() -> Command {
     watch::command(
         "cluster",
-        "Shows the cluster as a node sees it; 1 if a member is not live",
+        "Shows the cluster as a node sees it; exits with 1 if a member is not live",
     )
 }
 

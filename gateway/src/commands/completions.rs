@@ -14,9 +14,9 @@ const SHELL: &str = "SHELL";
 
 pub(super) fn command() -> Command {
     Command::new("completions")
-        .about("Prints the script by which a shell completes these commands")
+        .about("Prints a completion script for a shell")
         .long_about(
-            "Prints the script by which a shell completes these commands.\n\n  \
+            "Prints a completion script for a shell.\n\n  \
              bash: tidings completions bash > ~/.local/share/bash-completion/completions/tidings\n  \
              zsh:  tidings completions zsh > \"${fpath[1]}/_tidings\"\n  \
              fish: tidings completions fish > ~/.config/fish/completions/tidings.fish",

@@ -23,14 +23,16 @@ const CLOCK: f64 = 1.0;
 
 pub(super) fn command() -> Command {
     Command::new("doctor")
-        .about("Asks every member, through the log, for a sign of life; 1 if one is silent or does not match")
+        .about(
+            "Probes every member through the log; exits with 1 if one is silent or does not match",
+        )
         .arg(
             Arg::new(TIMEOUT)
                 .long("timeout")
                 .value_name("TIME")
                 .value_parser(span)
                 .default_value("2s")
-                .help("How long the members may take"),
+                .help("How long the members may take to answer"),
         )
 }
 

@@ -24,11 +24,11 @@ pub(super) fn command() -> Command {
         .long("key")
         .value_name("KEY")
         .value_parser(clap::builder::NonEmptyStringValueParser::new())
-        .help("The key [default: one that the node makes]");
+        .help("The key [default: one that the node generates]");
     let new = Arg::new("new")
         .long("new")
         .action(ArgAction::SetTrue)
-        .help("Makes the consumer too, if there is none of this name");
+        .help("Also creates the consumer, if it does not exist");
 
     Command::new("keys")
         .about("Creates, lists and revokes API keys")
@@ -36,20 +36,20 @@ pub(super) fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(
             Command::new("create")
-                .about("Creates a key for a consumer, and shows it this once")
+                .about("Creates a key for a consumer, and shows it this one time")
                 .arg(word_of("CONSUMER", "Its username or id").required(true))
                 .args([key, new]),
         )
         .subcommand(
             Command::new("list")
                 .about(
-                    "Lists the keys of a consumer, or all of them; the keys themselves are masked",
+                    "Lists the keys of a consumer, or all keys, masked",
                 )
                 .arg(word_of("CONSUMER", "Its username or id")),
         )
         .subcommand(
             Command::new("revoke")
-                .about("Revokes a key; 1 if there is none, or if it is not confirmed in time")
+                .about("Revokes a key; exits with 1 if there is no such key, or if it is not confirmed in time")
                 .arg(word_of("KEY", "The key, or its id").required(true))
                 .arg(confirm_option()),
         )
@@ -87,7 +87,7 @@ async fn create(session: &Session, matches: &ArgMatches) -> Result<Ended, Failur
     let answer = answer.await?;
     if answer.status == StatusCode::NOT_FOUND {
         return Err(Failure::refused(format!(
-            "there is no consumer {consumer:?}: --new makes one of this name"
+            "there is no consumer {consumer:?}: --new creates it"
         )));
     }
     let made = answer.successful()?.body;
@@ -106,7 +106,7 @@ async fn create(session: &Session, matches: &ArgMatches) -> Result<Ended, Failur
     written.map_err(|_| {
         let id = said(&made["id"]);
         Failure::refused(format!(
-            "the key was made and could not be shown; its id is {id}"
+            "the key was created but could not be shown; its id is {id}"
         ))
     })?;
     Ok(Ended::Well)

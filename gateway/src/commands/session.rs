@@ -49,7 +49,7 @@ pub(super) fn with_options(command: Command) -> Command {
         .long("output")
         .value_name("FORM")
         .value_parser(PossibleValuesParser::new(["table", "json"]))
-        .help("How to say it: a table, or one JSON object per line [default: table]")
+        .help("The output format: a table, or one JSON object per line [default: table]")
         .hide_possible_values(true);
     let options = Client::options().into_iter().chain([output]);
     let options = options.map(|option| option.global(true).help_heading("Options"));
@@ -62,10 +62,10 @@ pub(super) fn confirm_option() -> Arg {
         .long("confirm")
         .value_name("TIME")
         .value_parser(span)
-        .help("Waits until every node has applied it, at most this long (500ms, 2s, 1m)")
+        .help("Waits until every node has applied the change, at most this long (500ms, 2s, 1m)")
         .long_help(
-            "Waits until every node has applied it, or must have stopped serving the old value, at most this long \
-             (500ms, 2s, 1m).\n\nWhere that is not confirmed in time the exit status is 1, and the nodes are named",
+            "Waits until every node has applied the change, or must have stopped serving the old value, at most this long \
+             (500ms, 2s, 1m).\n\nIf it is not confirmed in time, the exit status is 1 and the error names the nodes",
         )
 }
 
@@ -101,7 +101,7 @@ pub(super) enum Confirmation {
 
 impl Confirmation {
     /// Reads it from the answer to a write that was to be confirmed within a time, if one is given.
-    /// An answer that says nothing of it confirms nothing.
+    /// An answer that does not mention a confirmation confirms nothing.
     pub(super) fn of(answer: &Answer, within: Option<Duration>) -> Self {
         let silent = answer.body["unconfirmed"].as_array();
         match (answer.header("x-tidings-confirmed"), silent, within) {
@@ -111,7 +111,7 @@ impl Confirmation {
             }
             (Some("all"), None, _) => Self::Everywhere,
             (_, None, Some(_)) => Self::Except(vec![
-                "the node that was asked, which says nothing of it".into(),
+                "the node that was asked, whose answer does not say".into(),
             ]),
             (_, None, None) => Self::NotAsked,
         }

@@ -14,7 +14,7 @@ use super::{
 pub(super) fn command() -> Command {
     watch::command(
         "status",
-        "Says how a node is: its database, its cluster, its cache",
+        "Shows the state of a node: its database, its cluster, its cache",
     )
 }
 

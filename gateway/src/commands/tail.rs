@@ -17,23 +17,23 @@ const SINCE: &str = "since";
 
 pub(super) fn command() -> Command {
     Command::new("tail")
-        .about("Follows the changes, one a line, with the fields that differ")
-        .arg(word_of("SOURCE", "Whose events, as crud; * stands for any text [default: all]"))
-        .arg(word_of("EVENT", "Which of them, as consumers or consumers:update; * stands for any text [default: all]"))
+        .about("Follows the changes, one per line, with the fields that differ")
+        .arg(word_of("SOURCE", "The source, such as crud; * matches any text [default: all]"))
+        .arg(word_of("EVENT", "The event, such as consumers or consumers:update; * matches any text [default: all]"))
         .arg(
             Arg::new(COUNT)
                 .long("count")
                 .short('n')
                 .value_name("N")
                 .value_parser(value_parser!(u64).range(1..))
-                .help("Ends after this many changes [default: when it is stopped]"),
+                .help("Stops after this many changes [default: no limit]"),
         )
         .arg(
             Arg::new(SINCE)
                 .long("since")
                 .value_name("TOKEN")
                 .value_parser(clap::builder::NonEmptyStringValueParser::new())
-                .help("Begins behind a change or a write: the position of a change, as --output json shows it, or what a write has answered as X-Tidings-Position [default: now]"),
+                .help("Starts after a change or a write: the position of a change in --output json, or the X-Tidings-Position of a write [default: now]"),
         )
 }
 

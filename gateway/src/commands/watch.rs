@@ -24,7 +24,7 @@ pub(super) fn command(name: &'static str, about: &'static str) -> Command {
     let refreshes = Arg::new(WATCH)
         .long("watch")
         .action(ArgAction::SetTrue)
-        .help("Refreshes it every 2 seconds, until it is stopped");
+        .help("Refreshes the output every 2 seconds, until you stop it");
     Command::new(name).about(about).arg(refreshes)
 }
 

@@ -1,4 +1,4 @@
-//! The command line of `serve`, made from the rows of options, and what other commands take of it.
+//! The command line of `serve`, made from the rows of options, and the parts that other commands use.
 
 use std::ffi::OsString;
 
@@ -16,7 +16,7 @@ pub(super) fn command(table: &[Row]) -> Command {
         .long_help("A TOML file with these options as keys (without the dashes in front).\n\nAlso TIDINGS_CONFIG")
         .value_parser(clap::value_parser!(OsString));
     let serve = Command::new("serve")
-        .about("Runs the gateway; this is what happens without a command too")
+        .about("Runs the gateway; the default command")
         .arg(config.clone())
         .args(table.iter().map(arg));
     Command::new("tidings")
@@ -24,10 +24,12 @@ pub(super) fn command(table: &[Row]) -> Command {
         .about("A gateway that checks API keys through a cache that stays coherent")
         .after_help(
             "Each option is also an environment variable (--proxy-listen is TIDINGS_PROXY_LISTEN) and a key of the \
-             --config file.\nA flag goes before its variable, that before the file, and that before the default. \
-             SIGHUP reads the file again\nand applies log, allow-groups and key-names.\n\nLimits that are fixed: a refused request's body is read behind the refusal \
-             for up to 256k and 5s; a connection\nthat closes with something unread goes on reading for up to 2s; 128 idle \
-             connections to the upstream a worker, for\n30s each; 1024 log lines wait, and one place writes 20 in 10s, of admin writes all.",
+             --config file.\nA flag overrides its variable, the variable overrides the file, and the file overrides the \
+             default. SIGHUP reads the\nfile again and applies log, allow-groups and key-names.\n\n\
+             Fixed limits: after a refusal, up to 256k of the request's body are read, for up to 5s. A connection that \
+             closes with\nunread data is read for up to 2s more. Each worker keeps 128 idle connections to the upstream, \
+             for 30s each. 1024 log\nlines are queued, and one place in the source writes at most 20 lines in 10s (except \
+             for writes of the admin API).",
         )
         .arg(config)
         .args(table.iter().map(arg))

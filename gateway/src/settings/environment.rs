@@ -58,7 +58,7 @@ impl Environment {
                         "did you mean {PREFIX}{}?",
                         near.replace('-', "_").to_ascii_uppercase()
                     ),
-                    None => "`tidings --help` lists those that are known".to_owned(),
+                    None => "`tidings --help` lists the known ones".to_owned(),
                 };
                 Fault::other(format!("variable {name} is unknown: {hint}"))
             })

@@ -12,14 +12,14 @@ use super::{
 pub(super) fn read(path: &Path, table: &[Row]) -> Result<Vec<(&'static str, Raw)>, Vec<Fault>> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         vec![Fault::other(format!(
-            "the file of settings {} cannot be read: {error}",
+            "the settings file {} cannot be read: {error}",
             path.display()
         ))]
     })?;
     let values: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let place = error.span().map(|span| line_and_column(&text, span.start));
         vec![Fault::other(format!(
-            "the file of settings {} is not TOML{}: {}",
+            "the settings file {} is not TOML{}: {}",
             path.display(),
             place.unwrap_or_default(),
             error.message()

@@ -24,12 +24,12 @@ pub(super) fn cache_size_allowed() -> String {
         cache::SMALLEST_CAPACITY >> 10,
         cache::LARGEST_CAPACITY >> 30,
     );
-    format!("a size from {least}k to {most}g, in bytes or as 512k, 128m or 1g")
+    format!("a size from {least}k to {most}g, in bytes or with a unit, such as 512k, 128m or 1g")
 }
 
 pub(super) fn lifetime_allowed() -> String {
     let longest = spelled(cache::LONGEST_DURATION);
-    format!("a duration as 500ms, 5s, 1m or 2h, up to {longest}; 0 for none")
+    format!("a duration such as 500ms, 5s, 1m or 2h, up to {longest}; 0 for none")
 }
 
 pub(super) fn connections_allowed() -> String {

@@ -65,7 +65,7 @@ fn duration(raw: &Raw) -> Parsed<Duration> {
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
     let duration = duration_of(text).ok();
     let duration = duration.filter(|it| !it.is_zero() && *it <= LONGEST_SPAN);
-    duration.ok_or_else(|| "expected a duration as 500ms, 2s or 1m, up to 10m".to_owned())
+    duration.ok_or_else(|| "expected a duration such as 500ms, 2s or 1m, up to 10m".to_owned())
 }
 
 fn duration_of(text: &str) -> Parsed<Duration> {
