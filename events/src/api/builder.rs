@@ -34,7 +34,7 @@ pub struct WorkerEventsBuilder {
 }
 
 impl WorkerEvents {
-    /// Starts the settings of a bus.
+    /// Returns a builder for a bus.
     ///
     /// # Examples
     ///
@@ -66,7 +66,7 @@ impl WorkerEventsBuilder {
         }
     }
 
-    /// Sets how many workers will be attached; none by default, at most 128.
+    /// Sets the number of workers that will be attached; none by default, at most 128.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
@@ -74,8 +74,8 @@ impl WorkerEventsBuilder {
 
     /// Sets how many events a worker's mailbox holds; 8192 by default.
     ///
-    /// A worker that falls further behind misses the newest events, and learns of it as a
-    /// [`Gap`](crate::Gap).
+    /// A worker that falls further behind misses the newest events, and receives a
+    /// [`Gap`](crate::Gap) in their place.
     pub fn mailbox_capacity(mut self, events: usize) -> Self {
         self.mailbox_capacity = events;
         self
@@ -83,17 +83,18 @@ impl WorkerEventsBuilder {
 
     /// Sets the largest payload that may be posted, in bytes of JSON; no limit by default.
     ///
-    /// With a limit every post serializes its payload once to measure it (into a counter, so
-    /// nothing is allocated), which costs more than the post itself. Without one payloads are not
-    /// measured. [`CrudChannel::enqueue`](crate::CrudChannel::enqueue) does not measure, since the
-    /// change has been made: ask [`CrudChannel::check`](crate::CrudChannel::check) before.
+    /// With a limit, every post serializes its payload once to measure it (into a counter, so
+    /// nothing is allocated). That costs more than the post itself. Without a limit, payloads are
+    /// not measured. [`CrudChannel::enqueue`](crate::CrudChannel::enqueue) does not measure,
+    /// because the change has already happened: call
+    /// [`CrudChannel::check`](crate::CrudChannel::check) before.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.max_payload = Some(bytes);
         self
     }
 
-    /// Sets how deep posts made by handlers may nest; 16 by default. The post beyond it is refused
-    /// with the cycle's name.
+    /// Sets how deep posts made by handlers may nest; 16 by default. A deeper post is refused with
+    /// an error that names the cycle.
     pub fn max_depth(mut self, depth: usize) -> Self {
         self.max_depth = depth;
         self
@@ -121,7 +122,7 @@ impl WorkerEventsBuilder {
     ///
     /// # Errors
     ///
-    /// A setting lies outside its range.
+    /// A setting is out of range.
     pub fn build(self) -> Result<WorkerEvents, BuildError> {
         if self.workers > MAX_WORKERS {
             return Err(BuildError::TooManyWorkers {

@@ -102,12 +102,13 @@ impl WorkerEvents {
         &self.inner
     }
 
-    /// Posts by name to all listeners. See [`Channel::post`](crate::Channel::post), which spares
-    /// the lookup.
+    /// Posts to all listeners, by the channel's name. [`Channel::post`](crate::Channel::post) does
+    /// the same without a lookup.
     ///
     /// # Errors
     ///
-    /// The event comes back with the [`Refusal`](crate::Refusal); no one heard of it.
+    /// The error returns the event and the [`Refusal`](crate::Refusal). No listener has received
+    /// it.
     ///
     /// # Examples
     ///
@@ -216,7 +217,7 @@ impl WorkerEvents {
     }
 
     /// Opens the live feed of all events. The first call turns it on, with this capacity, for the
-    /// life of the bus: from then on every post is an allocation and a short lock of the feed.
+    /// life of the bus. From then on every post costs an allocation and a short lock of the feed.
     ///
     /// # Errors
     ///
@@ -246,7 +247,7 @@ impl WorkerEvents {
         Ok(feed)
     }
 
-    /// Listens to the turns in the life of the bus from now on: workers coming and going, the
+    /// Listens, from now on, to the events in the life of the bus: workers that come and go, the
     /// shutdown.
     ///
     /// # Examples

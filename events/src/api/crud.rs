@@ -22,10 +22,10 @@ use crate::{
 
 /// The channel `("crud", E::NAME)`, and with it `"E::NAME:create"`, `":update"` and `":delete"`.
 ///
-/// A write happens in two steps, so that handlers see the changes of all entities in the order in
-/// which they were made: [`enqueue`](Self::enqueue), with the store's writer still held, fixes the
-/// change's place and never waits; [`Ticket::dispatch`], after the writer was released, runs
-/// handlers.
+/// A write uses the channel in two steps, so that handlers see the changes of all entities in the
+/// order in which they were made. While the store still holds its writer,
+/// [`enqueue`](Self::enqueue) fixes the change's place; it never waits. After the writer is
+/// released, [`Ticket::dispatch`] runs the handlers.
 pub struct CrudChannel<E: Entity> {
     channel: Channel<CrudEvent<E>>,
 }
@@ -35,13 +35,14 @@ impl<E: Entity> CrudChannel<E> {
         Self { channel }
     }
 
-    /// Assigns the change its place in the order of all CRUD channels of the bus. No handler runs,
-    /// nothing waits: it costs the event's allocation and a push under a short lock.
+    /// Assigns the change its place in the order of all CRUD channels of the bus. It runs no
+    /// handler and never waits. It costs the event's allocation and a push under a short lock.
     ///
-    /// The change cannot be refused, since it has been made. After a shutdown, inside a cycle of
-    /// handlers deeper than the bus allows, or while 65,536 changes wait for a slow handler, no one
-    /// hears of it: that is counted, [`Delivery::handled`] says so, and unless it was shut down,
-    /// workers and queues find a [`Gap`](crate::Gap) in its place.
+    /// The bus cannot refuse a change, because the change has already happened. But no listener
+    /// receives it after a shutdown, inside a cycle of handlers that is deeper than the bus allows,
+    /// or while 65,536 changes wait for a slow handler. The bus counts such a change, and
+    /// [`Delivery::handled`] reports it. Unless the bus was shut down, workers and queues find a
+    /// [`Gap`](crate::Gap) in its place.
     pub fn enqueue(&self, change: CrudEvent<E>, cause: Cause) -> Ticket {
         let core: &Arc<ChannelCore<_>> = &self.channel.core;
         let hub = core.hub();
@@ -72,12 +73,11 @@ impl<E: Entity> CrudChannel<E> {
         }
     }
 
-    /// Checks a change against the bus's limit on payloads; to be called before the change is made.
+    /// Checks a change against the bus's limit on payloads. Call it before you make the change.
     ///
     /// # Errors
     ///
-    /// It is larger, or does not serialize. Without a limit there is nothing to measure and no
-    /// error.
+    /// The change is too large, or does not serialize. Without a limit there is no error.
     pub fn check(&self, change: &CrudEvent<E>) -> Result<(), Refusal> {
         match self.channel.core.hub().settings().max_payload {
             Some(limit) => limit::check(change, limit),
@@ -85,8 +85,8 @@ impl<E: Entity> CrudChannel<E> {
         }
     }
 
-    /// Returns the channel by its type. A post through it is an [`enqueue`](Self::enqueue) and a
-    /// [`dispatch`](Ticket::dispatch) in one, under the cause of the running thread.
+    /// Returns the typed channel. A post through it is an [`enqueue`](Self::enqueue) and a
+    /// [`dispatch`](Ticket::dispatch) in one, under the cause of the current thread.
     #[must_use]
     pub fn channel(&self) -> &Channel<CrudEvent<E>> {
         &self.channel
@@ -107,9 +107,9 @@ impl<E: Entity> fmt::Debug for CrudChannel<E> {
     }
 }
 
-/// A change that has its place in the order and waits to be dispatched.
+/// A change that has its place in the order and waits for its dispatch.
 ///
-/// Dropping it dispatches too, so that no change is left behind by a writer that fails in between.
+/// Dropping it dispatches too, so that a writer that fails in between leaves no change behind.
 #[must_use = "the change reaches its handlers when the ticket is dispatched"]
 pub struct Ticket {
     event: Option<Arc<dyn Posted>>,
@@ -118,12 +118,12 @@ pub struct Ticket {
 
 impl Ticket {
     /// Dispatches every change up to this one, in order: inline handlers on this thread, then
-    /// mailboxes and queues. Where another thread is dispatching already it goes on to this change,
-    /// and this returns at once; inside a handler the dispatch happens after that handler's event.
-    /// No lock is held while handlers run.
+    /// mailboxes and queues. If another thread is already dispatching, that thread also dispatches
+    /// this change, and this call returns at once. Inside a handler the dispatch happens after that
+    /// handler's event. No lock is held while handlers run.
     ///
-    /// A thread that dispatches does so until the sequencer is empty, so it may handle what other
-    /// writers enqueued in the meantime.
+    /// A dispatching thread continues until the sequencer is empty, so it may also handle changes
+    /// that other writers enqueue meanwhile.
     pub fn dispatch(mut self) -> Delivery {
         let event = self
             .event

@@ -1,4 +1,4 @@
-//! [`Listen`]: a registration being put together: names, owner, more than one channel.
+//! [`Listen`]: builds a registration with a name, an owner or several channels.
 
 /// Async handlers.
 pub(crate) mod tasks; // layers: the last way to end a `Listen`
@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-/// A registration in the making; see [`WorkerEvents::on`].
+/// Builds a registration; see [`WorkerEvents::on`].
 #[must_use = "nothing is registered until one of its register methods is called"]
 pub struct Listen<'a> {
     bus: &'a WorkerEvents,
@@ -69,13 +69,13 @@ impl WorkerEvents {
         Listen::new(self, source, event)
     }
 
-    /// Registers an inline handler of the channel's type: it runs on the poster's thread, before
+    /// Registers an inline handler of the channel's type. It runs on the poster's thread, before
     /// `post` returns.
     ///
     /// `event` is the name of a channel, or for changes also `"consumers:update"`. Handlers run
-    /// level by level: those of everything, of the source, of the channel, of one operation; within
-    /// a level in the order in which they were registered. The handler hears every event whose post
-    /// begins after this returned.
+    /// level by level: those of everything, of the source, of the channel, of one operation. Within
+    /// a level they run in the order in which they were registered. The handler receives every
+    /// event whose post begins after this call has returned.
     ///
     /// # Errors
     ///
@@ -117,11 +117,11 @@ impl WorkerEvents {
     }
 
     /// Registers an inline handler that takes events of any type, for one channel, `(source, "*")`
-    /// or `("*", "*")`. Wildcards cover channels that are declared later too.
+    /// or `("*", "*")`. Wildcards also cover channels that are declared later.
     ///
     /// # Errors
     ///
-    /// The channel is unknown and no wildcard.
+    /// The channel is unknown, and is not a wildcard.
     ///
     /// # Examples
     ///
@@ -163,22 +163,22 @@ impl<'a> Listen<'a> {
         self
     }
 
-    /// Names the handler in logs, spans and statistics; by default by the function and the line
-    /// that register it.
+    /// Names the handler in logs, spans and statistics. By default its name is the function and the
+    /// line that register it.
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Ties the handler to an owner, weakly: once the last `Arc` is gone the handler is not called
-    /// any more and is removed at the next event. The owner is kept alive during a call.
+    /// Ties the handler weakly to an owner. Once the last `Arc` is dropped, the handler is not
+    /// called any more, and the next event removes it. A call keeps the owner alive.
     pub fn owned_by<O: Send + Sync + 'static>(mut self, owner: &Arc<O>) -> Self {
         let owner: Weak<O> = Arc::downgrade(owner);
         self.owner = Some(owner);
         self
     }
 
-    /// Registers an inline handler: it runs on the poster's thread before `post` returns.
+    /// Registers an inline handler. It runs on the poster's thread before `post` returns.
     ///
     /// # Errors
     ///
@@ -242,7 +242,7 @@ impl<'a> Listen<'a> {
     ///
     /// # Errors
     ///
-    /// A channel that is no wildcard is unknown.
+    /// A channel is unknown, and is not a wildcard.
     #[track_caller]
     pub fn register_dynamic<R: Outcome>(
         self,

@@ -15,9 +15,9 @@ pub(crate) trait Remove: Send + Sync {
 
 /// Unregisters its handlers when dropped.
 ///
-/// When the drop returns, no call of the handler *begins* any more, on any thread. A call that was
-/// under way on another thread may still be running: the drop does not wait for it, so a guard can
-/// be dropped anywhere, from inside its own handler too, without a deadlock.
+/// When the drop returns, no call of the handler *begins* any more, on any thread. A call that is
+/// running on another thread may continue, because the drop does not wait for it. So you can drop a
+/// guard anywhere without a deadlock, even inside its own handler.
 #[must_use = "dropping the registration unregisters the handler; keep() leaves it registered"]
 pub struct Registration {
     parts: Vec<Box<dyn Remove>>,
@@ -30,18 +30,18 @@ impl Registration {
         }
     }
 
-    /// Leaves the handlers registered as long as the bus lives.
+    /// Keeps the handlers registered as long as the bus lives.
     pub fn keep(mut self) {
         self.parts.clear();
     }
 
-    /// Joins two guards in one.
+    /// Combines two guards into one.
     pub fn and(mut self, mut other: Self) -> Self {
         self.parts.append(&mut other.parts);
         self
     }
 
-    /// Unregisters the handler, as dropping this does.
+    /// Unregisters the handlers, like dropping the guard.
     pub fn unregister(self) {}
 }
 

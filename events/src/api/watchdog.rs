@@ -1,8 +1,8 @@
 //! [`Watchdog`]: finds handlers that run for too long, while they run.
 //!
 //! Each thread publishes which handler it runs, in plain stores that cost a nanosecond. The
-//! watchdog inspects them from time to time: a call that it has seen twice has run at least as long
-//! as lies between the two.
+//! watchdog reads them from time to time. A call that it has seen twice has been running at least
+//! for the time between the two.
 
 use std::{
     collections::HashMap,
@@ -30,11 +30,11 @@ const SHORTEST: Duration = Duration::from_millis(1);
 pub struct SlowHandler {
     /// The handler's name.
     pub handler: String,
-    /// What it listens to.
+    /// The channels that it listens to.
     pub listens_to: Vec<String>,
-    /// The worker that it runs on; none for one that runs inline.
+    /// The worker that it runs on; `None` if it runs inline.
     pub worker: Option<usize>,
-    /// For how long at least this call has been running.
+    /// The time for which this call has been running, at least.
     pub running_for: Duration,
 }
 
@@ -54,9 +54,9 @@ struct Sighting {
 }
 
 impl WorkerEvents {
-    /// Makes a watchdog for handlers that run longer than `limit`. Nothing watches until it is
-    /// asked to: run [`Watchdog::watch`] as a task, or call [`Watchdog::look`] from a loop of your
-    /// own. Async handlers are not watched, since they hold no thread up.
+    /// Makes a watchdog for handlers that run longer than `limit`. It watches only when you ask it
+    /// to: run [`Watchdog::watch`] as a task, or call [`Watchdog::look`] from a loop of your own.
+    /// It does not watch async handlers, since they block no thread.
     ///
     /// # Examples
     ///
@@ -90,9 +90,8 @@ impl fmt::Debug for Watchdog {
 }
 
 impl Watchdog {
-    /// Looks four times within the limit, and at most once in a millisecond, until the last handle
-    /// of the bus is dropped or it is shut down. Slow handlers are
-    /// logged, each call once.
+    /// Checks four times within the limit, and at most once per millisecond, until the last handle
+    /// of the bus is dropped or the bus is shut down. Logs each slow call once.
     pub async fn watch(mut self) {
         loop {
             let sleep = {
@@ -110,7 +109,7 @@ impl Watchdog {
         }
     }
 
-    /// Returns the handlers whose running call was first seen at least the limit ago and not
+    /// Returns the handlers whose running call was first seen at least the limit ago and was not
     /// reported before.
     pub fn look(&mut self) -> Vec<SlowHandler> {
         let Some(alive) = self.alive.upgrade() else {

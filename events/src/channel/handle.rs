@@ -1,4 +1,4 @@
-//! [`Channel`]: a typed handle to post through.
+//! [`Channel`]: a typed handle for posting.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -10,11 +10,11 @@ use crate::{
     thread::{frame::in_handler, park::block_on, places},
 };
 
-/// A channel by its type: posting through it costs no lookup by name.
+/// A typed handle of a channel. A post through it needs no lookup by name.
 ///
-/// Clones are handles of one channel. A handle keeps the channel open: its receivers end when the
-/// last one, and the last handle of the bus, are dropped. (A handler that holds a handle keeps its
-/// channel open as long as it is registered.)
+/// Clones are handles of one channel. A handle keeps its channel open: the receivers end when the
+/// last handle of the channel and the last handle of the bus are dropped. (A handler that holds a
+/// handle keeps the channel open as long as the handler is registered.)
 pub struct Channel<T: Event> {
     /// Before the core: what it ends when it is dropped must still be there.
     alive: Arc<Alive>,
@@ -26,15 +26,16 @@ impl<T: Event> Channel<T> {
         Self { core, alive }
     }
 
-    /// Posts to all listeners, without waiting: inline handlers have run when this returns, workers
-    /// and queues have the event or, where they are full, a gap.
+    /// Posts to all listeners, without waiting. When this returns, inline handlers have run, and
+    /// each worker and queue has the event or, if it was full, a gap.
     ///
-    /// Inside a handler the event is put aside and dispatched after the current one. With inline
-    /// handlers alone this allocates nothing, else once, for the event.
+    /// Inside a handler, the bus sets the event aside and dispatches it after the current one. If
+    /// the channel has only inline handlers, this allocates nothing; otherwise it allocates once,
+    /// for the event.
     ///
     /// # Errors
     ///
-    /// The event comes back with the [`Refusal`](crate::Refusal); no one heard of it.
+    /// The error returns the event and the [`Refusal`](crate::Refusal). No listener has received it.
     ///
     /// # Examples
     ///
@@ -63,8 +64,8 @@ impl<T: Event> Channel<T> {
     ///
     /// # Errors
     ///
-    /// One was refused: that event and all later ones are returned; earlier ones have been posted.
-    /// A batch with an oversized event is refused as a whole.
+    /// One event was refused. The error returns that event and all later ones; earlier ones have
+    /// been posted. A batch with an oversized event is refused as a whole.
     ///
     /// # Examples
     ///
@@ -83,9 +84,9 @@ impl<T: Event> Channel<T> {
         ChannelCore::post_batch(&self.core, events)
     }
 
-    /// Puts a gap in the place of an event that was lost before it could be posted, or that was
-    /// refused where no poster hears of it: each worker and queue of the channel finds it after
-    /// what came before, and before any later event. Inline handlers hear of nothing.
+    /// Puts a gap in place of an event that was lost before it could be posted, or that was refused
+    /// without a poster to tell. Each worker and queue of the channel finds the gap after all
+    /// earlier events and before all later ones. Inline handlers do not run.
     ///
     /// # Examples
     ///
@@ -110,18 +111,17 @@ impl<T: Event> Channel<T> {
         self.core.miss();
     }
 
-    /// Posts, waiting up to `deadline` for room in queues that want it
-    /// ([`Overflow::Wait`](crate::Overflow)), and returns a [`Delivery`] that tells when all
+    /// Posts, and waits up to `deadline` for room in queues with
+    /// [`Overflow::Wait`](crate::Overflow). Returns a [`Delivery`], which resolves when all
     /// handlers of the node have run.
     ///
     /// # Errors
     ///
-    /// The event comes back with the [`Refusal`](crate::Refusal); no one heard of it.
+    /// The error returns the event and the [`Refusal`](crate::Refusal). No listener has received it.
     ///
     /// # Cancel safety
     ///
-    /// An event that still waits for room is dropped with the future, and no one has
-    /// heard of it.
+    /// An event that still waits for room is dropped with the future. No listener has received it.
     ///
     /// # Examples
     ///
@@ -141,26 +141,26 @@ impl<T: Event> Channel<T> {
         ChannelCore::post_async(&self.core, event, deadline).await
     }
 
-    /// Does the same on plain threads, with or without a runtime: blocks until there is room.
+    /// Posts like [`post_async`](Self::post_async), but blocks a plain thread until there is room,
+    /// with or without a runtime.
     ///
-    /// On a worker's thread or inside a handler it does not wait: that would block the handlers
-    /// that make room.
+    /// On a worker's thread or inside a handler it does not wait, because that would block the
+    /// handlers that make room.
     ///
     /// # Errors
     ///
-    /// The event comes back with the [`Refusal`](crate::Refusal); no one heard of it.
+    /// The error returns the event and the [`Refusal`](crate::Refusal). No listener has received it.
     pub fn post_blocking(&self, event: T, deadline: Duration) -> Result<Delivery, PostError<T>> {
         let may_wait = !in_handler() && places::current(self.core.hub().id()).is_none();
         let deadline = if may_wait { deadline } else { Duration::ZERO };
         block_on(self.post_async(event, deadline))
     }
 
-    /// Posts to the worker whose thread this is, and to no one else: it runs in the worker's loop,
-    /// in turn.
+    /// Posts to the worker of this thread only. The event waits its turn in the worker's loop.
     ///
     /// # Errors
     ///
-    /// The thread is no worker, or its mailbox is full; see also [`post`](Self::post).
+    /// The thread is not a worker, or its mailbox is full; see also [`post`](Self::post).
     ///
     /// # Examples
     ///
@@ -183,15 +183,16 @@ impl<T: Event> Channel<T> {
         ChannelCore::post_to_current(&self.core, event)
     }
 
-    /// Posts to one worker that listens, the same for the same key while it lives; within `window`
-    /// of a post the same key is not posted again. Inline handlers and queues do not hear of it.
+    /// Posts to one listening worker: always the same one for the same key, while that worker
+    /// lives. Within `window` of a post, the same key is not posted again. Inline handlers and
+    /// queues do not receive the event.
     ///
-    /// If the chosen worker dies before its handlers have run, another takes over.
+    /// If the chosen worker dies before its handlers have run, another worker takes over.
     ///
     /// # Errors
     ///
-    /// No living worker listens, or all their mailboxes are full: the key is free again. See also
-    /// [`post`](Self::post).
+    /// No living worker listens, or all their mailboxes are full. The key is then free again. See
+    /// also [`post`](Self::post).
     ///
     /// # Examples
     ///
@@ -220,8 +221,8 @@ impl<T: Event> Channel<T> {
         ChannelCore::post_unique(&self.core, event, key, window)
     }
 
-    /// Returns how many listeners a post made now would reach: handlers, workers, queues and feeds.
-    /// For payloads that are not worth making for no one; costs a walk over all of them.
+    /// Returns how many listeners a post would reach now: handlers, workers, queues and feeds. Use
+    /// it to avoid building a payload that no one would receive. Costs a walk over all of them.
     #[must_use]
     pub fn receiver_count(&self) -> usize {
         self.core.receivers()

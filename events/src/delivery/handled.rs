@@ -17,7 +17,7 @@ use crate::{
     thread::{frame::in_handler, park::block_on},
 };
 
-/// An event that was accepted. Dropping it changes nothing: the event goes its way.
+/// An accepted event. Dropping this has no effect on the event.
 #[must_use = "drop it explicitly (`drop(..)`) if you do not need to know when the handlers have run"]
 pub struct Delivery {
     /// Made with a completion.
@@ -25,23 +25,24 @@ pub struct Delivery {
     clock: Arc<dyn Clock>,
 }
 
-/// How the handling of an event ended, or how far it was at the deadline.
+/// How the handling of an event ended, or its state at the deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use]
 pub enum Handled {
-    /// Every inline handler, worker and async handler of the node is done with it.
+    /// Every inline handler, worker and async handler of the node has handled it.
     Everywhere,
-    /// Done, except that this many workers and async handlers missed it: their queues were full,
-    /// and they will see a gap; or they are gone, with their thread, their runtime or the bus.
+    /// Handled, except that this many workers and async handlers missed the event. Either their
+    /// queues were full, and they find a gap, or they have ended, with their thread, their runtime
+    /// or the bus.
     Missed(u32),
     /// The deadline passed first.
     Late(Late),
-    /// No one heard of it: the bus was shut down, or handlers post in a cycle.
+    /// No listener received it: the bus was shut down, or handlers post in a cycle.
     Refused(Refusal),
 }
 
-/// The handlers that were not done with an event by the deadline.
+/// The handlers that had not handled an event by the deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Late {
@@ -76,12 +77,12 @@ impl Delivery {
             .is_none_or(|completion| completion.is_done() && completion.refusal().is_none())
     }
 
-    /// Resolves when all inline and worker handlers of the node have run, or after `deadline`, and
-    /// then names the workers that did not answer. A worker that died is not waited for, nor one
-    /// whose mailbox was full ([`Handled::Missed`]).
+    /// Waits until all handlers of the node have run. After `deadline` it returns the workers that
+    /// have not answered. It does not wait for a worker that died, nor for one whose mailbox was
+    /// full ([`Handled::Missed`]).
     ///
-    /// The deadline counts from this call, on the bus's clock. Do not block a worker's thread on
-    /// it: that worker's handlers could not run.
+    /// The deadline counts from this call, on the bus's clock. Do not block a worker's thread with
+    /// it, because that worker's handlers could not run.
     ///
     /// # Cancel safety
     ///
@@ -98,8 +99,8 @@ impl Delivery {
 }
 
 impl Delivery {
-    /// Does the same as [`handled`](Self::handled), and gives the delivery back at the deadline, to
-    /// be waited for again.
+    /// Waits like [`handled`](Self::handled), but at the deadline returns the delivery, so that you
+    /// can wait again.
     ///
     /// # Cancel safety
     ///
@@ -120,10 +121,9 @@ impl Delivery {
         }
     }
 
-    /// Does the same as [`handled`](Self::handled) on a plain thread, with or without a runtime:
-    /// blocks until then.
+    /// Waits like [`handled`](Self::handled), but blocks a plain thread, with or without a runtime.
     ///
-    /// Inside a handler it does not wait: handlers behind it on this thread could not run.
+    /// Inside a handler it does not wait, because later handlers on this thread could not run.
     pub fn handled_blocking(self, deadline: Duration) -> Handled {
         let deadline = if in_handler() {
             Duration::ZERO

@@ -6,8 +6,9 @@ use crate::event::{info::ChannelInfo, name::ANY};
 
 /// This many events were posted but never reached this subscriber, because its queue was full.
 ///
-/// It takes the place of what is missing: everything received before it was posted before,
-/// everything after it later. Anything derived from the events must be rebuilt or rechecked.
+/// The gap takes the place of the missing events: events received before it were posted before
+/// them, events received after it were posted later. Anything derived from the events must be
+/// rebuilt or rechecked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {

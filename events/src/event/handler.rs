@@ -9,7 +9,7 @@ use crate::{
     sync::{AtomicU64, Ordering},
 };
 
-/// What a handler may return: nothing, or a result whose error is logged and counted.
+/// The return type of a handler: nothing, or a result whose error is logged and counted.
 pub trait Outcome {
     #[doc(hidden)]
     fn into_result(self) -> Result<(), BoxError>;

@@ -1,11 +1,10 @@
-//! [`Heard`]: what a receiver gets: an event, or the report of a gap in its place.
+//! [`Heard`]: the item of a receiver: an event, or the report of a gap in its place.
 
 use crate::event::gap::Gap;
 
-/// What a receiver gets: an event, or a [`Gap`] in the place of events that it missed.
+/// The item of a receiver: an event, or a [`Gap`] in place of events that it missed.
 ///
-/// There is no way to get at the one without saying what is to happen at the other, so a loop
-/// cannot pass over a gap by accident.
+/// You cannot reach the event without handling the gap, so a loop cannot skip a gap by accident.
 ///
 /// # Examples
 ///
@@ -42,7 +41,7 @@ impl<E> Heard<E> {
         Self { heard: Err(gap) }
     }
 
-    /// Returns the event; calls `on_gap` where there is a gap in its place.
+    /// Returns the event. If there is a gap in its place, calls `on_gap` and returns `None`.
     #[inline]
     pub fn or_gap(self, on_gap: impl FnOnce(Gap)) -> Option<E> {
         match self.heard {
@@ -54,11 +53,11 @@ impl<E> Heard<E> {
         }
     }
 
-    /// Returns the event, or the gap in its place as an error: `?` ends the loop at it.
+    /// Returns the event, or the gap in its place as an error, so that `?` ends the loop there.
     ///
     /// # Errors
     ///
-    /// It is a gap.
+    /// There is a gap in place of the event.
     #[inline]
     pub fn into_result(self) -> Result<E, Gap> {
         self.heard

@@ -27,15 +27,16 @@ use crate::{
 };
 
 impl WorkerEvents {
-    /// Declares a channel and binds it to its type; the same declaration again returns the same
+    /// Declares a channel and binds it to its type. A repeated declaration returns the same
     /// channel.
     ///
-    /// Declare before you register: a registration for a name that is not declared yet is refused,
-    /// so that a misspelt name is found at once. Only wildcards cover what is declared after them.
+    /// Declare a channel before you register for it. A registration for an undeclared name is
+    /// refused, so that you notice a misspelt name at once. Only wildcards cover channels that are
+    /// declared later.
     ///
     /// # Errors
     ///
-    /// The channel carries another type, or the name cannot be one.
+    /// The channel carries another type, or the name is not valid.
     ///
     /// # Examples
     ///
@@ -60,11 +61,10 @@ impl WorkerEvents {
         self.declare_plain(source, event, Form::json::<T>())
     }
 
-    /// Declares a channel whose type need not serialize. Handlers of any type of event hear of its
-    /// events, and find that they have no JSON form
-    /// ([`DynamicEvent::payload`](crate::DynamicEvent::payload)); a limit on payloads
-    /// ([`max_payload`](crate::WorkerEventsBuilder::max_payload)), which counts bytes of JSON, does
-    /// not apply to it.
+    /// Declares a channel whose type need not serialize. Dynamic handlers receive its events, but
+    /// see that they have no JSON form ([`DynamicEvent::payload`](crate::DynamicEvent::payload)). A
+    /// limit on payloads ([`max_payload`](crate::WorkerEventsBuilder::max_payload)) counts bytes of
+    /// JSON, so it does not apply to this channel.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl WorkerEvents {
     ///
     /// # Errors
     ///
-    /// Another entity has that name, or the name cannot be one.
+    /// Another entity has that name, or the name is not valid.
     ///
     /// # Examples
     ///

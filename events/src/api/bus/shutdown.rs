@@ -11,7 +11,7 @@ use crate::{api::bus::WorkerEvents, delivery::feed::Lifecycle, thread::park::blo
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Whether everything that was accepted had been handled by the deadline.
+    /// Whether all accepted events were handled before the deadline.
     pub drained: bool,
     /// Accepted deliveries to workers that were dropped and counted instead.
     pub dropped: u64,
@@ -20,13 +20,14 @@ pub struct ShutdownReport {
 }
 
 impl WorkerEvents {
-    /// Closes the bus: posts and registrations are refused from now on, what was accepted is
+    /// Closes the bus. From now on it refuses posts and registrations. Accepted events are still
     /// handled, and each worker's [`run`](crate::LocalWorkerEvents::run) returns when its mailbox
-    /// is empty. What is not handled by the deadline is dropped and counted. Then queues and feeds
-    /// end: what is in them can still be received. A second call reports on the same end.
+    /// is empty. Events that are not handled before the deadline are dropped and counted. Then
+    /// queues and feeds end; you can still receive what is in them. A second call reports on the
+    /// same end.
     ///
-    /// If cancelled, the bus stays closed, and queues and feeds end at once; what remains in
-    /// mailboxes is then handled, not counted.
+    /// If this future is cancelled, the bus stays closed, and queues and feeds end at once. Events
+    /// that remain in mailboxes are then handled, not counted.
     ///
     /// # Examples
     ///
@@ -63,8 +64,8 @@ impl WorkerEvents {
         }
     }
 
-    /// Does the same as [`shutdown`](Self::shutdown) on a plain thread, with or without a runtime:
-    /// blocks until then. Not for a worker's own thread, which has to handle what it accepted.
+    /// Closes the bus like [`shutdown`](Self::shutdown), but blocks a plain thread, with or without
+    /// a runtime. Do not call it on a worker's own thread, which has to handle its accepted events.
     ///
     /// # Examples
     ///

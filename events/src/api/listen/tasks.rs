@@ -1,4 +1,4 @@
-//! Async handlers: each with a queue of its own, and a task that runs a number of calls at a time.
+//! Async handlers: each has a queue of its own, and a task with a limit on concurrent calls.
 
 // The task of one handler. Must not know how it was registered.
 mod driver;
@@ -36,7 +36,7 @@ use crate::{
     },
 };
 
-/// How an async handler runs.
+/// The options of an async handler.
 #[must_use]
 pub struct AsyncOptions<T> {
     concurrency: usize,
@@ -45,7 +45,7 @@ pub struct AsyncOptions<T> {
 }
 
 impl<T: Event> AsyncOptions<T> {
-    /// Starts with one call at a time, in order; 1024 events may wait.
+    /// Returns the default options: one call at a time, in order; 1024 events may wait.
     pub fn new() -> Self {
         Self {
             concurrency: 1,
@@ -54,22 +54,21 @@ impl<T: Event> AsyncOptions<T> {
         }
     }
 
-    /// Sets how many calls run at a time, per channel listened to; without
-    /// [`ordered_by`](Self::ordered_by) in no order.
+    /// Sets how many calls run at a time, for each channel of the handler. Without
+    /// [`ordered_by`](Self::ordered_by) they run in no order.
     pub fn concurrency(mut self, calls: usize) -> Self {
         self.concurrency = calls;
         self
     }
 
-    /// Sets how many events may wait; beyond that the newest are left out, counted and logged as a
-    /// gap.
+    /// Sets how many events may wait. Beyond that the newest events are dropped, counted and logged
+    /// as a gap.
     pub fn capacity(mut self, events: usize) -> Self {
         self.capacity = events;
         self
     }
 
-    /// Makes events of the same key be handled one after the other, in order, however many calls
-    /// run.
+    /// Handles events with the same key one after the other, in order, however many calls run.
     pub fn ordered_by<K: Hash>(mut self, key: impl Fn(&T) -> K + Send + Sync + 'static) -> Self {
         self.key = Some(Arc::new(move |event| {
             let mut hasher = DefaultHasher::new();
@@ -140,9 +139,9 @@ impl WorkerEvents {
 
 impl Listen<'_> {
     /// Registers an async handler. It has a queue of its own and runs as a task of the bus's
-    /// executor, so posting does not wait for it; [`Delivery::handled`](crate::Delivery::handled)
-    /// does. Awaiting the delivery of an event this same handler must process blocks until the
-    /// deadline.
+    /// executor. So a post does not wait for it, but
+    /// [`Delivery::handled`](crate::Delivery::handled) does. If the handler awaits the delivery of
+    /// an event that it has to handle itself, it blocks until the deadline.
     ///
     /// When the registration is dropped, no new call begins; calls in progress run to completion.
     ///

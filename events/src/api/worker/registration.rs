@@ -23,18 +23,18 @@ impl LocalRegistration {
         }
     }
 
-    /// Leaves the handler registered as long as the worker lives.
+    /// Keeps the handler registered as long as the worker lives.
     pub fn keep(mut self) {
         self.serials.clear();
     }
 
-    /// Joins two guards in one.
+    /// Combines two guards into one.
     pub fn and(mut self, mut other: Self) -> Self {
         self.serials.append(&mut other.serials);
         self
     }
 
-    /// Unregisters the handler, as dropping this does.
+    /// Unregisters the handler, like dropping the guard.
     pub fn unregister(self) {}
 }
 

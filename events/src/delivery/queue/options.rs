@@ -3,23 +3,23 @@
 
 use crate::error::RegisterError;
 
-/// What happens to an event when a subscriber's queue is full. Every event that is not received is
-/// counted and reported as a [`Gap`](crate::Gap).
+/// What a subscriber's full queue does with an event. The bus counts every event that the
+/// subscriber misses, and reports it as a [`Gap`](crate::Gap).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The oldest event in the queue makes room. The cheapest: all such subscribers of a channel
-    /// share one log.
+    /// Drops the oldest event in the queue. This is the cheapest policy: all such subscribers of a
+    /// channel share one log.
     #[default]
     DropOldest,
-    /// The new event is left out.
+    /// Drops the new event.
     DropNewest,
-    /// The post is refused with [`Refusal::Full`](crate::Refusal::Full), before any listener has
-    /// heard of it. A change of a row cannot be refused any more: on a CRUD channel this drops the
-    /// newest.
+    /// Refuses the post with [`Refusal::Full`](crate::Refusal::Full), before any listener receives
+    /// the event. A change of a row has already happened and cannot be refused, so on a CRUD
+    /// channel this drops the newest event.
     Error,
-    /// `post_async` and `post_blocking` wait for room; `post`, which never waits, is refused as
-    /// with [`Error`](Self::Error). On a CRUD channel this drops the newest.
+    /// Makes `post_async` and `post_blocking` wait for room. `post` never waits, so it is refused
+    /// as with [`Error`](Self::Error). On a CRUD channel this drops the newest event.
     Wait,
 }
 
@@ -76,7 +76,7 @@ pub struct SubscribeOptions {
 }
 
 impl SubscribeOptions {
-    /// Starts with 1024 events, the oldest dropped on overflow.
+    /// Returns the default options: 1024 events, and the oldest is dropped on overflow.
     pub fn new() -> Self {
         Self {
             capacity: 1024,
@@ -91,7 +91,7 @@ impl SubscribeOptions {
         self
     }
 
-    /// Sets what happens when it is full.
+    /// Sets what a full queue does.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
         self

@@ -9,7 +9,7 @@ use crate::{
     event::{dynamic::DynamicEvent, payload::Event},
 };
 
-/// An event as a subscriber holds it; dereferences to the payload. Clones share it.
+/// A received event; dereferences to the payload. Clones share it.
 pub struct Received<T: Event> {
     envelope: Arc<Envelope<T>>,
 }
@@ -32,14 +32,14 @@ impl<T: Event> Received<T> {
         &self.envelope.info().event
     }
 
-    /// Returns what was done to the row; none on channels that carry no changes.
+    /// Returns the operation on the row; `None` on channels that carry no changes.
     #[must_use]
     pub fn operation(&self) -> Option<Operation> {
         self.envelope.stored().meta.operation
     }
 
-    /// Returns the cause to handle the event under: enter it where `invalidate` is called, as the
-    /// bus does around handlers.
+    /// Returns the cause of the event. Enter it before you call `invalidate`, as the bus does
+    /// around handlers.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         self.envelope.stored().meta.cause()
