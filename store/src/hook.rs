@@ -1,8 +1,8 @@
 //! Hooks: code that runs before and after the methods of an entity's DAO.
 //!
-//! Hooks are for what belongs to a write and must be able to refuse it: quotas, checks against
-//! other systems, audit. To hear of changes, register for their events instead: those of cascades
-//! and of other nodes pass no hook.
+//! Use a hook for code that belongs to a write and must be able to refuse it: quotas, checks
+//! against other systems, audit. To learn of changes, register for their events instead, because
+//! cascades and the writes of other nodes pass no hook.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ use tidings_core::{BoxError, Chain, Row, Schema};
 
 use crate::{error::Error, method::Method, selector::Selector};
 
-/// A call of a method, as hooks see it.
+/// A call of a method, in the form that hooks see.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Call<'a> {
@@ -22,10 +22,10 @@ pub struct Call<'a> {
     pub method: Method,
     /// The entity.
     pub schema: &'static Schema,
-    /// Which row is meant; none for an insert, a page and a select by cache key.
+    /// The selector of the row; `None` for an insert, a page and a select by cache key.
     pub selector: Option<&'a Selector>,
-    /// The row: before an insert, as it was given; after a call, as it is now (for a delete, as it
-    /// was last). None where nothing was found, and for a page.
+    /// The row: before an insert, as given; after a call, as it is now (for a delete, as it was
+    /// last). `None` if nothing was found, and for a page.
     pub row: Option<&'a Row>,
 }
 
@@ -44,12 +44,12 @@ impl fmt::Debug for Call<'_> {
     }
 }
 
-/// Runs around each call of each method, typed or not, once.
+/// Code that runs around each call of each method, typed or untyped.
 ///
-/// Hooks are synchronous and hold up the call that they belong to, nothing else: before a write the
-/// writer is not held yet, and after a write it has been released.
+/// Hooks are synchronous. They delay their own call and nothing else: before a write, the store
+/// does not hold the writer yet; after a write, it has released it.
 pub trait Hook: Send + Sync + 'static {
-    /// Runs before the call; an error refuses it, and nothing is read or written.
+    /// Runs before the call. An error refuses the call, and nothing is read or written.
     ///
     /// # Errors
     ///
@@ -59,8 +59,9 @@ pub trait Hook: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Runs after a call that succeeded, also one that found nothing; a write's after its change
-    /// was announced, whether or not the caller still waits. A panic is logged and changes nothing.
+    /// Runs after a successful call, even if the call found nothing. After a write it runs once the
+    /// change has been announced, whether or not the caller still waits. A panic is logged and
+    /// changes nothing.
     fn after(&self, call: &Call<'_>) {
         let _ = call;
     }

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-/// A row as it was read, with the time that it has left by the database's clock: told by the same
-/// statement that read it.
+/// A row, with the time that it has left by the database's clock, as of the statement that read it.
 ///
-/// What keeps the row must let go of it once this much time has passed since before it was asked
-/// for, measured by a clock of its own; then no clock need agree with the database's.
+/// Code that keeps the row must drop it once this much time has passed since before the read began,
+/// measured by its own clock. Then no clock has to agree with the database's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Live<T> {
     /// The row.
     pub row: T,
-    /// How long it was still there; `None` if it does not expire.
+    /// The time that it had left; `None` if it does not expire.
     pub left: Option<Duration>,
 }
 

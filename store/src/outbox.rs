@@ -1,9 +1,9 @@
 //! The outbox: changes recorded by an application's own SQL, in its own transaction.
 //!
-//! A table that is captured needs none of this: its triggers record every write. The outbox is for
-//! what no trigger sees as a row of the entity, such as an entity that is put together from several
-//! tables, or a table on which no trigger may be made. A node hears of what it declares by
-//! `NodeBuilder::recorded_entity`.
+//! A table with triggers needs none of this, because they record every write. Use the outbox for
+//! values that no trigger sees as a row, such as an entity that is put together from several
+//! tables, or a table that may not have triggers. A node receives the changes of the entities that
+//! it declares with `NodeBuilder::recorded_entity`.
 //!
 //! ```no_run
 //! # #[cfg(feature = "postgres")] {
@@ -38,11 +38,11 @@ use tidings_core::{CrudEvent, Entity, Operation};
 
 use crate::RowChange;
 
-/// Why a change was not recorded. The transaction is the caller's to roll back.
+/// Why a change was not recorded. The caller has to roll back the transaction.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutboxError {
-    /// The database has no log, so nothing would hear of the change: put it in place first.
+    /// The database has no log, so no node would receive the change. Install the log first.
     #[error("the database has no log: run `tidings capture install`")]
     NoLog,
     /// The database failed, or the transaction had failed before.
@@ -50,7 +50,7 @@ pub enum OutboxError {
     Database(#[source] sqlx::Error),
 }
 
-/// A transaction that changes can be recorded in: one of sqlx's.
+/// A transaction in which changes can be recorded: one of sqlx's.
 pub trait Outbox: sealed::Sealed + Send {
     /// Writes the record of one row.
     #[doc(hidden)]
@@ -62,11 +62,11 @@ pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
-/// Records a change in the log, in the transaction that makes it: every node hears of it if that
-/// commits, and none if it does not.
+/// Records a change in the log, in the transaction that makes it. If the transaction commits, every
+/// node receives the change; if not, no node does.
 ///
-/// The row's predecessor is the caller's to know: an update or a delete whose row was not locked
-/// when it was read may tell of a predecessor that another transaction has overwritten.
+/// The caller supplies the row's predecessor. Lock the row when you read it for an update or a
+/// delete; otherwise another transaction may have overwritten the predecessor that you record.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! [`PageQuery`]: which rows to list, in which order, and from where.
+//! [`PageQuery`]: selects the rows of a list, their order, and the place to start.
 
 // What leads from one page to the next.
 mod token;
@@ -19,21 +19,20 @@ use crate::{
 
 /// The most rows that a page can have.
 pub const MAX_SIZE: usize = 1000;
-/// How many rows a page has unless told otherwise.
+/// How many rows a page has, by default.
 pub const DEFAULT_SIZE: usize = 100;
 /// The set field that a [`TagFilter`] looks at.
 const TAGS: &str = "tags";
 
-/// Which rows to list, and from where.
+/// Selects the rows of a list and the place to start.
 ///
-/// Rows come in the order of their primary keys unless told otherwise (of several fields: by the
-/// first, then by the next), which a change of other rows
-/// does not disturb: a row that is there while all pages are read appears exactly once. In another
-/// order, a row whose field changes in between may be missed or come twice.
+/// By default rows come in the order of their primary keys (for a key of several fields: by the
+/// first, then by the next). Changes of other rows do not disturb this order: a row that exists
+/// while you read all pages appears exactly once. In another order, a row whose field changes in
+/// between may be missed or appear twice.
 ///
-/// A filter on a foreign or unique field is answered from an index; on other fields, by ranges and
-/// by tags, rows are looked through, and another order is sorted. What is wrong with a query is
-/// said by the call that takes it.
+/// A filter on a foreign or unique field uses an index. Filters on other fields, ranges and tags
+/// scan rows, and another order sorts them. The call that takes the query reports its errors.
 ///
 /// # Examples
 ///
@@ -80,21 +79,21 @@ impl PageQuery {
         }
     }
 
-    /// Sets how many rows at most, 1 to [`MAX_SIZE`].
+    /// Sets the maximum number of rows, 1 to [`MAX_SIZE`].
     #[must_use]
     pub fn size(mut self, size: usize) -> Self {
         self.size = size;
         self
     }
 
-    /// Sets the token of the page before; `None` is the first page.
+    /// Sets the token that the previous page returned; `None` is the first page.
     #[must_use]
     pub fn offset(mut self, offset: impl Into<Option<String>>) -> Self {
         self.offset = offset.into();
         self
     }
 
-    /// Demands a value of one more field; `Null` means that it is absent.
+    /// Requires a value of one more field; `Null` means that the field is absent.
     #[must_use]
     pub fn filter(
         mut self,
@@ -106,7 +105,7 @@ impl PageQuery {
         self
     }
 
-    /// Demands that a field is in a range. Absent values are in none.
+    /// Requires that a field is in a range. An absent value is in no range.
     ///
     /// # Examples
     ///
@@ -151,7 +150,7 @@ impl PageQuery {
         self
     }
 
-    /// Demands tags.
+    /// Requires tags.
     #[must_use]
     pub fn tags(mut self, tags: impl Into<Option<TagFilter>>) -> Self {
         self.tags = tags.into();
@@ -159,7 +158,7 @@ impl PageQuery {
     }
 }
 
-/// Which tags a row must have, in its set field `tags`.
+/// The tags that a row must have in its set field `tags`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagFilter {
     /// All of these.
@@ -169,19 +168,19 @@ pub enum TagFilter {
 }
 
 impl TagFilter {
-    /// Returns whether the rows of a schema can be chosen by tags.
+    /// Returns whether the rows of a schema can be filtered by tags.
     #[must_use]
     pub fn applies_to(schema: &Schema) -> bool {
         tags_field(schema).is_ok()
     }
 }
 
-/// Some rows, and where to go on.
+/// Some rows, and the token of the next page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page<T> {
     /// The rows.
     pub data: Vec<T>,
-    /// The token of the next page, made of letters, digits, `-` and `_`; none on the last page.
+    /// The token of the next page, made of letters, digits, `-` and `_`; `None` on the last page.
     pub offset: Option<String>,
 }
 

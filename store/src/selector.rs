@@ -1,4 +1,4 @@
-//! [`Selector`]: which row a call means; and [`WriteOptions`], how to write it.
+//! [`Selector`]: selects the row of a call; and [`WriteOptions`], the options of a write.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::Error;
 
-/// Selects one row by a unique field, and can demand values of further fields.
+/// Selects one row by a unique field, and can require values of further fields.
 ///
 /// Names and values are checked by the call that takes the selector: [`Error::UnknownField`],
 /// [`Error::NotUnique`] and [`Error::WrongKind`] say what was wrong.
@@ -125,11 +125,10 @@ impl Selector {
         }
     }
 
-    /// Demands a value of one more field; `Null` means that it is absent.
+    /// Requires a value of one more field; `Null` means that the field is absent.
     ///
-    /// It is checked in the same transaction. A row that does not have it counts as absent; for an
-    /// upsert it is
-    /// [`Error::Condition`].
+    /// The check is part of the same transaction. A row without this value counts as absent; for an
+    /// upsert the result is [`Error::Condition`].
     #[must_use]
     pub fn and(
         mut self,
@@ -140,16 +139,16 @@ impl Selector {
         self
     }
 
-    /// Demands that the row is as it was read before, in every field; another one is
-    /// [`Error::Changed`]. It is checked in the same transaction.
+    /// Requires that the row is the same as when it was read, in every field; otherwise the result
+    /// is [`Error::Changed`]. The check is part of the same transaction.
     #[must_use]
     pub fn unchanged(mut self, row: Row) -> Self {
         self.unchanged = Some(row);
         self
     }
 
-    /// Demands that the row is at a version; another one is [`Error::Changed`]. It is checked in
-    /// the same transaction. An entity without a field that counts versions is
+    /// Requires that the row has this version; otherwise the result is [`Error::Changed`]. The
+    /// check is part of the same transaction. For an entity without a version field the result is
     /// [`Error::Unversioned`].
     ///
     /// # Examples
@@ -356,37 +355,37 @@ pub(crate) fn resolve_field(
     Ok((index, value.of(schema, field)?))
 }
 
-/// How a write is to be done.
+/// The options of a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
-    /// No handler hears of the write. What is cached is evicted all the same.
+    /// Whether to run no handlers for the write. Its rows are evicted in any case.
     pub no_event: bool,
 }
 
 impl WriteOptions {
-    /// Makes the options of a write that no handler hears of.
+    /// Returns the options of a write for which no handler runs.
     #[must_use]
     pub fn silent() -> Self {
         Self { no_event: true }
     }
 }
 
-/// What an upsert did.
+/// The result of an upsert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Upserted {
-    /// There was no such row; there is now.
+    /// The row did not exist and was created.
     Created,
-    /// The row was there and was replaced.
+    /// The row existed and was replaced.
     Replaced,
 }
 
-/// A field's value, as the typed methods take it: text is read by the field's kind, so that a UUID
-/// may be given as text.
+/// A field's value, in the form that the typed methods take. Text is parsed by the field's kind, so
+/// that you can pass a UUID as text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FieldInput {
     /// A value of the field's kind.
     Value(Value),
-    /// Text to be read as the field's kind.
+    /// Text, to be parsed as the field's kind.
     Text(String),
 }
 

@@ -16,39 +16,39 @@ const TRANSACTION: Duration = Duration::from_secs(10);
 const LEAST_TIMEOUT: Duration = Duration::from_millis(10);
 const MOST_TIMEOUT: Duration = Duration::from_secs(3_600);
 
-/// What lies between the store and the database server.
+/// The pooler between the store and the database server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pooler {
-    /// Nothing, or what gives each connection a session of its own.
+    /// None, or one that gives each connection a session of its own.
     #[default]
     None,
-    /// A pooler that lends a server's session for one transaction at a time, as pgbouncer's
-    /// transaction mode does.
+    /// A pooler that lends a server's session for one transaction at a time, like pgbouncer in
+    /// transaction mode.
     ///
-    /// Statements are then prepared again at each use, each read is a transaction of its own, and
-    /// a second node on the same database is not noticed: the lock that would tell belongs to a
-    /// session. Notifications do not pass: the log is polled.
+    /// Then each use of a statement prepares it again, and each read is a transaction of its own. A
+    /// second node on the same database goes unnoticed, because the lock that would detect it
+    /// belongs to a session. Notifications do not pass, so the node polls the log.
     Transaction,
 }
 
-/// Whether a database file of SQLite keeps a log of its changes, as PostgreSQL always does.
+/// Whether a SQLite file keeps a log of its changes, as PostgreSQL always does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Logging {
-    /// It does not, and the store hears of its own writes alone; unless the file is
-    /// [shared](Sharing::Cluster), or triggers are in it already (`tidings capture install`).
+    /// No log; the store sees only its own writes. (A log is kept anyway if the file is
+    /// [shared](Sharing::Cluster), or if it already has triggers from `tidings capture install`.)
     #[default]
     Off,
-    /// Triggers record every program's writes, and a node hears of them like of its own.
+    /// Triggers record every program's writes, and a node sees them like its own.
     On,
 }
 
-/// Whether other nodes may use the same database: on SQLite, other processes of one host.
+/// Whether other nodes may use the same database; on SQLite, other processes on the same host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
-    /// They may not: this store has the database for itself, and is refused while others use it.
+    /// No: this store has the database to itself, and is refused while others use it.
     #[default]
     Alone,
-    /// They may, as members of one cluster: nodes that follow the database's log.
+    /// Yes, as members of one cluster: nodes that follow the database's log.
     Cluster,
 }
 

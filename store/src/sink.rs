@@ -1,5 +1,4 @@
-//! [`ChangeSink`]: hears of every commit. The node's sink evicts from the cache and announces to
-//! handlers.
+//! [`ChangeSink`]: receives every commit. The node's sink evicts from the cache and announces to handlers.
 
 use std::{any::Any, fmt};
 
@@ -11,32 +10,33 @@ use tidings_core::{
 
 pub use tidings_core::log::{Begun, CommitName};
 
-/// Hears of every commit.
+/// Receives every commit of a store.
 ///
 /// # Order
 ///
-/// [`committed`](Self::committed) is called once for each commit, one commit after the other in the
-/// order they were made, because it is called while the write still holds its place in the order.
-/// So it must not wait, and must not write to the store itself (handlers that do are run by the
-/// future that it returns).
+/// The store calls [`committed`](Self::committed) once for each commit, while the write still holds
+/// its place in the order. So the calls come one after the other, in the order of the commits.
+/// Therefore the method must not wait, and must not write to the store. (The future that it returns
+/// runs the handlers, which may do both.)
 ///
 /// # Failure
 ///
-/// Neither method should panic: a panic is caught and logged, but what the call would have evicted
-/// may then stay in a cache.
+/// Neither method should panic. A panic is caught and logged, but rows that the call would have
+/// evicted may then stay in a cache.
 pub trait ChangeSink: Any + Send + Sync {
-    /// Evicts what the changes touch and puts them in line for their handlers; called right after
+    /// Evicts the rows of the changes and queues the changes for their handlers. Called right after
     /// the commit, while the write still holds its place in the order.
     ///
-    /// The future that it returns is awaited once the writer was released and before the write's
-    /// caller hears of its end: it runs the handlers.
+    /// The returned future runs the handlers. The store awaits it after it has released the writer,
+    /// and before the write's caller gets the result.
     fn committed(&self, changes: ChangeSet) -> BoxFuture<'static, ()>;
 
-    /// Evicts what the changes may have touched: whether they were committed is not known.
+    /// Evicts the rows that the changes may have touched. It is not known whether the changes were
+    /// committed.
     ///
-    /// Called in place of [`committed`](Self::committed), not beside it. Where a write is torn off
-    /// in the middle of its commit (its runtime is shut down) it is called twice, at once and when
-    /// the database is done.
+    /// Called instead of [`committed`](Self::committed). If a write is interrupted in the middle of
+    /// its commit (because its runtime is shut down), this is called twice: at once, and when the
+    /// database is done.
     fn in_doubt(&self, changes: &ChangeSet);
 
     /// Names a commit by what the database calls it ([`ChangeSet::commit`]), in the epoch of the
@@ -65,28 +65,27 @@ pub trait ChangeSink: Any + Send + Sync {
     }
 }
 
-/// The rows that one commit changed.
+/// The changes of one commit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangeSet {
-    /// One for each row, in the order in which its handlers should hear of it: rows whose reference
-    /// was cleared, then deleted rows, children before their parents.
+    /// One change for each row, in the order for the handlers: rows whose reference was cleared,
+    /// then deleted rows, children before their parents.
     pub changes: Vec<RowChange>,
-    /// Every cache key that may hold one of the rows, as it was or as it is, and those of the
-    /// children that a changed parent takes along (`evict_on_update`); each once.
+    /// Every cache key that may hold one of the rows, with its old or its new values, and the cache
+    /// keys of children that a changed parent evicts (`evict_on_update`). Each key appears once.
     pub evict: Vec<CacheKey>,
     /// The entities of which any row may have changed, because the commit changed more than 10,000
-    /// rows, or more than 32 MiB of them: `changes` and `evict` are empty then. Whatever holds rows
-    /// of these entities is to be given up. A log of the database tells each row all the same.
+    /// rows or more than 32 MiB of rows. Then `changes` and `evict` are empty, and a cache must
+    /// drop all rows of these entities. A log of the database still reports each row.
     pub touched: Vec<&'static Schema>,
-    /// The write asked that no handler hear of it. What is cached is evicted all the same.
+    /// Whether the write asked to run no handlers. Its rows are evicted in any case.
     pub no_event: bool,
-    /// The cause under which the write was asked for: a handler's, or none.
+    /// The cause under which the write was made: that of a handler, or none.
     pub cause: Option<Cause>,
-    /// What names the commit in the database's log: PostgreSQL's transaction id, SQLite's last
-    /// record. `None` where the database keeps no log.
+    /// The name of the commit in the database's log: PostgreSQL's transaction id, or SQLite's last
+    /// record. `None` if the database keeps no log.
     pub commit: Option<CommitName>,
-    /// The same with its epoch, as the sink has [named](ChangeSink::mark) it right before it was
-    /// committed.
+    /// The same with its epoch, as the sink [named](ChangeSink::mark) it right before the commit.
     pub mark: Option<Mark>,
 }
 
@@ -100,12 +99,12 @@ impl ChangeSet {
     }
 }
 
-/// What happened to one row.
+/// The change of one row.
 #[derive(Clone, PartialEq)]
 pub struct RowChange {
     /// The schema of the row.
     pub schema: &'static Schema,
-    /// What was done.
+    /// The operation on the row.
     pub operation: Operation,
     /// The row after the change; for a delete, the row as it was last.
     pub row: Row,

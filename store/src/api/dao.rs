@@ -24,15 +24,15 @@ use crate::{
 /// Reads and writes the rows of an entity. Cheap to clone.
 ///
 /// The guarantees of [`Table`]'s methods apply here too: their futures are owned and lazy, a write
-/// that was begun is done whole even if its caller goes away, and "not found" is `Ok(None)`. Fields
-/// are named as the struct names them.
+/// that has begun runs to its end even if its caller goes away, and "not found" is `Ok(None)`.
+/// Fields have the names of the struct's fields.
 ///
 /// The methods that take a value of any type box their future (one allocation), because an `impl
 /// Future` would capture the value's lifetime, and a load must be `'static`.
 ///
 /// # Examples
 ///
-/// See the [crate](crate)'s, and each method's.
+/// See the [crate](crate) and each method.
 #[derive(Debug)]
 pub struct Dao<E> {
     table: Table,
@@ -62,7 +62,7 @@ impl<E: Entity> Dao<E> {
         })
     }
 
-    /// Returns the same rows without their type.
+    /// Returns the untyped handle of the same rows.
     #[must_use]
     pub fn table(&self) -> &Table {
         &self.table
@@ -159,8 +159,8 @@ impl<E: Entity> Dao<E> {
         async move { typed(selected.await?) }.boxed()
     }
 
-    /// Selects the row that a selector means: by fields that are unique together
-    /// ([`Selector::by_all`]), or with further conditions.
+    /// Selects the row of a selector: by fields that are unique together ([`Selector::by_all`]), or
+    /// with further conditions.
     ///
     /// # Errors
     ///
@@ -222,11 +222,11 @@ impl<E: Entity> Dao<E> {
     }
 
     /// Returns the cache key of a row with these values of the cache key's fields, in the schema's
-    /// order; where the schema names none, of the primary key.
+    /// order. If the schema has no cache key, pass the values of the primary key.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyParts`] if their number is not the schema's.
+    /// [`Error::KeyParts`] if the number of values is wrong.
     ///
     /// # Examples
     ///
@@ -250,12 +250,12 @@ impl<E: Entity> Dao<E> {
         })
     }
 
-    /// Returns the key under which the row with these values is cached by the lookup of these
-    /// fields; see [`Schema::lookups`].
+    /// Returns the key under which the lookup by these fields caches the row with these values; see
+    /// [`Schema::lookups`].
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownField`]; [`Error::NotUnique`] if rows are not looked up by these fields;
+    /// [`Error::UnknownField`]; [`Error::NotUnique`] if the schema has no lookup by these fields;
     /// [`Error::KeyParts`]; [`Error::WrongKind`].
     ///
     /// # Examples

@@ -1,12 +1,12 @@
-//! Removes rows whose time has run out.
+//! Removes expired rows.
 //!
-//! A pass reads which rows are past their time, then deletes them as any delete does: with what
-//! hangs on them, an event for each, and the evictions. The database's clock judges, again in the
-//! transaction that deletes. Where several nodes share a database, one of them works on an entity
-//! at a time; the others pass over it.
+//! A pass reads the primary keys of expired rows, then deletes the rows like any other delete: with
+//! the rows that depend on them, an event for each, and the evictions. The database's clock
+//! decides, once more in the transaction that deletes. If several nodes share a database, one of
+//! them works on an entity at a time; the others skip it.
 //!
-//! A row that cannot go, because another refers to it, stays: it is not returned by reads all the
-//! same. No hook runs: no one asked for the delete.
+//! If another row refers to an expired row and forbids its delete, the row stays, but reads do not
+//! return it. No hook runs, because no caller asked for the delete.
 
 use tidings_core::{Chain, PrimaryKey};
 
@@ -21,25 +21,24 @@ use crate::{
 /// How many rows go in one transaction.
 const BATCH: usize = 100;
 
-/// What a pass over an entity's expired rows did.
+/// The result of a pass over an entity's expired rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cleared {
-    /// Rows that were removed, without those that hung on them.
+    /// Removed rows, not counting rows that depended on them.
     pub removed: u64,
-    /// Rows that are past their time and could not be removed.
+    /// Expired rows that could not be removed.
     pub kept: u64,
-    /// Whether another node is at it, to which the rest was left.
+    /// Whether another node is working on the entity, so that this pass left the rest to it.
     pub busy: bool,
 }
 
 impl Table {
-    /// Removes the rows whose time has run out; does nothing for an entity whose rows do not
-    /// expire.
+    /// Removes expired rows. Does nothing for an entity whose rows do not expire.
     ///
     /// # Errors
     ///
-    /// The database fails. What was removed before stays removed.
+    /// The database fails. Rows that were already removed stay removed.
     ///
     /// # Cancel safety
     ///

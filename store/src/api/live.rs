@@ -1,4 +1,5 @@
-//! Reads that tell how long each row is still there: for whatever keeps rows, such as a cache.
+//! Reads that also return the time that each row has left, for code that keeps rows, such as a
+//! cache.
 
 use tidings_core::{Entity, EntityId as _, Row};
 
@@ -11,7 +12,7 @@ use crate::{
 };
 
 impl Table {
-    /// Selects a row as [`select_where`](Self::select_where) does, with the time that it has left.
+    /// Selects a row like [`select_where`](Self::select_where), with the time that it has left.
     ///
     /// # Errors
     ///
@@ -23,7 +24,7 @@ impl Table {
         self.selected(selector)
     }
 
-    /// Lists rows as [`page`](Self::page) does, each with the time that it has left.
+    /// Lists rows like [`page`](Self::page), each with the time that it has left.
     ///
     /// # Errors
     ///
@@ -37,7 +38,7 @@ impl Table {
 }
 
 impl<E: Entity> Dao<E> {
-    /// Selects the row with this primary key, and how long it is still there.
+    /// Selects the row with this primary key, with the time that it has left.
     ///
     /// # Errors
     ///
@@ -62,7 +63,7 @@ impl<E: Entity> Dao<E> {
         self.live(Selector::primary_key(id.to_key()))
     }
 
-    /// Selects the row with this value of a unique field, and how long it is still there.
+    /// Selects the row with this value of a unique field, with the time that it has left.
     ///
     /// # Errors
     ///
@@ -88,7 +89,7 @@ impl<E: Entity> Dao<E> {
         self.live(Selector::by(field.to_owned(), value))
     }
 
-    /// Lists rows, and how long each is still there.
+    /// Lists rows, each with the time that it has left.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! [`Migrations`]: from the tables that are there to those that the schemas ask for.
+//! [`Migrations`]: changes the tables of a database to fit the schemas.
 
 // What a step can do. Must not know when it runs.
 mod step;
@@ -22,33 +22,34 @@ use crate::{
     settings::check_limit,
 };
 
-/// How long a migration waits for others unless told otherwise.
+/// How long a migration waits for others, by default.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Changes that make the tables of a database what the schemas ask for.
+/// The changes that make the tables of a database fit the schemas.
 ///
-/// [`plan`](Self::plan) tells them, [`apply`](Self::apply) makes them, all of them or none, in one
-/// transaction. What a node does at its start by itself (tables, columns that may be absent or have
-/// a default, indexes, references on PostgreSQL) is among them, and beyond it:
+/// [`plan`](Self::plan) lists the changes, and [`apply`](Self::apply) makes all of them or none, in
+/// one transaction. They include the additions that a node makes by itself when it starts (tables,
+/// columns that may be absent or have a default, indexes, references on PostgreSQL). Beyond these:
 ///
-/// - columns that are required or no longer, defaults, wider types, references, unique rules;
-/// - columns that no schema knows are dropped, and a column whose type cannot be widened is made
-///   again. Where that takes values away, it needs [`allow_loss`](Self::allow_loss), and is
-///   refused otherwise ([`Error::WouldLose`]) with the columns and the number of their rows.
-/// - [steps](Self::step_before) of your own, each once.
+/// - Columns become required or optional; defaults, wider types, references and unique rules are
+///   changed.
+/// - Columns that no schema names are dropped, and a column whose type cannot be widened is dropped
+///   and created again. If that loses values, it needs [`allow_loss`](Self::allow_loss). Otherwise
+///   it is refused ([`Error::WouldLose`]), with the columns and the number of their rows.
+/// - [Steps](Self::step_before) of your own run, each once.
 ///
-/// Any number of nodes may call `apply` at once, each before it opens its store: the first one does
-/// it, the others wait and find nothing to do. While a node runs, only additions are made; what
-/// that node may use is not changed under it ([`Error::NodeRuns`]). Where triggers record changes,
-/// they are put in place again in the same transaction, and nodes that follow the log then take it
-/// for a gap. Tables of entities that are gone, and tables of others, are not touched.
+/// Any number of nodes may call `apply` at once, each before it opens its store. The first one does
+/// the work; the others wait and find nothing to do. While a node runs, a migration only makes
+/// additions, so that it changes nothing that the node may use ([`Error::NodeRuns`]). If triggers
+/// record changes, the migration replaces them in the same transaction, and nodes that follow the
+/// log treat that as a gap. It does not touch the tables of removed entities or of other programs.
 ///
-/// On PostgreSQL a table that others hold is tried briefly and often, in a transaction of its own
-/// each time, until the [patience](Self::patience) is over: their readers go on in between. The
-/// last try waits for longer, up to 6 s.
+/// On PostgreSQL, if others hold a lock on a table, the migration tries to lock it briefly and
+/// often, each time in a transaction of its own, until the [patience](Self::patience) is over.
+/// Readers go on in between. The last attempt waits for longer, up to 6 s.
 ///
-/// What a column's type does not tell, a migration does not see: a field of seconds that becomes
-/// one of microseconds, or on SQLite a text that becomes a UUID, needs a step.
+/// A migration compares types of columns, not their meanings. If a field changes from seconds to
+/// microseconds, or on SQLite from text to a UUID, add a step.
 ///
 /// # Examples
 ///
@@ -92,18 +93,18 @@ enum Permission {
     Given,
 }
 
-/// What a migration has done.
+/// The result of a migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Migrated {
-    /// What was done; empty if there was nothing to do.
+    /// The changes that were made; empty if there was nothing to do.
     pub plan: Plan,
 }
 
 impl Migrations {
-    /// Starts a migration of the database that a URL names, as
-    /// [`Store::open`](crate::Store::open) understands it. A database in memory has none: each
-    /// store has its own.
+    /// Returns a migration of the database at a URL, in the form that
+    /// [`Store::open`](crate::Store::open) takes. A database in memory has no migrations, because
+    /// each store has its own.
     pub fn of(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -115,7 +116,8 @@ impl Migrations {
         }
     }
 
-    /// Adds an entity. Name all that are of the database: references are checked as at a start.
+    /// Adds an entity. Name all entities of the database, because references are checked as at a
+    /// start.
     pub fn entity<E: Entity>(self) -> Self {
         self.schema(E::schema())
     }
@@ -126,32 +128,34 @@ impl Migrations {
         self
     }
 
-    /// Lets values be lost: columns that no schema knows, and columns whose type cannot be widened.
+    /// Allows the loss of values: in columns that no schema names, and in columns whose type cannot
+    /// be widened.
     pub fn allow_loss(mut self) -> Self {
         self.permission = Permission::Given;
         self
     }
 
-    /// Keeps a column that the schema of a table does not know, such as another program's.
+    /// Keeps a column that the schema of a table does not have, such as another program's.
     pub fn keep_column(mut self, table: &str, column: &str) -> Self {
         self.kept.push((table.to_owned(), column.to_owned()));
         self
     }
 
-    /// Sets how long to wait for other migrations and nodes that start, and after that for tables
-    /// that others hold; 60 s each by default. What the changes themselves take is not counted.
+    /// Sets how long to wait for other migrations and starting nodes, and after that for tables
+    /// that others hold; 60 s each by default. The time of the changes themselves does not count.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Adds a step of your own that runs before the tables are compared, such as one that renames
-    /// a column. It takes effect once on each database, by its name, inside the transaction; a step
-    /// that fails or panics undoes everything. Steps run in the order in which they are added.
-    /// Where others hold a table, everything is undone, and the step called again after a pause.
+    /// Adds a step of your own that runs before the tables are compared, such as one that renames a
+    /// column. By its name, a step takes effect once on each database. It runs inside the
+    /// transaction, so a step that fails or panics undoes everything. Steps run in the order in
+    /// which they are added. If others hold a table, everything is undone, and the step is called
+    /// again after a pause.
     ///
-    /// What a step writes, nodes hear of where triggers record it, as another program's writes;
-    /// without such triggers it is refused while a node runs.
+    /// If triggers record changes, nodes see the writes of a step like those of another program.
+    /// Without triggers, a step is refused while a node runs.
     ///
     /// # Examples
     ///
@@ -176,8 +180,8 @@ impl Migrations {
         self.step(name, Moment::Before, run)
     }
 
-    /// Adds a step of your own that runs once the tables are as the schemas ask, such as one that
-    /// fills a new column. Otherwise as [`step_before`](Self::step_before).
+    /// Adds a step of your own that runs once the tables fit the schemas, such as one that fills a
+    /// new column. Otherwise it is like [`step_before`](Self::step_before).
     pub fn step_after<F, Fut>(self, name: &str, run: F) -> Self
     where
         F: Fn(StepStatements) -> Fut + Send + Sync + 'static,
@@ -195,8 +199,8 @@ impl Migrations {
         self
     }
 
-    /// Returns what [`apply`](Self::apply) would do to the tables as they are. Changes nothing, and
-    /// does not run your own steps, so it cannot see what they would do.
+    /// Returns the changes that [`apply`](Self::apply) would make to the tables as they are now. It
+    /// changes nothing. It does not run your steps, so it cannot see their effects.
     ///
     /// # Errors
     ///
@@ -210,13 +214,13 @@ impl Migrations {
         planned
     }
 
-    /// Makes the changes, all of them or none.
+    /// Makes all of the changes, or none.
     ///
     /// # Errors
     ///
     /// As [`plan`](Self::plan); [`Error::WouldLose`], [`Error::NodeRuns`], [`Error::Unmendable`],
     /// [`Error::Step`], [`Error::Panicked`], [`Error::Statement`]: nothing was changed.
-    /// [`Error::Commit`] if it is not known whether all of it was.
+    /// [`Error::Commit`] if it is not known whether everything was changed or nothing.
     ///
     /// # Cancel safety
     ///

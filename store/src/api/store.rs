@@ -1,4 +1,4 @@
-//! [`Store`]: the database, its lock and its connections; what makes tables of schemas.
+//! [`Store`]: the database, its lock and its connections; creates tables from schemas.
 
 // How it is opened.
 mod options;
@@ -53,17 +53,17 @@ pub struct Store {
     shared: Arc<Shared>,
 }
 
-/// What [`Store::attach`] needs to know.
+/// The arguments of [`Store::attach`].
 pub struct Attachment {
     /// The schemas of all entities.
     pub schemas: Vec<&'static Schema>,
-    /// Who hears of commits.
+    /// The receiver of commits.
     pub sink: Arc<dyn ChangeSink>,
-    /// Where the times of creation and update come from.
+    /// The source of the times of creation and update.
     pub clock: Arc<dyn Clock>,
-    /// Where writes run. It should outlive the store: what is being written when it shuts down ends
-    /// in doubt.
-    /// Its timers must be on (`enable_time`): the turn of a write has a deadline.
+    /// The runtime of writes. It should outlive the store: a write that is running when the runtime
+    /// shuts down ends in doubt. Its timers must be enabled (`enable_time`), because the turn of a
+    /// write has a deadline.
     pub runtime: Handle,
 }
 
@@ -73,28 +73,28 @@ pub struct Attachment {
 pub struct Health {
     /// Whether the database answers.
     pub reachable: bool,
-    /// Why not, if it does not.
+    /// The reason, if it does not.
     pub error: Option<String>,
     /// The kind of database.
     pub engine: &'static str,
-    /// The database file; none for an in-memory database.
+    /// The database file; `None` for an in-memory database.
     pub path: Option<PathBuf>,
-    /// Whether a write is being done.
+    /// Whether a write is running.
     pub writer_busy: bool,
 }
 
 impl Store {
-    /// Opens a database: `sqlite://PATH` (made if it is not there), `sqlite::memory:` (private to
-    /// this store, and gone with it) or `postgres://USER:PASSWORD@HOST:PORT/DATABASE` (which must
-    /// be there; the tables are made).
+    /// Opens a database: `sqlite://PATH` (created if it does not exist), `sqlite::memory:` (private
+    /// to this store, and gone with it) or `postgres://USER:PASSWORD@HOST:PORT/DATABASE` (which
+    /// must exist; only its tables are created).
     ///
-    /// PostgreSQL's parameters after `?` are those of its own tools: `sslmode`, `sslrootcert`,
-    /// `sslcert`, `sslkey`, `application_name`, `options`. Its connections live on the runtime that
-    /// this is called in, which must outlive the store.
+    /// A PostgreSQL URL takes the parameters of PostgreSQL's own tools after `?`: `sslmode`,
+    /// `sslrootcert`, `sslcert`, `sslkey`, `application_name`, `options`. Its connections live on
+    /// the runtime in which you call this, so that runtime must outlive the store.
     ///
-    /// A file is locked until the store is [closed](Self::close) or its last handle is dropped; a
-    /// killed process leaves no lock behind. Programs that are not stores are not kept out: what
-    /// they change, a cache hears of by a log alone ([`OpenOptions::logging`]).
+    /// A file stays locked until the store is [closed](Self::close) or its last handle is dropped.
+    /// A killed process leaves no lock behind. The lock does not keep out other programs; a cache
+    /// sees their changes only through a log ([`OpenOptions::logging`]).
     ///
     /// # Errors
     ///
@@ -104,12 +104,12 @@ impl Store {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future opens nothing and leaves no lock; an empty file may have been made.
+    /// Dropping the future opens nothing and leaves no lock; it may leave an empty file.
     pub async fn open(url: &str) -> Result<Self, Error> {
         Self::options(url).open().await
     }
 
-    /// Starts the settings of a store.
+    /// Returns the options for opening a store.
     pub fn options(url: impl Into<String>) -> OpenOptions {
         OpenOptions {
             url: url.into(),
@@ -118,8 +118,8 @@ impl Store {
     }
 
     /// Makes a store without tables, for a node whose log is on a server of its own: see
-    /// `NodeBuilder::stream` of the crate `tidings`. Named is the kind of server. Tokens are signed
-    /// with the key; without one they hold in this process.
+    /// `NodeBuilder::stream` of the crate `tidings`. `server` is the kind of server. Tokens are
+    /// signed with the key; without a key they are valid in this process only.
     #[must_use]
     pub fn without_tables(
         server: &'static str,
@@ -139,7 +139,7 @@ impl Store {
         }
     }
 
-    /// Checks that [`open`](Self::open) would understand this URL. Looks at no file.
+    /// Checks that [`open`](Self::open) would accept this URL. Opens no file.
     ///
     /// # Errors
     ///
@@ -153,23 +153,25 @@ impl Store {
         }
     }
 
-    /// Makes the tables and binds the store to those who hear of its changes. Once per store.
+    /// Creates the tables and connects the store to the receiver of its changes. Call it once per
+    /// store.
     ///
-    /// Tables, columns that may be absent, and indexes that are missing are made; nothing that is
-    /// there is altered. On PostgreSQL a table that others hold is tried briefly and often: their
-    /// readers go on in between. The last try waits for longer, for what is left of the
-    /// [time limit](OpenOptions::timeout) and up to 6 s. The limit is for these waits alone: other
-    /// nodes that start, and indexes that are made, may take sixty times as long.
+    /// This creates missing tables, missing columns that may be absent, and missing indexes; it
+    /// does not alter anything that exists. On PostgreSQL, if others hold a lock on a table, it
+    /// tries to lock the table briefly and often, and readers go on in between. The last attempt
+    /// waits for longer: for the rest of the [time limit](OpenOptions::timeout), and up to 6 s. The
+    /// limit is only for these waits. Starts of other nodes and the creation of indexes may take
+    /// sixty times as long.
     ///
     /// # Errors
     ///
     /// [`Error::Schemas`] with every fault; [`Error::Incompatible`] with every difference between
-    /// the tables there are and the schemas (nothing is changed then); [`Error::AlreadyAttached`];
+    /// the existing tables and the schemas (nothing is changed then); [`Error::AlreadyAttached`];
     /// or the database fails.
     ///
     /// # Cancel safety
     ///
-    /// All tables are made, or none.
+    /// Either all tables are created, or none.
     pub async fn attach(&self, attachment: Attachment) -> Result<(), Error> {
         let Attachment {
             schemas,
@@ -206,8 +208,8 @@ impl Store {
         set.map_err(|_| Error::AlreadyAttached)
     }
 
-    /// Counts the start of a node, and returns it with the database's random key. To be called once
-    /// the store is attached.
+    /// Counts the start of a node, and returns the count with the database's random key. Call it
+    /// once the store is attached.
     ///
     /// # Errors
     ///
@@ -217,10 +219,10 @@ impl Store {
         async move { engine.start().await }
     }
 
-    /// Names a transaction that covers whatever is committed now, as a commit's own
-    /// ([`ChangeSet::commit`](crate::ChangeSet::commit)) is named; `None` where the database keeps
-    /// no log. Takes its turn as a write does, and so ends when the sink was told of every commit
-    /// before it on SQLite.
+    /// Returns the name of a transaction that covers everything that is committed now, in the form
+    /// of a commit's own name ([`ChangeSet::commit`](crate::ChangeSet::commit)); `None` if the
+    /// database keeps no log. It waits for its turn like a write. So on SQLite it ends when the
+    /// sink has received every earlier commit.
     ///
     /// # Errors
     ///
@@ -236,20 +238,20 @@ impl Store {
         }
     }
 
-    /// Hands what the store has counted to the recorder of the `metrics` crate: call it before a
-    /// scrape.
+    /// Passes the store's counts to the recorder of the `metrics` crate. Call it before a scrape.
     ///
     /// Counters: `tidings_store_reads_total`, `tidings_store_writes_total` and
     /// `tidings_store_failures_total` (by call and kind). Gauge: `tidings_store_waiting_writers`.
-    /// Histograms: `tidings_store_read_seconds` and `tidings_store_write_seconds`, which are handed
-    /// over once: publish to one recorder. Nothing before the store is attached.
+    /// Histograms: `tidings_store_read_seconds` and `tidings_store_write_seconds`; their values are
+    /// passed on once, so publish to one recorder only. Before the store is attached there is
+    /// nothing to publish.
     pub fn publish_metrics(&self) {
         if let Some(attached) = self.shared.attached.get() {
             attached.meter.publish();
         }
     }
 
-    /// Returns an entity's table with the entity's types.
+    /// Returns the typed handle of an entity's table.
     ///
     /// # Errors
     ///
@@ -259,7 +261,7 @@ impl Store {
         Dao::of(self.table(E::NAME)?)
     }
 
-    /// Returns an entity's table, by the entity's name.
+    /// Returns the untyped handle of an entity's table, by the entity's name.
     ///
     /// # Errors
     ///
@@ -300,7 +302,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// What the closure returns; or as [`begin`](Self::begin) and [`Transaction::commit`].
+    /// The error of the closure; or as [`begin`](Self::begin) and [`Transaction::commit`].
     pub async fn transaction<T, E: From<Error>>(
         &self,
         run: impl AsyncFnOnce(&Transaction) -> Result<T, E>,
@@ -318,7 +320,7 @@ impl Store {
         }
     }
 
-    /// Asks for the time by which rows expire: the database's, on SQLite the host's.
+    /// Returns the time by which rows expire: the database's clock, or on SQLite the host's.
     ///
     /// # Errors
     ///
@@ -328,34 +330,34 @@ impl Store {
         async move { engine.time().await }
     }
 
-    /// Opens the log of the database's changes, those of other programs included, which triggers
-    /// write: PostgreSQL's, and that of a file of SQLite that was opened with
-    /// [`logging`](OpenOptions::logging) or to be [shared](OpenOptions::sharing). None where the
-    /// database keeps none. Its first call connects.
+    /// Opens the log of the database's changes. Triggers write it, so it includes the changes of
+    /// other programs. PostgreSQL keeps a log, and so does a SQLite file that was opened with
+    /// [`logging`](OpenOptions::logging) or to be [shared](OpenOptions::sharing). `None` if the
+    /// database keeps no log. The log connects at its first call.
     #[must_use]
     pub fn log(&self, needs: LogNeeds) -> Option<Arc<dyn KeptLog>> {
         self.shared.engine.log(needs)
     }
 
-    /// Opens the table of the cluster's members beside the log. None unless the database was opened
-    /// to be [shared](OpenOptions::sharing). Its first call connects.
+    /// Opens the table of the cluster's members beside the log. `None` unless the database was
+    /// opened to be [shared](OpenOptions::sharing). The table connects at its first call.
     #[must_use]
     pub fn members(&self, needs: &LogNeeds) -> Option<Arc<dyn Members>> {
         self.shared.engine.members(needs)
     }
 
-    /// Returns the kind of database: `sqlite` or `postgres`; of a store [without
-    /// tables](Self::without_tables) the kind of server.
+    /// Returns the kind of database: `sqlite` or `postgres`. For a store [without
+    /// tables](Self::without_tables) it is the kind of server.
     #[must_use]
     pub fn engine(&self) -> &'static str {
         self.shared.engine.name()
     }
 
-    /// Asks the database for a sign of life.
+    /// Checks whether the database answers.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future does nothing else.
+    /// Dropping the future has no other effect.
     pub fn health(&self) -> impl Future<Output = Health> + Send + 'static + use<> {
         let engine = Arc::clone(&self.shared.engine);
         async move {
@@ -371,26 +373,26 @@ impl Store {
         }
     }
 
-    /// Waits for the reads and writes that run, closes the connections and releases the file. Later
-    /// calls fail with [`Error::Closed`], those of other handles too.
+    /// Waits for running reads and writes, closes the connections and releases the file. Later
+    /// calls of any handle fail with [`Error::Closed`].
     ///
     /// # Errors
     ///
-    /// The database fails to close; the file is released all the same.
+    /// The database fails to close. The file is released in any case.
     ///
     /// # Cancel safety
     ///
-    /// Call it again: it goes on where it was.
+    /// After a cancellation, call it again: it continues.
     pub async fn close(&self) -> Result<(), Error> {
         self.shared.engine.close().await
     }
 
-    /// Lets go of the database without waiting, for a program whose [`close`](Self::close) takes
-    /// too long: the file, or the lock that keeps other nodes away, is free when this returns.
+    /// Releases the database without waiting, for a program whose [`close`](Self::close) takes too
+    /// long. When this returns, the file, or the lock that keeps other nodes away, is free.
     ///
-    /// Later calls fail with [`Error::Closed`]. On SQLite a transaction that is still open is
-    /// rolled back and its commit refused; on PostgreSQL a statement that runs goes on to its own
-    /// end. A commit that is being made at this moment may still be made.
+    /// Later calls fail with [`Error::Closed`]. On SQLite, an open transaction is rolled back and
+    /// its commit refused; on PostgreSQL, a running statement continues to its end. A commit that
+    /// is running at this moment may still take effect.
     pub fn release(&self) {
         self.shared.engine.release();
     }

@@ -1,4 +1,4 @@
-//! [`Table`]: the rows of one entity, without their type. All that a DAO does is done here.
+//! [`Table`]: the untyped rows of one entity. A DAO does all of its work here.
 
 // Many rows at a time.
 mod many;
@@ -27,21 +27,21 @@ use crate::{
     },
 };
 
-/// The rows of one entity, without their type; what [`Dao`](crate::Dao) and the admin API have in
-/// common. Cheap to clone.
+/// The untyped rows of one entity; the common base of [`Dao`](crate::Dao) and the admin API. Cheap
+/// to clone.
 ///
-/// Every method gives a future that owns what it needs and does nothing before it is polled.
+/// Every method returns a future that owns its data and does nothing before it is polled.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future of a read stops it. A write, once its future was polled, is done whole in a
-/// task of its own, whether or not anybody waits: dropping its future only means not to hear of its
-/// end.
+/// Dropping the future of a read stops the read. Once the future of a write has been polled, the
+/// write runs to its end in a task of its own, whether or not a caller waits. Dropping the future
+/// only gives up its result.
 ///
 /// # Cost
 ///
-/// A read is one statement on a connection of the pool, found in the connection's cache of prepared
-/// ones. A write is a transaction: of some three statements, and one flush of the disk.
+/// A read is one statement on a connection of the pool, from the connection's cache of prepared
+/// statements. A write is a transaction of some three statements, and one flush of the disk.
 #[derive(Clone, Debug)]
 pub struct Table {
     pub(crate) shared: Arc<Shared>,
@@ -55,27 +55,27 @@ impl Table {
         self.stored().schema
     }
 
-    /// Returns what hears of the store's commits. A cache may hold this table's rows only if that
-    /// evicts from it.
+    /// Returns the receiver of the store's commits. A cache may hold this table's rows only if the
+    /// sink evicts from that cache.
     #[must_use]
     pub fn sink(&self) -> &Arc<dyn ChangeSink> {
         &self.route.attached.sink
     }
 
-    /// Returns whether its calls are part of a [`Transaction`](crate::Transaction): what they read
-    /// may not be committed, and must not be cached.
+    /// Returns whether its calls are part of a [`Transaction`](crate::Transaction). The rows that
+    /// they read may never be committed, and must not be cached.
     #[must_use]
     pub fn is_in_transaction(&self) -> bool {
         self.route.within.is_some()
     }
 
-    /// Adds a hook, which runs around every call that begins from now on; for the store's life.
+    /// Adds a hook. It runs around every call that begins from now on, for the life of the store.
     pub fn hook(&self, hook: Arc<dyn Hook>) {
         self.stored().hooks.add(hook);
     }
 
-    /// Inserts a row, making what is absent (see [`Schema::complete_insert`]), and returns it as
-    /// stored.
+    /// Inserts a row, generates its absent values (see [`Schema::complete_insert`]), and returns it
+    /// as stored.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Table {
         self.route.write(Ok(Insert(row)), options)
     }
 
-    /// Selects the row with this primary key: a value, or a [`PrimaryKey`] of several.
+    /// Selects the row with this primary key: a value, or a [`PrimaryKey`] of several values.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl Table {
             .boxed()
     }
 
-    /// Selects the row that a selector means.
+    /// Selects the row of a selector.
     ///
     /// # Errors
     ///
@@ -164,12 +164,12 @@ impl Table {
         }
     }
 
-    /// Selects the row with these values of the cache key's fields; where the schema names none, of
-    /// the primary key. Returns `None` if all of them are `Null`; such a row is cached by its
-    /// primary key.
+    /// Selects the row with these values of the cache key's fields, or of the primary key if the
+    /// schema has no cache key. Returns `None` if all of them are `Null`; such a row is cached by
+    /// its primary key.
     ///
-    /// Where several rows have them, which a schema avoids by making them unique together, it is
-    /// the one with the lowest primary key.
+    /// If several rows match, it returns the one with the lowest primary key. A schema avoids this
+    /// by making the fields unique together.
     ///
     /// # Errors
     ///
@@ -211,8 +211,8 @@ impl Table {
 
     /// Updates the selected row and returns it as stored, or `None` if there is no such row.
     ///
-    /// An update that changes no value is an update all the same: it sets the time of update and is
-    /// announced.
+    /// An update that changes no value is still an update: it sets the time of update, and handlers
+    /// run for it.
     ///
     /// # Errors
     ///
@@ -245,14 +245,14 @@ impl Table {
 
     /// Replaces the selected row, or creates it.
     ///
-    /// The row becomes what is given: fields that are not given are cleared, or made again where
-    /// the schema makes them; a replaced row keeps its primary key, and its time of creation unless
-    /// one is given. The selector's values, those of its further conditions too, win over given
-    /// ones.
+    /// The new row has exactly the given values. Fields that are not given are cleared, or
+    /// generated if the schema generates them. A replaced row keeps its primary key, and also its
+    /// time of creation unless one is given. The values of the selector and of its further
+    /// conditions override given ones.
     ///
     /// # Errors
     ///
-    /// As [`update`](Self::update); [`Error::Condition`] if the row is there and does not meet the
+    /// As [`update`](Self::update); [`Error::Condition`] if the row exists and does not meet the
     /// selector's further conditions.
     pub fn upsert(
         &self,
@@ -268,12 +268,12 @@ impl Table {
         self.route.write(upsert, options)
     }
 
-    /// Deletes the selected row and what goes with it; returns the row as it was, or `None` if
-    /// there was none.
+    /// Deletes the selected row and the rows that cascade from it. Returns the row as it was, or
+    /// `None` if there was no such row.
     ///
-    /// Rows that refer to it are deleted too (`cascade`, at any depth), cleared of their reference
-    /// (`set_null`), or forbid the delete (`restrict`, unless they are deleted with it). Each has
-    /// its own event; children are deleted before their parents.
+    /// Rows that refer to it are deleted too (`cascade`, at any depth), lose their reference
+    /// (`set_null`), or forbid the delete (`restrict`, unless they are deleted with it). Each of
+    /// them gets its own event. Children are deleted before their parents.
     ///
     /// # Errors
     ///

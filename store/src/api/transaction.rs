@@ -15,7 +15,7 @@ use crate::{
     write::within::{Open, Terms},
 };
 
-/// How a transaction is done; see [`Store::begin_with`](crate::Store::begin_with).
+/// The options of a transaction; see [`Store::begin_with`](crate::Store::begin_with).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct TransactionOptions {
@@ -24,49 +24,49 @@ pub struct TransactionOptions {
 }
 
 impl TransactionOptions {
-    /// Returns the defaults: handlers hear of it, and it may be open for as long as the store says
+    /// Returns the default options: handlers run for it, and it may stay open for the store's limit
     /// ([`OpenOptions::transaction_timeout`](crate::OpenOptions::transaction_timeout)).
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Keeps the transaction from handlers: none hears of it. What is cached is evicted all the
-    /// same.
+    /// Runs no handlers for the transaction. Its rows are evicted from the cache in any case.
     pub fn silent(mut self) -> Self {
         self.no_event = true;
         self
     }
 
-    /// Sets how long it may be open, from its beginning to its commit.
+    /// Sets how long it may stay open, from its beginning to its commit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 }
 
-/// An open transaction: several calls, on any entities, of which all are done or none. Made by
-/// [`Store::begin`](crate::Store::begin) or [`Store::transaction`](crate::Store::transaction).
+/// An open transaction: several calls, on any entities, that take effect together or not at all.
+/// Made by [`Store::begin`](crate::Store::begin) or
+/// [`Store::transaction`](crate::Store::transaction).
 ///
-/// Its [`dao`](Self::dao)s and [`table`](Self::table)s are as those of the store: they read what
-/// the transaction has written, never through a cache, and what they write is seen by no one else
-/// before the commit. They can be handed to functions that take a [`Dao`], and fail once the
-/// transaction has ended.
+/// Its [`dao`](Self::dao)s and [`table`](Self::table)s work like those of the store. They read the
+/// transaction's own writes, never through a cache, and no one else sees these writes before the
+/// commit. You can pass them to functions that take a [`Dao`]. They fail once the transaction has
+/// ended.
 ///
-/// At the commit each row that was changed is one change, from what it was before to what it is
-/// then; all of them are told together, after one eviction. A row that ends as it began is not
-/// told.
+/// At the commit, each changed row is one change: from its values before the transaction to its
+/// values at the commit. All changes are evicted at once, and then announced together. A row that
+/// ends as it began is not announced.
 ///
 /// # How it ends
 ///
-/// By [`commit`](Self::commit) or [`rollback`](Self::rollback); dropped, it is rolled back, soon
-/// after. The first call in it that fails ends it too, whatever the error, and so does the limit
-/// on its time: then nothing was changed.
+/// [`commit`](Self::commit) or [`rollback`](Self::rollback) ends it. If it is dropped, it is rolled
+/// back soon after. The first call that fails ends it too, whatever the error, and so does its time
+/// limit. In these cases nothing was changed.
 ///
 /// # What it holds
 ///
-/// On SQLite the only writer, on PostgreSQL a connection and the rows that it has read for a
-/// write. So do not call the store's other handles while it is open, nor wait for a handler: on
-/// SQLite a write by them waits for this transaction until it gives up.
+/// On SQLite it holds the only writer; on PostgreSQL, a connection and the rows that it has read
+/// for a write. So while it is open, do not call the store's other handles, and do not wait for a
+/// handler. On SQLite, a write by them would wait for this transaction until it times out.
 ///
 /// # Examples
 ///
@@ -139,7 +139,7 @@ impl Transaction {
         Ok(Self { open, shared })
     }
 
-    /// Returns the typed face of an entity's table, in this transaction.
+    /// Returns the typed handle of an entity's table, in this transaction.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl Transaction {
         Dao::of(self.table(E::NAME)?)
     }
 
-    /// Returns an entity's table, by the entity's name, in this transaction.
+    /// Returns the untyped handle of an entity's table, by the entity's name, in this transaction.
     ///
     /// # Errors
     ///
@@ -162,18 +162,18 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`Error::TransactionEnded`], [`Error::TooLong`]: nothing was changed. A reference that is
-    /// checked at the commit, and the database's own errors, as for any write; [`Error::Commit`] if
-    /// the end is not known.
+    /// After [`Error::TransactionEnded`] and [`Error::TooLong`] nothing was changed. The commit
+    /// checks references, and can fail with the database's own errors, like any write.
+    /// [`Error::Commit`] if the outcome is not known.
     ///
     /// # Cancel safety
     ///
-    /// Once the future was polled the commit is done, whether or not anyone waits for it.
+    /// Once the future has been polled, the commit runs to its end, whether or not a caller waits.
     pub async fn commit(self) -> Result<(), Error> {
         self.open.commit().await
     }
 
-    /// Rolls back, and waits until what was held is free.
+    /// Rolls back, and waits until everything that it held is released.
     pub async fn rollback(self) {
         self.open.roll_back().await;
     }
