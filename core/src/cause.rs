@@ -1,12 +1,12 @@
-//! The cause of what a thread is doing: the change whose handlers are running.
+//! [`Cause`]: the change whose handlers a thread is running.
 //!
-//! While a node handles a change, an `invalidate` made by a handler must evict what began to load
-//! before the change and leave what was reloaded since. The bus enters the change's [`Cause`]
-//! around each handler; the cache looks it up. Neither knows the other, so the hand-over lives
-//! here.
+//! While a node handles a change, an `invalidate` made by a handler must evict values whose load
+//! began before the change, and leave values that were loaded since. The bus enters the change's
+//! [`Cause`] around each handler, and the cache reads it. Bus and cache do not know each other, so
+//! the hand-over is here.
 //!
-//! The cause is a thread-local: it covers synchronous code. A future that should run under one
-//! re-enters it at each poll ([`Cause::enter`] is two thread-local writes).
+//! The cause is a thread-local, so it covers synchronous code. A future that should run under a
+//! cause enters it at each poll ([`Cause::enter`] is two thread-local writes).
 
 use std::{cell::Cell, marker::PhantomData};
 
@@ -29,13 +29,13 @@ pub struct Cause {
 pub enum Origin {
     /// On this node.
     Local,
-    /// On another node: what its handlers do acts on this node only, since every node handles it
-    /// itself.
+    /// On another node. What its handlers invalidate acts on this node only, because every node
+    /// handles the change itself.
     Remote,
 }
 
 impl Cause {
-    /// Returns the cause this thread runs under, if any.
+    /// Returns the cause under which this thread runs, if any.
     #[must_use]
     #[inline]
     pub fn current() -> Option<Self> {

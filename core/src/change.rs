@@ -1,4 +1,4 @@
-//! [`CrudEvent`]: what happened to one row.
+//! [`CrudEvent`]: the change of one row.
 
 use std::{fmt, str::FromStr};
 
@@ -6,12 +6,12 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use crate::{entity::Entity, schema::Schema};
 
-/// What was done to a row.
+/// The operation on a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
     /// The row is new.
     Create,
-    /// The row was there and has other fields now.
+    /// The row existed and has other values now.
     Update,
     /// The row is gone.
     Delete,
@@ -60,7 +60,7 @@ impl Serialize for Operation {
 #[error("no such operation: expected create, update or delete")]
 pub struct UnknownOperation;
 
-/// A change of one row, as its handlers see it.
+/// A change of one row, in the form that handlers see.
 ///
 /// # Examples
 ///
@@ -83,7 +83,7 @@ pub struct UnknownOperation;
 /// ```
 #[derive(Clone, PartialEq)]
 pub struct CrudEvent<E> {
-    /// What was done.
+    /// The operation.
     pub operation: Operation,
     /// The row after the change; for a delete, the row as it was last.
     pub entity: E,
@@ -152,8 +152,8 @@ impl<E: Entity> fmt::Debug for CrudEvent<E> {
 }
 
 impl<E: Serialize> Serialize for CrudEvent<E> {
-    /// Writes the dynamic form that wildcard handlers get: `{operation, entity, old_entity,
-    /// schema}`, the schema by its name.
+    /// Writes the dynamic form for wildcard handlers: `{operation, entity, old_entity, schema}`,
+    /// with the schema's name.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut event = serializer.serialize_struct("CrudEvent", 4)?;
         event.serialize_field("operation", &self.operation)?;

@@ -1,8 +1,8 @@
-//! Time as a value that is passed in, so that tests drive it by hand.
+//! [`Clock`]: time that is passed in as a value, so that tests can drive it by hand.
 //!
-//! [`SystemClock`] is the real one; [`ManualClock`] moves only when it is told to, and wakes the
-//! sleepers whose time has come. Durations inside the workspace are measured on [`Clock::now`], a
-//! monotonic tick; only what people see (`created_at`) comes from [`Clock::wall`].
+//! [`SystemClock`] is the real clock. [`ManualClock`] moves only when the test moves it, and wakes
+//! the sleepers whose time has come. The workspace measures durations on [`Clock::now`], a
+//! monotonic tick; only times for people (`created_at`) come from [`Clock::wall`].
 
 mod manual;
 mod timer;
@@ -18,7 +18,7 @@ use crate::timestamp::{Timestamp, TimestampMicros};
 
 pub use self::manual::ManualClock;
 
-/// Nanoseconds on a clock of its own; only differences mean anything.
+/// Nanoseconds on a monotonic clock; only differences have a meaning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tick(pub u64);
 
@@ -50,7 +50,7 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the time of day.
     fn wall(&self) -> Timestamp;
 
-    /// Returns the time of day, as fine as the clock knows it.
+    /// Returns the time of day, at the clock's own resolution.
     fn wall_micros(&self) -> TimestampMicros {
         self.wall().into()
     }
@@ -70,8 +70,8 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
 /// The clock of the machine.
 ///
-/// Inside a tokio runtime its sleeps use that runtime's timer, which must be on. Elsewhere a thread
-/// of their own wakes them, one for the whole process, so plain threads wait too.
+/// Inside a tokio runtime, its sleeps use the runtime's timer, which must be enabled. Elsewhere,
+/// one thread for the whole process wakes them, so plain threads can wait too.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     start: Instant,

@@ -11,8 +11,8 @@ use crate::{
     schema::{Field, Foreign, OnDelete, Schema},
 };
 
-/// A struct with a schema. Derive it: `#[derive(Entity)]`; the attributes are described at
-/// [the macro](macro@crate::Entity).
+/// A struct with a schema. Derive it with `#[derive(Entity)]`; [the macro](macro@crate::Entity)
+/// describes the attributes.
 ///
 /// # Examples
 ///
@@ -41,37 +41,36 @@ use crate::{
 pub trait Entity:
     Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + Sized + 'static
 {
-    /// The type of the primary key: that of its field, or a tuple of those of its fields.
+    /// The type of the primary key: the type of its field, or a tuple of the types of its fields.
     type Id: EntityId;
 
-    /// The entity's name, and that of its table and its channel.
+    /// The name of the entity, its table and its channel.
     const NAME: &'static str;
-    /// The name of the field that is the primary key, or those of its fields in the order of the
-    /// schema.
+    /// The names of the primary key's fields, in the order of the schema.
     const PRIMARY_KEY: &'static [&'static str];
 
-    /// Returns the schema, made at the first call; later ones cost one atomic load. Its faults are
-    /// found by [`check_all`](crate::check_all), which a node calls when it starts.
+    /// Returns the schema. The first call makes it; later calls cost one atomic load.
+    /// [`check_all`](crate::check_all), which a node calls when it starts, finds its faults.
     fn schema() -> &'static Schema;
 
     /// Returns the primary key of this row: a clone of its field, or of each of its fields.
     fn id(&self) -> Self::Id;
 
-    /// Returns the row without its type, fields in the order of the schema. Clones every field.
+    /// Returns the untyped row, with fields in the order of the schema. Clones every field.
     fn to_row(&self) -> Row;
 
-    /// Takes a row back.
+    /// Makes the entity from an untyped row.
     ///
     /// # Errors
     ///
     /// A field is absent, of another kind or out of range.
     fn from_row(row: Row) -> Result<Self, RowError>;
 
-    /// Returns the key that this row is cached under: the schema's cache key, or the primary key
-    /// where the schema names none or no part of it is set.
+    /// Returns the key under which this row is cached: the schema's cache key, or the primary key
+    /// if the schema has no cache key or the row sets none of its parts.
     ///
-    /// Makes a row to take it from. To look up by a value at hand, build the key from that value:
-    /// [`CacheKey::new`] with the entity's name.
+    /// This makes an untyped row first. To look up a value that you already have, build the key
+    /// from it: [`CacheKey::new`] with the entity's name.
     fn cache_key(&self) -> CacheKey {
         Self::schema().cache_key_of(&self.to_row())
     }

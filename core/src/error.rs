@@ -1,9 +1,8 @@
-//! Errors that belong to no part of Tidings: those of user code, as values and as the text of a
-//! panic.
+//! Errors of user code, as values and as the text of a panic.
 
 use std::{any::Any, fmt};
 
-/// An error of any type, as loads and hooks return it.
+/// An error of any type, such as loads and hooks return.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Returns the text of a caught panic. A payload that is not text, which `panic_any` can make, has
@@ -18,9 +17,9 @@ pub fn panic_text(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("with a value that is not text")
 }
 
-/// Shows an error with all of its causes, as a line of a log needs it: errors name what was
-/// attempted, and leave the cause to their `source`. A cause that the text before it repeats, as
-/// many libraries do, is left out.
+/// Shows an error with all of its causes, for a line of a log. Errors of Tidings name the attempt
+/// and leave the cause to their `source`. If the text of an error already contains its cause, as in
+/// many libraries, the cause is left out.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! [`CacheKey`]: the name of one cached thing, injective and hashed once.
+//! [`CacheKey`]: the key of one cached value: injective text, hashed once.
 //!
 //! The text of a key is `name`, then one `:part` for each part. Within the name and the parts the
 //! bytes that carry structure (`:`, `%`, `~`, `@`) and control bytes are percent-encoded, and an
@@ -32,7 +32,7 @@ use crate::timestamp::{Timestamp, TimestampMicros};
 /// The longest key, in bytes of text, that is stored without an allocation.
 pub const INLINE: usize = 94;
 
-/// The name of one cached thing: an injective text and its hash.
+/// The key of one cached value: injective text and its hash.
 ///
 /// Cloning costs a copy of [`INLINE`] bytes, or an allocation for a longer key.
 ///
@@ -65,7 +65,7 @@ enum Text {
 }
 
 impl CacheKey {
-    /// Makes the key of a tuple of parts under a name.
+    /// Makes a key from a name and a tuple of parts.
     ///
     /// Allocates only when the text is longer than [`INLINE`] bytes.
     #[must_use]

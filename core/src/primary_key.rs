@@ -1,7 +1,7 @@
-//! [`PrimaryKey`]: which row of an entity is meant, by one value or by several.
+//! [`PrimaryKey`]: identifies a row of an entity, by one value or by several.
 //!
-//! A key of one value costs what the value does: nothing is allocated for it. A key of several has
-//! them in the order of the schema's fields. Its text is that of its parts in a cache key, with
+//! A key of one value costs as much as the value, without an allocation. A key of several values
+//! has them in the order of the schema's fields. Its text is that of its parts in a cache key, with
 //! colons between them, so that different keys never share a text.
 
 use std::{fmt, hash::Hash};
@@ -43,8 +43,8 @@ impl PrimaryKey {
     /// The most fields that a primary key can have.
     pub const MOST_PARTS: usize = 4;
 
-    /// Makes a key of its parts, in the order of the schema's fields. No part at all is an absent
-    /// value, which no row has.
+    /// Makes a key from its parts, in the order of the schema's fields. A key without parts is an
+    /// absent value, which no row has.
     #[must_use]
     pub fn of(parts: Vec<Value>) -> Self {
         match <[Value; 1]>::try_from(parts) {
@@ -63,8 +63,8 @@ impl PrimaryKey {
         }
     }
 
-    /// Returns the value of a key that is one value, such as one that rows can refer to; none for a
-    /// key of several.
+    /// Returns the value of a key of one value, which is the kind that other rows can refer to;
+    /// `None` for a key of several values.
     #[must_use]
     pub fn single(&self) -> Option<&Value> {
         match &self.0 {

@@ -1,4 +1,4 @@
-//! [`Ref`]: a foreign key with the type of what it refers to.
+//! [`Ref`]: a foreign key with the type of the entity to which it refers.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use crate::{
 /// A reference to a row of another entity, by its primary key, which is one field. In JSON:
 /// `{"id": ..}`, where `id` is the name of that field.
 ///
-/// It costs what the primary key costs, and says nothing about whether the row exists.
+/// A reference takes as much memory as the primary key. It does not guarantee that the row exists.
 ///
 /// # Examples
 ///
@@ -41,7 +41,7 @@ use crate::{
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 ///
-/// A primary key of several fields cannot be referred to:
+/// You cannot refer to an entity whose primary key has several fields:
 ///
 /// ```compile_fail,E0277
 /// # use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ use crate::{
 /// tidings_core::Field::of::<Ref<Stock>>("stock");
 /// ```
 pub struct Ref<E: Entity> {
-    /// The primary key of the row that is meant.
+    /// The primary key of the row.
     pub id: E::Id,
     entity: PhantomData<fn() -> E>,
 }
@@ -73,7 +73,7 @@ impl<E: Entity> Ref<E> {
         }
     }
 
-    /// Makes a reference to a row at hand.
+    /// Makes a reference to this row.
     #[must_use]
     pub fn to(entity: &E) -> Self {
         Self::new(entity.id())

@@ -19,7 +19,7 @@ pub struct Row(pub Vec<Value>);
 
 /// New values for some fields, by name; `Null` clears a field.
 ///
-/// A name that the schema does not have is refused where the patch is used.
+/// The call that takes the patch refuses a name that the schema does not have.
 ///
 /// # Examples
 ///
@@ -50,27 +50,27 @@ impl Patch {
         Self::default()
     }
 
-    /// Returns the patch with a field's new value; see [`set`](Self::set).
+    /// Adds a field's new value and returns the patch; see [`set`](Self::set).
     #[must_use]
     pub fn with(mut self, field: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
         self.set(field, value);
         self
     }
 
-    /// Sets a field's new value, in place of one that was set before.
+    /// Sets a field's new value, and replaces an earlier one.
     pub fn set(&mut self, field: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
         let field = field.into();
         self.remove(&field);
         self.values.push((field, value.into()));
     }
 
-    /// Removes a field and returns the value that it would have been given.
+    /// Removes a field from the patch and returns its new value.
     pub fn remove(&mut self, field: &str) -> Option<Value> {
         let found = self.values.iter().position(|(name, _)| name == field)?;
         Some(self.values.remove(found).1)
     }
 
-    /// Returns the value that a field is to have, or `None` if the patch leaves it alone.
+    /// Returns a field's new value, or `None` if the patch does not change the field.
     #[must_use]
     pub fn value(&self, field: &str) -> Option<&Value> {
         let mut values = self.values.iter();

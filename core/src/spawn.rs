@@ -1,12 +1,12 @@
 //! [`Spawn`]: starts background tasks, as a seam, so that a simulation can poll every task itself,
 //! on one thread and in an order of its own.
 //!
-//! Whatever starts a background task takes a [`Spawn`]: [`TokioSpawn`] keeps one runtime,
-//! [`CurrentRuntime`] uses the one that its caller is in. A task is a boxed future that returns
-//! nothing; what it has to say it says through what it captured.
+//! Code that starts background tasks takes a [`Spawn`]. [`TokioSpawn`] uses one fixed runtime, and
+//! [`CurrentRuntime`] uses the runtime of its caller. A task is a boxed future without a result; it
+//! reports through the values that it has captured.
 //!
-//! An executor that has ended drops a task instead of running it. A task whose end is awaited must
-//! therefore say so in its `Drop` as well.
+//! An executor that has ended drops a task instead of running it. So if someone awaits the end of a
+//! task, the task must also report it when it is dropped.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
