@@ -1,8 +1,8 @@
-//! [`ChangeFeed`]: the changes of a node as they happen, for those that watch.
+//! [`ChangeFeed`]: the changes of a node as they happen, for watchers.
 //!
-//! Where the store keeps a log these are the log's, of every program and every node, and a feed can
-//! go on from a [`Place`] for as long as the log holds it; on a node without a log they are its
-//! own. What a feed does not hear of is a gap, and a value of its own.
+//! If the store keeps a log, a feed contains the changes of every program and every node, and can
+//! resume at a [`Place`] for as long as the log holds it. On a node without a log, it contains the
+//! node's own changes. Changes that a feed misses are a gap, which is a value in the feed.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     token::{Origin, Token, TokenError},
 };
 
-/// Which changes a feed has, and from where on.
+/// Selects the changes of a feed and the place where it starts.
 ///
 /// # Examples
 ///
@@ -38,7 +38,7 @@ pub struct ChangeFeedOptions {
 }
 
 impl ChangeFeedOptions {
-    /// Asks for all changes from now on.
+    /// Selects all changes from now on.
     pub fn new() -> Self {
         Self {
             source: Glob::any(),
@@ -47,29 +47,29 @@ impl ChangeFeedOptions {
         }
     }
 
-    /// Asks for channels whose source fits alone.
+    /// Selects only channels whose source matches.
     pub fn source(mut self, source: Glob) -> Self {
         self.source = source;
         self
     }
 
-    /// Asks for channels whose event fits alone. The change of a row is on two channels,
-    /// `consumers` and `consumers:update`; either may fit.
+    /// Selects only channels whose event matches. The change of a row is on two channels,
+    /// `consumers` and `consumers:update`; either may match.
     pub fn event(mut self, event: Glob) -> Self {
         self.event = event;
         self
     }
 
-    /// Goes on after a place, as an earlier feed of this cluster had it, or after a write
-    /// ([`Node::feed_start`]). What was in progress then may come again. If it is not held any more
-    /// the feed begins with a gap.
+    /// Starts after a place that an earlier feed of this cluster had reached, or after a write
+    /// ([`Node::feed_start`]). Changes that were in progress then may come again. If the place is
+    /// no longer held, the feed begins with a gap.
     pub fn after(mut self, start: impl Into<FeedStart>) -> Self {
         self.after = Some(start.into());
         self
     }
 }
 
-/// Where a feed goes on: after a [`Place`], or after the write that a [`Token`] names.
+/// The start of a feed: after a [`Place`], or after the write that a [`Token`] names.
 #[derive(Clone, Debug)]
 pub struct FeedStart {
     place: Place,
@@ -83,15 +83,15 @@ impl From<Place> for FeedStart {
     }
 }
 
-/// Why a token does not say where a feed goes on.
+/// Why a feed cannot start at a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoFeedStart {
-    /// The node has no such position.
+    /// The token is not one of this database.
     #[error(transparent)]
     Invalid(#[from] TokenError),
-    /// It was given out by an earlier version of the program, by a node that had not read the log
-    /// yet, or its log is a stream, whose places are those of its records alone.
+    /// The token comes from an earlier version of the program, from a node that had not read the
+    /// log yet, or from a node whose log is a stream; a stream can only be read from a record on.
     #[error(
         "this position does not say where to go on: expected that of a change, or of a later write to a database"
     )]
@@ -104,16 +104,16 @@ impl Default for ChangeFeedOptions {
     }
 }
 
-/// As many feeds are open as may be.
+/// Too many feeds are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} feeds of changes are open already")]
 pub struct TooManyFeeds(usize);
 
-/// What a feed has next.
+/// The next item of a feed.
 #[derive(Clone, Debug)]
 #[must_use = "it may be a gap"]
 pub enum Fed {
-    /// A change, or an event of an application's own.
+    /// A change, or an event of an application.
     Change(Arc<FeedChange>),
     /// Changes are missing here.
     Gap(FeedGap),
@@ -143,13 +143,13 @@ enum Stage {
 }
 
 impl Node {
-    /// Opens a feed of the changes that happen from now on, or from a place on: those of every
-    /// program and every node where the store keeps a log, else this node's own.
+    /// Opens a feed of the changes from now on, or from a place on. If the store keeps a log, these
+    /// are the changes of every program and every node; otherwise they are this node's own.
     ///
-    /// A feed holds no write up: it has a place in one ring of at most 4,096 changes and 4 MiB,
-    /// which all feeds share. What comes from the log waits for a feed that is read (a thousand
-    /// changes a second are enough), and for another half a second at most: one that is read too
-    /// slowly has a gap, with the count.
+    /// A feed delays no write. All feeds share one ring of at most 4,096 changes and 4 MiB, and a
+    /// feed is a place in it. Changes from the log wait for a feed that keeps up (a thousand
+    /// changes per second are enough), and for a slower one half a second at most. A feed that is
+    /// read too slowly gets a gap with the count of the missed changes.
     ///
     /// # Errors
     ///
@@ -214,15 +214,15 @@ impl Node {
         Ok(made)
     }
 
-    /// Returns where a feed goes on that knows a write: behind it, with everything that was in
-    /// progress when it began. Nothing that was committed after the write is missing; a change that
-    /// was committed while the write, or a transaction before it, was in progress may come again.
+    /// Returns the start of a feed after a write, including everything that was in progress when
+    /// the write began. The feed misses nothing that was committed after the write. It may repeat a
+    /// change that was committed while the write, or a transaction before it, was in progress.
     ///
     /// # Errors
     ///
-    /// [`NoFeedStart::Invalid`] for a token that is not one of this database, or was made up;
-    /// [`NoFeedStart::Unplaced`] for one of an earlier version, and on a node without a store,
-    /// whose stream can be followed from the [`Place`] of a record alone.
+    /// [`NoFeedStart::Invalid`] if the token is forged or comes from another database;
+    /// [`NoFeedStart::Unplaced`] if it comes from an earlier version, and on a node without a
+    /// store, whose stream can only be read from the [`Place`] of a record.
     ///
     /// # Examples
     ///
@@ -264,7 +264,7 @@ impl Node {
 }
 
 impl ChangeFeed {
-    /// Returns the next change or gap; none once the node has stopped.
+    /// Returns the next change or gap; `None` once the node has stopped.
     ///
     /// Cancel safe: nothing is lost.
     pub async fn next(&mut self) -> Option<Fed> {

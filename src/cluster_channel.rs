@@ -1,10 +1,10 @@
-//! [`ClusterChannel`]: events of an application's own that reach the handlers of every node.
+//! [`ClusterChannel`]: events of an application that reach the handlers of every node.
 //!
-//! They travel in the log of the changes, in one order with these and with the same gaps: whatever
-//! a handler derives from them is rebuilt when [`on_gap`](crate::NodeBuilder::on_gap) says that
-//! some were lost. A node hears its own events by the same way. Their handlers run under a cause,
-//! so that what they invalidate by hand stays on their node: every node handles the event itself.
-//! One that a full queue of a node refuses is a gap there, in its place in the order.
+//! The events travel in the log, in one order with the changes and with the same gaps. If
+//! [`on_gap`](crate::NodeBuilder::on_gap) reports a loss, rebuild everything that your handlers
+//! derive from the events. A node receives its own events in the same way. The handlers run under a
+//! cause, so that their invalidations stay on their node: every node handles the event itself. If a
+//! full queue of a node refuses an event, that node gets a gap in its place in the order.
 
 use std::{collections::HashMap, fmt, future::poll_fn, sync::Arc, time::Duration};
 
@@ -19,14 +19,14 @@ use tidings_events::{Channel, DeclareError, Event, Handled, WorkerEvents};
 
 use crate::feed::Feed;
 
-/// How long an event waits for room in queues that want it.
+/// How long an event waits for room in queues with `Overflow::Wait`.
 const ROOM: Duration = Duration::from_secs(2);
 
-/// A channel whose events reach the handlers of every node of the cluster. Declared with
-/// [`NodeBuilder::cluster_channel`](crate::NodeBuilder::cluster_channel), and got by
+/// A channel whose events reach the handlers of every node of the cluster. Declare it with
+/// [`NodeBuilder::cluster_channel`](crate::NodeBuilder::cluster_channel), and get it from
 /// [`Node::cluster_channel`](crate::Node::cluster_channel).
 ///
-/// Handlers are registered as on any channel, by source and event.
+/// Register handlers as on any channel, by source and event.
 ///
 /// # Examples
 ///
@@ -63,8 +63,8 @@ pub struct ClusterChannel<T: Event> {
 }
 
 impl<T: Event + Serialize + DeserializeOwned> ClusterChannel<T> {
-    /// Posts an event to the handlers of every node. Returns its mark once the log has it; none on
-    /// a node without a log, whose own handlers are all.
+    /// Posts an event to the handlers of every node. Returns its mark once the log has it; `None`
+    /// on a node without a log, where only the node's own handlers run.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl<T: Event + Serialize + DeserializeOwned> ClusterChannel<T> {
     ///
     /// # Cancel safety
     ///
-    /// An event that was sent to the log stays posted.
+    /// An event that has been sent to the log stays posted.
     pub async fn post(&self, event: &T) -> Result<Option<Mark>, PostToAllError> {
         let payload = serde_json::to_string(event).map_err(PostToAllError::Payload)?;
         match &self.protocol {

@@ -1,9 +1,9 @@
-//! A node that follows its store's log: it hears of its own writes, and of every other program's.
+//! A node that follows its store's log: it sees its own writes and those of every other program.
 //!
-//! A record comes in by one door, whichever program made it: the tail evicts what it names, then a
-//! dispatcher hands it to the handlers, in the log's order. An own write evicts at its commit
-//! already, before it returns, and is not announced there: its record comes back through the log,
-//! which is the only way to keep one row's order with several writers.
+//! Every record takes the same path, whichever program made it: the tail evicts the keys that it
+//! names, then a dispatcher passes it to the handlers, in the log's order. The node's own write
+//! already evicts at its commit, before it returns, but is not announced there. Its record comes
+//! back through the log, which is the only way to keep the order of one row with several writers.
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
@@ -30,15 +30,16 @@ use crate::{
     feed::Feed,
 };
 
-/// What a node hears of the changes in its store.
+/// Whether a node sees all changes in its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hearing {
-    /// Of every change: it follows the log, or the store keeps none and is the node's alone.
+    /// It sees every change: it follows the log, or the store keeps no log and belongs to the node
+    /// alone.
     All,
-    /// Not of all: some writes are not recorded, because triggers are missing or off.
+    /// It misses some changes: writes are not recorded, because triggers are missing or disabled.
     NotRecorded,
-    /// Of none: the log is out of reach.
+    /// It sees no changes: it cannot reach the log.
     OutOfReach,
 }
 

@@ -41,17 +41,17 @@ const NODE: HeaderName = HeaderName::from_static("x-tidings-node");
 /// The request's id, on every answer and on each line of the log that concerns it.
 const REQUEST: HeaderName = HeaderName::from_static("x-tidings-request");
 
-/// Makes the admin API of a node, for every entity that its schema shows there.
+/// Makes the admin API of a node, for every entity whose schema asks for it.
 ///
-/// The router has no paths of its own kind: one fallback takes every request, so it can be served
-/// as it is or nested under a prefix, and the links in its answers keep that prefix. Served with
-/// axum's `into_make_service_with_connect_info::<SocketAddr>()` it also knows where a write came
-/// from, for the log.
+/// The router has a single fallback that takes every request. So you can serve it as it is or nest
+/// it under a prefix, and the links in its answers keep that prefix. If you serve it with axum's
+/// `into_make_service_with_connect_info::<SocketAddr>()`, the log also shows where a write came
+/// from.
 ///
 /// # Cancel safety
 ///
-/// A write whose client goes away is carried to its end, evictions and handlers included: it
-/// belongs to the store.
+/// A write belongs to the store. If its client goes away, it runs to its end, evictions and
+/// handlers included.
 ///
 /// # Examples
 ///
@@ -81,10 +81,10 @@ pub fn router(node: Node, options: AdminOptions) -> Router {
     Router::new().fallback(answer).with_state(Arc::new(api))
 }
 
-/// Serves `/livez`, `/readyz` and `/metrics` alone, without a token and by whatever name a request
-/// comes: for a listener of their own, which may be there before its node is.
+/// Serves only `/livez`, `/readyz` and `/metrics`, without a token and under any host name. It is
+/// for a listener of its own, which may start before its node.
 ///
-/// Give it the readiness and the metrics that the [`router`] has.
+/// Give it the same readiness and metrics as the [`router`].
 pub fn status_router(node: Arc<OnceLock<Node>>, readiness: Readiness, metrics: Metrics) -> Router {
     let pages = Pages {
         node,

@@ -1,8 +1,8 @@
-//! [`Metrics`]: what a program counts, as Prometheus text.
+//! [`Metrics`]: the counts of a program, as Prometheus text.
 //!
-//! Nothing is counted here: each part of a node counts for itself and publishes its counts when it
-//! is asked. A scrape has them published to a recorder of its own and renders that. A process-wide
-//! recorder would mix the nodes of one process.
+//! This module counts nothing. Each part of a node counts for itself and publishes its counts on
+//! request. A scrape makes all parts publish to a recorder of its own, and renders that recorder. A
+//! process-wide recorder would mix the nodes of one process.
 
 // What is published, until it is rendered.
 mod registry;
@@ -17,8 +17,8 @@ use tidings::Node;
 
 use self::registry::Registry;
 
-/// The metrics of a node and of the program around it. Clones are one: all listeners of a program
-/// should share it, because what histograms have counted is handed over once.
+/// The metrics of a node and of the program around it. Clones share their state. All listeners of a
+/// program should share one, because the values of histograms are published only once.
 ///
 /// # Examples
 ///
@@ -47,8 +47,8 @@ impl Metrics {
         Self::of(Vec::new())
     }
 
-    /// Adds what else is to be published, through the macros of the `metrics` crate and in full at
-    /// each call: a series that a call leaves out is not shown.
+    /// Adds a function that publishes further series through the macros of the `metrics` crate. It
+    /// must publish all of its series at each call; a series that a call leaves out is not shown.
     #[must_use]
     pub fn publish(self, publisher: impl Fn() + Send + Sync + 'static) -> Self {
         let mut publishers = self.0.publishers.clone();

@@ -1,10 +1,10 @@
-//! [`AdminOptions`]: how an admin API behaves.
+//! [`AdminOptions`]: the options of an admin API.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{Metrics, Readiness};
 
-/// How an admin API behaves.
+/// The options of an admin API.
 ///
 /// # Examples
 ///
@@ -30,7 +30,7 @@ pub struct AdminOptions {
 }
 
 impl AdminOptions {
-    /// Makes the defaults: no token, bodies of up to 1 MiB that arrive within 30 seconds.
+    /// Returns the default options: no token, bodies of up to 1 MiB that arrive within 30 seconds.
     pub fn new() -> Self {
         Self {
             token: None,
@@ -46,38 +46,38 @@ impl AdminOptions {
         }
     }
 
-    /// Asks every request for `Authorization: Bearer` and this token. An empty token is never
-    /// matched, so it shuts the API.
+    /// Requires `Authorization: Bearer` and this token on every request. An empty token never
+    /// matches, so it closes the API.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// Adds a name that the API answers to without a token, besides the loopback ones; without a
-    /// port.
+    /// Adds a host name, without a port, under which the API answers without a token, besides the
+    /// loopback names.
     pub fn host(mut self, name: impl Into<String>) -> Self {
         self.hosts.push(name.into());
         self
     }
 
-    /// Accepts `null` under a name that is no field of an entity, as rows hold it that were copied
-    /// from elsewhere. Any other value there is refused like every unknown field.
+    /// Accepts `null` under a name that is not a field of an entity, because rows that were copied
+    /// from elsewhere may contain it. Any other value is refused like an unknown field.
     pub fn accept_null(mut self, entity: impl Into<String>, name: impl Into<String>) -> Self {
         self.null_names.push((entity.into(), name.into()));
         self
     }
 
-    /// Shows secrets in lists as in the answer of one row; by default lists mask them.
+    /// Shows secrets in lists, as in the answer with one row. By default lists mask them.
     pub fn list_secrets(mut self) -> Self {
         self.listed = ListedSecrets::Shown;
         self
     }
 
-    /// Stores a digest in place of the texts of a field, which then are shown once, by the answer
-    /// to the request that set them. Paths and arguments name rows by the text all the same.
+    /// Stores digests in place of a field's texts. A text is then shown once, in the answer to the
+    /// request that sets it. Paths and arguments still name rows by the text.
     ///
-    /// The function gives one digest for each text, whenever and wherever it is called. It applies
-    /// to this API alone: rows that are written otherwise are stored as they are.
+    /// The function must return the same digest for the same text at every call, on every node. It
+    /// applies to this API only: rows that are written in another way are stored as they are.
     pub fn digest(
         mut self,
         entity: impl Into<String>,
@@ -92,32 +92,32 @@ impl AdminOptions {
         self
     }
 
-    /// Sets what `/readyz` tells, besides the state of the database.
+    /// Sets the readiness that `/readyz` reports, besides the state of the database.
     pub fn readiness(mut self, readiness: Readiness) -> Self {
         self.readiness = readiness;
         self
     }
 
-    /// Sets what `/metrics` tells.
+    /// Sets the metrics that `/metrics` shows.
     pub fn metrics(mut self, metrics: Metrics) -> Self {
         self.metrics = metrics;
         self
     }
 
-    /// Sets the most bytes of a body; a longer one is answered 413.
+    /// Sets the maximum size of a body in bytes; a longer one gets a 413.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
     }
 
-    /// Sets how long a request with `X-Tidings-After` waits for the node to catch up, before it is
-    /// answered 503; 1 s by default.
+    /// Sets how long a request with `X-Tidings-After` waits for the node to catch up before it gets
+    /// a 503; 1 s by default.
     pub fn after_timeout(mut self, timeout: Duration) -> Self {
         self.after_timeout = timeout;
         self
     }
 
-    /// Sets how long a body may take to arrive; a slower one is answered 408.
+    /// Sets how long a body may take to arrive; a slower one gets a 408.
     pub fn body_patience(mut self, patience: Duration) -> Self {
         self.body_patience = patience;
         self

@@ -1,4 +1,4 @@
-//! [`Readiness`]: why a program should not be sent requests yet, or any more.
+//! [`Readiness`]: the reasons why a program should not get requests yet, or any more.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ pub enum Unready {
     Draining,
 }
 
-/// What a program tells of itself on `/readyz`; a new one is ready. Clones share their state.
+/// The readiness of a program, which `/readyz` reports. A new one is ready. Clones share their
+/// state.
 ///
 /// # Examples
 ///
@@ -33,7 +34,7 @@ pub enum Unready {
 pub struct Readiness(Arc<watch::Sender<u8>>);
 
 impl Readiness {
-    /// Makes a readiness with nothing against it.
+    /// Makes a readiness without a reason against it.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -44,7 +45,7 @@ impl Readiness {
         self.0.send_modify(|held| *held |= reason.bit());
     }
 
-    /// Takes a reason back.
+    /// Removes a reason.
     pub fn end(&self, reason: Unready) {
         self.0.send_modify(|held| *held &= !reason.bit());
     }

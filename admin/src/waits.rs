@@ -1,13 +1,12 @@
-//! [`Waits`]: what a request asks to wait for, told to a server that limits how long one may take.
+//! [`Waits`]: reports the waits that a request asks for to a server that limits the time of requests.
 
 use std::{fmt, sync::Arc, time::Duration};
 
-/// Hears of every wait that a request asks for, before it begins: for its confirmation, for a
-/// position, until the node has caught up.
+/// Receives every wait that a request asks for, before the wait begins: for a confirmation, for a
+/// position, or until the node has caught up.
 ///
-/// A server that ends requests after some time puts one into the extensions of each, and gives the
-/// request that much longer: a wait that was asked for, and is within its own limit, is to end with
-/// its answer.
+/// A server that limits the time of requests puts one into the extensions of each request, and
+/// extends the request's time by each wait. So a wait within its own limit ends with its answer.
 ///
 /// # Examples
 ///
@@ -23,7 +22,7 @@ use std::{fmt, sync::Arc, time::Duration};
 pub struct Waits(Arc<dyn Fn(Duration) + Send + Sync>);
 
 impl Waits {
-    /// Makes one that calls a function with the longest time that each wait may take.
+    /// Makes one that calls a function with the maximum time of each wait.
     #[must_use]
     pub fn new(told: impl Fn(Duration) + Send + Sync + 'static) -> Self {
         Self(Arc::new(told))

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tidings::{Entity, Ref, Timestamp};
 use uuid::Uuid;
 
-/// Someone who may use the service.
+/// A user of the service.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(
     name = "consumers",
@@ -18,10 +18,10 @@ pub struct Consumer {
     /// The primary key.
     #[entity(primary_key, auto)]
     pub id: Uuid,
-    /// A name among all consumers.
+    /// A name, unique among all consumers.
     #[entity(unique)]
     pub username: Option<String>,
-    /// The id that another system knows this consumer by.
+    /// The id of this consumer in another system.
     #[entity(unique)]
     pub custom_id: Option<String>,
     /// When the row was made.
@@ -49,16 +49,16 @@ pub struct KeyAuthCredential {
     /// When the row was made.
     #[entity(auto_create_time)]
     pub created_at: Timestamp,
-    /// The consumer that the key identifies. A consumer's keys go with it.
+    /// The consumer that the key identifies. Deleting a consumer deletes its keys.
     #[entity(foreign, required, on_delete = "cascade")]
     pub consumer: Option<Ref<Consumer>>,
     /// The secret that a client sends; 32 random characters if none is given.
     #[entity(unique, auto, secret)]
     pub key: Option<String>,
-    /// Whether the key counts. One that does not is refused like an unknown key.
+    /// Whether the key is enabled. A disabled key is refused like an unknown one.
     #[entity(default = true)]
     pub enabled: bool,
-    /// From when on the key no longer counts; never if absent.
+    /// The time at which the key expires; absent for a key that never does.
     #[entity(expires)]
     pub expires_at: Option<Timestamp>,
     /// Labels to list by.

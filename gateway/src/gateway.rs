@@ -43,8 +43,8 @@ const NODE_SHUTDOWN: Duration = Duration::from_secs(1);
 /// What each step of the end gets at least, however late it is.
 const LEAST: Duration = Duration::from_millis(100);
 
-/// A running gateway. Dropped, it stops on its own; [`shutdown`](Self::shutdown) is the orderly
-/// way.
+/// A running gateway. If it is dropped, it stops by itself; [`shutdown`](Self::shutdown) is the
+/// orderly way.
 ///
 /// # Examples
 ///
@@ -102,7 +102,7 @@ impl LiveSettings {
     }
 }
 
-/// Builds a [`Gateway`] with plugins of its user's. Made by [`Gateway::builder`].
+/// Builds a [`Gateway`] with plugins of your own. Made by [`Gateway::builder`].
 #[derive(Debug)]
 #[must_use]
 pub struct GatewayBuilder {
@@ -114,9 +114,9 @@ pub struct GatewayBuilder {
 }
 
 impl Gateway {
-    /// Starts a gateway with the built-in plugins, on the runtime that this is called in: a
-    /// multi-threaded one that outlives it, where loads, the store and the admin side run. The
-    /// workers bring their own.
+    /// Starts a gateway with the built-in plugins, on the current runtime. This must be a
+    /// multi-threaded runtime that outlives the gateway; loads, the store and the admin side run on
+    /// it. Each worker has a runtime of its own.
     ///
     /// # Errors
     ///
@@ -125,12 +125,12 @@ impl Gateway {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops what was started.
+    /// Dropping the future stops everything that was started.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         Self::builder(settings).start().await
     }
 
-    /// Begins a gateway that will have more than the built-in plugins.
+    /// Returns a builder for a gateway with plugins or entities of your own.
     pub fn builder(settings: Settings) -> GatewayBuilder {
         let live = LiveSettings::new(&settings);
         let mut plugins = Plugins::default();
@@ -155,8 +155,8 @@ impl Gateway {
         }
     }
 
-    /// Applies what can change without a restart: the filter of the log, the groups and the names
-    /// of keys. Requests that begin afterwards go by the new values.
+    /// Applies the settings that can change without a restart: the log filter, the groups and the
+    /// key names. Requests that begin afterwards use the new values.
     pub fn reload(&self, settings: &Settings) {
         self.live.replace(settings);
         if let Some(log) = &self.log {
@@ -164,31 +164,31 @@ impl Gateway {
         }
     }
 
-    /// Returns where clients come in, with the real port.
+    /// Returns the address of the proxy side, with the real port.
     #[must_use]
     pub fn proxy_address(&self) -> SocketAddr {
         self.proxy
     }
 
-    /// Returns where the admin API listens, with the real port.
+    /// Returns the address of the admin API, with the real port.
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
     }
 
-    /// Returns where the status side listens, with the real port; `None` without one.
+    /// Returns the address of the status side, with the real port; `None` if there is none.
     #[must_use]
     pub fn status_address(&self) -> Option<SocketAddr> {
         self.status
     }
 
-    /// Returns the node behind both.
+    /// Returns the node behind both sides.
     #[must_use]
     pub fn node(&self) -> &Node {
         &self.node
     }
 
-    /// Returns whether no consumer is known yet.
+    /// Returns whether there is no consumer yet.
     ///
     /// # Errors
     ///
@@ -204,13 +204,13 @@ impl Gateway {
             .is_empty())
     }
 
-    /// Stops accepting, finishes the requests that run (for at most
-    /// [`drain_timeout`](crate::Limits::drain_timeout), the end of the node included) and ends the
-    /// node. The admin side answers until the proxy side is done.
+    /// Stops accepting, finishes running requests, and stops the node. All of it takes at most
+    /// [`drain_timeout`](crate::Limits::drain_timeout). The admin side answers until the proxy side
+    /// is done.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the requests finishing on their own.
+    /// Dropping the future leaves running requests to finish by themselves.
     pub async fn shutdown(mut self) {
         self.readiness.begin(Unready::Draining);
         let until = Instant::now() + self.drain_timeout;
@@ -231,25 +231,25 @@ impl Gateway {
 }
 
 impl GatewayBuilder {
-    /// Adds a plugin behind those that are there already.
+    /// Adds a plugin after the existing ones.
     pub fn plugin<P: Plugin>(mut self, config: P::Config) -> Self {
         self.plugins.add::<P>(config);
         self
     }
 
-    /// Writes access lines, and applies reloads, to this log.
+    /// Uses this log for access lines and for reloads.
     pub fn log(mut self, log: Log) -> Self {
         self.log = Some(log);
         self
     }
 
-    /// Sets up the node further: more entities, more `init_worker` hooks.
+    /// Configures the node further: more entities, more `init_worker` hooks.
     pub fn node(mut self, change: impl FnOnce(NodeBuilder) -> NodeBuilder) -> Self {
         self.node = change(self.node);
         self
     }
 
-    /// Starts it; see [`Gateway::start`].
+    /// Starts the gateway; see [`Gateway::start`].
     ///
     /// # Errors
     ///
@@ -259,8 +259,9 @@ impl GatewayBuilder {
         started.ok_or_else(|| StartError::new("the start was stopped", "nothing else was to be"))
     }
 
-    /// Starts it unless something else happens first, such as a signal to stop: then ends what was
-    /// started, in order and within a few seconds, and returns none.
+    /// Starts the gateway unless another future resolves first, for example a signal to stop. In
+    /// that case it stops everything that was started, in order and within a few seconds, and
+    /// returns `None`.
     ///
     /// # Errors
     ///

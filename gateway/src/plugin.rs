@@ -1,8 +1,8 @@
-//! [`Plugin`]: what a request passes on its way through the proxy side.
+//! [`Plugin`]: a step that each request passes on the proxy side.
 //!
-//! A plugin lives on a worker: each worker makes its own instance on its own thread, so that
-//! nothing in it need be shared, locked or `Send`. What all workers have in common (the cache, the
-//! rows, the bus) it takes from the [`Worker`] it is made for.
+//! A plugin lives on a worker. Each worker makes its own instance on its own thread, so nothing in
+//! the plugin has to be shared, locked or `Send`. The plugin reaches what all workers share (the
+//! cache, the rows, the bus) through the [`Worker`] of its instance.
 
 // JSON strings; knows nothing else.
 pub(crate) mod json;
@@ -56,26 +56,26 @@ pub use self::{
 /// }
 /// ```
 pub trait Plugin: fmt::Debug + Sized + 'static {
-    /// What is the same for all workers.
+    /// The configuration that all workers share.
     type Config: Send + Sync + 'static;
 
-    /// Makes a worker's instance, on that worker's thread and before it accepts. The place to
-    /// register handlers.
+    /// Makes a worker's instance, on that worker's thread, before the worker accepts connections.
+    /// Register handlers here.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the plugin from working; the gateway then does not start.
+    /// Any error that keeps the plugin from working. The gateway then does not start.
     fn init_worker(config: &Self::Config, worker: &Worker) -> Result<Self, BoxError>;
 
-    /// Returns whether requests pass this plugin at the moment; asked for each.
+    /// Returns whether requests pass this plugin at the moment. The gateway asks for each request.
     fn is_active(&self) -> bool {
         true
     }
 
-    /// Looks at a request before it is passed on: may change its headers, or refuse it with an
-    /// answer.
+    /// Handles a request before it is forwarded. It may change the request's headers, or refuse the
+    /// request with an answer.
     ///
-    /// Dropped half-way when its connection ends.
+    /// The future is dropped if the connection ends.
     fn access(&self, request: &mut ProxyRequest) -> impl Future<Output = Result<(), Response>>;
 }
 

@@ -55,7 +55,7 @@ impl StdError for BodyError {
 }
 
 impl ProxyBody {
-    /// Makes a body that is there in full.
+    /// Makes a body from bytes that are complete.
     #[must_use]
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! [`ProxyRequest`]: what plugins see of a request.
+//! [`ProxyRequest`]: a request in the form that plugins see.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -6,7 +6,8 @@ use http::{HeaderMap, Method, Uri, request::Parts};
 
 use crate::entities::Consumer;
 
-/// A request on its way through the plugins: its head, who sent it, and who they turned out to be.
+/// A request on its way through the plugins: its head, its sender's address, and the consumer once
+/// a plugin has found it.
 #[derive(Debug)]
 pub struct ProxyRequest {
     head: Parts,
@@ -54,24 +55,24 @@ impl ProxyRequest {
         &self.head.headers
     }
 
-    /// Returns the headers, to be changed before the request is passed on.
+    /// Returns the headers for changes before the request is forwarded.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.head.headers
     }
 
-    /// Returns the address that the request came from.
+    /// Returns the address of the client.
     #[must_use]
     pub fn peer(&self) -> IpAddr {
         self.peer
     }
 
-    /// Returns the consumer that an authentication plugin has found the client to be.
+    /// Returns the consumer, if an authentication plugin has identified the client.
     #[must_use]
     pub fn consumer(&self) -> Option<&Arc<Consumer>> {
         self.consumer.as_ref()
     }
 
-    /// Notes whom the client was found to be, for the plugins that follow.
+    /// Sets the consumer, for the plugins that follow.
     pub fn set_consumer(&mut self, consumer: Arc<Consumer>) {
         self.consumer = Some(consumer);
     }
