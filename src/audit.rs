@@ -1,15 +1,15 @@
-//! Audits: compares what is cached with the rows of the store, off the way of every request.
+//! Audits: compares cached entries with the rows of the store, outside the path of requests.
 //!
-//! A hand goes through the node's second level and stops at some of the entries, evenly spread.
-//! Each is sampled, then its row is read. Where the two differ a write may have come in between, so
-//! the node names a position that covers all that the row can show, waits until it has applied
-//! that, and asks whether the entry is still there. One that is has missed an eviction: what was
-//! committed before a position that was applied is evicted, whatever time it took. Time decides
-//! nothing.
+//! A hand moves through L2 and stops at some of the entries, evenly spread. It samples an entry,
+//! then reads its row. If the two differ, a write may have come in between. So the node takes a
+//! position that covers everything that the row can show, waits until it has applied that position,
+//! and checks whether the entry is still there. If so, the entry has missed an eviction, because a
+//! node that has applied a position has evicted everything that was committed before it. Time
+//! decides nothing.
 //!
-//! A hit pays nothing for this: nothing is noted where values are served. So it says nothing of
-//! what is in a thread's own level alone. It mends nothing either: what it finds stays for
-//! [`Cache::explain`](crate::Cache::explain) until someone evicts it.
+//! A hit costs nothing more, because audits record nothing where values are served. So an audit
+//! cannot see an entry that only a thread's L1 holds. It also repairs nothing: a wrong entry stays
+//! for [`Cache::explain`](crate::Cache::explain) until someone evicts it.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -39,15 +39,15 @@ const STEPS: u64 = 256;
 
 impl Node {
     /// Compares cached values and absences with their rows for a time: 1 s to 10 m. Reads at most
-    /// as many rows as [`AuditSettings`](crate::AuditSettings) say, spread evenly over what is
-    /// cached; a cache that is through before the time is over is gone through again.
+    /// as many rows as [`AuditSettings`](crate::AuditSettings) allow, spread evenly over the cache.
+    /// If it reaches the end of the cache early, it starts again.
     ///
-    /// Ends early when the node shuts down, with what it has found so far. See the guide's page on
-    /// freshness for what it cannot see.
+    /// If the node shuts down, the audit ends early, with its results so far. The guide's page on
+    /// freshness lists what an audit cannot see.
     ///
     /// # Errors
     ///
-    /// One is running already, or the time is out of range.
+    /// Another audit is running already, or the time is out of range.
     ///
     /// # Examples
     ///
@@ -80,7 +80,7 @@ impl Node {
         self.audit_until(time, std::future::pending()).await
     }
 
-    /// Audits as [`audit`](Self::audit) does, or until something else has happened.
+    /// Audits like [`audit`](Self::audit), but stops when another future resolves.
     ///
     /// # Errors
     ///
@@ -120,8 +120,8 @@ impl Node {
         Ok(found)
     }
 
-    /// Compares what is cached under one key with its row. Costs a read of the row; where the two
-    /// differ also a position, which is an empty transaction, and the time until the node has
+    /// Compares the entry of one key with its row. Costs a read of the row. If the two differ, it
+    /// also costs a position, which is an empty transaction, and the time until the node has
     /// applied it, 2 s at most.
     ///
     /// # Examples

@@ -1,10 +1,10 @@
-//! What the changes of a node look like to those that watch them, and where they wait.
+//! The changes of a node in the form that watchers see, and the ring in which they wait.
 //!
-//! A change is put into words once, for all that watch, with the secrets of its rows masked, and
-//! kept in one ring of bounded size. Those that watch have a place in that ring and nothing else,
-//! so one that is slow costs no memory: what it has not read by the time at which it makes room is
-//! a gap to it, with the count. What the log tells waits for those that keep up before anything
-//! makes room, and for others half a second at most.
+//! Each change is rendered once for all watchers, with the secrets of its rows masked, and kept in
+//! one ring of bounded size. A watcher is only a place in that ring, so a slow one costs no memory.
+//! If the ring drops a change that a watcher has not read, the watcher gets a gap with the count.
+//! Before the ring drops anything, changes from the log wait for watchers that keep up, and half a
+//! second at most for others.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 

@@ -1,4 +1,4 @@
-//! [`Node::probe`]: asks every node of the cluster for a sign of life, through the log.
+//! [`Node::probe`]: measures, through the log, how long each node takes to apply a record.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,14 +15,14 @@ use crate::{
 /// How long the log may take to accept a probe, and the table of members to answer.
 const LOG_DEADLINE: Duration = Duration::from_secs(5);
 
-/// What became of a probe: see [`Node::probe`].
+/// The result of a probe; see [`Node::probe`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Probed {
     /// The position of the probe.
     pub position: Token,
-    /// The name of each node, and how long it took until it had applied the probe; none for one
-    /// that did not in time.
+    /// The name of each node, with the time that it took to apply the probe; `None` if it did not
+    /// do so in time.
     pub nodes: Vec<(Arc<str>, Option<Duration>)>,
 }
 
@@ -30,7 +30,7 @@ pub struct Probed {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProbeError {
-    /// The most probes that may run at a time are running.
+    /// Too many probes are running.
     #[error("{0} probes run already")]
     Busy(usize),
     /// The log did not accept it, or the members could not be asked.
@@ -45,14 +45,14 @@ pub enum ProbeError {
 }
 
 impl Node {
-    /// Writes a probe into the log, and says how long each node took until it had applied it: it
-    /// has read and evicted all that came before, and its handlers have run. A node without a log
-    /// asks its database and itself. At most 4 probes run at a time.
+    /// Writes a probe into the log, and returns how long each node took to apply it. A node that
+    /// has applied the probe has read and evicted everything before it, and its handlers have run.
+    /// A node without a log asks its database and itself. At most 4 probes run at a time.
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Busy`] at once if too many run; otherwise the log is out of reach. A silent
-    /// node is not an error.
+    /// [`ProbeError::Busy`] at once if too many probes are running; otherwise the log cannot be
+    /// reached. A silent node is not an error.
     ///
     /// # Examples
     ///
@@ -74,7 +74,7 @@ impl Node {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves a record in the log that does nothing.
+    /// Dropping the future leaves a record without effect in the log.
     pub async fn probe(&self, timeout: Duration) -> Result<Probed, ProbeError> {
         let positions = &self.shared().positions;
         let probing = positions.probing.try_acquire();

@@ -1,4 +1,4 @@
-//! [`AuditSettings`], [`Audited`], [`Verdict`]: how much is audited, and what audits have found.
+//! [`AuditSettings`], [`Audited`], [`Verdict`]: the settings of audits and their results.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -7,13 +7,13 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-/// How long an audit that a caller asks for may run, at the least and at the most.
+/// The shortest and the longest time of an audit on demand.
 pub const AUDIT_TIMES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
 
-/// The most reads per second that audits may be given.
+/// The maximum number of reads per second.
 const MOST: u32 = 1_000;
 
-/// How many rows audits read in a second, at the most. Made for
+/// The maximum number of rows that audits read per second; for
 /// [`NodeBuilder::audit`](crate::NodeBuilder::audit).
 ///
 /// # Examples
@@ -32,8 +32,8 @@ pub struct AuditSettings {
 }
 
 impl AuditSettings {
-    /// Makes the default settings: nothing is read in the background, and 100 rows in a second by
-    /// an audit that a caller asks for.
+    /// Returns the default settings: no reads in the background, and 100 rows per second by an
+    /// audit on demand.
     pub const fn new() -> Self {
         Self {
             background: 0,
@@ -41,15 +41,15 @@ impl AuditSettings {
         }
     }
 
-    /// Sets how many rows are read in a second as long as the node runs: up to 1,000; with 0, the
-    /// default, none.
+    /// Sets how many rows the background audit reads per second, as long as the node runs: up to
+    /// 1,000. 0, the default, turns it off.
     pub const fn reads_per_second(mut self, reads: u32) -> Self {
         self.background = reads;
         self
     }
 
-    /// Sets how many rows an audit that a caller asks for ([`Node::audit`](crate::Node::audit))
-    /// reads in a second, besides those of the background: 1 to 1,000.
+    /// Sets how many rows an audit on demand ([`Node::audit`](crate::Node::audit)) reads per
+    /// second, besides the background audit: 1 to 1,000.
     pub const fn reads_per_second_on_demand(mut self, reads: u32) -> Self {
         self.on_demand = reads;
         self
@@ -89,32 +89,34 @@ impl Default for AuditSettings {
     }
 }
 
-/// What an audit says of one key.
+/// The result of an audit for one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// There is nothing to compare: the node would serve nothing from its second level, or the key
-    /// is not that of a row.
+    /// There is nothing to compare: L2 holds no entry that the node would serve, or the key does
+    /// not belong to a row.
     Nothing,
-    /// What is cached is what the row is, or both are absent.
+    /// The cached value equals the row, or both are absent.
     Consistent,
-    /// What is cached differs from its row, and no write in between explains it: the node has
-    /// applied everything that the row shows, and would serve the entry all the same.
+    /// The cached entry differs from its row, and no recent write explains it: the node has applied
+    /// everything that the row shows, and would still serve the entry.
     Inconsistent {
-        /// How long ago the load of the entry began. It has not been wrong for longer than that.
+        /// The time since the load of the entry began. The entry has not been wrong for longer than
+        /// that.
         age: Duration,
     },
-    /// It cannot be said.
+    /// The audit cannot tell.
     Skipped(Skipped),
 }
 
-/// Why an audit says nothing of a key.
+/// Why an audit cannot tell whether an entry is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Skipped {
-    /// The row was written in between: the node has evicted the entry by now.
+    /// The row was written in between: the node has evicted the entry.
     Written,
-    /// The node had not applied by the deadline what the row shows, or the log is out of reach.
+    /// The node had not applied everything that the row shows before the deadline, or it cannot
+    /// reach the log.
     Behind,
     /// The row could not be read.
     Unread,
@@ -134,34 +136,35 @@ impl Skipped {
     }
 }
 
-/// What an audit has found.
+/// The results of an audit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Audited {
-    /// How many cached values and absences were compared with their rows. One that stays cached is
-    /// compared again at each turn through the cache, and counted again.
+    /// The number of cached values and absences that were compared with their rows. An entry that
+    /// stays cached is compared and counted again at each turn through the cache.
     pub checked: u64,
-    /// Of these, those that differ though no write in between explains it.
+    /// The number of these that differ although no recent write explains it.
     pub inconsistent: u64,
-    /// How old the oldest of them was: how long ago its load began, at most since when it was
-    /// wrong.
+    /// The age of the oldest of them: the time since its load began. It was wrong for at most that
+    /// long.
     pub oldest: Option<Duration>,
-    /// How many could not be compared, because their row was written in between, the node was
-    /// behind, or the row could not be read.
+    /// The number of entries that could not be compared: their row was written in between, the node
+    /// was behind, or the row could not be read.
     pub skipped: u64,
     /// The node's bound on staleness, if it has one.
     pub bound: Option<Duration>,
 }
 
 impl Audited {
-    /// Returns how many of a million comparisons found an inconsistency; zero if there were none.
+    /// Returns the number of inconsistencies per million comparisons; zero if there were no
+    /// comparisons.
     #[must_use]
     pub fn per_million(&self) -> f64 {
         per_million(self.checked, self.inconsistent)
     }
 
-    /// Returns whether nothing was found that is older than the node's bound. Without a bound
-    /// nothing may be.
+    /// Returns whether no inconsistency is older than the node's bound. Without a bound, any
+    /// inconsistency makes this false.
     #[must_use]
     pub fn is_within_bound(&self) -> bool {
         let within = |oldest| self.bound.is_some_and(|bound| oldest <= bound);
@@ -193,10 +196,10 @@ fn per_million(checked: u64, inconsistent: u64) -> f64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuditError {
-    /// One is running.
+    /// Another audit is running.
     #[error("an audit is running already")]
     Running,
-    /// It was to run for too short a time, or too long a one.
+    /// The time is out of range.
     #[error("an audit runs for 1 s to 10 m, and not for {0:?}")]
     Time(Duration),
 }

@@ -1,4 +1,5 @@
-//! [`Token`]: names a commit to clients, so that they can ask for nothing older, and for the changes after it.
+//! [`Token`]: names a commit to clients, so that they can ask for nothing older, and for the
+//! changes after it.
 //!
 //! A token is text, signed with a key from the database. So every node on that database can check
 //! it, and no one else can forge it. It names a commit and the commit's epoch. If the database

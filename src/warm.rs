@@ -1,12 +1,12 @@
-//! Warming the cache up: reading chosen entities into it before the first request.
+//! Warm-up: reads chosen entities into the cache before the first request.
 //!
-//! A page of rows is read once for its keys and once more *inside* the fenced load of those keys,
-//! so that a change in between voids the fill as it voids any other load. A row that the
-//! second reading lacks, because rows were inserted before it, is not taken for absent: it is left
-//! to its first `get`.
+//! The warm-up reads a page of rows once for its keys, and once more *inside* the fenced load of
+//! those keys, so that a change in between voids the fill like any other load. If the second read
+//! lacks a row, because rows were inserted before it, the warm-up does not treat it as absent. It
+//! leaves the row to its first `get`.
 //!
-//! Warming up fails softly: what cannot be warmed is reported and logged, and the node serves all
-//! the same.
+//! A failed warm-up does not stop the node: it is reported and logged, and the node serves
+//! requests.
 
 use std::{collections::HashMap, fmt};
 
@@ -17,13 +17,13 @@ use tidings_store::{PageQuery, Store};
 
 use crate::loads::loaded;
 
-/// How far the warm-up of one entity has come.
+/// The progress of one entity's warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WarmProgress<'a> {
     /// The entity.
     pub entity: &'a str,
-    /// How many of its rows were read so far.
+    /// The number of its rows that were read so far.
     pub rows: u64,
 }
 
@@ -33,7 +33,7 @@ pub struct WarmProgress<'a> {
 pub struct Warmed {
     /// The entity.
     pub entity: String,
-    /// How many of its rows were read.
+    /// The number of its rows that were read.
     pub rows: u64,
     /// How it ended.
     pub end: WarmEnd,
@@ -45,11 +45,11 @@ pub struct Warmed {
 pub enum WarmEnd {
     /// All of its rows were read.
     Complete,
-    /// The cache is full: it evicts rows for want of room, and the rest was left out.
+    /// The cache is full: it evicts rows for lack of space, and the warm-up skipped the rest.
     Full,
     /// There is nothing to read: the node has no entity of that name.
     Unknown,
-    /// Reading failed; what was read before stays.
+    /// A read failed; rows that were read before stay.
     Failed(BoxError),
 }
 

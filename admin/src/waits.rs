@@ -1,4 +1,5 @@
-//! [`Waits`]: reports the waits that a request asks for to a server that limits the time of requests.
+//! [`Waits`]: reports the waits that a request asks for to a server that limits the time of
+//! requests.
 
 use std::{fmt, sync::Arc, time::Duration};
 

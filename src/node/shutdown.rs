@@ -1,5 +1,5 @@
-//! The end of a node: what was accepted is delivered, workers are joined, the cluster is told and
-//! the store closed, each until a moment.
+//! The end of a node: it delivers accepted events, joins the workers, leaves the cluster and closes
+//! the store, each with a deadline.
 
 use std::{sync::PoisonError, time::Duration};
 
@@ -8,18 +8,18 @@ use tidings_core::{Chain, clock::Tick};
 
 use super::Node;
 
-/// What a shutdown could not finish in time.
+/// The result of a shutdown: what it could not finish in time.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ShutdownReport {
-    /// What became of the events that the bus had accepted.
+    /// The end of the events that the bus had accepted.
     pub events: tidings_events::ShutdownReport,
-    /// How many workers were still running something at the deadline.
+    /// The number of workers that were still running a task at the deadline.
     pub workers_left: usize,
-    /// How the node took leave of the other nodes. If it did not, they wait for it until its bound
-    /// on staleness has run out; without one, until it is removed.
+    /// How the node left the cluster. If it did not, the other nodes wait for it until its bound on
+    /// staleness has passed, or, without a bound, until it is removed.
     pub cluster: Ending,
-    /// How the store closed. It was let go of in any case.
+    /// How the store closed. The database was released in any case.
     pub store: Ending,
 }
 
@@ -51,15 +51,16 @@ pub enum Ending {
 const LAST_PART: u32 = 8;
 
 impl Node {
-    /// Stops the node: delivers what the bus accepted, ends the workers, leaves the cluster, closes
-    /// the store. All of it by the deadline; what has not ended by then is let go of, and reported.
+    /// Stops the node: delivers the events that the bus has accepted, ends the workers, leaves the
+    /// cluster, and closes the store. All of this ends by the deadline; parts that have not ended
+    /// by then are abandoned and reported.
     ///
-    /// Later posts and writes are refused. A second call waits for nothing and reports a clean end.
-    /// The last eighth of the time, at most a second, is kept for the cluster and the store.
+    /// Later posts and writes are refused. A second call does not wait, and reports a clean end.
+    /// The last eighth of the time, at most a second, is reserved for the cluster and the store.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the workers stopping on their own.
+    /// Dropping the future leaves the workers to stop by themselves.
     ///
     /// # Examples
     ///

@@ -1,5 +1,5 @@
-//! [`Node::warm_up`]: reads entities into the cache, page by page, until there are no more rows or
-//! there is no more room.
+//! [`Node::warm_up`]: reads entities into the cache, page by page, until no rows or no space are
+//! left.
 
 use tidings_store::PageQuery;
 
@@ -10,16 +10,16 @@ use crate::warm::{WarmEnd, WarmProgress, Warmed};
 const PAGE: usize = 1_000;
 
 impl Node {
-    /// Reads the rows of entities into the cache, each under
-    /// [`Entity::cache_key`](tidings_core::Entity::cache_key), in the order of the names; the
-    /// values are of the entity's own type. Calls `progress` after each page.
+    /// Reads the rows of entities into the cache, in the order of the names. Each row gets its
+    /// [`Entity::cache_key`](tidings_core::Entity::cache_key) and the entity's own type. Calls
+    /// `progress` after each page.
     ///
-    /// Bounded by the cache: it stops when L2 begins to evict for want of room. Costs two reads of
-    /// each row and no writes.
+    /// The cache bounds it: it stops when L2 begins to evict for lack of space. It costs two reads
+    /// of each row and no writes.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops after the page that is being read.
+    /// Dropping the future stops the warm-up after the current page.
     ///
     /// # Examples
     ///

@@ -1,4 +1,5 @@
-//! [`ChangeSink`]: receives every commit. The node's sink evicts from the cache and announces to handlers.
+//! [`ChangeSink`]: receives every commit. The node's sink evicts from the cache and announces to
+//! handlers.
 
 use std::{any::Any, fmt};
 

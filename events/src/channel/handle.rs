@@ -35,7 +35,8 @@ impl<T: Event> Channel<T> {
     ///
     /// # Errors
     ///
-    /// The error returns the event and the [`Refusal`](crate::Refusal). No listener has received it.
+    /// The error returns the event and the [`Refusal`](crate::Refusal). No listener has received
+    /// it.
     ///
     /// # Examples
     ///
@@ -117,7 +118,8 @@ impl<T: Event> Channel<T> {
     ///
     /// # Errors
     ///
-    /// The error returns the event and the [`Refusal`](crate::Refusal). No listener has received it.
+    /// The error returns the event and the [`Refusal`](crate::Refusal). No listener has received
+    /// it.
     ///
     /// # Cancel safety
     ///
@@ -149,7 +151,8 @@ impl<T: Event> Channel<T> {
     ///
     /// # Errors
     ///
-    /// The error returns the event and the [`Refusal`](crate::Refusal). No listener has received it.
+    /// The error returns the event and the [`Refusal`](crate::Refusal). No listener has received
+    /// it.
     pub fn post_blocking(&self, event: T, deadline: Duration) -> Result<Delivery, PostError<T>> {
         let may_wait = !in_handler() && places::current(self.core.hub().id()).is_none();
         let deadline = if may_wait { deadline } else { Duration::ZERO };

@@ -1,4 +1,5 @@
-//! The command line of `serve`, made from the rows of options, and the parts that other commands use.
+//! The command line of `serve`, made from the rows of options, and the parts that other commands
+//! use.
 
 use std::ffi::OsString;
 
