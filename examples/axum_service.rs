@@ -1,4 +1,4 @@
-//! A node inside an axum service, on the one runtime that the service has anyway.
+//! A node inside an axum service, on the tokio runtime that the service already has.
 //!
 //! Run: `cargo run --example axum_service`, then
 //!
@@ -9,8 +9,8 @@
 //! curl localhost:3000/metrics               # what the node has counted
 //! ```
 //!
-//! The service's threads are not workers. Each gets an L1 at its first use of the cache, so that a
-//! hit costs them no more than a worker.
+//! The service's threads are not workers. Each gets an L1 when it first uses the cache, so a hit
+//! costs it no more than it costs a worker.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -45,7 +45,7 @@ struct Flags {
     cached: Cached<Flag>,
 }
 
-/// Starts the node, on the runtime that this is called in.
+/// Starts the node on the current runtime.
 pub(crate) async fn start(database: &str) -> Result<Node, BoxError> {
     let store = Store::open(database).await?;
     let node = Node::builder()
@@ -111,7 +111,7 @@ pub(crate) async fn main() -> Result<(), BoxError> {
         .with_graceful_shutdown(interrupted)
         .await?;
 
-    // No request runs any more; now the node delivers what its bus accepted and closes the store.
+    // No request is running now. The node delivers what its bus accepted and closes the store.
     let report = node.shutdown(Duration::from_secs(5)).await;
     println!("stopped, {report:?}");
     Ok(())

@@ -1,4 +1,4 @@
-//! The bus alone: one channel, three ways to listen, and what a gap looks like.
+//! The bus without the rest of Tidings: one channel, three ways to listen, and a gap.
 //!
 //! Run: `cargo run --example bus_alone`
 
@@ -21,7 +21,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let print = |event: &Reloaded| println!("inline: {}", event.revision);
     bus.register(print, "config", "reloaded")?.keep();
 
-    // On a worker's own thread, which has said that it is ready before anything is posted.
+    // On a worker's own thread, which reports that it is ready before we post.
     let own = bus.clone();
     let (ready, started) = mpsc::channel();
     let worker = thread::spawn(move || {
@@ -37,7 +37,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     started.recv()?;
 
-    // As a queue, with room for two: the third event pushes the first one out.
+    // As a queue with room for two: the third event pushes out the first one.
     let options = SubscribeOptions::new()
         .capacity(2)
         .overflow(Overflow::DropOldest);

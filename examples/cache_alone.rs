@@ -1,4 +1,4 @@
-//! The cache alone, without a store, a bus or a node: loads, absences, and a load that is voided.
+//! The cache without a store, a bus or a node: loads, absences, and a voided load.
 //!
 //! Run: `cargo run --example cache_alone`
 
@@ -22,7 +22,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .deadline(Duration::from_secs(2))
         .build()?;
 
-    // A value is loaded once, and so is an absence.
+    // The cache loads a value once, and an absence too.
     let ask = async |api_key: &'static str| {
         let key = CacheKey::new("api-keys", &[api_key]);
         let load = || owner_of(api_key);
@@ -38,7 +38,8 @@ pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
 
-    // The key is revoked while its row is being read: the load is voided, and fills nothing.
+    // The key is revoked while its row is being read. The load is voided and does not fill the
+    // cache.
     let key = CacheKey::new("api-keys", &["abcd"]);
     let (source, gate) = (Source::default(), Gate::new());
     cache.invalidate_local(&key);

@@ -1,4 +1,5 @@
-//! An entity without the derive macro, for a program that does not want it or makes its own code.
+//! An entity without the derive macro, for a program that generates this code itself or does not
+//! want the macro.
 //!
 //! Run: `cargo run --example entity_by_hand`
 

@@ -1,4 +1,5 @@
-//! A plugin of your own in the gateway: requests need a known tenant, by an entity of your own.
+//! A gateway with a plugin and an entity of your own: a request passes if its host is a known
+//! tenant.
 //!
 //! Run: `cargo run --example own_plugin`, then
 //!
@@ -29,7 +30,7 @@ struct Tenant {
     plan: String,
 }
 
-/// Lets requests of known tenants pass, and tells the upstream their plan.
+/// Lets requests of known tenants pass, and adds a header with their plan for the upstream.
 #[derive(Debug)]
 struct Tenants {
     by_host: CachedBy<Tenant>,

@@ -1,6 +1,8 @@
-//! Permissions: what a user may do, worked out from rows of two entities and cached as one value.
+//! Permissions: the actions that a user may do, computed from rows of two entities and cached as
+//! one value.
 //!
-//! No schema derives such a key, so a handler evicts it when a row that it was made of changes.
+//! No schema derives the key of such a value, so a handler invalidates it when one of its rows
+//! changes.
 //!
 //! Run: `cargo run --example permissions`
 
@@ -39,12 +41,12 @@ fn key_of(user: &str) -> CacheKey {
     CacheKey::new("actions", &[user])
 }
 
-/// What a role allows is part of what many users may do: a tag finds all of them.
+/// One role is part of many users' permissions, so each cached value carries a tag for each role.
 fn tag_of(role: &str) -> String {
     format!("role:{role}")
 }
 
-/// Evicts what a changed row went into, under its old values and its new ones.
+/// Invalidates the values that contain a changed row, under its old and its new values.
 fn evict_on_changes(events: &WorkerEvents, cache: &tidings::Cache) -> Result<(), BoxError> {
     let evict = cache.clone();
     let membership = move |change: &CrudEvent<Membership>| {
@@ -64,7 +66,7 @@ fn evict_on_changes(events: &WorkerEvents, cache: &tidings::Cache) -> Result<(),
     Ok(())
 }
 
-/// Reads what a user may do, and tags it with the roles that it came from.
+/// Reads the actions that a user may do, and tags them with the user's roles.
 async fn read(
     memberships: Dao<Membership>,
     grants: Dao<Grant>,
@@ -119,7 +121,7 @@ pub(crate) async fn main() -> Result<(), BoxError> {
     let grant = node.dao::<Grant>()?.insert(grant).await?;
     assert!(may(&node, "bob", "deploy").await?);
 
-    // Either row ends it, and each write returns after the handlers have evicted.
+    // Deleting either row removes the permission. Each write returns after its handlers have run.
     let grants = node.dao::<Grant>()?;
     grants.delete(grant.id).await?;
     assert!(!may(&node, "bob", "deploy").await?);

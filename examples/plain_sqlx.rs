@@ -1,8 +1,8 @@
-//! Plain sqlx on tables of one's own: what it writes is evicted and heard on every node.
+//! Plain sqlx on tables of your own: every node evicts what it writes and runs its handlers.
 //!
-//! `articles` is a table as it was found: triggers record each write to it. A price is no row of
-//! any table but put together from two, so that no trigger sees one: the code that changes it
-//! records the change, in the same transaction.
+//! `articles` is an ordinary table, and triggers record each write to it. A price is not a row: it
+//! is computed from two tables, so no trigger sees it. The code that changes a price records the
+//! change in the same transaction.
 //!
 //! Run: `cargo run --example plain_sqlx`
 
@@ -35,7 +35,7 @@ struct Article {
     title: String,
 }
 
-/// What a product costs after its discounts.
+/// The price of a product after its discounts.
 #[derive(Entity, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[entity(name = "prices", cache_key("product"))]
 struct Price {
@@ -62,9 +62,10 @@ impl Price {
     }
 }
 
-/// Ends a discount, and records what became of the price.
+/// Ends a discount, and records the change of the price.
 async fn end_discount(pool: &SqlitePool, product: &str) -> Result<(), BoxError> {
-    // Locked from its beginning, so that no other program changes the price in between.
+    // This transaction takes its lock at the start, so that no other program changes the price in
+    // between.
     let mut transaction = pool.begin_with("begin immediate").await?;
     let before = Price::read(&mut *transaction, product).await?;
     sqlx::query("delete from discounts where product = (select id from products where name = ?)")
@@ -82,7 +83,7 @@ async fn end_discount(pool: &SqlitePool, product: &str) -> Result<(), BoxError> 
 async fn article(node: &Node, pool: &SqlitePool, slug: &str) -> Result<String, BoxError> {
     let key = CacheKey::new(Article::NAME, &[slug]);
 
-    // Owned, since a load goes on for the callers that still wait when this one has gone.
+    // Owned, because the load may outlive this caller, for others that wait for it.
     let (pool, slug) = (pool.clone(), slug.to_owned());
     let load = move || async move {
         let sql = "select id, slug, title from articles where slug = ?";
@@ -132,7 +133,7 @@ pub(crate) async fn main() -> Result<(), BoxError> {
     events.register(article_changed, "crud", "articles")?.keep();
     events.register(price_changed, "crud", "prices")?.keep();
 
-    // A write that knows nothing of Tidings: no line of it evicts.
+    // A write without any code of Tidings: no line of it evicts.
     assert_eq!(article(&node, &pool, "tea").await?, "On tea");
     sqlx::query("update articles set title = 'On green tea' where slug = 'tea'")
         .execute(&pool)
@@ -141,7 +142,7 @@ pub(crate) async fn main() -> Result<(), BoxError> {
     assert_eq!(told.as_deref(), Some("update On green tea"));
     assert_eq!(article(&node, &pool, "tea").await?, "On green tea");
 
-    // What no trigger sees is recorded by hand.
+    // No trigger sees a price, so the code records its change.
     assert_eq!(price(&node, &pool, "green-tea").await?, 320);
     end_discount(&pool, "green-tea").await?;
     let told = hears.recv().await;

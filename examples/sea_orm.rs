@@ -1,7 +1,7 @@
-//! SeaORM writes; the cache of every node is coherent with what it wrote.
+//! SeaORM writes rows, and the cache of every node stays coherent with them.
 //!
-//! One struct is the model of both: SeaORM reads and writes its rows, and Tidings makes its cache
-//! keys and its events. The table was made by neither.
+//! One struct is the model of both. SeaORM reads and writes its rows; Tidings makes its cache keys
+//! and its events. Neither of them created the table.
 //!
 //! Run: `cargo run --example sea_orm`
 
@@ -45,7 +45,7 @@ async fn title(
     slug: &str,
 ) -> Result<Option<String>, BoxError> {
     let key = CacheKey::new("posts", &[slug]);
-    // Owned, since a load goes on for the callers that still wait when this one has gone.
+    // Owned, because the load may outlive this caller, for others that wait for it.
     let database = database.clone();
     let of_slug = post::Entity::find().filter(post::Column::Slug.eq(slug));
     let load = move || async move { of_slug.one(&database).await };
@@ -92,7 +92,8 @@ pub(crate) async fn main() -> Result<(), BoxError> {
         Some("On tea")
     );
 
-    // A transaction that is rolled back is not told; one that commits is, with the predecessor.
+    // Handlers do not run for a transaction that is rolled back. They run for one that commits,
+    // with the predecessor.
     let renamed = |title: &str| {
         let mut post = post::ActiveModel::from(post.clone());
         post.title = Set(title.to_owned());

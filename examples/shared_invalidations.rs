@@ -1,10 +1,10 @@
-//! Two services without a store of Tidings' share their invalidations over a stream: each caches
-//! what it reads from a place that Tidings does not know, and whoever changes something there tells
-//! all.
+//! Two services without a Tidings store share their invalidations over a stream. Each caches values
+//! from a backing store that Tidings does not know, and invalidates them on all services when it
+//! changes one.
 //!
-//! Run: `cargo run --example shared_invalidations`, over a stream in memory; or, over a Redis
-//! stream, `REDIS_URL=redis://127.0.0.1:6379 cargo run --example shared_invalidations`; or, over
-//! NATS JetStream, with `NATS_URL=nats://127.0.0.1:4222` in its place.
+//! Run: `cargo run --example shared_invalidations` uses a stream in memory.
+//! `REDIS_URL=redis://127.0.0.1:6379 cargo run --example shared_invalidations` uses a Redis stream,
+//! and `NATS_URL=nats://127.0.0.1:4222` uses NATS JetStream.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use tidings_streams::{JetStream, Redis, kit::Memory};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Stands for a database, or for a service of others.
+/// Stands in for a database, or for another service.
 #[derive(Clone, Default)]
 struct Prices(Arc<Mutex<HashMap<&'static str, u64>>>);
 
@@ -67,7 +67,7 @@ impl Service {
         Ok(price.map(|cents| *cents))
     }
 
-    /// Changes a price, and returns once no service answers with the one of before.
+    /// Changes a price, and returns once no service answers with the old one.
     async fn change(&self, product: &'static str, cents: u64) -> Result<(), BoxError> {
         self.prices.set(product, cents);
         let key = CacheKey::new("prices", &[product]);
@@ -77,7 +77,7 @@ impl Service {
     }
 }
 
-/// Runs both services, each over the stream that it is given.
+/// Runs both services, each over its own handle of the stream.
 pub(crate) async fn run(
     stream: impl Fn() -> Result<NodeBuilder, BoxError>,
 ) -> Result<(), BoxError> {
@@ -92,7 +92,7 @@ pub(crate) async fn run(
     println!("once it was changed in the back office: {after:?}");
     assert_eq!(after, Some(400));
 
-    // Whatever carries a tag, and an event for the handlers of both.
+    // All values that carry a tag, and an event for the handlers of both services.
     prices.set("tea", 300);
     let receipt = back_office.node.cache().invalidate_tag("prices");
     receipt.confirmed(DEADLINE).await?;

@@ -70,7 +70,7 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let keys = self.keys.clone();
-        // The service that was polled ready is the one to call; its clone takes its place.
+        // Call the service that was polled ready, and leave its clone in its place.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
 

@@ -1,6 +1,6 @@
-//! A test with the kit: time by hand, a load that waits to be told, two nodes and their messages.
+//! Tests with the kit: a clock driven by hand, a load behind a gate, two nodes and their messages.
 //!
-//! The three functions are what you would put under `#[tokio::test]`; `main` runs them.
+//! In your own tests the three functions would be under `#[tokio::test]`; here `main` runs them.
 //!
 //! Run: `cargo run --example with_the_kit`
 
@@ -17,7 +17,7 @@ fn key() -> CacheKey {
     CacheKey::new("api-keys", &["abcd"])
 }
 
-/// No sleep: the clock moves when it is told to.
+/// Without a sleep: the clock moves only when the test moves it.
 fn a_token_expires_with_its_ttl() -> Done {
     let clock = ManualClock::new();
     let cache = Cache::builder()
@@ -33,7 +33,7 @@ fn a_token_expires_with_its_ttl() -> Done {
     Ok(())
 }
 
-/// A load is held in the middle of its work for as long as the test likes.
+/// A gate holds a load in the middle of its work for as long as the test likes.
 async fn a_revoked_key_is_not_filled_by_a_slow_load() -> Done {
     let cache = Cache::builder().build()?;
     let (key, source, gate) = (key(), Source::default(), Gate::new());
@@ -56,7 +56,7 @@ async fn a_revoked_key_is_not_filled_by_a_slow_load() -> Done {
     Ok(())
 }
 
-/// A message between two nodes is lost. The next one proves it, and the node purges.
+/// A message between two nodes gets lost. The next message proves it, and the node purges.
 fn a_lost_message_is_noticed_by_the_next() -> Done {
     let nodes = Nodes::two(|builder| builder)?;
     let (a, b) = (nodes.cache("a"), nodes.cache("b"));
