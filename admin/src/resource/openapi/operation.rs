@@ -14,7 +14,7 @@ const RECEIPT: [(&str, &str); 2] = [
     ),
     (
         "X-Tidings-Confirmed",
-        "with confirm: all, or how many members of how many have confirmed",
+        "with confirm: all, or how many members have confirmed, such as 2/3",
     ),
 ];
 
@@ -79,17 +79,25 @@ fn takes_body(method: &Method) -> bool {
 fn responses(resource: &Resource<'_>, method: &Method, shown: Option<&Schema>) -> Json {
     let shape = shown.map(|schema| reference(schema.name()));
     let (status, what, body) = match (method, shape) {
-        _ if matches!(resource, Resource::ClusterProbe) => {
-            ("200", "how long each node took", Some(probed()))
+        _ if matches!(resource, Resource::ClusterProbe) => (
+            "200",
+            "how long each node took to apply the probe",
+            Some(probed()),
+        ),
+        _ if matches!(resource, Resource::Audit) => {
+            ("200", "the results of the audit", Some(audited()))
         }
-        _ if matches!(resource, Resource::Audit) => ("200", "what was found", Some(audited())),
         (&Method::POST, shape) => ("201", "the new row", shape),
         (&Method::DELETE, _) => ("204", "done", None),
         (_, Some(shape)) if is_list(resource) => ("200", "a page of rows", Some(page(&shape))),
         (_, Some(shape)) => ("200", "the row", Some(shape)),
         (_, None) => match resource {
-            Resource::Cache => ("200", "a page of what is cached", Some(page(&cached()))),
-            Resource::CacheExplain(..) => ("200", "what the key holds, and why", Some(explained())),
+            Resource::Cache => ("200", "a page of the cached keys", Some(page(&cached()))),
+            Resource::CacheExplain(..) => (
+                "200",
+                "the entry of the key, and its history",
+                Some(explained()),
+            ),
             Resource::ClusterConfirm => ("200", "every member has confirmed", Some(confirmed())),
             Resource::Metrics => ("200", "Prometheus text", None),
             Resource::Events => ("200", "the changes, as server-sent events", None),
@@ -114,20 +122,20 @@ fn responses(resource: &Resource<'_>, method: &Method, shown: Option<&Schema>) -
     };
     let is_row = *method != Method::DELETE && (!is_list(resource) || *method != Method::GET);
     if shown.is_some() && is_row {
-        told.push(("ETag", "changes with the row"));
+        told.push(("ETag", "the version of the row; it changes with each write"));
     }
 
     answer["headers"] = headers(&told);
     if is_one_row(resource, shown) {
         let refused = json!({
-            "description": "If-Match does not hold, or If-None-Match of a write",
+            "description": "the row does not match If-Match, or matches the If-None-Match of a write",
             "headers": headers(&[]),
             "content": {"application/json": {"schema": reference("problem")}},
         });
         responses.insert("412".to_owned(), refused);
 
         if *method == Method::GET {
-            let known = "If-None-Match names the row as it is";
+            let known = "the row still matches If-None-Match";
             let known = json!({ "description": known, "headers": headers(&[]) });
             responses.insert("304".to_owned(), known);
         }
@@ -151,13 +159,11 @@ fn responses(resource: &Resource<'_>, method: &Method, shown: Option<&Schema>) -
 fn accepted(resource: &Resource<'_>, method: &Method) -> Json {
     let status = (
         "X-Tidings-Status",
-        "the status that the write would have had, had it been confirmed",
+        "the status of the answer if the write had been confirmed",
     );
     let what = match resource.writes(method) {
         Writes::Nothing => "some members have not confirmed in time",
-        Writes::Rows | Writes::Cache => {
-            "written, but some members have not confirmed it in the time that was asked for"
-        }
+        Writes::Rows | Writes::Cache => "written, but some members have not confirmed in time",
     };
     let named = match resource.writes(method) {
         Writes::Nothing => headers(&RECEIPT[1..]),
@@ -195,13 +201,13 @@ fn parameters(resource: &Resource<'_>, method: &Method, rows: Option<&Schema>) -
             fields.map(|it| field(it.name())).collect()
         }
         (Resource::Cache, &Method::GET) => {
-            let entity = "the name that the keys begin with";
+            let entity = "the name with which the keys begin";
             let mut all = vec![query("entity", entity, text())];
             all.extend(of_page());
             all
         }
         (Resource::ClusterConfirm, _) => {
-            let position = "what a write has returned as X-Tidings-Position";
+            let position = "the X-Tidings-Position of a write";
             let mut position = query("position", position, text());
             position["required"] = true.into();
             vec![position, timeout()]
@@ -209,14 +215,18 @@ fn parameters(resource: &Resource<'_>, method: &Method, rows: Option<&Schema>) -
         (Resource::ClusterProbe, _) => vec![timeout()],
         (Resource::Audit, _) => {
             let shape = json!({"type": "string", "default": "10s"});
-            vec![query("for", "how long it runs, from 1s to 10m", shape)]
+            vec![query(
+                "for",
+                "how long the audit runs, from 1s to 10m",
+                shape,
+            )]
         }
         (Resource::Events, _) => {
-            let source = "a glob of sources: * is any text, ? any one character";
+            let source = "a glob of sources: * matches any text, ? any one character";
             let last = "the id of the last event that was received, or the position of a write";
             vec![
                 query("source", source, text()),
-                query("event", "a glob of events, as consumers:*", text()),
+                query("event", "a glob of events, such as consumers:*", text()),
                 header("Last-Event-ID", last),
             ]
         }
@@ -226,14 +236,14 @@ fn parameters(resource: &Resource<'_>, method: &Method, rows: Option<&Schema>) -
         Writes::Nothing => {}
         Writes::Rows => all.push(confirm()),
         Writes::Cache => {
-            let cluster = "whether every node is to forget it";
+            let cluster = "whether every node evicts it";
             let shape = json!({"type": "boolean", "default": false});
             all.extend([query("cluster", cluster, shape), confirm()]);
         }
     }
 
     if !resource.is_public() {
-        let after = "a position: nothing older than that write is answered from; 503 if the node does not get there in time";
+        let after = "a position: the answer is no older than that write; 503 if the node does not reach the position in time";
         all.push(header("X-Tidings-After", after));
     }
     all
@@ -258,8 +268,12 @@ fn of_list(schema: &Schema) -> Vec<Json> {
 fn of_page() -> Vec<Json> {
     let size = json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100});
     vec![
-        query("size", "how many rows the page has at most", size),
-        query("offset", "the token of a page, from the one before", text()),
+        query("size", "the maximum number of rows in the page", size),
+        query(
+            "offset",
+            "the token of the page, from the previous page",
+            text(),
+        ),
     ]
 }
 
@@ -278,13 +292,17 @@ fn conditions() -> [Json; 2] {
 }
 
 fn confirm() -> Json {
-    let what = "how long to wait until every member has applied the write, as 500ms, 2s or 1m, up to 10m; 202 if some have not";
+    let what = "how long to wait until every member has applied the write, such as 500ms, 2s or 1m, up to 10m; 202 if some have not";
     query("confirm", what, text())
 }
 
 fn timeout() -> Json {
     let shape = json!({"type": "string", "default": "2s"});
-    query("timeout", "as 500ms, 2s or 1m, up to 10m", shape)
+    query(
+        "timeout",
+        "the longest wait, such as 500ms, 2s or 1m, up to 10m",
+        shape,
+    )
 }
 
 fn query(name: &str, what: &str, shape: Json) -> Json {
