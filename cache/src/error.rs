@@ -1,8 +1,7 @@
 //! The errors of the cache, one type per kind of call.
 //!
-//! A message says what was attempted and on which key, and what would be right; the cause is the
-//! [`source`](Error::source) alone, so that a log line that prints the whole chain says nothing
-//! twice.
+//! A message names the attempt and the key, and says what would be right. The cause is only in the
+//! [`source`](Error::source), so that a log line with the whole chain repeats nothing.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -11,15 +10,14 @@ use tidings_core::CacheKey;
 
 use crate::sync::Arc;
 
-/// Why a `get` gave no answer. Cheap to clone: all callers that waited for one load get the same
-/// error.
+/// Why a `get` failed. Cheap to clone: all callers that waited for one load get the same error.
 ///
 /// Two words, so that a hit, which returns it or a pointer, moves no more than that; hence the
 /// pointers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum GetError {
-    /// An option was refused; it is checked at the call, also when the call would have been a hit.
+    /// An option is invalid. It is checked at the call, even if the call would have been a hit.
     Options(Arc<RefusedOption>),
     /// The key holds a value of another type.
     WrongType(Arc<WrongType>),
@@ -27,17 +25,18 @@ pub enum GetError {
     Load(LoadError),
     /// The load panicked. Nothing was cached.
     Panicked(Arc<Panicked>),
-    /// The load did not end within this caller's deadline. It goes on, and what it gives still
-    /// serves later callers if it is valid then.
+    /// The load did not end within this caller's deadline. The load goes on, and later callers get
+    /// its value if it is still valid then.
     Deadline(Arc<Late>),
     /// The load was dropped before it ended: its runtime has stopped.
     Stopped(Arc<Unloaded>),
-    /// No runtime was given for loads, and the caller is in none.
+    /// The cache has no runtime for loads, and the caller is not in one.
     NoRuntime(Arc<Unloaded>),
-    /// A bulk load answered under a key that it was not asked for. Nothing of it was cached.
+    /// A bulk load answered under a key that was not requested. None of its values was cached.
     Unasked(Arc<Unasked>),
-    /// Nothing is proven within the node's bound, and its policy is to refuse
-    /// ([`StalePolicy::Refuse`](crate::StalePolicy::Refuse)): the backing store was not asked.
+    /// There is no proof within the node's bound, and its policy is to refuse
+    /// ([`StalePolicy::Refuse`](crate::StalePolicy::Refuse)). The cache did not ask the backing
+    /// store.
     Unproven(Arc<Unproven>),
     /// Turning the value into its L1 form failed; the error is the [`source`](Error::source).
     L1Serializer(LoadError),
@@ -152,7 +151,7 @@ impl fmt::Display for RefusedOption {
     }
 }
 
-/// A key, the type that it has, and the type that it was taken for.
+/// A key, the type of its value, and the type that the caller asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("key {key} is cached as {cached}, and was asked for as {asked}")]
 pub struct WrongType {
@@ -170,7 +169,7 @@ pub struct WrongType {
 pub struct Panicked {
     /// The key's text.
     pub key: String,
-    /// What it panicked with, if that was a text.
+    /// The text of the panic, if it had one.
     pub message: String,
 }
 
@@ -184,7 +183,7 @@ pub struct Late {
     pub after: Duration,
 }
 
-/// A load that was not begun, because nothing was proven within the node's bound.
+/// A load that did not begin, because there was no proof within the node's bound.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{key} was not loaded: the node has not proven within {bound:?} that it hears of every change, and refuses until it has"
@@ -197,7 +196,7 @@ pub struct Unproven {
     pub bound: Duration,
 }
 
-/// A load that did not run, or not to its end.
+/// A load that did not run to its end, or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unloaded {
@@ -212,15 +211,15 @@ impl Unloaded {
     }
 }
 
-/// A bulk load that answered what it was not asked.
+/// A bulk load that answered under a key that was not requested.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a bulk load of {asked} keys answered under {key}, which was not among them: return each value under the key that was passed in"
 )]
 pub struct Unasked {
-    /// The text of the key that it answered under.
+    /// The text of the key under which it answered.
     pub key: String,
-    /// For how many keys it was asked.
+    /// The number of requested keys.
     pub asked: usize,
 }
 
@@ -299,18 +298,18 @@ pub enum SetError {
         /// The type of the new value.
         asked: &'static str,
     },
-    /// The value is heavier than L2 takes. What was cached of the key is gone, since it is older.
+    /// The value is too large for L2. The previous value of the key was removed, since it is older.
     #[error("the value of {key} weighs {weight} bytes, and the cache keeps at most {allowed}")]
     TooHeavy {
         /// The key's text.
         key: String,
-        /// What an entry of it would weigh, in bytes.
+        /// The size of its entry, in bytes.
         weight: u64,
-        /// What L2 takes at most.
+        /// The largest size that L2 accepts.
         allowed: u64,
     },
-    /// The value's weight cannot be told: it does not serialize. What was cached of the key is
-    /// gone, since it is older.
+    /// The size of the value is unknown, because it does not serialize. The previous value of the
+    /// key was removed, since it is older.
     #[error("the value of {key} has no weight: it does not serialize")]
     Weightless {
         /// The key's text.
@@ -336,7 +335,7 @@ pub enum ConfigError {
     /// A setting was refused.
     #[error(transparent)]
     Option(#[from] OptionError),
-    /// A cache of this name exists, with other settings.
+    /// A cache of this name exists with other settings.
     #[error("cache {name:?} exists already, with other settings")]
     NameTaken {
         /// The name.
@@ -348,7 +347,7 @@ pub enum ConfigError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ViewError {
-    /// There is a view of this name already, of another type.
+    /// A view of this name already exists with another type.
     #[error(
         "the values named {name:?} are {first}, and were asked for as {asked}: give each type a name of its own"
     )]
@@ -360,12 +359,12 @@ pub enum ViewError {
         /// The type that was asked for.
         asked: &'static str,
     },
-    /// The cache has as many views as it takes, or the name as many kinds of keys.
+    /// The cache has too many views, or the name has too many kinds of keys.
     #[error("there are {most} {what} already; make views once, and clone them")]
     TooMany {
-        /// Of what there are too many.
+        /// The kind of item of which there are too many.
         what: &'static str,
-        /// How many there may be.
+        /// The maximum number.
         most: usize,
     },
 }

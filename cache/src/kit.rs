@@ -1,13 +1,13 @@
 //! The test kit: a clock driven by hand, loads that wait at a gate, and several nodes in one
 //! process.
 //!
-//! Bugs of caches are bugs of order: a load that was under way, a message that came late. What a
-//! test needs, therefore, is not a sleep but a way to say what happens first. This module offers
-//! the three ways that the crate's own tests use.
+//! Bugs in caches are bugs of order: a load that was running, a message that came late. So a test
+//! does not need a sleep; it needs control over the order of events. This module has the three
+//! tools of the crate's own tests.
 //!
 //! # A clock driven by hand
 //!
-//! Pass a [`ManualClock`](crate::ManualClock) to the builder. It moves only when it is told to.
+//! Pass a [`ManualClock`](crate::ManualClock) to the builder. It moves only when the test moves it.
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -32,8 +32,8 @@
 //!
 //! # Loads that wait at a gate
 //!
-//! A [`Source`] makes loads and counts them; one made [`behind`](Source::behind) a [`Gate`] stops
-//! there. So a test can hold a load in the middle of its work.
+//! A [`Source`] makes loads and counts them. A load made [`behind`](Source::behind) a [`Gate`]
+//! stops there, so a test can hold it in the middle of its work.
 //!
 //! ```
 //! use tidings_cache::{Cache, CacheKey, GetOptions, kit::{Gate, Source}};
@@ -61,7 +61,7 @@
 //!
 //! # Several nodes
 //!
-//! [`Nodes`] are caches that tell each other what they invalidate, over [`Wire`]s that deliver
+//! [`Nodes`] are caches that send each other their invalidations, over [`Wire`]s that deliver
 //! nothing by themselves. A test holds a message back, delivers it, delivers it again, loses it, or
 //! lets a later one overtake it.
 //!

@@ -1,4 +1,4 @@
-//! What became of keys lately, for people who ask why one holds what it holds.
+//! The recent history of keys, for people who ask why a key holds its value.
 //!
 //! Written when something is loaded, set, invalidated or evicted, and when everything was purged;
 //! never on a hit. Bounded by the cache's capacity: at most a fiftieth of it (8 KiB in a cache of

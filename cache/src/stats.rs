@@ -1,5 +1,5 @@
-//! Counters. Hits are counted by each attached thread for itself, without a write that another core
-//! could see before it asks; everything rarer is counted in one place.
+//! Counters. Each attached thread counts its own hits, without a write to memory that other cores
+//! read on a hit. Everything rarer is counted in one place.
 
 use tidings_core::meter::{Distribution, Histogram};
 
@@ -15,8 +15,8 @@ macro_rules! counters {
             pub(crate) age: Histogram,
         }
 
-        /// What a cache has done since it was built. A snapshot: counts that belong together may be
-        /// a call apart.
+        /// The counts of a cache since it was built. This is a snapshot; related counts may differ
+        /// by a running call.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct CacheStats {
@@ -24,9 +24,9 @@ macro_rules! counters {
             pub l1_hits: u64,
             /// Hits in L2, absences included.
             pub l2_hits: u64,
-            /// Of all hits, those of a cached absence.
+            /// Hits of a cached absence, in either level.
             pub absence_hits: u64,
-            /// Calls that found nothing and waited for a load, their own or another's.
+            /// Calls that found no entry and waited for a load, their own or another's.
             pub misses: u64,
             $($(#[$doc])* pub $name: u64,)*
             /// Loads in progress.
@@ -37,15 +37,15 @@ macro_rules! counters {
             pub entries: u64,
             /// Absences in L2, of all caches of the node.
             pub absences: u64,
-            /// What L2 holds, in bytes, of all caches of the node.
+            /// The size of L2 in bytes, for all caches of the node.
             pub bytes: u64,
-            /// What L2 may hold.
+            /// The capacity of L2 in bytes.
             pub capacity: u64,
-            /// What the L1s of all threads hold of this cache, in bytes.
+            /// The size of this cache in the L1s of all threads, in bytes.
             pub l1_bytes: u64,
             /// How long loads took.
             pub load_time: Distribution,
-            /// How old the values were that hits gave, in a sample of them.
+            /// The ages of the values of hits, from a sample.
             pub age_at_hit: Distribution,
         }
 
@@ -95,19 +95,19 @@ counters! {
     /// Fills refused because the load had read at a position older than the key's last
     /// invalidation.
     refused_position,
-    /// Fills refused because the value is heavier than L2 takes, or does not serialize.
+    /// Fills refused because the value is too large for L2, or does not serialize.
     refused_heavy,
     /// Fills refused because an overdue load found a newer value in its place.
     refused_superseded,
     /// Fills and sets refused because the node might not have heard of changes
     /// ([`Fills`](crate::Fills)).
     refused_unheard,
-    /// Loads that were not begun because nothing was proven within the node's bound
+    /// Loads that did not begin because there was no proof within the node's bound
     /// ([`StalePolicy::Refuse`](crate::StalePolicy::Refuse)).
     refused_unproven,
     /// Values that their load asked not to keep.
     uncached,
-    /// Entries that L2 gave up for want of room.
+    /// Entries that L2 evicted to make room.
     evicted_for_space,
     /// Entries that left L2 because they, or a tag of theirs, were invalidated.
     evicted_by_invalidation,
@@ -222,23 +222,23 @@ impl ThreadCounters {
     }
 }
 
-/// What one attached thread has done.
+/// The counts of one attached thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThreadStats {
-    /// The label that the thread was attached with.
+    /// The label of the thread.
     pub label: String,
     /// Hits in the thread's L1, absences included.
     pub l1_hits: u64,
     /// Hits in L2, absences included.
     pub l2_hits: u64,
-    /// Of both, those of a cached absence.
+    /// Hits of a cached absence, in either level.
     pub absence_hits: u64,
-    /// Calls that found nothing and waited for a load.
+    /// Calls that found no entry and waited for a load.
     pub misses: u64,
     /// Entries in the thread's L1.
     pub l1_entries: u64,
-    /// What they weigh, in bytes.
+    /// Their size, in bytes.
     pub l1_bytes: u64,
 }
 

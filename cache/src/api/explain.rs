@@ -1,4 +1,4 @@
-//! Why a key holds what it holds: what L2 has of it, and what became of it lately.
+//! Explains why a key holds its value: its entry in L2 and its recent history.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,18 +11,18 @@ use crate::{
     record::{Handlers, LoadedBy, Note, Reason, What},
 };
 
-/// What a key holds, and what became of it lately. See [`Cache::explain`].
+/// The entry of a key and its recent history. See [`Cache::explain`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// What L2 holds and serves; none if that is nothing.
+    /// The entry that L2 would serve; `None` if there is none.
     pub held: Option<HeldNow>,
-    /// What has happened to the key, the newest first: at most 64 things, fewer where other keys
-    /// have made more happen.
+    /// The events of the key, newest first: at most 64, and fewer if other keys have had more
+    /// events.
     pub history: Vec<Happened>,
 }
 
-/// What L2 holds of a key.
+/// The entry of a key in L2.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HeldNow {
@@ -34,30 +34,30 @@ pub struct HeldNow {
     pub remaining: Option<Duration>,
     /// The number that its load noted: an invalidation with a higher one is newer than it.
     pub number: u64,
-    /// What it weighs.
+    /// Its size in bytes.
     pub bytes: u64,
 }
 
-/// One thing that has happened to a key.
+/// One event of a key.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Happened {
-    /// How long ago.
+    /// The time since then.
     pub ago: Duration,
-    /// The number of the node's sequence at which it happened: for a load, the one that it noted
-    /// before it read.
+    /// The number of the node's sequence at that time; for a load, the number that it noted before
+    /// it read.
     pub number: u64,
     /// What.
     pub event: Event,
-    /// The number of the change whose handling it was part of; none if it was part of none.
+    /// The number of the change whose handling caused it; `None` if no change did.
     pub cause: Option<u64>,
-    /// What it was due to, where that was said.
+    /// The reason, if the caller gave one.
     pub reason: Option<Arc<Reason>>,
-    /// How far the handlers of that change have got, where that is known.
+    /// The progress of that change's handlers, if known.
     pub handlers: Option<Handlers>,
 }
 
-/// What can happen to a key.
+/// An event in the history of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -67,10 +67,10 @@ pub enum Event {
         by: LoadedBy,
         /// How long the load took.
         took: Duration,
-        /// Why it was not kept; none if it was.
+        /// Why the cache did not keep it; `None` if it did.
         refused: Option<&'static str>,
     },
-    /// A load gave nothing: it failed, panicked or was ended.
+    /// A load had no result: it failed, panicked or was ended.
     Failed {
         /// What asked for it.
         by: LoadedBy,
@@ -79,30 +79,30 @@ pub enum Event {
     },
     /// The key was invalidated.
     Invalidated {
-        /// L2 held something, which was evicted.
+        /// Whether L2 held an entry, which was evicted.
         held: bool,
-        /// How many loads were voided: what they give reaches those that wait for it, and is not
-        /// kept.
+        /// The number of voided loads. They still answer their callers, but do not fill the cache.
         voided: usize,
     },
-    /// It carried a tag that was invalidated, and was evicted.
+    /// The entry carried an invalidated tag, and was evicted.
     Tagged(Tag),
     /// The whole cache was purged.
     Purged,
-    /// Its time had run out, and it was evicted.
+    /// The entry had expired, and was evicted.
     Expired,
-    /// It was evicted to make room for others.
+    /// The entry was evicted to make room for others.
     Space,
 }
 
 impl Cache {
-    /// Returns what a key holds and what became of it lately: by what it was loaded, what
-    /// invalidated it and why, which loads were voided. None if nothing is known of it.
+    /// Returns the entry of a key and its recent history: the loads that filled it, the
+    /// invalidations and their causes, the voided loads. `None` if the cache knows nothing about
+    /// the key.
     ///
-    /// Read from a recorder of at most a fiftieth of the cache's capacity (8 KiB at least, about
-    /// 1.1 MB at most), which is written when something is loaded or evicted and never on a hit:
-    /// old records make room for new ones, and those of a busy key for its neighbours'. So a small
-    /// cache knows less. Never promotes, never loads, and does not count as a hit.
+    /// The history comes from a recorder of at most a fiftieth of the cache's capacity (at least 8
+    /// KiB, at most about 1.1 MB). Loads and evictions write to it; hits never do. Old records make
+    /// room for new ones, and records of a busy key for those of its neighbours, so a small cache
+    /// remembers less. The call never promotes, never loads, and does not count as a hit.
     ///
     /// # Examples
     ///

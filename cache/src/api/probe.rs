@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What L2 holds of a key.
+/// The entry of a key in L2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe<V> {
     /// The value; `None` for a cached absence.
@@ -23,7 +23,7 @@ pub struct Probe<V> {
     pub remaining: Option<Duration>,
 }
 
-/// What L2 holds of a key, in JSON.
+/// The entry of a key in L2, as JSON.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ProbeJson {
@@ -33,7 +33,7 @@ pub struct ProbeJson {
     pub type_name: Option<&'static str>,
     /// How long it will be served; `None` if it does not expire.
     pub remaining: Option<Duration>,
-    /// Where it was found.
+    /// The level in which it was found.
     pub level: Level,
 }
 
@@ -48,8 +48,8 @@ pub enum Level {
 }
 
 impl Cache {
-    /// Returns what L2 holds of a key and for how long; `None` if that is nothing. Never promotes,
-    /// never loads, and does not count as a hit.
+    /// Returns the entry of a key in L2 with its remaining time; `None` if there is none. Never
+    /// promotes, never loads, and does not count as a hit.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl Cache {
         Ok(Some(Probe { value, remaining }))
     }
 
-    /// Returns what [`probe`](Self::probe) does, as JSON, for callers that do not know the type.
+    /// Returns the same as [`probe`](Self::probe), as JSON, for callers that do not know the type.
     ///
     /// # Examples
     ///

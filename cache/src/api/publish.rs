@@ -5,21 +5,21 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use crate::{api::cache::Cache, engine::node::Engine, stats::CacheStats};
 
 impl Cache {
-    /// Hands the counts of all caches of the node to the recorder of the `metrics` crate: call it
+    /// Passes the counts of all caches of the node to the recorder of the `metrics` crate. Call it
     /// before a scrape.
     ///
-    /// A lookup itself tells the recorder nothing, since that would cost more than a hit does. By
-    /// cache: the counters `tidings_cache_hits_total` (by level), `_absence_hits_total`,
-    /// `_misses_total`, `_loads_total`, `_load_failures_total` (by kind), `_late_calls_total`,
-    /// `_refreshes_total`, `_joined_loads_total`, `_stale_served_total`, `_refused_fills_total` (by
-    /// cause), `_uncached_loads_total`, `_evictions_total` (by cause), `_invalidations_total`,
+    /// A lookup itself does not call the recorder, since that would cost more than a hit. By cache:
+    /// the counters `tidings_cache_hits_total` (by level), `_absence_hits_total`, `_misses_total`,
+    /// `_loads_total`, `_load_failures_total` (by kind), `_late_calls_total`, `_refreshes_total`,
+    /// `_joined_loads_total`, `_stale_served_total`, `_refused_fills_total` (by cause),
+    /// `_uncached_loads_total`, `_evictions_total` (by cause), `_invalidations_total`,
     /// `_tag_invalidations_total`, `_purges_total`, `_sets_total` and `_refused_sets_total`; the
     /// gauges `tidings_cache_loads_in_flight` and `_l1_bytes`; the histograms
-    /// `tidings_cache_load_seconds` and `_age_at_hit_seconds`, the age of what a sample of hits
-    /// gave. Of the node, without a label: the gauges `tidings_cache_entries`, `_absences`,
+    /// `tidings_cache_load_seconds` and `_age_at_hit_seconds`, the ages of the values of a sample
+    /// of hits. Of the node, without a label: the gauges `tidings_cache_entries`, `_absences`,
     /// `_bytes`, `_capacity_bytes` and `_loads_waiting`.
     ///
-    /// What histograms have counted is handed over once: publish to one recorder.
+    /// The values of histograms are passed on once, so publish to one recorder only.
     ///
     /// # Examples
     ///

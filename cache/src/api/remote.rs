@@ -1,8 +1,8 @@
-//! What arrives from other nodes: the receiving side of [`Propagate`](crate::Propagate).
+//! Invalidations from other nodes: the receiving side of [`Propagate`](crate::Propagate).
 //!
-//! An invalidation that arrives acts on this node only; it is never sent on. A carrier may deliver
-//! one twice, and may find that it lost some: then it purges the node, since what was lost may have
-//! been about anything.
+//! An invalidation that arrives acts on this node only; it is never forwarded. A carrier may
+//! deliver one twice. If it finds that it has lost some, it purges the node, because a lost
+//! invalidation may have concerned any key.
 
 use std::sync::Arc;
 
@@ -14,16 +14,15 @@ use crate::{
 };
 
 impl Cache {
-    /// Applies what another node has invalidated, whatever cause the thread runs under. Never sends
-    /// it on.
+    /// Applies an invalidation of another node, whatever cause the thread runs under. Never
+    /// forwards it.
     ///
-    /// Returns the number that it took in this node's sequence. An invalidation that may have been
-    /// applied before, because its carrier delivers at least once, is applied with that number as
-    /// `before`: it then evicts what began to load before the first time and leaves what was
-    /// reloaded since, so that coming twice costs one eviction and one load.
+    /// Returns the number that it took in this node's sequence. If the carrier may deliver an
+    /// invalidation again, pass that number as `before` the second time. The call then evicts
+    /// values whose load began before the first time, and leaves values that were loaded since, so
+    /// that a repeated message costs no second eviction and no second load.
     ///
-    /// An invalidation of a name that this node has no cache of does nothing: nothing is cached
-    /// under it.
+    /// An invalidation does nothing if this node has no cache of its name.
     ///
     /// # Examples
     ///
@@ -72,13 +71,12 @@ impl Cache {
         number.0
     }
 
-    /// Makes this node forget everything, in all its named caches: for a carrier of changes that
-    /// cannot prove that none was lost. Acts whatever cause the thread runs under, and is not sent
-    /// on.
+    /// Evicts everything from all named caches of this node, for a carrier that cannot prove that
+    /// no message was lost. Acts whatever cause the thread runs under, and is not forwarded.
     ///
-    /// Returns one number for all that was lost: should some of it arrive after all, it is applied
-    /// with this as `before` ([`apply_invalidation`](Self::apply_invalidation)), or handled under
-    /// it as a [`Cause`](crate::Cause).
+    /// Returns one number for all lost messages. If one of them arrives after all, apply it with
+    /// this number as `before` ([`apply_invalidation`](Self::apply_invalidation)), or handle it
+    /// under this number as a [`Cause`](crate::Cause).
     ///
     /// # Examples
     ///
@@ -105,10 +103,11 @@ impl Cache {
         numbers.min().unwrap_or_else(|| self.number())
     }
 
-    /// Makes every hit of every thread ask L2, and with it [`Fills::proof`](crate::Fills::proof),
-    /// again: for a node whose proof is withheld from what it holds. Nothing is evicted.
+    /// Makes every thread ask L2 again, and with it [`Fills::proof`](crate::Fills::proof), for each
+    /// entry of its L1: for a node that may no longer serve its entries. Evicts nothing.
     ///
-    /// When this returns, no `get` that begins afterwards is answered by an L1 without that.
+    /// When this returns, no `get` that begins afterwards is answered from an L1 without that
+    /// check.
     pub fn recheck_node(&self) {
         let caches = self.0.node.caches.lock().clone();
         for named in caches {

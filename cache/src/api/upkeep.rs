@@ -1,5 +1,4 @@
-//! Everything about a cache that is not an entry: the threads that have an L1, tidying up, and what
-//! was counted.
+//! Everything about a cache that is not an entry: the threads that have an L1, sweeps, and counts.
 
 use std::time::Duration;
 
@@ -10,12 +9,12 @@ use crate::{
 };
 
 impl Cache {
-    /// Creates an L1 for the calling thread, for all named caches of the node, under a label of its
-    /// own.
+    /// Creates an L1 for the calling thread, for all named caches of the node, under this label.
     ///
-    /// It dies with the guard, or with the thread. Attaching a thread again only counts; the first
-    /// label stays. A thread that is not attached attaches itself at its first use of the cache,
-    /// and then to its end ([`CacheBuilder::attach`](crate::CacheBuilder::attach)).
+    /// The L1 lives until the guard is dropped or the thread ends. If a thread is attached again,
+    /// the first label stays, and the L1 lives until the last guard is dropped. Other threads get
+    /// an L1 at their first use of the cache, until they end
+    /// ([`CacheBuilder::attach`](crate::CacheBuilder::attach)).
     ///
     /// # Examples
     ///
@@ -34,8 +33,8 @@ impl Cache {
         thread::attach(&self.0.named.level1, &label.into())
     }
 
-    /// Drops what is no longer valid from the calling thread's L1, for all named caches of the
-    /// node: for a worker's tick, so that what was revoked does not linger in the memory of an idle
+    /// Drops invalid entries from the calling thread's L1, for all named caches of the node. A
+    /// worker calls this periodically, so that revoked values do not stay in the memory of an idle
     /// worker. Costs a read of each entry.
     ///
     /// # Examples
@@ -68,11 +67,10 @@ impl Cache {
         }
     }
 
-    /// Drops what has expired from L2, for all named caches of the node. Returns how many entries
-    /// that were.
+    /// Drops expired entries from L2, for all named caches of the node. Returns their number.
     ///
-    /// Nothing needs this: an expired entry is not served, and the room it takes is bounded.
-    /// `stale_for` spares what expired more recently, for calls with a
+    /// You do not have to call this: the cache never serves an expired entry, and the size of L2 is
+    /// bounded. `stale_for` spares entries that expired more recently, for calls with a
     /// [`resurrect_ttl`](crate::GetOptions::resurrect_ttl). Costs a read of each entry.
     ///
     /// # Examples
@@ -94,7 +92,7 @@ impl Cache {
         self.0.node.sweep(stale_for)
     }
 
-    /// Returns what the cache has done so far. Costs a lock and a read of every attached thread's
+    /// Returns the counts of the cache. Costs a lock and a read of every attached thread's
     /// counters.
     ///
     /// # Examples
@@ -129,7 +127,7 @@ impl Cache {
         }
     }
 
-    /// Returns what each attached thread has done with this cache.
+    /// Returns the counts of each attached thread for this cache.
     ///
     /// # Examples
     ///

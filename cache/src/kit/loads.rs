@@ -11,14 +11,14 @@ use std::{
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-/// Makes loads, and counts how many were run.
+/// Makes loads, and counts how many have run.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
     loads: Arc<AtomicUsize>,
 }
 
 impl Source {
-    /// Returns how many loads were run.
+    /// Returns how many loads have run.
     #[must_use]
     pub fn loads(&self) -> usize {
         self.loads.load(Ordering::SeqCst)
@@ -53,7 +53,7 @@ impl Source {
     }
 }
 
-/// Where loads wait until a test lets them go on.
+/// A gate at which loads wait until a test opens it.
 #[derive(Clone, Debug)]
 pub struct Gate {
     open: Arc<Semaphore>,
@@ -76,21 +76,21 @@ impl Gate {
         }
     }
 
-    /// Lets one load through: one that waits, or else the next that comes.
+    /// Lets one load through: a waiting one, or else the next one that arrives.
     pub fn open(&self) {
         self.open.add_permits(1);
     }
 
-    /// Waits until a load has reached the gate. Each load is waited for once.
+    /// Waits until a load has reached the gate. Each load counts once.
     ///
     /// # Cancel safety
     ///
-    /// A load that has come is not forgotten.
+    /// A load that has arrived still counts at the next call.
     pub async fn reached(&self) {
         take(&self.reached).await;
     }
 
-    /// Waits at the gate until it is opened: for loads that are written by hand.
+    /// Waits until the gate is opened, for loads that are written by hand.
     pub async fn pass(&self) {
         self.reached.add_permits(1);
         take(&self.open).await;

@@ -20,8 +20,8 @@ use crate::{
     error::ConfigError,
 };
 
-/// Nodes that tell each other what they invalidate, over wires that a test drives. One clock, moved
-/// by hand, is for all.
+/// Nodes that send each other their invalidations, over wires that a test drives. They share one
+/// clock, which the test moves by hand.
 ///
 /// See [the module](super) for an example.
 pub struct Nodes {
@@ -38,7 +38,7 @@ struct Node {
 }
 
 impl Nodes {
-    /// Makes two nodes, `a` and `b`. `build` sets what both shall have.
+    /// Makes two nodes, `a` and `b`. `build` configures both.
     ///
     /// # Errors
     ///
@@ -47,8 +47,8 @@ impl Nodes {
         Self::named(&["a", "b"], build)
     }
 
-    /// Makes nodes of these names. `build` sets what all shall have; their clock and what carries
-    /// their invalidations are set here.
+    /// Makes nodes with these names. `build` configures all of them; this function sets their clock
+    /// and their carrier.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl Nodes {
         &self.node(name).cache
     }
 
-    /// Returns what carries messages from one node to another.
+    /// Returns the wire from one node to another.
     ///
     /// # Panics
     ///

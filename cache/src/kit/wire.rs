@@ -1,4 +1,4 @@
-//! [`Wire`]: carries the messages of one node to another, each only when a test says so.
+//! [`Wire`]: carries messages from one node to another, each only when a test delivers it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -68,7 +68,7 @@ impl Outbox {
     }
 }
 
-/// The messages from one node to another. Nothing moves on it unless a test says so.
+/// The messages from one node to another. A message moves only when a test delivers it.
 pub struct Wire {
     outbox: Arc<Outbox>,
     receiver: Cache,
@@ -84,7 +84,7 @@ struct Inbox {
     last: Option<(u64, Message)>,
 }
 
-/// What became of a message that was delivered. Handlers of it run under its cause.
+/// The result of a delivered message. Its handlers run under its cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivery {
@@ -109,7 +109,7 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    /// Returns what handlers of the message run under.
+    /// Returns the cause under which handlers of the message run.
     #[must_use]
     pub fn cause(&self) -> Cause {
         let (Self::Applied { cause } | Self::Again { cause } | Self::Gap { cause, .. }) = *self;
@@ -126,7 +126,7 @@ impl Wire {
         }
     }
 
-    /// Returns how many messages were sent and neither delivered nor lost.
+    /// Returns how many messages were sent, but neither delivered nor lost.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.outbox.queue.lock().waiting.len()
