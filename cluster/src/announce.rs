@@ -1,4 +1,4 @@
-//! The seam to a node's handlers, and to whatever watches the protocol.
+//! The seams to a node's handlers and to observers of the protocol.
 
 use std::{fmt, sync::Arc};
 
@@ -8,7 +8,7 @@ use tidings_core::{
     log::{Gap, Mark, Place, Posted, RowChange},
 };
 
-/// What one transaction did to one row, for the handlers.
+/// The change that one transaction made to one row, for the handlers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// The entity's schema.
@@ -51,7 +51,7 @@ impl Change {
     }
 }
 
-/// One thing that the log tells to those that watch it.
+/// One item of the log, for watchers.
 #[derive(Clone, Debug)]
 pub enum Told {
     /// A row changed.
@@ -72,7 +72,7 @@ pub enum Told {
         /// The event.
         posted: Posted,
     },
-    /// Something is missing here.
+    /// Records are missing here.
     Gap(Gap),
 }
 
@@ -81,7 +81,7 @@ pub type Handling = BoxFuture<'static, ()>;
 
 /// Runs handlers.
 pub trait Announce: fmt::Debug + Send + Sync + 'static {
-    /// Hands a change to its handlers. Called in log order, one change after the other; the future
+    /// Passes a change to its handlers. Called in log order, one change after the other. The future
     /// resolves when all handlers of this node have run, however long that takes.
     fn announce(&self, change: Change) -> Handling;
 
@@ -89,7 +89,7 @@ pub trait Announce: fmt::Debug + Send + Sync + 'static {
     /// What they do runs under the cause, so that it stays on this node.
     fn event(&self, posted: &Posted, cause: Cause) -> Handling;
 
-    /// Tells handlers that changes are missing here, in their order.
+    /// Reports a gap to the handlers, in the order of the changes.
     fn gap(&self, gap: &Gap);
 
     /// Returns whether any handler would hear of a change of an entity. Only if so does a write

@@ -1,5 +1,5 @@
-//! [`ClusterSettings`]: what can be set on a node's share of the cluster. Values are checked when
-//! the node is assembled.
+//! [`ClusterSettings`]: the settings of the protocol of one node. Values are checked when the node
+//! is assembled.
 
 use std::time::Duration;
 
@@ -43,12 +43,12 @@ impl Default for ClusterSettings {
 }
 
 impl ClusterSettings {
-    /// Returns the defaults.
+    /// Returns the default settings.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets how often the log is read when nothing hints at a change; 100 ms by default.
+    /// Sets how often the node reads the log when nothing has woken it; 100 ms by default.
     pub fn poll(mut self, every: Duration) -> Self {
         self.poll = every;
         self
@@ -67,21 +67,21 @@ impl ClusterSettings {
         self
     }
 
-    /// Sets how many evictions are remembered until their records arrive; 65,536 by default. One
-    /// that was forgotten costs one more load.
+    /// Sets how many evictions the node remembers until their records arrive; 65,536 by default. A
+    /// forgotten eviction costs one more load.
     pub fn remembered(mut self, evictions: usize) -> Self {
         self.remembered = evictions;
         self
     }
 
-    /// Sets how long the node serves what it has not proven to be fresh; without a bound by
+    /// Sets how long the node serves entries without a proof of freshness; there is no bound by
     /// default.
     pub fn max_staleness(mut self, bound: Option<Duration>) -> Self {
         self.bound = bound;
         self
     }
 
-    /// Returns how long the node serves what it has not proven to be fresh.
+    /// Returns how long the node serves entries without a proof of freshness.
     #[must_use]
     pub fn bound(&self) -> Option<Duration> {
         self.bound
@@ -93,7 +93,7 @@ impl ClusterSettings {
         self
     }
 
-    /// Sets the longest pause before an unreachable log is asked again; 2 s by default.
+    /// Sets the longest pause before the node tries an unreachable log again; 2 s by default.
     pub fn retry(mut self, longest: Duration) -> Self {
         self.retry = longest;
         self
@@ -103,7 +103,7 @@ impl ClusterSettings {
     ///
     /// # Errors
     ///
-    /// Names the first setting that is refused, and what would be right.
+    /// Names the first invalid setting, and what would be right.
     pub fn check(&self) -> Result<(), SettingError> {
         let within = |setting, value: Duration, least, most, expected| {
             let right = (least..=most).contains(&value);

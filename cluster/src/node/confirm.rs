@@ -1,8 +1,8 @@
-//! Receipts: whether every member has applied a commit, or must have stopped serving what was
+//! Receipts: whether every member has applied a commit, or must have stopped serving values from
 //! before it.
 //!
-//! The members are asked, and silent ones expire, by a task of their own (`asking.rs`), whether or
-//! not a caller still waits. A member without a bound is named until it comes back, leaves, or is
+//! A task of its own asks the members and lets silent ones expire (`asking.rs`), whether or not a
+//! caller still waits. A member without a bound is named until it comes back, leaves, or is
 //! removed.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -16,25 +16,25 @@ use tidings_core::{
 use super::{asking::with_drift, shared::Shared};
 use crate::{reached::Pass, trail::Looked};
 
-/// Every member has applied a commit, or must have stopped serving what was before it.
+/// Every member has applied a commit, or must have stopped serving values from before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Confirmed {
     /// The members that have applied it: evicted, and their handlers have run.
     pub applied: Vec<MemberId>,
-    /// The members that were silent until their bound had run out.
+    /// The members that were silent until their bound had passed.
     pub run_out: Vec<MemberId>,
     /// The members that left, were removed, or joined again since.
     pub gone: Vec<MemberId>,
 }
 
-/// Some members may still serve what was before a commit.
+/// Some members may still serve values from before a commit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not confirmed by {}", names(.silent))]
 #[non_exhaustive]
 pub struct Unconfirmed {
     /// The members, each with a reason.
     pub silent: Vec<Silent>,
-    /// How many members were asked; at least one.
+    /// The number of members that were asked; at least one.
     pub asked: usize,
 }
 

@@ -1,4 +1,4 @@
-//! [`Protocol`]: one node's share of the cluster, put together from its parts.
+//! [`Protocol`]: the protocol of one node, assembled from its parts.
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
@@ -50,18 +50,19 @@ const LASTING: Duration = Duration::from_secs(10);
 /// How long a node that leaves waits for the log to have what it has invalidated by hand.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// What a node's protocol is made of.
+/// The parts of a node's protocol.
 #[derive(Debug)]
 pub struct Parts {
-    /// The node's name; other members name it by this.
+    /// The node's name, by which other members know it.
     pub node: Arc<str>,
-    /// What the node's cache asks; made with the log.
+    /// The intake that the node's cache asks; made with the log.
     pub intake: Arc<Intake>,
-    /// The members beside it; none where no one can ask for receipts.
+    /// The members; `None` if no one can ask for receipts.
     pub members: Option<Arc<dyn Members>>,
-    /// What the other members are told of this one, to compare; none to say nothing.
+    /// The facts that this node reports to the other members, for comparison; `None` to report
+    /// nothing.
     pub facts: Option<MemberFacts>,
-    /// What carries the cache's invalidations to the other nodes; none where there are none.
+    /// The carrier of the cache's invalidations; `None` if there are no other nodes.
     pub carrier: Option<Arc<Carrier>>,
     /// The node's cache.
     pub cache: Cache,
@@ -69,20 +70,20 @@ pub struct Parts {
     pub schemas: Vec<&'static Schema>,
     /// The handlers.
     pub announce: Arc<dyn Announce>,
-    /// Whatever watches.
+    /// The observer.
     pub observe: Arc<dyn Observe>,
-    /// Where time comes from.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Where tasks run.
     pub spawn: Arc<dyn Spawn>,
-    /// Where ids and jitter come from.
+    /// The source of randomness for ids and jitter.
     pub entropy: Arc<dyn Entropy>,
-    /// What was set.
+    /// The settings.
     pub settings: ClusterSettings,
 }
 
-/// A node's share of the cluster. Clones are handles of the same; its tasks end with the last of
-/// them.
+/// The protocol of one node. Clones are handles of the same protocol; its tasks end when the last
+/// handle is dropped.
 #[derive(Clone)]
 pub struct Protocol {
     shared: Arc<Shared>,
@@ -111,13 +112,13 @@ fn start(
 }
 
 impl Protocol {
-    /// Puts a node together and starts its tasks: the tail, the dispatcher, and the listener for
-    /// wake-ups. Waits for nothing: the log may be out of reach, and the node then answers loads
-    /// and keeps nothing until it is not.
+    /// Assembles a node and starts its tasks: the tail, the dispatcher, and the listener for
+    /// wake-ups. It does not wait for the log. If the log cannot be reached, the node answers
+    /// loads, and keeps nothing until it can read the log.
     ///
     /// # Errors
     ///
-    /// When a setting is refused.
+    /// A setting is invalid.
     pub fn assemble(parts: Parts) -> Result<Self, SettingError> {
         let settings = parts.settings;
         settings.check()?;
@@ -184,22 +185,23 @@ impl Protocol {
         })
     }
 
-    /// Starts the task that hands [what the log tells](Announce::told) on. To be called once, where
-    /// anything may come to watch.
+    /// Starts the task that passes the contents of the log to [`Announce::told`]. Call it once, if
+    /// anything may watch.
     pub fn tell(&self) {
         let task = start(&self.shared, "teller", tell::run(Arc::clone(&self.shared)));
         self._tasks.0.lock().push(task);
     }
 
-    /// Returns the gate that the cache asks by way of its [`Intake`].
+    /// Returns the gate that the cache asks through its [`Intake`].
     #[must_use]
     pub fn gate(&self) -> &Arc<Gate> {
         &self.shared.gate
     }
 
-    /// Evicts what an own write has changed, once its commit was acknowledged; wakes the other
-    /// nodes and the own tail. The future resolves when the node's handlers of the given entities
-    /// have run, or after the handlers' deadline; it is ready if there are none.
+    /// Evicts the rows of this node's own write, once its commit has been acknowledged, and wakes
+    /// the other nodes and this node's tail. The future resolves when the node's handlers of the
+    /// given entities have run, or after the handlers' deadline. It is ready at once if there are
+    /// none.
     pub fn committed(
         &self,
         mark: Mark,
@@ -236,14 +238,14 @@ impl Protocol {
         }
     }
 
-    /// Evicts what an own write may have changed whose commit is in doubt.
+    /// Evicts the rows that this node's own write may have changed, if its commit is in doubt.
     pub fn in_doubt(&self, mark: Option<Mark>, keys: &[CacheKey]) {
         self.shared.evict_doubtful(mark, keys);
         self.shared.look.notify_one();
     }
 
-    /// Makes every node evict something: this one before the future is first polled, the others by
-    /// a record. Returns its mark.
+    /// Makes every node evict: this node before the future is first polled, the other nodes through
+    /// a record. Returns the record's mark.
     ///
     /// # Errors
     ///
@@ -267,12 +269,13 @@ impl Protocol {
         }
     }
 
-    /// Posts an event of an application's own to the handlers of every node, this one among them:
-    /// they hear of it in the log's order. Returns its mark once the log has it.
+    /// Posts an event of an application to the handlers of every node, including this one, in the
+    /// log's order. Returns its mark once the log has it.
     ///
     /// # Errors
     ///
-    /// See [`LogError`]; no one hears of it, unless the answer was lost ([`LogError::InDoubt`]).
+    /// See [`LogError`]. No handler runs for the event, unless the answer was lost
+    /// ([`LogError::InDoubt`]).
     pub async fn post(
         &self,
         source: Arc<str>,
@@ -304,14 +307,14 @@ impl Protocol {
         Ok(mark)
     }
 
-    /// Waits until the node follows the log: what is committed from then on reaches its handlers.
-    /// Give it a deadline.
+    /// Waits until the node follows the log. Changes that are committed after that reach its
+    /// handlers. Give it a deadline.
     pub async fn until_following(&self) {
         self.shared.seen.until(|_| true).await;
     }
 
-    /// Waits until this node has applied a commit: evicted, and its handlers have run. Never
-    /// resolves if the commit's epoch ends before that: give it a deadline.
+    /// Waits until this node has applied a commit: it has evicted, and its handlers have run. Never
+    /// resolves if the commit's epoch ends before that, so give it a deadline.
     pub async fn until_applied(&self, mark: Mark) {
         self.shared.look.notify_one();
         self.shared.until_applied(mark).await;
@@ -330,10 +333,11 @@ impl Protocol {
         self.shared.has_applied(mark)
     }
 
-    /// Waits until this node serves nothing older than a commit: it has applied it, or the commit's
-    /// epoch has ended, the node has purged into a later one or started in it, and has applied what
-    /// was committed before this call. Never resolves for a commit of an epoch that this node does
-    /// not get to: give it a deadline.
+    /// Waits until this node serves nothing older than a commit. That is so once it has applied the
+    /// commit. It is also so if the commit's epoch has ended, the node has purged into a later
+    /// epoch or started in it, and has applied everything that was committed before this call.
+    /// Never resolves for a commit of an epoch that this node does not reach, so give it a
+    /// deadline.
     pub async fn until_reached(&self, mark: Mark) {
         let asked = self.shared.passes.last();
         self.shared.look.notify_one();
@@ -348,8 +352,8 @@ impl Protocol {
         self.shared.seen.until(left).await;
     }
 
-    /// Waits until every member has applied a commit, or must have stopped serving what was before
-    /// it. To be called once the commit was acknowledged.
+    /// Waits until every member has applied a commit, or must have stopped serving values from
+    /// before it. Call it once the commit has been acknowledged.
     ///
     /// # Errors
     ///
@@ -362,21 +366,21 @@ impl Protocol {
         self.shared.confirm(mark, timeout).await
     }
 
-    /// Returns whether there is a cluster: other nodes may follow the same log.
+    /// Returns whether there is a cluster, so that other nodes may follow the same log.
     #[must_use]
     pub fn has_members(&self) -> bool {
         self.shared.members.is_some()
     }
 
-    /// Counts the records that an own write has made.
+    /// Counts the records of this node's own write.
     pub fn count_written(&self, records: usize) {
         let records = u64::try_from(records).unwrap_or(u64::MAX);
         let written = &self.shared.counters.written;
         written.fetch_add(records, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// Returns how long it took from the acknowledgement of own commits until this node had applied
-    /// them.
+    /// Returns the times from the acknowledgement of this node's own commits until the node had
+    /// applied them.
     #[must_use]
     pub fn apply_time(&self) -> &Histogram {
         &self.shared.counters.apply_time
@@ -386,18 +390,19 @@ impl Protocol {
         &self.shared
     }
 
-    /// Leaves the cluster: stops fills, purges what the node will not hear of any more, then
-    /// deletes the row that others count on, which a join that is under way may write only now.
+    /// Leaves the cluster: stops fills, purges the entries whose changes the node will not see any
+    /// more, then deletes the row for which others wait. A join in progress may write that row only
+    /// now.
     ///
     /// # Errors
     ///
-    /// See [`LogError`]. Without its row deleted the node is waited for until its bound has run
-    /// out.
+    /// See [`LogError`]. If the row is not deleted, the other nodes wait for this node until its
+    /// bound has passed.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future purges and ends the tasks all the same; the row may be left, but for
-    /// that of a join which is under way.
+    /// Dropping the future still purges and ends the tasks. The row may remain, except for that of
+    /// a join in progress.
     pub async fn leave(&self) -> Result<(), LogError> {
         let ending = Ending(self);
         self.shared.flush(LAST_WORDS).await;
@@ -425,7 +430,7 @@ impl Protocol {
         self.shared.member.lock().clone()
     }
 
-    /// Returns what was counted.
+    /// Returns the counts.
     #[must_use]
     pub fn stats(&self) -> ClusterStats {
         self.shared.counters.stats()

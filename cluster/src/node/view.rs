@@ -1,4 +1,4 @@
-//! [`View`]: the cluster as one node sees it, for people and for what watches over it.
+//! [`View`]: the cluster as one node sees it, for people and for monitoring.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,13 +12,13 @@ use super::{
     wake_link::WakeLink,
 };
 
-/// How long ago the last proof of a node without a bound may be for it to count as fresh.
+/// The maximum age of the last proof of a fresh node without a bound.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// What a node does with the log.
+/// The state of a node's connection to the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It follows it.
+    /// It follows the log.
     Connected,
     /// It reads what it has missed, or its handlers are behind.
     CatchingUp,
@@ -26,7 +26,7 @@ pub enum Standing {
     Disconnected,
     /// Changes are not recorded.
     Capture,
-    /// It follows it, without a cluster.
+    /// It follows the log, without a cluster.
     Alone,
 }
 
@@ -47,51 +47,52 @@ impl Standing {
 /// The cluster as one node sees it.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// What the node does.
+    /// The state of the node.
     pub standing: Standing,
-    /// What it has applied: evicted, and its handlers have run.
+    /// The position that it has applied: it has evicted, and its handlers have run.
     pub position: Option<Cursor>,
-    /// How many records it knows of and has not applied.
+    /// The number of records that it knows of but has not applied.
     pub behind: usize,
-    /// How long ago it was proven that it had applied everything; none if it never was.
+    /// The time since the last proof that it had applied everything; `None` if there was none.
     pub proven: Option<Duration>,
-    /// Whether that is recent enough.
+    /// Whether that proof is recent enough.
     pub fresh: bool,
-    /// The members, this node among them; none where they could not be asked.
+    /// The members, including this node; empty if they could not be asked.
     pub members: Vec<MemberView>,
-    /// What was counted.
+    /// The counts.
     pub stats: ClusterStats,
 }
 
-/// A member as others see it.
+/// A member as the other nodes see it.
 #[derive(Clone, Debug)]
 pub struct MemberView {
     /// Its name.
     pub node: Arc<str>,
-    /// How it is.
+    /// Its state.
     pub state: MemberState,
-    /// What it last reported as applied.
+    /// The position that it last reported as applied.
     pub position: Option<Cursor>,
-    /// How long its last report took, from when it was asked for; none if none has come.
+    /// The time that its last report took, from the question to the report; `None` if no report has
+    /// come.
     pub lag: Option<Duration>,
-    /// How long ago its last report came.
+    /// The time since its last report.
     pub reported: Option<Duration>,
-    /// What it says of itself; none if its program says nothing.
+    /// The facts that it reports about itself; `None` if its program reports none.
     pub facts: Option<MemberFacts>,
-    /// How far its clock was ahead of the database's when it last reported.
+    /// The offset of its clock from the database's at its last report.
     pub clock: Option<ClockOffset>,
-    /// How long it serves without a proof; none if it has no bound.
+    /// The time for which it serves entries without a proof; `None` if it has no bound.
     pub bound: Option<Duration>,
 }
 
-/// How a member is.
+/// The state of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberState {
     /// It has answered.
     Live,
     /// It has not answered in time.
     Late,
-    /// Others have given it up.
+    /// Other nodes have given it up.
     Gone,
 }
 
@@ -118,8 +119,8 @@ impl MemberState {
 }
 
 impl Protocol {
-    /// Returns the cluster as this node sees it. Asks every member for a report, and waits for
-    /// those that come in time.
+    /// Returns the cluster as this node sees it. Asks every member for a report, and waits up to
+    /// `patience` for the reports.
     pub async fn view(&self, patience: Duration) -> View {
         let shared = self.shared();
         let members = shared.ask_members(patience).await;
@@ -135,7 +136,7 @@ impl Protocol {
         }
     }
 
-    /// Returns what this node does with the log.
+    /// Returns the state of this node's connection to the log.
     #[must_use]
     pub fn standing(&self) -> Standing {
         let shared = self.shared();
@@ -151,27 +152,27 @@ impl Protocol {
         }
     }
 
-    /// Returns whether it was proven lately that this node has applied everything.
+    /// Returns whether there is a recent proof that this node has applied everything.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.shared().is_fresh()
     }
 
-    /// Returns whether another process was started under this node's name: it serves nothing from
-    /// its cache any more, for good.
+    /// Returns whether another process was started under this node's name. Then this node never
+    /// serves anything from its cache again.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
         self.shared().gate.is_superseded()
     }
 
-    /// Returns what wakes this node, and since when.
+    /// Returns the state of this node's wake-ups, and since when.
     #[must_use]
     pub fn wake_link(&self) -> WakeLink {
         *self.shared().wake_link.lock()
     }
 
-    /// Returns whether the node has a bound on staleness and nothing was proven within it: what it
-    /// serves is what it has loaded within the bound.
+    /// Returns whether the node has a bound on staleness and no proof within it. Then it only
+    /// serves values that it has loaded within the bound.
     #[must_use]
     pub fn is_past_bound(&self) -> bool {
         self.shared().settings.bound.is_some() && !self.is_fresh()
@@ -180,9 +181,10 @@ impl Protocol {
     /// Removes a member that will not come back, so that no receipt waits for it. Returns whether
     /// there was such a member.
     ///
-    /// Its row is marked first, and counts on: a member that lives finds the mark, serves nothing
-    /// that it had cached, and joins again. One with a bound goes once twice the bound has passed;
-    /// one without, if it gives no sign of life for ten polls, and a second at least.
+    /// First the member's row is marked, and receipts still wait for it. If the member is alive, it
+    /// finds the mark, serves nothing that it had cached, and joins again. The row of a member with
+    /// a bound is deleted once twice the bound has passed. The row of a member without a bound is
+    /// deleted if the member gives no sign of life for ten polls, and for a second at least.
     ///
     /// # Errors
     ///

@@ -4,27 +4,27 @@ use std::time::Duration;
 
 use tidings_core::{Chain, Timestamp, log::LogError};
 
-/// How long at most passes before a node that lost its wake-ups listens again.
+/// The longest pause before a node that lost its wake-ups listens again.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// The link by which a node receives the wake-ups of others, over its database or a broker. Without
-/// it, their changes arrive by the next poll.
+/// The link over which a node receives the wake-ups of other nodes: its database or a broker.
+/// Without the link, their changes arrive with the next poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WakeLink {
-    /// How it is.
+    /// Its state.
     pub state: WakeLinkState,
-    /// Since when it is like that.
+    /// The time since which it has this state.
     pub since: Timestamp,
 }
 
-/// How a [`WakeLink`] is.
+/// The state of a [`WakeLink`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WakeLinkState {
-    /// It has not been there yet.
+    /// There was no connection yet.
     Connecting,
-    /// Wake-ups are received.
+    /// Wake-ups arrive.
     Connected,
-    /// It was there, and is tried again.
+    /// The connection was lost, and the node tries again.
     Lost,
 }
 

@@ -1,33 +1,33 @@
-//! [`Gap`]: tells a reader of the log that records are missing, and why.
+//! [`Gap`]: reports to a reader of the log that records are missing, and why.
 
 use std::{fmt, sync::Arc};
 
-/// Records are missing here. Whatever may depend on them must be evicted or rebuilt.
+/// A gap in the log. Everything that may depend on the missing records must be evicted or rebuilt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Gap {
     /// Why they are missing.
     pub reason: GapReason,
-    /// What they may have been about.
+    /// The rows that they may have concerned.
     pub scope: Scope,
 }
 
 impl Gap {
-    /// Makes a gap of records that may have been about anything.
+    /// Makes a gap of records that may have concerned any row.
     #[must_use]
     pub fn of_all(reason: GapReason) -> Self {
         let scope = Scope::All;
         Self { reason, scope }
     }
 
-    /// Makes a gap of records about one entity.
+    /// Makes a gap of records of one entity.
     #[must_use]
     pub fn of_entity(reason: GapReason, entity: impl Into<Arc<str>>) -> Self {
         let scope = Scope::Entity(entity.into());
         Self { reason, scope }
     }
 
-    /// Returns one gap in the place of this one and another that follows it: for the first reason,
-    /// and about what both may have been about.
+    /// Combines this gap with the next one into one gap, with the first reason and the scope of
+    /// both.
     #[must_use]
     pub fn and(self, next: Self) -> Self {
         let scope = if self.scope == next.scope {
@@ -51,7 +51,7 @@ impl fmt::Display for Gap {
     }
 }
 
-/// What missing records may have been about.
+/// The rows that missing records may have concerned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Anything.
@@ -65,7 +65,7 @@ pub enum Scope {
 pub enum GapReason {
     /// The log began another epoch: its server crashed, was promoted, or was restored.
     Epoch,
-    /// The log no longer holds what lies beyond the cursor.
+    /// The log no longer holds the records after the cursor.
     Trimmed,
     /// The log lost its newest records after it had acknowledged them.
     LostTail,
@@ -75,9 +75,9 @@ pub enum GapReason {
     Malformed,
     /// The reader was too far behind.
     Overflow,
-    /// Changes were not recorded for a while: a trigger was missing or off.
+    /// Changes were not recorded for a while: a trigger was missing or disabled.
     Capture,
-    /// The reader joined after the records were made, or came back when it had been given up.
+    /// The reader joined after the records were made, or came back after it had been given up.
     JoinedLate,
 }
 
@@ -94,7 +94,7 @@ impl GapReason {
         Self::JoinedLate,
     ];
 
-    /// Returns the word for it in metrics, logs and answers.
+    /// Returns its name in metrics, logs and answers.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
