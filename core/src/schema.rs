@@ -1,9 +1,8 @@
-//! [`Schema`]: what is known of an entity at run time.
+//! [`Schema`]: the description of an entity at run time.
 //!
 //! A schema is plain data, made by `#[derive(Entity)]` or by hand with [`Schema::builder`]. Making
-//! one never fails; [`check_all`] finds every fault of every schema at once, when a node starts.
-//! What is built on schemas (stores, caches, the admin API) relies on that check and need not
-//! repeat it.
+//! a schema never fails; [`check_all`] finds every fault of all schemas at once, when a node
+//! starts. Stores, caches and the admin API rely on that check and do not repeat it.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
@@ -70,7 +69,7 @@ pub use self::{
 pub struct Schema {
     name: String,
     fields: Vec<Field>,
-    /// The indexes of the fields that are the primary key together, in their order.
+    /// The indexes of the primary key's fields, in their order.
     primary_key: Vec<usize>,
     endpoint_key: Option<String>,
     cache_keys: Vec<Vec<String>>,
@@ -80,12 +79,12 @@ pub struct Schema {
     admin_api: Option<AdminApi>,
 }
 
-/// Under which paths the admin API shows an entity.
+/// The paths under which the admin API shows an entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminApi {
     /// The collection's path, as in `/key-auths`.
     pub name: String,
-    /// The path under the entity that a foreign field refers to, as in `/consumers/{id}/key-auth`.
+    /// The path below the entity to which a foreign field refers, as in `/consumers/{id}/key-auth`.
     pub nested: Option<String>,
 }
 
@@ -97,7 +96,7 @@ pub struct SchemaBuilder {
 }
 
 impl Schema {
-    /// Starts the schema of an entity of this name.
+    /// Returns a builder for the schema of an entity with this name.
     pub fn builder(name: &str) -> SchemaBuilder {
         SchemaBuilder {
             schema: Self {
@@ -125,8 +124,7 @@ impl Schema {
         &self.fields
     }
 
-    /// Returns a field and its index, by name. Costs a walk over the fields, of which there are
-    /// few.
+    /// Returns a field and its index, by name. Costs a walk over the fields.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<(usize, &Field)> {
         self.fields
@@ -135,8 +133,8 @@ impl Schema {
             .find(|(_, field)| field.name() == name)
     }
 
-    /// Returns the indexes of the fields that are the primary key together, in their order: one of
-    /// most schemas, and none of a schema that lacks a key, which [`check_all`] refuses.
+    /// Returns the indexes of the primary key's fields, in their order. Most schemas have one. A
+    /// schema without a key has none, and [`check_all`] refuses it.
     ///
     /// # Examples
     ///
@@ -157,7 +155,7 @@ impl Schema {
         &self.primary_key
     }
 
-    /// Returns the index of the primary key if it is one field: a key that rows can refer to.
+    /// Returns the index of the primary key if it is one field, so that other rows can refer to it.
     #[must_use]
     pub fn single_key(&self) -> Option<usize> {
         match self.primary_key[..] {
@@ -166,18 +164,18 @@ impl Schema {
         }
     }
 
-    /// Returns the fields that are the primary key together.
+    /// Returns the primary key's fields.
     pub fn primary_key_fields(&self) -> impl Iterator<Item = &Field> {
         self.primary_key.iter().map(|field| &self.fields[*field])
     }
 
-    /// Returns the names of the fields that are the primary key together.
+    /// Returns the names of the primary key's fields.
     #[must_use]
     pub fn primary_key_names(&self) -> Vec<&str> {
         self.primary_key_fields().map(Field::name).collect()
     }
 
-    /// Returns the index of the unique field that may stand for the primary key in a path.
+    /// Returns the index of the unique field that paths accept in place of the primary key.
     #[must_use]
     pub fn endpoint_key(&self) -> Option<usize> {
         self.endpoint_key
@@ -186,38 +184,38 @@ impl Schema {
             .map(|(index, _)| index)
     }
 
-    /// Returns the names of the fields that make the cache key, the first if there are several;
-    /// empty where the primary key does.
+    /// Returns the names of the cache key's fields; those of the first key if there are several,
+    /// and none if the primary key is the cache key.
     #[must_use]
     pub fn cache_key_fields(&self) -> &[String] {
         self.cache_keys.first().map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the cache keys that were declared, each by the names of its fields.
+    /// Returns the declared cache keys, each as the names of its fields.
     #[must_use]
     pub fn cache_keys(&self) -> &[Vec<String>] {
         &self.cache_keys
     }
 
-    /// Sets of fields that are unique together.
+    /// Returns the sets of fields that are unique together.
     #[must_use]
     pub fn unique_together(&self) -> &[Vec<String>] {
         &self.unique_together
     }
 
-    /// Sets of fields of which at least one must be set.
+    /// Returns the sets of fields of which at least one must be set.
     #[must_use]
     pub fn at_least_one_of(&self) -> &[Vec<String>] {
         &self.at_least_one_of
     }
 
-    /// Returns the functions that look at each whole row before it is stored.
+    /// Returns the functions that check each row before it is stored.
     #[must_use]
     pub fn checks(&self) -> &[RowCheck] {
         &self.checks
     }
 
-    /// Returns the index of the field that says from when on a row is gone.
+    /// Returns the index of the field with the time at which a row expires.
     #[must_use]
     pub fn expiry(&self) -> Option<usize> {
         self.fields.iter().position(Field::is_expiry)
@@ -236,7 +234,7 @@ impl Schema {
         self.fields.iter().any(Field::is_secret)
     }
 
-    /// Returns where the admin API shows the entity.
+    /// Returns the paths of the entity in the admin API.
     #[must_use]
     pub fn admin_api(&self) -> Option<&AdminApi> {
         self.admin_api.as_ref()
@@ -250,14 +248,14 @@ impl SchemaBuilder {
         self
     }
 
-    /// Names the unique field that may stand for the primary key in a path.
+    /// Sets the unique field that paths accept in place of the primary key.
     pub fn endpoint_key(mut self, field: &str) -> Self {
         self.schema.endpoint_key = Some(field.to_owned());
         self
     }
 
-    /// Names the fields that make the cache key. Called again, those of a further key: rows are
-    /// looked up by each.
+    /// Adds a cache key of these fields. Call it again for a further key; rows are looked up by
+    /// each.
     pub fn cache_key(mut self, fields: &[&str]) -> Self {
         if !fields.is_empty() {
             self.schema.cache_keys.push(owned(fields));
@@ -265,20 +263,20 @@ impl SchemaBuilder {
         self
     }
 
-    /// Names fields that are unique together.
+    /// Adds a set of fields that are unique together.
     pub fn unique_together(mut self, fields: &[&str]) -> Self {
         self.schema.unique_together.push(owned(fields));
         self
     }
 
-    /// Names fields of which at least one must be set.
+    /// Adds a set of fields of which at least one must be set.
     pub fn at_least_one_of(mut self, fields: &[&str]) -> Self {
         self.schema.at_least_one_of.push(owned(fields));
         self
     }
 
-    /// Registers a check of each whole row before it is stored, once its fields are as they should
-    /// be. It runs inside the write's transaction, so it should be quick; it may be called several
+    /// Registers a function that checks each row before it is stored, once its single fields are
+    /// valid. It runs inside the write's transaction, so it should be quick, and may run several
     /// times for one write. Its name identifies it in messages.
     pub fn check(mut self, name: &str, run: fn(&Row) -> Result<(), Violations>) -> Self {
         self.schema.checks.push(RowCheck::new(name, run));
@@ -295,8 +293,8 @@ impl SchemaBuilder {
         self
     }
 
-    /// Makes the schema, unchecked. Its text fields that are unique or part of a key hold one line
-    /// from here on.
+    /// Makes the schema, without a check. From now on its text fields that are unique or part of a
+    /// key hold one line.
     #[must_use]
     pub fn build(self) -> Schema {
         let mut schema = self.schema;

@@ -1,4 +1,4 @@
-//! [`Error`]: what a store can refuse or fail at, one variant for each thing that a caller can do
+//! [`Error`]: why a call to a store failed, with one variant for each thing that a caller can do
 //! next.
 
 use std::{fmt, path::PathBuf, time::Duration};
@@ -16,12 +16,13 @@ use self::built::{BUILT, expected_of};
 pub use self::{database::DatabaseError, kind::ErrorKind};
 use crate::{loss::Loss, method::Method};
 
-/// Why a call to the store did nothing, or ended otherwise than asked.
+/// Why a call to the store failed.
 ///
-/// "Not found" is not among these: it is `Ok(None)`.
+/// "Not found" is not an error: it is `Ok(None)`.
 ///
-/// Messages of the first group (what the caller asked for was wrong) may be shown to the one who
-/// sent the request; those of the others name paths and database messages and belong in a log.
+/// The variants of the first group say that the request was wrong; you may show their messages to
+/// its sender. The messages of the others contain paths and texts of the database, and belong in a
+/// log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -29,7 +30,7 @@ pub enum Error {
     /// The row breaks its schema's rules: correct the named fields.
     #[error("schema violation in {entity}: {violations}")]
     Violations {
-        /// The entity; for a cascade that would clear a field, the one whose field it is.
+        /// The entity; for a cascade that would clear a field, the entity of that field.
         entity: String,
         /// Every field that is wrong.
         violations: Violations,
@@ -44,19 +45,19 @@ pub enum Error {
         /// Their values in the refused row, in the order of `fields`; secrets are masked.
         values: Vec<Value>,
     },
-    /// A reference names a row that is not there.
+    /// A reference names a row that does not exist.
     #[error("foreign key violation: {field} of {entity} refers to {references} {}, which does not exist", value.to_json())]
     ForeignKey {
         /// The entity whose row was refused.
         entity: String,
         /// The field that refers to nothing.
         field: String,
-        /// The entity that it refers to.
+        /// The entity to which it refers.
         references: String,
         /// The primary key that no row of that entity has.
         value: Value,
     },
-    /// The row cannot be deleted while another refers to it.
+    /// The row cannot be deleted, because another row refers to it.
     #[error("{entity} is still referenced by {by} through its field {field}")]
     Restricted {
         /// The entity of the row that would have been deleted (the row itself, or one below it).
@@ -66,8 +67,8 @@ pub enum Error {
         /// The field that refers to it.
         field: String,
     },
-    /// A row is there, but does not meet the selector's further conditions; an upsert can neither
-    /// replace nor create it.
+    /// The row exists, but does not meet the selector's further conditions, so an upsert can
+    /// neither replace nor create it.
     #[error("the {entity} selected does not meet the condition on {field}")]
     Condition {
         /// The entity.
@@ -75,27 +76,27 @@ pub enum Error {
         /// The first field whose value differs.
         field: String,
     },
-    /// The row is not as it was when the caller read it: read it again.
+    /// The row has changed since the caller read it: read it again.
     #[error("the row of {entity} was changed since it was read")]
     Changed {
         /// The entity.
         entity: String,
     },
-    /// A version was expected of an entity whose rows have none.
+    /// The caller named a version, but rows of this entity have none.
     #[error("{entity} has no version: mark a field with `#[entity(version)]`")]
     Unversioned {
         /// The entity.
         entity: String,
     },
-    /// The closure of an update refused.
+    /// The closure of an update returned an error.
     #[error("the update of a row of {entity} was refused")]
     Refused {
         /// The entity.
         entity: String,
-        /// What the closure said.
+        /// The error of the closure.
         source: BoxError,
     },
-    /// The transaction has ended, so nothing can be done in it.
+    /// The transaction has ended, so no call can use it.
     #[error("the transaction has ended: {how}")]
     TransactionEnded {
         /// How it ended.
@@ -109,7 +110,7 @@ pub enum Error {
     InvalidSize {
         /// What was asked for.
         size: usize,
-        /// The most rows that a page can have.
+        /// The maximum number of rows of a page.
         max: usize,
     },
     /// The entity has no such field.
@@ -138,17 +139,17 @@ pub enum Error {
         /// What was expected.
         message: String,
     },
-    /// A cache key was asked for with another number of parts than it has.
+    /// A cache key was given the wrong number of parts.
     #[error("the cache key of {entity} has {expected} part(s), and {given} were given")]
     KeyParts {
         /// The entity.
         entity: String,
-        /// How many the schema names.
+        /// The number of parts in the schema.
         expected: usize,
         /// How many were given.
         given: usize,
     },
-    /// A primary key was given with another number of parts than it has.
+    /// A primary key was given the wrong number of parts.
     #[error("the primary key of {entity} is {fields}, and {given} part(s) were given")]
     PrimaryKeyParts {
         /// The entity.
@@ -165,20 +166,20 @@ pub enum Error {
         entity: String,
         /// The method.
         method: Method,
-        /// What the hook said.
+        /// The error of the hook.
         source: BoxError,
     },
     /// A hook or an update's closure panicked; nothing was changed.
     #[error("{what} panicked: {message}")]
     Panicked {
-        /// What panicked.
+        /// The code that panicked.
         what: &'static str,
         /// The panic's message.
         message: String,
     },
 
     // Set-up.
-    /// The database's address cannot be understood.
+    /// The database URL is not valid.
     #[error("the database URL is not valid: {reason}")]
     Url {
         /// What is wrong with it, and what would be right.
@@ -194,7 +195,7 @@ pub enum Error {
         /// What is allowed.
         allowed: String,
     },
-    /// Another kind of database than those that this program was built with.
+    /// This program was built without support for this kind of database.
     #[error(
         "databases of the kind {scheme}:// are not supported: {}",
         expected_of(scheme, BUILT)
@@ -212,10 +213,10 @@ pub enum Error {
     InUse {
         /// The database file.
         path: PathBuf,
-        /// The process that holds it, if it said so.
+        /// The process that holds it, if known.
         process: Option<u32>,
     },
-    /// The database is in use by another node, which does not know of this one.
+    /// Another node uses the database, and the two do not form a cluster.
     #[error("{database} is in use by {by}: two caches over one database would drift apart")]
     DatabaseInUse {
         /// Host, port and name, without user or password.
@@ -223,7 +224,7 @@ pub enum Error {
         /// The other node, or nodes.
         by: Holder,
     },
-    /// The database server is not one that a store can work with.
+    /// A store cannot work with this database server.
     #[error("{database} cannot be used: {reason}")]
     Unfit {
         /// Host, port and name, without user or password.
@@ -238,10 +239,10 @@ pub enum Error {
         path: PathBuf,
         /// Why not.
         reason: String,
-        /// What the system or the database said.
+        /// The error of the system or the database.
         source: Option<BoxError>,
     },
-    /// The file is there and is something else than a database.
+    /// The file exists, but is not a database.
     #[error("{} is not a database: file is not a database", path.display())]
     NotADatabase {
         /// The file.
@@ -251,7 +252,7 @@ pub enum Error {
     #[error(transparent)]
     Schemas(#[from] SchemaFaults),
     /// Tables in the database do not fit the schemas, and a node cannot make them fit at its start
-    /// without touching what is there: a migration may.
+    /// without touching existing data. A migration may be able to.
     #[error(
         "the database does not fit the schemas: {}; `tidings migrate apply` mends it (in a program of \
          one's own, `Migrations::apply`)",
@@ -261,37 +262,38 @@ pub enum Error {
         /// Every difference, one line each.
         differences: Vec<String>,
     },
-    /// Tables in the database do not fit the schemas, and a migration cannot make them fit: mend
+    /// Tables in the database do not fit the schemas, and a migration cannot make them fit. Fix
     /// this in a step of your own, or change the schemas.
     #[error("a migration cannot make the database fit the schemas: {}", differences.join("; "))]
     Unmendable {
-        /// Every difference that is in the way, one line each.
+        /// Every difference that a migration cannot resolve, one line each.
         differences: Vec<String>,
     },
-    /// A migration would take values away for good, and was not permitted to.
+    /// A migration would delete values for good, and had no permission.
     #[error(
         "values would be lost: {}; `--allow-loss` (`Migrations::allow_loss`) permits it",
         listed(losses)
     )]
     WouldLose {
-        /// Each column whose values would go, with the number of rows that have one.
+        /// Each column whose values would be lost, with the number of rows that have one.
         losses: Vec<Loss>,
     },
-    /// A node runs on the database, and may use what a migration would change: stop it first.
+    /// A node runs on the database, and may use tables that the migration would change: stop the
+    /// node first.
     #[error(
         "a node runs on the database, and may use what would change: stop it first ({})",
         changes.join("; ")
     )]
     NodeRuns {
-        /// What would change, one line each.
+        /// The changes, one line each.
         changes: Vec<String>,
     },
-    /// A step of a migration that is the application's own failed; nothing was changed.
+    /// A step of the application's own failed in a migration; nothing was changed.
     #[error("the step {name} of the migration failed")]
     Step {
         /// The name of the step.
         name: String,
-        /// What it said.
+        /// The error of the step.
         source: BoxError,
     },
     /// The database refused a statement that makes or changes a table; nothing was changed.
@@ -299,7 +301,7 @@ pub enum Error {
     Statement {
         /// The statement.
         sql: String,
-        /// What the database said.
+        /// The error of the database.
         source: DatabaseError,
     },
     /// The store has no tables: its node follows a log on a server of its own.
@@ -309,7 +311,7 @@ pub enum Error {
         of(entities)
     )]
     NoTables {
-        /// The entities that would need one.
+        /// The entities that need a table.
         entities: Vec<String>,
     },
     /// The store was attached before.
@@ -323,10 +325,10 @@ pub enum Error {
     UnknownEntity {
         /// What was asked for.
         name: String,
-        /// The entities there are.
+        /// The attached entities.
         declared: Vec<String>,
     },
-    /// The entity is recorded: it has no table here, and so no DAO.
+    /// The entity was declared with `recorded_entity`: it has no table here, and so no DAO.
     #[error(
         "entity {name} is recorded and has no DAO: its rows are read and written by the application's own SQL"
     )]
@@ -342,19 +344,19 @@ pub enum Error {
     },
 
     // The database or the process is in trouble.
-    /// The commit failed or its end is unknown. What it may have changed was evicted; read the row
-    /// again before repeating the write.
+    /// The commit failed, or its outcome is unknown. All rows that it may have changed were
+    /// evicted. Read the row again before you repeat the write.
     #[error("the commit failed, or its end is unknown")]
     Commit(#[source] DatabaseError),
-    /// The store's runtime shut down during the write, whose end is unknown. What it may have
-    /// changed was evicted.
+    /// The store's runtime shut down during the write, whose outcome is unknown. All rows that it
+    /// may have changed were evicted.
     #[error("the runtime was shut down during the write, whose end is unknown")]
     Interrupted,
-    /// The database cannot be reached, or did not answer in time: the store tries again at the next
+    /// The database cannot be reached, or did not answer in time. The store tries again at the next
     /// call.
     #[error("the database cannot be reached")]
     Unreachable(#[source] DatabaseError),
-    /// The database takes no writes.
+    /// The database is read-only.
     #[error("the database is read-only")]
     ReadOnly(#[source] DatabaseError),
     /// The disk is full.
@@ -366,7 +368,7 @@ pub enum Error {
     /// The transaction was open for longer than the store allows, and was rolled back.
     #[error("the transaction was open for longer than {limit:?} and was rolled back")]
     TooLong {
-        /// How long it may be open; see
+        /// How long it may stay open; see
         /// [`OpenOptions::transaction_timeout`](crate::OpenOptions::transaction_timeout).
         limit: Duration,
     },
@@ -374,7 +376,7 @@ pub enum Error {
     /// another file needs the store to be opened again.
     #[error("the database file {} was removed or replaced while it was open", path.display())]
     FileGone {
-        /// Where it was.
+        /// The path of the file.
         path: std::path::PathBuf,
     },
     /// The file is damaged: restore it.
@@ -399,7 +401,7 @@ impl Error {
         }
     }
 
-    /// Returns whether the database is in trouble, rather than what was asked of it.
+    /// Returns whether the database has a problem, and not the request.
     pub(crate) fn is_of_the_database(&self) -> bool {
         matches!(
             self.kind(),
@@ -407,7 +409,8 @@ impl Error {
         ) && !matches!(self, Self::Closed | Self::NotAttached)
     }
 
-    /// Returns whether another write was in the way, and the same one can be done again at once.
+    /// Returns whether another write was in the way, so that the same write can be repeated at
+    /// once.
     pub(crate) fn is_contention(&self) -> bool {
         matches!(self, Self::Busy(error) if error.contention)
     }
@@ -439,12 +442,12 @@ fn of(entities: &[String]) -> String {
     }
 }
 
-/// What keeps a store from a database.
+/// The other user of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// Other nodes, while this store wants the database for itself.
+    /// Other nodes use the database, while this store wants it for itself.
     Nodes,
-    /// A node that has the database for itself, while this store is one of a cluster.
+    /// A single node has the database to itself, while this store belongs to a cluster.
     Alone,
 }
 

@@ -1,18 +1,19 @@
-//! [`Loss`]: values that a migration would delete for good, and what goes with them.
+//! [`Loss`]: values that a migration would delete for good, with the indexes and rules that it
+//! would drop.
 
 use std::fmt;
 
-/// Values that a migration would take away for good.
+/// Values that a migration would delete for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loss {
     /// The table.
     pub table: String,
-    /// The column whose values would go.
+    /// The column whose values would be lost.
     pub column: String,
     /// How many rows have a value there.
     pub rows: u64,
-    /// What goes with the column that is not ours: indexes and rules, in the database's words.
+    /// Foreign indexes and rules that would be dropped with the column, in the database's words.
     pub along: Vec<String>,
 }
 

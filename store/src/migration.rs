@@ -1,4 +1,4 @@
-//! [`Plan`]: what a migration would do; and what it is done on.
+//! [`Plan`]: the changes of a migration; and the seam to the database that it changes.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     loss::Loss,
 };
 
-/// What a migration would do, in the order in which it would.
+/// The changes of a migration, in their order.
 ///
 /// Its `Display` form is SQL, with a comment before each change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,17 +23,17 @@ pub struct Plan {
     pub changes: Vec<PlannedChange>,
     /// Steps of the application's own that run last.
     pub after: Vec<String>,
-    /// What would be lost: it is done with permission alone.
+    /// The values that would be lost; the migration needs permission for this.
     pub losses: Vec<Loss>,
-    /// What is in the way, and no migration can mend: nothing is done before it is gone.
+    /// Obstacles that no migration can remove. Nothing is changed until you remove them.
     pub obstacles: Vec<String>,
 }
 
-/// One change of a table, or several that are made at once.
+/// One change of a table, or several that happen at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlannedChange {
-    /// What it comes to, one line each.
+    /// Descriptions of the changes, one line each.
     pub reasons: Vec<String>,
     /// The statements.
     pub sql: Vec<String>,

@@ -1,8 +1,7 @@
-//! [`Violations`]: all that is wrong with a row, each with its field, its rule and a message for
-//! people.
+//! [`Violations`]: the faults of a row, each with its field, its rule and a message for people.
 //!
-//! The rule is for programs: it says what kind of correction is wanted. The message says what was
-//! expected, and never repeats the value, which may be a secret.
+//! The rule is for programs: it says which kind of correction is needed. The message says what was
+//! expected. It never repeats the value, which may be a secret.
 
 use std::fmt;
 
@@ -25,11 +24,11 @@ pub enum Rule {
     Unknown,
     /// The field is named more than once, or contradicts another part of the request.
     Contradiction,
-    /// A value is demanded.
+    /// A value is required.
     Required,
     /// The value is of another kind or type.
     Kind,
-    /// The number is too small, too great, or cannot be kept exactly.
+    /// The number is too small, too large, or cannot be kept exactly.
     Range,
     /// The text is empty, or holds a character that it must not.
     Text,
@@ -39,11 +38,11 @@ pub enum Rule {
     Pattern,
     /// The value is not one of those allowed.
     OneOf,
-    /// The value cannot change once the row is there.
+    /// The value cannot change after the insert.
     Immutable,
     /// One of several fields must have a value.
     AtLeastOneOf,
-    /// A check function of the application objects.
+    /// A check function of the application refused the row.
     Check,
 }
 
@@ -74,7 +73,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A value that its field cannot have: which rule it breaks, and what was expected.
+/// Why a field cannot have a value: the broken rule, and a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Breach {
@@ -95,7 +94,7 @@ impl Breach {
     }
 }
 
-/// One thing that is wrong with a row.
+/// One fault of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The field; `@entity` for a rule about the row as a whole.
@@ -106,7 +105,7 @@ pub struct Violation {
     pub message: String,
 }
 
-/// All that is wrong with a row.
+/// All faults of a row.
 ///
 /// # Examples
 ///
@@ -125,7 +124,7 @@ pub struct Violation {
 pub struct Violations(pub Vec<Violation>);
 
 impl Violations {
-    /// Makes the one objection of a check function, to a field or to `@entity`.
+    /// Makes the single violation of a check function, of a field or of `@entity`.
     #[must_use]
     pub fn check(field: impl Into<String>, message: impl Into<String>) -> Self {
         let mut violations = Self::default();
@@ -133,13 +132,13 @@ impl Violations {
         violations
     }
 
-    /// Returns whether nothing is wrong.
+    /// Returns whether there is no violation.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Notes one more.
+    /// Adds a violation.
     pub fn add(&mut self, field: impl Into<String>, rule: Rule, message: impl Into<String>) {
         self.0.push(Violation {
             field: field.into(),
@@ -148,12 +147,12 @@ impl Violations {
         });
     }
 
-    /// Notes that the value of a field breaks a rule.
+    /// Adds a violation: the value of a field breaks a rule.
     pub fn broken(&mut self, field: impl Into<String>, breach: Breach) {
         self.add(field, breach.rule, breach.message);
     }
 
-    /// Returns the value, if nothing is wrong with it.
+    /// Returns the value, if there is no violation.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Foreign, Schema};
 
-/// Everything that is wrong with a set of schemas, one line each.
+/// All faults of a set of schemas, one line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaFaults(pub Vec<String>);
 

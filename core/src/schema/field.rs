@@ -1,4 +1,4 @@
-//! [`Field`]: one field of a schema: its kind, its rules, and what it refers to.
+//! [`Field`]: one field of a schema: its kind, its rules, and its reference.
 
 // Layers, the lowest first: a module imports from those above it in this list alone.
 
@@ -17,10 +17,10 @@ use crate::value::{FieldKind, FieldValue, Value};
 use self::rules::Fits;
 pub use self::rules::{Length, Pattern};
 
-/// What is shown in place of a secret.
+/// The text that is shown in place of a secret.
 pub(super) const MASK: &str = "***";
 
-/// What is known of one field.
+/// The description of one field.
 ///
 /// # Examples
 ///
@@ -40,7 +40,7 @@ pub struct Field {
     range: Option<RangeInclusive<i64>>,
     optional: bool,
     primary_key: bool,
-    /// Whether other fields make the primary key with it.
+    /// Whether it is one of several fields of the primary key.
     shares_key: bool,
     unique: bool,
     auto: Option<Auto>,
@@ -59,7 +59,7 @@ pub struct Field {
 // Of numbers, only "not a number" differs from itself, and no default is that.
 impl Eq for Field {}
 
-/// How an absent value is made.
+/// How an absent value is generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Auto {
@@ -69,24 +69,24 @@ pub enum Auto {
     CreateTime,
     /// On every write: the time.
     UpdateTime,
-    /// On insert 1, and on every write one more: which state of the row it is.
+    /// On insert 1, and one more on every write: the version of the row.
     Version,
 }
 
 /// A reference to another entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foreign {
-    /// The entity referred to.
+    /// The entity to which it refers.
     pub entity: String,
     /// The primary key field of that entity.
     pub key: String,
-    /// What becomes of this row when that row is deleted.
+    /// What happens to this row when that row is deleted.
     pub on_delete: OnDelete,
     /// Whether an update of that row evicts this one from the cache too.
     pub evict_on_update: bool,
 }
 
-/// What becomes of a row when the row it refers to is deleted.
+/// What happens to a row when the row to which it refers is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDelete {
     /// The delete of the parent is refused.
@@ -99,10 +99,11 @@ pub enum OnDelete {
 }
 
 impl Field {
-    /// Makes a field whose kind and range, and whether it may be absent, are those of a Rust type.
+    /// Makes a field from a Rust type, which determines its kind, its range, and whether it may be
+    /// absent.
     ///
-    /// That of a [`Ref`](crate::Ref) refers to its entity, with [`OnDelete::Restrict`] until
-    /// [`foreign`](Self::foreign) says otherwise.
+    /// A field of the type [`Ref`](crate::Ref) refers to its entity, with [`OnDelete::Restrict`]
+    /// unless [`foreign`](Self::foreign) sets another rule.
     pub fn of<T: FieldValue>(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -131,7 +132,7 @@ impl Field {
         }
     }
 
-    /// Makes it the primary key; of several fields of a schema, which then are it together, a part.
+    /// Makes it the primary key, or one of its parts if several fields of a schema are marked.
     pub fn primary_key(mut self) -> Self {
         self.primary_key = true;
         self
@@ -142,13 +143,13 @@ impl Field {
         self.shares_key = true;
     }
 
-    /// Makes its values unique; rows in which it is absent are not compared.
+    /// Makes its values unique. Rows in which it is absent do not count.
     pub fn unique(mut self) -> Self {
         self.unique = true;
         self
     }
 
-    /// Demands a value on insert, also where the Rust type is an `Option`.
+    /// Requires a value on insert, even if the Rust type is an `Option`.
     pub fn required(mut self) -> Self {
         self.optional = false;
         self
@@ -162,21 +163,20 @@ impl Field {
 
     /// Makes it a text of one line, such as a key, or a name that becomes a header: at most this
     /// many bytes, no control character, no blank at either end. Text that is unique or part of a
-    /// key is one without being told, of [`KEY_LENGTH`](Self::KEY_LENGTH).
+    /// key is always one line, of at most [`KEY_LENGTH`](Self::KEY_LENGTH) bytes by default.
     pub fn one_line(mut self, max_length: usize) -> Self {
         self.max_length = Some(max_length);
         self
     }
 
-    /// Makes it a reference to the rows of an entity that is known by name.
+    /// Makes it a reference to the rows of an entity, by the entity's name.
     pub fn refers_to(mut self, foreign: Foreign) -> Self {
         self.foreign = Some(foreign);
         self
     }
 
-    /// Sets the value that new rows have where they bring none. It is the default of the column
-    /// too, so that a table which lacks the column can be given it, and other programs need not
-    /// name it.
+    /// Sets the value of new rows that do not set the field. It is also the default of the column.
+    /// So the column can be added to an existing table, and other programs can omit it.
     pub fn default(mut self, value: impl Into<Value>) -> Self {
         self.default = Some(match (self.kind, value.into()) {
             // A literal without a fraction is a number all the same.
@@ -193,28 +193,29 @@ impl Field {
         self
     }
 
-    /// Refuses another value once the row is there. A replaced row keeps the value where none is
-    /// given.
+    /// Refuses another value after the insert. A replaced row keeps the value if none is given.
     pub fn immutable(mut self) -> Self {
         self.immutable = true;
         self
     }
 
-    /// Hides the value from all that is shown or written down beside the row itself: lists, the
-    /// `Debug` form of changes, errors, logs and feeds.
+    /// Hides the value everywhere except in the row itself: in lists, the `Debug` form of changes,
+    /// errors, logs and feeds.
     pub fn secret(mut self) -> Self {
         self.secret = true;
         self
     }
 
-    /// Makes it the time, in Unix seconds, from which on the row is gone: stores do not return it,
-    /// caches do not serve it, and it is removed in time. A row without a value stays.
+    /// Makes it the time, in Unix seconds, at which the row expires. From then on stores do not
+    /// return the row and caches do not serve it, and later it is removed. A row without a value
+    /// stays.
     pub fn expires(mut self) -> Self {
         self.expires = true;
         self
     }
 
-    /// Demands a length: characters of a text, bytes, members of a set, a list or a map.
+    /// Requires a length: the number of characters of a text, of bytes, or of members of a set, a
+    /// list or a map.
     pub fn length(mut self, length: impl RangeBounds<usize>) -> Self {
         let min = match length.start_bound() {
             Bound::Included(&min) => min,
@@ -231,20 +232,21 @@ impl Field {
         self
     }
 
-    /// Demands that the whole text, or each member of a set or list, matches a regular expression
+    /// Requires that the whole text, or each member of a set or list, matches a regular expression
     /// of the crate `regex`.
     pub fn pattern(mut self, pattern: &str) -> Self {
         self.pattern = Some(Pattern::new(pattern));
         self
     }
 
-    /// Demands one of these values; of a set or list, that each member is one of them.
+    /// Requires one of these values; for a set or list, each member must be one of them.
     pub fn one_of<V: Into<Value>>(mut self, values: impl IntoIterator<Item = V>) -> Self {
         self.one_of = values.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The most bytes of a text that is unique or part of a key, unless its field says otherwise.
+    /// The maximum number of bytes of a text that is unique or part of a key, unless its field sets
+    /// another.
     pub const KEY_LENGTH: usize = 512;
 
     /// Returns the field's name.
@@ -253,32 +255,31 @@ impl Field {
         &self.name
     }
 
-    /// Returns what kind of value it holds; for a reference, that of the primary key referred to.
+    /// Returns the kind of its values; for a reference, the kind of the other entity's primary key.
     #[must_use]
     pub fn kind(&self) -> FieldKind {
         self.kind
     }
 
-    /// Returns the whole numbers that it can hold, where these are fewer than an `i64` can.
+    /// Returns the range of its integers, if it is smaller than that of an `i64`.
     #[must_use]
     pub fn range(&self) -> Option<&RangeInclusive<i64>> {
         self.range.as_ref()
     }
 
-    /// Returns how many bytes its text may have at most, where it is one line.
+    /// Returns the maximum number of bytes of its text, if it is one line.
     #[must_use]
     pub fn max_length(&self) -> Option<usize> {
         self.max_length
     }
 
-    /// Returns the value of new rows that have none.
+    /// Returns the value of new rows that do not set the field.
     #[must_use]
     pub fn default_value(&self) -> Option<&Value> {
         self.default.as_ref()
     }
 
-    /// Returns the value that the column of a table gives to rows that do not name it: the default,
-    /// or the first version.
+    /// Returns the default of the table's column: the field's default, or the first version.
     #[must_use]
     pub fn column_default(&self) -> Option<Value> {
         match self.auto {
@@ -299,13 +300,13 @@ impl Field {
         self.secret
     }
 
-    /// Returns whether it is the time from which on the row is gone.
+    /// Returns whether it is the time at which the row expires.
     #[must_use]
     pub fn is_expiry(&self) -> bool {
         self.expires
     }
 
-    /// Returns how long its values must be.
+    /// Returns the allowed lengths of its values.
     #[must_use]
     pub fn length_rule(&self) -> Option<Length> {
         self.length
@@ -317,14 +318,14 @@ impl Field {
         self.pattern.as_ref()
     }
 
-    /// Returns the values that it can have; empty where there is no such list.
+    /// Returns the allowed values; empty if there is no such list.
     #[must_use]
     pub fn allowed(&self) -> &[Value] {
         &self.one_of
     }
 
-    /// Returns whether an insert must bring a value: it is neither optional nor made, and has no
-    /// default.
+    /// Returns whether an insert must set the field: it is neither optional nor generated, and has
+    /// no default.
     #[must_use]
     pub fn is_required(&self) -> bool {
         !self.optional && self.auto.is_none() && self.default.is_none()
@@ -354,19 +355,19 @@ impl Field {
         self.unique || self.is_whole_key()
     }
 
-    /// Returns how absent values are made.
+    /// Returns how absent values are generated.
     #[must_use]
     pub fn auto_value(&self) -> Option<Auto> {
         self.auto
     }
 
-    /// Returns whether a value that the user left out is made on insert.
+    /// Returns whether an insert generates the value if the user omits it.
     #[must_use]
     pub fn is_made(&self) -> bool {
         self.auto.is_some()
     }
 
-    /// Returns what it refers to.
+    /// Returns the reference of a foreign field.
     #[must_use]
     pub fn reference(&self) -> Option<&Foreign> {
         self.foreign.as_ref()
@@ -381,7 +382,7 @@ impl Field {
         }
     }
 
-    /// Returns the value as it may be shown: a secret is masked, unless it is absent.
+    /// Returns the value in the form that may be shown: a secret is masked, unless it is absent.
     #[must_use]
     pub fn shown(&self, value: &Value) -> Value {
         if self.secret && !value.is_null() {

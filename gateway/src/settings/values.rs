@@ -1,36 +1,36 @@
-//! The types of settings that have a shape of their own.
+//! The types of settings that are not plain values.
 
 use std::{fmt, time::Duration};
 
 use http::HeaderName;
 
-/// How nodes hear of each other's changes.
+/// How nodes learn of each other's changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cluster {
     /// There are no other nodes.
     None,
-    /// By the log in their PostgreSQL database.
+    /// From the log in their PostgreSQL database.
     Postgres,
-    /// By the log in their database file, as processes of one host.
+    /// From the log in their SQLite file, as processes on one host.
     Sqlite,
-    /// By the log in their PostgreSQL database, woken by NATS under this address.
+    /// From the log in their PostgreSQL database; NATS at this address wakes them.
     #[cfg(feature = "nats")]
     Nats(Secret),
-    /// By the log in their PostgreSQL database, woken by Redis under this address.
+    /// From the log in their PostgreSQL database; Redis at this address wakes them.
     #[cfg(feature = "redis")]
     Redis(Secret),
 }
 
-/// Which of the built-in plugins run. The acl plugin asks which consumer it is, so it never runs
-/// alone.
+/// The built-in plugins that run. The acl plugin needs to know the consumer, so it never runs
+/// without key-auth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuiltIn {
     /// None: every request passes.
     None,
     /// Requests need an API key.
     KeyAuth,
-    /// Requests need an API key and, where groups are allowed, membership in one of them.
+    /// Requests need an API key and, if `--allow-groups` is set, membership in one of the groups.
     KeyAuthAndAcl,
 }
 
@@ -54,7 +54,7 @@ impl BuiltIn {
     }
 }
 
-/// What becomes of the API key in the request that the upstream gets.
+/// What happens to the API key in the request to the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyForwarding {
     /// It stays where it is, and `X-API-Key` repeats it.
@@ -63,16 +63,16 @@ pub enum KeyForwarding {
     Hidden,
 }
 
-/// What the database holds of an API key.
+/// The form in which the database stores an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyStorage {
     /// The key itself.
     Plain,
-    /// A digest, from which no one finds the key again. It is shown once, when it is set.
+    /// A digest, from which the key cannot be recovered. The key is shown once, when it is set.
     Digest,
 }
 
-/// How log lines are written, to standard error.
+/// The format of log lines on standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
@@ -81,7 +81,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Whether and how each request is logged, to standard error.
+/// Whether each request is logged to standard error, and in which format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessLog {
     /// Not at all.
@@ -92,14 +92,14 @@ pub enum AccessLog {
     Json,
 }
 
-/// Where requests are passed on to.
+/// The upstream to which requests are forwarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamAddress {
     /// The host, as a name or an address without brackets.
     pub host: String,
     /// The port.
     pub port: u16,
-    /// What the `Host` header says.
+    /// The value of the `Host` header.
     pub authority: String,
 }
 
@@ -163,7 +163,7 @@ impl fmt::Display for KeyNames {
     }
 }
 
-/// A text that is not to be printed.
+/// A text that must not be printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

@@ -1,11 +1,12 @@
-//! [`DatabaseError`]: what a database or its driver said, and whether the same write can be done
-//! again.
+//! [`DatabaseError`]: an error of a database or its driver, and whether the same write can be
+//! repeated.
 
 use std::{borrow::Cow, fmt};
 
 use tidings_core::BoxError;
 
-/// What a database or its driver said. The text may name tables and values: it belongs in a log.
+/// An error of a database or its driver. The text may contain names of tables and values, so it
+/// belongs in a log.
 #[derive(Debug)]
 pub struct DatabaseError {
     code: Option<String>,

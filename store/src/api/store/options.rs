@@ -1,4 +1,4 @@
-//! [`OpenOptions`]: how a store is opened, where there is a choice.
+//! [`OpenOptions`]: the options for opening a store.
 
 use std::{fmt, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     settings::{Logging, Pooler, Settings, Sharing},
 };
 
-/// How a store is opened, where there is a choice. Made by [`Store::options`].
+/// The options for opening a store. Made by [`Store::options`].
 ///
 /// # Examples
 ///
@@ -34,7 +34,7 @@ pub struct OpenOptions {
 }
 
 impl OpenOptions {
-    /// Sets how many connections to PostgreSQL are open at most, 1 to 1,000; 16 by default.
+    /// Sets the maximum number of connections to PostgreSQL, 1 to 1,000; 16 by default.
     pub fn connections(mut self, connections: usize) -> Self {
         self.settings.connections = connections;
         self
@@ -47,30 +47,30 @@ impl OpenOptions {
         self
     }
 
-    /// Sets how long a transaction may be open, from its beginning to its commit; 10 s by default.
-    /// One that takes longer is rolled back ([`Error::TooLong`]). On SQLite all other writes wait
-    /// for it, each no longer than [`timeout`](Self::timeout); on PostgreSQL those of the same
-    /// rows.
+    /// Sets how long a transaction may stay open, from its beginning to its commit; 10 s by
+    /// default. A longer one is rolled back ([`Error::TooLong`]). On SQLite all other writes wait
+    /// for it, each no longer than [`timeout`](Self::timeout); on PostgreSQL only writes of the
+    /// same rows wait.
     pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
         self.settings.transaction_timeout = timeout;
         self
     }
 
-    /// Sets what lies between the store and PostgreSQL; nothing by default.
+    /// Sets the pooler between the store and PostgreSQL; none by default.
     pub fn pooler(mut self, pooler: Pooler) -> Self {
         self.settings.pooler = pooler;
         self
     }
 
-    /// Sets whether a database file keeps a log, by which its node hears of every program's writes;
-    /// none by default. PostgreSQL and a file that is shared keep one whatever this says.
+    /// Sets whether a SQLite file keeps a log, through which the node sees every program's writes;
+    /// none by default. PostgreSQL and a shared file always keep one.
     pub fn logging(mut self, logging: Logging) -> Self {
         self.settings.logging = logging;
         self
     }
 
-    /// Sets whether other nodes may use the same database; they may not by default. On SQLite these
-    /// are other processes of the same host, and each write takes one more lock of the operating
+    /// Sets whether other nodes may use the same database; by default they may not. On SQLite these
+    /// are other processes on the same host, and each write takes one more lock of the operating
     /// system.
     pub fn sharing(mut self, sharing: Sharing) -> Self {
         self.settings.sharing = sharing;
