@@ -85,8 +85,14 @@ pub(crate) const fn removed(_: Rule) -> bool {
     false
 }
 
+/// Makes the answer to a commit come late, as over a slow link, where the cursor moves before a
+/// batch is applied: only then does the commit's own eviction find that it was passed.
+#[cfg(any(test, not(tidings_faults)))]
+#[inline(always)]
+pub(crate) const fn answer_late() {}
+
 #[cfg(all(not(test), tidings_faults))]
-pub(crate) use self::process::removed;
+pub(crate) use self::process::{answer_late, removed};
 #[cfg(all(test, tidings_faults))]
 pub(crate) use self::switch::{remove, removed};
 
@@ -94,7 +100,17 @@ pub(crate) use self::switch::{remove, removed};
 mod process {
     use std::sync::OnceLock;
 
-    use super::{RULES, Rule};
+    use super::{LATE, RULES, Rule};
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a thread that waits for an answer"
+    )]
+    pub(crate) fn answer_late() {
+        if removed(Rule::CursorAfterApplying) {
+            std::thread::sleep(LATE / 2);
+        }
+    }
 
     /// Returns whether this process leaves a rule out.
     pub(crate) fn removed(rule: Rule) -> bool {

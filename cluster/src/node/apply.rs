@@ -15,7 +15,7 @@ use tidings_core::{
 use super::shared::{PurgeCause, Shared, count};
 use crate::{
     announce::Trace,
-    faults::{Rule, removed},
+    faults::{Rule, answer_late, removed},
     keys::Evicts,
 };
 
@@ -187,6 +187,7 @@ impl Shared {
 
     /// Evicts the keys of an own write whose commit was acknowledged.
     pub(crate) fn evict_committed(&self, mark: Mark, keys: &[CacheKey]) {
+        answer_late();
         if self.is_of_this_epoch(mark) {
             self.evict_once(mark, keys, Source::Commit);
         } else {
