@@ -130,8 +130,10 @@ impl<T: Event> OutletOwner for ChannelCore<T> {
 
 #[cfg(all(test, not(shuttle)))] // the models have helpers of their own
 mod tests {
+    use tidings_core::CrudEvent;
+
     use super::*;
-    use crate::tests::Note;
+    use crate::tests::{Consumer, Note, consumer};
 
     /// A reader may come between the last one's leaving and this.
     #[test]
@@ -151,6 +153,35 @@ mod tests {
         drop(reader);
         assert!(bus.stats().channels[0].subscribers.is_empty());
         assert!(channel.core.outlets().is_empty(), "nothing is fed any more");
+    }
+
+    #[test]
+    fn a_log_for_one_operation_stays_with_its_reader_and_goes_with_it() {
+        let bus = crate::tests::bus(0);
+        let consumers = bus.declare_crud::<Consumer>().expect("free");
+        let subscribe = |event| {
+            let queue =
+                bus.subscribe::<CrudEvent<Consumer>>("crud", event, SubscribeOptions::new());
+            queue.expect("declared")
+        };
+        let mut updates = subscribe("consumers:update");
+        let mut deletes = subscribe("consumers:delete");
+        let core = &consumers.channel().core;
+        assert_eq!(core.outlets().len(), 2);
+
+        for outlet in core.outlets() {
+            core.remove_idle_log(outlet.serial());
+        }
+        let updated = CrudEvent::updated(consumer("1"), consumer("1"));
+        consumers.channel().post(updated).expect("open");
+        let deleted = CrudEvent::deleted(consumer("1"));
+        consumers.channel().post(deleted).expect("open");
+        assert!(updates.try_recv().is_ok() && deletes.try_recv().is_ok());
+
+        drop(updates);
+        assert_eq!(core.outlets().len(), 1);
+        drop(deletes);
+        assert!(core.outlets().is_empty(), "nothing is fed any more");
     }
 
     #[test]
