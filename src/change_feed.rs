@@ -106,7 +106,7 @@ impl Default for ChangeFeedOptions {
 
 /// Too many feeds are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} feeds of changes are open already")]
+#[error("{0} feeds of changes are already open")]
 pub struct TooManyFeeds(usize);
 
 /// The next item of a feed.

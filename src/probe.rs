@@ -31,7 +31,7 @@ pub struct Probed {
 #[non_exhaustive]
 pub enum ProbeError {
     /// Too many probes are running.
-    #[error("{0} probes run already")]
+    #[error("{0} probes are already running")]
     Busy(usize),
     /// The log did not accept it, or the members could not be asked.
     #[error("the log did not take the probe")]

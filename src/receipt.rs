@@ -31,7 +31,7 @@ pub enum NotReached {
     #[error("not caught up with the given position within {0:?}")]
     Late(Duration),
     /// Too many calls are waiting already.
-    #[error("not caught up with the given position, and {0} calls wait already")]
+    #[error("not caught up with the given position, and {0} calls are waiting already")]
     Busy(usize),
 }
 
@@ -55,7 +55,7 @@ pub enum NoPosition {
     #[error("the database gave no position")]
     Store(#[source] Error),
     /// The log was not read yet.
-    #[error("the log is out of reach, so that no position can be named")]
+    #[error("the log cannot be reached, so the write has no position yet")]
     Log,
 }
 

@@ -197,10 +197,10 @@ fn per_million(checked: u64, inconsistent: u64) -> f64 {
 #[non_exhaustive]
 pub enum AuditError {
     /// Another audit is running.
-    #[error("an audit is running already")]
+    #[error("an audit is already running")]
     Running,
     /// The time is out of range.
-    #[error("an audit runs for 1 s to 10 m, and not for {0:?}")]
+    #[error("an audit must run for 1 s to 10 m, got {0:?}")]
     Time(Duration),
 }
 

@@ -153,7 +153,7 @@ impl fmt::Display for RefusedOption {
 
 /// A key, the type of its value, and the type that the caller asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("key {key} is cached as {cached}, and was asked for as {asked}")]
+#[error("key {key} is cached as {cached}, but was requested as {asked}")]
 pub struct WrongType {
     /// The key's text.
     pub key: String,
@@ -186,7 +186,7 @@ pub struct Late {
 /// A load that did not begin, because there was no proof within the node's bound.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{key} was not loaded: the node has not proven within {bound:?} that it hears of every change, and refuses until it has"
+    "{key} was not loaded: the node has not proven within {bound:?} that it sees every change, and refuses until it has"
 )]
 #[non_exhaustive]
 pub struct Unproven {
@@ -289,7 +289,7 @@ pub enum SetError {
         source: OptionError,
     },
     /// The key holds a value of another type; nothing was changed.
-    #[error("key {key} is cached as {cached}, and was set as {asked}")]
+    #[error("key {key} is cached as {cached}, but was set as {asked}")]
     WrongType {
         /// The key's text.
         key: String,
@@ -349,7 +349,7 @@ pub enum ConfigError {
 pub enum ViewError {
     /// A view of this name already exists with another type.
     #[error(
-        "the values named {name:?} are {first}, and were asked for as {asked}: give each type a name of its own"
+        "the values named {name:?} are {first}, but were requested as {asked}: give each type a name of its own"
     )]
     WrongType {
         /// The name.

@@ -254,8 +254,8 @@ pub enum Error {
     /// Tables in the database do not fit the schemas, and a node cannot make them fit at its start
     /// without touching existing data. A migration may be able to.
     #[error(
-        "the database does not fit the schemas: {}; `tidings migrate apply` mends it (in a program of \
-         one's own, `Migrations::apply`)",
+        "the database does not fit the schemas: {}; `tidings migrate apply` fixes this (in your own \
+         program: `Migrations::apply`)",
         differences.join("; ")
     )]
     Incompatible {
@@ -281,7 +281,7 @@ pub enum Error {
     /// A node runs on the database, and may use tables that the migration would change: stop the
     /// node first.
     #[error(
-        "a node runs on the database, and may use what would change: stop it first ({})",
+        "a node runs on the database, and may use what the migration changes: stop it first ({})",
         changes.join("; ")
     )]
     NodeRuns {
@@ -346,11 +346,11 @@ pub enum Error {
     // The database or the process is in trouble.
     /// The commit failed, or its outcome is unknown. All rows that it may have changed were
     /// evicted. Read the row again before you repeat the write.
-    #[error("the commit failed, or its end is unknown")]
+    #[error("the commit failed, or its outcome is unknown")]
     Commit(#[source] DatabaseError),
     /// The store's runtime shut down during the write, whose outcome is unknown. All rows that it
     /// may have changed were evicted.
-    #[error("the runtime was shut down during the write, whose end is unknown")]
+    #[error("the runtime was shut down during the write, whose outcome is unknown")]
     Interrupted,
     /// The database cannot be reached, or did not answer in time. The store tries again at the next
     /// call.

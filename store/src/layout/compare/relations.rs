@@ -332,7 +332,7 @@ impl<I: Inspect + ?Sized> Comparison<'_, I> {
             self.findings.push(finding);
         } else {
             tracing::warn!(
-                "{difference}; `tidings migrate apply` makes it again (in a program of one's own, \
+                "{difference}; `tidings migrate apply` creates it again (in your own program: \
                  `Migrations::apply`)"
             );
         }
