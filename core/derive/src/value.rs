@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{
     Attribute, Data, DataEnum, DeriveInput, Expr, ExprLit, Fields, Lit, Meta, MetaNameValue, Token,
-    punctuated::Punctuated,
+    ext::IdentExt, punctuated::Punctuated,
 };
 
 use crate::{faults::Faults, home};
@@ -109,7 +109,9 @@ fn of_enum(
         }
 
         let renamed = serde(&variant.attrs, &["rename"], faults);
-        let text = renamed.map_or_else(|| rule.apply(&variant.ident.to_string()), |(text, _)| text);
+        // As serde does: `r#async` is written as `async`.
+        let name = variant.ident.unraw().to_string();
+        let text = renamed.map_or_else(|| rule.apply(&name), |(text, _)| text);
         if text.is_empty() || texts.contains(&text) {
             faults.add(
                 &variant.ident,

@@ -19,6 +19,14 @@ enum State {
     Closed,
 }
 
+/// A variant whose name is a keyword.
+#[derive(FieldValue, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(non_camel_case_types, reason = "keywords are lower case")]
+enum Call {
+    r#async,
+    r#await,
+}
+
 #[derive(FieldValue, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Number(u64);
 
@@ -144,6 +152,11 @@ fn an_enum_is_its_texts_and_a_newtype_what_is_in_it() {
         assert_eq!(state.to_value().to_json(), json);
     }
     assert_eq!(State::from_value("Closed".into()), None);
+    for call in [Call::r#async, Call::r#await] {
+        assert_eq!(Call::from_value(call.to_value()), Some(call));
+        let json = serde_json::to_value(call).unwrap();
+        assert_eq!(call.to_value().to_json(), json);
+    }
     assert_eq!(Number::KIND, FieldKind::Unsigned);
     assert_eq!(Number(7).to_value(), Value::Unsigned(7));
     let key = CacheKey::builder("k").part(&State::Closed).part(&Number(7));
