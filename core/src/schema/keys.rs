@@ -1,6 +1,6 @@
 //! The cache keys of an entity's rows.
 
-use super::{Schema, field::MASK};
+use super::{Field, Schema, field::MASK};
 use crate::{
     key::CacheKey,
     row::{Row, Rule, Violations},
@@ -208,10 +208,20 @@ impl Schema {
     /// ```
     #[must_use]
     pub fn shown_cache_key(&self, key: &str) -> String {
-        let rest = key.strip_prefix(self.name.as_str());
-        // The key of a row by a primary key of one part has no colon: one in a part is encoded.
-        let Some((names, parts)) = rest.and_then(|rest| rest.split_once(':')) else {
+        let name = &self.name;
+        let Some(rest) = key.strip_prefix(name.as_str()) else {
             return key.to_owned();
+        };
+
+        // The key of a row by a primary key of one part has no colon: one in a part is encoded.
+        let Some((names, parts)) = rest.split_once(':') else {
+            return match rest.strip_prefix('@') {
+                Some(part) => {
+                    let field = self.single_key().map(|field| &self.fields[field]);
+                    format!("{name}@{}", shown_part(field, part))
+                }
+                None => key.to_owned(),
+            };
         };
 
         let fields: Vec<&str> = match names.strip_prefix('@') {
@@ -221,15 +231,11 @@ impl Schema {
         };
         let mut fields = fields.into_iter();
         let shown = parts.split(':').map(|part| {
-            let field = fields.next().and_then(|name| self.field(name));
-            match field {
-                Some((_, field)) if !field.is_secret() || part == "~" => part,
-                // What no field is known for may be anything.
-                Some(_) | None => MASK,
-            }
+            let field = fields.next().and_then(|field| self.field(field));
+            shown_part(field.map(|(_, field)| field), part)
         });
         let shown: Vec<_> = shown.collect();
-        format!("{}{names}:{}", self.name, shown.join(":"))
+        format!("{name}{names}:{}", shown.join(":"))
     }
 
     fn key_by(&self, fields: &[&str], values: &[&Value]) -> CacheKey {
@@ -362,5 +368,14 @@ impl Schema {
             }
         }
         parts
+    }
+}
+
+/// Returns a part of a key as it may be shown. A part of which the field is not known may be a
+/// secret.
+fn shown_part<'a>(field: Option<&Field>, part: &'a str) -> &'a str {
+    match field {
+        Some(field) if !field.is_secret() || part == "~" => part,
+        Some(_) | None => MASK,
     }
 }

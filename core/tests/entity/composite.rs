@@ -137,6 +137,20 @@ fn a_secret_part_is_masked_where_keys_are_shown() {
 }
 
 #[test]
+fn a_secret_primary_key_of_one_field_is_masked_where_keys_are_shown() {
+    let schema = Schema::builder("sessions")
+        .field(Field::of::<String>("token").primary_key().secret())
+        .build();
+    let key = schema.primary_cache_key(&Row(vec!["abcd".into()]));
+    assert_eq!(schema.shown_cache_key(key.as_str()), "sessions@***");
+    assert_eq!(schema.shown_cache_key("sessions"), "sessions");
+    assert_eq!(
+        schema.shown_cache_key("sessions_old@abcd"),
+        "sessions_old@abcd"
+    );
+}
+
+#[test]
 fn a_key_is_read_from_its_canonical_text_alone() {
     let schema = Stock::schema();
     for shelf in ["a", "a:b", "~", "100%", "@", "\u{e9}"] {
