@@ -308,6 +308,11 @@ fn faults_of_rules_are_found_at_start() {
         sound().field(Field::of::<String>("a").pattern("(")),
         &["field a: the pattern is faulty: unclosed group"],
     );
+    // Put into the group of the whole text, it would be two patterns, each open at one end.
+    assert_faults(
+        sound().field(Field::of::<String>("a").pattern("a)|(?:b")),
+        &["field a: the pattern is faulty: unopened group"],
+    );
     assert_faults(
         sound().field(Field::of::<String>("a").one_of([7_i64])),
         &["field a is of kind string, and not all that it is to be one of"],

@@ -53,16 +53,18 @@ fn length_of(value: &Value) -> Option<usize> {
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
-    /// Or what is wrong with it, which the check of the schemas says.
+    /// An error is what is wrong with it, which [`check_all`](crate::check_all) reports.
     regex: Result<Regex, String>,
 }
 
 impl Pattern {
     pub(super) fn new(text: &str) -> Self {
-        let regex = Regex::new(&format!("^(?:{text})$"));
+        // By itself first: one that closes the group around it would match less than the whole
+        // text.
+        let regex = Regex::new(text).and_then(|_| Regex::new(&format!("^(?:{text})$")));
         Self {
             text: text.to_owned(),
-            // Its first lines draw the pattern; the last says what is wrong.
+            // The first lines of the message draw the pattern; the last says what is wrong.
             regex: regex.map_err(|error| {
                 let message = error.to_string();
                 let last = message.lines().last().unwrap_or_default();
