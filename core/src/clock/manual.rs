@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -62,6 +63,10 @@ impl ManualClock {
     }
 
     /// Moves time forward and wakes every sleeper whose deadline was reached.
+    ///
+    /// # Panics
+    ///
+    /// When a waker panics, once all of them were woken.
     pub fn advance(&self, by: Duration) {
         let mut state = self.state();
         state.now = state.now.plus(by);
@@ -72,8 +77,13 @@ impl ManualClock {
             .collect();
         drop(state); // a waker may run code that asks this clock for the time
 
+        let mut panicked = None;
         for sleeper in due {
-            sleeper.waker.wake();
+            let woken = catch_unwind(AssertUnwindSafe(|| sleeper.waker.wake()));
+            panicked = panicked.or(woken.err());
+        }
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
         }
     }
 
@@ -191,6 +201,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::error::panic_text;
 
     #[test]
     fn a_sleeper_wakes_when_its_time_has_come_and_not_before() {
@@ -251,6 +262,31 @@ mod tests {
         clock.advance(Duration::from_secs(3));
         clock.advance(Duration::from_secs(3));
         assert_eq!(woken.map(|count| count.0.load(Ordering::Relaxed)), [1, 1]);
+    }
+
+    #[test]
+    fn a_waker_that_panics_leaves_no_other_asleep() {
+        struct Panics;
+
+        impl Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic!("on purpose");
+            }
+        }
+
+        let clock = ManualClock::new();
+        let count = Arc::new(Count::default());
+        let wakers = [Arc::new(Panics).into(), Arc::clone(&count).into()];
+        let mut sleeps = [(); 2].map(|()| clock.sleep(Duration::from_secs(1)));
+        for (sleep, waker) in sleeps.iter_mut().zip(&wakers) {
+            let mut context = Context::from_waker(waker);
+            assert!(sleep.as_mut().poll(&mut context).is_pending());
+        }
+
+        let advance = || clock.advance(Duration::from_secs(1));
+        let panic = catch_unwind(AssertUnwindSafe(advance)).unwrap_err();
+        assert_eq!(panic_text(&*panic), "on purpose");
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
     }
 
     #[test]
