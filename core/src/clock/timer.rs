@@ -25,13 +25,13 @@ static TIMER: Timer = Timer {
 
 struct Timer {
     sleepers: Mutex<Sleepers>,
-    /// Told when an earlier deadline has come.
+    /// Notified of each new deadline, which may be the earliest.
     changed: Condvar,
     started: Once,
 }
 
 struct Sleepers {
-    /// By deadline, and by a number that tells those of one deadline apart.
+    /// By deadline, and by a number that differs between sleeps of one deadline.
     waiting: BTreeMap<(Instant, u64), Waker>,
     next: u64,
 }
@@ -43,7 +43,8 @@ impl Timer {
     }
 
     fn start(&'static self) {
-        self.started.call_once(|| {
+        // Once, but for attempts that failed: the system may have room for a thread later.
+        self.started.call_once_force(|_| {
             let thread = std::thread::Builder::new().name("tidings-timer".into());
             thread
                 .spawn(|| self.run())
