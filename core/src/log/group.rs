@@ -1,9 +1,10 @@
 //! One event for each row of a transaction, however often the transaction changed it.
 //!
 //! The records of one row in one transaction need not lie in the order in which it changed: where a
-//! user's row trigger writes the row again, PostgreSQL logs the inner change first. So they are put
-//! into the order of their chain, in which each old image is the new image of the one before. A
-//! group that is no chain counts from the first old image to the last new one.
+//! user's row trigger writes the row again, PostgreSQL logs the inner change first. But they make a
+//! chain, in which each old image is the new image of the one before, and the ends of a chain do
+//! not depend on the order in which its records are given. A group that is no chain counts from the
+//! first old image to the last new one.
 
 use std::sync::Arc;
 
@@ -99,9 +100,8 @@ impl<'a> RowChange<'a> {
             .map(Images::of)
             .collect();
 
-        let order = chain(&images).unwrap_or_else(|| (0..images.len()).collect());
-        let old = images.get(*order.first()?)?.old;
-        let new = images.get(*order.last()?)?.new;
+        let in_log_order = (images.first()?.old, images.last()?.new);
+        let (old, new) = ends_of_chain(&images).unwrap_or(in_log_order);
         let operation = match (old, new) {
             (None, None) => return None,
             (None, Some(_)) => Operation::Create,
@@ -151,30 +151,59 @@ impl<'a> Images<'a> {
     }
 }
 
-/// Returns the order in which each old image is the new one before; none if there is no such order.
-fn chain(images: &[Images<'_>]) -> Option<Vec<usize>> {
-    // A walk from each beginning. Groups are short: a row is seldom changed more than twice in one
-    // transaction.
-    let walk = |first: usize| {
-        let mut left: Vec<_> = (0..images.len()).filter(|index| *index != first).collect();
-        let mut order = vec![first];
-        let mut last = first;
-        while !left.is_empty() {
-            let next = left
-                .iter()
-                .position(|index| images[*index].old == images[last].new)?;
-            last = left.remove(next);
-            order.push(last);
+/// Returns the old image of a chain's first record and the new one of its last; none if the records
+/// make no chain, or too long a one.
+///
+/// The records are the edges of a graph of images, and a chain is an Eulerian trail through it:
+/// there is one if the edges hang together and each image is entered as often as it is left, but
+/// for the first, which is left once more, and the last, which is entered once more.
+fn ends_of_chain<'a>(images: &[Images<'a>]) -> Option<Ends<'a>> {
+    const LONGEST: usize = 64; // the comparisons take cubic time
+
+    let begin = images.first()?.old;
+    if images.len() > LONGEST || !hang_together(images, begin) {
+        return None;
+    }
+
+    let mut left: Vec<_> = images.iter().map(|record| record.old).collect();
+    let mut entered = Vec::new();
+    for record in images {
+        match left.iter().position(|image| *image == record.new) {
+            Some(index) => {
+                left.swap_remove(index);
+            }
+            None => entered.push(record.new),
         }
+    }
+    match (left.as_slice(), entered.as_slice()) {
+        // It ends where it began: of a circle, the log's order says where that was.
+        ([], []) => Some((begin, begin)),
+        ([first], [last]) => Some((*first, *last)),
+        _ => None,
+    }
+}
 
-        Some(order)
-    };
+/// The row before and after a group; none where there was no row.
+type Ends<'a> = (Option<&'a Fields>, Option<&'a Fields>);
 
-    const LONGEST: usize = 64; // the walks take cubic time: longer groups are taken in the log's order
+/// Returns whether every record shares an image with another one that can be reached from `begin`.
+fn hang_together<'a>(images: &[Images<'a>], begin: Option<&'a Fields>) -> bool {
+    let mut reached = vec![begin];
+    let mut rest = images.to_vec();
+    loop {
+        let before = rest.len();
+        rest.retain(|record| {
+            let touches = reached.contains(&record.old) || reached.contains(&record.new);
+            if touches {
+                reached.extend([record.old, record.new]);
+            }
+            !touches
+        });
 
-    (images.len() <= LONGEST)
-        .then(|| (0..images.len()).find_map(walk))
-        .flatten()
+        if rest.is_empty() || rest.len() == before {
+            return rest.is_empty();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +263,23 @@ mod tests {
     fn a_group_that_is_no_chain_goes_from_the_first_old_to_the_last_new() {
         let group = [record(Update, "a", "b"), record(Update, "x", "y")];
         let both = Some((Update, Some(image("a")), Some(image("y"))));
+        assert_eq!(folded(&group), both);
+    }
+
+    #[test]
+    fn a_trigger_within_a_trigger_is_logged_first_and_does_not_hide_what_was_made() {
+        // An insert; its trigger writes the row as it is; that one's trigger changes it.
+        let inner = record(Update, "a", "b");
+        let group = [inner, record(Update, "a", "a"), record(Create, "", "a")];
+        assert_eq!(folded(&group), Some((Create, None, Some(image("b")))));
+    }
+
+    #[test]
+    fn a_row_that_comes_back_to_an_image_ends_where_its_chain_does() {
+        // From a to b, to c, back to b, to d: the changes of triggers are logged first.
+        let group = [("a", "b"), ("b", "d"), ("c", "b"), ("b", "c")];
+        let group = group.map(|(old, new)| record(Update, old, new));
+        let both = Some((Update, Some(image("a")), Some(image("d"))));
         assert_eq!(folded(&group), both);
     }
 
