@@ -199,8 +199,8 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
 
     /// Asks the log for nothing. It is in reach if it answers, whatever else it refuses.
     ///
-    /// What a reader is told next stays as it is. By default a [`head`](Self::head) is taken: not
-    /// for a log whose heads begin what a reader is told.
+    /// The answer to the next read stays as it is. By default this takes a [`head`](Self::head): a
+    /// log whose heads change what a read returns needs a way of its own.
     ///
     /// # Errors
     ///

@@ -34,7 +34,8 @@ pub trait LogApart: fmt::Debug + Send + Sync + 'static {
 pub struct ApartNeeds {
     /// The node's name.
     pub node: Arc<str>,
-    /// The entities that the node declares. Their keys are told by digests if they have secrets.
+    /// The entities that the node declares. The log holds the keys of one that has
+    /// secrets as digests.
     pub schemas: Vec<&'static Schema>,
     /// The source of time.
     pub clock: Arc<dyn Clock>,

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_after_a_cursor_is_gone_on_from_with_all_that_was_in_progress() {
+    fn a_reader_resumes_before_all_that_was_in_progress_at_the_cursor() {
         let snapshot = "10:20:10,14".parse().expect("a snapshot");
         let cursor = Cursor::at_snapshot(mark(0).epoch(), snapshot);
         let bookmark = Bookmark::after(&cursor, mark(22)).expect("one of its epoch");
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_of_a_log_with_ids_is_gone_on_from_by_its_own() {
+    fn a_reader_of_a_log_with_ids_resumes_at_the_id_of_the_commit() {
         let (read, id) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let cursor = Cursor::numbered(mark(0).epoch(), 7, read);
         assert_eq!(Bookmark::after(&cursor, mark(9)), None);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_of_another_epoch_says_nothing_of_a_commit() {
+    fn a_cursor_of_another_epoch_makes_no_bookmark() {
         let cursor = Cursor::counted(Epoch::new(4, Uuid::nil()), 7);
         assert_eq!(Bookmark::after(&cursor, mark(9)), None);
     }

@@ -39,8 +39,8 @@ pub struct Cursor {
 pub enum Position {
     /// All records up to this number.
     Counted(u64),
-    /// All records up to this number, whose record has this id. A log that can lose its newest
-    /// records and hand their numbers out again is told by it from the one that was read.
+    /// All records up to this number, whose record has this id: for a log that can lose its newest
+    /// records and hand their numbers out again, in which a number alone names no record.
     Numbered {
         /// The number of the last record that was read.
         last: u64,

@@ -107,8 +107,8 @@ impl Fields {
         }
     }
 
-    /// Returns whether the row has more fields than these: enough to evict by, and too few to tell
-    /// handlers.
+    /// Returns whether the row has more fields than these: enough to evict by, and too few for an
+    /// event.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.partial || self.values.is_empty()

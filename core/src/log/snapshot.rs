@@ -44,7 +44,8 @@ impl Snapshot {
         }
     }
 
-    /// Returns the lowest transaction that was in progress, or `xmax` if none was.
+    /// Returns a transaction below which all were over: the lowest one in progress, or `xmax` if
+    /// there was none; PostgreSQL's own may lie below.
     #[must_use]
     pub fn xmin(&self) -> u64 {
         self.xmin
