@@ -1,5 +1,5 @@
-//! Bytes in serde's form as they are in the JSON of a row: for `#[serde(with = "..")]` on a field
-//! of bytes. Without it serde writes an array of numbers.
+//! Serde's form of bytes as base64, which is also their form in the JSON of a row: for
+//! `#[serde(with = "..")]` on a field of bytes. Without it serde writes an array of numbers.
 //!
 //! # Examples
 //!
@@ -41,7 +41,7 @@ pub fn serialize<B: FieldValue, S: Serializer>(
 ///
 /// # Errors
 ///
-/// What is there is no base64.
+/// The input is not base64.
 pub fn deserialize<'de, B: FieldValue, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<B, D::Error> {

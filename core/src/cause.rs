@@ -43,6 +43,19 @@ impl Cause {
     }
 
     /// Runs the rest of the scope under this cause; the guard restores the previous one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tidings_core::{Cause, Origin};
+    ///
+    /// let cause = Cause { number: 7, origin: Origin::Local };
+    /// {
+    ///     let _handling = cause.enter();
+    ///     assert_eq!(Cause::current(), Some(cause));
+    /// }
+    /// assert_eq!(Cause::current(), None);
+    /// ```
     #[inline]
     pub fn enter(self) -> CauseGuard {
         CauseGuard {

@@ -100,7 +100,7 @@ impl Clock for SystemClock {
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "this is the clock that others shall ask"
+        reason = "this is the one place that asks the machine"
     )]
     fn wall(&self) -> Timestamp {
         let since_epoch = SystemTime::now()
@@ -111,7 +111,7 @@ impl Clock for SystemClock {
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "this is the clock that others shall ask"
+        reason = "this is the one place that asks the machine"
     )]
     fn wall_micros(&self) -> TimestampMicros {
         let since_epoch = SystemTime::now()
@@ -127,12 +127,12 @@ impl Clock for SystemClock {
         let deadline = self.start.checked_add(Duration::from_nanos(deadline.0));
         Box::pin(async move {
             match deadline {
-                // Polled first where it will be polled last: a task stays in its runtime.
+                // Asked at the first poll only: a task stays in its runtime.
                 Some(deadline) if tokio::runtime::Handle::try_current().is_ok() => {
                     tokio::time::sleep_until(deadline.into()).await;
                 }
                 Some(deadline) => timer::TimerSleep::new(deadline).await,
-                None => std::future::pending().await, // past what the machine's clock can say
+                None => std::future::pending().await, // later than the machine's clock can count
             }
         })
     }

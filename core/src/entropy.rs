@@ -12,7 +12,7 @@ use std::{
 
 use uuid::Uuid;
 
-/// Gives random bytes.
+/// A source of random bytes.
 ///
 /// # Examples
 ///
@@ -53,11 +53,11 @@ pub trait Entropy: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// The random numbers of the operating system, which fit secrets.
+/// The random numbers of the operating system, which are fit for secrets.
 ///
 /// # Panics
 ///
-/// When the operating system has none to give; nothing in this process could then be kept secret.
+/// When the operating system has none: nothing in this process could then be kept secret.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;
 
@@ -69,8 +69,7 @@ impl Entropy for SystemEntropy {
 
 /// Numbers that follow from a seed (SplitMix64). They can be guessed: for tests alone.
 ///
-/// Threads that share one draw from one sequence; which of them gets which number is up to their
-/// order.
+/// Threads that share one draw from one sequence, in the order in which they come.
 #[derive(Debug)]
 pub struct SeededEntropy {
     state: AtomicU64,

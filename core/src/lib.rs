@@ -10,7 +10,7 @@ extern crate self as tidings_core;
 // The modules are in the order of the layers, lowest first. A module imports only from those above
 // it in this list.
 
-// Errors of user code and the text of a panic.
+// Errors of user code, and the text of a panic.
 mod error;
 
 // Wall-clock time, for display. Must not know any clock.

@@ -9,16 +9,16 @@
 // One field. Must not know the schema.
 mod field;
 
-// Functions of the application that look at a whole row.
+// Functions of the application that check a whole row.
 mod row_check;
 
 // Names that databases keep for themselves.
 mod reserved;
 
-// What can be wrong with one schema.
+// The faults of one schema.
 mod check_one;
 
-// What can be wrong with several.
+// The faults of several together.
 mod check;
 
 // A schema as JSON.
@@ -33,7 +33,7 @@ mod keys;
 // From the text of a key back to its lookup.
 mod key_text;
 
-// From what people send to rows.
+// From the input of clients to rows.
 mod input;
 
 use crate::{

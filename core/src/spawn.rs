@@ -25,16 +25,17 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 ///
 /// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
 /// let spawn: Arc<dyn Spawn> = Arc::new(TokioSpawn::new(runtime.handle().clone()));
-/// let (told, heard) = std::sync::mpsc::channel();
+/// let (sender, receiver) = std::sync::mpsc::channel();
 ///
-/// spawn.spawn(Box::pin(async move { told.send("done").unwrap_or_default() }));
+/// let task = async move { sender.send("done").expect("the receiver is there") };
+/// drop(spawn.spawn(Box::pin(task))); // the task goes on
 /// runtime.block_on(tokio::task::yield_now());
-/// assert_eq!(heard.try_recv()?, "done");
+/// assert_eq!(receiver.try_recv()?, "done");
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub trait Spawn: fmt::Debug + Send + Sync + 'static {
-    /// Starts a task. It is polled by the executor, never before this returns to a caller on the
-    /// executor's only thread.
+    /// Starts a task. The executor polls it; if the caller is on the executor's only thread, not
+    /// before this has returned.
     ///
     /// An executor that has ended drops the task at once.
     fn spawn(&self, task: Task) -> AbortHandle;

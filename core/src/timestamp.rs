@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Unix seconds.
 ///
-/// Zero, which is also the default, stands for "not set" in a field whose time is made.
+/// Zero, which is also the default, means "not set" in a field whose time is made.
 ///
 /// # Examples
 ///
@@ -35,7 +35,7 @@ impl Timestamp {
         Self(seconds)
     }
 
-    /// Seconds since the epoch.
+    /// Returns the seconds since the epoch.
     #[must_use]
     pub fn as_unix(self) -> i64 {
         self.0
@@ -79,7 +79,7 @@ impl TimestampMicros {
         Self(micros)
     }
 
-    /// Microseconds since the epoch.
+    /// Returns the microseconds since the epoch.
     #[must_use]
     pub fn as_micros(self) -> i64 {
         self.0
@@ -93,7 +93,7 @@ impl TimestampMicros {
 }
 
 impl From<Timestamp> for TimestampMicros {
-    /// Returns the beginning of the second; saturates where a second lies too far away to count in
+    /// Returns the beginning of the second; saturates if that is too far away to count in
     /// microseconds.
     fn from(second: Timestamp) -> Self {
         Self(second.0.saturating_mul(1_000_000))

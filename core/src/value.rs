@@ -104,8 +104,8 @@ impl Value {
         }
     }
 
-    /// Returns the value as JSON. A number that JSON cannot say, not finite, becomes `null`;
-    /// [`Field::check`](crate::Field::check) keeps these out of rows.
+    /// Returns the value as JSON. A number that is not finite, which JSON cannot say, becomes
+    /// `null`; [`Field::check`](crate::Field::check) keeps these out of rows.
     #[must_use]
     pub fn to_json(&self) -> RawJson {
         match self {
@@ -124,8 +124,8 @@ impl Value {
 
     /// Reads a value of a kind from JSON; `null` is the absent value of every kind.
     ///
-    /// What a field demands beyond its kind is checked by
-    /// [`Field::from_json`](crate::Field::from_json).
+    /// [`Field::from_json`](crate::Field::from_json) also checks what a field demands beyond its
+    /// kind.
     ///
     /// # Errors
     ///
@@ -165,8 +165,8 @@ impl Value {
     /// Reads a value of a kind from text, as a path, a query or a form holds it: a set with commas
     /// between its members, bytes in base64, lists, maps and JSON as JSON.
     ///
-    /// What a field demands beyond its kind is checked by
-    /// [`Field::from_text`](crate::Field::from_text).
+    /// [`Field::from_text`](crate::Field::from_text) also checks what a field demands beyond its
+    /// kind.
     ///
     /// # Errors
     ///
@@ -199,7 +199,7 @@ impl Value {
     }
 
     /// Returns the text that [`from_text`](Self::from_text) reads as this value: the canonical one,
-    /// where several read alike. An absent value has none, and gives the empty text.
+    /// where several read alike. An absent value has none: the text is empty.
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {

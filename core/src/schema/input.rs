@@ -1,5 +1,5 @@
-//! Turns what clients send into rows: reads JSON by a schema, makes absent values, and checks the
-//! whole row.
+//! Turns the input of clients into rows: reads JSON by a schema, makes absent values, and checks
+//! the whole row.
 
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use crate::{
     value::{FieldKind, Value},
 };
 
-/// What a text made by [`Auto::Random`] is made of.
+/// The letters of a text made by [`Auto::Random`].
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 /// The length of such a text; 62^32 is more than 2^190.
 const RANDOM_TEXT: usize = 32;
@@ -19,8 +19,8 @@ const RANDOM_TEXT: usize = 32;
 impl Schema {
     /// Reads the fields that a JSON object names; `null` clears one.
     ///
-    /// Whether the fields that it does not name are demanded is for
-    /// [`complete_insert`](Self::complete_insert) to say.
+    /// Fields that it does not name are no error here: [`complete_insert`](Self::complete_insert)
+    /// says which of them are missing.
     ///
     /// # Errors
     ///
@@ -96,9 +96,9 @@ impl Schema {
         self.checked(row)
     }
 
-    /// Makes absent what a struct left to be made: a nil UUID, an empty text and a zero timestamp
-    /// in a field whose values are made, since a struct whose field is no `Option` cannot say it
-    /// otherwise. What people send can, so their values are taken as they are.
+    /// Makes the values absent that a struct left to be made: a nil UUID, an empty text or a zero
+    /// timestamp in a field whose values are made. A struct whose field is no `Option` has no other
+    /// way to say so. Clients can leave a field out, so their values are taken as they are.
     #[must_use]
     pub fn leave_unset(&self, mut row: Row) -> Row {
         for (field, value) in self.fields.iter().zip(&mut row.0) {
@@ -132,7 +132,7 @@ impl Schema {
         self.checked(row)
     }
 
-    /// Gives a row that is about to be stored over another the version after that one's, where the
+    /// Sets the version of a row that is about to be stored over another to the next one, if the
     /// entity's rows have versions.
     pub fn count_up(&self, old: &Row, new: &mut Row) {
         let Some(version) = self.version() else {
@@ -198,7 +198,7 @@ impl Schema {
             }
         }
 
-        // Functions of the application see rows whose fields are as they should be, and no others.
+        // Functions of the application see only rows whose fields are right by themselves.
         if violations.is_empty() {
             for check in &self.checks {
                 if let Err(objections) = check.run(&row) {

@@ -39,7 +39,7 @@ impl Schema {
         let mut fields = self.primary_key_fields();
         let shown = key.parts().iter().map(|part| match fields.next() {
             Some(field) => field.shown(part),
-            // What no field is known for may be anything.
+            // A part of which the field is not known may be a secret.
             None => MASK.into(),
         });
         PrimaryKey::of(shown.collect())

@@ -1,12 +1,12 @@
 //! Times of the crate jiff, which are finer than ours and have a narrower range.
 //!
-//! What becomes ours is rounded down, before the epoch too, so that the order of times is kept.
-//! What jiff has no place for (years before -9999 and after 9999) is an error of jiff's own.
+//! A time of jiff's is rounded down, before the epoch too, so that the order of times is kept. A
+//! time of ours that jiff cannot hold (a year before -9999 or after 9999) is an error of jiff's.
 
 use super::{Timestamp, TimestampMicros};
 
 impl From<jiff::Timestamp> for TimestampMicros {
-    /// The microsecond that it lies in.
+    /// Returns the microsecond that the time lies in.
     ///
     /// # Examples
     ///
@@ -24,7 +24,7 @@ impl From<jiff::Timestamp> for TimestampMicros {
 }
 
 impl From<jiff::Timestamp> for Timestamp {
-    /// The second that it lies in.
+    /// Returns the second that the time lies in.
     fn from(time: jiff::Timestamp) -> Self {
         Self(within(time, 1_000_000_000))
     }

@@ -1,4 +1,4 @@
-//! Bytes as text: base64, with its padding; one text for each.
+//! Bytes as text: base64 with padding, in its one canonical spelling.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -7,7 +7,7 @@ pub(super) fn to_text(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// Reads bytes from text; none if it is not what [`to_text`] writes.
+/// Reads bytes from text; `None` if it is not what [`to_text`] writes.
 pub(super) fn from_text(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }

@@ -4,8 +4,11 @@ use serde_json::Value as Json;
 
 use super::Value;
 
+/// What a member of a set takes besides its text: the `String`, and its part of a tree's node.
+const MEMBER: usize = 32;
+
 impl Value {
-    /// Returns roughly how many bytes it takes.
+    /// Returns roughly how many bytes the value takes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let heap = match self {
@@ -17,7 +20,7 @@ impl Value {
             | Self::Uuid(_) => 0,
             Self::Text(text) => text.len(),
             Self::Bytes(bytes) => bytes.len(),
-            Self::Set(members) => members.iter().map(|member| member.len() + 32).sum(),
+            Self::Set(members) => members.iter().map(|member| MEMBER + member.len()).sum(),
             Self::Json(json) => weight_of_json(json),
         };
         size_of::<Self>() + heap
@@ -31,10 +34,8 @@ fn weight_of_json(json: &Json) -> usize {
         Json::String(text) => own + text.len(),
         Json::Array(values) => own + values.iter().map(weight_of_json).sum::<usize>(),
         Json::Object(members) => {
-            let members = members.iter();
-            own + members
-                .map(|(name, value)| name.len() + weight_of_json(value))
-                .sum::<usize>()
+            let weight = |(name, value): (&String, &Json)| name.len() + weight_of_json(value);
+            own + members.iter().map(weight).sum::<usize>()
         }
     }
 }

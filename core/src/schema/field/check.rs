@@ -155,7 +155,7 @@ impl Field {
     }
 
     fn checked(&self, value: Result<Value, String>) -> Result<Value, Breach> {
-        // What a kind says of a number is that it is not one, or that it has too many digits.
+        // A kind says of a number that it is none, or that it has too many digits.
         let value = value.map_err(|message| {
             let inexact = message == number::INEXACT;
             let rule = if inexact { Rule::Range } else { Rule::Kind };
