@@ -8,9 +8,10 @@ use std::{
     },
 };
 
+// Not the one of `crate::sync`: a static outlives a model's run.
 use parking_lot::Mutex;
 
-use crate::event::payload::Form;
+use crate::event::{name::CRUD, payload::Form};
 
 /// The channel that an event came by.
 #[derive(Debug)]
@@ -19,25 +20,25 @@ pub(crate) struct ChannelInfo {
     pub(crate) event: Arc<str>,
     /// Its number among all channels of the process: an event may have come by way of another bus.
     pub(crate) id: u32,
-    /// Whether it carries changes of rows.
+    /// Whether it carries changes of rows: the source of those is theirs alone.
     pub(crate) crud: bool,
     pub(crate) type_name: &'static str,
     pub(crate) form: Form,
 }
+
+/// A channel's source and event.
+type ChannelName = (Arc<str>, Arc<str>);
 
 static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 
 /// The names of all channels of the process that are still there, for messages.
 static NAMES: LazyLock<Mutex<HashMap<u32, ChannelName>>> = LazyLock::new(Mutex::default);
 
-type ChannelName = (Arc<str>, Arc<str>);
-
 impl ChannelInfo {
-    /// Describes a new channel; none once the numbers are used up.
+    /// Describes a new channel; `None` once the numbers are used up.
     pub(crate) fn new(
         source: &str,
         event: &str,
-        crud: bool,
         type_name: &'static str,
         form: Form,
     ) -> Option<Self> {
@@ -47,7 +48,7 @@ impl ChannelInfo {
             source: source.into(),
             event: event.into(),
             id: id.ok()?,
-            crud,
+            crud: source == CRUD,
             type_name,
             form,
         };
@@ -65,7 +66,7 @@ impl Drop for ChannelInfo {
 }
 
 /// Returns the source and event of a channel; question marks for one that is gone.
-pub(crate) fn name_of(channel: u32) -> (Arc<str>, Arc<str>) {
+pub(crate) fn name_of(channel: u32) -> ChannelName {
     let known = NAMES.lock().get(&channel).cloned();
     known.unwrap_or_else(|| ("?".into(), "?".into()))
 }

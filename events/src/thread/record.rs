@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+// Not the one of `crate::sync`: a static outlives a model's run.
 use parking_lot::Mutex;
 
 /// One thread's entry, written in plain stores that cost a nanosecond.

@@ -177,8 +177,7 @@ impl WorkerEvents {
         }
 
         let hub = Arc::clone(&self.inner.hub);
-        let crud = operation_of.is_some();
-        let Some(info) = ChannelInfo::new(source, event, crud, type_name::<T>(), form) else {
+        let Some(info) = ChannelInfo::new(source, event, type_name::<T>(), form) else {
             return Err(bad_name(source, event, "there were 2^32 channels already"));
         };
 
