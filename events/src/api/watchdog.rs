@@ -21,7 +21,7 @@ use crate::{
     thread::record::{Call, ThreadRecord},
 };
 
-/// The least time between two looks of [`Watchdog::watch`].
+/// The least time between two checks of [`Watchdog::watch`].
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// A handler that has been running for too long.
@@ -92,6 +92,10 @@ impl fmt::Debug for Watchdog {
 impl Watchdog {
     /// Checks four times within the limit, and at most once per millisecond, until the last handle
     /// of the bus is dropped or the bus is shut down. Logs each slow call once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the watch, and nothing else.
     pub async fn watch(mut self) {
         loop {
             let sleep = {

@@ -1,4 +1,4 @@
-//! [`Route`]: who hears of a channel's events, worked out once per change of registrations.
+//! [`Route`]: the receivers of a channel's events, worked out once per change of registrations.
 //!
 //! A post runs under the route of its thread's shard: a lock that this thread shares with few
 //! others, so that posters on several cores do not fight over one cache line. The lock is held

@@ -170,8 +170,8 @@ async fn changes_that_cause_each_other_without_end_are_cut_off_and_counted() {
     assert_eq!(bus.stats().dropped, 1);
 }
 
-/// A change has been made even if its cycle is cut off: who would have heard of it finds a gap in
-/// its place.
+/// A change has been made even if its cycle is cut off: a worker or queue that would have received
+/// it finds a gap in its place.
 #[tokio::test]
 async fn a_change_too_deep_in_a_cycle_is_a_gap_to_workers_and_queues() {
     let bus = bus(1);

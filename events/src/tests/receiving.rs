@@ -1,4 +1,4 @@
-//! What a queue gives: a wake-up for who sleeps, and an event that tells where it comes from.
+//! What a queue gives: a wake-up for a sleeping reader, and an event that says where it comes from.
 
 use std::{
     future::Future as _,

@@ -26,7 +26,9 @@ impl WorkerEvents {
     /// queues and feeds end; you can still receive what is in them. A second call reports on the
     /// same end.
     ///
-    /// If this future is cancelled, the bus stays closed, and queues and feeds end at once. Events
+    /// # Cancel safety
+    ///
+    /// If this future is dropped, the bus stays closed, and queues and feeds end at once. Events
     /// that remain in mailboxes are then handled, not counted.
     ///
     /// # Examples

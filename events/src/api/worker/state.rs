@@ -343,8 +343,8 @@ impl LocalState {
         self.hub.signal(Lifecycle::WorkerLeft(self.index()));
 
         for event in self.mailbox.vacate(in_hand) {
-            // Another worker takes a unique event over; any other is missed, which callers that
-            // wait are told.
+            // Another worker takes a unique event over. Any other is missed, and its completion
+            // says so to the callers that wait.
             let unique = event.meta().unique().is_some();
             if unique {
                 Arc::clone(&event).reassign();

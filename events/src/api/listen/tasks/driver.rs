@@ -57,8 +57,8 @@ impl<T: Event> Drop for Queue<T> {
             return;
         }
 
-        // No one unregistered the handler: its runtime has ended under it. It hears nothing more,
-        // and is listed no more.
+        // No one unregistered the handler: its runtime has ended under it. It gets no more events,
+        // so it is no longer listed.
         if let Some(owner) = self.owner.upgrade() {
             owner.remove_outlet(self.queue.serial());
         }
