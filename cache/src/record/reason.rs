@@ -11,8 +11,8 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Reason>>> = const { RefCell::new(None) };
 }
 
-/// What the invalidations that a thread makes are due to, for those who ask why a key holds what it
-/// holds ([`Cache::explain`](crate::Cache::explain)). It changes nothing of what they do.
+/// What a thread's invalidations are due to, for [`Cache::explain`](crate::Cache::explain). It does
+/// not change what they do.
 ///
 /// # Examples
 ///
@@ -29,8 +29,8 @@ thread_local! {
 ///     let _due_to = Reason::Gap(GapReason::Epoch).enter();
 ///     cache.purge_node();
 /// }
-/// let told = cache.explain(&key).expect("it was set");
-/// let why = told.history[0].reason.as_deref();
+/// let explained = cache.explain(&key).expect("it was set");
+/// let why = explained.history[0].reason.as_deref();
 /// assert!(matches!(why, Some(Reason::Gap(GapReason::Epoch))));
 /// # Ok(()) }
 /// ```
@@ -53,7 +53,7 @@ pub enum Reason {
         /// That node; none if it is not known.
         node: Option<Arc<str>>,
     },
-    /// Changes were not received, or not told one by one.
+    /// Changes were not received, or not one by one.
     Gap(GapReason),
     /// The end of a commit was not known.
     Doubt,
@@ -86,14 +86,15 @@ impl ChangedRow {
 impl Reason {
     /// Returns what this thread's invalidations are due to, if that was said.
     pub(crate) fn current() -> Option<Arc<Self>> {
-        CURRENT.with_borrow(Option::clone)
+        // What a thread drops at its end may invalidate after this variable is gone.
+        let current = CURRENT.try_with(|current| current.borrow().clone());
+        current.unwrap_or_default()
     }
 
     /// Makes the rest of the scope due to this; the guard restores what was before.
     pub fn enter(self) -> ReasonGuard {
-        let previous = CURRENT.replace(Some(Arc::new(self)));
         ReasonGuard {
-            previous,
+            previous: set(Some(Arc::new(self))),
             not_send: PhantomData,
         }
     }
@@ -134,8 +135,15 @@ pub struct ReasonGuard {
 
 impl Drop for ReasonGuard {
     fn drop(&mut self) {
-        CURRENT.set(self.previous.take());
+        set(self.previous.take());
     }
+}
+
+/// Sets the reason of this thread and returns the one before. Does nothing on a thread that is
+/// being torn down and has lost its reason.
+fn set(reason: Option<Arc<Reason>>) -> Option<Arc<Reason>> {
+    let previous = CURRENT.try_with(|current| current.replace(reason));
+    previous.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,13 +2,17 @@
 //! may panic.
 
 use std::{
+    cell::RefCell,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     task::{Context, Poll, Wake, Waker},
+    thread,
     time::Duration,
 };
 
@@ -223,5 +227,44 @@ async fn a_value_that_meddles_as_it_is_dropped_locks_nothing_up() {
         let load = Source::default().give(Some(1_u8));
         let other = cache.get(&key("other"), GetOptions::default(), load).await;
         assert_eq!(other.unwrap().as_deref(), Some(&1), "the cache goes on");
+    }
+}
+
+/// What a thread drops at its very end, after its own variables of the cache's, may still
+/// invalidate: every key goes.
+#[test]
+fn a_drop_at_the_end_of_its_thread_invalidates() {
+    /// Invalidates two keys when it is dropped, and sends whether that came back.
+    struct Invalidates(Cache, mpsc::Sender<bool>);
+
+    impl Drop for Invalidates {
+        fn drop(&mut self) {
+            let keys = [key("a"), key("b")];
+            let invalidate = AssertUnwindSafe(|| self.0.invalidate_local(&keys));
+            self.1.send(catch_unwind(invalidate).is_ok()).unwrap();
+        }
+    }
+
+    thread_local! {
+        static LAST: RefCell<Option<Invalidates>> = const { RefCell::new(None) };
+    }
+
+    let cache = Cache::builder().build().unwrap();
+    let set = |name| cache.set(&key(name), Some(1_u8), GetOptions::default());
+    set("a").unwrap();
+    set("b").unwrap();
+
+    let (own, (ended, came_back)) = (cache.clone(), mpsc::channel());
+    let thread = thread::spawn(move || {
+        // Variables of a thread are dropped in the reverse of the order of their first use: this
+        // one after those that the cache uses below.
+        LAST.set(Some(Invalidates(own.clone(), ended)));
+        own.invalidate_local(&key("other"));
+    });
+    thread.join().unwrap();
+
+    assert_eq!(came_back.recv(), Ok(true), "no panic in the drop");
+    for name in ["a", "b"] {
+        assert!(cache.cached::<u8>(&key(name)).unwrap().is_none(), "{name}");
     }
 }
