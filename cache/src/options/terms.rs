@@ -12,10 +12,12 @@ use crate::{
 pub const LONGEST_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 const DURATION_ALLOWED: &str = "at most 100 years";
 
-/// The most tags one entry may carry.
+/// The most tags one entry may carry, and the longest in bytes; the messages below name both.
 pub(crate) const MOST_TAGS: usize = 32;
+const LONGEST_TAG: usize = 255;
 
-/// Refuses empty tags, tags of more than 255 bytes, and more than [`MOST_TAGS`] of them.
+/// Refuses empty tags, tags of more than [`LONGEST_TAG`] bytes, and more than [`MOST_TAGS`] of
+/// them.
 pub(crate) fn check_tags(tags: &[Tag]) -> Result<(), OptionError> {
     if tags.len() > MOST_TAGS {
         return Err(OptionError {
@@ -25,7 +27,10 @@ pub(crate) fn check_tags(tags: &[Tag]) -> Result<(), OptionError> {
         });
     }
 
-    match tags.iter().find(|tag| !(1..=255).contains(&tag.len())) {
+    match tags
+        .iter()
+        .find(|tag| !(1..=LONGEST_TAG).contains(&tag.len()))
+    {
         None => Ok(()),
         Some(tag) => Err(OptionError {
             option: "tags",
@@ -179,30 +184,35 @@ impl Terms {
             Some(*cache),
             cache.policy.map(Policy::overrides),
         ];
-        let limit = |field: fn(&Overrides) -> Option<Ttl>| levels.iter().flatten().find_map(field);
-        let first =
-            |field: fn(&Overrides) -> Option<Duration>| levels.iter().flatten().find_map(field);
-        let share = |field: fn(&Overrides) -> Option<f64>| levels.iter().flatten().find_map(field);
+        let levels = &levels;
 
         let policy = call.policy.or(cache.policy);
         let never_stale = policy.is_some_and(Policy::never_stale);
         let resurrect_ttl = if never_stale {
             Duration::ZERO
         } else {
-            first(|level| level.resurrect_ttl).unwrap_or_default()
+            first(levels, |level| level.resurrect_ttl).unwrap_or_default()
         };
-        let deadline = limit(|level| level.deadline).unwrap_or(DEADLINE);
+
+        let deadline = first(levels, |level| level.deadline).unwrap_or(DEADLINE);
         let longest = deadline.duration().unwrap_or_default().max(ABANDON_AFTER);
+        let abandon_after = first(levels, |level| level.abandon_after);
+
         Self {
-            ttl: limit(|level| level.ttl).unwrap_or(Ttl::Never),
-            neg_ttl: limit(|level| level.neg_ttl).unwrap_or(NEG_TTL),
+            ttl: first(levels, |level| level.ttl).unwrap_or(Ttl::Never),
+            neg_ttl: first(levels, |level| level.neg_ttl).unwrap_or(NEG_TTL),
             resurrect_ttl,
-            max_staleness: limit(|level| level.max_staleness).unwrap_or(Ttl::Never),
+            max_staleness: first(levels, |level| level.max_staleness).unwrap_or(Ttl::Never),
             deadline,
-            abandon_after: limit(|level| level.abandon_after).unwrap_or(Ttl::After(longest)),
-            stale_after: first(|level| level.stale_after),
-            refresh_early: share(|level| level.refresh_early).unwrap_or_default(),
-            jitter: share(|level| level.jitter).unwrap_or_default(),
+            abandon_after: abandon_after.unwrap_or(Ttl::After(longest)),
+            stale_after: first(levels, |level| level.stale_after),
+            refresh_early: first(levels, |level| level.refresh_early).unwrap_or_default(),
+            jitter: first(levels, |level| level.jitter).unwrap_or_default(),
         }
     }
+}
+
+/// Returns an option as the first of these levels has it that sets it.
+fn first<T>(levels: &[Option<Overrides>; 4], option: fn(&Overrides) -> Option<T>) -> Option<T> {
+    levels.iter().flatten().find_map(option)
 }
